@@ -1,0 +1,191 @@
+"""How fast images are decoded, opened and augmented, against the usual ways. Run by hand on real TinyImageNet.
+
+    HWCLS_DATA=... python benchmarks/data.py [--images 4096] [--rounds 3] [--json FILE]
+
+Augmentation is counted in images per CPU-second (user + system, children included), contenders interleaved, medians
+over the rounds; the first contender is the ratio's base.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+from torchvision import datasets, transforms
+from torchvision.transforms import v2
+
+from hwcls.config.data import AugmentConfig, DataConfig
+from hwcls.data.batches import Feed
+from hwcls.data.catalog import locate
+from hwcls.data.imageset import ImageSet, open_data
+from hwcls.data.raw import Encoded
+from hwcls.data.tinyimagenet import read_tinyimagenet
+
+BATCH = 128
+AUGMENTS = {
+    "crop+flip": AugmentConfig(crop=8, hflip=True),
+    "resized crop+flip": AugmentConfig(resized_crop=0.3, hflip=True),
+    "crop+flip+rotation": AugmentConfig(crop=8, hflip=True, rotate=15),
+}
+
+
+def cpu_seconds() -> float:
+    """User and system time of this process and of its finished children."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+class Decoded(Dataset[Any]):
+    """The store's pixels, one image at a time."""
+
+    def __init__(self, data: ImageSet, change: Callable[[Any], Any]) -> None:
+        self.data, self.change = data, change
+
+    def __len__(self) -> int:
+        return len(self.data.train)
+
+    def __getitem__(self, index: int) -> Any:
+        pixels = np.array(self.data.train.images[self.data.train.rows[index]])
+        return self.change(pixels), int(self.data.train.labels[index])
+
+
+def pil_chain(name: str, data: ImageSet, kit: Any) -> list[Any]:
+    """The augmentation as torchvision has it, v1 or v2."""
+    first = kit.RandomResizedCrop(64, (0.3, 1.0)) if "resized" in name else kit.RandomCrop(64, padding=8)
+    turn = [kit.RandomRotation(15, kit.InterpolationMode.BILINEAR)] if "rotation" in name else []
+    return [first, kit.RandomHorizontalFlip(), *turn]
+
+
+def contenders(name: str, data: ImageSet, folder: Path) -> dict[str, Callable[[], Any]]:
+    """Each gives a fresh iterable of (images, labels) batches for one epoch."""
+    normal = transforms.Normalize(data.mean, data.std)
+    on_pil = transforms.Compose([*pil_chain(name, data, transforms), transforms.ToTensor(), normal])
+    from_array = transforms.Compose([transforms.ToPILImage(), on_pil])
+    tensors = v2.Compose(
+        [
+            v2.ToImage(),
+            *pil_chain(name, data, v2),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(data.mean, data.std),
+        ]
+    )
+    config = DataConfig(name="tinyimagenet", batch_size=BATCH, augment=AUGMENTS[name])
+    feed = Feed(data, config, seed=0, device=torch.device("cpu"))
+
+    def loader(dataset: Any) -> DataLoader[Any]:
+        return DataLoader(dataset, BATCH, shuffle=True, num_workers=2)
+
+    return {
+        "ImageFolder + PIL + DataLoader(2)": lambda: loader(datasets.ImageFolder(str(folder), on_pil)),
+        "decoded + PIL + DataLoader(2)": lambda: loader(Decoded(data, from_array)),
+        "decoded + torchvision v2 per image + DataLoader(2)": lambda: loader(Decoded(data, tensors)),
+        "hwcls": lambda: ((b.images, b.labels) for step in feed.train(1) for b in step.parts),
+    }
+
+
+def images_per_cpu_second(make: Callable[[], Any], images: int) -> float:
+    """One run over at least `images`, start and shutdown included."""
+    gc.collect()
+    start, seen = cpu_seconds(), 0
+    batches = iter(make())
+    while seen < images:
+        seen += len(next(batches)[1])
+    del batches  # joins the workers, whose time counts from then on
+    return seen / (cpu_seconds() - start)
+
+
+def proportional_memory(trials: int) -> float:
+    """MB (PSS) of the data in all of `trials` processes that read every image."""
+    children, reports = [], []
+    for _ in range(trials):
+        here, there = os.pipe(), os.pipe()
+        child = os.fork()
+        if not child:
+            data = open_data(DataConfig(name="tinyimagenet"))
+            data.train.images.max()
+            os.write(here[1], b"1")
+            os.read(there[0], 1)  # all are ready
+            maps = Path("/proc/self/smaps").read_text().split(".images.npy")[1:]
+            size = sum(int(part.split("\nPss:")[1].split()[0]) for part in maps)
+            os.write(here[1], f"{size:12d}".encode())
+            os.read(there[0], 1)  # all have measured
+            os._exit(0)
+        children.append((child, here[0], there[1]))
+    for _, here_end, _ in children:
+        os.read(here_end, 1)
+    for _, _, there_end in children:
+        os.write(there_end, b"1")
+    for _, here_end, _ in children:
+        reports.append(int(os.read(here_end, 12)))
+    for child, _, there_end in children:
+        os.write(there_end, b"1")
+        os.waitpid(child, 0)
+    return sum(reports) / 1024
+
+
+def main() -> None:
+    """Print the tables and write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=4096, help="per run")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    place = locate("tinyimagenet")
+    if place is None:
+        raise SystemExit("HWCLS_DATA has no tinyimagenet")
+    result: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ["HWCLS_CACHE"] = scratch
+        wall, cpu = time.perf_counter(), cpu_seconds()
+        data = open_data(DataConfig(name="tinyimagenet"))
+        result["cold"] = {"seconds": time.perf_counter() - wall, "cpu_seconds": cpu_seconds() - cpu}
+        opens = []
+        for _ in range(9):
+            wall = time.perf_counter()
+            open_data(DataConfig(name="tinyimagenet"))
+            opens.append(time.perf_counter() - wall)
+        result["warm_seconds"] = statistics.median(opens)
+        result["memory_mb"] = {str(trials): proportional_memory(trials) for trials in (1, 4)}
+        count = len(data.train) + len(data.val) + len(data.test)
+        print(f"cold: {count} images in {result['cold']['seconds']:.2f} s, {result['cold']['cpu_seconds']:.2f} CPU-s")
+        print(f"warm: {1000 * result['warm_seconds']:.1f} ms")
+        print(f"memory of 1 trial {result['memory_mb']['1']:.0f} MB, of 4 trials {result['memory_mb']['4']:.0f} MB")
+
+        folder = Path(scratch) / "folder"
+        train = read_tinyimagenet(place).splits["train"].images
+        assert isinstance(train, Encoded)
+        for name in train.names[: 2 * options.images]:
+            path = folder / name.split("/")[-3] / name.split("/")[-1]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(train.tree.read(name))
+        for augment in AUGMENTS:
+            makers = contenders(augment, data, folder)
+            speeds: dict[str, list[float]] = {name: [] for name in makers}
+            for _ in range(options.rounds):
+                for name, make in makers.items():
+                    speeds[name].append(images_per_cpu_second(make, options.images))
+            medians = {name: statistics.median(runs) for name, runs in speeds.items()}
+            base = next(iter(medians.values()))
+            result[augment] = {name: {"images_per_cpu_second": m, "ratio": m / base} for name, m in medians.items()}
+            print(f"\n{augment}")
+            for name, speed in medians.items():
+                print(f"  {name:52s} {speed:9,.0f} {speed / base:7.1f}")
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

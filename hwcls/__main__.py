@@ -1,0 +1,6 @@
+"""`python -m hwcls`."""
+
+from hwcls.cli import main
+
+if __name__ == "__main__":
+    main()

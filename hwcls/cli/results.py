@@ -1,0 +1,65 @@
+"""`hwcls compare` and `hwcls report`: what a results folder says."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hwcls.cli.app import app, command
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Folder = Annotated[Path, typer.Argument(help="A sweep's results folder.", show_default=False)]
+
+
+def table_console() -> Console:
+    """The terminal at its width, and enough room for a table where there is none."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=160)
+
+
+@app.command()
+@command
+def compare(
+    folder: Folder,
+    rows: Annotated[int, typer.Option(min=1, help="How many trials to show.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+) -> None:
+    """Print the leaderboard of a sweep, finished or running.
+
+    Example: hwcls compare results/quickstart
+    """
+    from hwcls.report.compare import alternatives, answer, leaderboard, print_leaderboard
+    from hwcls.report.load import load_sweep
+
+    found = load_sweep(folder)
+    if as_json:
+        board = {"leaderboard": leaderboard(found), "alternatives": alternatives(found)}
+        typer.echo(json.dumps({"answer": answer(found), **board}, indent=2, default=str))
+        return
+    print_leaderboard(found, table_console(), rows)
+
+
+@app.command()
+@command
+def report(
+    folder: Folder,
+    as_json: Annotated[bool, typer.Option("--json", help="The written files, as JSON.")] = False,
+) -> None:
+    """Write report.html and leaderboard.csv of a sweep again.
+
+    Example: hwcls report results/quickstart
+    """
+    from hwcls.report.page import write_page
+
+    page = write_page(folder)
+    if as_json:
+        typer.echo(json.dumps({"report": str(page), "leaderboard": str(folder / "leaderboard.csv")}))
+    else:
+        typer.echo(f"report: {page}")

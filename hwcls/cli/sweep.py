@@ -1,0 +1,131 @@
+"""`hwcls sweep`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hwcls.cli.app import app, command
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hwcls.config.load import Sweep
+    from hwcls.sweep.driver import Outcome
+
+WANDB = ("online", "offline", "off", "auto")
+
+
+@app.command()
+@command
+def sweep(
+    file: Annotated[Path, typer.Argument(help="The sweep file, YAML.", show_default=False)],
+    preset: Annotated[str | None, typer.Option(help="Apply one of the file's presets.", show_default=False)] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", help="Set any entry: a.b=value. Repeatable.", show_default=False)
+    ] = None,
+    results: Annotated[Path, typer.Option(help="The folder that holds each sweep's folder.")] = Path("results"),
+    new: Annotated[bool, typer.Option("--new", help="Start beside older results instead of going on.")] = False,
+    wandb: Annotated[str, typer.Option(help="online, offline, off, or auto: online where you are logged in.")] = "auto",
+    address: Annotated[
+        str | None, typer.Option(help="A running Ray cluster; without it this machine.", show_default=False)
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option("--for", help="Time instead of run_cap: 2h, 90m.", show_default=False)
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, start nothing.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Only the result, as JSON.")] = False,
+) -> None:
+    """Run a sweep, or go on where it was: the same command again never loses or repeats a finished trial.
+
+    Example: hwcls sweep sweeps/quickstart.yaml
+    """
+    from hwcls.config.load import load_sweep
+    from hwcls.errors import UserError, did_you_mean
+
+    if wandb not in WANDB:
+        raise UserError(f"unknown mode '{wandb}'", where="--wandb", remedy=did_you_mean(wandb, WANDB))
+    checked = load_sweep(file, preset, sets or (), budget)
+    if dry_run:
+        _preview(checked, as_json)
+        return
+    from rich.console import Console
+
+    from hwcls.sweep import driver
+
+    console = Console(stderr=as_json, quiet=quiet or as_json)
+    options = driver.Options(results=results, new=new, wandb=wandb, address=address)
+    with _Screen(console, checked) as screen:
+        outcome = driver.run(checked, options, screen.progress)
+    _show(outcome, as_json)
+    if outcome.interrupted:
+        typer.echo(f"Interrupted; all that was finished is saved. Go on with:\n  {_same_command()}", err=as_json)
+        raise typer.Exit(130)
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+class _Screen:
+    """Live on a terminal, plain lines elsewhere; both end with the block."""
+
+    def __init__(self, console: Console, sweep: Sweep) -> None:
+        self.console, self.metric = console, sweep.config.metric
+        self.live: Any = None
+
+    def progress(self, total: int | None, done: int = 0) -> Any:
+        from hwcls.sweep.progress import Lines, LiveTable
+
+        if total is None or not self.console.is_terminal or self.console.quiet:
+            return Lines(self.console, self.metric, total, done)
+        self.live = LiveTable(self.console, self.metric, total, done).__enter__()
+        return self.live
+
+    def __enter__(self) -> _Screen:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.live is not None:
+            self.live.__exit__(*exception)
+
+
+def _preview(checked: Sweep, as_json: bool) -> None:
+    from hwcls.sweep.preview import preview, show
+
+    found = preview(checked)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, default=str))
+    else:
+        show(found, typer.echo)
+
+
+def _show(outcome: Outcome, as_json: bool) -> None:
+    from hwcls.cli.results import table_console
+    from hwcls.report.compare import alternatives, answer, leaderboard, print_leaderboard
+    from hwcls.report.load import load_sweep as load_results
+
+    path = outcome.folder.path
+    found = load_results(path)
+    page = path / "report.html"
+    if as_json:
+        status = "interrupted" if outcome.interrupted else "done"
+        board = {"leaderboard": leaderboard(found), "alternatives": alternatives(found)}
+        result = {"status": status, "answer": answer(found), "failed": outcome.failed, **board}
+        typer.echo(json.dumps({**result, "results": str(path), "report": str(page)}, indent=2, default=str))
+        return
+    if outcome.nothing_to_do:
+        typer.echo(f"This sweep has ended; nothing is left to do (--new starts it again beside {path}).")
+    print_leaderboard(found, table_console())
+    for key in outcome.failed:
+        typer.echo(f"failed: {path / key / 'error.txt'}")
+    typer.echo(f"report: {page}")
+
+
+def _same_command() -> str:
+    words = [word for word in sys.argv[1:] if word != "--new"]
+    return shlex.join(["hwcls", *words])

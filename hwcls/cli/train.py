@@ -1,0 +1,58 @@
+"""`hwcls train`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hwcls.cli.app import app, command
+
+
+@app.command()
+@command
+def train(
+    config: Annotated[Path, typer.Argument(help="A trial's config.yaml.", show_default=False)],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The folder to train into; by default results/train/<hash>.", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Only the result, as JSON.")] = False,
+) -> None:
+    """Train one trial on this machine, without Ray: repeats a sweep's trial, or goes on where it was.
+
+    Example: hwcls train results/quickstart/trials/7/config.yaml
+    """
+    from hwcls.config.load import load_trial
+
+    trial = load_trial(config)
+    from hwcls.training.distributed import calm_threads
+
+    calm_threads(trial.threads)
+    from hwcls.training.local import train as run
+
+    digest = hashlib.blake2b(json.dumps(trial.to_dict()).encode(), digest_size=4).hexdigest()
+    folder = out or Path("results", "train", digest)
+    result = run(trial, folder, _ignore if as_json else _print_epoch)
+    if as_json:
+        typer.echo(json.dumps({**result.to_dict(), "folder": str(folder)}, indent=2))
+    else:
+        best = "".join(f", {name} {value:.4f}" for name, value in (result.best or {}).items() if name != "epoch")
+        typer.echo(f"{result.status}{best}; results in {folder}" + (f"; {result.error}" if result.error else ""))
+    if result.status == "failed":
+        raise typer.Exit(1)
+
+
+def _print_epoch(line: dict[str, Any]) -> None:
+    words = [f"epoch {line['epoch']}"]
+    words += [
+        f"{name} {line[name]:.4f}" for name in ("train/loss", "val/loss", "val/accuracy") if line.get(name) is not None
+    ]
+    typer.echo("  ".join([*words, f"lr {line['lr']:.3g}", f"{line['images_per_second']:,.0f} images/s"]))
+
+
+def _ignore(line: dict[str, Any]) -> None:
+    pass

@@ -1,0 +1,40 @@
+"""Which images a trial sees, and how they are cut, split and augmented."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from hwcls.config.base import Labelled
+
+
+class AugmentConfig(Labelled):
+    """Random changes of each training image, drawn per image; 0 and false leave the image as it is."""
+
+    crop: int = Field(0, ge=0, le=64)  # pixels of zero padding before a crop of the old size
+    hflip: bool = False
+    vflip: bool = False
+    rotate: float = Field(0.0, ge=0, le=180)  # degrees, drawn from [-rotate, rotate]
+    resized_crop: float = Field(0.0, ge=0, le=1)  # the smallest share of the area that is kept
+    translate: float = Field(0.0, ge=0, le=0.5)  # share of the side, drawn from [-t, t]
+    scale: float = Field(0.0, ge=0, lt=1)  # zoom drawn from [1 - s, 1 + s]
+    erase: float = Field(0.0, ge=0, le=1)  # probability that a random rectangle is erased
+    mixup: float = Field(0.0, ge=0)  # Beta(a, a) of the mixture, arXiv 1710.09412
+    cutmix: float = Field(0.0, ge=0)  # Beta(a, a) of the pasted area, arXiv 1905.04899
+
+
+class DataConfig(Labelled):
+    """A data set by name, the part of it that is used, and the batch."""
+
+    name: str
+    path: str | None = None  # of an imagefolder
+    batch_size: int = Field(128, ge=1)  # of the whole trial, over all its workers
+    augment: AugmentConfig | None = None  # None: the data set's default
+    val: float = Field(0.1, gt=0, lt=1)  # share of train that becomes val, stratified
+    split_seed: int = Field(0, ge=0)
+    image_size: int | None = Field(None, ge=4, le=1024)  # None: the data set's own
+    channels: Literal[1, 3] | None = None  # None: the data set's own
+    classes: int | Annotated[tuple[int | str, ...], Field(strict=False)] | None = None  # first n, or numbers and names
+    per_class: int | None = Field(None, ge=2)  # training images per class, before the split
+    fraction: float | None = Field(None, gt=0, le=1)  # of the training images, before the split

@@ -1,0 +1,109 @@
+"""How the weights move: the optimizer and the learning rate over the epochs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from hwcls.config.base import Frozen, Labelled
+
+
+class Optimizer(Labelled):
+    """What every optimizer has."""
+
+    lr: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.0, ge=0)  # not applied to norms and biases
+
+
+class AdamConfig(Optimizer):
+    """Adam (arXiv 1412.6980); its weight decay is L2 in the gradient."""
+
+    name: Literal["adam"] = "adam"
+
+
+class AdamWConfig(Optimizer):
+    """AdamW (arXiv 1711.05101)."""
+
+    name: Literal["adamw"] = "adamw"
+
+
+class SgdConfig(Optimizer):
+    """Stochastic gradient descent with momentum."""
+
+    name: Literal["sgd"] = "sgd"
+    momentum: float = Field(0.9, ge=0, lt=1)
+    nesterov: bool = False
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> SgdConfig:
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs momentum above 0 — raise momentum or set nesterov: false")
+        return self
+
+
+OptimizerConfig = Annotated[AdamConfig | AdamWConfig | SgdConfig, Field(discriminator="name")]
+
+
+class Scheduler(Labelled):
+    """What every schedule has."""
+
+    warmup: int = Field(0, ge=0)  # epochs in which the learning rate rises linearly, step by step
+
+
+class ConstantConfig(Scheduler):
+    """One learning rate throughout."""
+
+    name: Literal["constant"] = "constant"
+
+
+class PlateauConfig(Scheduler):
+    """torch's ReduceLROnPlateau on the trial's validation metric, once an epoch."""
+
+    name: Literal["plateau"] = "plateau"
+    factor: float = Field(0.1, gt=0, lt=1)
+    patience: int = Field(3, ge=0)  # epochs without improvement that are tolerated
+    min_lr: float = Field(0.0, ge=0)
+
+
+class CosineConfig(Scheduler):
+    """Cosine decay to `min_lr` over the epochs after the warm-up (arXiv 1608.03983)."""
+
+    name: Literal["cosine"] = "cosine"
+    min_lr: float = Field(0.0, ge=0)
+
+
+SchedulerConfig = Annotated[ConstantConfig | PlateauConfig | CosineConfig, Field(discriminator="name")]
+
+METRICS = {"val/accuracy": "maximize", "val/macro_f1": "maximize", "val/loss": "minimize"}
+
+
+class MetricConfig(Frozen):
+    """The validation metric that selects epochs and trials, and steers the plateau."""
+
+    name: Literal["val/accuracy", "val/macro_f1", "val/loss"] = "val/accuracy"
+    goal: Literal["maximize", "minimize"] = "maximize"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _goal_follows_name(cls, value: object) -> object:
+        if isinstance(value, str):
+            value = {"name": value}
+        if isinstance(value, dict) and isinstance(value.get("name"), str) and value["name"] in METRICS:
+            return {"goal": METRICS[value["name"]], **value}
+        return value
+
+    @model_validator(mode="after")
+    def _goal_fits_name(self) -> MetricConfig:
+        if self.goal != METRICS[self.name]:
+            raise ValueError(f"{self.name} is better when {METRICS[self.name]}d — set goal: {METRICS[self.name]}")
+        return self
+
+    def better(self, new: float, old: float) -> bool:
+        """Whether `new` beats `old`; NaN never does."""
+        return new > old if self.goal == "maximize" else new < old
+
+    @property
+    def worst(self) -> float:
+        """The value that everything beats."""
+        return float("-inf") if self.goal == "maximize" else float("inf")

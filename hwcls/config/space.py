@@ -1,0 +1,269 @@
+"""The parameter tree of a sweep: what can be drawn, and what exists only under which choice."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from hwcls.config.trial import flat_name
+from hwcls.errors import UserError
+
+Path = tuple[str, ...]
+Scalar = bool | int | float | str | None
+
+
+class Suggest(Protocol):
+    """Optuna's way to draw: a trial that is asked for one parameter after the other."""
+
+    def suggest_categorical(self, name: str, choices: list[Any]) -> Any: ...
+    def suggest_float(self, name: str, low: float, high: float, *, step: float | None, log: bool) -> float: ...
+    def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int: ...
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A value that is not searched."""
+
+    path: Path  # in TrialConfig
+    key: Path  # in the sweep file
+    value: Any
+
+    def draw(self, suggest: Suggest) -> Any:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Values:
+    """One of several values, without an order."""
+
+    name: str
+    path: Path
+    key: Path
+    options: tuple[Any, ...]
+
+    def choices(self) -> list[Scalar]:
+        """The options as Optuna can store them: a list becomes its JSON text."""
+        return [option if not isinstance(option, (list, dict)) else json.dumps(option) for option in self.options]
+
+    def draw(self, suggest: Suggest) -> Any:
+        choices = self.choices()
+        drawn = suggest.suggest_categorical(self.name, choices)
+        return self.options[choices.index(drawn)]
+
+    def ends(self) -> list[Any]:
+        return self.choices()
+
+    def grid(self) -> list[Any]:
+        return self.choices()
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.options))
+
+
+@dataclass(frozen=True)
+class Range:
+    """A number between two ends, both included."""
+
+    name: str
+    path: Path
+    key: Path
+    low: float
+    high: float
+    log: bool
+    step: float | None
+    integer: bool
+
+    def draw(self, suggest: Suggest) -> float:
+        if self.integer:
+            return suggest.suggest_int(self.name, int(self.low), int(self.high), step=int(self.step or 1), log=self.log)
+        return suggest.suggest_float(self.name, self.low, self.high, step=self.step, log=self.log)
+
+    def ends(self) -> list[Any]:
+        ends = [self.low] if self.low == self.high else [self.low, self.high]
+        return [int(end) for end in ends] if self.integer else ends
+
+    def grid(self) -> list[Any]:
+        if not self.integer and self.step is None:
+            raise LookupError(self.name)
+        step = self.step or 1
+        count = int((self.high - self.low) / step + 1e-9) + 1
+        points = [self.low + i * step for i in range(count)]
+        return [int(point) for point in points] if self.integer else points
+
+    def __str__(self) -> str:
+        kind = "whole numbers, " if self.integer else ""
+        step = f", step {self.step:g}" if self.step and not (self.integer and self.step == 1) else ""
+        return f"{self.low:g} to {self.high:g} ({kind}{'log' if self.log else 'linear'}{step})"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several labelled alternatives; what stands in a branch exists only there."""
+
+    name: str
+    path: Path
+    key: Path
+    branches: Mapping[str, Group]
+
+    def ends(self) -> list[Any]:
+        return list(self.branches)
+
+    def grid(self) -> list[Any]:
+        return list(self.branches)
+
+    def __str__(self) -> str:
+        return ", ".join(self.branches)
+
+
+@dataclass(frozen=True)
+class Group:
+    """A mapping: entries of its own, and at most one choice that adds a branch's; the two never overlap."""
+
+    path: Path
+    key: Path
+    children: Mapping[str, Node]
+    choice: Choice | None = None
+
+    def draw(self, suggest: Suggest) -> dict[str, Any]:
+        drawn: dict[str, Any] = {}
+        if self.choice:
+            label = suggest.suggest_categorical(self.choice.name, list(self.choice.branches))
+            drawn = {"label": label, **self.choice.branches[label].draw(suggest)}
+        return drawn | {name: child.draw(suggest) for name, child in self.children.items()}
+
+
+Parameter = Values | Range | Choice
+Node = Constant | Values | Range | Group
+
+
+class Fixed:
+    """Draws given values, and the first or lowest of everything else."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self.values = values
+
+    def suggest_categorical(self, name: str, choices: list[Any]) -> Any:
+        return self.values.get(name, choices[0])
+
+    def suggest_float(self, name: str, low: float, high: float, *, step: float | None, log: bool) -> float:
+        return float(self.values.get(name, low))
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int:
+        return int(self.values.get(name, low))
+
+
+@dataclass(frozen=True)
+class Space:
+    """The whole tree, with what is asked of it."""
+
+    root: Group
+
+    def draw(self, suggest: Suggest) -> dict[str, Any]:
+        """One point as the nested values of a TrialConfig."""
+        return self.root.draw(suggest)
+
+    def parameters(self) -> Iterator[tuple[Parameter, dict[str, str]]]:
+        """Every parameter, with the choices under which it exists."""
+        yield from _parameters(self.root, {})
+
+    def find(self, name: str) -> Parameter | None:
+        """The parameter of that name (`optimizer.sgd.lr`), None when there is none."""
+        return next((parameter for parameter, _ in self.parameters() if parameter.name == name), None)
+
+    def corners(self) -> Iterator[dict[str, Any]]:
+        """Settings that together reach both ends of every range, every value and every branch."""
+        yield {}
+        for parameter, under in self.parameters():
+            for end in parameter.ends():
+                yield {**under, parameter.name: end}
+
+    def grid(self) -> list[dict[str, Any]]:
+        """Every point of the tree, unequal branches included; raises LookupError(name) at a continuous range."""
+        return [dict(point) for point in _grid(self.root)]
+
+    def keys(self, settings: Mapping[str, Any]) -> dict[Path, Path]:
+        """For a drawn point: where in the sweep file each place of its TrialConfig stands."""
+        return dict(_keys(self.root, settings))
+
+    def drawn(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Optuna's parameters by their flat names: {"optimizer.sgd.lr": 0.1} becomes {"lr": 0.1}."""
+        flat = {}
+        for parameter, _ in self.parameters():
+            if parameter.name in settings:
+                flat[flat_name(parameter.path)] = settings[parameter.name]
+        return flat
+
+
+def _parameters(group: Group, under: dict[str, str]) -> Iterator[tuple[Parameter, dict[str, str]]]:
+    if group.choice:
+        yield group.choice, under
+        for label, branch in group.choice.branches.items():
+            yield from _parameters(branch, {**under, group.choice.name: label})
+    for child in group.children.values():
+        if isinstance(child, Group):
+            yield from _parameters(child, under)
+        elif not isinstance(child, Constant):
+            yield child, under
+
+
+def _grid(group: Group) -> list[dict[str, Any]]:
+    axes: list[list[dict[str, Any]]] = []
+    if group.choice:
+        name = group.choice.name
+        axes.append([{name: label, **point} for label, b in group.choice.branches.items() for point in _grid(b)])
+    for child in group.children.values():
+        if isinstance(child, Group):
+            axes.append(_grid(child))
+        elif not isinstance(child, Constant):
+            axes.append([{child.name: value} for value in child.grid()])
+    return [{k: v for part in parts for k, v in part.items()} for parts in itertools.product(*axes)]
+
+
+def _keys(group: Group, settings: Mapping[str, Any]) -> Iterator[tuple[Path, Path]]:
+    yield group.path, group.key
+    for child in group.children.values():
+        if isinstance(child, Group):
+            yield from _keys(child, settings)
+        else:
+            yield child.path, child.key
+    if group.choice:
+        label = settings.get(group.choice.name, next(iter(group.choice.branches)))
+        yield from _keys(group.choice.branches[label], settings)
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """One of the things that `compare` gives the same budget."""
+
+    label: str
+    settings: Mapping[str, Any]  # what pins it, by parameter name
+
+
+def alternatives(space: Space, key: str, where: str) -> list[Alternative]:
+    """The alternatives that `compare: key` names; raises UserError when the key has fewer than two."""
+    path = tuple(key.removeprefix("parameters.").split("."))
+    found = [(p, under) for p, under in space.parameters() if p.path == path]
+    comparable = sorted(
+        {
+            ".".join(p.path)
+            for p, under in space.parameters()
+            if not under and not isinstance(p, Range) and len(p.ends()) > 1
+        }
+    )
+    remedy = (
+        f"what can be compared: {', '.join(comparable)}" if comparable else "nothing in this file has several values"
+    )
+    if not found:
+        raise UserError(f"'{key}' has no choice and no values", where=where, remedy=remedy)
+    parameter, under = found[0]
+    if under:
+        branch = ", ".join(f"{name} {label}" for name, label in under.items())
+        raise UserError(f"'{key}' exists only under {branch}", where=where, remedy=remedy)
+    if isinstance(parameter, Range):
+        raise UserError(f"'{key}' is a range", where=where, remedy="give it as values: [...]")
+    if len(parameter.ends()) < 2:
+        raise UserError(f"'{key}' has a single value", where=where, remedy="add another, or leave compare out")
+    return [Alternative(str(end), {parameter.name: end}) for end in parameter.ends()]

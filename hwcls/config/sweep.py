@@ -1,0 +1,81 @@
+"""SweepConfig: what a sweep file says beside its parameter tree."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from hwcls.config.base import Frozen
+from hwcls.config.optim import MetricConfig
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_duration(value: object) -> object:
+    """Seconds from "2h", "90m", "1h30m" or a number of seconds; raises ValueError."""
+    if not isinstance(value, str):
+        return value
+    amounts = re.findall(r"(\d+(?:\.\d+)?)\s*([smhd])", value)
+    if not amounts or re.sub(r"(\d+(?:\.\d+)?)\s*([smhd])", "", value).strip():
+        raise ValueError(f"'{value}' is no duration — write 2h, 90m, 1h30m or a number of seconds")
+    return sum(float(amount) * _UNITS[unit] for amount, unit in amounts)
+
+
+def _bayes_is_tpe(value: object) -> object:
+    return "tpe" if value == "bayes" else value  # W&B's word
+
+
+class AshaConfig(Frozen):
+    """Asynchronous successive halving (arXiv 1810.05934): at each rung the best 1/eta go on."""
+
+    type: Literal["asha"] = "asha"
+    min_iter: int | None = Field(None, ge=1)  # epochs before the first rung; None: chosen from the epochs
+    eta: int = Field(3, ge=2)
+
+
+class ConfirmConfig(Frozen):
+    """The best trials of each alternative are retrained with fresh seeds."""
+
+    top: int = Field(3, ge=1)
+    seeds: int = Field(5, ge=1, le=999)
+
+
+class ResourcesConfig(Frozen):
+    """What a trial gets; what is left out is chosen from the machine."""
+
+    workers: int = Field(1, ge=1)  # DDP ranks per trial
+    gpus_per_worker: float | None = Field(None, ge=0)
+    cpus_per_worker: int | None = Field(None, ge=1)
+    concurrent: int | None = Field(None, ge=1)  # trials at once
+
+
+class SweepConfig(Frozen):
+    """A sweep: how to search, for how long, what to compare and to record."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}$")
+    project: str = Field("hwcls", min_length=1, max_length=128)
+    metric: MetricConfig = MetricConfig()
+    method: Annotated[Literal["tpe", "random", "grid"], BeforeValidator(_bayes_is_tpe)] = "tpe"
+    run_cap: int | None = Field(None, ge=1)  # trials
+    budget: Annotated[float, BeforeValidator(parse_duration), Field(gt=0)] | None = None  # seconds
+    compare: str | None = None
+    early_terminate: AshaConfig | None = None
+    confirm: ConfirmConfig | None = None
+    track: Annotated[tuple[Literal["wandb", "tensorboard"], ...], Field(strict=False)] = ("wandb",)
+    parameters: dict[str, Any]
+    presets: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    seed: int = Field(0, ge=0, lt=2**31)
+    resources: ResourcesConfig = ResourcesConfig()
+    max_restarts: int = Field(2, ge=0)
+    keep: Literal["best", "all", "none"] = "best"
+    first: Annotated[tuple[dict[str, Any], ...], Field(strict=False)] = ()
+
+    @model_validator(mode="after")
+    def _ends_some_day(self) -> SweepConfig:
+        if self.method == "grid" and self.run_cap is not None:
+            raise ValueError("run_cap beside method: grid, which runs every point — remove run_cap")
+        if self.method != "grid" and self.run_cap is None and self.budget is None:
+            raise ValueError("neither run_cap nor budget is set — add run_cap: 20 (trials) or budget: 2h")
+        return self

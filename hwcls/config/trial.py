@@ -1,0 +1,78 @@
+"""TrialConfig: all that one training needs, complete and repeatable."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from hwcls.config.base import Frozen
+from hwcls.config.data import DataConfig
+from hwcls.config.model import ModelConfig
+from hwcls.config.optim import MetricConfig, OptimizerConfig, PlateauConfig, SchedulerConfig
+
+DRAWN_SECTIONS = ("data", "model", "optimizer", "scheduler", "epochs", "seed", "label_smoothing", "clip")
+
+
+class TrialConfig(Frozen):
+    """One training from data to result; `hwcls train` repeats it without Ray."""
+
+    data: DataConfig
+    model: ModelConfig
+    optimizer: OptimizerConfig
+    scheduler: SchedulerConfig = PlateauConfig()
+    epochs: int = Field(10, ge=1)
+    seed: int = Field(0, ge=0)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    clip: float | None = Field(None, gt=0)  # largest L2 norm of all gradients together
+    metric: MetricConfig = MetricConfig()
+    workers: int = Field(1, ge=1)  # DDP ranks; with BatchNorm they are part of the result
+    threads: int = Field(1, ge=1)  # CPU threads per rank: sums are ordered by them
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain YAML-ready values; `TrialConfig.from_dict` reads it back unchanged."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def from_dict(cls, value: Any) -> TrialConfig:
+        """Read `to_dict`'s output; raises pydantic.ValidationError."""
+        return cls.model_validate(value)
+
+    def flat(self) -> dict[str, Any]:
+        """Every setting as one flat scalar mapping (`optimizer`, `lr`, `head_depth`), as trackers show it."""
+        return flatten(self.to_dict())
+
+
+def flat_name(path: tuple[str, ...]) -> str:
+    """The one short name of a setting: ("optimizer", "lr") is lr, ("model", "head", "depth") is head_depth.
+
+    A group's label is named after the group itself: ("optimizer", "label") is optimizer.
+    """
+    if path[-1] == "label":
+        path = path[:-1]
+    if len(path) == 1:
+        return path[0]
+    if path[0] == "metric":
+        return "_".join(path)
+    if path[1:] == ("name",):
+        return f"{path[0]}_type"
+    return "_".join(path[1:])
+
+
+def flatten(config: dict[str, Any]) -> dict[str, Any]:
+    """A nested config as flat scalars under `flat_name`; lists become text, unset labels are left out."""
+    flat: dict[str, Any] = {}
+
+    def walk(value: Any, path: tuple[str, ...]) -> None:
+        if isinstance(value, dict):
+            for key, child in value.items():
+                walk(child, (*path, key))
+        elif path[-1] == "label" and value is None:
+            return
+        else:
+            flat[flat_name(path)] = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+
+    walk(config, ())
+    for group in ("data", "model", "optimizer", "scheduler"):  # without a choice the type is the label
+        flat.setdefault(group, flat.get(f"{group}_type"))
+    return flat

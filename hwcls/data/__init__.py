@@ -1,0 +1,1 @@
+"""Data sets, decoded once and augmented on the device."""

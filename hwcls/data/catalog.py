@@ -1,0 +1,183 @@
+"""The data sets that hwcls knows: where their raw files lie and how they are read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hwcls.config.data import AugmentConfig, DataConfig
+from hwcls.data.cifar import is_cifar10, read_cifar10
+from hwcls.data.digits import read_digits
+from hwcls.data.folders import read_folders
+from hwcls.data.idx import idx_files, read_idx_folder
+from hwcls.data.raw import Raw
+from hwcls.data.tinyimagenet import is_tinyimagenet, read_tinyimagenet
+from hwcls.errors import UserError, did_you_mean
+
+FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+MNIST = tuple(str(digit) for digit in range(10))
+Progress = Callable[[str], None]  # told one line now and then
+
+
+@dataclass(frozen=True)
+class Download:
+    """One file of a data set: its name in the raw folder, its mirrors in order, and its md5."""
+
+    name: str
+    urls: tuple[str, ...]
+    md5: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set: `read` parses what lies at a place that `fits`."""
+
+    what: str
+    read: Callable[[Path], Raw]
+    fits: Callable[[Path], bool]
+    places: tuple[str, ...] = ()  # patterns below the raw folders, the best first
+    image_size: int | None = None  # None: as its files are
+    channels: int | None = None
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    downloads: tuple[Download, ...] = field(default=(), repr=False)
+
+
+def _idx(mirrors: tuple[str, ...], md5: dict[str, str]) -> tuple[Download, ...]:
+    return tuple(Download(f"{name}.gz", tuple(f"{m}{name}.gz" for m in mirrors), md5[name]) for name in md5)
+
+
+SOURCES: dict[str, Source] = {
+    "digits": Source(
+        "8x8 grey digits of scikit-learn, nothing to download", lambda _: read_digits(), lambda _: False, (), 8, 1
+    ),
+    "mnist": Source(
+        "28x28 grey digits",
+        lambda path: read_idx_folder(path, MNIST),
+        lambda path: bool(idx_files(path)),
+        ("MNIST/raw", "mnist"),
+        28,
+        1,
+        downloads=_idx(
+            ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
+            {
+                "train-images-idx3-ubyte": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+                "train-labels-idx1-ubyte": "d53e105ee54ea40749a09fcbcd1e9432",
+                "t10k-images-idx3-ubyte": "9fb629c4189551a2d022fa330f9573f3",
+                "t10k-labels-idx1-ubyte": "ec29112dd5afa0611ce80d1b7f02629c",
+            },
+        ),
+    ),
+    "fashion_mnist": Source(
+        "28x28 grey clothes, 10 classes",
+        lambda path: read_idx_folder(path, FASHION),
+        lambda path: bool(idx_files(path)),
+        ("FashionMNIST/raw", "fashion_mnist"),
+        28,
+        1,
+        AugmentConfig(crop=2, hflip=True),
+        _idx(
+            (
+                "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+                "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
+            ),
+            {
+                "train-images-idx3-ubyte": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+                "train-labels-idx1-ubyte": "25c81989df183df01b3e8a0aad5dffbe",
+                "t10k-images-idx3-ubyte": "bef4ecab320f06d8554ea6380940ec79",
+                "t10k-labels-idx1-ubyte": "bb300cfdad3c16e7a12a480ee83cd310",
+            },
+        ),
+    ),
+    "cifar10": Source(
+        "32x32 colour photos, 10 classes",
+        read_cifar10,
+        is_cifar10,
+        ("cifar-10-batches-bin", "cifar-10-binary.tar.gz", "cifar10/*", "cifar10-images"),
+        32,
+        3,
+        AugmentConfig(crop=4, hflip=True),
+        (
+            Download(
+                "cifar-10-binary.tar.gz",
+                (
+                    "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+                    "https://cave.cs.toronto.edu/kriz/cifar-10-binary.tar.gz",
+                ),
+                "c32a1d4ab5d03f1284b67883e8d87530",
+            ),
+        ),
+    ),
+    "tinyimagenet": Source(
+        "64x64 colour photos, 200 classes of ImageNet",
+        read_tinyimagenet,
+        is_tinyimagenet,
+        ("tiny-imagenet-200", "tiny-imagenet-200.zip", "tinyimagenet/*", "tiny-imagenet-200*.zip"),
+        64,
+        3,
+        AugmentConfig(crop=8, hflip=True),
+        (
+            Download(
+                "tiny-imagenet-200.zip",
+                ("http://cs231n.stanford.edu/tiny-imagenet-200.zip",),
+                "90528d7ca1a48142e341f4ef8d21d0de",
+            ),
+        ),
+    ),
+    "imagefolder": Source(
+        "your images: data.path with train/<class>/*, and val/ or test/ or both",
+        read_folders,
+        lambda path: (path / "train").is_dir(),
+        augment=AugmentConfig(hflip=True),
+    ),
+}
+KNOWN: dict[str, str] = {name: source.what for name, source in SOURCES.items()}
+EMBEDDED = ("digits",)
+
+
+def cache_folder() -> Path:
+    """Where stores and downloads go: HWCLS_CACHE, or ~/.cache/hwcls."""
+    return Path(os.environ.get("HWCLS_CACHE") or Path.home() / ".cache" / "hwcls")
+
+
+def raw_folders() -> list[Path]:
+    """Where raw data is looked for: HWCLS_DATA, then what hwcls fetched or imported."""
+    named = os.environ.get("HWCLS_DATA")
+    return [*([Path(named)] if named else []), cache_folder() / "raw"]
+
+
+def source_of(name: str) -> Source:
+    """The source called `name`; raises UserError with the nearest known name."""
+    if name not in SOURCES:
+        raise UserError(f"unknown data set '{name}'", where="data.name", remedy=did_you_mean(name, SOURCES))
+    return SOURCES[name]
+
+
+def locate(name: str) -> Path | None:
+    """Where the raw files of `name` lie, or None."""
+    source = source_of(name)
+    for folder in raw_folders():
+        for place in source.places:
+            for path in sorted(folder.glob(place)):
+                if source.fits(path):
+                    return path
+            if source.fits(folder / place.removesuffix("/*")):
+                return folder / place.removesuffix("/*")
+    return None
+
+
+def locate_folder(config: DataConfig) -> Path:
+    """The folder of an imagefolder; raises UserError when `path` is not given or not there."""
+    if config.path is None:
+        raise UserError("imagefolder needs a path", where="data.path", remedy=KNOWN["imagefolder"])
+    path = Path(config.path).expanduser()
+    if not path.is_dir():
+        raise UserError("no such folder", where=f"data.path: {path}", remedy="give the folder that holds train/")
+    return path
+
+
+def list_data() -> list[dict[str, str | None]]:
+    """Every known data set: its name, what it is, and where its raw files were found, if anywhere."""
+    found = {name: "embedded" if name in EMBEDDED else str(locate(name) or "") or None for name in SOURCES}
+    return [{"name": name, "what": what, "found": found[name]} for name, what in KNOWN.items()]

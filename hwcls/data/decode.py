@@ -1,0 +1,161 @@
+"""Image files to uint8 pixels of one size: grey, palette, transparent, 16-bit and rotated ones alike."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import simplejpeg
+import torch
+from PIL import Image, ImageOps
+
+from hwcls.data.raw import Encoded
+from hwcls.errors import UserError
+
+CHUNK = 256  # images per task
+MAX_PIXELS = 89_478_485  # more is taken for a bomb; where PIL starts to warn
+GREY = ("1", "L", "LA", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+
+
+def decode_image(data: bytes, channels: int) -> np.ndarray:
+    """One encoded image as (H, W, channels) uint8, upright by its EXIF tag.
+
+    16-bit grey is scaled to 8 bits, transparent pixels are laid on white, colour becomes ITU-R 601 luma when one
+    channel is asked for.
+
+    Raises:
+        ValueError: The bytes are no whole image, or claim more than 89 million pixels.
+    """
+    pixels = _plain_jpeg(data, channels)
+    if pixels is not None:
+        return pixels
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            _check_pixels(image)
+            image.load()
+            upright = ImageOps.exif_transpose(image) if image.getexif().get(0x0112, 1) != 1 else image
+            pixels = np.asarray(_eight_bits(upright, "L" if channels == 1 else "RGB"))
+    except ValueError:
+        raise
+    except Exception as error:  # PIL's plugins raise OSError, SyntaxError, struct.error, DecompressionBombError, ...
+        raise ValueError(str(error) or type(error).__name__) from None
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def measure(images: Encoded) -> tuple[int | None, int]:
+    """(side, channels) from the headers: the side that all images share, if any; 1 channel if all are grey.
+
+    Raises:
+        UserError: A header that cannot be read, with its path.
+    """
+    sizes: set[tuple[int, int]] = set()
+    grey = True
+    for name in images.names:
+        try:
+            with Image.open(io.BytesIO(images.tree.read(name))) as image:
+                _check_pixels(image)
+                sizes.add(image.size)
+                grey = grey and image.mode in GREY
+        except Exception as error:
+            raise _corrupt(images, name, error) from None
+    width, height = next(iter(sizes))
+    return (width if len(sizes) == 1 and width == height else None), (1 if grey else 3)
+
+
+def resize(pixels: torch.Tensor, size: int) -> torch.Tensor:
+    """The short side to `size` (bilinear, antialiased), then the centre: (B, C, H, W) uint8 to (B, C, size, size)."""
+    height, width = pixels.shape[-2:]
+    if (height, width) == (size, size):
+        return pixels
+    short = min(height, width)
+    target = (max(size, round(height * size / short)), max(size, round(width * size / short)))
+    scaled = torch.nn.functional.interpolate(pixels, target, mode="bilinear", antialias=True)
+    top, left = (target[0] - size) // 2, (target[1] - size) // 2
+    return scaled[..., top : top + size, left : left + size]
+
+
+def decoded(images: np.ndarray | Encoded, size: int, channels: int) -> Iterator[Callable[[], tuple[int, np.ndarray]]]:
+    """Tasks that each return (first row, pixels (n, size, size, channels) uint8); run them in any order."""
+    for start in range(0, len(images), CHUNK):
+        stop = min(start + CHUNK, len(images))
+        if isinstance(images, np.ndarray):
+            yield lambda start=start, stop=stop: (start, _fit(images[start:stop], size, channels))  # type: ignore[misc]
+        else:
+            yield lambda start=start, stop=stop: (start, _decode_files(images, start, stop, size, channels))  # type: ignore[misc]
+
+
+def run_all(tasks: Iterator[Callable[[], None]]) -> Iterator[None]:
+    """Run tasks on every CPU this process may use; yields after each, in order; the first error ends it."""
+    with ThreadPoolExecutor(
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    ) as pool:
+        futures = [pool.submit(task) for task in tasks]
+        try:
+            for future in futures:
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _plain_jpeg(data: bytes, channels: int) -> np.ndarray | None:
+    """(H, W, channels) of a JPEG that needs no conversion; None: leave it, and its error, to PIL."""
+    if data[:2] != b"\xff\xd8" or b"Exif\0" in data[:4096]:
+        return None
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+        if height * width > MAX_PIXELS or colours not in ("YCbCr", "Gray") or (colours == "YCbCr") > (channels == 3):
+            return None
+        pixels: np.ndarray = simplejpeg.decode_jpeg(data, colorspace="RGB" if channels == 3 else "GRAY")
+    except ValueError:
+        return None
+    return pixels
+
+
+def _decode_files(images: Encoded, start: int, stop: int, size: int, channels: int) -> np.ndarray:
+    out = np.empty((stop - start, size, size, channels), np.uint8)
+    for place, name in enumerate(images.names[start:stop]):
+        try:
+            pixels = decode_image(images.tree.read(name), channels)
+        except (ValueError, OSError) as error:
+            raise _corrupt(images, name, error) from None
+        out[place] = pixels if pixels.shape[:2] == (size, size) else _fit(pixels[None], size, channels)[0]
+    return out
+
+
+def _fit(pixels: np.ndarray, size: int, channels: int) -> np.ndarray:
+    """Decoded pixels (n, H, W, C) at another size and number of channels."""
+    if channels != pixels.shape[3]:
+        pixels = _luma(pixels) if channels == 1 else np.repeat(pixels, channels, axis=3)
+    if pixels.shape[1:3] == (size, size):
+        return pixels
+    batch = torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2)
+    return resize(batch, size).permute(0, 2, 3, 1).numpy()
+
+
+def _luma(pixels: np.ndarray) -> np.ndarray:
+    """(n, H, W, 3) to (n, H, W, 1) as PIL does it: fixed point, ITU-R 601."""
+    weights = np.array([19595, 38470, 7471], np.uint32)
+    return ((pixels @ weights + 0x8000) >> 16).astype(np.uint8)[..., None]
+
+
+def _eight_bits(image: Image.Image, mode: str) -> Image.Image:
+    if image.mode.startswith("I"):
+        wide = np.asarray(image).astype(np.int64)
+        return Image.fromarray(((wide.clip(0, 65535) * 255 + 32767) // 65535).astype(np.uint8)).convert(mode)
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert(mode)
+    return image.convert(mode)
+
+
+def _check_pixels(image: Image.Image) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(f"unpacks to {image.width}x{image.height} pixels")
+
+
+def _corrupt(images: Encoded, name: str, error: Exception) -> UserError:
+    return UserError(f"not a whole image ({error})", where=f"{images.tree.where}/{name}", remedy="replace or remove it")

@@ -1,0 +1,103 @@
+"""Which images a split holds: cuts by class and number, and a stratified part carved out.
+
+Every class has one order, a function of the seed alone. Cuts keep its beginning and a carved part is the very
+beginning, so that a smaller cut's images are among a larger one's.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hwcls.errors import UserError, did_you_mean
+
+Classes = int | tuple[int | str, ...] | None
+
+
+def words(count: int, *seeds: int) -> np.ndarray:
+    """(count,) uint64 of numpy's raw PCG64 stream, which never changes between versions."""
+    return np.random.PCG64(np.random.SeedSequence(seeds)).random_raw(count)
+
+
+def shuffled(count: int, *seeds: int) -> np.ndarray:
+    """A permutation of range(count), a function of the seeds."""
+    return np.argsort(words(count, *seeds), kind="stable")
+
+
+def class_orders(labels: np.ndarray, rows: np.ndarray, seed: int) -> list[np.ndarray]:
+    """The rows of each class present, in the order that cuts and carving use.
+
+    Args:
+        labels: (M,) the classes of all images, so that leaving out some `rows` does not change the others' order.
+        rows: The rows to look at; their order does not matter.
+    """
+    rows = rows[np.lexsort((words(len(labels), seed)[rows], labels[rows]))]
+    starts = np.unique(labels[rows], return_index=True)[1]
+    return np.split(rows, starts[1:])
+
+
+def cut(labels: np.ndarray, rows: np.ndarray, seed: int, per_class: int | None, fraction: float | None) -> np.ndarray:
+    """Keep `per_class` images of each class and then the `fraction` of them, at least one; rows sorted."""
+    if per_class is None and fraction is None:
+        return np.sort(rows)
+    kept = []
+    for order in class_orders(labels, rows, seed):
+        order = order[:per_class]
+        kept.append(order if fraction is None else order[: max(1, round(fraction * len(order)))])
+    return np.sort(np.concatenate(kept))
+
+
+def carve(labels: np.ndarray, rows: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Split `rows` into (rest, part), both sorted, no row in both.
+
+    `part` holds round(share * N) rows, at least one, divided over the classes by largest remainder; no class loses
+    its last image.
+
+    Raises:
+        UserError: No class has two images.
+    """
+    orders = class_orders(labels, rows, seed)
+    counts = np.array([len(order) for order in orders])
+    total = max(1, round(share * int(counts.sum())))
+    exact = share * counts
+    quota = np.minimum(np.floor(exact).astype(np.int64), counts - 1)
+    ties = shuffled(len(counts), seed, 2**32)  # equal remainders: not always the first classes
+    for place in ties[np.argsort(-(exact - np.floor(exact))[ties], kind="stable")].tolist() * 2:
+        if quota.sum() < total and quota[place] < counts[place] - 1:
+            quota[place] += 1
+    if not quota.sum():
+        raise UserError("no class has two images, so that nothing can be held out", remedy="keep more images per class")
+    part = np.concatenate([order[:n] for order, n in zip(orders, quota, strict=True)])
+    rest = np.concatenate([order[n:] for order, n in zip(orders, quota, strict=True)])
+    return np.sort(rest), np.sort(part)
+
+
+def chosen_classes(names: tuple[str, ...], wanted: Classes) -> list[int]:
+    """The numbers of the classes that `wanted` asks for: all, the first n, or by number and name in that order.
+
+    Raises:
+        UserError: A class that is not there (the nearest name is said), one named twice, or fewer than two.
+    """
+    where = "data.classes"
+    if wanted is None:
+        return list(range(len(names)))
+    if isinstance(wanted, int):
+        if not 2 <= wanted <= len(names):
+            raise UserError(
+                f"{wanted} classes asked for", where=where, remedy=f"the data set has {len(names)}, take 2 or more"
+            )
+        return list(range(wanted))
+    numbers = []
+    for one in wanted:
+        if isinstance(one, int):
+            if not 0 <= one < len(names):
+                raise UserError(f"no class {one}", where=where, remedy=f"numbers go from 0 to {len(names) - 1}")
+            numbers.append(one)
+        elif one in names:
+            numbers.append(names.index(one))
+        else:
+            raise UserError(f"no class '{one}'", where=where, remedy=did_you_mean(one, names))
+    if len(set(numbers)) < len(numbers):
+        raise UserError("a class is named twice", where=where, remedy="name each once")
+    if len(numbers) < 2:
+        raise UserError("one class is nothing to classify", where=where, remedy="name two or more")
+    return numbers

@@ -1,0 +1,220 @@
+"""Decoded data sets on this node's disk: built once, opened in a millisecond, shared through the page cache.
+
+A store is a folder `stores/<name>-<key>` with, per split, `<split>.images.npy` (N, H, W, C) uint8, `<split>.labels.npy`
+(N,) int64, `<split>.sums.npy` (N, 2, C) int64 (the pixels' sums and sums of squares) and `<split>.digests.npy` (N,)
+uint64 (BLAKE2b of each image), and `meta.json`. The key is a hash of the sources' names, sizes and times (and of an
+imagefolder's path) and of the decode settings.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+
+from hwcls import files
+from hwcls.config.data import DataConfig
+from hwcls.data import catalog
+from hwcls.data.catalog import Progress
+from hwcls.data.decode import decoded, measure, run_all
+from hwcls.data.fetch import fetch
+from hwcls.data.raw import Encoded, Raw, walk
+from hwcls.errors import UserError
+
+FORMAT = 1  # raised when the layout or the decoding changes
+
+
+@dataclass(frozen=True)
+class Store:
+    """An opened store; arrays are memory-mapped copy-on-write."""
+
+    folder: Path
+    meta: dict[str, Any]
+
+    def array(self, split: str, kind: str) -> np.ndarray:
+        """`images`, `labels`, `sums` or `digests` of a split."""
+        array: np.ndarray = np.load(self.folder / f"{split}.{kind}.npy", mmap_mode="c", allow_pickle=False)
+        return array
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits that the raw data has: train, test and perhaps val."""
+        return list(self.meta["splits"])
+
+
+def open_store(config: DataConfig, progress: Progress | None = None) -> Store:
+    """The store of `config`'s data set, built now if this node has none.
+
+    Raises:
+        UserError: The raw data is not there, not whole, or does not fit on the disk.
+    """
+    source = catalog.source_of(config.name)
+    place, files_found = _found(config, progress)
+    size, channels = config.image_size or source.image_size, config.channels or source.channels
+    listing = [[name, status.st_size, status.st_mtime_ns] for name, status in files_found]
+    # a known data set may move; two folders of a user's may hold files of the same names, sizes and times
+    text = json.dumps([FORMAT, config.name, str(place.resolve()) if config.path else "", listing, size, channels])
+    key = f"{config.name}-{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
+    folder = catalog.cache_folder() / "stores" / key
+    if not (folder / "meta.json").is_file():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f".{key}.lock")):
+            if not (folder / "meta.json").is_file():
+                _build(folder, config.name, source.read(place), size, channels, progress or (lambda _: None))
+    return Store(folder, json.loads((folder / "meta.json").read_text(encoding="utf-8")))
+
+
+def verify(store: Store) -> list[str]:
+    """What is wrong with a store's pixels: one line per image whose BLAKE2b is not the recorded one."""
+    wrong = []
+    for split in store.splits:
+        images, recorded = store.array(split, "images"), store.array(split, "digests")
+        if hashlib.blake2b(recorded.tobytes()).hexdigest() != store.meta["splits"][split]["blake2b"]:
+            wrong.append(f"{split}: the recorded digests themselves have changed")
+        for start in range(0, len(images), 1024):
+            now = _digests(images[start : start + 1024])
+            for row in np.flatnonzero(now != recorded[start : start + 1024]):
+                wrong.append(f"{split}: image {start + int(row)} has changed")
+    return wrong
+
+
+def duplicates(store: Store) -> list[tuple[str, int, str, int]]:
+    """Images whose pixels another image has: (split, row, split of the first one, its row)."""
+    parts = [store.array(split, "digests") for split in store.splits]
+    split_of = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    row_of = np.concatenate([np.arange(len(part)) for part in parts])
+    _, first, inverse = np.unique(np.concatenate(parts), return_index=True, return_inverse=True)
+    again = np.flatnonzero(first[inverse] != np.arange(len(inverse)))
+    name = store.splits
+    return [
+        (name[split_of[i]], int(row_of[i]), name[split_of[j]], int(row_of[j]))
+        for i, j in zip(again, first[inverse][again], strict=True)
+    ]
+
+
+def _found(config: DataConfig, progress: Progress | None) -> tuple[Path, list[tuple[str, os.stat_result]]]:
+    if config.name in catalog.EMBEDDED:
+        return Path(), []
+    if config.name == "imagefolder":
+        place: Path | None = catalog.locate_folder(config)
+    else:
+        place = catalog.locate(config.name)
+        if place is None:
+            place = fetch(config.name, progress)
+    assert place is not None
+    return place, list(walk(place)) if place.is_dir() else [(place.name, place.stat())]
+
+
+def _build(folder: Path, name: str, raw: Raw, size: int | None, channels: int | None, progress: Progress) -> None:
+    size, channels = _sides(raw, size, channels)
+    for stale in folder.parent.glob(f".{folder.name}.*.tmp"):  # we hold the lock: whoever made it is gone
+        shutil.rmtree(stale, ignore_errors=True)
+    total = sum(len(split.labels) for split in raw.splits.values())
+    _check_space(folder.parent, total * (size * size * channels + 16 * channels + 16))
+    building = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    building.mkdir()
+    try:
+        meta: dict[str, Any] = {"format": FORMAT, "name": name, "classes": raw.classes}
+        meta |= {"image_size": size, "channels": channels, "splits": {}}
+        for split, part in raw.splits.items():
+            say = _prefixed(f"{name}: {split}: ", progress)
+            meta["splits"][split] = _write_split(building / split, part.images, part.labels, size, channels, say)
+        files.write_json(building / "meta.json", meta)
+        if folder.exists():  # without meta.json: not ours to trust
+            shutil.rmtree(folder)
+        os.replace(building, folder)
+        files.sync_folder(folder.parent)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _full(folder.parent, total * size * size * channels) from None
+        raise
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _prefixed(prefix: str, progress: Progress) -> Progress:
+    return lambda text: progress(prefix + text)
+
+
+def _write_split(
+    stem: Path, images: np.ndarray | Encoded, labels: np.ndarray, size: int, channels: int, say: Progress
+) -> dict[str, Any]:
+    count = len(labels)
+    out = _reserve(stem.with_suffix(".images.npy"), (count, size, size, channels))
+    sums = np.empty((count, 2, channels), np.int64)
+    digests = np.empty(count, np.uint64)
+
+    def finish(task: Callable[[], tuple[int, np.ndarray]]) -> Callable[[], None]:
+        def run() -> None:
+            start, pixels = task()
+            stop = start + len(pixels)
+            out[start:stop] = pixels
+            sums[start:stop] = _sums(pixels)
+            digests[start:stop] = _digests(pixels)
+
+        return run
+
+    tasks = [finish(task) for task in decoded(images, size, channels)]
+    for done, _ in enumerate(run_all(iter(tasks)), 1):
+        if done * 10 // len(tasks) > (done - 1) * 10 // len(tasks):
+            say(f"{100 * done // len(tasks)} % of {count} images decoded")
+    out.flush()
+    for kind, array in (("labels", labels), ("sums", sums), ("digests", digests)):
+        files.write_with(stem.with_suffix(f".{kind}.npy"), lambda file, array=array: np.save(file, array))  # type: ignore[misc]
+    with open(stem.with_suffix(".images.npy"), "rb") as file:
+        os.fsync(file.fileno())
+    return {"count": count, "blake2b": hashlib.blake2b(digests.tobytes()).hexdigest()}
+
+
+def _reserve(path: Path, shape: tuple[int, ...]) -> np.memmap:
+    """A .npy of uint8 whose blocks the disk has promised: a write into a map of a full disk would be SIGBUS."""
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
+
+
+def _sides(raw: Raw, size: int | None, channels: int | None) -> tuple[int, int]:
+    """The stored side and channels, where the data set does not fix them: as the files are."""
+    images = raw.splits["train"].images
+    if size is not None and channels is not None:
+        return size, channels
+    own = measure(images) if isinstance(images, Encoded) else (images.shape[1], images.shape[3])
+    if size is None and own[0] is None:
+        raise UserError("images of several sizes", where="data.image_size", remedy="set it, for example image_size: 64")
+    return size or own[0] or 0, channels or own[1]
+
+
+def _sums(pixels: np.ndarray) -> np.ndarray:
+    """(n, 2, C) int64: the sum and the sum of squares of each channel of (n, S, S, C) uint8; columns first is 13x."""
+    n, side, _, channels = pixels.shape
+    lines = pixels.reshape(n, side, side * channels)
+    columns = [part.sum(1, dtype=np.uint32) for part in (lines, np.multiply(lines, lines, dtype=np.uint16))]
+    return np.stack([part.reshape(n, side, channels).sum(1, dtype=np.int64) for part in columns], 1)
+
+
+def _digests(pixels: np.ndarray) -> np.ndarray:
+    """(n,) uint64: BLAKE2b, 8 bytes, of each image of (n, H, W, C) uint8."""
+    rows = np.ascontiguousarray(pixels)
+    parts = [hashlib.blake2b(row, digest_size=8).digest() for row in rows]
+    return np.frombuffer(b"".join(parts), "<u8").astype(np.uint64)
+
+
+def _check_space(folder: Path, needed: int) -> None:
+    if shutil.disk_usage(folder).free < needed:
+        raise _full(folder, needed)
+
+
+def _full(folder: Path, needed: int) -> UserError:
+    what = f"the disk is full: {needed:,} bytes are needed"
+    return UserError(what, where=str(folder), remedy="make room, or set HWCLS_CACHE to another disk")

@@ -1,0 +1,71 @@
+"""TinyImageNet in its official layout, as a folder or a zip; a sample of it is accepted.
+
+The official test split has no public labels, so the official val is the test split here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from hwcls.data.raw import Encoded, Raw, RawSplit, Tree, is_image, open_tree
+from hwcls.errors import UserError
+
+
+def is_tinyimagenet(path: Path) -> bool:
+    """Whether `path` is a zip archive or a folder in the official layout."""
+    return (path.suffix == ".zip" and path.is_file()) or (path / "val" / "val_annotations.txt").is_file()
+
+
+def read_tinyimagenet(path: Path) -> Raw:
+    """The data set at `path`; classes are sorted by their WordNet number and named by words.txt.
+
+    Raises:
+        UserError: Files of the layout are missing, or val has a class that train lacks.
+    """
+    tree = open_tree(path)
+    annotations = [name for name in tree.names if name.endswith("val/val_annotations.txt")]
+    if not annotations:
+        raise UserError(
+            "no val/val_annotations.txt", where=str(path), remedy="give the official tiny-imagenet-200 layout"
+        )
+    root = annotations[0].removesuffix("val/val_annotations.txt")
+
+    train = [name for name in tree.names if name.startswith(root + "train/") and is_image(name)]
+    wnid_of = [name[len(root) + len("train/") :].split("/")[0] for name in train]
+    wnids = sorted(set(wnid_of))
+    if not wnids:
+        raise UserError("no images below train/", where=str(path), remedy="give the official tiny-imagenet-200 layout")
+    number = {wnid: i for i, wnid in enumerate(wnids)}
+
+    present = set(tree.names)
+    test, test_labels = [], []
+    for line in tree.read(annotations[0]).decode().splitlines():
+        file, wnid = [*line.split("\t"), ""][:2]
+        if (name := f"{root}val/images/{file}") in present:
+            if wnid not in number:
+                raise UserError(f"val has class '{wnid}' that train lacks", where=f"{path}: {annotations[0]}")
+            test.append(name)
+            test_labels.append(number[wnid])
+    if not test:
+        raise UserError("no annotated images below val/images/", where=str(path))
+    return Raw(
+        _readable(tree, root, wnids),
+        {
+            "train": RawSplit(Encoded(tree, train), np.array([number[wnid] for wnid in wnid_of], np.int64)),
+            "test": RawSplit(Encoded(tree, test), np.array(test_labels, np.int64)),
+        },
+    )
+
+
+def _readable(tree: Tree, root: str, wnids: list[str]) -> tuple[str, ...]:
+    """The first word of each class in words.txt; a word that two classes share keeps its number."""
+    if f"{root}words.txt" not in tree.names:
+        return tuple(wnids)
+    lines = (line.partition("\t") for line in tree.read(f"{root}words.txt").decode().splitlines())
+    words = {wnid: text.split(",")[0].strip() for wnid, _, text in lines}
+    names = [words.get(wnid, wnid) for wnid in wnids]
+    often = Counter(names)
+    return tuple(name if often[name] == 1 else f"{name} ({wnid})" for name, wnid in zip(names, wnids, strict=True))

@@ -1,0 +1,34 @@
+"""The one error that users see: what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Bad usage, file or data: the command line prints it as one line and exits with 2.
+
+    Args:
+        what: What is wrong, in a few words.
+        where: The file, key path and line it stands at, if known.
+        remedy: What the user can do about it, if known.
+    """
+
+    def __init__(self, what: str, *, where: str = "", remedy: str = "") -> None:
+        self.what, self.where, self.remedy = what, where, remedy
+        super().__init__(what, where, remedy)
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        text = f"{text} — {self.remedy}" if self.remedy else text
+        return " ".join(text.split())  # one line, whatever a library's message held
+
+
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """The remedy for an unknown word: the nearest known one, or all of them."""
+    names = [str(name) for name in known]
+    near = difflib.get_close_matches(str(word), names, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean '{near[0]}'?"
+    return f"known: {', '.join(names)}" if names else ""

@@ -1,0 +1,171 @@
+"""Classification metrics, all derived from one confusion matrix and one score matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+def confusion_matrix(labels: ArrayLike, predicted: ArrayLike, classes: int) -> Ints:
+    """How often each class was taken for each.
+
+    labels, predicted: (N,) integers in [0, classes). Returns (K, K) counts, rows true, columns predicted. Raises
+    ValueError where a label lies outside or the lengths differ.
+    """
+    true, guess = np.asarray(labels, np.int64), np.asarray(predicted, np.int64)
+    if true.shape != guess.shape or true.ndim != 1:
+        raise ValueError(f"labels and predictions differ in shape: {true.shape} and {guess.shape}")
+    if true.size and (min(true.min(), guess.min()) < 0 or max(true.max(), guess.max()) >= classes):
+        raise ValueError(f"a label lies outside 0..{classes - 1}")
+    return np.bincount(true * classes + guess, minlength=classes**2).reshape(classes, classes)  # (K, K)
+
+
+def accuracy(confusion: Ints) -> float:
+    """The share of samples on the diagonal, in [0, 1]; NaN without samples."""
+    total = int(confusion.sum())
+    return float(np.trace(confusion)) / total if total else float("nan")
+
+
+@dataclass(frozen=True)
+class PerClass:
+    """Precision, recall, F1 in [0, 1] and the number of true samples of each class, all (K,).
+
+    Precision is 0 for a class that was never predicted, recall and F1 are 0 for one without a hit (scikit-learn's
+    `zero_division=0`). Averages leave out classes without a true sample, like scikit-learn with labels=unique(y_true).
+    """
+
+    precision: Floats
+    recall: Floats
+    f1: Floats
+    support: Ints
+
+    def macro(self, values: Floats) -> float:
+        """The plain mean of `values` (K,) over the classes that have samples; NaN without samples."""
+        present = self.support > 0
+        return float(values[present].mean()) if present.any() else float("nan")
+
+    def weighted(self, values: Floats) -> float:
+        """The mean of `values` (K,) over the samples' classes; NaN without samples."""
+        total = int(self.support.sum())
+        return float(values @ self.support) / total if total else float("nan")
+
+
+def per_class(confusion: Ints) -> PerClass:
+    """Precision, recall, F1 and support of each class of a (K, K) confusion matrix."""
+    hits = np.diag(confusion).astype(np.float64)  # (K,)
+    support, predicted = confusion.sum(1), confusion.sum(0)  # (K,)
+    precision = hits / np.maximum(predicted, 1)
+    recall = hits / np.maximum(support, 1)
+    f1 = 2 * hits / np.maximum(support + predicted, 1)
+    return PerClass(precision, recall, f1, support)
+
+
+def macro_f1(confusion: Ints) -> float:
+    """The mean F1 in [0, 1] over the classes that have a true sample; NaN without samples."""
+    scores = per_class(confusion)
+    return scores.macro(scores.f1)
+
+
+def weighted_f1(confusion: Ints) -> float:
+    """The mean F1 in [0, 1] weighted by the number of true samples; NaN without samples."""
+    scores = per_class(confusion)
+    return scores.weighted(scores.f1)
+
+
+def top_k(scores: ArrayLike, labels: ArrayLike, k: int) -> float:
+    """The share of samples whose class is among the `k` best scores, in [0, 1].
+
+    scores: (N, K), any monotone score; labels: (N,). Of equal scores the lower class comes first, so that k = 1 agrees
+    with argmax; a NaN is never among the best. k of K or more gives 1; NaN without samples.
+    """
+    score, true = _checked(scores, labels)
+    if not len(true):
+        return float("nan")
+    own = score[np.arange(len(true)), true][:, None]  # (N, 1)
+    later = np.arange(score.shape[1])[None] >= true[:, None]  # (N, K), the true class itself included
+    rank = (~((score < own) | ((score == own) & later))).sum(1)  # (N,), 0 is best; NaN beats nothing
+    return float((rank < k).mean())
+
+
+def roc_auc(scores: ArrayLike, labels: ArrayLike) -> Floats:
+    """One-vs-rest area under the ROC curve of each class, in [0, 1], by ranks (Mann-Whitney U; ties count half).
+
+    scores: (N, K); labels: (N,). Returns (K,), NaN for a class that has no sample or all of them, or
+    a score that is NaN.
+    """
+    score, true = _checked(scores, labels)
+    areas = np.full(score.shape[1], np.nan)
+    for label in range(score.shape[1]):
+        positive = true == label
+        hits, misses = int(positive.sum()), int((~positive).sum())
+        if hits and misses and not np.isnan(score[:, label]).any():
+            rank_sum = _average_ranks(score[:, label])[positive].sum()
+            areas[label] = (rank_sum - hits * (hits + 1) / 2) / (hits * misses)
+    return areas
+
+
+def roc_curve(scores: ArrayLike, positive: ArrayLike) -> tuple[Floats, Floats]:
+    """False and true positive rates, both rising from 0 to 1, as the threshold falls past each distinct score.
+
+    scores: (N,) of one class; positive: (N,) booleans, with at least one of each. Returns two (P,) arrays. Raises
+    ValueError where one side is empty.
+    """
+    score, hit = np.asarray(scores, np.float64), np.asarray(positive, bool)
+    if hit.all() or not hit.any():
+        raise ValueError("a ROC curve needs positive and negative samples")
+    order = np.argsort(-score, kind="stable")
+    last_of_tie = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)
+    true = np.cumsum(hit[order])[last_of_tie]
+    false = 1 + last_of_tie - true
+    return np.append(0.0, false / false[-1]), np.append(0.0, true / true[-1])
+
+
+def expected_calibration_error(scores: ArrayLike, labels: ArrayLike, bins: int = 15) -> float:
+    """The gap between confidence and accuracy, averaged over `bins` equal bins weighted by their samples, in [0, 1].
+
+    scores: (N, K) probabilities that sum to 1 per row; labels: (N,). arXiv 1706.04599, equation 3: bins are
+    (lower, upper]. Raises ValueError where rows are no probabilities (take the softmax first); NaN without samples.
+    """
+    score, true = _checked(scores, labels)
+    if not len(true):
+        return float("nan")
+    if score.min() < 0 or np.abs(score.sum(1) - 1).max() > 1e-3:
+        raise ValueError("scores are no probabilities: take the softmax first")
+    confidence, right = score.max(1), score.argmax(1) == true  # (N,)
+    edges = np.linspace(0, 1, bins + 1)[1:-1]
+    place = np.digitize(confidence, edges, right=True)  # (N,)
+    gaps = np.bincount(place, confidence - right, minlength=bins)  # per bin: samples times its gap
+    return float(np.abs(gaps).sum() / len(true))
+
+
+def softmax(logits: ArrayLike) -> Floats:
+    """Logits (N, K) as probabilities (N, K), without overflow."""
+    values = np.asarray(logits, np.float64)
+    values = np.exp(values - values.max(1, keepdims=True))
+    result: Floats = values / values.sum(1, keepdims=True)
+    return result
+
+
+def _checked(scores: ArrayLike, labels: ArrayLike) -> tuple[Floats, Ints]:
+    """Scores (N, K) and labels (N,) as arrays; ValueError where they do not fit."""
+    score: NDArray[Any] = np.asarray(scores, np.float64)
+    true: NDArray[Any] = np.asarray(labels, np.int64)
+    if score.ndim != 2 or true.shape != score.shape[:1]:
+        raise ValueError(f"scores {score.shape} do not fit labels {true.shape}")
+    if true.size and (true.min() < 0 or true.max() >= score.shape[1]):
+        raise ValueError(f"a label lies outside 0..{score.shape[1] - 1}")
+    return score, true
+
+
+def _average_ranks(values: Floats) -> Floats:
+    """Ranks from 1 of (N,) values; equal ones share their mean rank."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    ranks: Floats = (ends - (counts - 1) / 2)[place]
+    return ranks

@@ -1,0 +1,70 @@
+"""Models: one registry of families, built from their configs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from hwcls.config.model import ModelConfig, UserModelConfig
+from hwcls.errors import UserError
+from hwcls.models import alexnet, mlp, residual_cnn, simple_cnn, timm, user
+
+__all__ = ["REGISTRY", "build", "check", "parameters", "skeleton"]
+
+REGISTRY: dict[str, Callable[..., nn.Module]] = {
+    "mlp": mlp.build,
+    "simple_cnn": simple_cnn.build,
+    "residual_cnn": residual_cnn.build,
+    "alexnet": alexnet.build,
+    "timm": timm.build,
+    "user": user.build,
+}
+
+
+def build(config: ModelConfig, *, classes: int, channels: int, image_size: int) -> nn.Module:
+    """The model that `config` describes, its weights drawn from torch's global generator (seed it first).
+
+    The model maps (B, channels, image_size, image_size) floats to (B, classes) logits. Raises UserError where the
+    image is too small for it, a name, file or function does not exist, or pretrained weights cannot be had.
+    """
+    family = "user" if isinstance(config, UserModelConfig) else config.name
+    return REGISTRY[family](config, classes=classes, channels=channels, image_size=image_size)
+
+
+def parameters(model: nn.Module) -> int:
+    """The number of weights, trained and frozen, of `model`."""
+    return sum(weight.numel() for weight in model.parameters())
+
+
+def skeleton(config: ModelConfig, *, classes: int, channels: int, image_size: int) -> nn.Module:
+    """The model without memory for its weights: on the meta device, pretrained weights not fetched.
+
+    A path of weights must exist. A user's own model is built on the CPU, since its code may read values. torch's
+    generator is left as it was. Raises UserError as `build` does.
+    """
+    device = "cpu" if isinstance(config, UserModelConfig) else "meta"
+    with torch.random.fork_rng(devices=[]), torch.device(device):
+        return build(config, classes=classes, channels=channels, image_size=image_size)
+
+
+def check(config: ModelConfig, *, classes: int, channels: int, image_size: int) -> int:
+    """Run one forward pass of the model's skeleton and return the number of its parameters.
+
+    Raises UserError as `build` does, and where the model does not map (2, channels, image_size, image_size) to
+    (2, classes).
+    """
+    model = skeleton(config, classes=classes, channels=channels, image_size=image_size)
+    device = "cpu" if isinstance(config, UserModelConfig) else "meta"
+    with torch.random.fork_rng(devices=[]), torch.device(device), torch.no_grad():
+        images = torch.zeros(2, channels, image_size, image_size)  # (2, C, H, W)
+        try:
+            shape = tuple(model(images).shape)
+        except Exception as error:
+            what = f"the model cannot take {channels}x{image_size}x{image_size} images: {str(error)[:240]}"
+            raise UserError(what, where=f"model {config.name}") from error
+    if shape != (2, classes):
+        what = f"the model maps 2 images to {shape}, not to (2, {classes}) logits"
+        raise UserError(what, where=f"model {config.name}", remedy="return one score per image and class")
+    return parameters(model)

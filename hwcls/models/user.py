@@ -1,0 +1,82 @@
+"""The user's own model: `my_file.py:function`, from the file's path."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from hwcls.config.model import UserModelConfig
+from hwcls.errors import UserError, did_you_mean
+
+
+def source_of(config: UserModelConfig) -> Path:
+    """The file that holds the model, relative to the working directory unless the name is absolute."""
+    return Path(config.name.rpartition(":")[0])
+
+
+def load(name: str) -> Callable[..., Any]:
+    """The function that `file.py:function` names.
+
+    The file's folder is importable while the file runs, so that it may import its neighbours, and not afterwards.
+    Raises UserError where the file or the function is missing or the file fails.
+    """
+    source, _, function = name.rpartition(":")
+    path = Path(source).resolve()
+    if not path.is_file():
+        near = did_you_mean(path.name, (other.name for other in path.parent.glob("*.py")))
+        raise UserError(f"no model file '{source}'", where="model.name", remedy=near)
+    # one module name per path and content: an edited file is loaded afresh, and pickles of its classes resolve
+    digest = hashlib.blake2b(str(path).encode() + path.read_bytes(), digest_size=8).hexdigest()
+    module_name = f"hwcls_user_{path.stem}_{digest}"
+    module = sys.modules.get(module_name)
+    if module is None:
+        spec = importlib.util.spec_from_file_location(module_name, path)
+        if spec is None or spec.loader is None:
+            raise UserError(f"'{source}' is not a Python file", where="model.name", remedy="name a .py file")
+        module = sys.modules[module_name] = importlib.util.module_from_spec(spec)
+        sys.path.insert(0, str(path.parent))
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            del sys.modules[module_name]
+            raise UserError(f"the file failed: {_last_line(error)}", where=source) from error
+        finally:
+            if str(path.parent) in sys.path:
+                sys.path.remove(str(path.parent))
+    found = getattr(module, function, None)
+    if not callable(found):
+        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise UserError(f"no function '{function}'", where=source, remedy=did_you_mean(function, known))
+    made: Callable[..., Any] = found
+    return made
+
+
+def build(config: UserModelConfig, *, classes: int, channels: int, image_size: int) -> nn.Module:
+    """What the user's function returns for these numbers and every other key of the config.
+
+    Raises UserError where it fails or returns anything but an nn.Module.
+    """
+    function = load(config.name)
+    try:
+        model = function(classes=classes, channels=channels, image_size=image_size, **(config.model_extra or {}))
+    except Exception as error:
+        remedy = "it is called with classes, channels, image_size and every other key of model"
+        raise UserError(f"the model failed: {_last_line(error)}", where=config.name, remedy=remedy) from error
+    if not isinstance(model, nn.Module):
+        what = f"the function returned {type(model).__name__}, not a torch.nn.Module"
+        raise UserError(what, where=config.name, remedy="return the model itself")
+    return model
+
+
+def _last_line(error: Exception) -> str:
+    """What was raised and the line of code it came from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    at = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{at}"

@@ -1,0 +1,108 @@
+"""Where pretrained weights come from: a file that the user has, timm's cache, or the hub, asked once and briefly."""
+
+from __future__ import annotations
+
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from hwcls.errors import UserError
+
+PATIENCE = 5.0  # seconds until a silent hub counts as out of reach
+FILES = ("model.safetensors", "pytorch_model.safetensors", "pytorch_model.bin")  # as timm looks for them
+
+
+def from_file(path: str, backbone: str, *, read: bool) -> dict[str, Any] | None:
+    """timm's overlay that loads the weights in `path` strictly, all but the classifier; None unless `read`.
+
+    Takes .safetensors and .pth (never unpickled beyond tensors) with timm's names, also a trial's own weights, of which
+    the backbone is used. Raises UserError where the file is missing or holds no weights.
+    """
+    if not Path(path).is_file():
+        raise UserError("no such weights file", where=path, remedy="model.pretrained is true, false or a path")
+    if not read:
+        return None
+    import timm
+    from timm.models import load_state_dict
+
+    try:
+        weights = load_state_dict(path, weights_only=True)
+        weights = {name: weight for name, weight in weights.items() if hasattr(weight, "shape")}
+    except Exception as error:
+        raise UserError(
+            f"unreadable as weights: {str(error)[:200]}",
+            where=path,
+            remedy="save them as .safetensors or with torch.save(model.state_dict(), ...)",
+        ) from error
+    prefix = "backbone."
+    if any(name.startswith(prefix) for name in weights):  # a trial's best.safetensors
+        weights = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+    settings = timm.get_pretrained_cfg(backbone)
+    classifiers = (settings.classifier if settings else None) or ()
+    for classifier in (classifiers,) if isinstance(classifiers, str) else classifiers:
+        for part in ("weight", "bias"):
+            weights.pop(f"{classifier}.{part}", None)
+    # equal numbers of classes, none, keep timm's loader strict about every other name
+    return {"state_dict": weights, "num_classes": 0, "label_offset": 0}
+
+
+def from_hub(backbone: str) -> dict[str, Any]:
+    """timm's overlay for its own weights of `backbone`: a cached file, or nothing where the hub answers.
+
+    Raises UserError where timm has none, or where they are not cached and the hub does not answer within seconds.
+    """
+    import timm
+
+    settings = timm.get_pretrained_cfg(backbone)
+    if settings is None or not settings.has_weights:
+        raise UserError(
+            f"timm has no weights for {backbone}",
+            where="model.pretrained",
+            remedy="set it to false, or to a weights file: pretrained: path/to/weights.safetensors",
+        )
+    if settings.file:
+        return {}
+    cached = _cached(settings)
+    if cached:
+        return {"file": cached}
+    try:
+        _ask(settings)
+    except Exception as error:
+        raise UserError(
+            f"timm's weights for {backbone} are not cached and the hub is out of reach ({type(error).__name__})",
+            where="model.pretrained",
+            remedy="give a file (pretrained: path/to/weights.safetensors) or set it to false",
+        ) from error
+    return {}
+
+
+def _cached(settings: Any) -> str | None:
+    """The path of the weights in the hub's or torch's cache, if they are there."""
+    if settings.hf_hub_id:
+        from huggingface_hub import try_to_load_from_cache
+
+        for name in (settings.hf_hub_filename,) if settings.hf_hub_filename else FILES:
+            path = try_to_load_from_cache(settings.hf_hub_id, name)
+            if isinstance(path, str):
+                return None if settings.custom_load else path
+        return None
+    from torch.hub import get_dir
+
+    path = Path(get_dir()) / "checkpoints" / Path(str(settings.url)).name
+    return str(path) if path.is_file() and not settings.custom_load else None
+
+
+def _ask(settings: Any) -> None:
+    """One short question to where the weights lie; an answer of any kind is an answer."""
+    if settings.hf_hub_id:
+        from huggingface_hub import get_hf_file_metadata, hf_hub_url
+        from huggingface_hub.errors import HfHubHTTPError
+
+        try:
+            get_hf_file_metadata(hf_hub_url(settings.hf_hub_id, settings.hf_hub_filename or FILES[0]), timeout=PATIENCE)
+        except HfHubHTTPError as error:
+            if error.response.status_code >= 500:
+                raise
+    else:
+        request = urllib.request.Request(str(settings.url), method="HEAD")
+        urllib.request.urlopen(request, timeout=PATIENCE).close()

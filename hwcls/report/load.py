@@ -1,0 +1,210 @@
+"""A results folder as plain values: what ended, what runs, what is torn."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hwcls.config.trial import flat_name, flatten
+from hwcls.errors import UserError
+from hwcls.tracking.records import Result, SweepFolder, TrialFolder
+
+UNFINISHED = "unfinished"  # no result.json: in mid-run, or cut off
+Line = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """One trial as far as it came."""
+
+    number: int
+    folder: Path
+    label: str | None  # of the alternative that `compare` names
+    status: str  # one of records.STATUSES, or UNFINISHED
+    records: tuple[Line, ...]  # one per epoch, in order
+    best: Line | None  # the metrics of the best epoch; None when no epoch has a finite metric
+    value: float | None  # of the sweep's metric in `best`
+    parameters: Mapping[str, Any]  # what was drawn, by flat name
+    seconds: float
+    error: str | None
+
+    @property
+    def failed(self) -> bool:
+        return self.status == "failed"
+
+
+@dataclass(frozen=True)
+class ConfirmRun:
+    """A trial run again with a fresh seed; the winner of each alternative is scored on test."""
+
+    label: str
+    seed: int
+    run: TrialResult  # `number` is that of the trial it repeats, -1 while unknown
+    test: Mapping[str, float] | None  # test/accuracy and so on
+
+
+@dataclass(frozen=True, eq=False)
+class SweepResults:
+    """All that a results folder says."""
+
+    folder: Path
+    name: str
+    settings: Mapping[str, Any]  # sweep.yaml
+    metric: str
+    goal: str  # maximize or minimize
+    compare: str | None
+    data: Mapping[str, Any] | None
+    environment: Mapping[str, Any] | None
+    trials: tuple[TrialResult, ...]
+    confirm: tuple[ConfirmRun, ...]
+
+    @property
+    def sign(self) -> int:
+        """1 where more is better, -1 where less is."""
+        return -1 if self.goal == "minimize" else 1
+
+    def ranked(self) -> list[TrialResult]:
+        """Best first; then those without a value; the failed ones last."""
+
+        def key(trial: TrialResult) -> tuple[bool, bool, float, int]:
+            return trial.failed, trial.value is None, -self.sign * (trial.value or 0.0), trial.number
+
+        return sorted(self.trials, key=key)
+
+
+def load_sweep(path: Path) -> SweepResults:
+    """Read a results folder; torn lines, missing files and trials in mid-run are taken as they are.
+
+    Raises UserError when `path` is no results folder.
+    """
+    settings = _settings(path)
+    metric = _mapping(settings.get("metric"))
+    name, goal = str(metric.get("name", "val/accuracy")), str(metric.get("goal", "maximize"))
+    compare = settings.get("compare")
+    folder = SweepFolder(path)
+
+    def trial(number: int, source: TrialFolder) -> TrialResult:
+        return _trial(number, source, name, goal, compare)
+
+    trials = _fill_parameters([trial(number, source) for number, source in folder.trials().items()])
+    confirm = [_confirm_run(label, seed, source, trial) for (label, seed), source in folder.confirm_runs().items()]
+    return SweepResults(
+        folder=path,
+        name=str(settings.get("name") or path.name),
+        settings=settings,
+        metric=name,
+        goal=goal,
+        compare=None if compare is None else str(compare),
+        data=_json(path / "data.json"),
+        environment=_json(path / "environment.json"),
+        trials=tuple(trials),
+        confirm=tuple(confirm),
+    )
+
+
+def finite(value: object) -> bool:
+    """Whether `value` is a number to compute with."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def best_line(records: Iterable[Line], metric: str, goal: str) -> Line | None:
+    """The first record with the best finite `metric`, None when there is none."""
+    sign = -1 if goal == "minimize" else 1
+    return max(
+        (line for line in records if finite(line.get(metric))), key=lambda line: sign * line[metric], default=None
+    )
+
+
+def _trial(number: int, source: TrialFolder, metric: str, goal: str, compare: str | None) -> TrialResult:
+    lines = {line["epoch"]: line for line in source.records() if isinstance(line.get("epoch"), int)}
+    records = tuple(lines[epoch] for epoch in sorted(lines))
+    result = source.result()
+    best = best_line(records, metric, goal)
+    if result is not None and result.best and finite(result.best.get(metric)):
+        best = {**lines.get(result.best.get("epoch", 0), {}), **result.best}
+    error = None
+    if result is not None and result.status == "failed":
+        error = result.error or "no reason on record"
+    return TrialResult(
+        number=number,
+        folder=source.path,
+        label=_label(source, result, compare),
+        status=result.status if result else UNFINISHED,
+        records=records,
+        best=best,
+        value=float(best[metric]) if best else None,
+        parameters=_mapping(result.parameters) if result else {},
+        seconds=float(result.seconds) if result else sum(r["seconds"] for r in records if finite(r.get("seconds"))),
+        error=error,
+    )
+
+
+def _label(source: TrialFolder, result: Result | None, compare: str | None) -> str | None:
+    if result is not None and result.label is not None:
+        return str(result.label)
+    if result is None and compare is not None:
+        value = _flat_config(source).get(flat_name(tuple(compare.split("."))))
+        return None if value is None else str(value)
+    return None
+
+
+def _fill_parameters(trials: list[TrialResult]) -> list[TrialResult]:
+    """Give unfinished trials what their config says of the parameters that others are known to have drawn."""
+    drawn = {name for trial in trials for name in trial.parameters}
+    filled = []
+    for trial in trials:
+        if trial.status == UNFINISHED and drawn:
+            flat = _flat_config(TrialFolder(trial.folder))
+            trial = TrialResult(**{**vars(trial), "parameters": {k: v for k, v in flat.items() if k in drawn}})
+        filled.append(trial)
+    return filled
+
+
+def _confirm_run(folder_label: str, seed: int, source: TrialFolder, read: Any) -> ConfirmRun:
+    result = source.result()
+    extra = result.extra if result else {}
+    number = extra.get("trial")
+    run = read(number if isinstance(number, int) else -1, source)
+    test = extra.get("test") or next((line for line in source.records() if "epoch" not in line), None)
+    scores = {key: value for key, value in _mapping(test).items() if key.startswith("test/") and finite(value)}
+    return ConfirmRun(run.label or folder_label, seed, run, scores or None)
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    file = path / "sweep.yaml"
+    remedy = "name a folder that 'hwcls sweep' wrote, such as results/quickstart"
+    try:
+        settings = yaml.safe_load(file.read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        what = "is no results folder (it has no sweep.yaml)" if path.exists() else "there is no such folder"
+        raise UserError(what, where=str(path), remedy=remedy) from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"cannot be read ({error})", where=str(file), remedy=remedy) from None
+    if not isinstance(settings, dict):
+        raise UserError("is not a mapping", where=str(file), remedy=remedy)
+    return settings
+
+
+def _flat_config(source: TrialFolder) -> dict[str, Any]:
+    try:
+        return flatten(source.settings())
+    except UserError:
+        return {}
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return dict(value) if isinstance(value, Mapping) else {}

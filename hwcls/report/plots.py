@@ -1,0 +1,115 @@
+"""Charts as plain plotly figures: dictionaries, since plotly's own classes take seconds to check themselves."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+from itertools import accumulate
+from typing import Any
+
+from hwcls.report.load import SweepResults, TrialResult, finite
+
+Figure = dict[str, Any]
+# Told apart on white and on near-black alike.
+COLOURS = ("#3f7fd0", "#e0762f", "#1f9e78", "#c2539a", "#8b70d6", "#a98c12", "#2f9fb3", "#b5564a")
+
+
+def colours(sweep: SweepResults) -> dict[str | None, str]:
+    """One colour per alternative, the same in every chart and while the sweep grows."""
+    labels = sorted({trial.label for trial in sweep.trials}, key=lambda label: label or "")
+    return {label: COLOURS[place % len(COLOURS)] for place, label in enumerate(labels)}
+
+
+def curves(sweep: SweepResults, metric: str) -> Figure | None:
+    """`val/<metric>` of all trials by epoch, with `train/<metric>` dotted for the best of each alternative.
+
+    Returns None when no trial has the metric.
+    """
+    val, train = f"val/{metric}", f"train/{metric}"
+    palette = colours(sweep)
+    ranked = [trial for trial in sweep.ranked() if any(finite(line.get(val)) for line in trial.records)]
+    best = {trial.label: trial for trial in reversed(ranked)}
+    faint: list[dict[str, Any]] = []
+    strong: list[dict[str, Any]] = []
+    for label, first in sorted(best.items(), key=lambda item: item[0] or ""):
+        group = {"legendgroup": str(label), "line": {"color": palette[label], "width": 1}}
+        others = [trial for trial in ranked if trial.label == label and trial is not first]
+        if others:
+            faint.append({**_lines(others, val), **group, "opacity": 0.45, "showlegend": False})
+        bold = {"color": palette[label], "width": 2.5}
+        name = _name(sweep, first)
+        strong.append({**_lines([first], val), **group, "line": bold, "name": name})
+        if any(finite(line.get(train)) for line in first.records):
+            dotted = {"color": palette[label], "width": 1.5, "dash": "dot"}
+            strong.append(
+                {**_lines([first], train), **group, "line": dotted, "name": f"{name}, train", "showlegend": False}
+            )
+    if not strong:
+        return None
+    last = max(trial.records[-1]["epoch"] for trial in ranked)
+    layout = {"xaxis": _counted("epoch", last), "yaxis": {"title": {"text": _text(metric.replace("_", " "))}}}
+    return {"data": faint + strong, "layout": layout}
+
+
+def progress(sweep: SweepResults) -> Figure | None:
+    """The sweep's metric of every trial in the order of their numbers, and the best so far per alternative."""
+    last = max((trial.number for trial in sweep.trials), default=0)
+    dots, steps = [], []
+    for label, colour in colours(sweep).items():
+        trials = [t for t in sweep.trials if t.label == label and t.value is not None and not t.failed]
+        if not trials:
+            continue
+        group = {"type": "scatter", "legendgroup": str(label), "name": "best so far" if label is None else _text(label)}
+        numbers, values = [t.number for t in trials], [t.value for t in trials if t.value is not None]
+        best = list(accumulate(values, max if sweep.sign > 0 else min))
+        line = {"color": colour, "width": 2, "shape": "hv"}
+        step = {"mode": "lines", "x": [*numbers, last], "y": [*map(_short, best), _short(best[-1])], "line": line}
+        steps.append({**group, **step, "hoverinfo": "skip"})
+        dot = {"mode": "markers", "x": numbers, "y": [*map(_short, values)], "text": [t.status for t in trials]}
+        marker = {"color": colour, "size": 7, "opacity": 0.6}
+        hover = "trial %{x}, %{text}<br>%{y}<extra></extra>"
+        dots.append({**group, **dot, "marker": marker, "showlegend": False, "hovertemplate": hover})
+    if not dots:
+        return None
+    layout = {"xaxis": _counted("trial", last), "yaxis": {"title": {"text": _text(sweep.metric)}}}
+    return {"data": steps + dots, "layout": layout}
+
+
+def _counted(name: str, last: int) -> dict[str, Any]:
+    """An axis of whole numbers, without the halves that plotly puts between few of them."""
+    return {"title": {"text": name}, **({"dtick": 1} if last <= 12 else {})}
+
+
+def _lines(trials: Iterable[TrialResult], metric: str) -> dict[str, Any]:
+    """Many trials as one trace with gaps between them: a browser draws a few traces fast, thousands slowly."""
+    x: list[int | None] = []
+    y: list[float | None] = []
+    text: list[str | None] = []
+    for trial in trials:
+        x += [line["epoch"] for line in trial.records] + [None]
+        y += [_short(line.get(metric)) for line in trial.records] + [None]
+        text += [f"trial {trial.number}"] * len(trial.records) + [None]
+    lone = len(x) == 2 or any(len(trial.records) == 1 for trial in trials)
+    return {
+        "type": "scatter",
+        "mode": "lines+markers" if lone else "lines",  # a line needs two points to be seen
+        "marker": {"size": 5},
+        "x": x[:-1],
+        "y": y[:-1],
+        "text": text[:-1],
+        "hovertemplate": f"%{{text}}, epoch %{{x}}<br>{_text(metric)} %{{y}}<extra></extra>",
+    }
+
+
+def _name(sweep: SweepResults, trial: TrialResult) -> str:
+    return f"trial {trial.number}" if sweep.compare is None else f"{_text(trial.label)}, trial {trial.number}"
+
+
+def _text(value: object) -> str:
+    """Text that plotly, which reads some HTML, shows as it stands."""
+    return html.escape(str(value), quote=False)
+
+
+def _short(value: Any) -> float | None:
+    """Five digits are more than a pixel shows, and keep the page small."""
+    return float(f"{value:.5g}") if finite(value) else None

@@ -1,0 +1,59 @@
+"""Numbers and counts as people write them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hwcls.statistics import Estimate
+
+
+def number(value: object) -> str:
+    """A value on its own: four significant digits, a dash for nothing."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, float):
+        return str(value)
+    return f"{value:.4g}"
+
+
+def cell(column: str, value: object) -> str:
+    """A value under its column's name: metrics with four decimals, so that the digits stand below each other."""
+    if "/" in column and isinstance(value, float) and abs(value) < 1000:
+        return f"{value:.4f}"
+    return number(value)
+
+
+def of(count: int, noun: str) -> str:
+    """A count with its noun: 1 trial, 2 trials."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as the two largest units that say something: 0.8 s, 45 s, 3 min 20 s, 2 h 5 min."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def percent(share: float) -> str:
+    """A share as a percentage with one digit."""
+    return f"{100 * share:.1f} %"
+
+
+def points(share: float) -> str:
+    """A difference of shares in percentage points, signed only when negative."""
+    return f"{100 * share:.2f}".replace("-", "−")
+
+
+def interval(estimate: Estimate) -> str:
+    """A mean share and its interval."""
+    return f"{percent(estimate.mean)} (95 % interval {percent(estimate.low)} to {percent(estimate.high)})"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words in a row: a; a and b; a, b and c."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

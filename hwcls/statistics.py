@@ -1,0 +1,185 @@
+"""Is one alternative better than another? Intervals, Holm's correction and the seeds it would take.
+
+How a model does on a test image depends on the seed of its training and on the image, both drawn from a larger world:
+a crossed design. Images are resampled, jointly for all alternatives since all saw the same ones (as in the pigeonhole
+bootstrap, Owen, Annals of Applied Statistics 1(2), 2007). Seeds are five rather than thousands, and resampling five
+values gives intervals that are too narrow: their part is drawn from Student's t, as the mean of few runs falls.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean and its interval, as shares (accuracy 0 to 1)."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Alternative `first` minus `second`, by their places in the input."""
+
+    first: int
+    second: int
+    mean: float
+    low: float  # of this difference alone, not adjusted
+    high: float
+    p: float  # two-sided, adjusted by Holm over all pairs
+    differs: bool  # whether the adjusted p is below 1 - level
+    more_seeds: int | None  # for each of the two, to tell them apart with power 0.8; None: told, or no number would do
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `bootstrap_mean` found."""
+
+    level: float
+    images: int
+    seeds: tuple[int, ...]  # per alternative
+    estimates: tuple[Estimate, ...]
+    differences: tuple[Difference, ...]  # every pair, first < second
+
+
+def bootstrap_mean(
+    correct: Sequence[NDArray[np.bool_]], *, level: float = 0.95, draws: int = 10_000, seed: int = 0
+) -> Comparison:
+    """Intervals of every alternative's accuracy and of every difference, over seeds and test images.
+
+    Args:
+        correct: Per alternative, whether each seed's model got each image right, (S_k, N); the same N images, S_k >= 2.
+        level: Of the intervals; verdicts err in at most 1 - level of the comparisons where nothing differs (Holm 1979).
+        draws: Of the bootstrap.
+        seed: Same seed, same result.
+
+    Raises:
+        ValueError: When there are fewer than two seeds or images, or the images differ in number.
+    """
+    tables = [np.asarray(table, dtype=np.float64) for table in correct]  # (S_k, N)
+    if not tables or any(table.ndim != 2 or min(table.shape) < 2 for table in tables):
+        raise ValueError("every alternative needs results of two seeds or more on two images or more")
+    if len({table.shape[1] for table in tables}) > 1:
+        raise ValueError("all alternatives must be scored on the same images")
+    rng = np.random.default_rng(seed)
+    by_image = np.stack([table.mean(0) for table in tables], axis=1)  # (N, K)
+    means = [float(table.mean()) for table in tables]
+    seeds = [len(table) for table in tables]
+    spread = [_seed_variance(table) / len(table) for table in tables]  # of each mean
+    moved = _image_draws(by_image, draws, rng)  # (draws, K)
+    tails = [50 * (1 - level), 50 * (1 + level)]
+
+    def interval(mean: float, deviations: Floats) -> tuple[float, float]:
+        low, high = np.percentile(deviations, tails)
+        return mean + float(low), mean + float(high)
+
+    estimates = []
+    for k, mean in enumerate(means):
+        low, high = interval(mean, moved[:, k] + _seed_draws([spread[k]], [seeds[k]], draws, rng))
+        estimates.append(Estimate(mean, max(0.0, low), min(1.0, high)))
+    pairs = list(combinations(range(len(tables)), 2))
+    gaps = [
+        moved[:, i] - moved[:, j] + _seed_draws([spread[i], spread[j]], [seeds[i], seeds[j]], draws, rng)
+        for i, j in pairs
+    ]  # how far each difference may fall from the true one, (draws,) each
+    p_values = holm([_two_sided(means[i] - means[j], gap) for (i, j), gap in zip(pairs, gaps, strict=True)])
+    differences = []
+    for (i, j), gap, p in zip(pairs, gaps, p_values, strict=True):
+        mean, differs = means[i] - means[j], p < 1 - level
+        more = None if differs else _more_seeds(tables[i], tables[j], (1 - level) / len(pairs))
+        differences.append(Difference(i, j, mean, *interval(mean, gap), p, differs, more))
+    return Comparison(level, len(by_image), tuple(seeds), tuple(estimates), tuple(differences))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p values, in the order given (Holm, Scandinavian Journal of Statistics 6, 1979)."""
+    adjusted = [0.0] * len(p_values)
+    highest = 0.0
+    for place, index in enumerate(sorted(range(len(p_values)), key=lambda k: p_values[k])):
+        highest = max(highest, min(1.0, (len(p_values) - place) * p_values[index]))
+        adjusted[index] = highest
+    return adjusted
+
+
+def _seed_variance(table: Floats) -> float:
+    """Variance between seeds beyond what the finite number of images makes of equal models; (S, N) -> share squared.
+
+    The images' part already holds each seed's own noise, so it is taken out here (two-way analysis of variance).
+    """
+    between, images = float(table.mean(1).var(ddof=1)), int(table.shape[1])
+    return max(0.0, between - _noise(table) / images)
+
+
+def _noise(table: Floats) -> float:
+    """Mean square of what neither seed nor image explains, (S, N) -> share squared."""
+    seeds, images = table.shape
+    rest = table - table.mean(1, keepdims=True) - table.mean(0, keepdims=True) + table.mean()
+    return float((rest**2).sum() / ((seeds - 1) * (images - 1)))
+
+
+def _image_draws(by_image: Floats, draws: int, rng: np.random.Generator) -> Floats:
+    """How far each alternative's mean moves when images are drawn again, jointly: (N, K) -> (draws, K).
+
+    An image that all get right and one that none does are added (Agresti, Coull, American Statistician 52(2), 1998).
+    """
+    images = len(by_image)
+    padded = np.vstack([by_image, np.ones_like(by_image[:1]), np.zeros_like(by_image[:1])])  # no certainty at 100 %
+    patterns, counts = np.unique(padded, axis=0, return_counts=True)  # (U, K), (U,): few, so many draws are cheap
+    drawn = rng.multinomial(images, counts / len(padded), size=draws)  # (draws, U)
+    moved = drawn @ patterns / images - padded.mean(0)  # (draws, K)
+    return np.asarray(moved * math.sqrt(images / (images - 1)))
+
+
+def _seed_draws(variances: list[float], seeds: list[int], draws: int, rng: np.random.Generator) -> Floats:
+    """How far a sum of means falls from its expectation because of their few seeds, (draws,).
+
+    Student's t with the degrees of freedom of Welch (Biometrika 34, 1947), as the variances may differ.
+    """
+    total = sum(variances)
+    if total == 0:
+        return np.zeros(draws)
+    freedom = total**2 / sum(v**2 / (s - 1) for v, s in zip(variances, seeds, strict=True))
+    return rng.standard_t(freedom, size=draws) * math.sqrt(total)
+
+
+def _two_sided(gap: float, deviations: Floats) -> float:
+    below = (1 + np.count_nonzero(deviations <= -gap)) / (1 + len(deviations))
+    above = (1 + np.count_nonzero(deviations >= -gap)) / (1 + len(deviations))
+    return float(min(1.0, 2 * min(below, above)))
+
+
+def _more_seeds(first: Floats, second: Floats, alpha: float, power: float = 0.8, most: int = 1000) -> int | None:
+    """Further seeds for each of two alternatives until the difference seen would be told, if it is the true one."""
+    gap = abs(first.mean() - second.mean())
+    noise = _noise(first) + _noise(second)
+    seeds = (len(first) + len(second)) / 2
+    images = first.shape[1]
+    apart = first.mean(0) - second.mean(0)  # (N,)
+    images_part = (
+        max(0.0, float(apart.var(ddof=1)) - _noise(first) / len(first) - _noise(second) / len(second)) / images
+    )
+    seeds_part = _seed_variance(first) + _seed_variance(second) + noise / images
+    for more in range(1, most + 1):
+        error = math.sqrt(images_part + seeds_part / (seeds + more))
+        freedom = 2 * (seeds + more - 1)
+        if (_student(1 - alpha / 2, freedom) + _student(power, freedom)) * error <= gap:
+            return more
+    return None
+
+
+def _student(share: float, freedom: float) -> float:
+    """Quantile of Student's t, by the first terms of its expansion about the normal (good to 2 % from 4 degrees on)."""
+    z: float = NormalDist().inv_cdf(share)
+    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)

@@ -1,0 +1,15 @@
+"""Many trainings: drawn, run on warm groups of ranks, recorded, and never lost.
+
+Ray reads these variables when it is imported, so they are set before any module here can import it.
+"""
+
+import os
+
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault(
+    "TUNE_GLOBAL_CHECKPOINT_S", "3600"
+)  # hwcls goes on from its own records, not from Tune's snapshot
+os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")

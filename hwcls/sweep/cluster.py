@@ -1,0 +1,65 @@
+"""Ray: started on this machine or joined by its address, quietly."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+
+from hwcls.errors import UserError
+from hwcls.sweep.resources import Machine
+
+SECRETS = ("WANDB_API_KEY",)
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[Machine]:
+    """Ray for the length of the block; yields what the cluster has.
+
+    Raises:
+        UserError: Nothing answers at `address`, or Ray does not start here.
+    """
+    kept = {name: os.environ.pop(name) for name in SECRETS if name in os.environ}  # workers inherit the environment
+    joined = ray.is_initialized()  # a program that has started Ray itself keeps it
+    try:
+        if not joined:
+            _start(address)
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        yield Machine(tuple((node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in nodes))
+    finally:
+        os.environ.update(kept)
+        if not joined:
+            ray.shutdown()
+
+
+def _start(address: str | None) -> None:
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # hwcls says itself what failed
+    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address:
+        try:
+            ray.init(address=address, **quiet)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise UserError(
+                f"no Ray cluster answers at '{address}' ({_first_line(error)})",
+                where="--address",
+                remedy="check `ray status` there, or leave --address out to run on this machine",
+            ) from None
+        return
+    for attempt in (1, 2):  # Ray waits 30 s for its own start, which a busy machine can miss once
+        try:
+            ray.init(address="local", include_dashboard=False, **quiet)
+            return
+        except (ConnectionError, RuntimeError, TimeoutError) as error:
+            ray.shutdown()
+            if attempt == 2:
+                raise UserError(
+                    f"Ray does not start: {_first_line(error)}", remedy="is the machine very busy, or its memory full?"
+                ) from None
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

@@ -1,0 +1,103 @@
+"""The process that follows the records: W&B, TensorBoard and the page, restartable at any moment.
+
+Run as `python -m hwcls.sweep.consumers DIR --wandb MODE`; it drains and ends when its standard input closes,
+which also happens when the driver is killed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+Mode = Literal["online", "offline", "off", "auto"]
+POLL = 0.5  # seconds
+PAGE_EVERY = 20.0  # seconds between two pages while trials end
+DRAIN = 60.0  # seconds that the driver waits at the end; what W&B has not got by then, `hwcls wandb sync` sends
+
+
+class Consumers:
+    """The driver's handle on that process."""
+
+    def __init__(self, folder: Path, wandb: str) -> None:
+        self.command = [sys.executable, "-m", "hwcls.sweep.consumers", str(folder), "--wandb", wandb]
+        self.environment = dict(os.environ)  # with the W&B key, which the workers do not get
+        self.log = folder / "tracking.log"
+        self.process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.log, "ab") as log:
+            return subprocess.Popen(
+                self.command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=self.environment,
+                start_new_session=True,  # Ctrl-C is for the driver, which then lets this one drain
+            )
+
+    def keep_alive(self) -> None:
+        """Start the process again if it died; its cursors tell it where to go on."""
+        if self.process.poll() is not None:
+            self.process = self._start()
+
+    def finish(self, patience: float = DRAIN) -> bool:
+        """Let it drain and end; False when it had to be killed."""
+        self.keep_alive()
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        try:
+            return self.process.wait(patience) == 0
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            return False
+
+
+def follow(path: Path, wandb: Mode) -> None:
+    """Feed the trackers and write the page until standard input closes."""
+    import yaml
+
+    from hwcls.report.page import write_page
+    from hwcls.tracking.follow import Follower, open_trackers
+    from hwcls.tracking.records import SweepFolder
+
+    folder = SweepFolder(path)
+    settings = yaml.safe_load((path / "sweep.yaml").read_text("utf-8"))
+    project = settings.get("project", "hwcls")
+    follower = Follower(folder, open_trackers(settings.get("track", ["wandb"]), folder, project, wandb), project)
+    ended, written = -1, 0.0
+    while not _closed(POLL):
+        follower.poll()
+        now = sum(1 for _ in path.glob("trials/*/result.json")) + sum(1 for _ in path.glob("confirm/*/*/result.json"))
+        if now != ended and time.monotonic() - written > PAGE_EVERY:
+            write_page(path)
+            ended, written = now, time.monotonic()
+    while follower.poll():
+        pass
+    write_page(path)
+    follower.close()
+
+
+def _closed(seconds: float) -> bool:
+    """Wait; True once standard input has ended."""
+    readable, _, _ = select.select([sys.stdin], [], [], seconds)
+    return bool(readable) and not os.read(sys.stdin.fileno(), 1)
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--wandb", default="auto")
+    options = parser.parse_args(arguments)
+    follow(options.folder, options.wandb)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""The driver of a sweep: prepare, search, confirm, show; at any moment it can be killed and started again."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from optuna.trial import TrialState
+
+from hwcls.config.load import Sweep, check_corners
+from hwcls.errors import UserError
+from hwcls.sweep import confirm, early_stop, folder, prepare
+from hwcls.sweep.cluster import connected
+from hwcls.sweep.consumers import Consumers
+from hwcls.sweep.preview import known_data
+from hwcls.sweep.progress import Progress
+from hwcls.sweep.recorder import Recorder, closing
+from hwcls.sweep.resources import choose, this_machine
+from hwcls.sweep.search import FairSearch
+from hwcls.sweep.tuning import tune_run
+from hwcls.tracking.records import SweepFolder, best_of
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a sweep is run, beside its file."""
+
+    results: Path = Path("results")
+    new: bool = False
+    wandb: str = "auto"
+    address: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a start of a sweep ended."""
+
+    folder: SweepFolder
+    interrupted: bool  # by Ctrl-C or SIGTERM: the same command goes on
+    nothing_to_do: bool  # it had already ended
+    failed: tuple[str, ...]  # keys of failed trials
+
+
+class ProgressFor(Protocol):
+    """Opens the view of a sweep of `total` trials (None: not known), `done` of which have ended before."""
+
+    def __call__(self, total: int | None, done: int = 0) -> Progress: ...
+
+
+def run(sweep: Sweep, options: Options, progress_for: ProgressFor) -> Outcome:
+    """Run a sweep to its end, or go on where it was.
+
+    Raises:
+        UserError: What the file, the data, the models, the folder or the machine do not allow.
+    """
+    where = sweep.source.where(("resources",))
+    known_data(sweep, check_corners(sweep))
+    check_trackers(sweep, options.wandb)
+    if options.address is None:
+        choose(sweep.config.resources, this_machine(), where)
+    with folder.open_folder(sweep, options.results, new=options.new) as opened:
+        if _finished(sweep, opened):
+            return Outcome(opened, interrupted=False, nothing_to_do=True, failed=_failed(opened))
+        folder.write_environment(opened.path)
+        consumers = Consumers(opened.path, options.wandb)
+        try:
+            interrupted = _run(sweep, options, opened, consumers, progress_for, where)
+        finally:
+            consumers.finish()
+        return Outcome(opened, interrupted=interrupted, nothing_to_do=False, failed=_failed(opened))
+
+
+def check_trackers(sweep: Sweep, wandb: str) -> None:
+    """Raises UserError for a tracker that cannot work here, before anything starts."""
+    where = sweep.source.where(("track",))
+    if "tensorboard" in sweep.config.track and importlib.util.find_spec("tensorboardX") is None:
+        raise UserError("tensorboardX is not installed", where=where, remedy="pip install 'hwcls[tensorboard]'")
+    if "wandb" in sweep.config.track and wandb == "online":
+        from hwcls.tracking.wandb import login_problem
+
+        problem = login_problem()
+        if problem:
+            raise UserError(problem, where="--wandb online", remedy="run `wandb login`, or pass --wandb offline")
+
+
+def _run(
+    sweep: Sweep, options: Options, opened: SweepFolder, consumers: Consumers, progress_for: ProgressFor, where: str
+) -> bool:
+    with ThreadPoolExecutor(1) as pool, _TerminateAsInterrupt():
+        say = progress_for(None).say
+        ready = pool.submit(_prepare, sweep, opened.path, say)  # beside Ray's start, which takes as long
+        with connected(options.address) as machine:
+            sources = ready.result()
+            resources = choose(sweep.config.resources, machine, where)
+            search = FairSearch(sweep, opened, resources, sources)
+            settle(sweep, opened, search)
+            say(
+                f"{sweep.config.name}: {search.total or 'as many as fit'} trials, {resources}; results in {opened.path}"
+            )
+            ended = sum(trial.result() is not None for trial in opened.trials().values())
+            recorder = Recorder(opened, sweep.config, progress_for(search.total, ended), consumers.keep_alive)
+            if not search.finished:
+                scheduler = early_stop.scheduler(sweep)
+                if scheduler:
+                    _replay(sweep, opened, scheduler)
+                if tune_run(opened, search, scheduler, recorder, resources, sweep.config.max_restarts):
+                    return True
+            return confirm.run(sweep, opened, resources, recorder)
+
+
+def _prepare(sweep: Sweep, path: Path, say: Callable[[str], None]) -> dict[str, str]:
+    prepare.prepare(sweep, path, say)
+    return prepare.keep_sources(sweep, path)
+
+
+def _finished(sweep: Sweep, opened: SweepFolder) -> bool:
+    """Whether nothing is left to do, seen from the records alone: then Ray need not start."""
+    ended = [trial.result() for trial in opened.trials().values()]
+    if not ended or any(result is None for result in ended):
+        return False
+    total = len(sweep.space.grid()) if sweep.config.method == "grid" else sweep.config.run_cap
+    if total is None or len(ended) < total:
+        return False
+    return not confirm.missing(sweep, opened)
+
+
+def settle(sweep: Sweep, opened: SweepFolder, search: FairSearch) -> None:
+    """Hold the study against the records: a trial that stands complete in the records is complete.
+
+    Raises:
+        UserError: Trials stand in the records that the study does not know.
+    """
+    metric = sweep.config.metric
+    for number, trial in opened.trials().items():
+        state = search.state_of(number)
+        if state in (None, TrialState.WAITING):
+            what = f"study.journal does not know trial {number}"
+            raise UserError(what, where=str(opened.path), remedy="put the file back, or pass --new to start beside it")
+        result = trial.result()
+        if result is None:
+            ended = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "stopped", TrialState.FAIL: "failed"}.get(
+                state
+            )
+            config = trial.config()
+            if ended is None and trial.last_epoch() >= config.epochs:
+                ended = "complete"
+            if ended is None:
+                continue
+            parameters = sweep.space.drawn(search.settings_of(number))
+            result = closing(trial, metric, ended, sweep.label_of(config.to_dict()), parameters)
+            trial.write_result(result)
+        search.settle(number, result)
+
+
+def _replay(sweep: Sweep, opened: SweepFolder, scheduler: early_stop.FairAsha) -> None:
+    name = sweep.config.metric.name
+    for number, trial in opened.trials().items():
+        lines = trial.records()
+        best = [best_of(lines[: i + 1], sweep.config.metric) for i in range(len(lines))]
+        values = [(line["epoch"], found[name]) for line, found in zip(lines, best, strict=True) if found]
+        scheduler.replay(sweep.label_of(trial.settings()), f"trials/{number}", values)
+
+
+def _failed(opened: SweepFolder) -> tuple[str, ...]:
+    every = {f"trials/{n}": t for n, t in opened.trials().items()}
+    every |= {f"confirm/{label}/{seed}": t for (label, seed), t in opened.confirm_runs().items()}
+    results = {key: trial.result() for key, trial in every.items()}
+    return tuple(key for key, result in results.items() if result and result.status == "failed")
+
+
+class _TerminateAsInterrupt:
+    """SIGTERM, which a scheduler or a shutdown sends, saves and stops as Ctrl-C does."""
+
+    def __enter__(self) -> None:
+        self.old: Any = None
+        if threading.current_thread() is threading.main_thread():
+            self.old = signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+
+    def __exit__(self, *exception: object) -> None:
+        if self.old is not None:
+            signal.signal(signal.SIGTERM, self.old)

@@ -1,0 +1,155 @@
+"""A sweep's results folder: opened for one driver at a time, for one sweep file only."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from hwcls import files
+from hwcls.config.load import Sweep
+from hwcls.errors import UserError
+from hwcls.tracking.records import SweepFolder
+
+# what may change between two starts without making another sweep of it
+GROWS = {"run_cap", "budget", "confirm", "track", "project", "max_restarts", "keep", "resources"}
+PACKAGES = ("hwcls", "torch", "torchvision", "ray", "optuna", "wandb", "timm", "numpy")
+
+
+@contextmanager
+def open_folder(sweep: Sweep, results: Path, *, new: bool) -> Iterator[SweepFolder]:
+    """The folder of a sweep, locked while the block runs; `new` starts beside an older one.
+
+    Raises:
+        UserError: Another file's results lie there, or another process works in it, or it cannot be written.
+    """
+    path = _free(results / sweep.config.name) if new else results / sweep.config.name
+    if (path / "sweep.yaml").exists():
+        _same_sweep(sweep, path)
+    elif path.exists() and (not path.is_dir() or any(p.name != ".lock" for p in path.iterdir())):
+        remedy = "name another --results, or pass --new"
+        raise UserError("lies in the way and is no results folder of hwcls", where=str(path), remedy=remedy)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path / ".lock", timeout=0)
+        lock.acquire()
+    except Timeout:
+        remedy = "wait for it, or pass --new to start beside it"
+        raise UserError("another sweep works in this folder", where=str(path), remedy=remedy) from None
+    except OSError as error:
+        raise UserError(
+            f"cannot be written: {error.strerror}", where=str(path), remedy="name another --results"
+        ) from None
+    try:
+        files.write_yaml(path / "sweep.yaml", sweep.resolved())
+        yield SweepFolder(path)
+    finally:
+        lock.release()
+
+
+def _free(path: Path) -> Path:
+    number = 2
+    candidate = path
+    while candidate.exists():
+        candidate = path.with_name(f"{path.name}-{number}")
+        number += 1
+    return candidate
+
+
+def _same_sweep(sweep: Sweep, path: Path) -> None:
+    try:
+        old = yaml.safe_load((path / "sweep.yaml").read_text("utf-8"))
+        assert isinstance(old, dict)
+    except (OSError, yaml.YAMLError, AssertionError):
+        raise UserError("sweep.yaml cannot be read", where=str(path), remedy="pass --new to start beside it") from None
+    changed = sorted(set(_changes(old, sweep.resolved())))
+    if changed:
+        listed = ", ".join(changed[:5]) + (" and more" if len(changed) > 5 else "")
+        what = f"holds the results of another version of this sweep; changed: {listed}"
+        raise UserError(what, where=str(path), remedy="pass --new to start beside it, or name another --results")
+
+
+def _changes(old: Any, new: Any, key: tuple[str, ...] = ()) -> Iterator[str]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for name in {**old, **new}:
+            if key or name not in GROWS:
+                yield from _changes(old.get(name), new.get(name), (*key, str(name)))
+    elif old != new:
+        yield ".".join(key)
+
+
+def write_environment(path: Path) -> None:
+    """environment.json: command, git, versions and hardware of the first start, and when each start was."""
+    target = path / "environment.json"
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    if target.exists():
+        import json
+
+        try:
+            old = json.loads(target.read_text("utf-8"))
+            files.write_json(target, {**old, "restarts": [*old.get("restarts", []), now]})
+            return
+        except ValueError:
+            pass
+    files.write_json(
+        target,
+        {
+            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+            "git": _git(),
+            "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+            "hardware": _hardware(),
+            "started": now,
+        },
+    )
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git() -> dict[str, Any] | None:
+    def ask(*words: str) -> str:
+        return subprocess.run(["git", *words], capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        return {"commit": ask("rev-parse", "HEAD"), "changed": bool(ask("status", "--porcelain"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _hardware() -> dict[str, Any]:
+    import torch
+
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    memory = _memory()
+    return {"system": platform.platform(), "processor": _processor(), "gpus": gpus, "memory_gb": memory}
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+        return f"{len(names)} x {names[0]}" if names else platform.machine()
+    except OSError:
+        return platform.processor() or platform.machine()
+
+
+def _memory() -> float | None:
+    import os
+
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (ValueError, OSError):
+        return None

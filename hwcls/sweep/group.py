@@ -1,0 +1,110 @@
+"""The warm DDP group: a Tune Trainable that supervises N rank actors and reuses them from trial to trial."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.util.placement_group import get_current_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from hwcls.config.optim import MetricConfig
+from hwcls.sweep.ranks import Rank, read_folder
+from hwcls.sweep.resources import Resources
+from hwcls.tracking.records import best_of
+
+
+class WarmGroup(tune.Trainable):  # type: ignore[misc]
+    """Runs one trial after the other on the same processes; `step` is one epoch on all of them.
+
+    Its config: `config` (a TrialConfig's values), `resources`, `checkpoints` (folders to go on from, the newest first).
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self.resources = Resources(**config["resources"])
+        group = get_current_placement_group()
+        size = self.resources.workers
+        first = len(group.bundle_specs) - size if group else 0  # Tune drops the supervisor's empty bundle
+        self.ranks = [
+            ray.remote(Rank)
+            .options(
+                num_cpus=self.resources.cpus_per_worker,
+                num_gpus=self.resources.gpus_per_worker,
+                scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=first + rank)
+                if group
+                else "DEFAULT",
+            )
+            .remote(rank, size, self.resources.cpus_per_worker)
+            for rank in range(size)
+        ]
+        address = ray.get(self.ranks[0].address.remote())
+        ray.get([rank.join.remote(address) for rank in self.ranks])
+        self.here = ray.get(self.ranks[0].node.remote()) == ray.get_runtime_context().get_node_id()
+        self._start(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next trial; what the ranks loaded stays loaded."""
+        self._start(new_config)
+        return True
+
+    def _start(self, config: dict[str, Any]) -> None:
+        self.metric = MetricConfig(**config["config"]["metric"])
+        self.epochs = config["config"]["epochs"]
+        self.phases = ray.get([rank.start.remote(config["config"]) for rank in self.ranks])[0]
+        self.sent = 0  # records that the driver has
+        for checkpoint in config.get("checkpoints", ()):
+            try:
+                self.load_checkpoint(checkpoint)
+            except ray.exceptions.RayTaskError:
+                continue  # torn or gone: the one before, or else from the start
+            break
+
+    def step(self) -> dict[str, Any]:
+        """One epoch on every rank; a dead or failing rank raises at once."""
+        result = ray.get([rank.epoch.remote() for rank in self.ranks])[0]
+        records = result["records"]
+        best = best_of(records, self.metric)
+        epoch = records[-1]["epoch"] if records else 0
+        values = {
+            "epoch": epoch,
+            "epochs": self.epochs,
+            "value": records[-1][self.metric.name] if records else None,
+            "best": best[self.metric.name] if best else self.metric.worst,
+            "records": records[self.sent :],
+            "micro_batch": result["micro_batch"],
+            "phases": self.phases,
+            "done": epoch >= self.epochs or "failure" in result,
+        }
+        self.sent = len(records)
+        return values | ({"failure": result["failure"]} if "failure" in result else {})
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Rank 0 writes; from another node the files come through the object store."""
+        if self.here:
+            ray.get(self.ranks[0].save.remote(checkpoint_dir))
+            return
+        for name, content in ray.get(self.ranks[0].save_content.remote()).items():
+            path = Path(checkpoint_dir, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+    def load_checkpoint(self, checkpoint: str) -> None:
+        """All ranks go on from the same files; the records before are sent again, in case the driver lost one."""
+        content = None if self.here and len(self.ranks) == 1 else ray.put(read_folder(checkpoint))
+        ray.get([rank.load.remote(checkpoint, content) for rank in self.ranks])
+        self.sent = 0
+
+    def cleanup(self) -> None:
+        for rank in self.ranks:
+            ray.kill(rank)
+
+
+def trainable(resources: Resources) -> Any:
+    """WarmGroup with its placement group: an empty bundle for the supervisor, one per rank."""
+    rank = {"CPU": resources.cpus_per_worker}
+    if resources.gpus_per_worker:
+        rank["GPU"] = resources.gpus_per_worker  # type: ignore[assignment]
+    bundles = [{}, *[dict(rank) for _ in range(resources.workers)]]
+    return tune.with_resources(WarmGroup, tune.PlacementGroupFactory(bundles, strategy="PACK"))

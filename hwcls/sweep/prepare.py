@@ -1,0 +1,134 @@
+"""What is made sure before the first trial: the data is decoded, every model builds, the splits are saved."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hwcls import files
+from hwcls.config.data import DataConfig
+from hwcls.config.load import Sweep, check_corners
+from hwcls.config.model import UserModelConfig
+from hwcls.config.trial import TrialConfig
+from hwcls.data.imageset import ImageSet, open_data
+from hwcls.errors import UserError
+from hwcls.training.outputs import save_arrays
+
+MODELS = "source"  # the folder of the results that keeps the user's own model files
+
+
+def prepare(sweep: Sweep, path: Path, say: Callable[[str], None]) -> None:
+    """Decode the data once, save the splits, and build every branch's model on the meta device.
+
+    Raises:
+        UserError: Data that is not there, a model that cannot be built.
+    """
+    corners = check_corners(sweep)
+    sets: dict[DataConfig, ImageSet] = {}
+    for trial in corners:
+        key = pixels(trial.data)
+        if key not in sets:
+            sets[key] = _open(sweep, trial.data, say)
+    save_splits(list(sets.values()), path)
+    check_models(sweep, corners, {key: (len(s.classes), s.channels, s.image_size) for key, s in sets.items()}, say)
+
+
+def _open(sweep: Sweep, data: DataConfig, say: Callable[[str], None]) -> ImageSet:
+    try:
+        return open_data(data, say)
+    except UserError as error:
+        if not error.where.startswith("data."):
+            raise
+        key, _, rest = error.where.partition(":")
+        what = f"{rest.strip()}: {error.what}" if rest else error.what
+        raise UserError(what, where=sweep.source.where(("parameters", *key.split("."))), remedy=error.remedy) from None
+
+
+def pixels(data: DataConfig) -> DataConfig:
+    """A data config without what changes neither images nor splits."""
+    return data.model_copy(update={"augment": None, "batch_size": 1, "label": None})
+
+
+def save_splits(sets: list[ImageSet], path: Path) -> None:
+    """splits.npz and data.json: which images are train, val and test; of several data sets each under its number."""
+    arrays, described = {}, []
+    for number, images in enumerate(sets):
+        prefix = f"{number}/" if len(sets) > 1 else ""
+        for name in ("train", "val", "test"):
+            arrays[f"{prefix}{name}"] = getattr(images, name).rows
+        counts = np.bincount(images.train.labels, minlength=len(images.classes))
+        sizes = {name: len(getattr(images, name)) for name in ("train", "val", "test")}
+        per_class = [int(counts.min()), int(counts.max())]
+        described.append({"name": images.name, "classes": list(images.classes), **sizes, "per_class": per_class})
+    save_arrays(path / "splits.npz", **arrays)
+    files.write_json(path / "data.json", {**described[0], **({"others": described[1:]} if described[1:] else {})})
+
+
+def check_models(
+    sweep: Sweep, trials: list[TrialConfig], shapes: dict[DataConfig, tuple[int, int, int]], say: Callable[[str], None]
+) -> None:
+    """Build each distinct model on the meta device, once per cache, and say which alternatives are one model.
+
+    Raises:
+        UserError: A model that cannot be built, with the place of its alternative in the file.
+    """
+    built: dict[str | None, set[tuple[str, Any]]] = {}
+    for trial in trials:
+        try:
+            signature = _signature(trial, *shapes[pixels(trial.data)])
+        except UserError as error:
+            branch = ("choice", trial.model.label) if trial.model.label else ()
+            where = sweep.source.where(("parameters", "model", *branch))
+            raise UserError(error.what, where=where, remedy=error.remedy) from None
+        built.setdefault(trial.model.label, set()).add((signature, getattr(trial.model, "pretrained", None)))
+    labels = list(built)
+    for i, label in enumerate(labels):
+        for other in labels[:i]:
+            if built[label] == built[other]:
+                say(f"note: the alternatives {other} and {label} are the same model")
+
+
+def _signature(trial: TrialConfig, classes: int, channels: int, size: int) -> str:
+    from hwcls import __version__, models
+    from hwcls.data.catalog import cache_folder
+    from hwcls.models.summary import signature
+
+    description = json.dumps(
+        [__version__, trial.model.model_dump(mode="json", exclude={"label"}), classes, channels, size]
+    )
+    digest = hashlib.blake2b(description.encode(), digest_size=16).hexdigest()
+    mark = cache_folder() / "models" / digest
+    if mark.exists() and not isinstance(trial.model, UserModelConfig):  # a user's file may have changed
+        return mark.read_text("utf-8")
+    models.check(trial.model, classes=classes, channels=channels, image_size=size)
+    found = signature(models.skeleton(trial.model, classes=classes, channels=channels, image_size=size))
+    files.write_text(mark, found)
+    return found
+
+
+def keep_sources(sweep: Sweep, path: Path) -> dict[str, str]:
+    """Copy the user's own model files into the results; returns the names that trials use instead."""
+    from hwcls.models.user import source_of
+
+    names: dict[str, str] = {}
+    for trial in check_corners(sweep):
+        if isinstance(trial.model, UserModelConfig) and trial.model.name not in names:
+            source = source_of(trial.model)
+            target = (path / MODELS / source.name).resolve()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if not target.exists():
+                shutil.copy2(source, target)
+            names[trial.model.name] = f"{target}:{trial.model.name.rsplit(':', 1)[1]}"
+    return names
+
+
+def with_sources(config: TrialConfig, names: dict[str, str]) -> TrialConfig:
+    """The trial with its model taken from the results folder's copy."""
+    name: Any = names.get(config.model.name)
+    return config.model_copy(update={"model": config.model.model_copy(update={"name": name})}) if name else config

@@ -1,0 +1,157 @@
+"""`--dry-run`: what a sweep would do, said before anything starts; needs neither Ray nor torch."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from hwcls.config.load import Sweep, check_corners
+from hwcls.config.space import Range
+from hwcls.config.trial import TrialConfig
+from hwcls.errors import UserError
+
+SAMPLES = 5
+
+
+class Random:
+    """Draws every parameter at random, as Optuna's RandomSampler does."""
+
+    def __init__(self, seed: int, fixed: dict[str, Any]) -> None:
+        self.random, self.fixed = random.Random(seed), fixed
+
+    def suggest_categorical(self, name: str, choices: list[Any]) -> Any:
+        return self.fixed.get(name, self.random.choice(choices))
+
+    def suggest_float(self, name: str, low: float, high: float, *, step: float | None, log: bool) -> float:
+        if name in self.fixed:
+            return float(self.fixed[name])
+        if log:
+            return float(low * (high / low) ** self.random.random())
+        if step:
+            return low + step * self.random.randint(0, int((high - low) / step + 1e-9))
+        return self.random.uniform(low, high)
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int:
+        if name in self.fixed:
+            return int(self.fixed[name])
+        if log:
+            return int(min(high, max(low, round(low * (high / low) ** self.random.random()))))
+        return int(self.random.randrange(low, high + 1, step))
+
+
+def preview(sweep: Sweep) -> dict[str, Any]:
+    """The space, sample trials, the trials of each alternative, the rungs, what collides, and which data is missing."""
+    from hwcls.sweep.rungs import plateau_fires, rungs
+
+    config = sweep.config
+    corners = check_corners(sweep)
+    total = len(sweep.space.grid()) if config.method == "grid" else config.run_cap
+    asha = config.early_terminate
+    steps = []
+    if asha:
+        first, last = rungs(asha, corners)
+        steps = [first * asha.eta**i for i in range(20) if first * asha.eta**i < last]
+    warnings = _collisions(steps, max(plateau_fires(t) for t in corners), bool(asha), max(t.epochs for t in corners))
+    return {
+        "name": config.name,
+        "method": config.method,
+        "trials": total,
+        "budget_seconds": config.budget,
+        "space": [
+            {
+                "parameter": p.name,
+                "values": str(p),
+                "only_under": under,
+                "kind": "range" if isinstance(p, Range) else "values",
+            }
+            for p, under in sweep.space.parameters()
+        ],
+        "samples": [_short(_sample(sweep, i)) for i in range(SAMPLES)],
+        "per_alternative": _shares(sweep, total),
+        "rungs": steps,
+        "warnings": [*warnings, *_missing_data(sweep, corners)],
+    }
+
+
+def known_data(sweep: Sweep, trials: list[TrialConfig]) -> list[str]:
+    """The data sets that trials name; raises UserError, with its place in the file, for one that hwcls does not know."""
+    from hwcls.data.catalog import source_of
+
+    names = list(dict.fromkeys(trial.data.name for trial in trials))
+    for name in names:
+        try:
+            source_of(name)
+        except UserError as error:
+            where = sweep.source.where(("parameters", "data", "name"))
+            raise UserError(error.what, where=where, remedy=error.remedy) from None
+    return names
+
+
+def _sample(sweep: Sweep, number: int) -> TrialConfig:
+    fixed = dict(sweep.alternatives[number % len(sweep.alternatives)].settings) if sweep.alternatives else {}
+    return sweep.trial(Random(sweep.config.seed * 1009 + number, fixed), seed=sweep.config.seed + number)
+
+
+def _short(trial: TrialConfig) -> dict[str, Any]:
+    return {name: value for name, value in trial.flat().items() if value is not None}
+
+
+def _shares(sweep: Sweep, total: int | None) -> dict[str, int | None]:
+    count = len(sweep.alternatives)
+    if sweep.config.method == "grid":
+        labels = [sweep.label(point) for point in sweep.space.grid()]
+        return {a.label: labels.count(a.label) for a in sweep.alternatives}
+    return {
+        a.label: None if total is None else total // count + (i < total % count)
+        for i, a in enumerate(sweep.alternatives)
+    }
+
+
+def _collisions(rungs: list[int], fires: int, asha: bool, epochs: int) -> list[str]:
+    found = []
+    if asha and not rungs:
+        found.append(f"no trial can be stopped early: the first rung lies at or after the {epochs} epochs")
+    if rungs and fires > rungs[0]:
+        found.append(
+            f"a plateau cannot lower the learning rate before epoch {fires}, but the first rung is at epoch {rungs[0]}"
+        )
+    if fires > epochs:
+        found.append(f"a plateau cannot lower the learning rate within the {epochs} epochs")
+    return found
+
+
+def _missing_data(sweep: Sweep, trials: list[TrialConfig]) -> list[str]:
+    from hwcls.data.catalog import EMBEDDED, locate
+
+    found = []
+    for name in known_data(sweep, trials):
+        if name not in (*EMBEDDED, "imagefolder") and locate(name) is None:
+            found.append(
+                f"data set {name} is not here yet: `hwcls data fetch {name}` or `hwcls data import {name} PATH`"
+            )
+    return found
+
+
+def show(found: dict[str, Any], say: Callable[[str], None]) -> None:
+    """Print a preview as text."""
+    trials = f"{found['trials']} trials" if found["trials"] else f"as many trials as {found['budget_seconds']:g} s hold"
+    say(f"{found['name']}: {trials}, {found['method']}")
+    say("\nspace")
+    width = max((len(entry["parameter"]) for entry in found["space"]), default=0)
+    for entry in found["space"]:
+        say(f"  {entry['parameter']:{width}}  {entry['values']}")
+    if found["per_alternative"]:
+        say("\ntrials of each alternative")
+        for label, count in found["per_alternative"].items():
+            say(f"  {label}: {'its share of the time' if count is None else count}")
+    say(
+        f"\nearly stopping at epochs {', '.join(map(str, found['rungs']))}" if found["rungs"] else "\nno early stopping"
+    )
+    say(f"\n{len(found['samples'])} samples")
+    constant = {k for k in found["samples"][0] if all(s.get(k) == found["samples"][0][k] for s in found["samples"])}
+    for sample in found["samples"]:
+        words = [f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in sample.items() if k not in constant]
+        say(f"  {', '.join(words) or 'the same settings'}")
+    for warning in found["warnings"]:
+        say(f"\nnote: {warning}")

@@ -1,0 +1,113 @@
+"""One DDP rank as a Ray actor: it lives on from trial to trial."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ray
+
+if TYPE_CHECKING:
+    from hwcls.training.distributed import World
+    from hwcls.training.trainer import Trainer
+
+
+class Rank:
+    """Builds a trial's trainer and runs its epochs; imports torch only here, in the worker."""
+
+    def __init__(self, rank: int, size: int, threads: int) -> None:
+        from hwcls.training.distributed import calm_threads
+
+        calm_threads(threads)
+        import torch
+
+        torch.set_num_threads(threads)
+        self.rank, self.size = rank, size
+        self.world: World | None = None
+        self.trainer: Trainer | None = None
+        self.ended = time.time()  # of the last step of the trial before
+
+    def address(self) -> str:
+        """Where rank 0 will meet the others, host:port."""
+        from hwcls.training.distributed import free_address
+
+        return free_address(ray.util.get_node_ip_address())
+
+    def node(self) -> str:
+        """The Ray node that this rank runs on."""
+        return str(ray.get_runtime_context().get_node_id())
+
+    def join(self, address: str) -> None:
+        """Meet the other ranks, once for all trials."""
+        from hwcls.training.distributed import default_device, join
+
+        self.world = join(self.rank, self.size, address, default_device())
+
+    def start(self, values: dict[str, Any]) -> dict[str, float]:
+        """Build the trainer of a trial; returns the seconds of each phase since the last trial's last step."""
+        import torch
+
+        from hwcls.config.trial import TrialConfig
+        from hwcls.data.imageset import open_data
+        from hwcls.training.trainer import Trainer
+
+        called = time.time()
+        self.trainer = None  # the last trial's memory is free before the next one's is taken
+        config = TrialConfig.from_dict(values)
+        torch.set_num_threads(config.threads)
+        data = open_data(config.data)
+        opened = time.time()
+        self.trainer = Trainer(config, data, self.world)
+        built = time.time()
+        return {"wait": called - self.ended, "data": opened - called, "model": built - opened}
+
+    def load(self, folder: str | None, content: dict[str, bytes] | None) -> None:
+        """Go on from a checkpoint in `folder`, or from its files' content where that folder is on another node."""
+        import tempfile
+
+        from hwcls.training import checkpoint
+
+        with tempfile.TemporaryDirectory() as temporary:
+            for name, data in (content or {}).items():
+                path = Path(temporary, name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
+            checkpoint.load(self._running(), Path(temporary if content else folder or ""))
+
+    def save(self, folder: str) -> None:
+        """Write a checkpoint into `folder` on this node."""
+        from hwcls.training import checkpoint
+
+        checkpoint.save(self._running(), Path(folder))
+
+    def save_content(self) -> dict[str, bytes]:
+        """A checkpoint as file names and contents, for a supervisor on another node."""
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as folder:
+            self.save(folder)
+            return read_folder(folder)
+
+    def epoch(self) -> dict[str, Any]:
+        """Run one epoch; a loss that is not finite comes back as `failure`, since a retry would give the same."""
+        from hwcls.training.trainer import NotFiniteError
+
+        trainer = self._running()
+        try:
+            next(trainer.epochs())
+        except NotFiniteError as error:
+            return {"failure": str(error), "records": trainer.history, "micro_batch": trainer.micro_batch}
+        finally:
+            self.ended = time.time()
+        return {"records": trainer.history, "micro_batch": trainer.micro_batch}
+
+    def _running(self) -> Trainer:
+        assert self.trainer is not None, "start() comes first"
+        return self.trainer
+
+
+def read_folder(folder: str) -> dict[str, bytes]:
+    """All files below a folder, by relative name."""
+    root = Path(folder)
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}

@@ -1,0 +1,104 @@
+"""The driver's Tune callback: the only writer of records, one line per trial and epoch whatever was restarted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ray.tune import Callback
+
+from hwcls.config.optim import MetricConfig
+from hwcls.config.sweep import SweepConfig
+from hwcls.sweep.progress import Progress
+from hwcls.tracking.records import Result, SweepFolder, TrialFolder, best_of
+from hwcls.training.outputs import take_outputs
+
+SAVE_EVERY = 10.0  # seconds between a trial's checkpoints; each epoch where one takes longer
+
+
+class Recorder(Callback):  # type: ignore[misc]
+    """Appends what the trials report, keeps what their workers bring, and says how each one ended."""
+
+    def __init__(
+        self, folder: SweepFolder, config: SweepConfig, progress: Progress, keep_alive: Callable[[], None]
+    ) -> None:
+        self.folder, self.metric, self.keep, self.progress = folder, config.metric, config.keep, progress
+        self.keep_alive = keep_alive  # of the process that follows the records
+        self.saved: dict[str, float] = {}  # when each trial's last checkpoint was asked for
+        self.open: set[str] = set()  # keys of trials that have started and not ended
+
+    def _folder(self, trial: Any) -> TrialFolder:
+        return TrialFolder(self.folder.path / trial.config["key"])
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.saved.setdefault(trial.trial_id, time.monotonic())
+        self.open.add(trial.config["key"])
+        self.progress.started(trial.config["key"], trial.config["label"], trial.config["parameters"])
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Record the epoch; ask for a checkpoint when the trial ends here or the last one is old."""
+        for line in self._folder(trial).append_missing(result.pop("records")):
+            self.progress.epoch(trial.config["key"], line)
+        now = time.monotonic()
+        if result["done"] or now - self.saved[trial.trial_id] > SAVE_EVERY:
+            result["should_checkpoint"] = result["epoch"] > 0
+            self.saved[trial.trial_id] = now
+
+    def on_checkpoint(self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **info: Any) -> None:
+        folder = self._folder(trial)
+        take_outputs(Path(checkpoint.path), folder.path, weights=self.keep != "none")
+        folder.note_checkpoint(str(checkpoint.path))
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        last = trial.last_result
+        status = "complete" if last.get("epoch", 0) >= trial.config["config"]["epochs"] else "stopped"
+        self._end(trial, "failed" if "failure" in last else status, last.get("failure"))
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.progress.retried(trial.config["key"], _last_line(_error_text(trial)))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        text = _error_text(trial)
+        self._folder(trial).write_error(text)
+        self._end(trial, "failed", _last_line(text))
+
+    def _end(self, trial: Any, status: str, error: str | None) -> None:
+        folder = self._folder(trial)
+        last = trial.last_result or {}
+        extra = {"turnaround": last["phases"]} if "phases" in last else {}
+        result = closing(folder, self.metric, status, trial.config["label"], trial.config["parameters"])
+        result = Result(**{**vars(result), "micro_batch": last.get("micro_batch"), "error": error})
+        result.extra.update(extra, **trial.config.get("extra", {}))
+        if error and not (folder.path / "error.txt").exists():
+            folder.write_error(error + "\n")
+        folder.write_result(result)
+        self.open.discard(trial.config["key"])
+        self.keep_alive()
+        folder.forget_checkpoints()
+        self.progress.ended(trial.config["key"], result)
+
+
+def closing(
+    folder: TrialFolder, metric: MetricConfig, status: str, label: str | None, parameters: dict[str, Any]
+) -> Result:
+    """The result that a trial's records amount to."""
+    lines = folder.records()
+    seconds = round(sum(line.get("seconds") or 0.0 for line in lines), 3)
+    return Result(status, best_of(lines, metric), label, parameters, seconds)
+
+
+def _error_text(trial: Any) -> str:
+    path = trial.error_file
+    try:
+        return Path(path).read_text("utf-8") if path else "the worker died"
+    except OSError:
+        return "the worker died"
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "unknown error"

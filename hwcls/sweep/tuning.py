@@ -1,0 +1,42 @@
+"""The one call of Ray Tune."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from ray import tune
+
+from hwcls.sweep.group import trainable
+from hwcls.sweep.recorder import Recorder
+from hwcls.sweep.resources import Resources
+from hwcls.tracking.records import SweepFolder
+
+
+class Source(Protocol):
+    """A Tune searcher that knows when it has nothing more to hand out."""
+
+    @property
+    def finished(self) -> bool: ...
+
+
+def tune_run(
+    opened: SweepFolder, search: Source, scheduler: Any, recorder: Recorder, resources: Resources, max_restarts: int
+) -> bool:
+    """Let Tune run what `search` asks for on warm groups; True when it was interrupted before the end."""
+    tune.run(
+        trainable(resources),
+        name="tune",
+        storage_path=str(opened.path.resolve()),
+        search_alg=search,
+        scheduler=scheduler,
+        callbacks=[recorder],
+        num_samples=-1,
+        max_concurrent_trials=resources.concurrent,
+        reuse_actors=True,
+        max_failures=max_restarts,
+        checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
+        trial_dirname_creator=lambda trial: f"{trial.config['key'].replace('/', '-')}-{trial.trial_id}",
+        raise_on_failed_trial=False,
+        verbose=0,
+    )
+    return not search.finished or bool(recorder.open)

@@ -1,0 +1,251 @@
+"""The follower: tails the records of every run of a sweep and feeds the trackers."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from hwcls.config.trial import flat_name, flatten
+from hwcls.errors import UserError, did_you_mean
+from hwcls.tracking.records import SweepFolder, TrialFolder
+from hwcls.tracking.tracker import RunInfo, Tracker, note
+
+RETRY, RETRY_MOST = 10.0, 600.0  # seconds before a refused run is tried again: doubled each time
+KNOWN = ("wandb", "tensorboard")  # what `track:` may name
+PAUSE = 5.0  # seconds that a tracker is left alone after two refusals in a row: its server may be down
+
+
+def open_trackers(
+    names: Sequence[str], sweep: SweepFolder, project: str, mode: Literal["online", "offline", "off", "auto"]
+) -> list[Tracker]:
+    """The trackers that `track:` names; `mode` is of W&B alone.
+
+    With `auto` W&B is online where credentials are there and good and offline otherwise: tracking.log says which
+    and why. It never asks, and a server that is down holds it up for some ten seconds at most.
+
+    Raises:
+        UserError: an unknown name, `online` without good credentials, a package that is not installed.
+    """
+    trackers: list[Tracker] = []
+    for name in dict.fromkeys(names):
+        if name == "wandb":
+            from hwcls.tracking.wandb import open_wandb
+
+            trackers += open_wandb(sweep, mode)
+        elif name == "tensorboard":
+            from hwcls.tracking.tensorboard import TensorBoardTracker
+
+            trackers.append(TensorBoardTracker(sweep))
+        else:
+            raise UserError(f"unknown tracker '{name}'", where="track", remedy=did_you_mean(name, KNOWN))
+    return trackers
+
+
+class Follower:
+    """Feeds trackers from the records on disk; may be killed and made anew at any moment.
+
+    Args:
+        sweep: The folder that is followed.
+        trackers: The sinks; each takes the runs at its own pace, and none suffers from another's errors.
+        project: What RunInfo.project says.
+    """
+
+    def __init__(self, sweep: SweepFolder, trackers: list[Tracker], project: str) -> None:
+        self._sweep, self._project = sweep, project
+        self._runs: dict[str, _Watched | None] = {}  # None: no readable config
+        self._feeds = [_Feed(sweep, tracker) for tracker in trackers]
+
+    def poll(self) -> bool:
+        """One pass over all runs; True when something was delivered, False when there is nothing to do now.
+
+        What a tracker refuses is noted in tracking.log and tried again in a later pass.
+        """
+        self._discover()
+        runs = [run for run in self._runs.values() if run is not None]
+        for run in runs:
+            run.look()
+        delivered = [feed.poll(runs) for feed in self._feeds]
+        return any(delivered)
+
+    def behind(self) -> dict[str, str]:
+        """The last error of each run that a tracker refused and has not taken since."""
+        return {key: refusal.error for feed in self._feeds for key, refusal in feed.refused.items()}
+
+    def close(self) -> None:
+        """End the open runs as unfinished and close the trackers."""
+        for feed in self._feeds:
+            feed.close()
+
+    def _discover(self) -> None:
+        for key in _keys(self._sweep.path):
+            folder = TrialFolder(self._sweep.path / key)
+            if key in self._runs or not (folder.path / "config.yaml").exists():
+                continue
+            try:
+                self._runs[key] = _Watched(self._info(key, folder))
+            except UserError as error:
+                note(self._sweep, f"{key} is left out: {error}")
+                self._runs[key] = None
+
+    def _info(self, key: str, folder: TrialFolder) -> RunInfo:
+        config = flatten(folder.settings())
+        parts = key.split("/")
+        label = parts[1] if parts[0] == "confirm" else _label(self._sweep, config)
+        config |= {"sweep": self._sweep.name, "trial": int(parts[-1])}
+        tags = tuple(tag for tag in (label, self._sweep.name) if tag)
+        return RunInfo(key, folder, self._sweep.name, self._project, label, config, tags)
+
+
+class _Watched:
+    """A run and what its files looked like in this pass."""
+
+    def __init__(self, info: RunInfo) -> None:
+        self.info = info
+        self.size = 0  # bytes of metrics.jsonl
+        self.ended = 0  # when result.json was written, in ns; 0 while it is not there
+        self._result, self._metrics = str(info.folder.path / "result.json"), str(info.folder.metrics_path)
+
+    def look(self) -> None:
+        result = _stat(self._result)  # first: all lines stand before it
+        metrics = _stat(self._metrics)
+        self.ended = result.st_mtime_ns if result else 0
+        self.size = metrics.st_size if metrics else 0
+
+
+@dataclass(frozen=True)
+class _Position:
+    """How far one tracker is with one run."""
+
+    info: RunInfo
+    offset: int = 0  # bytes of metrics.jsonl that were delivered
+    size: int = 0  # of metrics.jsonl when it was read: a torn line is not read again in every pass
+    ended: int = 0  # the result that was delivered
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    """Why a tracker did not take a run, and when it is asked again."""
+
+    error: str
+    delay: float  # seconds
+    again: float  # time.monotonic()
+
+
+class _Feed:
+    """One tracker, its position in every run, and the runs that it refused."""
+
+    def __init__(self, sweep: SweepFolder, tracker: Tracker) -> None:
+        self._sweep, self._tracker = sweep, tracker
+        self._positions: dict[str, _Position] = {}
+        self._in_a_row = 0  # refusals since something was taken
+        self._paused_until = 0.0
+        self.refused: dict[str, _Refusal] = {}
+
+    def poll(self, runs: Iterable[_Watched]) -> bool:
+        delivered = False
+        for run in runs:
+            if time.monotonic() < self._paused_until:
+                break
+            if self._is_due(run):
+                delivered |= self._try(run.info.key, partial(self._deliver, run))
+        return delivered
+
+    def close(self) -> None:
+        for key, position in self._positions.items():
+            if not position.ended and self._in_a_row < 2:
+                self._try(key, partial(self._tracker.finish, position.info, None))
+        self._try("close", self._tracker.close)
+
+    def _is_due(self, run: _Watched) -> bool:
+        position = self._positions.get(run.info.key)
+        if position and (position.size, position.ended) == (run.size, run.ended):
+            return False
+        refusal = self.refused.get(run.info.key)
+        return not refusal or time.monotonic() >= refusal.again
+
+    def _deliver(self, run: _Watched) -> None:
+        info = run.info
+        position = self._positions.pop(info.key, None)  # gone if anything below raises: then all is replayed
+        if position is None or position.ended or run.size < position.offset:
+            self._tracker.start(info)
+            position = _Position(info)
+        lines, offset = _lines(info.folder.metrics_path, position.offset)
+        for line in lines:
+            self._tracker.log(info, line)
+        if run.ended:
+            self._tracker.finish(info, info.folder.result())
+        self._positions[info.key] = _Position(info, offset, run.size, run.ended)
+
+    def _try(self, key: str, action: Callable[[], None]) -> bool:
+        try:
+            action()
+        except Exception as error:  # a third party's, of any kind: the other trackers and runs go on
+            text = f"{type(error).__name__}: {error}"
+            delay = min(2 * self.refused[key].delay, RETRY_MOST) if key in self.refused else RETRY
+            self.refused[key] = _Refusal(text, delay, time.monotonic() + delay)
+            self._in_a_row += 1
+            if self._in_a_row >= 2:
+                self._paused_until = time.monotonic() + PAUSE
+            note(self._sweep, f"{type(self._tracker).__name__} {key}: {text}")
+            return False
+        self.refused.pop(key, None)
+        self._in_a_row = 0
+        return True
+
+
+def _keys(sweep: Path) -> Iterator[str]:
+    """The keys of all run folders, in order; scandir alone, as this runs in every pass."""
+    for parent in ["trials", *(f"confirm/{label}" for label in sorted(_names(sweep / "confirm")))]:
+        yield from (f"{parent}/{n}" for n in sorted(int(n) for n in _names(sweep / parent) if n.isdecimal()))
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _label(sweep: SweepFolder, config: dict[str, Any]) -> str | None:
+    """The label of the alternative that the sweep's `compare` names, by the trial's flat config."""
+    try:
+        compare = yaml.safe_load((sweep.path / "sweep.yaml").read_text("utf-8"))["compare"]
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return None
+    label = config.get(flat_name((*str(compare).split("."), "label")))
+    return None if label is None else str(label)
+
+
+def _lines(path: Path, offset: int) -> tuple[list[dict[str, Any]], int]:
+    """The whole lines from a byte offset on, and the offset after them; a line that is no object is left out."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(offset)
+            content = file.read()
+    except FileNotFoundError:
+        return [], offset
+    end = content.rfind(b"\n") + 1
+    lines = []
+    for text in content[:end].splitlines():
+        try:
+            value = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            lines.append(value)
+    return lines, offset + end
+
+
+def _stat(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,198 @@
+"""The results on disk: metrics.jsonl is the truth, all else follows it."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hwcls import files
+from hwcls.config.optim import MetricConfig
+from hwcls.config.trial import TrialConfig
+from hwcls.errors import UserError
+
+STATUSES = ("complete", "stopped", "failed", "stopped_by_user")
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What one epoch gave; `metrics` maps train/loss, val/accuracy and so on to numbers."""
+
+    epoch: int  # from 1
+    metrics: Mapping[str, float]
+    lr: float  # at the epoch's end, before the plateau acts
+    seconds: float  # training and evaluation
+    images_per_second: float  # training alone, over all ranks
+
+    def to_dict(self) -> dict[str, Any]:
+        """A line of metrics.jsonl; what is not finite becomes null, as JSON has no NaN."""
+        line = {"epoch": self.epoch, **self.metrics, "lr": self.lr}
+        line |= {"seconds": round(self.seconds, 4), "images_per_second": round(self.images_per_second, 1)}
+        return {key: value if math.isfinite(value) else None for key, value in line.items()}
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a trial ended: result.json."""
+
+    status: str  # one of STATUSES
+    best: dict[str, Any] | None  # {"epoch": ..., "val/accuracy": ...}; None when no epoch ended
+    label: str | None  # of the alternative that `compare` names
+    parameters: dict[str, Any]  # what was drawn, by flat name
+    seconds: float
+    micro_batch: int | None = None
+    error: str | None = None  # one line; error.txt has the whole
+    extra: dict[str, Any] = field(default_factory=dict)  # further keys, written beside the others
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object that result.json holds."""
+        own = {key: getattr(self, key) for key in self.__dataclass_fields__ if key != "extra"}
+        return own | self.extra
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> Result:
+        """Read `to_dict`'s output; unknown keys are kept in `extra`."""
+        own = {key: value[key] for key in cls.__dataclass_fields__ if key in value and key != "extra"}
+        return cls(**own, extra={key: item for key, item in value.items() if key not in own})
+
+
+class TrialFolder:
+    """One trial's folder: config.yaml, metrics.jsonl, result.json and what the workers bring."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    def config(self) -> TrialConfig:
+        """The trial's config; raises UserError when it is missing or broken."""
+        return TrialConfig.from_dict(self.settings())
+
+    def settings(self) -> dict[str, Any]:
+        """config.yaml as plain values, readable even when a later version renamed a key."""
+        try:
+            value = yaml.safe_load((self.path / "config.yaml").read_text("utf-8"))
+        except (OSError, yaml.YAMLError) as error:
+            raise UserError(f"no readable config.yaml ({error})", where=str(self.path)) from None
+        if not isinstance(value, dict):
+            raise UserError("config.yaml is not a mapping", where=str(self.path))
+        return value
+
+    def write_config(self, config: TrialConfig) -> None:
+        files.write_yaml(self.path / "config.yaml", config.to_dict())
+
+    def records(self) -> list[dict[str, Any]]:
+        """All whole lines of metrics.jsonl; a torn last one is left out."""
+        return list(read_lines(self.metrics_path))
+
+    def last_epoch(self) -> int:
+        """The last epoch on record, 0 when there is none."""
+        return max((line["epoch"] for line in self.records() if "epoch" in line), default=0)
+
+    def append(self, line: Mapping[str, Any]) -> None:
+        """Add one line and fsync it; a torn line that a crash left is cut off first."""
+        files.append_line(self.metrics_path, json.dumps(dict(line), allow_nan=False).encode())
+
+    def append_missing(self, lines: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Append those epochs that are not on record yet, in order; returns what was appended."""
+        last = self.last_epoch()
+        new = [dict(line) for line in lines if line["epoch"] > last]
+        for line in new:
+            self.append(line)
+        return new
+
+    def result(self) -> Result | None:
+        """How the trial ended, None while it has not."""
+        try:
+            return Result.from_dict(json.loads((self.path / "result.json").read_text("utf-8")))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError):
+            return None  # written atomically: not by hwcls, so as good as absent
+
+    def write_result(self, result: Result) -> None:
+        files.write_json(self.path / "result.json", result.to_dict())
+
+    def checkpoints(self) -> list[str]:
+        """The folders that the trial can go on from, the newest first."""
+        try:
+            found = json.loads((self.path / "checkpoint.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            return []
+        return [str(path) for path in found if Path(path).is_dir()]
+
+    def note_checkpoint(self, path: str) -> None:
+        """Remember a checkpoint and the one before it."""
+        files.write_json(self.path / "checkpoint.json", [path, *[old for old in self.checkpoints() if old != path][:1]])
+
+    def forget_checkpoints(self) -> None:
+        """The trial has ended: nothing goes on from a checkpoint any more."""
+        for path in self.checkpoints():
+            shutil.rmtree(path, ignore_errors=True)
+        (self.path / "checkpoint.json").unlink(missing_ok=True)
+
+    def write_error(self, text: str) -> None:
+        files.write_text(self.path / "error.txt", text)
+
+
+class SweepFolder:
+    """One sweep's folder: sweep.yaml, trials/<n>/ and confirm/<label>/<seed>/."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def trial(self, number: int) -> TrialFolder:
+        return TrialFolder(self.path / "trials" / str(number))
+
+    def trials(self) -> dict[int, TrialFolder]:
+        """Every trial that has a config, by number, in order."""
+        numbers = [int(p.parent.name) for p in self.path.glob("trials/*/config.yaml") if p.parent.name.isdecimal()]
+        return {number: self.trial(number) for number in sorted(numbers)}
+
+    def confirm_run(self, label: str, seed: int) -> TrialFolder:
+        return TrialFolder(self.path / "confirm" / label / str(seed))
+
+    def confirm_runs(self) -> dict[tuple[str, int], TrialFolder]:
+        """Every confirm run that has a config, by (label, seed), in order."""
+        paths = [p.parent for p in self.path.glob("confirm/*/*/config.yaml") if p.parent.name.isdecimal()]
+        return {
+            (p.parent.name, int(p.name)): TrialFolder(p)
+            for p in sorted(paths, key=lambda p: (p.parent.name, int(p.name)))
+        }
+
+
+def best_of(lines: Iterable[Mapping[str, Any]], metric: MetricConfig) -> dict[str, Any] | None:
+    """The first epoch with the best value of the metric: {"epoch": ..., metric: ...}."""
+    best: dict[str, Any] | None = None
+    for line in lines:
+        value = line.get(metric.name)
+        if value is not None and "epoch" in line and (best is None or metric.better(value, best[metric.name])):
+            best = {"epoch": line["epoch"], metric.name: value}
+    return best
+
+
+def read_lines(path: Path, offset: int = 0) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a lines file from a byte offset on, up to the last whole line."""
+    try:
+        content = path.read_bytes()[offset:]
+    except FileNotFoundError:
+        return
+    for line in content.split(b"\n")[:-1]:
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue  # torn in the middle by a full disk: the epoch is run again
+        if isinstance(value, dict):
+            yield value

@@ -1,0 +1,113 @@
+"""What a tracker is: one sink that follows the records, and its note of what it has delivered."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from hwcls import files
+from hwcls.tracking.records import Result, SweepFolder, TrialFolder
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """One trial or confirm run, as every tracker shows it."""
+
+    key: str  # the folder's path in the sweep's: "trials/7", "confirm/resnet/1007001"
+    folder: TrialFolder
+    sweep: str
+    project: str
+    label: str | None  # of the alternative that `compare` names
+    config: dict[str, Any]  # TrialConfig.flat() with "sweep" and "trial"
+    tags: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """`resnet-7` or `trial-7`."""
+        return f"{self.label or 'trial'}-{self.key.rsplit('/', 1)[-1]}"
+
+    @property
+    def kind(self) -> str:
+        """`trial` or `confirm`."""
+        return self.key.split("/", 1)[0].removesuffix("s")
+
+
+class Tracker(Protocol):
+    """One sink. Every `start` is followed by all of the run's lines from the first: a restart is a replay.
+
+    What the sink holds already, the tracker leaves out or removes: in the end each epoch is there exactly once.
+    Any method may raise; the run is then started again, later.
+    """
+
+    def start(self, run: RunInfo) -> None:
+        """Open `run`, also a second time: after an error, in a new process, or when its records grew."""
+
+    def log(self, run: RunInfo, line: dict[str, Any]) -> None:
+        """Take one line of metrics.jsonl; one without "epoch" (test/...) is a fact of the whole run."""
+
+    def finish(self, run: RunInfo, result: Result | None) -> None:
+        """The run ended, or with None: it was left unfinished and may be started again."""
+
+    def close(self) -> None:
+        """Let go of everything; runs without `finish` count as unfinished."""
+
+
+class Cursor:
+    """What one tracker has delivered, by run key: a JSON file that is written whole.
+
+    `identity` is drawn once per sweep folder, so that a new sweep of the same name gets other run ids. A broken
+    file is as good as none: all runs are delivered again, under a new identity.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._state: dict[str, Any] = {}
+        with contextlib.suppress(OSError, ValueError):
+            self._state = json.loads(path.read_text("utf-8"))
+        if not isinstance(self._state, dict) or not isinstance(self._state.get("runs"), dict):
+            self._state = {"identity": secrets.token_hex(8), "runs": {}}
+            self._write()
+
+    @property
+    def identity(self) -> str:
+        return str(self._state["identity"])
+
+    def get(self, key: str) -> dict[str, Any]:
+        """The entry of a run, {} when it was never started."""
+        return dict(self._state["runs"].get(key, {}))
+
+    def put(self, key: str, **entry: Any) -> None:
+        """Change some values of a run's entry."""
+        self._state["runs"][key] = self.get(key) | entry
+        self._write()
+
+    def settled(self, run: RunInfo) -> bool:
+        """Whether all that stands in the run's folder was delivered, its end included."""
+        entry, result = self.get(run.key), run.folder.result()
+        if result is None or entry.get("status") != result.status:
+            return False
+        return bool(entry.get("lines") == len(run.folder.records()))
+
+    def _write(self) -> None:
+        files.write_json(self._path, self._state)
+
+
+def note(sweep: SweepFolder, text: str) -> None:
+    """Add one line with the time to the sweep's tracking.log."""
+    sweep.path.mkdir(parents=True, exist_ok=True)
+    with open(sweep.path / "tracking.log", "a", encoding="utf-8") as log:
+        log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(text.split())}\n")
+
+
+def numbers(line: dict[str, Any]) -> dict[str, float]:
+    """The line's numbers but its epoch; null (not finite) is left out, as no sink can draw it."""
+    return {
+        key: value
+        for key, value in line.items()
+        if key != "epoch" and isinstance(value, (int, float)) and not isinstance(value, bool)
+    }

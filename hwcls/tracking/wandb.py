@@ -1,0 +1,248 @@
+"""Weights & Biases as a tracker: one W&B run per trial, many at once in one process, offline and online."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import threading
+from pathlib import Path
+from typing import Any, Literal
+
+import wandb
+
+from hwcls.errors import UserError
+from hwcls.tracking.records import Result, SweepFolder
+from hwcls.tracking.tracker import Cursor, RunInfo, note, numbers
+
+os.environ.pop("WANDB_SERVICE", None)  # a parent's: it would go on holding the ids of runs when this process is killed
+os.environ.setdefault("WANDB_SILENT", "true")  # login heeds no setting; what goes wrong is raised and noted
+
+PATIENCE = 10.0  # seconds for the server's answer to a login or an init
+UPLOAD = 30.0  # seconds that the end of a run may take: what is not through by then is sent again later
+NO_ANSWER = f"its server gave no answer in {PATIENCE:.0f} s"
+FATAL = re.compile(r"filestream: fatal error: [^\"]*")
+EXIT_CODES = {"complete": 0, "stopped": 0, "failed": 1, None: 255}  # what else ends a run, a user did: 255, "killed"
+
+
+class WandbTracker:
+    """Writes one W&B run per trial; W&B's files lie under <sweep>/wandb/, beside the cursor.
+
+    Offline, W&B loses the rows of a process that dies, so an unfinished run is deleted and written whole. Online, the
+    run is resumed and only the rows above those that the server has are sent; offline files of the same run
+    go when the server has it all.
+    """
+
+    def __init__(self, sweep: SweepFolder, *, online: bool) -> None:
+        self._sweep, self._online = sweep, online
+        self._mode = "online" if online else "offline"
+        self._cursor = Cursor(sweep.path / "wandb" / "cursor.json")
+        self._open: dict[str, _Run] = {}  # by run key
+        self._settled: set[str] = set()  # runs that W&B has whole
+        self._stuck = False  # an init failed
+        self.sent = 0  # runs that came to their end here
+
+    def start(self, run: RunInfo) -> None:
+        if self._stuck:
+            self._restart_service()
+        self._settled.discard(run.key)
+        self._end(run.key, None)
+        there = self._cursor.get(run.key).get("mode") in ("online", self._mode)
+        if there and self._cursor.settled(run):
+            self._settled.add(run.key)
+            return
+        run_id = hashlib.blake2b(f"{self._cursor.identity}/{run.key}".encode(), digest_size=6).hexdigest()
+        if not self._online:
+            self._delete_offline(run_id)
+        self._cursor.put(run.key, id=run_id, mode=self._mode, status=None)
+        self._stuck = True
+        self._open[run.key] = opened = _Run(run, _init(run, run_id, self._sweep, self._mode))
+        self._stuck = False
+        if self._online:
+            self._cursor.put(run.key, url=opened.handle.url)
+
+    def log(self, run: RunInfo, line: dict[str, Any]) -> None:
+        if run.key not in self._settled:
+            self._of(run).log(line)
+
+    def finish(self, run: RunInfo, result: Result | None) -> None:
+        if run.key in self._settled:
+            return
+        opened = self._of(run)
+        if result is None:
+            self._end(run.key, None)
+            return
+        opened.handle.summary.update(_ending(result))
+        self._end(run.key, result.status)
+        self._cursor.put(run.key, status=result.status, lines=opened.lines)
+        self._settled.add(run.key)
+        self.sent += 1
+        if self._online:
+            self._delete_offline(opened.handle.id)
+
+    def close(self) -> None:
+        with contextlib.suppress(Exception):  # unfinished in the cursor: these runs are started again
+            for key in list(self._open):
+                self._end(key, None)
+        if self._open:  # the server is down: one wait for all of them instead of one each
+            self._open.clear()
+            wandb.teardown(exit_code=EXIT_CODES[None])
+
+    def _of(self, run: RunInfo) -> _Run:
+        if run.key not in self._open:
+            raise ConnectionError("the run was lost when W&B's service was restarted")
+        return self._open[run.key]
+
+    def _end(self, key: str, status: str | None) -> None:
+        if opened := self._open.pop(key, None):
+            opened.handle.finish(exit_code=EXIT_CODES.get(status, 255))
+            _raise_if_lost(Path(opened.handle.settings.log_internal))
+
+    def _restart_service(self) -> None:
+        """Free the id of a failed init, which W&B's service holds until it ends; open runs are resumed from the files.
+
+        Not before the server answers: with it down, ending the open runs would take UPLOAD seconds each.
+        """
+        if self._online and (problem := login_problem()):
+            raise ConnectionError(problem)
+        runs = list(self._open.values())
+        self.close()
+        wandb.teardown()
+        self._stuck = False
+        for opened in runs:
+            self.start(opened.info)
+            for line in opened.info.folder.records()[: opened.lines]:
+                self.log(opened.info, line)
+
+    def _delete_offline(self, run_id: str) -> None:
+        for folder in (self._sweep.path / "wandb").glob(f"offline-run-*-{run_id}*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Run:
+    """An open W&B run and how much of its records it has taken."""
+
+    def __init__(self, info: RunInfo, handle: Any) -> None:
+        self.info, self.handle = info, handle
+        self.lines = 0
+        self._there = handle.starting_step  # rows that the server has of a resumed run: one per epoch, in order
+
+    def log(self, line: dict[str, Any]) -> None:
+        self.lines += 1
+        if "epoch" not in line:
+            self.handle.summary.update(numbers(line))
+        elif self._there:
+            self._there -= 1
+        else:
+            self.handle.log({"epoch": line["epoch"], **numbers(line)})
+
+
+def open_wandb(sweep: SweepFolder, mode: Literal["online", "offline", "off", "auto"]) -> list[WandbTracker]:
+    """The tracker for a mode, none for `off`; see `hwcls.tracking.follow.open_trackers`."""
+    wish = os.environ.get("WANDB_MODE", "") if mode == "auto" else mode
+    if wish in ("off", "disabled"):
+        return []
+    if wish in ("offline", "dryrun"):
+        return [WandbTracker(sweep, online=False)]
+    problem = login_problem()
+    if mode == "online" and problem not in (None, NO_ANSWER):  # a server that is down is asked again, run by run
+        raise UserError(f"W&B cannot go online: {problem}", remedy="run `wandb login`, or choose --wandb offline")
+    if mode == "auto" and problem:
+        note(sweep, f"W&B is offline: {problem}; `hwcls wandb sync {sweep.path}` sends the runs later")
+    return [WandbTracker(sweep, online=mode == "online" or not problem)]
+
+
+def login_problem() -> str | None:
+    """Why W&B cannot be used online, None when its credentials are good; never asks, and answers in ten seconds."""
+    answer: list[str | None] = []
+
+    def log_in() -> None:
+        try:
+            good = wandb.login(prompt=False, verify=True)
+            answer.append(None if good else "there are no credentials")
+        except Exception as error:  # AuthenticationError, UsageError, and whatever the network brings
+            answer.append(str(error))
+
+    thread = threading.Thread(target=log_in, daemon=True)  # login has no time limit of its own
+    thread.start()
+    thread.join(PATIENCE)
+    return answer[0] if answer else NO_ANSWER
+
+
+def sync(sweep: SweepFolder, project: str) -> int:
+    """Send to W&B whatever it lacks of a sweep's records, and return how many ended runs that were.
+
+    Raises:
+        UserError: no good credentials, no server, or it did not take every run.
+    """
+    from hwcls.tracking.follow import Follower
+
+    if problem := login_problem():
+        raise UserError(f"W&B cannot go online: {problem}", remedy="run `wandb login`")
+    tracker = WandbTracker(sweep, online=True)
+    follower = Follower(sweep, [tracker], project)
+    while follower.poll():
+        pass
+    follower.close()
+    if behind := follower.behind():
+        key, error = next(iter(behind.items()))
+        remedy = "run it again: what was sent is kept"
+        raise UserError(f"W&B did not take every run ({key}: {error})", where=str(sweep.path), remedy=remedy)
+    return tracker.sent
+
+
+def _init(run: RunInfo, run_id: str, sweep: SweepFolder, mode: Any) -> Any:
+    handle = wandb.init(
+        project=run.project,
+        id=run_id,
+        resume="allow",
+        reinit="create_new",  # beside the other trials' runs in this process
+        mode=mode,
+        dir=str(sweep.path),
+        name=run.name,
+        group=run.sweep[:128],
+        job_type=run.kind,
+        tags=[tag[:64] for tag in run.tags],  # W&B's limits
+        config=run.config,
+        settings=_settings(),
+    )
+    handle.define_metric("epoch", hidden=True)
+    handle.define_metric("*", step_metric="epoch")
+    return handle
+
+
+def _settings() -> wandb.Settings:
+    """Quiet and bounded; nothing of the machine, the code or the command line (it may hold secrets) is uploaded."""
+    return wandb.Settings(
+        silent=True,
+        console="off",
+        program="hwcls",
+        symlink=False,
+        use_dot_wandb=False,
+        save_code=False,
+        disable_code=True,
+        disable_git=True,
+        disable_job_creation=True,
+        x_disable_meta=True,
+        x_disable_machine_info=True,
+        x_disable_stats=True,
+        x_save_requirements=False,
+        x_disable_viewer=True,  # its look-up is not bound by init_timeout
+        init_timeout=PATIENCE,
+        finish_timeout=UPLOAD,
+        finish_timeout_raises=True,
+        stop_fn=lambda: None,  # by default the dashboard's Stop button interrupts this process, and all other runs
+    )
+
+
+def _raise_if_lost(log: Path) -> None:
+    """Raise ConnectionError when W&B gave an upload up (401, 403, 404): it writes that to its log, and nowhere else."""
+    if log.exists() and (fatal := FATAL.search(log.read_text("utf-8", "replace"))):
+        raise ConnectionError(fatal[0])
+
+
+def _ending(result: Result) -> dict[str, Any]:
+    best = {f"best/{name}": value for name, value in (result.best or {}).items() if value is not None}
+    return best | {"status": result.status} | ({"error": result.error} if result.error else {})

@@ -1,0 +1,85 @@
+"""A trainer's state on disk, and the files that a trial leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from hwcls import files
+from hwcls.errors import UserError
+from hwcls.training.outputs import save_arrays
+from hwcls.training.trainer import Array, Trainer
+
+STATE = "state.pt"
+
+
+def save(trainer: Trainer, folder: Path) -> None:
+    """Write a checkpoint: the state that the next epoch needs, and the outputs so far, each file whole or absent."""
+    write_outputs(trainer, folder)
+    if trainer.epoch < trainer.config.epochs:  # nothing goes on after the last epoch
+        files.write_with(folder / STATE, lambda file: torch.save(trainer.state(), file))
+
+
+def load(trainer: Trainer, folder: Path) -> None:
+    """Go on from `save`'s folder; unpickles nothing but tensors, numbers and lists. Raises UserError when torn."""
+    try:
+        state = torch.load(folder / STATE, map_location=trainer.world.device, weights_only=True)
+        if state["best"] is not None:
+            weights = load_file(folder / "best.safetensors", device=str(trainer.world.device))
+            state |= {"best_weights": weights, "best_scores": np.load(folder / "predictions.npz")["scores"]}
+        state["confusions"] = {int(path.stem): load_confusion(path) for path in folder.glob("confusion/*.npz")}
+    except Exception as error:
+        where = str(folder / STATE)
+        raise UserError(f"the checkpoint cannot be read ({type(error).__name__})", where=where) from None
+    trainer.load_state(state)
+
+
+def exists(folder: Path) -> bool:
+    """Whether a trial can go on from `folder`."""
+    return (folder / STATE).exists()
+
+
+def write_outputs(trainer: Trainer, folder: Path) -> None:
+    """Write best.safetensors, predictions.npz and confusion/<epoch>.npz."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if trainer.best is None:
+        return
+    save_weights(trainer.best_weights, folder / "best.safetensors", trainer, trainer.best["epoch"])
+    labels = trainer.data.val.labels
+    save_arrays(folder / "predictions.npz", labels=labels, scores=trainer.best_scores, index=np.arange(len(labels)))
+    for epoch, matrix in trainer.confusions.items():
+        save_confusion(matrix, folder / "confusion" / f"{epoch}.npz")
+    for path in folder.glob("confusion/*.npz"):
+        if int(path.stem) not in trainer.confusions:
+            path.unlink()
+
+
+def save_confusion(matrix: Array, path: Path) -> None:
+    """Write a (K, K) count matrix as its non-zero entries: row (true), col (predicted), count, classes."""
+    row, col = np.nonzero(matrix)
+    counts = {"count": matrix[row, col], "classes": np.int64(len(matrix))}
+    save_arrays(path, row=row.astype(np.int32), col=col.astype(np.int32), **counts)
+
+
+def load_confusion(path: Path) -> Array:
+    """Read `save_confusion`'s file: (K, K) int64."""
+    with np.load(path) as stored:
+        matrix = np.zeros((int(stored["classes"]),) * 2, np.int64)  # (K, K)
+        matrix[stored["row"], stored["col"]] = stored["count"]
+    return matrix
+
+
+def save_weights(weights: dict[str, torch.Tensor], path: Path, trainer: Trainer, epoch: int) -> None:
+    """Write weights as safetensors; the trial's config stands in the metadata, so that the file explains itself."""
+    metadata = {"format": "pt", "epoch": str(epoch), "config": json.dumps(trainer.config.to_dict())}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    save_file({key: tensor.contiguous() for key, tensor in weights.items()}, temporary, metadata)
+    with open(temporary, "rb+") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)

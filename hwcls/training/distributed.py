@@ -1,0 +1,92 @@
+"""The ranks of one training: who they are, and how they add up."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.multiprocessing.spawn import spawn
+
+TIMEOUT = timedelta(minutes=30)  # the longest that one rank may prepare data while the others wait
+
+
+@dataclass(frozen=True)
+class World:
+    """One rank among `size`; alone it needs no process group."""
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = field(default_factory=lambda: default_device())
+
+    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Add `tensor` up over all ranks, in place."""
+        if self.size > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set on any rank."""
+        if self.size == 1:
+            return flag
+        vote = torch.tensor(float(flag), device=self.device)
+        dist.all_reduce(vote, op=dist.ReduceOp.MAX)
+        return bool(vote.item())
+
+
+def default_device(local_rank: int = 0) -> torch.device:
+    """The GPU of this rank, or the CPU where there is none."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", local_rank % torch.cuda.device_count())
+    return torch.device("cpu")
+
+
+def free_address(host: str = "127.0.0.1") -> str:
+    """A host:port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return f"{host}:{probe.getsockname()[1]}"
+
+
+def join(rank: int, size: int, address: str, device: torch.device) -> World:
+    """Become one of `size` ranks that meet at `address` (host:port of rank 0); gloo on CPU, NCCL on GPUs."""
+    if size > 1:
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        dist.init_process_group(backend, init_method=f"tcp://{address}", rank=rank, world_size=size, timeout=TIMEOUT)
+    return World(rank, size, device)
+
+
+def leave() -> None:
+    """Undo `join`."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def launch(size: int, run: Callable[..., None], *args: Any) -> None:
+    """Call `run(world, *args)` on `size` processes of this machine and wait for all; alone it runs right here."""
+    if size == 1:
+        run(World(), *args)
+        return
+    spawn(_rank_main, (size, free_address(), run, args), nprocs=size)  # type: ignore[no-untyped-call]
+
+
+def _rank_main(rank: int, size: int, address: str, run: Callable[..., None], args: tuple[Any, ...]) -> None:
+    world = join(rank, size, address, default_device(rank))
+    try:
+        run(world, *args)
+    finally:
+        leave()
+
+
+def calm_threads(count: int) -> None:
+    """Let waiting OpenMP threads sleep instead of spinning; effective before torch computes for the first time."""
+    os.environ["OMP_NUM_THREADS"] = str(count)
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    os.environ["GOMP_SPINCOUNT"] = "0"

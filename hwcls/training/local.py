@@ -1,0 +1,81 @@
+"""One trial on this machine, without Ray: what `hwcls train` runs."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hwcls.config.trial import TrialConfig
+from hwcls.data.imageset import open_data
+from hwcls.errors import UserError
+from hwcls.tracking.records import Result, TrialFolder, best_of
+from hwcls.training import checkpoint
+from hwcls.training.distributed import World, launch
+from hwcls.training.trainer import NotFiniteError, Trainer
+
+SAVE_EVERY = 10.0  # seconds between checkpoints
+
+Report = Callable[[dict[str, Any]], None]
+
+
+def train(config: TrialConfig, path: Path, report: Report) -> Result:
+    """Train a trial into the folder `path`, or go on where it stands; `report` gets each epoch's line.
+
+    Raises:
+        UserError: The folder holds another trial, or data or model cannot be built.
+    """
+    folder = TrialFolder(path)
+    if (path / "config.yaml").exists():
+        if folder.config() != config:
+            raise UserError("holds another trial", where=str(path), remedy="name another folder with --out")
+        result = folder.result()
+        if result is not None and result.status == "complete":
+            return result
+    folder.write_config(config)
+    launch(config.workers, _train_rank, config.to_dict(), path, report)
+    result = folder.result()
+    assert result is not None, "rank 0 writes the result or raises"
+    return result
+
+
+def _train_rank(world: World, values: dict[str, Any], path: Path, report: Report) -> None:
+    import torch
+
+    config, folder = TrialConfig.from_dict(values), TrialFolder(path)
+    torch.set_num_threads(config.threads)
+    trainer = Trainer(config, open_data(config.data), world)
+    saved = path / "checkpoint"
+    if checkpoint.exists(saved):
+        checkpoint.load(trainer, saved)
+    started = last_save = time.monotonic()
+    error = None
+    try:
+        for _ in trainer.epochs():
+            if world.rank:
+                continue
+            for line in folder.append_missing(trainer.history):
+                report(line)
+            if time.monotonic() - last_save > SAVE_EVERY:
+                checkpoint.save(trainer, saved)
+                last_save = time.monotonic()
+    except NotFiniteError as not_finite:
+        error = str(not_finite)
+    if world.rank:
+        return
+    checkpoint.write_outputs(trainer, path)
+    lines = folder.records()
+    folder.write_result(
+        Result(
+            status="failed" if error else "complete",
+            best=best_of(lines, config.metric),
+            label=config.model.label,
+            parameters=config.flat(),
+            seconds=round(time.monotonic() - started, 3),
+            micro_batch=trainer.micro_batch,
+            error=error,
+        )
+    )
+    shutil.rmtree(saved, ignore_errors=True)

@@ -1,0 +1,108 @@
+"""An autoencoder trained once on a share of the training images, for every trial that asks for its encoder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock
+from safetensors.torch import load_file, save
+from torch import Tensor
+from torch.nn.functional import mse_loss
+
+from hwcls.config.model import AlexNetConfig, PretrainConfig
+from hwcls.config.trial import TrialConfig
+from hwcls.data.augment import Normalise
+from hwcls.data.imageset import ImageSet
+from hwcls.data.splits import shuffled
+from hwcls.errors import UserError
+from hwcls.files import write_with
+from hwcls.models.unet import UNetAutoencoder, build_autoencoder
+
+BATCH = 128
+LEARNING_RATE = 1e-3
+STREAM = 11  # of the seed: which images are in the share, and their order
+
+
+def encoder_weights(config: TrialConfig, data: ImageSet, device: torch.device, cache: Path) -> dict[str, Tensor]:
+    """The weights for `model.encoder` of an AlexNet with `pretrain`, on the CPU; trained on first use.
+
+    Raises ValueError where the model has no `pretrain`, and UserError as `autoencoder` does.
+    """
+    return {name: value.cpu() for name, value in autoencoder(config, data, device, cache).encoder.state_dict().items()}
+
+
+def autoencoder(config: TrialConfig, data: ImageSet, device: torch.device, cache: Path) -> UNetAutoencoder:
+    """The pretrained autoencoder of a trial, on `device` in evaluation mode.
+
+    It maps normalised images (B, C, S, S) to their reconstructions. It is trained without augmentation on a share of
+    `data.train`, never on val or test, once per data, width, share, epochs and seed, and kept in `cache`; processes
+    that want the same one wait for the first. torch's generators are left as they were. Raises UserError where the
+    images are too small or its loss is not finite.
+    """
+    model, _ = _asked_for(config)
+    path = cache / "autoencoders" / f"{_key(config, data)}.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        if not path.is_file():
+            trained = _train(config, data, device)
+            weights = {name: value.cpu().contiguous() for name, value in trained.state_dict().items()}
+            write_with(path, lambda file: file.write(save(weights)))
+    with torch.random.fork_rng(devices=[]):
+        made = build_autoencoder(model, data.channels, data.image_size)
+    made.load_state_dict(load_file(path))
+    return made.to(device).eval()
+
+
+def images_for(config: TrialConfig, data: ImageSet) -> np.ndarray:
+    """The rows of `data.train.images` that pretrain: a seeded share, of which a smaller share is the beginning."""
+    _, pretrain = _asked_for(config)
+    order = shuffled(len(data.train), config.seed, STREAM)
+    rows: np.ndarray = data.train.rows[order[: max(1, round(pretrain.share * len(order)))]]
+    return rows
+
+
+def _asked_for(config: TrialConfig) -> tuple[AlexNetConfig, PretrainConfig]:
+    if not isinstance(config.model, AlexNetConfig) or config.model.pretrain is None:
+        raise ValueError("the model has no encoder to pretrain")
+    return config.model, config.model.pretrain
+
+
+def _key(config: TrialConfig, data: ImageSet) -> str:
+    """What the result depends on, as a name: the images themselves, the net and the training."""
+    model, pretrain = _asked_for(config)
+    shown = [data.name, data.image_size, data.channels, data.mean, data.std, len(data.train)]
+    settings = [model.width, pretrain.share, pretrain.epochs, config.seed, BATCH, LEARNING_RATE]
+    digest = hashlib.blake2b(json.dumps([shown, settings]).encode(), digest_size=12)
+    digest.update(np.ascontiguousarray(data.train.rows).tobytes())
+    return digest.hexdigest()
+
+
+def _train(config: TrialConfig, data: ImageSet, device: torch.device) -> UNetAutoencoder:
+    """Minimise the squared error of reconstructed pixels with Adam for `pretrain.epochs`."""
+    (model, pretrain), seed = _asked_for(config), config.seed
+    rows = images_for(config, data)
+    normalise = Normalise(data.mean, data.std, data.image_size, device, torch.float32)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        net = build_autoencoder(model, data.channels, data.image_size)
+        net.to(device).train()
+        net.to(memory_format=torch.channels_last)
+        optimizer = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE, fused=True)
+        loss = torch.zeros(())
+        for epoch in range(pretrain.epochs):
+            order = rows[shuffled(len(rows), seed, STREAM, epoch)]
+            for start in range(0, len(order), BATCH):
+                pixels = torch.from_numpy(data.train.images[np.sort(order[start : start + BATCH])])
+                images = normalise(pixels.to(device)).permute(0, 3, 1, 2)  # (b, C, S, S)
+                optimizer.zero_grad()
+                loss = mse_loss(net(images), images)
+                torch.autograd.backward([loss])
+                optimizer.step()
+    if not math.isfinite(loss.item()):
+        raise UserError("the autoencoder's loss is not finite", where="model.pretrain", remedy="set another seed")
+    return net

@@ -1,0 +1,133 @@
+import math
+from collections import Counter
+
+import pytest
+import yaml
+
+from hwcls.config.load import load_sweep
+from hwcls.config.space import Fixed
+from hwcls.sweep.preview import Random
+
+BASE = {
+    "name": "t",
+    "run_cap": 4,
+    "parameters": {"data": "digits", "model": "mlp", "optimizer": "adam", "epochs": 3},
+}
+
+
+def sweep(tmp_path, changes=(), **keys):
+    values = yaml.safe_load(yaml.safe_dump(BASE)) | keys
+    values["parameters"] |= dict(changes)
+    path = tmp_path / "s.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return load_sweep(path)
+
+
+CHOICE = {
+    "optimizer": {
+        "weight_decay": {"min": 1e-6, "max": 1e-2, "log": True},
+        "choice": {"adam": {"lr": 0.001}, "fast": {"name": "sgd", "lr": 0.1, "momentum": {"min": 0.8, "max": 0.9}}},
+    }
+}
+
+
+def test_what_stands_in_a_branch_exists_only_there(tmp_path):
+    checked = sweep(tmp_path, CHOICE)
+    found = {p.name: under for p, under in checked.space.parameters()}
+    assert found["optimizer.fast.momentum"] == {"optimizer": "fast"}
+    assert found["optimizer.weight_decay"] == {}
+    adam = checked.trial(Fixed({"optimizer": "adam"})).optimizer
+    sgd = checked.trial(Fixed({"optimizer": "fast"})).optimizer
+    assert (adam.name, adam.label, hasattr(adam, "momentum")) == ("adam", "adam", False)
+    assert (sgd.name, sgd.label, sgd.momentum, sgd.weight_decay) == ("sgd", "fast", 0.8, 1e-6)
+
+
+def test_a_branch_lays_itself_over_its_siblings(tmp_path):
+    model = {"head": {"depth": 2, "width": 8}, "choice": {"mlp": {}, "simple_cnn": {"head": {"depth": 3}}}}
+    checked = sweep(tmp_path, {"model": model})
+    assert checked.trial(Fixed({"model": "mlp"})).model.head.depth == 2
+    head = checked.trial(Fixed({"model": "simple_cnn"})).model.head
+    assert (head.depth, head.width) == (3, 8)
+
+
+def test_names_as_values_are_a_choice(tmp_path):
+    checked = sweep(tmp_path, {"optimizer": {"name": {"values": ["adam", "sgd"]}, "lr": {"min": 0.1, "max": 0.2}}})
+    assert checked.trial(Fixed({"optimizer": "sgd"})).optimizer.name == "sgd"
+
+
+def test_the_fields_type_says_whether_a_range_is_whole(tmp_path):
+    checked = sweep(
+        tmp_path, {"optimizer": {"name": "adam", "lr": {"min": 1, "max": 3}}, "epochs": {"min": 2, "max": 9}}
+    )
+    assert checked.space.find("epochs").integer
+    assert not checked.space.find("optimizer.lr").integer
+    drawn = [checked.trial(Random(seed, {})) for seed in range(50)]
+    assert {type(t.epochs) for t in drawn} == {int}
+    assert any(t.optimizer.lr != int(t.optimizer.lr) for t in drawn)
+
+
+def test_log_ranges_are_uniform_in_the_exponent(tmp_path):
+    checked = sweep(tmp_path, {"optimizer": {"name": "adam", "lr": {"min": 1e-4, "max": 1, "log": True}}})
+    exponents = [math.log10(checked.trial(Random(seed, {})).optimizer.lr) for seed in range(400)]
+    assert -4 <= min(exponents) < -3.8
+    assert -0.2 < max(exponents) <= 0
+    assert abs(sum(exponents) / 400 + 2) < 0.2
+
+
+def test_corners_reach_every_end_and_branch(tmp_path):
+    checked = sweep(tmp_path, CHOICE)
+    reached = Counter()
+    for settings in checked.space.corners():
+        optimizer = checked.trial(Fixed(settings)).optimizer
+        reached[optimizer.label, getattr(optimizer, "momentum", None), optimizer.weight_decay] += 1
+    assert {("fast", 0.8, 1e-6), ("fast", 0.9, 1e-6), ("adam", None, 1e-2)} <= reached.keys()
+
+
+def test_grid_enumerates_unequal_branches(tmp_path):
+    model = {"choice": {"mlp": {"width": {"values": [8, 16]}, "depth": {"min": 1, "max": 3}}, "simple_cnn": {}}}
+    checked = sweep(tmp_path, {"model": model, "epochs": {"values": [1, 2]}}, method="grid", run_cap=None)
+    points = checked.space.grid()
+    assert len(points) == (2 * 3 + 1) * 2
+    assert len({tuple(sorted(p.items())) for p in points}) == 14
+    assert sum(p["model"] == "simple_cnn" for p in points) == 2
+
+
+def test_lists_can_be_values(tmp_path):
+    checked = sweep(tmp_path, {"data": {"name": "digits", "classes": {"values": [[0, 1], [2, 3]]}}})
+    assert checked.trial(Fixed({"data.classes": "[2, 3]"})).data.classes == (2, 3)
+
+
+def test_compare_by_choice_and_by_values(tmp_path):
+    checked = sweep(tmp_path, CHOICE, compare="optimizer")
+    assert [a.label for a in checked.alternatives] == ["adam", "fast"]
+    assert checked.label({"optimizer": "fast", "optimizer.fast.momentum": 0.85}) == "fast"
+    assert checked.label_of(checked.trial(Fixed({"optimizer": "fast"})).to_dict()) == "fast"
+    checked = sweep(
+        tmp_path, {"data": {"name": "digits", "batch_size": {"values": [16, 32]}}}, compare="data.batch_size"
+    )
+    assert [a.label for a in checked.alternatives] == ["16", "32"]
+    assert checked.label_of(checked.trial(Fixed({"data.batch_size": 32})).to_dict()) == "32"
+
+
+def test_users_own_model_takes_any_key(tmp_path):
+    model = {"name": "my.py:build", "width": {"min": 1, "max": 4}, "rate": {"min": 0.5, "max": 2}, "extra": {"a": 1}}
+    checked = sweep(tmp_path, {"model": model})
+    drawn = checked.trial(Fixed({"model.width": 3})).model
+    assert (drawn.width, drawn.rate, drawn.extra) == (3, 0.5, {"a": 1})
+
+
+def test_drawn_settings_have_short_names(tmp_path):
+    checked = sweep(tmp_path, CHOICE)
+    settings = {"optimizer": "fast", "optimizer.fast.momentum": 0.85, "optimizer.weight_decay": 1e-3}
+    assert checked.space.drawn(settings) == {"optimizer": "fast", "momentum": 0.85, "weight_decay": 1e-3}
+
+
+def test_a_trial_config_survives_yaml(tmp_path):
+    trial = sweep(tmp_path, CHOICE).trial(Fixed({"optimizer": "fast"}))
+    again = type(trial).from_dict(yaml.safe_load(yaml.safe_dump(trial.to_dict())))
+    assert again == trial
+
+
+@pytest.mark.parametrize("word", ["bayes", "tpe"])
+def test_bayes_is_tpe(tmp_path, word):
+    assert sweep(tmp_path, method=word).config.method == "tpe"

@@ -1,0 +1,30 @@
+"""What every test gets: a cache and a home of its own, no W&B account, one torch thread."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _isolated(tmp_path_factory):
+    root = tmp_path_factory.mktemp("isolated")
+    kept = dict(os.environ)
+    os.environ["HWCLS_CACHE"] = str(root / "cache")
+    os.environ["HOME"] = str(root / "home")  # Ray and W&B write into it
+    (root / "home").mkdir()
+    for name in [name for name in os.environ if name.startswith("WANDB_") or name == "RAY_ADDRESS"]:
+        del os.environ[name]
+    os.environ["OMP_NUM_THREADS"] = "1"
+    yield
+    os.environ.clear()
+    os.environ.update(kept)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data sets; the test is skipped where HWCLS_DATA does not name one."""
+    folder = os.environ.get("HWCLS_DATA", "")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("HWCLS_DATA names no folder of real data")
+    return Path(folder)

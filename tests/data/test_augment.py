@@ -1,0 +1,242 @@
+"""Each operation against a slow reference, one image and one pixel at a time."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from hwcls.config.data import AugmentConfig
+from hwcls.data.augment import Normalise, augment, flipped, inside, mixed, shifted, warp
+from hwcls.data.plan import ERASED_AREA, Plan, plan_epoch
+
+CPU = torch.device("cpu")
+MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+
+
+def normalise(side: int, channels: int = 3, dtype: torch.dtype = torch.float32) -> Normalise:
+    return Normalise(MEAN[:channels], STD[:channels], side, CPU, dtype)
+
+
+def bilinear(image: np.ndarray, theta: np.ndarray, exposed: bool) -> np.ndarray:
+    """Inverse mapping with bilinear interpolation in float64, pixel by pixel; (S, S, C)."""
+    side = len(image)
+
+    def at(y: int, x: int) -> np.ndarray:
+        if exposed and not (0 <= y < side and 0 <= x < side):
+            return np.zeros(image.shape[2])
+        return image[min(max(y, 0), side - 1), min(max(x, 0), side - 1)].astype(np.float64)
+
+    out = np.zeros(image.shape)
+    half = side / 2
+    for row in range(side):
+        for column in range(side):
+            x, y = theta[:, :2] @ (column + 0.5 - half, row + 0.5 - half) + theta[:, 2] + half - 0.5
+            if not exposed:
+                x, y = min(max(x, 0), side - 1), min(max(y, 0), side - 1)
+            left, top = int(np.floor(x)), int(np.floor(y))
+            right, down = x - left, y - top
+            upper = at(top, left) * (1 - right) + at(top, left + 1) * right
+            lower = at(top + 1, left) * (1 - right) + at(top + 1, left + 1) * right
+            out[row, column] = upper * (1 - down) + lower * down
+    return out
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("crop", [1, 4, 20])
+def test_crop_and_flips_move_pixels_exactly(make: SimpleNamespace, channels: int, crop: int) -> None:
+    side, count = 12, 64
+    config = AugmentConfig(crop=crop, hflip=True, vflip=True)
+    plan = plan_epoch(config, count, side, seed=1, epoch=2)
+    pixels = make.noise(0, count, side, side, channels)
+    norm = normalise(side, channels)
+    got = augment(torch.from_numpy(pixels), plan, config, norm)
+    assert plan.shift is not None
+    assert plan.hflip is not None
+    assert plan.vflip is not None
+    for i in range(count):
+        dy, dx = plan.shift[i].tolist()
+        padded = np.pad(pixels[i], ((crop, crop), (crop, crop), (0, 0)))
+        want = padded[crop + dy : crop + dy + side, crop + dx : crop + dx + side]
+        want = want[::-1] if plan.vflip[i] else want
+        want = want[:, ::-1] if plan.hflip[i] else want
+        scale = np.array([1 / (255 * s) for s in STD[:channels]], np.float32)
+        offset = np.array([-m / s for m, s in zip(MEAN, STD, strict=True)][:channels], np.float32)
+        assert np.array_equal(got[i].numpy(), want.astype(np.float32) * scale + offset)
+    assert set(plan.shift[:, 0].tolist()) <= set(range(-crop, crop + 1))
+    assert abs(float(plan.hflip.float().mean()) - 0.5) < 0.2
+
+
+def test_every_shift_is_drawn() -> None:
+    plan = plan_epoch(AugmentConfig(crop=2), 2000, 8, seed=0, epoch=1)
+    assert plan.shift is not None
+    counts = np.unique(plan.shift.numpy(), axis=0, return_counts=True)[1]
+    assert len(counts) == 25
+    assert counts.min() > 40
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        AugmentConfig(rotate=30),
+        AugmentConfig(resized_crop=0.3, hflip=True),
+        AugmentConfig(translate=0.2, scale=0.3, vflip=True),
+        AugmentConfig(rotate=180, resized_crop=0.5, translate=0.1, scale=0.2, crop=3, hflip=True, vflip=True),
+    ],
+)
+def test_warp_equals_the_pixelwise_reference(make: SimpleNamespace, config: AugmentConfig) -> None:
+    side, count = 16, 12
+    plan = plan_epoch(config, count, side, seed=3, epoch=1)
+    pixels = make.noise(0, count, side, side, 3)
+    assert plan.theta is not None
+    exposed = bool(config.rotate or config.translate or config.scale or config.crop)
+    exact = plan.to(CPU, torch.float32)
+    got = warp(torch.from_numpy(pixels).float(), exact.theta, exposed)  # type: ignore[arg-type]
+    for i in range(count):
+        want = bilinear(pixels[i], plan.theta[i].numpy(), exposed)
+        assert np.abs(got[i].numpy() - want).max() < 0.01  # grey levels of 255
+    done = augment(torch.from_numpy(pixels), exact, config, normalise(side))
+    assert torch.equal(done, normalise(side)(got))
+
+
+def test_theta_means_what_it_says(make: SimpleNamespace) -> None:
+    image = torch.from_numpy(make.noise(0, 1, 10, 10, 3)).double()
+
+    def through(matrix: list[list[float]]) -> Tensor:
+        return warp(image, torch.tensor([matrix], dtype=torch.float64), exposed=True)
+
+    assert torch.allclose(through([[1, 0, 0], [0, 1, 0]]), image)
+    assert torch.allclose(through([[0, -1, 0], [1, 0, 0]]), torch.rot90(image, 1, (1, 2)))
+    moved = torch.zeros_like(image)
+    moved[:, :, :-3] = image[:, :, 3:]
+    assert torch.allclose(through([[1, 0, 3], [0, 1, 0]]), moved)
+
+
+def test_a_warp_that_only_moves_equals_crop_and_flip(make: SimpleNamespace) -> None:
+    pixels = torch.from_numpy(make.noise(0, 32, 12, 12, 3))
+    moves = AugmentConfig(crop=3, hflip=True, vflip=True)
+    turns = moves.model_copy(update={"rotate": 1e-9})
+    images = [
+        augment(
+            pixels, plan_epoch(config, 32, 12, 1, 1).to(CPU, torch.float64), config, normalise(12, 3, torch.float64)
+        )
+        for config in (moves, turns)
+    ]
+    assert torch.allclose(*images, atol=1e-6)
+
+
+def test_geometry_stays_in_its_ranges() -> None:
+    rotate = plan_epoch(AugmentConfig(rotate=30), 4000, 16, 0, 1).theta
+    assert rotate is not None
+    angle = torch.rad2deg(torch.atan2(rotate[:, 1, 0], rotate[:, 0, 0]))
+    assert 29 < float(angle.max()) <= 30
+    assert -30 <= float(angle.min()) < -29
+
+    zoom = plan_epoch(AugmentConfig(scale=0.25), 4000, 16, 0, 1).theta
+    assert zoom is not None
+    factor = 1 / zoom[:, 0, 0]
+    assert 0.75 <= float(factor.min()) < 0.76
+    assert 1.24 < float(factor.max()) <= 1.25
+
+    move = plan_epoch(AugmentConfig(translate=0.25), 4000, 16, 0, 1).theta
+    assert move is not None
+    assert 3.9 < float(move[:, :, 2].abs().max()) <= 4
+
+    crop = plan_epoch(AugmentConfig(resized_crop=0.4), 4000, 16, 0, 1).theta
+    assert crop is not None
+    width, height = crop[:, 0, 0], crop[:, 1, 1]
+    area = width * height
+    assert 0.35 < float(area.min()) < 0.42  # a side that the ratio would make longer than the image is cut
+    assert float(area.max()) <= 1
+    assert float((crop[:, :, 2].abs() + 8 * torch.stack([width, height], 1)).max()) <= 8 + 1e-9  # inside the image
+
+
+def test_erasing(make: SimpleNamespace) -> None:
+    side, count = 16, 400
+    config = AugmentConfig(erase=0.5)
+    plan = plan_epoch(config, count, side, 0, 1)
+    pixels = torch.from_numpy(make.noise(0, count, side, side, 3))
+    plain, got = normalise(side)(pixels), augment(pixels, plan, config, normalise(side))
+    assert plan.hole is not None
+    share = []
+    for i, (top, bottom, left, right) in enumerate(plan.hole.tolist()):
+        want = plain[i].clone()
+        want[top:bottom, left:right] = 0
+        assert torch.equal(got[i], want)
+        share.append((bottom - top) * (right - left) / side**2)
+    erased = [one for one in share if one]
+    assert 0.4 < len(erased) / count < 0.6
+    assert min(erased) >= ERASED_AREA[0] / 2
+    assert max(erased) <= ERASED_AREA[1] * 1.15  # whole pixels
+
+
+def test_mixup_and_cutmix(make: SimpleNamespace) -> None:
+    side, count = 16, 300
+    images = torch.from_numpy(make.noise(0, count, side, side, 3)).float()
+    both = plan_epoch(AugmentConfig(mixup=0.4, cutmix=1.0), count, side, 0, 1)
+    assert both.partner is not None
+    assert both.share is not None
+    assert both.blend is not None
+    assert both.patch is not None
+    assert (both.partner != torch.arange(count)).all()
+    assert len(both.partner.unique()) > count / 2
+    partners = images[both.partner]
+    got = mixed(images, partners, both.to(CPU, torch.float32))
+    cut = both.patch.sum(1) > 0
+    assert 0.35 < float(cut.float().mean()) < 0.6
+    for i in range(count):
+        share = float(both.share[i])
+        if not cut[i]:
+            assert torch.allclose(got[i], share * images[i] + (1 - share) * partners[i], atol=1e-3)
+            continue
+        top, bottom, left, right = both.patch[i].tolist()
+        want = images[i].clone()
+        want[top:bottom, left:right] = partners[i, top:bottom, left:right]
+        assert torch.equal(got[i], want)
+        assert share == pytest.approx(1 - (bottom - top) * (right - left) / side**2)
+    only = plan_epoch(AugmentConfig(cutmix=1.0), count, side, 0, 1)
+    assert only.blend is None
+    assert only.share is not None
+    assert 0.5 < float(only.share.mean()) < 0.85  # Beta(1, 1), less where the border cuts
+
+
+def test_operations_do_not_change_each_others_draws() -> None:
+    alone = plan_epoch(AugmentConfig(crop=2, hflip=True), 50, 8, 0, 1)
+    more = plan_epoch(AugmentConfig(crop=2, hflip=True, erase=0.5, cutmix=1.0), 50, 8, 0, 1)
+    assert torch.equal(alone.order, more.order)
+    assert torch.equal(alone.shift, more.shift)  # type: ignore[arg-type]
+    assert torch.equal(alone.hflip, more.hflip)  # type: ignore[arg-type]
+
+
+def test_plan_is_a_function_of_seed_and_epoch() -> None:
+    config = AugmentConfig(crop=2)
+    plans = [plan_epoch(config, 40, 8, *pair) for pair in ((0, 1), (0, 1), (0, 2), (1, 1))]
+    orders = [tuple(plan.order.tolist()) for plan in plans]
+    assert orders[0] == orders[1]
+    assert len(set(orders)) == 3
+    assert sorted(orders[0]) == list(range(40))
+    assert torch.equal(plans[0].shift, plans[1].shift)  # type: ignore[arg-type]
+    assert not torch.equal(plans[0].shift, plans[2].shift)  # type: ignore[arg-type]
+
+
+def test_nothing_asked_nothing_done(make: SimpleNamespace) -> None:
+    pixels = torch.from_numpy(make.noise(0, 5, 8, 8, 3))
+    plan = plan_epoch(AugmentConfig(), 5, 8, 0, 1)
+    assert plan == Plan(plan.order)
+    assert torch.equal(augment(pixels, plan, AugmentConfig(), normalise(8)), normalise(8)(pixels))
+    want = (pixels.double() / 255 - torch.tensor(MEAN).double()) / torch.tensor(STD).double()
+    assert torch.allclose(normalise(8)(pixels).double(), want, atol=1e-5)
+    assert pixels.dtype == torch.uint8  # the caller's pixels are left alone
+
+
+def test_helpers_on_one_image() -> None:
+    pixels = torch.arange(9, dtype=torch.uint8).view(1, 3, 3, 1)
+    down = shifted(pixels, torch.tensor([[-1, 0]]), 1)
+    assert down[0, :, :, 0].tolist() == [[0, 0, 0], [0, 1, 2], [3, 4, 5]]
+    assert flipped(pixels, torch.tensor([True]), 2)[0, 0, :, 0].tolist() == [2, 1, 0]
+    assert flipped(pixels, torch.tensor([False]), 1).equal(pixels)
+    mask = inside(torch.tensor([[0, 2, 1, 3]]), 3, 1)[0]
+    assert mask.tolist() == [[False, True, True], [False, True, True], [False, False, False]]

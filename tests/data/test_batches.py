@@ -1,0 +1,194 @@
+"""Batches: the same images, whoever takes them and in whatever portions."""
+
+from __future__ import annotations
+
+import itertools
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from hwcls.config.data import AugmentConfig, DataConfig
+from hwcls.data.batches import Batch, Feed, share
+from hwcls.data.imageset import ImageSet
+from hwcls.errors import UserError
+
+CPU = torch.device("cpu")
+STRONG = AugmentConfig(crop=2, hflip=True, rotate=20, resized_crop=0.5, erase=0.5, mixup=0.3, cutmix=1.0)
+
+
+def feed(data: ImageSet, batch_size: int = 16, augment: AugmentConfig | None = None, **options: object) -> Feed:
+    config = DataConfig(name="made", batch_size=batch_size, augment=augment)
+    return Feed(data, config, **({"seed": 5, "device": CPU} | options))  # type: ignore[arg-type]
+
+
+def epoch(data: ImageSet, world: int, micro: int | None, number: int = 1, **options: object) -> list[list[Batch]]:
+    """Per step, the micro-batches of all ranks in rank order."""
+    feeds = [feed(data, rank=rank, world=world, **options) for rank in range(world)]
+    steps = []
+    for step in zip(*(one.train(number, micro) for one in feeds), strict=True):
+        parts = [list(one.parts) for one in step]
+        assert [len(part) for part in parts] == [one.count for one in step]
+        assert {one.size for one in step} == {sum(len(batch.labels) for part in parts for batch in part)}
+        steps.append([batch for part in parts for batch in part])
+    return steps
+
+
+def joined(steps: list[list[Batch]]) -> dict[str, torch.Tensor]:
+    batches = [batch for step in steps for batch in step]
+    names = [name for name in ("images", "labels", "index", "other", "share") if getattr(batches[0], name) is not None]
+    return {name: torch.cat([getattr(batch, name) for batch in batches]) for name in names}
+
+
+@pytest.mark.parametrize(
+    "augment", [AugmentConfig(), AugmentConfig(crop=2, hflip=True), AugmentConfig(rotate=20), STRONG], ids=range(4)
+)
+@pytest.mark.parametrize(("world", "micro"), [(1, 5), (2, None), (3, 2), (4, 1)])
+def test_neither_ranks_nor_micro_batches_change_an_image(
+    make: SimpleNamespace, augment: AugmentConfig, world: int, micro: int | None
+) -> None:
+    data = make.made_set(count=59)
+    one = epoch(data, 1, None, augment=augment)
+    many = epoch(data, world, micro, augment=augment)
+    assert [sum(len(b.labels) for b in step) for step in one] == [sum(len(b.labels) for b in step) for step in many]
+    alone, together = joined(one), joined(many)
+    assert alone.keys() == together.keys()
+    for name in alone:
+        assert torch.equal(alone[name], together[name]), name
+
+
+def test_threads_do_not_change_an_image(make: SimpleNamespace) -> None:
+    data = make.made_set(side=32)
+    one = joined(epoch(data, 1, None, augment=STRONG))
+    torch.set_num_threads(2)
+    assert torch.equal(one["images"], joined(epoch(data, 1, None, augment=STRONG))["images"])
+
+
+def test_an_epoch_holds_every_image_once(make: SimpleNamespace) -> None:
+    data = make.made_set(count=53)
+    got = joined(epoch(data, 2, 3))
+    assert sorted(got["index"].tolist()) == list(range(53))
+    assert torch.equal(got["labels"], torch.from_numpy(data.train.labels)[got["index"]])
+    other = joined(epoch(data, 2, 3, number=2))
+    assert got["index"].tolist() != other["index"].tolist()
+
+
+def test_images_are_the_splits_pixels_normalised(make: SimpleNamespace) -> None:
+    data = make.made_set()
+    got = joined(epoch(data, 1, None))
+    pixels = data.train.images[data.train.rows[got["index"].numpy()]] / 255.0
+    want = (pixels - np.array(data.mean)) / np.array(data.std)
+    assert np.allclose(got["images"].permute(0, 2, 3, 1).numpy(), want, atol=1e-5)
+    assert next(feed(data).train(1)).size == 16
+    assert got["images"].shape[1:] == (3, 12, 12)
+
+
+@pytest.mark.parametrize("augment", [AugmentConfig(), AugmentConfig(rotate=9), STRONG], ids=range(3))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_memory_and_type(make: SimpleNamespace, augment: AugmentConfig, dtype: torch.dtype) -> None:
+    one = feed(make.made_set(), augment=augment, dtype=dtype)
+    batch = next(next(one.train(1)).parts)
+    assert batch.images.dtype == dtype
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)
+    assert batch.labels.dtype == batch.index.dtype == torch.int64
+    assert next(one.evaluate("val")).images.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("augment", [AugmentConfig(crop=2), AugmentConfig(hflip=True), AugmentConfig(rotate=30)])
+def test_images_of_one_batch_are_augmented_differently(make: SimpleNamespace, augment: AugmentConfig) -> None:
+    data = make.made_set(same=True)
+    batch = next(next(feed(data, augment=augment).train(1)).parts)
+    different = batch.images.flatten(1).unique(dim=0)
+    assert len(different) >= (2 if augment.hflip else 8)
+
+
+def test_mixed_labels(make: SimpleNamespace) -> None:
+    data = make.made_set(same=True)
+    batch = next(next(feed(data, augment=AugmentConfig(cutmix=1.0)).train(1)).parts)
+    plain = next(feed(data).evaluate("train")).images[0]
+    assert torch.equal(batch.images, plain.expand_as(batch.images))  # equal images mixed are that image
+    assert batch.other is not None
+    assert batch.share is not None
+    assert (batch.labels != batch.other).any()
+    assert ((batch.share >= 0) & (batch.share <= 1)).all()
+
+
+@pytest.mark.parametrize(
+    ("count", "batch_size", "world", "sizes"),
+    [
+        (53, 16, 1, [16, 16, 16, 5]),
+        (48, 16, 1, [16, 16, 16]),
+        (49, 16, 1, [16, 16, 16]),  # one image: BatchNorm cannot use it
+        (53, 16, 2, [16, 16, 16, 5]),
+        (53, 16, 3, [16, 16, 16]),
+        (6, 16, 3, [6]),
+        (8, 2, 3, [2, 2, 2, 2]),  # a rank without images still takes part in the step
+    ],
+)
+def test_steps(make: SimpleNamespace, count: int, batch_size: int, world: int, sizes: list[int]) -> None:
+    data = make.made_set(count=count)
+    for rank in range(world):
+        one = feed(data, batch_size, rank=rank, world=world)
+        steps = list(one.train(1))
+        assert [step.size for step in steps] == sizes
+        assert one.steps == len(sizes)
+    if batch_size < world:
+        assert steps[0].count == 0
+        assert list(steps[0].parts) == []
+
+
+def test_too_few_images(make: SimpleNamespace) -> None:
+    with pytest.raises(UserError, match="too few for 4 workers"):
+        feed(make.made_set(count=7), world=4)
+
+
+def test_micro_batches_differ_by_one_at_most(make: SimpleNamespace) -> None:
+    step = next(feed(make.made_set(), 33).train(1, micro_batch=16))
+    assert [len(batch.labels) for batch in step.parts] == [11, 11, 11]
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 7])
+@pytest.mark.parametrize("limit", [None, 10, 1000])
+def test_evaluation_sees_each_image_once(make: SimpleNamespace, world: int, limit: int | None) -> None:
+    data = make.made_set()
+    for split, part in (("train", data.train), ("val", data.val), ("test", data.test)):
+        feeds = [feed(data, rank=rank, world=world, seed=rank) for rank in range(world)]
+        batches = [batch for one in feeds for batch in one.evaluate(split, batch_size=4, limit=limit)]  # type: ignore[arg-type]
+        index = torch.cat([batch.index for batch in batches])
+        assert len(index) == len(set(index.tolist())) == min(len(part), limit or len(part))
+        labels = torch.cat([batch.labels for batch in batches])
+        assert torch.equal(labels, torch.from_numpy(part.labels)[index])
+        if limit == 10:
+            again = torch.cat([batch.index for batch in feed(data, seed=99).evaluate(split, 512, 10)])  # type: ignore[arg-type]
+            assert again.tolist() == index.tolist()
+
+
+def test_more_ranks_than_images(make: SimpleNamespace) -> None:
+    data = make.made_set()
+    sizes = [sum(len(b.labels) for b in feed(data, rank=r, world=23).evaluate("val")) for r in range(23)]
+    assert sizes == [1] * 20 + [0] * 3
+
+
+def test_the_data_sets_own_augmentation_is_the_default(make: SimpleNamespace) -> None:
+    data = make.made_set()
+    assert feed(data).augment == data.augment
+    assert feed(data, augment=AugmentConfig(crop=1)).augment.crop == 1
+
+
+@pytest.mark.parametrize(("count", "parts"), [(10, 3), (2, 5), (0, 2), (12, 4)])
+def test_share_is_tensor_split(count: int, parts: int) -> None:
+    want = [len(part) for part in torch.arange(count).tensor_split(parts)]
+    bounds = [share(count, parts, part) for part in range(parts)]
+    assert [high - low for low, high in bounds] == want
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(bounds))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_gpu_gets_the_same_images(make: SimpleNamespace) -> None:
+    data = make.made_set()
+    for augment in (AugmentConfig(), AugmentConfig(crop=2, hflip=True), STRONG):
+        here = joined(epoch(data, 1, None, augment=augment))
+        there = joined(epoch(data, 1, None, augment=augment, device=torch.device("cuda")))
+        for name in here:
+            assert torch.allclose(here[name], there[name].cpu(), atol=1e-4), name

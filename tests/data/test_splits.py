@@ -1,0 +1,85 @@
+"""Cuts and carving: stratified, seeded, nested, without overlap."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hwcls.data.splits import carve, chosen_classes, cut, shuffled
+from hwcls.errors import UserError
+
+LABELS = np.repeat([2, 0, 1], [50, 30, 20])
+ROWS = np.arange(100)
+
+
+def test_carve_is_stratified_disjoint_and_complete() -> None:
+    rest, part = carve(LABELS, ROWS, 0.1, seed=0)
+    assert np.bincount(LABELS[part]).tolist() == [3, 2, 5]
+    assert sorted([*rest, *part]) == ROWS.tolist()
+    assert (np.diff(rest) > 0).all()
+    assert (np.diff(part) > 0).all()
+
+
+def test_carve_takes_the_rounded_total_by_largest_remainder() -> None:
+    labels = np.repeat(np.arange(10), 5)
+    _, part = carve(labels, np.arange(50), 0.1, seed=0)
+    assert len(part) == 5
+    assert np.bincount(labels[part]).max() == 1
+
+
+def test_carve_leaves_every_class_an_image() -> None:
+    labels = np.array([0, 0, 1, 2, 2, 2])
+    rest, part = carve(labels, np.arange(6), 0.9, seed=0)
+    assert set(labels[rest]) == {0, 1, 2}
+    assert len(part) == 3
+    with pytest.raises(UserError, match="two images"):
+        carve(np.arange(4), np.arange(4), 0.5, seed=0)
+
+
+def test_seed_decides() -> None:
+    parts = [carve(LABELS, ROWS, 0.2, seed)[1].tolist() for seed in (0, 0, 1)]
+    assert parts[0] == parts[1] != parts[2]
+
+
+def test_cut_is_exact_and_nested() -> None:
+    few = cut(LABELS, ROWS, 0, per_class=5, fraction=None)
+    more = cut(LABELS, ROWS, 0, per_class=12, fraction=None)
+    assert np.bincount(LABELS[few]).tolist() == [5, 5, 5]
+    assert set(few) < set(more)
+    assert np.bincount(LABELS[cut(LABELS, ROWS, 0, None, 0.1)]).tolist() == [3, 2, 5]
+    assert np.bincount(LABELS[cut(LABELS, ROWS, 0, 10, 0.5)]).tolist() == [5, 5, 5]
+    assert np.bincount(LABELS[cut(LABELS, ROWS, 0, None, 0.001)]).tolist() == [1, 1, 1]
+
+
+def test_leaving_a_class_out_does_not_change_the_others() -> None:
+    all_classes = cut(LABELS, ROWS, 0, per_class=4, fraction=None)
+    without = cut(LABELS, np.flatnonzero(LABELS != 0), 0, per_class=4, fraction=None)
+    assert without.tolist() == [row for row in all_classes if LABELS[row] != 0]
+
+
+def test_shuffled_is_a_permutation_that_stays() -> None:
+    assert sorted(shuffled(1000, 1, 2)) == list(range(1000))
+    assert shuffled(8, 0).tolist() == [3, 2, 1, 6, 0, 7, 4, 5]  # numpy promises the raw stream
+
+
+def test_chosen_classes() -> None:
+    names = ("cat", "dog", "frog")
+    assert chosen_classes(names, None) == [0, 1, 2]
+    assert chosen_classes(names, 2) == [0, 1]
+    assert chosen_classes(names, ("frog", 0)) == [2, 0]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "says"),
+    [
+        (("cat", "dgo"), "did you mean 'dog'"),
+        ((0, 7), "no class 7"),
+        (9, "has 3"),
+        (1, "1 classes"),
+        (("cat", 0), "twice"),
+        (("cat",), "two or more"),
+    ],
+)
+def test_bad_classes(wanted: object, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        chosen_classes(("cat", "dog", "frog"), wanted)  # type: ignore[arg-type]

@@ -1,0 +1,200 @@
+"""The store: built once, whole or not at all, found again, told when something changed."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hwcls.config.data import DataConfig
+from hwcls.data.catalog import SOURCES
+from hwcls.data.imageset import Split, open_data
+from hwcls.data.store import duplicates, open_store, verify
+from hwcls.errors import UserError
+
+MNIST = DataConfig(name="mnist")
+
+
+def stores(tmp_path: Path) -> list[str]:
+    folder = tmp_path / "cache" / "stores"
+    return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock")) if folder.exists() else []
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The places that MNIST was parsed from."""
+    places: list[Path] = []
+    real = SOURCES["mnist"]
+
+    def read(path: Path) -> object:
+        places.append(path)
+        return real.read(path)
+
+    monkeypatch.setitem(SOURCES, "mnist", dataclasses.replace(real, read=read))
+    return places
+
+
+def test_cuts_share_one_store(make: SimpleNamespace, raw: Path, tmp_path: Path, reads: list[Path]) -> None:
+    make.write_idx(raw / "mnist")
+    for config in (MNIST, DataConfig(name="mnist", per_class=3, val=0.4, classes=(1, "7"), split_seed=3, batch_size=8)):
+        data = open_data(config)
+    assert len(reads) == len(stores(tmp_path)) == 1
+    assert data.classes == ("1", "7")
+    assert (len(data.train), len(data.val), len(data.test)) == (4, 2, 4)
+    assert set(data.train.labels) == {0, 1}
+    assert (data.train.rows % 10 == np.where(data.train.labels == 0, 1, 7)).all()
+
+
+def test_size_channels_and_new_sources_make_another(make: SimpleNamespace, raw: Path, reads: list[Path]) -> None:
+    make.write_idx(raw / "mnist")
+    open_data(MNIST)
+    assert open_data(DataConfig(name="mnist", image_size=14)).train.images.shape == (60, 14, 14, 1)
+    three = open_data(DataConfig(name="mnist", channels=3)).train.images
+    assert three.shape == (60, 28, 28, 3)
+    assert np.array_equal(three[..., 0], three[..., 2])
+    assert len(reads) == 3
+    os.utime(raw / "mnist" / "train-images-idx3-ubyte", (1, 1))
+    open_data(MNIST)
+    assert len(reads) == 4
+    shutil.move(raw / "mnist", raw / "MNIST.old")
+    (raw / "MNIST").mkdir()
+    shutil.move(raw / "MNIST.old", raw / "MNIST" / "raw")
+    open_data(MNIST)  # elsewhere, but the same files
+    assert len(reads) == 4
+
+
+def test_splits_share_no_image(make: SimpleNamespace, raw: Path) -> None:
+    make.write_idx(raw / "mnist", train=200, test=50)
+    data = open_data(DataConfig(name="mnist", val=0.3))
+    assert not set(data.train.rows) & set(data.val.rows)
+    assert len(data.train) + len(data.val) == 200
+
+    def pixels(split: Split) -> set[bytes]:
+        return {split.images[row].tobytes() for row in split.rows}
+
+    train, val, test = pixels(data.train), pixels(data.val), pixels(data.test)
+    assert (len(train), len(val), len(test)) == (140, 60, 50)
+    assert len(train | val | test) == 250
+
+
+def test_moments_are_those_of_the_training_rows(raw: Path, make: SimpleNamespace) -> None:
+    make.write_cifar(raw / "cifar-10-binary.tar.gz")
+    data = open_data(DataConfig(name="cifar10", val=0.3, per_class=5))
+    pixels = data.train.images[data.train.rows].reshape(-1, 3) / 255
+    assert np.allclose(data.mean, pixels.mean(0), atol=1e-12)
+    assert np.allclose(data.std, pixels.std(0), atol=1e-9)
+
+
+def test_writes_do_not_reach_the_disk(make: SimpleNamespace, raw: Path) -> None:
+    make.write_idx(raw / "mnist")
+    data = open_data(MNIST)
+    before = data.train.images.copy()
+    data.train.images[:] = 0
+    assert np.array_equal(open_data(MNIST).train.images, before)
+
+
+def test_verify_names_the_changed_image(make: SimpleNamespace, raw: Path) -> None:
+    make.write_idx(raw / "mnist")
+    store = open_store(MNIST)
+    assert verify(store) == []
+    path = store.folder / "train.images.npy"
+    data = bytearray(path.read_bytes())
+    data[-28 * 28 * 3] ^= 1  # in the third from the end
+    path.write_bytes(data)
+    assert verify(store) == ["train: image 57 has changed"]
+
+
+def test_duplicates_are_reported(make: SimpleNamespace, raw: Path) -> None:
+    make.write_idx(raw / "mnist")
+    assert duplicates(open_store(MNIST)) == []
+    path = raw / "mnist" / "t10k-images-idx3-ubyte"
+    test = bytearray(path.read_bytes())
+    train = (raw / "mnist" / "train-images-idx3-ubyte").read_bytes()
+    test[16 : 16 + 784] = train[16 + 4 * 784 : 16 + 5 * 784]
+    path.write_bytes(test)
+    assert duplicates(open_store(MNIST)) == [("test", 0, "train", 4)]
+
+
+def test_a_build_that_dies_leaves_nothing(
+    make: SimpleNamespace, raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make.write_idx(raw / "mnist")
+
+    def killed(line: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        open_data(MNIST, progress=killed)
+    assert stores(tmp_path) == []
+    lines: list[str] = []
+    key = open_store(MNIST, lines.append).folder
+    assert "mnist: train: 100 % of 60 images decoded" in lines
+    (key / "meta.json").unlink()  # as after a power cut in the middle of a rename
+    stale = key.with_name(f".{key.name}.99999.tmp")
+    stale.mkdir()
+    assert len(open_data(MNIST).train) == 54
+    assert stores(tmp_path) == [key.name]
+
+
+def test_full_disk(make: SimpleNamespace, raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make.write_idx(raw / "mnist")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full)
+        with pytest.raises(UserError, match="62,720 bytes are needed"):
+            open_data(MNIST)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+        with pytest.raises(UserError, match="disk is full"):
+            open_data(MNIST)
+    assert stores(tmp_path) == []
+
+
+def test_built_once_by_many(make: SimpleNamespace, raw: Path, reads: list[Path]) -> None:
+    make.write_idx(raw / "mnist")
+    with ThreadPoolExecutor(4) as pool:
+        sets = list(pool.map(lambda _: open_data(MNIST), range(4)))
+    assert len(reads) == 1
+    assert all(np.array_equal(one.train.rows, sets[0].train.rows) for one in sets)
+
+
+def test_resize_is_pils_and_crops_the_centre(make: SimpleNamespace, tmp_path: Path) -> None:
+    y, x = np.mgrid[0:40, 0:60]
+    wide = np.stack([x * 4, y * 6, 0 * x], 2).astype(np.uint8)
+    for name in ("train/a/0.png", "train/a/1.png", "train/b/0.png", "test/a/0.png", "test/b/0.png"):
+        path = tmp_path / "set" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(wide).save(path)
+    data = open_data(DataConfig(name="imagefolder", path=str(tmp_path / "set"), image_size=20))
+    want = np.asarray(Image.fromarray(wide).resize((30, 20), Image.Resampling.BILINEAR))[:, 5:25]
+    assert data.test.images.shape == (2, 20, 20, 3)
+    assert np.abs(data.test.images[0].astype(int) - want).max() <= 1
+
+
+def test_grey_from_colour_is_luma(make: SimpleNamespace, raw: Path) -> None:
+    images = make.write_cifar(raw / "cifar-10-binary.tar.gz")
+    grey = open_data(DataConfig(name="cifar10", channels=1)).train.images
+    assert np.array_equal(grey[0, ..., 0], np.asarray(Image.fromarray(images[0]).convert("L")))
+
+
+def test_two_folders_of_like_files_are_two_data_sets(make: SimpleNamespace, tmp_path: Path) -> None:
+    sets = []
+    for seed in (0, 1):
+        for name in ("train/a/0.bmp", "train/a/1.bmp", "train/b/0.bmp", "test/a/0.bmp", "test/b/0.bmp"):
+            path = tmp_path / str(seed) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(make.noise(seed, 8, 8, 3)).save(path)
+            os.utime(path, (1, 1))
+        sets.append(open_data(DataConfig(name="imagefolder", path=str(tmp_path / str(seed)))))
+    assert not np.array_equal(sets[0].test.images, sets[1].test.images)

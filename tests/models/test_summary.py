@@ -1,0 +1,77 @@
+"""Parameters, FLOPs and signatures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from hwcls import models
+from hwcls.config.model import AlexNetConfig, HeadConfig, MlpConfig, PretrainConfig, SimpleCnnConfig, TimmConfig
+from hwcls.models.summary import flops, signature, summarise
+
+
+def of(config: Any) -> Any:
+    return summarise(config, classes=10, channels=1, image_size=28)
+
+
+def test_flops_by_hand() -> None:
+    summary = of(MlpConfig(width=20, depth=2))
+    assert summary.flops == 2 * (784 * 20 + 20 * 20 + 20 * 10)
+    assert summary.parameters == summary.trainable == 784 * 20 + 20 + 20 * 20 + 20 + 20 * 10 + 10
+    convolutions = 2 * (28**2 * 9 * 4 + 14**2 * 9 * 4 * 8)
+    assert of(SimpleCnnConfig(width=4)).flops == convolutions + 2 * 7 * 7 * 8 * 10
+
+
+def test_resnet18_is_as_published() -> None:
+    resnet = TimmConfig(backbone="resnet18")
+    summary = summarise(resnet, classes=1000, channels=3, image_size=224)
+    assert summary.parameters == 11_689_512
+    assert summary.flops == pytest.approx(2 * 1.814e9, rel=0.01)  # arXiv 1512.03385, table 1: 1.8e9 multiply-adds
+
+
+def test_a_frozen_encoder_counts_as_not_trained() -> None:
+    frozen, tuned = (of(AlexNetConfig(width=8, pretrain=PretrainConfig(frozen=frozen))) for frozen in (True, False))
+    assert frozen.parameters == tuned.parameters == tuned.trainable
+    assert frozen.trainable < tuned.trainable
+    assert frozen.signature != tuned.signature
+
+
+def test_equal_models_share_a_signature() -> None:
+    assert of(SimpleCnnConfig(label="a")).signature == of(SimpleCnnConfig(label="b")).signature
+    real = models.build(SimpleCnnConfig(), classes=10, channels=1, image_size=28)
+    assert signature(real) == of(SimpleCnnConfig()).signature, "weights and device have no part in it"
+    one = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+    other = nn.Sequential()
+    other.first, other.second = nn.Linear(2, 3), nn.ReLU()
+    assert signature(one) == signature(other)
+
+
+def test_unlike_models_do_not() -> None:
+    configs = [
+        SimpleCnnConfig(),
+        SimpleCnnConfig(width=16),
+        SimpleCnnConfig(depth=3),
+        SimpleCnnConfig(norm="none"),
+        SimpleCnnConfig(head=HeadConfig(depth=2)),
+        SimpleCnnConfig(head=HeadConfig(depth=2, dropout=0.5)),
+        SimpleCnnConfig(head=HeadConfig(depth=2, dropout=0.4)),
+        SimpleCnnConfig(head=HeadConfig(depth=2, activation="gelu")),
+        MlpConfig(),
+    ]
+    assert len({of(config).signature for config in configs}) == len(configs)
+    strides = [nn.Conv2d(3, 3, 3, stride=stride) for stride in (1, 2)]
+    assert signature(strides[0]) != signature(strides[1])
+    nested = nn.Sequential(nn.Sequential(nn.ReLU()), nn.ReLU())
+    flat = nn.Sequential(nn.Sequential(nn.ReLU(), nn.ReLU()))
+    assert signature(nested) != signature(flat)
+
+
+def test_flops_leave_the_model_as_it_was() -> None:
+    model = models.build(SimpleCnnConfig(width=4), classes=10, channels=1, image_size=8).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    assert flops(model, 1, 8) > 0
+    assert model.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

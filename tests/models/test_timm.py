@@ -1,0 +1,192 @@
+"""timm's backbones: weights from files, caches and a hub that is not there; stems; names."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from hwcls import models
+from hwcls.config.model import HeadConfig, TimmConfig
+from hwcls.errors import UserError
+
+torch.set_num_threads(1)
+
+
+def build(channels: int = 3, size: int = 32, **settings: Any) -> torch.nn.Module:
+    return models.build(TimmConfig(**settings), classes=5, channels=channels, image_size=size)
+
+
+def trained(backbone: str, **options: Any) -> torch.nn.Module:
+    """A timm model as its hub holds it, classifier and all, with statistics that are not those of a new one."""
+    torch.manual_seed(7)
+    model = timm.create_model(backbone, **options).train()
+    with torch.no_grad():
+        for _ in range(3):
+            model(torch.randn(4, 3, 160, 160))
+    return model.eval()
+
+
+@pytest.mark.parametrize("backbone", ["test_resnet", "test_efficientnet", "test_vit"])
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_weights_from_a_file(backbone: str, suffix: str, tmp_path: Path) -> None:
+    source = trained(backbone)
+    path = tmp_path / f"weights{suffix}"
+    (save_file if suffix == ".safetensors" else torch.save)(source.state_dict(), path)
+    size = timm.get_pretrained_cfg(backbone).input_size[-1]
+    model = build(size=size, backbone=backbone, pretrained=str(path)).eval()
+    source.reset_classifier(0)
+    x = torch.randn(2, 3, size, size)
+    with torch.no_grad():
+        assert torch.equal(model.backbone(x), source(x))
+    assert "state_dict" not in model.backbone.pretrained_cfg
+
+
+def test_a_file_for_other_images(tmp_path: Path) -> None:
+    save_file(trained("test_vit").state_dict(), tmp_path / "vit.safetensors")
+    model = build(size=32, backbone="test_vit", pretrained=str(tmp_path / "vit.safetensors"))
+    assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 5)  # its position embedding was resized
+
+
+def test_grey_images_sum_the_colours(tmp_path: Path) -> None:
+    source = trained("test_efficientnet")
+    save_file(source.state_dict(), tmp_path / "weights.safetensors")
+    model = build(1, backbone="test_efficientnet", pretrained=str(tmp_path / "weights.safetensors"))
+    expected = source.conv_stem.weight.sum(1, keepdim=True)
+    assert torch.allclose(model.backbone.conv_stem.weight, expected, atol=1e-6)
+
+
+def test_a_trials_own_weights(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    first = build(backbone="test_resnet")
+    save_file(first.state_dict(), tmp_path / "best.safetensors")
+    again = build(backbone="test_resnet", pretrained=str(tmp_path / "best.safetensors"), head=HeadConfig(depth=2))
+    for name, weight in again.backbone.state_dict().items():
+        assert torch.equal(weight, first.backbone.state_dict()[name]), name
+
+
+def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.safetensors"
+    save_file(trained("test_efficientnet").state_dict(), path)
+    with pytest.raises(UserError, match=r"other\.safetensors.*test_resnet"):
+        build(backbone="test_resnet", pretrained=str(path))
+
+
+def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
+    weights = trained("test_resnet").state_dict()
+    weights["layer1.0.conv1.weight"] = torch.zeros(1, 2, 3, 3)
+    save_file(weights, tmp_path / "shape.safetensors")
+    with pytest.raises(UserError, match=r"size mismatch for layer1\.0\.conv1\.weight"):
+        build(backbone="test_resnet", pretrained=str(tmp_path / "shape.safetensors"))
+
+
+def test_incomplete_weights_are_refused(tmp_path: Path) -> None:
+    weights = trained("test_resnet").state_dict()
+    del weights["layer2.0.conv1.weight"]
+    save_file(weights, tmp_path / "part.safetensors")
+    with pytest.raises(UserError, match=r"layer2\.0\.conv1\.weight"):
+        build(backbone="test_resnet", pretrained=str(tmp_path / "part.safetensors"))
+
+
+class _Evil:
+    def __reduce__(self) -> Any:
+        return (Path.touch, (Path("was_unpickled"),))
+
+
+def test_nothing_is_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"conv1.weight": torch.zeros(1), "evil": _Evil()}, tmp_path / "evil.pth")
+    with pytest.raises(UserError, match="unreadable"):
+        build(backbone="test_resnet", pretrained="evil.pth")
+    assert not Path("was_unpickled").exists()
+
+
+def test_a_missing_file_is_said_before_the_start() -> None:
+    with pytest.raises(UserError, match="no/such/file"):
+        models.check(
+            TimmConfig(backbone="test_resnet", pretrained="no/such/file.pth"), classes=5, channels=3, image_size=32
+        )
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The hub's cache, empty, and a hub that refuses every connection."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    template = "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setenv("NO_PROXY", "*")
+    return tmp_path
+
+
+def test_a_hub_out_of_reach_is_said_quickly(hub: Path) -> None:
+    start = time.monotonic()
+    with pytest.raises(UserError, match=r"out of reach.*pretrained: path/to/weights\.safetensors"):
+        build(backbone="test_resnet", pretrained=True)
+    assert time.monotonic() - start < 10
+    assert models.check(TimmConfig(backbone="test_resnet", pretrained=True), classes=5, channels=3, image_size=32) > 0
+
+
+def test_cached_weights_need_no_hub(hub: Path) -> None:
+    source = trained("test_resnet")
+    repo = hub / ("models--" + timm.get_pretrained_cfg("test_resnet").hf_hub_id.replace("/", "--"))
+    (repo / "refs").mkdir(parents=True)
+    (repo / "refs/main").write_text("0" * 40)
+    (repo / "snapshots" / ("0" * 40)).mkdir(parents=True)
+    save_file(source.state_dict(), repo / "snapshots" / ("0" * 40) / "model.safetensors")
+    model = build(backbone="test_resnet", pretrained=True).eval()
+    source.reset_classifier(0)
+    x = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(model.backbone(x), source(x))
+
+
+def test_unknown_names_get_the_nearest() -> None:
+    with pytest.raises(UserError, match="resnet18"):
+        build(backbone="resnet_18")
+    with pytest.raises(UserError, match="a1_in1k"):
+        build(backbone="resnet18.a1_in1")
+
+
+def test_a_backbone_without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = dataclasses.replace(timm.get_pretrained_cfg("test_resnet"), hf_hub_id=None, url=None)
+    monkeypatch.setattr(timm, "get_pretrained_cfg", lambda name: bare)
+    with pytest.raises(UserError, match="no weights for test_resnet"):
+        build(backbone="test_resnet", pretrained=True)
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "wide_resnet50_2", "resnet50d", "tf_efficientnet_b0"])
+def test_small_stem_keeps_the_resolution(backbone: str) -> None:
+    config = TimmConfig(backbone=backbone, stem="small")
+    model = models.skeleton(config, classes=5, channels=1, image_size=28)
+    stem = model.backbone.conv1 if hasattr(model.backbone, "conv1") else model.backbone.conv_stem
+    assert stem(torch.zeros(1, 1, 28, 28, device="meta")).shape[-2:] == (28, 28)
+    assert isinstance(getattr(model.backbone, "maxpool", torch.nn.Identity()), torch.nn.Identity)
+
+
+def test_small_stem_of_pretrained_weights(tmp_path: Path) -> None:
+    source = trained("test_efficientnet")
+    save_file(source.state_dict(), tmp_path / "weights.safetensors")
+    model = build(backbone="test_efficientnet", pretrained=str(tmp_path / "weights.safetensors"), stem="small")
+    assert torch.equal(model.backbone.conv_stem.weight, source.conv_stem.weight)
+    assert model.backbone.conv_stem.stride == (1, 1)
+
+
+def test_no_small_stem_for_a_transformer() -> None:
+    with pytest.raises(UserError, match="stem"):
+        build(size=32, backbone="test_vit", stem="small")
+
+
+def test_vit_tiny_takes_small_images() -> None:
+    vit = TimmConfig(backbone="vit_tiny_patch16_224")
+    assert models.check(vit, classes=200, channels=3, image_size=64) > 5_000_000
+    with pytest.raises(UserError, match=r"28x28.*image_size to 32"):
+        models.check(vit, classes=6, channels=1, image_size=28)  # it would see 16x16 of each image

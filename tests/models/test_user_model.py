@@ -1,0 +1,104 @@
+"""The user's own model file."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from hwcls import models
+from hwcls.config.model import UserModelConfig
+from hwcls.errors import UserError
+from hwcls.models import user
+
+GOOD = """
+import torch
+from torch import nn
+from neighbour import SCALE
+
+class Net(nn.Module):
+    def __init__(self, classes, features, width):
+        super().__init__()
+        self.net = nn.Sequential(nn.Flatten(), nn.Linear(features, width), nn.ReLU(), nn.Linear(width, classes))
+        self.scale = float(torch.tensor(SCALE))  # reads a value: impossible on the meta device
+
+    def forward(self, x):
+        return self.scale * self.net(x)
+
+def build(classes, channels, image_size, width=8):
+    return Net(classes, channels * image_size**2, width)
+
+def number(**settings):
+    return 5
+
+def narrow(classes, channels, image_size):
+    return Net(classes + 1, channels * image_size**2, 8)
+
+def broken(**settings):
+    raise ZeroDivisionError("oh no")
+"""
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    (tmp_path / "neighbour.py").write_text("SCALE = 2.0\n")
+    (tmp_path / "my_net.py").write_text(GOOD)
+    return tmp_path / "my_net.py"
+
+
+def config(source: Path, function: str = "build", **settings: object) -> UserModelConfig:
+    return UserModelConfig.model_validate({"name": f"{source}:{function}", **settings})
+
+
+def check(given: UserModelConfig) -> int:
+    return models.check(given, classes=5, channels=1, image_size=8)
+
+
+def test_every_key_reaches_the_function(source: Path) -> None:
+    before = list(sys.path)
+    model = models.build(config(source, width=16), classes=5, channels=1, image_size=8)
+    assert model(torch.zeros(3, 1, 8, 8)).shape == (3, 5)
+    assert check(config(source, width=16)) == 64 * 16 + 16 + 16 * 5 + 5
+    assert sys.path == before
+    assert type(pickle.loads(pickle.dumps(model))) is type(model)
+
+
+def test_source_is_the_file(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert user.source_of(config(source)) == source
+    monkeypatch.chdir(source.parent)
+    assert user.source_of(config(Path("my_net.py"))) == Path("my_net.py")
+    assert user.load("my_net.py:build") is user.load(f"{source}:build")
+
+
+def test_an_edited_file_is_loaded_again(source: Path) -> None:
+    assert check(config(source)) == 64 * 8 + 8 + 8 * 5 + 5
+    source.write_text(GOOD.replace("width=8", "width=4"))
+    assert check(config(source)) == 64 * 4 + 4 + 4 * 5 + 5
+
+
+@pytest.mark.parametrize(
+    ("function", "settings", "said"),
+    [
+        ("biuld", {}, "did you mean 'build'"),
+        ("number", {}, "returned int, not a torch.nn.Module"),
+        ("narrow", {}, r"\(2, 6\)"),
+        ("broken", {}, r"ZeroDivisionError: oh no \(my_net.py, line \d+\)"),
+        ("build", {"widht": 3}, "widht"),
+    ],
+)
+def test_what_is_wrong_is_said(source: Path, function: str, settings: dict[str, object], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        check(config(source, function, **settings))
+
+
+def test_a_missing_or_failing_file(source: Path) -> None:
+    with pytest.raises(UserError, match=r"my_nets\.py.*did you mean 'my_net\.py'"):
+        check(config(source.with_name("my_nets.py")))
+    source.write_text("import no_such_package_at_all\n")
+    before = list(sys.path)
+    with pytest.raises(UserError, match=r"ModuleNotFoundError.*my_net\.py, line 1"):
+        check(config(source))
+    assert sys.path == before

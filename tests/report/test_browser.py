@@ -1,0 +1,204 @@
+"""report.html in headless Chromium, driven over its debugging pipe: nothing but the browser is needed."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import time
+
+import pytest
+
+from hwcls.report.page import write_page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")]
+
+
+class Browser:
+    """One tab; the protocol is JSON with a zero byte after each message, on the descriptors 3 and 4."""
+
+    def __init__(self, profile):
+        to_browser, self.out = os.pipe()
+        self.inn, from_browser = os.pipe()
+
+        def connect():
+            low, high = os.dup(to_browser), os.dup(from_browser)
+            os.dup2(low, 3)
+            os.dup2(high, 4)
+
+        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run"]
+        flags += ["--disable-background-networking", f"--user-data-dir={profile}", "about:blank"]
+        self.process = subprocess.Popen(
+            [CHROMIUM, *flags],
+            preexec_fn=connect,
+            close_fds=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(to_browser)
+        os.close(from_browser)
+        self.buffer, self.count, self.session, self.events = b"", 0, None, []
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method, **params):
+        self.count += 1
+        message = {"id": self.count, "method": method, "params": params}
+        if self.session:
+            message["sessionId"] = self.session
+        os.write(self.out, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self.read()
+            if answer.get("id") == self.count:
+                assert "error" not in answer, answer
+                return answer["result"]
+            self.events.append(answer)
+
+    def read(self):
+        while b"\0" not in self.buffer:
+            piece = os.read(self.inn, 1 << 16)
+            assert piece, "the browser has gone"
+            self.buffer += piece
+        message, _, self.buffer = self.buffer.partition(b"\0")
+        return json.loads(message)
+
+    def evaluate(self, expression):
+        result = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in result, result
+        return result["result"].get("value")
+
+    def open(self, path, width=1280, height=900, scheme="light"):
+        self.events.clear()
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self.call("Page.navigate", url=path.as_uri())
+        deadline = time.monotonic() + 30
+        while self.evaluate("document.readyState") != "complete" or self.evaluate("location.protocol") != "file:":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        self.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(0))))")
+
+    def press(self, key, text=""):
+        for kind in ("keyDown", "keyUp"):
+            code = {"Enter": 13, "Tab": 9}.get(key, 0)
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, text=text, windowsVirtualKeyCode=code)
+
+    def problems(self):
+        """Console errors and uncaught exceptions."""
+        errors = []
+        for event in self.events:
+            method, params = event.get("method"), event.get("params", {})
+            if method == "Runtime.exceptionThrown":
+                errors.append(params["exceptionDetails"])
+            if method == "Runtime.consoleAPICalled" and params["type"] in ("error", "warning", "assert"):
+                errors.append(params)
+            if method == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning"):
+                errors.append(params["entry"])
+        return errors
+
+    def requests(self):
+        """The addresses that the page asked for."""
+        found = [
+            event["params"]["request"]["url"]
+            for event in self.events
+            if event.get("method") == "Network.requestWillBeSent"
+        ]
+        return [url for url in found if not url.startswith(("data:", "blob:", "about:"))]
+
+    def screenshot(self, path):
+        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", captureBeyondViewport=True)["data"]))
+
+    def close(self):
+        os.close(self.out)
+        os.close(self.inn)
+        self.process.terminate()
+        self.process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    browser = Browser(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def page(results, tmp_path):
+    sweep = results.full(tmp_path / "results", name="<b>tiny</b>")
+    results.confirm(sweep, "resnet", 0.9)
+    results.confirm(sweep, "mlp", 0.7)
+    return write_page(sweep.path)
+
+
+def column(browser, name):
+    place = f"[...board.tHead.rows[0].cells].findIndex(c => c.textContent.trim() === {json.dumps(name)})"
+    return browser.evaluate(f"[...board.tBodies[0].rows].filter(r => !r.hidden).map(r => r.cells[{place}].textContent)")
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")])
+def test_charts_are_drawn_without_an_error(browser, page, tmp_path, width, scheme):
+    browser.open(page, width=width, scheme=scheme)
+    assert browser.problems() == []
+    assert browser.requests() == [page.as_uri()]
+    areas = browser.evaluate(
+        "[...document.querySelectorAll('.chart')].map(c => {"
+        " const b = c.querySelector('.gridlayer').getBoundingClientRect();"
+        " return [b.width, b.height, c.querySelectorAll('path.js-line').length]; })"
+    )
+    assert len(areas) == 3
+    assert all(w > 100 and h > 80 and lines > 0 for w, h, lines in areas)
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    ink = browser.evaluate("getComputedStyle(document.querySelector('.chart .legendtext')).fill")
+    assert (sum(map(int, ink.strip("rgb()").split(","))) > 380) == (scheme == "dark")
+    browser.screenshot(tmp_path / f"{width}-{scheme}.png")
+
+
+def test_colours_follow_a_change_of_theme(browser, page):
+    browser.open(page, scheme="light")
+    fill = "getComputedStyle(document.querySelector('.chart .legendtext')).fill"
+    before = browser.evaluate(fill)
+    browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    browser.evaluate("new Promise(done => setTimeout(() => done(0), 300))")
+    assert browser.evaluate(fill) != before
+    assert browser.problems() == []
+
+
+def test_the_leaderboard_is_sorted_by_keyboard(browser, page):
+    browser.open(page)
+    assert column(browser, "trial") == ["1", "4", "0", "2", "5", "3"]
+    browser.evaluate("document.getElementById('filter').focus()")
+    for _ in range(3):  # over the table's own scrolling box to the first heading, then the second
+        browser.press("Tab")
+    assert browser.evaluate("document.activeElement.textContent") == "trial"
+    browser.press("Enter", "\r")
+    assert column(browser, "trial") == ["0", "1", "2", "3", "4", "5"]
+    assert browser.evaluate("document.activeElement.parentElement.getAttribute('aria-sort')") == "ascending"
+    browser.press("Enter", "\r")
+    assert column(browser, "trial") == ["5", "4", "3", "2", "1", "0"]
+    browser.evaluate("[...board.querySelectorAll('th button')].find(b => b.textContent === 'val/accuracy').click()")
+    assert column(browser, "val/accuracy") == ["0.2000", "0.3000", "0.7000", "0.7200", "0.9000", "–"]
+    assert browser.evaluate("board.querySelectorAll('[aria-sort]').length") == 1
+
+
+def test_the_filter_hides_rows_and_says_how_many(browser, page):
+    browser.open(page)
+    browser.evaluate("document.getElementById('filter').focus()")
+    for letter in "mlp comp":
+        browser.press(letter, letter)
+    assert column(browser, "trial") == ["1"]
+    assert browser.evaluate("document.getElementById('count').textContent") == "1 of 6"
+
+
+def test_an_empty_sweep_opens_without_an_error(browser, results, tmp_path):
+    results.sweep(tmp_path)
+    browser.open(write_page(tmp_path))
+    assert browser.problems() == []
+    assert "No trial has started yet." in browser.evaluate("document.body.innerText")

@@ -1,0 +1,182 @@
+"""The leaderboard, the alternatives and the answer."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from hwcls import files
+from hwcls.report.compare import alternatives, answer, leaderboard, print_leaderboard, write_leaderboard
+from hwcls.report.confirmed import confirmed
+from hwcls.report.load import load_sweep
+
+
+def printed(sweep, width=100, **options):
+    console = Console(file=io.StringIO(), width=width)
+    print_leaderboard(sweep, console, **options)
+    return console.file.getvalue()
+
+
+def test_leaderboard(tmp_path, results):
+    results.full(tmp_path)
+    board = leaderboard(load_sweep(tmp_path))
+    assert [(row["rank"], row["trial"]) for row in board] == [(1, 1), (2, 4), (3, 0), (4, 2), (None, 5), (None, 3)]
+    head = ["rank", "trial", "label", "status", "epoch", "val/accuracy", "val/loss", "train/loss", "train/accuracy"]
+    assert list(board[0]) == [*head, "epochs", "seconds", "model", "lr", "error"]
+    assert all(list(row) == list(board[0]) for row in board)
+    best = {"status": "complete", "epoch": 2, "val/accuracy": 0.9, "epochs": 3, "lr": 0.1, "error": None}
+    assert {key: board[0][key] for key in best} == best
+    assert (board[-1]["status"], board[-1]["error"]) == ("failed", "loss is NaN")
+
+
+def test_without_compare_there_is_no_label(tmp_path, results):
+    sweep = results.sweep(tmp_path, compare=None)
+    results.trial(sweep.trial(0), [0.5], label=None)
+    loaded = load_sweep(tmp_path)
+    assert "label" not in leaderboard(loaded)[0]
+    assert answer(loaded).startswith("Best on val/accuracy: trial 0 with 0.5 (epoch 1), of 1 trial.")
+    (row,) = alternatives(loaded)
+    assert (row["label"], row["trials"], row["best_value"]) == (None, 1, 0.5)
+
+
+def test_a_parameter_named_like_a_column_keeps_both(tmp_path, results):
+    sweep = results.sweep(tmp_path)
+    results.trial(sweep.trial(0), [0.5])
+    result = sweep.trial(0).result()
+    result.parameters["epochs"] = 40
+    sweep.trial(0).write_result(result)
+    (row,) = leaderboard(load_sweep(tmp_path))
+    assert (row["epochs"], row["parameter/epochs"]) == (1, 40)
+
+
+def test_csv_reads_back(tmp_path, results):
+    results.full(tmp_path, name='a, "b"')
+    path = write_leaderboard(load_sweep(tmp_path))
+    assert path == tmp_path / "leaderboard.csv"
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    assert [row["trial"] for row in rows] == ["1", "4", "0", "2", "5", "3"]
+    assert float(rows[0]["val/accuracy"]) == 0.9
+    assert rows[4]["val/accuracy"] == ""
+
+
+def test_alternatives_say_what_each_spent(tmp_path, results):
+    results.full(tmp_path)
+    mlp, resnet = alternatives(load_sweep(tmp_path))
+    assert (mlp["label"], mlp["trials"], mlp["failed"], mlp["epochs"], mlp["best_trial"]) == ("mlp", 3, 1, 4, 1)
+    assert mlp["seconds"] == pytest.approx(0.6 * 4)
+    assert (resnet["label"], resnet["best_trial"], resnet["best_value"]) == ("resnet", 4, 0.72)
+
+
+def test_the_answer_before_confirm_is_careful(tmp_path, results):
+    results.full(tmp_path)
+    text = answer(load_sweep(tmp_path))
+    assert text.startswith("Best on val/accuracy: mlp with 0.9 (trial 1, epoch 2), ahead of resnet 0.72.")
+    assert "one run" in text
+    assert "2 trials not finished" in text
+
+
+def test_the_answer_when_less_is_better(tmp_path, results):
+    sweep = results.sweep(tmp_path, metric={"name": "val/loss", "goal": "minimize"})
+    results.trial(sweep.trial(0), [0.5], status=None)
+    results.trial(sweep.trial(1), [0.8], status=None, label="mlp")
+    assert answer(load_sweep(tmp_path)).startswith(
+        "Best on val/loss: mlp with 0.8 (trial 1, epoch 1), ahead of resnet 1.1."
+    )
+
+
+def test_the_answer_without_a_value(tmp_path, results):
+    sweep = results.sweep(tmp_path)
+    assert answer(load_sweep(tmp_path)) == "No trial has started yet."
+    results.trial(sweep.trial(0), [], status=None)
+    results.trial(sweep.trial(1), [], status="failed", error="out of memory")
+    results.trial(sweep.trial(2), [0.3], status="failed", error="out of memory")
+    text = answer(load_sweep(tmp_path))
+    assert text == "No trial has a value of val/accuracy yet: 1 unfinished and 2 failed."
+
+
+def test_confirmed_and_told(tmp_path, results):
+    sweep = results.full(tmp_path)
+    results.confirm(sweep, "resnet", 0.9, trial=4)
+    results.confirm(sweep, "mlp", 0.7, trial=1)
+    loaded = load_sweep(tmp_path)
+    text = answer(loaded)
+    assert text.startswith("On test resnet has the highest accuracy, 88.9 % (95 % interval 8")
+    assert "over 5 seeds. It beats mlp by " in text
+    ((better, worse, pair),) = confirmed(loaded).pairs()
+    assert (better, worse) == ("resnet", "mlp")
+    assert 0 < pair.low < pair.mean < pair.high
+    row = next(row for row in alternatives(loaded) if row["label"] == "resnet")
+    assert (row["confirmed_trial"], row["confirm_runs"], row["test_runs"]) == (4, 5, 5)
+    runs = [run.test["test/accuracy"] for run in loaded.confirm if run.label == "resnet"]
+    assert row["test/accuracy"] == pytest.approx(np.mean(runs))
+    assert row["low"] < row["test/accuracy"] < row["high"]
+
+
+def test_confirmed_but_not_told(tmp_path, results):
+    sweep = results.full(tmp_path)
+    results.confirm(sweep, "resnet", 0.8, seeds=2)
+    results.confirm(sweep, "mlp", 0.8, seeds=2)
+    text = answer(load_sweep(tmp_path))
+    assert "cannot be told" in text
+    assert "beats" in text
+    assert "seed" in text.rpartition(";")[2]
+
+
+def test_one_alternative_confirmed(tmp_path, results):
+    sweep = results.full(tmp_path)
+    results.confirm(sweep, "resnet", 0.8)
+    assert "Confirmed: on test resnet has an accuracy of" in answer(load_sweep(tmp_path))
+
+
+def test_confirm_in_mid_run_claims_nothing(tmp_path, results):
+    sweep = results.full(tmp_path)
+    results.confirm(sweep, "resnet", 0.8, seeds=1)  # one seed has no spread
+    results.confirm(sweep, "mlp", 0.8, seeds=3)
+    for seed in (1000, 1001):
+        (sweep.confirm_run("mlp", seed).path / "test_predictions.npz").unlink()
+    loaded = load_sweep(tmp_path)
+    assert confirmed(loaded) is None
+    assert answer(loaded).startswith("Best on val/accuracy")
+    row = alternatives(loaded)[0]
+    assert (row["label"], row["confirm_runs"], row["test/accuracy"]) == ("mlp", 3, None)
+
+
+def test_scores_of_another_split_or_a_pickle_are_left_out(tmp_path, results):
+    sweep = results.full(tmp_path)
+    results.confirm(sweep, "resnet", 0.8, seeds=3)
+    other = {"labels": np.zeros(7, int), "scores": np.ones((7, 3))}
+    pickled = {"labels": np.array([{}], dtype=object), "scores": np.ones((1, 3))}
+    for seed, arrays in ((1001, other), (1002, pickled)):
+        path = sweep.confirm_run("resnet", seed).path / "test_predictions.npz"
+        files.write_with(path, lambda file, arrays=arrays: np.savez(file, **arrays))
+    assert confirmed(load_sweep(tmp_path)) is None
+
+
+def test_printed_leaderboard(tmp_path, results):
+    results.full(tmp_path, name="[bold]tiny")
+    text = printed(load_sweep(tmp_path))
+    assert "[bold]tiny" in text
+    assert "0.9000" in text
+    assert "lr=0.1" in text
+    assert "trial 3 failed: loss is NaN" in text
+    assert "Best on val/accuracy" in text
+    assert "more trial" not in text
+    assert "… and 3 more trials in leaderboard.csv" in printed(load_sweep(tmp_path), rows=2)
+
+
+def test_printed_leaderboard_keeps_its_columns_at_80(tmp_path, results):
+    results.full(tmp_path)
+    lines = printed(load_sweep(tmp_path), width=80).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any("unfinished" in line and "0.7200" in line and "lr=0.02" in line for line in lines)
+
+
+def test_an_empty_sweep_prints_its_answer(tmp_path, results):
+    results.sweep(tmp_path)
+    loaded = load_sweep(tmp_path)
+    assert printed(loaded).strip() == "No trial has started yet."
+    assert write_leaderboard(loaded).read_text().startswith("rank,trial")

@@ -1,0 +1,85 @@
+"""Tiny sweeps, and one Ray for the whole session."""
+
+import copy
+import io
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+SWEEP = {
+    "name": "tiny",
+    "run_cap": 4,
+    "compare": "model",
+    "track": [],
+    "method": "random",
+    "parameters": {
+        "data": {"name": "digits", "batch_size": 64, "per_class": 20},
+        "model": {
+            "head": {"width": 8},
+            "choice": {"mlp": {"width": 16, "depth": 1}, "cnn": {"name": "simple_cnn", "width": 4}},
+        },
+        "optimizer": {"name": "adam", "lr": {"min": 1e-3, "max": 1e-1, "log": True}},
+        "epochs": 3,
+    },
+}
+
+
+def _merged(under, over):
+    for key, value in over.items():
+        under[key] = (
+            _merged(dict(under.get(key) or {}), value) if isinstance(value, dict) and key == "parameters" else value
+        )
+    return under
+
+
+@pytest.fixture
+def sweep_file(tmp_path):
+    """Writes a tiny sweep file with entries changed; returns its path."""
+
+    def write(**changes) -> Path:
+        path = tmp_path / f"{changes.get('name', 'tiny')}.yaml"
+        values = _merged(copy.deepcopy(SWEEP), changes)
+        path.write_text(yaml.safe_dump(values, sort_keys=False))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def tiny(sweep_file):
+    """The checked sweep of such a file."""
+    from hwcls.config.load import load_sweep
+
+    return lambda **changes: load_sweep(sweep_file(**changes))
+
+
+@pytest.fixture(scope="session")
+def ray_here(_isolated):
+    """One local Ray with two CPUs for all in-process sweeps."""
+    import ray
+
+    import hwcls.sweep  # noqa: F401  (sets what Ray reads at its import)
+
+    os.environ["RAY_enable_metrics_collection"] = "0"
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def run(ray_here, tmp_path):
+    """Runs a checked sweep in this process; returns the outcome and what was said."""
+    from rich.console import Console
+
+    from hwcls.sweep import driver
+    from hwcls.sweep.progress import Lines
+
+    def start(sweep, results=None, **options):
+        console = Console(record=True, width=200, file=io.StringIO())
+        options = driver.Options(results=results or tmp_path / "results", wandb="offline", **options)
+        outcome = driver.run(sweep, options, lambda total, done=0: Lines(console, sweep.config.metric, total, done))
+        return outcome, console.export_text()
+
+    return start

@@ -1,0 +1,105 @@
+from types import SimpleNamespace
+
+import pytest
+from ray.tune.schedulers import TrialScheduler
+
+from hwcls.config.sweep import AshaConfig
+from hwcls.sweep.early_stop import FairAsha, scheduler
+from hwcls.sweep.rungs import plateau_fires, rungs
+
+STOP, CONTINUE = TrialScheduler.STOP, TrialScheduler.CONTINUE
+
+
+def asha(goal="maximize"):
+    return FairAsha(AshaConfig(eta=2), first=2, epochs=16, goal=goal)
+
+
+def trial(number, label="a", session="x"):
+    config = {"key": f"trials/{number}", "label": label}
+    return SimpleNamespace(trial_id=f"{session}{number}", config=config)
+
+
+def play(scheduler, entrant, values):
+    """Report best-so-far values from epoch 1 on; returns the epoch at which the trial is stopped, or None."""
+    scheduler.on_trial_add(None, entrant)
+    for epoch, value in enumerate(values, start=1):
+        if scheduler.on_trial_result(None, entrant, {"epoch": epoch, "best": value}) == STOP:
+            return epoch
+    return None
+
+
+def test_the_worse_half_ends_at_the_first_rung():
+    found = asha()
+    assert play(found, trial(0), [0.9] * 8) is None
+    assert play(found, trial(1), [0.1] * 8) == 2
+    assert play(found, trial(2), [0.95] * 8) is None
+
+
+def test_a_lower_loss_is_better():
+    found = asha("minimize")
+    assert play(found, trial(0), [0.1] * 8) is None
+    assert play(found, trial(1), [0.9] * 8) == 2
+
+
+def test_alternatives_do_not_compete():
+    found = asha()
+    play(found, trial(0, "strong"), [0.9] * 8)
+    assert play(found, trial(1, "weak"), [0.1] * 8) is None
+    assert play(found, trial(2, "weak"), [0.05] * 8) == 2
+
+
+def test_rungs_survive_a_restart():
+    values = {0: [0.5] * 8, 1: [0.7] * 8, 2: [0.6] * 8}
+    live = asha()
+    for number in (0, 1, 2):
+        play(live, trial(number), values[number])
+    again = asha()
+    for number in (0, 1, 2):
+        again.replay("a", f"trials/{number}", list(enumerate(values[number], start=1)))
+    newcomers = [[0.55] * 8, [0.65] * 8, [0.75] * 8]
+    assert [play(again, trial(i, session="y"), v) for i, v in enumerate(newcomers, 3)] == [
+        play(live, trial(i), v) for i, v in enumerate(newcomers, 3)
+    ]
+
+
+def test_a_resumed_trial_is_not_entered_twice():
+    found = asha()
+    found.replay("a", "trials/0", [(1, 0.5), (2, 0.5), (3, 0.5)])
+    resumed = trial(0, session="later")
+    found.on_trial_add(None, resumed)
+    assert found.on_trial_result(None, resumed, {"epoch": 3, "best": 0.5}) == CONTINUE
+    bracket = found.by_label["a"]._brackets[0]
+    assert [len(recorded) for _, recorded in bracket._rungs if recorded] == [1]
+
+
+def test_a_failure_stops():
+    found = asha()
+    found.on_trial_add(None, trial(0))
+    assert found.on_trial_result(None, trial(0), {"epoch": 1, "best": 0.5, "failure": "NaN"}) == STOP
+
+
+@pytest.mark.parametrize(
+    ("epochs", "patience", "warmup", "min_iter", "first"),
+    [
+        (100, 3, 0, None, 12),  # a ninth
+        (27, 4, 1, None, 7),  # after the plateau can have acted
+        (10, 9, 0, None, 2),  # where it cannot: a ninth
+        (100, 3, 0, 8, 8),  # as asked
+        (5, 1, 0, 8, 5),  # clamped to the epochs
+        (1, 1, 0, None, 1),
+    ],
+)
+def test_where_the_first_rung_lies(tiny, epochs, patience, warmup, min_iter, first):
+    from hwcls.config.load import check_corners
+
+    plateau = {"name": "plateau", "patience": patience, "warmup": warmup}
+    sweep = tiny(parameters={"epochs": epochs, "scheduler": plateau})
+    trials = check_corners(sweep)
+    assert plateau_fires(trials[0]) == warmup + patience + 2
+    assert rungs(AshaConfig(min_iter=min_iter), trials) == (first, epochs)
+
+
+def test_the_sweep_file_says_whether_trials_are_stopped(tiny):
+    assert scheduler(tiny()) is None
+    found = scheduler(tiny(early_terminate={"type": "asha", "eta": 4}))
+    assert found.settings["reduction_factor"] == 4

@@ -1,0 +1,175 @@
+"""The search without Tune: what it asks for, what it tells Optuna, and how it goes on."""
+
+from collections import Counter
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from ray.tune.search import Searcher
+
+from hwcls.sweep.resources import Resources
+from hwcls.sweep.search import FairSearch
+from hwcls.tracking.records import Result, SweepFolder
+
+ONE = Resources(1, 1, 0.0, 1)
+
+
+@pytest.fixture
+def search(tiny, tmp_path):
+    def build(**changes):
+        folder = SweepFolder(tmp_path / "out")
+        return FairSearch(tiny(**changes), folder, ONE, {})
+
+    return build
+
+
+def result(epoch, value, epochs=3, **extra):
+    return {"epoch": epoch, "epochs": epochs, "value": value, "best": value, "done": epoch == epochs, **extra}
+
+
+def drive(search, trials=None, value=0.5):
+    """Ask and tell until the search ends; returns the jobs."""
+    jobs = []
+    while trials is None or len(jobs) < trials:
+        job = search.suggest(str(len(jobs)))
+        if job == Searcher.FINISHED:
+            break
+        search.on_trial_result(str(len(jobs)), result(1, value))
+        search.on_trial_complete(str(len(jobs)), result(3, value))
+        jobs.append(job)
+    return jobs
+
+
+@pytest.mark.parametrize("method", ["tpe", "random"])
+def test_every_alternative_gets_the_same_number_of_trials(search, method):
+    jobs = drive(search(method=method, run_cap=14))
+    assert Counter(job["label"] for job in jobs) == {"mlp": 7, "cnn": 7}
+    assert [job["key"] for job in jobs] == [f"trials/{i}" for i in range(14)]
+    assert len({job["parameters"]["lr"] for job in jobs}) == 14
+
+
+def test_tpe_moves_towards_what_is_better(search):
+    found = search(method="tpe", run_cap=40, compare=None, parameters={"model": "mlp"})
+    rates = []
+    for i in range(40):
+        job = found.suggest(str(i))
+        rate = job["config"]["optimizer"]["lr"]
+        rates.append(rate)
+        found.on_trial_complete(str(i), result(3, -abs(rate - 0.02)))
+    assert sum(abs(r - 0.02) for r in rates[-10:]) < sum(abs(r - 0.02) for r in rates[:10])
+
+
+def test_optuna_hears_how_trials_really_end(search):
+    found = search(run_cap=6)
+    for i in range(6):
+        found.suggest(str(i))
+    found.on_trial_result("0", result(1, 0.1))
+    found.on_trial_complete("0", result(3, 0.3))
+    found.on_trial_result("1", result(1, 0.1))
+    found.on_trial_complete("1", result(2, 0.2))  # stopped early
+    found.on_trial_complete("2", error=True)
+    found.on_trial_complete("3", result(2, None, failure="the loss is not finite"))
+    states = [trial.state for trial in found.study.trials]
+    assert states[:4] == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.FAIL]
+    assert found.study.trials[0].intermediate_values == {1: 0.1, 3: 0.3}
+    assert found.study.trials[1].intermediate_values == {1: 0.1, 2: 0.2}
+    assert (found.study.trials[0].value, found.study.trials[1].value) == (0.3, 0.2)
+    assert states[4:] == [TrialState.RUNNING] * 2
+
+
+def test_a_restart_goes_on_with_what_was_running(search):
+    first = search(run_cap=6)
+    before = [first.suggest(str(i)) for i in range(3)]
+    first.on_trial_complete("0", result(3, 0.5))
+    again = search(run_cap=6)
+    jobs = [again.suggest(str(i)) for i in range(5)]
+    assert [job["key"] for job in jobs] == ["trials/1", "trials/2", "trials/3", "trials/4", "trials/5"]
+    assert [job["config"] for job in jobs[:2]] == [job["config"] for job in before[1:]]
+    assert again.suggest("x") == Searcher.FINISHED
+    assert Counter(trial.params["model"] for trial in again.study.trials) == {"mlp": 3, "cnn": 3}
+
+
+@pytest.mark.parametrize("method", ["tpe", "random"])
+def test_a_restart_draws_nothing_twice(search, method):
+    drive(search(method=method, run_cap=8), trials=4)
+    drive(search(method=method, run_cap=8))
+    trials = search(method=method, run_cap=8).study.trials
+    assert len(trials) == 8
+    assert len({trial.params["optimizer.lr"] for trial in trials}) == 8
+
+
+def test_random_draws_are_the_same_with_and_without_a_restart(search, tmp_path):
+    drive(search(run_cap=6), trials=3)
+    drive(search(run_cap=6))
+    restarted = [trial.params for trial in search(run_cap=6).study.trials]
+    (tmp_path / "out" / "study.journal").unlink()
+    for config in tmp_path.glob("out/trials/*/config.yaml"):
+        config.unlink()
+    drive(search(run_cap=6))
+    assert [trial.params for trial in search(run_cap=6).study.trials] == restarted
+
+
+def test_a_torn_journal_line_is_cut(search, tmp_path):
+    drive(search(run_cap=6), trials=2)
+    journal = tmp_path / "out" / "study.journal"
+    with open(journal, "ab") as file:
+        file.write(b'{"op_code": 4, "worker')
+    assert len(drive(search(run_cap=6))) == 4
+    assert len(search(run_cap=6).study.trials) == 6
+
+
+def test_grid_runs_every_point_once(search):
+    model = {"choice": {"mlp": {"width": {"values": [8, 16, 32]}}, "cnn": {"name": "simple_cnn"}}}
+    changes = {
+        "method": "grid",
+        "run_cap": None,
+        "parameters": {"model": model, "optimizer": {"name": "adam", "lr": 0.01}},
+    }
+    found = search(**changes)
+    assert found.total == 4
+    drive(found, trials=2)
+    drive(search(**changes))
+    params = [trial.params for trial in search(**changes).study.trials]
+    assert sorted(map(str, params)) == sorted(map(str, search(**changes).grid))
+
+
+def test_first_settings_come_first(search):
+    found = search(first=[{"model": "cnn", "optimizer.lr": 0.03}, {"optimizer.lr": 0.05}])
+    jobs = drive(found)
+    assert jobs[0]["parameters"] == {"model": "cnn", "lr": 0.03}
+    assert jobs[1]["parameters"] == {"model": "mlp", "lr": 0.05}
+    assert Counter(job["label"] for job in jobs) == {"mlp": 2, "cnn": 2}
+
+
+def test_a_time_budget_is_shared_by_seconds(search):
+    found = search(run_cap=None, budget=100)
+    seconds = {"mlp": 1.0, "cnn": 3.0}
+    spent = Counter()
+    for i in range(1000):
+        job = found.suggest(str(i))
+        if job == Searcher.FINISHED:
+            break
+        spent[job["label"]] += seconds[job["label"]]
+        found.on_trial_result(str(i), result(1, 0.5, time_this_iter_s=seconds[job["label"]]))
+        found.on_trial_complete(str(i), result(3, 0.5))
+    assert 100 <= sum(spent.values()) <= 104
+    assert abs(spent["mlp"] - spent["cnn"]) <= 3
+
+
+def test_settle_ends_a_trial_that_stands_in_the_records(search):
+    first = search(run_cap=4)
+    for i in range(3):
+        first.suggest(str(i))
+    again = search(run_cap=4)
+    again.settle(0, Result("complete", {"epoch": 2, "val/accuracy": 0.9}, "mlp", {}, 1.0))
+    again.settle(1, Result("failed", None, "cnn", {}, 1.0))
+    assert [t.state for t in again.study.trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING]
+    assert again.study.trials[0].value == 0.9
+    assert [trial.number for trial in again.unfinished] == [2]
+
+
+def test_the_journal_is_an_ordinary_optuna_study(search, tmp_path):
+    drive(search(run_cap=4))
+    backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / "out" / "study.journal"))
+    study = optuna.load_study(study_name="tiny", storage=optuna.storages.JournalStorage(backend))
+    assert [trial.value for trial in study.trials] == [0.5] * 4

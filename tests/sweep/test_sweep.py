@@ -1,0 +1,213 @@
+"""Whole sweeps on a real Ray, in this process."""
+
+import csv
+import json
+
+import numpy as np
+import optuna
+import pytest
+import yaml
+
+from hwcls.config.trial import TrialConfig
+from hwcls.report.load import load_sweep as load_results
+from hwcls.training.local import train
+
+pytestmark = pytest.mark.slow
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def without_times(found):
+    return [{k: v for k, v in line.items() if k not in ("seconds", "images_per_second")} for line in found]
+
+
+def test_from_file_to_page(run, tiny, tmp_path):
+    outcome, said = run(tiny())
+    path = outcome.folder.path
+    assert not outcome.failed
+    assert sorted(p.name for p in (path / "trials").iterdir()) == ["0", "1", "2", "3"]
+    for number in range(4):
+        trial = path / "trials" / str(number)
+        assert [line["epoch"] for line in lines(trial)] == [1, 2, 3]
+        result = json.loads((trial / "result.json").read_text())
+        assert result["status"] == "complete"
+        assert result["label"] == ["mlp", "cnn"][number % 2] == result["parameters"]["model"]
+        best = max(lines(trial), key=lambda line: line["val/accuracy"])
+        assert result["best"] == {"epoch": best["epoch"], "val/accuracy": best["val/accuracy"]}
+        assert (trial / "best.safetensors").stat().st_size > 0
+        assert np.load(trial / "predictions.npz")["scores"].shape == (20, 10)
+        assert (trial / "confusion" / "1.npz").exists()
+        assert not (trial / "checkpoint.json").exists()
+    splits = np.load(path / "splits.npz")
+    assert not set(splits["train"]) & set(splits["val"])
+    assert json.loads((path / "data.json").read_text())["classes"] == [str(i) for i in range(10)]
+    board = list(csv.DictReader((path / "leaderboard.csv").read_text().splitlines()))
+    assert [row["rank"] for row in board] == ["1", "2", "3", "4"]
+    assert float(board[0]["val/accuracy"]) == max(float(row["val/accuracy"]) for row in board)
+    assert {"trial", "label", "status", "epoch", "lr", "model"} <= board[0].keys()
+    page = (path / "report.html").read_text()
+    assert "tiny" in page
+    assert "trial 3 complete" in said
+    assert "4 of 4" in said
+
+
+def test_again_says_that_it_has_ended(run, tiny, tmp_path):
+    run(tiny(run_cap=2))
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "results").rglob("metrics.jsonl")}
+    outcome, _ = run(tiny(run_cap=2))
+    assert outcome.nothing_to_do
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "results").rglob("metrics.jsonl")} == before
+    outcome, _ = run(tiny(run_cap=3))
+    assert not outcome.nothing_to_do
+    assert len(outcome.folder.trials()) == 3
+
+
+def test_train_repeats_a_trials_numbers(run, tiny, tmp_path):
+    outcome, _ = run(tiny(run_cap=2))
+    for number, folder in outcome.folder.trials().items():
+        again = tmp_path / f"again-{number}"
+        result = train(folder.config(), again, lambda line: None)
+        assert without_times(lines(again)) == without_times(lines(folder.path))
+        assert result.best == folder.result().best
+        ours, theirs = (again / "best.safetensors").read_bytes(), (folder.path / "best.safetensors").read_bytes()
+        assert ours == theirs
+
+
+def test_a_trial_does_not_depend_on_those_before_it(run, tiny, tmp_path):
+    """The same settings as first and as last trial of a warm worker."""
+    same = {"model": "cnn", "optimizer.lr": 0.02}
+    sweep = tiny(run_cap=4, compare=None, first=[same, {"model": "mlp"}, {"model": "cnn"}, same],
+                 resources={"concurrent": 1}, parameters={"seed": 5})  # fmt: skip
+    outcome, _ = run(sweep)
+    folders = outcome.folder.trials()
+    assert without_times(lines(folders[0].path)) == without_times(lines(folders[3].path))
+
+
+def test_two_workers_train_one_trial(run, tiny, tmp_path):
+    """Real DDP over gloo: without BatchNorm and dropout the numbers are those of one worker."""
+    model = {"choice": {"mlp": {"width": 16}, "cnn": {"name": "simple_cnn", "width": 4, "norm": "none"}}}
+    found = []
+    for workers in (1, 2):
+        sweep = tiny(name=f"workers{workers}", run_cap=2, resources={"workers": workers}, parameters={"model": model})
+        outcome, _ = run(sweep)
+        assert not outcome.failed
+        found.append([lines(folder.path)[-1] for folder in outcome.folder.trials().values()])
+        config = outcome.folder.trial(0).config()
+        assert config.workers == workers
+    for one, two in zip(*found, strict=True):
+        for name in ("train/loss", "val/loss", "val/accuracy"):
+            assert one[name] == pytest.approx(two[name], rel=1e-4), name
+
+
+def test_a_failing_trial_is_retried_counted_and_explained(run, tiny, tmp_path):
+    """A user's own model that breaks at a given width; the others go on, and NaN is not retried."""
+    (tmp_path / "mine.py").write_text(
+        "import torch\nfrom torch import nn\n\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self, inputs, classes, mode):\n"
+        "        super().__init__()\n"
+        "        self.layer, self.mode = nn.Linear(inputs, classes), mode\n\n"
+        "    def forward(self, x):\n"
+        "        if self.training and self.mode == 'raise':\n"
+        "            raise RuntimeError('broken on purpose')\n"
+        "        y = self.layer(x.flatten(1))\n"
+        "        return y * float('nan') if self.mode == 'nan' else y\n\n"
+        "def build(classes, channels, image_size, mode):\n"
+        "    return Net(channels * image_size ** 2, classes, mode)\n"
+    )
+    modes = {"values": ["good", "raise", "nan"]}
+    model = {"name": f"{tmp_path}/mine.py:build", "mode": modes}
+    file = dict(name="faults", method="grid", run_cap=None, compare=None, max_restarts=1)
+    from hwcls.config.load import load_sweep
+
+    path = tmp_path / "faults.yaml"
+    base = {"data": {"name": "digits", "per_class": 20}, "model": model, "optimizer": "adam", "epochs": 2}
+    path.write_text(yaml.safe_dump({**file, "track": [], "parameters": base}))
+    outcome, said = run(load_sweep(path))
+    results = {t.result().parameters["mode"]: t for t in outcome.folder.trials().values()}
+    assert results["good"].result().status == "complete"
+    assert results["raise"].result().status == results["nan"].result().status == "failed"
+    assert "broken on purpose" in results["raise"].result().error
+    assert "Traceback" in (results["raise"].path / "error.txt").read_text()
+    assert "not finite: epoch 1, step 1" in results["nan"].result().error
+    assert len(outcome.failed) == 2
+    assert said.count("is restarted") == 1  # the one that raises, once; NaN would come again
+    # the user's file lies with the results, and a trial runs from there
+    assert (outcome.folder.path / "source" / "mine.py").exists()
+    (tmp_path / "mine.py").unlink()
+    assert train(results["good"].config(), tmp_path / "again", lambda line: None).status == "complete"
+    states = [trial.state.name for trial in _study(outcome.folder.path, "faults").trials]
+    assert sorted(states) == ["COMPLETE", "FAIL", "FAIL"]
+    assert load_results(outcome.folder.path).trials
+
+
+def test_early_stopping_prunes(run, tiny):
+    outcome, _ = run(
+        tiny(
+            run_cap=8, compare=None, early_terminate={"type": "asha", "min_iter": 1, "eta": 2}, parameters={"epochs": 6}
+        )
+    )
+    statuses = {n: t.result().status for n, t in outcome.folder.trials().items()}
+    assert "stopped" in statuses.values()
+    assert "complete" in statuses.values()
+    for number, trial in enumerate(_study(outcome.folder.path, "tiny").trials):
+        expected = {"stopped": "PRUNED", "complete": "COMPLETE"}[statuses[number]]
+        assert trial.state.name == expected
+        recorded = {line["epoch"]: line["val/accuracy"] for line in lines(outcome.folder.trial(number).path)}
+        assert trial.intermediate_values == recorded
+
+
+def test_confirm_scores_only_winners_on_test(run, tiny):
+    outcome, said = run(tiny(run_cap=4, confirm={"top": 2, "seeds": 2}))
+    folder = outcome.folder
+    runs = folder.confirm_runs()
+    assert len(runs) == 8
+    scored = {key for key, trial in runs.items() if "test" in trial.result().extra}
+    assert {label for label, _ in scored} == {"mlp", "cnn"}
+    assert len(scored) == 4
+    for key, trial in runs.items():
+        found = lines(trial.path)
+        assert [line["epoch"] for line in found if "epoch" in line] == [1, 2, 3]
+        assert ("test/accuracy" in found[-1]) == (key in scored)
+        if key in scored:
+            stored = np.load(trial.path / "test_predictions.npz")
+            accuracy = (stored["scores"].argmax(1) == stored["labels"]).mean()
+            assert accuracy == pytest.approx(trial.result().extra["test"]["test/accuracy"], abs=0.01)
+        assert trial.config().seed == key[1]
+    assert "test" in (folder.path / "report.html").read_text()
+    again, _ = run(tiny(run_cap=4, confirm={"top": 2, "seeds": 2}))
+    assert again.nothing_to_do
+
+
+def test_a_lost_study_is_said(run, tiny):
+    from hwcls.errors import UserError
+
+    outcome, _ = run(tiny(run_cap=2))
+    (outcome.folder.path / "study.journal").unlink()
+    with pytest.raises(UserError, match=r"study\.journal does not know trial 0"):
+        run(tiny(run_cap=3))
+
+
+def _study(path, name):
+    backend = optuna.storages.journal.JournalFileBackend(str(path / "study.journal"))
+    return optuna.load_study(study_name=name, storage=optuna.storages.JournalStorage(backend))
+
+
+def test_config_of_a_trial_is_complete(run, tiny):
+    outcome, _ = run(tiny(run_cap=1, compare=None))
+    values = yaml.safe_load((outcome.folder.path / "trials" / "0" / "config.yaml").read_text())
+    config = TrialConfig.from_dict(values)
+    assert config.to_dict() == values
+    assert {
+        "data",
+        "model",
+        "optimizer",
+        "scheduler",
+        "epochs",
+        "seed",
+        "metric",
+        "workers",
+        "threads",
+    } <= values.keys()

@@ -1,0 +1,146 @@
+"""Intervals and verdicts against simulations whose truth is known."""
+
+from __future__ import annotations
+
+from math import erf, sqrt
+
+import numpy as np
+import pytest
+
+from hwcls.statistics import bootstrap_mean, holm
+
+
+def simulate(rng, levels, *, seeds=5, images=300, seed_spread=0.0, image_spread=1.5):
+    """Right or wrong by a latent normal: hard and easy images, mostly alike for all, good and bad seeds."""
+    common = rng.normal(0, image_spread * sqrt(0.7), images)
+    tables = []
+    for level in levels:
+        own = common + rng.normal(0, image_spread * sqrt(0.3), images)
+        tables.append(level + rng.normal(0, seed_spread, (seeds, 1)) + own + rng.normal(0, 1, (seeds, images)) > 0)
+    return tables
+
+
+def expected(level, seed_spread=0.0, image_spread=1.5):
+    """The accuracy that `simulate` has over all seeds and images."""
+    return 0.5 * (1 + erf(level / sqrt(2 * (1 + seed_spread**2 + image_spread**2))))
+
+
+def coverage(seed_spread, runs, images, draws):
+    """Shares of means and differences covered, and of false verdicts, when three alternatives are equal."""
+    rng = np.random.default_rng(11)
+    truth = expected(1.0, seed_spread)
+    means, gaps, false = [], [], []
+    for run in range(runs):
+        found = bootstrap_mean(simulate(rng, [1.0] * 3, images=images, seed_spread=seed_spread), draws=draws, seed=run)
+        means += [e.low <= truth <= e.high for e in found.estimates]
+        gaps += [d.low <= 0 <= d.high for d in found.differences]
+        false.append(any(d.differs for d in found.differences))
+    return np.mean(means), np.mean(gaps), np.mean(false)
+
+
+def test_intervals_cover_the_truth():
+    means, gaps, _ = coverage(0.15, runs=300, images=120, draws=300)
+    assert 0.92 <= means <= 0.98
+    assert 0.92 <= gaps <= 0.98
+
+
+@pytest.mark.slow
+def test_intervals_cover_and_verdicts_are_rarely_false_whatever_varies():
+    rows = [coverage(seed_spread, runs=400, images=300, draws=800) for seed_spread in (0.0, 0.15, 0.4)]
+    for means, gaps, _ in rows:
+        assert 0.92 <= means <= 0.98
+        assert 0.92 <= gaps <= 0.98
+    assert np.mean([false for *_, false in rows]) <= 0.05
+
+
+def test_resampling_seeds_plainly_would_be_too_narrow():
+    rng = np.random.default_rng(5)
+    truth = expected(1.0, 0.8)
+    plain, ours = [], []
+    for run in range(120):
+        table = simulate(rng, [1.0], seed_spread=0.8)[0]
+        drawn = [table[rng.integers(0, 5, 5)][:, rng.integers(0, 300, 300)].mean() for _ in range(150)]
+        low, high = np.percentile(drawn, [2.5, 97.5])
+        plain.append(low <= truth <= high)
+        estimate = bootstrap_mean([table], draws=400, seed=run).estimates[0]
+        ours.append(estimate.low <= truth <= estimate.high)
+    assert np.mean(plain) < 0.9 < np.mean(ours)
+
+
+def test_a_real_difference_is_told_and_its_sign_is_right():
+    tables = simulate(np.random.default_rng(0), [0.5, 1.5], images=2000)
+    (pair,) = bootstrap_mean(tables).differences
+    assert (pair.first, pair.second) == (0, 1)
+    assert pair.mean == pytest.approx(tables[0].mean() - tables[1].mean())
+    assert pair.low < pair.mean < pair.high < 0
+    assert pair.differs
+    assert pair.more_seeds is None
+
+
+def test_images_are_paired():
+    rng = np.random.default_rng(3)
+    hard = rng.random(400) < 0.6
+    first = np.tile(hard, (3, 1))
+    second = first.copy()
+    second[:, :12] = True  # better on a few images, the same on all others
+    found = bootstrap_mean([first, second])
+    widths = [e.high - e.low for e in found.estimates]
+    (pair,) = found.differences
+    assert pair.high - pair.low < min(widths) / 2
+
+
+def test_the_power_estimate_is_about_right():
+    rng = np.random.default_rng(2)
+    levels, spread = [1.0, 1.4], 0.25
+    undecided = []
+    while len(undecided) < 30:
+        (pair,) = bootstrap_mean(simulate(rng, levels, seed_spread=spread, images=800), draws=500).differences
+        if not pair.differs and pair.mean < 0 and pair.more_seeds:
+            undecided.append(pair.more_seeds)
+    total = 5 + int(np.median(undecided))
+    told = [
+        bootstrap_mean(simulate(rng, levels, seeds=total, seed_spread=spread, images=800), draws=500)
+        .differences[0]
+        .differs
+        for _ in range(30)
+    ]
+    assert np.mean(told) >= 0.7
+
+
+def test_no_number_of_seeds_tells_equal_ones_apart():
+    table = np.random.default_rng(0).random((4, 100)) < 0.8
+    (pair,) = bootstrap_mean([table, table.copy()]).differences
+    assert pair.p == 1
+    assert not pair.differs
+    assert pair.more_seeds is None
+
+
+def test_a_perfect_score_is_no_certainty():
+    (estimate,) = bootstrap_mean([np.ones((5, 60), dtype=bool)]).estimates
+    assert estimate.mean == estimate.high == 1
+    assert 0.93 < estimate.low < 0.99
+
+
+def test_the_same_seed_gives_the_same_result():
+    tables = simulate(np.random.default_rng(0), [1.0, 1.1, 0.9], seed_spread=0.1)
+    assert bootstrap_mean(tables, seed=4) == bootstrap_mean(tables, seed=4)
+    assert bootstrap_mean(tables, seed=4) != bootstrap_mean(tables, seed=5)
+
+
+def test_unequal_numbers_of_seeds_are_compared():
+    rng = np.random.default_rng(0)
+    found = bootstrap_mean([*simulate(rng, [1.0], seeds=3), *simulate(rng, [1.0], seeds=8)])
+    assert found.seeds == (3, 8)
+    assert found.images == 300
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@pytest.mark.parametrize("tables", [[], [np.ones((1, 9))], [np.ones((2, 9)), np.ones((2, 8))], [np.ones(9)]])
+def test_what_cannot_be_compared_is_refused(tables):
+    with pytest.raises(ValueError):
+        bootstrap_mean(tables)

@@ -1,0 +1,247 @@
+"""The follower with trackers in memory: order, restarts, errors, cost."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from hwcls.errors import UserError
+from hwcls.tracking import follow
+from hwcls.tracking.follow import Follower, open_trackers
+from hwcls.tracking.tracker import Cursor, RunInfo
+
+
+class Memory:
+    """Notes every call; raises while `down` is set, or for the runs in `bad`."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.rows: dict[str, list[dict[str, Any]]] = {}
+        self.ended: dict[str, str | None] = {}
+        self.infos: dict[str, RunInfo] = {}
+        self.down = False
+        self.bad: set[str] = set()
+
+    def start(self, run: RunInfo) -> None:
+        self._check("start", run)
+        self.infos[run.key], self.rows[run.key] = run, []
+        self.ended.pop(run.key, None)
+
+    def log(self, run: RunInfo, line: dict[str, Any]) -> None:
+        self._check("log", run)
+        self.rows[run.key].append(line)
+
+    def finish(self, run: RunInfo, result: Any) -> None:
+        self._check("finish", run)
+        self.ended[run.key] = result.status if result else None
+
+    def close(self) -> None:
+        self.calls.append(("close",))
+
+    def _check(self, what: str, run: RunInfo) -> None:
+        self.calls.append((what, run.key))
+        if self.down or run.key in self.bad:
+            raise RuntimeError(f"no {what}")
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """time.monotonic under the test's control."""
+    now = [0.0]
+    monkeypatch.setattr(follow.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_lines_arrive_in_order_and_once(sweep):
+    sweep.add(sweep.trial(0), range(1, 4))
+    sweep.add(sweep.trial(10), range(1, 3), "complete")
+    memory = Memory()
+    follower = Follower(sweep, [memory], "p")
+    assert follower.poll()
+    assert not follower.poll()
+    sweep.add(sweep.trial(0), range(4, 6), "stopped")
+    assert follower.poll()
+    assert not follower.poll()
+    assert memory.rows == {f"trials/{n}": sweep.trial(n).records() for n in (0, 10)}
+    assert memory.ended == {"trials/0": "stopped", "trials/10": "complete"}
+    assert [call for call in memory.calls if call[0] == "start"] == [("start", "trials/0"), ("start", "trials/10")]
+
+
+def test_what_a_run_is_called(sweep):
+    sweep.add(sweep.trial(7), range(1, 2), label="wide")
+    sweep.add(sweep.confirm_run("wide", 1007001), range(1, 2), label="wide")
+    memory = Memory()
+    Follower(sweep, [memory], "my project").poll()
+    trial, confirm = memory.infos["trials/7"], memory.infos["confirm/wide/1007001"]
+    assert (trial.name, trial.kind, trial.label, trial.tags) == ("wide-7", "trial", "wide", ("wide", "demo"))
+    assert (confirm.name, confirm.kind, confirm.label) == ("wide-1007001", "confirm", "wide")
+    assert trial.project == "my project"
+    assert trial.config == sweep.trial(7).config().flat() | {"sweep": "demo", "trial": 7}
+    assert all(not isinstance(value, (dict, list)) for value in trial.config.values())
+
+
+def test_without_compare_there_is_no_label(sweep):
+    (sweep.path / "sweep.yaml").write_text("name: demo\n")
+    sweep.add(sweep.trial(7), range(1, 2))
+    memory = Memory()
+    Follower(sweep, [memory], "p").poll()
+    assert memory.infos["trials/7"].label is None
+    assert memory.infos["trials/7"].name == "trial-7"
+
+
+def test_a_torn_line_waits_for_its_rest(sweep):
+    folder = sweep.add(sweep.trial(0), range(1, 3))
+    whole = folder.metrics_path.read_bytes()
+    folder.metrics_path.write_bytes(whole + b'{"epoch": 3, "val')
+    memory = Memory()
+    follower = Follower(sweep, [memory], "p")
+    follower.poll()
+    assert [row["epoch"] for row in memory.rows["trials/0"]] == [1, 2]
+    sweep.add(folder, range(3, 4))  # append() cuts the torn line off
+    follower.poll()
+    assert [row["epoch"] for row in memory.rows["trials/0"]] == [1, 2, 3]
+
+
+def test_a_finished_run_that_goes_on_is_replayed_whole(sweep):
+    folder = sweep.add(sweep.trial(0), range(1, 3), "stopped_by_user")
+    memory = Memory()
+    follower = Follower(sweep, [memory], "p")
+    follower.poll()
+    (folder.path / "result.json").unlink()
+    sweep.add(folder, range(3, 4))
+    follower.poll()
+    assert [row["epoch"] for row in memory.rows["trials/0"]] == [1, 2, 3]
+    assert memory.ended == {}
+    sweep.add(folder, range(4, 5), "complete")
+    follower.poll()
+    assert [row["epoch"] for row in memory.rows["trials/0"]] == [1, 2, 3, 4]
+    assert memory.ended == {"trials/0": "complete"}
+
+
+def test_a_failing_tracker_does_not_stop_the_other_and_is_tried_again(sweep, clock):
+    for number in range(4):
+        sweep.add(sweep.trial(number), range(1, 3), "complete")
+    broken, good = Memory(), Memory()
+    broken.down = True
+    follower = Follower(sweep, [broken, good], "p")
+    assert follower.poll()
+    assert len(good.ended) == 4
+    assert broken.calls == [("start", "trials/0"), ("start", "trials/1")]  # two in a row: it is left alone
+    assert not follower.poll()
+    assert set(follower.behind()) == {"trials/0", "trials/1"}
+    assert "Memory trials/0: RuntimeError: no start" in (sweep.path / "tracking.log").read_text()
+    broken.down = False
+    clock[0] += follow.RETRY + 1
+    assert follower.poll()
+    assert broken.rows == good.rows
+    assert follower.behind() == {}
+
+
+def test_an_error_in_the_middle_replays_the_run(sweep, clock):
+    sweep.add(sweep.trial(0), range(1, 3))
+    memory = Memory()
+    follower = Follower(sweep, [memory], "p")
+    follower.poll()
+    memory.bad = {"trials/0"}
+    sweep.add(sweep.trial(0), range(3, 5))
+    sweep.add(sweep.trial(1), range(1, 3))
+    assert follower.poll()  # the other run goes on
+    assert [row["epoch"] for row in memory.rows["trials/1"]] == [1, 2]
+    memory.bad = set()
+    assert not follower.poll()  # not before its time
+    clock[0] += follow.RETRY + 1
+    assert follower.poll()
+    assert [row["epoch"] for row in memory.rows["trials/0"]] == [1, 2, 3, 4]
+
+
+def test_refused_runs_are_asked_ever_more_rarely(sweep, clock):
+    sweep.add(sweep.trial(0), range(1, 2))
+    memory = Memory()
+    memory.bad = {"trials/0"}
+    follower = Follower(sweep, [memory], "p")
+    for _ in range(3600):
+        clock[0] += 1
+        follower.poll()
+    assert 8 <= len(memory.calls) <= 14  # 10 s, 20 s, ... 600 s
+
+
+def test_close_ends_open_runs_as_unfinished(sweep):
+    sweep.add(sweep.trial(0), range(1, 3))
+    sweep.add(sweep.trial(1), range(1, 3), "complete")
+    memory = Memory()
+    follower = Follower(sweep, [memory], "p")
+    follower.poll()
+    follower.close()
+    assert memory.ended == {"trials/0": None, "trials/1": "complete"}
+    assert memory.calls[-1] == ("close",)
+
+
+def test_a_broken_config_is_noted_and_left_out(sweep):
+    sweep.add(sweep.trial(0), range(1, 3))
+    sweep.add(sweep.trial(1), range(1, 3))
+    (sweep.trial(0).path / "config.yaml").write_text("[not, a, mapping]")
+    memory = Memory()
+    follower = Follower(sweep, [memory], "p")
+    follower.poll()
+    follower.poll()
+    assert list(memory.rows) == ["trials/1"]
+    assert (sweep.path / "tracking.log").read_text().count("trials/0 is left out") == 1
+
+
+def test_files_that_did_not_change_are_not_read_again(sweep, monkeypatch):
+    for number in range(20):
+        sweep.add(sweep.trial(number), range(1, 3), "complete" if number else None)
+    follower = Follower(sweep, [Memory(), Memory()], "p")
+    follower.poll()
+    reads: list[tuple[str, int]] = []
+    original = follow._lines
+    monkeypatch.setattr(follow, "_lines", lambda path, offset: reads.append((path, offset)) or original(path, offset))
+    for _ in range(5):
+        assert not follower.poll()
+    assert reads == []
+    size = sweep.trial(0).metrics_path.stat().st_size
+    sweep.add(sweep.trial(0), range(3, 4))
+    follower.poll()
+    assert reads == [(sweep.trial(0).metrics_path, size)] * 2  # from where it stopped, once for each tracker
+
+
+def test_an_empty_or_missing_sweep_folder(sweep):
+    follower = Follower(sweep, [Memory()], "p")
+    assert not follower.poll()
+    sweep.path.joinpath("sweep.yaml").unlink()
+    sweep.path.rmdir()
+    assert not follower.poll()
+
+
+def test_names_of_trackers(sweep):
+    with pytest.raises(UserError, match="did you mean 'wandb'"):
+        open_trackers(["wandbb"], sweep, "p", "offline")
+    assert open_trackers([], sweep, "p", "offline") == []
+    assert open_trackers(["wandb"], sweep, "p", "off") == []
+
+
+def test_without_tensorboardx_the_remedy_is_named(sweep, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(UserError, match=r"pip install 'hwcls\[tensorboard\]'"):
+        open_trackers(["tensorboard"], sweep, "p", "off")
+
+
+def test_following_imports_no_logger():
+    code = (
+        "import sys, hwcls.tracking.follow; print(sorted({'wandb', 'tensorboardX', 'torch', 'ray'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_a_broken_cursor_is_started_anew(tmp_path):
+    path = tmp_path / "cursor.json"
+    first = Cursor(path)
+    first.put("trials/0", status="complete")
+    assert Cursor(path).get("trials/0") == {"status": "complete"}
+    assert Cursor(path).identity == first.identity
+    path.write_text("[1, 2")
+    assert Cursor(path).get("trials/0") == {}
+    assert Cursor(path).identity != first.identity

@@ -1,0 +1,200 @@
+"""A real wandb client against the server on the loopback."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from hwcls.errors import UserError
+from hwcls.tracking import follow, wandb
+from hwcls.tracking.follow import Follower, open_trackers
+from hwcls.tracking.wandb import WandbTracker, sync
+
+pytestmark = pytest.mark.slow
+
+FOLLOW_ONLINE = """
+import sys, time
+from pathlib import Path
+from hwcls.tracking.follow import Follower, open_trackers
+from hwcls.tracking.records import SweepFolder
+sweep = SweepFolder(Path(sys.argv[1]))
+follower = Follower(sweep, open_trackers(["wandb"], sweep, "p", "online"), "p")
+while True:
+    follower.poll()
+    print("polled", flush=True)
+    time.sleep(0.05)
+"""
+
+
+@pytest.fixture
+def soon(monkeypatch):
+    """Refused runs are asked again at once, and nothing takes long."""
+    monkeypatch.setattr(follow, "RETRY", 0.1)
+    monkeypatch.setattr(follow, "PAUSE", 0.0)
+    monkeypatch.setattr(wandb, "UPLOAD", 3.0)
+    monkeypatch.setattr(wandb, "PATIENCE", 4.0)
+
+
+def drained(sweep, mode="online"):
+    follower = Follower(sweep, open_trackers(["wandb"], sweep, "p", mode), "p")
+    while follower.poll():
+        pass
+    return follower
+
+
+def test_runs_reach_the_server_and_no_key_reaches_the_disk(sweep, server):
+    sweep.add(sweep.trial(0), range(1, 4), "complete")
+    sweep.add(sweep.trial(1), range(1, 3), "failed")
+    confirm = sweep.add(sweep.confirm_run("small", 1007001), range(1, 3))
+    confirm.append({"test/accuracy": 0.75})
+    sweep.add(confirm, range(0), "complete")
+    drained(sweep, "auto").close()
+    assert server.epochs() == {"small-0": [1, 2, 3], "small-1": [1, 2], "small-1007001": [1, 2]}
+    runs = {run["name"]: run for run in server.runs.values()}
+    assert {name: run["state"] for name, run in runs.items()} == {
+        "small-0": "finished", "small-1": "failed", "small-1007001": "finished",
+    }  # fmt: skip
+    assert {run["kind"] for run in runs.values()} == {"trial", "confirm"}
+    assert {run["group"] for run in runs.values()} == {"demo"}
+    assert runs["small-0"]["config"]["lr"]["value"] == 1e-3
+    assert runs["small-0"]["summary"]["best/epoch"] == 3
+    assert runs["small-1007001"]["summary"]["test/accuracy"] == 0.75
+    everything = b"".join(path.read_bytes() for path in sweep.path.parent.parent.rglob("*") if path.is_file())
+    assert b"small" in everything
+    assert server.key.encode() not in everything
+    assert not any(server.key in body for body in server.bodies)
+    assert not any(str(sys.argv[0]) in body for body in server.bodies)
+
+
+def test_resumed_each_epoch_is_there_once(sweep, server):
+    sweep.add(sweep.trial(0), range(1, 4))
+    sweep.add(sweep.trial(1), range(1, 4), "stopped_by_user")
+    drained(sweep).close()
+    sweep.add(sweep.trial(0), range(4, 6), "complete")
+    sweep.add(sweep.trial(1), range(4, 5), "complete")
+    drained(sweep).close()
+    assert server.epochs() == {"small-0": [1, 2, 3, 4, 5], "small-1": [1, 2, 3, 4]}
+    assert {run["state"] for run in server.runs.values()} == {"finished"}
+
+
+def test_killed_with_rows_on_their_way(sweep, server):
+    sweep.add(sweep.trial(0), range(1, 4))
+    drained(sweep).close()
+    sweep.add(sweep.trial(0), range(4, 6))
+    command = [sys.executable, "-c", FOLLOW_ONLINE, str(sweep.path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "polled\n"
+        sweep.add(sweep.trial(0), range(6, 8))
+        time.sleep(0.3)
+        process.send_signal(signal.SIGKILL)
+    sweep.add(sweep.trial(0), range(8, 10), "complete")
+    drained(sweep).close()
+    assert server.epochs() == {"small-0": list(range(1, 10))}
+
+
+def test_sync_sends_what_was_written_offline_and_only_that(sweep, server):
+    sweep.add(sweep.trial(0), range(1, 4), "complete")
+    drained(sweep, "offline").close()
+    assert server.runs == {}
+    sweep.add(sweep.trial(1), range(1, 3), "complete")
+    assert sync(sweep, "p") == 2
+    assert server.epochs() == {"small-0": [1, 2, 3], "small-1": [1, 2]}
+    assert not list((sweep.path / "wandb").glob("offline-run-*"))  # `wandb sync` would send them a second time
+    assert sync(sweep, "p") == 0
+    drained(sweep, "offline").close()
+    assert not list((sweep.path / "wandb").glob("offline-run-*"))
+
+
+def test_no_credentials(sweep, monkeypatch):
+    with pytest.raises(UserError, match=r"no credentials.*wandb login"):
+        open_trackers(["wandb"], sweep, "p", "online")
+    with pytest.raises(UserError, match="wandb login"):
+        sync(sweep, "p")
+    sweep.add(sweep.trial(0), range(1, 3), "complete")
+    drained(sweep, "auto").close()
+    assert len(list((sweep.path / "wandb").glob("offline-run-*"))) == 1
+    assert "W&B is offline: there are no credentials" in (sweep.path / "tracking.log").read_text()
+
+
+def test_rejected_credentials(sweep, server):
+    server.status = 401
+    with pytest.raises(UserError, match=r"401.*wandb login"):
+        open_trackers(["wandb"], sweep, "p", "online")
+    sweep.add(sweep.trial(0), range(1, 3), "complete")
+    drained(sweep, "auto").close()
+    assert "W&B is offline: " in (sweep.path / "tracking.log").read_text()
+
+
+def test_a_server_that_is_down_at_the_start(sweep, server, soon):
+    server.status = 500
+    sweep.add(sweep.trial(0), range(1, 3), "complete")
+    began = time.monotonic()
+    drained(sweep, "auto").close()
+    assert time.monotonic() - began < 8
+    assert len(list((sweep.path / "wandb").glob("offline-run-*"))) == 1
+    with pytest.raises(UserError, match="no answer"):
+        sync(sweep, "p")
+    server.status = 200
+    assert sync(sweep, "p") == 1
+    assert server.epochs() == {"small-0": [1, 2]}
+
+
+def test_a_server_that_fails_at_init_and_comes_back(sweep, server, soon):
+    tracker = WandbTracker(sweep, online=True)
+    follower = Follower(sweep, [tracker], "p")
+    sweep.add(sweep.trial(0), range(1, 3))
+    follower.poll()
+    server.status = 500
+    sweep.add(sweep.trial(1), range(1, 3))
+    sweep.add(sweep.trial(0), range(3, 5))
+    follower.poll()
+    assert set(follower.behind()) == {"trials/1"}
+    server.status = 200
+    sweep.add(sweep.trial(1), range(3, 5), "complete")
+    sweep.add(sweep.trial(0), range(5, 7), "complete")
+    deadline = time.monotonic() + 60
+    while (follower.poll() or follower.behind()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    follower.close()
+    assert server.epochs() == {"small-0": [1, 2, 3, 4, 5, 6], "small-1": [1, 2, 3, 4]}
+
+
+@pytest.mark.parametrize("status", [500, 401])
+def test_a_server_that_fails_in_mid_run_and_comes_back(sweep, server, soon, status):
+    """401 is final for W&B, and its finish() says nothing: the run counts as sent only when it was."""
+    sweep.add(sweep.trial(0), range(1, 3))
+    follower = Follower(sweep, [WandbTracker(sweep, online=True)], "p")
+    follower.poll()
+    server.status = status
+    sweep.add(sweep.trial(0), range(3, 5), "complete")
+    assert not follower.poll()
+    assert set(follower.behind()) == {"trials/0"}
+    server.status = 200
+    deadline = time.monotonic() + 60
+    while follower.behind() and time.monotonic() < deadline:
+        follower.poll()
+        time.sleep(0.2)
+    follower.close()
+    assert server.epochs() == {"small-0": [1, 2, 3, 4]}
+    assert sync(sweep, "p") == 0
+
+
+def test_a_server_that_is_down_at_the_end_holds_nothing_up(sweep, server, soon):
+    for number in range(8):
+        sweep.add(sweep.trial(number), range(1, 3))
+    follower = Follower(sweep, [WandbTracker(sweep, online=True)], "p")
+    follower.poll()
+    server.status = 500
+    began = time.monotonic()
+    follower.close()
+    assert time.monotonic() - began < 8 * wandb.UPLOAD * 0.75  # not one wait for each run
+    server.status = 200
+    for number in range(8):
+        sweep.add(sweep.trial(number), range(0), "complete")
+    drained(sweep).close()
+    assert set(map(tuple, server.epochs().values())) == {(1, 2)}
+    assert len(server.epochs()) == 8

@@ -1,0 +1,191 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from hwcls.data.imageset import open_data
+from hwcls.errors import UserError
+from hwcls.training import checkpoint
+from hwcls.training.distributed import World, launch
+from hwcls.training.trainer import NotFiniteError, Trainer
+
+CPU = World(device=torch.device("cpu"))
+
+
+def train(config, epochs=None, **options):
+    trainer = Trainer(config, open_data(config.data), CPU, **options)
+    records = []
+    for record in trainer.epochs():
+        records.append(record)
+        if epochs == record.epoch:
+            break
+    return trainer, records
+
+
+def numbers(records):
+    return [(r.epoch, dict(r.metrics), r.lr) for r in records]
+
+
+def test_records_are_complete_and_the_model_learns(trial):
+    trainer, records = train(trial(epochs=6, data__per_class=None))
+    assert [r.epoch for r in records] == [1, 2, 3, 4, 5, 6]
+    line = records[-1].to_dict()
+    keys = "epoch train/loss train/accuracy val/loss val/accuracy val/macro_f1 lr seconds images_per_second"
+    assert list(line) == keys.split()
+    assert line["val/accuracy"] > 0.9
+    assert records[-1].metrics["train/loss"] < records[0].metrics["train/loss"] / 3
+    best = max(range(6), key=lambda i: records[i].metrics["val/accuracy"])
+    assert trainer.best == {"epoch": best + 1, "val/accuracy": records[best].metrics["val/accuracy"]}
+
+
+def test_same_seed_same_numbers_whatever_ran_before(trial):
+    _, first = train(trial())
+    train(trial(seed=5, model__width=12, epochs=1))
+    torch.rand(7)
+    _, second = train(trial())
+    assert numbers(first) == numbers(second)
+    assert numbers(first) != numbers(train(trial(seed=1))[1])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"optimizer": {"name": "adamw", "lr": 0.01, "weight_decay": 0.1}, "scheduler": {"name": "cosine", "warmup": 1}},
+        {"data__augment": {"crop": 1, "mixup": 0.5}, "clip": 0.5, "label_smoothing": 0.1},
+    ],
+    ids=["sgd-plateau", "adamw-cosine", "mixup-clip"],
+)
+def test_resumed_equals_uninterrupted_to_the_bit(trial, tmp_path, changes):
+    config = trial(**changes)
+    whole, expected = train(config)
+    half, before = train(config, epochs=2)
+    checkpoint.save(half, tmp_path)
+    resumed = Trainer(config, open_data(config.data), CPU)
+    torch.rand(3)
+    checkpoint.load(resumed, tmp_path)
+    after = list(resumed.epochs())
+    assert numbers(before + after) == numbers(expected)
+    for key, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, resumed.model.state_dict()[key]), key
+    assert resumed.best == whole.best
+    assert np.array_equal(resumed.best_scores, whole.best_scores)
+    assert resumed.confusions.keys() == whole.confusions.keys()
+
+
+def test_a_torn_checkpoint_is_a_user_error_and_changes_nothing(trial, tmp_path):
+    trainer, _ = train(trial(), epochs=1)
+    checkpoint.save(trainer, tmp_path)
+    path = tmp_path / checkpoint.STATE
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    before = {key: tensor.clone() for key, tensor in trainer.model.state_dict().items()}
+    with pytest.raises(UserError, match="cannot be read"):
+        checkpoint.load(trainer, tmp_path)
+    assert all(torch.equal(tensor, before[key]) for key, tensor in trainer.model.state_dict().items())
+
+
+def test_outputs_can_be_read_without_hwcls(trial, tmp_path):
+    trainer, records = train(trial(epochs=5))
+    checkpoint.write_outputs(trainer, tmp_path)
+    val = trainer.data.val
+    stored = np.load(tmp_path / "predictions.npz")
+    accuracy = (stored["scores"].argmax(1) == stored["labels"]).mean()
+    assert accuracy == pytest.approx(trainer.best["val/accuracy"])
+    assert np.array_equal(stored["labels"], val.labels)
+    last = np.load(tmp_path / "confusion" / "5.npz")
+    matrix = np.zeros((10, 10), int)
+    matrix[last["row"], last["col"]] = last["count"]
+    assert matrix.trace() / matrix.sum() == pytest.approx(records[-1].metrics["val/accuracy"])
+    assert matrix.sum() == len(val)
+    assert {1, 5, trainer.best["epoch"]} <= {int(path.stem) for path in tmp_path.glob("confusion/*.npz")}
+    weights = load_file(tmp_path / "best.safetensors")
+    assert weights.keys() == trainer.model.state_dict().keys()
+
+
+def test_a_loss_that_is_not_finite_names_epoch_step_and_rate(trial):
+    config = trial(optimizer__lr=1e30, model__norm="none")
+    with pytest.raises(NotFiniteError, match=r"epoch 1, step \d+, learning rate 1e\+30"):
+        list(Trainer(config, open_data(config.data), CPU).epochs())
+
+
+def test_train_accuracy_is_in_evaluation_mode_on_plain_images(trial):
+    config = trial(model__head={"depth": 2, "width": 16, "dropout": 0.9}, data__augment={"rotate": 180.0})
+    trainer, records = train(config, epochs=2)
+    trainer.model.eval()
+    right = total = 0
+    with torch.no_grad():
+        for batch in trainer.feed.evaluate("train"):
+            right += int((trainer.model(batch.images).argmax(1) == batch.labels).sum())
+            total += len(batch.labels)
+    assert records[-1].metrics["train/accuracy"] == pytest.approx(right / total)
+
+
+def test_one_device_sync_an_epoch(trial, monkeypatch):
+    """On the CPU a sync is whatever reads a tensor's value: count the reads of an epoch that is not a new best."""
+    trainer, _ = train(trial(), epochs=1)
+    trainer.best = {"epoch": 1, "val/accuracy": 2.0}
+    reads = []
+    for name in ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__"):
+        original = getattr(torch.Tensor, name)
+
+        def counted(self, *args, name=name, original=original, **kwargs):
+            reads.append(name)
+            return original(self, *args, **kwargs)
+
+        monkeypatch.setattr(torch.Tensor, name, counted)
+    next(trainer.epochs())
+    assert [name for name in reads if name != "numpy"] == ["cpu"]
+
+
+def _run_rank(world, config, path, dtype):
+    torch.set_num_threads(1)
+    trainer = Trainer(config, open_data(config.data), World(world.rank, world.size, torch.device("cpu")), dtype=dtype)
+    records = [record.to_dict() for record in trainer.epochs()]
+    if world.rank == 0:
+        torch.save({"model": trainer.model.state_dict(), "records": records}, path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", [64, 45], ids=["even", "ragged"])
+def test_two_ranks_get_the_weights_of_one(trial, tmp_path, batch):
+    """Same global batches, no BatchNorm, float64: equal to 1e-12, also when a rank's share of a batch is smaller."""
+    head = {"depth": 2, "width": 16, "dropout": 0.0}
+    config = trial(model__norm="none", model__head=head, data__batch_size=batch, data__augment={"crop": 1}, epochs=2)
+    found = []
+    for size in (1, 2):
+        path = tmp_path / f"{size}.pt"
+        launch(size, _run_rank, config, path, torch.float64)
+        found.append(torch.load(path, weights_only=True))
+    one, two = found
+    for key, tensor in one["model"].items():
+        assert tensor.dtype == torch.float64
+        assert (tensor - two["model"][key]).abs().max() < 1e-12, key
+    for a, b in zip(one["records"], two["records"], strict=True):
+        for name in ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "val/macro_f1"):
+            assert math.isclose(a[name], b[name], rel_tol=1e-9), name
+
+
+def _starved_rank(world, config, path):
+    torch.set_num_threads(1)
+    trainer = Trainer(config, open_data(config.data), World(world.rank, world.size, torch.device("cpu")))
+    feed = trainer.feed.train
+
+    def starve(epoch, micro_batch):
+        for step in feed(epoch, micro_batch):
+            if world.rank == 1:
+                step.count, step.parts = 0, iter(())
+            yield step
+
+    trainer.feed.train = starve
+    records = list(trainer.epochs())
+    if world.rank == 0:
+        path.write_text(str(len(records)))
+
+
+@pytest.mark.slow
+def test_a_rank_without_images_still_takes_part(trial, tmp_path):
+    config = trial(epochs=1)
+    launch(2, _starved_rank, config, tmp_path / "done")
+    assert (tmp_path / "done").read_text() == "1"
