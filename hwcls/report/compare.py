@@ -119,16 +119,19 @@ def print_leaderboard(sweep: SweepResults, console: Console, rows: int = 10) -> 
         "epochs",
         "time",
     ]
-    for name in columns:
-        table.add_column(Text(name), justify="right" if name in right else "left", no_wrap=True)
-    table.add_column("settings", overflow="ellipsis", no_wrap=True)
     board = [row | {"time": duration(row["seconds"])} for row in leaderboard(sweep)]
     shown = [row for row in board if row["status"] != "failed"][:rows]
     trials = {trial.number: trial for trial in sweep.trials}
+    room = console.width  # what is left for the settings: Rich would shrink every column for them
+    for name in columns:
+        room -= max([len(name), *(len(cell(name, row[name])) for row in shown)]) + 2
+        table.add_column(Text(name), justify="right" if name in right else "left", no_wrap=True)
+    table.add_column("settings", no_wrap=True)
     for row in shown:
         cells = [Text(cell(name, row[name])) for name in columns]
         drawn = {name: value for name, value in trials[row["trial"]].parameters.items() if value != row.get("label")}
         settings = Text(" ".join(f"{name}={number(value)}" for name, value in drawn.items()))
+        settings.truncate(max(room, 12), overflow="ellipsis")
         table.add_row(*cells, settings, style="bold" if row["rank"] == 1 else "")
     if shown:
         console.print(table)

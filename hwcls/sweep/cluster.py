@@ -23,6 +23,7 @@ def connected(address: str | None) -> Iterator[Machine]:
         UserError: Nothing answers at `address`, or Ray does not start here.
     """
     kept = {name: os.environ.pop(name) for name in SECRETS if name in os.environ}  # workers inherit the environment
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # hwcls says itself what failed
     joined = ray.is_initialized()  # a program that has started Ray itself keeps it
     try:
         if not joined:
@@ -36,7 +37,6 @@ def connected(address: str | None) -> Iterator[Machine]:
 
 
 def _start(address: str | None) -> None:
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # hwcls says itself what failed
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     if address:
         try:

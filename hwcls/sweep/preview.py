@@ -75,7 +75,7 @@ def preview(sweep: Sweep) -> dict[str, Any]:
 
 
 def known_data(sweep: Sweep, trials: list[TrialConfig]) -> list[str]:
-    """The data sets that trials name; raises UserError, with its place in the file, for one that hwcls does not know."""
+    """The data sets that trials name; raises UserError, with its place, for one that hwcls does not know."""
     from hwcls.data.catalog import source_of
 
     names = list(dict.fromkeys(trial.data.name for trial in trials))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from hwcls.sweep.progress import Progress
 from hwcls.tracking.records import Result, SweepFolder, TrialFolder, best_of
 from hwcls.training.outputs import take_outputs
 
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 SAVE_EVERY = 10.0  # seconds between a trial's checkpoints; each epoch where one takes longer
 
 
@@ -94,7 +96,7 @@ def closing(
 def _error_text(trial: Any) -> str:
     path = trial.error_file
     try:
-        return Path(path).read_text("utf-8") if path else "the worker died"
+        return COLOURS.sub("", Path(path).read_text("utf-8")) if path else "the worker died"
     except OSError:
         return "the worker died"
 

@@ -133,13 +133,57 @@ LEAVES = (
     | st.sampled_from(["digits", "adam", "mlp", "1e-3"])
 )
 WORDS = st.sampled_from(
-    ["name", "choice", "min", "max", "log", "values", "value", "step", "lr", "data", "model", "optimizer", "scheduler", "epochs", "head", "augment", "batch_size", "distribution", "label", "seed", "clip", "adam", "mlp", "timm", "*"]
+    [
+        "name",
+        "choice",
+        "min",
+        "max",
+        "log",
+        "values",
+        "value",
+        "step",
+        "lr",
+        "data",
+        "model",
+        "optimizer",
+        "scheduler",
+        "epochs",
+        "head",
+        "augment",
+        "batch_size",
+        "distribution",
+        "label",
+        "seed",
+        "clip",
+        "adam",
+        "mlp",
+        "timm",
+        "*",
+    ]
 )
 TREES = st.recursive(
     LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS | st.text(max_size=3), inner, max_size=4)
 )
 KEYS = st.sampled_from(
-    ["name", "metric", "method", "run_cap", "budget", "compare", "early_terminate", "confirm", "track", "parameters", "presets", "seed", "resources", "keep", "first", "max_restarts", "x"]
+    [
+        "name",
+        "metric",
+        "method",
+        "run_cap",
+        "budget",
+        "compare",
+        "early_terminate",
+        "confirm",
+        "track",
+        "parameters",
+        "presets",
+        "seed",
+        "resources",
+        "keep",
+        "first",
+        "max_restarts",
+        "x",
+    ]
 )
 
 

@@ -2,7 +2,6 @@
 
 import copy
 import io
-import os
 from pathlib import Path
 
 import pytest
@@ -62,7 +61,6 @@ def ray_here(_isolated):
 
     import hwcls.sweep  # noqa: F401  (sets what Ray reads at its import)
 
-    os.environ["RAY_enable_metrics_collection"] = "0"
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield
     ray.shutdown()

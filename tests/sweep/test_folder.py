@@ -35,9 +35,9 @@ def test_another_file_is_refused_and_nothing_is_touched(tiny, tmp_path):
 
 
 def test_two_sweeps_in_one_folder(tiny, tmp_path):
-    with open_folder(tiny(), tmp_path, new=False), pytest.raises(UserError, match="another sweep works in this folder"):
-        with open_folder(tiny(), tmp_path, new=False):
-            pass
+    refused = pytest.raises(UserError, match="another sweep works in this folder")
+    with open_folder(tiny(), tmp_path, new=False), refused, open_folder(tiny(), tmp_path, new=False):
+        pass
 
 
 def test_a_foreign_folder_is_left_alone(tiny, tmp_path):

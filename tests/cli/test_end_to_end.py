@@ -1,0 +1,232 @@
+"""The product as its user meets it: real processes, a real Ray, a real kill -9."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+KEY = "d0n7printthis" * 3 + "0"
+SWEEP = {
+    "name": "small",
+    "run_cap": 6,
+    "compare": "model",
+    "method": "random",
+    "track": ["wandb"],
+    "parameters": {
+        "data": {"name": "digits", "batch_size": 16},
+        "model": {"choice": {"mlp": {"width": 64}, "cnn": {"name": "simple_cnn", "width": 8}}},
+        "optimizer": {"name": "adam", "lr": {"min": 1e-4, "max": 1e-2, "log": True}},
+        "epochs": 12,
+    },
+}
+
+
+def start(*words, **variables):
+    command = [sys.executable, "-m", "hwcls", *map(str, words)]
+    environment = {**os.environ, "HWCLS_CACHE": os.environ["HWCLS_CACHE"], **variables}
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+
+
+def finish(process, seconds=400):
+    output, _ = process.communicate(timeout=seconds)
+    return process.returncode, output
+
+
+def wait_for(found, process, seconds=180):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found():
+            return
+        if process.poll() is not None:
+            raise AssertionError(process.communicate()[0])
+        time.sleep(0.1)
+    raise AssertionError("it did not come so far")
+
+
+def records(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def numbers(folder):
+    times = ("seconds", "images_per_second")
+    return {
+        int(path.name): [{k: v for k, v in line.items() if k not in times} for line in records(path)]
+        for path in (folder / "trials").iterdir()
+    }
+
+
+@pytest.fixture
+def sweep_file(tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(SWEEP, sort_keys=False))
+    return path
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The sweep run without a fault."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    (folder / "small.yaml").write_text(yaml.safe_dump(SWEEP, sort_keys=False))
+    code, output = finish(start("sweep", folder / "small.yaml", "--results", folder, WANDB_API_KEY=KEY, WANDB_MODE="offline"))
+    assert code == 0, output
+    return folder / "small", output
+
+
+def test_wandb_has_what_the_records_have(undisturbed):
+    """One offline run per trial, without a login: flat config, one row per epoch, read back by W&B's own tool."""
+    folder, _ = undisturbed
+    runs = sorted((folder / "wandb").glob("offline-run-*"))
+    assert len(runs) == 6
+    seen = {}
+    for run in runs:
+        wandb = Path(sys.executable).with_name("wandb")
+        done = subprocess.run([wandb, "leet", "inspect", "--json", run], capture_output=True, text=True, check=True)
+        found = json.loads(done.stdout)
+        config = _find(found, "config")
+        seen[config["trial"]] = (config, found)
+    assert len(seen) == 6
+    for trial, (config, found) in seen.items():
+        path = folder / "trials" / str(trial).rsplit("/", 1)[-1]
+        values = yaml.safe_load((path / "config.yaml").read_text())
+        assert config["lr"] == pytest.approx(values["optimizer"]["lr"])
+        assert config["model"] == values["model"]["label"]
+        assert not any(isinstance(value, dict) for value in config.values())
+        rows = _find(found, "history")
+        expected = records(path)
+        assert [row["epoch"] for row in rows] == [line["epoch"] for line in expected]
+        for row, line in zip(rows, expected, strict=True):
+            assert row["val/accuracy"] == pytest.approx(line["val/accuracy"])
+
+
+def _find(value, name):
+    """The first entry called `name`, however deep."""
+    if isinstance(value, dict):
+        if name in value:
+            return value[name]
+        for child in value.values():
+            found = _find(child, name)
+            if found is not None:
+                return found
+    return None
+
+
+def test_the_key_is_nowhere(undisturbed):
+    folder, output = undisturbed
+    assert KEY not in output
+    logs = [Path("/tmp/ray")] if Path("/tmp/ray").is_dir() else []
+    for root in (folder.parent, *logs):
+        for path in root.rglob("*"):
+            try:
+                if path.is_file() and not path.is_symlink():
+                    assert KEY.encode() not in path.read_bytes(), path
+            except (PermissionError, FileNotFoundError):
+                continue
+
+
+def test_plain_lines_and_nothing_of_rays(undisturbed):
+    _, output = undisturbed
+    for number in range(6):
+        assert f"trial {number} starts" in output
+    assert "6 of 6" in output
+    assert "report:" in output
+    for noise in ("ray::", "INFO", "WARNING", "Traceback", "tune", "\x1b["):
+        assert noise not in output, noise
+
+
+def test_kill_9_and_the_same_command_again(sweep_file, tmp_path, undisturbed):
+    folder = tmp_path / "small"
+    process = start("sweep", sweep_file, "--results", tmp_path, "--wandb", "offline")
+    wait_for(lambda: len(list(folder.glob("trials/*/result.json"))) >= 2, process)
+    time.sleep(0.3)
+    process.kill()
+    process.wait()
+    finished = {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("trials/*/result.json")}
+    written = {path.parent.name: len(path.read_text().splitlines()) for path in folder.glob("trials/*/metrics.jsonl")}
+    assert len(finished) < 6
+    code, output = finish(start("sweep", sweep_file, "--results", tmp_path, "--wandb", "offline"))
+    assert code == 0, output
+    for name, time_ns in finished.items():
+        assert (folder / "trials" / name / "result.json").stat().st_mtime_ns == time_ns
+    found = numbers(folder)
+    assert {n: [line["epoch"] for line in lines] for n, lines in found.items()} == {n: list(range(1, 13)) for n in range(6)}
+    assert found == numbers(undisturbed[0])  # random search, no early stopping: as if nothing had happened
+    assert sum(written.values()) > 24
+    assert len(list((folder / "wandb").glob("offline-run-*"))) == 6
+    _nothing_left(folder)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_an_interrupted_sweep_says_how_to_go_on(sweep_file, tmp_path, undisturbed, sent):
+    folder = tmp_path / "small"
+    words = ("sweep", sweep_file, "--results", tmp_path, "--wandb", "off")
+    process = start(*words)
+    wait_for(lambda: list(folder.glob("trials/*/result.json")), process)
+    process.send_signal(sent)
+    code, output = finish(process, 120)
+    assert code == 130, output
+    assert "Go on with:" in output
+    assert f"hwcls sweep {sweep_file}" in output
+    assert "Traceback" not in output
+    code, output = finish(start(*words))
+    assert code == 0, output
+    assert numbers(folder) == numbers(undisturbed[0])
+
+
+def _nothing_left(folder):
+    """No process of the sweep lives on."""
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        left = [p for p in Path("/proc").glob("[0-9]*/cmdline") if str(folder).encode() in _read(p)]
+        if not left:
+            return
+        time.sleep(0.5)
+    raise AssertionError(left)
+
+
+def _read(path):
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def test_quickstart(tmp_path):
+    """What the README promises: two families compared, trials stopped early, above 0.97, a page."""
+    code, output = finish(start("sweep", "sweeps/quickstart.yaml", "--results", tmp_path, "--wandb", "offline"))
+    assert code == 0, output
+    folder = tmp_path / "quickstart"
+    results = [json.loads(path.read_text()) for path in folder.glob("trials/*/result.json")]
+    assert len(results) >= 12
+    assert {result["label"] for result in results} == {"cnn", "mlp"}
+    assert any(result["status"] == "stopped" for result in results)
+    assert max(result["best"]["val/accuracy"] for result in results if result["best"]) > 0.97
+    drawn = [result["parameters"] for result in results]
+    assert {p["optimizer"] for p in drawn} == {"adam", "adamw", "sgd"}
+    assert all(("momentum" in p) == (p["optimizer"] == "sgd") for p in drawn)
+    page = (folder / "report.html").read_text()
+    assert "quickstart" in page
+    assert str(folder / "report.html") in output
+
+
+@pytest.mark.parametrize("name", ["fashion_mnist", "tinyimagenet"])
+def test_real_data_for_one_step(name, real_data, tmp_path):
+    """The shipped files on real data, as small as they can be."""
+    sets = ["run_cap=3", "parameters.epochs=1", "parameters.data.per_class=4", "early_terminate=null"]
+    if name == "tinyimagenet":
+        sets += ["parameters.data.classes=5", "parameters.model.choice.*.backbone={values: [test_resnet]}"]
+    words = [word for item in sets for word in ("--set", item)]
+    process = start("sweep", f"sweeps/{name}.yaml", "--preset", "quick", *words, "--results", tmp_path, "--wandb", "off",
+                    HWCLS_DATA=str(real_data))  # fmt: skip
+    code, output = finish(process)
+    assert code == 0, output
+    assert len(list((tmp_path / name).glob("trials/*/best.safetensors"))) == 3
