@@ -61,12 +61,14 @@ def sweep(
 
     console = Console(stderr=as_json, quiet=quiet or as_json)
     options = driver.Options(results=results, new=new, wandb=wandb, address=address)
-    with _Screen(console, checked) as screen:
-        outcome = driver.run(checked, options, screen.progress)
+    try:
+        with _Screen(console, checked) as screen:
+            outcome = driver.run(checked, options, screen.progress)
+    except KeyboardInterrupt:  # before the first trial: afterwards the outcome says so
+        _say_interrupted(as_json)
     _show(outcome, as_json)
     if outcome.interrupted:
-        typer.echo(f"Interrupted; all that was finished is saved. Go on with:\n  {_same_command()}", err=as_json)
-        raise typer.Exit(130)
+        _say_interrupted(as_json)
     if outcome.failed:
         raise typer.Exit(1)
 
@@ -126,6 +128,8 @@ def _show(outcome: Outcome, as_json: bool) -> None:
     typer.echo(f"report: {page}")
 
 
-def _same_command() -> str:
+def _say_interrupted(as_json: bool) -> NoReturn:
     words = [word for word in sys.argv[1:] if word != "--new"]
-    return shlex.join(["hwcls", *words])
+    again = shlex.join(["hwcls", *words])
+    typer.echo(f"Interrupted; all that was finished is saved. Go on with:\n  {again}", err=as_json)
+    raise typer.Exit(130)

@@ -91,7 +91,10 @@ def answer(sweep: SweepResults) -> str:
     else:
         text += f"{best.label} with {number(best.value)} (trial {best.number}, {where})"
         firsts = {trial.label: trial for trial in reversed(winners) if trial.label != best.label}
-        behind = [f"{trial.label} {number(trial.value)}" for trial in winners if firsts.get(trial.label) is trial]
+        others = [trial for trial in winners if firsts.get(trial.label) is trial]
+        level = [f"{trial.label}" for trial in others if trial.value == best.value]
+        behind = [f"{trial.label} {number(trial.value)}" for trial in others if trial.value != best.value]
+        text += f", level with {listed(level)}" if level else ""
         text += f", ahead of {listed(behind)}." if behind else "."
     if found is not None:
         label = found.labels[0]

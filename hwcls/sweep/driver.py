@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 
 from hwcls.config.load import Sweep, check_corners
 from hwcls.errors import UserError
+from hwcls.report.page import write_page
 from hwcls.sweep import confirm, early_stop, folder, prepare
 from hwcls.sweep.cluster import connected
 from hwcls.sweep.consumers import Consumers
@@ -73,7 +74,8 @@ def run(sweep: Sweep, options: Options, progress_for: ProgressFor) -> Outcome:
         try:
             interrupted = _run(sweep, options, opened, consumers, progress_for, where)
         finally:
-            consumers.finish()
+            if not consumers.finish():
+                write_page(opened.path)
         return Outcome(opened, interrupted=interrupted, nothing_to_do=False, failed=_failed(opened))
 
 

@@ -44,7 +44,10 @@ def test_version(invoke):
         (["sweep", "sweeps/quickstart.yaml", "--set", "run_cap"], "no '=' in it"),
         (["sweep", "sweeps/quickstart.yaml", "--wandb", "onlin"], "did you mean 'online'"),
         (["sweep", "sweeps/quickstart.yaml", "--set", "parameters.data.name=digts"], "did you mean 'digits'"),
-        (["sweep", "sweeps/quickstart.yaml", "--dry-run", "--set", "parameters.data.name=digts"], "did you mean 'digits'"),
+        (
+            ["sweep", "sweeps/quickstart.yaml", "--dry-run", "--set", "parameters.data.name=digts"],
+            "did you mean 'digits'",
+        ),
         (["sweep", "sweeps/quickstart.yaml", "--set", "resources.workers=999"], "a trial needs 999"),
         (["sweep", "sweeps/quickstart.yaml", "--set", "metric.name=test/accuracy"], "test is read once"),
         (["train", "none.yaml"], "none.yaml: no such file"),
@@ -99,7 +102,12 @@ def test_data_that_cannot_be_had_says_where_to_put_it(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_train_goes_on_and_refuses_another_trial(tmp_path):
-    config = {"data": {"name": "digits", "per_class": 20}, "model": {"name": "mlp"}, "optimizer": {"name": "adam"}, "epochs": 2}
+    config = {
+        "data": {"name": "digits", "per_class": 20},
+        "model": {"name": "mlp"},
+        "optimizer": {"name": "adam"},
+        "epochs": 2,
+    }
     path = tmp_path / "config.yaml"
     path.write_text(json.dumps(config))  # JSON is YAML
     done = hwcls("train", path, "--out", tmp_path / "out")
@@ -121,4 +129,7 @@ def test_train_with_two_workers(tmp_path):
     (tmp_path / "config.yaml").write_text(json.dumps(config))
     done = hwcls("train", tmp_path / "config.yaml", "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    assert [json.loads(line)["epoch"] for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()] == [1, 2]
+    assert [json.loads(line)["epoch"] for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()] == [
+        1,
+        2,
+    ]

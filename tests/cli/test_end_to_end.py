@@ -33,7 +33,13 @@ def start(*words, **variables):
     command = [sys.executable, "-m", "hwcls", *map(str, words)]
     environment = {**os.environ, "HWCLS_CACHE": os.environ["HWCLS_CACHE"], **variables}
     return subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
 
 
@@ -77,7 +83,9 @@ def undisturbed(tmp_path_factory):
     """The sweep run without a fault."""
     folder = tmp_path_factory.mktemp("undisturbed")
     (folder / "small.yaml").write_text(yaml.safe_dump(SWEEP, sort_keys=False))
-    code, output = finish(start("sweep", folder / "small.yaml", "--results", folder, WANDB_API_KEY=KEY, WANDB_MODE="offline"))
+    code, output = finish(
+        start("sweep", folder / "small.yaml", "--results", folder, WANDB_API_KEY=KEY, WANDB_MODE="offline")
+    )
     assert code == 0, output
     return folder / "small", output
 
@@ -158,7 +166,9 @@ def test_kill_9_and_the_same_command_again(sweep_file, tmp_path, undisturbed):
     for name, time_ns in finished.items():
         assert (folder / "trials" / name / "result.json").stat().st_mtime_ns == time_ns
     found = numbers(folder)
-    assert {n: [line["epoch"] for line in lines] for n, lines in found.items()} == {n: list(range(1, 13)) for n in range(6)}
+    assert {n: [line["epoch"] for line in lines] for n, lines in found.items()} == {
+        n: list(range(1, 13)) for n in range(6)
+    }
     assert found == numbers(undisturbed[0])  # random search, no early stopping: as if nothing had happened
     assert sum(written.values()) > 24
     assert len(list((folder / "wandb").glob("offline-run-*"))) == 6
