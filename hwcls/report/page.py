@@ -155,7 +155,7 @@ def _data_facts(data: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _plain(value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {_plain(item)}" for key, item in value.items() if item is not None)
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return (", ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)
 
 
 def _failures(sweep: SweepResults) -> list[dict[str, Any]]:

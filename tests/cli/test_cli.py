@@ -12,6 +12,13 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = [[], ["sweep"], ["train"], ["compare"], ["report"], ["data"], ["data", "list"], ["data", "fetch"],
             ["data", "import"], ["wandb"], ["wandb", "sync"]]  # fmt: skip
 
+TRIAL = {
+    "data": {"name": "digits", "per_class": 20},
+    "model": {"name": "mlp"},
+    "optimizer": {"name": "adam"},
+    "epochs": 2,
+}
+
 
 def hwcls(*words, **options):
     return subprocess.run([sys.executable, "-m", "hwcls", *map(str, words)], capture_output=True, text=True, **options)
@@ -102,21 +109,15 @@ def test_data_that_cannot_be_had_says_where_to_put_it(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_train_goes_on_and_refuses_another_trial(tmp_path):
-    config = {
-        "data": {"name": "digits", "per_class": 20},
-        "model": {"name": "mlp"},
-        "optimizer": {"name": "adam"},
-        "epochs": 2,
-    }
     path = tmp_path / "config.yaml"
-    path.write_text(json.dumps(config))  # JSON is YAML
+    path.write_text(json.dumps(TRIAL))  # JSON is YAML
     done = hwcls("train", path, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert "complete, val/accuracy" in done.stdout
     again = json.loads(hwcls("train", path, "--out", tmp_path / "out", "--json").stdout)
     assert again["status"] == "complete"
     assert len((tmp_path / "out" / "metrics.jsonl").read_text().splitlines()) == 2
-    path.write_text(json.dumps({**config, "seed": 3}))
+    path.write_text(json.dumps({**TRIAL, "seed": 3}))
     refused = hwcls("train", path, "--out", tmp_path / "out")
     assert refused.returncode == 2
     assert "holds another trial" in refused.stderr
@@ -124,9 +125,7 @@ def test_train_goes_on_and_refuses_another_trial(tmp_path):
 
 @pytest.mark.slow
 def test_train_with_two_workers(tmp_path):
-    config = {"data": {"name": "digits", "per_class": 20}, "model": {"name": "mlp"}, "optimizer": {"name": "adam"}, "epochs": 2,
-              "workers": 2}  # fmt: skip
-    (tmp_path / "config.yaml").write_text(json.dumps(config))
+    (tmp_path / "config.yaml").write_text(json.dumps({**TRIAL, "workers": 2}))
     done = hwcls("train", tmp_path / "config.yaml", "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert [json.loads(line)["epoch"] for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()] == [

@@ -235,8 +235,8 @@ def test_real_data_for_one_step(name, real_data, tmp_path):
     if name == "tinyimagenet":
         sets += ["parameters.data.classes=5", "parameters.model.choice.*.backbone={values: [test_resnet]}"]
     words = [word for item in sets for word in ("--set", item)]
-    process = start("sweep", f"sweeps/{name}.yaml", "--preset", "quick", *words, "--results", tmp_path, "--wandb", "off",
-                    HWCLS_DATA=str(real_data))  # fmt: skip
+    words += ["--preset", "quick", "--results", tmp_path, "--wandb", "off"]
+    process = start("sweep", f"sweeps/{name}.yaml", *words, HWCLS_DATA=str(real_data))
     code, output = finish(process)
     assert code == 0, output
     assert len(list((tmp_path / name).glob("trials/*/best.safetensors"))) == 3
