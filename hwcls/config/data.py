@@ -38,3 +38,7 @@ class DataConfig(Labelled):
     classes: int | Annotated[tuple[int | str, ...], Field(strict=False)] | None = None  # first n, or numbers and names
     per_class: int | None = Field(None, ge=2)  # training images per class, before the split
     fraction: float | None = Field(None, gt=0, le=1)  # of the training images, before the split
+
+    def pixels(self) -> DataConfig:
+        """The config without what changes neither images nor splits: equal `pixels()` share one data set."""
+        return self.model_copy(update={"augment": None, "batch_size": 1, "label": None})

@@ -32,7 +32,7 @@ def prepare(sweep: Sweep, path: Path, say: Callable[[str], None]) -> None:
     corners = check_corners(sweep)
     sets: dict[DataConfig, ImageSet] = {}
     for trial in corners:
-        key = pixels(trial.data)
+        key = trial.data.pixels()
         if key not in sets:
             sets[key] = _open(sweep, trial.data, say)
     save_splits(list(sets.values()), path)
@@ -48,11 +48,6 @@ def _open(sweep: Sweep, data: DataConfig, say: Callable[[str], None]) -> ImageSe
         key, _, rest = error.where.partition(":")
         what = f"{rest.strip()}: {error.what}" if rest else error.what
         raise UserError(what, where=sweep.source.where(("parameters", *key.split("."))), remedy=error.remedy) from None
-
-
-def pixels(data: DataConfig) -> DataConfig:
-    """A data config without what changes neither images nor splits."""
-    return data.model_copy(update={"augment": None, "batch_size": 1, "label": None})
 
 
 def save_splits(sets: list[ImageSet], path: Path) -> None:
@@ -81,7 +76,7 @@ def check_models(
     built: dict[str | None, set[tuple[str, Any]]] = {}
     for trial in trials:
         try:
-            signature = _signature(trial, *shapes[pixels(trial.data)])
+            signature = _signature(trial, *shapes[trial.data.pixels()])
         except UserError as error:
             branch = ("choice", trial.model.label) if trial.model.label else ()
             where = sweep.source.where(("parameters", "model", *branch))

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import ray
 
 if TYPE_CHECKING:
+    from hwcls.config.data import DataConfig
+    from hwcls.data.imageset import ImageSet
     from hwcls.training.distributed import World
     from hwcls.training.trainer import Trainer
 
@@ -26,6 +28,7 @@ class Rank:
         self.rank, self.size = rank, size
         self.world: World | None = None
         self.trainer: Trainer | None = None
+        self.data: tuple[DataConfig, ImageSet] | None = None
         self.ended = time.time()  # of the last step of the trial before
 
     def address(self) -> str:
@@ -56,7 +59,9 @@ class Rank:
         self.trainer = None  # the last trial's memory is free before the next one's is taken
         config = TrialConfig.from_dict(values)
         torch.set_num_threads(config.threads)
-        data = open_data(config.data)
+        if self.data is None or self.data[0] != config.data.pixels():
+            self.data = (config.data.pixels(), open_data(config.data))  # what was uploaded to a GPU stays there
+        data = self.data[1]
         opened = time.time()
         self.trainer = Trainer(config, data, self.world)
         built = time.time()

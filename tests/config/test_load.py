@@ -88,7 +88,7 @@ def test_presets_reach_every_alternative():
     assert quick.config.confirm is None
     for label in ("resnet", "wideresnet", "efficientnet"):
         trial = quick.trial(Fixed({"model": label}))
-        assert (trial.model.pretrained, trial.epochs, trial.data.per_class) == (False, 2, 10)
+        assert (trial.model.pretrained, trial.epochs, trial.data.per_class) == (False, 2, 4)
     with pytest.raises(UserError, match="did you mean 'quick'"):
         load_sweep(TINY, preset="quik")
 
