@@ -65,10 +65,10 @@ def sweep(
         with _Screen(console, checked) as screen:
             outcome = driver.run(checked, options, screen.progress)
     except KeyboardInterrupt:  # before the first trial: afterwards the outcome says so
-        _say_interrupted(as_json)
+        _say_interrupted(checked.config.name, as_json)
     _show(outcome, as_json)
     if outcome.interrupted:
-        _say_interrupted(as_json)
+        _say_interrupted(outcome.folder.name, as_json)
     if outcome.failed:
         raise typer.Exit(1)
 
@@ -83,6 +83,7 @@ class _Screen:
     def progress(self, total: int | None, done: int = 0) -> Any:
         from hwcls.sweep.progress import Lines, LiveTable
 
+        self.__exit__()
         if total is None or not self.console.is_terminal or self.console.quiet:
             return Lines(self.console, self.metric, total, done)
         self.live = LiveTable(self.console, self.metric, total, done).__enter__()
@@ -94,6 +95,7 @@ class _Screen:
     def __exit__(self, *exception: object) -> None:
         if self.live is not None:
             self.live.__exit__(*exception)
+            self.live = None
 
 
 def _preview(checked: Sweep, as_json: bool) -> None:
@@ -128,8 +130,8 @@ def _show(outcome: Outcome, as_json: bool) -> None:
     typer.echo(f"report: {page}")
 
 
-def _say_interrupted(as_json: bool) -> NoReturn:
-    words = [word for word in sys.argv[1:] if word != "--new"]
+def _say_interrupted(name: str, as_json: bool) -> NoReturn:
+    words = [word if word != "--new" else f"--set=name={name}" for word in sys.argv[1:]]
     again = shlex.join(["hwcls", *words])
     typer.echo(f"Interrupted; all that was finished is saved. Go on with:\n  {again}", err=as_json)
     raise typer.Exit(130)

@@ -20,9 +20,16 @@ def sync(folder: Annotated[Path, typer.Argument(help="A sweep's results folder."
 
     Example: hwcls wandb sync results/quickstart
     """
+    from filelock import FileLock, Timeout
+
+    from hwcls.errors import UserError
     from hwcls.report.load import load_sweep
     from hwcls.tracking.records import SweepFolder
     from hwcls.tracking.wandb import sync as send
 
     project = str(load_sweep(folder).settings.get("project", "hwcls"))
-    typer.echo(f"{send(SweepFolder(folder), project)} runs sent to W&B")
+    try:
+        with FileLock(folder / ".tracking.lock", timeout=0):
+            typer.echo(f"{send(SweepFolder(folder), project)} runs sent to W&B")
+    except Timeout:
+        raise UserError("the sweep is still being tracked", where=str(folder), remedy="wait for its end") from None

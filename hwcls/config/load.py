@@ -5,12 +5,11 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from hwcls.config.base import Frozen
@@ -60,11 +59,18 @@ class Sweep:
             values = values.get(part) if isinstance(values, dict) else None
         if isinstance(values, dict):
             values = values.get("label")
-        return json.dumps(values) if isinstance(values, (list, tuple)) else str(values)
+        values = json.dumps(values) if isinstance(values, (list, tuple)) else values
+        return next((alternative.label for alternative in self.alternatives if alternative.value == values), None)
 
     def resolved(self) -> dict[str, Any]:
-        """The file as it runs, presets and --set applied: what sweep.yaml keeps."""
-        return {key: value for key, value in self.source.values.items() if key != "presets"}
+        """The file as it runs, presets and --set applied, short forms written out: what sweep.yaml keeps."""
+        values = {key: value for key, value in self.source.values.items() if key != "presets"}
+        return values | {"metric": self.config.metric.model_dump(), "track": list(self.config.track)}
+
+    def renamed(self, name: str) -> Sweep:
+        """The same sweep under another name."""
+        source = replace(self.source, values={**self.source.values, "name": name})
+        return replace(self, config=self.config.model_copy(update={"name": name}), source=source)
 
 
 def load_sweep(path: Path, preset: str | None = None, sets: Sequence[str] = (), budget: str | None = None) -> Sweep:
@@ -179,6 +185,10 @@ def _check_search(sweep: Sweep) -> None:
                 raise UserError(
                     "a grid cannot hold a continuous range", where=source.where(parameter.key), remedy=remedy
                 )
+    if config.method == "grid" and config.first:
+        raise UserError(
+            "first beside a grid", where=source.where(("first",)), remedy="a grid runs every point: remove first"
+        )
     first_settings(sweep)
 
 
@@ -192,13 +202,7 @@ def first_settings(sweep: Sweep) -> list[dict[str, Any]]:
             parameter = names.get(name)
             if parameter is None:
                 raise UserError(f"no parameter '{name}' is searched", where=where, remedy=did_you_mean(name, names))
-            inside = (
-                isinstance(value, (int, float))
-                and not isinstance(value, bool)
-                and parameter.low <= value <= parameter.high
-                if isinstance(parameter, Range)
-                else value in parameter.ends()
-            )
+            inside = parameter.holds(value) if isinstance(parameter, Range) else value in parameter.ends()
             if not inside:
                 raise UserError(f"{value!r} is not in the space of '{name}'", where=where, remedy=f"it is {parameter}")
         settings.append(dict(entry))
@@ -217,8 +221,3 @@ def load_trial(path: Path) -> TrialConfig:
         if len(loc) > 1 and loc[0] in UNION_SECTIONS:
             loc = (loc[0], *loc[2:])
         raise UserError(what, where=source.where(loc), remedy=remedy) from None
-
-
-def dump(values: Mapping[str, Any]) -> str:
-    """Plain values as YAML text in the order of their keys."""
-    return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)

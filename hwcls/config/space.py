@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -80,6 +81,13 @@ class Range:
         if self.integer:
             return suggest.suggest_int(self.name, int(self.low), int(self.high), step=int(self.step or 1), log=self.log)
         return suggest.suggest_float(self.name, self.low, self.high, step=self.step, log=self.log)
+
+    def holds(self, value: object) -> bool:
+        """Whether the range can draw a value."""
+        if isinstance(value, bool) or not isinstance(value, int if self.integer else (int, float)):
+            return False
+        steps = (value - self.low) / self.step if self.step else 0.0
+        return self.low <= value <= self.high and abs(steps - round(steps)) < 1e-6
 
     def ends(self) -> list[Any]:
         ends = [self.low] if self.low == self.high else [self.low, self.high]
@@ -169,10 +177,6 @@ class Space:
         """Every parameter, with the choices under which it exists."""
         yield from _parameters(self.root, {})
 
-    def find(self, name: str) -> Parameter | None:
-        """The parameter of that name (`optimizer.sgd.lr`), None when there is none."""
-        return next((parameter for parameter, _ in self.parameters() if parameter.name == name), None)
-
     def corners(self) -> Iterator[dict[str, Any]]:
         """Settings that together reach both ends of every range, every value and every branch."""
         yield {}
@@ -238,8 +242,9 @@ def _keys(group: Group, settings: Mapping[str, Any]) -> Iterator[tuple[Path, Pat
 class Alternative:
     """One of the things that `compare` gives the same budget."""
 
-    label: str
+    label: str  # fit for a folder's name
     settings: Mapping[str, Any]  # what pins it, by parameter name
+    value: Any  # the choice's label, or the parameter's value
 
 
 def alternatives(space: Space, key: str, where: str) -> list[Alternative]:
@@ -266,4 +271,4 @@ def alternatives(space: Space, key: str, where: str) -> list[Alternative]:
         raise UserError(f"'{key}' is a range", where=where, remedy="give it as values: [...]")
     if len(parameter.ends()) < 2:
         raise UserError(f"'{key}' has a single value", where=where, remedy="add another, or leave compare out")
-    return [Alternative(str(end), {parameter.name: end}) for end in parameter.ends()]
+    return [Alternative(re.sub(r"[^\w.+-]", "_", str(end)), {parameter.name: end}, end) for end in parameter.ends()]

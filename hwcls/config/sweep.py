@@ -66,7 +66,7 @@ class SweepConfig(Frozen):
     track: Annotated[tuple[Literal["wandb", "tensorboard"], ...], Field(strict=False)] = ("wandb",)
     parameters: dict[str, Any]
     presets: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    seed: int = Field(0, ge=0, lt=2**31)
+    seed: int = Field(0, ge=0, lt=1_000_000)
     resources: ResourcesConfig = ResourcesConfig()
     max_restarts: int = Field(2, ge=0)
     keep: Literal["best", "all", "none"] = "best"

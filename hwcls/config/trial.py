@@ -22,7 +22,7 @@ class TrialConfig(Frozen):
     optimizer: OptimizerConfig
     scheduler: SchedulerConfig = PlateauConfig()
     epochs: int = Field(10, ge=1)
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     clip: float | None = Field(None, gt=0)  # largest L2 norm of all gradients together
     metric: MetricConfig = MetricConfig()

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ from hwcls.data.fetch import fetch
 from hwcls.data.raw import Encoded, Raw, walk
 from hwcls.errors import UserError
 
+SAY_EVERY = 2.0  # seconds
 FORMAT = 1  # raised when the layout or the decoding changes
 
 
@@ -164,8 +166,10 @@ def _write_split(
         return run
 
     tasks = [finish(task) for task in decoded(images, size, channels)]
+    said = time.monotonic()
     for done, _ in enumerate(run_all(iter(tasks)), 1):
-        if done * 10 // len(tasks) > (done - 1) * 10 // len(tasks):
+        if time.monotonic() - said > SAY_EVERY:
+            said = time.monotonic()
             say(f"{100 * done // len(tasks)} % of {count} images decoded")
     out.flush()
     for kind, array in (("labels", labels), ("sums", sums), ("digests", digests)):

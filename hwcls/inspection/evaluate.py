@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 
 from hwcls import metrics
+from hwcls.config.model import TimmConfig
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import open_data
 from hwcls.errors import UserError
@@ -34,6 +34,8 @@ def evaluate(config: TrialConfig, weights: bytes, split: Literal["train", "val",
         UserError: The weights are no safetensors file or belong to another model.
     """
     data = open_data(config.data)
+    if isinstance(config.model, TimmConfig):  # the weights are given: none need be fetched
+        config = config.model_copy(update={"model": config.model.model_copy(update={"pretrained": False})})
     trainer = Trainer(config, data, World())
     try:
         trainer.model.load_state_dict(load(weights))
@@ -48,12 +50,3 @@ def evaluate(config: TrialConfig, weights: bytes, split: Literal["train", "val",
         f"{split}/macro_f1": float(metrics.macro_f1(confusion)),
     }
     return Scored(values, part.labels, trainer.scores(found, len(part)))
-
-
-def evaluate_file(config: TrialConfig, path: Path, split: Literal["train", "val", "test"]) -> Scored:
-    """`evaluate` for a weights file; raises UserError when it is missing."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"no weights: {error.strerror}", where=str(path)) from None
-    return evaluate(config, content, split)

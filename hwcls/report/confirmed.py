@@ -54,10 +54,11 @@ class Confirmed:
 @functools.lru_cache(maxsize=4)
 def confirmed(sweep: SweepResults) -> Confirmed | None:
     """Compare what was scored on test; None until an alternative has two seeds scored there."""
+    winners = _winners(sweep)
     tables: dict[str, list[NDArray[np.bool_]]] = {}
     truth: NDArray[Any] | None = None
     for run in sweep.confirm:
-        scored = _scored(run)
+        scored = _scored(run) if run.run.number == winners.get(run.label) else None
         if scored is None:
             continue
         labels, correct = scored
@@ -68,6 +69,19 @@ def confirmed(sweep: SweepResults) -> Confirmed | None:
     if truth is None or len(truth) < 2 or not stacked:
         return None
     return Confirmed(tuple(stacked), bootstrap_mean(list(stacked.values())))
+
+
+def _winners(sweep: SweepResults) -> dict[str, int]:
+    """The confirmed trial of each alternative with the best mean on val: a longer search may have changed it."""
+    values: dict[tuple[str, int], list[float]] = {}
+    for run in sweep.confirm:
+        if run.run.value is not None:
+            values.setdefault((run.label, run.run.number), []).append(sweep.sign * run.run.value)
+    winners: dict[str, int] = {}
+    for (label, trial), found in values.items():
+        if label not in winners or np.mean(found) > np.mean(values[label, winners[label]]):
+            winners[label] = trial
+    return winners
 
 
 def _scored(run: ConfirmRun) -> tuple[NDArray[Any], NDArray[np.bool_]] | None:

@@ -50,7 +50,7 @@ def _start(address: str | None) -> None:
         return
     for attempt in (1, 2):  # Ray waits 30 s for its own start, which a busy machine can miss once
         try:
-            ray.init(address="local", include_dashboard=False, **quiet)
+            ray.init(address="local", num_cpus=len(os.sched_getaffinity(0)), include_dashboard=False, **quiet)
             return
         except (ConnectionError, RuntimeError, TimeoutError) as error:
             ray.shutdown()

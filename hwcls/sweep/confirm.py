@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -11,13 +12,15 @@ import ray
 from ray.tune.search import Searcher
 
 from hwcls.config.load import Sweep
+from hwcls.errors import UserError
+from hwcls.sweep.progress import Progress
 from hwcls.sweep.recorder import Recorder
 from hwcls.sweep.resources import Resources
 from hwcls.sweep.tuning import tune_run
 from hwcls.tracking.records import Result, SweepFolder, TrialFolder
 from hwcls.training.outputs import save_arrays
 
-FRESH = 1_000_000  # seeds from here on are never those of the search
+FRESH = 10_000_000  # seeds from here on are never those of the search
 
 
 @dataclass(frozen=True)
@@ -90,16 +93,24 @@ class Queue(Searcher):  # type: ignore[misc]
     def __init__(self, jobs: list[dict[str, Any]]) -> None:
         super().__init__()
         self.jobs = jobs
+        self.asked: set[str] = set()
 
     @property
     def finished(self) -> bool:
         return not self.jobs
 
+    @property
+    def running(self) -> bool:
+        return bool(self.asked)
+
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        return self.jobs.pop(0) if self.jobs else str(Searcher.FINISHED)
+        if not self.jobs:
+            return str(Searcher.FINISHED)
+        self.asked.add(trial_id)
+        return self.jobs.pop(0)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        pass
+        self.asked.discard(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
         pass
@@ -126,6 +137,7 @@ def jobs(opened: SweepFolder, runs: list[Run], resources: Resources) -> list[dic
                 "parameters": result.parameters if result else {},
                 "config": folder.config().to_dict(),
                 "resources": resources.to_dict(),
+                "keep": "best",
                 "checkpoints": folder.checkpoints(),
                 "extra": {"trial": run.trial},
             }
@@ -133,11 +145,14 @@ def jobs(opened: SweepFolder, runs: list[Run], resources: Resources) -> list[dic
     return found
 
 
-def run(sweep: Sweep, opened: SweepFolder, resources: Resources, recorder: Recorder) -> bool:
+def run(
+    sweep: Sweep, opened: SweepFolder, resources: Resources, recorder: Recorder, progress_for: Callable[[int], Progress]
+) -> bool:
     """Retrain, rank again on val, score the winners on test; True when it was interrupted."""
     runs = plan(sweep, opened)
     todo = jobs(opened, runs, resources)
     if todo:
+        recorder.progress = progress_for(len(todo))
         recorder.progress.say(f"confirm: {len(todo)} runs on fresh seeds")
         if tune_run(opened, Queue(todo), None, recorder, resources, sweep.config.max_restarts):
             return True
@@ -145,6 +160,9 @@ def run(sweep: Sweep, opened: SweepFolder, resources: Resources, recorder: Recor
     if unscored:
         recorder.progress.say(f"confirm: the winners on test, {len(unscored)} runs")
         score(opened, unscored, resources)
+    if sweep.config.keep == "none":
+        for run in runs:
+            (opened.confirm_run(run.label, run.seed).path / "best.safetensors").unlink(missing_ok=True)
     return False
 
 
@@ -155,7 +173,13 @@ def score(opened: SweepFolder, runs: list[Run], resources: Resources) -> None:
     waiting = {task.remote(f.config().to_dict(), (f.path / "best.safetensors").read_bytes()): f for f in folders}
     while waiting:
         (ready,), _ = ray.wait(list(waiting), num_returns=1)
-        _write_score(waiting.pop(ready), *ray.get(ready))
+        folder = waiting.pop(ready)
+        try:
+            scored = ray.get(ready)
+        except ray.exceptions.RayError as error:
+            last = str(error).strip().splitlines()[-1]
+            raise UserError(f"could not be scored on test: {last}", where=str(folder.path)) from None
+        _write_score(folder, *scored)
 
 
 def _on_test(values: dict[str, Any], weights: bytes) -> tuple[dict[str, float], Any, Any]:

@@ -12,8 +12,14 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+
+from hwcls.tracking.records import SweepFolder
+from hwcls.tracking.tracker import note
 
 Mode = Literal["online", "offline", "off", "auto"]
 POLL = 0.5  # seconds
@@ -66,8 +72,11 @@ def follow(path: Path, wandb: Mode) -> None:
 
     from hwcls.report.page import write_page
     from hwcls.tracking.follow import Follower, open_trackers
-    from hwcls.tracking.records import SweepFolder
 
+    lock = FileLock(path / ".tracking.lock", timeout=0)
+    while not _locked(lock):  # the one of an earlier start is still draining
+        if _closed(POLL):
+            return
     folder = SweepFolder(path)
     settings = yaml.safe_load((path / "sweep.yaml").read_text("utf-8"))
     project = settings.get("project", "hwcls")
@@ -77,12 +86,27 @@ def follow(path: Path, wandb: Mode) -> None:
         follower.poll()
         now = sum(1 for _ in path.glob("trials/*/result.json")) + sum(1 for _ in path.glob("confirm/*/*/result.json"))
         if now != ended and time.monotonic() - written > PAGE_EVERY:
-            write_page(path)
+            _write(write_page, folder)
             ended, written = now, time.monotonic()
     while follower.poll():
         pass
-    write_page(path)
+    _write(write_page, folder)
     follower.close()
+
+
+def _write(write_page: Callable[[Path], Path], folder: SweepFolder) -> None:
+    try:
+        write_page(folder.path)
+    except Exception as error:  # the trackers go on without the page
+        note(folder, f"report.html was not written: {type(error).__name__}: {error}")
+
+
+def _locked(lock: FileLock) -> bool:
+    try:
+        lock.acquire()
+    except Timeout:
+        return False
+    return True
 
 
 def _closed(seconds: float) -> bool:

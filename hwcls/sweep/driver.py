@@ -7,14 +7,15 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Protocol
 
 from optuna.trial import TrialState
 
 from hwcls.config.load import Sweep, check_corners
+from hwcls.config.optim import MetricConfig
 from hwcls.errors import UserError
 from hwcls.report.page import write_page
 from hwcls.sweep import confirm, early_stop, folder, prepare
@@ -26,7 +27,8 @@ from hwcls.sweep.recorder import Recorder, closing
 from hwcls.sweep.resources import choose, this_machine
 from hwcls.sweep.search import FairSearch
 from hwcls.sweep.tuning import tune_run
-from hwcls.tracking.records import SweepFolder, best_of
+from hwcls.tracking.records import SweepFolder, TrialFolder, best_of
+from hwcls.training.outputs import weights_epoch
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,9 @@ def run(sweep: Sweep, options: Options, progress_for: ProgressFor) -> Outcome:
     check_trackers(sweep, options.wandb)
     if options.address is None:
         choose(sweep.config.resources, this_machine(), where)
-    with folder.open_folder(sweep, options.results, new=options.new) as opened:
+    if options.new:
+        sweep = sweep.renamed(folder.free_name(sweep, options.results))
+    with folder.open_folder(sweep, options.results) as opened:
         if _finished(sweep, opened):
             return Outcome(opened, interrupted=False, nothing_to_do=True, failed=_failed(opened))
         folder.write_environment(opened.path)
@@ -95,31 +99,22 @@ def check_trackers(sweep: Sweep, wandb: str) -> None:
 def _run(
     sweep: Sweep, options: Options, opened: SweepFolder, consumers: Consumers, progress_for: ProgressFor, where: str
 ) -> bool:
-    with ThreadPoolExecutor(1) as pool, _TerminateAsInterrupt():
-        say = progress_for(None).say
-        ready = pool.submit(_prepare, sweep, opened.path, say)  # beside Ray's start, which takes as long
-        with connected(options.address) as machine:
-            sources = ready.result()
-            resources = choose(sweep.config.resources, machine, where)
-            search = FairSearch(sweep, opened, resources, sources)
-            settle(sweep, opened, search)
-            say(
-                f"{sweep.config.name}: {search.total or 'as many as fit'} trials, {resources}; results in {opened.path}"
-            )
-            ended = sum(trial.result() is not None for trial in opened.trials().values())
-            recorder = Recorder(opened, sweep.config, progress_for(search.total, ended), consumers.keep_alive)
-            if not search.finished:
-                scheduler = early_stop.scheduler(sweep)
-                if scheduler:
-                    _replay(sweep, opened, scheduler)
-                if tune_run(opened, search, scheduler, recorder, resources, sweep.config.max_restarts):
-                    return True
-            return confirm.run(sweep, opened, resources, recorder)
-
-
-def _prepare(sweep: Sweep, path: Path, say: Callable[[str], None]) -> dict[str, str]:
-    prepare.prepare(sweep, path, say)
-    return prepare.keep_sources(sweep, path)
+    say = progress_for(None).say
+    ready = _Background(lambda: prepare.prepare(sweep, opened.path, say))  # beside Ray's start, which takes as long
+    with connected(options.address) as machine, _TerminateAsInterrupt():
+        sources = ready.result()
+        resources = choose(sweep.config.resources, machine, where)
+        search = FairSearch(sweep, opened, resources, sources)
+        scheduler = early_stop.scheduler(sweep)
+        settle(sweep, opened, search, scheduler)
+        say(f"{sweep.config.name}: {search.total or 'as many as fit'} trials, {resources}; results in {opened.path}")
+        ended = sum(trial.result() is not None for trial in opened.trials().values())
+        recorder = Recorder(opened, sweep.config, progress_for(search.total, ended), consumers.keep_alive)
+        if not search.finished:
+            if tune_run(opened, search, scheduler, recorder, resources, sweep.config.max_restarts):
+                return True
+            folder.note_budget(opened.path, search.spent)
+        return confirm.run(sweep, opened, resources, recorder, progress_for)
 
 
 def _finished(sweep: Sweep, opened: SweepFolder) -> bool:
@@ -127,14 +122,18 @@ def _finished(sweep: Sweep, opened: SweepFolder) -> bool:
     ended = [trial.result() for trial in opened.trials().values()]
     if not ended or any(result is None for result in ended):
         return False
-    total = len(sweep.space.grid()) if sweep.config.method == "grid" else sweep.config.run_cap
-    if total is None or len(ended) < total:
+    config = sweep.config
+    total = len(sweep.space.grid()) if config.method == "grid" else config.run_cap
+    used_up = config.budget is not None and folder.budget_spent(opened.path) >= config.budget
+    if not used_up and (total is None or len(ended) < total):
         return False
     return not confirm.missing(sweep, opened)
 
 
-def settle(sweep: Sweep, opened: SweepFolder, search: FairSearch) -> None:
-    """Hold the study against the records: a trial that stands complete in the records is complete.
+def settle(sweep: Sweep, opened: SweepFolder, search: FairSearch, scheduler: early_stop.FairAsha | None) -> None:
+    """Hold study, records and rungs against each other: a trial that stands as ended in one has ended in all.
+
+    A crash may come between any two of them. What ended but did not leave its weights is run on from its checkpoint.
 
     Raises:
         UserError: Trials stand in the records that the study does not know.
@@ -145,29 +144,44 @@ def settle(sweep: Sweep, opened: SweepFolder, search: FairSearch) -> None:
         if state in (None, TrialState.WAITING):
             what = f"study.journal does not know trial {number}"
             raise UserError(what, where=str(opened.path), remedy="put the file back, or pass --new to start beside it")
+        settings = search.settings_of(number)
+        label = sweep.label(settings)
+        stopped = _replay(scheduler, label, number, trial, metric)
         result = trial.result()
         if result is None:
             ended = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "stopped", TrialState.FAIL: "failed"}.get(
                 state
             )
-            config = trial.config()
-            if ended is None and trial.last_epoch() >= config.epochs:
-                ended = "complete"
+            if ended is None and _has_weights(trial, metric, sweep.config.keep):
+                ended = "complete" if trial.last_epoch() >= trial.config().epochs else "stopped" if stopped else None
             if ended is None:
                 continue
-            parameters = sweep.space.drawn(search.settings_of(number))
-            result = closing(trial, metric, ended, sweep.label_of(config.to_dict()), parameters)
+            error = "it failed; the process ended before the error was written" if ended == "failed" else None
+            closed = closing(trial, metric, ended, label, sweep.space.drawn(settings))
+            result = replace(closed, error=error)
+            if error:
+                trial.write_error(error + "\n")
             trial.write_result(result)
+            trial.forget_checkpoints()
         search.settle(number, result)
 
 
-def _replay(sweep: Sweep, opened: SweepFolder, scheduler: early_stop.FairAsha) -> None:
-    name = sweep.config.metric.name
-    for number, trial in opened.trials().items():
-        lines = trial.records()
-        best = [best_of(lines[: i + 1], sweep.config.metric) for i in range(len(lines))]
-        values = [(line["epoch"], found[name]) for line, found in zip(lines, best, strict=True) if found]
-        scheduler.replay(sweep.label_of(trial.settings()), f"trials/{number}", values)
+def _replay(
+    scheduler: early_stop.FairAsha | None, label: str | None, number: int, trial: TrialFolder, metric: MetricConfig
+) -> bool:
+    """Enter a trial's records into the rungs; whether they stop it at its last epoch."""
+    if scheduler is None:
+        return False
+    lines = [line for line in trial.records() if "epoch" in line]
+    found = [best_of(lines[: i + 1], metric) for i in range(len(lines))]
+    values = [(line["epoch"], best[metric.name]) for line, best in zip(lines, found, strict=True) if best]
+    return scheduler.replay(label, f"trials/{number}", values)
+
+
+def _has_weights(trial: TrialFolder, metric: MetricConfig, keep: str) -> bool:
+    """Whether what the worker brings has arrived, as late as the best epoch on record."""
+    best = best_of(trial.records(), metric)
+    return best is not None and (keep == "none" or weights_epoch(trial.path / "best.safetensors") == best["epoch"])
 
 
 def _failed(opened: SweepFolder) -> tuple[str, ...]:
@@ -177,8 +191,28 @@ def _failed(opened: SweepFolder) -> tuple[str, ...]:
     return tuple(key for key, result in results.items() if result and result.status == "failed")
 
 
+class _Background:
+    """A call on a thread of its own, which an interrupt does not wait for."""
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self.queue: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+        threading.Thread(target=self._run, args=(call,), daemon=True).start()
+
+    def _run(self, call: Callable[[], Any]) -> None:
+        try:
+            self.queue.put((call(), None))
+        except BaseException as error:  # raised again by result()
+            self.queue.put((None, error))
+
+    def result(self) -> Any:
+        value, error = self.queue.get()
+        if error is not None:
+            raise error
+        return value
+
+
 class _TerminateAsInterrupt:
-    """SIGTERM, which a scheduler or a shutdown sends, saves and stops as Ctrl-C does."""
+    """SIGTERM, which a scheduler or a shutdown sends, saves and stops as Ctrl-C does; Ray's start takes it away."""
 
     def __enter__(self) -> None:
         self.old: Any = None

@@ -42,12 +42,14 @@ class FairAsha(FIFOScheduler):  # type: ignore[misc]
             self.by_label[label] = AsyncHyperBandScheduler(**self.settings)
         return self.by_label[label]
 
-    def replay(self, label: str | None, key: str, best: Iterable[tuple[int, float]]) -> None:
-        """Enter a trial of an earlier start: its (epoch, best so far) in order."""
+    def replay(self, label: str | None, key: str, best: Iterable[tuple[int, float]]) -> bool:
+        """Enter a trial of an earlier start, its (epoch, best so far) in order; whether the last one stops it."""
         scheduler, trial = self._of(label), _Named(key)
         scheduler.on_trial_add(None, trial)
+        action = TrialScheduler.CONTINUE
         for epoch, value in best:
-            scheduler.on_trial_result(None, trial, {"epoch": epoch, "best": value})
+            action = scheduler.on_trial_result(None, trial, {"epoch": epoch, "best": value})
+        return bool(action == TrialScheduler.STOP)
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         self._of(trial.config["label"]).on_trial_add(tune_controller, _Named(trial.config["key"]))

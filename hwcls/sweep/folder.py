@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -21,20 +24,23 @@ from hwcls.errors import UserError
 from hwcls.tracking.records import SweepFolder
 
 # what may change between two starts without making another sweep of it
-GROWS = {"run_cap", "budget", "confirm", "track", "project", "max_restarts", "keep", "resources"}
+GROWS = {"run_cap", "budget", "confirm", "track", "project", "max_restarts", "keep", "resources.concurrent"}
 PACKAGES = ("hwcls", "torch", "torchvision", "ray", "optuna", "wandb", "timm", "numpy")
 
 
 @contextmanager
-def open_folder(sweep: Sweep, results: Path, *, new: bool) -> Iterator[SweepFolder]:
-    """The folder of a sweep, locked while the block runs; `new` starts beside an older one.
+def open_folder(sweep: Sweep, results: Path) -> Iterator[SweepFolder]:
+    """The folder of a sweep, locked while the block runs; gone again if the block fails before the first trial.
 
     Raises:
         UserError: Another file's results lie there, or another process works in it, or it cannot be written.
     """
-    path = _free(results / sweep.config.name) if new else results / sweep.config.name
-    if (path / "sweep.yaml").exists():
+    path = results / sweep.config.name
+    begun = any(path.glob("trials/*/config.yaml"))
+    if begun:
         _same_sweep(sweep, path)
+    elif (path / "sweep.yaml").exists():
+        (path / "study.journal").unlink(missing_ok=True)  # of a start that never came to a trial
     elif path.exists() and (not path.is_dir() or any(p.name != ".lock" for p in path.iterdir())):
         remedy = "name another --results, or pass --new"
         raise UserError("lies in the way and is no results folder of hwcls", where=str(path), remedy=remedy)
@@ -52,17 +58,20 @@ def open_folder(sweep: Sweep, results: Path, *, new: bool) -> Iterator[SweepFold
     try:
         files.write_yaml(path / "sweep.yaml", sweep.resolved())
         yield SweepFolder(path)
+    except UserError:
+        if not any(path.glob("trials/*/config.yaml")):
+            shutil.rmtree(path, ignore_errors=True)
+        raise
     finally:
         lock.release()
 
 
-def _free(path: Path) -> Path:
-    number = 2
-    candidate = path
-    while candidate.exists():
-        candidate = path.with_name(f"{path.name}-{number}")
-        number += 1
-    return candidate
+def free_name(sweep: Sweep, results: Path) -> str:
+    """The sweep's name if nothing lies there, else the first of name-2, name-3, ... that is free."""
+    name, number = sweep.config.name, 2
+    while (results / name).exists():
+        name, number = f"{sweep.config.name}-{number}", number + 1
+    return name
 
 
 def _same_sweep(sweep: Sweep, path: Path) -> None:
@@ -79,9 +88,12 @@ def _same_sweep(sweep: Sweep, path: Path) -> None:
 
 
 def _changes(old: Any, new: Any, key: tuple[str, ...] = ()) -> Iterator[str]:
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
+    if isinstance(old, Mapping) or isinstance(new, Mapping):
+        old, new = (
+            value if isinstance(value, Mapping) else {} if value is None else {"": value} for value in (old, new)
+        )
         for name in {**old, **new}:
-            if key or name not in GROWS:
+            if ".".join((*key, name)) not in GROWS:
                 yield from _changes(old.get(name), new.get(name), (*key, str(name)))
     elif old != new:
         yield ".".join(key)
@@ -92,8 +104,6 @@ def write_environment(path: Path) -> None:
     target = path / "environment.json"
     now = datetime.now(UTC).isoformat(timespec="seconds")
     if target.exists():
-        import json
-
         try:
             old = json.loads(target.read_text("utf-8"))
             files.write_json(target, {**old, "restarts": [*old.get("restarts", []), now]})
@@ -110,6 +120,20 @@ def write_environment(path: Path) -> None:
             "started": now,
         },
     )
+
+
+def note_budget(path: Path, seconds: float) -> None:
+    """Remember how much of the time budget the search has used when it ended."""
+    target = path / "environment.json"
+    files.write_json(target, {**json.loads(target.read_text("utf-8")), "budget_spent": round(seconds, 1)})
+
+
+def budget_spent(path: Path) -> float:
+    """What `note_budget` noted, 0 before."""
+    try:
+        return float(json.loads((path / "environment.json").read_text("utf-8")).get("budget_spent", 0.0))
+    except (OSError, ValueError):
+        return 0.0
 
 
 def _version(name: str) -> str | None:
@@ -147,8 +171,6 @@ def _processor() -> str:
 
 
 def _memory() -> float | None:
-    import os
-
     try:
         return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
     except (ValueError, OSError):

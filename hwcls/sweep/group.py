@@ -19,7 +19,7 @@ from hwcls.tracking.records import best_of
 class WarmGroup(tune.Trainable):  # type: ignore[misc]
     """Runs one trial after the other on the same processes; `step` is one epoch on all of them.
 
-    Its config: `config` (a TrialConfig's values), `resources`, `checkpoints` (folders to go on from, the newest first).
+    Its config: `config` (a TrialConfig's values), `resources`, `keep`, `checkpoints` (folders to go on from).
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -36,25 +36,32 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
                 if group
                 else "DEFAULT",
             )
-            .remote(rank, size, self.resources.cpus_per_worker)
+            .remote(rank, size, self.resources.cpus_per_worker, self.resources.gpus_per_worker > 0)
             for rank in range(size)
         ]
         address = ray.get(self.ranks[0].address.remote())
         ray.get([rank.join.remote(address) for rank in self.ranks])
         self.here = ray.get(self.ranks[0].node.remote()) == ray.get_runtime_context().get_node_id()
-        self._start(config)
+        self.waiting: dict[str, Any] | None = config
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take the next trial; what the ranks loaded stays loaded."""
-        self._start(new_config)
+        """Take the next trial; what the ranks loaded stays loaded.
+
+        It is built with its first step: Tune retries what fails there, but not what fails in here.
+        """
+        self.waiting = new_config
         return True
 
-    def _start(self, config: dict[str, Any]) -> None:
+    def _start(self) -> None:
+        config, self.waiting = self.waiting, None
+        if config is None:
+            return
         self.metric = MetricConfig(**config["config"]["metric"])
         self.epochs = config["config"]["epochs"]
+        self.keep_last = config["keep"] == "all"
         self.phases = ray.get([rank.start.remote(config["config"]) for rank in self.ranks])[0]
         self.sent = 0  # records that the driver has
-        for checkpoint in config.get("checkpoints", ()):
+        for checkpoint in config["checkpoints"]:
             try:
                 self.load_checkpoint(checkpoint)
             except ray.exceptions.RayTaskError:
@@ -63,6 +70,7 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
 
     def step(self) -> dict[str, Any]:
         """One epoch on every rank; a dead or failing rank raises at once."""
+        self._start()
         result = ray.get([rank.epoch.remote() for rank in self.ranks])[0]
         records = result["records"]
         best = best_of(records, self.metric)
@@ -83,15 +91,16 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Rank 0 writes; from another node the files come through the object store."""
         if self.here:
-            ray.get(self.ranks[0].save.remote(checkpoint_dir))
+            ray.get(self.ranks[0].save.remote(checkpoint_dir, self.keep_last))
             return
-        for name, content in ray.get(self.ranks[0].save_content.remote()).items():
+        for name, content in ray.get(self.ranks[0].save_content.remote(self.keep_last)).items():
             path = Path(checkpoint_dir, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
 
     def load_checkpoint(self, checkpoint: str) -> None:
         """All ranks go on from the same files; the records before are sent again, in case the driver lost one."""
+        self._start()
         content = None if self.here and len(self.ranks) == 1 else ray.put(read_folder(checkpoint))
         ray.get([rank.load.remote(checkpoint, content) for rank in self.ranks])
         self.sent = 0

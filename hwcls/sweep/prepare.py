@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,20 @@ from hwcls.data.imageset import ImageSet, open_data
 from hwcls.errors import UserError
 from hwcls.training.outputs import save_arrays
 
-MODELS = "source"  # the folder of the results that keeps the user's own model files
+SOURCES = "source"  # the folder of the results that keeps the user's own model files
 
 
-def prepare(sweep: Sweep, path: Path, say: Callable[[str], None]) -> None:
-    """Decode the data once, save the splits, and build every branch's model on the meta device.
+def prepare(sweep: Sweep, path: Path, say: Callable[[str], None]) -> dict[str, str]:
+    """Decode the data once, save the splits, keep the user's files, and build every branch's model on the meta device.
+
+    Returns:
+        What `keep_sources` returns.
 
     Raises:
         UserError: Data that is not there, a model that cannot be built.
     """
-    corners = check_corners(sweep)
+    sources = keep_sources(sweep, path)
+    corners = [with_sources(trial, sources) for trial in check_corners(sweep)]
     sets: dict[DataConfig, ImageSet] = {}
     for trial in corners:
         key = trial.data.pixels()
@@ -37,6 +41,7 @@ def prepare(sweep: Sweep, path: Path, say: Callable[[str], None]) -> None:
             sets[key] = _open(sweep, trial.data, say)
     save_splits(list(sets.values()), path)
     check_models(sweep, corners, {key: (len(s.classes), s.channels, s.image_size) for key, s in sets.items()}, say)
+    return sources
 
 
 def _open(sweep: Sweep, data: DataConfig, say: Callable[[str], None]) -> ImageSet:
@@ -108,19 +113,58 @@ def _signature(trial: TrialConfig, classes: int, channels: int, size: int) -> st
 
 
 def keep_sources(sweep: Sweep, path: Path) -> dict[str, str]:
-    """Copy the user's own model files into the results; returns the names that trials use instead."""
+    """Copy the user's own model files, and what they import from beside them, into the results.
+
+    Returns:
+        For each model name in the sweep file the name that trials use instead.
+
+    Raises:
+        UserError: A file is missing, or is not what this sweep started with.
+    """
     from hwcls.models.user import source_of
 
     names: dict[str, str] = {}
     for trial in check_corners(sweep):
         if isinstance(trial.model, UserModelConfig) and trial.model.name not in names:
-            source = source_of(trial.model)
-            target = (path / MODELS / source.name).resolve()
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if not target.exists():
-                shutil.copy2(source, target)
-            names[trial.model.name] = f"{target}:{trial.model.name.rsplit(':', 1)[1]}"
+            copied = _keep_source(source_of(trial.model), path / SOURCES)
+            names[trial.model.name] = f"{copied}:{trial.model.name.rsplit(':', 1)[1]}"
     return names
+
+
+def _keep_source(source: Path, folder: Path) -> Path:
+    if not source.is_file():
+        raise UserError(
+            f"no model file '{source}'", where="model.name", remedy="name a file of yours: my_file.py:build"
+        )
+    content = {file.name: file.read_bytes() for file in _with_neighbours(source.resolve(), set())}
+    digest = hashlib.blake2b(repr(sorted(content.items())).encode(), digest_size=4).hexdigest()
+    place = hashlib.blake2b(str(source.resolve()).encode(), digest_size=4).hexdigest()  # two files may share a name
+    target = (folder / f"{source.stem}-{place}").resolve()
+    mark = target / ".digest"
+    if mark.exists() and mark.read_text("utf-8") != digest:
+        remedy = "undo the change, or pass --new to start beside the old results"
+        raise UserError("the model file has changed since this sweep began", where=str(source), remedy=remedy)
+    for name, data in content.items():
+        files.write_with(target / name, lambda file, data=data: file.write(data))  # type: ignore[misc]
+    files.write_text(mark, digest)
+    return target / source.name
+
+
+def _with_neighbours(source: Path, seen: set[Path]) -> set[Path]:
+    """A file and every file beside it that it imports, directly or not."""
+    seen.add(source)
+    try:
+        tree = ast.parse(source.read_bytes())
+    except SyntaxError:
+        return seen  # the check of the model says what is wrong
+    for node in ast.walk(tree):
+        found = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        found += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+        for name in found:
+            neighbour = source.parent / f"{name.split('.')[0]}.py"
+            if neighbour.is_file() and neighbour not in seen:
+                _with_neighbours(neighbour, seen)
+    return seen
 
 
 def with_sources(config: TrialConfig, names: dict[str, str]) -> TrialConfig:

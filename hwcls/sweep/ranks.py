@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 class Rank:
     """Builds a trial's trainer and runs its epochs; imports torch only here, in the worker."""
 
-    def __init__(self, rank: int, size: int, threads: int) -> None:
+    def __init__(self, rank: int, size: int, threads: int, gpu: bool) -> None:
         from hwcls.training.distributed import calm_threads
 
         calm_threads(threads)
         import torch
 
         torch.set_num_threads(threads)
-        self.rank, self.size = rank, size
+        self.rank, self.size, self.gpu = rank, size, gpu
         self.world: World | None = None
         self.trainer: Trainer | None = None
         self.data: tuple[DataConfig, ImageSet] | None = None
@@ -45,7 +45,7 @@ class Rank:
         """Meet the other ranks, once for all trials."""
         from hwcls.training.distributed import default_device, join
 
-        self.world = join(self.rank, self.size, address, default_device())
+        self.world = join(self.rank, self.size, address, default_device(gpu=self.gpu))
 
     def start(self, values: dict[str, Any]) -> dict[str, float]:
         """Build the trainer of a trial; returns the seconds of each phase since the last trial's last step."""
@@ -80,18 +80,18 @@ class Rank:
                 path.write_bytes(data)
             checkpoint.load(self._running(), Path(temporary if content else folder or ""))
 
-    def save(self, folder: str) -> None:
+    def save(self, folder: str, last: bool) -> None:
         """Write a checkpoint into `folder` on this node."""
         from hwcls.training import checkpoint
 
-        checkpoint.save(self._running(), Path(folder))
+        checkpoint.save(self._running(), Path(folder), last=last)
 
-    def save_content(self) -> dict[str, bytes]:
+    def save_content(self, last: bool) -> dict[str, bytes]:
         """A checkpoint as file names and contents, for a supervisor on another node."""
         import tempfile
 
         with tempfile.TemporaryDirectory() as folder:
-            self.save(folder)
+            self.save(folder, last)
             return read_folder(folder)
 
     def epoch(self) -> dict[str, Any]:

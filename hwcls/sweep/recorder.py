@@ -29,14 +29,12 @@ class Recorder(Callback):  # type: ignore[misc]
         self.folder, self.metric, self.keep, self.progress = folder, config.metric, config.keep, progress
         self.keep_alive = keep_alive  # of the process that follows the records
         self.saved: dict[str, float] = {}  # when each trial's last checkpoint was asked for
-        self.open: set[str] = set()  # keys of trials that have started and not ended
 
     def _folder(self, trial: Any) -> TrialFolder:
         return TrialFolder(self.folder.path / trial.config["key"])
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.saved.setdefault(trial.trial_id, time.monotonic())
-        self.open.add(trial.config["key"])
         self.progress.started(trial.config["key"], trial.config["label"], trial.config["parameters"])
 
     def on_trial_result(
@@ -52,7 +50,8 @@ class Recorder(Callback):  # type: ignore[misc]
 
     def on_checkpoint(self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **info: Any) -> None:
         folder = self._folder(trial)
-        take_outputs(Path(checkpoint.path), folder.path, weights=self.keep != "none")
+        needed = trial.config["key"].startswith("confirm/")  # to be scored on test
+        take_outputs(Path(checkpoint.path), folder.path, weights=needed or self.keep != "none")
         folder.note_checkpoint(str(checkpoint.path))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -78,7 +77,6 @@ class Recorder(Callback):  # type: ignore[misc]
         if error and not (folder.path / "error.txt").exists():
             folder.write_error(error + "\n")
         folder.write_result(result)
-        self.open.discard(trial.config["key"])
         self.keep_alive()
         folder.forget_checkpoints()
         self.progress.ended(trial.config["key"], result)

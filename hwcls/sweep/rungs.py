@@ -21,6 +21,6 @@ def rungs(asha: AshaConfig, trials: Iterable[TrialConfig]) -> tuple[int, int]:
 
 
 def plateau_fires(trial: TrialConfig) -> int:
-    """The first epoch after which a plateau may have lowered the learning rate; 0 without a plateau."""
+    """The epochs before which a trial says little: warm-up, and a plateau's patience + 2 where there is one."""
     schedule = trial.scheduler
     return schedule.warmup + schedule.patience + 2 if isinstance(schedule, PlateauConfig) else schedule.warmup

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import Trial, TrialState
+from pydantic import ValidationError
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
@@ -57,24 +61,21 @@ class FairSearch(OptunaSearch):  # type: ignore[misc]
                 storage=JournalStorage(JournalFileBackend(str(journal))),
             )
         self.study: optuna.Study = self._ot_study
-        self.grid = sweep.space.grid() if config.method == "grid" else None
+        self.grid = _interleaved(sweep) if config.method == "grid" else None
         self.first = first_settings(sweep)
-        self.started = time.monotonic()
         known = self.study.get_trials(deepcopy=False)
         self.waiting = sum(trial.state == TrialState.WAITING for trial in known)
         self.unfinished = [trial for trial in known if trial.state == TrialState.RUNNING]
         self.count = len(known) - self.waiting  # trials that were ever asked for
-        self.labels: dict[str | None, int] = {}
-        self.seconds: dict[str | None, float] = {}
-        for trial in known:
-            if trial.state != TrialState.WAITING:
-                label = sweep.label(trial.params)
-                self.labels[label] = self.labels.get(label, 0) + 1
+        self.labels: Counter[str | None] = Counter(
+            sweep.label(_settings(trial)) for trial in known
+        )  # trials of each alternative
+        self.seconds: dict[str | None, float] = defaultdict(float)  # of training, by alternative
         for trial_folder in folder.trials().values():
-            self._spend(
-                sweep.label_of(trial_folder.settings()),
-                sum(line.get("seconds") or 0 for line in trial_folder.records()),
-            )
+            spent = sum(line.get("seconds") or 0.0 for line in trial_folder.records())
+            self.seconds[sweep.label_of(trial_folder.settings())] += spent
+        self.spent_before = sum(self.seconds.values()) / resources.concurrent
+        self.started = time.monotonic()
 
     @property
     def total(self) -> int | None:
@@ -82,53 +83,63 @@ class FairSearch(OptunaSearch):  # type: ignore[misc]
         return len(self.grid) if self.grid is not None else self.sweep.config.run_cap
 
     @property
+    def spent(self) -> float:
+        """Seconds of the budget that are gone: this start's, and about what earlier starts took."""
+        return self.spent_before + time.monotonic() - self.started
+
+    @property
     def finished(self) -> bool:
-        """Whether no trial is left to ask for."""
+        """Whether no trial is left to ask for; those that run when a time budget ends run to their end."""
         if self.unfinished:
             return False
-        budget = self.sweep.config.budget
-        if budget is not None and sum(self.seconds.values()) / self.resources.concurrent >= budget:
+        if self.sweep.config.budget is not None and self.spent >= self.sweep.config.budget:
             return True
         return self.total is not None and self.count >= self.total
 
+    @property
+    def running(self) -> bool:
+        """Whether a trial was handed out that has not ended."""
+        return bool(self._ot_trials)
+
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
         """The next trial: first those that a crash cut off, then new ones."""
-        if self.unfinished:
-            frozen = self.unfinished.pop(0)
-            self._ot_trials[trial_id] = Trial(self.study, frozen._trial_id)
-            self.sweep.space.draw(self._ot_trials[trial_id])  # what was drawn stays, what was not is drawn now
-        elif self.finished:
-            return str(Searcher.FINISHED)
-        else:
-            self._enqueue()
-            super().suggest(trial_id)
-        trial = self._ot_trials[trial_id]
-        return self._job(trial.number, dict(trial.params))
+        while not self.finished:
+            if self.unfinished:
+                frozen = self.unfinished.pop(0)
+                self._ot_trials[trial_id] = Trial(self.study, frozen._trial_id)
+                self.sweep.space.draw(self._ot_trials[trial_id])  # what was drawn stays, the rest is drawn now
+            else:
+                self._enqueue()
+                super().suggest(trial_id)
+            trial = self._ot_trials[trial_id]
+            try:
+                return self._job(trial.number, dict(trial.params))
+            except ValidationError:  # a combination that no corner of the space showed
+                self.study.tell(self._ot_trials.pop(trial_id), state=TrialState.FAIL)
+        return str(Searcher.FINISHED)
 
     def _enqueue(self) -> None:
         """Pin what the next trial must try: a grid point, a setting of `first`, or the alternative that is behind."""
-        if self.waiting:
+        number, self.count = self.count, self.count + 1
+        if self.waiting:  # a crash came between pinning and asking
             self.waiting -= 1
-            self.count += 1
             return
         point: dict[str, Any] = {}
         if self.grid is not None:
-            point = self.grid[self.count]
+            point = self.grid[number]
         else:
-            if self.count < len(self.first):
-                point = self.first[self.count]
+            if number < len(self.first):
+                point = self.first[number]
             if self.sweep.alternatives and self.sweep.label(point) is None:
                 point = {**self._behind(), **point}
             if self.sweep.config.method == "random":  # seeded by trial, so that a restart draws the same
-                self.study.sampler = optuna.samplers.RandomSampler(seed=self.sweep.config.seed * 100_003 + self.count)
+                self.study.sampler = optuna.samplers.RandomSampler(seed=self.sweep.config.seed * 100_003 + number)
         if point:
             self.study.enqueue_trial(point)
-        label = self.sweep.label(point)
-        self.labels[label] = self.labels.get(label, 0) + 1
-        self.count += 1
+        self.labels[self.sweep.label(point)] += 1
 
     def _behind(self) -> dict[str, Any]:
-        spent = self.seconds if self.sweep.config.run_cap is None else self.labels
+        spent: Mapping[str | None, float] = self.seconds if self.sweep.config.run_cap is None else self.labels
         return dict(
             min(self.sweep.alternatives, key=lambda a: (spent.get(a.label, 0), self.labels.get(a.label, 0))).settings
         )
@@ -149,26 +160,33 @@ class FairSearch(OptunaSearch):  # type: ignore[misc]
             "parameters": self.sweep.space.drawn(settings),
             "config": folder.config().to_dict(),
             "resources": self.resources.to_dict(),
+            "keep": self.sweep.config.keep,
             "checkpoints": folder.checkpoints(),
         }
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Report an epoch; what a trial spent counts for its alternative at once."""
+        """Report an epoch; what it took counts for its alternative at once."""
         self._report(trial_id, result)
-        trial = self._ot_trials[trial_id]
-        self._spend(self.sweep.label(trial.params), result.get("time_this_iter_s", 0.0))
+        self._spend(trial_id, result)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Tell Optuna COMPLETE, PRUNED (stopped early) or FAIL (an error, or a loss that is not finite)."""
+        """Tell Optuna COMPLETE, PRUNED (stopped early) or FAIL (an error, or a loss that is not finite).
+
+        Tune brings a trial's last result here and not to `on_trial_result`.
+        """
+        if result and "epoch" in result:
+            self._spend(trial_id, result)
         if error or not result or "failure" in result or "epoch" not in result:
             self.study.tell(self._ot_trials.pop(trial_id), state=TrialState.FAIL)
             return
         self._report(trial_id, result)
         trial = self._ot_trials.pop(trial_id)
-        if result["epoch"] >= result["epochs"]:
+        if result["epoch"] < result["epochs"]:
+            self.study.tell(trial, state=TrialState.PRUNED)  # its value is the last one reported
+        elif math.isfinite(result["best"]):
             self.study.tell(trial, result["best"])
         else:
-            self.study.tell(trial, state=TrialState.PRUNED)  # its value is the last one reported
+            self.study.tell(trial, state=TrialState.FAIL)
 
     def _report(self, trial_id: str, result: dict[str, Any]) -> None:
         value, epoch = result.get("value"), result.get("epoch")
@@ -177,17 +195,18 @@ class FairSearch(OptunaSearch):  # type: ignore[misc]
                 warnings.simplefilter("ignore")  # an epoch that a restart repeats is reported again
                 self._ot_trials[trial_id].report(value, epoch)
 
-    def _spend(self, label: str | None, seconds: float) -> None:
-        self.seconds[label] = self.seconds.get(label, 0.0) + seconds
+    def _spend(self, trial_id: str, result: dict[str, Any]) -> None:
+        label = self.sweep.label(self._ot_trials[trial_id].params)
+        self.seconds[label] += result.get("time_this_iter_s", 0.0)
 
     def settle(self, number: int, result: Result) -> None:
         """Make the study agree with a trial that stands as ended in the records."""
         for frozen in self.unfinished:
             if frozen.number == number:
                 self.unfinished.remove(frozen)
-                state = STATES.get(result.status, TrialState.FAIL)
-                best = result.best[self.sweep.config.metric.name] if result.best else None
-                value = best if state == TrialState.COMPLETE else None
+                state = STATES.get(result.status, TrialState.FAIL) if result.best else TrialState.FAIL
+                complete = state == TrialState.COMPLETE
+                value = result.best[self.sweep.config.metric.name] if result.best and complete else None
                 self.study.tell(Trial(self.study, frozen._trial_id), value, state=state)
                 return
 
@@ -210,6 +229,22 @@ class FairSearch(OptunaSearch):  # type: ignore[misc]
 def _journal_lines(journal: Path) -> int:
     """How many lines a study's journal holds: 0 at the first start."""
     return journal.read_bytes().count(b"\n") if journal.exists() else 0
+
+
+def _settings(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
+    """What was drawn for a trial, and before that what was pinned."""
+    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+
+
+def _interleaved(sweep: Sweep) -> list[dict[str, Any]]:
+    """Every point of the grid, the alternatives taking turns, so that a time budget is fair to them."""
+    turns: Counter[str | None] = Counter()
+    points = []
+    for point in sweep.space.grid():
+        label = sweep.label(point)
+        points.append((turns[label], point))
+        turns[label] += 1
+    return [point for _, point in sorted(points, key=lambda turn: turn[0])]
 
 
 def _sampler(method: str, seed: int) -> optuna.samplers.BaseSampler:

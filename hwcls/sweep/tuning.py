@@ -17,6 +17,8 @@ class Source(Protocol):
 
     @property
     def finished(self) -> bool: ...
+    @property
+    def running(self) -> bool: ...
 
 
 def tune_run(
@@ -39,4 +41,4 @@ def tune_run(
         raise_on_failed_trial=False,
         verbose=0,
     )
-    return not search.finished or bool(recorder.open)
+    return search.running or not search.finished

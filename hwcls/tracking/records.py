@@ -130,8 +130,11 @@ class TrialFolder:
         return [str(path) for path in found if Path(path).is_dir()]
 
     def note_checkpoint(self, path: str) -> None:
-        """Remember a checkpoint and the one before it."""
-        files.write_json(self.path / "checkpoint.json", [path, *[old for old in self.checkpoints() if old != path][:1]])
+        """Remember a checkpoint and the one before it; what an earlier start left beyond them goes."""
+        old = [known for known in self.checkpoints() if known != path]
+        files.write_json(self.path / "checkpoint.json", [path, *old[:1]])
+        for gone in old[1:]:
+            shutil.rmtree(gone, ignore_errors=True)
 
     def forget_checkpoints(self) -> None:
         """The trial has ended: nothing goes on from a checkpoint any more."""

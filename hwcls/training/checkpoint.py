@@ -18,9 +18,14 @@ from hwcls.training.trainer import Array, Trainer
 STATE = "state.pt"
 
 
-def save(trainer: Trainer, folder: Path) -> None:
-    """Write a checkpoint: the state that the next epoch needs, and the outputs so far, each file whole or absent."""
+def save(trainer: Trainer, folder: Path, *, last: bool = False) -> None:
+    """Write a checkpoint: the state that the next epoch needs, and the outputs so far, each file whole or absent.
+
+    With `last` the latest weights come too, as last.safetensors.
+    """
     write_outputs(trainer, folder)
+    if last:
+        save_weights(trainer.model.state_dict(), folder / "last.safetensors", trainer, trainer.epoch)
     if trainer.epoch < trainer.config.epochs:  # nothing goes on after the last epoch
         files.write_with(folder / STATE, lambda file: torch.save(trainer.state(), file))
 

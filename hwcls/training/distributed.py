@@ -39,9 +39,9 @@ class World:
         return bool(vote.item())
 
 
-def default_device(local_rank: int = 0) -> torch.device:
-    """The GPU of this rank, or the CPU where there is none."""
-    if torch.cuda.is_available():
+def default_device(local_rank: int = 0, *, gpu: bool = True) -> torch.device:
+    """The GPU of this rank, or the CPU where there is none or none is wanted."""
+    if gpu and torch.cuda.is_available():
         return torch.device("cuda", local_rank % torch.cuda.device_count())
     return torch.device("cpu")
 

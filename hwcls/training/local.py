@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hwcls import models
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import open_data
 from hwcls.errors import UserError
@@ -34,6 +35,8 @@ def train(config: TrialConfig, path: Path, report: Report) -> Result:
         result = folder.result()
         if result is not None and result.status == "complete":
             return result
+    data = open_data(config.data)  # what cannot be is said here, once, before anything is written
+    models.check(config.model, classes=len(data.classes), channels=data.channels, image_size=data.image_size)
     folder.write_config(config)
     launch(config.workers, _train_rank, config.to_dict(), path, report)
     result = folder.result()

@@ -6,6 +6,8 @@ Shapes: B images of a micro-batch, C channels, H x W pixels, K classes, N images
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -130,7 +132,7 @@ class Trainer:
 
     def _run_epoch(self, epoch: int) -> EpochRecord:
         # dropout is a function of (seed, epoch, rank): whatever ran before, resumed or not
-        torch.manual_seed((self.config.seed * 1_000_003 + epoch) * 4096 + self.world.rank)
+        torch.manual_seed(_mixed(self.config.seed, epoch, self.world.rank))
         started = time.perf_counter()
         clock = _Clock(self.world.device)
         seen, loss, first_bad = self._train(epoch)
@@ -260,7 +262,7 @@ class Trainer:
     def _remember(self, record: EpochRecord, confusion: Array, val: Evaluation) -> None:
         name = self.config.metric.name
         value = record.metrics[name]
-        if self.best is None or self.config.metric.better(value, self.best[name]):
+        if self.best is None or math.isnan(self.best[name]) or self.config.metric.better(value, self.best[name]):
             self.best = {"epoch": record.epoch, name: value}
             self.best_weights = {key: tensor.detach().clone() for key, tensor in self.model.state_dict().items()}
             self.best_scores = self.scores(val, len(self.data.val))
@@ -290,6 +292,11 @@ class Trainer:
         self.best_weights, self.best_scores = state.get("best_weights", {}), state.get("best_scores")
         self.confusions = dict(state["confusions"])
         self.micro_batch = state["micro_batch"]
+
+
+def _mixed(*numbers: int) -> int:
+    """One seed of 63 bits from several numbers."""
+    return int.from_bytes(hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest(), "big") >> 1
 
 
 class _Clock:

@@ -52,6 +52,7 @@ ERRORS = {
     "first=[{optimiser: sgd}]": "did you mean 'optimizer'",
     "first=[{optimizer: adagrad}]": "not in the space",
     "first=[{model.head.depth: 9}]": "not in the space",
+    "first=[{model.head.depth: 1.5}]": "not in the space",
     "early_terminate.type=ahsa": "ahsa",
     "keep=some": "keep",
     "name=a/b": "name",

@@ -127,6 +127,7 @@ def test_a_build_that_dies_leaves_nothing(
     make: SimpleNamespace, raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make.write_idx(raw / "mnist")
+    monkeypatch.setattr("hwcls.data.store.SAY_EVERY", -1.0)
 
     def killed(line: str) -> None:
         raise KeyboardInterrupt

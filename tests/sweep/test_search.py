@@ -141,19 +141,66 @@ def test_first_settings_come_first(search):
     assert Counter(job["label"] for job in jobs) == {"mlp": 2, "cnn": 2}
 
 
-def test_a_time_budget_is_shared_by_seconds(search):
-    found = search(run_cap=None, budget=100)
+def test_a_time_budget_is_shared_by_seconds_and_ends(search, monkeypatch):
+    """Trials of one epoch: Tune brings their only result to on_trial_complete."""
+    clock = [1000.0]
+    monkeypatch.setattr("hwcls.sweep.search.time.monotonic", lambda: clock[0])
     seconds = {"mlp": 1.0, "cnn": 3.0}
     spent = Counter()
+    found = search(run_cap=None, budget=100)
     for i in range(1000):
         job = found.suggest(str(i))
         if job == Searcher.FINISHED:
             break
+        clock[0] += seconds[job["label"]]
         spent[job["label"]] += seconds[job["label"]]
-        found.on_trial_result(str(i), result(1, 0.5, time_this_iter_s=seconds[job["label"]]))
-        found.on_trial_complete(str(i), result(3, 0.5))
-    assert 100 <= sum(spent.values()) <= 104
+        found.on_trial_complete(str(i), result(3, 0.5, time_this_iter_s=seconds[job["label"]]))
+    assert 100 <= sum(spent.values()) <= 103
     assert abs(spent["mlp"] - spent["cnn"]) <= 3
+
+
+def test_failing_trials_use_up_a_time_budget_too(search, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("hwcls.sweep.search.time.monotonic", lambda: clock[0])
+    found = search(run_cap=None, budget=10)
+    for i in range(20):
+        if found.suggest(str(i)) == Searcher.FINISHED:
+            break
+        clock[0] += 1
+        found.on_trial_complete(str(i), error=True)
+    assert i == 10
+
+
+def test_a_combination_that_cannot_be_built_is_a_failed_trial(search):
+    optimizer = {"name": "sgd", "momentum": {"values": [0.9, 0.0]}, "nesterov": {"values": [False, True]}}
+    first = [{"optimizer.momentum": 0.0, "optimizer.nesterov": True}]
+    found = search(run_cap=4, first=first, parameters={"optimizer": optimizer})
+    jobs = drive(found)
+    states = [trial.state for trial in found.study.trials]
+    assert states[0] == TrialState.FAIL
+    assert len(states) == 4
+    assert len(jobs) == states.count(TrialState.COMPLETE)
+
+
+def test_what_was_pinned_before_a_crash_counts_for_its_alternative(search):
+    first = search(run_cap=8)
+    drive(first, trials=2)
+    first._enqueue()  # killed before it is asked for
+    again = search(run_cap=8)
+    again.study.ask()  # killed before anything is drawn
+    jobs = drive(search(run_cap=8))
+    trials = search(run_cap=8).study.trials
+    assert len(trials) == 8
+    assert len(jobs) == 6
+    assert Counter(trial.params["model"] for trial in trials) == {"mlp": 4, "cnn": 4}
+
+
+def test_the_alternatives_of_a_grid_take_turns(search):
+    widths = {"values": [8, 16, 32]}
+    model = {"choice": {"mlp": {"width": widths}, "cnn": {"name": "simple_cnn", "width": widths}}}
+    changes = {"model": model, "optimizer": {"name": "adam", "lr": 0.01}}
+    jobs = drive(search(method="grid", run_cap=None, parameters=changes))
+    assert [job["label"] for job in jobs] == ["mlp", "cnn"] * 3
 
 
 def test_settle_ends_a_trial_that_stands_in_the_records(search):
