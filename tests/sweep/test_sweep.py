@@ -10,10 +10,12 @@ import yaml
 
 from hwcls.config.load import load_sweep
 from hwcls.config.trial import TrialConfig
+from hwcls.errors import UserError
 from hwcls.report.load import load_sweep as load_results
 from hwcls.training.local import train
 
-pytestmark = pytest.mark.slow
+# Ray leaves some of its files and sockets to the garbage collector
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
 
 
 def lines(folder):
@@ -105,7 +107,7 @@ def test_two_workers_train_one_trial(run, tiny, tmp_path):
 def test_a_failing_trial_is_retried_counted_and_explained(run, tiny, tmp_path):
     """A user's own model that breaks at a given width; the others go on, and NaN is not retried."""
     (tmp_path / "mine.py").write_text(
-        "import torch\nfrom torch import nn\n\n"
+        "import torch\nfrom torch import nn\nfrom mine_layers import scaled\n\n"
         "class Net(nn.Module):\n"
         "    def __init__(self, inputs, classes, mode):\n"
         "        super().__init__()\n"
@@ -114,9 +116,12 @@ def test_a_failing_trial_is_retried_counted_and_explained(run, tiny, tmp_path):
         "        if self.training and self.mode == 'raise' and len(x) > 2:  # the check before the start has 2\n"
         "            raise RuntimeError('broken on purpose')\n"
         "        y = self.layer(x.flatten(1))\n"
-        "        return y * float('nan') if self.mode == 'nan' else y\n\n"
+        "        return scaled(y, self.mode)\n\n"
         "def build(classes, channels, image_size, mode):\n"
         "    return Net(channels * image_size ** 2, classes, mode)\n"
+    )
+    (tmp_path / "mine_layers.py").write_text(
+        "def scaled(y, mode):\n    return y * float('nan') if mode == 'nan' else y\n"
     )
     modes = {"values": ["good", "raise", "nan"]}
     model = {"name": f"{tmp_path}/mine.py:build", "mode": modes}
@@ -130,13 +135,18 @@ def test_a_failing_trial_is_retried_counted_and_explained(run, tiny, tmp_path):
     assert results["raise"].result().status == results["nan"].result().status == "failed"
     assert "broken on purpose" in results["raise"].result().error
     error = (results["raise"].path / "error.txt").read_text()
-    assert 'mine.py", line 11' in error
+    assert 'mine.py", line 12' in error
     assert "\x1b" not in error
     assert "not finite: epoch 1, step 1" in results["nan"].result().error
     assert len(outcome.failed) == 2
     assert said.count("is restarted") == 1  # the one that raises, once; NaN would come again
     # the user's file lies with the results, and a trial runs from there
-    assert (outcome.folder.path / "source" / "mine.py").exists()
+    kept = {path.name for path in (outcome.folder.path / "source").rglob("*.py")}
+    assert kept == {"mine.py", "mine_layers.py"}
+    with open(tmp_path / "mine.py", "a") as file:
+        file.write("\n# changed\n")
+    with pytest.raises(UserError, match="has changed since this sweep began"):
+        run(load_sweep(path, sets=["max_restarts=0", "confirm={top: 1, seeds: 1}"]))
     (tmp_path / "mine.py").unlink()
     assert train(results["good"].config(), tmp_path / "again", lambda line: None).status == "complete"
     states = [trial.state.name for trial in _study(outcome.folder.path, "faults").trials]
@@ -183,8 +193,6 @@ def test_confirm_scores_only_winners_on_test(run, tiny):
 
 
 def test_a_lost_study_is_said(run, tiny):
-    from hwcls.errors import UserError
-
     outcome, _ = run(tiny(run_cap=2))
     (outcome.folder.path / "study.journal").unlink()
     with pytest.raises(UserError, match=r"study\.journal does not know trial 0"):
