@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import ray
 
 from hwcls.errors import UserError
-from hwcls.sweep.resources import Machine
+from hwcls.sweep.resources import Machine, usable_cpus
 
 SECRETS = ("WANDB_API_KEY",)
 
@@ -50,7 +50,7 @@ def _start(address: str | None) -> None:
         return
     for attempt in (1, 2):  # Ray waits 30 s for its own start, which a busy machine can miss once
         try:
-            ray.init(address="local", num_cpus=len(os.sched_getaffinity(0)), include_dashboard=False, **quiet)
+            ray.init(address="local", num_cpus=usable_cpus(), include_dashboard=False, **quiet)
             return
         except (ConnectionError, RuntimeError, TimeoutError) as error:
             ray.shutdown()

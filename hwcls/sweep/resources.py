@@ -55,11 +55,16 @@ class Resources:
         )
 
 
+def usable_cpus() -> int:
+    """The CPUs that this process may use, which a batch system may have cut down."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def this_machine() -> Machine:
     """The CPUs that this process may use, and torch's GPUs."""
     import torch
 
-    return Machine(((float(len(os.sched_getaffinity(0))), float(torch.cuda.device_count())),))
+    return Machine(((float(usable_cpus()), float(torch.cuda.device_count())),))
 
 
 def choose(config: ResourcesConfig, machine: Machine, where: str) -> Resources:

@@ -192,11 +192,25 @@ def test_confirm_scores_only_winners_on_test(run, tiny):
     assert again.nothing_to_do
 
 
-def test_a_lost_study_is_said(run, tiny):
-    outcome, _ = run(tiny(run_cap=2))
-    (outcome.folder.path / "study.journal").unlink()
-    with pytest.raises(UserError, match=r"study\.journal does not know trial 0"):
-        run(tiny(run_cap=3))
+@pytest.mark.parametrize(("keep", "expected"), [("all", {"best", "last"}), ("none", set())])
+def test_a_minimised_metric_and_what_is_kept(run, tiny, keep, expected):
+    """`metric: val/loss` in short form: search, records and report agree on what is better."""
+    outcome, _ = run(tiny(run_cap=2, metric="val/loss", keep=keep, confirm={"top": 1, "seeds": 2}))
+    path = outcome.folder.path
+    assert not outcome.failed
+    for trial in outcome.folder.trials().values():
+        values = {line["epoch"]: line["val/loss"] for line in lines(trial.path)}
+        best = min(values, key=values.get)
+        assert trial.result().best == {"epoch": best, "val/loss": values[best]}
+        assert {p.stem for p in trial.path.glob("*.safetensors")} == expected
+    found = load_results(path)
+    assert found.goal == "minimize"
+    ranked = [trial.value for trial in found.ranked()]
+    assert ranked == sorted(ranked)
+    assert _study(path, "tiny").direction.name == "MINIMIZE"
+    scored = [run for run in outcome.folder.confirm_runs().values() if "test" in run.result().extra]
+    assert len(scored) == 4
+    assert all((run.path / "best.safetensors").exists() == (keep != "none") for run in scored)
 
 
 def _study(path, name):
