@@ -9,9 +9,13 @@ import pytest
 from typer.testing import CliRunner
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = [[], ["sweep"], ["train"], ["compare"], ["report"], ["data"], ["data", "list"], ["data", "fetch"],
-            ["data", "import"], ["wandb"], ["wandb", "sync"]]  # fmt: skip
-
+COMMANDS = [
+    words.split()
+    for words in (
+        "", "sweep", "train", "compare", "report", "data", "data list", "data fetch", "data import", "data show",
+        "data verify", "wandb", "wandb sync",
+    )
+]  # fmt: skip
 TRIAL = {
     "data": {"name": "digits", "per_class": 20},
     "model": {"name": "mlp"},
@@ -95,6 +99,17 @@ def test_dry_run_shows_the_space_and_starts_nothing(invoke, tmp_path, monkeypatc
 def test_data_list_names_every_set(invoke):
     names = {entry["name"] for entry in json.loads(invoke("data", "list", "--json").output)}
     assert {"tinyimagenet", "cifar10", "fashion_mnist", "mnist", "digits", "imagefolder"} <= names
+
+
+def test_data_show_and_verify(invoke, tmp_path):
+    from PIL import Image
+
+    done = invoke("data", "show", "digits", "--out", tmp_path / "digits.png")
+    assert done.exit_code == 0, done.output
+    with Image.open(tmp_path / "digits.png") as picture:
+        assert picture.size[0] > 500
+        assert len(set(picture.convert("L").getdata())) > 10
+    assert json.loads(invoke("data", "verify", "digits", "--json").output)["wrong"] == []
 
 
 def test_data_that_cannot_be_had_says_where_to_put_it(tmp_path, monkeypatch):
