@@ -212,6 +212,8 @@ def first_settings(sweep: Sweep) -> list[dict[str, Any]]:
 def load_trial(path: Path) -> TrialConfig:
     """Read a trial's config.yaml; raises UserError."""
     source = read_source(path)
+    if "parameters" in source.values:
+        raise UserError("is a sweep file, not a trial's config.yaml", where=str(path), remedy=f"hwcls sweep {path}")
     try:
         return TrialConfig.from_dict(source.values)
     except ValidationError as error:

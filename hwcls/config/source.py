@@ -37,15 +37,17 @@ class Source:
 
     def where(self, key: Iterable[str] = ()) -> str:
         """`file:line: a.b.c`, with the line of the nearest entry that has one."""
-        key = tuple(str(part) for part in key)
-        for length in range(len(key), -1, -1):
-            if key[:length] in self.places:
-                place = self.places[key[:length]]
+        path = tuple(str(part) for part in key)
+        if path and path not in self.places:  # `--set a.b=1` gives a its place, too
+            path = next((known for known in self.places if known[: len(path)] == path), path)
+        for length in range(len(path), -1, -1):
+            if path[:length] in self.places:
+                place = self.places[path[:length]]
                 spot = f"{self.path}:{place}" if isinstance(place, int) else f"{self.path} ({place})"
                 break
         else:
             spot = self.path
-        return f"{spot}: {'.'.join(key)}" if key else spot
+        return f"{spot}: {'.'.join(path)}" if path else spot
 
     def set(self, dotted: str, value: Any, place: str) -> None:
         """Set every entry that `dotted` names (`*` stands for each key of a mapping); raises UserError."""

@@ -124,6 +124,9 @@ class _Parser:
                     "a choice directly in a choice", (*here, label, "choice"), "write its alternatives side by side"
                 )
         overridden = {field for field in siblings if any(field in body for body in bodies.values())}
+        for field in overridden - {"name"}:
+            if all(field in body and not _mergeable(siblings[field], body[field]) for body in bodies.values()):
+                raise self.fail(f"every alternative sets '{field}' itself", (*key, field), "remove it here, or there")
         branches, used = {}, []
         for label, body in bodies.items():
             merged = _merge({field: siblings[field] for field in siblings if field in overridden}, body)
@@ -234,10 +237,14 @@ def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`over` laid on `under`; mappings are merged unless one of them is a parameter or a choice."""
     merged = {**under, **over}
     for field in under.keys() & over.keys():
-        a, b = under[field], over[field]
-        if isinstance(a, dict) and isinstance(b, dict) and not (MARKERS | {"choice"}) & (a.keys() | b.keys()):
-            merged[field] = _merge(a, b)
+        if _mergeable(under[field], over[field]):
+            merged[field] = _merge(under[field], over[field])
     return merged
+
+
+def _mergeable(a: object, b: object) -> bool:
+    """Whether two entries are sections, which can be laid over each other, and no parameters or choices."""
+    return isinstance(a, dict) and isinstance(b, dict) and not (MARKERS | {"choice"}) & (a.keys() | b.keys())
 
 
 def _title(cls: type[Frozen]) -> str:

@@ -22,7 +22,7 @@ from hwcls.sweep import confirm, early_stop, folder, prepare
 from hwcls.sweep.cluster import connected
 from hwcls.sweep.consumers import Consumers
 from hwcls.sweep.preview import known_data
-from hwcls.sweep.progress import Progress
+from hwcls.sweep.progress import Progress, duration
 from hwcls.sweep.recorder import Recorder, closing
 from hwcls.sweep.resources import choose, this_machine
 from hwcls.sweep.search import FairSearch
@@ -107,14 +107,28 @@ def _run(
         search = FairSearch(sweep, opened, resources, sources)
         scheduler = early_stop.scheduler(sweep)
         settle(sweep, opened, search, scheduler)
-        say(f"{sweep.config.name}: {search.total or 'as many as fit'} trials, {resources}; results in {opened.path}")
-        ended = sum(trial.result() is not None for trial in opened.trials().values())
-        recorder = Recorder(opened, sweep.config, progress_for(search.total, ended), consumers.keep_alive)
+        say(f"{sweep.config.name}: {_extent(sweep, search)}, {resources}; results in {opened.path}")
+        ended = {f"trials/{n}": result for n, trial in opened.trials().items() if (result := trial.result())}
+        progress = progress_for(search.total, len(ended))
+        for key, result in ended.items():
+            progress.known(key, result)
+        recorder = Recorder(opened, sweep.config, progress, consumers.keep_alive)
         if not search.finished:
             if tune_run(opened, search, scheduler, recorder, resources, sweep.config.max_restarts):
                 return True
             folder.note_budget(opened.path, search.spent)
         return confirm.run(sweep, opened, resources, recorder, progress_for)
+
+
+def _extent(sweep: Sweep, search: FairSearch) -> str:
+    """How long the search goes on, and what is there of it."""
+    words = [f"{search.total} trials"] if search.total is not None else []
+    if sweep.config.budget is not None:
+        left = max(0.0, sweep.config.budget - search.spent)
+        words.append(f"new ones for {duration(left)} of {duration(sweep.config.budget)}")
+    if search.count:
+        words.append(f"{search.count - len(search.unfinished)} of them done before")
+    return ", ".join(words)
 
 
 def _finished(sweep: Sweep, opened: SweepFolder) -> bool:

@@ -18,7 +18,8 @@ class Progress(Protocol):
     """What a sweep tells while it runs."""
 
     def say(self, text: str) -> None: ...
-    def started(self, key: str, label: str | None, parameters: dict[str, Any]) -> None: ...
+    def known(self, key: str, result: Result) -> None: ...
+    def started(self, key: str, label: str | None, parameters: dict[str, Any], epoch: int) -> None: ...
     def epoch(self, key: str, line: dict[str, Any]) -> None: ...
     def retried(self, key: str, error: str) -> None: ...
     def ended(self, key: str, result: Result) -> None: ...
@@ -30,7 +31,10 @@ class Quiet:
     def say(self, text: str) -> None:
         pass
 
-    def started(self, key: str, label: str | None, parameters: dict[str, Any]) -> None:
+    def known(self, key: str, result: Result) -> None:
+        pass
+
+    def started(self, key: str, label: str | None, parameters: dict[str, Any], epoch: int) -> None:
         pass
 
     def epoch(self, key: str, line: dict[str, Any]) -> None:
@@ -55,17 +59,22 @@ class Lines(Quiet):
     def say(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def started(self, key: str, label: str | None, parameters: dict[str, Any]) -> None:
-        self.say(f"{_name(key)} starts: {describe(label, parameters)}")
+    def known(self, key: str, result: Result) -> None:
+        """A trial that an earlier start has ended."""
+        name = self.metric.name
+        if result.best and (self.best is None or self.metric.better(result.best[name], self.best[0])):
+            self.best = (result.best[name], _name(key))
+
+    def started(self, key: str, label: str | None, parameters: dict[str, Any], epoch: int) -> None:
+        begins = f"goes on after epoch {epoch}" if epoch else "starts"
+        self.say(f"{_name(key)} {begins}: {describe(label, parameters)}")
 
     def retried(self, key: str, error: str) -> None:
         self.say(f"{_name(key)} is restarted: {error}")
 
     def ended(self, key: str, result: Result) -> None:
         self.done += 1
-        name = self.metric.name
-        if result.best and (self.best is None or self.metric.better(result.best[name], self.best[0])):
-            self.best = (result.best[name], _name(key))
+        self.known(key, result)
         self.say(" · ".join([f"{_name(key)} {result.status.replace('_', ' ')}", *self._facts(result)]))
 
     def _facts(self, result: Result) -> list[str]:
@@ -99,7 +108,7 @@ class LiveTable(Lines, AbstractContextManager["LiveTable"]):
     def __exit__(self, *exception: object) -> None:
         self.live.stop()
 
-    def started(self, key: str, label: str | None, parameters: dict[str, Any]) -> None:
+    def started(self, key: str, label: str | None, parameters: dict[str, Any], epoch: int) -> None:
         self.running[key] = (describe(label, parameters), {})
 
     def epoch(self, key: str, line: dict[str, Any]) -> None:
@@ -113,14 +122,28 @@ class LiveTable(Lines, AbstractContextManager["LiveTable"]):
         left = self.remaining()
         best = f", best {self.metric.name} {self.best[0]:.4f} ({self.best[1]})" if self.best else ""
         eta = f", {duration(left)} left" if left is not None else ""
-        table = Table(caption=f"{self.done} of {self.total or '?'} trials done{best}{eta}", caption_justify="left")
-        for column in ("trial", "epoch", self.metric.name, "train/loss", "lr", "images/s"):
-            table.add_column(column, justify="left" if column == "trial" else "right", no_wrap=True)
-        table.add_column("settings", overflow="ellipsis", no_wrap=True)
+        table = Table(
+            caption=f"{self.done} of {self.total or '?'} trials done{best}{eta}", caption_justify="left", box=None
+        )
+        widths = {
+            "trial": 9,
+            "epoch": 5,
+            self.metric.name: len(self.metric.name),
+            "train/loss": 10,
+            "lr": 9,
+            "images/s": 8,
+        }
+        for column, width in widths.items():
+            table.add_column(column, justify="left" if column == "trial" else "right", no_wrap=True, min_width=width)
+        room = self.console.width - sum(widths.values()) - 2 * len(widths)
+        if room >= 20:  # on a narrow terminal the numbers come first
+            table.add_column("settings", overflow="ellipsis", no_wrap=True, max_width=room)
         for key, (settings, line) in self.running.items():
             cells = [line.get("epoch"), line.get(self.metric.name), line.get("train/loss"), line.get("lr")]
             speed = line.get("images_per_second")
-            table.add_row(_name(key), *map(_cell, cells), f"{speed:,.0f}" if speed else "", settings)
+            table.add_row(
+                _name(key), *map(_cell, cells), f"{speed:,.0f}" if speed else "", *([settings] if room >= 20 else [])
+            )
         return table
 
 

@@ -35,7 +35,8 @@ class Recorder(Callback):  # type: ignore[misc]
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.saved.setdefault(trial.trial_id, time.monotonic())
-        self.progress.started(trial.config["key"], trial.config["label"], trial.config["parameters"])
+        epoch = self._folder(trial).last_epoch()
+        self.progress.started(trial.config["key"], trial.config["label"], trial.config["parameters"], epoch)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any

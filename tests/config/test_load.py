@@ -21,6 +21,7 @@ ERRORS = {
     "parameters.optimizer.choice.sgdd={}": "did you mean 'sgd'",
     "parameters.data.bach_size=3": "did you mean 'batch_size'",
     "parameters.optimizer.choice.adam.momentum=0.9": "unknown key 'momentum'",
+    "parameters.optimizer.lr=0.1": "every alternative sets 'lr' itself",
     "parameters.optimizer.beta=0.9": "unknown key 'beta' of adam",
     "parameters.optimizer.choice.adam.lr={distribution: log_uniform, min: -3, max: -1}": "ambiguous",
     "parameters.optimizer.choice.adam.lr={min: 0, max: 1, log: true}": "a log range cannot hold 0",
