@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -83,6 +84,10 @@ def _rank_main(rank: int, size: int, address: str, run: Callable[..., None], arg
         run(world, *args)
     finally:
         leave()
+    # gloo's threads may still hold tensors, and releasing those while the interpreter ends aborts it (pytorch#190489)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def calm_threads(count: int) -> None:

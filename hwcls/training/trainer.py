@@ -96,7 +96,9 @@ class Trainer:
         if self.world.size == 1:
             return model
         devices = [self.world.device] if self.world.device.type == "cuda" else None
-        return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+        ranked = DistributedDataParallel(model, device_ids=devices)
+        ranked.broadcast_buffers = False  # as an argument deprecated in torch 2.14, its heir unknown before
+        return ranked
 
     def _fit_micro_batch(self) -> int:
         """Images per rank and backward pass: the whole share where it fits."""
