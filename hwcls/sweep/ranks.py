@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,20 +13,23 @@ if TYPE_CHECKING:
     from hwcls.config.data import DataConfig
     from hwcls.data.imageset import ImageSet
     from hwcls.training.distributed import World
+    from hwcls.training.observer import Observer
     from hwcls.training.trainer import Trainer
 
 
 class Rank:
     """Builds a trial's trainer and runs its epochs; imports torch only here, in the worker."""
 
-    def __init__(self, rank: int, size: int, threads: int, gpu: bool) -> None:
+    def __init__(
+        self, rank: int, size: int, threads: int, gpu: bool, observe: Callable[[], Observer] | None = None
+    ) -> None:
         from hwcls.training.distributed import calm_threads
 
         calm_threads(threads)
         import torch
 
         torch.set_num_threads(threads)
-        self.rank, self.size, self.gpu = rank, size, gpu
+        self.rank, self.size, self.gpu, self.observe = rank, size, gpu, observe
         self.world: World | None = None
         self.trainer: Trainer | None = None
         self.data: tuple[DataConfig, ImageSet] | None = None
@@ -63,7 +67,7 @@ class Rank:
             self.data = (config.data.pixels(), open_data(config.data))  # what was uploaded to a GPU stays there
         data = self.data[1]
         opened = time.time()
-        self.trainer = Trainer(config, data, self.world)
+        self.trainer = Trainer(config, data, self.world, self.observe() if self.observe else None)
         built = time.time()
         return {"wait": called - self.ended, "data": opened - called, "model": built - opened}
 

@@ -15,6 +15,7 @@ from hwcls.errors import UserError
 from hwcls.tracking.records import Result, TrialFolder, best_of
 from hwcls.training import checkpoint
 from hwcls.training.distributed import World, launch
+from hwcls.training.observer import Observer
 from hwcls.training.trainer import NotFiniteError, Trainer
 
 SAVE_EVERY = 10.0  # seconds between checkpoints
@@ -22,8 +23,10 @@ SAVE_EVERY = 10.0  # seconds between checkpoints
 Report = Callable[[dict[str, Any]], None]
 
 
-def train(config: TrialConfig, path: Path, report: Report) -> Result:
+def train(config: TrialConfig, path: Path, report: Report, observe: Callable[[], Observer] | None = None) -> Result:
     """Train a trial into the folder `path`, or go on where it stands; `report` gets each epoch's line.
+
+    `observe` makes an observer on each rank; with several it must be picklable.
 
     Raises:
         UserError: The folder holds another trial, or data or model cannot be built.
@@ -38,18 +41,20 @@ def train(config: TrialConfig, path: Path, report: Report) -> Result:
     data = open_data(config.data)  # what cannot be is said here, once, before anything is written
     models.check(config.model, classes=len(data.classes), channels=data.channels, image_size=data.image_size)
     folder.write_config(config)
-    launch(config.workers, _train_rank, config.to_dict(), path, report)
+    launch(config.workers, _train_rank, config.to_dict(), path, report, observe)
     result = folder.result()
     assert result is not None, "rank 0 writes the result or raises"
     return result
 
 
-def _train_rank(world: World, values: dict[str, Any], path: Path, report: Report) -> None:
+def _train_rank(
+    world: World, values: dict[str, Any], path: Path, report: Report, observe: Callable[[], Observer] | None
+) -> None:
     import torch
 
     config, folder = TrialConfig.from_dict(values), TrialFolder(path)
     torch.set_num_threads(config.threads)
-    trainer = Trainer(config, open_data(config.data), world)
+    trainer = Trainer(config, open_data(config.data), world, observe() if observe else None)
     saved = path / "checkpoint"
     if checkpoint.exists(saved):
         checkpoint.load(trainer, saved)

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from hwcls import files
 
-OUTPUTS = ("predictions.npz", "confusion")
+OUTPUTS = ("predictions.npz", "confusion", "inspection.npz")
 WEIGHTS = ("best.safetensors", "last.safetensors")
 
 

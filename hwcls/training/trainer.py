@@ -29,6 +29,7 @@ from hwcls.data.imageset import ImageSet
 from hwcls.tracking.records import EpochRecord
 from hwcls.training.distributed import World
 from hwcls.training.memory import fit_micro_batch
+from hwcls.training.observer import Observer
 from hwcls.training.optim import Schedule, build_optimizer
 from hwcls.training.pretrain import encoder_weights
 
@@ -57,13 +58,20 @@ class Trainer:
         config: The trial.
         data: Its images.
         world: This rank among all; the global batch is shared out over the ranks.
+        observer: Looks on; see hwcls.training.observer.
         dtype: Of weights and images; float64 for exact comparisons.
     """
 
     def __init__(
-        self, config: TrialConfig, data: ImageSet, world: World | None = None, *, dtype: torch.dtype = torch.float32
+        self,
+        config: TrialConfig,
+        data: ImageSet,
+        world: World | None = None,
+        observer: Observer | None = None,
+        *,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.config, self.data, self.world = config, data, world or World()
+        self.config, self.data, self.world, self.observer = config, data, world or World(), observer
         device = self.world.device
         torch.manual_seed(config.seed)
         model = self._build_model().to(device=device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -164,6 +172,8 @@ class Trainer:
         self._remember(record, on_val, val)
         self.schedule.after_epoch(epoch, values[self.config.metric.name])
         self.epoch = epoch
+        if self.observer and self.world.rank == 0:
+            self.observer.after_epoch(self, record)
         return record
 
     def _train(self, epoch: int) -> tuple[int, torch.Tensor, torch.Tensor]:
@@ -177,14 +187,17 @@ class Trainer:
         for number, step in enumerate(self.feed.train(epoch, self.micro_batch)):
             self.schedule.before_step(epoch, number / self.feed.steps)
             seen += step.size
-            loss = self._step(step)
+            loss = self._step(step, epoch if number + 1 == self.feed.steps else None)
             first_bad = torch.where((first_bad < 0) & ~torch.isfinite(loss), number, first_bad)
             total += loss
         self._average_norm_statistics()
         return seen, total, first_bad
 
-    def _step(self, step: Step) -> torch.Tensor:
-        """Forward, backward over the micro-batches, one update; returns the sum of this rank's losses, ()."""
+    def _step(self, step: Step, ending: int | None) -> torch.Tensor:
+        """Forward, backward over the micro-batches, one update; returns the sum of this rank's losses, ().
+
+        `ending` is the epoch whose last step this is, if it is one.
+        """
         summed = torch.zeros((), dtype=torch.float64, device=self.world.device)
         if step.count == 0:
             self._take_part_without_images()
@@ -194,6 +207,8 @@ class Trainer:
                 # DDP averages over the ranks: times their number, it is sum / global batch
                 (loss * (self.world.size / step.size)).backward()  # type: ignore[no-untyped-call]
             summed += loss.detach()
+        if self.observer and ending is not None:
+            self.observer.before_clip(self, ending)
         if self.config.clip is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         self.optimizer.step()
@@ -283,6 +298,7 @@ class Trainer:
             "best": self.best,
             "history": self.history,
             "micro_batch": self.micro_batch,
+            "observer": self.observer.state() if self.observer else None,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -294,6 +310,8 @@ class Trainer:
         self.best_weights, self.best_scores = state.get("best_weights", {}), state.get("best_scores")
         self.confusions = dict(state["confusions"])
         self.micro_batch = state["micro_batch"]
+        if self.observer and state["observer"] is not None:
+            self.observer.load_state(state["observer"])
 
 
 def _mixed(*numbers: int) -> int:
