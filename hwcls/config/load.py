@@ -124,7 +124,7 @@ def _sweep_config(source: Source) -> SweepConfig:
             f"'{name}' cannot select: test is read once, at the end", where=where, remedy="use val/accuracy"
         )
     early = values.get("early_terminate")
-    if early in ("none", "asha"):
+    if isinstance(early, str):
         values["early_terminate"] = {"type": early}
     if isinstance(values.get("early_terminate"), dict) and values["early_terminate"].get("type") == "none":
         del values["early_terminate"]

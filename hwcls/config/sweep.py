@@ -27,12 +27,24 @@ def _bayes_is_tpe(value: object) -> object:
     return "tpe" if value == "bayes" else value  # W&B's word
 
 
-class AshaConfig(Frozen):
-    """Asynchronous successive halving (arXiv 1810.05934): at each rung the best 1/eta go on."""
+class EarlyStopConfig(Frozen):
+    """Which trials end early.
 
-    type: Literal["asha"] = "asha"
-    min_iter: int | None = Field(None, ge=1)  # epochs before the first rung; None: chosen from the epochs
-    eta: int = Field(3, ge=2)
+    asha: at each rung the best 1/eta go on (arXiv 1810.05934). hyperband: the same, with trials that start at later
+    rungs (arXiv 1603.06560). median: whatever is worse than the median of the others' means (Vizier, KDD 2017).
+    """
+
+    type: Literal["asha", "hyperband", "median"] = "asha"
+    min_iter: int | None = Field(None, ge=1)  # epochs before the first decision; None: chosen from the epochs
+    eta: int = Field(3, ge=2)  # of asha and hyperband
+    min_trials: int = Field(3, ge=1)  # of median: so many others must have come as far
+
+    @model_validator(mode="after")
+    def _keys_of_the_type(self) -> EarlyStopConfig:
+        foreign = "eta" if self.type == "median" else "min_trials"
+        if foreign in self.model_fields_set:
+            raise ValueError(f"'{foreign}' is no setting of {self.type} — remove it")
+        return self
 
 
 class ConfirmConfig(Frozen):
@@ -61,7 +73,7 @@ class SweepConfig(Frozen):
     run_cap: int | None = Field(None, ge=1)  # trials
     budget: Annotated[float, BeforeValidator(parse_duration), Field(gt=0)] | None = None  # seconds
     compare: str | None = None
-    early_terminate: AshaConfig | None = None
+    early_terminate: EarlyStopConfig | None = None
     confirm: ConfirmConfig | None = None
     track: Annotated[tuple[Literal["wandb", "tensorboard"], ...], Field(strict=False)] = ("wandb",)
     parameters: dict[str, Any]

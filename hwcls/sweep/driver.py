@@ -144,7 +144,7 @@ def _finished(sweep: Sweep, opened: SweepFolder) -> bool:
     return not confirm.missing(sweep, opened)
 
 
-def settle(sweep: Sweep, opened: SweepFolder, search: FairSearch, scheduler: early_stop.FairAsha | None) -> None:
+def settle(sweep: Sweep, opened: SweepFolder, search: FairSearch, scheduler: early_stop.FairStop | None) -> None:
     """Hold study, records and rungs against each other: a trial that stands as ended in one has ended in all.
 
     A crash may come between any two of them. What ended but did not leave its weights is run on from its checkpoint.
@@ -181,15 +181,19 @@ def settle(sweep: Sweep, opened: SweepFolder, search: FairSearch, scheduler: ear
 
 
 def _replay(
-    scheduler: early_stop.FairAsha | None, label: str | None, number: int, trial: TrialFolder, metric: MetricConfig
+    scheduler: early_stop.FairStop | None, label: str | None, number: int, trial: TrialFolder, metric: MetricConfig
 ) -> bool:
     """Enter a trial's records into the rungs; whether they stop it at its last epoch."""
     if scheduler is None:
         return False
     lines = [line for line in trial.records() if "epoch" in line]
     found = [best_of(lines[: i + 1], metric) for i in range(len(lines))]
-    values = [(line["epoch"], best[metric.name]) for line, best in zip(lines, found, strict=True) if best]
-    return scheduler.replay(label, f"trials/{number}", values)
+    told = [
+        {"epoch": line["epoch"], "value": line[metric.name], "best": best[metric.name]}
+        for line, best in zip(lines, found, strict=True)
+        if best
+    ]
+    return scheduler.replay(label, f"trials/{number}", told)
 
 
 def _has_weights(trial: TrialFolder, metric: MetricConfig, keep: str) -> bool:

@@ -1,65 +1,91 @@
-"""Early stopping: ASHA with rungs of their own for each alternative, rebuilt from the records."""
+"""Early stopping: races of their own for each alternative, rebuilt from the records."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 
 from hwcls.config.load import Sweep, check_corners
-from hwcls.config.sweep import AshaConfig
+from hwcls.config.sweep import EarlyStopConfig
 from hwcls.sweep.rungs import rungs
+
+Race = tuple[str | None, int]  # the alternative, and hyperband's bracket
 
 
 @dataclass(frozen=True)
 class _Named:
-    """What ASHA needs of a trial: a name that outlives a restart."""
+    """What Ray's schedulers need of a trial: a name that outlives a restart."""
 
     trial_id: str
 
 
-class FairAsha(FIFOScheduler):  # type: ignore[misc]
-    """Ray's ASHA, one instance per alternative; a rung sees the best value so far (arXiv 1810.05934)."""
+class FairStop(FIFOScheduler):  # type: ignore[misc]
+    """Ray's schedulers, one instance per race: trials of different alternatives never stop each other.
+
+    Args:
+        config: The rule; asha and hyperband see the best value so far, median each epoch's own.
+        first: Epochs before the first decision.
+        epochs: The last epoch.
+        goal: "maximize" or "minimize".
+    """
 
     metric = "best"
 
-    def __init__(self, asha: AshaConfig, first: int, epochs: int, goal: str) -> None:
+    def __init__(self, config: EarlyStopConfig, first: int, epochs: int, goal: str) -> None:
         super().__init__()
-        self.settings = {
-            "time_attr": "epoch",
-            "metric": "best",
-            "mode": "max" if goal == "maximize" else "min",
-            "grace_period": first,
-            "max_t": epochs,
-            "reduction_factor": asha.eta,
-        }
-        self.by_label: dict[str | None, AsyncHyperBandScheduler] = {}
+        self.config, self.first, self.epochs = config, first, epochs
+        self.mode = "max" if goal == "maximize" else "min"
+        self.weights = bracket_weights(config.eta, first, epochs) if config.type == "hyperband" else [1.0]
+        self.races: dict[Race, TrialScheduler] = {}
 
-    def _of(self, label: str | None) -> AsyncHyperBandScheduler:
-        if label not in self.by_label:
-            self.by_label[label] = AsyncHyperBandScheduler(**self.settings)
-        return self.by_label[label]
+    def _race(self, label: str | None, key: str) -> TrialScheduler:
+        race = label, pick(key, self.weights)
+        if race not in self.races:
+            self.races[race] = self._open(race[1])
+        return self.races[race]
 
-    def replay(self, label: str | None, key: str, best: Iterable[tuple[int, float]]) -> bool:
-        """Enter a trial of an earlier start, its (epoch, best so far) in order; whether the last one stops it."""
-        scheduler, trial = self._of(label), _Named(key)
-        scheduler.on_trial_add(None, trial)
+    def _open(self, bracket: int) -> TrialScheduler:
+        if self.config.type == "median":
+            return MedianStoppingRule(
+                time_attr="epoch",
+                metric="value",
+                mode=self.mode,
+                grace_period=self.first,
+                min_samples_required=self.config.min_trials,
+                min_time_slice=math.inf,  # a trial is never paused to wait for others
+            )
+        return AsyncHyperBandScheduler(
+            time_attr="epoch",
+            metric="best",
+            mode=self.mode,
+            grace_period=min(self.first * self.config.eta**bracket, self.epochs),
+            max_t=self.epochs,
+            reduction_factor=self.config.eta,
+        )
+
+    def replay(self, label: str | None, key: str, results: Iterable[Mapping[str, Any]]) -> bool:
+        """Enter a trial of an earlier start, epoch by epoch; whether the last one stops it."""
+        race, trial = self._race(label, key), _Named(key)
+        race.on_trial_add(None, trial)
         action = TrialScheduler.CONTINUE
-        for epoch, value in best:
-            action = scheduler.on_trial_result(None, trial, {"epoch": epoch, "best": value})
+        for result in results:
+            action = race.on_trial_result(None, trial, dict(result))
         return bool(action == TrialScheduler.STOP)
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        self._of(trial.config["label"]).on_trial_add(tune_controller, _Named(trial.config["key"]))
+        key = trial.config["key"]
+        self._race(trial.config["label"], key).on_trial_add(tune_controller, _Named(key))
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         if "failure" in result:
             return str(TrialScheduler.STOP)
-        return str(
-            self._of(trial.config["label"]).on_trial_result(tune_controller, _Named(trial.config["key"]), result)
-        )
+        key = trial.config["key"]
+        return str(self._race(trial.config["label"], key).on_trial_result(tune_controller, _Named(key), result))
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         pass  # its last result has been seen by on_trial_result
@@ -71,10 +97,29 @@ class FairAsha(FIFOScheduler):  # type: ignore[misc]
         pass
 
 
-def scheduler(sweep: Sweep) -> FairAsha | None:
+def bracket_weights(eta: int, first: int, epochs: int) -> list[float]:
+    """Hyperband's share of trials for each bracket, earliest rung first; the last never stops (arXiv 1603.06560)."""
+    most = 0
+    while first * eta**most < epochs:
+        most += 1
+    sizes = [(most + 1) / (s + 1) * eta**s for s in range(most, -1, -1)]
+    return [size / sum(sizes) for size in sizes]
+
+
+def pick(key: str, weights: list[float]) -> int:
+    """A place in `weights` by chance, but always the same one for a trial's name."""
+    chance = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big") / 2**64
+    for place, weight in enumerate(weights):
+        chance -= weight
+        if chance < 0:
+            return place
+    return len(weights) - 1
+
+
+def scheduler(sweep: Sweep) -> FairStop | None:
     """The scheduler that the sweep file asks for; None lets every trial run to its end."""
-    asha = sweep.config.early_terminate
-    if asha is None:
+    config = sweep.config.early_terminate
+    if config is None:
         return None
-    first, epochs = rungs(asha, check_corners(sweep))
-    return FairAsha(asha, first, epochs, sweep.config.metric.goal)
+    first, epochs = rungs(config, check_corners(sweep))
+    return FairStop(config, first, epochs, sweep.config.metric.goal)

@@ -47,12 +47,13 @@ def preview(sweep: Sweep) -> dict[str, Any]:
     config = sweep.config
     corners = check_corners(sweep)
     total = len(sweep.space.grid()) if config.method == "grid" else config.run_cap
-    asha = config.early_terminate
+    early = config.early_terminate
     steps = []
-    if asha:
-        first, last = rungs(asha, corners)
-        steps = [first * asha.eta**i for i in range(20) if first * asha.eta**i < last]
-    warnings = _collisions(steps, max(plateau_fires(t) for t in corners), bool(asha), max(t.epochs for t in corners))
+    if early:
+        first, last = rungs(early, corners)
+        step = 1 if early.type == "median" else early.eta
+        steps = [epoch for epoch in (first * step**i for i in range(20)) if epoch < last][: None if step > 1 else 1]
+    warnings = _collisions(steps, max(plateau_fires(t) for t in corners), bool(early), max(t.epochs for t in corners))
     return {
         "name": config.name,
         "method": config.method,

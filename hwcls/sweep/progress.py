@@ -52,7 +52,7 @@ class Lines(Quiet):
 
     def __init__(self, console: Console, metric: MetricConfig, total: int | None, done: int = 0) -> None:
         self.console, self.metric, self.total = console, metric, total
-        self.begun = time.monotonic()
+        self.begun: float | None = None  # when the first trial started: Ray's own start is no pace
         self.before = self.done = done  # trials that an earlier start has finished
         self.best: tuple[float, str] | None = None
 
@@ -66,6 +66,7 @@ class Lines(Quiet):
             self.best = (result.best[name], _name(key))
 
     def started(self, key: str, label: str | None, parameters: dict[str, Any], epoch: int) -> None:
+        self._begin()
         begins = f"goes on after epoch {epoch}" if epoch else "starts"
         self.say(f"{_name(key)} {begins}: {describe(label, parameters)}")
 
@@ -76,6 +77,9 @@ class Lines(Quiet):
         self.done += 1
         self.known(key, result)
         self.say(" · ".join([f"{_name(key)} {result.status.replace('_', ' ')}", *self._facts(result)]))
+
+    def _begin(self) -> None:
+        self.begun = self.begun or time.monotonic()
 
     def _facts(self, result: Result) -> list[str]:
         name = self.metric.name
@@ -88,7 +92,7 @@ class Lines(Quiet):
 
     def remaining(self) -> float | None:
         """Seconds to the end at the pace so far."""
-        if self.done == self.before or self.total is None:
+        if self.begun is None or self.done == self.before or self.total is None:
             return None
         return (time.monotonic() - self.begun) / (self.done - self.before) * max(0, self.total - self.done)
 
@@ -109,6 +113,7 @@ class LiveTable(Lines, AbstractContextManager["LiveTable"]):
         self.live.stop()
 
     def started(self, key: str, label: str | None, parameters: dict[str, Any], epoch: int) -> None:
+        self._begin()
         self.running[key] = (describe(label, parameters), {})
 
     def epoch(self, key: str, line: dict[str, Any]) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from hwcls.config.optim import PlateauConfig
-from hwcls.config.sweep import AshaConfig
+from hwcls.config.sweep import EarlyStopConfig
 from hwcls.config.trial import TrialConfig
 
 
-def rungs(asha: AshaConfig, trials: Iterable[TrialConfig]) -> tuple[int, int]:
+def rungs(early: EarlyStopConfig, trials: Iterable[TrialConfig]) -> tuple[int, int]:
     """(first rung, last epoch): about a ninth of the epochs, but after warm-up + patience + 2 where that is early."""
     trials = list(trials)
     epochs = max(trial.epochs for trial in trials)
-    if asha.min_iter is not None:
-        return min(asha.min_iter, epochs), epochs
+    if early.min_iter is not None:
+        return min(early.min_iter, epochs), epochs
     grace = -(-epochs // 9)
     settled = max(plateau_fires(trial) for trial in trials)
     return max(1, grace, settled if settled <= epochs // 2 else 0), epochs

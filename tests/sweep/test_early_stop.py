@@ -3,15 +3,15 @@ from types import SimpleNamespace
 import pytest
 from ray.tune.schedulers import TrialScheduler
 
-from hwcls.config.sweep import AshaConfig
-from hwcls.sweep.early_stop import FairAsha, scheduler
+from hwcls.config.sweep import EarlyStopConfig
+from hwcls.sweep.early_stop import FairStop, bracket_weights, pick, scheduler
 from hwcls.sweep.rungs import plateau_fires, rungs
 
 STOP, CONTINUE = TrialScheduler.STOP, TrialScheduler.CONTINUE
 
 
 def asha(goal="maximize"):
-    return FairAsha(AshaConfig(eta=2), first=2, epochs=16, goal=goal)
+    return FairStop(EarlyStopConfig(eta=2), first=2, epochs=16, goal=goal)
 
 
 def trial(number, label="a", session="x"):
@@ -19,11 +19,15 @@ def trial(number, label="a", session="x"):
     return SimpleNamespace(trial_id=f"{session}{number}", config=config)
 
 
+def told(epoch, value):
+    return {"epoch": epoch, "value": value, "best": value}
+
+
 def play(scheduler, entrant, values):
     """Report best-so-far values from epoch 1 on; returns the epoch at which the trial is stopped, or None."""
     scheduler.on_trial_add(None, entrant)
     for epoch, value in enumerate(values, start=1):
-        if scheduler.on_trial_result(None, entrant, {"epoch": epoch, "best": value}) == STOP:
+        if scheduler.on_trial_result(None, entrant, told(epoch, value)) == STOP:
             return epoch
     return None
 
@@ -55,7 +59,9 @@ def test_rungs_survive_a_restart():
         play(live, trial(number), values[number])
     again = asha()
     for number in (0, 1, 2):
-        again.replay("a", f"trials/{number}", list(enumerate(values[number], start=1)))
+        again.replay(
+            "a", f"trials/{number}", [told(epoch, value) for epoch, value in enumerate(values[number], start=1)]
+        )
     newcomers = [[0.55] * 8, [0.65] * 8, [0.75] * 8]
     assert [play(again, trial(i, session="y"), v) for i, v in enumerate(newcomers, 3)] == [
         play(live, trial(i), v) for i, v in enumerate(newcomers, 3)
@@ -64,12 +70,50 @@ def test_rungs_survive_a_restart():
 
 def test_a_resumed_trial_is_not_entered_twice():
     found = asha()
-    found.replay("a", "trials/0", [(1, 0.5), (2, 0.5), (3, 0.5)])
+    found.replay("a", "trials/0", [told(epoch, 0.5) for epoch in (1, 2, 3)])
     resumed = trial(0, session="later")
     found.on_trial_add(None, resumed)
     assert found.on_trial_result(None, resumed, {"epoch": 3, "best": 0.5}) == CONTINUE
-    bracket = found.by_label["a"]._brackets[0]
+    bracket = found.races["a", 0]._brackets[0]
     assert [len(recorded) for _, recorded in bracket._rungs if recorded] == [1]
+
+
+def median(**settings):
+    return FairStop(EarlyStopConfig(type="median", **settings), first=2, epochs=16, goal="maximize")
+
+
+def test_median_stops_what_is_worse_than_the_others_middle():
+    found = median()
+    for number, value in enumerate([0.3, 0.5, 0.7]):
+        assert play(found, trial(number), [value] * 16) is None  # too few others to tell
+    assert play(found, trial(3), [0.4] * 16) == 2
+    assert play(found, trial(4), [0.6] * 16) is None
+    assert play(found, trial(5, "another"), [0.1] * 16) is None
+
+
+def test_median_sees_what_an_earlier_start_told():
+    live, again = median(min_trials=2), median(min_trials=2)
+    for number, value in enumerate([0.3, 0.7]):
+        play(live, trial(number), [value] * 16)
+        again.replay("a", f"trials/{number}", [told(epoch, value) for epoch in range(1, 17)])
+    for number, value in enumerate([0.4, 0.6], start=2):
+        assert play(again, trial(number), [value] * 16) == play(live, trial(number), [value] * 16)
+
+
+def test_hyperband_gives_some_trials_a_later_first_rung():
+    found = FairStop(EarlyStopConfig(type="hyperband", eta=2), first=2, epochs=16, goal="maximize")
+    brackets = [pick(f"trials/{number}", found.weights) for number in range(400)]
+    shares = [brackets.count(bracket) / 400 for bracket in range(len(found.weights))]
+    assert shares == pytest.approx(found.weights, abs=0.08)
+    for bracket, first in enumerate([2, 4, 8, None]):
+        good, bad = [number for number in range(400) if brackets[number] == bracket][:2]
+        assert play(found, trial(good), [0.9] * 15) is None
+        assert play(found, trial(bad), [0.1] * 15) == first
+
+
+def test_brackets_follow_hyperband():
+    assert bracket_weights(3, 1, 81) == pytest.approx([n / 142.25 for n in (81, 33.75, 15, 7.5, 5)])
+    assert bracket_weights(3, 10, 10) == [1.0]  # no room for a rung
 
 
 def test_a_failure_stops():
@@ -96,10 +140,10 @@ def test_where_the_first_rung_lies(tiny, epochs, patience, warmup, min_iter, fir
     sweep = tiny(parameters={"epochs": epochs, "scheduler": plateau})
     trials = check_corners(sweep)
     assert plateau_fires(trials[0]) == warmup + patience + 2
-    assert rungs(AshaConfig(min_iter=min_iter), trials) == (first, epochs)
+    assert rungs(EarlyStopConfig(min_iter=min_iter), trials) == (first, epochs)
 
 
 def test_the_sweep_file_says_whether_trials_are_stopped(tiny):
     assert scheduler(tiny()) is None
     found = scheduler(tiny(early_terminate={"type": "asha", "eta": 4}))
-    assert found.settings["reduction_factor"] == 4
+    assert found.config.eta == 4

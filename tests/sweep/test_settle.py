@@ -9,7 +9,7 @@ from safetensors.numpy import save_file
 
 from hwcls.errors import UserError
 from hwcls.sweep.driver import settle
-from hwcls.sweep.early_stop import FairAsha, scheduler
+from hwcls.sweep.early_stop import FairStop, scheduler
 from hwcls.sweep.resources import Resources
 from hwcls.sweep.search import FairSearch
 from hwcls.tracking.records import SweepFolder
@@ -97,7 +97,7 @@ def test_a_stop_that_was_decided_stays_decided(crashed):
     better, _ = start.trial([0.9], weights_of=1)
     worse, _ = start.trial([0.1], weights_of=1)
     asha = scheduler(start.sweep)
-    assert isinstance(asha, FairAsha)
+    assert isinstance(asha, FairStop)
     search = start.settle(asha)
     assert worse.result().status == "stopped"
     assert better.result() is None
