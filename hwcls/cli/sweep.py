@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from hwcls.config.load import Sweep
-    from hwcls.sweep.driver import Outcome
+    from hwcls.sweep.driver import Options, Outcome
 
 WANDB = ("online", "offline", "off", "auto")
 
@@ -55,12 +55,46 @@ def sweep(
     if dry_run:
         _preview(checked, as_json)
         return
+    from hwcls.sweep.driver import Options
+
+    _run(checked, Options(results=results, new=new, wandb=wandb, address=address), quiet, as_json)
+
+
+@app.command()
+@command
+def confirm(
+    folder: Annotated[Path, typer.Argument(help="A sweep's results folder.", show_default=False)],
+    add_seeds: Annotated[
+        int, typer.Option("--add-seeds", min=0, max=900, help="Fresh seeds beyond those that were run.")
+    ] = 0,
+    wandb: Annotated[str, typer.Option(help="online, offline, off, or auto: online where you are logged in.")] = "auto",
+    address: Annotated[
+        str | None, typer.Option(help="A running Ray cluster; without it this machine.", show_default=False)
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Only the result, as JSON.")] = False,
+) -> None:
+    """Retrain the best trials of a searched sweep on more fresh seeds, and say again which alternative is better.
+
+    Example: hwcls confirm results/quickstart --add-seeds 5
+    """
+    from hwcls.errors import UserError, did_you_mean
+    from hwcls.sweep.confirm import again
+
+    if wandb not in WANDB:
+        raise UserError(f"unknown mode '{wandb}'", where="--wandb", remedy=did_you_mean(wandb, WANDB))
+    from hwcls.sweep.driver import Options
+
+    checked = again(folder, add_seeds)
+    _run(checked, Options(results=folder.resolve().parent, wandb=wandb, address=address), quiet, as_json)
+
+
+def _run(checked: Sweep, options: Options, quiet: bool, as_json: bool) -> None:
     from rich.console import Console
 
     from hwcls.sweep import driver
 
     console = Console(stderr=as_json, quiet=quiet or as_json)
-    options = driver.Options(results=results, new=new, wandb=wandb, address=address)
     try:
         with _Screen(console, checked) as screen:
             outcome = driver.run(checked, options, screen.progress)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import ray
 from ray.tune.search import Searcher
 
-from hwcls.config.load import Sweep
+from hwcls.config.load import Sweep, load_sweep
+from hwcls.config.sweep import ConfirmConfig
 from hwcls.errors import UserError
 from hwcls.sweep.progress import Progress
 from hwcls.sweep.recorder import Recorder
@@ -67,6 +69,30 @@ def winners(opened: SweepFolder, runs: list[Run], metric: str, goal: str) -> dic
         if label not in best or sign * fmean(found) > sign * fmean(values[label, best[label]]):
             best[label] = trial
     return best
+
+
+def again(folder: Path, more: int) -> Sweep:
+    """The sweep of a results folder, to be confirmed on `more` seeds than before.
+
+    Where runs that were asked for are still missing, nothing is added: they come first.
+
+    Raises:
+        UserError: There is no sweep there, or its search has not ended.
+    """
+    if not (folder / "sweep.yaml").is_file():
+        raise UserError("no sweep here", where=str(folder), remedy="name a sweep's results folder: results/<name>")
+    sweep, opened = load_sweep(folder / "sweep.yaml"), SweepFolder(folder)
+    results = [trial.result() for trial in opened.trials().values()]
+    if not results or any(result is None for result in results):
+        raise UserError("the search has not ended", where=str(folder), remedy="go on with `hwcls sweep` and its file")
+    config = sweep.config.confirm
+    if config is None:
+        seeds = more or ConfirmConfig().seeds
+    elif missing(sweep, opened):
+        seeds = config.seeds
+    else:
+        seeds = config.seeds + more
+    return load_sweep(folder / "sweep.yaml", sets=[f"confirm.seeds={seeds}", f"name={folder.resolve().name}"])
 
 
 def missing(sweep: Sweep, opened: SweepFolder) -> bool:

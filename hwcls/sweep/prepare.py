@@ -132,15 +132,17 @@ def keep_sources(sweep: Sweep, path: Path) -> dict[str, str]:
 
 
 def _keep_source(source: Path, folder: Path) -> Path:
+    place = hashlib.blake2b(str(source.resolve()).encode(), digest_size=4).hexdigest()  # two files may share a name
+    target = (folder / f"{source.stem}-{place}").resolve()
+    mark = target / ".digest"
+    if not source.is_file() and mark.exists():
+        return target / source.name  # moved or deleted since: the copy is what the trials ran
     if not source.is_file():
         raise UserError(
             f"no model file '{source}'", where="model.name", remedy="name a file of yours: my_file.py:build"
         )
     content = {file.name: file.read_bytes() for file in _with_neighbours(source.resolve(), set())}
     digest = hashlib.blake2b(repr(sorted(content.items())).encode(), digest_size=4).hexdigest()
-    place = hashlib.blake2b(str(source.resolve()).encode(), digest_size=4).hexdigest()  # two files may share a name
-    target = (folder / f"{source.stem}-{place}").resolve()
-    mark = target / ".digest"
     if mark.exists() and mark.read_text("utf-8") != digest:
         remedy = "undo the change, or pass --new to start beside the old results"
         raise UserError("the model file has changed since this sweep began", where=str(source), remedy=remedy)

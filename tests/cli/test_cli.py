@@ -64,6 +64,7 @@ def test_version(invoke):
         (["train", "none.yaml"], "none.yaml: no such file"),
         (["compare", "none"], "none"),
         (["report", "none"], "none"),
+        (["confirm", "none"], "no sweep here"),
         (["data", "fetch", "fashionmnist"], "did you mean 'fashion_mnist'"),
         (["data", "import", "cifar10", "none.zip"], "none.zip"),
         (["wandb", "sync", "none"], "none"),

@@ -1,5 +1,8 @@
 import pytest
+import yaml
 
+from hwcls.config.space import Fixed
+from hwcls.errors import UserError
 from hwcls.sweep import confirm
 from hwcls.tracking.records import Result, SweepFolder
 
@@ -7,8 +10,6 @@ from hwcls.tracking.records import Result, SweepFolder
 @pytest.fixture
 def folder(tiny, tmp_path):
     """A searched sweep: four trials of each alternative, one failed."""
-    from hwcls.config.space import Fixed
-
     found = SweepFolder(tmp_path / "out")
     sweep = tiny(confirm={"top": 2, "seeds": 3})
     values = {0: ("mlp", 0.5), 1: ("cnn", 0.6), 2: ("mlp", 0.9), 3: ("cnn", 0.7), 4: ("mlp", 0.8), 5: ("cnn", 0.65)}
@@ -53,6 +54,25 @@ def test_winners_by_their_mean_on_val(folder):
         found.confirm_run(run.label, run.seed).write_result(Result("complete", best, run.label, {}, 1.0))
     assert confirm.winners(found, runs, "val/accuracy", "maximize") == {"mlp": 4, "cnn": 3}
     assert confirm.winners(found, runs, "val/accuracy", "minimize") == {"mlp": 2, "cnn": 5}
+
+
+def test_more_seeds_are_added_once_the_planned_ones_are_done(folder):
+    sweep, found = folder
+    with pytest.raises(UserError, match="no sweep here"):
+        confirm.again(found.path, 2)
+    (found.path / "sweep.yaml").write_text(yaml.safe_dump(sweep.resolved()))
+    assert confirm.again(found.path, 2).config.confirm.seeds == 3  # those that were asked for come first
+    for run in confirm.plan(sweep, found):
+        best = {"epoch": 1, "val/accuracy": 0.5}
+        scored = {"test": {"test/accuracy": 0.5}}
+        found.confirm_run(run.label, run.seed).write_result(Result("complete", best, run.label, {}, 1.0, extra=scored))
+    again = confirm.again(found.path, 2)
+    assert (again.config.confirm.top, again.config.confirm.seeds) == (2, 5)
+    assert confirm.missing(again, found)
+    assert again.config.name == found.path.name
+    found.trial(7).write_config(sweep.trial(Fixed({"model": "mlp"})))
+    with pytest.raises(UserError, match="the search has not ended"):
+        confirm.again(found.path, 2)
 
 
 def test_no_confirm_is_nothing_to_do(tiny, folder):

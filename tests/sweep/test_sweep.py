@@ -12,6 +12,7 @@ from hwcls.config.load import load_sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
 from hwcls.report.load import load_sweep as load_results
+from hwcls.sweep import confirm
 from hwcls.training.local import train
 
 # Ray leaves some of its files and sockets to the garbage collector
@@ -190,6 +191,10 @@ def test_confirm_scores_only_winners_on_test(run, tiny):
     assert "test" in (folder.path / "report.html").read_text()
     again, _ = run(tiny(run_cap=4, confirm={"top": 2, "seeds": 2}))
     assert again.nothing_to_do
+    more, _ = run(confirm.again(folder.path, 1))
+    assert not more.nothing_to_do
+    assert set(runs) < set(folder.confirm_runs())
+    assert len(folder.confirm_runs()) == 12
 
 
 @pytest.mark.parametrize(("keep", "expected"), [("all", {"best", "last"}), ("none", set())])
