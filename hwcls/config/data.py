@@ -19,7 +19,13 @@ class AugmentConfig(Labelled):
     resized_crop: float = Field(0.0, ge=0, le=1)  # the smallest share of the area that is kept
     translate: float = Field(0.0, ge=0, le=0.5)  # share of the side, drawn from [-t, t]
     scale: float = Field(0.0, ge=0, lt=1)  # zoom drawn from [1 - s, 1 + s]
-    erase: float = Field(0.0, ge=0, le=1)  # probability that a random rectangle is erased
+    brightness: float = Field(0.0, ge=0)  # factor drawn from [max(0, 1 - b), 1 + b]; then contrast, saturation, hue
+    contrast: float = Field(0.0, ge=0)  # factor drawn likewise, about the image's mean grey
+    saturation: float = Field(0.0, ge=0)  # factor drawn likewise, about each pixel's grey; grey images stay
+    hue: float = Field(0.0, ge=0, le=0.5)  # turns of the colour circle, drawn from [-hue, hue]; grey images stay
+    trivial: bool = False  # TrivialAugment, wide: one random operation and strength per image, arXiv 2103.10158
+    erase: float = Field(0.0, ge=0, le=1)  # probability that a random rectangle is erased, arXiv 1708.04896
+    cutout: int = Field(0, ge=0, le=1024)  # side in pixels of a square erased anywhere, arXiv 1708.04552
     mixup: float = Field(0.0, ge=0)  # Beta(a, a) of the mixture, arXiv 1710.09412
     cutmix: float = Field(0.0, ge=0)  # Beta(a, a) of the pasted area, arXiv 1905.04899
 

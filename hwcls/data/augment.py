@@ -1,5 +1,7 @@
 """A plan carried out on a batch: (b, S, S, C) uint8 pixels to normalised images, on their device.
 
+Geometry comes first, then colour, TrivialAugment's colour, normalisation, erasing, and mixing last.
+
 Shape legend: b images, side S, C channels; memory is NHWC throughout, which permuted is channels_last. Only
 operations whose result for one image does not depend on its neighbours in the batch are used.
 """
@@ -12,7 +14,9 @@ import torch
 from torch import Tensor
 
 from hwcls.config.data import AugmentConfig
+from hwcls.data import colour
 from hwcls.data.plan import Plan
+from hwcls.data.trivial import recolour
 
 PORTION = 200_000  # values at once on a CPU
 
@@ -45,7 +49,7 @@ class Normalise:
 
 
 def augment(pixels: Tensor, plan: Plan, config: AugmentConfig, normalise: Normalise) -> Tensor:
-    """Geometry, normalisation and erasing of `plan`: (b, S, S, C) uint8 to (b, S, S, C) floats.
+    """Geometry, colour, normalisation and erasing of `plan`: (b, S, S, C) uint8 to (b, S, S, C) floats.
 
     Args:
         plan: The entries of these b images.
@@ -64,8 +68,8 @@ def augment(pixels: Tensor, plan: Plan, config: AugmentConfig, normalise: Normal
 
 def _augment(pixels: Tensor, plan: Plan, config: AugmentConfig, normalise: Normalise) -> Tensor:
     if plan.theta is not None:
-        exposed = bool(config.crop or config.rotate or config.translate or config.scale)
-        images = normalise(warp(pixels.to(normalise.work), plan.theta, exposed))
+        exposed = bool(config.crop or config.rotate or config.translate or config.scale or config.trivial)
+        pixels = warp(pixels.to(normalise.work), plan.theta, exposed)
     else:
         if plan.shift is not None:
             pixels = shifted(pixels, plan.shift, config.crop)
@@ -73,10 +77,26 @@ def _augment(pixels: Tensor, plan: Plan, config: AugmentConfig, normalise: Norma
             pixels = flipped(pixels, plan.vflip, axis=1)
         if plan.hflip is not None:
             pixels = flipped(pixels, plan.hflip, axis=2)
-        images = normalise(pixels)
-    if plan.hole is not None:
-        _bytes(images).masked_fill_(inside(plan.hole, images.shape[1], images.shape[3]), 0.0)  # the mean colour
+    if plan.colour is not None:
+        pixels = jittered(pixels.to(normalise.work), plan.colour, config)
+    if plan.op is not None and plan.strength is not None:
+        pixels = recolour(pixels, plan.op, plan.strength)
+    images = normalise(pixels)
+    for rectangles in (plan.hole, plan.square):
+        if rectangles is not None:
+            _bytes(images).masked_fill_(inside(rectangles, images.shape[1], images.shape[3]), 0.0)  # the mean colour
     return images
+
+
+def jittered(images: Tensor, strengths: Tensor, config: AugmentConfig) -> Tensor:
+    """Brightness, contrast, saturation, hue, in this order, of (b, S, S, C) by `strengths` (b, 4), where asked for."""
+    if config.brightness:
+        images = colour.brightness(images, strengths[:, 0])
+    if config.contrast:
+        images = colour.contrast(images, strengths[:, 1])
+    if config.saturation:
+        images = colour.saturation(images, strengths[:, 2])
+    return colour.hue(images, strengths[:, 3]) if config.hue else images
 
 
 def shifted(pixels: Tensor, shift: Tensor, most: int) -> Tensor:

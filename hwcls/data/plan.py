@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from hwcls.config.data import AugmentConfig
+from hwcls.data import trivial
 from hwcls.data.splits import shuffled
 
-COLUMNS = 20
+COLUMNS = 29  # new ones go last: those before them keep their draws
 ORDER, TABLE, MIXUP, CUTMIX = 1, 2, 3, 4  # streams of (seed, epoch)
 ERASED_AREA, ERASED_RATIO = (0.02, 1 / 3), (0.3, 3.3)  # arXiv 1708.04896
 CROP_RATIO = (3 / 4, 4 / 3)  # arXiv 1409.4842
@@ -32,7 +33,11 @@ class Plan:
         shift: (N, 2) int64, rows and columns by which the window moves over the zero-padded image.
         vflip, hflip: (N,) bool, whether the image is mirrored top to bottom, left to right.
         theta: (N, 2, 3) float64, the map from output to input pixels, both measured from the centre as (x, y).
+        colour: (N, 4) float64, the factors of brightness, contrast and saturation, and the turn of the hue.
+        op: (N,) int64, TrivialAugment's operation, an index of trivial.OPS.
+        strength: (N,) float64, of that operation.
         hole: (N, 4) int64, the erased rectangle top, bottom, left, right; empty where nothing is erased.
+        square: (N, 4) int64, cutout's rectangle.
         partner: (N,) int64, the position of the image mixed in.
         blend: (N,) float64, mixup's weight of the own image; 1 for those that cutmix takes.
         patch: (N, 4) int64, cutmix's rectangle, taken from the partner; empty for those that mixup takes.
@@ -44,7 +49,11 @@ class Plan:
     vflip: Tensor | None = None
     hflip: Tensor | None = None
     theta: Tensor | None = None
+    colour: Tensor | None = None
+    op: Tensor | None = None
+    strength: Tensor | None = None
     hole: Tensor | None = None
+    square: Tensor | None = None
     partner: Tensor | None = None
     blend: Tensor | None = None
     patch: Tensor | None = None
@@ -73,7 +82,7 @@ def plan_epoch(config: AugmentConfig, count: int, side: int, seed: int, epoch: i
     parts: dict[str, np.ndarray] = {}
     moves = np.stack([_shift(table[0], config.crop), _shift(table[1], config.crop)], 1)  # (N, 2)
     flips = np.stack([(table[2] < 0.5) & config.vflip, (table[3] < 0.5) & config.hflip], 1)  # (N, 2)
-    if config.rotate or config.translate or config.scale or config.resized_crop:
+    if config.rotate or config.translate or config.scale or config.resized_crop or config.trivial:
         parts["theta"] = _theta(config, side, moves, flips, table[4:12])
     else:
         if config.crop:
@@ -82,11 +91,22 @@ def plan_epoch(config: AugmentConfig, count: int, side: int, seed: int, epoch: i
             parts["vflip"] = flips[:, 0]
         if config.hflip:
             parts["hflip"] = flips[:, 1]
+    if config.brightness or config.contrast or config.saturation or config.hue:
+        strengths = np.array([config.brightness, config.contrast, config.saturation])
+        factors = _between((np.maximum(1 - strengths, 0), 1 + strengths), table[20:23].T)  # (N, 3)
+        parts["colour"] = np.concatenate([factors, config.hue * (2 * table[23:24].T - 1)], 1)
+    if config.trivial:
+        parts["op"], theta, parts["strength"] = trivial.draw(table[26:29], side)
+        parts["theta"] = _composed(parts["theta"], theta)
     if config.erase:
         parts["hole"] = _rectangles(
             side, _between(ERASED_AREA, table[13]), _ratio(ERASED_RATIO, table[14]), table[15:17]
         )
         parts["hole"][table[12] >= config.erase] = 0
+    if config.cutout:
+        corner = np.floor(table[24:26].T * side).astype(np.int64) - config.cutout // 2  # (N, 2): top, left
+        edges = np.stack([corner, corner + config.cutout], 2).reshape(count, 4)
+        parts["square"] = np.clip(edges, 0, side)  # anywhere: clipped at the border
     if (config.mixup or config.cutmix) and count > 1:
         parts |= _mixture(config, side, table[16:20], seed, epoch)
     return Plan(torch.from_numpy(order), **{name: torch.from_numpy(part) for name, part in parts.items()})
@@ -96,8 +116,8 @@ def _shift(uniform: np.ndarray, most: int) -> np.ndarray:
     return np.asarray(np.floor(uniform * (2 * most + 1)), np.int64) - most
 
 
-def _between(ends: tuple[float, float], uniform: np.ndarray) -> np.ndarray:
-    return ends[0] + (ends[1] - ends[0]) * uniform
+def _between(ends: tuple[float | np.ndarray, float | np.ndarray], uniform: np.ndarray) -> np.ndarray:
+    return np.asarray(ends[0] + (ends[1] - ends[0]) * uniform)
 
 
 def _ratio(ends: tuple[float, float], uniform: np.ndarray) -> np.ndarray:
@@ -126,6 +146,13 @@ def _theta(config: AugmentConfig, side: int, shift: np.ndarray, flip: np.ndarray
     offset = centre - (linear * move[None]).sum(1)  # (2, N)
     theta = np.concatenate([linear * sign[:, None], (offset * sign + shift.T[::-1])[:, None]], 1)  # (2, 3, N)
     return np.ascontiguousarray(theta.transpose(2, 0, 1))
+
+
+def _composed(first: np.ndarray, then: np.ndarray) -> np.ndarray:
+    """(N, 2, 3): the map of an image changed by `first` and `then` again; pixels are looked up the other way round."""
+    both = first[:, :, :2] @ then
+    both[:, :, 2] += first[:, :, 2]
+    return np.ascontiguousarray(both)
 
 
 def _rectangles(side: int, area: np.ndarray, ratio: np.ndarray, place: np.ndarray) -> np.ndarray:

@@ -173,6 +173,33 @@ def test_erasing(make: SimpleNamespace) -> None:
     assert max(erased) <= ERASED_AREA[1] * 1.15  # whole pixels
 
 
+@pytest.mark.parametrize("length", [1, 4, 5, 40])
+def test_cutout(make: SimpleNamespace, length: int) -> None:
+    side, count = 16, 500
+    config = AugmentConfig(cutout=length)
+    plan = plan_epoch(config, count, side, 0, 1)
+    pixels = torch.from_numpy(make.noise(0, count, side, side, 3))
+    plain, got = normalise(side)(pixels), augment(pixels, plan, config, normalise(side))
+    assert plan.square is not None
+    table = np.random.Generator(np.random.PCG64([0, 1, 2])).random((26, count))
+    for i in range(count):  # the authors' code, but for sides that are odd: theirs are one shorter
+        y, x = (int(u * side) for u in table[24:26, i])
+        want = plain[i].clone()
+        want[max(y - length // 2, 0) : y - length // 2 + length, max(x - length // 2, 0) : x - length // 2 + length] = 0
+        assert torch.equal(got[i], want)
+
+
+def test_both_kinds_of_erasing(make: SimpleNamespace) -> None:
+    config = AugmentConfig(cutout=4, erase=1.0)
+    plan = plan_epoch(config, 50, 16, 0, 1)
+    pixels = torch.from_numpy(make.noise(0, 50, 16, 16, 1))
+    got = augment(pixels, plan, config, normalise(16, 1))
+    assert plan.hole is not None
+    assert plan.square is not None
+    gone = inside(plan.hole, 16, 1) | inside(plan.square, 16, 1)
+    assert torch.equal(got[..., 0], normalise(16, 1)(pixels)[..., 0].masked_fill(gone, 0))
+
+
 def test_mixup_and_cutmix(make: SimpleNamespace) -> None:
     side, count = 16, 300
     images = torch.from_numpy(make.noise(0, count, side, side, 3)).float()
@@ -205,10 +232,29 @@ def test_mixup_and_cutmix(make: SimpleNamespace) -> None:
 
 def test_operations_do_not_change_each_others_draws() -> None:
     alone = plan_epoch(AugmentConfig(crop=2, hflip=True), 50, 8, 0, 1)
-    more = plan_epoch(AugmentConfig(crop=2, hflip=True, erase=0.5, cutmix=1.0), 50, 8, 0, 1)
+    others = {"brightness": 0.4, "hue": 0.1, "cutout": 3, "erase": 0.5, "cutmix": 1.0}
+    more = plan_epoch(AugmentConfig.model_validate({"crop": 2, "hflip": True, **others}), 50, 8, 0, 1)
     assert torch.equal(alone.order, more.order)
     assert torch.equal(alone.shift, more.shift)  # type: ignore[arg-type]
     assert torch.equal(alone.hflip, more.hflip)  # type: ignore[arg-type]
+
+
+def test_draws_stay_what_they_were() -> None:
+    """Trials of an earlier version are repeated exactly: existing options draw what they always drew."""
+    strong = AugmentConfig(crop=2, hflip=True, rotate=20, resized_crop=0.5, erase=0.5, mixup=0.3, cutmix=1.0)
+    plan = plan_epoch(strong, 6, 12, seed=5, epoch=3)
+    assert plan.order.tolist() == [2, 4, 5, 3, 1, 0]
+    assert plan.theta is not None
+    assert plan.partner is not None
+    assert plan.hole is not None
+    assert plan.share is not None
+    theta = [0.7814118801955768, -0.07503407633314567, 2.5414224538590737]
+    theta += [0.07092206077930406, 0.7385889660964607, 1.1437524524286133]
+    share = [1.0, 0.8888888888888888, 0.371186163018707, 0.7569444444444444, 0.5, 0.04083209469381605]
+    assert plan.theta[0].flatten().tolist() == pytest.approx(theta, rel=1e-12)
+    assert plan.hole[2:4].tolist() == [[1, 3, 5, 7], [0, 6, 3, 8]]
+    assert plan.partner.tolist() == [4, 2, 3, 2, 2, 1]
+    assert plan.share.tolist() == pytest.approx(share, rel=1e-12)
 
 
 def test_plan_is_a_function_of_seed_and_epoch() -> None:

@@ -16,6 +16,8 @@ from hwcls.errors import UserError
 
 CPU = torch.device("cpu")
 STRONG = AugmentConfig(crop=2, hflip=True, rotate=20, resized_crop=0.5, erase=0.5, mixup=0.3, cutmix=1.0)
+COLOURFUL = AugmentConfig(crop=2, hflip=True, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, cutout=5)
+ALL = STRONG.model_copy(update=COLOURFUL.model_dump(exclude={"label"}, exclude_defaults=True) | {"trivial": True})
 
 
 def feed(data: ImageSet, batch_size: int = 16, augment: AugmentConfig | None = None, **options: object) -> Feed:
@@ -42,7 +44,9 @@ def joined(steps: list[list[Batch]]) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    "augment", [AugmentConfig(), AugmentConfig(crop=2, hflip=True), AugmentConfig(rotate=20), STRONG], ids=range(4)
+    "augment",
+    [AugmentConfig(), AugmentConfig(crop=2, hflip=True), AugmentConfig(rotate=20), STRONG, COLOURFUL, ALL],
+    ids=["nothing", "moves", "warp", "strong", "colourful", "all"],
 )
 @pytest.mark.parametrize(("world", "micro"), [(1, 5), (2, None), (3, 2), (4, 1)])
 def test_neither_ranks_nor_micro_batches_change_an_image(
@@ -60,9 +64,9 @@ def test_neither_ranks_nor_micro_batches_change_an_image(
 
 def test_threads_do_not_change_an_image(make: SimpleNamespace) -> None:
     data = make.made_set(side=32)
-    one = joined(epoch(data, 1, None, augment=STRONG))
+    one = joined(epoch(data, 1, None, augment=ALL))
     torch.set_num_threads(2)
-    assert torch.equal(one["images"], joined(epoch(data, 1, None, augment=STRONG))["images"])
+    assert torch.equal(one["images"], joined(epoch(data, 1, None, augment=ALL))["images"])
 
 
 def test_an_epoch_holds_every_image_once(make: SimpleNamespace) -> None:
@@ -84,7 +88,7 @@ def test_images_are_the_splits_pixels_normalised(make: SimpleNamespace) -> None:
     assert got["images"].shape[1:] == (3, 12, 12)
 
 
-@pytest.mark.parametrize("augment", [AugmentConfig(), AugmentConfig(rotate=9), STRONG], ids=range(3))
+@pytest.mark.parametrize("augment", [AugmentConfig(), AugmentConfig(rotate=9), STRONG, ALL], ids=range(4))
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_memory_and_type(make: SimpleNamespace, augment: AugmentConfig, dtype: torch.dtype) -> None:
     one = feed(make.made_set(), augment=augment, dtype=dtype)
@@ -95,12 +99,30 @@ def test_memory_and_type(make: SimpleNamespace, augment: AugmentConfig, dtype: t
     assert next(one.evaluate("val")).images.is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize("augment", [AugmentConfig(crop=2), AugmentConfig(hflip=True), AugmentConfig(rotate=30)])
-def test_images_of_one_batch_are_augmented_differently(make: SimpleNamespace, augment: AugmentConfig) -> None:
+OPTIONS = {
+    "crop": 2,
+    "hflip": True,
+    "vflip": True,
+    "rotate": 30,
+    "resized_crop": 0.4,
+    "translate": 0.2,
+    "scale": 0.2,
+    "brightness": 0.4,
+    "contrast": 0.4,
+    "saturation": 0.4,
+    "hue": 0.2,
+    "trivial": True,
+    "erase": 1.0,
+    "cutout": 5,
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_images_of_one_batch_are_augmented_differently(make: SimpleNamespace, name: str) -> None:
     data = make.made_set(same=True)
-    batch = next(next(feed(data, augment=augment).train(1)).parts)
+    batch = next(next(feed(data, augment=AugmentConfig.model_validate({name: OPTIONS[name]})).train(1)).parts)
     different = batch.images.flatten(1).unique(dim=0)
-    assert len(different) >= (2 if augment.hflip else 8)
+    assert len(different) >= (2 if "flip" in name else 8)
 
 
 def test_mixed_labels(make: SimpleNamespace) -> None:
@@ -187,8 +209,34 @@ def test_share_is_tensor_split(count: int, parts: int) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 def test_gpu_gets_the_same_images(make: SimpleNamespace) -> None:
     data = make.made_set()
-    for augment in (AugmentConfig(), AugmentConfig(crop=2, hflip=True), STRONG):
+    for augment in (AugmentConfig(), AugmentConfig(crop=2, hflip=True), STRONG, COLOURFUL, ALL):
         here = joined(epoch(data, 1, None, augment=augment))
         there = joined(epoch(data, 1, None, augment=augment, device=torch.device("cuda")))
         for name in here:
             assert torch.allclose(here[name], there[name].cpu(), atol=1e-4), name
+
+
+@pytest.mark.parametrize("augment", [STRONG, ALL], ids=["strong", "all"])
+def test_resuming_gives_the_epochs_that_were_missing(make: SimpleNamespace, augment: AugmentConfig) -> None:
+    """A feed made anew, over other ranks, goes on at epoch 3 as one that ran from epoch 1."""
+    data = make.made_set()
+    whole = feed(data, augment=augment)
+    for number in (1, 2):
+        for step in whole.train(number):
+            list(step.parts)
+    uninterrupted = joined([list(step.parts) for step in whole.train(3)])
+    resumed = joined(epoch(make.made_set(), 2, 3, number=3, augment=augment))
+    for name, values in uninterrupted.items():
+        assert torch.equal(values, resumed[name]), name
+
+
+def test_order_is_a_function_of_seed_and_epoch_alone(make: SimpleNamespace) -> None:
+    data = make.made_set()
+
+    def order(**options: object) -> list[int]:
+        return joined(epoch(data, 1, None, **options))["index"].tolist()
+
+    plain = order()
+    assert plain == order(augment=ALL) == order(batch_size=7)[: len(plain)]
+    assert plain != order(seed=6)
+    assert plain != order(number=2)
