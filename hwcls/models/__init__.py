@@ -9,7 +9,7 @@ from torch import nn
 
 from hwcls.config.model import ModelConfig, UserModelConfig
 from hwcls.errors import UserError
-from hwcls.models import alexnet, mlp, residual_cnn, simple_cnn, timm, user
+from hwcls.models import alexnet, attention_cnn, gated_cnn, kernel_cnn, mlp, residual_cnn, simple_cnn, timm, user
 
 __all__ = ["REGISTRY", "build", "check", "parameters", "skeleton"]
 
@@ -17,6 +17,9 @@ REGISTRY: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp.build,
     "simple_cnn": simple_cnn.build,
     "residual_cnn": residual_cnn.build,
+    "attention_cnn": attention_cnn.build,
+    "gated_cnn": gated_cnn.build,
+    "kernel_cnn": kernel_cnn.build,
     "alexnet": alexnet.build,
     "timm": timm.build,
     "user": user.build,

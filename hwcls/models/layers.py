@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from hwcls.config.model import Activation, HeadConfig
+from hwcls.config.model import Activation, HeadConfig, Norm
 from hwcls.errors import UserError
 
-Norm = Literal["batch", "none"]
 HEAD_SIDE = 8  # a flattened feature map is at most this high and wide
 _ACTIVATIONS: dict[Activation, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
 
@@ -79,6 +78,36 @@ def pooled_block(channels_in: int, channels_out: int, norm: Norm) -> list[nn.Mod
     """
     layers = [conv(channels_in, channels_out, norm=norm), nn.MaxPool2d(2)]
     return [*layers, norm_layer(channels_out, norm), nn.ReLU(inplace=True)]
+
+
+def halving_net(
+    block: Callable[[int, int], Sequence[nn.Module]],
+    widths: Sequence[int],
+    head: HeadConfig,
+    *,
+    family: str,
+    classes: int,
+    channels: int,
+    image_size: int,
+) -> nn.Sequential:
+    """A `block(channels_in, channels_out)` for each of `widths`, halving the image, then the head on all positions.
+
+    Maps (B, channels, image_size, image_size) to (B, classes). Raises UserError where the image cannot be halved so
+    often.
+    """
+    depth = len(widths)
+    require_side(
+        image_size,
+        2**depth,
+        f"{family} with depth {depth}",
+        f"set data.image_size to {2**depth} or more, or a lower model.depth",
+    )
+    layers: list[nn.Module] = []
+    for width in widths:
+        layers += block(channels, width)  # (B, width, side // 2, side // 2)
+        channels = width
+    flatten = Flatten(image_size // 2**depth)
+    return nn.Sequential(*layers, flatten, Head(flatten.features(channels), classes, head))
 
 
 def he_init(model: nn.Module) -> nn.Module:

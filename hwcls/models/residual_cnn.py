@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from hwcls.config.model import ResidualCnnConfig
-from hwcls.models.layers import GlobalAverage, Head, Norm, conv, he_init, norm_layer, require_side
+from hwcls.config.model import Norm, ResidualCnnConfig
+from hwcls.models.layers import GlobalAverage, Head, conv, he_init, norm_layer, require_side
 
 WIDEST = 8  # times the first width, as in ResNet
 

@@ -15,15 +15,30 @@ from hwcls.models.weights import from_file, from_hub
 
 
 class TimmModel(nn.Module):
-    """`head` on the pooled features of `backbone`: (B, C, H, W) to (B, classes)."""
+    """`head` on the pooled features of `backbone`: (B, C, H, W) to (B, classes).
 
-    def __init__(self, backbone: nn.Module, head: Head) -> None:
+    A frozen backbone stays in evaluation mode, also in training, and keeps nothing for a backward pass.
+    """
+
+    def __init__(self, backbone: nn.Module, head: Head, frozen: bool) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
+        self.frozen = frozen
+        if frozen:
+            backbone.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> TimmModel:
+        """Switch to training mode, all but a frozen backbone."""
+        super().train(mode)
+        if self.frozen:
+            self.backbone.eval()
+        return self
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.backbone(x))  # (B, features), then (B, classes)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            features = self.backbone(x)  # (B, features)
+        logits: Tensor = self.head(features)  # (B, classes)
         return logits
 
 
@@ -40,8 +55,14 @@ def build(config: TimmConfig, *, classes: int, channels: int, image_size: int) -
     features = _features(config.backbone, config.stem, channels, image_size)
     backbone = _create(config, channels, image_size)
     if config.stem == "small":
-        _small_stem(backbone, config.backbone, channels)
-    return TimmModel(backbone, Head(features, classes, config.head))
+        fresh = _small_stem(backbone, config.backbone, channels)
+        if fresh and config.frozen:
+            raise UserError(
+                f"the small stem of {config.backbone} starts afresh and could not learn in a frozen backbone",
+                where="model.frozen",
+                remedy="set it to false, or model.stem to standard",
+            )
+    return TimmModel(backbone, Head(features, classes, config.head), config.frozen)
 
 
 def _known(backbone: str) -> None:
@@ -144,8 +165,11 @@ def _whole_patches(model: nn.Module, backbone: str, image_size: int) -> None:
         )
 
 
-def _small_stem(model: nn.Module, backbone: str, channels: int) -> None:
-    """Let a ResNet or EfficientNet see small images at full resolution: a stride-1 3x3 stem and no pooling."""
+def _small_stem(model: nn.Module, backbone: str, channels: int) -> bool:
+    """Let a ResNet or EfficientNet see small images at full resolution: a stride-1 3x3 stem and no pooling.
+
+    Returns whether its first convolution was drawn anew. Raises UserError where there is no such stem.
+    """
     resnet = hasattr(model, "maxpool") and hasattr(model, "layer1")
     stem = getattr(model, "conv1" if resnet else "conv_stem", None)
     first = stem[0] if isinstance(stem, nn.Sequential) else stem  # ResNet-D has three convolutions in its stem
@@ -155,10 +179,12 @@ def _small_stem(model: nn.Module, backbone: str, channels: int) -> None:
             where="model.stem",
             remedy="set model.stem to standard, or take a ResNet or EfficientNet",
         )
-    if first.kernel_size == (3, 3):
+    kept = first.kernel_size == (3, 3)
+    if kept:
         first.stride = (1, 1)  # its weights stay, also pretrained ones
     else:
         model.conv1 = nn.Conv2d(channels, first.out_channels, 3, 1, 1, bias=first.bias is not None)
         nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
     if resnet:
         model.maxpool = nn.Identity()
+    return not kept

@@ -12,7 +12,10 @@ from torch.nn.functional import cross_entropy
 from hwcls import models
 from hwcls.config.model import (
     AlexNetConfig,
+    AttentionCnnConfig,
+    GatedCnnConfig,
     HeadConfig,
+    KernelCnnConfig,
     MlpConfig,
     PretrainConfig,
     ResidualCnnConfig,
@@ -25,10 +28,18 @@ torch.set_num_threads(1)
 HEAD = HeadConfig(depth=2, width=16)
 FAMILIES: dict[str, Any] = {
     "mlp": MlpConfig(width=16, dropout=0.2, head=HEAD),
+    "mlp-widths": MlpConfig(widths=(24, 16, 8), dropout=(0.5, 0.0, 0.25)),
     "simple_cnn": SimpleCnnConfig(width=8, head=HEAD),
     "simple_cnn-3-bare": SimpleCnnConfig(width=4, depth=3, norm="none"),
     "residual_cnn": ResidualCnnConfig(width=8, dropout=0.1, head=HEAD),
     "residual_cnn-bare": ResidualCnnConfig(width=8, blocks=4, norm="none"),
+    "attention_cnn": AttentionCnnConfig(width=8, head=HEAD),
+    "attention_cnn-3": AttentionCnnConfig(width=8, depth=3, kernel=3),
+    "gated_cnn": GatedCnnConfig(width=8, head=HEAD),
+    "gated_cnn-bare": GatedCnnConfig(width=4, depth=3, norm="none"),
+    "kernel_cnn-5": KernelCnnConfig(width=4, kernel=5),
+    "kernel_cnn-mixed": KernelCnnConfig(width=4, kernel="mixed", norm="none"),
+    "kernel_cnn-params": KernelCnnConfig(params=20_000, kernel=7, head=HEAD),
     "alexnet": AlexNetConfig(width=4, head=HEAD),
     "alexnet-encoder": AlexNetConfig(width=4, pretrain=PretrainConfig(), head=HEAD),
     "resnet": TimmConfig(backbone="test_resnet", head=HEAD),
@@ -106,6 +117,14 @@ def test_state_survives_a_file(family: str, tmp_path: Any) -> None:
         assert torch.equal(model(images()), other(images()))
 
 
+def test_evaluation_is_repeatable_and_leaves_the_model_as_it_was(family: str) -> None:
+    model = build(FAMILIES[family]).eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with torch.no_grad():
+        assert torch.equal(model(images()), model(images()))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
 def test_channels_last_changes_nothing(family: str) -> None:
     model = build(FAMILIES[family]).eval()
     with torch.no_grad():
@@ -118,6 +137,10 @@ def test_channels_last_changes_nothing(family: str) -> None:
     ("config", "size"),
     [
         (SimpleCnnConfig(depth=4), 15),
+        (AttentionCnnConfig(depth=3), 7),
+        (GatedCnnConfig(depth=3), 7),
+        (KernelCnnConfig(depth=3), 7),
+        (KernelCnnConfig(depth=3, params=50_000), 7),
         (ResidualCnnConfig(blocks=5), 8),
         (AlexNetConfig(), 7),
         (AlexNetConfig(pretrain=PretrainConfig()), 7),
@@ -185,6 +208,8 @@ def test_simple_cnn_learns_digits() -> None:
         AlexNetConfig(width=16),
         SimpleCnnConfig(norm="none", depth=3),
         ResidualCnnConfig(norm="none"),
+        GatedCnnConfig(norm="none"),
+        KernelCnnConfig(norm="none", kernel="mixed"),
     ],
     ids=lambda config: config.name,
 )

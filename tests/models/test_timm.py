@@ -185,6 +185,104 @@ def test_no_small_stem_for_a_transformer() -> None:
         build(size=32, backbone="test_vit", stem="small")
 
 
+FROZEN = TimmConfig(backbone="test_efficientnet", frozen=True, head=HeadConfig(depth=2, width=8))
+
+
+def test_a_frozen_backbone_never_moves() -> None:
+    model = models.build(FROZEN, classes=5, channels=3, image_size=32).eval().train()
+    assert model.head.training
+    assert not any(one.training for one in model.backbone.modules())
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    optimizer = torch.optim.SGD([one for one in model.parameters() if one.requires_grad], lr=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        model(torch.randn(4, 3, 32, 32)).square().sum().backward()
+        optimizer.step()
+    moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == {"head.0.weight", "head.0.bias", "head.2.weight", "head.2.bias"}, "statistics of norms included"
+    assert all(one.grad is None for one in model.backbone.parameters())
+
+
+def test_a_frozen_backbone_keeps_nothing_for_a_backward_pass() -> None:
+    def kept(frozen: bool) -> int:
+        sizes: list[int] = []
+        model = build(backbone="test_efficientnet", frozen=frozen).train()
+        with torch.autograd.graph.saved_tensors_hooks(lambda one: sizes.append(one.numel()) or one, lambda one: one):
+            model(torch.randn(2, 3, 32, 32)).sum()
+        return sum(sizes)
+
+    head = build(backbone="test_efficientnet").head[0]
+    assert kept(frozen=True) == 2 * head.in_features  # the head's input
+    assert kept(frozen=False) > 100 * kept(frozen=True)
+
+
+def test_a_frozen_backbone_over_ranks(tmp_path: Path) -> None:
+    import torch.distributed as dist
+
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+    try:
+        model = models.build(FROZEN, classes=5, channels=3, image_size=32)
+        ranked = torch.nn.parallel.DistributedDataParallel(model).train()
+        for _ in range(2):
+            ranked(torch.randn(2, 3, 32, 32)).sum().backward()
+        assert all((one.grad is not None) == one.requires_grad for one in model.parameters())
+    finally:
+        dist.destroy_process_group()
+
+
+def test_a_frozen_stem_must_have_been_trained() -> None:
+    with pytest.raises(UserError, match=r"small stem of resnet18 starts afresh.*model\.stem to standard"):
+        build(backbone="resnet18", stem="small", frozen=True)
+    assert build(backbone="test_efficientnet", stem="small", frozen=True).frozen  # its 3x3 stem keeps its weights
+
+
+def test_frozen_or_not_is_not_the_same_model() -> None:
+    from hwcls.models.summary import signature
+
+    assert signature(build(backbone="test_resnet")) != signature(build(backbone="test_resnet", frozen=True))
+
+
+@pytest.mark.parametrize("backbone", ["test_resnet", "test_efficientnet", "test_vit"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_file_loads_as_timm_loads_its_own(backbone: str, channels: int, tmp_path: Path) -> None:
+    """The same keys, the same classifier left out, the same first convolution, to the bit."""
+    path = str(tmp_path / "weights.safetensors")
+    save_file(trained(backbone).state_dict(), path)
+    size = timm.get_pretrained_cfg(backbone).input_size[-1]
+    theirs = timm.create_model(
+        backbone, pretrained=True, pretrained_cfg_overlay={"file": path}, num_classes=0, in_chans=channels
+    ).state_dict()
+    ours = build(channels, size, backbone=backbone, pretrained=path).backbone.state_dict()
+    assert list(ours) == list(theirs)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+QUICK = ["resnet18", "resnet50", "wide_resnet50_2", "efficientnet_b0", "efficientnet_b5", "tf_efficientnet_b7"]
+SLOW = ["resnet34", "wide_resnet101_2", "tf_efficientnet_b6", *(f"efficientnet_b{n}" for n in (1, 2, 3, 4, 6, 7))]
+
+
+@pytest.mark.parametrize("backbone", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
+def test_the_backbones_of_the_studies(backbone: str) -> None:
+    assert models.check(TimmConfig(backbone=backbone), classes=200, channels=3, image_size=64) > 1_000_000
+    weights = bool(timm.get_pretrained_cfg(backbone).has_weights)
+    assert weights == (backbone not in ("efficientnet_b6", "efficientnet_b7")), "B6 and B7 have weights as tf_ alone"
+
+
+@pytest.mark.parametrize("size", [32, 64, 224])
+def test_vit_tiny_as_a_linear_probe(size: int, tmp_path: Path) -> None:
+    source = timm.create_model("vit_tiny_patch16_224").eval()
+    save_file(source.state_dict(), tmp_path / "vit.safetensors")
+    path = str(tmp_path / "vit.safetensors")
+    model = build(size=size, backbone="vit_tiny_patch16_224", pretrained=path, frozen=True)
+    assert sum(one.numel() for one in model.parameters() if one.requires_grad) == 192 * 5 + 5
+    x = torch.randn(2, 3, size, size)
+    assert model.train()(x).shape == (2, 5)
+    if size == 224:
+        source.reset_classifier(0)
+        with torch.no_grad():
+            assert torch.equal(model.backbone(x), source(x))
+
+
 def test_vit_tiny_takes_small_images() -> None:
     vit = TimmConfig(backbone="vit_tiny_patch16_224")
     assert models.check(vit, classes=200, channels=3, image_size=64) > 5_000_000

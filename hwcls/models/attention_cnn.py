@@ -1,0 +1,60 @@
+"""The convolutional net with channel and spatial attention."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from hwcls.config.model import AttentionCnnConfig
+from hwcls.models.layers import conv, halving_net, norm_layer, pooled_block
+
+LEAST_HIDDEN = 4  # units of the channel attention, however few the channels: a single one dies easily
+
+
+class ChannelAttention(nn.Module):
+    """Weighs each channel by what its mean and its maximum over all positions say: (B, C, H, W) to the same shape."""
+
+    def __init__(self, channels: int, reduction: int) -> None:
+        super().__init__()
+        hidden = max(LEAST_HIDDEN, channels // reduction)
+        self.score = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.score(x.mean((2, 3))) + self.score(x.amax((2, 3)))  # (B, C)
+        return x * scores.sigmoid()[:, :, None, None]
+
+
+class SpatialAttention(nn.Module):
+    """Weighs each position by the mean and the maximum of the channels around it: (B, C, H, W) to the same shape."""
+
+    def __init__(self, kernel: int) -> None:
+        super().__init__()
+        self.score = nn.Sequential(conv(2, 1, kernel, norm="batch"), norm_layer(1, "batch"))
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = torch.cat((x.mean(1, keepdim=True), x.amax(1, keepdim=True)), 1)  # (B, 2, H, W)
+        scores: Tensor = self.score(maps)  # (B, 1, H, W)
+        return x * scores.sigmoid()
+
+
+def build(config: AttentionCnnConfig, *, classes: int, channels: int, image_size: int) -> nn.Module:
+    """`depth` blocks that each halve the image and double the width, each with a CBAM, then the head on all positions.
+
+    Channel attention comes first, spatial attention second, as arXiv 1807.06521 found best. Maps
+    (B, channels, image_size, image_size) to (B, classes). Raises UserError where the image cannot be halved `depth`
+    times.
+    """
+
+    def block(channels_in: int, channels_out: int) -> list[nn.Module]:
+        attention = [ChannelAttention(channels_out, config.reduction), SpatialAttention(config.kernel)]
+        return [*pooled_block(channels_in, channels_out, "batch"), *attention]
+
+    return halving_net(
+        block,
+        [config.width * 2**number for number in range(config.depth)],
+        config.head,
+        family=config.name,
+        classes=classes,
+        channels=channels,
+        image_size=image_size,
+    )

@@ -1,0 +1,97 @@
+"""The convolutional net whose kernels vary in size while its number of parameters stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from hwcls.config.model import KernelCnnConfig, Norm
+from hwcls.errors import UserError
+from hwcls.models.layers import conv, halving_net, he_init, norm_layer
+
+TOLERANCE = 0.02  # of `params`
+LEAST, MOST = 2, 1024  # channels of the first block
+
+
+class MixedConv(nn.Module):
+    """1x1 and 3x3 kernels side by side: (B, in, H, W) to (B, out, H, W), the first half of the channels from 1x1."""
+
+    def __init__(self, channels_in: int, channels_out: int, norm: Norm) -> None:
+        super().__init__()
+        self.one = conv(channels_in, channels_out // 2, 1, norm=norm)
+        self.three = conv(channels_in, channels_out - channels_out // 2, 3, norm=norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat((self.one(x), self.three(x)), 1)  # (B, out, H, W)
+
+
+def build(config: KernelCnnConfig, *, classes: int, channels: int, image_size: int) -> nn.Module:
+    """`depth` blocks of convolution, pooling, norm, ReLU that each halve the image, then the head on all positions.
+
+    The width doubles per block; with `params` the widths are those that come nearest to it. Maps
+    (B, channels, image_size, image_size) to (B, classes). Raises UserError where the image cannot be halved `depth`
+    times, or no widths give `params` within 2 %.
+    """
+
+    def block(channels_in: int, channels_out: int) -> list[nn.Module]:
+        mixed = config.kernel == "mixed"
+        first = (
+            MixedConv(channels_in, channels_out, config.norm)
+            if mixed
+            else conv(channels_in, channels_out, int(config.kernel), norm=config.norm)
+        )
+        return [first, nn.MaxPool2d(2), norm_layer(channels_out, config.norm), nn.ReLU(inplace=True)]
+
+    def net(widths: list[int]) -> nn.Module:
+        shape = {"classes": classes, "channels": channels, "image_size": image_size}
+        return halving_net(block, widths, config.head, family=config.name, **shape)
+
+    def count(widths: list[int]) -> int:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            return sum(weight.numel() for weight in net(widths).parameters())
+
+    widths = [config.width * 2**number for number in range(config.depth)]
+    model = net(widths if config.params is None else solve(count, config.depth, config.params))
+    return he_init(model) if config.norm == "none" else model
+
+
+def solve(count: Callable[[list[int]], int], depth: int, params: int) -> list[int]:
+    """The widths of `depth` blocks for which `count` comes nearest to `params`.
+
+    Each doubles the one before but the last, which takes up the rest: with all of them doubled a step of the first
+    would be several per cent. Raises UserError, which names the nearest numbers, where none is within 2 %.
+    """
+    found = {count(widths): widths for widths in _candidates(count, depth, params)}
+    best = min(found, key=lambda reached: abs(reached - params))
+    if abs(best - params) > TOLERANCE * params:
+        near = [
+            max((n for n in found if n < params), default=None),
+            min((n for n in found if n > params), default=None),
+        ]
+        numbers = " and ".join(f"{number:,}" for number in near if number is not None)
+        raise UserError(
+            f"no widths give {params:,} parameters within {TOLERANCE:.0%}",
+            where="model.params",
+            remedy=f"the nearest that can be had: {numbers}",
+        )
+    return found[best]
+
+
+def _candidates(count: Callable[[list[int]], int], depth: int, params: int) -> Iterator[list[int]]:
+    """Widths around the doubled ones that stay just below `params`."""
+
+    def doubled(first: int) -> list[int]:
+        return [first * 2**number for number in range(depth)]
+
+    low, high = LEAST, MOST
+    while low < high:  # the widest that stays below, if any does
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if count(doubled(middle)) <= params else (low, middle - 1)
+    for first in {low, min(low + 1, MOST)}:
+        *before, last = doubled(first)
+        here = count([*before, last])
+        slope = (count([*before, last + 2]) - here) / 2  # two channels: MixedConv splits them
+        guess = round(last + (params - here) / slope)
+        yield from ([*before, min(max(LEAST, guess + step), 2 * last)] for step in (-1, 0, 1))
