@@ -32,11 +32,12 @@ def train(
     from hwcls.training.distributed import calm_threads
 
     calm_threads(trial.threads)
+    from hwcls.inspection import recorder
     from hwcls.training.local import train as run
 
     digest = hashlib.blake2b(json.dumps(trial.to_dict()).encode(), digest_size=4).hexdigest()
     folder = out or Path("results", "train", digest)
-    result = run(trial, folder, _ignore if as_json else _print_epoch)
+    result = run(trial, folder, _ignore if as_json else _print_epoch, recorder)
     if as_json:
         typer.echo(json.dumps({**result.to_dict(), "folder": str(folder)}, indent=2))
     else:

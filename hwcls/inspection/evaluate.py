@@ -1,21 +1,25 @@
-"""Scores of saved weights on a split."""
+"""Scores of saved weights on a split, and all that follows from them."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.torch import load
+import torch
+from torch import nn
+from torch.nn import functional as F
 
 from hwcls import metrics
-from hwcls.config.model import TimmConfig
 from hwcls.config.trial import TrialConfig
-from hwcls.data.imageset import open_data
-from hwcls.errors import UserError
-from hwcls.training.distributed import World
-from hwcls.training.trainer import Trainer
+from hwcls.data.batches import Feed
+from hwcls.data.imageset import ImageSet, open_data
+from hwcls.inspection.trained import Trained, restore
+from hwcls.training.distributed import default_device
+
+SplitName = Literal["train", "val", "test"]
+BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -24,29 +28,83 @@ class Scored:
 
     values: dict[str, float]  # test/loss, test/accuracy, test/macro_f1 (or val/..., train/...)
     labels: np.ndarray[Any, Any]  # (N,) int64
-    scores: np.ndarray[Any, Any]  # (N, K) float16 probabilities
+    scores: np.ndarray[Any, Any]  # (N, K) probabilities
+    confusion: np.ndarray[Any, Any]  # (K, K) int64, rows true, columns predicted
 
 
-def evaluate(config: TrialConfig, weights: bytes, split: Literal["train", "val", "test"]) -> Scored:
-    """Score the weights (a safetensors file's content) of a trial on one split, unaugmented.
+def evaluate(config: TrialConfig, weights: bytes, split: SplitName) -> Scored:
+    """Score the weights (a safetensors file's content) of a trial on one split, unaugmented; scores are float16.
 
     Raises:
         UserError: The weights are no safetensors file or belong to another model.
     """
-    data = open_data(config.data)
-    if isinstance(config.model, TimmConfig):  # the weights are given: none need be fetched
-        config = config.model_copy(update={"model": config.model.model_copy(update={"pretrained": False})})
-    trainer = Trainer(config, data, World())
-    try:
-        trainer.model.load_state_dict(load(weights))
-    except (RuntimeError, SafetensorError) as error:
-        raise UserError(f"the weights are not of this model ({str(error).splitlines()[0]})", where="weights") from None
-    part = getattr(data, split)
-    found = trainer.evaluate(split)
-    confusion = found.confusion.cpu().numpy()
+    data, device = open_data(config.data), default_device()
+    scored = score(restore(config, data, weights, device), config, data, split, device)
+    return Scored(scored.values, scored.labels, scored.scores.astype(np.float16), scored.confusion)
+
+
+def evaluate_trained(trained: Trained, split: SplitName) -> Scored:
+    """Score a trial's best weights on one split, unaugmented; scores are float32."""
+    return score(trained.model, trained.config, trained.data, split, trained.device)
+
+
+@torch.no_grad()
+def score(model: nn.Module, config: TrialConfig, data: ImageSet, split: SplitName, device: torch.device) -> Scored:
+    """Run a model in evaluation mode over a split, in its order."""
+    part, classes = getattr(data, split), len(data.classes)
+    feed = Feed(data, config.data, seed=config.seed, device=device)
+    loss = torch.zeros((), dtype=torch.float64, device=device)
+    scores, predicted = [], []
+    for batch in feed.evaluate(split, batch_size=BATCH):
+        logits = model(batch.images).float()  # (B, K)
+        loss += F.cross_entropy(logits, batch.labels, reduction="sum")
+        scores.append(logits.softmax(1))  # (B, K)
+        predicted.append(logits.argmax(1))  # (B,)
+    confusion = metrics.confusion_matrix(part.labels, torch.cat(predicted).cpu().numpy(), classes)
     values = {
-        f"{split}/loss": float(found.loss) / len(part),
-        f"{split}/accuracy": float(metrics.accuracy(confusion)),
-        f"{split}/macro_f1": float(metrics.macro_f1(confusion)),
+        f"{split}/loss": float(loss) / len(part),
+        f"{split}/accuracy": metrics.accuracy(confusion),
+        f"{split}/macro_f1": metrics.macro_f1(confusion),
     }
-    return Scored(values, part.labels, trainer.scores(found, len(part)))
+    return Scored(values, part.labels, torch.cat(scores).cpu().numpy(), confusion)
+
+
+def summary(scored: Scored, classes: tuple[str, ...]) -> dict[str, Any]:
+    """Everything that the scores tell, as plain values; what does not exist is None.
+
+    `accuracy`, `top5` (with more than 5 classes), `loss`, `macro` and `weighted` precision, recall, F1; `auc` (the mean
+    of the classes' one-vs-rest areas), `ece` (expected calibration error, 15 bins); the same for each of `classes`;
+    `confusion`, rows true.
+    """
+    of_class, areas = metrics.per_class(scored.confusion), metrics.roc_auc(scored.scores, scored.labels)
+    columns = {"precision": of_class.precision, "recall": of_class.recall, "f1": of_class.f1, "auc": areas}
+    rows = []
+    for place, name in enumerate(classes):
+        row = {key: _number(values[place]) for key, values in columns.items()}
+        rows.append({"class": name, **row, "images": int(of_class.support[place])})
+    known = areas[~np.isnan(areas)]
+    return {
+        **{name.partition("/")[2]: _number(value) for name, value in scored.values.items() if "f1" not in name},
+        "top5": _number(metrics.top_k(scored.scores, scored.labels, 5)) if len(classes) > 5 else None,
+        "macro": {key: _number(of_class.macro(columns[key])) for key in ("precision", "recall", "f1")},
+        "weighted": {key: _number(of_class.weighted(columns[key])) for key in ("precision", "recall", "f1")},
+        "auc": _number(known.mean()) if len(known) else None,
+        "ece": _number(metrics.expected_calibration_error(scored.scores, scored.labels)),
+        "images": len(scored.labels),
+        "classes": rows,
+        "confusion": scored.confusion.tolist(),
+    }
+
+
+def confusions(found: dict[str, Any], most: int = 10) -> list[tuple[str, str, int]]:
+    """The pairs of classes that were taken for one another most often: (true, predicted, count)."""
+    names = [row["class"] for row in found["classes"]]
+    matrix = np.array(found["confusion"])
+    np.fill_diagonal(matrix, 0)
+    order = np.argsort(-matrix, axis=None, kind="stable")[:most]
+    pairs = [(int(place) // len(names), int(place) % len(names)) for place in order]
+    return [(names[true], names[guess], int(matrix[true, guess])) for true, guess in pairs if matrix[true, guess]]
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if math.isfinite(value) else None

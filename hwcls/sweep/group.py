@@ -11,6 +11,7 @@ from ray.util.placement_group import get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from hwcls.config.optim import MetricConfig
+from hwcls.inspection import recorder
 from hwcls.sweep.ranks import Rank, read_folder
 from hwcls.sweep.resources import Resources
 from hwcls.tracking.records import best_of
@@ -36,7 +37,7 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
                 if group
                 else "DEFAULT",
             )
-            .remote(rank, size, self.resources.cpus_per_worker, self.resources.gpus_per_worker > 0)
+            .remote(rank, size, self.resources.cpus_per_worker, self.resources.gpus_per_worker > 0, recorder)
             for rank in range(size)
         ]
         address = ray.get(self.ranks[0].address.remote())

@@ -1,0 +1,68 @@
+"""What is seen of a training while it runs, as the arrays of inspection.npz.
+
+Keys, with E epochs, L layers, H kept epochs and B bins; absent where a model has no such thing:
+
+    layers (L,), epochs (E,)                           names of layers; epochs from 1
+    gradient_mean, gradient_max (E, L)                 |gradient| in the epoch's last step, before clipping
+    weights/epochs (H,)                                1, 2, 4, 8, ... and the last
+    weights/<layer>/counts (H, B), .../edges (H, B+1)  after the epoch; of 32 layers at most
+    gradients/epochs, gradients/<layer>/...            the same of the gradients above
+    activation_image (S, S, C), activations (K, h, w)  the first image of val and what the first layer makes of it
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from hwcls.inspection.activations import Activations
+from hwcls.inspection.gradients import GradientFlow, gradients_of, layer_weights
+from hwcls.inspection.histograms import Histograms
+
+if TYPE_CHECKING:
+    from hwcls.tracking.records import EpochRecord
+    from hwcls.training.trainer import Trainer
+
+
+class Part(Protocol):
+    """One thing that is recorded; the methods are an Observer's."""
+
+    def arrays(self) -> dict[str, np.ndarray[Any, Any]]: ...
+    def state(self) -> dict[str, Any]: ...
+    def load_state(self, state: dict[str, Any]) -> None: ...
+
+
+class Recorder:
+    """An observer (hwcls.training.observer) that keeps gradient flow, histograms and first-layer activations."""
+
+    def __init__(self) -> None:
+        self.flow, self.first = GradientFlow(), Activations()
+        self.gradients, self.weights = Histograms("gradients"), Histograms("weights")
+        self.parts: dict[str, Part] = {
+            "flow": self.flow,
+            "gradients": self.gradients,
+            "weights": self.weights,
+            "first": self.first,
+        }
+
+    def before_clip(self, trainer: Trainer, epoch: int) -> None:
+        if trainer.world.rank:
+            return
+        weights = layer_weights(trainer.model)
+        self.flow.add(weights, epoch)
+        self.gradients.add(gradients_of(weights), epoch)
+
+    def after_epoch(self, trainer: Trainer, record: EpochRecord) -> None:
+        self.weights.add(layer_weights(trainer.model), record.epoch)
+        self.first.update(trainer)
+
+    def arrays(self) -> dict[str, np.ndarray[Any, Any]]:
+        return {name: array for part in self.parts.values() for name, array in part.arrays().items()}
+
+    def state(self) -> dict[str, Any]:
+        return {name: part.state() for name, part in self.parts.items()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        for name, part in self.parts.items():
+            part.load_state(state[name])

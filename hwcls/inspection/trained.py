@@ -1,0 +1,169 @@
+"""A trial's folder as a model that can be used: its best weights, its data set, its preprocessing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load
+from torch import Tensor, nn
+
+from hwcls import files, models
+from hwcls.config.load import load_trial
+from hwcls.config.model import TimmConfig, UserModelConfig
+from hwcls.config.trial import TrialConfig, flatten
+from hwcls.data.augment import Normalise
+from hwcls.data.imageset import ImageSet, open_data
+from hwcls.errors import UserError
+from hwcls.tracking.records import TrialFolder, read_lines
+from hwcls.training.distributed import default_device
+
+WEIGHTS = "best.safetensors"
+TEST_READS = "test_reads.jsonl"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model in evaluation mode, with what its inputs and outputs mean."""
+
+    path: Path  # the trial's folder
+    config: TrialConfig
+    data: ImageSet
+    model: nn.Module  # (B, C, S, S) normalised floats to (B, K) logits
+    device: torch.device
+
+    @property
+    def name(self) -> str:
+        """What a table or a file calls it: 3 of trials/3, cnn-10003000 of confirm/cnn/10003000."""
+        confirmed = self.path.parent.parent.name == "confirm"
+        return f"{self.path.parent.name}-{self.path.name}" if confirmed else self.path.name
+
+    def normalised(self, pixels: np.ndarray[Any, Any]) -> Tensor:
+        """(B, S, S, C) uint8 as the (B, C, S, S) floats that the model takes, on its device."""
+        data = self.data
+        normalise = Normalise(data.mean, data.std, data.image_size, self.device, torch.float32)
+        return normalise(torch.from_numpy(np.array(pixels)).to(self.device)).permute(0, 3, 1, 2)
+
+    @torch.no_grad()
+    def probabilities(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """(B, S, S, C) uint8 to (B, K) float32."""
+        found: np.ndarray[Any, Any] = self.model(self.normalised(pixels)).float().softmax(1).cpu().numpy()
+        return found
+
+
+def load_trained(path: Path, progress: Callable[[str], None] | None = None) -> Trained:
+    """Open a trial's folder: results/<sweep>/trials/<n>, confirm/<label>/<seed>, or what `hwcls train` wrote.
+
+    Raises:
+        UserError: It is no trial, kept no weights, holds another model's, or its data set is not there.
+    """
+    config = trial_config(path)
+    path = path.parent if path.name == "config.yaml" else path
+    weights = path / WEIGHTS
+    if not weights.is_file():
+        begun = TrialFolder(path).last_epoch()
+        what = "no weights were kept" if begun else "no weights: the trial never ended an epoch"
+        again = f"train it again: hwcls train {path / 'config.yaml'}"
+        raise UserError(what, where=str(weights), remedy=f"{again} (a sweep keeps them unless keep: none)")
+    _check_origin(config, weights)
+    data = open_data(config.data, progress)
+    device = default_device()
+    return Trained(path, config, data, restore(config, data, weights.read_bytes(), device, str(weights)), device)
+
+
+def trial_config(path: Path) -> TrialConfig:
+    """The config of a trial's folder, or of its config.yaml; raises UserError where there is none."""
+    if path.name == "config.yaml":
+        return load_trial(path)
+    if (path / "trials").is_dir() and not (path / "config.yaml").is_file():
+        some = sorted(found.parent for found in path.glob("trials/*/config.yaml"))
+        remedy = f"name one of its trials: {some[0]}" if some else "it has no trials yet"
+        raise UserError("is a sweep's folder, not a trial's", where=str(path), remedy=remedy)
+    if not (path / "config.yaml").is_file():
+        what = "has no config.yaml" if path.is_dir() else "no such folder"
+        raise UserError(what, where=str(path), remedy="name a trial's folder: results/<sweep>/trials/<n>")
+    return load_trial(path / "config.yaml")
+
+
+def restore(
+    config: TrialConfig, data: ImageSet, weights: bytes, device: torch.device, where: str = "weights"
+) -> nn.Module:
+    """The model that `config` describes with these weights (a safetensors file's content), in evaluation mode.
+
+    Raises:
+        UserError: The weights are no safetensors file or belong to another model.
+    """
+    described = config.model
+    if isinstance(described, TimmConfig):  # the weights are given: none need be fetched
+        described = described.model_copy(update={"pretrained": False})
+    with torch.random.fork_rng(devices=[]):
+        model = models.build(described, classes=len(data.classes), channels=data.channels, image_size=data.image_size)
+    try:
+        tensors = load(weights)
+    except SafetensorError as error:
+        remedy = "the file is damaged: copy or train it again"
+        raise UserError(f"cannot be read as weights ({error})", where=where, remedy=remedy) from None
+    misfit = _misfit(tensors, model.state_dict())
+    if misfit:
+        remedy = "config.yaml was changed after training, or the file is another trial's"
+        raise UserError(f"the weights are of another model: {misfit}", where=where, remedy=remedy)
+    model.load_state_dict(tensors)
+    return model.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]
+
+
+def note_test_read(trained: Trained) -> int:
+    """Write down that test is read once more, in the sweep's folder; returns how often it was, this time included.
+
+    Raises UserError where the folder cannot be written: a read that is not counted is not made.
+    """
+    folder = sweep_of(trained.path) or trained.path
+    line = {"trial": str(trained.path.relative_to(folder)), "time": datetime.now(UTC).isoformat(timespec="seconds")}
+    try:
+        files.append_line(folder / TEST_READS, json.dumps(line).encode())
+    except OSError as error:
+        what = f"cannot be written ({error.strerror}), and a read of test must be counted"
+        raise UserError(what, where=str(folder / TEST_READS), remedy="use --split val, or make it writable") from None
+    return test_reads(folder)
+
+
+def test_reads(folder: Path) -> int:
+    """How often `hwcls evaluate --split test` read test with a trial of this sweep, beside its confirm runs."""
+    return sum(1 for _ in read_lines(folder / TEST_READS))
+
+
+def sweep_of(path: Path) -> Path | None:
+    """The sweep's folder that a trial lies in, if it lies in one."""
+    return next((folder for folder in path.absolute().parents[1:3] if (folder / "sweep.yaml").is_file()), None)
+
+
+def _check_origin(config: TrialConfig, weights: Path) -> None:
+    """Hold the config that the weights were trained with against config.yaml: shapes alone do not tell all."""
+    try:
+        with safe_open(weights, framework="np") as file:
+            origin = TrialConfig.from_dict(json.loads(file.metadata()["hwcls"])["config"])
+    except (OSError, SafetensorError, TypeError, KeyError, ValueError):
+        return  # not whole, or of another version: the shapes decide
+    if isinstance(config.model, UserModelConfig):
+        return  # its file may have moved
+    old, new = (flatten({"model": c.model.model_dump(mode="json", exclude={"label"})}) for c in (origin, config))
+    changed = [f"{key} {old.get(key)} became {new.get(key)}" for key in {**old, **new} if old.get(key) != new.get(key)]
+    if changed:
+        remedy = "undo the change of config.yaml, or train again"
+        raise UserError(f"the weights are of another model: {', '.join(changed)}", where=str(weights), remedy=remedy)
+
+
+def _misfit(found: dict[str, Tensor], expected: dict[str, Any]) -> str | None:
+    """The first difference between the weights that were found and those that the model has."""
+    for name, weight in expected.items():
+        if name not in found:
+            return f"{name} is missing"
+        if found[name].shape != weight.shape:
+            return f"{name} is {tuple(found[name].shape)} in the file, {tuple(weight.shape)} in the model"
+    return next((f"the model has no {name}" for name in found if name not in expected), None)
