@@ -63,3 +63,26 @@ def report(
         typer.echo(json.dumps({"report": str(page), "leaderboard": str(folder / "leaderboard.csv")}))
     else:
         typer.echo(f"report: {page}")
+
+
+@app.command()
+@command
+def explain(
+    a: Annotated[Path, typer.Argument(help="A trial's folder: results/<name>/trials/<n>.", show_default=False)],
+    b: Annotated[Path, typer.Argument(help="Another trial's folder.", show_default=False)],
+    rows: Annotated[int, typer.Option(min=1, help="How many classes and images to show.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+) -> None:
+    """Set two trials side by side: settings, classes won and lost, images on which they differ.
+
+    Example: hwcls explain results/quickstart/trials/3 results/quickstart/trials/7
+    """
+    from hwcls.report.explain import explain as run
+    from hwcls.report.explain import print_explained
+
+    found = run(a, b)
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), indent=2, default=str))
+        return
+    names = [f"{path.resolve().parent.name}/{path.resolve().name}" for path in (a, b)]
+    print_explained(found, (names[0], names[1]), table_console(), rows)

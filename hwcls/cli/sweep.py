@@ -145,6 +145,7 @@ def _preview(checked: Sweep, as_json: bool) -> None:
 def _show(outcome: Outcome, as_json: bool) -> None:
     from hwcls.cli.results import table_console
     from hwcls.report.compare import alternatives, answer, leaderboard, print_leaderboard
+    from hwcls.report.hints import hints
     from hwcls.report.load import load_sweep as load_results
 
     path = outcome.folder.path
@@ -153,12 +154,14 @@ def _show(outcome: Outcome, as_json: bool) -> None:
     if as_json:
         status = "interrupted" if outcome.interrupted else "done"
         board = {"leaderboard": leaderboard(found), "alternatives": alternatives(found)}
-        result = {"status": status, "answer": answer(found), "failed": outcome.failed, **board}
+        result = {"status": status, "answer": answer(found), "failed": outcome.failed, **board, "hints": hints(found)}
         typer.echo(json.dumps({**result, "results": str(path), "report": str(page)}, indent=2, default=str))
         return
     if outcome.nothing_to_do:
         typer.echo(f"This sweep has ended; nothing is left to do (--new starts it again beside {path}).")
     print_leaderboard(found, table_console())
+    for hint in hints(found):
+        typer.echo(f"hint: {hint}")
     for key in outcome.failed:
         typer.echo(f"failed: {path / key / 'error.txt'}")
     typer.echo(f"report: {page}")

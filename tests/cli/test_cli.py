@@ -65,6 +65,7 @@ def test_version(invoke):
         (["compare", "none"], "none"),
         (["report", "none"], "none"),
         (["confirm", "none"], "no sweep here"),
+        (["explain", "none", "none"], "is no trial"),
         (["data", "fetch", "fashionmnist"], "did you mean 'fashion_mnist'"),
         (["data", "import", "cifar10", "none.zip"], "none.zip"),
         (["wandb", "sync", "none"], "none"),

@@ -1,0 +1,94 @@
+"""What to change in the next sweep: where the best trials crowd at the end of a range."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from hwcls.config.load import load_sweep as load_file
+from hwcls.config.space import Range
+from hwcls.config.trial import TrialConfig, flat_name
+from hwcls.errors import UserError
+from hwcls.report.load import SweepResults, TrialResult
+from hwcls.report.words import number
+
+TOP = 3  # trials of an alternative that must agree
+ENOUGH = 9  # trials of an alternative before anything is said
+NEAR = 0.1  # share of a range that counts as its end
+
+
+def hints(found: SweepResults) -> list[str]:
+    """Sentences with the YAML to paste, one for each range whose end the best trials of an alternative share."""
+    try:
+        space = load_file(found.folder / "sweep.yaml").space
+    except UserError:
+        return []  # written by another version, or edited
+    ranges = [p for p, _ in space.parameters() if isinstance(p, Range) and p.low < p.high and p.step is None]
+    said: dict[str, str] = {}
+    for label in dict.fromkeys(trial.label for trial in found.trials):
+        trials = [t for t in found.ranked() if t.label == label and t.value is not None and not t.failed]
+        if len(trials) < ENOUGH:
+            continue
+        for parameter in ranges:
+            hint = _hint(parameter, trials[:TOP], label)
+            if hint is not None:
+                said.setdefault(parameter.name, hint)
+    return list(said.values())
+
+
+def _hint(parameter: Range, best: list[TrialResult], label: str | None) -> str | None:
+    name = flat_name(parameter.path)
+    values = [trial.parameters.get(name) for trial in best]
+    places = [_place(parameter, float(value)) for value in values if isinstance(value, (int, float))]
+    if len(places) < TOP:
+        return None
+    for upper in (False, True):
+        if all((1 - place if upper else place) <= NEAR for place in places):
+            wider = _wider(parameter, upper)
+            if not _possible(best[0], parameter, wider["max" if upper else "min"]):
+                return None
+            who = f"the best {TOP} trials" + (f" of {label}" if label else "")
+            end = f"the {'upper' if upper else 'lower'} end of its range"
+            end += f" ({number(parameter.low)} to {number(parameter.high)})"
+            key = ".".join(parameter.key)
+            pasted = yaml.safe_dump(wider, default_flow_style=True, sort_keys=False).strip()
+            return f"{who} have {name} at {end}; the best may lie beyond. To look there: {key}: {pasted}"
+    return None
+
+
+def _place(parameter: Range, value: float) -> float:
+    """Where in its range a value lies, from 0 to 1, on the scale that is searched."""
+    if parameter.log:
+        return math.log(value / parameter.low) / math.log(parameter.high / parameter.low)
+    return (value - parameter.low) / (parameter.high - parameter.low)
+
+
+def _wider(parameter: Range, upper: bool) -> dict[str, Any]:
+    """The range with one end moved out by half its length, as it stands in a sweep file."""
+    if parameter.log:
+        factor = math.sqrt(parameter.high / parameter.low)
+        end = parameter.high * factor if upper else parameter.low / factor
+    else:
+        length = parameter.high - parameter.low
+        end = parameter.high + length / 2 if upper else parameter.low - length / 2
+    ends = [parameter.low, float(f"{end:.1g}")] if upper else [float(f"{end:.1g}"), parameter.high]
+    low, high = (int(value) if parameter.integer else value for value in ends)
+    return {"min": low, "max": high, **({"log": True} if parameter.log else {})}
+
+
+def _possible(trial: TrialResult, parameter: Range, end: float) -> bool:
+    """Whether the trial could be built with the parameter at the new end."""
+    values = trial_values = yaml.safe_load((trial.folder / "config.yaml").read_text("utf-8"))
+    for part in parameter.path[:-1]:
+        values = values[part]
+    if end == values[parameter.path[-1]]:
+        return False
+    values[parameter.path[-1]] = end
+    try:
+        TrialConfig.from_dict(trial_values)
+    except ValidationError:
+        return False
+    return True

@@ -1,0 +1,73 @@
+import pytest
+import yaml
+
+from hwcls.config.load import load_sweep as load_file
+from hwcls.report.hints import hints
+from hwcls.report.load import load_sweep
+from tests.report.conftest import write_sweep, write_trial
+
+LR = {"min": 1e-3, "max": 1e-1, "log": True}
+PARAMETERS = {
+    "data": {"name": "digits"},
+    "model": {"choice": {"resnet": {"name": "mlp"}, "plain": {"name": "mlp"}}},
+    "optimizer": {"choice": {"sgd": {"lr": LR, "momentum": {"min": 0.5, "max": 0.95}}}},
+    "epochs": 3,
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_sweep(tmp_path / "tiny", parameters=PARAMETERS, run_cap=40)
+
+
+def searched(folder, draw, count=12, label="resnet"):
+    """Trials whose accuracy grows with their number; `draw(number)` says what was drawn."""
+    for number in range(count):
+        trial = folder.trial(len(folder.trials()))
+        write_trial(trial, [0.5 + number / 100], label=label, parameters=draw(number))
+        values = yaml.safe_load((trial.path / "config.yaml").read_text())
+        values["optimizer"] = {"name": "sgd", "label": "sgd", "lr": 0.1, "momentum": 0.9}
+        (trial.path / "config.yaml").write_text(yaml.safe_dump(values))
+
+
+def test_the_upper_end_of_a_range_with_the_yaml_to_paste(folder, tmp_path):
+    searched(folder, lambda number: {"lr": 0.008 * (number + 1), "momentum": 0.7})
+    (hint,) = hints(load_sweep(folder.path))
+    assert "the best 3 trials of resnet have lr at the upper end of its range (0.001 to 0.1)" in hint
+    key, _, pasted = hint.rpartition("To look there: ")[2].partition(": ")
+    assert yaml.safe_load(pasted) == {"min": 0.001, "max": 1.0, "log": True}
+    wider = load_file(folder.path / "sweep.yaml", sets=[f"{key}={pasted}"])
+    assert [p.high for p, _ in wider.space.parameters() if p.name.endswith("lr")] == [1.0]
+
+
+def test_the_lower_end(folder):
+    searched(folder, lambda number: {"lr": 0.001 * (1 + 0.1 * (12 - number)), "momentum": 0.7})
+    (hint,) = hints(load_sweep(folder.path))
+    assert "lower end" in hint
+    assert "{min: 0.0001, max: 0.1, log: true}" in hint
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda number: {"lr": 0.01, "momentum": 0.7},  # in the middle
+        lambda number: {"lr": [0.001, 0.1][number % 2], "momentum": 0.7},  # at both ends
+        lambda number: {"lr": 0.01, "momentum": 0.949},  # beyond the end nothing can be
+        lambda number: {},
+    ],
+)
+def test_nothing_to_say(folder, draw):
+    searched(folder, draw)
+    assert hints(load_sweep(folder.path)) == []
+
+
+def test_few_trials_say_nothing(folder):
+    searched(folder, lambda number: {"lr": 0.099, "momentum": 0.7}, count=8)
+    assert hints(load_sweep(folder.path)) == []
+
+
+def test_a_sweep_file_that_cannot_be_read_has_no_hints(folder):
+    searched(folder, lambda number: {"lr": 0.099})
+    values = yaml.safe_load((folder.path / "sweep.yaml").read_text())
+    (folder.path / "sweep.yaml").write_text(yaml.safe_dump(values | {"methud": 1}))
+    assert hints(load_sweep(folder.path)) == []
