@@ -1,0 +1,40 @@
+"""`hwcls doctor`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hwcls.cli.app import app, command
+
+SIGNS = {"ok": "ok   ", "note": "note ", "wrong": "WRONG"}
+
+
+@app.command()
+@command
+def doctor(
+    results: Annotated[Path, typer.Option(help="The folder that would hold the results.")] = Path("results"),
+    address: Annotated[
+        str | None, typer.Option(help="A running Ray cluster to look at as well.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Every check, as JSON.")] = False,
+) -> None:
+    """Look for what would stand in a sweep's way: GPU, disk, data, W&B, Ray; one remedy per line.
+
+    Example: hwcls doctor
+    """
+    from hwcls.sweep.doctor import examine
+
+    checks = []
+    for check in examine(results, address):
+        checks.append(check)
+        if not as_json:
+            remedy = f" → {check.remedy}" if check.remedy else ""
+            typer.echo(f"{SIGNS[check.state]}  {check.name}: {check.found}{remedy}")
+    if as_json:
+        typer.echo(json.dumps([check.to_dict() for check in checks], indent=2))
+    if any(check.state == "wrong" for check in checks):
+        raise typer.Exit(1)
