@@ -126,6 +126,7 @@ def _wandb() -> Check:
 
 def _ray(address: str | None) -> Iterator[Check]:
     import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     from hwcls.sweep.cluster import connected
 
@@ -135,7 +136,7 @@ def _ray(address: str | None) -> Iterator[Check]:
             if address is not None:
                 mine = versions()
                 for node in (node for node in ray.nodes() if node["Alive"]):
-                    here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+                    here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
                     task = ray.remote(versions).options(num_cpus=0, scheduling_strategy=here)
                     yield _same_versions(node["NodeManagerAddress"], mine, ray.get(task.remote(), timeout=60))
     except UserError as error:

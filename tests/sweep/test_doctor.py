@@ -59,6 +59,13 @@ def test_nodes_with_other_versions():
 
 
 @pytest.mark.slow
+def test_every_node_of_a_cluster_is_asked(ray_here):
+    runs, node = doctor._ray("auto")
+    assert (runs.state, node.state) == ("ok", "ok")
+    assert "has the same versions" in node.found
+
+
+@pytest.mark.slow
 def test_the_whole_examination(tmp_path, monkeypatch):
     """In a process of its own, as it starts a Ray; an address where nobody answers is wrong and exits with 1."""
     command = [sys.executable, "-m", "hwcls", "doctor", "--json", "--results", str(tmp_path)]
