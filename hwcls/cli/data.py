@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hwcls.cli.app import app, command
+from hwcls.cli.bar import told
+
+if TYPE_CHECKING:
+    from hwcls.config.data import DataConfig
+
+SHOWN = 20  # lines of one kind; --json has all
 
 data = typer.Typer(
     name="data", help="Data sets: list, fetch, import, show, verify.", no_args_is_help=True, rich_markup_mode=None
@@ -16,12 +23,20 @@ data = typer.Typer(
 app.add_typer(data)
 
 Name = Annotated[str, typer.Argument(help="A data set's name, see `hwcls data list`.", show_default=False)]
+Folder = Annotated[
+    str | None, typer.Option("--path", help="The folder or archive of an imagefolder.", show_default=False)
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="An entry of a sweep file's data section, as classes=3.", show_default=False),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
 @data.command("list")
 @command
-def list_all(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    """List the data sets that hwcls knows, and where their files were found.
+def list_all(as_json: AsJson = False) -> None:
+    """List the data sets that hwcls knows and those of your own, and where their files were found.
 
     Example: hwcls data list
     """
@@ -31,35 +46,55 @@ def list_all(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] =
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
+    widths = [max(len(entry[key] or "") for entry in found) for key in ("name", "what")]
     for entry in found:
-        typer.echo(f"{entry['name']:14} {entry['what']:52} {entry['found'] or 'not found'}")
+        where = entry["found"] or ("" if entry["name"] == "imagefolder" else "not found")
+        typer.echo(f"{entry['name']:{widths[0]}}  {entry['what']:{widths[1]}}  {where}".rstrip())
 
 
 @data.command("fetch")
 @command
-def fetch_one(name: Name) -> None:
+def fetch_one(name: Name, as_json: AsJson = False) -> None:
     """Download a data set, or finish an interrupted download.
 
     Example: hwcls data fetch fashion_mnist
     """
     from hwcls.data.fetch import fetch
 
-    path = fetch(name, lambda text: typer.echo(text, err=True))
-    typer.echo(f"{name}: {path}" if path else f"{name} needs no download")
+    with told() as progress:
+        path = fetch(name, progress)
+    if as_json:
+        typer.echo(json.dumps({"name": name, "path": str(path) if path else None}, indent=2))
+    else:
+        typer.echo(f"{name}: {path}" if path else f"{name} needs no download")
 
 
 @data.command("import")
 @command
 def import_one(
-    name: Name, path: Annotated[Path, typer.Argument(help="An archive or a folder that you have.", show_default=False)]
+    name: Annotated[
+        str, typer.Argument(help="A known data set's name, or a new one for images of your own.", show_default=False)
+    ],
+    path: Annotated[Path, typer.Argument(help="An archive or a folder that you have.", show_default=False)],
+    skip_corrupt: Annotated[
+        bool, typer.Option("--skip-corrupt", help="Leave out images that cannot be read, and say which.")
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Take a data set from an archive or a folder.
+    """Take a data set from a zip, a tar or a folder; images of your own lie in train/<class>/ and val/<class>/.
 
-    Example: hwcls data import tinyimagenet ~/Downloads/tiny-imagenet-200.zip
+    Example: hwcls data import my_images archive.zip, then in a sweep file: data: {name: my_images}
     """
-    from hwcls.data.fetch import import_data
+    from hwcls.data.bring import import_data
 
-    typer.echo(f"{name}: {import_data(name, path)}")
+    with told() as progress:
+        done = import_data(name, path, skip_corrupt=skip_corrupt, progress=progress)
+    if as_json:
+        typer.echo(json.dumps({"name": name, "path": str(done.path), "skipped": done.skipped}, indent=2))
+        return
+    _some([f"left out: {file}: {problem}" for file, problem in done.skipped.items()])
+    left_out = f", {len(done.skipped)} corrupt images left out" if done.skipped else ""
+    typer.echo(f"{name}: {done.path}{left_out}")
 
 
 @data.command("show")
@@ -67,43 +102,109 @@ def import_one(
 def show_one(
     name: Name,
     out: Annotated[Path | None, typer.Option(help="The PNG to write; by default NAME.png.", show_default=False)] = None,
-    path: Annotated[str | None, typer.Option(help="The folder of an imagefolder.", show_default=False)] = None,
+    path: Folder = None,
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "train",
+    sets: Sets = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Only as they are, not augmented.")] = False,
+    columns: Annotated[int, typer.Option(min=1, max=64, help="Images of each class.")] = 8,
+    rows: Annotated[int, typer.Option(min=1, max=1000, help="At most so many classes.")] = 10,
+    as_json: AsJson = False,
 ) -> None:
     """Write a picture of some images of each class, as they are and as training sees them.
 
-    Example: hwcls data show digits
+    Example: hwcls data show cifar10 --set classes=[cat,dog] --set augment.crop=4 --set augment.cutmix=1.0
     """
-    from hwcls.config.data import DataConfig
+    from hwcls.errors import UserError, did_you_mean
+
+    if split not in ("train", "val", "test"):
+        raise UserError(f"no split '{split}'", where="--split", remedy=did_you_mean(split, ("train", "val", "test")))
+    config = _config(name, path, sets or [])
     from hwcls.data.imageset import open_data
     from hwcls.data.show import picture_grid
 
-    config = DataConfig(name=name, path=path)
+    with told() as progress:
+        opened = open_data(config, progress)
     target = out or Path(f"{name}.png")
-    picture_grid(open_data(config, lambda text: typer.echo(text, err=True)), config, target)
-    typer.echo(f"{name}: {target}")
+    try:
+        picture_grid(opened, config, target, split=split, augmented=not plain, columns=columns, rows=rows)
+    except OSError as error:
+        raise UserError(f"cannot be written ({error.strerror})", where=str(target), remedy="choose --out") from None
+    counts = {part: len(getattr(opened, part)) for part in ("train", "val", "test")}
+    if as_json:
+        shape = {"image_size": opened.image_size, "channels": opened.channels, "images": counts}
+        typer.echo(json.dumps({"name": name, "picture": str(target), "classes": opened.classes, **shape}, indent=2))
+    else:
+        numbers = ", ".join(f"{count:,} {part}" for part, count in counts.items())
+        typer.echo(f"{name}: {target} ({len(opened.classes)} classes; images: {numbers})")
 
 
 @data.command("verify")
 @command
-def verify_one(
-    name: Name,
-    path: Annotated[str | None, typer.Option(help="The folder of an imagefolder.", show_default=False)] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-) -> None:
-    """Hold the decoded pixels of a data set against the sums that were taken when they were decoded.
+def verify_one(name: Name, path: Folder = None, sets: Sets = None, as_json: AsJson = False) -> None:
+    """Hold a data set's decoded pixels against the sums taken when they were decoded, and name duplicate images.
 
     Example: hwcls data verify digits
     """
-    from hwcls.config.data import DataConfig
-    from hwcls.data.store import open_store, verify
+    config = _config(name, path, sets or [])
+    from hwcls.data.store import count_duplicates, duplicates, open_store, read_raw, verify
 
-    store = open_store(DataConfig(name=name, path=path), lambda text: typer.echo(text, err=True))
-    wrong = verify(store)
+    with told() as progress:
+        store = open_store(config, progress)
+    wrong, again = verify(store), duplicates(store)
     if as_json:
-        typer.echo(json.dumps({"name": name, "store": str(store.folder), "wrong": wrong}, indent=2))
+        found = {"name": name, "store": str(store.folder), "wrong": wrong}
+        typer.echo(json.dumps(found | {"duplicates": [dataclasses.asdict(one) for one in again]}, indent=2))
     else:
-        for line in wrong:
-            typer.echo(line)
-        typer.echo(f"{name}: {len(wrong)} wrong" if wrong else f"{name}: every image is as it was decoded")
+        _some(wrong)
+        if again:
+            raw = read_raw(config)
+            pairs = [(raw.name(one.split, one.row), raw.name(one.of_split, one.of_row)) for one in again[: SHOWN + 1]]
+            _some([f"the same pixels: {first} and {second}" for first, second in pairs], len(again))
+            typer.echo(f"{name}: {count_duplicates(again)}")
+        typer.echo(
+            f"{name}: {len(wrong)} wrong; remove {store.folder}, and it is decoded anew"
+            if wrong
+            else f"{name}: every image is as it was decoded"
+        )
     if wrong:
         raise typer.Exit(1)
+
+
+def _config(name: str, path: str | None, sets: list[str]) -> DataConfig:
+    """The data section that `--path` and `--set` describe; raises UserError."""
+    from pydantic import ValidationError
+
+    from hwcls.config.data import DataConfig
+    from hwcls.config.schema import sentence
+    from hwcls.config.source import parse_value
+    from hwcls.data.catalog import source_of
+    from hwcls.errors import UserError
+
+    source = source_of(name, where="")
+    if name == "imagefolder" and path is None:
+        raise UserError("imagefolder needs --path", remedy=source.expects)
+    values: dict[str, object] = {"name": name, "path": path}
+    for item in sets:
+        dotted, equals, text = item.partition("=")
+        if not equals:
+            raise UserError(f"--set {item}: no '=' in it", remedy="write --set classes=3")
+        *above, last = dotted.strip().removeprefix("data.").split(".")
+        inner = values
+        for key in above:
+            inner = inner.setdefault(key, {})  # type: ignore[assignment]
+            if not isinstance(inner, dict):
+                raise UserError(f"--set {item}: {key} is set already")
+        inner[last] = parse_value(text, f"--set {item}")
+    try:
+        return DataConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        what, remedy = sentence(first, DataConfig.model_fields)
+        raise UserError(what, where=".".join(("data", *map(str, first["loc"]))), remedy=remedy) from None
+
+
+def _some(lines: list[str], count: int | None = None) -> None:
+    for line in lines[:SHOWN]:
+        typer.echo(line)
+    if (more := (count or len(lines)) - SHOWN) > 0:
+        typer.echo(f"... and {more:,} more; --json has them all")

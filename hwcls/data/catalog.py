@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hwcls.config.data import AugmentConfig, DataConfig
 from hwcls.data.cifar import is_cifar10, read_cifar10
 from hwcls.data.digits import read_digits
-from hwcls.data.folders import read_folders
-from hwcls.data.idx import idx_files, read_idx_folder
+from hwcls.data.folders import LAYOUT, is_folders, read_folders
+from hwcls.data.idx import FILES, is_idx, read_idx_files
 from hwcls.data.raw import Raw
 from hwcls.data.tinyimagenet import is_tinyimagenet, read_tinyimagenet
 from hwcls.errors import UserError, did_you_mean
 
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 MNIST = tuple(str(digit) for digit in range(10))
-Progress = Callable[[str], None]  # told one line now and then
+OWN = re.compile(r"[A-Za-z0-9][\w.-]*")  # what a user may call an imported data set
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,11 @@ class Source:
     image_size: int | None = None  # None: as its files are
     channels: int | None = None
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    expects: str = ""  # what `import` takes, in words
     downloads: tuple[Download, ...] = field(default=(), repr=False)
+
+
+IDX = f"a folder or an archive with {', '.join(FILES)}, gzipped or not"
 
 
 def _idx(mirrors: tuple[str, ...], md5: dict[str, str]) -> tuple[Download, ...]:
@@ -54,11 +59,12 @@ SOURCES: dict[str, Source] = {
     ),
     "mnist": Source(
         "28x28 grey digits",
-        lambda path: read_idx_folder(path, MNIST),
-        lambda path: bool(idx_files(path)),
-        ("MNIST/raw", "mnist"),
+        lambda path: read_idx_files(path, MNIST),
+        is_idx,
+        ("MNIST/raw", "mnist", "mnist/*"),
         28,
         1,
+        expects=IDX,
         downloads=_idx(
             ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
             {
@@ -71,12 +77,13 @@ SOURCES: dict[str, Source] = {
     ),
     "fashion_mnist": Source(
         "28x28 grey clothes, 10 classes",
-        lambda path: read_idx_folder(path, FASHION),
-        lambda path: bool(idx_files(path)),
-        ("FashionMNIST/raw", "fashion_mnist"),
+        lambda path: read_idx_files(path, FASHION),
+        is_idx,
+        ("FashionMNIST/raw", "fashion_mnist", "fashion_mnist/*"),
         28,
         1,
         AugmentConfig(crop=2, hflip=True),
+        IDX,
         _idx(
             (
                 "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
@@ -94,10 +101,18 @@ SOURCES: dict[str, Source] = {
         "32x32 colour photos, 10 classes",
         read_cifar10,
         is_cifar10,
-        ("cifar-10-batches-bin", "cifar-10-binary.tar.gz", "cifar10/*", "cifar10-images"),
+        (
+            "cifar-10-batches-bin",
+            "cifar-10-binary.tar.gz",
+            "cifar-10-batches-py",
+            "cifar-10-python.tar.gz",
+            "cifar10/*",
+            "cifar10-images",
+        ),
         32,
         3,
         AugmentConfig(crop=4, hflip=True),
+        "cifar-10-binary.tar.gz or cifar-10-python.tar.gz, the folder of either, or train/<class>/* and test/<class>/*",
         (
             Download(
                 "cifar-10-binary.tar.gz",
@@ -117,6 +132,7 @@ SOURCES: dict[str, Source] = {
         64,
         3,
         AugmentConfig(crop=8, hflip=True),
+        "tiny-imagenet-200.zip or its folder, with train/, val/val_annotations.txt and words.txt",
         (
             Download(
                 "tiny-imagenet-200.zip",
@@ -126,13 +142,13 @@ SOURCES: dict[str, Source] = {
         ),
     ),
     "imagefolder": Source(
-        "your images: data.path with train/<class>/*, and val/ or test/ or both",
+        "your images in class folders, at data.path",
         read_folders,
-        lambda path: (path / "train").is_dir(),
+        is_folders,
         augment=AugmentConfig(hflip=True),
+        expects=f"a folder or an archive; {LAYOUT}",
     ),
 }
-KNOWN: dict[str, str] = {name: source.what for name, source in SOURCES.items()}
 EMBEDDED = ("digits",)
 
 
@@ -147,37 +163,63 @@ def raw_folders() -> list[Path]:
     return [*([Path(named)] if named else []), cache_folder() / "raw"]
 
 
-def source_of(name: str) -> Source:
-    """The source called `name`; raises UserError with the nearest known name."""
-    if name not in SOURCES:
-        raise UserError(f"unknown data set '{name}'", where="data.name", remedy=did_you_mean(name, SOURCES))
-    return SOURCES[name]
+def source_of(name: str, where: str = "data.name") -> Source:
+    """The source called `name`: one that hwcls knows, or class folders that lie under that name in a raw folder.
+
+    Raises:
+        UserError: There is neither; the nearest name is said. `where` is where the name was given.
+    """
+    if name in SOURCES:
+        return SOURCES[name]
+    own = own_source(name)
+    if own is None or _find(own) is None:
+        remedy = did_you_mean(name, [entry["name"] or "" for entry in list_data()])
+        remedy += "; images of your own: hwcls data import NAME PATH" if remedy.startswith("known") else ""
+        raise UserError(f"unknown data set '{name}'", where=where, remedy=remedy)
+    return own
+
+
+def own_source(name: str) -> Source | None:
+    """The source of a user's class folders called `name`; None where that is no name."""
+    if not OWN.fullmatch(name):
+        return None
+    return replace(SOURCES["imagefolder"], what="images of your own", places=(name, f"{name}/*"))
 
 
 def locate(name: str) -> Path | None:
     """Where the raw files of `name` lie, or None."""
-    source = source_of(name)
-    for folder in raw_folders():
-        for place in source.places:
-            for path in sorted(folder.glob(place)):
-                if source.fits(path):
-                    return path
-            if source.fits(folder / place.removesuffix("/*")):
-                return folder / place.removesuffix("/*")
-    return None
+    return _find(source_of(name))
 
 
 def locate_folder(config: DataConfig) -> Path:
-    """The folder of an imagefolder; raises UserError when `path` is not given or not there."""
+    """The folder or the archive of an imagefolder; raises UserError when `path` is not given or not there."""
     if config.path is None:
-        raise UserError("imagefolder needs a path", where="data.path", remedy=KNOWN["imagefolder"])
+        raise UserError("imagefolder needs a path", where="data.path", remedy=SOURCES["imagefolder"].expects)
     path = Path(config.path).expanduser()
-    if not path.is_dir():
-        raise UserError("no such folder", where=f"data.path: {path}", remedy="give the folder that holds train/")
+    if not path.exists():
+        raise UserError("no such folder or archive", where=f"data.path: {path}", remedy="give what holds train/")
     return path
 
 
 def list_data() -> list[dict[str, str | None]]:
-    """Every known data set: its name, what it is, and where its raw files were found, if anywhere."""
-    found = {name: "embedded" if name in EMBEDDED else str(locate(name) or "") or None for name in SOURCES}
-    return [{"name": name, "what": what, "found": found[name]} for name, what in KNOWN.items()]
+    """Every data set, also a user's own: its name, what it is, and where its raw files were found, if anywhere."""
+    places = {name: _find(source) for name, source in SOURCES.items()}
+    taken = {path for path in places.values() if path}
+    whats = {name: source.what for name, source in SOURCES.items()}
+    for folder in raw_folders():
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            own = own_source(name := path.name)
+            place = _find(own) if own and name not in whats else None
+            if own and place and not any(place == known or known.is_relative_to(place) for known in taken):
+                places[name], whats[name] = place, own.what
+    found = {name: "embedded" if name in EMBEDDED else str(place or "") or None for name, place in places.items()}
+    return [{"name": name, "what": whats[name], "found": found[name]} for name in places]
+
+
+def _find(source: Source) -> Path | None:
+    for folder in raw_folders():
+        for place in source.places:
+            for path in sorted(folder.glob(place)):
+                if not path.name.startswith(".") and source.fits(path):
+                    return path
+    return None

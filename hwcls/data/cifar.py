@@ -1,4 +1,4 @@
-"""CIFAR-10: the binary archive, its folder, or images in class folders.
+"""CIFAR-10: the binary or the Python version, each as an archive or a folder, or images in class folders.
 
 Format: https://www.cs.toronto.edu/~kriz/cifar.html.
 """
@@ -10,48 +10,71 @@ from pathlib import Path
 import numpy as np
 
 from hwcls.data.folders import read_folders
-from hwcls.data.raw import Raw, RawSplit, open_tar
+from hwcls.data.pickles import read_pickle
+from hwcls.data.raw import Raw, RawSplit
+from hwcls.data.trees import is_archive, open_tree, pick, read_file
 from hwcls.errors import UserError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-FILES = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]}
-RECORD = 1 + 3 * 32 * 32  # label, then the red, green and blue planes
+FILES = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}
+SHAPE = (3, 32, 32)  # the red, green and blue planes
+RECORD = 1 + 3 * 32 * 32  # the binary version: the label, then the planes
 
 
 def is_cifar10(path: Path) -> bool:
-    """Whether `path` is the binary archive, its folder, or a folder of the ten classes."""
-    if path.is_file():
-        return path.name.endswith((".tar.gz", ".tgz", ".tar")) and "binary" in path.name
-    return (path / "test_batch.bin").is_file() or (path / "train" / CLASSES[0]).is_dir()
+    """Whether `path` is an archive, a folder of either version, or a folder of the ten classes."""
+    known = ("test_batch.bin", "test_batch", f"train/{CLASSES[0]}")
+    return is_archive(path) or any((path / name).exists() for name in known)
 
 
 def read_cifar10(path: Path) -> Raw:
-    """The data set at `path`; images (N, 32, 32, 3) uint8, or files of any size in class folders."""
-    if (path / "train").is_dir():
+    """The data set at `path`; images (N, 32, 32, 3) uint8, or files of any size in class folders.
+
+    Raises:
+        UserError: A file is missing or not whole.
+    """
+    tree = open_tree(path)
+    for ending, parse in ((".bin", _binary), ("", _python)):
+        wanted = {split: [stem + ending for stem in stems] for split, stems in FILES.items()}
+        places = pick(tree, [name for names in wanted.values() for name in names])
+        if not places:
+            continue
+        splits = {}
+        for split, names in wanted.items():
+            missing = [name for name in names if name not in places]
+            if missing:
+                raise UserError(f"{missing[0]} is missing", where=str(path), remedy="give the whole of CIFAR-10")
+            parts = [parse(read_file(tree, places[name]), f"{path}/{places[name]}") for name in names]
+            images = np.concatenate([pixels for pixels, _ in parts]).reshape(-1, *SHAPE).transpose(0, 2, 3, 1)
+            splits[split] = RawSplit(images, np.concatenate([labels for _, labels in parts]))  # (N, 32, 32, 3), (N,)
+        return Raw(CLASSES, splits)
+    if any(name.startswith("train/") or "/train/" in name for name in tree.names):
         return read_folders(path)
-    if path.is_dir():
-        records = {
-            name: (path / name).read_bytes() for files in FILES.values() for name in files if (path / name).is_file()
-        }
-    else:
-        with open_tar(path) as archive:
-            members = {Path(member.name).name: member for member in archive if member.isfile()}
-            wanted = [name for files in FILES.values() for name in files if name in members]
-            records = {name: archive.extractfile(members[name]).read() for name in wanted}  # type: ignore[union-attr]
-    return Raw(CLASSES, {split: _split(path, files, records) for split, files in FILES.items()})
+    raise UserError("this is not cifar10: no data_batch_1, no train/", where=str(path))
 
 
-def _split(path: Path, files: list[str], records: dict[str, bytes]) -> RawSplit:
-    parts = []
-    for name in files:
-        data = records.get(name)
-        if not data or len(data) % RECORD:
-            what = "is missing" if data is None else f"has {len(data)} bytes, no multiple of {RECORD}"
-            raise UserError(f"{name} {what}", where=str(path), remedy="give the whole cifar-10-binary.tar.gz")
-        parts.append(np.frombuffer(data, np.uint8).reshape(-1, RECORD))
-    rows = np.concatenate(parts)
-    labels = rows[:, 0].astype(np.int64)
-    if labels.max() >= len(CLASSES):
-        raise UserError("a label above 9", where=str(path), remedy="give the CIFAR-10 binary version")
-    images = rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)  # (N, 32, 32, 3)
-    return RawSplit(images, labels)
+def _binary(data: bytes, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """Planes (n, 3072) uint8 and labels (n,) int64 of one file of the binary version."""
+    if not data or len(data) % RECORD:
+        what = f"{len(data)} bytes, no multiple of {RECORD}"
+        raise UserError(what, where=where, remedy="get it again")
+    rows = np.frombuffer(data, np.uint8).reshape(-1, RECORD)
+    return rows[:, 1:], _labels(rows[:, 0].astype(np.int64), len(rows), where)
+
+
+def _python(data: bytes, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """Planes (n, 3072) uint8 and labels (n,) int64 of one file of the Python version."""
+    batch = read_pickle(data, where)
+    planes, labels = batch.get("data"), batch.get("labels")
+    width = RECORD - 1
+    if not isinstance(planes, np.ndarray) or planes.dtype != np.uint8 or planes.shape[1:] != (width,):
+        raise UserError(f"no array 'data' of uint8 (n, {width})", where=where, remedy="get it again")
+    if not isinstance(labels, list) or not all(type(label) is int for label in labels):
+        raise UserError("no list 'labels' of numbers", where=where, remedy="get it again")
+    return planes, _labels(np.array(labels, np.int64), len(planes), where)
+
+
+def _labels(labels: np.ndarray, count: int, where: str) -> np.ndarray:
+    if len(labels) != count or not count or labels.min() < 0 or labels.max() >= len(CLASSES):
+        raise UserError(f"{len(labels)} labels of {count} images, or one not in 0..9", where=where)
+    return labels

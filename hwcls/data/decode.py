@@ -60,7 +60,7 @@ def measure(images: Encoded) -> tuple[int | None, int]:
                 sizes.add(image.size)
                 grey = grey and image.mode in GREY
         except Exception as error:
-            raise _corrupt(images, name, error) from None
+            raise corrupt(images, name, error) from None
     width, height = next(iter(sizes))
     return (width if len(sizes) == 1 and width == height else None), (1 if grey else 3)
 
@@ -89,15 +89,24 @@ def decoded(images: np.ndarray | Encoded, size: int, channels: int) -> Iterator[
 
 def run_all(tasks: Iterator[Callable[[], None]]) -> Iterator[None]:
     """Run tasks on every CPU this process may use; yields after each, in order; the first error ends it."""
-    with ThreadPoolExecutor(
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    ) as pool:
+    with ThreadPoolExecutor(workers()) as pool:
         futures = [pool.submit(task) for task in tasks]
         try:
             for future in futures:
                 yield future.result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def workers() -> int:
+    """How many CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def corrupt(images: Encoded, name: str, problem: object) -> UserError:
+    """The error about an image that cannot be read, with its path."""
+    remedy = "replace or remove it, or leave out such images: hwcls data import NAME PATH --skip-corrupt"
+    return UserError(f"not a whole image ({problem})", where=f"{images.tree.where}/{name}", remedy=remedy)
 
 
 def _plain_jpeg(data: bytes, channels: int) -> np.ndarray | None:
@@ -120,7 +129,7 @@ def _decode_files(images: Encoded, start: int, stop: int, size: int, channels: i
         try:
             pixels = decode_image(images.tree.read(name), channels)
         except (ValueError, OSError) as error:
-            raise _corrupt(images, name, error) from None
+            raise corrupt(images, name, error) from None
         out[place] = pixels if pixels.shape[:2] == (size, size) else _fit(pixels[None], size, channels)[0]
     return out
 
@@ -155,7 +164,3 @@ def _eight_bits(image: Image.Image, mode: str) -> Image.Image:
 def _check_pixels(image: Image.Image) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(f"unpacks to {image.width}x{image.height} pixels")
-
-
-def _corrupt(images: Encoded, name: str, error: Exception) -> UserError:
-    return UserError(f"not a whole image ({error})", where=f"{images.tree.where}/{name}", remedy="replace or remove it")

@@ -1,10 +1,10 @@
-"""Getting raw data: by download with mirrors, resume and checksum, or from what the user has."""
+"""Downloads: several mirrors, resumed where they were cut, held against a checksum."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import shutil
+from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError
@@ -13,11 +13,13 @@ from urllib.request import Request, urlopen
 from filelock import FileLock
 
 from hwcls import files
-from hwcls.data.catalog import EMBEDDED, Download, Progress, Source, cache_folder, locate, raw_folders, source_of
+from hwcls.data import disk
+from hwcls.data.catalog import EMBEDDED, Download, Source, cache_folder, locate, raw_folders, source_of
+from hwcls.data.progress import Meter, Progress
 from hwcls.errors import UserError
 
 TIMEOUT = 10.0  # seconds without a byte
-TRIES = 3  # per mirror; a cut connection goes on where it was
+TRIES = 5  # per mirror, as long as each brings something; a cut connection goes on where it was
 BLOCK = 1 << 18
 
 
@@ -25,59 +27,26 @@ def fetch(name: str, progress: Progress | None = None) -> Path | None:
     """Download a data set unless it is here; returns where it lies, None for an embedded one.
 
     Raises:
-        UserError: No mirror gave it; the message says where to put it by hand.
+        UserError: No mirror gave it, and the message says where to put it by hand; or it does not fit on the disk.
     """
-    source = source_of(name)
+    source = source_of(name, where="")
     if name in EMBEDDED or (place := locate(name)):
         return None if name in EMBEDDED else place
     if not source.downloads:
-        raise UserError(f"{name} cannot be downloaded", remedy=source.what)
+        remedy = "it is read where it lies, `data.path`; or give it a name: hwcls data import NAME PATH"
+        raise UserError(f"{name} cannot be downloaded", remedy=remedy)
     folder = cache_folder() / "raw" / name
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f".{name}.lock")):
-        for download in source.downloads:
-            if not (folder / download.name).is_file():
-                _download(name, source, download, folder / download.name, progress or (lambda _: None))
+        folder.mkdir(exist_ok=True)
+        try:
+            for download in source.downloads:
+                if not (folder / download.name).is_file():
+                    _download(name, source, download, folder / download.name, progress or (lambda _: None))
+        finally:
+            with suppress(OSError):
+                folder.rmdir()  # only when nothing came
     return locate(name)
-
-
-def import_data(name: str, path: Path | str) -> Path:
-    """Copy an archive or a folder that the user has into hwcls's raw folder, whole or not at all.
-
-    Args:
-        path: The data set itself, or a folder in which it lies as in a raw folder.
-
-    Raises:
-        UserError: It is not that data set, not whole, or something is already there.
-    """
-    source, path = source_of(name), Path(path).expanduser()
-    if not source.places:
-        raise UserError(f"{name} needs no import", remedy=source.what)
-    if not path.exists():
-        raise UserError("no such file or folder", where=str(path))
-    inside = [found for place in source.places for found in sorted(path.glob(place))] if path.is_dir() else []
-    here = next((place for place in (path, *inside) if source.fits(place)), None)
-    if here is None:
-        raise UserError(f"this is not {name}", where=str(path), remedy=f"expected one of: {', '.join(source.places)}")
-    source.read(here)  # raises when it is not whole
-    folder = cache_folder() / "raw" / name
-    target = folder if name in source.places and here.is_dir() else folder / here.name
-    if target.exists():
-        raise UserError(f"{name} has been imported before", where=str(target), remedy="remove that first")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        if here.is_dir():
-            shutil.copytree(here, temporary)
-        else:
-            shutil.copy2(here, temporary)
-        os.replace(temporary, target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if temporary.is_file():
-            temporary.unlink()
-    files.sync_folder(target.parent)
-    return target
 
 
 def _download(name: str, source: Source, download: Download, target: Path, progress: Progress) -> None:
@@ -85,55 +54,62 @@ def _download(name: str, source: Source, download: Download, target: Path, progr
     problems = []
     for url in download.urls:
         for _ in range(TRIES):
+            before = _size(part)
             try:
-                _continue(url, part, lambda text: progress(f"{download.name}: {text}"))
+                _continue(url, part, progress)
             except (OSError, HTTPException, ValueError) as error:
+                if disk.is_full(error):
+                    raise disk.full(part.parent) from None
                 problems.append(f"{url}: {error}")
-                if not isinstance(error, ConnectionResetError):  # only a cut connection is worth another try
+                if _size(part) == before:
                     break
-            else:
-                if _md5(part) == download.md5:
-                    os.replace(part, target)
-                    files.sync_folder(target.parent)
-                    return
-                part.unlink()
-                problems.append(f"{url}: wrong checksum")
+                continue
+            if _md5(part) == download.md5:
+                os.replace(part, target)
+                files.sync_folder(target.parent)
+                return
+            part.unlink()
+            problems.append(f"{url}: wrong checksum")
+            if not before:  # else what was here before may have been at fault
                 break
     places = " or ".join(str(folder / source.places[0]) for folder in raw_folders())
     raise UserError(
-        f"data set {name} is not here and could not be downloaded ({problems[-1]})",
+        f"data set {name} is not here and could not be downloaded ({'; '.join(dict.fromkeys(problems))})",
         remedy=f"put it at {places}, or run: hwcls data import {name} PATH",
     )
 
 
 def _continue(url: str, part: Path, progress: Progress) -> None:
     """Append what `part` still lacks; ConnectionResetError when the connection ends early."""
-    have = part.stat().st_size if part.exists() else 0
+    have = _size(part)
     request = Request(url, headers={"User-Agent": "hwcls"} | ({"Range": f"bytes={have}-"} if have else {}))
     try:
         answer = urlopen(request, timeout=TIMEOUT)
     except HTTPError as error:
+        error.close()
         if error.code == 416:  # nothing after `have`: it is whole, or not ours; the checksum tells
-            error.close()
             return
         raise
     with answer:
         if answer.status != 206 or not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
             have = 0  # the server ignores ranges: from the start
-        length = answer.headers.get("Content-Length")
-        total = have + int(length) if length else 0
+        length = int(answer.headers.get("Content-Length") or 0)
+        total = have + length if length else 0
+        disk.check_space(part.parent, length)
+        meter = Meter(progress, part.stem, total, "MB", 1e6)
         with open(part, "ab" if have else "wb") as file:
-            tenth = 0
             while block := answer.read(BLOCK):
                 file.write(block)
                 have += len(block)
-                if total and have * 10 // total > tenth:
-                    tenth = have * 10 // total
-                    progress(f"{100 * have // total} % of {total / 1e6:.1f} MB")
+                meter.at(have)
             file.flush()
             os.fsync(file.fileno())
     if have < total:
         raise ConnectionResetError(f"the connection ended after {have:,} of {total:,} bytes")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _md5(path: Path) -> str:

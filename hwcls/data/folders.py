@@ -1,4 +1,4 @@
-"""Images in class folders: train/<class>/*, val/<class>/* and test/<class>/*."""
+"""Images in class folders: train/<class>/*, val/<class>/* and test/<class>/*, in a folder or an archive."""
 
 from __future__ import annotations
 
@@ -6,47 +6,62 @@ from pathlib import Path
 
 import numpy as np
 
-from hwcls.data.raw import Encoded, FolderTree, Raw, RawSplit, is_image
+from hwcls.data.raw import Encoded, Raw, RawSplit
+from hwcls.data.trees import Tree, is_archive, is_image, open_tree
 from hwcls.errors import UserError, did_you_mean
 
 LAYOUT = "the layout is train/<class>/*, and val/<class>/* or test/<class>/* or both"
 
 
+def is_folders(path: Path) -> bool:
+    """Whether `path` is an archive, or a folder with train/ in it or one folder deeper."""
+    return is_archive(path) or (path / "train").is_dir() or (path.is_dir() and any(path.glob("*/train/")))
+
+
 def read_folders(path: Path) -> Raw:
-    """The data set below `path`; where only one of val and test is there, it is the test split.
+    """The data set in `path` or one folder deeper; where only one of val and test is there, it is the test split.
 
     Raises:
         UserError: No train folder, nothing held out, a class without images, or a class that train lacks.
     """
-    if not (path / "train").is_dir():
-        raise UserError("no folder train/", where=str(path), remedy=LAYOUT)
-    held_out = [split for split in ("val", "test") if (path / split).is_dir()]
+    tree = open_tree(path)
+    root = _root(tree)
+    held_out = [split for split in ("val", "test") if split in tree.folders(root)]
     if not held_out:
-        raise UserError("no folder val/ or test/", where=str(path), remedy=LAYOUT)
-    tree = FolderTree(path)
-    classes = _class_folders(path / "train")
+        raise UserError("no folder val/ or test/", where=f"{path}/{root}".rstrip("/"), remedy=LAYOUT)
+    classes = tuple(tree.folders(f"{root}train/"))
     if len(classes) < 2:
-        raise UserError(
-            f"{len(classes)} class folders, two or more are needed", where=str(path / "train"), remedy=LAYOUT
-        )
+        where = f"{path}/{root}train"
+        raise UserError(f"{len(classes)} class folders, two or more are needed", where=where, remedy=LAYOUT)
     number = {name: i for i, name in enumerate(classes)}
     splits = {}
     for split in ("train", *held_out):
-        for folder in _class_folders(path / split):
+        below = f"{root}{split}/"
+        here = tree.folders(below)
+        for folder in here:
             if folder not in number:
                 remedy = did_you_mean(folder, classes)
-                raise UserError(f"class '{folder}' has no folder in train/", where=str(path / split), remedy=remedy)
-        names = [name for name in tree.names if name.startswith(f"{split}/") and name.count("/") > 1 and is_image(name)]
-        labels = np.array([number[name.split("/")[1]] for name in names], np.int64)
-        here = classes if split == "train" else _class_folders(path / split)
-        for folder in here:
-            if not (labels == number[folder]).any():
-                raise UserError(
-                    "no images in this class folder", where=str(path / split / folder), remedy="fill or remove it"
-                )
+                raise UserError(f"class '{folder}' has no folder in train/", where=f"{path}/{below}", remedy=remedy)
+        names = [n for n in tree.names if n.startswith(below) and n.count("/", len(below)) and is_image(n)]
+        labels = np.array([number[name[len(below) :].split("/")[0]] for name in names], np.int64)
+        for folder in sorted(set(here) - {classes[label] for label in np.unique(labels)}):
+            where = f"{path}/{below}{folder}"
+            raise UserError("no images in this class folder", where=where, remedy="fill or remove it")
+        if not names:
+            raise UserError("no images", where=f"{path}/{below}", remedy=LAYOUT)
         splits["test" if split == held_out[-1] else split] = RawSplit(Encoded(tree, names), labels)
     return Raw(classes, splits)
 
 
-def _class_folders(folder: Path) -> tuple[str, ...]:
-    return tuple(sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")))
+def _root(tree: Tree) -> str:
+    """What stands before train/: nothing, or the one folder that holds it."""
+    if "train" in tree.folders():
+        return ""
+    deeper = [folder for folder in tree.folders() if "train" in tree.folders(f"{folder}/")]
+    if len(deeper) != 1:
+        here = ", ".join(f"{folder}/" for folder in tree.folders()[:5]) or "none"
+        what = (
+            f"several folders hold a train/: {', '.join(deeper)}" if deeper else f"no folder train/ (folders: {here})"
+        )
+        raise UserError(what, where=tree.where, remedy=LAYOUT)
+    return f"{deeper[0]}/"

@@ -8,7 +8,8 @@ import numpy as np
 
 from hwcls.config.data import AugmentConfig, DataConfig
 from hwcls.data import splits
-from hwcls.data.catalog import Progress, source_of
+from hwcls.data.catalog import source_of
+from hwcls.data.progress import Progress
 from hwcls.data.store import Store, open_store
 from hwcls.errors import UserError
 

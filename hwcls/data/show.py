@@ -1,58 +1,95 @@
-"""A picture of a data set: a few training images per class, as they are and as training sees them."""
+"""A picture of a data set: a few images per class, as they are and as training sees them."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from hwcls import files
-from hwcls.config.data import DataConfig
+from hwcls.config.data import AugmentConfig, DataConfig
 from hwcls.data.batches import Feed
-from hwcls.data.imageset import ImageSet
+from hwcls.data.imageset import ImageSet, Split
 
-MARGIN, LABEL = 2, 14  # pixels
+MARGIN, LABEL, TILE = 2, 18, 64  # pixels; a small image is enlarged by a whole factor to about TILE
 
 
-def picture_grid(data: ImageSet, config: DataConfig, path: Path, *, columns: int = 8, rows: int = 10) -> None:
+def picture_grid(
+    data: ImageSet,
+    config: DataConfig,
+    path: Path,
+    *,
+    split: str = "train",
+    augmented: bool = True,
+    columns: int = 8,
+    rows: int = 10,
+) -> None:
     """Write a PNG: a line per class with its name, plain images on the left, the same ones augmented on the right.
 
     Args:
-        config: What `data` was opened with; its augmentation is shown (epoch 1, seed 0).
+        config: What `data` was opened with; its augmentation is shown (one draw of it).
+        split: train, val or test; only train is ever augmented.
+        augmented: Whether to draw the right half.
         columns: Images per class and half.
         rows: At most so many classes, the first ones.
     """
-    labels = torch.from_numpy(data.train.labels)
-    shown = [torch.nonzero(labels == label)[:columns, 0].tolist() for label in range(min(rows, len(data.classes)))]
-    wanted = {index for line in shown for index in line}
-    feed = Feed(data, config, seed=0, device=torch.device("cpu"))
-    augmented: dict[int, np.ndarray] = {}
-    for step in feed.train(1):
-        for batch in step.parts:
-            for place, index in enumerate(batch.index.tolist()):
-                if index in wanted:
-                    augmented[index] = _pixels(batch.images[place], data)
-    zoom = max(1, round(64 / data.image_size))
-    side = data.image_size * zoom + MARGIN
-    sheet = Image.new("RGB", (side * (2 * columns + 1), (side + LABEL) * len(shown)), "white")
-    draw = ImageDraw.Draw(sheet)
-    for line, indices in enumerate(shown):
-        top = line * (side + LABEL)
-        draw.text((MARGIN, top), data.classes[line], fill="black")
-        for column, index in enumerate(indices):
-            plain = data.train.images[data.train.rows[index]]
-            for pixels, shift in ((plain, 0), (augmented.get(index), columns + 1)):
-                if pixels is not None:  # the last ragged batch may have been left out
-                    tile = Image.fromarray(np.repeat(pixels, 3, 2) if data.channels == 1 else pixels)
-                    tile = tile.resize((side - MARGIN, side - MARGIN), Image.Resampling.NEAREST)
-                    sheet.paste(tile, ((column + shift) * side, top + LABEL))
+    part: Split = getattr(data, split)
+    lines = [np.flatnonzero(part.labels == label)[:columns] for label in range(min(rows, len(data.classes)))]
+    plain = {int(index): np.asarray(part.images[part.rows[index]]) for line in lines for index in line}
+    halves = [(f"{split}, as they are", plain)]
+    augment = config.augment if config.augment is not None else data.augment
+    if augmented and split == "train":
+        halves.append((f"as training sees them: {_words(augment)}", _augmented(data, config, sorted(plain))))
+
+    side = data.image_size * max(1, round(TILE / data.image_size))
+    half = (side + MARGIN) * columns
+    sheet = Image.new("RGB", ((half + side) * len(halves) - side, LABEL + (side + LABEL) * len(lines)), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
+    for number, (title, images) in enumerate(halves):
+        left = number * (half + side)
+        draw.text((left + MARGIN, MARGIN), _short(title, font, half), "grey", font)
+        for line, indices in enumerate(lines):
+            top = LABEL + line * (side + LABEL)
+            if number == 0:
+                count = int((part.labels == line).sum())
+                draw.text(
+                    (MARGIN, top + MARGIN), _short(f"{data.classes[line]} ({count:,})", font, half), "black", font
+                )
+            for column, index in enumerate(indices.tolist()):
+                pixels = np.repeat(images[index], 4 - images[index].shape[2], 2)[..., :3]  # grey three times
+                tile = Image.fromarray(pixels).resize((side, side), Image.Resampling.NEAREST)
+                sheet.paste(tile, (left + column * (side + MARGIN), top + LABEL))
     files.write_with(path, lambda file: sheet.save(file, "PNG"))
 
 
-def _pixels(image: torch.Tensor, data: ImageSet) -> np.ndarray:
-    """A normalised (C, S, S) image back as (S, S, C) uint8."""
+def _augmented(data: ImageSet, config: DataConfig, indices: list[int]) -> dict[int, np.ndarray]:
+    """These training images as (S, S, C) uint8 after augmentation, in one batch of their own."""
+    few = Split(data.train.images, data.train.labels[indices], data.train.rows[indices])
+    batch_size = config.model_copy(update={"batch_size": len(indices)})
+    feed = Feed(replace(data, train=few), batch_size, seed=0, device=torch.device("cpu"))
     mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (data.mean, data.std))
-    pixels = ((image.float() * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
-    return pixels.permute(1, 2, 0).numpy()
+    found = {}
+    for step in feed.train(1):
+        for batch in step.parts:
+            pixels = ((batch.images.float() * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)  # (b, C, S, S)
+            for place, index in enumerate(batch.index.tolist()):
+                found[indices[index]] = pixels[place].permute(1, 2, 0).numpy()
+    return found
+
+
+def _words(augment: AugmentConfig) -> str:
+    """What an augmentation does, as a sweep file says it."""
+    changed = augment.model_dump(exclude_defaults=True, exclude={"label"})
+    return ", ".join(name if value is True else f"{name} {value:g}" for name, value in changed.items()) or "unchanged"
+
+
+def _short(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    """`text`, its end cut off where it is wider than `width` pixels."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "...") > width:
+        text = text[:-1]
+    return text + "..."

@@ -8,12 +8,10 @@ imagefolder's path) and of the decode settings.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,14 +22,14 @@ from filelock import FileLock
 
 from hwcls import files
 from hwcls.config.data import DataConfig
-from hwcls.data import catalog
-from hwcls.data.catalog import Progress
-from hwcls.data.decode import decoded, measure, run_all
+from hwcls.data import catalog, disk
+from hwcls.data.decode import CHUNK, decoded, measure, run_all
 from hwcls.data.fetch import fetch
-from hwcls.data.raw import Encoded, Raw, walk
+from hwcls.data.progress import Meter, Progress
+from hwcls.data.raw import Encoded, Raw
+from hwcls.data.trees import walk
 from hwcls.errors import UserError
 
-SAY_EVERY = 2.0  # seconds
 FORMAT = 1  # raised when the layout or the decoding changes
 
 
@@ -71,8 +69,16 @@ def open_store(config: DataConfig, progress: Progress | None = None) -> Store:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f".{key}.lock")):
             if not (folder / "meta.json").is_file():
-                _build(folder, config.name, source.read(place), size, channels, progress or (lambda _: None))
-    return Store(folder, json.loads((folder / "meta.json").read_text(encoding="utf-8")))
+                progress = progress or (lambda _: None)
+                _build(folder, config.name, source.read(place), size, channels, progress)
+                if found := duplicates(_opened(folder)):
+                    progress(f"{config.name}: {count_duplicates(found)}; `hwcls data verify` names them")
+    return _opened(folder)
+
+
+def read_raw(config: DataConfig) -> Raw:
+    """The data set before decoding, which knows its images' file names."""
+    return catalog.source_of(config.name).read(_found(config, None)[0])
 
 
 def verify(store: Store) -> list[str]:
@@ -89,18 +95,41 @@ def verify(store: Store) -> list[str]:
     return wrong
 
 
-def duplicates(store: Store) -> list[tuple[str, int, str, int]]:
-    """Images whose pixels another image has: (split, row, split of the first one, its row)."""
-    parts = [store.array(split, "digests") for split in store.splits]
+@dataclass(frozen=True)
+class Duplicate:
+    """An image whose pixels another one has: its split and row, the first such one's, and whether labels agree."""
+
+    split: str
+    row: int
+    of_split: str
+    of_row: int
+    same_label: bool
+
+
+def duplicates(store: Store) -> list[Duplicate]:
+    """Images with the pixels of another image of the data set, whatever split that is in."""
+    names = store.splits
+    parts = [store.array(split, "digests") for split in names]
+    labels = np.concatenate([store.array(split, "labels") for split in names])
     split_of = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     row_of = np.concatenate([np.arange(len(part)) for part in parts])
     _, first, inverse = np.unique(np.concatenate(parts), return_index=True, return_inverse=True)
     again = np.flatnonzero(first[inverse] != np.arange(len(inverse)))
-    name = store.splits
     return [
-        (name[split_of[i]], int(row_of[i]), name[split_of[j]], int(row_of[j]))
+        Duplicate(names[split_of[i]], int(row_of[i]), names[split_of[j]], int(row_of[j]), bool(labels[i] == labels[j]))
         for i, j in zip(again, first[inverse][again], strict=True)
     ]
+
+
+def count_duplicates(found: list[Duplicate]) -> str:
+    """In one line: how many there are, how many lie in two splits, and how many have two labels."""
+    across = sum(one.split != one.of_split for one in found)
+    torn = sum(not one.same_label for one in found)
+    return f"{len(found)} images repeat another's pixels ({across} in another split, {torn} under another label)"
+
+
+def _opened(folder: Path) -> Store:
+    return Store(folder, json.loads((folder / "meta.json").read_text(encoding="utf-8")))
 
 
 def _found(config: DataConfig, progress: Progress | None) -> tuple[Path, list[tuple[str, os.stat_result]]]:
@@ -121,34 +150,30 @@ def _build(folder: Path, name: str, raw: Raw, size: int | None, channels: int | 
     for stale in folder.parent.glob(f".{folder.name}.*.tmp"):  # we hold the lock: whoever made it is gone
         shutil.rmtree(stale, ignore_errors=True)
     total = sum(len(split.labels) for split in raw.splits.values())
-    _check_space(folder.parent, total * (size * size * channels + 16 * channels + 16))
+    disk.check_space(folder.parent, total * (size * size * channels + 16 * channels + 16))
     building = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     building.mkdir()
     try:
         meta: dict[str, Any] = {"format": FORMAT, "name": name, "classes": raw.classes}
         meta |= {"image_size": size, "channels": channels, "splits": {}}
         for split, part in raw.splits.items():
-            say = _prefixed(f"{name}: {split}: ", progress)
-            meta["splits"][split] = _write_split(building / split, part.images, part.labels, size, channels, say)
+            meter = Meter(progress, f"{name}: {split}", len(part.labels), "images decoded")
+            meta["splits"][split] = _write_split(building / split, part.images, part.labels, size, channels, meter)
         files.write_json(building / "meta.json", meta)
         if folder.exists():  # without meta.json: not ours to trust
             shutil.rmtree(folder)
         os.replace(building, folder)
         files.sync_folder(folder.parent)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise _full(folder.parent, total * size * size * channels) from None
+        if disk.is_full(error):
+            raise disk.full(folder.parent, total * size * size * channels) from None
         raise
     finally:
         shutil.rmtree(building, ignore_errors=True)
 
 
-def _prefixed(prefix: str, progress: Progress) -> Progress:
-    return lambda text: progress(prefix + text)
-
-
 def _write_split(
-    stem: Path, images: np.ndarray | Encoded, labels: np.ndarray, size: int, channels: int, say: Progress
+    stem: Path, images: np.ndarray | Encoded, labels: np.ndarray, size: int, channels: int, meter: Meter
 ) -> dict[str, Any]:
     count = len(labels)
     out = _reserve(stem.with_suffix(".images.npy"), (count, size, size, channels))
@@ -166,11 +191,8 @@ def _write_split(
         return run
 
     tasks = [finish(task) for task in decoded(images, size, channels)]
-    said = time.monotonic()
     for done, _ in enumerate(run_all(iter(tasks)), 1):
-        if time.monotonic() - said > SAY_EVERY:
-            said = time.monotonic()
-            say(f"{100 * done // len(tasks)} % of {count} images decoded")
+        meter.at(min(done * CHUNK, count))
     out.flush()
     for kind, array in (("labels", labels), ("sums", sums), ("digests", digests)):
         files.write_with(stem.with_suffix(f".{kind}.npy"), lambda file, array=array: np.save(file, array))  # type: ignore[misc]
@@ -212,13 +234,3 @@ def _digests(pixels: np.ndarray) -> np.ndarray:
     rows = np.ascontiguousarray(pixels)
     parts = [hashlib.blake2b(row, digest_size=8).digest() for row in rows]
     return np.frombuffer(b"".join(parts), "<u8").astype(np.uint64)
-
-
-def _check_space(folder: Path, needed: int) -> None:
-    if shutil.disk_usage(folder).free < needed:
-        raise _full(folder, needed)
-
-
-def _full(folder: Path, needed: int) -> UserError:
-    what = f"the disk is full: {needed:,} bytes are needed"
-    return UserError(what, where=str(folder), remedy="make room, or set HWCLS_CACHE to another disk")

@@ -1,4 +1,4 @@
-"""TinyImageNet in its official layout, as a folder or a zip; a sample of it is accepted.
+"""TinyImageNet in its official layout, as a folder or an archive; a sample of it is accepted.
 
 The official test split has no public labels, so the official val is the test split here.
 """
@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from hwcls.data.raw import Encoded, Raw, RawSplit, Tree, is_image, open_tree
+from hwcls.data.raw import Encoded, Raw, RawSplit
+from hwcls.data.trees import Tree, is_archive, is_image, open_tree, read_file
 from hwcls.errors import UserError
 
 
 def is_tinyimagenet(path: Path) -> bool:
-    """Whether `path` is a zip archive or a folder in the official layout."""
-    return (path.suffix == ".zip" and path.is_file()) or (path / "val" / "val_annotations.txt").is_file()
+    """Whether `path` is an archive or a folder in the official layout."""
+    return is_archive(path) or (path / "val" / "val_annotations.txt").is_file()
 
 
 def read_tinyimagenet(path: Path) -> Raw:
@@ -42,7 +43,7 @@ def read_tinyimagenet(path: Path) -> Raw:
 
     present = set(tree.names)
     test, test_labels = [], []
-    for line in tree.read(annotations[0]).decode().splitlines():
+    for line in read_file(tree, annotations[0]).decode("utf-8", "replace").splitlines():
         file, wnid = [*line.split("\t"), ""][:2]
         if (name := f"{root}val/images/{file}") in present:
             if wnid not in number:
@@ -64,8 +65,9 @@ def _readable(tree: Tree, root: str, wnids: list[str]) -> tuple[str, ...]:
     """The first word of each class in words.txt; a word that two classes share keeps its number."""
     if f"{root}words.txt" not in tree.names:
         return tuple(wnids)
-    lines = (line.partition("\t") for line in tree.read(f"{root}words.txt").decode().splitlines())
-    words = {wnid: text.split(",")[0].strip() for wnid, _, text in lines}
-    names = [words.get(wnid, wnid) for wnid in wnids]
+    text = read_file(tree, f"{root}words.txt").decode("utf-8", "replace")
+    lines = (line.partition("\t") for line in text.splitlines())
+    word = {wnid: words.split(",")[0].strip() for wnid, _, words in lines}
+    names = [word.get(wnid, wnid) for wnid in wnids]
     often = Counter(names)
     return tuple(name if often[name] == 1 else f"{name} ({wnid})" for name, wnid in zip(names, wnids, strict=True))

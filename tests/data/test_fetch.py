@@ -14,7 +14,7 @@ import pytest
 
 from hwcls.config.data import DataConfig
 from hwcls.data.catalog import SOURCES, Download
-from hwcls.data.fetch import fetch, import_data
+from hwcls.data.fetch import fetch
 from hwcls.data.imageset import open_data
 from hwcls.errors import UserError
 
@@ -80,7 +80,8 @@ def mirrors(server: Server, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return SimpleNamespace(set=use)
 
 
-def test_open_data_fetches_once(server: Server, mirrors: SimpleNamespace) -> None:
+def test_open_data_fetches_once(server: Server, mirrors: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hwcls.data.progress.SAY_EVERY", -1.0)
     mirrors.set("/good")
     lines: list[str] = []
     assert len(open_data(DataConfig(name="cifar10"), lines.append).train) == 90
@@ -128,33 +129,3 @@ def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SOURCES, "cifar10", dataclasses.replace(SOURCES["cifar10"], downloads=(download,)))
     with pytest.raises(UserError, match="refused"):
         fetch("cifar10")
-
-
-def test_import_archive_and_folders(make: SimpleNamespace, tmp_path: Path) -> None:
-    make.write_cifar(tmp_path / "cifar-10-binary.tar.gz")
-    import_data("cifar10", tmp_path / "cifar-10-binary.tar.gz")
-    assert len(open_data(DataConfig(name="cifar10")).test) == 20
-    make.write_idx(tmp_path / "somewhere", gz=True)
-    import_data("mnist", str(tmp_path / "somewhere"))
-    assert len(open_data(DataConfig(name="mnist")).test) == 20
-    make.write_files(tmp_path / "home" / "tiny-imagenet-200", make.tiny_files())
-    import_data("tinyimagenet", tmp_path / "home")  # the folder that holds it
-    assert len(open_data(DataConfig(name="tinyimagenet")).test) == 8
-    with pytest.raises(UserError, match="imported before"):
-        import_data("mnist", tmp_path / "somewhere")
-
-
-def test_import_refuses_what_it_is_not(make: SimpleNamespace, tmp_path: Path) -> None:
-    make.write_cifar(tmp_path / "cifar-10-binary.tar.gz")
-    with pytest.raises(UserError, match="this is not mnist"):
-        import_data("mnist", tmp_path / "cifar-10-binary.tar.gz")
-    with pytest.raises(UserError, match="no such file"):
-        import_data("mnist", tmp_path / "nowhere")
-    with pytest.raises(UserError, match="needs no import"):
-        import_data("digits", tmp_path)
-    broken = tmp_path / "broken" / "cifar-10-binary.tar.gz"
-    broken.parent.mkdir()
-    broken.write_bytes((tmp_path / "cifar-10-binary.tar.gz").read_bytes()[:9000])
-    with pytest.raises(UserError, match="not a whole tar"):
-        import_data("cifar10", broken)
-    assert not (tmp_path / "cache" / "raw" / "cifar10").exists()

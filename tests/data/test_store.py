@@ -17,7 +17,7 @@ from PIL import Image
 from hwcls.config.data import DataConfig
 from hwcls.data.catalog import SOURCES
 from hwcls.data.imageset import Split, open_data
-from hwcls.data.store import duplicates, open_store, verify
+from hwcls.data.store import Duplicate, duplicates, open_store, verify
 from hwcls.errors import UserError
 
 MNIST = DataConfig(name="mnist")
@@ -120,14 +120,14 @@ def test_duplicates_are_reported(make: SimpleNamespace, raw: Path) -> None:
     train = (raw / "mnist" / "train-images-idx3-ubyte").read_bytes()
     test[16 : 16 + 784] = train[16 + 4 * 784 : 16 + 5 * 784]
     path.write_bytes(test)
-    assert duplicates(open_store(MNIST)) == [("test", 0, "train", 4)]
+    assert duplicates(open_store(MNIST)) == [Duplicate("test", 0, "train", 4, same_label=False)]
 
 
 def test_a_build_that_dies_leaves_nothing(
     make: SimpleNamespace, raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make.write_idx(raw / "mnist")
-    monkeypatch.setattr("hwcls.data.store.SAY_EVERY", -1.0)
+    monkeypatch.setattr("hwcls.data.progress.SAY_EVERY", -1.0)
 
     def killed(line: str) -> None:
         raise KeyboardInterrupt

@@ -1,0 +1,167 @@
+"""Taking a data set from what the user has: an archive or a folder, whole or not at all.
+
+Images are decoded once to see that they are whole, and packed into one zip in the raw folder: one file instead of a
+hundred thousand, read in place. What is decoded already (IDX, CIFAR batches) is copied as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from hwcls import files
+from hwcls.data import disk
+from hwcls.data.catalog import SOURCES, Source, cache_folder, own_source
+from hwcls.data.decode import CHUNK, corrupt, decode_image, workers
+from hwcls.data.progress import Meter, Progress
+from hwcls.data.raw import Encoded, Raw
+from hwcls.data.trees import Tree, walk
+from hwcls.errors import UserError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Imported:
+    """Where a data set lies now, and the images that were left out because they cannot be read, with the reason."""
+
+    path: Path
+    skipped: dict[str, str]
+
+
+def import_data(
+    name: str, path: Path | str, *, skip_corrupt: bool = False, progress: Progress | None = None
+) -> Imported:
+    """Copy an archive or a folder that the user has into hwcls's raw folder, whole or not at all.
+
+    Args:
+        name: A data set that hwcls knows, or a new name for images in class folders.
+        path: The data set itself, or a folder in which it lies as in a raw folder.
+        skip_corrupt: Leave out images that cannot be read, instead of an error that names the first.
+
+    Raises:
+        UserError: It is not that data set, not whole, does not fit on the disk, or something is already there.
+    """
+    source, path = _source(name), Path(path).expanduser()
+    if not path.exists():
+        raise UserError("no such file or folder", where=str(path))
+    here = _inside(name, source, path)
+    raw = _read(name, source, here)
+    target = cache_folder() / "raw" / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(target.with_name(f".{name}.lock")):
+        if any(path.suffix != ".part" for path in target.glob("*")):  # of a download that was given up
+            raise UserError(f"{name} has been imported before", where=str(target), remedy="remove that first")
+        for stale in target.parent.glob(f".{name}.*.tmp"):  # we hold the lock: whoever made it is gone
+            shutil.rmtree(stale)
+        building = target.with_name(f".{name}.{os.getpid()}.tmp")
+        building.mkdir()
+        skipped: dict[str, str] = {}
+        try:
+            disk.check_space(building, _bytes(here))
+            if raw.files is not None:
+                packed = building / f"{name}.zip"
+                skipped = _pack(raw.files, packed, skip_corrupt, progress or (lambda _: None))
+                _reread(source, packed, str(here), skipped)
+            elif here.is_dir():
+                shutil.copytree(here, building, dirs_exist_ok=True)
+            else:
+                shutil.copy2(here, building / here.name)
+            shutil.rmtree(target, ignore_errors=True)
+            os.replace(building, target)
+        except OSError as error:
+            if disk.is_full(error):
+                raise disk.full(target.parent, _bytes(here)) from None
+            raise UserError(f"cannot be copied ({error})", where=str(here)) from None
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+        files.sync_folder(target.parent)
+    return Imported(target, skipped)
+
+
+def _source(name: str) -> Source:
+    if name == "imagefolder":
+        remedy = "hwcls data import my_images PATH, then `data: {name: my_images}`"
+        raise UserError("images of your own need a name of their own", remedy=remedy)
+    source = SOURCES.get(name) or own_source(name)
+    if source is None:
+        raise UserError(f"'{name}' cannot be a name", remedy="letters, digits, then also _ . -")
+    if not source.places:
+        raise UserError(f"{name} needs no import", remedy=source.what)
+    return source
+
+
+def _inside(name: str, source: Source, path: Path) -> Path:
+    """`path` itself, or what in it fits."""
+    inside = [found for place in source.places for found in sorted(path.glob(place))] if path.is_dir() else []
+    for place in (path, *inside):
+        if source.fits(place):
+            return place
+    raise UserError(f"this is not {name}", where=str(path), remedy=f"expected {source.expects}")
+
+
+def _read(name: str, source: Source, here: Path) -> Raw:
+    try:
+        return source.read(here)
+    except UserError as error:
+        near = "" if name in SOURCES else did_you_mean(name, SOURCES)
+        if not near.startswith("did you mean"):
+            raise
+        raise UserError(error.what, where=error.where, remedy=f"{error.remedy}; or {near}") from None
+
+
+def _pack(images: Encoded, target: Path, skip_corrupt: bool, progress: Progress) -> dict[str, str]:
+    """Write the images that can be decoded, and the texts beside them, into a zip; returns the others and why."""
+    tree, skipped = images.tree, {}
+    meter = Meter(progress, f"{target.stem}: images", len(images), "checked")
+    with zipfile.ZipFile(target, "w") as archive:
+        for name in tree.names:
+            if name.endswith(".txt"):
+                archive.writestr(zipfile.ZipInfo(name), tree.read(name))
+        for done, (name, data, problem) in enumerate(_checked(tree, images.names), 1):
+            if problem is None:
+                archive.writestr(zipfile.ZipInfo(name), data)
+            elif skip_corrupt:
+                skipped[name] = problem
+            else:
+                raise corrupt(images, name, problem)
+            meter.at(done)
+    with open(target, "rb") as file:
+        os.fsync(file.fileno())
+    return skipped
+
+
+def _checked(tree: Tree, names: list[str]) -> Iterator[tuple[str, bytes, str | None]]:
+    """Each file's name and bytes, and what is wrong with it, if anything; decoded on every CPU."""
+
+    def look(name: str) -> tuple[str, bytes, str | None]:
+        data = b""
+        try:
+            data = tree.read(name)
+            decode_image(data, 3)
+        except (ValueError, OSError) as error:
+            return name, data, str(error)
+        return name, data, None
+
+    with ThreadPoolExecutor(workers()) as pool:
+        for start in range(0, len(names), CHUNK):
+            yield from pool.map(look, names[start : start + CHUNK])
+
+
+def _reread(source: Source, packed: Path, where: str, skipped: dict[str, str]) -> None:
+    """What was left out may have emptied a class."""
+    if skipped:
+        try:
+            source.read(packed)
+        except UserError as error:
+            what = f"{error.what} once the corrupt ones are left out ({len(skipped)})"
+            raise UserError(what, where=error.where.replace(str(packed), where), remedy=error.remedy) from None
+
+
+def _bytes(path: Path) -> int:
+    return sum(status.st_size for _, status in walk(path)) if path.is_dir() else path.stat().st_size

@@ -1,0 +1,247 @@
+"""The files of a folder, a zip or a tar archive, read in place: nothing is ever extracted."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import mmap
+import os
+import re
+import stat
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from hwcls.data import disk
+from hwcls.errors import UserError
+
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+UNPACK: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
+MAX_FILE = 1 << 28  # bytes of one unpacked file; more is taken for a bomb
+MAX_RATIO = 200  # unpacked to packed bytes of an archive; more is taken for a bomb
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".gif", ".tif", ".tiff")
+
+
+class Tree(Protocol):
+    """A folder or an archive: file names with `/`, and their bytes; hidden files are left out."""
+
+    where: str
+    names: list[str]
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one file; safe to call from several threads; OSError when they cannot be had."""
+
+    def folders(self, below: str = "") -> list[str]:
+        """The names of the folders right below `below` ("" or "a/b/"), also empty ones, sorted."""
+
+
+class FolderTree:
+    """The files below a folder, sorted; links are followed."""
+
+    def __init__(self, root: Path) -> None:
+        self.where = str(root)
+        self.root = root
+        self.names = [name for name, _ in walk(root)]
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one file."""
+        return (self.root / name).read_bytes()
+
+    def folders(self, below: str = "") -> list[str]:
+        """The names of the folders right below `below`."""
+        place = self.root / below
+        found = place.iterdir() if place.is_dir() else ()
+        return sorted(path.name for path in found if path.is_dir() and not path.name.startswith("."))
+
+
+class _Archive:
+    """What zip and tar share: names that stay inside, and folders that only names tell of."""
+
+    def __init__(self, path: Path) -> None:
+        self.where = str(path)
+        self.names: list[str] = []
+        self._folders: set[str] = set()
+
+    def folders(self, below: str = "") -> list[str]:
+        """The names of the folders right below `below`."""
+        depth = below.count("/")
+        return sorted(f.split("/")[depth] for f in self._folders if f.startswith(below) and f.count("/") == depth)
+
+    def _add(self, name: str, *, folder: bool) -> str | None:
+        """Note a member; its clean name, or None for a folder and for what is hidden."""
+        clean = name.replace("\\", "/")
+        parts = [part for part in clean.split("/") if part not in ("", ".")]
+        if clean.startswith("/") or re.match("[A-Za-z]:", clean) or ".." in parts:
+            raise UserError(
+                f"its member '{name}' leaves the archive's folder", where=self.where, remedy="do not use it"
+            )
+        if not parts or any(part.startswith(".") or part == "__MACOSX" for part in parts):
+            return None
+        above = parts if folder else parts[:-1]
+        self._folders.update("/".join(above[:depth]) for depth in range(1, len(above) + 1))
+        return None if folder else "/".join(parts)
+
+    def _refuse(self, what: str) -> UserError:
+        return UserError(what, where=self.where, remedy="unpack it yourself and give the folder")
+
+    def _check_ratio(self, unpacked: int) -> None:
+        if unpacked > MAX_RATIO * os.path.getsize(self.where) + MAX_FILE:
+            raise UserError(f"unpacks to {unpacked:,} bytes: a zip bomb", where=self.where, remedy="do not use it")
+
+
+class ZipTree(_Archive):
+    """The files of a zip archive.
+
+    Raises:
+        UserError: The archive is truncated, not a zip, encrypted, a bomb, or has a member that leaves its folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                members = archive.infolist()
+        except (zipfile.BadZipFile, OSError) as error:
+            raise UserError(f"not a whole zip archive ({error})", where=str(path), remedy="get it again") from None
+        self._check_ratio(sum(info.file_size for info in members))
+        self._members = {}
+        for info in members:
+            if stat.S_ISLNK(info.external_attr >> 16):
+                raise self._refuse(f"its member '{info.filename}' is a link")
+            if info.flag_bits & 1:
+                raise self._refuse("it is encrypted")
+            if name := self._add(info.filename, folder=info.is_dir()):
+                self._members[name] = info
+        self.names = list(self._members)
+        with open(path, "rb") as file:
+            self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one member, checked by its CRC; without zipfile's lock, so that threads decode side by side."""
+        info = self._members[name]
+        if info.file_size > MAX_FILE:
+            raise OSError(f"unpacks to {info.file_size:,} bytes")
+        header = self._bytes[info.header_offset : info.header_offset + 30]
+        start = (
+            info.header_offset + 30 + int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
+        )
+        data = self._bytes[start : start + info.compress_size]
+        if info.compress_type == zipfile.ZIP_DEFLATED:
+            inflate = zlib.decompressobj(-15)
+            try:
+                data = inflate.decompress(data, info.file_size + 1)  # bounded by what the directory promises
+            except zlib.error as error:
+                raise OSError(str(error)) from None
+        elif info.compress_type != zipfile.ZIP_STORED:
+            raise OSError("compressed in a way other than deflate")
+        if len(data) != info.file_size or zlib.crc32(data) != info.CRC:
+            raise OSError("its checksum is wrong")
+        return data
+
+
+class TarTree(_Archive):
+    """The files of a tar archive; a compressed one is unpacked as a whole into a nameless temporary file first.
+
+    Raises:
+        UserError: The archive is truncated, not a tar, a bomb, or has a member that is a link or leaves its folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._members = {}
+        try:
+            with self._plain(path) as file, tarfile.open(fileobj=file, mode="r:") as archive:
+                for member in archive:
+                    if not (member.isdir() or member.isfile()) or member.issparse():
+                        raise self._refuse(f"its member '{member.name}' is a link or no plain file")
+                    if name := self._add(member.name, folder=member.isdir()):
+                        self._members[name] = (member.offset_data, member.size)
+                self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+            if disk.is_full(error):
+                where = tempfile.gettempdir()
+                raise UserError("the disk is full", where=where, remedy="make room, or set TMPDIR") from None
+            raise UserError(f"not a whole tar archive ({error})", where=str(path), remedy="get it again") from None
+        self.names = list(self._members)
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one member."""
+        start, size = self._members[name]
+        if size > MAX_FILE:
+            raise OSError(f"unpacks to {size:,} bytes")
+        return self._bytes[start : start + size]
+
+    @contextmanager
+    def _plain(self, path: Path) -> Iterator[IO[bytes]]:
+        with open(path, "rb") as file:
+            unpack = UNPACK.get(file.read(2))
+        if unpack is None:
+            with open(path, "rb") as file:
+                yield file
+            return
+        with unpack(path) as packed, tempfile.TemporaryFile() as file:
+            while block := packed.read(1 << 20):
+                file.write(block)
+                self._check_ratio(file.tell())
+            file.seek(0)
+            yield file
+
+
+def open_tree(path: Path) -> Tree:
+    """A folder, a zip or a tar archive as a Tree; raises UserError when it is none of them."""
+    if path.is_dir():
+        return FolderTree(path)
+    if not is_archive(path):
+        raise UserError("neither a folder nor an archive", where=str(path), remedy=f"known: {', '.join(ARCHIVES)}")
+    return ZipTree(path) if path.name.lower().endswith(".zip") else TarTree(path)
+
+
+def is_archive(path: Path) -> bool:
+    """Whether `path` is a file with an archive's ending."""
+    return path.name.lower().endswith(ARCHIVES) and path.is_file()
+
+
+def is_image(name: str) -> bool:
+    """Whether a file's ending is that of an image."""
+    return name.lower().endswith(IMAGE_ENDINGS)
+
+
+def pick(tree: Tree, wanted: list[str]) -> dict[str, str]:
+    """Where in `tree` the `wanted` files lie, by their last name, whatever folder they are in; missing ones are not."""
+    found = {name.rsplit("/", 1)[-1]: name for name in reversed(tree.names)}
+    return {name: found[name] for name in wanted if name in found}
+
+
+def read_file(tree: Tree, name: str) -> bytes:
+    """The bytes of a file that no data set can do without; raises UserError when they cannot be had."""
+    try:
+        return tree.read(name)
+    except OSError as error:
+        raise UserError(f"cannot be read ({error})", where=f"{tree.where}/{name}", remedy="get it again") from None
+
+
+def walk(root: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Every file below `root` as (name, stat), sorted by name; hidden files and folders are left out."""
+    stack = [(root, "")]
+    found = []
+    while stack:
+        folder, prefix = stack.pop()
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                try:
+                    status = entry.stat()
+                except OSError as error:
+                    raise UserError(f"cannot be read ({error.strerror})", where=entry.path) from None
+                if stat.S_ISDIR(status.st_mode):
+                    stack.append((Path(entry.path), f"{prefix}{entry.name}/"))
+                else:
+                    found.append((prefix + entry.name, status))
+    yield from sorted(found, key=lambda pair: pair[0])
