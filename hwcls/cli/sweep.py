@@ -38,6 +38,9 @@ def sweep(
     budget: Annotated[
         str | None, typer.Option("--for", help="Time instead of run_cap: 2h, 90m.", show_default=False)
     ] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="Results of another sweep to learn from.", show_default=False)
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, start nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Only the result, as JSON.")] = False,
@@ -57,7 +60,7 @@ def sweep(
         return
     from hwcls.sweep.driver import Options
 
-    _run(checked, Options(results=results, new=new, wandb=wandb, address=address), quiet, as_json)
+    _run(checked, Options(results, new, wandb, address, source), quiet, as_json)
 
 
 @app.command()

@@ -39,6 +39,7 @@ class Options:
     new: bool = False
     wandb: str = "auto"
     address: str | None = None
+    source: Path | None = None  # another sweep's results, whose trials are known from the start
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def _run(
     with connected(options.address) as machine, _TerminateAsInterrupt():
         sources = ready.result()
         resources = choose(sweep.config.resources, machine, where)
-        search = FairSearch(sweep, opened, resources, sources)
+        search = FairSearch(sweep, opened, resources, sources, options.source)
         scheduler = early_stop.scheduler(sweep)
         settle(sweep, opened, search, scheduler)
         say(f"{sweep.config.name}: {_extent(sweep, search)}, {resources}; results in {opened.path}")
@@ -123,6 +124,8 @@ def _run(
 def _extent(sweep: Sweep, search: FairSearch) -> str:
     """How long the search goes on, and what is there of it."""
     words = [f"{search.total} trials"] if search.total is not None else []
+    if search.borrowed_of is not None:
+        words.append("knowing {} of {} earlier ones".format(*search.borrowed_of))
     if sweep.config.budget is not None:
         left = max(0.0, sweep.config.budget - search.spent)
         words.append(f"new ones for {duration(left)} of {duration(sweep.config.budget)}")

@@ -21,6 +21,8 @@ from ray.tune.search.optuna import OptunaSearch
 from hwcls import files
 from hwcls.config.load import Sweep, first_settings
 from hwcls.config.space import Fixed, Space
+from hwcls.errors import UserError
+from hwcls.sweep.borrow import MARK, borrow
 from hwcls.sweep.prepare import with_sources
 from hwcls.sweep.resources import Resources
 from hwcls.tracking.records import Result, SweepFolder
@@ -41,7 +43,14 @@ class Draw:
 class FairSearch(OptunaSearch):  # type: ignore[misc]
     """OptunaSearch that pins each trial's alternative in turn, tells Optuna how trials really end, and goes on."""
 
-    def __init__(self, sweep: Sweep, folder: SweepFolder, resources: Resources, sources: dict[str, str]) -> None:
+    def __init__(
+        self,
+        sweep: Sweep,
+        folder: SweepFolder,
+        resources: Resources,
+        sources: dict[str, str],
+        source: Path | None = None,  # another sweep's results, whose trials are known from the start
+    ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.sweep, self.folder, self.resources, self.sources = sweep, folder, resources, sources
         config = sweep.config
@@ -64,6 +73,15 @@ class FairSearch(OptunaSearch):  # type: ignore[misc]
         self.grid = _interleaved(sweep) if config.method == "grid" else None
         self.first = first_settings(sweep)
         known = self.study.get_trials(deepcopy=False)
+        self.borrowed_of: tuple[int, int] | None = None
+        if source is not None and not known:
+            self.borrowed_of = borrow(self.study, sweep, source)
+            known = self.study.get_trials(deepcopy=False)
+        self.borrowed = sum(MARK in trial.user_attrs for trial in known)  # they come first and have no folder
+        if source is not None and not self.borrowed and known:
+            remedy = "leave --from out to go on, or pass --new to start beside it"
+            raise UserError("this sweep has begun without it", where=f"--from {source}", remedy=remedy)
+        known = known[self.borrowed :]
         self.waiting = sum(trial.state == TrialState.WAITING for trial in known)
         self.unfinished = [trial for trial in known if trial.state == TrialState.RUNNING]
         self.count = len(known) - self.waiting  # trials that were ever asked for
@@ -113,7 +131,7 @@ class FairSearch(OptunaSearch):  # type: ignore[misc]
                 super().suggest(trial_id)
             trial = self._ot_trials[trial_id]
             try:
-                return self._job(trial.number, dict(trial.params))
+                return self._job(trial.number - self.borrowed, dict(trial.params))
             except ValidationError:  # a combination that no corner of the space showed
                 self.study.tell(self._ot_trials.pop(trial_id), state=TrialState.FAIL)
         return str(Searcher.FINISHED)
@@ -202,7 +220,7 @@ class FairSearch(OptunaSearch):  # type: ignore[misc]
     def settle(self, number: int, result: Result) -> None:
         """Make the study agree with a trial that stands as ended in the records."""
         for frozen in self.unfinished:
-            if frozen.number == number:
+            if frozen.number - self.borrowed == number:
                 self.unfinished.remove(frozen)
                 state = STATES.get(result.status, TrialState.FAIL) if result.best else TrialState.FAIL
                 complete = state == TrialState.COMPLETE
@@ -212,12 +230,12 @@ class FairSearch(OptunaSearch):  # type: ignore[misc]
 
     def state_of(self, number: int) -> TrialState | None:
         """What the study says of a trial."""
-        trials = self.study.get_trials(deepcopy=False)
+        trials = self.study.get_trials(deepcopy=False)[self.borrowed :]
         return trials[number].state if number < len(trials) else None
 
     def settings_of(self, number: int) -> dict[str, Any]:
         """What the study drew for a trial, by parameter name."""
-        return dict(self.study.get_trials(deepcopy=False)[number].params)
+        return dict(self.study.get_trials(deepcopy=False)[self.borrowed + number].params)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the journal and the records hold all that a restart needs."""
