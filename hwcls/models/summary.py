@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hwcls.config.model import ModelConfig
-from hwcls.models import parameters, skeleton
+from hwcls.models import check, parameters, skeleton
+from hwcls.models.receptive import Layer, follow
 
 
 @dataclass(frozen=True)
@@ -20,14 +21,28 @@ class Summary:
     parameters: int
     trainable: int  # of the parameters, those that learn
     flops: int  # of one image's forward pass; a multiplication and an addition are two
+    activations: int  # bytes that one image's training step keeps for the backward pass, in float32
+    receptive_field: int | None  # pixels of one side that the last map sees, padding included; None: the whole image
+    output: tuple[int, ...]  # the shape for one image
+    layers: tuple[Layer, ...]
     signature: str
 
 
 def summarise(config: ModelConfig, *, classes: int, channels: int, image_size: int) -> Summary:
-    """Summarise the model that `config` describes without memory for it; raises UserError as `models.build` does."""
+    """Summarise the model that `config` describes without memory for it; raises UserError as `models.check` does."""
+    check(config, classes=classes, channels=channels, image_size=image_size)
     model = skeleton(config, classes=classes, channels=channels, image_size=image_size)
-    trainable = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-    return Summary(parameters(model), trainable, flops(model, channels, image_size), signature(model))
+    layers, field = follow(model, channels, image_size)
+    return Summary(
+        parameters=parameters(model),
+        trainable=sum(weight.numel() for weight in model.parameters() if weight.requires_grad),
+        flops=flops(model, channels, image_size),
+        activations=activations(model, channels, image_size),
+        receptive_field=field,
+        output=(classes,),
+        layers=tuple(layers),
+        signature=signature(model),
+    )
 
 
 def flops(model: nn.Module, channels: int, image_size: int) -> int:
@@ -44,6 +59,33 @@ def flops(model: nn.Module, channels: int, image_size: int) -> int:
         model.eval()(torch.zeros(1, channels, image_size, image_size, device=device))  # (1, C, H, W)
     model.train(training)
     return int(counter.get_total_flops())
+
+
+def activations(model: nn.Module, channels: int, image_size: int) -> int:
+    """The bytes that a training step keeps of one image between forward and backward pass, in the weights' dtype.
+
+    Every tensor that autograd saves is counted once, weights and the image itself left out; what a norm keeps per
+    batch is shared by two images here. A frozen part keeps nothing. Statistics of norms on a real device are restored.
+    """
+    device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
+    images = torch.zeros(2, channels, image_size, image_size, device=device)  # (2, C, H, W): BatchNorm wants several
+    known = {tensor.untyped_storage()._cdata for tensor in (images, *model.parameters(), *model.buffers())}
+    kept: dict[int, torch.UntypedStorage] = {}  # held, so that no other storage takes its place
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in known:
+            kept[storage._cdata] = storage
+        return tensor
+
+    training, buffers = model.training, [buffer.clone() for buffer in model.buffers()]
+    with torch.random.fork_rng(devices=[]), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        logits = model.train()(images)  # (2, classes); its graph holds what is counted
+    model.train(training)
+    for buffer, before in zip(model.buffers(), buffers, strict=True):
+        buffer.copy_(before)
+    del logits
+    return sum(storage.nbytes() for storage in kept.values()) // len(images)
 
 
 def signature(model: nn.Module) -> str:

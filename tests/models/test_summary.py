@@ -10,7 +10,7 @@ from torch import nn
 
 from hwcls import models
 from hwcls.config.model import AlexNetConfig, HeadConfig, MlpConfig, PretrainConfig, SimpleCnnConfig, TimmConfig
-from hwcls.models.summary import flops, signature, summarise
+from hwcls.models.summary import activations, flops, signature, summarise
 
 
 def of(config: Any) -> Any:
@@ -23,6 +23,35 @@ def test_flops_by_hand() -> None:
     assert summary.parameters == summary.trainable == 784 * 20 + 20 + 20 * 20 + 20 + 20 * 10 + 10
     convolutions = 2 * (28**2 * 9 * 4 + 14**2 * 9 * 4 * 8)
     assert of(SimpleCnnConfig(width=4)).flops == convolutions + 2 * 7 * 7 * 8 * 10
+
+
+def test_activations_by_hand() -> None:
+    first = 4 * 28**2 * 4 + 4 * 14**2 * (
+        8 + 4 + 4
+    )  # convolution; which pixel was largest, pooled, norm and ReLU in place
+    second = 8 * 14**2 * 4 + 8 * 7**2 * (8 + 4 + 4)
+    statistics = 2 * (4 + 8) * 4 // 2  # mean and deviation of a batch of two
+    assert of(SimpleCnnConfig(width=4)).activations == first + second + statistics
+    assert of(MlpConfig(width=20, depth=2)).activations == 2 * 20 * 4
+    frozen = of(TimmConfig(backbone="test_efficientnet", frozen=True, head=HeadConfig(depth=2, width=8)))
+    features = models.skeleton(TimmConfig(backbone="test_efficientnet"), classes=2, channels=1, image_size=28).head[0]
+    assert frozen.activations == (features.in_features + 8) * 4
+
+
+def test_a_summary_has_the_shape_and_the_field() -> None:
+    summary = of(SimpleCnnConfig(width=4))
+    assert (summary.output, summary.receptive_field) == ((10,), 10)
+    assert [layer.kind for layer in summary.layers][:4] == ["Conv2d", "MaxPool2d", "BatchNorm2d", "ReLU"]
+    assert sum(layer.parameters for layer in summary.layers) == summary.parameters
+
+
+def test_counting_leaves_a_model_as_it_was() -> None:
+    model = models.build(SimpleCnnConfig(width=4), classes=10, channels=1, image_size=8).eval()
+    before, generator = {name: value.clone() for name, value in model.state_dict().items()}, torch.get_rng_state()
+    assert activations(model, 1, 8) > 0
+    assert not model.training
+    assert torch.equal(generator, torch.get_rng_state())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 def test_resnet18_is_as_published() -> None:
