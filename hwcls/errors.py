@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 
 class UserError(Exception):
@@ -18,6 +19,10 @@ class UserError(Exception):
     def __init__(self, what: str, *, where: str = "", remedy: str = "") -> None:
         self.what, self.where, self.remedy = what, where, remedy
         super().__init__(what, where, remedy)
+
+    def __reduce__(self) -> tuple[Callable[..., UserError], tuple[()]]:
+        """Whole also from another process, though `where` and `remedy` are given by name."""
+        return partial(UserError, self.what, where=self.where, remedy=self.remedy), ()
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what

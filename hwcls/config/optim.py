@@ -73,7 +73,22 @@ class CosineConfig(Scheduler):
     min_lr: float = Field(0.0, ge=0)
 
 
-SchedulerConfig = Annotated[ConstantConfig | PlateauConfig | CosineConfig, Field(discriminator="name")]
+class OneCycleConfig(Scheduler):
+    """One rise to `lr` and one fall, both along a cosine, step by step over all epochs (arXiv 1708.07120)."""
+
+    name: Literal["one_cycle"] = "one_cycle"
+    rise: float = Field(0.3, gt=0, lt=1)  # share of the steps in which the rate rises
+    start: float = Field(0.04, gt=0, le=1)  # of lr, before the rise
+    end: float = Field(4e-6, ge=0, le=1)  # of lr, after the fall
+
+    @model_validator(mode="after")
+    def _rises_by_itself(self) -> OneCycleConfig:
+        if self.warmup:
+            raise ValueError("one_cycle has its own warm-up — remove warmup and set rise")
+        return self
+
+
+SchedulerConfig = Annotated[ConstantConfig | PlateauConfig | CosineConfig | OneCycleConfig, Field(discriminator="name")]
 
 METRICS = {"val/accuracy": "maximize", "val/macro_f1": "maximize", "val/loss": "minimize"}
 

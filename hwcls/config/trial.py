@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hwcls.config.base import Frozen
 from hwcls.config.data import DataConfig
 from hwcls.config.model import ModelConfig
 from hwcls.config.optim import MetricConfig, OptimizerConfig, PlateauConfig, SchedulerConfig
 
-DRAWN_SECTIONS = ("data", "model", "optimizer", "scheduler", "epochs", "seed", "label_smoothing", "clip")
+DRAWN_SECTIONS = (
+    *("data", "model", "optimizer", "scheduler", "epochs", "seed"),
+    *("label_smoothing", "class_weights", "clip", "ema", "norm_batch"),
+)
 
 
 class TrialConfig(Frozen):
@@ -24,10 +27,20 @@ class TrialConfig(Frozen):
     epochs: int = Field(10, ge=1)
     seed: int = Field(0, ge=0, lt=2**32)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    class_weights: Literal["balanced"] | None = None  # balanced: the rarer a class in train, the more its images weigh
     clip: float | None = Field(None, gt=0)  # largest L2 norm of all gradients together
+    ema: float = Field(0.0, ge=0, lt=1)  # decay of the averaged weights, which are scored and saved; 0: none
+    norm_batch: int | None = Field(None, ge=2)  # images over which BatchNorm normalises; None: those of a micro-batch
     metric: MetricConfig = MetricConfig()
     workers: int = Field(1, ge=1)  # DDP ranks; with BatchNorm they are part of the result
     threads: int = Field(1, ge=1)  # CPU threads per rank: sums are ordered by them
+
+    @model_validator(mode="after")
+    def _batches_are_whole_groups(self) -> TrialConfig:
+        if self.norm_batch and self.data.batch_size % self.norm_batch:
+            size = self.data.batch_size
+            raise ValueError(f"a batch of {size} is no multiple of norm_batch {self.norm_batch} — change one of them")
+        return self
 
     def to_dict(self) -> dict[str, Any]:
         """As plain YAML-ready values; `TrialConfig.from_dict` reads it back unchanged."""

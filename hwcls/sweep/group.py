@@ -11,10 +11,10 @@ from ray.util.placement_group import get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from hwcls.config.optim import MetricConfig
-from hwcls.inspection import recorder
 from hwcls.sweep.ranks import Rank, read_folder
 from hwcls.sweep.resources import Resources
 from hwcls.tracking.records import best_of
+from hwcls.training.faults import MemoryRanOutError
 
 
 class WarmGroup(tune.Trainable):  # type: ignore[misc]
@@ -25,6 +25,11 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
 
     def setup(self, config: dict[str, Any]) -> None:
         self.resources = Resources(**config["resources"])
+        self._launch()
+        self.waiting: dict[str, Any] | None = config
+
+    def _launch(self) -> None:
+        """Start the ranks and let them meet."""
         group = get_current_placement_group()
         size = self.resources.workers
         first = len(group.bundle_specs) - size if group else 0  # Tune drops the supervisor's empty bundle
@@ -37,13 +42,12 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
                 if group
                 else "DEFAULT",
             )
-            .remote(rank, size, self.resources.cpus_per_worker, self.resources.gpus_per_worker > 0, recorder)
+            .remote(rank, size, self.resources.cpus_per_worker, self.resources.gpus_per_worker > 0)
             for rank in range(size)
         ]
         address = ray.get(self.ranks[0].address.remote())
         ray.get([rank.join.remote(address) for rank in self.ranks])
         self.here = ray.get(self.ranks[0].node.remote()) == ray.get_runtime_context().get_node_id()
-        self.waiting: dict[str, Any] | None = config
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next trial; what the ranks loaded stays loaded.
@@ -57,25 +61,35 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
         config, self.waiting = self.waiting, None
         if config is None:
             return
-        self.metric = MetricConfig(**config["config"]["metric"])
-        self.epochs = config["config"]["epochs"]
+        self.values = config["config"]
+        self.metric = MetricConfig(**self.values["metric"])
+        self.epochs = self.values["epochs"]
         self.keep_last = config["keep"] == "all"
-        self.phases = ray.get([rank.start.remote(config["config"]) for rank in self.ranks])[0]
+        self.checkpoints: list[str] = list(config["checkpoints"])  # the latest first
+        self.told = 0  # the last epoch that the driver knows of
+        self._build(None)
+
+    def _build(self, micro_batch: int | None) -> None:
+        """Let the ranks go on from the latest checkpoint that can be read."""
+        self.phases = ray.get([rank.start.remote(self.values, micro_batch) for rank in self.ranks])[0]
         self.sent = 0  # records that the driver has
-        for checkpoint in config["checkpoints"]:
+        for checkpoint in self.checkpoints:
             try:
-                self.load_checkpoint(checkpoint)
-            except ray.exceptions.RayTaskError:
+                self._load(checkpoint)
+            except (ray.exceptions.RayTaskError, OSError):
                 continue  # torn or gone: the one before, or else from the start
             break
 
     def step(self) -> dict[str, Any]:
         """One epoch on every rank; a dead or failing rank raises at once."""
         self._start()
-        result = ray.get([rank.epoch.remote() for rank in self.ranks])[0]
-        records = result["records"]
+        while True:  # epochs that the driver knows of are trained again where memory ran out
+            result = self._epoch()
+            records = result["records"]
+            epoch = records[-1]["epoch"] if records else 0
+            if epoch > self.told or "failure" in result:
+                break
         best = best_of(records, self.metric)
-        epoch = records[-1]["epoch"] if records else 0
         values = {
             "epoch": epoch,
             "epochs": self.epochs,
@@ -86,8 +100,26 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
             "phases": self.phases,
             "done": epoch >= self.epochs or "failure" in result,
         }
-        self.sent = len(records)
+        self.sent, self.told = len(records), epoch
         return values | ({"failure": result["failure"]} if "failure" in result else {})
+
+    def _epoch(self) -> dict[str, Any]:
+        """One epoch; where memory runs out, new ranks go on from the checkpoint with smaller micro-batches."""
+        while True:
+            try:
+                result: dict[str, Any] = ray.get([rank.epoch.remote() for rank in self.ranks])[0]
+                return result
+            except MemoryRanOutError as error:
+                smaller = error.smaller
+            self.cleanup()  # the others wait for the one that failed
+            self._launch()
+            self._build(smaller)
+
+    def save(self, checkpoint_dir: str | None = None) -> Any:
+        """As Tune's; remembers where the checkpoint has come to lie."""
+        result = super().save(checkpoint_dir)
+        self.checkpoints = [result.checkpoint.path, *self.checkpoints]
+        return result
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Rank 0 writes; from another node the files come through the object store."""
@@ -102,6 +134,10 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
     def load_checkpoint(self, checkpoint: str) -> None:
         """All ranks go on from the same files; the records before are sent again, in case the driver lost one."""
         self._start()
+        self._load(checkpoint)
+        self.checkpoints = [checkpoint, *self.checkpoints]
+
+    def _load(self, checkpoint: str) -> None:
         content = None if self.here and len(self.ranks) == 1 else ray.put(read_folder(checkpoint))
         ray.get([rank.load.remote(checkpoint, content) for rank in self.ranks])
         self.sent = 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,23 +12,20 @@ if TYPE_CHECKING:
     from hwcls.config.data import DataConfig
     from hwcls.data.imageset import ImageSet
     from hwcls.training.distributed import World
-    from hwcls.training.observer import Observer
     from hwcls.training.trainer import Trainer
 
 
 class Rank:
     """Builds a trial's trainer and runs its epochs; imports torch only here, in the worker."""
 
-    def __init__(
-        self, rank: int, size: int, threads: int, gpu: bool, observe: Callable[[], Observer] | None = None
-    ) -> None:
+    def __init__(self, rank: int, size: int, threads: int, gpu: bool) -> None:
         from hwcls.training.distributed import calm_threads
 
         calm_threads(threads)
         import torch
 
         torch.set_num_threads(threads)
-        self.rank, self.size, self.gpu, self.observe = rank, size, gpu, observe
+        self.rank, self.size, self.gpu = rank, size, gpu
         self.world: World | None = None
         self.trainer: Trainer | None = None
         self.data: tuple[DataConfig, ImageSet] | None = None
@@ -51,12 +47,16 @@ class Rank:
 
         self.world = join(self.rank, self.size, address, default_device(gpu=self.gpu))
 
-    def start(self, values: dict[str, Any]) -> dict[str, float]:
-        """Build the trainer of a trial; returns the seconds of each phase since the last trial's last step."""
+    def start(self, values: dict[str, Any], micro_batch: int | None) -> dict[str, float]:
+        """Build the trainer of a trial; returns the seconds of each phase since the last trial's last step.
+
+        `micro_batch` is the most images at once that memory is known to take, if it is known.
+        """
         import torch
 
         from hwcls.config.trial import TrialConfig
         from hwcls.data.imageset import open_data
+        from hwcls.inspection import recorder
         from hwcls.training.trainer import Trainer
 
         called = time.time()
@@ -67,7 +67,7 @@ class Rank:
             self.data = (config.data.pixels(), open_data(config.data))  # what was uploaded to a GPU stays there
         data = self.data[1]
         opened = time.time()
-        self.trainer = Trainer(config, data, self.world, self.observe() if self.observe else None)
+        self.trainer = Trainer(config, data, self.world, recorder(), micro_batch=micro_batch)
         built = time.time()
         return {"wait": called - self.ended, "data": opened - called, "model": built - opened}
 
@@ -99,8 +99,11 @@ class Rank:
             return read_folder(folder)
 
     def epoch(self) -> dict[str, Any]:
-        """Run one epoch; a loss that is not finite comes back as `failure`, since a retry would give the same."""
-        from hwcls.training.trainer import NotFiniteError
+        """Run one epoch; a loss that is not finite comes back as `failure`, since a retry would give the same.
+
+        Raises MemoryRanOutError; the other ranks then wait for this one in vain.
+        """
+        from hwcls.training.faults import NotFiniteError
 
         trainer = self._running()
         try:

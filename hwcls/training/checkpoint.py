@@ -25,7 +25,7 @@ def save(trainer: Trainer, folder: Path, *, last: bool = False) -> None:
     """
     write_outputs(trainer, folder)
     if last:
-        save_weights(trainer.model.state_dict(), folder / "last.safetensors", trainer, trainer.epoch)
+        save_weights(trainer.weights(), folder / "last.safetensors", trainer, trainer.epoch)
     if trainer.epoch < trainer.config.epochs:  # nothing goes on after the last epoch
         files.write_with(folder / STATE, lambda file: torch.save(trainer.state(), file))
 

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from multiprocessing import get_context
+from multiprocessing.queues import SimpleQueue
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.multiprocessing.spawn import spawn
+from torch import nn
+from torch.multiprocessing.spawn import ProcessRaisedException, spawn
+from torch.nn.parallel import DistributedDataParallel
+
+from hwcls.errors import UserError
+from hwcls.training.faults import MemoryRanOutError
 
 TIMEOUT = timedelta(minutes=30)  # the longest that one rank may prepare data while the others wait
 
@@ -70,18 +78,56 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
+def over_ranks(model: nn.Module, world: World) -> nn.Module:
+    """The model as torch's DDP sees it: weights and buffers start as rank 0's; alone it is the model itself."""
+    if world.size == 1:
+        return model
+    ranked = DistributedDataParallel(model, device_ids=[world.device] if world.device.type == "cuda" else None)
+    ranked.broadcast_buffers = False  # as an argument deprecated in torch 2.14, its heir unknown before
+    return ranked
+
+
+def sync_only(ranked: nn.Module, last: bool) -> contextlib.AbstractContextManager[Any]:
+    """Around a backward pass: gradients are summed over the ranks with the last micro-batch of a step only."""
+    if last or not isinstance(ranked, DistributedDataParallel):
+        return contextlib.nullcontext()
+    return ranked.no_sync()
+
+
 def launch(size: int, run: Callable[..., None], *args: Any) -> None:
-    """Call `run(world, *args)` on `size` processes of this machine and wait for all; alone it runs right here."""
+    """Call `run(world, *args)` on `size` processes of this machine and wait for all; alone it runs right here.
+
+    When one of them fails the others are ended, and a UserError or MemoryRanOutError is raised here as it was there.
+    """
     if size == 1:
         run(World(), *args)
         return
-    spawn(_rank_main, (size, free_address(), run, args), nprocs=size)  # type: ignore[no-untyped-call]
+    faults: SimpleQueue[Exception] = get_context("spawn").SimpleQueue()
+    try:
+        spawn(_rank_main, (size, free_address(), run, args, faults), nprocs=size)  # type: ignore[no-untyped-call]
+    except ProcessRaisedException:
+        if faults.empty():
+            raise
+        fault = faults.get()
+    else:
+        return
+    raise fault
 
 
-def _rank_main(rank: int, size: int, address: str, run: Callable[..., None], args: tuple[Any, ...]) -> None:
+def _rank_main(
+    rank: int,
+    size: int,
+    address: str,
+    run: Callable[..., None],
+    args: tuple[Any, ...],
+    faults: SimpleQueue[Exception],
+) -> None:
     world = join(rank, size, address, default_device(rank))
     try:
         run(world, *args)
+    except (UserError, MemoryRanOutError) as fault:
+        faults.put(fault)
+        raise
     finally:
         leave()
     # gloo's threads may still hold tensors, and releasing those while the interpreter ends aborts it (pytorch#190489)

@@ -15,8 +15,10 @@ from hwcls.errors import UserError
 from hwcls.tracking.records import Result, TrialFolder, best_of
 from hwcls.training import checkpoint
 from hwcls.training.distributed import World, launch
+from hwcls.training.faults import MemoryRanOutError, NotFiniteError
+from hwcls.training.memory import free_memory
 from hwcls.training.observer import Observer
-from hwcls.training.trainer import NotFiniteError, Trainer
+from hwcls.training.trainer import Trainer
 
 SAVE_EVERY = 10.0  # seconds between checkpoints
 
@@ -41,20 +43,33 @@ def train(config: TrialConfig, path: Path, report: Report, observe: Callable[[],
     data = open_data(config.data)  # what cannot be is said here, once, before anything is written
     models.check(config.model, classes=len(data.classes), channels=data.channels, image_size=data.image_size)
     folder.write_config(config)
-    launch(config.workers, _train_rank, config.to_dict(), path, report, observe)
+    micro_batch: int | None = None
+    while True:
+        try:
+            launch(config.workers, _train_rank, config.to_dict(), path, report, observe, micro_batch)
+            break
+        except MemoryRanOutError as error:
+            micro_batch = error.smaller
+        free_memory()  # outside the handler, and on from the last checkpoint
     result = folder.result()
     assert result is not None, "rank 0 writes the result or raises"
     return result
 
 
 def _train_rank(
-    world: World, values: dict[str, Any], path: Path, report: Report, observe: Callable[[], Observer] | None
+    world: World,
+    values: dict[str, Any],
+    path: Path,
+    report: Report,
+    observe: Callable[[], Observer] | None,
+    micro_batch: int | None,
 ) -> None:
     import torch
 
     config, folder = TrialConfig.from_dict(values), TrialFolder(path)
     torch.set_num_threads(config.threads)
-    trainer = Trainer(config, open_data(config.data), world, observe() if observe else None)
+    observer = observe() if observe else None
+    trainer = Trainer(config, open_data(config.data), world, observer, micro_batch=micro_batch)
     saved = path / "checkpoint"
     if checkpoint.exists(saved):
         checkpoint.load(trainer, saved)

@@ -6,14 +6,19 @@ import gc
 from collections.abc import Callable
 
 import torch
+from torch import Tensor, nn
 
 from hwcls.errors import UserError
 from hwcls.training.distributed import World
 
+PROBED = ("cuda",)  # the kinds of device on which memory is tried; a CPU's gives way to the disk first
+
+Attempt = Callable[[int], None]
+
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that device memory ran out, cuBLAS and cuDNN included."""
-    if isinstance(error, torch.OutOfMemoryError):
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     text = str(error)
     return isinstance(error, RuntimeError) and any(
@@ -27,26 +32,64 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def fit_micro_batch(start: int, attempt: Callable[[int], None], world: World) -> int:
-    """The largest of start, start/2, ... images per rank for which `attempt` fits into memory on every rank.
+def free_memory() -> None:
+    """Give back what nothing refers to any more."""
+    gc.collect()
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()
+
+
+def halved(size: int, unit: int = 1) -> int:
+    """The next smaller micro-batch: half of `size`, rounded up to a multiple of `unit`.
 
     Raises:
-        UserError: not even a single image fits.
+        UserError: `size` is as small as can be.
     """
-    size = max(1, start)
+    if size <= unit:
+        what = "a single image" if unit == 1 else f"a single group of {unit} images"
+        remedy = "use a smaller model" if unit == 1 else "use a smaller model or norm_batch"
+        raise UserError(f"the model does not fit into memory with {what}", remedy=remedy)
+    return -(-size // (2 * unit)) * unit
+
+
+def fit_micro_batch(start: int, attempt: Callable[[int], None], world: World, unit: int = 1) -> int:
+    """The largest of start, start/2, start/4, ... images per rank for which `attempt` fits into memory on every rank.
+
+    Powers of two, so that the same few sizes come again in a sweep over batch sizes; all are multiples of `unit`.
+
+    Raises:
+        UserError: not even a single image (or `unit` of them) fits.
+    """
+    size = max(unit, start)
     while True:
         failed = False
         try:
             attempt(size)
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) and not isinstance(error, MemoryError):
+            if not is_out_of_memory(error):
                 raise
             failed = True  # freed below, outside the handler, which would keep the tensors alive
         if not world.any(failed):
             return size
-        gc.collect()
-        if world.device.type == "cuda":
-            torch.cuda.empty_cache()
-        if size == 1:
-            raise UserError("the model does not fit into memory with a single image", remedy="use a smaller model")
-        size = (size + 1) // 2
+        free_memory()
+        size = halved(size, unit)
+
+
+def probe(model: nn.Module, shape: tuple[int, int, int], copies: int, forward: Callable[[Tensor], Tensor]) -> Attempt:
+    """An attempt for `fit_micro_batch`: forward and backward of images of `shape` (C, H, W), on this rank alone.
+
+    `copies` of the weights are held meanwhile, for what the optimizer and DDP will take later.
+    """
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+
+    def attempt(size: int) -> None:
+        like = next(model.parameters())
+        held = [torch.empty_like(weight) for _ in range(copies) for weight in weights]
+        images = torch.zeros(size, *shape, device=like.device, dtype=like.dtype)  # (B, C, H, W)
+        try:
+            forward(images.contiguous(memory_format=torch.channels_last)).sum().backward()  # type: ignore[no-untyped-call]
+        finally:
+            held.clear()
+            model.zero_grad(set_to_none=True)
+
+    return attempt

@@ -13,6 +13,7 @@ from hwcls.config.optim import (
     AdamWConfig,
     CosineConfig,
     MetricConfig,
+    OneCycleConfig,
     OptimizerConfig,
     PlateauConfig,
     SchedulerConfig,
@@ -35,12 +36,28 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Op
 
 
 class Schedule:
-    """Sets the learning rate before every step: a linear warm-up, then what the config says."""
+    """Sets the learning rate before every step: a linear warm-up, then what the config says.
+
+    Args:
+        config: Which schedule.
+        optimizer: Whose rate is set.
+        lr: The rate that warm-up, cosine and one cycle are shares of.
+        epochs: Of the whole training.
+        metric: What a plateau watches.
+        steps: Of an epoch; one cycle ends exactly with the last one.
+    """
 
     def __init__(
-        self, config: SchedulerConfig, optimizer: torch.optim.Optimizer, *, lr: float, epochs: int, metric: MetricConfig
+        self,
+        config: SchedulerConfig,
+        optimizer: torch.optim.Optimizer,
+        *,
+        lr: float,
+        epochs: int,
+        metric: MetricConfig,
+        steps: int = 1,
     ) -> None:
-        self.config, self.optimizer, self.base, self.epochs = config, optimizer, lr, epochs
+        self.config, self.optimizer, self.base, self.epochs, self.steps = config, optimizer, lr, epochs, steps
         self.plateau = (
             ReduceLROnPlateau(
                 optimizer,
@@ -60,15 +77,25 @@ class Schedule:
 
     def before_step(self, epoch: int, progress: float) -> None:
         """Set the rate for a step of `epoch` (from 1) that starts at `progress` in [0, 1) of it."""
-        time = epoch - 1 + progress  # in epochs
-        if time < self.config.warmup:
-            self._set(self.base * (time + 1e-3) / self.config.warmup)
-        elif isinstance(self.config, CosineConfig):
-            share = (time - self.config.warmup) / max(1, self.epochs - self.config.warmup)
-            low = self.config.min_lr
-            self._set(low + (self.base - low) * (1 + math.cos(math.pi * share)) / 2)
-        elif progress == 0 and self.config.warmup and epoch == self.config.warmup + 1:
-            self._set(self.base)
+        lr = self.at(epoch, progress)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+
+    def at(self, epoch: int, progress: float) -> float:
+        """The rate of such a step; of a plateau, which has no future, the one that holds now."""
+        time, config = epoch - 1 + progress, self.config  # time in epochs
+        if time < config.warmup:
+            return self.base * (time + 1e-3) / config.warmup
+        if isinstance(config, CosineConfig):
+            share = (time - config.warmup) / max(1, self.epochs - config.warmup)
+            return _cosine(self.base, config.min_lr, share)
+        if isinstance(config, OneCycleConfig):
+            last = max(1, self.epochs * self.steps - 1)  # steps counted from 0
+            step, top = round(time * self.steps), config.rise * (last + 1) - 1  # as torch's OneCycleLR has it
+            if step <= top:
+                return _cosine(self.base * config.start, self.base, step / top)
+            return _cosine(self.base, self.base * config.end, min(1.0, (step - top) / (last - top)))
+        return self.base if config.warmup and time == config.warmup else self.lr
 
     def after_epoch(self, epoch: int, value: float) -> None:
         """Tell a plateau the metric of an epoch; warm-up epochs do not count."""
@@ -82,6 +109,7 @@ class Schedule:
         if self.plateau:
             self.plateau.load_state_dict(state)
 
-    def _set(self, lr: float) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+
+def _cosine(begin: float, end: float, share: float) -> float:
+    """From `begin` to `end` along half a cosine, `share` of the way in [0, 1]."""
+    return end + (begin - end) * (1 + math.cos(math.pi * share)) / 2

@@ -9,7 +9,8 @@ from hwcls.data.imageset import open_data
 from hwcls.errors import UserError
 from hwcls.training import checkpoint
 from hwcls.training.distributed import World, launch
-from hwcls.training.trainer import NotFiniteError, Trainer
+from hwcls.training.faults import NotFiniteError
+from hwcls.training.trainer import Trainer
 
 CPU = World(device=torch.device("cpu"))
 

@@ -1,0 +1,54 @@
+"""Averaged weights: an exponential moving average over the steps."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+
+class Ema:
+    """Follows the trained weights and the float buffers (BatchNorm's statistics) of a model.
+
+    After step t, counted from 0, the average moves by 1 - min(decay, (1 + t) / (10 + t)) towards the model: the first
+    weights, which are noise, are soon forgotten (as tf.train.ExponentialMovingAverage with num_updates).
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        trained = [weight for weight in model.parameters() if weight.requires_grad]
+        self.live: list[Tensor] = [*trained, *(buffer for buffer in model.buffers() if buffer.is_floating_point())]
+        self.mean = [tensor.detach().clone() for tensor in self.live]
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Take in the model after its step number `step` of the whole training, from 0."""
+        torch._foreach_lerp_(self.mean, self.live, 1 - min(self.decay, (1 + step) / (10 + step)))
+
+    @contextlib.contextmanager
+    def in_place(self) -> Iterator[None]:
+        """The model holds the averages meanwhile."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        for live, mean in zip(self.live, self.mean, strict=True):
+            kept = live.detach().clone()
+            live.copy_(mean)
+            mean.copy_(kept)
+
+    def state(self) -> list[Tensor]:
+        """The averages, in the order of the model's weights and buffers."""
+        return self.mean
+
+    @torch.no_grad()
+    def load_state(self, state: list[Tensor]) -> None:
+        """Take over `state`'s result."""
+        for mean, stored in zip(self.mean, state, strict=True):
+            mean.copy_(stored)

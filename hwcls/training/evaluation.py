@@ -1,0 +1,43 @@
+"""One pass over a split in evaluation mode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from hwcls.data.batches import Batch
+from hwcls.training.precision import Precision, widened
+
+
+@dataclass
+class Evaluation:
+    """What a rank found on its share of a split, n images; nothing has been read from the device."""
+
+    loss: torch.Tensor  # () sum over this rank's images, float64
+    confusion: torch.Tensor  # (K, K) int64, rows true, columns predicted, this rank's images
+    scores: torch.Tensor  # (n, K) probabilities of this rank's images
+    index: torch.Tensor  # (n,) their positions in the split
+
+
+@torch.no_grad()
+def score(
+    model: nn.Module, batches: Iterable[Batch], classes: int, device: torch.device, precision: Precision
+) -> Evaluation:
+    """Score unaugmented batches; leaves the model in evaluation mode. The loss is plain cross-entropy."""
+    model.eval()
+    loss = torch.zeros((), dtype=torch.float64, device=device)
+    confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
+    scores, index = [torch.zeros(0, classes, device=device)], [torch.zeros(0, dtype=torch.int64, device=device)]
+    for batch in batches:
+        with precision.autocast():
+            logits = model(batch.images)
+        logits = widened(logits)  # (B, K)
+        loss += F.cross_entropy(logits, batch.labels, reduction="sum")
+        confusion += torch.bincount(batch.labels * classes + logits.argmax(1), minlength=classes * classes)
+        scores.append(logits.softmax(1).float())  # (B, K)
+        index.append(batch.index)
+    return Evaluation(loss, confusion.view(classes, classes), torch.cat(scores), torch.cat(index))
