@@ -120,6 +120,8 @@ def _pack(images: Encoded, target: Path, skip_corrupt: bool, progress: Progress)
     tree, skipped = images.tree, {}
     meter = Meter(progress, f"{target.stem}: images", len(images), "checked")
     with zipfile.ZipFile(target, "w") as archive:
+        for folder in sorted({name.rpartition("/")[0] for name in images.names}):
+            archive.writestr(zipfile.ZipInfo(f"{folder}/"), b"")  # so that a class that is left without images is seen
         for name in tree.names:
             if name.endswith(".txt"):
                 archive.writestr(zipfile.ZipInfo(name), tree.read(name))

@@ -14,7 +14,7 @@ from hwcls.config.data import AugmentConfig, DataConfig
 from hwcls.data.batches import Feed
 from hwcls.data.imageset import ImageSet, Split
 
-MARGIN, LABEL, TILE = 2, 18, 64  # pixels; a small image is enlarged by a whole factor to about TILE
+MARGIN, LABEL, TILE = 2, 18, 64  # pixels; small images are enlarged by a whole factor to about TILE
 
 
 def picture_grid(
@@ -44,7 +44,9 @@ def picture_grid(
     if augmented and split == "train":
         halves.append((f"as training sees them: {_words(augment)}", _augmented(data, config, sorted(plain))))
 
-    side = data.image_size * max(1, round(TILE / data.image_size))
+    side = min(data.image_size * max(1, round(TILE / data.image_size)), 3 * TILE)
+    way = Image.Resampling.NEAREST if side >= data.image_size else Image.Resampling.BILINEAR
+    columns = max(map(len, lines))
     half = (side + MARGIN) * columns
     sheet = Image.new("RGB", ((half + side) * len(halves) - side, LABEL + (side + LABEL) * len(lines)), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
@@ -60,7 +62,7 @@ def picture_grid(
                 )
             for column, index in enumerate(indices.tolist()):
                 pixels = np.repeat(images[index], 4 - images[index].shape[2], 2)[..., :3]  # grey three times
-                tile = Image.fromarray(pixels).resize((side, side), Image.Resampling.NEAREST)
+                tile = Image.fromarray(pixels).resize((side, side), way)
                 sheet.paste(tile, (left + column * (side + MARGIN), top + LABEL))
     files.write_with(path, lambda file: sheet.save(file, "PNG"))
 

@@ -44,6 +44,12 @@ def jpeg(pixels: np.ndarray) -> bytes:
     return file.getvalue()
 
 
+def png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
 def noise(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
@@ -136,5 +142,5 @@ def made_set(count: int = 53, side: int = 12, channels: int = 3, classes: int = 
 @pytest.fixture
 def make() -> SimpleNamespace:
     """The makers of small data sets."""
-    makers = (jpeg, noise, write_idx, tiny_files, write_zip, write_files, write_cifar, made_set)
+    makers = (jpeg, png, noise, write_idx, tiny_files, write_zip, write_files, write_cifar, made_set)
     return SimpleNamespace(**{maker.__name__: maker for maker in makers})

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import shutil
+import tarfile
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from hwcls.config.data import DataConfig
 from hwcls.data.bring import import_data
+from hwcls.data.catalog import list_data
 from hwcls.data.imageset import open_data
 from hwcls.errors import UserError
 
@@ -41,3 +48,149 @@ def test_import_refuses_what_it_is_not(make: SimpleNamespace, tmp_path: Path) ->
     with pytest.raises(UserError, match="not a whole tar"):
         import_data("cifar10", broken)
     assert not (tmp_path / "cache" / "raw" / "cifar10").exists()
+
+
+def test_import_refuses_names(tmp_path: Path) -> None:
+    for name, says in (
+        ("imagefolder", "a name of their own"),
+        ("../x", "cannot be a name"),
+        (".x", "cannot be a name"),
+    ):
+        with pytest.raises(UserError, match=says):
+            import_data(name, tmp_path)
+
+
+def class_folders(make: SimpleNamespace, images: int = 6) -> dict[str, bytes]:
+    """An own data set of two classes with train/ and val/, as file name to bytes."""
+    names = [f"{split}/{kind}/{i}.png" for split in ("train", "val") for kind in ("ant", "bee") for i in range(images)]
+    return {name: make.png(make.noise(seed, 12, 12, 3)) for seed, name in enumerate(names)}
+
+
+def pack(path: Path, files: dict[str, bytes]) -> Path:
+    if path.name.endswith(".zip"):
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, data in files.items():
+                archive.writestr(name, data)
+    elif ".tar" in path.name:
+        with tarfile.open(path, "w:gz") as packed:
+            for name, data in files.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                packed.addfile(member, io.BytesIO(data))
+    else:
+        for name, data in files.items():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            (path / name).write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["archive.zip", "archive.tar.gz", "folder"])
+@pytest.mark.parametrize("deeper", ["", "archive/"])
+def test_a_data_set_of_ones_own(make: SimpleNamespace, tmp_path: Path, kind: str, deeper: str) -> None:
+    files = {deeper + name: data for name, data in class_folders(make).items()}
+    path = pack(tmp_path / kind, files | {"__MACOSX/._x.png": b"mac"})
+    done = import_data("my_set", path)
+    assert (done.path, done.skipped) == (tmp_path / "cache" / "raw" / "my_set", {})
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    data = open_data(DataConfig(name="my_set", val=0.34))
+    assert (data.name, data.classes, data.image_size) == ("my_set", ("ant", "bee"), 12)
+    assert (len(data.train), len(data.val), len(data.test)) == (8, 4, 12)
+    assert np.array_equal(data.test.images[6], make.noise(18, 12, 12, 3))
+    assert ("my_set", str(done.path / "my_set.zip")) in [(entry["name"], entry["found"]) for entry in list_data()]
+    with pytest.raises(UserError, match="imported before"):
+        import_data("my_set", tmp_path)
+    with pytest.raises(UserError, match="did you mean 'my_set'"):
+        open_data(DataConfig(name="my_sett"))
+
+
+@pytest.mark.parametrize("name", ["imagefolder", "mine"])
+def test_class_folders_are_also_read_where_they_lie(
+    make: SimpleNamespace, tmp_path: Path, raw: Path, name: str
+) -> None:
+    where = {"path": str(pack(tmp_path / "a.zip", class_folders(make)))} if name == "imagefolder" else {}
+    if not where:
+        pack(raw / name, class_folders(make))
+    assert len(open_data(DataConfig(name=name, **where)).test) == 12
+
+
+@pytest.mark.parametrize("kind", ["archive.zip", "archive.tar.gz", "folder"])
+def test_corrupt_images_are_named_or_left_out(make: SimpleNamespace, tmp_path: Path, kind: str) -> None:
+    files = class_folders(make)
+    files["train/ant/3.png"] = files["train/ant/3.png"][:200]
+    files["val/bee/0.png"] = b"no image at all"
+    path = pack(tmp_path / kind, files)
+    with pytest.raises(UserError, match=r"train/ant/3\.png: not a whole image .*--skip-corrupt") as caught:
+        import_data("my_set", path)
+    assert str(path) in str(caught.value)
+    assert not [file for file in (tmp_path / "cache" / "raw").iterdir() if not file.name.endswith(".lock")]
+    done = import_data("my_set", path, skip_corrupt=True)
+    assert list(done.skipped) == ["train/ant/3.png", "val/bee/0.png"]
+    data = open_data(DataConfig(name="my_set"))
+    assert (len(data.train) + len(data.val), len(data.test)) == (11, 11)
+
+
+def test_leaving_out_must_leave_something(make: SimpleNamespace, tmp_path: Path) -> None:
+    files = class_folders(make, images=1) | {"val/ant/0.png": b"x"}
+    path = pack(tmp_path / "folder", files)
+    with pytest.raises(
+        UserError, match=r"val/ant: no images in this class folder once the corrupt ones are left out \(1\)"
+    ) as caught:
+        import_data("my_set", path, skip_corrupt=True)
+    assert str(path) in str(caught.value)
+    assert ".tmp" not in str(caught.value)
+    assert not (tmp_path / "cache" / "raw" / "my_set").exists()
+
+
+def test_a_misspelt_known_name_is_told(make: SimpleNamespace, tmp_path: Path) -> None:
+    make.write_cifar(tmp_path / "cifar-10-binary.tar.gz")
+    with pytest.raises(UserError, match=r"no folder train/ .*did you mean 'cifar10'"):
+        import_data("cifar-10", tmp_path / "cifar-10-binary.tar.gz")
+
+
+def test_what_is_expected_is_named(make: SimpleNamespace, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for name, says in (("mnist", "train-images-idx3-ubyte"), ("cifar10", "cifar-10-python.tar.gz"), ("mine", "val/<")):
+        with pytest.raises(UserError, match=f"this is not {name} — expected .*{says}"):
+            import_data(name, tmp_path / "empty")
+    make.write_idx(tmp_path / "three")
+    (tmp_path / "three" / "t10k-labels-idx1-ubyte").unlink()
+    with zipfile.ZipFile(tmp_path / "three.zip", "w") as archive:
+        for file in (tmp_path / "three").iterdir():
+            archive.write(file, f"MNIST/{file.name}")
+    with pytest.raises(UserError, match="t10k-labels-idx1-ubyte is missing"):
+        import_data("mnist", tmp_path / "three.zip")
+
+
+def test_idx_in_an_archive(make: SimpleNamespace, tmp_path: Path) -> None:
+    arrays = make.write_idx(tmp_path / "idx", gz=True)
+    with tarfile.open(tmp_path / "fashion.tar", "w") as archive:
+        archive.add(tmp_path / "idx", "data/fashion")
+    import_data("fashion_mnist", tmp_path / "fashion.tar")
+    assert np.array_equal(open_data(DataConfig(name="fashion_mnist")).train.images[..., 0], arrays["train"])
+
+
+def test_full_disk(make: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = pack(tmp_path / "a.zip", class_folders(make))
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+        with pytest.raises(UserError, match=f"disk is full: {path.stat().st_size:,} bytes are needed"):
+            import_data("my_set", path)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(zipfile.ZipFile, "writestr", full)
+        with pytest.raises(UserError, match="disk is full"):
+            import_data("my_set", path)
+    assert not [file for file in (tmp_path / "cache" / "raw").iterdir() if not file.name.endswith(".lock")]
+    assert import_data("my_set", path).path.is_dir()
+
+
+def test_what_a_killed_import_left_is_cleared(make: SimpleNamespace, tmp_path: Path) -> None:
+    raw = tmp_path / "cache" / "raw"
+    (raw / ".my_set.99999.tmp").mkdir(parents=True)
+    (raw / "my_set").mkdir()
+    (raw / "my_set" / "my_set.zip.part").write_bytes(b"of a download")
+    import_data("my_set", pack(tmp_path / "a.zip", class_folders(make)))
+    assert sorted(path.name for path in raw.rglob("*") if path.name != ".my_set.lock") == ["my_set", "my_set.zip"]
