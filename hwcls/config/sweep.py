@@ -73,6 +73,7 @@ class SweepConfig(Frozen):
     run_cap: int | None = Field(None, ge=1)  # trials
     budget: Annotated[float, BeforeValidator(parse_duration), Field(gt=0)] | None = None  # seconds
     compare: str | None = None
+    share: Literal["trials", "epochs", "seconds"] | None = None  # what alternatives get equally much of
     early_terminate: EarlyStopConfig | None = None
     confirm: ConfirmConfig | None = None
     track: Annotated[tuple[Literal["wandb", "tensorboard"], ...], Field(strict=False)] = ("wandb",)
@@ -88,6 +89,8 @@ class SweepConfig(Frozen):
     def _ends_some_day(self) -> SweepConfig:
         if self.method == "grid" and self.run_cap is not None:
             raise ValueError("run_cap beside method: grid, which runs every point — remove run_cap")
+        if self.share is not None and (self.compare is None or self.method == "grid"):
+            raise ValueError("share needs compare and a search — remove share, or add compare: KEY with method: tpe")
         if self.method != "grid" and self.run_cap is None and self.budget is None:
             raise ValueError("neither run_cap nor budget is set — add run_cap: 20 (trials) or budget: 2h")
         return self

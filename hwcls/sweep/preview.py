@@ -70,6 +70,7 @@ def preview(sweep: Sweep) -> dict[str, Any]:
         ],
         "samples": [_short(_sample(sweep, i)) for i in range(SAMPLES)],
         "per_alternative": _shares(sweep, total),
+        "share": config.share or ("seconds" if total is None else "trials"),
         "rungs": steps,
         "warnings": [*warnings, *_missing_data(sweep, corners)],
     }
@@ -103,10 +104,9 @@ def _shares(sweep: Sweep, total: int | None) -> dict[str, int | None]:
     if sweep.config.method == "grid":
         labels = [sweep.label(point) for point in sweep.space.grid()]
         return {a.label: labels.count(a.label) for a in sweep.alternatives}
-    return {
-        a.label: None if total is None else total // count + (i < total % count)
-        for i, a in enumerate(sweep.alternatives)
-    }
+    if total is None or sweep.config.share in ("epochs", "seconds"):
+        return {a.label: None for a in sweep.alternatives}
+    return {a.label: total // count + (i < total % count) for i, a in enumerate(sweep.alternatives)}
 
 
 def _collisions(rungs: list[int], fires: int, asha: bool, epochs: int) -> list[str]:
@@ -144,8 +144,9 @@ def show(found: dict[str, Any], say: Callable[[str], None]) -> None:
         say(f"  {entry['parameter']:{width}}  {entry['values']}")
     if found["per_alternative"]:
         say("\ntrials of each alternative")
+        share = f"its share of the {'time' if found['share'] == 'seconds' else found['share']}"
         for label, count in found["per_alternative"].items():
-            say(f"  {label}: {'its share of the time' if count is None else count}")
+            say(f"  {label}: {share if count is None else count}")
     say(
         f"\nearly stopping at epochs {', '.join(map(str, found['rungs']))}" if found["rungs"] else "\nno early stopping"
     )

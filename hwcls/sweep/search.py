@@ -89,9 +89,11 @@ class FairSearch(OptunaSearch):  # type: ignore[misc]
             sweep.label(_settings(trial)) for trial in known
         )  # trials of each alternative
         self.seconds: dict[str | None, float] = defaultdict(float)  # of training, by alternative
+        self.epochs: Counter[str | None] = Counter()
         for trial_folder in folder.trials().values():
-            spent = sum(line.get("seconds") or 0.0 for line in trial_folder.records())
-            self.seconds[sweep.label_of(trial_folder.settings())] += spent
+            label, lines = sweep.label_of(trial_folder.settings()), trial_folder.records()
+            self.seconds[label] += sum(line.get("seconds") or 0.0 for line in lines)
+            self.epochs[label] += len(lines)
         self.spent_before = sum(self.seconds.values()) / resources.concurrent
         self.started = time.monotonic()
 
@@ -157,7 +159,13 @@ class FairSearch(OptunaSearch):  # type: ignore[misc]
         self.labels[self.sweep.label(point)] += 1
 
     def _behind(self) -> dict[str, Any]:
-        spent: Mapping[str | None, float] = self.seconds if self.sweep.config.run_cap is None else self.labels
+        share = self.sweep.config.share or ("seconds" if self.sweep.config.run_cap is None else "trials")
+        every: dict[str, Mapping[str | None, float]] = {
+            "trials": self.labels,
+            "epochs": self.epochs,
+            "seconds": self.seconds,
+        }
+        spent = every[share]
         return dict(
             min(self.sweep.alternatives, key=lambda a: (spent.get(a.label, 0), self.labels.get(a.label, 0))).settings
         )
@@ -216,6 +224,7 @@ class FairSearch(OptunaSearch):  # type: ignore[misc]
     def _spend(self, trial_id: str, result: dict[str, Any]) -> None:
         label = self.sweep.label(self._ot_trials[trial_id].params)
         self.seconds[label] += result.get("time_this_iter_s", 0.0)
+        self.epochs[label] += 1
 
     def settle(self, number: int, result: Result) -> None:
         """Make the study agree with a trial that stands as ended in the records."""

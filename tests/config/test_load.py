@@ -56,6 +56,7 @@ ERRORS = {
     "first=[{model.head.depth: 1.5}]": "not in the space",
     "early_terminate.type=ahsa": "ahsa",
     "keep=some": "keep",
+    "share=hours": "share",
     "name=a/b": "name",
     "presests.quick=1": "did you mean 'presets'",
 }

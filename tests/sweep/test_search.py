@@ -220,3 +220,19 @@ def test_the_journal_is_an_ordinary_optuna_study(search, tmp_path):
     backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / "out" / "study.journal"))
     study = optuna.load_study(study_name="tiny", storage=optuna.storages.JournalStorage(backend))
     assert [trial.value for trial in study.trials] == [0.5] * 4
+
+
+def test_alternatives_can_share_epochs(search):
+    """Trials of mlp are stopped after one epoch, those of cnn run all three: mlp gets three times as many."""
+    found = search(run_cap=40, share="epochs")
+    epochs = Counter()
+    for i in range(40):
+        job = found.suggest(str(i))
+        last = 1 if job["label"] == "mlp" else 3
+        for epoch in range(1, last):
+            found.on_trial_result(str(i), result(epoch, 0.5))
+        found.on_trial_complete(str(i), result(last, 0.5))
+        epochs[job["label"]] += last
+    assert found.epochs == epochs
+    assert abs(epochs["mlp"] - epochs["cnn"]) <= 3
+    assert found.labels["mlp"] == pytest.approx(3 * found.labels["cnn"], abs=2)
