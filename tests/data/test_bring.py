@@ -91,14 +91,14 @@ def test_a_data_set_of_ones_own(make: SimpleNamespace, tmp_path: Path, kind: str
     path = pack(tmp_path / kind, files | {"__MACOSX/._x.png": b"mac"})
     done = import_data("my_set", path)
     assert (done.path, done.skipped) == (tmp_path / "cache" / "raw" / "my_set", {})
+    with pytest.raises(UserError, match="imported before"):
+        import_data("my_set", path)
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     data = open_data(DataConfig(name="my_set", val=0.34))
     assert (data.name, data.classes, data.image_size) == ("my_set", ("ant", "bee"), 12)
     assert (len(data.train), len(data.val), len(data.test)) == (8, 4, 12)
     assert np.array_equal(data.test.images[6], make.noise(18, 12, 12, 3))
     assert ("my_set", str(done.path / "my_set.zip")) in [(entry["name"], entry["found"]) for entry in list_data()]
-    with pytest.raises(UserError, match="imported before"):
-        import_data("my_set", tmp_path)
     with pytest.raises(UserError, match="did you mean 'my_set'"):
         open_data(DataConfig(name="my_sett"))
 
