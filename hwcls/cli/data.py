@@ -93,7 +93,7 @@ def import_one(
         typer.echo(json.dumps({"name": name, "path": str(done.path), "skipped": done.skipped}, indent=2))
         return
     _some([f"left out: {file}: {problem}" for file, problem in done.skipped.items()])
-    left_out = f", {len(done.skipped)} corrupt images left out" if done.skipped else ""
+    left_out = f"; corrupt and left out: {len(done.skipped)}" if done.skipped else ""
     typer.echo(f"{name}: {done.path}{left_out}")
 
 

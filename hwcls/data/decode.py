@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import simplejpeg
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from hwcls.data.raw import Encoded
 from hwcls.errors import UserError
@@ -38,10 +38,8 @@ def decode_image(data: bytes, channels: int) -> np.ndarray:
             image.load()
             upright = ImageOps.exif_transpose(image) if image.getexif().get(0x0112, 1) != 1 else image
             pixels = np.asarray(_eight_bits(upright, "L" if channels == 1 else "RGB"))
-    except ValueError:
-        raise
     except Exception as error:  # PIL's plugins raise OSError, SyntaxError, struct.error, DecompressionBombError, ...
-        raise ValueError(str(error) or type(error).__name__) from None
+        raise ValueError(_reason(error)) from None
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
@@ -60,7 +58,7 @@ def measure(images: Encoded) -> tuple[int | None, int]:
                 sizes.add(image.size)
                 grey = grey and image.mode in GREY
         except Exception as error:
-            raise corrupt(images, name, error) from None
+            raise corrupt(images, name, _reason(error)) from None
     width, height = next(iter(sizes))
     return (width if len(sizes) == 1 and width == height else None), (1 if grey else 3)
 
@@ -159,6 +157,13 @@ def _eight_bits(image: Image.Image, mode: str) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert(mode)
     return image.convert(mode)
+
+
+def _reason(error: Exception) -> str:
+    """What a library says about a file, without the address of the memory it lay in."""
+    if isinstance(error, UnidentifiedImageError):
+        return "of no known image format"
+    return str(error) or type(error).__name__
 
 
 def _check_pixels(image: Image.Image) -> None:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
+import shutil
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 
 from hwcls.config.data import DataConfig
-from hwcls.data.catalog import SOURCES, Download
-from hwcls.data.fetch import fetch
+from hwcls.data.catalog import SOURCES, Download, locate
+from hwcls.data.fetch import BLOCK, fetch
 from hwcls.data.imageset import open_data
 from hwcls.errors import UserError
 
@@ -44,6 +50,11 @@ def server(make: SimpleNamespace, tmp_path: Path) -> Iterator[Server]:
                 return
             if self.path == "/wrong":
                 data = data[::-1]
+            if ranged and self.path == "/whole":
+                self.send_error(416)
+                return
+            if self.path == "/slow":
+                time.sleep(0.3)
             if ranged and self.path != "/ignores":
                 first = int(ranged.removeprefix("bytes=").rstrip("-"))
                 self.send_response(206)
@@ -53,7 +64,10 @@ def server(make: SimpleNamespace, tmp_path: Path) -> Iterator[Server]:
             self.send_header("Content-Length", str(len(data) - first))
             self.end_headers()
             cut = self.path in ("/cuts", "/ignores") and len(state.asked) == 1
-            self.wfile.write(data[first : len(data) // 2 if cut else None])
+            if self.path == "/drips":  # a tenth of it, then the line is dead
+                self.wfile.write(data[first : first + len(data) // 10 + 1])
+            elif self.path != "/silent":
+                self.wfile.write(data[first : len(data) // 2 if cut else None])
 
         def log_message(self, *_: object) -> None:
             pass
@@ -121,7 +135,7 @@ def test_when_no_mirror_gives_it(
         open_data(DataConfig(name="cifar10"))
     assert "hwcls data import cifar10 PATH" in str(caught.value)
     assert str(tmp_path / "raw") in str(caught.value)
-    assert not list((tmp_path / "cache").rglob("*.tar.gz"))
+    assert [path.name for path in (tmp_path / "cache").rglob("*")] == ["raw", ".cifar10.lock"]  # no empty folder
 
 
 def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,3 +143,105 @@ def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SOURCES, "cifar10", dataclasses.replace(SOURCES["cifar10"], downloads=(download,)))
     with pytest.raises(UserError, match="refused"):
         fetch("cifar10")
+
+
+def test_every_mirror_that_failed_is_named(server: Server, mirrors: SimpleNamespace) -> None:
+    mirrors.set("/forbidden", "/wrong")
+    with pytest.raises(UserError, match=r"/forbidden: HTTP Error 403: Forbidden; .*/wrong: wrong checksum"):
+        fetch("cifar10")
+
+
+def test_a_part_is_never_taken_for_the_whole(server: Server, mirrors: SimpleNamespace, tmp_path: Path) -> None:
+    mirrors.set("/silent")
+    folder = tmp_path / "cache" / "raw" / "cifar10"
+    folder.mkdir(parents=True)
+    part = folder / "cifar-10-binary.tar.gz.part"
+    part.write_bytes(server.data[:1000])
+    with pytest.raises(UserError, match="the connection ended after 1,000 of"):
+        fetch("cifar10")
+    assert locate("cifar10") is None
+    assert part.read_bytes() == server.data[:1000]  # the next time goes on here
+    mirrors.set("/good")
+    assert fetch("cifar10") is not None
+    assert server.asked[-1] == ("/good", "bytes=1000-")
+    assert not part.exists()
+
+
+@pytest.mark.parametrize("path", ["/good", "/whole"])
+def test_a_wrong_part_is_thrown_away_and_got_again(
+    server: Server, mirrors: SimpleNamespace, tmp_path: Path, path: str
+) -> None:
+    mirrors.set(path)
+    part = tmp_path / "cache" / "raw" / "cifar10" / "cifar-10-binary.tar.gz.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"of another file" * 10)
+    place = fetch("cifar10")
+    assert place is not None
+    assert place.read_bytes() == server.data
+    assert server.asked == [(path, "bytes=150-"), (path, None)]
+
+
+def test_a_line_that_keeps_dying_is_asked_again_only_so_often(server: Server, mirrors: SimpleNamespace) -> None:
+    mirrors.set("/drips", "/good")
+    assert fetch("cifar10") is not None
+    assert [path for path, _ in server.asked] == ["/drips"] * 5 + ["/good"]
+    assert server.asked[-1][1] is not None  # what the first mirror gave is kept
+
+
+def test_two_processes_fetch_once(server: Server, mirrors: SimpleNamespace, tmp_path: Path) -> None:
+    mirrors.set("/slow")
+    download = SOURCES["cifar10"].downloads[0]
+    code = f"""
+import dataclasses
+from hwcls.data.catalog import SOURCES, Download
+from hwcls.data.fetch import fetch
+SOURCES["cifar10"] = dataclasses.replace(SOURCES["cifar10"], downloads=({download!r},))
+print(fetch("cifar10"))
+"""
+    processes = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    places = [process.communicate(timeout=120)[0].strip() for process in processes]
+    assert places == [str(tmp_path / "cache" / "raw" / "cifar10" / "cifar-10-binary.tar.gz")] * 2
+    assert server.asked == [("/slow", None)]
+
+
+def test_full_disk(server: Server, mirrors: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mirrors.set("/good", "/good")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+        with pytest.raises(UserError, match=f"disk is full: {len(server.data):,} bytes are needed"):
+            fetch("cifar10")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(UserError, match="the disk is full"):
+            fetch("cifar10")
+    assert len(server.asked) == 2  # another mirror would not help
+    assert locate("cifar10") is None
+
+
+def test_a_bar_gets_every_step(server: Server, mirrors: SimpleNamespace) -> None:
+    mirrors.set("/good")
+
+    class Bar:
+        steps: ClassVar[list[tuple[str, int, int]]] = []
+
+        def __call__(self, line: str) -> None:
+            raise AssertionError(line)
+
+        def step(self, task: str, done: int, total: int) -> None:
+            self.steps.append((task, done, total))
+
+    fetch("cifar10", Bar())
+    size = len(server.data)
+    assert Bar.steps[-1] == ("cifar-10-binary.tar.gz", size, size)
+    assert len(Bar.steps) == -(-size // BLOCK)
+
+
+@pytest.mark.parametrize(("name", "says"), [("nosuch", "unknown data set"), ("imagefolder", "data import NAME PATH")])
+def test_what_cannot_be_fetched(name: str, says: str) -> None:
+    with pytest.raises(UserError, match=says) as caught:
+        fetch(name)
+    assert "data.name" not in str(caught.value)
