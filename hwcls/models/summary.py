@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -101,6 +102,17 @@ def signature(model: nn.Module) -> str:
         buffers = [tuple(buffer.shape) for buffer in module.buffers(recurse=False)]
         digest.update(repr((depth, kind, module.extra_repr(), weights, buffers)).encode())
     return digest.hexdigest()
+
+
+def identity(config: ModelConfig, *, classes: int, channels: int, image_size: int) -> str:
+    """What two configs share if they begin as the same model: its signature and where its weights come from.
+
+    Raises UserError as `models.check` does.
+    """
+    shape = {"classes": classes, "channels": channels, "image_size": image_size}
+    check(config, **shape)
+    origin = config.model_dump(mode="json", include={"pretrained", "pretrain"}, exclude={"pretrain": {"label"}})
+    return f"{signature(skeleton(config, **shape))} {json.dumps(origin, sort_keys=True)}"
 
 
 def _walk(module: nn.Module, depth: int) -> Iterator[tuple[int, nn.Module]]:

@@ -60,6 +60,7 @@ class SweepResults:
     goal: str  # maximize or minimize
     compare: str | None
     data: Mapping[str, Any] | None
+    same_models: tuple[tuple[str, ...], ...]  # groups of alternatives that are one and the same model
     environment: Mapping[str, Any] | None
     trials: tuple[TrialResult, ...]
     confirm: tuple[ConfirmRun, ...]
@@ -102,6 +103,7 @@ def load_sweep(path: Path) -> SweepResults:
         goal=goal,
         compare=None if compare is None else str(compare),
         data=_json(path / "data.json"),
+        same_models=tuple(map(tuple, (_json(path / "models.json") or {}).get("same", []))),
         environment=_json(path / "environment.json"),
         trials=tuple(trials),
         confirm=tuple(confirm),

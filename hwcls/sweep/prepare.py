@@ -16,6 +16,7 @@ from hwcls.config.data import DataConfig
 from hwcls.config.load import Sweep, check_corners
 from hwcls.config.model import UserModelConfig
 from hwcls.config.trial import TrialConfig
+from hwcls.config.variants import same, sentence, variants
 from hwcls.data.imageset import ImageSet, open_data
 from hwcls.errors import UserError
 from hwcls.training.outputs import save_arrays
@@ -40,7 +41,13 @@ def prepare(sweep: Sweep, path: Path, say: Callable[[str], None]) -> dict[str, s
         if key not in sets:
             sets[key] = _open(sweep, trial.data, say)
     save_splits(list(sets.values()), path)
-    check_models(sweep, corners, {key: (len(s.classes), s.channels, s.image_size) for key, s in sets.items()}, say)
+    shapes = {key: (len(s.classes), s.channels, s.image_size) for key, s in sets.items()}
+    check_models(sweep, corners, shapes)
+    found = {label: [with_sources(trial, sources) for trial in trials] for label, trials in variants(sweep).items()}
+    groups = same(found, lambda trial: _identity(trial, *shapes[trial.data.pixels()]))
+    for labels in groups:
+        say(f"note: {sentence(labels)}")
+    files.write_json(path / "models.json", {"same": groups})
     return sources
 
 
@@ -70,44 +77,35 @@ def save_splits(sets: list[ImageSet], path: Path) -> None:
     files.write_json(path / "data.json", {**described[0], **({"others": described[1:]} if described[1:] else {})})
 
 
-def check_models(
-    sweep: Sweep, trials: list[TrialConfig], shapes: dict[DataConfig, tuple[int, int, int]], say: Callable[[str], None]
-) -> None:
-    """Build each distinct model on the meta device, once per cache, and say which alternatives are one model.
+def check_models(sweep: Sweep, trials: list[TrialConfig], shapes: dict[DataConfig, tuple[int, int, int]]) -> None:
+    """Build each distinct model on the meta device, once per cache.
 
     Raises:
         UserError: A model that cannot be built, with the place of its alternative in the file.
     """
-    built: dict[str | None, set[tuple[str, Any]]] = {}
     for trial in trials:
         try:
-            signature = _signature(trial, *shapes[trial.data.pixels()])
+            _identity(trial, *shapes[trial.data.pixels()])
         except UserError as error:
             branch = ("choice", trial.model.label) if trial.model.label else ()
             where = sweep.source.where(("parameters", "model", *branch))
             raise UserError(error.what, where=where, remedy=error.remedy) from None
-        built.setdefault(trial.model.label, set()).add((signature, getattr(trial.model, "pretrained", None)))
-    labels = list(built)
-    for i, label in enumerate(labels):
-        for other in labels[:i]:
-            if built[label] == built[other]:
-                say(f"note: the alternatives {other} and {label} are the same model")
 
 
-def _signature(trial: TrialConfig, classes: int, channels: int, size: int) -> str:
-    from hwcls import __version__, models
+def _identity(trial: TrialConfig, classes: int, channels: int, size: int) -> str:
+    """The model's identity, from the cache where it was found before: a stale one would be of another hwcls."""
+    from hwcls import __version__
     from hwcls.data.catalog import cache_folder
-    from hwcls.models.summary import signature
+    from hwcls.models.summary import identity
 
     description = json.dumps(
-        [__version__, trial.model.model_dump(mode="json", exclude={"label"}), classes, channels, size]
+        ["identity", __version__, trial.model.model_dump(mode="json", exclude={"label"}), classes, channels, size]
     )
     digest = hashlib.blake2b(description.encode(), digest_size=16).hexdigest()
     mark = cache_folder() / "models" / digest
     if mark.exists() and not isinstance(trial.model, UserModelConfig):  # a user's file may have changed
         return mark.read_text("utf-8")
-    models.check(trial.model, classes=classes, channels=channels, image_size=size)
-    found = signature(models.skeleton(trial.model, classes=classes, channels=channels, image_size=size))
+    found = identity(trial.model, classes=classes, channels=channels, image_size=size)
     files.write_text(mark, found)
     return found
 

@@ -1,4 +1,4 @@
-"""`--dry-run`: what a sweep would do, said before anything starts; needs neither Ray nor torch."""
+"""`--dry-run`: what a sweep would do, said before anything starts; needs no Ray, and torch only to compare models."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from hwcls.config.load import Sweep, check_corners
 from hwcls.config.space import Range
 from hwcls.config.trial import TrialConfig
+from hwcls.config.variants import same, sentence, variants
 from hwcls.errors import UserError
 
 SAMPLES = 5
@@ -72,7 +73,7 @@ def preview(sweep: Sweep) -> dict[str, Any]:
         "per_alternative": _shares(sweep, total),
         "share": config.share or ("seconds" if total is None else "trials"),
         "rungs": steps,
-        "warnings": [*warnings, *_missing_data(sweep, corners)],
+        "warnings": [*warnings, *_same_models(sweep), *_missing_data(sweep, corners)],
     }
 
 
@@ -120,6 +121,44 @@ def _collisions(rungs: list[int], fires: int, asha: bool, epochs: int) -> list[s
     if fires > epochs:
         found.append(f"a plateau cannot lower the learning rate within the {epochs} epochs")
     return found
+
+
+def _same_models(sweep: Sweep) -> list[str]:
+    """Which variants are one model: hwcls's own families by structure, others, slow to build, by their settings.
+
+    Neither the data nor torch is needed where there is a single model.
+    """
+    found = variants(sweep)
+    if not found:
+        return []
+    from hwcls.config.model import TimmConfig, UserModelConfig
+    from hwcls.models.summary import identity
+
+    known: dict[str, str] = {}
+
+    def of(trial: TrialConfig) -> str:
+        settings = trial.model.model_dump_json(exclude={"label"})
+        if isinstance(trial.model, TimmConfig | UserModelConfig):
+            return settings
+        classes, channels, size = _shape(trial)
+        key = f"{settings} {channels} {size}"
+        if key not in known:
+            known[key] = identity(trial.model, classes=classes, channels=channels, image_size=size)
+        return known[key]
+
+    try:
+        return [sentence(labels) for labels in same(found, of)]
+    except UserError as error:
+        return [str(error)]
+
+
+def _shape(trial: TrialConfig) -> tuple[int, int, int]:
+    """Classes, channels and side of a trial's images as far as they are known without the data."""
+    from hwcls.data.catalog import source_of
+
+    source, data = source_of(trial.data.name), trial.data
+    classes = data.classes if isinstance(data.classes, int) else len(data.classes or range(10))
+    return classes, data.channels or source.channels or 3, data.image_size or source.image_size or 64
 
 
 def _missing_data(sweep: Sweep, trials: list[TrialConfig]) -> list[str]:

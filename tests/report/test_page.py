@@ -122,6 +122,13 @@ def test_confirmed_intervals_stand_on_the_page(results, tmp_path):
     assert re.search(r"differ\b", text)
 
 
+def test_alternatives_that_are_one_model_are_said(results, tmp_path):
+    results.trial(results.sweep(tmp_path, compare="model").trial(0), [0.5, 0.6])
+    assert "same model" not in Page(write_page(tmp_path).read_text("utf-8")).text
+    (tmp_path / "models.json").write_text('{"same": [["k3", "<k5>"]]}')
+    assert "k3, <k5> are one and the same model" in Page(write_page(tmp_path).read_text("utf-8")).text
+
+
 @pytest.mark.parametrize("kind", ["no trial", "no value", "only failed", "nan", "no compare", "odd files"])
 def test_a_page_comes_of_whatever_is_there(results, tmp_path, kind):
     sweep = results.sweep(tmp_path, compare=None if kind == "no compare" else "model")
@@ -136,6 +143,7 @@ def test_a_page_comes_of_whatever_is_there(results, tmp_path, kind):
         results.trial(sweep.trial(0), [0.5, 0.6], label=None)
     elif kind == "odd files":
         (tmp_path / "data.json").write_text('{"name": null, "classes": 3, "per_class": 1}')
+        (tmp_path / "models.json").write_text('{"same')
         (tmp_path / "environment.json").write_text(
             '{"hardware": ["cpu"], "versions": {"a": {"b": null}}, "command": "x"}'
         )

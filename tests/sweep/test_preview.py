@@ -1,3 +1,5 @@
+import sys
+
 from hwcls.sweep.preview import preview, show
 
 
@@ -41,3 +43,33 @@ def test_data_that_is_missing_is_a_note(tiny, monkeypatch, tmp_path):
 def test_a_budget_of_time(tiny):
     found = preview(tiny(run_cap=None, budget="1h"))
     assert "its share of the time" in text(found)
+
+
+def warned(tiny, model):
+    return preview(tiny(parameters={"model": model, "scheduler": "constant"}))["warnings"]
+
+
+def test_variants_that_are_one_model_are_said(tiny):
+    """By structure, not by name: a kernel of 3 makes kernel_cnn simple_cnn's equal."""
+    choice = {
+        "plain": {"name": "simple_cnn"},
+        "typo": {"name": "kernel_cnn", "kernel": 3},
+        "five": {"name": "kernel_cnn", "kernel": 5},
+    }
+    model = {"width": 8, "head": {"depth": 2, "dropout": {"min": 0.1, "max": 0.3}}, "choice": choice}
+    assert warned(tiny, model) == ["plain and typo are the same model"]
+    choice["typo"]["head"] = {"dropout": {"min": 0.1, "max": 0.2}}
+    assert warned(tiny, model) == []
+
+
+def test_backbones_are_compared_without_being_built(tiny, monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    body = {"name": "timm", "backbone": "resnet18"}
+    model = {"choice": {"one": body, "two": dict(body), "other": {**body, "stem": "small"}}}
+    assert warned(tiny, model) == ["one and two are the same model"]
+
+
+def test_a_model_that_cannot_be_built_is_a_note(tiny):
+    model = {"choice": {"a": {"name": "simple_cnn", "depth": 4}, "b": {"name": "mlp"}}}
+    (warning,) = warned(tiny, model)
+    assert "8x8 are too small for simple_cnn with depth 4" in warning
