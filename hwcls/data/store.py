@@ -72,7 +72,8 @@ def open_store(config: DataConfig, progress: Progress | None = None) -> Store:
                 progress = progress or (lambda _: None)
                 _build(folder, config.name, source.read(place), size, channels, progress)
                 if found := duplicates(_opened(folder)):
-                    progress(f"{config.name}: {count_duplicates(found)}; `hwcls data verify` names them")
+                    again = f"hwcls data verify {config.name}" + (f" --path {config.path}" if config.path else "")
+                    progress(f"{config.name}: {count_duplicates(found)}; `{again}` names them")
     return _opened(folder)
 
 

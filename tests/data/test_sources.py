@@ -6,6 +6,7 @@ import io
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -156,6 +157,63 @@ def test_imagefolder_mistakes(make: SimpleNamespace, tmp_path: Path) -> None:
     corrupt = image_folder(make, tmp_path / "e", "train", "val")
     make.write_files(corrupt, {"train/ant/bad.png": b"\x89PNG not really"})
     fails("ant/bad.png: not a whole image", corrupt)
+
+
+def test_imagefolder_without_images(make: SimpleNamespace, tmp_path: Path) -> None:
+    def fails(says: str, path: Path) -> None:
+        with pytest.raises(UserError, match=says) as caught:
+            open_data(DataConfig(name="imagefolder", path=str(path)))
+        assert str(path) in str(caught.value)
+
+    (tmp_path / "empty").mkdir()
+    fails(r"no folder train/ \(folders: none\) — the layout is train/<class>", tmp_path / "empty")
+    make.write_files(tmp_path / "flat", {"train/0.jpg": b"x", "val/0.jpg": b"x"})
+    fails("0 class folders, two or more are needed", tmp_path / "flat")
+    bare = image_folder(make, tmp_path / "bare", "train")
+    (bare / "val").mkdir()
+    fails("val/: no images", bare)
+    twice = image_folder(make, tmp_path / "twice" / "a", "train", "val").parent
+    image_folder(make, twice / "b", "train", "val")
+    fails("several folders hold a train/: a, b", twice)
+    assert len(open_data(DataConfig(name="imagefolder", path=str(twice / "a"))).test) == 12
+    (twice / "b" / "train").rename(twice / "b" / "other")
+    assert len(open_data(DataConfig(name="imagefolder", path=str(twice))).test) == 12  # one folder deeper
+
+
+def test_a_folder_of_every_kind_of_image(make: SimpleNamespace, tmp_path: Path) -> None:
+    colour, grey = make.noise(0, 8, 8, 3), make.noise(1, 8, 8)
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    kinds = {
+        "jpeg.JPG": make.jpeg(colour),
+        "grey.png": make.png(grey),
+        "wide.png": encode(Image.fromarray(grey.astype(np.uint16) * 257), "PNG"),
+        "palette.gif": encode(Image.fromarray(colour).quantize(8), "GIF"),
+        "clear.png": encode(Image.fromarray(np.dstack([colour, grey])), "PNG"),
+        "turned.png": encode(Image.fromarray(colour), "PNG", exif=exif),
+        "plain.bmp": encode(Image.fromarray(colour), "BMP"),
+    }
+    for place in ("train/a", "train/b", "test/a"):
+        make.write_files(tmp_path / "set", {f"{place}/{name}": data for name, data in kinds.items()})
+    data = open_data(DataConfig(name="imagefolder", path=str(tmp_path / "set")))
+    assert (data.channels, data.image_size, len(data.test)) == (3, 8, 7)
+    found = dict(zip(sorted(kinds), data.test.images, strict=True))
+    grey_three = np.repeat(grey[..., None], 3, 2)
+    assert np.array_equal(found["grey.png"], grey_three)
+    assert np.array_equal(found["wide.png"], grey_three)
+    assert np.array_equal(found["plain.bmp"], colour)
+    assert np.array_equal(found["turned.png"], colour[::-1, ::-1])
+    for name in ("jpeg.JPG", "palette.gif", "clear.png"):
+        assert np.array_equal(found[name], decode_image(kinds[name], 3))
+
+
+@pytest.mark.parametrize("cuts", [{}, {"per_class": 5}, {"fraction": 0.5, "classes": 3}, {"classes": (1, "7", "4")}])
+def test_no_image_is_in_two_splits(cuts: dict[str, Any]) -> None:
+    data = open_data(DataConfig(name="digits", **cuts))
+    assert not set(data.train.rows) & set(data.val.rows)
+    pixels = [{part.images[row].tobytes() for row in part.rows} for part in (data.train, data.val, data.test)]
+    assert [len(one) for one in pixels] == [len(part) for part in (data.train, data.val, data.test)]
+    assert len(set().union(*pixels)) == sum(map(len, pixels))
 
 
 def encode(image: Image.Image, kind: str, **options: object) -> bytes:

@@ -6,6 +6,9 @@ import dataclasses
 import errno
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +20,7 @@ from PIL import Image
 from hwcls.config.data import DataConfig
 from hwcls.data.catalog import SOURCES
 from hwcls.data.imageset import Split, open_data
-from hwcls.data.store import Duplicate, duplicates, open_store, verify
+from hwcls.data.store import Duplicate, duplicates, open_store, read_raw, verify
 from hwcls.errors import UserError
 
 MNIST = DataConfig(name="mnist")
@@ -199,3 +202,45 @@ def test_two_folders_of_like_files_are_two_data_sets(make: SimpleNamespace, tmp_
             os.utime(path, (1, 1))
         sets.append(open_data(DataConfig(name="imagefolder", path=str(tmp_path / str(seed)))))
     assert not np.array_equal(sets[0].test.images, sets[1].test.images)
+
+
+@pytest.mark.slow
+def test_killed_in_mid_build_the_next_builds_anew(make: SimpleNamespace, raw: Path, tmp_path: Path) -> None:
+    make.write_idx(raw / "mnist", train=5000)
+    code = """
+import os, signal
+import hwcls.data.progress
+from hwcls.config.data import DataConfig
+from hwcls.data.store import open_store
+hwcls.data.progress.SAY_EVERY = -1.0
+open_store(DataConfig(name="mnist"), lambda line: os.kill(os.getpid(), signal.SIGKILL))
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == -signal.SIGKILL
+    [left] = stores(tmp_path)
+    assert left.endswith(".tmp")
+    data = open_data(MNIST)
+    assert verify(open_store(MNIST)) == []
+    assert len(data.train) == 4500
+    [key] = stores(tmp_path)
+    assert not key.endswith(".tmp")
+
+
+def test_duplicates_are_told_when_a_store_is_built(make: SimpleNamespace, raw: Path) -> None:
+    files = {f"{split}/{kind}/0.png": make.noise(k, 8, 8) for k, kind in enumerate("ab") for split in ("train", "val")}
+    files |= {f"train/{kind}/1.png": make.noise(5, 8, 8) for kind in "ab"}
+    make.write_files(raw / "mine", {name: make.png(pixels) for name, pixels in files.items()})
+    lines: list[str] = []
+    store = open_store(DataConfig(name="mine"), lines.append)
+    assert lines == [
+        "mine: 3 images repeat another's pixels (2 in another split, 1 under another label);"
+        " `hwcls data verify mine` names them"
+    ]
+    found = read_raw(DataConfig(name="mine"))
+    named = [(found.name(one.split, one.row), found.name(one.of_split, one.of_row)) for one in duplicates(store)]
+    assert named == [
+        ("train/b/1.png", "train/a/1.png"),
+        ("val/a/0.png", "train/a/0.png"),
+        ("val/b/0.png", "train/b/0.png"),
+    ]
+    open_store(DataConfig(name="mine"), lines.append)
+    assert len(lines) == 1
