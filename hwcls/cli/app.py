@@ -61,6 +61,15 @@ def root(
 
 def main() -> None:
     """The entry point of the `hwcls` script."""
-    from hwcls.cli import data, doctor, results, sweep, train, wandb  # noqa: F401  (each adds its commands)
+    from hwcls.cli import (  # noqa: F401  (each adds its commands)
+        data,
+        doctor,
+        inspect,
+        results,
+        sweep,
+        train,
+        trained,
+        wandb,
+    )
 
     app()

@@ -45,17 +45,19 @@ class Trained:
         confirmed = self.path.parent.parent.name == "confirm"
         return f"{self.path.parent.name}-{self.path.name}" if confirmed else self.path.name
 
-    def normalised(self, pixels: np.ndarray[Any, Any]) -> Tensor:
-        """(B, S, S, C) uint8 as the (B, C, S, S) floats that the model takes, on its device."""
-        data = self.data
-        normalise = Normalise(data.mean, data.std, data.image_size, self.device, torch.float32)
-        return normalise(torch.from_numpy(np.array(pixels)).to(self.device)).permute(0, 3, 1, 2)
-
     @torch.no_grad()
     def probabilities(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """(B, S, S, C) uint8 to (B, K) float32."""
-        found: np.ndarray[Any, Any] = self.model(self.normalised(pixels)).float().softmax(1).cpu().numpy()
+        found: np.ndarray[Any, Any] = (
+            self.model(normalised(self.data, pixels, self.device)).float().softmax(1).cpu().numpy()
+        )
         return found
+
+
+def normalised(data: ImageSet, pixels: np.ndarray[Any, Any], device: torch.device) -> Tensor:
+    """(B, S, S, C) uint8 as the (B, C, S, S) floats that a model of this data set takes."""
+    normalise = Normalise(data.mean, data.std, data.image_size, device, torch.float32)
+    return normalise(torch.from_numpy(np.array(pixels)).to(device)).permute(0, 3, 1, 2)
 
 
 def load_trained(path: Path, progress: Callable[[str], None] | None = None) -> Trained:

@@ -1,0 +1,155 @@
+"""`hwcls check` and `hwcls profile`: can the models learn, and what do they cost?"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hwcls.cli.app import app, command
+from hwcls.cli.results import table_console
+
+Subject = Annotated[Path, typer.Argument(help="A sweep file, or a trial's folder.", show_default=False)]
+Preset = Annotated[str | None, typer.Option(help="Apply one of the file's presets.", show_default=False)]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", help="Set any entry: a.b=value. Repeatable.", show_default=False)
+]
+Only = Annotated[list[str] | None, typer.Option(help="Only this alternative. Repeatable.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
+
+
+@app.command()
+@command
+def check(
+    file: Subject,
+    preset: Preset = None,
+    sets: Sets = None,
+    only: Only = None,
+    steps: Annotated[int, typer.Option(min=2, help="Training steps for each learning rate that is tried.")] = 200,
+    as_json: AsJson = False,
+) -> None:
+    """Build every model of a sweep file, and let each alternative learn two small batches by heart.
+
+    One that cannot is broken: the reason is printed, and the command ends with 1.
+
+    Example: hwcls check sweeps/quickstart.yaml
+    """
+    from hwcls.inspection.overfit import overfit, plain
+    from hwcls.inspection.subjects import built
+
+    sweep, opened = _open(file, preset, sets, only)
+    count, broken = built(sweep, list({id(data): data for _, _, data in opened}.values())) if sweep else (0, [])
+    if not as_json:
+        for line in broken:
+            typer.echo(f"cannot be built: {line}")
+        if sweep:
+            typer.echo(f"{count - len(broken)} of {count} models that the file can draw can be built")
+    verdicts = {}
+    for name, config, data in opened:
+        verdicts[name] = found = overfit(config, data, steps)
+        if not as_json:
+            typer.echo(f"{name}: {'passed' if found.passed else 'FAILED'}, {found.reason}{_curve(found.losses)}")
+    failed = [name for name, verdict in verdicts.items() if not verdict.passed]
+    if as_json:
+        models = {"distinct": count, "broken": broken}
+        checks = {name: plain(verdict) for name, verdict in verdicts.items()}
+        typer.echo(json.dumps({"models": models, "checks": checks, "failed": failed}, indent=2))
+    if failed or broken:
+        raise typer.Exit(1)
+
+
+@app.command()
+@command
+def profile(
+    files: Annotated[list[Path], typer.Argument(help="Sweep files, or trials' folders.", show_default=False)],
+    preset: Preset = None,
+    sets: Sets = None,
+    only: Only = None,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps to time.")] = 20,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Trace whole epochs instead of a few steps.", show_default=False)
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The folder for the traces.")] = Path("profile"),
+    as_json: AsJson = False,
+) -> None:
+    """Measure each model: step time, memory, inference, the slowest operators; and write a trace of it.
+
+    Traces open in ui.perfetto.dev or chrome://tracing.
+
+    Example: hwcls profile sweeps/quickstart.yaml
+    """
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's library talks to stderr
+    from hwcls.inspection.profile import measure
+
+    found: dict[str, Any] = {}
+    for file in files:
+        for name, config, data in _open(file, preset, sets, only)[1]:
+            key = name if name not in found else f"{file.parent.parent.name}-{name}"
+            found[key] = vars(measure(config, data, out / f"{key}.trace.json", steps=steps, epochs=epochs))
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    _print_costs(found)
+
+
+def _open(file: Path, preset: str | None, sets: list[str] | None, only: list[str] | None) -> Any:
+    """The sweep, if it is one, and what is looked at: name, config and data of each."""
+    from hwcls.data.imageset import open_data
+    from hwcls.errors import UserError, did_you_mean
+    from hwcls.inspection.subjects import subjects
+    from hwcls.training.distributed import calm_threads
+
+    calm_threads(os.cpu_count() or 1)
+    found, sweep = subjects(file, preset, sets or ())
+    for name in only or ():
+        known = [subject.name for subject in found]
+        if name not in known:
+            raise UserError(f"no alternative '{name}'", where=str(file), remedy=did_you_mean(name, known))
+    sets_of: dict[str, Any] = {}
+    opened = []
+    for subject in found:
+        if only and subject.name not in only:
+            continue
+        key = subject.config.data.pixels().model_dump_json()
+        if key not in sets_of:
+            sets_of[key] = open_data(subject.config.data, lambda text: typer.echo(text, err=True))
+        opened.append((subject.name, subject.config, sets_of[key]))
+    return sweep, opened
+
+
+def _curve(losses: list[float]) -> str:
+    """The loss as a few numbers, first to last."""
+    if len(losses) < 2:
+        return ""
+    places = sorted({round(i * (len(losses) - 1) / 4) for i in range(5)})
+    return "; loss " + " → ".join(f"{losses[place]:.3g}" for place in places)
+
+
+def _print_costs(found: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    console = table_console()
+    table = Table("model", box=None, pad_edge=False)
+    columns = ("parameters", "step ms", "batch", "images/s", "memory MB", "ms/image", "ms/image in batches")
+    for name in columns:
+        table.add_column(name, justify="right")
+    for name, cost in found.items():
+        table.add_row(
+            name,
+            f"{cost['parameters']:,}",
+            f"{cost['step_ms']:.1f}",
+            str(cost["batch_size"]),
+            f"{cost['images_per_second']:,.0f}",
+            f"{cost['memory_mb']:,.1f}",
+            f"{cost['inference_ms']:.2f}",
+            f"{cost['inference_batch_ms']:.3f}",
+        )
+    console.print(table)
+    for name, cost in found.items():
+        slowest = ", ".join(f"{row['operator']} {row['share']:.0%}" for row in cost["slowest"])
+        typer.echo(f"{name}: slowest {slowest}; trace {cost['trace']}")
+    first = next(iter(found.values()))
+    typer.echo(f"memory: {first['memory']}; CPU threads: {first['threads']}")

@@ -1,0 +1,151 @@
+"""A trained model as a file for other programs, held against the model itself on real images."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import importlib
+import io
+import logging
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hwcls import files
+from hwcls.errors import UserError
+from hwcls.inspection.trained import Trained, normalised
+from hwcls.training.outputs import weights_epoch
+
+Format = Literal["onnx", "torch"]
+SUFFIX = {"onnx": ".onnx", "torch": ".pt2"}
+IMAGES = 64  # of val, on which the outputs are compared
+TOLERANCE = 1e-4  # of the largest logit
+
+
+def export(trained: Trained, path: Path, kind: Format) -> dict[str, Any]:
+    """Write the model to `path` and what goes in and comes out of it to a .json beside it; returns that description.
+
+    The file maps `images` (B, C, S, S) float32, normalised, any B, to `logits` (B, K). `max_difference` is the largest
+    difference between its logits and the model's over val images, in batches of several sizes.
+
+    Raises:
+        UserError: A package is missing, the model cannot be exported, or the outputs differ.
+    """
+    model = copy.deepcopy(trained.model).cpu().to(memory_format=torch.contiguous_format)
+    split = trained.data.val
+    images = normalised(trained.data, split.images[split.rows[:IMAGES]], torch.device("cpu")).contiguous()
+    with tempfile.TemporaryDirectory() as folder:
+        temporary = Path(folder, f"model{SUFFIX[kind]}")
+        run = (_to_onnx if kind == "onnx" else _to_torch)(model, images[:2], temporary)
+        difference, scale = _difference(model, run, images)
+        content = temporary.read_bytes()
+    if not difference <= TOLERANCE * max(scale, 1.0):
+        raise UserError(f"the exported model's outputs differ by up to {difference:.2g}: nothing was written")
+    files.write_with(path, lambda file: file.write(content))
+    found = {"file": path.name, "format": kind, **describe(trained)}
+    found |= {"max_difference": difference, "compared_images": len(images)}
+    files.write_json(described_in(path), found)
+    return found
+
+
+def described_in(path: Path) -> Path:
+    """The file beside an exported model that says what goes in and comes out."""
+    return path.with_name(f"{path.name}.json")
+
+
+def describe(trained: Trained) -> dict[str, Any]:
+    """What another program must know: the classes, and how pixels become the input."""
+    data = trained.data
+    return {
+        "classes": list(data.classes),
+        "input": {
+            "name": "images",
+            "shape": ["batch", data.channels, data.image_size, data.image_size],
+            "type": "float32",
+            "channels": "RGB" if data.channels == 3 else "grey (ITU-R 601 luma)",
+            "resize": f"the short side to {data.image_size}, bilinear with antialiasing, then the centre",
+            "normalise": "(pixel / 255 - mean) / std",
+            "mean": list(data.mean),
+            "std": list(data.std),
+        },
+        "output": {"name": "logits", "shape": ["batch", len(data.classes)], "probabilities": "softmax over classes"},
+        "trained_on": data.name,
+        "epoch": weights_epoch(trained.path / "best.safetensors"),
+        "config": trained.config.to_dict(),
+    }
+
+
+def _to_torch(model: nn.Module, example: Tensor, path: Path) -> Callable[[Tensor], Tensor]:
+    """torch.export: a .pt2 that torch.export.load reads."""
+    batch = torch.export.Dim("batch", min=1)
+    with _quiet(), _explained():
+        program = torch.export.export(model, (example,), dynamic_shapes=({0: batch},))
+        torch.export.save(program, path)
+        loaded = torch.export.load(path).module()
+
+    def run(images: Tensor) -> Tensor:
+        logits: Tensor = loaded(images)
+        return logits
+
+    return run
+
+
+def _to_onnx(model: nn.Module, example: Tensor, path: Path) -> Callable[[Tensor], Tensor]:
+    """ONNX, in one file, run by onnxruntime."""
+    try:
+        onnxruntime = importlib.import_module("onnxruntime")
+        importlib.import_module("onnxscript")  # torch's exporter needs it
+    except ImportError as error:
+        raise UserError(f"ONNX needs {error.name}", remedy="pip install 'hwcls[export]', or --format torch") from None
+    with _quiet(), _explained():
+        torch.onnx.export(
+            model,
+            (example,),
+            path,
+            dynamo=True,
+            external_data=False,
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+            verbose=False,
+        )
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return lambda images: torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
+
+
+@torch.no_grad()
+def _difference(model: nn.Module, run: Callable[[Tensor], Tensor], images: Tensor) -> tuple[float, float]:
+    """The largest difference of the logits and the largest logit, over batches of one, three and the rest."""
+    parts = [part for part in (images[:1], images[1:4], images[4:]) if len(part)]
+    expected, found = (torch.cat([call(part) for part in parts]).numpy() for call in (model, run))  # (N, K)
+    return float(np.abs(expected - found).max()), float(np.abs(expected).max())
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporters' own remarks are not for the user."""
+    level = logging.getLogger().level
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)
+            logging.getLogger().setLevel(level)
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        why = str(error).strip().splitlines() or [type(error).__name__]
+        remedy = "control flow that depends on values cannot be exported"
+        raise UserError(f"the model cannot be exported: {why[0][:200]}", remedy=remedy) from error

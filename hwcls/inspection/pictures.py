@@ -1,0 +1,73 @@
+"""A picture of predictions: images, their true and predicted classes, right or wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from hwcls import files
+from hwcls.data.imageset import ImageSet, Split
+from hwcls.data.splits import shuffled
+from hwcls.inspection.evaluate import Scored
+
+COLUMNS, ROWS = 8, 3  # of each part
+SIDE, LABEL, GAP, TITLE = 112, 34, 10, 34  # pixels
+RIGHT, WRONG, INK = "#1a7f37", "#cf222e", "#1f2328"
+
+
+def prediction_grid(data: ImageSet, split: Split, scored: Scored, title: str, path: Path) -> None:
+    """Write a PNG: on top images drawn at random, the same for every model; below the surest mistakes.
+
+    Each image has a green frame where the model is right and a red one where it is wrong, and below it the predicted
+    class with its probability and, where it is another, the true one.
+    """
+    predicted = scored.scores.argmax(1)  # (N,)
+    some = shuffled(len(split), 0, 0)[: COLUMNS * ROWS]
+    wrong = np.flatnonzero(predicted != scored.labels)
+    surest = wrong[np.argsort(-scored.scores[wrong, predicted[wrong]], kind="stable")][: COLUMNS * ROWS]
+    accuracy = float((predicted == scored.labels).mean())
+    parts = [(f"{title}: {accuracy:.1%} right of {len(split):,} images; some at random", some)]
+    if len(surest):
+        parts.append((f"the surest of its {len(wrong):,} mistakes", surest))
+    lines = [-(-len(chosen) // COLUMNS) for _, chosen in parts]
+    cell = SIDE + LABEL + GAP
+    sheet = Image.new("RGB", (COLUMNS * (SIDE + GAP) + GAP, len(parts) * TITLE + sum(lines) * cell + GAP), "white")
+    draw = ImageDraw.Draw(sheet)
+    top = 0
+    for (words, chosen), count in zip(parts, lines, strict=True):
+        draw.text((GAP, top + 9), words, fill=INK, font=_font(15))
+        top += TITLE
+        for place, index in enumerate(chosen):
+            left, above = GAP + place % COLUMNS * (SIDE + GAP), top + place // COLUMNS * cell
+            guess, true = int(predicted[index]), int(scored.labels[index])
+            colour = RIGHT if guess == true else WRONG
+            draw.rectangle((left - 3, above - 3, left + SIDE + 2, above + SIDE + 2), fill=colour)
+            sheet.paste(_tile(split.images[split.rows[index]]), (left, above))
+            says = f"{data.classes[guess]} {scored.scores[index, guess]:.0%}"
+            _line(draw, (left, above + SIDE + 4), says, colour)
+            if guess != true:
+                _line(draw, (left, above + SIDE + 18), f"is {data.classes[true]}", INK)
+        top += count * cell
+    files.write_with(path, lambda file: sheet.save(file, "PNG"))
+
+
+def _tile(pixels: np.ndarray[Any, Any]) -> Image.Image:
+    """(S, S, C) uint8 as a square of SIDE pixels; small images stay sharp."""
+    image = Image.fromarray(np.repeat(pixels, 3, 2) if pixels.shape[2] == 1 else pixels)
+    how = Image.Resampling.NEAREST if len(pixels) <= SIDE else Image.Resampling.LANCZOS
+    return image.resize((SIDE, SIDE), how)
+
+
+def _line(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, colour: str) -> None:
+    """One line of text, cut to the width of an image."""
+    font, whole = _font(12), text
+    while draw.textlength(text, font) > SIDE + GAP - 4 and len(text) > 2:
+        text = text[:-2] + "…" if text == whole else text[:-2].rstrip() + "…"
+    draw.text(place, text, fill=colour, font=font)
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)

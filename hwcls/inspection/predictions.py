@@ -1,0 +1,81 @@
+"""What a trained model makes of image files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from hwcls.data.decode import decode_image, resize
+from hwcls.errors import UserError
+from hwcls.inspection.trained import Trained
+
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The most probable classes of one file, the best first; or why it could not be read."""
+
+    file: Path
+    top: list[tuple[str, float]]  # class and probability in [0, 1]
+    error: str | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON-ready values."""
+        if self.error is not None:
+            return {"file": str(self.file), "error": self.error}
+        return {"file": str(self.file), "top": [{"class": name, "probability": p} for name, p in self.top]}
+
+
+def image_files(paths: Iterable[Path]) -> list[Path]:
+    """The files themselves, and every image below the folders, by name.
+
+    Raises:
+        UserError: A path does not exist, or a folder holds no image.
+    """
+    Image.init()
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            below = [file for file in path.rglob("*") if file.suffix.lower() in Image.EXTENSION and file.is_file()]
+            if not below:
+                raise UserError("no image in this folder", where=str(path), remedy="name image files or their folder")
+            found += sorted(below)
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise UserError("no such file or folder", where=str(path))
+    return found
+
+
+def read_image(path: Path, size: int, channels: int) -> np.ndarray[Any, Any]:
+    """An image file as training sees it before normalisation: (size, size, channels) uint8; ValueError, OSError."""
+    pixels = torch.from_numpy(np.array(decode_image(path.read_bytes(), channels)))  # (H, W, C)
+    return resize(pixels.permute(2, 0, 1)[None], size)[0].permute(1, 2, 0).numpy()
+
+
+def predict(trained: Trained, paths: Sequence[Path], k: int = 3) -> Iterator[Prediction]:
+    """The `k` most probable classes of each file, in order; a file that cannot be read does not stop the others."""
+    data = trained.data
+    for start in range(0, len(paths), BATCH):
+        images, errors = {}, {}
+        for path in paths[start : start + BATCH]:
+            try:
+                images[path] = read_image(path, data.image_size, data.channels)
+            except (ValueError, OSError) as error:
+                errors[path] = str(error)
+        scores = trained.probabilities(np.stack(list(images.values()))) if images else ()  # (B, K)
+        tops = {path: _top(row, data.classes, k) for path, row in zip(images, scores, strict=True)}
+        for path in paths[start : start + BATCH]:
+            yield Prediction(path, tops.get(path, []), errors.get(path))
+
+
+def _top(row: np.ndarray[Any, Any], classes: tuple[str, ...], k: int) -> list[tuple[str, float]]:
+    order = np.argsort(-row, kind="stable")[:k]
+    return [(classes[place], float(row[place])) for place in order]

@@ -1,0 +1,204 @@
+"""What a training step costs: time, memory, the slowest operators, and a trace of every operator."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+
+from hwcls import files, models
+from hwcls.config.model import AlexNetConfig, TimmConfig
+from hwcls.config.trial import TrialConfig
+from hwcls.data.batches import Step
+from hwcls.data.imageset import ImageSet
+from hwcls.inspection.trained import normalised
+from hwcls.training.trainer import Trainer
+
+WARM_UP = 3  # steps that are not timed: caches, compilation
+TRACED = 5  # steps of a trace
+SLOWEST = 5
+BATCH = 128  # of the inference that is timed in batches
+
+
+class _Enough(Exception):
+    """All steps that were asked for are done."""
+
+
+class _Timed(Trainer):
+    """A Trainer that times its steps, each with its augmentation, and stops after so many."""
+
+    seconds: list[float]
+    limit: int
+
+    def _step(self, step: Step, ending: int | None) -> Tensor:
+        started = _now(self.world.device)
+        loss = super()._step(step, ending)
+        self.seconds.append(_now(self.world.device) - started)
+        if len(self.seconds) >= self.limit:
+            raise _Enough
+        return loss
+
+    def run(self, steps: int) -> list[float]:
+        """Train for so many steps, over the ends of epochs where need be: seconds of each."""
+        self.seconds, self.limit = [], steps
+        try:
+            for _ in self.epochs():
+                pass
+        except _Enough:
+            pass
+        return self.seconds
+
+    def run_epochs(self, count: int) -> None:
+        """Train and evaluate whole epochs."""
+        self.seconds, self.limit = [], 10**9
+        for _ in zip(range(count), self.epochs(), strict=False):
+            pass
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One model's cost on this machine."""
+
+    parameters: int
+    batch_size: int
+    step_ms: float  # median, augmentation included
+    images_per_second: float  # of training
+    memory_mb: float  # peak, 2**20 bytes; see `memory`
+    memory: str  # what memory_mb counts
+    inference_ms: float  # one image at a time, median
+    inference_batch_ms: float  # an image's share of a batch
+    threads: int  # of the CPU
+    slowest: list[dict[str, Any]]  # operators: ms and calls for each traced step, share of all
+    trace: str  # the Chrome trace's file
+
+
+def measure(config: TrialConfig, data: ImageSet, trace: Path, *, steps: int = 20, epochs: int | None = None) -> Profile:
+    """Train some steps and look: time first, without the profiler, then a trace of a few steps.
+
+    Args:
+        trace: The file for the Chrome trace (chrome://tracing, ui.perfetto.dev).
+        steps: Timed steps.
+        epochs: Trace so many whole epochs, training and evaluation, instead of a few steps.
+
+    Raises:
+        UserError: The model cannot be built.
+    """
+    torch.set_num_threads(config.threads)
+    trainer = _Timed(_cheap(config), data)
+    device, batch = trainer.world.device, config.data.batch_size
+    trainer.run(WARM_UP)
+    step = median(trainer.run(steps))
+    static = _static_bytes(trainer)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    with _profiler(device) as seen:
+        if epochs:
+            trainer.run_epochs(epochs)
+        else:
+            trainer.run(min(TRACED, steps))
+    traced = len(trainer.seconds)
+    peak = _write_trace(seen, trace)
+    if device.type == "cuda":
+        memory, counted = torch.cuda.max_memory_allocated(device), "tensors on the GPU, at most at once"
+    else:
+        memory, counted = static + peak, "tensors, at most at once: weights, optimizer and what a step allocates"
+    one, many = _inference(trainer, data)
+    return Profile(
+        parameters=models.parameters(trainer.model),
+        batch_size=batch,
+        step_ms=1000 * step,
+        images_per_second=min(batch, len(data.train)) / step,
+        memory_mb=memory / 2**20,
+        memory=counted,
+        inference_ms=1000 * one,
+        inference_batch_ms=1000 * many,
+        threads=config.threads,
+        slowest=_slowest(seen, traced, device),
+        trace=str(trace),
+    )
+
+
+def _cheap(config: TrialConfig) -> TrialConfig:
+    """The same work with weights that need not be fetched or pretrained: their values cost nothing."""
+    model = config.model
+    if isinstance(model, TimmConfig):
+        model = model.model_copy(update={"pretrained": False})
+    if isinstance(model, AlexNetConfig) and model.pretrain is not None:
+        model = model.model_copy(update={"pretrain": model.pretrain.model_copy(update={"share": 0.01, "epochs": 1})})
+    return config.model_copy(update={"model": model, "epochs": 10**6})
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def _static_bytes(trainer: Trainer) -> int:
+    """Bytes of the weights, buffers and the optimizer's state; gradients live for a step."""
+    tensors = [*trainer.model.parameters(), *trainer.model.buffers()]
+    for state in trainer.optimizer.state.values():
+        tensors += [value for value in state.values() if isinstance(value, Tensor)]
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def _profiler(device: torch.device) -> Any:
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
+    return profile(activities=activities, profile_memory=True)
+
+
+def _write_trace(seen: Any, path: Path) -> int:
+    """Write the Chrome trace, whole or not at all; returns the most bytes that its CPU tensors took at once."""
+    with tempfile.TemporaryDirectory() as folder:
+        temporary = Path(folder, "trace.json")
+        seen.export_chrome_trace(str(temporary))
+        content = temporary.read_bytes()
+    files.write_with(path, lambda file: file.write(content))
+    on_cpu = [event["args"] for event in json.loads(content)["traceEvents"] if event.get("name") == "[memory]"]
+    return max((int(args["Total Allocated"]) for args in on_cpu if args.get("Device Type") == 0), default=0)
+
+
+def _slowest(seen: Any, steps: int, device: torch.device) -> list[dict[str, Any]]:
+    """The operators that took the most time of their own, on the GPU where there is one."""
+
+    def own(event: Any) -> float:  # microseconds
+        return float(event.self_device_time_total if device.type == "cuda" else event.self_cpu_time_total)
+
+    events = sorted(seen.key_averages(), key=own, reverse=True)
+    whole = sum(own(event) for event in events) or 1.0
+    return [
+        {
+            "operator": event.key.removeprefix("aten::"),
+            "ms_per_step": round(own(event) / 1000 / steps, 4),
+            "share": round(own(event) / whole, 4),
+            "calls_per_step": round(event.count / steps, 1),
+        }
+        for event in events[:SLOWEST]
+    ]
+
+
+@torch.no_grad()
+def _inference(trainer: Trainer, data: ImageSet) -> tuple[float, float]:
+    """Seconds of an image: alone, and as its share of a batch; medians, the image already on the device."""
+    model, device = trainer.model.eval(), trainer.world.device
+    images = normalised(data, data.val.images[data.val.rows[:BATCH]], device)
+
+    def time_of(call: Callable[[], object], count: int) -> float:
+        call()
+        times = []
+        for _ in range(count):
+            started = _now(device)
+            call()
+            times.append(_now(device) - started)
+        return median(times)
+
+    return time_of(lambda: model(images[:1]), 20), time_of(lambda: model(images), 3) / len(images)
