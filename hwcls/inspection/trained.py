@@ -132,10 +132,10 @@ def note_test_read(trained: Trained) -> int:
     except OSError as error:
         what = f"cannot be written ({error.strerror}), and a read of test must be counted"
         raise UserError(what, where=str(folder / TEST_READS), remedy="use --split val, or make it writable") from None
-    return test_reads(folder)
+    return reads_of_test(folder)
 
 
-def test_reads(folder: Path) -> int:
+def reads_of_test(folder: Path) -> int:
     """How often `hwcls evaluate --split test` read test with a trial of this sweep, beside its confirm runs."""
     return sum(1 for _ in read_lines(folder / TEST_READS))
 

@@ -1,0 +1,78 @@
+"""Predictions on files are those on the decoded data set; pictures show them."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hwcls.errors import UserError
+from hwcls.inspection import predictions
+from hwcls.inspection.evaluate import evaluate_trained
+from hwcls.inspection.pictures import COLUMNS, GAP, RIGHT, ROWS, SIDE, TITLE, WRONG, prediction_grid
+from hwcls.inspection.predictions import image_files, predict, read_image
+from hwcls.inspection.trained import load_trained
+
+
+@pytest.fixture(scope="module")
+def opened(trained):
+    return load_trained(trained)
+
+
+def test_files_score_as_the_split_does(opened, tmp_path, monkeypatch):
+    monkeypatch.setattr(predictions, "BATCH", 16)  # fewer than there are files
+    val = opened.data.val
+    for place in range(len(val)):
+        Image.fromarray(np.array(val.images[val.rows[place], :, :, 0])).save(tmp_path / f"{place:03}.png")
+    found = list(predict(opened, image_files([tmp_path]), k=10))
+    scores = evaluate_trained(opened, "val").scores
+    for place, prediction in enumerate(found):
+        assert prediction.file.name == f"{place:03}.png"
+        assert dict(prediction.top) == pytest.approx(
+            {opened.data.classes[k]: scores[place, k] for k in range(10)}, abs=1e-6
+        )
+        probabilities = [p for _, p in prediction.top]
+        assert probabilities == sorted(probabilities, reverse=True)
+
+
+def test_an_unreadable_file_does_not_stop_the_others(opened, tmp_path):
+    Image.new("RGBA", (40, 20), (200, 10, 10, 128)).save(tmp_path / "a.png")
+    Image.new("P", (9, 31)).save(tmp_path / "b.gif")
+    (tmp_path / "c.jpg").write_bytes(b"\xff\xd8 not a jpeg")
+    (tmp_path / "notes.txt").write_text("no image")
+    found = list(predict(opened, image_files([tmp_path]), k=2))
+    assert [(p.file.name, len(p.top), p.error is None) for p in found] == [
+        ("a.png", 2, True),
+        ("b.gif", 2, True),
+        ("c.jpg", 0, False),
+    ]
+    assert found[2].plain()["error"]
+    assert read_image(tmp_path / "a.png", 8, 1).shape == (8, 8, 1)
+
+
+def test_all_unreadable(opened, tmp_path):
+    (tmp_path / "c.jpg").write_bytes(b"")
+    assert [p.error is None for p in predict(opened, [tmp_path / "c.jpg"])] == [False]
+
+
+def test_paths_that_hold_nothing(tmp_path):
+    with pytest.raises(UserError, match="no image in this folder"):
+        image_files([tmp_path])
+    with pytest.raises(UserError, match="no such file or folder"):
+        image_files([tmp_path / "none.png"])
+
+
+def test_the_grid_frames_right_and_wrong(opened, tmp_path):
+    scored = evaluate_trained(opened, "val")
+    prediction_grid(opened.data, opened.data.val, scored, "cnn", tmp_path / "grid.png")
+    with Image.open(tmp_path / "grid.png") as sheet:
+        colours = [
+            sheet.getpixel((GAP + column * (SIDE + GAP) - 2, TITLE + row * (SIDE + 34 + GAP)))
+            for row in range(ROWS)
+            for column in range(COLUMNS)
+        ]
+    right, wrong = (tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5)) for colour in (RIGHT, WRONG))
+    assert set(colours) <= {right, wrong}
+    from hwcls.data.splits import shuffled
+
+    shown = shuffled(len(scored.labels), 0, 0)[: COLUMNS * ROWS]
+    hits = scored.scores.argmax(1)[shown] == scored.labels[shown]
+    assert [colour == right for colour in colours] == hits.tolist()

@@ -1,0 +1,42 @@
+"""The cost of a step: every number is there, the trace is a Chrome trace, memory grows with the batch."""
+
+import json
+
+import torch
+
+from hwcls.data.imageset import open_data
+from hwcls.inspection.profile import TRACED, measure
+
+
+def test_steps(trial, tmp_path):
+    config = trial()
+    data = open_data(config.data)
+    found = measure(config, data, tmp_path / "a.json", steps=8)
+    assert found.parameters == sum(w.numel() for w in _model(config, data).parameters())
+    assert found.batch_size == 64
+    assert min(found.step_ms, found.inference_ms, found.inference_batch_ms, found.images_per_second) > 0
+    assert len(found.slowest) == 5
+    assert found.slowest == sorted(found.slowest, key=lambda row: -row["share"])
+    events = json.loads((tmp_path / "a.json").read_text())["traceEvents"]
+    backward = [event for event in events if event.get("name") == "aten::convolution_backward"]
+    assert len(backward) == 2 * TRACED  # two convolutions
+
+    larger = measure(trial(data__batch_size=256), data, tmp_path / "b.json", steps=1)
+    assert larger.memory_mb > 2 * found.memory_mb > 0
+
+
+def test_epochs(trial, tmp_path):
+    config = trial(data__per_class=20, data__batch_size=32)
+    data = open_data(config.data)
+    measure(config, data, tmp_path / "a.json", steps=1, epochs=2)
+    events = json.loads((tmp_path / "a.json").read_text())["traceEvents"]
+    updates = [event for event in events if str(event.get("name")).startswith("Optimizer.step#")]
+    steps = {event["ts"] for event in updates if event.get("cat") == "user_annotation"}
+    assert len(steps) == 2 * -(-len(data.train) // 32)
+
+
+def _model(config, data):
+    from hwcls import models
+
+    torch.manual_seed(0)
+    return models.build(config.model, classes=10, channels=data.channels, image_size=data.image_size)
