@@ -52,7 +52,7 @@ def exists(folder: Path) -> bool:
 def write_outputs(trainer: Trainer, folder: Path) -> None:
     """Write best.safetensors, predictions.npz, confusion/<epoch>.npz and what was observed, inspection.npz."""
     folder.mkdir(parents=True, exist_ok=True)
-    if seen := trainer.observer.arrays() if trainer.observer else {}:
+    if seen := trainer.pictures | (trainer.observer.arrays() if trainer.observer else {}):
         save_arrays(folder / "inspection.npz", **seen)
     if trainer.best is None:
         return

@@ -25,6 +25,7 @@ from hwcls.models.unet import UNetAutoencoder, build_autoencoder
 
 BATCH = 128
 LEARNING_RATE = 1e-3
+PICTURES = 8  # of val, kept with their reconstructions
 STREAM = 11  # of the seed: which images are in the share, and their order
 
 
@@ -56,6 +57,27 @@ def autoencoder(config: TrialConfig, data: ImageSet, device: torch.device, cache
         made = build_autoencoder(model, data.channels, data.image_size)
     made.load_state_dict(load_file(path))
     return made.to(device).eval()
+
+
+@torch.no_grad()
+def reconstructions(config: TrialConfig, data: ImageSet, device: torch.device, cache: Path) -> dict[str, np.ndarray]:
+    """The first images of val and what the autoencoder makes of them, for inspection.npz.
+
+    `reconstructions/input` and `reconstructions/output`, each (P, S, S, C) uint8 with P at most PICTURES.
+    """
+    pixels = torch.from_numpy(data.val.images[data.val.rows[:PICTURES]])  # (P, S', S', C)
+    normalise = Normalise(data.mean, data.std, data.image_size, device, torch.float32)
+    images = normalise(pixels.to(device)).permute(0, 3, 1, 2)  # (P, C, S, S)
+    made = autoencoder(config, data, device, cache)(images)
+    return {"reconstructions/input": _as_pixels(images, data), "reconstructions/output": _as_pixels(made, data)}
+
+
+def _as_pixels(images: Tensor, data: ImageSet) -> np.ndarray:
+    """(P, S, S, C) uint8 from normalised (P, C, S, S)."""
+    std, mean = (torch.tensor(value, device=images.device) for value in (data.std, data.mean))  # (C,) each
+    grey = (images.permute(0, 2, 3, 1) * std + mean) * 255
+    pixels: np.ndarray = grey.round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+    return pixels
 
 
 def images_for(config: TrialConfig, data: ImageSet) -> np.ndarray:

@@ -35,7 +35,7 @@ from hwcls.training.norms import GroupedNorms, average_statistics
 from hwcls.training.observer import Observer
 from hwcls.training.optim import Schedule, build_optimizer
 from hwcls.training.precision import choose, widened
-from hwcls.training.pretrain import encoder_weights
+from hwcls.training.pretrain import encoder_weights, reconstructions
 
 TRAIN_SAMPLE = 10_000  # training images on which train/accuracy is measured
 Array = np.ndarray[Any, Any]
@@ -65,6 +65,7 @@ class Trainer:
     ) -> None:
         self.config, self.data, self.world, self.observer = config, data, world or World(), observer
         device = self.world.device
+        self.pictures: dict[str, Array] = {}  # reconstructions of an autoencoder
         torch.manual_seed(config.seed)
         model = self._build_model().to(device=device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model: nn.Module = model
@@ -101,8 +102,9 @@ class Trainer:
         data, config = self.data, self.config.model
         model = models.build(config, classes=len(data.classes), channels=data.channels, image_size=data.image_size)
         if isinstance(config, AlexNetConfig) and config.pretrain:
-            weights = encoder_weights(self.config, data, self.world.device, cache_folder())
-            cast(nn.Module, model.encoder).load_state_dict(weights)
+            asked = self.config, data, self.world.device, cache_folder()
+            cast(nn.Module, model.encoder).load_state_dict(encoder_weights(*asked))
+            self.pictures = reconstructions(*asked)
         return model
 
     def _fit_micro_batch(self) -> int:

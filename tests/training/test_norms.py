@@ -129,6 +129,7 @@ def test_memory_that_runs_out_on_one_rank_changes_nothing(trial, tmp_path, kind)
         changes |= {"model": RESNET, "norm_batch": 8, "data__batch_size": 40, "data__per_class": 10, "ema": 0.5}
     else:
         changes |= {"model__norm": "none", "model__head": {"depth": 1}, "data__batch_size": 40}
+        changes |= {"class_weights": "balanced", "label_smoothing": 0.1, "clip": 0.5, "ema": 0.9}
     config = trial(**changes)
     launch(1, _train_rank, config, tmp_path / "plenty.pt", None, 0)
     launch(2, _train_rank, config, tmp_path / "scarce.pt", 1, 8)

@@ -10,6 +10,7 @@ from hwcls.config.optim import (
     ConstantConfig,
     CosineConfig,
     MetricConfig,
+    OneCycleConfig,
     PlateauConfig,
     SgdConfig,
 )
@@ -41,6 +42,16 @@ def rates(config, values, metric=UP, epochs=None, steps=1, lr=1.0):
         (PlateauConfig(factor=0.5, patience=0), DOWN, [3, 2, 1, 1, 1], [1, 1, 1, 1, 0.5]),
         (PlateauConfig(factor=0.5, patience=0, min_lr=0.4), UP, [1] * 5, [1, 1, 0.5, 0.4, 0.4]),
         (PlateauConfig(factor=0.5, patience=0, warmup=2), UP, [1] * 5, [pytest.approx(5e-4), 0.5005, 1, 1, 0.5]),
+        # what counts as better: by more than 1e-4 of the best, upwards and downwards; NaN never does
+        (PlateauConfig(factor=0.5, patience=0), UP, [1, 1.00009, 1.00011, 1.00012], [1, 1, 0.5, 0.5]),
+        (PlateauConfig(factor=0.5, patience=0), DOWN, [1, 0.99991, 0.99989, 0.9998], [1, 1, 0.5, 0.5]),
+        (PlateauConfig(factor=0.5, patience=0), UP, [1, float("nan"), 2, 2], [1, 1, 0.5, 0.5]),
+        (PlateauConfig(factor=0.5, patience=0), DOWN, [1, float("nan"), 0.5, 0.5], [1, 1, 0.5, 0.5]),
+        (PlateauConfig(factor=0.5, patience=0), UP, [3, 2, 1], [1, 1, 0.5]),  # worse is not better
+        (PlateauConfig(factor=0.5, patience=0), DOWN, [1, 2, 3], [1, 1, 0.5]),
+        # a better epoch forgives the worse ones before it
+        (PlateauConfig(factor=0.5, patience=1), UP, [1, 0, 2, 0, 3, 0, 0, 0], [1] * 7 + [0.5]),
+        (PlateauConfig(factor=0.5, patience=1), DOWN, [3, 4, 2, 4, 1, 4, 4, 4], [1] * 7 + [0.5]),
         (ConstantConfig(), UP, [1] * 3, [1, 1, 1]),
     ],
 )
@@ -53,6 +64,42 @@ def test_cosine_ends_near_its_minimum():
     assert found == sorted(found, reverse=True)
     assert found[4] == pytest.approx(0.55, abs=0.03)
     assert found[-1] == pytest.approx(0.1, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "steps", "rise", "start", "end"),
+    [(3, 7, 0.3, 0.04, 4e-6), (1, 20, 0.5, 0.1, 0.01), (10, 1, 0.25, 1.0, 0.0), (2, 2, 0.5, 0.5, 0.5)],
+)
+def test_one_cycle_is_torchs(epochs, steps, rise, start, end):
+    def fresh():
+        return torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.8)
+
+    theirs = fresh()
+    reference = torch.optim.lr_scheduler.OneCycleLR(
+        theirs,
+        max_lr=0.8,
+        epochs=epochs,
+        steps_per_epoch=steps,
+        pct_start=rise,
+        div_factor=1 / start,
+        final_div_factor=start / end if end else float("inf"),
+        cycle_momentum=False,
+    )
+    ours = fresh()
+    config = OneCycleConfig(rise=rise, start=start, end=end)
+    schedule = Schedule(config, ours, lr=0.8, epochs=epochs, metric=UP, steps=steps)
+    for step in range(epochs * steps):
+        schedule.before_step(step // steps + 1, step % steps / steps)
+        assert schedule.lr == pytest.approx(theirs.param_groups[0]["lr"], rel=1e-9, abs=1e-12), step
+        theirs.step()
+        if step + 1 < epochs * steps:
+            reference.step()
+    assert schedule.lr == pytest.approx(0.8 * end)
+
+
+def test_one_cycle_takes_no_warmup():
+    with pytest.raises(ValueError, match="its own warm-up"):
+        OneCycleConfig(warmup=1)
 
 
 def test_warmup_rises_step_by_step():

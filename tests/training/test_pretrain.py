@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,9 @@ from hwcls import models
 from hwcls.config.data import AugmentConfig
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet, Split
-from hwcls.training import pretrain
+from hwcls.training import checkpoint, pretrain
+from hwcls.training.distributed import World
+from hwcls.training.trainer import Trainer
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")
@@ -105,3 +110,57 @@ def test_only_for_models_that_ask(data: ImageSet, tmp_path: Path) -> None:
     bare = TrialConfig.from_dict({**config().to_dict(), "model": {"name": "alexnet"}})
     with pytest.raises(ValueError, match="no encoder"):
         pretrain.encoder_weights(bare, data, CPU, tmp_path)
+
+
+def test_two_trials_that_ask_at_once_train_it_once(
+    data: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained, both_asked = [], threading.Barrier(2)
+    train = pretrain._train
+    monkeypatch.setattr(pretrain, "_train", lambda *args: (trained.append(args), time.sleep(0.2), train(*args))[-1])
+
+    def ask(_: int) -> dict[str, torch.Tensor]:
+        both_asked.wait()
+        return pretrain.encoder_weights(config(), data, CPU, tmp_path)
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(ask, range(2))
+    assert same(first, second)
+    assert len(trained) == 1
+
+
+def test_an_unfinished_one_is_never_taken_for_whole(
+    data: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pretrain, "_train", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain.encoder_weights(config(), data, CPU, tmp_path)
+    assert not list(tmp_path.rglob("*.safetensors"))
+    assert pretrain.encoder_weights(config(), data, CPU, tmp_path)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_trial_starts_from_it_and_keeps_pictures(
+    data: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frozen: bool
+) -> None:
+    """A frozen encoder stays as it was pretrained, BatchNorm's statistics too; one that is not is tuned."""
+    monkeypatch.setenv("HWCLS_CACHE", str(tmp_path / "cache"))
+    data = replace(data, val=Split(data.train.images, data.train.labels[:20], data.train.rows[:20]))
+    trial = config(frozen=frozen, epochs=60, width=16).model_copy(update={"epochs": 1})
+    trainer = Trainer(trial, data, World(device=CPU))
+    before = pretrain.encoder_weights(trial, data, CPU, tmp_path / "cache")
+    assert same(before, trainer.model.encoder.state_dict())
+    before = {name: value.clone() for name, value in before.items()}
+    list(trainer.epochs())
+    assert same(before, trainer.model.encoder.state_dict()) == frozen
+    checkpoint.write_outputs(trainer, tmp_path)
+    stored = np.load(tmp_path / "inspection.npz")
+    seen, made = stored["reconstructions/input"], stored["reconstructions/output"]
+    assert seen.shape == made.shape == (8, 8, 8, 1)
+    assert seen.dtype == made.dtype == np.uint8
+    assert np.array_equal(seen, data.val.images[data.val.rows[:8]])
+    assert abs(made.astype(int) - seen).mean() < 0.5 * abs(seen - seen.mean()).mean(), "they resemble the images"

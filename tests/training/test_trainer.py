@@ -1,4 +1,5 @@
 import math
+import re
 
 import numpy as np
 import pytest
@@ -109,6 +110,41 @@ def test_a_loss_that_is_not_finite_names_epoch_step_and_rate(trial):
     config = trial(optimizer__lr=1e30, model__norm="none")
     with pytest.raises(NotFiniteError, match=r"epoch 1, step \d+, learning rate 1e\+30"):
         list(Trainer(config, open_data(config.data), CPU).epochs())
+
+
+def test_the_rate_named_is_that_of_the_step(trial):
+    """In a warm-up of two epochs of 6 steps, a rate of 1e30 * (step - 1) / 12 breaks the loss in the second step."""
+    config = trial(optimizer__lr=1e30, model__norm="none", scheduler={"name": "constant", "warmup": 2})
+    trainer = Trainer(config, open_data(config.data), CPU)
+    with pytest.raises(NotFiniteError) as caught:
+        list(trainer.epochs())
+    step = int(re.search(r"epoch 1, step (\d+)", str(caught.value))[1])
+    assert 1 < step <= trainer.feed.steps
+    assert f"learning rate {trainer.schedule.at(1, (step - 1) / trainer.feed.steps):g}" in str(caught.value)
+
+
+def test_weights_broken_by_the_very_last_step_are_seen(trial):
+    config = trial(optimizer__lr=1e30, model__norm="none", data__batch_size=4096, epochs=1)
+    with pytest.raises(NotFiniteError, match=r"not finite after epoch 1, on val, learning rate 1e\+30"):
+        list(Trainer(config, open_data(config.data), CPU).epochs())
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "expected"),
+    [
+        ("val/accuracy", [0.5, 0.6, 0.6, 0.7, 0.1], [1.0, 1.0, 1.0, 0.5, 0.5]),
+        ("val/loss", [0.5, 0.6, 0.4, 0.4, 0.3], [1.0, 1.0, 0.5, 0.5, 0.25]),
+    ],
+)
+def test_the_plateau_follows_the_trials_metric(trial, monkeypatch, metric, values, expected):
+    """Epoch by epoch, through the trainer: `lr` in a record is the rate of that epoch."""
+    config = trial(metric=metric, epochs=5, optimizer__lr=1.0, model__norm="none", data__per_class=10)
+    config = config.model_copy(update={"optimizer": config.optimizer.model_copy(update={"momentum": 0.0})})
+    trainer = Trainer(config, open_data(config.data), CPU)
+    after_epoch = trainer.schedule.after_epoch
+    monkeypatch.setattr(trainer.schedule, "after_epoch", lambda epoch, _: after_epoch(epoch, values[epoch - 1]))
+    monkeypatch.setattr(trainer, "_check_finite", lambda *args: None)
+    assert [record.lr for record in trainer.epochs()] == expected
 
 
 def test_train_accuracy_is_in_evaluation_mode_on_plain_images(trial):

@@ -1,0 +1,65 @@
+"""Averaged weights: their formula, what is scored and saved, and that a resumed run has the same."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from hwcls.data.imageset import open_data
+from hwcls.training import checkpoint
+from hwcls.training.distributed import World
+from hwcls.training.ema import Ema
+from hwcls.training.trainer import Trainer
+
+CPU = World(device=torch.device("cpu"))
+
+
+def test_formula_and_swap():
+    model = nn.Sequential(nn.Linear(1, 1), nn.BatchNorm1d(1), nn.Linear(1, 1).requires_grad_(False))
+    ema = Ema(model, 0.5)
+    weight, mean = model[0].weight, model[1].running_mean
+    expected = weight.item()
+    for step, value in enumerate([3.0, -1.0, 5.0, 2.0, 7.0, 1.0, 4.0, 0.0, 9.0, 8.0]):
+        nn.init.constant_(weight, value)
+        mean.fill_(value)
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * value
+        ema.update(step)
+    with ema.in_place():
+        assert weight.item() == pytest.approx(expected)
+        assert mean.item() != 8
+    assert weight.item() == mean.item() == 8
+    assert len(ema.mean) == 2 + 2 + 2, "weights, norm's weights, its statistics; nothing frozen"
+
+
+def test_the_averages_are_what_is_scored_and_saved(trial, tmp_path):
+    config = trial(ema=0.9, epochs=3)
+    trainer = Trainer(config, open_data(config.data), CPU)
+    records = list(trainer.epochs())
+    checkpoint.save(trainer, tmp_path, last=True)
+    last = load_file(tmp_path / "last.safetensors")
+    assert any(not torch.equal(last[key], value) for key, value in trainer.model.state_dict().items())
+    trainer.model.load_state_dict(last)
+    found = trainer.evaluate("val")
+    assert found.loss.item() / len(trainer.data.val) == pytest.approx(records[-1].metrics["val/loss"], rel=1e-6)
+    plain = Trainer(trial(epochs=3), trainer.data, CPU)
+    list(plain.epochs())
+    assert records[-1].metrics["train/loss"] == plain.history[-1]["train/loss"], "training does not see the averages"
+    assert records[-1].metrics["val/loss"] != plain.history[-1]["val/loss"]
+
+
+def test_resumed_equals_uninterrupted_to_the_bit(trial, tmp_path):
+    config = trial(ema=0.95, clip=1.0, scheduler={"name": "one_cycle"}, class_weights="balanced", norm_batch=16)
+    data = open_data(config.data)
+    whole = Trainer(config, data, CPU)
+    expected = [(r.metrics, r.lr) for r in whole.epochs()]
+    half = Trainer(config, data, CPU)
+    for record in half.epochs():
+        if record.epoch == 2:
+            break
+    checkpoint.save(half, tmp_path)
+    resumed = Trainer(config, data, CPU)
+    checkpoint.load(resumed, tmp_path)
+    assert [(r.metrics, r.lr) for r in resumed.epochs()] == expected[2:]
+    for found, wanted in ((resumed.weights(), whole.weights()), (resumed.best_weights, whole.best_weights)):
+        assert all(torch.equal(found[key], wanted[key]) for key in wanted)

@@ -1,0 +1,92 @@
+"""`hwcls train`'s loop: memory that runs out on the way, and errors that come whole from a rank."""
+
+import json
+from functools import partial
+
+import pytest
+import torch
+
+from hwcls.config.trial import TrialConfig
+from hwcls.errors import UserError
+from hwcls.training import local
+from hwcls.training.distributed import launch
+from hwcls.training.trainer import Trainer
+
+MODEL = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, inputs, classes, most):
+        super().__init__()
+        self.layer, self.most, self.steps = nn.Linear(inputs, classes), most, 0
+
+    def forward(self, x):
+        self.steps += self.training
+        ranked = torch.distributed.is_initialized()
+        if self.training and self.steps > 5 and len(x) > self.most and (not ranked or torch.distributed.get_rank()):
+            raise torch.OutOfMemoryError("CUDA out of memory, injected")
+        return self.layer(x.flatten(1))
+
+
+def build(classes, channels, image_size, most):
+    return Net(channels * image_size**2, classes, most)
+"""
+
+
+def config(tmp_path, most, workers=1):
+    (tmp_path / "mine.py").write_text(MODEL)
+    return TrialConfig.from_dict(
+        {
+            "data": {"name": "digits", "batch_size": 64, "per_class": 25},
+            "model": {"name": f"{tmp_path}/mine.py:build", "most": most},
+            "optimizer": {"name": "sgd", "lr": 0.01},
+            "epochs": 4,
+            "workers": workers,
+        }
+    )
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_goes_on_with_smaller_micro_batches(tmp_path, monkeypatch, workers):
+    """From the checkpoint, not from the start, and with the numbers of one worker that has memory enough."""
+    monkeypatch.setattr(local, "SAVE_EVERY", 0.0)
+    ample = local.train(config(tmp_path, 64), tmp_path / "ample", lambda line: None)
+    told, begun = tmp_path / "told", []
+    run_epoch = Trainer._run_epoch
+    monkeypatch.setattr(Trainer, "_run_epoch", lambda self, epoch: begun.append(epoch) or run_epoch(self, epoch))
+    scarce = local.train(config(tmp_path, 9, workers), tmp_path / "scarce", partial(_tell, told))
+    assert ample.status == scarce.status == "complete"
+    assert (ample.micro_batch, scarce.micro_batch) == (64, 8)
+    assert told.read_text() == "1234"
+    assert begun == ([1, 2, 2, 2, 2, 3, 4] if workers == 1 else [])  # in this process
+    lines = [
+        [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("ample", "scarce")
+    ]
+    assert [line["val/loss"] for line in lines[0]] == pytest.approx([line["val/loss"] for line in lines[1]], rel=1e-5)
+
+
+def _tell(path, line):
+    with open(path, "a") as file:
+        file.write(str(line["epoch"]))
+
+
+def test_not_a_single_image_fits(tmp_path, monkeypatch):
+    monkeypatch.setattr(Trainer, "_train", lambda self, epoch: (_ for _ in ()).throw(MemoryError()))
+    with pytest.raises(UserError, match="does not fit into memory with a single image — use a smaller model"):
+        local.train(config(tmp_path, 0), tmp_path / "trial", lambda line: None)
+
+
+def _refuse(world):
+    if world.rank == 1:
+        raise UserError("no", where="here", remedy="do that")
+    world.sum(torch.zeros(1))  # waits for the other in vain
+
+
+@pytest.mark.slow
+def test_a_user_error_comes_whole_from_a_rank():
+    with pytest.raises(UserError) as caught:
+        launch(2, _refuse)
+    assert str(caught.value) == "here: no — do that"

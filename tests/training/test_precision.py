@@ -1,0 +1,62 @@
+"""bf16 and compile: when, and that graphs are reused from trial to trial of one model."""
+
+import pytest
+import torch
+from torch._dynamo.testing import CompileCounter
+
+from hwcls.data.imageset import open_data
+from hwcls.training import precision
+from hwcls.training.distributed import World
+from hwcls.training.precision import COMPILE_STEPS, Precision, choose
+from hwcls.training.trainer import Trainer
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
+
+
+@pytest.mark.parametrize(
+    ("capability", "steps", "expected"),
+    [
+        ((9, 0), COMPILE_STEPS, Precision(bf16=True, compiled=True)),
+        ((9, 0), COMPILE_STEPS - 1, Precision(bf16=True)),
+        ((7, 5), COMPILE_STEPS, Precision(compiled=True)),
+        ((6, 1), COMPILE_STEPS, Precision()),
+    ],
+)
+def test_chosen_by_hardware_and_the_whole_work(monkeypatch, capability, steps, expected):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: capability >= (8, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert choose(GPU, torch.float32, steps) == expected
+    assert not choose(GPU, torch.float32, steps, grouped=True).compiled
+    assert choose(GPU, torch.float64, steps) == choose(CPU, torch.float32, steps) == Precision()
+
+
+def test_a_resumed_trial_decides_as_the_whole_one(trial, monkeypatch):
+    asked = []
+    monkeypatch.setattr("hwcls.training.trainer.choose", lambda *args, **kw: asked.append((args, kw)) or Precision())
+    config = trial()
+    first = Trainer(config, open_data(config.data), World(device=CPU))
+    next(first.epochs())
+    resumed = Trainer(config, first.data, World(device=CPU))
+    resumed.load_state(first.state() | {"confusions": {}})
+    assert asked[0] == asked[1]
+    assert asked[0][0][2] == config.epochs * first.feed.steps
+
+
+@pytest.mark.slow
+def test_a_sweep_over_batch_sizes_reuses_one_graph(trial, monkeypatch):
+    """Batches of 64, 128 and 256 in micro-batches of 64 are one graph; another model starts afresh."""
+    counter = CompileCounter()
+    monkeypatch.setattr(precision, "BACKEND", counter)
+    monkeypatch.setattr(precision, "_compiled", None)
+    monkeypatch.setattr("hwcls.training.trainer.choose", lambda *args, **kw: Precision(compiled=True))
+    torch._dynamo.reset()
+    data = open_data(trial(data__per_class=None).data)
+    losses = {}
+    for width, batch in ((8, 64), (8, 128), (8, 256), (12, 64)):
+        config = trial(model__width=width, data__batch_size=batch, data__per_class=None, epochs=1)
+        trainer = Trainer(config, data, World(device=CPU), micro_batch=64)
+        losses[width, batch] = next(trainer.epochs()).metrics["train/loss"]
+        assert counter.frame_count == (1 if width == 8 else 2)
+    monkeypatch.undo()
+    plain = Trainer(trial(data__per_class=None, epochs=1), data, World(device=CPU), micro_batch=64)
+    assert next(plain.epochs()).metrics["train/loss"] == pytest.approx(losses[8, 64], rel=1e-6)
