@@ -75,6 +75,9 @@ class _Archive:
 
     def _add(self, name: str, *, folder: bool) -> str | None:
         """Note a member; its clean name, or None for a folder and for what is hidden."""
+        above, _, last = name.rpartition("/")
+        if not folder and above in self._folders and last and not last.startswith(".") and "\\" not in last:
+            return name  # a neighbour of a clean one: most of a hundred thousand
         clean = name.replace("\\", "/")
         parts = [part for part in clean.split("/") if part not in ("", ".")]
         if clean.startswith("/") or re.match("[A-Za-z]:", clean) or ".." in parts:
@@ -83,8 +86,8 @@ class _Archive:
             )
         if not parts or any(part.startswith(".") or part == "__MACOSX" for part in parts):
             return None
-        above = parts if folder else parts[:-1]
-        self._folders.update("/".join(above[:depth]) for depth in range(1, len(above) + 1))
+        deep = len(parts) if folder else len(parts) - 1
+        self._folders.update("/".join(parts[:depth]) for depth in range(1, deep + 1))
         return None if folder else "/".join(parts)
 
     def _refuse(self, what: str) -> UserError:

@@ -60,6 +60,13 @@ def test_every_kind_reads_the_same(tmp_path: Path, name: str) -> None:
 def test_empty_folders_are_seen(tmp_path: Path) -> None:
     write_zip(tmp_path / "a.zip", {"train/": b"", "train/empty/": b"", "train/a/0.png": b"x"})
     assert open_tree(tmp_path / "a.zip").folders("train/") == ["a", "empty"]
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for name in ("train", "train/a", "train/empty"):
+            member = tarfile.TarInfo(name)
+            member.type = tarfile.DIRTYPE
+            archive.addfile(member)
+    tree = open_tree(tmp_path / "a.tar")
+    assert (tree.folders("train/"), tree.names) == (["a", "empty"], [])
     (tmp_path / "folder" / "train" / "empty").mkdir(parents=True)
     assert open_tree(tmp_path / "folder").folders("train/") == ["empty"]
 
