@@ -1,27 +1,29 @@
 """How fast images are decoded, opened and augmented, against the usual ways. Run by hand on real TinyImageNet.
 
-    HWCLS_DATA=... python benchmarks/data.py [--images 4096] [--rounds 3] [--json FILE]
+    HWCLS_DATA=... python benchmarks/data.py [--images 4096] [--rounds 3] [--only crop+flip] [--json FILE]
 
-Augmentation is counted in images per CPU-second (user + system, children included), contenders interleaved, medians
-over the rounds; the first contender is the ratio's base.
+Augmentation is counted in images per CPU-second (user + system, children included; one torch thread), contenders
+interleaved, medians over the rounds; the first contender is the ratio's base. kornia is measured where it is installed.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import importlib.util
 import json
 import os
 import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import datasets, transforms
 from torchvision.transforms import v2
@@ -38,7 +40,10 @@ AUGMENTS = {
     "crop+flip": AugmentConfig(crop=8, hflip=True),
     "resized crop+flip": AugmentConfig(resized_crop=0.3, hflip=True),
     "crop+flip+rotation": AugmentConfig(crop=8, hflip=True, rotate=15),
+    "crop+flip+jitter": AugmentConfig(crop=8, hflip=True, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1),
+    "crop+flip+trivial": AugmentConfig(crop=8, hflip=True, trivial=True),
 }
+AT_LEAST = 1.0  # seconds of a run
 
 
 def cpu_seconds() -> float:
@@ -64,12 +69,35 @@ class Decoded(Dataset[Any]):
 def pil_chain(name: str, data: ImageSet, kit: Any) -> list[Any]:
     """The augmentation as torchvision has it, v1 or v2."""
     first = kit.RandomResizedCrop(64, (0.3, 1.0)) if "resized" in name else kit.RandomCrop(64, padding=8)
-    turn = [kit.RandomRotation(15, kit.InterpolationMode.BILINEAR)] if "rotation" in name else []
-    return [first, kit.RandomHorizontalFlip(), *turn]
+    more = {
+        "rotation": lambda: kit.RandomRotation(15, kit.InterpolationMode.BILINEAR),
+        "jitter": lambda: kit.ColorJitter(0.4, 0.4, 0.4, 0.1),
+        "trivial": lambda: kit.TrivialAugmentWide(),
+    }
+    return [first, kit.RandomHorizontalFlip(), *(make() for word, make in more.items() if word in name)]
 
 
-def contenders(name: str, data: ImageSet, folder: Path) -> dict[str, Callable[[], Any]]:
-    """Each gives a fresh iterable of (images, labels) batches for one epoch."""
+def kornia_batches(name: str, data: ImageSet) -> Iterator[tuple[Tensor, Tensor]]:
+    """One epoch of the decoded pixels in batches through kornia, which draws per image as well."""
+    import kornia.augmentation as kit
+
+    chain = [
+        kit.RandomResizedCrop((64, 64), (0.3, 1.0)) if "resized" in name else kit.RandomCrop((64, 64), padding=8),
+        kit.RandomHorizontalFlip(),
+        *([kit.RandomRotation(15.0, p=1.0)] if "rotation" in name else []),
+        *([kit.ColorJitter(0.4, 0.4, 0.4, 0.1, p=1.0)] if "jitter" in name else []),
+        kit.Normalize(torch.tensor(data.mean), torch.tensor(data.std)),
+    ]
+    change = torch.nn.Sequential(*chain)
+    images, labels = torch.from_numpy(data.train.images), torch.from_numpy(data.train.labels)
+    rows = torch.from_numpy(data.train.rows)
+    for index in torch.randperm(len(rows)).split(BATCH):
+        pixels = images[rows[index]].permute(0, 3, 1, 2)  # (b, C, S, S)
+        yield change(pixels.to(torch.float32) / 255), labels[index]
+
+
+def contenders(name: str, data: ImageSet, folder: Path) -> dict[str, Callable[[int], Any]]:
+    """Each gives a fresh iterable of (images, labels) batches for the epoch of that number."""
     normal = transforms.Normalize(data.mean, data.std)
     on_pil = transforms.Compose([*pil_chain(name, data, transforms), transforms.ToTensor(), normal])
     from_array = transforms.Compose([transforms.ToPILImage(), on_pil])
@@ -87,22 +115,29 @@ def contenders(name: str, data: ImageSet, folder: Path) -> dict[str, Callable[[]
     def loader(dataset: Any) -> DataLoader[Any]:
         return DataLoader(dataset, BATCH, shuffle=True, num_workers=2)
 
-    return {
-        "ImageFolder + PIL + DataLoader(2)": lambda: loader(datasets.ImageFolder(str(folder), on_pil)),
-        "decoded + PIL + DataLoader(2)": lambda: loader(Decoded(data, from_array)),
-        "decoded + torchvision v2 per image + DataLoader(2)": lambda: loader(Decoded(data, tensors)),
-        "hwcls": lambda: ((b.images, b.labels) for step in feed.train(1) for b in step.parts),
+    found: dict[str, Callable[[int], Any]] = {
+        "ImageFolder + PIL + DataLoader(2)": lambda _: loader(datasets.ImageFolder(str(folder), on_pil)),
+        "decoded + PIL + DataLoader(2)": lambda _: loader(Decoded(data, from_array)),
+        "decoded + torchvision v2 per image + DataLoader(2)": lambda _: loader(Decoded(data, tensors)),
+        "hwcls": lambda epoch: ((b.images, b.labels) for step in feed.train(epoch) for b in step.parts),
     }
+    if "trivial" not in name and importlib.util.find_spec("kornia"):  # its TrivialAugment takes one draw per batch
+        found["decoded + kornia, batched"] = lambda _: kornia_batches(name, data)
+    return found
 
 
-def images_per_cpu_second(make: Callable[[], Any], images: int) -> float:
-    """One run over at least `images`, start and shutdown included."""
+def images_per_cpu_second(make: Callable[[int], Any], images: int) -> float:
+    """One run over at least `images` and AT_LEAST seconds, start and shutdown included."""
     gc.collect()
-    start, seen = cpu_seconds(), 0
-    batches = iter(make())
-    while seen < images:
-        seen += len(next(batches)[1])
-    del batches  # joins the workers, whose time counts from then on
+    start, wall, seen, epoch = cpu_seconds(), time.perf_counter(), 0, 0
+    while seen < images or time.perf_counter() - wall < AT_LEAST:
+        epoch += 1
+        batches = iter(make(epoch))
+        for _, labels in batches:
+            seen += len(labels)
+            if seen >= images and time.perf_counter() - wall >= AT_LEAST:
+                break
+        del batches  # joins the workers, whose time counts from then on
     return seen / (cpu_seconds() - start)
 
 
@@ -140,8 +175,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=4096, help="per run")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", choices=AUGMENTS, action="append", help="these augmentations (repeatable)")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    if not importlib.util.find_spec("kornia"):
+        print("without kornia, which is not installed: pip install --no-deps kornia kornia_rs")
     torch.set_num_threads(1)
     place = locate("tinyimagenet")
     if place is None:
@@ -171,7 +209,7 @@ def main() -> None:
             path = folder / name.split("/")[-3] / name.split("/")[-1]
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(train.tree.read(name))
-        for augment in AUGMENTS:
+        for augment in options.only or AUGMENTS:
             makers = contenders(augment, data, folder)
             speeds: dict[str, list[float]] = {name: [] for name in makers}
             for _ in range(options.rounds):

@@ -8,17 +8,16 @@ operations whose result for one image does not depend on its neighbours in the b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from hwcls.config.data import AugmentConfig
-from hwcls.data import colour
+from hwcls.data import colour, trivial
 from hwcls.data.plan import Plan
-from hwcls.data.trivial import recolour
 
-PORTION = 200_000  # values at once on a CPU
+PORTION = 1_600_000  # bytes of pixels at once on a CPU
 
 
 class Normalise:
@@ -40,12 +39,13 @@ class Normalise:
         self.scale = torch.tensor(scale, dtype=self.work, device=device).repeat(side)  # (S*C,)
         self.shift = torch.tensor(shift, dtype=self.work, device=device).repeat(side)  # (S*C,)
 
-    def __call__(self, pixels: Tensor) -> Tensor:
-        """(b, S, S, C) uint8 or float, contiguous, to (b, S, S, C) of the working dtype."""
+    def __call__(self, pixels: Tensor, out: Tensor | None = None) -> Tensor:
+        """(b, S, S, C) uint8 or float to (b, S, S, C), contiguous, of the working dtype, in `out` where it is given."""
         b, side, _, channels = pixels.shape
-        rows = pixels.reshape(b, side, side * channels)
-        rows = rows.to(self.work, copy=True).mul_(self.scale).add_(self.shift)  # no fused multiply-add: exact alike
-        return rows.view(b, side, side, channels)
+        out = torch.empty(pixels.shape, dtype=self.work, device=pixels.device) if out is None else out
+        rows = out.copy_(pixels).view(b, side, side * channels)
+        rows.mul_(self.scale).add_(self.shift)  # no fused multiply-add: exact alike
+        return out
 
 
 def augment(pixels: Tensor, plan: Plan, config: AugmentConfig, normalise: Normalise) -> Tensor:
@@ -55,18 +55,25 @@ def augment(pixels: Tensor, plan: Plan, config: AugmentConfig, normalise: Normal
         plan: The entries of these b images.
         config: What the plan was drawn from.
     """
-    if pixels.device.type != "cpu":
-        return _augment(pixels, plan, config, normalise)
-    # in portions that stay in the cache: fresh memory for a whole batch costs 3x
-    portion = max(1, PORTION // pixels[:1].numel())
-    out = torch.empty(pixels.shape, dtype=normalise.work)
-    for start in range(0, len(pixels), portion):
-        some = slice(start, start + portion)
-        out[some] = _augment(pixels[some], plan.at(some), config, normalise)
+    out = torch.empty(pixels.shape, dtype=normalise.work, device=pixels.device)
+    moved_only = all(part is None for part in (plan.theta, plan.colour, plan.hole, plan.square))
+    for some in portions(pixels, pixels.dtype if moved_only else normalise.work):
+        _augment(pixels[some], plan.at(some), config, normalise, out[some])
     return out
 
 
-def _augment(pixels: Tensor, plan: Plan, config: AugmentConfig, normalise: Normalise) -> Tensor:
+def portions(images: Tensor, dtype: torch.dtype) -> Iterator[slice]:
+    """Runs of images that are worked on at once as `dtype`: all on a GPU, on a CPU what the cache holds.
+
+    Fresh memory for a whole batch's intermediate results costs 3x, pieces too small cost more calls.
+    """
+    count = len(images)
+    size = count if images.device.type != "cpu" else PORTION // (images[:1].numel() * dtype.itemsize)
+    size = max(1, size)
+    return (slice(start, start + size) for start in range(0, count, size))
+
+
+def _augment(pixels: Tensor, plan: Plan, config: AugmentConfig, normalise: Normalise, out: Tensor) -> None:
     if plan.theta is not None:
         exposed = bool(config.crop or config.rotate or config.translate or config.scale or config.trivial)
         pixels = warp(pixels.to(normalise.work), plan.theta, exposed)
@@ -77,26 +84,26 @@ def _augment(pixels: Tensor, plan: Plan, config: AugmentConfig, normalise: Norma
             pixels = flipped(pixels, plan.vflip, axis=1)
         if plan.hflip is not None:
             pixels = flipped(pixels, plan.hflip, axis=2)
-    if plan.colour is not None:
-        pixels = jittered(pixels.to(normalise.work), plan.colour, config)
-    if plan.op is not None and plan.strength is not None:
-        pixels = recolour(pixels, plan.op, plan.strength)
-    images = normalise(pixels)
+    if plan.colour is not None or plan.op is not None:
+        pixels = recoloured(pixels.to(normalise.work), plan, config)
+    normalise(pixels, out)
     for rectangles in (plan.hole, plan.square):
         if rectangles is not None:
-            _bytes(images).masked_fill_(inside(rectangles, images.shape[1], images.shape[3]), 0.0)  # the mean colour
-    return images
+            _bytes(out).mul_(outside(rectangles, out))  # 0 is the mean colour
 
 
-def jittered(images: Tensor, strengths: Tensor, config: AugmentConfig) -> Tensor:
-    """Brightness, contrast, saturation, hue, in this order, of (b, S, S, C) by `strengths` (b, 4), where asked for."""
-    if config.brightness:
-        images = colour.brightness(images, strengths[:, 0])
-    if config.contrast:
-        images = colour.contrast(images, strengths[:, 1])
-    if config.saturation:
-        images = colour.saturation(images, strengths[:, 2])
-    return colour.hue(images, strengths[:, 3]) if config.hue else images
+def recoloured(images: Tensor, plan: Plan, config: AugmentConfig) -> Tensor:
+    """Brightness, contrast, saturation, hue, in this order, then TrivialAugment's colours: (b, S, S, C) floats."""
+    planes = images.permute(0, 3, 1, 2).contiguous()  # (b, C, S, S)
+    if plan.colour is not None:
+        factors = plan.colour.unbind(1)
+        planes = colour.brightness(planes, factors[0]) if config.brightness else planes
+        planes = colour.contrast(planes, factors[1]) if config.contrast else planes
+        planes = colour.saturation(planes, factors[2]) if config.saturation else planes
+        planes = colour.hue(planes, factors[3]) if config.hue else planes
+    if plan.op is not None and plan.strength is not None:
+        planes = trivial.recolour(planes, plan.op, plan.strength)
+    return planes.permute(0, 2, 3, 1)
 
 
 def shifted(pixels: Tensor, shift: Tensor, most: int) -> Tensor:
@@ -118,10 +125,15 @@ def shifted(pixels: Tensor, shift: Tensor, most: int) -> Tensor:
 
 def flipped(pixels: Tensor, chosen: Tensor, axis: int) -> Tensor:
     """Mirror the `chosen` (b,) of (b, S, S, C) along the rows (axis 1) or the columns (axis 2)."""
-    b = len(pixels)
-    mirrored = pixels.permute(0, 3, 1, 2).flip(axis + 1).permute(0, 2, 3, 1)  # channels_last is torch's fast path
-    both = torch.cat([pixels, mirrored])
-    return both.index_select(0, torch.arange(b, device=pixels.device) + b * chosen)  # whole images: 6x torch.where
+    place = torch.arange(len(pixels), device=pixels.device)
+    if pixels.device.type == "cpu":
+        turned = chosen.nonzero()[:, 0]
+        place[turned] = torch.arange(len(pixels), len(pixels) + len(turned))
+    else:  # how many are chosen is not asked: that would make the host wait
+        turned, place = place, place + len(pixels) * chosen
+    mirrored = pixels.index_select(0, turned).permute(0, 3, 1, 2).flip(axis + 1)  # channels_last is torch's fast path
+    both = torch.cat([pixels, mirrored.permute(0, 2, 3, 1)])
+    return both.index_select(0, place)  # whole images: 6x torch.where
 
 
 def warp(images: Tensor, theta: Tensor, exposed: bool) -> Tensor:
@@ -142,27 +154,27 @@ def warp(images: Tensor, theta: Tensor, exposed: bool) -> Tensor:
     warped = torch.nn.functional.grid_sample(
         images.permute(0, 3, 1, 2), grid.permute(0, 2, 3, 1), mode="bilinear", padding_mode=mode, align_corners=False
     )
-    return warped.permute(0, 2, 3, 1).contiguous()  # (b, S, S, C)
+    return warped.permute(0, 2, 3, 1)  # (b, S, S, C)
 
 
 def mixed(images: Tensor, partners: Tensor, plan: Plan) -> Tensor:
     """mixup and cutmix: (b, S, S, C) images and their partners, by `plan`'s blend and patch."""
-    own, other = _bytes(images), _bytes(partners)
+    weight = torch.ones(len(images), 1, 1, dtype=images.dtype, device=images.device)
     if plan.blend is not None:
         weight = plan.blend[:, None, None]
-        own = own * weight + other * (1 - weight)
     if plan.patch is not None:
-        own = torch.where(inside(plan.patch, images.shape[1], images.shape[3]), other, own)
-    return own.view(images.shape)
+        weight = weight * outside(plan.patch, images)  # (b, S, S*C)
+    return (_bytes(images) * weight).add_(_bytes(partners) * (1 - weight)).view(images.shape)
 
 
-def inside(rectangles: Tensor, side: int, channels: int) -> Tensor:
-    """(b, S, S*C) bool: whether each value lies in its image's rectangle (b, 4): top, bottom, left, right."""
+def outside(rectangles: Tensor, images: Tensor) -> Tensor:
+    """(b, S, S*C) of `images`' type: 1, but 0 in each image's rectangle (b, 4): top, bottom, left, right."""
+    side, channels = images.shape[1], images.shape[3]
     axis = torch.arange(side, device=rectangles.device)
-    top, bottom, left, right = rectangles.unbind(1)
-    rows = (axis >= top[:, None]) & (axis < bottom[:, None])  # (b, S)
-    columns = (axis >= left[:, None]) & (axis < right[:, None])  # (b, S)
-    return rows[:, :, None] & columns.repeat_interleave(channels, 1)[:, None, :]
+    top, bottom, left, right = rectangles[:, :, None].unbind(1)  # (b, 1)
+    rows = ((axis < top) | (axis >= bottom)).to(images.dtype)  # (b, S)
+    columns = ((axis < left) | (axis >= right)).to(images.dtype).repeat_interleave(channels, 1)  # (b, S*C)
+    return torch.maximum(rows[:, :, None], columns[:, None])  # floats: long vector loops, unlike bytes
 
 
 def _bytes(images: Tensor) -> Tensor:

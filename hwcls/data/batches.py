@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hwcls.config.data import DataConfig
-from hwcls.data.augment import Normalise, augment, mixed
+from hwcls.data.augment import Normalise, augment, mixed, portions
 from hwcls.data.imageset import ImageSet, Split
 from hwcls.data.plan import Plan, plan_epoch
 from hwcls.data.splits import shuffled
@@ -145,8 +145,10 @@ class Feed:
         if here.partner is None:
             return Batch(self._finish(images), labels, here.order)
         there = plan.at(here.partner)
-        partners = augment(pixels.take(there.order), there, self.augment, self._normalise)
-        images = mixed(images, partners, here)
+        for some in portions(images, images.dtype):
+            other = there.at(some)
+            partners = augment(pixels.take(other.order), other, self.augment, self._normalise)
+            images[some] = mixed(images[some], partners, here.at(some))
         return Batch(self._finish(images), labels, here.order, pixels.labels[there.order], here.share)
 
     def _finish(self, images: Tensor) -> Tensor:

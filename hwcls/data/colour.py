@@ -1,6 +1,7 @@
 """Changes of colour, one strength per image of a batch; pixels are floats from 0 to 255 throughout.
 
-Shape legend: b images, side S, C channels (1 or 3). Of each image's neighbours in the batch nothing is seen: sums over
+Shape legend: b images, C channels (1 or 3), side S; channels are planes, where strided ones would take several times
+as long. Of each image's neighbours in the batch nothing is seen: sums over
 an image are of whole numbers, whose order does not matter, and no multiply-add is fused. The formulas are those of
 PIL and torchvision, without their rounding to whole pixel values after each step.
 """
@@ -15,35 +16,35 @@ FINE = 256  # parts of a pixel value in which grey is summed
 
 
 def grey(images: Tensor) -> Tensor:
-    """(b, S, S, C) to its luma (b, S, S, 1)."""
-    if images.shape[3] == 1:
+    """(b, C, S, S) to its luma (b, 1, S, S)."""
+    if images.shape[1] == 1:
         return images
-    red, green, blue = (images[..., channel, None] * weight for channel, weight in enumerate(LUMA))
-    return red + green + blue
+    red, green, blue = (images[:, channel, None] * weight for channel, weight in enumerate(LUMA))
+    return red.add_(green).add_(blue)
 
 
 def brightness(images: Tensor, factor: Tensor) -> Tensor:
-    """Multiply each of (b, S, S, C) by its `factor` (b,): 0 is black, 1 the image."""
+    """Multiply each of (b, C, S, S) by its `factor` (b,): 0 is black, 1 the image."""
     return (images * _each(factor)).clamp_(0, 255)
 
 
 def contrast(images: Tensor, factor: Tensor) -> Tensor:
     """Away from the mean of the image's luma by `factor` (b,): 0 is that grey, 1 the image."""
-    area = images.shape[1] * images.shape[2]
+    area = images.shape[2] * images.shape[3]
     mean = (grey(images) * FINE).round_().to(torch.int32).sum((1, 2, 3)).to(images.dtype) / (FINE * area)  # (b,)
     return _blend(images, _each(mean), factor)
 
 
 def saturation(images: Tensor, factor: Tensor) -> Tensor:
     """Away from each pixel's luma by `factor` (b,): 0 is grey, 1 the image; grey images stay as they are."""
-    return images if images.shape[3] == 1 else _blend(images, grey(images), factor)
+    return images if images.shape[1] == 1 else _blend(images, grey(images), factor)
 
 
 def hue(images: Tensor, turn: Tensor) -> Tensor:
     """Turn the hue in HSV space by `turn` (b,), in turns of the colour circle; grey images stay as they are."""
-    if images.shape[3] == 1:
+    if images.shape[1] == 1:
         return images
-    red, green, blue = images.unbind(3)  # (b, S, S)
+    red, green, blue = images.unbind(1)  # (b, S, S)
     value = torch.maximum(torch.maximum(red, green), blue)
     chroma = value - torch.minimum(torch.minimum(red, green), blue)
     divisor = chroma.clamp(min=1e-6)
@@ -56,18 +57,18 @@ def hue(images: Tensor, turn: Tensor) -> Tensor:
     out = torch.empty_like(images)
     for channel, start in enumerate((5, 3, 1)):
         place = (sixth + start).remainder_(6)
-        out[..., channel] = value - chroma * torch.minimum(place, 4 - place).clamp_(0, 1)
+        torch.sub(value, torch.minimum(place, 4 - place).clamp_(0, 1).mul_(chroma), out=out[:, channel])
     return out
 
 
 def sharpness(images: Tensor, factor: Tensor) -> Tensor:
     """Away from PIL's SMOOTH filter (3x3, centre 5, the rest 1) by `factor` (b,); the border stays as it is."""
-    if images.shape[1] < 3:
+    if images.shape[2] < 3:
         return images
-    rows = images[:, :-2] + images[:, 1:-1] + images[:, 2:]  # (b, S-2, S, C)
-    box = rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]  # (b, S-2, S-2, C)
+    rows = images[:, :, :-2] + images[:, :, 1:-1] + images[:, :, 2:]  # (b, C, S-2, S)
+    box = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]  # (b, C, S-2, S-2)
     smooth = images.clone()
-    smooth[:, 1:-1, 1:-1] = (box + images[:, 1:-1, 1:-1] * 4) / 13
+    smooth[:, :, 1:-1, 1:-1] = (box + images[:, :, 1:-1, 1:-1] * 4) / 13
     return _blend(images, smooth, factor)
 
 
@@ -85,26 +86,24 @@ def solarize(images: Tensor, threshold: Tensor) -> Tensor:
 
 def autocontrast(images: Tensor) -> Tensor:
     """Stretch each channel to 0..255; one of a single value stays as it is."""
-    low, high = images.amin((1, 2), keepdim=True), images.amax((1, 2), keepdim=True)  # (b, 1, 1, C)
-    stretched = (images - low) * (255 / (high - low).clamp(min=1e-6))
+    low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)  # (b, C, 1, 1)
+    stretched = (images - low).mul_(255 / (high - low).clamp(min=1e-6))
     return torch.where(high - low < 0.5, images, stretched)  # less than a whole value is the warp's rounding
 
 
 def equalize(images: Tensor) -> Tensor:
     """Flatten each channel's histogram of whole pixel values, by PIL's formula."""
-    b, side, _, channels = images.shape
-    levels = images.round().to(torch.int64).permute(0, 3, 1, 2).reshape(b * channels, side * side)
-    counts = levels.new_zeros(b * channels, 256).scatter_add_(1, levels, torch.ones_like(levels))
+    levels = images.round().to(torch.int64).flatten(2).flatten(0, 1)  # (b*C, S*S)
+    counts = levels.new_zeros(len(levels), 256).scatter_add_(1, levels, torch.ones_like(levels))
     total = counts.cumsum(1)  # (b*C, 256)
     last = counts.gather(1, levels.amax(1, keepdim=True))
-    step = (side * side - last) // 255
+    step = (levels.shape[1] - last) // 255
     table = (((total - counts) + step // 2) // step.clamp(min=1)).clamp_(max=255)
-    flat = torch.where(step > 0, table.gather(1, levels), levels)
-    return flat.view(b, channels, side, side).permute(0, 2, 3, 1).to(images.dtype).contiguous()
+    return torch.where(step > 0, table.gather(1, levels), levels).to(images.dtype).view(images.shape)
 
 
 def _blend(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:
-    return (images * _each(factor) + other * _each(1 - factor)).clamp_(0, 255)
+    return (images * _each(factor)).add_(other * _each(1 - factor)).clamp_(0, 255)
 
 
 def _each(values: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ def recolour(images: Tensor, op: Tensor, strength: Tensor) -> Tensor:
     """Carry out the operations that change colours.
 
     Args:
-        images: (b, S, S, C) floats from 0 to 255; changed in place on a CPU.
+        images: (b, C, S, S) floats from 0 to 255; changed in place on a CPU.
         op: (b,) int64, an index of OPS.
         strength: (b,).
     """

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hwcls.config.data import AugmentConfig
-from hwcls.data.augment import Normalise, augment, flipped, inside, mixed, shifted, warp
+from hwcls.data.augment import Normalise, augment, flipped, mixed, outside, shifted, warp
 from hwcls.data.plan import ERASED_AREA, Plan, plan_epoch
 
 CPU = torch.device("cpu")
@@ -196,8 +196,8 @@ def test_both_kinds_of_erasing(make: SimpleNamespace) -> None:
     got = augment(pixels, plan, config, normalise(16, 1))
     assert plan.hole is not None
     assert plan.square is not None
-    gone = inside(plan.hole, 16, 1) | inside(plan.square, 16, 1)
-    assert torch.equal(got[..., 0], normalise(16, 1)(pixels)[..., 0].masked_fill(gone, 0))
+    kept = outside(plan.hole, got) * outside(plan.square, got)
+    assert torch.equal(got[..., 0], normalise(16, 1)(pixels)[..., 0] * kept)
 
 
 def test_mixup_and_cutmix(make: SimpleNamespace) -> None:
@@ -284,5 +284,5 @@ def test_helpers_on_one_image() -> None:
     assert down[0, :, :, 0].tolist() == [[0, 0, 0], [0, 1, 2], [3, 4, 5]]
     assert flipped(pixels, torch.tensor([True]), 2)[0, 0, :, 0].tolist() == [2, 1, 0]
     assert flipped(pixels, torch.tensor([False]), 1).equal(pixels)
-    mask = inside(torch.tensor([[0, 2, 1, 3]]), 3, 1)[0]
-    assert mask.tolist() == [[False, True, True], [False, True, True], [False, False, False]]
+    mask = outside(torch.tensor([[0, 2, 1, 3]]), pixels)[0]
+    assert mask.tolist() == [[1, 0, 0], [1, 0, 0], [1, 1, 1]]

@@ -14,14 +14,14 @@ from torchvision.transforms.v2 import functional as slow
 
 from hwcls.config.data import AugmentConfig
 from hwcls.data import colour
-from hwcls.data.augment import Normalise, augment, jittered, shifted
-from hwcls.data.plan import plan_epoch
+from hwcls.data.augment import Normalise, augment, recoloured, shifted
+from hwcls.data.plan import Plan, plan_epoch
 
 COUNT, SIDE = 40, 12
 
 
 def pictures(channels: int = 3) -> Tensor:
-    """(b, S, S, C) floats that hold whole values: noise, dark, bright, low contrast, one colour, grey, two values."""
+    """(b, C, S, S) floats that hold whole values: noise, dark, bright, low contrast, one colour, grey, two values."""
     images = np.random.default_rng(0).integers(0, 256, (COUNT, SIDE, SIDE, channels))
     images[5:10] //= 4
     images[10:15] = 255 - images[10:15] // 5
@@ -30,23 +30,23 @@ def pictures(channels: int = 3) -> Tensor:
     images[21:25] = images[21:25, :, :, :1]
     images[25:28] = np.where(images[25:28] < 200, 7, 250)
     images[28, 1:] = images[28, 0, 0]  # one value fills nearly everything
-    return torch.from_numpy(images).float()
+    return torch.from_numpy(images).float().permute(0, 3, 1, 2).contiguous()
 
 
 def one_by_one(images: Tensor, change: Callable[[Tensor, float], Tensor], strength: Tensor) -> Tensor:
     """torchvision's change in float64, where pixels are from 0 to 1, on each image by itself."""
-    done = [change(image.permute(2, 0, 1).double() / 255, float(s)) for image, s in zip(images, strength, strict=True)]
-    return torch.stack(done).permute(0, 2, 3, 1) * 255
+    done = [change(image.double() / 255, float(s)) for image, s in zip(images, strength, strict=True)]
+    return torch.stack(done) * 255
 
 
 def pil(image: Tensor) -> Image.Image:
-    pixels = image.to(torch.uint8).numpy()
+    pixels = image.permute(1, 2, 0).to(torch.uint8).numpy()
     return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
 
 
 def back(image: Image.Image) -> Tensor:
     pixels = torch.from_numpy(np.array(image)).float()
-    return pixels[:, :, None] if pixels.ndim == 2 else pixels
+    return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -71,8 +71,8 @@ def test_hue() -> None:
     got = colour.hue(images, turn)
     assert (got - one_by_one(images, slow.adjust_hue, turn)).abs().max() < 1e-3
     assert torch.equal(got[21:25], images[21:25])  # grey
-    red = torch.tensor([255.0, 0, 0]).expand(1, 4, 4, 3)
-    assert colour.hue(red, torch.tensor([1 / 3]))[0, 0, 0].tolist() == pytest.approx([0, 255, 0], abs=1e-3)
+    red = torch.tensor([255.0, 0, 0])[:, None, None].expand(1, 3, 4, 4)
+    assert colour.hue(red, torch.tensor([1 / 3]))[0, :, 0, 0].tolist() == pytest.approx([0, 255, 0], abs=1e-3)
     single = pictures(1)
     assert torch.equal(colour.hue(single, turn), single)
 
@@ -84,7 +84,7 @@ def test_sharpness(channels: int) -> None:
     for image, changed, strength in zip(images, got, factor.tolist(), strict=True):
         want = back(ImageEnhance.Sharpness(pil(image)).enhance(strength))
         assert (changed - want).abs().max() < 2  # PIL rounds the filtered image and cuts the blend to whole values
-    assert torch.equal(colour.sharpness(images[:, :2, :2], factor), images[:, :2, :2])  # too small to be filtered
+    assert torch.equal(colour.sharpness(images[..., :2, :2], factor), images[..., :2, :2])  # too small to be filtered
     flat = one_by_one(images, slow.adjust_sharpness, factor)
     assert (got - flat).abs().max() < 1e-3
 
@@ -153,8 +153,10 @@ def test_jitter_draws_as_torchvision_and_goes_in_order() -> None:
     for column, change in enumerate([slow.adjust_brightness, slow.adjust_contrast, slow.adjust_saturation]):
         want = one_by_one(want, change, strengths[:, column])
     want = one_by_one(want, slow.adjust_hue, strengths[:, 3])
-    assert (jittered(images, strengths, config) - want).abs().max() < 0.1
-    only = jittered(images, strengths, AugmentConfig(contrast=1.5))
+    plan = Plan(torch.arange(COUNT), colour=strengths)
+    got = recoloured(images.permute(0, 2, 3, 1), plan, config).permute(0, 3, 1, 2)
+    assert (got - want).abs().max() < 0.1
+    only = recoloured(images.permute(0, 2, 3, 1), plan, AugmentConfig(contrast=1.5)).permute(0, 3, 1, 2)
     assert torch.equal(only, colour.contrast(images, strengths[:, 1]))
 
 
@@ -167,5 +169,5 @@ def test_jitter_on_stored_pixels(make: SimpleNamespace) -> None:
     assert plan.colour is not None
     assert plan.shift is not None
     assert torch.equal(plan.shift, plain.shift)  # type: ignore[arg-type]
-    want = norm(colour.brightness(shifted(pixels, plan.shift, 2).float(), plan.colour[:, 0]))
+    want = norm((shifted(pixels, plan.shift, 2) * plan.colour[:, 0, None, None, None]).clamp(0, 255))
     assert torch.equal(augment(pixels, plan, config, norm), want)
