@@ -174,7 +174,7 @@ def _config(name: str, path: str | None, sets: list[str]) -> DataConfig:
     """The data section that `--path` and `--set` describe; raises UserError."""
     from pydantic import ValidationError
 
-    from hwcls.config.data import DataConfig
+    from hwcls.config.data import AugmentConfig, DataConfig
     from hwcls.config.schema import sentence
     from hwcls.config.source import parse_value
     from hwcls.data.catalog import source_of
@@ -199,8 +199,11 @@ def _config(name: str, path: str | None, sets: list[str]) -> DataConfig:
         return DataConfig.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        what, remedy = sentence(first, DataConfig.model_fields)
-        raise UserError(what, where=".".join(("data", *map(str, first["loc"]))), remedy=remedy) from None
+        nested = first["loc"][0] == "augment"
+        known = AugmentConfig.model_fields if nested and len(first["loc"]) > 1 else DataConfig.model_fields
+        what, remedy = sentence(first, [name for name in known if name != "label"])
+        place = map(str, first["loc"][: 1 + nested])  # without the member of a union that pydantic tried
+        raise UserError(what, where=".".join(("data", *place)), remedy=remedy) from None
 
 
 def _some(lines: list[str], count: int | None = None) -> None:

@@ -158,9 +158,9 @@ def cache_folder() -> Path:
 
 
 def raw_folders() -> list[Path]:
-    """Where raw data is looked for: HWCLS_DATA, then what hwcls fetched or imported."""
+    """Where raw data is looked for: what was fetched or imported, a deliberate act, and then HWCLS_DATA."""
     named = os.environ.get("HWCLS_DATA")
-    return [*([Path(named)] if named else []), cache_folder() / "raw"]
+    return [cache_folder() / "raw", *([Path(named)] if named else [])]
 
 
 def source_of(name: str, where: str = "data.name") -> Source:

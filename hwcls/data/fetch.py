@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from filelock import FileLock
@@ -60,7 +60,7 @@ def _download(name: str, source: Source, download: Download, target: Path, progr
             except (OSError, HTTPException, ValueError) as error:
                 if disk.is_full(error):
                     raise disk.full(part.parent) from None
-                problems.append(f"{url}: {error}")
+                problems.append(f"{url}: {error.reason if type(error) is URLError else error}")
                 if _size(part) == before:
                     break
                 continue

@@ -126,7 +126,7 @@ def count_duplicates(found: list[Duplicate]) -> str:
     """In one line: how many there are, how many lie in two splits, and how many have two labels."""
     across = sum(one.split != one.of_split for one in found)
     torn = sum(not one.same_label for one in found)
-    return f"{len(found)} images repeat another's pixels ({across} in another split, {torn} under another label)"
+    return f"images with another's pixels: {len(found)} ({across} in another split, {torn} under another label)"
 
 
 def _opened(folder: Path) -> Store:

@@ -57,7 +57,7 @@ class FolderTree:
         """The names of the folders right below `below`."""
         place = self.root / below
         found = place.iterdir() if place.is_dir() else ()
-        return sorted(path.name for path in found if path.is_dir() and not path.name.startswith("."))
+        return sorted(path.name for path in found if path.is_dir() and not _hidden(path.name))
 
 
 class _Archive:
@@ -84,7 +84,7 @@ class _Archive:
             raise UserError(
                 f"its member '{name}' leaves the archive's folder", where=self.where, remedy="do not use it"
             )
-        if not parts or any(part.startswith(".") or part == "__MACOSX" for part in parts):
+        if not parts or any(map(_hidden, parts)):
             return None
         deep = len(parts) if folder else len(parts) - 1
         self._folders.update("/".join(parts[:depth]) for depth in range(1, deep + 1))
@@ -229,6 +229,10 @@ def read_file(tree: Tree, name: str) -> bytes:
         raise UserError(f"cannot be read ({error})", where=f"{tree.where}/{name}", remedy="get it again") from None
 
 
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"  # where macOS keeps what no one asked for
+
+
 def walk(root: Path) -> Iterator[tuple[str, os.stat_result]]:
     """Every file below `root` as (name, stat), sorted by name; hidden files and folders are left out."""
     stack = [(root, "")]
@@ -237,7 +241,7 @@ def walk(root: Path) -> Iterator[tuple[str, os.stat_result]]:
         folder, prefix = stack.pop()
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.startswith("."):
+                if _hidden(entry.name):
                     continue
                 try:
                     status = entry.stat()

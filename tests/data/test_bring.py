@@ -194,3 +194,15 @@ def test_what_a_killed_import_left_is_cleared(make: SimpleNamespace, tmp_path: P
     (raw / "my_set" / "my_set.zip.part").write_bytes(b"of a download")
     import_data("my_set", pack(tmp_path / "a.zip", class_folders(make)))
     assert sorted(path.name for path in raw.rglob("*") if path.name != ".my_set.lock") == ["my_set", "my_set.zip"]
+
+
+def test_what_was_imported_goes_before_hwcls_data(make: SimpleNamespace, raw: Path) -> None:
+    files = make.tiny_files()
+    files["train/n02/images/n02_3.JPEG"] = b"broken"
+    make.write_zip(raw / "tiny-imagenet-200.zip", files)
+    with pytest.raises(UserError, match="--skip-corrupt"):
+        open_data(DataConfig(name="tinyimagenet"))
+    done = import_data("tinyimagenet", raw / "tiny-imagenet-200.zip", skip_corrupt=True)
+    assert list(done.skipped) == ["tiny-imagenet-200/train/n02/images/n02_3.JPEG"]
+    data = open_data(DataConfig(name="tinyimagenet"))
+    assert (len(data.train) + len(data.val), data.classes[1]) == (23, "crane (n02)")

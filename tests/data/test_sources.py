@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -258,8 +260,12 @@ def test_bomb_is_refused(make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch)
     claims = bytearray(make.jpeg(make.noise(0, 8, 8, 3)))
     frame = claims.index(b"\xff\xc0")
     claims[frame + 5 : frame + 9] = b"\xff\xff\xff\xff"
-    with pytest.raises(ValueError, match="exceeds limit"):
+    with pytest.raises(ValueError, match="unpacks to 65535x65535 pixels"):
         decode_image(bytes(claims), 3)
+    header = b"IHDR" + struct.pack(">IIBBBBB", 10_000, 10_000, 8, 2, 0, 0, 0)
+    png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    with pytest.raises(ValueError, match="unpacks to 10000x10000 pixels"):
+        decode_image(png + b"\0\0\0\0IDAT\x35\xaf\x06\x1e", 3)
     monkeypatch.setattr("hwcls.data.decode.MAX_PIXELS", 1000)
     bomb = np.zeros((40, 50, 3), np.uint8)
     for data in (make.jpeg(bomb), encode(Image.fromarray(bomb), "PNG")):

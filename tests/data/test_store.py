@@ -232,7 +232,7 @@ def test_duplicates_are_told_when_a_store_is_built(make: SimpleNamespace, raw: P
     lines: list[str] = []
     store = open_store(DataConfig(name="mine"), lines.append)
     assert lines == [
-        "mine: 3 images repeat another's pixels (2 in another split, 1 under another label);"
+        "mine: images with another's pixels: 3 (2 in another split, 1 under another label);"
         " `hwcls data verify mine` names them"
     ]
     found = read_raw(DataConfig(name="mine"))

@@ -1,0 +1,169 @@
+"""`hwcls data` as users type it: their own archives, the picture, what is wrong with a data set."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+Invoke = Callable[..., Result]
+
+
+@pytest.fixture
+def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
+    """Run a command in an empty folder, with a cache of its own and no raw data."""
+    from hwcls.cli import app, data  # noqa: F401
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HWCLS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("HWCLS_DATA", raising=False)
+    return lambda *words: CliRunner().invoke(app.app, ["data", *map(str, words)])
+
+
+def archive(path: Path, **more: bytes) -> Path:
+    """A zip of three classes, one folder deeper; `more` are further files of train/ant."""
+    with zipfile.ZipFile(path, "w") as packed:
+        for seed, name in enumerate(
+            f"{s}/{c}/{i}" for s in ("train", "val") for c in ("ant", "bee", "cow") for i in "0123"
+        ):
+            file = io.BytesIO()
+            Image.fromarray(np.random.default_rng(seed).integers(0, 256, (16, 16, 3), np.uint8)).save(file, "PNG")
+            packed.writestr(f"archive/{name}.png", file.getvalue())
+        for name, content in more.items():
+            packed.writestr(f"archive/train/ant/{name}.png", content)
+    return path
+
+
+def test_an_own_archive_from_import_to_picture(invoke: Invoke, tmp_path: Path) -> None:
+    path = archive(tmp_path / "archive.zip", broken=b"no image")
+    refused = invoke("import", "my_set", path)
+    assert refused.exit_code == 2
+    assert "train/ant/broken.png: not a whole image (of no known image format)" in refused.stderr
+    assert "--skip-corrupt" in refused.stderr
+    done = invoke("import", "my_set", path, "--skip-corrupt", "--json")
+    assert json.loads(done.stdout)["skipped"] == {"archive/train/ant/broken.png": "of no known image format"}
+    assert "my_set  " in invoke("list").stdout
+    shown = invoke("show", "my_set", "--set", "classes=[cow, ant]", "--set", "augment.vflip=true", "--json")
+    found = json.loads(shown.stdout)
+    assert (found["classes"], found["images"]) == (["cow", "ant"], {"train": 7, "val": 1, "test": 8})
+    with Image.open(tmp_path / found["picture"]) as picture:
+        assert len(set(picture.convert("L").tobytes())) > 50
+
+
+def test_import_says_what_it_left_out(invoke: Invoke, tmp_path: Path) -> None:
+    path = archive(tmp_path / "archive.zip", **{f"broken{i:02}": b"x" for i in range(25)})
+    lines = invoke("import", "my_set", path, "--skip-corrupt").stdout.splitlines()
+    assert lines[0] == "left out: archive/train/ant/broken00.png: of no known image format"
+    assert lines[20] == "... and 5 more; --json has them all"
+    assert lines[21].endswith("my_set; corrupt and left out: 25")
+
+
+def test_verify_names_duplicates_and_changed_images(invoke: Invoke, tmp_path: Path) -> None:
+    with zipfile.ZipFile(archive(tmp_path / "archive.zip")) as packed:
+        twin = packed.read("archive/val/bee/2.png")
+    invoke("import", "my_set", archive(tmp_path / "archive.zip", twin=twin))
+    lines = invoke("verify", "my_set").stdout.splitlines()
+    assert lines == [
+        "the same pixels: archive/val/bee/2.png and archive/train/ant/twin.png",
+        "my_set: images with another's pixels: 1 (1 in another split, 1 under another label)",
+        "my_set: every image is as it was decoded",
+    ]
+    found = json.loads(invoke("verify", "my_set", "--json").stdout)
+    [one] = found["duplicates"]
+    assert (one["split"], one["of_split"], one["same_label"]) == ("test", "train", False)
+    images = Path(found["store"]) / "test.images.npy"
+    data = bytearray(images.read_bytes())
+    data[-1] ^= 1
+    images.write_bytes(data)
+    again = invoke("verify", "my_set")
+    assert again.exit_code == 1
+    assert "test: image 11 has changed" in again.stdout
+    assert f"remove {found['store']}" in again.stdout
+
+
+def test_list_is_in_columns(invoke: Invoke, tmp_path: Path) -> None:
+    invoke("import", "a_data_set_with_a_long_name", archive(tmp_path / "archive.zip"))
+    lines = invoke("list").stdout.splitlines()
+    found = {line.split()[0]: line for line in lines}
+    column = found["digits"].index("embedded")
+    assert found["mnist"].index("not found") == column
+    assert found["a_data_set_with_a_long_name"].index(str(tmp_path)) == column
+    assert all(line[column - 2 : column] in ("  ", "") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("fetch nosuch", "unknown data set 'nosuch' — known: digits"),
+        ("fetch imagefolder", "cannot be downloaded"),
+        ("show imagefolder", "imagefolder needs --path"),
+        ("show digits --split foo", "--split: no split 'foo'"),
+        ("show digits --set classes", "no '=' in it"),
+        ("show digits --set classes=[1,x]", "data.classes: no class 'x'"),
+        ("show digits --set augment.hflp=true", "data.augment.hflp: unknown key 'hflp' — did you mean 'hflip'"),
+        ("show digits --set clases=3", "data.clases: unknown key 'clases' — did you mean 'classes'"),
+        ("show digits --set classes.a=1", "data.classes: "),
+        ("show digits --set val=2", "data.val: "),
+        ("show digits --out digits.png/x.png", "digits.png/x.png: cannot be written"),
+        ("import ../x .", "'../x' cannot be a name"),
+        ("import imagefolder .", "need a name of their own"),
+        ("import my_set .", "this is not my_set — expected a folder or an archive"),
+    ],
+)
+def test_mistakes_are_one_line(invoke: Invoke, tmp_path: Path, words: str, says: str) -> None:
+    (tmp_path / "digits.png").touch()
+    done = invoke(*words.split())
+    assert (done.exit_code, done.stdout) == (2, "")
+    [line] = [line for line in done.stderr.splitlines() if "decoded" not in line]
+    assert line.startswith("hwcls: ")
+    assert says in line
+
+
+BAR = """
+from hwcls.cli.bar import told
+with told() as progress:
+    for done in range(11):
+        progress.step("x.zip", done, 10)
+    progress("a line [of] its own")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo terminal")
+def test_a_bar_on_a_terminal() -> None:
+    import pty
+
+    master, slave = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    done = subprocess.run([sys.executable, "-c", BAR], stderr=slave, timeout=60, env=environment)
+    os.close(slave)
+    screen = os.read(master, 1 << 16).decode()
+    os.close(master)
+    assert done.returncode == 0
+    assert "x.zip" in screen
+    assert "100%" in screen
+    assert "a line [of] its own" in screen
+
+
+def test_plain_lines_elsewhere(capsys: pytest.CaptureFixture[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    from hwcls.cli.bar import told
+    from hwcls.data.progress import Meter
+
+    monkeypatch.setattr("hwcls.data.progress.SAY_EVERY", -1.0)
+    with told() as progress:
+        meter = Meter(progress, "x.zip", 100_000_000, "MB", 1e6)
+        for done in range(0, 100_000_001, 1_000_000):
+            meter.at(done)
+        Meter(progress, "unknown size", 0, "MB").at(5)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [f"x.zip: {tenth}0 % of 100.0 MB" for tenth in range(1, 11)]
