@@ -84,7 +84,7 @@ def describe(trained: Trained) -> dict[str, Any]:
 def _to_torch(model: nn.Module, example: Tensor, path: Path) -> Callable[[Tensor], Tensor]:
     """torch.export: a .pt2 that torch.export.load reads."""
     batch = torch.export.Dim("batch", min=1)
-    with _quiet(), _explained():
+    with _quiet(), _explained(), torch.no_grad():  # a frozen backbone's own no_grad would become a node of the graph
         program = torch.export.export(model, (example,), dynamic_shapes=({0: batch},))
         torch.export.save(program, path)
         loaded = torch.export.load(path).module()
@@ -103,7 +103,7 @@ def _to_onnx(model: nn.Module, example: Tensor, path: Path) -> Callable[[Tensor]
         importlib.import_module("onnxscript")  # torch's exporter needs it
     except ImportError as error:
         raise UserError(f"ONNX needs {error.name}", remedy="pip install 'hwcls[export]', or --format torch") from None
-    with _quiet(), _explained():
+    with _quiet(), _explained(), torch.no_grad():
         torch.onnx.export(
             model,
             (example,),

@@ -8,6 +8,7 @@ Keys, with E epochs, L layers, H kept epochs and B bins; absent where a model ha
     weights/<layer>/counts (H, B), .../edges (H, B+1)  after the epoch; of 32 layers at most
     gradients/epochs, gradients/<layer>/...            the same of the gradients above
     activation_image (S, S, C), activations (K, h, w)  the first image of val and what the first layer makes of it
+    reconstructions/input, .../output (P, S, S, C)     of a pretrained autoencoder; added by the trainer itself
 """
 
 from __future__ import annotations

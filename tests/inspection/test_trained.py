@@ -73,7 +73,7 @@ def test_summary_against_scikit_learn(trained):
     assert all(true != predicted for true, predicted, _ in pairs)
 
 
-def reads_of_test_of_test_are_counted_in_the_sweep(copied):
+def test_reads_of_test_are_counted_in_the_sweep(copied):
     opened = load_trained(copied)
     sweep = sweep_of(copied)
     assert sweep == copied.parent.parent
