@@ -65,6 +65,7 @@ def main() -> None:
         data,
         doctor,
         inspect,
+        models,
         results,
         sweep,
         train,

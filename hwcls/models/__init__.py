@@ -11,7 +11,7 @@ from hwcls.config.model import ModelConfig, UserModelConfig
 from hwcls.errors import UserError
 from hwcls.models import alexnet, attention_cnn, gated_cnn, kernel_cnn, mlp, residual_cnn, simple_cnn, timm, user
 
-__all__ = ["REGISTRY", "build", "check", "parameters", "skeleton"]
+__all__ = ["REGISTRY", "build", "check", "checked", "parameters", "skeleton"]
 
 REGISTRY: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp.build,
@@ -58,6 +58,11 @@ def check(config: ModelConfig, *, classes: int, channels: int, image_size: int) 
     Raises UserError as `build` does, and where the model does not map (2, channels, image_size, image_size) to
     (2, classes).
     """
+    return parameters(checked(config, classes=classes, channels=channels, image_size=image_size))
+
+
+def checked(config: ModelConfig, *, classes: int, channels: int, image_size: int) -> nn.Module:
+    """The model's skeleton after `check`."""
     model = skeleton(config, classes=classes, channels=channels, image_size=image_size)
     device = "cpu" if isinstance(config, UserModelConfig) else "meta"
     with torch.random.fork_rng(devices=[]), torch.device(device), torch.no_grad():
@@ -70,4 +75,4 @@ def check(config: ModelConfig, *, classes: int, channels: int, image_size: int) 
     if shape != (2, classes):
         what = f"the model maps 2 images to {shape}, not to (2, {classes}) logits"
         raise UserError(what, where=f"model {config.name}", remedy="return one score per image and class")
-    return parameters(model)
+    return model

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hwcls.config.model import ModelConfig
-from hwcls.models import check, parameters, skeleton
+from hwcls.models import checked, parameters
 from hwcls.models.receptive import Layer, follow
 
 
@@ -31,8 +31,7 @@ class Summary:
 
 def summarise(config: ModelConfig, *, classes: int, channels: int, image_size: int) -> Summary:
     """Summarise the model that `config` describes without memory for it; raises UserError as `models.check` does."""
-    check(config, classes=classes, channels=channels, image_size=image_size)
-    model = skeleton(config, classes=classes, channels=channels, image_size=image_size)
+    model = checked(config, classes=classes, channels=channels, image_size=image_size)
     layers, field = follow(model, channels, image_size)
     return Summary(
         parameters=parameters(model),
@@ -109,10 +108,9 @@ def identity(config: ModelConfig, *, classes: int, channels: int, image_size: in
 
     Raises UserError as `models.check` does.
     """
-    shape = {"classes": classes, "channels": channels, "image_size": image_size}
-    check(config, **shape)
+    model = checked(config, classes=classes, channels=channels, image_size=image_size)
     origin = config.model_dump(mode="json", include={"pretrained", "pretrain"}, exclude={"pretrain": {"label"}})
-    return f"{signature(skeleton(config, **shape))} {json.dumps(origin, sort_keys=True)}"
+    return f"{signature(model)} {json.dumps(origin, sort_keys=True)}"
 
 
 def _walk(module: nn.Module, depth: int) -> Iterator[tuple[int, nn.Module]]:

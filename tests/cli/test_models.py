@@ -1,0 +1,147 @@
+"""`hwcls models`: names, families, sweep files, trials; figures and errors."""
+
+import json
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+SWEEP = {
+    "run_cap": 4,
+    "parameters": {
+        "data": {"name": "digits", "classes": 6},
+        "model": {
+            "head": {"depth": {"min": 1, "max": 2}, "width": 8},
+            "choice": {
+                "narrow": {"name": "simple_cnn", "width": 4},
+                "typo": {"name": "kernel_cnn", "width": 4},
+                "full": {"name": "mlp", "width": {"values": [8, 16]}, "dropout": {"min": 0.1, "max": 0.2}},
+            },
+        },
+        "optimizer": {"name": "adam"},
+    },
+}
+
+
+@pytest.fixture
+def invoke():
+    from hwcls.cli import app, models  # noqa: F401
+
+    return lambda *words: CliRunner().invoke(app.app, ["models", *map(str, words)])
+
+
+def rows(done):
+    assert done.exit_code == 0, done.output
+    return {row["name"]: row for row in json.loads(done.stdout)}
+
+
+def test_help(invoke):
+    assert "Example: hwcls models" in invoke("--help").output
+
+
+def test_all_families(invoke):
+    from hwcls.models import REGISTRY
+
+    found = rows(invoke("--json"))
+    assert set(found) == set(REGISTRY) - {"timm", "user"}
+    cnn = found["simple_cnn"]
+    assert (cnn["image"], cnn["output"], cnn["receptive_field"]) == ([3, 32, 32], [10], 10)
+    assert sum(layer["parameters"] for layer in cnn["layers"]) == cnn["parameters"] == cnn["trainable"]
+    done = invoke()
+    assert f"{cnn['parameters']:,}" in done.stdout
+    assert "note: simple_cnn and kernel_cnn are the same model" in done.stdout
+
+
+def test_a_family_with_settings(invoke):
+    words = ("--image-size", 28, "--channels", 1, "--set", "norm=none", "--set", "head={depth: 1}", "--json")
+    (cnn,) = rows(invoke("simple_cnn", *words)).values()
+    assert cnn["parameters"] == 50_186
+    assert cnn["settings"]["norm"] == "none"
+
+
+def test_layers(invoke):
+    done = invoke("kernel_cnn", "--set", "kernel=7", "--layers")
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert ["0", "Conv2d", "32x32x32", "4,704", "7"] in lines
+    assert lines[-1][-2:] == ["whole", "image"]
+
+
+def test_a_backbone_of_timm(invoke):
+    found = rows(invoke("test_resnet", "test_vit", "--classes", 7, "--set", "frozen=true", "--json"))
+    assert found["test_resnet"]["output"] == [7]
+    assert found["test_resnet"]["trainable"] < found["test_resnet"]["parameters"]
+    assert found["test_vit"]["receptive_field"] is None
+    assert "trained" in invoke("test_resnet", "--set", "frozen=true").stdout
+
+
+def test_a_sweep_file(invoke, tmp_path):
+    file = tmp_path / "three.yaml"
+    file.write_text(yaml.safe_dump(SWEEP, sort_keys=False))
+    found = rows(invoke(file, "--json"))
+    names = ["narrow", "narrow head_depth=2", "typo", "typo head_depth=2", "full", "full width=16", "full head_depth=2"]
+    assert list(found) == names, "the ends of dropout cost the same"
+    assert all((row["image"], row["output"]) == ([1, 8, 8], [6]) for row in found.values()), "the data's"
+    assert "narrow and typo are the same model" in invoke(file).stdout
+    (single,) = rows(invoke(file, "--set", "parameters.model={name: mlp}", "--image-size", 16, "--json")).values()
+    assert (single["name"], single["image"]) == ("three", [1, 16, 16])
+
+
+def test_data_that_is_not_here(invoke, tmp_path, monkeypatch):
+    monkeypatch.setenv("HWCLS_DATA", str(tmp_path))
+    monkeypatch.setenv("HWCLS_CACHE", str(tmp_path))
+    parameters = {**SWEEP["parameters"], "data": {"name": "cifar10"}, "model": {"name": "mlp", "width": 8}}
+    (tmp_path / "later.yaml").write_text(yaml.safe_dump({"run_cap": 1, "parameters": parameters}))
+    done = invoke(tmp_path / "later.yaml")
+    assert "cifar10 is not here yet, 10 classes are assumed" in done.output
+    assert "3x32x32" in done.stdout
+    assert "not here" not in invoke(tmp_path / "later.yaml", "--classes", 4).output
+
+
+def test_a_trial(invoke, tmp_path):
+    from hwcls.config.trial import TrialConfig
+
+    values = {"data": {"name": "digits"}, "model": {"name": "gated_cnn", "width": 4}, "optimizer": {"name": "adam"}}
+    config = TrialConfig.from_dict(values)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config.to_dict()))
+    for place in (tmp_path, tmp_path / "config.yaml"):
+        (row,) = rows(invoke(place, "--json")).values()
+        assert row["settings"]["name"] == "gated_cnn"
+
+
+def test_the_users_own(invoke, tmp_path):
+    file = tmp_path / "own.py"
+    file.write_text(
+        "from torch import nn\n"
+        "def build(classes, channels, image_size, width=2):\n"
+        "    return nn.Sequential(nn.Conv2d(channels, width, 5), nn.Flatten(), nn.LazyLinear(classes))\n"
+    )
+    done = invoke(f"{file}:build", "--set", "width=3", "--json")
+    (row,) = rows(done).values()
+    assert row["receptive_field"] == 5
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["simple_cn"], ["unknown model 'simple_cn'", "did you mean 'simple_cnn'?"]),
+        (["resnet_18"], ["timm has no backbone 'resnet_18'", "'resnet18'"]),
+        (["nosuch.yaml"], ["nosuch.yaml", "no such file"]),
+        (["mlp", "--set", "widht=8"], ["mlp (--set widht): widht", "did you mean 'width'?"]),
+        (["mlp", "--set", "head.depth=0"], ["mlp (--set head.depth): head.depth", "greater than or equal to 1"]),
+        (["mlp", "--set", "width"], ["--set width", "no '='"]),
+        (["mlp", "--set", "width.deep=3"], ["(--set width.deep): width", "valid integer"]),
+        (["mlp", "--set", "width=3", "--set", "width.deep=3"], ["'width' holds no entries"]),
+        (["simple_cnn", "--image-size", "3"], ["3x3 are too small for simple_cnn with depth 2"]),
+        (["kernel_cnn", "--set", "params=100"], ["no widths give 100 parameters within 2%", "nearest"]),
+        (["mlp", "--set", "widths=[8, 8]", "--set", "width=3"], ["widths beside width", "remove one of them"]),
+        (["nosuch.py:build"], ["no model file"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_errors_are_one_line(invoke, words, parts):
+    done = invoke(*words)
+    assert done.exit_code == 2
+    assert done.exception is None or isinstance(done.exception, SystemExit)
+    text = done.output.strip()
+    assert len(text.splitlines()) == 1
+    assert all(part in text for part in parts), text
