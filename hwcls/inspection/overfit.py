@@ -51,7 +51,7 @@ def overfit(config: TrialConfig, data: ImageSet, steps: int = 200) -> Verdict:
         losses: list[float] = []
         try:
             model = _unregularised(_build(config, data)).to(images.device)
-            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            model.to(memory_format=torch.channels_last)
             for loss, accuracy in _passes(model, images, labels, lr, steps):
                 losses.append(loss)
                 if accuracy == 1 and loss < LEARNT * chance:
