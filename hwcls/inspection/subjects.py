@@ -33,7 +33,8 @@ def subjects(path: Path, preset: str | None = None, sets: Sequence[str] = ()) ->
     if path.is_dir() or path.name == "config.yaml" or (path.is_file() and "model" in read_source(path).values):
         if preset is not None or sets:
             raise UserError("--preset and --set change a sweep file, this is a trial", where=str(path))
-        return [Subject(path.name, load_trial(path) if path.is_file() else trial_config(path))], None
+        name = (path.parent if path.name == "config.yaml" else path).absolute().name
+        return [Subject(name, load_trial(path) if path.is_file() else trial_config(path))], None
     sweep = load_sweep(path, preset, sets)
     pinned = {alternative.label: dict(alternative.settings) for alternative in sweep.alternatives}
     for parameter, under in sweep.space.parameters():

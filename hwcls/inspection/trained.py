@@ -39,12 +39,6 @@ class Trained:
     model: nn.Module  # (B, C, S, S) normalised floats to (B, K) logits
     device: torch.device
 
-    @property
-    def name(self) -> str:
-        """What a table or a file calls it: 3 of trials/3, cnn-10003000 of confirm/cnn/10003000."""
-        confirmed = self.path.parent.parent.name == "confirm"
-        return f"{self.path.parent.name}-{self.path.name}" if confirmed else self.path.name
-
     @torch.no_grad()
     def probabilities(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """(B, S, S, C) uint8 to (B, K) float32."""
@@ -125,8 +119,9 @@ def note_test_read(trained: Trained) -> int:
 
     Raises UserError where the folder cannot be written: a read that is not counted is not made.
     """
-    folder = sweep_of(trained.path) or trained.path
-    line = {"trial": str(trained.path.relative_to(folder)), "time": datetime.now(UTC).isoformat(timespec="seconds")}
+    path = trained.path.absolute()
+    folder = sweep_of(path) or path
+    line = {"trial": str(path.relative_to(folder)), "time": datetime.now(UTC).isoformat(timespec="seconds")}
     try:
         files.append_line(folder / TEST_READS, json.dumps(line).encode())
     except OSError as error:

@@ -106,13 +106,15 @@ def test_evaluate(invoke, folder, tmp_path):
     assert "true \\ predicted" in table.output
 
 
-def test_evaluate_on_test_is_said_and_counted(invoke, folder):
+def test_evaluate_on_test_is_said_and_counted(invoke, folder, monkeypatch):
     reads = folder.parent.parent / "test_reads.jsonl"
     assert not reads.exists()
-    done = invoke("evaluate", folder, "--split", "test")
+    monkeypatch.chdir(folder.parent)
+    done = invoke("evaluate", "0", "--split", "test")
     assert done.exit_code == 0
     assert "test is read, 1 time now" in done.stderr
-    assert len(reads.read_text().splitlines()) == 1
+    (line,) = reads.read_text().splitlines()
+    assert json.loads(line)["trial"] == "trials/0"
 
 
 def test_predict(invoke, folder, tmp_path):
