@@ -47,17 +47,16 @@ def hue(images: Tensor, turn: Tensor) -> Tensor:
     red, green, blue = images.unbind(1)  # (b, S, S)
     value = torch.maximum(torch.maximum(red, green), blue)
     chroma = value - torch.minimum(torch.minimum(red, green), blue)
-    divisor = chroma.clamp(min=1e-6)
-    sixth = torch.where(
-        value == red,
-        (green - blue) / divisor,
-        torch.where(value == green, (blue - red) / divisor + 2, (red - green) / divisor + 4),
-    )
-    sixth = sixth + 6 * turn[:, None, None]
+    # which channel is the largest, as 0 and 1 in floats: several times faster than torch.where
+    on_red = value.clone().eq_(red)
+    on_green = value.clone().eq_(green).mul_(1 - on_red)
+    on_blue = 1 - on_red - on_green
+    slope = (green - blue).mul_(on_red) + (blue - red).mul_(on_green) + (red - green).mul_(on_blue)
+    sixth = slope / chroma.clamp(min=1e-6) + on_green * 2 + on_blue * 4 + 6 * turn[:, None, None]
+    sixth = sixth.remainder_(6)  # 0 is red, 2 green, 4 blue
     out = torch.empty_like(images)
-    for channel, start in enumerate((5, 3, 1)):
-        place = (sixth + start).remainder_(6)
-        torch.sub(value, torch.minimum(place, 4 - place).clamp_(0, 1).mul_(chroma), out=out[:, channel])
+    for channel, less in enumerate(((sixth - 3).abs_() - 2, 1 - (sixth - 2).abs_(), 1 - (sixth - 4).abs_())):
+        torch.add(value, less.clamp_(-1, 0).mul_(chroma), out=out[:, channel])
     return out
 
 

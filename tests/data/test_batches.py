@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from hwcls.config.data import AugmentConfig, DataConfig
 from hwcls.data.batches import Batch, Feed, share
@@ -16,6 +17,7 @@ from hwcls.errors import UserError
 
 CPU = torch.device("cpu")
 STRONG = AugmentConfig(crop=2, hflip=True, rotate=20, resized_crop=0.5, erase=0.5, mixup=0.3, cutmix=1.0)
+MOVES = AugmentConfig(crop=2, hflip=True, vflip=True)
 COLOURFUL = AugmentConfig(crop=2, hflip=True, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, cutout=5)
 ALL = STRONG.model_copy(update=COLOURFUL.model_dump(exclude={"label"}, exclude_defaults=True) | {"trivial": True})
 
@@ -214,6 +216,18 @@ def test_gpu_gets_the_same_images(make: SimpleNamespace) -> None:
         there = joined(epoch(data, 1, None, augment=augment, device=torch.device("cuda")))
         for name in here:
             assert torch.allclose(here[name], there[name].cpu(), atol=1e-4), name
+
+
+@pytest.mark.parametrize("augment", [AugmentConfig(), MOVES, COLOURFUL, ALL], ids=["nothing", "moves", "colour", "all"])
+def test_a_gpu_never_waits_nor_meets_cpu_tensors(make: SimpleNamespace, augment: AugmentConfig) -> None:
+    """Fake tensors know devices, but no values: to ask for one, or for how many are chosen, is an error."""
+    data = make.made_set(count=16)
+    with FakeTensorMode():
+        one = feed(data, augment=augment, device=torch.device("cuda"))
+        batches = [batch for step in one.train(1) for batch in step.parts]
+        batches += list(one.evaluate("val"))
+    assert {part.device.type for batch in batches for part in vars(batch).values() if part is not None} == {"cuda"}
+    assert sum(len(batch.labels) for batch in batches) == len(data.train) + len(data.val)
 
 
 @pytest.mark.parametrize("augment", [STRONG, ALL], ids=["strong", "all"])
