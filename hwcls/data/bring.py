@@ -53,7 +53,7 @@ def import_data(
     here = _inside(name, source, path)
     raw = _read(name, source, here)
     target = cache_folder() / "raw" / name
-    target.parent.mkdir(parents=True, exist_ok=True)
+    disk.make_folder(target.parent)
     with FileLock(target.with_name(f".{name}.lock")):
         if any(path.suffix != ".part" for path in target.glob("*")):  # of a download that was given up
             raise UserError(f"{name} has been imported before", where=str(target), remedy="remove that first")

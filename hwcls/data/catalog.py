@@ -209,7 +209,7 @@ def list_data() -> list[dict[str, str | None]]:
     for folder in raw_folders():
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
             own = own_source(name := path.name)
-            place = _find(own) if own and name not in whats else None
+            place = _find(own) if own and path.is_dir() and name not in whats else None
             if own and place and not any(place == known or known.is_relative_to(place) for known in taken):
                 places[name], whats[name] = place, own.what
     found = {name: "embedded" if name in EMBEDDED else str(place or "") or None for name, place in places.items()}

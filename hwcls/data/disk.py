@@ -1,4 +1,4 @@
-"""Room on a disk: asked for before the work, and told in bytes when there is none."""
+"""A place to write, and room on its disk: asked for before the work, and told in bytes when there is none."""
 
 from __future__ import annotations
 
@@ -7,6 +7,15 @@ import shutil
 from pathlib import Path
 
 from hwcls.errors import UserError
+
+
+def make_folder(folder: Path) -> None:
+    """Make `folder`, below HWCLS_CACHE; raises UserError when that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        remedy = "set HWCLS_CACHE to a folder that you may write"
+        raise UserError(f"cannot be made ({error.strerror})", where=str(folder), remedy=remedy) from None
 
 
 def check_space(folder: Path, needed: int) -> None:

@@ -36,7 +36,7 @@ def fetch(name: str, progress: Progress | None = None) -> Path | None:
         remedy = "it is read where it lies, `data.path`; or give it a name: hwcls data import NAME PATH"
         raise UserError(f"{name} cannot be downloaded", remedy=remedy)
     folder = cache_folder() / "raw" / name
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    disk.make_folder(folder.parent)
     with FileLock(folder.with_name(f".{name}.lock")):
         folder.mkdir(exist_ok=True)
         try:

@@ -14,7 +14,7 @@ from hwcls.config.data import AugmentConfig, DataConfig
 from hwcls.data.batches import Feed
 from hwcls.data.imageset import ImageSet, Split
 
-MARGIN, LABEL, TILE = 2, 18, 64  # pixels; small images are enlarged by a whole factor to about TILE
+MARGIN, GAP, LABEL, TILE = 2, 32, 18, 64  # pixels; small images are enlarged by a whole factor to about TILE
 
 
 def picture_grid(
@@ -48,10 +48,10 @@ def picture_grid(
     way = Image.Resampling.NEAREST if side >= data.image_size else Image.Resampling.BILINEAR
     columns = max(map(len, lines))
     half = (side + MARGIN) * columns
-    sheet = Image.new("RGB", ((half + side) * len(halves) - side, LABEL + (side + LABEL) * len(lines)), "white")
+    sheet = Image.new("RGB", ((half + GAP) * len(halves) - GAP, LABEL + (side + LABEL) * len(lines)), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
     for number, (title, images) in enumerate(halves):
-        left = number * (half + side)
+        left = number * (half + GAP)
         draw.text((left + MARGIN, MARGIN), _short(title, font, half), "grey", font)
         for line, indices in enumerate(lines):
             top = LABEL + line * (side + LABEL)

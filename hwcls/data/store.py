@@ -66,7 +66,7 @@ def open_store(config: DataConfig, progress: Progress | None = None) -> Store:
     key = f"{config.name}-{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
     folder = catalog.cache_folder() / "stores" / key
     if not (folder / "meta.json").is_file():
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        disk.make_folder(folder.parent)
         with FileLock(folder.with_name(f".{key}.lock")):
             if not (folder / "meta.json").is_file():
                 progress = progress or (lambda _: None)

@@ -61,6 +61,28 @@ def test_an_own_archive_from_import_to_picture(invoke: Invoke, tmp_path: Path) -
         assert len(set(picture.convert("L").tobytes())) > 50
 
 
+@pytest.mark.parametrize("words", ["fetch mnist", "show digits", "import my_set archive.zip"])
+def test_a_cache_that_cannot_be_written(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    archive(tmp_path / "archive.zip")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HWCLS_CACHE", str(tmp_path / "file" / "cache"))
+    done = invoke(*words.split())
+    assert done.exit_code == 2
+    assert "cannot be made (Not a directory) — set HWCLS_CACHE" in done.stderr
+
+
+@pytest.mark.slow
+def test_an_own_archive_is_trained_on_by_its_name(invoke: Invoke, tmp_path: Path) -> None:
+    invoke("import", "my_set", archive(tmp_path / "archive.zip"))
+    trial = {"data": {"name": "my_set"}, "model": {"name": "mlp"}, "optimizer": {"name": "adam"}, "epochs": 1}
+    (tmp_path / "trial.yaml").write_text(json.dumps(trial))
+    words = [sys.executable, "-m", "hwcls", "train", "trial.yaml", "--json"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300)
+    assert json.loads(done.stdout)["status"] == "complete", done.stderr
+
+
 def test_import_says_what_it_left_out(invoke: Invoke, tmp_path: Path) -> None:
     path = archive(tmp_path / "archive.zip", **{f"broken{i:02}": b"x" for i in range(25)})
     lines = invoke("import", "my_set", path, "--skip-corrupt").stdout.splitlines()

@@ -15,7 +15,7 @@ import pytest
 
 from hwcls.config.data import DataConfig
 from hwcls.data.bring import import_data
-from hwcls.data.catalog import list_data
+from hwcls.data.catalog import SOURCES, list_data
 from hwcls.data.imageset import open_data
 from hwcls.errors import UserError
 
@@ -204,5 +204,6 @@ def test_what_was_imported_goes_before_hwcls_data(make: SimpleNamespace, raw: Pa
         open_data(DataConfig(name="tinyimagenet"))
     done = import_data("tinyimagenet", raw / "tiny-imagenet-200.zip", skip_corrupt=True)
     assert list(done.skipped) == ["tiny-imagenet-200/train/n02/images/n02_3.JPEG"]
+    assert [entry["name"] for entry in list_data()] == list(SOURCES)  # the damaged one is nobody's own
     data = open_data(DataConfig(name="tinyimagenet"))
     assert (len(data.train) + len(data.val), data.classes[1]) == (23, "crane (n02)")

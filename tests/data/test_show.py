@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from hwcls.config.data import AugmentConfig, DataConfig
-from hwcls.data.show import LABEL, MARGIN, picture_grid
+from hwcls.data.show import GAP, LABEL, MARGIN, picture_grid
 
 SIDE = 64 + MARGIN
 
@@ -20,14 +20,14 @@ def test_grid_shows_plain_and_augmented(make: SimpleNamespace, tmp_path: Path) -
     config = DataConfig(name="made", batch_size=16, augment=AugmentConfig(vflip=True))
     picture_grid(data, config, tmp_path / "grid.png", columns=3)
     sheet = np.asarray(Image.open(tmp_path / "grid.png"))
-    assert sheet.shape == (LABEL + 4 * (64 + LABEL), 2 * 3 * SIDE + 64, 3)
+    assert sheet.shape == (LABEL + 4 * (64 + LABEL), 2 * 3 * SIDE + GAP, 3)
     flipped = 0
     for line in range(4):
         for column, index in enumerate(np.flatnonzero(data.train.labels == line)[:3]):
             top, left = LABEL + line * (64 + LABEL) + LABEL, column * SIDE
             image = data.train.images[data.train.rows[index]]
             assert np.array_equal(sheet[top : top + 64, left : left + 64], image)
-            left += 3 * SIDE + 64
+            left += 3 * SIDE + GAP
             right = sheet[top : top + 64, left : left + 64]
             flipped += np.array_equal(right, image[::-1])
             assert np.array_equal(right, image) or np.array_equal(right, image[::-1])
