@@ -85,7 +85,7 @@ def import_one(
 
     Example: hwcls data import my_images archive.zip, then in a sweep file: data: {name: my_images}
     """
-    from hwcls.data.bring import import_data
+    from hwcls.data.importing import import_data
 
     with told() as progress:
         done = import_data(name, path, skip_corrupt=skip_corrupt, progress=progress)

@@ -218,7 +218,11 @@ def _sides(raw: Raw, size: int | None, channels: int | None) -> tuple[int, int]:
         return size, channels
     own = measure(images) if isinstance(images, Encoded) else (images.shape[1], images.shape[3])
     if size is None and own[0] is None:
-        raise UserError("images of several sizes", where="data.image_size", remedy="set it, for example image_size: 64")
+        raise UserError(
+            "images that are not square or of several sizes",
+            where="data.image_size",
+            remedy="set it, for example image_size: 64",
+        )
     return size or own[0] or 0, channels or own[1]
 
 

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from hwcls.config.data import DataConfig
-from hwcls.data.bring import import_data
 from hwcls.data.imageset import open_data
+from hwcls.data.importing import import_data
 from hwcls.data.pickles import read_pickle
 from hwcls.errors import UserError
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from hwcls.config.data import DataConfig
-from hwcls.data.bring import import_data
 from hwcls.data.catalog import SOURCES, list_data
 from hwcls.data.imageset import open_data
+from hwcls.data.importing import import_data
 from hwcls.errors import UserError
 
 
