@@ -119,10 +119,10 @@ def contenders(name: str, data: ImageSet, folder: Path) -> dict[str, Callable[[i
         "ImageFolder + PIL + DataLoader(2)": lambda _: loader(datasets.ImageFolder(str(folder), on_pil)),
         "decoded + PIL + DataLoader(2)": lambda _: loader(Decoded(data, from_array)),
         "decoded + torchvision v2 per image + DataLoader(2)": lambda _: loader(Decoded(data, tensors)),
-        "hwcls": lambda epoch: ((b.images, b.labels) for step in feed.train(epoch) for b in step.parts),
     }
     if "trivial" not in name and importlib.util.find_spec("kornia"):  # its TrivialAugment takes one draw per batch
         found["decoded + kornia, batched"] = lambda _: kornia_batches(name, data)
+    found["hwcls"] = lambda epoch: ((b.images, b.labels) for step in feed.train(epoch) for b in step.parts)
     return found
 
 

@@ -11,9 +11,10 @@ from PIL import Image, ImageEnhance, ImageOps
 from torchvision.transforms import TrivialAugmentWide
 
 from hwcls.config.data import AugmentConfig
+from hwcls.data import colour
 from hwcls.data.augment import Normalise, augment, warp
 from hwcls.data.plan import Plan, plan_epoch
-from hwcls.data.trivial import COLOUR, LEVELS, OPS, draw
+from hwcls.data.trivial import COLOUR, LEVELS, OPS, draw, recolour
 
 CPU = torch.device("cpu")
 SIDE = 16
@@ -145,6 +146,28 @@ def test_geometry_is_one_warp(make: SimpleNamespace, config: AugmentConfig) -> N
     want = norm(warp(pixels.float(), plan.theta, True))  # type: ignore[arg-type]
     assert torch.equal(got[moved], want[moved])
     assert not torch.equal(got[~moved], want[~moved])
+
+
+def test_order_of_the_steps(make: SimpleNamespace) -> None:
+    """Warp, colour, TrivialAugment's colour, normalise, erase, cutout."""
+    jitter = {"brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.3}
+    config = AugmentConfig.model_validate({"rotate": 40, "trivial": True, "erase": 0.5, "cutout": 6, **jitter})
+    plan = plan_epoch(config, 200, SIDE, 0, 1).to(CPU, torch.float32)
+    pixels = torch.from_numpy(make.noise(0, 200, SIDE, SIDE, 3))
+    norm = Normalise((0.4, 0.5, 0.6), (0.2, 0.2, 0.3), SIDE, CPU, torch.float32)
+    assert plan.theta is not None
+    assert plan.colour is not None
+    assert plan.op is not None
+    assert plan.strength is not None
+    planes = warp(pixels.float(), plan.theta, True).permute(0, 3, 1, 2)
+    for column, change in enumerate((colour.brightness, colour.contrast, colour.saturation, colour.hue)):
+        planes = change(planes, plan.colour[:, column])
+    want = norm(recolour(planes, plan.op, plan.strength).permute(0, 2, 3, 1).contiguous())
+    for rectangles in (plan.hole, plan.square):
+        assert rectangles is not None
+        for image, (top, bottom, left, right) in zip(want, rectangles.tolist(), strict=True):
+            image[top:bottom, left:right] = 0
+    assert torch.equal(augment(pixels, plan, config, norm), want)
 
 
 def test_grey_images(make: SimpleNamespace) -> None:
