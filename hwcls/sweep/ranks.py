@@ -57,10 +57,12 @@ class Rank:
         from hwcls.config.trial import TrialConfig
         from hwcls.data.imageset import open_data
         from hwcls.inspection import recorder
+        from hwcls.training.memory import trim_freed
         from hwcls.training.trainer import Trainer
 
         called = time.time()
         self.trainer = None  # the last trial's memory is free before the next one's is taken
+        trim_freed()
         config = TrialConfig.from_dict(values)
         torch.set_num_threads(config.threads)
         if self.data is None or self.data[0] != config.data.pixels():

@@ -65,6 +65,7 @@ class Trainer:
     ) -> None:
         self.config, self.data, self.world, self.observer = config, data, world or World(), observer
         device = self.world.device
+        memory.keep_freed()
         self.pictures: dict[str, Array] = {}  # reconstructions of an autoencoder
         torch.manual_seed(config.seed)
         model = self._build_model().to(device=device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,9 +1,13 @@
+import ctypes
+import resource
+from pathlib import Path
+
 import pytest
 import torch
 
 from hwcls.errors import UserError
 from hwcls.training.distributed import World
-from hwcls.training.memory import fit_micro_batch, is_out_of_memory
+from hwcls.training.memory import fit_micro_batch, is_out_of_memory, keep_freed, trim_freed
 
 CPU = World(device=torch.device("cpu"))
 
@@ -24,6 +28,18 @@ def test_halves_until_it_fits(start, limit, expected):
     assert tried[-1] == expected
 
 
+@pytest.mark.parametrize(("start", "limit", "expected"), [(64, 20, 16), (48, 47, 24), (40, 13, 8), (8, 8, 8)])
+def test_whole_groups(start, limit, expected):
+    tried = []
+    assert fit_micro_batch(start, attempt_up_to(limit, tried), CPU, unit=8) == expected
+    assert all(size % 8 == 0 for size in tried)
+
+
+def test_not_a_single_group():
+    with pytest.raises(UserError, match="a single group of 8 images"):
+        fit_micro_batch(64, attempt_up_to(7, []), CPU, unit=8)
+
+
 def test_not_a_single_image():
     with pytest.raises(UserError, match="single image"):
         fit_micro_batch(8, attempt_up_to(0, []), CPU)
@@ -35,6 +51,26 @@ def test_other_errors_are_not_swallowed():
 
     with pytest.raises(RuntimeError, match="shape mismatch"):
         fit_micro_batch(8, attempt, CPU)
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library is not glibc")
+def test_freed_memory_stays_until_it_is_trimmed():
+    """A large tensor made anew faults no page in again; after the trim its pages are the system's."""
+    keep_freed()
+
+    def faults():
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.empty(2**22).fill_(1.0)  # 16 MiB, 4,096 pages
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    assert min(faults() for _ in range(5)) < 100
+    trim_freed()
+    assert faults() > 2000 or _huge_pages()
+
+
+def _huge_pages():
+    path = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    return path.exists() and "[always]" in path.read_text()
 
 
 @pytest.mark.parametrize(
