@@ -46,8 +46,7 @@ def prediction_grid(data: ImageSet, split: Split, scored: Scored, title: str, pa
             colour = RIGHT if guess == true else WRONG
             draw.rectangle((left - 3, above - 3, left + SIDE + 2, above + SIDE + 2), fill=colour)
             sheet.paste(_tile(split.images[split.rows[index]]), (left, above))
-            says = f"{data.classes[guess]} {scored.scores[index, guess]:.0%}"
-            _line(draw, (left, above + SIDE + 4), says, colour)
+            _line(draw, (left, above + SIDE + 4), data.classes[guess], colour, f" {scored.scores[index, guess]:.0%}")
             if guess != true:
                 _line(draw, (left, above + SIDE + 18), f"is {data.classes[true]}", INK)
         top += count * cell
@@ -61,12 +60,13 @@ def _tile(pixels: np.ndarray[Any, Any]) -> Image.Image:
     return image.resize((SIDE, SIDE), how)
 
 
-def _line(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, colour: str) -> None:
-    """One line of text, cut to the width of an image."""
-    font, whole = _font(12), text
-    while draw.textlength(text, font) > SIDE + GAP - 4 and len(text) > 2:
-        text = text[:-2] + "…" if text == whole else text[:-2].rstrip() + "…"
-    draw.text(place, text, fill=colour, font=font)
+def _line(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, colour: str, end: str = "") -> None:
+    """One line of text, cut to the width of an image; `end` is always there."""
+    font, cut = _font(12), text
+    while draw.textlength(cut + end, font) > SIDE + GAP - 4 and len(text) > 1:
+        text = text[:-1]
+        cut = f"{text.rstrip()}…"
+    draw.text(place, cut + end, fill=colour, font=font)
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
