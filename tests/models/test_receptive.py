@@ -67,7 +67,7 @@ CONFIGS: dict[str, tuple[Any, int]] = {
     "alexnet": (AlexNetConfig(width=4), 112),
     "alexnet-encoder": (AlexNetConfig(width=4, pretrain=PretrainConfig()), 96),
     "resnet": (TimmConfig(backbone="test_resnet"), 128),
-    "resnet18-small": (TimmConfig(backbone="resnet18", stem="small"), 64),
+    "resnet18-small": (TimmConfig(backbone="resnet18", stem="small"), 40),
 }
 
 
