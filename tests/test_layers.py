@@ -82,6 +82,7 @@ def test_every_module_is_reached_by_a_command():
     ("module", "absent"),
     [
         ("hwcls.cli", ["torch", "ray", "wandb", "timm", "optuna", "pydantic", "yaml", "rich", "numpy"]),
+        ("hwcls.training.threads", ["torch", "numpy"]),  # what it sets is read when torch is imported
         ("hwcls.config.load", ["torch", "ray", "wandb", "timm", "optuna", "numpy"]),
         ("hwcls.training.trainer", ["ray", "wandb", "optuna", "timm", "sklearn", "plotly"]),
         ("hwcls.training.local", ["ray", "wandb", "optuna", "timm", "sklearn", "plotly"]),

@@ -11,6 +11,7 @@ import typer
 
 from hwcls.cli.app import app, command
 from hwcls.cli.results import table_console
+from hwcls.training.threads import calm_threads
 
 Subject = Annotated[Path, typer.Argument(help="A sweep file, or a trial's folder.", show_default=False)]
 Preset = Annotated[str | None, typer.Option(help="Apply one of the file's presets.", show_default=False)]
@@ -37,7 +38,7 @@ def check(
 
     Example: hwcls check sweeps/quickstart.yaml
     """
-    let_threads_sleep()
+    calm_threads()
     from hwcls.inspection.overfit import overfit, plain
     from hwcls.inspection.subjects import built
 
@@ -82,7 +83,7 @@ def profile(
 
     Example: hwcls profile sweeps/quickstart.yaml
     """
-    let_threads_sleep()
+    calm_threads()
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's library talks to stderr
     from hwcls.inspection.profile import measure
 
@@ -95,12 +96,6 @@ def profile(
         typer.echo(json.dumps(found, indent=2))
         return
     _print_costs(found)
-
-
-def let_threads_sleep() -> None:
-    """Waiting OpenMP threads shall not spin: ten times as fast on a busy machine. Only before torch is imported."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 
 def _open(file: Path, preset: str | None, sets: list[str] | None, only: list[str] | None) -> Any:

@@ -29,7 +29,7 @@ def train(
     from hwcls.config.load import load_trial
 
     trial = load_trial(config)
-    from hwcls.training.distributed import calm_threads
+    from hwcls.training.threads import calm_threads
 
     calm_threads(trial.threads)
     from hwcls.inspection import recorder

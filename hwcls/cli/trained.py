@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from hwcls.cli.app import app, command
-from hwcls.cli.inspect import let_threads_sleep
 from hwcls.cli.results import table_console
+from hwcls.training.threads import calm_threads
 
 Trial = Annotated[Path, typer.Argument(help="A trial's folder: results/SWEEP/trials/N.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
@@ -47,7 +47,7 @@ def evaluate(
 
     Example: hwcls evaluate results/quickstart/trials/0
     """
-    let_threads_sleep()
+    calm_threads()
     from hwcls.inspection.evaluate import evaluate_trained, summary
     from hwcls.inspection.trained import load_trained, note_test_read
 
@@ -83,7 +83,7 @@ def predict(
 
     Example: hwcls predict results/fashion_mnist/trials/7 photos/
     """
-    let_threads_sleep()
+    calm_threads()
     from hwcls.inspection.predictions import image_files
     from hwcls.inspection.predictions import predict as run
     from hwcls.inspection.trained import load_trained
@@ -121,7 +121,7 @@ def export(
 
     Example: hwcls export results/quickstart/trials/0 --out digits.onnx
     """
-    let_threads_sleep()
+    calm_threads()
     from hwcls.inspection.export import SUFFIX, described_in
     from hwcls.inspection.export import export as run
     from hwcls.inspection.trained import load_trained

@@ -22,11 +22,10 @@ from hwcls.config.trial import TrialConfig, flatten
 from hwcls.data.augment import Normalise
 from hwcls.data.imageset import ImageSet, open_data
 from hwcls.errors import UserError
-from hwcls.tracking.records import TrialFolder, read_lines
+from hwcls.tracking.records import TEST_READS, SweepFolder, TrialFolder
 from hwcls.training.distributed import default_device
 
 WEIGHTS = "best.safetensors"
-TEST_READS = "test_reads.jsonl"
 
 
 @dataclass(frozen=True)
@@ -127,12 +126,7 @@ def note_test_read(trained: Trained) -> int:
     except OSError as error:
         what = f"cannot be written ({error.strerror}), and a read of test must be counted"
         raise UserError(what, where=str(folder / TEST_READS), remedy="use --split val, or make it writable") from None
-    return reads_of_test(folder)
-
-
-def reads_of_test(folder: Path) -> int:
-    """How often `hwcls evaluate --split test` read test with a trial of this sweep, beside its confirm runs."""
-    return sum(1 for _ in read_lines(folder / TEST_READS))
+    return SweepFolder(folder).reads_of_test()
 
 
 def sweep_of(path: Path) -> Path | None:

@@ -15,6 +15,7 @@ from hwcls.report.compare import alternatives, answer, leaderboard, write_leader
 from hwcls.report.confirmed import confirmed
 from hwcls.report.load import SweepResults, load_sweep
 from hwcls.report.words import cell, duration, number, of, percent, points
+from hwcls.tracking.records import SweepFolder
 
 
 def write_page(path: Path) -> Path:
@@ -58,6 +59,7 @@ def render(sweep: SweepResults) -> str:
         ],
         alternatives=alternatives(sweep) if sweep.compare else [],
         confirmed=confirmed(sweep),
+        evaluations=SweepFolder(sweep.folder).reads_of_test(),
         test_runs=sum(run.test is not None for run in sweep.confirm),
         charts=[(key, title) for key, title, _ in figures],
         figures=script_json({key: figure for key, _, figure in figures}),

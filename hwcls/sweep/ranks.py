@@ -19,7 +19,7 @@ class Rank:
     """Builds a trial's trainer and runs its epochs; imports torch only here, in the worker."""
 
     def __init__(self, rank: int, size: int, threads: int, gpu: bool) -> None:
-        from hwcls.training.distributed import calm_threads
+        from hwcls.training.threads import calm_threads
 
         calm_threads(threads)
         import torch

@@ -17,6 +17,7 @@ from hwcls.config.optim import MetricConfig
 from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
 
+TEST_READS = "test_reads.jsonl"  # in a sweep's folder: a line for each time that test was evaluated by hand
 STATUSES = ("complete", "stopped", "failed", "stopped_by_user")
 
 
@@ -163,6 +164,10 @@ class SweepFolder:
         """Every trial that has a config, by number, in order."""
         numbers = [int(p.parent.name) for p in self.path.glob("trials/*/config.yaml") if p.parent.name.isdecimal()]
         return {number: self.trial(number) for number in sorted(numbers)}
+
+    def reads_of_test(self) -> int:
+        """How often `hwcls evaluate --split test` read test with a trial of this sweep, beside its confirm runs."""
+        return sum(1 for _ in read_lines(self.path / TEST_READS))
 
     def confirm_run(self, label: str, seed: int) -> TrialFolder:
         return TrialFolder(self.path / "confirm" / label / str(seed))

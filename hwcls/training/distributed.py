@@ -134,10 +134,3 @@ def _rank_main(
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
-
-
-def calm_threads(count: int) -> None:
-    """Let waiting OpenMP threads sleep instead of spinning; effective before torch computes for the first time."""
-    os.environ["OMP_NUM_THREADS"] = str(count)
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-    os.environ["GOMP_SPINCOUNT"] = "0"

@@ -13,7 +13,8 @@ COMMANDS = [
     words.split()
     for words in (
         "", "sweep", "train", "compare", "report", "data", "data list", "data fetch", "data import", "data show",
-        "data verify", "wandb", "wandb sync",
+        "data verify", "wandb", "wandb sync", "confirm", "explain", "doctor", "models", "check", "profile", "evaluate",
+        "predict", "export",
     )
 ]  # fmt: skip
 TRIAL = {
@@ -30,7 +31,7 @@ def hwcls(*words, **options):
 
 @pytest.fixture
 def invoke():
-    from hwcls.cli import app, data, results, sweep, train, wandb  # noqa: F401
+    from hwcls.cli import app, data, doctor, inspect, models, results, sweep, train, trained, wandb  # noqa: F401
 
     return lambda *words: CliRunner().invoke(app.app, list(map(str, words)))
 

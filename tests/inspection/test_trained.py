@@ -13,8 +13,8 @@ from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import open_data
 from hwcls.errors import UserError
 from hwcls.inspection.evaluate import confusions, evaluate, evaluate_trained, summary
-from hwcls.inspection.trained import load_trained, note_test_read, reads_of_test, sweep_of
-from hwcls.tracking.records import TrialFolder
+from hwcls.inspection.trained import load_trained, note_test_read, sweep_of
+from hwcls.tracking.records import SweepFolder, TrialFolder
 
 
 @pytest.fixture
@@ -77,9 +77,9 @@ def test_reads_of_test_are_counted_in_the_sweep(copied):
     opened = load_trained(copied)
     sweep = sweep_of(copied)
     assert sweep == copied.parent.parent
-    assert reads_of_test(sweep) == 0
+    assert SweepFolder(sweep).reads_of_test() == 0
     assert [note_test_read(opened), note_test_read(opened)] == [1, 2]
-    assert reads_of_test(sweep) == 2
+    assert SweepFolder(sweep).reads_of_test() == 2
     line = json.loads((sweep / "test_reads.jsonl").read_text().splitlines()[0])
     assert line["trial"] == "trials/3"
 

@@ -118,7 +118,12 @@ def test_confirmed_intervals_stand_on_the_page(results, tmp_path):
     results.confirm(sweep, "mlp", 0.7)
     text = Page(write_page(tmp_path).read_text("utf-8")).text
     assert "resnet − mlp" in text
-    assert "read 10 times" in text
+    assert "read 10 times, once per confirm run of a winner." in text
+    (tmp_path / "test_reads.jsonl").write_text('{"trial": "trials/0"}\n' * 2)
+    assert (
+        "read 10 times, once per confirm run of a winner, and 2 more by hwcls evaluate."
+        in Page(write_page(tmp_path).read_text("utf-8")).text
+    )
     assert re.search(r"differ\b", text)
 
 
