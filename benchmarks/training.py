@@ -18,7 +18,7 @@ import statistics
 import tempfile
 import warnings
 from collections.abc import Callable
-from multiprocessing import get_context
+from multiprocessing import get_context, set_start_method
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -206,6 +206,7 @@ def serve(name: str, values: dict[str, Any], pipe: Connection) -> None:
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     torch.set_num_threads(1)
+    set_start_method("fork", force=True)  # of the DataLoader's workers, as where the script is the main process
     config = TrialConfig.from_dict(values)
     data = open_data(config.data)
 
@@ -269,7 +270,7 @@ def main() -> None:
             }
             print(f"{title}: images per CPU-second, ratio to the tutorial, hwcls's to it")
             for name, row in result[title].items():
-                print(f"  {name:40s}" + "".join(f"{value:9,.2f}" for value in row.values()))
+                print(f"  {name:40s}" + "".join(f"{value:9,.2f}" for value in row.values()), flush=True)
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
