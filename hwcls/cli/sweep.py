@@ -42,6 +42,7 @@ def sweep(
         Path | None, typer.Option("--from", help="Results of another sweep to learn from.", show_default=False)
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, start nothing.")] = False,
+    probe: Annotated[bool, typer.Option("--probe/--no-probe", help="Whether a dry run times a few steps.")] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Only the result, as JSON.")] = False,
 ) -> None:
@@ -56,7 +57,7 @@ def sweep(
         raise UserError(f"unknown mode '{wandb}'", where="--wandb", remedy=did_you_mean(wandb, WANDB))
     checked = load_sweep(file, preset, sets or (), budget)
     if dry_run:
-        _preview(checked, as_json)
+        _preview(checked, probe, as_json)
         return
     from hwcls.sweep.driver import Options
 
@@ -135,14 +136,27 @@ class _Screen:
             self.live = None
 
 
-def _preview(checked: Sweep, as_json: bool) -> None:
-    from hwcls.sweep.preview import preview, show
+def _preview(checked: Sweep, probe: bool, as_json: bool) -> None:
+    from hwcls.sweep.preview import preview, show, show_estimate
+    from hwcls.training.threads import calm_threads
 
+    calm_threads(1)
     found = preview(checked)
-    if as_json:
-        typer.echo(json.dumps(found, indent=2, default=str))
-    else:
+    if not as_json:
         show(found, typer.echo)
+    estimate = _estimate(checked) if probe and not found["missing_data"] else None
+    if as_json:
+        typer.echo(json.dumps({**found, "estimate": estimate}, indent=2, default=str))
+    elif estimate is not None:
+        show_estimate(estimate, typer.echo)
+
+
+def _estimate(checked: Sweep) -> dict[str, Any]:
+    from hwcls.sweep.estimate import estimate
+    from hwcls.sweep.resources import choose, this_machine
+
+    resources = choose(checked.config.resources, this_machine(), checked.source.where(("resources",)))
+    return {**vars(estimate(checked, resources)), "resources": str(resources)}
 
 
 def _show(outcome: Outcome, as_json: bool) -> None:

@@ -33,7 +33,7 @@ class _Enough(Exception):
     """All steps that were asked for are done."""
 
 
-class _Timed(Trainer):
+class TimedTrainer(Trainer):
     """A Trainer that times its steps, each with its augmentation, and stops after so many."""
 
     seconds: list[float]
@@ -93,7 +93,7 @@ def measure(config: TrialConfig, data: ImageSet, trace: Path, *, steps: int = 20
         UserError: The model cannot be built.
     """
     torch.set_num_threads(config.threads)
-    trainer = _Timed(_cheap(config), data)
+    trainer = TimedTrainer(cheap(config), data)
     device, batch = trainer.world.device, config.data.batch_size
     trainer.run(WARM_UP)
     step = median(trainer.run(steps))
@@ -127,7 +127,7 @@ def measure(config: TrialConfig, data: ImageSet, trace: Path, *, steps: int = 20
     )
 
 
-def _cheap(config: TrialConfig) -> TrialConfig:
+def cheap(config: TrialConfig) -> TrialConfig:
     """The same work with weights that need not be fetched or pretrained: their values cost nothing."""
     model = config.model
     if isinstance(model, TimmConfig):

@@ -55,6 +55,7 @@ def preview(sweep: Sweep) -> dict[str, Any]:
         step = 1 if early.type == "median" else early.eta
         steps = [epoch for epoch in (first * step**i for i in range(20)) if epoch < last][: None if step > 1 else 1]
     warnings = _collisions(steps, max(plateau_fires(t) for t in corners), bool(early), max(t.epochs for t in corners))
+    missing = _missing_data(sweep, corners)
     return {
         "name": config.name,
         "method": config.method,
@@ -69,11 +70,12 @@ def preview(sweep: Sweep) -> dict[str, Any]:
             }
             for p, under in sweep.space.parameters()
         ],
-        "samples": [_short(_sample(sweep, i)) for i in range(SAMPLES)],
+        "samples": [_short(draw(sweep, i)) for i in range(SAMPLES)],
         "per_alternative": _shares(sweep, total),
         "share": config.share or ("seconds" if total is None else "trials"),
         "rungs": steps,
-        "warnings": [*warnings, *_same_models(sweep), *_missing_data(sweep, corners)],
+        "warnings": [*warnings, *_same_models(sweep), *missing],
+        "missing_data": bool(missing),
     }
 
 
@@ -91,7 +93,8 @@ def known_data(sweep: Sweep, trials: list[TrialConfig]) -> list[str]:
     return names
 
 
-def _sample(sweep: Sweep, number: int) -> TrialConfig:
+def draw(sweep: Sweep, number: int) -> TrialConfig:
+    """A trial drawn at random, the alternatives taking turns."""
     fixed = dict(sweep.alternatives[number % len(sweep.alternatives)].settings) if sweep.alternatives else {}
     return sweep.trial(Random(sweep.config.seed * 1009 + number, fixed), seed=sweep.config.seed + number)
 
@@ -196,3 +199,22 @@ def show(found: dict[str, Any], say: Callable[[str], None]) -> None:
         say(f"  {', '.join(words) or 'the same settings'}")
     for warning in found["warnings"]:
         say(f"\nnote: {warning}")
+
+
+def show_estimate(found: dict[str, Any], say: Callable[[str], None]) -> None:
+    """Print an estimate as text."""
+    low, high = found["seconds"]
+    say(f"\nit will take about {_time(low)} to {_time(high)} here, {found['resources']}")
+    if found["gpu_hours"][1]:
+        say("  {:.2g} to {:.2g} GPU-hours".format(*found["gpu_hours"]))
+    epochs = " to ".join(f"{count:,}" for count in dict.fromkeys(found["epochs"]))
+    say(f"  {found['trials']} trials, {epochs} epochs in all, confirm runs included")
+    for label, seconds in found["epoch_seconds"].items():
+        say(f"  an epoch of {label}: {seconds:.2g} s")
+
+
+def _time(seconds: float) -> str:
+    """45 s, 12 min, 3.5 h."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -90,11 +90,11 @@ def test_unknown_options_exit_with_2(invoke):
 
 def test_dry_run_shows_the_space_and_starts_nothing(invoke, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    done = invoke("sweep", "sweeps/tinyimagenet.yaml", "--dry-run", "--results", tmp_path)
+    done = invoke("sweep", "sweeps/tinyimagenet.yaml", "--dry-run", "--no-probe", "--results", tmp_path)
     assert done.exit_code == 0
     assert "120 trials" in done.output
     assert "resnet: 40" in done.output
-    found = json.loads(invoke("sweep", "sweeps/tinyimagenet.yaml", "--dry-run", "--json").output)
+    found = json.loads(invoke("sweep", "sweeps/tinyimagenet.yaml", "--dry-run", "--no-probe", "--json").output)
     assert found["per_alternative"] == {"resnet": 40, "wideresnet": 40, "efficientnet": 40}
     assert list(tmp_path.iterdir()) == []
 
