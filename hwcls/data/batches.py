@@ -58,8 +58,8 @@ class Feed:
     """Batches of an ImageSet for one rank.
 
     The order of an epoch and what happens to each image are functions of (seed, epoch) alone. A global batch is a run
-    of `config.batch_size` positions, of which each rank takes its contiguous share. The ragged last batch is kept
-    unless it holds fewer than two images per rank, which BatchNorm cannot use.
+    of `config.batch_size` positions, of which each rank takes its contiguous share: two images or more, or none, as
+    BatchNorm cannot use a single one. So the ragged last batch is kept unless it is one image, whatever the ranks.
 
     Args:
         data: What open_data gave.
@@ -90,11 +90,10 @@ class Feed:
         self._normalise = Normalise(data.mean, data.std, data.image_size, device, dtype)
         count = len(data.train)
         self.steps = -(-count // config.batch_size)
-        if 0 < count % config.batch_size < 2 * world:
+        if count % config.batch_size == 1:
             self.steps -= 1
         if not self.steps:
-            what = f"{count} training images are too few for {world} workers"
-            raise UserError(what, where="data", remedy="keep more images or use fewer workers")
+            raise UserError("a single training image is too few", where="data", remedy="keep more images")
 
     def train(self, epoch: int, micro_batch: int | None = None) -> Iterator[Step]:
         """The steps of an epoch.
@@ -110,7 +109,7 @@ class Feed:
         size = self.config.batch_size
         for start in range(0, self.steps * size, size):
             stop = min(start + size, len(split))
-            low, high = share(stop - start, self.world, self.rank)
+            low, high = share(stop - start, self.world, self.rank, least=2)
             here = high - low
             count = -(-here // (micro_batch or here)) if here else 0
             bounds = [share(here, count, part) for part in range(count)]
@@ -182,8 +181,12 @@ class _Pixels:
         return self.images.index_select(0, self.rows[index]).view(len(index), self.side, self.side, self.channels)
 
 
-def share(count: int, parts: int, part: int) -> tuple[int, int]:
-    """The bounds of one part when `count` is cut into `parts` runs that differ by one at most, longer ones first."""
-    least, longer = divmod(count, parts)
-    low = part * least + min(part, longer)
-    return low, low + least + (part < longer)
+def share(count: int, parts: int, part: int, least: int = 1) -> tuple[int, int]:
+    """The bounds of one part when `count` is cut into `parts` runs that differ by one at most, longer ones first.
+
+    No run is shorter than `least` (unless `count` is): the last ones are empty instead.
+    """
+    filled = min(parts, max(1, count // least)) if least > 1 else parts
+    shortest, longer = divmod(count, filled)
+    low = min(count, part * shortest + min(part, longer))
+    return low, min(count, low + shortest + (part < longer))

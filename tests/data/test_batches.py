@@ -145,8 +145,10 @@ def test_mixed_labels(make: SimpleNamespace) -> None:
         (48, 16, 1, [16, 16, 16]),
         (49, 16, 1, [16, 16, 16]),  # one image: BatchNorm cannot use it
         (53, 16, 2, [16, 16, 16, 5]),
-        (53, 16, 3, [16, 16, 16]),
+        (53, 16, 3, [16, 16, 16, 5]),
+        (49, 16, 3, [16, 16, 16]),
         (6, 16, 3, [6]),
+        (3, 16, 3, [3]),
         (8, 2, 3, [2, 2, 2, 2]),  # a rank without images still takes part in the step
     ],
 )
@@ -162,9 +164,16 @@ def test_steps(make: SimpleNamespace, count: int, batch_size: int, world: int, s
         assert list(steps[0].parts) == []
 
 
+def test_a_rank_gets_two_images_or_none(make: SimpleNamespace) -> None:
+    data = make.made_set(count=21)
+    shares = [[sum(len(part.labels) for part in step.parts) for step in feed(data, 16, rank=rank, world=4).train(1)]
+              for rank in range(4)]  # fmt: skip
+    assert shares == [[4, 3], [4, 2], [4, 0], [4, 0]]
+
+
 def test_too_few_images(make: SimpleNamespace) -> None:
-    with pytest.raises(UserError, match="too few for 4 workers"):
-        feed(make.made_set(count=7), world=4)
+    with pytest.raises(UserError, match="a single training image"):
+        feed(make.made_set(count=1))
 
 
 def test_micro_batches_differ_by_one_at_most(make: SimpleNamespace) -> None:
@@ -206,6 +215,12 @@ def test_share_is_tensor_split(count: int, parts: int) -> None:
     bounds = [share(count, parts, part) for part in range(parts)]
     assert [high - low for low, high in bounds] == want
     assert all(a[1] == b[0] for a, b in itertools.pairwise(bounds))
+
+
+def test_no_share_below_the_least() -> None:
+    assert [share(5, 4, part, least=2) for part in range(4)] == [(0, 3), (3, 5), (5, 5), (5, 5)]
+    assert [share(1, 2, part, least=2) for part in range(2)] == [(0, 1), (1, 1)]
+    assert [share(9, 2, part, least=2) for part in range(2)] == [(0, 5), (5, 9)]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
