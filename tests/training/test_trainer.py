@@ -185,7 +185,7 @@ def _run_rank(world, config, path, dtype):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("batch", [64, 45], ids=["even", "ragged"])
+@pytest.mark.parametrize("batch", [64, 51], ids=["even", "ragged"])  # 51: shares of 26 and 25, at last of 3 and 0
 def test_two_ranks_get_the_weights_of_one(trial, tmp_path, batch):
     """Same global batches, no BatchNorm, float64: equal to 1e-12, also when a rank's share of a batch is smaller."""
     head = {"depth": 2, "width": 16, "dropout": 0.0}
