@@ -52,16 +52,17 @@ def evaluate(
     from hwcls.inspection.trained import load_trained, note_test_read
 
     trained = load_trained(trial, _say)
+    data = trained.data
     if split is Split.test:
         times = note_test_read(trained)
         _say(f"test is read, {times} {'time' if times == 1 else 'times'} now beside confirm: do not choose by it")
     scored = evaluate_trained(trained, split.value)
-    found = {"trial": str(trained.path), "split": split.value, **summary(scored, trained.data.classes)}
+    found = {"trial": str(trained.path), "split": split.value, **summary(scored, data.classes)}
     if grid is not None:
         from hwcls.inspection.pictures import prediction_grid
 
         title = trained.config.model.label or trained.config.model.name
-        prediction_grid(trained.data, getattr(trained.data, split.value), scored, title, grid)
+        prediction_grid(data, getattr(data, split.value), scored, title, grid)
         found["grid"] = str(grid)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
@@ -132,10 +133,8 @@ def export(
         typer.echo(json.dumps({**found, "file": str(path)}, indent=2))
     else:
         typer.echo(f"{path}, {described_in(path)}: {path.stat().st_size / 2**20:.2f} MB")
-        images = found["compared_images"]
-        typer.echo(
-            f"largest difference of a logit from the model's on {images} val images: {found['max_difference']:.2g}"
-        )
+        difference, compared = found["max_difference"], found["compared_on"]
+        typer.echo(f"largest difference of a logit from the model's on {compared}: {difference:.2g}")
 
 
 def _say(text: str) -> None:

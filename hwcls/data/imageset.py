@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -33,8 +35,8 @@ class Split:
 
 
 @dataclass(frozen=True, eq=False)
-class ImageSet:
-    """A data set as a trial sees it; `mean` and `std` per channel of the training pixels / 255."""
+class Inputs:
+    """What a trained model must know of its data set; `mean` and `std` per channel of the training pixels / 255."""
 
     name: str
     classes: tuple[str, ...]
@@ -42,6 +44,23 @@ class ImageSet:
     channels: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-ready values."""
+        return {field.name: getattr(self, field.name) for field in fields(Inputs)}
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Inputs:
+        """Read `to_dict`'s output; raises KeyError, TypeError."""
+        mean, std = (tuple(map(float, value[key])) for key in ("mean", "std"))
+        classes, size, channels = tuple(map(str, value["classes"])), int(value["image_size"]), int(value["channels"])
+        return cls(str(value["name"]), classes, size, channels, mean, std)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet(Inputs):
+    """A data set as a trial sees it."""
+
     train: Split
     val: Split
     test: Split

@@ -32,14 +32,15 @@ def export(trained: Trained, path: Path, kind: Format) -> dict[str, Any]:
     """Write the model to `path` and what goes in and comes out of it to a .json beside it; returns that description.
 
     The file maps `images` (B, C, S, S) float32, normalised, any B, to `logits` (B, K). `max_difference` is the largest
-    difference between its logits and the model's over val images, in batches of several sizes.
+    difference between its logits and the model's over val images (noise where the data set is not here), in batches of
+    several sizes.
 
     Raises:
         UserError: A package is missing, the model cannot be exported, or the outputs differ.
     """
     model = copy.deepcopy(trained.model).cpu().to(memory_format=torch.contiguous_format)
-    split = trained.data.val
-    images = normalised(trained.data, split.images[split.rows[:IMAGES]], torch.device("cpu")).contiguous()
+    pixels, what = _compared(trained)
+    images = normalised(trained.inputs, pixels, torch.device("cpu")).contiguous()  # (B, C, S, S)
     with tempfile.TemporaryDirectory() as folder:
         temporary = Path(folder, f"model{SUFFIX[kind]}")
         run = (_to_onnx if kind == "onnx" else _to_torch)(model, images[:2], temporary)
@@ -49,9 +50,20 @@ def export(trained: Trained, path: Path, kind: Format) -> dict[str, Any]:
         raise UserError(f"the exported model's outputs differ by up to {difference:.2g}: nothing was written")
     files.write_with(path, lambda file: file.write(content))
     found = {"file": path.name, "format": kind, **describe(trained)}
-    found |= {"max_difference": difference, "compared_images": len(images)}
+    found |= {"max_difference": difference, "compared_on": f"{len(images)} {what}"}
     files.write_json(described_in(path), found)
     return found
+
+
+def _compared(trained: Trained) -> tuple[np.ndarray[Any, Any], str]:
+    """Pixels on which the outputs are compared, (B, S, S, C) uint8, and what they are."""
+    try:
+        split = trained.data.val
+    except UserError:
+        inputs = trained.inputs
+        shape = (IMAGES, inputs.image_size, inputs.image_size, inputs.channels)
+        return np.random.default_rng(0).integers(0, 256, shape, np.uint8), "images of noise"
+    return split.images[split.rows[:IMAGES]], "images of val"
 
 
 def described_in(path: Path) -> Path:
@@ -61,7 +73,7 @@ def described_in(path: Path) -> Path:
 
 def describe(trained: Trained) -> dict[str, Any]:
     """What another program must know: the classes, and how pixels become the input."""
-    data = trained.data
+    data = trained.inputs
     return {
         "classes": list(data.classes),
         "input": {

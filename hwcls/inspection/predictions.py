@@ -62,7 +62,7 @@ def read_image(path: Path, size: int, channels: int) -> np.ndarray[Any, Any]:
 
 def predict(trained: Trained, paths: Sequence[Path], k: int = 3) -> Iterator[Prediction]:
     """The `k` most probable classes of each file, in order; a file that cannot be read does not stop the others."""
-    data = trained.data
+    data = trained.inputs
     for start in range(0, len(paths), BATCH):
         images, errors = {}, {}
         for path in paths[start : start + BATCH]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from hwcls.config.load import load_trial
 from hwcls.config.model import TimmConfig, UserModelConfig
 from hwcls.config.trial import TrialConfig, flatten
 from hwcls.data.augment import Normalise
-from hwcls.data.imageset import ImageSet, open_data
+from hwcls.data.imageset import ImageSet, Inputs, open_data
 from hwcls.errors import UserError
 from hwcls.tracking.records import TEST_READS, SweepFolder, TrialFolder
 from hwcls.training.distributed import default_device
@@ -34,20 +35,25 @@ class Trained:
 
     path: Path  # the trial's folder
     config: TrialConfig
-    data: ImageSet
+    inputs: Inputs
     model: nn.Module  # (B, C, S, S) normalised floats to (B, K) logits
     device: torch.device
+
+    @cached_property
+    def data(self) -> ImageSet:
+        """The data set itself, which predictions do not need; raises UserError where it is not there."""
+        return open_data(self.config.data)
 
     @torch.no_grad()
     def probabilities(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """(B, S, S, C) uint8 to (B, K) float32."""
         found: np.ndarray[Any, Any] = (
-            self.model(normalised(self.data, pixels, self.device)).float().softmax(1).cpu().numpy()
+            self.model(normalised(self.inputs, pixels, self.device)).float().softmax(1).cpu().numpy()
         )
         return found
 
 
-def normalised(data: ImageSet, pixels: np.ndarray[Any, Any], device: torch.device) -> Tensor:
+def normalised(data: Inputs, pixels: np.ndarray[Any, Any], device: torch.device) -> Tensor:
     """(B, S, S, C) uint8 as the (B, C, S, S) floats that a model of this data set takes."""
     normalise = Normalise(data.mean, data.std, data.image_size, device, torch.float32)
     return normalise(torch.from_numpy(np.array(pixels)).to(device)).permute(0, 3, 1, 2)
@@ -57,7 +63,7 @@ def load_trained(path: Path, progress: Callable[[str], None] | None = None) -> T
     """Open a trial's folder: results/<sweep>/trials/<n>, confirm/<label>/<seed>, or what `hwcls train` wrote.
 
     Raises:
-        UserError: It is no trial, kept no weights, holds another model's, or its data set is not there.
+        UserError: It is no trial, kept no weights, or holds another model's.
     """
     config = trial_config(path)
     path = path.parent if path.name == "config.yaml" else path
@@ -68,9 +74,18 @@ def load_trained(path: Path, progress: Callable[[str], None] | None = None) -> T
         again = f"train it again: hwcls train {path / 'config.yaml'}"
         raise UserError(what, where=str(weights), remedy=f"{again} (a sweep keeps them unless keep: none)")
     _check_origin(config, weights)
-    data = open_data(config.data, progress)
+    inputs = _inputs(weights) or open_data(config.data, progress)
     device = default_device()
-    return Trained(path, config, data, restore(config, data, weights.read_bytes(), device, str(weights)), device)
+    return Trained(path, config, inputs, restore(config, inputs, weights.read_bytes(), device, str(weights)), device)
+
+
+def _inputs(weights: Path) -> Inputs | None:
+    """What the weights file says of the data that it was trained on; None in one that says nothing."""
+    try:
+        with safe_open(weights, framework="np") as file:
+            return Inputs.from_dict(json.loads(file.metadata()["hwcls"])["inputs"])
+    except (OSError, SafetensorError, TypeError, KeyError, ValueError):
+        return None
 
 
 def trial_config(path: Path) -> TrialConfig:
@@ -88,7 +103,7 @@ def trial_config(path: Path) -> TrialConfig:
 
 
 def restore(
-    config: TrialConfig, data: ImageSet, weights: bytes, device: torch.device, where: str = "weights"
+    config: TrialConfig, data: Inputs, weights: bytes, device: torch.device, where: str = "weights"
 ) -> nn.Module:
     """The model that `config` describes with these weights (a safetensors file's content), in evaluation mode.
 

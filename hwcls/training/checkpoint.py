@@ -82,9 +82,10 @@ def load_confusion(path: Path) -> Array:
 
 
 def save_weights(weights: dict[str, torch.Tensor], path: Path, trainer: Trainer, epoch: int) -> None:
-    """Write weights as safetensors; the trial's config stands in the metadata, so that the file explains itself."""
+    """Write weights as safetensors; config and inputs stand in the metadata, so that the file explains itself."""
     # one key: safetensors writes several in an order that changes from process to process
-    metadata = {"hwcls": json.dumps({"epoch": epoch, "config": trainer.config.to_dict()})}
+    described = {"epoch": epoch, "config": trainer.config.to_dict(), "inputs": trainer.data.to_dict()}
+    metadata = {"hwcls": json.dumps(described)}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     save_file({key: tensor.contiguous() for key, tensor in weights.items()}, temporary, metadata)

@@ -7,6 +7,7 @@ from PIL import Image
 from hwcls.errors import UserError
 from hwcls.inspection import predictions
 from hwcls.inspection.evaluate import evaluate_trained
+from hwcls.inspection.export import export
 from hwcls.inspection.pictures import COLUMNS, GAP, RIGHT, ROWS, SIDE, TITLE, WRONG, prediction_grid
 from hwcls.inspection.predictions import image_files, predict, read_image
 from hwcls.inspection.trained import load_trained
@@ -31,6 +32,24 @@ def test_files_score_as_the_split_does(opened, tmp_path, monkeypatch):
         )
         probabilities = [p for _, p in prediction.top]
         assert probabilities == sorted(probabilities, reverse=True)
+
+
+def test_the_data_set_need_not_be_here(trained, tmp_path, monkeypatch):
+    here = load_trained(trained)
+    Image.fromarray(np.array(here.data.val.images[0, :, :, 0])).save(tmp_path / "a.png")
+    expected = [p.plain() for p in predict(here, [tmp_path / "a.png"])]
+
+    def gone(*args):
+        raise UserError("the data set is not here")
+
+    monkeypatch.setattr("hwcls.inspection.trained.open_data", gone)
+    opened = load_trained(trained)
+    assert [p.plain() for p in predict(opened, [tmp_path / "a.png"])] == expected
+    found = export(opened, tmp_path / "model.pt2", "torch")
+    assert found["compared_on"] == "64 images of noise"
+    assert found["max_difference"] < 1e-4
+    with pytest.raises(UserError, match="not here"):
+        evaluate_trained(opened, "val")
 
 
 def test_an_unreadable_file_does_not_stop_the_others(opened, tmp_path):
