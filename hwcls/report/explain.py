@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hwcls.config.data import DataConfig
 from hwcls.config.trial import flatten
 from hwcls.errors import UserError
 from hwcls.report.words import number, of, points
@@ -48,7 +49,7 @@ def explain(a: Path, b: Path) -> Explained:
         UserError: A folder is no trial, or has no predictions yet, or the two saw different validation images.
     """
     (labels, scores_a, classes), (other, scores_b, _) = _predictions(a), _predictions(b)
-    if not np.array_equal(labels, other):
+    if not np.array_equal(labels, other) or _images(a) != _images(b):
         remedy = "compare trials with the same data, val and split_seed"
         raise UserError("were scored on different validation images", where=f"{a} and {b}", remedy=remedy)
     picked = scores_a.argmax(1), scores_b.argmax(1)  # (N,) each
@@ -72,6 +73,11 @@ def explain(a: Path, b: Path) -> Explained:
         only_a=images(right[0] & ~right[1]),
         only_b=images(right[1] & ~right[0]),
     )
+
+
+def _images(path: Path) -> Any:
+    """What decides which images a trial was scored on."""
+    return DataConfig.model_validate(TrialFolder(path).settings()["data"]).pixels()
 
 
 def _predictions(path: Path) -> tuple[NDArray[Any], NDArray[Any], Any]:

@@ -74,7 +74,10 @@ def _wider(parameter: Range, upper: bool) -> dict[str, Any]:
     else:
         length = parameter.high - parameter.low
         end = parameter.high + length / 2 if upper else parameter.low - length / 2
-    ends = [parameter.low, float(f"{end:.1g}")] if upper else [float(f"{end:.1g}"), parameter.high]
+    rounded = next(
+        r for digits in range(1, 16) if (r := float(f"{end:.{digits}g}")) < parameter.low or r > parameter.high
+    )
+    ends = [parameter.low, rounded] if upper else [rounded, parameter.high]
     low, high = (int(value) if parameter.integer else value for value in ends)
     return {"min": low, "max": high, **({"log": True} if parameter.log else {})}
 

@@ -42,6 +42,7 @@ class FairStop(FIFOScheduler):  # type: ignore[misc]
         self.mode = "max" if goal == "maximize" else "min"
         self.weights = bracket_weights(config.eta, first, epochs) if config.type == "hyperband" else [1.0]
         self.races: dict[Race, TrialScheduler] = {}
+        self.seen: dict[str, int] = {}  # the last epoch of each trial that its race knows of
 
     def _race(self, label: str | None, key: str) -> TrialScheduler:
         race = label, pick(key, self.weights)
@@ -70,12 +71,15 @@ class FairStop(FIFOScheduler):  # type: ignore[misc]
 
     def replay(self, label: str | None, key: str, results: Iterable[Mapping[str, Any]]) -> bool:
         """Enter a trial of an earlier start, epoch by epoch; whether the last one stops it."""
-        race, trial = self._race(label, key), _Named(key)
-        race.on_trial_add(None, trial)
+        self._race(label, key).on_trial_add(None, _Named(key))
         action = TrialScheduler.CONTINUE
         for result in results:
-            action = race.on_trial_result(None, trial, dict(result))
+            action = self._enter(label, key, dict(result))
         return bool(action == TrialScheduler.STOP)
+
+    def _enter(self, label: str | None, key: str, result: dict[str, Any]) -> str:
+        self.seen[key] = result["epoch"]
+        return str(self._race(label, key).on_trial_result(None, _Named(key), result))
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         key = trial.config["key"]
@@ -84,11 +88,13 @@ class FairStop(FIFOScheduler):  # type: ignore[misc]
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         if "failure" in result:
             return str(TrialScheduler.STOP)
-        key = trial.config["key"]
-        return str(self._race(trial.config["label"], key).on_trial_result(tune_controller, _Named(key), result))
+        return self._enter(trial.config["label"], trial.config["key"], result)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        pass  # its last result has been seen by on_trial_result
+        """Tune brings the result of a trial's last epoch here alone: the race shall know it, as after a restart."""
+        key = trial.config["key"]
+        if "failure" not in result and result.get("epoch", 0) > self.seen.get(key, 0):
+            self._enter(trial.config["label"], key, result)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         pass

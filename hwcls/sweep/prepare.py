@@ -63,7 +63,12 @@ def _open(sweep: Sweep, data: DataConfig, say: Callable[[str], None]) -> ImageSe
 
 
 def save_splits(sets: list[ImageSet], path: Path) -> None:
-    """splits.npz and data.json: which images are train, val and test; of several data sets each under its number."""
+    """splits.npz and data.json: which images are train, val and test; of several data sets each under its number.
+
+    Raises:
+        UserError: Trials were run here on other images.
+    """
+    _same_images(sets, path)
     arrays, described = {}, []
     for number, images in enumerate(sets):
         prefix = f"{number}/" if len(sets) > 1 else ""
@@ -72,9 +77,30 @@ def save_splits(sets: list[ImageSet], path: Path) -> None:
         counts = np.bincount(images.train.labels, minlength=len(images.classes))
         sizes = {name: len(getattr(images, name)) for name in ("train", "val", "test")}
         per_class = [int(counts.min()), int(counts.max())]
-        described.append({"name": images.name, "classes": list(images.classes), **sizes, "per_class": per_class})
+        known = {"name": images.name, "classes": list(images.classes), "per_class": per_class}
+        described.append({**known, **sizes, "fingerprint": _fingerprint(images)})
     save_arrays(path / "splits.npz", **arrays)
     files.write_json(path / "data.json", {**described[0], **({"others": described[1:]} if described[1:] else {})})
+
+
+def _same_images(sets: list[ImageSet], path: Path) -> None:
+    if not any(path.glob("trials/*/config.yaml")) or not (path / "data.json").exists():
+        return
+    found = json.loads((path / "data.json").read_text("utf-8"))
+    before = [entry.get("fingerprint") for entry in (found, *found.get("others", []))]
+    for images, fingerprint in zip(sets, before, strict=False):
+        if fingerprint not in (None, _fingerprint(images)):
+            what = f"the images of {images.name} have changed since this sweep began: its trials could not be compared"
+            raise UserError(what, where=str(path), remedy="put them back, or pass --new to start beside it")
+
+
+def _fingerprint(images: ImageSet) -> str:
+    """Of classes, splits, labels and the training pixels' mean and spread: a change of the data shows in it."""
+    digest = hashlib.blake2b(repr((images.classes, images.mean, images.std)).encode(), digest_size=16)
+    for split in (images.train, images.val, images.test):
+        digest.update(np.ascontiguousarray(split.rows).tobytes())
+        digest.update(np.ascontiguousarray(split.labels).tobytes())
+    return digest.hexdigest()
 
 
 def check_models(sweep: Sweep, trials: list[TrialConfig], shapes: dict[DataConfig, tuple[int, int, int]]) -> None:

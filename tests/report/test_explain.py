@@ -3,6 +3,7 @@ import json
 
 import numpy as np
 import pytest
+import yaml
 from rich.console import Console
 
 from hwcls.errors import UserError
@@ -57,6 +58,12 @@ def test_what_cannot_be_compared(pair, tmp_path):
     with pytest.raises(UserError, match="is no trial"):
         explain(pair[0], tmp_path)
     save_arrays(pair[1] / "predictions.npz", labels=LABELS[::-1], scores=np.eye(3)[B])
+    with pytest.raises(UserError, match="different validation images"):
+        explain(*pair)
+    save_arrays(pair[1] / "predictions.npz", labels=LABELS, scores=np.eye(3)[B])
+    config = yaml.safe_load((pair[1] / "config.yaml").read_text())
+    config["data"]["split_seed"] = 1  # another val, whose labels may well be the same
+    (pair[1] / "config.yaml").write_text(yaml.safe_dump(config))
     with pytest.raises(UserError, match="different validation images"):
         explain(*pair)
     (pair[1] / "predictions.npz").unlink()

@@ -2,7 +2,8 @@ import pytest
 import yaml
 
 from hwcls.config.load import load_sweep as load_file
-from hwcls.report.hints import hints
+from hwcls.config.space import Range
+from hwcls.report.hints import _wider, hints
 from hwcls.report.load import load_sweep
 from tests.report.conftest import write_sweep, write_trial
 
@@ -45,6 +46,19 @@ def test_the_lower_end(folder):
     (hint,) = hints(load_sweep(folder.path))
     assert "lower end" in hint
     assert "{min: 0.0001, max: 0.1, log: true}" in hint
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "wider"),
+    [(100, 120, {"min": 100, "max": 130}), (96, 104, {"min": 96, "max": 110}), (0.9, 0.92, {"min": 0.9, "max": 0.93})],
+)
+def test_a_narrow_range_becomes_wider(low, high, wider):
+    whole = isinstance(low, int)
+    parameter = Range("x", ("x",), ("x",), low, high, log=False, step=None, integer=whole)
+    assert _wider(parameter, upper=True) == wider
+    below = _wider(parameter, upper=False)
+    assert below["min"] < low
+    assert below["max"] == high
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,18 @@ def test_rungs_survive_a_restart():
     ]
 
 
+@pytest.mark.parametrize("rule", [{"eta": 2}, {"type": "median", "min_trials": 1}])
+def test_the_last_epoch_counts_as_it_does_after_a_restart(rule):
+    """Tune brings the last result of a trial to on_trial_complete and not to on_trial_result."""
+    config = EarlyStopConfig.model_validate(rule)
+    live, again = (FairStop(config, first=2, epochs=4, goal="maximize") for _ in range(2))
+    live.on_trial_add(None, trial(0))
+    live.on_trial_result(None, trial(0), told(1, 0.9))
+    live.on_trial_complete(None, trial(0), told(2, 0.9))
+    again.replay("a", "trials/0", [told(1, 0.9), told(2, 0.9)])
+    assert play(live, trial(1), [0.1] * 4) == play(again, trial(1), [0.1] * 4) == 2
+
+
 def test_a_resumed_trial_is_not_entered_twice():
     found = asha()
     found.replay("a", "trials/0", [told(epoch, 0.5) for epoch in (1, 2, 3)])

@@ -37,3 +37,30 @@ def test_a_model_that_cannot_be_built_is_placed(tiny, tmp_path):
     model = {"choice": {"fine": {"name": "mlp", "width": 8}, "deep": {"name": "gated_cnn", "depth": 4}}}
     with pytest.raises(UserError, match=r"tiny\.yaml:\d+: parameters\.model\.choice\.deep: .*8x8 are too small"):
         prepare(tiny(parameters={"model": model}), tmp_path, print)
+
+
+def test_images_that_have_changed_since_the_first_trial(tmp_path, tiny):
+    import numpy as np
+    from PIL import Image
+
+    def write(count):
+        for split in ("train", "val"):
+            for name in ("a", "b"):
+                folder = tmp_path / "mine" / split / name
+                folder.mkdir(parents=True, exist_ok=True)
+                for i in range(count):
+                    pixels = np.full((8, 8, 3), 20 * i + ord(name) % 7, np.uint8)
+                    Image.fromarray(pixels).save(folder / f"{i}.png")
+
+    write(6)
+    sweep = tiny(parameters={"data": {"name": "imagefolder", "path": str(tmp_path / "mine")}})
+    prepare(sweep, tmp_path / "out", print)
+    prepare(sweep, tmp_path / "out", print)
+    write(7)
+    prepare(sweep, tmp_path / "out", print)  # no trial has begun
+    (tmp_path / "out" / "trials" / "0").mkdir(parents=True)
+    (tmp_path / "out" / "trials" / "0" / "config.yaml").write_text("{}")
+    prepare(sweep, tmp_path / "out", print)
+    write(8)
+    with pytest.raises(UserError, match="images of imagefolder have changed since this sweep began"):
+        prepare(sweep, tmp_path / "out", print)
