@@ -1,22 +1,49 @@
-"""Reading the pickles that CIFAR-10 comes in without trusting them: arrays, lists, dicts and bytes, nothing else.
+"""Reading the pickles that CIFAR-10 comes in without trusting them: arrays of bytes, lists, dicts and plain values.
 
-A pickle may name any function of Python to be called; here only those that rebuild an array are found.
+A pickle may name any function of Python to be called; here only stand-ins for what rebuilds an array are found, never
+numpy's own: a real dtype could be changed below an array that has it, into one that takes bytes for addresses.
 """
 
 from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from hwcls.errors import UserError
 
-# numpy's own ways to write an array, by pickle protocol; `numpy.core` became `numpy._core` in numpy 2
-_RECONSTRUCT: Callable[..., Any] = np.empty(0).__reduce__()[0]  # type: ignore[assignment]
-_FROMBUFFER: Callable[..., Any] = np.empty(0).__reduce_ex__(5)[0]  # type: ignore[assignment]
+
+class _Kind:
+    """Stands for a dtype: its code alone."""
+
+    def __init__(self, code: Any, *_: Any) -> None:
+        self.code = code.decode("latin1") if isinstance(code, bytes) else code
+
+    def __setstate__(self, state: Any) -> None:
+        """Byte order and the like, which bytes do not have."""
+
+
+class _Array:
+    """Stands for an array; `values` stays None for any but one of uint8."""
+
+    values: np.ndarray | None = None
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, kind, fortran, data = state
+        if isinstance(kind, _Kind) and kind.code == "u1":
+            self.values = np.frombuffer(data, np.uint8).reshape(shape, order="F" if fortran else "C")
+
+
+def _reconstruct(*_: Any) -> _Array:
+    return _Array()
+
+
+def _frombuffer(data: Any, kind: Any, shape: Any, order: Any) -> _Array:
+    array = _Array()
+    array.__setstate__((1, shape, kind, order == "F", data))
+    return array
 
 
 def _latin1(text: str, codec: str) -> bytes:
@@ -25,25 +52,26 @@ def _latin1(text: str, codec: str) -> bytes:
     return text.encode("latin1")
 
 
+# numpy's own ways to write an array, by pickle protocol; `numpy.core` became `numpy._core` in numpy 2
 ALLOWED: dict[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("numpy._core.numeric", "_frombuffer"): _FROMBUFFER,
+    ("numpy", "ndarray"): None,  # only ever handed to _reconstruct
+    ("numpy", "dtype"): _Kind,
+    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy._core.numeric", "_frombuffer"): _frombuffer,
     ("_codecs", "encode"): _latin1,  # how Python 3 writes bytes in protocol 2
 }
 
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        found = ALLOWED.get((module.replace("numpy.core.", "numpy._core."), name))
-        if found is None:
+        key = module.replace("numpy.core.", "numpy._core."), name
+        if key not in ALLOWED:
             raise pickle.UnpicklingError(f"it calls {module}.{name}, which no data file needs")
-        return found
+        return ALLOWED[key]
 
 
 def read_pickle(data: bytes, where: str) -> dict[str, Any]:
-    """The dict that `data` holds, its keys as str; strings of Python 2 stay bytes.
+    """The dict that `data` holds, its keys as str; strings of Python 2 stay bytes, arrays are of uint8 or else None.
 
     Raises:
         UserError: The pickle is truncated, holds no dict, or asks for anything but arrays and plain values.
@@ -51,8 +79,10 @@ def read_pickle(data: bytes, where: str) -> dict[str, Any]:
     try:
         value = _Unpickler(io.BytesIO(data), encoding="bytes").load()
     except Exception as error:  # a hostile pickle may raise anything
-        what = f"not a whole pickle of arrays ({error or type(error).__name__})"
+        what = f"not a whole pickle of arrays ({str(error) or type(error).__name__})"
         raise UserError(what, where=where, remedy="get it again") from None
     if not isinstance(value, dict):
         raise UserError("the pickle holds no dict", where=where, remedy="get it again")
-    return {key.decode("latin1") if isinstance(key, bytes) else str(key): entry for key, entry in value.items()}
+    names = [key.decode("latin1") if isinstance(key, bytes) else str(key) for key in value]
+    entries = [entry.values if isinstance(entry, _Array) else entry for entry in value.values()]
+    return dict(zip(names, entries, strict=True))

@@ -7,6 +7,8 @@ import os
 import pickle
 import shutil
 import struct
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -98,6 +100,36 @@ def test_calls_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call
     with pytest.raises(UserError, match=r"it calls .*, which no data file needs"):
         read_pickle(pickle.dumps({"data": call}, protocol), "data_batch_1")
     assert not list(tmp_path.glob("hacked"))
+
+
+HOSTILE = """
+from hwcls.data.pickles import read_pickle
+
+def text(value):
+    return b"X" + len(value).to_bytes(4, "little") + value
+
+dtype = b"cnumpy\\ndtype\\n"
+data = b"\\x80\\x04" + dtype + text(b"V8") + b"\\x89\\x88\\x87Rq\\x000"  # a dtype of 8 opaque bytes
+data += b"cnumpy.core.multiarray\\n_reconstruct\\n(cnumpy\\nndarray\\nK\\x00\\x85C\\x01btRq\\x01"
+data += b"(K\\x01K\\x01\\x85h\\x00\\x89C\\x08" + b"A" * 8 + b"tb0"  # an array of it
+state = b"(K\\x03" + text(b"|") + b"N" + text(b"f") + b"\\x85}" + text(b"f") + dtype + text(b"O8")
+data += b"h\\x00" + state + b"\\x89\\x88\\x87RK\\x00\\x86sK\\x08K\\x01K\\x3ftb0"  # the dtype becomes one of addresses
+entries = read_pickle(data + b"}" + text(b"data") + b"h\\x01s.", "x")
+print(entries)
+del entries
+"""
+
+
+def test_a_dtype_cannot_be_changed_below_its_array() -> None:
+    """In a process of its own: where it can, freeing the array is a segmentation fault."""
+    done = subprocess.run([sys.executable, "-c", HOSTILE], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "{'data': None}\n")
+
+
+def test_an_array_in_columns(make: SimpleNamespace) -> None:
+    planes = np.asfortranarray(make.noise(0, 3, 5))
+    for protocol in (2, 5):
+        assert np.array_equal(read_pickle(pickle.dumps({"data": planes}, protocol), "x")["data"], planes)
 
 
 def test_codecs_are_latin1_alone() -> None:
