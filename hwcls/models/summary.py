@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from hwcls.config.model import ModelConfig
 from hwcls.models import checked, parameters
@@ -41,7 +45,7 @@ def summarise(config: ModelConfig, *, classes: int, channels: int, image_size: i
         receptive_field=field,
         output=(classes,),
         layers=tuple(layers),
-        signature=signature(model),
+        signature=signature(model, (channels, image_size)),
     )
 
 
@@ -67,8 +71,7 @@ def activations(model: nn.Module, channels: int, image_size: int) -> int:
     Every tensor that autograd saves is counted once, weights and the image itself left out; what a norm keeps per
     batch is shared by two images here. A frozen part keeps nothing. Statistics of norms on a real device are restored.
     """
-    device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
-    images = torch.zeros(2, channels, image_size, image_size, device=device)  # (2, C, H, W): BatchNorm wants several
+    images = _two(model, channels, image_size)
     known = {tensor.untyped_storage()._cdata for tensor in (images, *model.parameters(), *model.buffers())}
     kept: dict[int, torch.UntypedStorage] = {}  # held, so that no other storage takes its place
 
@@ -78,21 +81,19 @@ def activations(model: nn.Module, channels: int, image_size: int) -> int:
             kept[storage._cdata] = storage
         return tensor
 
-    training, buffers = model.training, [buffer.clone() for buffer in model.buffers()]
-    with torch.random.fork_rng(devices=[]), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with _left_as_it_was(model), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         logits = model.train()(images)  # (2, classes); its graph holds what is counted
-    model.train(training)
-    for buffer, before in zip(model.buffers(), buffers, strict=True):
-        buffer.copy_(before)
     del logits
     return sum(storage.nbytes() for storage in kept.values()) // len(images)
 
 
-def signature(model: nn.Module) -> str:
+def signature(model: nn.Module, image: tuple[int, int] | None = None) -> str:
     """16 hex digits that two models share if they are built alike, whatever they and their parts are called.
 
     Over all modules in order: depth, class, the settings its repr shows, shapes of its weights and buffers, and which
-    weights learn. Values of weights have no part in it, so that a pretrained model and one from scratch are alike.
+    weights learn. With `image`, its channels and side, also what a training step's forward pass computes: two models
+    of the same modules may put them together in different ways. Values of weights have no part in it, so that a
+    pretrained model and one from scratch are alike.
     """
     digest = hashlib.blake2b(digest_size=8)
     for depth, module in _walk(model, 0):
@@ -100,6 +101,10 @@ def signature(model: nn.Module) -> str:
         weights = [(tuple(weight.shape), weight.requires_grad) for weight in module.parameters(recurse=False)]
         buffers = [tuple(buffer.shape) for buffer in module.buffers(recurse=False)]
         digest.update(repr((depth, kind, module.extra_repr(), weights, buffers)).encode())
+    if image is not None:
+        with _left_as_it_was(model), torch.no_grad(), _Operations() as operations:
+            model.train()(_two(model, *image))
+        digest.update(repr(operations.found).encode())
     return digest.hexdigest()
 
 
@@ -110,7 +115,46 @@ def identity(config: ModelConfig, *, classes: int, channels: int, image_size: in
     """
     model = checked(config, classes=classes, channels=channels, image_size=image_size)
     origin = config.model_dump(mode="json", include={"pretrained", "pretrain"}, exclude={"pretrain": {"label"}})
-    return f"{signature(model)} {json.dumps(origin, sort_keys=True)}"
+    return f"{signature(model, (channels, image_size))} {json.dumps(origin, sort_keys=True)}"
+
+
+class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Writes down every operation with its settings, and which tensors it takes, each by when it was first seen."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.found: list[tuple[str, list[str]]] = []
+        self.numbers: dict[int, tuple[int, Tensor]] = {}  # by id; the tensor is held so that its id stays its own
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        leaves = tree_leaves((args, kwargs, out))
+        known = [leaf for leaf in leaves if not isinstance(leaf, torch.device | torch.Generator)]
+        self.found.append((str(func), [self._named(leaf) for leaf in known]))
+        return out
+
+    def _named(self, leaf: Any) -> str:
+        if not isinstance(leaf, Tensor):
+            return repr(leaf)
+        number, _ = self.numbers.setdefault(id(leaf), (len(self.numbers), leaf))
+        return f"tensor {number}"
+
+
+def _two(model: nn.Module, channels: int, image_size: int) -> Tensor:
+    """Two empty images (2, C, H, W) on the model's device: BatchNorm wants several."""
+    device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
+    return torch.zeros(2, channels, image_size, image_size, device=device)
+
+
+@contextmanager
+def _left_as_it_was(model: nn.Module) -> Iterator[None]:
+    """Its mode, its buffers and torch's generator are afterwards what they were before."""
+    training, buffers = model.training, [buffer.clone() for buffer in model.buffers()]
+    with torch.random.fork_rng(devices=[]):
+        yield
+    model.train(training)
+    for buffer, before in zip(model.buffers(), buffers, strict=True):
+        buffer.copy_(before)
 
 
 def _walk(module: nn.Module, depth: int) -> Iterator[tuple[int, nn.Module]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +10,16 @@ import torch
 from torch import nn
 
 from hwcls import models
-from hwcls.config.model import AlexNetConfig, HeadConfig, MlpConfig, PretrainConfig, SimpleCnnConfig, TimmConfig
-from hwcls.models.summary import activations, flops, signature, summarise
+from hwcls.config.model import (
+    AlexNetConfig,
+    HeadConfig,
+    MlpConfig,
+    PretrainConfig,
+    SimpleCnnConfig,
+    TimmConfig,
+    UserModelConfig,
+)
+from hwcls.models.summary import activations, flops, identity, signature, summarise
 
 
 def of(config: Any) -> Any:
@@ -71,7 +80,7 @@ def test_a_frozen_encoder_counts_as_not_trained() -> None:
 def test_equal_models_share_a_signature() -> None:
     assert of(SimpleCnnConfig(label="a")).signature == of(SimpleCnnConfig(label="b")).signature
     real = models.build(SimpleCnnConfig(), classes=10, channels=1, image_size=28)
-    assert signature(real) == of(SimpleCnnConfig()).signature, "weights and device have no part in it"
+    assert signature(real, (1, 28)) == of(SimpleCnnConfig()).signature, "weights and device have no part in it"
     one = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
     other = nn.Sequential()
     other.first, other.second = nn.Linear(2, 3), nn.ReLU()
@@ -104,3 +113,36 @@ def test_flops_leave_the_model_as_it_was() -> None:
     assert flops(model, 1, 8) > 0
     assert model.training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+USER = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, classes, size, act, p, wide):
+        super().__init__()
+        self.one, self.two, self.out = nn.Linear(size, size), nn.Linear(size, size), nn.Linear(size, classes)
+        self.act, self.p, self.wide = act, p, wide
+
+    def forward(self, x):
+        x = x.flatten(1)
+        y = getattr(torch, self.act)(self.one(x))
+        y = self.two(y) + (x if self.wide else y)
+        return self.out(nn.functional.dropout(y, self.p, self.training))
+
+def build(classes, channels, image_size, act="relu", p=0.5, wide=False, unused=0):
+    return Net(classes, channels * image_size**2, act, p, wide)
+"""
+
+
+def test_what_a_user_model_computes_is_part_of_it(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(USER)
+
+    def named(**settings: object) -> str:
+        config = UserModelConfig.model_validate({"name": f"{tmp_path}/net.py:build", **settings})
+        return identity(config, classes=3, channels=1, image_size=4)
+
+    different = [named(), named(act="tanh"), named(p=0.1), named(wide=True)]
+    assert len(set(different)) == 4
+    assert named(unused=1) == named()
