@@ -37,7 +37,8 @@ def score(
             logits = model(batch.images)
         logits = widened(logits)  # (B, K)
         loss += F.cross_entropy(logits, batch.labels, reduction="sum")
-        confusion += torch.bincount(batch.labels * classes + logits.argmax(1), minlength=classes * classes)
+        place = batch.labels * classes + logits.argmax(1)  # (B,)
+        confusion.scatter_add_(0, place, torch.ones_like(place))  # bincount would wait for the device
         scores.append(logits.softmax(1).float())  # (B, K)
         index.append(batch.index)
     return Evaluation(loss, confusion.view(classes, classes), torch.cat(scores), torch.cat(index))

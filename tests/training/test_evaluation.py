@@ -1,0 +1,41 @@
+"""One pass over a split: the right sums, and a device that never has to wait."""
+
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from hwcls.data.batches import Batch
+from hwcls.training.evaluation import score
+from hwcls.training.precision import Precision
+
+
+def batches(device):
+    generator = torch.Generator().manual_seed(0)
+    for start, count in ((0, 5), (5, 3)):
+        images, labels = torch.randn(count, 6, generator=generator), torch.randint(4, (count,), generator=generator)
+        yield Batch(images.to(device), labels.to(device), torch.arange(start, start + count, device=device))
+
+
+def test_sums_of_a_split():
+    torch.manual_seed(0)
+    model, device = nn.Linear(6, 4), torch.device("cpu")
+    found = score(model, batches(device), 4, device, Precision())
+    images, labels = (torch.cat(parts) for parts in zip(*((b.images, b.labels) for b in batches(device)), strict=True))
+    logits = model(images)
+    expected = torch.zeros(4, 4, dtype=torch.int64)
+    for true, predicted in zip(labels.tolist(), logits.argmax(1).tolist(), strict=True):
+        expected[true, predicted] += 1
+    assert torch.equal(found.confusion, expected)
+    assert torch.allclose(found.loss, nn.functional.cross_entropy(logits, labels, reduction="sum").double())
+    assert torch.allclose(found.scores, logits.softmax(1))
+    assert found.index.tolist() == list(range(8))
+
+
+def test_a_gpu_never_waits():
+    """Fake tensors know devices, but no values: to ask for one is an error."""
+    device = torch.device("cuda")
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        found = score(nn.Linear(6, 4, device=device), batches(device), 4, device, Precision())
+    assert {part.device.type for part in vars(found).values()} == {"cuda"}
+    assert found.confusion.shape == (4, 4)
+    assert found.scores.shape == (8, 4)
