@@ -163,8 +163,18 @@ def _write_trace(seen: Any, path: Path) -> int:
         seen.export_chrome_trace(str(temporary))
         content = temporary.read_bytes()
     files.write_with(path, lambda file: file.write(content))
-    on_cpu = [event["args"] for event in json.loads(content)["traceEvents"] if event.get("name") == "[memory]"]
-    return max((int(args["Total Allocated"]) for args in on_cpu if args.get("Device Type") == 0), default=0)
+    found = [event for event in json.loads(content)["traceEvents"] if event.get("name") == "[memory]"]
+    on_cpu = [event for event in found if event["args"].get("Device Type") == 0]
+    # the trace's own total goes on from the profile before it: what that one did not see freed stays in it for ever
+    live: dict[int, int] = {}  # by address: bytes
+    now = most = 0
+    for args in (event["args"] for event in sorted(on_cpu, key=lambda event: float(event["ts"]))):
+        now -= live.pop(args["Addr"], 0)
+        if args["Bytes"] > 0:
+            live[args["Addr"]] = args["Bytes"]
+            now += args["Bytes"]
+        most = max(most, now)
+    return most
 
 
 def _slowest(seen: Any, steps: int, device: torch.device) -> list[dict[str, Any]]:

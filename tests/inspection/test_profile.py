@@ -35,6 +35,15 @@ def test_epochs(trial, tmp_path):
     assert len(steps) == 2 * -(-len(data.train) // 32)
 
 
+def test_memory_is_the_models_own(trial, tmp_path):
+    config = trial(data__per_class=20, data__batch_size=32)
+    large = trial(data__per_class=20, model={"name": "mlp", "width": 512, "depth": 3})
+    data = open_data(config.data)
+    alone = measure(config, data, tmp_path / "a.json", steps=5).memory_mb
+    measure(large, data, tmp_path / "b.json", steps=1, epochs=1)
+    assert measure(config, data, tmp_path / "c.json", steps=5).memory_mb == alone
+
+
 def _model(config, data):
     from hwcls import models
 
