@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hwcls import models
+from hwcls import files, models
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import open_data
 from hwcls.errors import UserError
@@ -73,7 +74,9 @@ def _train_rank(
     saved = path / "checkpoint"
     if checkpoint.exists(saved):
         checkpoint.load(trainer, saved)
-    started = last_save = time.monotonic()
+    if world.rank == 0:
+        _forget_after(folder, trainer)
+    last_save = time.monotonic()
     error = None
     try:
         for _ in trainer.epochs():
@@ -89,16 +92,22 @@ def _train_rank(
     if world.rank:
         return
     checkpoint.write_outputs(trainer, path)
-    lines = folder.records()
     folder.write_result(
         Result(
             status="failed" if error else "complete",
-            best=best_of(lines, config.metric),
+            best=best_of(trainer.history, config.metric),
             label=config.model.label,
             parameters=config.flat(),
-            seconds=round(time.monotonic() - started, 3),
+            seconds=round(sum(line["seconds"] for line in trainer.history), 3),  # before a restart, too
             micro_batch=trainer.micro_batch,
             error=error,
         )
     )
     shutil.rmtree(saved, ignore_errors=True)
+
+
+def _forget_after(folder: TrialFolder, trainer: Trainer) -> None:
+    """Take back the epochs that come again: with smaller micro-batches or on a GPU their numbers may be others, and
+    the records are to be those of the weights that are kept."""
+    if folder.last_epoch() > trainer.epoch:
+        files.write_text(folder.metrics_path, "".join(json.dumps(line) + "\n" for line in trainer.history))

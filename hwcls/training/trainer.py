@@ -167,7 +167,7 @@ class Trainer:
         started: float,
         train_seconds: Callable[[], float],
     ) -> EpochRecord:
-        """Evaluate what the model holds, and remember it; here is the one device sync of an epoch, two of a new best."""
+        """Evaluate what the model holds, and remember it: the one device sync of an epoch, two of a new best."""
         train = self.evaluate("train", TRAIN_SAMPLE)
         val = self.evaluate("val")
         sums = torch.cat(

@@ -8,7 +8,8 @@ import torch
 
 from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
-from hwcls.training import local
+from hwcls.tracking.records import TrialFolder
+from hwcls.training import checkpoint, local
 from hwcls.training.distributed import launch
 from hwcls.training.trainer import Trainer
 
@@ -66,6 +67,30 @@ def test_goes_on_with_smaller_micro_batches(tmp_path, monkeypatch, workers):
         for name in ("ample", "scarce")
     ]
     assert [line["val/loss"] for line in lines[0]] == pytest.approx([line["val/loss"] for line in lines[1]], rel=1e-5)
+
+
+def test_records_are_those_of_the_weights(trial, tmp_path, monkeypatch):
+    """Memory runs out in the last epoch with nothing saved: smaller micro-batches, with BatchNorm other numbers."""
+    step, write, ended = Trainer._step, checkpoint.write_outputs, []
+
+    def scarce(self, *args):
+        if self.epoch == 2 and self.micro_batch == 64:
+            raise torch.OutOfMemoryError("CUDA out of memory, injected")
+        return step(self, *args)
+
+    monkeypatch.setattr(Trainer, "_step", scarce)
+    monkeypatch.setattr(
+        checkpoint, "write_outputs", lambda trainer, path: ended.append(trainer) or write(trainer, path)
+    )
+    told = []
+    result = local.train(trial(epochs=3, metric="val/loss"), tmp_path, told.append)
+    (trainer,) = ended
+    assert result.micro_batch == 32
+    assert [line["epoch"] for line in told] == [1, 2, 1, 2, 3]
+    assert told[0]["val/loss"] != told[2]["val/loss"]
+    assert told[2:] == trainer.history == TrialFolder(tmp_path).records()
+    assert result.best == trainer.best
+    assert result.seconds == pytest.approx(sum(line["seconds"] for line in told[2:]), abs=1e-3)
 
 
 def _tell(path, line):
