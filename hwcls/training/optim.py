@@ -93,7 +93,7 @@ class Schedule:
             last = max(1, self.epochs * self.steps - 1)  # steps counted from 0
             step, top = round(time * self.steps), config.rise * (last + 1) - 1  # as torch's OneCycleLR has it
             if step <= top:
-                return _cosine(self.base * config.start, self.base, step / top)
+                return _cosine(self.base * config.start, self.base, step / top if top > 0 else 1.0)
             return _cosine(self.base, self.base * config.end, min(1.0, (step - top) / (last - top)))
         return self.base if config.warmup and time == config.warmup else self.lr
 

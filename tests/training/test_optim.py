@@ -66,6 +66,11 @@ def test_cosine_ends_near_its_minimum():
     assert found[-1] == pytest.approx(0.1, abs=0.01)
 
 
+def test_one_cycle_that_rises_within_its_first_step_begins_at_the_top():
+    found = rates(OneCycleConfig(rise=0.25, end=0.0), [0] * 4)
+    assert found == pytest.approx([1, 0.75, 0.25, 0])
+
+
 @pytest.mark.parametrize(
     ("epochs", "steps", "rise", "start", "end"),
     [(3, 7, 0.3, 0.04, 4e-6), (1, 20, 0.5, 0.1, 0.01), (10, 1, 0.25, 1.0, 0.0), (2, 2, 0.5, 0.5, 0.5)],
