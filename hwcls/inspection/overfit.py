@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from torch.nn.modules.dropout import _DropoutNd
 
 from hwcls import models
+from hwcls.config.model import AlexNetConfig, ModelConfig, TimmConfig
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet
 from hwcls.errors import UserError
@@ -43,17 +44,20 @@ class Verdict:
 def overfit(config: TrialConfig, data: ImageSet, steps: int = 200) -> Verdict:
     """Train the model of a trial on 32 fixed training images with Adam, at most `steps` steps for each learning rate.
 
-    It passes once every image is classified rightly and the loss is below a tenth of ln(classes).
+    It passes once every image is classified rightly and the loss is below a tenth of ln(classes), and also where both
+    still get better when the steps are used up. A frozen encoder is trained too: what it starts from here is random.
     """
     images, labels = _few(data)
     chance, best = math.log(len(data.classes)), Verdict(False, "", None, [], 0.0)
     for lr in RATES:
         losses: list[float] = []
+        accuracies: list[float] = []
         try:
             model = _unregularised(_build(config, data)).to(images.device)
             model.to(memory_format=torch.channels_last)
             for loss, accuracy in _passes(model, images, labels, lr, steps):
                 losses.append(loss)
+                accuracies.append(accuracy)
                 if accuracy == 1 and loss < LEARNT * chance:
                     done = len(losses) * BATCHES
                     return Verdict(True, f"learnt in {done} steps at a learning rate of {lr:g}", lr, losses, accuracy)
@@ -64,14 +68,24 @@ def overfit(config: TrialConfig, data: ImageSet, steps: int = 200) -> Verdict:
         except Exception as error:  # the user's own code may raise anything
             return Verdict(False, f"the training step failed: {_line(error)}", lr, losses, 0.0)
         if not best.losses or _last(losses) < _last(best.losses):
-            best = Verdict(False, _diagnosis(model, images, losses, chance, accuracy, steps), lr, losses, accuracy)
+            passed, reason = _diagnosis(model, images, losses, accuracies, chance, steps)
+            best = Verdict(passed, reason, lr, losses, accuracy)
     return best
 
 
 def _build(config: TrialConfig, data: ImageSet) -> nn.Module:
     torch.manual_seed(config.seed)
     size = data.image_size
-    return models.build(config.model, classes=len(data.classes), channels=data.channels, image_size=size)
+    return models.build(_thawed(config.model), classes=len(data.classes), channels=data.channels, image_size=size)
+
+
+def _thawed(model: ModelConfig) -> ModelConfig:
+    """The model with no part frozen."""
+    if isinstance(model, TimmConfig):
+        return model.model_copy(update={"frozen": False})
+    if isinstance(model, AlexNetConfig) and model.pretrain is not None:
+        return model.model_copy(update={"pretrain": model.pretrain.model_copy(update={"frozen": False})})
+    return model
 
 
 def _few(data: ImageSet) -> tuple[Tensor, Tensor]:
@@ -132,20 +146,29 @@ def _passes(model: nn.Module, images: Tensor, labels: Tensor, lr: float, steps: 
 
 
 def _diagnosis(
-    model: nn.Module, images: Tensor, losses: list[float], chance: float, accuracy: float, steps: int
-) -> str:
-    """What a loss that did not fall far enough may come from."""
-    went = f"after {steps} steps the loss went from {losses[0]:.3g} to {losses[-1]:.3g}, {accuracy:.0%} right"
+    model: nn.Module, images: Tensor, losses: list[float], accuracies: list[float], chance: float, steps: int
+) -> tuple[bool, str]:
+    """Whether it learns none the less, and what a loss that did not fall far enough may come from."""
+    went = f"after {steps} steps the loss went from {losses[0]:.3g} to {losses[-1]:.3g}, {accuracies[-1]:.0%} right"
     silent = [n for n, w in model.named_parameters() if w.requires_grad and w.grad is not None and not w.grad.any()]
     with torch.no_grad():
         outputs = model(images)
     if torch.allclose(outputs, outputs[:1].expand_as(outputs), atol=1e-5):
-        return f"{went}: the output is the same for every image"
+        return False, f"{went}: the output is the same for every image"
     if silent:
-        return f"{went}: the gradient of {silent[0]} is zero (dead activations?)"
+        return False, f"{went}: the gradient of {silent[0]} is zero (dead activations?)"
     if losses[-1] > 0.9 * chance:
-        return f"{went}, no better than guessing ({chance:.3g}): look at the forward pass and the weights' first values"
-    return f"{went}: it learns slowly or is too small; try --steps {4 * steps}"
+        where = "look at the forward pass and the weights' first values"
+        return False, f"{went}, no better than guessing ({chance:.3g}): {where}"
+    if _rises(accuracies) and _rises([-loss for loss in losses]):
+        return True, f"{went}: still learning when the steps were used up"
+    return False, f"{went}: it learns slowly or is too small; try --steps {4 * steps}"
+
+
+def _rises(curve: list[float]) -> bool:
+    """Whether its last quarter lies above the one before."""
+    quarter = max(1, len(curve) // 4)
+    return sum(curve[-quarter:]) > sum(curve[-2 * quarter : -quarter])
 
 
 def _last(losses: list[float]) -> float:

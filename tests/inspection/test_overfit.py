@@ -84,6 +84,21 @@ def test_own_families_pass_whatever_their_dropout(trial, name):
     assert plain(verdict) == plain(again)
 
 
+def test_a_frozen_encoder_is_no_alarm(trial):
+    """Before pretraining it is random: it must not be judged by what it lets through."""
+    config = trial(model={"name": "alexnet", "width": 8, "pretrain": {"frozen": True}})
+    verdict = overfit(config, open_data(config.data))
+    assert verdict.passed, verdict.reason
+
+
+def test_one_that_still_learns_passes(trial):
+    config = trial(model={"name": "alexnet", "width": 8, "pretrain": {}})
+    verdict = overfit(config, open_data(config.data), steps=30)
+    assert verdict.passed, verdict.reason
+    assert "still learning" in verdict.reason
+    assert verdict.accuracy < 1
+
+
 def test_the_batches_hold_every_class(trial):
     data = open_data(trial().data)
     images, labels = _few(data)
