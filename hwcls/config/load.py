@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -55,12 +54,19 @@ class Sweep:
         """The alternative that a trial's config (as plain values) belongs to."""
         if self.config.compare is None:
             return None
-        for part in self.config.compare.removeprefix("parameters.").split("."):
+        held = self._compared(values)
+        return next((label for label, own in self._own_values if own == held), None)
+
+    @cached_property
+    def _own_values(self) -> list[tuple[str, Any]]:
+        """Each alternative's label, and what its trials hold where they are compared."""
+        trials = [(alternative.label, self.trial(Fixed(alternative.settings))) for alternative in self.alternatives]
+        return [(label, self._compared(trial.to_dict())) for label, trial in trials]
+
+    def _compared(self, values: Any) -> Any:
+        for part in (self.config.compare or "").removeprefix("parameters.").split("."):
             values = values.get(part) if isinstance(values, dict) else None
-        if isinstance(values, dict):
-            values = values.get("label")
-        values = json.dumps(values) if isinstance(values, (list, tuple)) else values
-        return next((alternative.label for alternative in self.alternatives if alternative.value == values), None)
+        return values.get("label") if isinstance(values, dict) else values
 
     def resolved(self) -> dict[str, Any]:
         """The file as it runs, presets and --set applied, short forms written out: what sweep.yaml keeps."""

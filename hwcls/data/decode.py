@@ -18,7 +18,10 @@ from hwcls.errors import UserError
 CHUNK = 256  # images per task
 MAX_PIXELS = 89_478_485  # more is taken for a bomb; where PIL would start to warn
 Image.MAX_IMAGE_PIXELS = None  # every image is held against the above, and refused instead of warned about
-GREY = ("1", "L", "LA", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "PPM", "GIF", "TIFF")  # others run programs or nest images
+GREY = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N")
+LONG = 8  # sides in a ratio above this are cut before they are scaled
+UNREADABLE = (ValueError, OSError, RuntimeError, MemoryError)  # what reading, decoding and resizing a file may raise
 
 
 def decode_image(data: bytes, channels: int) -> np.ndarray:
@@ -28,19 +31,20 @@ def decode_image(data: bytes, channels: int) -> np.ndarray:
     channel is asked for.
 
     Raises:
-        ValueError: The bytes are no whole image, or claim more than 89 million pixels.
+        ValueError: The bytes are no whole image, of none of `FORMATS`, of floating-point pixels, or claim more than
+            89 million pixels.
     """
     pixels = _plain_jpeg(data, channels)
     if pixels is not None:
         return pixels
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_pixels(image)
             image.load()
             upright = ImageOps.exif_transpose(image) if image.getexif().get(0x0112, 1) != 1 else image
             pixels = np.asarray(_eight_bits(upright, "L" if channels == 1 else "RGB"))
     except Exception as error:  # PIL's plugins raise OSError, SyntaxError, struct.error, DecompressionBombError, ...
-        raise ValueError(_reason(error)) from None
+        raise ValueError(reason(error)) from None
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
@@ -56,7 +60,7 @@ def measure(images: Encoded) -> tuple[int | None, int]:
         try:
             size, is_grey = _header(images.tree.read(name))
         except Exception as error:
-            raise corrupt(images, name, _reason(error)) from None
+            raise corrupt(images, name, reason(error)) from None
         sizes.add(size)
         grey = grey and is_grey
     width, height = next(iter(sizes))
@@ -69,6 +73,10 @@ def resize(pixels: torch.Tensor, size: int) -> torch.Tensor:
     if (height, width) == (size, size):
         return pixels
     short = min(height, width)
+    if max(height, width) > LONG * short:  # scaled as a whole, a line of a million pixels takes all memory
+        height, width = (min(side, 2 * short + side % 2) for side in (height, width))  # about the same centre
+        top, left = (pixels.shape[-2] - height) // 2, (pixels.shape[-1] - width) // 2
+        pixels = pixels[..., top : top + height, left : left + width]
     target = (max(size, round(height * size / short)), max(size, round(width * size / short)))
     scaled = torch.nn.functional.interpolate(pixels, target, mode="bilinear", antialias=True)
     top, left = (target[0] - size) // 2, (target[1] - size) // 2
@@ -101,6 +109,13 @@ def workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def reason(error: Exception) -> str:
+    """What a library says about a file, in one line and without the address of the memory it lay in."""
+    if isinstance(error, UnidentifiedImageError):
+        return "of no known image format"
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
 def corrupt(images: Encoded, name: str, problem: object) -> UserError:
     """The error about an image that cannot be read, with its path."""
     remedy = "replace or remove it, or leave out such images: hwcls data import NAME PATH --skip-corrupt"
@@ -115,14 +130,14 @@ def _header(data: bytes) -> tuple[tuple[int, int], bool]:
             return (width, height), colours == "Gray"
         except ValueError:
             pass  # its error is left to PIL
-    with Image.open(io.BytesIO(data)) as image:
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         _check_pixels(image)
         return image.size, image.mode in GREY
 
 
 def _plain_jpeg(data: bytes, channels: int) -> np.ndarray | None:
     """(H, W, channels) of a JPEG that needs no conversion; None: leave it, and its error, to PIL."""
-    if data[:2] != b"\xff\xd8" or b"Exif\0" in data[:4096]:
+    if data[:2] != b"\xff\xd8" or _may_be_turned(data):
         return None
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
@@ -134,14 +149,28 @@ def _plain_jpeg(data: bytes, channels: int) -> np.ndarray | None:
     return pixels
 
 
+def _may_be_turned(data: bytes) -> bool:
+    """Whether a segment before a JPEG's pixels may give its orientation, be it EXIF or XMP."""
+    place = 2
+    while data[place : place + 1] == b"\xff":
+        marker, length = data[place + 1 : place + 2], int.from_bytes(data[place + 2 : place + 4], "big")
+        if marker == b"\xda":  # from here on pixels
+            return False
+        segment = data[place + 4 : place + 2 + length] if marker == b"\xe1" else b""
+        if segment.startswith(b"Exif\0") or b"tiff:Orientation" in segment:
+            return True
+        place += 1 if marker == b"\xff" else 2 + length  # more than one 0xff is padding
+    return True  # not understood
+
+
 def _decode_files(images: Encoded, start: int, stop: int, size: int, channels: int) -> np.ndarray:
     out = np.empty((stop - start, size, size, channels), np.uint8)
     for place, name in enumerate(images.names[start:stop]):
         try:
             pixels = decode_image(images.tree.read(name), channels)
-        except (ValueError, OSError) as error:
-            raise corrupt(images, name, error) from None
-        out[place] = pixels if pixels.shape[:2] == (size, size) else _fit(pixels[None], size, channels)[0]
+            out[place] = pixels if pixels.shape[:2] == (size, size) else _fit(pixels[None], size, channels)[0]
+        except UNREADABLE as error:
+            raise corrupt(images, name, reason(error)) from None
     return out
 
 
@@ -162,6 +191,8 @@ def _luma(pixels: np.ndarray) -> np.ndarray:
 
 
 def _eight_bits(image: Image.Image, mode: str) -> Image.Image:
+    if image.mode.startswith("F"):
+        raise ValueError("floating-point pixels, of which no file says what is white: save it with 8 or 16 bits")
     if image.mode.startswith("I"):
         wide = np.asarray(image).astype(np.int64)
         return Image.fromarray(((wide.clip(0, 65535) * 255 + 32767) // 65535).astype(np.uint8)).convert(mode)
@@ -170,13 +201,6 @@ def _eight_bits(image: Image.Image, mode: str) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert(mode)
     return image.convert(mode)
-
-
-def _reason(error: Exception) -> str:
-    """What a library says about a file, without the address of the memory it lay in."""
-    if isinstance(error, UnidentifiedImageError):
-        return "of no known image format"
-    return str(error) or type(error).__name__
 
 
 def _check_pixels(image: Image.Image) -> None:

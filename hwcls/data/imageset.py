@@ -89,7 +89,8 @@ def open_data(config: DataConfig, progress: Progress | None = None) -> ImageSet:
     if "val" in rows:
         train, val = kept, rows["val"]
     else:
-        train, val = splits.carve(labels["train"], kept, config.val, config.split_seed)
+        digests = np.asarray(store.array("train", "digests"))
+        train, val = splits.carve_apart(labels["train"], kept, digests, config.val, config.split_seed)
     held_out = "val" if "val" in rows else "train"
     images = {split: store.array(split, "images") for split in store.splits}
 

@@ -46,6 +46,26 @@ def cut(labels: np.ndarray, rows: np.ndarray, seed: int, per_class: int | None, 
     return np.sort(np.concatenate(kept))
 
 
+def carve_apart(
+    labels: np.ndarray, rows: np.ndarray, digests: np.ndarray, share: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `carve`, and no image of `part` has the pixels of one of `rest`: copies go where the first of them goes.
+
+    Where no class has two images that differ they cannot be kept apart, and are carved as if they did.
+
+    Args:
+        digests: (M,) of all images; copies have equal ones.
+    """
+    rows = np.sort(rows)
+    _, first, copy_of = np.unique(digests[rows], return_index=True, return_inverse=True)
+    first = rows[first]
+    if np.bincount(labels[first]).max() < 2:
+        return carve(labels, rows, share, seed)
+    _, part = carve(labels, first, share, seed)
+    held_out = np.isin(first, part)[copy_of]  # (N,) of every row, by its first copy
+    return rows[~held_out], rows[held_out]
+
+
 def carve(labels: np.ndarray, rows: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Split `rows` into (rest, part), both sorted, no row in both.
 

@@ -2,8 +2,8 @@
 
 A store is a folder `stores/<name>-<key>` with, per split, `<split>.images.npy` (N, H, W, C) uint8, `<split>.labels.npy`
 (N,) int64, `<split>.sums.npy` (N, 2, C) int64 (the pixels' sums and sums of squares) and `<split>.digests.npy` (N,)
-uint64 (BLAKE2b of each image), and `meta.json`. The key is a hash of the sources' names, sizes and times (and of an
-imagefolder's path) and of the decode settings.
+uint64 (BLAKE2b of each image), and `meta.json`, with every file's size and the hashes of all but the images. The key
+is a hash of the sources' names, sizes and times (and of the place of a user's own) and of the decode settings.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,7 +31,8 @@ from hwcls.data.raw import Encoded, Raw
 from hwcls.data.trees import walk
 from hwcls.errors import UserError
 
-FORMAT = 1  # raised when the layout or the decoding changes
+FORMAT = 2  # raised when the layout, the decoding or the images' order changes
+KINDS = ("images", "labels", "sums", "digests")
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,15 @@ class Store:
     meta: dict[str, Any]
 
     def array(self, split: str, kind: str) -> np.ndarray:
-        """`images`, `labels`, `sums` or `digests` of a split."""
-        array: np.ndarray = np.load(self.folder / f"{split}.{kind}.npy", mmap_mode="c", allow_pickle=False)
+        """One of KINDS of a split; raises UserError when its file is damaged."""
+        path = self.folder / f"{split}.{kind}.npy"
+        try:
+            array: np.ndarray = np.load(path, mmap_mode="c", allow_pickle=False)
+            if len(array) != self.meta["splits"][split]["count"]:
+                raise ValueError("of another length")
+        except (OSError, ValueError, EOFError, TypeError) as error:
+            remedy = f"remove {self.folder}, and it is decoded anew"
+            raise UserError(f"damaged ({error})", where=str(path), remedy=remedy) from None
         return array
 
     @property
@@ -52,7 +61,7 @@ class Store:
 
 
 def open_store(config: DataConfig, progress: Progress | None = None) -> Store:
-    """The store of `config`'s data set, built now if this node has none.
+    """The store of `config`'s data set, built now if this node has none, or one from which something is missing.
 
     Raises:
         UserError: The raw data is not there, not whole, or does not fit on the disk.
@@ -62,19 +71,22 @@ def open_store(config: DataConfig, progress: Progress | None = None) -> Store:
     size, channels = config.image_size or source.image_size, config.channels or source.channels
     listing = [[name, status.st_size, status.st_mtime_ns] for name, status in files_found]
     # a known data set may move; two folders of a user's may hold files of the same names, sizes and times
-    text = json.dumps([FORMAT, config.name, str(place.resolve()) if config.path else "", listing, size, channels])
+    known = config.name in catalog.SOURCES and config.name != "imagefolder"
+    text = json.dumps([FORMAT, config.name, "" if known else str(place.resolve()), listing, size, channels])
     key = f"{config.name}-{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
     folder = catalog.cache_folder() / "stores" / key
-    if not (folder / "meta.json").is_file():
-        disk.make_folder(folder.parent)
-        with FileLock(folder.with_name(f".{key}.lock")):
-            if not (folder / "meta.json").is_file():
-                progress = progress or (lambda _: None)
-                _build(folder, config.name, source.read(place), size, channels, progress)
-                if found := duplicates(_opened(folder)):
-                    again = f"hwcls data verify {config.name}" + (f" --path {config.path}" if config.path else "")
-                    progress(f"{config.name}: {count_duplicates(found)}; `{again}` names them")
-    return _opened(folder)
+    if store := _whole(folder):
+        return store
+    disk.make_folder(folder.parent)
+    with FileLock(folder.with_name(f".{key}.lock")):
+        if store := _whole(folder):
+            return store
+        progress = progress or (lambda _: None)
+        _build(folder, config.name, source.read(place), size, channels, progress)
+        store = Store(folder, json.loads((folder / "meta.json").read_text(encoding="utf-8")))
+        if found := duplicates(store):
+            progress(f"{config.name}: {count_duplicates(found)}; `{_verify_command(config)}` names them")
+    return store
 
 
 def read_raw(config: DataConfig) -> Raw:
@@ -83,12 +95,17 @@ def read_raw(config: DataConfig) -> Raw:
 
 
 def verify(store: Store) -> list[str]:
-    """What is wrong with a store's pixels: one line per image whose BLAKE2b is not the recorded one."""
+    """What is wrong with a store: one line per image, and per array beside them, whose BLAKE2b is not the recorded one.
+
+    Raises:
+        UserError: A file is damaged so that it is no array any more.
+    """
     wrong = []
     for split in store.splits:
+        for kind, digest in store.meta["splits"][split]["blake2b"].items():
+            if _blake2b(store.array(split, kind)) != digest:
+                wrong.append(f"{split}: the recorded {kind} have changed")
         images, recorded = store.array(split, "images"), store.array(split, "digests")
-        if hashlib.blake2b(recorded.tobytes()).hexdigest() != store.meta["splits"][split]["blake2b"]:
-            wrong.append(f"{split}: the recorded digests themselves have changed")
         for start in range(0, len(images), 1024):
             now = _digests(images[start : start + 1024])
             for row in np.flatnonzero(now != recorded[start : start + 1024]):
@@ -129,8 +146,24 @@ def count_duplicates(found: list[Duplicate]) -> str:
     return f"images with another's pixels: {len(found)} ({across} in another split, {torn} under another label)"
 
 
-def _opened(folder: Path) -> Store:
-    return Store(folder, json.loads((folder / "meta.json").read_text(encoding="utf-8")))
+def _whole(folder: Path) -> Store | None:
+    """The store that lies in `folder`, if its meta.json can be read and every file has the size that it says."""
+    try:
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        sizes = {f"{split}.{kind}.npy": part["bytes"][kind] for split, part in meta["splits"].items() for kind in KINDS}
+        whole = all((folder / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return Store(folder, meta) if whole else None
+
+
+def _verify_command(config: DataConfig) -> str:
+    """What a user types to have this very store verified."""
+    words = ["hwcls", "data", "verify", config.name, *(["--path", config.path] if config.path else [])]
+    for key in ("image_size", "channels"):
+        if (value := getattr(config, key)) is not None:
+            words += ["--set", f"{key}={value}"]
+    return shlex.join(words)
 
 
 def _found(config: DataConfig, progress: Progress | None) -> tuple[Path, list[tuple[str, os.stat_result]]]:
@@ -161,7 +194,7 @@ def _build(folder: Path, name: str, raw: Raw, size: int | None, channels: int | 
             meter = Meter(progress, f"{name}: {split}", len(part.labels), "images decoded")
             meta["splits"][split] = _write_split(building / split, part.images, part.labels, size, channels, meter)
         files.write_json(building / "meta.json", meta)
-        if folder.exists():  # without meta.json: not ours to trust
+        if folder.exists():  # not whole
             shutil.rmtree(folder)
         os.replace(building, folder)
         files.sync_folder(folder.parent)
@@ -199,7 +232,11 @@ def _write_split(
         files.write_with(stem.with_suffix(f".{kind}.npy"), lambda file, array=array: np.save(file, array))  # type: ignore[misc]
     with open(stem.with_suffix(".images.npy"), "rb") as file:
         os.fsync(file.fileno())
-    return {"count": count, "blake2b": hashlib.blake2b(digests.tobytes()).hexdigest()}
+    return {
+        "count": count,
+        "bytes": {kind: stem.with_suffix(f".{kind}.npy").stat().st_size for kind in KINDS},
+        "blake2b": {"labels": _blake2b(labels), "sums": _blake2b(sums), "digests": _blake2b(digests)},
+    }
 
 
 def _reserve(path: Path, shape: tuple[int, ...]) -> np.memmap:
@@ -232,6 +269,10 @@ def _sums(pixels: np.ndarray) -> np.ndarray:
     lines = pixels.reshape(n, side, side * channels)
     columns = [part.sum(1, dtype=np.uint32) for part in (lines, np.multiply(lines, lines, dtype=np.uint16))]
     return np.stack([part.reshape(n, side, channels).sum(1, dtype=np.int64) for part in columns], 1)
+
+
+def _blake2b(array: np.ndarray) -> str:
+    return hashlib.blake2b(array.tobytes()).hexdigest()
 
 
 def _digests(pixels: np.ndarray) -> np.ndarray:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
-from hwcls.data.decode import decode_image, resize
+from hwcls.data.decode import UNREADABLE, decode_image, reason, resize
+from hwcls.data.trees import is_image
 from hwcls.errors import UserError
 from hwcls.inspection.trained import Trained
 
@@ -39,11 +39,10 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
     Raises:
         UserError: A path does not exist, or a folder holds no image.
     """
-    Image.init()
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            below = [file for file in path.rglob("*") if file.suffix.lower() in Image.EXTENSION and file.is_file()]
+            below = [file for file in path.rglob("*") if is_image(file.name) and file.is_file()]
             if not below:
                 raise UserError("no image in this folder", where=str(path), remedy="name image files or their folder")
             found += sorted(below)
@@ -55,7 +54,7 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
 
 
 def read_image(path: Path, size: int, channels: int) -> np.ndarray[Any, Any]:
-    """An image file as training sees it before normalisation: (size, size, channels) uint8; ValueError, OSError."""
+    """An image file as training sees it before normalisation: (size, size, channels) uint8; raises UNREADABLE."""
     pixels = torch.from_numpy(np.array(decode_image(path.read_bytes(), channels)))  # (H, W, C)
     return resize(pixels.permute(2, 0, 1)[None], size)[0].permute(1, 2, 0).numpy()
 
@@ -68,8 +67,8 @@ def predict(trained: Trained, paths: Sequence[Path], k: int = 3) -> Iterator[Pre
         for path in paths[start : start + BATCH]:
             try:
                 images[path] = read_image(path, data.image_size, data.channels)
-            except (ValueError, OSError) as error:
-                errors[path] = str(error)
+            except UNREADABLE as error:
+                errors[path] = reason(error)
         scores = trained.probabilities(np.stack(list(images.values()))) if images else ()  # (B, K)
         tops = {path: _top(row, data.classes, k) for path, row in zip(images, scores, strict=True)}
         for path in paths[start : start + BATCH]:

@@ -20,6 +20,7 @@ ERRORS = {
     "parameters.optimizer.choice.sgd.momentum={min: 1, max: 0.2}": "upside down",
     "parameters.optimizer.choice.sgdd={}": "did you mean 'sgd'",
     "parameters.data.bach_size=3": "did you mean 'batch_size'",
+    "parameters.data.path=imgs": "parameters.data.path: tinyimagenet takes no path, only imagefolder does",
     "parameters.optimizer.choice.adam.momentum=0.9": "unknown key 'momentum'",
     "parameters.optimizer.lr=0.1": "every alternative sets 'lr' itself",
     "parameters.optimizer.beta=0.9": "unknown key 'beta' of adam",
@@ -123,6 +124,20 @@ def test_a_trial_file_with_a_wrong_key(tmp_path):
     path.write_text(yaml.safe_dump(values))
     with pytest.raises(UserError, match="unknown key 'lrr'"):
         load_trial(path)
+
+
+def test_a_path_is_counted_from_where_the_sweep_was_started(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = ["parameters.data={name: imagefolder, path: {values: [imgs, ~/imgs, /imgs]}}", "compare=data.path"]
+    checked = load_sweep(TINY, sets=own)
+    wanted = [str(tmp_path / "imgs"), str(Path.home() / "imgs"), "/imgs"]
+    trials = [checked.trial(Fixed(alternative.settings)) for alternative in checked.alternatives]
+    assert [trial.data.path for trial in trials] == wanted
+    assert [checked.label_of(trial.to_dict()) for trial in trials] == ["imgs", "__imgs", "_imgs"]
+    assert checked.resolved()["parameters"]["data"]["path"] == {"values": ["imgs", "~/imgs", "/imgs"]}  # as written
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(trials[0].to_dict()))
+    monkeypatch.chdir("/")
+    assert load_trial(tmp_path / "config.yaml").data.path == wanted[0]
 
 
 # malformed files: whatever stands in them, an error is a UserError

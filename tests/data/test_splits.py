@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hwcls.data.splits import carve, chosen_classes, cut, shuffled
+from hwcls.data.splits import carve, carve_apart, chosen_classes, cut, shuffled
 from hwcls.errors import UserError
 
 LABELS = np.repeat([2, 0, 1], [50, 30, 20])
@@ -34,6 +34,21 @@ def test_carve_leaves_every_class_an_image() -> None:
     assert len(part) == 3
     with pytest.raises(UserError, match="two images"):
         carve(np.arange(4), np.arange(4), 0.5, seed=0)
+
+
+def test_copies_stay_on_one_side() -> None:
+    digests = np.arange(100, dtype=np.uint64)
+    for share, seed in ((0.1, 0), (0.3, 1)):
+        plain, apart = carve(LABELS, ROWS, share, seed), carve_apart(LABELS, ROWS, digests, share, seed)
+        assert all(map(np.array_equal, plain, apart))  # without copies nothing changes
+    digests = digests % 40  # the rows of two classes and more share them
+    for seed in range(5):
+        rest, part = carve_apart(LABELS, ROWS[::-1], digests, 0.3, seed)
+        assert sorted([*rest, *part]) == ROWS.tolist()
+        assert not set(digests[rest]) & set(digests[part])
+        assert 20 <= len(part) <= 40
+    alike = np.zeros(100, np.uint64)
+    assert len(carve_apart(LABELS, ROWS, alike, 0.1, seed=0)[1]) == 10  # nothing to keep apart
 
 
 def test_seed_decides() -> None:

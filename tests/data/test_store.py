@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import json
+import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+import time
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,7 +23,7 @@ from PIL import Image
 from hwcls.config.data import DataConfig
 from hwcls.data.catalog import SOURCES
 from hwcls.data.imageset import Split, open_data
-from hwcls.data.store import Duplicate, duplicates, open_store, read_raw, verify
+from hwcls.data.store import KINDS, Duplicate, count_duplicates, duplicates, open_store, read_raw, verify
 from hwcls.errors import UserError
 
 MNIST = DataConfig(name="mnist")
@@ -115,6 +118,52 @@ def test_verify_names_the_changed_image(make: SimpleNamespace, raw: Path) -> Non
     assert verify(store) == ["train: image 57 has changed"]
 
 
+@pytest.mark.parametrize("kind", ["labels", "sums", "digests"])
+def test_verify_names_changed_arrays(make: SimpleNamespace, raw: Path, kind: str) -> None:
+    make.write_idx(raw / "mnist")
+    store = open_store(MNIST)
+    path = store.folder / f"train.{kind}.npy"
+    np.save(path, np.zeros_like(store.array("train", kind)))
+    assert verify(open_store(MNIST))[0] == f"train: the recorded {kind} have changed"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("meta.json", b""),
+        ("meta.json", b"[]"),
+        ("meta.json", b'{"splits": {"train": {}}}'),
+        ("train.images.npy", b"\x93NUMPY"),
+        ("test.labels.npy", b""),
+        ("test.sums.npy", None),
+    ],
+)
+def test_a_damaged_store_is_built_anew(make: SimpleNamespace, raw: Path, name: str, content: bytes | None) -> None:
+    make.write_idx(raw / "mnist")
+    store = open_store(MNIST)
+    before = {kind: store.array("test", kind).copy() for kind in KINDS}
+    (store.folder / name).unlink()
+    if content is not None:
+        (store.folder / name).write_bytes(content)
+    again = open_store(MNIST)
+    assert verify(again) == []
+    assert all(np.array_equal(again.array("test", kind), before[kind]) for kind in KINDS)
+
+
+@pytest.mark.parametrize("count", [20, 7])
+def test_a_file_that_is_no_array_any_more(make: SimpleNamespace, raw: Path, count: int) -> None:
+    make.write_idx(raw / "mnist")
+    store = open_store(MNIST)
+    path = store.folder / "test.labels.npy"
+    data = path.read_bytes()
+    path.write_bytes(data[:6] + b"\xff" * 10 + data[16:] if count == 20 else data.replace(b"(20,)", b"(7,) "))
+    with pytest.raises(
+        UserError, match=r"test\.labels\.npy: damaged \(.*\) — remove .*, and it is decoded anew"
+    ) as caught:
+        verify(open_store(MNIST))
+    assert "\n" not in str(caught.value)
+
+
 def test_duplicates_are_reported(make: SimpleNamespace, raw: Path) -> None:
     make.write_idx(raw / "mnist")
     assert duplicates(open_store(MNIST)) == []
@@ -165,12 +214,32 @@ def test_full_disk(make: SimpleNamespace, raw: Path, tmp_path: Path, monkeypatch
     assert stores(tmp_path) == []
 
 
-def test_built_once_by_many(make: SimpleNamespace, raw: Path, reads: list[Path]) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+def test_built_once_by_many(make: SimpleNamespace, raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make.write_idx(raw / "mnist")
-    with ThreadPoolExecutor(4) as pool:
-        sets = list(pool.map(lambda _: open_data(MNIST), range(4)))
-    assert len(reads) == 1
-    assert all(np.array_equal(one.train.rows, sets[0].train.rows) for one in sets)
+    real, fork = SOURCES["mnist"], multiprocessing.get_context("fork")
+
+    def read(path: Path) -> object:
+        (tmp_path / f"read-by-{os.getpid()}").touch()
+        time.sleep(0.2)  # so that the others come to the door meanwhile
+        return real.read(path)
+
+    def build(start: Barrier) -> None:
+        start.wait(60)
+        data = open_data(MNIST)
+        (tmp_path / f"opened-by-{os.getpid()}").write_text(json.dumps(data.train.rows.tolist()))
+
+    monkeypatch.setitem(SOURCES, "mnist", dataclasses.replace(real, read=read))
+    start = fork.Barrier(4)
+    processes = [fork.Process(target=build, args=(start,)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0] * 4
+    assert len(list(tmp_path.glob("read-by-*"))) == 1
+    opened = [json.loads(path.read_text()) for path in tmp_path.glob("opened-by-*")]
+    assert opened == [open_data(MNIST).train.rows.tolist()] * 4
 
 
 def test_resize_is_pils_and_crops_the_centre(make: SimpleNamespace, tmp_path: Path) -> None:
@@ -244,3 +313,45 @@ def test_duplicates_are_told_when_a_store_is_built(make: SimpleNamespace, raw: P
     ]
     open_store(DataConfig(name="mine"), lines.append)
     assert len(lines) == 1
+
+
+def test_an_own_set_of_another_place_is_another(
+    make: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for seed in (0, 10):
+        root = tmp_path / str(seed)
+        for k, name in enumerate(("train/a/0.bmp", "train/a/1.bmp", "train/b/0.bmp", "val/a/0.bmp", "val/b/0.bmp")):
+            path = root / "mine" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(make.noise(seed + k, 8, 8, 3)).save(path)
+            os.utime(path, (1, 1))
+        monkeypatch.setenv("HWCLS_DATA", str(root))
+        found.append(open_data(DataConfig(name="mine")).test.images)
+    assert not np.array_equal(*found)
+
+
+def test_copies_within_train_are_not_divided(make: SimpleNamespace, raw: Path) -> None:
+    files = {f"train/{kind}/{i}.png": make.noise(k + i // 2, 8, 8) for k, kind in enumerate("ab") for i in range(20)}
+    files |= {f"val/{kind}/0.png": make.noise(100 + k, 8, 8) for k, kind in enumerate("ab")}
+    make.write_files(raw / "mine", {name: make.png(pixels) for name, pixels in files.items()})
+    for seed in range(3):
+        data = open_data(DataConfig(name="mine", val=0.3, split_seed=seed))
+        train, val = ({part.images[row].tobytes() for row in part.rows} for part in (data.train, data.val))
+        assert not train & val
+        assert len(data.train) + len(data.val) == 40
+    assert count_duplicates(duplicates(open_store(DataConfig(name="mine")))).endswith(
+        "29 (0 in another split, 18 under another label)"
+    )
+
+
+def test_the_command_that_names_duplicates_opens_the_same_store(make: SimpleNamespace, tmp_path: Path) -> None:
+    files = {
+        f"{split}/{kind}/{i}.png": make.noise(i, 8, 9) for split in ("train", "val") for kind in "ab" for i in (0, 1)
+    }
+    make.write_files(tmp_path / "my set", {name: make.png(pixels) for name, pixels in files.items()})
+    lines: list[str] = []
+    open_store(DataConfig(name="imagefolder", path=str(tmp_path / "my set"), image_size=16, channels=1), lines.append)
+    [line] = lines
+    command = f"`hwcls data verify imagefolder --path '{tmp_path}/my set' --set image_size=16 --set channels=1`"
+    assert command in line

@@ -67,6 +67,27 @@ def test_an_unreadable_file_does_not_stop_the_others(opened, tmp_path):
     assert read_image(tmp_path / "a.png", 8, 1).shape == (8, 8, 1)
 
 
+def test_only_the_formats_of_training_are_opened(opened, tmp_path):
+    for kind in ("ICO", "EPS"):
+        Image.new("RGB", (32, 32)).save(tmp_path / f"{kind}.x", kind)
+        (tmp_path / f"{kind}.x").rename(tmp_path / f"{kind}.png")
+    Image.new("RGB", (32, 32)).save(tmp_path / "passed_over.ico")
+    found = list(predict(opened, image_files([tmp_path])))
+    assert [(p.file.name, p.error) for p in found] == [
+        ("EPS.png", "of no known image format"),
+        ("ICO.png", "of no known image format"),
+    ]
+
+
+def test_an_image_that_takes_all_memory_does_not_stop_the_others(opened, tmp_path, monkeypatch):
+    def full(pixels, size):
+        raise RuntimeError("you tried to allocate 737280000000 bytes.\nframe #0: ...")
+
+    Image.new("L", (9, 9)).save(tmp_path / "a.png")
+    monkeypatch.setattr("hwcls.inspection.predictions.resize", full)
+    assert [p.error for p in predict(opened, [tmp_path / "a.png"])] == ["you tried to allocate 737280000000 bytes."]
+
+
 def test_all_unreadable(opened, tmp_path):
     (tmp_path / "c.jpg").write_bytes(b"")
     assert [p.error is None for p in predict(opened, [tmp_path / "c.jpg"])] == [False]
