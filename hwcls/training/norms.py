@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from hwcls.errors import UserError
 from hwcls.training.distributed import World
 
 
@@ -18,9 +19,8 @@ def average_statistics(model: nn.Module, world: World) -> None:
     tensors = [
         tensor
         for module in model.modules()
-        if isinstance(module, _BatchNorm)
-        for tensor in (module.running_mean, module.running_var)
-        if tensor is not None
+        if isinstance(module, _BatchNorm) and module.training  # frozen ones are the same everywhere, to the bit
+        for tensor in _statistics(module)
     ]
     if tensors:
         whole = world.sum(torch.cat(tensors)).div_(world.size)  # one all-reduce for all layers
@@ -38,18 +38,26 @@ class GroupedNorms:
     def __init__(self, model: nn.Module, size: int, world: World) -> None:
         self.size, self.world = size, world
         self.norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+        self.images = 0  # in this forward pass
         self.momenta = [norm.momentum for norm in self.norms]
         self.groups = [0] * len(self.norms)  # seen in this step
-        self.before: list[tuple[Tensor, Tensor]] = []  # running mean and variance
+        self.before: list[list[Tensor]] = []  # running mean and variance
         for place, norm in enumerate(self.norms):
             norm.forward = self._grouped(place, norm, norm.forward)  # type: ignore[method-assign,assignment]
+        model.register_forward_pre_hook(self._count)
+
+    def _count(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self.images = len(inputs[0])
 
     def _grouped(self, place: int, norm: _BatchNorm, forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         def grouped(x: Tensor) -> Tensor:
             if not norm.training:
                 return forward(x)
-            parts = []
-            for group in torch.split(x, self.size):
+            parts, rows = [], len(x) * self.size // self.images  # more than `size` where images become tokens
+            if rows * self.images != len(x) * self.size:
+                what = f"a BatchNorm sees {len(x)} rows of {self.images} images, which make no groups of {self.size}"
+                raise UserError(what, where="norm_batch", remedy="leave it out, or use another model")
+            for group in torch.split(x, rows):
                 self.groups[place] += 1
                 norm.momentum = 1 / self.groups[place]  # the running statistics are the mean of the step's so far
                 parts.append(forward(group))
@@ -60,7 +68,7 @@ class GroupedNorms:
     def before_step(self) -> None:
         """Keep the running statistics while the step's own are gathered in their place."""
         self.groups = [0] * len(self.norms)
-        self.before = [(mean.clone(), var.clone()) for mean, var in map(_statistics, self.norms)]
+        self.before = [[tensor.clone() for tensor in _statistics(norm)] for norm in self.norms]
 
     @torch.no_grad()
     def after_step(self, images: int) -> None:
@@ -75,7 +83,6 @@ class GroupedNorms:
                 now.mul_(part).add_(old, alpha=1 - rate)
 
 
-def _statistics(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
-    assert norm.running_mean is not None, "a BatchNorm without running statistics"
-    assert norm.running_var is not None
-    return norm.running_mean, norm.running_var
+def _statistics(norm: _BatchNorm) -> list[Tensor]:
+    """The running mean and variance, where the norm keeps them."""
+    return [tensor for tensor in (norm.running_mean, norm.running_var) if tensor is not None]

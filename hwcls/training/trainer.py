@@ -155,7 +155,8 @@ class Trainer:
         seen, loss, bad = self._train(epoch)
         train_seconds = clock.read
         with self.ema.in_place() if self.ema else contextlib.nullcontext():
-            average_statistics(self.model, self.world)
+            if self.ema:
+                average_statistics(self.model, self.world)
             return self._score(epoch, seen, loss, bad, started, train_seconds)
 
     def _score(

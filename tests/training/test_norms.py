@@ -12,7 +12,7 @@ from hwcls.errors import UserError
 from hwcls.training import memory
 from hwcls.training.distributed import World, launch
 from hwcls.training.groups import GroupFeed
-from hwcls.training.norms import GroupedNorms
+from hwcls.training.norms import GroupedNorms, average_statistics
 from hwcls.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -22,11 +22,12 @@ RESNET = {"name": "timm", "backbone": "resnet18", "stem": "small"}
 def test_each_group_is_normalised_alone_and_counts_alike():
     torch.manual_seed(0)
     norm, plain = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
-    grouped = GroupedNorms(nn.Sequential(norm), 4, World(device=CPU))
+    model = nn.Sequential(norm)
+    grouped = GroupedNorms(model, 4, World(device=CPU))
     x = torch.randn(12, 3, 2, 2) * 3 + 1
     expected = torch.cat([nn.functional.batch_norm(group, None, None, training=True) for group in x.split(4)])
     grouped.before_step()
-    got = torch.cat([norm(x[:8]), norm(x[8:])])  # micro-batches of two groups and of one
+    got = torch.cat([model(x[:8]), model(x[8:])])  # micro-batches of two groups and of one
     grouped.after_step(12)
     assert torch.allclose(got, expected)
     means = torch.stack([group.mean((0, 2, 3)) for group in x.split(4)]).mean(0)
@@ -46,6 +47,49 @@ def test_a_frozen_norm_is_left_alone():
     grouped.after_step(4)
     assert torch.equal(norm.running_mean, torch.zeros(2))
     assert torch.equal(norm.running_var, torch.ones(2))
+
+
+class Tokens(nn.Module):
+    """Flattens images to rows before its norm, as LeViT does; `short` leaves the last row out."""
+
+    def __init__(self, norm, short=False):
+        super().__init__()
+        self.norm, self.short = norm, short
+
+    def forward(self, x):  # (B, C, H, W)
+        rows = x.flatten(2).transpose(1, 2).flatten(0, 1)  # (B * H * W, C)
+        return self.norm(rows[:-1] if self.short else rows)
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["running", "none"])
+def test_groups_are_of_images_not_of_rows(kept):
+    torch.manual_seed(0)
+    norm, x = nn.BatchNorm1d(3, track_running_stats=kept), torch.randn(8, 3, 2, 2)
+    model = Tokens(norm)
+    grouped = GroupedNorms(model, 4, World(device=CPU))
+    grouped.before_step()
+    got = model(x)
+    grouped.after_step(8)
+    images = [nn.functional.batch_norm(group, None, None, training=True) for group in x.split(4)]
+    assert torch.allclose(got, torch.cat(images).flatten(2).transpose(1, 2).flatten(0, 1), atol=1e-6)
+    if kept:
+        assert torch.allclose(norm.running_mean, 0.1 * x.mean((0, 2, 3)), atol=1e-6)
+
+
+def test_rows_that_make_no_groups_are_refused():
+    model = Tokens(nn.BatchNorm1d(3), short=True)
+    GroupedNorms(model, 4, World(device=CPU))
+    with pytest.raises(UserError, match="sees 31 rows of 8 images, which make no groups of 4"):
+        model(torch.randn(8, 3, 2, 2))
+
+
+def test_statistics_that_nobody_trains_are_not_averaged(monkeypatch):
+    model = nn.Sequential(nn.BatchNorm2d(2), nn.BatchNorm2d(2).eval())
+    world = World(size=2, device=CPU)
+    monkeypatch.setattr(World, "sum", lambda self, tensor: tensor.fill_(6))
+    average_statistics(model, world)
+    assert model[0].running_mean.tolist() == model[0].running_var.tolist() == [3, 3]
+    assert model[1].running_mean.tolist() == [0, 0]
 
 
 def feed_of(trial, world, rank):
