@@ -12,12 +12,14 @@ import argparse
 import gc
 import importlib.util
 import json
+import multiprocessing
 import os
 import resource
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ from hwcls.data.raw import Encoded
 from hwcls.data.tinyimagenet import read_tinyimagenet
 
 BATCH = 128
+STEPS = 20  # of a trial whose memory is measured
 AUGMENTS = {
     "crop+flip": AugmentConfig(crop=8, hflip=True),
     "resized crop+flip": AugmentConfig(resized_crop=0.3, hflip=True),
@@ -141,33 +144,42 @@ def images_per_cpu_second(make: Callable[[int], Any], images: int) -> float:
     return seen / (cpu_seconds() - start)
 
 
-def proportional_memory(trials: int) -> float:
-    """MB (PSS) of the data in all of `trials` processes that read every image."""
-    children, reports = [], []
-    for _ in range(trials):
-        here, there = os.pipe(), os.pipe()
-        child = os.fork()
-        if not child:
-            data = open_data(DataConfig(name="tinyimagenet"))
-            data.train.images.max()
-            os.write(here[1], b"1")
-            os.read(there[0], 1)  # all are ready
-            maps = Path("/proc/self/smaps").read_text().split(".images.npy")[1:]
-            size = sum(int(part.split("\nPss:")[1].split()[0]) for part in maps)
-            os.write(here[1], f"{size:12d}".encode())
-            os.read(there[0], 1)  # all have measured
-            os._exit(0)
-        children.append((child, here[0], there[1]))
-    for _, here_end, _ in children:
-        os.read(here_end, 1)
-    for _, _, there_end in children:
-        os.write(there_end, b"1")
-    for _, here_end, _ in children:
-        reports.append(int(os.read(here_end, 12)))
-    for child, _, there_end in children:
-        os.write(there_end, b"1")
-        os.waitpid(child, 0)
-    return sum(reports) / 1024
+def used_kb() -> tuple[int, int]:
+    """This process's share of the mapped files, and its own memory, where pages inherited cancel out."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()[1:]
+    sizes = {name: int(size) for name, size, _ in map(str.split, lines)}
+    return sizes["Pss_File:"] + sizes["Pss_Shmem:"], sizes["Anonymous:"]
+
+
+def trial_memory(rank: int, together: Any, mapped: Any, own: Any) -> None:
+    """Take batches, read every image and put down the KB that this took while all other trials hold theirs."""
+    together.wait()  # all are forked
+    before = used_kb()
+    together.wait()
+    data = open_data(DataConfig(name="tinyimagenet"))
+    config = DataConfig(name="tinyimagenet", batch_size=BATCH, augment=AUGMENTS["crop+flip"])
+    feed = Feed(data, config, seed=rank, device=torch.device("cpu"))
+    for step in islice(feed.train(1), STEPS):
+        for batch in step.parts:
+            assert batch.images.isfinite().all()
+    data.train.images.max()
+    together.wait()  # all hold their data
+    mapped[rank], own[rank] = (now - then for now, then in zip(used_kb(), before, strict=True))
+    together.wait()
+
+
+def memory_mb(trials: int) -> dict[str, float]:
+    """What so many processes that train on the data take together: "mapped", the shared pixels, and "own"."""
+    fork = multiprocessing.get_context("fork")
+    together, mapped, own = fork.Barrier(trials, timeout=300), fork.Array("q", trials), fork.Array("q", trials)
+    children = [fork.Process(target=trial_memory, args=(rank, together, mapped, own)) for rank in range(trials)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+    if any(child.exitcode for child in children):
+        raise SystemExit("a trial whose memory was measured has failed")
+    return {"mapped": sum(mapped) / 1024, "own": sum(own) / 1024}
 
 
 def main() -> None:
@@ -196,11 +208,12 @@ def main() -> None:
             open_data(DataConfig(name="tinyimagenet"))
             opens.append(time.perf_counter() - wall)
         result["warm_seconds"] = statistics.median(opens)
-        result["memory_mb"] = {str(trials): proportional_memory(trials) for trials in (1, 4)}
+        result["memory_mb"] = {str(trials): memory_mb(trials) for trials in (1, 4)}
         count = len(data.train) + len(data.val) + len(data.test)
         print(f"cold: {count} images in {result['cold']['seconds']:.2f} s, {result['cold']['cpu_seconds']:.2f} CPU-s")
         print(f"warm: {1000 * result['warm_seconds']:.1f} ms")
-        print(f"memory of 1 trial {result['memory_mb']['1']:.0f} MB, of 4 trials {result['memory_mb']['4']:.0f} MB")
+        for trials, memory in result["memory_mb"].items():
+            print(f"memory, {trials} training: {memory['mapped']:.0f} MB mapped, {memory['own']:.0f} MB their own")
 
         folder = Path(scratch) / "folder"
         train = read_tinyimagenet(place).splits["train"].images

@@ -100,7 +100,8 @@ class Feed:
 
         Args:
             epoch: From 1.
-            micro_batch: The most images in one micro-batch; None: this rank's whole share.
+            micro_batch: The most images in one micro-batch; None: this rank's whole share. An odd share in twos begins
+                with three, as BatchNorm cannot use a single image; only `micro_batch` 1 makes micro-batches of one.
         """
         split = self.data.train
         plan = plan_epoch(self.augment, len(split), self.data.image_size, self.seed, epoch)
@@ -111,10 +112,11 @@ class Feed:
             stop = min(start + size, len(split))
             low, high = share(stop - start, self.world, self.rank, least=2)
             here = high - low
-            count = -(-here // (micro_batch or here)) if here else 0
-            bounds = [share(here, count, part) for part in range(count)]
-            places = [slice(start + low + first, start + low + last) for first, last in bounds]
-            yield Step(stop - start, count, (self._train_batch(pixels, plan, place) for place in places))
+            most = micro_batch or here
+            count = -(-here // most) if here else 0
+            bounds = [share(here, count, part, least=min(most, 2)) for part in range(count)]
+            places = [slice(start + low + first, start + low + last) for first, last in bounds if first < last]
+            yield Step(stop - start, len(places), (self._train_batch(pixels, plan, place) for place in places))
 
     def evaluate(
         self, split: Literal["train", "val", "test"], batch_size: int = 512, limit: int | None = None

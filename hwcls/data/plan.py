@@ -120,8 +120,8 @@ def _between(ends: tuple[float | np.ndarray, float | np.ndarray], uniform: np.nd
     return np.asarray(ends[0] + (ends[1] - ends[0]) * uniform)
 
 
-def _ratio(ends: tuple[float, float], uniform: np.ndarray) -> np.ndarray:
-    low, high = np.log(ends)
+def _ratio(ends: tuple[float | np.ndarray, float | np.ndarray], uniform: np.ndarray) -> np.ndarray:
+    low, high = np.log(ends[0]), np.log(ends[1])
     return np.asarray(np.exp(low + (high - low) * uniform))
 
 
@@ -138,14 +138,34 @@ def _theta(config: AugmentConfig, side: int, shift: np.ndarray, flip: np.ndarray
     linear = np.stack([np.stack([cos, -sin]), np.stack([sin, cos])])  # (2, 2, N)
     sides = np.ones((2, len(angle)))
     if config.resized_crop:
-        area, ratio = _between((config.resized_crop, 1.0), table[4]), _ratio(CROP_RATIO, table[5])
-        sides = np.minimum(np.sqrt(np.stack([area * ratio, area / ratio])), 1.0)  # (2, N): width, height
+        sides = _crop_sides(config.resized_crop, table[4:6])
     centre = (1 - sides) * (table[6:8] - 0.5) * side
     sign = np.where(flip.T[::-1], -1.0, 1.0)  # (2, N): x, y
     linear = linear * sides[:, None]
     offset = centre - (linear * move[None]).sum(1)  # (2, N)
     theta = np.concatenate([linear * sign[:, None], (offset * sign + shift.T[::-1])[:, None]], 1)  # (2, 3, N)
     return np.ascontiguousarray(theta.transpose(2, 0, 1))
+
+
+def _crop_sides(least: float, table: np.ndarray) -> np.ndarray:
+    """(2, N): width and height of resized crops, shares of the side.
+
+    As torchvision's RandomResizedCrop: an area uniform in [least, 1] and a ratio log-uniform in CROP_RATIO, both given
+    that the crop fits into the image. So an area is the likelier the more ratios it leaves.
+    """
+    grid = np.linspace(least, 1, 2049)
+    low, high = np.log(_fitting(grid))
+    density = high - low
+    below = np.concatenate([[0], np.cumsum(density[1:] + density[:-1])])  # the areas' distribution, times a constant
+    area = np.interp(table[0] * below[-1], below, grid)
+    ratio = _ratio(_fitting(area), table[1])
+    sides = np.sqrt(np.stack([area * ratio, area / ratio]))
+    return np.asarray(np.minimum(sides, 1.0))  # above 1 by rounding alone
+
+
+def _fitting(area: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the largest ratio, width over height, with which a crop of `area` fits into a square."""
+    return np.maximum(CROP_RATIO[0], area), np.minimum(CROP_RATIO[1], 1 / area)
 
 
 def _composed(first: np.ndarray, then: np.ndarray) -> np.ndarray:

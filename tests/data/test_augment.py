@@ -7,7 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from scipy.stats import ks_2samp
 from torch import Tensor
+from torchvision.transforms import RandomResizedCrop
 
 from hwcls.config.data import AugmentConfig
 from hwcls.data.augment import Normalise, augment, flipped, mixed, outside, shifted, warp
@@ -67,7 +69,6 @@ def test_crop_and_flips_move_pixels_exactly(make: SimpleNamespace, channels: int
         offset = np.array([-m / s for m, s in zip(MEAN, STD, strict=True)][:channels], np.float32)
         assert np.array_equal(got[i].numpy(), want.astype(np.float32) * scale + offset)
     assert set(plan.shift[:, 0].tolist()) <= set(range(-crop, crop + 1))
-    assert abs(float(plan.hflip.float().mean()) - 0.5) < 0.2
 
 
 def test_every_shift_is_drawn() -> None:
@@ -76,6 +77,24 @@ def test_every_shift_is_drawn() -> None:
     counts = np.unique(plan.shift.numpy(), axis=0, return_counts=True)[1]
     assert len(counts) == 25
     assert counts.min() > 40
+
+
+def test_half_of_the_images_are_flipped_each_way_alone() -> None:
+    config, count = AugmentConfig(hflip=True, vflip=True), 40_000
+    plan = plan_epoch(config, count, 8, seed=0, epoch=1)
+    turned = plan_epoch(config.model_copy(update={"rotate": 1e-9}), count, 8, seed=0, epoch=1)
+    assert plan.hflip is not None
+    assert plan.vflip is not None
+    assert turned.theta is not None
+    shares = [float((plan.vflip & plan.hflip).sum()), float((~plan.vflip & plan.hflip).sum())]
+    shares += [float((plan.vflip & ~plan.hflip).sum()), float((~plan.vflip & ~plan.hflip).sum())]
+    assert [share / count for share in shares] == pytest.approx([0.25] * 4, abs=0.01)  # 4.6 standard deviations
+    assert torch.equal(turned.theta[:, 0, 0] < 0, plan.hflip)
+    assert torch.equal(turned.theta[:, 1, 1] < 0, plan.vflip)
+    for name, other in (("hflip", "vflip"), ("vflip", "hflip")):
+        single = plan_epoch(AugmentConfig.model_validate({name: True}), count, 8, seed=0, epoch=1)
+        assert torch.equal(getattr(single, name), getattr(plan, name))
+        assert getattr(single, other) is None
 
 
 @pytest.mark.parametrize(
@@ -149,9 +168,41 @@ def test_geometry_stays_in_its_ranges() -> None:
     assert crop is not None
     width, height = crop[:, 0, 0], crop[:, 1, 1]
     area = width * height
-    assert 0.35 < float(area.min()) < 0.42  # a side that the ratio would make longer than the image is cut
-    assert float(area.max()) <= 1
+    assert 0.4 - 1e-9 <= float(area.min()) < 0.41
+    assert 0.95 < float(area.max()) <= 1
     assert float((crop[:, :, 2].abs() + 8 * torch.stack([width, height], 1)).max()) <= 8 + 1e-9  # inside the image
+
+
+def crops(least: float, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Widths, heights and left edges of resized crops, shares of the side."""
+    theta = plan_epoch(AugmentConfig(resized_crop=least), count, 1, seed=0, epoch=1).theta
+    assert theta is not None
+    width, height = theta[:, 0, 0].numpy(), theta[:, 1, 1].numpy()
+    return width, height, theta[:, 0, 2].numpy() + 0.5 - width / 2
+
+
+@pytest.mark.parametrize("least", [1e-6, 0.08, 0.5, 0.9, 0.999, 1.0])
+def test_resized_crops_keep_the_least_area(least: float) -> None:
+    width, height, left = crops(least, 20_000)
+    assert (width * height).min() >= least - 1e-12
+    assert max(width.max(), height.max()) <= 1
+    assert left.min() >= -1e-12
+    assert (left + width).max() <= 1 + 1e-12
+    ratio = width / height
+    assert ratio.min() >= 3 / 4 - 1e-12
+    assert ratio.max() <= 4 / 3 + 1e-12
+
+
+@pytest.mark.parametrize("least", [0.08, 0.3, 0.5])
+def test_resized_crops_are_distributed_as_torchvisions(least: float) -> None:
+    side = 10_000  # pixels, as torchvision rounds to whole ones
+    image = torch.empty(1).expand(3, side, side)
+    torch.manual_seed(0)
+    drawn = [RandomResizedCrop.get_params(image, [least, 1.0], [3 / 4, 4 / 3]) for _ in range(5000)]
+    _, left, height, width = np.array(drawn).T / side
+    ours = crops(least, 50_000)
+    for statistic in (lambda w, h, x: w * h, lambda w, h, x: np.log(w / h), lambda w, h, x: x):
+        assert ks_2samp(statistic(*ours), statistic(width, height, left)).pvalue > 0.01
 
 
 def test_erasing(make: SimpleNamespace) -> None:
@@ -248,10 +299,14 @@ def test_draws_stay_what_they_were() -> None:
     assert plan.partner is not None
     assert plan.hole is not None
     assert plan.share is not None
-    theta = [0.7814118801955768, -0.07503407633314567, 2.5414224538590737]
-    theta += [0.07092206077930406, 0.7385889660964607, 1.1437524524286133]
+    theta = [0.7667840368236232, -0.07362945638305513, 2.5784294257257274]
+    theta += [0.06959441677620011, 0.7247627574270863, 1.1514911623411233]
     share = [1.0, 0.8888888888888888, 0.371186163018707, 0.7569444444444444, 0.5, 0.04083209469381605]
     assert plan.theta[0].flatten().tolist() == pytest.approx(theta, rel=1e-12)
+    whole = plan_epoch(strong.model_copy(update={"resized_crop": 0.0}), 6, 12, seed=5, epoch=3)
+    assert whole.theta is not None
+    turned = [0.9954213614805284, -0.09558406304531705, 2.0, 0.09558406304531705, 0.9954213614805284, 1.0]
+    assert whole.theta[0].flatten().tolist() == pytest.approx(turned, rel=1e-12)
     assert plan.hole[2:4].tolist() == [[1, 3, 5, 7], [0, 6, 3, 8]]
     assert plan.partner.tolist() == [4, 2, 3, 2, 2, 1]
     assert plan.share.tolist() == pytest.approx(share, rel=1e-12)

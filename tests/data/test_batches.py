@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +14,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from hwcls.config.data import AugmentConfig, DataConfig
-from hwcls.data.batches import Batch, Feed, share
+from hwcls.data.batches import Batch, Feed, Step, share
 from hwcls.data.imageset import ImageSet
 from hwcls.errors import UserError
 
@@ -181,6 +184,26 @@ def test_micro_batches_differ_by_one_at_most(make: SimpleNamespace) -> None:
     assert [len(batch.labels) for batch in step.parts] == [11, 11, 11]
 
 
+@pytest.mark.parametrize("micro", [2, 3, 4, 5, None])
+@pytest.mark.parametrize("count", [2, 3, 5, 7, 21])
+def test_no_micro_batch_of_one_image(make: SimpleNamespace, count: int, micro: int | None) -> None:
+    """Not on any rank: BatchNorm1d takes each of them."""
+    data = make.made_set(count=count)
+    norm = torch.nn.BatchNorm1d(3 * 12 * 12)
+    for rank in range(3):
+        for step in feed(data, 16, rank=rank, world=3).train(1, micro):
+            sizes = [len(norm(part.images.flatten(1))) for part in step.parts]
+            assert len(sizes) == step.count
+            odd_in_twos = micro == 2 and sum(sizes) % 2 == 1
+            assert all(size <= (micro or 16) for size in sizes[odd_in_twos:])
+            assert not odd_in_twos or sizes[0] == 3
+
+
+def test_micro_batches_of_one_where_one_is_asked_for(make: SimpleNamespace) -> None:
+    step = next(feed(make.made_set(count=3)).train(1, micro_batch=1))
+    assert [len(batch.labels) for batch in step.parts] == [1, 1, 1]
+
+
 @pytest.mark.parametrize("world", [1, 2, 3, 7])
 @pytest.mark.parametrize("limit", [None, 10, 1000])
 def test_evaluation_sees_each_image_once(make: SimpleNamespace, world: int, limit: int | None) -> None:
@@ -221,6 +244,29 @@ def test_no_share_below_the_least() -> None:
     assert [share(5, 4, part, least=2) for part in range(4)] == [(0, 3), (3, 5), (5, 5), (5, 5)]
     assert [share(1, 2, part, least=2) for part in range(2)] == [(0, 1), (1, 1)]
     assert [share(9, 2, part, least=2) for part in range(2)] == [(0, 5), (5, 9)]
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="Linux alone says what memory is shared")
+def test_the_benchmark_measures_the_memory_of_feeds_at_work(
+    make: SimpleNamespace, raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In each trial: a feed that keeps a copy of its own shows."""
+    spec = spec_from_file_location("benchmark", Path(__file__).parents[2] / "benchmarks" / "data.py")
+    assert spec is not None
+    assert spec.loader is not None
+    benchmark = module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    make.write_zip(raw / "tiny-imagenet-200.zip", make.tiny_files())
+    benchmark.open_data(DataConfig(name="tinyimagenet"))  # builds the store
+    plain = benchmark.memory_mb(2)
+
+    class Greedy(Feed):
+        def train(self, epoch: int, micro_batch: int | None = None) -> Iterator[Step]:
+            self.copy = np.ones(64 << 20, np.uint8)
+            yield from super().train(epoch, micro_batch)
+
+    monkeypatch.setattr(benchmark, "Feed", Greedy)
+    assert benchmark.memory_mb(2)["own"] - plain["own"] == pytest.approx(2 * 64, abs=16)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
