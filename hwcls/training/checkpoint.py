@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,10 @@ def save(trainer: Trainer, folder: Path, *, last: bool = False) -> None:
 
 
 def load(trainer: Trainer, folder: Path) -> None:
-    """Go on from `save`'s folder; unpickles nothing but tensors, numbers and lists. Raises UserError when torn."""
+    """Go on from `save`'s folder; unpickles nothing but tensors, numbers and lists.
+
+    Raises UserError, nothing changed, when it is torn or of another model.
+    """
     try:
         state = torch.load(folder / STATE, map_location=trainer.world.device, weights_only=True)
         if state["best"] is not None:
@@ -41,7 +45,20 @@ def load(trainer: Trainer, folder: Path) -> None:
     except Exception as error:
         where = str(folder / STATE)
         raise UserError(f"the checkpoint cannot be read ({type(error).__name__})", where=where) from None
+    if difference := misfit(state["model"], trainer.model.state_dict()):
+        remedy = "undo the change of the model, or remove the folder to train anew"
+        raise UserError(f"the checkpoint is of another model: {difference}", where=str(folder / STATE), remedy=remedy)
     trainer.load_state(state)
+
+
+def misfit(found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> str | None:
+    """The first difference in name or shape between the weights that were found and those that a model has."""
+    for name, weight in expected.items():
+        if name not in found:
+            return f"{name} is missing"
+        if found[name].shape != weight.shape:
+            return f"{name} is {tuple(found[name].shape)} in the file, {tuple(weight.shape)} in the model"
+    return next((f"the model has no {name}" for name in found if name not in expected), None)
 
 
 def exists(folder: Path) -> bool:

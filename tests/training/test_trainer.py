@@ -88,6 +88,24 @@ def test_a_torn_checkpoint_is_a_user_error_and_changes_nothing(trial, tmp_path):
     assert all(torch.equal(tensor, before[key]) for key, tensor in trainer.model.state_dict().items())
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model__width": 12}, r"is \(8, 1, 3, 3\) in the file, \(12, 1, 3, 3\)"),
+        ({"model__norm": "none"}, r"(the model has no|is missing)"),
+    ],
+)
+def test_a_checkpoint_of_another_model_is_a_user_error_and_changes_nothing(trial, tmp_path, changes, message):
+    trainer, _ = train(trial(data__per_class=10), epochs=1)
+    checkpoint.save(trainer, tmp_path)
+    config = trial(data__per_class=10, **changes)
+    other = Trainer(config, trainer.data, CPU)
+    before = {key: tensor.clone() for key, tensor in other.model.state_dict().items()}
+    with pytest.raises(UserError, match=f"the checkpoint is of another model: .*{message}"):
+        checkpoint.load(other, tmp_path)
+    assert all(torch.equal(tensor, before[key]) for key, tensor in other.model.state_dict().items())
+
+
 def test_outputs_can_be_read_without_hwcls(trial, tmp_path):
     trainer, records = train(trial(epochs=5))
     checkpoint.write_outputs(trainer, tmp_path)
