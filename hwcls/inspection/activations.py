@@ -50,7 +50,7 @@ class Activations:
     @torch.no_grad()
     def update(self, trainer: Trainer) -> None:
         """Run the first layer alone; the whole model runs up to it once, to find it."""
-        if self.image is None:
+        if self.layer is None:
             val = trainer.data.val
             self.image = np.array(val.images[val.rows[0]])
             training = trainer.model.training
@@ -68,10 +68,12 @@ class Activations:
         return {"activation_image": self.image, "activations": self.maps.float().cpu().numpy().astype(np.float16)}
 
     def state(self) -> dict[str, Any]:
-        return {"maps": self.maps}
+        return {"maps": self.maps, "image": None if self.image is None else torch.from_numpy(self.image)}
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.maps = state["maps"]
+        image = state.get("image")  # absent in an older checkpoint
+        self.image = None if image is None else image.cpu().numpy()
 
 
 def _small(maps: Tensor) -> Tensor:

@@ -105,6 +105,9 @@ def test_looking_changes_nothing_and_a_resumed_run_sees_the_same(trial, tmp_path
     checkpoint.save(first, tmp_path)
     second = trainer_of(config)
     checkpoint.load(second, tmp_path)
+    so_far = second.observer.arrays()
+    assert sorted(so_far) == sorted(first.observer.arrays()), "before another epoch has ended, too"
+    assert all(np.array_equal(array, so_far[name]) for name, array in first.observer.arrays().items())
     list(second.epochs())
     found = second.observer.arrays()
     assert sorted(found) == sorted(expected)
