@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import sys
 from collections.abc import Callable
@@ -40,6 +41,14 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
         except BrokenPipeError:  # `hwcls ... | head`
             sys.stderr.close()
             raise typer.Exit(0) from None
+        except OSError as error:
+            if error.filename is None:
+                raise
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            remedy = "free some space" if full else "name another, or change what stands there"
+            what = (error.strerror or type(error).__name__).lower()
+            typer.echo(f"hwcls: {UserError(what, where=str(error.filename), remedy=remedy)}", err=True)
+            raise typer.Exit(2) from None
 
     return run
 

@@ -144,3 +144,20 @@ def test_errors_are_one_line(invoke, tmp_path):
         assert done.exit_code == 2, done.output
         assert done.stderr.startswith("hwcls: ")
         assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_where_nothing_can_be_written(invoke, folder, tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    for words in (
+        ["export", folder, "--format", "torch", "--out", tmp_path],
+        ["evaluate", folder, "--grid", tmp_path],
+        ["profile", folder, "--steps", 1, "--out", tmp_path / "taken"],
+        ["evaluate", folder, "--grid", tmp_path / "taken" / "grid.png"],
+    ):
+        done = invoke(*words)
+        assert done.exit_code == 2, (words, done.exception)
+        assert len(done.stderr.strip().splitlines()) == 1
+        assert done.stderr.startswith(f"hwcls: {tmp_path}")
+        print(done.stderr)
+    assert (tmp_path / "taken").read_text() == "a file"
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
