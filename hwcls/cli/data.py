@@ -90,11 +90,13 @@ def import_one(
     with told() as progress:
         done = import_data(name, path, skip_corrupt=skip_corrupt, progress=progress)
     if as_json:
-        typer.echo(json.dumps({"name": name, "path": str(done.path), "skipped": done.skipped}, indent=2))
+        left_out = {"skipped": done.skipped, "passed_over": done.passed_over}
+        typer.echo(json.dumps({"name": name, "path": str(done.path), **left_out}, indent=2))
         return
     _some([f"left out: {file}: {problem}" for file, problem in done.skipped.items()])
-    left_out = f"; corrupt and left out: {len(done.skipped)}" if done.skipped else ""
-    typer.echo(f"{name}: {done.path}{left_out}")
+    corrupt = f"; corrupt and left out: {len(done.skipped)}" if done.skipped else ""
+    others = f"; passed over, for no image in a class folder: {len(done.passed_over)}" if done.passed_over else ""
+    typer.echo(f"{name}: {done.path}{corrupt}{others}")
 
 
 @data.command("show")

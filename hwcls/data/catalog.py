@@ -45,6 +45,13 @@ class Source:
     expects: str = ""  # what `import` takes, in words
     downloads: tuple[Download, ...] = field(default=(), repr=False)
 
+    def is_at(self, path: Path) -> bool:
+        """Whether `path` fits; not where it may not be read, as lost+found."""
+        try:
+            return self.fits(path)
+        except OSError:
+            return False
+
 
 IDX = f"a folder or an archive with {', '.join(FILES)}, gzipped or not"
 
@@ -106,6 +113,7 @@ SOURCES: dict[str, Source] = {
             "cifar-10-binary.tar.gz",
             "cifar-10-batches-py",
             "cifar-10-python.tar.gz",
+            "cifar10",
             "cifar10/*",
             "cifar10-images",
         ),
@@ -196,7 +204,7 @@ def locate_folder(config: DataConfig) -> Path:
     if config.path is None:
         raise UserError("imagefolder needs a path", where="data.path", remedy=SOURCES["imagefolder"].expects)
     path = Path(config.path).expanduser()
-    if not path.exists():
+    if not os.path.exists(path):
         raise UserError("no such folder or archive", where=f"data.path: {path}", remedy="give what holds train/")
     return path
 
@@ -207,9 +215,9 @@ def list_data() -> list[dict[str, str | None]]:
     taken = {path for path in places.values() if path}
     whats = {name: source.what for name, source in SOURCES.items()}
     for folder in raw_folders():
-        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        for path in _entries(folder):
             own = own_source(name := path.name)
-            place = _find(own) if own and path.is_dir() and name not in whats else None
+            place = _find(own) if own and os.path.isdir(path) and name not in whats else None
             if own and place and not any(place == known or known.is_relative_to(place) for known in taken):
                 places[name], whats[name] = place, own.what
     found = {name: "embedded" if name in EMBEDDED else str(place or "") or None for name, place in places.items()}
@@ -220,6 +228,15 @@ def _find(source: Source) -> Path | None:
     for folder in raw_folders():
         for place in source.places:
             for path in sorted(folder.glob(place)):
-                if not path.name.startswith(".") and source.fits(path):
+                if not path.name.startswith(".") and source.is_at(path):
                     return path
     return None
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UserError(f"cannot be read ({error.strerror})", where=str(folder)) from None

@@ -12,7 +12,7 @@ import numpy as np
 from hwcls.data.folders import read_folders
 from hwcls.data.pickles import read_pickle
 from hwcls.data.raw import Raw, RawSplit
-from hwcls.data.trees import is_archive, open_tree, pick, read_file
+from hwcls.data.trees import may_hold, open_tree, pick, read_file
 from hwcls.errors import UserError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -22,16 +22,16 @@ RECORD = 1 + 3 * 32 * 32  # the binary version: the label, then the planes
 
 
 def is_cifar10(path: Path) -> bool:
-    """Whether `path` is an archive, a folder of either version, or a folder of the ten classes."""
+    """Whether `path` is an archive that may hold it, a folder of either version, or a folder of the ten classes."""
     known = ("test_batch.bin", "test_batch", f"train/{CLASSES[0]}")
-    return is_archive(path) or any((path / name).exists() for name in known)
+    return may_hold(path, *known) or any((path / name).exists() for name in known)
 
 
 def read_cifar10(path: Path) -> Raw:
     """The data set at `path`; images (N, 32, 32, 3) uint8, or files of any size in class folders.
 
     Raises:
-        UserError: A file is missing or not whole.
+        UserError: A file is missing or not whole, or the class folders are not those of CIFAR-10.
     """
     tree = open_tree(path)
     for ending, parse in ((".bin", _binary), ("", _python)):
@@ -39,7 +39,7 @@ def read_cifar10(path: Path) -> Raw:
         places = pick(tree, [name for names in wanted.values() for name in names])
         if not places:
             continue
-        splits = {}
+        splits: dict[str, RawSplit] = {}
         for split, names in wanted.items():
             missing = [name for name in names if name not in places]
             if missing:
@@ -47,9 +47,14 @@ def read_cifar10(path: Path) -> Raw:
             parts = [parse(read_file(tree, places[name]), f"{path}/{places[name]}") for name in names]
             images = np.concatenate([pixels for pixels, _ in parts]).reshape(-1, *SHAPE).transpose(0, 2, 3, 1)
             splits[split] = RawSplit(images, np.concatenate([labels for _, labels in parts]))  # (N, 32, 32, 3), (N,)
-        return Raw(CLASSES, splits)
+        return Raw(CLASSES, splits, tuple(places.values()))
     if any(name.startswith("train/") or "/train/" in name for name in tree.names):
-        return read_folders(path)
+        raw = read_folders(path)
+        if raw.classes != CLASSES:
+            other = min(set(raw.classes) ^ set(CLASSES))
+            what = f"this is not cifar10: {'a' if other in raw.classes else 'no'} class '{other}'"
+            raise UserError(what, where=str(path), remedy=f"its classes are {', '.join(CLASSES)}")
+        return raw
     raise UserError("this is not cifar10: no data_batch_1, no train/", where=str(path))
 
 

@@ -7,15 +7,19 @@ from pathlib import Path
 import numpy as np
 
 from hwcls.data.raw import Encoded, Raw, RawSplit
-from hwcls.data.trees import Tree, is_archive, is_image, open_tree
+from hwcls.data.trees import Tree, is_image, may_hold, open_tree
 from hwcls.errors import UserError, did_you_mean
 
 LAYOUT = "the layout is train/<class>/*, and val/<class>/* or test/<class>/* or both"
 
 
 def is_folders(path: Path) -> bool:
-    """Whether `path` is an archive, or a folder with train/ in it or one folder deeper."""
-    return is_archive(path) or (path / "train").is_dir() or (path.is_dir() and any(path.glob("*/train/")))
+    """Whether `path` is an archive that may hold train/, or a folder with it in it or one folder deeper."""
+    return (
+        may_hold(path, "train/", "train\\")
+        or (path / "train").is_dir()
+        or (path.is_dir() and any(path.glob("*/train/")))
+    )
 
 
 def read_folders(path: Path) -> Raw:
@@ -34,7 +38,8 @@ def read_folders(path: Path) -> Raw:
         where = f"{path}/{root}train"
         raise UserError(f"{len(classes)} class folders, two or more are needed", where=where, remedy=LAYOUT)
     number = {name: i for i, name in enumerate(classes)}
-    splits = {}
+    splits: dict[str, RawSplit] = {}
+    passed_over: list[str] = []
     for split in ("train", *held_out):
         below = f"{root}{split}/"
         here = tree.folders(below)
@@ -42,7 +47,10 @@ def read_folders(path: Path) -> Raw:
             if folder not in number:
                 remedy = did_you_mean(folder, classes)
                 raise UserError(f"class '{folder}' has no folder in train/", where=f"{path}/{below}", remedy=remedy)
-        names = [n for n in tree.names if n.startswith(below) and n.count("/", len(below)) and is_image(n)]
+        names: list[str] = []
+        for name in tree.names:
+            if name.startswith(below):
+                (names if name.count("/", len(below)) and is_image(name) else passed_over).append(name)
         labels = np.array([number[name[len(below) :].split("/")[0]] for name in names], np.int64)
         for folder in sorted(set(here) - {classes[label] for label in np.unique(labels)}):
             where = f"{path}/{below}{folder}"
@@ -50,7 +58,7 @@ def read_folders(path: Path) -> Raw:
         if not names:
             raise UserError("no images", where=f"{path}/{below}", remedy=LAYOUT)
         splits["test" if split == held_out[-1] else split] = RawSplit(Encoded(tree, names), labels)
-    return Raw(classes, splits)
+    return Raw(classes, splits, passed_over=tuple(passed_over))
 
 
 def _root(tree: Tree) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hwcls.data.raw import Raw, RawSplit
-from hwcls.data.trees import MAX_FILE, Tree, is_archive, open_tree, pick, read_file
+from hwcls.data.trees import MAX_FILE, Tree, may_hold, open_tree, pick, read_file
 from hwcls.errors import UserError
 
 SPLITS = {"train": "train", "test": "t10k"}
@@ -17,8 +17,8 @@ FILES = [f"{prefix}-{kind}-ubyte" for prefix in SPLITS.values() for kind in ("im
 
 
 def is_idx(path: Path) -> bool:
-    """Whether `path` is an archive, or a folder with the four files."""
-    return is_archive(path) or all((path / name).is_file() or (path / f"{name}.gz").is_file() for name in FILES)
+    """Whether `path` is an archive that may hold them, or a folder with the four files."""
+    return may_hold(path, *FILES) or all((path / name).is_file() or (path / f"{name}.gz").is_file() for name in FILES)
 
 
 def read_idx_files(path: Path, classes: tuple[str, ...]) -> Raw:
@@ -40,7 +40,7 @@ def read_idx_files(path: Path, classes: tuple[str, ...]) -> Raw:
         if images.ndim != 3 or labels.shape != images.shape[:1] or (labels.size and int(labels.max()) >= len(classes)):
             raise UserError(f"the {split} images and labels do not belong together", where=str(path))
         splits[split] = RawSplit(images[..., None], labels.astype(np.int64))
-    return Raw(classes, splits)
+    return Raw(classes, splits, tuple(places[name] for name in FILES))
 
 
 def _read(tree: Tree, name: str) -> np.ndarray:

@@ -1,12 +1,14 @@
 """Taking a data set from what the user has: an archive or a folder, whole or not at all.
 
 Images are decoded once to see that they are whole, and packed into one zip in the raw folder: one file instead of a
-hundred thousand, read in place. What is decoded already (IDX, CIFAR batches) is copied as it is.
+hundred thousand, read in place. What is decoded already (IDX, CIFAR batches) is copied as it is. Of a folder only the
+files that were read are taken.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -22,16 +24,22 @@ from hwcls.data.catalog import SOURCES, Source, cache_folder, own_source
 from hwcls.data.decode import CHUNK, corrupt, decode_image, workers
 from hwcls.data.progress import Meter, Progress
 from hwcls.data.raw import Encoded, Raw
-from hwcls.data.trees import Tree, walk
+from hwcls.data.trees import Tree, is_archive
 from hwcls.errors import UserError, did_you_mean
 
 
 @dataclass(frozen=True)
 class Imported:
-    """Where a data set lies now, and the images that were left out because they cannot be read, with the reason."""
+    """Where a data set lies now, and what of it was left out.
+
+    Attributes:
+        skipped: The images that cannot be read, with the reason.
+        passed_over: The files that are no images by their ending, or lie in no class folder.
+    """
 
     path: Path
     skipped: dict[str, str]
+    passed_over: tuple[str, ...] = ()
 
 
 def import_data(
@@ -48,40 +56,43 @@ def import_data(
         UserError: It is not that data set, not whole, does not fit on the disk, or something is already there.
     """
     source, path = _source(name), Path(path).expanduser()
-    if not path.exists():
+    if not os.path.exists(path):
         raise UserError("no such file or folder", where=str(path))
     here = _inside(name, source, path)
     raw = _read(name, source, here)
+    needed = _bytes(raw, here)
     target = cache_folder() / "raw" / name
     disk.make_folder(target.parent)
     with FileLock(target.with_name(f".{name}.lock")):
         if any(path.suffix != ".part" for path in target.glob("*")):  # of a download that was given up
             raise UserError(f"{name} has been imported before", where=str(target), remedy="remove that first")
-        for stale in target.parent.glob(f".{name}.*.tmp"):  # we hold the lock: whoever made it is gone
-            shutil.rmtree(stale)
+        for stale in target.parent.iterdir():
+            if re.fullmatch(rf"\.{re.escape(name)}\.\d+\.tmp", stale.name):  # we hold the lock: its maker is gone
+                shutil.rmtree(stale)
         building = target.with_name(f".{name}.{os.getpid()}.tmp")
         building.mkdir()
         skipped: dict[str, str] = {}
         try:
-            disk.check_space(building, _bytes(here))
+            disk.check_space(building, needed)
             if raw.files is not None:
                 packed = building / f"{name}.zip"
-                skipped = _pack(raw.files, packed, skip_corrupt, progress or (lambda _: None))
+                skipped = _pack(raw, raw.files, packed, skip_corrupt, progress or (lambda _: None))
                 _reread(source, packed, str(here), skipped)
             elif here.is_dir():
-                shutil.copytree(here, building, dirs_exist_ok=True)
+                for file in raw.read:
+                    shutil.copy2(here / file, building)
             else:
                 shutil.copy2(here, building / here.name)
             shutil.rmtree(target, ignore_errors=True)
             os.replace(building, target)
         except OSError as error:
             if disk.is_full(error):
-                raise disk.full(target.parent, _bytes(here)) from None
+                raise disk.full(target.parent, needed) from None
             raise UserError(f"cannot be copied ({error})", where=str(here)) from None
         finally:
             shutil.rmtree(building, ignore_errors=True)
         files.sync_folder(target.parent)
-    return Imported(target, skipped)
+    return Imported(target, skipped, raw.passed_over)
 
 
 def _source(name: str) -> Source:
@@ -100,7 +111,7 @@ def _inside(name: str, source: Source, path: Path) -> Path:
     """`path` itself, or what in it fits."""
     inside = [found for place in source.places for found in sorted(path.glob(place))] if path.is_dir() else []
     for place in (path, *inside):
-        if source.fits(place):
+        if (place == path and is_archive(path)) or source.is_at(place):  # what was named is read, and then tells
             return place
     raise UserError(f"this is not {name}", where=str(path), remedy=f"expected {source.expects}")
 
@@ -115,16 +126,15 @@ def _read(name: str, source: Source, here: Path) -> Raw:
         raise UserError(error.what, where=error.where, remedy=f"{error.remedy}; or {near}") from None
 
 
-def _pack(images: Encoded, target: Path, skip_corrupt: bool, progress: Progress) -> dict[str, str]:
-    """Write the images that can be decoded, and the texts beside them, into a zip; returns the others and why."""
+def _pack(raw: Raw, images: Encoded, target: Path, skip_corrupt: bool, progress: Progress) -> dict[str, str]:
+    """Write the images that can be decoded, and what else was read, into a zip; returns the others and why."""
     tree, skipped = images.tree, {}
     meter = Meter(progress, f"{target.stem}: images", len(images), "checked")
     with zipfile.ZipFile(target, "w") as archive:
         for folder in sorted({name.rpartition("/")[0] for name in images.names}):
             archive.writestr(zipfile.ZipInfo(f"{folder}/"), b"")  # so that a class that is left without images is seen
-        for name in tree.names:
-            if name.endswith(".txt"):
-                archive.writestr(zipfile.ZipInfo(name), tree.read(name))
+        for name in raw.read:
+            archive.writestr(zipfile.ZipInfo(name), tree.read(name))
         for done, (name, data, problem) in enumerate(_checked(tree, images.names), 1):
             if problem is None:
                 archive.writestr(zipfile.ZipInfo(name), data)
@@ -165,5 +175,9 @@ def _reread(source: Source, packed: Path, where: str, skipped: dict[str, str]) -
             raise UserError(what, where=error.where.replace(str(packed), where), remedy=error.remedy) from None
 
 
-def _bytes(path: Path) -> int:
-    return sum(status.st_size for _, status in walk(path)) if path.is_dir() else path.stat().st_size
+def _bytes(raw: Raw, here: Path) -> int:
+    """What the copy of `here` will take, about."""
+    if not here.is_dir():
+        return here.stat().st_size
+    images = raw.files.names if raw.files is not None else []
+    return sum((here / name).stat().st_size for name in (*raw.read, *images))

@@ -30,10 +30,18 @@ class RawSplit:
 
 @dataclass(frozen=True)
 class Raw:
-    """A data set before decoding; `splits` holds train, test and perhaps val."""
+    """A data set before decoding.
+
+    Attributes:
+        splits: train, test and perhaps val.
+        read: The files besides `files` that were read, by their names in the tree.
+        passed_over: Files where images are expected that are none by their ending, or lie in no class folder.
+    """
 
     classes: tuple[str, ...]
     splits: dict[str, RawSplit]
+    read: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
 
     @property
     def files(self) -> Encoded | None:

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from hwcls.data.raw import Encoded, Raw, RawSplit
-from hwcls.data.trees import Tree, is_archive, is_image, open_tree, read_file
+from hwcls.data.trees import Tree, is_image, may_hold, open_tree, read_file
 from hwcls.errors import UserError
 
 
 def is_tinyimagenet(path: Path) -> bool:
-    """Whether `path` is an archive or a folder in the official layout."""
-    return is_archive(path) or (path / "val" / "val_annotations.txt").is_file()
+    """Whether `path` is an archive that may hold it, or a folder in the official layout."""
+    return may_hold(path, "val_annotations.txt") or (path / "val" / "val_annotations.txt").is_file()
 
 
 def read_tinyimagenet(path: Path) -> Raw:
@@ -58,6 +58,7 @@ def read_tinyimagenet(path: Path) -> Raw:
             "train": RawSplit(Encoded(tree, train), np.array([number[wnid] for wnid in wnid_of], np.int64)),
             "test": RawSplit(Encoded(tree, test), np.array(test_labels, np.int64)),
         },
+        tuple(name for name in (annotations[0], f"{root}words.txt") if name in present),
     )
 
 

@@ -25,14 +25,14 @@ ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 UNPACK: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
 MAX_FILE = 1 << 28  # bytes of one unpacked file; more is taken for a bomb
 MAX_RATIO = 200  # unpacked to packed bytes of an archive; more is taken for a bomb
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".gif", ".tif", ".tiff")
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".gif", ".tif", ".tiff")
 
 
 class Tree(Protocol):
     """A folder or an archive: file names with `/`, and their bytes; hidden files are left out."""
 
     where: str
-    names: list[str]
+    names: list[str]  # sorted, so that a data set's images have one order, however they are packed
 
     def read(self, name: str) -> bytes:
         """The bytes of one file; safe to call from several threads; OSError when they cannot be had."""
@@ -42,7 +42,7 @@ class Tree(Protocol):
 
 
 class FolderTree:
-    """The files below a folder, sorted; links are followed."""
+    """The files below a folder; links are followed."""
 
     def __init__(self, root: Path) -> None:
         self.where = str(root)
@@ -75,6 +75,7 @@ class _Archive:
 
     def _add(self, name: str, *, folder: bool) -> str | None:
         """Note a member; its clean name, or None for a folder and for what is hidden."""
+        _check_name(name, self.where)
         above, _, last = name.rpartition("/")
         if not folder and above in self._folders and last and not last.startswith(".") and "\\" not in last:
             return name  # a neighbour of a clean one: most of a hundred thousand
@@ -110,7 +111,7 @@ class ZipTree(_Archive):
         try:
             with zipfile.ZipFile(path) as archive:
                 members = archive.infolist()
-        except (zipfile.BadZipFile, OSError) as error:
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
             raise UserError(f"not a whole zip archive ({error})", where=str(path), remedy="get it again") from None
         self._check_ratio(sum(info.file_size for info in members))
         self._members = {}
@@ -121,7 +122,7 @@ class ZipTree(_Archive):
                 raise self._refuse("it is encrypted")
             if name := self._add(info.filename, folder=info.is_dir()):
                 self._members[name] = info
-        self.names = list(self._members)
+        self.names = sorted(self._members)
         with open(path, "rb") as file:
             self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
@@ -166,12 +167,12 @@ class TarTree(_Archive):
                     if name := self._add(member.name, folder=member.isdir()):
                         self._members[name] = (member.offset_data, member.size)
                 self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+        except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError, ValueError) as error:
             if disk.is_full(error):
                 where = tempfile.gettempdir()
                 raise UserError("the disk is full", where=where, remedy="make room, or set TMPDIR") from None
             raise UserError(f"not a whole tar archive ({error})", where=str(path), remedy="get it again") from None
-        self.names = list(self._members)
+        self.names = sorted(self._members)
 
     def read(self, name: str) -> bytes:
         """The bytes of one member."""
@@ -210,6 +211,19 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(ARCHIVES) and path.is_file()
 
 
+def may_hold(path: Path, *names: str) -> bool:
+    """Whether `path` is an archive in which one of `names` stands; also one that only reading can tell of."""
+    if not is_archive(path):
+        return False
+    if not path.name.lower().endswith(".zip") or not zipfile.is_zipfile(path):
+        return True
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        end = data.rfind(b"PK\x05\x06")
+        size = int.from_bytes(data[end + 12 : end + 16], "little")  # of the directory; parsing it takes a second
+        start = max(end - size - 100, 0)  # the records of a zip64 lie between
+        return any(data.find(name.encode(), start) >= 0 for name in names)
+
+
 def is_image(name: str) -> bool:
     """Whether a file's ending is that of an image."""
     return name.lower().endswith(IMAGE_ENDINGS)
@@ -233,22 +247,36 @@ def _hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"  # where macOS keeps what no one asked for
 
 
+def _check_name(name: str, where: str) -> None:
+    """Raise UserError where a name is not UTF-8: nothing that holds it could be written."""
+    if not name.isascii() and (shown := name.encode("utf-8", "backslashreplace").decode()) != name:
+        raise UserError(f"the name '{shown}' is not UTF-8", where=where, remedy="rename it")
+
+
 def walk(root: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Every file below `root` as (name, stat), sorted by name; hidden files and folders are left out."""
-    stack = [(root, "")]
-    found = []
-    while stack:
-        folder, prefix = stack.pop()
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if _hidden(entry.name):
-                    continue
-                try:
+    """Every plain file below `root` as (name, stat), sorted by name; hidden files and folders are left out.
+
+    Raises:
+        UserError: A folder or a file that cannot be read, or whose name is not UTF-8.
+    """
+    found: list[tuple[str, os.stat_result]] = []
+    stack: list[tuple[Path, str, frozenset[tuple[int, int]]]] = [(root, "", frozenset())]
+    try:
+        while stack:
+            folder, prefix, above = stack.pop()
+            own = os.stat(folder)
+            if (place := (own.st_dev, own.st_ino)) in above:  # a link to a folder above has no end
+                continue
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if _hidden(entry.name):
+                        continue
+                    _check_name(entry.name, str(folder))
                     status = entry.stat()
-                except OSError as error:
-                    raise UserError(f"cannot be read ({error.strerror})", where=entry.path) from None
-                if stat.S_ISDIR(status.st_mode):
-                    stack.append((Path(entry.path), f"{prefix}{entry.name}/"))
-                else:
-                    found.append((prefix + entry.name, status))
+                    if stat.S_ISDIR(status.st_mode):
+                        stack.append((Path(entry.path), f"{prefix}{entry.name}/", above | {place}))
+                    elif stat.S_ISREG(status.st_mode):  # a pipe would wait for ever
+                        found.append((prefix + entry.name, status))
+    except OSError as error:
+        raise UserError(f"cannot be read ({error.strerror})", where=str(error.filename or root)) from None
     yield from sorted(found, key=lambda pair: pair[0])

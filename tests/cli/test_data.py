@@ -91,6 +91,15 @@ def test_import_says_what_it_left_out(invoke: Invoke, tmp_path: Path) -> None:
     assert lines[21].endswith("my_set; corrupt and left out: 25")
 
 
+def test_import_counts_what_it_passed_over(invoke: Invoke, tmp_path: Path) -> None:
+    path = archive(tmp_path / "archive.zip")
+    with zipfile.ZipFile(path, "a") as packed:
+        packed.writestr("archive/train/loose.png", b"x")
+    [line] = invoke("import", "my_set", path).stdout.splitlines()
+    assert line.endswith("my_set; passed over, for no image in a class folder: 1")
+    assert json.loads(invoke("import", "again", path, "--json").stdout)["passed_over"] == ["archive/train/loose.png"]
+
+
 def test_verify_names_duplicates_and_changed_images(invoke: Invoke, tmp_path: Path) -> None:
     with zipfile.ZipFile(archive(tmp_path / "archive.zip")) as packed:
         twin = packed.read("archive/val/bee/2.png")

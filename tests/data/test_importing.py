@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import errno
 import io
+import multiprocessing
+import os
 import shutil
 import tarfile
+import time
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from hwcls.config.data import DataConfig
+from hwcls.data import importing
 from hwcls.data.catalog import SOURCES, list_data
+from hwcls.data.cifar import CLASSES
+from hwcls.data.idx import FILES
 from hwcls.data.imageset import open_data
 from hwcls.data.importing import import_data
 from hwcls.errors import UserError
@@ -207,3 +214,103 @@ def test_what_was_imported_goes_before_hwcls_data(make: SimpleNamespace, raw: Pa
     assert [entry["name"] for entry in list_data()] == list(SOURCES)  # the damaged one is nobody's own
     data = open_data(DataConfig(name="tinyimagenet"))
     assert (len(data.train) + len(data.val), data.classes[1]) == (23, "crane (n02)")
+
+
+def test_what_is_not_cifar10_is_refused(make: SimpleNamespace, tmp_path: Path, raw: Path) -> None:
+    (raw / "cifar10").mkdir()
+    pack(raw / "cifar10" / "ants.zip", class_folders(make))
+    for kind in ("archive.zip", "archive.tar.gz", "folder"):
+        with pytest.raises(UserError, match="this is not cifar10"):
+            import_data("cifar10", pack(tmp_path / kind, class_folders(make)))
+    assert {entry["name"]: entry["found"] for entry in list_data()}["cifar10"] is None
+    some = {name.replace("ant", "airplane").replace("bee", "cat"): data for name, data in class_folders(make).items()}
+    with pytest.raises(UserError, match="this is not cifar10: no class 'automobile'"):
+        import_data("cifar10", pack(tmp_path / "some.zip", some))
+    names = [f"{split}/{kind}/{i}.png" for split in ("train", "test") for kind in CLASSES for i in range(2)]
+    every = {name: make.png(make.noise(seed, 12, 12, 3)) for seed, name in enumerate(names)}
+    import_data("cifar10", pack(tmp_path / "every.zip", every))
+    assert open_data(DataConfig(name="cifar10", val=0.5, image_size=12)).classes == CLASSES
+
+
+def test_a_folder_and_an_archive_of_it_are_the_same_data(make: SimpleNamespace, tmp_path: Path) -> None:
+    files = class_folders(make, images=12)
+    mixed = {list(files)[i]: files[list(files)[i]] for i in np.random.default_rng(0).permutation(len(files))}
+    sets = []
+    for kind in ("folder", "archive.zip", "archive.tar.gz"):
+        config = DataConfig(name="imagefolder", path=str(pack(tmp_path / kind, mixed)), val=0.3)
+        sets.append(open_data(config))
+    for split in ("train", "val", "test"):
+        first, *others = [getattr(data, split) for data in sets]
+        for other in others:
+            assert np.array_equal(first.labels, other.labels)
+            assert np.array_equal(first.images[first.rows], other.images[other.rows])
+
+
+def test_of_a_folder_only_what_was_read_is_copied(make: SimpleNamespace, tmp_path: Path) -> None:
+    private = {"thesis.pdf": b"x", "passwords.txt": b"x", "train/notes.txt": b"x"}
+    make.write_idx(tmp_path / "idx")
+    make.write_files(tmp_path / "idx", private)
+    done = import_data("mnist", tmp_path / "idx")
+    assert sorted(file.name for file in done.path.iterdir()) == sorted(FILES)
+    make.write_cifar(tmp_path / "c.tar.gz")
+    with tarfile.open(tmp_path / "c.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    make.write_files(tmp_path / "cifar-10-batches-bin", private)
+    done = import_data("cifar10", tmp_path / "cifar-10-batches-bin")
+    assert sorted(file.name for file in done.path.iterdir()) == sorted(
+        [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
+    )
+    assert len(open_data(DataConfig(name="cifar10")).test) == 20
+    for name, files in (("tinyimagenet", make.tiny_files()), ("my_set", class_folders(make))):
+        done = import_data(name, pack(tmp_path / name, files | private))
+        with zipfile.ZipFile(done.path / f"{name}.zip") as packed:
+            assert not [file for file in packed.namelist() if file in private]
+    assert open_data(DataConfig(name="tinyimagenet")).classes[0] == "goldfish"
+
+
+def test_what_is_passed_over_is_counted(make: SimpleNamespace, tmp_path: Path) -> None:
+    files = class_folders(make)
+    files["train/ant/0.jfif"] = make.jpeg(make.noise(99, 12, 12, 3))
+    other = {"train/loose.png": files["val/bee/0.png"], "val/bee/a.webm": b"x"}
+    done = import_data("my_set", pack(tmp_path / "a.zip", files | other | {"readme.txt": b"beside them"}))
+    assert done.passed_over == tuple(other)
+    data = open_data(DataConfig(name="my_set"))
+    assert len(data.train) + len(data.val) == 13
+
+
+def test_an_import_leaves_the_folders_of_others_alone(make: SimpleNamespace, tmp_path: Path) -> None:
+    others = [tmp_path / "cache" / "raw" / name for name in (".a.b.4711.tmp", ".aa.1.tmp", ".a.tmp")]
+    for other in others:
+        other.mkdir(parents=True)
+    import_data("a", pack(tmp_path / "a.zip", class_folders(make)))
+    assert all(other.is_dir() for other in others)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_two_imports_at_once(make: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, pack_images = pack(tmp_path / "a.zip", class_folders(make)), importing._pack
+
+    def slow(*given: Any) -> dict[str, str]:
+        time.sleep(0.5)  # one is at work while the others come
+        return pack_images(*given)
+
+    def run(name: str, answer: Any) -> None:
+        try:
+            import_data(name, path)
+            answer.put((name, "done"))
+        except UserError as error:
+            answer.put((name, error.what))
+
+    monkeypatch.setattr(importing, "_pack", slow)
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    processes = [context.Process(target=run, args=(name, answers)) for name in ("a", "a", "a.b")]
+    for process in processes:
+        process.start()
+    said = sorted(answers.get(timeout=60) for _ in processes)
+    for process in processes:
+        process.join(60)
+    assert said == [("a", "a has been imported before"), ("a", "done"), ("a.b", "done")]
+    for name in ("a", "a.b"):
+        assert len(open_data(DataConfig(name=name)).test) == 12
+    assert not list((tmp_path / "cache" / "raw").glob("*.tmp"))

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from hwcls.config.data import AugmentConfig, DataConfig
-from hwcls.data.catalog import list_data
+from hwcls.data.catalog import SOURCES, list_data
 from hwcls.data.decode import decode_image
 from hwcls.data.imageset import open_data
 from hwcls.errors import UserError
@@ -284,3 +284,34 @@ def test_list_data(make: SimpleNamespace, raw: Path) -> None:
     assert found["mnist"] == str(raw / "MNIST" / "raw")
     assert found["digits"] == "embedded"
     assert found["cifar10"] is None
+
+
+def test_list_data_passes_over_what_is_no_data(
+    make: SimpleNamespace, raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make.write_files(raw, {"lost+found/x": b"", "locked/x": b"", "mine/train/a/0.png": b"x"})
+    (raw / "letters").mkdir()
+    with zipfile.ZipFile(raw / "letters" / "2024.zip", "w") as archive:
+        archive.writestr("january.txt", "x")
+    is_dir = Path.is_dir
+
+    def refuse(path: Path) -> bool:
+        if path.parent.name == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_dir(path)
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    assert [entry["name"] for entry in list_data()] == [*SOURCES, "mine"]
+    with pytest.raises(UserError, match="unknown data set 'letters'"):
+        open_data(DataConfig(name="letters"))
+    with pytest.raises(UserError, match="unknown data set 'locked'"):
+        open_data(DataConfig(name="locked"))
+
+
+def test_a_folder_of_raw_data_that_cannot_be_read(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> object:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(UserError, match=r"raw: cannot be read \(Permission denied\)"):
+        list_data()

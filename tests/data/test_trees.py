@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import struct
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hwcls.data.trees import Tree, open_tree, pick
+from hwcls.data.trees import Tree, may_hold, open_tree, pick, walk
 from hwcls.errors import UserError
 
 FILES = {"set/train/a/0.png": b"one", "set/train/b/1.png": b"two" * 1000, "set/readme.txt": b""}
@@ -53,6 +55,13 @@ def test_every_kind_reads_the_same(tmp_path: Path, name: str) -> None:
     assert tree.folders("set/train/") == ["a", "b"]
     assert tree.folders("set/train/a/") == tree.folders("nowhere/") == []
     assert pick(tree, ["1.png", "2.png"]) == {"1.png": "set/train/b/1.png"}
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar", "folder"])
+def test_names_are_sorted_whatever_order_they_were_packed_in(tmp_path: Path, name: str) -> None:
+    write = write_zip if name == "a.zip" else write_folder if name == "folder" else write_tar
+    files = {f"train/{kind}/{i}.png": b"x" for kind in "bca" for i in (3, 10, 1, 2)}
+    assert open_tree(write(tmp_path / name, files)).names == sorted(files)
 
 
 def test_empty_folders_are_seen(tmp_path: Path) -> None:
@@ -144,3 +153,62 @@ def test_encrypted_and_unknown(tmp_path: Path) -> None:
     (tmp_path / "a.rar").write_bytes(b"Rar!")
     with pytest.raises(UserError, match=r"neither a folder nor an archive — known: \.zip, \.tar"):
         open_tree(tmp_path / "a.rar")
+
+
+def test_a_zip_that_this_python_cannot_read(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "a.zip", {"0.png": b"x", "\xe9.png": b"x"})
+    good = path.read_bytes()
+    path.write_bytes(good.replace("\xe9".encode(), b"\xe9\xe9"))  # flagged as UTF-8, which it is not
+    with pytest.raises(UserError, match="not a whole zip archive"):
+        open_tree(path)
+    place = good.index(b"PK\x01\x02") + 6
+    path.write_bytes(good[:place] + struct.pack("<H", 99) + good[place + 2 :])
+    with pytest.raises(UserError, match=r"not a whole zip archive \(zip file version 9.9\)"):
+        open_tree(path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are not bytes there")
+def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+    name = os.fsdecode(b"train/a/\xe9.png")
+    for path in (write_folder(tmp_path / "folder", {name: b"x"}), write_tar(tmp_path / "a.tar", {name: b"x"})):
+        with pytest.raises(UserError, match=r"udce9.png' is not UTF-8 — rename it") as caught:
+            open_tree(path)
+        str(caught.value).encode()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_pipes_are_no_files(tmp_path: Path) -> None:
+    os.mkfifo(write_folder(tmp_path / "folder", FILES) / "set" / "train" / "a" / "pipe.png")
+    assert open_tree(tmp_path / "folder").names == sorted(FILES)
+
+
+def test_links_are_followed_but_not_round_and_round(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "folder", FILES)
+    (root / "set" / "again").symlink_to(root / "set")
+    (root / "set" / "train" / "c").symlink_to(root / "set" / "train" / "a")
+    assert [name for name, _ in walk(root)] == sorted([*FILES, "set/train/c/0.png"])
+
+
+def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, scan = write_folder(tmp_path / "folder", FILES), os.scandir
+
+    def refuse(path: Path) -> object:
+        if Path(path).name == "b":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr("os.scandir", refuse)
+    with pytest.raises(UserError, match=r"set/train/b: cannot be read \(Permission denied\)"):
+        open_tree(root)
+
+
+def test_what_an_archive_may_hold(tmp_path: Path) -> None:
+    path = write_zip(
+        tmp_path / "a.zip", {"set/train/a/0.png": b"in its bytes: wnids.txt" + bytes(500)}, zipfile.ZIP_STORED
+    )
+    assert may_hold(path, "nowhere/", "train/")
+    assert not may_hold(path, "wnids.txt")
+    path.write_bytes(path.read_bytes()[:-20])
+    assert may_hold(path, "wnids.txt")  # not whole: reading it says so
+    assert may_hold(write_tar(tmp_path / "a.tar", FILES), "wnids.txt")
+    assert not may_hold(tmp_path, "train/")
