@@ -92,6 +92,8 @@ def again(folder: Path, more: int) -> Sweep:
         seeds = config.seeds
     else:
         seeds = config.seeds + more
+    if seeds < 2:
+        raise UserError("one seed says nothing about chance", where="--add-seeds", remedy="add 2 or more; 5 are usual")
     return load_sweep(folder / "sweep.yaml", sets=[f"confirm.seeds={seeds}", f"name={folder.resolve().name}"])
 
 

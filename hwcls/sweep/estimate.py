@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from ray.tune.schedulers import TrialScheduler
 
-from hwcls.config.load import Sweep
+from hwcls.config.load import Sweep, check_corners
 from hwcls.config.trial import TrialConfig
+from hwcls.sweep import prepare
 from hwcls.sweep.early_stop import FairStop, scheduler
 from hwcls.sweep.preview import draw
 from hwcls.sweep.resources import Resources
@@ -49,17 +50,17 @@ def estimate(sweep: Sweep, resources: Resources) -> Estimate:
     """Time a few steps of some trials of each alternative, then play the search through.
 
     Raises:
-        UserError: The data is not there, or a model cannot be built.
+        UserError: The data is not there, or a model that the sweep can draw cannot be built.
     """
-    from hwcls.data.imageset import open_data
-
-    opened: dict[Any, ImageSet] = {}
+    opened = prepare.open_sets(sweep, check_corners(sweep), say=lambda text: None)
+    prepare.check_models(sweep, check_corners(sweep), prepare.shapes_of(opened))
     costs: dict[str, list[float]] = defaultdict(list)
     trials: list[TrialConfig] = []
     for number in range(DRAWS * max(1, len(sweep.alternatives))):
         trial = draw(sweep, number)
         key = trial.data.pixels()
-        opened.setdefault(key, open_data(trial.data))
+        if key not in opened:
+            opened |= prepare.open_sets(sweep, [trial], say=lambda text: None)
         costs[_label(sweep, trial)].append(epoch_seconds(trial, opened[key]) / resources.workers)
         trials.append(trial)
     plays = [

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ import numpy as np
 from hwcls import files
 from hwcls.config.data import DataConfig
 from hwcls.config.load import Sweep, check_corners
-from hwcls.config.model import UserModelConfig
+from hwcls.config.model import TimmConfig, UserModelConfig
 from hwcls.config.trial import TrialConfig
 from hwcls.config.variants import same, sentence, variants
 from hwcls.data.imageset import ImageSet, open_data
 from hwcls.errors import UserError
 from hwcls.training.outputs import save_arrays
 
+Shapes = dict[DataConfig, tuple[int, int, int]]  # classes, channels, side
 SOURCES = "source"  # the folder of the results that keeps the user's own model files
 
 
@@ -35,20 +37,32 @@ def prepare(sweep: Sweep, path: Path, say: Callable[[str], None]) -> dict[str, s
     """
     sources = keep_sources(sweep, path)
     corners = [with_sources(trial, sources) for trial in check_corners(sweep)]
-    sets: dict[DataConfig, ImageSet] = {}
-    for trial in corners:
-        key = trial.data.pixels()
-        if key not in sets:
-            sets[key] = _open(sweep, trial.data, say)
+    sets = open_sets(sweep, corners, say)
     save_splits(list(sets.values()), path)
-    shapes = {key: (len(s.classes), s.channels, s.image_size) for key, s in sets.items()}
+    shapes = shapes_of(sets)
     check_models(sweep, corners, shapes)
+    check_weights(sweep, corners, shapes)
     found = {label: [with_sources(trial, sources) for trial in trials] for label, trials in variants(sweep).items()}
     groups = same(found, lambda trial: _identity(trial, *shapes[trial.data.pixels()]))
     for labels in groups:
         say(f"note: {sentence(labels)}")
     files.write_json(path / "models.json", {"same": groups})
     return sources
+
+
+def open_sets(sweep: Sweep, trials: list[TrialConfig], say: Callable[[str], None]) -> dict[DataConfig, ImageSet]:
+    """The data sets of some trials, each opened once; raises UserError with its place in the file."""
+    sets: dict[DataConfig, ImageSet] = {}
+    for trial in trials:
+        key = trial.data.pixels()
+        if key not in sets:
+            sets[key] = _open(sweep, trial.data, say)
+    return sets
+
+
+def shapes_of(sets: dict[DataConfig, ImageSet]) -> Shapes:
+    """What a model must know of each data set: classes, channels, side."""
+    return {key: (len(images.classes), images.channels, images.image_size) for key, images in sets.items()}
 
 
 def _open(sweep: Sweep, data: DataConfig, say: Callable[[str], None]) -> ImageSet:
@@ -103,19 +117,45 @@ def _fingerprint(images: ImageSet) -> str:
     return digest.hexdigest()
 
 
-def check_models(sweep: Sweep, trials: list[TrialConfig], shapes: dict[DataConfig, tuple[int, int, int]]) -> None:
+def check_models(sweep: Sweep, trials: list[TrialConfig], shapes: Shapes) -> None:
     """Build each distinct model on the meta device, once per cache.
 
     Raises:
         UserError: A model that cannot be built, with the place of its alternative in the file.
     """
     for trial in trials:
-        try:
+        with _placed(sweep, trial):
             _identity(trial, *shapes[trial.data.pixels()])
-        except UserError as error:
-            branch = ("choice", trial.model.label) if trial.model.label else ()
-            where = sweep.source.where(("parameters", "model", *branch))
-            raise UserError(error.what, where=where, remedy=error.remedy) from None
+
+
+def check_weights(sweep: Sweep, trials: list[TrialConfig], shapes: Shapes) -> None:
+    """Load pretrained weights once, each file and backbone: what is not there is said, or fetched, before any trial.
+
+    Raises:
+        UserError: Weights that cannot be had or do not fit, with the place of their alternative in the file.
+    """
+    from hwcls import models
+
+    seen = set()
+    for trial in trials:
+        model = trial.model
+        if not isinstance(model, TimmConfig) or not model.pretrained or (model.backbone, model.pretrained) in seen:
+            continue
+        seen.add((model.backbone, model.pretrained))
+        classes, channels, size = shapes[trial.data.pixels()]
+        with _placed(sweep, trial):
+            models.build(model, classes=classes, channels=channels, image_size=size)
+
+
+@contextmanager
+def _placed(sweep: Sweep, trial: TrialConfig) -> Iterator[None]:
+    """Give a model's error the place of its alternative."""
+    try:
+        yield
+    except UserError as error:
+        branch = ("choice", trial.model.label) if trial.model.label else ()
+        where = sweep.source.where(("parameters", "model", *branch))
+        raise UserError(error.what, where=where, remedy=error.remedy) from None
 
 
 def _identity(trial: TrialConfig, classes: int, channels: int, size: int) -> str:

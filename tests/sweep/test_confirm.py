@@ -70,6 +70,10 @@ def test_more_seeds_are_added_once_the_planned_ones_are_done(folder):
     assert (again.config.confirm.top, again.config.confirm.seeds) == (2, 5)
     assert confirm.missing(again, found)
     assert again.config.name == found.path.name
+    (found.path / "sweep.yaml").write_text(yaml.safe_dump({**sweep.resolved(), "confirm": None}))
+    assert confirm.again(found.path, 0).config.confirm.seeds == 5
+    with pytest.raises(UserError, match="one seed says nothing"):
+        confirm.again(found.path, 1)
     found.trial(7).write_config(sweep.trial(Fixed({"model": "mlp"})))
     with pytest.raises(UserError, match="the search has not ended"):
         confirm.again(found.path, 2)

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 
 from hwcls.errors import UserError
 from hwcls.sweep.prepare import prepare
@@ -37,6 +38,14 @@ def test_a_model_that_cannot_be_built_is_placed(tiny, tmp_path):
     model = {"choice": {"fine": {"name": "mlp", "width": 8}, "deep": {"name": "gated_cnn", "depth": 4}}}
     with pytest.raises(UserError, match=r"tiny\.yaml:\d+: parameters\.model\.choice\.deep: .*8x8 are too small"):
         prepare(tiny(parameters={"model": model}), tmp_path, print)
+
+
+def test_pretrained_weights_are_tried_before_the_first_trial(tiny, tmp_path):
+    torch.save({"some": torch.zeros(3)}, tmp_path / "wrong.pth")
+    body = {"name": "timm", "backbone": "resnet10t", "pretrained": str(tmp_path / "wrong.pth")}
+    sweep = tiny(parameters={"model": {"choice": {"plain": {"name": "mlp"}, "probe": body}}})
+    with pytest.raises(UserError, match=r"parameters\.model\.choice\.probe: the weights do not load into resnet10t"):
+        prepare(sweep, tmp_path / "out", print)
 
 
 def test_images_that_have_changed_since_the_first_trial(tmp_path, tiny):
