@@ -1,17 +1,20 @@
-"""`hwcls evaluate`, `hwcls predict`, `hwcls export`: what a trained model is good for."""
+"""`hwcls evaluate`, `predict`, `inspect`, `export`: what a trained model is good for, and how it was trained."""
 
 from __future__ import annotations
 
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hwcls.cli.app import app, command
 from hwcls.cli.results import table_console
 from hwcls.training.threads import calm_threads
+
+if TYPE_CHECKING:
+    from hwcls.inspection.seen import Flow
 
 Trial = Annotated[Path, typer.Argument(help="A trial's folder: results/SWEEP/trials/N.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
@@ -108,6 +111,42 @@ def predict(
 
 @app.command()
 @command
+def inspect(
+    trial: Trial,
+    out: Annotated[Path, typer.Option(help="The folder for the pictures.")] = Path("inspect"),
+    as_json: AsJson = False,
+) -> None:
+    """Show how a trial was trained: gradients of each layer, first-layer activations, an autoencoder's pictures.
+
+    Gradients are those of an epoch's last step, before clipping. Pictures are activations.png and, where an autoencoder
+    was pretrained, reconstructions.png.
+
+    Example: hwcls inspect results/quickstart/trials/0
+    """
+    from hwcls.inspection.pictures import activation_sheet, reconstruction_sheet
+    from hwcls.inspection.seen import gradient_flow, recorded
+
+    found = recorded(trial)
+    flow, pictures = gradient_flow(found), {}
+    if "activations" in found:
+        pictures["activations"] = out / "activations.png"
+        activation_sheet(found["activation_image"], found["activations"], pictures["activations"])
+    if "reconstructions/input" in found:
+        pictures["reconstructions"] = out / "reconstructions.png"
+        inputs, outputs = found["reconstructions/input"], found["reconstructions/output"]
+        reconstruction_sheet(inputs, outputs, pictures["reconstructions"])
+    if as_json:
+        layers = {name: {"first": vars(first), "last": vars(last)} for name, (first, last) in flow.items()}
+        paths = {name: str(path) for name, path in pictures.items()}
+        typer.echo(json.dumps({"trial": str(trial), "gradients": layers, "pictures": paths}, indent=2))
+        return
+    _print_flow(flow)
+    for name, path in pictures.items():
+        typer.echo(f"{name}: {path}")
+
+
+@app.command()
+@command
 def export(
     trial: Trial,
     kind: Annotated[Format, typer.Option("--format", help="onnx, or torch: torch.export's .pt2.")] = Format.onnx,
@@ -139,6 +178,27 @@ def export(
 
 def _say(text: str) -> None:
     typer.echo(text, err=True)
+
+
+def _print_flow(flow: dict[str, tuple[Flow, Flow]]) -> None:
+    from rich.table import Table
+
+    if not flow:
+        typer.echo("no gradients were recorded")
+        return
+    first, last = next(iter(flow.values()))
+    table = Table("layer", box=None, pad_edge=False)
+    for name in (
+        f"mean, epoch {first.epoch}",
+        f"epoch {last.epoch}",
+        f"max, epoch {first.epoch}",
+        f"epoch {last.epoch}",
+    ):
+        table.add_column(name, justify="right")
+    for name, (begun, ended) in flow.items():
+        table.add_row(name, *(f"{value:.2e}" for value in (begun.mean, ended.mean, begun.max, ended.max)))
+    typer.echo("|gradient| of each layer's weights")
+    table_console().print(table)
 
 
 def _print_scores(found: dict[str, Any]) -> None:

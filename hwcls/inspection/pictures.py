@@ -1,7 +1,8 @@
-"""A picture of predictions: images, their true and predicted classes, right or wrong."""
+"""Pictures: predictions, right or wrong; what a first layer makes of an image; what an autoencoder makes of some."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,51 @@ def prediction_grid(data: ImageSet, split: Split, scored: Scored, title: str, pa
             if guess != true:
                 _line(draw, (left, above + SIDE + 18), f"is {data.classes[true]}", INK)
         top += count * cell
+    files.write_with(path, lambda file: sheet.save(file, "PNG"))
+
+
+def activation_sheet(image: np.ndarray[Any, Any], maps: np.ndarray[Any, Any], path: Path) -> None:
+    """Write a PNG: an image (S, S, C) uint8 and the maps (K, h, w) made of it, red above and blue below 0.
+
+    All maps share one scale, which the title names; those of a linear layer, (K, 1, 1), are put into one square.
+    """
+    values = maps.astype(np.float32)
+    if values.shape[1:] == (1, 1):
+        side = math.isqrt(len(values) - 1) + 1
+        values = np.pad(values.ravel(), (0, side * side - len(values))).reshape(1, side, side)
+    most = float(np.nanmax(np.abs(values), initial=0)) or 1.0
+    shares = np.nan_to_num(values / most).clip(-1, 1)[..., None]  # (K, h, w, 1)
+    strength = 1 - np.abs(shares)
+    red, blue = np.where(shares < 0, strength, 1), np.where(shares > 0, strength, 1)
+    colours = np.rint(255 * np.concatenate((red, strength, blue), -1)).astype(np.uint8)  # (K, h, w, 3)
+    tiles = [_tile(image), *map(_tile, colours)]
+    rows = [tiles[place : place + COLUMNS] for place in range(0, len(tiles), COLUMNS)]
+    _sheet(
+        f"the first image of val, and what the first layer makes of it: red to {most:.3g}, blue to -{most:.3g}",
+        rows,
+        path,
+    )
+
+
+def reconstruction_sheet(inputs: np.ndarray[Any, Any], outputs: np.ndarray[Any, Any], path: Path) -> None:
+    """Write a PNG: images (P, S, S, C) uint8, and below each what the autoencoder makes of it."""
+    rows = []
+    for place in range(0, len(inputs), COLUMNS):
+        rows += [[_tile(pixels) for pixels in part[place : place + COLUMNS]] for part in (inputs, outputs)]
+    _sheet("images of val, and below each its reconstruction", rows, path)
+
+
+def _sheet(title: str, rows: list[list[Image.Image]], path: Path) -> None:
+    """Write tiles in rows below a title."""
+    cell = SIDE + GAP
+    sheet = Image.new("RGB", (COLUMNS * cell + GAP, TITLE + len(rows) * cell), "white")
+    draw = ImageDraw.Draw(sheet)
+    draw.text((GAP, 9), title, fill=INK, font=_font(15))
+    for line, row in enumerate(rows):
+        for place, tile in enumerate(row):
+            left, top = GAP + place * cell, TITLE + line * cell
+            draw.rectangle((left - 1, top - 1, left + SIDE, top + SIDE), outline="#d0d7de")
+            sheet.paste(tile, (left, top))
     files.write_with(path, lambda file: sheet.save(file, "PNG"))
 
 

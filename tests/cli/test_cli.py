@@ -14,7 +14,7 @@ COMMANDS = [
     for words in (
         "", "sweep", "train", "compare", "report", "data", "data list", "data fetch", "data import", "data show",
         "data verify", "wandb", "wandb sync", "confirm", "explain", "doctor", "models", "check", "profile", "evaluate",
-        "predict", "export",
+        "predict", "inspect", "export",
     )
 ]  # fmt: skip
 TRIAL = {

@@ -47,7 +47,7 @@ def folder(tmp_path_factory):
     return path / "trials" / "0"
 
 
-@pytest.mark.parametrize("words", ["check", "profile", "evaluate", "predict", "export"])
+@pytest.mark.parametrize("words", ["check", "profile", "evaluate", "predict", "inspect", "export"])
 def test_documented(invoke, words):
     done = invoke(words, "--help")
     assert done.exit_code == 0
@@ -161,3 +161,32 @@ def test_where_nothing_can_be_written(invoke, folder, tmp_path):
         print(done.stderr)
     assert (tmp_path / "taken").read_text() == "a file"
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_inspect(invoke, folder, tmp_path):
+    done = invoke("inspect", folder, "--out", tmp_path / "seen", "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    arrays = np.load(folder / "inspection.npz")
+    assert list(found["gradients"]) == arrays["layers"].tolist()
+    for place, layer in enumerate(found["gradients"].values()):
+        assert [layer[when]["epoch"] for when in ("first", "last")] == [1, 2]
+        assert [layer[when]["mean"] for when in ("first", "last")] == arrays["gradient_mean"][:, place].tolist()
+        assert [layer[when]["max"] for when in ("first", "last")] == arrays["gradient_max"][:, place].tolist()
+    assert found["pictures"] == {"activations": str(tmp_path / "seen" / "activations.png")}
+    table = invoke("inspect", folder / "config.yaml", "--out", tmp_path / "seen")
+    assert "mean, epoch 1" in table.output
+    assert "activations: " in table.output
+
+
+def test_inspect_where_nothing_was_recorded(invoke, tmp_path):
+    import yaml
+
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(TrialConfig.from_dict(TRIAL).to_dict()))
+    for content, message in ((None, "nothing was recorded"), (b"no archive", "damaged")):
+        if content:
+            (tmp_path / "inspection.npz").write_bytes(content)
+        done = invoke("inspect", tmp_path)
+        assert done.exit_code == 2
+        assert message in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
