@@ -1,13 +1,21 @@
 import ctypes
 import resource
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from hwcls.errors import UserError
 from hwcls.training.distributed import World
-from hwcls.training.memory import fit_micro_batch, is_out_of_memory, keep_freed, trim_freed
+from hwcls.training.memory import (
+    M_MMAP_THRESHOLD,
+    M_TRIM_THRESHOLD,
+    fit_micro_batch,
+    is_out_of_memory,
+    keep_freed,
+    trim_freed,
+)
 
 CPU = World(device=torch.device("cpu"))
 
@@ -66,6 +74,19 @@ def test_freed_memory_stays_until_it_is_trimmed():
     assert min(faults() for _ in range(5)) < 100
     trim_freed()
     assert faults() > 2000 or _huge_pages()
+
+
+def test_an_older_glibc_keeps_what_it_can(monkeypatch):
+    """Before 2.35 a threshold above 32 MiB is refused."""
+    kept = {}
+
+    def mallopt(option, value):
+        taken = option != M_MMAP_THRESHOLD or value <= 1 << 25
+        return int(taken and kept.setdefault(option, value) > 0)
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace(mallopt=mallopt))
+    keep_freed()
+    assert kept == {M_MMAP_THRESHOLD: 1 << 25, M_TRIM_THRESHOLD: 2**31 - 1}
 
 
 def _huge_pages():
