@@ -22,6 +22,7 @@ from hwcls.data.splits import shuffled
 from hwcls.errors import UserError
 from hwcls.files import write_with
 from hwcls.models.unet import UNetAutoencoder, build_autoencoder
+from hwcls.training import memory
 
 BATCH = 128
 LEARNING_RATE = 1e-3
@@ -43,7 +44,7 @@ def autoencoder(config: TrialConfig, data: ImageSet, device: torch.device, cache
     It maps normalised images (B, C, S, S) to their reconstructions. It is trained without augmentation on a share of
     `data.train`, never on val or test, once per data, width, share, epochs and seed, and kept in `cache`; processes
     that want the same one wait for the first. torch's generators are left as they were. Raises UserError where the
-    images are too small or its loss is not finite.
+    images are too small, memory holds not even one of them, or its loss is not finite.
     """
     model, _ = _asked_for(config)
     path = cache / "autoencoders" / f"{_key(config, data)}.safetensors"
@@ -106,7 +107,7 @@ def _key(config: TrialConfig, data: ImageSet) -> str:
 
 def _train(config: TrialConfig, data: ImageSet, device: torch.device) -> UNetAutoencoder:
     """Minimise the squared error of reconstructed pixels with Adam for `pretrain.epochs`."""
-    (model, pretrain), seed = _asked_for(config), config.seed
+    (model, pretrain), seed, micro_batch = _asked_for(config), config.seed, BATCH
     rows = images_for(config, data)
     normalise = Normalise(data.mean, data.std, data.image_size, device, torch.float32)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -121,10 +122,28 @@ def _train(config: TrialConfig, data: ImageSet, device: torch.device) -> UNetAut
             for start in range(0, len(order), BATCH):
                 pixels = torch.from_numpy(data.train.images[np.sort(order[start : start + BATCH])])
                 images = normalise(pixels.to(device)).permute(0, 3, 1, 2)  # (b, C, S, S)
-                optimizer.zero_grad()
-                loss = mse_loss(net(images), images)
-                torch.autograd.backward([loss])
+                while (found := _gradients(net, images, micro_batch)) is None:
+                    memory.free_memory()
+                    micro_batch = memory.halved(micro_batch)
+                loss = found
                 optimizer.step()
     if not math.isfinite(loss.item()):
         raise UserError("the autoencoder's loss is not finite", where="model.pretrain", remedy="set another seed")
     return net
+
+
+def _gradients(net: UNetAutoencoder, images: Tensor, micro_batch: int) -> Tensor | None:
+    """Leave the gradients of the squared error of `images` (b, C, S, S), by micro-batches; the error (), or None where
+    memory ran out."""
+    net.zero_grad()
+    total = torch.zeros((), device=images.device)
+    try:
+        for part in images.tensor_split(-(-len(images) // micro_batch)):
+            loss = mse_loss(net(part), part) * (len(part) / len(images))
+            torch.autograd.backward([loss])
+            total += loss.detach()
+    except (RuntimeError, MemoryError) as error:
+        if not memory.is_out_of_memory(error):
+            raise
+        return None
+    return total

@@ -17,6 +17,8 @@ from hwcls import models
 from hwcls.config.data import AugmentConfig
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet, Split
+from hwcls.errors import UserError
+from hwcls.models.unet import UNetAutoencoder
 from hwcls.training import checkpoint, pretrain
 from hwcls.training.distributed import World
 from hwcls.training.trainer import Trainer
@@ -79,6 +81,27 @@ def test_once_per_setting(data: ImageSet, tmp_path: Path, monkeypatch: pytest.Mo
     assert not same(first, pretrain.encoder_weights(config(), fewer, CPU, tmp_path))
     assert len(trained) == len(others) + 2
     assert len(list(tmp_path.rglob("*.safetensors"))) == len(trained)
+
+
+def test_memory_that_runs_out_makes_micro_batches(
+    data: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward, sizes = UNetAutoencoder.forward, []
+
+    def scarce(self: UNetAutoencoder, x: torch.Tensor) -> torch.Tensor:
+        if len(x) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory, injected")
+        sizes.append(len(x))
+        return forward(self, x)
+
+    monkeypatch.setattr(UNetAutoencoder, "forward", scarce)
+    most = 40
+    ample = pretrain.encoder_weights(config(), data, CPU, tmp_path / "scarce")
+    assert sizes == [30] * 4 * 2, "all 120 images of each of two epochs"
+    assert all(value.isfinite().all() for value in ample.values())
+    most = 0
+    with pytest.raises(UserError, match="does not fit into memory with a single image"):
+        pretrain.encoder_weights(config(), data, CPU, tmp_path / "none")
 
 
 def test_the_seed_decides_alone(data: ImageSet, tmp_path: Path) -> None:
