@@ -14,7 +14,9 @@ from hwcls.models.summary import signature
 
 COMPILE_STEPS = 20_000  # an estimate: a minute of compiling against a quarter of a step of 10 ms
 BACKEND = "inductor"
+GRAPHS = 8  # for one function; torch runs the ninth uncompiled
 _compiled: str | None = None  # the signature of the model whose graphs this process holds
+_sizes: set[int] = set()  # of the micro-batches that those graphs are for
 
 
 @dataclass(frozen=True)
@@ -31,17 +33,28 @@ class Precision:
     def prepare(self, model: nn.Module, ranked: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
         """`ranked` (the model, maybe within DDP) for micro-batches of one size: compiled where that pays.
 
-        A process keeps the graphs of one model: trials that differ in anything else reuse them, and torch's limit of
-        eight graphs for one function is not met.
+        A process keeps the graphs of one model, for up to GRAPHS sizes: trials that differ in anything else reuse them.
         """
         global _compiled
         if not self.compiled:
             return ranked
         if _compiled not in (None, signature(model)):
-            torch._dynamo.reset()
+            _forget_graphs()
         _compiled = signature(model)
         compiled: Callable[[torch.Tensor], torch.Tensor] = torch.compile(ranked, dynamic=False, backend=BACKEND)
-        return compiled
+
+        def forward(images: torch.Tensor) -> torch.Tensor:
+            if len(images) not in _sizes and len(_sizes) == GRAPHS:
+                _forget_graphs()
+            _sizes.add(len(images))
+            return compiled(images)
+
+        return forward
+
+
+def _forget_graphs() -> None:
+    torch._dynamo.reset()
+    _sizes.clear()
 
 
 def choose(device: torch.device, dtype: torch.dtype, steps: int, *, grouped: bool = False) -> Precision:

@@ -77,7 +77,8 @@ class Trainer:
         )
         self.feed = GroupFeed(feed, config.norm_batch) if config.norm_batch else feed
         self.precision = choose(device, dtype, config.epochs * self.feed.steps, grouped=config.norm_batch is not None)
-        self.forward = self.precision.prepare(model, self.ranked)  # for micro-batches of the full size
+        self.forward = self.precision.prepare(model, self.ranked)  # for micro-batches of the full size:
+        self.full = 0  # images of the very first one
         classes = len(data.classes)
         self.loss = Loss(config.label_smoothing, config.class_weights, data.train.labels, classes, device, dtype)
         self.optimizer = build_optimizer(config.optimizer, model)
@@ -96,8 +97,7 @@ class Trainer:
         self.best_scores: Array | None = None  # (N, K) float16, val at the best epoch
         self.confusions: dict[int, Array] = {}  # by epoch: first, powers of two, best, last
         self.history: list[dict[str, Any]] = []
-        self.most = micro_batch
-        self.micro_batch = self._fit_micro_batch()
+        self.micro_batch = self._fit_micro_batch(micro_batch)
 
     def _build_model(self) -> nn.Module:
         data, config = self.data, self.config.model
@@ -108,11 +108,11 @@ class Trainer:
             self.pictures = reconstructions(*asked)
         return model
 
-    def _fit_micro_batch(self) -> int:
+    def _fit_micro_batch(self, most: int | None) -> int:
         """Images per rank and backward pass: the whole share where it fits, whole groups where BatchNorm has groups."""
         unit = self.config.norm_batch or 1
         share = -(-self.config.data.batch_size // (unit * self.world.size)) * unit
-        share = min(share, self.most or share)
+        share = min(share, most or share)
         if self.world.device.type not in memory.PROBED:
             return share
         buffers = [buffer.clone() for buffer in self.model.buffers()]
@@ -236,7 +236,8 @@ class Trainer:
         if step.count == 0:
             self._take_part_without_images()
         for number, batch in enumerate(step.parts, start=1):
-            forward = self.forward if len(batch.labels) == self.micro_batch else self.ranked
+            self.full = self.full or len(batch.labels)
+            forward = self.forward if len(batch.labels) == self.full else self.ranked
             with sync_only(self.ranked, number == step.count):
                 with self.precision.autocast():
                     logits = forward(batch.images)  # (B, K)
@@ -315,7 +316,7 @@ class Trainer:
         self.epoch, self.best, self.history = state["epoch"], state["best"], list(state["history"])
         self.best_weights, self.best_scores = state.get("best_weights", {}), state.get("best_scores")
         self.confusions = dict(state["confusions"])
-        self.micro_batch = min(state["micro_batch"], self.most or state["micro_batch"])
+        self.micro_batch = min(state["micro_batch"], self.micro_batch)  # memory may have become less
         if self.observer and state["observer"] is not None:
             self.observer.load_state(state["observer"])
 

@@ -43,6 +43,32 @@ def test_a_resumed_trial_decides_as_the_whole_one(trial, monkeypatch):
 
 
 @pytest.mark.slow
+def test_a_ninth_size_is_compiled_too(monkeypatch):
+    counter = CompileCounter()
+    monkeypatch.setattr(precision, "BACKEND", counter)
+    monkeypatch.setattr(precision, "_compiled", None)
+    precision._forget_graphs()
+    model = torch.nn.Linear(3, 2)
+    for size in range(2, 13):
+        forward = Precision(compiled=True).prepare(model, model)
+        images = torch.randn(size, 3)
+        assert torch.equal(forward(images), model(images))
+        assert torch.equal(forward(images), model(images)), "again"
+    assert counter.frame_count == 11
+
+
+@pytest.mark.parametrize(("micro", "compiled"), [(64, {50}), (None, {100}), (40, {34})])
+def test_the_size_that_most_micro_batches_have_is_compiled(trial, monkeypatch, micro, compiled):
+    """Shares are cut evenly: 100 images in micro-batches of at most 64 are 50 and 50; 280 leave 80 at last."""
+    config = trial(data__batch_size=100, data__per_class=31)
+    trainer = Trainer(config, open_data(config.data), World(device=CPU), micro_batch=micro)
+    sizes = []
+    monkeypatch.setattr(trainer, "forward", lambda images: sizes.append(len(images)) or trainer.ranked(images))
+    next(trainer.epochs())
+    assert set(sizes) == compiled
+
+
+@pytest.mark.slow
 def test_a_sweep_over_batch_sizes_reuses_one_graph(trial, monkeypatch):
     """Batches of 64, 128 and 256 in micro-batches of 64 are one graph; another model starts afresh."""
     counter = CompileCounter()

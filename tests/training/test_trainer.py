@@ -106,6 +106,18 @@ def test_a_checkpoint_of_another_model_is_a_user_error_and_changes_nothing(trial
     assert all(torch.equal(tensor, before[key]) for key, tensor in other.model.state_dict().items())
 
 
+def test_a_resumed_trial_takes_no_more_than_memory_holds_now(trial, tmp_path):
+    trainer, _ = train(trial(), epochs=1, micro_batch=32)
+    checkpoint.save(trainer, tmp_path)
+    found = {}
+    for most in (8, 32, None):
+        resumed = Trainer(trainer.config, trainer.data, CPU)
+        resumed.micro_batch = most or resumed.micro_batch  # what the probe of a GPU would say
+        checkpoint.load(resumed, tmp_path)
+        found[most] = resumed.micro_batch
+    assert found == {8: 8, 32: 32, None: 32}
+
+
 def test_outputs_can_be_read_without_hwcls(trial, tmp_path):
     trainer, records = train(trial(epochs=5))
     checkpoint.write_outputs(trainer, tmp_path)
