@@ -70,7 +70,7 @@ def preview(sweep: Sweep) -> dict[str, Any]:
             }
             for p, under in sweep.space.parameters()
         ],
-        "samples": [_short(draw(sweep, i)) for i in range(SAMPLES)],
+        "samples": [_short(draw(sweep, i)) for i in range(min(SAMPLES, total or SAMPLES))],
         "per_alternative": _shares(sweep, total),
         "share": config.share or ("seconds" if total is None else "trials"),
         "rungs": steps,
@@ -192,7 +192,7 @@ def show(found: dict[str, Any], say: Callable[[str], None]) -> None:
     say(
         f"\nearly stopping at epochs {', '.join(map(str, found['rungs']))}" if found["rungs"] else "\nno early stopping"
     )
-    say(f"\n{len(found['samples'])} samples")
+    say(f"\n{len(found['samples'])} trials drawn at random, for instance")
     constant = {k for k in found["samples"][0] if all(s.get(k) == found["samples"][0][k] for s in found["samples"])}
     for sample in found["samples"]:
         words = [f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in sample.items() if k not in constant]
