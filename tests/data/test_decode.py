@@ -60,7 +60,7 @@ def test_an_image_that_takes_all_memory_is_named(
         open_data(folder_of(make, tmp_path / "set", make.png(make.noise(0, 8, 8))))
 
 
-@pytest.mark.parametrize("kind", ["EPS", "ICO", "TGA", "ICNS", "PDF"])
+@pytest.mark.parametrize("kind", ["EPS", "ICO", "TGA", "ICNS"])
 def test_formats_that_are_not_opened(make: SimpleNamespace, tmp_path: Path, kind: str) -> None:
     data = encode(Image.fromarray(make.noise(0, 32, 32, 3)), kind)
     with pytest.raises(ValueError, match="of no known image format"):
