@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Callable
 
 import torch
 
@@ -17,11 +17,10 @@ class Clock:
             self.events = [torch.cuda.Event(enable_timing=True) for _ in range(2)]  # type: ignore[no-untyped-call]
             self.events[0].record()
 
-    @property
-    def read(self) -> Any:
+    def stop(self) -> Callable[[], float]:
         """Stop here; the returned function tells the seconds once the device has got this far."""
         if self.device.type == "cuda":
             self.events[1].record()
-            return lambda: self.events[0].elapsed_time(self.events[1]) / 1000
+            return lambda: float(self.events[0].elapsed_time(self.events[1])) / 1000
         seconds = time.perf_counter() - self.start
         return lambda: seconds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import sys
 from collections.abc import Callable
@@ -92,6 +93,30 @@ def sync_only(ranked: nn.Module, last: bool) -> contextlib.AbstractContextManage
     if last or not isinstance(ranked, DistributedDataParallel):
         return contextlib.nullcontext()
     return ranked.no_sync()
+
+
+def take_part(ranked: nn.Module, blank: torch.Tensor, autocast: contextlib.AbstractContextManager[Any]) -> None:
+    """Join the other ranks' all-reduce with zero gradients, without images: `blank` (1, C, H, W) passes through."""
+    ranked.eval()  # so that no statistic and no dropout mask is touched
+    with autocast:
+        (ranked(blank).sum() * 0).backward()
+    ranked.train()
+
+
+def refuse_unused(error: Exception, model: nn.Module) -> None:
+    """Raise UserError where `error` is DDP's about weights of `model` that took no part in the step before."""
+    if unused := unused_weights(error, model):
+        what = f"several workers need every weight, but the model does not use {', '.join(unused)}"
+        raise UserError(what, where="model", remedy="remove or use them, or set workers: 1") from None
+
+
+def unused_weights(error: Exception, model: nn.Module) -> list[str]:
+    """The weights that DDP waited for in vain, from its error in the step after; none where it is another error."""
+    if "Expected to have finished reduction" not in str(error):
+        return []
+    places = re.search(r"did not receive grad for rank \d+: ([\d ]+)", str(error))
+    names = [name for name, weight in model.named_parameters() if weight.requires_grad]
+    return [names[int(place)] for place in places[1].split()] if places else ["some"]
 
 
 def launch(size: int, run: Callable[..., None], *args: Any) -> None:

@@ -25,7 +25,7 @@ from hwcls.data.imageset import ImageSet
 from hwcls.tracking.records import EpochRecord
 from hwcls.training import memory
 from hwcls.training.clock import Clock
-from hwcls.training.distributed import World, over_ranks, sync_only
+from hwcls.training.distributed import World, over_ranks, refuse_unused, sync_only, take_part
 from hwcls.training.ema import Ema
 from hwcls.training.evaluation import Evaluation, score
 from hwcls.training.faults import MemoryRanOutError, NotFiniteError
@@ -134,6 +134,7 @@ class Trainer:
 
         Raises:
             NotFiniteError: A loss is NaN or infinite; names the epoch, the step and the learning rate.
+            UserError: There are several ranks, and weights that the model does not use.
             MemoryRanOutError: Device memory ran out on this rank; the others wait for it in vain.
         """
         while self.epoch < self.config.epochs:
@@ -141,6 +142,7 @@ class Trainer:
             try:
                 record = self._run_epoch(self.epoch + 1)
             except (RuntimeError, MemoryError) as error:
+                refuse_unused(error, self.model)
                 if not memory.is_out_of_memory(error):
                     raise
             if record is None:  # outside the handler, whose error would keep the tensors alive
@@ -153,7 +155,7 @@ class Trainer:
         started = time.perf_counter()
         clock = Clock(self.world.device)
         seen, loss, bad = self._train(epoch)
-        train_seconds = clock.read
+        train_seconds = clock.stop()
         with self.ema.in_place() if self.ema else contextlib.nullcontext():
             if self.ema:
                 average_statistics(self.model, self.world)
@@ -234,7 +236,11 @@ class Trainer:
         if self.norms:
             self.norms.before_step()
         if step.count == 0:
-            self._take_part_without_images()
+            shape = (1, self.data.channels, self.data.image_size, self.data.image_size)
+            blank = torch.zeros(
+                shape, device=self.world.device, dtype=next(self.model.parameters()).dtype
+            )  # (1, C, H, W)
+            take_part(self.ranked, blank, self.precision.autocast())
         for number, batch in enumerate(step.parts, start=1):
             self.full = self.full or len(batch.labels)
             forward = self.forward if len(batch.labels) == self.full else self.ranked
@@ -254,15 +260,6 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return summed
-
-    def _take_part_without_images(self) -> None:
-        """A rank without a share of a ragged batch joins the others' all-reduce with zero gradients."""
-        shape = (1, self.data.channels, self.data.image_size, self.data.image_size)
-        blank = torch.zeros(shape, device=self.world.device, dtype=next(self.model.parameters()).dtype)  # (1, C, H, W)
-        self.ranked.eval()  # so that no statistic and no dropout mask is touched
-        with self.precision.autocast():
-            (self.ranked(blank).sum() * 0).backward()
-        self.ranked.train()
 
     def evaluate(self, split: Literal["train", "val", "test"], limit: int | None = None) -> Evaluation:
         """Score this rank's share of a split (or of a fixed sample of `limit` images), unaugmented."""

@@ -59,7 +59,7 @@ def test_a_ninth_size_is_compiled_too(monkeypatch):
 
 @pytest.mark.parametrize(("micro", "compiled"), [(64, {50}), (None, {100}), (40, {34})])
 def test_the_size_that_most_micro_batches_have_is_compiled(trial, monkeypatch, micro, compiled):
-    """Shares are cut evenly: 100 images in micro-batches of at most 64 are 50 and 50; 280 leave 80 at last."""
+    """Shares are cut evenly: 100 images in micro-batches of at most 64 are 50 and 50; 279 leave 79 at last."""
     config = trial(data__batch_size=100, data__per_class=31)
     trainer = Trainer(config, open_data(config.data), World(device=CPU), micro_batch=micro)
     sizes = []
