@@ -97,6 +97,26 @@ def import_one(
     corrupt = f"; corrupt and left out: {len(done.skipped)}" if done.skipped else ""
     others = f"; passed over, for no image in a class folder: {len(done.passed_over)}" if done.passed_over else ""
     typer.echo(f"{name}: {done.path}{corrupt}{others}")
+    for line in _taken(name):
+        typer.echo(line)
+
+
+def _taken(name: str) -> list[str]:
+    """What an import holds, as a sweep will see it, and how a sweep names it."""
+    import numpy as np
+
+    from hwcls.config.data import DataConfig
+    from hwcls.data.store import read_raw
+
+    raw = read_raw(DataConfig(name=name))
+    counts = {split: np.bincount(part.labels, minlength=len(raw.classes)) for split, part in raw.splits.items()}
+    numbers = ", ".join(f"{count.sum():,} {split}" for split, count in counts.items())
+    val = "" if "val" in counts else "; val is cut from train"
+    lines = [f"{len(raw.classes)} classes; images: {numbers}{val}; in a sweep file: data: {{name: {name}}}"]
+    for split, count in counts.items():
+        none = [str(raw.classes[k]) for k in np.flatnonzero(count == 0)]
+        lines += [f"note: no {split} image of {', '.join(none[:5])}{' and others' if none[5:] else ''}"] if none else []
+    return lines
 
 
 @data.command("show")
@@ -155,7 +175,13 @@ def verify_one(name: Name, path: Folder = None, sets: Sets = None, as_json: AsJs
     wrong, again = verify(store), duplicates(store)
     if as_json:
         found = {"name": name, "store": str(store.folder), "wrong": wrong}
-        typer.echo(json.dumps(found | {"duplicates": [dataclasses.asdict(one) for one in again]}, indent=2))
+        raw = read_raw(config) if again else None
+        files = [
+            {"file": raw.name(one.split, one.row), "of_file": raw.name(one.of_split, one.of_row)} if raw else {}
+            for one in again
+        ]
+        listed = [dataclasses.asdict(one) | named for one, named in zip(again, files, strict=True)]
+        typer.echo(json.dumps(found | {"duplicates": listed}, indent=2))
     else:
         _some(wrong)
         if again:
@@ -166,7 +192,7 @@ def verify_one(name: Name, path: Folder = None, sets: Sets = None, as_json: AsJs
         typer.echo(
             f"{name}: {len(wrong)} wrong; remove {store.folder}, and it is decoded anew"
             if wrong
-            else f"{name}: every image is as it was decoded"
+            else f"{name}: no pixel has changed since it was decoded"
         )
     if wrong:
         raise typer.Exit(1)

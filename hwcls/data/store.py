@@ -82,7 +82,11 @@ def open_store(config: DataConfig, progress: Progress | None = None) -> Store:
         if store := _whole(folder):
             return store
         progress = progress or (lambda _: None)
-        _build(folder, config.name, source.read(place), size, channels, progress)
+        raw = source.read(place)
+        _build(folder, config.name, raw, size, channels, progress)
+        if raw.passed_over:
+            others = f"{len(raw.passed_over)}, the first {raw.passed_over[0]}"
+            progress(f"{config.name}: passed over, for no image in a class folder: {others}")
         store = Store(folder, json.loads((folder / "meta.json").read_text(encoding="utf-8")))
         if found := duplicates(store):
             progress(f"{config.name}: {count_duplicates(found)}; `{_verify_command(config)}` names them")

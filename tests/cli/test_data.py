@@ -91,11 +91,23 @@ def test_import_says_what_it_left_out(invoke: Invoke, tmp_path: Path) -> None:
     assert lines[21].endswith("my_set; corrupt and left out: 25")
 
 
+def test_import_says_what_a_sweep_will_see(invoke: Invoke, tmp_path: Path) -> None:
+    done = invoke("import", "my_set", archive(tmp_path / "archive.zip"))
+    expected = "3 classes; images: 12 train, 12 test; val is cut from train; in a sweep file: data: {name: my_set}"
+    assert expected in done.stdout
+    assert "note:" not in done.stdout
+    with zipfile.ZipFile(tmp_path / "archive.zip") as packed, zipfile.ZipFile(tmp_path / "less.zip", "w") as less:
+        for name in packed.namelist():
+            if "val/bee" not in name:
+                less.writestr(name, packed.read(name))
+    assert "note: no test image of bee" in invoke("import", "less", tmp_path / "less.zip").stdout
+
+
 def test_import_counts_what_it_passed_over(invoke: Invoke, tmp_path: Path) -> None:
     path = archive(tmp_path / "archive.zip")
     with zipfile.ZipFile(path, "a") as packed:
         packed.writestr("archive/train/loose.png", b"x")
-    [line] = invoke("import", "my_set", path).stdout.splitlines()
+    line, _ = invoke("import", "my_set", path).stdout.splitlines()
     assert line.endswith("my_set; passed over, for no image in a class folder: 1")
     assert json.loads(invoke("import", "again", path, "--json").stdout)["passed_over"] == ["archive/train/loose.png"]
 
@@ -108,11 +120,12 @@ def test_verify_names_duplicates_and_changed_images(invoke: Invoke, tmp_path: Pa
     assert lines == [
         "the same pixels: archive/val/bee/2.png and archive/train/ant/twin.png",
         "my_set: images with another's pixels: 1 (1 in another split, 1 under another label)",
-        "my_set: every image is as it was decoded",
+        "my_set: no pixel has changed since it was decoded",
     ]
     found = json.loads(invoke("verify", "my_set", "--json").stdout)
     [one] = found["duplicates"]
     assert (one["split"], one["of_split"], one["same_label"]) == ("test", "train", False)
+    assert (one["file"], one["of_file"]) == ("archive/val/bee/2.png", "archive/train/ant/twin.png")
     images = Path(found["store"]) / "test.images.npy"
     data = bytearray(images.read_bytes())
     data[-1] ^= 1
