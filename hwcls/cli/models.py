@@ -16,6 +16,7 @@ from hwcls.cli.results import table_console
 if TYPE_CHECKING:
     from hwcls.config.data import DataConfig
     from hwcls.config.model import ModelConfig
+    from hwcls.models.receptive import Field
     from hwcls.models.summary import Summary
 
 CLASSES, CHANNELS, SIZE = 10, 3, 32  # of models that are named without a data set
@@ -61,7 +62,8 @@ def models(
     """Print parameters, FLOPs, activation memory, receptive field and output shape of models.
 
     FLOPs are those of one image's forward pass, two for a multiplication and an addition; activations are what a
-    training step keeps of one image, in float32; the receptive field is what the last map sees, padding included.
+    training step keeps of one image, in float32; the receptive field is what the last map sees, padding included,
+    unknown behind operations that are not followed.
 
     Example: hwcls models simple_cnn resnet18 sweeps/quickstart.yaml
     """
@@ -140,10 +142,13 @@ def _from_file(path: Path, sets: Sequence[str], given: Sequence[int | None]) -> 
     from hwcls.config.source import read_source
     from hwcls.config.trial import flatten
     from hwcls.config.variants import variants
+    from hwcls.errors import UserError
 
     if path.is_dir():
         path = next((path / name for name in ("config.yaml", "sweep.yaml") if (path / name).is_file()), path)
     if "model" in read_source(path).values:
+        if sets:
+            raise UserError("--set changes a sweep file or a named model, this is a trial", where=str(path))
         trial = load_trial(path)
         yield Named(str(path), str(path), trial.model, _shape(trial.data, given))
         return
@@ -231,5 +236,5 @@ def _print_layers(one: Named, summary: Summary) -> None:
     table_console().print(table)
 
 
-def _field(pixels: int | None) -> str:
+def _field(pixels: Field) -> str:
     return "whole image" if pixels is None else f"{pixels}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,10 @@ from torch.utils._pytree import tree_leaves
 STILL = {"clone", "detach", "alias", "_to_copy", "copy_", "contiguous", "expand", "native_dropout", "bernoulli"}
 NORMS = {"native_batch_norm", "_native_batch_norm_legit_no_training", "_native_batch_norm_legit", "cudnn_batch_norm"}
 REDUCTIONS = {"mean", "sum", "amax", "amin", "max", "min", "var", "std", "var_mean", "norm", "linalg_vector_norm"}
+MIXING = {"mm", "addmm", "bmm", "baddbmm", "native_group_norm"}  # and attention: every position sees every other
 ALONG = {"_softmax": 1, "_log_softmax": 1, "glu": 1, "split": 2, "split_with_sizes": 2, "chunk": 2, "cumsum": 1}
+
+Field = int | Literal["unknown"] | None  # pixels of one side, padding included; None: the whole image
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,13 @@ class Seen:
     axes: tuple[int, int] | None = None  # height and width among the tensor's axes, counted from the end
     positions: bool = True  # whether values of several positions stand side by side
     rows: tuple[int, ...] | None = None  # of a matrix: the leading axes that were merged into its rows
+    known: bool = True  # False: an operation that is not followed came before
 
     @property
-    def side(self) -> int | None:
-        """Pixels of the longer side, padding included; None for the whole image."""
+    def side(self) -> Field:
+        """Pixels of the longer side, padding included; None for the whole image, "unknown" where it is not known."""
+        if not self.known:
+            return "unknown"
         return None if self.spans is None else max(span.last - span.first + 1 for span in self.spans)
 
 
@@ -63,14 +69,15 @@ class Layer:
     kind: str
     shape: tuple[int, ...]  # of its output for one image, without the batch
     parameters: int
-    receptive_field: int | None  # pixels of one side, padding included; None: the whole image
+    receptive_field: Field
 
 
-def follow(model: nn.Module, channels: int, image_size: int) -> tuple[list[Layer], int | None]:
+def follow(model: nn.Module, channels: int, image_size: int) -> tuple[list[Layer], Field]:
     """Every layer of `model`, and the receptive field of its last map before positions are put together.
 
-    Attention and global pooling see the whole image, None; so does a net without maps, as a fully connected one. Runs
-    one forward pass in evaluation mode on the model's own device, the meta device included.
+    Attention and global pooling see the whole image, None; so does a net without maps, as a fully connected one. Behind
+    an operation that is not followed, as a flip or a transposed convolution, the field is "unknown". Runs one forward
+    pass in evaluation mode on the model's own device, the meta device included.
     """
     found: dict[str, Layer] = {}
     follower = _Follower()
@@ -118,9 +125,10 @@ class _Follower(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         inputs = [(leaf, seen) for leaf in tree_leaves((args, kwargs)) if (seen := self.of(leaf)) is not None]
-        if inputs:
-            name = func._schema.name.removeprefix("aten::")
-            pointwise = torch.Tag.pointwise in func.tags or name.rstrip("_") in STILL | NORMS
+        name = func._schema.name.removeprefix("aten::")
+        if inputs and not name.startswith("new_") and not name.endswith("_like"):  # those take no value of the images
+            batch = name in NORMS and any(value is True for value in args)  # of the image's own statistics
+            pointwise = torch.Tag.pointwise in func.tags or name.rstrip("_") in STILL | (NORMS if not batch else set())
             for made in [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]:
                 known = (
                     _pointwise([seen for _, seen in inputs]) if pointwise else _moved(name, inputs, args, kwargs, made)
@@ -137,6 +145,9 @@ def _pointwise(seen: Sequence[Seen]) -> Seen:
     """Of values that are computed position by position: all that their inputs see together."""
     positions = any(one.positions for one in seen)
     maps = [one for one in seen if one.spans is not None]
+    unknown = [one for one in seen if not one.known]
+    if unknown and len(maps) + len(unknown) == len(seen):
+        return replace(unknown[0], positions=positions)
     if len(maps) < len(seen) or len({(one.axes, one.rows) for one in seen}) > 1:
         axes = next((one.axes for one in seen if one.axes is not None), None)
         return Seen(None, axes, positions)
@@ -155,6 +166,9 @@ def _union(spans: Sequence[Span]) -> Span | None:
 def _moved(name: str, inputs: list[tuple[Tensor, Seen]], args: Any, kwargs: Any, out: Tensor) -> Seen | None:
     """What the result of an operation that moves or joins positions sees; None for the whole image."""
     x, seen = inputs[0]
+    mixing = name in MIXING | NORMS or name.startswith("_scaled_dot_product")
+    if not seen.known:
+        return None if mixing else Seen(positions=seen.positions and out.ndim > 2, known=False)
     if seen.rows is not None and name in ("mm", "addmm"):
         return seen
     if name in ("view", "_unsafe_view", "reshape"):
@@ -176,18 +190,19 @@ def _moved(name: str, inputs: list[tuple[Tensor, Seen]], args: Any, kwargs: Any,
     order = _order(name, x, args)
     if order is not None:
         return _reordered(seen, axes, order)
-    return _windowed(name, x, seen, axes, args, out)
+    return None if mixing else _windowed(name, x, seen, axes, args, out)
 
 
 def _windowed(name: str, x: Tensor, seen: Seen, axes: list[int], args: Any, out: Tensor) -> Seen | None:
-    """Convolution, pooling, padding and slices of maps."""
+    """Convolution, pooling, padding and slices of maps; an operation that is none of these is not followed."""
     if seen.spans is None:
         return Seen(None, seen.axes, seen.positions) if out.ndim == x.ndim and not name.startswith("adaptive") else None
-    pair: list[Span | None] = []
+    pair: list[Span] = []
+    last = axes == [x.ndim - 2, x.ndim - 1]  # where windows move
     for i, (axis, span) in enumerate(zip(axes, seen.spans, strict=True)):
-        if name == "convolution" and not args[6]:  # not transposed
+        if name == "convolution" and last and args[1].ndim == 4 and not args[6]:  # not transposed
             pair.append(span.through(args[1].shape[2 + i], *(_nth(args[place], i) for place in (3, 4, 5))))
-        elif name in ("max_pool2d_with_indices", "avg_pool2d"):
+        elif name in ("max_pool2d_with_indices", "avg_pool2d") and last:
             kernel = _nth(args[1], i)
             stride = _nth(args[2], i) if len(args) > 2 and args[2] else kernel
             dilation = _nth(args[4], i) if name.startswith("max") and len(args) > 4 else 1
@@ -203,8 +218,8 @@ def _windowed(name: str, x: Tensor, seen: Seen, axes: list[int], args: Any, out:
             inside = dim % x.ndim == axis
             begin = (start or 0) % x.shape[axis] if inside else 0
             pair.append(replace(span.shifted(begin), step=span.step * step) if inside else span)
-    if len(pair) < 2 or pair[0] is None or pair[1] is None:
-        return None
+    if len(pair) < 2:
+        return Seen(positions=seen.positions and out.ndim > 2, known=False)
     pooled = name.lstrip("_").startswith("adaptive") and all(out.shape[axis] == 1 for axis in axes)
     return Seen(positions=False) if pooled else replace(seen, spans=(pair[0], pair[1]))
 
@@ -222,8 +237,9 @@ def _viewed(x: Tensor, seen: Seen, shape: tuple[int, ...]) -> Seen | None:
         return seen
     if seen.axes is None:
         return None
-    if len(shape) == 2 and shape[1] == x.shape[-1] and -1 not in seen.axes:
-        return replace(seen, rows=tuple(x.shape[:-1]))
+    if len(shape) == 2 and shape[1] == x.shape[-1]:  # a matrix for nn.Linear along the last axis
+        rows = tuple(x.shape[:-1])
+        return Seen(None, None, seen.positions, rows) if -1 in seen.axes else replace(seen, rows=rows)
     kept = min(seen.axes)  # height and whatever follows it
     return seen if shape[kept:] == tuple(x.shape[kept:]) else None
 

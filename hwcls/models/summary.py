@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from hwcls.config.model import ModelConfig
 from hwcls.models import checked, parameters
-from hwcls.models.receptive import Layer, follow
+from hwcls.models.receptive import Field, Layer, follow
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Summary:
     trainable: int  # of the parameters, those that learn
     flops: int  # of one image's forward pass; a multiplication and an addition are two
     activations: int  # bytes that one image's training step keeps for the backward pass, in float32
-    receptive_field: int | None  # pixels of one side that the last map sees, padding included; None: the whole image
+    receptive_field: Field  # of the last map
     output: tuple[int, ...]  # the shape for one image
     layers: tuple[Layer, ...]
     signature: str

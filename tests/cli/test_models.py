@@ -145,3 +145,14 @@ def test_errors_are_one_line(invoke, words, parts):
     text = done.output.strip()
     assert len(text.splitlines()) == 1
     assert all(part in text for part in parts), text
+
+
+def test_a_trial_is_not_changed(invoke, tmp_path):
+    from hwcls.config.trial import TrialConfig
+
+    trial = {"data": {"name": "digits"}, "model": {"name": "mlp"}, "optimizer": {"name": "adam"}, "epochs": 2}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(TrialConfig.from_dict(trial).to_dict()))
+    assert invoke(tmp_path, "--json").exit_code == 0
+    refused = invoke(tmp_path, "--set", "width=8")
+    assert refused.exit_code == 2
+    assert "this is a trial" in refused.stderr

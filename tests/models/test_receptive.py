@@ -21,7 +21,7 @@ from hwcls.config.model import (
     SimpleCnnConfig,
     TimmConfig,
 )
-from hwcls.models.receptive import follow
+from hwcls.models.receptive import Field, follow
 
 torch.set_num_threads(1)
 
@@ -143,7 +143,19 @@ class Odd(nn.Module):
         (lambda x: F.group_norm(x, 2), None),
         (lambda x: x.view(1, 2, 2, 16, 16).transpose(1, 2).reshape(1, 4, 16, 16), 3),  # a channel shuffle
         (lambda x: torch.cat(x.chunk(2, 1), 1), 3),
-        (lambda x: torch.cat((x, x.flip(3)), 1), None),
+        (lambda x: torch.cat((x, x.flip(3)), 1), "unknown"),
+        (lambda x: torch.roll(x, 3, 2), "unknown"),
+        (lambda x: F.pad(x, (1, 1, 1, 1), mode="reflect"), "unknown"),
+        (lambda x: F.interpolate(x, scale_factor=2), "unknown"),
+        (lambda x: F.pixel_unshuffle(x, 2), "unknown"),
+        (lambda x: F.unfold(x, 3, padding=1), "unknown"),
+        (lambda x: F.conv1d(x.flatten(0, 2).unsqueeze(1), torch.ones(4, 1, 3)), None),
+        (lambda x: F.conv1d(x[:, :, 3], torch.ones(4, 4, 3)), None),
+        (lambda x: F.conv2d(x.transpose(2, 3), torch.ones(4, 4, 3, 1)), "unknown"),
+        (lambda x: F.group_norm(torch.roll(x, 3, 2), 2) + x.flip(3), None),
+        (lambda x: F.instance_norm(x), None),
+        (lambda x: x + torch.zeros_like(x), 3),
+        (lambda x: F.linear(x, torch.ones(16, 16), torch.ones(16)), None),  # along the width
         (lambda x: x.softmax(1), 3),
         (lambda x: x.softmax(2), None),
         (lambda x: x.flatten(2).softmax(2), None),
@@ -156,13 +168,29 @@ class Odd(nn.Module):
         (lambda x: x * x.mean((2, 3), keepdim=True), None),  # squeeze and excitation
         (lambda x: x.mean(1, keepdim=True) * x, 3),
         (lambda x: x.amax(1).unsqueeze(1), 3),
-        (lambda x: F.conv_transpose2d(x, torch.ones(4, 4, 2, 2), stride=2), None),
+        (lambda x: F.conv_transpose2d(x, torch.ones(4, 4, 2, 2), stride=2), "unknown"),
         (lambda x: x.mul_(2).add_(1), 3),
     ],
 )
-def test_operations(operation: Any, field: int | None) -> None:
-    model = Odd(operation)
-    assert follow(model, 1, 16)[0][-1].receptive_field == field
+def test_operations(operation: Any, field: Field) -> None:
+    layers, last = follow(Odd(operation), 1, 16)
+    assert layers[-1].receptive_field == last == field
+
+
+def test_a_convolution_over_rows() -> None:
+    """A user's net on the rows of an image, each with the columns as its channels."""
+
+    class Rows(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv1d(16, 4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.conv(x[:, 0].transpose(1, 2))
+            return y
+
+    layers, last = follow(Rows(), 1, 16)
+    assert layers[-1].receptive_field == last == "unknown"
 
 
 def test_the_model_is_left_as_it_was() -> None:
