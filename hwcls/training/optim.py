@@ -21,11 +21,25 @@ from hwcls.config.optim import (
 
 
 def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:
-    """A fused optimizer over the trainable weights; norms and biases (one axis or none) are not decayed."""
-    trained = [p for p in model.parameters() if p.requires_grad]
+    """A fused optimizer over the trainable weights.
+
+    Norms and biases (one axis or none) are not decayed, nor what a model or a part of it names in `no_weight_decay()`,
+    as timm's do: class tokens and position embeddings.
+    """
+    spared = {
+        f"{prefix}.{name}".lstrip(".")
+        for prefix, module in model.named_modules()
+        if callable(names := getattr(module, "no_weight_decay", None))
+        for name in names()
+    }
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
+    for name, weight in model.named_parameters():
+        if weight.requires_grad:
+            (decayed if weight.ndim > 1 and name not in spared else plain).append(weight)
     groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
     if isinstance(config, AdamConfig):

@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from hwcls import models
+from hwcls.config.model import TimmConfig
 from hwcls.config.optim import (
     AdamConfig,
     AdamWConfig,
@@ -128,6 +130,16 @@ def test_norms_and_biases_are_not_decayed():
     assert decayed == {id(model[0].weight), id(model[3].weight)}
     assert id(model[3].bias) not in all_given
     assert all(group["fused"] for group in optimizer.param_groups)
+
+
+def test_class_token_and_position_embedding_are_not_decayed():
+    vit = models.build(TimmConfig(backbone="test_vit"), classes=3, channels=3, image_size=32)
+    optimizer = build_optimizer(AdamWConfig(lr=0.1, weight_decay=0.5), vit)
+    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    found = {name: decay[id(weight)] for name, weight in vit.named_parameters()}
+    spared = {name.rpartition(".")[2] for name, weight in vit.named_parameters() if weight.ndim > 1 and not found[name]}
+    assert spared == {"cls_token", "pos_embed"}
+    assert len(decay) == len(found)
 
 
 @pytest.mark.parametrize(
