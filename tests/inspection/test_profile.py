@@ -5,7 +5,8 @@ import json
 import torch
 
 from hwcls.data.imageset import open_data
-from hwcls.inspection.profile import TRACED, measure
+from hwcls.inspection.profile import TRACED, TimedTrainer, cheap, measure
+from hwcls.training.precision import choose
 
 
 def test_steps(trial, tmp_path):
@@ -33,6 +34,23 @@ def test_epochs(trial, tmp_path):
     updates = [event for event in events if str(event.get("name")).startswith("Optimizer.step#")]
     steps = {event["ts"] for event in updates if event.get("cat") == "user_annotation"}
     assert len(steps) == 2 * -(-len(data.train) // 32)
+
+
+def test_what_is_measured_suits_the_trials_own_epochs(trial, monkeypatch):
+    from hwcls.training import trainer as module
+
+    asked = []
+    monkeypatch.setattr(
+        module,
+        "choose",
+        lambda device, dtype, steps, **rest: asked.append(steps) or choose(device, dtype, steps, **rest),
+    )
+    config = trial(data__per_class=20, data__batch_size=32, epochs=2)
+    trainer = TimedTrainer(cheap(config), open_data(config.data))
+    assert asked == [2 * trainer.feed.steps]
+    assert len(trainer.run(5 * trainer.feed.steps)) == 5 * trainer.feed.steps, "over the end of the training"
+    trainer.run_epochs(3)
+    assert len(trainer.seconds) == 3 * trainer.feed.steps
 
 
 def test_memory_is_the_models_own(trial, tmp_path):
