@@ -27,7 +27,7 @@ Report = Callable[[dict[str, Any]], None]
 
 
 def train(config: TrialConfig, path: Path, report: Report, observe: Callable[[], Observer] | None = None) -> Result:
-    """Train a trial into the folder `path`, or go on where it stands; `report` gets each epoch's line.
+    """Train a trial into the folder `path`, or go on where it stands; `report` gets each epoch's line once.
 
     `observe` makes an observer on each rank; with several it must be picklable.
 
@@ -45,9 +45,11 @@ def train(config: TrialConfig, path: Path, report: Report, observe: Callable[[],
     models.check(config.model, classes=len(data.classes), channels=data.channels, image_size=data.image_size)
     folder.write_config(config)
     micro_batch: int | None = None
+    told = 0  # the last epoch that `report` got
     while True:
+        told = max(told, folder.last_epoch())
         try:
-            launch(config.workers, _train_rank, config.to_dict(), path, report, observe, micro_batch)
+            launch(config.workers, _train_rank, config.to_dict(), path, report, observe, micro_batch, told)
             break
         except MemoryRanOutError as error:
             micro_batch = error.smaller
@@ -64,6 +66,7 @@ def _train_rank(
     report: Report,
     observe: Callable[[], Observer] | None,
     micro_batch: int | None,
+    told: int,
 ) -> None:
     import torch
 
@@ -83,7 +86,8 @@ def _train_rank(
             if world.rank:
                 continue
             for line in folder.append_missing(trainer.history):
-                report(line)
+                if line["epoch"] > told:
+                    report(line)
             if time.monotonic() - last_save > SAVE_EVERY:
                 checkpoint.save(trainer, saved)
                 last_save = time.monotonic()

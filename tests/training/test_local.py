@@ -86,11 +86,11 @@ def test_records_are_those_of_the_weights(trial, tmp_path, monkeypatch):
     result = local.train(trial(epochs=3, metric="val/loss"), tmp_path, told.append)
     (trainer,) = ended
     assert result.micro_batch == 32
-    assert [line["epoch"] for line in told] == [1, 2, 1, 2, 3]
-    assert told[0]["val/loss"] != told[2]["val/loss"]
-    assert told[2:] == trainer.history == TrialFolder(tmp_path).records()
+    assert [line["epoch"] for line in told] == [1, 2, 3]
+    assert told[0]["val/loss"] != trainer.history[0]["val/loss"]
+    assert trainer.history == TrialFolder(tmp_path).records()
     assert result.best == trainer.best
-    assert result.seconds == pytest.approx(sum(line["seconds"] for line in told[2:]), abs=1e-3)
+    assert result.seconds == pytest.approx(sum(line["seconds"] for line in trainer.history), abs=1e-3)
 
 
 def _tell(path, line):
