@@ -63,35 +63,40 @@ def solve(count: Callable[[list[int]], int], depth: int, params: int) -> list[in
     Each doubles the one before but the last, which takes up the rest: with all of them doubled a step of the first
     would be several per cent. Raises UserError, which names the nearest numbers, where none is within 2 %.
     """
-    found = {count(widths): widths for widths in _candidates(count, depth, params)}
-    best = min(found, key=lambda reached: abs(reached - params))
-    if abs(best - params) > TOLERANCE * params:
-        near = [
-            max((n for n in found if n < params), default=None),
-            min((n for n in found if n > params), default=None),
-        ]
-        numbers = " and ".join(f"{number:,}" for number in near if number is not None)
-        raise UserError(
-            f"no widths give {params:,} parameters within {TOLERANCE:.0%}",
-            where="model.params",
-            remedy=f"the nearest that can be had: {numbers}",
-        )
-    return found[best]
+    doubled = _widest(count, depth, params)
+    found: dict[int, list[int]] = {}
+    # of a small net a channel of the last is several per cent too: other first widths give the numbers between
+    for firsts in ((doubled, doubled + 1), range(max(LEAST, doubled - 4), doubled + 5)):
+        found |= {count(widths): widths for first in firsts for widths in _candidates(count, first, depth, params)}
+        best = min(found, key=lambda reached: abs(reached - params))
+        if abs(best - params) <= TOLERANCE * params:
+            return found[best]
+    near = [max((n for n in found if n < params), default=None), min((n for n in found if n > params), default=None)]
+    numbers = " and ".join(f"{number:,}" for number in near if number is not None)
+    raise UserError(
+        f"no widths give {params:,} parameters within {TOLERANCE:.0%}",
+        where="model.params",
+        remedy=f"the nearest that can be had: {numbers}",
+    )
 
 
-def _candidates(count: Callable[[list[int]], int], depth: int, params: int) -> Iterator[list[int]]:
-    """Widths around the doubled ones that stay just below `params`."""
+def _doubled(first: int, depth: int) -> list[int]:
+    return [first * 2**number for number in range(depth)]
 
-    def doubled(first: int) -> list[int]:
-        return [first * 2**number for number in range(depth)]
 
+def _widest(count: Callable[[list[int]], int], depth: int, params: int) -> int:
+    """The first width with which doubled ones stay below `params`, if any does."""
     low, high = LEAST, MOST
-    while low < high:  # the widest that stays below, if any does
+    while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if count(doubled(middle)) <= params else (low, middle - 1)
-    for first in {low, min(low + 1, MOST)}:
-        *before, last = doubled(first)
-        here = count([*before, last])
-        slope = (count([*before, last + 2]) - here) / 2  # two channels: MixedConv splits them
-        guess = round(last + (params - here) / slope)
-        yield from ([*before, min(max(LEAST, guess + step), 2 * last)] for step in (-1, 0, 1))
+        low, high = (middle, high) if count(_doubled(middle, depth)) <= params else (low, middle - 1)
+    return low
+
+
+def _candidates(count: Callable[[list[int]], int], first: int, depth: int, params: int) -> Iterator[list[int]]:
+    """Doubled widths from `first` on whose last brings them near `params`."""
+    *before, last = _doubled(min(first, MOST), depth)
+    here = count([*before, last])
+    slope = (count([*before, last + 2]) - here) / 2  # two channels: MixedConv splits them
+    guess = round(last + (params - here) / slope)
+    yield from ([*before, min(max(LEAST, guess + step), 2 * last)] for step in (-1, 0, 1))

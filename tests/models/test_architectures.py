@@ -83,14 +83,20 @@ def test_the_head_counts_too(head: HeadConfig) -> None:
 
 
 def test_a_number_of_parameters_out_of_reach() -> None:
-    with pytest.raises(UserError, match=r"no widths give 3,000 .*within 2%.*nearest that can be had: 2,719 and 3,062"):
-        count(KernelCnnConfig(kernel=7, params=3_000))
-    for reachable in (2_719, 3_062):
+    with pytest.raises(UserError, match=r"no widths give 2,850 .*within 2%.*nearest that can be had: 2,719 and 2,966"):
+        count(KernelCnnConfig(kernel=7, params=2_850))
+    for reachable in (2_719, 2_966):
         assert count(KernelCnnConfig(kernel=7, params=reachable)) == reachable
     with pytest.raises(UserError, match="no widths give 10 parameters"):
         count(KernelCnnConfig(params=10))
     with pytest.raises(UserError, match="no widths give 99,999,999,999 parameters"):
         count(KernelCnnConfig(params=99_999_999_999))
+
+
+def test_a_small_number_of_parameters() -> None:
+    """Widths 4 and 4: the first that doubled widths begin with, 2, gives 1,312 and 1,588."""
+    config = KernelCnnConfig(depth=2, params=1425, head=HeadConfig(depth=2, width=16))
+    assert count(config, channels=1, size=16) == 1406
 
 
 def test_solved_widths_stay_near_the_doubled_ones() -> None:
