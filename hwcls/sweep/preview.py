@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from typing import Any
 
 from hwcls.config.load import Sweep, check_corners
+from hwcls.config.model import ModelConfig
 from hwcls.config.space import Range
 from hwcls.config.trial import TrialConfig
 from hwcls.config.variants import same, sentence, variants
@@ -140,7 +142,7 @@ def _same_models(sweep: Sweep) -> list[str]:
     known: dict[str, str] = {}
 
     def of(trial: TrialConfig) -> str:
-        settings = trial.model.model_dump_json(exclude={"label"})
+        settings = _settings(trial.model)
         if isinstance(trial.model, TimmConfig | UserModelConfig):
             return settings
         classes, channels, size = _shape(trial)
@@ -153,6 +155,14 @@ def _same_models(sweep: Sweep) -> list[str]:
         return [sentence(labels) for labels in same(found, of)]
     except UserError as error:
         return [str(error)]
+
+
+def _settings(model: ModelConfig) -> str:
+    """What tells a model from another; of a head with a single layer only that it is one."""
+    values = model.model_dump(mode="json", exclude={"label": True, "head": {"label"}})
+    if values.get("head", {}).get("depth") == 1:
+        values["head"] = {"depth": 1}
+    return json.dumps(values, sort_keys=True)
 
 
 def _shape(trial: TrialConfig) -> tuple[int, int, int]:

@@ -69,6 +69,14 @@ def test_backbones_are_compared_without_being_built(tiny, monkeypatch):
     assert warned(tiny, model) == ["one and two are the same model"]
 
 
+def test_a_head_of_one_layer_has_no_width(tiny, monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    body = {"name": "timm", "backbone": "resnet18"}
+    heads = {"one": {"width": 256}, "two": {"width": 512, "dropout": 0.5}, "deep": {"depth": 2, "width": 512}}
+    model = {"choice": {name: {**body, "head": head} for name, head in heads.items()}}
+    assert warned(tiny, model) == ["one and two are the same model"]
+
+
 def test_a_model_that_cannot_be_built_is_a_note(tiny):
     model = {"choice": {"a": {"name": "simple_cnn", "depth": 4}, "b": {"name": "mlp"}}}
     (warning,) = warned(tiny, model)
