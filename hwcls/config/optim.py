@@ -13,7 +13,7 @@ class Optimizer(Labelled):
     """What every optimizer has."""
 
     lr: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(0.0, ge=0)  # not applied to norms and biases
+    weight_decay: float = Field(0.0, ge=0)  # not applied to norms, biases, class tokens and position embeddings
 
 
 class AdamConfig(Optimizer):

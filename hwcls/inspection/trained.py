@@ -24,6 +24,7 @@ from hwcls.data.augment import Normalise
 from hwcls.data.imageset import ImageSet, Inputs, open_data
 from hwcls.errors import UserError
 from hwcls.tracking.records import TEST_READS, SweepFolder, TrialFolder
+from hwcls.training.checkpoint import misfit
 from hwcls.training.distributed import default_device
 
 WEIGHTS = "best.safetensors"
@@ -120,10 +121,9 @@ def restore(
     except SafetensorError as error:
         remedy = "the file is damaged: copy or train it again"
         raise UserError(f"cannot be read as weights ({error})", where=where, remedy=remedy) from None
-    misfit = _misfit(tensors, model.state_dict())
-    if misfit:
+    if difference := misfit(tensors, model.state_dict()):
         remedy = "config.yaml was changed after training, or the file is another trial's"
-        raise UserError(f"the weights are of another model: {misfit}", where=where, remedy=remedy)
+        raise UserError(f"the weights are of another model: {difference}", where=where, remedy=remedy)
     model.load_state_dict(tensors)
     return model.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]
 
@@ -163,13 +163,3 @@ def _check_origin(config: TrialConfig, weights: Path) -> None:
     if changed:
         remedy = "undo the change of config.yaml, or train again"
         raise UserError(f"the weights are of another model: {', '.join(changed)}", where=str(weights), remedy=remedy)
-
-
-def _misfit(found: dict[str, Tensor], expected: dict[str, Any]) -> str | None:
-    """The first difference between the weights that were found and those that the model has."""
-    for name, weight in expected.items():
-        if name not in found:
-            return f"{name} is missing"
-        if found[name].shape != weight.shape:
-            return f"{name} is {tuple(found[name].shape)} in the file, {tuple(weight.shape)} in the model"
-    return next((f"the model has no {name}" for name in found if name not in expected), None)

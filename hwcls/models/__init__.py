@@ -56,7 +56,7 @@ def check(config: ModelConfig, *, classes: int, channels: int, image_size: int) 
     """Run one forward pass of the model's skeleton and return the number of its parameters.
 
     Raises UserError as `build` does, and where the model does not map (2, channels, image_size, image_size) to
-    (2, classes).
+    (2, classes) or has no weight to train.
     """
     return parameters(checked(config, classes=classes, channels=channels, image_size=image_size))
 
@@ -75,4 +75,7 @@ def checked(config: ModelConfig, *, classes: int, channels: int, image_size: int
     if shape != (2, classes):
         what = f"the model maps 2 images to {shape}, not to (2, {classes}) logits"
         raise UserError(what, where=f"model {config.name}", remedy="return one score per image and class")
+    if not any(weight.requires_grad for weight in model.parameters()):
+        remedy = "leave requires_grad on for what shall be trained"
+        raise UserError("the model has no trainable weight", where=f"model {config.name}", remedy=remedy)
     return model

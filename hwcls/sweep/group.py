@@ -11,6 +11,7 @@ from ray.util.placement_group import get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from hwcls.config.optim import MetricConfig
+from hwcls.errors import UserError
 from hwcls.sweep.ranks import Rank, read_folder
 from hwcls.sweep.resources import Resources
 from hwcls.tracking.records import best_of
@@ -81,8 +82,11 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
             break
 
     def step(self) -> dict[str, Any]:
-        """One epoch on every rank; a dead or failing rank raises at once."""
-        self._start()
+        """One epoch on every rank; a dead or failing rank raises at once, what the user must mend ends the trial."""
+        try:
+            self._start()
+        except UserError as error:  # starting again would give the same
+            return self._unbuilt(str(getattr(error, "cause", error)))
         while True:  # epochs that the driver knows of are trained again where memory ran out
             result = self._epoch()
             records = result["records"]
@@ -102,6 +106,11 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
         }
         self.sent, self.told = len(records), epoch
         return values | ({"failure": result["failure"]} if "failure" in result else {})
+
+    def _unbuilt(self, failure: str) -> dict[str, Any]:
+        """The result of a trial that never began."""
+        values = {"epoch": 0, "epochs": self.epochs, "value": None, "best": self.metric.worst, "records": []}
+        return values | {"micro_batch": None, "phases": {}, "done": True, "failure": failure}
 
     def _epoch(self) -> dict[str, Any]:
         """One epoch; where memory runs out, new ranks go on from the checkpoint with smaller micro-batches."""

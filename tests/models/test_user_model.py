@@ -37,6 +37,9 @@ def number(**settings):
 def narrow(classes, channels, image_size):
     return Net(classes + 1, channels * image_size**2, 8)
 
+def fixed(classes, channels, image_size):
+    return Net(classes, channels * image_size**2, 8).requires_grad_(False)
+
 def broken(**settings):
     raise ZeroDivisionError("oh no")
 """
@@ -85,6 +88,7 @@ def test_an_edited_file_is_loaded_again(source: Path) -> None:
         ("biuld", {}, "did you mean 'build'"),
         ("number", {}, "returned int, not a torch.nn.Module"),
         ("narrow", {}, r"\(2, 6\)"),
+        ("fixed", {}, "no trainable weight — leave requires_grad on"),
         ("broken", {}, r"ZeroDivisionError: oh no \(my_net.py, line \d+\)"),
         ("build", {"widht": 3}, "widht"),
     ],

@@ -108,7 +108,7 @@ def test_two_workers_train_one_trial(run, tiny, tmp_path):
 def test_a_failing_trial_is_retried_counted_and_explained(run, tiny, tmp_path):
     """A user's own model that breaks at a given width; the others go on, and NaN is not retried."""
     (tmp_path / "mine.py").write_text(
-        "import torch\nfrom torch import nn\nfrom mine_layers import scaled\n\n"
+        "import sys\nimport torch\nfrom torch import nn\nfrom mine_layers import scaled\n\n"
         "class Net(nn.Module):\n"
         "    def __init__(self, inputs, classes, mode):\n"
         "        super().__init__()\n"
@@ -119,12 +119,14 @@ def test_a_failing_trial_is_retried_counted_and_explained(run, tiny, tmp_path):
         "        y = self.layer(x.flatten(1))\n"
         "        return scaled(y, self.mode)\n\n"
         "def build(classes, channels, image_size, mode):\n"
+        "    if mode == 'late' and 'default_worker' in sys.argv[0]:\n"
+        "        return None  # fine in the check before the start\n"
         "    return Net(channels * image_size ** 2, classes, mode)\n"
     )
     (tmp_path / "mine_layers.py").write_text(
         "def scaled(y, mode):\n    return y * float('nan') if mode == 'nan' else y\n"
     )
-    modes = {"values": ["good", "raise", "nan"]}
+    modes = {"values": ["good", "raise", "nan", "late"]}
     model = {"name": f"{tmp_path}/mine.py:build", "mode": modes}
     file = {"name": "faults", "method": "grid", "max_restarts": 1, "track": []}
     path = tmp_path / "faults.yaml"
@@ -136,11 +138,14 @@ def test_a_failing_trial_is_retried_counted_and_explained(run, tiny, tmp_path):
     assert results["raise"].result().status == results["nan"].result().status == "failed"
     assert "broken on purpose" in results["raise"].result().error
     error = (results["raise"].path / "error.txt").read_text()
-    assert 'mine.py", line 12' in error
+    assert 'mine.py", line 13' in error
     assert "\x1b" not in error
     assert "not finite: epoch 1, step 1" in results["nan"].result().error
-    assert len(outcome.failed) == 2
-    assert said.count("is restarted") == 1  # the one that raises, once; NaN would come again
+    late = results["late"].result()
+    assert (late.status, late.best) == ("failed", None)
+    assert late.error.endswith("the function returned NoneType, not a torch.nn.Module — return the model itself")
+    assert len(outcome.failed) == 3
+    assert said.count("is restarted") == 1  # the one that raises, once; NaN and a UserError would come again
     # the user's file lies with the results, and a trial runs from there
     kept = {path.name for path in (outcome.folder.path / "source").rglob("*.py")}
     assert kept == {"mine.py", "mine_layers.py"}
@@ -151,7 +156,7 @@ def test_a_failing_trial_is_retried_counted_and_explained(run, tiny, tmp_path):
     (tmp_path / "mine.py").unlink()
     assert train(results["good"].config(), tmp_path / "again", lambda line: None).status == "complete"
     states = [trial.state.name for trial in _study(outcome.folder.path, "faults").trials]
-    assert sorted(states) == ["COMPLETE", "FAIL", "FAIL"]
+    assert sorted(states) == ["COMPLETE", "FAIL", "FAIL", "FAIL"]
     assert load_results(outcome.folder.path).trials
 
 
