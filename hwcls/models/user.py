@@ -7,7 +7,9 @@ import importlib.util
 import sys
 import traceback
 from collections.abc import Callable
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from torch import nn
@@ -37,7 +39,7 @@ def load(name: str) -> Callable[..., Any]:
     module_name = f"hwcls_user_{path.stem}_{digest}"
     module = sys.modules.get(module_name)
     if module is None:
-        spec = importlib.util.spec_from_file_location(module_name, path)
+        spec = importlib.util.spec_from_file_location(module_name, path, loader=_Source(module_name, str(path)))
         if spec is None or spec.loader is None:
             raise UserError(f"'{source}' is not a Python file", where="model.name", remedy="name a .py file")
         module = sys.modules[module_name] = importlib.util.module_from_spec(spec)
@@ -56,6 +58,13 @@ def load(name: str) -> Callable[..., Any]:
         raise UserError(f"no function '{function}'", where=source, remedy=did_you_mean(function, known))
     made: Callable[..., Any] = found
     return made
+
+
+class _Source(SourceFileLoader):
+    """Compiles the file each time: Python's cache misses an edit within a second that keeps the file's size."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
 
 
 def build(config: UserModelConfig, *, classes: int, channels: int, image_size: int) -> nn.Module:
