@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import errno
 import io
-import multiprocessing
-import os
 import shutil
+import subprocess
+import sys
 import tarfile
-import time
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 
 from hwcls.config.data import DataConfig
-from hwcls.data import importing
 from hwcls.data.catalog import SOURCES, list_data
 from hwcls.data.cifar import CLASSES
 from hwcls.data.idx import FILES
@@ -286,31 +283,36 @@ def test_an_import_leaves_the_folders_of_others_alone(make: SimpleNamespace, tmp
     assert all(other.is_dir() for other in others)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_two_imports_at_once(make: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, pack_images = pack(tmp_path / "a.zip", class_folders(make)), importing._pack
+IMPORT = """
+import sys, time
+from pathlib import Path
+from hwcls.data import importing
+from hwcls.errors import UserError
 
-    def slow(*given: Any) -> dict[str, str]:
-        time.sleep(0.5)  # one is at work while the others come
-        return pack_images(*given)
+pack = importing._pack
 
-    def run(name: str, answer: Any) -> None:
-        try:
-            import_data(name, path)
-            answer.put((name, "done"))
-        except UserError as error:
-            answer.put((name, error.what))
+def slow(*given):
+    time.sleep(1)  # one is at work while the others come
+    return pack(*given)
 
-    monkeypatch.setattr(importing, "_pack", slow)
-    context = multiprocessing.get_context("fork")
-    answers = context.Queue()
-    processes = [context.Process(target=run, args=(name, answers)) for name in ("a", "a", "a.b")]
-    for process in processes:
-        process.start()
-    said = sorted(answers.get(timeout=60) for _ in processes)
-    for process in processes:
-        process.join(60)
-    assert said == [("a", "a has been imported before"), ("a", "done"), ("a.b", "done")]
+importing._pack = slow
+try:
+    importing.import_data(sys.argv[1], Path(sys.argv[2]))
+    print("done")
+except UserError as error:
+    print(error.what)
+"""
+
+
+def test_two_imports_at_once(make: SimpleNamespace, tmp_path: Path) -> None:
+    path, names = pack(tmp_path / "a.zip", class_folders(make)), ("a", "a", "a.b")
+    processes = [
+        subprocess.Popen([sys.executable, "-c", IMPORT, name, str(path)], stdout=subprocess.PIPE, text=True)
+        for name in names
+    ]
+    said = [process.communicate(timeout=120)[0].strip() for process in processes]
+    assert sorted(said[:2]) == ["a has been imported before", "done"]
+    assert said[2] == "done"
     for name in ("a", "a.b"):
         assert len(open_data(DataConfig(name=name)).test) == 12
     assert not list((tmp_path / "cache" / "raw").glob("*.tmp"))
