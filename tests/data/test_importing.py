@@ -250,8 +250,7 @@ def test_of_a_folder_only_what_was_read_is_copied(make: SimpleNamespace, tmp_pat
     done = import_data("mnist", tmp_path / "idx")
     assert sorted(file.name for file in done.path.iterdir()) == sorted(FILES)
     make.write_cifar(tmp_path / "c.tar.gz")
-    with tarfile.open(tmp_path / "c.tar.gz") as archive:
-        archive.extractall(tmp_path, filter="data")
+    shutil.unpack_archive(tmp_path / "c.tar.gz", tmp_path)
     make.write_files(tmp_path / "cifar-10-batches-bin", private)
     done = import_data("cifar10", tmp_path / "cifar-10-batches-bin")
     assert sorted(file.name for file in done.path.iterdir()) == sorted(
