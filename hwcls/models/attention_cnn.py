@@ -49,12 +49,4 @@ def build(config: AttentionCnnConfig, *, classes: int, channels: int, image_size
         attention = [ChannelAttention(channels_out, config.reduction), SpatialAttention(config.kernel)]
         return [*pooled_block(channels_in, channels_out, "batch"), *attention]
 
-    return halving_net(
-        block,
-        [config.width * 2**number for number in range(config.depth)],
-        config.head,
-        family=config.name,
-        classes=classes,
-        channels=channels,
-        image_size=image_size,
-    )
+    return halving_net(block, config, classes=classes, channels=channels, image_size=image_size)

@@ -44,16 +44,14 @@ def build(config: KernelCnnConfig, *, classes: int, channels: int, image_size: i
         )
         return [first, nn.MaxPool2d(2), norm_layer(channels_out, config.norm), nn.ReLU(inplace=True)]
 
-    def net(widths: list[int]) -> nn.Module:
-        shape = {"classes": classes, "channels": channels, "image_size": image_size}
-        return halving_net(block, widths, config.head, family=config.name, **shape)
+    def net(widths: list[int] | None) -> nn.Module:
+        return halving_net(block, config, widths, classes=classes, channels=channels, image_size=image_size)
 
     def count(widths: list[int]) -> int:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             return sum(weight.numel() for weight in net(widths).parameters())
 
-    widths = [config.width * 2**number for number in range(config.depth)]
-    model = net(widths if config.params is None else solve(count, config.depth, config.params))
+    model = net(None if config.params is None else solve(count, config.depth, config.params))
     return he_init(model) if config.norm == "none" else model
 
 

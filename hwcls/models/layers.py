@@ -7,7 +7,15 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from hwcls.config.model import Activation, HeadConfig, Norm
+from hwcls.config.model import (
+    Activation,
+    AttentionCnnConfig,
+    GatedCnnConfig,
+    HeadConfig,
+    KernelCnnConfig,
+    Norm,
+    SimpleCnnConfig,
+)
 from hwcls.errors import UserError
 
 HEAD_SIDE = 8  # a flattened feature map is at most this high and wide
@@ -80,34 +88,36 @@ def pooled_block(channels_in: int, channels_out: int, norm: Norm) -> list[nn.Mod
     return [*layers, norm_layer(channels_out, norm), nn.ReLU(inplace=True)]
 
 
+Halving = SimpleCnnConfig | AttentionCnnConfig | GatedCnnConfig | KernelCnnConfig
+
+
 def halving_net(
     block: Callable[[int, int], Sequence[nn.Module]],
-    widths: Sequence[int],
-    head: HeadConfig,
+    config: Halving,
+    widths: Sequence[int] | None = None,
     *,
-    family: str,
     classes: int,
     channels: int,
     image_size: int,
 ) -> nn.Sequential:
-    """A `block(channels_in, channels_out)` for each of `widths`, halving the image, then the head on all positions.
+    """`config.depth` times a `block(channels_in, channels_out)` that halves the image, then the head on all positions.
 
-    Maps (B, channels, image_size, image_size) to (B, classes). Raises UserError where the image cannot be halved so
-    often.
+    Each block has one of `widths` channels, by default `config.width`, doubled each time. Maps
+    (B, channels, image_size, image_size) to (B, classes). Raises UserError where the image cannot be halved so often.
     """
-    depth = len(widths)
+    depth = config.depth
     require_side(
         image_size,
         2**depth,
-        f"{family} with depth {depth}",
+        f"{config.name} with depth {depth}",
         f"set data.image_size to {2**depth} or more, or a lower model.depth",
     )
     layers: list[nn.Module] = []
-    for width in widths:
+    for width in widths or [config.width * 2**number for number in range(depth)]:
         layers += block(channels, width)  # (B, width, side // 2, side // 2)
         channels = width
     flatten = Flatten(image_size // 2**depth)
-    return nn.Sequential(*layers, flatten, Head(flatten.features(channels), classes, head))
+    return nn.Sequential(*layers, flatten, Head(flatten.features(channels), classes, config.head))
 
 
 def he_init(model: nn.Module) -> nn.Module:

@@ -14,13 +14,9 @@ def build(config: SimpleCnnConfig, *, classes: int, channels: int, image_size: i
     Maps (B, channels, image_size, image_size) to (B, classes). Raises UserError where the image cannot be halved
     `depth` times.
     """
-    model = halving_net(
-        lambda channels_in, channels_out: pooled_block(channels_in, channels_out, config.norm),
-        [config.width * 2**block for block in range(config.depth)],
-        config.head,
-        family=config.name,
-        classes=classes,
-        channels=channels,
-        image_size=image_size,
-    )
+
+    def block(channels_in: int, channels_out: int) -> list[nn.Module]:
+        return pooled_block(channels_in, channels_out, config.norm)
+
+    model = halving_net(block, config, classes=classes, channels=channels, image_size=image_size)
     return he_init(model) if config.norm == "none" else model
