@@ -72,12 +72,6 @@ def macro_f1(confusion: Ints) -> float:
     return scores.macro(scores.f1)
 
 
-def weighted_f1(confusion: Ints) -> float:
-    """The mean F1 in [0, 1] weighted by the number of true samples; NaN without samples."""
-    scores = per_class(confusion)
-    return scores.weighted(scores.f1)
-
-
 def top_k(scores: ArrayLike, labels: ArrayLike, k: int) -> float:
     """The share of samples whose class is among the `k` best scores, in [0, 1].
 

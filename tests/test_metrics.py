@@ -54,7 +54,6 @@ def test_confusion_and_averages(problem: Problem) -> None:
         ours = [combine(values) for values in (scores.precision, scores.recall, scores.f1)]
         assert ours == pytest.approx(expected[:3])
     assert metrics.macro_f1(confusion) == scores.macro(scores.f1)
-    assert metrics.weighted_f1(confusion) == scores.weighted(scores.f1)
 
 
 def test_a_class_without_samples_is_left_out() -> None:
@@ -70,7 +69,7 @@ def test_labels_outside_are_refused() -> None:
 
 def test_no_samples_give_no_number() -> None:
     empty = metrics.confusion_matrix([], [], 3)
-    assert np.isnan([metrics.accuracy(empty), metrics.macro_f1(empty), metrics.weighted_f1(empty)]).all()
+    assert np.isnan([metrics.accuracy(empty), metrics.macro_f1(empty)]).all()
     assert np.isnan(metrics.top_k(np.zeros((0, 3)), [], 1))
     assert np.isnan(metrics.expected_calibration_error(np.zeros((0, 3)), []))
 

@@ -19,6 +19,7 @@ from hwcls.inspection.trained import Trained, restore
 from hwcls.training.distributed import default_device
 
 SplitName = Literal["train", "val", "test"]
+ROC = 100  # points of a curve at most
 BATCH = 256
 
 
@@ -73,15 +74,17 @@ def summary(scored: Scored, classes: tuple[str, ...]) -> dict[str, Any]:
     """Everything that the scores tell, as plain values; what does not exist is None.
 
     `accuracy`, `top5` (with more than 5 classes), `loss`, `macro` and `weighted` precision, recall, F1; `auc` (the mean
-    of the classes' one-vs-rest areas), `ece` (expected calibration error, 15 bins); the same for each of `classes`;
-    `confusion`, rows true.
+    of the classes' one-vs-rest areas), `ece` (expected calibration error, 15 bins); the same for each of `classes`,
+    with its one-vs-rest curve `roc` ([false positive rates, true positive rates], at most ROC points); `confusion`,
+    rows true.
     """
     of_class, areas = metrics.per_class(scored.confusion), metrics.roc_auc(scored.scores, scored.labels)
     columns = {"precision": of_class.precision, "recall": of_class.recall, "f1": of_class.f1, "auc": areas}
     rows = []
     for place, name in enumerate(classes):
         row = {key: _number(values[place]) for key, values in columns.items()}
-        rows.append({"class": name, **row, "images": int(of_class.support[place])})
+        curve = _roc(scored.scores[:, place], scored.labels == place)
+        rows.append({"class": name, **row, "images": int(of_class.support[place]), "roc": curve})
     known = areas[~np.isnan(areas)]
     return {
         **{name.partition("/")[2]: _number(value) for name, value in scored.values.items() if "f1" not in name},
@@ -94,6 +97,16 @@ def summary(scored: Scored, classes: tuple[str, ...]) -> dict[str, Any]:
         "classes": rows,
         "confusion": scored.confusion.tolist(),
     }
+
+
+def _roc(scores: Any, positive: Any) -> list[list[float]] | None:
+    """A class's curve, evenly thinned but for its ends; None where it has no image or all of them."""
+    if positive.all() or not positive.any():
+        return None
+    curve = np.stack(metrics.roc_curve(scores, positive))  # (2, P)
+    kept = np.unique(np.linspace(0, curve.shape[1] - 1, ROC).round().astype(int))
+    found: list[list[float]] = curve[:, kept].round(4).tolist()
+    return found
 
 
 def confusions(found: dict[str, Any], most: int = 10) -> list[tuple[str, str, int]]:

@@ -68,6 +68,12 @@ def test_summary_against_scikit_learn(trained):
     assert found["auc"] == pytest.approx(reference.roc_auc_score(labels, scored.scores, multi_class="ovr"), abs=1e-9)
     assert found["confusion"] == reference.confusion_matrix(labels, guess).tolist()
     assert [row["images"] for row in found["classes"]] == np.bincount(labels).tolist()
+    for place, row in enumerate(found["classes"]):
+        false, true, _ = reference.roc_curve(labels == place, scored.scores[:, place], drop_intermediate=False)
+        points = set(zip(false.round(4), true.round(4), strict=True))
+        assert len(row["roc"][0]) == min(len(false), 100)
+        assert set(zip(*row["roc"], strict=True)) <= points
+        assert [axis[0] for axis in row["roc"]] + [axis[-1] for axis in row["roc"]] == [0, 0, 1, 1]
     pairs = confusions(found)
     assert sum(count for *_, count in confusions(found, most=100)) == int((labels != guess).sum())
     assert all(true != predicted for true, predicted, _ in pairs)
