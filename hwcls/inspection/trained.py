@@ -74,19 +74,11 @@ def load_trained(path: Path, progress: Callable[[str], None] | None = None) -> T
         what = "no weights were kept" if begun else "no weights: the trial never ended an epoch"
         again = f"train it again: hwcls train {path / 'config.yaml'}"
         raise UserError(what, where=str(weights), remedy=f"{again} (a sweep keeps them unless keep: none)")
-    _check_origin(config, weights)
-    inputs = _inputs(weights) or open_data(config.data, progress)
+    told = _told(weights)
+    _check_origin(config, told.get("config"), weights)
+    inputs = Inputs.from_dict(told["inputs"]) if "inputs" in told else open_data(config.data, progress)
     device = default_device()
     return Trained(path, config, inputs, restore(config, inputs, weights.read_bytes(), device, str(weights)), device)
-
-
-def _inputs(weights: Path) -> Inputs | None:
-    """What the weights file says of the data that it was trained on; None in one that says nothing."""
-    try:
-        with safe_open(weights, framework="np") as file:
-            return Inputs.from_dict(json.loads(file.metadata()["hwcls"])["inputs"])
-    except (OSError, SafetensorError, TypeError, KeyError, ValueError):
-        return None
 
 
 def trial_config(path: Path) -> TrialConfig:
@@ -149,13 +141,21 @@ def sweep_of(path: Path) -> Path | None:
     return next((folder for folder in path.absolute().parents[1:3] if (folder / "sweep.yaml").is_file()), None)
 
 
-def _check_origin(config: TrialConfig, weights: Path) -> None:
-    """Hold the config that the weights were trained with against config.yaml: shapes alone do not tell all."""
+def _told(weights: Path) -> dict[str, Any]:
+    """What a weights file says of itself: epoch, config, inputs; nothing where it is torn or another program's."""
     try:
         with safe_open(weights, framework="np") as file:
-            origin = TrialConfig.from_dict(json.loads(file.metadata()["hwcls"])["config"])
+            return dict(json.loads(file.metadata()["hwcls"]))
     except (OSError, SafetensorError, TypeError, KeyError, ValueError):
-        return  # not whole, or of another version: the shapes decide
+        return {}
+
+
+def _check_origin(config: TrialConfig, trained: Any, weights: Path) -> None:
+    """Hold the config that the weights were trained with against config.yaml: shapes alone do not tell all."""
+    try:
+        origin = TrialConfig.from_dict(trained)
+    except ValueError:
+        return  # of another version: the shapes decide
     if isinstance(config.model, UserModelConfig):
         return  # its file may have moved
     old, new = (flatten({"model": c.model.model_dump(mode="json", exclude={"label"})}) for c in (origin, config))

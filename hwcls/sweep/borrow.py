@@ -19,7 +19,7 @@ MARK = "from"  # the user attribute of a borrowed trial: where it was run
 
 
 class _Known:
-    """Draws what another trial drew, and notes the distributions; LookupError where this space cannot draw it."""
+    """Draws what another trial drew, and notes the distributions; LookupError where a parameter is new."""
 
     def __init__(self, params: dict[str, Any]) -> None:
         self.params = params
@@ -35,15 +35,8 @@ class _Known:
         return int(self._take(name, IntDistribution(low, high, log=log, step=step)))
 
     def _take(self, name: str, distribution: BaseDistribution) -> Any:
-        value = self.params[name]
-        try:
-            inside = distribution._contains(distribution.to_internal_repr(value))
-        except ValueError:
-            inside = False
-        if not inside:
-            raise LookupError(name)
         self.distributions[name] = distribution
-        return value
+        return self.params[name]
 
 
 def borrow(study: optuna.Study, sweep: Sweep, source: Path) -> tuple[int, int]:
@@ -72,9 +65,10 @@ def borrow(study: optuna.Study, sweep: Sweep, source: Path) -> tuple[int, int]:
         known = _Known(trial.params)
         try:
             sweep.space.draw(known)
-        except LookupError:
+            copied = _copied(trial, known.distributions, source)
+        except (LookupError, ValueError):  # this space cannot draw it
             continue
-        study.add_trial(_copied(trial, known.distributions, source))
+        study.add_trial(copied)
         added += 1
     if not added:
         what = f"none of its {len(ended)} ended trials lies in this sweep's space"

@@ -43,7 +43,7 @@ def _start(address: str | None) -> None:
             ray.init(address=address, **quiet)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise UserError(
-                f"no Ray cluster answers at '{address}' ({_first_line(error)})",
+                f"no Ray cluster answers at '{address}' ({first_line(error)})",
                 where="--address",
                 remedy="check `ray status` there, or leave --address out to run on this machine",
             ) from None
@@ -56,10 +56,11 @@ def _start(address: str | None) -> None:
             ray.shutdown()
             if attempt == 2:
                 raise UserError(
-                    f"Ray does not start: {_first_line(error)}", remedy="is the machine very busy, or its memory full?"
+                    f"Ray does not start: {first_line(error)}", remedy="is the machine very busy, or its memory full?"
                 ) from None
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line of 200 characters at most."""
     lines = str(error).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__

@@ -8,12 +8,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 from hwcls.data.catalog import EMBEDDED, cache_folder, list_data, raw_folders
 from hwcls.errors import UserError
+from hwcls.sweep.cluster import connected, first_line
+from hwcls.sweep.folder import version
 
 GIB = 2**30
 LOW_DISK = 5 * GIB
@@ -47,12 +48,13 @@ def examine(results: Path, address: str | None) -> Iterator[Check]:
 
 
 def _python() -> Check:
-    versions = ", ".join(f"{name} {_version(name)}" for name in ("hwcls", "torch", "torchvision", "ray", "optuna"))
+    names = ("hwcls", "torch", "torchvision", "ray", "optuna")
+    versions = ", ".join(f"{name} {version(name) or 'missing'}" for name in names)
     try:
         import torchvision  # noqa: F401  (its operators must fit torch)
     except (ImportError, RuntimeError, OSError) as error:
         remedy = "install both from the same index: pip install --force-reinstall torch torchvision"
-        return Check("python", "wrong", f"torchvision does not load: {_first_line(error)}", remedy)
+        return Check("python", "wrong", f"torchvision does not load: {first_line(error)}", remedy)
     return Check("python", "ok", f"Python {platform.python_version()}, {versions}")
 
 
@@ -128,8 +130,6 @@ def _ray(address: str | None) -> Iterator[Check]:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    from hwcls.sweep.cluster import connected
-
     try:
         with connected(address) as machine:
             yield Check("ray", "ok", f"runs with {machine}")
@@ -142,28 +142,16 @@ def _ray(address: str | None) -> Iterator[Check]:
     except UserError as error:
         yield Check("ray", "wrong", error.what, error.remedy)
     except (ray.exceptions.RayError, ImportError) as error:
-        yield Check("ray", "wrong", f"a node does not answer: {_first_line(error)}", "is hwcls installed on it?")
+        yield Check("ray", "wrong", f"a node does not answer: {first_line(error)}", "is hwcls installed on it?")
 
 
-def versions() -> dict[str, str]:
+def versions() -> dict[str, str | None]:
     """What is installed where this runs."""
-    return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
 
 
-def _same_versions(node: str, mine: dict[str, str], theirs: dict[str, Any]) -> Check:
+def _same_versions(node: str, mine: dict[str, str | None], theirs: dict[str, Any]) -> Check:
     apart = [f"{name} {theirs.get(name)} instead of {mine[name]}" for name in mine if theirs.get(name) != mine[name]]
     if apart:
         return Check("node", "wrong", f"{node} has {', '.join(apart)}", "use the same image on every node")
     return Check("node", "ok", f"{node} has the same versions")
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "missing"
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

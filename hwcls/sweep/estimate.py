@@ -37,7 +37,7 @@ ERROR = (0.8, 1.6)  # how far a timed step misses: all cores are busy later, and
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a sweep is expected to take; each range holds nine of ten sweeps."""
+    """What a sweep is expected to take, from the shortest play to the longest, widened by ERROR."""
 
     seconds: tuple[float, float]  # wall time
     gpu_hours: tuple[float, float]

@@ -115,7 +115,7 @@ def write_environment(path: Path) -> None:
         {
             "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
             "git": _git(),
-            "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+            "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
             "hardware": _hardware(),
             "started": now,
         },
@@ -136,7 +136,8 @@ def budget_spent(path: Path) -> float:
         return 0.0
 
 
-def _version(name: str) -> str | None:
+def version(name: str) -> str | None:
+    """The version of an installed package, None for one that is not there."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
