@@ -6,36 +6,15 @@ import pytest
 import yaml
 
 from hwcls.config.load import load_sweep
+from tests.trials import OUT_OF_MEMORY
 
 # Ray leaves some of its files and sockets to the garbage collector
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
 
-MODEL = """
-import torch
-from torch import nn
-
-
-class Net(nn.Module):
-    def __init__(self, inputs, classes, most):
-        super().__init__()
-        self.layer, self.most, self.steps = nn.Linear(inputs, classes), most, 0
-
-    def forward(self, x):
-        if self.training and torch.distributed.is_initialized() and torch.distributed.get_rank() == 1:
-            self.steps += 1
-            if self.steps > 5 and len(x) > self.most:  # in the second epoch of four steps
-                raise torch.OutOfMemoryError("CUDA out of memory, injected")
-        return self.layer(x.flatten(1))
-
-
-def build(classes, channels, image_size, most):
-    return Net(channels * image_size**2, classes, most)
-"""
-
 
 def test_a_trial_goes_on_with_smaller_micro_batches(run, tmp_path):
     """The numbers are those of a trial with memory enough, no epoch comes twice, and no restart is counted."""
-    (tmp_path / "mine.py").write_text(MODEL)
+    (tmp_path / "mine.py").write_text(OUT_OF_MEMORY)
     base = {
         "data": {"name": "digits", "batch_size": 64, "per_class": 25},
         "model": {"name": f"{tmp_path}/mine.py:build", "most": {"values": [64, 9]}},

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from hwcls.config.trial import TrialConfig
+from tests.trials import changed
 
 BASE = {
     "data": {"name": "digits", "batch_size": 64, "per_class": 40},
@@ -16,16 +17,7 @@ BASE = {
 
 def build(**changes) -> TrialConfig:
     """The tiny trial, with entries changed by dotted name: model__norm="none"."""
-    import copy
-
-    values = copy.deepcopy(BASE)
-    for name, value in changes.items():
-        *path, last = name.split("__")
-        place = values
-        for part in path:
-            place = place.setdefault(part, {})
-        place[last] = value
-    return TrialConfig.from_dict(values)
+    return changed(BASE, **changes)
 
 
 @pytest.fixture(scope="session")

@@ -12,32 +12,11 @@ from hwcls.tracking.records import TrialFolder
 from hwcls.training import checkpoint, local
 from hwcls.training.distributed import launch
 from hwcls.training.trainer import Trainer
-
-MODEL = """
-import torch
-from torch import nn
-
-
-class Net(nn.Module):
-    def __init__(self, inputs, classes, most):
-        super().__init__()
-        self.layer, self.most, self.steps = nn.Linear(inputs, classes), most, 0
-
-    def forward(self, x):
-        self.steps += self.training
-        ranked = torch.distributed.is_initialized()
-        if self.training and self.steps > 5 and len(x) > self.most and (not ranked or torch.distributed.get_rank()):
-            raise torch.OutOfMemoryError("CUDA out of memory, injected")
-        return self.layer(x.flatten(1))
-
-
-def build(classes, channels, image_size, most):
-    return Net(channels * image_size**2, classes, most)
-"""
+from tests.trials import OUT_OF_MEMORY
 
 
 def config(tmp_path, most, workers=1):
-    (tmp_path / "mine.py").write_text(MODEL)
+    (tmp_path / "mine.py").write_text(OUT_OF_MEMORY)
     return TrialConfig.from_dict(
         {
             "data": {"name": "digits", "batch_size": 64, "per_class": 25},
