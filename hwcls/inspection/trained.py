@@ -76,7 +76,10 @@ def load_trained(path: Path, progress: Callable[[str], None] | None = None) -> T
         raise UserError(what, where=str(weights), remedy=f"{again} (a sweep keeps them unless keep: none)")
     told = _told(weights)
     _check_origin(config, told.get("config"), weights)
-    inputs = Inputs.from_dict(told["inputs"]) if "inputs" in told else open_data(config.data, progress)
+    try:
+        inputs = Inputs.from_dict(told["inputs"])
+    except (KeyError, TypeError, ValueError):  # torn, or of another version
+        inputs = open_data(config.data, progress)
     device = default_device()
     return Trained(path, config, inputs, restore(config, inputs, weights.read_bytes(), device, str(weights)), device)
 

@@ -131,6 +131,16 @@ def test_what_cannot_be_opened_says_why(copied, damage, words, monkeypatch):
         assert word in str(caught.value)
 
 
+@pytest.mark.parametrize("told", [None, {}, {"inputs": None}, {"inputs": {"name": "a"}, "config": 3}])
+def test_weights_that_say_little_are_opened_with_the_data(copied, told):
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(copied / "best.safetensors")
+    save_file(weights, copied / "best.safetensors", None if told is None else {"hwcls": json.dumps(told)})
+    opened = load_trained(copied)
+    assert (opened.inputs.name, len(opened.inputs.classes)) == ("digits", 10)
+
+
 def test_weights_of_another_model_by_their_shapes(trained, trial):
     weights = (trained / "best.safetensors").read_bytes()
     with pytest.raises(UserError, match=r"of another model: .* is \(8, 1, 3, 3\) in the file, \(16, 1, 3, 3\)"):
