@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -46,6 +47,14 @@ class Normalise:
         rows = out.copy_(pixels).view(b, side, side * channels)
         rows.mul_(self.scale).add_(self.shift)  # no fused multiply-add: exact alike
         return out
+
+
+def as_pixels(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+    """(b, S, S, C) uint8 from normalised (b, C, S, S): `Normalise` undone."""
+    centre, spread = (torch.tensor(values, device=images.device) for values in (mean, std))  # (C,) each
+    pixels = (images.float().permute(0, 2, 3, 1) * spread + centre) * 255
+    found: np.ndarray = pixels.round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+    return found
 
 
 def augment(pixels: Tensor, plan: Plan, config: AugmentConfig, normalise: Normalise) -> Tensor:

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from hwcls import files
 from hwcls.config.data import AugmentConfig, DataConfig
+from hwcls.data.augment import as_pixels
 from hwcls.data.batches import Feed
 from hwcls.data.imageset import ImageSet, Split
 
@@ -72,13 +73,11 @@ def _augmented(data: ImageSet, config: DataConfig, indices: list[int]) -> dict[i
     few = Split(data.train.images, data.train.labels[indices], data.train.rows[indices])
     batch_size = config.model_copy(update={"batch_size": len(indices)})
     feed = Feed(replace(data, train=few), batch_size, seed=0, device=torch.device("cpu"))
-    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (data.mean, data.std))
     found = {}
     for step in feed.train(1):
         for batch in step.parts:
-            pixels = ((batch.images.float() * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)  # (b, C, S, S)
-            for place, index in enumerate(batch.index.tolist()):
-                found[indices[index]] = pixels[place].permute(1, 2, 0).numpy()
+            for index, pixels in zip(batch.index.tolist(), as_pixels(batch.images, data.mean, data.std), strict=True):
+                found[indices[index]] = pixels
     return found
 
 

@@ -9,14 +9,15 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from hwcls import metrics
 from hwcls.config.trial import TrialConfig
 from hwcls.data.batches import Feed
 from hwcls.data.imageset import ImageSet, open_data
 from hwcls.inspection.trained import Trained, restore
+from hwcls.training import evaluation
 from hwcls.training.distributed import default_device
+from hwcls.training.precision import Precision
 
 SplitName = Literal["train", "val", "test"]
 ROC = 100  # points of a curve at most
@@ -49,25 +50,18 @@ def evaluate_trained(trained: Trained, split: SplitName) -> Scored:
     return score(trained.model, trained.config, trained.data, split, trained.device)
 
 
-@torch.no_grad()
 def score(model: nn.Module, config: TrialConfig, data: ImageSet, split: SplitName, device: torch.device) -> Scored:
     """Run a model in evaluation mode over a split, in its order."""
     part, classes = getattr(data, split), len(data.classes)
     feed = Feed(data, config.data, seed=config.seed, device=device)
-    loss = torch.zeros((), dtype=torch.float64, device=device)
-    scores, predicted = [], []
-    for batch in feed.evaluate(split, batch_size=BATCH):
-        logits = model(batch.images).float()  # (B, K)
-        loss += F.cross_entropy(logits, batch.labels, reduction="sum")
-        scores.append(logits.softmax(1))  # (B, K)
-        predicted.append(logits.argmax(1))  # (B,)
-    confusion = metrics.confusion_matrix(part.labels, torch.cat(predicted).cpu().numpy(), classes)
+    found = evaluation.score(model, feed.evaluate(split, BATCH), classes, device, Precision())
+    confusion = found.confusion.cpu().numpy()
     values = {
-        f"{split}/loss": float(loss) / len(part),
+        f"{split}/loss": float(found.loss) / len(part),
         f"{split}/accuracy": metrics.accuracy(confusion),
         f"{split}/macro_f1": metrics.macro_f1(confusion),
     }
-    return Scored(values, part.labels, torch.cat(scores).cpu().numpy(), confusion)
+    return Scored(values, part.labels, found.scores.cpu().numpy(), confusion)
 
 
 def summary(scored: Scored, classes: tuple[str, ...]) -> dict[str, Any]:

@@ -102,6 +102,11 @@ class TrialFolder:
         """Add one line and fsync it; a torn line that a crash left is cut off first."""
         files.append_line(self.metrics_path, json.dumps(dict(line), allow_nan=False).encode())
 
+    def replace(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Put these lines on record instead of all others, whole or not at all."""
+        text = "".join(json.dumps(dict(line), allow_nan=False) + "\n" for line in lines)
+        files.write_text(self.metrics_path, text)
+
     def append_missing(self, lines: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Append those epochs that are not on record yet, in order; returns what was appended."""
         last = self.last_epoch()

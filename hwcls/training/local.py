@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hwcls import files, models
+from hwcls import models
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import open_data
 from hwcls.errors import UserError
@@ -114,4 +113,4 @@ def _forget_after(folder: TrialFolder, trainer: Trainer) -> None:
     """Take back the epochs that come again: with smaller micro-batches or on a GPU their numbers may be others, and
     the records are to be those of the weights that are kept."""
     if folder.last_epoch() > trainer.epoch:
-        files.write_text(folder.metrics_path, "".join(json.dumps(line) + "\n" for line in trainer.history))
+        folder.replace(trainer.history)

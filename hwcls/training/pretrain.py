@@ -16,7 +16,7 @@ from torch.nn.functional import mse_loss
 
 from hwcls.config.model import AlexNetConfig, PretrainConfig
 from hwcls.config.trial import TrialConfig
-from hwcls.data.augment import Normalise
+from hwcls.data.augment import Normalise, as_pixels
 from hwcls.data.imageset import ImageSet
 from hwcls.data.splits import shuffled
 from hwcls.errors import UserError
@@ -70,15 +70,8 @@ def reconstructions(config: TrialConfig, data: ImageSet, device: torch.device, c
     normalise = Normalise(data.mean, data.std, data.image_size, device, torch.float32)
     images = normalise(pixels.to(device)).permute(0, 3, 1, 2)  # (P, C, S, S)
     made = autoencoder(config, data, device, cache)(images)
-    return {"reconstructions/input": _as_pixels(images, data), "reconstructions/output": _as_pixels(made, data)}
-
-
-def _as_pixels(images: Tensor, data: ImageSet) -> np.ndarray:
-    """(P, S, S, C) uint8 from normalised (P, C, S, S)."""
-    std, mean = (torch.tensor(value, device=images.device) for value in (data.std, data.mean))  # (C,) each
-    grey = (images.permute(0, 2, 3, 1) * std + mean) * 255
-    pixels: np.ndarray = grey.round().clamp(0, 255).to(torch.uint8).cpu().numpy()
-    return pixels
+    sheets = {"input": images, "output": made}
+    return {f"reconstructions/{name}": as_pixels(sheet, data.mean, data.std) for name, sheet in sheets.items()}
 
 
 def images_for(config: TrialConfig, data: ImageSet) -> np.ndarray:
