@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import sys
 from collections.abc import Callable
@@ -44,8 +43,9 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
         except OSError as error:
             if error.filename is None:
                 raise
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            remedy = "free some space" if full else "name another, or change what stands there"
+            from hwcls.data.disk import is_full
+
+            remedy = "free some space" if is_full(error) else "name another, or change what stands there"
             what = (error.strerror or type(error).__name__).lower()
             typer.echo(f"hwcls: {UserError(what, where=str(error.filename), remedy=remedy)}", err=True)
             raise typer.Exit(2) from None

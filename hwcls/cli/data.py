@@ -147,10 +147,7 @@ def show_one(
     with told() as progress:
         opened = open_data(config, progress)
     target = out or Path(f"{name}.png")
-    try:
-        picture_grid(opened, config, target, split=split, augmented=not plain, columns=columns, rows=rows)
-    except OSError as error:
-        raise UserError(f"cannot be written ({error.strerror})", where=str(target), remedy="choose --out") from None
+    picture_grid(opened, config, target, split=split, augmented=not plain, columns=columns, rows=rows)
     counts = {part: len(getattr(opened, part)) for part in ("train", "val", "test")}
     if as_json:
         shape = {"image_size": opened.image_size, "channels": opened.channels, "images": counts}
@@ -172,22 +169,21 @@ def verify_one(name: Name, path: Folder = None, sets: Sets = None, as_json: AsJs
 
     with told() as progress:
         store = open_store(config, progress)
-    wrong, again = verify(store), duplicates(store)
+    wrong, again, pairs = verify(store), duplicates(store), []
+    if again:
+        raw = read_raw(config)
+        pairs = [(raw.name(one.split, one.row), raw.name(one.of_split, one.of_row)) for one in again]
     if as_json:
         found = {"name": name, "store": str(store.folder), "wrong": wrong}
-        raw = read_raw(config) if again else None
-        files = [
-            {"file": raw.name(one.split, one.row), "of_file": raw.name(one.of_split, one.of_row)} if raw else {}
-            for one in again
+        listed = [
+            {**dataclasses.asdict(one), "file": first, "of_file": second}
+            for one, (first, second) in zip(again, pairs, strict=True)
         ]
-        listed = [dataclasses.asdict(one) | named for one, named in zip(again, files, strict=True)]
         typer.echo(json.dumps(found | {"duplicates": listed}, indent=2))
     else:
         _some(wrong)
         if again:
-            raw = read_raw(config)
-            pairs = [(raw.name(one.split, one.row), raw.name(one.of_split, one.of_row)) for one in again[: SHOWN + 1]]
-            _some([f"the same pixels: {first} and {second}" for first, second in pairs], len(again))
+            _some([f"the same pixels: {first} and {second}" for first, second in pairs])
             typer.echo(f"{name}: {count_duplicates(again)}")
         typer.echo(
             f"{name}: {len(wrong)} wrong; remove {store.folder}, and it is decoded anew"
@@ -234,8 +230,8 @@ def _config(name: str, path: str | None, sets: list[str]) -> DataConfig:
         raise UserError(what, where=".".join(("data", *place)), remedy=remedy) from None
 
 
-def _some(lines: list[str], count: int | None = None) -> None:
+def _some(lines: list[str]) -> None:
     for line in lines[:SHOWN]:
         typer.echo(line)
-    if (more := (count or len(lines)) - SHOWN) > 0:
+    if (more := len(lines) - SHOWN) > 0:
         typer.echo(f"... and {more:,} more; --json has them all")

@@ -72,7 +72,7 @@ class Activations:
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.maps = state["maps"]
-        image = state.get("image")  # absent in an older checkpoint
+        image = state["image"]
         self.image = None if image is None else image.cpu().numpy()
 
 

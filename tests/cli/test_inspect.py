@@ -158,7 +158,6 @@ def test_where_nothing_can_be_written(invoke, folder, tmp_path):
         assert done.exit_code == 2, (words, done.exception)
         assert len(done.stderr.strip().splitlines()) == 1
         assert done.stderr.startswith(f"hwcls: {tmp_path}")
-        print(done.stderr)
     assert (tmp_path / "taken").read_text() == "a file"
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
