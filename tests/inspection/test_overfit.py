@@ -121,3 +121,11 @@ def test_alternatives_and_corners_of_a_sweep_file(tmp_path):
     assert len(broken) == 1
     assert broken[0].startswith("b: ")
     assert "too small" in broken[0]
+
+
+def test_stochastic_depth_is_off():
+    from timm.layers import DropPath
+
+    from hwcls.inspection.overfit import _unregularised
+
+    assert _unregularised(torch.nn.Sequential(DropPath(0.9)))[0].drop_prob == 0.0

@@ -256,3 +256,21 @@ def test_a_rank_without_images_still_takes_part(trial, tmp_path):
     config = trial(epochs=1)
     launch(2, _starved_rank, config, tmp_path / "done")
     assert (tmp_path / "done").read_text() == "1"
+
+
+def test_what_the_trial_names_is_what_trains(trial, monkeypatch):
+    config = trial(
+        class_weights="balanced",
+        label_smoothing=0.2,
+        ema=0.9,
+        scheduler={"name": "one_cycle"},
+        epochs=2,
+        data__per_class=20,
+    )
+    trainer = Trainer(config, open_data(config.data), CPU)
+    taken, update = [], trainer.ema.update
+    monkeypatch.setattr(trainer.ema, "update", lambda step: taken.append(step) or update(step))
+    list(trainer.epochs())
+    assert (trainer.loss.smoothing, trainer.loss.weights is None) == (0.2, False)
+    assert taken == list(range(2 * trainer.feed.steps))
+    assert trainer.schedule.lr == pytest.approx(config.optimizer.lr * config.scheduler.end)  # ends with the last step
