@@ -81,7 +81,8 @@ class SweepConfig(Frozen):
     presets: dict[str, dict[str, Any]] = Field(default_factory=dict)
     seed: int = Field(0, ge=0, lt=1_000_000)
     resources: ResourcesConfig = ResourcesConfig()
-    max_restarts: int = Field(2, ge=0)
+    max_restarts: int = Field(2, ge=0)  # in a row, without a new epoch
+    hang_after: Annotated[float, BeforeValidator(parse_duration), Field(gt=0)] = 600.0  # seconds without a step
     keep: Literal["best", "all", "none"] = "best"
     first: Annotated[tuple[dict[str, Any], ...], Field(strict=False)] = ()
 

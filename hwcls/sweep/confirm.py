@@ -147,7 +147,7 @@ class Queue(Searcher):  # type: ignore[misc]
         pass
 
 
-def jobs(opened: SweepFolder, runs: list[Run], resources: Resources) -> list[dict[str, Any]]:
+def jobs(opened: SweepFolder, runs: list[Run], resources: Resources, hang_after: float) -> list[dict[str, Any]]:
     """What the warm groups are to run: every planned run without a result."""
     found = []
     for run in runs:
@@ -166,6 +166,7 @@ def jobs(opened: SweepFolder, runs: list[Run], resources: Resources) -> list[dic
                 "config": folder.config().to_dict(),
                 "resources": resources.to_dict(),
                 "keep": "best",
+                "hang_after": hang_after,
                 "checkpoints": folder.checkpoints(),
                 "extra": {"trial": run.trial},
             }
@@ -178,7 +179,7 @@ def run(
 ) -> bool:
     """Retrain, rank again on val, score the winners on test; True when it was interrupted."""
     runs = plan(sweep, opened)
-    todo = jobs(opened, runs, resources)
+    todo = jobs(opened, runs, resources, sweep.config.hang_after)
     if todo:
         recorder.progress = progress_for(len(todo))
         recorder.progress.say(f"confirm: {len(todo)} runs on fresh seeds")

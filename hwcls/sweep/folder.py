@@ -24,7 +24,8 @@ from hwcls.errors import UserError
 from hwcls.tracking.records import SweepFolder
 
 # what may change between two starts without making another sweep of it
-GROWS = {"run_cap", "budget", "confirm", "track", "project", "max_restarts", "keep", "resources.concurrent"}
+GROWS = {"run_cap", "budget", "confirm", "track", "project", "keep"}
+GROWS |= {"max_restarts", "hang_after", "resources.concurrent"}
 PACKAGES = ("hwcls", "torch", "torchvision", "ray", "optuna", "wandb", "timm", "numpy")
 
 

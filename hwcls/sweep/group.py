@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +17,20 @@ from hwcls.errors import UserError
 from hwcls.sweep.ranks import Rank, read_folder
 from hwcls.sweep.resources import Resources
 from hwcls.tracking.records import best_of
-from hwcls.training.faults import MemoryRanOutError
+from hwcls.training.faults import LostRankError, MemoryRanOutError
+from hwcls.training.pulse import stood_at
 
 
 class WarmGroup(tune.Trainable):  # type: ignore[misc]
     """Runs one trial after the other on the same processes; `step` is one epoch on all of them.
 
-    Its config: `config` (a TrialConfig's values), `resources`, `keep`, `checkpoints` (folders to go on from).
+    Its config: `config` (a TrialConfig's values), `resources`, `keep`, `checkpoints` (folders to go on from),
+    `hang_after` (seconds without a step).
     """
 
     def setup(self, config: dict[str, Any]) -> None:
         self.resources = Resources(**config["resources"])
+        self.last_words = Path(tempfile.mkdtemp(prefix="hwcls-ranks-"))
         self._launch()
         self.waiting: dict[str, Any] | None = config
 
@@ -43,11 +48,17 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
                 if group
                 else "DEFAULT",
             )
-            .remote(rank, size, self.resources.cpus_per_worker, self.resources.gpus_per_worker > 0)
+            .remote(
+                rank,
+                size,
+                self.resources.cpus_per_worker,
+                self.resources.gpus_per_worker > 0,
+                str(self.last_words / str(rank)),
+            )
             for rank in range(size)
         ]
-        address = ray.get(self.ranks[0].address.remote())
-        ray.get([rank.join.remote(address) for rank in self.ranks])
+        (address,) = self._answers([self.ranks[0].address.remote()])
+        self._answers([rank.join.remote(address) for rank in self.ranks])
         self.here = ray.get(self.ranks[0].node.remote()) == ray.get_runtime_context().get_node_id()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -66,13 +77,14 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
         self.metric = MetricConfig(**self.values["metric"])
         self.epochs = self.values["epochs"]
         self.keep_last = config["keep"] == "all"
+        self.hang_after = config["hang_after"]
         self.checkpoints: list[str] = list(config["checkpoints"])  # the latest first
         self.told = 0  # the last epoch that the driver knows of
         self._build(None)
 
     def _build(self, micro_batch: int | None) -> None:
         """Let the ranks go on from the latest checkpoint that can be read."""
-        self.phases = ray.get([rank.start.remote(self.values, micro_batch) for rank in self.ranks])[0]
+        self.phases = self._answers([rank.start.remote(self.values, micro_batch) for rank in self.ranks])[0]
         self.sent = 0  # records that the driver has
         for checkpoint in self.checkpoints:
             try:
@@ -116,11 +128,11 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
         """One epoch; where memory runs out, new ranks go on from the checkpoint with smaller micro-batches."""
         while True:
             try:
-                result: dict[str, Any] = ray.get([rank.epoch.remote() for rank in self.ranks])[0]
+                result: dict[str, Any] = self._answers([r.epoch.remote(self.hang_after) for r in self.ranks])[0]
                 return result
             except MemoryRanOutError as error:
                 smaller = error.smaller
-            self.cleanup()  # the others wait for the one that failed
+            self._kill()  # the others wait for the one that failed
             self._launch()
             self._build(smaller)
 
@@ -151,7 +163,23 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
         ray.get([rank.load.remote(checkpoint, content) for rank in self.ranks])
         self.sent = 0
 
+    def _answers(self, calls: list[Any]) -> list[Any]:
+        """What every rank answers; LostRankError where one has died, with where it hung if it did."""
+        try:
+            return list(ray.get(calls))
+        except ray.exceptions.RayActorError as error:
+            lost = str(error)
+        for rank, file in enumerate(sorted(self.last_words.iterdir(), key=lambda path: int(path.name))):
+            if words := file.read_text("utf-8", errors="replace").strip():
+                what = f"rank {rank} hung: no step in {self.hang_after:g} s, it stood at {stood_at(words)}"
+                raise LostRankError(f"{words}\n{what}")
+        raise LostRankError(f"{lost}\na rank died: killed, crashed, or its node is gone")
+
     def cleanup(self) -> None:
+        self._kill()
+        shutil.rmtree(self.last_words, ignore_errors=True)
+
+    def _kill(self) -> None:
         for rank in self.ranks:
             ray.kill(rank)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Rank:
     """Builds a trial's trainer and runs its epochs; imports torch only here, in the worker."""
 
-    def __init__(self, rank: int, size: int, threads: int, gpu: bool) -> None:
+    def __init__(self, rank: int, size: int, threads: int, gpu: bool, last_words: str) -> None:
         from hwcls.training.threads import calm_threads
 
         calm_threads(threads)
@@ -26,6 +26,8 @@ class Rank:
 
         torch.set_num_threads(threads)
         self.rank, self.size, self.gpu = rank, size, gpu
+        Path(last_words).parent.mkdir(parents=True, exist_ok=True)  # on a node of its own
+        self.last_words = open(last_words, "wb")  # noqa: SIM115  (stays open: where it stands when it hangs)
         self.world: World | None = None
         self.trainer: Trainer | None = None
         self.data: tuple[DataConfig, ImageSet] | None = None
@@ -100,16 +102,19 @@ class Rank:
             self.save(folder, last)
             return read_folder(folder)
 
-    def epoch(self) -> dict[str, Any]:
+    def epoch(self, hang_after: float) -> dict[str, Any]:
         """Run one epoch; a loss that is not finite comes back as `failure`, since a retry would give the same.
 
-        Raises MemoryRanOutError; the other ranks then wait for this one in vain.
+        Where no step ends for `hang_after` seconds the process ends. Raises MemoryRanOutError; the other ranks then
+        wait for this one in vain.
         """
         from hwcls.training.faults import NotFiniteError
+        from hwcls.training.pulse import watched
 
         trainer = self._running()
         try:
-            next(trainer.epochs())
+            with watched(hang_after, self.last_words):
+                next(trainer.epochs())
         except NotFiniteError as error:
             return {"failure": str(error), "records": trainer.history, "micro_batch": trainer.micro_batch}
         finally:

@@ -187,6 +187,7 @@ class FairSearch(OptunaSearch):  # type: ignore[misc]
             "config": folder.config().to_dict(),
             "resources": self.resources.to_dict(),
             "keep": self.sweep.config.keep,
+            "hang_after": self.sweep.config.hang_after,
             "checkpoints": folder.checkpoints(),
         }
 

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from hwcls.data.batches import Batch
+from hwcls.training import pulse
 from hwcls.training.precision import Precision, widened
 
 
@@ -41,4 +42,5 @@ def score(
         confusion.scatter_add_(0, place, torch.ones_like(place))  # bincount would wait for the device
         scores.append(logits.softmax(1).float())  # (B, K)
         index.append(batch.index)
+        pulse.beat()
     return Evaluation(loss, confusion.view(classes, classes), torch.cat(scores), torch.cat(index))

@@ -7,6 +7,10 @@ class NotFiniteError(Exception):
     """The loss became NaN or infinite: training again would give the same."""
 
 
+class LostRankError(Exception):
+    """A rank died or hung; its trial can go on from its checkpoint on new ranks. The last line says what is known."""
+
+
 class MemoryRanOutError(Exception):
     """Device memory ran out in mid-training: the trial can go on from its checkpoint with `smaller` micro-batches."""
 

@@ -23,7 +23,7 @@ from hwcls.data.batches import Feed, Step
 from hwcls.data.catalog import cache_folder
 from hwcls.data.imageset import ImageSet
 from hwcls.tracking.records import EpochRecord
-from hwcls.training import memory
+from hwcls.training import memory, pulse
 from hwcls.training.clock import Clock
 from hwcls.training.distributed import World, over_ranks, refuse_unused, sync_only, take_part
 from hwcls.training.ema import Ema
@@ -222,6 +222,7 @@ class Trainer:
             total += loss
             if self.ema:
                 self.ema.update((epoch - 1) * steps + number - 1)
+            pulse.beat()
         average_statistics(self.model, self.world)
         bad = torch.zeros(self.world.size, dtype=torch.float64, device=device)
         bad[self.world.rank] = first_bad
