@@ -24,6 +24,7 @@ from hwcls.tracking.tracker import note
 Mode = Literal["online", "offline", "off", "auto"]
 POLL = 0.5  # seconds
 PAGE_EVERY = 20.0  # seconds between two pages while trials end
+AGAIN = 5.0  # seconds before a process that ended by itself is started again
 DRAIN = 60.0  # seconds that the driver waits at the end; what W&B has not got by then, `hwcls wandb sync` sends
 
 
@@ -37,6 +38,7 @@ class Consumers:
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
+        self.started = time.monotonic()
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with open(self.log, "ab") as log:
             return subprocess.Popen(
@@ -50,12 +52,13 @@ class Consumers:
 
     def keep_alive(self) -> None:
         """Start the process again if it died; its cursors tell it where to go on."""
-        if self.process.poll() is not None:
+        if self.process.poll() is not None and time.monotonic() - self.started > AGAIN:
             self.process = self._start()
 
     def finish(self, patience: float = DRAIN) -> bool:
         """Let it drain and end; False when it had to be killed."""
-        self.keep_alive()
+        if self.process.poll() is not None:  # what it had not sent is sent now
+            self.process = self._start()
         assert self.process.stdin is not None
         self.process.stdin.close()
         try:

@@ -6,7 +6,8 @@ import importlib.util
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -16,6 +17,7 @@ from optuna.trial import TrialState
 
 from hwcls.config.load import Sweep, check_corners
 from hwcls.config.optim import MetricConfig
+from hwcls.data.disk import is_full
 from hwcls.errors import UserError
 from hwcls.report.page import write_page
 from hwcls.sweep import confirm, early_stop, folder, prepare
@@ -23,12 +25,14 @@ from hwcls.sweep.cluster import connected
 from hwcls.sweep.consumers import Consumers
 from hwcls.sweep.preview import known_data
 from hwcls.sweep.progress import Progress, duration
-from hwcls.sweep.recorder import Recorder, closing
+from hwcls.sweep.recorder import Recorder, closing, full_disk
 from hwcls.sweep.resources import choose, this_machine
 from hwcls.sweep.search import FairSearch
 from hwcls.sweep.tuning import tune_run
 from hwcls.tracking.records import SweepFolder, TrialFolder, best_of
 from hwcls.training.outputs import weights_epoch
+
+GRACE = 20.0  # seconds that SIGTERM leaves for the end of an epoch and a checkpoint: SLURM and Kubernetes kill after 30
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ def _run(
 ) -> bool:
     say = progress_for(None).say
     ready = _Background(lambda: prepare.prepare(sweep, opened.path, say))  # beside Ray's start, which takes as long
-    with connected(options.address) as machine, _TerminateAsInterrupt():
+    with connected(options.address) as machine, _Termination() as termination, _full_disk_said(opened.path):
         sources = ready.result()
         resources = choose(sweep.config.resources, machine, where)
         search = FairSearch(sweep, opened, resources, sources, options.source)
@@ -114,6 +118,7 @@ def _run(
         for key, result in ended.items():
             progress.known(key, result)
         recorder = Recorder(opened, sweep.config, progress, consumers.keep_alive)
+        termination.leave = recorder.leave
         if not search.finished:
             if tune_run(opened, search, scheduler, recorder, resources, sweep.config.max_restarts):
                 return True
@@ -232,14 +237,44 @@ class _Background:
         return value
 
 
-class _TerminateAsInterrupt:
-    """SIGTERM, which a scheduler or a shutdown sends, saves and stops as Ctrl-C does; Ray's start takes it away."""
+@contextmanager
+def _full_disk_said(path: Path) -> Iterator[None]:
+    """A disk that fills while the block writes is one line about the results, whichever file it was."""
+    try:
+        yield
+    except OSError as error:
+        if is_full(error):
+            raise full_disk(path) from None
+        raise
 
-    def __enter__(self) -> None:
+
+class _Termination:
+    """SIGTERM, which a scheduler, a shutdown or a spot notice sends: what trains is saved, then it is as Ctrl-C.
+
+    Ray's start takes the handler away, so this one comes after it.
+    """
+
+    def __init__(self) -> None:
+        self.leave: Callable[[Callable[[], None]], None] = lambda now: now()
+        self.timer = threading.Timer(GRACE, self._interrupt)
+
+    def _asked(self, *_: object) -> None:
+        signal.signal(signal.SIGTERM, self._interrupt)  # the second time it does not wait
+        self.timer.daemon = True
+        self.timer.start()
+        self.leave(self._interrupt)
+
+    def _interrupt(self, *_: object) -> None:
+        self.timer.cancel()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def __enter__(self) -> _Termination:
         self.old: Any = None
         if threading.current_thread() is threading.main_thread():
-            self.old = signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+            self.old = signal.signal(signal.SIGTERM, self._asked)
+        return self
 
     def __exit__(self, *exception: object) -> None:
+        self.timer.cancel()
         if self.old is not None:
             signal.signal(signal.SIGTERM, self.old)

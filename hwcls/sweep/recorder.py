@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import time
 from collections.abc import Callable
@@ -12,12 +14,14 @@ from ray.tune import Callback
 
 from hwcls.config.optim import MetricConfig
 from hwcls.config.sweep import SweepConfig
+from hwcls.errors import UserError
 from hwcls.sweep.progress import Progress
 from hwcls.tracking.records import Result, SweepFolder, TrialFolder, best_of
 from hwcls.training.outputs import take_outputs
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 SAVE_EVERY = 10.0  # seconds between a trial's checkpoints; each epoch where one takes longer
+FULL = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT))
 
 
 class Recorder(Callback):  # type: ignore[misc]
@@ -29,11 +33,16 @@ class Recorder(Callback):  # type: ignore[misc]
         self.folder, self.metric, self.keep, self.progress = folder, config.metric, config.keep, progress
         self.keep_alive = keep_alive  # of the process that follows the records
         self.saved: dict[str, float] = {}  # when each trial's last checkpoint was asked for
+        self.running: set[str] = set()  # trials by their Tune id
+        self.unsaved: set[str] | None = None  # trials to be saved before the sweep is left; None: it goes on
+        self.leave_now: Callable[[], None] = lambda: None
+        self.trouble: Exception | None = None  # of a checkpoint; Tune drops what is raised there
 
     def _folder(self, trial: Any) -> TrialFolder:
         return TrialFolder(self.folder.path / trial.config["key"])
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.running.add(trial.trial_id)
         self.saved.setdefault(trial.trial_id, time.monotonic())
         epoch = self._folder(trial).last_epoch()
         self.progress.started(trial.config["key"], trial.config["label"], trial.config["parameters"], epoch)
@@ -44,16 +53,27 @@ class Recorder(Callback):  # type: ignore[misc]
         """Record the epoch; ask for a checkpoint when the trial ends here or the last one is old."""
         for line in self._folder(trial).append_missing(result.pop("records")):
             self.progress.epoch(trial.config["key"], line)
+            trial.run_metadata.num_failures = 0  # restarts are counted in a row, without a new epoch
         now = time.monotonic()
-        if result["done"] or now - self.saved[trial.trial_id] > SAVE_EVERY:
+        if result["done"] or self.unsaved is not None or now - self.saved[trial.trial_id] > SAVE_EVERY:
             result["should_checkpoint"] = result["epoch"] > 0
             self.saved[trial.trial_id] = now
 
     def on_checkpoint(self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **info: Any) -> None:
         folder = self._folder(trial)
         needed = trial.config["key"].startswith("confirm/")  # to be scored on test
-        take_outputs(Path(checkpoint.path), folder.path, weights=needed or self.keep != "none")
-        folder.note_checkpoint(str(checkpoint.path))
+        try:
+            take_outputs(Path(checkpoint.path), folder.path, weights=needed or self.keep != "none")
+            folder.note_checkpoint(str(checkpoint.path))
+        except OSError as error:
+            self.trouble = error
+        self._left(trial)
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Between two of Tune's events: the followers are alive, and what could not be written ends the sweep."""
+        self.keep_alive()
+        if self.trouble is not None:
+            raise self.trouble
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         last = trial.last_result
@@ -61,14 +81,21 @@ class Recorder(Callback):  # type: ignore[misc]
         self._end(trial, "failed" if "failure" in last else status, last.get("failure"))
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.progress.retried(trial.config["key"], _last_line(_error_text(trial)))
+        error = _last_line(_error_text(trial))
+        self._refuse_full(error)
+        self.running.discard(trial.trial_id)
+        self.progress.retried(trial.config["key"], error)
+        self._left(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         text = _error_text(trial)
+        self._refuse_full(_last_line(text))
         self._folder(trial).write_error(text)
         self._end(trial, "failed", _last_line(text))
 
     def _end(self, trial: Any, status: str, error: str | None) -> None:
+        if self.trouble is not None:
+            raise self.trouble
         folder = self._folder(trial)
         last = trial.last_result or {}
         extra = {"turnaround": last["phases"]} if "phases" in last else {}
@@ -78,9 +105,34 @@ class Recorder(Callback):  # type: ignore[misc]
         if error and not (folder.path / "error.txt").exists():
             folder.write_error(error + "\n")
         folder.write_result(result)
-        self.keep_alive()
         folder.forget_checkpoints()
         self.progress.ended(trial.config["key"], result)
+        self.running.discard(trial.trial_id)
+        self._left(trial)
+
+    def leave(self, now: Callable[[], None]) -> None:
+        """Have every running trial saved at the end of its epoch, and then call `now`."""
+        self.unsaved, self.leave_now = set(self.running), now
+        self._left(None)
+
+    def _left(self, trial: Any) -> None:
+        """`trial` has been saved, has ended or waits for a restart."""
+        if self.unsaved is not None:
+            self.unsaved -= {trial.trial_id} if trial else set()
+            if not self.unsaved:
+                now, self.leave_now = self.leave_now, lambda: None  # once
+                now()
+
+    def _refuse_full(self, error: str) -> None:
+        """A full disk is no fault of the trial: it ends the sweep."""
+        if any(words in error for words in FULL):
+            raise full_disk(self.folder.path)
+
+
+def full_disk(path: Path) -> UserError:
+    """What ends a sweep that cannot write; all that was recorded stays."""
+    remedy = "make room; the same command then goes on where it was"
+    return UserError("the disk is full", where=str(path), remedy=remedy)
 
 
 def closing(
