@@ -81,3 +81,15 @@ def run(ray_here, tmp_path):
         return outcome, console.export_text()
 
     return start
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The table of faults: what each cost."""
+    found = [row for report in terminalreporter.stats.get("passed", []) for row in report.user_properties]
+    rows = [values for name, values in found if name == "fault"]
+    if rows:
+        terminalreporter.section("faults")
+        width = max(len(row[0]) for row in rows)
+        terminalreporter.write_line(f"{'fault':{width}}  {'trained twice':20}  first step again")
+        for fault, lost, recovered in rows:
+            terminalreporter.write_line(f"{fault:{width}}  {lost:20}  {recovered}")

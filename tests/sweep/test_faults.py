@@ -1,0 +1,92 @@
+"""Faults on a real Ray with real processes: nothing lost, nothing recorded twice, as if nothing had happened."""
+
+import threading
+
+import pytest
+
+from hwcls.config.load import load_sweep
+from hwcls.sweep import recorder
+from tests.sweep.faults import Disturbed, kill
+
+# Ray leaves some of its files and sockets to the garbage collector
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(ray_here, tmp_path_factory):
+    """The records of the sweep without a fault."""
+    from hwcls.sweep import driver
+    from hwcls.sweep.progress import Quiet
+
+    sweep = Disturbed(tmp_path_factory.mktemp("undisturbed"), pause=0.0)
+    options = driver.Options(results=sweep.results, wandb="off")
+    driver.run(load_sweep(sweep.file), options, lambda total, done=0: Quiet())
+    assert set(sweep.done_twice().values()) == {0}
+    return sweep.numbers()
+
+
+@pytest.fixture
+def disturb(run, tmp_path, monkeypatch):
+    """Runs the sweep while a fault is done to it from a thread; returns the sweep and what was said."""
+    monkeypatch.setattr(recorder, "SAVE_EVERY", 0.5)
+
+    def start(fault, **changes):
+        sweep, failed = Disturbed(tmp_path, changes=changes), []
+
+        def later():
+            try:
+                fault(sweep)
+            except BaseException as error:
+                failed.append(error)
+
+        thread = threading.Thread(target=later)
+        thread.start()
+        outcome, said = run(load_sweep(sweep.file), results=sweep.results)
+        thread.join()
+        assert not failed
+        return sweep, outcome, said
+
+    return start
+
+
+def test_a_rank_is_killed(disturb, undisturbed):
+    sweep, _, said = disturb(lambda sweep: kill(sweep.busy_rank()))
+    assert said.count("is restarted") == 1
+    assert "a rank died" in said
+    sweep.check(undisturbed)
+    assert any(epochs > 0 for epochs in sweep.done_twice().values())  # it was in the middle
+
+
+def test_a_supervisor_is_killed(disturb, undisturbed):
+    def fault(sweep):
+        sweep.busy_rank()
+        kill(sweep.supervisors()[0])
+
+    sweep, _, said = disturb(fault)
+    assert said.count("is restarted") == 1
+    sweep.check(undisturbed)
+
+
+def test_a_rank_that_hangs_is_found_and_says_where(disturb, undisturbed):
+    def fault(sweep):
+        sweep.busy_rank()
+        sweep.tell("hang")
+
+    sweep, _, said = disturb(fault)
+    assert said.count("is restarted") == 1
+    assert "rank 0 hung: no step in 3 s, it stood at" in said
+    assert "counted.py:31 in forward" in said
+    sweep.check(undisturbed)
+
+
+def test_restarts_count_in_a_row(disturb, undisturbed):
+    """Two faults of one trial where a single restart is allowed: it had come further in between."""
+
+    def fault(sweep):
+        for epochs in (3, 6):
+            sweep.wait_for_epochs(0, epochs)
+            kill(sweep.rank())
+
+    sweep, _, said = disturb(fault, max_restarts=1, resources={"concurrent": 1})
+    assert said.count("trial 0 is restarted") == 2
+    sweep.check(undisturbed)
