@@ -28,7 +28,7 @@ def atomic(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
         os.replace(temporary, path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename == str(temporary):  # a name that its reader never gave
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):  # no name, or one never given
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     sync_folder(path.parent)
@@ -73,11 +73,14 @@ def write_with(path: Path, save: Callable[[IO[bytes]], object]) -> None:
 def append_line(path: Path, line: bytes) -> None:
     """Append one line and fsync it; a torn line that a crash left at the end is cut off first."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+b") as file:
-        _cut_torn_line(file)
-        file.write(line + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with open(path, "a+b") as file:
+            _cut_torn_line(file)
+            file.write(line + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:  # a full disk has no name
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def cut_torn_line(path: Path) -> None:

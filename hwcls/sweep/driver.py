@@ -75,7 +75,7 @@ def run(sweep: Sweep, options: Options, progress_for: ProgressFor) -> Outcome:
         choose(sweep.config.resources, this_machine(), where)
     if options.new:
         sweep = sweep.renamed(folder.free_name(sweep, options.results))
-    with folder.open_folder(sweep, options.results) as opened:
+    with folder.open_folder(sweep, options.results) as opened, _full_disk_said(opened.path):
         if _finished(sweep, opened):
             return Outcome(opened, interrupted=False, nothing_to_do=True, failed=_failed(opened))
         folder.write_environment(opened.path)
@@ -106,7 +106,7 @@ def _run(
 ) -> bool:
     say = progress_for(None).say
     ready = _Background(lambda: prepare.prepare(sweep, opened.path, say))  # beside Ray's start, which takes as long
-    with connected(options.address) as machine, _Termination() as termination, _full_disk_said(opened.path):
+    with connected(options.address) as machine, _Termination() as termination:
         sources = ready.result()
         resources = choose(sweep.config.resources, machine, where)
         search = FairSearch(sweep, opened, resources, sources, options.source)

@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+import ray
 
 from hwcls.config.load import load_sweep
 from hwcls.sweep import recorder
@@ -44,6 +45,8 @@ def disturb(run, tmp_path, monkeypatch):
         outcome, said = run(load_sweep(sweep.file), results=sweep.results)
         thread.join()
         assert not failed
+        groups = ray.util.placement_group_table().values()
+        assert not [group for group in groups if group["state"] != "REMOVED"]
         return sweep, outcome, said
 
     return start

@@ -1,0 +1,38 @@
+"""Files that are whole or absent, and errors that name them."""
+
+import errno
+import os
+
+import pytest
+
+from hwcls import files
+
+
+def full(*_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("write", [files.write_text, lambda path, text: files.append_line(path, text.encode())])
+def test_a_full_disk_names_the_file(tmp_path, monkeypatch, write):
+    """What the system raises has no name where the disk fills in the middle of a write."""
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError) as raised:
+        write(tmp_path / "some.txt", "text")
+    assert (raised.value.errno, raised.value.filename) == (errno.ENOSPC, str(tmp_path / "some.txt"))
+    assert not [path for path in tmp_path.iterdir() if path.suffix == ".tmp"]
+
+
+def test_what_fails_in_the_middle_leaves_the_old_file(tmp_path):
+    path = tmp_path / "some.txt"
+    files.write_text(path, "old")
+    with pytest.raises(TypeError), files.atomic(path, "w") as file:
+        file.write(b"no text")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_torn_line_is_cut_before_the_next(tmp_path):
+    path = tmp_path / "lines"
+    path.write_bytes(b"one\ntw")
+    files.append_line(path, b"three")
+    assert path.read_bytes() == b"one\nthree\n"
