@@ -129,11 +129,16 @@ class Disturbed:
     def done_twice(self) -> dict[int, float]:
         """For each trial the epochs that were trained more than once, in epochs."""
         counted = Counter(seed for seed, _, _ in self.steps())
+        return {
+            trial: sum(max(0, counted[seed] - STEPS) for seed in seeds) / STEPS for trial, seeds in self.seeds().items()
+        }
+
+    def seeds(self) -> dict[int, list[int]]:
+        """The seed of each epoch of each trial."""
         found = {}
         for path in self.path.glob("trials/*/config.yaml"):
             seed = yaml.safe_load(path.read_text())["seed"]
-            often = [counted[_mixed(seed, epoch, 0)] for epoch in range(1, self.epochs + 1)]
-            found[int(path.parent.name)] = sum(max(0, count - STEPS) for count in often) / STEPS
+            found[int(path.parent.name)] = [_mixed(seed, epoch, 0) for epoch in range(1, self.epochs + 1)]
         return found
 
     def numbers(self) -> dict[int, list[dict]]:
@@ -145,15 +150,20 @@ class Disturbed:
             found[int(path.parent.name)] = [{k: v for k, v in line.items() if k not in times} for line in lines]
         return dict(sorted(found.items()))
 
-    def recovered(self, since: float, lost: set[int]) -> float:
-        """Seconds from `since` to the first step after it on a process that the fault did not end."""
-        known = {pid for _, pid, when in self.steps() if when <= since}
-        after = [when for _, pid, when in self.steps() if when > since and (pid not in known or not lost)]
-        return min(after) - since if after else float("nan")
+    def recovered(self, since: float) -> float | None:
+        """Seconds from `since` until every trial that it interrupted trains again, on another process; None: none."""
+        again: list[float] = []
+        for trial in self.seeds():
+            steps = [(pid, when) for seed, pid, when in self.steps() if seed in self.seeds()[trial]]
+            before = [pid for pid, when in steps if when <= since]
+            after = [when for pid, when in steps if before and when > since and pid != before[-1]]
+            again += after[:1]
+        return max(again) - since if again else None
 
-    def rank(self) -> int:
-        """The process of the latest step."""
-        pid = self.steps()[-1][1]
+    def rank(self, trial: int | None = None) -> int:
+        """The process of the latest step, of any trial or of one."""
+        seeds = self.seeds().get(trial)
+        pid = [pid for seed, pid, _ in self.steps() if not seeds or seed in seeds][-1]
         self.raylets.add(psutil.Process(pid).ppid())
         return pid
 
