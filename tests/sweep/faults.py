@@ -113,7 +113,7 @@ class Disturbed:
         return [(int(row[0]), int(row[1]), float(row[2])) for row in rows if len(row) == 3]
 
     def wait_until(self, reached: Callable[[], bool]) -> None:
-        end = time.monotonic() + 180
+        end = time.monotonic() + 300
         while not reached():
             assert time.monotonic() < end, f"only {len(self.steps())} steps"
             time.sleep(0.02)

@@ -39,7 +39,7 @@ class Command:
 
     def end(self, expected: int = 0) -> None:
         """Wait for the end; raises unless it ends as expected."""
-        self.output, _ = self.process.communicate(timeout=400)
+        self.output, _ = self.process.communicate(timeout=600)
         assert self.process.returncode == expected, self.output
         assert "Traceback" not in self.output
 
@@ -67,16 +67,26 @@ def table(record_property, request):
     return note
 
 
-def started(tmp_path, *words, **changes):
-    sweep = Disturbed(tmp_path, **SIZE, changes=changes)
-    command = Command(sweep, *(words or ("--wandb", "off")))
-    command.start()
-    return sweep, command
+@pytest.fixture
+def started(tmp_path):
+    """Starts the command; what a failed test leaves running is ended."""
+    commands = []
+
+    def start(*words, **changes):
+        sweep = Disturbed(tmp_path, **SIZE, changes={"hang_after": 30, **changes})
+        commands.append(Command(sweep, *(words or ("--wandb", "off"))))
+        commands[-1].start()
+        return sweep, commands[-1]
+
+    yield start
+    for command in commands:
+        if command.process.poll() is None:
+            os.killpg(command.process.pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("moment", range(10))
-def test_the_driver_is_killed(tmp_path, undisturbed, table, moment):
-    sweep, command = started(tmp_path)
+def test_the_driver_is_killed(started, undisturbed, table, moment):
+    sweep, command = started()
     after = random.Random(moment).uniform(2, 45)
     try:
         command.process.wait(after)
@@ -92,8 +102,8 @@ def test_the_driver_is_killed(tmp_path, undisturbed, table, moment):
 
 
 @pytest.mark.parametrize("who", ["rank", "supervisor"])
-def test_a_worker_is_killed(tmp_path, undisturbed, table, who):
-    sweep, command = started(tmp_path)
+def test_a_worker_is_killed(started, undisturbed, table, who):
+    sweep, command = started()
     sweep.wait_for_epochs(0, 15)  # its last checkpoint is some epochs old
     victim = sweep.rank() if who == "rank" else sweep.supervisors()[0]
     since = time.time()
@@ -104,9 +114,9 @@ def test_a_worker_is_killed(tmp_path, undisturbed, table, who):
     assert command.output.count("is restarted") == 1
 
 
-def test_the_process_that_feeds_wandb_is_killed(tmp_path, undisturbed, table):
+def test_the_process_that_feeds_wandb_is_killed(started, undisturbed, table):
     """It is started again, and every epoch arrives once."""
-    sweep, command = started(tmp_path, "--wandb", "offline", track=["wandb"])
+    sweep, command = started("--wandb", "offline", track=["wandb"])
     sweep.wait_for_epochs(0, 8)
     followers = [p for p in psutil.Process(command.process.pid).children() if "consumers" in " ".join(p.cmdline())]
     since = time.time()
@@ -127,8 +137,8 @@ def test_the_process_that_feeds_wandb_is_killed(tmp_path, undisturbed, table):
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_it_is_asked_to_stop(tmp_path, undisturbed, table, sent):
-    sweep, command = started(tmp_path)
+def test_it_is_asked_to_stop(started, undisturbed, table, sent):
+    sweep, command = started()
     sweep.wait_for_epochs(0, 10)
     since = time.time()
     command.process.send_signal(sent)
@@ -143,8 +153,8 @@ def test_it_is_asked_to_stop(tmp_path, undisturbed, table, sent):
         assert max(sweep.done_twice().values()) <= 1
 
 
-def test_a_trial_raises_once(tmp_path, undisturbed, table):
-    sweep, command = started(tmp_path)
+def test_a_trial_raises_once(started, undisturbed, table):
+    sweep, command = started()
     sweep.wait_for_epochs(0, 5)
     since = time.time()
     sweep.tell("raise")
@@ -154,9 +164,9 @@ def test_a_trial_raises_once(tmp_path, undisturbed, table):
     sweep.check(undisturbed)
 
 
-def test_a_trial_is_not_finite(tmp_path, undisturbed, table):
+def test_a_trial_is_not_finite(started, undisturbed, table):
     """It has failed; the others are as they were."""
-    sweep, command = started(tmp_path)
+    sweep, command = started()
     sweep.wait_for_epochs(0, 5)
     since = time.time()
     sweep.tell("nan")
@@ -172,8 +182,8 @@ def test_a_trial_is_not_finite(tmp_path, undisturbed, table):
     sweep.check_nothing_runs()
 
 
-def test_a_trial_hangs(tmp_path, undisturbed, table):
-    sweep, command = started(tmp_path)
+def test_a_trial_hangs(started, undisturbed, table):
+    sweep, command = started(hang_after=3)
     sweep.wait_for_epochs(0, 5)
     since = time.time()
     sweep.tell("hang")
@@ -183,9 +193,9 @@ def test_a_trial_hangs(tmp_path, undisturbed, table):
     sweep.check(undisturbed)
 
 
-def test_memory_runs_out(tmp_path, undisturbed, table):
+def test_memory_runs_out(started, undisturbed, table):
     """The trial goes on with half the micro-batch: the same but for rounding."""
-    sweep, command = started(tmp_path)
+    sweep, command = started()
     sweep.wait_for_epochs(0, 5)
     since = time.time()
     sweep.tell("memory")
@@ -201,9 +211,9 @@ def test_memory_runs_out(tmp_path, undisturbed, table):
 
 
 @pytest.mark.parametrize("then", ["rank", "driver"])
-def test_a_checkpoint_is_torn_in_half(tmp_path, undisturbed, table, then):
+def test_a_checkpoint_is_torn_in_half(started, undisturbed, table, then):
     """The one before it is taken, and where there is none the trial starts anew."""
-    sweep, command = started(tmp_path)
+    sweep, command = started()
     kept = sweep.path / "trials" / "0" / "checkpoint.json"
     sweep.wait_until(kept.exists)
     state = Path(json.loads(kept.read_text())[0]) / "state.pt"
@@ -221,14 +231,14 @@ def test_a_checkpoint_is_torn_in_half(tmp_path, undisturbed, table, then):
     sweep.check(undisturbed)
 
 
-def test_a_disk_fills(tmp_path, undisturbed, table):
+def test_a_disk_fills(tmp_path, started, undisturbed, table):
     """The sweep ends with one line; with room again the same command goes on."""
     results = tmp_path / "results"
     results.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(results)], capture_output=True).returncode:
         pytest.skip("may not mount a file system")
     try:
-        sweep, command = started(tmp_path)
+        sweep, command = started()
         sweep.wait_for_epochs(0, 8)
         filler = results / "filler"
         with open(filler, "wb", buffering=0) as file:
@@ -250,14 +260,14 @@ def test_a_disk_fills(tmp_path, undisturbed, table):
         subprocess.run(["umount", "-l", str(results)], check=False)
 
 
-def test_a_node_is_lost(tmp_path, undisturbed, table):
+def test_a_node_is_lost(started, undisturbed, table):
     """Two nodes of one CPU: what ran on the lost one goes on where there is room."""
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     try:
         second = cluster.add_node(num_cpus=1)
-        sweep, command = started(tmp_path, "--wandb", "off", "--address", cluster.address)
+        sweep, command = started("--wandb", "off", "--address", cluster.address)
         sweep.wait_for_epochs(1, 8)
         raylet = next(p for p in second.all_processes["raylet"]).process.pid
         there = [pid for pid in {pid for _, pid, _ in sweep.steps()} if psutil.Process(pid).ppid() == raylet]
