@@ -88,7 +88,7 @@ class Disturbed:
             "method": "random",
             "run_cap": self.trials,
             "track": [],
-            "hang_after": 3,
+            "hang_after": 60,
             **self.changes,
             "parameters": {
                 "data": {"name": "digits", "batch_size": 64, "per_class": 20},

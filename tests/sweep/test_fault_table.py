@@ -73,7 +73,7 @@ def started(tmp_path):
     commands = []
 
     def start(*words, **changes):
-        sweep = Disturbed(tmp_path, **SIZE, changes={"hang_after": 30, **changes})
+        sweep = Disturbed(tmp_path, **SIZE, changes=changes)
         commands.append(Command(sweep, *(words or ("--wandb", "off"))))
         commands[-1].start()
         return sweep, commands[-1]
