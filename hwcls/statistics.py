@@ -4,6 +4,8 @@ How a model does on a test image depends on the seed of its training and on the 
 a crossed design. Images are resampled, jointly for all alternatives since all saw the same ones (as in the pigeonhole
 bootstrap, Owen, Annals of Applied Statistics 1(2), 2007). Seeds are five rather than thousands, and resampling five
 values gives intervals that are too narrow: their part is drawn from Student's t, as the mean of few runs falls.
+
+A metric that is no plain share of hits has a value for each image as well: `metrics.per_image`.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +25,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean and its interval, as shares (accuracy 0 to 1)."""
+    """A mean and its interval, in the unit of the values (accuracy 0 to 1)."""
 
     mean: float
     low: float
@@ -55,12 +58,19 @@ class Comparison:
 
 
 def bootstrap_mean(
-    correct: Sequence[NDArray[np.bool_]], *, level: float = 0.95, draws: int = 10_000, seed: int = 0
+    values: Sequence[NDArray[Any]],
+    *,
+    most: float = 1.0,
+    level: float = 0.95,
+    draws: int = 10_000,
+    seed: int = 0,
 ) -> Comparison:
-    """Intervals of every alternative's accuracy and of every difference, over seeds and test images.
+    """Intervals of every alternative's mean and of every difference, over seeds and test images.
 
     Args:
-        correct: Per alternative, whether each seed's model got each image right, (S_k, N); the same N images, S_k >= 2.
+        values: Per alternative, what each seed's model makes of each image, (S_k, N): whether it got it right, as
+            booleans, or a number of `metrics.per_image`; the same N images for all, S_k >= 2.
+        most: The highest mean there can be; the lowest is 0.
         level: Of the intervals; verdicts err in at most 1 - level of the comparisons where nothing differs (Holm 1979).
         draws: Of the bootstrap.
         seed: Same seed, same result.
@@ -68,7 +78,8 @@ def bootstrap_mean(
     Raises:
         ValueError: When there are fewer than two seeds or images, or the images differ in number.
     """
-    tables = [np.asarray(table, dtype=np.float64) for table in correct]  # (S_k, N)
+    hits = all(np.asarray(table).dtype == np.bool_ for table in values)
+    tables = [np.asarray(table, dtype=np.float64) for table in values]  # (S_k, N)
     if not tables or any(table.ndim != 2 or min(table.shape) < 2 for table in tables):
         raise ValueError("every alternative needs results of two seeds or more on two images or more")
     if len({table.shape[1] for table in tables}) > 1:
@@ -78,7 +89,7 @@ def bootstrap_mean(
     means = [float(table.mean()) for table in tables]
     seeds = [len(table) for table in tables]
     spread = [_seed_variance(table) / len(table) for table in tables]  # of each mean
-    moved = _image_draws(by_image, draws, rng)  # (draws, K)
+    moved = (_hit_draws if hits else _image_draws)(by_image, draws, rng)  # (draws, K)
     tails = [50 * (1 - level), 50 * (1 + level)]
 
     def interval(mean: float, deviations: Floats) -> tuple[float, float]:
@@ -88,7 +99,7 @@ def bootstrap_mean(
     estimates = []
     for k, mean in enumerate(means):
         low, high = interval(mean, moved[:, k] + _seed_draws([spread[k]], [seeds[k]], draws, rng))
-        estimates.append(Estimate(mean, max(0.0, low), min(1.0, high)))
+        estimates.append(Estimate(mean, max(0.0, low), min(most, high)))
     pairs = list(combinations(range(len(tables)), 2))
     gaps = [
         moved[:, i] - moved[:, j] + _seed_draws([spread[i], spread[j]], [seeds[i], seeds[j]], draws, rng)
@@ -101,6 +112,33 @@ def bootstrap_mean(
         more = None if differs else _more_seeds(tables[i], tables[j], (1 - level) / len(pairs))
         differences.append(Difference(i, j, mean, *interval(mean, gap), p, differs, more))
     return Comparison(level, len(by_image), tuple(seeds), tuple(estimates), tuple(differences))
+
+
+def expected_best(values: Sequence[float | None], counts: Sequence[int], goal: str) -> list[float]:
+    """The best value to expect after k of n trials that come in any order, for each k of `counts`.
+
+    The mean over all choices of k trials without replacement, unbiased (Tang et al., arXiv 2004.13705, after Dodge et
+    al., arXiv 1909.03004), given that one of the k has a value. The order in which a search that learns ran its trials
+    is left out: it says how well a space does, not how fast the search found it.
+
+    Args:
+        values: One per trial, one of them a number; None for one that failed: it uses up a trial and brings nothing.
+        counts: From 1 to n.
+        goal: "maximize" or "minimize".
+    """
+    ordered = np.array(
+        sorted((v for v in values if v is not None), reverse=goal == "minimize")
+    )  # (M,), the worst first
+    before = len(values) - len(ordered) + np.arange(len(ordered))  # (M,), how many are worse, failed ones among them
+    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, len(values) + 1)))])
+    found = []
+    for k in counts:
+        able = before >= k - 1  # can be the best of k
+        others = before[able]
+        log_ways = log_factorial[others] - log_factorial[others - k + 1]  # but for a factor that all share
+        weights = np.exp(log_ways - log_ways.max())
+        found.append(float(weights @ ordered[able] / weights.sum()))
+    return found
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -129,7 +167,7 @@ def _noise(table: Floats) -> float:
     return float((rest**2).sum() / ((seeds - 1) * (images - 1)))
 
 
-def _image_draws(by_image: Floats, draws: int, rng: np.random.Generator) -> Floats:
+def _hit_draws(by_image: Floats, draws: int, rng: np.random.Generator) -> Floats:
     """How far each alternative's mean moves when images are drawn again, jointly: (N, K) -> (draws, K).
 
     An image that all get right and one that none does are added (Agresti, Coull, American Statistician 52(2), 1998).
@@ -140,6 +178,12 @@ def _image_draws(by_image: Floats, draws: int, rng: np.random.Generator) -> Floa
     drawn = rng.multinomial(images, counts / len(padded), size=draws)  # (draws, U)
     moved = drawn @ patterns / images - padded.mean(0)  # (draws, K)
     return np.asarray(moved * math.sqrt(images / (images - 1)))
+
+
+def _image_draws(by_image: Floats, draws: int, rng: np.random.Generator) -> Floats:
+    """The same for any numbers, whose mean over many images falls normally: no two images need be alike."""
+    spread = np.atleast_2d(np.cov(by_image, rowvar=False)) / len(by_image)  # (K, K)
+    return rng.multivariate_normal(np.zeros(len(spread)), spread, size=draws, method="eigh")
 
 
 def _seed_draws(variances: list[float], seeds: list[int], draws: int, rng: np.random.Generator) -> Floats:

@@ -157,3 +157,37 @@ def test_a_diverged_model_scores_nothing() -> None:
     assert metrics.top_k(scores, labels, 2) == 0
     assert np.isnan(metrics.roc_auc(scores, labels)).all()
     assert np.isnan(metrics.expected_calibration_error(scores, labels))
+
+
+def graded(rng, images, skill):
+    """Labels and probabilities of four classes of unequal size, of a model that is right more often with more skill."""
+    labels = rng.choice(4, images, p=[0.4, 0.3, 0.2, 0.1])
+    scores = rng.dirichlet(np.ones(4), images)
+    scores[np.arange(images), labels] += skill
+    return labels, scores / scores.sum(1, keepdims=True)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "macro_f1", "loss"])
+def test_the_images_make_up_the_metric_and_its_error(metric):
+    rng = np.random.default_rng(1)
+    labels, scores = graded(rng, 600, 0.4)
+
+    def whole(rows):
+        confusion = metrics.confusion_matrix(labels[rows], scores[rows].argmax(1), 4)
+        loss = -np.log(scores[rows, labels[rows]]).mean()
+        return {"accuracy": metrics.accuracy(confusion), "macro_f1": metrics.macro_f1(confusion), "loss": loss}[metric]
+
+    values = metrics.per_image(metric, labels, scores)
+    assert values.mean() == pytest.approx(whole(np.arange(600)))
+    drawn = [whole(rng.integers(0, 600, 600)) for _ in range(1500)]
+    assert values.std() / 600**0.5 == pytest.approx(np.std(drawn), rel=0.1)
+
+
+def test_macro_f1_without_some_classes():
+    labels, scores = np.array([0, 0, 1, 1]), np.eye(5)[[0, 3, 1, 0]]  # class 3 is only predicted, 2 and 4 are not there
+    truth = metrics.macro_f1(metrics.confusion_matrix(labels, scores.argmax(1), 5))
+    assert metrics.per_image("macro_f1", labels, scores).mean() == pytest.approx(truth)
+
+
+def test_a_probability_of_zero_is_no_infinite_loss():
+    assert np.isfinite(metrics.per_image("loss", np.array([0, 1]), np.eye(2, dtype=np.float16)[[1, 1]])).all()

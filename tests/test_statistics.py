@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from math import erf, sqrt
 
 import numpy as np
 import pytest
 
-from hwcls.statistics import bootstrap_mean, holm
+from hwcls.metrics import per_image
+from hwcls.statistics import bootstrap_mean, expected_best, holm
 
 
 def simulate(rng, levels, *, seeds=5, images=300, seed_spread=0.0, image_spread=1.5):
@@ -121,6 +123,12 @@ def test_a_perfect_score_is_no_certainty():
     assert 0.93 < estimate.low < 0.99
 
 
+def test_no_interval_leaves_the_scale():
+    tables = [np.array([[0.0, 0.4], [0.9, 1.7]])]
+    (estimate,) = bootstrap_mean(tables, most=2.0).estimates
+    assert (estimate.low, estimate.high) == (0.0, 2.0)
+
+
 def test_the_same_seed_gives_the_same_result():
     tables = simulate(np.random.default_rng(0), [1.0, 1.1, 0.9], seed_spread=0.1)
     assert bootstrap_mean(tables, seed=4) == bootstrap_mean(tables, seed=4)
@@ -144,3 +152,43 @@ def test_holm_by_hand():
 def test_what_cannot_be_compared_is_refused(tables):
     with pytest.raises(ValueError):
         bootstrap_mean(tables)
+
+
+@pytest.mark.parametrize(("goal", "best"), [("maximize", max), ("minimize", min)])
+def test_the_best_of_k_is_the_mean_over_all_choices_of_k(goal, best):
+    values = [0.3, None, 0.9, 0.5, None, 0.7, 0.5]
+    for k in range(1, 8):
+        known = [[v for v in chosen if v is not None] for chosen in combinations(values, k)]
+        by_hand = np.mean([best(chosen) for chosen in known if chosen])
+        assert expected_best(values, [k], goal) == pytest.approx([by_hand])
+
+
+def test_the_best_of_thousands():
+    values = list(np.random.default_rng(0).random(5000))
+    expected = expected_best(values, [1, 9, 5000], "maximize")
+    assert expected == pytest.approx([np.mean(values), 0.9, max(values)], abs=0.01)
+
+
+def models(rng, alternatives, seeds, images):
+    """Labels and the probabilities of some equal models, (A, S, N, 4): hard and easy images, good and bad seeds."""
+    labels = rng.choice(4, images, p=[0.4, 0.3, 0.2, 0.1])
+    easy = rng.normal(1, 1.5, (1, 1, images)) + rng.normal(0, 0.2, (alternatives, seeds, 1))
+    logits = rng.normal(0, 1, (alternatives, seeds, images, 4))
+    logits += easy[..., None] * np.eye(4)[labels]
+    return labels, np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+
+
+@pytest.mark.parametrize("metric", ["macro_f1", "loss"])
+def test_intervals_of_other_metrics_cover_the_truth(metric):
+    rng = np.random.default_rng(7)
+    labels, scores = models(rng, 1, 400, 2000)
+    truth = np.mean([per_image(metric, labels, one).mean() for one in scores[0]])
+    means, gaps = [], []
+    for run in range(150):
+        labels, scores = models(rng, 2, 5, 300)
+        tables = [np.stack([per_image(metric, labels, one) for one in seeds]) for seeds in scores]
+        found = bootstrap_mean(tables, most=9.0, draws=400, seed=run)
+        means += [e.low <= truth <= e.high for e in found.estimates]
+        gaps += [d.low <= 0 <= d.high for d in found.differences]
+    assert 0.9 <= np.mean(means) <= 0.99
+    assert 0.9 <= np.mean(gaps) <= 0.99

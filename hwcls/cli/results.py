@@ -28,20 +28,19 @@ def table_console() -> Console:
 @command
 def compare(
     folder: Folder,
-    rows: Annotated[int, typer.Option(min=1, help="How many trials to show.")] = 20,
+    rows: Annotated[int, typer.Option(min=1, help="How many trials to show, shared by the alternatives.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
 ) -> None:
     """Print the leaderboard of a sweep, finished or running.
 
     Example: hwcls compare results/quickstart
     """
-    from hwcls.report.compare import alternatives, answer, leaderboard, print_leaderboard
+    from hwcls.report.compare import print_leaderboard, summary
     from hwcls.report.load import load_sweep
 
     found = load_sweep(folder)
     if as_json:
-        board = {"leaderboard": leaderboard(found), "alternatives": alternatives(found)}
-        typer.echo(json.dumps({"answer": answer(found), **board}, indent=2, default=str))
+        typer.echo(json.dumps(summary(found), indent=2, default=str))
         return
     print_leaderboard(found, table_console(), rows)
 

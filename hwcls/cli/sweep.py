@@ -161,7 +161,7 @@ def _estimate(checked: Sweep) -> dict[str, Any]:
 
 def _show(outcome: Outcome, as_json: bool) -> None:
     from hwcls.cli.results import table_console
-    from hwcls.report.compare import alternatives, answer, leaderboard, print_leaderboard
+    from hwcls.report.compare import print_leaderboard, summary
     from hwcls.report.hints import hints
     from hwcls.report.load import load_sweep as load_results
 
@@ -170,8 +170,7 @@ def _show(outcome: Outcome, as_json: bool) -> None:
     page = path / "report.html"
     if as_json:
         status = "interrupted" if outcome.interrupted else "done"
-        board = {"leaderboard": leaderboard(found), "alternatives": alternatives(found)}
-        result = {"status": status, "answer": answer(found), "failed": outcome.failed, **board, "hints": hints(found)}
+        result = {"status": status, **summary(found), "failed": outcome.failed, "hints": hints(found)}
         typer.echo(json.dumps({**result, "results": str(path), "report": str(page)}, indent=2, default=str))
         return
     if outcome.nothing_to_do:

@@ -271,4 +271,17 @@ def alternatives(space: Space, key: str, where: str) -> list[Alternative]:
         raise UserError(f"'{key}' is a range", where=where, remedy="give it as values: [...]")
     if len(parameter.ends()) < 2:
         raise UserError(f"'{key}' has a single value", where=where, remedy="add another, or leave compare out")
-    return [Alternative(re.sub(r"[^\w.+-]", "_", str(end)), {parameter.name: end}, end) for end in parameter.ends()]
+    options = parameter.options if isinstance(parameter, Values) else parameter.ends()
+    labels = [label_text(option) for option in options]
+    for label in labels:
+        if labels.count(label) > 1:
+            remedy = "give them labels of their own, under choice:, or leave compare out"
+            raise UserError(f"two values of '{key}' would both be called {label}", where=where, remedy=remedy)
+    ends = parameter.ends()
+    return [Alternative(label, {parameter.name: end}, end) for label, end in zip(labels, ends, strict=True)]
+
+
+def label_text(value: Any) -> str:
+    """A compared value as a name that a folder can have: [64, 32] is 64_32."""
+    text = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    return re.sub(r"[^\w.+-]", "_", text)

@@ -1,22 +1,20 @@
-"""The leaderboard, the alternatives side by side, and the answer in words."""
+"""The leaderboard and the alternatives side by side, as rows, as CSV and in the terminal."""
 
 from __future__ import annotations
 
 import csv
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwcls import files
-from hwcls.report.confirmed import Confirmed, confirmed
-from hwcls.report.load import UNFINISHED, SweepResults, finite
-from hwcls.report.words import cell, duration, interval, listed, number, of, points
+from hwcls.report.after import best_after, counts
+from hwcls.report.answer import answer
+from hwcls.report.confirmed import confirmed
+from hwcls.report.load import SweepResults, finite
+from hwcls.report.words import cell, duration, measure, number, of
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-
-CAUTION = "Each figure is the best epoch of one run, picked on the validation images: small differences may be chance."
 
 
 def leaderboard(sweep: SweepResults) -> list[dict[str, Any]]:
@@ -52,15 +50,18 @@ def write_leaderboard(sweep: SweepResults) -> Path:
 
 
 def alternatives(sweep: SweepResults) -> list[dict[str, Any]]:
-    """One row per alternative, best first: what it spent, its best trial, and its interval on test where confirmed.
+    """One row per alternative, best first: what it spent, its best trial, the value to expect after k of its trials,
+    and its interval on test where confirmed.
 
     Without `compare` all trials are one alternative with the label None.
     """
-    ranked = sweep.ranked()
+    ranked, after = sweep.ranked(), {found.label: found for found in best_after(sweep)}
+    wanted = counts(list(after.values()))
     rows = []
     for label in dict.fromkeys(trial.label for trial in ranked):
         trials = [trial for trial in ranked if trial.label == label]
         best = next((trial for trial in trials if trial.value is not None and not trial.failed), None)
+        ks = [k for k in wanted if label in after and k <= len(after[label].values)]
         row: dict[str, Any] = {
             "label": label,
             "trials": len(trials),
@@ -69,6 +70,7 @@ def alternatives(sweep: SweepResults) -> list[dict[str, Any]]:
             "seconds": round(sum(trial.seconds for trial in trials), 2),
             "best_trial": best.number if best else None,
             "best_value": best.value if best else None,
+            "best_after": dict(zip(ks, after[label].expected(ks), strict=True)) if ks else {},
         }
         if sweep.confirm:
             row |= _confirmed_columns(sweep, label)
@@ -76,101 +78,107 @@ def alternatives(sweep: SweepResults) -> list[dict[str, Any]]:
     return rows
 
 
-def answer(sweep: SweepResults) -> str:
-    """What the sweep found, in a few sentences that can be quoted."""
+def grouped(sweep: SweepResults) -> list[list[dict[str, Any]]]:
+    """The leaderboard's rows by alternative, the best alternative first."""
+    groups: dict[str | None, list[dict[str, Any]]] = {}
+    for row in leaderboard(sweep):
+        groups.setdefault(row.get("label"), []).append(row)
+    return list(groups.values())
+
+
+def differences(sweep: SweepResults) -> list[dict[str, Any]]:
+    """One row per pair of confirmed alternatives: by how much the better one leads on test, and whether that is told.
+
+    The intervals are of each difference alone; `p` and `differs` are corrected for the number of pairs (Holm).
+    """
     found = confirmed(sweep)
-    if found is not None and len(found.labels) > 1:
-        return _verdict(found)
-    winners = [trial for trial in sweep.ranked() if trial.value is not None and not trial.failed]
-    if not winners:
-        return _nothing_yet(sweep)
-    best, text = winners[0], f"Best on {sweep.metric}: "
-    where = f"epoch {(best.best or {}).get('epoch')}"
-    if sweep.compare is None or best.label is None:
-        text += f"trial {best.number} with {number(best.value)} ({where}), of {of(len(winners), 'trial')}."
-    else:
-        text += f"{best.label} with {number(best.value)} (trial {best.number}, {where})"
-        firsts = {trial.label: trial for trial in reversed(winners) if trial.label != best.label}
-        others = [trial for trial in winners if firsts.get(trial.label) is trial]
-        level = [f"{trial.label}" for trial in others if trial.value == best.value]
-        behind = [f"{trial.label} {number(trial.value)}" for trial in others if trial.value != best.value]
-        text += f", level with {listed(level)}" if level else ""
-        text += f", ahead of {listed(behind)}." if behind else "."
-    if found is not None:
-        label = found.labels[0]
-        who, seeds = label if sweep.compare else "the winner", of(found.seeds(label), "seed")
-        return f"{text} Confirmed: on test {who} has an accuracy of {interval(found.estimate(label))} over {seeds}."
-    running = sum(trial.status == UNFINISHED for trial in sweep.trials)
-    unfinished = f" {of(running, 'trial')} not finished." if running else ""
-    return f"{text} {CAUTION}{unfinished}"
+    rows = []
+    for better, worse, pair in found.pairs() if found else []:
+        values = {"mean": pair.mean, "low": pair.low, "high": pair.high, "p": pair.p}
+        told = {"differs": pair.differs, "more_seeds": pair.more_seeds}
+        rows.append({"better": better, "worse": worse, **values, **told})
+    return rows
+
+
+def summary(sweep: SweepResults) -> dict[str, Any]:
+    """All of it as JSON-ready values."""
+    tables = {"alternatives": alternatives(sweep), "differences": differences(sweep), "leaderboard": leaderboard(sweep)}
+    return {"answer": answer(sweep), **tables}
 
 
 def print_leaderboard(sweep: SweepResults, console: Console, rows: int = 10) -> None:
-    """Print the best `rows` trials as a table, what failed, and the answer."""
-    from rich.table import Table
+    """Print the alternatives, the best `rows` trials by alternative, what failed, and the answer."""
     from rich.text import Text
 
-    table = Table(title=Text(sweep.name, style="bold"), title_justify="left", box=None, pad_edge=False)
-    right = ("rank", "trial", sweep.metric, "epoch", "epochs", "time")
-    columns = [
-        "rank",
-        "trial",
-        *(["label"] if sweep.compare else []),
-        "status",
-        sweep.metric,
-        "epoch",
-        "epochs",
-        "time",
-    ]
-    board = [row | {"time": duration(row["seconds"])} for row in leaderboard(sweep)]
-    shown = [row for row in board if row["status"] != "failed"][:rows]
-    trials = {trial.number: trial for trial in sweep.trials}
-    room = console.width  # what is left for the settings: Rich would shrink every column for them
-    for name in columns:
-        room -= max([len(name), *(len(cell(name, row[name])) for row in shown)]) + 2
-        table.add_column(Text(name), justify="right" if name in right else "left", no_wrap=True)
-    table.add_column("settings", no_wrap=True)
-    for row in shown:
-        cells = [Text(cell(name, row[name])) for name in columns]
-        drawn = {name: value for name, value in trials[row["trial"]].parameters.items() if value != row.get("label")}
-        settings = Text(" ".join(f"{name}={number(value)}" for name, value in drawn.items()))
-        settings.truncate(max(room, 12), overflow="ellipsis")
-        table.add_row(*cells, settings, style="bold" if row["rank"] == 1 else "")
-    if shown:
-        console.print(table)
+    console.print(Text(sweep.name, style="bold"))
+    if sweep.compare:
+        _print_alternatives(sweep, console)
+    shown = _print_trials(sweep, console, rows)
     failed = [trial for trial in sweep.trials if trial.failed]
-    if more := len(board) - len(shown) - len(failed):
+    if more := len(sweep.trials) - shown - len(failed):
         console.print(Text(f"… and {of(more, 'more trial')} in leaderboard.csv"))
     for trial in failed:
         console.print(Text(f"trial {trial.number} failed: {trial.error}", style="red"))
     console.print(Text(answer(sweep)))
 
 
-def _verdict(found: Confirmed) -> str:
-    """The best alternative on test against every other one."""
-    best = found.best
-    seeds = of(found.seeds(best), "seed")
-    parts = [f"On test {best} has the highest accuracy, {interval(found.estimate(best))} over {seeds}."]
-    for other, pair in found.against(best):
-        gap = f"{points(pair.mean)} points (95 % interval {points(pair.low)} to {points(pair.high)})"
-        if pair.differs:
-            parts.append(f"It beats {other} by {gap}.")
-            continue
-        more = (
-            f"about {of(pair.more_seeds, 'more seed')} each would tell"
-            if pair.more_seeds
-            else "more seeds alone would not tell"
-        )
-        parts.append(f"Whether it beats {other} cannot be told from a difference of {gap}; {more}.")
-    return " ".join(parts)
+def _print_alternatives(sweep: SweepResults, console: Console) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    found = alternatives(sweep)
+    test = confirmed(sweep)
+    if not found:
+        return
+    failed = any(row["failed"] for row in found)
+    columns = [str(sweep.compare).rpartition(".")[2], "trials", *(["failed"] if failed else []), "epochs", "time"]
+    columns += [sweep.metric, *(["on test", "95 % interval"] if test else [])]
+    table = Table(box=None, pad_edge=False)
+    for place, name in enumerate(columns):
+        table.add_column(Text(name), justify="right" if place else "left", overflow="fold")
+    for row in found:
+        cells = [number(row["label"]), str(row["trials"]), *([str(row["failed"])] if failed else [])]
+        cells += [str(row["epochs"]), duration(row["seconds"]), cell(sweep.metric, row["best_value"])]
+        if test:
+            ends = (row["low"], row["high"])
+            cells.append("–" if None in ends else measure(test.metric, row[test.metric]))
+            cells.append("–" if None in ends else " to ".join(measure(test.metric, end) for end in ends))
+        table.add_row(*map(Text, cells))
+    console.print(table)
+    console.print()
 
 
-def _nothing_yet(sweep: SweepResults) -> str:
-    if not sweep.trials:
-        return "No trial has started yet."
-    counts = Counter(trial.status for trial in sweep.trials)
-    ended = listed([f"{count} {status.replace('_', ' ')}" for status, count in counts.items()])
-    return f"No trial has a value of {sweep.metric} yet: {ended}."
+def _print_trials(sweep: SweepResults, console: Console, rows: int) -> int:
+    """Print the trials that did not fail, and return how many."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    right = ("rank", "trial", sweep.metric, "epoch", "epochs", "time")
+    label = ["label"] if sweep.compare else []
+    columns = ["rank", "trial", *label, "status", sweep.metric, "epoch", "epochs", "time"]
+    groups = [[row for row in group if row["status"] != "failed"] for group in grouped(sweep)]
+    groups = [group for group in groups if group]
+    each = max(1, -(-rows // max(1, len(groups))))
+    shown = [[row | {"time": duration(row["seconds"])} for row in group[:each]] for group in groups]
+    trials = {trial.number: trial for trial in sweep.trials}
+    room = console.width  # what is left for the settings: Rich would shrink every column for them
+    for name in columns:
+        room -= max([len(name), *(len(cell(name, row[name])) for group in shown for row in group)]) + 2
+        table.add_column(Text(name), justify="right" if name in right else "left", no_wrap=True)
+    table.add_column("settings", no_wrap=True)
+    for group in shown:
+        for place, row in enumerate(group):
+            cells = [Text(cell(name, row[name])) for name in columns]
+            drawn = {name: v for name, v in trials[row["trial"]].parameters.items() if str(v) != row.get("label")}
+            settings = Text(" ".join(f"{name}={number(value)}" for name, value in drawn.items()))
+            settings.truncate(max(room, 12), overflow="ellipsis")
+            table.add_row(*cells, settings, style="" if place else "bold")
+        if group is not shown[-1]:
+            table.add_row()
+    if shown:
+        console.print(table)
+    return sum(map(len, shown))
 
 
 def _confirmed_columns(sweep: SweepResults, label: str | None) -> dict[str, Any]:
@@ -184,7 +192,8 @@ def _confirmed_columns(sweep: SweepResults, label: str | None) -> dict[str, Any]
     }
     found, name = confirmed(sweep), runs[0].label if runs else None
     estimate = found.estimate(name) if found and name in found.labels else None
-    row |= {"test/accuracy": estimate.mean if estimate else None}
+    metric = found.metric if found else f"test/{sweep.metric.partition('/')[2]}"
+    row |= {metric: estimate.mean if estimate else None}
     return row | {"low": estimate.low if estimate else None, "high": estimate.high if estimate else None}
 
 

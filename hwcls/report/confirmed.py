@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hwcls.metrics import per_image
 from hwcls.report.load import ConfirmRun, SweepResults
 from hwcls.statistics import Comparison, Difference, Estimate, bootstrap_mean
 
@@ -19,14 +21,20 @@ class Confirmed:
 
     labels: tuple[str, ...]
     comparison: Comparison
+    metric: str = "test/accuracy"
+    goal: str = "maximize"
 
     @property
     def best(self) -> str:
-        """The label with the highest mean."""
-        return max(self.labels, key=lambda label: self.estimate(label).mean)
+        """The label with the best mean."""
+        return max(self.labels, key=lambda label: self._sign * self.estimate(label).mean)
+
+    @property
+    def _sign(self) -> int:
+        return -1 if self.goal == "minimize" else 1
 
     def estimate(self, label: str) -> Estimate:
-        """Mean and interval of one alternative's test accuracy."""
+        """Mean and interval of one alternative's metric on test."""
         return self.comparison.estimates[self.labels.index(label)]
 
     def seeds(self, label: str) -> int:
@@ -34,41 +42,47 @@ class Confirmed:
         return self.comparison.seeds[self.labels.index(label)]
 
     def against(self, label: str) -> list[tuple[str, Difference]]:
-        """(other, `label` minus other) for every other alternative, the smallest difference first."""
+        """(other, by how much `label` is better) for every other alternative, the smallest difference first."""
         place = self.labels.index(label)
         rows = []
         for pair in self.comparison.differences:
-            if place == pair.first:
-                rows.append((self.labels[pair.second], pair))
-            elif place == pair.second:
-                rows.append((self.labels[pair.first], _turned(pair)))
+            if place in (pair.first, pair.second):
+                other = pair.second if place == pair.first else pair.first
+                ahead = (place == pair.first) == (self._sign > 0)
+                rows.append((self.labels[other], pair if ahead else _turned(pair)))
         return sorted(rows, key=lambda row: row[1].mean)
 
     def pairs(self) -> list[tuple[str, str, Difference]]:
-        """(better, worse, better minus worse) of every pair, the largest difference first."""
-        turned = [pair if pair.mean >= 0 else _turned(pair) for pair in self.comparison.differences]
-        rows = [(self.labels[pair.first], self.labels[pair.second], pair) for pair in turned]
+        """(better, worse, by how much) of every pair, the largest difference first."""
+        rows = []
+        for pair in self.comparison.differences:
+            first, second = self.labels[pair.first], self.labels[pair.second]
+            ahead = self._sign * pair.mean >= 0
+            better, worse = (first, second) if ahead else (second, first)
+            rows.append((better, worse, pair if pair.mean >= 0 else _turned(pair)))
         return sorted(rows, key=lambda row: -row[2].mean)
 
 
 @functools.lru_cache(maxsize=4)
 def confirmed(sweep: SweepResults) -> Confirmed | None:
-    """Compare what was scored on test; None until an alternative has two seeds scored there."""
+    """Compare what was scored on test, by the metric that selected; None until an alternative has two seeds there."""
+    metric = f"test/{sweep.metric.partition('/')[2]}"
     winners = _winners(sweep)
-    tables: dict[str, list[NDArray[np.bool_]]] = {}
+    tables: dict[str, list[NDArray[Any]]] = {}
     truth: NDArray[Any] | None = None
     for run in sweep.confirm:
-        scored = _scored(run) if run.run.number == winners.get(run.label) else None
+        scored = _scored(run, metric) if run.run.number == winners.get(run.label) else None
         if scored is None:
             continue
-        labels, correct = scored
+        labels, values = scored
         truth = labels if truth is None else truth
         if np.array_equal(labels, truth):  # on another split it could not be paired
-            tables.setdefault(run.label, []).append(correct)
+            tables.setdefault(run.label, []).append(values)
     stacked = {label: np.stack(rows) for label, rows in tables.items() if len(rows) >= 2}  # (S, N) each
     if truth is None or len(truth) < 2 or not stacked:
         return None
-    return Confirmed(tuple(stacked), bootstrap_mean(list(stacked.values())))
+    most = math.inf if metric == "test/loss" else 1.0
+    return Confirmed(tuple(stacked), bootstrap_mean(list(stacked.values()), most=most), metric, sweep.goal)
 
 
 def _winners(sweep: SweepResults) -> dict[str, int]:
@@ -84,8 +98,8 @@ def _winners(sweep: SweepResults) -> dict[str, int]:
     return winners
 
 
-def _scored(run: ConfirmRun) -> tuple[NDArray[Any], NDArray[np.bool_]] | None:
-    """The true classes and whether each was hit, (N,) both; None when the run was not scored on test."""
+def _scored(run: ConfirmRun, metric: str) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """The true classes and what each image adds to the metric, (N,) both; None for a run not scored on test."""
     if run.test is None:
         return None
     try:
@@ -95,7 +109,10 @@ def _scored(run: ConfirmRun) -> tuple[NDArray[Any], NDArray[np.bool_]] | None:
         return None
     if scores.ndim != 2 or labels.shape != scores.shape[:1]:
         return None
-    return labels, scores.argmax(1) == labels
+    values = per_image(metric.partition("/")[2], labels, scores)
+    if values.dtype != np.bool_ and metric in run.test:
+        values = values + (run.test[metric] - values.mean())  # the scores are rounded to float16, the record is not
+    return labels, values
 
 
 def _turned(pair: Difference) -> Difference:

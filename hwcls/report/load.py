@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from hwcls.config.space import label_text
 from hwcls.config.trial import flat_name, flatten
 from hwcls.errors import UserError
 from hwcls.tracking.records import Result, SweepFolder, TrialFolder
@@ -69,6 +70,18 @@ class SweepResults:
     def sign(self) -> int:
         """1 where more is better, -1 where less is."""
         return -1 if self.goal == "minimize" else 1
+
+    @property
+    def labels(self) -> list[str | None]:
+        """The alternatives that have a trial, numbers by their size, words by the alphabet: the same while it grows."""
+
+        def key(label: str | None) -> tuple[bool, float, str]:
+            try:
+                return False, float(label or ""), ""
+            except ValueError:
+                return True, 0.0, label or ""
+
+        return sorted({trial.label for trial in self.trials}, key=key)
 
     def ranked(self) -> list[TrialResult]:
         """Best first; then those without a value; the failed ones last."""
@@ -151,8 +164,8 @@ def _label(source: TrialFolder, result: Result | None, compare: str | None) -> s
     if result is not None and result.label is not None:
         return str(result.label)
     if result is None and compare is not None:
-        value = _flat_config(source).get(flat_name(tuple(compare.split("."))))
-        return None if value is None else str(value)
+        value = _flat_config(source).get(flat_name(tuple(compare.removeprefix("parameters.").split("."))))
+        return None if value is None else label_text(value)
     return None
 
 

@@ -33,10 +33,29 @@ function draw() {
 draw();
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 
-// Leaderboard: a heading sorts by its column, the box hides rows that lack one of its words.
+// Leaderboard: a heading sorts by its column, the box hides rows that lack one of its words, and alternatives stay
+// together unless the check is taken away.
 const board = document.getElementById("board");
 if (board) {
-  const body = board.tBodies[0], headings = [...board.tHead.rows[0].cells];
+  const body = board.tBodies[0], headings = [...board.tHead.rows[0].cells], check = document.getElementById("grouped");
+  const ranked = [...body.rows].sort((a, b) => rank(a) - rank(b));
+  let order = ranked;  // of all rows, whatever their groups
+
+  function rank(row) {
+    const cell = row.cells[0].dataset.sort;
+    return cell ? Number(cell) : Infinity;
+  }
+
+  function arrange() {
+    const together = check !== null && check.checked;
+    const rows = together ? [...order].sort((a, b) => a.dataset.group - b.dataset.group) : order;
+    body.append(...rows);
+    let last = null;
+    for (const row of rows) {
+      row.classList.toggle("begins", together && !row.hidden && last !== null && last !== row.dataset.group);
+      last = row.hidden ? last : row.dataset.group;
+    }
+  }
 
   function sort(column) {
     const heading = headings[column];
@@ -47,15 +66,17 @@ if (board) {
       const cell = row.cells[column], number = cell.dataset.sort;
       return number === undefined ? cell.textContent : number === "" ? null : Number(number);
     };
-    const rows = [...body.rows].map((row) => [value(row), row]);
+    const rows = ranked.map((row) => [value(row), row]);
     rows.sort(([a], [b]) => {
       if (a === null || b === null) return (a === null) - (b === null);  // what has no value stays last
       const order = typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b));
       return down ? -order : order;
     });
-    body.append(...rows.map(([, row]) => row));
+    order = rows.map(([, row]) => row);
+    arrange();
   }
   headings.forEach((heading, column) => heading.querySelector("button").addEventListener("click", () => sort(column)));
+  if (check !== null) check.addEventListener("change", arrange);
 
   const box = document.getElementById("filter"), count = document.getElementById("count");
   box.addEventListener("input", () => {
@@ -67,5 +88,6 @@ if (board) {
       shown += !row.hidden;
     }
     count.textContent = `${shown} of ${body.rows.length}`;
+    arrange();
   });
 }

@@ -11,10 +11,12 @@ from typing import Any
 
 from hwcls import files
 from hwcls.report import plots
-from hwcls.report.compare import alternatives, answer, leaderboard, write_leaderboard
+from hwcls.report.after import best_after, counts
+from hwcls.report.answer import answer
+from hwcls.report.compare import alternatives, grouped, write_leaderboard
 from hwcls.report.confirmed import confirmed
 from hwcls.report.load import SweepResults, load_sweep
-from hwcls.report.words import cell, duration, number, of, percent, points
+from hwcls.report.words import cell, duration, gap, measure, noun, number, of
 from hwcls.tracking.records import SweepFolder
 
 
@@ -43,21 +45,25 @@ def render(sweep: SweepResults) -> str:
         "cell": lambda value, name: cell(name, value),
         "number": number,
         "duration": duration,
-        "percent": percent,
-        "points": points,
+        "measure": lambda value, metric: measure(metric, value),
+        "gap": lambda value, metric: gap(metric, value, unit=False),
+        "noun": noun,
     }
     environment.tests["numeric"] = _is_number
-    figures, board = _figures(sweep), leaderboard(sweep)
+    figures, groups = _figures(sweep), grouped(sweep)
+    board = [row for group in groups for row in group]
     return environment.get_template("page.html.jinja").render(
         sweep=sweep,
         answer=answer(sweep),
         facts=_facts(sweep),
+        groups=groups,
         board=board,
         columns=[
             (name, all(_is_number(row[name]) or row[name] is None for row in board))
             for name in (board[0] if board else [])
         ],
         alternatives=alternatives(sweep) if sweep.compare else [],
+        counts=counts(best_after(sweep)),
         confirmed=confirmed(sweep),
         evaluations=SweepFolder(sweep.folder).reads_of_test(),
         test_runs=sum(run.test is not None for run in sweep.confirm),
@@ -89,6 +95,8 @@ def _figures(sweep: SweepResults) -> list[tuple[str, str, plots.Figure]]:
         for key, metric in reversed(wanted)
     }
     found = [*reversed(charts.values()), ("progress", "What each trial brought", plots.progress(sweep))]
+    if sweep.compare:
+        found.append(("after", "The best after k trials of each alternative", plots.after(sweep)))
     return [(key, title, figure) for key, title, figure in found if figure is not None]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from itertools import accumulate
 from typing import Any
 
+from hwcls.report.after import best_after
 from hwcls.report.load import SweepResults, TrialResult, finite
 
 Figure = dict[str, Any]
@@ -16,8 +17,7 @@ COLOURS = ("#3f7fd0", "#e0762f", "#1f9e78", "#c2539a", "#8b70d6", "#a98c12", "#2
 
 def colours(sweep: SweepResults) -> dict[str | None, str]:
     """One colour per alternative, the same in every chart and while the sweep grows."""
-    labels = sorted({trial.label for trial in sweep.trials}, key=lambda label: label or "")
-    return {label: COLOURS[place % len(COLOURS)] for place, label in enumerate(labels)}
+    return {label: COLOURS[place % len(COLOURS)] for place, label in enumerate(sweep.labels)}
 
 
 def curves(sweep: SweepResults, metric: str) -> Figure | None:
@@ -31,7 +31,7 @@ def curves(sweep: SweepResults, metric: str) -> Figure | None:
     best = {trial.label: trial for trial in reversed(ranked)}
     faint: list[dict[str, Any]] = []
     strong: list[dict[str, Any]] = []
-    for label, first in sorted(best.items(), key=lambda item: item[0] or ""):
+    for label, first in ((label, best[label]) for label in sweep.labels if label in best):
         group = {"legendgroup": str(label), "line": {"color": palette[label], "width": 1}}
         others = [trial for trial in ranked if trial.label == label and trial is not first]
         if others:
@@ -73,6 +73,30 @@ def progress(sweep: SweepResults) -> Figure | None:
         return None
     layout = {"xaxis": _counted("trial", last), "yaxis": {"title": {"text": _text(sweep.metric)}}}
     return {"data": steps + dots, "layout": layout}
+
+
+def after(sweep: SweepResults) -> Figure | None:
+    """The best value to expect after k trials of each alternative, and dotted what its first k trials brought.
+
+    Returns None when no trial has ended with a value.
+    """
+    palette, data, last = colours(sweep), [], 0
+    for found in best_after(sweep):
+        group = {"type": "scatter", "mode": "lines", "legendgroup": str(found.label), "name": _text(found.label)}
+        points, last = found.points(), max(last, len(found.values))
+        expected = {"x": points, "y": [_short(value) for value in found.expected(points)]}
+        hover = f"{_text(found.label)}, best of %{{x}}<br>%{{y}}<extra></extra>"
+        dots = {"mode": "markers"} if len(points) == 1 else {}
+        line = {"color": palette[found.label], "width": 2.5}
+        data.append({**group, **expected, **dots, "line": line, "marker": line, "hovertemplate": hover})
+        so_far = [_short(value) for value in found.so_far()]
+        steps = {"x": list(range(1, len(so_far) + 1)), "y": so_far, "hoverinfo": "skip", "showlegend": False}
+        dotted = {"color": palette[found.label], "width": 1.5, "dash": "dot", "shape": "hv"}
+        data.append({**group, **steps, "line": dotted})
+    if not data:
+        return None
+    layout = {"xaxis": _counted("trials of the alternative", last), "yaxis": {"title": {"text": _text(sweep.metric)}}}
+    return {"data": data, "layout": layout}
 
 
 def _counted(name: str, last: int) -> dict[str, Any]:

@@ -49,11 +49,29 @@ def points(share: float) -> str:
     return f"{100 * share:.2f}".replace("-", "−")
 
 
-def interval(estimate: Estimate) -> str:
-    """A mean share and its interval."""
-    return f"{percent(estimate.mean)} (95 % interval {percent(estimate.low)} to {percent(estimate.high)})"
+def noun(metric: str) -> str:
+    """A metric's name in a sentence: test/macro_f1 is macro F1."""
+    return metric.rpartition("/")[2].replace("_", " ").replace("f1", "F1")
 
 
-def listed(words: Sequence[str]) -> str:
+def measure(metric: str, value: float) -> str:
+    """A metric's value: accuracies as percentages."""
+    return percent(value) if metric.endswith("/accuracy") else f"{value:.4f}".replace("-", "−")
+
+
+def gap(metric: str, value: float, *, unit: bool = True) -> str:
+    """A difference of two values of a metric: of accuracies in percentage points."""
+    if not metric.endswith("/accuracy"):
+        return measure(metric, value)
+    return f"{points(value)} points" if unit else points(value)
+
+
+def interval(metric: str, estimate: Estimate) -> str:
+    """A mean and its interval."""
+    mean, low, high = (measure(metric, value) for value in (estimate.mean, estimate.low, estimate.high))
+    return f"{mean} (95 % interval {low} to {high})"
+
+
+def listed(words: Sequence[str], joint: str = "and") -> str:
     """Words in a row: a; a and b; a, b and c."""
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    return f" {joint} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import yaml
 
+from hwcls.config.space import label_text
 from hwcls.config.trial import flat_name, flatten
 from hwcls.errors import UserError, did_you_mean
 from hwcls.tracking.records import SweepFolder, TrialFolder
@@ -220,8 +221,8 @@ def _label(sweep: SweepFolder, config: dict[str, Any]) -> str | None:
         compare = yaml.safe_load((sweep.path / "sweep.yaml").read_text("utf-8"))["compare"]
     except (OSError, yaml.YAMLError, KeyError, TypeError):
         return None
-    label = config.get(flat_name((*str(compare).split("."), "label")))
-    return None if label is None else str(label)
+    label = config.get(flat_name((*str(compare).removeprefix("parameters.").split("."), "label")))
+    return None if label is None else label_text(label)
 
 
 def _lines(path: Path, offset: int) -> tuple[list[dict[str, Any]], int]:

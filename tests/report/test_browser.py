@@ -143,6 +143,11 @@ def column(browser, name):
     return browser.evaluate(f"[...board.tBodies[0].rows].filter(r => !r.hidden).map(r => r.cells[{place}].textContent)")
 
 
+def borders(browser):
+    """The trials that stand under a line between alternatives."""
+    return browser.evaluate("[...board.querySelectorAll('tr.begins')].map(r => r.cells[1].textContent)")
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")])
 def test_charts_are_drawn_without_an_error(browser, page, tmp_path, width, scheme):
     browser.open(page, width=width, scheme=scheme)
@@ -153,7 +158,7 @@ def test_charts_are_drawn_without_an_error(browser, page, tmp_path, width, schem
         " const b = c.querySelector('.gridlayer').getBoundingClientRect();"
         " return [b.width, b.height, c.querySelectorAll('path.js-line').length]; })"
     )
-    assert len(areas) == 3
+    assert len(areas) == 4
     assert all(w > 100 and h > 80 and lines > 0 for w, h, lines in areas)
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
     ink = browser.evaluate("getComputedStyle(document.querySelector('.chart .legendtext')).fill")
@@ -173,9 +178,13 @@ def test_colours_follow_a_change_of_theme(browser, page):
 
 def test_the_leaderboard_is_sorted_by_keyboard(browser, page):
     browser.open(page)
+    assert column(browser, "trial") == ["1", "5", "3", "4", "0", "2"]  # by alternative
+    assert borders(browser) == ["4"]
+    browser.evaluate("document.getElementById('grouped').click()")
     assert column(browser, "trial") == ["1", "4", "0", "2", "5", "3"]
+    assert borders(browser) == []
     browser.evaluate("document.getElementById('filter').focus()")
-    for _ in range(3):  # over the table's own scrolling box to the first heading, then the second
+    for _ in range(4):  # over the check and the table's own scrolling box to the first heading, then the second
         browser.press("Tab")
     assert browser.evaluate("document.activeElement.textContent") == "trial"
     browser.press("Enter", "\r")
@@ -186,6 +195,18 @@ def test_the_leaderboard_is_sorted_by_keyboard(browser, page):
     browser.evaluate("[...board.querySelectorAll('th button')].find(b => b.textContent === 'val/accuracy').click()")
     assert column(browser, "val/accuracy") == ["0.2000", "0.3000", "0.7000", "0.7200", "0.9000", "–"]
     assert browser.evaluate("board.querySelectorAll('[aria-sort]').length") == 1
+
+
+def test_alternatives_stay_together_when_sorted_and_filtered(browser, page):
+    browser.open(page)
+    browser.evaluate("[...board.querySelectorAll('th button')].find(b => b.textContent === 'trial').click()")
+    assert column(browser, "trial") == ["1", "3", "5", "0", "2", "4"]
+    assert borders(browser) == ["0"]
+    browser.evaluate("document.getElementById('filter').value = 'unfinished'")
+    browser.evaluate("document.getElementById('filter').dispatchEvent(new Event('input'))")
+    assert column(browser, "trial") == ["5", "4"]
+    assert borders(browser) == ["4"]
+    assert browser.problems() == []
 
 
 def test_the_filter_hides_rows_and_says_how_many(browser, page):

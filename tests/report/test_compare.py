@@ -1,16 +1,26 @@
-"""The leaderboard, the alternatives and the answer."""
+"""The leaderboard and the alternatives."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 
 import numpy as np
 import pytest
 from rich.console import Console
 
 from hwcls import files
-from hwcls.report.compare import alternatives, answer, leaderboard, print_leaderboard, write_leaderboard
+from hwcls.report.answer import answer
+from hwcls.report.compare import (
+    alternatives,
+    differences,
+    grouped,
+    leaderboard,
+    print_leaderboard,
+    summary,
+    write_leaderboard,
+)
 from hwcls.report.confirmed import confirmed
 from hwcls.report.load import load_sweep
 
@@ -31,6 +41,14 @@ def test_leaderboard(tmp_path, results):
     best = {"status": "complete", "epoch": 2, "val/accuracy": 0.9, "epochs": 3, "lr": 0.1, "error": None}
     assert {key: board[0][key] for key in best} == best
     assert (board[-1]["status"], board[-1]["error"]) == ("failed", "loss is NaN")
+
+
+def test_rows_by_alternative(tmp_path, results):
+    results.full(tmp_path)
+    sweep = load_sweep(tmp_path)
+    groups = grouped(sweep)
+    assert [[row["trial"] for row in group] for group in groups] == [[1, 5, 3], [4, 0, 2]]
+    assert sorted((row for group in groups for row in group), key=str) == sorted(leaderboard(sweep), key=str)
 
 
 def test_without_compare_there_is_no_label(tmp_path, results):
@@ -69,33 +87,8 @@ def test_alternatives_say_what_each_spent(tmp_path, results):
     assert (mlp["label"], mlp["trials"], mlp["failed"], mlp["epochs"], mlp["best_trial"]) == ("mlp", 3, 1, 4, 1)
     assert mlp["seconds"] == pytest.approx(0.6 * 4)
     assert (resnet["label"], resnet["best_trial"], resnet["best_value"]) == ("resnet", 4, 0.72)
-
-
-def test_the_answer_before_confirm_is_careful(tmp_path, results):
-    results.full(tmp_path)
-    text = answer(load_sweep(tmp_path))
-    assert text.startswith("Best on val/accuracy: mlp with 0.9 (trial 1, epoch 2), ahead of resnet 0.72.")
-    assert "one run" in text
-    assert "2 trials not finished" in text
-
-
-def test_the_answer_when_less_is_better(tmp_path, results):
-    sweep = results.sweep(tmp_path, metric={"name": "val/loss", "goal": "minimize"})
-    results.trial(sweep.trial(0), [0.5], status=None)
-    results.trial(sweep.trial(1), [0.8], status=None, label="mlp")
-    assert answer(load_sweep(tmp_path)).startswith(
-        "Best on val/loss: mlp with 0.8 (trial 1, epoch 1), ahead of resnet 1.1."
-    )
-
-
-def test_the_answer_without_a_value(tmp_path, results):
-    sweep = results.sweep(tmp_path)
-    assert answer(load_sweep(tmp_path)) == "No trial has started yet."
-    results.trial(sweep.trial(0), [], status=None)
-    results.trial(sweep.trial(1), [], status="failed", error="out of memory")
-    results.trial(sweep.trial(2), [0.3], status="failed", error="out of memory")
-    text = answer(load_sweep(tmp_path))
-    assert text == "No trial has a value of val/accuracy yet: 1 unfinished and 2 failed."
+    assert mlp["best_after"] == {1: 0.9, 2: 0.9}  # trial 5 is in mid-run, trial 3 failed
+    assert resnet["best_after"] == {1: pytest.approx(0.5), 2: 0.7}
 
 
 def test_confirmed_and_told(tmp_path, results):
@@ -106,6 +99,9 @@ def test_confirmed_and_told(tmp_path, results):
     text = answer(loaded)
     assert text.startswith("On test resnet has the highest accuracy, 88.9 % (95 % interval 8")
     assert "over 5 seeds. It beats mlp by " in text
+    (row,) = differences(loaded)
+    assert (row["better"], row["worse"], row["differs"], row["more_seeds"]) == ("resnet", "mlp", True, None)
+    assert json.loads(json.dumps(summary(loaded)))["differences"][0]["mean"] == row["mean"]
     ((better, worse, pair),) = confirmed(loaded).pairs()
     assert (better, worse) == ("resnet", "mlp")
     assert 0 < pair.low < pair.mean < pair.high
@@ -114,22 +110,6 @@ def test_confirmed_and_told(tmp_path, results):
     runs = [run.test["test/accuracy"] for run in loaded.confirm if run.label == "resnet"]
     assert row["test/accuracy"] == pytest.approx(np.mean(runs))
     assert row["low"] < row["test/accuracy"] < row["high"]
-
-
-def test_confirmed_but_not_told(tmp_path, results):
-    sweep = results.full(tmp_path)
-    results.confirm(sweep, "resnet", 0.8, seeds=2)
-    results.confirm(sweep, "mlp", 0.8, seeds=2)
-    text = answer(load_sweep(tmp_path))
-    assert "cannot be told" in text
-    assert "beats" in text
-    assert "seed" in text.rpartition(";")[2]
-
-
-def test_one_alternative_confirmed(tmp_path, results):
-    sweep = results.full(tmp_path)
-    results.confirm(sweep, "resnet", 0.8)
-    assert "Confirmed: on test resnet has an accuracy of" in answer(load_sweep(tmp_path))
 
 
 def test_confirm_in_mid_run_claims_nothing(tmp_path, results):
@@ -168,6 +148,17 @@ def test_printed_leaderboard(tmp_path, results):
     assert "… and 3 more trials in leaderboard.csv" in printed(load_sweep(tmp_path), rows=2)
 
 
+def test_printed_by_alternative(tmp_path, results):
+    sweep = results.full(tmp_path)
+    results.confirm(sweep, "resnet", 0.9)
+    lines = printed(load_sweep(tmp_path)).splitlines()
+    spent = next(line.split() for line in lines if line.startswith("resnet"))
+    assert spent[:3] == ["resnet", "3", "0"]  # trials, failed ones
+    assert "%" in spent[-1]
+    rows = [line.split() for line in lines if line.split()[1:2] and line.split()[1].isdecimal() and "=" in line]
+    assert [row[1] for row in rows] == ["1", "5", "4", "0", "2"]  # all of mlp, then all of resnet
+
+
 def test_printed_leaderboard_keeps_its_columns_at_80(tmp_path, results):
     results.full(tmp_path)
     lines = printed(load_sweep(tmp_path), width=80).splitlines()
@@ -178,5 +169,5 @@ def test_printed_leaderboard_keeps_its_columns_at_80(tmp_path, results):
 def test_an_empty_sweep_prints_its_answer(tmp_path, results):
     results.sweep(tmp_path)
     loaded = load_sweep(tmp_path)
-    assert printed(loaded).strip() == "No trial has started yet."
+    assert printed(loaded).split("\n") == ["tiny", "No trial has started yet.", ""]
     assert write_leaderboard(loaded).read_text().startswith("rank,trial")

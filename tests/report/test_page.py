@@ -66,9 +66,9 @@ def test_what_stands_on_the_page(page, tmp_path):
     assert "not read" in shown.text
     assert (tmp_path / "leaderboard.csv").exists()
     figures = json.loads(shown.figures)
-    assert set(figures) == {"metric", "loss", "progress"}
+    assert set(figures) == {"metric", "loss", "progress", "after"}
     charts = [attrs["id"] for tag, attrs in shown.tags if attrs.get("class") == "chart"]
-    assert charts == ["chart-metric", "chart-loss", "chart-progress"]
+    assert charts == ["chart-metric", "chart-loss", "chart-progress", "chart-after"]
 
 
 def test_the_page_loads_nothing_from_elsewhere(page):
@@ -117,7 +117,8 @@ def test_confirmed_intervals_stand_on_the_page(results, tmp_path):
     results.confirm(sweep, "resnet", 0.9)
     results.confirm(sweep, "mlp", 0.7)
     text = Page(write_page(tmp_path).read_text("utf-8")).text
-    assert "resnet − mlp" in text
+    assert "resnet mlp 18" in text  # better, worse, points
+    assert "accuracy on test" in text
     assert "read 10 times, once per confirm run of a winner." in text
     (tmp_path / "test_reads.jsonl").write_text('{"trial": "trials/0"}\n' * 2)
     assert (
@@ -125,6 +126,14 @@ def test_confirmed_intervals_stand_on_the_page(results, tmp_path):
         in Page(write_page(tmp_path).read_text("utf-8")).text
     )
     assert re.search(r"differ\b", text)
+
+
+def test_what_each_alternative_spent_and_would_have_brought(page, results, tmp_path):
+    results.confirm(results.full(tmp_path), "resnet", 0.9)
+    text = Page(write_page(tmp_path).read_text("utf-8")).text
+    # trials, failed, epochs, time, confirm runs, their time, best trial, its value, on test
+    assert "resnet 3 0 6 3.4 s 5 6.0 s 4 0.7200 8" in text
+    assert "Best val/accuracy after k trials model 1 2 mlp 0.9000 0.9000 resnet 0.5000 0.7000" in text
 
 
 def test_alternatives_that_are_one_model_are_said(results, tmp_path):
