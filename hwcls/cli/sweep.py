@@ -118,13 +118,14 @@ class _Screen:
         self.console, self.metric = console, sweep.config.metric
         self.live: Any = None
 
-    def progress(self, total: int | None, done: int = 0) -> Any:
+    def progress(self, total: int | None, done: int = 0, left: float | None = None) -> Any:
         from hwcls.sweep.progress import Lines, LiveTable
 
         self.__exit__()
-        if total is None or not self.console.is_terminal or self.console.quiet:
-            return Lines(self.console, self.metric, total, done)
-        self.live = LiveTable(self.console, self.metric, total, done).__enter__()
+        begins = total is not None or left is not None  # before that there is no trial to show
+        if not begins or not self.console.is_terminal or self.console.quiet:
+            return Lines(self.console, self.metric, total, done, left)
+        self.live = LiveTable(self.console, self.metric, total, done, left).__enter__()
         return self.live
 
     def __enter__(self) -> _Screen:

@@ -57,9 +57,9 @@ class Outcome:
 
 
 class ProgressFor(Protocol):
-    """Opens the view of a sweep of `total` trials (None: not known), `done` of which have ended before."""
+    """Opens the view of a sweep: trials in all (None: not known), those that have ended, what is left of a budget."""
 
-    def __call__(self, total: int | None, done: int = 0) -> Progress: ...
+    def __call__(self, total: int | None, done: int = 0, left: float | None = None) -> Progress: ...
 
 
 def run(sweep: Sweep, options: Options, progress_for: ProgressFor) -> Outcome:
@@ -114,7 +114,7 @@ def _run(
         settle(sweep, opened, search, scheduler)
         say(f"{sweep.config.name}: {_extent(sweep, search)}, {resources}; results in {opened.path}")
         ended = {f"trials/{n}": result for n, trial in opened.trials().items() if (result := trial.result())}
-        progress = progress_for(search.total, len(ended))
+        progress = progress_for(search.total, len(ended), search.left)
         for key, result in ended.items():
             progress.known(key, result)
         recorder = Recorder(opened, sweep.config, progress, consumers.keep_alive)
@@ -132,8 +132,7 @@ def _extent(sweep: Sweep, search: FairSearch) -> str:
     if search.borrowed_of is not None:
         words.append("knowing {} of {} earlier ones".format(*search.borrowed_of))
     if sweep.config.budget is not None:
-        left = max(0.0, sweep.config.budget - search.spent)
-        words.append(f"new ones for {duration(left)} of {duration(sweep.config.budget)}")
+        words.append(f"new ones for {duration(search.left or 0.0)} of {duration(sweep.config.budget)}")
     if search.count:
         words.append(f"{search.count - len(search.unfinished)} of them done before")
     return ", ".join(words)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from hwcls.config.optim import MetricConfig
+from hwcls.sweep.pace import Pace
 from hwcls.tracking.records import Result
+
+COLUMNS = {"trial": 21, "state": 10, "epoch": 7, "train/loss": 10, "lr": 9, "images/s": 8}  # characters, in the table
+WORDS = ("trial", "state", "settings")  # columns that hold words
 
 
 class Progress(Protocol):
@@ -19,7 +24,9 @@ class Progress(Protocol):
 
     def say(self, text: str) -> None: ...
     def known(self, key: str, result: Result) -> None: ...
-    def started(self, key: str, label: str | None, parameters: dict[str, Any], epoch: int) -> None: ...
+    def started(
+        self, key: str, label: str | None, parameters: dict[str, Any], epoch: int, epochs: int
+    ) -> None: ...  # goes on after `epoch`, 0 for a new one; ends with `epochs` at the latest
     def epoch(self, key: str, line: dict[str, Any]) -> None: ...
     def retried(self, key: str, error: str) -> None: ...
     def ended(self, key: str, result: Result) -> None: ...
@@ -34,7 +41,7 @@ class Quiet:
     def known(self, key: str, result: Result) -> None:
         pass
 
-    def started(self, key: str, label: str | None, parameters: dict[str, Any], epoch: int) -> None:
+    def started(self, key: str, label: str | None, parameters: dict[str, Any], epoch: int, epochs: int) -> None:
         pass
 
     def epoch(self, key: str, line: dict[str, Any]) -> None:
@@ -48,12 +55,21 @@ class Quiet:
 
 
 class Lines(Quiet):
-    """One plain line per event: for logs and pipes."""
+    """One plain line per event: for logs and pipes.
 
-    def __init__(self, console: Console, metric: MetricConfig, total: int | None, done: int = 0) -> None:
+    Args:
+        console: Where they go.
+        metric: What the best is the best of.
+        total: Trials in all; None where only time ends the sweep.
+        done: Trials that an earlier start has finished.
+        left: Seconds of a time budget.
+    """
+
+    def __init__(
+        self, console: Console, metric: MetricConfig, total: int | None, done: int = 0, left: float | None = None
+    ) -> None:
         self.console, self.metric, self.total = console, metric, total
-        self.begun: float | None = None  # when the first trial started: Ray's own start is no pace
-        self.before = self.done = done  # trials that an earlier start has finished
+        self.pace = Pace(total, done, left)
         self.best: tuple[float, str] | None = None
 
     def say(self, text: str) -> None:
@@ -65,44 +81,55 @@ class Lines(Quiet):
         if result.best and (self.best is None or self.metric.better(result.best[name], self.best[0])):
             self.best = (result.best[name], _name(key))
 
-    def started(self, key: str, label: str | None, parameters: dict[str, Any], epoch: int) -> None:
-        self._begin()
+    def started(self, key: str, label: str | None, parameters: dict[str, Any], epoch: int, epochs: int) -> None:
+        self.pace.started(key, epoch, epochs)
         begins = f"goes on after epoch {epoch}" if epoch else "starts"
         self.say(f"{_name(key)} {begins}: {describe(label, parameters)}")
+
+    def epoch(self, key: str, line: dict[str, Any]) -> None:
+        self.pace.epoch(key, line["epoch"], line.get("seconds") or 0.0)
 
     def retried(self, key: str, error: str) -> None:
         self.say(f"{_name(key)} is restarted: {error}")
 
     def ended(self, key: str, result: Result) -> None:
-        self.done += 1
+        self.pace.ended(key)
         self.known(key, result)
         self.say(" · ".join([f"{_name(key)} {result.status.replace('_', ' ')}", *self._facts(result)]))
-
-    def _begin(self) -> None:
-        self.begun = self.begun or time.monotonic()
 
     def _facts(self, result: Result) -> list[str]:
         name = self.metric.name
         facts = [f"{name} {result.best[name]:.4f} in epoch {result.best['epoch']}"] if result.best else []
         facts += [result.error] if result.error else []
-        facts += [f"{result.seconds:.1f} s", f"{self.done} of {self.total or '?'}"]
-        facts += [f"best {self.best[0]:.4f} ({self.best[1]})"] if self.best else []
-        left = self.remaining()
-        return facts + ([f"{duration(left)} left"] if left is not None and self.total != self.done else [])
+        return [*facts, f"{result.seconds:.1f} s", *self._whole()]
 
-    def remaining(self) -> float | None:
-        """Seconds to the end at the pace so far."""
-        if self.begun is None or self.done == self.before or self.total is None:
-            return None
-        return (time.monotonic() - self.begun) / (self.done - self.before) * max(0, self.total - self.done)
+    def _whole(self) -> list[str]:
+        """How far the sweep is, its best trial, and when it will end."""
+        facts = [f"{self.pace.done}{'' if self.total is None else f' of {self.total}'} done"]
+        facts += [f"best {self.best[0]:.4f} ({self.best[1]})"] if self.best else []
+        left = self.pace.remaining()
+        return facts + ([f"{duration(left)} left"] if left is not None and self.pace.done != self.total else [])
+
+
+@dataclass
+class _Row:
+    """A running trial as the live table shows it."""
+
+    settings: str
+    state: str
+    epoch: int
+    epochs: int
+    line: dict[str, Any] = field(default_factory=dict)  # the last epoch's
 
 
 class LiveTable(Lines, AbstractContextManager["LiveTable"]):
     """A table of the running trials, with ended ones scrolling by above it."""
 
-    def __init__(self, console: Console, metric: MetricConfig, total: int | None, done: int = 0) -> None:
-        super().__init__(console, metric, total, done)
-        self.running: dict[str, tuple[str, dict[str, Any]]] = {}
+    def __init__(
+        self, console: Console, metric: MetricConfig, total: int | None, done: int = 0, left: float | None = None
+    ) -> None:
+        super().__init__(console, metric, total, done, left)
+        self.running: dict[str, _Row] = {}
         self.live = Live(console=console, refresh_per_second=4, get_renderable=self._table, transient=True)
 
     def __enter__(self) -> LiveTable:
@@ -112,44 +139,55 @@ class LiveTable(Lines, AbstractContextManager["LiveTable"]):
     def __exit__(self, *exception: object) -> None:
         self.live.stop()
 
-    def started(self, key: str, label: str | None, parameters: dict[str, Any], epoch: int) -> None:
-        self._begin()
-        self.running[key] = (describe(label, parameters), {})
+    def started(self, key: str, label: str | None, parameters: dict[str, Any], epoch: int, epochs: int) -> None:
+        self.pace.started(key, epoch, epochs)
+        before = self.running.get(key)
+        row = _Row(describe(label, parameters), "resuming" if epoch else "starting", epoch, epochs)
+        self.running[key] = row if before is None else _Row(row.settings, "restarting", epoch, epochs, before.line)
 
     def epoch(self, key: str, line: dict[str, Any]) -> None:
-        self.running[key] = (self.running.get(key, ("", {}))[0], line)
+        super().epoch(key, line)
+        if key in self.running:
+            row = self.running[key]
+            row.line, row.epoch = line, line["epoch"]
+            row.state = "confirming" if key.startswith("confirm/") else "training"
+
+    def retried(self, key: str, error: str) -> None:
+        super().retried(key, error)
+        if key in self.running:
+            self.running[key].state = "restarting"
 
     def ended(self, key: str, result: Result) -> None:
         self.running.pop(key, None)
         super().ended(key, result)
 
     def _table(self) -> Table:
-        left = self.remaining()
-        best = f", best {self.metric.name} {self.best[0]:.4f} ({self.best[1]})" if self.best else ""
-        eta = f", {duration(left)} left" if left is not None else ""
-        table = Table(
-            caption=f"{self.done} of {self.total or '?'} trials done{best}{eta}", caption_justify="left", box=None
-        )
-        widths = {
-            "trial": 9,
-            "epoch": 5,
-            self.metric.name: len(self.metric.name),
-            "train/loss": 10,
-            "lr": 9,
-            "images/s": 8,
-        }
-        for column, width in widths.items():
-            table.add_column(column, justify="left" if column == "trial" else "right", no_wrap=True, min_width=width)
-        room = self.console.width - sum(widths.values()) - 2 * len(widths)
-        if room >= 20:  # on a narrow terminal the numbers come first
-            table.add_column("settings", overflow="ellipsis", no_wrap=True, max_width=room)
-        for key, (settings, line) in self.running.items():
-            cells = [line.get("epoch"), line.get(self.metric.name), line.get("train/loss"), line.get("lr")]
-            speed = line.get("images_per_second")
-            table.add_row(
-                _name(key), *map(_cell, cells), f"{speed:,.0f}" if speed else "", *([settings] if room >= 20 else [])
-            )
+        table = Table(caption=" · ".join(self._whole()), caption_justify="left", box=None)
+        shown, name = self._columns(), self.metric.name
+        for column in shown:
+            width = None if column == "settings" else COLUMNS.get(column, len(name))
+            justify: JustifyMethod = "left" if column in WORDS else "right"
+            table.add_column(column, justify=justify, no_wrap=True, overflow="ellipsis", min_width=width)
+        for key, row in self.running.items():
+            speed, line = row.line.get("images_per_second"), row.line
+            cells = {
+                "trial": _short(_name(key), COLUMNS["trial"]),
+                "state": row.state,
+                "epoch": f"{row.epoch}/{row.epochs}",
+            }
+            cells |= {name: _cell(line.get(name)), "lr": _cell(line.get("lr")), "settings": row.settings}
+            cells |= {"train/loss": _cell(line.get("train/loss")), "images/s": f"{speed:,.0f}" if speed else ""}
+            table.add_row(*(Text(cells[column]) for column in shown))
         return table
+
+    def _columns(self) -> list[str]:
+        """What the terminal has room for: on a narrow one what every sweep needs."""
+        columns = ["trial", "state", "epoch", self.metric.name, "lr", "images/s"]
+        room = self.console.width - sum(COLUMNS.get(column, len(column)) + 2 for column in columns)
+        if room >= COLUMNS["train/loss"] + 2:
+            columns.insert(4, "train/loss")
+            room -= COLUMNS["train/loss"] + 2
+        return [*columns, "settings"] if room >= 20 else columns
 
 
 def describe(label: str | None, parameters: dict[str, Any]) -> str:
@@ -170,6 +208,11 @@ def duration(seconds: float) -> str:
 
 def _name(key: str) -> str:
     return key.replace("trials/", "trial ").replace("confirm/", "confirm ")
+
+
+def _short(name: str, width: int) -> str:
+    """A name cut in its middle: what tells trials apart stands at its end."""
+    return name if len(name) <= width else f"{name[: width - 11]}…{name[-10:]}"
 
 
 def _cell(value: Any) -> str:

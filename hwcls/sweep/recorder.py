@@ -44,8 +44,9 @@ class Recorder(Callback):  # type: ignore[misc]
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.running.add(trial.trial_id)
         self.saved.setdefault(trial.trial_id, time.monotonic())
-        epoch = self._folder(trial).last_epoch()
-        self.progress.started(trial.config["key"], trial.config["label"], trial.config["parameters"], epoch)
+        config, epoch = trial.config, self._folder(trial).last_epoch()
+        epochs = config["config"]["epochs"]
+        self.progress.started(config["key"], config["label"], config["parameters"], epoch, epochs)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any

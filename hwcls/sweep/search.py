@@ -108,11 +108,16 @@ class FairSearch(OptunaSearch):  # type: ignore[misc]
         return self.spent_before + time.monotonic() - self.started
 
     @property
+    def left(self) -> float | None:
+        """Seconds of the budget in which new trials begin; None without one."""
+        return None if self.sweep.config.budget is None else max(0.0, self.sweep.config.budget - self.spent)
+
+    @property
     def finished(self) -> bool:
         """Whether no trial is left to ask for; those that run when a time budget ends run to their end."""
         if self.unfinished:
             return False
-        if self.sweep.config.budget is not None and self.spent >= self.sweep.config.budget:
+        if self.left == 0.0:
             return True
         return self.total is not None and self.count >= self.total
 

@@ -77,7 +77,7 @@ def run(ray_here, tmp_path):
     def start(sweep, results=None, **options):
         console = Console(record=True, width=200, file=io.StringIO())
         options = driver.Options(results=results or tmp_path / "results", wandb="offline", **options)
-        outcome = driver.run(sweep, options, lambda total, done=0: Lines(console, sweep.config.metric, total, done))
+        outcome = driver.run(sweep, options, lambda *known: Lines(console, sweep.config.metric, *known))
         return outcome, console.export_text()
 
     return start
