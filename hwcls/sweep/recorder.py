@@ -155,4 +155,4 @@ def _error_text(trial: Any) -> str:
 
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "unknown error"
+    return lines[-1].partition(" Worker exit type:")[0][:300] if lines else "unknown error"
