@@ -153,11 +153,16 @@ def _preview(checked: Sweep, probe: bool, as_json: bool) -> None:
 
 
 def _estimate(checked: Sweep) -> dict[str, Any]:
+    from hwcls.config.load import check_corners
+    from hwcls.sweep import footprint, prepare
     from hwcls.sweep.estimate import estimate
     from hwcls.sweep.resources import choose, this_machine
 
     resources = choose(checked.config.resources, this_machine(), checked.source.where(("resources",)))
-    return {**vars(estimate(checked, resources)), "resources": str(resources)}
+    found = estimate(checked, resources)
+    sets = prepare.open_sets(checked, check_corners(checked), say=lambda text: None)
+    disk = footprint.of(checked, *prepare.sizes(checked, sets, {}), resources.concurrent)
+    return {**vars(found), "resources": str(resources), "disk": {**vars(disk), "total": disk.total, "text": str(disk)}}
 
 
 def _show(outcome: Outcome, as_json: bool) -> None:
@@ -165,6 +170,7 @@ def _show(outcome: Outcome, as_json: bool) -> None:
     from hwcls.report.compare import print_leaderboard, summary
     from hwcls.report.hints import hints
     from hwcls.report.load import load_sweep as load_results
+    from hwcls.sweep.footprint import size, taken
 
     path = outcome.folder.path
     found = load_results(path)
@@ -172,7 +178,8 @@ def _show(outcome: Outcome, as_json: bool) -> None:
     if as_json:
         status = "interrupted" if outcome.interrupted else "done"
         result = {"status": status, **summary(found), "failed": outcome.failed, "hints": hints(found)}
-        typer.echo(json.dumps({**result, "results": str(path), "report": str(page)}, indent=2, default=str))
+        places = {"results": str(path), "bytes": taken(path), "report": str(page)}
+        typer.echo(json.dumps({**result, **places}, indent=2, default=str))
         return
     if outcome.nothing_to_do:
         typer.echo(f"This sweep has ended; nothing is left to do (--new starts it again beside {path}).")
@@ -181,6 +188,7 @@ def _show(outcome: Outcome, as_json: bool) -> None:
         typer.echo(f"hint: {hint}")
     for key in outcome.failed:
         typer.echo(f"failed: {path / key / 'error.txt'}")
+    typer.echo(f"results: {size(taken(path))} in {path}")
     typer.echo(f"report: {page}")
 
 

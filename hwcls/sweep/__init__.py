@@ -8,7 +8,9 @@ import os
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "(?s).")  # what its raylets print, all of it: log_to_driver spares it
+os.environ.setdefault(
+    "RAY_DEDUP_LOGS_SKIP_REGEX", "(?s)."
+)  # what its raylets print, all of it: log_to_driver spares it
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault(
     "TUNE_GLOBAL_CHECKPOINT_S", "3600"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from hwcls.config.optim import MetricConfig
 from hwcls.data.disk import is_full
 from hwcls.errors import UserError
 from hwcls.report.page import write_page
-from hwcls.sweep import confirm, early_stop, folder, prepare
+from hwcls.sweep import confirm, early_stop, folder, footprint, prepare
 from hwcls.sweep.cluster import connected
 from hwcls.sweep.consumers import Consumers
 from hwcls.sweep.preview import known_data
@@ -107,23 +108,30 @@ def _run(
     say = progress_for(None).say
     ready = _Background(lambda: prepare.prepare(sweep, opened.path, say))  # beside Ray's start, which takes as long
     with connected(options.address) as machine, _Termination() as termination:
-        sources = ready.result()
+        prepared = ready.result()
         resources = choose(sweep.config.resources, machine, where)
-        search = FairSearch(sweep, opened, resources, sources, options.source)
+        most = footprint.of(sweep, prepared.weights, prepared.shape, resources.concurrent)
+        room = footprint.check_disk(most, opened.path)
+        search = FairSearch(sweep, opened, resources, prepared.sources, options.source)
         scheduler = early_stop.scheduler(sweep)
         settle(sweep, opened, search, scheduler)
         say(f"{sweep.config.name}: {_extent(sweep, search)}, {resources}; results in {opened.path}")
+        say(str(most) if room is None else f"{most}\n{room}")
         ended = {f"trials/{n}": result for n, trial in opened.trials().items() if (result := trial.result())}
         progress = progress_for(search.total, len(ended), search.left)
         for key, result in ended.items():
             progress.known(key, result)
+        folder.drop_leftovers(opened)
         recorder = Recorder(opened, sweep.config, progress, consumers.keep_alive)
         termination.leave = recorder.leave
         if not search.finished:
             if tune_run(opened, search, scheduler, recorder, resources, sweep.config.max_restarts):
                 return True
             folder.note_budget(opened.path, search.spent)
-        return confirm.run(sweep, opened, resources, recorder, progress_for)
+        if confirm.run(sweep, opened, resources, recorder, progress_for):
+            return True
+        shutil.rmtree(opened.path / "tune", ignore_errors=True)  # no trial goes on from a checkpoint any more
+        return False
 
 
 def _extent(sweep: Sweep, search: FairSearch) -> str:

@@ -67,6 +67,21 @@ def open_folder(sweep: Sweep, results: Path) -> Iterator[SweepFolder]:
         lock.release()
 
 
+def drop_leftovers(opened: SweepFolder) -> None:
+    """Remove what earlier starts left in tune/, but for the checkpoints that trials go on from."""
+    runs = [*opened.trials().values(), *opened.confirm_runs().values()]
+    needed = {Path(path).resolve() for run in runs for path in run.checkpoints()}
+    for found in (opened.path / "tune").glob("*"):
+        if found.is_file():
+            found.unlink(missing_ok=True)
+        elif not any(found.resolve() in path.parents for path in needed):
+            shutil.rmtree(found, ignore_errors=True)
+        else:
+            for inner in found.iterdir():
+                if inner.resolve() not in needed and inner.is_dir():
+                    shutil.rmtree(inner, ignore_errors=True)
+
+
 def free_name(sweep: Sweep, results: Path) -> str:
     """The sweep's name if nothing lies there, else the first of name-2, name-3, ... that is free."""
     name, number = sweep.config.name, 2

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,25 @@ from hwcls.config.trial import TrialConfig
 from hwcls.config.variants import same, sentence, variants
 from hwcls.data.imageset import ImageSet, open_data
 from hwcls.errors import UserError
+from hwcls.sweep.footprint import Shape
+from hwcls.sweep.heaviest import Weights, heaviest, weigh
 from hwcls.training.outputs import save_arrays
 
 Shapes = dict[DataConfig, tuple[int, int, int]]  # classes, channels, side
 SOURCES = "source"  # the folder of the results that keeps the user's own model files
 
 
-def prepare(sweep: Sweep, path: Path, say: Callable[[str], None]) -> dict[str, str]:
-    """Decode the data once, save the splits, keep the user's files, and build every branch's model on the meta device.
+@dataclass(frozen=True)
+class Prepared:
+    """What the search needs of it."""
 
-    Returns:
-        What `keep_sources` returns.
+    sources: dict[str, str]  # what `keep_sources` returns
+    weights: dict[str | None, Weights]  # the largest model of each alternative
+    shape: Shape
+
+
+def prepare(sweep: Sweep, path: Path, say: Callable[[str], None]) -> Prepared:
+    """Decode the data once, save the splits, keep the user's files, and build every branch's model on the meta device.
 
     Raises:
         UserError: Data that is not there, a model that cannot be built.
@@ -47,7 +56,18 @@ def prepare(sweep: Sweep, path: Path, say: Callable[[str], None]) -> dict[str, s
     for labels in groups:
         say(f"note: {sentence(labels)}")
     files.write_json(path / "models.json", {"same": groups})
-    return sources
+    return Prepared(sources, *sizes(sweep, sets, sources))
+
+
+def sizes(
+    sweep: Sweep, sets: dict[DataConfig, ImageSet], sources: dict[str, str]
+) -> tuple[dict[str | None, Weights], Shape]:
+    """The largest model of each alternative, and the largest shape of the data."""
+    counts = [(len(images.val), len(images.test)) for images in sets.values()]
+    classes, channels, side = (max(values) for values in zip(*shapes_of(sets).values(), strict=True))
+    val, test = (max(values) for values in zip(*counts, strict=True))
+    found = heaviest(sweep, lambda trial: _weights(with_sources(trial, sources), classes, channels, side))
+    return found, Shape(classes, channels, side, val, test)
 
 
 def open_sets(sweep: Sweep, trials: list[TrialConfig], say: Callable[[str], None]) -> dict[DataConfig, ImageSet]:
@@ -159,19 +179,32 @@ def _placed(sweep: Sweep, trial: TrialConfig) -> Iterator[None]:
 
 
 def _identity(trial: TrialConfig, classes: int, channels: int, size: int) -> str:
-    """The model's identity, from the cache where it was found before: a stale one would be of another hwcls."""
-    from hwcls import __version__
-    from hwcls.data.catalog import cache_folder
+    """The model's identity."""
     from hwcls.models.summary import identity
 
-    description = json.dumps(
-        ["identity", __version__, trial.model.model_dump(mode="json", exclude={"label"}), classes, channels, size]
-    )
+    asked = {"classes": classes, "channels": channels, "image_size": size}
+    return _remembered("identity", trial, asked, lambda: identity(trial.model, **asked))
+
+
+def _weights(trial: TrialConfig, classes: int, channels: int, size: int) -> Weights:
+    """The model's size."""
+    asked = {"classes": classes, "channels": channels, "image_size": size}
+    found = _remembered("weights", trial, asked, lambda: json.dumps(vars(weigh(trial, classes, channels, size))))
+    return Weights(**json.loads(found))
+
+
+def _remembered(kind: str, trial: TrialConfig, asked: dict[str, int], find: Callable[[], str]) -> str:
+    """What `find` says of a model, from the cache where it was found before: a stale one would be of another hwcls."""
+    from hwcls import __version__
+    from hwcls.data.catalog import cache_folder
+
+    settings = trial.model.model_dump(mode="json", exclude={"label"})
+    description = json.dumps([kind, __version__, settings, *asked.values()])
     digest = hashlib.blake2b(description.encode(), digest_size=16).hexdigest()
     mark = cache_folder() / "models" / digest
     if mark.exists() and not isinstance(trial.model, UserModelConfig):  # a user's file may have changed
         return mark.read_text("utf-8")
-    found = identity(trial.model, classes=classes, channels=channels, image_size=size)
+    found = find()
     files.write_text(mark, found)
     return found
 

@@ -221,6 +221,7 @@ def show_estimate(found: dict[str, Any], say: Callable[[str], None]) -> None:
     say(f"  {found['trials']} trials, {epochs} epochs in all, confirm runs included")
     for label, seconds in found["epoch_seconds"].items():
         say(f"  an epoch of {label}: {seconds:.2g} s")
+    say(f"  {found['disk']['text']}")
 
 
 def _time(seconds: float) -> str:
