@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from hwcls.config.load import Sweep
-    from hwcls.sweep.driver import Options, Outcome
+    from hwcls.sweep.begin import Options
+    from hwcls.sweep.driver import Outcome
 
 WANDB = ("online", "offline", "off", "auto")
 
@@ -59,7 +61,7 @@ def sweep(
     if dry_run:
         _preview(checked, probe, as_json)
         return
-    from hwcls.sweep.driver import Options
+    from hwcls.sweep.begin import Options
 
     _run(checked, Options(results, new, wandb, address, source), quiet, as_json)
 
@@ -87,7 +89,7 @@ def confirm(
 
     if wandb not in WANDB:
         raise UserError(f"unknown mode '{wandb}'", where="--wandb", remedy=did_you_mean(wandb, WANDB))
-    from hwcls.sweep.driver import Options
+    from hwcls.sweep.begin import Options
 
     checked = again(folder, add_seeds)
     _run(checked, Options(results=folder.resolve().parent, wandb=wandb, address=address), quiet, as_json)
@@ -96,6 +98,9 @@ def confirm(
 def _run(checked: Sweep, options: Options, quiet: bool, as_json: bool) -> None:
     from rich.console import Console
 
+    from hwcls.sweep import begin
+
+    checked, options = begin.check(checked, options), replace(options, new=False)
     from hwcls.sweep import driver
 
     console = Console(stderr=as_json, quiet=quiet or as_json)

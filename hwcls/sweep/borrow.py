@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hwcls.config.load import Sweep
 from hwcls.errors import UserError
-from hwcls.report.load import load_sweep as load_results
+from hwcls.sweep.begin import check_source
 
 MARK = "from"  # the user attribute of a borrowed trial: where it was run
 
@@ -48,11 +48,7 @@ def borrow(study: optuna.Study, sweep: Sweep, source: Path) -> tuple[int, int]:
     Raises:
         UserError: No sweep lies there, it was ranked by another metric, or this space holds none of its trials.
     """
-    old = load_results(source)
-    metric = sweep.config.metric
-    if (old.metric, old.goal) != (metric.name, metric.goal):
-        what = f"was ranked by {old.metric}, this sweep is by {metric.name}"
-        raise UserError(what, where=f"--from {source}", remedy="use the same metric in both")
+    check_source(sweep, source)
     try:
         storage = JournalStorage(JournalFileBackend(str(source / "study.journal")))
         (name,) = optuna.get_all_study_names(storage)

@@ -35,6 +35,10 @@ class Consumers:
         self.command = [sys.executable, "-m", "hwcls.sweep.consumers", str(folder), "--wandb", wandb]
         self.environment = dict(os.environ)  # with the W&B key, which the workers do not get
         self.log = folder / "tracking.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Begin to follow: once there is something to follow."""
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -52,11 +56,13 @@ class Consumers:
 
     def keep_alive(self) -> None:
         """Start the process again if it died; its cursors tell it where to go on."""
-        if self.process.poll() is not None and time.monotonic() - self.started > AGAIN:
+        if self.process is not None and self.process.poll() is not None and time.monotonic() - self.started > AGAIN:
             self.process = self._start()
 
     def finish(self, patience: float = DRAIN) -> bool:
         """Let it drain and end; False when it had to be killed."""
+        if self.process is None:
+            return True
         if self.process.poll() is not None:  # what it had not sent is sent now
             self.process = self._start()
         assert self.process.stdin is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import signal
@@ -11,20 +10,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any, Protocol
 
 from optuna.trial import TrialState
 
-from hwcls.config.load import Sweep, check_corners
+from hwcls.config.load import Sweep
 from hwcls.config.optim import MetricConfig
+from hwcls.config.sweep import ResourcesConfig
 from hwcls.data.disk import is_full
 from hwcls.errors import UserError
 from hwcls.report.page import write_page
-from hwcls.sweep import confirm, early_stop, folder, footprint, prepare
+from hwcls.sweep import begin, confirm, early_stop, folder, footprint, prepare, retrain
+from hwcls.sweep.background import Background
+from hwcls.sweep.begin import Options
 from hwcls.sweep.cluster import connected
 from hwcls.sweep.consumers import Consumers
-from hwcls.sweep.preview import known_data
 from hwcls.sweep.progress import Progress, duration
 from hwcls.sweep.recorder import Recorder, closing, full_disk
 from hwcls.sweep.resources import choose, this_machine
@@ -34,17 +34,6 @@ from hwcls.tracking.records import SweepFolder, TrialFolder, best_of
 from hwcls.training.outputs import weights_epoch
 
 GRACE = 20.0  # seconds that SIGTERM leaves for the end of an epoch and a checkpoint: SLURM and Kubernetes kill after 30
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a sweep is run, beside its file."""
-
-    results: Path = Path("results")
-    new: bool = False
-    wandb: str = "auto"
-    address: str | None = None
-    source: Path | None = None  # another sweep's results, whose trials are known from the start
 
 
 @dataclass(frozen=True)
@@ -70,12 +59,9 @@ def run(sweep: Sweep, options: Options, progress_for: ProgressFor) -> Outcome:
         UserError: What the file, the data, the models, the folder or the machine do not allow.
     """
     where = sweep.source.where(("resources",))
-    known_data(sweep, check_corners(sweep))
-    check_trackers(sweep, options.wandb)
-    if options.address is None:
+    sweep = begin.check(sweep, options)
+    if options.address is None and sweep.config.resources != ResourcesConfig():  # any machine has what is left out
         choose(sweep.config.resources, this_machine(), where)
-    if options.new:
-        sweep = sweep.renamed(folder.free_name(sweep, options.results))
     with folder.open_folder(sweep, options.results) as opened, _full_disk_said(opened.path):
         if _finished(sweep, opened):
             return Outcome(opened, interrupted=False, nothing_to_do=True, failed=_failed(opened))
@@ -89,25 +75,12 @@ def run(sweep: Sweep, options: Options, progress_for: ProgressFor) -> Outcome:
         return Outcome(opened, interrupted=interrupted, nothing_to_do=False, failed=_failed(opened))
 
 
-def check_trackers(sweep: Sweep, wandb: str) -> None:
-    """Raises UserError for a tracker that cannot work here, before anything starts."""
-    where = sweep.source.where(("track",))
-    if "tensorboard" in sweep.config.track and importlib.util.find_spec("tensorboardX") is None:
-        raise UserError("tensorboardX is not installed", where=where, remedy="pip install 'hwcls[tensorboard]'")
-    if "wandb" in sweep.config.track and wandb == "online":
-        from hwcls.tracking.wandb import login_problem
-
-        problem = login_problem()
-        if problem:
-            raise UserError(problem, where="--wandb online", remedy="run `wandb login`, or pass --wandb offline")
-
-
 def _run(
     sweep: Sweep, options: Options, opened: SweepFolder, consumers: Consumers, progress_for: ProgressFor, where: str
 ) -> bool:
     say = progress_for(None).say
-    ready = _Background(lambda: prepare.prepare(sweep, opened.path, say))  # beside Ray's start, which takes as long
-    with connected(options.address) as machine, _Termination() as termination:
+    ready = Background(lambda: prepare.prepare(sweep, opened.path, say))  # beside Ray's start, which takes as long
+    with ready.cancels(), connected(options.address) as machine, _Termination() as termination:
         prepared = ready.result()
         resources = choose(sweep.config.resources, machine, where)
         most = footprint.of(sweep, prepared.weights, prepared.shape, resources.concurrent)
@@ -122,13 +95,14 @@ def _run(
         for key, result in ended.items():
             progress.known(key, result)
         folder.drop_leftovers(opened)
+        consumers.start()
         recorder = Recorder(opened, sweep.config, progress, consumers.keep_alive)
         termination.leave = recorder.leave
         if not search.finished:
             if tune_run(opened, search, scheduler, recorder, resources, sweep.config.max_restarts):
                 return True
             folder.note_budget(opened.path, search.spent)
-        if confirm.run(sweep, opened, resources, recorder, progress_for):
+        if retrain.run(sweep, opened, resources, recorder, progress_for):
             return True
         shutil.rmtree(opened.path / "tune", ignore_errors=True)  # no trial goes on from a checkpoint any more
         return False
@@ -222,26 +196,6 @@ def _failed(opened: SweepFolder) -> tuple[str, ...]:
     every |= {f"confirm/{label}/{seed}": t for (label, seed), t in opened.confirm_runs().items()}
     results = {key: trial.result() for key, trial in every.items()}
     return tuple(key for key, result in results.items() if result and result.status == "failed")
-
-
-class _Background:
-    """A call on a thread of its own, which an interrupt does not wait for."""
-
-    def __init__(self, call: Callable[[], Any]) -> None:
-        self.queue: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
-        threading.Thread(target=self._run, args=(call,), daemon=True).start()
-
-    def _run(self, call: Callable[[], Any]) -> None:
-        try:
-            self.queue.put((call(), None))
-        except BaseException as error:  # raised again by result()
-            self.queue.put((None, error))
-
-    def result(self) -> Any:
-        value, error = self.queue.get()
-        if error is not None:
-            raise error
-        return value
 
 
 @contextmanager

@@ -36,22 +36,15 @@ def open_folder(sweep: Sweep, results: Path) -> Iterator[SweepFolder]:
     Raises:
         UserError: Another file's results lie there, or another process works in it, or it cannot be written.
     """
-    path = results / sweep.config.name
-    begun = any(path.glob("trials/*/config.yaml"))
-    if begun:
-        _same_sweep(sweep, path)
-    elif (path / "sweep.yaml").exists():
+    path = check_folder(sweep, results)
+    if (path / "sweep.yaml").exists() and not _begun(path):
         (path / "study.journal").unlink(missing_ok=True)  # of a start that never came to a trial
-    elif path.exists() and (not path.is_dir() or any(p.name != ".lock" for p in path.iterdir())):
-        remedy = "name another --results, or pass --new"
-        raise UserError("lies in the way and is no results folder of hwcls", where=str(path), remedy=remedy)
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path / ".lock", timeout=0)
         lock.acquire()
     except Timeout:
-        remedy = "wait for it, or pass --new to start beside it"
-        raise UserError("another sweep works in this folder", where=str(path), remedy=remedy) from None
+        raise _busy(path) from None
     except OSError as error:
         raise UserError(
             f"cannot be written: {error.strerror}", where=str(path), remedy="name another --results"
@@ -60,11 +53,53 @@ def open_folder(sweep: Sweep, results: Path) -> Iterator[SweepFolder]:
         files.write_yaml(path / "sweep.yaml", sweep.resolved())
         yield SweepFolder(path)
     except UserError:
-        if not any(path.glob("trials/*/config.yaml")):
+        if not _begun(path):
             shutil.rmtree(path, ignore_errors=True)
         raise
     finally:
         lock.release()
+
+
+def check_folder(sweep: Sweep, results: Path) -> Path:
+    """The folder of a sweep, looked at and left as it is.
+
+    Raises:
+        UserError: As `open_folder` does, as far as it can be known without writing.
+    """
+    path = results / sweep.config.name
+    if _begun(path):
+        _same_sweep(sweep, path)
+    elif _foreign(path):
+        remedy = "name another --results, or pass --new"
+        raise UserError("lies in the way and is no results folder of hwcls", where=str(path), remedy=remedy)
+    there = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise UserError("cannot be written", where=str(path), remedy="name another --results")
+    if (path / ".lock").exists():
+        try:
+            FileLock(path / ".lock", timeout=0).acquire().lock.release()
+        except Timeout:
+            raise _busy(path) from None
+        except OSError:
+            pass  # said where it is opened to write
+    return path
+
+
+def _begun(path: Path) -> bool:
+    """Whether a trial has started."""
+    return any(path.glob("trials/*/config.yaml"))
+
+
+def _foreign(path: Path) -> bool:
+    """Whether something else lies there."""
+    if (path / "sweep.yaml").exists() or not path.exists():
+        return False
+    return not path.is_dir() or any(inner.name != ".lock" for inner in path.iterdir())
+
+
+def _busy(path: Path) -> UserError:
+    remedy = "wait for it, or pass --new to start beside it"
+    return UserError("another sweep works in this folder", where=str(path), remedy=remedy)
 
 
 def drop_leftovers(opened: SweepFolder) -> None:

@@ -21,12 +21,12 @@ from hwcls.config.trial import TrialConfig
 from hwcls.config.variants import same, sentence, variants
 from hwcls.data.imageset import ImageSet, open_data
 from hwcls.errors import UserError
+from hwcls.sweep.begin import SOURCES, placed
 from hwcls.sweep.footprint import Shape
 from hwcls.sweep.heaviest import Weights, heaviest, weigh
 from hwcls.training.outputs import save_arrays
 
 Shapes = dict[DataConfig, tuple[int, int, int]]  # classes, channels, side
-SOURCES = "source"  # the folder of the results that keeps the user's own model files
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,7 @@ def _open(sweep: Sweep, data: DataConfig, say: Callable[[str], None]) -> ImageSe
     try:
         return open_data(data, say)
     except UserError as error:
-        if not error.where.startswith("data."):
-            raise
-        key, _, rest = error.where.partition(":")
-        what = f"{rest.strip()}: {error.what}" if rest else error.what
-        raise UserError(what, where=sweep.source.where(("parameters", *key.split("."))), remedy=error.remedy) from None
+        raise placed(sweep, error) from None
 
 
 def save_splits(sets: list[ImageSet], path: Path) -> None:

@@ -3,7 +3,7 @@ import yaml
 
 from hwcls.config.space import Fixed
 from hwcls.errors import UserError
-from hwcls.sweep import confirm
+from hwcls.sweep import confirm, retrain
 from hwcls.tracking.records import Result, SweepFolder
 
 
@@ -38,7 +38,7 @@ def test_jobs_are_what_has_no_result(folder):
     runs = confirm.plan(sweep, found)
     done = runs[0]
     found.confirm_run(done.label, done.seed).write_result(Result("complete", None, done.label, {}, 1.0))
-    jobs = confirm.jobs(found, runs, Resources(1, 1, 0.0, 1), 600.0)
+    jobs = retrain.jobs(found, runs, Resources(1, 1, 0.0, 1), 600.0)
     assert len(jobs) == 11
     assert jobs[0]["config"]["seed"] == runs[1].seed
     assert jobs[0]["extra"] == {"trial": runs[1].trial}

@@ -1,0 +1,57 @@
+"""A call beside the main thread's own work, which it ends at once when it fails."""
+
+from __future__ import annotations
+
+import _thread
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from queue import SimpleQueue
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Background(Generic[T]):
+    """A call on a thread of its own, which an interrupt does not wait for."""
+
+    def __init__(self, call: Callable[[], T]) -> None:
+        self.done: SimpleQueue[T | BaseException] = SimpleQueue()
+        self.error: BaseException | None = None
+        self.lock, self.interrupts = threading.Lock(), False  # whether a failure interrupts the main thread
+        threading.Thread(target=self._run, args=(call,), daemon=True).start()
+
+    def _run(self, call: Callable[[], T]) -> None:
+        try:
+            self.done.put(call())
+        except BaseException as error:  # raised again where it is waited for
+            with self.lock:
+                self.error = error
+                self.done.put(error)
+                if self.interrupts:
+                    _thread.interrupt_main()
+
+    @contextmanager
+    def cancels(self) -> Iterator[None]:
+        """The block ends with the call's error as soon as there is one; `result` ends that."""
+        try:
+            with self.lock:
+                if self.error is not None:
+                    raise self.error
+                self.interrupts = threading.current_thread() is threading.main_thread()
+            yield
+        except KeyboardInterrupt:
+            if self.error is not None:
+                raise self.error from None
+            raise
+        finally:
+            self.interrupts = False
+
+    def result(self) -> T:
+        """Wait for what the call returns, or raise what it raised."""
+        with self.lock:
+            self.interrupts = False
+        found = self.done.get()
+        if isinstance(found, BaseException):
+            raise found
+        return found
