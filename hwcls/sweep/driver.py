@@ -114,7 +114,8 @@ def _extent(sweep: Sweep, search: FairSearch) -> str:
     if search.borrowed_of is not None:
         words.append("knowing {} of {} earlier ones".format(*search.borrowed_of))
     if sweep.config.budget is not None:
-        words.append(f"new ones for {duration(search.left or 0.0)} of {duration(sweep.config.budget)}")
+        whole, left = duration(sweep.config.budget), duration(search.left or 0.0)
+        words.append(f"new trials for {whole if search.count == 0 else f'{left} of {whole}'}")
     if search.count:
         words.append(f"{search.count - len(search.unfinished)} of them done before")
     return ", ".join(words)

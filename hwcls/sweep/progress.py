@@ -159,6 +159,7 @@ class LiveTable(Lines, AbstractContextManager["LiveTable"]):
 
     def ended(self, key: str, result: Result) -> None:
         self.running.pop(key, None)
+        self.live.refresh()  # or the line would stand above a table in which the trial still runs
         super().ended(key, result)
 
     def _table(self) -> Table:
