@@ -53,9 +53,10 @@ def _hint(parameter: Range, best: list[TrialResult], label: str | None) -> str |
             who = f"the best {TOP} trials" + (f" of {label}" if label else "")
             end = f"the {'upper' if upper else 'lower'} end of its range"
             end += f" ({number(parameter.low)} to {number(parameter.high)})"
-            key = ".".join(parameter.key)
+            key, line = ".".join(parameter.key), parameter.key[-1]
             pasted = yaml.safe_dump(wider, default_flow_style=True, sort_keys=False).strip()
-            return f"{who} have {name} at {end}; the best may lie beyond. To look there: {key}: {pasted}"
+            there = f"write `{line}: {pasted}` in its place, or pass --set '{key}={pasted}'"
+            return f"{who} have {name} at {end}; the best may lie beyond. To look there, {there}"
     return None
 
 

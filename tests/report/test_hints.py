@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import yaml
 
@@ -35,10 +37,14 @@ def test_the_upper_end_of_a_range_with_the_yaml_to_paste(folder, tmp_path):
     searched(folder, lambda number: {"lr": 0.008 * (number + 1), "momentum": 0.7})
     (hint,) = hints(load_sweep(folder.path))
     assert "the best 3 trials of resnet have lr at the upper end of its range (0.001 to 0.1)" in hint
-    key, _, pasted = hint.rpartition("To look there: ")[2].partition(": ")
-    assert yaml.safe_load(pasted) == {"min": 0.001, "max": 1.0, "log": True}
-    wider = load_file(folder.path / "sweep.yaml", sets=[f"{key}={pasted}"])
-    assert [p.high for p, _ in wider.space.parameters() if p.name.endswith("lr")] == [1.0]
+    text = (folder.path / "sweep.yaml").read_text()
+    (pasted,) = re.findall("`(.+)`", hint)
+    assert yaml.safe_load(pasted) == {"lr": {"min": 0.001, "max": 1.0, "log": True}}
+    old = re.search(r" lr:\n(?: +(?:min|max|log):.*\n)+", text)
+    (folder.path / "pasted.yaml").write_text(text.replace(old[0], f" {pasted}\n"))
+    (passed,) = re.findall("--set '(.+)'", hint)
+    for wider in (load_file(folder.path / "pasted.yaml"), load_file(folder.path / "sweep.yaml", sets=[passed])):
+        assert [p.high for p, _ in wider.space.parameters() if p.name.endswith("lr")] == [1.0]
 
 
 def test_the_lower_end(folder):
