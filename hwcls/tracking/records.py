@@ -80,7 +80,7 @@ class TrialFolder:
     def settings(self) -> dict[str, Any]:
         """config.yaml as plain values, readable even when a later version renamed a key."""
         try:
-            value = yaml.safe_load((self.path / "config.yaml").read_text("utf-8"))
+            value = files.read_yaml(self.path / "config.yaml")
         except (OSError, yaml.YAMLError) as error:
             raise UserError(f"no readable config.yaml ({error})", where=str(self.path)) from None
         if not isinstance(value, dict):
