@@ -10,6 +10,7 @@ from typing import Any
 from hwcls.config.load import Sweep, check_corners
 from hwcls.config.model import ModelConfig
 from hwcls.config.space import Range
+from hwcls.config.sweep import EarlyStopConfig
 from hwcls.config.trial import TrialConfig
 from hwcls.config.variants import same, sentence, variants
 from hwcls.errors import UserError
@@ -56,7 +57,7 @@ def preview(sweep: Sweep) -> dict[str, Any]:
         first, last = rungs(early, corners)
         step = 1 if early.type == "median" else early.eta
         steps = [epoch for epoch in (first * step**i for i in range(20)) if epoch < last][: None if step > 1 else 1]
-    warnings = _collisions(steps, max(plateau_fires(t) for t in corners), bool(early), max(t.epochs for t in corners))
+    warnings = _collisions(early, steps, max(plateau_fires(t) for t in corners), max(t.epochs for t in corners))
     missing = _missing_data(sweep, corners)
     return {
         "name": config.name,
@@ -115,11 +116,11 @@ def _shares(sweep: Sweep, total: int | None) -> dict[str, int | None]:
     return {a.label: total // count + (i < total % count) for i, a in enumerate(sweep.alternatives)}
 
 
-def _collisions(rungs: list[int], fires: int, asha: bool, epochs: int) -> list[str]:
+def _collisions(early: EarlyStopConfig | None, rungs: list[int], fires: int, epochs: int) -> list[str]:
     found = []
-    if asha and not rungs:
+    if early and not rungs:
         found.append(f"no trial can be stopped early: the first rung lies at or after the {epochs} epochs")
-    if rungs and fires > rungs[0]:
+    if early and early.min_iter and rungs and fires > rungs[0]:  # a rung that hwcls chose is measured to be late enough
         found.append(
             f"a plateau cannot lower the learning rate before epoch {fires}, but the first rung is at epoch {rungs[0]}"
         )

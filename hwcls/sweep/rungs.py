@@ -10,17 +10,20 @@ from hwcls.config.trial import TrialConfig
 
 
 def rungs(early: EarlyStopConfig, trials: Iterable[TrialConfig]) -> tuple[int, int]:
-    """(first rung, last epoch): about a ninth of the epochs, but after warm-up + patience + 2 where that is early."""
+    """(first rung, last epoch): about a ninth of the epochs, but after the warm-up where that ends early.
+
+    A plateau's patience is not waited for: recorded curves rank as well before its first step (benchmarks/replay.py).
+    """
     trials = list(trials)
     epochs = max(trial.epochs for trial in trials)
     if early.min_iter is not None:
         return min(early.min_iter, epochs), epochs
     grace = -(-epochs // 9)
-    settled = max(plateau_fires(trial) for trial in trials)
-    return max(1, grace, settled if settled <= epochs // 2 else 0), epochs
+    warm = max(trial.scheduler.warmup for trial in trials)
+    return max(grace, warm if warm <= epochs // 2 else 0), epochs
 
 
 def plateau_fires(trial: TrialConfig) -> int:
-    """The epochs before which a trial says little: warm-up, and a plateau's patience + 2 where there is one."""
+    """The first epoch before which a plateau can have lowered the learning rate; 0 where there is none."""
     schedule = trial.scheduler
-    return schedule.warmup + schedule.patience + 2 if isinstance(schedule, PlateauConfig) else schedule.warmup
+    return schedule.warmup + schedule.patience + 2 if isinstance(schedule, PlateauConfig) else 0

@@ -138,8 +138,9 @@ def test_a_failure_stops():
     ("epochs", "patience", "warmup", "min_iter", "first"),
     [
         (100, 3, 0, None, 12),  # a ninth
-        (27, 4, 1, None, 7),  # after the plateau can have acted
-        (10, 9, 0, None, 2),  # where it cannot: a ninth
+        (27, 4, 1, None, 3),  # before the plateau can have acted
+        (27, 4, 5, None, 5),  # after the warm-up
+        (27, 4, 20, None, 3),  # where that is long: a ninth
         (100, 3, 0, 8, 8),  # as asked
         (5, 1, 0, 8, 5),  # clamped to the epochs
         (1, 1, 0, None, 1),

@@ -23,6 +23,7 @@ def test_says_what_would_run(tiny):
     assert found["warnings"] == [
         "a plateau cannot lower the learning rate before epoch 5, but the first rung is at epoch 1"
     ]
+    assert preview(tiny(early_terminate={"type": "asha"}, parameters={"epochs": 8}))["warnings"] == []
 
 
 def test_grid_counts_each_alternative(tiny):

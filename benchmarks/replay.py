@@ -1,0 +1,197 @@
+"""What early stopping saves and what it costs, on recorded curves: python benchmarks/replay.py
+
+Plays searches over the space of benchmarks/curves.yaml through hwcls's own searcher and scheduler. Training is read
+from benchmarks/curves.npz (see record_curves.py), under a virtual clock of recorded seconds on several workers. A
+search chooses the trial and epoch with the best accuracy on one half of val; its regret is what the same trials, all
+run to their end, would have given more on the other half, in points, the mean over the alternatives of `compare`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from statistics import mean, stdev
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import Searcher
+
+from hwcls.config.load import Sweep, load_sweep
+from hwcls.sweep.early_stop import FairStop, scheduler
+from hwcls.sweep.resources import Resources
+from hwcls.sweep.search import FairSearch
+from hwcls.tracking.records import SweepFolder
+
+HERE = Path(__file__).parent
+MEMORY = Path("/dev/shm")  # the journal is written some thousand times
+WORKERS, TRIALS = 4, 64
+RULES = {
+    "none": "none",
+    "asha": "{type: asha}",
+    **{f"asha, min_iter {first}": f"{{type: asha, min_iter: {first}}}" for first in (1, 3, 9)},
+    **{f"asha, eta {eta}": f"{{type: asha, eta: {eta}}}" for eta in (2, 4)},
+    "hyperband": "{type: hyperband}",
+    "median": "{type: median}",
+}
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Recorded trainings; arrays are (configurations, epochs), NaN after a loss that was not finite."""
+
+    settings: Sequence[dict[str, Any]]
+    selection: np.ndarray  # accuracy on the images by which a search chooses
+    scoring: np.ndarray  # accuracy on other images
+    seconds: np.ndarray
+
+    @classmethod
+    def load(cls, path: Path = HERE / "curves.npz") -> Curves:
+        with np.load(path) as arrays:
+            settings = [json.loads(text) for text in arrays["settings"]]
+            return cls(settings, arrays["selection"], arrays["scoring"], arrays["seconds"])
+
+    @cached_property
+    def rows(self) -> dict[frozenset[tuple[str, Any]], int]:
+        return {frozenset(settings.items()): row for row, settings in enumerate(self.settings)}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A trial of a search: a row of the curves, and how far it came."""
+
+    label: str | None
+    row: int
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a search spent, found and missed."""
+
+    epochs: int
+    saved: float  # times fewer epochs than if every trial ran to its end
+    score: float  # points of accuracy
+    regret: float  # points
+
+
+class Play:
+    """One search from its first to its last trial, on the real search and early stopping."""
+
+    def __init__(self, sweep: Sweep, curves: Curves, folder: Path) -> None:
+        self.curves, self.last = curves, curves.selection.shape[1]
+        resources = Resources(workers=1, cpus_per_worker=1, gpus_per_worker=0, concurrent=WORKERS)
+        self.search = FairSearch(sweep, SweepFolder(folder), resources, sources={})
+        self.stop: FairStop | None = scheduler(sweep)
+        self.running: list[tuple[float, int, SimpleNamespace]] = []  # by the end of the epoch that they train
+        self.begun = 0
+        self.ended: list[Ended] = []
+        self.now = 0.0
+
+    def run(self) -> list[Ended]:
+        while True:
+            while len(self.running) < WORKERS and self._begin():
+                pass
+            if not self.running:
+                return self.ended
+            self.now, _, trial = heapq.heappop(self.running)
+            self._epoch(trial)
+
+    def _begin(self) -> bool:
+        trial_id = f"t{self.begun}"
+        job = self.search.suggest(trial_id)
+        if job == Searcher.FINISHED:
+            return False
+        row = self.curves.rows[frozenset(self.search.settings_of(self.begun).items())]
+        trial = SimpleNamespace(trial_id=trial_id, number=self.begun, config=job, row=row, epoch=0)
+        self.begun += 1
+        if self.stop:
+            self.stop.on_trial_add(None, trial)
+        self._train(trial)
+        return True
+
+    def _train(self, trial: SimpleNamespace) -> None:
+        trial.epoch += 1
+        seconds = float(np.nan_to_num(self.curves.seconds[trial.row, trial.epoch - 1]))
+        heapq.heappush(self.running, (self.now + seconds, trial.number, trial))
+
+    def _epoch(self, trial: SimpleNamespace) -> None:
+        """An epoch has ended: what Tune does with its result."""
+        values = self.curves.selection[trial.row, : trial.epoch]
+        result = {"epoch": trial.epoch, "epochs": self.last, "value": float(values[-1]), "best": float(max(values))}
+        if np.isnan(values[-1]):
+            result = {"epoch": trial.epoch - 1, "epochs": self.last, "failure": "the loss is not finite"}
+        decision = TrialScheduler.STOP
+        if trial.epoch < self.last and "failure" not in result:
+            decision = self.stop.on_trial_result(None, trial, result) if self.stop else TrialScheduler.CONTINUE
+        if decision == TrialScheduler.CONTINUE:
+            self.search.on_trial_result(trial.trial_id, result)
+            self._train(trial)
+            return
+        if self.stop:
+            self.stop.on_trial_complete(None, trial, result)
+        self.search.on_trial_complete(trial.trial_id, result)
+        self.ended.append(Ended(trial.config["label"], trial.row, trial.epoch))
+
+
+def play(sweep: Sweep, curves: Curves) -> Outcome:
+    """Play a search and hold it against the same trials run to their ends."""
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
+        ended = Play(sweep, curves, Path(folder)).run()
+    full = [replace(trial, epochs=curves.selection.shape[1]) for trial in ended]
+    labels = sorted({trial.label or "" for trial in ended})
+    scores, best = (
+        [chosen(curves, [trial for trial in trials if (trial.label or "") == label]) for label in labels]
+        for trials in (ended, full)
+    )
+    epochs = sum(trial.epochs for trial in ended)
+    return Outcome(epochs, sum(trial.epochs for trial in full) / epochs, mean(scores), mean(best) - mean(scores))
+
+
+def chosen(curves: Curves, trials: Sequence[Ended]) -> float:
+    """The score, in points, of the first trial and epoch with the best accuracy on the selection half."""
+    seen = [np.nan_to_num(curves.selection[trial.row, : trial.epochs]) for trial in trials]
+    best = max(range(len(trials)), key=lambda i: seen[i].max())
+    return 100 * float(curves.scoring[trials[best].row, seen[best].argmax()])
+
+
+def replay(curves: Curves, rule: str, method: str, compare: bool, seeds: Sequence[int]) -> list[Outcome]:
+    """The outcomes of searches that differ by their seed alone; `rule` is early_terminate's YAML."""
+    sets = [f"method={method}", f"run_cap={TRIALS}", f"early_terminate={rule}"] + ["compare=model"] * compare
+    sweep = load_sweep(HERE / "curves.yaml", sets=sets)
+    return [play(replace(sweep, config=sweep.config.model_copy(update={"seed": seed})), curves) for seed in seeds]
+
+
+def times_fewer(outcomes: Sequence[Outcome]) -> float:
+    """Epochs of the same trials run to their ends, for each epoch that was spent."""
+    return sum(outcome.epochs * outcome.saved for outcome in outcomes) / sum(outcome.epochs for outcome in outcomes)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=50)
+    parser.add_argument("--curves", type=Path, default=HERE / "curves.npz")
+    options = parser.parse_args()
+    curves, seeds = Curves.load(options.curves), range(options.seeds)
+    for method in ("random", "tpe"):
+        for compare in (False, True):
+            print(f"\n{method}{', compare: model' * compare}, {TRIALS} trials, {WORKERS} workers, {len(seeds)} seeds")
+            print(f"{'':18}{'fewer epochs':>14}{'score':>9}{'regret':>9}{'±':>7}{'within 0.5':>13}")
+            for name, rule in RULES.items():
+                outcomes = replay(curves, rule, method, compare, seeds)
+                regrets = [outcome.regret for outcome in outcomes]
+                error = stdev(regrets) / len(regrets) ** 0.5 if len(regrets) > 1 else float("nan")
+                score, within = mean(o.score for o in outcomes), mean(float(regret <= 0.5) for regret in regrets)
+                row = f"{times_fewer(outcomes):13.2f}x{score:9.2f}{mean(regrets):9.3f}{error:7.3f}{within:12.0%}"
+                print(f"{name:18}{row}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""Early stopping on recorded curves: benchmarks/replay.py with the rules as they are shipped."""
+
+from statistics import mean
+
+import pytest
+
+from benchmarks import replay
+from hwcls.config.load import load_sweep
+
+SEEDS = range(30)
+
+
+@pytest.fixture(scope="module")
+def curves():
+    return replay.Curves.load()
+
+
+@pytest.fixture(scope="module")
+def asha(curves):
+    return replay.replay(curves, replay.RULES["asha"], "random", False, SEEDS)
+
+
+def test_the_curves_are_those_of_the_space(curves):
+    points = load_sweep(replay.HERE / "curves.yaml").space.grid()
+    assert list(curves.settings) == points
+    assert curves.selection.shape == curves.scoring.shape == curves.seconds.shape == (len(points), 27)
+
+
+def test_asha_as_shipped_trains_a_third_of_the_epochs(asha):
+    assert replay.times_fewer(asha) >= 3
+
+
+def test_asha_as_shipped_finds_about_as_much(asha):
+    """Over 30 seeds chance is worth 0.05 points; `python benchmarks/replay.py --seeds 200` tells it more closely."""
+    assert mean(outcome.regret for outcome in asha) <= 0.15
+    assert mean(outcome.regret <= 0.5 for outcome in asha) >= 0.9
+
+
+@pytest.mark.parametrize("rule", ["hyperband", "median"])
+def test_the_other_rules_save_epochs_too(curves, rule):
+    found = replay.replay(curves, replay.RULES[rule], "random", False, SEEDS[:6])
+    assert replay.times_fewer(found) >= 1.5
+    assert mean(outcome.regret for outcome in found) <= 0.1
+
+
+def test_with_compare_each_alternative_has_its_own_race(curves):
+    found = replay.replay(curves, replay.RULES["asha"], "random", True, SEEDS[:6])
+    assert replay.times_fewer(found) >= 2.5
+
+
+def test_none_runs_every_trial_to_its_end(curves):
+    (only,) = replay.replay(curves, replay.RULES["none"], "random", False, [0])
+    assert only.saved == 1
+    assert only.regret == 0
+
+
+@pytest.mark.parametrize("method", ["random", "tpe"])
+def test_the_same_seeds_give_the_same_numbers(curves, method):
+    once, again = (replay.replay(curves, replay.RULES["asha"], method, True, [3]) for _ in range(2))
+    assert once == again
