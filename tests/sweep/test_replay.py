@@ -7,7 +7,7 @@ import pytest
 from benchmarks import replay
 from hwcls.config.load import load_sweep
 
-SEEDS = range(30)
+SEEDS = range(100)  # of fewer, chance is worth more than what is asserted
 
 
 @pytest.fixture(scope="module")
@@ -26,13 +26,10 @@ def test_the_curves_are_those_of_the_space(curves):
     assert curves.selection.shape == curves.scoring.shape == curves.seconds.shape == (len(points), 27)
 
 
-def test_asha_as_shipped_trains_a_third_of_the_epochs(asha):
+@pytest.mark.slow
+def test_asha_as_shipped_trains_a_third_of_the_epochs_and_finds_as_much(asha):
     assert replay.times_fewer(asha) >= 3
-
-
-def test_asha_as_shipped_finds_about_as_much(asha):
-    """Over 30 seeds chance is worth 0.05 points; `python benchmarks/replay.py --seeds 200` tells it more closely."""
-    assert mean(outcome.regret for outcome in asha) <= 0.15
+    assert mean(outcome.regret for outcome in asha) <= 0.05  # points
     assert mean(outcome.regret <= 0.5 for outcome in asha) >= 0.9
 
 
