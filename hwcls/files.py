@@ -79,7 +79,7 @@ def write_with(path: Path, save: Callable[[IO[bytes]], object]) -> None:
         save(file)
 
 
-def append_line(path: Path, line: bytes) -> None:
+def append_line(path: Path, line: bytes, *, sync: bool = True) -> None:
     """Append one line and fsync it; a torn line that a crash left at the end is cut off first."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -87,7 +87,8 @@ def append_line(path: Path, line: bytes) -> None:
             _cut_torn_line(file)
             file.write(line + b"\n")
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
     except OSError as error:  # a full disk has no name
         raise OSError(error.errno, error.strerror, str(path)) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -95,8 +96,8 @@ class TrialFolder:
         return list(read_lines(self.metrics_path))
 
     def last_epoch(self) -> int:
-        """The last epoch on record, 0 when there is none."""
-        return max((line["epoch"] for line in self.records() if "epoch" in line), default=0)
+        """The last epoch on record, 0 when there is none; asked for at every epoch, so the file's end is read alone."""
+        return next((line["epoch"] for line in read_backwards(self.metrics_path) if "epoch" in line), 0)
 
     def append(self, line: Mapping[str, Any]) -> None:
         """Add one line and fsync it; a torn line that a crash left is cut off first."""
@@ -203,9 +204,36 @@ def read_lines(path: Path, offset: int = 0) -> Iterator[dict[str, Any]]:
     except FileNotFoundError:
         return
     for line in content.split(b"\n")[:-1]:
-        try:
-            value = json.loads(line)
-        except ValueError:
-            continue  # torn in the middle by a full disk: the epoch is run again
-        if isinstance(value, dict):
-            yield value
+        yield from _object(line)
+
+
+def read_backwards(path: Path, block: int = 4096) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a lines file, the last whole line first; of the file no more is read than it takes."""
+    try:
+        file = open(path, "rb")  # noqa: SIM115
+    except FileNotFoundError:
+        return
+    with file:
+        start = file.seek(0, os.SEEK_END)
+        held = b""  # the end of a line that begins in a block further in front
+        ended = False  # behind the last newline stands nothing, or a torn line
+        while start > 0:
+            size = min(block, start)
+            start -= size
+            file.seek(start)
+            held, *lines = (file.read(size) + held).split(b"\n")
+            for line in reversed(lines):
+                if ended:
+                    yield from _object(line)
+                ended = True
+        if ended:
+            yield from _object(held)
+
+
+def _object(line: bytes) -> Iterator[dict[str, Any]]:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return  # torn in the middle by a full disk: the epoch is run again
+    if isinstance(value, dict):
+        yield value
