@@ -24,6 +24,7 @@ from hwcls.tracking.tracker import note
 Mode = Literal["online", "offline", "off", "auto"]
 POLL = 0.5  # seconds
 PAGE_EVERY = 20.0  # seconds between two pages while trials end
+PAGE_SHARE = 20  # they lie so many times further apart than the last one took
 AGAIN = 5.0  # seconds before a process that ended by itself is started again
 DRAIN = 60.0  # seconds that the driver waits at the end; what W&B has not got by then, `hwcls wandb sync` sends
 
@@ -90,24 +91,39 @@ def follow(path: Path, wandb: Mode) -> None:
     settings = yaml.safe_load((path / "sweep.yaml").read_text("utf-8"))
     project = settings.get("project", "hwcls")
     follower = Follower(folder, open_trackers(settings.get("track", ["wandb"]), folder, project, wandb), project)
-    ended, written = -1, 0.0
+    page = Page(folder, write_page)
     while not _closed(POLL):
-        follower.poll()
-        now = sum(1 for _ in path.glob("trials/*/result.json")) + sum(1 for _ in path.glob("confirm/*/*/result.json"))
-        if now != ended and time.monotonic() - written > PAGE_EVERY:
-            _write(write_page, folder)
-            ended, written = now, time.monotonic()
+        follower.poll(again=False)
+        page.keep_up(follower.ended)
     while follower.poll():
         pass
-    _write(write_page, folder)
+    page.write()
     follower.close()
 
 
-def _write(write_page: Callable[[Path], Path], folder: SweepFolder) -> None:
-    try:
-        write_page(folder.path)
-    except Exception as error:  # the trackers go on without the page
-        note(folder, f"report.html was not written: {type(error).__name__}: {error}")
+class Page:
+    """The page, rewritten while trials end: it takes longer with each of them, but a twentieth of the time at most."""
+
+    def __init__(self, folder: SweepFolder, write_page: Callable[[Path], Path]) -> None:
+        self.folder, self.write_page = folder, write_page
+        self.shows = -1  # ended runs
+        self.due = 0.0  # time.monotonic()
+
+    def keep_up(self, ended: int) -> None:
+        """Write it if it shows less than `ended` ended runs and is due again."""
+        begun = time.monotonic()
+        if ended == self.shows or begun < self.due:
+            return
+        self.shows = ended
+        self.write()
+        now = time.monotonic()
+        self.due = now + max(PAGE_EVERY, PAGE_SHARE * (now - begun))
+
+    def write(self) -> None:
+        try:
+            self.write_page(self.folder.path)
+        except Exception as error:  # the trackers go on without the page
+            note(self.folder, f"report.html was not written: {type(error).__name__}: {error}")
 
 
 def _locked(lock: FileLock) -> bool:

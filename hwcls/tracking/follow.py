@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import yaml
 
+from hwcls import files
 from hwcls.config.space import label_text
 from hwcls.config.trial import flat_name, flatten
 from hwcls.errors import UserError, did_you_mean
@@ -61,20 +62,29 @@ class Follower:
 
     def __init__(self, sweep: SweepFolder, trackers: list[Tracker], project: str) -> None:
         self._sweep, self._project = sweep, project
+        self._compare = _compare(sweep)
         self._runs: dict[str, _Watched | None] = {}  # None: no readable config
+        self._open: list[_Watched] = []  # runs that have not ended, or that a tracker has not got whole
         self._feeds = [_Feed(sweep, tracker) for tracker in trackers]
 
-    def poll(self) -> bool:
-        """One pass over all runs; True when something was delivered, False when there is nothing to do now.
+    def poll(self, *, again: bool = True) -> bool:
+        """One pass; True when something was delivered, False when there is nothing to do now.
 
-        What a tracker refuses is noted in tracking.log and tried again in a later pass.
+        What a tracker refuses is noted in tracking.log and tried again in a later pass. Without `again` no file is
+        looked at of runs that had ended and were delivered: what it costs does not grow with them.
         """
-        self._discover()
-        runs = [run for run in self._runs.values() if run is not None]
+        new = self._discover()
+        runs = [run for run in self._runs.values() if run] if again else self._open + new
         for run in runs:
             run.look()
         delivered = [feed.poll(runs) for feed in self._feeds]
+        self._open = [run for run in runs if not run.ended or not all(feed.has(run) for feed in self._feeds)]
         return any(delivered)
+
+    @property
+    def ended(self) -> int:
+        """How many runs had ended at the last pass."""
+        return sum(1 for run in self._runs.values() if run and run.ended)
 
     def behind(self) -> dict[str, str]:
         """The last error of each run that a tracker refused and has not taken since."""
@@ -85,24 +95,35 @@ class Follower:
         for feed in self._feeds:
             feed.close()
 
-    def _discover(self) -> None:
-        for key in _keys(self._sweep.path):
+    def _discover(self) -> list[_Watched]:
+        """Take up runs that were not there before."""
+        new = []
+        for key in _keys(self._sweep.path, self._runs):
             folder = TrialFolder(self._sweep.path / key)
-            if key in self._runs or not (folder.path / "config.yaml").exists():
+            if not (folder.path / "config.yaml").exists():
                 continue
             try:
-                self._runs[key] = _Watched(self._info(key, folder))
+                self._runs[key] = run = _Watched(self._info(key, folder))
+                new.append(run)
             except UserError as error:
                 note(self._sweep, f"{key} is left out: {error}")
                 self._runs[key] = None
+        return new
 
     def _info(self, key: str, folder: TrialFolder) -> RunInfo:
         config = flatten(folder.settings())
         parts = key.split("/")
-        label = parts[1] if parts[0] == "confirm" else _label(self._sweep, config)
+        label = parts[1] if parts[0] == "confirm" else self._label(config)
         config |= {"sweep": self._sweep.name, "trial": int(parts[-1])}
         tags = tuple(tag for tag in (label, self._sweep.name) if tag)
         return RunInfo(key, folder, self._sweep.name, self._project, label, config, tags)
+
+    def _label(self, config: dict[str, Any]) -> str | None:
+        """The label of the alternative that the sweep's `compare` names, by the trial's flat config."""
+        if self._compare is None:
+            return None
+        label = config.get(flat_name((*self._compare.removeprefix("parameters.").split("."), "label")))
+        return None if label is None else label_text(label)
 
 
 class _Watched:
@@ -165,9 +186,13 @@ class _Feed:
                 self._try(key, partial(self._tracker.finish, position.info, None))
         self._try("close", self._tracker.close)
 
-    def _is_due(self, run: _Watched) -> bool:
+    def has(self, run: _Watched) -> bool:
+        """Whether the tracker took all that the last look at a run saw."""
         position = self._positions.get(run.info.key)
-        if position and (position.size, position.ended) == (run.size, run.ended):
+        return position is not None and (position.size, position.ended) == (run.size, run.ended)
+
+    def _is_due(self, run: _Watched) -> bool:
+        if self.has(run):
             return False
         refusal = self.refused.get(run.info.key)
         return not refusal or time.monotonic() >= refusal.again
@@ -202,10 +227,11 @@ class _Feed:
         return True
 
 
-def _keys(sweep: Path) -> Iterator[str]:
-    """The keys of all run folders, in order; scandir alone, as this runs in every pass."""
+def _keys(sweep: Path, known: Container[str]) -> Iterator[str]:
+    """The keys of the run folders that are not known, in order; listdir alone, as this runs in every pass."""
     for parent in ["trials", *(f"confirm/{label}" for label in sorted(_names(sweep / "confirm")))]:
-        yield from (f"{parent}/{n}" for n in sorted(int(n) for n in _names(sweep / parent) if n.isdecimal()))
+        new = [n for n in _names(sweep / parent) if n.isdecimal() and f"{parent}/{n}" not in known]
+        yield from (f"{parent}/{n}" for n in sorted(map(int, new)))
 
 
 def _names(folder: Path) -> list[str]:
@@ -215,14 +241,13 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
-def _label(sweep: SweepFolder, config: dict[str, Any]) -> str | None:
-    """The label of the alternative that the sweep's `compare` names, by the trial's flat config."""
+def _compare(sweep: SweepFolder) -> str | None:
+    """What the sweep file compares."""
     try:
-        compare = yaml.safe_load((sweep.path / "sweep.yaml").read_text("utf-8"))["compare"]
+        compare = files.read_yaml(sweep.path / "sweep.yaml")["compare"]
     except (OSError, yaml.YAMLError, KeyError, TypeError):
         return None
-    label = config.get(flat_name((*str(compare).removeprefix("parameters.").split("."), "label")))
-    return None if label is None else label_text(label)
+    return None if compare is None else str(compare)
 
 
 def _lines(path: Path, offset: int) -> tuple[list[dict[str, Any]], int]:

@@ -25,7 +25,7 @@ class TensorBoardTracker:
             raise UserError("tensorboardX is not installed", where="track: tensorboard", remedy=remedy) from None
         self._writer_type = tensorboardX.SummaryWriter
         self._folder = sweep.path / "tensorboard"
-        self._cursor = Cursor(self._folder / "cursor.json")
+        self._cursor = Cursor(self._folder / "cursor.jsonl")
         self._writers: dict[str, Any] = {}  # a SummaryWriter by run key; a settled run has none
         self._lines: dict[str, int] = {}
 

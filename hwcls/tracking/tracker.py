@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import secrets
 import time
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hwcls import files
-from hwcls.tracking.records import Result, SweepFolder, TrialFolder
+from hwcls.tracking.records import Result, SweepFolder, TrialFolder, read_lines
 
 
 @dataclass(frozen=True)
@@ -58,33 +57,31 @@ class Tracker(Protocol):
 
 
 class Cursor:
-    """What one tracker has delivered, by run key: a JSON file that is written whole.
+    """What one tracker has delivered, by run key: a lines file that grows, each line the change of one run's entry.
 
-    `identity` is drawn once per sweep folder, so that a new sweep of the same name gets other run ids. A broken
-    file is as good as none: all runs are delivered again, under a new identity.
+    `identity`, the first line, is drawn once per sweep folder, so that a new sweep of the same name gets other run
+    ids. A broken file is as good as none: all runs are delivered again, under a new identity.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._state: dict[str, Any] = {}
-        with contextlib.suppress(OSError, ValueError):
-            self._state = json.loads(path.read_text("utf-8"))
-        if not isinstance(self._state, dict) or not isinstance(self._state.get("runs"), dict):
-            self._state = {"identity": secrets.token_hex(8), "runs": {}}
-            self._write()
-
-    @property
-    def identity(self) -> str:
-        return str(self._state["identity"])
+        self._runs: dict[str, dict[str, Any]] = {}
+        first, *changes = list(read_lines(path)) or [{}]
+        if "identity" not in first:
+            first, changes = {"identity": secrets.token_hex(8)}, []
+            files.write_text(path, json.dumps(first) + "\n")
+        self.identity = str(first["identity"])
+        for change in changes:
+            self._runs[change["run"]] = self.get(change["run"]) | change["entry"]
 
     def get(self, key: str) -> dict[str, Any]:
         """The entry of a run, {} when it was never started."""
-        return dict(self._state["runs"].get(key, {}))
+        return dict(self._runs.get(key, {}))
 
     def put(self, key: str, **entry: Any) -> None:
         """Change some values of a run's entry."""
-        self._state["runs"][key] = self.get(key) | entry
-        self._write()
+        self._runs[key] = self.get(key) | entry
+        files.append_line(self._path, json.dumps({"run": key, "entry": entry}).encode())
 
     def settled(self, run: RunInfo) -> bool:
         """Whether all that stands in the run's folder was delivered, its end included."""
@@ -92,9 +89,6 @@ class Cursor:
         if result is None or entry.get("status") != result.status:
             return False
         return bool(entry.get("lines") == len(run.folder.records()))
-
-    def _write(self) -> None:
-        files.write_json(self._path, self._state)
 
 
 def note(sweep: SweepFolder, text: str) -> None:

@@ -38,7 +38,7 @@ class WandbTracker:
     def __init__(self, sweep: SweepFolder, *, online: bool) -> None:
         self._sweep, self._online = sweep, online
         self._mode = "online" if online else "offline"
-        self._cursor = Cursor(sweep.path / "wandb" / "cursor.json")
+        self._cursor = Cursor(sweep.path / "wandb" / "cursor.jsonl")
         self._open: dict[str, _Run] = {}  # by run key
         self._settled: set[str] = set()  # runs that W&B has whole
         self._stuck = False  # an init failed
@@ -49,12 +49,13 @@ class WandbTracker:
             self._restart_service()
         self._settled.discard(run.key)
         self._end(run.key, None)
-        there = self._cursor.get(run.key).get("mode") in ("online", self._mode)
+        known = self._cursor.get(run.key)
+        there = known.get("mode") in ("online", self._mode)
         if there and self._cursor.settled(run):
             self._settled.add(run.key)
             return
         run_id = hashlib.blake2b(f"{self._cursor.identity}/{run.key}".encode(), digest_size=6).hexdigest()
-        if not self._online:
+        if known and not self._online:
             self._delete_offline(run_id)
         self._cursor.put(run.key, id=run_id, mode=self._mode, status=None)
         self._stuck = True

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from typing import Any
 
 import pytest
 
+from hwcls import files
 from hwcls.errors import UserError
 from hwcls.tracking import follow
 from hwcls.tracking.follow import Follower, open_trackers
@@ -208,6 +210,31 @@ def test_files_that_did_not_change_are_not_read_again(sweep, monkeypatch):
     assert reads == [(sweep.trial(0).metrics_path, size)] * 2  # from where it stopped, once for each tracker
 
 
+def test_what_a_pass_costs_does_not_grow_with_the_ended_runs(sweep, monkeypatch):
+    for number in range(30):
+        sweep.add(sweep.trial(number), range(1, 3), "complete" if number else None)
+    memory = Memory()
+    follower = Follower(sweep, [memory], "p")
+    yamls: list[Any] = []
+    original = files.read_yaml
+    monkeypatch.setattr(files, "read_yaml", lambda path: yamls.append(path) or original(path))
+    follower.poll(again=False)
+    assert len(yamls) == 30  # each config once, and sweep.yaml not with each of them
+    looks: list[str] = []
+    stat = follow._stat
+    monkeypatch.setattr(follow, "_stat", lambda path: looks.append(path) or stat(path))
+    sweep.add(sweep.trial(5), range(3, 4))  # as a confirm run gets its score
+    follower.poll(again=False)
+    assert len(looks) == 2  # both files of the one that runs
+    sweep.add(sweep.trial(0), range(3, 4), "complete")
+    sweep.add(sweep.trial(30), range(1, 3))
+    assert follower.poll(again=False)
+    assert follower.ended == 30
+    assert len(memory.rows["trials/5"]) == 2
+    follower.poll()
+    assert memory.rows == {f"trials/{n}": sweep.trial(n).records() for n in range(31)}
+
+
 def test_an_empty_or_missing_sweep_folder(sweep):
     follower = Follower(sweep, [Memory()], "p")
     assert not follower.poll()
@@ -236,8 +263,25 @@ def test_following_imports_no_logger():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
+def test_a_cursor_writes_what_changed_alone(tmp_path):
+    path = tmp_path / "cursor.jsonl"
+    cursor, sizes = Cursor(path), []
+    for number in range(100, 200):
+        cursor.put(f"trials/{number}", id="a", status=None)
+        sizes.append(path.stat().st_size)
+    assert len({after - before for before, after in itertools.pairwise(sizes)}) == 1
+    cursor.put("trials/100", status="complete")
+    with open(path, "ab") as file:
+        file.write(b'{"run": "trials/101", "ent')  # killed
+    again = Cursor(path)
+    assert again.get("trials/100") == {"id": "a", "status": "complete"}
+    assert again.get("trials/101") == {"id": "a", "status": None}
+    again.put("trials/101", lines=3)
+    assert Cursor(path).get("trials/101") == {"id": "a", "status": None, "lines": 3}
+
+
 def test_a_broken_cursor_is_started_anew(tmp_path):
-    path = tmp_path / "cursor.json"
+    path = tmp_path / "cursor.jsonl"
     first = Cursor(path)
     first.put("trials/0", status="complete")
     assert Cursor(path).get("trials/0") == {"status": "complete"}

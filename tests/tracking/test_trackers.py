@@ -16,7 +16,7 @@ import pytest
 
 from hwcls.tracking.follow import Follower, open_trackers
 from hwcls.tracking.records import SweepFolder
-from hwcls.tracking.tracker import numbers
+from hwcls.tracking.tracker import Cursor, numbers
 
 FOLLOW = """
 import sys, time
@@ -112,7 +112,7 @@ class Wandb:
         return next(record["run"] for record in self._records(sweep, key) if record["type"] == "run")
 
     def _records(self, sweep: SweepFolder, key: str) -> list[dict[str, Any]]:
-        run_id = json.loads((sweep.path / "wandb" / "cursor.json").read_text())["runs"][key]["id"]
+        run_id = Cursor(sweep.path / "wandb" / "cursor.jsonl").get(key)["id"]
         (path,) = (sweep.path / "wandb").glob(f"*-{run_id}*/*.wandb")  # one folder: nothing is there twice
         return inspect(path, path.stat().st_mtime_ns)
 
@@ -229,9 +229,9 @@ def test_the_same_name_anew_gets_other_run_ids(sweep, tmp_path):
 
     sweep.add(sweep.trial(0), range(1, 2), "complete")
     deliver(sweep, "wandb")
-    first = json.loads((sweep.path / "wandb" / "cursor.json").read_text())["runs"]["trials/0"]["id"]
+    first = Cursor(sweep.path / "wandb" / "cursor.jsonl").get("trials/0")["id"]
     deliver(sweep, "wandb")
-    assert json.loads((sweep.path / "wandb" / "cursor.json").read_text())["runs"]["trials/0"]["id"] == first
+    assert Cursor(sweep.path / "wandb" / "cursor.jsonl").get("trials/0")["id"] == first
     sweep.path.rename(tmp_path / "old")
     sweep.add(sweep.trial(0), range(1, 2), "complete")
     tracker = WandbTracker(sweep, online=False)
@@ -239,4 +239,4 @@ def test_the_same_name_anew_gets_other_run_ids(sweep, tmp_path):
     follower.poll()
     follower.close()
     assert tracker.sent == 1
-    assert json.loads((sweep.path / "wandb" / "cursor.json").read_text())["runs"]["trials/0"]["id"] != first
+    assert Cursor(sweep.path / "wandb" / "cursor.jsonl").get("trials/0")["id"] != first

@@ -1,0 +1,44 @@
+"""How often the page is written."""
+
+import itertools
+
+import pytest
+
+from hwcls.sweep import consumers
+from hwcls.sweep.consumers import PAGE_EVERY, Page
+from hwcls.tracking.records import SweepFolder
+
+
+@pytest.mark.parametrize(("takes", "pause"), [(0.1, PAGE_EVERY), (3.0, 60.0)])
+def test_the_page_takes_a_twentieth_of_the_time_at_most(tmp_path, monkeypatch, takes, pause):
+    now, written = [100.0], []
+    monkeypatch.setattr(consumers.time, "monotonic", lambda: now[0])
+
+    def write_page(path):
+        written.append(now[0])
+        now[0] += takes
+
+    page = Page(SweepFolder(tmp_path), write_page)
+    for ended in range(1, 2000):
+        page.keep_up(ended)
+        now[0] += 0.5
+    apart = [later - earlier - takes for earlier, later in itertools.pairwise(written)]
+    assert len(apart) > 3
+    assert apart == pytest.approx([pause] * len(apart), abs=0.5)
+
+
+def test_the_page_waits_for_ended_trials(tmp_path):
+    written = []
+    page = Page(SweepFolder(tmp_path), written.append)
+    for _ in range(3):
+        page.due = 0.0
+        page.keep_up(1)
+    assert len(written) == 1
+
+
+def test_a_page_that_fails_is_noted(tmp_path):
+    def write_page(path):
+        raise ValueError("no page")
+
+    Page(SweepFolder(tmp_path), write_page).keep_up(1)
+    assert "report.html was not written: ValueError: no page" in (tmp_path / "tracking.log").read_text()
