@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
 from hwcls.config.load import Sweep, check_corners
 from hwcls.config.sweep import EarlyStopConfig
+from hwcls.sweep.median import MedianStop
 from hwcls.sweep.rungs import rungs
 
 Race = tuple[str | None, int]  # the alternative, and hyperband's bracket
@@ -24,8 +24,15 @@ class _Named:
     trial_id: str
 
 
-class FairStop(FIFOScheduler):  # type: ignore[misc]
-    """Ray's schedulers, one instance per race: trials of different alternatives never stop each other.
+class InOrder(FIFOScheduler):  # type: ignore[misc]
+    """Trials in the order in which they were asked for, as Tune starts them by itself."""
+
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """Nothing: Ray's looks through every trial there ever was, at every event."""
+
+
+class FairStop(InOrder):
+    """ASHA or the median rule, one instance per race: trials of different alternatives never stop each other.
 
     Args:
         config: The rule; asha and hyperband see the best value so far, median each epoch's own.
@@ -41,25 +48,18 @@ class FairStop(FIFOScheduler):  # type: ignore[misc]
         self.config, self.first, self.epochs = config, first, epochs
         self.mode = "max" if goal == "maximize" else "min"
         self.weights = bracket_weights(config.eta, first, epochs) if config.type == "hyperband" else [1.0]
-        self.races: dict[Race, TrialScheduler] = {}
+        self.races: dict[Race, AsyncHyperBandScheduler | MedianStop] = {}
         self.seen: dict[str, int] = {}  # the last epoch of each trial that its race knows of
 
-    def _race(self, label: str | None, key: str) -> TrialScheduler:
+    def _race(self, label: str | None, key: str) -> AsyncHyperBandScheduler | MedianStop:
         race = label, pick(key, self.weights)
         if race not in self.races:
             self.races[race] = self._open(race[1])
         return self.races[race]
 
-    def _open(self, bracket: int) -> TrialScheduler:
+    def _open(self, bracket: int) -> AsyncHyperBandScheduler | MedianStop:
         if self.config.type == "median":
-            return MedianStoppingRule(
-                time_attr="epoch",
-                metric="value",
-                mode=self.mode,
-                grace_period=self.first,
-                min_samples_required=self.config.min_trials,
-                min_time_slice=math.inf,  # a trial is never paused to wait for others
-            )
+            return MedianStop(self.first, self.config.min_trials, self.mode)
         return AsyncHyperBandScheduler(
             time_attr="epoch",
             metric="best",

@@ -1,10 +1,13 @@
+import math
+import random
 from types import SimpleNamespace
 
 import pytest
-from ray.tune.schedulers import TrialScheduler
+from ray.tune.schedulers import MedianStoppingRule, TrialScheduler
 
 from hwcls.config.sweep import EarlyStopConfig
-from hwcls.sweep.early_stop import FairStop, bracket_weights, pick, scheduler
+from hwcls.sweep.early_stop import FairStop, InOrder, bracket_weights, pick, scheduler
+from hwcls.sweep.median import MedianStop
 from hwcls.sweep.rungs import plateau_fires, rungs
 
 STOP, CONTINUE = TrialScheduler.STOP, TrialScheduler.CONTINUE
@@ -17,6 +20,17 @@ def asha(goal="maximize"):
 def trial(number, label="a", session="x"):
     config = {"key": f"trials/{number}", "label": label}
     return SimpleNamespace(trial_id=f"{session}{number}", config=config)
+
+
+class Named(SimpleNamespace):
+    """Ray's rule keeps trials in a set."""
+
+    def __hash__(self):
+        return hash(self.trial_id)
+
+
+def named(name):
+    return Named(trial_id=name)
 
 
 def told(epoch, value):
@@ -110,6 +124,61 @@ def test_median_sees_what_an_earlier_start_told():
         again.replay("a", f"trials/{number}", [told(epoch, value) for epoch in range(1, 17)])
     for number, value in enumerate([0.4, 0.6], start=2):
         assert play(again, trial(number), [value] * 16) == play(live, trial(number), [value] * 16)
+
+
+def medians(first, least, mode):
+    """The rule, and Ray's."""
+    settings = {"time_attr": "epoch", "metric": "value", "mode": mode, "min_time_slice": math.inf}
+    ray = MedianStoppingRule(grace_period=first, min_samples_required=least, **settings)
+    return MedianStop(first, least, mode), ray
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_median_decides_as_rays_rule(seed):
+    chance = random.Random(seed)
+    rules = medians(chance.randint(1, 4), chance.randint(1, 4), chance.choice(["max", "min"]))
+    nobody = SimpleNamespace(get_live_trials=list)  # that waits for its turn
+    running, asked, stopped = {}, 0, 0
+    for _ in range(200):
+        while len(running) < 3:
+            running[f"trial {asked}"] = [0, chance.random()]
+            asked += 1
+        name = chance.choice(list(running))
+        each = running[name]
+        each[0] += 1
+        result = {"epoch": each[0], "value": chance.gauss(each[1], 0.1)}
+        ours, rays = (rule.on_trial_result(nobody, named(name), result) for rule in rules)
+        assert ours == rays, (name, result)
+        stopped += ours == STOP
+        if ours == STOP or each[0] == 9:
+            del running[name]
+    assert stopped
+
+
+def test_median_looks_at_each_value_once():
+    """Ray's rule goes through all epochs of all trials at every epoch of each."""
+    looks = []
+
+    class Counted(dict):
+        def get(self, name, default=None):
+            looks.append(name)
+            return super().get(name, default)
+
+        def __getitem__(self, name):
+            looks.append(name)
+            return super().__getitem__(name)
+
+    rule, _ = medians(1, 1, "max")
+    for number in range(40):
+        for epoch in range(1, 11):
+            rule.on_trial_result(None, trial(number), Counted(epoch=epoch, value=number / 40))
+    assert len(looks) == 2 * 40 * 10
+
+
+def test_no_trial_that_has_ended_is_looked_at():
+    """Ray's own choice goes through every trial at each of Tune's events; Tune starts those that wait by itself."""
+    for found in (InOrder(), asha()):
+        assert found.choose_trial_to_run(SimpleNamespace()) is None  # without get_trials
 
 
 def test_hyperband_gives_some_trials_a_later_first_rung():
