@@ -25,6 +25,7 @@ from hwcls.sweep.background import Background
 from hwcls.sweep.begin import Options
 from hwcls.sweep.cluster import connected
 from hwcls.sweep.consumers import Consumers
+from hwcls.sweep.group import trainable
 from hwcls.sweep.progress import Progress, duration
 from hwcls.sweep.recorder import Recorder, closing, full_disk
 from hwcls.sweep.resources import choose, this_machine
@@ -99,7 +100,9 @@ def _run(
         recorder = Recorder(opened, sweep.config, progress, consumers.keep_alive)
         termination.leave = recorder.leave
         if not search.finished:
-            if tune_run(opened, search, scheduler, recorder, resources, sweep.config.max_restarts):
+            if tune_run(
+                trainable(resources), opened, search, scheduler, recorder, resources, sweep.config.max_restarts
+            ):
                 return True
             folder.note_budget(opened.path, search.spent)
         if retrain.run(sweep, opened, resources, recorder, progress_for):
@@ -142,13 +145,13 @@ def settle(sweep: Sweep, opened: SweepFolder, search: FairSearch, scheduler: ear
     Raises:
         UserError: Trials stand in the records that the study does not know.
     """
-    metric = sweep.config.metric
+    metric, known = sweep.config.metric, search.known()
     for number, trial in opened.trials().items():
-        state = search.state_of(number)
+        state = known[number].state if number < len(known) else None
         if state in (None, TrialState.WAITING):
             what = f"study.journal does not know trial {number}"
             raise UserError(what, where=str(opened.path), remedy="put the file back, or pass --new to start beside it")
-        settings = search.settings_of(number)
+        settings = known[number].params
         label = sweep.label(settings)
         stopped = _replay(scheduler, label, number, trial, metric)
         result = trial.result()
@@ -176,13 +179,12 @@ def _replay(
     """Enter a trial's records into the rungs; whether they stop it at its last epoch."""
     if scheduler is None:
         return False
-    lines = [line for line in trial.records() if "epoch" in line]
-    found = [best_of(lines[: i + 1], metric) for i in range(len(lines))]
-    told = [
-        {"epoch": line["epoch"], "value": line[metric.name], "best": best[metric.name]}
-        for line, best in zip(lines, found, strict=True)
-        if best
-    ]
+    told: list[dict[str, Any]] = []
+    best: dict[str, Any] | None = None
+    for line in trial.records():
+        best = best_of([best, line] if best else [line], metric)
+        if best and "epoch" in line:
+            told.append({"epoch": line["epoch"], "value": line[metric.name], "best": best[metric.name]})
     return scheduler.replay(label, f"trials/{number}", told)
 
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import Trial, TrialState
 from pydantic import ValidationError
 from ray.tune.search import Searcher
@@ -25,6 +24,7 @@ from hwcls.errors import UserError
 from hwcls.sweep.borrow import MARK, borrow
 from hwcls.sweep.prepare import with_sources
 from hwcls.sweep.resources import Resources
+from hwcls.sweep.study import Journal, sampler
 from hwcls.tracking.records import Result, SweepFolder
 
 STATES = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "stopped_by_user": TrialState.PRUNED}
@@ -57,18 +57,15 @@ class FairSearch(OptunaSearch):  # type: ignore[misc]
         journal = folder.path / "study.journal"
         journal.parent.mkdir(parents=True, exist_ok=True)
         files.cut_torn_line(journal)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            super().__init__(
-                space=Draw(sweep.space),
-                metric="best",
-                mode="max" if config.metric.goal == "maximize" else "min",
-                sampler=_sampler(
-                    config.method, config.seed + _journal_lines(journal)
-                ),  # a restart must not draw the same again
-                study_name=config.name,
-                storage=JournalStorage(JournalFileBackend(str(journal))),
-            )
+        self.journal = Journal(journal)
+        super().__init__(
+            space=Draw(sweep.space),
+            metric="best",
+            mode="max" if config.metric.goal == "maximize" else "min",
+            sampler=sampler(config.method, config.seed + self.journal.count()),  # a restart draws other ones
+            study_name=config.name,
+            storage=JournalStorage(self.journal),
+        )
         self.study: optuna.Study = self._ot_study
         self.grid = _interleaved(sweep) if config.method == "grid" else None
         self.first = first_settings(sweep)
@@ -81,17 +78,16 @@ class FairSearch(OptunaSearch):  # type: ignore[misc]
         if source is not None and not self.borrowed and known:
             remedy = "leave --from out to go on, or pass --new to start beside it"
             raise UserError("this sweep has begun without it", where=f"--from {source}", remedy=remedy)
-        known = known[self.borrowed :]
+        known = self.known()
         self.waiting = sum(trial.state == TrialState.WAITING for trial in known)
         self.unfinished = [trial for trial in known if trial.state == TrialState.RUNNING]
         self.count = len(known) - self.waiting  # trials that were ever asked for
-        self.labels: Counter[str | None] = Counter(
-            sweep.label(_settings(trial)) for trial in known
-        )  # trials of each alternative
+        labels = [sweep.label(_settings(trial)) for trial in known]
+        self.labels: Counter[str | None] = Counter(labels)  # trials of each alternative
         self.seconds: dict[str | None, float] = defaultdict(float)  # of training, by alternative
         self.epochs: Counter[str | None] = Counter()
-        for trial_folder in folder.trials().values():
-            label, lines = sweep.label_of(trial_folder.settings()), trial_folder.records()
+        for number, trial_folder in folder.trials().items():
+            label, lines = labels[number] if number < len(labels) else None, trial_folder.records()
             self.seconds[label] += sum(line.get("seconds") or 0.0 for line in lines)
             self.epochs[label] += len(lines)
         self.spent_before = sum(self.seconds.values()) / resources.concurrent
@@ -183,13 +179,17 @@ class FairSearch(OptunaSearch):  # type: ignore[misc]
             threads=self.resources.cpus_per_worker,
         )
         folder = self.folder.trial(number)
-        if not (folder.path / "config.yaml").exists():
-            folder.write_config(with_sources(config, self.sources))
+        if (folder.path / "config.yaml").exists():
+            config = folder.config()
+        else:
+            self.journal.sync()  # no trial has a folder that the study does not know
+            config = with_sources(config, self.sources)
+            folder.write_config(config)
         return {
             "key": f"trials/{number}",
             "label": self.sweep.label(settings),
             "parameters": self.sweep.space.drawn(settings),
-            "config": folder.config().to_dict(),
+            "config": config.to_dict(),
             "resources": self.resources.to_dict(),
             "keep": self.sweep.config.keep,
             "hang_after": self.sweep.config.hang_after,
@@ -243,25 +243,15 @@ class FairSearch(OptunaSearch):  # type: ignore[misc]
                 self.study.tell(Trial(self.study, frozen._trial_id), value, state=state)
                 return
 
-    def state_of(self, number: int) -> TrialState | None:
-        """What the study says of a trial."""
-        trials = self.study.get_trials(deepcopy=False)[self.borrowed :]
-        return trials[number].state if number < len(trials) else None
-
-    def settings_of(self, number: int) -> dict[str, Any]:
-        """What the study drew for a trial, by parameter name."""
-        return dict(self.study.get_trials(deepcopy=False)[self.borrowed + number].params)
+    def known(self) -> list[optuna.trial.FrozenTrial]:
+        """What the study says of each trial, by number."""
+        return self.study.get_trials(deepcopy=False)[self.borrowed :]
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the journal and the records hold all that a restart needs."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing: see `save`."""
-
-
-def _journal_lines(journal: Path) -> int:
-    """How many lines a study's journal holds: 0 at the first start."""
-    return journal.read_bytes().count(b"\n") if journal.exists() else 0
 
 
 def _settings(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
@@ -278,9 +268,3 @@ def _interleaved(sweep: Sweep) -> list[dict[str, Any]]:
         points.append((turns[label], point))
         turns[label] += 1
     return [point for _, point in sorted(points, key=lambda turn: turn[0])]
-
-
-def _sampler(method: str, seed: int) -> optuna.samplers.BaseSampler:
-    if method == "tpe":
-        return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
-    return optuna.samplers.RandomSampler(seed=seed)

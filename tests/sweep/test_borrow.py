@@ -56,11 +56,11 @@ def test_a_wider_space_knows_what_the_old_one_found(search, old):
     assert known[0].distributions["optimizer.lr"].high == 1.0
     jobs = drive(found)
     assert [job["key"] for job in jobs] == [f"trials/{i}" for i in range(4)]  # of its own, counted from 0
-    assert [found.settings_of(i)["optimizer.lr"] for i in range(4)] == [
+    assert [found.known()[i].params["optimizer.lr"] for i in range(4)] == [
         pytest.approx(job["config"]["optimizer"]["lr"]) for job in jobs
     ]
-    assert found.state_of(3) == TrialState.COMPLETE
-    assert found.state_of(4) is None
+    assert found.known()[3].state == TrialState.COMPLETE
+    assert len(found.known()) == 4
 
 
 def test_it_goes_on_with_what_it_borrowed(search, old):

@@ -7,9 +7,12 @@ import pytest
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
+from hwcls.sweep import study
+from hwcls.sweep.driver import settle
+from hwcls.sweep.early_stop import scheduler
 from hwcls.sweep.resources import Resources
 from hwcls.sweep.search import FairSearch
-from hwcls.tracking.records import Result, SweepFolder
+from hwcls.tracking.records import Result, SweepFolder, TrialFolder
 
 ONE = Resources(1, 1, 0.0, 1)
 
@@ -220,6 +223,26 @@ def test_the_journal_is_an_ordinary_optuna_study(search, tmp_path):
     backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / "out" / "study.journal"))
     study = optuna.load_study(study_name="tiny", storage=optuna.storages.JournalStorage(backend))
     assert [trial.value for trial in study.trials] == [0.5] * 4
+
+
+def test_a_trial_is_safe_in_the_study_before_it_has_a_folder(search, tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(study.Journal, "sync", lambda journal: synced.append(len(list(tmp_path.glob("out/trials/*")))))
+    drive(search(run_cap=5))
+    assert synced == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("number", [4, 12])
+def test_a_start_reads_the_study_once_and_no_config(search, monkeypatch, number):
+    drive(search(run_cap=number))
+    calls = []
+    get_trials = optuna.Study.get_trials
+    monkeypatch.setattr(optuna.Study, "get_trials", lambda *a, **k: calls.append(1) or get_trials(*a, **k))
+    monkeypatch.setattr(TrialFolder, "settings", None)
+    again = search(run_cap=number)
+    settle(again.sweep, again.folder, again, scheduler(again.sweep))
+    assert again.finished
+    assert len(calls) == 3
 
 
 def test_alternatives_can_share_epochs(search):
