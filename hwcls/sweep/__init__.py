@@ -15,4 +15,6 @@ os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault(
     "TUNE_GLOBAL_CHECKPOINT_S", "3600"
 )  # hwcls goes on from its own records, not from Tune's snapshot
-os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
+os.environ.setdefault(
+    "TUNE_ONLY_STORE_CHECKPOINT_SCORE_ATTRIBUTE", "1"
+)  # or each checkpoint keeps its metrics in memory

@@ -11,6 +11,7 @@ from ray.tune.search import Searcher
 from hwcls.config.load import Sweep
 from hwcls.errors import UserError
 from hwcls.sweep import confirm
+from hwcls.sweep.group import trainable
 from hwcls.sweep.progress import Progress
 from hwcls.sweep.recorder import Recorder
 from hwcls.sweep.resources import Resources
@@ -87,7 +88,7 @@ def run(
     if todo:
         recorder.progress = progress_for(len(todo))
         recorder.progress.say(f"confirm: {len(todo)} runs on fresh seeds")
-        if tune_run(opened, Queue(todo), None, recorder, resources, sweep.config.max_restarts):
+        if tune_run(trainable(resources), opened, Queue(todo), None, recorder, resources, sweep.config.max_restarts):
             return True
     waiting = confirm.unscored(sweep, opened, runs)
     if waiting:

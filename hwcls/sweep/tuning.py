@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from ray import tune
 
-from hwcls.sweep.group import trainable
+from hwcls.sweep.early_stop import InOrder
 from hwcls.sweep.recorder import Recorder
 from hwcls.sweep.resources import Resources
 from hwcls.tracking.records import SweepFolder
@@ -22,21 +22,30 @@ class Source(Protocol):
 
 
 def tune_run(
-    opened: SweepFolder, search: Source, scheduler: Any, recorder: Recorder, resources: Resources, max_restarts: int
+    trainable: Any,
+    opened: SweepFolder,
+    search: Source,
+    scheduler: Any,
+    recorder: Recorder,
+    resources: Resources,
+    max_restarts: int,
 ) -> bool:
-    """Let Tune run what `search` asks for on warm groups; True when it was interrupted before the end."""
+    """Let Tune run what `search` asks for; True when it was interrupted before the end.
+
+    `trainable` goes from trial to trial and reports what `WarmGroup` does. The recorder forgets old checkpoints: were
+    Tune told how many to keep, it would write all trials there ever were to disk with every such checkpoint.
+    """
     tune.run(
-        trainable(resources),
+        trainable,
         name="tune",
         storage_path=str(opened.path.resolve()),
         search_alg=search,
-        scheduler=scheduler,
+        scheduler=scheduler or InOrder(),
         callbacks=[recorder],
         num_samples=-1,
         max_concurrent_trials=resources.concurrent,
         reuse_actors=True,
         max_failures=max_restarts,
-        checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
         trial_dirname_creator=lambda trial: f"{trial.config['key'].replace('/', '-')}-{trial.trial_id}",
         raise_on_failed_trial=False,
         verbose=0,

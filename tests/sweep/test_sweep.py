@@ -7,12 +7,13 @@ import numpy as np
 import optuna
 import pytest
 import yaml
+from ray.tune.execution.tune_controller import TuneController
 
 from hwcls.config.load import load_sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
 from hwcls.report.load import load_sweep as load_results
-from hwcls.sweep import confirm
+from hwcls.sweep import confirm, recorder
 from hwcls.training.local import train
 
 # Ray leaves some of its files and sockets to the garbage collector
@@ -158,6 +159,22 @@ def test_a_failing_trial_is_retried_counted_and_explained(run, tiny, tmp_path):
     states = [trial.state.name for trial in _study(outcome.folder.path, "faults").trials]
     assert sorted(states) == ["COMPLETE", "FAIL", "FAIL", "FAIL"]
     assert load_results(outcome.folder.path).trials
+
+
+def test_tune_does_not_write_all_trials_at_each_checkpoint(run, tiny, monkeypatch):
+    """Its snapshot of everything is for a restore, which hwcls does from its own records."""
+    snapshots, saves = [], []
+    save_to_dir, on_checkpoint = TuneController.save_to_dir, recorder.Recorder.on_checkpoint
+    monkeypatch.setattr(TuneController, "save_to_dir", lambda self: snapshots.append(1) or save_to_dir(self))
+    monkeypatch.setattr(
+        recorder.Recorder, "on_checkpoint", lambda *given, **info: saves.append(1) or on_checkpoint(*given, **info)
+    )
+    monkeypatch.setattr(recorder, "SAVE_EVERY", 0.0)
+    outcome, _ = run(tiny(run_cap=4, parameters={"epochs": 6}))
+    assert not outcome.failed
+    assert len(saves) == 24
+    assert len(snapshots) == 2  # at the start and at the end
+    assert not list(outcome.folder.path.glob("tune/*/checkpoint_*"))  # the recorder lets go of them itself
 
 
 def test_early_stopping_prunes(run, tiny):
