@@ -1,4 +1,4 @@
-"""benchmarks/gpu.py runs from end to end, on a CPU in small; without a GPU it says so in one line."""
+"""The benchmarks run from end to end in small: on a CPU; without a GPU gpu.py says so in one line."""
 
 import json
 import subprocess
@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "gpu.py"
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+SCRIPT = FOLDER / "gpu.py"
 
 
 def test_gpu_in_small_on_a_cpu(tmp_path):
@@ -28,3 +29,17 @@ def test_no_gpu_is_said_in_one_line():
     assert done.stdout == ""
     assert done.stderr.startswith("no GPU here")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["hwcls", "optuna", "tune"])
+def test_orchestration_in_small(tmp_path, name):
+    arguments = ["--trials", "4", "--only", name, "--json", str(tmp_path / "rows.json")]
+    command = [sys.executable, str(FOLDER / "orchestration.py"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads((tmp_path / "rows.json").read_text())
+    assert (row["name"], row["trials"]) == (name, 4)
+    assert 0 < row["- ask"] <= row["driver"]
+    assert row["ask"] > 0
+    assert ("again" in row) == (name == "hwcls")
