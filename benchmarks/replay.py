@@ -109,7 +109,7 @@ class Play:
         job = self.search.suggest(trial_id)
         if job == Searcher.FINISHED:
             return False
-        row = self.curves.rows[frozenset(self.search.settings_of(self.begun).items())]
+        row = self.curves.rows[frozenset(self.search.known()[self.begun].params.items())]
         trial = SimpleNamespace(trial_id=trial_id, number=self.begun, config=job, row=row, epoch=0)
         self.begun += 1
         if self.stop:
