@@ -58,9 +58,23 @@ class ResourcesConfig(Frozen):
     """What a trial gets; what is left out is chosen from the machine."""
 
     workers: int = Field(1, ge=1)  # DDP ranks per trial
-    gpus_per_worker: float | None = Field(None, ge=0)
+    gpus_per_worker: float | None = Field(None, ge=0)  # a part of one: so many trials share it
     cpus_per_worker: int | None = Field(None, ge=1)
     concurrent: int | None = Field(None, ge=1)  # trials at once
+
+    @model_validator(mode="after")
+    def _one_gpu_for_each_rank(self) -> ResourcesConfig:
+        gpus = self.gpus_per_worker or 0.0
+        if gpus > 1:
+            raise ValueError(f"gpus_per_worker {gpus:g}, but a worker trains on one GPU — for more raise workers")
+        if 0 < gpus < 0.01:
+            raise ValueError(f"gpus_per_worker {gpus:g} is less than a hundredth — write 0 to train on CPUs")
+        if 0 < gpus < 1 and self.workers > 1:
+            raise ValueError(
+                f"{self.workers} workers of {gpus:g} GPU may meet on one GPU, where NCCL refuses them"
+                " — write workers: 1, or gpus_per_worker: 1"
+            )
+        return self
 
 
 class SweepConfig(Frozen):

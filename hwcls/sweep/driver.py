@@ -28,7 +28,7 @@ from hwcls.sweep.consumers import Consumers
 from hwcls.sweep.group import trainable
 from hwcls.sweep.progress import Progress, duration
 from hwcls.sweep.recorder import Recorder, closing, full_disk
-from hwcls.sweep.resources import choose, this_machine
+from hwcls.sweep.resources import choose, notes, this_machine
 from hwcls.sweep.search import FairSearch
 from hwcls.sweep.tuning import tune_run
 from hwcls.tracking.records import SweepFolder, TrialFolder, best_of
@@ -84,6 +84,8 @@ def _run(
     with ready.cancels(), connected(options.address) as machine, _Termination() as termination:
         prepared = ready.result()
         resources = choose(sweep.config.resources, machine, where)
+        for note in notes(sweep.config.resources, resources, machine):
+            say(f"note: {note}")
         most = footprint.of(sweep, prepared.weights, prepared.shape, resources.concurrent)
         room = footprint.check_disk(most, opened.path)
         search = FairSearch(sweep, opened, resources, prepared.sources, options.source)

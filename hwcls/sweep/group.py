@@ -184,10 +184,15 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
             ray.kill(rank)
 
 
-def trainable(resources: Resources) -> Any:
-    """WarmGroup with its placement group: an empty bundle for the supervisor, one per rank."""
+def placement(resources: Resources) -> Any:
+    """What Ray sets aside for a trial: nothing for the supervisor, which only waits, and a bundle per rank."""
     rank = {"CPU": resources.cpus_per_worker}
     if resources.gpus_per_worker:
         rank["GPU"] = resources.gpus_per_worker  # type: ignore[assignment]
     bundles = [{}, *[dict(rank) for _ in range(resources.workers)]]
-    return tune.with_resources(WarmGroup, tune.PlacementGroupFactory(bundles, strategy="PACK"))
+    return tune.PlacementGroupFactory(bundles, strategy="PACK")
+
+
+def trainable(resources: Resources) -> Any:
+    """WarmGroup with its placement."""
+    return tune.with_resources(WarmGroup, placement(resources))
