@@ -161,13 +161,15 @@ def _estimate(checked: Sweep) -> dict[str, Any]:
     from hwcls.config.load import check_corners
     from hwcls.sweep import footprint, prepare
     from hwcls.sweep.estimate import estimate
-    from hwcls.sweep.resources import choose, this_machine
+    from hwcls.sweep.resources import choose, notes, this_machine
 
-    resources = choose(checked.config.resources, this_machine(), checked.source.where(("resources",)))
+    asked, machine = checked.config.resources, this_machine()
+    resources = choose(asked, machine, checked.source.where(("resources",)))
     found = estimate(checked, resources)
     sets = prepare.open_sets(checked, check_corners(checked), say=lambda text: None)
     disk = footprint.of(checked, *prepare.sizes(checked, sets, {}), resources.concurrent)
-    return {**vars(found), "resources": str(resources), "disk": {**vars(disk), "total": disk.total, "text": str(disk)}}
+    said = {"resources": str(resources), "notes": notes(asked, resources, machine)}
+    return {**vars(found), **said, "disk": {**vars(disk), "total": disk.total, "text": str(disk)}}
 
 
 def _show(outcome: Outcome, as_json: bool) -> None:

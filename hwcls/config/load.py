@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -67,6 +68,26 @@ class Sweep:
         for part in (self.config.compare or "").removeprefix("parameters.").split("."):
             values = values.get(part) if isinstance(values, dict) else None
         return values.get("label") if isinstance(values, dict) else values
+
+    def grid(self) -> list[dict[str, Any]]:
+        """Every point of the grid, the alternatives taking turns, so that a time budget is fair to them."""
+        return self.in_turns(self.space.grid())
+
+    def in_turns(self, points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Drawn settings, the alternatives taking turns."""
+        turns: Counter[str | None] = Counter()
+        placed = []
+        for point in points:
+            label = self.label(point)
+            placed.append((turns[label], point))
+            turns[label] += 1
+        return [point for _, point in sorted(placed, key=lambda turn: turn[0])]
+
+    @property
+    def shared(self) -> Literal["trials", "epochs", "seconds"]:
+        """What the alternatives get equally much of."""
+        config = self.config
+        return config.share or ("seconds" if config.run_cap is None and config.method != "grid" else "trials")
 
     def resolved(self) -> dict[str, Any]:
         """The file as it runs, presets and --set applied, short forms written out: what sweep.yaml keeps."""

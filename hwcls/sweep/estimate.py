@@ -1,45 +1,52 @@
-"""How long a sweep will take: a few steps of each alternative are timed, and the search is played through with them."""
+"""How long a sweep will take: a few trials are tried, and the search is played through with what they cost."""
 
 from __future__ import annotations
 
 import heapq
 import math
 import random
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
 from ray.tune.schedulers import TrialScheduler
 
 from hwcls.config.load import Sweep, check_corners
-from hwcls.config.trial import TrialConfig
+from hwcls.config.space import Fixed
 from hwcls.sweep import prepare
 from hwcls.sweep.early_stop import FairStop, scheduler
 from hwcls.sweep.preview import draw
+from hwcls.sweep.probe import Cost, Labelled, probe
 from hwcls.sweep.resources import Resources
 
-if TYPE_CHECKING:
-    from hwcls.data.imageset import ImageSet
-
-DRAWS = 3  # trials of each alternative that are timed
-PATIENCE = 1.0  # seconds for each
-MOST = 20  # steps for each
-FEW = 8  # images of a first look
-FORWARD = 0.35  # of a training step's time: an image that is only scored
-START = 8.0  # seconds in which Ray starts and nothing trains
-TURNAROUND = 0.1  # seconds between two trials
+EVERY = "every trial"  # the label where nothing is compared
+DRAWS = 3  # trials of each alternative that are tried in any case
+MOST_DRAWS = 30  # and at most
+SECONDS = 2.0  # for which more than DRAWS of each alternative are tried
 PLAYS = 20  # times that the search is played through
-ERROR = (0.8, 1.6)  # how far a timed step misses: all cores are busy later, and caches cold at first
+ERROR = (0.75, 1.5)  # how far a short look at a machine misses what it will do later
+
+# Seconds in which nothing trains, as multiples of what a process takes to start and to load what training loads: most
+# of this is spent on that. Measured on two cores.
+BEFORE = 2.0  # until Ray has started and the search begins
+GROUP = 1.8  # until a group of ranks has begun its first trial
+SCORE = 1.2  # to score the winners of confirm on test
+AFTER = 0.85  # from the last trial's end to the command's
+TURNAROUND = 0.035  # between two trials
+RECORD = 0.0025  # between two epochs
+SUPERVISOR = 0.7  # of the probe itself, where a group starts several ranks
 
 
 @dataclass(frozen=True)
 class Estimate:
     """What a sweep is expected to take, from the shortest play to the longest, widened by ERROR."""
 
-    seconds: tuple[float, float]  # wall time
+    seconds: tuple[float, float]  # wall time of the whole command
+    trial_seconds: tuple[float, float]  # in which trials train, added up, confirm runs included
     gpu_hours: tuple[float, float]
     trials: int
     epochs: tuple[int, int]  # of all trials, confirm runs included
@@ -47,133 +54,156 @@ class Estimate:
 
 
 def estimate(sweep: Sweep, resources: Resources) -> Estimate:
-    """Time a few steps of some trials of each alternative, then play the search through.
+    """Try some trials of each alternative, then play the search through.
 
     Raises:
         UserError: The data is not there, or a model that the sweep can draw cannot be built.
     """
-    opened = prepare.open_sets(sweep, check_corners(sweep), say=lambda text: None)
-    prepare.check_models(sweep, check_corners(sweep), prepare.shapes_of(opened))
-    costs: dict[str, list[float]] = defaultdict(list)
-    trials: list[TrialConfig] = []
-    for number in range(DRAWS * max(1, len(sweep.alternatives))):
-        trial = draw(sweep, number)
-        key = trial.data.pixels()
-        if key not in opened:
-            opened |= prepare.open_sets(sweep, [trial], say=lambda text: None)
-        costs[_label(sweep, trial)].append(epoch_seconds(trial, opened[key]) / resources.workers)
-        trials.append(trial)
-    plays = [
-        Play(sweep, costs, max(t.epochs for t in trials), resources.concurrent, seed).run() for seed in range(PLAYS)
-    ]
-    seconds = [play.wall for play in plays]
+    trials = _tried(sweep)
+    corners = check_corners(sweep)
+    opened = prepare.open_sets(sweep, [*corners, *(trial for _, trial in trials)], say=lambda text: None)
+    prepare.check_models(sweep, corners, prepare.shapes_of(opened))
+    count = max(1, len(sweep.alternatives))
+    found = probe(trials, resources, DRAWS * count, SECONDS * count)
+    waits = Waits.of(found.start, resources.workers)
+    plays = [Play(sweep, found.costs, waits, resources.concurrent, seed).run() for seed in range(PLAYS)]
+    seconds, busy = _range(play.wall for play in plays), _range(play.busy for play in plays)
     gpus = resources.gpus_per_worker * resources.workers / 3600
-    busy = [play.busy * gpus for play in plays]
     return Estimate(
-        seconds=(START + ERROR[0] * min(seconds), START + ERROR[1] * max(seconds)),
-        gpu_hours=(ERROR[0] * min(busy), ERROR[1] * max(busy)),
+        seconds=seconds,
+        trial_seconds=busy,
+        gpu_hours=(gpus * busy[0], gpus * busy[1]),
         trials=max(play.trials for play in plays),
         epochs=(min(play.epochs for play in plays), max(play.epochs for play in plays)),
-        epoch_seconds={label: median(found) for label, found in costs.items()},
+        epoch_seconds={label: median(cost.epoch for cost in costs) for label, costs in found.costs.items()},
     )
 
 
-def epoch_seconds(trial: TrialConfig, data: ImageSet) -> float:
-    """Seconds that an epoch of a trial takes on one rank: training, and scoring train and val."""
-    import torch
-
-    from hwcls.training.trainer import TRAIN_SAMPLE
-
-    torch.set_num_threads(trial.threads)
-    images = len(data.train)
-    scored = min(images, TRAIN_SAMPLE) + len(data.val)
-    each = _seconds_per_image(trial, data, FEW)
-    if each * trial.data.batch_size < PATIENCE:  # else it is slow enough for a few images to tell
-        each = _seconds_per_image(trial, data, trial.data.batch_size)
-    return each * (images + FORWARD * scored)
+def _range(found: Iterable[float]) -> tuple[float, float]:
+    values = list(found)
+    return ERROR[0] * min(values), ERROR[1] * max(values)
 
 
-def _seconds_per_image(trial: TrialConfig, data: ImageSet, batch: int) -> float:
-    """The median step with a batch of so many images, augmentation included, after one that warms up."""
-    from hwcls.inspection.profile import TimedTrainer, cheap
+def _tried(sweep: Sweep) -> list[Labelled]:
+    """What may be tried: of a grid its own points in any order, else trials drawn at random; alternatives in turns."""
+    count, config = MOST_DRAWS * max(1, len(sweep.alternatives)), sweep.config
+    if config.method == "grid":
+        points = sweep.space.grid()
+        random.Random(config.seed).shuffle(points)
+        drawn = [partial(sweep.trial, Fixed(point), seed=config.seed) for point in sweep.in_turns(points)[:count]]
+    else:
+        drawn = [partial(draw, sweep, number) for number in range(count)]
+    trials = []
+    for one in drawn:
+        with suppress(ValidationError):  # a combination that no corner of the space showed: no trial either
+            trials.append(one())
+    return [(sweep.label_of(trial.to_dict()) or EVERY, trial) for trial in trials]
 
-    batch = min(batch, trial.data.batch_size, len(data.train))
-    changed = {"data": trial.data.model_copy(update={"batch_size": batch}), "workers": 1, "norm_batch": None}
-    trainer = TimedTrainer(cheap(trial.model_copy(update=changed)), data)
-    trainer.run(1)
-    steps: list[float] = []
-    while not steps or (sum(steps) < PATIENCE and len(steps) < MOST):
-        steps += trainer.run(1)
-    return median(steps) / batch
 
+@dataclass(frozen=True)
+class Waits:
+    """Seconds in which nothing trains; see the constants."""
 
-def _label(sweep: Sweep, trial: TrialConfig) -> str:
-    return sweep.label_of(trial.to_dict()) or "every trial"
+    before: float
+    group: float
+    score: float
+    after: float
+    turnaround: float
+    record: float
+
+    @classmethod
+    def of(cls, start: float, workers: int) -> Waits:
+        """From the seconds that groups of so many workers took to start, all of them at once."""
+        process = start / (1.0 if workers == 1 else 1.0 + SUPERVISOR)
+        return cls(*(process * wait for wait in (BEFORE, GROUP, SCORE, AFTER, TURNAROUND, RECORD)))
 
 
 class Play:
-    """One search with made-up learning curves, on the real early stopping, under a clock of its own."""
+    """One search with made-up learning curves, on the real early stopping, under a clock of its own.
 
-    def __init__(self, sweep: Sweep, costs: Mapping[str, Sequence[float]], epochs: int, slots: int, seed: int) -> None:
-        self.sweep, self.costs, self.last, self.slots = sweep, costs, epochs, slots
+    After `run`, `wall` holds the seconds of the command, `busy` those in which trials train, added up.
+    """
+
+    def __init__(self, sweep: Sweep, costs: Mapping[str, Sequence[Cost]], waits: Waits, slots: int, seed: int) -> None:
+        self.sweep, self.costs, self.waits, self.slots = sweep, costs, waits, slots
         self.random = random.Random(seed)
         self.stop: FairStop | None = scheduler(sweep)
+        self.grid = [sweep.label(point) for point in sweep.grid()] if sweep.config.method == "grid" else None
+        self.spent: dict[str, dict[str, float]] = {
+            share: dict.fromkeys(costs, 0.0) for share in ("trials", "epochs", "seconds")
+        }  # by alternative
         self.wall = self.busy = 0.0
         self.trials = self.epochs = 0
 
     def run(self) -> Play:
-        """Play to the end; then `wall`, `busy` (seconds in which a trial trains), `trials` and `epochs` are known."""
-        config = self.sweep.config
-        total = len(self.sweep.space.grid()) if config.method == "grid" else config.run_cap
-        budget = config.budget or math.inf
-        running: list[tuple[float, int, Any, Iterator[float]]] = []
-        now = 0.0
-        while True:
-            while len(running) < self.slots and now < budget and (total is None or self.trials < total):
-                self._begin(running, now)
-            if not running:
-                break
-            now, number, trial, pace = heapq.heappop(running)
-            seconds = next(pace, None)  # None: its last epoch has ended, or it was stopped
-            if seconds is None:
-                now += TURNAROUND
-                continue
-            heapq.heappush(running, (now + seconds, number, trial, pace))
-            self.busy += seconds
-            self.epochs += 1
-        self.wall = now
-        self._confirm()
+        """Play to the end."""
+        self.wall = self.waits.before + self._side_by_side(self._next) + self._confirm() + self.waits.after
         return self
 
-    def _begin(self, running: list[Any], now: float) -> None:
-        labels = list(self.costs)
-        label, number = labels[self.trials % len(labels)], self.trials
+    def _side_by_side(self, following: Callable[[float], Iterator[float] | None]) -> float:
+        """Run what `following(now)` hands out, the seconds of each part of a trial, until it has no more."""
+        end = 0.0
+        running: list[tuple[float, int, Iterator[float]]] = [(0.0, slot, iter(())) for slot in range(self.slots)]
+        while running:
+            now, slot, parts = heapq.heappop(running)
+            seconds = next(parts, None)
+            if seconds is None:  # its trial has ended, or its group is new
+                end = now
+                trial = following(now)
+                if trial is None:
+                    continue
+                seconds, parts = self.waits.turnaround if now else self.waits.group, trial
+            heapq.heappush(running, (now + seconds, slot, parts))
+        return end
+
+    def _next(self, now: float) -> Iterator[float] | None:
+        """The search's next trial."""
+        config, number = self.sweep.config, self.trials
+        total = len(self.grid) if self.grid is not None else config.run_cap or math.inf
+        if number >= total or now >= (config.budget or math.inf):
+            return None
         self.trials += 1
+        label = self._label(number)
+        self.spent["trials"][label] += 1
+        return self._searched(number, label, self.random.choice(self.costs[label]))
+
+    def _label(self, number: int) -> str:
+        if self.grid is not None:
+            return self.grid[number] or EVERY
+        spent = self.spent[self.sweep.shared]
+        return min(self.costs, key=lambda label: (spent[label], self.spent["trials"][label]))
+
+    def _searched(self, number: int, label: str, cost: Cost) -> Iterator[float]:
+        """A trial, until it is stopped; what it reaches grows towards a value by chance."""
         trial = SimpleNamespace(config={"label": label, "key": f"trials/{number}"})
         if self.stop:
             self.stop.on_trial_add(None, trial)
-        heapq.heappush(running, (now, number, trial, self._pace(trial, self.random.choice(self.costs[label]))))
-
-    def _pace(self, trial: Any, seconds: float) -> Iterator[float]:
-        """The seconds of each epoch, until the trial is stopped; what it reaches grows towards a value by chance."""
-        goal, speed, best = self.random.random(), self.random.uniform(0.1, 0.4) * self.last, 0.0
-        for epoch in range(1, self.last + 1):
+        sign = 1 if self.sweep.config.metric.goal == "maximize" else -1
+        goal, speed, best = self.random.random(), self.random.uniform(0.1, 0.4) * cost.epochs, 0.0
+        for epoch, seconds in enumerate(self._trained(cost), start=1):
             yield seconds
+            self.spent["epochs"][label] += 1
+            self.spent["seconds"][label] += seconds
             value = goal * (1 - math.exp(-epoch / speed)) + self.random.gauss(0, 0.01)
             best = max(best, value)
-            sign = 1 if self.sweep.config.metric.goal == "maximize" else -1
             told = {"epoch": epoch, "value": sign * value, "best": sign * best}
             if self.stop and self.stop.on_trial_result(None, trial, told) == TrialScheduler.STOP:
                 return
 
-    def _confirm(self) -> None:
-        """Every run of `confirm` to its last epoch."""
+    def _trained(self, cost: Cost) -> Iterator[float]:
+        """The seconds of each epoch."""
+        for epoch in range(cost.epochs):
+            yield cost.epoch + self.waits.record + (0.0 if epoch else cost.build)
+            self.busy += cost.epoch
+            self.epochs += 1
+
+    def _confirm(self) -> float:
+        """The seconds of the confirm runs, on groups that start anew, and of scoring the winners on test."""
         config = self.sweep.config.confirm
         if config is None:
-            return
-        for label in self.costs:
-            runs = min(config.top, -(-self.trials // len(self.costs))) * config.seeds
-            spent = runs * self.last * self.random.choice(self.costs[label])
-            self.busy += spent
-            self.wall += spent / self.slots
-            self.epochs += runs * self.last
+            return 0.0
+        runs = []
+        for label, costs in self.costs.items():
+            for _ in range(min(config.top, int(self.spent["trials"][label]))):
+                runs += [self.random.choice(costs)] * config.seeds
+        return self._side_by_side(lambda now: self._trained(runs.pop(0)) if runs else None) + self.waits.score

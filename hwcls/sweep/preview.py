@@ -75,7 +75,7 @@ def preview(sweep: Sweep) -> dict[str, Any]:
         ],
         "samples": [_short(draw(sweep, i)) for i in range(min(SAMPLES, total or SAMPLES))],
         "per_alternative": _shares(sweep, total),
-        "share": config.share or ("seconds" if total is None else "trials"),
+        "share": sweep.shared,
         "rungs": steps,
         "warnings": [*warnings, *_same_models(sweep), *missing],
         "missing_data": bool(missing),
@@ -223,6 +223,8 @@ def show_estimate(found: dict[str, Any], say: Callable[[str], None]) -> None:
     for label, seconds in found["epoch_seconds"].items():
         say(f"  an epoch of {label}: {seconds:.2g} s")
     say(f"  {found['disk']['text']}")
+    for note in found["notes"]:
+        say(f"\nnote: {note}")
 
 
 def _time(seconds: float) -> str:

@@ -67,7 +67,7 @@ class FairSearch(OptunaSearch):  # type: ignore[misc]
             storage=JournalStorage(self.journal),
         )
         self.study: optuna.Study = self._ot_study
-        self.grid = _interleaved(sweep) if config.method == "grid" else None
+        self.grid = sweep.grid() if config.method == "grid" else None
         self.first = first_settings(sweep)
         known = self.study.get_trials(deepcopy=False)
         self.borrowed_of: tuple[int, int] | None = None
@@ -160,13 +160,12 @@ class FairSearch(OptunaSearch):  # type: ignore[misc]
         self.labels[self.sweep.label(point)] += 1
 
     def _behind(self) -> dict[str, Any]:
-        share = self.sweep.config.share or ("seconds" if self.sweep.config.run_cap is None else "trials")
         every: dict[str, Mapping[str | None, float]] = {
             "trials": self.labels,
             "epochs": self.epochs,
             "seconds": self.seconds,
         }
-        spent = every[share]
+        spent = every[self.sweep.shared]
         return dict(
             min(self.sweep.alternatives, key=lambda a: (spent.get(a.label, 0), self.labels.get(a.label, 0))).settings
         )
@@ -257,14 +256,3 @@ class FairSearch(OptunaSearch):  # type: ignore[misc]
 def _settings(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
     """What was drawn for a trial, and before that what was pinned."""
     return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-
-
-def _interleaved(sweep: Sweep) -> list[dict[str, Any]]:
-    """Every point of the grid, the alternatives taking turns, so that a time budget is fair to them."""
-    turns: Counter[str | None] = Counter()
-    points = []
-    for point in sweep.space.grid():
-        label = sweep.label(point)
-        points.append((turns[label], point))
-        turns[label] += 1
-    return [point for _, point in sorted(points, key=lambda turn: turn[0])]

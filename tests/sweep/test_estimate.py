@@ -1,32 +1,51 @@
-"""The search played through under a clock of its own, and the real steps that it is played with."""
+"""The search played through under a clock of its own."""
 
 import json
 
 import pytest
 from typer.testing import CliRunner
 
-from hwcls.sweep.estimate import TURNAROUND, Play, epoch_seconds, estimate
+from hwcls.sweep.estimate import MOST_DRAWS, SUPERVISOR, Play, Waits, _tried, estimate
+from hwcls.sweep.probe import Cost
 from hwcls.sweep.resources import Resources
 
-COSTS = {"mlp": [1.0], "cnn": [3.0]}
+COSTS = {"mlp": 1.0, "cnn": 3.0}  # seconds of an epoch
 ASHA = {"type": "asha", "min_iter": 1, "eta": 3}
+AT_ONCE = Waits(0, 0, 0, 0, 0, 0)
 
 
-def play(sweep, slots=1, costs=COSTS, epochs=3, seed=0):
-    return Play(sweep, costs, epochs, slots, seed).run()
+def play(sweep, slots=1, costs=COSTS, epochs=3, seed=0, waits=AT_ONCE, build=0.0):
+    costs = {label: [Cost(build, seconds, epochs)] for label, seconds in costs.items()}
+    return Play(sweep, costs, waits, slots, seed).run()
 
 
 def test_without_early_stopping_every_epoch_is_run(tiny):
     found = play(tiny(run_cap=4))
     assert (found.trials, found.epochs) == (4, 12)
-    assert found.busy == pytest.approx(2 * 3 * 1.0 + 2 * 3 * 3.0)
-    assert found.wall == pytest.approx(found.busy + 4 * TURNAROUND, abs=TURNAROUND)
+    assert found.wall == found.busy == pytest.approx(2 * 3 * 1.0 + 2 * 3 * 3.0)
+
+
+def test_what_is_waited_for_comes_on_top(tiny):
+    """Once, for each trial but the first of a group, for each epoch; confirm starts its group anew."""
+    waits = Waits(before=1000, group=100, score=7000, after=2000, turnaround=10, record=1)
+    found = play(tiny(run_cap=4), waits=waits, build=0.25)
+    assert found.wall == pytest.approx(24 + 1000 + 100 + 2000 + 3 * 10 + 12 * 1 + 4 * 0.25)
+    assert found.busy == pytest.approx(24)
+    more = play(tiny(run_cap=4, confirm={"top": 1, "seeds": 2}), waits=waits, build=0.25)
+    assert more.wall - found.wall == pytest.approx(24 + 100 + 7000 + 3 * 10 + 12 * 1 + 4 * 0.25)
+
+
+def test_several_ranks_of_a_group_start_later_than_one():
+    one, two = Waits.of(10.0, 1), Waits.of(10.0, 2)
+    assert one.group == pytest.approx((1 + SUPERVISOR) * two.group)
 
 
 def test_trials_run_side_by_side(tiny):
     one, two = play(tiny(run_cap=8)), play(tiny(run_cap=8), slots=2)
     assert two.busy == one.busy
     assert two.wall == pytest.approx(one.wall / 2, rel=0.2)
+    more = play(tiny(run_cap=2), slots=9)
+    assert more.wall == pytest.approx(9.0)
 
 
 def test_early_stopping_saves_epochs(tiny):
@@ -35,15 +54,51 @@ def test_early_stopping_saves_epochs(tiny):
     assert 40 < found.epochs < 40 * 27 / 2
 
 
-def test_a_budget_ends_the_search(tiny):
+def test_a_budget_ends_the_search_and_groups_start_within_it(tiny):
     found = play(tiny(run_cap=None, budget="60s"))
-    assert 60 <= found.wall < 60 + 9 + TURNAROUND
+    assert 60 <= found.wall < 60 + 9
     assert found.trials > 5
+    later = play(tiny(run_cap=None, budget="60s"), waits=Waits(5, 40, 0, 0, 0, 0))
+    assert 65 <= later.wall < 65 + 9
+    assert later.trials < found.trials
+
+
+@pytest.mark.parametrize(("share", "mlp"), [("trials", 1 / 2), ("epochs", 1 / 2), ("seconds", 3 / 4)])
+def test_alternatives_get_equally_much(tiny, share, mlp):
+    found = play(tiny(run_cap=40, share=share))
+    assert found.spent["trials"]["mlp"] / found.trials == pytest.approx(mlp, abs=0.05)
+
+
+def test_a_grid_is_played_with_its_own_points(tiny):
+    """Branches of unequal size are not tried equally often."""
+    choice = {"mlp": {"width": 16}, "cnn": {"name": "simple_cnn", "width": {"values": [2, 4, 8]}}}
+    model = {"head": {"width": 8}, "choice": choice}
+    sweep = tiny(method="grid", run_cap=None, parameters={"model": model, "optimizer": "adam"})
+    found = play(sweep)
+    assert found.spent["trials"] == {"mlp": 1, "cnn": 3}
+    assert sorted(label for label, _ in _tried(sweep)) == ["cnn", "cnn", "cnn", "mlp"]
+
+
+def test_what_may_be_tried_takes_turns(tiny):
+    found = _tried(tiny())
+    assert [label for label, _ in found[:4]] == ["mlp", "cnn", "mlp", "cnn"]
+    assert len(found) == 2 * MOST_DRAWS
+    assert len({trial.optimizer.lr for _, trial in found}) == 2 * MOST_DRAWS
+
+
+def test_what_no_trial_can_be_is_not_tried(tiny):
+    """Of batches and groups that no corner of the space pairs, those that do not fit are left out, as in the search."""
+    data = {"name": "digits", "per_class": 20, "batch_size": {"values": [64, 96, 48]}}
+    found = _tried(tiny(parameters={"data": data, "norm_batch": {"values": [16, 32]}}))
+    assert 0 < len(found) < 2 * MOST_DRAWS
+    assert all(trial.data.batch_size % trial.norm_batch == 0 for _, trial in found)
 
 
 def test_confirm_runs_are_counted(tiny):
     found = play(tiny(run_cap=4, confirm={"top": 1, "seeds": 5}))
     assert found.epochs == 12 + 2 * 5 * 3
+    few = play(tiny(run_cap=2, confirm={"top": 9, "seeds": 5}))
+    assert few.epochs == 6 + 2 * 5 * 3
 
 
 @pytest.mark.parametrize("goal", ["val/accuracy", "val/loss"])
@@ -54,44 +109,31 @@ def test_the_same_play_again(tiny, goal):
     assert first.epochs != other.epochs
 
 
-def test_an_epoch_trains_on_train_and_scores_train_and_val(tiny, monkeypatch):
-    from hwcls.config.space import Fixed
-    from hwcls.data.imageset import open_data
-    from hwcls.sweep import estimate as module
-
-    asked = []
-
-    def seconds(trial, data, batch):
-        asked.append(batch)
-        return 0.001 if batch == module.FEW else 0.0005
-
-    monkeypatch.setattr(module, "_seconds_per_image", seconds)
-    trial = tiny().trial(Fixed({"model": "cnn"}))
-    data = open_data(trial.data)
-    scored = len(data.train) + len(data.val)
-    assert epoch_seconds(trial, data) == pytest.approx(0.0005 * (len(data.train) + module.FORWARD * scored))
-    assert asked == [module.FEW, trial.data.batch_size]
-    monkeypatch.setattr(module, "PATIENCE", 0.01)  # a whole batch would take longer: a few images must do
-    assert epoch_seconds(trial, data) == pytest.approx(0.001 * (len(data.train) + module.FORWARD * scored))
-
-
+@pytest.mark.slow
 def test_an_estimate_of_a_sweep(tiny):
     found = estimate(tiny(run_cap=6), Resources(1, 1, 0.0, 2))
     assert set(found.epoch_seconds) == {"mlp", "cnn"}
-    assert 0 < found.seconds[0] < found.seconds[1] < 600
+    assert 0 < found.seconds[0] < found.seconds[1]
+    assert 0 < found.trial_seconds[0] < found.trial_seconds[1]
     assert (found.trials, found.epochs, found.gpu_hours) == (6, (18, 18), (0.0, 0.0))
-    half = estimate(tiny(run_cap=6), Resources(1, 1, 0.5, 2))
-    assert 0 < half.gpu_hours[0] < half.gpu_hours[1]
 
 
+@pytest.mark.slow
 def test_the_dry_run_tells_it(sweep_file):
     from hwcls.cli import app, sweep  # noqa: F401
 
     def dry_run(*words):
-        return CliRunner().invoke(app.app, ["sweep", str(sweep_file()), "--dry-run", *words])
+        return CliRunner().invoke(app.app, ["sweep", str(sweep_file(resources={"concurrent": 9})), "--dry-run", *words])
 
-    assert "it will take about" in dry_run().output
-    assert "it will take about" not in dry_run("--no-probe").output
-    found = json.loads(dry_run("--json").output)
-    assert found["estimate"]["trials"] == 4
-    assert json.loads(dry_run("--json", "--no-probe").output)["estimate"] is None
+    told = dry_run().output
+    assert "it will take about" in told
+    assert "note: 9 trials at once do not fit" in told
+    assert json.loads(dry_run("--json").output)["estimate"]["trials"] == 4
+
+
+def test_without_a_probe_it_tells_nothing_of_time(sweep_file):
+    from hwcls.cli import app, sweep  # noqa: F401
+
+    words = ["sweep", str(sweep_file()), "--dry-run", "--no-probe"]
+    assert "it will take about" not in CliRunner().invoke(app.app, words).output
+    assert json.loads(CliRunner().invoke(app.app, [*words, "--json"]).output)["estimate"] is None
