@@ -26,19 +26,18 @@ from hwcls.sweep.resources import Resources
 EVERY = "every trial"  # the label where nothing is compared
 DRAWS = 3  # trials of each alternative that are tried in any case
 MOST_DRAWS = 30  # and at most
-SECONDS = 2.0  # for which more than DRAWS of each alternative are tried
+SECONDS = 4.0  # for which more than DRAWS of each alternative are tried
 PLAYS = 20  # times that the search is played through
-ERROR = (0.75, 1.5)  # how far a short look at a machine misses what it will do later
+ERROR = (0.7, 1.4)  # how far a short look at a machine misses what it will do later
 
 # Seconds in which nothing trains, as multiples of what a process takes to start and to load what training loads: most
 # of this is spent on that. Measured on two cores.
-BEFORE = 2.0  # until Ray has started and the search begins
-GROUP = 1.8  # until a group of ranks has begun its first trial
-SCORE = 1.2  # to score the winners of confirm on test
-AFTER = 0.85  # from the last trial's end to the command's
+BEFORE = 1.8  # until Ray has started and the search begins
+GROUP = 1.55  # until a group of ranks has begun its first trial
+SCORE = 0.95  # to score the winners of confirm on test
+AFTER = 0.7  # from the last trial's end to the command's
 TURNAROUND = 0.035  # between two trials
 RECORD = 0.0025  # between two epochs
-SUPERVISOR = 0.7  # of the probe itself, where a group starts several ranks
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ class Waits:
     @classmethod
     def of(cls, start: float, workers: int) -> Waits:
         """From the seconds that groups of so many workers took to start, all of them at once."""
-        process = start / (1.0 if workers == 1 else 1.0 + SUPERVISOR)
+        process = start / min(workers, 2)  # several ranks start from a process of their own
         return cls(*(process * wait for wait in (BEFORE, GROUP, SCORE, AFTER, TURNAROUND, RECORD)))
 
 

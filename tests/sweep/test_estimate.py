@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from hwcls.sweep.estimate import MOST_DRAWS, SUPERVISOR, Play, Waits, _tried, estimate
+from hwcls.sweep.estimate import MOST_DRAWS, Play, Waits, _tried, estimate
 from hwcls.sweep.probe import Cost
 from hwcls.sweep.resources import Resources
 
@@ -35,9 +35,10 @@ def test_what_is_waited_for_comes_on_top(tiny):
     assert more.wall - found.wall == pytest.approx(24 + 100 + 7000 + 3 * 10 + 12 * 1 + 4 * 0.25)
 
 
-def test_several_ranks_of_a_group_start_later_than_one():
-    one, two = Waits.of(10.0, 1), Waits.of(10.0, 2)
-    assert one.group == pytest.approx((1 + SUPERVISOR) * two.group)
+def test_several_ranks_of_a_group_start_from_another_process():
+    one, two, four = (Waits.of(10.0, workers) for workers in (1, 2, 4))
+    assert one.group == pytest.approx(2 * two.group)
+    assert two == four
 
 
 def test_trials_run_side_by_side(tiny):
