@@ -27,11 +27,7 @@ DIGITS = {"name": "digits", "batch_size": {"values": [16, 32, 64]}}
 MLP = {"name": "mlp", "width": {"values": [64, 256]}, "depth": {"min": 1, "max": 3}}
 CNN = {"name": "simple_cnn", "width": {"values": [8, 16]}}
 RESIDUAL = {"name": "residual_cnn", "width": 8, "blocks": {"min": 2, "max": 3}}
-TIMM = {
-    "name": "timm",
-    "backbone": {"values": ["test_resnet", "test_efficientnet", "test_convnext"]},
-    "stem": "standard",
-}
+TIMM = {"name": "timm", "backbone": {"values": ["test_resnet", "test_efficientnet"]}}
 
 
 def fashion(per_class: int, batch: Any = 64) -> dict[str, Any]:
