@@ -42,7 +42,7 @@ RECORD = 0.0025  # between two epochs
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a sweep is expected to take, from the shortest play to the longest, widened by ERROR."""
+    """What a sweep is expected to take, as ranges that hold the shortest play, the longest, and ERROR."""
 
     seconds: tuple[float, float]  # wall time of the whole command
     trial_seconds: tuple[float, float]  # in which trials train, added up, confirm runs included
@@ -79,8 +79,16 @@ def estimate(sweep: Sweep, resources: Resources) -> Estimate:
 
 
 def _range(found: Iterable[float]) -> tuple[float, float]:
-    values = list(found)
-    return ERROR[0] * min(values), ERROR[1] * max(values)
+    """About the median play: how far plays differ and ERROR, which chance does not add up at their worst."""
+    values = sorted(found)
+    middle = median(values)
+    if not middle:
+        return 0.0, 0.0
+    low, high = (
+        math.hypot(math.log(end / middle), math.log(error))
+        for end, error in zip((values[0], values[-1]), ERROR, strict=True)
+    )
+    return middle * math.exp(-low), middle * math.exp(high)
 
 
 def _tried(sweep: Sweep) -> list[Labelled]:

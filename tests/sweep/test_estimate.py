@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from hwcls.sweep.estimate import MOST_DRAWS, Play, Waits, _tried, estimate
+from hwcls.sweep.estimate import ERROR, MOST_DRAWS, Play, Waits, _range, _tried, estimate
 from hwcls.sweep.probe import Cost
 from hwcls.sweep.resources import Resources
 
@@ -39,6 +39,14 @@ def test_several_ranks_of_a_group_start_from_another_process():
     one, two, four = (Waits.of(10.0, workers) for workers in (1, 2, 4))
     assert one.group == pytest.approx(2 * two.group)
     assert two == four
+
+
+def test_a_range_holds_every_play_and_the_error():
+    assert _range([10.0] * 5) == pytest.approx((10 * ERROR[0], 10 * ERROR[1]))
+    low, high = _range([5.0, 10.0, 20.0])
+    assert 5 * ERROR[0] < low < 5
+    assert 20 < high < 20 * ERROR[1]
+    assert _range([0.0, 0.0]) == (0.0, 0.0)
 
 
 def test_trials_run_side_by_side(tiny):
