@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
+from typing import Any
 
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from hwcls.config.optim import (
-    AdamConfig,
-    AdamWConfig,
     CosineConfig,
     MetricConfig,
     OneCycleConfig,
     OptimizerConfig,
     PlateauConfig,
     SchedulerConfig,
+    SgdConfig,
 )
+
+KINDS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+WRAPPED = ("step", "zero_grad", "add_param_group", "state_dict", "load_state_dict")
 
 
 def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:
@@ -42,11 +47,18 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Op
         {"params": plain, "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    if isinstance(config, AdamConfig):
-        return torch.optim.Adam(groups, lr=config.lr, fused=True)
-    if isinstance(config, AdamWConfig):
-        return torch.optim.AdamW(groups, lr=config.lr, fused=True)
-    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, fused=True)
+    settings: dict[str, Any] = {"lr": config.lr, "fused": True}
+    if isinstance(config, SgdConfig):
+        settings |= {"momentum": config.momentum, "nesterov": config.nesterov}
+    optimizer: torch.optim.Optimizer = _eager(KINDS[config.name])(groups, **settings)
+    return optimizer
+
+
+@functools.cache
+def _eager(kind: Any) -> Any:
+    """The optimizer as it is inside torch's wrappers, which load the compiler, 2 s of CPU, to keep it out of them."""
+    plain = {name: inspect.unwrap(getattr(kind, name)) for name in WRAPPED}
+    return type(kind.__name__, (kind,), {**plain, "step": torch.no_grad()(plain["step"])})
 
 
 class Schedule:

@@ -1,5 +1,8 @@
 """The learning rate, epoch by epoch."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -146,12 +149,42 @@ def test_class_token_and_position_embedding_are_not_decayed():
     ("config", "kind"),
     [
         (AdamConfig(lr=0.1), torch.optim.Adam),
-        (AdamWConfig(lr=0.1), torch.optim.AdamW),
+        (AdamWConfig(lr=0.1, weight_decay=0.1), torch.optim.AdamW),
         (SgdConfig(lr=0.1, momentum=0.7, nesterov=True), torch.optim.SGD),
     ],
 )
 def test_each_name_builds_its_optimizer(config, kind):
-    optimizer = build_optimizer(config, nn.Linear(2, 2))
-    assert type(optimizer) is kind
-    if kind is torch.optim.SGD:
-        assert (optimizer.defaults["momentum"], optimizer.defaults["nesterov"]) == (0.7, True)
+    """To the bit, its state as well."""
+    models = [nn.Linear(3, 2), nn.Linear(3, 2)]
+    models[1].load_state_dict(models[0].state_dict())
+    optimizers = [build_optimizer(config, model) for model in models]
+    groups = [{key: group[key] for key in ("params", "weight_decay")} for group in optimizers[1].param_groups]
+    more = {"momentum": 0.7, "nesterov": True} if kind is torch.optim.SGD else {}
+    optimizers[1] = kind(groups, lr=config.lr, fused=True, **more)
+    for number in range(5):
+        for model, optimizer in zip(models, optimizers, strict=True):
+            model(torch.full((4, 3), number + 1.0)).square().sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        optimizers[0].load_state_dict(optimizers[0].state_dict())
+    assert isinstance(optimizers[0], kind)
+    assert all(torch.equal(*pair) for pair in zip(*(model.parameters() for model in models), strict=True))
+
+
+def test_no_step_loads_the_compiler():
+    """It takes seconds, which every process that trains would wait for."""
+    code = """
+import sys, torch
+from hwcls.config.optim import AdamConfig, AdamWConfig, SgdConfig
+from hwcls.training.optim import build_optimizer
+for config in (AdamConfig(), AdamWConfig(), SgdConfig()):
+    model = torch.nn.Linear(2, 2)
+    optimizer = build_optimizer(config, model)
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    optimizer.load_state_dict(optimizer.state_dict())
+print("torch._dynamo" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
