@@ -24,7 +24,6 @@ from filelock import FileLock
 from hwcls import files
 from hwcls.config.data import DataConfig
 from hwcls.data import catalog, disk
-from hwcls.data.decode import CHUNK, decoded, measure, run_all
 from hwcls.data.fetch import fetch
 from hwcls.data.progress import Meter, Progress
 from hwcls.data.raw import Encoded, Raw
@@ -213,6 +212,8 @@ def _build(folder: Path, name: str, raw: Raw, size: int | None, channels: int | 
 def _write_split(
     stem: Path, images: np.ndarray | Encoded, labels: np.ndarray, size: int, channels: int, meter: Meter
 ) -> dict[str, Any]:
+    from hwcls.data.decode import CHUNK, decoded, run_all  # loads torch, which an opened store does not need
+
     count = len(labels)
     out = _reserve(stem.with_suffix(".images.npy"), (count, size, size, channels))
     sums = np.empty((count, 2, channels), np.int64)
@@ -257,6 +258,8 @@ def _sides(raw: Raw, size: int | None, channels: int | None) -> tuple[int, int]:
     images = raw.splits["train"].images
     if size is not None and channels is not None:
         return size, channels
+    from hwcls.data.decode import measure
+
     own = measure(images) if isinstance(images, Encoded) else (images.shape[1], images.shape[3])
     if size is None and own[0] is None:
         raise UserError(

@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
+from ray._private.node import Node
 
 from hwcls.errors import UserError
 from hwcls.sweep.resources import Machine, usable_cpus
 
 SECRETS = ("WANDB_API_KEY",)
+# the autoscaler, the reader of logs and the dashboard's server take half of the time in which Ray starts
+UNUSED = ("start_monitor", "start_log_monitor", "start_api_server")
 
 
 @contextmanager
@@ -50,7 +53,8 @@ def _start(address: str | None) -> None:
         return
     for attempt in (1, 2):  # Ray waits 30 s for its own start, which a busy machine can miss once
         try:
-            ray.init(address="local", num_cpus=usable_cpus(), include_dashboard=False, **quiet)
+            with _lean():
+                ray.init(address="local", num_cpus=usable_cpus(), include_dashboard=False, **quiet)
             return
         except (ConnectionError, RuntimeError, TimeoutError) as error:
             ray.shutdown()
@@ -58,6 +62,19 @@ def _start(address: str | None) -> None:
                 raise UserError(
                     f"Ray does not start: {first_line(error)}", remedy="is the machine very busy, or its memory full?"
                 ) from None
+
+
+@contextmanager
+def _lean() -> Iterator[None]:
+    """A Ray that starts in the block has none of the processes that a sweep on one machine does not use."""
+    kept = {name: getattr(Node, name) for name in UNUSED if hasattr(Node, name)}
+    for name in kept:
+        setattr(Node, name, lambda *_, **__: None)
+    try:
+        yield
+    finally:
+        for name, method in kept.items():
+            setattr(Node, name, method)
 
 
 def first_line(error: BaseException) -> str:

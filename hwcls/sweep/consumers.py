@@ -12,7 +12,8 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,20 +61,31 @@ class Consumers:
         if self.process is not None and self.process.poll() is not None and time.monotonic() - self.started > AGAIN:
             self.process = self._start()
 
+    @contextmanager
+    def drains(self) -> Iterator[None]:
+        """It drains from the end of the block on, beside what the driver still has to end."""
+        try:
+            yield
+        finally:
+            self._close()
+
     def finish(self, patience: float = DRAIN) -> bool:
         """Let it drain and end; False when it had to be killed."""
         if self.process is None:
             return True
-        if self.process.poll() is not None:  # what it had not sent is sent now
+        if self.process.poll():  # it died: what it had not sent is sent now
             self.process = self._start()
-        assert self.process.stdin is not None
-        self.process.stdin.close()
+        self._close()
         try:
             return self.process.wait(patience) == 0
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
             return False
+
+    def _close(self) -> None:
+        if self.process is not None and self.process.stdin is not None:
+            self.process.stdin.close()
 
 
 def follow(path: Path, wandb: Mode) -> None:

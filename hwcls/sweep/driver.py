@@ -10,9 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
-
-from optuna.trial import TrialState
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hwcls.config.load import Sweep
 from hwcls.config.optim import MetricConfig
@@ -20,19 +18,20 @@ from hwcls.config.sweep import ResourcesConfig
 from hwcls.data.disk import is_full
 from hwcls.errors import UserError
 from hwcls.report.page import write_page
-from hwcls.sweep import begin, confirm, early_stop, folder, footprint, prepare, retrain
+from hwcls.sweep import begin, confirm, folder, footprint
 from hwcls.sweep.background import Background
 from hwcls.sweep.begin import Options
 from hwcls.sweep.cluster import connected
 from hwcls.sweep.consumers import Consumers
-from hwcls.sweep.group import trainable
 from hwcls.sweep.progress import Progress, duration
-from hwcls.sweep.recorder import Recorder, closing, full_disk
 from hwcls.sweep.resources import choose, notes, this_machine
-from hwcls.sweep.search import FairSearch
-from hwcls.sweep.tuning import tune_run
 from hwcls.tracking.records import SweepFolder, TrialFolder, best_of
 from hwcls.training.outputs import weights_epoch
+
+if TYPE_CHECKING:
+    from hwcls.sweep.early_stop import FairStop
+    from hwcls.sweep.prepare import Prepared
+    from hwcls.sweep.search import FairSearch
 
 GRACE = 20.0  # seconds that SIGTERM leaves for the end of an epoch and a checkpoint: SLURM and Kubernetes kill after 30
 
@@ -80,9 +79,15 @@ def _run(
     sweep: Sweep, options: Options, opened: SweepFolder, consumers: Consumers, progress_for: ProgressFor, where: str
 ) -> bool:
     say = progress_for(None).say
-    ready = Background(lambda: prepare.prepare(sweep, opened.path, say))  # beside Ray's start, which takes as long
-    with ready.cancels(), connected(options.address) as machine, _Termination() as termination:
+    ready = Background(lambda: _load(sweep, opened.path, say))  # beside Ray's start, which takes as long
+    with ready.cancels(), connected(options.address) as machine, consumers.drains(), _Termination() as termination:
         prepared = ready.result()
+        from hwcls.sweep import early_stop, retrain
+        from hwcls.sweep.group import trainable
+        from hwcls.sweep.recorder import Recorder
+        from hwcls.sweep.search import FairSearch
+        from hwcls.sweep.tuning import tune_run
+
         resources = choose(sweep.config.resources, machine, where)
         for note in notes(sweep.config.resources, resources, machine):
             say(f"note: {note}")
@@ -113,6 +118,16 @@ def _run(
         return False
 
 
+def _load(sweep: Sweep, path: Path, say: Callable[[str], None]) -> Prepared:
+    """Prepare, and load Tune and Optuna, which take seconds."""
+    from hwcls.sweep.prepare import prepare
+
+    prepared = prepare(sweep, path, say)
+    from hwcls.sweep import retrain, search  # noqa: F401
+
+    return prepared
+
+
 def _extent(sweep: Sweep, search: FairSearch) -> str:
     """How long the search goes on, and what is there of it."""
     words = [f"{search.total} trials"] if search.total is not None else []
@@ -139,7 +154,7 @@ def _finished(sweep: Sweep, opened: SweepFolder) -> bool:
     return not confirm.missing(sweep, opened)
 
 
-def settle(sweep: Sweep, opened: SweepFolder, search: FairSearch, scheduler: early_stop.FairStop | None) -> None:
+def settle(sweep: Sweep, opened: SweepFolder, search: FairSearch, scheduler: FairStop | None) -> None:
     """Hold study, records and rungs against each other: a trial that stands as ended in one has ended in all.
 
     A crash may come between any two of them. What ended but did not leave its weights is run on from its checkpoint.
@@ -147,6 +162,10 @@ def settle(sweep: Sweep, opened: SweepFolder, search: FairSearch, scheduler: ear
     Raises:
         UserError: Trials stand in the records that the study does not know.
     """
+    from optuna.trial import TrialState
+
+    from hwcls.sweep.recorder import closing
+
     metric, known = sweep.config.metric, search.known()
     for number, trial in opened.trials().items():
         state = known[number].state if number < len(known) else None
@@ -176,7 +195,7 @@ def settle(sweep: Sweep, opened: SweepFolder, search: FairSearch, scheduler: ear
 
 
 def _replay(
-    scheduler: early_stop.FairStop | None, label: str | None, number: int, trial: TrialFolder, metric: MetricConfig
+    scheduler: FairStop | None, label: str | None, number: int, trial: TrialFolder, metric: MetricConfig
 ) -> bool:
     """Enter a trial's records into the rungs; whether they stop it at its last epoch."""
     if scheduler is None:
@@ -210,7 +229,7 @@ def _full_disk_said(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if is_full(error):
-            raise full_disk(path) from None
+            raise folder.full_disk(path) from None
         raise
 
 

@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from hwcls import files
 from hwcls.config.load import Sweep
 from hwcls.errors import UserError
+from hwcls.sweep.resources import gpu_driver
 from hwcls.tracking.records import SweepFolder
 
 # what may change between two starts without making another sweep of it
@@ -100,6 +101,12 @@ def _foreign(path: Path) -> bool:
 def _busy(path: Path) -> UserError:
     remedy = "wait for it, or pass --new to start beside it"
     return UserError("another sweep works in this folder", where=str(path), remedy=remedy)
+
+
+def full_disk(path: Path) -> UserError:
+    """What ends a sweep that cannot write; all that was recorded stays."""
+    remedy = "make room; the same command then goes on where it was"
+    return UserError("the disk is full", where=str(path), remedy=remedy)
 
 
 def drop_leftovers(opened: SweepFolder) -> None:
@@ -206,11 +213,16 @@ def _git() -> dict[str, Any] | None:
 
 
 def _hardware() -> dict[str, Any]:
+    gpus, memory = _gpus(), _memory()
+    return {"system": platform.platform(), "processor": _processor(), "gpus": gpus, "memory_gb": memory}
+
+
+def _gpus() -> list[str]:
+    if not gpu_driver():
+        return []
     import torch
 
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    memory = _memory()
-    return {"system": platform.platform(), "processor": _processor(), "gpus": gpus, "memory_gb": memory}
+    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
 
 
 def _processor() -> str:

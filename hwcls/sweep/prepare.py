@@ -150,8 +150,6 @@ def check_weights(sweep: Sweep, trials: list[TrialConfig], shapes: Shapes) -> No
     Raises:
         UserError: Weights that cannot be had or do not fit, with the place of their alternative in the file.
     """
-    from hwcls import models
-
     seen = set()
     for trial in trials:
         model = trial.model
@@ -159,6 +157,8 @@ def check_weights(sweep: Sweep, trials: list[TrialConfig], shapes: Shapes) -> No
             continue
         seen.add((model.backbone, model.pretrained))
         classes, channels, size = shapes[trial.data.pixels()]
+        from hwcls import models
+
         with _placed(sweep, trial):
             models.build(model, classes=classes, channels=channels, image_size=size)
 
@@ -176,10 +176,14 @@ def _placed(sweep: Sweep, trial: TrialConfig) -> Iterator[None]:
 
 def _identity(trial: TrialConfig, classes: int, channels: int, size: int) -> str:
     """The model's identity."""
-    from hwcls.models.summary import identity
-
     asked = {"classes": classes, "channels": channels, "image_size": size}
-    return _remembered("identity", trial, asked, lambda: identity(trial.model, **asked))
+
+    def find() -> str:
+        from hwcls.models.summary import identity
+
+        return identity(trial.model, **asked)
+
+    return _remembered("identity", trial, asked, find)
 
 
 def _weights(trial: TrialConfig, classes: int, channels: int, size: int) -> Weights:
@@ -214,11 +218,11 @@ def keep_sources(sweep: Sweep, path: Path) -> dict[str, str]:
     Raises:
         UserError: A file is missing, or is not what this sweep started with.
     """
-    from hwcls.models.user import source_of
-
     names: dict[str, str] = {}
     for trial in check_corners(sweep):
         if isinstance(trial.model, UserModelConfig) and trial.model.name not in names:
+            from hwcls.models.user import source_of
+
             copied = _keep_source(source_of(trial.model), path / SOURCES)
             names[trial.model.name] = f"{copied}:{trial.model.name.rsplit(':', 1)[1]}"
     return names

@@ -14,7 +14,7 @@ from ray.tune import Callback
 
 from hwcls.config.optim import MetricConfig
 from hwcls.config.sweep import SweepConfig
-from hwcls.errors import UserError
+from hwcls.sweep.folder import full_disk
 from hwcls.sweep.progress import Progress
 from hwcls.tracking.records import Result, SweepFolder, TrialFolder, best_of
 from hwcls.training.outputs import take_outputs
@@ -128,12 +128,6 @@ class Recorder(Callback):  # type: ignore[misc]
         """A full disk is no fault of the trial: it ends the sweep."""
         if any(words in error for words in FULL):
             raise full_disk(self.folder.path)
-
-
-def full_disk(path: Path) -> UserError:
-    """What ends a sweep that cannot write; all that was recorded stays."""
-    remedy = "make room; the same command then goes on where it was"
-    return UserError("the disk is full", where=str(path), remedy=remedy)
 
 
 def closing(

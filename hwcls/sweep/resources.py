@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hwcls.errors import UserError
 
 MOST_CPUS = 8  # beside a GPU: what prepares batches for it has no use for more
 UNIT = 10_000  # Ray counts in ten-thousandths
+GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # CUDA, ROCm, CUDA under Windows' Linux
 
 
 @dataclass(frozen=True)
@@ -79,11 +81,19 @@ def usable_cpus(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     return max(1, min(cpus, int(time / period)))
 
 
+def gpu_driver() -> bool:
+    """Whether there may be a GPU: where not, torch, which takes seconds to load, is not asked."""
+    return sys.platform != "linux" or any(os.path.exists(path) for path in GPU_DRIVERS)
+
+
 def this_machine() -> Machine:
     """The CPUs that this process may use, and torch's GPUs."""
-    import torch
+    gpus = 0
+    if gpu_driver():
+        import torch
 
-    return Machine(((float(usable_cpus()), float(torch.cuda.device_count())),))
+        gpus = torch.cuda.device_count()
+    return Machine(((float(usable_cpus()), float(gpus)),))
 
 
 def choose(config: ResourcesConfig, machine: Machine, where: str) -> Resources:
