@@ -1,0 +1,104 @@
+"""A command as its user meets it: wall time from start to exit, and the CPU time of all that it starts. Linux only."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import signal
+import subprocess
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+SUBREAPER = 36  # prctl's: whoever loses its parent becomes this process's child, so that none escapes the count
+TICKS = os.sysconf("SC_CLK_TCK")  # a second
+EVERY = 0.2  # seconds between two looks: what a process spends after the last look at it is missed
+PATIENCE = 5.0  # seconds that processes may outlive the command
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a command took."""
+
+    started: float  # as time.time()
+    wall: float  # seconds
+    cpu: float  # user + system seconds, all descendants included
+    code: int
+
+
+def run(command: Sequence[str], environment: Mapping[str, str], log: Path, look: Callable[[], None]) -> Run:
+    """Run a command to its end, `look` being called every 0.2 s meanwhile; what it leaves running is killed."""
+    ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
+    before = reaped()
+    with open(log, "wb") as out:
+        started = time.time()
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=dict(environment))
+        family, ended = Family(), threading.Event()
+
+        def watch() -> None:
+            while not ended.wait(EVERY):
+                family.look()
+                look()
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            code = process.wait()
+            wall = time.time() - started
+        finally:
+            ended.set()
+            watcher.join()
+            process.kill()
+            family.end()
+    return Run(started, wall, max(family.seconds(), reaped() - before), code)
+
+
+def reaped() -> float:
+    """Seconds of children that were waited for; a process that ignores SIGCHLD, as Ray's do, hides its own."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+class Family:
+    """All processes that come of this one."""
+
+    def __init__(self) -> None:
+        self.ticks: dict[tuple[int, str], int] = {}  # by process and its start
+
+    def look(self) -> list[int]:
+        """Note what each has spent so far; returns those that run."""
+        children = defaultdict(list)
+        stats = {}
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                pid, fields = int(path.parent.name), path.read_text("utf-8").rsplit(")", 1)[1].split()
+            except OSError:  # it has ended
+                continue
+            children[int(fields[1])].append(pid)
+            stats[pid] = fields  # state, parent, ...; user and system ticks at 11 and 12, start at 19
+        members = list(children[os.getpid()])
+        for pid in members:
+            members += children[pid]
+        for pid in members:
+            self.ticks[pid, stats[pid][19]] = int(stats[pid][11]) + int(stats[pid][12])
+        return [pid for pid in members if stats[pid][0] != "Z"]
+
+    def end(self) -> None:
+        """Let the processes end, or kill them, and take their zombies away."""
+        until = time.monotonic() + PATIENCE
+        while running := self.look():
+            for pid in running if time.monotonic() > until else []:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(EVERY)
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                os.waitpid(-1, 0)
+
+    def seconds(self) -> float:
+        return sum(self.ticks.values()) / TICKS
