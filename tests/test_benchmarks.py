@@ -1,5 +1,6 @@
-"""The benchmarks run from end to end in small: on a CPU; without a GPU gpu.py says so in one line."""
+"""Benchmarks run from end to end in small, and what they count is right."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -43,3 +44,72 @@ def test_orchestration_in_small(tmp_path, name):
     assert 0 < row["- ask"] <= row["driver"]
     assert row["ask"] > 0
     assert ("again" in row) == (name == "hwcls")
+
+
+@pytest.fixture
+def benchmark_module(monkeypatch):
+    """Imports a module of benchmarks/ as its scripts do."""
+    monkeypatch.syspath_prepend(FOLDER)
+    return importlib.import_module
+
+
+ORPHAN = """
+import os, time
+if os.fork():
+    os._exit(0)
+os.setsid()
+until = time.process_time() + 1.0
+while time.process_time() < until:
+    pass
+"""
+
+
+def test_the_cpu_time_of_an_orphan_counts(tmp_path, benchmark_module):
+    """As Ray's processes are: not waited for by who started them, in a session of their own."""
+    code = f"""
+import os, sys
+sys.path.insert(0, {str(FOLDER)!r})
+import processes
+from pathlib import Path
+done = processes.run([sys.executable, "-c", {ORPHAN!r}], os.environ, Path({str(tmp_path / "log")!r}), lambda: None)
+print(done.code, done.cpu)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    code, cpu = done.stdout.split()
+    assert code == "0"
+    assert 0.9 < float(cpu) < 2.5
+
+
+def test_the_break_even(benchmark_module):
+    """12 trials: 12, 72 and 4.8 s beside 0.5, 0.9 and 1.2 s per second of training."""
+
+    def row(start, factor, length):
+        return {"trials": 12, "wall": start + 12 * factor * length, "start": start, "end": 0.0}
+
+    sizes = {
+        length: {"hwcls": row(12, 0.5, length), "tune": row(72, 0.9, length), "optuna": row(4.8, 1.2, length)}
+        for length in (10.0, 300.0)
+    }
+    said = benchmark_module("sweep").break_even(sizes)
+    assert "hwcls gains 2x on Ray Tune + TorchTrainer at trials of up to 40 s" in said
+    assert "hwcls gains 2x on Optuna, one process at trials of 8 s and more" in said
+    assert (
+        said[0]
+        == "hwcls: 1.0 s a trial beside 0.50 s per second of training; it is 5% of the wall time at trials of 38 s"
+    )
+
+
+@pytest.mark.slow
+def test_the_same_sweep_in_small(real_data, tmp_path):
+    arguments = ["--images", "180", "--trials", "3", "--loaders", "0", "--only", "hwcls", "--only", "optuna"]
+    command = [sys.executable, str(FOLDER / "sweep.py"), *arguments, "--json", str(tmp_path / "rows.json")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = json.loads((tmp_path / "rows.json").read_text())["10"]
+    assert set(rows) == {"hwcls", "optuna"}
+    for row in rows.values():
+        assert row["trials"] == 3
+        assert 9 + 2 * 3 <= row["epochs"] <= 27  # the first runs to its end, the others to the first rung at least
+        assert 0.2 < row["mean_best"] <= row["best"] <= 1
+        assert 0 < row["start"] < row["wall"]
+        assert row["cpu_seconds"] > 1
