@@ -41,7 +41,7 @@ def measure(workers: int, trials: int) -> list[dict[str, float]]:
             yaml.safe_dump({**SWEEP, "run_cap": trials, "resources": {"workers": workers, "concurrent": 1}})
         )
         options = driver.Options(results=Path(folder), wandb="offline")
-        outcome = driver.run(load_sweep(path), options, lambda total, done=0: Quiet())
+        outcome = driver.run(load_sweep(path), options, lambda *_: Quiet())
         results = [trial.result() for trial in outcome.folder.trials().values()]
         return [result.extra["turnaround"] for result in results if result]
 

@@ -153,10 +153,11 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
             path.write_bytes(content)
 
     def load_checkpoint(self, checkpoint: str) -> None:
-        """All ranks go on from the same files; the records before are sent again, in case the driver lost one."""
-        self._start()
-        self._load(checkpoint)
-        self.checkpoints = [checkpoint, *self.checkpoints]
+        """The trial goes on from here, or where this is torn from the one before it, as soon as it is built."""
+        latest = Path(checkpoint)
+        there = sorted((str(path) for path in latest.parent.glob("checkpoint_*") if path <= latest), reverse=True)
+        assert self.waiting is not None, "Tune restores right after setup and reset_config"
+        self.waiting = {**self.waiting, "checkpoints": [*there, *self.waiting["checkpoints"]]}
 
     def _load(self, checkpoint: str) -> None:
         content = None if self.here and len(self.ranks) == 1 else ray.put(read_folder(checkpoint))

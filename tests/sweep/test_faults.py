@@ -1,6 +1,8 @@
 """Faults on a real Ray with real processes: nothing lost, nothing recorded twice, as if nothing had happened."""
 
+import json
 import threading
+from pathlib import Path
 
 import pytest
 import ray
@@ -21,7 +23,7 @@ def undisturbed(ray_here, tmp_path_factory):
 
     sweep = Disturbed(tmp_path_factory.mktemp("undisturbed"), pause=0.0)
     options = driver.Options(results=sweep.results, wandb="off")
-    driver.run(load_sweep(sweep.file), options, lambda total, done=0: Quiet())
+    driver.run(load_sweep(sweep.file), options, lambda *_: Quiet())
     assert set(sweep.done_twice().values()) == {0}
     return sweep.numbers()
 
@@ -78,6 +80,23 @@ def test_a_rank_that_hangs_is_found_and_says_where(disturb, undisturbed):
     sweep, _, said = disturb(fault, hang_after=5)
     assert "rank 0 hung: no step in 5 s, it stood at" in said
     assert "counted.py:31 in forward" in said
+    sweep.check(undisturbed)
+
+
+def test_a_torn_checkpoint_is_left_for_the_one_before_it(disturb, undisturbed):
+    reached = []
+
+    def fault(sweep):
+        kept = sweep.path / "trials" / "0" / "checkpoint.json"
+        sweep.wait_until(lambda: kept.exists() and len(json.loads(kept.read_text())) == 2)
+        state = Path(json.loads(kept.read_text())[0]) / "state.pt"
+        state.write_bytes(state.read_bytes()[: state.stat().st_size // 2])
+        reached.append(len(sweep.numbers()[0]))
+        kill(sweep.rank(0))
+
+    sweep, _, said = disturb(fault, resources={"concurrent": 1})
+    assert said.count("is restarted") == 1
+    assert sweep.done_twice()[0] < reached[0]
     sweep.check(undisturbed)
 
 

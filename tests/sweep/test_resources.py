@@ -216,7 +216,7 @@ class Said(Quiet):
 watcher = threading.Thread(target=watch)
 watcher.start()
 options = driver.Options(results=Path(sys.argv[2]), wandb="off", address="local")
-outcome = driver.run(load_sweep(Path(sys.argv[1])), options, lambda total, done=0: Said())
+outcome = driver.run(load_sweep(Path(sys.argv[1])), options, lambda *_: Said())
 over.set()
 watcher.join()
 groups, free = zip(*seen)
