@@ -1,5 +1,6 @@
 """Errors at the start: one line, at once, nothing written."""
 
+import signal
 import subprocess
 import sys
 import threading
@@ -67,6 +68,15 @@ print(sorted({{"torch", "ray", "optuna", "pandas", "wandb"}} & sys.modules.keys(
     assert done.stdout == "[]\n"
 
 
+@pytest.fixture
+def interruptible():
+    """Interrupts are heard, also where the tests run in the background and ignore them."""
+    kept = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, kept)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_failing_call_ends_what_runs_beside_it():
     failed = threading.Event()
 
