@@ -43,7 +43,7 @@ def test_orchestration_in_small(tmp_path, name):
     assert (row["name"], row["trials"]) == (name, 4)
     assert 0 < row["- ask"] <= row["driver"]
     assert row["ask"] > 0
-    assert ("again" in row) == (name == "hwcls")
+    assert (row.get("consumer", 0.0) > 0) == ("again" in row) == (name == "hwcls")
 
 
 @pytest.fixture
