@@ -32,8 +32,11 @@ def test_no_gpu_is_said_in_one_line():
     assert done.stderr.count("\n") == 1
 
 
+HEAVY = [pytest.param(name, marks=pytest.mark.heavy) for name in ("optuna", "tune")]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["hwcls", "optuna", "tune"])
+@pytest.mark.parametrize("name", ["hwcls", *HEAVY])
 def test_orchestration_in_small(tmp_path, name):
     arguments = ["--trials", "4", "--only", name, "--json", str(tmp_path / "rows.json")]
     command = [sys.executable, str(FOLDER / "orchestration.py"), *arguments]
@@ -99,7 +102,7 @@ def test_the_break_even(benchmark_module):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_the_same_sweep_in_small(real_data, tmp_path):
     arguments = ["--images", "180", "--trials", "3", "--loaders", "0", "--only", "hwcls", "--only", "optuna"]
     command = [sys.executable, str(FOLDER / "sweep.py"), *arguments, "--json", str(tmp_path / "rows.json")]
