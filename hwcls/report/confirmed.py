@@ -63,7 +63,7 @@ class Confirmed:
         return sorted(rows, key=lambda row: -row[2].mean)
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=1)
 def confirmed(sweep: SweepResults) -> Confirmed | None:
     """Compare what was scored on test, by the metric that selected; None until an alternative has two seeds there."""
     metric = f"test/{sweep.metric.partition('/')[2]}"

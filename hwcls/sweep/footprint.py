@@ -99,10 +99,11 @@ def check_disk(found: Footprint, path: Path) -> str | None:
     Raises:
         UserError: There is not even room for the trials that run at once.
     """
-    free = shutil.disk_usage(path).free + taken(path)  # what is there already is part of the bound
+    now = shutil.disk_usage(path).free
+    free = now + taken(path)  # what is there already is part of the bound
     least = found.running + found.each
-    if free < least:
-        what = f"the disk has {size(free)} free, and the trials that run at once need up to {size(least)}"
+    if now + taken(path / "tune") < least:
+        what = f"the disk has {size(now)} free, and the trials that run at once need up to {size(least)}"
         raise UserError(what, where=str(path), remedy="make room, name another --results, or lower concurrent")
     if found.total is not None and free < found.total:
         return f"note: the disk has only {size(free)} free in {path}: make room, or set keep: none"

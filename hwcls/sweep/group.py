@@ -91,7 +91,9 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
                 self._load(checkpoint)
             except (ray.exceptions.RayTaskError, OSError):
                 continue  # torn or gone: the one before, or else from the start
-            break
+            return
+        if self.checkpoints:  # some ranks may have loaded what another could not
+            self._answers([rank.start.remote(self.values, micro_batch) for rank in self.ranks])
 
     def step(self) -> dict[str, Any]:
         """One epoch on every rank; a dead or failing rank raises at once, what the user must mend ends the trial."""
@@ -161,7 +163,7 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
 
     def _load(self, checkpoint: str) -> None:
         content = None if self.here and len(self.ranks) == 1 else ray.put(read_folder(checkpoint))
-        ray.get([rank.load.remote(checkpoint, content) for rank in self.ranks])
+        self._answers([rank.load.remote(checkpoint, content) for rank in self.ranks])
         self.sent = 0
 
     def _answers(self, calls: list[Any]) -> list[Any]:
@@ -170,10 +172,12 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
             return list(ray.get(calls))
         except ray.exceptions.RayActorError as error:
             lost = str(error)
-        for rank, file in enumerate(sorted(self.last_words.iterdir(), key=lambda path: int(path.name))):
-            if words := file.read_text("utf-8", errors="replace").strip():
-                what = f"rank {rank} hung: no step in {self.hang_after:g} s, it stood at {stood_at(words)}"
-                raise LostRankError(f"{words}\n{what}")
+        ray.wait(calls, num_returns=len(calls), timeout=2.0)  # ranks that wait for the one that hung end with it
+        dumps = {int(file.name): file.read_text("utf-8", errors="replace") for file in self.last_words.iterdir()}
+        if hung := {rank: words for rank, words in sorted(dumps.items()) if words.strip()}:
+            stood = ", ".join(f"rank {rank} stood at {stood_at(words)}" for rank, words in hung.items())
+            every = "\n".join(f"rank {rank}\n{words}" for rank, words in hung.items())
+            raise LostRankError(f"{every}\nhung: no step in {self.hang_after:g} s; {stood}")
         raise LostRankError(f"{lost}\na rank died: killed, crashed, or its node is gone")
 
     def cleanup(self) -> None:

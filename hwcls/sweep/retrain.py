@@ -95,8 +95,10 @@ def run(
         recorder.progress.say(f"confirm: the winners on test, {len(waiting)} runs")
         score(opened, waiting, resources)
     if sweep.config.keep == "none":
-        for run in runs:
-            (opened.confirm_run(run.label, run.seed).path / "best.safetensors").unlink(missing_ok=True)
+        for run in runs:  # with more seeds another trial may win, whose runs are then to be scored
+            folder = opened.confirm_run(run.label, run.seed)
+            if (result := folder.result()) and "test" in result.extra:
+                (folder.path / "best.safetensors").unlink(missing_ok=True)
     return False
 
 

@@ -128,7 +128,6 @@ def test_a_model_that_cannot_be_built_is_said_before_ray_has_started(sweep_file,
     words = [sys.executable, "-m", "hwcls", "sweep", str(path), "--results", str(results), "--wandb", "off"]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 2
-    assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1
     assert "8x8 are too small" in done.stderr
     assert list(results.glob("*")) == []
