@@ -171,7 +171,7 @@ def hwcls(trials: int, sets: list[str]) -> dict[str, float]:
     sweep = loaded(trials, sets)
     with tempfile.TemporaryDirectory() as results, folder.open_folder(sweep, Path(results)) as opened:
         consumers = Consumers(opened.path, "offline")
-        consumers.start()
+        consumers.start(print)
         with cluster.connected(None) as machine:
             each = resources.choose(sweep.config.resources, machine, "")
             found = search.FairSearch(sweep, opened, each, {})

@@ -72,7 +72,7 @@ def bootstrap_mean(
             booleans, or a number of `metrics.per_image`; the same N images for all, S_k >= 2.
         most: The highest mean there can be; the lowest is 0.
         level: Of the intervals; verdicts err in at most 1 - level of the comparisons where nothing differs (Holm 1979).
-        draws: Of the bootstrap.
+        draws: Of the bootstrap, 100 per pair at least: fewer could not bring a p below Holm's first threshold.
         seed: Same seed, same result.
 
     Raises:
@@ -84,6 +84,8 @@ def bootstrap_mean(
         raise ValueError("every alternative needs results of two seeds or more on two images or more")
     if len({table.shape[1] for table in tables}) > 1:
         raise ValueError("all alternatives must be scored on the same images")
+    pairs = list(combinations(range(len(tables)), 2))
+    draws = max(draws, 100 * len(pairs))
     rng = np.random.default_rng(seed)
     by_image = np.stack([table.mean(0) for table in tables], axis=1)  # (N, K)
     means = [float(table.mean()) for table in tables]
@@ -100,7 +102,6 @@ def bootstrap_mean(
     for k, mean in enumerate(means):
         low, high = interval(mean, moved[:, k] + _seed_draws([spread[k]], [seeds[k]], draws, rng))
         estimates.append(Estimate(mean, max(0.0, low), min(most, high)))
-    pairs = list(combinations(range(len(tables)), 2))
     gaps = [
         moved[:, i] - moved[:, j] + _seed_draws([spread[i], spread[j]], [seeds[i], seeds[j]], draws, rng)
         for i, j in pairs

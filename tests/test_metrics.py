@@ -191,3 +191,12 @@ def test_macro_f1_without_some_classes():
 
 def test_a_probability_of_zero_is_no_infinite_loss():
     assert np.isfinite(metrics.per_image("loss", np.array([0, 1]), np.eye(2, dtype=np.float16)[[1, 1]])).all()
+
+
+def test_what_was_highest_is_so_in_float16():
+    scores = np.array([[0.3, 0.300001, 0.399999], [0.33333, 0.33334, 0.33333], [0.5, 0.5, 0.0], [0.2, 0.3, 0.5]])
+    rounded = metrics.halved(scores)
+    assert rounded.dtype == np.float16
+    assert rounded.argmax(1).tolist() == scores.argmax(1).tolist() == [2, 1, 0, 2]
+    assert scores.astype(np.float16).argmax(1).tolist() == [2, 0, 0, 2]
+    assert np.abs(rounded - scores).max() < 2**-11

@@ -42,7 +42,7 @@ def evaluate(config: TrialConfig, weights: bytes, split: SplitName) -> Scored:
     """
     data, device = open_data(config.data), default_device()
     scored = score(restore(config, data, weights, device), config, data, split, device)
-    return Scored(scored.values, scored.labels, scored.scores.astype(np.float16), scored.confusion)
+    return Scored(scored.values, scored.labels, metrics.halved(scored.scores), scored.confusion)
 
 
 def evaluate_trained(trained: Trained, split: SplitName) -> Scored:

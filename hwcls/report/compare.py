@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hwcls import files
 from hwcls.report.after import best_after, counts
 from hwcls.report.answer import answer
-from hwcls.report.confirmed import confirmed
+from hwcls.report.confirmed import confirmed, on_test, winners
 from hwcls.report.load import SweepResults, finite
 from hwcls.report.words import cell, duration, measure, number, of
 
@@ -183,17 +183,16 @@ def _print_trials(sweep: SweepResults, console: Console, rows: int) -> int:
 
 def _confirmed_columns(sweep: SweepResults, label: str | None) -> dict[str, Any]:
     runs = [run for run in sweep.confirm if sweep.compare is None or run.label == label]
-    scored = [run for run in runs if run.test]
+    name = runs[0].label if runs else None
     row: dict[str, Any] = {
         "confirm_runs": len(runs),
         "confirm_seconds": round(sum(run.run.seconds for run in runs), 2),
-        "confirmed_trial": scored[0].run.number if scored and scored[0].run.number >= 0 else None,
-        "test_runs": len(scored),
+        "confirmed_trial": winners(sweep).get(name) if name else None,
+        "test_runs": sum(run.test is not None for run in runs),
     }
-    found, name = confirmed(sweep), runs[0].label if runs else None
+    found = confirmed(sweep)
     estimate = found.estimate(name) if found and name in found.labels else None
-    metric = found.metric if found else f"test/{sweep.metric.partition('/')[2]}"
-    row |= {metric: estimate.mean if estimate else None}
+    row |= {on_test(sweep): estimate.mean if estimate else None}
     return row | {"low": estimate.low if estimate else None, "high": estimate.high if estimate else None}
 
 

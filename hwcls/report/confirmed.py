@@ -66,12 +66,11 @@ class Confirmed:
 @functools.lru_cache(maxsize=1)
 def confirmed(sweep: SweepResults) -> Confirmed | None:
     """Compare what was scored on test, by the metric that selected; None until an alternative has two seeds there."""
-    metric = f"test/{sweep.metric.partition('/')[2]}"
-    winners = _winners(sweep)
+    metric, won = on_test(sweep), winners(sweep)
     tables: dict[str, list[NDArray[Any]]] = {}
     truth: NDArray[Any] | None = None
     for run in sweep.confirm:
-        scored = _scored(run, metric) if run.run.number == winners.get(run.label) else None
+        scored = _scored(run, metric) if run.run.number == won.get(run.label) else None
         if scored is None:
             continue
         labels, values = scored
@@ -85,17 +84,27 @@ def confirmed(sweep: SweepResults) -> Confirmed | None:
     return Confirmed(tuple(stacked), bootstrap_mean(list(stacked.values()), most=most), metric, sweep.goal)
 
 
-def _winners(sweep: SweepResults) -> dict[str, int]:
-    """The confirmed trial of each alternative with the best mean on val: a longer search may have changed it."""
+def on_test(sweep: SweepResults) -> str:
+    """The name on test of the metric that selected."""
+    return f"test/{sweep.metric.partition('/')[2]}"
+
+
+def winners(sweep: SweepResults) -> dict[str, int]:
+    """Of the trials of each alternative that were scored on test, as a winner is, the one with the best mean on val.
+
+    They are several where a longer search or more seeds made another trial win.
+    """
+    complete = [run for run in sweep.confirm if run.run.status == "complete" and run.run.value is not None]
+    scored = {(run.label, run.run.number) for run in complete if on_test(sweep) in (run.test or {})}
     values: dict[tuple[str, int], list[float]] = {}
-    for run in sweep.confirm:
-        if run.run.value is not None:
-            values.setdefault((run.label, run.run.number), []).append(sweep.sign * run.run.value)
-    winners: dict[str, int] = {}
+    for run in complete:
+        if (run.label, run.run.number) in scored:
+            values.setdefault((run.label, run.run.number), []).append(sweep.sign * float(run.run.value or 0.0))
+    best: dict[str, int] = {}
     for (label, trial), found in values.items():
-        if label not in winners or np.mean(found) > np.mean(values[label, winners[label]]):
-            winners[label] = trial
-    return winners
+        if label not in best or np.mean(found) > np.mean(values[label, best[label]]):
+            best[label] = trial
+    return best
 
 
 def _scored(run: ConfirmRun, metric: str) -> tuple[NDArray[Any], NDArray[Any]] | None:

@@ -45,7 +45,8 @@ class Background(Generic[T]):
                 raise self.error from None
             raise
         finally:
-            self.interrupts = False
+            with self.lock:
+                self.interrupts = False
 
     def result(self) -> T:
         """Wait for what the call returns, or raise what it raised."""

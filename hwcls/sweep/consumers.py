@@ -26,7 +26,8 @@ Mode = Literal["online", "offline", "off", "auto"]
 POLL = 0.5  # seconds
 PAGE_EVERY = 20.0  # seconds between two pages while trials end
 PAGE_SHARE = 20  # they lie so many times further apart than the last one took
-AGAIN = 5.0  # seconds before a process that ended by itself is started again
+AGAIN = 5.0  # seconds before a process that ended by itself is started again, each time twice as long,
+LONGEST = 300.0  # but no longer than this
 DRAIN = 60.0  # seconds that the driver waits at the end; what W&B has not got by then, `hwcls wandb sync` sends
 
 
@@ -38,10 +39,12 @@ class Consumers:
         self.environment = dict(os.environ)  # with the W&B key, which the workers do not get
         self.log = folder / "tracking.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.say: Callable[[str], None] = lambda text: None
+        self.patience = AGAIN
 
-    def start(self) -> None:
-        """Begin to follow: once there is something to follow."""
-        self.process = self._start()
+    def start(self, say: Callable[[str], None]) -> None:
+        """Begin to follow, once there is something to follow; `say` gets what the user should know."""
+        self.say, self.process = say, self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
         self.started = time.monotonic()
@@ -58,8 +61,13 @@ class Consumers:
 
     def keep_alive(self) -> None:
         """Start the process again if it died; its cursors tell it where to go on."""
-        if self.process is not None and self.process.poll() is not None and time.monotonic() - self.started > AGAIN:
-            self.process = self._start()
+        if self.process is None or self.process.poll() is None or time.monotonic() - self.started < self.patience:
+            return
+        if self.patience == AGAIN * 2:  # once may be chance
+            self.say(f"note: what feeds the trackers and the page has died twice and is started again; see {self.log}")
+        self.patience = min(2 * self.patience, LONGEST)
+        self._close()
+        self.process = self._start()
 
     @contextmanager
     def drains(self) -> Iterator[None]:
@@ -74,6 +82,7 @@ class Consumers:
         if self.process is None:
             return True
         if self.process.poll():  # it died: what it had not sent is sent now
+            self._close()
             self.process = self._start()
         self._close()
         try:

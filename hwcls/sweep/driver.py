@@ -64,6 +64,7 @@ def run(sweep: Sweep, options: Options, progress_for: ProgressFor) -> Outcome:
         choose(sweep.config.resources, this_machine(), where)
     with folder.open_folder(sweep, options.results) as opened, _full_disk_said(opened.path):
         if _finished(sweep, opened):
+            _drop_checkpoints(opened)
             return Outcome(opened, interrupted=False, nothing_to_do=True, failed=_failed(opened))
         folder.write_environment(opened.path)
         consumers = Consumers(opened.path, options.wandb)
@@ -103,7 +104,7 @@ def _run(
         for key, result in ended.items():
             progress.known(key, result)
         folder.drop_leftovers(opened)
-        consumers.start()
+        consumers.start(progress.say)
         recorder = Recorder(opened, sweep.config, progress, consumers.keep_alive)
         termination.leave = recorder.leave
         if not search.finished:
@@ -114,8 +115,13 @@ def _run(
             folder.note_budget(opened.path, search.spent)
         if retrain.run(sweep, opened, resources, recorder, progress_for):
             return True
-        shutil.rmtree(opened.path / "tune", ignore_errors=True)  # no trial goes on from a checkpoint any more
+        _drop_checkpoints(opened)
         return False
+
+
+def _drop_checkpoints(opened: SweepFolder) -> None:
+    """The sweep has ended: no trial goes on from a checkpoint any more."""
+    shutil.rmtree(opened.path / "tune", ignore_errors=True)
 
 
 def _load(sweep: Sweep, path: Path, say: Callable[[str], None]) -> Prepared:

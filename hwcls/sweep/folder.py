@@ -27,6 +27,8 @@ from hwcls.tracking.records import SweepFolder
 # what may change between two starts without making another sweep of it
 GROWS = {"run_cap", "budget", "confirm", "track", "project", "keep"}
 GROWS |= {"max_restarts", "hang_after", "resources.concurrent"}
+# what a start that failed may have been writing when its folder was removed
+PREPARED = {".lock", "data.json", "models.json", "splits.npz", "source"}
 PACKAGES = ("hwcls", "torch", "torchvision", "ray", "optuna", "wandb", "timm", "numpy")
 
 
@@ -95,7 +97,7 @@ def _foreign(path: Path) -> bool:
     """Whether something else lies there."""
     if (path / "sweep.yaml").exists() or not path.exists():
         return False
-    return not path.is_dir() or any(inner.name != ".lock" for inner in path.iterdir())
+    return not path.is_dir() or any(i.name not in PREPARED and i.suffix != ".tmp" for i in path.iterdir())
 
 
 def _busy(path: Path) -> UserError:
@@ -103,10 +105,10 @@ def _busy(path: Path) -> UserError:
     return UserError("another sweep works in this folder", where=str(path), remedy=remedy)
 
 
-def full_disk(path: Path) -> UserError:
-    """What ends a sweep that cannot write; all that was recorded stays."""
+def full_disk(path: Path, error: str = "") -> UserError:
+    """What ends a sweep that cannot write; all that was recorded stays. `error` is what a worker said of it."""
     remedy = "make room; the same command then goes on where it was"
-    return UserError("the disk is full", where=str(path), remedy=remedy)
+    return UserError(f"the disk is full ({error})" if error else "the disk is full", where=str(path), remedy=remedy)
 
 
 def drop_leftovers(opened: SweepFolder) -> None:

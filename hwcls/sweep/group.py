@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
 from ray.util.placement_group import get_current_placement_group
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
 from hwcls.config.optim import MetricConfig
 from hwcls.errors import UserError
-from hwcls.sweep.ranks import Rank, read_folder
+from hwcls.sweep.ranks import Rank, read_folder, read_words
 from hwcls.sweep.resources import Resources
 from hwcls.tracking.records import best_of
 from hwcls.training.faults import LostRankError, MemoryRanOutError
@@ -30,12 +29,13 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
 
     def setup(self, config: dict[str, Any]) -> None:
         self.resources = Resources(**config["resources"])
-        self.last_words = Path(tempfile.mkdtemp(prefix="hwcls-ranks-"))
+        self.last_words = Path(self.logdir, "last_words")  # in Ray's session folder: it goes with that
         self._launch()
         self.waiting: dict[str, Any] | None = config
 
     def _launch(self) -> None:
         """Start the ranks and let them meet."""
+        self.nodes: list[str] = []  # that the ranks run on, as soon as it is known
         group = get_current_placement_group()
         size = self.resources.workers
         first = len(group.bundle_specs) - size if group else 0  # Tune drops the supervisor's empty bundle
@@ -57,9 +57,11 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
             )
             for rank in range(size)
         ]
+        self.nodes = self._answers([rank.node.remote() for rank in self.ranks])
+        self.node = ray.get_runtime_context().get_node_id()
+        self.here = self.nodes[0] == self.node
         (address,) = self._answers([self.ranks[0].address.remote()])
         self._answers([rank.join.remote(address) for rank in self.ranks])
-        self.here = ray.get(self.ranks[0].node.remote()) == ray.get_runtime_context().get_node_id()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next trial; what the ranks loaded stays loaded.
@@ -84,16 +86,22 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
 
     def _build(self, micro_batch: int | None) -> None:
         """Let the ranks go on from the latest checkpoint that can be read."""
-        self.phases = self._answers([rank.start.remote(self.values, micro_batch) for rank in self.ranks])[0]
+        self._begin(micro_batch)
         self.sent = 0  # records that the driver has
+        self.note = ""
         for checkpoint in self.checkpoints:
             try:
                 self._load(checkpoint)
-            except (ray.exceptions.RayTaskError, OSError):
-                continue  # torn or gone: the one before, or else from the start
-            return
+                return
+            except (ray.exceptions.RayTaskError, OSError) as error:  # torn or gone: the one before
+                self.note = str(getattr(error, "cause", error))
         if self.checkpoints:  # some ranks may have loaded what another could not
-            self._answers([rank.start.remote(self.values, micro_batch) for rank in self.ranks])
+            self._begin(micro_batch)
+            self.note += "; the trial starts anew"
+
+    def _begin(self, micro_batch: int | None) -> None:
+        calls = [rank.start.remote(self.values, micro_batch, self.hang_after) for rank in self.ranks]
+        self.phases = self._answers(calls)[0]
 
     def step(self) -> dict[str, Any]:
         """One epoch on every rank; a dead or failing rank raises at once, what the user must mend ends the trial."""
@@ -118,6 +126,8 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
             "phases": self.phases,
             "done": epoch >= self.epochs or "failure" in result,
         }
+        if self.note:
+            values["note"], self.note = self.note, ""
         self.sent, self.told = len(records), epoch
         return values | ({"failure": result["failure"]} if "failure" in result else {})
 
@@ -130,7 +140,7 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
         """One epoch; where memory runs out, new ranks go on from the checkpoint with smaller micro-batches."""
         while True:
             try:
-                result: dict[str, Any] = self._answers([r.epoch.remote(self.hang_after) for r in self.ranks])[0]
+                result: dict[str, Any] = self._answers([rank.epoch.remote() for rank in self.ranks])[0]
                 return result
             except MemoryRanOutError as error:
                 smaller = error.smaller
@@ -147,9 +157,10 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Rank 0 writes; from another node the files come through the object store."""
         if self.here:
-            ray.get(self.ranks[0].save.remote(checkpoint_dir, self.keep_last))
+            self._answers([self.ranks[0].save.remote(checkpoint_dir, self.keep_last)])
             return
-        for name, content in ray.get(self.ranks[0].save_content.remote(self.keep_last)).items():
+        (files,) = self._answers([self.ranks[0].save_content.remote(self.keep_last)])
+        for name, content in files.items():
             path = Path(checkpoint_dir, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
@@ -173,12 +184,25 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
         except ray.exceptions.RayActorError as error:
             lost = str(error)
         ray.wait(calls, num_returns=len(calls), timeout=2.0)  # ranks that wait for the one that hung end with it
-        dumps = {int(file.name): file.read_text("utf-8", errors="replace") for file in self.last_words.iterdir()}
-        if hung := {rank: words for rank, words in sorted(dumps.items()) if words.strip()}:
+        if hung := {rank: words for rank in range(len(self.ranks)) if (words := self._words(rank)).strip()}:
             stood = ", ".join(f"rank {rank} stood at {stood_at(words)}" for rank, words in hung.items())
             every = "\n".join(f"rank {rank}\n{words}" for rank, words in hung.items())
             raise LostRankError(f"{every}\nhung: no step in {self.hang_after:g} s; {stood}")
         raise LostRankError(f"{lost}\na rank died: killed, crashed, or its node is gone")
+
+    def _words(self, rank: int) -> str:
+        """What a rank left where it hung, nothing where its node is gone."""
+        file = str(self.last_words / str(rank))
+        if not self.nodes:
+            return ""
+        if self.nodes[rank] == self.node:
+            return read_words(file)
+        there = NodeAffinitySchedulingStrategy(self.nodes[rank], soft=False)
+        call = ray.remote(read_words).options(num_cpus=0, scheduling_strategy=there).remote(file)
+        try:
+            return str(ray.get(call, timeout=10.0))
+        except ray.exceptions.RayError:
+            return ""
 
     def cleanup(self) -> None:
         self._kill()

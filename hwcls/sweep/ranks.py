@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
+
+SLOWEST = 60.0  # seconds that building, loading and saving, which have no steps, may take however short hang_after is
 
 if TYPE_CHECKING:
     from hwcls.config.data import DataConfig
@@ -32,6 +35,7 @@ class Rank:
         self.trainer: Trainer | None = None
         self.data: tuple[DataConfig, ImageSet] | None = None
         self.ended = time.time()  # of the last step of the trial before
+        self.hang_after = 0.0  # seconds without a step after which the process ends
 
     def address(self) -> str:
         """Where rank 0 will meet the others, host:port."""
@@ -49,8 +53,10 @@ class Rank:
 
         self.world = join(self.rank, self.size, address, default_device(gpu=self.gpu))
 
-    def start(self, values: dict[str, Any], micro_batch: int | None) -> dict[str, float]:
+    def start(self, values: dict[str, Any], micro_batch: int | None, hang_after: float) -> dict[str, float]:
         """Build the trainer of a trial; returns the seconds of each phase since the last trial's last step.
+
+        From here on the process ends where it stands still for `hang_after` seconds, but while it opens the data.
 
         `micro_batch` is the most images at once that memory is known to take, if it is known.
         """
@@ -62,7 +68,7 @@ class Rank:
         from hwcls.training.memory import trim_freed
         from hwcls.training.trainer import Trainer
 
-        called = time.time()
+        called, self.hang_after = time.time(), hang_after
         self.trainer = None  # the last trial's memory is free before the next one's is taken
         trim_freed()
         config = TrialConfig.from_dict(values)
@@ -71,7 +77,8 @@ class Rank:
             self.data = (config.data.pixels(), open_data(config.data))  # what was uploaded to a GPU stays there
         data = self.data[1]
         opened = time.time()
-        self.trainer = Trainer(config, data, self.world, recorder(), micro_batch=micro_batch)
+        with self._watched():
+            self.trainer = Trainer(config, data, self.world, recorder(), micro_batch=micro_batch)
         built = time.time()
         return {"wait": called - self.ended, "data": opened - called, "model": built - opened}
 
@@ -86,13 +93,15 @@ class Rank:
                 path = Path(temporary, name)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(data)
-            checkpoint.load(self._running(), Path(temporary if content else folder or ""))
+            with self._watched():
+                checkpoint.load(self._running(), Path(temporary if content else folder or ""))
 
     def save(self, folder: str, last: bool) -> None:
         """Write a checkpoint into `folder` on this node."""
         from hwcls.training import checkpoint
 
-        checkpoint.save(self._running(), Path(folder), last=last)
+        with self._watched():
+            checkpoint.save(self._running(), Path(folder), last=last)
 
     def save_content(self, last: bool) -> dict[str, bytes]:
         """A checkpoint as file names and contents, for a supervisor on another node."""
@@ -102,24 +111,28 @@ class Rank:
             self.save(folder, last)
             return read_folder(folder)
 
-    def epoch(self, hang_after: float) -> dict[str, Any]:
+    def epoch(self) -> dict[str, Any]:
         """Run one epoch; a loss that is not finite comes back as `failure`, since a retry would give the same.
 
-        Where no step ends for `hang_after` seconds the process ends. Raises MemoryRanOutError; the other ranks then
-        wait for this one in vain.
+        Raises MemoryRanOutError; the other ranks then wait for this one in vain.
         """
         from hwcls.training.faults import NotFiniteError
         from hwcls.training.pulse import watched
 
         trainer = self._running()
         try:
-            with watched(hang_after, self.last_words):
+            with watched(self.hang_after, self.last_words):
                 next(trainer.epochs())
         except NotFiniteError as error:
             return {"failure": str(error), "records": trainer.history, "micro_batch": trainer.micro_batch}
         finally:
             self.ended = time.time()
         return {"records": trainer.history, "micro_batch": trainer.micro_batch}
+
+    def _watched(self) -> AbstractContextManager[None]:
+        from hwcls.training.pulse import watched
+
+        return watched(max(SLOWEST, self.hang_after), self.last_words)
 
     def _running(self) -> Trainer:
         assert self.trainer is not None, "start() comes first"
@@ -130,3 +143,11 @@ def read_folder(folder: str) -> dict[str, bytes]:
     """All files below a folder, by relative name."""
     root = Path(folder)
     return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def read_words(file: str) -> str:
+    """What a rank left in its file, nothing where there is none."""
+    try:
+        return Path(file).read_text("utf-8", errors="replace")
+    except OSError:
+        return ""

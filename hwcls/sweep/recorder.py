@@ -55,6 +55,8 @@ class Recorder(Callback):  # type: ignore[misc]
         for line in self._folder(trial).append_missing(result.pop("records")):
             self.progress.epoch(trial.config["key"], line)
             trial.run_metadata.num_failures = 0  # restarts are counted in a row, without a new epoch
+        if note := result.pop("note", None):
+            self.progress.say(f"{trial.config['key']}: {note}")
         now = time.monotonic()
         if result["done"] or self.unsaved is not None or now - self.saved[trial.trial_id] > SAVE_EVERY:
             result["should_checkpoint"] = result["epoch"] > 0
@@ -127,7 +129,7 @@ class Recorder(Callback):  # type: ignore[misc]
     def _refuse_full(self, error: str) -> None:
         """A full disk is no fault of the trial: it ends the sweep."""
         if any(words in error for words in FULL):
-            raise full_disk(self.folder.path)
+            raise full_disk(self.folder.path, error)
 
 
 def closing(

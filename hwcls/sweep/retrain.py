@@ -106,8 +106,12 @@ def score(opened: SweepFolder, runs: list[confirm.Run], resources: Resources) ->
     """Score runs on the test split and write test_predictions.npz, the last line of metrics.jsonl and result.json."""
     task = ray.remote(_on_test).options(num_cpus=resources.cpus_per_worker, num_gpus=resources.gpus_per_worker)
     folders = [opened.confirm_run(run.label, run.seed) for run in runs]
-    waiting = {task.remote(f.config().to_dict(), (f.path / "best.safetensors").read_bytes()): f for f in folders}
-    while waiting:
+    waiting: dict[Any, TrialFolder] = {}
+    while folders or waiting:
+        while folders and len(waiting) < resources.concurrent:  # the weights of these alone lie in Ray's memory
+            folder = folders.pop(0)
+            weights = (folder.path / "best.safetensors").read_bytes()
+            waiting[task.remote(folder.config().to_dict(), weights)] = folder
         (ready,), _ = ray.wait(list(waiting), num_returns=1)
         folder = waiting.pop(ready)
         try:

@@ -271,7 +271,7 @@ class Trainer:
         """The probabilities of all ranks in the order of the split, (count, K) float16."""
         whole = torch.zeros(count, len(self.data.classes), device=self.world.device)  # (N, K)
         whole[evaluation.index] = evaluation.scores
-        return self.world.sum(whole).half().cpu().numpy()
+        return metrics.halved(self.world.sum(whole).cpu().numpy())
 
     def _remember(self, record: EpochRecord, confusion: Array, val: Evaluation) -> None:
         name = self.config.metric.name

@@ -74,17 +74,25 @@ def write_trial(
 
 
 def write_confirm(
-    sweep: SweepFolder, label: str, hit_rate: float, *, seeds: int = 5, images: int = 400, trial: int = 0
+    sweep: SweepFolder,
+    label: str,
+    hit_rate: float,
+    *,
+    seeds: int = 5,
+    images: int = 400,
+    trial: int = 0,
+    first: int = 1000,
+    val: float = 0.6,
 ) -> None:
     """`seeds` scored confirm runs of `label`, each right on about `hit_rate` of the same test images."""
     rng = np.random.default_rng(sum(label.encode()))
     truth = np.arange(images) % 3
     for seed in range(seeds):
-        folder = sweep.confirm_run(label, 1000 + seed)
+        folder = sweep.confirm_run(label, first + seed)
         guess = np.where(rng.random(images) < hit_rate, truth, (truth + 1) % 3)
         scores = np.eye(3, dtype=np.float16)[guess]
         test = {"test/accuracy": float((guess == truth).mean()), "test/loss": 0.3}
-        write_trial(folder, [0.5, 0.6], label=label, trial=trial, test=test)
+        write_trial(folder, [0.5, val], label=label, trial=trial, test=test)
         folder.append(test)
         files.write_with(
             folder.path / "test_predictions.npz", lambda f, t=truth, s=scores: np.savez(f, labels=t, scores=s)

@@ -112,6 +112,17 @@ def test_confirmed_and_told(tmp_path, results):
     assert row["low"] < row["test/accuracy"] < row["high"]
 
 
+def test_the_winner_is_one_that_was_scored_and_did_not_fail(tmp_path, results):
+    sweep = results.full(tmp_path)
+    results.confirm(sweep, "resnet", 0.8, trial=0, val=0.7)
+    results.confirm(sweep, "resnet", 0.9, trial=4, val=0.75, first=2000)  # won once more seeds were there
+    results.trial(sweep.confirm_run("resnet", 3000), [0.5, 0.99], trial=7)  # would win, but is not scored yet
+    results.trial(sweep.confirm_run("resnet", 3001), [0.98], trial=0, status="failed", error="loss is NaN")
+    loaded = load_sweep(tmp_path)
+    assert confirmed(loaded).estimate("resnet").mean == pytest.approx(0.9, abs=0.04)
+    assert next(row for row in alternatives(loaded) if row["label"] == "resnet")["confirmed_trial"] == 4
+
+
 def test_confirm_in_mid_run_claims_nothing(tmp_path, results):
     sweep = results.full(tmp_path)
     results.confirm(sweep, "resnet", 0.8, seeds=1)  # one seed has no spread

@@ -1,11 +1,12 @@
-"""How often the page is written."""
+"""How often the page is written, and how what follows the records is kept alive."""
 
 import itertools
+import sys
 
 import pytest
 
 from hwcls.sweep import consumers
-from hwcls.sweep.consumers import PAGE_EVERY, Page
+from hwcls.sweep.consumers import AGAIN, LONGEST, PAGE_EVERY, Consumers, Page
 from hwcls.tracking.records import SweepFolder
 
 
@@ -42,3 +43,25 @@ def test_a_page_that_fails_is_noted(tmp_path):
 
     Page(SweepFolder(tmp_path), write_page).keep_up(1)
     assert "report.html was not written: ValueError: no page" in (tmp_path / "tracking.log").read_text()
+
+
+def test_what_dies_again_and_again_is_started_less_and_less_often_and_said_once(tmp_path, monkeypatch):
+    now, starts, said = [100.0], [], []
+    monkeypatch.setattr(consumers.time, "monotonic", lambda: now[0])
+    found = Consumers(tmp_path, "off")
+    found.command = [sys.executable, "-c", "raise SystemExit(3)"]
+    found.start(said.append)
+    for _ in range(20):
+        found.process.wait()
+        before = found.process
+        while found.process is before:
+            now[0] += 1.0
+            found.keep_alive()
+        starts.append(now[0])
+    apart = [later - earlier for earlier, later in itertools.pairwise([100.0, *starts])]
+    assert apart[:4] == [AGAIN, 2 * AGAIN, 4 * AGAIN, 8 * AGAIN]
+    assert apart[-1] == LONGEST
+    (words,) = said
+    assert "died twice" in words
+    assert "tracking.log" in words
+    assert not found.finish()

@@ -64,6 +64,16 @@ def test_a_start_that_failed_leaves_nothing_and_binds_nothing(tiny, tmp_path):
         pass
 
 
+def test_what_was_still_being_prepared_does_not_lie_in_the_way(tiny, tmp_path):
+    with pytest.raises(UserError, match="no cluster"), open_folder(tiny(), tmp_path):
+        raise UserError("no cluster")
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "models.json").write_text("{}")
+    (tmp_path / "tiny" / ".data.json.7.tmp").write_text("{")
+    with open_folder(tiny(), tmp_path):
+        pass
+
+
 def test_two_sweeps_in_one_folder(tiny, tmp_path):
     refused = pytest.raises(UserError, match="another sweep works in this folder")
     with open_folder(tiny(), tmp_path), refused, open_folder(tiny(), tmp_path):
