@@ -86,4 +86,5 @@ def main() -> None:
     try:
         app()
     finally:
-        gc.freeze()  # or what torch and Ray hold is collected before the process ends, for 2 s
+        if "triton" not in sys.modules:  # which would complain
+            gc.freeze()  # or what torch and Ray hold is collected before the process ends, for 2 s

@@ -7,9 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from hwcls.config.model import ModelConfig, UserModelConfig
+from hwcls.config.model import ModelConfig, TimmConfig, UserModelConfig
 from hwcls.errors import UserError
 from hwcls.models import alexnet, attention_cnn, gated_cnn, kernel_cnn, mlp, residual_cnn, simple_cnn, timm, user
+from hwcls.models.undrawn import undrawn
 
 __all__ = ["REGISTRY", "build", "check", "checked", "parameters", "skeleton"]
 
@@ -42,13 +43,17 @@ def parameters(model: nn.Module) -> int:
 
 
 def skeleton(config: ModelConfig, *, classes: int, channels: int, image_size: int) -> nn.Module:
-    """The model without memory for its weights: on the meta device, pretrained weights not fetched.
+    """The model with no weight drawn or fetched, on the CPU: its modules and shapes alone mean something.
 
-    A path of weights must exist. A user's own model is built on the CPU, since its code may read values. torch's
+    A path of weights must exist. A user's own model is built as it is, since its code may read values. torch's
     generator is left as it was. Raises UserError as `build` does.
     """
-    device = "cpu" if isinstance(config, UserModelConfig) else "meta"
-    with torch.random.fork_rng(devices=[]), torch.device(device):
+    if isinstance(config, UserModelConfig):
+        with torch.random.fork_rng(devices=[]):
+            return build(config, classes=classes, channels=channels, image_size=image_size)
+    if isinstance(config, TimmConfig):
+        config = timm.unfetched(config)
+    with undrawn():
         return build(config, classes=classes, channels=channels, image_size=image_size)
 
 
@@ -64,8 +69,7 @@ def check(config: ModelConfig, *, classes: int, channels: int, image_size: int) 
 def checked(config: ModelConfig, *, classes: int, channels: int, image_size: int) -> nn.Module:
     """The model's skeleton after `check`."""
     model = skeleton(config, classes=classes, channels=channels, image_size=image_size)
-    device = "cpu" if isinstance(config, UserModelConfig) else "meta"
-    with torch.random.fork_rng(devices=[]), torch.device(device), torch.no_grad():
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
         images = torch.zeros(2, channels, image_size, image_size)  # (2, C, H, W)
         try:
             shape = tuple(model(images).shape)

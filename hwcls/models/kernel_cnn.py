@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from hwcls.config.model import KernelCnnConfig, Norm
 from hwcls.errors import UserError
 from hwcls.models.layers import conv, halving_net, he_init, norm_layer
+from hwcls.models.undrawn import undrawn
 
 TOLERANCE = 0.02  # of `params`
 LEAST, MOST = 2, 1024  # channels of the first block
@@ -48,7 +49,7 @@ def build(config: KernelCnnConfig, *, classes: int, channels: int, image_size: i
         return halving_net(block, config, widths, classes=classes, channels=channels, image_size=image_size)
 
     def count(widths: list[int]) -> int:
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        with undrawn():
             return sum(weight.numel() for weight in net(widths).parameters())
 
     model = net(None if config.params is None else solve(count, config.depth, config.params))

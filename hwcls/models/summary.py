@@ -126,6 +126,10 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.found: list[tuple[str, list[str]]] = []
         self.numbers: dict[int, tuple[int, Tensor]] = {}  # by id; the tensor is held so that its id stays its own
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # torch would load its compiler, seconds, to keep it out of here
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         leaves = tree_leaves((args, kwargs, out))

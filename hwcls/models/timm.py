@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from hwcls.config.model import TimmConfig
 from hwcls.errors import UserError, did_you_mean
 from hwcls.models.layers import Head
-from hwcls.models.weights import from_file, from_hub
+from hwcls.models.undrawn import undrawn
+from hwcls.models.weights import from_file, from_hub, look_for
 
 
 class TimmModel(nn.Module):
@@ -46,8 +47,8 @@ def build(config: TimmConfig, *, classes: int, channels: int, image_size: int) -
     """The backbone that `config` names, with its weights where they are asked for, and a new head.
 
     Pretrained weights are converted to the number of channels as timm does (grey: the sum over RGB); `stem: small`
-    starts a 7x7 first convolution afresh as a 3x3. On the meta device no weights are fetched, only looked for where a
-    path is given. Raises UserError for an unknown name, images it cannot take, weights it cannot have.
+    starts a 7x7 first convolution afresh as a 3x3. Raises UserError for an unknown name, images it cannot take,
+    weights it cannot have.
     """
     if not config.backbone:
         raise UserError("no backbone named", where="model.backbone", remedy="for example resnet18")
@@ -63,6 +64,13 @@ def build(config: TimmConfig, *, classes: int, channels: int, image_size: int) -
                 remedy="set it to false, or model.stem to standard",
             )
     return TimmModel(backbone, Head(features, classes, config.head), config.frozen)
+
+
+def unfetched(config: TimmConfig) -> TimmConfig:
+    """The config of the same modules from scratch; raises UserError where a path of weights does not exist."""
+    if isinstance(config.pretrained, str):
+        look_for(config.pretrained)
+    return config.model_copy(update={"pretrained": False})
 
 
 def _known(backbone: str) -> None:
@@ -96,13 +104,12 @@ def _create(config: TimmConfig, channels: int, image_size: int) -> nn.Module:
     import timm
 
     options = _options(config.backbone, channels, image_size)
-    on_meta = torch.get_default_device().type == "meta"  # `check`: shapes alone, no weights
     overlay: dict[str, Any] | None = None
     if isinstance(config.pretrained, str):
-        overlay = from_file(config.pretrained, config.backbone, read=not on_meta)
-    elif config.pretrained and not on_meta:
+        overlay = from_file(config.pretrained, config.backbone)
+    elif config.pretrained:
         overlay = from_hub(config.backbone)
-    if overlay is None or on_meta:
+    if overlay is None:
         return timm.create_model(config.backbone, **options)
     try:
         model = timm.create_model(config.backbone, pretrained=True, pretrained_cfg_overlay=overlay, **options)
@@ -129,12 +136,12 @@ def _options(backbone: str, channels: int, image_size: int) -> dict[str, Any]:
 
 @lru_cache(maxsize=256)  # a sweep builds the same backbone many times
 def _features(backbone: str, stem: str, channels: int, image_size: int) -> int:
-    """The length of the pooled features, found by one forward pass on the meta device; UserError if it fails."""
+    """The length of the pooled features, found by one forward pass; UserError if it fails."""
     import timm
 
     try:
         # the generator must not tell whether this came from the cache
-        with torch.random.fork_rng(devices=[]), torch.device("meta"), torch.no_grad():
+        with undrawn(), torch.no_grad():
             model = timm.create_model(backbone, **_options(backbone, channels, image_size))
             _whole_patches(model, backbone, image_size)
             if stem == "small":

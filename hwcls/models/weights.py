@@ -12,16 +12,19 @@ PATIENCE = 5.0  # seconds until a silent hub counts as out of reach
 FILES = ("model.safetensors", "pytorch_model.safetensors", "pytorch_model.bin")  # as timm looks for them
 
 
-def from_file(path: str, backbone: str, *, read: bool) -> dict[str, Any] | None:
-    """timm's overlay that loads the weights in `path` strictly, all but the classifier; None unless `read`.
+def look_for(path: str) -> None:
+    """Raises UserError where there is no such file of weights."""
+    if not Path(path).is_file():
+        raise UserError("no such weights file", where=path, remedy="model.pretrained is true, false or a path")
+
+
+def from_file(path: str, backbone: str) -> dict[str, Any] | None:
+    """timm's overlay that loads the weights in `path` strictly, all but the classifier.
 
     Takes .safetensors and .pth (never unpickled beyond tensors) with timm's names, also a trial's own weights, of which
     the backbone is used. Raises UserError where the file is missing or holds no weights.
     """
-    if not Path(path).is_file():
-        raise UserError("no such weights file", where=path, remedy="model.pretrained is true, false or a path")
-    if not read:
-        return None
+    look_for(path)
     import timm
     from timm.models import load_state_dict
 

@@ -39,7 +39,7 @@ class Prepared:
 
 
 def prepare(sweep: Sweep, path: Path, say: Callable[[str], None]) -> Prepared:
-    """Decode the data once, save the splits, keep the user's files, and build every branch's model on the meta device.
+    """Decode the data once, save the splits, keep the user's files, and build every branch's model, undrawn.
 
     Raises:
         UserError: Data that is not there, a model that cannot be built.
@@ -134,7 +134,7 @@ def _fingerprint(images: ImageSet) -> str:
 
 
 def check_models(sweep: Sweep, trials: list[TrialConfig], shapes: Shapes) -> None:
-    """Build each distinct model on the meta device, once per cache.
+    """Build and try each distinct model, once per cache.
 
     Raises:
         UserError: A model that cannot be built, with the place of its alternative in the file.

@@ -1,6 +1,8 @@
 """`hwcls models`: names, families, sweep files, trials; figures and errors."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -156,3 +158,11 @@ def test_a_trial_is_not_changed(invoke, tmp_path):
     refused = invoke(tmp_path, "--set", "width=8")
     assert refused.exit_code == 2
     assert "this is a trial" in refused.stderr
+
+
+def test_nothing_is_said_beside_the_table():
+    """Libraries that are loaded on the way may complain when the process ends."""
+    words = [sys.executable, "-m", "hwcls", "models", "--image-size", "8"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert "simple_cnn" in done.stdout
+    assert done.stderr == ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +148,19 @@ def test_what_a_user_model_computes_is_part_of_it(tmp_path: Path) -> None:
     different = [named(), named(act="tanh"), named(p=0.1), named(wide=True)]
     assert len(set(different)) == 4
     assert named(unused=1) == named()
+
+
+def test_a_model_is_looked_at_without_the_compiler_and_without_its_weights() -> None:
+    """Loading it takes seconds, for which the first start of every sweep would wait."""
+    code = """
+import resource, sys
+from hwcls.config.model import MlpConfig
+from hwcls.models.summary import identity
+identity(MlpConfig(), classes=10, channels=1, image_size=28)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+identity(MlpConfig(width=8192, depth=3), classes=10, channels=1, image_size=28)  # 0.5 GB
+taken = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
+print("torch._dynamo" in sys.modules, taken < 0.15)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
