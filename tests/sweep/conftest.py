@@ -66,21 +66,33 @@ def ray_here(_isolated):
     ray.shutdown()
 
 
-@pytest.fixture
-def run(ray_here, tmp_path):
+def start(sweep, results, **options):
     """Runs a checked sweep in this process; returns the outcome and what was said."""
     from rich.console import Console
 
     from hwcls.sweep import driver
     from hwcls.sweep.progress import Lines
 
-    def start(sweep, results=None, **options):
-        console = Console(record=True, width=200, file=io.StringIO())
-        options = driver.Options(results=results or tmp_path / "results", wandb="offline", **options)
-        outcome = driver.run(sweep, options, lambda *known: Lines(console, sweep.config.metric, *known))
-        return outcome, console.export_text()
+    console = Console(record=True, width=200, file=io.StringIO())
+    options = driver.Options(results=results, wandb="offline", **options)
+    outcome = driver.run(sweep, options, lambda *known: Lines(console, sweep.config.metric, *known))
+    return outcome, console.export_text()
 
-    return start
+
+@pytest.fixture
+def run(ray_here, tmp_path):
+    """Runs a checked sweep in this process; returns the outcome and what was said."""
+    return lambda sweep, results=None, **options: start(sweep, results or tmp_path / "results", **options)
+
+
+@pytest.fixture(scope="module")
+def done(ray_here, tmp_path_factory):
+    """A sweep of four trials that has ended, for tests that only look at it; and what was said."""
+    from hwcls.config.load import load_sweep
+
+    folder = tmp_path_factory.mktemp("done")
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(SWEEP, sort_keys=False))
+    return start(load_sweep(folder / "tiny.yaml"), folder / "results")
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -3,10 +3,12 @@
 import itertools
 import threading
 
+import optuna
 import pytest
 
 from hwcls.config.load import check_corners
 from hwcls.errors import UserError
+from hwcls.report.load import load_sweep as load_results
 from hwcls.sweep import footprint, prepare
 from hwcls.sweep.footprint import Shape, check_disk, size, taken
 from hwcls.sweep.heaviest import Weights, heaviest, weigh
@@ -107,13 +109,20 @@ def test_sizes_in_words():
     ]
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("keep", ["none", "best", "all"])
-def test_a_real_sweep_never_takes_more(run, tiny, tmp_path, keep):
-    """17 MB of weights, so that one file too many cannot hide."""
+@pytest.mark.parametrize(
+    ("keep", "files"),
+    [
+        pytest.param("none", set(), marks=pytest.mark.slow),
+        pytest.param("best", {"best"}, marks=pytest.mark.heavy),
+        pytest.param("all", {"best", "last"}, marks=pytest.mark.slow),
+    ],
+)
+def test_a_real_sweep_never_takes_more(run, tiny, tmp_path, keep, files):
+    """17 MB of weights, so that one file too many cannot hide; by a metric that is minimised, in its short form."""
     model = {"choice": {"wide": {"name": "mlp", "width": 2048, "depth": 2}, "thin": {"name": "mlp", "width": 8}}}
-    sweep = tiny(run_cap=4, keep=keep, confirm={"top": 1, "seeds": 2}, parameters={"model": model, "epochs": 2})
+    confirm = {"top": 1, "seeds": 2}
+    sweep = tiny(run_cap=4, metric="val/loss", keep=keep, confirm=confirm, parameters={"model": model, "epochs": 2})
     seen, ended = [0], threading.Event()
 
     def watch():
@@ -138,6 +147,22 @@ def test_a_real_sweep_never_takes_more(run, tiny, tmp_path, keep):
     kept = {"none": 0, "best": 2 + 2, "all": 2 * 2 + 2}[keep]  # of two trials and two confirm runs
     assert kept * wide <= left <= kept * wide + footprint.BASE
     assert not (outcome.folder.path / "tune").exists()
+    assert not outcome.failed
+    for trial in outcome.folder.trials().values():
+        values = {line["epoch"]: line["val/loss"] for line in trial.records()}
+        best = min(values, key=values.get)
+        assert trial.result().best == {"epoch": best, "val/loss": values[best]}
+        assert {path.stem for path in trial.path.glob("*.safetensors")} == files
+    found = load_results(outcome.folder.path)
+    assert found.goal == "minimize"
+    ranked = [trial.value for trial in found.ranked()]
+    assert ranked == sorted(ranked)
+    backend = optuna.storages.journal.JournalFileBackend(str(outcome.folder.path / "study.journal"))
+    study = optuna.load_study(study_name="tiny", storage=optuna.storages.JournalStorage(backend))
+    assert study.direction.name == "MINIMIZE"
+    scored = [run for run in outcome.folder.confirm_runs().values() if "test" in run.result().extra]
+    assert len(scored) == 4
+    assert all((run.path / "best.safetensors").exists() == (keep != "none") for run in scored)
 
 
 def test_leftovers_of_earlier_starts_go(tmp_path):

@@ -74,8 +74,9 @@ def resident():
     return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 2**20
 
 keep_freed()
-faults()
-print(min(faults() for _ in range(5)))
+for _ in range(32):  # the heap grows a few times: what aligning leaves over is joined again when a bin of 7 is full
+    faults()
+print(max(faults() for _ in range(8)))
 before = resident()
 trim_freed()
 print(before - resident())
