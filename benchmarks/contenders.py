@@ -164,7 +164,7 @@ def drive(settings: dict[str, Any], spec: dict[str, Any]) -> None:
     name, here = f"train-trial_id={trial}", spec["out"]
     ray.train.torch.TorchTrainer(
         worker,
-        train_loop_config={"spec": spec, "settings": settings, "number": int(trial.rsplit("_", 1)[1])},
+        train_loop_config={"spec": spec, "settings": settings, "number": int(trial, 16)},
         scaling_config=ray.train.ScalingConfig(num_workers=1),
         run_config=ray.train.RunConfig(name=name, storage_path=here, callbacks=[TuneReportCallback()]),
     ).fit()
