@@ -8,11 +8,15 @@ in `--seconds` here, which is measured first. Counted is what a user waits for: 
 end, in a home and a cache of its own, and the CPU time of every process that it starts. `idle` is the time per trial
 in which a slot, one for each trial that runs at once, trains nothing. FILE is added to: once two sizes stand in it,
 the trial lengths are said up to which hwcls gains twofold, and from which on it does not matter who orchestrates.
+
+Ray's contender needs ray[default]: where Train cannot ask Ray's dashboard, a trial that ASHA stops keeps its worker's
+CPU for ever, and the next one waits in vain.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import statistics
@@ -215,6 +219,8 @@ def main() -> None:
     options = parser.parse_args()
     if not Path(os.environ.get("HWCLS_DATA", ""), "FashionMNIST", "raw").is_dir():
         raise SystemExit("HWCLS_DATA names no folder with FashionMNIST/raw in it")
+    if "tune" in (options.only or NAMES) and importlib.util.find_spec("opencensus") is None:
+        raise SystemExit("Ray Tune + TorchTrainer needs more of Ray: pip install 'ray[default]', or leave it out by --only")
     trials = options.trials or (12 if options.seconds < 60 else 3)
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["HWCLS_CACHE"] = str(Path(scratch, "cache"))
