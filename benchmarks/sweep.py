@@ -220,7 +220,9 @@ def main() -> None:
     if not Path(os.environ.get("HWCLS_DATA", ""), "FashionMNIST", "raw").is_dir():
         raise SystemExit("HWCLS_DATA names no folder with FashionMNIST/raw in it")
     if "tune" in (options.only or NAMES) and importlib.util.find_spec("opencensus") is None:
-        raise SystemExit("Ray Tune + TorchTrainer needs more of Ray: pip install 'ray[default]', or leave it out by --only")
+        raise SystemExit(
+            "Ray Tune + TorchTrainer needs more of Ray: pip install 'ray[default]', or leave it out by --only"
+        )
     trials = options.trials or (12 if options.seconds < 60 else 3)
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["HWCLS_CACHE"] = str(Path(scratch, "cache"))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 import shutil
+import sys
+import sysconfig
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -19,6 +22,7 @@ from hwcls.sweep.folder import version
 GIB = 2**30
 LOW_DISK = 5 * GIB
 LOW_FILES = 4096
+COMPILED = ("torch", "ray", "timm", "optuna")  # packages of many files that a sweep's processes load
 PACKAGES = ("hwcls", "torch", "ray", "optuna", "timm")  # whose versions all nodes of a cluster must share
 
 
@@ -39,6 +43,7 @@ class Check:
 def examine(results: Path, address: str | None) -> Iterator[Check]:
     """Look at everything, one after the other; each check comes when it is known."""
     yield _python()
+    yield _bytecode()
     yield from _gpus()
     yield from _disks({"results": results, "cache": cache_folder(), "temporary files": Path(tempfile.gettempdir())})
     yield _open_files()
@@ -56,6 +61,23 @@ def _python() -> Check:
         remedy = "install both from the same index: pip install --force-reinstall torch torchvision"
         return Check("python", "wrong", f"torchvision does not load: {first_line(error)}", remedy)
     return Check("python", "ok", f"Python {platform.python_version()}, {versions}")
+
+
+def _bytecode() -> Check:
+    """Whether Python keeps what it compiled: without, each of a sweep's processes compiles thousands of files anew."""
+    bare = []
+    for name in COMPILED:
+        found = importlib.util.find_spec(name)
+        if found and found.origin and not Path(importlib.util.cache_from_source(found.origin)).exists():
+            bare.append(name)
+    if not bare:
+        return Check("bytecode", "ok", "the packages are compiled")
+    remedy = f"once: {sys.executable} -m compileall -q {Path(sysconfig.get_path('purelib'))}"
+    if sys.dont_write_bytecode:
+        remedy += "; PYTHONDONTWRITEBYTECODE keeps Python from doing it by itself"
+    return Check(
+        "bytecode", "note", f"{', '.join(bare)}: every process that starts compiles them anew, in seconds", remedy
+    )
 
 
 def _gpus() -> Iterator[Check]:

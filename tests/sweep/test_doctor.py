@@ -1,4 +1,5 @@
 import json
+import py_compile
 import subprocess
 import sys
 from collections import namedtuple
@@ -48,6 +49,21 @@ def test_a_driver_without_a_gpu_is_wrong(monkeypatch):
     assert states(doctor._gpus()) == {"note"}
     monkeypatch.setattr(doctor.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
     assert states(doctor._gpus()) == {"wrong"}
+
+
+def test_packages_without_bytecode_are_named(tmp_path, monkeypatch):
+    (tmp_path / "bare.py").write_text("")
+    (tmp_path / "done.py").write_text("")
+    py_compile.compile(str(tmp_path / "done.py"))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(doctor, "COMPILED", ("bare", "done", "not_installed"))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    check = doctor._bytecode()
+    assert (check.state, check.found.split(":")[0]) == ("note", "bare")
+    assert "compileall" in check.remedy
+    assert "PYTHONDONTWRITEBYTECODE" in check.remedy
+    monkeypatch.setattr(doctor, "COMPILED", ("done",))
+    assert doctor._bytecode().state == "ok"
 
 
 def test_nodes_with_other_versions():
