@@ -161,9 +161,9 @@ def _try(
 
 def cost(trial: TrialConfig, data: ImageSet, world: World) -> Cost:
     """What a trial costs on the ranks of `world`: a whole epoch is timed where it is short, else some steps are."""
-    from hwcls.training.trainer import TRAIN_SAMPLE
+    from hwcls.training.trainer import train_sample
 
-    images, scored = len(data.train), min(len(data.train), TRAIN_SAMPLE) + len(data.val)
+    images, scored = len(data.train), train_sample(data) + len(data.val)
     batch = min(FEW * world.size, images)
     trainer, build = _timed(trial, data, world, batch)
     each = _agreed(world, trainer.run(1)[0]) / batch  # seconds per image

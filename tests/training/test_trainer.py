@@ -1,5 +1,6 @@
 import math
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hwcls.errors import UserError
 from hwcls.training import checkpoint
 from hwcls.training.distributed import World, launch
 from hwcls.training.faults import NotFiniteError
-from hwcls.training.trainer import Trainer
+from hwcls.training.trainer import Trainer, train_sample
 
 CPU = World(device=torch.device("cpu"))
 
@@ -274,3 +275,11 @@ def test_what_the_trial_names_is_what_trains(trial, monkeypatch):
     assert (trainer.loss.smoothing, trainer.loss.weights is None) == (0.2, False)
     assert taken == list(range(2 * trainer.feed.steps))
     assert trainer.schedule.lr == pytest.approx(config.optimizer.lr * config.scheduler.end)  # ends with the last step
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "expected"),
+    [(400, 100, 400), (9_000, 1_000, 1_000), (54_000, 6_000, 6_000), (10**6, 50_000, 10_000)],
+)
+def test_train_accuracy_is_as_exact_as_that_on_val(train, val, expected):
+    assert train_sample(SimpleNamespace(train=range(train), val=range(val))) == expected
