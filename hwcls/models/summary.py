@@ -52,17 +52,16 @@ def summarise(config: ModelConfig, *, classes: int, channels: int, image_size: i
 def flops(model: nn.Module, channels: int, image_size: int) -> int:
     """The floating point operations of one image's forward pass in evaluation mode, on the model's own device.
 
-    Counted by torch.utils.flop_counter: convolutions, matrix products and attention, two per multiplication.
+    Counted by the formulas of torch.utils.flop_counter: convolutions, matrix products and attention, two per
+    multiplication.
     """
-    from torch.utils.flop_counter import FlopCounterMode
-
-    device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
+    weight = next(model.parameters(), torch.zeros(()))
     training = model.training
-    counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
-        model.eval()(torch.zeros(1, channels, image_size, image_size, device=device))  # (1, C, H, W)
+    images = torch.zeros(1, channels, image_size, image_size, device=weight.device, dtype=weight.dtype)  # (1, C, H, W)
+    with _Flops() as counted, torch.no_grad():
+        model.eval()(images)
     model.train(training)
-    return int(counter.get_total_flops())
+    return counted.total
 
 
 def activations(model: nn.Module, channels: int, image_size: int) -> int:
@@ -118,17 +117,44 @@ def identity(config: ModelConfig, *, classes: int, channels: int, image_size: in
     return f"{signature(model, (channels, image_size))} {json.dumps(origin, sort_keys=True)}"
 
 
-class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Light(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """A mode that leaves torch's compiler out of memory, which takes seconds to load and has no part in it."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # torch would load it to keep it out of here
+
+
+class _Flops(_Light):
+    """Adds up the operations of what is computed under it; torch's own FlopCounterMode loads the compiler."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        from torch.utils.flop_counter import flop_registry
+
+        given = kwargs or {}
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is None:
+            with self:
+                parts = func.decompose(*args, **given)  # what is made of others is counted by those
+            if parts is not NotImplemented:
+                return parts
+        out = func(*args, **given)
+        if formula is not None:
+            self.total += int(formula(*args, **given, out_val=out))
+        return out
+
+
+class _Operations(_Light):
     """Writes down every operation with its settings, and which tensors it takes, each by when it was first seen."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.found: list[tuple[str, list[str]]] = []
         self.numbers: dict[int, tuple[int, Tensor]] = {}  # by id; the tensor is held so that its id stays its own
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # torch would load its compiler, seconds, to keep it out of here
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
