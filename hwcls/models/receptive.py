@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from hwcls.models.modes import Light
 
 # operations that leave every position where it was
 STILL = {"clone", "detach", "alias", "_to_copy", "copy_", "contiguous", "expand", "native_dropout", "bernoulli"}
@@ -107,7 +108,7 @@ def follow(model: nn.Module, channels: int, image_size: int) -> tuple[list[Layer
     return list(found.values()), follower.last.side
 
 
-class _Follower(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Follower(Light):
     """Keeps what every tensor that comes from the images sees."""
 
     def __init__(self) -> None:

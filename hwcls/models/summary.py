@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from hwcls.config.model import ModelConfig
 from hwcls.models import checked, parameters
+from hwcls.models.modes import Light
 from hwcls.models.receptive import Field, Layer, follow
 
 
@@ -58,7 +58,8 @@ def flops(model: nn.Module, channels: int, image_size: int) -> int:
     weight = next(model.parameters(), torch.zeros(()))
     training = model.training
     images = torch.zeros(1, channels, image_size, image_size, device=weight.device, dtype=weight.dtype)  # (1, C, H, W)
-    with _Flops() as counted, torch.no_grad():
+    counted = _Flops()
+    with counted, torch.no_grad():
         model.eval()(images)
     model.train(training)
     return counted.total
@@ -117,15 +118,7 @@ def identity(config: ModelConfig, *, classes: int, channels: int, image_size: in
     return f"{signature(model, (channels, image_size))} {json.dumps(origin, sort_keys=True)}"
 
 
-class _Light(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """A mode that leaves torch's compiler out of memory, which takes seconds to load and has no part in it."""
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # torch would load it to keep it out of here
-
-
-class _Flops(_Light):
+class _Flops(Light):
     """Adds up the operations of what is computed under it; torch's own FlopCounterMode loads the compiler."""
 
     def __init__(self) -> None:
@@ -148,7 +141,7 @@ class _Flops(_Light):
         return out
 
 
-class _Operations(_Light):
+class _Operations(Light):
     """Writes down every operation with its settings, and which tensors it takes, each by when it was first seen."""
 
     def __init__(self) -> None:
