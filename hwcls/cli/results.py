@@ -27,22 +27,34 @@ def table_console() -> Console:
 @app.command()
 @command
 def compare(
-    folder: Folder,
+    folders: Annotated[list[Path], typer.Argument(help="Results folders of sweeps.", show_default=False)],
     rows: Annotated[int, typer.Option(min=1, help="How many trials to show, shared by the alternatives.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="The leaderboard, as CSV.")] = False,
 ) -> None:
-    """Print the leaderboard of a sweep, finished or running.
+    """Print the leaderboard of a sweep, finished or running, or of several sweeps together.
 
     Example: hwcls compare results/quickstart
     """
-    from hwcls.report.compare import print_leaderboard, summary
+    from hwcls.errors import UserError
+    from hwcls.report.compare import csv_text, leaderboard, print_leaderboard, summary
     from hwcls.report.load import load_sweep
+    from hwcls.report.several import cautions, print_together, together
 
-    found = load_sweep(folder)
-    if as_json:
-        typer.echo(json.dumps(summary(found), indent=2, default=str))
-        return
-    print_leaderboard(found, table_console(), rows)
+    if as_json and as_csv:
+        raise UserError("--json and --csv are two forms of the same", remedy="leave one of them out")
+    found = [load_sweep(folder) for folder in folders]
+    if as_csv:
+        typer.echo(csv_text(together(found) if len(found) > 1 else leaderboard(found[0])), nl=False)
+    elif as_json and len(found) > 1:
+        tables = {"leaderboard": together(found), "cautions": cautions(found)}
+        typer.echo(json.dumps({**tables, "sweeps": [summary(one) for one in found]}, indent=2, default=str))
+    elif as_json:
+        typer.echo(json.dumps(summary(found[0]), indent=2, default=str))
+    elif len(found) > 1:
+        print_together(found, table_console(), rows)
+    else:
+        print_leaderboard(found[0], table_console(), rows)
 
 
 @app.command()
@@ -85,3 +97,20 @@ def explain(
         return
     names = [f"{path.resolve().parent.name}/{path.resolve().name}" for path in (a, b)]
     print_explained(found, (names[0], names[1]), table_console(), rows)
+
+
+@app.command()
+@command
+def dashboard(
+    folder: Folder,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where it listens, on this machine alone.")] = 8080,
+) -> None:
+    """Serve optuna-dashboard on a sweep's study, finished or running, until Ctrl-C.
+
+    Needs: pip install 'hwcls[dashboard]'
+
+    Example: hwcls dashboard results/quickstart
+    """
+    from hwcls.sweep.dashboard import serve
+
+    serve(folder, port)

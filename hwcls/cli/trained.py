@@ -62,10 +62,10 @@ def evaluate(
     scored = evaluate_trained(trained, split.value)
     found = {"trial": str(trained.path), "split": split.value, **summary(scored, data.classes)}
     if grid is not None:
-        from hwcls.inspection.pictures import prediction_grid
+        from hwcls.inspection.pictures import prediction_grid, write_png
 
         title = trained.config.model.label or trained.config.model.name
-        prediction_grid(data, getattr(data, split.value), scored, title, grid)
+        write_png(prediction_grid(data, getattr(data, split.value), scored, title), grid)
         found["grid"] = str(grid)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
@@ -123,18 +123,18 @@ def inspect(
 
     Example: hwcls inspect results/quickstart/trials/0
     """
-    from hwcls.inspection.pictures import activation_sheet, reconstruction_sheet
+    from hwcls.inspection.pictures import activation_sheet, reconstruction_sheet, write_png
     from hwcls.inspection.seen import gradient_flow, recorded
 
     found = recorded(trial)
     flow, pictures = gradient_flow(found), {}
     if "activations" in found:
         pictures["activations"] = out / "activations.png"
-        activation_sheet(found["activation_image"], found["activations"], pictures["activations"])
+        write_png(activation_sheet(found["activation_image"], found["activations"]), pictures["activations"])
     if "reconstructions/input" in found:
         pictures["reconstructions"] = out / "reconstructions.png"
         inputs, outputs = found["reconstructions/input"], found["reconstructions/output"]
-        reconstruction_sheet(inputs, outputs, pictures["reconstructions"])
+        write_png(reconstruction_sheet(inputs, outputs), pictures["reconstructions"])
     if as_json:
         layers = {name: {"first": vars(first), "last": vars(last)} for name, (first, last) in flow.items()}
         paths = {name: str(path) for name, path in pictures.items()}

@@ -91,6 +91,7 @@ class SweepConfig(Frozen):
     early_terminate: EarlyStopConfig | None = None
     confirm: ConfirmConfig | None = None
     track: Annotated[tuple[Literal["wandb", "tensorboard"], ...], Field(strict=False)] = ("wandb",)
+    artifacts: bool = False  # whether each trial's best weights go to W&B
     parameters: dict[str, Any]
     presets: dict[str, dict[str, Any]] = Field(default_factory=dict)
     seed: int = Field(0, ge=0, lt=1_000_000)

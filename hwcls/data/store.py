@@ -65,22 +65,17 @@ def open_store(config: DataConfig, progress: Progress | None = None) -> Store:
     Raises:
         UserError: The raw data is not there, not whole, or does not fit on the disk.
     """
-    source = catalog.source_of(config.name)
-    place, files_found = _found(config, progress)
-    size, channels = config.image_size or source.image_size, config.channels or source.channels
-    listing = [[name, status.st_size, status.st_mtime_ns] for name, status in files_found]
-    # a known data set may move; two folders of a user's may hold files of the same names, sizes and times
-    known = config.name in catalog.SOURCES and config.name != "imagefolder"
-    text = json.dumps([FORMAT, config.name, "" if known else str(place.resolve()), listing, size, channels])
-    key = f"{config.name}-{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
-    folder = catalog.cache_folder() / "stores" / key
+    place = _found(config, progress)
+    folder = _folder(config, place)
     if store := _whole(folder):
         return store
     disk.make_folder(folder.parent)
-    with FileLock(folder.with_name(f".{key}.lock")):
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
         if store := _whole(folder):
             return store
         progress = progress or (lambda _: None)
+        source = catalog.source_of(config.name)
+        size, channels = config.image_size or source.image_size, config.channels or source.channels
         raw = source.read(place)
         _build(folder, config.name, raw, size, channels, progress)
         if raw.passed_over:
@@ -92,9 +87,18 @@ def open_store(config: DataConfig, progress: Progress | None = None) -> Store:
     return store
 
 
+def has_store(config: DataConfig) -> bool:
+    """Whether this node has the store of `config`'s data set, so that `open_store` neither fetches nor builds."""
+    try:
+        place = _place(config)
+        return place is not None and _whole(_folder(config, place)) is not None
+    except (UserError, OSError):
+        return False
+
+
 def read_raw(config: DataConfig) -> Raw:
     """The data set before decoding, which knows its images' file names."""
-    return catalog.source_of(config.name).read(_found(config, None)[0])
+    return catalog.source_of(config.name).read(_found(config, None))
 
 
 def verify(store: Store) -> list[str]:
@@ -169,17 +173,36 @@ def _verify_command(config: DataConfig) -> str:
     return shlex.join(words)
 
 
-def _found(config: DataConfig, progress: Progress | None) -> tuple[Path, list[tuple[str, os.stat_result]]]:
-    if config.name in catalog.EMBEDDED:
-        return Path(), []
-    if config.name == "imagefolder":
-        place: Path | None = catalog.locate_folder(config)
-    else:
-        place = catalog.locate(config.name)
-        if place is None:
-            place = fetch(config.name, progress)
+def _found(config: DataConfig, progress: Progress | None) -> Path:
+    """Where the raw files lie, fetched now where that is to be."""
+    place = _place(config)
+    if place is None:
+        place = fetch(config.name, progress)
     assert place is not None
-    return place, list(walk(place)) if place.is_dir() else [(place.name, place.stat())]
+    return place
+
+
+def _place(config: DataConfig) -> Path | None:
+    """Where the raw files lie; None where they are to be fetched."""
+    if config.name in catalog.EMBEDDED:
+        return Path()
+    return catalog.locate_folder(config) if config.name == "imagefolder" else catalog.locate(config.name)
+
+
+def _folder(config: DataConfig, place: Path) -> Path:
+    """The store of the raw files at `place`, by what they are."""
+    source = catalog.source_of(config.name)
+    size, channels = config.image_size or source.image_size, config.channels or source.channels
+    if config.name in catalog.EMBEDDED:
+        found: list[tuple[str, os.stat_result]] = []
+    else:
+        found = list(walk(place)) if place.is_dir() else [(place.name, place.stat())]
+    listing = [[name, status.st_size, status.st_mtime_ns] for name, status in found]
+    # a known data set may move; two folders of a user's may hold files of the same names, sizes and times
+    known = config.name in catalog.SOURCES and config.name != "imagefolder"
+    text = json.dumps([FORMAT, config.name, "" if known else str(place.resolve()), listing, size, channels])
+    key = f"{config.name}-{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
+    return catalog.cache_folder() / "stores" / key
 
 
 def _build(folder: Path, name: str, raw: Raw, size: int | None, channels: int | None, progress: Progress) -> None:

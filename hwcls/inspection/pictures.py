@@ -2,37 +2,42 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from hwcls import files
-from hwcls.data.imageset import ImageSet, Split
+from hwcls.config.data import DataConfig
+from hwcls.data.imageset import ImageSet, Split, open_data
 from hwcls.data.splits import shuffled
-from hwcls.inspection.evaluate import Scored
+from hwcls.data.store import has_store
+from hwcls.errors import UserError
+from hwcls.tracking.records import TrialFolder
+
+if TYPE_CHECKING:
+    from hwcls.inspection.evaluate import Scored
 
 COLUMNS, ROWS = 8, 3  # of each part
 SIDE, LABEL, GAP, TITLE = 112, 34, 10, 34  # pixels
 RIGHT, WRONG, INK = "#1a7f37", "#cf222e", "#1f2328"
 
 
-def prediction_grid(data: ImageSet, split: Split, scored: Scored, title: str, path: Path) -> None:
-    """Write a PNG: on top images drawn at random, the same for every model; below the surest mistakes.
+def prediction_grid(data: ImageSet, split: Split, scored: Scored, title: str) -> Image.Image:
+    """A picture: on top images drawn at random, the same for every model; below the surest mistakes.
 
     Each image has a green frame where the model is right and a red one where it is wrong, and below it the predicted
     class with its probability and, where it is another, the true one.
     """
     predicted = scored.scores.argmax(1)  # (N,)
-    some = shuffled(len(split), 0, 0)[: COLUMNS * ROWS]
-    wrong = np.flatnonzero(predicted != scored.labels)
-    surest = wrong[np.argsort(-scored.scores[wrong, predicted[wrong]], kind="stable")][: COLUMNS * ROWS]
+    some, surest, wrong = chosen_images(scored.labels, scored.scores, COLUMNS * ROWS)
     accuracy = float((predicted == scored.labels).mean())
     parts = [(f"{title}: {accuracy:.1%} right of {len(split):,} images; some at random", some)]
     if len(surest):
-        parts.append((f"the surest of its {len(wrong):,} mistakes", surest))
+        parts.append((f"the surest of its {wrong:,} mistakes", surest))
     lines = [-(-len(chosen) // COLUMNS) for _, chosen in parts]
     cell = SIDE + LABEL + GAP
     sheet = Image.new("RGB", (COLUMNS * (SIDE + GAP) + GAP, len(parts) * TITLE + sum(lines) * cell + GAP), "white")
@@ -51,14 +56,55 @@ def prediction_grid(data: ImageSet, split: Split, scored: Scored, title: str, pa
             if guess != true:
                 _line(draw, (left, above + SIDE + 18), f"is {data.classes[true]}", INK)
         top += count * cell
-    files.write_with(path, lambda file: sheet.save(file, "PNG"))
+    return sheet
 
 
-def activation_sheet(image: np.ndarray[Any, Any], maps: np.ndarray[Any, Any], path: Path) -> None:
-    """Write a PNG: an image (S, S, C) uint8 and the maps (K, h, w) made of it, red above and blue below 0.
+def write_png(picture: Image.Image, path: Path) -> None:
+    """Write a picture, whole or not at all."""
+    files.write_with(path, lambda file: picture.save(file, "PNG"))
+
+
+def images_of(folder: Path) -> ImageSet | None:
+    """A trial's data set, where it lies on this machine as it was trained on: nothing is fetched or decoded here."""
+    try:
+        config = TrialFolder(folder).config().data.pixels()
+        return _opened(config.model_dump_json()) if has_store(config) else None
+    except UserError:
+        return None
+
+
+@functools.lru_cache(maxsize=4)
+def _opened(settings: str) -> ImageSet:
+    return open_data(DataConfig.model_validate_json(settings))
+
+
+def chosen_images(
+    labels: np.ndarray[Any, Any], scores: np.ndarray[Any, Any], most: int
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], int]:
+    """Of N images with true classes (N,) and probabilities (N, K): some at random, the same for every model; the surest
+    mistakes; and how many mistakes there are."""
+    predicted = scores.argmax(1)  # (N,)
+    wrong = np.flatnonzero(predicted != labels)
+    surest = wrong[np.argsort(-scores[wrong, predicted[wrong]], kind="stable")]
+    return shuffled(len(labels), 0, 0)[:most], surest[:most], len(wrong)
+
+
+def activation_sheet(image: np.ndarray[Any, Any], maps: np.ndarray[Any, Any]) -> Image.Image:
+    """A picture: an image (S, S, C) uint8 and the maps (K, h, w) made of it, red above and blue below 0.
 
     All maps share one scale, which the title names; those of a linear layer, (K, 1, 1), are put into one square.
     """
+    colours, most = coloured(maps)
+    tiles = [_tile(image), *map(_tile, colours)]
+    rows = [tiles[place : place + COLUMNS] for place in range(0, len(tiles), COLUMNS)]
+    return _sheet(
+        f"the first image of val, and what the first layer makes of it: red to {most:.3g}, blue to -{most:.3g}", rows
+    )
+
+
+def coloured(maps: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], float]:
+    """Maps (K, h, w), or the values of a linear layer (K, 1, 1), as pictures (P, h, w, 3) uint8, red above and blue
+    below 0, and the largest value, where the colour is full."""
     values = maps.astype(np.float32)
     if values.shape[1:] == (1, 1):
         side = math.isqrt(len(values) - 1) + 1
@@ -67,26 +113,19 @@ def activation_sheet(image: np.ndarray[Any, Any], maps: np.ndarray[Any, Any], pa
     shares = np.nan_to_num(values / most).clip(-1, 1)[..., None]  # (K, h, w, 1)
     strength = 1 - np.abs(shares)
     red, blue = np.where(shares < 0, strength, 1), np.where(shares > 0, strength, 1)
-    colours = np.rint(255 * np.concatenate((red, strength, blue), -1)).astype(np.uint8)  # (K, h, w, 3)
-    tiles = [_tile(image), *map(_tile, colours)]
-    rows = [tiles[place : place + COLUMNS] for place in range(0, len(tiles), COLUMNS)]
-    _sheet(
-        f"the first image of val, and what the first layer makes of it: red to {most:.3g}, blue to -{most:.3g}",
-        rows,
-        path,
-    )
+    return np.rint(255 * np.concatenate((red, strength, blue), -1)).astype(np.uint8), most
 
 
-def reconstruction_sheet(inputs: np.ndarray[Any, Any], outputs: np.ndarray[Any, Any], path: Path) -> None:
-    """Write a PNG: images (P, S, S, C) uint8, and below each what the autoencoder makes of it."""
+def reconstruction_sheet(inputs: np.ndarray[Any, Any], outputs: np.ndarray[Any, Any]) -> Image.Image:
+    """A picture: images (P, S, S, C) uint8, and below each what the autoencoder makes of it."""
     rows = []
     for place in range(0, len(inputs), COLUMNS):
         rows += [[_tile(pixels) for pixels in part[place : place + COLUMNS]] for part in (inputs, outputs)]
-    _sheet("images of val, and below each its reconstruction", rows, path)
+    return _sheet("images of val, and below each its reconstruction", rows)
 
 
-def _sheet(title: str, rows: list[list[Image.Image]], path: Path) -> None:
-    """Write tiles in rows below a title."""
+def _sheet(title: str, rows: list[list[Image.Image]]) -> Image.Image:
+    """Tiles in rows below a title."""
     cell = SIDE + GAP
     sheet = Image.new("RGB", (COLUMNS * cell + GAP, TITLE + len(rows) * cell), "white")
     draw = ImageDraw.Draw(sheet)
@@ -96,7 +135,7 @@ def _sheet(title: str, rows: list[list[Image.Image]], path: Path) -> None:
             left, top = GAP + place * cell, TITLE + line * cell
             draw.rectangle((left - 1, top - 1, left + SIDE, top + SIDE), outline="#d0d7de")
             sheet.paste(tile, (left, top))
-    files.write_with(path, lambda file: sheet.save(file, "PNG"))
+    return sheet
 
 
 def _tile(pixels: np.ndarray[Any, Any]) -> Image.Image:

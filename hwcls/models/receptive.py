@@ -94,9 +94,9 @@ def follow(model: nn.Module, channels: int, image_size: int) -> tuple[list[Layer
         for name, module in model.named_modules()
         if not list(module.children()) and not isinstance(module, nn.Identity)
     ]
-    device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
+    weight = next(model.parameters(), torch.zeros(()))
     training = model.training
-    images = torch.zeros(1, channels, image_size, image_size, device=device)  # (1, C, H, W)
+    images = torch.zeros(1, channels, image_size, image_size, device=weight.device, dtype=weight.dtype)  # (1, C, H, W)
     try:
         with torch.no_grad(), follower:
             follower.start(images)

@@ -49,6 +49,22 @@ def summarise(config: ModelConfig, *, classes: int, channels: int, image_size: i
     )
 
 
+def size(config: ModelConfig, model: nn.Module, classes: int, channels: int, image_size: int) -> dict[str, Any]:
+    """`parameters`, `flops` of an image and `receptive_field` of the last map, of the `model` that `config` describes.
+
+    Counted once for a config in a process: a sweep trains the same one again and again.
+    """
+    key = (config.model_dump_json(), classes, channels, image_size)
+    if key not in _sizes:
+        _, field = follow(model, channels, image_size)
+        found = {"parameters": parameters(model), "flops": flops(model, channels, image_size)}
+        _sizes[key] = found | {"receptive_field": field}
+    return dict(_sizes[key])
+
+
+_sizes: dict[tuple[str, int, int, int], dict[str, Any]] = {}
+
+
 def flops(model: nn.Module, channels: int, image_size: int) -> int:
     """The floating point operations of one image's forward pass in evaluation mode, on the model's own device.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,13 @@ from hwcls.report.words import cell, duration, measure, number, of
 if TYPE_CHECKING:
     from rich.console import Console
 
+COSTS = ("parameters", "flops", "inference_ms")  # columns, where they are known
+
 
 def leaderboard(sweep: SweepResults) -> list[dict[str, Any]]:
     """One row per trial, best first, failed ones last; every row has the same columns, None where it has no value."""
     metrics = _metric_names(sweep)
+    costs = [name for name in COSTS if any(name in trial.cost for trial in sweep.trials)]
     parameters = list(dict.fromkeys(name for trial in sweep.trials for name in trial.parameters))
     rows = []
     for rank, trial in enumerate(sweep.ranked(), 1):
@@ -30,6 +34,7 @@ def leaderboard(sweep: SweepResults) -> list[dict[str, Any]]:
         row |= {"status": trial.status, "epoch": best.get("epoch"), sweep.metric: trial.value}
         row |= {n: best[n] if finite(best.get(n)) else None for n in metrics if n != sweep.metric}
         row |= {"epochs": len(trial.records), "seconds": round(trial.seconds, 2)}
+        row |= {name: trial.cost.get(name) for name in costs}
         taken = {*row, "error"}  # `epochs` may be drawn as well as run
         row |= {f"parameter/{name}" if name in taken else name: trial.parameters.get(name) for name in parameters}
         rows.append(row | {"error": trial.error})
@@ -39,14 +44,18 @@ def leaderboard(sweep: SweepResults) -> list[dict[str, Any]]:
 def write_leaderboard(sweep: SweepResults) -> Path:
     """Write leaderboard.csv into the results folder and return its path."""
     path = sweep.folder / "leaderboard.csv"
-    rows = leaderboard(sweep)
-    with files.atomic(path, "w") as file:
-        writer = csv.DictWriter(
-            file, fieldnames=list(rows[0]) if rows else ["rank", "trial", "status"], lineterminator="\n"
-        )
-        writer.writeheader()
-        writer.writerows(rows)
+    files.write_text(path, csv_text(leaderboard(sweep)))
     return path
+
+
+def csv_text(rows: list[dict[str, Any]]) -> str:
+    """Rows of the same columns as CSV."""
+    text = io.StringIO()
+    names = list(rows[0]) if rows else ["rank", "trial", "status"]
+    writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def alternatives(sweep: SweepResults) -> list[dict[str, Any]]:

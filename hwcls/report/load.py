@@ -34,6 +34,7 @@ class TrialResult:
     parameters: Mapping[str, Any]  # what was drawn, by flat name
     seconds: float
     error: str | None
+    cost: Mapping[str, Any]  # parameters, flops, receptive_field, inference_ms; empty while it runs
 
     @property
     def failed(self) -> bool:
@@ -157,6 +158,7 @@ def _trial(number: int, source: TrialFolder, metric: str, goal: str, compare: st
         parameters=_mapping(result.parameters) if result else {},
         seconds=float(result.seconds) if result else sum(r["seconds"] for r in records if finite(r.get("seconds"))),
         error=error,
+        cost=_mapping(result.extra.get("cost")) if result else {},
     )
 
 

@@ -25,13 +25,101 @@ function styled(layout) {
 const holder = document.getElementById("figures");
 const figures = holder ? JSON.parse(holder.textContent) : {};
 const config = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]] };
-function draw() {
+const pause = () => new Promise((done) => setTimeout(done));
+async function draw() {
   for (const [key, figure] of Object.entries(figures)) {
     Plotly.react("chart-" + key, figure.data, styled(figure.layout), config);
+    await pause();  // the page can be read and scrolled meanwhile
   }
 }
-draw();
+const drawn = draw();
+drawn.then(() => { document.documentElement.dataset.drawn = "all"; });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+
+// Confusion matrices: one heat map, of the model and the epoch that are chosen; ticks follow the zoom.
+const confusions = document.getElementById("confusions");
+if (confusions) {
+  const { classes, models } = JSON.parse(confusions.textContent), count = classes.length;
+  const [pick, slider, now, check] = ["model", "epoch", "now", "sorted"].map((name) => document.getElementById("matrix-" + name));
+  const chart = document.getElementById("chart-confusion"), TICKS = 32, NUMBERED = 12;
+  const escaped = classes.map((name) => name.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;"));
+  const named = classes.map((_, place) => place);
+  let order = named;
+
+  function ticks([low, high]) {
+    const first = Math.max(0, Math.ceil(Math.min(low, high))), last = Math.min(count - 1, Math.floor(Math.max(low, high)));
+    const step = Math.ceil((last - first + 1) / TICKS), places = [];
+    for (let place = first; place <= last; place += step) places.push(place);
+    return { tickvals: places, ticktext: places.map((place) => escaped[order[place]]) };
+  }
+
+  function trace(model, epoch) {
+    const places = [], totals = new Array(count).fill(0);
+    order.forEach((label, place) => { places[label] = place; });
+    const table = (empty) => order.map(() => new Array(count).fill(empty));
+    const z = table(null), text = table(""), told = table("");
+    epoch.row.forEach((row, at) => { totals[row] += epoch.count[at]; });
+    epoch.row.forEach((row, at) => {
+      const col = epoch.col[at], images = epoch.count[at], y = places[row], x = places[col], share = images / totals[row];
+      z[y][x] = share;
+      text[y][x] = images;
+      told[y][x] = `${escaped[row]} taken for ${escaped[col]}<br>${images} of ${totals[row]}, ${(100 * share).toFixed(1)} %`;
+    });
+    const style = getComputedStyle(document.documentElement), colour = (name) => style.getPropertyValue(name).trim();
+    return {
+      type: "heatmap", z, customdata: told, hovertemplate: "%{customdata}<extra></extra>", zmin: 0, zmax: 1, xgap: count > 40 ? 0 : 1,
+      ygap: count > 40 ? 0 : 1, showscale: false, colorscale: [[0, colour("--row")], [0.02, colour("--pale")], [1, colour("--accent")]],
+      ...(count <= NUMBERED ? { text, texttemplate: "%{text}" } : {}),
+    };
+  }
+
+  function show() {
+    const model = models[pick.value], epoch = model.epochs[slider.value];
+    now.textContent = `${epoch.epoch}${epoch.epoch === model.best ? " (best)" : ""}`;
+    slider.setAttribute("aria-valuetext", `epoch ${now.textContent}`);
+    order = check.checked ? model.order : named;
+    const range = [-0.5, count - 0.5], kept = chart.layout ? [chart.layout.xaxis.range, chart.layout.yaxis.range] : [range, [...range].reverse()];
+    const axes = { showgrid: false, constrain: "domain" };
+    const layout = {
+      xaxis: { ...axes, range: kept[0], ...ticks(kept[0]), tickangle: -60 },
+      yaxis: { ...axes, range: kept[1], ...ticks(kept[1]), scaleanchor: "x" },
+    };
+    Plotly.react(chart, [trace(model, epoch)], styled(layout), config);
+  }
+
+  function choose() {
+    const model = models[pick.value];
+    slider.max = model.epochs.length - 1;
+    slider.value = model.epochs.findIndex((epoch) => epoch.epoch === model.best);
+    show();
+  }
+  pick.addEventListener("change", choose);
+  slider.addEventListener("input", show);
+  check.addEventListener("change", show);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", show);
+  choose();
+  chart.on("plotly_relayout", (change) => {
+    if (Object.keys(change).some((key) => key.includes("range"))) show();
+  });
+}
+
+// Other tables: a heading sorts by its column, the highest first; again, the lowest.
+for (const table of document.querySelectorAll("table.sortable")) {
+  const headings = [...table.tHead.rows[0].cells], body = table.tBodies[0];
+  headings.forEach((heading, column) => heading.querySelector("button").addEventListener("click", () => {
+    const numbers = body.rows[0].cells[column].dataset.sort !== undefined;
+    const down = heading.getAttribute("aria-sort") !== (numbers ? "descending" : "ascending") ? numbers : !numbers;
+    headings.forEach((other) => other.removeAttribute("aria-sort"));
+    heading.setAttribute("aria-sort", down ? "descending" : "ascending");
+    const value = (row) => numbers ? row.cells[column].dataset.sort : row.cells[column].textContent;
+    const rows = [...body.rows].map((row) => [value(row), row]).sort(([a], [b]) => {
+      if (numbers && (a === "" || b === "")) return (a === "") - (b === "");
+      const order = numbers ? a - b : a.localeCompare(b);
+      return down ? -order : order;
+    });
+    body.append(...rows.map(([, row]) => row));
+  }));
+}
 
 // Leaderboard: a heading sorts by its column, the box hides rows that lack one of its words, and alternatives stay
 // together unless the check is taken away.

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hwcls import files
-from hwcls.report import plots
+from hwcls.report import pictures, tables
 from hwcls.report.after import best_after, counts
 from hwcls.report.answer import answer
+from hwcls.report.charts import curves, models, search
+from hwcls.report.charts.base import Figure, colours
+from hwcls.report.closely import Closely, class_names, look
 from hwcls.report.compare import alternatives, grouped, write_leaderboard
 from hwcls.report.confirmed import confirmed
+from hwcls.report.facts import facts, failures
 from hwcls.report.load import SweepResults, load_sweep
-from hwcls.report.words import cell, duration, gap, measure, noun, number, of
+from hwcls.report.words import cell, duration, gap, measure, noun, number
 from hwcls.tracking.records import SweepFolder
+
+Charts = dict[str, list[tuple[str, str, Figure | None]]]  # by section: id, title, figure
 
 
 def write_page(path: Path) -> Path:
@@ -50,12 +54,16 @@ def render(sweep: SweepResults) -> str:
         "noun": noun,
     }
     environment.tests["numeric"] = _is_number
-    figures, groups = _figures(sweep), grouped(sweep)
+    closely = look(sweep)
+    classes = class_names(sweep) or [str(place) for place in range(closely[0].scores.shape[1] if closely else 0)]
+    charts = _charts(sweep, closely, classes)
+    drawn = {key: figure for section in charts.values() for key, _, figure in section if figure}
+    groups = grouped(sweep)
     board = [row for group in groups for row in group]
     return environment.get_template("page.html.jinja").render(
         sweep=sweep,
         answer=answer(sweep),
-        facts=_facts(sweep),
+        facts=facts(sweep),
         groups=groups,
         board=board,
         columns=[
@@ -67,12 +75,14 @@ def render(sweep: SweepResults) -> str:
         confirmed=confirmed(sweep),
         evaluations=SweepFolder(sweep.folder).reads_of_test(),
         test_runs=sum(run.test is not None for run in sweep.confirm),
-        charts=[(key, title) for key, title, _ in figures],
-        figures=script_json({key: figure for key, _, figure in figures}),
-        failures=_failures(sweep),
+        charts={name: [(key, title) for key, title, figure in section if figure] for name, section in charts.items()},
+        figures=script_json(drawn),
+        matrices=script_json(models.confusions(closely, classes)) if closely else "",
+        failures=failures(sweep),
         commands=[f"hwcls train {shlex.quote(str(trial.folder / 'config.yaml'))}" for trial in sweep.ranked()],
         wandb=f"hwcls wandb sync {shlex.quote(str(sweep.folder))}" if (sweep.folder / "wandb").is_dir() else None,
-        plotly=get_plotlyjs() if figures else "",
+        plotly=get_plotlyjs() if drawn or closely else "",
+        **_closely(sweep, closely, classes),
     )
 
 
@@ -86,99 +96,54 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _figures(sweep: SweepResults) -> list[tuple[str, str, plots.Figure]]:
-    """(id, title, figure) of every chart that has something to show."""
+def _charts(sweep: SweepResults, closely: list[Closely], classes: list[str]) -> Charts:
+    """Every chart by its section; those without a figure have nothing to show."""
     own = sweep.metric.partition("/")[2]
     wanted = [("metric", own), ("accuracy", "accuracy"), ("loss", "loss")]
-    charts = {
-        metric: (key, f"{metric.replace('_', ' ').capitalize()} by epoch", plots.curves(sweep, metric))
+    by_epoch = {
+        metric: (key, f"{metric.replace('_', ' ').capitalize()} by epoch", curves.curves(sweep, metric))
         for key, metric in reversed(wanted)
     }
-    found = [*reversed(charts.values()), ("progress", "What each trial brought", plots.progress(sweep))]
-    if sweep.compare:
-        found.append(("after", "The best after k trials of each alternative", plots.after(sweep)))
-    return [(key, title, figure) for key, title, figure in found if figure is not None]
+    after = [("after", "The best after k trials of each alternative", curves.after(sweep))] if sweep.compare else []
+    palette = colours(sweep)
+    of_classes = [(f"{one.name}: ROC by class", models.roc_of_classes(one, classes)) for one in closely[:1]]
+    return {
+        "curves": [
+            *reversed(by_epoch.values()),
+            ("progress", "What each trial brought", curves.progress(sweep)),
+            *after,
+        ],
+        "search": [
+            ("parallel", "Settings side by side", search.parallel(sweep)),
+            ("importance", "Which settings matter", search.importance(sweep)),
+            *(
+                (f"pareto-{cost}", f"Against {words}", search.pareto(sweep, cost))
+                for cost, words in search.COSTS.items()
+            ),
+            ("spent", "Where the budget went", search.spent(sweep)),
+        ],
+        "models": [
+            ("roc", "ROC, the mean over the classes", models.roc(closely, palette)),
+            *(("roc-classes", title, figure) for title, figure in of_classes),
+            ("calibration", "Calibration", models.calibration(closely, palette)),
+            ("gradients", "Gradient flow", models.gradient_flow(closely, palette)),
+        ],
+    }
 
 
-def _facts(sweep: SweepResults) -> list[tuple[str, str]]:
-    """What ran, as (what, value) lines; what is not on record is left out."""
-    settings = sweep.settings
-    counts = Counter(trial.status.replace("_", " ") for trial in sweep.trials)
-    listed = ", ".join(f"{count} {status}" for status, count in counts.most_common())
-    facts = [("Trials", f"{len(sweep.trials)} ({listed})" if counts else "none yet")]
-    if sweep.confirm:
-        facts.append(("Confirm runs", str(len(sweep.confirm))))
-    budget = [str(settings[key]) + end for key, end in (("run_cap", " trials"), ("budget", "")) if settings.get(key)]
-    if budget:
-        facts.append(
-            (
-                "Budget",
-                ", ".join(budget) + (f", shared by the alternatives of {sweep.compare}" if sweep.compare else ""),
-            )
-        )
-    early = settings.get("early_terminate")
-    stop = str(early.get("type", "")) if isinstance(early, Mapping) else ""
-    facts.append(
-        ("Search", ", ".join(filter(None, [str(settings.get("method") or ""), stop, f"{sweep.goal} {sweep.metric}"])))
-    )
-    runs = [*sweep.trials, *(confirm.run for confirm in sweep.confirm)]
-    epochs = of(sum(len(run.records) for run in runs), "epoch")
-    facts.append(("Spent", f"{epochs}, {duration(sum(run.seconds for run in runs))} of training"))
-    facts += _data_facts(sweep.data or {})
-    environment = sweep.environment or {}
-    for key in ("hardware", "versions"):
-        if isinstance(environment.get(key), Mapping):
-            facts.append(
-                (
-                    key.capitalize(),
-                    ", ".join(
-                        f"{name.replace('_', ' ')} {_plain(value)}"
-                        for name, value in environment[key].items()
-                        if value is not None
-                    ),
-                )
-            )
-    for key in ("started", "git"):
-        if environment.get(key):
-            facts.append((key.capitalize(), _plain(environment[key])))
-    command = environment.get("command")
-    if isinstance(command, list):
-        facts.append(("Command", shlex.join(map(str, command))))
-    return facts
-
-
-def _data_facts(data: Mapping[str, Any]) -> list[tuple[str, str]]:
-    if not data:
-        return []
-    parts = [str(data.get("name", "?"))]
-    parts += [f"{data[split]:,} {split}" for split in ("train", "val", "test") if isinstance(data.get(split), int)]
-    classes, per_class = data.get("classes"), data.get("per_class")
-    if isinstance(classes, list):
-        parts.append(f"{len(classes)} classes")
-    facts = [("Data", ", ".join(parts))]
-    if isinstance(per_class, list) and len(per_class) == 2:
-        low, high = per_class
-        facts.append(("Training images per class", f"{low:,}" if low == high else f"{low:,} to {high:,}"))
-    return facts
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_plain(item)}" for key, item in value.items() if item is not None)
-    return (", ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)
-
-
-def _failures(sweep: SweepResults) -> list[dict[str, Any]]:
-    """What failed: its name, the error in a line, and the end of error.txt."""
-    runs = [(f"trial {trial.number}", trial) for trial in sweep.trials]
-    runs += [(f"confirm {confirm.label}, seed {confirm.seed}", confirm.run) for confirm in sweep.confirm]
-    failures = []
-    for name, run in runs:
-        if run.failed:
-            file = run.folder / "error.txt"
-            try:
-                detail = file.read_text("utf-8", errors="replace")[-4000:]
-            except OSError:
-                detail = ""
-            failures.append({"name": name, "label": run.label, "error": run.error, "detail": detail})
-    return failures
+def _closely(sweep: SweepResults, found: list[Closely], classes: list[str]) -> dict[str, Any]:
+    """What the template says of the models that are looked at closely, and of the images that all of them miss."""
+    shown, missed, runs = pictures.suspects(sweep, classes)
+    valued = {trial.label for trial in sweep.trials if trial.value is not None and not trial.failed}
+    return {
+        "closely": found,
+        "left_out": len(valued) - len(found),
+        "costs": tables.costs(found),
+        "class_rows": tables.class_rows(found, classes) if found else [],
+        "class_means": tables.class_means(found),
+        "worst": [(one, one.worst_pairs(classes)) for one in found],
+        "pictures": [(one, *pictures.predictions(one, classes)) for one in found],
+        "activations": [(one, *seen) for one in found if (seen := pictures.activations(one))],
+        "reconstructions": [(one, pairs) for one in found if (pairs := pictures.reconstructions(one))],
+        "suspects": {"shown": shown, "count": missed, "runs": runs},
+    }

@@ -101,6 +101,7 @@ def follow(path: Path, wandb: Mode) -> None:
     """Feed the trackers and write the page until standard input closes."""
     import yaml
 
+    from hwcls.inspection.media import media
     from hwcls.report.page import write_page
     from hwcls.tracking.follow import Follower, open_trackers
 
@@ -111,7 +112,8 @@ def follow(path: Path, wandb: Mode) -> None:
     folder = SweepFolder(path)
     settings = yaml.safe_load((path / "sweep.yaml").read_text("utf-8"))
     project = settings.get("project", "hwcls")
-    follower = Follower(folder, open_trackers(settings.get("track", ["wandb"]), folder, project, wandb), project)
+    trackers = open_trackers(settings.get("track", ["wandb"]), folder, project, wandb)
+    follower = Follower(folder, trackers, project, media, artifacts=bool(settings.get("artifacts")))
     page = Page(folder, write_page)
     while not _closed(POLL):
         follower.poll(again=False)

@@ -190,6 +190,8 @@ def settle(sweep: Sweep, opened: SweepFolder, search: FairSearch, scheduler: Fai
                 ended = "complete" if trial.last_epoch() >= trial.config().epochs else "stopped" if stopped else None
             if ended is None:
                 continue
+            if ended == "stopped" and trial.stop_asked():
+                ended = "stopped_by_user"
             error = "it failed; the process ended before the error was written" if ended == "failed" else None
             closed = closing(trial, metric, ended, label, sweep.space.drawn(settings))
             result = replace(closed, error=error)

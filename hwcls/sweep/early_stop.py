@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,12 @@ class _Named:
 
 
 class InOrder(FIFOScheduler):  # type: ignore[misc]
-    """Trials in the order in which they were asked for, as Tune starts them by itself."""
+    """Trials in the order in which they were asked for, as Tune starts them by itself, until a user stops one."""
+
+    stop_asked: Callable[[str], bool] = staticmethod(lambda key: False)  # by the trial's key
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        return str(TrialScheduler.STOP if self.stop_asked(trial.config["key"]) else TrialScheduler.CONTINUE)
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
         """Nothing: Ray's looks through every trial there ever was, at every event."""
@@ -86,7 +91,7 @@ class FairStop(InOrder):
         self._race(trial.config["label"], key).on_trial_add(tune_controller, _Named(key))
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        if "failure" in result:
+        if "failure" in result or self.stop_asked(trial.config["key"]):
             return str(TrialScheduler.STOP)
         return self._enter(trial.config["label"], trial.config["key"], result)
 

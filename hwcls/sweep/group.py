@@ -123,6 +123,7 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
             "best": best[self.metric.name] if best else self.metric.worst,
             "records": records[self.sent :],
             "micro_batch": result["micro_batch"],
+            "cost": result["cost"],
             "phases": self.phases,
             "done": epoch >= self.epochs or "failure" in result,
         }

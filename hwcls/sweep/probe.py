@@ -161,7 +161,7 @@ def _try(
 
 def cost(trial: TrialConfig, data: ImageSet, world: World) -> Cost:
     """What a trial costs on the ranks of `world`: a whole epoch is timed where it is short, else some steps are."""
-    from hwcls.training.trainer import train_sample
+    from hwcls.training.evaluation import train_sample
 
     images, scored = len(data.train), train_sample(data) + len(data.val)
     batch = min(FEW * world.size, images)

@@ -124,10 +124,16 @@ class Rank:
             with watched(self.hang_after, self.last_words):
                 next(trainer.epochs())
         except NotFiniteError as error:
-            return {"failure": str(error), "records": trainer.history, "micro_batch": trainer.micro_batch}
+            return {"failure": str(error), **self._so_far(trainer)}
         finally:
             self.ended = time.time()
-        return {"records": trainer.history, "micro_batch": trainer.micro_batch}
+        return self._so_far(trainer)
+
+    def _so_far(self, trainer: Trainer) -> dict[str, Any]:
+        from hwcls.training.cost import cost
+
+        costs = {} if self.rank else cost(trainer)
+        return {"records": trainer.history, "micro_batch": trainer.micro_batch, "cost": costs}
 
     def _watched(self) -> AbstractContextManager[None]:
         from hwcls.training.pulse import watched

@@ -80,7 +80,9 @@ class Recorder(Callback):  # type: ignore[misc]
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         last = trial.last_result
-        status = "complete" if last.get("epoch", 0) >= trial.config["config"]["epochs"] else "stopped"
+        status = "complete"
+        if last.get("epoch", 0) < trial.config["config"]["epochs"]:
+            status = "stopped_by_user" if self._folder(trial).stop_asked() else "stopped"
         self._end(trial, "failed" if "failure" in last else status, last.get("failure"))
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -102,6 +104,7 @@ class Recorder(Callback):  # type: ignore[misc]
         folder = self._folder(trial)
         last = trial.last_result or {}
         extra = {"turnaround": last["phases"]} if "phases" in last else {}
+        extra |= {"cost": last["cost"]} if last.get("cost") else {}
         result = closing(folder, self.metric, status, trial.config["label"], trial.config["parameters"])
         result = Result(**{**vars(result), "micro_batch": last.get("micro_batch"), "error": error})
         result.extra.update(extra, **trial.config.get("extra", {}))

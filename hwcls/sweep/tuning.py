@@ -9,7 +9,7 @@ from ray import tune
 from hwcls.sweep.early_stop import InOrder
 from hwcls.sweep.recorder import Recorder
 from hwcls.sweep.resources import Resources
-from hwcls.tracking.records import SweepFolder
+from hwcls.tracking.records import SweepFolder, TrialFolder
 
 
 class Source(Protocol):
@@ -35,12 +35,14 @@ def tune_run(
     `trainable` goes from trial to trial and reports what `WarmGroup` does. The recorder forgets old checkpoints: were
     Tune told how many to keep, it would write all trials there ever were to disk with every such checkpoint.
     """
+    scheduler = scheduler or InOrder()
+    scheduler.stop_asked = lambda key: TrialFolder(opened.path / key).stop_asked()
     tune.run(
         trainable,
         name="tune",
         storage_path=str(opened.path.resolve()),
         search_alg=search,
-        scheduler=scheduler or InOrder(),
+        scheduler=scheduler,
         callbacks=[recorder],
         num_samples=-1,
         max_concurrent_trials=resources.concurrent,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -18,10 +19,11 @@ from hwcls.config.space import label_text
 from hwcls.config.trial import flat_name, flatten
 from hwcls.errors import UserError, did_you_mean
 from hwcls.tracking.records import SweepFolder, TrialFolder
-from hwcls.tracking.tracker import RunInfo, Tracker, note
+from hwcls.tracking.tracker import Media, RunInfo, Tracker, note
 
 RETRY, RETRY_MOST = 10.0, 600.0  # seconds before a refused run is tried again: doubled each time
 KNOWN = ("wandb", "tensorboard")  # what `track:` may name
+SETTLED = 2.0  # seconds after which a run's newest line is delivered without waiting for what may follow it
 PAUSE = 5.0  # seconds that a tracker is left alone after two refusals in a row: its server may be down
 
 
@@ -58,10 +60,20 @@ class Follower:
         sweep: The folder that is followed.
         trackers: The sinks; each takes the runs at its own pace, and none suffers from another's errors.
         project: What RunInfo.project says.
+        media: Makes what a run shows at its end.
+        artifacts: Whether its best weights are sent.
     """
 
-    def __init__(self, sweep: SweepFolder, trackers: list[Tracker], project: str) -> None:
-        self._sweep, self._project = sweep, project
+    def __init__(
+        self,
+        sweep: SweepFolder,
+        trackers: list[Tracker],
+        project: str,
+        media: Callable[[TrialFolder], Media | None] = lambda folder: None,
+        *,
+        artifacts: bool = False,
+    ) -> None:
+        self._sweep, self._project, self._media, self._artifacts = sweep, project, media, artifacts
         self._compare = _compare(sweep)
         self._runs: dict[str, _Watched | None] = {}  # None: no readable config
         self._open: list[_Watched] = []  # runs that have not ended, or that a tracker has not got whole
@@ -71,13 +83,14 @@ class Follower:
         """One pass; True when something was delivered, False when there is nothing to do now.
 
         What a tracker refuses is noted in tracking.log and tried again in a later pass. Without `again` no file is
-        looked at of runs that had ended and were delivered: what it costs does not grow with them.
+        looked at of runs that had ended and were delivered: what it costs does not grow with them; and the newest
+        line of a run waits a moment, so that the run's end, if it comes with it, is delivered with it.
         """
         new = self._discover()
         runs = [run for run in self._runs.values() if run] if again else self._open + new
         for run in runs:
             run.look()
-        delivered = [feed.poll(runs) for feed in self._feeds]
+        delivered = [feed.poll(runs, wait=not again) for feed in self._feeds]
         self._open = [run for run in runs if not run.ended or not all(feed.has(run) for feed in self._feeds)]
         return any(delivered)
 
@@ -116,7 +129,9 @@ class Follower:
         label = parts[1] if parts[0] == "confirm" else self._label(config)
         config |= {"sweep": self._sweep.name, "trial": int(parts[-1])}
         tags = tuple(tag for tag in (label, self._sweep.name) if tag)
-        return RunInfo(key, folder, self._sweep.name, self._project, label, config, tags)
+        weights = folder.path / "best.safetensors" if self._artifacts else None
+        media = partial(self._media, folder)
+        return RunInfo(key, folder, self._sweep.name, self._project, label, config, tags, media, weights)
 
     def _label(self, config: dict[str, Any]) -> str | None:
         """The label of the alternative that the sweep's `compare` names, by the trial's flat config."""
@@ -132,6 +147,7 @@ class _Watched:
     def __init__(self, info: RunInfo) -> None:
         self.info = info
         self.size = 0  # bytes of metrics.jsonl
+        self.written = 0.0  # when, in seconds of time.time()
         self.ended = 0  # when result.json was written, in ns; 0 while it is not there
         self._result, self._metrics = str(info.folder.path / "result.json"), str(info.folder.metrics_path)
 
@@ -139,7 +155,7 @@ class _Watched:
         result = _stat(self._result)  # first: all lines stand before it
         metrics = _stat(self._metrics)
         self.ended = result.st_mtime_ns if result else 0
-        self.size = metrics.st_size if metrics else 0
+        self.size, self.written = (metrics.st_size, metrics.st_mtime) if metrics else (0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -171,13 +187,13 @@ class _Feed:
         self._paused_until = 0.0
         self.refused: dict[str, _Refusal] = {}
 
-    def poll(self, runs: Iterable[_Watched]) -> bool:
+    def poll(self, runs: Iterable[_Watched], *, wait: bool) -> bool:
         delivered = False
         for run in runs:
             if time.monotonic() < self._paused_until:
                 break
             if self._is_due(run):
-                delivered |= self._try(run.info.key, partial(self._deliver, run))
+                delivered |= self._try(run.info.key, partial(self._deliver, run, wait=wait))
         return delivered
 
     def close(self) -> None:
@@ -197,18 +213,22 @@ class _Feed:
         refusal = self.refused.get(run.info.key)
         return not refusal or time.monotonic() >= refusal.again
 
-    def _deliver(self, run: _Watched) -> None:
+    def _deliver(self, run: _Watched, *, wait: bool) -> None:
         info = run.info
         position = self._positions.pop(info.key, None)  # gone if anything below raises: then all is replayed
         if position is None or position.ended or run.size < position.offset:
             self._tracker.start(info)
             position = _Position(info)
         lines, offset = _lines(info.folder.metrics_path, position.offset)
-        for line in lines:
-            self._tracker.log(info, line)
+        size = run.size
+        if wait and lines and not run.ended and time.time() - run.written < SETTLED:
+            size = offset = lines.pop()[0]
+        result = info.folder.result() if run.ended else None
+        for place, (_, line) in enumerate(lines, 1):
+            self._tracker.log(info, line, last=result is not None and place == len(lines))
         if run.ended:
-            self._tracker.finish(info, info.folder.result())
-        self._positions[info.key] = _Position(info, offset, run.size, run.ended)
+            self._tracker.finish(info, result)
+        self._positions[info.key] = _Position(info, offset, size, run.ended)
 
     def _try(self, key: str, action: Callable[[], None]) -> bool:
         try:
@@ -250,24 +270,25 @@ def _compare(sweep: SweepFolder) -> str | None:
     return None if compare is None else str(compare)
 
 
-def _lines(path: Path, offset: int) -> tuple[list[dict[str, Any]], int]:
-    """The whole lines from a byte offset on, and the offset after them; a line that is no object is left out."""
+def _lines(path: Path, offset: int) -> tuple[list[tuple[int, dict[str, Any]]], int]:
+    """The whole lines from a byte offset on, each with its own, and the offset after them all.
+
+    A line that is no object is left out.
+    """
     try:
         with open(path, "rb") as file:
             file.seek(offset)
             content = file.read()
     except FileNotFoundError:
         return [], offset
-    end = content.rfind(b"\n") + 1
     lines = []
-    for text in content[:end].splitlines():
-        try:
+    for text in content.split(b"\n")[:-1]:
+        with contextlib.suppress(ValueError):
             value = json.loads(text)
-        except ValueError:
-            continue
-        if isinstance(value, dict):
-            lines.append(value)
-    return lines, offset + end
+            if isinstance(value, dict):
+                lines.append((offset, value))
+        offset += len(text) + 1
+    return lines, offset
 
 
 def _stat(path: str) -> os.stat_result | None:

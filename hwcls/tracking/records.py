@@ -149,6 +149,14 @@ class TrialFolder:
             shutil.rmtree(path, ignore_errors=True)
         (self.path / "checkpoint.json").unlink(missing_ok=True)
 
+    def ask_to_stop(self) -> None:
+        """Have the trial stopped after its running epoch, as by the Stop button of a dashboard."""
+        files.write_text(self.path / "stop", "")
+
+    def stop_asked(self) -> bool:
+        """Whether a user asked for that."""
+        return (self.path / "stop").exists()
+
     def write_error(self, text: str) -> None:
         files.write_text(self.path / "error.txt", text)
 

@@ -1,4 +1,4 @@
-"""TensorBoard as a tracker: scalars by epoch and the hparams plugin, through tensorboardX."""
+"""TensorBoard as a tracker, through tensorboardX: scalars by epoch, histograms, pictures and the hparams plugin."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from hwcls.errors import UserError
 from hwcls.tracking.records import Result, SweepFolder
-from hwcls.tracking.tracker import Cursor, RunInfo, numbers
+from hwcls.tracking.tracker import Cursor, Media, RunInfo, numbers
 
 
 class TensorBoardTracker:
@@ -39,7 +39,7 @@ class TensorBoardTracker:
         self._writers[run.key] = self._writer_type(str(folder), flush_secs=10)
         self._lines[run.key] = 0
 
-    def log(self, run: RunInfo, line: dict[str, Any]) -> None:
+    def log(self, run: RunInfo, line: dict[str, Any], *, last: bool = False) -> None:
         if writer := self._writers.get(run.key):
             for name, value in numbers(line).items():
                 writer.add_scalar(name, value, line.get("epoch", 0))  # test/... is of the whole run: step 0
@@ -52,8 +52,10 @@ class TensorBoardTracker:
             best = {f"best/{name}": value for name, value in numbers(result.best or {}).items()}
             for summary in hparams(run.config | {"status": result.status}, best):
                 writer.file_writer.add_summary(summary)
+            epoch = (result.best or {}).get("epoch", 0)
             for name, value in best.items():
-                writer.add_scalar(name, value, (result.best or {}).get("epoch", 0))
+                writer.add_scalar(name, value, epoch)
+            self._show(writer, run.media(), epoch)
         self._close(run.key)
         if writer and result:
             self._cursor.put(run.key, status=result.status, lines=self._lines[run.key])
@@ -61,6 +63,19 @@ class TensorBoardTracker:
     def close(self) -> None:
         for key in list(self._writers):
             self._close(key)
+
+    def _show(self, writer: Any, media: Media | None, epoch: int) -> None:
+        """Pictures at the best epoch, histograms at their own."""
+        if media is None:
+            return
+        for name, pixels in media.pictures.items():
+            writer.add_image(name, pixels, epoch, dataformats="HWC")
+        for found in media.histograms:
+            centres = (found.edges[1:] + found.edges[:-1]) / 2
+            ends = {"min": float(found.edges[0]), "max": float(found.edges[-1]), "num": int(found.counts.sum())}
+            sums = {"sum": float(found.counts @ centres), "sum_squares": float(found.counts @ centres**2)}
+            limits = {"bucket_limits": found.edges[1:].tolist(), "bucket_counts": found.counts.tolist()}
+            writer.add_histogram_raw(found.name, **ends, **sums, **limits, global_step=found.epoch)
 
     def _close(self, key: str) -> None:
         if writer := self._writers.pop(key, None):

@@ -5,12 +5,43 @@ from __future__ import annotations
 import json
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from numpy.typing import NDArray
+
 from hwcls import files
 from hwcls.tracking.records import Result, SweepFolder, TrialFolder, read_lines
+
+
+@dataclass(frozen=True, eq=False)
+class Histogram:
+    """How the weights or the gradients of a layer are distributed after an epoch."""
+
+    name: str  # weights/features.0
+    epoch: int
+    edges: NDArray[Any]  # (B + 1,)
+    counts: NDArray[Any]  # (B,)
+
+
+@dataclass(frozen=True, eq=False)
+class Media:
+    """What a run shows at its end beside numbers, of N validation images in K classes at its best epoch."""
+
+    classes: tuple[str, ...]  # K
+    labels: NDArray[Any]  # (N,) true classes
+    predicted: NDArray[Any]  # (N,)
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]  # K of them, under `columns`; NaN for what a class does not have
+    pictures: dict[str, NDArray[Any]]  # by name: (H, W, 3) uint8
+    histograms: tuple[Histogram, ...]
+
+
+def no_media() -> Media | None:
+    """Of a run that has none."""
+    return None
 
 
 @dataclass(frozen=True)
@@ -24,6 +55,8 @@ class RunInfo:
     label: str | None  # of the alternative that `compare` names
     config: dict[str, Any]  # TrialConfig.flat() with "sweep" and "trial"
     tags: tuple[str, ...] = ()
+    media: Callable[[], Media | None] = no_media  # made when it is called, which takes a moment
+    weights: Path | None = None  # the file to send as an artifact, where that is wished
 
     @property
     def name(self) -> str:
@@ -46,8 +79,11 @@ class Tracker(Protocol):
     def start(self, run: RunInfo) -> None:
         """Open `run`, also a second time: after an error, in a new process, or when its records grew."""
 
-    def log(self, run: RunInfo, line: dict[str, Any]) -> None:
-        """Take one line of metrics.jsonl; one without "epoch" (test/...) is a fact of the whole run."""
+    def log(self, run: RunInfo, line: dict[str, Any], *, last: bool = False) -> None:
+        """Take one line of metrics.jsonl; one without "epoch" (test/...) is a fact of the whole run.
+
+        After the `last` one comes `finish`.
+        """
 
     def finish(self, run: RunInfo, result: Result | None) -> None:
         """The run ended, or with None: it was left unfinished and may be started again."""

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import re
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import wandb
 
 from hwcls.errors import UserError
-from hwcls.tracking.records import Result, SweepFolder
-from hwcls.tracking.tracker import Cursor, RunInfo, note, numbers
+from hwcls.tracking.records import Result, SweepFolder, TrialFolder
+from hwcls.tracking.tracker import Cursor, Media, RunInfo, note, numbers
 
 os.environ.pop("WANDB_SERVICE", None)  # a parent's: it would go on holding the ids of runs when this process is killed
 os.environ.setdefault("WANDB_SILENT", "true")  # login heeds no setting; what goes wrong is raised and noted
@@ -24,6 +26,7 @@ PATIENCE = 10.0  # seconds for the server's answer to a login or an init
 UPLOAD = 30.0  # seconds that the end of a run may take: what is not through by then is sent again later
 NO_ANSWER = f"its server gave no answer in {PATIENCE:.0f} s"
 FATAL = re.compile(r"filestream: fatal error: [^\"]*")
+MATRIX = 50  # classes of a confusion matrix at most: W&B draws a row of a table for each pair
 EXIT_CODES = {"complete": 0, "stopped": 0, "failed": 1, None: 255}  # what else ends a run, a user did: 255, "killed"
 
 
@@ -57,16 +60,17 @@ class WandbTracker:
         run_id = hashlib.blake2b(f"{self._cursor.identity}/{run.key}".encode(), digest_size=6).hexdigest()
         if known and not self._online:
             self._delete_offline(run_id)
-        self._cursor.put(run.key, id=run_id, mode=self._mode, status=None)
+        shown = known.get("shown") if there and self._online else None
+        self._cursor.put(run.key, id=run_id, mode=self._mode, status=None, shown=shown)
         self._stuck = True
-        self._open[run.key] = opened = _Run(run, _init(run, run_id, self._sweep, self._mode))
+        self._open[run.key] = opened = _Run(run, _init(run, run_id, self._sweep, self._mode), shown)
         self._stuck = False
         if self._online:
             self._cursor.put(run.key, url=opened.handle.url)
 
-    def log(self, run: RunInfo, line: dict[str, Any]) -> None:
+    def log(self, run: RunInfo, line: dict[str, Any], *, last: bool = False) -> None:
         if run.key not in self._settled:
-            self._of(run).log(line)
+            self._of(run).log(line, last=last)
 
     def finish(self, run: RunInfo, result: Result | None) -> None:
         if run.key in self._settled:
@@ -76,8 +80,13 @@ class WandbTracker:
             self._end(run.key, None)
             return
         opened.handle.summary.update(_ending(result))
+        shown = opened.shown
+        if shown is None and (media := run.media()):
+            shown = opened.show(media)
+        if run.weights and run.weights.is_file():
+            _send_weights(opened.handle, run)
         self._end(run.key, result.status)
-        self._cursor.put(run.key, status=result.status, lines=opened.lines)
+        self._cursor.put(run.key, status=result.status, lines=opened.lines, shown=shown)
         self._settled.add(run.key)
         self.sent += 1
         if self._online:
@@ -123,21 +132,42 @@ class WandbTracker:
 
 
 class _Run:
-    """An open W&B run and how much of its records it has taken."""
+    """An open W&B run and how much of its records it has taken.
 
-    def __init__(self, info: RunInfo, handle: Any) -> None:
-        self.info, self.handle = info, handle
+    `shown` says in which row its media lie: in that of the last "epoch", or in one of their "own", where the run's end
+    came long after its last epoch; None while there are none.
+    """
+
+    def __init__(self, info: RunInfo, handle: Any, shown: str | None) -> None:
+        self.info, self.handle, self.shown = info, handle, shown
         self.lines = 0
-        self._there = handle.starting_step  # rows that the server has of a resumed run: one per epoch, in order
+        self._there = handle.starting_step - (shown == "own")  # epochs that the server has of a resumed run, in order
+        self._open_row = False
 
-    def log(self, line: dict[str, Any]) -> None:
+    def log(self, line: dict[str, Any], *, last: bool) -> None:
         self.lines += 1
         if "epoch" not in line:
             self.handle.summary.update(numbers(line))
-        elif self._there:
+        elif self._there > 0:
             self._there -= 1
         else:
-            self.handle.log({"epoch": line["epoch"], **numbers(line)})
+            self.handle.log({"epoch": line["epoch"], **numbers(line)}, commit=not last)
+            self._open_row = last
+
+    def show(self, media: Media) -> str:
+        """Log confusion matrix, table and pictures, with the last epoch where that can be; returns `shown`."""
+        names, rows = list(media.classes), [[_none(value) for value in row] for row in media.rows]
+        shown: dict[str, Any] = {"per_class": wandb.Table(columns=list(media.columns), data=rows)}
+        if len(names) <= MATRIX:
+            shown["confusion"] = wandb.plot.confusion_matrix(
+                y_true=media.labels.tolist(),
+                preds=media.predicted.tolist(),
+                class_names=names,
+                title="Confusion on val",
+            )
+        shown |= {name: wandb.Image(pixels) for name, pixels in media.pictures.items()}
+        self.handle.log(shown)
+        return "epoch" if self._open_row else "own"
 
 
 def open_wandb(sweep: SweepFolder, mode: Literal["online", "offline", "off", "auto"]) -> list[WandbTracker]:
@@ -172,8 +202,16 @@ def login_problem() -> str | None:
     return answer[0] if answer else NO_ANSWER
 
 
-def sync(sweep: SweepFolder, project: str) -> int:
+def sync(
+    sweep: SweepFolder,
+    project: str,
+    media: Callable[[TrialFolder], Media | None] = lambda folder: None,
+    *,
+    artifacts: bool = False,
+) -> int:
     """Send to W&B whatever it lacks of a sweep's records, and return how many ended runs that were.
+
+    `media` and `artifacts` are those of the Follower.
 
     Raises:
         UserError: no good credentials, no server, or it did not take every run.
@@ -183,7 +221,7 @@ def sync(sweep: SweepFolder, project: str) -> int:
     if problem := login_problem():
         raise UserError(f"W&B cannot go online: {problem}", remedy="run `wandb login`")
     tracker = WandbTracker(sweep, online=True)
-    follower = Follower(sweep, [tracker], project)
+    follower = Follower(sweep, [tracker], project, media, artifacts=artifacts)
     while follower.poll():
         pass
     follower.close()
@@ -207,14 +245,14 @@ def _init(run: RunInfo, run_id: str, sweep: SweepFolder, mode: Any) -> Any:
         job_type=run.kind,
         tags=[tag[:64] for tag in run.tags],  # W&B's limits
         config=run.config,
-        settings=_settings(),
+        settings=_settings(run.folder.ask_to_stop),
     )
     handle.define_metric("epoch", hidden=True)
-    handle.define_metric("*", step_metric="epoch")
+    handle.define_metric("*", step_metric="epoch", step_sync=False)  # a row of media alone is of no epoch
     return handle
 
 
-def _settings() -> wandb.Settings:
+def _settings(stop: Callable[[], None]) -> wandb.Settings:
     """Quiet and bounded; nothing of the machine, the code or the command line (it may hold secrets) is uploaded."""
     return wandb.Settings(
         silent=True,
@@ -234,8 +272,19 @@ def _settings() -> wandb.Settings:
         init_timeout=PATIENCE,
         finish_timeout=UPLOAD,
         finish_timeout_raises=True,
-        stop_fn=lambda: None,  # by default the dashboard's Stop button interrupts this process, and all other runs
+        stop_fn=stop,  # by default the dashboard's Stop button interrupts this process, and all other runs
     )
+
+
+def _send_weights(handle: Any, run: RunInfo) -> None:
+    """The best weights as an artifact of the run."""
+    artifact = wandb.Artifact(f"{run.sweep}-{run.key.replace('/', '-')}", type="model", metadata=run.config)
+    artifact.add_file(str(run.weights), name="best.safetensors")
+    handle.log_artifact(artifact)
+
+
+def _none(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _raise_if_lost(log: Path) -> None:
@@ -246,4 +295,5 @@ def _raise_if_lost(log: Path) -> None:
 
 def _ending(result: Result) -> dict[str, Any]:
     best = {f"best/{name}": value for name, value in (result.best or {}).items() if value is not None}
-    return best | {"status": result.status} | ({"error": result.error} if result.error else {})
+    cost = numbers(result.extra.get("cost") or {})
+    return best | cost | {"status": result.status} | ({"error": result.error} if result.error else {})

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from hwcls import files
 from hwcls.errors import UserError
-from hwcls.training.outputs import save_arrays
-from hwcls.training.trainer import Array, Trainer
+from hwcls.training.outputs import load_confusion, save_arrays, save_confusion
+from hwcls.training.trainer import Trainer
 
 STATE = "state.pt"
 
@@ -81,21 +81,6 @@ def write_outputs(trainer: Trainer, folder: Path) -> None:
     for path in folder.glob("confusion/*.npz"):
         if int(path.stem) not in trainer.confusions:
             path.unlink()
-
-
-def save_confusion(matrix: Array, path: Path) -> None:
-    """Write a (K, K) count matrix as its non-zero entries: row (true), col (predicted), count, classes."""
-    row, col = np.nonzero(matrix)
-    counts = {"count": matrix[row, col], "classes": np.int64(len(matrix))}
-    save_arrays(path, row=row.astype(np.int32), col=col.astype(np.int32), **counts)
-
-
-def load_confusion(path: Path) -> Array:
-    """Read `save_confusion`'s file: (K, K) int64."""
-    with np.load(path) as stored:
-        matrix = np.zeros((int(stored["classes"]),) * 2, np.int64)  # (K, K)
-        matrix[stored["row"], stored["col"]] = stored["count"]
-    return matrix
 
 
 def save_weights(weights: dict[str, torch.Tensor], path: Path, trainer: Trainer, epoch: int) -> None:

@@ -14,6 +14,7 @@ from hwcls.data.imageset import open_data
 from hwcls.errors import UserError
 from hwcls.tracking.records import Result, TrialFolder, best_of
 from hwcls.training import checkpoint
+from hwcls.training.cost import cost
 from hwcls.training.distributed import World, launch
 from hwcls.training.faults import MemoryRanOutError, NotFiniteError
 from hwcls.training.memory import free_memory
@@ -104,6 +105,7 @@ def _train_rank(
             seconds=round(sum(line["seconds"] for line in trainer.history), 3),  # before a restart, too
             micro_batch=trainer.micro_batch,
             error=error,
+            extra={"cost": cost(trainer)},
         )
     )
     shutil.rmtree(saved, ignore_errors=True)

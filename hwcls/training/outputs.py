@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import shutil
+import zipfile
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from hwcls import files
 
 OUTPUTS = ("predictions.npz", "confusion", "inspection.npz")
+Array = np.ndarray[Any, Any]
 WEIGHTS = ("best.safetensors", "last.safetensors")
 
 
@@ -44,3 +47,37 @@ def save_arrays(path: Path, **arrays: Any) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     files.write_with(path, lambda file: file.write(buffer.getvalue()))
+
+
+def load_arrays(path: Path) -> dict[str, Array]:
+    """The arrays of an .npz, none where it is missing, torn or holds more than arrays."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return dict(stored)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return {}
+
+
+def save_confusion(matrix: Array, path: Path) -> None:
+    """Write a (K, K) count matrix as its non-zero entries: row (true), col (predicted), count, classes."""
+    row, col = np.nonzero(matrix)
+    counts = {"count": matrix[row, col], "classes": np.int64(len(matrix))}
+    save_arrays(path, row=row.astype(np.int32), col=col.astype(np.int32), **counts)
+
+
+def load_confusion(path: Path) -> Array:
+    """Read `save_confusion`'s file: (K, K) int64; raises KeyError where it is missing or torn."""
+    stored = load_arrays(path)
+    matrix = np.zeros((int(stored["classes"]),) * 2, np.int64)  # (K, K)
+    matrix[stored["row"], stored["col"]] = stored["count"]
+    return matrix
+
+
+def load_confusions(folder: Path) -> dict[int, Array]:
+    """Those of a trial's folder that can be read, by epoch."""
+    found = {}
+    for path in folder.glob("confusion/*.npz"):
+        with contextlib.suppress(KeyError, IndexError):
+            if path.stem.isdecimal():
+                found[int(path.stem)] = load_confusion(path)
+    return dict(sorted(found.items()))

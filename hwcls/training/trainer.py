@@ -27,7 +27,7 @@ from hwcls.training import memory, pulse
 from hwcls.training.clock import Clock
 from hwcls.training.distributed import World, over_ranks, refuse_unused, sync_only, take_part
 from hwcls.training.ema import Ema
-from hwcls.training.evaluation import Evaluation, score
+from hwcls.training.evaluation import Evaluation, score, train_sample
 from hwcls.training.faults import MemoryRanOutError, NotFiniteError
 from hwcls.training.groups import GroupFeed
 from hwcls.training.loss import Loss
@@ -37,7 +37,6 @@ from hwcls.training.optim import Schedule, build_optimizer
 from hwcls.training.precision import choose, widened
 from hwcls.training.pretrain import encoder_weights, reconstructions
 
-FEWEST, MOST = 1_000, 10_000  # training images on which train/accuracy is measured
 Array = np.ndarray[Any, Any]
 
 
@@ -97,6 +96,7 @@ class Trainer:
         self.best_scores: Array | None = None  # (N, K) float16, val at the best epoch
         self.confusions: dict[int, Array] = {}  # by epoch: first, powers of two, best, last
         self.history: list[dict[str, Any]] = []
+        self.inference = math.inf  # seconds of an image on this rank, in batches; of the fastest validation
         self.micro_batch = self._fit_micro_batch(micro_batch)
 
     def _build_model(self) -> nn.Module:
@@ -172,7 +172,9 @@ class Trainer:
     ) -> EpochRecord:
         """Evaluate what the model holds, and remember it: the one device sync of an epoch, two of a new best."""
         train = self.evaluate("train", train_sample(self.data))
+        clock = Clock(self.world.device)
         val = self.evaluate("val")
+        val_seconds = clock.stop()
         sums = torch.cat(
             [loss.view(1), val.loss.view(1), train.confusion.double().flatten(), val.confusion.double().flatten(), bad]
         )
@@ -188,6 +190,7 @@ class Trainer:
             "val/macro_f1": float(metrics.macro_f1(on_val)),
         }
         speed = seen / max(train_seconds(), 1e-9)
+        self.inference = min(self.inference, val_seconds() / max(1, len(val.index)))
         record = EpochRecord(epoch, values, self.schedule.lr, time.perf_counter() - started, speed)
         self._remember(record, on_val, val)
         self.schedule.after_epoch(epoch, values[self.config.metric.name])
@@ -300,6 +303,7 @@ class Trainer:
             "epoch": self.epoch,
             "best": self.best,
             "history": self.history,
+            "inference": self.inference,
             "micro_batch": self.micro_batch,
             "observer": self.observer.state() if self.observer else None,
         }
@@ -314,17 +318,10 @@ class Trainer:
         self.epoch, self.best, self.history = state["epoch"], state["best"], list(state["history"])
         self.best_weights, self.best_scores = state.get("best_weights", {}), state.get("best_scores")
         self.confusions = dict(state["confusions"])
+        self.inference = state.get("inference", math.inf)  # absent from checkpoints of earlier versions
         self.micro_batch = min(state["micro_batch"], self.micro_batch)  # memory may have become less
         if self.observer and state["observer"] is not None:
             self.observer.load_state(state["observer"])
-
-
-def train_sample(data: ImageSet) -> int:
-    """On how many training images train/accuracy is measured after each epoch, always the same ones.
-
-    As many as val has: both are then equally exact, and an epoch of a small data set is a fifth shorter than with all.
-    """
-    return min(len(data.train), max(FEWEST, min(MOST, len(data.val))))
 
 
 def _mixed(*numbers: int) -> int:

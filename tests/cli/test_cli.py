@@ -1,10 +1,16 @@
 """The command line itself: help, versions, exit codes, one line for every error."""
 
+import csv
+import io
 import json
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
 from typer.testing import CliRunner
 
@@ -14,7 +20,7 @@ COMMANDS = [
     for words in (
         "", "sweep", "train", "compare", "report", "data", "data list", "data fetch", "data import", "data show",
         "data verify", "wandb", "wandb sync", "confirm", "explain", "doctor", "models", "check", "profile", "evaluate",
-        "predict", "inspect", "export",
+        "predict", "inspect", "export", "wandb workspace", "dashboard",
     )
 ]  # fmt: skip
 TRIAL = {
@@ -69,7 +75,10 @@ def test_version(invoke):
         (["explain", "none", "none"], "is no trial"),
         (["data", "fetch", "fashionmnist"], "did you mean 'fashion_mnist'"),
         (["data", "import", "cifar10", "none.zip"], "none.zip"),
+        (["compare", "none", "--json", "--csv"], "two forms of the same"),
         (["wandb", "sync", "none"], "none"),
+        (["wandb", "workspace", "none"], "none"),
+        (["dashboard", "none"], "no study.journal"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -150,3 +159,54 @@ def test_train_with_two_workers(tmp_path):
         1,
         2,
     ]
+
+
+def test_several_sweeps_are_compared(invoke, tmp_path):
+    from tests.report.conftest import write_sweep, write_trial
+
+    for name, value in (("one", 0.5), ("other", 0.75)):
+        write_trial(write_sweep(tmp_path / name).trial(0), [value])
+    both = [tmp_path / "one", tmp_path / "other"]
+    rows = list(csv.DictReader(io.StringIO(invoke("compare", *both, "--csv").output)))
+    assert [(row["rank"], row["sweep"], row["val/accuracy"]) for row in rows] == [
+        ("1", "other", "0.75"),
+        ("2", "one", "0.5"),
+    ]
+    assert [row["rank"] for row in json.loads(invoke("compare", *both, "--json").output)["leaderboard"]] == [1, 2]
+    printed = invoke("compare", *both).output
+    assert printed.index("other") < printed.index("one")
+    alone = invoke("compare", both[0], "--csv").output
+    assert alone.splitlines()[0].startswith("rank,trial")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_the_dashboard_listens_on_this_machine_alone(tmp_path):
+    pytest.importorskip("optuna_dashboard", reason="pip install 'hwcls[dashboard]'")
+    import optuna
+
+    backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / "study.journal"))
+    optuna.create_study(study_name="tiny", storage=optuna.storages.JournalStorage(backend))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = hwcls("dashboard", tmp_path, "--port", port)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert f"port {port}" in done.stderr
+    command = [sys.executable, "-m", "hwcls", "dashboard", str(tmp_path), "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/studies", timeout=5) as answer:
+                    assert json.load(answer)["study_summaries"][0]["study_name"] == "tiny"
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+                assert process.poll() is None
+                time.sleep(0.2)
+        addresses = {c.laddr.ip for c in psutil.Process(process.pid).net_connections() if c.status == "LISTEN"}
+        assert addresses == {"127.0.0.1"}
+    finally:
+        process.terminate()
+        process.wait(30)

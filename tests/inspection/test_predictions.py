@@ -8,7 +8,7 @@ from hwcls.errors import UserError
 from hwcls.inspection import predictions
 from hwcls.inspection.evaluate import evaluate_trained
 from hwcls.inspection.export import export
-from hwcls.inspection.pictures import COLUMNS, GAP, RIGHT, ROWS, SIDE, TITLE, WRONG, prediction_grid
+from hwcls.inspection.pictures import COLUMNS, GAP, RIGHT, ROWS, SIDE, TITLE, WRONG, prediction_grid, write_png
 from hwcls.inspection.predictions import image_files, predict, read_image
 from hwcls.inspection.trained import load_trained
 
@@ -102,7 +102,7 @@ def test_paths_that_hold_nothing(tmp_path):
 
 def test_the_grid_frames_right_and_wrong(opened, tmp_path):
     scored = evaluate_trained(opened, "val")
-    prediction_grid(opened.data, opened.data.val, scored, "cnn", tmp_path / "grid.png")
+    write_png(prediction_grid(opened.data, opened.data.val, scored, "cnn"), tmp_path / "grid.png")
     with Image.open(tmp_path / "grid.png") as sheet:
         colours = [
             sheet.getpixel((GAP + column * (SIDE + GAP) - 2, TITLE + row * (SIDE + 34 + GAP)))

@@ -11,7 +11,10 @@ import pytest
 
 from hwcls import files
 from hwcls.config.trial import TrialConfig
+from hwcls.data.imageset import open_data
+from hwcls.metrics import confusion_matrix
 from hwcls.tracking.records import EpochRecord, Result, SweepFolder, TrialFolder
+from hwcls.training.outputs import save_arrays, save_confusion
 
 SETTINGS = {
     "name": "tiny",
@@ -113,7 +116,69 @@ def full_sweep(path: Path, **settings: Any) -> SweepFolder:
     return sweep
 
 
+def write_seen(folder: TrialFolder, hit_rate: float, *, classes: int = 3, images: int = 90, epochs: int = 4) -> None:
+    """What a worker brings: predictions, confusion matrices that become better, and what was seen in training."""
+    rng = np.random.default_rng(round(1000 * hit_rate))
+    labels = np.arange(images) % classes
+
+    def predicted(rate: float) -> np.ndarray:
+        return np.where(rng.random(images) < rate, labels, (labels + 1) % classes)
+
+    guess = predicted(hit_rate)
+    scores = np.full((images, classes), 0.2 / classes)
+    scores[np.arange(images), guess] += 0.8 - 0.3 * rng.random(images)
+    scores /= scores.sum(1, keepdims=True)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    arrays = {"labels": labels, "scores": scores.astype(np.float16), "index": np.arange(images)}
+    save_arrays(folder.path / "predictions.npz", **arrays)
+    for epoch in range(1, epochs + 1):
+        matrix = confusion_matrix(labels, predicted(hit_rate * epoch / epochs), classes)
+        save_confusion(matrix, folder.path / "confusion" / f"{epoch}.npz")
+    layers = np.array(["first", "second"])
+    seen = {
+        "layers": layers,
+        "epochs": np.arange(1, epochs + 1),
+        "gradient_mean": rng.random((epochs, 2)) + 0.1,
+        "gradient_max": rng.random((epochs, 2)) + 1,
+        "activation_image": rng.integers(0, 255, (8, 8, 1), np.uint8),
+        "activations": rng.standard_normal((5, 8, 8)).astype(np.float16),
+        "weights/epochs": np.array([1, epochs], np.int32),
+        "weights/first/counts": rng.integers(0, 9, (2, 4)).astype(np.int32),
+        "weights/first/edges": np.stack([np.linspace(-1, 1, 5)] * 2).astype(np.float32),
+        "reconstructions/input": rng.integers(0, 255, (2, 8, 8, 1), np.uint8),
+        "reconstructions/output": rng.integers(0, 255, (2, 8, 8, 1), np.uint8),
+    }
+    save_arrays(folder.path / "inspection.npz", **seen)
+
+
+def write_whole(path: Path, *, trials: int = 40, classes: int = 10, images: int = 0, epochs: int = 4) -> SweepFolder:
+    """A sweep in which everything that a page can show is there; with 10 classes the images are the digits."""
+    rng = np.random.default_rng(0)
+    names = [str(label) for label in range(10)] if classes == 10 else [f"n{label:08}" for label in range(classes)]
+    space = {"optimizer": {"lr": {"min": 1e-4, "max": 1.0, "log": True}}}
+    sweep = write_sweep(path, parameters=space)
+    files.write_json(path / "data.json", DATA | {"classes": names})
+    labels = ("cnn", "mlp", "resnet")
+    for number in range(trials):
+        lr, place = float(10 ** rng.uniform(-4, 0)), number % 3
+        best = 0.95 - 0.1 * abs(np.log10(lr) + 2) - 0.05 * place
+        count = int(rng.choice([1, 3, epochs]))
+        cost = {"parameters": int(10 ** rng.uniform(3, 7)), "flops": 10**6, "receptive_field": 9 if place else None}
+        curve = [best - 0.3 / epoch for epoch in range(1, count + 1)]
+        status = "complete" if count == epochs else "stopped"
+        extra = {"cost": cost | {"inference_ms": float(rng.uniform(0.1, 9))}}
+        write_trial(sweep.trial(number), curve, label=labels[place], lr=lr, status=status, **extra)
+        if not images:
+            images = len(open_data(sweep.trial(0).config().data).val)
+        write_seen(sweep.trial(number), 0.9 - 0.1 * place, classes=classes, images=images, epochs=epochs)
+    write_trial(
+        sweep.trial(trials), [0.1], status="failed", label="mlp", error="the loss is not finite: epoch 1, step 3"
+    )
+    return sweep
+
+
 @pytest.fixture
 def results() -> SimpleNamespace:
     """The writers above."""
-    return SimpleNamespace(sweep=write_sweep, trial=write_trial, confirm=write_confirm, full=full_sweep)
+    writers = {"sweep": write_sweep, "trial": write_trial, "confirm": write_confirm, "seen": write_seen}
+    return SimpleNamespace(**writers, full=full_sweep)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hwcls.report.after import After, best_after, counts
+from hwcls.report.charts.curves import after
 from hwcls.report.load import load_sweep
-from hwcls.report.plots import after
 from hwcls.tracking.records import SweepFolder
 
 

@@ -8,10 +8,12 @@ import os
 import shutil
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
 from hwcls.report.page import write_page
+from tests.report.conftest import write_whole
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")]
@@ -74,21 +76,26 @@ class Browser:
         return result["result"].get("value")
 
     def open(self, path, width=1280, height=900, scheme="light"):
+        """Open a page and wait until all its charts are drawn; returns the seconds until it could be read."""
         self.events.clear()
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        begun = time.monotonic()
         self.call("Page.navigate", url=path.as_uri())
-        deadline = time.monotonic() + 30
+        deadline = begun + 30
         while self.evaluate("document.readyState") != "complete" or self.evaluate("location.protocol") != "file:":
             assert time.monotonic() < deadline
             time.sleep(0.05)
+        seconds = time.monotonic() - begun
+        self.evaluate("typeof drawn === 'undefined' ? 0 : drawn.then(() => 0)")
         self.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(0))))")
+        return seconds
 
     def press(self, key, text=""):
         for kind in ("keyDown", "keyUp"):
-            code = {"Enter": 13, "Tab": 9}.get(key, 0)
+            code = {"Enter": 13, "Tab": 9, "End": 35, "Home": 36}.get(key, 0)
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, text=text, windowsVirtualKeyCode=code)
 
     def problems(self):
@@ -124,6 +131,15 @@ class Browser:
 
 
 @pytest.fixture(scope="module")
+def artefacts(tmp_path_factory):
+    """Where pictures of pages are kept: HWCLS_SCREENSHOTS, or the test session's folder."""
+    named = os.environ.get("HWCLS_SCREENSHOTS")
+    folder = Path(named) if named else tmp_path_factory.mktemp("pictures")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     browser = Browser(tmp_path_factory.mktemp("profile"))
     yield browser
@@ -136,6 +152,20 @@ def page(results, tmp_path):
     results.confirm(sweep, "resnet", 0.9)
     results.confirm(sweep, "mlp", 0.7)
     return write_page(sweep.path)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A page with everything on it: 40 trials of three alternatives, confirmed, with pictures."""
+    path = tmp_path_factory.mktemp("whole")
+    return write_page(write_whole(path).path)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """500 trials on 200 classes."""
+    path = tmp_path_factory.mktemp("large")
+    return write_page(write_whole(path, trials=500, classes=200, images=10_000, epochs=9).path)
 
 
 def column(browser, name):
@@ -158,8 +188,9 @@ def test_charts_are_drawn_without_an_error(browser, page, tmp_path, width, schem
         " const b = c.querySelector('.gridlayer').getBoundingClientRect();"
         " return [b.width, b.height, c.querySelectorAll('path.js-line').length]; })"
     )
-    assert len(areas) == 4
-    assert all(w > 100 and h > 80 and lines > 0 for w, h, lines in areas)
+    assert len(areas) == 7
+    assert all(w > 100 and h > 80 for w, h, _ in areas)
+    assert sum(lines > 0 for _, _, lines in areas) == 6  # one has bars
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
     ink = browser.evaluate("getComputedStyle(document.querySelector('.chart .legendtext')).fill")
     assert (sum(map(int, ink.strip("rgb()").split(","))) > 380) == (scheme == "dark")
@@ -216,6 +247,86 @@ def test_the_filter_hides_rows_and_says_how_many(browser, page):
         browser.press(letter, letter)
     assert column(browser, "trial") == ["1"]
     assert browser.evaluate("document.getElementById('count').textContent") == "1 of 6"
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")])
+def test_everything_is_drawn(browser, whole, artefacts, width, scheme):
+    browser.open(whole, width=width, scheme=scheme)
+    assert browser.problems() == []
+    assert browser.requests() == [whole.as_uri()]
+    drawn = browser.evaluate(
+        "Object.fromEntries([...document.querySelectorAll('.chart')].map(c => {"
+        " const b = c.querySelector('.plotly .plot-container, .svg-container, svg.main-svg').getBoundingClientRect();"
+        " const marks = 'path.js-line, .bars path, .heatmaplayer image, .points path';"
+        " return [c.id.slice(6), [b.width, b.height, c.querySelectorAll(marks).length]]; }))"
+    )
+    wanted = {"metric", "loss", "progress", "after", "parallel", "importance", "pareto-parameters", "pareto-seconds"}
+    wanted |= {"pareto-inference_ms", "spent", "roc", "roc-classes", "calibration", "gradients", "confusion"}
+    assert set(drawn) == wanted
+    assert all(w > 200 and h > 150 and marks > 0 for w, h, marks in drawn.values()), drawn
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    assert browser.evaluate("[...document.images].every(i => i.src.startsWith('data:'))")
+    loaded = "Promise.all([...document.images].map(i => i.decode().then(() => i.naturalWidth)))"
+    assert min(browser.evaluate(loaded)) >= 8
+    browser.screenshot(artefacts / f"whole-{width}-{scheme}.png")
+
+
+def test_the_slider_goes_through_the_epochs(browser, whole):
+    browser.open(whole)
+    shown = "JSON.stringify(document.getElementById('chart-confusion').data[0].z)"
+    said = "document.getElementById('matrix-now').textContent"
+    assert browser.evaluate(said).endswith("(best)")
+    browser.evaluate("document.getElementById('matrix-epoch').focus()")
+    browser.press("Home")
+    first, first_said = browser.evaluate(shown), browser.evaluate(said)
+    browser.press("End")
+    last, last_said = browser.evaluate(shown), browser.evaluate(said)
+    assert first != last
+    assert (first_said.split()[0], last_said.split()[0]) == ("1", "4")
+    told = json.loads(browser.evaluate("document.getElementById('confusions').textContent"))
+    model = told["models"][0]
+    browser.evaluate("document.getElementById('matrix-sorted').click()")
+    counts = browser.evaluate("document.getElementById('chart-confusion').data[0].text")
+    stored = [[""] * 10 for _ in range(10)]
+    final = model["epochs"][-1]
+    for row, col, count in zip(final["row"], final["col"], final["count"], strict=True):
+        stored[row][col] = count
+    assert counts == stored
+    browser.evaluate("document.getElementById('matrix-model').value = '1'")
+    browser.evaluate("document.getElementById('matrix-model').dispatchEvent(new Event('change'))")
+    assert browser.evaluate(shown) != last
+    assert browser.problems() == []
+
+
+def test_the_classes_are_sorted(browser, whole):
+    browser.open(whole)
+    table = "document.querySelector('table.sortable')"
+    names = f"[...{table}.tBodies[0].rows].map(r => r.cells[0].textContent)"
+    scores = f"[...{table}.tBodies[0].rows].map(r => Number(r.cells[4].textContent))"
+    heading = f"{table}.tHead.rows[0].cells[4].querySelector('button')"
+    before = browser.evaluate(names)
+    browser.evaluate(f"{heading}.click()")
+    assert browser.evaluate(scores) == sorted(browser.evaluate(scores), reverse=True)
+    browser.evaluate(f"{heading}.click()")
+    assert browser.evaluate(scores) == sorted(browser.evaluate(scores))
+    browser.evaluate(f"{table}.tHead.rows[0].cells[0].querySelector('button').click()")
+    assert browser.evaluate(names) == sorted(before)
+
+
+def test_two_hundred_classes_and_five_hundred_trials(browser, large, artefacts):
+    assert large.stat().st_size < 15e6
+    seconds = min(browser.open(large) for _ in range(2))
+    assert browser.problems() == []
+    assert browser.evaluate("document.querySelectorAll('#board tbody tr').length") == 501
+    ticks = browser.evaluate("document.getElementById('chart-confusion').layout.xaxis.tickvals.length")
+    assert ticks <= 32
+    browser.evaluate(
+        "Plotly.relayout('chart-confusion', {'xaxis.range': [9.5, 19.5], 'yaxis.range': [19.5, 9.5]}).then(() => 0)"
+    )
+    browser.evaluate("new Promise(done => setTimeout(() => done(0), 300))")
+    assert browser.evaluate("document.getElementById('chart-confusion').layout.xaxis.tickvals") == list(range(10, 20))
+    browser.screenshot(artefacts / "large.png")
+    assert seconds < 3
 
 
 def test_an_empty_sweep_opens_without_an_error(browser, results, tmp_path):

@@ -11,9 +11,9 @@ from html.parser import HTMLParser
 import pytest
 
 from hwcls.errors import UserError
+from hwcls.report.charts.curves import curves, progress
 from hwcls.report.load import load_sweep
 from hwcls.report.page import script_json, write_page
-from hwcls.report.plots import curves, progress
 from hwcls.report.words import cell, duration, listed, number, of, points
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -66,9 +66,9 @@ def test_what_stands_on_the_page(page, tmp_path):
     assert "not read" in shown.text
     assert (tmp_path / "leaderboard.csv").exists()
     figures = json.loads(shown.figures)
-    assert set(figures) == {"metric", "loss", "progress", "after"}
+    assert set(figures) == {"metric", "loss", "progress", "after", "parallel", "pareto-seconds", "spent"}
     charts = [attrs["id"] for tag, attrs in shown.tags if attrs.get("class") == "chart"]
-    assert charts == ["chart-metric", "chart-loss", "chart-progress", "chart-after"]
+    assert charts == [f"chart-{key}" for key in figures]
 
 
 def test_the_page_loads_nothing_from_elsewhere(page):
@@ -206,8 +206,9 @@ def test_curves(results, tmp_path):
     assert set(named) == {"mlp, trial 1", "mlp, trial 1, train", "resnet, trial 4", "resnet, trial 4, train"}
     assert named["mlp, trial 1"]["y"] == [0.4, 0.9, 0.8]
     faint = [trace for trace in figure["data"] if "opacity" in trace]
-    resnet = next(trace for trace in faint if trace["legendgroup"] == "resnet")
-    assert resnet["x"] == [1, 2, 3, None, 1]  # trials 0 and 2, with a gap
+    resnet, dot = (trace for trace in faint if trace["legendgroup"] == "resnet")
+    assert (resnet["x"], resnet["mode"]) == ([1, 2, 3], "lines")  # trial 0
+    assert (dot["x"], dot["mode"]) == ([1], "lines+markers")  # trial 2: a line needs two points to be seen
     assert (
         resnet["line"]["color"] == named["resnet, trial 4"]["line"]["color"] != named["mlp, trial 1"]["line"]["color"]
     )

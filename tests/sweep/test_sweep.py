@@ -245,6 +245,28 @@ def test_config_of_a_trial_is_complete(done):
     } <= values.keys()
 
 
+def test_a_user_stops_a_trial(run, tiny, monkeypatch):
+    """As the Stop button of W&B does: that trial ends after its epoch, the others go on."""
+    begun = recorder.Recorder.on_trial_start
+
+    def ask(self, iteration, trials, trial, **info):
+        begun(self, iteration, trials, trial, **info)
+        if trial.config["key"] == "trials/0":
+            self._folder(trial).ask_to_stop()
+
+    monkeypatch.setattr(recorder.Recorder, "on_trial_start", ask)
+    outcome, said = run(tiny(run_cap=2, compare=None))
+    stopped, complete = (trial.result() for trial in outcome.folder.trials().values())
+    assert (stopped.status, complete.status) == ("stopped_by_user", "complete")
+    assert stopped.best["epoch"] == 1
+    assert len(outcome.folder.trial(0).records()) == 1
+    assert {"parameters", "flops", "receptive_field", "inference_ms"} == complete.extra["cost"].keys()
+    assert complete.extra["cost"]["inference_ms"] > 0
+    states = [trial.state.name for trial in _study(outcome.folder.path, "tiny").trials]
+    assert states == ["PRUNED", "COMPLETE"]
+    assert "trial 0 stopped by user" in said
+
+
 @pytest.mark.parametrize("name", ["fashion_mnist", "tinyimagenet"])
 def test_real_data_for_one_step(run, real_data, tmp_path, monkeypatch, name):
     """The shipped files on real data, as small as they can be."""

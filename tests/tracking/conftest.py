@@ -38,6 +38,11 @@ class Server:
         self.runs: dict[str, dict[str, Any]] = {}  # by id: {"rows": [...], "summary": {...}, "config": ..., ...}
         self.status = 200  # of every answer
         self.bodies: list[str] = []
+        self.files: list[str] = []  # that were put
+        self.artifacts: dict[str, str] = {}  # their types by name
+        self.stopped: set[str] = set()  # names of runs whose Stop button was pressed
+        self.views: dict[str, dict[str, Any]] = {}  # saved workspaces by id
+        self.unknown: list[str] = []
         self.key = KEY
         self._http = _Quiet(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._http.server_port}"
@@ -73,9 +78,43 @@ class Server:
             return {"createRunFiles": {"runID": "r", "uploadHeaders": [], "files": files}}
         if name == "ServerFeaturesQuery":
             return {"serverInfo": {"features": []}}
-        if name == "RunStoppedStatus":
-            return {"project": {"run": {"stopped": False}}}
+        if name == "UpsertView2":
+            view = variables.get("id") or f"view-{len(self.views)}"
+            self.views[view] = self.views.get(view, {}) | {k: v for k, v in variables.items() if v}
+            return {"upsertView": {"view": {"id": view, "name": variables["name"]}, "inserted": True}}
+        if name == "View":
+            found = [(i, v) for i, v in self.views.items() if v["name"] == variables["viewName"]]
+            nodes = [{"node": {"id": i, "displayName": v["displayName"], "spec": v["spec"]}} for i, v in found]
+            return {"project": {"allViews": {"edges": nodes}}}
+        if "Artifact" in name:
+            return self._artifact(name, variables)
+        if name not in ("Viewer", "ServerInfo"):
+            self.unknown.append(f"{name} {json.dumps(variables)[:600]} {query[:600]}")
         return {"viewer": viewer, "serverInfo": {"cliVersionInfo": {}, "latestLocalVersionInfo": None}}
+
+    def _artifact(self, name: str, variables: dict[str, Any]) -> dict[str, Any]:
+        if name == "ArtifactType":
+            return {"project": {"artifact": None}}
+        if name == "CreateArtifact":
+            given = variables.get("input", variables)
+            sequence = given.get("artifactCollectionName") or given.get("artifactCollectionNames", ["?"])[0]
+            self.artifacts[sequence] = given["artifactTypeName"]
+            artifact = {"id": sequence, "state": "PENDING", "artifactSequence": {"id": "s", "latestArtifact": None}}
+            return {"createArtifact": {"artifact": artifact}}
+        if name == "CreateArtifactManifest":
+            file = {"id": "f", "name": "m", "displayName": "m", "uploadUrl": f"{self.url}/put/m", "uploadHeaders": []}
+            return {"createArtifactManifest": {"artifactManifest": {"id": "m", "file": file}}}
+        if name == "CreateArtifactFiles":
+            nodes = []
+            for spec in variables["input"]["artifactFiles"] if "input" in variables else variables["artifactFiles"]:
+                node = {"id": spec["name"], "name": spec["name"], "displayName": spec["name"], "uploadHeaders": []}
+                node |= {"uploadUrl": f"{self.url}/put/{spec['name']}", "storagePath": spec["name"]}
+                nodes.append({"node": node | {"uploadMultipartUrls": None, "artifact": {"id": spec.get("artifactID")}}})
+            return {"createArtifactFiles": {"files": {"edges": nodes}}}
+        if name == "CommitArtifact":
+            return {"commitArtifact": {"artifact": {"id": variables["artifactID"], "digest": "d"}}}
+        self.unknown.append(f"{name} {variables}")
+        return {}
 
     def stream(self, run_id: str, body: dict[str, Any]) -> None:
         run, files = self.runs[run_id], body.get("files") or {}
@@ -106,12 +145,16 @@ class Server:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode(errors="replace")
                 server.bodies.append(f"{self.path} {body}")
+                if self.command == "PUT":
+                    server.files.append(self.path.removeprefix("/put/"))
                 answer: dict[str, Any] = {}
                 if server.status == 200 and self.path.startswith("/graphql"):
                     request = json.loads(body)
                     answer = {"data": server.graphql(request["query"], request.get("variables") or {})}
                 elif server.status == 200 and self.path.endswith("/file_stream"):
-                    server.stream(self.path.split("/")[-2], json.loads(body))
+                    run_id = self.path.split("/")[-2]
+                    server.stream(run_id, json.loads(body))
+                    answer = {"stopped": server.runs[run_id]["name"] in server.stopped}
                 content = json.dumps(answer).encode()
                 self.send_response(server.status)
                 self.send_header("Content-Type", "application/json")

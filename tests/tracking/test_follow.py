@@ -23,6 +23,7 @@ class Memory:
         self.calls: list[tuple[Any, ...]] = []
         self.rows: dict[str, list[dict[str, Any]]] = {}
         self.ended: dict[str, str | None] = {}
+        self.last: dict[str, bool] = {}  # whether the last line was called the last
         self.infos: dict[str, RunInfo] = {}
         self.down = False
         self.bad: set[str] = set()
@@ -32,9 +33,10 @@ class Memory:
         self.infos[run.key], self.rows[run.key] = run, []
         self.ended.pop(run.key, None)
 
-    def log(self, run: RunInfo, line: dict[str, Any]) -> None:
+    def log(self, run: RunInfo, line: dict[str, Any], *, last: bool = False) -> None:
         self._check("log", run)
         self.rows[run.key].append(line)
+        self.last[run.key] = last
 
     def finish(self, run: RunInfo, result: Any) -> None:
         self._check("finish", run)
@@ -55,6 +57,34 @@ def clock(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(follow.time, "monotonic", lambda: now[0])
     return now
+
+
+def test_the_newest_line_waits_a_moment_for_the_end(sweep, monkeypatch):
+    memory = Memory()
+    follower = Follower(sweep, [memory], "p")
+    sweep.add(sweep.trial(0), range(1, 4))
+    sweep.add(sweep.trial(1), range(1, 4))
+    follower.poll(again=False)
+    assert [line["epoch"] for line in memory.rows["trials/0"]] == [1, 2]
+    sweep.add(sweep.trial(0), range(0), "stopped")
+    follower.poll(again=False)
+    assert [line["epoch"] for line in memory.rows["trials/0"]] == [1, 2, 3]
+    assert memory.ended == {"trials/0": "stopped"}
+    assert memory.last == {"trials/0": True, "trials/1": False}
+    assert [line["epoch"] for line in memory.rows["trials/1"]] == [1, 2]
+    now = follow.time.time() + follow.SETTLED
+    monkeypatch.setattr(follow.time, "time", lambda: now)
+    follower.poll(again=False)  # nothing came: it is delivered by itself
+    assert [line["epoch"] for line in memory.rows["trials/1"]] == [1, 2, 3]
+    assert not follower.poll(again=False)
+    assert memory.last["trials/1"] is False
+
+
+def test_the_last_pass_waits_for_nothing(sweep):
+    memory = Memory()
+    sweep.add(sweep.trial(0), range(1, 4))
+    Follower(sweep, [memory], "p").poll()
+    assert [line["epoch"] for line in memory.rows["trials/0"]] == [1, 2, 3]
 
 
 def test_lines_arrive_in_order_and_once(sweep):

@@ -12,11 +12,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hwcls.tracking.follow import Follower, open_trackers
 from hwcls.tracking.records import SweepFolder
-from hwcls.tracking.tracker import Cursor, numbers
+from hwcls.tracking.tracker import Cursor, Histogram, Media, numbers
 
 FOLLOW = """
 import sys, time
@@ -81,6 +82,17 @@ class TensorBoard:
         return events
 
 
+MEDIA = Media(
+    classes=("cat", "dog"),
+    labels=np.array([0, 0, 1]),
+    predicted=np.array([0, 1, 1]),
+    columns=("class", "images", "auc"),
+    rows=(("cat", 2, 0.75), ("dog", 1, float("nan"))),
+    pictures={"predictions": np.full((4, 6, 3), 200, np.uint8)},
+    histograms=(Histogram("weights/first", 2, np.array([-1.0, 0.0, 3.0]), np.array([4, 5])),),
+)
+
+
 @functools.cache  # a call takes seconds
 def inspect(path: Path, written: int) -> list[dict[str, Any]]:
     command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(path)]
@@ -124,9 +136,9 @@ def sink(request):
     return request.param()
 
 
-def deliver(sweep: SweepFolder, name: str) -> None:
+def deliver(sweep: SweepFolder, name: str, media: Any = lambda folder: None, **options: Any) -> None:
     """A process's life in short: open, drain, close."""
-    follower = Follower(sweep, open_trackers([name], sweep, "p", "offline"), "p")
+    follower = Follower(sweep, open_trackers([name], sweep, "p", "offline"), "p", media, **options)
     while follower.poll():
         pass
     assert follower.behind() == {}
@@ -240,3 +252,57 @@ def test_the_same_name_anew_gets_other_run_ids(sweep, tmp_path):
     follower.close()
     assert tracker.sent == 1
     assert Cursor(sweep.path / "wandb" / "cursor.jsonl").get("trials/0")["id"] != first
+
+
+def test_tensorboard_shows_histograms_and_pictures(sweep):
+    """Read back by TensorBoard's own reader."""
+    pytest.importorskip("tensorboard", reason="pip install 'hwcls[tensorboard]'")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    sweep.add(sweep.trial(0), range(1, 4), "complete")
+    deliver(sweep, "tensorboard", lambda folder: MEDIA)
+    events = EventAccumulator(str(sweep.path / "tensorboard" / "trials" / "0"))
+    events.Reload()
+    tags = events.Tags()
+    assert {"train/loss", "val/accuracy", "lr"} <= set(tags["scalars"])
+    assert [event.step for event in events.Scalars("lr")] == [1, 2, 3]
+    (event,) = events.Histograms("weights/first")
+    found = event.histogram_value
+    assert (event.step, found.min, found.max, found.num) == (2, -1.0, 3.0, 9.0)
+    assert (list(found.bucket_limit), list(found.bucket)) == ([0.0, 3.0], [4.0, 5.0])
+    (event,) = events.Images("predictions")
+    assert (event.step, event.width, event.height) == (3, 6, 4)
+    assert any("_hparams_/session_start_info" in tag for tag in events.summary_metadata)
+
+
+@pytest.mark.slow
+def test_wandb_shows_media_in_the_row_of_the_last_epoch(sweep):
+    sink = Wandb()
+    weights = sweep.add(sweep.trial(0), range(1, 4), "complete").path / "best.safetensors"
+    weights.write_bytes(b"weights")
+    deliver(sweep, sink.name, lambda folder: MEDIA, artifacts=True)
+    rows = sink.rows(sweep, "trials/0")
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    kinds = {name: rows[-1][f"{name}._type"] for name in ("per_class", "confusion_table", "predictions")}
+    assert kinds == {"per_class": "table-file", "confusion_table": "table-file", "predictions": "image-file"}
+    assert rows[-1]["train/loss"] == pytest.approx(1 / 3)
+    assert not {"per_class._type", "predictions._type"} & (rows[0].keys() | rows[1].keys())
+    (run,) = (sweep.path / "wandb").glob("offline-run-*")
+    table = json.loads(next(run.glob("files/media/table/per_class*.json")).read_text())
+    assert table == {"columns": ["class", "images", "auc"], "data": [["cat", 2, 0.75], ["dog", 1, None]]}
+    kinds = [record["type"] for record in sink._records(sweep, "trials/0")]
+    assert "artifact" in kinds
+
+
+@pytest.mark.slow
+def test_wandb_media_of_an_end_that_comes_late_have_a_row_of_their_own(sweep):
+    sink = Wandb()
+    sweep.add(sweep.trial(0), range(1, 3))
+    follower = Follower(sweep, open_trackers([sink.name], sweep, "p", "offline"), "p", lambda folder: MEDIA)
+    follower.poll()
+    sweep.add(sweep.trial(0), range(0), "stopped")
+    follower.poll()
+    follower.close()
+    rows = sink.rows(sweep, "trials/0")
+    assert [row.get("epoch") for row in rows] == [1, 2, None]
+    assert rows[-1]["per_class._type"] == "table-file"

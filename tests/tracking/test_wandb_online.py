@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from hwcls.errors import UserError
 from hwcls.tracking import follow, wandb
 from hwcls.tracking.follow import Follower, open_trackers
 from hwcls.tracking.wandb import WandbTracker, sync
+from hwcls.tracking.workspace import Axis, View, save_workspace
+from tests.tracking.test_trackers import MEDIA
 
 pytestmark = pytest.mark.slow
 
@@ -198,3 +201,69 @@ def test_a_server_that_is_down_at_the_end_holds_nothing_up(sweep, server, soon):
     drained(sweep).close()
     assert set(map(tuple, server.epochs().values())) == {(1, 2)}
     assert len(server.epochs()) == 8
+
+
+def test_media_and_weights_reach_the_server_once(sweep, server):
+    folder = sweep.add(sweep.trial(0), range(1, 4), "complete")
+    (folder.path / "best.safetensors").write_bytes(b"weights")
+
+    def follow_once():
+        follower = Follower(sweep, [WandbTracker(sweep, online=True)], "p", lambda folder: MEDIA, artifacts=True)
+        while follower.poll():
+            assert follower.behind() == {}
+        follower.close()
+
+    follow_once()
+    (run,) = server.runs.values()
+    assert [row["epoch"] for row in run["rows"]] == [1, 2, 3]
+    assert {"per_class", "confusion_table", "predictions"} <= run["rows"][-1].keys()
+    assert any(name.startswith("media/images/predictions") for name in server.files)
+    assert {"run_table", "model"} <= set(server.artifacts.values())
+    folder.append({"test/accuracy": 0.5})  # as a confirm run that is scored later
+    sweep.add(folder, range(0), "complete")
+    follow_once()
+    assert [row["epoch"] for row in run["rows"]] == [1, 2, 3]
+    assert run["summary"]["test/accuracy"] == 0.5
+
+
+def test_the_stop_button_asks_for_the_end_of_that_trial(sweep, server):
+    for number in range(2):
+        sweep.add(sweep.trial(number), range(1, 3))
+    follower = Follower(sweep, [WandbTracker(sweep, online=True)], "p")
+    follower.poll()
+    server.stopped = {"small-1"}
+    sweep.add(sweep.trial(1), range(3, 4))
+    follower.poll()
+    deadline = time.monotonic() + 60
+    while not sweep.trial(1).stop_asked() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert sweep.trial(1).stop_asked()
+    sweep.add(sweep.trial(0), range(3, 5), "complete")
+    sweep.add(sweep.trial(1), range(0), "stopped_by_user")
+    follower.poll()
+    follower.close()
+    assert not sweep.trial(0).stop_asked()
+    assert server.epochs() == {"small-0": [1, 2, 3, 4], "small-1": [1, 2, 3]}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_workspace_is_saved_and_saved_anew(sweep, server):
+    pytest.importorskip("wandb_workspaces", reason="pip install 'hwcls[workspace]'")
+    view = View("demo", "p", "val/accuracy", "maximize", [Axis("lr", log=True), Axis("model")])
+    url = save_workspace(sweep, view)
+    assert save_workspace(sweep, view) == url
+    (saved,) = server.views.values()
+    assert saved["entityName"] == "me"
+    assert saved["displayName"] == "hwcls demo"
+    spec = json.loads(saved["spec"])
+    panels = [panel for part in spec["section"]["panelBankConfig"]["sections"] for panel in part["panels"]]
+    kinds = {panel["viewType"] for panel in panels}
+    wanted = {"Run History Line Plot", "Parallel Coordinates Plot", "Parameter Importance", "Run Comparer"}
+    assert wanted | {"Media Browser", "Scatter Plot"} <= kinds
+    assert '"demo"' in saved["spec"].replace('\\"', '"')
+
+
+def test_a_workspace_without_credentials(sweep):
+    pytest.importorskip("wandb_workspaces", reason="pip install 'hwcls[workspace]'")
+    with pytest.raises(UserError, match="wandb login"):
+        save_workspace(sweep, View("demo", "p", "val/accuracy", "maximize", []))

@@ -1,23 +1,14 @@
-"""Charts as plain plotly figures: dictionaries, since plotly's own classes take seconds to check themselves."""
+"""Learning curves and what the trials brought, one after the other."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable
 from itertools import accumulate
 from typing import Any
 
 from hwcls.report.after import best_after
+from hwcls.report.charts.base import Figure, colours, counted, named, short, text
 from hwcls.report.load import SweepResults, TrialResult, finite
-
-Figure = dict[str, Any]
-# Told apart on white and on near-black alike.
-COLOURS = ("#3f7fd0", "#e0762f", "#1f9e78", "#c2539a", "#8b70d6", "#a98c12", "#2f9fb3", "#b5564a")
-
-
-def colours(sweep: SweepResults) -> dict[str | None, str]:
-    """One colour per alternative, the same in every chart and while the sweep grows."""
-    return {label: COLOURS[place % len(COLOURS)] for place, label in enumerate(sweep.labels)}
 
 
 def curves(sweep: SweepResults, metric: str) -> Figure | None:
@@ -34,10 +25,11 @@ def curves(sweep: SweepResults, metric: str) -> Figure | None:
     for label, first in ((label, best[label]) for label in sweep.labels if label in best):
         group = {"legendgroup": str(label), "line": {"color": palette[label], "width": 1}}
         others = [trial for trial in ranked if trial.label == label and trial is not first]
-        if others:
-            faint.append({**_lines(others, val), **group, "opacity": 0.45, "showlegend": False})
+        for alike in ([t for t in others if len(t.records) > 1], [t for t in others if len(t.records) == 1]):
+            if alike:  # thousands of dots would be slow to draw: only what is a dot gets one
+                faint.append({**_lines(alike, val), **group, "opacity": 0.45, "showlegend": False})
         bold = {"color": palette[label], "width": 2.5}
-        name = _name(sweep, first)
+        name = named(sweep, first)
         strong.append({**_lines([first], val), **group, "line": bold, "name": name})
         if any(finite(line.get(train)) for line in first.records):
             dotted = {"color": palette[label], "width": 1.5, "dash": "dot"}
@@ -47,7 +39,7 @@ def curves(sweep: SweepResults, metric: str) -> Figure | None:
     if not strong:
         return None
     last = max(trial.records[-1]["epoch"] for trial in ranked)
-    layout = {"xaxis": _counted("epoch", last), "yaxis": {"title": {"text": _text(metric.replace("_", " "))}}}
+    layout = {"xaxis": counted("epoch", last), "yaxis": {"title": {"text": text(metric.replace("_", " "))}}}
     return {"data": faint + strong, "layout": layout}
 
 
@@ -59,19 +51,19 @@ def progress(sweep: SweepResults) -> Figure | None:
         trials = [t for t in sweep.trials if t.label == label and t.value is not None and not t.failed]
         if not trials:
             continue
-        group = {"type": "scatter", "legendgroup": str(label), "name": "best so far" if label is None else _text(label)}
+        group = {"type": "scatter", "legendgroup": str(label), "name": "best so far" if label is None else text(label)}
         numbers, values = [t.number for t in trials], [t.value for t in trials if t.value is not None]
         best = list(accumulate(values, max if sweep.sign > 0 else min))
         line = {"color": colour, "width": 2, "shape": "hv"}
-        step = {"mode": "lines", "x": [*numbers, last], "y": [*map(_short, best), _short(best[-1])], "line": line}
+        step = {"mode": "lines", "x": [*numbers, last], "y": [*map(short, best), short(best[-1])], "line": line}
         steps.append({**group, **step, "hoverinfo": "skip"})
-        dot = {"mode": "markers", "x": numbers, "y": [*map(_short, values)], "text": [t.status for t in trials]}
+        dot = {"mode": "markers", "x": numbers, "y": [*map(short, values)], "text": [t.status for t in trials]}
         marker = {"color": colour, "size": 7, "opacity": 0.6}
         hover = "trial %{x}, %{text}<br>%{y}<extra></extra>"
         dots.append({**group, **dot, "marker": marker, "showlegend": False, "hovertemplate": hover})
     if not dots:
         return None
-    layout = {"xaxis": _counted("trial", last), "yaxis": {"title": {"text": _text(sweep.metric)}}}
+    layout = {"xaxis": counted("trial", last), "yaxis": {"title": {"text": text(sweep.metric)}}}
     return {"data": steps + dots, "layout": layout}
 
 
@@ -82,37 +74,32 @@ def after(sweep: SweepResults) -> Figure | None:
     """
     palette, data, last = colours(sweep), [], 0
     for found in best_after(sweep):
-        group = {"type": "scatter", "mode": "lines", "legendgroup": str(found.label), "name": _text(found.label)}
+        group = {"type": "scatter", "mode": "lines", "legendgroup": str(found.label), "name": text(found.label)}
         points, last = found.points(), max(last, len(found.values))
-        expected = {"x": points, "y": [_short(value) for value in found.expected(points)]}
-        hover = f"{_text(found.label)}, best of %{{x}}<br>%{{y}}<extra></extra>"
+        expected = {"x": points, "y": [short(value) for value in found.expected(points)]}
+        hover = f"{text(found.label)}, best of %{{x}}<br>%{{y}}<extra></extra>"
         dots = {"mode": "markers"} if len(points) == 1 else {}
         line = {"color": palette[found.label], "width": 2.5}
         data.append({**group, **expected, **dots, "line": line, "marker": line, "hovertemplate": hover})
-        so_far = [_short(value) for value in found.so_far()]
+        so_far = [short(value) for value in found.so_far()]
         steps = {"x": list(range(1, len(so_far) + 1)), "y": so_far, "hoverinfo": "skip", "showlegend": False}
         dotted = {"color": palette[found.label], "width": 1.5, "dash": "dot", "shape": "hv"}
         data.append({**group, **steps, "line": dotted})
     if not data:
         return None
-    layout = {"xaxis": _counted("trials of the alternative", last), "yaxis": {"title": {"text": _text(sweep.metric)}}}
+    layout = {"xaxis": counted("trials of the alternative", last), "yaxis": {"title": {"text": text(sweep.metric)}}}
     return {"data": data, "layout": layout}
-
-
-def _counted(name: str, last: int) -> dict[str, Any]:
-    """An axis of whole numbers, without the halves that plotly puts between few of them."""
-    return {"title": {"text": name}, **({"dtick": 1} if last <= 12 else {})}
 
 
 def _lines(trials: Iterable[TrialResult], metric: str) -> dict[str, Any]:
     """Many trials as one trace with gaps between them: a browser draws a few traces fast, thousands slowly."""
     x: list[int | None] = []
     y: list[float | None] = []
-    text: list[str | None] = []
+    names: list[str | None] = []
     for trial in trials:
         x += [line["epoch"] for line in trial.records] + [None]
-        y += [_short(line.get(metric)) for line in trial.records] + [None]
-        text += [f"trial {trial.number}"] * len(trial.records) + [None]
+        y += [short(line.get(metric)) for line in trial.records] + [None]
+        names += [f"trial {trial.number}"] * len(trial.records) + [None]
     lone = len(x) == 2 or any(len(trial.records) == 1 for trial in trials)
     return {
         "type": "scatter",
@@ -120,20 +107,6 @@ def _lines(trials: Iterable[TrialResult], metric: str) -> dict[str, Any]:
         "marker": {"size": 5},
         "x": x[:-1],
         "y": y[:-1],
-        "text": text[:-1],
-        "hovertemplate": f"%{{text}}, epoch %{{x}}<br>{_text(metric)} %{{y}}<extra></extra>",
+        "text": names[:-1],
+        "hovertemplate": f"%{{text}}, epoch %{{x}}<br>{text(metric)} %{{y}}<extra></extra>",
     }
-
-
-def _name(sweep: SweepResults, trial: TrialResult) -> str:
-    return f"trial {trial.number}" if sweep.compare is None else f"{_text(trial.label)}, trial {trial.number}"
-
-
-def _text(value: object) -> str:
-    """Text that plotly, which reads some HTML, shows as it stands."""
-    return html.escape(str(value), quote=False)
-
-
-def _short(value: Any) -> float | None:
-    """Five digits are more than a pixel shows, and keep the page small."""
-    return float(f"{value:.5g}") if finite(value) else None

@@ -1,0 +1,72 @@
+"""What a tracker shows of a trial at its end beside numbers, made from what lies in its folder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwcls import metrics
+from hwcls.errors import UserError
+from hwcls.inspection.evaluate import Scored
+from hwcls.inspection.pictures import activation_sheet, images_of, prediction_grid, reconstruction_sheet
+from hwcls.tracking.records import TrialFolder
+from hwcls.tracking.tracker import Histogram, Media
+from hwcls.training.outputs import load_arrays
+
+COLUMNS = ("class", "images", "precision", "recall", "f1", "auc")
+
+
+def media(folder: TrialFolder) -> Media | None:
+    """The validation images' classes, how each class does, pictures and histograms; None without predictions.
+
+    Pictures of predictions are there where the images lie on this machine; the others come from the folder itself.
+    """
+    stored, seen = load_arrays(folder.path / "predictions.npz"), load_arrays(folder.path / "inspection.npz")
+    if not {"labels", "scores"} <= stored.keys() or not len(stored["labels"]):
+        return None
+    labels, scores = stored["labels"], stored["scores"].astype(np.float32)
+    confusion = metrics.confusion_matrix(labels, scores.argmax(1), scores.shape[1])
+    opened = images_of(folder.path)
+    names = opened.classes if opened else tuple(str(place) for place in range(scores.shape[1]))
+    pictures: dict[str, NDArray[Any]] = {}
+    if opened and len(opened.val) == len(labels):
+        scored = Scored({}, labels, scores, confusion)
+        pictures["predictions"] = np.asarray(prediction_grid(opened, opened.val, scored, _title(folder)))
+    if {"activation_image", "activations"} <= seen.keys():
+        pictures["activations"] = np.asarray(activation_sheet(seen["activation_image"], seen["activations"]))
+    if {"reconstructions/input", "reconstructions/output"} <= seen.keys():
+        sheet = reconstruction_sheet(seen["reconstructions/input"], seen["reconstructions/output"])
+        pictures["reconstructions"] = np.asarray(sheet)
+    return Media(
+        names, labels, scores.argmax(1), COLUMNS, _rows(names, labels, scores, confusion), pictures, _histograms(seen)
+    )
+
+
+def _rows(
+    names: tuple[str, ...], labels: NDArray[Any], scores: NDArray[Any], confusion: NDArray[Any]
+) -> tuple[tuple[Any, ...], ...]:
+    found, areas = metrics.per_class(confusion), metrics.roc_auc(scores, labels)
+    table = zip(names, found.support, found.precision, found.recall, found.f1, areas, strict=True)
+    return tuple((name, int(images), *map(float, values)) for name, images, *values in table)
+
+
+def _histograms(seen: dict[str, NDArray[Any]]) -> tuple[Histogram, ...]:
+    """Those of weights and gradients, by layer and epoch."""
+    found = []
+    for key in seen:
+        kind, _, layer = key.removesuffix("/counts").partition("/")
+        if not key.endswith("/counts") or f"{kind}/{layer}/edges" not in seen or f"{kind}/epochs" not in seen:
+            continue
+        rows = zip(seen[f"{kind}/epochs"], seen[f"{kind}/{layer}/edges"], seen[key], strict=True)
+        found += [Histogram(f"{kind}/{layer}", int(epoch), edges, counts) for epoch, edges, counts in rows]
+    return tuple(found)
+
+
+def _title(folder: TrialFolder) -> str:
+    try:
+        model = folder.config().model
+    except UserError:
+        return folder.path.name
+    return model.label or model.name

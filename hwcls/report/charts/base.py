@@ -1,0 +1,42 @@
+"""Charts as plain plotly figures: dictionaries, since plotly's own classes take seconds to check themselves."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+from hwcls.report.load import SweepResults, TrialResult, finite
+
+Figure = dict[str, Any]
+# Told apart on white and on near-black alike.
+COLOURS = ("#3f7fd0", "#e0762f", "#1f9e78", "#c2539a", "#8b70d6", "#a98c12", "#2f9fb3", "#b5564a")
+
+
+def colours(sweep: SweepResults) -> dict[str | None, str]:
+    """One colour per alternative, the same in every chart and while the sweep grows."""
+    return {label: COLOURS[place % len(COLOURS)] for place, label in enumerate(sweep.labels)}
+
+
+def counted(name: str, last: int) -> dict[str, Any]:
+    """An axis of whole numbers, without the halves that plotly puts between few of them."""
+    return {"title": {"text": name}, **({"dtick": 1} if last <= 12 else {})}
+
+
+def titled(name: str, **more: Any) -> dict[str, Any]:
+    """An axis with its name."""
+    return {"title": {"text": text(name)}, **more}
+
+
+def named(sweep: SweepResults, trial: TrialResult) -> str:
+    """A trial in a legend."""
+    return f"trial {trial.number}" if sweep.compare is None else f"{text(trial.label)}, trial {trial.number}"
+
+
+def text(value: object) -> str:
+    """Text that plotly, which reads some HTML, shows as it stands."""
+    return html.escape(str(value), quote=False)
+
+
+def short(value: Any) -> float | None:
+    """Five digits are more than a pixel shows, and keep the page small."""
+    return float(f"{value:.5g}") if finite(value) else None

@@ -1,0 +1,36 @@
+"""optuna-dashboard on a sweep's study."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import optuna
+from optuna.storages.journal import JournalFileBackend
+
+from hwcls.errors import UserError
+
+HOST = "127.0.0.1"  # the dashboard knows no password
+
+
+def serve(folder: Path, port: int) -> None:
+    """Serve the study of a results folder on the loopback until it is interrupted.
+
+    Raises:
+        UserError: optuna-dashboard is not installed, there is no study, or the port is taken.
+    """
+    try:
+        from optuna_dashboard import run_server
+    except ImportError:
+        remedy = "pip install 'hwcls[dashboard]'"
+        raise UserError("optuna-dashboard is not installed", where="hwcls dashboard", remedy=remedy) from None
+    journal = folder / "study.journal"
+    if not journal.is_file():
+        raise UserError("there is no study.journal", where=str(folder), remedy="name a sweep's results folder")
+    try:
+        socket.create_server((HOST, port)).close()  # said here: the server greets before it looks
+    except OSError as error:
+        remedy = "pass another one with --port"
+        raise UserError(f"port {port} cannot be opened ({error.strerror})", where="--port", remedy=remedy) from None
+    backend = JournalFileBackend(str(journal))
+    run_server(optuna.storages.JournalStorage(backend), host=HOST, port=port)

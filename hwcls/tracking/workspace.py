@@ -1,0 +1,124 @@
+"""A saved W&B workspace in which the trials of a sweep are compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import wandb
+
+from hwcls import files
+from hwcls.errors import UserError
+from hwcls.tracking.records import SweepFolder
+from hwcls.tracking.wandb import login_problem
+
+MEDIA = ("predictions", "activations", "reconstructions")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A setting that is searched, by its flat name."""
+
+    name: str
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class View:
+    """What the workspace shows."""
+
+    sweep: str
+    project: str
+    metric: str
+    goal: str  # maximize or minimize
+    settings: Sequence[Axis]
+    entity: str | None = None  # None: the user's default
+
+
+def save_workspace(folder: SweepFolder, view: View) -> str:
+    """Save the workspace of a sweep, or save it anew where it was saved before; returns its address.
+
+    Raises:
+        UserError: wandb-workspaces is not installed, no good credentials, or W&B refuses.
+    """
+    try:
+        from wandb_workspaces import workspaces
+    except ImportError:
+        remedy = "pip install 'hwcls[workspace]'"
+        raise UserError("wandb-workspaces is not installed", where="hwcls wandb workspace", remedy=remedy) from None
+    if problem := login_problem():
+        raise UserError(f"W&B cannot go online: {problem}", remedy="run `wandb login`")
+    known = folder.path / "wandb" / "workspace.json"
+    try:
+        saved = _known(workspaces, known)
+        if saved is None:
+            entity = view.entity or wandb.Api().default_entity
+            if entity is None:
+                raise UserError("W&B names no entity for this user", remedy="pass --entity NAME")
+            saved = workspaces.Workspace(entity=entity, project=view.project, name=f"hwcls {view.sweep}")
+        saved.sections = _sections(view)
+        saved.settings = workspaces.WorkspaceSettings(x_axis="epoch", group_by_prefix="first")
+        saved.runset_settings = _runs(view)
+        saved.save()
+        url = str(saved.url)
+    except UserError:
+        raise
+    except Exception as error:  # of requests, wandb or a project without access
+        remedy = f"can you see the project '{view.project}' in the browser? It begins with its first run online"
+        raise UserError(f"W&B did not take the workspace: {error}", remedy=remedy) from None
+    files.write_json(known, {"url": url})
+    return url
+
+
+def _known(workspaces: Any, path: Any) -> Any:
+    """The workspace that was saved before; None where there is none, or it has been deleted."""
+    try:
+        return workspaces.Workspace.from_url(json.loads(path.read_text("utf-8"))["url"])
+    except Exception:
+        return None
+
+
+def _runs(view: View) -> Any:
+    """The sweep's runs, the best first."""
+    from wandb_workspaces import workspaces
+
+    best = workspaces.Summary(f"best/{view.metric}")
+    return workspaces.RunsetSettings(
+        filters=[workspaces.Config("sweep") == view.sweep],
+        order=[workspaces.Ordering(best, ascending=view.goal == "minimize")],
+        pinned_columns=[f"summary:best/{view.metric}", *(f"config:{axis.name}" for axis in view.settings[:4])],
+    )
+
+
+def _sections(view: View) -> list[Any]:
+    from wandb_workspaces import workspaces
+    from wandb_workspaces.reports import v2 as panels
+
+    def curve(*names: str) -> Any:
+        return panels.LinePlot(title=names[0].partition("/")[2].replace("_", " "), x="epoch", y=list(names))
+
+    own = view.metric.partition("/")[2]
+    best = panels.SummaryMetric(f"best/{view.metric}")
+    columns = [
+        panels.ParallelCoordinatesPlotColumn(panels.Config(axis.name), log=axis.log or None) for axis in view.settings
+    ]
+    columns.append(panels.ParallelCoordinatesPlotColumn(best))
+    curves = [curve(f"val/{name}", f"train/{name}") for name in dict.fromkeys((own, "accuracy", "loss"))]
+    search = [
+        panels.ParallelCoordinatesPlot(title="settings side by side", columns=columns),
+        panels.ParameterImportancePlot(with_respect_to=f"best/{view.metric}"),
+        panels.ScatterPlot(title="against parameters", x=panels.SummaryMetric("parameters"), y=best, log_x=True),
+        panels.ScatterPlot(title="against inference", x=panels.SummaryMetric("inference_ms"), y=best, log_x=True),
+    ]
+    shown = [
+        panels.MediaBrowser(title="pictures", media_keys=list(MEDIA)),
+        panels.WeavePanelSummaryTable(table_name="per_class"),
+        panels.RunComparer(diff_only="split"),
+    ]
+    return [
+        workspaces.Section(name="Curves", panels=[*curves, curve("lr")], is_open=True),
+        workspaces.Section(name="Search", panels=search, is_open=True),
+        workspaces.Section(name="Models", panels=shown, is_open=True),
+    ]
