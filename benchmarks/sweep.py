@@ -1,6 +1,6 @@
 """The same sweep with hwcls, with Ray's Tune + TorchTrainer, and with Optuna in one process. Run by hand, on Linux.
 
-    HWCLS_DATA=... python benchmarks/sweep.py [--seconds 10] [--trials 12] [--only NAME ...] [--json FILE]
+    HWCLS_DATA=... python benchmarks/sweep.py [--seconds 10] [--trials 30] [--only NAME ...] [--json FILE]
 
 Each searches one space of SimpleCNN on Fashion-MNIST: the same settings tried, splits, epochs, batch, crop and flip,
 and ASHA; contenders.py holds the other two. A trial has so many images that Optuna's loop would train all its epochs
@@ -211,7 +211,7 @@ def main() -> None:
     """Print the table and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=10.0, help="of training a trial to its end")
-    parser.add_argument("--trials", type=int, help="default: 12, or 3 where a trial takes a minute or more")
+    parser.add_argument("--trials", type=int, help="default: 30, or 3 where a trial takes a minute or more")
     parser.add_argument("--images", type=int, help="that a trial trains on, instead of measuring how many")
     parser.add_argument("--loaders", type=int, default=2, help="worker processes of each DataLoader")
     parser.add_argument("--only", choices=NAMES, action="append", help="these contenders (repeatable)")
@@ -223,7 +223,7 @@ def main() -> None:
         raise SystemExit(
             "Ray Tune + TorchTrainer needs more of Ray: pip install 'ray[default]', or leave it out by --only"
         )
-    trials = options.trials or (12 if options.seconds < 60 else 3)
+    trials = options.trials or (30 if options.seconds < 60 else 3)
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["HWCLS_CACHE"] = str(Path(scratch, "cache"))
         images = options.images or images_for(options.seconds, options.loaders, Path(scratch))

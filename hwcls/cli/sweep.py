@@ -178,6 +178,7 @@ def _show(outcome: Outcome, as_json: bool) -> None:
     from hwcls.report.hints import hints
     from hwcls.report.load import load_sweep as load_results
     from hwcls.sweep.footprint import size, taken
+    from hwcls.tracking.tracker import addresses
 
     path = outcome.folder.path
     found = load_results(path)
@@ -185,7 +186,7 @@ def _show(outcome: Outcome, as_json: bool) -> None:
     if as_json:
         status = "interrupted" if outcome.interrupted else "done"
         result = {"status": status, **summary(found), "failed": outcome.failed, "hints": hints(found)}
-        places = {"results": str(path), "bytes": taken(path), "report": str(page)}
+        places = {"results": str(path), "bytes": taken(path), "report": str(page), "wandb": addresses(outcome.folder)}
         typer.echo(json.dumps({**result, **places}, indent=2, default=str))
         return
     if outcome.nothing_to_do:
@@ -197,6 +198,8 @@ def _show(outcome: Outcome, as_json: bool) -> None:
         typer.echo(f"failed: {path / key / 'error.txt'}")
     typer.echo(f"results: {size(taken(path))} in {path}")
     typer.echo(f"report: {page}")
+    for url in sorted({url.partition("/runs/")[0] for url in addresses(outcome.folder).values()}):
+        typer.echo(f"W&B: {url}")
 
 
 def _say_interrupted(name: str, as_json: bool) -> NoReturn:

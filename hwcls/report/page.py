@@ -20,6 +20,7 @@ from hwcls.report.facts import facts, failures
 from hwcls.report.load import SweepResults, load_sweep
 from hwcls.report.words import cell, duration, gap, measure, noun, number
 from hwcls.tracking.records import SweepFolder
+from hwcls.tracking.tracker import addresses
 
 Charts = dict[str, list[tuple[str, str, Figure | None]]]  # by section: id, title, figure
 
@@ -80,6 +81,7 @@ def render(sweep: SweepResults) -> str:
         matrices=script_json(models.confusions(closely, classes)) if closely else "",
         failures=failures(sweep),
         commands=[f"hwcls train {shlex.quote(str(trial.folder / 'config.yaml'))}" for trial in sweep.ranked()],
+        runs=addresses(SweepFolder(sweep.folder)),
         wandb=f"hwcls wandb sync {shlex.quote(str(sweep.folder))}" if (sweep.folder / "wandb").is_dir() else None,
         plotly=get_plotlyjs() if drawn or closely else "",
         **_closely(sweep, closely, classes),

@@ -127,6 +127,14 @@ class Cursor:
         return bool(entry.get("lines") == len(run.folder.records()))
 
 
+def addresses(sweep: SweepFolder) -> dict[str, str]:
+    """Where W&B shows each run, by run key; a run that was never online has none."""
+    changes = read_lines(sweep.path / "wandb" / "cursor.jsonl")
+    entries = [(change.get("run"), change.get("entry")) for change in changes]
+    urls = {str(run): str(entry["url"]) for run, entry in entries if isinstance(entry, dict) and entry.get("url")}
+    return {run: url for run, url in urls.items() if url.startswith(("https://", "http://"))}
+
+
 def note(sweep: SweepFolder, text: str) -> None:
     """Add one line with the time to the sweep's tracking.log."""
     sweep.path.mkdir(parents=True, exist_ok=True)

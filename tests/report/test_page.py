@@ -233,3 +233,14 @@ def test_words():
     assert [of(1, "seed"), of(1200, "seed")] == ["1 seed", "1,200 seeds"]
     assert [listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
     assert points(-0.0123) == "−1.23"
+
+
+def test_runs_on_wandb_are_linked(results, tmp_path):
+    sweep = results.full(tmp_path)
+    (tmp_path / "wandb").mkdir()
+    changes = [{"identity": "x"}, {"run": "trials/0", "entry": {"id": "a", "status": None}}]
+    changes += [{"run": "trials/0", "entry": {"url": "https://wandb.example/me/p/runs/a"}}]
+    changes += [{"run": "trials/1", "entry": {"url": "javascript:alert(1)"}}, {"run": "trials/2", "entry": {"id": "b"}}]
+    (tmp_path / "wandb" / "cursor.jsonl").write_text("".join(json.dumps(change) + "\n" for change in changes))
+    links = [attrs["href"] for tag, attrs in Page(write_page(sweep.path).read_text("utf-8")).tags if tag == "a"]
+    assert links == ["https://wandb.example/me/p/runs/a"]

@@ -13,6 +13,7 @@ import pytest
 from hwcls.errors import UserError
 from hwcls.tracking import follow, wandb
 from hwcls.tracking.follow import Follower, open_trackers
+from hwcls.tracking.tracker import addresses
 from hwcls.tracking.wandb import WandbTracker, sync
 from hwcls.tracking.workspace import Axis, View, save_workspace
 from tests.tracking.test_trackers import MEDIA
@@ -224,6 +225,7 @@ def test_media_and_weights_reach_the_server_once(sweep, server):
     follow_once()
     assert [row["epoch"] for row in run["rows"]] == [1, 2, 3]
     assert run["summary"]["test/accuracy"] == 0.5
+    assert ["/me/p/runs/" in url for url in addresses(sweep).values()] == [True]
 
 
 def test_the_stop_button_asks_for_the_end_of_that_trial(sweep, server):
