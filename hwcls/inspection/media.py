@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 from hwcls import metrics
 from hwcls.errors import UserError
 from hwcls.inspection.evaluate import Scored
-from hwcls.inspection.pictures import activation_sheet, images_of, prediction_grid, reconstruction_sheet
+from hwcls.inspection.pictures import (
+    activation_sheet,
+    confusion_sheet,
+    images_of,
+    prediction_grid,
+    reconstruction_sheet,
+)
 from hwcls.tracking.records import TrialFolder
 from hwcls.tracking.tracker import Histogram, Media
 from hwcls.training.outputs import load_arrays
@@ -30,7 +36,7 @@ def media(folder: TrialFolder) -> Media | None:
     confusion = metrics.confusion_matrix(labels, scores.argmax(1), scores.shape[1])
     opened = images_of(folder.path)
     names = opened.classes if opened else tuple(str(place) for place in range(scores.shape[1]))
-    pictures: dict[str, NDArray[Any]] = {}
+    pictures = {"confusion": np.asarray(confusion_sheet(confusion, names))}
     if opened and len(opened.val) == len(labels):
         scored = Scored({}, labels, scores, confusion)
         pictures["predictions"] = np.asarray(prediction_grid(opened, opened.val, scored, _title(folder)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 COLUMNS, ROWS = 8, 3  # of each part
 SIDE, LABEL, GAP, TITLE = 112, 34, 10, 34  # pixels
+NAMED, LABELS = 40, 124  # classes of a matrix with names, and the pixels that these take
 RIGHT, WRONG, INK = "#1a7f37", "#cf222e", "#1f2328"
 
 
@@ -122,6 +124,32 @@ def reconstruction_sheet(inputs: np.ndarray[Any, Any], outputs: np.ndarray[Any, 
     for place in range(0, len(inputs), COLUMNS):
         rows += [[_tile(pixels) for pixels in part[place : place + COLUMNS]] for part in (inputs, outputs)]
     return _sheet("images of val, and below each its reconstruction", rows)
+
+
+def confusion_sheet(matrix: np.ndarray[Any, Any], classes: Sequence[str]) -> Image.Image:
+    """A picture of (K, K) counts: true classes down, predicted ones across, the darker the larger the share of the row.
+
+    Of up to NAMED classes the names stand beside it.
+    """
+    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)  # (K, K)
+    cell, margin = max(3, 640 // len(matrix)), LABELS if len(matrix) <= NAMED else 0
+    shades = 1 - shares[..., None] * (1 - np.array([0.12, 0.3, 0.62]))  # (K, K, 3)
+    blocks = np.rint(255 * shades).astype(np.uint8).repeat(cell, 0).repeat(cell, 1)
+    title = "true classes down, predicted classes across; the darker, the larger the share of the true class"
+    sheet = Image.new("RGB", (max(len(blocks) + margin, 660) + 2 * GAP, len(blocks) + margin + TITLE + GAP), "white")
+    draw = ImageDraw.Draw(sheet)
+    draw.text((GAP, 9), title, fill=INK, font=_font(13))
+    left, top = GAP + margin, TITLE + margin
+    sheet.paste(Image.fromarray(blocks), (left, top))
+    draw.rectangle((left - 1, top - 1, left + len(blocks), top + len(blocks)), outline="#d0d7de")
+    if margin:
+        across = Image.new("RGB", (margin, len(blocks)), "white")  # turned below, to stand above the columns
+        for place, name in enumerate(classes):
+            middle = place * cell + cell // 2 - 8
+            _line(draw, (GAP, top + middle), name, INK)
+            _line(ImageDraw.Draw(across), (0, middle), name, INK)
+        sheet.paste(across.transpose(Image.Transpose.ROTATE_90), (left, TITLE))
+    return sheet
 
 
 def _sheet(title: str, rows: list[list[Image.Image]]) -> Image.Image:

@@ -158,14 +158,14 @@ class _Run:
         """Log confusion matrix, table and pictures, with the last epoch where that can be; returns `shown`."""
         names, rows = list(media.classes), [[_none(value) for value in row] for row in media.rows]
         shown: dict[str, Any] = {"per_class": wandb.Table(columns=list(media.columns), data=rows)}
-        if len(names) <= MATRIX:
+        shown |= {name: wandb.Image(pixels) for name, pixels in media.pictures.items()}
+        if len(names) <= MATRIX:  # in the place of its picture
             shown["confusion"] = wandb.plot.confusion_matrix(
                 y_true=media.labels.tolist(),
                 preds=media.predicted.tolist(),
                 class_names=names,
                 title="Confusion on val",
             )
-        shown |= {name: wandb.Image(pixels) for name, pixels in media.pictures.items()}
         self.handle.log(shown)
         return "epoch" if self._open_row else "own"
 

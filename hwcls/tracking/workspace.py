@@ -14,7 +14,7 @@ from hwcls.errors import UserError
 from hwcls.tracking.records import SweepFolder
 from hwcls.tracking.wandb import login_problem
 
-MEDIA = ("predictions", "activations", "reconstructions")
+MEDIA = ("confusion", "predictions", "activations", "reconstructions")
 
 
 @dataclass(frozen=True)

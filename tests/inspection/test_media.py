@@ -35,7 +35,7 @@ def test_classes_table_and_predictions(trial):
     row = dict(zip(found.columns, found.rows[7], strict=True))
     assert (row["class"], row["images"]) == ("7", (found.labels == 7).sum())
     assert row["recall"] == pytest.approx(hits.sum() / (found.labels == 7).sum())
-    assert list(found.pictures) == ["predictions"]
+    assert list(found.pictures) == ["confusion", "predictions"]
     assert found.pictures["predictions"].shape[2] == 3
     assert found.histograms == ()
 
@@ -59,13 +59,13 @@ def test_histograms_and_pictures_of_the_training(trial):
     assert [(one.name, one.epoch) for one in found.histograms] == [("weights/a/b", 1), ("weights/a/b", 4)]
     assert (found.histograms[1].counts == counts[1]).all()
     assert (found.histograms[1].edges == edges[1]).all()
-    assert set(found.pictures) == {"predictions", "activations", "reconstructions"}
+    assert set(found.pictures) == {"confusion", "predictions", "activations", "reconstructions"}
 
 
 def test_without_the_images_the_rest_is_there(trial, monkeypatch):
     monkeypatch.setattr("hwcls.inspection.media.images_of", lambda folder: None)
     found = media(trial)
-    assert found.pictures == {}
+    assert list(found.pictures) == ["confusion"]
     assert found.classes == tuple(map(str, range(10)))
     assert len(found.rows) == 10
 

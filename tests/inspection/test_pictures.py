@@ -1,9 +1,20 @@
 """Pictures of what was recorded: which pixels stand where."""
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from hwcls.inspection.pictures import COLUMNS, GAP, SIDE, TITLE, activation_sheet, reconstruction_sheet, write_png
+from hwcls.inspection.pictures import (
+    COLUMNS,
+    GAP,
+    LABELS,
+    SIDE,
+    TITLE,
+    activation_sheet,
+    confusion_sheet,
+    reconstruction_sheet,
+    write_png,
+)
 
 
 def tile(path, row, column):
@@ -40,3 +51,18 @@ def test_reconstructions(tmp_path):
         above, below = (tile(tmp_path / "r.png", 2 * (place // COLUMNS) + part, place % COLUMNS) for part in (0, 1))
         assert above == ((10 * place,) * 3, 4)
         assert below[0] == (10 * place + 5,) * 3
+
+
+@pytest.mark.parametrize(("classes", "margin"), [(4, LABELS), (64, 0)])
+def test_confusion(classes, margin):
+    matrix = np.eye(classes, dtype=int)
+    matrix[1] = 0
+    matrix[1, 3] = 5  # all of the second class are taken for the fourth
+    matrix[2, 0] = 1  # half of the third for the first
+    sheet, cell = confusion_sheet(matrix, [f"class {label}" for label in range(classes)]), 640 // classes
+
+    def shade(true, guess):
+        return sheet.getpixel((GAP + margin + guess * cell + cell // 2, TITLE + margin + true * cell + cell // 2))
+
+    assert shade(0, 0) == shade(1, 3) != shade(2, 0) == shade(2, 2)
+    assert shade(1, 1) == shade(0, 3) == (255, 255, 255)
