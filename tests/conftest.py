@@ -28,3 +28,15 @@ def real_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("HWCLS_DATA names no folder of real data")
     return Path(folder)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The table of faults: what each cost."""
+    found = [row for report in terminalreporter.stats.get("passed", []) for row in report.user_properties]
+    rows = [values for name, values in found if name == "fault"]
+    if rows:
+        terminalreporter.section("faults")
+        width = max(len(row[0]) for row in rows)
+        terminalreporter.write_line(f"{'fault':{width}}  {'what it cost':44}  until it goes on")
+        for fault, lost, recovered in rows:
+            terminalreporter.write_line(f"{fault:{width}}  {lost:44}  {recovered}")

@@ -93,15 +93,3 @@ def done(ray_here, tmp_path_factory):
     folder = tmp_path_factory.mktemp("done")
     (folder / "tiny.yaml").write_text(yaml.safe_dump(SWEEP, sort_keys=False))
     return start(load_sweep(folder / "tiny.yaml"), folder / "results")
-
-
-def pytest_terminal_summary(terminalreporter):
-    """The table of faults: what each cost."""
-    found = [row for report in terminalreporter.stats.get("passed", []) for row in report.user_properties]
-    rows = [values for name, values in found if name == "fault"]
-    if rows:
-        terminalreporter.section("faults")
-        width = max(len(row[0]) for row in rows)
-        terminalreporter.write_line(f"{'fault':{width}}  {'trained twice':20}  first step again")
-        for fault, lost, recovered in rows:
-            terminalreporter.write_line(f"{fault:{width}}  {lost:20}  {recovered}")

@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -37,6 +38,7 @@ class Server:
     def __init__(self) -> None:
         self.runs: dict[str, dict[str, Any]] = {}  # by id: {"rows": [...], "summary": {...}, "config": ..., ...}
         self.status = 200  # of every answer
+        self.delay = 0.0  # seconds before each
         self.bodies: list[str] = []
         self.files: list[str] = []  # that were put
         self.artifacts: dict[str, str] = {}  # their types by name
@@ -144,6 +146,7 @@ class Server:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode(errors="replace")
+                time.sleep(server.delay)
                 server.bodies.append(f"{self.path} {body}")
                 if self.command == "PUT":
                     server.files.append(self.path.removeprefix("/put/"))
