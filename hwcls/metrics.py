@@ -27,6 +27,14 @@ def confusion_matrix(labels: ArrayLike, predicted: ArrayLike, classes: int) -> I
     return np.bincount(true * classes + guess, minlength=classes**2).reshape(classes, classes)  # (K, K)
 
 
+def worst_pairs(confusion: Ints, most: int) -> list[tuple[int, int, int]]:
+    """The classes that were taken for one another most often: (true, predicted, count), `most` of them at most."""
+    wrong = np.array(confusion)
+    np.fill_diagonal(wrong, 0)
+    pairs = [divmod(int(place), len(wrong)) for place in np.argsort(-wrong, axis=None, kind="stable")[:most]]
+    return [(true, guess, int(wrong[true, guess])) for true, guess in pairs if wrong[true, guess]]
+
+
 def accuracy(confusion: Ints) -> float:
     """The share of samples on the diagonal, in [0, 1]; NaN without samples."""
     total = int(confusion.sum())

@@ -65,7 +65,8 @@ def evaluate(
         from hwcls.inspection.pictures import prediction_grid, write_png
 
         title = trained.config.model.label or trained.config.model.name
-        write_png(prediction_grid(data, getattr(data, split.value), scored, title), grid)
+        picture = prediction_grid(data, getattr(data, split.value), scored.labels, scored.scores, title)
+        write_png(picture, grid)
         found["grid"] = str(grid)
     if as_json:
         typer.echo(json.dumps(found, indent=2))

@@ -106,11 +106,8 @@ def _roc(scores: Any, positive: Any) -> list[list[float]] | None:
 def confusions(found: dict[str, Any], most: int = 10) -> list[tuple[str, str, int]]:
     """The pairs of classes that were taken for one another most often: (true, predicted, count)."""
     names = [row["class"] for row in found["classes"]]
-    matrix = np.array(found["confusion"])
-    np.fill_diagonal(matrix, 0)
-    order = np.argsort(-matrix, axis=None, kind="stable")[:most]
-    pairs = [(int(place) // len(names), int(place) % len(names)) for place in order]
-    return [(names[true], names[guess], int(matrix[true, guess])) for true, guess in pairs if matrix[true, guess]]
+    pairs = metrics.worst_pairs(np.array(found["confusion"]), most)
+    return [(names[true], names[guess], count) for true, guess, count in pairs]
 
 
 def _number(value: Any) -> float | None:

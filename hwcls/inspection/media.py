@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from hwcls import metrics
 from hwcls.errors import UserError
-from hwcls.inspection.evaluate import Scored
 from hwcls.inspection.pictures import (
     activation_sheet,
     confusion_sheet,
@@ -35,11 +34,12 @@ def media(folder: TrialFolder) -> Media | None:
     labels, scores = stored["labels"], stored["scores"].astype(np.float32)
     confusion = metrics.confusion_matrix(labels, scores.argmax(1), scores.shape[1])
     opened = images_of(folder.path)
+    if opened and (len(opened.classes), len(opened.val)) != (scores.shape[1], len(labels)):
+        opened = None  # the data has changed since
     names = opened.classes if opened else tuple(str(place) for place in range(scores.shape[1]))
     pictures = {"confusion": np.asarray(confusion_sheet(confusion, names))}
-    if opened and len(opened.val) == len(labels):
-        scored = Scored({}, labels, scores, confusion)
-        pictures["predictions"] = np.asarray(prediction_grid(opened, opened.val, scored, _title(folder)))
+    if opened:
+        pictures["predictions"] = np.asarray(prediction_grid(opened, opened.val, labels, scores, _title(folder)))
     if {"activation_image", "activations"} <= seen.keys():
         pictures["activations"] = np.asarray(activation_sheet(seen["activation_image"], seen["activations"]))
     if {"reconstructions/input", "reconstructions/output"} <= seen.keys():

@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -19,24 +19,24 @@ from hwcls.data.store import has_store
 from hwcls.errors import UserError
 from hwcls.tracking.records import TrialFolder
 
-if TYPE_CHECKING:
-    from hwcls.inspection.evaluate import Scored
-
 COLUMNS, ROWS = 8, 3  # of each part
 SIDE, LABEL, GAP, TITLE = 112, 34, 10, 34  # pixels
 NAMED, LABELS = 40, 124  # classes of a matrix with names, and the pixels that these take
 RIGHT, WRONG, INK = "#1a7f37", "#cf222e", "#1f2328"
 
 
-def prediction_grid(data: ImageSet, split: Split, scored: Scored, title: str) -> Image.Image:
+def prediction_grid(
+    data: ImageSet, split: Split, labels: np.ndarray[Any, Any], scores: np.ndarray[Any, Any], title: str
+) -> Image.Image:
     """A picture: on top images drawn at random, the same for every model; below the surest mistakes.
 
     Each image has a green frame where the model is right and a red one where it is wrong, and below it the predicted
-    class with its probability and, where it is another, the true one.
+    class with its probability and, where it is another, the true one. `labels` (N,) are the true classes of the
+    split's images, `scores` (N, K) the probabilities.
     """
-    predicted = scored.scores.argmax(1)  # (N,)
-    some, surest, wrong = chosen_images(scored.labels, scored.scores, COLUMNS * ROWS)
-    accuracy = float((predicted == scored.labels).mean())
+    predicted = scores.argmax(1)  # (N,)
+    some, surest, wrong = chosen_images(labels, scores, COLUMNS * ROWS)
+    accuracy = float((predicted == labels).mean())
     parts = [(f"{title}: {accuracy:.1%} right of {len(split):,} images; some at random", some)]
     if len(surest):
         parts.append((f"the surest of its {wrong:,} mistakes", surest))
@@ -50,11 +50,11 @@ def prediction_grid(data: ImageSet, split: Split, scored: Scored, title: str) ->
         top += TITLE
         for place, index in enumerate(chosen):
             left, above = GAP + place % COLUMNS * (SIDE + GAP), top + place // COLUMNS * cell
-            guess, true = int(predicted[index]), int(scored.labels[index])
+            guess, true = int(predicted[index]), int(labels[index])
             colour = RIGHT if guess == true else WRONG
             draw.rectangle((left - 3, above - 3, left + SIDE + 2, above + SIDE + 2), fill=colour)
             sheet.paste(_tile(split.images[split.rows[index]]), (left, above))
-            _line(draw, (left, above + SIDE + 4), data.classes[guess], colour, f" {scored.scores[index, guess]:.0%}")
+            _line(draw, (left, above + SIDE + 4), data.classes[guess], colour, f" {scores[index, guess]:.0%}")
             if guess != true:
                 _line(draw, (left, above + SIDE + 18), f"is {data.classes[true]}", INK)
         top += count * cell

@@ -130,8 +130,16 @@ class Follower:
         config |= {"sweep": self._sweep.name, "trial": int(parts[-1])}
         tags = tuple(tag for tag in (label, self._sweep.name) if tag)
         weights = folder.path / "best.safetensors" if self._artifacts else None
-        media = partial(self._media, folder)
+        media = partial(self._shown, key, folder)
         return RunInfo(key, folder, self._sweep.name, self._project, label, config, tags, media, weights)
+
+    def _shown(self, key: str, folder: TrialFolder) -> Media | None:
+        """A run's media; what cannot be shown is noted, and no reason to refuse the run."""
+        try:
+            return self._media(folder)
+        except Exception as error:
+            note(self._sweep, f"{key} has no pictures: {type(error).__name__}: {error}")
+            return None
 
     def _label(self, config: dict[str, Any]) -> str | None:
         """The label of the alternative that the sweep's `compare` names, by the trial's flat config."""

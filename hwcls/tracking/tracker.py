@@ -39,11 +39,6 @@ class Media:
     histograms: tuple[Histogram, ...]
 
 
-def no_media() -> Media | None:
-    """Of a run that has none."""
-    return None
-
-
 @dataclass(frozen=True)
 class RunInfo:
     """One trial or confirm run, as every tracker shows it."""
@@ -55,7 +50,7 @@ class RunInfo:
     label: str | None  # of the alternative that `compare` names
     config: dict[str, Any]  # TrialConfig.flat() with "sweep" and "trial"
     tags: tuple[str, ...] = ()
-    media: Callable[[], Media | None] = no_media  # made when it is called, which takes a moment
+    media: Callable[[], Media | None] = lambda: None  # made when it is called, which takes a moment
     weights: Path | None = None  # the file to send as an artifact, where that is wished
 
     @property

@@ -1,5 +1,8 @@
 """What trackers show of a trial at its end is what lies in its folder."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -41,11 +44,8 @@ def test_classes_table_and_predictions(trial):
 
 
 def test_the_grid_is_that_of_hwcls_evaluate(trial):
-    from hwcls.inspection.evaluate import Scored
-
     stored, data = np.load(trial.path / "predictions.npz"), open_data(trial.config().data)
-    scored = Scored({}, stored["labels"], stored["scores"].astype(np.float32), None)
-    expected = np.asarray(prediction_grid(data, data.val, scored, "mlp"))
+    expected = np.asarray(prediction_grid(data, data.val, stored["labels"], stored["scores"].astype(np.float32), "mlp"))
     assert (media(trial).pictures["predictions"] == expected).all()
 
 
@@ -68,6 +68,22 @@ def test_without_the_images_the_rest_is_there(trial, monkeypatch):
     assert list(found.pictures) == ["confusion"]
     assert found.classes == tuple(map(str, range(10)))
     assert len(found.rows) == 10
+
+
+def test_data_that_has_changed_since_shows_no_images(trial):
+    stored = dict(np.load(trial.path / "predictions.npz"))
+    save_arrays(trial.path / "predictions.npz", labels=stored["labels"] % 4, scores=stored["scores"][:, :4])
+    found = media(trial)
+    assert (list(found.pictures), found.classes) == (["confusion"], ("0", "1", "2", "3"))
+
+
+def test_torch_is_not_loaded_for_it(trial):
+    """Nor for the page: the process that follows a sweep has no use for it."""
+    code = "import sys; from pathlib import Path; from hwcls.inspection.media import media; import hwcls.report.page; "
+    code += "from hwcls.tracking.records import TrialFolder; assert media(TrialFolder(Path(sys.argv[1]))).pictures; "
+    code += "print('torch' in sys.modules)"
+    command = [sys.executable, "-c", code, str(trial.path)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 def test_without_predictions_there_is_nothing(trial):

@@ -102,7 +102,8 @@ def test_paths_that_hold_nothing(tmp_path):
 
 def test_the_grid_frames_right_and_wrong(opened, tmp_path):
     scored = evaluate_trained(opened, "val")
-    write_png(prediction_grid(opened.data, opened.data.val, scored, "cnn"), tmp_path / "grid.png")
+    grid = prediction_grid(opened.data, opened.data.val, scored.labels, scored.scores, "cnn")
+    write_png(grid, tmp_path / "grid.png")
     with Image.open(tmp_path / "grid.png") as sheet:
         colours = [
             sheet.getpixel((GAP + column * (SIDE + GAP) - 2, TITLE + row * (SIDE + 34 + GAP)))

@@ -80,6 +80,19 @@ def test_the_newest_line_waits_a_moment_for_the_end(sweep, monkeypatch):
     assert memory.last["trials/1"] is False
 
 
+def test_media_that_cannot_be_made_refuse_no_run(sweep):
+    def broken(folder):
+        raise ValueError("odd data")
+
+    memory = Memory()
+    sweep.add(sweep.trial(0), range(1, 4), "complete")
+    follower = Follower(sweep, [memory], "p", broken)
+    follower.poll()
+    assert memory.infos["trials/0"].media() is None
+    assert follower.behind() == {}
+    assert "trials/0 has no pictures: ValueError: odd data" in (sweep.path / "tracking.log").read_text()
+
+
 def test_the_last_pass_waits_for_nothing(sweep):
     memory = Memory()
     sweep.add(sweep.trial(0), range(1, 4))
