@@ -65,14 +65,8 @@ class Closely:
 
     def worst_pairs(self, classes: list[str]) -> list[tuple[str, str, int, float]]:
         """(true, predicted, images, share of the true class) of the pairs that were confused most often."""
-        wrong = self.confusion.copy()
-        np.fill_diagonal(wrong, 0)
-        found = []
-        for place in np.argsort(-wrong, axis=None, kind="stable")[:PAIRS]:
-            true, guess = divmod(int(place), len(wrong))
-            if count := int(wrong[true, guess]):
-                found.append((classes[true], classes[guess], count, count / int(self.confusion[true].sum())))
-        return found
+        pairs, images = metrics.worst_pairs(self.confusion, PAIRS), self.confusion.sum(1)
+        return [(classes[true], classes[guess], count, count / int(images[true])) for true, guess, count in pairs]
 
 
 def look(sweep: SweepResults) -> list[Closely]:

@@ -103,21 +103,34 @@ if (confusions) {
   });
 }
 
-// Other tables: a heading sorts by its column, the highest first; again, the lowest.
+// Rows by one of their columns: numbers as numbers, what has no value stays last.
+function ordered(rows, column, down) {
+  const value = (row) => {
+    const cell = row.cells[column], number = cell.dataset.sort;
+    return number === undefined ? cell.textContent : number === "" ? null : Number(number);
+  };
+  return rows.map((row) => [value(row), row]).sort(([a], [b]) => {
+    if (a === null || b === null) return (a === null) - (b === null);
+    const order = typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b));
+    return down ? -order : order;
+  }).map(([, row]) => row);
+}
+
+// A heading that is sorted by again is turned round; `first` is what the first click gives. Returns whether it is down.
+function turned(headings, column, first) {
+  const other = first === "ascending" ? "descending" : "ascending";
+  const way = headings[column].getAttribute("aria-sort") === first ? other : first;
+  headings.forEach((heading) => heading.removeAttribute("aria-sort"));
+  headings[column].setAttribute("aria-sort", way);
+  return way === "descending";
+}
+
+// Other tables: a heading sorts by its column, numbers from the highest on.
 for (const table of document.querySelectorAll("table.sortable")) {
   const headings = [...table.tHead.rows[0].cells], body = table.tBodies[0];
   headings.forEach((heading, column) => heading.querySelector("button").addEventListener("click", () => {
-    const numbers = body.rows[0].cells[column].dataset.sort !== undefined;
-    const down = heading.getAttribute("aria-sort") !== (numbers ? "descending" : "ascending") ? numbers : !numbers;
-    headings.forEach((other) => other.removeAttribute("aria-sort"));
-    heading.setAttribute("aria-sort", down ? "descending" : "ascending");
-    const value = (row) => numbers ? row.cells[column].dataset.sort : row.cells[column].textContent;
-    const rows = [...body.rows].map((row) => [value(row), row]).sort(([a], [b]) => {
-      if (numbers && (a === "" || b === "")) return (a === "") - (b === "");
-      const order = numbers ? a - b : a.localeCompare(b);
-      return down ? -order : order;
-    });
-    body.append(...rows.map(([, row]) => row));
+    const first = body.rows[0].cells[column].dataset.sort === undefined ? "ascending" : "descending";
+    body.append(...ordered([...body.rows], column, turned(headings, column, first)));
   }));
 }
 
@@ -146,21 +159,7 @@ if (board) {
   }
 
   function sort(column) {
-    const heading = headings[column];
-    const down = heading.getAttribute("aria-sort") === "ascending";
-    headings.forEach((other) => other.removeAttribute("aria-sort"));
-    heading.setAttribute("aria-sort", down ? "descending" : "ascending");
-    const value = (row) => {
-      const cell = row.cells[column], number = cell.dataset.sort;
-      return number === undefined ? cell.textContent : number === "" ? null : Number(number);
-    };
-    const rows = ranked.map((row) => [value(row), row]);
-    rows.sort(([a], [b]) => {
-      if (a === null || b === null) return (a === null) - (b === null);  // what has no value stays last
-      const order = typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b));
-      return down ? -order : order;
-    });
-    order = rows.map(([, row]) => row);
+    order = ordered(ranked, column, turned(headings, column, "ascending"));
     arrange();
   }
   headings.forEach((heading, column) => heading.querySelector("button").addEventListener("click", () => sort(column)));

@@ -178,25 +178,6 @@ def borders(browser):
     return browser.evaluate("[...board.querySelectorAll('tr.begins')].map(r => r.cells[1].textContent)")
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")])
-def test_charts_are_drawn_without_an_error(browser, page, tmp_path, width, scheme):
-    browser.open(page, width=width, scheme=scheme)
-    assert browser.problems() == []
-    assert browser.requests() == [page.as_uri()]
-    areas = browser.evaluate(
-        "[...document.querySelectorAll('.chart')].map(c => {"
-        " const b = c.querySelector('.gridlayer').getBoundingClientRect();"
-        " return [b.width, b.height, c.querySelectorAll('path.js-line').length]; })"
-    )
-    assert len(areas) == 7
-    assert all(w > 100 and h > 80 for w, h, _ in areas)
-    assert sum(lines > 0 for _, _, lines in areas) == 6  # one has bars
-    assert browser.evaluate("document.documentElement.scrollWidth") <= width
-    ink = browser.evaluate("getComputedStyle(document.querySelector('.chart .legendtext')).fill")
-    assert (sum(map(int, ink.strip("rgb()").split(","))) > 380) == (scheme == "dark")
-    browser.screenshot(tmp_path / f"{width}-{scheme}.png")
-
-
 def test_colours_follow_a_change_of_theme(browser, page):
     browser.open(page, scheme="light")
     fill = "getComputedStyle(document.querySelector('.chart .legendtext')).fill"
@@ -268,6 +249,12 @@ def test_everything_is_drawn(browser, whole, artefacts, width, scheme):
     assert browser.evaluate("[...document.images].every(i => i.src.startsWith('data:'))")
     loaded = "Promise.all([...document.images].map(i => i.decode().then(() => i.naturalWidth)))"
     assert min(browser.evaluate(loaded)) >= 8
+    ink = browser.evaluate("getComputedStyle(document.querySelector('.chart .legendtext')).fill")
+    assert (sum(map(int, ink.strip("rgb()").split(","))) > 380) == (scheme == "dark")
+    named = "[...document.querySelectorAll('#chart-parallel .xtick text')].filter(t => t.getBBox().width).length"
+    assert browser.evaluate(named) == len(browser.evaluate("figures.parallel.layout.xaxis.ticktext"))
+    lefts = "[...document.querySelectorAll('#chart-parallel .xtick text')].map(t => t.getBoundingClientRect().left)"
+    assert min(browser.evaluate(lefts)) >= browser.evaluate("document.getElementById('chart-parallel').offsetLeft")
     browser.screenshot(artefacts / f"whole-{width}-{scheme}.png")
 
 

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from hwcls import files
 from hwcls.errors import UserError
 from hwcls.report.charts.curves import curves, progress
 from hwcls.report.load import load_sweep
@@ -95,6 +96,20 @@ def test_html_in_names_is_text(results, tmp_path):
     names = [trace["name"] for trace in json.loads(shown.figures)["metric"]["data"] if "name" in trace]
     assert all("<" not in name for name in names)  # plotly reads some HTML itself
     assert any("&lt;script&gt;" in name for name in names)
+
+
+def test_html_in_class_names_is_text(results, tmp_path):
+    sweep = results.sweep(tmp_path)
+    files.write_json(tmp_path / "data.json", {"name": "x", "classes": [EVIL, "b", "c"]})
+    results.trial(sweep.trial(0), [0.5])
+    results.seen(sweep.trial(0), 0.6)
+    text = write_page(tmp_path).read_text("utf-8")
+    assert "<script>alert" not in text
+    shown = Page(text)
+    assert not [attrs for tag, attrs in shown.tags if attrs.get("src") == "x"]
+    assert EVIL in shown.text
+    names = [trace["name"] for trace in json.loads(shown.figures)["roc-classes"]["data"]]
+    assert all("<" not in name for name in names)
 
 
 def test_script_json_cannot_end_its_script():

@@ -1,5 +1,7 @@
 """Charts of the search: every trial is in them, where its numbers put it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -34,14 +36,22 @@ def test_parallel_coordinates_hold_every_trial(sweep):
     assert all(y is None or -0.2 < y <= 1 for trace in lines for y in trace["y"])
 
 
-def test_what_matters_is_found(sweep):
-    found = search.importances(sweep)
-    assert set(found) == {None, "resnet", "mlp"}
-    assert set(found[None]) == {"model", "lr"}
-    assert found["resnet"] == {"lr": pytest.approx(1.0)}
-    assert all(sum(weights.values()) == pytest.approx(1.0) for weights in found.values())
+@pytest.mark.parametrize("goal", ["maximize", "minimize"])
+def test_what_matters_is_found(sweep, goal):
+    """The value is of one setting alone, whichever end is the better one."""
+    rng, trials = np.random.default_rng(0), []
+    for trial in sweep.trials:
+        lr, width = float(10 ** rng.uniform(-4, 0)), int(rng.choice([8, 16, 32]))
+        trials.append(replace(trial, parameters={"lr": lr, "width": width}, value=abs(np.log10(lr) + 1)))
+    weights = search.importances(replace(sweep, trials=tuple(trials), goal=goal))[None]
+    assert weights["lr"] > 0.8
+    assert weights["lr"] + weights["width"] == pytest.approx(1.0)
+
+
+def test_importances_are_of_the_sweep_and_of_each_alternative(sweep):
     bars = search.importance(sweep)["data"]
     assert [bar["name"] for bar in bars] == ["all trials", "mlp", "resnet"]
+    assert [bar["x"][bar["y"].index("model")] is None for bar in bars] == [False, True, True]
 
 
 def test_few_trials_have_no_importances(results, tmp_path):

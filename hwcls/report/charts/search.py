@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -66,7 +67,7 @@ def parallel(sweep: SweepResults) -> Figure | None:
     )
     ticks = {"tickvals": list(range(len(axes))), "ticktext": [text(name) for name in (*names, sweep.metric)]}
     layout = {
-        "xaxis": {**ticks, "range": [-0.2, len(axes) - 0.5], "showgrid": True, "tickangle": -25},
+        "xaxis": {**ticks, "range": [-0.7, len(axes) - 0.5], "showgrid": True, "tickangle": -25},
         "yaxis": {"visible": False, "range": [-0.2, 1.08]},
         "legend": {"traceorder": "reversed"},
     }
@@ -92,6 +93,7 @@ def importance(sweep: SweepResults) -> Figure | None:
     return {"data": data, "layout": {**layout, "barmode": "group", "showlegend": len(data) > 1}}
 
 
+@functools.lru_cache(maxsize=1)
 def importances(sweep: SweepResults) -> dict[str | None, dict[str, float]]:
     """PED-ANOVA (Watanabe et al., IJCAI 2023) of the settings that all trials have: of the sweep and each alternative.
 
@@ -171,6 +173,7 @@ def varied(trials: Sequence[TrialResult]) -> list[str]:
     return [name for name in names if len({str(trial.parameters.get(name)) for trial in trials}) > 1]
 
 
+@functools.lru_cache(maxsize=1)
 def logarithmic(sweep: SweepResults) -> set[str]:
     """The settings that are searched on a logarithmic scale."""
     try:
