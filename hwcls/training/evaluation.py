@@ -52,6 +52,6 @@ def score(
 def train_sample(data: ImageSet) -> int:
     """On how many training images train/accuracy is measured after each epoch, always the same ones.
 
-    As many as val has: both are then equally exact, and an epoch of a small data set is a fifth shorter than with all.
+    As many as val has: both are then equally exact, and of a small data set most images need not be scored.
     """
     return min(len(data.train), max(FEWEST, min(MOST, len(data.val))))
