@@ -178,7 +178,9 @@ def show(rows: dict[str, dict[str, float]]) -> None:
 def break_even(sizes: Sizes) -> list[str]:
     """What the sizes say of trials of any length, in sweeps of as many trials as the shortest had.
 
-    Wall time per trial is (start + end) / trials + turnaround + factor x length, the last two by least squares.
+    Wall time per trial is (start + end) / trials + turnaround + factor x length, the last two by least squares and the
+    turnaround 0 at least: few long trials leave a slot empty at the end. The length is that of the epochs that were
+    trained: early stopping cuts many trials shorter than few.
     """
     trials = next(iter(sizes[min(sizes)].values()))["trials"]
     fixed, factor, said = {}, {}, []
@@ -188,8 +190,9 @@ def break_even(sizes: Sizes) -> list[str]:
             continue
         around = statistics.mean(row["start"] + row["end"] for row in rows.values())
         walls = [(row["wall"] - row["start"] - row["end"]) / row["trials"] for row in rows.values()]
-        factor[name], turnaround = np.polyfit(list(rows), walls, 1)
-        fixed[name] = around / trials + turnaround
+        trained = [length * row["epochs"] / row["trials"] / EPOCHS for length, row in rows.items()]
+        factor[name], turnaround = np.polyfit(trained, walls, 1)
+        fixed[name] = around / trials + max(0.0, turnaround)
         long = fixed[name] / factor[name] * (1 / LITTLE - 1)
         cost = f"{fixed[name]:.1f} s a trial beside {factor[name]:.2f} s per second of training"
         said.append(f"{NAMES[name]}: {cost}; it is {LITTLE:.0%} of the wall time at trials of {long:.0f} s")

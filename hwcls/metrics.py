@@ -61,8 +61,8 @@ class PerClass:
 
     def weighted(self, values: Floats) -> float:
         """The mean of `values` (K,) over the samples' classes; NaN without samples."""
-        total = int(self.support.sum())
-        return float(values @ self.support) / total if total else float("nan")
+        present, total = self.support > 0, int(self.support.sum())  # what an absent class lacks may be NaN
+        return float(values[present] @ self.support[present]) / total if total else float("nan")
 
 
 def per_class(confusion: Ints) -> PerClass:

@@ -1,4 +1,4 @@
-"""What every test gets: a cache and a home of its own, no W&B account, one torch thread."""
+"""What every test gets: a cache and a home of its own, no W&B account, one torch thread; and one Ray for all."""
 
 import os
 from pathlib import Path
@@ -28,6 +28,18 @@ def real_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("HWCLS_DATA names no folder of real data")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def ray_here(_isolated):
+    """One local Ray with two CPUs for all in-process sweeps."""
+    import ray
+
+    import hwcls.sweep  # noqa: F401  (sets what Ray reads at its import)
+
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -87,7 +87,7 @@ def test_the_break_even(benchmark_module):
     """12 trials: 12, 72 and 4.8 s beside 0.5, 0.9 and 1.2 s per second of training."""
 
     def row(start, factor, length):
-        return {"trials": 12, "wall": start + 12 * factor * length, "start": start, "end": 0.0}
+        return {"trials": 12, "epochs": 108, "wall": start + 12 * factor * length, "start": start, "end": 0.0}
 
     sizes = {
         length: {"hwcls": row(12, 0.5, length), "tune": row(72, 0.9, length), "optuna": row(4.8, 1.2, length)}
@@ -100,6 +100,16 @@ def test_the_break_even(benchmark_module):
         said[0]
         == "hwcls: 1.0 s a trial beside 0.50 s per second of training; it is 5% of the wall time at trials of 38 s"
     )
+
+
+def test_the_break_even_is_of_the_epochs_that_were_trained(benchmark_module):
+    """Of 12 short trials early stopping trains a third, of 3 long ones all; and a slot stays empty at the end."""
+    short = {"trials": 12, "epochs": 36, "wall": 12 + 12 * 0.5 * 3, "start": 12.0, "end": 0.0}
+    long = {"trials": 3, "epochs": 27, "wall": 12 + 3 * 0.5 * 303, "start": 12.0, "end": 0.0}
+    said = benchmark_module("sweep").break_even({9.0: {"hwcls": short}, 300.0: {"hwcls": long}})
+    assert said == [
+        "hwcls: 1.0 s a trial beside 0.51 s per second of training; it is 5% of the wall time at trials of 38 s"
+    ]
 
 
 @pytest.mark.heavy

@@ -200,3 +200,10 @@ def test_what_was_highest_is_so_in_float16():
     assert rounded.argmax(1).tolist() == scores.argmax(1).tolist() == [2, 1, 0, 2]
     assert scores.astype(np.float16).argmax(1).tolist() == [2, 0, 0, 2]
     assert np.abs(rounded - scores).max() < 2**-11
+
+
+def test_a_class_without_samples_has_no_part_in_an_average():
+    found = metrics.per_class(np.array([[3, 1, 0], [0, 0, 0], [1, 0, 5]]))
+    values = np.array([0.5, np.nan, 1.0])
+    assert found.weighted(values) == pytest.approx((0.5 * 4 + 6) / 10)
+    assert found.macro(values) == 0.75

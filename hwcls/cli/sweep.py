@@ -178,7 +178,7 @@ def _show(outcome: Outcome, as_json: bool) -> None:
     from hwcls.report.hints import hints
     from hwcls.report.load import load_sweep as load_results
     from hwcls.sweep.footprint import size, taken
-    from hwcls.tracking.tracker import addresses
+    from hwcls.tracking.tracker import addresses, troubles
 
     path = outcome.folder.path
     found = load_results(path)
@@ -187,7 +187,8 @@ def _show(outcome: Outcome, as_json: bool) -> None:
         status = "interrupted" if outcome.interrupted else "done"
         result = {"status": status, **summary(found), "failed": outcome.failed, "hints": hints(found)}
         places = {"results": str(path), "bytes": taken(path), "report": str(page), "wandb": addresses(outcome.folder)}
-        typer.echo(json.dumps({**result, **places}, indent=2, default=str))
+        said = {"tracking": troubles(outcome.folder)}
+        typer.echo(json.dumps({**result, **places, **said}, indent=2, default=str))
         return
     if outcome.nothing_to_do:
         typer.echo(f"This sweep has ended; nothing is left to do (--new starts it again beside {path}).")
@@ -200,6 +201,8 @@ def _show(outcome: Outcome, as_json: bool) -> None:
     typer.echo(f"report: {page}")
     for url in sorted({url.partition("/runs/")[0] for url in addresses(outcome.folder).values()}):
         typer.echo(f"W&B: {url}")
+    for trouble in troubles(outcome.folder):
+        typer.echo(f"note: {trouble}")
 
 
 def _say_interrupted(name: str, as_json: bool) -> NoReturn:

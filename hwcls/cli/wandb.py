@@ -54,8 +54,9 @@ def workspace(
 
     Example: hwcls wandb workspace results/quickstart
     """
-    from hwcls.report.charts.search import logarithmic, valued, varied
+    from hwcls.report.charts.search import logarithmic
     from hwcls.report.load import load_sweep
+    from hwcls.report.settings import valued, varied
     from hwcls.tracking.records import SweepFolder
     from hwcls.tracking.workspace import Axis, View, save_workspace
 

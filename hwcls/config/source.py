@@ -49,6 +49,21 @@ class Source:
             spot = self.path
         return f"{spot}: {'.'.join(path)}" if path else spot
 
+    def changes(self) -> dict[str, dict[str, Any]]:
+        """What presets and options set, by where it was said: {"preset quick": {"run_cap": 6}}."""
+        found: dict[str, dict[str, Any]] = {}
+        for key, place in self.places.items():
+            if isinstance(place, str):
+                said = found.setdefault(place if place.startswith("preset ") else "options", {})
+                said[".".join(key)] = self._at(key)
+        return found
+
+    def _at(self, key: Key) -> Any:
+        value = self.values
+        for name in key:
+            value = value[int(name)] if isinstance(value, list) else value.get(name)
+        return value
+
     def set(self, dotted: str, value: Any, place: str) -> None:
         """Set every entry that `dotted` names (`*` stands for each key of a mapping); raises UserError."""
         self._set(self.values, (), tuple(dotted.split(".")), value, place)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,13 +11,13 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from hwcls import files
-from hwcls.config.data import DataConfig
 from hwcls.data.imageset import ImageSet, Split, open_data
 from hwcls.data.splits import shuffled
 from hwcls.data.store import has_store
 from hwcls.errors import UserError
 from hwcls.tracking.records import TrialFolder
 
+KEPT = 4  # data sets that stay open
 COLUMNS, ROWS = 8, 3  # of each part
 SIDE, LABEL, GAP, TITLE = 112, 34, 10, 34  # pixels
 NAMED, LABELS = 40, 124  # classes of a matrix with names, and the pixels that these take
@@ -70,14 +69,17 @@ def images_of(folder: Path) -> ImageSet | None:
     """A trial's data set, where it lies on this machine as it was trained on: nothing is fetched or decoded here."""
     try:
         config = TrialFolder(folder).config().data.pixels()
-        return _opened(config.model_dump_json()) if has_store(config) else None
+        key = config.model_dump_json()
+        if key not in _opened and has_store(config):  # which walks through all files of a folder of images
+            if len(_opened) == KEPT:
+                _opened.clear()
+            _opened[key] = open_data(config)
+        return _opened.get(key)
     except UserError:
         return None
 
 
-@functools.lru_cache(maxsize=4)
-def _opened(settings: str) -> ImageSet:
-    return open_data(DataConfig.model_validate_json(settings))
+_opened: dict[str, ImageSet] = {}
 
 
 def chosen_images(

@@ -50,7 +50,8 @@ def summarise(config: ModelConfig, *, classes: int, channels: int, image_size: i
 
 
 def size(config: ModelConfig, model: nn.Module, classes: int, channels: int, image_size: int) -> dict[str, Any]:
-    """`parameters`, `flops` of an image and `receptive_field` of the last map, of the `model` that `config` describes.
+    """`parameters`, `flops` and `activations` of an image and `receptive_field` of the last map, of the `model` that
+    `config` describes.
 
     Counted once for a config in a process: a sweep trains the same one again and again.
     """
@@ -58,7 +59,8 @@ def size(config: ModelConfig, model: nn.Module, classes: int, channels: int, ima
     if key not in _sizes:
         _, field = follow(model, channels, image_size)
         found = {"parameters": parameters(model), "flops": flops(model, channels, image_size)}
-        _sizes[key] = found | {"receptive_field": field}
+        kept = activations(model, channels, image_size)
+        _sizes[key] = found | {"activations": kept, "receptive_field": field}
     return dict(_sizes[key])
 
 

@@ -27,13 +27,14 @@ class Closely:
     name: str  # of its alternative, or "trial 7"
     trial: TrialResult
     labels: NDArray[Any]  # (N,) true classes
-    scores: NDArray[Any]  # (N, K) probabilities at the best epoch
+    scores: NDArray[Any]  # (N, K) probabilities at `epoch`
+    epoch: int  # the best one, in mid-run that of the last checkpoint
     confusions: Mapping[int, NDArray[Any]]  # by epoch: (K, K), rows true, columns predicted
     seen: Arrays  # inspection.npz
 
     @functools.cached_property
     def confusion(self) -> NDArray[Any]:
-        """At the best epoch."""
+        """At `epoch`."""
         return metrics.confusion_matrix(self.labels, self.scores.argmax(1), self.scores.shape[1])
 
     @functools.cached_property
@@ -93,4 +94,6 @@ def _look(folder: Path, label: str | None, trial: TrialResult) -> Closely | None
         return None
     name = f"trial {trial.number}" if label is None else str(label)
     confusions = {epoch: matrix for epoch, matrix in load_confusions(folder).items() if len(matrix) == scores.shape[1]}
-    return Closely(name, trial, labels, scores.astype(np.float32), confusions, load_arrays(folder / "inspection.npz"))
+    epoch = int(predictions.get("epoch", (trial.best or {}).get("epoch") or 0))
+    seen = load_arrays(folder / "inspection.npz")
+    return Closely(name, trial, labels, scores.astype(np.float32), epoch, confusions, seen)

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwcls import files
+from hwcls.report import tested
 from hwcls.report.after import best_after, counts
 from hwcls.report.answer import answer
+from hwcls.report.closely import class_names
 from hwcls.report.confirmed import confirmed, on_test, winners
 from hwcls.report.load import SweepResults, finite
 from hwcls.report.words import cell, duration, measure, number, of
@@ -112,7 +114,12 @@ def differences(sweep: SweepResults) -> list[dict[str, Any]]:
 def summary(sweep: SweepResults) -> dict[str, Any]:
     """All of it as JSON-ready values."""
     tables = {"alternatives": alternatives(sweep), "differences": differences(sweep), "leaderboard": leaderboard(sweep)}
-    return {"answer": answer(sweep), **tables}
+    names = class_names(sweep)
+    return {
+        "answer": answer(sweep),
+        **tables,
+        "classes": tested.summary(tested.winners_on_test(sweep, len(names)), names),
+    }
 
 
 def print_leaderboard(sweep: SweepResults, console: Console, rows: int = 10) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hwcls.metrics import per_image
 from hwcls.report.load import ConfirmRun, SweepResults
 from hwcls.statistics import Comparison, Difference, Estimate, bootstrap_mean
+from hwcls.training.outputs import load_arrays
 
 
 @dataclass(frozen=True)
@@ -111,12 +112,9 @@ def _scored(run: ConfirmRun, metric: str) -> tuple[NDArray[Any], NDArray[Any]] |
     """The true classes and what each image adds to the metric, (N,) both; None for a run not scored on test."""
     if run.test is None:
         return None
-    try:
-        with np.load(run.run.folder / "test_predictions.npz", allow_pickle=False) as arrays:
-            labels, scores = arrays["labels"], arrays["scores"]  # (N,), (N, K)
-    except (OSError, ValueError, KeyError, EOFError):
-        return None
-    if scores.ndim != 2 or labels.shape != scores.shape[:1]:
+    stored = load_arrays(run.run.folder / "test_predictions.npz")
+    labels, scores = stored.get("labels"), stored.get("scores")  # (N,), (N, K)
+    if labels is None or scores is None or scores.ndim != 2 or labels.shape != scores.shape[:1]:
         return None
     values = per_image(metric.partition("/")[2], labels, scores)
     if values.dtype != np.bool_ and metric in run.test:

@@ -16,6 +16,7 @@ from hwcls.config.trial import flatten
 from hwcls.errors import UserError
 from hwcls.report.words import number, of, points
 from hwcls.tracking.records import TrialFolder
+from hwcls.training.outputs import load_arrays
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -84,12 +85,11 @@ def _predictions(path: Path) -> tuple[NDArray[Any], NDArray[Any], Any]:
     """(labels (N,), scores (N, K), class number to name) of a trial at its best epoch."""
     if not (path / "config.yaml").is_file():
         raise UserError("is no trial", where=str(path), remedy="name a folder like results/<name>/trials/7")
-    try:
-        with np.load(path / "predictions.npz", allow_pickle=False) as arrays:
-            labels, scores = arrays["labels"], arrays["scores"]
-    except (OSError, ValueError, KeyError, EOFError):
+    stored = load_arrays(path / "predictions.npz")
+    if "labels" not in stored or "scores" not in stored:
         remedy = "wait until it has ended, or repeat it with `hwcls train`"
-        raise UserError("has no predictions", where=str(path), remedy=remedy) from None
+        raise UserError("has no predictions", where=str(path), remedy=remedy)
+    labels, scores = stored["labels"], stored["scores"]
     sweep = next((folder for folder in path.resolve().parents if (folder / "data.json").is_file()), None)
     names = json.loads((sweep / "data.json").read_text("utf-8")).get("classes", []) if sweep else []
     return labels, scores, lambda k: str(names[k]) if len(names) == scores.shape[1] else str(k)

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+import yaml
+
 from hwcls.report.load import SweepResults
 from hwcls.report.words import duration, of
 
@@ -52,10 +54,26 @@ def facts(sweep: SweepResults) -> list[tuple[str, str]]:
     for key in ("started", "git"):
         if environment.get(key):
             found.append((key.capitalize(), _plain(environment[key])))
+    found += _changes(environment.get("changes"))
     command = environment.get("command")
     if isinstance(command, list):
         found.append(("Command", shlex.join(map(str, command))))
     return found
+
+
+def _changes(said: object) -> list[tuple[str, str]]:
+    """What presets and options set in the sweep file: what ran is then not what the file describes."""
+    changes = said if isinstance(said, Mapping) else {}
+    return [
+        (f"Changed by {where}", "; ".join(f"{key}: {_flow(value)}" for key, value in values.items()))
+        for where, values in changes.items()
+        if isinstance(values, Mapping)
+    ]
+
+
+def _flow(value: object) -> str:
+    """A value as it would stand in the sweep file, on one line."""
+    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6).removesuffix("...\n").strip()
 
 
 def _data_facts(data: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from hwcls.config.load import load_sweep as load_file
 from hwcls.config.space import Range
 from hwcls.config.trial import TrialConfig, flat_name
 from hwcls.errors import UserError
-from hwcls.report.load import SweepResults, TrialResult
+from hwcls.report.load import SweepResults, TrialResult, finite
 from hwcls.report.words import number
 
 TOP = 3  # trials of an alternative that must agree
@@ -26,23 +26,31 @@ def hints(found: SweepResults) -> list[str]:
         space = load_file(found.folder / "sweep.yaml").space
     except UserError:
         return []  # written by another version, or edited
-    ranges = [p for p, _ in space.parameters() if isinstance(p, Range) and p.low < p.high and p.step is None]
+    flat = {p.name: flat_name(p.path) for p, _ in space.parameters()}
+    ranges = [
+        (p, {flat[choice]: label for choice, label in under.items()})
+        for p, under in space.parameters()
+        if isinstance(p, Range) and p.low < p.high and p.step is None
+    ]
     said: dict[str, str] = {}
     for label in dict.fromkeys(trial.label for trial in found.trials):
         trials = [t for t in found.ranked() if t.label == label and t.value is not None and not t.failed]
         if len(trials) < ENOUGH:
             continue
-        for parameter in ranges:
-            hint = _hint(parameter, trials[:TOP], label)
+        for parameter, under in ranges:
+            hint = _hint(parameter, under, trials[:TOP], label)
             if hint is not None:
                 said.setdefault(parameter.name, hint)
     return list(said.values())
 
 
-def _hint(parameter: Range, best: list[TrialResult], label: str | None) -> str | None:
+def _hint(parameter: Range, under: dict[str, str], best: list[TrialResult], label: str | None) -> str | None:
+    """The hint, where all of `best` drew from this very range: another branch may have one of the same name."""
     name = flat_name(parameter.path)
+    if any(trial.parameters.get(choice) != value for trial in best for choice, value in under.items()):
+        return None
     values = [trial.parameters.get(name) for trial in best]
-    places = [_place(parameter, float(value)) for value in values if isinstance(value, (int, float))]
+    places = [_place(parameter, float(v)) for v in values if finite(v) and parameter.low <= float(v) <= parameter.high]
     if len(places) < TOP:
         return None
     for upper in (False, True):

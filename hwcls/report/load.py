@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import yaml
 
@@ -124,7 +124,7 @@ def load_sweep(path: Path) -> SweepResults:
     )
 
 
-def finite(value: object) -> bool:
+def finite(value: object) -> TypeGuard[float]:
     """Whether `value` is a number to compute with."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 

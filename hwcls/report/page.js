@@ -34,14 +34,23 @@ async function draw() {
 }
 const drawn = draw();
 drawn.then(() => { document.documentElement.dataset.drawn = "all"; });
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+
+// Colours change with the theme; paper is always light, and printing does not wait.
+const repaints = [() => {
+  for (const [key, figure] of Object.entries(figures)) Plotly.react("chart-" + key, figure.data, styled(figure.layout), config);
+}];
+const repaint = () => repaints.forEach((one) => one());
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
+const paper = (printing) => { document.documentElement.classList.toggle("paper", printing); repaint(); };
+addEventListener("beforeprint", () => paper(true));
+addEventListener("afterprint", () => paper(false));
 
 // Confusion matrices: one heat map, of the model and the epoch that are chosen; ticks follow the zoom.
 const confusions = document.getElementById("confusions");
 if (confusions) {
   const { classes, models } = JSON.parse(confusions.textContent), count = classes.length;
   const [pick, slider, now, check] = ["model", "epoch", "now", "sorted"].map((name) => document.getElementById("matrix-" + name));
-  const chart = document.getElementById("chart-confusion"), TICKS = 32, NUMBERED = 12;
+  const shown = document.getElementById("matrix-shown"), chart = document.getElementById("chart-confusion"), TICKS = 32, NUMBERED = 12;
   const escaped = classes.map((name) => name.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;"));
   const named = classes.map((_, place) => place);
   let order = named;
@@ -76,6 +85,7 @@ if (confusions) {
   function show() {
     const model = models[pick.value], epoch = model.epochs[slider.value];
     now.textContent = `${epoch.epoch}${epoch.epoch === model.best ? " (best)" : ""}`;
+    shown.textContent = `${model.name}, epoch ${now.textContent}`;
     slider.setAttribute("aria-valuetext", `epoch ${now.textContent}`);
     order = check.checked ? model.order : named;
     const range = [-0.5, count - 0.5], kept = chart.layout ? [chart.layout.xaxis.range, chart.layout.yaxis.range] : [range, [...range].reverse()];
@@ -96,7 +106,7 @@ if (confusions) {
   pick.addEventListener("change", choose);
   slider.addEventListener("input", show);
   check.addEventListener("change", show);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", show);
+  repaints.push(show);
   choose();
   chart.on("plotly_relayout", (change) => {
     if (Object.keys(change).some((key) => key.includes("range"))) show();

@@ -8,19 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from hwcls import files
-from hwcls.report import pictures, tables
+from hwcls.report import pictures, tables, tested
 from hwcls.report.after import best_after, counts
 from hwcls.report.answer import answer
 from hwcls.report.charts import curves, models, search
-from hwcls.report.charts.base import Figure, colours
+from hwcls.report.charts.base import Figure, colours, in_words
 from hwcls.report.closely import Closely, class_names, look
 from hwcls.report.compare import alternatives, grouped, write_leaderboard
 from hwcls.report.confirmed import confirmed
 from hwcls.report.facts import facts, failures
+from hwcls.report.learned import learned, what
 from hwcls.report.load import SweepResults, load_sweep
-from hwcls.report.words import cell, duration, gap, measure, noun, number
+from hwcls.report.settings import by_value
+from hwcls.report.words import cell, decimals, duration, gap, measure, noun, number, of, percent
 from hwcls.tracking.records import SweepFolder
-from hwcls.tracking.tracker import addresses
+from hwcls.tracking.tracker import addresses, troubles
 
 Charts = dict[str, list[tuple[str, str, Figure | None]]]  # by section: id, title, figure
 
@@ -53,6 +55,8 @@ def render(sweep: SweepResults) -> str:
         "measure": lambda value, metric: measure(metric, value),
         "gap": lambda value, metric: gap(metric, value, unit=False),
         "noun": noun,
+        "decimals": decimals,
+        "share": lambda value: "–" if value is None else percent(value),
     }
     environment.tests["numeric"] = _is_number
     closely = look(sweep)
@@ -76,14 +80,21 @@ def render(sweep: SweepResults) -> str:
         confirmed=confirmed(sweep),
         evaluations=SweepFolder(sweep.folder).reads_of_test(),
         test_runs=sum(run.test is not None for run in sweep.confirm),
-        charts={name: [(key, title) for key, title, figure in section if figure] for name, section in charts.items()},
+        charts={
+            name: [(key, title, in_words(figure)) for key, title, figure in section if figure]
+            for name, section in charts.items()
+        },
+        brought=by_value(sweep),
         figures=script_json(drawn),
         matrices=script_json(models.confusions(closely, classes)) if closely else "",
         failures=failures(sweep),
         commands=[f"hwcls train {shlex.quote(str(trial.folder / 'config.yaml'))}" for trial in sweep.ranked()],
         runs=addresses(SweepFolder(sweep.folder)),
+        troubles=troubles(SweepFolder(sweep.folder)),
         wandb=f"hwcls wandb sync {shlex.quote(str(sweep.folder))}" if (sweep.folder / "wandb").is_dir() else None,
         plotly=get_plotlyjs() if drawn or closely else "",
+        **_learned(sweep),
+        **_tested(sweep, classes),
         **_closely(sweep, closely, classes),
     )
 
@@ -108,7 +119,10 @@ def _charts(sweep: SweepResults, closely: list[Closely], classes: list[str]) -> 
     }
     after = [("after", "The best after k trials of each alternative", curves.after(sweep))] if sweep.compare else []
     palette = colours(sweep)
-    of_classes = [(f"{one.name}: ROC by class", models.roc_of_classes(one, classes)) for one in closely[:1]]
+    of_classes = [
+        (f"roc-classes-{place}", f"{one.name}: ROC by class", models.roc_of_classes(one, classes))
+        for place, one in enumerate(closely)
+    ]
     return {
         "curves": [
             *reversed(by_epoch.values()),
@@ -126,11 +140,25 @@ def _charts(sweep: SweepResults, closely: list[Closely], classes: list[str]) -> 
         ],
         "models": [
             ("roc", "ROC, the mean over the classes", models.roc(closely, palette)),
-            *(("roc-classes", title, figure) for title, figure in of_classes),
+            *of_classes,
             ("calibration", "Calibration", models.calibration(closely, palette)),
             ("gradients", "Gradient flow", models.gradient_flow(closely, palette)),
         ],
     }
+
+
+def _learned(sweep: SweepResults) -> dict[str, Any]:
+    """What the template says of how the models learned."""
+    found, bar = learned(sweep)
+    return {"learned": found, "bar": bar, "learned_what": what(found)}
+
+
+def _tested(sweep: SweepResults, classes: list[str]) -> dict[str, Any]:
+    """What the template says of the winners on test."""
+    found = tested.winners_on_test(sweep, len(classes))
+    seeds = sorted({one.seeds for one in found})
+    said = of(seeds[0], "seed") if len(seeds) == 1 else " to ".join(map(str, (*seeds[:1], *seeds[-1:]))) + " seeds"
+    return {"tested": found, "tested_rows": tested.rows(found, classes) if found else [], "tested_seeds": said}
 
 
 def _closely(sweep: SweepResults, found: list[Closely], classes: list[str]) -> dict[str, Any]:

@@ -18,7 +18,8 @@ def costs(found: Sequence[Closely]) -> list[dict[str, Any]]:
     for one in found:
         trial, cost = one.trial, one.trial.cost
         speeds = sorted(line["images_per_second"] for line in trial.records if finite(line.get("images_per_second")))
-        field = cost.get("receptive_field", "–")
+        speed = speeds[len(speeds) // 2] if speeds else None
+        batch, field = float(cost.get("batch_size", math.nan)), cost.get("receptive_field", "–")
         ms = cost.get("inference_ms")
         rows.append(
             {
@@ -27,9 +28,12 @@ def costs(found: Sequence[Closely]) -> list[dict[str, Any]]:
                 "parameters": large(cost.get("parameters")),
                 "flops": large(cost.get("flops")),
                 "field": "whole image" if field is None else f"{field} px" if isinstance(field, int) else field,
+                "pretraining": float(cost["pretrain_seconds"]) if finite(cost.get("pretrain_seconds")) else None,
                 "seconds": trial.seconds,
                 "epoch": trial.seconds / len(trial.records) if trial.records else None,
-                "speed": f"{speeds[len(speeds) // 2]:,.0f}" if speeds else "–",
+                "step": f"{1000 * batch / speed:,.3g} ms" if speed and finite(batch) else "–",
+                "speed": f"{speed:,.0f}" if speed else "–",
+                "memory": f"{cost['memory_mb']:,.3g} MB" if finite(cost.get("memory_mb")) else "–",
                 "inference": f"{ms:.3g} ms" if finite(ms) else "–",
             }
         )
@@ -68,7 +72,7 @@ def large(value: object) -> str:
     """A count with three digits and its unit: 296 M."""
     if not finite(value):
         return "–"
-    number = float(value)  # type: ignore[arg-type]
+    number = float(value)
     for size, unit in UNITS:
         if number >= size:
             return f"{number / size:.3g} {unit}"

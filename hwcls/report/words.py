@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from hwcls.statistics import Estimate
@@ -14,6 +15,11 @@ def number(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, float):
         return str(value)
     return f"{value:.4g}"
+
+
+def decimals(value: float | None, digits: int) -> str:
+    """A number with so many decimals, a dash for nothing."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
 
 
 def cell(column: str, value: object) -> str:

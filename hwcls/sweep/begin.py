@@ -54,10 +54,10 @@ def _check_trackers(sweep: Sweep, wandb: str) -> None:
     if "tensorboard" in sweep.config.track and importlib.util.find_spec("tensorboardX") is None:
         raise UserError("tensorboardX is not installed", where=where, remedy="pip install 'hwcls[tensorboard]'")
     if "wandb" in sweep.config.track and wandb == "online":
-        from hwcls.tracking.wandb import login_problem
+        from hwcls.tracking.wandb import NO_ANSWER, login_problem
 
         problem = login_problem()
-        if problem:
+        if problem and problem != NO_ANSWER:  # a server that is down is asked again, run by run
             raise UserError(problem, where="--wandb online", remedy="run `wandb login`, or pass --wandb offline")
 
 

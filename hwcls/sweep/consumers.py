@@ -12,15 +12,16 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
+from hwcls.errors import UserError
 from hwcls.tracking.records import SweepFolder
-from hwcls.tracking.tracker import note
+from hwcls.tracking.tracker import Tracker, note, write_troubles
 
 Mode = Literal["online", "offline", "off", "auto"]
 POLL = 0.5  # seconds
@@ -37,7 +38,7 @@ class Consumers:
     def __init__(self, folder: Path, wandb: str) -> None:
         self.command = [sys.executable, "-m", "hwcls.sweep.consumers", str(folder), "--wandb", wandb]
         self.environment = dict(os.environ)  # with the W&B key, which the workers do not get
-        self.log = folder / "tracking.log"
+        self.folder, self.log = folder, folder / "tracking.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.say: Callable[[str], None] = lambda text: None
         self.patience = AGAIN
@@ -90,6 +91,10 @@ class Consumers:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+            late = (
+                f"the trackers were not done {patience:.0f} s after the end; `hwcls wandb sync {self.folder}` goes on"
+            )
+            write_troubles(SweepFolder(self.folder), [late])
             return False
 
     def _close(self) -> None:
@@ -97,22 +102,24 @@ class Consumers:
             self.process.stdin.close()
 
 
-def follow(path: Path, wandb: Mode) -> None:
-    """Feed the trackers and write the page until standard input closes."""
+def follow(path: Path, wandb: Mode) -> bool:
+    """Feed the trackers and write the page until standard input closes; returns whether the last page was written."""
     import yaml
 
     from hwcls.inspection.media import media
     from hwcls.report.page import write_page
-    from hwcls.tracking.follow import Follower, open_trackers
+    from hwcls.tracking.follow import Follower
 
-    lock = FileLock(path / ".tracking.lock", timeout=0)
-    while not _locked(lock):  # the one of an earlier start is still draining
-        if _closed(POLL):
-            return
     folder = SweepFolder(path)
+    lock = FileLock(path / ".tracking.lock", timeout=0)
+    while not _locked(lock):  # the one of an earlier start is still draining, or `hwcls wandb sync`
+        if _closed(POLL):
+            note(folder, "another process fed the trackers to the end: what came meanwhile was not delivered")
+            return False
     settings = yaml.safe_load((path / "sweep.yaml").read_text("utf-8"))
     project = settings.get("project", "hwcls")
-    trackers = open_trackers(settings.get("track", ["wandb"]), folder, project, wandb)
+    trackers, problems = _opened(settings.get("track", ["wandb"]), folder, project, wandb)
+    write_troubles(folder, problems)
     follower = Follower(folder, trackers, project, media, artifacts=bool(settings.get("artifacts")))
     page = Page(folder, write_page)
     while not _closed(POLL):
@@ -120,8 +127,37 @@ def follow(path: Path, wandb: Mode) -> None:
         page.keep_up(follower.ended)
     while follower.poll():
         pass
-    page.write()
+    write_troubles(folder, problems + _behind(folder, follower.behind()))
+    written = page.write()
     follower.close()
+    return written
+
+
+def _opened(names: Sequence[str], folder: SweepFolder, project: str, wandb: Mode) -> tuple[list[Tracker], list[str]]:
+    """The trackers that can be opened, and what is to be said: one that cannot takes no other with it."""
+    from hwcls.tracking.follow import by_patience, open_trackers
+
+    trackers: list[Tracker] = []
+    problems = []
+    for name in by_patience(names):
+        try:
+            opened = open_trackers([name], folder, project, wandb)
+        except UserError as error:
+            note(folder, str(error))
+            problems.append(str(error))
+            continue
+        trackers += opened
+        problems += [tracker.problem for tracker in opened if tracker.problem]
+    return trackers, problems
+
+
+def _behind(folder: SweepFolder, refused: dict[str, str]) -> list[str]:
+    """What is said of runs that a tracker has not taken."""
+    if not refused:
+        return []
+    key, error = next(iter(refused.items()))
+    runs = key if len(refused) == 1 else f"{len(refused)} runs"
+    return [f"{runs} did not arrive ({error}); `hwcls wandb sync {folder.path}` sends what W&B lacks"]
 
 
 class Page:
@@ -142,11 +178,14 @@ class Page:
         now = time.monotonic()
         self.due = now + max(PAGE_EVERY, PAGE_SHARE * (now - begun))
 
-    def write(self) -> None:
+    def write(self) -> bool:
+        """Whether it could be written."""
         try:
             self.write_page(self.folder.path)
+            return True
         except Exception as error:  # the trackers go on without the page
             note(self.folder, f"report.html was not written: {type(error).__name__}: {error}")
+            return False
 
 
 def _locked(lock: FileLock) -> bool:
@@ -168,7 +207,7 @@ def main(arguments: list[str] | None = None) -> Any:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--wandb", default="auto")
     options = parser.parse_args(arguments)
-    follow(options.folder, options.wandb)
+    sys.exit(0 if follow(options.folder, options.wandb) else 1)
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def run(sweep: Sweep, options: Options, progress_for: ProgressFor) -> Outcome:
         if _finished(sweep, opened):
             _drop_checkpoints(opened)
             return Outcome(opened, interrupted=False, nothing_to_do=True, failed=_failed(opened))
-        folder.write_environment(opened.path)
+        folder.write_environment(opened.path, sweep.source.changes())
         consumers = Consumers(opened.path, options.wandb)
         try:
             interrupted = _run(sweep, options, opened, consumers, progress_for, where)

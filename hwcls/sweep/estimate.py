@@ -28,7 +28,7 @@ DRAWS = 3  # trials of each alternative that are tried in any case
 MOST_DRAWS = 30  # and at most
 SECONDS = 4.0  # for which more than DRAWS of each alternative are tried
 PLAYS = 20  # times that the search is played through
-ERROR = (0.7, 1.4)  # how far a short look at a machine misses what it will do later
+ERROR = (0.6, 1.5)  # how far a short look at a machine misses what it will do later
 
 # Seconds in which nothing trains, as multiples of what a process takes to start and to load what training loads: most
 # of this is spent on that. Measured on two cores.

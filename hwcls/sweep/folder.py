@@ -159,14 +159,15 @@ def _changes(old: Any, new: Any, key: tuple[str, ...] = ()) -> Iterator[str]:
         yield ".".join(key)
 
 
-def write_environment(path: Path) -> None:
-    """environment.json: command, git, versions and hardware of the first start, and when each start was."""
+def write_environment(path: Path, changes: Mapping[str, Any]) -> None:
+    """environment.json: command, git, versions and hardware of the first start, when each start was, and what presets
+    and options changed in the sweep file at the last one."""
     target = path / "environment.json"
     now = datetime.now(UTC).isoformat(timespec="seconds")
     if target.exists():
         try:
             old = json.loads(target.read_text("utf-8"))
-            files.write_json(target, {**old, "restarts": [*old.get("restarts", []), now]})
+            files.write_json(target, {**old, "changes": changes, "restarts": [*old.get("restarts", []), now]})
             return
         except ValueError:
             pass
@@ -174,6 +175,7 @@ def write_environment(path: Path) -> None:
         target,
         {
             "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+            "changes": changes,
             "git": _git(),
             "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
             "hardware": _hardware(),

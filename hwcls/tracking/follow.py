@@ -39,7 +39,7 @@ def open_trackers(
         UserError: an unknown name, `online` without good credentials, a package that is not installed.
     """
     trackers: list[Tracker] = []
-    for name in dict.fromkeys(names):
+    for name in by_patience(names):
         if name == "wandb":
             from hwcls.tracking.wandb import open_wandb
 
@@ -51,6 +51,11 @@ def open_trackers(
         else:
             raise UserError(f"unknown tracker '{name}'", where="track", remedy=did_you_mean(name, KNOWN))
     return trackers
+
+
+def by_patience(names: Sequence[str]) -> list[str]:
+    """Each name once, those first that wait for no server: a slow one keeps nothing from the others."""
+    return sorted(dict.fromkeys(names), key=lambda name: name == "wandb")
 
 
 class Follower:
@@ -127,7 +132,7 @@ class Follower:
         config = flatten(folder.settings())
         parts = key.split("/")
         label = parts[1] if parts[0] == "confirm" else self._label(config)
-        config |= {"sweep": self._sweep.name, "trial": int(parts[-1])}
+        config |= {"sweep": self._sweep.name} | ({} if parts[0] == "confirm" else {"trial": int(parts[-1])})
         tags = tuple(tag for tag in (label, self._sweep.name) if tag)
         weights = folder.path / "best.safetensors" if self._artifacts else None
         media = partial(self._shown, key, folder)

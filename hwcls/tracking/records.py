@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from hwcls import files
 from hwcls.config.optim import MetricConfig
@@ -75,8 +76,13 @@ class TrialFolder:
         return self.path / "metrics.jsonl"
 
     def config(self) -> TrialConfig:
-        """The trial's config; raises UserError when it is missing or broken."""
-        return TrialConfig.from_dict(self.settings())
+        """The trial's config; raises UserError when it is missing, broken or of another version."""
+        try:
+            return TrialConfig.from_dict(self.settings())
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            what = f"config.yaml is not of this version ({'.'.join(map(str, first['loc']))}: {first['msg']})"
+            raise UserError(what, where=str(self.path)) from None
 
     def settings(self) -> dict[str, Any]:
         """config.yaml as plain values, readable even when a later version renamed a key."""
@@ -169,7 +175,7 @@ class SweepFolder:
 
     @property
     def name(self) -> str:
-        return self.path.name
+        return os.path.basename(os.path.abspath(self.path))  # also of "."
 
     def trial(self, number: int) -> TrialFolder:
         return TrialFolder(self.path / "trials" / str(number))

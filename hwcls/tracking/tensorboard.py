@@ -17,6 +17,8 @@ class TensorBoardTracker:
         UserError: tensorboardX is not installed.
     """
 
+    problem: str | None = None
+
     def __init__(self, sweep: SweepFolder) -> None:
         try:
             import tensorboardX

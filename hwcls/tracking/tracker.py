@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from hwcls import files
 from hwcls.tracking.records import Result, SweepFolder, TrialFolder, read_lines
 
+TROUBLES = "tracking.json"
+
 
 @dataclass(frozen=True, eq=False)
 class Histogram:
@@ -70,6 +72,8 @@ class Tracker(Protocol):
     What the sink holds already, the tracker leaves out or removes: in the end each epoch is there exactly once.
     Any method may raise; the run is then started again, later.
     """
+
+    problem: str | None  # why it is not what was wished for, as W&B offline for want of credentials
 
     def start(self, run: RunInfo) -> None:
         """Open `run`, also a second time: after an error, in a new process, or when its records grew."""
@@ -128,6 +132,20 @@ def addresses(sweep: SweepFolder) -> dict[str, str]:
     entries = [(change.get("run"), change.get("entry")) for change in changes]
     urls = {str(run): str(entry["url"]) for run, entry in entries if isinstance(entry, dict) and entry.get("url")}
     return {run: url for run, url in urls.items() if url.startswith(("https://", "http://"))}
+
+
+def write_troubles(sweep: SweepFolder, said: list[str]) -> None:
+    """Remember what the user should know of the trackers, in place of what was known before."""
+    files.write_json(sweep.path / TROUBLES, said)
+
+
+def troubles(sweep: SweepFolder) -> list[str]:
+    """What `write_troubles` wrote last."""
+    try:
+        said = json.loads((sweep.path / TROUBLES).read_text("utf-8"))
+    except (OSError, ValueError):
+        return []
+    return [str(line) for line in said] if isinstance(said, list) else []
 
 
 def note(sweep: SweepFolder, text: str) -> None:

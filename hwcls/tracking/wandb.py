@@ -24,6 +24,7 @@ os.environ.setdefault("WANDB_SILENT", "true")  # login heeds no setting; what go
 
 PATIENCE = 10.0  # seconds for the server's answer to a login or an init
 UPLOAD = 30.0  # seconds that the end of a run may take: what is not through by then is sent again later
+SLOW = 100_000  # bytes in a second that a line carries at least: weights are given longer, by their size
 NO_ANSWER = f"its server gave no answer in {PATIENCE:.0f} s"
 FATAL = re.compile(r"filestream: fatal error: [^\"]*")
 MATRIX = 50  # classes of a confusion matrix at most: W&B draws a row of a table for each pair
@@ -38,8 +39,8 @@ class WandbTracker:
     go when the server has it all.
     """
 
-    def __init__(self, sweep: SweepFolder, *, online: bool) -> None:
-        self._sweep, self._online = sweep, online
+    def __init__(self, sweep: SweepFolder, *, online: bool, problem: str | None = None) -> None:
+        self._sweep, self._online, self.problem = sweep, online, problem
         self._mode = "online" if online else "offline"
         self._cursor = Cursor(sweep.path / "wandb" / "cursor.jsonl")
         self._open: dict[str, _Run] = {}  # by run key
@@ -63,7 +64,8 @@ class WandbTracker:
         shown = known.get("shown") if there and self._online else None
         self._cursor.put(run.key, id=run_id, mode=self._mode, status=None, shown=shown)
         self._stuck = True
-        self._open[run.key] = opened = _Run(run, _init(run, run_id, self._sweep, self._mode), shown)
+        handle = _init(run, run_id, self._sweep, self._mode)
+        self._open[run.key] = opened = _Run(run, handle, shown, sum("epoch" in line for line in run.folder.records()))
         self._stuck = False
         if self._online:
             self._cursor.put(run.key, url=opened.handle.url)
@@ -83,6 +85,7 @@ class WandbTracker:
         shown = opened.shown
         if shown is None and (media := run.media()):
             shown = opened.show(media)
+            self._cursor.put(run.key, shown=shown)  # what follows may take too long, and then comes again
         if run.weights and run.weights.is_file():
             _send_weights(opened.handle, run)
         self._end(run.key, result.status)
@@ -138,10 +141,13 @@ class _Run:
     came long after its last epoch; None while there are none.
     """
 
-    def __init__(self, info: RunInfo, handle: Any, shown: str | None) -> None:
-        self.info, self.handle, self.shown = info, handle, shown
+    def __init__(self, info: RunInfo, handle: Any, shown: str | None, epochs: int) -> None:
+        self.info, self.handle = info, handle
         self.lines = 0
-        self._there = handle.starting_step - (shown == "own")  # epochs that the server has of a resumed run, in order
+        rows = handle.starting_step  # that the server has of a resumed run: epochs in order, then media
+        self._there = min(rows - (shown == "own"), epochs)
+        whole = rows >= epochs + (shown == "own")  # else the media were on their way and did not arrive
+        self.shown = (shown if whole else None) or ("own" if rows > epochs else None)
         self._open_row = False
 
     def log(self, line: dict[str, Any], *, last: bool) -> None:
@@ -180,9 +186,11 @@ def open_wandb(sweep: SweepFolder, mode: Literal["online", "offline", "off", "au
     problem = login_problem()
     if mode == "online" and problem not in (None, NO_ANSWER):  # a server that is down is asked again, run by run
         raise UserError(f"W&B cannot go online: {problem}", remedy="run `wandb login`, or choose --wandb offline")
-    if mode == "auto" and problem:
-        note(sweep, f"W&B is offline: {problem}; `hwcls wandb sync {sweep.path}` sends the runs later")
-    return [WandbTracker(sweep, online=mode == "online" or not problem)]
+    online, said = mode == "online" or not problem, None
+    if not online:
+        said = f"W&B is offline: {problem}; `hwcls wandb sync {sweep.path}` sends the runs later"
+        note(sweep, said)
+    return [WandbTracker(sweep, online=online, problem=said)]
 
 
 def login_problem() -> str | None:
@@ -245,15 +253,22 @@ def _init(run: RunInfo, run_id: str, sweep: SweepFolder, mode: Any) -> Any:
         job_type=run.kind,
         tags=[tag[:64] for tag in run.tags],  # W&B's limits
         config=run.config,
-        settings=_settings(run.folder.ask_to_stop),
+        settings=_settings(run.folder.ask_to_stop, UPLOAD + (_size(run.weights) / SLOW if run.weights else 0.0)),
     )
     handle.define_metric("epoch", hidden=True)
     handle.define_metric("*", step_metric="epoch", step_sync=False)  # a row of media alone is of no epoch
     return handle
 
 
-def _settings(stop: Callable[[], None]) -> wandb.Settings:
-    """Quiet and bounded; nothing of the machine, the code or the command line (it may hold secrets) is uploaded."""
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _settings(stop: Callable[[], None], upload: float) -> wandb.Settings:
+    """Quiet and bounded, `upload` the seconds that the end may take.
+
+    Nothing of the machine, the code or the command line (it may hold secrets) is uploaded.
+    """
     return wandb.Settings(
         silent=True,
         console="off",
@@ -270,7 +285,7 @@ def _settings(stop: Callable[[], None]) -> wandb.Settings:
         x_save_requirements=False,
         x_disable_viewer=True,  # its look-up is not bound by init_timeout
         init_timeout=PATIENCE,
-        finish_timeout=UPLOAD,
+        finish_timeout=upload,
         finish_timeout_raises=True,
         stop_fn=stop,  # by default the dashboard's Stop button interrupts this process, and all other runs
     )

@@ -52,7 +52,7 @@ def save_workspace(folder: SweepFolder, view: View) -> str:
         raise UserError(f"W&B cannot go online: {problem}", remedy="run `wandb login`")
     known = folder.path / "wandb" / "workspace.json"
     try:
-        saved = _known(workspaces, known)
+        saved = _known(workspaces, known, view)
         if saved is None:
             entity = view.entity or wandb.Api().default_entity
             if entity is None:
@@ -72,12 +72,13 @@ def save_workspace(folder: SweepFolder, view: View) -> str:
     return url
 
 
-def _known(workspaces: Any, path: Any) -> Any:
-    """The workspace that was saved before; None where there is none, or it has been deleted."""
+def _known(workspaces: Any, path: Any, view: View) -> Any:
+    """The workspace that was saved before; None where there is none, it is of another project, or it was deleted."""
     try:
-        return workspaces.Workspace.from_url(json.loads(path.read_text("utf-8"))["url"])
+        saved = workspaces.Workspace.from_url(json.loads(path.read_text("utf-8"))["url"])
     except Exception:
         return None
+    return saved if saved.project == view.project and view.entity in (None, saved.entity) else None
 
 
 def _runs(view: View) -> Any:

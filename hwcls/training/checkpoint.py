@@ -75,7 +75,8 @@ def write_outputs(trainer: Trainer, folder: Path) -> None:
         return
     save_weights(trainer.best_weights, folder / "best.safetensors", trainer, trainer.best["epoch"])
     labels = trainer.data.val.labels
-    save_arrays(folder / "predictions.npz", labels=labels, scores=trainer.best_scores, index=np.arange(len(labels)))
+    arrays = {"labels": labels, "scores": trainer.best_scores, "index": np.arange(len(labels))}
+    save_arrays(folder / "predictions.npz", **arrays, epoch=np.int64(trainer.best["epoch"]))
     for epoch, matrix in trainer.confusions.items():
         save_confusion(matrix, folder / "confusion" / f"{epoch}.npz")
     for path in folder.glob("confusion/*.npz"):

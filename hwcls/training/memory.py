@@ -90,6 +90,8 @@ def fit_micro_batch(start: int, attempt: Callable[[int], None], world: World, un
                 raise
             failed = True  # freed below, outside the handler, which would keep the tensors alive
         if not world.any(failed):
+            if world.device.type == "cuda":  # the most that a step takes is not what was tried
+                torch.cuda.reset_peak_memory_stats(world.device)
             return size
         free_memory()
         size = halved(size, unit)

@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 import zipfile
+import zlib
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,9 +53,9 @@ def save_arrays(path: Path, **arrays: Any) -> None:
 def load_arrays(path: Path) -> dict[str, Array]:
     """The arrays of an .npz, none where it is missing, torn or holds more than arrays."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             return dict(stored)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
         return {}
 
 

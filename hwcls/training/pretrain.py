@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import time
 from pathlib import Path
 
 import numpy as np
 import torch
 from filelock import FileLock
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.nn.functional import mse_loss
@@ -47,17 +49,28 @@ def autoencoder(config: TrialConfig, data: ImageSet, device: torch.device, cache
     images are too small, memory holds not even one of them, or its loss is not finite.
     """
     model, _ = _asked_for(config)
-    path = cache / "autoencoders" / f"{_key(config, data)}.safetensors"
+    path = _path(config, data, cache)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
         if not path.is_file():
+            started = time.perf_counter()
             trained = _train(config, data, device)
             weights = {name: value.cpu().contiguous() for name, value in trained.state_dict().items()}
-            write_with(path, lambda file: file.write(save(weights)))
+            took = {"seconds": f"{time.perf_counter() - started:.3f}"}
+            write_with(path, lambda file: file.write(save(weights, took)))
     with torch.random.fork_rng(devices=[]):
         made = build_autoencoder(model, data.channels, data.image_size)
     made.load_state_dict(load_file(path))
     return made.to(device).eval()
+
+
+def seconds_of(config: TrialConfig, data: ImageSet, device: torch.device, cache: Path) -> float | None:
+    """How long the autoencoder in `cache` was trained; None where that is not on record."""
+    try:
+        with safe_open(_path(config, data, cache), framework="np") as file:
+            return float((file.metadata() or {})["seconds"])
+    except (OSError, SafetensorError, KeyError, ValueError):
+        return None
 
 
 @torch.no_grad()
@@ -86,6 +99,10 @@ def _asked_for(config: TrialConfig) -> tuple[AlexNetConfig, PretrainConfig]:
     if not isinstance(config.model, AlexNetConfig) or config.model.pretrain is None:
         raise ValueError("the model has no encoder to pretrain")
     return config.model, config.model.pretrain
+
+
+def _path(config: TrialConfig, data: ImageSet, cache: Path) -> Path:
+    return cache / "autoencoders" / f"{_key(config, data)}.safetensors"
 
 
 def _key(config: TrialConfig, data: ImageSet) -> str:

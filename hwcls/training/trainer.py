@@ -35,7 +35,7 @@ from hwcls.training.norms import GroupedNorms, average_statistics
 from hwcls.training.observer import Observer
 from hwcls.training.optim import Schedule, build_optimizer
 from hwcls.training.precision import choose, widened
-from hwcls.training.pretrain import encoder_weights, reconstructions
+from hwcls.training.pretrain import encoder_weights, reconstructions, seconds_of
 
 Array = np.ndarray[Any, Any]
 
@@ -66,6 +66,7 @@ class Trainer:
         device = self.world.device
         memory.keep_freed()
         self.pictures: dict[str, Array] = {}  # reconstructions of an autoencoder
+        self.pretrain_seconds: float | None = None  # that it was trained for
         torch.manual_seed(config.seed)
         model = self._build_model().to(device=device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model: nn.Module = model
@@ -105,7 +106,7 @@ class Trainer:
         if isinstance(config, AlexNetConfig) and config.pretrain:
             asked = self.config, data, self.world.device, cache_folder()
             cast(nn.Module, model.encoder).load_state_dict(encoder_weights(*asked))
-            self.pictures = reconstructions(*asked)
+            self.pictures, self.pretrain_seconds = reconstructions(*asked), seconds_of(*asked)
         return model
 
     def _fit_micro_batch(self, most: int | None) -> int:

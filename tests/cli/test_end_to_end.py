@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -78,14 +79,27 @@ def sweep_file(tmp_path):
     return path
 
 
+COMMAND_LINES: set[bytes] = set()  # of the processes of the undisturbed sweep
+
+
+def _watch(process, folder):
+    """Collect the command lines of all processes that name the sweep or Ray, while it runs."""
+    while process.poll() is None:
+        found = {_read(path) for path in Path("/proc").glob("[0-9]*/cmdline")}
+        COMMAND_LINES.update(line for line in found if str(folder).encode() in line or b"ray" in line)
+        time.sleep(0.5)
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     """The sweep run without a fault."""
     folder = tmp_path_factory.mktemp("undisturbed")
     (folder / "small.yaml").write_text(yaml.safe_dump(SWEEP, sort_keys=False))
-    code, output = finish(
-        start("sweep", folder / "small.yaml", "--results", folder, WANDB_API_KEY=KEY, WANDB_MODE="offline")
-    )
+    process = start("sweep", folder / "small.yaml", "--results", folder, WANDB_API_KEY=KEY, WANDB_MODE="offline")
+    watch = threading.Thread(target=_watch, args=(process, folder), daemon=True)
+    watch.start()
+    code, output = finish(process)
+    watch.join()
     assert code == 0, output
     return folder / "small", output
 
@@ -120,6 +134,9 @@ def test_wandb_has_what_the_records_have(undisturbed):
 def test_the_key_is_nowhere(undisturbed):
     folder, output = undisturbed
     assert KEY not in output
+    assert any(b"hwcls.sweep.consumers" in line for line in COMMAND_LINES)
+    assert any(b"raylet" in line for line in COMMAND_LINES)
+    assert not any(KEY.encode() in line for line in COMMAND_LINES)
     logs = [Path("/tmp/ray")] if Path("/tmp/ray").is_dir() else []
     for root in (folder.parent, *logs):
         for path in root.rglob("*"):

@@ -86,6 +86,18 @@ def test_a_wrong_line_is_named(tmp_path):
     assert "did you mean 'momentum'" in str(raised.value)
 
 
+def test_what_a_preset_and_options_changed_is_known():
+    quick = load_sweep(TINY, preset="quick", sets=["run_cap=9", "parameters.model.choice.resnet.backbone=resnet18"])
+    said = quick.source.changes()
+    assert set(said) == {"preset quick", "options"}
+    assert said["options"] == {"run_cap": 9, "parameters.model.choice.resnet.backbone": "resnet18"}
+    assert said["preset quick"]["parameters.epochs"] == 2
+    assert said["preset quick"]["parameters.model.choice.efficientnet.pretrained"] is False
+    assert "run_cap" not in said["preset quick"]  # the option came later
+    assert load_sweep(TINY).source.changes() == {}
+    assert load_sweep(TINY, budget="2h").source.changes() == {"options": {"budget": "2h"}}
+
+
 def test_presets_reach_every_alternative():
     quick = load_sweep(TINY, preset="quick")
     assert quick.config.run_cap == 6
@@ -112,7 +124,9 @@ def test_set_and_first():
 def test_shipped_files_load(path):
     for preset in (None, *load_sweep(path).config.presets):
         checked = load_sweep(path, preset=preset)
-        assert checked.alternatives
+        assert checked.alternatives or checked.config.compare is None
+    assert len(path.read_text().splitlines()) <= 60
+    assert path.read_text().startswith("# ")  # what it answers
 
 
 def test_a_trial_file_with_a_wrong_key(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -242,7 +243,8 @@ def test_everything_is_drawn(browser, whole, artefacts, width, scheme):
         " return [c.id.slice(6), [b.width, b.height, c.querySelectorAll(marks).length]]; }))"
     )
     wanted = {"metric", "loss", "progress", "after", "parallel", "importance", "pareto-parameters", "pareto-seconds"}
-    wanted |= {"pareto-inference_ms", "spent", "roc", "roc-classes", "calibration", "gradients", "confusion"}
+    wanted |= {"pareto-inference_ms", "spent", "roc", "calibration", "gradients", "confusion"}
+    wanted |= {"roc-classes-0", "roc-classes-1", "roc-classes-2"}
     assert set(drawn) == wanted
     assert all(w > 200 and h > 150 and marks > 0 for w, h, marks in drawn.values()), drawn
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
@@ -256,6 +258,35 @@ def test_everything_is_drawn(browser, whole, artefacts, width, scheme):
     lefts = "[...document.querySelectorAll('#chart-parallel .xtick text')].map(t => t.getBoundingClientRect().left)"
     assert min(browser.evaluate(lefts)) >= browser.evaluate("document.getElementById('chart-parallel').offsetLeft")
     browser.screenshot(artefacts / f"whole-{width}-{scheme}.png")
+
+
+def test_it_prints_light_and_whole(browser, whole, artefacts):
+    """From a dark screen: the charts' own ink is that of the paper, and no list is cut off."""
+    browser.open(whole, scheme="dark")
+    browser.evaluate(
+        "(window.inks = [], addEventListener('afterprint', () => 0), addEventListener('beforeprint', () => "
+        "inks.push(getComputedStyle(document.querySelector('.chart .legendtext')).fill)))"
+    )
+    sheet = base64.b64decode(browser.call("Page.printToPDF", printBackground=True)["data"])
+    (artefacts / "whole.pdf").write_bytes(sheet)
+    assert len(re.findall(rb"/Type\s*/Page\b", sheet)) > 5
+    (ink,) = browser.evaluate("inks")
+    assert sum(map(int, ink.strip("rgb()").split(","))) < 380, ink
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    cut = "[...document.querySelectorAll('.scroll, .pairs')].filter(e => e.scrollHeight > e.clientHeight + 2).length"
+    assert browser.evaluate(cut) == 0
+    browser.call("Emulation.setEmulatedMedia", media="")
+
+
+def test_a_chart_is_told_in_words(browser, whole):
+    browser.open(whole)
+    told = browser.evaluate(
+        "Object.fromEntries([...document.querySelectorAll('.chart[aria-describedby]')].map(c => "
+        "[c.id.slice(6), document.getElementById(c.getAttribute('aria-describedby')).textContent]))"
+    )
+    assert set(told) == set(browser.evaluate("Object.keys(figures)"))
+    assert all(len(words) > 20 for words in told.values()), told
+    assert "highest" in told["metric"]
 
 
 def test_the_slider_goes_through_the_epochs(browser, whole):

@@ -196,3 +196,14 @@ def test_suspects_are_what_every_run_of_every_winner_misses(results, tmp_path):
     text = write_page(tmp_path).read_text("utf-8")
     assert f"{missed} test images that all {number} confirm runs" in text if missed else "Every test image" in text
     assert not shown  # of another size than the digits' test split
+
+
+def test_in_mid_run_the_predictions_say_of_which_epoch_they_are(results, sweep):
+    """The records are of every epoch, predictions of the last checkpoint's best one."""
+    folder = sweep.trial(1).path
+    stored = dict(np.load(folder / "predictions.npz"))
+    np.savez(folder / "predictions.npz", **stored, epoch=np.int64(1))
+    (one,) = look(load_sweep(sweep.path))
+    assert (one.epoch, one.trial.best["epoch"]) == (1, 2)
+    shown = models.confusions([one], CLASSES)["models"][0]
+    assert shown["best"] == 1

@@ -27,7 +27,8 @@ def searched(folder, draw, count=12, label="resnet"):
     """Trials whose accuracy grows with their number; `draw(number)` says what was drawn."""
     for number in range(count):
         trial = folder.trial(len(folder.trials()))
-        write_trial(trial, [0.5 + number / 100], label=label, parameters=draw(number))
+        parameters = {"model": label, "optimizer": "sgd", **draw(number)}
+        write_trial(trial, [0.5 + number / 100], label=label, parameters=parameters)
         values = yaml.safe_load((trial.path / "config.yaml").read_text())
         values["optimizer"] = {"name": "sgd", "label": "sgd", "lr": 0.1, "momentum": 0.9}
         (trial.path / "config.yaml").write_text(yaml.safe_dump(values))
@@ -90,4 +91,17 @@ def test_a_sweep_file_that_cannot_be_read_has_no_hints(folder):
     searched(folder, lambda number: {"lr": 0.099})
     values = yaml.safe_load((folder.path / "sweep.yaml").read_text())
     (folder.path / "sweep.yaml").write_text(yaml.safe_dump(values | {"methud": 1}))
+    assert hints(load_sweep(folder.path)) == []
+
+
+def test_a_range_of_another_branch_is_not_meant(tmp_path):
+    """adamw's best learning rate lies at the lower end of sgd's range, and sgd's weight decay may be 0."""
+    choice = {
+        "adamw": {"lr": {"min": 1e-4, "max": 1e-2, "log": True}, "weight_decay": {"values": [0.0, 1e-4]}},
+        "sgd": {"lr": LR, "momentum": 0.9, "weight_decay": {"min": 1e-6, "max": 1e-2, "log": True}},
+    }
+    folder = write_sweep(
+        tmp_path / "tiny", parameters={**PARAMETERS, "optimizer": {"choice": choice}}, run_cap=40, compare=None
+    )
+    searched(folder, lambda number: {"optimizer": "adamw", "lr": 1.2e-3, "weight_decay": 0.0})
     assert hints(load_sweep(folder.path)) == []

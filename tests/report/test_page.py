@@ -72,6 +72,23 @@ def test_what_stands_on_the_page(page, tmp_path):
     assert charts == [f"chart-{key}" for key in figures]
 
 
+def test_what_a_preset_changed_stands_on_the_page(results, tmp_path):
+    results.full(tmp_path)
+    changes = {"preset quick": {"run_cap": 6, "parameters.data": {"name": "digits"}}, "options": {"seed": 3}}
+    environment = json.loads((tmp_path / "environment.json").read_text())
+    files.write_json(tmp_path / "environment.json", {**environment, "changes": changes})
+    text = Page(write_page(tmp_path).read_text("utf-8")).text
+    assert "Changed by preset quick run_cap: 6; parameters.data: {name: digits}" in text
+    assert "Changed by options seed: 3" in text
+
+
+def test_a_chart_stands_there_in_words_too(page):
+    shown = page()
+    described = {attrs["aria-describedby"] for tag, attrs in shown.tags if attrs.get("class") == "chart"}
+    assert described <= {attrs.get("id") for tag, attrs in shown.tags if tag == "p"}
+    assert "accuracy: mlp, trial 1, 3 points, from 0.4 to 0.8, lowest 0.4, highest 0.9" in shown.text
+
+
 def test_the_page_loads_nothing_from_elsewhere(page):
     shown = page()
     for tag, attrs in shown.tags:
@@ -108,7 +125,7 @@ def test_html_in_class_names_is_text(results, tmp_path):
     shown = Page(text)
     assert not [attrs for tag, attrs in shown.tags if attrs.get("src") == "x"]
     assert EVIL in shown.text
-    names = [trace["name"] for trace in json.loads(shown.figures)["roc-classes"]["data"]]
+    names = [trace["name"] for trace in json.loads(shown.figures)["roc-classes-0"]["data"]]
     assert all("<" not in name for name in names)
 
 

@@ -1,4 +1,4 @@
-"""Tiny sweeps, and one Ray for the whole session."""
+"""Tiny sweeps, and how they are run in this process."""
 
 import copy
 import io
@@ -52,18 +52,6 @@ def tiny(sweep_file):
     from hwcls.config.load import load_sweep
 
     return lambda **changes: load_sweep(sweep_file(**changes))
-
-
-@pytest.fixture(scope="session")
-def ray_here(_isolated):
-    """One local Ray with two CPUs for all in-process sweeps."""
-    import ray
-
-    import hwcls.sweep  # noqa: F401  (sets what Ray reads at its import)
-
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield
-    ray.shutdown()
 
 
 def start(sweep, results, **options):

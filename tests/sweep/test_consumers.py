@@ -4,10 +4,14 @@ import itertools
 import sys
 
 import pytest
+import yaml
+from filelock import FileLock
 
 from hwcls.sweep import consumers
 from hwcls.sweep.consumers import AGAIN, LONGEST, PAGE_EVERY, Consumers, Page
+from hwcls.tracking.follow import by_patience
 from hwcls.tracking.records import SweepFolder
+from hwcls.tracking.tracker import troubles
 
 
 @pytest.mark.parametrize(("takes", "pause"), [(0.1, PAGE_EVERY), (3.0, 60.0)])
@@ -41,7 +45,7 @@ def test_a_page_that_fails_is_noted(tmp_path):
     def write_page(path):
         raise ValueError("no page")
 
-    Page(SweepFolder(tmp_path), write_page).keep_up(1)
+    assert not Page(SweepFolder(tmp_path), write_page).write()
     assert "report.html was not written: ValueError: no page" in (tmp_path / "tracking.log").read_text()
 
 
@@ -65,3 +69,49 @@ def test_what_dies_again_and_again_is_started_less_and_less_often_and_said_once(
     assert "died twice" in words
     assert "tracking.log" in words
     assert not found.finish()
+
+
+@pytest.fixture
+def ended(tmp_path):
+    """A results folder, and a follower of it whose standard input is closed: it drains and ends."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+
+    def follow(**settings):
+        (folder / "sweep.yaml").write_text(yaml.safe_dump({"name": "tiny", "metric": "val/accuracy", **settings}))
+        found = Consumers(folder, "auto")
+        found.start(lambda text: None)
+        return found.finish()
+
+    follow.folder = SweepFolder(folder)
+    return follow
+
+
+@pytest.mark.slow
+def test_a_last_page_that_fails_is_for_the_driver_to_write(ended):
+    (ended.folder.path / "report.html").mkdir()  # no file can take its place
+    assert not ended(track=[])
+    assert "report.html was not written" in (ended.folder.path / "tracking.log").read_text()
+
+
+@pytest.mark.slow
+def test_a_tracker_that_cannot_be_opened_takes_no_other_with_it(ended, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "")
+    assert ended(track=["nonsense", "tensorboard", "wandb"])
+    assert (ended.folder.path / "tensorboard" / "cursor.jsonl").exists()
+    unknown, offline = troubles(ended.folder)
+    assert "unknown tracker 'nonsense'" in unknown
+    assert offline.startswith("W&B is offline: there are no credentials")
+    assert f"hwcls wandb sync {ended.folder.path}" in offline
+    assert "W&amp;B is offline: there are no credentials" in (ended.folder.path / "report.html").read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_while_another_feeds_the_trackers_the_driver_writes_the_page(ended):
+    with FileLock(ended.folder.path / ".tracking.lock"):
+        assert not ended(track=[])
+    assert "another process fed the trackers" in (ended.folder.path / "tracking.log").read_text()
+
+
+def test_what_waits_for_a_server_comes_last():
+    assert by_patience(["wandb", "tensorboard", "wandb"]) == ["tensorboard", "wandb"]

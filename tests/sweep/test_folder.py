@@ -95,11 +95,13 @@ def test_a_place_that_cannot_be_written(tiny, tmp_path):
 
 
 def test_environment_keeps_the_first_start(tmp_path):
-    write_environment(tmp_path)
+    write_environment(tmp_path, {"preset quick": {"run_cap": 6}})
     first = json.loads((tmp_path / "environment.json").read_text())
-    write_environment(tmp_path)
+    write_environment(tmp_path, {"options": {"run_cap": 9}})
     second = json.loads((tmp_path / "environment.json").read_text())
     assert {"command", "git", "versions", "hardware", "started"} <= first.keys()
     assert first["versions"]["torch"]
     assert second["started"] == first["started"]
     assert len(second["restarts"]) == 1
+    assert first["changes"] == {"preset quick": {"run_cap": 6}}
+    assert second["changes"] == {"options": {"run_cap": 9}}

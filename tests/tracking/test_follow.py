@@ -26,6 +26,7 @@ class Memory:
         self.last: dict[str, bool] = {}  # whether the last line was called the last
         self.infos: dict[str, RunInfo] = {}
         self.down = False
+        self.problem: str | None = None
         self.bad: set[str] = set()
 
     def start(self, run: RunInfo) -> None:

@@ -1,11 +1,14 @@
 """The records of a trial: read from their end, whatever stands there."""
 
 import json
+from pathlib import Path
 
 import pytest
+import yaml
 
+from hwcls.errors import UserError
 from hwcls.tracking import records
-from hwcls.tracking.records import TrialFolder, read_backwards, read_lines
+from hwcls.tracking.records import SweepFolder, TrialFolder, read_backwards, read_lines
 
 
 @pytest.mark.parametrize("block", [1, 7, 4096])
@@ -60,3 +63,18 @@ def test_an_epoch_is_appended_without_reading_all_before(tmp_path, monkeypatch):
     monkeypatch.setattr(type(tmp_path), "read_bytes", None)
     assert trial.append_missing([*lines[-3:], {"epoch": 2001}]) == [{"epoch": 2001}]
     assert sum(map(len, read)) <= 4096
+
+
+def test_a_config_of_another_version_is_an_error_for_people(tmp_path):
+    folder = TrialFolder(tmp_path)
+    values = {"data": {"name": "digits"}, "model": {"name": "mlp", "wdth": 3}, "optimizer": {"name": "adam"}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(UserError, match=r"not of this version .*wdth"):
+        folder.config()
+    assert folder.settings() == values
+
+
+def test_a_sweeps_name_is_its_folders_also_from_within(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path / "mine")
+    assert SweepFolder(Path(".")).name == "mine"

@@ -4,7 +4,7 @@ import pytest
 
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import open_data
-from hwcls.models.summary import summarise
+from hwcls.models.summary import activations, summarise
 from hwcls.training.cost import cost
 from hwcls.training.trainer import Trainer
 
@@ -19,11 +19,39 @@ def trainer():
 def test_the_model_as_hwcls_models_counts_it(trainer):
     expected = summarise(trainer.config.model, classes=10, channels=1, image_size=8)
     found = cost(trainer)
+    assert found.pop("memory_mb") > 0
     assert found == {
         "parameters": expected.parameters,
         "flops": expected.flops,
         "receptive_field": expected.receptive_field,
+        "batch_size": trainer.config.data.batch_size,
     }
+
+
+def test_memory_on_a_cpu_is_weights_gradients_optimizer_and_activations(trainer):
+    weights = sum(weight.numel() for weight in trainer.model.parameters())
+    others = sum(buffer.nbytes for buffer in trainer.model.buffers())
+    kept = activations(trainer.model, 1, 8)
+    before = 2 * 4 * weights + others + kept * trainer.micro_batch
+    assert cost(trainer)["memory_mb"] * 2**20 == before
+    next(trainer.epochs())
+    moments = 2 * 4 * weights  # of Adam, and a counter of steps for each weight
+    assert cost(trainer)["memory_mb"] * 2**20 == before + moments + 4 * len(list(trainer.model.parameters()))
+
+
+@pytest.mark.parametrize("share", [0.1, 1.0])
+def test_pretraining_is_counted_once_and_kept(share, tmp_path, monkeypatch):
+    monkeypatch.setenv("HWCLS_CACHE", str(tmp_path))
+    model = {"name": "alexnet", "width": 4, "pretrain": {"share": share, "epochs": 1}}
+    values = {"data": {"name": "digits", "per_class": 10}, "model": model, "optimizer": {"name": "adam"}}
+    config = TrialConfig.from_dict(values)
+    first = cost(Trainer(config, open_data(config.data)))["pretrain_seconds"]
+    assert first > 0
+    assert cost(Trainer(config, open_data(config.data)))["pretrain_seconds"] == first  # from the cache
+
+
+def test_nothing_is_pretrained_without_an_encoder(trainer):
+    assert "pretrain_seconds" not in cost(trainer)
 
 
 def test_inference_is_that_of_the_fastest_validation(trainer):
@@ -38,4 +66,5 @@ def test_a_model_that_cannot_be_followed_loses_no_trial(trainer, monkeypatch):
         raise RuntimeError("no dispatch here")
 
     monkeypatch.setattr("hwcls.training.cost.summary.size", broken)
-    assert cost(trainer) == {"parameters": sum(weight.numel() for weight in trainer.model.parameters())}
+    parameters = sum(weight.numel() for weight in trainer.model.parameters())
+    assert cost(trainer) == {"parameters": parameters, "batch_size": trainer.config.data.batch_size}

@@ -93,10 +93,9 @@ def confusions(found: Sequence[Closely], classes: Sequence[str]) -> dict[str, An
     models = []
     for one in found:
         known = dict(one.confusions)
-        best = int((one.trial.best or {}).get("epoch") or 0)
-        known.setdefault(best, one.confusion)
+        known.setdefault(one.epoch, one.confusion)
         epochs = [{"epoch": epoch, **_sparse(matrix)} for epoch, matrix in sorted(known.items())]
-        models.append({"name": one.name, "best": best, "order": one.order(), "epochs": epochs})
+        models.append({"name": one.name, "best": one.epoch, "order": one.order(), "epochs": epochs})
     return {"classes": list(classes), "models": models}
 
 

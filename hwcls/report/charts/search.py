@@ -8,12 +8,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from hwcls.config.load import load_sweep as load_file
-from hwcls.config.space import Range
-from hwcls.config.trial import flat_name
-from hwcls.errors import UserError
 from hwcls.report.charts.base import Figure, colours, named, short, text, titled
 from hwcls.report.load import UNFINISHED, SweepResults, TrialResult, finite
+from hwcls.report.settings import ranges, valued, varied
 
 # shares of the ranked trials, the best first, in colours that fade
 BANDS = [(0.1, "best 10 %", "#d9480f", 2.5), (0.25, "to 25 %", "#e8a33d", 1.8)]
@@ -22,12 +19,6 @@ AXES = 12  # settings side by side at most
 ENOUGH = 12  # trials of which importances are computed
 ENDS = 12  # bars of the epochs at which trials ended
 COSTS = {"parameters": "parameters", "inference_ms": "ms an image, in batches", "seconds": "seconds of training"}
-
-
-def valued(sweep: SweepResults, label: str | None = None) -> list[TrialResult]:
-    """The trials with a value that did not fail, best first; of one alternative where `label` is given."""
-    own = [trial for trial in sweep.ranked() if trial.value is not None and not trial.failed]
-    return own if label is None else [trial for trial in own if trial.label == label]
 
 
 def parallel(sweep: SweepResults) -> Figure | None:
@@ -71,7 +62,8 @@ def parallel(sweep: SweepResults) -> Figure | None:
         "yaxis": {"visible": False, "range": [-0.2, 1.08]},
         "legend": {"traceorder": "reversed"},
     }
-    return {"data": data, "layout": layout}
+    told = f"{len(trials)} trials by {', '.join([*names, sweep.metric])}: the table of the trials has each of them"
+    return {"data": data, "layout": layout, "words": told}
 
 
 def importance(sweep: SweepResults) -> Figure | None:
@@ -167,20 +159,9 @@ def spent(sweep: SweepResults) -> Figure | None:
     return {"data": data, "layout": layout}
 
 
-def varied(trials: Sequence[TrialResult]) -> list[str]:
-    """The settings that have more than one value among `trials`, a missing one counted."""
-    names = dict.fromkeys(name for trial in trials for name in trial.parameters)
-    return [name for name in names if len({str(trial.parameters.get(name)) for trial in trials}) > 1]
-
-
-@functools.lru_cache(maxsize=1)
 def logarithmic(sweep: SweepResults) -> set[str]:
     """The settings that are searched on a logarithmic scale."""
-    try:
-        space = load_file(sweep.folder / "sweep.yaml").space
-    except UserError:
-        return set()  # written by another version, or edited
-    return {flat_name(p.path) for p, _ in space.parameters() if isinstance(p, Range) and p.log}
+    return {name for name, found in ranges(sweep).items() if found.log}
 
 
 class _Axis:

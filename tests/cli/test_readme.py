@@ -1,0 +1,77 @@
+"""Every command in the README is one that works, in the order in which it stands there."""
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+from typer.testing import CliRunner
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+FIRST = "hwcls sweep sweeps/quickstart.yaml"
+ELSEWHERE = ("hwcls dashboard",)  # serves until it is ended: tests/sweep/test_dashboard.py
+SMALL = {  # beside what stands there, to take seconds
+    "sweeps/quickstart.yaml": ("run_cap=8", "parameters.epochs=2", "parameters.data.per_class=30"),
+    "sweeps/fashion_mnist.yaml": ("run_cap=3", "parameters.data.per_class=30", "parameters.epochs=2"),
+}
+
+
+def commands():
+    """The lines of the README's shell blocks that call hwcls, the first one being the whole start in one line."""
+    blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    lines = [line.strip() for block in blocks for line in block.splitlines()]
+    assert any(line.endswith(FIRST) for line in lines)
+    found = [FIRST, *(line.partition("#")[0].strip() for line in lines if line.startswith("hwcls "))]
+    assert len(found) > 15
+    return list(dict.fromkeys(found))
+
+
+@pytest.fixture(scope="module")
+def app():
+    from hwcls.cli import app, data, doctor, inspect, models, results, sweep, train, trained, wandb  # noqa: F401
+
+    return app.app
+
+
+@pytest.mark.parametrize("line", commands())
+def test_its_options_exist(app, line):
+    command, words = typer.main.get_command(app), shlex.split(line)[1:]
+    context = click.Context(command)
+    while isinstance(command, click.Group):
+        name, command, words = command.resolve_command(context, words)
+        assert command is not None, name
+        context = click.Context(command, info_name=name, parent=context)
+    command.make_context(words[0] if words else "", list(words))  # raises for an unknown option or a missing argument
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_they_run(app, ray_here, tmp_path, monkeypatch):
+    import os
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sweeps").symlink_to(ROOT / "sweeps")
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(tmp_path / "photos" / "one.png")
+    have = Path(os.environ.get("HWCLS_DATA") or "/nowhere", "FashionMNIST").is_dir()
+    ran = []
+    for line in commands():
+        if line.startswith(ELSEWHERE) or ("fashion" in line and not have):
+            continue
+        words = shlex.split(line)[1:]
+        extra = [word for name, sets in SMALL.items() if name in words for one in sets for word in ("--set", one)]
+        if words[0] == "sweep":  # what the line itself sets comes last and holds
+            words = [*words[:2], *extra, *words[2:]]
+        words = [word.replace("run_cap=24", "run_cap=10") for word in words]
+        done = CliRunner().invoke(app, words)
+        trouble = f"{line}\n{done.output}\n{done.exception}"
+        assert done.exit_code == 0 or (words[0] == "doctor" and done.exit_code == 1), trouble
+        ran.append(line)
+    assert len(ran) > 12
+    assert (tmp_path / "results" / "quickstart-2" / "report.html").exists()
+    assert (tmp_path / "grid.png").exists()
