@@ -108,7 +108,7 @@ def test_what_every_study_shows(row, name):
     assert tested == {(label, name) for label in labels for name in classes}
     assert {"accuracy", "loss"} & found.figures.keys() or "metric" in found.figures
     assert {name.split(",")[0] for name in found.names("loss")} == labels
-    assert {name.partition(" (")[0] for name in found.names("roc")} >= labels
+    assert {name.partition(",")[0] for name in found.names("roc")} >= labels
     for words in ("On test, class by class", "How they learned", "Changed by preset quick", "receptive field", "step"):
         assert words in found.page, words
     for label in labels:
