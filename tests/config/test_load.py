@@ -101,7 +101,7 @@ def test_what_a_preset_and_options_changed_is_known():
 def test_presets_reach_every_alternative():
     quick = load_sweep(TINY, preset="quick")
     assert quick.config.run_cap == 6
-    assert quick.config.confirm is None
+    assert (quick.config.confirm.top, quick.config.confirm.seeds) == (1, 2)
     for label in ("resnet", "wideresnet", "efficientnet"):
         trial = quick.trial(Fixed({"model": label}))
         assert (trial.model.pretrained, trial.epochs, trial.data.per_class) == (False, 2, 4)

@@ -7,8 +7,10 @@ from itertools import accumulate
 from typing import Any
 
 from hwcls.report.after import best_after
-from hwcls.report.charts.base import Figure, colours, counted, named, short, text
+from hwcls.report.charts.base import Figure, colours, counted, named, short, text, titled
 from hwcls.report.load import SweepResults, TrialResult, finite
+
+FAR = 3  # times the others' range: where a value lies so far off, the chart does not reach
 
 
 def curves(sweep: SweepResults, metric: str) -> Figure | None:
@@ -39,8 +41,18 @@ def curves(sweep: SweepResults, metric: str) -> Figure | None:
     if not strong:
         return None
     last = max(trial.records[-1]["epoch"] for trial in ranked)
-    layout = {"xaxis": counted("epoch", last), "yaxis": {"title": {"text": text(metric.replace("_", " "))}}}
+    layout = {"xaxis": counted("epoch", last), "yaxis": titled(metric.replace("_", " "), **_range(faint, strong))}
     return {"data": faint + strong, "layout": layout}
+
+
+def _range(faint: Iterable[dict[str, Any]], strong: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """As far as the best trials and nine tenths of the others reach, where one that went wrong would hide them."""
+    best, others = ([y for trace in traces for y in trace["y"] if y is not None] for traces in (strong, faint))
+    values = [*best, *sorted(others)[: round(0.9 * len(others))]]
+    low, high = min([*best, *others]), max(values)
+    if max(others, default=high) <= low + FAR * (high - low):
+        return {}
+    return {"range": [low - 0.05 * (high - low), high + 0.05 * (high - low)]}
 
 
 def progress(sweep: SweepResults) -> Figure | None:
