@@ -45,13 +45,14 @@ class Learned:
         if self.gap is None or self.train is None or self.val is None:
             return ""
         said = f"{self.name}: {percent(self.train)} on the training images, {percent(self.val)} on validation"
-        said += f" at its best epoch, {points(self.gap)} points apart"
+        said += f" at its best epoch, {points(abs(self.gap))} points apart"
         if self.grows_after is None:
             said += "; the gap does not grow beyond chance"
         else:
             said += f"; the gap grows from epoch {self.grows_after + 1:.0f} on"
         if self.test is not None:
-            said += f". On test {percent(self.test)}, {points(self.train - self.test)} points below training"
+            side = "below" if self.train >= self.test else "above"
+            said += f". On test {percent(self.test)}, {points(abs(self.train - self.test))} points {side} training"
         return f"{said}."
 
 

@@ -55,8 +55,9 @@ def render(sweep: SweepResults) -> str:
         "measure": lambda value, metric: measure(metric, value),
         "gap": lambda value, metric: gap(metric, value, unit=False),
         "noun": noun,
+        "of": of,
         "decimals": decimals,
-        "share": lambda value: "–" if value is None else percent(value),
+        "share": lambda value: "–" if value is None else percent(value).replace("-", "−"),
     }
     environment.tests["numeric"] = _is_number
     closely = look(sweep)

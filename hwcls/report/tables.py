@@ -31,9 +31,9 @@ def costs(found: Sequence[Closely]) -> list[dict[str, Any]]:
                 "pretraining": float(cost["pretrain_seconds"]) if finite(cost.get("pretrain_seconds")) else None,
                 "seconds": trial.seconds,
                 "epoch": trial.seconds / len(trial.records) if trial.records else None,
-                "step": f"{1000 * batch / speed:,.3g} ms" if speed and finite(batch) else "–",
+                "step": step(batch / speed) if speed and finite(batch) else "–",
                 "speed": f"{speed:,.0f}" if speed else "–",
-                "memory": f"{cost['memory_mb']:,.3g} MB" if finite(cost.get("memory_mb")) else "–",
+                "memory": megabytes(cost["memory_mb"]) if finite(cost.get("memory_mb")) else "–",
                 "inference": f"{ms:.3g} ms" if finite(ms) else "–",
             }
         )
@@ -66,6 +66,16 @@ def class_means(found: Sequence[Closely]) -> list[tuple[str, list[float | None]]
             row += [_number(getattr(scores, name)(kind)) for kind in values]
         means.append((f"{name} mean", row))
     return means
+
+
+def step(seconds: float) -> str:
+    """The time of a step: 24.7 ms, 2.91 s."""
+    return f"{1000 * seconds:.3g} ms" if seconds < 0.9995 else f"{seconds:.3g} s"
+
+
+def megabytes(value: float) -> str:
+    """Memory in 2**20 bytes: 73.5 MB, 1.17 GB."""
+    return f"{value:.3g} MB" if value < 999.5 else f"{value / 1024:.3g} GB"
 
 
 def large(value: object) -> str:

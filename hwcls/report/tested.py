@@ -66,14 +66,14 @@ def rows(found: Sequence[Tested], names: Sequence[str]) -> list[dict[str, Any]]:
     """One row per class: of each winner the means of KINDS over the seeds, and how far F1 spreads."""
     made = []
     for place, name in enumerate(names):
-        best = max(float(one.mean[2, place]) for one in found)
+        f1 = [float(one.mean[2, place]) for one in found]
         values = [
             {
                 **dict(zip(KINDS, map(_known, one.mean[:, place]), strict=True)),
                 "spread": _known(one.spread[2, place]),
-                "most": len(found) > 1 and float(one.mean[2, place]) == best,
+                "most": len(found) > 1 and own == max(f1) and f1.count(own) == 1,
             }
-            for one in found
+            for one, own in zip(found, f1, strict=True)
         ]
         made.append({"name": name, "images": int(found[0].support[place]), "values": values})
     return made

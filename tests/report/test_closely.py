@@ -207,3 +207,8 @@ def test_in_mid_run_the_predictions_say_of_which_epoch_they_are(results, sweep):
     assert (one.epoch, one.trial.best["epoch"]) == (1, 2)
     shown = models.confusions([one], CLASSES)["models"][0]
     assert shown["best"] == 1
+
+
+def test_times_and_sizes_with_three_digits():
+    assert [tables.step(value) for value in (0.0247, 0.9996, 2.913)] == ["24.7 ms", "1 s", "2.91 s"]
+    assert [tables.megabytes(value) for value in (1.42, 73.46, 1170.0)] == ["1.42 MB", "73.5 MB", "1.14 GB"]
