@@ -164,7 +164,9 @@ def _sweep_config(source: Source) -> SweepConfig:
             [f"parameters.{key[-1]}"] if key and key[-1] in DRAWN_SECTIONS else _known_keys(SweepConfig, key[:-1])
         )
         what, remedy = sentence(first, remedies)
-        raise UserError(what, where=source.where(key), remedy=remedy) from None
+        word = what.partition(" ")[0]  # an error of several keys together begins with the one to change
+        place = key or ((word,) if word in source.values else ())
+        raise UserError(what, where=source.where(place), remedy=remedy) from None
 
 
 def _known_keys(cls: type[Frozen], key: Key) -> list[str]:
