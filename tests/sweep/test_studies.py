@@ -23,7 +23,7 @@ from hwcls.training.outputs import load_arrays, load_confusions
 from tests.sweep.conftest import start
 
 ROOT = Path(__file__).parents[2]
-FEW = ("confirm.seeds=2", "early_terminate=null")
+FEW = ("confirm.seeds=1", "early_terminate=null")
 SHRUNK = {  # beside preset quick: seconds instead of minutes
     "fashion_mnist_attention": ("run_cap=3", "parameters.data.per_class=40", "parameters.epochs=3"),
     "fashion_mnist_pretraining": ("run_cap=3", "parameters.data.per_class=40", "parameters.epochs=3"),
@@ -31,7 +31,12 @@ SHRUNK = {  # beside preset quick: seconds instead of minutes
     "mnist_fc_vs_cnn": ("run_cap=4", "parameters.data.per_class=40", "parameters.epochs=3"),
     "mnist_kernels": ("run_cap=4", "parameters.data.per_class=40", "parameters.epochs=2"),
     "cifar10_residual": ("run_cap=3", "parameters.data.per_class=30", "parameters.epochs=3"),
-    "tinyimagenet": ("run_cap=6", "parameters.data.per_class=2", "parameters.data.batch_size={values: [64, 128]}"),
+    "tinyimagenet": (
+        *("run_cap=6", "parameters.data.per_class=2", "parameters.data.batch_size={values: [64, 128]}"),
+        "parameters.model.choice.resnet.backbone={values: [test_resnet, test_byobnet]}",
+        "parameters.model.choice.wideresnet.backbone=test_resnet",
+        "parameters.model.choice.efficientnet.backbone=test_efficientnet",
+    ),
 }
 # Ray leaves some of its files and sockets to the garbage collector
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
