@@ -23,11 +23,16 @@ from hwcls.training.outputs import load_arrays, load_confusions
 from tests.sweep.conftest import start
 
 ROOT = Path(__file__).parents[2]
-FEW = ("confirm.seeds=1", "early_terminate=null")
+FEW = ("confirm.seeds=1", "early_terminate=null", "resources.concurrent=1", "track=[]")
 SHRUNK = {  # beside preset quick: seconds instead of minutes
     "fashion_mnist_attention": ("run_cap=3", "parameters.data.per_class=40", "parameters.epochs=3"),
     "fashion_mnist_pretraining": ("run_cap=3", "parameters.data.per_class=40", "parameters.epochs=3"),
-    "fashion_mnist_probe": ("run_cap=2", "parameters.data.per_class=20"),
+    "fashion_mnist_probe": (
+        "run_cap=2",
+        "parameters.data.per_class=20",
+        "parameters.data.image_size=32",
+        "track=[tensorboard]",
+    ),
     "mnist_fc_vs_cnn": ("run_cap=4", "parameters.data.per_class=40", "parameters.epochs=3"),
     "mnist_kernels": ("run_cap=4", "parameters.data.per_class=40", "parameters.epochs=2"),
     "cifar10_residual": ("run_cap=3", "parameters.data.per_class=30", "parameters.epochs=3"),
