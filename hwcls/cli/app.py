@@ -77,6 +77,7 @@ def main() -> None:
         inspect,
         models,
         results,
+        submit,
         sweep,
         train,
         trained,

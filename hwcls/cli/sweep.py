@@ -31,7 +31,9 @@ def sweep(
     sets: Annotated[
         list[str] | None, typer.Option("--set", help="Set any entry: a.b=value. Repeatable.", show_default=False)
     ] = None,
-    results: Annotated[Path, typer.Option(help="The folder that holds each sweep's folder.")] = Path("results"),
+    results: Annotated[
+        str, typer.Option(help="The folder that holds each sweep's folder, also s3://bucket/prefix.")
+    ] = "results",
     new: Annotated[bool, typer.Option("--new", help="Start beside older results instead of going on.")] = False,
     wandb: Annotated[str, typer.Option(help="online, offline, off, or auto: online where you are logged in.")] = "auto",
     address: Annotated[
@@ -63,7 +65,7 @@ def sweep(
         return
     from hwcls.sweep.begin import Options
 
-    _run(checked, Options(results, new, wandb, address, source), quiet, as_json)
+    _run(checked, Options(Path(results).expanduser(), new, wandb, address, source), quiet, as_json)
 
 
 @app.command()

@@ -4,6 +4,7 @@ Ray reads these variables when it is imported, so they are set before any module
 """
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -18,3 +19,5 @@ os.environ.setdefault(
 os.environ.setdefault(
     "TUNE_ONLY_STORE_CHECKPOINT_SCORE_ATTRIBUTE", "1"
 )  # or each checkpoint keeps its metrics in memory
+if Path("~/.ray/auth_token").expanduser().exists():  # of a cluster that asks for it; Ray sends it only where it is told
+    os.environ.setdefault("RAY_AUTH_MODE", "token")

@@ -6,21 +6,24 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 from ray._private.node import Node
 
 from hwcls.errors import UserError
+from hwcls.sweep.growth import coming
 from hwcls.sweep.resources import Machine, usable_cpus
 
 SECRETS = ("WANDB_API_KEY",)
+HEAD = "node:__internal_head__"  # a resource that Ray gives to the head alone
 # the autoscaler, the reader of logs and the dashboard's server take half of the time in which Ray starts
 UNUSED = ("start_monitor", "start_log_monitor", "start_api_server")
 
 
 @contextmanager
 def connected(address: str | None) -> Iterator[Machine]:
-    """Ray for the length of the block; yields what the cluster has.
+    """Ray for the length of the block; yields what the cluster has, and what its autoscaler may start.
 
     Raises:
         UserError: Nothing answers at `address`, or Ray does not start here.
@@ -31,8 +34,7 @@ def connected(address: str | None) -> Iterator[Machine]:
     try:
         if not joined:
             _start(address)
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        yield Machine(tuple((node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in nodes))
+        yield machine() if address else Machine(present())
     finally:
         os.environ.update(kept)
         if not joined:
@@ -44,6 +46,11 @@ def _start(address: str | None) -> None:
     if address:
         try:
             ray.init(address=address, **quiet)
+        except ray.exceptions.AuthenticationError:
+            remedy = "copy ~/.ray/auth_token from the cluster's head"
+            raise UserError(
+                f"the cluster at '{address}' refuses the token that is here", where="--address", remedy=remedy
+            ) from None
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise UserError(
                 f"no Ray cluster answers at '{address}' ({first_line(error)})",
@@ -62,6 +69,33 @@ def _start(address: str | None) -> None:
                 raise UserError(
                     f"Ray does not start: {first_line(error)}", remedy="is the machine very busy, or its memory full?"
                 ) from None
+
+
+def present() -> tuple[tuple[float, float], ...]:
+    """The CPUs and GPUs of each node that is there."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return tuple((node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in nodes)
+
+
+def machine() -> Machine:
+    """What the cluster has, and what its autoscaler may start, which only its head knows."""
+    here = present()
+    return Machine(here, coming(here) if on_head() else ())
+
+
+def on_head() -> bool:
+    """Whether this process runs on the cluster's head."""
+    return HEAD in _own()["Resources"]
+
+
+def home() -> str:
+    """The resource that the driver's node alone has."""
+    return f"node:{_own()['NodeManagerAddress']}"
+
+
+def _own() -> dict[str, Any]:
+    own = ray.get_runtime_context().get_node_id()
+    return next(node for node in ray.nodes() if node["NodeID"] == own)
 
 
 @contextmanager

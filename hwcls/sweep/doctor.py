@@ -18,12 +18,12 @@ from hwcls.data.catalog import EMBEDDED, cache_folder, list_data, raw_folders
 from hwcls.errors import UserError
 from hwcls.sweep.cluster import connected, first_line
 from hwcls.sweep.folder import version
+from hwcls.sweep.nodes import apart, versions
 
 GIB = 2**30
 LOW_DISK = 5 * GIB
 LOW_FILES = 4096
 COMPILED = ("torch", "ray", "timm", "optuna")  # packages of many files that a sweep's processes load
-PACKAGES = ("hwcls", "torch", "ray", "optuna", "timm")  # whose versions all nodes of a cluster must share
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,13 @@ def examine(results: Path, address: str | None) -> Iterator[Check]:
 
 def _python() -> Check:
     names = ("hwcls", "torch", "torchvision", "ray", "optuna")
-    versions = ", ".join(f"{name} {version(name) or 'missing'}" for name in names)
+    found = ", ".join(f"{name} {version(name) or 'missing'}" for name in names)
     try:
         import torchvision  # noqa: F401  (its operators must fit torch)
     except (ImportError, RuntimeError, OSError) as error:
         remedy = "install both from the same index: pip install --force-reinstall torch torchvision"
         return Check("python", "wrong", f"torchvision does not load: {first_line(error)}", remedy)
-    return Check("python", "ok", f"Python {platform.python_version()}, {versions}")
+    return Check("python", "ok", f"Python {platform.python_version()}, {found}")
 
 
 def _bytecode() -> Check:
@@ -167,13 +167,7 @@ def _ray(address: str | None) -> Iterator[Check]:
         yield Check("ray", "wrong", f"a node does not answer: {first_line(error)}", "is hwcls installed on it?")
 
 
-def versions() -> dict[str, str | None]:
-    """What is installed where this runs."""
-    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
-
-
 def _same_versions(node: str, mine: dict[str, str | None], theirs: dict[str, Any]) -> Check:
-    apart = [f"{name} {theirs.get(name)} instead of {mine[name]}" for name in mine if theirs.get(name) != mine[name]]
-    if apart:
-        return Check("node", "wrong", f"{node} has {', '.join(apart)}", "use the same image on every node")
+    if found := apart(mine, theirs):
+        return Check("node", "wrong", f"{node} has {found}", "use the same image on every node")
     return Check("node", "ok", f"{node} has the same versions")

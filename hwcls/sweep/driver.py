@@ -7,7 +7,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -31,6 +31,8 @@ from hwcls.training.outputs import weights_epoch
 if TYPE_CHECKING:
     from hwcls.sweep.early_stop import FairStop
     from hwcls.sweep.prepare import Prepared
+    from hwcls.sweep.recorder import Recorder
+    from hwcls.sweep.resources import Resources
     from hwcls.sweep.search import FairSearch
 
 GRACE = 20.0  # seconds that SIGTERM leaves for the end of an epoch and a checkpoint: SLURM and Kubernetes kill after 30
@@ -83,22 +85,29 @@ def _run(
     ready = Background(lambda: _load(sweep, opened.path, say))  # beside Ray's start, which takes as long
     with ready.cancels(), connected(options.address) as machine, consumers.drains(), _Termination() as termination:
         prepared = ready.result()
-        from hwcls.sweep import early_stop, retrain
+        from hwcls.sweep import early_stop
+        from hwcls.sweep.cluster import home
         from hwcls.sweep.group import trainable
+        from hwcls.sweep.nodes import Nodes, room
         from hwcls.sweep.recorder import Recorder
         from hwcls.sweep.search import FairSearch
-        from hwcls.sweep.tuning import tune_run
 
-        resources = choose(sweep.config.resources, machine, where)
+        if options.address:
+            resources, machine = room(sweep.config.resources, where, say)
+        else:
+            resources = choose(sweep.config.resources, machine, where)
         for note in notes(sweep.config.resources, resources, machine):
             say(f"note: {note}")
+        nodes = Nodes(prepared.data, resources, say) if options.address else None
+        if nodes:
+            nodes.make_ready()
         most = footprint.of(sweep, prepared.weights, prepared.shape, resources.concurrent)
-        room = footprint.check_disk(most, opened.path)
+        free = footprint.check_disk(most, opened.path)
         search = FairSearch(sweep, opened, resources, prepared.sources, options.source)
         scheduler = early_stop.scheduler(sweep)
         settle(sweep, opened, search, scheduler)
         say(f"{sweep.config.name}: {_extent(sweep, search)}, {resources}; results in {opened.path}")
-        say(str(most) if room is None else f"{most}\n{room}")
+        say(str(most) if free is None else f"{most}\n{free}")
         ended = {f"trials/{n}": result for n, trial in opened.trials().items() if (result := trial.result())}
         progress = progress_for(search.total, len(ended), search.left)
         for key, result in ended.items():
@@ -107,16 +116,35 @@ def _run(
         consumers.start(progress.say)
         recorder = Recorder(opened, sweep.config, progress, consumers.keep_alive)
         termination.leave = recorder.leave
-        if not search.finished:
-            if tune_run(
-                trainable(resources), opened, search, scheduler, recorder, resources, sweep.config.max_restarts
-            ):
-                return True
-            folder.note_budget(opened.path, search.spent)
-        if retrain.run(sweep, opened, resources, recorder, progress_for):
+        group = trainable(resources, home() if options.address else "")
+        with nodes.watched(lambda text: recorder.progress.say(text)) if nodes else nullcontext():
+            interrupted = _search_and_confirm(
+                sweep, opened, group, search, scheduler, recorder, resources, progress_for
+            )
+        if not interrupted:
+            _drop_checkpoints(opened)
+        return interrupted
+
+
+def _search_and_confirm(
+    sweep: Sweep,
+    opened: SweepFolder,
+    group: Any,
+    search: FairSearch,
+    scheduler: FairStop | None,
+    recorder: Recorder,
+    resources: Resources,
+    progress_for: ProgressFor,
+) -> bool:
+    """Whether it was interrupted."""
+    from hwcls.sweep import retrain
+    from hwcls.sweep.tuning import tune_run
+
+    if not search.finished:
+        if tune_run(group, opened, search, scheduler, recorder, resources, sweep.config.max_restarts):
             return True
-        _drop_checkpoints(opened)
-        return False
+        folder.note_budget(opened.path, search.spent)
+    return retrain.run(sweep, opened, group, resources, recorder, progress_for)
 
 
 def _drop_checkpoints(opened: SweepFolder) -> None:

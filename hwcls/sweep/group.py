@@ -8,6 +8,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray._private.state import state
 from ray.util.placement_group import get_current_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
@@ -15,9 +16,12 @@ from hwcls.config.optim import MetricConfig
 from hwcls.errors import UserError
 from hwcls.sweep.ranks import Rank, read_folder, read_words
 from hwcls.sweep.resources import Resources
+from hwcls.sweep.sources import pack
 from hwcls.tracking.records import best_of
 from hwcls.training.faults import LostRankError, MemoryRanOutError
 from hwcls.training.pulse import stood_at
+
+PLACE = 0.001  # of a node's own resource, of which it has 1
 
 
 class WarmGroup(tune.Trainable):  # type: ignore[misc]
@@ -81,6 +85,7 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
         self.keep_last = config["keep"] == "all"
         self.hang_after = config["hang_after"]
         self.checkpoints: list[str] = list(config["checkpoints"])  # the latest first
+        self.sources = pack(self.values)
         self.told = 0  # the last epoch that the driver knows of
         self._build(None)
 
@@ -100,11 +105,16 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
             self.note += "; the trial starts anew"
 
     def _begin(self, micro_batch: int | None) -> None:
-        calls = [rank.start.remote(self.values, micro_batch, self.hang_after) for rank in self.ranks]
+        calls = [rank.start.remote(self.values, self.sources, micro_batch, self.hang_after) for rank in self.ranks]
         self.phases = self._answers(calls)[0]
 
     def step(self) -> dict[str, Any]:
-        """One epoch on every rank; a dead or failing rank raises at once, what the user must mend ends the trial."""
+        """One epoch on every rank; a dead or failing rank raises at once, what the user must mend ends the trial.
+
+        On a node that is about to go no epoch begins any more: the trial was saved, and Tune starts it elsewhere.
+        """
+        if self._leaving():
+            raise LostRankError("its node is about to be taken away")
         try:
             self._start()
         except UserError as error:  # starting again would give the same
@@ -126,11 +136,17 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
             "cost": result["cost"],
             "phases": self.phases,
             "done": epoch >= self.epochs or "failure" in result,
+            "leaving": self._leaving(),
         }
         if self.note:
             values["note"], self.note = self.note, ""
         self.sent, self.told = len(records), epoch
         return values | ({"failure": result["failure"]} if "failure" in result else {})
+
+    def _leaving(self) -> bool:
+        """Whether a node of a rank is drained: a spot instance with its notice, or one that the user takes away."""
+        elsewhere = {node for node in self.nodes if node != self.node}
+        return bool(elsewhere) and not elsewhere.isdisjoint(state.get_draining_nodes())
 
     def _unbuilt(self, failure: str) -> dict[str, Any]:
         """The result of a trial that never began."""
@@ -214,15 +230,20 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
             ray.kill(rank)
 
 
-def placement(resources: Resources) -> Any:
-    """What Ray sets aside for a trial: nothing for the supervisor, which only waits, and a bundle per rank."""
+def placement(resources: Resources, home: str = "") -> Any:
+    """What Ray sets aside for a trial: a bundle per rank, and for the supervisor, which only waits, its place.
+
+    Args:
+        resources: What the ranks get.
+        home: The resource that the driver's node alone has; there the results lie. Empty where Ray is this machine.
+    """
     rank = {"CPU": resources.cpus_per_worker}
     if resources.gpus_per_worker:
         rank["GPU"] = resources.gpus_per_worker  # type: ignore[assignment]
-    bundles = [{}, *[dict(rank) for _ in range(resources.workers)]]
+    bundles = [{home: PLACE} if home else {}, *[dict(rank) for _ in range(resources.workers)]]
     return tune.PlacementGroupFactory(bundles, strategy="PACK")
 
 
-def trainable(resources: Resources) -> Any:
+def trainable(resources: Resources, home: str = "") -> Any:
     """WarmGroup with its placement."""
-    return tune.with_resources(WarmGroup, placement(resources))
+    return tune.with_resources(WarmGroup, placement(resources, home))

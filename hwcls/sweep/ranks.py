@@ -53,22 +53,27 @@ class Rank:
 
         self.world = join(self.rank, self.size, address, default_device(gpu=self.gpu))
 
-    def start(self, values: dict[str, Any], micro_batch: int | None, hang_after: float) -> dict[str, float]:
+    def start(
+        self, values: dict[str, Any], sources: dict[str, bytes], micro_batch: int | None, hang_after: float
+    ) -> dict[str, float]:
         """Build the trainer of a trial; returns the seconds of each phase since the last trial's last step.
 
         From here on the process ends where it stands still for `hang_after` seconds, but while it opens the data.
 
-        `micro_batch` is the most images at once that memory is known to take, if it is known.
+        `sources` are the files of the user's model. `micro_batch` is the most images at once that memory is known to
+        take, if it is known.
         """
         import torch
 
         from hwcls.config.trial import TrialConfig
         from hwcls.data.imageset import open_data
         from hwcls.inspection import recorder
+        from hwcls.sweep.sources import unpack
         from hwcls.training.memory import trim_freed
         from hwcls.training.trainer import Trainer
 
         called, self.hang_after = time.time(), hang_after
+        unpack(sources)
         self.trainer = None  # the last trial's memory is free before the next one's is taken
         trim_freed()
         config = TrialConfig.from_dict(values)

@@ -51,14 +51,15 @@ class Recorder(Callback):  # type: ignore[misc]
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """Record the epoch; ask for a checkpoint when the trial ends here or the last one is old."""
+        """Record the epoch; ask for a checkpoint when the trial ends or leaves here, or the last one is old."""
         for line in self._folder(trial).append_missing(result.pop("records")):
             self.progress.epoch(trial.config["key"], line)
             trial.run_metadata.num_failures = 0  # restarts are counted in a row, without a new epoch
         if note := result.pop("note", None):
             self.progress.say(f"{trial.config['key']}: {note}")
         now = time.monotonic()
-        if result["done"] or self.unsaved is not None or now - self.saved[trial.trial_id] > SAVE_EVERY:
+        at_once = result["done"] or result.get("leaving") or self.unsaved is not None
+        if at_once or now - self.saved[trial.trial_id] > SAVE_EVERY:
             result["should_checkpoint"] = result["epoch"] > 0
             self.saved[trial.trial_id] = now
 

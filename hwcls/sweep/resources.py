@@ -19,17 +19,22 @@ GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # CUDA, ROCm, CUDA und
 
 @dataclass(frozen=True)
 class Machine:
-    """What there is: CPUs and GPUs, per node."""
+    """What there is, and what an autoscaler may add: CPUs and GPUs, per node."""
 
     nodes: tuple[tuple[float, float], ...]  # (CPUs, GPUs)
+    coming: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def every(self) -> tuple[tuple[float, float], ...]:
+        return self.nodes + self.coming
 
     @property
     def cpus(self) -> float:
-        return sum(cpus for cpus, _ in self.nodes)
+        return sum(cpus for cpus, _ in self.every)
 
     @property
     def gpus(self) -> float:
-        return sum(gpus for _, gpus in self.nodes)
+        return sum(gpus for _, gpus in self.every)
 
     def slots(self, cpus: int, gpus: float) -> int:
         """Ranks that fit, each on one node, and a part of a GPU on one GPU.
@@ -37,14 +42,15 @@ class Machine:
         All ranks are alike, so that any `slots` of them fit, whichever of them belong together.
         """
         each = UNIT // max(1, round(gpus * UNIT))  # ranks on one GPU
-        return int(sum(min(node[0] // cpus, int(node[1]) * each if gpus else math.inf) for node in self.nodes))
+        return int(sum(min(node[0] // cpus, int(node[1]) * each if gpus else math.inf) for node in self.every))
 
     def __str__(self) -> str:
         whole = f"{self.cpus:g} CPUs and {self.gpus:g} GPUs"
-        if len(self.nodes) == 1:
+        if len(self.every) == 1:
             return whole
-        most = max(cpus for cpus, _ in self.nodes), max(gpus for _, gpus in self.nodes)
-        return f"{whole} on {len(self.nodes)} nodes, at most {most[0]:g} and {most[1]:g} on one"
+        most = max(cpus for cpus, _ in self.every), max(gpus for _, gpus in self.every)
+        yet = f", {len(self.coming)} of them yet to start" if self.coming else ""
+        return f"{whole} on {len(self.every)} nodes{yet}, at most {most[0]:g} and {most[1]:g} on one"
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from ray.tune.search import Searcher
 from hwcls.config.load import Sweep
 from hwcls.errors import UserError
 from hwcls.sweep import confirm
-from hwcls.sweep.group import trainable
 from hwcls.sweep.progress import Progress
 from hwcls.sweep.recorder import Recorder
 from hwcls.sweep.resources import Resources
+from hwcls.sweep.sources import pack, unpack
 from hwcls.sweep.tuning import tune_run
 from hwcls.tracking.records import Result, SweepFolder, TrialFolder
 from hwcls.training.outputs import save_arrays
@@ -80,7 +80,12 @@ def jobs(opened: SweepFolder, runs: list[confirm.Run], resources: Resources, han
 
 
 def run(
-    sweep: Sweep, opened: SweepFolder, resources: Resources, recorder: Recorder, progress_for: Callable[[int], Progress]
+    sweep: Sweep,
+    opened: SweepFolder,
+    group: Any,
+    resources: Resources,
+    recorder: Recorder,
+    progress_for: Callable[[int], Progress],
 ) -> bool:
     """Retrain, rank again on val, score the winners on test; True when it was interrupted."""
     runs = confirm.plan(sweep, opened)
@@ -88,7 +93,7 @@ def run(
     if todo:
         recorder.progress = progress_for(len(todo))
         recorder.progress.say(f"confirm: {len(todo)} runs on fresh seeds")
-        if tune_run(trainable(resources), opened, Queue(todo), None, recorder, resources, sweep.config.max_restarts):
+        if tune_run(group, opened, Queue(todo), None, recorder, resources, sweep.config.max_restarts):
             return True
     waiting = confirm.unscored(sweep, opened, runs)
     if waiting:
@@ -111,7 +116,8 @@ def score(opened: SweepFolder, runs: list[confirm.Run], resources: Resources) ->
         while folders and len(waiting) < resources.concurrent:  # the weights of these alone lie in Ray's memory
             folder = folders.pop(0)
             weights = (folder.path / "best.safetensors").read_bytes()
-            waiting[task.remote(folder.config().to_dict(), weights)] = folder
+            values = folder.config().to_dict()
+            waiting[task.remote(values, pack(values), weights)] = folder
         (ready,), _ = ray.wait(list(waiting), num_returns=1)
         folder = waiting.pop(ready)
         try:
@@ -122,10 +128,11 @@ def score(opened: SweepFolder, runs: list[confirm.Run], resources: Resources) ->
         _write_score(folder, *scored)
 
 
-def _on_test(values: dict[str, Any], weights: bytes) -> tuple[dict[str, float], Any, Any]:
+def _on_test(values: dict[str, Any], sources: dict[str, bytes], weights: bytes) -> tuple[dict[str, float], Any, Any]:
     from hwcls.config.trial import TrialConfig
     from hwcls.inspection.evaluate import evaluate
 
+    unpack(sources)
     scored = evaluate(TrialConfig.from_dict(values), weights, "test")
     return scored.values, scored.labels, scored.scores
 

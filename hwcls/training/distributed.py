@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import socket
+import struct
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 from hwcls.errors import UserError
 from hwcls.training.faults import MemoryRanOutError
 
+SIOCGIFADDR = 0x8915  # of Linux: an interface's address
 TIMEOUT = timedelta(minutes=30)  # the longest that one rank may prepare data while the others wait
 
 
@@ -69,8 +71,35 @@ def join(rank: int, size: int, address: str, device: torch.device) -> World:
         backend = "nccl" if device.type == "cuda" else "gloo"
         if device.type == "cuda":
             torch.cuda.set_device(device)
+        _meet_by(address)
         dist.init_process_group(backend, init_method=f"tcp://{address}", rank=rank, world_size=size, timeout=TIMEOUT)
     return World(rank, size, device)
+
+
+def _meet_by(address: str) -> None:
+    """Have gloo and NCCL use the network that leads to rank 0: their own guess may be one that other hosts lack."""
+    host, _, port = address.rpartition(":")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:  # which sends nothing
+        probe.connect((host, int(port)))
+        own = probe.getsockname()[0]
+    if own.startswith("127.") or sys.platform != "linux":
+        return
+    for variable in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+        if name := _interface(own):
+            os.environ.setdefault(variable, name)
+
+
+def _interface(own: str) -> str | None:
+    """The network interface that has the address `own`."""
+    import fcntl
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        for _, name in socket.if_nameindex():
+            request = struct.pack("256s", name.encode()[:15])
+            with contextlib.suppress(OSError):  # one without an address
+                if socket.inet_ntoa(fcntl.ioctl(probe, SIOCGIFADDR, request)[20:24]) == own:
+                    return name
+    return None
 
 
 def leave() -> None:

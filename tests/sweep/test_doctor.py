@@ -7,6 +7,7 @@ from collections import namedtuple
 import pytest
 
 from hwcls.sweep import doctor
+from hwcls.sweep.nodes import versions
 
 
 def states(checks):
@@ -67,7 +68,7 @@ def test_packages_without_bytecode_are_named(tmp_path, monkeypatch):
 
 
 def test_nodes_with_other_versions():
-    mine = doctor.versions()
+    mine = versions()
     assert doctor._same_versions("10.0.0.2", mine, dict(mine)).state == "ok"
     other = doctor._same_versions("10.0.0.2", mine, {**mine, "torch": "1.0"})
     assert other.state == "wrong"

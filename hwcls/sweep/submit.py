@@ -1,0 +1,114 @@
+"""A sweep handed to a cluster from outside, through Ray Jobs: its driver runs on the head."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shlex
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ray.exceptions import AuthenticationError, RayError
+
+from hwcls.config.load import Sweep, check_corners
+from hwcls.config.model import UserModelConfig
+from hwcls.errors import UserError
+from hwcls.sweep.cluster import first_line
+from hwcls.sweep.sources import with_neighbours
+
+ADDRESS = "http://127.0.0.1:8265"  # of the head's dashboard, as `ray dashboard cluster.yaml` brings it here
+VARIABLE = "RAY_API_SERVER_ADDRESS"  # Ray's own
+
+
+@dataclass(frozen=True)
+class Job:
+    """A submitted sweep."""
+
+    id: str
+    address: str
+    status: str  # of Ray's: PENDING, RUNNING, SUCCEEDED, FAILED, STOPPED
+    exit_code: int | None  # of `hwcls sweep`, once it has ended
+
+
+def submit(sweep: Sweep, file: Path, options: Sequence[str], address: str | None) -> Job:
+    """Send a sweep's file and the user's model files to the head, and start `hwcls sweep` there.
+
+    Args:
+        sweep: The checked sweep.
+        file: Its file.
+        options: Of `hwcls sweep`.
+        address: Of the dashboard; None: what `RAY_API_SERVER_ADDRESS` names, else ADDRESS.
+
+    Raises:
+        UserError: Nothing answers there, or it refuses the token, or a model file cannot be sent.
+    """
+    client, address = _client(address)
+    with tempfile.TemporaryDirectory() as folder:
+        collect(sweep, file, Path(folder))
+        command = shlex.join(["hwcls", "sweep", file.name, "--address", "auto", *options])
+        try:
+            job = client.submit_job(
+                entrypoint=command, runtime_env={"working_dir": folder}, metadata={"sweep": sweep.config.name}
+            )
+        except (RayError, RuntimeError, OSError) as error:
+            raise _refused(address, error) from None
+    return Job(job, address, "PENDING", None)
+
+
+def follow(job: Job, say: Callable[[str], None]) -> Job:
+    """Pass on what the sweep prints until it ends; returns how it ended."""
+    client, _ = _client(job.address)
+
+    async def lines() -> None:
+        async for text in client.tail_job_logs(job.id):
+            say(text)
+
+    try:
+        asyncio.run(lines())
+        info = client.get_job_info(job.id)
+    except (RayError, RuntimeError, OSError) as error:
+        raise _refused(job.address, error) from None
+    return Job(job.id, job.address, str(info.status.value), info.driver_exit_code)
+
+
+def collect(sweep: Sweep, file: Path, folder: Path) -> None:
+    """Copy the sweep file, and the user's models with what they import, to where the job looks for them."""
+    shutil.copyfile(file, folder / file.name)
+    for trial in check_corners(sweep):
+        if not isinstance(trial.model, UserModelConfig):
+            continue
+        source = Path(trial.model.name.rpartition(":")[0])
+        root = Path.cwd()
+        if source.is_absolute() or not source.resolve().is_relative_to(root):
+            remedy = f"name it by its path below {root}, where you are"
+            raise UserError(f"'{source}' cannot be sent", where="model.name", remedy=remedy)
+        for found in with_neighbours(source.resolve(), set()):
+            target = folder / found.relative_to(root)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(found, target)
+
+
+def _client(address: str | None) -> tuple[Any, str]:
+    address = address or os.environ.get(VARIABLE) or ADDRESS
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    try:
+        from ray.job_submission import JobSubmissionClient
+    except ImportError:
+        raise UserError("Ray Jobs is not installed here", remedy="pip install 'hwcls[cluster]'") from None
+    try:
+        return JobSubmissionClient(address), address
+    except (RayError, RuntimeError, OSError, ValueError) as error:
+        raise _refused(address, error) from None
+
+
+def _refused(address: str, error: Exception) -> UserError:
+    if isinstance(error, AuthenticationError):
+        remedy = "copy ~/.ray/auth_token from where you ran `ray up`"
+        return UserError("the cluster refuses the token that is here", where=address, remedy=remedy)
+    remedy = "run `ray dashboard cluster.yaml` in another terminal, or name the dashboard with --address"
+    return UserError(f"no cluster answers ({first_line(error)})", where=address, remedy=remedy)
