@@ -16,6 +16,7 @@ def _isolated(tmp_path_factory):
     for name in [name for name in os.environ if name.startswith("WANDB_") or name == "RAY_ADDRESS"]:
         del os.environ[name]
     os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"  # AWS's own tools ask an instance's address for keys
     yield
     os.environ.clear()
     os.environ.update(kept)

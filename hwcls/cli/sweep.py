@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hwcls.config.load import Sweep
     from hwcls.sweep.begin import Options
     from hwcls.sweep.driver import Outcome
+    from hwcls.sweep.shared import Place
 
 WANDB = ("online", "offline", "off", "auto")
 
@@ -65,7 +66,8 @@ def sweep(
         return
     from hwcls.sweep.begin import Options
 
-    _run(checked, Options(Path(results).expanduser(), new, wandb, address, source), quiet, as_json)
+    local, place = _results(results)
+    _run(checked, Options(local, new, wandb, address, source, place), quiet, as_json)
 
 
 @app.command()
@@ -97,6 +99,19 @@ def confirm(
     _run(checked, Options(results=folder.resolve().parent, wandb=wandb, address=address), quiet, as_json)
 
 
+def _results(results: str) -> tuple[Path, Place | None]:
+    """The folder to work in, and the shared storage that it is a copy of."""
+    from hwcls.sweep.remote import is_url
+
+    if not is_url(results):
+        return Path(results).expanduser(), None
+    from hwcls.data.catalog import cache_folder
+    from hwcls.sweep.shared import Place
+
+    place = Place(results, cache_folder())
+    return place.local, place
+
+
 def _run(checked: Sweep, options: Options, quiet: bool, as_json: bool) -> None:
     from rich.console import Console
 
@@ -111,7 +126,7 @@ def _run(checked: Sweep, options: Options, quiet: bool, as_json: bool) -> None:
             outcome = driver.run(checked, options, screen.progress)
     except KeyboardInterrupt:  # before the first trial: afterwards the outcome says so
         _say_interrupted(checked.config.name, as_json)
-    _show(outcome, as_json)
+    _show(outcome, options, as_json)
     if outcome.interrupted:
         _say_interrupted(outcome.folder.name, as_json)
     if outcome.failed:
@@ -174,7 +189,7 @@ def _estimate(checked: Sweep) -> dict[str, Any]:
     return {**vars(found), **said, "disk": {**vars(disk), "total": disk.total, "text": str(disk)}}
 
 
-def _show(outcome: Outcome, as_json: bool) -> None:
+def _show(outcome: Outcome, options: Options, as_json: bool) -> None:
     from hwcls.cli.results import table_console
     from hwcls.report.compare import print_leaderboard, summary
     from hwcls.report.hints import hints
@@ -185,11 +200,13 @@ def _show(outcome: Outcome, as_json: bool) -> None:
     path = outcome.folder.path
     found = load_results(path)
     page = path / "report.html"
+    url = options.place.sweep(path.name).url if options.place else None
     if as_json:
         status = "interrupted" if outcome.interrupted else "done"
         result = {"status": status, **summary(found), "failed": outcome.failed, "hints": hints(found)}
         places = {"results": str(path), "bytes": taken(path), "report": str(page), "wandb": addresses(outcome.folder)}
         said = {"tracking": troubles(outcome.folder)}
+        places |= {"shared": url} if url else {}
         typer.echo(json.dumps({**result, **places, **said}, indent=2, default=str))
         return
     if outcome.nothing_to_do:
@@ -199,7 +216,7 @@ def _show(outcome: Outcome, as_json: bool) -> None:
         typer.echo(f"hint: {hint}")
     for key in outcome.failed:
         typer.echo(f"failed: {path / key / 'error.txt'}")
-    typer.echo(f"results: {size(taken(path))} in {path}")
+    typer.echo(f"results: {size(taken(path))} in {url or path}" + (f", worked on in {path}" if url else ""))
     typer.echo(f"report: {page}")
     for url in sorted({url.partition("/runs/")[0] for url in addresses(outcome.folder).values()}):
         typer.echo(f"W&B: {url}")

@@ -13,6 +13,7 @@ from hwcls.data.catalog import locate_folder
 from hwcls.errors import UserError
 from hwcls.sweep import folder
 from hwcls.sweep.preview import known_data
+from hwcls.sweep.shared import Place
 
 SOURCES = "source"  # the folder of the results that keeps the user's own model files
 
@@ -26,6 +27,7 @@ class Options:
     wandb: str = "auto"
     address: str | None = None
     source: Path | None = None  # another sweep's results, whose trials are known from the start
+    place: Place | None = None  # shared storage whose working copy `results` is
 
 
 def check(sweep: Sweep, options: Options) -> Sweep:
@@ -44,7 +46,10 @@ def check(sweep: Sweep, options: Options) -> Sweep:
     if options.source is not None:
         check_source(sweep, options.source)
     if options.new:
-        sweep = sweep.renamed(folder.free_name(sweep, options.results))
+        taken = options.place.names() if options.place else ()
+        sweep = sweep.renamed(folder.free_name(sweep, options.results, taken))
+    if options.place:
+        options.place.sweep(sweep.config.name).take()
     folder.check_folder(sweep, options.results)
     return sweep
 

@@ -90,7 +90,7 @@ def on_head() -> bool:
 
 def home() -> str:
     """The resource that the driver's node alone has."""
-    return f"node:{_own()['NodeManagerAddress']}"
+    return HEAD if on_head() else f"node:{_own()['NodeManagerAddress']}"
 
 
 def _own() -> dict[str, Any]:

@@ -25,6 +25,7 @@ from hwcls.sweep.cluster import connected
 from hwcls.sweep.consumers import Consumers
 from hwcls.sweep.progress import Progress, duration
 from hwcls.sweep.resources import choose, notes, this_machine
+from hwcls.sweep.shared import Shared
 from hwcls.tracking.records import SweepFolder, TrialFolder, best_of
 from hwcls.training.outputs import weights_epoch
 
@@ -64,14 +65,19 @@ def run(sweep: Sweep, options: Options, progress_for: ProgressFor) -> Outcome:
     sweep = begin.check(sweep, options)
     if options.address is None and sweep.config.resources != ResourcesConfig():  # any machine has what is left out
         choose(sweep.config.resources, this_machine(), where)
-    with folder.open_folder(sweep, options.results) as opened, _full_disk_said(opened.path):
+    shared = options.place.sweep(sweep.config.name) if options.place else None
+    with (
+        folder.open_folder(sweep, options.results) as opened,
+        shared.mirrored() if shared else nullcontext(),
+        _full_disk_said(opened.path),
+    ):
         if _finished(sweep, opened):
-            _drop_checkpoints(opened)
+            _drop_checkpoints(opened, shared)
             return Outcome(opened, interrupted=False, nothing_to_do=True, failed=_failed(opened))
         folder.write_environment(opened.path, sweep.source.changes())
         consumers = Consumers(opened.path, options.wandb)
         try:
-            interrupted = _run(sweep, options, opened, consumers, progress_for, where)
+            interrupted = _run(sweep, options, opened, shared, consumers, progress_for, where)
         finally:
             if not consumers.finish():
                 write_page(opened.path)
@@ -79,7 +85,13 @@ def run(sweep: Sweep, options: Options, progress_for: ProgressFor) -> Outcome:
 
 
 def _run(
-    sweep: Sweep, options: Options, opened: SweepFolder, consumers: Consumers, progress_for: ProgressFor, where: str
+    sweep: Sweep,
+    options: Options,
+    opened: SweepFolder,
+    shared: Shared | None,
+    consumers: Consumers,
+    progress_for: ProgressFor,
+    where: str,
 ) -> bool:
     say = progress_for(None).say
     ready = Background(lambda: _load(sweep, opened.path, say))  # beside Ray's start, which takes as long
@@ -106,7 +118,8 @@ def _run(
         search = FairSearch(sweep, opened, resources, prepared.sources, options.source)
         scheduler = early_stop.scheduler(sweep)
         settle(sweep, opened, search, scheduler)
-        say(f"{sweep.config.name}: {_extent(sweep, search)}, {resources}; results in {opened.path}")
+        place = shared.url if shared else opened.path
+        say(f"{sweep.config.name}: {_extent(sweep, search)}, {resources}; results in {place}")
         say(str(most) if free is None else f"{most}\n{free}")
         ended = {f"trials/{n}": result for n, trial in opened.trials().items() if (result := trial.result())}
         progress = progress_for(search.total, len(ended), search.left)
@@ -116,13 +129,15 @@ def _run(
         consumers.start(progress.say)
         recorder = Recorder(opened, sweep.config, progress, consumers.keep_alive)
         termination.leave = recorder.leave
-        group = trainable(resources, home() if options.address else "")
+        if shared:
+            shared.say = lambda text: recorder.progress.say(text)
+        group = trainable(resources, home() if options.address else "", shared.url if shared else "")
         with nodes.watched(lambda text: recorder.progress.say(text)) if nodes else nullcontext():
             interrupted = _search_and_confirm(
                 sweep, opened, group, search, scheduler, recorder, resources, progress_for
             )
         if not interrupted:
-            _drop_checkpoints(opened)
+            _drop_checkpoints(opened, shared)
         return interrupted
 
 
@@ -147,9 +162,11 @@ def _search_and_confirm(
     return retrain.run(sweep, opened, group, resources, recorder, progress_for)
 
 
-def _drop_checkpoints(opened: SweepFolder) -> None:
+def _drop_checkpoints(opened: SweepFolder, shared: Shared | None) -> None:
     """The sweep has ended: no trial goes on from a checkpoint any more."""
     shutil.rmtree(opened.path / "tune", ignore_errors=True)
+    if shared:
+        shared.forget_states()
 
 
 def _load(sweep: Sweep, path: Path, say: Callable[[str], None]) -> Prepared:

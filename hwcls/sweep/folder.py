@@ -8,7 +8,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
@@ -126,10 +126,10 @@ def drop_leftovers(opened: SweepFolder) -> None:
                     shutil.rmtree(inner, ignore_errors=True)
 
 
-def free_name(sweep: Sweep, results: Path) -> str:
-    """The sweep's name if nothing lies there, else the first of name-2, name-3, ... that is free."""
+def free_name(sweep: Sweep, results: Path, taken: Collection[str] = ()) -> str:
+    """The sweep's name if nothing lies there and it is not `taken`, else the first of name-2, name-3, ... like that."""
     name, number = sweep.config.name, 2
-    while (results / name).exists():
+    while (results / name).exists() or name in taken:
         name, number = f"{sweep.config.name}-{number}", number + 1
     return name
 

@@ -27,11 +27,12 @@ PLACE = 0.001  # of a node's own resource, of which it has 1
 class WarmGroup(tune.Trainable):  # type: ignore[misc]
     """Runs one trial after the other on the same processes; `step` is one epoch on all of them.
 
-    Its config: `config` (a TrialConfig's values), `resources`, `keep`, `checkpoints` (folders to go on from),
+    Its config: `key`, `config` (a TrialConfig's values), `resources`, `keep`, `checkpoints` (folders to go on from),
     `hang_after` (seconds without a step).
     """
 
-    def setup(self, config: dict[str, Any]) -> None:
+    def setup(self, config: dict[str, Any], store: str = "") -> None:
+        self.store = store
         self.resources = Resources(**config["resources"])
         self.last_words = Path(self.logdir, "last_words")  # in Ray's session folder: it goes with that
         self._launch()
@@ -79,7 +80,7 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
         config, self.waiting = self.waiting, None
         if config is None:
             return
-        self.values = config["config"]
+        self.values, self.key = config["config"], config["key"].replace("/", "-")
         self.metric = MetricConfig(**self.values["metric"])
         self.epochs = self.values["epochs"]
         self.keep_last = config["keep"] == "all"
@@ -172,11 +173,11 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
         return result
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Rank 0 writes; from another node the files come through the object store."""
-        if self.here:
+        """Rank 0 writes; from another node the files come through Ray, but for a state that has a store to go to."""
+        if self.here and not self.store:
             self._answers([self.ranks[0].save.remote(checkpoint_dir, self.keep_last)])
             return
-        (files,) = self._answers([self.ranks[0].save_content.remote(self.keep_last)])
+        (files,) = self._answers([self.ranks[0].save_content.remote(self.keep_last, self.store, self.key)])
         for name, content in files.items():
             path = Path(checkpoint_dir, name)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -190,7 +191,8 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
         self.waiting = {**self.waiting, "checkpoints": [*there, *self.waiting["checkpoints"]]}
 
     def _load(self, checkpoint: str) -> None:
-        content = None if self.here and len(self.ranks) == 1 else ray.put(read_folder(checkpoint))
+        direct = self.here and len(self.ranks) == 1 and not self.store
+        content = None if direct else ray.put(read_folder(checkpoint))
         self._answers([rank.load.remote(checkpoint, content) for rank in self.ranks])
         self.sent = 0
 
@@ -244,6 +246,7 @@ def placement(resources: Resources, home: str = "") -> Any:
     return tune.PlacementGroupFactory(bundles, strategy="PACK")
 
 
-def trainable(resources: Resources, home: str = "") -> Any:
-    """WarmGroup with its placement."""
-    return tune.with_resources(WarmGroup, placement(resources, home))
+def trainable(resources: Resources, home: str = "", store: str = "") -> Any:
+    """WarmGroup with its placement; `store` is the URL that states of checkpoints go to, past the driver's node."""
+    group = tune.with_parameters(WarmGroup, store=store) if store else WarmGroup
+    return tune.with_resources(group, placement(resources, home))

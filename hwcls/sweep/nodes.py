@@ -26,6 +26,7 @@ from hwcls.sweep.resources import Machine, Resources, choose
 
 PACKAGES = ("hwcls", "torch", "ray", "optuna", "timm")  # whose versions all nodes of a cluster must share
 LOOK = 2.0  # seconds between two looks at the nodes
+LAST = 10.0  # seconds that the threads have at the end
 LATE, LOST = 120.0, 600.0  # seconds for which promised nodes are waited for: where trials can run, where none can
 REMIND = 120.0  # seconds after which it is said again that trials wait for nodes
 
@@ -47,7 +48,9 @@ class Nodes:
         self.known: dict[str, str] = {}  # address by node
         self.leaving: set[str] = set()
         self.error: UserError | None = None
-        self.watchers: list[Any] = []
+        self.watchers: dict[str, Any] = {}  # a task on each node that waits for its notice
+        self.tasks: list[Any] = []  # that make nodes ready
+        self.threads: list[threading.Thread] = []
         self.waiting = 0  # trials for which there is no room yet
         self.said = time.monotonic()
         self.watching, self.ended = False, threading.Event()
@@ -58,10 +61,8 @@ class Nodes:
         Raises:
             UserError: A node has another version of something, or cannot have the data.
         """
-        threads = [threading.Thread(target=self._receive, args=node, daemon=True) for node in self._new()]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
+        self._receive_new()
+        for thread in self.threads:
             while thread.is_alive():  # so that Ctrl-C comes through
                 thread.join(0.2)
         if self.error:
@@ -70,9 +71,8 @@ class Nodes:
     @contextmanager
     def watched(self, say: Say) -> Iterator[None]:
         """Nodes come and go while the block runs; it ends, with a UserError, when one comes that cannot take part."""
-        watch = threading.Thread(target=self._watch, daemon=True)
         self.say, self.watching = say, True
-        watch.start()
+        self._start(self._watch)
         try:
             yield
         except KeyboardInterrupt:
@@ -81,9 +81,10 @@ class Nodes:
         finally:
             self.watching = False
             self.ended.set()
-            watch.join(LOOK)
-            for watcher in self.watchers:
-                ray.cancel(watcher, force=True)
+            for task in (*self.watchers.values(), *self.tasks):
+                ray.cancel(task, force=True)
+            for thread in self.threads:  # whoever asks Ray after its end ends the process
+                thread.join(LAST)
         if self.error:
             raise self.error
 
@@ -97,18 +98,33 @@ class Nodes:
                 self._remind(f"note: the cluster does not say which nodes it has ({first_line(error)})")
 
     def _look(self) -> None:
-        for node in self._new():
-            threading.Thread(target=self._receive, args=node, daemon=True).start()
+        self._receive_new()
+        self._see_notices()
         alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
         for gone in set(self.known) - alive:
             self.say(f"node {self.known.pop(gone)} is gone; its trials go on elsewhere, from their last checkpoint")
-        for node in set(state.get_draining_nodes()) - self.leaving:
-            self.leaving.add(node)
-            if node in self.known:
-                self.say(
-                    f"node {self.known[node]} leaves soon; its trials are saved after this epoch and go on elsewhere"
-                )
+        for node in (set(state.get_draining_nodes()) & set(self.known)) - self.leaving:
+            self._say_leaving(node)
         self._say_room(machine())
+
+    def _see_notices(self) -> None:
+        for node, watcher in list(self.watchers.items()):
+            if not ray.wait([watcher], timeout=0)[0]:
+                continue
+            del self.watchers[node]
+            try:
+                deadline = ray.get(watcher)
+            except ray.exceptions.RayError:  # the node is gone
+                continue
+            if deadline:
+                self._say_leaving(node)
+                spot.drain(node, deadline)
+
+    def _say_leaving(self, node: str) -> None:
+        if node not in self.leaving:
+            self.leaving.add(node)
+            address = self.known.get(node, node)
+            self.say(f"node {address} leaves soon; its trials are saved after this epoch and go on elsewhere")
 
     def _say_room(self, there: Machine) -> None:
         room = Machine(there.nodes).slots(self.resources.cpus_per_worker, self.resources.gpus_per_worker)
@@ -139,14 +155,24 @@ class Nodes:
                 found.append((node["NodeID"], node["NodeManagerAddress"], node["Resources"]))
         return found
 
+    def _receive_new(self) -> None:
+        for node in self._new():
+            self._start(self._receive, *node)
+
+    def _start(self, run: Callable[..., None], *args: Any) -> None:
+        thread = threading.Thread(target=run, args=args, daemon=True)
+        self.threads.append(thread)
+        thread.start()
+
     def _receive(self, node: str, address: str, has: dict[str, float]) -> None:
         """Hold a node's versions against ours, have it fetch what it lacks, and watch for its notice to leave."""
         self.say(f"node {address} has joined: {has.get('CPU', 0):g} CPUs, {has.get('GPU', 0):g} GPUs")
         here = NodeAffinitySchedulingStrategy(node, soft=False)
         asked = {"num_cpus": 0, "scheduling_strategy": here, "max_retries": 0}
         try:
-            self.watchers.append(ray.remote(spot.leave_when_told).options(**asked).remote(node))
+            self.watchers[node] = ray.remote(spot.await_notice).options(**asked).remote()
             lines = ray.remote(ready).options(num_returns="streaming", **asked).remote(versions(), self.data)
+            self.tasks.append(lines)
             for line in lines:
                 wrong, text = ray.get(line)
                 if wrong:
@@ -214,6 +240,7 @@ def ready(driver: dict[str, str | None], data: list[DataConfig]) -> Iterator[tup
         try:
             for config in data:
                 if not has_store(config):
+                    lines.put((False, f"{config.name} is not there yet; its trials wait for it"))
                     open_store(config, lambda text: lines.put((False, text)))
         except (UserError, OSError) as error:
             lines.put((True, str(error)))

@@ -91,6 +91,7 @@ class Rank:
         """Go on from a checkpoint in `folder`, or from its files' content where that folder is on another node."""
         import tempfile
 
+        from hwcls.sweep import states
         from hwcls.training import checkpoint
 
         with tempfile.TemporaryDirectory() as temporary:
@@ -98,6 +99,7 @@ class Rank:
                 path = Path(temporary, name)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(data)
+            states.bring(Path(temporary))
             with self._watched():
                 checkpoint.load(self._running(), Path(temporary if content else folder or ""))
 
@@ -108,12 +110,16 @@ class Rank:
         with self._watched():
             checkpoint.save(self._running(), Path(folder), last=last)
 
-    def save_content(self, last: bool) -> dict[str, bytes]:
-        """A checkpoint as file names and contents, for a supervisor on another node."""
+    def save_content(self, last: bool, store: str, trial: str) -> dict[str, bytes]:
+        """A checkpoint as file names and contents, for a supervisor on another node; its state goes to `store`."""
         import tempfile
+
+        from hwcls.sweep import states
 
         with tempfile.TemporaryDirectory() as folder:
             self.save(folder, last)
+            if store:
+                states.send(Path(folder), store, trial)
             return read_folder(folder)
 
     def epoch(self) -> dict[str, Any]:

@@ -21,12 +21,11 @@ TOKEN_LIVES = 21_600  # seconds, the most there are
 SOON = 120.0  # seconds that a notice leaves where it names no time
 
 
-def leave_when_told(node: str) -> None:
-    """Watch for the notice and have Ray drain `node`, this one; ends at once where there is no metadata server."""
+def await_notice() -> float | None:
+    """Runs on a node: returns when it will be taken away, as soon as that is known; None where nobody can tell."""
     while (deadline := notice()) is None:
         time.sleep(EVERY)
-    if deadline:
-        drain(node, deadline)
+    return deadline or None
 
 
 def notice() -> float | None:

@@ -140,12 +140,13 @@ class TrialFolder:
             found = json.loads((self.path / "checkpoint.json").read_text("utf-8"))
         except (OSError, ValueError):
             return []
-        return [str(path) for path in found if Path(path).is_dir()]
+        return [str(self.path / path) for path in found if (self.path / path).is_dir()]
 
     def note_checkpoint(self, path: str) -> None:
         """Remember a checkpoint and the one before it; what an earlier start left beyond them goes."""
-        old = [known for known in self.checkpoints() if known != path]
-        files.write_json(self.path / "checkpoint.json", [path, *old[:1]])
+        old = [known for known in self.checkpoints() if Path(known).resolve() != Path(path).resolve()]
+        kept = [os.path.relpath(known, self.path) for known in (path, *old[:1])]  # the sweep's folder may move
+        files.write_json(self.path / "checkpoint.json", kept)
         for gone in old[1:]:
             shutil.rmtree(gone, ignore_errors=True)
 

@@ -30,7 +30,9 @@ def why_not() -> str:
     """Why hosts cannot be made here; empty where they can."""
     if os.geteuid() != 0:
         return "namespaces need root"
-    missing = [tool for tool in ("ip", "unshare", "nsenter", "sshd", "ssh-keygen", "rsync") if shutil.which(tool) is None]
+    missing = [
+        tool for tool in ("ip", "unshare", "nsenter", "sshd", "ssh-keygen", "rsync") if shutil.which(tool) is None
+    ]
     if missing:
         return f"{', '.join(missing)} missing: apt-get install iproute2 openssh-server rsync"
     made = subprocess.run(["ip", "link", "add", "hwclsprobe", "type", "bridge"], capture_output=True, text=True)
@@ -115,9 +117,7 @@ class Hosts:
         """A command in a login shell on a host."""
         options = ("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR")
         words = ["ssh", "-i", str(self.key), *options, f"root@{self.address(number)}"]
-        return subprocess.run(
-            [*words, f"source ~/.bashrc; {command}"], capture_output=True, text=True, timeout=timeout
-        )
+        return subprocess.run([*words, f"source ~/.bashrc; {command}"], capture_output=True, text=True, timeout=timeout)
 
     def await_ssh(self, seconds: float = 20) -> None:
         """Until every host lets us in."""

@@ -1,0 +1,95 @@
+"""A folder on shared storage, by its URL: s3://bucket/prefix, gs://, or what else pyarrow and fsspec reach."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hwcls import files
+from hwcls.errors import UserError
+
+
+@dataclass(frozen=True)
+class Store:
+    """Objects below a prefix; every call raises OSError where the storage does not answer."""
+
+    filesystem: Any  # of pyarrow
+    prefix: str
+
+    def _path(self, name: str) -> str:
+        return f"{self.prefix}/{name}"
+
+    def listing(self) -> list[str]:
+        """The names of all objects."""
+        from pyarrow.fs import FileSelector, FileType
+
+        found = self.filesystem.get_file_info(FileSelector(self.prefix, recursive=True, allow_not_found=True))
+        return [entry.path[len(self.prefix) + 1 :] for entry in found if entry.type == FileType.File]
+
+    def folders(self) -> list[str]:
+        """The names of the folders at the top."""
+        from pyarrow.fs import FileSelector, FileType
+
+        found = self.filesystem.get_file_info(FileSelector(self.prefix, allow_not_found=True))
+        return [entry.base_name for entry in found if entry.type == FileType.Directory]
+
+    def read(self, name: str) -> bytes:
+        """An object's content."""
+        with self.filesystem.open_input_stream(self._path(name)) as stream:
+            return bytes(stream.read())
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write an object: it is there whole, or not at all."""
+        path = self._path(name)
+        try:
+            stream = self.filesystem.open_output_stream(path)
+        except FileNotFoundError:  # a file system with folders
+            self.filesystem.create_dir(path.rpartition("/")[0], recursive=True)
+            stream = self.filesystem.open_output_stream(path)
+        with stream:
+            stream.write(content)
+
+    def get(self, name: str, target: Path) -> None:
+        """Copy an object to a file."""
+        content = self.read(name)
+        files.write_with(target, lambda file: file.write(content))
+
+    def delete(self, name: str) -> None:
+        """Delete an object; one that is not there is fine."""
+        with contextlib.suppress(FileNotFoundError):
+            self.filesystem.delete_file(self._path(name))
+
+    def delete_folder(self, name: str) -> None:
+        """Delete all objects below a name."""
+        with contextlib.suppress(FileNotFoundError):
+            self.filesystem.delete_dir(self._path(name))
+
+
+def is_url(place: str) -> bool:
+    """Whether a place is on shared storage, and no folder."""
+    return "://" in place
+
+
+def open_store(url: str) -> Store:
+    """The folder at a URL, for example `s3://bucket/prefix`; nothing is asked of the storage yet.
+
+    Raises:
+        UserError: No file system is known for it.
+    """
+    from pyarrow import ArrowInvalid
+    from pyarrow.fs import FileSystem, FSSpecHandler, PyFileSystem
+
+    try:
+        filesystem, path = FileSystem.from_uri(url)
+    except (ArrowInvalid, OSError, ValueError):
+        try:
+            import fsspec
+
+            opened, path = fsspec.core.url_to_fs(url)
+            filesystem = PyFileSystem(FSSpecHandler(opened))
+        except (ImportError, OSError, ValueError) as error:
+            what = f"cannot be opened ({' '.join(str(error).split())[:160]})"
+            raise UserError(what, where=url, remedy="name a folder, or s3://bucket/prefix") from None
+    return Store(filesystem, path.rstrip("/"))

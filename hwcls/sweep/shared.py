@@ -1,0 +1,215 @@
+"""Results on shared storage: a sweep works in a folder of the driver's disk, which is uploaded as whole objects.
+
+What the storage holds can always be gone on from: a file goes up after those that it speaks of, and what is deleted
+goes last. A driver's machine that is lost takes the last EVERY seconds of records with it, and the epochs since the
+last checkpoint; both are trained again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from hwcls.errors import UserError
+from hwcls.sweep.remote import Store, open_store
+
+EVERY = 5.0  # seconds between two uploads
+DRAIN = 120.0  # seconds that the end of a sweep waits for storage that does not answer
+FRESH = 60.0  # seconds after which a driver that does not say that it lives is taken for dead
+DRIVER = "driver.json"  # which machine works on the sweep, and when it was seen last
+JOURNAL = "study.journal"  # knows every trial, so it goes up first
+LAST = ("checkpoint.json", "result.json", "leaderboard.csv", "report.html")  # speak of other files
+ELSEWHERE, STATES = "elsewhere.json", "state"  # see states.py, which needs torch
+OWN = (".lock", ".tracking.lock", DRIVER)
+
+Stamp = tuple[int, int, int]  # time, size and inode: a file that was replaced has another inode
+
+
+@dataclass
+class Shared:
+    """One sweep's folder on the storage, and its working copy.
+
+    Args:
+        url: Of the sweep's folder.
+        local: The working copy.
+    """
+
+    url: str
+    local: Path
+    say: Callable[[str], None] = lambda text: None
+    sent: dict[str, Stamp] = field(default_factory=dict)
+    states: dict[str, str] = field(default_factory=dict)  # where the state of each checkpoint lies, by its pointer
+    taken: bool = False
+    down: bool = False
+
+    def __post_init__(self) -> None:
+        self.store: Store = open_store(self.url)
+        self.me = {"host": socket.gethostname(), "since": time.time()}
+
+    def take(self) -> None:
+        """Make the working copy what the storage holds.
+
+        Raises:
+            UserError: It cannot be read or written, or another machine works on this sweep.
+        """
+        if self.taken:
+            return
+        try:
+            self._refuse_second()
+            self._say_alive()
+            there = self.store.listing()
+            for name in set(self._files()) - set(there):
+                (self.local / name).unlink()  # of an older driver here; the storage is the truth
+            for name in sorted(there):
+                if PurePosixPath(name).name not in OWN and not name.startswith(f"{STATES}/"):
+                    self.store.get(name, self.local / name)
+        except OSError as error:
+            raise UserError(
+                f"cannot be read and written ({_why(error)})",
+                where=self.url,
+                remedy="check the place and its permissions",
+            ) from None
+        self.sent, self.taken = self._files(), True
+        for name in self.sent:
+            self._note_state(name)
+
+    def _refuse_second(self) -> None:
+        try:
+            other = json.loads(self.store.read(DRIVER))
+            ago = time.time() - float(other["seen"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return
+        if ago < FRESH and other.get("host") != self.me["host"]:
+            remedy = f"wait for it; if that machine is lost, start again in {FRESH - ago:.0f} s"
+            raise UserError(
+                f"{other.get('host')} works on this sweep, seen {ago:.0f} s ago", where=self.url, remedy=remedy
+            )
+
+    def _say_alive(self) -> None:
+        self.store.write(DRIVER, json.dumps({**self.me, "seen": time.time()}).encode())
+
+    @contextmanager
+    def mirrored(self) -> Iterator[None]:
+        """What changes in the working copy goes up while the block runs, and all of it at the end.
+
+        Raises:
+            UserError: At the end: the storage did not answer, and the working copy holds what it lacks.
+        """
+        ended = threading.Event()
+        thread = threading.Thread(target=self._run, args=(ended,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            self._drain()
+
+    def _run(self, ended: threading.Event) -> None:
+        while not ended.wait(EVERY):
+            self.send()
+
+    def _drain(self) -> None:
+        until = time.monotonic() + DRAIN
+        while not self.send():
+            if time.monotonic() > until:
+                remedy = f"all is in {self.local}; the same command on this machine sends it"
+                raise UserError("the shared results do not answer", where=self.url, remedy=remedy)
+            time.sleep(EVERY)
+        with suppress(OSError):  # it is out of date in a minute
+            self.store.delete(DRIVER)
+
+    def send(self) -> bool:
+        """Upload what has changed, delete what is gone; False where the storage does not answer."""
+        try:
+            self._say_alive()
+            files = self._files()  # before the journal is read, so that it knows every trial among them
+            changed = [name for name, stamp in files.items() if self.sent.get(name) != stamp]
+            for name in sorted(changed, key=lambda name: (_turn(name), name)):
+                self._put(name, files[name])
+            for name in set(self.sent) - set(files):
+                self._delete(name)
+        except OSError as error:
+            if not self.down:
+                self.say(f"note: {self.url} does not answer ({_why(error)}); it is tried again every {EVERY:.0f} s")
+            self.down = True
+            return False
+        if self.down:
+            self.say(f"{self.url} answers again; nothing is missing there")
+        self.down = False
+        return True
+
+    def _put(self, name: str, stamp: Stamp) -> None:
+        try:
+            content = (self.local / name).read_bytes()
+        except FileNotFoundError:  # since the listing
+            return
+        self.store.write(name, content)
+        self.sent[name] = stamp
+        self._note_state(name)
+
+    def _delete(self, name: str) -> None:
+        self.store.delete(name)
+        if state := self.states.pop(name, None):
+            self.store.delete_folder(state)
+        del self.sent[name]
+
+    def _note_state(self, name: str) -> None:
+        if PurePosixPath(name).name == ELSEWHERE:
+            with suppress(OSError, ValueError, KeyError):
+                self.states[name] = str(json.loads((self.local / name).read_text("utf-8"))["folder"])
+
+    def _files(self) -> dict[str, Stamp]:
+        found: dict[str, Stamp] = {}
+        for path in self.local.rglob("*"):
+            name = path.relative_to(self.local).as_posix()
+            try:
+                if path.name in OWN or path.name.endswith(".tmp") or not path.is_file():
+                    continue
+                status = path.stat()
+            except OSError:  # gone since the listing
+                continue
+            found[name] = (status.st_mtime_ns, status.st_size, status.st_ino)
+        return found
+
+    def forget_states(self) -> None:
+        """The sweep has ended: no trial goes on from a checkpoint."""
+        with suppress(OSError):
+            self.store.delete_folder(STATES)
+        self.states.clear()
+
+
+class Place:
+    """A folder of results on shared storage: `url`, and `local`, where its sweeps are worked on here."""
+
+    def __init__(self, url: str, cache: Path) -> None:
+        self.url = url.rstrip("/")
+        self.local = cache / "results" / hashlib.blake2b(self.url.encode(), digest_size=8).hexdigest()
+        self.opened: dict[str, Shared] = {}
+
+    def sweep(self, name: str) -> Shared:
+        """One sweep's folder."""
+        return self.opened.setdefault(name, Shared(f"{self.url}/{name}", self.local / name))
+
+    def names(self) -> list[str]:
+        """The sweeps that lie there; raises UserError where the storage does not answer."""
+        try:
+            return open_store(self.url).folders()
+        except OSError as error:
+            raise UserError(f"cannot be read ({_why(error)})", where=self.url) from None
+
+
+def _turn(name: str) -> int:
+    """When a file goes up: the study first, what speaks of others last."""
+    return 0 if name == JOURNAL else 2 if PurePosixPath(name).name in LAST else 1
+
+
+def _why(error: OSError) -> str:
+    return " ".join(str(error).split())[:160]

@@ -1,0 +1,160 @@
+"""Nodes that join, get the notice that they will be taken away, and are lost, while a sweep runs on them."""
+
+import json
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from hwcls.config.data import DataConfig
+from hwcls.config.load import load_sweep
+from hwcls.sweep import nodes, spot
+from hwcls.sweep.growth import coming, promised
+from tests.cluster.raylets import cluster
+from tests.sweep.faults import Disturbed
+
+
+@pytest.fixture
+def metadata(monkeypatch):
+    """An instance's metadata server on the loopback; `server.notice` is what it tells, `server.url` where it is."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_PUT(self):
+            assert self.path == "/latest/api/token"
+            assert int(self.headers["X-aws-ec2-metadata-token-ttl-seconds"]) > 0
+            self.answer(200, b"a token")
+
+        def do_GET(self):
+            if self.headers["X-aws-ec2-metadata-token"] != "a token":
+                self.answer(401, b"")
+            elif self.path == "/latest/meta-data/spot/instance-action" and server.notice is not None:
+                self.answer(200, json.dumps(server.notice).encode())
+            else:
+                self.answer(404, b"")
+
+        def answer(self, status, content):
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *words):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.notice = None
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def in_two_minutes():
+    return {"action": "terminate", "time": (datetime.now(UTC) + timedelta(minutes=2)).strftime("%Y-%m-%dT%H:%M:%SZ")}
+
+
+def test_the_notice_is_seen_when_it_comes(metadata, monkeypatch):
+    monkeypatch.setenv(spot.METADATA, metadata.url)
+    assert spot.notice() is None
+    metadata.notice = in_two_minutes()
+    assert 110 < spot.notice() - time.time() < 121
+    metadata.notice = {"action": "stop"}  # without a time
+    assert 110 < spot.notice() - time.time() < 121
+
+
+def test_where_there_is_no_instance_nothing_is_watched(monkeypatch, tmp_path):
+    monkeypatch.setenv(spot.METADATA, "http://127.0.0.1:1")
+    assert spot.notice() == 0.0
+    monkeypatch.delenv(spot.METADATA)
+    monkeypatch.setattr(spot, "VENDOR", tmp_path / "vendor")
+    assert spot.notice() == 0.0  # and nobody was asked
+    (tmp_path / "vendor").write_text("Another Maker\n")
+    assert spot.notice() == 0.0
+    assert spot.await_notice() is None  # at once
+
+
+def test_a_node_with_other_versions_is_named():
+    mine = nodes.versions()
+    assert list(nodes.ready(mine, [])) == []
+    (wrong, text), *rest = nodes.ready({**mine, "hwcls": "9.9", "python": "3.99"}, [])
+    assert wrong
+    assert not rest
+    assert "hwcls" in text
+    assert "instead of 9.9" in text
+    assert "instead of 3.99" in text
+
+
+def test_a_node_fetches_what_it_lacks_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("HWCLS_CACHE", str(tmp_path / "cache"))
+    data = [DataConfig(name="digits")]
+    first = list(nodes.ready(nodes.versions(), data))
+    assert [wrong for wrong, _ in first] == [False] * len(first)
+    assert "digits is not there yet" in first[0][1]
+    assert list(nodes.ready(nodes.versions(), data)) == []  # it is there
+    lacking = DataConfig(name="imagefolder", path=str(tmp_path / "nowhere"))
+    *_, (wrong, text) = nodes.ready(nodes.versions(), [lacking])
+    assert wrong
+    assert "nowhere" in text
+
+
+GROWING = """
+max_workers: 3
+head_node_type: head
+available_node_types:
+  head: {resources: {CPU: 0}, max_workers: 0, node_config: {}}
+  small: {resources: {CPU: 4}, min_workers: 1, max_workers: 8, node_config: {}}
+  large: {resources: {CPU: 16, GPU: 1}, max_workers: 2, node_config: {}}
+"""
+
+
+def test_what_an_autoscaler_may_start(tmp_path):
+    path = tmp_path / "ray_bootstrap_config.yaml"
+    assert coming(((0, 0),), path) == ()
+    assert promised(path) == 0
+    path.write_text(GROWING)
+    assert coming(((0, 0),), path) == ((16, 1), (16, 1), (4, 0))
+    assert coming(((0, 0), (16, 1)), path) == ((16, 1), (4, 0))
+    assert coming(((0, 0), (4, 0), (4, 0), (4, 0)), path) == ()
+    assert promised(path) == 2
+    path.write_text("[]")
+    assert coming(((0, 0),), path) == ()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Ray leaves files to the collector
+def test_a_notice_a_lost_node_and_a_new_one(run, tmp_path, metadata):
+    """The trial on the spot node is saved and goes on elsewhere with no epoch twice, the one on the lost node from its
+    checkpoint; what is recorded is what a sweep records to which nothing happens."""
+    alone = Disturbed(tmp_path / "alone", pause=0.0)
+    run(load_sweep(alone.file), results=alone.results)
+    sweep = Disturbed(tmp_path / "on_nodes", epochs=alone.epochs, pause=0.3)
+    with cluster(tmp_path) as made:
+        made.add(**{spot.METADATA: metadata.url})
+        lost = made.add()
+        process = made.start("sweep", sweep.file, "--results", sweep.results, "--wandb", "off")
+        try:
+            sweep.wait_until(lambda: len(sweep.numbers()) > 1 and all(sweep.numbers().values()))
+            metadata.notice = in_two_minutes()
+            made.add()
+            sweep.wait_until(lambda: moved(sweep))
+            saved = moved(sweep)
+            made.kill(lost)
+        finally:
+            said, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, said
+    for words in ("leaves soon", "about to be taken away", "is gone", "wait for nodes", "digits is not there yet"):
+        assert words in said, said
+    assert said.count("has joined") == 3
+    assert sweep.numbers() == alone.numbers()
+    assert [sweep.done_twice()[trial] for trial in saved] == [0]
+
+
+def moved(sweep) -> list[int]:
+    """The trials that have trained in more than one process."""
+    found = {trial: {pid for seed, pid, _ in sweep.steps() if seed in seeds} for trial, seeds in sweep.seeds().items()}
+    return [trial for trial, processes in found.items() if len(processes) > 1]

@@ -1,0 +1,188 @@
+"""Results on shared storage: what is there is whole, and enough to go on from."""
+
+import json
+import shutil
+import time
+
+import pytest
+
+from hwcls.errors import UserError
+from hwcls.sweep import shared as module
+from hwcls.sweep.remote import is_url, open_store
+from hwcls.sweep.shared import Place
+
+
+def place(s3, tmp_path, name):
+    return Place(f"{s3.url}/{name}", tmp_path / "cache")
+
+
+def contents(url):
+    store = open_store(url)
+    return {name: store.read(name) for name in store.listing()}
+
+
+def test_what_changes_goes_up_and_comes_down_elsewhere(s3, tmp_path):
+    here = place(s3, tmp_path, "mirror").sweep("a")
+    here.take()
+    (here.local / "trials/0").mkdir(parents=True)
+    (here.local / "trials/0/metrics.jsonl").write_bytes(b"one\n")
+    (here.local / "study.journal").write_bytes(b"j")
+    (here.local / ".lock").write_bytes(b"")
+    (here.local / "half.tmp").write_bytes(b"")
+    assert here.send()
+    assert set(contents(here.url)) == {"trials/0/metrics.jsonl", "study.journal", "driver.json"}
+    sent = len(s3.asked)
+    assert here.send()
+    assert [path for method, path in s3.asked[sent:] if method == "PUT"] == ["/results/sweeps/mirror/a/driver.json"]
+    with open(here.local / "trials/0/metrics.jsonl", "ab") as file:
+        file.write(b"two\n")
+    (here.local / "study.journal").unlink()
+    assert here.send()
+    assert contents(here.url)["trials/0/metrics.jsonl"] == b"one\ntwo\n"
+    assert "study.journal" not in contents(here.url)
+
+    there = Place(f"{s3.url}/mirror", tmp_path / "other").sweep("a")
+    there.take()
+    assert (there.local / "trials/0/metrics.jsonl").read_bytes() == b"one\ntwo\n"
+    assert not (there.local / "driver.json").exists()
+
+
+def test_the_study_goes_first_and_what_speaks_of_others_last(s3, tmp_path):
+    here = place(s3, tmp_path, "order").sweep("a")
+    for name in ("trials/0/best.safetensors", "trials/0/result.json", "tune/x/state.pt", "study.journal", "zzz"):
+        (here.local / name).parent.mkdir(parents=True, exist_ok=True)
+        (here.local / name).write_bytes(b"x")
+    s3.asked.clear()
+    assert here.send()
+    puts = [path.removeprefix("/results/sweeps/order/a/") for method, path in s3.asked if method == "PUT"]
+    assert puts == [
+        "driver.json",
+        "study.journal",
+        "trials/0/best.safetensors",
+        "tune/x/state.pt",
+        "zzz",
+        "trials/0/result.json",
+    ]
+
+
+def test_an_older_working_copy_becomes_what_the_storage_holds(s3, tmp_path):
+    here = place(s3, tmp_path, "stale").sweep("a")
+    (here.local).mkdir(parents=True)
+    (here.local / "new").write_bytes(b"new")
+    assert here.send()
+    stale = Place(f"{s3.url}/stale", tmp_path / "other").sweep("a")
+    stale.local.mkdir(parents=True)
+    (stale.local / "old").write_bytes(b"of an earlier driver")
+    (stale.local / "new").write_bytes(b"older")
+    stale.me = here.me
+    stale.take()
+    assert not (stale.local / "old").exists()
+    assert (stale.local / "new").read_bytes() == b"new"
+
+
+def test_a_second_driver_is_refused_until_the_first_is_dead(s3, tmp_path, monkeypatch):
+    first = place(s3, tmp_path, "two").sweep("a")
+    first.take()
+    second = Place(f"{s3.url}/two", tmp_path / "other").sweep("a")
+    second.me = {"host": "another", "since": 0}
+    with pytest.raises(UserError, match="works on this sweep, seen"):
+        second.take()
+    monkeypatch.setattr(module, "FRESH", 0.0)
+    second.take()
+
+
+def test_a_server_that_fails_for_a_while_costs_nothing(s3, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "EVERY", 0.2)
+    here, said = place(s3, tmp_path, "fails").sweep("a"), []
+    here.take()
+    here.say = said.append
+    with here.mirrored():
+        (here.local / "one").parent.mkdir(parents=True, exist_ok=True)
+        (here.local / "one").write_bytes(b"1")
+        s3.fails = True
+        until = time.monotonic() + 30
+        while not said and time.monotonic() < until:
+            time.sleep(0.1)
+        (here.local / "two").write_bytes(b"2")
+        s3.fails = False
+    assert "does not answer" in said[0]
+    assert "answers again" in said[1]
+    assert set(contents(here.url)) == {"one", "two"}
+
+
+def test_what_never_answers_is_said_with_where_the_results_are(s3, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "EVERY", 0.1)
+    monkeypatch.setattr(module, "DRAIN", 0.0)
+    here = place(s3, tmp_path, "never").sweep("a")
+    here.take()
+    try:
+        with pytest.raises(UserError, match=f"all is in {here.local}"), here.mirrored():
+            s3.fails = True
+    finally:
+        s3.fails = False
+
+
+def test_a_place_that_cannot_be_used(s3, tmp_path):
+    with pytest.raises(UserError, match="cannot be read and written"):
+        Place("s3://no-such-bucket/x", tmp_path).sweep("a").take()
+    with pytest.raises(UserError, match="cannot be opened"):
+        Place("nonsense://x/y", tmp_path).sweep("a")
+    assert is_url("s3://a/b")
+    assert not is_url("/a/b")
+
+
+def test_states_go_with_their_checkpoint(s3, tmp_path):
+    from hwcls.sweep import states
+
+    here = place(s3, tmp_path, "states").sweep("a")
+    here.take()
+    folder = here.local / "tune/t/checkpoint_1"
+    folder.mkdir(parents=True)
+    (folder / "state.pt").write_bytes(b"state")
+    states.send(folder, here.url, "trials-0")
+    assert [path.name for path in folder.iterdir()] == ["elsewhere.json"]
+    assert here.send()
+    lies = json.loads((folder / "elsewhere.json").read_text())["folder"]
+    assert contents(here.url)[f"{lies}/state.pt"] == b"state"
+
+    states.bring(folder)
+    assert (folder / "state.pt").read_bytes() == b"state"
+    shutil.rmtree(folder)
+    assert here.send()
+    assert f"{lies}/state.pt" not in contents(here.url)
+
+
+def test_a_state_stays_where_the_storage_does_not_answer(s3, tmp_path):
+    from hwcls.sweep import states
+
+    (tmp_path / "state.pt").write_bytes(b"state")
+    s3.fails = True
+    try:
+        states.send(tmp_path, f"{s3.url}/refused/a", "trials-0")
+    finally:
+        s3.fails = False
+    assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
+
+
+@pytest.mark.slow
+def test_a_sweep_goes_on_from_the_storage_on_another_machine(ray_here, s3, tiny, tmp_path, monkeypatch):
+    from tests.sweep.conftest import start
+
+    monkeypatch.setattr(module, "EVERY", 0.5)
+    sweep = tiny(name="moved", run_cap=2, confirm={"top": 1, "seeds": 2})
+    first = place(s3, tmp_path, "moved")
+    outcome, _ = start(sweep, first.local, place=first)
+    before = {n: [line["val/loss"] for line in t.records()] for n, t in outcome.folder.trials().items()}
+    there = contents(first.sweep("moved").url)
+    assert "report.html" in there
+    assert "driver.json" not in there
+    assert not any(name.startswith(("tune/", "state/")) for name in there)
+
+    shutil.rmtree(first.local)  # the machine is lost
+    second = Place(f"{s3.url}/moved", tmp_path / "other")
+    outcome, said = start(tiny(name="moved", run_cap=4, confirm={"top": 1, "seeds": 2}), second.local, place=second)
+    after = {n: [line["val/loss"] for line in t.records()] for n, t in outcome.folder.trials().items()}
+    assert len(after) == 4
+    assert {n: after[n] for n in before} == before
+    assert "2 of them done before" in said
+    assert b"report" in contents(second.sweep("moved").url)["report.html"]
