@@ -1,6 +1,7 @@
 """What every test gets: a cache and a home of its own, no W&B account, one torch thread; and one Ray for all."""
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,12 @@ def _isolated(tmp_path_factory):
     for name in [name for name in os.environ if name.startswith("WANDB_") or name == "RAY_ADDRESS"]:
         del os.environ[name]
     os.environ["OMP_NUM_THREADS"] = "1"
-    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"  # AWS's own tools ask an instance's address for keys
+    # nothing here ever asks AWS; Ray's workers, too, find the S3 server that a test starts
+    os.environ |= {"AWS_EC2_METADATA_DISABLED": "true", "AWS_DEFAULT_REGION": "us-east-1"}
+    os.environ |= {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{probe.getsockname()[1]}"
     yield
     os.environ.clear()
     os.environ.update(kept)

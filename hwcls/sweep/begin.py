@@ -14,8 +14,7 @@ from hwcls.errors import UserError
 from hwcls.sweep import folder
 from hwcls.sweep.preview import known_data
 from hwcls.sweep.shared import Place
-
-SOURCES = "source"  # the folder of the results that keeps the user's own model files
+from hwcls.tracking.records import SOURCES
 
 
 @dataclass(frozen=True)

@@ -193,7 +193,7 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
     def _load(self, checkpoint: str) -> None:
         direct = self.here and len(self.ranks) == 1 and not self.store
         content = None if direct else ray.put(read_folder(checkpoint))
-        self._answers([rank.load.remote(checkpoint, content) for rank in self.ranks])
+        self._answers([rank.load.remote(checkpoint, content, self.store) for rank in self.ranks])
         self.sent = 0
 
     def _answers(self, calls: list[Any]) -> list[Any]:

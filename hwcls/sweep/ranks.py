@@ -87,8 +87,11 @@ class Rank:
         built = time.time()
         return {"wait": called - self.ended, "data": opened - called, "model": built - opened}
 
-    def load(self, folder: str | None, content: dict[str, bytes] | None) -> None:
-        """Go on from a checkpoint in `folder`, or from its files' content where that folder is on another node."""
+    def load(self, folder: str | None, content: dict[str, bytes] | None, store: str) -> None:
+        """Go on from a checkpoint in `folder`, or from its files' content where that is on another node.
+
+        `store` is where states go that do not lie with them.
+        """
         import tempfile
 
         from hwcls.sweep import states
@@ -99,7 +102,7 @@ class Rank:
                 path = Path(temporary, name)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(data)
-            states.bring(Path(temporary))
+            states.bring(Path(temporary), store)
             with self._watched():
                 checkpoint.load(self._running(), Path(temporary if content else folder or ""))
 

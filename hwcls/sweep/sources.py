@@ -12,7 +12,7 @@ from hwcls.config.load import Sweep, check_corners
 from hwcls.config.model import UserModelConfig
 from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
-from hwcls.sweep.begin import SOURCES
+from hwcls.tracking.records import SOURCES
 
 
 def keep_sources(sweep: Sweep, path: Path) -> dict[str, str]:

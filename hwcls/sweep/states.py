@@ -26,17 +26,17 @@ def send(folder: Path, url: str, trial: str) -> None:
         open_store(url).write(f"{place}/{STATE}", (folder / STATE).read_bytes())
     except OSError:
         return
-    files.write_json(folder / ELSEWHERE, {"url": url, "folder": place})
+    files.write_json(folder / ELSEWHERE, {"folder": place})
     (folder / STATE).unlink()
 
 
-def bring(folder: Path) -> None:
+def bring(folder: Path, url: str) -> None:
     """Put the state back into a checkpoint's `folder`; raises UserError where it cannot be had."""
     if not (folder / ELSEWHERE).exists():
         return
     try:
         at = json.loads((folder / ELSEWHERE).read_text("utf-8"))
-        store, name = open_store(at["url"]), f"{at['folder']}/{STATE}"
+        store, name = open_store(url), f"{at['folder']}/{STATE}"
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"the checkpoint cannot be read ({error})", where=str(folder)) from None
     for left in reversed(range(TRIES)):
@@ -46,5 +46,5 @@ def bring(folder: Path) -> None:
         except OSError as error:
             if not left or isinstance(error, FileNotFoundError):
                 what = f"the checkpoint's state cannot be had ({' '.join(str(error).split())[:160]})"
-                raise UserError(what, where=at["url"]) from None
+                raise UserError(what, where=url) from None
         time.sleep(PAUSE)

@@ -19,6 +19,7 @@ from hwcls.config.optim import MetricConfig
 from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
 
+SOURCES = "source"  # the folder of a sweep's results that keeps the user's own model files
 TEST_READS = "test_reads.jsonl"  # in a sweep's folder: a line for each time that test was evaluated by hand
 STATUSES = ("complete", "stopped", "failed", "stopped_by_user")
 
@@ -78,11 +79,22 @@ class TrialFolder:
     def config(self) -> TrialConfig:
         """The trial's config; raises UserError when it is missing, broken or of another version."""
         try:
-            return TrialConfig.from_dict(self.settings())
+            return TrialConfig.from_dict(self._with_source(self.settings()))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             what = f"config.yaml is not of this version ({'.'.join(map(str, first['loc']))}: {first['msg']})"
             raise UserError(what, where=str(self.path)) from None
+
+    def _with_source(self, values: dict[str, Any]) -> dict[str, Any]:
+        """The values with the user's model file where it lies now, should the results have moved."""
+        model = values.get("model")
+        source, colon, function = str(model.get("name") if isinstance(model, dict) else "").rpartition(":")
+        if colon and not Path(source).is_file():
+            for sweep in self.path.absolute().parents[1:3]:  # of trials/<n>, of confirm/<label>/<seed>
+                found = sweep / SOURCES / Path(source).parent.name / Path(source).name
+                if found.is_file():
+                    return {**values, "model": {**values["model"], "name": f"{found}:{function}"}}
+        return values
 
     def settings(self) -> dict[str, Any]:
         """config.yaml as plain values, readable even when a later version renamed a key."""

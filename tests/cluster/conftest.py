@@ -1,5 +1,6 @@
 """An S3 server of our own on the loopback, with a switch that makes it fail."""
 
+import logging
 import os
 from types import SimpleNamespace
 
@@ -15,15 +16,9 @@ def s3(_isolated):
     import boto3
     from moto.server import ThreadedMotoServer
 
-    kept = dict(os.environ)
-    os.environ |= {
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=int(os.environ["AWS_ENDPOINT_URL"].rpartition(":")[2]))
     server.start()
-    host, port = server.get_host_and_port()
     state = SimpleNamespace(fails=False, url="s3://results/sweeps", asked=[])
     inner = server._server.app
 
@@ -35,9 +30,6 @@ def s3(_isolated):
         return inner(environ, start_response)
 
     server._server.app = app
-    os.environ["AWS_ENDPOINT_URL"] = f"http://{host}:{port}"
     boto3.client("s3").create_bucket(Bucket="results")
     yield state
     server.stop()
-    os.environ.clear()
-    os.environ.update(kept)

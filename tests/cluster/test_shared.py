@@ -6,10 +6,13 @@ import time
 
 import pytest
 
+from hwcls.config.load import load_sweep
 from hwcls.errors import UserError
+from hwcls.sweep import recorder
 from hwcls.sweep import shared as module
 from hwcls.sweep.remote import is_url, open_store
-from hwcls.sweep.shared import Place
+from hwcls.sweep.shared import Place, Shared
+from tests.sweep.faults import Disturbed
 
 
 def place(s3, tmp_path, name):
@@ -145,7 +148,7 @@ def test_states_go_with_their_checkpoint(s3, tmp_path):
     lies = json.loads((folder / "elsewhere.json").read_text())["folder"]
     assert contents(here.url)[f"{lies}/state.pt"] == b"state"
 
-    states.bring(folder)
+    states.bring(folder, here.url)
     assert (folder / "state.pt").read_bytes() == b"state"
     shutil.rmtree(folder)
     assert here.send()
@@ -165,24 +168,39 @@ def test_a_state_stays_where_the_storage_does_not_answer(s3, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_sweep_goes_on_from_the_storage_on_another_machine(ray_here, s3, tiny, tmp_path, monkeypatch):
-    from tests.sweep.conftest import start
+def test_a_sweep_goes_on_from_what_a_lost_head_left(run, s3, tmp_path, monkeypatch):
+    """What lay on the storage in the middle of a sweep is enough to end it elsewhere as if nothing had been."""
+    monkeypatch.setattr(module, "EVERY", 0.3)
+    monkeypatch.setattr(recorder, "SAVE_EVERY", 0.5)
+    alone, kept = Disturbed(tmp_path / "alone", pause=0.0), {}
+    run(load_sweep(alone.file), results=alone.results)
+    send = Shared.send
 
-    monkeypatch.setattr(module, "EVERY", 0.5)
-    sweep = tiny(name="moved", run_cap=2, confirm={"top": 1, "seeds": 2})
-    first = place(s3, tmp_path, "moved")
-    outcome, _ = start(sweep, first.local, place=first)
-    before = {n: [line["val/loss"] for line in t.records()] for n, t in outcome.folder.trials().items()}
-    there = contents(first.sweep("moved").url)
-    assert "report.html" in there
-    assert "driver.json" not in there
-    assert not any(name.startswith(("tune/", "state/")) for name in there)
+    def watched(self):
+        """Keep what lies there as soon as a trial has left a checkpoint in the middle."""
+        sent = send(self)
+        if not kept and any(name.endswith("/elsewhere.json") for name in self.sent):
+            kept.update(contents(self.url))
+        return sent
 
-    shutil.rmtree(first.local)  # the machine is lost
-    second = Place(f"{s3.url}/moved", tmp_path / "other")
-    outcome, said = start(tiny(name="moved", run_cap=4, confirm={"top": 1, "seeds": 2}), second.local, place=second)
-    after = {n: [line["val/loss"] for line in t.records()] for n, t in outcome.folder.trials().items()}
-    assert len(after) == 4
-    assert {n: after[n] for n in before} == before
-    assert "2 of them done before" in said
-    assert b"report" in contents(second.sweep("moved").url)["report.html"]
+    monkeypatch.setattr(Shared, "send", watched)
+    sweep, first = Disturbed(tmp_path / "lost"), place(s3, tmp_path, "lost")
+    run(load_sweep(sweep.file), results=first.local, place=first)
+    left = contents(first.sweep("disturbed").url)
+    assert "report.html" in left
+    assert not any(name.startswith(("tune/", "state/", "driver.json")) for name in left)
+
+    del kept["driver.json"]  # of this machine, which may go on at once; another one waits a minute
+    for name, content in kept.items():
+        open_store(f"{s3.url}/found/disturbed").write(name, content)
+    shutil.rmtree(first.local)
+    second = Place(f"{s3.url}/found", tmp_path / "elsewhere")
+    outcome, said = run(load_sweep(sweep.file), results=second.local, place=second)
+    assert "goes on after epoch" in said
+    found = {n: list(map(untimed, trial.records())) for n, trial in outcome.folder.trials().items()}
+    assert found == alone.numbers()
+    assert len(contents(second.sweep("disturbed").url)["leaderboard.csv"].splitlines()) == 1 + sweep.trials
+
+
+def untimed(line):
+    return {key: value for key, value in line.items() if key not in ("seconds", "images_per_second")}
