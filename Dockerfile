@@ -3,7 +3,6 @@
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS dependencies
-SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 # hadolint ignore=DL3008
 RUN command -v python3 >/dev/null \
     || (apt-get update && apt-get install -y --no-install-recommends python3 python3-venv && rm -rf /var/lib/apt/lists/*)
@@ -16,7 +15,6 @@ RUN mkdir hwcls && echo '__version__ = "0"' > hwcls/__init__.py \
     && /opt/hwcls/bin/pip uninstall -y hwcls
 
 FROM ${BASE}
-SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 # what Ray's cluster launcher calls in a container; Debian's python3 where the base brings no Python of its own
 # hadolint ignore=DL3008
 RUN apt-get update \

@@ -62,6 +62,13 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
             )
             for rank in range(size)
         ]
+        try:
+            self._meet()
+        except BaseException:
+            self._kill()  # one that waits for another in vain would keep this process from ending
+            raise
+
+    def _meet(self) -> None:
         self.nodes = self._answers([rank.node.remote() for rank in self.ranks])
         self.node = ray.get_runtime_context().get_node_id()
         self.here = self.nodes[0] == self.node
