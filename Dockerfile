@@ -1,34 +1,48 @@
-# hwcls and all it needs, for `ray up` and for one machine: docker run -it hwcls hwcls sweep sweeps/quickstart.yaml
-# The layer of torch and its kin depends on pyproject.toml and constraints.txt alone: a change of code leaves it as it is.
-ARG BASE=python:3.11-slim-bookworm
+# One image for every node of a cluster: `docker build -t hwcls .`; cluster.yaml names it.
+# BASE is a Debian, with a Python of its own in /usr/local or without; downloads are checked against its CA bundle.
+ARG BASE=python:3.11.14-slim-bookworm
 
-FROM ${BASE} AS dependencies
-# hadolint ignore=DL3008
-RUN command -v python3 >/dev/null \
-    || (apt-get update && apt-get install -y --no-install-recommends python3 python3-venv && rm -rf /var/lib/apt/lists/*)
-RUN python3 -m venv /opt/hwcls
-WORKDIR /build
-COPY pyproject.toml constraints.txt README.md ./
-# an empty package stands in for hwcls, so that its requirements are read from where they stand
-RUN mkdir hwcls && echo '__version__ = "0"' > hwcls/__init__.py \
-    && /opt/hwcls/bin/pip install --no-cache-dir -c constraints.txt ".[cluster,tensorboard]" \
-    && /opt/hwcls/bin/pip uninstall -y hwcls
-
-FROM ${BASE}
-# what Ray's cluster launcher calls in a container; Debian's python3 where the base brings no Python of its own
+FROM ${BASE} AS base
+# Ray's launcher needs bash, rsync, ssh and a ~/.bashrc; torch.compile on a GPU a C compiler and Python's headers.
+# Debian's packages are not pinned: a stable release serves only the newest of each, security fixes included.
+# Uid 1000 is the first user's on most hosts: the files that `ray up` mounts from there can be read.
+# Docker would make ~/.ray as root's when it mounts the token into it. A login shell forgets ENV PATH.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends bash rsync openssh-client procps \
-    && (command -v python3 >/dev/null || apt-get install -y --no-install-recommends python3) \
+    && apt-get install -y --no-install-recommends bash ca-certificates gcc libc6-dev openssh-client rsync \
+    && if [ ! -x /usr/local/bin/python3 ]; then apt-get install -y --no-install-recommends python3-dev python3-venv; fi \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home --uid 1000 --shell /bin/bash ray \
-    && echo 'export PATH=/opt/hwcls/bin:$PATH' > /etc/profile.d/hwcls.sh
-ENV PATH=/opt/hwcls/bin:$PATH PYTHONUNBUFFERED=1
+    && install -d -o ray -g ray -m 700 /home/ray/.ray \
+    && echo "export PATH=/opt/hwcls/bin:\$PATH" > /etc/profile.d/hwcls.sh
+
+FROM base AS tools
+ARG PIP_CERT=/etc/ssl/certs/ca-certificates.crt
+RUN python3 -m venv /opt/uv \
+    && /opt/uv/bin/pip install --no-cache-dir uv==0.13.9 \
+    && /opt/uv/bin/uv venv --no-cache /opt/hwcls
+ENV PATH=/opt/uv/bin:$PATH VIRTUAL_ENV=/opt/hwcls UV_COMPILE_BYTECODE=1 UV_NO_CACHE=1
+WORKDIR /src
+
+# what takes long depends on two files only: a change of code leaves it as it is, here and in registries
+FROM tools AS dependencies
+ARG SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
+COPY pyproject.toml constraints.txt ./
+RUN uv pip install -c constraints.txt --extra tensorboard --extra cluster -r pyproject.toml
+
+FROM tools AS code
+ARG SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
+COPY pyproject.toml README.md ./
+COPY hwcls hwcls
+RUN uv pip install --no-deps .
+
+FROM base
 COPY --from=dependencies /opt/hwcls /opt/hwcls
+COPY --from=code /opt/hwcls /opt/hwcls
+COPY --chown=ray:ray sweeps /home/ray/sweeps
+# Ray's launcher reads HOME here; it starts containers with NVIDIA's runtime, which shows what the image asks for
+ENV HOME=/home/ray PATH=/opt/hwcls/bin:$PATH PYTHONUNBUFFERED=1 \
+    NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+USER 1000:1000
 WORKDIR /home/ray
-COPY pyproject.toml README.md /opt/src/
-COPY hwcls /opt/src/hwcls
-RUN pip install --no-cache-dir --no-deps /opt/src && rm -rf /opt/src/build /opt/src/*.egg-info
-COPY --chown=ray:ray sweeps sweeps
-USER ray
 CMD ["bash"]

@@ -14,7 +14,11 @@ from typer.testing import CliRunner
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 FIRST = "hwcls sweep sweeps/quickstart.yaml"
-ELSEWHERE = ("hwcls dashboard",)  # serves until it is ended: tests/sweep/test_dashboard.py
+ELSEWHERE = (
+    "hwcls dashboard",  # serves until it is ended: tests/sweep/test_dashboard.py
+    "hwcls submit",  # needs a cluster: tests/cluster/test_nodes.py
+    "hwcls sweep sweeps/quickstart.yaml --address",  # the same
+)
 SMALL = {  # beside what stands there, to take seconds
     "sweeps/quickstart.yaml": ("run_cap=8", "parameters.epochs=2", "parameters.data.per_class=30"),
     "sweeps/fashion_mnist.yaml": ("run_cap=3", "parameters.data.per_class=30", "parameters.epochs=2"),
@@ -33,7 +37,19 @@ def commands():
 
 @pytest.fixture(scope="module")
 def app():
-    from hwcls.cli import app, data, doctor, inspect, models, results, sweep, train, trained, wandb  # noqa: F401
+    from hwcls.cli import (  # noqa: F401
+        app,
+        data,
+        doctor,
+        inspect,
+        models,
+        results,
+        submit,
+        sweep,
+        train,
+        trained,
+        wandb,
+    )
 
     return app.app
 

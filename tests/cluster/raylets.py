@@ -5,6 +5,7 @@ Run as a process of its own, which does what its standard input says: Ray leaves
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -16,7 +17,8 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.count = folder, 0
-        environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # a job looks for hwcls there
+        environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "PATH": path}
         with open(folder / "raylets.log", "wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.cluster.raylets"],
@@ -27,14 +29,15 @@ class Cluster:
                 cwd=Path(__file__).parents[2],
                 env=environment,
             )
-        self.address = self._ask({})
+        self.address, self.dashboard = self._ask({})
 
-    def _ask(self, what: dict) -> str:
+    def _ask(self, what: dict) -> list[str]:
         self.process.stdin.write(json.dumps(what) + "\n")
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
         assert answer, (self.folder / "raylets.log").read_text()
-        return str(json.loads(answer))
+        found: list[str] = json.loads(answer)
+        return found
 
     def add(self, cpus: int = 1, **environment: str) -> int:
         """A further node; returns its number."""
@@ -47,11 +50,13 @@ class Cluster:
         """Without a goodbye."""
         self._ask({"kill": number})
 
-    def start(self, *words: object) -> subprocess.Popen:
-        """`hwcls ...` as a process of its own, beside the head."""
-        command = [sys.executable, "-m", "hwcls", *map(str, words), "--address", self.address]
+    def submit(self, file: Path, *words: object) -> subprocess.Popen:
+        """`hwcls submit` as a process of its own."""
+        command = [sys.executable, "-m", "hwcls", "submit", file.name, *map(str, words)]
+        command += ["--address", f"http://{self.dashboard}"]
         environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        return subprocess.Popen(command, env=environment, cwd=file.parent, **pipes)
 
 
 @contextmanager
@@ -71,7 +76,10 @@ def main() -> None:
 
     import hwcls.sweep  # noqa: F401  (sets what Ray reads at its import)
 
-    head = {"num_cpus": 0, "num_gpus": 0, "include_dashboard": False}
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    head = {"num_cpus": 0, "num_gpus": 0, "include_dashboard": True, "dashboard_port": port}
     raylets, nodes = Raylets(initialize_head=True, connect=False, head_node_args=head), []
     try:
         for line in sys.stdin:
@@ -80,7 +88,7 @@ def main() -> None:
                 nodes.append(raylets.add_node(num_cpus=asked["add"], env_vars=asked["environment"]))
             elif "kill" in asked:
                 raylets.remove_node(nodes[asked["kill"]], allow_graceful=False)
-            print(json.dumps(raylets.address), flush=True)
+            print(json.dumps([raylets.address, f"127.0.0.1:{port}"]), flush=True)
     finally:
         raylets.shutdown()
 

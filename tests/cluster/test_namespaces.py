@@ -67,14 +67,6 @@ class Cluster:
         return opened
 
 
-def submitted(sweep: Disturbed) -> list[str]:
-    """The sweep's file made to be sent: its model is named by a path below it."""
-    values = yaml.safe_load(sweep.file.read_text())
-    values["parameters"]["model"]["name"] = "counted.py:build"
-    sweep.file.write_text(yaml.safe_dump(values, sort_keys=False))
-    return ["hwcls", "submit", sweep.file.name, "--results", str(sweep.results), "--wandb", "off"]
-
-
 def test_a_sweep_survives_a_cut_cable_and_a_pulled_plug(run, tmp_path, capsys):
     changes = {"resources": {"workers": 2, "cpus_per_worker": 1, "gpus_per_worker": 0}}
     alone = Disturbed(tmp_path / "alone", epochs=14, pause=0.0, changes=changes)
@@ -98,14 +90,15 @@ def test_a_sweep_survives_a_cut_cable_and_a_pulled_plug(run, tmp_path, capsys):
         assert "let in" not in client.stdout
         tunnel = cluster.tunnel()
         log = open(tmp_path / "said", "w+")  # noqa: SIM115
+        submit = ["hwcls", "submit", sweep.sent().name, "--results", sweep.results, "--wandb", "off"]
         try:
             stranger = {**cluster.environment, "RAY_AUTH_TOKEN": "of another cluster"}
-            refused = cluster.call(*submitted(sweep), cwd=sweep.folder, env=stranger)
+            refused = cluster.call(*submit, cwd=sweep.folder, env=stranger)
             assert refused.returncode == 2
             assert "refuses the token" in refused.stderr
             assert "Traceback" not in refused.stderr
             options = {"cwd": sweep.folder, "env": cluster.environment, "stdout": log, "stderr": subprocess.STDOUT}
-            process = subprocess.Popen(submitted(sweep), **options)
+            process = subprocess.Popen(submit, **options)
             sweep.wait_until(lambda: len(sweep.numbers()) > 1 and all(map(len, sweep.numbers().values())))
             happened("two trials train, each on two hosts")
             hosts.cut_off(2)

@@ -103,6 +103,13 @@ class Disturbed:
         self.path = self.results / "disturbed"
         self.raylets: set[int] = set()
 
+    def sent(self) -> Path:
+        """The sweep file as it can be submitted: its model is named by a path beside it."""
+        values = yaml.safe_load(self.file.read_text())
+        values["parameters"]["model"]["name"] = "counted.py:build"
+        self.file.write_text(yaml.safe_dump(values, sort_keys=False))
+        return self.file
+
     def steps(self) -> list[tuple[int, int, float]]:
         """(seed of the epoch, process, time) of each training step so far."""
         try:
