@@ -159,9 +159,10 @@ def loaded(trials: int, sets: list[str]) -> Any:
 
 def hwcls(trials: int, sets: list[str]) -> dict[str, float]:
     """A sweep as `hwcls sweep` runs it, but for the trainable; then what a second start reads."""
-    from hwcls.sweep import cluster, driver, early_stop, folder, recorder, resources, search, tuning
+    from hwcls.sweep import cluster, early_stop, folder, recorder, resources, search, tuning
     from hwcls.sweep.consumers import Consumers
     from hwcls.sweep.progress import Quiet
+    from hwcls.sweep.settle import settle
 
     class Watch(Quiet):
         def ended(self, key: str, result: Any) -> None:
@@ -185,7 +186,7 @@ def hwcls(trials: int, sets: list[str]) -> dict[str, float]:
         begin = time.monotonic()
         more = loaded(trials + 2, sets)
         known = search.FairSearch(more, opened, each, {})
-        driver.settle(more, opened, known, early_stop.scheduler(more))
+        settle(more, opened, known, early_stop.scheduler(more))
         known.suggest("first")
         again = time.monotonic() - begin
     return clock.columns() | {"consumer": 1000 * consumer / trials, "again": again}

@@ -131,9 +131,8 @@ class Nodes:
         waiting = max(0, self.resources.concurrent - room // self.resources.workers)
         if waiting == self.waiting == 0:
             return
-        words = (
-            f"{waiting} of {self.resources.concurrent} trials at once wait for nodes; {len(there.coming)} more can come"
-        )
+        more = len(there.coming) or "no"
+        words = f"{waiting} of {self.resources.concurrent} trials at once wait for nodes; {more} more can come"
         if waiting > self.waiting:
             self.say(words)
             self.said = time.monotonic()
@@ -206,9 +205,12 @@ def room(asked: ResourcesConfig, where: str, say: Say) -> tuple[Resources, Machi
             chosen = choose(asked, there, where)
             if missing <= 0 or waited > LATE:
                 return chosen, there
-        except UserError:
-            if missing <= 0 or waited > LOST:
+        except UserError as error:
+            if missing <= 0:
                 raise
+            if waited > LOST:
+                what = f"{error.what}; {missing} that the cluster was to start have not come"
+                raise UserError(what, where=error.where, remedy="see `ray status` on the head") from None
         if not told:
             say(f"waiting for {missing} node{'s' * (missing > 1)} that the cluster is starting")
             told = True

@@ -8,7 +8,7 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from hwcls.sweep import study
-from hwcls.sweep.driver import settle
+from hwcls.sweep.settle import settle
 from hwcls.sweep.early_stop import scheduler
 from hwcls.sweep.resources import Resources
 from hwcls.sweep.search import FairSearch

@@ -8,7 +8,7 @@ from optuna.trial import TrialState
 from safetensors.numpy import save_file
 
 from hwcls.errors import UserError
-from hwcls.sweep.driver import settle
+from hwcls.sweep.settle import settle
 from hwcls.sweep.early_stop import FairStop, scheduler
 from hwcls.sweep.resources import Resources
 from hwcls.sweep.search import FairSearch
