@@ -8,10 +8,10 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from hwcls.sweep import study
-from hwcls.sweep.settle import settle
 from hwcls.sweep.early_stop import scheduler
 from hwcls.sweep.resources import Resources
 from hwcls.sweep.search import FairSearch
+from hwcls.sweep.settle import settle
 from hwcls.tracking.records import Result, SweepFolder, TrialFolder
 
 ONE = Resources(1, 1, 0.0, 1)

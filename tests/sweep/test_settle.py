@@ -8,10 +8,10 @@ from optuna.trial import TrialState
 from safetensors.numpy import save_file
 
 from hwcls.errors import UserError
-from hwcls.sweep.settle import settle
 from hwcls.sweep.early_stop import FairStop, scheduler
 from hwcls.sweep.resources import Resources
 from hwcls.sweep.search import FairSearch
+from hwcls.sweep.settle import settle
 from hwcls.tracking.records import SweepFolder
 
 ASHA = {"type": "asha", "min_iter": 1, "eta": 2}
