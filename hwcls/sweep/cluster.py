@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,7 @@ from hwcls.sweep.growth import coming
 from hwcls.sweep.resources import Machine, usable_cpus
 
 SECRETS = ("WANDB_API_KEY",)
+PATIENCE = 10.0  # seconds for a cluster's head to answer
 HEAD = "node:__internal_head__"  # a resource that Ray gives to the head alone
 # the autoscaler, the reader of logs and the dashboard's server take half of the time in which Ray starts
 UNUSED = ("start_monitor", "start_log_monitor", "start_api_server")
@@ -44,6 +46,7 @@ def connected(address: str | None) -> Iterator[Machine]:
 def _start(address: str | None) -> None:
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     if address:
+        _refuse_silent(address)
         try:
             ray.init(address=address, **quiet)
         except ray.exceptions.AuthenticationError:
@@ -96,6 +99,19 @@ def home() -> str:
 def _own() -> dict[str, Any]:
     own = ray.get_runtime_context().get_node_id()
     return next(node for node in ray.nodes() if node["NodeID"] == own)
+
+
+def _refuse_silent(address: str) -> None:
+    """Raise UserError where nobody listens at host:port: Ray itself would wait for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or "://" in address:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=PATIENCE).close()
+    except OSError as error:
+        remedy = "check `ray status` there, or leave --address out to run on this machine"
+        what = f"no Ray cluster answers at '{address}' ({error.strerror or error})"
+        raise UserError(what, where="--address", remedy=remedy) from None
 
 
 @contextmanager

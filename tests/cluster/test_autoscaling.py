@@ -17,7 +17,12 @@ CONFIG = {
     "max_workers": 2,
     "idle_timeout_minutes": 0.1,
     "upscaling_speed": 2,
-    "auth": {},
+    "auth": {"ssh_user": "nobody"},
+    **{f"{part}commands": [] for part in ("initialization_", "setup_", "head_setup_", "worker_setup_")},
+    **{f"{part}_start_ray_commands": [] for part in ("head", "worker")},
+    "file_mounts": {},
+    "file_mounts_sync_continuously": False,
+    **{name: [] for name in ("cluster_synced_files", "rsync_exclude", "rsync_filter")},
     "head_node_type": "ray.head.default",
     "available_node_types": {
         "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
@@ -36,7 +41,14 @@ def growing(folder: Path):
     import ray
 
     address = f"{ray.util.get_node_ip_address()}:{port}"
-    provider = {"type": "fake_multinode", "head_node_id": HEAD, "launch_multiple": True, "gcs_address": address}
+    module = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
+    provider = {
+        "type": "external",
+        "module": module,
+        "head_node_id": HEAD,
+        "launch_multiple": True,
+        "gcs_address": address,
+    }
     config = folder / "ray_bootstrap_config.yaml"  # where `ray up` leaves it: in the home folder
     config.write_text(json.dumps({**CONFIG, "provider": provider}))
     environment = {**os.environ, "HOME": str(folder), "RAY_AUTH_MODE": "disabled", "HWCLS_CACHE": str(folder / "cache")}
