@@ -5,7 +5,6 @@ Run as a process of its own, which does what its standard input says: Ray leaves
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -17,8 +16,7 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.count = folder, 0
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # a job looks for hwcls there
-        environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "PATH": path}
+        environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
         with open(folder / "raylets.log", "wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.cluster.raylets"],
@@ -29,15 +27,14 @@ class Cluster:
                 cwd=Path(__file__).parents[2],
                 env=environment,
             )
-        self.address, self.dashboard = self._ask({})
+        self.address = self._ask({})
 
-    def _ask(self, what: dict) -> list[str]:
+    def _ask(self, what: dict) -> str:
         self.process.stdin.write(json.dumps(what) + "\n")
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
         assert answer, (self.folder / "raylets.log").read_text()
-        found: list[str] = json.loads(answer)
-        return found
+        return str(json.loads(answer))
 
     def add(self, cpus: int = 1, **environment: str) -> int:
         """A further node; returns its number."""
@@ -50,13 +47,11 @@ class Cluster:
         """Without a goodbye."""
         self._ask({"kill": number})
 
-    def submit(self, file: Path, *words: object) -> subprocess.Popen:
-        """`hwcls submit` as a process of its own."""
-        command = [sys.executable, "-m", "hwcls", "submit", file.name, *map(str, words)]
-        command += ["--address", f"http://{self.dashboard}"]
+    def start(self, *words: object) -> subprocess.Popen:
+        """`hwcls ...` as a process of its own, beside the head."""
+        command = [sys.executable, "-m", "hwcls", *map(str, words), "--address", self.address]
         environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        return subprocess.Popen(command, env=environment, cwd=file.parent, **pipes)
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
 
 
 @contextmanager
@@ -76,10 +71,7 @@ def main() -> None:
 
     import hwcls.sweep  # noqa: F401  (sets what Ray reads at its import)
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    head = {"num_cpus": 0, "num_gpus": 0, "include_dashboard": True, "dashboard_port": port}
+    head = {"num_cpus": 0, "num_gpus": 0, "include_dashboard": False}
     raylets, nodes = Raylets(initialize_head=True, connect=False, head_node_args=head), []
     try:
         for line in sys.stdin:
@@ -88,7 +80,7 @@ def main() -> None:
                 nodes.append(raylets.add_node(num_cpus=asked["add"], env_vars=asked["environment"]))
             elif "kill" in asked:
                 raylets.remove_node(nodes[asked["kill"]], allow_graceful=False)
-            print(json.dumps([raylets.address, f"127.0.0.1:{port}"]), flush=True)
+            print(json.dumps(raylets.address), flush=True)
     finally:
         raylets.shutdown()
 

@@ -136,7 +136,7 @@ def test_a_notice_a_lost_node_and_a_new_one(run, tmp_path, metadata):
     with cluster(tmp_path) as made:
         made.add(**{spot.METADATA: metadata.url})
         lost = made.add()
-        process = made.submit(sweep.sent(), "--results", sweep.results, "--wandb", "off")
+        process = made.start("sweep", sweep.file, "--results", sweep.results, "--wandb", "off")
         try:
             sweep.wait_until(lambda: len(sweep.numbers()) > 1 and all(sweep.numbers().values()))
             metadata.notice = in_two_minutes()
