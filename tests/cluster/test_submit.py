@@ -11,6 +11,13 @@ from hwcls.sweep.submit import collect
 MODEL = (
     "import helper\n\ndef build(classes, channels, image_size):\n    return helper.net(classes, channels, image_size)\n"
 )
+HELPER = """
+from torch import nn
+
+
+def net(classes, channels, image_size):
+    return nn.Sequential(nn.Flatten(), nn.Linear(channels * image_size**2, classes))
+"""
 
 
 @pytest.fixture
@@ -19,7 +26,7 @@ def own(sweep_file, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/net.py").write_text(MODEL)
-    (tmp_path / "mine/helper.py").write_text("def net(**sizes): ...\n")
+    (tmp_path / "mine/helper.py").write_text(HELPER)
     (tmp_path / "mine/secret.py").write_text("WANDB = 'a key'\n")
     return lambda name="mine/net.py:build": sweep_file(compare=None, parameters={"model": {"name": name}})
 
@@ -45,3 +52,14 @@ def test_a_head_that_does_not_answer(own):
     assert "no cluster answers" in done.output
     assert "ray dashboard cluster.yaml" in done.output
     assert len(done.output.strip().splitlines()) == 1
+
+
+def test_a_cluster_that_does_not_answer(own, tmp_path):
+    """At once, where Ray itself would wait for minutes; and nothing is left behind."""
+    from hwcls.cli import sweep  # noqa: F401  (adds the command)
+
+    words = ["sweep", str(own()), "--address", "127.0.0.1:1", "--results", str(tmp_path / "results"), "--wandb", "off"]
+    done = CliRunner().invoke(app.app, words)
+    assert done.exit_code == 2
+    assert "no Ray cluster answers at '127.0.0.1:1'" in done.output
+    assert not list((tmp_path / "results").glob("*/trials"))
