@@ -89,13 +89,14 @@ class Nodes:
             raise self.error
 
     def _watch(self) -> None:
-        while not self.ended.wait(LOOK):
+        while not self.ended.is_set():
             try:
                 self._look()
             except Exception as error:  # the head is busy: the next look comes soon
                 if self.ended.is_set():
                     return
                 self._remind(f"note: the cluster does not say which nodes it has ({first_line(error)})")
+            self.ended.wait(LOOK)
 
     def _look(self) -> None:
         self._receive_new()
