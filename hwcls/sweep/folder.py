@@ -22,13 +22,14 @@ from hwcls import files
 from hwcls.config.load import Sweep
 from hwcls.errors import UserError
 from hwcls.sweep.resources import gpu_driver
+from hwcls.sweep.shared import MIRROR
 from hwcls.tracking.records import SweepFolder
 
 # what may change between two starts without making another sweep of it
 GROWS = {"run_cap", "budget", "confirm", "track", "artifacts", "project", "keep"}
 GROWS |= {"max_restarts", "hang_after", "resources.concurrent"}
 # what a start that failed may have been writing when its folder was removed
-PREPARED = {".lock", "data.json", "models.json", "splits.npz", "source"}
+PREPARED = {".lock", "data.json", "models.json", "splits.npz", "source", MIRROR}
 PACKAGES = ("hwcls", "torch", "torchvision", "ray", "optuna", "wandb", "timm", "numpy")
 
 

@@ -73,23 +73,24 @@ def is_url(place: str) -> bool:
 
 
 def open_store(url: str) -> Store:
-    """The folder at a URL, for example `s3://bucket/prefix`; nothing is asked of the storage yet.
+    """The folder at a URL, for example `s3://bucket/prefix`.
 
     Raises:
         UserError: No file system is known for it.
+        OSError: The storage does not answer, or knows no such bucket.
     """
     from pyarrow import ArrowInvalid
     from pyarrow.fs import FileSystem, FSSpecHandler, PyFileSystem
 
     try:
         filesystem, path = FileSystem.from_uri(url)
-    except (ArrowInvalid, OSError, ValueError):
+    except ArrowInvalid:  # none of Arrow's own
         try:
             import fsspec
 
             opened, path = fsspec.core.url_to_fs(url)
-            filesystem = PyFileSystem(FSSpecHandler(opened))
-        except (ImportError, OSError, ValueError) as error:
+        except (ImportError, ValueError) as error:
             what = f"cannot be opened ({' '.join(str(error).split())[:160]})"
             raise UserError(what, where=url, remedy="name a folder, or s3://bucket/prefix") from None
+        filesystem = PyFileSystem(FSSpecHandler(opened))
     return Store(filesystem, path.rstrip("/"))

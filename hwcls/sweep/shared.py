@@ -2,21 +2,25 @@
 
 What the storage holds can always be gone on from: a file goes up after those that it speaks of, and what is deleted
 goes last. A driver's machine that is lost takes the last EVERY seconds of records with it, and the epochs since the
-last checkpoint; both are trained again.
+last checkpoint; both are trained again. One that is not goes on from its working copy, which may know more.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import Any
 
+from hwcls import files
 from hwcls.errors import UserError
 from hwcls.sweep.remote import Store, open_store
 
@@ -27,7 +31,8 @@ DRIVER = "driver.json"  # which machine works on the sweep, and when it was seen
 JOURNAL = "study.journal"  # knows every trial, so it goes up first
 LAST = ("checkpoint.json", "result.json", "leaderboard.csv", "report.html")  # speak of other files
 ELSEWHERE, STATES = "elsewhere.json", "state"  # see states.py, which needs torch
-OWN = (".lock", ".tracking.lock", DRIVER)
+MIRROR = ".mirror"  # in a working copy of which not all has been sent: the driver that worked on it
+OWN = (".lock", ".tracking.lock", MIRROR, DRIVER)
 
 Stamp = tuple[int, int, int]  # time, size and inode: a file that was replaced has another inode
 
@@ -48,59 +53,77 @@ class Shared:
     states: dict[str, str] = field(default_factory=dict)  # where the state of each checkpoint lies, by its pointer
     taken: bool = False
     down: bool = False
+    error: UserError | None = None  # another driver has taken over
 
     def __post_init__(self) -> None:
-        self.store: Store = open_store(self.url)
-        self.me = {"host": socket.gethostname(), "since": time.time()}
+        try:
+            self.me = (self.local / MIRROR).read_text("utf-8")
+        except OSError:
+            self.me = secrets.token_hex(8)
+
+    @cached_property
+    def store(self) -> Store:
+        return open_store(self.url)
 
     def take(self) -> None:
-        """Make the working copy what the storage holds.
+        """Make the working copy what the storage holds, unless it is the one that was worked on last.
 
         Raises:
-            UserError: It cannot be read or written, or another machine works on this sweep.
+            UserError: It cannot be read or written, or another driver works on this sweep.
         """
         if self.taken:
             return
         try:
-            self._refuse_second()
-            self._say_alive()
+            last = self._last_driver()
             there = self.store.listing()
-            for name in set(self._files()) - set(there):
-                (self.local / name).unlink()  # of an older driver here; the storage is the truth
-            for name in sorted(there):
-                if PurePosixPath(name).name not in OWN and not name.startswith(f"{STATES}/"):
-                    self.store.get(name, self.local / name)
+            if last.get("id") != self.me:
+                self._bring(there)
+                self.sent = self._files()
+            else:  # of what is here anything may not have been sent; what is not here was deleted
+                self.sent = dict.fromkeys((name for name in there if not _own(name)), (0, 0, 0))
+            files.write_text(self.local / MIRROR, self.me)
+            self._say_alive()
         except OSError as error:
             raise UserError(
                 f"cannot be read and written ({_why(error)})",
                 where=self.url,
                 remedy="check the place and its permissions",
             ) from None
-        self.sent, self.taken = self._files(), True
-        for name in self.sent:
+        self.taken = True
+        for name in self._files():
             self._note_state(name)
 
-    def _refuse_second(self) -> None:
+    def _bring(self, there: list[str]) -> None:
+        for name in set(self._files()) - set(there):
+            (self.local / name).unlink()  # of an older driver here
+        for name in there:
+            if not _own(name):
+                self.store.get(name, self.local / name)
+
+    def _last_driver(self) -> dict[str, Any]:
+        """The driver that has not ended its work there, {} where there is none; UserError where it still lives."""
         try:
-            other = json.loads(self.store.read(DRIVER))
-            ago = time.time() - float(other["seen"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return
-        if ago < FRESH and other.get("host") != self.me["host"]:
+            last: dict[str, Any] = json.loads(self.store.read(DRIVER))
+            ago = time.time() - float(last["seen"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return {}
+        if ago < FRESH and last.get("id") != self.me:
             remedy = f"wait for it; if that machine is lost, start again in {FRESH - ago:.0f} s"
-            raise UserError(
-                f"{other.get('host')} works on this sweep, seen {ago:.0f} s ago", where=self.url, remedy=remedy
-            )
+            what = f"{last.get('host')} works on this sweep, seen {ago:.0f} s ago"
+            raise UserError(what, where=self.url, remedy=remedy)
+        return last
 
     def _say_alive(self) -> None:
-        self.store.write(DRIVER, json.dumps({**self.me, "seen": time.time()}).encode())
+        alive = {"host": socket.gethostname(), "id": self.me, "seen": time.time()}
+        self.store.write(DRIVER, json.dumps(alive).encode())
 
     @contextmanager
     def mirrored(self) -> Iterator[None]:
         """What changes in the working copy goes up while the block runs, and all of it at the end.
 
         Raises:
-            UserError: At the end: the storage did not answer, and the working copy holds what it lacks.
+            UserError: At the end: the storage did not answer, or another driver has taken over; the working copy holds
+                what the storage lacks.
         """
         ended = threading.Event()
         thread = threading.Thread(target=self._run, args=(ended,), daemon=True)
@@ -114,9 +137,17 @@ class Shared:
 
     def _run(self, ended: threading.Event) -> None:
         while not ended.wait(EVERY):
-            self.send()
+            try:
+                self.send()
+            except UserError as error:
+                self.error = error
+                self.say(f"note: {error}")
+                return
 
     def _drain(self) -> None:
+        if self.error:
+            remedy = f"what this one did since is in {self.local}"
+            raise UserError(self.error.what, where=self.url, remedy=remedy)
         until = time.monotonic() + DRAIN
         while not self.send():
             if time.monotonic() > until:
@@ -125,16 +156,22 @@ class Shared:
             time.sleep(EVERY)
         with suppress(OSError):  # it is out of date in a minute
             self.store.delete(DRIVER)
+            (self.local / MIRROR).unlink()
 
     def send(self) -> bool:
-        """Upload what has changed, delete what is gone; False where the storage does not answer."""
+        """Upload what has changed, delete what is gone; False where the storage does not answer.
+
+        Raises:
+            UserError: Another driver works on this sweep; nothing was changed.
+        """
         try:
+            self._last_driver()
             self._say_alive()
-            files = self._files()  # before the journal is read, so that it knows every trial among them
-            changed = [name for name, stamp in files.items() if self.sent.get(name) != stamp]
+            found = self._files()  # before the journal is read, so that it knows every trial among them
+            changed = [name for name, stamp in found.items() if self.sent.get(name) != stamp]
             for name in sorted(changed, key=lambda name: (_turn(name), name)):
-                self._put(name, files[name])
-            for name in set(self.sent) - set(files):
+                self._put(name, found[name])
+            for name in set(self.sent) - set(found):
                 self._delete(name)
         except OSError as error:
             if not self.down:
@@ -204,6 +241,11 @@ class Place:
             return open_store(self.url).folders()
         except OSError as error:
             raise UserError(f"cannot be read ({_why(error)})", where=self.url) from None
+
+
+def _own(name: str) -> bool:
+    """Whether an object is none of the sweep's files: who works there, and the states of checkpoints."""
+    return PurePosixPath(name).name in OWN or name.startswith(f"{STATES}/")
 
 
 def _turn(name: str) -> int:

@@ -35,13 +35,12 @@ def bring(folder: Path, url: str) -> None:
     if not (folder / ELSEWHERE).exists():
         return
     try:
-        at = json.loads((folder / ELSEWHERE).read_text("utf-8"))
-        store, name = open_store(url), f"{at['folder']}/{STATE}"
+        name = f"{json.loads((folder / ELSEWHERE).read_text('utf-8'))['folder']}/{STATE}"
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"the checkpoint cannot be read ({error})", where=str(folder)) from None
     for left in reversed(range(TRIES)):
         try:
-            store.get(name, folder / STATE)
+            open_store(url).get(name, folder / STATE)
             return
         except OSError as error:
             if not left or isinstance(error, FileNotFoundError):

@@ -19,6 +19,7 @@ from hwcls.config.load import Sweep, check_corners
 from hwcls.config.model import UserModelConfig
 from hwcls.errors import UserError
 from hwcls.sweep.cluster import first_line
+from hwcls.sweep.remote import is_url
 from hwcls.sweep.sources import with_neighbours
 
 ADDRESS = "http://127.0.0.1:8265"  # of the head's dashboard, as `ray dashboard cluster.yaml` brings it here
@@ -76,6 +77,13 @@ def follow(job: Job, say: Callable[[str], None]) -> Job:
     return Job(job.id, job.address, str(info.status.value), info.driver_exit_code)
 
 
+def check_results(results: str) -> None:
+    """Raises UserError where results would lie in the job's own folder, which Ray removes."""
+    if not is_url(results) and not results.startswith(("/", "~")):
+        remedy = f"write ~/{results}, /a/folder or s3://bucket/prefix"
+        raise UserError(f"'{results}' names no place on the head", where="--results", remedy=remedy)
+
+
 def collect(sweep: Sweep, file: Path, folder: Path) -> None:
     """Copy the sweep file, and the user's models with what they import, to where the job looks for them."""
     shutil.copyfile(file, folder / file.name)
@@ -96,10 +104,8 @@ def collect(sweep: Sweep, file: Path, folder: Path) -> None:
 def _client(address: str | None) -> tuple[Any, str]:
     address = address or os.environ.get(VARIABLE) or ADDRESS
     logging.getLogger("ray").setLevel(logging.ERROR)
-    try:
-        from ray.job_submission import JobSubmissionClient
-    except ImportError:
-        raise UserError("Ray Jobs is not installed here", remedy="pip install 'hwcls[cluster]'") from None
+    from ray.job_submission import JobSubmissionClient
+
     try:
         return JobSubmissionClient(address), address
     except (RayError, RuntimeError, OSError, ValueError) as error:
@@ -107,6 +113,8 @@ def _client(address: str | None) -> tuple[Any, str]:
 
 
 def _refused(address: str, error: Exception) -> UserError:
+    if "ray[default]" in str(error):
+        return UserError("Ray Jobs is not installed here", remedy="pip install 'hwcls[cluster]'")
     if isinstance(error, AuthenticationError):
         remedy = "copy ~/.ray/auth_token from where you ran `ray up`"
         return UserError("the cluster refuses the token that is here", where=address, remedy=remedy)

@@ -24,7 +24,7 @@ def contents(url):
     return {name: store.read(name) for name in store.listing()}
 
 
-def test_what_changes_goes_up_and_comes_down_elsewhere(s3, tmp_path):
+def test_what_changes_goes_up_and_comes_down_elsewhere(s3, tmp_path, monkeypatch):
     here = place(s3, tmp_path, "mirror").sweep("a")
     here.take()
     (here.local / "trials/0").mkdir(parents=True)
@@ -44,6 +44,7 @@ def test_what_changes_goes_up_and_comes_down_elsewhere(s3, tmp_path):
     assert contents(here.url)["trials/0/metrics.jsonl"] == b"one\ntwo\n"
     assert "study.journal" not in contents(here.url)
 
+    monkeypatch.setattr(module, "FRESH", 0.0)  # the first driver is dead
     there = Place(f"{s3.url}/mirror", tmp_path / "other").sweep("a")
     there.take()
     assert (there.local / "trials/0/metrics.jsonl").read_bytes() == b"one\ntwo\n"
@@ -68,7 +69,7 @@ def test_the_study_goes_first_and_what_speaks_of_others_last(s3, tmp_path):
     ]
 
 
-def test_an_older_working_copy_becomes_what_the_storage_holds(s3, tmp_path):
+def test_an_older_working_copy_becomes_what_the_storage_holds(s3, tmp_path, monkeypatch):
     here = place(s3, tmp_path, "stale").sweep("a")
     (here.local).mkdir(parents=True)
     (here.local / "new").write_bytes(b"new")
@@ -77,7 +78,7 @@ def test_an_older_working_copy_becomes_what_the_storage_holds(s3, tmp_path):
     stale.local.mkdir(parents=True)
     (stale.local / "old").write_bytes(b"of an earlier driver")
     (stale.local / "new").write_bytes(b"older")
-    stale.me = here.me
+    monkeypatch.setattr(module, "FRESH", 0.0)  # the driver there is dead
     stale.take()
     assert not (stale.local / "old").exists()
     assert (stale.local / "new").read_bytes() == b"new"
@@ -87,11 +88,45 @@ def test_a_second_driver_is_refused_until_the_first_is_dead(s3, tmp_path, monkey
     first = place(s3, tmp_path, "two").sweep("a")
     first.take()
     second = Place(f"{s3.url}/two", tmp_path / "other").sweep("a")
-    second.me = {"host": "another", "since": 0}
     with pytest.raises(UserError, match="works on this sweep, seen"):
         second.take()
     monkeypatch.setattr(module, "FRESH", 0.0)
     second.take()
+    monkeypatch.undo()
+    with pytest.raises(UserError, match="works on this sweep, seen"):
+        first.send()  # it was only cut off, and changes nothing that the second one has taken over
+
+
+def test_a_driver_that_was_killed_goes_on_from_what_it_had_not_sent(s3, tmp_path):
+    killed = place(s3, tmp_path, "killed").sweep("a")
+    killed.take()
+    for name in ("early", "gone"):
+        (killed.local / name).write_bytes(b"sent")
+    assert killed.send()
+    (killed.local / "early").write_bytes(b"not sent")
+    (killed.local / "late").write_bytes(b"not sent")
+    (killed.local / "gone").unlink()
+
+    again = place(s3, tmp_path, "killed").sweep("a")
+    again.take()
+    assert (again.local / "late").read_bytes() == b"not sent"
+    with again.mirrored():
+        pass
+    assert contents(again.url) == {"early": b"not sent", "late": b"not sent"}
+
+
+def test_a_copy_of_which_all_was_sent_gives_way_to_the_storage(s3, tmp_path):
+    here = place(s3, tmp_path, "elsewhere").sweep("a")
+    here.take()
+    with here.mirrored():
+        (here.local / "one").write_bytes(b"1")
+    there = Place(f"{s3.url}/elsewhere", tmp_path / "other").sweep("a")
+    there.take()
+    with there.mirrored():
+        (there.local / "one").write_bytes(b"2")
+    again = place(s3, tmp_path, "elsewhere").sweep("a")
+    again.take()
+    assert (again.local / "one").read_bytes() == b"2"
 
 
 def test_a_server_that_fails_for_a_while_costs_nothing(s3, tmp_path, monkeypatch):
@@ -129,7 +164,7 @@ def test_a_place_that_cannot_be_used(s3, tmp_path):
     with pytest.raises(UserError, match="cannot be read and written"):
         Place("s3://no-such-bucket/x", tmp_path).sweep("a").take()
     with pytest.raises(UserError, match="cannot be opened"):
-        Place("nonsense://x/y", tmp_path).sweep("a")
+        Place("nonsense://x/y", tmp_path).sweep("a").take()
     assert is_url("s3://a/b")
     assert not is_url("/a/b")
 
@@ -153,6 +188,20 @@ def test_states_go_with_their_checkpoint(s3, tmp_path):
     shutil.rmtree(folder)
     assert here.send()
     assert f"{lies}/state.pt" not in contents(here.url)
+
+
+def test_a_state_stays_where_nobody_listens(s3, tmp_path, monkeypatch):
+    from hwcls.sweep import states
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setattr(states, "PAUSE", 0.0)
+    (tmp_path / "state.pt").write_bytes(b"state")
+    states.send(tmp_path, "s3://results/sweeps/silent/a", "trials-0")
+    assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
+    (tmp_path / states.ELSEWHERE).write_text('{"folder": "state/x"}')
+    monkeypatch.setattr(states, "TRIES", 2)
+    with pytest.raises(UserError, match="state cannot be had"):
+        states.bring(tmp_path, "s3://results/sweeps/silent/a")
 
 
 def test_a_state_stays_where_the_storage_does_not_answer(s3, tmp_path):
