@@ -69,8 +69,8 @@ def root(
     """Find the best image classifier for a data set within a budget, and how sure that is."""
 
 
-def main() -> None:
-    """The entry point of the `hwcls` script."""
+def whole() -> typer.Typer:
+    """The application with all its commands."""
     from hwcls.cli import (  # noqa: F401  (each adds its commands)
         data,
         doctor,
@@ -84,8 +84,13 @@ def main() -> None:
         wandb,
     )
 
+    return app
+
+
+def main() -> None:
+    """The entry point of the `hwcls` script."""
     try:
-        app()
+        whole()()
     finally:
         if "triton" not in sys.modules:  # which would complain
             gc.freeze()  # or what torch and Ray hold is collected before the process ends, for 2 s

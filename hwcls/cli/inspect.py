@@ -10,14 +10,11 @@ from typing import Annotated, Any
 import typer
 
 from hwcls.cli.app import app, command
+from hwcls.cli.options import Preset, Sets
 from hwcls.cli.results import table_console
 from hwcls.training.threads import calm_threads
 
 Subject = Annotated[Path, typer.Argument(help="A sweep file, or a trial's folder.", show_default=False)]
-Preset = Annotated[str | None, typer.Option(help="Apply one of the file's presets.", show_default=False)]
-Sets = Annotated[
-    list[str] | None, typer.Option("--set", help="Set any entry: a.b=value. Repeatable.", show_default=False)
-]
 Only = Annotated[list[str] | None, typer.Option(help="Only this alternative. Repeatable.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 

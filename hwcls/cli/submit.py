@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hwcls.cli.app import app, command
+from hwcls.cli.options import Budget, New, Preset, Sets, SweepFile, Wandb, check_wandb
 
 
 @app.command()
 @command
 def submit(
-    file: Annotated[Path, typer.Argument(help="The sweep file, YAML.", show_default=False)],
-    preset: Annotated[str | None, typer.Option(help="Apply one of the file's presets.", show_default=False)] = None,
-    sets: Annotated[
-        list[str] | None, typer.Option("--set", help="Set any entry: a.b=value. Repeatable.", show_default=False)
-    ] = None,
+    file: SweepFile,
+    preset: Preset = None,
+    sets: Sets = None,
     results: Annotated[
         str, typer.Option(help="A folder on the head, or s3://bucket/prefix, which a lost head leaves behind.")
     ] = "~/results",
-    new: Annotated[bool, typer.Option("--new", help="Start beside older results instead of going on.")] = False,
-    wandb: Annotated[str, typer.Option(help="online, offline, off, or auto: online where the head is.")] = "auto",
+    new: New = False,
+    wandb: Wandb = "auto",
     address: Annotated[
         str | None, typer.Option(help="The head's dashboard; http://127.0.0.1:8265 if left out.", show_default=False)
     ] = None,
-    budget: Annotated[
-        str | None, typer.Option("--for", help="Time instead of run_cap: 2h, 90m.", show_default=False)
-    ] = None,
+    budget: Budget = None,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Whether to show what it prints.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Only the job, as JSON.")] = False,
 ) -> None:
@@ -40,6 +36,8 @@ def submit(
     from hwcls.config.load import load_sweep
     from hwcls.sweep import submit as jobs
 
+    check_wandb(wandb)
+    jobs.check_results(results)
     checked = load_sweep(file, preset, sets or (), budget)
     options = ["--results", results, "--wandb", wandb, *(["--new"] if new else [])]
     options += ["--preset", preset] if preset else []

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from hwcls.cli.app import app, command
+from hwcls.cli.options import Budget, Cluster, New, Preset, Sets, SweepFile, Wandb, check_wandb
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,28 +22,20 @@ if TYPE_CHECKING:
     from hwcls.sweep.driver import Outcome
     from hwcls.sweep.shared import Place
 
-WANDB = ("online", "offline", "off", "auto")
-
 
 @app.command()
 @command
 def sweep(
-    file: Annotated[Path, typer.Argument(help="The sweep file, YAML.", show_default=False)],
-    preset: Annotated[str | None, typer.Option(help="Apply one of the file's presets.", show_default=False)] = None,
-    sets: Annotated[
-        list[str] | None, typer.Option("--set", help="Set any entry: a.b=value. Repeatable.", show_default=False)
-    ] = None,
+    file: SweepFile,
+    preset: Preset = None,
+    sets: Sets = None,
     results: Annotated[
         str, typer.Option(help="The folder that holds each sweep's folder, also s3://bucket/prefix.")
     ] = "results",
-    new: Annotated[bool, typer.Option("--new", help="Start beside older results instead of going on.")] = False,
-    wandb: Annotated[str, typer.Option(help="online, offline, off, or auto: online where you are logged in.")] = "auto",
-    address: Annotated[
-        str | None, typer.Option(help="A running Ray cluster; without it this machine.", show_default=False)
-    ] = None,
-    budget: Annotated[
-        str | None, typer.Option("--for", help="Time instead of run_cap: 2h, 90m.", show_default=False)
-    ] = None,
+    new: New = False,
+    wandb: Wandb = "auto",
+    address: Cluster = None,
+    budget: Budget = None,
     source: Annotated[
         Path | None, typer.Option("--from", help="Results of another sweep to learn from.", show_default=False)
     ] = None,
@@ -56,10 +49,8 @@ def sweep(
     Example: hwcls sweep sweeps/quickstart.yaml
     """
     from hwcls.config.load import load_sweep
-    from hwcls.errors import UserError, did_you_mean
 
-    if wandb not in WANDB:
-        raise UserError(f"unknown mode '{wandb}'", where="--wandb", remedy=did_you_mean(wandb, WANDB))
+    check_wandb(wandb)
     checked = load_sweep(file, preset, sets or (), budget)
     if dry_run:
         _preview(checked, probe, as_json)
@@ -77,10 +68,8 @@ def confirm(
     add_seeds: Annotated[
         int, typer.Option("--add-seeds", min=0, max=900, help="Fresh seeds beyond those that were run.")
     ] = 0,
-    wandb: Annotated[str, typer.Option(help="online, offline, off, or auto: online where you are logged in.")] = "auto",
-    address: Annotated[
-        str | None, typer.Option(help="A running Ray cluster; without it this machine.", show_default=False)
-    ] = None,
+    wandb: Wandb = "auto",
+    address: Cluster = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Only the result, as JSON.")] = False,
 ) -> None:
@@ -88,11 +77,9 @@ def confirm(
 
     Example: hwcls confirm results/quickstart --add-seeds 5
     """
-    from hwcls.errors import UserError, did_you_mean
     from hwcls.sweep.confirm import again
 
-    if wandb not in WANDB:
-        raise UserError(f"unknown mode '{wandb}'", where="--wandb", remedy=did_you_mean(wandb, WANDB))
+    check_wandb(wandb)
     from hwcls.sweep.begin import Options
 
     checked = again(folder, add_seeds)
@@ -200,13 +187,13 @@ def _show(outcome: Outcome, options: Options, as_json: bool) -> None:
     path = outcome.folder.path
     found = load_results(path)
     page = path / "report.html"
-    url = options.place.sweep(path.name).url if options.place else None
+    shared = options.place.sweep(path.name).url if options.place else None
     if as_json:
         status = "interrupted" if outcome.interrupted else "done"
         result = {"status": status, **summary(found), "failed": outcome.failed, "hints": hints(found)}
         places = {"results": str(path), "bytes": taken(path), "report": str(page), "wandb": addresses(outcome.folder)}
         said = {"tracking": troubles(outcome.folder)}
-        places |= {"shared": url} if url else {}
+        places |= {"shared": shared} if shared else {}
         typer.echo(json.dumps({**result, **places, **said}, indent=2, default=str))
         return
     if outcome.nothing_to_do:
@@ -216,7 +203,7 @@ def _show(outcome: Outcome, options: Options, as_json: bool) -> None:
         typer.echo(f"hint: {hint}")
     for key in outcome.failed:
         typer.echo(f"failed: {path / key / 'error.txt'}")
-    typer.echo(f"results: {size(taken(path))} in {url or path}" + (f", worked on in {path}" if url else ""))
+    typer.echo(f"results: {size(taken(path))} in {shared or path}" + (f", worked on in {path}" if shared else ""))
     typer.echo(f"report: {page}")
     for url in sorted({url.partition("/runs/")[0] for url in addresses(outcome.folder).values()}):
         typer.echo(f"W&B: {url}")

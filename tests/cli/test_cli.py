@@ -20,7 +20,7 @@ COMMANDS = [
     for words in (
         "", "sweep", "train", "compare", "report", "data", "data list", "data fetch", "data import", "data show",
         "data verify", "wandb", "wandb sync", "confirm", "explain", "doctor", "models", "check", "profile", "evaluate",
-        "predict", "inspect", "export", "wandb workspace", "dashboard",
+        "predict", "inspect", "export", "wandb workspace", "dashboard", "submit",
     )
 ]  # fmt: skip
 TRIAL = {
@@ -37,9 +37,9 @@ def hwcls(*words, **options):
 
 @pytest.fixture
 def invoke():
-    from hwcls.cli import app, data, doctor, inspect, models, results, sweep, train, trained, wandb  # noqa: F401
+    from hwcls.cli.app import whole
 
-    return lambda *words: CliRunner().invoke(app.app, list(map(str, words)))
+    return lambda *words: CliRunner().invoke(whole(), list(map(str, words)))
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)

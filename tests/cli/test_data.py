@@ -23,12 +23,12 @@ Invoke = Callable[..., Result]
 @pytest.fixture
 def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
     """Run a command in an empty folder, with a cache of its own and no raw data."""
-    from hwcls.cli import app, data  # noqa: F401
+    from hwcls.cli.app import whole
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HWCLS_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("HWCLS_DATA", raising=False)
-    return lambda *words: CliRunner().invoke(app.app, ["data", *map(str, words)])
+    return lambda *words: CliRunner().invoke(whole(), ["data", *map(str, words)])
 
 
 def archive(path: Path, **more: bytes) -> Path:

@@ -28,9 +28,9 @@ presets: {broken: {parameters.model.choice.cnn.depth: 4}}
 
 @pytest.fixture
 def invoke():
-    from hwcls.cli import app, inspect, trained  # noqa: F401
+    from hwcls.cli.app import whole
 
-    return lambda *words: CliRunner().invoke(app.app, list(map(str, words)))
+    return lambda *words: CliRunner().invoke(whole(), list(map(str, words)))
 
 
 @pytest.fixture(scope="module")

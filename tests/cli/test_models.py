@@ -27,9 +27,9 @@ SWEEP = {
 
 @pytest.fixture
 def invoke():
-    from hwcls.cli import app, models  # noqa: F401
+    from hwcls.cli.app import whole
 
-    return lambda *words: CliRunner().invoke(app.app, ["models", *map(str, words)])
+    return lambda *words: CliRunner().invoke(whole(), ["models", *map(str, words)])
 
 
 def rows(done):

@@ -37,21 +37,9 @@ def commands():
 
 @pytest.fixture(scope="module")
 def app():
-    from hwcls.cli import (  # noqa: F401
-        app,
-        data,
-        doctor,
-        inspect,
-        models,
-        results,
-        submit,
-        sweep,
-        train,
-        trained,
-        wandb,
-    )
+    from hwcls.cli.app import whole
 
-    return app.app
+    return whole()
 
 
 @pytest.mark.parametrize("line", commands())

@@ -1,9 +1,12 @@
 """What is sent to a cluster, and what is said where that cannot be."""
 
+import subprocess
+import sys
+
 import pytest
 from typer.testing import CliRunner
 
-from hwcls.cli import app, submit  # noqa: F401  (adds the command)
+from hwcls.cli.app import whole
 from hwcls.config.load import load_sweep
 from hwcls.errors import UserError
 from hwcls.sweep.submit import collect
@@ -47,19 +50,46 @@ def test_a_model_that_the_head_would_not_find(own, tmp_path):
 
 
 def test_a_head_that_does_not_answer(own):
-    done = CliRunner().invoke(app.app, ["submit", str(own()), "--address", "http://127.0.0.1:1"])
+    done = CliRunner().invoke(whole(), ["submit", str(own()), "--address", "http://127.0.0.1:1"])
     assert done.exit_code == 2
     assert "no cluster answers" in done.output
     assert "ray dashboard cluster.yaml" in done.output
     assert len(done.output.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_cluster_that_does_not_answer(own, tmp_path):
     """At once, where Ray itself would wait for minutes; and nothing is left behind."""
-    from hwcls.cli import sweep  # noqa: F401  (adds the command)
-
-    words = ["sweep", str(own()), "--address", "127.0.0.1:1", "--results", str(tmp_path / "results"), "--wandb", "off"]
-    done = CliRunner().invoke(app.app, words)
-    assert done.exit_code == 2
-    assert "no Ray cluster answers at '127.0.0.1:1'" in done.output
+    words = ["sweep", own(), "--address", "127.0.0.1:1", "--results", tmp_path / "results", "--wandb", "off"]
+    command = [sys.executable, "-m", "hwcls", *map(str, words)]  # in this process Ray may run already
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "no Ray cluster answers at '127.0.0.1:1'" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
     assert not list((tmp_path / "results").glob("*/trials"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--results", "results"], "write ~/results, /a/folder or s3://bucket/prefix"),  # Ray would remove it
+        (["--wandb", "onlin"], "did you mean 'online'?"),
+        (["--set", "run_cup=3"], "did you mean 'run_cap'?"),
+    ],
+)
+def test_what_the_head_would_refuse_is_refused_here(own, words, said):
+    done = CliRunner().invoke(whole(), ["submit", str(own()), "--address", "http://127.0.0.1:1", *words])
+    assert done.exit_code == 2
+    assert said in done.output
+
+
+def test_where_ray_jobs_is_not_installed(own, monkeypatch):
+    from ray.job_submission import JobSubmissionClient
+
+    def bare(*_, **__):
+        raise RuntimeError("The Ray jobs CLI & SDK require the ray[default] installation: `pip install 'ray[default]'`")
+
+    monkeypatch.setattr(JobSubmissionClient, "__init__", bare)  # what Ray itself raises there
+    done = CliRunner().invoke(whole(), ["submit", str(own())])
+    assert done.exit_code == 2
+    assert "pip install 'hwcls[cluster]'" in done.output
