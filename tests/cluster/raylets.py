@@ -1,10 +1,11 @@
-"""A Ray cluster of several nodes on this machine, each with a cache of its own; the head runs no trials.
+"""A Ray cluster of several nodes on this machine, each with a cache of its own.
 
 Run as a process of its own, which does what its standard input says: Ray leaves sockets to the garbage collector.
 """
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -12,14 +13,15 @@ from pathlib import Path
 
 
 class Cluster:
-    """The head, and nodes that come and go."""
+    """The head, with `cpus` for trials, and nodes that come and go."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, cpus: int = 0) -> None:
         self.folder, self.count = folder, 0
-        environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # a job looks for hwcls there
+        environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "PATH": path}
         with open(folder / "raylets.log", "wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.cluster.raylets"],
+                [sys.executable, "-m", "tests.cluster.raylets", str(cpus)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -27,14 +29,15 @@ class Cluster:
                 cwd=Path(__file__).parents[2],
                 env=environment,
             )
-        self.address = self._ask({})
+        self.address, self.dashboard = self._ask({})
 
-    def _ask(self, what: dict) -> str:
+    def _ask(self, what: dict) -> list[str]:
         self.process.stdin.write(json.dumps(what) + "\n")
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
         assert answer, (self.folder / "raylets.log").read_text()
-        return str(json.loads(answer))
+        found: list[str] = json.loads(answer)
+        return found
 
     def add(self, cpus: int = 1, **environment: str) -> int:
         """A further node; returns its number."""
@@ -55,9 +58,9 @@ class Cluster:
 
 
 @contextmanager
-def cluster(folder: Path):
+def cluster(folder: Path, cpus: int = 0):
     """A cluster for the length of the block."""
-    made = Cluster(folder)
+    made = Cluster(folder, cpus)
     try:
         yield made
     finally:
@@ -71,7 +74,11 @@ def main() -> None:
 
     import hwcls.sweep  # noqa: F401  (sets what Ray reads at its import)
 
-    head = {"num_cpus": 0, "num_gpus": 0, "include_dashboard": False}
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    cpus = int(sys.argv[1])
+    head = {"num_cpus": cpus, "num_gpus": 0, "include_dashboard": cpus > 0, "dashboard_port": port}
     raylets, nodes = Raylets(initialize_head=True, connect=False, head_node_args=head), []
     try:
         for line in sys.stdin:
@@ -80,7 +87,7 @@ def main() -> None:
                 nodes.append(raylets.add_node(num_cpus=asked["add"], env_vars=asked["environment"]))
             elif "kill" in asked:
                 raylets.remove_node(nodes[asked["kill"]], allow_graceful=False)
-            print(json.dumps(raylets.address), flush=True)
+            print(json.dumps([raylets.address, f"http://127.0.0.1:{port}"]), flush=True)
     finally:
         raylets.shutdown()
 

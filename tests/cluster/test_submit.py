@@ -1,5 +1,7 @@
 """What is sent to a cluster, and what is said where that cannot be."""
 
+import json
+import os
 import subprocess
 import sys
 
@@ -10,6 +12,8 @@ from hwcls.cli.app import whole
 from hwcls.config.load import load_sweep
 from hwcls.errors import UserError
 from hwcls.sweep.submit import collect
+from tests.cluster.raylets import cluster
+from tests.sweep.faults import Disturbed
 
 MODEL = (
     "import helper\n\ndef build(classes, channels, image_size):\n    return helper.net(classes, channels, image_size)\n"
@@ -93,3 +97,24 @@ def test_where_ray_jobs_is_not_installed(own, monkeypatch):
     done = CliRunner().invoke(whole(), ["submit", str(own())])
     assert done.exit_code == 2
     assert "pip install 'hwcls[cluster]'" in done.output
+
+
+@pytest.mark.slow
+def test_a_job_runs_on_the_head_and_a_second_one_goes_on(tmp_path):
+    """One node alone: several on one machine share Ray's folder, and each removes what jobs of the others still use."""
+    sweep = Disturbed(tmp_path / "sent", trials=1, epochs=2, pause=0.0)
+    with cluster(tmp_path, cpus=1) as made:
+        words = ["submit", sweep.sent().name, "--results", sweep.results, "--wandb", "off", "--address", made.dashboard]
+        command = [sys.executable, "-m", "hwcls", *map(str, words)]
+        options = {"cwd": sweep.folder, "capture_output": True, "text": True, "timeout": 200}
+        options["env"] = {**os.environ, "RAY_AUTH_MODE": "disabled"}
+        done = subprocess.run(command, **options)
+        again = subprocess.run([*command, "--json"], **options)
+        wrong = subprocess.run([*command, "--set", "parameters.epochs=3"], **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "submitted as raysubmit_" in done.stdout
+    assert "trial 0 complete" in done.stdout
+    assert list(map(len, sweep.numbers().values())) == [2]
+    assert json.loads(again.stdout)["status"] == "SUCCEEDED"
+    assert wrong.returncode == 2  # what the head says of it: another version of this sweep
+    assert "parameters.epochs" in wrong.stdout
