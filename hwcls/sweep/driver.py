@@ -27,10 +27,7 @@ from hwcls.sweep.shared import Shared
 from hwcls.tracking.records import SweepFolder
 
 if TYPE_CHECKING:
-    from hwcls.sweep.early_stop import FairStop
     from hwcls.sweep.prepare import Prepared
-    from hwcls.sweep.recorder import Recorder
-    from hwcls.sweep.resources import Resources
     from hwcls.sweep.search import FairSearch
 
 GRACE = 20.0  # seconds that SIGTERM leaves for the end of an epoch and a checkpoint: SLURM and Kubernetes kill after 30
@@ -94,13 +91,14 @@ def _run(
     ready = Background(lambda: _load(sweep, opened.path, say))  # beside Ray's start, which takes as long
     with ready.cancels(), connected(options.address) as machine, consumers.drains(), _Termination() as termination:
         prepared = ready.result()
-        from hwcls.sweep import early_stop
+        from hwcls.sweep import early_stop, retrain
         from hwcls.sweep.cluster import home
         from hwcls.sweep.group import trainable
         from hwcls.sweep.nodes import Nodes, room
         from hwcls.sweep.recorder import Recorder
         from hwcls.sweep.search import FairSearch
         from hwcls.sweep.settle import settle
+        from hwcls.sweep.tuning import tune_run
 
         if options.address:
             resources, machine = room(sweep.config.resources, where, say)
@@ -131,33 +129,14 @@ def _run(
             shared.say = lambda text: recorder.progress.say(text)
         group = trainable(resources, home() if options.address else "", shared.url if shared else "")
         with nodes.watched(lambda text: recorder.progress.say(text)) if nodes else nullcontext():
-            interrupted = _search_and_confirm(
-                sweep, opened, group, search, scheduler, recorder, resources, progress_for
-            )
-        if not interrupted:
-            _drop_checkpoints(opened, shared)
-        return interrupted
-
-
-def _search_and_confirm(
-    sweep: Sweep,
-    opened: SweepFolder,
-    group: Any,
-    search: FairSearch,
-    scheduler: FairStop | None,
-    recorder: Recorder,
-    resources: Resources,
-    progress_for: ProgressFor,
-) -> bool:
-    """Whether it was interrupted."""
-    from hwcls.sweep import retrain
-    from hwcls.sweep.tuning import tune_run
-
-    if not search.finished:
-        if tune_run(group, opened, search, scheduler, recorder, resources, sweep.config.max_restarts):
-            return True
-        folder.note_budget(opened.path, search.spent)
-    return retrain.run(sweep, opened, group, resources, recorder, progress_for)
+            if not search.finished:
+                if tune_run(group, opened, search, scheduler, recorder, resources, sweep.config.max_restarts):
+                    return True
+                folder.note_budget(opened.path, search.spent)
+            if retrain.run(sweep, opened, group, resources, recorder, progress_for):
+                return True
+        _drop_checkpoints(opened, shared)
+        return False
 
 
 def _drop_checkpoints(opened: SweepFolder, shared: Shared | None) -> None:

@@ -30,7 +30,8 @@ FRESH = 60.0  # seconds after which a driver that does not say that it lives is 
 DRIVER = "driver.json"  # which machine works on the sweep, and when it was seen last
 JOURNAL = "study.journal"  # knows every trial, so it goes up first
 LAST = ("checkpoint.json", "result.json", "leaderboard.csv", "report.html")  # speak of other files
-ELSEWHERE, STATES = "elsewhere.json", "state"  # see states.py, which needs torch
+ELSEWHERE = "elsewhere.json"  # in a checkpoint's folder: where on the storage its state lies
+STATES = "state"  # the folder of the storage that holds them
 MIRROR = ".mirror"  # in a working copy of which not all has been sent: the driver that worked on it
 OWN = (".lock", ".tracking.lock", MIRROR, DRIVER)
 

@@ -10,10 +10,9 @@ from pathlib import Path
 from hwcls import files
 from hwcls.errors import UserError
 from hwcls.sweep.remote import open_store
+from hwcls.sweep.shared import ELSEWHERE, STATES
 from hwcls.training.checkpoint import STATE
 
-ELSEWHERE = "elsewhere.json"  # in a checkpoint's folder: where its state lies
-STATES = "state"  # the folder of the storage that holds them
 TRIES, PAUSE = 10, 6.0  # to read a state, and seconds between them
 
 

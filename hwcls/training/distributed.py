@@ -79,14 +79,19 @@ def join(rank: int, size: int, address: str, device: torch.device) -> World:
 def _meet_by(address: str) -> None:
     """Have gloo and NCCL use the network that leads to rank 0: their own guess may be one that other hosts lack."""
     host, _, port = address.rpartition(":")
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:  # which sends nothing
-        probe.connect((host, int(port)))
-        own = probe.getsockname()[0]
+    own = _own_address(host, int(port))
     if own.startswith("127.") or sys.platform != "linux":
         return
     for variable in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
         if name := _interface(own):
             os.environ.setdefault(variable, name)
+
+
+def _own_address(host: str, port: int) -> str:
+    """This host's address on the network that leads to another one; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((host, port))
+        return str(probe.getsockname()[0])
 
 
 def _interface(own: str) -> str | None:

@@ -1,5 +1,8 @@
 """What torch's DDP cannot have, said in one line."""
 
+import os
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -7,7 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
-from hwcls.training import local
+from hwcls.training import distributed, local
 from hwcls.training.distributed import free_address, leave, unused_weights
 
 MODEL = """
@@ -59,3 +62,19 @@ def test_weights_that_nothing_uses_are_a_user_error_with_two_workers(tmp_path):
     )
     with pytest.raises(UserError, match=r"does not use spare\.weight, spare\.bias — remove or use them"):
         local.train(config, tmp_path / "trial", print)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="interfaces are found by Linux's ioctl")
+def test_hosts_meet_by_the_network_that_leads_to_rank_0(monkeypatch):
+    assert distributed._interface("127.0.0.1") == "lo"
+    assert distributed._interface("192.0.2.77") is None  # nobody's here
+    names = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    distributed._meet_by("127.0.0.1:5000")
+    assert not [name for name in names if name in os.environ]  # one host alone needs no network
+    monkeypatch.setattr(distributed, "_interface", lambda own: "eth7")
+    monkeypatch.setattr(distributed, "_own_address", lambda host, port: "10.0.0.3")
+    monkeypatch.setenv("NCCL_SOCKET_IFNAME", "ib0")  # what the user sets holds
+    distributed._meet_by("10.0.0.2:5000")
+    assert [os.environ[name] for name in names] == ["eth7", "ib0"]
