@@ -126,6 +126,22 @@ def test_what_an_autoscaler_may_start(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_node_with_another_version_ends_the_sweep_before_a_trial(tmp_path, sweep_file):
+    other = tmp_path / "other" / "timm-9.9.dist-info"
+    other.mkdir(parents=True)
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: timm\nVersion: 9.9\n")
+    with cluster(tmp_path) as made:
+        made.add(PYTHONPATH=str(other.parent))
+        process = made.start("sweep", sweep_file(), "--results", tmp_path / "results", "--wandb", "off")
+        said, _ = process.communicate(timeout=240)
+    assert process.returncode == 2, said
+    assert "has timm 9.9 instead of" in said
+    assert "use the same image on every node" in said
+    assert "Traceback" not in said
+    assert not list((tmp_path / "results").glob("*/trials/*"))
+
+
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Ray leaves files to the collector
 def test_a_notice_a_lost_node_and_a_new_one(run, tmp_path, metadata):
     """The trial on the spot node is saved and goes on elsewhere with no epoch twice, the one on the lost node from its

@@ -18,6 +18,7 @@ from tests.sweep.faults import Disturbed
 MODEL = (
     "import helper\n\ndef build(classes, channels, image_size):\n    return helper.net(classes, channels, image_size)\n"
 )
+KEY = "5ec12e75ec12e75ec12e75ec12e75ec12e75ec1"  # of this machine's W&B account, which no other one gets
 HELPER = """
 from torch import nn
 
@@ -107,7 +108,7 @@ def test_a_job_runs_on_the_head_and_a_second_one_goes_on(tmp_path):
         words = ["submit", sweep.sent().name, "--results", sweep.results, "--wandb", "off", "--address", made.dashboard]
         command = [sys.executable, "-m", "hwcls", *map(str, words)]
         options = {"cwd": sweep.folder, "capture_output": True, "text": True, "timeout": 200}
-        options["env"] = {**os.environ, "RAY_AUTH_MODE": "disabled"}
+        options["env"] = {**os.environ, "RAY_AUTH_MODE": "disabled", "WANDB_API_KEY": KEY}
         done = subprocess.run(command, **options)
         again = subprocess.run([*command, "--json"], **options)
         wrong = subprocess.run([*command, "--set", "parameters.epochs=3"], **options)
@@ -118,3 +119,7 @@ def test_a_job_runs_on_the_head_and_a_second_one_goes_on(tmp_path):
     assert json.loads(again.stdout)["status"] == "SUCCEEDED"
     assert wrong.returncode == 2  # what the head says of it: another version of this sweep
     assert "parameters.epochs" in wrong.stdout
+    kept = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(kept) > 10
+    assert not [path for path in kept if KEY.encode() in path.read_bytes()]
+    assert KEY not in done.stdout + done.stderr + again.stdout

@@ -113,6 +113,11 @@ def test_what_every_study_shows(row, name):
         assert seen["activations"].ndim == 3
         matrices = load_confusions(found.winners[label])
         assert {1, len(lines)} <= matrices.keys()  # after the first and the last epoch
+    scored = {path.parents[1].name: path for path in found.sweep.folder.glob("confirm/*/*/result.json")}
+    assert set(scored) == labels
+    for path in scored.values():  # test is read once, at the end
+        assert 0 <= json.loads(path.read_text())["test"]["test/accuracy"] <= 1
+        assert "test/accuracy" in json.loads((path.parent / "metrics.jsonl").read_text().splitlines()[-1])
     classes = found.sweep.data["classes"]
     tested = {(one["label"], one["class"]) for one in summary(found.sweep)["classes"]}
     assert tested == {(label, name) for label in labels for name in classes}
