@@ -146,7 +146,7 @@ def test_a_node_with_another_version_ends_the_sweep_before_a_trial(tmp_path, swe
 def test_a_notice_a_lost_node_and_a_new_one(run, tmp_path, metadata):
     """The trial on the spot node is saved and goes on elsewhere with no epoch twice, the one on the lost node from its
     checkpoint; what is recorded is what a sweep records to which nothing happens."""
-    alone = Disturbed(tmp_path / "alone", pause=0.0)
+    alone = Disturbed(tmp_path / "alone", epochs=20, pause=0.0)  # long enough to live when the notice is seen, 5 s later
     run(load_sweep(alone.file), results=alone.results)
     sweep = Disturbed(tmp_path / "on_nodes", epochs=alone.epochs, pause=0.3)
     with cluster(tmp_path) as made:
@@ -157,12 +157,13 @@ def test_a_notice_a_lost_node_and_a_new_one(run, tmp_path, metadata):
             sweep.wait_until(lambda: len(sweep.numbers()) > 1 and all(sweep.numbers().values()))
             metadata.notice = in_two_minutes()
             made.add()
-            sweep.wait_until(lambda: moved(sweep))
+            sweep.wait_until(lambda: moved(sweep) or process.poll() is not None)
             saved = moved(sweep)
             made.kill(lost)
         finally:
             said, _ = process.communicate(timeout=240)
     assert process.returncode == 0, said
+    assert saved, said
     for words in ("leaves soon", "about to be taken away", "is gone", "wait for nodes", "digits is not there yet"):
         assert words in said, said
     assert said.count("has joined") == 3
