@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -46,6 +47,12 @@ class Rank:
     def node(self) -> str:
         """The Ray node that this rank runs on."""
         return str(ray.get_runtime_context().get_node_id())
+
+    def watch(self) -> None:
+        """See from here on the notice that this node will be taken away; a node without ranks has to stay idle."""
+        from hwcls.sweep.spot import leave_in_time
+
+        threading.Thread(target=leave_in_time, daemon=True).start()
 
     def join(self, address: str) -> None:
         """Meet the other ranks, once for all trials."""

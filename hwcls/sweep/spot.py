@@ -23,9 +23,12 @@ SOON = 120.0  # seconds that a notice leaves where it names no time
 
 def await_notice() -> float | None:
     """Runs on a node: returns when it will be taken away, as soon as that is known; None where nobody can tell."""
-    while (deadline := notice()) is None:
+    if (deadline := notice()) == 0.0:
+        return None
+    while not deadline:  # from here on a server that does not answer is only slow
         time.sleep(EVERY)
-    return deadline or None
+        deadline = notice()
+    return deadline
 
 
 def notice() -> float | None:
@@ -46,6 +49,14 @@ def notice() -> float | None:
         return datetime.strptime(told["time"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
     except (KeyError, TypeError, ValueError):
         return time.time() + SOON
+
+
+def leave_in_time() -> None:
+    """Runs beside a rank: tells Ray when this node gets its notice, so that the rank's trial moves."""
+    import ray
+
+    if deadline := await_notice():
+        drain(ray.get_runtime_context().get_node_id(), deadline)
 
 
 def drain(node: str, deadline: float) -> None:

@@ -1,7 +1,10 @@
-"""An S3 server of our own on the loopback, with a switch that makes it fail."""
+"""Servers of our own on the loopback: S3, with a switch that makes it fail, and an instance's metadata."""
 
+import json
 import logging
 import os
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
@@ -33,3 +36,41 @@ def s3(_isolated):
     boto3.client("s3").create_bucket(Bucket="results")
     yield state
     server.stop()
+
+
+@pytest.fixture
+def metadata(monkeypatch):
+    """An instance's metadata server on the loopback; `server.notice` is what it tells, `server.url` where it is."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_PUT(self):
+            assert self.path == "/latest/api/token"
+            assert int(self.headers["X-aws-ec2-metadata-token-ttl-seconds"]) > 0
+            self.answer(200, b"a token")
+
+        def do_GET(self):
+            if self.headers["X-aws-ec2-metadata-token"] != "a token":
+                self.answer(401, b"")
+            elif self.path == "/latest/meta-data/spot/instance-action" and server.notice is not None:
+                self.answer(200, json.dumps(server.notice).encode())
+            else:
+                self.answer(404, b"")
+
+        def answer(self, status, content):
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *words):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.notice = None
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()

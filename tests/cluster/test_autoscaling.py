@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from hwcls.sweep import spot
+from tests.sweep.faults import Disturbed
+
 HEAD = "fffffffffffffffffffffffffffffffffffffffffffffffffff00000"  # the id that Ray's stand-in gives to the head
 CONFIG = {
     "cluster_name": "growing",
@@ -71,13 +74,16 @@ def growing(folder: Path):
 
 
 @pytest.mark.slow
-def test_workers_come_when_trials_wait_and_go_when_none_is_left(sweep_file, tmp_path_factory):
+def test_workers_come_when_trials_wait_and_go_when_none_is_left(metadata, monkeypatch, tmp_path_factory):
+    """Each as soon as it has nothing to do, though others still train; no notice comes from the metadata server."""
+    monkeypatch.setenv(spot.METADATA, metadata.url)
     folder = tmp_path_factory.mktemp("g")  # Ray's sockets want a short path
-    file = sweep_file(run_cap=2)
+    first = {"first": [{"epochs": 1}, {"epochs": 40}]}
+    sweep = Disturbed(folder / "s", trials=2, epochs={"values": [1, 40]}, pause=0.3, changes=first)
     with growing(folder) as (address, environment):
 
         def hwcls(*options):
-            words = ["sweep", file, "--results", folder / "results", "--wandb", "off", "--address", address, *options]
+            words = ["sweep", sweep.file, "--results", sweep.results, "--wandb", "off", "--address", address, *options]
             command = [sys.executable, "-m", "hwcls", *map(str, words)]
             return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
 
@@ -92,6 +98,8 @@ def test_workers_come_when_trials_wait_and_go_when_none_is_left(sweep_file, tmp_
         assert "2 trials, 2 trials at once, each on 1 CPU" in done.stdout
         assert "2 of 2 trials at once wait for nodes; 2 more can come" in done.stdout
         assert done.stdout.count("has joined") == 2
+        said = done.stdout
+        assert said.index("trial 0 complete") < said.index("is gone") < said.index("trial 1 complete"), said
         until = time.monotonic() + 90
         while "alive 1" not in (left := count(address, environment)):
             assert time.monotonic() < until, left
