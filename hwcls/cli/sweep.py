@@ -64,7 +64,9 @@ def sweep(
 @app.command()
 @command
 def confirm(
-    folder: Annotated[Path, typer.Argument(help="A sweep's results folder.", show_default=False)],
+    folder: Annotated[
+        str, typer.Argument(help="A sweep's results folder, also s3://bucket/prefix/name.", show_default=False)
+    ],
     add_seeds: Annotated[
         int, typer.Option("--add-seeds", min=0, max=900, help="Fresh seeds beyond those that were run.")
     ] = 0,
@@ -78,25 +80,34 @@ def confirm(
     Example: hwcls confirm results/quickstart --add-seeds 5
     """
     from hwcls.sweep.confirm import again
+    from hwcls.sweep.remote import is_url
 
     check_wandb(wandb)
     from hwcls.sweep.begin import Options
 
-    checked = again(folder, add_seeds)
-    _run(checked, Options(results=folder.resolve().parent, wandb=wandb, address=address), quiet, as_json)
+    parent, _, name = (folder.rstrip("/") if is_url(folder) else str(Path(folder).resolve())).rpartition("/")
+    local, place = _results(parent)
+    if place and name in place.names():
+        place.sweep(name).take()
+    checked = again(local / name, add_seeds, folder)
+    _run(checked, Options(results=local, wandb=wandb, address=address, place=place), quiet, as_json)
 
 
 def _results(results: str) -> tuple[Path, Place | None]:
     """The folder to work in, and the shared storage that it is a copy of."""
-    from hwcls.sweep.remote import is_url
-
-    if not is_url(results):
-        return Path(results).expanduser(), None
     from hwcls.data.catalog import cache_folder
-    from hwcls.sweep.shared import Place
+    from hwcls.errors import UserError
+    from hwcls.sweep.remote import is_url
+    from hwcls.sweep.shared import COPIES, Place
 
-    place = Place(results, cache_folder())
-    return place.local, place
+    if is_url(results):
+        place = Place(results, cache_folder())
+        return place.local, place
+    local = Path(results).expanduser()
+    if local.resolve().is_relative_to((cache_folder() / COPIES).resolve()):
+        remedy = "name the place that it is a copy of: s3://bucket/prefix"
+        raise UserError("is only the working copy of results on shared storage", where=results, remedy=remedy)
+    return local, None
 
 
 def _run(checked: Sweep, options: Options, quiet: bool, as_json: bool) -> None:

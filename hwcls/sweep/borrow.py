@@ -14,8 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hwcls.config.load import Sweep
 from hwcls.errors import UserError
 from hwcls.sweep.begin import check_source
-
-MARK = "from"  # the user attribute of a borrowed trial: where it was run
+from hwcls.sweep.journal import MARK
 
 
 class _Known:

@@ -61,20 +61,21 @@ def winners(opened: SweepFolder, runs: list[Run], metric: str, goal: str) -> dic
     return best
 
 
-def again(folder: Path, more: int) -> Sweep:
-    """The sweep of a results folder, to be confirmed on `more` seeds than before.
+def again(folder: Path, more: int, called: str | None = None) -> Sweep:
+    """The sweep of a results folder, to be confirmed on `more` seeds than before; the user `called` the folder so.
 
     Where runs that were asked for are still missing, nothing is added: they come first.
 
     Raises:
         UserError: There is no sweep there, or its search has not ended.
     """
+    where = called or str(folder)
     if not (folder / "sweep.yaml").is_file():
-        raise UserError("no sweep here", where=str(folder), remedy="name a sweep's results folder: results/<name>")
+        raise UserError("no sweep here", where=where, remedy="name a sweep's results folder: results/<name>")
     sweep, opened = load_sweep(folder / "sweep.yaml"), SweepFolder(folder)
     results = [trial.result() for trial in opened.trials().values()]
     if not results or any(result is None for result in results):
-        raise UserError("the search has not ended", where=str(folder), remedy="go on with `hwcls sweep` and its file")
+        raise UserError("the search has not ended", where=where, remedy="go on with `hwcls sweep` and its file")
     config = sweep.config.confirm
     if config is None:
         seeds = more or ConfirmConfig().seeds
@@ -84,7 +85,7 @@ def again(folder: Path, more: int) -> Sweep:
         seeds = config.seeds + more
     if seeds < 2:
         raise UserError("one seed says nothing about chance", where="--add-seeds", remedy="add 2 or more; 5 are usual")
-    return load_sweep(folder / "sweep.yaml", sets=[f"confirm.seeds={seeds}", f"name={folder.resolve().name}"])
+    return load_sweep(folder / "sweep.yaml", sets=[f"confirm.seeds={seeds}"]).renamed(folder.resolve().name)
 
 
 def missing(sweep: Sweep, opened: SweepFolder) -> bool:

@@ -21,7 +21,8 @@ from hwcls import files
 from hwcls.config.load import Sweep, first_settings
 from hwcls.config.space import Fixed, Space
 from hwcls.errors import UserError
-from hwcls.sweep.borrow import MARK, borrow
+from hwcls.sweep.borrow import borrow
+from hwcls.sweep.journal import MARK
 from hwcls.sweep.resources import Resources
 from hwcls.sweep.sources import with_sources
 from hwcls.sweep.study import Journal, sampler

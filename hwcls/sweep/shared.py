@@ -1,14 +1,18 @@
 """Results on shared storage: a sweep works in a folder of the driver's disk, which is uploaded as whole objects.
 
-What the storage holds can always be gone on from: a file goes up after those that it speaks of, and what is deleted
-goes last. A driver's machine that is lost takes the last EVERY seconds of records with it, and the epochs since the
-last checkpoint; both are trained again. One that is not goes on from its working copy, which may know more.
+What the storage holds can always be gone on from: the study goes up before the records of its trials, but does not say
+that a trial has ended before all of that is there; any other file goes up after those that it speaks of, and what is
+deleted goes last. A driver's machine that is lost takes the last EVERY seconds of records with it, and the epochs since
+the last checkpoint; both are trained again. One that is not goes on from its working copy, which may know more.
 """
 
 from __future__ import annotations
 
+import _thread
 import hashlib
 import json
+import os
+import re
 import secrets
 import socket
 import threading
@@ -22,6 +26,7 @@ from typing import Any
 
 from hwcls import files
 from hwcls.errors import UserError
+from hwcls.sweep.journal import without_ends
 from hwcls.sweep.remote import Store, open_store
 
 EVERY = 5.0  # seconds between two uploads
@@ -29,10 +34,12 @@ DRAIN = 120.0  # seconds that the end of a sweep waits for storage that does not
 FRESH = 60.0  # seconds after which a driver that does not say that it lives is taken for dead
 DRIVER = "driver.json"  # which machine works on the sweep, and when it was seen last
 JOURNAL = "study.journal"  # knows every trial, so it goes up first
+RESULT = re.compile(r"trials/(\d+)/result\.json")  # all else of a trial is there when this is
 LAST = ("checkpoint.json", "result.json", "leaderboard.csv", "report.html")  # speak of other files
 ELSEWHERE = "elsewhere.json"  # in a checkpoint's folder: where on the storage its state lies
 STATES = "state"  # the folder of the storage that holds them
 MIRROR = ".mirror"  # in a working copy of which not all has been sent: the driver that worked on it
+COPIES = "results"  # the folder of the cache that holds working copies
 OWN = (".lock", ".tracking.lock", MIRROR, DRIVER)
 
 Stamp = tuple[int, int, int]  # time, size and inode: a file that was replaced has another inode
@@ -52,6 +59,7 @@ class Shared:
     say: Callable[[str], None] = lambda text: None
     sent: dict[str, Stamp] = field(default_factory=dict)
     states: dict[str, str] = field(default_factory=dict)  # where the state of each checkpoint lies, by its pointer
+    seen: float = 0.0  # when this driver last said that it lives
     taken: bool = False
     down: bool = False
     error: UserError | None = None  # another driver has taken over
@@ -75,15 +83,17 @@ class Shared:
         if self.taken:
             return
         try:
-            last = self._last_driver()
+            mine = self._last_driver().get("id") == self.me
+            if not mine:  # what a download that was cut off leaves is no working copy
+                self.me = secrets.token_hex(8)
+            self._say_alive()
             there = self.store.listing()
-            if last.get("id") != self.me:
+            if not mine:
                 self._bring(there)
                 self.sent = self._files()
             else:  # of what is here anything may not have been sent; what is not here was deleted
                 self.sent = dict.fromkeys((name for name in there if not _own(name)), (0, 0, 0))
             files.write_text(self.local / MIRROR, self.me)
-            self._say_alive()
         except OSError as error:
             raise UserError(
                 f"cannot be read and written ({_why(error)})",
@@ -100,6 +110,7 @@ class Shared:
         for name in there:
             if not _own(name):
                 self.store.get(name, self.local / name)
+                self._keep_alive()
 
     def _last_driver(self) -> dict[str, Any]:
         """The driver that has not ended its work there, {} where there is none; UserError where it still lives."""
@@ -108,7 +119,7 @@ class Shared:
             ago = time.time() - float(last["seen"])
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return {}
-        if ago < FRESH and last.get("id") != self.me:
+        if abs(ago) < FRESH and last.get("id") != self.me:
             remedy = f"wait for it; if that machine is lost, start again in {FRESH - ago:.0f} s"
             what = f"{last.get('host')} works on this sweep, seen {ago:.0f} s ago"
             raise UserError(what, where=self.url, remedy=remedy)
@@ -117,6 +128,18 @@ class Shared:
     def _say_alive(self) -> None:
         alive = {"host": socket.gethostname(), "id": self.me, "seen": time.time()}
         self.store.write(DRIVER, json.dumps(alive).encode())
+        self.seen = time.monotonic()
+
+    def _keep_alive(self) -> None:
+        """Say so in the middle of long work; raises UserError where another driver has taken over."""
+        if time.monotonic() - self.seen > EVERY:
+            self._check_mine()
+            self._say_alive()
+
+    def _check_mine(self) -> None:
+        last = self._last_driver()
+        if last.get("id") != self.me:
+            raise UserError(f"{last.get('host', 'another driver')} has taken this sweep over", where=self.url)
 
     @contextmanager
     def mirrored(self) -> Iterator[None]:
@@ -143,6 +166,8 @@ class Shared:
             except UserError as error:
                 self.error = error
                 self.say(f"note: {error}")
+                if not ended.is_set():
+                    _thread.interrupt_main()  # what it goes on to do, nobody would get
                 return
 
     def _drain(self) -> None:
@@ -166,12 +191,14 @@ class Shared:
             UserError: Another driver works on this sweep; nothing was changed.
         """
         try:
-            self._last_driver()
+            self._check_mine()
             self._say_alive()
             found = self._files()  # before the journal is read, so that it knows every trial among them
             changed = [name for name, stamp in found.items() if self.sent.get(name) != stamp]
             for name in sorted(changed, key=lambda name: (_turn(name), name)):
                 self._put(name, found[name])
+            if JOURNAL in found and self.sent.get(JOURNAL) != found[JOURNAL]:  # held back ends, which may go now
+                self._put(JOURNAL, found[JOURNAL])
             for name in set(self.sent) - set(found):
                 self._delete(name)
         except OSError as error:
@@ -189,8 +216,12 @@ class Shared:
             content = (self.local / name).read_bytes()
         except FileNotFoundError:  # since the listing
             return
+        whole = content
+        if name == JOURNAL:
+            content = without_ends(whole, {int(found[1]) for sent in self.sent if (found := RESULT.fullmatch(sent))})
+        self._keep_alive()
         self.store.write(name, content)
-        self.sent[name] = stamp
+        self.sent[name] = stamp if content == whole else (0, 0, 0)
         self._note_state(name)
 
     def _delete(self, name: str) -> None:
@@ -206,15 +237,13 @@ class Shared:
 
     def _files(self) -> dict[str, Stamp]:
         found: dict[str, Stamp] = {}
-        for path in self.local.rglob("*"):
-            name = path.relative_to(self.local).as_posix()
-            try:
-                if path.name in OWN or path.name.endswith(".tmp") or not path.is_file():
+        for folder, _, names in os.walk(self.local):  # which minds no folder that goes meanwhile
+            for path in (Path(folder, name) for name in names if name not in OWN and not name.endswith(".tmp")):
+                try:
+                    status = path.stat()
+                except OSError:  # gone since the listing
                     continue
-                status = path.stat()
-            except OSError:  # gone since the listing
-                continue
-            found[name] = (status.st_mtime_ns, status.st_size, status.st_ino)
+                found[path.relative_to(self.local).as_posix()] = (status.st_mtime_ns, status.st_size, status.st_ino)
         return found
 
     def forget_states(self) -> None:
@@ -229,7 +258,7 @@ class Place:
 
     def __init__(self, url: str, cache: Path) -> None:
         self.url = url.rstrip("/")
-        self.local = cache / "results" / hashlib.blake2b(self.url.encode(), digest_size=8).hexdigest()
+        self.local = cache / COPIES / hashlib.blake2b(self.url.encode(), digest_size=8).hexdigest()
         self.opened: dict[str, Shared] = {}
 
     def sweep(self, name: str) -> Shared:

@@ -5,10 +5,12 @@ import shutil
 import time
 
 import pytest
+from typer.testing import CliRunner
 
+from hwcls.cli.app import whole
 from hwcls.config.load import load_sweep
 from hwcls.errors import UserError
-from hwcls.sweep import recorder
+from hwcls.sweep import confirm, recorder
 from hwcls.sweep import shared as module
 from hwcls.sweep.remote import is_url, open_store
 from hwcls.sweep.shared import Place, Shared
@@ -53,6 +55,7 @@ def test_what_changes_goes_up_and_comes_down_elsewhere(s3, tmp_path, monkeypatch
 
 def test_the_study_goes_first_and_what_speaks_of_others_last(s3, tmp_path):
     here = place(s3, tmp_path, "order").sweep("a")
+    here.take()
     for name in ("trials/0/best.safetensors", "trials/0/result.json", "tune/x/state.pt", "study.journal", "zzz"):
         (here.local / name).parent.mkdir(parents=True, exist_ok=True)
         (here.local / name).write_bytes(b"x")
@@ -71,7 +74,7 @@ def test_the_study_goes_first_and_what_speaks_of_others_last(s3, tmp_path):
 
 def test_an_older_working_copy_becomes_what_the_storage_holds(s3, tmp_path, monkeypatch):
     here = place(s3, tmp_path, "stale").sweep("a")
-    (here.local).mkdir(parents=True)
+    here.take()
     (here.local / "new").write_bytes(b"new")
     assert here.send()
     stale = Place(f"{s3.url}/stale", tmp_path / "other").sweep("a")
@@ -95,6 +98,69 @@ def test_a_second_driver_is_refused_until_the_first_is_dead(s3, tmp_path, monkey
     monkeypatch.undo()
     with pytest.raises(UserError, match="works on this sweep, seen"):
         first.send()  # it was only cut off, and changes nothing that the second one has taken over
+
+
+def go_on(shared):
+    """Half a minute of work, where nothing ends it."""
+    with shared.mirrored():
+        for _ in range(600):
+            time.sleep(0.05)
+
+
+def test_one_that_was_cut_off_sends_nothing_more_once_another_took_over(s3, tmp_path, monkeypatch):
+    """Also where that one has ended since; and what it would go on to do for nobody is ended, too."""
+    first = place(s3, tmp_path, "cut").sweep("a")
+    first.take()
+    with monkeypatch.context() as dead:
+        dead.setattr(module, "FRESH", 0.0)
+        second = Place(f"{s3.url}/cut", tmp_path / "other").sweep("a")
+        second.take()
+        with second.mirrored():
+            (second.local / "study.journal").write_bytes(b"second")
+    monkeypatch.setattr(module, "EVERY", 0.1)
+    (first.local / "study.journal").write_bytes(b"first")
+    begun = time.monotonic()
+    with pytest.raises(UserError, match="has taken this sweep over"):
+        go_on(first)
+    assert time.monotonic() < begun + 20
+    assert contents(first.url) == {"study.journal": b"second"}
+
+
+def test_a_driver_lives_also_during_a_long_upload_or_download(s3, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "EVERY", 0.0)
+    here = place(s3, tmp_path, "long").sweep("a")
+    here.take()
+    for name in "abc":
+        (here.local / name).write_bytes(b"x")
+    for work in (here.send, lambda: here._bring(["a", "b", "c"])):
+        s3.asked.clear()
+        work()
+        assert sum(path.endswith("driver.json") for method, path in s3.asked if method == "PUT") >= 3
+
+
+def test_a_trial_has_ended_there_once_its_result_is_there(s3, tmp_path, monkeypatch):
+    here = place(s3, tmp_path, "ends").sweep("a")
+    here.take()
+    running = b'{"op_code":4,"study_id":0}\n{"op_code":6,"trial_id":0,"state":0}\n'
+    ended = b'{"op_code":6,"trial_id":0,"state":1}\n'
+    (here.local / "study.journal").write_bytes(running + ended)
+    (here.local / "trials/0").mkdir(parents=True)
+    (here.local / "trials/0/metrics.jsonl").write_bytes(b"one\n")
+    assert here.send()
+    assert contents(here.url)["study.journal"] == running
+    (here.local / "trials/0/result.json").write_bytes(b"{}")
+
+    written, write = [], type(here.store).write
+    monkeypatch.setattr(type(here.store), "write", lambda *call: (written.append(call[1:]), write(*call)))
+    assert here.send()
+    written = [call for call in written if call[0] != "driver.json"]
+    assert written == [
+        ("study.journal", running),
+        ("trials/0/result.json", b"{}"),
+        ("study.journal", running + ended),
+    ]
+    assert here.send()
+    assert len([name for name, _ in written if name != "driver.json"]) == 3  # nothing was left to send
 
 
 def test_a_driver_that_was_killed_goes_on_from_what_it_had_not_sent(s3, tmp_path):
@@ -249,6 +315,25 @@ def test_a_sweep_goes_on_from_what_a_lost_head_left(run, s3, tmp_path, monkeypat
     found = {n: list(map(untimed, trial.records())) for n, trial in outcome.folder.trials().items()}
     assert found == alone.numbers()
     assert len(contents(second.sweep("disturbed").url)["leaderboard.csv"].splitlines()) == 1 + sweep.trials
+
+    more = Place(second.url, tmp_path / "third")  # confirmed from yet another machine
+    more.sweep("disturbed").take()
+    run(confirm.again(more.local / "disturbed", 2), results=more.local, place=more)
+    there = [name for name in contents(more.sweep("disturbed").url) if name.startswith("confirm/")]
+    assert sum(name.endswith("result.json") for name in there) == 3 * 2
+
+
+def test_confirming_what_is_not_there_or_only_a_copy(s3, tmp_path, monkeypatch):
+    monkeypatch.setenv("HWCLS_CACHE", str(tmp_path / "cache"))
+    done = CliRunner().invoke(whole(), ["confirm", f"{s3.url}/nothing/a"])
+    assert done.exit_code == 2
+    assert f"{s3.url}/nothing/a: no sweep here" in done.output
+    assert not contents(f"{s3.url}/nothing")
+    here = place(s3, tmp_path, "copy").sweep("a")
+    here.take()
+    done = CliRunner().invoke(whole(), ["confirm", str(here.local)])
+    assert done.exit_code == 2
+    assert "is only the working copy" in done.output
 
 
 def untimed(line):
