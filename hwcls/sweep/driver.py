@@ -98,6 +98,7 @@ def _run(
         from hwcls.sweep.recorder import Recorder
         from hwcls.sweep.search import FairSearch
         from hwcls.sweep.settle import settle
+        from hwcls.sweep.sources import weight_files
         from hwcls.sweep.tuning import tune_run
 
         if options.address:
@@ -106,7 +107,7 @@ def _run(
             resources = choose(sweep.config.resources, machine, where)
         for note in notes(sweep.config.resources, resources, machine):
             say(f"note: {note}")
-        nodes = Nodes(prepared.data, resources, say) if options.address else None
+        nodes = Nodes(prepared.data, weight_files(sweep), resources, say) if options.address else None
         if nodes:
             nodes.make_ready()
         most = footprint.of(sweep, prepared.weights, prepared.shape, resources.concurrent)
@@ -222,6 +223,7 @@ class _Termination:
 
     def __enter__(self) -> _Termination:
         self.old: Any = None
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # Ray blocks it in what its jobs start
         if threading.current_thread() is threading.main_thread():
             self.old = signal.signal(signal.SIGTERM, self._asked)
         return self

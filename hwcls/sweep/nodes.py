@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -18,7 +19,6 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from hwcls.config.data import DataConfig
 from hwcls.config.sweep import ResourcesConfig
 from hwcls.errors import UserError
-from hwcls.sweep import spot
 from hwcls.sweep.cluster import first_line, machine, on_head
 from hwcls.sweep.folder import version
 from hwcls.sweep.growth import promised
@@ -38,17 +38,17 @@ class Nodes:
 
     Args:
         data: The data sets that trials read: a node that lacks one fetches and decodes it.
+        weights: The files of pretrained weights that trials read: a node that lacks one is refused.
         resources: What each trial gets, to know how many trials the nodes have room for.
         say: Gets a line when a node joins, is ready, is about to leave or is gone, and when trials wait for nodes.
     """
 
-    def __init__(self, data: list[DataConfig], resources: Resources, say: Say) -> None:
-        self.data, self.resources, self.say = data, resources, say
+    def __init__(self, data: list[DataConfig], weights: list[str], resources: Resources, say: Say) -> None:
+        self.data, self.weights, self.resources, self.say = data, weights, resources, say
         self.own = ray.get_runtime_context().get_node_id()
         self.known: dict[str, str] = {}  # address by node
         self.leaving: set[str] = set()
         self.error: UserError | None = None
-        self.watchers: dict[str, Any] = {}  # a task on each node that waits for its notice
         self.tasks: list[Any] = []  # that make nodes ready
         self.threads: list[threading.Thread] = []
         self.waiting = 0  # trials for which there is no room yet
@@ -81,7 +81,7 @@ class Nodes:
         finally:
             self.watching = False
             self.ended.set()
-            for task in (*self.watchers.values(), *self.tasks):
+            for task in self.tasks:
                 ray.cancel(task, force=True)
             for thread in self.threads:  # whoever asks Ray after its end ends the process
                 thread.join(LAST)
@@ -100,32 +100,13 @@ class Nodes:
 
     def _look(self) -> None:
         self._receive_new()
-        self._see_notices()
         alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
         for gone in set(self.known) - alive:
             self.say(f"node {self.known.pop(gone)} is gone; its trials go on elsewhere, from their last checkpoint")
         for node in (set(state.get_draining_nodes()) & set(self.known)) - self.leaving:
-            self._say_leaving(node)
-        self._say_room(machine())
-
-    def _see_notices(self) -> None:
-        for node, watcher in list(self.watchers.items()):
-            if not ray.wait([watcher], timeout=0)[0]:
-                continue
-            del self.watchers[node]
-            try:
-                deadline = ray.get(watcher)
-            except ray.exceptions.RayError:  # the node is gone
-                continue
-            if deadline:
-                self._say_leaving(node)
-                spot.drain(node, deadline)
-
-    def _say_leaving(self, node: str) -> None:
-        if node not in self.leaving:
             self.leaving.add(node)
-            address = self.known.get(node, node)
-            self.say(f"node {address} leaves soon; its trials are saved after this epoch and go on elsewhere")
+            self.say(f"node {self.known[node]} leaves soon; its trials are saved after this epoch and go on elsewhere")
+        self._say_room(machine())
 
     def _say_room(self, there: Machine) -> None:
         room = Machine(there.nodes).slots(self.resources.cpus_per_worker, self.resources.gpus_per_worker)
@@ -165,13 +146,13 @@ class Nodes:
         thread.start()
 
     def _receive(self, node: str, address: str, has: dict[str, float]) -> None:
-        """Hold a node's versions against ours, have it fetch what it lacks, and watch for its notice to leave."""
+        """Hold a node's versions against ours, and have it fetch what it lacks."""
         self.say(f"node {address} has joined: {has.get('CPU', 0):g} CPUs, {has.get('GPU', 0):g} GPUs")
         here = NodeAffinitySchedulingStrategy(node, soft=False)
         asked = {"num_cpus": 0, "scheduling_strategy": here, "max_retries": 0}
         try:
-            self.watchers[node] = ray.remote(spot.await_notice).options(**asked).remote()
-            lines = ray.remote(ready).options(num_returns="streaming", **asked).remote(versions(), self.data)
+            task = ray.remote(ready).options(num_returns="streaming", **asked)
+            lines = task.remote(versions(), self.data, self.weights)
             self.tasks.append(lines)
             for line in lines:
                 wrong, text = ray.get(line)
@@ -230,11 +211,16 @@ def apart(mine: dict[str, str | None], theirs: dict[str, str | None]) -> str:
     )
 
 
-def ready(driver: dict[str, str | None], data: list[DataConfig]) -> Iterator[tuple[bool, str]]:
+def ready(driver: dict[str, str | None], data: list[DataConfig], weights: list[str]) -> Iterator[tuple[bool, str]]:
     """Runs on a node: yields (whether it is an error, a line) while it gets what trials need."""
     if found := apart(driver, versions()):
         yield True, f"has {found} — use the same image on every node"
         return
+    for path in weights:
+        if not Path(path).is_file():
+            remedy = "put it on every node and name its absolute path, or use `hwcls submit`, which sends it"
+            yield True, f"has no weights file '{path}' — {remedy}"
+            return
     from hwcls.data.store import has_store, open_store
 
     lines: SimpleQueue[tuple[bool, str] | None] = SimpleQueue()
@@ -245,9 +231,11 @@ def ready(driver: dict[str, str | None], data: list[DataConfig]) -> Iterator[tup
                 if not has_store(config):
                     lines.put((False, f"{config.name} is not there yet; its trials wait for it"))
                     open_store(config, lambda text: lines.put((False, text)))
-        except (UserError, OSError) as error:
-            lines.put((True, str(error)))
-        lines.put(None)
+        except Exception as error:  # whatever it is, somebody waits
+            known = isinstance(error, UserError | OSError)
+            lines.put((True, str(error) if known else f"{type(error).__name__}: {error}"))
+        finally:
+            lines.put(None)
 
     threading.Thread(target=fetch, daemon=True).start()
     while line := lines.get():

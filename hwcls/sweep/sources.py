@@ -1,4 +1,4 @@
-"""The user's own model files: copied into the results, and from there to every node that runs their trials."""
+"""The user's own model files: copied into the results, and from there to every node that runs their trials; weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from hwcls import files
 from hwcls.config.load import Sweep, check_corners
-from hwcls.config.model import UserModelConfig
+from hwcls.config.model import TimmConfig, UserModelConfig
 from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
 from hwcls.tracking.records import SOURCES
@@ -35,7 +35,8 @@ def keep_sources(sweep: Sweep, path: Path) -> dict[str, str]:
 
 
 def _keep_source(source: Path, folder: Path) -> Path:
-    place = hashlib.blake2b(str(source.resolve()).encode(), digest_size=4).hexdigest()  # two files may share a name
+    # two files may share a name; as the sweep file has it: a submitted job's own folder is another one each time
+    place = hashlib.blake2b(str(source).encode(), digest_size=4).hexdigest()
     target = (folder / f"{source.stem}-{place}").resolve()
     mark = target / ".digest"
     if not source.is_file() and mark.exists():
@@ -78,6 +79,12 @@ def with_sources(config: TrialConfig, names: dict[str, str]) -> TrialConfig:
     return config.model_copy(update={"model": config.model.model_copy(update={"name": name})}) if name else config
 
 
+def weight_files(sweep: Sweep) -> list[str]:
+    """The files of pretrained weights that the sweep's alternatives name."""
+    found = (trial.model.pretrained for trial in check_corners(sweep) if isinstance(trial.model, TimmConfig))
+    return sorted({path for path in found if isinstance(path, str)})
+
+
 def pack(values: dict[str, Any]) -> dict[str, bytes]:
     """The files of a trial's model by their paths, from its config's values; none where the model is hwcls's own."""
     source, colon, _ = str(values["model"]["name"]).rpartition(":")
@@ -87,5 +94,5 @@ def pack(values: dict[str, Any]) -> dict[str, bytes]:
 def unpack(packed: dict[str, bytes]) -> None:
     """Put the files where the driver's node has them, unless they lie there: a trial's config names that place."""
     for path, content in packed.items():
-        if not Path(path).is_file():
+        if not Path(path).is_file() or Path(path).read_bytes() != content:  # an earlier sweep's may lie there
             files.write_with(Path(path), lambda file, content=content: file.write(content))  # type: ignore[misc]

@@ -8,6 +8,7 @@ import os
 import shlex
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +21,13 @@ from hwcls.config.model import UserModelConfig
 from hwcls.errors import UserError
 from hwcls.sweep.cluster import first_line
 from hwcls.sweep.remote import is_url
-from hwcls.sweep.sources import with_neighbours
+from hwcls.sweep.sources import weight_files, with_neighbours
 
 ADDRESS = "http://127.0.0.1:8265"  # of the head's dashboard, as `ray dashboard cluster.yaml` brings it here
 VARIABLE = "RAY_API_SERVER_ADDRESS"  # Ray's own
+LARGEST = 90_000_000  # bytes of a file: the dashboard takes 100 MiB in all
+STARTS = 30  # seconds that a head which has just come up has to take jobs
+STOPS = 180  # seconds that a stopped job has to save its trials, end its epoch and send its results; Ray's own are 3
 
 
 @dataclass(frozen=True)
@@ -52,13 +56,19 @@ def submit(sweep: Sweep, file: Path, options: Sequence[str], address: str | None
     with tempfile.TemporaryDirectory() as folder:
         collect(sweep, file, Path(folder))
         command = shlex.join(["hwcls", "sweep", file.name, "--address", "auto", *options])
-        try:
-            job = client.submit_job(
-                entrypoint=command, runtime_env={"working_dir": folder}, metadata={"sweep": sweep.config.name}
-            )
-        except (RayError, RuntimeError, OSError) as error:
-            raise _refused(address, error) from None
-    return Job(job, address, "PENDING", None)
+        sent = {
+            "entrypoint": command,
+            "runtime_env": {"working_dir": folder, "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOPS)}},
+            "metadata": {"sweep": sweep.config.name},
+        }
+        until = time.monotonic() + STARTS
+        while True:
+            try:
+                return Job(client.submit_job(**sent), address, "PENDING", None)
+            except (RayError, RuntimeError, OSError) as error:
+                if "No available agent" not in str(error) or time.monotonic() > until:
+                    raise _refused(address, error) from None
+            time.sleep(1)
 
 
 def follow(job: Job, say: Callable[[str], None]) -> Job:
@@ -85,20 +95,35 @@ def check_results(results: str) -> None:
 
 
 def collect(sweep: Sweep, file: Path, folder: Path) -> None:
-    """Copy the sweep file, and the user's models with what they import, to where the job looks for them."""
+    """Copy the sweep file, the user's models with what they import, and weights, to where the job looks for them."""
     shutil.copyfile(file, folder / file.name)
     for trial in check_corners(sweep):
-        if not isinstance(trial.model, UserModelConfig):
-            continue
-        source = Path(trial.model.name.rpartition(":")[0])
-        root = Path.cwd()
-        if source.is_absolute() or not source.resolve().is_relative_to(root):
-            remedy = f"name it by its path below {root}, where you are"
-            raise UserError(f"'{source}' cannot be sent", where="model.name", remedy=remedy)
-        for found in with_neighbours(source.resolve(), set()):
-            target = folder / found.relative_to(root)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(found, target)
+        if isinstance(trial.model, UserModelConfig):
+            source = Path(trial.model.name.rpartition(":")[0])
+            for found in with_neighbours(_below(source, "model.name"), set()):
+                _copy(found, folder)
+    for weights in map(Path, weight_files(sweep)):
+        if weights.is_absolute() or not weights.is_file():
+            continue  # it lies on the nodes, or the head says that it does not
+        if weights.stat().st_size > LARGEST:
+            remedy = "put it on every node and name it by its absolute path"
+            raise UserError(f"'{weights}' is too large to be sent", where="model.pretrained", remedy=remedy)
+        _copy(_below(weights, "model.pretrained"), folder)
+
+
+def _below(path: Path, where: str) -> Path:
+    """A file of the user's, which the job will look for by the same path."""
+    root = Path.cwd()
+    if path.is_absolute() or not path.resolve().is_relative_to(root):
+        remedy = f"name it by its path below {root}, where you are"
+        raise UserError(f"'{path}' cannot be sent", where=where, remedy=remedy)
+    return path.resolve()
+
+
+def _copy(found: Path, folder: Path) -> None:
+    target = folder / found.relative_to(Path.cwd())
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(found, target)
 
 
 def _client(address: str | None) -> tuple[Any, str]:

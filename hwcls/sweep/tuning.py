@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from ray import tune
@@ -37,19 +41,34 @@ def tune_run(
     """
     scheduler = scheduler or InOrder()
     scheduler.stop_asked = lambda key: TrialFolder(opened.path / key).stop_asked()
-    tune.run(
-        trainable,
-        name="tune",
-        storage_path=str(opened.path.resolve()),
-        search_alg=search,
-        scheduler=scheduler,
-        callbacks=[recorder],
-        num_samples=-1,
-        max_concurrent_trials=resources.concurrent,
-        reuse_actors=True,
-        max_failures=max_restarts,
-        trial_dirname_creator=lambda trial: f"{trial.config['key'].replace('/', '-')}-{trial.trial_id}",
-        raise_on_failed_trial=False,
-        verbose=0,
-    )
+    with _handlers_kept():
+        tune.run(
+            trainable,
+            name="tune",
+            storage_path=str(opened.path.resolve()),
+            search_alg=search,
+            scheduler=scheduler,
+            callbacks=[recorder],
+            num_samples=-1,
+            max_concurrent_trials=resources.concurrent,
+            reuse_actors=True,
+            max_failures=max_restarts,
+            trial_dirname_creator=lambda trial: f"{trial.config['key'].replace('/', '-')}-{trial.trial_id}",
+            raise_on_failed_trial=False,
+            verbose=0,
+        )
     return search.running or not search.finished
+
+
+@contextmanager
+def _handlers_kept() -> Iterator[None]:
+    """Tune leaves its own handlers behind, which would swallow the Ctrl-C of what comes after the trials."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGUSR1)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -74,11 +74,13 @@ def main() -> None:
 
     import hwcls.sweep  # noqa: F401  (sets what Ray reads at its import)
 
-    with socket.socket() as probe:
+    with socket.socket() as probe, socket.socket() as other:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        other.bind(("127.0.0.1", 0))
+        port, agent = probe.getsockname()[1], other.getsockname()[1]
     cpus = int(sys.argv[1])
     head = {"num_cpus": cpus, "num_gpus": 0, "include_dashboard": cpus > 0, "dashboard_port": port}
+    head["dashboard_agent_listen_port"] = agent  # Ray's own may be taken by another Ray on this machine
     raylets, nodes = Raylets(initialize_head=True, connect=False, head_node_args=head), []
     try:
         for line in sys.stdin:

@@ -1,10 +1,7 @@
 """Nodes that join, get the notice that they will be taken away, and are lost, while a sweep runs on them."""
 
-import json
-import threading
 import time
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -14,44 +11,6 @@ from hwcls.sweep import nodes, spot
 from hwcls.sweep.growth import coming, promised
 from tests.cluster.raylets import cluster
 from tests.sweep.faults import Disturbed
-
-
-@pytest.fixture
-def metadata(monkeypatch):
-    """An instance's metadata server on the loopback; `server.notice` is what it tells, `server.url` where it is."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_PUT(self):
-            assert self.path == "/latest/api/token"
-            assert int(self.headers["X-aws-ec2-metadata-token-ttl-seconds"]) > 0
-            self.answer(200, b"a token")
-
-        def do_GET(self):
-            if self.headers["X-aws-ec2-metadata-token"] != "a token":
-                self.answer(401, b"")
-            elif self.path == "/latest/meta-data/spot/instance-action" and server.notice is not None:
-                self.answer(200, json.dumps(server.notice).encode())
-            else:
-                self.answer(404, b"")
-
-        def answer(self, status, content):
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *words):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.notice = None
-    server.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
 
 
 def in_two_minutes():
@@ -67,6 +26,13 @@ def test_the_notice_is_seen_when_it_comes(metadata, monkeypatch):
     assert 110 < spot.notice() - time.time() < 121
 
 
+def test_a_server_that_is_silent_for_once_is_asked_again(metadata, monkeypatch):
+    answers = iter([None, 0.0, None, 0.0, 12.5])
+    monkeypatch.setattr(spot, "notice", lambda: next(answers))
+    monkeypatch.setattr(spot, "EVERY", 0.0)
+    assert spot.await_notice() == 12.5
+
+
 def test_where_there_is_no_instance_nothing_is_watched(monkeypatch, tmp_path):
     monkeypatch.setenv(spot.METADATA, "http://127.0.0.1:1")
     assert spot.notice() == 0.0
@@ -80,8 +46,8 @@ def test_where_there_is_no_instance_nothing_is_watched(monkeypatch, tmp_path):
 
 def test_a_node_with_other_versions_is_named():
     mine = nodes.versions()
-    assert list(nodes.ready(mine, [])) == []
-    (wrong, text), *rest = nodes.ready({**mine, "hwcls": "9.9", "python": "3.99"}, [])
+    assert list(nodes.ready(mine, [], [])) == []
+    (wrong, text), *rest = nodes.ready({**mine, "hwcls": "9.9", "python": "3.99"}, [], [])
     assert wrong
     assert not rest
     assert "hwcls" in text
@@ -92,14 +58,30 @@ def test_a_node_with_other_versions_is_named():
 def test_a_node_fetches_what_it_lacks_and_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("HWCLS_CACHE", str(tmp_path / "cache"))
     data = [DataConfig(name="digits")]
-    first = list(nodes.ready(nodes.versions(), data))
+    first = list(nodes.ready(nodes.versions(), data, []))
     assert [wrong for wrong, _ in first] == [False] * len(first)
     assert "digits is not there yet" in first[0][1]
-    assert list(nodes.ready(nodes.versions(), data)) == []  # it is there
+    assert list(nodes.ready(nodes.versions(), data, [])) == []  # it is there
     lacking = DataConfig(name="imagefolder", path=str(tmp_path / "nowhere"))
-    *_, (wrong, text) = nodes.ready(nodes.versions(), [lacking])
+    *_, (wrong, text) = nodes.ready(nodes.versions(), [lacking], [])
     assert wrong
     assert "nowhere" in text
+
+
+def test_whatever_goes_wrong_on_a_node_is_said(monkeypatch):
+    def fails(config):
+        raise MemoryError("no more")
+
+    monkeypatch.setattr("hwcls.data.store.has_store", fails)
+    assert list(nodes.ready(nodes.versions(), [DataConfig(name="digits")], [])) == [(True, "MemoryError: no more")]
+
+
+def test_a_node_without_the_weights_of_a_model_is_refused(tmp_path):
+    there, lacking = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    there.touch()
+    ((wrong, text),) = nodes.ready(nodes.versions(), [], [str(there), str(lacking)])
+    assert wrong
+    assert f"no weights file '{lacking}'" in text
 
 
 GROWING = """
@@ -146,7 +128,7 @@ def test_a_node_with_another_version_ends_the_sweep_before_a_trial(tmp_path, swe
 def test_a_notice_a_lost_node_and_a_new_one(run, tmp_path, metadata):
     """The trial on the spot node is saved and goes on elsewhere with no epoch twice, the one on the lost node from its
     checkpoint; what is recorded is what a sweep records to which nothing happens."""
-    alone = Disturbed(tmp_path / "alone", epochs=20, pause=0.0)  # long enough to live when the notice is seen, 5 s later
+    alone = Disturbed(tmp_path / "alone", epochs=20, pause=0.0)  # it still trains when the notice is seen, 5 s later
     run(load_sweep(alone.file), results=alone.results)
     sweep = Disturbed(tmp_path / "on_nodes", epochs=alone.epochs, pause=0.3)
     with cluster(tmp_path) as made:

@@ -4,13 +4,16 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from ray.job_submission import JobSubmissionClient
 from typer.testing import CliRunner
 
 from hwcls.cli.app import whole
 from hwcls.config.load import load_sweep
 from hwcls.errors import UserError
+from hwcls.sweep import submit
 from hwcls.sweep.submit import collect
 from tests.cluster.raylets import cluster
 from tests.sweep.faults import Disturbed
@@ -45,6 +48,20 @@ def test_the_file_and_the_models_are_sent_and_nothing_else(own, tmp_path):
     collect(load_sweep(file), file, tmp_path / "sent")
     found = {str(path.relative_to(tmp_path / "sent")) for path in (tmp_path / "sent").rglob("*") if path.is_file()}
     assert found == {"tiny.yaml", "mine/net.py", "mine/helper.py"}
+
+
+def test_weights_are_sent_with_it(sweep_file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/net.safetensors").write_bytes(b"weights")
+    (tmp_path / "sent").mkdir()
+    model = {"name": "timm", "backbone": "resnet18", "pretrained": "mine/net.safetensors"}
+    file = sweep_file(compare=None, parameters={"model": model})
+    collect(load_sweep(file), file, tmp_path / "sent")
+    assert (tmp_path / "sent/mine/net.safetensors").read_bytes() == b"weights"
+    monkeypatch.setattr(submit, "LARGEST", 3)
+    with pytest.raises(UserError, match="too large to be sent"):
+        collect(load_sweep(file), file, tmp_path / "sent")
 
 
 def test_a_model_that_the_head_would_not_find(own, tmp_path):
@@ -101,21 +118,32 @@ def test_where_ray_jobs_is_not_installed(own, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_job_runs_on_the_head_and_a_second_one_goes_on(tmp_path):
+def test_a_job_is_stopped_and_a_second_one_goes_on(tmp_path):
     """One node alone: several on one machine share Ray's folder, and each removes what jobs of the others still use."""
-    sweep = Disturbed(tmp_path / "sent", trials=1, epochs=2, pause=0.0)
+    sweep = Disturbed(tmp_path / "sent", trials=1, epochs=12, pause=0.3)
     with cluster(tmp_path, cpus=1) as made:
         words = ["submit", sweep.sent().name, "--results", sweep.results, "--wandb", "off", "--address", made.dashboard]
         command = [sys.executable, "-m", "hwcls", *map(str, words)]
         options = {"cwd": sweep.folder, "capture_output": True, "text": True, "timeout": 200}
         options["env"] = {**os.environ, "RAY_AUTH_MODE": "disabled", "WANDB_API_KEY": KEY}
+        first = subprocess.run([*command, "--no-follow", "--json"], **options)
+        assert first.returncode == 0, first.stdout + first.stderr
+        sweep.wait_for_epochs(0, 1)
+        stop = [Path(sys.executable).parent / "ray", "job", "stop", json.loads(first.stdout)["id"]]
+        stopped = subprocess.run([*map(str, stop), "--address", made.dashboard], **options)
+        said = JobSubmissionClient(made.dashboard).get_job_logs(json.loads(first.stdout)["id"])
+        left = len(sweep.numbers()[0])
         done = subprocess.run(command, **options)
         again = subprocess.run([*command, "--json"], **options)
         wrong = subprocess.run([*command, "--set", "parameters.epochs=3"], **options)
+    assert stopped.returncode == 0, stopped.stdout + stopped.stderr
+    assert "Interrupted; all that was finished is saved" in said
+    assert 0 < left < sweep.epochs
     assert done.returncode == 0, done.stdout + done.stderr
     assert "submitted as raysubmit_" in done.stdout
     assert "trial 0 complete" in done.stdout
-    assert list(map(len, sweep.numbers().values())) == [2]
+    assert list(map(len, sweep.numbers().values())) == [sweep.epochs]
+    assert sweep.done_twice()[0] <= 1  # what began while Tune ended
     assert json.loads(again.stdout)["status"] == "SUCCEEDED"
     assert wrong.returncode == 2  # what the head says of it: another version of this sweep
     assert "parameters.epochs" in wrong.stdout
