@@ -85,7 +85,10 @@ def confirm(
     check_wandb(wandb)
     from hwcls.sweep.begin import Options
 
-    parent, _, name = (folder.rstrip("/") if is_url(folder) else str(Path(folder).resolve())).rpartition("/")
+    if is_url(folder):
+        parent, _, name = folder.rstrip("/").rpartition("/")
+    else:
+        parent, name = str(Path(folder).resolve().parent), Path(folder).resolve().name
     local, place = _results(parent)
     if place and name in place.names():
         place.sweep(name).take()

@@ -21,8 +21,8 @@ from filelock import FileLock, Timeout
 from hwcls import files
 from hwcls.config.load import Sweep
 from hwcls.errors import UserError
+from hwcls.sweep.claim import MIRROR
 from hwcls.sweep.resources import gpu_driver
-from hwcls.sweep.shared import MIRROR
 from hwcls.tracking.records import SweepFolder
 
 # what may change between two starts without making another sweep of it

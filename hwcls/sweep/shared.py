@@ -13,32 +13,25 @@ import hashlib
 import json
 import os
 import re
-import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from hwcls import files
 from hwcls.errors import UserError
+from hwcls.sweep.claim import DRIVER, MIRROR, Claim
 from hwcls.sweep.journal import without_ends
 from hwcls.sweep.remote import Store, open_store
 
 EVERY = 5.0  # seconds between two uploads
 DRAIN = 120.0  # seconds that the end of a sweep waits for storage that does not answer
-FRESH = 60.0  # seconds after which a driver that does not say that it lives is taken for dead
-DRIVER = "driver.json"  # which machine works on the sweep, and when it was seen last
 JOURNAL = "study.journal"  # knows every trial, so it goes up first
 RESULT = re.compile(r"trials/(\d+)/result\.json")  # all else of a trial is there when this is
 LAST = ("checkpoint.json", "result.json", "leaderboard.csv", "report.html")  # speak of other files
 ELSEWHERE = "elsewhere.json"  # in a checkpoint's folder: where on the storage its state lies
 STATES = "state"  # the folder of the storage that holds them
-MIRROR = ".mirror"  # in a working copy of which not all has been sent: the driver that worked on it
 COPIES = "results"  # the folder of the cache that holds working copies
 OWN = (".lock", ".tracking.lock", MIRROR, DRIVER)
 
@@ -59,47 +52,32 @@ class Shared:
     say: Callable[[str], None] = lambda text: None
     sent: dict[str, Stamp] = field(default_factory=dict)
     states: dict[str, str] = field(default_factory=dict)  # where the state of each checkpoint lies, by its pointer
-    seen: float = 0.0  # when this driver last said that it lives
     taken: bool = False
     down: bool = False
     error: UserError | None = None  # another driver has taken over
 
     def __post_init__(self) -> None:
-        try:
-            self.me = (self.local / MIRROR).read_text("utf-8")
-        except OSError:
-            self.me = secrets.token_hex(8)
+        self.claim = Claim(self.url, self.local)
 
-    @cached_property
+    @property
     def store(self) -> Store:
-        return open_store(self.url)
+        return self.claim.store
 
     def take(self) -> None:
         """Make the working copy what the storage holds, unless it is the one that was worked on last.
 
         Raises:
-            UserError: It cannot be read or written, or another driver works on this sweep.
+            UserError: It cannot be read, or another driver works on this sweep.
         """
         if self.taken:
             return
-        try:
-            mine = self._last_driver().get("id") == self.me
-            if not mine:  # what a download that was cut off leaves is no working copy
-                self.me = secrets.token_hex(8)
-            self._say_alive()
-            there = self.store.listing()
+        with self._usable():
+            mine, there = self.claim.look(), self.store.listing()
             if not mine:
                 self._bring(there)
                 self.sent = self._files()
             else:  # of what is here anything may not have been sent; what is not here was deleted
                 self.sent = dict.fromkeys((name for name in there if not _own(name)), (0, 0, 0))
-            files.write_text(self.local / MIRROR, self.me)
-        except OSError as error:
-            raise UserError(
-                f"cannot be read and written ({_why(error)})",
-                where=self.url,
-                remedy="check the place and its permissions",
-            ) from None
         self.taken = True
         for name in self._files():
             self._note_state(name)
@@ -110,79 +88,73 @@ class Shared:
         for name in there:
             if not _own(name):
                 self.store.get(name, self.local / name)
-                self._keep_alive()
 
-    def _last_driver(self) -> dict[str, Any]:
-        """The driver that has not ended its work there, {} where there is none; UserError where it still lives."""
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
         try:
-            last: dict[str, Any] = json.loads(self.store.read(DRIVER))
-            ago = time.time() - float(last["seen"])
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            return {}
-        if abs(ago) < FRESH and last.get("id") != self.me:
-            remedy = f"wait for it; if that machine is lost, start again in {FRESH - ago:.0f} s"
-            what = f"{last.get('host')} works on this sweep, seen {ago:.0f} s ago"
-            raise UserError(what, where=self.url, remedy=remedy)
-        return last
-
-    def _say_alive(self) -> None:
-        alive = {"host": socket.gethostname(), "id": self.me, "seen": time.time()}
-        self.store.write(DRIVER, json.dumps(alive).encode())
-        self.seen = time.monotonic()
-
-    def _keep_alive(self) -> None:
-        """Say so in the middle of long work; raises UserError where another driver has taken over."""
-        if time.monotonic() - self.seen > EVERY:
-            self._check_mine()
-            self._say_alive()
-
-    def _check_mine(self) -> None:
-        last = self._last_driver()
-        if last.get("id") != self.me:
-            raise UserError(f"{last.get('host', 'another driver')} has taken this sweep over", where=self.url)
+            yield
+        except OSError as error:
+            what = f"cannot be read and written ({_why(error)})"
+            raise UserError(what, where=self.url, remedy="check the place and its permissions") from None
 
     @contextmanager
     def mirrored(self) -> Iterator[None]:
         """What changes in the working copy goes up while the block runs, and all of it at the end.
 
         Raises:
-            UserError: At the end: the storage did not answer, or another driver has taken over; the working copy holds
-                what the storage lacks.
+            UserError: At the start: another driver works on this sweep, or nothing can be written there. At the end:
+                the storage did not answer, or another driver has taken over; the working copy holds what it lacks.
         """
-        ended = threading.Event()
-        thread = threading.Thread(target=self._run, args=(ended,), daemon=True)
-        thread.start()
+        self.error = None
+        with self._usable():
+            self.claim.take()
+        main = threading.current_thread() is threading.main_thread()
+        ended, drained, one = threading.Event(), threading.Event(), threading.Lock()
+
+        def lost(error: UserError) -> None:
+            with one:
+                if self.error is None:
+                    self.say(f"note: {error}")
+                if self.error is None and main and not ended.is_set():
+                    _thread.interrupt_main()  # what it goes on to do, nobody would get
+                self.error = error
+
+        threads = [
+            threading.Thread(target=_repeat, args=(work, until, lost), daemon=True)
+            for work, until in ((self.send, ended), (self._live, drained))
+        ]
+        for thread in threads:
+            thread.start()
         try:
             yield
         finally:
-            ended.set()
-            thread.join()
-            self._drain()
-
-    def _run(self, ended: threading.Event) -> None:
-        while not ended.wait(EVERY):
+            with one:
+                ended.set()
+            threads[0].join()
             try:
-                self.send()
-            except UserError as error:
-                self.error = error
-                self.say(f"note: {error}")
-                if not ended.is_set():
-                    _thread.interrupt_main()  # what it goes on to do, nobody would get
-                return
+                self._drain()
+            finally:
+                drained.set()
+                threads[1].join()
+            with suppress(OSError):  # else it is out of date in a minute
+                self.claim.give_up()
+            self.taken = False
+
+    def _live(self) -> None:
+        with suppress(OSError):  # `send` says so
+            self.claim.check()
+            self.claim.say_alive()
 
     def _drain(self) -> None:
-        if self.error:
-            remedy = f"what this one did since is in {self.local}"
-            raise UserError(self.error.what, where=self.url, remedy=remedy)
         until = time.monotonic() + DRAIN
-        while not self.send():
+        while not self.error and not self.send():
             if time.monotonic() > until:
                 remedy = f"all is in {self.local}; the same command on this machine sends it"
                 raise UserError("the shared results do not answer", where=self.url, remedy=remedy)
             time.sleep(EVERY)
-        with suppress(OSError):  # it is out of date in a minute
-            self.store.delete(DRIVER)
-            (self.local / MIRROR).unlink()
+        if self.error:
+            remedy = f"what this one did since is in {self.local}"
+            raise UserError(self.error.what, where=self.url, remedy=remedy)
 
     def send(self) -> bool:
         """Upload what has changed, delete what is gone; False where the storage does not answer.
@@ -191,8 +163,7 @@ class Shared:
             UserError: Another driver works on this sweep; nothing was changed.
         """
         try:
-            self._check_mine()
-            self._say_alive()
+            self.claim.check()
             found = self._files()  # before the journal is read, so that it knows every trial among them
             changed = [name for name, stamp in found.items() if self.sent.get(name) != stamp]
             for name in sorted(changed, key=lambda name: (_turn(name), name)):
@@ -213,13 +184,16 @@ class Shared:
 
     def _put(self, name: str, stamp: Stamp) -> None:
         try:
-            content = (self.local / name).read_bytes()
+            whole = content = (self.local / name).read_bytes()
         except FileNotFoundError:  # since the listing
             return
-        whole = content
         if name == JOURNAL:
-            content = without_ends(whole, {int(found[1]) for sent in self.sent if (found := RESULT.fullmatch(sent))})
-        self._keep_alive()
+            there = {int(trial[1]) for sent in self.sent if (trial := RESULT.fullmatch(sent))}
+            begun = {int(path.name) for path in self.local.glob("trials/*") if path.name.isdigit()}
+            content = without_ends(whole, begun - there)
+        self.claim.check_after_sleep()
+        if self.error:
+            raise self.error
         self.store.write(name, content)
         self.sent[name] = stamp if content == whole else (0, 0, 0)
         self._note_state(name)
@@ -249,6 +223,7 @@ class Shared:
     def forget_states(self) -> None:
         """The sweep has ended: no trial goes on from a checkpoint."""
         with suppress(OSError):
+            self.claim.check()
             self.store.delete_folder(STATES)
         self.states.clear()
 
@@ -271,6 +246,15 @@ class Place:
             return open_store(self.url).folders()
         except OSError as error:
             raise UserError(f"cannot be read ({_why(error)})", where=self.url) from None
+
+
+def _repeat(work: Callable[[], object], until: threading.Event, lost: Callable[[UserError], None]) -> None:
+    """Work every few seconds until an event; `lost` gets what ends it before that."""
+    try:
+        while not until.wait(EVERY):
+            work()
+    except UserError as error:
+        lost(error)
 
 
 def _own(name: str) -> bool:

@@ -25,7 +25,7 @@ from hwcls.sweep.sources import weight_files, with_neighbours
 
 ADDRESS = "http://127.0.0.1:8265"  # of the head's dashboard, as `ray dashboard cluster.yaml` brings it here
 VARIABLE = "RAY_API_SERVER_ADDRESS"  # Ray's own
-LARGEST = 90_000_000  # bytes of a file: the dashboard takes 100 MiB in all
+LARGEST = 90_000_000  # bytes of all weights: the dashboard takes 100 MiB in all
 STARTS = 30  # seconds that a head which has just come up has to take jobs
 STOPS = 180  # seconds that a stopped job has to save its trials, end its epoch and send its results; Ray's own are 3
 
@@ -102,13 +102,14 @@ def collect(sweep: Sweep, file: Path, folder: Path) -> None:
             source = Path(trial.model.name.rpartition(":")[0])
             for found in with_neighbours(_below(source, "model.name"), set()):
                 _copy(found, folder)
-    for weights in map(Path, weight_files(sweep)):
-        if weights.is_absolute() or not weights.is_file():
-            continue  # it lies on the nodes, or the head says that it does not
-        if weights.stat().st_size > LARGEST:
-            remedy = "put it on every node and name it by its absolute path"
-            raise UserError(f"'{weights}' is too large to be sent", where="model.pretrained", remedy=remedy)
-        _copy(_below(weights, "model.pretrained"), folder)
+    # others lie on the nodes, or the head says that they do not
+    weights = [path for path in map(Path, weight_files(sweep)) if not path.is_absolute() and path.is_file()]
+    if sum(path.stat().st_size for path in weights) > LARGEST:
+        largest = max(weights, key=lambda path: path.stat().st_size)
+        remedy = "put it on every node and name it by its absolute path"
+        raise UserError(f"'{largest}' is too large to be sent", where="model.pretrained", remedy=remedy)
+    for path in weights:
+        _copy(_below(path, "model.pretrained"), folder)
 
 
 def _below(path: Path, where: str) -> Path:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from hwcls.cli.app import whole
 from hwcls.config.load import load_sweep
 from hwcls.errors import UserError
-from hwcls.sweep import confirm, recorder
+from hwcls.sweep import claim, confirm, recorder
 from hwcls.sweep import shared as module
 from hwcls.sweep.remote import is_url, open_store
 from hwcls.sweep.shared import Place, Shared
@@ -21,24 +21,31 @@ def place(s3, tmp_path, name):
     return Place(f"{s3.url}/{name}", tmp_path / "cache")
 
 
+def started(shared):
+    """As a driver that has begun to work."""
+    shared.take()
+    shared.claim.take()
+    return shared
+
+
 def contents(url):
+    """What lies there, but for who worked there last."""
     store = open_store(url)
-    return {name: store.read(name) for name in store.listing()}
+    return {name: store.read(name) for name in store.listing() if not name.endswith("driver.json")}
 
 
 def test_what_changes_goes_up_and_comes_down_elsewhere(s3, tmp_path, monkeypatch):
-    here = place(s3, tmp_path, "mirror").sweep("a")
-    here.take()
+    here = started(place(s3, tmp_path, "mirror").sweep("a"))
     (here.local / "trials/0").mkdir(parents=True)
     (here.local / "trials/0/metrics.jsonl").write_bytes(b"one\n")
     (here.local / "study.journal").write_bytes(b"j")
     (here.local / ".lock").write_bytes(b"")
     (here.local / "half.tmp").write_bytes(b"")
     assert here.send()
-    assert set(contents(here.url)) == {"trials/0/metrics.jsonl", "study.journal", "driver.json"}
+    assert set(contents(here.url)) == {"trials/0/metrics.jsonl", "study.journal"}
     sent = len(s3.asked)
     assert here.send()
-    assert [path for method, path in s3.asked[sent:] if method == "PUT"] == ["/results/sweeps/mirror/a/driver.json"]
+    assert not [path for method, path in s3.asked[sent:] if method == "PUT"]
     with open(here.local / "trials/0/metrics.jsonl", "ab") as file:
         file.write(b"two\n")
     (here.local / "study.journal").unlink()
@@ -46,7 +53,7 @@ def test_what_changes_goes_up_and_comes_down_elsewhere(s3, tmp_path, monkeypatch
     assert contents(here.url)["trials/0/metrics.jsonl"] == b"one\ntwo\n"
     assert "study.journal" not in contents(here.url)
 
-    monkeypatch.setattr(module, "FRESH", 0.0)  # the first driver is dead
+    monkeypatch.setattr(claim, "FRESH", 0.0)  # the first driver is dead
     there = Place(f"{s3.url}/mirror", tmp_path / "other").sweep("a")
     there.take()
     assert (there.local / "trials/0/metrics.jsonl").read_bytes() == b"one\ntwo\n"
@@ -54,8 +61,7 @@ def test_what_changes_goes_up_and_comes_down_elsewhere(s3, tmp_path, monkeypatch
 
 
 def test_the_study_goes_first_and_what_speaks_of_others_last(s3, tmp_path):
-    here = place(s3, tmp_path, "order").sweep("a")
-    here.take()
+    here = started(place(s3, tmp_path, "order").sweep("a"))
     for name in ("trials/0/best.safetensors", "trials/0/result.json", "tune/x/state.pt", "study.journal", "zzz"):
         (here.local / name).parent.mkdir(parents=True, exist_ok=True)
         (here.local / name).write_bytes(b"x")
@@ -63,7 +69,6 @@ def test_the_study_goes_first_and_what_speaks_of_others_last(s3, tmp_path):
     assert here.send()
     puts = [path.removeprefix("/results/sweeps/order/a/") for method, path in s3.asked if method == "PUT"]
     assert puts == [
-        "driver.json",
         "study.journal",
         "trials/0/best.safetensors",
         "tune/x/state.pt",
@@ -73,74 +78,136 @@ def test_the_study_goes_first_and_what_speaks_of_others_last(s3, tmp_path):
 
 
 def test_an_older_working_copy_becomes_what_the_storage_holds(s3, tmp_path, monkeypatch):
-    here = place(s3, tmp_path, "stale").sweep("a")
-    here.take()
+    here = started(place(s3, tmp_path, "stale").sweep("a"))
     (here.local / "new").write_bytes(b"new")
     assert here.send()
     stale = Place(f"{s3.url}/stale", tmp_path / "other").sweep("a")
     stale.local.mkdir(parents=True)
     (stale.local / "old").write_bytes(b"of an earlier driver")
     (stale.local / "new").write_bytes(b"older")
-    monkeypatch.setattr(module, "FRESH", 0.0)  # the driver there is dead
+    monkeypatch.setattr(claim, "FRESH", 0.0)  # the driver there is dead
     stale.take()
     assert not (stale.local / "old").exists()
     assert (stale.local / "new").read_bytes() == b"new"
 
 
 def test_a_second_driver_is_refused_until_the_first_is_dead(s3, tmp_path, monkeypatch):
-    first = place(s3, tmp_path, "two").sweep("a")
-    first.take()
+    first = started(place(s3, tmp_path, "two").sweep("a"))
     second = Place(f"{s3.url}/two", tmp_path / "other").sweep("a")
     with pytest.raises(UserError, match="works on this sweep, seen"):
         second.take()
-    monkeypatch.setattr(module, "FRESH", 0.0)
-    second.take()
+    monkeypatch.setattr(claim, "FRESH", 0.0)
+    started(second)
     monkeypatch.undo()
     with pytest.raises(UserError, match="works on this sweep, seen"):
         first.send()  # it was only cut off, and changes nothing that the second one has taken over
 
 
-def go_on(shared):
+def go_on(shared, meanwhile=lambda: None):
     """Half a minute of work, where nothing ends it."""
     with shared.mirrored():
+        meanwhile()
         for _ in range(600):
             time.sleep(0.05)
 
 
-def test_one_that_was_cut_off_sends_nothing_more_once_another_took_over(s3, tmp_path, monkeypatch):
-    """Also where that one has ended since; and what it would go on to do for nobody is ended, too."""
-    first = place(s3, tmp_path, "cut").sweep("a")
-    first.take()
-    with monkeypatch.context() as dead:
-        dead.setattr(module, "FRESH", 0.0)
-        second = Place(f"{s3.url}/cut", tmp_path / "other").sweep("a")
-        second.take()
-        with second.mirrored():
-            (second.local / "study.journal").write_bytes(b"second")
+@pytest.mark.parametrize("seen", [0.0, 1e12])
+def test_one_that_was_cut_off_sends_nothing_more_once_another_took_over(s3, tmp_path, monkeypatch, seen):
+    """Whether that one has ended since or still works; and what it would go on to do for nobody is ended, too."""
     monkeypatch.setattr(module, "EVERY", 0.1)
-    (first.local / "study.journal").write_bytes(b"first")
+    first = place(s3, tmp_path, f"cut{seen:.0f}").sweep("a")
+    first.take()
+
+    def taken_over():
+        first.store.write("driver.json", json.dumps({"host": "other", "id": "another", "seen": seen}).encode())
+        first.store.write("study.journal", b"second")
+        (first.local / "study.journal").write_bytes(b"first")
+
     begun = time.monotonic()
-    with pytest.raises(UserError, match="has taken this sweep over"):
-        go_on(first)
+    with pytest.raises(UserError, match=r"other (has taken this sweep over|works on this sweep)"):
+        go_on(first, taken_over)
     assert time.monotonic() < begun + 20
     assert contents(first.url) == {"study.journal": b"second"}
 
 
-def test_a_driver_lives_also_during_a_long_upload_or_download(s3, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "EVERY", 0.0)
+def test_after_a_sleep_it_is_asked_first_who_works_there(s3, tmp_path):
+    here = started(place(s3, tmp_path, "slept").sweep("a"))
+    (here.local / "study.journal").write_bytes(b"first")
+    here.store.write("driver.json", json.dumps({"host": "other", "id": "another", "seen": 0.0}).encode())
+    here.claim.seen = time.time() - 100
+    with pytest.raises(UserError, match="other has taken this sweep over"):
+        here._put("study.journal", (0, 0, 0))
+
+
+def test_two_that_start_at_once_do_not_both_begin(s3, tmp_path, monkeypatch):
+    first, second = (Place(f"{s3.url}/once", tmp_path / name).sweep("a") for name in "ab")
+    first.take()
+    second.take()
+    first.claim.take()
+    with pytest.raises(UserError, match="works on this sweep"), second.mirrored():
+        pass
+    with first.mirrored():
+        pass
+    third, fourth = (Place(f"{s3.url}/once", tmp_path / name).sweep("a") for name in "cd")
+    third.take()
+    fourth.take()
+    with fourth.mirrored():
+        pass
+    with pytest.raises(UserError, match="another driver has just worked on this sweep"), third.mirrored():
+        pass
+
+
+def test_who_is_refused_leaves_the_sweep_to_the_machine_that_worked_on_it(s3, tmp_path, monkeypatch):
+    """A head was killed with records that it had not sent; meanwhile somebody asks for more seeds from a laptop."""
+    monkeypatch.setenv("HWCLS_CACHE", str(tmp_path / "laptop"))
+    killed = started(place(s3, tmp_path, "asked").sweep("a"))
+    (killed.local / "sweep.yaml").write_text("name: a")
+    assert killed.send()
+    (killed.local / "late").write_bytes(b"not sent")
+    with monkeypatch.context() as dead:
+        dead.setattr(claim, "FRESH", 0.0)
+        done = CliRunner().invoke(whole(), ["confirm", f"{killed.url}"])
+    assert done.exit_code == 2, done.output
+    again = place(s3, tmp_path, "asked").sweep("a")
+    again.take()
+    assert (again.local / "late").read_bytes() == b"not sent"
+
+
+def test_storage_that_forgets_for_a_moment_is_no_other_driver(s3, tmp_path, monkeypatch):
+    """Some file systems say that there is no such file where they are out of reach."""
+    here = started(place(s3, tmp_path, "forgets").sweep("a"))
+
+    def gone(store, name):
+        raise FileNotFoundError(name)
+
+    monkeypatch.setattr(type(here.store), "read", gone)
+    (here.local / "one").write_bytes(b"1")
+    assert here.send()
+    monkeypatch.setattr(type(here.store), "read", lambda store, name: b"half of a")
+    assert here.send()
+
+
+def test_a_driver_lives_also_during_a_long_upload(s3, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "EVERY", 0.05)
     here = place(s3, tmp_path, "long").sweep("a")
     here.take()
-    for name in "abc":
-        (here.local / name).write_bytes(b"x")
-    for work in (here.send, lambda: here._bring(["a", "b", "c"])):
+    write = type(here.store).write
+
+    def slow(store, name, content):
+        if name == "large":
+            time.sleep(2)
+        write(store, name, content)
+
+    monkeypatch.setattr(type(here.store), "write", slow)
+    with here.mirrored():
+        (here.local / "large").write_bytes(b"x")
         s3.asked.clear()
-        work()
-        assert sum(path.endswith("driver.json") for method, path in s3.asked if method == "PUT") >= 3
+    alive = [path for method, path in s3.asked if method == "PUT" and path.endswith("driver.json")]
+    assert len(alive) >= 5
 
 
 def test_a_trial_has_ended_there_once_its_result_is_there(s3, tmp_path, monkeypatch):
-    here = place(s3, tmp_path, "ends").sweep("a")
-    here.take()
+    here = started(place(s3, tmp_path, "ends").sweep("a"))
     running = b'{"op_code":4,"study_id":0}\n{"op_code":6,"trial_id":0,"state":0}\n'
     ended = b'{"op_code":6,"trial_id":0,"state":1}\n'
     (here.local / "study.journal").write_bytes(running + ended)
@@ -164,8 +231,7 @@ def test_a_trial_has_ended_there_once_its_result_is_there(s3, tmp_path, monkeypa
 
 
 def test_a_driver_that_was_killed_goes_on_from_what_it_had_not_sent(s3, tmp_path):
-    killed = place(s3, tmp_path, "killed").sweep("a")
-    killed.take()
+    killed = started(place(s3, tmp_path, "killed").sweep("a"))
     for name in ("early", "gone"):
         (killed.local / name).write_bytes(b"sent")
     assert killed.send()
@@ -173,8 +239,7 @@ def test_a_driver_that_was_killed_goes_on_from_what_it_had_not_sent(s3, tmp_path
     (killed.local / "late").write_bytes(b"not sent")
     (killed.local / "gone").unlink()
 
-    again = place(s3, tmp_path, "killed").sweep("a")
-    again.take()
+    again = started(place(s3, tmp_path, "killed").sweep("a"))
     assert (again.local / "late").read_bytes() == b"not sent"
     with again.mirrored():
         pass
@@ -182,16 +247,14 @@ def test_a_driver_that_was_killed_goes_on_from_what_it_had_not_sent(s3, tmp_path
 
 
 def test_a_copy_of_which_all_was_sent_gives_way_to_the_storage(s3, tmp_path):
-    here = place(s3, tmp_path, "elsewhere").sweep("a")
-    here.take()
+    here = started(place(s3, tmp_path, "elsewhere").sweep("a"))
     with here.mirrored():
         (here.local / "one").write_bytes(b"1")
     there = Place(f"{s3.url}/elsewhere", tmp_path / "other").sweep("a")
     there.take()
     with there.mirrored():
         (there.local / "one").write_bytes(b"2")
-    again = place(s3, tmp_path, "elsewhere").sweep("a")
-    again.take()
+    again = started(place(s3, tmp_path, "elsewhere").sweep("a"))
     assert (again.local / "one").read_bytes() == b"2"
 
 
@@ -217,8 +280,7 @@ def test_a_server_that_fails_for_a_while_costs_nothing(s3, tmp_path, monkeypatch
 def test_what_never_answers_is_said_with_where_the_results_are(s3, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "EVERY", 0.1)
     monkeypatch.setattr(module, "DRAIN", 0.0)
-    here = place(s3, tmp_path, "never").sweep("a")
-    here.take()
+    here = started(place(s3, tmp_path, "never").sweep("a"))
     try:
         with pytest.raises(UserError, match=f"all is in {here.local}"), here.mirrored():
             s3.fails = True
@@ -228,7 +290,7 @@ def test_what_never_answers_is_said_with_where_the_results_are(s3, tmp_path, mon
 
 def test_a_place_that_cannot_be_used(s3, tmp_path):
     with pytest.raises(UserError, match="cannot be read and written"):
-        Place("s3://no-such-bucket/x", tmp_path).sweep("a").take()
+        go_on(Place("s3://no-such-bucket/x", tmp_path).sweep("a"))
     with pytest.raises(UserError, match="cannot be opened"):
         Place("nonsense://x/y", tmp_path).sweep("a").take()
     assert is_url("s3://a/b")
@@ -238,8 +300,7 @@ def test_a_place_that_cannot_be_used(s3, tmp_path):
 def test_states_go_with_their_checkpoint(s3, tmp_path):
     from hwcls.sweep import states
 
-    here = place(s3, tmp_path, "states").sweep("a")
-    here.take()
+    here = started(place(s3, tmp_path, "states").sweep("a"))
     folder = here.local / "tune/t/checkpoint_1"
     folder.mkdir(parents=True)
     (folder / "state.pt").write_bytes(b"state")
@@ -303,9 +364,8 @@ def test_a_sweep_goes_on_from_what_a_lost_head_left(run, s3, tmp_path, monkeypat
     run(load_sweep(sweep.file), results=first.local, place=first)
     left = contents(first.sweep("disturbed").url)
     assert "report.html" in left
-    assert not any(name.startswith(("tune/", "state/", "driver.json")) for name in left)
+    assert not any(name.startswith(("tune/", "state/")) for name in left)
 
-    del kept["driver.json"]  # of this machine, which may go on at once; another one waits a minute
     for name, content in kept.items():
         open_store(f"{s3.url}/found/disturbed").write(name, content)
     shutil.rmtree(first.local)
@@ -329,8 +389,7 @@ def test_confirming_what_is_not_there_or_only_a_copy(s3, tmp_path, monkeypatch):
     assert done.exit_code == 2
     assert f"{s3.url}/nothing/a: no sweep here" in done.output
     assert not contents(f"{s3.url}/nothing")
-    here = place(s3, tmp_path, "copy").sweep("a")
-    here.take()
+    here = started(place(s3, tmp_path, "copy").sweep("a"))
     done = CliRunner().invoke(whole(), ["confirm", str(here.local)])
     assert done.exit_code == 2
     assert "is only the working copy" in done.output
