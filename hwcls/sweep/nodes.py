@@ -102,10 +102,14 @@ class Nodes:
         self._receive_new()
         alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
         for gone in set(self.known) - alive:
-            self.say(f"node {self.known.pop(gone)} is gone; its trials go on elsewhere, from their last checkpoint")
+            self.say(
+                f"node {self.known.pop(gone)} is gone; what trained there goes on elsewhere, from its last checkpoint"
+            )
         for node in (set(state.get_draining_nodes()) & set(self.known)) - self.leaving:
             self.leaving.add(node)
-            self.say(f"node {self.known[node]} leaves soon; its trials are saved after this epoch and go on elsewhere")
+            self.say(
+                f"node {self.known[node]} leaves soon; what trains there is saved after its epoch and goes on elsewhere"
+            )
         self._say_room(machine())
 
     def _say_room(self, there: Machine) -> None:
