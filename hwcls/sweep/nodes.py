@@ -102,14 +102,12 @@ class Nodes:
         self._receive_new()
         alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
         for gone in set(self.known) - alive:
-            self.say(
-                f"node {self.known.pop(gone)} is gone; what trained there goes on elsewhere, from its last checkpoint"
-            )
+            address = self.known.pop(gone)
+            self.say(f"node {address} is gone; what trained there goes on elsewhere, from its last checkpoint")
         for node in (set(state.get_draining_nodes()) & set(self.known)) - self.leaving:
             self.leaving.add(node)
-            self.say(
-                f"node {self.known[node]} leaves soon; what trains there is saved after its epoch and goes on elsewhere"
-            )
+            address = self.known[node]
+            self.say(f"node {address} leaves soon; what trains there is saved after its epoch and goes on elsewhere")
         self._say_room(machine())
 
     def _say_room(self, there: Machine) -> None:
