@@ -30,6 +30,12 @@ LAST = 10.0  # seconds that the threads have at the end
 LATE, LOST = 120.0, 600.0  # seconds for which promised nodes are waited for: where trials can run, where none can
 REMIND = 120.0  # seconds after which it is said again that trials wait for nodes
 
+LOST_NODE = "is gone; what trained there goes on elsewhere, from its last checkpoint"
+GONE = {  # by Ray's NodeDeathInfo; one that is to leave goes as soon as nothing runs there, maybe before it was seen
+    3: "has left, as its notice said; what trained there was saved and goes on elsewhere",
+    4: "had nothing to do and was given back",
+}
+
 Say = Callable[[str], None]
 
 
@@ -100,10 +106,9 @@ class Nodes:
 
     def _look(self) -> None:
         self._receive_new()
-        alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-        for gone in set(self.known) - alive:
-            address = self.known.pop(gone)
-            self.say(f"node {address} is gone; what trained there goes on elsewhere, from its last checkpoint")
+        for node in ray.nodes():
+            if not node["Alive"] and (address := self.known.pop(node["NodeID"], None)):
+                self.say(f"node {address} {GONE.get(node.get('DeathReason'), LOST_NODE)}")
         for node in (set(state.get_draining_nodes()) & set(self.known)) - self.leaving:
             self.leaving.add(node)
             address = self.known[node]
