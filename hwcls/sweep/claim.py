@@ -46,15 +46,17 @@ class Claim:
 
     def look(self) -> bool:
         """Whether the working copy is the one that was worked on last; UserError where another driver lives."""
-        self.before = self._last().get("id")
-        if self.before == self.me:
+        last = self._last()
+        self.before = last.get("id")
+        if self.before == self.me or (not last and (self.local / MIRROR).exists()):  # what was not sent is only here
             return True
         self.me = secrets.token_hex(8)  # what a download that is cut off leaves is no working copy
         return False
 
     def take(self) -> None:
         """From here on this driver works on the sweep; UserError where another one has since it looked."""
-        if self._last().get("id") not in (self.before, self.me):
+        last = self._last()
+        if last and last.get("id") not in (self.before, self.me):
             raise UserError("another driver has just worked on this sweep", where=self.url, remedy="start again")
         self.say_alive()
         files.write_text(self.local / MIRROR, self.me)

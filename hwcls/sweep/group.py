@@ -72,8 +72,8 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
         self.nodes = self._answers([rank.node.remote() for rank in self.ranks])
         self.node = ray.get_runtime_context().get_node_id()
         self.here = self.nodes[0] == self.node
-        first = {node: rank for rank, node in reversed(list(zip(self.ranks, self.nodes, strict=True)))}
-        self._answers([rank.watch.remote() for node, rank in first.items() if node != self.node])
+        on_nodes = dict(zip(self.nodes, self.ranks, strict=True))  # one rank of each node
+        self._answers([rank.watch.remote() for node, rank in on_nodes.items() if node != self.node])
         (address,) = self._answers([self.ranks[0].address.remote()])
         self._answers([rank.join.remote(address) for rank in self.ranks])
 

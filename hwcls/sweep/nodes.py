@@ -14,6 +14,7 @@ from typing import Any
 
 import ray
 from ray._private.state import state
+from ray.core.generated.common_pb2 import NodeDeathInfo
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from hwcls.config.data import DataConfig
@@ -31,9 +32,9 @@ LATE, LOST = 120.0, 600.0  # seconds for which promised nodes are waited for: wh
 REMIND = 120.0  # seconds after which it is said again that trials wait for nodes
 
 LOST_NODE = "is gone; what trained there goes on elsewhere, from its last checkpoint"
-GONE = {  # by Ray's NodeDeathInfo; one that is to leave goes as soon as nothing runs there, maybe before it was seen
-    3: "has left, as its notice said; what trained there was saved and goes on elsewhere",
-    4: "had nothing to do and was given back",
+GONE = {  # one that is to leave goes as soon as nothing runs there, maybe before it was seen leaving
+    NodeDeathInfo.AUTOSCALER_DRAIN_PREEMPTED: "has left, as its notice said; what trained there goes on elsewhere",
+    NodeDeathInfo.AUTOSCALER_DRAIN_IDLE: "had nothing to do and was given back",
 }
 
 Say = Callable[[str], None]

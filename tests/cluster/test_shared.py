@@ -253,6 +253,21 @@ def test_a_driver_that_was_killed_goes_on_from_what_it_had_not_sent(s3, tmp_path
     assert contents(again.url) == {"early": b"not sent", "late": b"not sent"}
 
 
+def test_what_was_not_sent_stays_where_the_storage_forgets_who_worked_there(s3, tmp_path, monkeypatch):
+    """A folder that is not mounted looks like an empty one."""
+    killed = started(place(s3, tmp_path, "unmounted").sweep("a"))
+    (killed.local / "late").write_bytes(b"not sent")
+    with monkeypatch.context() as away:
+        away.setattr(type(killed.store), "read", lambda store, name: (tmp_path / "nowhere" / name).read_bytes())
+        away.setattr(type(killed.store), "listing", lambda store: [])
+        again = place(s3, tmp_path, "unmounted").sweep("a")
+        again.take()
+    assert (again.local / "late").read_bytes() == b"not sent"
+    with again.mirrored():
+        pass
+    assert contents(again.url) == {"late": b"not sent"}
+
+
 def test_a_copy_of_which_all_was_sent_gives_way_to_the_storage(s3, tmp_path):
     here = started(place(s3, tmp_path, "elsewhere").sweep("a"))
     with here.mirrored():

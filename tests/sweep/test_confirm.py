@@ -10,7 +10,7 @@ from hwcls.tracking.records import Result, SweepFolder
 @pytest.fixture
 def folder(tiny, tmp_path):
     """A searched sweep: four trials of each alternative, one failed."""
-    found = SweepFolder(tmp_path / "out")
+    found = SweepFolder(tmp_path / "2024")  # a name that YAML reads as a number
     sweep = tiny(confirm={"top": 2, "seeds": 3})
     values = {0: ("mlp", 0.5), 1: ("cnn", 0.6), 2: ("mlp", 0.9), 3: ("cnn", 0.7), 4: ("mlp", 0.8), 5: ("cnn", 0.65)}
     for number, (label, value) in values.items():
