@@ -159,10 +159,14 @@ def loaded(trials: int, sets: list[str]) -> Any:
 
 def hwcls(trials: int, sets: list[str]) -> dict[str, float]:
     """A sweep as `hwcls sweep` runs it, but for the trainable; then what a second start reads."""
-    from hwcls.sweep import cluster, early_stop, folder, recorder, resources, search, tuning
-    from hwcls.sweep.consumers import Consumers
-    from hwcls.sweep.progress import Quiet
-    from hwcls.sweep.settle import settle
+    from hwcls.sweep.cluster import connect, resources
+    from hwcls.sweep.monitor.progress import Quiet
+    from hwcls.sweep.monitor.tracking_process import Consumers
+    from hwcls.sweep.run import callback
+    from hwcls.sweep.run import tune as tuning
+    from hwcls.sweep.run.reconcile import settle
+    from hwcls.sweep.search import pruning, searcher
+    from hwcls.sweep.storage import results_folder as folder
 
     class Watch(Quiet):
         def ended(self, key: str, result: Any) -> None:
@@ -173,20 +177,20 @@ def hwcls(trials: int, sets: list[str]) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as results, folder.open_folder(sweep, Path(results)) as opened:
         consumers = Consumers(opened.path, "offline")
         consumers.start(print)
-        with cluster.connected(None) as machine:
+        with connect.connected(None) as machine:
             each = resources.choose(sweep.config.resources, machine, "")
-            found = search.FairSearch(sweep, opened, each, {})
+            found = searcher.FairSearch(sweep, opened, each, {})
             found.study.sampler = Timed(found.study.sampler, clock)
-            own = recorder.Recorder(opened, sweep.config, Watch(), consumers.keep_alive)
+            own = callback.Recorder(opened, sweep.config, Watch(), consumers.keep_alive)
             trainable = instant(sweep.config.parameters["epochs"], warm=True)
-            tuning.tune_run(trainable, opened, found, early_stop.scheduler(sweep), own, each, 0)
+            tuning.tune_run(trainable, opened, found, pruning.scheduler(sweep), own, each, 0)
         before = children()
         consumers.finish()
         consumer = children() - before
         begin = time.monotonic()
         more = loaded(trials + 2, sets)
-        known = search.FairSearch(more, opened, each, {})
-        settle(more, opened, known, early_stop.scheduler(more))
+        known = searcher.FairSearch(more, opened, each, {})
+        settle(more, opened, known, pruning.scheduler(more))
         known.suggest("first")
         again = time.monotonic() - begin
     return clock.columns() | {"consumer": 1000 * consumer / trials, "again": again}

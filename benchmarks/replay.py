@@ -25,9 +25,9 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from hwcls.config.load import Sweep, load_sweep
-from hwcls.sweep.early_stop import FairStop, scheduler
-from hwcls.sweep.resources import Resources
-from hwcls.sweep.search import FairSearch
+from hwcls.sweep.cluster.resources import Resources
+from hwcls.sweep.search.pruning import FairStop, scheduler
+from hwcls.sweep.search.searcher import FairSearch
 from hwcls.tracking.records import SweepFolder
 
 HERE = Path(__file__).parent

@@ -35,7 +35,7 @@ from contenders import draw
 
 from hwcls.config.data import DataConfig
 from hwcls.data.imageset import open_data
-from hwcls.sweep.resources import usable_cpus
+from hwcls.sweep.cluster.resources import usable_cpus
 
 HERE = Path(__file__).parent
 NAMES = {"hwcls": "hwcls", "tune": "Ray Tune + TorchTrainer", "optuna": "Optuna, one process"}

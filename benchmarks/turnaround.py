@@ -18,7 +18,7 @@ import yaml
 
 from hwcls.config.load import load_sweep
 from hwcls.sweep import driver
-from hwcls.sweep.progress import Quiet
+from hwcls.sweep.monitor.progress import Quiet
 
 PHASES = ("wait", "data", "model")
 SWEEP = {

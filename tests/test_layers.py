@@ -67,8 +67,8 @@ def test_a_package_imports_only_from_its_left(path):
 
 def test_every_module_is_reached_by_a_command():
     graph = {module_name(path): imports(path) for path in FILES}
-    started = {"hwcls.__main__", "hwcls.sweep.consumers"}  # python -m
-    started |= {"hwcls.sweep.spot_first"}  # cluster.yaml names it
+    started = {"hwcls.__main__", "hwcls.sweep.monitor.tracking_process"}  # python -m
+    started |= {"hwcls.sweep.cluster.aws_provider"}  # cluster.yaml names it
     reached: set[str] = set()
     waiting = list(started)
     while waiting:
@@ -87,8 +87,8 @@ def test_every_module_is_reached_by_a_command():
         ("hwcls.config.load", ["torch", "ray", "wandb", "timm", "optuna", "numpy"]),
         ("hwcls.training.trainer", ["ray", "wandb", "optuna", "timm", "sklearn", "plotly"]),
         ("hwcls.training.local", ["ray", "wandb", "optuna", "timm", "sklearn", "plotly"]),
-        ("hwcls.sweep.preview", ["ray", "wandb", "optuna", "timm", "torch"]),
-        ("hwcls.sweep.group", ["torch", "wandb", "timm", "sklearn"]),
+        ("hwcls.sweep.preflight.dry_run", ["ray", "wandb", "optuna", "timm", "torch"]),
+        ("hwcls.sweep.run.trial_group", ["torch", "wandb", "timm", "sklearn"]),
         ("hwcls.tracking.follow", ["torch", "ray", "wandb", "optuna", "timm"]),
     ],
 )

@@ -26,7 +26,7 @@ def doctor(
 
     Example: hwcls doctor
     """
-    from hwcls.sweep.doctor import examine
+    from hwcls.sweep.preflight.doctor import examine
 
     checks = []
     for check in examine(results, address):

@@ -111,6 +111,6 @@ def dashboard(
 
     Example: hwcls dashboard results/quickstart
     """
-    from hwcls.sweep.dashboard import serve
+    from hwcls.sweep.monitor.dashboard import serve
 
     serve(folder, port)

@@ -34,7 +34,7 @@ def submit(
     Example: hwcls submit sweeps/tinyimagenet.yaml --results s3://my-bucket/results
     """
     from hwcls.config.load import load_sweep
-    from hwcls.sweep import submit as jobs
+    from hwcls.sweep.cluster import jobs as jobs
 
     check_wandb(wandb)
     jobs.check_results(results)

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from hwcls.config.load import Sweep
-    from hwcls.sweep.begin import Options
     from hwcls.sweep.driver import Outcome
-    from hwcls.sweep.shared import Place
+    from hwcls.sweep.preflight.validate import Options
+    from hwcls.sweep.storage.mirror import Place
 
 
 @app.command()
@@ -55,7 +55,7 @@ def sweep(
     if dry_run:
         _preview(checked, probe, as_json)
         return
-    from hwcls.sweep.begin import Options
+    from hwcls.sweep.preflight.validate import Options
 
     local, place = _results(results)
     _run(checked, Options(local, new, wandb, address, source, place), quiet, as_json)
@@ -79,11 +79,11 @@ def confirm(
 
     Example: hwcls confirm results/quickstart --add-seeds 5
     """
-    from hwcls.sweep.confirm import again
-    from hwcls.sweep.remote import is_url
+    from hwcls.sweep.run.confirm_plan import again
+    from hwcls.sweep.storage.object_store import is_url
 
     check_wandb(wandb)
-    from hwcls.sweep.begin import Options
+    from hwcls.sweep.preflight.validate import Options
 
     if is_url(folder):
         parent, _, name = folder.rstrip("/").rpartition("/")
@@ -100,8 +100,8 @@ def _results(results: str) -> tuple[Path, Place | None]:
     """The folder to work in, and the shared storage that it is a copy of."""
     from hwcls.data.catalog import cache_folder
     from hwcls.errors import UserError
-    from hwcls.sweep.remote import is_url
-    from hwcls.sweep.shared import COPIES, Place
+    from hwcls.sweep.storage.mirror import COPIES, Place
+    from hwcls.sweep.storage.object_store import is_url
 
     if is_url(results):
         place = Place(results, cache_folder())
@@ -116,9 +116,9 @@ def _results(results: str) -> tuple[Path, Place | None]:
 def _run(checked: Sweep, options: Options, quiet: bool, as_json: bool) -> None:
     from rich.console import Console
 
-    from hwcls.sweep import begin
+    from hwcls.sweep.preflight import validate
 
-    checked, options = begin.check(checked, options), replace(options, new=False)
+    checked, options = validate.check(checked, options), replace(options, new=False)
     from hwcls.sweep import driver
 
     console = Console(stderr=as_json, quiet=quiet or as_json)
@@ -142,7 +142,7 @@ class _Screen:
         self.live: Any = None
 
     def progress(self, total: int | None, done: int = 0, left: float | None = None) -> Any:
-        from hwcls.sweep.progress import Lines, LiveTable
+        from hwcls.sweep.monitor.progress import Lines, LiveTable
 
         self.__exit__()
         begins = total is not None or left is not None  # before that there is no trial to show
@@ -161,7 +161,7 @@ class _Screen:
 
 
 def _preview(checked: Sweep, probe: bool, as_json: bool) -> None:
-    from hwcls.sweep.preview import preview, show, show_estimate
+    from hwcls.sweep.preflight.dry_run import preview, show, show_estimate
     from hwcls.training.threads import calm_threads
 
     calm_threads(1)
@@ -177,15 +177,15 @@ def _preview(checked: Sweep, probe: bool, as_json: bool) -> None:
 
 def _estimate(checked: Sweep) -> dict[str, Any]:
     from hwcls.config.load import check_corners
-    from hwcls.sweep import footprint, prepare
-    from hwcls.sweep.estimate import estimate
-    from hwcls.sweep.resources import choose, notes, this_machine
+    from hwcls.sweep.cluster.resources import choose, notes, this_machine
+    from hwcls.sweep.preflight import disk_usage, prepare
+    from hwcls.sweep.preflight.simulate import estimate
 
     asked, machine = checked.config.resources, this_machine()
     resources = choose(asked, machine, checked.source.where(("resources",)))
     found = estimate(checked, resources)
     sets = prepare.open_sets(checked, check_corners(checked), say=lambda text: None)
-    disk = footprint.of(checked, *prepare.sizes(checked, sets, {}), resources.concurrent)
+    disk = disk_usage.of(checked, *prepare.sizes(checked, sets, {}), resources.concurrent)
     said = {"resources": str(resources), "notes": notes(asked, resources, machine)}
     return {**vars(found), **said, "disk": {**vars(disk), "total": disk.total, "text": str(disk)}}
 
@@ -195,7 +195,7 @@ def _show(outcome: Outcome, options: Options, as_json: bool) -> None:
     from hwcls.report.compare import print_leaderboard, summary
     from hwcls.report.hints import hints
     from hwcls.report.load import load_sweep as load_results
-    from hwcls.sweep.footprint import size, taken
+    from hwcls.sweep.preflight.disk_usage import size, taken
     from hwcls.tracking.tracker import addresses, troubles
 
     path = outcome.folder.path

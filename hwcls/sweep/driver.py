@@ -16,19 +16,21 @@ from hwcls.config.load import Sweep
 from hwcls.config.sweep import ResourcesConfig
 from hwcls.data.disk import is_full
 from hwcls.report.page import write_page
-from hwcls.sweep import begin, confirm, folder, footprint
-from hwcls.sweep.background import Background
-from hwcls.sweep.begin import Options
-from hwcls.sweep.cluster import connected
-from hwcls.sweep.consumers import Consumers
-from hwcls.sweep.progress import Progress, duration
-from hwcls.sweep.resources import choose, notes, this_machine
-from hwcls.sweep.shared import Shared
+from hwcls.sweep.cluster.connect import connected
+from hwcls.sweep.cluster.resources import choose, notes, this_machine
+from hwcls.sweep.monitor.progress import Progress, duration
+from hwcls.sweep.monitor.tracking_process import Consumers
+from hwcls.sweep.preflight import disk_usage, validate
+from hwcls.sweep.preflight.validate import Options
+from hwcls.sweep.run import confirm_plan
+from hwcls.sweep.run.background import Background
+from hwcls.sweep.storage import results_folder as folder
+from hwcls.sweep.storage.mirror import Shared
 from hwcls.tracking.records import SweepFolder
 
 if TYPE_CHECKING:
-    from hwcls.sweep.prepare import Prepared
-    from hwcls.sweep.search import FairSearch
+    from hwcls.sweep.preflight.prepare import Prepared
+    from hwcls.sweep.search.searcher import FairSearch
 
 GRACE = 20.0  # seconds that SIGTERM leaves for the end of an epoch and a checkpoint: SLURM and Kubernetes kill after 30
 
@@ -56,7 +58,7 @@ def run(sweep: Sweep, options: Options, progress_for: ProgressFor) -> Outcome:
         UserError: What the file, the data, the models, the folder or the machine do not allow.
     """
     where = sweep.source.where(("resources",))
-    sweep = begin.check(sweep, options)
+    sweep = validate.check(sweep, options)
     if options.address is None and sweep.config.resources != ResourcesConfig():  # any machine has what is left out
         choose(sweep.config.resources, this_machine(), where)
     shared = options.place.sweep(sweep.config.name) if options.place else None
@@ -91,15 +93,16 @@ def _run(
     ready = Background(lambda: _load(sweep, opened.path, say))  # beside Ray's start, which takes as long
     with ready.cancels(), connected(options.address) as machine, consumers.drains(), _Termination() as termination:
         prepared = ready.result()
-        from hwcls.sweep import early_stop, retrain
-        from hwcls.sweep.cluster import home
-        from hwcls.sweep.group import trainable
-        from hwcls.sweep.nodes import Nodes, room
-        from hwcls.sweep.recorder import Recorder
-        from hwcls.sweep.search import FairSearch
-        from hwcls.sweep.settle import settle
-        from hwcls.sweep.sources import weight_files
-        from hwcls.sweep.tuning import tune_run
+        from hwcls.sweep.cluster.connect import home
+        from hwcls.sweep.cluster.nodes import Nodes, room
+        from hwcls.sweep.run import confirm_run
+        from hwcls.sweep.run.callback import Recorder
+        from hwcls.sweep.run.reconcile import settle
+        from hwcls.sweep.run.trial_group import trainable
+        from hwcls.sweep.run.tune import tune_run
+        from hwcls.sweep.search import pruning
+        from hwcls.sweep.search.searcher import FairSearch
+        from hwcls.sweep.storage.user_code import weight_files
 
         if options.address:
             resources, machine = room(sweep.config.resources, where, say)
@@ -110,10 +113,10 @@ def _run(
         nodes = Nodes(prepared.data, weight_files(sweep), resources, say) if options.address else None
         if nodes:
             nodes.make_ready()
-        most = footprint.of(sweep, prepared.weights, prepared.shape, resources.concurrent)
-        free = footprint.check_disk(most, opened.path)
+        most = disk_usage.of(sweep, prepared.weights, prepared.shape, resources.concurrent)
+        free = disk_usage.check_disk(most, opened.path)
         search = FairSearch(sweep, opened, resources, prepared.sources, options.source)
-        scheduler = early_stop.scheduler(sweep)
+        scheduler = pruning.scheduler(sweep)
         settle(sweep, opened, search, scheduler)
         place = shared.url if shared else opened.path
         say(f"{sweep.config.name}: {_extent(sweep, search)}, {resources}; results in {place}")
@@ -134,7 +137,7 @@ def _run(
                 if tune_run(group, opened, search, scheduler, recorder, resources, sweep.config.max_restarts):
                     return True
                 folder.note_budget(opened.path, search.spent)
-            if retrain.run(sweep, opened, group, resources, recorder, progress_for):
+            if confirm_run.run(sweep, opened, group, resources, recorder, progress_for):
                 return True
         _drop_checkpoints(opened, shared)
         return False
@@ -149,10 +152,10 @@ def _drop_checkpoints(opened: SweepFolder, shared: Shared | None) -> None:
 
 def _load(sweep: Sweep, path: Path, say: Callable[[str], None]) -> Prepared:
     """Prepare, and load Tune and Optuna, which take seconds."""
-    from hwcls.sweep.prepare import prepare
+    from hwcls.sweep.preflight.prepare import prepare
 
     prepared = prepare(sweep, path, say)
-    from hwcls.sweep import retrain, search  # noqa: F401
+    from hwcls.sweep.search import searcher as search  # noqa: F401
 
     return prepared
 
@@ -180,7 +183,7 @@ def _finished(sweep: Sweep, opened: SweepFolder) -> bool:
     used_up = config.budget is not None and folder.budget_spent(opened.path) >= config.budget
     if not used_up and (total is None or len(ended) < total):
         return False
-    return not confirm.missing(sweep, opened)
+    return not confirm_plan.missing(sweep, opened)
 
 
 def _failed(opened: SweepFolder) -> tuple[str, ...]:

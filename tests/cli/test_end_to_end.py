@@ -134,7 +134,7 @@ def test_wandb_has_what_the_records_have(undisturbed):
 def test_the_key_is_nowhere(undisturbed):
     folder, output = undisturbed
     assert KEY not in output
-    assert any(b"hwcls.sweep.consumers" in line for line in COMMAND_LINES)
+    assert any(b"hwcls.sweep.monitor.tracking_process" in line for line in COMMAND_LINES)
     assert any(b"raylet" in line for line in COMMAND_LINES)
     assert not any(KEY.encode() in line for line in COMMAND_LINES)
     logs = [Path("/tmp/ray")] if Path("/tmp/ray").is_dir() else []

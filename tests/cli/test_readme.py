@@ -16,8 +16,8 @@ README = (ROOT / "README.md").read_text("utf-8")
 FIRST = "hwcls sweep sweeps/quickstart.yaml"
 ELSEWHERE = (
     "hwcls dashboard",  # serves until it is ended: tests/sweep/test_dashboard.py
-    "hwcls submit",  # needs a cluster: tests/cluster/test_submit.py
-    "hwcls sweep sweeps/quickstart.yaml --address",  # the same: tests/cluster/test_nodes.py
+    "hwcls submit",  # needs a cluster: tests/sweep/cluster/test_submit.py
+    "hwcls sweep sweeps/quickstart.yaml --address",  # the same: tests/sweep/cluster/test_nodes.py
 )
 SMALL = {  # beside what stands there, to take seconds
     "sweeps/quickstart.yaml": ("run_cap=8", "parameters.epochs=2", "parameters.data.per_class=30"),

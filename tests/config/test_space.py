@@ -6,7 +6,7 @@ import yaml
 
 from hwcls.config.load import load_sweep
 from hwcls.config.space import Fixed
-from hwcls.sweep.preview import Random
+from hwcls.sweep.preflight.dry_run import Random
 
 BASE = {
     "name": "t",

@@ -59,7 +59,7 @@ def start(sweep, results, **options):
     from rich.console import Console
 
     from hwcls.sweep import driver
-    from hwcls.sweep.progress import Lines
+    from hwcls.sweep.monitor.progress import Lines
 
     console = Console(record=True, width=200, file=io.StringIO())
     options = driver.Options(results=results, wandb="offline", **options)

@@ -8,7 +8,7 @@ import pytest
 import ray
 
 from hwcls.config.load import load_sweep
-from hwcls.sweep import recorder
+from hwcls.sweep.run import callback
 from tests.sweep.faults import Disturbed, kill
 
 # Ray leaves some of its files and sockets to the garbage collector
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::pytest.Pytes
 def undisturbed(ray_here, tmp_path_factory):
     """The records of the sweep without a fault."""
     from hwcls.sweep import driver
-    from hwcls.sweep.progress import Quiet
+    from hwcls.sweep.monitor.progress import Quiet
 
     sweep = Disturbed(tmp_path_factory.mktemp("undisturbed"), pause=0.0)
     options = driver.Options(results=sweep.results, wandb="off")
@@ -31,7 +31,7 @@ def undisturbed(ray_here, tmp_path_factory):
 @pytest.fixture
 def disturb(run, tmp_path, monkeypatch):
     """Runs the sweep while a fault is done to it from a thread; returns the sweep and what was said."""
-    monkeypatch.setattr(recorder, "SAVE_EVERY", 0.5)
+    monkeypatch.setattr(callback, "SAVE_EVERY", 0.5)
 
     def start(fault, **changes):
         sweep, failed = Disturbed(tmp_path, changes=changes), []

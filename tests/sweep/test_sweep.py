@@ -14,7 +14,7 @@ from hwcls.config.load import load_sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
 from hwcls.report.load import load_sweep as load_results
-from hwcls.sweep import confirm, recorder
+from hwcls.sweep.run import callback, confirm_plan
 from hwcls.training.local import train
 
 ROOT = Path(__file__).parents[2]
@@ -167,12 +167,12 @@ def test_a_failing_trial_is_retried_counted_and_explained(run, tiny, tmp_path):
 def test_tune_does_not_write_all_trials_at_each_checkpoint(run, tiny, monkeypatch):
     """Its snapshot of everything is for a restore, which hwcls does from its own records."""
     snapshots, saves = [], []
-    save_to_dir, on_checkpoint = TuneController.save_to_dir, recorder.Recorder.on_checkpoint
+    save_to_dir, on_checkpoint = TuneController.save_to_dir, callback.Recorder.on_checkpoint
     monkeypatch.setattr(TuneController, "save_to_dir", lambda self: snapshots.append(1) or save_to_dir(self))
     monkeypatch.setattr(
-        recorder.Recorder, "on_checkpoint", lambda *given, **info: saves.append(1) or on_checkpoint(*given, **info)
+        callback.Recorder, "on_checkpoint", lambda *given, **info: saves.append(1) or on_checkpoint(*given, **info)
     )
-    monkeypatch.setattr(recorder, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(callback, "SAVE_EVERY", 0.0)
     outcome, _ = run(tiny(run_cap=4, parameters={"epochs": 6}))
     assert not outcome.failed
     assert len(saves) == 24
@@ -216,7 +216,7 @@ def test_confirm_scores_only_winners_on_test(run, tiny):
     assert "test" in (folder.path / "report.html").read_text()
     again, _ = run(tiny(run_cap=4, confirm={"top": 2, "seeds": 2}))
     assert again.nothing_to_do
-    more, _ = run(confirm.again(folder.path, 1))
+    more, _ = run(confirm_plan.again(folder.path, 1))
     assert not more.nothing_to_do
     assert set(runs) < set(folder.confirm_runs())
     assert len(folder.confirm_runs()) == 12
@@ -247,14 +247,14 @@ def test_config_of_a_trial_is_complete(done):
 
 def test_a_user_stops_a_trial(run, tiny, monkeypatch):
     """As the Stop button of W&B does: that trial ends after its epoch, the others go on."""
-    begun = recorder.Recorder.on_trial_start
+    begun = callback.Recorder.on_trial_start
 
     def ask(self, iteration, trials, trial, **info):
         begun(self, iteration, trials, trial, **info)
         if trial.config["key"] == "trials/0":
             self._folder(trial).ask_to_stop()
 
-    monkeypatch.setattr(recorder.Recorder, "on_trial_start", ask)
+    monkeypatch.setattr(callback.Recorder, "on_trial_start", ask)
     outcome, said = run(tiny(run_cap=2, compare=None))
     stopped, complete = (trial.result() for trial in outcome.folder.trials().values())
     assert (stopped.status, complete.status) == ("stopped_by_user", "complete")

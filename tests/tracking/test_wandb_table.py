@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from hwcls.sweep.consumers import Consumers
+from hwcls.sweep.monitor.tracking_process import Consumers
 from hwcls.tracking.wandb import sync
 
 pytestmark = pytest.mark.heavy

@@ -1,0 +1,173 @@
+"""`hwcls doctor`: what of this machine or cluster would stand in a sweep's way, one remedy per line."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from hwcls.data.catalog import EMBEDDED, cache_folder, list_data, raw_folders
+from hwcls.errors import UserError
+from hwcls.sweep.cluster.connect import connected, first_line
+from hwcls.sweep.cluster.nodes import apart, versions
+from hwcls.sweep.storage.results_folder import version
+
+GIB = 2**30
+LOW_DISK = 5 * GIB
+LOW_FILES = 4096
+COMPILED = ("torch", "ray", "timm", "optuna")  # packages of many files that a sweep's processes load
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    state: Literal["ok", "note", "wrong"]  # wrong: a sweep will fail
+    found: str
+    remedy: str = ""
+
+    def to_dict(self) -> dict[str, str]:
+        """As JSON-ready values."""
+        return asdict(self)
+
+
+def examine(results: Path, address: str | None) -> Iterator[Check]:
+    """Look at everything, one after the other; each check comes when it is known."""
+    yield _python()
+    yield _bytecode()
+    yield from _gpus()
+    yield from _disks({"results": results, "cache": cache_folder(), "temporary files": Path(tempfile.gettempdir())})
+    yield _open_files()
+    yield from _data()
+    yield _wandb()
+    yield from _ray(address)
+
+
+def _python() -> Check:
+    names = ("hwcls", "torch", "torchvision", "ray", "optuna")
+    found = ", ".join(f"{name} {version(name) or 'missing'}" for name in names)
+    try:
+        import torchvision  # noqa: F401  (its operators must fit torch)
+    except (ImportError, RuntimeError, OSError) as error:
+        remedy = "install both from the same index: pip install --force-reinstall torch torchvision"
+        return Check("python", "wrong", f"torchvision does not load: {first_line(error)}", remedy)
+    return Check("python", "ok", f"Python {platform.python_version()}, {found}")
+
+
+def _bytecode() -> Check:
+    """Whether Python keeps what it compiled: without, each of a sweep's processes compiles thousands of files anew."""
+    bare = []
+    for name in COMPILED:
+        found = importlib.util.find_spec(name)
+        if found and found.origin and not Path(importlib.util.cache_from_source(found.origin)).exists():
+            bare.append(name)
+    if not bare:
+        return Check("bytecode", "ok", "the packages are compiled")
+    remedy = f"once: {sys.executable} -m compileall -q {Path(sysconfig.get_path('purelib'))}"
+    if sys.dont_write_bytecode:
+        remedy += "; PYTHONDONTWRITEBYTECODE keeps Python from doing it by itself"
+    return Check(
+        "bytecode", "note", f"{', '.join(bare)}: every process that starts compiles them anew, in seconds", remedy
+    )
+
+
+def _gpus() -> Iterator[Check]:
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not count and shutil.which("nvidia-smi"):
+        remedy = f"its driver must support CUDA {torch.version.cuda}: update the driver or install another torch"
+        yield Check("gpu", "wrong", "there is an NVIDIA driver, but torch sees no GPU", remedy)
+    elif not count:
+        yield Check("gpu", "note", "none: trials run on CPU cores", "use a machine with a GPU for large models")
+    for i in range(count):
+        properties = torch.cuda.get_device_properties(i)
+        free, total = torch.cuda.mem_get_info(i)
+        busy = free < 0.5 * total
+        found = f"{properties.name}, {free / GIB:.0f} of {total / GIB:.0f} GiB free"
+        yield Check("gpu", "note" if busy else "ok", found, "another program uses it: see nvidia-smi" if busy else "")
+    if count > 1:
+        good = torch.distributed.is_available() and torch.distributed.is_nccl_available()
+        remedy = "" if good else "install torch's CUDA build: without NCCL, workers on GPUs cannot talk"
+        yield Check("nccl", "ok" if good else "wrong", "is there" if good else "is missing", remedy)
+
+
+def _disks(places: dict[str, Path]) -> Iterator[Check]:
+    for name, place in places.items():
+        there = next(path for path in (place.resolve(), *place.resolve().parents) if path.exists())
+        free = shutil.disk_usage(there).free
+        if not os.access(there, os.W_OK):
+            variable = {"results": "pass --results", "cache": "set HWCLS_CACHE"}.get(name, "set TMPDIR")
+            yield Check("disk", "wrong", f"{name}: {place} cannot be written", f"{variable} to a folder of yours")
+        elif free < LOW_DISK:
+            found = f"{name}: {free / GIB:.1f} GiB free in {place}"
+            yield Check("disk", "note", found, "make room: data sets, checkpoints and Ray's logs go there")
+        else:
+            yield Check("disk", "ok", f"{name}: {free / GIB:.0f} GiB free in {place}")
+
+
+def _open_files() -> Check:
+    import resource
+
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if most < LOW_FILES:
+        return Check("open files", "note", f"at most {most}", f"ulimit -n {LOW_FILES}: Ray needs many")
+    return Check("open files", "ok", f"at most {most}")
+
+
+def _data() -> Iterator[Check]:
+    named = os.environ.get("HWCLS_DATA")
+    if named and not Path(named).is_dir():
+        yield Check("data", "wrong", f"HWCLS_DATA names {named}, which is no folder", "name a folder, or unset it")
+    sets = [entry for entry in list_data() if entry["name"] != "imagefolder" and entry["name"] not in EMBEDDED]
+    here = [str(entry["name"]) for entry in sets if entry["found"]]
+    missing = [str(entry["name"]) for entry in sets if not entry["found"]]
+    places = ", ".join(map(str, raw_folders()))
+    if here:
+        yield Check("data", "ok", f"{', '.join(here)} (in {places})")
+    if missing:
+        remedy = f"hwcls data fetch {missing[0]}, or hwcls data import {missing[0]} PATH"
+        yield Check("data", "note", f"not here: {', '.join(missing)}", remedy)
+
+
+def _wandb() -> Check:
+    from hwcls.tracking.wandb import login_problem
+
+    problem = login_problem()
+    if problem:
+        return Check("wandb", "note", f"offline: {problem}", "run `wandb login`; until then runs are kept on disk")
+    return Check("wandb", "ok", "logged in")
+
+
+def _ray(address: str | None) -> Iterator[Check]:
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    try:
+        with connected(address) as machine:
+            yield Check("ray", "ok", f"runs with {machine}")
+            if address is not None:
+                mine = versions()
+                for node in (node for node in ray.nodes() if node["Alive"]):
+                    here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+                    task = ray.remote(versions).options(num_cpus=0, scheduling_strategy=here)
+                    yield _same_versions(node["NodeManagerAddress"], mine, ray.get(task.remote(), timeout=60))
+    except UserError as error:
+        yield Check("ray", "wrong", error.what, error.remedy)
+    except (ray.exceptions.RayError, ImportError) as error:
+        yield Check("ray", "wrong", f"a node does not answer: {first_line(error)}", "is hwcls installed on it?")
+
+
+def _same_versions(node: str, mine: dict[str, str | None], theirs: dict[str, Any]) -> Check:
+    if found := apart(mine, theirs):
+        return Check("node", "wrong", f"{node} has {found}", "use the same image on every node")
+    return Check("node", "ok", f"{node} has the same versions")

@@ -1,0 +1,103 @@
+"""What is checked before Ray, torch or Optuna are loaded: an error that needs none of them comes at once."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+from hwcls.config.load import Sweep, check_corners
+from hwcls.config.model import UserModelConfig
+from hwcls.config.trial import TrialConfig
+from hwcls.data.catalog import locate_folder
+from hwcls.errors import UserError
+from hwcls.sweep.preflight.dry_run import known_data
+from hwcls.sweep.storage import results_folder
+from hwcls.sweep.storage.mirror import Place
+from hwcls.tracking.records import SOURCES
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a sweep is run, beside its file."""
+
+    results: Path = Path("results")
+    new: bool = False
+    wandb: str = "auto"
+    address: str | None = None
+    source: Path | None = None  # another sweep's results, whose trials are known from the start
+    place: Place | None = None  # shared storage whose working copy `results` is
+
+
+def check(sweep: Sweep, options: Options) -> Sweep:
+    """Refuse what cannot start, with nothing written.
+
+    Returns:
+        The sweep under the name that it will run by: with `--new` one that is free.
+
+    Raises:
+        UserError: What the file, the trackers or the results folders do not allow.
+    """
+    corners = check_corners(sweep)
+    known_data(sweep, corners)
+    _check_paths(sweep, corners, options)
+    _check_trackers(sweep, options.wandb)
+    if options.source is not None:
+        check_source(sweep, options.source)
+    if options.new:
+        taken = options.place.names() if options.place else ()
+        sweep = sweep.renamed(results_folder.free_name(sweep, options.results, taken))
+    if options.place:
+        options.place.sweep(sweep.config.name).take()
+    results_folder.check_folder(sweep, options.results)
+    return sweep
+
+
+def _check_trackers(sweep: Sweep, wandb: str) -> None:
+    where = sweep.source.where(("track",))
+    if "tensorboard" in sweep.config.track and importlib.util.find_spec("tensorboardX") is None:
+        raise UserError("tensorboardX is not installed", where=where, remedy="pip install 'hwcls[tensorboard]'")
+    if "wandb" in sweep.config.track and wandb == "online":
+        from hwcls.tracking.wandb import NO_ANSWER, login_problem
+
+        problem = login_problem()
+        if problem and problem != NO_ANSWER:  # a server that is down is asked again, run by run
+            raise UserError(problem, where="--wandb online", remedy="run `wandb login`, or pass --wandb offline")
+
+
+def _check_paths(sweep: Sweep, corners: list[TrialConfig], options: Options) -> None:
+    """Files of the user's: images, and models where no copy of an earlier start stands in."""
+    kept = (options.results / sweep.config.name / SOURCES).is_dir()
+    for trial in corners:
+        if trial.data.name == "imagefolder":
+            try:
+                locate_folder(trial.data)
+            except UserError as error:
+                raise placed(sweep, error) from None
+        if isinstance(trial.model, UserModelConfig) and not kept:
+            source = trial.model.name.rpartition(":")[0]
+            if not Path(source).is_file():
+                branch = ("choice", trial.model.label) if trial.model.label else ()
+                where = sweep.source.where(("parameters", "model", *branch))
+                raise UserError(
+                    f"no model file '{source}'", where=where, remedy="name a file of yours: my_file.py:build"
+                )
+
+
+def placed(sweep: Sweep, error: UserError) -> UserError:
+    """An error of a data set, with its place in the sweep file."""
+    if not error.where.startswith("data."):
+        return error
+    key, _, rest = error.where.partition(":")
+    what = f"{rest.strip()}: {error.what}" if rest else error.what
+    return UserError(what, where=sweep.source.where(("parameters", *key.split("."))), remedy=error.remedy)
+
+
+def check_source(sweep: Sweep, source: Path) -> None:
+    """Raises UserError where `source` holds no sweep, or one that was ranked by another metric."""
+    from hwcls.report.load import load_sweep as load_results
+
+    old, metric = load_results(source), sweep.config.metric
+    if (old.metric, old.goal) != (metric.name, metric.goal):
+        what = f"was ranked by {old.metric}, this sweep is by {metric.name}"
+        raise UserError(what, where=f"--from {source}", remedy="use the same metric in both")

@@ -1,0 +1,82 @@
+"""`--from`: what another sweep has found, as the first knowledge of this one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from hwcls.config.load import Sweep
+from hwcls.errors import UserError
+from hwcls.sweep.preflight.validate import check_source
+from hwcls.sweep.storage.journal_format import MARK
+
+
+class _Known:
+    """Draws what another trial drew, and notes the distributions; LookupError where a parameter is new."""
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        self.params = params
+        self.distributions: dict[str, BaseDistribution] = {}
+
+    def suggest_categorical(self, name: str, choices: list[Any]) -> Any:
+        return self._take(name, CategoricalDistribution(choices))
+
+    def suggest_float(self, name: str, low: float, high: float, *, step: float | None, log: bool) -> float:
+        return float(self._take(name, FloatDistribution(low, high, log=log, step=step)))
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int:
+        return int(self._take(name, IntDistribution(low, high, log=log, step=step)))
+
+    def _take(self, name: str, distribution: BaseDistribution) -> Any:
+        self.distributions[name] = distribution
+        return self.params[name]
+
+
+def borrow(study: optuna.Study, sweep: Sweep, source: Path) -> tuple[int, int]:
+    """Add the ended trials of the results folder `source` to a new study.
+
+    Returns:
+        How many were added, of how many; the others lie outside this sweep's space.
+
+    Raises:
+        UserError: No sweep lies there, it was ranked by another metric, or this space holds none of its trials.
+    """
+    check_source(sweep, source)
+    try:
+        storage = JournalStorage(JournalFileBackend(str(source / "study.journal")))
+        (name,) = optuna.get_all_study_names(storage)
+        trials = optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
+    except (OSError, ValueError, KeyError):
+        raise UserError("has no study.journal that can be read", where=f"--from {source}") from None
+    ended = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and trial.params]
+    added = 0
+    for trial in ended:
+        known = _Known(trial.params)
+        try:
+            sweep.space.draw(known)
+            copied = _copied(trial, known.distributions, source)
+        except (LookupError, ValueError):  # this space cannot draw it
+            continue
+        study.add_trial(copied)
+        added += 1
+    if not added:
+        what = f"none of its {len(ended)} ended trials lies in this sweep's space"
+        raise UserError(what, where=f"--from {source}", remedy="leave --from out")
+    return added, len(ended)
+
+
+def _copied(trial: FrozenTrial, distributions: dict[str, BaseDistribution], source: Path) -> FrozenTrial:
+    return optuna.trial.create_trial(
+        state=trial.state,
+        value=trial.value,
+        params={name: trial.params[name] for name in distributions},
+        distributions=distributions,
+        intermediate_values=trial.intermediate_values,
+        user_attrs={MARK: trial.user_attrs.get(MARK, str(source))},
+    )

@@ -1,0 +1,48 @@
+"""Checkpoints whose state goes from the worker straight to shared storage, past the driver's node."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from pathlib import Path
+
+from hwcls import files
+from hwcls.errors import UserError
+from hwcls.sweep.storage.mirror import ELSEWHERE, STATES
+from hwcls.sweep.storage.object_store import open_store
+from hwcls.training.checkpoint import STATE
+
+TRIES, PAUSE = 10, 6.0  # to read a state, and seconds between them
+
+
+def send(folder: Path, url: str, trial: str) -> None:
+    """Move the state of a checkpoint in `folder` to the storage; it stays where that does not answer."""
+    if not (folder / STATE).exists():
+        return
+    place = f"{STATES}/{trial}/{secrets.token_hex(8)}"
+    try:
+        open_store(url).write(f"{place}/{STATE}", (folder / STATE).read_bytes())
+    except OSError:
+        return
+    files.write_json(folder / ELSEWHERE, {"folder": place})
+    (folder / STATE).unlink()
+
+
+def bring(folder: Path, url: str) -> None:
+    """Put the state back into a checkpoint's `folder`; raises UserError where it cannot be had."""
+    if not (folder / ELSEWHERE).exists():
+        return
+    try:
+        name = f"{json.loads((folder / ELSEWHERE).read_text('utf-8'))['folder']}/{STATE}"
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"the checkpoint cannot be read ({error})", where=str(folder)) from None
+    for left in reversed(range(TRIES)):
+        try:
+            open_store(url).get(name, folder / STATE)
+            return
+        except OSError as error:
+            if not left or isinstance(error, FileNotFoundError):
+                what = f"the checkpoint's state cannot be had ({' '.join(str(error).split())[:160]})"
+                raise UserError(what, where=url) from None
+        time.sleep(PAUSE)

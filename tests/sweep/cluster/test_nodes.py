@@ -1,0 +1,160 @@
+"""Nodes that join, get the notice that they will be taken away, and are lost, while a sweep runs on them."""
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from hwcls.config.data import DataConfig
+from hwcls.config.load import load_sweep
+from hwcls.sweep.cluster import nodes, spot_notice
+from hwcls.sweep.cluster.autoscaler import coming, promised
+from tests.sweep.cluster.raylets import cluster
+from tests.sweep.faults import Disturbed
+
+
+def in_two_minutes():
+    return {"action": "terminate", "time": (datetime.now(UTC) + timedelta(minutes=2)).strftime("%Y-%m-%dT%H:%M:%SZ")}
+
+
+def test_the_notice_is_seen_when_it_comes(metadata, monkeypatch):
+    monkeypatch.setenv(spot_notice.METADATA, metadata.url)
+    assert spot_notice.notice() is None
+    metadata.notice = in_two_minutes()
+    assert 110 < spot_notice.notice() - time.time() < 121
+    metadata.notice = {"action": "stop"}  # without a time
+    assert 110 < spot_notice.notice() - time.time() < 121
+
+
+def test_a_server_that_is_silent_for_once_is_asked_again(metadata, monkeypatch):
+    answers = iter([None, 0.0, None, 0.0, 12.5])
+    monkeypatch.setattr(spot_notice, "notice", lambda: next(answers))
+    monkeypatch.setattr(spot_notice, "EVERY", 0.0)
+    assert spot_notice.await_notice() == 12.5
+
+
+def test_where_there_is_no_instance_nothing_is_watched(monkeypatch, tmp_path):
+    monkeypatch.setenv(spot_notice.METADATA, "http://127.0.0.1:1")
+    assert spot_notice.notice() == 0.0
+    monkeypatch.delenv(spot_notice.METADATA)
+    monkeypatch.setattr(spot_notice, "VENDOR", tmp_path / "vendor")
+    assert spot_notice.notice() == 0.0  # and nobody was asked
+    (tmp_path / "vendor").write_text("Another Maker\n")
+    assert spot_notice.notice() == 0.0
+    assert spot_notice.await_notice() is None  # at once
+
+
+def test_a_node_with_other_versions_is_named():
+    mine = nodes.versions()
+    assert list(nodes.ready(mine, [], [])) == []
+    (wrong, text), *rest = nodes.ready({**mine, "hwcls": "9.9", "python": "3.99"}, [], [])
+    assert wrong
+    assert not rest
+    assert "hwcls" in text
+    assert "instead of 9.9" in text
+    assert "instead of 3.99" in text
+
+
+def test_a_node_fetches_what_it_lacks_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("HWCLS_CACHE", str(tmp_path / "cache"))
+    data = [DataConfig(name="digits")]
+    first = list(nodes.ready(nodes.versions(), data, []))
+    assert [wrong for wrong, _ in first] == [False] * len(first)
+    assert "digits is not there yet" in first[0][1]
+    assert list(nodes.ready(nodes.versions(), data, [])) == []  # it is there
+    lacking = DataConfig(name="imagefolder", path=str(tmp_path / "nowhere"))
+    *_, (wrong, text) = nodes.ready(nodes.versions(), [lacking], [])
+    assert wrong
+    assert "nowhere" in text
+
+
+def test_whatever_goes_wrong_on_a_node_is_said(monkeypatch):
+    def fails(config):
+        raise MemoryError("no more")
+
+    monkeypatch.setattr("hwcls.data.store.has_store", fails)
+    assert list(nodes.ready(nodes.versions(), [DataConfig(name="digits")], [])) == [(True, "MemoryError: no more")]
+
+
+def test_a_node_without_the_weights_of_a_model_is_refused(tmp_path):
+    there, lacking = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    there.touch()
+    ((wrong, text),) = nodes.ready(nodes.versions(), [], [str(there), str(lacking)])
+    assert wrong
+    assert f"no weights file '{lacking}'" in text
+
+
+GROWING = """
+max_workers: 3
+head_node_type: head
+available_node_types:
+  head: {resources: {CPU: 0}, max_workers: 0, node_config: {}}
+  small: {resources: {CPU: 4}, min_workers: 1, max_workers: 8, node_config: {}}
+  large: {resources: {CPU: 16, GPU: 1}, max_workers: 2, node_config: {}}
+"""
+
+
+def test_what_an_autoscaler_may_start(tmp_path):
+    path = tmp_path / "ray_bootstrap_config.yaml"
+    assert coming(((0, 0),), path) == ()
+    assert promised(path) == 0
+    path.write_text(GROWING)
+    assert coming(((0, 0),), path) == ((16, 1), (16, 1), (4, 0))
+    assert coming(((0, 0), (16, 1)), path) == ((16, 1), (4, 0))
+    assert coming(((0, 0), (4, 0), (4, 0), (4, 0)), path) == ()
+    assert promised(path) == 2
+    path.write_text("[]")
+    assert coming(((0, 0),), path) == ()
+
+
+@pytest.mark.slow
+def test_a_node_with_another_version_ends_the_sweep_before_a_trial(tmp_path, sweep_file):
+    other = tmp_path / "other" / "timm-9.9.dist-info"
+    other.mkdir(parents=True)
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: timm\nVersion: 9.9\n")
+    with cluster(tmp_path) as made:
+        made.add(PYTHONPATH=str(other.parent))
+        process = made.start("sweep", sweep_file(), "--results", tmp_path / "results", "--wandb", "off")
+        said, _ = process.communicate(timeout=240)
+    assert process.returncode == 2, said
+    assert "has timm 9.9 instead of" in said
+    assert "use the same image on every node" in said
+    assert "Traceback" not in said
+    assert not list((tmp_path / "results").glob("*/trials/*"))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Ray leaves files to the collector
+def test_a_notice_a_lost_node_and_a_new_one(run, tmp_path, metadata):
+    """The trial on the spot node is saved and goes on elsewhere with no epoch twice, the one on the lost node from its
+    checkpoint; what is recorded is what a sweep records to which nothing happens."""
+    alone = Disturbed(tmp_path / "alone", epochs=20, pause=0.0)  # it still trains when the notice is seen, 5 s later
+    run(load_sweep(alone.file), results=alone.results)
+    sweep = Disturbed(tmp_path / "on_nodes", epochs=alone.epochs, pause=0.3)
+    with cluster(tmp_path) as made:
+        made.add(**{spot_notice.METADATA: metadata.url})
+        lost = made.add()
+        process = made.start("sweep", sweep.file, "--results", sweep.results, "--wandb", "off")
+        try:
+            sweep.wait_until(lambda: len(sweep.numbers()) > 1 and all(sweep.numbers().values()))
+            metadata.notice = in_two_minutes()
+            made.add()
+            sweep.wait_until(lambda: moved(sweep) or process.poll() is not None)
+            saved = moved(sweep)
+            made.kill(lost)
+        finally:
+            said, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, said
+    assert saved, said
+    for words in ("about to be taken away", "is gone", "wait for nodes", "digits is not there yet"):
+        assert words in said, said
+    assert "has left, as its notice said" in said, said
+    assert said.count("has joined") == 3
+    assert sweep.numbers() == alone.numbers()
+    assert [sweep.done_twice()[trial] for trial in saved] == [0]
+
+
+def moved(sweep) -> list[int]:
+    """The trials that have trained in more than one process."""
+    found = {trial: {pid for seed, pid, _ in sweep.steps() if seed in seeds} for trial, seeds in sweep.seeds().items()}
+    return [trial for trial, processes in found.items() if len(processes) > 1]

@@ -1,0 +1,117 @@
+"""How often the page is written, and how what follows the records is kept alive."""
+
+import itertools
+import sys
+
+import pytest
+import yaml
+from filelock import FileLock
+
+from hwcls.sweep.monitor import tracking_process
+from hwcls.sweep.monitor.tracking_process import AGAIN, LONGEST, PAGE_EVERY, Consumers, Page
+from hwcls.tracking.follow import by_patience
+from hwcls.tracking.records import SweepFolder
+from hwcls.tracking.tracker import troubles
+
+
+@pytest.mark.parametrize(("takes", "pause"), [(0.1, PAGE_EVERY), (3.0, 60.0)])
+def test_the_page_takes_a_twentieth_of_the_time_at_most(tmp_path, monkeypatch, takes, pause):
+    now, written = [100.0], []
+    monkeypatch.setattr(tracking_process.time, "monotonic", lambda: now[0])
+
+    def write_page(path):
+        written.append(now[0])
+        now[0] += takes
+
+    page = Page(SweepFolder(tmp_path), write_page)
+    for ended in range(1, 2000):
+        page.keep_up(ended)
+        now[0] += 0.5
+    apart = [later - earlier - takes for earlier, later in itertools.pairwise(written)]
+    assert len(apart) > 3
+    assert apart == pytest.approx([pause] * len(apart), abs=0.5)
+
+
+def test_the_page_waits_for_ended_trials(tmp_path):
+    written = []
+    page = Page(SweepFolder(tmp_path), written.append)
+    for _ in range(3):
+        page.due = 0.0
+        page.keep_up(1)
+    assert len(written) == 1
+
+
+def test_a_page_that_fails_is_noted(tmp_path):
+    def write_page(path):
+        raise ValueError("no page")
+
+    assert not Page(SweepFolder(tmp_path), write_page).write()
+    assert "report.html was not written: ValueError: no page" in (tmp_path / "tracking.log").read_text()
+
+
+def test_what_dies_again_and_again_is_started_less_and_less_often_and_said_once(tmp_path, monkeypatch):
+    now, starts, said = [100.0], [], []
+    monkeypatch.setattr(tracking_process.time, "monotonic", lambda: now[0])
+    found = Consumers(tmp_path, "off")
+    found.command = [sys.executable, "-c", "raise SystemExit(3)"]
+    found.start(said.append)
+    for _ in range(20):
+        found.process.wait()
+        before = found.process
+        while found.process is before:
+            now[0] += 1.0
+            found.keep_alive()
+        starts.append(now[0])
+    apart = [later - earlier for earlier, later in itertools.pairwise([100.0, *starts])]
+    assert apart[:4] == [AGAIN, 2 * AGAIN, 4 * AGAIN, 8 * AGAIN]
+    assert apart[-1] == LONGEST
+    (words,) = said
+    assert "died twice" in words
+    assert "tracking.log" in words
+    assert not found.finish()
+
+
+@pytest.fixture
+def ended(tmp_path):
+    """A results folder, and a follower of it whose standard input is closed: it drains and ends."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+
+    def follow(**settings):
+        (folder / "sweep.yaml").write_text(yaml.safe_dump({"name": "tiny", "metric": "val/accuracy", **settings}))
+        found = Consumers(folder, "auto")
+        found.start(lambda text: None)
+        return found.finish()
+
+    follow.folder = SweepFolder(folder)
+    return follow
+
+
+@pytest.mark.slow
+def test_a_last_page_that_fails_is_for_the_driver_to_write(ended):
+    (ended.folder.path / "report.html").mkdir()  # no file can take its place
+    assert not ended(track=[])
+    assert "report.html was not written" in (ended.folder.path / "tracking.log").read_text()
+
+
+@pytest.mark.slow
+def test_a_tracker_that_cannot_be_opened_takes_no_other_with_it(ended, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "")
+    assert ended(track=["nonsense", "tensorboard", "wandb"])
+    assert (ended.folder.path / "tensorboard" / "cursor.jsonl").exists()
+    unknown, offline = troubles(ended.folder)
+    assert "unknown tracker 'nonsense'" in unknown
+    assert offline.startswith("W&B is offline: there are no credentials")
+    assert f"hwcls wandb sync {ended.folder.path}" in offline
+    assert "W&amp;B is offline: there are no credentials" in (ended.folder.path / "report.html").read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_while_another_feeds_the_trackers_the_driver_writes_the_page(ended):
+    with FileLock(ended.folder.path / ".tracking.lock"):
+        assert not ended(track=[])
+    assert "another process fed the trackers" in (ended.folder.path / "tracking.log").read_text()
+
+
+def test_what_waits_for_a_server_comes_last():
+    assert by_patience(["wandb", "tensorboard", "wandb"]) == ["tensorboard", "wandb"]

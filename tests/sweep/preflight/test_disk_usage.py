@@ -1,0 +1,188 @@
+"""The bound on a sweep's disk: against the models by hand, and against what real sweeps write."""
+
+import itertools
+import threading
+
+import optuna
+import pytest
+
+from hwcls.config.load import check_corners
+from hwcls.errors import UserError
+from hwcls.report.load import load_sweep as load_results
+from hwcls.sweep.preflight import disk_usage, prepare
+from hwcls.sweep.preflight.disk_usage import Shape, check_disk, size, taken
+from hwcls.sweep.preflight.model_size import Weights, heaviest, weigh
+
+SHAPE = Shape(10, 1, 8, 20, 30)
+
+
+def of(sweep, concurrent=2):
+    weights = heaviest(sweep, lambda trial: weigh(trial, 10, 1, 8))
+    return disk_usage.of(sweep, weights, SHAPE, concurrent)
+
+
+def mlp(*widths, inputs=64, classes=10):
+    """Bytes of a fully connected net in float32."""
+    sizes = [inputs, *widths, classes]
+    return 4 * sum(a * b + b for a, b in itertools.pairwise(sizes))
+
+
+def test_the_largest_model_of_each_alternative(tiny):
+    head = {"depth": {"min": 1, "max": 3}, "width": {"values": [8, 32]}, "dropout": {"min": 0.0, "max": 0.5}}
+    body = {"name": "mlp", "width": {"min": 4, "max": 64}, "depth": {"min": 1, "max": 2}}
+    choice = {"small": {"name": "mlp", "width": 16, "depth": 1}, "large": body}
+    optimizer = {"choice": {"sgd": {"lr": 0.1}, "adam": {"lr": 0.1}}}
+    sweep = tiny(parameters={"model": {"head": head, "choice": choice}, "optimizer": optimizer, "ema": 0.9})
+    found = heaviest(sweep, lambda trial: weigh(trial, 10, 1, 8))
+    assert found["small"].all == mlp(16, 32, 32)
+    assert found["large"].all == found["large"].trained == mlp(64, 64, 32, 32)
+    assert found["large"].layers == 5
+    assert (found["large"].moments, found["large"].averaged) == (2, True)
+    assert found["large"].state == 4 * found["large"].all  # weights, their average and Adam's two moments
+
+
+def test_a_setting_that_only_matters_beside_another(tiny):
+    """A head's width does nothing while it has one layer: the widest is taken all the same."""
+    head = {"width": {"min": 8, "max": 500}, "depth": {"values": [2, 1]}}
+    sweep = tiny(compare=None, parameters={"model": {"name": "mlp", "width": 16, "depth": 1, "head": head}})
+    assert heaviest(sweep, lambda trial: weigh(trial, 10, 1, 8))[None].all == mlp(16, 500)
+
+
+def test_models_of_a_sweep_that_compares_something_else(tiny):
+    batches = {"name": "digits", "batch_size": {"values": [32, 64]}, "per_class": 20}
+    found = heaviest(tiny(compare="data.batch_size", parameters={"data": batches}), lambda t: weigh(t, 10, 1, 8))
+    assert set(found) == {"32", "64"}
+    assert found["32"] == found["64"]
+
+
+def test_sgd_without_momentum_keeps_nothing(tiny):
+    found = heaviest(tiny(parameters={"optimizer": {"name": "sgd", "momentum": 0.0}}), lambda t: weigh(t, 10, 1, 8))
+    assert found["mlp"].moments == 0
+
+
+def test_what_makes_the_bound_grow(tiny):
+    base = of(tiny())
+    assert of(tiny(run_cap=8)).trials == 2 * base.trials
+    assert of(tiny(), concurrent=4).running == 2 * base.running
+    assert of(tiny(keep="none")).trials < base.trials < of(tiny(keep="all")).trials
+    assert of(tiny(track=["wandb"])).total > base.total
+    confirmed = of(tiny(confirm={"top": 2, "seeds": 3}, keep="none"))
+    assert confirmed.rest > base.rest  # they are scored, so their weights are kept for a while
+
+
+def test_a_time_budget_bounds_each_trial_alone(tiny):
+    found = of(tiny(run_cap=None, budget=60))
+    assert (found.trials, found.total) == (None, None)
+    assert found.each == pytest.approx(of(tiny(run_cap=2)).trials / 2, rel=0.1)
+    assert "for each trial" in str(found)
+
+
+def test_a_grid_counts_its_points(tiny):
+    widths = {"choice": {"a": {"name": "mlp", "width": {"values": [4, 8]}}, "b": {"name": "mlp", "width": 4}}}
+    sweep = tiny(method="grid", run_cap=None, parameters={"model": widths, "optimizer": {"name": "adam", "lr": 0.1}})
+    assert disk_usage.trials_of(sweep) == {"a": 2, "b": 1}
+
+
+def test_a_disk_that_is_too_small(tiny, tmp_path, monkeypatch):
+    from collections import namedtuple
+
+    found = of(tiny())
+    Usage = namedtuple("Usage", "total used free")
+
+    def free(count):
+        monkeypatch.setattr(disk_usage.shutil, "disk_usage", lambda path: Usage(10**12, 0, count))
+
+    free(found.total)
+    assert check_disk(found, tmp_path) is None
+    free(found.total - 10_000)
+    assert "the disk has only" in check_disk(found, tmp_path)
+    (tmp_path / "part").write_bytes(b"x" * 20_000)  # what is there already is part of the bound
+    assert check_disk(found, tmp_path) is None
+    free(found.running)
+    with pytest.raises(UserError, match="the trials that run at once need up to"):
+        check_disk(found, tmp_path)
+
+
+def test_sizes_in_words():
+    assert [size(n) for n in (500, 40_000, 2_500_000, 25e6, 1.26e9, 5.3e10)] == [
+        *("0 KB", "40 KB", "2.5 MB", "25 MB", "1.3 GB", "53 GB"),
+    ]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(
+    ("keep", "files"),
+    [
+        pytest.param("none", set(), marks=pytest.mark.slow),
+        pytest.param("best", {"best"}, marks=pytest.mark.heavy),
+        pytest.param("all", {"best", "last"}, marks=pytest.mark.slow),
+    ],
+)
+def test_a_real_sweep_never_takes_more(run, tiny, tmp_path, keep, files):
+    """17 MB of weights, so that one file too many cannot hide; by a metric that is minimised, in its short form."""
+    model = {"choice": {"wide": {"name": "mlp", "width": 2048, "depth": 2}, "thin": {"name": "mlp", "width": 8}}}
+    confirm = {"top": 1, "seeds": 2}
+    sweep = tiny(run_cap=4, metric="val/loss", keep=keep, confirm=confirm, parameters={"model": model, "epochs": 2})
+    seen, ended = [0], threading.Event()
+
+    def watch():
+        while not ended.wait(0.05):
+            seen.append(taken(tmp_path / "results"))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        outcome, said = run(sweep)
+    finally:
+        ended.set()
+        thread.join()
+    sets = prepare.open_sets(sweep, check_corners(sweep), print)
+    weights, shape = prepare.sizes(sweep, sets, {})
+    most, wide = disk_usage.of(sweep, weights, shape, 2), weights["wide"].all
+    assert str(most) in said
+    assert wide > 17_000_000
+    assert max(seen) <= most.total
+    left = taken(outcome.folder.path)
+    assert left <= most.trials + most.rest
+    kept = {"none": 0, "best": 2 + 2, "all": 2 * 2 + 2}[keep]  # of two trials and two confirm runs
+    assert kept * wide <= left <= kept * wide + disk_usage.BASE
+    assert not (outcome.folder.path / "tune").exists()
+    assert not outcome.failed
+    for trial in outcome.folder.trials().values():
+        values = {line["epoch"]: line["val/loss"] for line in trial.records()}
+        best = min(values, key=values.get)
+        assert trial.result().best == {"epoch": best, "val/loss": values[best]}
+        assert {path.stem for path in trial.path.glob("*.safetensors")} == files
+    found = load_results(outcome.folder.path)
+    assert found.goal == "minimize"
+    ranked = [trial.value for trial in found.ranked()]
+    assert ranked == sorted(ranked)
+    backend = optuna.storages.journal.JournalFileBackend(str(outcome.folder.path / "study.journal"))
+    study = optuna.load_study(study_name="tiny", storage=optuna.storages.JournalStorage(backend))
+    assert study.direction.name == "MINIMIZE"
+    scored = [run for run in outcome.folder.confirm_runs().values() if "test" in run.result().extra]
+    assert len(scored) == 4
+    assert all((run.path / "best.safetensors").exists() == (keep != "none") for run in scored)
+
+
+def test_leftovers_of_earlier_starts_go(tmp_path):
+    from hwcls.sweep.storage.results_folder import drop_leftovers
+    from hwcls.tracking.records import SweepFolder
+
+    tune = tmp_path / "tune"
+    for name in ("trials-0-a/checkpoint_000001", "trials-0-a/checkpoint_000002", "trials-1-b/checkpoint_000000"):
+        (tune / name).mkdir(parents=True)
+    (tune / "experiment_state.json").write_text("{}")
+    sweep = SweepFolder(tmp_path)
+    sweep.trial(0).path.mkdir(parents=True)
+    (sweep.trial(0).path / "config.yaml").write_text("x: 1")
+    sweep.trial(0).note_checkpoint(str(tune / "trials-0-a/checkpoint_000002"))
+    drop_leftovers(sweep)
+    assert [str(path.relative_to(tune)) for path in sorted(tune.rglob("*"))] == [
+        *("trials-0-a", "trials-0-a/checkpoint_000002"),
+    ]
+
+
+def test_weights_and_their_header():
+    assert Weights(1000, 800, 4, 2).file > 1000
+    assert Weights(1000, 800, 4, 2, moments=0).state == 1000

@@ -1,0 +1,84 @@
+import sys
+
+from hwcls.sweep.preflight.dry_run import preview, show
+
+
+def text(found):
+    lines = []
+    show(found, lines.append)
+    return "\n".join(lines)
+
+
+def test_says_what_would_run(tiny):
+    found = preview(
+        tiny(run_cap=5, early_terminate={"type": "asha", "min_iter": 1, "eta": 2}, parameters={"epochs": 8})
+    )
+    assert found["per_alternative"] == {"mlp": 3, "cnn": 2}
+    assert found["rungs"] == [1, 2, 4]
+    assert len(found["samples"]) == 5
+    assert [sample["model"] for sample in found["samples"]] == ["mlp", "cnn", "mlp", "cnn", "mlp"]
+    shown = text(found)
+    assert "optimizer.lr  0.001 to 0.1 (log)" in shown
+    assert "early stopping at epochs 1, 2, 4" in shown
+    assert found["warnings"] == [
+        "a plateau cannot lower the learning rate before epoch 5, but the first rung is at epoch 1"
+    ]
+    assert preview(tiny(early_terminate={"type": "asha"}, parameters={"epochs": 8}))["warnings"] == []
+
+
+def test_grid_counts_each_alternative(tiny):
+    model = {"choice": {"mlp": {"width": {"values": [8, 16, 32]}}, "cnn": {"name": "simple_cnn"}}}
+    optimizer = {"name": "adam", "lr": 0.01}
+    found = preview(tiny(method="grid", run_cap=None, parameters={"model": model, "optimizer": optimizer}))
+    assert (found["trials"], found["per_alternative"]) == (4, {"mlp": 3, "cnn": 1})
+
+
+def test_data_that_is_missing_is_a_note(tiny, monkeypatch, tmp_path):
+    monkeypatch.setenv("HWCLS_DATA", str(tmp_path))
+    monkeypatch.setenv("HWCLS_CACHE", str(tmp_path))
+    found = preview(tiny(parameters={"data": {"name": "cifar10"}}))
+    assert any("hwcls data import cifar10" in warning for warning in found["warnings"])
+    assert not any("digits" in warning for warning in preview(tiny())["warnings"])
+
+
+def test_a_budget_of_time(tiny):
+    found = preview(tiny(run_cap=None, budget="1h"))
+    assert "its share of the time" in text(found)
+
+
+def warned(tiny, model):
+    return preview(tiny(parameters={"model": model, "scheduler": "constant"}))["warnings"]
+
+
+def test_variants_that_are_one_model_are_said(tiny):
+    """By structure, not by name: a kernel of 3 makes kernel_cnn simple_cnn's equal."""
+    choice = {
+        "plain": {"name": "simple_cnn"},
+        "typo": {"name": "kernel_cnn", "kernel": 3},
+        "five": {"name": "kernel_cnn", "kernel": 5},
+    }
+    model = {"width": 8, "head": {"depth": 2, "dropout": {"min": 0.1, "max": 0.3}}, "choice": choice}
+    assert warned(tiny, model) == ["plain and typo are the same model"]
+    choice["typo"]["head"] = {"dropout": {"min": 0.1, "max": 0.2}}
+    assert warned(tiny, model) == []
+
+
+def test_backbones_are_compared_without_being_built(tiny, monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    body = {"name": "timm", "backbone": "resnet18"}
+    model = {"choice": {"one": body, "two": dict(body), "other": {**body, "stem": "small"}}}
+    assert warned(tiny, model) == ["one and two are the same model"]
+
+
+def test_a_head_of_one_layer_has_no_width(tiny, monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    body = {"name": "timm", "backbone": "resnet18"}
+    heads = {"one": {"width": 256}, "two": {"width": 512, "dropout": 0.5}, "deep": {"depth": 2, "width": 512}}
+    model = {"choice": {name: {**body, "head": head} for name, head in heads.items()}}
+    assert warned(tiny, model) == ["one and two are the same model"]
+
+
+def test_a_model_that_cannot_be_built_is_a_note(tiny):
+    model = {"choice": {"a": {"name": "simple_cnn", "depth": 4}, "b": {"name": "mlp"}}}
+    (warning,) = warned(tiny, model)
+    assert "8x8 are too small for simple_cnn with depth 4" in warning

@@ -1,0 +1,124 @@
+"""Trials that are tried: what is timed of them, and on which processes and devices."""
+
+import pytest
+import torch
+
+from hwcls.config.space import Fixed
+from hwcls.data.imageset import open_data
+from hwcls.errors import UserError
+from hwcls.sweep.cluster.resources import Resources
+from hwcls.sweep.preflight import timing as module
+from hwcls.sweep.preflight.timing import FEW, Cost, cost, probe
+from hwcls.training.distributed import World
+
+VAL = 20  # images of the tiny sweep
+ALONE = World(device=torch.device("cpu"))
+
+
+class Trainer:
+    """Takes so many seconds for an image, a third of them where it is only scored, and remembers what it did."""
+
+    def __init__(self, batch, seconds, clock):
+        self.batch, self.seconds, self.clock, self.epochs = batch, seconds, clock, 0
+
+    def run(self, steps):
+        return [self.batch * self.seconds] * steps
+
+    def run_epochs(self, count):
+        self.epochs += count
+        self.clock[0] += count * 0.2
+
+    def evaluate(self, split, limit):
+        self.clock[0] += min(limit, VAL) * self.seconds / 3
+        return type("Scored", (), {"loss": torch.zeros(())})
+
+
+@pytest.fixture
+def timed(monkeypatch):
+    """Trainers of a given speed, and a clock that only they move; what was built, by batch."""
+
+    def use(seconds):
+        built, clock = [], [0.0]
+
+        def make(trial, data, world, batch):
+            trainer = Trainer(batch or trial.data.batch_size, seconds, clock)
+            built.append(trainer)
+            return trainer, 0.125
+
+        monkeypatch.setattr(module, "_timed", make)
+        monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
+        return built
+
+    return use
+
+
+@pytest.fixture
+def trial(tiny):
+    return tiny().trial(Fixed({"model": "cnn"}))  # batches of 64, 3 epochs
+
+
+def test_of_a_short_epoch_all_is_timed(timed, trial):
+    built = timed(0.001)
+    assert cost(trial, open_data(trial.data), ALONE) == pytest.approx(Cost(0.125, 0.2, 3))
+    assert [trainer.batch for trainer in built] == [FEW, 64]
+
+
+@pytest.mark.parametrize(("seconds", "batches"), [(0.01, [FEW, 64]), (0.1, [FEW])])
+def test_of_a_long_epoch_steps_are_timed_and_some_scoring(timed, trial, seconds, batches):
+    """Where even one step would take long, it is tried with a few images."""
+    built, data = timed(seconds), open_data(trial.data)
+    images = len(data.train) + (len(data.train) + len(data.val)) / 3
+    assert len(data.val) == VAL
+    assert cost(trial, data, ALONE).epoch == pytest.approx(seconds * images)
+    assert [trainer.batch for trainer in built] == batches
+
+
+def test_no_learning_rate_is_too_large(trial):
+    wild = trial.model_copy(update={"optimizer": trial.optimizer.model_copy(update={"lr": 1e9})})
+    found = cost(wild, open_data(trial.data), ALONE)
+    assert found.build > 0
+    assert found.epoch > 0
+    assert found.epochs == 3
+
+
+@pytest.mark.parametrize(
+    ("resources", "visible", "expected"),
+    [
+        (Resources(1, 1, 0.0, 3), None, ["", "", ""]),
+        (Resources(1, 1, 1.0, 3), None, ["0", "1", "2"]),
+        (Resources(2, 1, 1.0, 2), None, ["0,1", "2,3"]),
+        (Resources(1, 1, 0.5, 3), None, ["0", "0", "1"]),
+        (Resources(1, 1, 0.4, 4), "5,7", ["5", "5", "7", "7"]),
+    ],
+)
+def test_groups_share_the_gpus_out_as_ray_will(monkeypatch, resources, visible, expected):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert module._devices(resources, resources.concurrent) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("resources", [Resources(1, 1, 0.0, 2), Resources(2, 1, 0.0, 1)])
+def test_trials_are_tried_side_by_side(trial, resources):
+    trials = [("a", trial), ("b", trial)] * 3
+    found = probe(trials, resources, fewest=4, seconds=0.0)
+    assert found.start > 0
+    assert {label: len(costs) for label, costs in found.costs.items()} == {"a": 2, "b": 2}
+    assert all(one.epoch > 0 and one.epochs == 3 for costs in found.costs.values() for one in costs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [("import os; os._exit(1)", "a process that timed some training died"), ("raise ValueError('no')", "no")],
+)
+def test_what_cannot_be_tried_is_a_users_error(trial, tmp_path, body, message):
+    from hwcls.config.model import UserModelConfig
+
+    (tmp_path / "mine.py").write_text(f"def build(**sizes):\n    {body}\n")
+    model = UserModelConfig(name=f"{tmp_path / 'mine.py'}:build")
+    broken = trial.model_copy(update={"model": model})
+    with pytest.raises(UserError, match=message):
+        probe([("a", broken)], Resources(1, 1, 0.0, 1), fewest=1, seconds=0.0)

@@ -1,0 +1,101 @@
+"""The study's journal and the sampler: what each ask and each trial costs."""
+
+import os
+import random
+
+import optuna
+import pytest
+from optuna.samplers._tpe import sampler as tpe
+from optuna.search_space import group_decomposed
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+
+from hwcls import files
+from hwcls.sweep.search.samplers import BEST, LATEST, BoundedTPE, Journal, excerpt, sampler
+
+LR = {"lr": optuna.distributions.FloatDistribution(0.0, 1.0)}
+
+
+def trials(count, seed=0):
+    """Ended trials of a study, a third of them complete; no value twice."""
+    chance = random.Random(seed)
+    values = chance.sample(range(10 * count), count)
+    study = optuna.create_study(direction="maximize")
+    for value in values:
+        state = TrialState.COMPLETE if chance.random() < 0.3 else TrialState.PRUNED
+        steps = dict.fromkeys(range(1, 1 + (9 if state == TrialState.COMPLETE else chance.choice([1, 3]))), value)
+        study.add_trial(
+            optuna.create_trial(
+                state=state,
+                value=value if state == TrialState.COMPLETE else None,
+                params={"lr": chance.random()},
+                distributions=LR,
+                intermediate_values=steps,
+            )
+        )
+    return study
+
+
+@pytest.mark.parametrize("goal", ["maximize", "minimize"])
+@pytest.mark.parametrize("complete", [True, False])
+def test_an_excerpt_keeps_what_tpe_calls_good(goal, complete):
+    study = optuna.create_study(direction=goal)
+    study.add_trials([t for t in trials(2000).get_trials() if complete or t.state == TrialState.PRUNED])
+    running = study.ask()
+    every = study.get_trials()
+    chosen = excerpt(every, study.direction)
+    numbers = [trial.number for trial in chosen]
+    assert len(chosen) == BEST + LATEST + 1
+    assert numbers == sorted(set(numbers))
+    assert running.number in numbers
+    assert set(numbers) >= {trial.number for trial in every[-LATEST:]}
+    good, _ = tpe._split_trials(study, every, BEST)
+    assert good == tpe._split_trials(study, chosen, BEST)[0]
+
+
+def test_a_short_history_is_taken_whole():
+    every = trials(BEST + LATEST).get_trials()
+    assert excerpt(every, StudyDirection.MAXIMIZE) == every
+
+
+def test_asking_looks_at_no_more_trials_than_the_excerpt(monkeypatch):
+    study = trials(2 * (BEST + LATEST))
+    study.sampler = sampler("tpe", 0)
+    assert isinstance(study.sampler, BoundedTPE)
+    split, group = tpe._split_trials, group_decomposed._SearchSpaceGroup.add_distributions
+    seen, grouped = [], []
+    monkeypatch.setattr(tpe, "_split_trials", lambda *given: seen.append(len(given[1])) or split(*given))
+    monkeypatch.setattr(
+        group_decomposed._SearchSpaceGroup, "add_distributions", lambda *given: grouped.append(1) or group(*given)
+    )
+    trial = study.ask()
+    trial.suggest_float("lr", 0.0, 1.0)
+    trial.suggest_float("new", 0.0, 1.0)
+    assert seen == [BEST + LATEST] * 2
+    assert len(grouped) == BEST + LATEST
+
+
+def test_the_journal_is_made_safe_when_it_is_asked_to_be(tmp_path, monkeypatch):
+    journal, synced = Journal(tmp_path / "study.journal"), []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    storage = optuna.storages.JournalStorage(journal)
+    study = optuna.create_study(storage=storage, study_name="s")
+    trial = study.ask(LR)
+    trial.report(0.5, 1)
+    study.tell(trial, 0.5)
+    assert synced == []
+    journal.sync()
+    assert len(synced) == 1
+    assert journal.count() == 5  # study, trial, parameter, report, end
+    plain = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal.path)))
+    assert optuna.load_study(study_name="s", storage=plain).trials == study.trials
+
+
+def test_a_torn_journal_line_is_cut_before_the_next(tmp_path):
+    journal = Journal(tmp_path / "study.journal")
+    study = optuna.create_study(storage=optuna.storages.JournalStorage(journal), study_name="s")
+    with open(journal.path, "ab") as file:
+        file.write(b'{"op_code": 4, "worker')
+    files.cut_torn_line(journal.path)
+    study.ask(LR)
+    assert journal.count() == 3

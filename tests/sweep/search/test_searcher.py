@@ -1,0 +1,261 @@
+"""The search without Tune: what it asks for, what it tells Optuna, and how it goes on."""
+
+from collections import Counter
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from ray.tune.search import Searcher
+
+from hwcls.sweep.cluster.resources import Resources
+from hwcls.sweep.run.reconcile import settle
+from hwcls.sweep.search import samplers as study
+from hwcls.sweep.search.pruning import scheduler
+from hwcls.sweep.search.searcher import FairSearch
+from hwcls.tracking.records import Result, SweepFolder, TrialFolder
+
+ONE = Resources(1, 1, 0.0, 1)
+
+
+@pytest.fixture
+def search(tiny, tmp_path):
+    def build(**changes):
+        folder = SweepFolder(tmp_path / "out")
+        return FairSearch(tiny(**changes), folder, ONE, {})
+
+    return build
+
+
+def result(epoch, value, epochs=3, **extra):
+    return {"epoch": epoch, "epochs": epochs, "value": value, "best": value, "done": epoch == epochs, **extra}
+
+
+def drive(search, trials=None, value=0.5):
+    """Ask and tell until the search ends; returns the jobs."""
+    jobs = []
+    while trials is None or len(jobs) < trials:
+        job = search.suggest(str(len(jobs)))
+        if job == Searcher.FINISHED:
+            break
+        search.on_trial_result(str(len(jobs)), result(1, value))
+        search.on_trial_complete(str(len(jobs)), result(3, value))
+        jobs.append(job)
+    return jobs
+
+
+@pytest.mark.parametrize("method", ["tpe", "random"])
+def test_every_alternative_gets_the_same_number_of_trials(search, method):
+    jobs = drive(search(method=method, run_cap=14))
+    assert Counter(job["label"] for job in jobs) == {"mlp": 7, "cnn": 7}
+    assert [job["key"] for job in jobs] == [f"trials/{i}" for i in range(14)]
+    assert len({job["parameters"]["lr"] for job in jobs}) == 14
+
+
+def test_tpe_moves_towards_what_is_better(search):
+    found = search(method="tpe", run_cap=40, compare=None, parameters={"model": "mlp"})
+    rates = []
+    for i in range(40):
+        job = found.suggest(str(i))
+        rate = job["config"]["optimizer"]["lr"]
+        rates.append(rate)
+        found.on_trial_complete(str(i), result(3, -abs(rate - 0.02)))
+    assert sum(abs(r - 0.02) for r in rates[-10:]) < sum(abs(r - 0.02) for r in rates[:10])
+
+
+def test_optuna_hears_how_trials_really_end(search):
+    found = search(run_cap=6)
+    for i in range(6):
+        found.suggest(str(i))
+    found.on_trial_result("0", result(1, 0.1))
+    found.on_trial_complete("0", result(3, 0.3))
+    found.on_trial_result("1", result(1, 0.1))
+    found.on_trial_complete("1", result(2, 0.2))  # stopped early
+    found.on_trial_complete("2", error=True)
+    found.on_trial_complete("3", result(2, None, failure="the loss is not finite"))
+    states = [trial.state for trial in found.study.trials]
+    assert states[:4] == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.FAIL]
+    assert found.study.trials[0].intermediate_values == {1: 0.1, 3: 0.3}
+    assert found.study.trials[1].intermediate_values == {1: 0.1, 2: 0.2}
+    assert (found.study.trials[0].value, found.study.trials[1].value) == (0.3, 0.2)
+    assert states[4:] == [TrialState.RUNNING] * 2
+
+
+def test_a_restart_goes_on_with_what_was_running(search):
+    first = search(run_cap=6)
+    before = [first.suggest(str(i)) for i in range(3)]
+    first.on_trial_complete("0", result(3, 0.5))
+    again = search(run_cap=6)
+    jobs = [again.suggest(str(i)) for i in range(5)]
+    assert [job["key"] for job in jobs] == ["trials/1", "trials/2", "trials/3", "trials/4", "trials/5"]
+    assert [job["config"] for job in jobs[:2]] == [job["config"] for job in before[1:]]
+    assert again.suggest("x") == Searcher.FINISHED
+    assert Counter(trial.params["model"] for trial in again.study.trials) == {"mlp": 3, "cnn": 3}
+
+
+@pytest.mark.parametrize("method", ["tpe", "random"])
+def test_a_restart_draws_nothing_twice(search, method):
+    drive(search(method=method, run_cap=8), trials=4)
+    drive(search(method=method, run_cap=8))
+    trials = search(method=method, run_cap=8).study.trials
+    assert len(trials) == 8
+    assert len({trial.params["optimizer.lr"] for trial in trials}) == 8
+
+
+def test_random_draws_are_the_same_with_and_without_a_restart(search, tmp_path):
+    drive(search(run_cap=6), trials=3)
+    drive(search(run_cap=6))
+    restarted = [trial.params for trial in search(run_cap=6).study.trials]
+    (tmp_path / "out" / "study.journal").unlink()
+    for config in tmp_path.glob("out/trials/*/config.yaml"):
+        config.unlink()
+    drive(search(run_cap=6))
+    assert [trial.params for trial in search(run_cap=6).study.trials] == restarted
+
+
+def test_a_torn_journal_line_is_cut(search, tmp_path):
+    drive(search(run_cap=6), trials=2)
+    journal = tmp_path / "out" / "study.journal"
+    with open(journal, "ab") as file:
+        file.write(b'{"op_code": 4, "worker')
+    assert len(drive(search(run_cap=6))) == 4
+    assert len(search(run_cap=6).study.trials) == 6
+
+
+def test_grid_runs_every_point_once(search):
+    model = {"choice": {"mlp": {"width": {"values": [8, 16, 32]}}, "cnn": {"name": "simple_cnn"}}}
+    changes = {
+        "method": "grid",
+        "run_cap": None,
+        "parameters": {"model": model, "optimizer": {"name": "adam", "lr": 0.01}},
+    }
+    found = search(**changes)
+    assert found.total == 4
+    drive(found, trials=2)
+    drive(search(**changes))
+    params = [trial.params for trial in search(**changes).study.trials]
+    assert sorted(map(str, params)) == sorted(map(str, search(**changes).grid))
+
+
+def test_first_settings_come_first(search):
+    found = search(first=[{"model": "cnn", "optimizer.lr": 0.03}, {"optimizer.lr": 0.05}])
+    jobs = drive(found)
+    assert jobs[0]["parameters"] == {"model": "cnn", "lr": 0.03}
+    assert jobs[1]["parameters"] == {"model": "mlp", "lr": 0.05}
+    assert Counter(job["label"] for job in jobs) == {"mlp": 2, "cnn": 2}
+
+
+def test_a_time_budget_is_shared_by_seconds_and_ends(search, monkeypatch):
+    """Trials of one epoch: Tune brings their only result to on_trial_complete."""
+    clock = [1000.0]
+    monkeypatch.setattr("hwcls.sweep.search.searcher.time.monotonic", lambda: clock[0])
+    seconds = {"mlp": 1.0, "cnn": 3.0}
+    spent = Counter()
+    found = search(run_cap=None, budget=100)
+    for i in range(1000):
+        job = found.suggest(str(i))
+        if job == Searcher.FINISHED:
+            break
+        clock[0] += seconds[job["label"]]
+        spent[job["label"]] += seconds[job["label"]]
+        found.on_trial_complete(str(i), result(3, 0.5, time_this_iter_s=seconds[job["label"]]))
+    assert 100 <= sum(spent.values()) <= 103
+    assert abs(spent["mlp"] - spent["cnn"]) <= 3
+
+
+def test_failing_trials_use_up_a_time_budget_too(search, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("hwcls.sweep.search.searcher.time.monotonic", lambda: clock[0])
+    found = search(run_cap=None, budget=10)
+    for i in range(20):
+        if found.suggest(str(i)) == Searcher.FINISHED:
+            break
+        clock[0] += 1
+        found.on_trial_complete(str(i), error=True)
+    assert i == 10
+
+
+def test_a_combination_that_cannot_be_built_is_a_failed_trial(search):
+    optimizer = {"name": "sgd", "momentum": {"values": [0.9, 0.0]}, "nesterov": {"values": [False, True]}}
+    first = [{"optimizer.momentum": 0.0, "optimizer.nesterov": True}]
+    found = search(run_cap=4, first=first, parameters={"optimizer": optimizer})
+    jobs = drive(found)
+    states = [trial.state for trial in found.study.trials]
+    assert states[0] == TrialState.FAIL
+    assert len(states) == 4
+    assert len(jobs) == states.count(TrialState.COMPLETE)
+
+
+def test_what_was_pinned_before_a_crash_counts_for_its_alternative(search):
+    first = search(run_cap=8)
+    drive(first, trials=2)
+    first._enqueue()  # killed before it is asked for
+    again = search(run_cap=8)
+    again.study.ask()  # killed before anything is drawn
+    jobs = drive(search(run_cap=8))
+    trials = search(run_cap=8).study.trials
+    assert len(trials) == 8
+    assert len(jobs) == 6
+    assert Counter(trial.params["model"] for trial in trials) == {"mlp": 4, "cnn": 4}
+
+
+def test_the_alternatives_of_a_grid_take_turns(search):
+    widths = {"values": [8, 16, 32]}
+    model = {"choice": {"mlp": {"width": widths}, "cnn": {"name": "simple_cnn", "width": widths}}}
+    changes = {"model": model, "optimizer": {"name": "adam", "lr": 0.01}}
+    jobs = drive(search(method="grid", run_cap=None, parameters=changes))
+    assert [job["label"] for job in jobs] == ["mlp", "cnn"] * 3
+
+
+def test_settle_ends_a_trial_that_stands_in_the_records(search):
+    first = search(run_cap=4)
+    for i in range(3):
+        first.suggest(str(i))
+    again = search(run_cap=4)
+    again.settle(0, Result("complete", {"epoch": 2, "val/accuracy": 0.9}, "mlp", {}, 1.0))
+    again.settle(1, Result("failed", None, "cnn", {}, 1.0))
+    assert [t.state for t in again.study.trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING]
+    assert again.study.trials[0].value == 0.9
+    assert [trial.number for trial in again.unfinished] == [2]
+
+
+def test_the_journal_is_an_ordinary_optuna_study(search, tmp_path):
+    drive(search(run_cap=4))
+    backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / "out" / "study.journal"))
+    study = optuna.load_study(study_name="tiny", storage=optuna.storages.JournalStorage(backend))
+    assert [trial.value for trial in study.trials] == [0.5] * 4
+
+
+def test_a_trial_is_safe_in_the_study_before_it_has_a_folder(search, tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(study.Journal, "sync", lambda journal: synced.append(len(list(tmp_path.glob("out/trials/*")))))
+    drive(search(run_cap=5))
+    assert synced == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("number", [4, 12])
+def test_a_start_reads_the_study_once_and_no_config(search, monkeypatch, number):
+    drive(search(run_cap=number))
+    calls = []
+    get_trials = optuna.Study.get_trials
+    monkeypatch.setattr(optuna.Study, "get_trials", lambda *a, **k: calls.append(1) or get_trials(*a, **k))
+    monkeypatch.setattr(TrialFolder, "settings", None)
+    again = search(run_cap=number)
+    settle(again.sweep, again.folder, again, scheduler(again.sweep))
+    assert again.finished
+    assert len(calls) == 3
+
+
+def test_alternatives_can_share_epochs(search):
+    """Trials of mlp are stopped after one epoch, those of cnn run all three: mlp gets three times as many."""
+    found = search(run_cap=40, share="epochs")
+    epochs = Counter()
+    for i in range(40):
+        job = found.suggest(str(i))
+        last = 1 if job["label"] == "mlp" else 3
+        for epoch in range(1, last):
+            found.on_trial_result(str(i), result(epoch, 0.5))
+        found.on_trial_complete(str(i), result(last, 0.5))
+        epochs[job["label"]] += last
+    assert found.epochs == epochs
+    assert abs(epochs["mlp"] - epochs["cnn"]) <= 3
+    assert found.labels["mlp"] == pytest.approx(3 * found.labels["cnn"], abs=2)

@@ -1,0 +1,43 @@
+"""The user's own files on their way to the processes that train."""
+
+from pathlib import Path
+
+import pytest
+
+from hwcls.config.load import load_sweep
+from hwcls.errors import UserError
+from hwcls.sweep.storage.user_code import keep_sources, unpack, weight_files
+
+MODEL = "from torch import nn\n\ndef build(classes, channels, image_size):\n    return nn.Flatten()\n"
+
+
+def test_an_earlier_version_of_the_file_gives_way(tmp_path):
+    lies = tmp_path / "source/net.py"
+    unpack({str(lies): b"old"})
+    unpack({str(lies): b"new"})
+    assert lies.read_bytes() == b"new"
+    before = lies.stat().st_ino
+    unpack({str(lies): b"new"})
+    assert lies.stat().st_ino == before  # nothing was written
+
+
+def test_a_changed_file_is_seen_wherever_it_was_sent_to(sweep_file, tmp_path, monkeypatch):
+    """Each submitted job has a folder of its own, whose name changes with the files in it."""
+    for job, text in (("job1", MODEL), ("job2", MODEL), ("job3", MODEL.replace("Flatten", "Identity"))):
+        (tmp_path / job).mkdir()
+        (tmp_path / job / "net.py").write_text(text)
+    sweep = load_sweep(sweep_file(compare=None, parameters={"model": {"name": "net.py:build"}}))
+    monkeypatch.chdir(tmp_path / "job1")
+    kept = keep_sources(sweep, tmp_path / "results")
+    assert Path(kept["net.py:build"].rpartition(":")[0]).read_text() == MODEL
+    monkeypatch.chdir(tmp_path / "job2")
+    assert keep_sources(sweep, tmp_path / "results") == kept
+    monkeypatch.chdir(tmp_path / "job3")
+    with pytest.raises(UserError, match="has changed since this sweep began"):
+        keep_sources(sweep, tmp_path / "results")
+
+
+def test_the_files_of_weights(sweep_file):
+    timm = {"name": "timm", "backbone": "resnet18"}
+    choice = {"hub": {**timm, "pretrained": True}, "none": timm, "own": {**timm, "pretrained": "mine.safetensors"}}
+    assert weight_files(load_sweep(sweep_file(parameters={"model": {"choice": choice}}))) == ["mine.safetensors"]
