@@ -9,11 +9,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "hwcls"
 LAYERS = [
-    {"errors", "files", "__init__"},
+    {"errors", "files", "format", "metrics", "statistics", "__init__"},
     {"config"},
-    {"data", "models", "metrics", "statistics", "tracking"},
+    {"data", "models", "tracking"},
     {"training"},
     {"inspection"},
+    {"results"},
     {"report"},
     {"sweep"},
     {"cli"},
@@ -21,7 +22,7 @@ LAYERS = [
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 ONLY_IN = {
     "ray": {"sweep"},
-    "optuna": {"sweep", "report"},
+    "optuna": {"sweep", "report", "results"},
     "wandb": {"tracking"},
     "tensorboardX": {"tracking"},
     "typer": {"cli"},

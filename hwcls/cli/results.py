@@ -37,9 +37,9 @@ def compare(
     Example: hwcls compare results/quickstart
     """
     from hwcls.errors import UserError
-    from hwcls.report.compare import csv_text, leaderboard, print_leaderboard, summary
-    from hwcls.report.load import load_sweep
-    from hwcls.report.several import cautions, print_together, together
+    from hwcls.results.compare import csv_text, leaderboard, print_leaderboard, summary
+    from hwcls.results.load import load_sweep
+    from hwcls.results.several import cautions, print_together, together
 
     if as_json and as_csv:
         raise UserError("--json and --csv are two forms of the same", remedy="leave one of them out")
@@ -67,7 +67,7 @@ def report(
 
     Example: hwcls report results/quickstart
     """
-    from hwcls.report.page import write_page
+    from hwcls.report.html.page import write_page
 
     page = write_page(folder)
     if as_json:
@@ -88,8 +88,8 @@ def explain(
 
     Example: hwcls explain results/quickstart/trials/3 results/quickstart/trials/7
     """
-    from hwcls.report.explain import explain as run
-    from hwcls.report.explain import print_explained
+    from hwcls.results.explain import explain as run
+    from hwcls.results.explain import print_explained
 
     found = run(a, b)
     if as_json:

@@ -192,9 +192,9 @@ def _estimate(checked: Sweep) -> dict[str, Any]:
 
 def _show(outcome: Outcome, options: Options, as_json: bool) -> None:
     from hwcls.cli.results import table_console
-    from hwcls.report.compare import print_leaderboard, summary
-    from hwcls.report.hints import hints
-    from hwcls.report.load import load_sweep as load_results
+    from hwcls.results.compare import print_leaderboard, summary
+    from hwcls.results.load import load_sweep as load_results
+    from hwcls.results.range_hints import hints
     from hwcls.sweep.preflight.disk_usage import size, taken
     from hwcls.tracking.tracker import addresses, troubles
 

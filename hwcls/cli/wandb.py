@@ -26,7 +26,7 @@ def sync(folder: Annotated[Path, typer.Argument(help="A sweep's results folder."
 
     from hwcls.errors import UserError
     from hwcls.inspection.media import media
-    from hwcls.report.load import load_sweep
+    from hwcls.results.load import load_sweep
     from hwcls.tracking.records import SweepFolder
     from hwcls.tracking.wandb import sync as send
 
@@ -54,9 +54,9 @@ def workspace(
 
     Example: hwcls wandb workspace results/quickstart
     """
-    from hwcls.report.charts.search import logarithmic
-    from hwcls.report.load import load_sweep
-    from hwcls.report.settings import valued, varied
+    from hwcls.report.html.charts.search import logarithmic
+    from hwcls.results.load import load_sweep
+    from hwcls.results.marginal_effects import valued, varied
     from hwcls.tracking.records import SweepFolder
     from hwcls.tracking.workspace import Axis, View, save_workspace
 

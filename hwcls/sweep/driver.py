@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from hwcls.config.load import Sweep
 from hwcls.config.sweep import ResourcesConfig
 from hwcls.data.disk import is_full
-from hwcls.report.page import write_page
+from hwcls.report.html.page import write_page
 from hwcls.sweep.cluster.connect import connected
 from hwcls.sweep.cluster.resources import choose, notes, this_machine
 from hwcls.sweep.monitor.progress import Progress, duration

@@ -162,7 +162,7 @@ def test_train_with_two_workers(tmp_path):
 
 
 def test_several_sweeps_are_compared(invoke, tmp_path):
-    from tests.report.conftest import write_sweep, write_trial
+    from tests.results.conftest import write_sweep, write_trial
 
     for name, value in (("one", 0.5), ("other", 0.75)):
         write_trial(write_sweep(tmp_path / name).trial(0), [value])

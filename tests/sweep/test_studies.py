@@ -14,11 +14,11 @@ import pytest
 
 from hwcls.config.load import load_sweep
 from hwcls.config.space import Fixed
-from hwcls.report.compare import summary
-from hwcls.report.learned import learned
-from hwcls.report.load import SweepResults
-from hwcls.report.load import load_sweep as load_results
-from hwcls.report.settings import by_value
+from hwcls.results.compare import summary
+from hwcls.results.learning_dynamics import learned
+from hwcls.results.load import SweepResults
+from hwcls.results.load import load_sweep as load_results
+from hwcls.results.marginal_effects import by_value
 from hwcls.training.outputs import load_arrays, load_confusions
 from tests.sweep.conftest import start
 

@@ -107,7 +107,7 @@ def follow(path: Path, wandb: Mode) -> bool:
     import yaml
 
     from hwcls.inspection.media import media
-    from hwcls.report.page import write_page
+    from hwcls.report.html.page import write_page
     from hwcls.tracking.follow import Follower
 
     folder = SweepFolder(path)

@@ -8,7 +8,7 @@ import pytest
 
 from hwcls.config.load import check_corners
 from hwcls.errors import UserError
-from hwcls.report.load import load_sweep as load_results
+from hwcls.results.load import load_sweep as load_results
 from hwcls.sweep.preflight import disk_usage, prepare
 from hwcls.sweep.preflight.disk_usage import Shape, check_disk, size, taken
 from hwcls.sweep.preflight.model_size import Weights, heaviest, weigh

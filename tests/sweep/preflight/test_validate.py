@@ -12,7 +12,7 @@ from hwcls.errors import UserError
 from hwcls.sweep.preflight.validate import Options, check
 from hwcls.sweep.run.background import Background
 from hwcls.sweep.storage.results_folder import open_folder
-from tests.report.conftest import write_sweep
+from tests.results.conftest import write_sweep
 
 
 def begin(folder):

@@ -1,0 +1,266 @@
+"""What the search says: settings side by side, which of them matter, what accuracy costs, where the budget went."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from hwcls.report.html.charts.base import Figure, colours, named, short, text, titled
+from hwcls.results.load import UNFINISHED, SweepResults, TrialResult, finite
+from hwcls.results.marginal_effects import ranges, valued, varied
+
+# shares of the ranked trials, the best first, in colours that fade
+BANDS = [(0.1, "best 10 %", "#d9480f", 2.5), (0.25, "to 25 %", "#e8a33d", 1.8)]
+BANDS += [(0.5, "to 50 %", "#7f9cc0", 1.2), (1.0, "the rest", "#a9b4c2", 0.8)]
+AXES = 12  # settings side by side at most
+ENOUGH = 12  # trials of which importances are computed
+ENDS = 12  # bars of the epochs at which trials ended
+COSTS = {"parameters": "parameters", "inference_ms": "ms an image, in batches", "seconds": "seconds of training"}
+
+
+def parallel(sweep: SweepResults) -> Figure | None:
+    """Every trial as a line through its settings to its value; None with fewer than two trials or settings."""
+    trials = valued(sweep)
+    names = varied(trials)
+    if len(trials) < 2 or not names:
+        return None
+    if len(names) > AXES:
+        weights = {name: weight for found in importances(sweep).values() for name, weight in found.items()}
+        names = sorted(sorted(names, key=lambda name: -weights.get(name, 0.0))[:AXES], key=names.index)
+    logs = logarithmic(sweep)
+    axes = [_Axis([trial.parameters.get(name) for trial in trials], name in logs) for name in names]
+    axes.append(_Axis([trial.value for trial in trials], False))
+    data, start = [], 0
+    for share, title, colour, width in BANDS:
+        end = max(start, round(share * len(trials))) if share < 1 else len(trials)
+        if end > start:
+            line = {"color": colour, "width": width}
+            data.append({**_strands(trials, names, axes, range(start, end)), "name": title, "line": line})
+        start = end
+    data.reverse()  # the best on top
+    marks = [(place, height, word) for place, axis in enumerate(axes) for height, word in axis.marks()]
+    x, y, words = zip(*marks, strict=True)
+    data.append(
+        {
+            "type": "scatter",
+            "mode": "text",
+            "x": x,
+            "y": y,
+            "text": words,
+            "textposition": "middle right",
+            "textfont": {"size": 10},
+            "hoverinfo": "skip",
+            "showlegend": False,
+        }
+    )
+    ticks = {"tickvals": list(range(len(axes))), "ticktext": [text(name) for name in (*names, sweep.metric)]}
+    layout = {
+        "xaxis": {**ticks, "range": [-0.7, len(axes) - 0.5], "showgrid": True, "tickangle": -25},
+        "yaxis": {"visible": False, "range": [-0.2, 1.08]},
+        "legend": {"traceorder": "reversed"},
+    }
+    told = f"{len(trials)} trials by {', '.join([*names, sweep.metric])}: the table of the trials has each of them"
+    return {"data": data, "layout": layout, "words": told}
+
+
+def importance(sweep: SweepResults) -> Figure | None:
+    """How much each setting has to do with being among the best, for each alternative; None with too few trials."""
+    found = importances(sweep)
+    if not found:
+        return None
+    palette, data = colours(sweep), []
+    totals: Counter[str] = Counter()
+    for weights in found.values():
+        totals.update(weights)
+    order = [name for name, _ in totals.most_common()][::-1]
+    for label, weights in found.items():
+        bar = {"type": "bar", "orientation": "h", "name": "all trials" if label is None else text(label)}
+        colour = {"color": palette[label] if label is not None or None in palette else "#888888"}
+        values = {"x": [short(weights.get(name)) for name in order], "y": [text(name) for name in order]}
+        data.append({**bar, **values, "marker": colour, "hovertemplate": "%{y}: %{x:.2f}<extra></extra>"})
+    layout = {"xaxis": titled("share of what tells the best trials from the others"), "yaxis": {"type": "category"}}
+    return {"data": data, "layout": {**layout, "barmode": "group", "showlegend": len(data) > 1}}
+
+
+@functools.lru_cache(maxsize=1)
+def importances(sweep: SweepResults) -> dict[str | None, dict[str, float]]:
+    """PED-ANOVA (Watanabe et al., IJCAI 2023) of the settings that all trials have: of the sweep and each alternative.
+
+    By label, None for the whole sweep; groups with fewer than ENOUGH trials are left out. Stopped trials count with
+    the best value that they reached.
+    """
+    labels = sweep.labels if len(sweep.labels) > 1 else []
+    groups = {label: valued(sweep, label) for label in (None, *labels)}
+    logs, found = logarithmic(sweep), {}
+    for label, trials in groups.items():
+        names = [name for name in varied(trials) if all(trial.parameters.get(name) is not None for trial in trials)]
+        if len(trials) >= ENOUGH and names:
+            found[label] = _ped_anova(trials, names, logs, sweep.goal)
+    return found
+
+
+def pareto(sweep: SweepResults, cost: str) -> Figure | None:
+    """The metric against what a trial costs, and the trials that no cheaper one matches; None where all cost alike."""
+    found = [(trial, trial.seconds if cost == "seconds" else trial.cost.get(cost)) for trial in valued(sweep)]
+    points = [(trial, value) for trial, value in found if value is not None and finite(value) and value > 0]
+    if len({value for _, value in points}) < 2:
+        return None
+    data = []
+    for label, colour in colours(sweep).items():
+        own = [(trial, value) for trial, value in points if trial.label == label]
+        if own:
+            dots = {"x": [short(value) for _, value in own], "y": [short(trial.value) for trial, _ in own]}
+            words = {"text": [named(sweep, trial) for trial, _ in own], "name": text(label or "trials")}
+            marker = {"color": colour, "size": 8, "opacity": 0.75}
+            hover = f"%{{text}}<br>{COSTS[cost]} %{{x}}<br>{text(sweep.metric)} %{{y}}<extra></extra>"
+            data.append(
+                {"type": "scatter", "mode": "markers", **dots, **words, "marker": marker, "hovertemplate": hover}
+            )
+    front = _front([(value, sweep.sign * float(trial.value or 0.0)) for trial, value in points])
+    x, y = [short(value) for value, _ in front], [short(sweep.sign * value) for _, value in front]
+    line = {"color": "#888888", "width": 1.5, "shape": "hv"}
+    data.append({"type": "scatter", "mode": "lines", "name": "not beaten at its cost", "x": x, "y": y, "line": line})
+    data[-1]["hoverinfo"] = "skip"
+    return {"data": data, "layout": {"xaxis": titled(COSTS[cost], type="log"), "yaxis": titled(sweep.metric)}}
+
+
+def spent(sweep: SweepResults) -> Figure | None:
+    """The epochs that each alternative spent, by the epoch at which its trials ended: a bar for each rung."""
+    ended = [trial for trial in sweep.trials if trial.records and trial.status != UNFINISHED]
+    ends = sorted({len(trial.records) for trial in ended})
+    if not ends:
+        return None
+    width = max(1, -(-ends[-1] // ENDS)) if len(ends) > ENDS else 0
+    data = []
+    for label, colour in colours(sweep).items():
+        epochs: Counter[int] = Counter()
+        trials: Counter[int] = Counter()
+        for trial in ended:
+            if trial.label == label:
+                last = len(trial.records)
+                bar = -(-last // width) * width if width else last
+                epochs[bar] += last
+                trials[bar] += 1
+        bars = sorted(epochs)
+        words = [f"{trials[bar]} of its trials" for bar in bars]
+        x = [f"{bar - width + 1} to {bar}" if width else str(bar) for bar in bars]
+        hover = "%{text} ended at epoch %{x}: %{y} epochs<extra></extra>"
+        bar_of = {"type": "bar", "name": text(label or "epochs"), "x": x, "y": [epochs[bar] for bar in bars]}
+        data.append(
+            {**bar_of, "text": words, "textposition": "none", "marker": {"color": colour}, "hovertemplate": hover}
+        )
+    bars = sorted({-(-end // width) * width if width else end for end in ends})
+    order = [f"{bar - width + 1} to {bar}" if width else str(bar) for bar in bars]
+    axis = titled("epoch at which a trial ended", type="category", categoryorder="array", categoryarray=order)
+    layout = {"xaxis": axis, "yaxis": titled("epochs spent"), "barmode": "stack", "showlegend": len(data) > 1}
+    return {"data": data, "layout": layout}
+
+
+def logarithmic(sweep: SweepResults) -> set[str]:
+    """The settings that are searched on a logarithmic scale."""
+    return {name for name, found in ranges(sweep).items() if found.log}
+
+
+class _Axis:
+    """One setting's place in the chart of parallel coordinates: values from 0 to 1, what is missing below."""
+
+    MISSING = -0.12
+
+    def __init__(self, values: Sequence[Any], log: bool) -> None:
+        known = [value for value in values if value is not None]
+        self.numeric = all(finite(value) for value in known) and len(set(known)) > 2
+        self.missing = len(known) < len(values)
+        self.log = self.numeric and log and min(known) > 0
+        if self.numeric:
+            self.low, self.high = min(known), max(known)
+        else:
+            self.words = sorted({str(value) for value in known}, key=_by_size)
+
+    def height(self, value: Any) -> float:
+        if value is None:
+            return self.MISSING
+        if not self.numeric:
+            return (self.words.index(str(value)) + 0.5) / len(self.words)
+        if self.high == self.low:
+            return 0.5
+        if self.log:
+            return math.log(value / self.low) / math.log(self.high / self.low)
+        return float((value - self.low) / (self.high - self.low))
+
+    def marks(self) -> list[tuple[float, str]]:
+        """Heights and what stands there."""
+        found = [(self.MISSING, "none")] if self.missing else []
+        if self.numeric:
+            return [*found, (0.0, f"{self.low:.3g}"), (1.0, f"{self.high:.3g}")]
+        if len(self.words) > 24:
+            return found
+        return [*found, *((self.height(word), text(word)) for word in self.words)]
+
+
+def _by_size(word: str) -> tuple[bool, float, str]:
+    try:
+        return False, float(word), word
+    except ValueError:
+        return True, 0.0, word
+
+
+def _strands(trials: list[TrialResult], names: list[str], axes: list[_Axis], places: range) -> dict[str, Any]:
+    """Some trials as one trace with gaps between them."""
+    x: list[int | None] = []
+    y: list[float | None] = []
+    words: list[str | None] = []
+    for trial in (trials[place] for place in places):
+        values = [*(trial.parameters.get(name) for name in names), trial.value]
+        x += [*range(len(axes)), None]
+        y += [*(short(axis.height(value)) for axis, value in zip(axes, values, strict=True)), None]
+        words += [
+            *(f"trial {trial.number}: {text(f'{v:.4g}' if isinstance(v, float) else v)}" for v in values),
+            None,
+        ]
+    strands = {"type": "scatter", "mode": "lines", "x": x[:-1], "y": y[:-1], "text": words[:-1]}
+    return {**strands, "hovertemplate": "%{text}<extra></extra>"}
+
+
+def _ped_anova(trials: list[TrialResult], names: list[str], logs: set[str], goal: str) -> dict[str, float]:
+    import optuna
+    from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+
+    space: dict[str, BaseDistribution] = {}
+    for name in names:
+        values = [trial.parameters[name] for trial in trials]
+        if all(finite(value) for value in values) and len(set(values)) > 2:
+            low, high = float(min(values)), float(max(values))
+            space[name] = FloatDistribution(low, high, log=name in logs and low > 0)
+        else:
+            space[name] = CategoricalDistribution(sorted({str(value) for value in values}))
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        study = optuna.create_study(direction="minimize" if goal == "minimize" else "maximize")
+        for trial in trials:
+            drawn = {
+                name: float(trial.parameters[name])
+                if isinstance(kind, FloatDistribution)
+                else str(trial.parameters[name])
+                for name, kind in space.items()
+            }
+            study.add_trial(optuna.trial.create_trial(params=drawn, distributions=space, value=trial.value))
+        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+        return {
+            name: float(weight)
+            for name, weight in optuna.importance.get_param_importances(study, evaluator=evaluator).items()
+        }
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def _front(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Of (cost, gain) those that no point with less or equal cost beats, by cost."""
+    front: list[tuple[float, float]] = []
+    for cost, gain in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not front or gain > front[-1][1]:
+            front.append((cost, gain))
+    return front

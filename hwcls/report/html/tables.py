@@ -1,0 +1,98 @@
+"""Tables of the models that are looked at closely: what they cost, and how they do on each class."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from hwcls.results.diagnostics import Closely
+from hwcls.results.load import finite
+
+UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def costs(found: Sequence[Closely]) -> list[dict[str, Any]]:
+    """One row per model, as the page shows it; a dash for what is not on record."""
+    rows = []
+    for one in found:
+        trial, cost = one.trial, one.trial.cost
+        speeds = sorted(line["images_per_second"] for line in trial.records if finite(line.get("images_per_second")))
+        speed = speeds[len(speeds) // 2] if speeds else None
+        batch, field = float(cost.get("batch_size", math.nan)), cost.get("receptive_field", "–")
+        ms = cost.get("inference_ms")
+        rows.append(
+            {
+                "name": one.name,
+                "trial": trial.number,
+                "parameters": large(cost.get("parameters")),
+                "flops": large(cost.get("flops")),
+                "field": "whole image" if field is None else f"{field} px" if isinstance(field, int) else field,
+                "pretraining": float(cost["pretrain_seconds"]) if finite(cost.get("pretrain_seconds")) else None,
+                "seconds": trial.seconds,
+                "epoch": trial.seconds / len(trial.records) if trial.records else None,
+                "step": step(batch / speed) if speed and finite(batch) else "–",
+                "speed": f"{speed:,.0f}" if speed else "–",
+                "memory": megabytes(cost["memory_mb"]) if finite(cost.get("memory_mb")) else "–",
+                "inference": f"{ms:.3g} ms" if finite(ms) else "–",
+            }
+        )
+    return rows
+
+
+def class_rows(found: Sequence[Closely], classes: Sequence[str]) -> list[dict[str, Any]]:
+    """One row per class: precision, recall, F1 and area of each model, the best F1 marked where it is alone."""
+    rows = []
+    for place, name in enumerate(classes):
+        f1 = [float(one.per_class.f1[place]) for one in found]
+        most = max(f1, default=0.0)
+        values = []
+        for one, own in zip(found, f1, strict=True):
+            for kind, value in zip(("precision", "recall", "f1", "area"), _of_class(one, place), strict=True):
+                alone = kind == "f1" and len(found) > 1 and own == most and f1.count(most) == 1
+                values.append({"number": value, "most": alone})
+        rows.append({"name": name, "images": int(found[0].per_class.support[place]), "values": values})
+    return rows
+
+
+def class_means(found: Sequence[Closely]) -> list[tuple[str, list[float | None]]]:
+    """The plain mean over the classes, and the mean weighted by their images."""
+    means = []
+    for name in ("macro", "weighted"):
+        row: list[float | None] = []
+        for one in found:
+            scores = one.per_class
+            values = (scores.precision, scores.recall, scores.f1, one.auc)
+            row += [_number(getattr(scores, name)(kind)) for kind in values]
+        means.append((f"{name} mean", row))
+    return means
+
+
+def step(seconds: float) -> str:
+    """The time of a step: 24.7 ms, 2.91 s."""
+    return f"{1000 * seconds:.3g} ms" if seconds < 0.9995 else f"{seconds:.3g} s"
+
+
+def megabytes(value: float) -> str:
+    """Memory in 2**20 bytes: 73.5 MB, 1.17 GB."""
+    return f"{value:.3g} MB" if value < 999.5 else f"{value / 1024:.3g} GB"
+
+
+def large(value: object) -> str:
+    """A count with three digits and its unit: 296 M."""
+    if not finite(value):
+        return "–"
+    number = float(value)
+    for size, unit in UNITS:
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return f"{number:.0f}"
+
+
+def _of_class(one: Closely, place: int) -> list[float | None]:
+    scores = one.per_class
+    return [_number(values[place]) for values in (scores.precision, scores.recall, scores.f1, one.auc)]
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,106 @@
+"""What to change in the next sweep: where the best trials crowd at the end of a range."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from hwcls.config.load import load_sweep as load_file
+from hwcls.config.space import Range
+from hwcls.config.trial import TrialConfig, flat_name
+from hwcls.errors import UserError
+from hwcls.results.load import SweepResults, TrialResult, finite
+from hwcls.format import number
+
+TOP = 3  # trials of an alternative that must agree
+ENOUGH = 9  # trials of an alternative before anything is said
+NEAR = 0.1  # share of a range that counts as its end
+
+
+def hints(found: SweepResults) -> list[str]:
+    """Sentences with the YAML to paste, one for each range whose end the best trials of an alternative share."""
+    try:
+        space = load_file(found.folder / "sweep.yaml").space
+    except UserError:
+        return []  # written by another version, or edited
+    flat = {p.name: flat_name(p.path) for p, _ in space.parameters()}
+    ranges = [
+        (p, {flat[choice]: label for choice, label in under.items()})
+        for p, under in space.parameters()
+        if isinstance(p, Range) and p.low < p.high and p.step is None
+    ]
+    said: dict[str, str] = {}
+    for label in dict.fromkeys(trial.label for trial in found.trials):
+        trials = [t for t in found.ranked() if t.label == label and t.value is not None and not t.failed]
+        if len(trials) < ENOUGH:
+            continue
+        for parameter, under in ranges:
+            hint = _hint(parameter, under, trials[:TOP], label)
+            if hint is not None:
+                said.setdefault(parameter.name, hint)
+    return list(said.values())
+
+
+def _hint(parameter: Range, under: dict[str, str], best: list[TrialResult], label: str | None) -> str | None:
+    """The hint, where all of `best` drew from this very range: another branch may have one of the same name."""
+    name = flat_name(parameter.path)
+    if any(trial.parameters.get(choice) != value for trial in best for choice, value in under.items()):
+        return None
+    values = [trial.parameters.get(name) for trial in best]
+    places = [_place(parameter, float(v)) for v in values if finite(v) and parameter.low <= float(v) <= parameter.high]
+    if len(places) < TOP:
+        return None
+    for upper in (False, True):
+        if all((1 - place if upper else place) <= NEAR for place in places):
+            wider = _wider(parameter, upper)
+            if not _possible(best[0], parameter, wider["max" if upper else "min"]):
+                return None
+            who = f"the best {TOP} trials" + (f" of {label}" if label else "")
+            end = f"the {'upper' if upper else 'lower'} end of its range"
+            end += f" ({number(parameter.low)} to {number(parameter.high)})"
+            key, line = ".".join(parameter.key), parameter.key[-1]
+            pasted = yaml.safe_dump(wider, default_flow_style=True, sort_keys=False).strip()
+            there = f"write `{line}: {pasted}` in its place, or pass --set '{key}={pasted}'"
+            return f"{who} have {name} at {end}; the best may lie beyond. To look there, {there}"
+    return None
+
+
+def _place(parameter: Range, value: float) -> float:
+    """Where in its range a value lies, from 0 to 1, on the scale that is searched."""
+    if parameter.log:
+        return math.log(value / parameter.low) / math.log(parameter.high / parameter.low)
+    return (value - parameter.low) / (parameter.high - parameter.low)
+
+
+def _wider(parameter: Range, upper: bool) -> dict[str, Any]:
+    """The range with one end moved out by half its length, as it stands in a sweep file."""
+    if parameter.log:
+        factor = math.sqrt(parameter.high / parameter.low)
+        end = parameter.high * factor if upper else parameter.low / factor
+    else:
+        length = parameter.high - parameter.low
+        end = parameter.high + length / 2 if upper else parameter.low - length / 2
+    rounded = next(
+        r for digits in range(1, 16) if (r := float(f"{end:.{digits}g}")) < parameter.low or r > parameter.high
+    )
+    ends = [parameter.low, rounded] if upper else [rounded, parameter.high]
+    low, high = (int(value) if parameter.integer else value for value in ends)
+    return {"min": low, "max": high, **({"log": True} if parameter.log else {})}
+
+
+def _possible(trial: TrialResult, parameter: Range, end: float) -> bool:
+    """Whether the trial could be built with the parameter at the new end."""
+    values = trial_values = yaml.safe_load((trial.folder / "config.yaml").read_text("utf-8"))
+    for part in parameter.path[:-1]:
+        values = values[part]
+    if end == values[parameter.path[-1]]:
+        return False
+    values[parameter.path[-1]] = end
+    try:
+        TrialConfig.from_dict(trial_values)
+    except ValidationError:
+        return False
+    return True

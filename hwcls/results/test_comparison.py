@@ -1,0 +1,126 @@
+"""What the confirm runs allow to be said on test."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwcls.metrics import per_image
+from hwcls.results.load import ConfirmRun, SweepResults
+from hwcls.statistics import Comparison, Difference, Estimate, bootstrap_mean
+from hwcls.training.outputs import load_arrays
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """The alternatives that were scored on test, and their comparison."""
+
+    labels: tuple[str, ...]
+    comparison: Comparison
+    metric: str = "test/accuracy"
+    goal: str = "maximize"
+
+    @property
+    def best(self) -> str:
+        """The label with the best mean."""
+        return max(self.labels, key=lambda label: self._sign * self.estimate(label).mean)
+
+    @property
+    def _sign(self) -> int:
+        return -1 if self.goal == "minimize" else 1
+
+    def estimate(self, label: str) -> Estimate:
+        """Mean and interval of one alternative's metric on test."""
+        return self.comparison.estimates[self.labels.index(label)]
+
+    def seeds(self, label: str) -> int:
+        """How many runs of `label` were scored."""
+        return self.comparison.seeds[self.labels.index(label)]
+
+    def against(self, label: str) -> list[tuple[str, Difference]]:
+        """(other, by how much `label` is better) for every other alternative, the smallest difference first."""
+        place = self.labels.index(label)
+        rows = []
+        for pair in self.comparison.differences:
+            if place in (pair.first, pair.second):
+                other = pair.second if place == pair.first else pair.first
+                ahead = (place == pair.first) == (self._sign > 0)
+                rows.append((self.labels[other], pair if ahead else _turned(pair)))
+        return sorted(rows, key=lambda row: row[1].mean)
+
+    def pairs(self) -> list[tuple[str, str, Difference]]:
+        """(better, worse, by how much) of every pair, the largest difference first."""
+        rows = []
+        for pair in self.comparison.differences:
+            first, second = self.labels[pair.first], self.labels[pair.second]
+            ahead = self._sign * pair.mean >= 0
+            better, worse = (first, second) if ahead else (second, first)
+            rows.append((better, worse, pair if pair.mean >= 0 else _turned(pair)))
+        return sorted(rows, key=lambda row: -row[2].mean)
+
+
+@functools.lru_cache(maxsize=1)
+def confirmed(sweep: SweepResults) -> Confirmed | None:
+    """Compare what was scored on test, by the metric that selected; None until an alternative has two seeds there."""
+    metric, won = on_test(sweep), winners(sweep)
+    tables: dict[str, list[NDArray[Any]]] = {}
+    truth: NDArray[Any] | None = None
+    for run in sweep.confirm:
+        scored = _scored(run, metric) if run.run.number == won.get(run.label) else None
+        if scored is None:
+            continue
+        labels, values = scored
+        truth = labels if truth is None else truth
+        if np.array_equal(labels, truth):  # on another split it could not be paired
+            tables.setdefault(run.label, []).append(values)
+    stacked = {label: np.stack(rows) for label, rows in tables.items() if len(rows) >= 2}  # (S, N) each
+    if truth is None or len(truth) < 2 or not stacked:
+        return None
+    most = math.inf if metric == "test/loss" else 1.0
+    return Confirmed(tuple(stacked), bootstrap_mean(list(stacked.values()), most=most), metric, sweep.goal)
+
+
+def on_test(sweep: SweepResults) -> str:
+    """The name on test of the metric that selected."""
+    return f"test/{sweep.metric.partition('/')[2]}"
+
+
+def winners(sweep: SweepResults) -> dict[str, int]:
+    """Of the trials of each alternative that were scored on test, as a winner is, the one with the best mean on val.
+
+    They are several where a longer search or more seeds made another trial win.
+    """
+    complete = [run for run in sweep.confirm if run.run.status == "complete" and run.run.value is not None]
+    scored = {(run.label, run.run.number) for run in complete if on_test(sweep) in (run.test or {})}
+    values: dict[tuple[str, int], list[float]] = {}
+    for run in complete:
+        if (run.label, run.run.number) in scored:
+            values.setdefault((run.label, run.run.number), []).append(sweep.sign * float(run.run.value or 0.0))
+    best: dict[str, int] = {}
+    for (label, trial), found in values.items():
+        if label not in best or np.mean(found) > np.mean(values[label, best[label]]):
+            best[label] = trial
+    return best
+
+
+def _scored(run: ConfirmRun, metric: str) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """The true classes and what each image adds to the metric, (N,) both; None for a run not scored on test."""
+    if run.test is None:
+        return None
+    stored = load_arrays(run.run.folder / "test_predictions.npz")
+    labels, scores = stored.get("labels"), stored.get("scores")  # (N,), (N, K)
+    if labels is None or scores is None or scores.ndim != 2 or labels.shape != scores.shape[:1]:
+        return None
+    values = per_image(metric.partition("/")[2], labels, scores)
+    if values.dtype != np.bool_ and metric in run.test:
+        values = values + (run.test[metric] - values.mean())  # the scores are rounded to float16, the record is not
+    return labels, values
+
+
+def _turned(pair: Difference) -> Difference:
+    return replace(pair, first=pair.second, second=pair.first, mean=-pair.mean, low=-pair.high, high=-pair.low)

@@ -1,0 +1,93 @@
+"""The winners on test, class by class, over their seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwcls import metrics
+from hwcls.results.test_comparison import winners
+from hwcls.results.load import SweepResults
+from hwcls.training.outputs import load_arrays
+
+KINDS = ("precision", "recall", "f1", "area")
+
+
+@dataclass(frozen=True, eq=False)
+class Tested:
+    """The winner of one alternative on K classes, over S seeds."""
+
+    name: str
+    values: NDArray[Any]  # (S, 4, K): KINDS in [0, 1], areas NaN for a class without images
+    support: NDArray[Any]  # (K,) test images
+
+    @property
+    def seeds(self) -> int:
+        return len(self.values)
+
+    @property
+    def mean(self) -> NDArray[Any]:
+        """(4, K) over the seeds."""
+        return np.asarray(self.values.mean(0))
+
+    @property
+    def spread(self) -> NDArray[Any]:
+        """(4, K), the standard deviation from seed to seed; NaN with a single seed."""
+        return self.values.std(0, ddof=1) if self.seeds > 1 else np.full(self.values.shape[1:], np.nan)
+
+    def macro(self) -> NDArray[Any]:
+        """(4,) means over the classes that have test images."""
+        return np.asarray(self.mean[:, self.support > 0].mean(1))
+
+
+def winners_on_test(sweep: SweepResults, classes: int) -> list[Tested]:
+    """Each winner that was scored on test, the best macro F1 first; runs with torn predictions are left out."""
+    won, found = winners(sweep), dict[str, list[tuple[NDArray[Any], NDArray[Any]]]]()
+    for run in sweep.confirm:
+        if run.test is None or run.run.number != won.get(run.label):
+            continue
+        stored = load_arrays(run.run.folder / "test_predictions.npz")
+        labels, scores = stored.get("labels"), stored.get("scores")
+        if labels is None or scores is None or scores.shape != (len(labels), classes) or not len(labels):
+            continue
+        scores = scores.astype(np.float32)
+        each = metrics.per_class(metrics.confusion_matrix(labels, scores.argmax(1), classes))
+        values = np.stack([each.precision, each.recall, each.f1, metrics.roc_auc(scores, labels)])  # (4, K)
+        found.setdefault(run.label, []).append((values, each.support))
+    winning = [Tested(name, np.stack([v for v, _ in rows]), rows[0][1]) for name, rows in found.items()]
+    return sorted(winning, key=lambda one: -one.macro()[2])
+
+
+def rows(found: Sequence[Tested], names: Sequence[str]) -> list[dict[str, Any]]:
+    """One row per class: of each winner the means of KINDS over the seeds, and how far F1 spreads."""
+    made = []
+    for place, name in enumerate(names):
+        f1 = [float(one.mean[2, place]) for one in found]
+        values = [
+            {
+                **dict(zip(KINDS, map(_known, one.mean[:, place]), strict=True)),
+                "spread": _known(one.spread[2, place]),
+                "most": len(found) > 1 and own == max(f1) and f1.count(own) == 1,
+            }
+            for one, own in zip(found, f1, strict=True)
+        ]
+        made.append({"name": name, "images": int(found[0].support[place]), "values": values})
+    return made
+
+
+def summary(found: Sequence[Tested], names: Sequence[str]) -> list[dict[str, Any]]:
+    """One JSON-ready row per winner and class."""
+    return [
+        {"label": one.name, "class": row["name"], "images": row["images"], "seeds": one.seeds}
+        | {("f1_spread" if key == "spread" else key): value for key, value in cell.items() if key != "most"}
+        for row in (rows(found, names) if found else [])
+        for one, cell in zip(found, row["values"], strict=True)
+    ]
+
+
+def _known(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

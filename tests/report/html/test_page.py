@@ -1,0 +1,288 @@
+"""report.html as text: whole, escaped, without a network."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import time
+from html.parser import HTMLParser
+
+import pytest
+
+from hwcls import files
+from hwcls.errors import UserError
+from hwcls.format import cell, duration, listed, number, of, points
+from hwcls.report.html.charts.curves import curves, progress
+from hwcls.report.html.page import script_json, write_page
+from hwcls.results.load import load_sweep
+
+EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+
+
+class Page(HTMLParser):
+    """The elements of a page and the text outside of scripts and styles."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.words, self.figures, self.inside = [], [], "", None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.inside = (tag, dict(attrs)) if tag in ("script", "style") else self.inside
+
+    def handle_endtag(self, tag):
+        self.inside = None if tag in ("script", "style") else self.inside
+
+    def handle_data(self, data):
+        if self.inside is None:
+            self.words.append(data)
+        elif self.inside[1].get("id") == "figures":
+            self.figures += data
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture
+def page(results, tmp_path):
+    def write(**settings):
+        results.full(tmp_path, **settings)
+        return Page(write_page(tmp_path).read_text("utf-8"))
+
+    return write
+
+
+def test_what_stands_on_the_page(page, tmp_path):
+    shown = page()
+    assert "Best on val/accuracy: mlp with 0.9" in shown.text
+    assert "6 (2 complete, 2 unfinished, 1 stopped, 1 failed)" in shown.text
+    assert "39 to 41" in shown.text
+    assert "digits, 120 train, 30 val, 60 test, 3 classes" in shown.text
+    assert "hwcls sweep 'sweeps/tiny sweep.yaml'" in shown.text
+    assert "loss is NaN" in shown.text
+    assert f"hwcls train {tmp_path}/trials/1/config.yaml" in shown.text
+    assert "not read" in shown.text
+    assert (tmp_path / "leaderboard.csv").exists()
+    figures = json.loads(shown.figures)
+    assert set(figures) == {"metric", "loss", "progress", "after", "parallel", "pareto-seconds", "spent"}
+    charts = [attrs["id"] for tag, attrs in shown.tags if attrs.get("class") == "chart"]
+    assert charts == [f"chart-{key}" for key in figures]
+
+
+def test_what_a_preset_changed_stands_on_the_page(results, tmp_path):
+    results.full(tmp_path)
+    changes = {"preset quick": {"run_cap": 6, "parameters.data": {"name": "digits"}}, "options": {"seed": 3}}
+    environment = json.loads((tmp_path / "environment.json").read_text())
+    files.write_json(tmp_path / "environment.json", {**environment, "changes": changes})
+    text = Page(write_page(tmp_path).read_text("utf-8")).text
+    assert "Changed by preset quick run_cap: 6; parameters.data: {name: digits}" in text
+    assert "Changed by options seed: 3" in text
+
+
+def test_a_chart_stands_there_in_words_too(page):
+    shown = page()
+    described = {attrs["aria-describedby"] for tag, attrs in shown.tags if attrs.get("class") == "chart"}
+    assert described <= {attrs.get("id") for tag, attrs in shown.tags if tag == "p"}
+    assert "accuracy: mlp, trial 1, 3 points, from 0.4 to 0.8, lowest 0.4, highest 0.9" in shown.text
+
+
+def test_the_page_loads_nothing_from_elsewhere(page):
+    shown = page()
+    for tag, attrs in shown.tags:
+        assert "src" not in attrs
+        assert tag not in ("link", "iframe", "object", "base")
+    policy = next(attrs["content"] for tag, attrs in shown.tags if attrs.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'")
+    assert "http" not in policy
+
+
+def test_html_in_names_is_text(results, tmp_path):
+    sweep = results.sweep(tmp_path, name=EVIL, compare="model")
+    results.trial(sweep.trial(0), [0.5, 0.6], label=EVIL)
+    results.trial(sweep.trial(1), [0.5], label="mlp", status="failed", error=EVIL)
+    results.confirm(sweep, "mlp", 0.7, seeds=2)
+    text = write_page(tmp_path).read_text("utf-8")
+    assert "<script>alert" not in text
+    assert "<img" not in text.replace("plotly", "").split("<script")[0]
+    shown = Page(text)
+    assert EVIL in shown.text
+    assert "<" not in shown.figures
+    names = [trace["name"] for trace in json.loads(shown.figures)["metric"]["data"] if "name" in trace]
+    assert all("<" not in name for name in names)  # plotly reads some HTML itself
+    assert any("&lt;script&gt;" in name for name in names)
+
+
+def test_html_in_class_names_is_text(results, tmp_path):
+    sweep = results.sweep(tmp_path)
+    files.write_json(tmp_path / "data.json", {"name": "x", "classes": [EVIL, "b", "c"]})
+    results.trial(sweep.trial(0), [0.5])
+    results.seen(sweep.trial(0), 0.6)
+    text = write_page(tmp_path).read_text("utf-8")
+    assert "<script>alert" not in text
+    shown = Page(text)
+    assert not [attrs for tag, attrs in shown.tags if attrs.get("src") == "x"]
+    assert EVIL in shown.text
+    names = [trace["name"] for trace in json.loads(shown.figures)["roc-classes-0"]["data"]]
+    assert all("<" not in name for name in names)
+
+
+def test_script_json_cannot_end_its_script():
+    value = {"a": "</script><!-- & \u2028"}
+    assert not set("<>&") & set(script_json(value))
+    assert json.loads(script_json(value)) == value
+
+
+def test_headings_are_buttons_and_cells_carry_their_numbers(page):
+    text = page()
+    buttons = [tag for tag, attrs in text.tags if tag == "button"]
+    assert len(buttons) == 14  # one per column of the leaderboard
+    values = [attrs["data-sort"] for tag, attrs in text.tags if tag == "td" and "data-sort" in attrs]
+    assert "0.9" in values
+    assert "" in values
+
+
+def test_confirmed_intervals_stand_on_the_page(results, tmp_path):
+    sweep = results.full(tmp_path)
+    results.confirm(sweep, "resnet", 0.9)
+    results.confirm(sweep, "mlp", 0.7)
+    text = Page(write_page(tmp_path).read_text("utf-8")).text
+    assert "resnet mlp 18" in text  # better, worse, points
+    assert "on test" in text
+    assert "read 10 times, once per confirm run of a winner." in text
+    (tmp_path / "test_reads.jsonl").write_text('{"trial": "trials/0"}\n' * 2)
+    assert (
+        "read 10 times, once per confirm run of a winner, and 2 more by hwcls evaluate."
+        in Page(write_page(tmp_path).read_text("utf-8")).text
+    )
+    assert re.search(r"differ\b", text)
+
+
+def test_what_each_alternative_spent_and_would_have_brought(page, results, tmp_path):
+    results.confirm(results.full(tmp_path), "resnet", 0.9)
+    text = Page(write_page(tmp_path).read_text("utf-8")).text
+    # trials, failed, epochs, time, confirm runs, their time, best trial, its value, on test
+    assert "resnet 3 0 6 3.4 s 5 6.0 s 4 0.7200 8" in text
+    assert "Best val/accuracy after k trials model 1 2 mlp 0.9000 0.9000 resnet 0.5000 0.7000" in text
+
+
+def test_alternatives_that_are_one_model_are_said(results, tmp_path):
+    results.trial(results.sweep(tmp_path, compare="model").trial(0), [0.5, 0.6])
+    assert "same model" not in Page(write_page(tmp_path).read_text("utf-8")).text
+    (tmp_path / "models.json").write_text('{"same": [["k3", "<k5>"]]}')
+    assert "k3, <k5> are one and the same model" in Page(write_page(tmp_path).read_text("utf-8")).text
+
+
+@pytest.mark.parametrize("kind", ["no trial", "no value", "only failed", "nan", "no compare", "odd files"])
+def test_a_page_comes_of_whatever_is_there(results, tmp_path, kind):
+    sweep = results.sweep(tmp_path, compare=None if kind == "no compare" else "model")
+    if kind == "no value":
+        results.trial(sweep.trial(0), [], status=None)
+    elif kind == "only failed":
+        results.trial(sweep.trial(0), [], status="failed", error="boom")
+    elif kind == "nan":
+        results.trial(sweep.trial(0), [math.nan, math.nan], status="failed", error="loss is NaN")
+        results.trial(sweep.trial(1), [0.5, math.nan])
+    elif kind == "no compare":
+        results.trial(sweep.trial(0), [0.5, 0.6], label=None)
+    elif kind == "odd files":
+        (tmp_path / "data.json").write_text('{"name": null, "classes": 3, "per_class": 1}')
+        (tmp_path / "models.json").write_text('{"same')
+        (tmp_path / "environment.json").write_text(
+            '{"hardware": ["cpu"], "versions": {"a": {"b": null}}, "command": "x"}'
+        )
+    shown = Page(write_page(tmp_path).read_text("utf-8"))
+    assert "tiny" in shown.text
+    if kind in ("no trial", "no value", "only failed", "odd files"):
+        assert not shown.figures
+        assert "No trial has" in shown.text
+    else:
+        assert json.loads(shown.figures)
+    if kind == "no compare":
+        assert "Alternatives" not in shown.text
+
+
+def test_the_wandb_folder_is_named(results, tmp_path):
+    results.sweep(tmp_path)
+    assert "hwcls wandb sync" not in write_page(tmp_path).read_text("utf-8")
+    (tmp_path / "wandb").mkdir()
+    assert f"hwcls wandb sync {tmp_path}" in write_page(tmp_path).read_text("utf-8")
+
+
+def test_no_results_no_page(tmp_path):
+    with pytest.raises(UserError):
+        write_page(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_twenty_trials_in_a_second(results, tmp_path):
+    sweep = results.sweep(tmp_path)
+    for n in range(20):
+        results.trial(sweep.trial(n), [0.1 + 0.01 * e + 0.01 * n for e in range(30)], label=("mlp", "resnet")[n % 2])
+    write_page(tmp_path)  # imports
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        write_page(tmp_path)
+        times.append(time.perf_counter() - start)
+    assert min(times) < 1
+
+
+def test_curves(results, tmp_path):
+    results.full(tmp_path)
+    sweep = load_sweep(tmp_path)
+    figure = curves(sweep, "accuracy")
+    named = {trace["name"]: trace for trace in figure["data"] if "name" in trace}
+    assert set(named) == {"mlp, trial 1", "mlp, trial 1, train", "resnet, trial 4", "resnet, trial 4, train"}
+    assert named["mlp, trial 1"]["y"] == [0.4, 0.9, 0.8]
+    faint = [trace for trace in figure["data"] if "opacity" in trace]
+    resnet, dot = (trace for trace in faint if trace["legendgroup"] == "resnet")
+    assert (resnet["x"], resnet["mode"]) == ([1, 2, 3], "lines")  # trial 0
+    assert (dot["x"], dot["mode"]) == ([1], "lines+markers")  # trial 2: a line needs two points to be seen
+    assert (
+        resnet["line"]["color"] == named["resnet, trial 4"]["line"]["color"] != named["mlp, trial 1"]["line"]["color"]
+    )
+    assert curves(sweep, "nothing") is None
+
+
+def test_progress_holds_the_best_so_far(results, tmp_path):
+    sweep = results.sweep(tmp_path)
+    for n, value in enumerate([0.5, 0.4, 0.7, 0.6]):
+        results.trial(sweep.trial(n), [value])
+    step = next(trace for trace in progress(load_sweep(tmp_path))["data"] if trace["mode"] == "lines")
+    assert step["y"] == [0.5, 0.5, 0.7, 0.7, 0.7]
+    results.sweep(tmp_path, metric={"name": "val/loss", "goal": "minimize"})
+    step = next(trace for trace in progress(load_sweep(tmp_path))["data"] if trace["mode"] == "lines")
+    assert step["y"] == [1.1, 1.1, 0.9, 0.9, 0.9]
+
+
+def test_words():
+    assert [duration(s) for s in (0.84, 45, 200, 7500)] == ["0.8 s", "45 s", "3 min 20 s", "2 h 5 min"]
+    assert [number(v) for v in (None, 3, 0.123456, True, "a")] == ["–", "3", "0.1235", "True", "a"]
+    assert [cell("val/loss", 0.5), cell("lr", 0.5), cell("val/loss", 12345.6)] == ["0.5000", "0.5", "1.235e+04"]
+    assert [of(1, "seed"), of(1200, "seed")] == ["1 seed", "1,200 seeds"]
+    assert [listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
+    assert points(-0.0123) == "−1.23"
+
+
+def test_runs_on_wandb_are_linked(results, tmp_path):
+    sweep = results.full(tmp_path)
+    (tmp_path / "wandb").mkdir()
+    changes = [{"identity": "x"}, {"run": "trials/0", "entry": {"id": "a", "status": None}}]
+    changes += [{"run": "trials/0", "entry": {"url": "https://wandb.example/me/p/runs/a"}}]
+    changes += [{"run": "trials/1", "entry": {"url": "javascript:alert(1)"}}, {"run": "trials/2", "entry": {"id": "b"}}]
+    (tmp_path / "wandb" / "cursor.jsonl").write_text("".join(json.dumps(change) + "\n" for change in changes))
+    links = [attrs["href"] for tag, attrs in Page(write_page(sweep.path).read_text("utf-8")).tags if tag == "a"]
+    assert links == ["https://wandb.example/me/p/runs/a"]
+
+
+def test_a_trial_that_went_wrong_does_not_hide_the_others(results, tmp_path):
+    folder = results.sweep(tmp_path)
+    for place in range(12):
+        results.trial(folder.trial(place), [0.5, 0.6, 0.7 + place / 100])
+    assert "range" not in curves(load_sweep(tmp_path), "loss")["layout"]["yaxis"]
+    results.trial(folder.trial(12), [-500.0, 0.5])
+    low, high = curves(load_sweep(tmp_path), "loss")["layout"]["yaxis"]["range"]
+    assert low < 0.8 < high < 3

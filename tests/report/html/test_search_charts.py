@@ -1,0 +1,104 @@
+"""Charts of the search: every trial is in them, where its numbers put it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hwcls.report.html.charts import search
+from hwcls.results.load import load_sweep
+
+
+@pytest.fixture
+def sweep(results, tmp_path):
+    """Forty trials of two alternatives: resnet's value is of the learning rate alone, mlp's of chance."""
+    rng = np.random.default_rng(0)
+    folder = results.sweep(tmp_path, parameters={"optimizer": {"lr": {"min": 1e-4, "max": 1.0, "log": True}}})
+    for number in range(40):
+        lr, label = float(10 ** rng.uniform(-4, 0)), ("resnet", "mlp")[number % 2]
+        value = 0.9 - 0.1 * abs(np.log10(lr) + 2) if label == "resnet" else float(rng.uniform(0.3, 0.4))
+        cost = {"parameters": 1000 * (number + 1), "inference_ms": 0.1}
+        results.trial(folder.trial(number), [value / 2, value][: 1 + number % 3], label=label, lr=lr, cost=cost)
+    results.trial(folder.trial(40), [0.99], status="failed", error="x")
+    return load_sweep(tmp_path)
+
+
+def test_parallel_coordinates_hold_every_trial(sweep):
+    figure = search.parallel(sweep)
+    lines = [trace for trace in figure["data"] if trace["mode"] == "lines"]
+    assert [trace["name"] for trace in lines] == ["the rest", "to 50 %", "to 25 %", "best 10 %"]
+    strands = [sum(x == 0 for x in trace["x"]) for trace in lines]
+    assert strands == [20, 10, 6, 4]  # 40 trials that did not fail
+    assert figure["layout"]["xaxis"]["ticktext"][-1] == "val/accuracy"
+    best = lines[-1]
+    last = len(figure["layout"]["xaxis"]["tickvals"]) - 1
+    assert max(y for x, y in zip(best["x"], best["y"], strict=True) if x == last) == 1
+    assert all(y is None or -0.2 < y <= 1 for trace in lines for y in trace["y"])
+
+
+@pytest.mark.parametrize("goal", ["maximize", "minimize"])
+def test_what_matters_is_found(sweep, goal):
+    """The value is of one setting alone, whichever end is the better one."""
+    rng, trials = np.random.default_rng(0), []
+    for trial in sweep.trials:
+        lr, width = float(10 ** rng.uniform(-4, 0)), int(rng.choice([8, 16, 32]))
+        trials.append(replace(trial, parameters={"lr": lr, "width": width}, value=abs(np.log10(lr) + 1)))
+    weights = search.importances(replace(sweep, trials=tuple(trials), goal=goal))[None]
+    assert weights["lr"] > 0.8
+    assert weights["lr"] + weights["width"] == pytest.approx(1.0)
+
+
+def test_importances_are_of_the_sweep_and_of_each_alternative(sweep):
+    bars = search.importance(sweep)["data"]
+    assert [bar["name"] for bar in bars] == ["all trials", "mlp", "resnet"]
+    assert [bar["x"][bar["y"].index("model")] is None for bar in bars] == [False, True, True]
+
+
+def test_few_trials_have_no_importances(results, tmp_path):
+    results.full(tmp_path)
+    assert search.importances(load_sweep(tmp_path)) == {}
+    assert search.importance(load_sweep(tmp_path)) is None
+
+
+def test_the_front_holds_what_no_cheaper_trial_matches(sweep):
+    figure = search.pareto(sweep, "parameters")
+    front = figure["data"][-1]
+    trials = [trial for trial in sweep.trials if not trial.failed]
+    expected = [
+        trial
+        for trial in trials
+        if not any(o.cost["parameters"] < trial.cost["parameters"] and o.value >= trial.value for o in trials)
+    ]
+    expected.sort(key=lambda trial: trial.cost["parameters"])
+    assert front["x"] == [trial.cost["parameters"] for trial in expected]
+    assert front["y"] == pytest.approx([trial.value for trial in expected], rel=1e-4)
+    assert sum(len(trace["x"]) for trace in figure["data"][:-1]) == 40
+    assert search.pareto(sweep, "inference_ms") is None  # all cost alike
+
+
+def test_a_front_of_losses_goes_down(results, tmp_path):
+    folder = results.sweep(tmp_path, metric={"name": "val/loss", "goal": "minimize"})
+    for number, value in enumerate((0.5, 0.7, 0.6)):
+        results.trial(folder.trial(number), [value], cost={"parameters": number + 1})
+    front = search.pareto(load_sweep(tmp_path), "parameters")["data"][-1]
+    assert front["x"] == [1, 2]  # losses 1.1 and 0.9; the third, 1.0, is dearer and worse
+
+
+def test_where_the_budget_went(sweep):
+    figure = search.spent(sweep)
+    spent = {(bar["name"], x): y for bar in figure["data"] for x, y in zip(bar["x"], bar["y"], strict=True)}
+    assert sum(spent.values()) == sum(len(trial.records) for trial in sweep.trials)
+    assert spent["resnet", "1"] == sum(
+        len(t.records) for t in sweep.trials if t.label == "resnet" and len(t.records) == 1
+    )
+
+
+def test_many_ends_are_put_into_few_bars(results, tmp_path):
+    folder = results.sweep(tmp_path)
+    for number in range(30):
+        results.trial(folder.trial(number), [0.5] * (number + 1))
+    figure = search.spent(load_sweep(tmp_path))
+    (bar,) = figure["data"]
+    assert len(bar["x"]) <= search.ENDS
+    assert sum(bar["y"]) == sum(range(1, 31))
+    assert figure["layout"]["xaxis"]["categoryarray"] == bar["x"]

@@ -1,0 +1,184 @@
+"""The leaderboard and the alternatives."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from hwcls import files
+from hwcls.results.answer import answer
+from hwcls.results.compare import (
+    alternatives,
+    differences,
+    grouped,
+    leaderboard,
+    print_leaderboard,
+    summary,
+    write_leaderboard,
+)
+from hwcls.results.test_comparison import confirmed
+from hwcls.results.load import load_sweep
+
+
+def printed(sweep, width=100, **options):
+    console = Console(file=io.StringIO(), width=width)
+    print_leaderboard(sweep, console, **options)
+    return console.file.getvalue()
+
+
+def test_leaderboard(tmp_path, results):
+    results.full(tmp_path)
+    board = leaderboard(load_sweep(tmp_path))
+    assert [(row["rank"], row["trial"]) for row in board] == [(1, 1), (2, 4), (3, 0), (4, 2), (None, 5), (None, 3)]
+    head = ["rank", "trial", "label", "status", "epoch", "val/accuracy", "val/loss", "train/loss", "train/accuracy"]
+    assert list(board[0]) == [*head, "epochs", "seconds", "model", "lr", "error"]
+    assert all(list(row) == list(board[0]) for row in board)
+    best = {"status": "complete", "epoch": 2, "val/accuracy": 0.9, "epochs": 3, "lr": 0.1, "error": None}
+    assert {key: board[0][key] for key in best} == best
+    assert (board[-1]["status"], board[-1]["error"]) == ("failed", "loss is NaN")
+
+
+def test_rows_by_alternative(tmp_path, results):
+    results.full(tmp_path)
+    sweep = load_sweep(tmp_path)
+    groups = grouped(sweep)
+    assert [[row["trial"] for row in group] for group in groups] == [[1, 5, 3], [4, 0, 2]]
+    assert sorted((row for group in groups for row in group), key=str) == sorted(leaderboard(sweep), key=str)
+
+
+def test_without_compare_there_is_no_label(tmp_path, results):
+    sweep = results.sweep(tmp_path, compare=None)
+    results.trial(sweep.trial(0), [0.5], label=None)
+    loaded = load_sweep(tmp_path)
+    assert "label" not in leaderboard(loaded)[0]
+    assert answer(loaded).startswith("Best on val/accuracy: trial 0 with 0.5 (epoch 1), of 1 trial.")
+    (row,) = alternatives(loaded)
+    assert (row["label"], row["trials"], row["best_value"]) == (None, 1, 0.5)
+
+
+def test_a_parameter_named_like_a_column_keeps_both(tmp_path, results):
+    sweep = results.sweep(tmp_path)
+    results.trial(sweep.trial(0), [0.5])
+    result = sweep.trial(0).result()
+    result.parameters["epochs"] = 40
+    sweep.trial(0).write_result(result)
+    (row,) = leaderboard(load_sweep(tmp_path))
+    assert (row["epochs"], row["parameter/epochs"]) == (1, 40)
+
+
+def test_csv_reads_back(tmp_path, results):
+    results.full(tmp_path, name='a, "b"')
+    path = write_leaderboard(load_sweep(tmp_path))
+    assert path == tmp_path / "leaderboard.csv"
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    assert [row["trial"] for row in rows] == ["1", "4", "0", "2", "5", "3"]
+    assert float(rows[0]["val/accuracy"]) == 0.9
+    assert rows[4]["val/accuracy"] == ""
+
+
+def test_alternatives_say_what_each_spent(tmp_path, results):
+    results.full(tmp_path)
+    mlp, resnet = alternatives(load_sweep(tmp_path))
+    assert (mlp["label"], mlp["trials"], mlp["failed"], mlp["epochs"], mlp["best_trial"]) == ("mlp", 3, 1, 4, 1)
+    assert mlp["seconds"] == pytest.approx(0.6 * 4)
+    assert (resnet["label"], resnet["best_trial"], resnet["best_value"]) == ("resnet", 4, 0.72)
+    assert mlp["best_after"] == {1: 0.9, 2: 0.9}  # trial 5 is in mid-run, trial 3 failed
+    assert resnet["best_after"] == {1: pytest.approx(0.5), 2: 0.7}
+
+
+def test_confirmed_and_told(tmp_path, results):
+    sweep = results.full(tmp_path)
+    results.confirm(sweep, "resnet", 0.9, trial=4)
+    results.confirm(sweep, "mlp", 0.7, trial=1)
+    loaded = load_sweep(tmp_path)
+    text = answer(loaded)
+    assert text.startswith("On test resnet has the highest accuracy, 88.9 % (95 % interval 8")
+    assert "over 5 seeds. It beats mlp by " in text
+    (row,) = differences(loaded)
+    assert (row["better"], row["worse"], row["differs"], row["more_seeds"]) == ("resnet", "mlp", True, None)
+    assert json.loads(json.dumps(summary(loaded)))["differences"][0]["mean"] == row["mean"]
+    ((better, worse, pair),) = confirmed(loaded).pairs()
+    assert (better, worse) == ("resnet", "mlp")
+    assert 0 < pair.low < pair.mean < pair.high
+    row = next(row for row in alternatives(loaded) if row["label"] == "resnet")
+    assert (row["confirmed_trial"], row["confirm_runs"], row["test_runs"]) == (4, 5, 5)
+    runs = [run.test["test/accuracy"] for run in loaded.confirm if run.label == "resnet"]
+    assert row["test/accuracy"] == pytest.approx(np.mean(runs))
+    assert row["low"] < row["test/accuracy"] < row["high"]
+
+
+def test_the_winner_is_one_that_was_scored_and_did_not_fail(tmp_path, results):
+    sweep = results.full(tmp_path)
+    results.confirm(sweep, "resnet", 0.8, trial=0, val=0.7)
+    results.confirm(sweep, "resnet", 0.9, trial=4, val=0.75, first=2000)  # won once more seeds were there
+    results.trial(sweep.confirm_run("resnet", 3000), [0.5, 0.99], trial=7)  # would win, but is not scored yet
+    results.trial(sweep.confirm_run("resnet", 3001), [0.98], trial=0, status="failed", error="loss is NaN")
+    loaded = load_sweep(tmp_path)
+    assert confirmed(loaded).estimate("resnet").mean == pytest.approx(0.9, abs=0.04)
+    assert next(row for row in alternatives(loaded) if row["label"] == "resnet")["confirmed_trial"] == 4
+
+
+def test_confirm_in_mid_run_claims_nothing(tmp_path, results):
+    sweep = results.full(tmp_path)
+    results.confirm(sweep, "resnet", 0.8, seeds=1)  # one seed has no spread
+    results.confirm(sweep, "mlp", 0.8, seeds=3)
+    for seed in (1000, 1001):
+        (sweep.confirm_run("mlp", seed).path / "test_predictions.npz").unlink()
+    loaded = load_sweep(tmp_path)
+    assert confirmed(loaded) is None
+    assert answer(loaded).startswith("Best on val/accuracy")
+    row = alternatives(loaded)[0]
+    assert (row["label"], row["confirm_runs"], row["test/accuracy"]) == ("mlp", 3, None)
+
+
+def test_scores_of_another_split_or_a_pickle_are_left_out(tmp_path, results):
+    sweep = results.full(tmp_path)
+    results.confirm(sweep, "resnet", 0.8, seeds=3)
+    other = {"labels": np.zeros(7, int), "scores": np.ones((7, 3))}
+    pickled = {"labels": np.array([{}], dtype=object), "scores": np.ones((1, 3))}
+    for seed, arrays in ((1001, other), (1002, pickled)):
+        path = sweep.confirm_run("resnet", seed).path / "test_predictions.npz"
+        files.write_with(path, lambda file, arrays=arrays: np.savez(file, **arrays))
+    assert confirmed(load_sweep(tmp_path)) is None
+
+
+def test_printed_leaderboard(tmp_path, results):
+    results.full(tmp_path, name="[bold]tiny")
+    text = printed(load_sweep(tmp_path))
+    assert "[bold]tiny" in text
+    assert "0.9000" in text
+    assert "lr=0.1" in text
+    assert "trial 3 failed: loss is NaN" in text
+    assert "Best on val/accuracy" in text
+    assert "more trial" not in text
+    assert "… and 3 more trials in leaderboard.csv" in printed(load_sweep(tmp_path), rows=2)
+
+
+def test_printed_by_alternative(tmp_path, results):
+    sweep = results.full(tmp_path)
+    results.confirm(sweep, "resnet", 0.9)
+    lines = printed(load_sweep(tmp_path)).splitlines()
+    spent = next(line.split() for line in lines if line.startswith("resnet"))
+    assert spent[:3] == ["resnet", "3", "0"]  # trials, failed ones
+    assert "%" in spent[-1]
+    rows = [line.split() for line in lines if line.split()[1:2] and line.split()[1].isdecimal() and "=" in line]
+    assert [row[1] for row in rows] == ["1", "5", "4", "0", "2"]  # all of mlp, then all of resnet
+
+
+def test_printed_leaderboard_keeps_its_columns_at_80(tmp_path, results):
+    results.full(tmp_path)
+    lines = printed(load_sweep(tmp_path), width=80).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any("unfinished" in line and "0.7200" in line and "lr=0.02" in line for line in lines)
+
+
+def test_an_empty_sweep_prints_its_answer(tmp_path, results):
+    results.sweep(tmp_path)
+    loaded = load_sweep(tmp_path)
+    assert printed(loaded).split("\n") == ["tiny", "No trial has started yet.", ""]
+    assert write_leaderboard(loaded).read_text().startswith("rank,trial")

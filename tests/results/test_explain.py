@@ -1,0 +1,71 @@
+import io
+import json
+
+import numpy as np
+import pytest
+import yaml
+from rich.console import Console
+
+from hwcls.errors import UserError
+from hwcls.results.explain import explain, print_explained
+from hwcls.training.outputs import save_arrays
+from tests.results.conftest import write_sweep, write_trial
+
+LABELS = [0, 0, 0, 1, 1, 1, 2, 2, 2, 2]
+A = [0, 0, 1, 1, 1, 1, 2, 2, 0, 0]
+B = [0, 0, 0, 1, 1, 2, 2, 2, 2, 0]
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """Two trials that differ in lr and on three of ten images."""
+    folder = write_sweep(tmp_path / "tiny")
+    for number, picked in enumerate((A, B)):
+        write_trial(folder.trial(number), [0.5], lr=0.1 * (number + 1))
+        save_arrays(folder.trial(number).path / "predictions.npz", labels=LABELS, scores=np.eye(3)[picked])
+    return folder.trial(0).path, folder.trial(1).path
+
+
+def test_settings_classes_and_images(pair):
+    found = explain(*pair)
+    assert found.settings == {"lr": (0.1, 0.2)}
+    assert found.accuracy == (0.7, 0.8)
+    assert [(row["class"], row["images"]) for row in found.classes] == [("0", 3), ("2", 4), ("1", 3)]
+    assert [row["gain"] for row in found.classes] == pytest.approx([1 / 3, 1 / 4, -1 / 3])
+    assert found.only_a == [{"image": 5, "class": "1", "a": "1", "b": "2"}]
+    assert [image["image"] for image in found.only_b] == [2, 8]
+    assert json.loads(json.dumps(found.to_dict()))["settings"] == {"lr": [0.1, 0.2]}
+
+
+def test_the_text(pair):
+    console = Console(file=io.StringIO(), record=True, width=100)
+    print_explained(explain(*pair), ("trials/0", "trials/1"), console, rows=1)
+    text = console.export_text()
+    assert "1 image right in trials/0 alone, 2 in trials/1 alone" in text
+    assert "image 2, 0: trials/0 says 1, trials/1 0" in text
+    assert "and 1 more" in text
+
+
+def test_a_trial_with_itself(pair):
+    found = explain(pair[0], pair[0])
+    console = Console(file=io.StringIO(), record=True, width=100)
+    print_explained(found, ("trials/0", "trials/0"), console)
+    assert (found.settings, found.only_a, found.only_b) == ({}, [], [])
+    assert "The settings are the same." in console.export_text()
+
+
+def test_what_cannot_be_compared(pair, tmp_path):
+    with pytest.raises(UserError, match="is no trial"):
+        explain(pair[0], tmp_path)
+    save_arrays(pair[1] / "predictions.npz", labels=LABELS[::-1], scores=np.eye(3)[B])
+    with pytest.raises(UserError, match="different validation images"):
+        explain(*pair)
+    save_arrays(pair[1] / "predictions.npz", labels=LABELS, scores=np.eye(3)[B])
+    config = yaml.safe_load((pair[1] / "config.yaml").read_text())
+    config["data"]["split_seed"] = 1  # another val, whose labels may well be the same
+    (pair[1] / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(UserError, match="different validation images"):
+        explain(*pair)
+    (pair[1] / "predictions.npz").unlink()
+    with pytest.raises(UserError, match="has no predictions"):
+        explain(*pair)
