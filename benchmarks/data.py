@@ -31,11 +31,11 @@ from torchvision import datasets, transforms
 from torchvision.transforms import v2
 
 from hwcls.config.data import AugmentConfig, DataConfig
-from hwcls.data.batches import Feed
 from hwcls.data.catalog import locate
+from hwcls.data.formats.raw import Encoded
+from hwcls.data.formats.tinyimagenet import read_tinyimagenet
 from hwcls.data.imageset import ImageSet, open_data
-from hwcls.data.raw import Encoded
-from hwcls.data.tinyimagenet import read_tinyimagenet
+from hwcls.data.loader import Feed
 
 BATCH = 128
 STEPS = 20  # of a trial whose memory is measured

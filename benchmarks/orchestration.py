@@ -152,7 +152,7 @@ def children() -> float:
 
 
 def loaded(trials: int, sets: list[str]) -> Any:
-    from hwcls.config.load import load_sweep
+    from hwcls.config.sweep_file import load_sweep
 
     return load_sweep(QUICKSTART, sets=[f"run_cap={trials}", "parameters.epochs=5", "track=[]", *sets])
 

@@ -18,12 +18,12 @@ import numpy as np
 import torch
 
 from hwcls import files
-from hwcls.config.load import load_sweep
 from hwcls.config.space import Fixed
+from hwcls.config.sweep_file import load_sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet, Split, open_data
 from hwcls.data.splits import carve
-from hwcls.training.faults import NotFiniteError
+from hwcls.training.errors import NotFiniteError
 from hwcls.training.trainer import Trainer
 
 HERE = Path(__file__).parent

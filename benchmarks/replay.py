@@ -24,7 +24,7 @@ import numpy as np
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
-from hwcls.config.load import Sweep, load_sweep
+from hwcls.config.sweep_file import Sweep, load_sweep
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.search.pruning import FairStop, scheduler
 from hwcls.sweep.search.searcher import FairSearch

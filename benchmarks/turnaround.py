@@ -16,7 +16,7 @@ from statistics import median
 
 import yaml
 
-from hwcls.config.load import load_sweep
+from hwcls.config.sweep_file import load_sweep
 from hwcls.sweep import driver
 from hwcls.sweep.monitor.progress import Quiet
 

@@ -198,9 +198,9 @@ def _config(name: str, path: str | None, sets: list[str]) -> DataConfig:
     """The data section that `--path` and `--set` describe; raises UserError."""
     from pydantic import ValidationError
 
+    from hwcls.config.annotations import sentence
     from hwcls.config.data import AugmentConfig, DataConfig
-    from hwcls.config.schema import sentence
-    from hwcls.config.source import parse_value
+    from hwcls.config.yaml_source import parse_value
     from hwcls.data.catalog import source_of
     from hwcls.errors import UserError
 

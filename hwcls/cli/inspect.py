@@ -36,8 +36,8 @@ def check(
     Example: hwcls check sweeps/quickstart.yaml
     """
     calm_threads()
-    from hwcls.inspection.overfit import overfit, plain
-    from hwcls.inspection.subjects import built
+    from hwcls.inspection.sanity_check import overfit, plain
+    from hwcls.inspection.targets import built
 
     sweep, opened = _open(file, preset, sets, only)
     count, broken = built(sweep, list({id(data): data for _, _, data in opened}.values())) if sweep else (0, [])
@@ -99,7 +99,7 @@ def _open(file: Path, preset: str | None, sets: list[str] | None, only: list[str
     """The sweep, if it is one, and what is looked at: name, config and data of each."""
     from hwcls.data.imageset import open_data
     from hwcls.errors import UserError, did_you_mean
-    from hwcls.inspection.subjects import subjects
+    from hwcls.inspection.targets import subjects
 
     found, sweep = subjects(file, preset, sets or ())
     for name in only or ():

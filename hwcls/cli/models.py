@@ -16,7 +16,7 @@ from hwcls.cli.results import table_console
 if TYPE_CHECKING:
     from hwcls.config.data import DataConfig
     from hwcls.config.model import ModelConfig
-    from hwcls.models.receptive import Field
+    from hwcls.models.receptive_field import Field
     from hwcls.models.summary import Summary
 
 CLASSES, CHANNELS, SIZE = 10, 3, 32  # of models that are named without a data set
@@ -110,9 +110,9 @@ def _config(name: str, sets: Sequence[str]) -> ModelConfig:
     """A family with its own settings, or a backbone of timm."""
     from pydantic import TypeAdapter, ValidationError
 
+    from hwcls.config.annotations import sentence, variants
     from hwcls.config.model import HeadConfig, ModelConfig
-    from hwcls.config.schema import sentence, variants
-    from hwcls.config.source import Source, parse_value
+    from hwcls.config.yaml_source import Source, parse_value
     from hwcls.errors import UserError, did_you_mean
 
     own = _families()
@@ -138,10 +138,10 @@ def _config(name: str, sets: Sequence[str]) -> ModelConfig:
 
 def _from_file(path: Path, sets: Sequence[str], given: Sequence[int | None]) -> Iterator[Named]:
     """A trial's model; of a sweep file every alternative, at both ends of its ranges."""
-    from hwcls.config.load import check_corners, load_sweep, load_trial
-    from hwcls.config.source import read_source
+    from hwcls.config.model_alternatives import variants
+    from hwcls.config.sweep_file import check_corners, load_sweep, load_trial
     from hwcls.config.trial import flatten
-    from hwcls.config.variants import variants
+    from hwcls.config.yaml_source import read_source
     from hwcls.errors import UserError
 
     if path.is_dir():
@@ -194,7 +194,7 @@ def _plain(one: Named, summary: Summary) -> dict[str, Any]:
 def _print(rows: Sequence[tuple[Named, Summary]]) -> None:
     from rich.table import Table
 
-    from hwcls.config.variants import sentence
+    from hwcls.config.model_alternatives import sentence
 
     console = table_console()
     frozen = any(summary.trainable != summary.parameters for _, summary in rows)

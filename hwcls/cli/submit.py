@@ -33,7 +33,7 @@ def submit(
 
     Example: hwcls submit sweeps/tinyimagenet.yaml --results s3://my-bucket/results
     """
-    from hwcls.config.load import load_sweep
+    from hwcls.config.sweep_file import load_sweep
     from hwcls.sweep.cluster import jobs as jobs
 
     check_wandb(wandb)

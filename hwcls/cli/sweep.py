@@ -17,7 +17,7 @@ from hwcls.cli.options import Budget, Cluster, New, Preset, Sets, SweepFile, Wan
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hwcls.config.load import Sweep
+    from hwcls.config.sweep_file import Sweep
     from hwcls.sweep.driver import Outcome
     from hwcls.sweep.preflight.validate import Options
     from hwcls.sweep.storage.mirror import Place
@@ -48,7 +48,7 @@ def sweep(
 
     Example: hwcls sweep sweeps/quickstart.yaml
     """
-    from hwcls.config.load import load_sweep
+    from hwcls.config.sweep_file import load_sweep
 
     check_wandb(wandb)
     checked = load_sweep(file, preset, sets or (), budget)
@@ -176,7 +176,7 @@ def _preview(checked: Sweep, probe: bool, as_json: bool) -> None:
 
 
 def _estimate(checked: Sweep) -> dict[str, Any]:
-    from hwcls.config.load import check_corners
+    from hwcls.config.sweep_file import check_corners
     from hwcls.sweep.cluster.resources import choose, notes, this_machine
     from hwcls.sweep.preflight import disk_usage, prepare
     from hwcls.sweep.preflight.simulate import estimate

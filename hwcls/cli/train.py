@@ -26,7 +26,7 @@ def train(
 
     Example: hwcls train results/quickstart/trials/7/config.yaml
     """
-    from hwcls.config.load import load_trial
+    from hwcls.config.sweep_file import load_trial
 
     trial = load_trial(config)
     from hwcls.training.threads import calm_threads

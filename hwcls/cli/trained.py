@@ -14,7 +14,7 @@ from hwcls.cli.results import table_console
 from hwcls.training.threads import calm_threads
 
 if TYPE_CHECKING:
-    from hwcls.inspection.seen import Flow
+    from hwcls.inspection.recorded import Flow
 
 Trial = Annotated[Path, typer.Argument(help="A trial's folder: results/SWEEP/trials/N.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
@@ -52,7 +52,7 @@ def evaluate(
     """
     calm_threads()
     from hwcls.inspection.evaluate import evaluate_trained, summary
-    from hwcls.inspection.trained import load_trained, note_test_read
+    from hwcls.inspection.load_trained import load_trained, note_test_read
 
     trained = load_trained(trial, _say)
     data = trained.data
@@ -89,9 +89,9 @@ def predict(
     Example: hwcls predict results/fashion_mnist/trials/7 photos/
     """
     calm_threads()
+    from hwcls.inspection.load_trained import load_trained
     from hwcls.inspection.predictions import image_files
     from hwcls.inspection.predictions import predict as run
-    from hwcls.inspection.trained import load_trained
 
     files = image_files(images)
     found = list(run(load_trained(trial, _say), files, top))
@@ -125,7 +125,7 @@ def inspect(
     Example: hwcls inspect results/quickstart/trials/0
     """
     from hwcls.inspection.pictures import activation_sheet, reconstruction_sheet, write_png
-    from hwcls.inspection.seen import gradient_flow, recorded
+    from hwcls.inspection.recorded import gradient_flow, recorded
 
     found = recorded(trial)
     flow, pictures = gradient_flow(found), {}
@@ -165,7 +165,7 @@ def export(
     calm_threads()
     from hwcls.inspection.export import SUFFIX, described_in
     from hwcls.inspection.export import export as run
-    from hwcls.inspection.trained import load_trained
+    from hwcls.inspection.load_trained import load_trained
 
     path = out or Path(f"model{SUFFIX[kind.value]}")
     found = run(load_trained(trial, _say), path, kind.value)

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hwcls.config.data import AugmentConfig, DataConfig
-from hwcls.data.cifar import is_cifar10, read_cifar10
-from hwcls.data.digits import read_digits
-from hwcls.data.folders import LAYOUT, is_folders, read_folders
-from hwcls.data.idx import FILES, is_idx, read_idx_files
-from hwcls.data.raw import Raw
-from hwcls.data.tinyimagenet import is_tinyimagenet, read_tinyimagenet
+from hwcls.data.formats.cifar import is_cifar10, read_cifar10
+from hwcls.data.formats.class_folders import LAYOUT, is_folders, read_folders
+from hwcls.data.formats.digits import read_digits
+from hwcls.data.formats.idx import FILES, is_idx, read_idx_files
+from hwcls.data.formats.raw import Raw
+from hwcls.data.formats.tinyimagenet import is_tinyimagenet, read_tinyimagenet
 from hwcls.errors import UserError, did_you_mean
 
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")

@@ -12,7 +12,7 @@ import simplejpeg
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from hwcls.data.raw import Encoded
+from hwcls.data.formats.raw import Encoded
 from hwcls.errors import UserError
 
 CHUNK = 256  # images per task

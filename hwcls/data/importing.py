@@ -22,9 +22,9 @@ from hwcls import files
 from hwcls.data import disk
 from hwcls.data.catalog import SOURCES, Source, cache_folder, own_source
 from hwcls.data.decode import CHUNK, corrupt, decode_image, workers
+from hwcls.data.formats.archive import Tree, is_archive
+from hwcls.data.formats.raw import Encoded, Raw
 from hwcls.data.progress import Meter, Progress
-from hwcls.data.raw import Encoded, Raw
-from hwcls.data.trees import Tree, is_archive
 from hwcls.errors import UserError, did_you_mean
 
 

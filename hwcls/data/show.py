@@ -11,9 +11,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from hwcls import files
 from hwcls.config.data import AugmentConfig, DataConfig
-from hwcls.data.augment import as_pixels
-from hwcls.data.batches import Feed
+from hwcls.data.augment.apply import as_pixels
 from hwcls.data.imageset import ImageSet, Split
+from hwcls.data.loader import Feed
 
 MARGIN, GAP, LABEL, TILE = 2, 32, 18, 64  # pixels; small images are enlarged by a whole factor to about TILE
 

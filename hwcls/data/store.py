@@ -25,9 +25,9 @@ from hwcls import files
 from hwcls.config.data import DataConfig
 from hwcls.data import catalog, disk
 from hwcls.data.fetch import fetch
+from hwcls.data.formats.archive import walk
+from hwcls.data.formats.raw import Encoded, Raw
 from hwcls.data.progress import Meter, Progress
-from hwcls.data.raw import Encoded, Raw
-from hwcls.data.trees import walk
 from hwcls.errors import UserError
 
 FORMAT = 2  # raised when the layout, the decoding or the images' order changes

@@ -12,9 +12,9 @@ from torch import nn
 
 from hwcls import metrics
 from hwcls.config.trial import TrialConfig
-from hwcls.data.batches import Feed
 from hwcls.data.imageset import ImageSet, open_data
-from hwcls.inspection.trained import Trained, restore
+from hwcls.data.loader import Feed
+from hwcls.inspection.load_trained import Trained, restore
 from hwcls.training import evaluation
 from hwcls.training.distributed import default_device
 from hwcls.training.precision import Precision

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from hwcls import files
 from hwcls.errors import UserError
-from hwcls.inspection.trained import Trained, normalised
-from hwcls.training.outputs import weights_epoch
+from hwcls.inspection.load_trained import Trained, normalised
+from hwcls.training.artifacts import weights_epoch
 
 Format = Literal["onnx", "torch"]
 SUFFIX = {"onnx": ".onnx", "torch": ".pt2"}

@@ -18,7 +18,7 @@ from hwcls.inspection.pictures import (
 )
 from hwcls.tracking.records import TrialFolder
 from hwcls.tracking.tracker import Histogram, Media
-from hwcls.training.outputs import load_arrays
+from hwcls.training.artifacts import load_arrays
 
 COLUMNS = ("class", "images", "precision", "recall", "f1", "auc")
 

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from hwcls.data.decode import UNREADABLE, decode_image, reason, resize
-from hwcls.data.trees import is_image
+from hwcls.data.formats.archive import is_image
 from hwcls.errors import UserError
-from hwcls.inspection.trained import Trained
+from hwcls.inspection.load_trained import Trained
 
 BATCH = 64
 

@@ -19,9 +19,9 @@ from torch.profiler import ProfilerActivity, profile
 from hwcls import files, models
 from hwcls.config.model import AlexNetConfig, TimmConfig
 from hwcls.config.trial import TrialConfig
-from hwcls.data.batches import Step
 from hwcls.data.imageset import ImageSet
-from hwcls.inspection.trained import normalised
+from hwcls.data.loader import Step
+from hwcls.inspection.load_trained import normalised
 from hwcls.training.trainer import Trainer
 
 WARM_UP = 3  # steps that are not timed: caches, compilation

@@ -9,8 +9,8 @@ from torch import nn
 
 from hwcls.config.model import ModelConfig, TimmConfig, UserModelConfig
 from hwcls.errors import UserError
-from hwcls.models import alexnet, attention_cnn, gated_cnn, kernel_cnn, mlp, residual_cnn, simple_cnn, timm, user
-from hwcls.models.undrawn import undrawn
+from hwcls.models import alexnet, attention_cnn, gated_cnn, kernel_cnn, mlp, residual_cnn, simple_cnn, timm, user_model
+from hwcls.models.skip_init import undrawn
 
 __all__ = ["REGISTRY", "build", "check", "checked", "parameters", "skeleton"]
 
@@ -23,7 +23,7 @@ REGISTRY: dict[str, Callable[..., nn.Module]] = {
     "kernel_cnn": kernel_cnn.build,
     "alexnet": alexnet.build,
     "timm": timm.build,
-    "user": user.build,
+    "user": user_model.build,
 }
 
 

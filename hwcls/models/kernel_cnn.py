@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from hwcls.config.model import KernelCnnConfig, Norm
 from hwcls.errors import UserError
 from hwcls.models.layers import conv, halving_net, he_init, norm_layer
-from hwcls.models.undrawn import undrawn
+from hwcls.models.skip_init import undrawn
 
 TOLERANCE = 0.02  # of `params`
 LEAST, MOST = 2, 1024  # channels of the first block

@@ -15,8 +15,8 @@ from torch.utils._pytree import tree_leaves
 
 from hwcls.config.model import ModelConfig
 from hwcls.models import checked, parameters
-from hwcls.models.modes import Light
-from hwcls.models.receptive import Field, Layer, follow
+from hwcls.models.dispatch_mode import Light
+from hwcls.models.receptive_field import Field, Layer, follow
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from hwcls.config.model import TimmConfig
 from hwcls.errors import UserError, did_you_mean
 from hwcls.models.layers import Head
-from hwcls.models.undrawn import undrawn
-from hwcls.models.weights import from_file, from_hub, look_for
+from hwcls.models.pretrained import from_file, from_hub, look_for
+from hwcls.models.skip_init import undrawn
 
 
 class TimmModel(nn.Module):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hwcls import metrics
 from hwcls.results.load import SweepResults, TrialResult
-from hwcls.training.outputs import load_arrays, load_confusions
+from hwcls.training.artifacts import load_arrays, load_confusions
 
 MOST = 6  # alternatives that are looked at, the best ones
 PAIRS = 20  # of classes that were confused most

@@ -16,7 +16,7 @@ from hwcls.config.trial import flatten
 from hwcls.errors import UserError
 from hwcls.format import number, of, points
 from hwcls.tracking.records import TrialFolder
-from hwcls.training.outputs import load_arrays
+from hwcls.training.artifacts import load_arrays
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from hwcls.config.load import load_sweep as load_file
+from hwcls.config.sweep_file import load_sweep as load_file
 from hwcls.config.space import Range
 from hwcls.config.trial import flat_name
 from hwcls.errors import UserError

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from hwcls.config.load import load_sweep as load_file
+from hwcls.config.sweep_file import load_sweep as load_file
 from hwcls.config.space import Range
 from hwcls.config.trial import TrialConfig, flat_name
 from hwcls.errors import UserError

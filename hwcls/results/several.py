@@ -11,7 +11,7 @@ from hwcls.errors import UserError
 from hwcls.results.compare import leaderboard
 from hwcls.results.load import SweepResults
 from hwcls.format import cell, duration, of
-from hwcls.training.outputs import load_arrays
+from hwcls.training.artifacts import load_arrays
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hwcls.metrics import per_image
 from hwcls.results.load import ConfirmRun, SweepResults
 from hwcls.statistics import Comparison, Difference, Estimate, bootstrap_mean
-from hwcls.training.outputs import load_arrays
+from hwcls.training.artifacts import load_arrays
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hwcls import metrics
 from hwcls.results.test_comparison import winners
 from hwcls.results.load import SweepResults
-from hwcls.training.outputs import load_arrays
+from hwcls.training.artifacts import load_arrays
 
 KINDS = ("precision", "recall", "f1", "area")
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hwcls.config.load import Sweep
 from hwcls.config.sweep import ResourcesConfig
+from hwcls.config.sweep_file import Sweep
 from hwcls.data.disk import is_full
 from hwcls.report.html.page import write_page
 from hwcls.sweep.cluster.connect import connected

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from hwcls import files
 from hwcls.errors import UserError
-from hwcls.training.outputs import load_confusion, save_arrays, save_confusion
+from hwcls.training.artifacts import load_confusion, save_arrays, save_confusion
 from hwcls.training.trainer import Trainer
 
 STATE = "state.pt"

@@ -22,7 +22,7 @@ from torch.multiprocessing.spawn import ProcessRaisedException, spawn
 from torch.nn.parallel import DistributedDataParallel
 
 from hwcls.errors import UserError
-from hwcls.training.faults import MemoryRanOutError
+from hwcls.training.errors import MemoryRanOutError
 
 SIOCGIFADDR = 0x8915  # of Linux: an interface's address
 TIMEOUT = timedelta(minutes=30)  # the longest that one rank may prepare data while the others wait

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from hwcls.data.batches import Batch
 from hwcls.data.imageset import ImageSet
-from hwcls.training import pulse
+from hwcls.data.loader import Batch
+from hwcls.training import watchdog
 from hwcls.training.precision import Precision, widened
 
 FEWEST, MOST = 1_000, 10_000  # training images on which train/accuracy is measured
@@ -45,7 +45,7 @@ def score(
         confusion.scatter_add_(0, place, torch.ones_like(place))  # bincount would wait for the device
         scores.append(logits.softmax(1).float())  # (B, K)
         index.append(batch.index)
-        pulse.beat()
+        watchdog.beat()
     return Evaluation(loss, confusion.view(classes, classes), torch.cat(scores), torch.cat(index))
 
 

@@ -16,8 +16,8 @@ from hwcls.tracking.records import Result, TrialFolder, best_of
 from hwcls.training import checkpoint
 from hwcls.training.cost import cost
 from hwcls.training.distributed import World, launch
-from hwcls.training.faults import MemoryRanOutError, NotFiniteError
-from hwcls.training.memory import free_memory
+from hwcls.training.errors import MemoryRanOutError, NotFiniteError
+from hwcls.training.micro_batch import free_memory
 from hwcls.training.observer import Observer
 from hwcls.training.trainer import Trainer
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from hwcls.data.batches import Batch
+from hwcls.data.loader import Batch
 
 
 def balanced_weights(labels: np.ndarray, classes: int) -> Tensor:

@@ -18,13 +18,13 @@ from torch.nn.functional import mse_loss
 
 from hwcls.config.model import AlexNetConfig, PretrainConfig
 from hwcls.config.trial import TrialConfig
-from hwcls.data.augment import Normalise, as_pixels
+from hwcls.data.augment.apply import Normalise, as_pixels
 from hwcls.data.imageset import ImageSet
 from hwcls.data.splits import shuffled
 from hwcls.errors import UserError
 from hwcls.files import write_with
 from hwcls.models.unet import UNetAutoencoder, build_autoencoder
-from hwcls.training import memory
+from hwcls.training import micro_batch as memory
 
 BATCH = 128
 LEARNING_RATE = 1e-3

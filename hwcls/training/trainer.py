@@ -19,23 +19,24 @@ from torch import nn
 from hwcls import metrics, models
 from hwcls.config.model import AlexNetConfig
 from hwcls.config.trial import TrialConfig
-from hwcls.data.batches import Feed, Step
 from hwcls.data.catalog import cache_folder
 from hwcls.data.imageset import ImageSet
+from hwcls.data.loader import Feed, Step
 from hwcls.tracking.records import EpochRecord
-from hwcls.training import memory, pulse
-from hwcls.training.clock import Clock
+from hwcls.training import micro_batch as memory
+from hwcls.training import watchdog
+from hwcls.training.batch_norm import GroupedNorms, average_statistics
 from hwcls.training.distributed import World, over_ranks, refuse_unused, sync_only, take_part
 from hwcls.training.ema import Ema
+from hwcls.training.errors import MemoryRanOutError, NotFiniteError
 from hwcls.training.evaluation import Evaluation, score, train_sample
-from hwcls.training.faults import MemoryRanOutError, NotFiniteError
-from hwcls.training.groups import GroupFeed
+from hwcls.training.ghost_batches import GroupFeed
 from hwcls.training.loss import Loss
-from hwcls.training.norms import GroupedNorms, average_statistics
 from hwcls.training.observer import Observer
 from hwcls.training.optim import Schedule, build_optimizer
 from hwcls.training.precision import choose, widened
 from hwcls.training.pretrain import encoder_weights, reconstructions, seconds_of
+from hwcls.training.timer import Clock
 
 Array = np.ndarray[Any, Any]
 
@@ -226,7 +227,7 @@ class Trainer:
             total += loss
             if self.ema:
                 self.ema.update((epoch - 1) * steps + number - 1)
-            pulse.beat()
+            watchdog.beat()
         average_statistics(self.model, self.world)
         bad = torch.zeros(self.world.size, dtype=torch.float64, device=device)
         bad[self.world.rank] = first_bad

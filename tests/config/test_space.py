@@ -4,8 +4,8 @@ from collections import Counter
 import pytest
 import yaml
 
-from hwcls.config.load import load_sweep
 from hwcls.config.space import Fixed
+from hwcls.config.sweep_file import load_sweep
 from hwcls.sweep.preflight.dry_run import Random
 
 BASE = {

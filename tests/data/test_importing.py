@@ -17,8 +17,8 @@ import pytest
 
 from hwcls.config.data import DataConfig
 from hwcls.data.catalog import SOURCES, list_data
-from hwcls.data.cifar import CLASSES
-from hwcls.data.idx import FILES
+from hwcls.data.formats.cifar import CLASSES
+from hwcls.data.formats.idx import FILES
 from hwcls.data.imageset import open_data
 from hwcls.data.importing import import_data
 from hwcls.errors import UserError

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from hwcls.data.batches import Feed
+from hwcls.data.loader import Feed
 from hwcls.errors import UserError
 from hwcls.inspection import export as module
 from hwcls.inspection.export import described_in, export
-from hwcls.inspection.trained import load_trained
+from hwcls.inspection.load_trained import load_trained
 
 
 def test_torch_export(trained, tmp_path):

@@ -8,9 +8,9 @@ from hwcls.errors import UserError
 from hwcls.inspection import predictions
 from hwcls.inspection.evaluate import evaluate_trained
 from hwcls.inspection.export import export
+from hwcls.inspection.load_trained import load_trained
 from hwcls.inspection.pictures import COLUMNS, GAP, RIGHT, ROWS, SIDE, TITLE, WRONG, prediction_grid, write_png
 from hwcls.inspection.predictions import image_files, predict, read_image
-from hwcls.inspection.trained import load_trained
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_the_data_set_need_not_be_here(trained, tmp_path, monkeypatch):
     def gone(*args):
         raise UserError("the data set is not here")
 
-    monkeypatch.setattr("hwcls.inspection.trained.open_data", gone)
+    monkeypatch.setattr("hwcls.inspection.load_trained.open_data", gone)
     opened = load_trained(trained)
     assert [p.plain() for p in predict(opened, [tmp_path / "a.png"])] == expected
     found = export(opened, tmp_path / "model.pt2", "torch")

@@ -13,7 +13,7 @@ import torch
 from hwcls import models
 from hwcls.config.model import UserModelConfig
 from hwcls.errors import UserError
-from hwcls.models import user
+from hwcls.models import user_model
 
 GOOD = """
 import torch
@@ -71,10 +71,10 @@ def test_every_key_reaches_the_function(source: Path) -> None:
 
 
 def test_source_is_the_file(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert user.source_of(config(source)) == source
+    assert user_model.source_of(config(source)) == source
     monkeypatch.chdir(source.parent)
-    assert user.source_of(config(Path("my_net.py"))) == Path("my_net.py")
-    assert user.load("my_net.py:build") is user.load(f"{source}:build")
+    assert user_model.source_of(config(Path("my_net.py"))) == Path("my_net.py")
+    assert user_model.load("my_net.py:build") is user_model.load(f"{source}:build")
 
 
 def test_an_edited_file_is_loaded_again(source: Path) -> None:

@@ -14,7 +14,7 @@ from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import open_data
 from hwcls.metrics import confusion_matrix
 from hwcls.tracking.records import EpochRecord, Result, SweepFolder, TrialFolder
-from hwcls.training.outputs import save_arrays, save_confusion
+from hwcls.training.artifacts import save_arrays, save_confusion
 
 SETTINGS = {
     "name": "tiny",

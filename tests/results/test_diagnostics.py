@@ -12,7 +12,7 @@ from hwcls.report.html.charts import models
 from hwcls.results.diagnostics import MOST, look
 from hwcls.results.load import load_sweep
 from hwcls.report.html.page import write_page
-from hwcls.training.outputs import load_confusion
+from hwcls.training.artifacts import load_confusion
 
 CLASSES = ["0", "1", "2"]
 

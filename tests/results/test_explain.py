@@ -8,7 +8,7 @@ from rich.console import Console
 
 from hwcls.errors import UserError
 from hwcls.results.explain import explain, print_explained
-from hwcls.training.outputs import save_arrays
+from hwcls.training.artifacts import save_arrays
 from tests.results.conftest import write_sweep, write_trial
 
 LABELS = [0, 0, 0, 1, 1, 1, 2, 2, 2, 2]

@@ -3,7 +3,7 @@ import re
 import pytest
 import yaml
 
-from hwcls.config.load import load_sweep as load_file
+from hwcls.config.sweep_file import load_sweep as load_file
 from hwcls.config.space import Range
 from hwcls.results.range_hints import _wider, hints
 from hwcls.results.load import load_sweep

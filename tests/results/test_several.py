@@ -9,7 +9,7 @@ from hwcls.errors import UserError
 from hwcls.results.compare import csv_text
 from hwcls.results.load import load_sweep
 from hwcls.results.several import cautions, names, together
-from hwcls.training.outputs import save_arrays
+from hwcls.training.artifacts import save_arrays
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hwcls.results.compare import summary
 from hwcls.results.load import load_sweep
 from hwcls.report.html.page import write_page
 from hwcls.results.test_scores import rows, winners_on_test
-from hwcls.training.outputs import load_arrays
+from hwcls.training.artifacts import load_arrays
 
 NAMES = ["0", "1", "2"]
 

@@ -49,7 +49,7 @@ def sweep_file(tmp_path):
 @pytest.fixture
 def tiny(sweep_file):
     """The checked sweep of such a file."""
-    from hwcls.config.load import load_sweep
+    from hwcls.config.sweep_file import load_sweep
 
     return lambda **changes: load_sweep(sweep_file(**changes))
 
@@ -76,7 +76,7 @@ def run(ray_here, tmp_path):
 @pytest.fixture(scope="module")
 def done(ray_here, tmp_path_factory):
     """A sweep of four trials that has ended, for tests that only look at it; and what was said."""
-    from hwcls.config.load import load_sweep
+    from hwcls.config.sweep_file import load_sweep
 
     folder = tmp_path_factory.mktemp("done")
     (folder / "tiny.yaml").write_text(yaml.safe_dump(SWEEP, sort_keys=False))

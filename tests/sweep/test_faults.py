@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from hwcls.config.load import load_sweep
+from hwcls.config.sweep_file import load_sweep
 from hwcls.sweep.run import callback
 from tests.sweep.faults import Disturbed, kill
 

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hwcls.config.load import load_sweep
 from hwcls.config.space import Fixed
+from hwcls.config.sweep_file import load_sweep
 from hwcls.results.compare import summary
 from hwcls.results.learning_dynamics import learned
 from hwcls.results.load import SweepResults
 from hwcls.results.load import load_sweep as load_results
 from hwcls.results.marginal_effects import by_value
-from hwcls.training.outputs import load_arrays, load_confusions
+from hwcls.training.artifacts import load_arrays, load_confusions
 from tests.sweep.conftest import start
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from ray.tune.execution.tune_controller import TuneController
 
-from hwcls.config.load import load_sweep
+from hwcls.config.sweep_file import load_sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
 from hwcls.results.load import load_sweep as load_results

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from hwcls.data.batches import Batch
+from hwcls.data.loader import Batch
 from hwcls.training.evaluation import score
 from hwcls.training.precision import Precision
 

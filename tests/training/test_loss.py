@@ -6,8 +6,8 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 from torch.nn.functional import log_softmax, one_hot
 
-from hwcls.data.batches import Batch
 from hwcls.data.imageset import open_data
+from hwcls.data.loader import Batch
 from hwcls.training.distributed import World
 from hwcls.training.loss import Loss, balanced_weights
 from hwcls.training.trainer import Trainer

@@ -6,8 +6,8 @@ import torch
 
 from hwcls.data.imageset import open_data
 from hwcls.training import checkpoint, local
+from hwcls.training.artifacts import take_outputs
 from hwcls.training.distributed import World, launch
-from hwcls.training.outputs import take_outputs
 from hwcls.training.trainer import Trainer
 
 CPU = World(device=torch.device("cpu"))

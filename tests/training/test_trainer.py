@@ -11,8 +11,8 @@ from hwcls.data.imageset import open_data
 from hwcls.errors import UserError
 from hwcls.training import checkpoint
 from hwcls.training.distributed import World, launch
+from hwcls.training.errors import NotFiniteError
 from hwcls.training.evaluation import train_sample
-from hwcls.training.faults import NotFiniteError
 from hwcls.training.trainer import Trainer
 
 CPU = World(device=torch.device("cpu"))

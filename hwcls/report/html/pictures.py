@@ -17,7 +17,7 @@ from hwcls.inspection.pictures import chosen_images, coloured, images_of
 from hwcls.results.diagnostics import Closely
 from hwcls.results.load import SweepResults
 from hwcls.results.test_comparison import winners
-from hwcls.training.outputs import load_arrays
+from hwcls.training.artifacts import load_arrays
 
 SIDE = 96  # pixels at most: larger images are made smaller
 SHOWN = 12  # predictions of a kind

@@ -16,8 +16,8 @@ from typing import Any
 
 from ray.exceptions import AuthenticationError, RayError
 
-from hwcls.config.load import Sweep, check_corners
 from hwcls.config.model import UserModelConfig
+from hwcls.config.sweep_file import Sweep, check_corners
 from hwcls.errors import UserError
 from hwcls.sweep.cluster.connect import first_line
 from hwcls.sweep.storage.object_store import is_url

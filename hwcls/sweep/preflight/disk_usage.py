@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hwcls.config.load import Sweep, check_corners
+from hwcls.config.sweep_file import Sweep, check_corners
 from hwcls.errors import UserError
 from hwcls.sweep.preflight.model_size import Weights
 

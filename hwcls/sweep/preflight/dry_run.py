@@ -7,12 +7,12 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from hwcls.config.load import Sweep, check_corners
 from hwcls.config.model import ModelConfig
+from hwcls.config.model_alternatives import same, sentence, variants
 from hwcls.config.space import Range
 from hwcls.config.sweep import EarlyStopConfig
+from hwcls.config.sweep_file import Sweep, check_corners
 from hwcls.config.trial import TrialConfig
-from hwcls.config.variants import same, sentence, variants
 from hwcls.errors import UserError
 
 SAMPLES = 5

@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hwcls.config.load import Sweep, check_corners
 from hwcls.config.model import UserModelConfig
 from hwcls.config.optim import OptimizerConfig, SgdConfig
 from hwcls.config.space import Choice, Fixed, Parameter, Range
+from hwcls.config.sweep_file import Sweep, check_corners
 from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
 

@@ -13,17 +13,17 @@ import numpy as np
 
 from hwcls import files
 from hwcls.config.data import DataConfig
-from hwcls.config.load import Sweep, check_corners
 from hwcls.config.model import TimmConfig, UserModelConfig
+from hwcls.config.model_alternatives import same, sentence, variants
+from hwcls.config.sweep_file import Sweep, check_corners
 from hwcls.config.trial import TrialConfig
-from hwcls.config.variants import same, sentence, variants
 from hwcls.data.imageset import ImageSet, open_data
 from hwcls.errors import UserError
 from hwcls.sweep.preflight.disk_usage import Shape
 from hwcls.sweep.preflight.model_size import Weights, heaviest, weigh
 from hwcls.sweep.preflight.validate import placed
 from hwcls.sweep.storage.user_code import keep_sources, with_sources
-from hwcls.training.outputs import save_arrays
+from hwcls.training.artifacts import save_arrays
 
 Shapes = dict[DataConfig, tuple[int, int, int]]  # classes, channels, side
 

@@ -15,8 +15,8 @@ from types import SimpleNamespace
 from pydantic import ValidationError
 from ray.tune.schedulers import TrialScheduler
 
-from hwcls.config.load import Sweep, check_corners
 from hwcls.config.space import Fixed
+from hwcls.config.sweep_file import Sweep, check_corners
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.preflight import prepare
 from hwcls.sweep.preflight.dry_run import draw

@@ -6,8 +6,8 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-from hwcls.config.load import Sweep, check_corners
 from hwcls.config.model import UserModelConfig
+from hwcls.config.sweep_file import Sweep, check_corners
 from hwcls.config.trial import TrialConfig
 from hwcls.data.catalog import locate_folder
 from hwcls.errors import UserError

@@ -17,7 +17,7 @@ from hwcls.config.sweep import SweepConfig
 from hwcls.sweep.monitor.progress import Progress
 from hwcls.sweep.storage.results_folder import full_disk
 from hwcls.tracking.records import Result, SweepFolder, TrialFolder, best_of
-from hwcls.training.outputs import take_outputs
+from hwcls.training.artifacts import take_outputs
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 SAVE_EVERY = 10.0  # seconds between a trial's checkpoints; each epoch where one takes longer

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from hwcls.config.load import Sweep, load_sweep
 from hwcls.config.sweep import ConfirmConfig
+from hwcls.config.sweep_file import Sweep, load_sweep
 from hwcls.errors import UserError
 from hwcls.tracking.records import SweepFolder
 

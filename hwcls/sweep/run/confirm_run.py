@@ -8,7 +8,7 @@ from typing import Any
 import ray
 from ray.tune.search import Searcher
 
-from hwcls.config.load import Sweep
+from hwcls.config.sweep_file import Sweep
 from hwcls.errors import UserError
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.monitor.progress import Progress
@@ -17,7 +17,7 @@ from hwcls.sweep.run.callback import Recorder
 from hwcls.sweep.run.tune import tune_run
 from hwcls.sweep.storage.user_code import pack, unpack
 from hwcls.tracking.records import Result, SweepFolder, TrialFolder
-from hwcls.training.outputs import save_arrays
+from hwcls.training.artifacts import save_arrays
 
 
 class Queue(Searcher):  # type: ignore[misc]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from hwcls.config.load import Sweep
 from hwcls.config.optim import MetricConfig
+from hwcls.config.sweep_file import Sweep
 from hwcls.errors import UserError
 from hwcls.tracking.records import SweepFolder, TrialFolder, best_of
-from hwcls.training.outputs import weights_epoch
+from hwcls.training.artifacts import weights_epoch
 
 if TYPE_CHECKING:
     from hwcls.sweep.search.pruning import FairStop

@@ -18,8 +18,8 @@ from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.run.worker import Rank, read_folder, read_words
 from hwcls.sweep.storage.user_code import pack
 from hwcls.tracking.records import best_of
-from hwcls.training.faults import LostRankError, MemoryRanOutError
-from hwcls.training.pulse import stood_at
+from hwcls.training.errors import LostRankError, MemoryRanOutError
+from hwcls.training.watchdog import stood_at
 
 PLACE = 0.001  # of a node's own resource, of which it has 1
 

@@ -76,7 +76,7 @@ class Rank:
         from hwcls.data.imageset import open_data
         from hwcls.inspection import recorder
         from hwcls.sweep.storage.user_code import unpack
-        from hwcls.training.memory import trim_freed
+        from hwcls.training.micro_batch import trim_freed
         from hwcls.training.trainer import Trainer
 
         called, self.hang_after = time.time(), hang_after
@@ -137,8 +137,8 @@ class Rank:
 
         Raises MemoryRanOutError; the other ranks then wait for this one in vain.
         """
-        from hwcls.training.faults import NotFiniteError
-        from hwcls.training.pulse import watched
+        from hwcls.training.errors import NotFiniteError
+        from hwcls.training.watchdog import watched
 
         trainer = self._running()
         try:
@@ -157,7 +157,7 @@ class Rank:
         return {"records": trainer.history, "micro_batch": trainer.micro_batch, "cost": costs}
 
     def _watched(self) -> AbstractContextManager[None]:
-        from hwcls.training.pulse import watched
+        from hwcls.training.watchdog import watched
 
         return watched(max(SLOWEST, self.hang_after), self.last_words)
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
-from hwcls.config.load import Sweep, check_corners
 from hwcls.config.sweep import EarlyStopConfig
+from hwcls.config.sweep_file import Sweep, check_corners
 from hwcls.sweep.search.median import MedianStop
 from hwcls.sweep.search.rungs import rungs
 

@@ -18,8 +18,8 @@ from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from hwcls import files
-from hwcls.config.load import Sweep, first_settings
 from hwcls.config.space import Fixed, Space
+from hwcls.config.sweep_file import Sweep, first_settings
 from hwcls.errors import UserError
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.search.samplers import Journal, sampler

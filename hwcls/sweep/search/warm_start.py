@@ -11,7 +11,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from hwcls.config.load import Sweep
+from hwcls.config.sweep_file import Sweep
 from hwcls.errors import UserError
 from hwcls.sweep.preflight.validate import check_source
 from hwcls.sweep.storage.journal_format import MARK

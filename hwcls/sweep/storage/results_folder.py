@@ -19,7 +19,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from hwcls import files
-from hwcls.config.load import Sweep
+from hwcls.config.sweep_file import Sweep
 from hwcls.errors import UserError
 from hwcls.sweep.cluster.resources import gpu_driver
 from hwcls.sweep.storage.lease import MIRROR

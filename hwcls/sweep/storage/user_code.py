@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from hwcls import files
-from hwcls.config.load import Sweep, check_corners
 from hwcls.config.model import TimmConfig, UserModelConfig
+from hwcls.config.sweep_file import Sweep, check_corners
 from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
 from hwcls.tracking.records import SOURCES
@@ -27,7 +27,7 @@ def keep_sources(sweep: Sweep, path: Path) -> dict[str, str]:
     names: dict[str, str] = {}
     for trial in check_corners(sweep):
         if isinstance(trial.model, UserModelConfig) and trial.model.name not in names:
-            from hwcls.models.user import source_of
+            from hwcls.models.user_model import source_of
 
             copied = _keep_source(source_of(trial.model), path / SOURCES)
             names[trial.model.name] = f"{copied}:{trial.model.name.rsplit(':', 1)[1]}"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hwcls.config.load import load_sweep
+from hwcls.config.sweep_file import load_sweep
 from tests.sweep.cluster.hosts import Hosts, why_not
 from tests.sweep.faults import Disturbed
 

@@ -151,8 +151,8 @@ from ray.util.placement_group import placement_group_table, remove_placement_gro
 
 from hwcls.config.sweep import ResourcesConfig
 from hwcls.sweep.cluster import connected
-from hwcls.sweep.group import placement
-from hwcls.sweep.resources import choose
+from hwcls.sweep.run.trial_group import placement
+from hwcls.sweep.cluster.resources import choose
 
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 3, "num_gpus": 0, "include_dashboard": False})
 cluster.add_node(num_cpus=4, num_gpus=2)
@@ -196,9 +196,9 @@ from ray.util.placement_group import placement_group_table
 
 import hwcls.sweep
 from pathlib import Path
-from hwcls.config.load import load_sweep
+from hwcls.config.sweep_file import load_sweep
 from hwcls.sweep import driver
-from hwcls.sweep.progress import Quiet
+from hwcls.sweep.monitor.progress import Quiet
 
 ray.init(address="local", num_cpus=3, num_gpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
 seen, over = [], threading.Event()

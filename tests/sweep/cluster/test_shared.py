@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hwcls.cli.app import whole
-from hwcls.config.load import load_sweep
+from hwcls.config.sweep_file import load_sweep
 from hwcls.errors import UserError
 from hwcls.sweep.run import callback, confirm_plan
 from hwcls.sweep.storage import lease

@@ -11,7 +11,7 @@ from ray.job_submission import JobSubmissionClient
 from typer.testing import CliRunner
 
 from hwcls.cli.app import whole
-from hwcls.config.load import load_sweep
+from hwcls.config.sweep_file import load_sweep
 from hwcls.errors import UserError
 from hwcls.sweep.cluster import jobs
 from hwcls.sweep.cluster.jobs import collect

@@ -6,7 +6,7 @@ import threading
 import optuna
 import pytest
 
-from hwcls.config.load import check_corners
+from hwcls.config.sweep_file import check_corners
 from hwcls.errors import UserError
 from hwcls.results.load import load_sweep as load_results
 from hwcls.sweep.preflight import disk_usage, prepare

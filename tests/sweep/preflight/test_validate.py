@@ -59,7 +59,7 @@ def test_nothing_heavy_is_loaded_for_it(sweep_file):
     code = f"""
 import sys
 from pathlib import Path
-from hwcls.config.load import load_sweep
+from hwcls.config.sweep_file import load_sweep
 from hwcls.sweep.preflight import validate
 from hwcls.sweep.run import confirm_plan
 validate.check(load_sweep(Path({str(sweep_file())!r})), validate.Options(results=Path({str(sweep_file().parent)!r})))

@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from hwcls.config.load import load_sweep
+from hwcls.config.sweep_file import load_sweep
 from tests.trials import OUT_OF_MEMORY
 
 # Ray leaves some of its files and sockets to the garbage collector

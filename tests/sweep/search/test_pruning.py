@@ -216,7 +216,7 @@ def test_a_failure_stops():
     ],
 )
 def test_where_the_first_rung_lies(tiny, epochs, patience, warmup, min_iter, first):
-    from hwcls.config.load import check_corners
+    from hwcls.config.sweep_file import check_corners
 
     plateau = {"name": "plateau", "patience": patience, "warmup": warmup}
     sweep = tiny(parameters={"epochs": epochs, "scheduler": plateau})

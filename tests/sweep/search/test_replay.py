@@ -5,7 +5,7 @@ from statistics import mean
 import pytest
 
 from benchmarks import replay
-from hwcls.config.load import load_sweep
+from hwcls.config.sweep_file import load_sweep
 
 SEEDS = range(100)  # of fewer, chance is worth more than what is asserted
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hwcls.config.load import load_sweep
+from hwcls.config.sweep_file import load_sweep
 from hwcls.errors import UserError
 from hwcls.sweep.storage.user_code import keep_sources, unpack, weight_files
 

@@ -1,0 +1,51 @@
+"""The models that a sweep sets side by side, and which of them are one and the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from hwcls.config.space import Fixed, alternatives
+from hwcls.config.sweep_file import Sweep
+from hwcls.config.trial import TrialConfig
+from hwcls.errors import UserError
+
+
+def variants(sweep: Sweep) -> dict[str, list[TrialConfig]]:
+    """For each alternative of the model: both ends of every range and every value that it can have.
+
+    The alternatives are those of `compare` where it names the model or a part of it, else the model's choice; a sweep
+    with a single model has none. The first trial of each has the first or lowest of everything.
+    """
+    compare = (sweep.config.compare or "").removeprefix("parameters.")
+    try:
+        found = sweep.alternatives if compare.split(".")[0] == "model" else alternatives(sweep.space, "model", "")
+    except UserError:  # no choice
+        return {}
+    return {
+        one.label: [
+            sweep.trial(Fixed({**corner, **one.settings}))
+            for corner in sweep.space.corners()
+            if all(corner.get(name, value) == value for name, value in one.settings.items())
+        ]
+        for one in found
+    }
+
+
+def same(found: Mapping[str, Sequence[TrialConfig]], identity: Callable[[TrialConfig], str]) -> list[list[str]]:
+    """The groups of two and more labels whose models are the same by `identity`, all that they can draw included.
+
+    `identity` may be costly: it is asked for the whole of a variant only where another begins alike.
+    """
+    alike: dict[str, list[str]] = {}
+    for label, trials in found.items():
+        alike.setdefault(identity(trials[0]), []).append(label)
+    groups: dict[frozenset[str], list[str]] = {}
+    for labels in alike.values():
+        for label in labels if len(labels) > 1 else ():
+            groups.setdefault(frozenset(map(identity, found[label])), []).append(label)
+    return [labels for labels in groups.values() if len(labels) > 1]
+
+
+def sentence(labels: Sequence[str]) -> str:
+    """What is said of a group of `same`."""
+    return f"{', '.join(labels[:-1])} and {labels[-1]} are the same model"

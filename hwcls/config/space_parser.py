@@ -1,0 +1,256 @@
+"""From the `parameters` of a sweep file to the Space, checked against the config classes."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hwcls.config.annotations import USER, is_integer, parts, takes_any_key, variants
+from hwcls.config.base import Frozen
+from hwcls.config.space import Choice, Constant, Group, Node, Path, Range, Space, Values
+from hwcls.config.trial import DRAWN_SECTIONS, TrialConfig
+from hwcls.config.yaml_source import Source
+from hwcls.errors import UserError, did_you_mean
+
+WORDS = ("min", "max", "log", "step", "values", "value", "distribution", "q")
+MARKERS = {"min", "max", "values", "value", "distribution"}  # one of them makes a mapping a parameter
+LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+DISTRIBUTIONS = ("uniform", "int_uniform", "q_uniform", "log_uniform_values", "categorical", "constant")
+
+
+def parse_space(source: Source) -> Space:
+    """The tree under `parameters:`; raises UserError with the key path and line of what cannot be."""
+    raw = source.values.get("parameters")
+    key = ("parameters",)
+    if not isinstance(raw, dict) or not raw:
+        raise UserError(
+            "'parameters' is missing or empty", where=source.where(key), remedy="it holds data, model and optimizer"
+        )
+    for name in raw:
+        if name not in DRAWN_SECTIONS:
+            raise UserError(
+                f"unknown key '{name}'", where=source.where((*key, name)), remedy=did_you_mean(name, DRAWN_SECTIONS)
+            )
+    for name in ("data", "model", "optimizer"):
+        if name not in raw:
+            raise UserError(f"'{name}' is missing", where=source.where(key), remedy=f"add {name}: under parameters")
+    return Space(_Parser(source).group_of(TrialConfig, raw, (), key, ()))
+
+
+class _Parser:
+    """Walks the file and the config classes side by side."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+
+    def fail(self, what: str, key: Path, remedy: str = "") -> UserError:
+        return UserError(what, where=self.source.where(key), remedy=remedy)
+
+    def group_of(self, cls: type[Frozen], raw: Mapping[str, Any], path: Path, key: Path, name: Path) -> Group:
+        """The fields of one class, each parsed by its annotation; `name` prefixes the parameters' names."""
+        return Group(path, key, {field: self.field([cls], field, raw[field], path, key, name) for field in raw})
+
+    def field(self, classes: Sequence[type[Frozen]], field: str, raw: Any, path: Path, key: Path, name: Path) -> Node:
+        """An entry that every class in `classes` must know."""
+        here = (*key, field)
+        for cls in classes:
+            if field not in cls.model_fields and not takes_any_key(cls):
+                known = [f for f in cls.model_fields if f != "label"]
+                whose = f" of {_title(cls)}" if len(classes) > 1 else ""
+                raise self.fail(f"unknown key '{field}'{whose}", here, did_you_mean(field, known))
+        if field == "label":
+            raise self.fail("'label' is set by the choice itself", here, "remove it")
+        annotations = [cls.model_fields[field].annotation for cls in classes if field in cls.model_fields]
+        return self.node(annotations, raw, (*path, field), here, (*name, field))
+
+    def node(self, annotations: Sequence[Any], raw: Any, path: Path, key: Path, name: Path) -> Node:
+        """A parameter, a constant, or the group that a config class describes."""
+        for annotation in annotations:
+            classes = variants(annotation)
+            if not classes:
+                continue
+            if raw is None and type(None) in parts(annotation):
+                return Constant(path, key, None)
+            if isinstance(raw, str) and any("name" in cls.model_fields for cls in classes.values()):
+                raw = {"name": raw}  # `optimizer: adam`
+            if not isinstance(raw, dict):
+                raise self.fail(f"{_short(raw)} stands where entries are expected", key, f"write {path[-1]}: {{...}}")
+            return self.config(classes, raw, path, key, name)
+        if isinstance(raw, dict):
+            if MARKERS & raw.keys():
+                return self.parameter(annotations, raw, path, key, name)
+            if annotations:
+                word = next(iter(raw), "")
+                what = f"unknown word '{word}'" if raw else "is empty"
+                raise self.fail(
+                    what,
+                    (*key, word) if raw else key,
+                    did_you_mean(word, WORDS) if word else "give a value, values or min and max",
+                )
+        return Constant(path, key, raw)
+
+    def config(
+        self, classes: Mapping[str, type[Frozen]], raw: dict[str, Any], path: Path, key: Path, name: Path
+    ) -> Group:
+        """A section that one of several classes describes, or a choice among labelled bodies."""
+        by_name = raw.get("name")
+        if "choice" not in raw and "" not in classes and isinstance(by_name, dict) and "values" in by_name:
+            options = by_name["values"] if isinstance(by_name["values"], list) else []
+            raw = {"choice": {str(option): {} for option in options}, **{k: v for k, v in raw.items() if k != "name"}}
+        if "choice" in raw:
+            return self.choice(classes, raw, path, key, name)
+        cls, raw = self.pick(classes, raw, None, path, key)
+        return self.group_of(cls, raw, path, key, name)
+
+    def choice(
+        self, classes: Mapping[str, type[Frozen]], raw: dict[str, Any], path: Path, key: Path, name: Path
+    ) -> Group:
+        """`choice: {label: body}` with its siblings, which every alternative shares."""
+        here = (*key, "choice")
+        bodies = raw["choice"]
+        if not isinstance(bodies, dict) or not bodies:
+            raise self.fail("'choice' needs alternatives", here, "write choice: {label: {...}, other: {...}}")
+        siblings = {field: value for field, value in raw.items() if field != "choice"}
+        bodies = {label: {} if body is None else body for label, body in bodies.items()}
+        for label, body in bodies.items():
+            if not LABEL.fullmatch(label) or len(label) > 64:
+                raise self.fail(f"'{label}' cannot be a label", (*here, label), "use letters, digits and _ . + -")
+            if not isinstance(body, dict):
+                raise self.fail("an alternative holds entries", (*here, label), f"write {label}: {{}}")
+            if "choice" in body:
+                raise self.fail(
+                    "a choice directly in a choice", (*here, label, "choice"), "write its alternatives side by side"
+                )
+        overridden = {field for field in siblings if any(field in body for body in bodies.values())}
+        for field in overridden - {"name"}:
+            if all(field in body and not _mergeable(siblings[field], body[field]) for body in bodies.values()):
+                raise self.fail(f"every alternative sets '{field}' itself", (*key, field), "remove it here, or there")
+        branches, used = {}, []
+        for label, body in bodies.items():
+            merged = _merge({field: siblings[field] for field in siblings if field in overridden}, body)
+            named = {"name": siblings["name"]} if "name" in siblings and "name" not in merged else {}
+            cls, merged = self.pick(classes, {**named, **merged}, label, path, (*here, label))
+            used.append(cls)
+            branches[label] = self.group_of(cls, merged, path, (*here, label), (*name, label))
+        shared = {
+            field: self.field(used, field, value, path, key, name)
+            for field, value in siblings.items()
+            if field not in overridden and field != "name"
+        }
+        return Group(path, key, shared, Choice(".".join(name), path, here, branches))
+
+    def pick(
+        self, classes: Mapping[str, type[Frozen]], raw: dict[str, Any], label: str | None, path: Path, key: Path
+    ) -> tuple[type[Frozen], dict[str, Any]]:
+        """The class that the body's `name`, or else its label, picks; with the name written into the body."""
+        if "" in classes:
+            cls = classes[""]
+            needs_name = "name" in cls.model_fields and label is not None
+            return cls, {"name": label, **raw} if needs_name else raw
+        kind = raw.get("name", label)
+        known = [known for known in classes if known != USER]
+        spot = (*key, "name") if "name" in raw else key
+        if kind is None:
+            raise self.fail(f"which {path[-1]} is missing", key, f"add name: {' | '.join(known)}")
+        cls_found = classes.get(USER if ":" in str(kind) and USER in classes else str(kind))
+        if cls_found is None:
+            remedy = did_you_mean(kind, known)
+            if "name" not in raw:
+                remedy += "; a label of your own needs a name: in its body"
+            raise self.fail(f"unknown {path[-1]} '{kind}'", spot, remedy)
+        return cls_found, {**raw, "name": str(kind)}
+
+    def parameter(self, annotations: Sequence[Any], raw: dict[str, Any], path: Path, key: Path, name: Path) -> Node:
+        """{min, max}, {values} or {value}, in W&B's words."""
+        for word in raw:
+            if word not in WORDS:
+                raise self.fail(f"unknown word '{word}'", (*key, word), did_you_mean(word, WORDS))
+        distribution = raw.get("distribution")
+        if distribution in ("log_uniform", "q_log_uniform"):
+            raise self.fail(
+                f"'{distribution}' is ambiguous: its min and max are exponents",
+                (*key, "distribution"),
+                "write min and max as values, with log: true",
+            )
+        if distribution is not None and distribution not in DISTRIBUTIONS:
+            raise self.fail(
+                f"unknown distribution {_short(distribution)}",
+                (*key, "distribution"),
+                did_you_mean(distribution, DISTRIBUTIONS),
+            )
+        kinds = [kind for kind in ("value", "values") if kind in raw] + (
+            ["min and max"] if {"min", "max"} & raw.keys() else []
+        )
+        if len(kinds) != 1:
+            what = (
+                " and ".join(kinds) + " exclude each other" if kinds else "holds neither value, values nor min and max"
+            )
+            raise self.fail(what, key, "keep one of them")
+        full = ".".join(name)
+        if "value" in raw:
+            return Constant(path, key, raw["value"])
+        if "values" in raw:
+            options = raw["values"]
+            if not isinstance(options, list) or not options:
+                raise self.fail("'values' needs a list", (*key, "values"), "write values: [a, b]")
+            if any(option in options[:i] for i, option in enumerate(options)):
+                raise self.fail("'values' names a value twice", (*key, "values"), "remove one")
+            return Values(full, path, key, tuple(options))
+        integer = bool(annotations) and all(is_integer(annotation) for annotation in annotations)
+        if not annotations:  # a key of the user's own model: its ends say what it is
+            integer = all(isinstance(raw.get(end), int) for end in ("min", "max"))
+        return self.range(raw, integer or distribution == "int_uniform", path, key, full)
+
+    def range(self, raw: dict[str, Any], integer: bool, path: Path, key: Path, name: str) -> Range:
+        """{min, max, log, step}, checked."""
+        numbers: dict[str, float] = {}
+        for word in ("min", "max", "step", "q"):
+            value = raw.get(word)
+            if word in raw and (
+                isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value)
+            ):
+                raise self.fail(f"'{word}' is no number: {_short(value)}", (*key, word))
+            if word in raw:
+                numbers[word] = value  # type: ignore[assignment]
+        for word in ("min", "max"):
+            if word not in numbers:
+                raise self.fail(f"'{word}' is missing", key, "a range has min and max")
+        low, high, step = numbers["min"], numbers["max"], numbers.get("step", numbers.get("q"))
+        log = raw.get("log", raw.get("distribution") == "log_uniform_values")
+        if not isinstance(log, bool):
+            raise self.fail(f"'log' is true or false, not {_short(log)}", (*key, "log"))
+        if low > high:
+            raise self.fail(f"the range is upside down: min {low:g} is above max {high:g}", key, "swap min and max")
+        if log and low <= 0:
+            raise self.fail(f"a log range cannot hold {low:g}", (*key, "min"), "start it above 0, or drop log")
+        if step is not None and (step <= 0 or step > high - low or log):
+            what = "a log range takes no step" if log else f"the step {step:g} does not fit into {low:g} to {high:g}"
+            raise self.fail(what, (*key, "step"), "remove it or make it smaller")
+        if integer and any(number != int(number) for number in (low, high, step or 1)):
+            raise self.fail(f"'{path[-1]}' takes whole numbers", key, "write min, max and step without a fraction")
+        return Range(name, path, key, low, high, log, step, integer)
+
+
+def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` laid on `under`; mappings are merged unless one of them is a parameter or a choice."""
+    merged = {**under, **over}
+    for field in under.keys() & over.keys():
+        if _mergeable(under[field], over[field]):
+            merged[field] = _merge(under[field], over[field])
+    return merged
+
+
+def _mergeable(a: object, b: object) -> bool:
+    """Whether two entries are sections, which can be laid over each other, and no parameters or choices."""
+    return isinstance(a, dict) and isinstance(b, dict) and not (MARKERS | {"choice"}) & (a.keys() | b.keys())
+
+
+def _title(cls: type[Frozen]) -> str:
+    return cls.__name__.removesuffix("Config").lower()
+
+
+def _short(value: object) -> str:
+    text = f"'{value}'" if isinstance(value, str) else str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

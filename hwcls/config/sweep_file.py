@@ -1,0 +1,254 @@
+"""From a sweep file to a checked Sweep: presets, --set, every branch built, errors with path and remedy."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from hwcls.config.annotations import sentence, variants
+from hwcls.config.base import Frozen
+from hwcls.config.space import Alternative, Fixed, Range, Space, Suggest, alternatives
+from hwcls.config.space_parser import parse_space
+from hwcls.config.sweep import SweepConfig
+from hwcls.config.trial import DRAWN_SECTIONS, TrialConfig
+from hwcls.config.yaml_source import Key, Source, parse_value, read_source
+from hwcls.errors import UserError, did_you_mean
+
+UNION_SECTIONS = ("model", "optimizer", "scheduler")  # pydantic puts the picked type into an error's place
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep file, checked: its config, its space, and where everything stands."""
+
+    config: SweepConfig
+    space: Space
+    source: Source
+
+    def trial(self, suggest: Suggest, *, seed: int = 0, workers: int = 1, threads: int = 1) -> TrialConfig:
+        """Draw one complete TrialConfig; `seed` holds unless the file draws one."""
+        values = {"seed": seed, **self.space.draw(suggest), "metric": self.config.metric.model_dump()}
+        return TrialConfig.from_dict({**values, "workers": workers, "threads": threads})
+
+    @cached_property
+    def alternatives(self) -> list[Alternative]:
+        """What `compare` names, in the file's order; empty when the sweep compares nothing."""
+        if self.config.compare is None:
+            return []
+        return alternatives(self.space, self.config.compare, self.source.where(("compare",)))
+
+    def label(self, settings: Mapping[str, Any]) -> str | None:
+        """The alternative that drawn settings belong to."""
+        for alternative in self.alternatives:
+            if all(settings.get(name) == value for name, value in alternative.settings.items()):
+                return alternative.label
+        return None
+
+    def label_of(self, values: Any) -> str | None:
+        """The alternative that a trial's config (as plain values) belongs to."""
+        if self.config.compare is None:
+            return None
+        held = self._compared(values)
+        return next((label for label, own in self._own_values if own == held), None)
+
+    @cached_property
+    def _own_values(self) -> list[tuple[str, Any]]:
+        """Each alternative's label, and what its trials hold where they are compared."""
+        trials = [(alternative.label, self.trial(Fixed(alternative.settings))) for alternative in self.alternatives]
+        return [(label, self._compared(trial.to_dict())) for label, trial in trials]
+
+    def _compared(self, values: Any) -> Any:
+        for part in (self.config.compare or "").removeprefix("parameters.").split("."):
+            values = values.get(part) if isinstance(values, dict) else None
+        return values.get("label") if isinstance(values, dict) else values
+
+    def grid(self) -> list[dict[str, Any]]:
+        """Every point of the grid, the alternatives taking turns, so that a time budget is fair to them."""
+        return self.in_turns(self.space.grid())
+
+    def in_turns(self, points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Drawn settings, the alternatives taking turns."""
+        turns: Counter[str | None] = Counter()
+        placed = []
+        for point in points:
+            label = self.label(point)
+            placed.append((turns[label], point))
+            turns[label] += 1
+        return [point for _, point in sorted(placed, key=lambda turn: turn[0])]
+
+    @property
+    def shared(self) -> Literal["trials", "epochs", "seconds"]:
+        """What the alternatives get equally much of."""
+        config = self.config
+        return config.share or ("seconds" if config.run_cap is None and config.method != "grid" else "trials")
+
+    def resolved(self) -> dict[str, Any]:
+        """The file as it runs, presets and --set applied, short forms written out: what sweep.yaml keeps."""
+        values = {key: value for key, value in self.source.values.items() if key != "presets"}
+        return values | {"metric": self.config.metric.model_dump(), "track": list(self.config.track)}
+
+    def renamed(self, name: str) -> Sweep:
+        """The same sweep under another name."""
+        source = replace(self.source, values={**self.source.values, "name": name})
+        return replace(self, config=self.config.model_copy(update={"name": name}), source=source)
+
+
+def load_sweep(path: Path, preset: str | None = None, sets: Sequence[str] = (), budget: str | None = None) -> Sweep:
+    """Read and check a sweep file; raises UserError that says what, where and what to do."""
+    source = read_source(path)
+    source.values.setdefault("name", path.stem)
+    source.values = copy.deepcopy(source.values)  # an alias must not be changed through its anchor
+    if preset is not None:
+        _apply_preset(source, preset)
+    for item in sets:
+        dotted, equals, text = item.partition("=")
+        if not equals or not dotted.strip():
+            raise UserError(f"--set {item}: no '=' in it", remedy="write --set run_cap=20")
+        _apply(source, dotted.strip(), parse_value(text, f"--set {item}"), f"--set {dotted.strip()}")
+    if budget is not None:
+        _apply(source, "budget", budget, "--for")
+        source.values.pop("run_cap", None)
+    config = _sweep_config(source)
+    space = parse_space(source)
+    sweep = Sweep(config, space, source)
+    check_corners(sweep)
+    _check_search(sweep)
+    return sweep
+
+
+def _apply_preset(source: Source, name: str) -> None:
+    presets = source.values.get("presets") or {}
+    if not isinstance(presets, dict) or not isinstance(presets.get(name), dict):
+        known = list(presets) if isinstance(presets, dict) else []
+        remedy = did_you_mean(name, known) or "the file has no presets"
+        raise UserError(f"no preset '{name}'", where=source.where(("presets",)), remedy=remedy)
+    for dotted, value in presets[name].items():
+        _apply(source, dotted, copy.deepcopy(value), f"preset {name}")
+
+
+def _apply(source: Source, dotted: str, value: Any, place: str) -> None:
+    root = dotted.split(".")[0]
+    if root not in SweepConfig.model_fields:
+        known = [f"parameters.{root}"] if root in DRAWN_SECTIONS else list(SweepConfig.model_fields)
+        raise UserError(f"unknown key '{root}'", where=f"{source.path} ({place})", remedy=did_you_mean(root, known))
+    source.set(dotted, value, place)
+
+
+def _sweep_config(source: Source) -> SweepConfig:
+    values = {key: value for key, value in source.values.items() if value is not None}
+    metric = values.get("metric")
+    name = metric.get("name") if isinstance(metric, dict) else metric
+    if isinstance(name, str) and name.startswith("test/"):
+        where = source.where(("metric", "name") if isinstance(metric, dict) else ("metric",))
+        raise UserError(
+            f"'{name}' cannot select: test is read once, at the end", where=where, remedy="use val/accuracy"
+        )
+    early = values.get("early_terminate")
+    if isinstance(early, str):
+        values["early_terminate"] = {"type": early}
+    if isinstance(values.get("early_terminate"), dict) and values["early_terminate"].get("type") == "none":
+        del values["early_terminate"]
+    try:
+        return SweepConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = tuple(str(part) for part in first["loc"])
+        remedies = (
+            [f"parameters.{key[-1]}"] if key and key[-1] in DRAWN_SECTIONS else _known_keys(SweepConfig, key[:-1])
+        )
+        what, remedy = sentence(first, remedies)
+        word = what.partition(" ")[0]  # an error of several keys together begins with the one to change
+        place = key or ((word,) if word in source.values else ())
+        raise UserError(what, where=source.where(place), remedy=remedy) from None
+
+
+def _known_keys(cls: type[Frozen], key: Key) -> list[str]:
+    for part in key:
+        field = cls.model_fields.get(part)
+        inner = variants(field.annotation) if field else {}
+        if not inner:
+            return []
+        cls = next(iter(inner.values()))
+    return list(cls.model_fields)
+
+
+def check_corners(sweep: Sweep) -> list[TrialConfig]:
+    """Build both ends of every range, every value and every branch; raises UserError at the first that cannot be."""
+    built = []
+    for settings in sweep.space.corners():
+        try:
+            built.append(sweep.trial(Fixed(settings)))
+        except ValidationError as error:
+            raise _trial_error(error, sweep, settings) from None
+    return built
+
+
+def _trial_error(error: ValidationError, sweep: Sweep, settings: Mapping[str, Any]) -> UserError:
+    first = error.errors(include_url=False)[0]
+    loc = tuple(str(part) for part in first["loc"])
+    if loc and loc[0] in UNION_SECTIONS and len(loc) > 1:
+        loc = (loc[0], *loc[2:])  # without the tag of the union
+    keys = sweep.space.keys(settings)
+    place = next((loc[:n] for n in range(len(loc), 0, -1) if loc[:n] in keys), ())
+    what, remedy = sentence(first)
+    return UserError(what, where=sweep.source.where(keys.get(place, ("parameters",))), remedy=remedy)
+
+
+def _check_search(sweep: Sweep) -> None:
+    config, source = sweep.config, sweep.source
+    count = len(sweep.alternatives)
+    if config.run_cap is not None and count and config.run_cap < count:
+        what = f"run_cap {config.run_cap} is smaller than the {count} alternatives of compare: {config.compare}"
+        raise UserError(what, where=source.where(("run_cap",)), remedy=f"raise it to {count} or more")
+    if config.method == "grid":
+        for parameter, _ in sweep.space.parameters():
+            if isinstance(parameter, Range) and not parameter.integer and parameter.step is None:
+                remedy = "give it a step, or write values: [...], or use method: tpe"
+                raise UserError(
+                    "a grid cannot hold a continuous range", where=source.where(parameter.key), remedy=remedy
+                )
+    if config.method == "grid" and config.first:
+        raise UserError(
+            "first beside a grid", where=source.where(("first",)), remedy="a grid runs every point: remove first"
+        )
+    first_settings(sweep)
+
+
+def first_settings(sweep: Sweep) -> list[dict[str, Any]]:
+    """The settings of `first:`, by parameter name; raises UserError for a name or value that the space has not."""
+    names = {parameter.name: parameter for parameter, _ in sweep.space.parameters()}
+    settings = []
+    for i, entry in enumerate(sweep.config.first):
+        for name, value in entry.items():
+            where = sweep.source.where(("first", str(i), name))
+            parameter = names.get(name)
+            if parameter is None:
+                raise UserError(f"no parameter '{name}' is searched", where=where, remedy=did_you_mean(name, names))
+            inside = parameter.holds(value) if isinstance(parameter, Range) else value in parameter.ends()
+            if not inside:
+                raise UserError(f"{value!r} is not in the space of '{name}'", where=where, remedy=f"it is {parameter}")
+        settings.append(dict(entry))
+    return settings
+
+
+def load_trial(path: Path) -> TrialConfig:
+    """Read a trial's config.yaml; raises UserError."""
+    source = read_source(path)
+    if "parameters" in source.values:
+        raise UserError("is a sweep file, not a trial's config.yaml", where=str(path), remedy=f"hwcls sweep {path}")
+    try:
+        return TrialConfig.from_dict(source.values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        what, remedy = sentence(first, TrialConfig.model_fields)
+        loc = tuple(str(part) for part in first["loc"])
+        if len(loc) > 1 and loc[0] in UNION_SECTIONS:
+            loc = (loc[0], *loc[2:])
+        raise UserError(what, where=source.where(loc), remedy=remedy) from None

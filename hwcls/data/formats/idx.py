@@ -1,0 +1,65 @@
+"""MNIST and Fashion-MNIST: the IDX files of http://yann.lecun.com/exdb/mnist, raw or gzipped."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from hwcls.data.formats.archive import MAX_FILE, Tree, may_hold, open_tree, pick, read_file
+from hwcls.data.formats.raw import Raw, RawSplit
+from hwcls.errors import UserError
+
+SPLITS = {"train": "train", "test": "t10k"}
+FILES = [f"{prefix}-{kind}-ubyte" for prefix in SPLITS.values() for kind in ("images-idx3", "labels-idx1")]
+
+
+def is_idx(path: Path) -> bool:
+    """Whether `path` is an archive that may hold them, or a folder with the four files."""
+    return may_hold(path, *FILES) or all((path / name).is_file() or (path / f"{name}.gz").is_file() for name in FILES)
+
+
+def read_idx_files(path: Path, classes: tuple[str, ...]) -> Raw:
+    """The data set in a folder or an archive; images (N, 28, 28, 1) uint8.
+
+    Raises:
+        UserError: A file is missing or not whole, or images and labels do not belong together.
+    """
+    tree = open_tree(path)
+    packed = {name.removesuffix(".gz"): place for name, place in pick(tree, [f"{name}.gz" for name in FILES]).items()}
+    places = packed | pick(tree, FILES)
+    missing = [name for name in FILES if name not in places]
+    if missing:
+        what = "this is not mnist or fashion_mnist" if not places else f"{missing[0]} is missing"
+        raise UserError(what, where=str(path), remedy=f"the files are {', '.join(FILES)}, gzipped or not")
+    arrays = [_read(tree, places[name]) for name in FILES]
+    splits = {}
+    for split, images, labels in zip(SPLITS, arrays[0::2], arrays[1::2], strict=True):
+        if images.ndim != 3 or labels.shape != images.shape[:1] or (labels.size and int(labels.max()) >= len(classes)):
+            raise UserError(f"the {split} images and labels do not belong together", where=str(path))
+        splits[split] = RawSplit(images[..., None], labels.astype(np.int64))
+    return Raw(classes, splits, tuple(places[name] for name in FILES))
+
+
+def _read(tree: Tree, name: str) -> np.ndarray:
+    """One IDX file of bytes as an array."""
+    where = f"{tree.where}/{name}"
+    data = read_file(tree, name)
+    if name.endswith(".gz"):
+        try:
+            unpack = zlib.decompressobj(wbits=31)
+            data = unpack.decompress(data, MAX_FILE)
+            if not unpack.eof:
+                raise zlib.error("truncated, or too large")
+        except zlib.error as error:
+            raise UserError(f"cannot be read ({error})", where=where, remedy="get it again") from None
+    if len(data) < 4 or data[:3] != b"\x00\x00\x08":
+        raise UserError("not an IDX file of bytes", where=where, remedy="get it again")
+    axes = data[3]
+    shape = tuple(int(size) for size in np.frombuffer(data, ">u4", axes, 4)) if len(data) >= 4 + 4 * axes else ()
+    body = len(data) - 4 - 4 * axes
+    if not shape or body != math.prod(shape):
+        raise UserError(f"truncated: {body} bytes of pixels for shape {shape}", where=where, remedy="get it again")
+    return np.frombuffer(data, np.uint8, offset=4 + 4 * axes).reshape(shape)

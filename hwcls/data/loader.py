@@ -1,0 +1,194 @@
+"""Batches for one rank of a data-parallel trial, augmented on the device, without a DataLoader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from hwcls.config.data import DataConfig
+from hwcls.data.augment.apply import Normalise, augment, mixed, portions
+from hwcls.data.augment.parameters import Plan, plan_epoch
+from hwcls.data.imageset import ImageSet, Split
+from hwcls.data.splits import shuffled
+from hwcls.errors import UserError
+
+SAMPLE = 5  # stream of (split_seed) that picks an evaluation sample
+
+
+@dataclass
+class Batch:
+    """Images and what the loss needs: share * ce(labels) + (1 - share) * ce(other), share 1 where it is None.
+
+    Attributes:
+        images: (b, C, S, S), normalised, channels_last.
+        labels: (b,) int64.
+        index: (b,) int64, the position in the split, a row of Split.labels.
+        other: (b,) int64, the labels mixed in by mixup or cutmix, or None.
+        share: (b,) in [0, 1], the weight of `labels`, or None.
+    """
+
+    images: Tensor
+    labels: Tensor
+    index: Tensor
+    other: Tensor | None = None
+    share: Tensor | None = None
+
+
+@dataclass
+class Step:
+    """One optimizer step as a rank sees it.
+
+    Attributes:
+        size: Images in the global batch.
+        count: Micro-batches on this rank; 0 where the batch has fewer images than there are ranks.
+        parts: The micro-batches, made when asked for.
+    """
+
+    size: int
+    count: int
+    parts: Iterator[Batch]
+
+
+class Feed:
+    """Batches of an ImageSet for one rank.
+
+    The order of an epoch and what happens to each image are functions of (seed, epoch) alone. A global batch is a run
+    of `config.batch_size` positions, of which each rank takes its contiguous share: two images or more, or none, as
+    BatchNorm cannot use a single one. So the ragged last batch is kept unless it is one image, whatever the ranks.
+
+    Args:
+        data: What open_data gave.
+        config: Its batch_size, augment and split_seed are used.
+        seed: Of the order and the augmentation.
+        device: Where batches are made; a GPU gets each split's pixels once per ImageSet.
+        rank, world: This rank, of how many.
+        dtype: Of the images.
+
+    Raises:
+        UserError: An epoch would have no step at all.
+    """
+
+    def __init__(
+        self,
+        data: ImageSet,
+        config: DataConfig,
+        *,
+        seed: int,
+        device: torch.device,
+        rank: int = 0,
+        world: int = 1,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.data, self.config, self.seed = data, config, seed
+        self.device, self.rank, self.world, self.dtype = device, rank, world, dtype
+        self.augment = config.augment if config.augment is not None else data.augment
+        self._normalise = Normalise(data.mean, data.std, data.image_size, device, dtype)
+        count = len(data.train)
+        self.steps = -(-count // config.batch_size)
+        if count % config.batch_size == 1:
+            self.steps -= 1
+        if not self.steps:
+            raise UserError("a single training image is too few", where="data", remedy="keep more images")
+
+    def train(self, epoch: int, micro_batch: int | None = None) -> Iterator[Step]:
+        """The steps of an epoch.
+
+        Args:
+            epoch: From 1.
+            micro_batch: The most images in one micro-batch; None: this rank's whole share. An odd share in twos begins
+                with three, as BatchNorm cannot use a single image; only `micro_batch` 1 makes micro-batches of one.
+        """
+        split = self.data.train
+        plan = plan_epoch(self.augment, len(split), self.data.image_size, self.seed, epoch)
+        plan = plan.to(self.device, self._normalise.work)
+        pixels = _Pixels.of(split, self.device)
+        size = self.config.batch_size
+        for start in range(0, self.steps * size, size):
+            stop = min(start + size, len(split))
+            low, high = share(stop - start, self.world, self.rank, least=2)
+            here = high - low
+            most = micro_batch or here
+            count = -(-here // most) if here else 0
+            bounds = [share(here, count, part, least=min(most, 2)) for part in range(count)]
+            places = [slice(start + low + first, start + low + last) for first, last in bounds if first < last]
+            yield Step(stop - start, len(places), (self._train_batch(pixels, plan, place) for place in places))
+
+    def evaluate(
+        self, split: Literal["train", "val", "test"], batch_size: int = 512, limit: int | None = None
+    ) -> Iterator[Batch]:
+        """This rank's share of a split, unaugmented; the ranks together see each image exactly once.
+
+        Args:
+            split: Which.
+            batch_size: The most images at once.
+            limit: Only a sample of so many images, the same for every epoch, seed and trial.
+        """
+        part: Split = getattr(self.data, split)
+        pixels = _Pixels.of(part, self.device)
+        chosen = torch.arange(len(part))
+        if limit is not None and limit < len(part):
+            chosen = torch.from_numpy(shuffled(len(part), self.config.split_seed, SAMPLE)[:limit]).sort().values
+        low, high = share(len(chosen), self.world, self.rank)
+        chosen = chosen[low:high].to(self.device)
+        for start in range(0, len(chosen), batch_size):
+            index = chosen[start : start + batch_size]
+            yield Batch(self._finish(self._normalise(pixels.take(index))), pixels.labels[index], index)
+
+    def _train_batch(self, pixels: _Pixels, plan: Plan, place: slice) -> Batch:
+        here = plan.at(place)
+        images = augment(pixels.take(here.order), here, self.augment, self._normalise)
+        labels = pixels.labels[here.order]
+        if here.partner is None:
+            return Batch(self._finish(images), labels, here.order)
+        there = plan.at(here.partner)
+        for some in portions(images, images.dtype):
+            other = there.at(some)
+            partners = augment(pixels.take(other.order), other, self.augment, self._normalise)
+            images[some] = mixed(images[some], partners, here.at(some))
+        return Batch(self._finish(images), labels, here.order, pixels.labels[there.order], here.share)
+
+    def _finish(self, images: Tensor) -> Tensor:
+        return images.to(self.dtype).permute(0, 3, 1, 2)  # (b, C, S, S), channels_last
+
+
+class _Pixels:
+    """A split's pixels and labels on a device: the memory map itself on a CPU, one upload on a GPU."""
+
+    _known: ClassVar[WeakKeyDictionary[Split, dict[torch.device, _Pixels]]] = WeakKeyDictionary()
+
+    def __init__(self, split: Split, device: torch.device) -> None:
+        images, rows = torch.from_numpy(split.images), torch.from_numpy(split.rows)
+        self.side, self.channels = images.shape[1], images.shape[3]
+        if device.type != "cpu":  # only the split's own rows, in its order
+            images, rows = images[rows].to(device), torch.arange(len(rows), device=device)
+        self.images = images.view(len(images), -1)  # (M, S*S*C) uint8
+        self.rows = rows
+        self.labels = torch.from_numpy(split.labels).to(device)
+
+    @classmethod
+    def of(cls, split: Split, device: torch.device) -> _Pixels:
+        """The one copy for this split and device; it lives as long as the split does."""
+        devices = cls._known.setdefault(split, {})
+        if device not in devices:
+            devices[device] = cls(split, device)
+        return devices[device]
+
+    def take(self, index: Tensor) -> Tensor:
+        """(b, S, S, C) uint8 of some positions of the split."""
+        return self.images.index_select(0, self.rows[index]).view(len(index), self.side, self.side, self.channels)
+
+
+def share(count: int, parts: int, part: int, least: int = 1) -> tuple[int, int]:
+    """The bounds of one part when `count` is cut into `parts` runs that differ by one at most, longer ones first.
+
+    No run is shorter than `least` (unless `count` is): the last ones are empty instead.
+    """
+    filled = min(parts, max(1, count // least)) if least > 1 else parts
+    shortest, longer = divmod(count, filled)
+    low = min(count, part * shortest + min(part, longer))
+    return low, min(count, low + shortest + (part < longer))

@@ -1,0 +1,168 @@
+"""A trial's folder as a model that can be used: its best weights, its data set, its preprocessing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load
+from torch import Tensor, nn
+
+from hwcls import files, models
+from hwcls.config.model import TimmConfig, UserModelConfig
+from hwcls.config.sweep_file import load_trial
+from hwcls.config.trial import TrialConfig, flatten
+from hwcls.data.augment.apply import Normalise
+from hwcls.data.imageset import ImageSet, Inputs, open_data
+from hwcls.errors import UserError
+from hwcls.tracking.records import TEST_READS, SweepFolder, TrialFolder
+from hwcls.training.checkpoint import misfit
+from hwcls.training.distributed import default_device
+
+WEIGHTS = "best.safetensors"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model in evaluation mode, with what its inputs and outputs mean."""
+
+    path: Path  # the trial's folder
+    config: TrialConfig
+    inputs: Inputs
+    model: nn.Module  # (B, C, S, S) normalised floats to (B, K) logits
+    device: torch.device
+
+    @cached_property
+    def data(self) -> ImageSet:
+        """The data set itself, which predictions do not need; raises UserError where it is not there."""
+        return open_data(self.config.data)
+
+    @torch.no_grad()
+    def probabilities(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """(B, S, S, C) uint8 to (B, K) float32."""
+        found: np.ndarray[Any, Any] = (
+            self.model(normalised(self.inputs, pixels, self.device)).float().softmax(1).cpu().numpy()
+        )
+        return found
+
+
+def normalised(data: Inputs, pixels: np.ndarray[Any, Any], device: torch.device) -> Tensor:
+    """(B, S, S, C) uint8 as the (B, C, S, S) floats that a model of this data set takes."""
+    normalise = Normalise(data.mean, data.std, data.image_size, device, torch.float32)
+    return normalise(torch.from_numpy(np.array(pixels)).to(device)).permute(0, 3, 1, 2)
+
+
+def load_trained(path: Path, progress: Callable[[str], None] | None = None) -> Trained:
+    """Open a trial's folder: results/<sweep>/trials/<n>, confirm/<label>/<seed>, or what `hwcls train` wrote.
+
+    Raises:
+        UserError: It is no trial, kept no weights, or holds another model's.
+    """
+    config = trial_config(path)
+    path = path.parent if path.name == "config.yaml" else path
+    weights = path / WEIGHTS
+    if not weights.is_file():
+        begun = TrialFolder(path).last_epoch()
+        what = "no weights were kept" if begun else "no weights: the trial never ended an epoch"
+        again = f"train it again: hwcls train {path / 'config.yaml'}"
+        raise UserError(what, where=str(weights), remedy=f"{again} (a sweep keeps them unless keep: none)")
+    told = _told(weights)
+    _check_origin(config, told.get("config"), weights)
+    try:
+        inputs = Inputs.from_dict(told["inputs"])
+    except (KeyError, TypeError, ValueError):  # torn, or of another version
+        inputs = open_data(config.data, progress)
+    device = default_device()
+    return Trained(path, config, inputs, restore(config, inputs, weights.read_bytes(), device, str(weights)), device)
+
+
+def trial_config(path: Path) -> TrialConfig:
+    """The config of a trial's folder, or of its config.yaml; raises UserError where there is none."""
+    if path.name == "config.yaml":
+        return load_trial(path)
+    if (path / "trials").is_dir() and not (path / "config.yaml").is_file():
+        some = sorted(found.parent for found in path.glob("trials/*/config.yaml"))
+        remedy = f"name one of its trials: {some[0]}" if some else "it has no trials yet"
+        raise UserError("is a sweep's folder, not a trial's", where=str(path), remedy=remedy)
+    if not (path / "config.yaml").is_file():
+        what = "has no config.yaml" if path.is_dir() else "no such folder"
+        raise UserError(what, where=str(path), remedy="name a trial's folder: results/<sweep>/trials/<n>")
+    return load_trial(path / "config.yaml")
+
+
+def restore(
+    config: TrialConfig, data: Inputs, weights: bytes, device: torch.device, where: str = "weights"
+) -> nn.Module:
+    """The model that `config` describes with these weights (a safetensors file's content), in evaluation mode.
+
+    Raises:
+        UserError: The weights are no safetensors file or belong to another model.
+    """
+    described = config.model
+    if isinstance(described, TimmConfig):  # the weights are given: none need be fetched
+        described = described.model_copy(update={"pretrained": False})
+    with torch.random.fork_rng(devices=[]):
+        model = models.build(described, classes=len(data.classes), channels=data.channels, image_size=data.image_size)
+    try:
+        tensors = load(weights)
+    except SafetensorError as error:
+        remedy = "the file is damaged: copy or train it again"
+        raise UserError(f"cannot be read as weights ({error})", where=where, remedy=remedy) from None
+    if difference := misfit(tensors, model.state_dict()):
+        remedy = "config.yaml was changed after training, or the file is another trial's"
+        raise UserError(f"the weights are of another model: {difference}", where=where, remedy=remedy)
+    model.load_state_dict(tensors)
+    return model.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]
+
+
+def note_test_read(trained: Trained) -> int:
+    """Write down that test is read once more, in the sweep's folder; returns how often it was, this time included.
+
+    Raises UserError where the folder cannot be written: a read that is not counted is not made.
+    """
+    path = trained.path.absolute()
+    folder = sweep_of(path) or path
+    line = {"trial": str(path.relative_to(folder)), "time": datetime.now(UTC).isoformat(timespec="seconds")}
+    try:
+        files.append_line(folder / TEST_READS, json.dumps(line).encode())
+    except OSError as error:
+        what = f"cannot be written ({error.strerror}), and a read of test must be counted"
+        raise UserError(what, where=str(folder / TEST_READS), remedy="use --split val, or make it writable") from None
+    return SweepFolder(folder).reads_of_test()
+
+
+def sweep_of(path: Path) -> Path | None:
+    """The sweep's folder that a trial lies in, if it lies in one."""
+    return next((folder for folder in path.absolute().parents[1:3] if (folder / "sweep.yaml").is_file()), None)
+
+
+def _told(weights: Path) -> dict[str, Any]:
+    """What a weights file says of itself: epoch, config, inputs; nothing where it is torn or another program's."""
+    try:
+        with safe_open(weights, framework="np") as file:
+            return dict(json.loads(file.metadata()["hwcls"]))
+    except (OSError, SafetensorError, TypeError, KeyError, ValueError):
+        return {}
+
+
+def _check_origin(config: TrialConfig, trained: Any, weights: Path) -> None:
+    """Hold the config that the weights were trained with against config.yaml: shapes alone do not tell all."""
+    try:
+        origin = TrialConfig.from_dict(trained)
+    except ValueError:
+        return  # of another version: the shapes decide
+    if isinstance(config.model, UserModelConfig):
+        return  # its file may have moved
+    old, new = (flatten({"model": c.model.model_dump(mode="json", exclude={"label"})}) for c in (origin, config))
+    changed = [f"{key} {old.get(key)} became {new.get(key)}" for key in {**old, **new} if old.get(key) != new.get(key)]
+    if changed:
+        remedy = "undo the change of config.yaml, or train again"
+        raise UserError(f"the weights are of another model: {', '.join(changed)}", where=str(weights), remedy=remedy)

@@ -1,0 +1,50 @@
+"""What was recorded of a training (hwcls.inspection.record), read back from a trial's folder."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hwcls.errors import UserError
+from hwcls.inspection.load_trained import trial_config
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+@dataclass(frozen=True)
+class Flow:
+    """The |gradient| of a layer's weights in an epoch's last step, before clipping."""
+
+    epoch: int
+    mean: float
+    max: float
+
+
+def recorded(trial: Path) -> Arrays:
+    """The arrays of a trial's inspection.npz; raises UserError where it is no trial or kept none."""
+    trial_config(trial)
+    path = (trial.parent if trial.name == "config.yaml" else trial) / "inspection.npz"
+    if not path.is_file():
+        again = f"train it again: hwcls train {path.parent / 'config.yaml'}"
+        raise UserError("nothing was recorded of this training", where=str(path), remedy=again)
+    try:
+        with np.load(path) as file:
+            return dict(file)
+    except (zipfile.BadZipFile, ValueError, EOFError) as error:
+        remedy = "the file is damaged: copy or train it again"
+        raise UserError(f"cannot be read ({error})", where=str(path), remedy=remedy) from None
+
+
+def gradient_flow(arrays: Arrays) -> dict[str, tuple[Flow, Flow]]:
+    """For each layer, from the image on, its gradients in the first and in the last epoch that were recorded."""
+    if "layers" not in arrays:
+        return {}
+    epochs, mean, most = (arrays[key].tolist() for key in ("epochs", "gradient_mean", "gradient_max"))
+    return {
+        name: (Flow(epochs[0], mean[0][place], most[0][place]), Flow(epochs[-1], mean[-1][place], most[-1][place]))
+        for place, name in enumerate(arrays["layers"].tolist())
+    }

@@ -1,0 +1,59 @@
+"""What `hwcls check` and `hwcls profile` look at: the alternatives of a sweep file, or single trials."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hwcls import models
+from hwcls.config.space import Choice, Fixed
+from hwcls.config.sweep_file import Sweep, check_corners, load_sweep, load_trial
+from hwcls.config.trial import TrialConfig
+from hwcls.config.yaml_source import read_source
+from hwcls.data.imageset import ImageSet
+from hwcls.errors import UserError
+from hwcls.inspection.load_trained import trial_config
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One model with its data and training, by the name that a table gives it."""
+
+    name: str
+    config: TrialConfig
+
+
+def subjects(path: Path, preset: str | None = None, sets: Sequence[str] = ()) -> tuple[list[Subject], Sweep | None]:
+    """The alternatives of a sweep file, each with the first or lowest of all it draws; or the one of a trial's folder.
+
+    Alternatives are those of `compare`, and of the choice of a model. The sweep comes too, where it is one. Raises
+    UserError as `load_sweep` and `trial_config` do.
+    """
+    if path.is_dir() or path.name == "config.yaml" or (path.is_file() and "model" in read_source(path).values):
+        if preset is not None or sets:
+            raise UserError("--preset and --set change a sweep file, this is a trial", where=str(path))
+        name = (path.parent if path.name == "config.yaml" else path).absolute().name
+        return [Subject(name, load_trial(path) if path.is_file() else trial_config(path))], None
+    sweep = load_sweep(path, preset, sets)
+    pinned = {alternative.label: dict(alternative.settings) for alternative in sweep.alternatives}
+    for parameter, under in sweep.space.parameters():
+        if isinstance(parameter, Choice) and parameter.path == ("model",):
+            pinned |= {label: {**under, parameter.name: label} for label in parameter.branches if label not in pinned}
+    found = {name: sweep.trial(Fixed(settings)) for name, settings in (pinned or {"model": {}}).items()}
+    return [Subject(name, config) for name, config in found.items()], sweep
+
+
+def built(sweep: Sweep, open_set: Sequence[ImageSet]) -> tuple[int, list[str]]:
+    """Run every distinct model of the sweep's corners once, without memory for weights: how many, and what failed."""
+    distinct = {trial.model.model_dump_json(): trial.model for trial in check_corners(sweep)}
+    failed = []
+    for config in distinct.values():
+        for data in open_set:
+            try:
+                models.check(config, classes=len(data.classes), channels=data.channels, image_size=data.image_size)
+            except UserError as error:
+                label = f"{config.label}: " if config.label else ""
+                failed.append(f"{label}{error}")
+                break
+    return len(distinct), sorted(set(failed))

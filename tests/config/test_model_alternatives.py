@@ -1,0 +1,69 @@
+"""Which variants of a sweep are one and the same model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from hwcls.config.model_alternatives import same, sentence, variants
+from hwcls.config.sweep_file import Sweep, load_sweep
+from hwcls.config.trial import TrialConfig
+
+HEAD = {"depth": {"min": 1, "max": 2}}
+
+
+def sweep_of(tmp_path: Path, model: dict[str, Any], **more: Any) -> Sweep:
+    optimizer = {"choice": {"adam": {"lr": 0.01}, "sgd": {"lr": 0.1}}}
+    parameters = {"data": {"name": "digits"}, "model": model, "optimizer": optimizer}
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({"run_cap": 9, "parameters": parameters, **more}))
+    return load_sweep(tmp_path / "sweep.yaml")
+
+
+def identity(trial: TrialConfig) -> str:
+    return trial.model.model_dump_json(exclude={"label"})
+
+
+def groups(tmp_path: Path, choice: dict[str, Any], **more: Any) -> list[list[str]]:
+    return same(variants(sweep_of(tmp_path, {"head": HEAD, "choice": choice}, **more)), identity)
+
+
+K3, K5 = {"name": "kernel_cnn", "kernel": 3}, {"name": "kernel_cnn", "kernel": 5}
+
+
+def test_a_typo_that_makes_two_variants_equal(tmp_path: Path) -> None:
+    assert groups(tmp_path, {"k3": K3, "k5": K3, "k7": K5}) == [["k3", "k5"]]
+    assert groups(tmp_path, {"k3": K3, "k5": K5}) == []
+    assert groups(tmp_path, {"a": K3, "b": K5, "c": K3, "d": K5}, compare="model") == [["a", "c"], ["b", "d"]]
+
+
+def test_all_that_can_be_drawn_counts(tmp_path: Path) -> None:
+    narrow, wide = ({**K3, "width": {"min": 8, "max": most}} for most in (16, 32))
+    assert groups(tmp_path, {"narrow": narrow, "wide": wide}) == []
+    assert groups(tmp_path, {"one": wide, "other": dict(wide)}) == [["one", "other"]]
+    own = {**K3, "head": {"depth": {"min": 1, "max": 3}}}
+    assert groups(tmp_path, {"shared": K3, "own": own}) == []
+
+
+def test_what_is_compared(tmp_path: Path) -> None:
+    values = {"name": "kernel_cnn", "kernel": {"values": [3, 5]}}
+    assert list(variants(sweep_of(tmp_path, values, compare="model.kernel"))) == ["3", "5"]
+    assert variants(sweep_of(tmp_path, values)) == {}
+    assert variants(sweep_of(tmp_path, values, compare="optimizer")) == {}
+    assert list(variants(sweep_of(tmp_path, {"choice": {"a": K3, "b": K5}}, compare="optimizer"))) == ["a", "b"]
+
+
+def test_a_variant_that_begins_alone_is_not_asked_on(tmp_path: Path) -> None:
+    asked = []
+    found = variants(sweep_of(tmp_path, {"head": HEAD, "choice": {"a": K3, "b": K5}}))
+    same(found, lambda trial: asked.append(trial) or identity(trial))
+    assert len(asked) == 2 < sum(map(len, found.values()))
+
+
+@pytest.mark.parametrize(
+    ("labels", "text"), [("ab", "a and b are the same model"), ("abc", "a, b and c are the same model")]
+)
+def test_sentence(labels: str, text: str) -> None:
+    assert sentence(list(labels)) == text

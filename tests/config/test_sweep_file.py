@@ -1,0 +1,265 @@
+"""Every error of a sweep file: one line, with the place and the remedy."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hwcls.config.space import Fixed
+from hwcls.config.sweep_file import first_settings, load_sweep, load_trial
+from hwcls.errors import UserError
+
+SWEEPS = Path(__file__).parents[2] / "sweeps"
+TINY = SWEEPS / "tinyimagenet.yaml"
+
+ERRORS = {
+    "parameters.epochs=0": "greater than or equal to 1",
+    "parameters.model.head.depth={min: 0, max: 4}": "parameters.model.head.depth",
+    "parameters.optimizer.choice.sgd.momentum={min: 1, max: 0.2}": "upside down",
+    "parameters.optimizer.choice.sgdd={}": "did you mean 'sgd'",
+    "parameters.data.bach_size=3": "did you mean 'batch_size'",
+    "parameters.data.path=imgs": "parameters.data.path: tinyimagenet takes no path, only imagefolder does",
+    "parameters.optimizer.choice.adam.momentum=0.9": "unknown key 'momentum'",
+    "parameters.optimizer.lr=0.1": "every alternative sets 'lr' itself",
+    "parameters.optimizer.beta=0.9": "unknown key 'beta' of adam",
+    "parameters.optimizer.choice.adam.lr={distribution: log_uniform, min: -3, max: -1}": "ambiguous",
+    "parameters.optimizer.choice.adam.lr={min: 0, max: 1, log: true}": "a log range cannot hold 0",
+    "parameters.optimizer.choice.adam.lr={min: 0.1}": "'max' is missing",
+    "parameters.optimizer.choice.adam.lr={min: a, max: 1}": "'min' is no number",
+    "parameters.optimizer.choice.adam.lr={values: [1], min: 1, max: 2}": "exclude each other",
+    "parameters.optimizer.choice.adam.lr={values: []}": "'values' needs a list",
+    "parameters.optimizer.choice.adam.lr={minimum: 1}": "unknown word 'minimum'",
+    "parameters.epochs={min: 1.5, max: 3}": "whole numbers",
+    "parameters.data.augment.choice.light.crop=abc": "'abc'",
+    "parameters.optimizer.choice.sgd={nesterov: true, momentum: 0.0}": "nesterov needs momentum above 0",
+    "parameters.model.choice.x/y={name: mlp}": "cannot be a label",
+    "parameters.model.choice={}": "needs alternatives",
+    "parameters.trainer=1": "unknown key 'trainer'",
+    "epochs=2": "parameters.epochs",
+    "metric.name=test/accuracy": "test is read once",
+    "metric.name=val/acuracy": "did you mean 'val/accuracy'",
+    "metric.goal=minimize": "better when maximized",
+    "method=grid": r"tinyimagenet.yaml:6: run_cap: run_cap beside method",
+    "run_cap=2": "smaller than the 3 alternatives",
+    "run_cap=null": "neither run_cap nor budget",
+    "budget=2x": "no duration",
+    "compare=optimizer.adam.lr": "no choice and no values",
+    "compare=model.head.dropout": "is a range",
+    "compare=scheduler.name": "no choice and no values",
+    "confirm.top=0": "confirm.top",
+    "resources.workers=two": "resources.workers",
+    "track=[wandb, mlflow]": "mlflow",
+    "first=[{optimiser: sgd}]": "did you mean 'optimizer'",
+    "first=[{optimizer: adagrad}]": "not in the space",
+    "first=[{model.head.depth: 9}]": "not in the space",
+    "first=[{model.head.depth: 1.5}]": "not in the space",
+    "early_terminate.type=ahsa": "ahsa",
+    "keep=some": "keep",
+    "share=hours": "share",
+    "name=a/b": "name",
+    "presests.quick=1": "did you mean 'presets'",
+}
+
+
+@pytest.mark.parametrize(("change", "message"), ERRORS.items(), ids=ERRORS)
+def test_errors_say_what_where_and_what_to_do(change, message):
+    with pytest.raises(UserError) as raised:
+        load_sweep(TINY, sets=[change])
+    text = str(raised.value)
+    assert message in text
+    assert text.startswith(str(TINY))
+    assert "\n" not in text
+
+
+def test_a_wrong_line_is_named(tmp_path):
+    lines = TINY.read_text().splitlines()
+    number = next(i for i, line in enumerate(lines) if "momentum" in line)
+    lines[number] = lines[number].replace("momentum", "momentun")
+    path = tmp_path / "s.yaml"
+    path.write_text("\n".join(lines))
+    with pytest.raises(
+        UserError, match=rf"s\.yaml:{number + 1}: parameters\.optimizer\.choice\.sgd\.momentun"
+    ) as raised:
+        load_sweep(path)
+    assert "did you mean 'momentum'" in str(raised.value)
+
+
+def test_what_a_preset_and_options_changed_is_known():
+    quick = load_sweep(TINY, preset="quick", sets=["run_cap=9", "parameters.model.choice.resnet.backbone=resnet18"])
+    said = quick.source.changes()
+    assert set(said) == {"preset quick", "options"}
+    assert said["options"] == {"run_cap": 9, "parameters.model.choice.resnet.backbone": "resnet18"}
+    assert said["preset quick"]["parameters.epochs"] == 2
+    assert said["preset quick"]["parameters.model.choice.efficientnet.pretrained"] is False
+    assert "run_cap" not in said["preset quick"]  # the option came later
+    assert load_sweep(TINY).source.changes() == {}
+    assert load_sweep(TINY, budget="2h").source.changes() == {"options": {"budget": "2h"}}
+
+
+def test_presets_reach_every_alternative():
+    quick = load_sweep(TINY, preset="quick")
+    assert quick.config.run_cap == 6
+    assert (quick.config.confirm.top, quick.config.confirm.seeds) == (1, 2)
+    for label in ("resnet", "wideresnet", "efficientnet"):
+        trial = quick.trial(Fixed({"model": label}))
+        assert (trial.model.pretrained, trial.epochs, trial.data.per_class) == (False, 2, 4)
+    with pytest.raises(UserError, match="did you mean 'quick'"):
+        load_sweep(TINY, preset="quik")
+
+
+def test_for_replaces_the_cap():
+    config = load_sweep(TINY, budget="1h30m").config
+    assert (config.run_cap, config.budget) == (None, 5400)
+
+
+def test_set_and_first():
+    checked = load_sweep(TINY, sets=["first=[{optimizer: sgd, optimizer.sgd.lr: 0.1}]", "metric=val/loss"])
+    assert first_settings(checked) == [{"optimizer": "sgd", "optimizer.sgd.lr": 0.1}]
+    assert checked.config.metric.goal == "minimize"
+
+
+@pytest.mark.parametrize("path", sorted(SWEEPS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_files_load(path):
+    for preset in (None, *load_sweep(path).config.presets):
+        checked = load_sweep(path, preset=preset)
+        assert checked.alternatives or checked.config.compare is None
+    assert len(path.read_text().splitlines()) <= 60
+    assert path.read_text().startswith("# ")  # what it answers
+
+
+def test_a_trial_file_with_a_wrong_key(tmp_path):
+    values = load_sweep(TINY).trial(Fixed({})).to_dict()
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(values))
+    assert load_trial(path).to_dict() == values
+    values["optimizer"]["lrr"] = 1
+    path.write_text(yaml.safe_dump(values))
+    with pytest.raises(UserError, match="unknown key 'lrr'"):
+        load_trial(path)
+
+
+def test_a_path_is_counted_from_where_the_sweep_was_started(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = ["parameters.data={name: imagefolder, path: {values: [imgs, ~/imgs, /imgs]}}", "compare=data.path"]
+    checked = load_sweep(TINY, sets=own)
+    wanted = [str(tmp_path / "imgs"), str(Path.home() / "imgs"), "/imgs"]
+    trials = [checked.trial(Fixed(alternative.settings)) for alternative in checked.alternatives]
+    assert [trial.data.path for trial in trials] == wanted
+    assert [checked.label_of(trial.to_dict()) for trial in trials] == ["imgs", "__imgs", "_imgs"]
+    assert checked.resolved()["parameters"]["data"]["path"] == {"values": ["imgs", "~/imgs", "/imgs"]}  # as written
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(trials[0].to_dict()))
+    monkeypatch.chdir("/")
+    assert load_trial(tmp_path / "config.yaml").data.path == wanted[0]
+
+
+# malformed files: whatever stands in them, an error is a UserError
+
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 5)
+    | st.floats()
+    | st.text(max_size=4)
+    | st.sampled_from(["digits", "adam", "mlp", "1e-3"])
+)
+WORDS = st.sampled_from(
+    [
+        "name",
+        "choice",
+        "min",
+        "max",
+        "log",
+        "values",
+        "value",
+        "step",
+        "lr",
+        "data",
+        "model",
+        "optimizer",
+        "scheduler",
+        "epochs",
+        "head",
+        "augment",
+        "batch_size",
+        "distribution",
+        "label",
+        "seed",
+        "clip",
+        "adam",
+        "mlp",
+        "timm",
+        "*",
+    ]
+)
+TREES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS | st.text(max_size=3), inner, max_size=4)
+)
+KEYS = st.sampled_from(
+    [
+        "name",
+        "metric",
+        "method",
+        "run_cap",
+        "budget",
+        "compare",
+        "early_terminate",
+        "confirm",
+        "track",
+        "parameters",
+        "presets",
+        "seed",
+        "resources",
+        "keep",
+        "first",
+        "max_restarts",
+        "x",
+    ]
+)
+
+
+def _try(path, text, **options):
+    path.write_text(text, encoding="utf-8", errors="surrogatepass")
+    try:
+        load_sweep(path, **options)
+    except UserError as error:
+        assert "\n" not in str(error)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(changes=st.dictionaries(KEYS, TREES, min_size=1, max_size=3))
+def test_malformed_sweeps_never_raise_anything_else(tmp_path, changes):
+    values = yaml.safe_load(TINY.read_text()) | changes
+    _try(tmp_path / "s.yaml", yaml.safe_dump(values, allow_unicode=True))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(section=st.sampled_from(["data", "model", "optimizer", "scheduler", "epochs"]), tree=TREES)
+def test_malformed_parameters_never_raise_anything_else(tmp_path, section, tree):
+    values = yaml.safe_load(TINY.read_text())
+    values["parameters"][section] = tree
+    _try(tmp_path / "s.yaml", yaml.safe_dump(values, allow_unicode=True))
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(max_size=200))
+def test_any_text_is_at_worst_an_error(tmp_path, text):
+    text = text.encode("utf-8", "ignore").decode()
+    _try(tmp_path / "s.yaml", text)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cut=st.integers(0, 2500), insert=st.text(max_size=5))
+def test_a_damaged_file_is_at_worst_an_error(tmp_path, cut, insert):
+    text = TINY.read_text()
+    _try(tmp_path / "s.yaml", text[:cut] + insert.encode("utf-8", "ignore").decode() + text[cut + 7 :])
+
+
+@settings(max_examples=60, deadline=None)
+@given(key=st.text(max_size=12), value=st.text(max_size=8))
+def test_any_set_option_is_at_worst_an_error(key, value):
+    try:
+        load_sweep(TINY, sets=[f"{key}={value}"])
+    except UserError as error:
+        assert "\n" not in str(error)

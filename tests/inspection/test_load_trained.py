@@ -1,0 +1,154 @@
+"""A trial's folder opened again: scores equal those of its training, and errors name the file and the remedy."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from sklearn import metrics as reference
+
+from hwcls.config.trial import TrialConfig
+from hwcls.data.imageset import open_data
+from hwcls.errors import UserError
+from hwcls.inspection.evaluate import confusions, evaluate, evaluate_trained, summary
+from hwcls.inspection.load_trained import load_trained, note_test_read, sweep_of
+from hwcls.tracking.records import SweepFolder, TrialFolder
+
+
+@pytest.fixture
+def copied(trained, tmp_path):
+    """A copy of the trial in a sweep's folder."""
+    (tmp_path / "sweep.yaml").write_text("name: made\n")
+    return shutil.copytree(trained, tmp_path / "trials" / "3")
+
+
+def changed(folder, **values):
+    """The folder with its config.yaml changed."""
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    for name, value in values.items():
+        config[name] |= value
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    return folder
+
+
+def test_val_scores_are_those_of_the_training(trained):
+    found = evaluate_trained(load_trained(trained), "val")
+    best = TrialFolder(trained).result().best
+    line = next(line for line in TrialFolder(trained).records() if line["epoch"] == best["epoch"])
+    assert found.values["val/accuracy"] == line["val/accuracy"]
+    assert found.values["val/loss"] == pytest.approx(line["val/loss"], rel=1e-5)
+    assert found.values["val/macro_f1"] == pytest.approx(line["val/macro_f1"])
+    with np.load(trained / "predictions.npz") as kept:
+        assert np.array_equal(kept["labels"], found.labels)
+        assert np.allclose(kept["scores"].astype(np.float32), found.scores, atol=1e-3)
+
+
+def test_confirm_scores_are_those_of_the_folder(trained, trial):
+    weights = (trained / "best.safetensors").read_bytes()
+    state = torch.random.get_rng_state()
+    found = evaluate(trial(), weights, "test")
+    assert torch.equal(state, torch.random.get_rng_state())
+    other = evaluate_trained(load_trained(trained), "test")
+    assert found.values == other.values
+    assert found.scores.dtype == np.float16
+
+
+def test_summary_against_scikit_learn(trained):
+    opened = load_trained(trained)
+    scored = evaluate_trained(opened, "val")
+    found = json.loads(json.dumps(summary(scored, opened.data.classes), allow_nan=False))
+    labels, guess = scored.labels, scored.scores.argmax(1)
+    assert found["accuracy"] == pytest.approx(reference.accuracy_score(labels, guess))
+    assert found["top5"] == pytest.approx(reference.top_k_accuracy_score(labels, scored.scores, k=5))
+    for kind in ("macro", "weighted"):
+        expected = reference.precision_recall_fscore_support(labels, guess, average=kind, zero_division=0)
+        assert [found[kind][key] for key in ("precision", "recall", "f1")] == pytest.approx(expected[:3])
+    assert found["auc"] == pytest.approx(reference.roc_auc_score(labels, scored.scores, multi_class="ovr"), abs=1e-9)
+    assert found["confusion"] == reference.confusion_matrix(labels, guess).tolist()
+    assert [row["images"] for row in found["classes"]] == np.bincount(labels).tolist()
+    for place, row in enumerate(found["classes"]):
+        false, true, _ = reference.roc_curve(labels == place, scored.scores[:, place], drop_intermediate=False)
+        points = set(zip(false.round(4), true.round(4), strict=True))
+        assert len(row["roc"][0]) == min(len(false), 100)
+        assert set(zip(*row["roc"], strict=True)) <= points
+        assert [axis[0] for axis in row["roc"]] + [axis[-1] for axis in row["roc"]] == [0, 0, 1, 1]
+    pairs = confusions(found)
+    assert sum(count for *_, count in confusions(found, most=100)) == int((labels != guess).sum())
+    assert all(true != predicted for true, predicted, _ in pairs)
+
+
+def test_reads_of_test_are_counted_in_the_sweep(copied):
+    opened = load_trained(copied)
+    sweep = sweep_of(copied)
+    assert sweep == copied.parent.parent
+    assert SweepFolder(sweep).reads_of_test() == 0
+    assert [note_test_read(opened), note_test_read(opened)] == [1, 2]
+    assert SweepFolder(sweep).reads_of_test() == 2
+    line = json.loads((sweep / "test_reads.jsonl").read_text().splitlines()[0])
+    assert line["trial"] == "trials/3"
+
+
+def test_a_pretrained_backbone_is_not_fetched_again(tmp_path):
+    from safetensors.torch import save
+
+    from hwcls.models import build
+
+    config = TrialConfig.from_dict(
+        {
+            "data": {"name": "digits", "image_size": 32, "channels": 3},
+            "model": {"name": "timm", "backbone": "resnet10t", "pretrained": True},
+            "optimizer": {"name": "adam"},
+        }
+    )
+    data = open_data(config.data)
+    plain = config.model.model_copy(update={"pretrained": False})
+    weights = save(build(plain, classes=10, channels=3, image_size=32).state_dict())
+    assert evaluate(config, weights, "val").scores.shape == (len(data.val), 10)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda folder: (folder / "best.safetensors").unlink(), ["no weights were kept", "hwcls train", "keep: none"]),
+        (
+            lambda folder: changed(folder, model={"width": 4}),
+            ["of another model: width 8 became 4", "config.yaml"],
+        ),
+        (lambda folder: (folder / "best.safetensors").write_bytes(b"torn"), ["cannot be read as weights", "damaged"]),
+        (lambda folder: (folder / "config.yaml").unlink(), ["has no config.yaml", "results/<sweep>/trials/<n>"]),
+        (lambda folder: changed(folder, data={"name": "cifar10"}), ["cifar10", "hwcls data"]),
+    ],
+    ids=["none kept", "config changed", "torn", "no trial", "no data"],
+)
+def test_what_cannot_be_opened_says_why(copied, damage, words, monkeypatch):
+    monkeypatch.delenv("HWCLS_DATA", raising=False)
+    damage(copied)
+    with pytest.raises(UserError) as caught:
+        _ = load_trained(copied).data
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("told", [None, {}, {"inputs": None}, {"inputs": {"name": "a"}, "config": 3}])
+def test_weights_that_say_little_are_opened_with_the_data(copied, told):
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(copied / "best.safetensors")
+    save_file(weights, copied / "best.safetensors", None if told is None else {"hwcls": json.dumps(told)})
+    opened = load_trained(copied)
+    assert (opened.inputs.name, len(opened.inputs.classes)) == ("digits", 10)
+
+
+def test_weights_of_another_model_by_their_shapes(trained, trial):
+    weights = (trained / "best.safetensors").read_bytes()
+    with pytest.raises(UserError, match=r"of another model: .* is \(8, 1, 3, 3\) in the file, \(16, 1, 3, 3\)"):
+        evaluate(trial(model__width=16), weights, "val")
+    with pytest.raises(UserError, match=r"of another model: .* is missing"):
+        evaluate(trial(model__depth=3), weights, "val")
+
+
+def test_a_sweep_is_no_trial(copied):
+    with pytest.raises(UserError, match=r"name one of its trials: .*trials/3"):
+        load_trained(copied.parent.parent)

@@ -1,0 +1,118 @@
+import ctypes
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from hwcls.errors import UserError
+from hwcls.training.distributed import World
+from hwcls.training.micro_batch import (
+    M_MMAP_THRESHOLD,
+    M_TRIM_THRESHOLD,
+    fit_micro_batch,
+    is_out_of_memory,
+    keep_freed,
+)
+
+CPU = World(device=torch.device("cpu"))
+
+
+def attempt_up_to(limit, tried):
+    def attempt(size):
+        tried.append(size)
+        if size > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    return attempt
+
+
+@pytest.mark.parametrize(("start", "limit", "expected"), [(64, 64, 64), (64, 20, 16), (50, 13, 13), (1, 1, 1)])
+def test_halves_until_it_fits(start, limit, expected):
+    tried = []
+    assert fit_micro_batch(start, attempt_up_to(limit, tried), CPU) == expected
+    assert tried[-1] == expected
+
+
+@pytest.mark.parametrize(("start", "limit", "expected"), [(64, 20, 16), (48, 47, 24), (40, 13, 8), (8, 8, 8)])
+def test_whole_groups(start, limit, expected):
+    tried = []
+    assert fit_micro_batch(start, attempt_up_to(limit, tried), CPU, unit=8) == expected
+    assert all(size % 8 == 0 for size in tried)
+
+
+def test_not_a_single_group():
+    with pytest.raises(UserError, match="a single group of 8 images"):
+        fit_micro_batch(64, attempt_up_to(7, []), CPU, unit=8)
+
+
+def test_not_a_single_image():
+    with pytest.raises(UserError, match="single image"):
+        fit_micro_batch(8, attempt_up_to(0, []), CPU)
+
+
+def test_other_errors_are_not_swallowed():
+    def attempt(size):
+        raise RuntimeError("shape mismatch")
+
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        fit_micro_batch(8, attempt, CPU)
+
+
+# in a process of its own: what a heap gives back depends on what else was allocated in it
+FRESH = """
+import resource, torch
+from hwcls.training.micro_batch import keep_freed, trim_freed
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.empty(2**22).fill_(1.0)  # 16 MiB, 4,096 pages
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 2**20
+
+keep_freed()
+for _ in range(32):  # the heap grows a few times: what aligning leaves over is joined again when a bin of 7 is full
+    faults()
+print(max(faults() for _ in range(8)))
+before = resident()
+trim_freed()
+print(before - resident())
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library is not glibc")
+def test_freed_memory_stays_until_it_is_trimmed():
+    """A large tensor made anew faults no page in again; after the trim its pages are the system's."""
+    done = subprocess.run([sys.executable, "-c", FRESH], capture_output=True, text=True, check=True)
+    faults, trimmed = map(float, done.stdout.split())
+    assert faults < 100
+    assert trimmed > 12  # MiB, of 16
+
+
+def test_an_older_glibc_keeps_what_it_can(monkeypatch):
+    """Before 2.35 a threshold above 32 MiB is refused."""
+    kept = {}
+
+    def mallopt(option, value):
+        taken = option != M_MMAP_THRESHOLD or value <= 1 << 25
+        return int(taken and kept.setdefault(option, value) > 0)
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace(mallopt=mallopt))
+    keep_freed()
+    assert kept == {M_MMAP_THRESHOLD: 1 << 25, M_TRIM_THRESHOLD: 2**31 - 1}
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("x"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_which_errors_mean_memory(error, expected):
+    assert is_out_of_memory(error) is expected
