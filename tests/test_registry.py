@@ -33,5 +33,5 @@ def test_a_component_can_be_registered_without_a_table(shapes):
 
 
 def test_an_unknown_name_gets_the_nearest_one(shapes):
-    with pytest.raises(UserError, match="unknown shape 'cirle' — did you mean 'circle'?"):
+    with pytest.raises(UserError, match="unknown shape 'cirle' — did you mean 'circle'"):
         shapes["cirle"]

@@ -79,8 +79,9 @@ def test_data_that_has_changed_since_shows_no_images(trial):
 
 def test_torch_is_not_loaded_for_it(trial):
     """Nor for the page: the process that follows a sweep has no use for it."""
-    code = "import sys; from pathlib import Path; import hwcls.report.html.page; from hwcls.inspection.media import media; "
-    code += "from hwcls.tracking.records import TrialFolder; assert media(TrialFolder(Path(sys.argv[1]))).pictures; "
+    code = "import sys; from pathlib import Path; import hwcls.report.html.page; "
+    code += "from hwcls.inspection.media import media; from hwcls.tracking.records import TrialFolder; "
+    code += "assert media(TrialFolder(Path(sys.argv[1]))).pictures; "
     code += "print('torch' in sys.modules)"
     command = [sys.executable, "-c", code, str(trial.path)]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "False\n"
