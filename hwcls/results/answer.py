@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from hwcls.results.test_comparison import Confirmed, confirmed
-from hwcls.results.load import UNFINISHED, SweepResults
 from hwcls.format import gap, interval, listed, noun, number, of
+from hwcls.results.load import UNFINISHED, SweepResults
+from hwcls.results.test_comparison import Confirmed, confirmed
 from hwcls.statistics import Difference
 
 CAUTION = "Each figure is the best epoch of one run, picked on the validation images: small differences may be chance."

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwcls import files
+from hwcls.format import cell, duration, measure, number, of
 from hwcls.results import test_scores
-from hwcls.results.expected_best import best_after, counts
 from hwcls.results.answer import answer
 from hwcls.results.diagnostics import class_names
-from hwcls.results.test_comparison import confirmed, on_test, winners
+from hwcls.results.expected_best import best_after, counts
 from hwcls.results.load import SweepResults, finite
-from hwcls.format import cell, duration, measure, number, of
+from hwcls.results.test_comparison import confirmed, on_test, winners
 
 if TYPE_CHECKING:
     from rich.console import Console

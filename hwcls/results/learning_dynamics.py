@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any
 
-from hwcls.results.test_comparison import winners
-from hwcls.results.load import ConfirmRun, Line, SweepResults, TrialResult, finite
 from hwcls.format import measure, of, percent, points
+from hwcls.results.load import ConfirmRun, Line, SweepResults, TrialResult, finite
+from hwcls.results.test_comparison import winners
 
 MARKS = (1, 10)  # epochs after which the models are set side by side
 SMOOTH = 3  # epochs over which the gap is averaged before its growth is looked at

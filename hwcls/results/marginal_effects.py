@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from hwcls.config.sweep_file import load_sweep as load_file
 from hwcls.config.space import Range
+from hwcls.config.sweep_file import load_sweep as load_file
 from hwcls.config.trial import flat_name
 from hwcls.errors import UserError
-from hwcls.results.load import SweepResults, TrialResult, finite
 from hwcls.format import number
+from hwcls.results.load import SweepResults, TrialResult, finite
 
 MANY = 12  # values of a setting; more are put together
 PARTS = 3  # of a range

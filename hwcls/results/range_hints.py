@@ -8,12 +8,12 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from hwcls.config.sweep_file import load_sweep as load_file
 from hwcls.config.space import Range
+from hwcls.config.sweep_file import load_sweep as load_file
 from hwcls.config.trial import TrialConfig, flat_name
 from hwcls.errors import UserError
-from hwcls.results.load import SweepResults, TrialResult, finite
 from hwcls.format import number
+from hwcls.results.load import SweepResults, TrialResult, finite
 
 TOP = 3  # trials of an alternative that must agree
 ENOUGH = 9  # trials of an alternative before anything is said

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hwcls.errors import UserError
+from hwcls.format import cell, duration, of
 from hwcls.results.compare import leaderboard
 from hwcls.results.load import SweepResults
-from hwcls.format import cell, duration, of
 from hwcls.training.artifacts import load_arrays
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwcls import metrics
-from hwcls.results.test_comparison import winners
 from hwcls.results.load import SweepResults
+from hwcls.results.test_comparison import winners
 from hwcls.training.artifacts import load_arrays
 
 KINDS = ("precision", "recall", "f1", "area")

@@ -21,8 +21,8 @@ from hwcls.results.compare import (
     summary,
     write_leaderboard,
 )
-from hwcls.results.test_comparison import confirmed
 from hwcls.results.load import load_sweep
+from hwcls.results.test_comparison import confirmed
 
 
 def printed(sweep, width=100, **options):

@@ -9,9 +9,9 @@ from hwcls import files, metrics
 from hwcls.data.imageset import open_data
 from hwcls.report.html import pictures, tables
 from hwcls.report.html.charts import models
+from hwcls.report.html.page import write_page
 from hwcls.results.diagnostics import MOST, look
 from hwcls.results.load import load_sweep
-from hwcls.report.html.page import write_page
 from hwcls.training.artifacts import load_confusion
 
 CLASSES = ["0", "1", "2"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hwcls.results.expected_best import After, best_after, counts
 from hwcls.report.html.charts.curves import after
+from hwcls.results.expected_best import After, best_after, counts
 from hwcls.results.load import load_sweep
 from hwcls.tracking.records import SweepFolder
 

@@ -3,9 +3,9 @@
 import pytest
 
 from hwcls import files
+from hwcls.report.html.page import write_page
 from hwcls.results.learning_dynamics import learned, what
 from hwcls.results.load import load_sweep
-from hwcls.report.html.page import write_page
 
 
 def line(epoch, train, val, f1=None, seconds=1.0):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from hwcls.results.load import load_sweep
 from hwcls.report.html.page import write_page
+from hwcls.results.load import load_sweep
 from hwcls.results.marginal_effects import by_value
 
 SPACE = {

@@ -3,10 +3,10 @@ import re
 import pytest
 import yaml
 
-from hwcls.config.sweep_file import load_sweep as load_file
 from hwcls.config.space import Range
-from hwcls.results.range_hints import _wider, hints
+from hwcls.config.sweep_file import load_sweep as load_file
 from hwcls.results.load import load_sweep
+from hwcls.results.range_hints import _wider, hints
 from tests.results.conftest import write_sweep, write_trial
 
 LR = {"min": 1e-3, "max": 1e-1, "log": True}

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
+from hwcls.report.html.page import write_page
 from hwcls.results.compare import summary
 from hwcls.results.load import load_sweep
-from hwcls.report.html.page import write_page
 from hwcls.results.test_scores import rows, winners_on_test
 from hwcls.training.artifacts import load_arrays
 
