@@ -165,11 +165,12 @@ def verify_one(name: Name, path: Folder = None, sets: Sets = None, as_json: AsJs
     Example: hwcls data verify digits
     """
     config = _config(name, path, sets or [])
-    from hwcls.data.store import count_duplicates, duplicates, open_store, read_raw, verify
+    from hwcls.data.integrity import describe_duplicates
+    from hwcls.data.store import open_store, read_raw
 
     with told() as progress:
         store = open_store(config, progress)
-    wrong, again, pairs = verify(store), duplicates(store), []
+    wrong, again, pairs = store.verify(), store.find_duplicates(), []
     if again:
         raw = read_raw(config)
         pairs = [(raw.name(one.split, one.row), raw.name(one.of_split, one.of_row)) for one in again]
@@ -184,7 +185,7 @@ def verify_one(name: Name, path: Folder = None, sets: Sets = None, as_json: AsJs
         _some(wrong)
         if again:
             _some([f"the same pixels: {first} and {second}" for first, second in pairs])
-            typer.echo(f"{name}: {count_duplicates(again)}")
+            typer.echo(f"{name}: {describe_duplicates(again)}")
         typer.echo(
             f"{name}: {len(wrong)} wrong; remove {store.folder}, and it is decoded anew"
             if wrong

@@ -23,7 +23,7 @@ from filelock import FileLock
 
 from hwcls import files
 from hwcls.config.data import DataConfig
-from hwcls.data import catalog, disk
+from hwcls.data import catalog, disk, integrity
 from hwcls.data.fetch import fetch
 from hwcls.data.formats.archive import walk
 from hwcls.data.formats.raw import Encoded, Raw
@@ -58,6 +58,26 @@ class Store:
         """The splits that the raw data has: train, test and perhaps val."""
         return list(self.meta["splits"])
 
+    def verify(self) -> list[str]:
+        """One line per image, and per other array, whose BLAKE2b is not the recorded one.
+
+        Raises:
+            UserError: A file is so damaged that it is no array any more.
+        """
+        wrong = []
+        for split in self.splits:
+            for kind, digest in self.meta["splits"][split]["blake2b"].items():
+                if integrity.hash_array(self.array(split, kind)) != digest:
+                    wrong.append(f"{split}: the recorded {kind} have changed")
+            images, digests = self.array(split, "images"), self.array(split, "digests")
+            wrong += [f"{split}: image {row} has changed" for row in integrity.find_changed_images(images, digests)]
+        return wrong
+
+    def find_duplicates(self) -> list[integrity.Duplicate]:
+        """Images with the same pixels as an earlier image of the data set, whatever split that is in."""
+        labels, digests = ({split: self.array(split, kind) for split in self.splits} for kind in ("labels", "digests"))
+        return integrity.find_duplicates(labels, digests)
+
 
 def open_store(config: DataConfig, progress: Progress | None = None) -> Store:
     """The store of `config`'s data set, built now if this node has none, or one from which something is missing.
@@ -82,8 +102,8 @@ def open_store(config: DataConfig, progress: Progress | None = None) -> Store:
             others = f"{len(raw.passed_over)}, the first {raw.passed_over[0]}"
             progress(f"{config.name}: passed over, for no image in a class folder: {others}")
         store = Store(folder, json.loads((folder / "meta.json").read_text(encoding="utf-8")))
-        if found := duplicates(store):
-            progress(f"{config.name}: {count_duplicates(found)}; `{_verify_command(config)}` names them")
+        if found := store.find_duplicates():
+            progress(f"{config.name}: {integrity.describe_duplicates(found)}; `{_verify_command(config)}` names them")
     return store
 
 
@@ -99,58 +119,6 @@ def has_store(config: DataConfig) -> bool:
 def read_raw(config: DataConfig) -> Raw:
     """The data set before decoding, which knows its images' file names."""
     return catalog.source_of(config.name).read(_found(config, None))
-
-
-def verify(store: Store) -> list[str]:
-    """What is wrong with a store: one line per image, and per array beside them, whose BLAKE2b is not the recorded one.
-
-    Raises:
-        UserError: A file is damaged so that it is no array any more.
-    """
-    wrong = []
-    for split in store.splits:
-        for kind, digest in store.meta["splits"][split]["blake2b"].items():
-            if _blake2b(store.array(split, kind)) != digest:
-                wrong.append(f"{split}: the recorded {kind} have changed")
-        images, recorded = store.array(split, "images"), store.array(split, "digests")
-        for start in range(0, len(images), 1024):
-            now = _digests(images[start : start + 1024])
-            for row in np.flatnonzero(now != recorded[start : start + 1024]):
-                wrong.append(f"{split}: image {start + int(row)} has changed")
-    return wrong
-
-
-@dataclass(frozen=True)
-class Duplicate:
-    """An image whose pixels another one has: its split and row, the first such one's, and whether labels agree."""
-
-    split: str
-    row: int
-    of_split: str
-    of_row: int
-    same_label: bool
-
-
-def duplicates(store: Store) -> list[Duplicate]:
-    """Images with the pixels of another image of the data set, whatever split that is in."""
-    names = store.splits
-    parts = [store.array(split, "digests") for split in names]
-    labels = np.concatenate([store.array(split, "labels") for split in names])
-    split_of = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-    row_of = np.concatenate([np.arange(len(part)) for part in parts])
-    _, first, inverse = np.unique(np.concatenate(parts), return_index=True, return_inverse=True)
-    again = np.flatnonzero(first[inverse] != np.arange(len(inverse)))
-    return [
-        Duplicate(names[split_of[i]], int(row_of[i]), names[split_of[j]], int(row_of[j]), bool(labels[i] == labels[j]))
-        for i, j in zip(again, first[inverse][again], strict=True)
-    ]
-
-
-def count_duplicates(found: list[Duplicate]) -> str:
-    """In one line: how many there are, how many lie in two splits, and how many have two labels."""
-    across = sum(one.split != one.of_split for one in found)
-    torn = sum(not one.same_label for one in found)
-    return f"images with another's pixels: {len(found)} ({across} in another split, {torn} under another label)"
 
 
 def _whole(folder: Path) -> Store | None:
@@ -248,7 +216,7 @@ def _write_split(
             stop = start + len(pixels)
             out[start:stop] = pixels
             sums[start:stop] = _sums(pixels)
-            digests[start:stop] = _digests(pixels)
+            digests[start:stop] = integrity.digest_images(pixels)
 
         return run
 
@@ -263,7 +231,11 @@ def _write_split(
     return {
         "count": count,
         "bytes": {kind: stem.with_suffix(f".{kind}.npy").stat().st_size for kind in KINDS},
-        "blake2b": {"labels": _blake2b(labels), "sums": _blake2b(sums), "digests": _blake2b(digests)},
+        "blake2b": {
+            "labels": integrity.hash_array(labels),
+            "sums": integrity.hash_array(sums),
+            "digests": integrity.hash_array(digests),
+        },
     }
 
 
@@ -299,14 +271,3 @@ def _sums(pixels: np.ndarray) -> np.ndarray:
     lines = pixels.reshape(n, side, side * channels)
     columns = [part.sum(1, dtype=np.uint32) for part in (lines, np.multiply(lines, lines, dtype=np.uint16))]
     return np.stack([part.reshape(n, side, channels).sum(1, dtype=np.int64) for part in columns], 1)
-
-
-def _blake2b(array: np.ndarray) -> str:
-    return hashlib.blake2b(array.tobytes()).hexdigest()
-
-
-def _digests(pixels: np.ndarray) -> np.ndarray:
-    """(n,) uint64: BLAKE2b, 8 bytes, of each image of (n, H, W, C) uint8."""
-    rows = np.ascontiguousarray(pixels)
-    parts = [hashlib.blake2b(row, digest_size=8).digest() for row in rows]
-    return np.frombuffer(b"".join(parts), "<u8").astype(np.uint64)

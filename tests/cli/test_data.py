@@ -119,7 +119,7 @@ def test_verify_names_duplicates_and_changed_images(invoke: Invoke, tmp_path: Pa
     lines = invoke("verify", "my_set").stdout.splitlines()
     assert lines == [
         "the same pixels: archive/val/bee/2.png and archive/train/ant/twin.png",
-        "my_set: images with another's pixels: 1 (1 in another split, 1 under another label)",
+        "my_set: duplicate images: 1 (1 in another split, 1 under another label)",
         "my_set: no pixel has changed since it was decoded",
     ]
     found = json.loads(invoke("verify", "my_set", "--json").stdout)

@@ -20,7 +20,8 @@ from PIL import Image
 from hwcls.config.data import DataConfig
 from hwcls.data.catalog import SOURCES
 from hwcls.data.imageset import Split, open_data
-from hwcls.data.store import KINDS, Duplicate, count_duplicates, duplicates, open_store, read_raw, verify
+from hwcls.data.integrity import Duplicate, describe_duplicates
+from hwcls.data.store import KINDS, open_store, read_raw
 from hwcls.errors import UserError
 
 MNIST = DataConfig(name="mnist")
@@ -107,12 +108,12 @@ def test_writes_do_not_reach_the_disk(make: SimpleNamespace, raw: Path) -> None:
 def test_verify_names_the_changed_image(make: SimpleNamespace, raw: Path) -> None:
     make.write_idx(raw / "mnist")
     store = open_store(MNIST)
-    assert verify(store) == []
+    assert store.verify() == []
     path = store.folder / "train.images.npy"
     data = bytearray(path.read_bytes())
     data[-28 * 28 * 3] ^= 1  # in the third from the end
     path.write_bytes(data)
-    assert verify(store) == ["train: image 57 has changed"]
+    assert store.verify() == ["train: image 57 has changed"]
 
 
 @pytest.mark.parametrize("kind", ["labels", "sums", "digests"])
@@ -121,7 +122,7 @@ def test_verify_names_changed_arrays(make: SimpleNamespace, raw: Path, kind: str
     store = open_store(MNIST)
     path = store.folder / f"train.{kind}.npy"
     np.save(path, np.zeros_like(store.array("train", kind)))
-    assert verify(open_store(MNIST))[0] == f"train: the recorded {kind} have changed"
+    assert open_store(MNIST).verify()[0] == f"train: the recorded {kind} have changed"
 
 
 @pytest.mark.parametrize(
@@ -143,7 +144,7 @@ def test_a_damaged_store_is_built_anew(make: SimpleNamespace, raw: Path, name: s
     if content is not None:
         (store.folder / name).write_bytes(content)
     again = open_store(MNIST)
-    assert verify(again) == []
+    assert again.verify() == []
     assert all(np.array_equal(again.array("test", kind), before[kind]) for kind in KINDS)
 
 
@@ -157,19 +158,19 @@ def test_a_file_that_is_no_array_any_more(make: SimpleNamespace, raw: Path, coun
     with pytest.raises(
         UserError, match=r"test\.labels\.npy: damaged \(.*\) — remove .*, and it is decoded anew"
     ) as caught:
-        verify(open_store(MNIST))
+        open_store(MNIST).verify()
     assert "\n" not in str(caught.value)
 
 
 def test_duplicates_are_reported(make: SimpleNamespace, raw: Path) -> None:
     make.write_idx(raw / "mnist")
-    assert duplicates(open_store(MNIST)) == []
+    assert open_store(MNIST).find_duplicates() == []
     path = raw / "mnist" / "t10k-images-idx3-ubyte"
     test = bytearray(path.read_bytes())
     train = (raw / "mnist" / "train-images-idx3-ubyte").read_bytes()
     test[16 : 16 + 784] = train[16 + 4 * 784 : 16 + 5 * 784]
     path.write_bytes(test)
-    assert duplicates(open_store(MNIST)) == [Duplicate("test", 0, "train", 4, same_label=False)]
+    assert open_store(MNIST).find_duplicates() == [Duplicate("test", 0, "train", 4, same_label=False)]
 
 
 def test_a_build_that_dies_leaves_nothing(
@@ -285,7 +286,7 @@ open_store(DataConfig(name="mnist"), lambda line: os.kill(os.getpid(), signal.SI
     [left] = stores(tmp_path)
     assert left.endswith(".tmp")
     data = open_data(MNIST)
-    assert verify(open_store(MNIST)) == []
+    assert open_store(MNIST).verify() == []
     assert len(data.train) == 4500
     [key] = stores(tmp_path)
     assert not key.endswith(".tmp")
@@ -298,11 +299,10 @@ def test_duplicates_are_told_when_a_store_is_built(make: SimpleNamespace, raw: P
     lines: list[str] = []
     store = open_store(DataConfig(name="mine"), lines.append)
     assert lines == [
-        "mine: images with another's pixels: 3 (2 in another split, 1 under another label);"
-        " `hwcls data verify mine` names them"
+        "mine: duplicate images: 3 (2 in another split, 1 under another label); `hwcls data verify mine` names them"
     ]
     found = read_raw(DataConfig(name="mine"))
-    named = [(found.name(one.split, one.row), found.name(one.of_split, one.of_row)) for one in duplicates(store)]
+    named = [(found.name(one.split, one.row), found.name(one.of_split, one.of_row)) for one in store.find_duplicates()]
     assert named == [
         ("train/b/1.png", "train/a/1.png"),
         ("val/a/0.png", "train/a/0.png"),
@@ -337,7 +337,7 @@ def test_copies_within_train_are_not_divided(make: SimpleNamespace, raw: Path) -
         train, val = ({part.images[row].tobytes() for row in part.rows} for part in (data.train, data.val))
         assert not train & val
         assert len(data.train) + len(data.val) == 40
-    assert count_duplicates(duplicates(open_store(DataConfig(name="mine")))).endswith(
+    assert describe_duplicates(open_store(DataConfig(name="mine")).find_duplicates()).endswith(
         "29 (0 in another split, 18 under another label)"
     )
 
