@@ -139,7 +139,7 @@ def _config(name: str, sets: Sequence[str]) -> ModelConfig:
 def _from_file(path: Path, sets: Sequence[str], given: Sequence[int | None]) -> Iterator[Named]:
     """A trial's model; of a sweep file every alternative, at both ends of its ranges."""
     from hwcls.config.model_alternatives import variants
-    from hwcls.config.sweep_file import check_corners, load_sweep, load_trial
+    from hwcls.config.sweep_file import load_sweep, load_trial
     from hwcls.config.trial import flatten
     from hwcls.config.yaml_source import read_source
     from hwcls.errors import UserError
@@ -154,7 +154,7 @@ def _from_file(path: Path, sets: Sequence[str], given: Sequence[int | None]) -> 
         return
     sweep = load_sweep(path, None, sets)
     shapes: dict[DataConfig, Shape] = {}
-    for label, trials in (variants(sweep) or {sweep.config.name: check_corners(sweep)}).items():
+    for label, trials in (variants(sweep) or {sweep.config.name: list(sweep.corners)}).items():
         base = flatten({"model": trials[0].model.model_dump(mode="json")})
         for model, data in {trial.model.model_dump_json(): (trial.model, trial.data) for trial in trials}.values():
             changed = flatten({"model": model.model_dump(mode="json")})

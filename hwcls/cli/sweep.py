@@ -176,7 +176,6 @@ def _preview(checked: Sweep, probe: bool, as_json: bool) -> None:
 
 
 def _estimate(checked: Sweep) -> dict[str, Any]:
-    from hwcls.config.sweep_file import check_corners
     from hwcls.sweep.cluster.resources import choose, notes, this_machine
     from hwcls.sweep.preflight import disk_usage, prepare
     from hwcls.sweep.preflight.simulate import estimate
@@ -184,7 +183,7 @@ def _estimate(checked: Sweep) -> dict[str, Any]:
     asked, machine = checked.config.resources, this_machine()
     resources = choose(asked, machine, checked.source.where(("resources",)))
     found = estimate(checked, resources)
-    sets = prepare.open_sets(checked, check_corners(checked), say=lambda text: None)
+    sets = prepare.open_sets(checked, checked.corners, say=lambda text: None)
     disk = disk_usage.of(checked, *prepare.sizes(checked, sets, {}), resources.concurrent)
     said = {"resources": str(resources), "notes": notes(asked, resources, machine)}
     return {**vars(found), **said, "disk": {**vars(disk), "total": disk.total, "text": str(disk)}}

@@ -281,6 +281,16 @@ def alternatives(space: Space, key: str, where: str) -> list[Alternative]:
     return [Alternative(label, {parameter.name: end}, end) for label, end in zip(labels, ends, strict=True)]
 
 
+def recorded_label(config: Mapping[str, Any], compare: str) -> str | None:
+    """The alternative of `compare` that a trial's config.yaml belongs to; None where the config lacks the key."""
+    value: Any = config
+    for part in compare.removeprefix("parameters.").split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return None
+        value = value[part]
+    return label_text(value.get("label") if isinstance(value, Mapping) else value)
+
+
 def label_text(value: Any) -> str:
     """A compared value as a name that a folder can have: [64, 32] is 64_32."""
     text = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

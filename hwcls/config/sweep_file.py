@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ValidationError
 
 from hwcls.config.annotations import sentence, variants
 from hwcls.config.base import Frozen
+from hwcls.config.shares import Shares
 from hwcls.config.space import Alternative, Fixed, Range, Space, Suggest, alternatives
 from hwcls.config.space_parser import parse_space
 from hwcls.config.sweep import SweepConfig
@@ -44,50 +45,54 @@ class Sweep:
             return []
         return alternatives(self.space, self.config.compare, self.source.where(("compare",)))
 
-    def label(self, settings: Mapping[str, Any]) -> str | None:
-        """The alternative that drawn settings belong to."""
+    @cached_property
+    def corners(self) -> tuple[TrialConfig, ...]:
+        """Trials with both ends of every range, every value and every branch; UserError at the first that is invalid.
+
+        The first has the first or lowest of everything.
+        """
+        built = []
+        for settings in self.space.corners():
+            try:
+                built.append(self.trial(Fixed(settings)))
+            except ValidationError as error:
+                raise _trial_error(error, self, settings) from None
+        return tuple(built)
+
+    def alternative_label(self, settings: Mapping[str, Any]) -> str | None:
+        """The alternative that drawn settings belong to; None without `compare`, or where they leave it open."""
         for alternative in self.alternatives:
             if all(settings.get(name) == value for name, value in alternative.settings.items()):
                 return alternative.label
         return None
 
-    def label_of(self, values: Any) -> str | None:
-        """The alternative that a trial's config (as plain values) belongs to."""
-        if self.config.compare is None:
-            return None
-        held = self._compared(values)
-        return next((label for label, own in self._own_values if own == held), None)
-
     @cached_property
-    def _own_values(self) -> list[tuple[str, Any]]:
-        """Each alternative's label, and what its trials hold where they are compared."""
-        trials = [(alternative.label, self.trial(Fixed(alternative.settings))) for alternative in self.alternatives]
-        return [(label, self._compared(trial.to_dict())) for label, trial in trials]
-
-    def _compared(self, values: Any) -> Any:
-        for part in (self.config.compare or "").removeprefix("parameters.").split("."):
-            values = values.get(part) if isinstance(values, dict) else None
-        return values.get("label") if isinstance(values, dict) else values
-
-    def grid(self) -> list[dict[str, Any]]:
-        """Every point of the grid, the alternatives taking turns, so that a time budget is fair to them."""
-        return self.in_turns(self.space.grid())
+    def grid(self) -> list[dict[str, Any]] | None:
+        """Every point of a grid, alternatives in turn so that a time budget is fair to them; None without a grid."""
+        return self.in_turns(self.space.grid()) if self.config.method == "grid" else None
 
     def in_turns(self, points: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Drawn settings, the alternatives taking turns."""
+        """Drawn settings, sorted so that the alternatives take turns."""
         turns: Counter[str | None] = Counter()
         placed = []
         for point in points:
-            label = self.label(point)
+            label = self.alternative_label(point)
             placed.append((turns[label], point))
             turns[label] += 1
         return [point for _, point in sorted(placed, key=lambda turn: turn[0])]
 
     @property
-    def shared(self) -> Literal["trials", "epochs", "seconds"]:
-        """What the alternatives get equally much of."""
-        config = self.config
-        return config.share or ("seconds" if config.run_cap is None and config.method != "grid" else "trials")
+    def total(self) -> int | None:
+        """How many trials the search has in all; None where only the time budget ends it."""
+        return self.config.run_cap if self.grid is None else len(self.grid)
+
+    @cached_property
+    def shares(self) -> Shares:
+        """How the alternatives share the budget."""
+        labels = tuple(alternative.label for alternative in self.alternatives)
+        unit = self.config.share or ("seconds" if self.total is None else "trials")
+        points = None if self.grid is None else tuple(self.alternative_label(point) for point in self.grid)
+        return Shares(labels, unit, self.total, points)
 
     def resolved(self) -> dict[str, Any]:
         """The file as it runs, presets and --set applied, short forms written out: what sweep.yaml keeps."""
@@ -118,7 +123,7 @@ def load_sweep(path: Path, preset: str | None = None, sets: Sequence[str] = (), 
     config = _sweep_config(source)
     space = parse_space(source)
     sweep = Sweep(config, space, source)
-    check_corners(sweep)
+    _ = sweep.corners  # raises where a trial of this sweep would be invalid
     _check_search(sweep)
     return sweep
 
@@ -177,17 +182,6 @@ def _known_keys(cls: type[Frozen], key: Key) -> list[str]:
             return []
         cls = next(iter(inner.values()))
     return list(cls.model_fields)
-
-
-def check_corners(sweep: Sweep) -> list[TrialConfig]:
-    """Build both ends of every range, every value and every branch; raises UserError at the first that cannot be."""
-    built = []
-    for settings in sweep.space.corners():
-        try:
-            built.append(sweep.trial(Fixed(settings)))
-        except ValidationError as error:
-            raise _trial_error(error, sweep, settings) from None
-    return built
 
 
 def _trial_error(error: ValidationError, sweep: Sweep, settings: Mapping[str, Any]) -> UserError:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hwcls import models
 from hwcls.config.space import Choice, Fixed
-from hwcls.config.sweep_file import Sweep, check_corners, load_sweep, load_trial
+from hwcls.config.sweep_file import Sweep, load_sweep, load_trial
 from hwcls.config.trial import TrialConfig
 from hwcls.config.yaml_source import read_source
 from hwcls.data.imageset import ImageSet
@@ -46,7 +46,7 @@ def subjects(path: Path, preset: str | None = None, sets: Sequence[str] = ()) ->
 
 def built(sweep: Sweep, open_set: Sequence[ImageSet]) -> tuple[int, list[str]]:
     """Run every distinct model of the sweep's corners once, without memory for weights: how many, and what failed."""
-    distinct = {trial.model.model_dump_json(): trial.model for trial in check_corners(sweep)}
+    distinct = {trial.model.model_dump_json(): trial.model for trial in sweep.corners}
     failed = []
     for config in distinct.values():
         for data in open_set:

@@ -11,8 +11,8 @@ from typing import Any, TypeGuard
 
 import yaml
 
-from hwcls.config.space import label_text
-from hwcls.config.trial import flat_name, flatten
+from hwcls.config.space import recorded_label
+from hwcls.config.trial import flatten
 from hwcls.errors import UserError
 from hwcls.tracking.records import Result, SweepFolder, TrialFolder
 
@@ -166,8 +166,7 @@ def _label(source: TrialFolder, result: Result | None, compare: str | None) -> s
     if result is not None and result.label is not None:
         return str(result.label)
     if result is None and compare is not None:
-        value = _flat_config(source).get(flat_name(tuple(compare.removeprefix("parameters.").split("."))))
-        return None if value is None else label_text(value)
+        return recorded_label(_config(source), compare)
     return None
 
 
@@ -177,7 +176,7 @@ def _fill_parameters(trials: list[TrialResult]) -> list[TrialResult]:
     filled = []
     for trial in trials:
         if trial.status == UNFINISHED and drawn:
-            flat = _flat_config(TrialFolder(trial.folder))
+            flat = flatten(_config(TrialFolder(trial.folder)))
             trial = TrialResult(**{**vars(trial), "parameters": {k: v for k, v in flat.items() if k in drawn}})
         filled.append(trial)
     return filled
@@ -208,9 +207,9 @@ def _settings(path: Path) -> dict[str, Any]:
     return settings
 
 
-def _flat_config(source: TrialFolder) -> dict[str, Any]:
+def _config(source: TrialFolder) -> dict[str, Any]:
     try:
-        return flatten(source.settings())
+        return source.settings()
     except UserError:
         return {}
 

@@ -178,10 +178,9 @@ def _finished(sweep: Sweep, opened: SweepFolder) -> bool:
     ended = [trial.result() for trial in opened.trials().values()]
     if not ended or any(result is None for result in ended):
         return False
-    config = sweep.config
-    total = len(sweep.space.grid()) if config.method == "grid" else config.run_cap
-    used_up = config.budget is not None and folder.budget_spent(opened.path) >= config.budget
-    if not used_up and (total is None or len(ended) < total):
+    budget = sweep.config.budget
+    used_up = budget is not None and folder.budget_spent(opened.path) >= budget
+    if not used_up and (sweep.total is None or len(ended) < sweep.total):
         return False
     return not confirm_plan.missing(sweep, opened)
 

@@ -4,7 +4,7 @@ from collections import Counter
 import pytest
 import yaml
 
-from hwcls.config.space import Fixed
+from hwcls.config.space import Fixed, recorded_label
 from hwcls.config.sweep_file import load_sweep
 from hwcls.sweep.preflight.dry_run import Random
 
@@ -99,13 +99,17 @@ def test_lists_can_be_values(tmp_path):
 def test_compare_by_choice_and_by_values(tmp_path):
     checked = sweep(tmp_path, CHOICE, compare="optimizer")
     assert [a.label for a in checked.alternatives] == ["adam", "fast"]
-    assert checked.label({"optimizer": "fast", "optimizer.fast.momentum": 0.85}) == "fast"
-    assert checked.label_of(checked.trial(Fixed({"optimizer": "fast"})).to_dict()) == "fast"
+    assert checked.alternative_label({"optimizer": "fast", "optimizer.fast.momentum": 0.85}) == "fast"
+    assert recorded_label(checked.trial(Fixed({"optimizer": "fast"})).to_dict(), "optimizer") == "fast"
     checked = sweep(
         tmp_path, {"data": {"name": "digits", "batch_size": {"values": [16, 32]}}}, compare="data.batch_size"
     )
     assert [a.label for a in checked.alternatives] == ["16", "32"]
-    assert checked.label_of(checked.trial(Fixed({"data.batch_size": 32})).to_dict()) == "32"
+    assert checked.alternative_label({"data.batch_size": 32}) == "32"
+    assert checked.alternative_label({"optimizer.lr": 0.1}) is None
+    config = checked.trial(Fixed({"data.batch_size": 32})).to_dict()
+    assert recorded_label(config, "parameters.data.batch_size") == "32"
+    assert recorded_label({"data": {}}, "data.batch_size") is None
 
 
 def test_users_own_model_takes_any_key(tmp_path):

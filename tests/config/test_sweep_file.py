@@ -147,7 +147,7 @@ def test_a_path_is_counted_from_where_the_sweep_was_started(tmp_path, monkeypatc
     wanted = [str(tmp_path / "imgs"), str(Path.home() / "imgs"), "/imgs"]
     trials = [checked.trial(Fixed(alternative.settings)) for alternative in checked.alternatives]
     assert [trial.data.path for trial in trials] == wanted
-    assert [checked.label_of(trial.to_dict()) for trial in trials] == ["imgs", "__imgs", "_imgs"]
+    assert [checked.alternative_label(one.settings) for one in checked.alternatives] == ["imgs", "__imgs", "_imgs"]
     assert checked.resolved()["parameters"]["data"]["path"] == {"values": ["imgs", "~/imgs", "/imgs"]}  # as written
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(trials[0].to_dict()))
     monkeypatch.chdir("/")

@@ -17,7 +17,7 @@ from typing import Any
 from ray.exceptions import AuthenticationError, RayError
 
 from hwcls.config.model import UserModelConfig
-from hwcls.config.sweep_file import Sweep, check_corners
+from hwcls.config.sweep_file import Sweep
 from hwcls.errors import UserError
 from hwcls.sweep.cluster.connect import first_line
 from hwcls.sweep.storage.object_store import is_url
@@ -97,7 +97,7 @@ def check_results(results: str) -> None:
 def collect(sweep: Sweep, file: Path, folder: Path) -> None:
     """Copy the sweep file, the user's models with what they import, and weights, to where the job looks for them."""
     shutil.copyfile(file, folder / file.name)
-    for trial in check_corners(sweep):
+    for trial in sweep.corners:
         if isinstance(trial.model, UserModelConfig):
             source = Path(trial.model.name.rpartition(":")[0])
             for found in with_neighbours(_below(source, "model.name"), set()):

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hwcls.config.sweep_file import Sweep, check_corners
+from hwcls.config.sweep_file import Sweep
 from hwcls.errors import UserError
 from hwcls.sweep.preflight.model_size import Weights
 
@@ -59,10 +59,10 @@ def of(sweep: Sweep, weights: Mapping[str | None, Weights], shape: Shape, concur
         shape: Of the data.
         concurrent: Trials at once.
     """
-    keep, epochs = sweep.config.keep, max(trial.epochs for trial in check_corners(sweep))
+    keep, epochs = sweep.config.keep, max(trial.epochs for trial in sweep.corners)
     kept = {label: _outputs(found, shape, epochs, sweep) + _kept(found, keep) for label, found in weights.items()}
     each = max(kept.values())
-    counts = trials_of(sweep)
+    counts = most_trials(sweep)
     checkpoint = max(_checkpoint(found, shape, epochs, keep) for found in weights.values())
     total = sum(count * kept.get(label, each) for label, count in counts.items()) if counts is not None else None
     running = concurrent * (CHECKPOINTS * checkpoint + max(found.file for found in weights.values()))
@@ -76,21 +76,14 @@ def of(sweep: Sweep, weights: Mapping[str | None, Weights], shape: Shape, concur
     return Footprint(total, each, running, BASE + confirmed)
 
 
-def trials_of(sweep: Sweep) -> dict[str | None, int] | None:
+def most_trials(sweep: Sweep) -> dict[str, int] | None:
     """How many trials each alternative can have at most; None where only time ends the search."""
-    config, labels = sweep.config, [alternative.label for alternative in sweep.alternatives]
-    if config.method == "grid":
-        found: dict[str | None, int] = {}
-        for point in sweep.space.grid():
-            label = sweep.label(point)
-            found[label] = found.get(label, 0) + 1
-        return found
-    if config.run_cap is None:
+    if sweep.total is None:
         return None
-    if not labels or config.share in ("epochs", "seconds") or config.first:
-        return {"any": config.run_cap}  # as if each were one of the largest
-    turns = len(labels)
-    return {label: config.run_cap // turns + (i < config.run_cap % turns) for i, label in enumerate(labels)}
+    each = sweep.shares.trials_each()
+    if not each or sweep.config.first:  # settings of `first` belong to any alternative
+        return {"any": sweep.total}  # as if each were one of the largest
+    return each
 
 
 def check_disk(found: Footprint, path: Path) -> str | None:

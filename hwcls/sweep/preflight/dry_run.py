@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hwcls.config.model import ModelConfig
 from hwcls.config.model_alternatives import same, sentence, variants
 from hwcls.config.space import Range
 from hwcls.config.sweep import EarlyStopConfig
-from hwcls.config.sweep_file import Sweep, check_corners
+from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
 
@@ -49,8 +49,7 @@ def preview(sweep: Sweep) -> dict[str, Any]:
     from hwcls.sweep.search.rungs import plateau_fires, rungs
 
     config = sweep.config
-    corners = check_corners(sweep)
-    total = len(sweep.space.grid()) if config.method == "grid" else config.run_cap
+    corners = sweep.corners
     early = config.early_terminate
     steps = []
     if early:
@@ -62,7 +61,7 @@ def preview(sweep: Sweep) -> dict[str, Any]:
     return {
         "name": config.name,
         "method": config.method,
-        "trials": total,
+        "trials": sweep.total,
         "budget_seconds": config.budget,
         "space": [
             {
@@ -73,16 +72,16 @@ def preview(sweep: Sweep) -> dict[str, Any]:
             }
             for p, under in sweep.space.parameters()
         ],
-        "samples": [_short(draw(sweep, i)) for i in range(min(SAMPLES, total or SAMPLES))],
-        "per_alternative": _shares(sweep, total),
-        "share": sweep.shared,
+        "samples": [_short(draw(sweep, i)) for i in range(min(SAMPLES, sweep.total or SAMPLES))],
+        "per_alternative": sweep.shares.trials_each() or dict.fromkeys(sweep.shares.labels),
+        "share": sweep.shares.unit,
         "rungs": steps,
         "warnings": [*warnings, *_same_models(sweep), *missing],
         "missing_data": bool(missing),
     }
 
 
-def known_data(sweep: Sweep, trials: list[TrialConfig]) -> list[str]:
+def known_data(sweep: Sweep, trials: Sequence[TrialConfig]) -> list[str]:
     """The data sets that trials name; raises UserError, with its place, for one that hwcls does not know."""
     from hwcls.data.catalog import source_of
 
@@ -104,16 +103,6 @@ def draw(sweep: Sweep, number: int) -> TrialConfig:
 
 def _short(trial: TrialConfig) -> dict[str, Any]:
     return {name: value for name, value in trial.flat().items() if value is not None}
-
-
-def _shares(sweep: Sweep, total: int | None) -> dict[str, int | None]:
-    count = len(sweep.alternatives)
-    if sweep.config.method == "grid":
-        labels = [sweep.label(point) for point in sweep.space.grid()]
-        return {a.label: labels.count(a.label) for a in sweep.alternatives}
-    if total is None or sweep.config.share in ("epochs", "seconds"):
-        return {a.label: None for a in sweep.alternatives}
-    return {a.label: total // count + (i < total % count) for i, a in enumerate(sweep.alternatives)}
 
 
 def _collisions(early: EarlyStopConfig | None, rungs: list[int], fires: int, epochs: int) -> list[str]:
@@ -175,7 +164,7 @@ def _shape(trial: TrialConfig) -> tuple[int, int, int]:
     return classes, data.channels or source.channels or 3, data.image_size or source.image_size or 64
 
 
-def _missing_data(sweep: Sweep, trials: list[TrialConfig]) -> list[str]:
+def _missing_data(sweep: Sweep, trials: Sequence[TrialConfig]) -> list[str]:
     from hwcls.data.catalog import EMBEDDED, locate
 
     found = []

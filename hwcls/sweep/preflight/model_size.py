@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from hwcls.config.model import UserModelConfig
 from hwcls.config.optim import OptimizerConfig, SgdConfig
 from hwcls.config.space import Choice, Fixed, Parameter, Range
-from hwcls.config.sweep_file import Sweep, check_corners
+from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
 
@@ -45,7 +45,7 @@ Weigh = Callable[[TrialConfig], Weights]
 
 def heaviest(sweep: Sweep, weigh: Weigh) -> dict[str | None, Weights]:
     """The largest model of each alternative, under None where nothing is compared."""
-    corners = check_corners(sweep)
+    corners = sweep.corners
     moments = max(moments_of(trial.optimizer) for trial in corners)
     averaged = any(trial.ema for trial in corners)
     found: dict[str | None, Weights] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from hwcls import files
 from hwcls.config.data import DataConfig
 from hwcls.config.model import TimmConfig, UserModelConfig
 from hwcls.config.model_alternatives import same, sentence, variants
-from hwcls.config.sweep_file import Sweep, check_corners
+from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet, open_data
 from hwcls.errors import UserError
@@ -45,7 +45,7 @@ def prepare(sweep: Sweep, path: Path, say: Callable[[str], None]) -> Prepared:
         UserError: Data that is not there, a model that cannot be built.
     """
     sources = keep_sources(sweep, path)
-    corners = [with_sources(trial, sources) for trial in check_corners(sweep)]
+    corners = [with_sources(trial, sources) for trial in sweep.corners]
     sets = open_sets(sweep, corners, say)
     save_splits(list(sets.values()), path)
     shapes = shapes_of(sets)
@@ -70,7 +70,7 @@ def sizes(
     return found, Shape(classes, channels, side, val, test)
 
 
-def open_sets(sweep: Sweep, trials: list[TrialConfig], say: Callable[[str], None]) -> dict[DataConfig, ImageSet]:
+def open_sets(sweep: Sweep, trials: Sequence[TrialConfig], say: Callable[[str], None]) -> dict[DataConfig, ImageSet]:
     """The data sets of some trials, each opened once; raises UserError with its place in the file."""
     sets: dict[DataConfig, ImageSet] = {}
     for trial in trials:
@@ -133,7 +133,7 @@ def _fingerprint(images: ImageSet) -> str:
     return digest.hexdigest()
 
 
-def check_models(sweep: Sweep, trials: list[TrialConfig], shapes: Shapes) -> None:
+def check_models(sweep: Sweep, trials: Sequence[TrialConfig], shapes: Shapes) -> None:
     """Build and try each distinct model, once per cache.
 
     Raises:
@@ -144,7 +144,7 @@ def check_models(sweep: Sweep, trials: list[TrialConfig], shapes: Shapes) -> Non
             _identity(trial, *shapes[trial.data.pixels()])
 
 
-def check_weights(sweep: Sweep, trials: list[TrialConfig], shapes: Shapes) -> None:
+def check_weights(sweep: Sweep, trials: Sequence[TrialConfig], shapes: Shapes) -> None:
     """Load pretrained weights once, each file and backbone: what is not there is said, or fetched, before any trial.
 
     Raises:

@@ -7,16 +7,19 @@ import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import cycle, islice
 from statistics import median
 from types import SimpleNamespace
+from typing import get_args
 
 from pydantic import ValidationError
 from ray.tune.schedulers import TrialScheduler
 
+from hwcls.config.shares import Unit
 from hwcls.config.space import Fixed
-from hwcls.config.sweep_file import Sweep, check_corners
+from hwcls.config.sweep_file import Sweep
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.preflight import prepare
 from hwcls.sweep.preflight.dry_run import draw
@@ -59,7 +62,7 @@ def estimate(sweep: Sweep, resources: Resources) -> Estimate:
         UserError: The data is not there, or a model that the sweep can draw cannot be built.
     """
     trials = _tried(sweep)
-    corners = check_corners(sweep)
+    corners = sweep.corners
     opened = prepare.open_sets(sweep, [*corners, *(trial for _, trial in trials)], say=lambda text: None)
     prepare.check_models(sweep, corners, prepare.shapes_of(opened))
     count = max(1, len(sweep.alternatives))
@@ -97,14 +100,17 @@ def _tried(sweep: Sweep) -> list[Labelled]:
     if config.method == "grid":
         points = sweep.space.grid()
         random.Random(config.seed).shuffle(points)
-        drawn = [partial(sweep.trial, Fixed(point), seed=config.seed) for point in sweep.in_turns(points)[:count]]
+        points = sweep.in_turns(points)[:count]
+        labels = [sweep.alternative_label(point) for point in points]
+        drawn = [partial(sweep.trial, Fixed(point), seed=config.seed) for point in points]
     else:
+        labels = list(islice(cycle(sweep.shares.labels or [None]), count))
         drawn = [partial(draw, sweep, number) for number in range(count)]
     trials = []
-    for one in drawn:
+    for label, draw_one in zip(labels, drawn, strict=True):
         with suppress(ValidationError):  # a combination that no corner of the space showed: no trial either
-            trials.append(one())
-    return [(sweep.label_of(trial.to_dict()) or EVERY, trial) for trial in trials]
+            trials.append((label or EVERY, draw_one()))
+    return trials
 
 
 @dataclass(frozen=True)
@@ -135,10 +141,8 @@ class Play:
         self.sweep, self.costs, self.waits, self.slots = sweep, costs, waits, slots
         self.random = random.Random(seed)
         self.stop: FairStop | None = scheduler(sweep)
-        self.grid = [sweep.label(point) for point in sweep.grid()] if sweep.config.method == "grid" else None
-        self.spent: dict[str, dict[str, float]] = {
-            share: dict.fromkeys(costs, 0.0) for share in ("trials", "epochs", "seconds")
-        }  # by alternative
+        self.shares = replace(sweep.shares, labels=tuple(costs))
+        self.spent: dict[Unit, dict[str, float]] = {unit: dict.fromkeys(costs, 0.0) for unit in get_args(Unit)}
         self.wall = self.busy = 0.0
         self.trials = self.epochs = 0
 
@@ -165,9 +169,8 @@ class Play:
 
     def _next(self, now: float) -> Iterator[float] | None:
         """The search's next trial."""
-        config, number = self.sweep.config, self.trials
-        total = len(self.grid) if self.grid is not None else config.run_cap or math.inf
-        if number >= total or now >= (config.budget or math.inf):
+        number = self.trials
+        if number >= (self.sweep.total or math.inf) or now >= (self.sweep.config.budget or math.inf):
             return None
         self.trials += 1
         label = self._label(number)
@@ -175,10 +178,9 @@ class Play:
         return self._searched(number, label, self.random.choice(self.costs[label]))
 
     def _label(self, number: int) -> str:
-        if self.grid is not None:
-            return self.grid[number] or EVERY
-        spent = self.spent[self.sweep.shared]
-        return min(self.costs, key=lambda label: (spent[label], self.spent["trials"][label]))
+        if self.shares.points is not None:
+            return self.shares.points[number] or EVERY
+        return self.shares.next(self.spent)
 
     def _searched(self, number: int, label: str, cost: Cost) -> Iterator[float]:
         """A trial, until it is stopped; what it reaches grows towards a value by chance."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hwcls.config.model import UserModelConfig
-from hwcls.config.sweep_file import Sweep, check_corners
+from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.data.catalog import locate_folder
 from hwcls.errors import UserError
@@ -38,7 +39,7 @@ def check(sweep: Sweep, options: Options) -> Sweep:
     Raises:
         UserError: What the file, the trackers or the results folders do not allow.
     """
-    corners = check_corners(sweep)
+    corners = sweep.corners
     known_data(sweep, corners)
     _check_paths(sweep, corners, options)
     _check_trackers(sweep, options.wandb)
@@ -65,7 +66,7 @@ def _check_trackers(sweep: Sweep, wandb: str) -> None:
             raise UserError(problem, where="--wandb online", remedy="run `wandb login`, or pass --wandb offline")
 
 
-def _check_paths(sweep: Sweep, corners: list[TrialConfig], options: Options) -> None:
+def _check_paths(sweep: Sweep, corners: Sequence[TrialConfig], options: Options) -> None:
     """Files of the user's: images, and models where no copy of an earlier start stands in."""
     kept = (options.results / sweep.config.name / SOURCES).is_dir()
     for trial in corners:

@@ -35,7 +35,7 @@ def settle(sweep: Sweep, opened: SweepFolder, search: FairSearch, scheduler: Fai
             what = f"study.journal does not know trial {number}"
             raise UserError(what, where=str(opened.path), remedy="put the file back, or pass --new to start beside it")
         settings = known[number].params
-        label = sweep.label(settings)
+        label = sweep.alternative_label(settings)
         stopped = _replay(scheduler, label, number, trial, metric)
         result = trial.result()
         if result is None:

@@ -10,7 +10,7 @@ from typing import Any
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
 from hwcls.config.sweep import EarlyStopConfig
-from hwcls.config.sweep_file import Sweep, check_corners
+from hwcls.config.sweep_file import Sweep
 from hwcls.sweep.search.median import MedianStop
 from hwcls.sweep.search.rungs import rungs
 
@@ -132,5 +132,5 @@ def scheduler(sweep: Sweep) -> FairStop | None:
     config = sweep.config.early_terminate
     if config is None:
         return None
-    first, epochs = rungs(config, check_corners(sweep))
+    first, epochs = rungs(config, sweep.corners)
     return FairStop(config, first, epochs, sweep.config.metric.goal)

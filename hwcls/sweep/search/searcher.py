@@ -6,7 +6,6 @@ import math
 import time
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +67,7 @@ class FairSearch(OptunaSearch):  # type: ignore[misc]
             storage=JournalStorage(self.journal),
         )
         self.study: optuna.Study = self._ot_study
-        self.grid = sweep.grid() if config.method == "grid" else None
+        self.grid = sweep.grid
         self.first = first_settings(sweep)
         known = self.study.get_trials(deepcopy=False)
         self.borrowed_of: tuple[int, int] | None = None
@@ -83,7 +82,7 @@ class FairSearch(OptunaSearch):  # type: ignore[misc]
         self.waiting = sum(trial.state == TrialState.WAITING for trial in known)
         self.unfinished = [trial for trial in known if trial.state == TrialState.RUNNING]
         self.count = len(known) - self.waiting  # trials that were ever asked for
-        labels = [sweep.label(_settings(trial)) for trial in known]
+        labels = [sweep.alternative_label(_settings(trial)) for trial in known]
         self.labels: Counter[str | None] = Counter(labels)  # trials of each alternative
         self.seconds: dict[str | None, float] = defaultdict(float)  # of training, by alternative
         self.epochs: Counter[str | None] = Counter()
@@ -97,7 +96,7 @@ class FairSearch(OptunaSearch):  # type: ignore[misc]
     @property
     def total(self) -> int | None:
         """How many trials there will be; None when only a time budget ends the search."""
-        return len(self.grid) if self.grid is not None else self.sweep.config.run_cap
+        return self.sweep.total
 
     @property
     def spent(self) -> float:
@@ -152,24 +151,18 @@ class FairSearch(OptunaSearch):  # type: ignore[misc]
         else:
             if number < len(self.first):
                 point = self.first[number]
-            if self.sweep.alternatives and self.sweep.label(point) is None:
-                point = {**self._behind(), **point}
+            if self.sweep.alternatives and self.sweep.alternative_label(point) is None:
+                point = {**self._next_alternative(), **point}
             if self.sweep.config.method == "random":  # seeded by trial, so that a restart draws the same
                 self.study.sampler = optuna.samplers.RandomSampler(seed=self.sweep.config.seed * 100_003 + number)
         if point:
             self.study.enqueue_trial(point)
-        self.labels[self.sweep.label(point)] += 1
+        self.labels[self.sweep.alternative_label(point)] += 1
 
-    def _behind(self) -> dict[str, Any]:
-        every: dict[str, Mapping[str | None, float]] = {
-            "trials": self.labels,
-            "epochs": self.epochs,
-            "seconds": self.seconds,
-        }
-        spent = every[self.sweep.shared]
-        return dict(
-            min(self.sweep.alternatives, key=lambda a: (spent.get(a.label, 0), self.labels.get(a.label, 0))).settings
-        )
+    def _next_alternative(self) -> dict[str, Any]:
+        """The settings that pin the alternative whose turn it is."""
+        label = self.sweep.shares.next({"trials": self.labels, "epochs": self.epochs, "seconds": self.seconds})
+        return next(dict(one.settings) for one in self.sweep.alternatives if one.label == label)
 
     def _job(self, number: int, settings: dict[str, Any]) -> dict[str, Any]:
         config = self.sweep.trial(
@@ -187,7 +180,7 @@ class FairSearch(OptunaSearch):  # type: ignore[misc]
             folder.write_config(config)
         return {
             "key": f"trials/{number}",
-            "label": self.sweep.label(settings),
+            "label": self.sweep.alternative_label(settings),
             "parameters": self.sweep.space.drawn(settings),
             "config": config.to_dict(),
             "resources": self.resources.to_dict(),
@@ -228,7 +221,7 @@ class FairSearch(OptunaSearch):  # type: ignore[misc]
                 self._ot_trials[trial_id].report(value, epoch)
 
     def _spend(self, trial_id: str, result: dict[str, Any]) -> None:
-        label = self.sweep.label(self._ot_trials[trial_id].params)
+        label = self.sweep.alternative_label(self._ot_trials[trial_id].params)
         self.seconds[label] += result.get("time_this_iter_s", 0.0)
         self.epochs[label] += 1
 

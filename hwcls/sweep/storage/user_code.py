@@ -9,7 +9,7 @@ from typing import Any
 
 from hwcls import files
 from hwcls.config.model import TimmConfig, UserModelConfig
-from hwcls.config.sweep_file import Sweep, check_corners
+from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
 from hwcls.tracking.records import SOURCES
@@ -25,7 +25,7 @@ def keep_sources(sweep: Sweep, path: Path) -> dict[str, str]:
         UserError: A file is missing, or is not what this sweep started with.
     """
     names: dict[str, str] = {}
-    for trial in check_corners(sweep):
+    for trial in sweep.corners:
         if isinstance(trial.model, UserModelConfig) and trial.model.name not in names:
             from hwcls.models.user_model import source_of
 
@@ -81,7 +81,7 @@ def with_sources(config: TrialConfig, names: dict[str, str]) -> TrialConfig:
 
 def weight_files(sweep: Sweep) -> list[str]:
     """The files of pretrained weights that the sweep's alternatives name."""
-    found = (trial.model.pretrained for trial in check_corners(sweep) if isinstance(trial.model, TimmConfig))
+    found = (trial.model.pretrained for trial in sweep.corners if isinstance(trial.model, TimmConfig))
     return sorted({path for path in found if isinstance(path, str)})
 
 

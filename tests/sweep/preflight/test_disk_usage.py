@@ -6,7 +6,6 @@ import threading
 import optuna
 import pytest
 
-from hwcls.config.sweep_file import check_corners
 from hwcls.errors import UserError
 from hwcls.results.load import load_sweep as load_results
 from hwcls.sweep.preflight import disk_usage, prepare
@@ -80,7 +79,7 @@ def test_a_time_budget_bounds_each_trial_alone(tiny):
 def test_a_grid_counts_its_points(tiny):
     widths = {"choice": {"a": {"name": "mlp", "width": {"values": [4, 8]}}, "b": {"name": "mlp", "width": 4}}}
     sweep = tiny(method="grid", run_cap=None, parameters={"model": widths, "optimizer": {"name": "adam", "lr": 0.1}})
-    assert disk_usage.trials_of(sweep) == {"a": 2, "b": 1}
+    assert disk_usage.most_trials(sweep) == {"a": 2, "b": 1}
 
 
 def test_a_disk_that_is_too_small(tiny, tmp_path, monkeypatch):
@@ -136,7 +135,7 @@ def test_a_real_sweep_never_takes_more(run, tiny, tmp_path, keep, files):
     finally:
         ended.set()
         thread.join()
-    sets = prepare.open_sets(sweep, check_corners(sweep), print)
+    sets = prepare.open_sets(sweep, sweep.corners, print)
     weights, shape = prepare.sizes(sweep, sets, {})
     most, wide = disk_usage.of(sweep, weights, shape, 2), weights["wide"].all
     assert str(most) in said

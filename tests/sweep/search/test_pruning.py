@@ -216,11 +216,10 @@ def test_a_failure_stops():
     ],
 )
 def test_where_the_first_rung_lies(tiny, epochs, patience, warmup, min_iter, first):
-    from hwcls.config.sweep_file import check_corners
 
     plateau = {"name": "plateau", "patience": patience, "warmup": warmup}
     sweep = tiny(parameters={"epochs": epochs, "scheduler": plateau})
-    trials = check_corners(sweep)
+    trials = sweep.corners
     assert plateau_fires(trials[0]) == warmup + patience + 2
     assert rungs(EarlyStopConfig(min_iter=min_iter), trials) == (first, epochs)
 
