@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from hwcls.tracking.records import SweepFolder
+from hwcls.tracking.folders import SweepFolder
 
 ADAM = {"name": "adam", "lr": {"min": 1e-4, "max": 1e-2, "log": True}}
 DIGITS = {"name": "digits", "batch_size": {"values": [16, 32, 64]}}

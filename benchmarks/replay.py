@@ -28,7 +28,7 @@ from hwcls.config.sweep_file import Sweep, load_sweep
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.search.pruning import FairStop, scheduler
 from hwcls.sweep.search.searcher import FairSearch
-from hwcls.tracking.records import SweepFolder
+from hwcls.tracking.folders import SweepFolder
 
 HERE = Path(__file__).parent
 MEMORY = Path("/dev/shm")  # the journal is written some thousand times

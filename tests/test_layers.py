@@ -92,7 +92,7 @@ def test_every_module_is_reached_by_a_command():
         ("hwcls.training.local", ["ray", "wandb", "optuna", "timm", "sklearn", "plotly"]),
         ("hwcls.sweep.preflight.dry_run", ["ray", "wandb", "optuna", "timm", "torch"]),
         ("hwcls.sweep.run.trial_group", ["torch", "wandb", "timm", "sklearn"]),
-        ("hwcls.tracking.follow", ["torch", "ray", "wandb", "optuna", "timm"]),
+        ("hwcls.tracking.follower", ["torch", "ray", "wandb", "optuna", "timm"]),
     ],
 )
 def test_a_module_does_not_load_what_it_does_not_need(module, absent):

@@ -27,8 +27,8 @@ def sync(folder: Annotated[Path, typer.Argument(help="A sweep's results folder."
     from hwcls.errors import UserError
     from hwcls.inspection.media import media
     from hwcls.results.load import load_sweep
-    from hwcls.tracking.records import SweepFolder
-    from hwcls.tracking.wandb import sync as send
+    from hwcls.tracking.folders import SweepFolder
+    from hwcls.tracking.wandb.tracker import sync as send
 
     settings = load_sweep(folder).settings
     project, artifacts = str(settings.get("project", "hwcls")), bool(settings.get("artifacts"))
@@ -57,8 +57,8 @@ def workspace(
     from hwcls.report.html.charts.search import logarithmic
     from hwcls.results.load import load_sweep
     from hwcls.results.marginal_effects import valued, varied
-    from hwcls.tracking.records import SweepFolder
-    from hwcls.tracking.workspace import Axis, View, save_workspace
+    from hwcls.tracking.folders import SweepFolder
+    from hwcls.tracking.wandb.workspace import Axis, View, save_workspace
 
     found = load_sweep(folder)
     logs = logarithmic(found)

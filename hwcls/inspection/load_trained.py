@@ -23,7 +23,7 @@ from hwcls.config.trial import TrialConfig, flatten
 from hwcls.data.augment.apply import Normalise
 from hwcls.data.imageset import ImageSet, Inputs, open_data
 from hwcls.errors import UserError
-from hwcls.tracking.records import TEST_READS, SweepFolder, TrialFolder
+from hwcls.tracking.folders import TEST_READS, SweepFolder, TrialFolder
 from hwcls.training.checkpoint import misfit
 from hwcls.training.distributed import default_device
 

@@ -16,7 +16,7 @@ from hwcls.inspection.pictures import (
     prediction_grid,
     reconstruction_sheet,
 )
-from hwcls.tracking.records import TrialFolder
+from hwcls.tracking.folders import TrialFolder
 from hwcls.tracking.tracker import Histogram, Media
 from hwcls.training.artifacts import load_arrays
 

@@ -15,7 +15,7 @@ from hwcls.data.imageset import ImageSet, Split, open_data
 from hwcls.data.splits import shuffled
 from hwcls.data.store import has_store
 from hwcls.errors import UserError
-from hwcls.tracking.records import TrialFolder
+from hwcls.tracking.folders import TrialFolder
 
 KEPT = 4  # data sets that stay open
 COLUMNS, ROWS = 8, 3  # of each part

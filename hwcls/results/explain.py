@@ -15,7 +15,7 @@ from hwcls.config.data import DataConfig
 from hwcls.config.trial import flatten
 from hwcls.errors import UserError
 from hwcls.format import number, of, points
-from hwcls.tracking.records import TrialFolder
+from hwcls.tracking.folders import TrialFolder
 from hwcls.training.artifacts import load_arrays
 
 if TYPE_CHECKING:

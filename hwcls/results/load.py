@@ -14,7 +14,8 @@ import yaml
 from hwcls.config.space import recorded_label
 from hwcls.config.trial import flatten
 from hwcls.errors import UserError
-from hwcls.tracking.records import Result, SweepFolder, TrialFolder
+from hwcls.tracking.folders import SweepFolder, TrialFolder
+from hwcls.tracking.records import Result
 
 UNFINISHED = "unfinished"  # no result.json: in mid-run, or cut off
 Line = Mapping[str, Any]

@@ -26,7 +26,7 @@ from hwcls.sweep.run import confirm_plan
 from hwcls.sweep.run.background import Background
 from hwcls.sweep.storage import results_folder as folder
 from hwcls.sweep.storage.mirror import Shared
-from hwcls.tracking.records import SweepFolder
+from hwcls.tracking.folders import SweepFolder
 
 if TYPE_CHECKING:
     from hwcls.sweep.preflight.prepare import Prepared

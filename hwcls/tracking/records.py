@@ -1,26 +1,14 @@
-"""The results on disk: metrics.jsonl is the truth, all else follows it."""
+"""What is recorded of an epoch and of a trial's end."""
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import ValidationError
-
-from hwcls import files
 from hwcls.config.optim import MetricConfig
-from hwcls.config.trial import TrialConfig
-from hwcls.errors import UserError
 
-SOURCES = "source"  # the folder of a sweep's results that keeps the user's own model files
-TEST_READS = "test_reads.jsonl"  # in a sweep's folder: a line for each time that test was evaluated by hand
 STATUSES = ("complete", "stopped", "failed", "stopped_by_user")
 
 
@@ -66,154 +54,6 @@ class Result:
         return cls(**own, extra={key: item for key, item in value.items() if key not in own})
 
 
-class TrialFolder:
-    """One trial's folder: config.yaml, metrics.jsonl, result.json and what the workers bring."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    @property
-    def metrics_path(self) -> Path:
-        return self.path / "metrics.jsonl"
-
-    def config(self) -> TrialConfig:
-        """The trial's config; raises UserError when it is missing, broken or of another version."""
-        try:
-            return TrialConfig.from_dict(self._with_source(self.settings()))
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            what = f"config.yaml is not of this version ({'.'.join(map(str, first['loc']))}: {first['msg']})"
-            raise UserError(what, where=str(self.path)) from None
-
-    def _with_source(self, values: dict[str, Any]) -> dict[str, Any]:
-        """The values with the user's model file where it lies now, should the results have moved."""
-        model = values.get("model")
-        source, colon, function = str(model.get("name") if isinstance(model, dict) else "").rpartition(":")
-        if colon and not Path(source).is_file():
-            for sweep in self.path.absolute().parents[1:3]:  # of trials/<n>, of confirm/<label>/<seed>
-                found = sweep / SOURCES / Path(source).parent.name / Path(source).name
-                if found.is_file():
-                    return {**values, "model": {**values["model"], "name": f"{found}:{function}"}}
-        return values
-
-    def settings(self) -> dict[str, Any]:
-        """config.yaml as plain values, readable even when a later version renamed a key."""
-        try:
-            value = files.read_yaml(self.path / "config.yaml")
-        except (OSError, yaml.YAMLError) as error:
-            raise UserError(f"no readable config.yaml ({error})", where=str(self.path)) from None
-        if not isinstance(value, dict):
-            raise UserError("config.yaml is not a mapping", where=str(self.path))
-        return value
-
-    def write_config(self, config: TrialConfig) -> None:
-        files.write_yaml(self.path / "config.yaml", config.to_dict())
-
-    def records(self) -> list[dict[str, Any]]:
-        """All whole lines of metrics.jsonl; a torn last one is left out."""
-        return list(read_lines(self.metrics_path))
-
-    def last_epoch(self) -> int:
-        """The last epoch on record, 0 when there is none; asked for at every epoch, so the file's end is read alone."""
-        return next((line["epoch"] for line in read_backwards(self.metrics_path) if "epoch" in line), 0)
-
-    def append(self, line: Mapping[str, Any]) -> None:
-        """Add one line and fsync it; a torn line that a crash left is cut off first."""
-        files.append_line(self.metrics_path, json.dumps(dict(line), allow_nan=False).encode())
-
-    def replace(self, lines: Iterable[Mapping[str, Any]]) -> None:
-        """Put these lines on record instead of all others, whole or not at all."""
-        text = "".join(json.dumps(dict(line), allow_nan=False) + "\n" for line in lines)
-        files.write_text(self.metrics_path, text)
-
-    def append_missing(self, lines: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Append those epochs that are not on record yet, in order; returns what was appended."""
-        last = self.last_epoch()
-        new = [dict(line) for line in lines if line["epoch"] > last]
-        for line in new:
-            self.append(line)
-        return new
-
-    def result(self) -> Result | None:
-        """How the trial ended, None while it has not."""
-        try:
-            return Result.from_dict(json.loads((self.path / "result.json").read_text("utf-8")))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, TypeError):
-            return None  # written atomically: not by hwcls, so as good as absent
-
-    def write_result(self, result: Result) -> None:
-        files.write_json(self.path / "result.json", result.to_dict())
-
-    def checkpoints(self) -> list[str]:
-        """The folders that the trial can go on from, the newest first."""
-        try:
-            found = json.loads((self.path / "checkpoint.json").read_text("utf-8"))
-        except (OSError, ValueError):
-            return []
-        return [str(self.path / path) for path in found if (self.path / path).is_dir()]
-
-    def note_checkpoint(self, path: str) -> None:
-        """Remember a checkpoint and the one before it; what an earlier start left beyond them goes."""
-        old = [known for known in self.checkpoints() if Path(known).resolve() != Path(path).resolve()]
-        kept = [os.path.relpath(known, self.path) for known in (path, *old[:1])]  # the sweep's folder may move
-        files.write_json(self.path / "checkpoint.json", kept)
-        for gone in old[1:]:
-            shutil.rmtree(gone, ignore_errors=True)
-
-    def forget_checkpoints(self) -> None:
-        """The trial has ended: nothing goes on from a checkpoint any more."""
-        for path in self.checkpoints():
-            shutil.rmtree(path, ignore_errors=True)
-        (self.path / "checkpoint.json").unlink(missing_ok=True)
-
-    def ask_to_stop(self) -> None:
-        """Have the trial stopped after its running epoch, as by the Stop button of a dashboard."""
-        files.write_text(self.path / "stop", "")
-
-    def stop_asked(self) -> bool:
-        """Whether a user asked for that."""
-        return (self.path / "stop").exists()
-
-    def write_error(self, text: str) -> None:
-        files.write_text(self.path / "error.txt", text)
-
-
-class SweepFolder:
-    """One sweep's folder: sweep.yaml, trials/<n>/ and confirm/<label>/<seed>/."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    @property
-    def name(self) -> str:
-        return os.path.basename(os.path.abspath(self.path))  # also of "."
-
-    def trial(self, number: int) -> TrialFolder:
-        return TrialFolder(self.path / "trials" / str(number))
-
-    def trials(self) -> dict[int, TrialFolder]:
-        """Every trial that has a config, by number, in order."""
-        numbers = [int(p.parent.name) for p in self.path.glob("trials/*/config.yaml") if p.parent.name.isdecimal()]
-        return {number: self.trial(number) for number in sorted(numbers)}
-
-    def reads_of_test(self) -> int:
-        """How often `hwcls evaluate --split test` read test with a trial of this sweep, beside its confirm runs."""
-        return sum(1 for _ in read_lines(self.path / TEST_READS))
-
-    def confirm_run(self, label: str, seed: int) -> TrialFolder:
-        return TrialFolder(self.path / "confirm" / label / str(seed))
-
-    def confirm_runs(self) -> dict[tuple[str, int], TrialFolder]:
-        """Every confirm run that has a config, by (label, seed), in order."""
-        paths = [p.parent for p in self.path.glob("confirm/*/*/config.yaml") if p.parent.name.isdecimal()]
-        return {
-            (p.parent.name, int(p.name)): TrialFolder(p)
-            for p in sorted(paths, key=lambda p: (p.parent.name, int(p.name)))
-        }
-
-
 def best_of(lines: Iterable[Mapping[str, Any]], metric: MetricConfig) -> dict[str, Any] | None:
     """The first epoch with the best value of the metric: {"epoch": ..., metric: ...}."""
     best: dict[str, Any] | None = None
@@ -222,45 +62,3 @@ def best_of(lines: Iterable[Mapping[str, Any]], metric: MetricConfig) -> dict[st
         if value is not None and "epoch" in line and (best is None or metric.better(value, best[metric.name])):
             best = {"epoch": line["epoch"], metric.name: value}
     return best
-
-
-def read_lines(path: Path, offset: int = 0) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a lines file from a byte offset on, up to the last whole line."""
-    try:
-        content = path.read_bytes()[offset:]
-    except FileNotFoundError:
-        return
-    for line in content.split(b"\n")[:-1]:
-        yield from _object(line)
-
-
-def read_backwards(path: Path, block: int = 4096) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a lines file, the last whole line first; of the file no more is read than it takes."""
-    try:
-        file = open(path, "rb")  # noqa: SIM115
-    except FileNotFoundError:
-        return
-    with file:
-        start = file.seek(0, os.SEEK_END)
-        held = b""  # the end of a line that begins in a block further in front
-        ended = False  # behind the last newline stands nothing, or a torn line
-        while start > 0:
-            size = min(block, start)
-            start -= size
-            file.seek(start)
-            held, *lines = (file.read(size) + held).split(b"\n")
-            for line in reversed(lines):
-                if ended:
-                    yield from _object(line)
-                ended = True
-        if ended:
-            yield from _object(held)
-
-
-def _object(line: bytes) -> Iterator[dict[str, Any]]:
-    try:
-        value = json.loads(line)
-    except ValueError:
-        return  # torn in the middle by a full disk: the epoch is run again
-    if isinstance(value, dict):
-        yield value

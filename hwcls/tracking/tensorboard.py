@@ -6,7 +6,8 @@ import shutil
 from typing import Any
 
 from hwcls.errors import UserError
-from hwcls.tracking.records import Result, SweepFolder
+from hwcls.tracking.folders import SweepFolder
+from hwcls.tracking.records import Result
 from hwcls.tracking.tracker import Cursor, Media, RunInfo, numbers
 
 

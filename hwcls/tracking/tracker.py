@@ -13,7 +13,9 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from hwcls import files
-from hwcls.tracking.records import Result, SweepFolder, TrialFolder, read_lines
+from hwcls.tracking.folders import SweepFolder, TrialFolder
+from hwcls.tracking.json_lines import read_lines
+from hwcls.tracking.records import Result
 
 TROUBLES = "tracking.json"
 

@@ -12,7 +12,8 @@ from hwcls import models
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import open_data
 from hwcls.errors import UserError
-from hwcls.tracking.records import Result, TrialFolder, best_of
+from hwcls.tracking.folders import TrialFolder
+from hwcls.tracking.records import Result, best_of
 from hwcls.training import checkpoint
 from hwcls.training.cost import cost
 from hwcls.training.distributed import World, launch

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from hwcls.config.trial import TrialConfig
-from hwcls.tracking.records import SweepFolder
+from hwcls.tracking.folders import SweepFolder
 
 ROOT = Path(__file__).parents[2]
 BEST = {0: 0.26666666666666666, 1: 0.7833333333333333, 2: 0.36666666666666664, 3: 0.4666666666666667}

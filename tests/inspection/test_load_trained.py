@@ -14,7 +14,7 @@ from hwcls.data.imageset import open_data
 from hwcls.errors import UserError
 from hwcls.inspection.evaluate import confusions, evaluate, evaluate_trained, summary
 from hwcls.inspection.load_trained import load_trained, note_test_read, sweep_of
-from hwcls.tracking.records import SweepFolder, TrialFolder
+from hwcls.tracking.folders import SweepFolder, TrialFolder
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import open_data
 from hwcls.inspection.media import media
 from hwcls.inspection.pictures import prediction_grid
-from hwcls.tracking.records import TrialFolder
+from hwcls.tracking.folders import TrialFolder
 from hwcls.training.artifacts import save_arrays
 
 
@@ -80,7 +80,7 @@ def test_data_that_has_changed_since_shows_no_images(trial):
 def test_torch_is_not_loaded_for_it(trial):
     """Nor for the page: the process that follows a sweep has no use for it."""
     code = "import sys; from pathlib import Path; import hwcls.report.html.page; "
-    code += "from hwcls.inspection.media import media; from hwcls.tracking.records import TrialFolder; "
+    code += "from hwcls.inspection.media import media; from hwcls.tracking.folders import TrialFolder; "
     code += "assert media(TrialFolder(Path(sys.argv[1]))).pictures; "
     code += "print('torch' in sys.modules)"
     command = [sys.executable, "-c", code, str(trial.path)]

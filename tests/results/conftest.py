@@ -13,7 +13,8 @@ from hwcls import files
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import open_data
 from hwcls.metrics import confusion_matrix
-from hwcls.tracking.records import EpochRecord, Result, SweepFolder, TrialFolder
+from hwcls.tracking.folders import SweepFolder, TrialFolder
+from hwcls.tracking.records import EpochRecord, Result
 from hwcls.training.artifacts import save_arrays, save_confusion
 
 SETTINGS = {

@@ -7,7 +7,7 @@ import pytest
 from hwcls.report.html.charts.curves import after
 from hwcls.results.expected_best import After, best_after, counts
 from hwcls.results.load import load_sweep
-from hwcls.tracking.records import SweepFolder
+from hwcls.tracking.folders import SweepFolder
 
 
 def test_trials_count_in_their_order_and_failed_ones_bring_nothing(tmp_path, results):

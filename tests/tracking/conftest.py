@@ -20,7 +20,8 @@ from hwcls.config.data import DataConfig
 from hwcls.config.model import MlpConfig
 from hwcls.config.optim import AdamConfig
 from hwcls.config.trial import TrialConfig
-from hwcls.tracking.records import EpochRecord, Result, SweepFolder, TrialFolder
+from hwcls.tracking.folders import SweepFolder, TrialFolder
+from hwcls.tracking.records import EpochRecord, Result
 
 KEY = "0123456789abcdef0123456789abcdef01234567"  # has the shape of a key, opens nothing
 

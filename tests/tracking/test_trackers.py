@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hwcls.tracking.follow import Follower, open_trackers
-from hwcls.tracking.records import SweepFolder
+from hwcls.tracking.folders import SweepFolder
+from hwcls.tracking.follower import Follower, open_trackers
 from hwcls.tracking.tracker import Cursor, Histogram, Media, numbers
 
 FOLLOW = """
 import sys, time
 from pathlib import Path
-from hwcls.tracking.follow import Follower, open_trackers
-from hwcls.tracking.records import SweepFolder
+from hwcls.tracking.follower import Follower, open_trackers
+from hwcls.tracking.folders import SweepFolder
 sweep = SweepFolder(Path(sys.argv[1]))
 follower = Follower(sweep, open_trackers(sys.argv[2:], sweep, "p", "offline"), "p")
 while True:
@@ -243,7 +243,7 @@ def test_wandb_run_is_named_grouped_and_private(sweep):
 
 @pytest.mark.slow
 def test_the_same_name_anew_gets_other_run_ids(sweep, tmp_path):
-    from hwcls.tracking.wandb import WandbTracker
+    from hwcls.tracking.wandb.tracker import WandbTracker
 
     sweep.add(sweep.trial(0), range(1, 2), "complete")
     deliver(sweep, "wandb")

@@ -11,11 +11,12 @@ import time
 import pytest
 
 from hwcls.errors import UserError
-from hwcls.tracking import follow, wandb
-from hwcls.tracking.follow import Follower, open_trackers
+from hwcls.tracking import follower as follower_module
+from hwcls.tracking.follower import Follower, open_trackers
 from hwcls.tracking.tracker import addresses
-from hwcls.tracking.wandb import WandbTracker, sync
-from hwcls.tracking.workspace import Axis, View, save_workspace
+from hwcls.tracking.wandb import tracker as wandb_tracker
+from hwcls.tracking.wandb.tracker import WandbTracker, sync
+from hwcls.tracking.wandb.workspace import Axis, View, save_workspace
 from tests.tracking.test_trackers import MEDIA
 
 pytestmark = pytest.mark.slow
@@ -23,8 +24,8 @@ pytestmark = pytest.mark.slow
 FOLLOW_ONLINE = """
 import sys, time
 from pathlib import Path
-from hwcls.tracking.follow import Follower, open_trackers
-from hwcls.tracking.records import SweepFolder
+from hwcls.tracking.follower import Follower, open_trackers
+from hwcls.tracking.folders import SweepFolder
 sweep = SweepFolder(Path(sys.argv[1]))
 follower = Follower(sweep, open_trackers(["wandb"], sweep, "p", "online"), "p")
 while True:
@@ -37,10 +38,10 @@ while True:
 @pytest.fixture
 def soon(monkeypatch):
     """Refused runs are asked again at once, and nothing takes long."""
-    monkeypatch.setattr(follow, "RETRY", 0.1)
-    monkeypatch.setattr(follow, "PAUSE", 0.0)
-    monkeypatch.setattr(wandb, "UPLOAD", 3.0)
-    monkeypatch.setattr(wandb, "PATIENCE", 4.0)
+    monkeypatch.setattr(follower_module, "RETRY", 0.1)
+    monkeypatch.setattr(follower_module, "PAUSE", 0.0)
+    monkeypatch.setattr(wandb_tracker, "UPLOAD", 3.0)
+    monkeypatch.setattr(wandb_tracker, "PATIENCE", 4.0)
 
 
 def drained(sweep, mode="online"):
@@ -195,7 +196,7 @@ def test_a_server_that_is_down_at_the_end_holds_nothing_up(sweep, server, soon):
     server.status = 500
     began = time.monotonic()
     follower.close()
-    assert time.monotonic() - began < 8 * wandb.UPLOAD * 0.75  # not one wait for each run
+    assert time.monotonic() - began < 8 * wandb_tracker.UPLOAD * 0.75  # not one wait for each run
     server.status = 200
     for number in range(8):
         sweep.add(sweep.trial(number), range(0), "complete")

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from hwcls.sweep.monitor.tracking_process import Consumers
-from hwcls.tracking.wandb import sync
+from hwcls.tracking.wandb.tracker import sync
 
 pytestmark = pytest.mark.heavy
 RUNS, EPOCHS, PACE = 4, 40, 0.25  # 10 s of epochs

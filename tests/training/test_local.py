@@ -8,7 +8,7 @@ import torch
 
 from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
-from hwcls.tracking.records import TrialFolder
+from hwcls.tracking.folders import TrialFolder
 from hwcls.training import checkpoint, local
 from hwcls.training.distributed import launch
 from hwcls.training.trainer import Trainer

@@ -22,7 +22,7 @@ from hwcls.results.learning_dynamics import learned, what
 from hwcls.results.load import SweepResults, load_sweep
 from hwcls.results.marginal_effects import by_value
 from hwcls.results.test_comparison import confirmed
-from hwcls.tracking.records import SweepFolder
+from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.tracker import addresses, troubles
 
 Charts = dict[str, list[tuple[str, str, Figure | None]]]  # by section: id, title, figure

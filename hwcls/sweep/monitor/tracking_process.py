@@ -20,7 +20,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from hwcls.errors import UserError
-from hwcls.tracking.records import SweepFolder
+from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.tracker import Tracker, note, write_troubles
 
 Mode = Literal["online", "offline", "off", "auto"]
@@ -108,7 +108,7 @@ def follow(path: Path, wandb: Mode) -> bool:
 
     from hwcls.inspection.media import media
     from hwcls.report.html.page import write_page
-    from hwcls.tracking.follow import Follower
+    from hwcls.tracking.follower import Follower
 
     folder = SweepFolder(path)
     lock = FileLock(path / ".tracking.lock", timeout=0)
@@ -135,7 +135,7 @@ def follow(path: Path, wandb: Mode) -> bool:
 
 def _opened(names: Sequence[str], folder: SweepFolder, project: str, wandb: Mode) -> tuple[list[Tracker], list[str]]:
     """The trackers that can be opened, and what is to be said: one that cannot takes no other with it."""
-    from hwcls.tracking.follow import by_patience, open_trackers
+    from hwcls.tracking.follower import by_patience, open_trackers
 
     trackers: list[Tracker] = []
     problems = []

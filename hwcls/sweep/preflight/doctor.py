@@ -140,7 +140,7 @@ def _data() -> Iterator[Check]:
 
 
 def _wandb() -> Check:
-    from hwcls.tracking.wandb import login_problem
+    from hwcls.tracking.wandb.tracker import login_problem
 
     problem = login_problem()
     if problem:

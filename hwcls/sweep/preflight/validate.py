@@ -15,7 +15,7 @@ from hwcls.errors import UserError
 from hwcls.sweep.preflight.dry_run import known_data
 from hwcls.sweep.storage import results_folder
 from hwcls.sweep.storage.mirror import Place
-from hwcls.tracking.records import SOURCES
+from hwcls.tracking.folders import SOURCES
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def _check_trackers(sweep: Sweep, wandb: str) -> None:
     if "tensorboard" in sweep.config.track and importlib.util.find_spec("tensorboardX") is None:
         raise UserError("tensorboardX is not installed", where=where, remedy="pip install 'hwcls[tensorboard]'")
     if "wandb" in sweep.config.track and wandb == "online":
-        from hwcls.tracking.wandb import NO_ANSWER, login_problem
+        from hwcls.tracking.wandb.tracker import NO_ANSWER, login_problem
 
         problem = login_problem()
         if problem and problem != NO_ANSWER:  # a server that is down is asked again, run by run

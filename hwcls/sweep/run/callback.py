@@ -16,7 +16,8 @@ from hwcls.config.optim import MetricConfig
 from hwcls.config.sweep import SweepConfig
 from hwcls.sweep.monitor.progress import Progress
 from hwcls.sweep.storage.results_folder import full_disk
-from hwcls.tracking.records import Result, SweepFolder, TrialFolder, best_of
+from hwcls.tracking.folders import SweepFolder, TrialFolder
+from hwcls.tracking.records import Result, best_of
 from hwcls.training.artifacts import take_outputs
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")

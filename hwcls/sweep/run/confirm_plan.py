@@ -10,7 +10,7 @@ from statistics import fmean
 from hwcls.config.sweep import ConfirmConfig
 from hwcls.config.sweep_file import Sweep, load_sweep
 from hwcls.errors import UserError
-from hwcls.tracking.records import SweepFolder
+from hwcls.tracking.folders import SweepFolder
 
 FRESH = 10_000_000  # seeds from here on are never those of the search
 

@@ -16,7 +16,8 @@ from hwcls.sweep.run import confirm_plan
 from hwcls.sweep.run.callback import Recorder
 from hwcls.sweep.run.tune import tune_run
 from hwcls.sweep.storage.user_code import pack, unpack
-from hwcls.tracking.records import Result, SweepFolder, TrialFolder
+from hwcls.tracking.folders import SweepFolder, TrialFolder
+from hwcls.tracking.records import Result
 from hwcls.training.artifacts import save_arrays
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from hwcls.config.optim import MetricConfig
 from hwcls.config.sweep_file import Sweep
 from hwcls.errors import UserError
-from hwcls.tracking.records import SweepFolder, TrialFolder, best_of
+from hwcls.tracking.folders import SweepFolder, TrialFolder
+from hwcls.tracking.records import best_of
 from hwcls.training.artifacts import weights_epoch
 
 if TYPE_CHECKING:

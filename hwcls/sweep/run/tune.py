@@ -13,7 +13,7 @@ from ray import tune
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.run.callback import Recorder
 from hwcls.sweep.search.pruning import InOrder
-from hwcls.tracking.records import SweepFolder, TrialFolder
+from hwcls.tracking.folders import SweepFolder, TrialFolder
 
 
 class Source(Protocol):

@@ -25,7 +25,8 @@ from hwcls.sweep.search.samplers import Journal, sampler
 from hwcls.sweep.search.warm_start import borrow
 from hwcls.sweep.storage.journal_format import MARK
 from hwcls.sweep.storage.user_code import with_sources
-from hwcls.tracking.records import Result, SweepFolder
+from hwcls.tracking.folders import SweepFolder
+from hwcls.tracking.records import Result
 
 STATES = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "stopped_by_user": TrialState.PRUNED}
 

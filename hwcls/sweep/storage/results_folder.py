@@ -23,7 +23,7 @@ from hwcls.config.sweep_file import Sweep
 from hwcls.errors import UserError
 from hwcls.sweep.cluster.resources import gpu_driver
 from hwcls.sweep.storage.lease import MIRROR
-from hwcls.tracking.records import SweepFolder
+from hwcls.tracking.folders import SweepFolder
 
 # what may change between two starts without making another sweep of it
 GROWS = {"run_cap", "budget", "confirm", "track", "artifacts", "project", "keep"}

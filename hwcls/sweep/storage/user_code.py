@@ -12,7 +12,7 @@ from hwcls.config.model import TimmConfig, UserModelConfig
 from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
-from hwcls.tracking.records import SOURCES
+from hwcls.tracking.folders import SOURCES
 
 
 def keep_sources(sweep: Sweep, path: Path) -> dict[str, str]:

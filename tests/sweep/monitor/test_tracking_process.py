@@ -9,8 +9,8 @@ from filelock import FileLock
 
 from hwcls.sweep.monitor import tracking_process
 from hwcls.sweep.monitor.tracking_process import AGAIN, LONGEST, PAGE_EVERY, Consumers, Page
-from hwcls.tracking.follow import by_patience
-from hwcls.tracking.records import SweepFolder
+from hwcls.tracking.folders import SweepFolder
+from hwcls.tracking.follower import by_patience
 from hwcls.tracking.tracker import troubles
 
 

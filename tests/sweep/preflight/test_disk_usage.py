@@ -166,7 +166,7 @@ def test_a_real_sweep_never_takes_more(run, tiny, tmp_path, keep, files):
 
 def test_leftovers_of_earlier_starts_go(tmp_path):
     from hwcls.sweep.storage.results_folder import drop_leftovers
-    from hwcls.tracking.records import SweepFolder
+    from hwcls.tracking.folders import SweepFolder
 
     tune = tmp_path / "tune"
     for name in ("trials-0-a/checkpoint_000001", "trials-0-a/checkpoint_000002", "trials-1-b/checkpoint_000000"):

@@ -10,7 +10,7 @@ from hwcls.errors import UserError
 from hwcls.sweep.monitor.progress import Quiet
 from hwcls.sweep.run import callback as module
 from hwcls.sweep.run.callback import Recorder
-from hwcls.tracking.records import SweepFolder
+from hwcls.tracking.folders import SweepFolder
 
 CONFIG = SweepConfig(name="told", run_cap=2, parameters={})
 

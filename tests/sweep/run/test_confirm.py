@@ -4,7 +4,8 @@ import yaml
 from hwcls.config.space import Fixed
 from hwcls.errors import UserError
 from hwcls.sweep.run import confirm_plan, confirm_run
-from hwcls.tracking.records import Result, SweepFolder
+from hwcls.tracking.folders import SweepFolder
+from hwcls.tracking.records import Result
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.run.reconcile import settle
 from hwcls.sweep.search.pruning import FairStop, scheduler
 from hwcls.sweep.search.searcher import FairSearch
-from hwcls.tracking.records import SweepFolder
+from hwcls.tracking.folders import SweepFolder
 
 ASHA = {"type": "asha", "min_iter": 1, "eta": 2}
 

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.run import tune
-from hwcls.tracking.records import SweepFolder
+from hwcls.tracking.folders import SweepFolder
 
 
 def test_ctrl_c_is_no_more_tunes_after_it(tmp_path, monkeypatch):

@@ -12,7 +12,8 @@ from hwcls.sweep.run.reconcile import settle
 from hwcls.sweep.search import samplers as study
 from hwcls.sweep.search.pruning import scheduler
 from hwcls.sweep.search.searcher import FairSearch
-from hwcls.tracking.records import Result, SweepFolder, TrialFolder
+from hwcls.tracking.folders import SweepFolder, TrialFolder
+from hwcls.tracking.records import Result
 
 ONE = Resources(1, 1, 0.0, 1)
 

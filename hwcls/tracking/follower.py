@@ -18,7 +18,7 @@ from hwcls import files
 from hwcls.config.space import label_text
 from hwcls.config.trial import flat_name, flatten
 from hwcls.errors import UserError, did_you_mean
-from hwcls.tracking.records import SweepFolder, TrialFolder
+from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.tracking.tracker import Media, RunInfo, Tracker, note
 
 RETRY, RETRY_MOST = 10.0, 600.0  # seconds before a refused run is tried again: doubled each time
@@ -41,7 +41,7 @@ def open_trackers(
     trackers: list[Tracker] = []
     for name in by_patience(names):
         if name == "wandb":
-            from hwcls.tracking.wandb import open_wandb
+            from hwcls.tracking.wandb.tracker import open_wandb
 
             trackers += open_wandb(sweep, mode)
         elif name == "tensorboard":

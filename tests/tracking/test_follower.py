@@ -11,8 +11,8 @@ import pytest
 
 from hwcls import files
 from hwcls.errors import UserError
-from hwcls.tracking import follow
-from hwcls.tracking.follow import Follower, open_trackers
+from hwcls.tracking import follower as follower_module
+from hwcls.tracking.follower import Follower, open_trackers
 from hwcls.tracking.tracker import Cursor, RunInfo
 
 
@@ -56,7 +56,7 @@ class Memory:
 def clock(monkeypatch):
     """time.monotonic under the test's control."""
     now = [0.0]
-    monkeypatch.setattr(follow.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(follower_module.time, "monotonic", lambda: now[0])
     return now
 
 
@@ -73,8 +73,8 @@ def test_the_newest_line_waits_a_moment_for_the_end(sweep, monkeypatch):
     assert memory.ended == {"trials/0": "stopped"}
     assert memory.last == {"trials/0": True, "trials/1": False}
     assert [line["epoch"] for line in memory.rows["trials/1"]] == [1, 2]
-    now = follow.time.time() + follow.SETTLED
-    monkeypatch.setattr(follow.time, "time", lambda: now)
+    now = follower_module.time.time() + follower_module.SETTLED
+    monkeypatch.setattr(follower_module.time, "time", lambda: now)
     follower.poll(again=False)  # nothing came: it is delivered by itself
     assert [line["epoch"] for line in memory.rows["trials/1"]] == [1, 2, 3]
     assert not follower.poll(again=False)
@@ -180,7 +180,7 @@ def test_a_failing_tracker_does_not_stop_the_other_and_is_tried_again(sweep, clo
     assert set(follower.behind()) == {"trials/0", "trials/1"}
     assert "Memory trials/0: RuntimeError: no start" in (sweep.path / "tracking.log").read_text()
     broken.down = False
-    clock[0] += follow.RETRY + 1
+    clock[0] += follower_module.RETRY + 1
     assert follower.poll()
     assert broken.rows == good.rows
     assert follower.behind() == {}
@@ -198,7 +198,7 @@ def test_an_error_in_the_middle_replays_the_run(sweep, clock):
     assert [row["epoch"] for row in memory.rows["trials/1"]] == [1, 2]
     memory.bad = set()
     assert not follower.poll()  # not before its time
-    clock[0] += follow.RETRY + 1
+    clock[0] += follower_module.RETRY + 1
     assert follower.poll()
     assert [row["epoch"] for row in memory.rows["trials/0"]] == [1, 2, 3, 4]
 
@@ -243,8 +243,10 @@ def test_files_that_did_not_change_are_not_read_again(sweep, monkeypatch):
     follower = Follower(sweep, [Memory(), Memory()], "p")
     follower.poll()
     reads: list[tuple[str, int]] = []
-    original = follow._lines
-    monkeypatch.setattr(follow, "_lines", lambda path, offset: reads.append((path, offset)) or original(path, offset))
+    original = follower_module._lines
+    monkeypatch.setattr(
+        follower_module, "_lines", lambda path, offset: reads.append((path, offset)) or original(path, offset)
+    )
     for _ in range(5):
         assert not follower.poll()
     assert reads == []
@@ -265,8 +267,8 @@ def test_what_a_pass_costs_does_not_grow_with_the_ended_runs(sweep, monkeypatch)
     follower.poll(again=False)
     assert len(yamls) == 30  # each config once, and sweep.yaml not with each of them
     looks: list[str] = []
-    stat = follow._stat
-    monkeypatch.setattr(follow, "_stat", lambda path: looks.append(path) or stat(path))
+    stat = follower_module._stat
+    monkeypatch.setattr(follower_module, "_stat", lambda path: looks.append(path) or stat(path))
     sweep.add(sweep.trial(5), range(3, 4))  # as a confirm run gets its score
     follower.poll(again=False)
     assert len(looks) == 2  # both files of the one that runs
@@ -301,9 +303,8 @@ def test_without_tensorboardx_the_remedy_is_named(sweep, monkeypatch):
 
 
 def test_following_imports_no_logger():
-    code = (
-        "import sys, hwcls.tracking.follow; print(sorted({'wandb', 'tensorboardX', 'torch', 'ray'} & set(sys.modules)))"
-    )
+    heavy = "{'wandb', 'tensorboardX', 'torch', 'ray'}"
+    code = f"import sys, hwcls.tracking.follower; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 

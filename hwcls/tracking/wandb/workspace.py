@@ -11,8 +11,8 @@ import wandb
 
 from hwcls import files
 from hwcls.errors import UserError
-from hwcls.tracking.records import SweepFolder
-from hwcls.tracking.wandb import login_problem
+from hwcls.tracking.folders import SweepFolder
+from hwcls.tracking.wandb.tracker import login_problem
 
 MEDIA = ("confusion", "predictions", "activations", "reconstructions")
 

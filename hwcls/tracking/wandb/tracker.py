@@ -16,7 +16,8 @@ from typing import Any, Literal
 import wandb
 
 from hwcls.errors import UserError
-from hwcls.tracking.records import Result, SweepFolder, TrialFolder
+from hwcls.tracking.folders import SweepFolder, TrialFolder
+from hwcls.tracking.records import Result
 from hwcls.tracking.tracker import Cursor, Media, RunInfo, note, numbers
 
 os.environ.pop("WANDB_SERVICE", None)  # a parent's: it would go on holding the ids of runs when this process is killed
@@ -177,7 +178,7 @@ class _Run:
 
 
 def open_wandb(sweep: SweepFolder, mode: Literal["online", "offline", "off", "auto"]) -> list[WandbTracker]:
-    """The tracker for a mode, none for `off`; see `hwcls.tracking.follow.open_trackers`."""
+    """The tracker for a mode, none for `off`; see `hwcls.tracking.follower.open_trackers`."""
     wish = os.environ.get("WANDB_MODE", "") if mode == "auto" else mode
     if wish in ("off", "disabled"):
         return []
@@ -224,7 +225,7 @@ def sync(
     Raises:
         UserError: no good credentials, no server, or it did not take every run.
     """
-    from hwcls.tracking.follow import Follower
+    from hwcls.tracking.follower import Follower
 
     if problem := login_problem():
         raise UserError(f"W&B cannot go online: {problem}", remedy="run `wandb login`")

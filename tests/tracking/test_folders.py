@@ -7,8 +7,9 @@ import pytest
 import yaml
 
 from hwcls.errors import UserError
-from hwcls.tracking import records
-from hwcls.tracking.records import SweepFolder, TrialFolder, read_backwards, read_lines
+from hwcls.tracking import json_lines
+from hwcls.tracking.folders import SweepFolder, TrialFolder
+from hwcls.tracking.json_lines import read_backwards, read_lines
 
 
 @pytest.mark.parametrize("block", [1, 7, 4096])
@@ -59,7 +60,7 @@ def test_an_epoch_is_appended_without_reading_all_before(tmp_path, monkeypatch):
             read.append(self.file.read(*arguments))
             return read[-1]
 
-    monkeypatch.setattr(records, "open", Counted, raising=False)
+    monkeypatch.setattr(json_lines, "open", Counted, raising=False)
     monkeypatch.setattr(type(tmp_path), "read_bytes", None)
     assert trial.append_missing([*lines[-3:], {"epoch": 2001}]) == [{"epoch": 2001}]
     assert sum(map(len, read)) <= 4096
