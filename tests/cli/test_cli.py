@@ -37,7 +37,7 @@ def hwcls(*words, **options):
 
 @pytest.fixture
 def invoke():
-    from hwcls.cli.app import whole
+    from hwcls.cli.console import whole
 
     return lambda *words: CliRunner().invoke(whole(), list(map(str, words)))
 

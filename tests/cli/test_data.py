@@ -23,7 +23,7 @@ Invoke = Callable[..., Result]
 @pytest.fixture
 def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
     """Run a command in an empty folder, with a cache of its own and no raw data."""
-    from hwcls.cli.app import whole
+    from hwcls.cli.console import whole
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HWCLS_CACHE", str(tmp_path / "cache"))
@@ -175,7 +175,7 @@ def test_mistakes_are_one_line(invoke: Invoke, tmp_path: Path, words: str, says:
 
 
 BAR = """
-from hwcls.cli.bar import told
+from hwcls.cli.progress_bar import told
 with told() as progress:
     for done in range(11):
         progress.step("x.zip", done, 10)
@@ -200,7 +200,7 @@ def test_a_bar_on_a_terminal() -> None:
 
 
 def test_plain_lines_elsewhere(capsys: pytest.CaptureFixture[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    from hwcls.cli.bar import told
+    from hwcls.cli.progress_bar import told
     from hwcls.data.progress import Meter
 
     monkeypatch.setattr("hwcls.data.progress.SAY_EVERY", -1.0)

@@ -27,7 +27,7 @@ SWEEP = {
 
 @pytest.fixture
 def invoke():
-    from hwcls.cli.app import whole
+    from hwcls.cli.console import whole
 
     return lambda *words: CliRunner().invoke(whole(), ["models", *map(str, words)])
 

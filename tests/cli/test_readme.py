@@ -37,7 +37,7 @@ def commands():
 
 @pytest.fixture(scope="module")
 def app():
-    from hwcls.cli.app import whole
+    from hwcls.cli.console import whole
 
     return whole()
 

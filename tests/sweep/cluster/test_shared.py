@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from hwcls.cli.app import whole
+from hwcls.cli.console import whole
 from hwcls.config.sweep_file import load_sweep
 from hwcls.errors import UserError
 from hwcls.sweep.run import callback, confirm_plan

@@ -10,7 +10,7 @@ import pytest
 from ray.job_submission import JobSubmissionClient
 from typer.testing import CliRunner
 
-from hwcls.cli.app import whole
+from hwcls.cli.console import whole
 from hwcls.config.sweep_file import load_sweep
 from hwcls.errors import UserError
 from hwcls.sweep.cluster import jobs

@@ -129,7 +129,7 @@ def test_an_estimate_of_a_sweep(tiny):
 
 @pytest.mark.slow
 def test_the_dry_run_tells_it(sweep_file):
-    from hwcls.cli.app import whole
+    from hwcls.cli.console import whole
 
     def dry_run(*words):
         return CliRunner().invoke(whole(), ["sweep", str(sweep_file(resources={"concurrent": 9})), "--dry-run", *words])
@@ -141,7 +141,7 @@ def test_the_dry_run_tells_it(sweep_file):
 
 
 def test_without_a_probe_it_tells_nothing_of_time(sweep_file):
-    from hwcls.cli.app import whole
+    from hwcls.cli.console import whole
 
     words = ["sweep", str(sweep_file()), "--dry-run", "--no-probe"]
     assert "it will take about" not in CliRunner().invoke(whole(), words).output

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from hwcls.cli.app import app, command
+from hwcls.cli.commands.compare_explain import table_console
+from hwcls.cli.console import app, command
 from hwcls.cli.options import Preset, Sets
-from hwcls.cli.results import table_console
 from hwcls.training.threads import calm_threads
 
 Subject = Annotated[Path, typer.Argument(help="A sweep file, or a trial's folder.", show_default=False)]

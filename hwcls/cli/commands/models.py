@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwcls.cli.app import app, command
-from hwcls.cli.results import table_console
+from hwcls.cli.commands.compare_explain import table_console
+from hwcls.cli.console import app, command
 
 if TYPE_CHECKING:
     from hwcls.config.data import DataConfig

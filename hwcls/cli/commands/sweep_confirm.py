@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from hwcls.cli.app import app, command
+from hwcls.cli.console import app, command
 from hwcls.cli.options import Budget, Cluster, New, Preset, Sets, SweepFile, Wandb, check_wandb
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def _estimate(checked: Sweep) -> dict[str, Any]:
 
 
 def _show(outcome: Outcome, options: Options, as_json: bool) -> None:
-    from hwcls.cli.results import table_console
+    from hwcls.cli.commands.compare_explain import table_console
     from hwcls.results.compare import print_leaderboard, summary
     from hwcls.results.load import load_sweep as load_results
     from hwcls.results.range_hints import hints

@@ -71,16 +71,16 @@ def root(
 
 def whole() -> typer.Typer:
     """The application with all its commands."""
-    from hwcls.cli import (  # noqa: F401  (each adds its commands)
+    from hwcls.cli.commands import (  # noqa: F401  (each adds its commands)
+        check_profile,
+        compare_explain,
         data,
         doctor,
-        inspect,
+        evaluate_predict,
         models,
-        results,
         submit,
-        sweep,
+        sweep_confirm,
         train,
-        trained,
         wandb,
     )
 

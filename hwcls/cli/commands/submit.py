@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hwcls.cli.app import app, command
+from hwcls.cli.console import app, command
 from hwcls.cli.options import Budget, New, Preset, Sets, SweepFile, Wandb, check_wandb
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hwcls.cli.app import app, command
+from hwcls.cli.console import app, command
 
 
 @app.command()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hwcls.cli.app import app, command
+from hwcls.cli.console import app, command
 
 wandb = typer.Typer(
     name="wandb", help="Weights & Biases: sync, workspace.", no_args_is_help=True, rich_markup_mode=None

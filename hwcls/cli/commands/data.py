@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hwcls.cli.app import app, command
-from hwcls.cli.bar import told
+from hwcls.cli.console import app, command
+from hwcls.cli.progress_bar import told
 
 if TYPE_CHECKING:
     from hwcls.config.data import DataConfig

@@ -28,7 +28,7 @@ presets: {broken: {parameters.model.choice.cnn.depth: 4}}
 
 @pytest.fixture
 def invoke():
-    from hwcls.cli.app import whole
+    from hwcls.cli.console import whole
 
     return lambda *words: CliRunner().invoke(whole(), list(map(str, words)))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hwcls.cli.app import app, command
+from hwcls.cli.console import app, command
 
 if TYPE_CHECKING:
     from rich.console import Console

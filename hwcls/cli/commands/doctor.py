@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hwcls.cli.app import app, command
+from hwcls.cli.console import app, command
 
 SIGNS = {"ok": "ok   ", "note": "note ", "wrong": "WRONG"}
 
