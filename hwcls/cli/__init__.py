@@ -1,5 +1,5 @@
-"""The command line: commands only; everything heavy is imported when a command runs."""
+"""The command line. A command imports what is slow to import (torch, ray, numpy) when it runs."""
 
-from hwcls.cli.console import main
+from hwcls.cli.main import main
 
 __all__ = ["main"]

@@ -1,43 +1,35 @@
-"""The application: its commands, and what every one of them does with an error."""
+"""The Typer application that commands add themselves to, its exit codes, and what they print with."""
 
 from __future__ import annotations
 
-import functools
-import gc
 import sys
-from collections.abc import Callable
-from typing import Annotated, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
-from hwcls import __version__
 from hwcls.errors import UserError
 
-P = ParamSpec("P")
-R = TypeVar("R")
+if TYPE_CHECKING:
+    from rich.console import Console
 
-app = typer.Typer(
-    name="hwcls",
-    help="Find the best image classifier for a data set within a budget, and how sure that is.",
-    no_args_is_help=True,
-    rich_markup_mode=None,  # Rich would double the time that --help takes
-    pretty_exceptions_enable=False,
-)
+SUMMARY = "Find the best image classifier for a data set within a budget, and how certain the answer is."
 
 
-def command(function: Callable[P, R]) -> Callable[P, R]:
-    """A command's ends: 0 done, 1 something failed, 2 one line about a user's error, 130 interrupted."""
+class ErrorHandlingGroup(TyperGroup):
+    """Turns errors into one line on stderr and an exit code.
 
-    @functools.wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+    0: done; 1: something failed; 2: bad usage, file or data; 130: interrupted.
+    """
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that `ctx` names."""
         try:
-            return function(*args, **kwargs)
+            return super().invoke(ctx)
         except UserError as error:
-            typer.echo(f"hwcls: {error}", err=True)
-            raise typer.Exit(2) from None
+            _exit(str(error), 2)
         except KeyboardInterrupt:
-            typer.echo("hwcls: interrupted", err=True)
-            raise typer.Exit(130) from None
+            _exit("interrupted", 130)
         except BrokenPipeError:  # `hwcls ... | head`
             sys.stderr.close()
             raise typer.Exit(0) from None
@@ -46,51 +38,33 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
                 raise
             from hwcls.data.disk import is_full
 
-            remedy = "free some space" if is_full(error) else "name another, or change what stands there"
-            what = (error.strerror or type(error).__name__).lower()
-            typer.echo(f"hwcls: {UserError(what, where=str(error.filename), remedy=remedy)}", err=True)
-            raise typer.Exit(2) from None
-
-    return run
+            problem = (error.strerror or type(error).__name__).lower()
+            remedy = "free some space" if is_full(error) else "choose another path, or move what exists there"
+            _exit(str(UserError(problem, where=str(error.filename), remedy=remedy)), 2)
 
 
-def _version(show: bool) -> None:
-    if show:
-        typer.echo(f"hwcls {__version__}")
-        raise typer.Exit
+def _exit(message: str, code: int) -> NoReturn:
+    typer.echo(f"hwcls: {message}", err=True)
+    raise typer.Exit(code) from None
 
 
-@app.callback()
-def root(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version and end.", callback=_version, is_eager=True)
-    ] = False,
-) -> None:
-    """Find the best image classifier for a data set within a budget, and how sure that is."""
+app = typer.Typer(
+    name="hwcls",
+    help=SUMMARY,
+    cls=ErrorHandlingGroup,
+    no_args_is_help=True,
+    rich_markup_mode=None,  # Rich would double the time that --help takes
+    pretty_exceptions_enable=False,
+)
 
 
-def whole() -> typer.Typer:
-    """The application with all its commands."""
-    from hwcls.cli.commands import (  # noqa: F401  (each adds its commands)
-        check_profile,
-        compare_explain,
-        data,
-        doctor,
-        evaluate_predict,
-        models,
-        submit,
-        sweep_confirm,
-        train,
-        wandb,
-    )
-
-    return app
+def print_to_stderr(text: str) -> None:
+    """Print a line of progress or a note, apart from the result on stdout."""
+    typer.echo(text, err=True)
 
 
-def main() -> None:
-    """The entry point of the `hwcls` script."""
-    try:
-        whole()()
-    finally:
-        if "triton" not in sys.modules:  # which would complain
-            gc.freeze()  # or what torch and Ray hold is collected before the process ends, for 2 s
+def table_console() -> Console:
+    """Rich's console: as wide as the terminal, 160 columns where stdout is none."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=160)

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Arguments and options that several commands share."""
 
 from __future__ import annotations
 
@@ -9,23 +9,30 @@ import typer
 
 from hwcls.errors import UserError, did_you_mean
 
-WANDB = ("online", "offline", "off", "auto")
+WANDB_MODES = ("online", "offline", "off", "auto")
 
-SweepFile = Annotated[Path, typer.Argument(help="The sweep file, YAML.", show_default=False)]
+SweepFile = Annotated[Path, typer.Argument(help="The sweep file (YAML).", show_default=False)]
 Preset = Annotated[str | None, typer.Option(help="Apply one of the file's presets.", show_default=False)]
 Sets = Annotated[
     list[str] | None, typer.Option("--set", help="Set any entry: a.b=value. Repeatable.", show_default=False)
 ]
-New = Annotated[bool, typer.Option("--new", help="Start beside older results instead of going on.")]
+New = Annotated[bool, typer.Option("--new", help="Start in a new folder instead of resuming.")]
 Wandb = Annotated[str, typer.Option(help="online, offline, off, or auto: online where you are logged in.")]
 Cluster = Annotated[
     str | None,
-    typer.Option("--address", help="A running Ray cluster; without it this machine.", show_default=False),
+    typer.Option("--address", help="A running Ray cluster; by default this machine alone.", show_default=False),
 ]
-Budget = Annotated[str | None, typer.Option("--for", help="Time instead of run_cap: 2h, 90m.", show_default=False)]
+Budget = Annotated[
+    str | None, typer.Option("--for", help="A time budget instead of run_cap: 2h, 90m.", show_default=False)
+]
+ResultsFolder = Annotated[Path, typer.Argument(help="A sweep's results folder.", show_default=False)]
+TrialFolder = Annotated[Path, typer.Argument(help="A trial's folder: results/SWEEP/trials/N.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Everything = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
+ResultOnly = Annotated[bool, typer.Option("--json", help="Print only the result, as JSON.")]
 
 
 def check_wandb(mode: str) -> None:
-    """Raises UserError where `mode` is none of WANDB."""
-    if mode not in WANDB:
-        raise UserError(f"unknown mode '{mode}'", where="--wandb", remedy=did_you_mean(mode, WANDB))
+    """Raise UserError where `mode` is none of WANDB_MODES."""
+    if mode not in WANDB_MODES:
+        raise UserError(f"unknown mode '{mode}'", where="--wandb", remedy=did_you_mean(mode, WANDB_MODES))

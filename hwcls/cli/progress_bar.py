@@ -1,4 +1,4 @@
-"""How far a long task is: a bar on a terminal, plain lines elsewhere, both on stderr."""
+"""Progress of a long task on stderr: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -7,29 +7,25 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import typer
+from hwcls.cli.console import print_to_stderr
 
 
 @contextmanager
-def told() -> Iterator[Callable[[str], None]]:
-    """What to give as `progress`, while it is on the screen."""
+def progress_reporter() -> Iterator[Callable[[str], None]]:
+    """Yields the `progress` argument of the data functions; the bars disappear at the end."""
     if not sys.stderr.isatty():
-        yield _line
+        yield print_to_stderr
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        yield _Bars(bars)
+        yield _RichBars(bars)
 
 
-def _line(text: str) -> None:
-    typer.echo(text, err=True)
-
-
-class _Bars:
-    """hwcls.data.progress.Bar, drawn by Rich: a bar for each task."""
+class _RichBars:
+    """hwcls.data.progress.Bar, drawn by Rich: one bar per task."""
 
     def __init__(self, bars: Any) -> None:
         self.bars = bars

@@ -37,9 +37,9 @@ def hwcls(*words, **options):
 
 @pytest.fixture
 def invoke():
-    from hwcls.cli.console import whole
+    from hwcls.cli.main import app
 
-    return lambda *words: CliRunner().invoke(whole(), list(map(str, words)))
+    return lambda *words: CliRunner().invoke(app, list(map(str, words)))
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
@@ -75,7 +75,7 @@ def test_version(invoke):
         (["explain", "none", "none"], "is no trial"),
         (["data", "fetch", "fashionmnist"], "did you mean 'fashion_mnist'"),
         (["data", "import", "cifar10", "none.zip"], "none.zip"),
-        (["compare", "none", "--json", "--csv"], "two forms of the same"),
+        (["compare", "none", "--json", "--csv"], "exclude each other"),
         (["wandb", "sync", "none"], "none"),
         (["wandb", "workspace", "none"], "none"),
         (["dashboard", "none"], "no study.journal"),

@@ -23,12 +23,12 @@ Invoke = Callable[..., Result]
 @pytest.fixture
 def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
     """Run a command in an empty folder, with a cache of its own and no raw data."""
-    from hwcls.cli.console import whole
+    from hwcls.cli.main import app
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HWCLS_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("HWCLS_DATA", raising=False)
-    return lambda *words: CliRunner().invoke(whole(), ["data", *map(str, words)])
+    return lambda *words: CliRunner().invoke(app, ["data", *map(str, words)])
 
 
 def archive(path: Path, **more: bytes) -> Path:
@@ -108,7 +108,7 @@ def test_import_counts_what_it_passed_over(invoke: Invoke, tmp_path: Path) -> No
     with zipfile.ZipFile(path, "a") as packed:
         packed.writestr("archive/train/loose.png", b"x")
     line, _ = invoke("import", "my_set", path).stdout.splitlines()
-    assert line.endswith("my_set; passed over, for no image in a class folder: 1")
+    assert line.endswith("my_set; ignored, not an image in a class folder: 1")
     assert json.loads(invoke("import", "again", path, "--json").stdout)["passed_over"] == ["archive/train/loose.png"]
 
 
@@ -175,8 +175,8 @@ def test_mistakes_are_one_line(invoke: Invoke, tmp_path: Path, words: str, says:
 
 
 BAR = """
-from hwcls.cli.progress_bar import told
-with told() as progress:
+from hwcls.cli.progress_bar import progress_reporter
+with progress_reporter() as progress:
     for done in range(11):
         progress.step("x.zip", done, 10)
     progress("a line [of] its own")
@@ -200,11 +200,11 @@ def test_a_bar_on_a_terminal() -> None:
 
 
 def test_plain_lines_elsewhere(capsys: pytest.CaptureFixture[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    from hwcls.cli.progress_bar import told
+    from hwcls.cli.progress_bar import progress_reporter
     from hwcls.data.progress import Meter
 
     monkeypatch.setattr("hwcls.data.progress.SAY_EVERY", -1.0)
-    with told() as progress:
+    with progress_reporter() as progress:
         meter = Meter(progress, "x.zip", 100_000_000, "MB", 1e6)
         for done in range(0, 100_000_001, 1_000_000):
             meter.at(done)

@@ -172,7 +172,7 @@ def test_ended_three_ways_and_the_same_command_again(sweep_file, tmp_path, undis
         code, output = finish(process, 120)
         if sent != signal.SIGKILL:
             assert code == 130, output
-            assert "Go on with:" in output
+            assert "Resume with:" in output
             assert f"hwcls sweep {sweep_file}" in output
             assert "Traceback" not in output
         finished |= {path: path.stat().st_mtime_ns for path in folder.glob("trials/*/result.json")}

@@ -28,9 +28,9 @@ presets: {broken: {parameters.model.choice.cnn.depth: 4}}
 
 @pytest.fixture
 def invoke():
-    from hwcls.cli.console import whole
+    from hwcls.cli.main import app
 
-    return lambda *words: CliRunner().invoke(whole(), list(map(str, words)))
+    return lambda *words: CliRunner().invoke(app, list(map(str, words)))
 
 
 @pytest.fixture(scope="module")
@@ -106,13 +106,13 @@ def test_evaluate(invoke, folder, tmp_path):
     assert "true \\ predicted" in table.output
 
 
-def test_evaluate_on_test_is_said_and_counted(invoke, folder, monkeypatch):
+def test_evaluate_on_test_is_noted_and_counted(invoke, folder, monkeypatch):
     reads = folder.parent.parent / "test_reads.jsonl"
     assert not reads.exists()
     monkeypatch.chdir(folder.parent)
     done = invoke("evaluate", "0", "--split", "test")
     assert done.exit_code == 0
-    assert "test is read, 1 time now" in done.stderr
+    assert "test has now been read once outside confirm" in done.stderr
     (line,) = reads.read_text().splitlines()
     assert json.loads(line)["trial"] == "trials/0"
 
@@ -125,7 +125,7 @@ def test_predict(invoke, folder, tmp_path):
     (tmp_path / "bad.png").write_bytes(b"nothing")
     some = invoke("predict", folder, tmp_path)
     assert some.exit_code == 1
-    assert "bad.png: not a whole image" in some.stderr
+    assert "bad.png: cannot be read (" in some.stderr
     assert "2.png" in some.stdout
     assert invoke("predict", folder, tmp_path / "bad.png").exit_code == 2
     assert invoke("predict", folder, tmp_path / "none.png").exit_code == 2

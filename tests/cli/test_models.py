@@ -27,9 +27,9 @@ SWEEP = {
 
 @pytest.fixture
 def invoke():
-    from hwcls.cli.console import whole
+    from hwcls.cli.main import app
 
-    return lambda *words: CliRunner().invoke(whole(), ["models", *map(str, words)])
+    return lambda *words: CliRunner().invoke(app, ["models", *map(str, words)])
 
 
 def rows(done):
@@ -94,7 +94,7 @@ def test_data_that_is_not_here(invoke, tmp_path, monkeypatch):
     parameters = {**SWEEP["parameters"], "data": {"name": "cifar10"}, "model": {"name": "mlp", "width": 8}}
     (tmp_path / "later.yaml").write_text(yaml.safe_dump({"run_cap": 1, "parameters": parameters}))
     done = invoke(tmp_path / "later.yaml")
-    assert "cifar10 is not here yet, 10 classes are assumed" in done.output
+    assert "cifar10 is not downloaded yet; assuming 10 classes" in done.output
     assert "3x32x32" in done.stdout
     assert "not here" not in invoke(tmp_path / "later.yaml", "--classes", 4).output
 
@@ -157,7 +157,7 @@ def test_a_trial_is_not_changed(invoke, tmp_path):
     assert invoke(tmp_path, "--json").exit_code == 0
     refused = invoke(tmp_path, "--set", "width=8")
     assert refused.exit_code == 2
-    assert "this is a trial" in refused.stderr
+    assert "not a trial" in refused.stderr
 
 
 def test_nothing_is_said_beside_the_table():

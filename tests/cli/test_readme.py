@@ -4,12 +4,14 @@ import re
 import shlex
 from pathlib import Path
 
-import click
 import numpy as np
 import pytest
 import typer
 from PIL import Image
+from typer.core import TyperGroup
 from typer.testing import CliRunner
+
+from hwcls.cli.main import app
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -35,27 +37,18 @@ def commands():
     return list(dict.fromkeys(found))
 
 
-@pytest.fixture(scope="module")
-def app():
-    from hwcls.cli.console import whole
-
-    return whole()
-
-
 @pytest.mark.parametrize("line", commands())
-def test_its_options_exist(app, line):
+def test_its_options_exist(line):
     command, words = typer.main.get_command(app), shlex.split(line)[1:]
-    context = click.Context(command)
-    while isinstance(command, click.Group):
-        name, command, words = command.resolve_command(context, words)
-        assert command is not None, name
-        context = click.Context(command, info_name=name, parent=context)
-    command.make_context(words[0] if words else "", list(words))  # raises for an unknown option or a missing argument
+    while isinstance(command, TyperGroup):
+        assert words[0] in command.commands
+        command, words = command.commands[words[0]], words[1:]
+    command.make_context("hwcls", words)  # raises for an unknown option or a missing argument
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_they_run(app, ray_here, tmp_path, monkeypatch):
+def test_they_run(ray_here, tmp_path, monkeypatch):
     import os
 
     monkeypatch.chdir(tmp_path)

@@ -144,7 +144,7 @@ def test_it_is_asked_to_stop(started, undisturbed, table, sent):
     command.process.send_signal(sent)
     command.end(130)
     stopped = time.time() - since
-    assert "Go on with:" in command.output
+    assert "Resume with:" in command.output
     command.start()
     command.end()
     table(f"{sent.name} ({stopped:.1f} s to the end of the process)", sweep, since)

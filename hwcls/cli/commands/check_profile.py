@@ -1,4 +1,4 @@
-"""`hwcls check` and `hwcls profile`: can the models learn, and what do they cost?"""
+"""`hwcls check` and `hwcls profile`: whether each model can learn, and how fast it is."""
 
 from __future__ import annotations
 
@@ -9,29 +9,26 @@ from typing import Annotated, Any
 
 import typer
 
-from hwcls.cli.commands.compare_explain import table_console
-from hwcls.cli.console import app, command
-from hwcls.cli.options import Preset, Sets
+from hwcls.cli.console import app, print_to_stderr, table_console
+from hwcls.cli.options import AsJson, Preset, Sets
 from hwcls.training.threads import calm_threads
 
 Subject = Annotated[Path, typer.Argument(help="A sweep file, or a trial's folder.", show_default=False)]
 Only = Annotated[list[str] | None, typer.Option(help="Only this alternative. Repeatable.", show_default=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
 @app.command()
-@command
 def check(
     file: Subject,
     preset: Preset = None,
     sets: Sets = None,
     only: Only = None,
-    steps: Annotated[int, typer.Option(min=2, help="Training steps for each learning rate that is tried.")] = 200,
+    steps: Annotated[int, typer.Option(min=2, help="Training steps at each learning rate that is tried.")] = 200,
     as_json: AsJson = False,
 ) -> None:
-    """Build every model of a sweep file, and let each alternative learn two small batches by heart.
+    """Build every model of a sweep file, and check that each alternative can overfit two small batches.
 
-    One that cannot is broken: the reason is printed, and the command ends with 1.
+    One that cannot is broken: the reason is printed, and the exit code is 1.
 
     Example: hwcls check sweeps/quickstart.yaml
     """
@@ -45,7 +42,7 @@ def check(
         for line in broken:
             typer.echo(f"cannot be built: {line}")
         if sweep:
-            typer.echo(f"{count - len(broken)} of {count} models that the file can draw can be built")
+            typer.echo(f"{count - len(broken)} of {count} models in the search space can be built")
     verdicts = {}
     for name, config, data in opened:
         verdicts[name] = found = overfit(config, data, steps)
@@ -61,7 +58,6 @@ def check(
 
 
 @app.command()
-@command
 def profile(
     files: Annotated[list[Path], typer.Argument(help="Sweep files, or trials' folders.", show_default=False)],
     preset: Preset = None,
@@ -69,19 +65,19 @@ def profile(
     only: Only = None,
     steps: Annotated[int, typer.Option(min=1, help="Training steps to time.")] = 20,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Trace whole epochs instead of a few steps.", show_default=False)
+        int | None, typer.Option(min=1, help="Trace complete epochs instead of a few steps.", show_default=False)
     ] = None,
     out: Annotated[Path, typer.Option(help="The folder for the traces.")] = Path("profile"),
     as_json: AsJson = False,
 ) -> None:
-    """Measure each model: step time, memory, inference, the slowest operators; and write a trace of it.
+    """Measure each model (step time, memory, inference, slowest operators) and write a trace.
 
     Traces open in ui.perfetto.dev or chrome://tracing.
 
     Example: hwcls profile sweeps/quickstart.yaml
     """
     calm_threads()
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's library talks to stderr
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler's library writes to stderr
     from hwcls.inspection.profile import measure
 
     found: dict[str, Any] = {}
@@ -96,7 +92,7 @@ def profile(
 
 
 def _open(file: Path, preset: str | None, sets: list[str] | None, only: list[str] | None) -> Any:
-    """The sweep, if it is one, and what is looked at: name, config and data of each."""
+    """The sweep, where `file` is one, and the name, config and data of each model."""
     from hwcls.data.imageset import open_data
     from hwcls.errors import UserError, did_you_mean
     from hwcls.inspection.targets import subjects
@@ -113,13 +109,13 @@ def _open(file: Path, preset: str | None, sets: list[str] | None, only: list[str
             continue
         key = subject.config.data.pixels().model_dump_json()
         if key not in sets_of:
-            sets_of[key] = open_data(subject.config.data, lambda text: typer.echo(text, err=True))
+            sets_of[key] = open_data(subject.config.data, print_to_stderr)
         opened.append((subject.name, subject.config, sets_of[key]))
     return sweep, opened
 
 
 def _curve(losses: list[float]) -> str:
-    """The loss as a few numbers, first to last."""
+    """Five losses from the first step to the last."""
     if len(losses) < 2:
         return ""
     places = sorted({round(i * (len(losses) - 1) / 4) for i in range(5)})

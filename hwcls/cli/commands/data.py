@@ -1,4 +1,4 @@
-"""`hwcls data`: which data sets there are, and how they get here."""
+"""`hwcls data`: list, fetch, import, show and verify data sets."""
 
 from __future__ import annotations
 
@@ -9,34 +9,33 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hwcls.cli.console import app, command
-from hwcls.cli.progress_bar import told
+from hwcls.cli.console import app
+from hwcls.cli.options import AsJson
+from hwcls.cli.progress_bar import progress_reporter
 
 if TYPE_CHECKING:
     from hwcls.config.data import DataConfig
 
-SHOWN = 20  # lines of one kind; --json has all
+MAX_LINES = 20  # of a list; --json has all of it
 
 data = typer.Typer(
     name="data", help="Data sets: list, fetch, import, show, verify.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(data)
 
-Name = Annotated[str, typer.Argument(help="A data set's name, see `hwcls data list`.", show_default=False)]
+Name = Annotated[str, typer.Argument(help="A data set's name: see `hwcls data list`.", show_default=False)]
 Folder = Annotated[
     str | None, typer.Option("--path", help="The folder or archive of an imagefolder.", show_default=False)
 ]
 Sets = Annotated[
     list[str] | None,
-    typer.Option("--set", help="An entry of a sweep file's data section, as classes=3.", show_default=False),
+    typer.Option("--set", help="An entry of a sweep file's data section: classes=3. Repeatable.", show_default=False),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
 @data.command("list")
-@command
 def list_all(as_json: AsJson = False) -> None:
-    """List the data sets that hwcls knows and those of your own, and where their files were found.
+    """List the data sets that hwcls knows, those you imported, and where their files are.
 
     Example: hwcls data list
     """
@@ -53,15 +52,14 @@ def list_all(as_json: AsJson = False) -> None:
 
 
 @data.command("fetch")
-@command
 def fetch_one(name: Name, as_json: AsJson = False) -> None:
-    """Download a data set, or finish an interrupted download.
+    """Download a data set, or resume an interrupted download.
 
     Example: hwcls data fetch fashion_mnist
     """
     from hwcls.data.fetch import fetch
 
-    with told() as progress:
+    with progress_reporter() as progress:
         path = fetch(name, progress)
     if as_json:
         typer.echo(json.dumps({"name": name, "path": str(path) if path else None}, indent=2))
@@ -70,39 +68,38 @@ def fetch_one(name: Name, as_json: AsJson = False) -> None:
 
 
 @data.command("import")
-@command
 def import_one(
     name: Annotated[
-        str, typer.Argument(help="A known data set's name, or a new one for images of your own.", show_default=False)
+        str, typer.Argument(help="A known data set's name, or a new one for your own images.", show_default=False)
     ],
-    path: Annotated[Path, typer.Argument(help="An archive or a folder that you have.", show_default=False)],
+    path: Annotated[Path, typer.Argument(help="An archive or a folder.", show_default=False)],
     skip_corrupt: Annotated[
-        bool, typer.Option("--skip-corrupt", help="Leave out images that cannot be read, and say which.")
+        bool, typer.Option("--skip-corrupt", help="Leave out images that cannot be read, and list them.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take a data set from a zip, a tar or a folder; images of your own lie in train/<class>/ and val/<class>/.
+    """Import a data set from a zip, a tar or a folder; your own images belong in train/<class>/ and val/<class>/.
 
     Example: hwcls data import my_images archive.zip, then in a sweep file: data: {name: my_images}
     """
     from hwcls.data.importing import import_data
 
-    with told() as progress:
+    with progress_reporter() as progress:
         done = import_data(name, path, skip_corrupt=skip_corrupt, progress=progress)
     if as_json:
         left_out = {"skipped": done.skipped, "passed_over": done.passed_over}
         typer.echo(json.dumps({"name": name, "path": str(done.path), **left_out}, indent=2))
         return
-    _some([f"left out: {file}: {problem}" for file, problem in done.skipped.items()])
+    _print_some([f"left out: {file}: {problem}" for file, problem in done.skipped.items()])
     corrupt = f"; corrupt and left out: {len(done.skipped)}" if done.skipped else ""
-    others = f"; passed over, for no image in a class folder: {len(done.passed_over)}" if done.passed_over else ""
+    others = f"; ignored, not an image in a class folder: {len(done.passed_over)}" if done.passed_over else ""
     typer.echo(f"{name}: {done.path}{corrupt}{others}")
-    for line in _taken(name):
+    for line in _describe(name):
         typer.echo(line)
 
 
-def _taken(name: str) -> list[str]:
-    """What an import holds, as a sweep will see it, and how a sweep names it."""
+def _describe(name: str) -> list[str]:
+    """The imported data set as a sweep will see it, and how to name it in a sweep file."""
     import numpy as np
 
     from hwcls.config.data import DataConfig
@@ -120,19 +117,18 @@ def _taken(name: str) -> list[str]:
 
 
 @data.command("show")
-@command
 def show_one(
     name: Name,
     out: Annotated[Path | None, typer.Option(help="The PNG to write; by default NAME.png.", show_default=False)] = None,
     path: Folder = None,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "train",
     sets: Sets = None,
-    plain: Annotated[bool, typer.Option("--plain", help="Only as they are, not augmented.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Only the original images.")] = False,
     columns: Annotated[int, typer.Option(min=1, max=64, help="Images of each class.")] = 8,
-    rows: Annotated[int, typer.Option(min=1, max=1000, help="At most so many classes.")] = 10,
+    rows: Annotated[int, typer.Option(min=1, max=1000, help="At most this many classes.")] = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Write a picture of some images of each class, as they are and as training sees them.
+    """Write a picture of some images of each class, original and augmented.
 
     Example: hwcls data show cifar10 --set classes=[cat,dog] --set augment.crop=4 --set augment.cutmix=1.0
     """
@@ -144,7 +140,7 @@ def show_one(
     from hwcls.data.imageset import open_data
     from hwcls.data.show import picture_grid
 
-    with told() as progress:
+    with progress_reporter() as progress:
         opened = open_data(config, progress)
     target = out or Path(f"{name}.png")
     picture_grid(opened, config, target, split=split, augmented=not plain, columns=columns, rows=rows)
@@ -158,9 +154,8 @@ def show_one(
 
 
 @data.command("verify")
-@command
 def verify_one(name: Name, path: Folder = None, sets: Sets = None, as_json: AsJson = False) -> None:
-    """Hold a data set's decoded pixels against the sums taken when they were decoded, and name duplicate images.
+    """Check a data set's decoded pixels against their checksums, and list duplicate images.
 
     Example: hwcls data verify digits
     """
@@ -168,7 +163,7 @@ def verify_one(name: Name, path: Folder = None, sets: Sets = None, as_json: AsJs
     from hwcls.data.integrity import describe_duplicates
     from hwcls.data.store import open_store, read_raw
 
-    with told() as progress:
+    with progress_reporter() as progress:
         store = open_store(config, progress)
     wrong, again, pairs = store.verify(), store.find_duplicates(), []
     if again:
@@ -182,12 +177,12 @@ def verify_one(name: Name, path: Folder = None, sets: Sets = None, as_json: AsJs
         ]
         typer.echo(json.dumps(found | {"duplicates": listed}, indent=2))
     else:
-        _some(wrong)
+        _print_some(wrong)
         if again:
-            _some([f"the same pixels: {first} and {second}" for first, second in pairs])
+            _print_some([f"the same pixels: {first} and {second}" for first, second in pairs])
             typer.echo(f"{name}: {describe_duplicates(again)}")
         typer.echo(
-            f"{name}: {len(wrong)} wrong; remove {store.folder}, and it is decoded anew"
+            f"{name}: {len(wrong)} wrong; remove {store.folder} to decode it again"
             if wrong
             else f"{name}: no pixel has changed since it was decoded"
         )
@@ -231,8 +226,8 @@ def _config(name: str, path: str | None, sets: list[str]) -> DataConfig:
         raise UserError(what, where=".".join(("data", *place)), remedy=remedy) from None
 
 
-def _some(lines: list[str]) -> None:
-    for line in lines[:SHOWN]:
+def _print_some(lines: list[str]) -> None:
+    for line in lines[:MAX_LINES]:
         typer.echo(line)
-    if (more := len(lines) - SHOWN) > 0:
+    if (more := len(lines) - MAX_LINES) > 0:
         typer.echo(f"... and {more:,} more; --json has them all")

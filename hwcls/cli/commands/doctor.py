@@ -1,4 +1,4 @@
-"""`hwcls doctor`."""
+"""`hwcls doctor`: checks of this machine before a sweep."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ from typing import Annotated
 
 import typer
 
-from hwcls.cli.console import app, command
+from hwcls.cli.console import app
 
 SIGNS = {"ok": "ok   ", "note": "note ", "wrong": "WRONG"}
 
 
 @app.command()
-@command
 def doctor(
-    results: Annotated[Path, typer.Option(help="The folder that would hold the results.")] = Path("results"),
+    results: Annotated[Path, typer.Option(help="The folder that will hold the results.")] = Path("results"),
     address: Annotated[
-        str | None, typer.Option(help="A running Ray cluster to look at as well.", show_default=False)
+        str | None, typer.Option(help="A running Ray cluster to check as well.", show_default=False)
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Every check, as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every check as JSON.")] = False,
 ) -> None:
-    """Look for what would stand in a sweep's way: GPU, disk, data, W&B, Ray; one remedy per line.
+    """Check what a sweep needs: GPU, disk, data, W&B, Ray; one remedy per line.
 
     Example: hwcls doctor
     """

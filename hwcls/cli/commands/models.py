@@ -1,4 +1,4 @@
-"""`hwcls models`: what models cost and what they see, before any of them is trained."""
+"""`hwcls models`: size, cost and receptive field of models, without training them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwcls.cli.commands.compare_explain import table_console
-from hwcls.cli.console import app, command
+from hwcls.cli.console import app, print_to_stderr, table_console
 
 if TYPE_CHECKING:
     from hwcls.config.data import DataConfig
@@ -19,63 +18,64 @@ if TYPE_CHECKING:
     from hwcls.models.receptive_field import Field
     from hwcls.models.summary import Summary
 
-CLASSES, CHANNELS, SIZE = 10, 3, 32  # of models that are named without a data set
+CLASSES, CHANNELS, SIZE = 10, 3, 32  # where no data set is given
 Shape = tuple[int, int, int]  # classes, channels, side
 
 
 @dataclasses.dataclass(frozen=True)
-class Named:
-    """A model by the name that the table gives it."""
+class Row:
+    """A model of the table."""
 
     name: str
-    group: str  # the alternative that it is one end of
+    group: str  # the alternative that it belongs to
     config: ModelConfig
     shape: Shape
 
 
 @app.command()
-@command
 def models(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Families, timm's names, my_file.py:build, sweep files, trials' folders; else all families.",
+            help="Families, timm backbones, my_file.py:build, sweep files, trials' folders; by default all families.",
             show_default=False,
         ),
     ] = None,
     image_size: Annotated[
-        int | None, typer.Option(min=1, help=f"Pixels of one side; else the data's, or {SIZE}.", show_default=False)
+        int | None,
+        typer.Option(min=1, help=f"Side in pixels; by default the data's, or {SIZE}.", show_default=False),
     ] = None,
     channels: Annotated[
-        int | None, typer.Option(min=1, max=3, help=f"1 or 3; else the data's, or {CHANNELS}.", show_default=False)
+        int | None,
+        typer.Option(min=1, max=3, help=f"By default the data's, or {CHANNELS}.", show_default=False),
     ] = None,
     classes: Annotated[
-        int | None, typer.Option(min=1, help=f"How many; else the data's, or {CLASSES}.", show_default=False)
+        int | None, typer.Option(min=1, help=f"By default the data's, or {CLASSES}.", show_default=False)
     ] = None,
     sets: Annotated[
         list[str] | None,
-        typer.Option("--set", help="A setting of the named models, width=64; of a sweep file any entry. Repeatable."),
+        typer.Option("--set", help="A setting of the models, as width=64; any entry of a sweep file. Repeatable."),
     ] = None,
-    layers: Annotated[bool, typer.Option("--layers", help="Every layer, with its receptive field.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything, layers too, as JSON.")] = False,
+    layers: Annotated[bool, typer.Option("--layers", help="Print every layer with its receptive field.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything, layers too, as JSON.")] = False,
 ) -> None:
     """Print parameters, FLOPs, activation memory, receptive field and output shape of models.
 
-    FLOPs are those of one image's forward pass, two for a multiplication and an addition; activations are what a
-    training step keeps of one image, in float32; the receptive field is what the last map sees, padding included,
-    unknown behind operations that are not followed.
+    FLOPs: one image's forward pass; a multiplication and an addition are two. Activations: what a training step keeps
+    of one image, in float32. Receptive field: the pixels that a value of the last feature map depends on, padding
+    included; unknown after operations that hwcls does not follow.
 
     Example: hwcls models simple_cnn resnet18 sweeps/quickstart.yaml
     """
     from hwcls.models.summary import summarise
 
     given = (classes, channels, image_size)
-    rows: list[tuple[Named, Summary]] = []
+    rows: list[tuple[Row, Summary]] = []
     costs = set()
-    for one in _named(names or _families(), sets or (), given):
+    for one in _rows(names or _families(), sets or (), given):
         k, c, side = one.shape
         summary = summarise(one.config, classes=k, channels=c, image_size=side)
-        # the ends of a range that changes no figure, as dropout's, are one row
+        # both ends of a range that changes no figure (dropout) are one row
         cost = (one.group, summary.parameters, summary.flops, summary.activations, summary.output)
         if cost not in costs:
             costs.add(cost)
@@ -95,19 +95,19 @@ def _families() -> list[str]:
     return [name for name in REGISTRY if name not in ("timm", "user")]
 
 
-def _named(names: Sequence[str], sets: Sequence[str], given: Sequence[int | None]) -> Iterator[Named]:
-    """What each name stands for; raises UserError for one that stands for nothing."""
+def _rows(names: Sequence[str], sets: Sequence[str], given: Sequence[int | None]) -> Iterator[Row]:
+    """The models of each name; raises UserError for an unknown one."""
     for name in names:
         path = Path(name)
         if ":" not in name and (path.exists() or path.suffix in (".yaml", ".yml")):
             yield from _from_file(path, sets, given)
         else:
             shape = tuple(one or default for one, default in zip(given, (CLASSES, CHANNELS, SIZE), strict=True))
-            yield Named(name, name, _config(name, sets), (shape[0], shape[1], shape[2]))
+            yield Row(name, name, _config(name, sets), (shape[0], shape[1], shape[2]))
 
 
 def _config(name: str, sets: Sequence[str]) -> ModelConfig:
-    """A family with its own settings, or a backbone of timm."""
+    """The config of a family with the given settings, or of a timm backbone."""
     from pydantic import TypeAdapter, ValidationError
 
     from hwcls.config.annotations import sentence, variants
@@ -136,8 +136,8 @@ def _config(name: str, sets: Sequence[str]) -> ModelConfig:
         raise UserError(what, where=source.where(loc), remedy=remedy) from None
 
 
-def _from_file(path: Path, sets: Sequence[str], given: Sequence[int | None]) -> Iterator[Named]:
-    """A trial's model; of a sweep file every alternative, at both ends of its ranges."""
+def _from_file(path: Path, sets: Sequence[str], given: Sequence[int | None]) -> Iterator[Row]:
+    """A trial's model, or every alternative of a sweep file at both ends of its ranges."""
     from hwcls.config.model_alternatives import variants
     from hwcls.config.sweep_file import load_sweep, load_trial
     from hwcls.config.trial import flatten
@@ -148,9 +148,9 @@ def _from_file(path: Path, sets: Sequence[str], given: Sequence[int | None]) -> 
         path = next((path / name for name in ("config.yaml", "sweep.yaml") if (path / name).is_file()), path)
     if "model" in read_source(path).values:
         if sets:
-            raise UserError("--set changes a sweep file or a named model, this is a trial", where=str(path))
+            raise UserError("--set changes a sweep file or a named model, not a trial", where=str(path))
         trial = load_trial(path)
-        yield Named(str(path), str(path), trial.model, _shape(trial.data, given))
+        yield Row(str(path), str(path), trial.model, _shape(trial.data, given))
         return
     sweep = load_sweep(path, None, sets)
     shapes: dict[DataConfig, Shape] = {}
@@ -162,22 +162,22 @@ def _from_file(path: Path, sets: Sequence[str], given: Sequence[int | None]) -> 
             pixels = data.pixels()
             if pixels not in shapes:
                 shapes[pixels] = _shape(data, given)
-            yield Named(" ".join([label, *words]), f"{path} {label}", model, shapes[pixels])
+            yield Row(" ".join([label, *words]), f"{path} {label}", model, shapes[pixels])
 
 
 def _shape(data: DataConfig, given: Sequence[int | None]) -> Shape:
-    """Of the data set where it is here, else as far as it is known."""
+    """The data set's shape, or what is known of it before it is downloaded."""
     from hwcls.data.catalog import EMBEDDED, locate, source_of
     from hwcls.data.imageset import open_data
 
     classes, channels, side = given
     if data.name in EMBEDDED or data.path is not None or locate(data.name) is not None:
-        opened = open_data(data, lambda text: typer.echo(text, err=True))
+        opened = open_data(data, print_to_stderr)
         return classes or len(opened.classes), channels or opened.channels, side or opened.image_size
     source = source_of(data.name)
     known = data.classes if isinstance(data.classes, int) else len(data.classes or ())
     if not classes and not known:
-        typer.echo(f"note: {data.name} is not here yet, {CLASSES} classes are assumed: --classes", err=True)
+        print_to_stderr(f"note: {data.name} is not downloaded yet; assuming {CLASSES} classes (--classes changes it)")
     return (
         classes or known or CLASSES,
         channels or data.channels or source.channels or CHANNELS,
@@ -185,13 +185,13 @@ def _shape(data: DataConfig, given: Sequence[int | None]) -> Shape:
     )
 
 
-def _plain(one: Named, summary: Summary) -> dict[str, Any]:
+def _plain(one: Row, summary: Summary) -> dict[str, Any]:
     _, channels, side = one.shape
     settings = one.config.model_dump(mode="json", exclude={"label"})
     return {"name": one.name, "image": [channels, side, side], **dataclasses.asdict(summary), "settings": settings}
 
 
-def _print(rows: Sequence[tuple[Named, Summary]]) -> None:
+def _print(rows: Sequence[tuple[Row, Summary]]) -> None:
     from rich.table import Table
 
     from hwcls.config.model_alternatives import sentence
@@ -223,7 +223,7 @@ def _print(rows: Sequence[tuple[Named, Summary]]) -> None:
             typer.echo(f"note: {sentence(labels)}")
 
 
-def _print_layers(one: Named, summary: Summary) -> None:
+def _print_layers(one: Row, summary: Summary) -> None:
     from rich.table import Table
 
     typer.echo(f"\n{one.name}")

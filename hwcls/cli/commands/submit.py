@@ -1,4 +1,4 @@
-"""`hwcls submit`."""
+"""`hwcls submit`: a sweep on a cluster, started from outside."""
 
 from __future__ import annotations
 
@@ -7,34 +7,33 @@ from typing import Annotated
 
 import typer
 
-from hwcls.cli.console import app, command
+from hwcls.cli.console import app
 from hwcls.cli.options import Budget, New, Preset, Sets, SweepFile, Wandb, check_wandb
 
 
 @app.command()
-@command
 def submit(
     file: SweepFile,
     preset: Preset = None,
     sets: Sets = None,
     results: Annotated[
-        str, typer.Option(help="A folder on the head, or s3://bucket/prefix, which a lost head leaves behind.")
+        str, typer.Option(help="A folder on the head, or s3://bucket/prefix, which survives the loss of the head.")
     ] = "~/results",
     new: New = False,
     wandb: Wandb = "auto",
     address: Annotated[
-        str | None, typer.Option(help="The head's dashboard; http://127.0.0.1:8265 if left out.", show_default=False)
+        str | None, typer.Option(help="The head's dashboard; by default http://127.0.0.1:8265.", show_default=False)
     ] = None,
     budget: Budget = None,
-    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Whether to show what it prints.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Only the job, as JSON.")] = False,
+    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Whether to show the job's output.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only the job, as JSON.")] = False,
 ) -> None:
-    """Hand a sweep to a cluster from outside: its driver runs on the head, also when this machine is off.
+    """Submit a sweep to a cluster: it runs there, also when this machine is off.
 
     Example: hwcls submit sweeps/tinyimagenet.yaml --results s3://my-bucket/results
     """
     from hwcls.config.sweep_file import load_sweep
-    from hwcls.sweep.cluster import jobs as jobs
+    from hwcls.sweep.cluster import jobs
 
     check_wandb(wandb)
     jobs.check_results(results)
@@ -51,7 +50,8 @@ def submit(
             job = jobs.follow(job, (lambda text: None) if as_json else (lambda text: typer.echo(text, nl=False)))
         except KeyboardInterrupt:
             typer.echo(
-                f"\nIt goes on there; `ray job logs -f {job.id} --address {job.address}` shows it again", err=True
+                f"\nThe job keeps running; `ray job logs -f {job.id} --address {job.address}` shows its output",
+                err=True,
             )
             raise typer.Exit(130) from None
     if as_json:

@@ -1,4 +1,4 @@
-"""`hwcls sweep`."""
+"""`hwcls sweep` and `hwcls confirm`: run a sweep or resume it, and retrain its winners on more seeds."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from hwcls.cli.console import app, command
-from hwcls.cli.options import Budget, Cluster, New, Preset, Sets, SweepFile, Wandb, check_wandb
+from hwcls.cli.console import app, table_console
+from hwcls.cli.options import Budget, Cluster, New, Preset, ResultOnly, Sets, SweepFile, Wandb, check_wandb
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,27 +24,27 @@ if TYPE_CHECKING:
 
 
 @app.command()
-@command
 def sweep(
     file: SweepFile,
     preset: Preset = None,
     sets: Sets = None,
     results: Annotated[
-        str, typer.Option(help="The folder that holds each sweep's folder, also s3://bucket/prefix.")
+        str, typer.Option(help="The folder for the folders of all sweeps, or s3://bucket/prefix.")
     ] = "results",
     new: New = False,
     wandb: Wandb = "auto",
     address: Cluster = None,
     budget: Budget = None,
     source: Annotated[
-        Path | None, typer.Option("--from", help="Results of another sweep to learn from.", show_default=False)
+        Path | None,
+        typer.Option("--from", help="Results of another sweep to warm-start from.", show_default=False),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, start nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, without starting it.")] = False,
     probe: Annotated[bool, typer.Option("--probe/--no-probe", help="Whether a dry run times a few steps.")] = True,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Only the result, as JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")] = False,
+    as_json: ResultOnly = False,
 ) -> None:
-    """Run a sweep, or go on where it was: the same command again never loses or repeats a finished trial.
+    """Run a sweep, or resume it: the same command again never loses or repeats a finished trial.
 
     Example: hwcls sweep sweeps/quickstart.yaml
     """
@@ -53,7 +53,7 @@ def sweep(
     check_wandb(wandb)
     checked = load_sweep(file, preset, sets or (), budget)
     if dry_run:
-        _preview(checked, probe, as_json)
+        _print_dry_run(checked, probe, as_json)
         return
     from hwcls.sweep.preflight.validate import Options
 
@@ -62,20 +62,19 @@ def sweep(
 
 
 @app.command()
-@command
 def confirm(
     folder: Annotated[
-        str, typer.Argument(help="A sweep's results folder, also s3://bucket/prefix/name.", show_default=False)
+        str, typer.Argument(help="A sweep's results folder, or s3://bucket/prefix/name.", show_default=False)
     ],
     add_seeds: Annotated[
-        int, typer.Option("--add-seeds", min=0, max=900, help="Fresh seeds beyond those that were run.")
+        int, typer.Option("--add-seeds", min=0, max=900, help="How many seeds to add to those that ran.")
     ] = 0,
     wandb: Wandb = "auto",
     address: Cluster = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Only the result, as JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")] = False,
+    as_json: ResultOnly = False,
 ) -> None:
-    """Retrain the best trials of a searched sweep on more fresh seeds, and say again which alternative is better.
+    """Retrain the best trials of a sweep on fresh seeds, and compare the alternatives again.
 
     Example: hwcls confirm results/quickstart --add-seeds 5
     """
@@ -97,7 +96,7 @@ def confirm(
 
 
 def _results(results: str) -> tuple[Path, Place | None]:
-    """The folder to work in, and the shared storage that it is a copy of."""
+    """The folder to work in, and the shared storage that it mirrors, if any."""
     from hwcls.data.catalog import cache_folder
     from hwcls.errors import UserError
     from hwcls.sweep.storage.mirror import COPIES, Place
@@ -108,8 +107,8 @@ def _results(results: str) -> tuple[Path, Place | None]:
         return place.local, place
     local = Path(results).expanduser()
     if local.resolve().is_relative_to((cache_folder() / COPIES).resolve()):
-        remedy = "name the place that it is a copy of: s3://bucket/prefix"
-        raise UserError("is only the working copy of results on shared storage", where=results, remedy=remedy)
+        remedy = "name the shared storage itself: s3://bucket/prefix"
+        raise UserError("is only the local copy of results on shared storage", where=results, remedy=remedy)
     return local, None
 
 
@@ -123,19 +122,19 @@ def _run(checked: Sweep, options: Options, quiet: bool, as_json: bool) -> None:
 
     console = Console(stderr=as_json, quiet=quiet or as_json)
     try:
-        with _Screen(console, checked) as screen:
-            outcome = driver.run(checked, options, screen.progress)
-    except KeyboardInterrupt:  # before the first trial: afterwards the outcome says so
-        _say_interrupted(checked.config.name, as_json)
-    _show(outcome, options, as_json)
+        with _ProgressDisplay(console, checked) as display:
+            outcome = driver.run(checked, options, display.progress)
+    except KeyboardInterrupt:  # before the first trial; later ones are part of the outcome
+        _exit_interrupted(checked.config.name, as_json)
+    _print_outcome(outcome, options, as_json)
     if outcome.interrupted:
-        _say_interrupted(outcome.folder.name, as_json)
+        _exit_interrupted(outcome.folder.name, as_json)
     if outcome.failed:
         raise typer.Exit(1)
 
 
-class _Screen:
-    """Live on a terminal, plain lines elsewhere; both end with the block."""
+class _ProgressDisplay:
+    """A live table on a terminal, plain lines elsewhere, until the block ends."""
 
     def __init__(self, console: Console, sweep: Sweep) -> None:
         self.console, self.metric = console, sweep.config.metric
@@ -145,13 +144,13 @@ class _Screen:
         from hwcls.sweep.monitor.progress import Lines, LiveTable
 
         self.__exit__()
-        begins = total is not None or left is not None  # before that there is no trial to show
-        if not begins or not self.console.is_terminal or self.console.quiet:
+        has_trials = total is not None or left is not None
+        if not has_trials or not self.console.is_terminal or self.console.quiet:
             return Lines(self.console, self.metric, total, done, left)
         self.live = LiveTable(self.console, self.metric, total, done, left).__enter__()
         return self.live
 
-    def __enter__(self) -> _Screen:
+    def __enter__(self) -> _ProgressDisplay:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -160,7 +159,7 @@ class _Screen:
             self.live = None
 
 
-def _preview(checked: Sweep, probe: bool, as_json: bool) -> None:
+def _print_dry_run(checked: Sweep, probe: bool, as_json: bool) -> None:
     from hwcls.sweep.preflight.dry_run import preview, show, show_estimate
     from hwcls.training.threads import calm_threads
 
@@ -185,12 +184,11 @@ def _estimate(checked: Sweep) -> dict[str, Any]:
     found = estimate(checked, resources)
     sets = prepare.open_sets(checked, checked.corners, say=lambda text: None)
     disk = disk_usage.of(checked, *prepare.sizes(checked, sets, {}), resources.concurrent)
-    said = {"resources": str(resources), "notes": notes(asked, resources, machine)}
-    return {**vars(found), **said, "disk": {**vars(disk), "total": disk.total, "text": str(disk)}}
+    chosen = {"resources": str(resources), "notes": notes(asked, resources, machine)}
+    return {**vars(found), **chosen, "disk": {**vars(disk), "total": disk.total, "text": str(disk)}}
 
 
-def _show(outcome: Outcome, options: Options, as_json: bool) -> None:
-    from hwcls.cli.commands.compare_explain import table_console
+def _print_outcome(outcome: Outcome, options: Options, as_json: bool) -> None:
     from hwcls.results.compare import print_leaderboard, summary
     from hwcls.results.load import load_sweep as load_results
     from hwcls.results.range_hints import hints
@@ -205,18 +203,20 @@ def _show(outcome: Outcome, options: Options, as_json: bool) -> None:
         status = "interrupted" if outcome.interrupted else "done"
         result = {"status": status, **summary(found), "failed": outcome.failed, "hints": hints(found)}
         places = {"results": str(path), "bytes": taken(path), "report": str(page), "wandb": addresses(outcome.folder)}
-        said = {"tracking": troubles(outcome.folder)}
+        tracking = {"tracking": troubles(outcome.folder)}
         places |= {"shared": shared} if shared else {}
-        typer.echo(json.dumps({**result, **places, **said}, indent=2, default=str))
+        typer.echo(json.dumps({**result, **places, **tracking}, indent=2, default=str))
         return
     if outcome.nothing_to_do:
-        typer.echo(f"This sweep has ended; nothing is left to do (--new starts it again beside {path}).")
+        typer.echo("This sweep is complete; nothing is left to do (--new runs it again in a new folder).")
     print_leaderboard(found, table_console())
     for hint in hints(found):
         typer.echo(f"hint: {hint}")
     for key in outcome.failed:
         typer.echo(f"failed: {path / key / 'error.txt'}")
-    typer.echo(f"results: {size(taken(path))} in {shared or path}" + (f", worked on in {path}" if shared else ""))
+    typer.echo(
+        f"results: {size(taken(path))} in {shared or path}" + (f", with a local copy in {path}" if shared else "")
+    )
     typer.echo(f"report: {page}")
     for url in sorted({url.partition("/runs/")[0] for url in addresses(outcome.folder).values()}):
         typer.echo(f"W&B: {url}")
@@ -224,8 +224,8 @@ def _show(outcome: Outcome, options: Options, as_json: bool) -> None:
         typer.echo(f"note: {trouble}")
 
 
-def _say_interrupted(name: str, as_json: bool) -> NoReturn:
+def _exit_interrupted(name: str, as_json: bool) -> NoReturn:
     words = [word if word != "--new" else f"--set=name={name}" for word in sys.argv[1:]]
     again = shlex.join(["hwcls", *words])
-    typer.echo(f"Interrupted; all that was finished is saved. Go on with:\n  {again}", err=as_json)
+    typer.echo(f"Interrupted; everything finished is saved. Resume with:\n  {again}", err=as_json)
     raise typer.Exit(130)

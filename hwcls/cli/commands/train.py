@@ -1,4 +1,4 @@
-"""`hwcls train`."""
+"""`hwcls train`: one trial without Ray."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Annotated, Any
 
 import typer
 
-from hwcls.cli.console import app, command
+from hwcls.cli.console import app
+from hwcls.cli.options import ResultOnly
 
 
 @app.command()
-@command
 def train(
     config: Annotated[Path, typer.Argument(help="A trial's config.yaml.", show_default=False)],
     out: Annotated[
         Path | None,
         typer.Option(help="The folder to train into; by default results/train/<hash>.", show_default=False),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Only the result, as JSON.")] = False,
+    as_json: ResultOnly = False,
 ) -> None:
-    """Train one trial on this machine, without Ray: repeats a sweep's trial, or goes on where it was.
+    """Train one trial on this machine, without Ray: repeats a trial of a sweep, or resumes where it stopped.
 
     Example: hwcls train results/quickstart/trials/7/config.yaml
     """

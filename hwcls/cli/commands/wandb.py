@@ -1,13 +1,13 @@
-"""`hwcls wandb`: what concerns Weights & Biases."""
+"""`hwcls wandb`: upload to Weights & Biases, and a workspace there."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from hwcls.cli.console import app, command
+from hwcls.cli.console import app
+from hwcls.cli.options import ResultsFolder
 
 wandb = typer.Typer(
     name="wandb", help="Weights & Biases: sync, workspace.", no_args_is_help=True, rich_markup_mode=None
@@ -16,9 +16,8 @@ app.add_typer(wandb)
 
 
 @wandb.command("sync")
-@command
-def sync(folder: Annotated[Path, typer.Argument(help="A sweep's results folder.", show_default=False)]) -> None:
-    """Send what W&B does not have yet of a sweep that ran offline or without a connection.
+def sync(folder: ResultsFolder) -> None:
+    """Upload the runs that W&B does not have yet: of a sweep that ran offline or lost its connection.
 
     Example: hwcls wandb sync results/quickstart
     """
@@ -28,29 +27,28 @@ def sync(folder: Annotated[Path, typer.Argument(help="A sweep's results folder."
     from hwcls.inspection.media import media
     from hwcls.results.load import load_sweep
     from hwcls.tracking.folders import SweepFolder
-    from hwcls.tracking.wandb.tracker import sync as send
+    from hwcls.tracking.wandb.tracker import sync as upload
 
     settings = load_sweep(folder).settings
     project, artifacts = str(settings.get("project", "hwcls")), bool(settings.get("artifacts"))
     try:
         with FileLock(folder / ".tracking.lock", timeout=0):
-            sent = send(SweepFolder(folder), project, media, artifacts=artifacts)
-            typer.echo(f"{sent} runs sent to W&B")
+            uploaded = upload(SweepFolder(folder), project, media, artifacts=artifacts)
+            typer.echo(f"{uploaded} runs uploaded to W&B")
     except Timeout:
-        raise UserError("the sweep is still being tracked", where=str(folder), remedy="wait for its end") from None
+        raise UserError("the sweep is still being tracked", where=str(folder), remedy="wait until it ends") from None
 
 
 @wandb.command("workspace")
-@command
 def workspace(
-    folder: Annotated[Path, typer.Argument(help="A sweep's results folder.", show_default=False)],
+    folder: ResultsFolder,
     entity: Annotated[
         str | None, typer.Option(help="The user or team that the project belongs to.", show_default="your default")
     ] = None,
 ) -> None:
     """Save a W&B workspace for a sweep: curves, parallel coordinates, importance, run comparer, media.
 
-    Once more, the same one is saved anew. Needs: pip install 'hwcls[workspace]'
+    Run it again to update the same workspace. Needs: pip install 'hwcls[workspace]'
 
     Example: hwcls wandb workspace results/quickstart
     """

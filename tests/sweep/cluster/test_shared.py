@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from hwcls.cli.console import whole
+from hwcls.cli.main import app
 from hwcls.config.sweep_file import load_sweep
 from hwcls.errors import UserError
 from hwcls.sweep.run import callback, confirm_plan
@@ -174,7 +174,7 @@ def test_who_is_refused_leaves_the_sweep_to_the_machine_that_worked_on_it(s3, tm
     (killed.local / "late").write_bytes(b"not sent")
     with monkeypatch.context() as dead:
         dead.setattr(lease, "FRESH", 0.0)
-        done = CliRunner().invoke(whole(), ["confirm", f"{killed.url}"])
+        done = CliRunner().invoke(app, ["confirm", f"{killed.url}"])
     assert done.exit_code == 2, done.output
     again = place(s3, tmp_path, "asked").sweep("a")
     again.take()
@@ -408,12 +408,12 @@ def test_a_sweep_goes_on_from_what_a_lost_head_left(run, s3, tmp_path, monkeypat
 
 def test_confirming_what_is_not_there_or_only_a_copy(s3, tmp_path, monkeypatch):
     monkeypatch.setenv("HWCLS_CACHE", str(tmp_path / "cache"))
-    done = CliRunner().invoke(whole(), ["confirm", f"{s3.url}/nothing/a"])
+    done = CliRunner().invoke(app, ["confirm", f"{s3.url}/nothing/a"])
     assert done.exit_code == 2
     assert f"{s3.url}/nothing/a: no sweep here" in done.output
     assert not contents(f"{s3.url}/nothing")
     here = started(place(s3, tmp_path, "copy").sweep("a"))
-    done = CliRunner().invoke(whole(), ["confirm", str(here.local)])
+    done = CliRunner().invoke(app, ["confirm", str(here.local)])
     assert done.exit_code == 2
     assert "is only the working copy" in done.output
 

@@ -10,7 +10,7 @@ import pytest
 from ray.job_submission import JobSubmissionClient
 from typer.testing import CliRunner
 
-from hwcls.cli.console import whole
+from hwcls.cli.main import app
 from hwcls.config.sweep_file import load_sweep
 from hwcls.errors import UserError
 from hwcls.sweep.cluster import jobs
@@ -72,7 +72,7 @@ def test_a_model_that_the_head_would_not_find(own, tmp_path):
 
 
 def test_a_head_that_does_not_answer(own):
-    done = CliRunner().invoke(whole(), ["submit", str(own()), "--address", "http://127.0.0.1:1"])
+    done = CliRunner().invoke(app, ["submit", str(own()), "--address", "http://127.0.0.1:1"])
     assert done.exit_code == 2
     assert "no cluster answers" in done.output
     assert "ray dashboard cluster.yaml" in done.output
@@ -100,7 +100,7 @@ def test_a_cluster_that_does_not_answer(own, tmp_path):
     ],
 )
 def test_what_the_head_would_refuse_is_refused_here(own, words, said):
-    done = CliRunner().invoke(whole(), ["submit", str(own()), "--address", "http://127.0.0.1:1", *words])
+    done = CliRunner().invoke(app, ["submit", str(own()), "--address", "http://127.0.0.1:1", *words])
     assert done.exit_code == 2
     assert said in done.output
 
@@ -112,7 +112,7 @@ def test_where_ray_jobs_is_not_installed(own, monkeypatch):
         raise RuntimeError("The Ray jobs CLI & SDK require the ray[default] installation: `pip install 'ray[default]'`")
 
     monkeypatch.setattr(JobSubmissionClient, "__init__", bare)  # what Ray itself raises there
-    done = CliRunner().invoke(whole(), ["submit", str(own())])
+    done = CliRunner().invoke(app, ["submit", str(own())])
     assert done.exit_code == 2
     assert "pip install 'hwcls[cluster]'" in done.output
 

@@ -129,10 +129,10 @@ def test_an_estimate_of_a_sweep(tiny):
 
 @pytest.mark.slow
 def test_the_dry_run_tells_it(sweep_file):
-    from hwcls.cli.console import whole
+    from hwcls.cli.main import app
 
     def dry_run(*words):
-        return CliRunner().invoke(whole(), ["sweep", str(sweep_file(resources={"concurrent": 9})), "--dry-run", *words])
+        return CliRunner().invoke(app, ["sweep", str(sweep_file(resources={"concurrent": 9})), "--dry-run", *words])
 
     told = dry_run().output
     assert "it will take about" in told
@@ -141,8 +141,8 @@ def test_the_dry_run_tells_it(sweep_file):
 
 
 def test_without_a_probe_it_tells_nothing_of_time(sweep_file):
-    from hwcls.cli.console import whole
+    from hwcls.cli.main import app
 
     words = ["sweep", str(sweep_file()), "--dry-run", "--no-probe"]
-    assert "it will take about" not in CliRunner().invoke(whole(), words).output
-    assert json.loads(CliRunner().invoke(whole(), [*words, "--json"]).output)["estimate"] is None
+    assert "it will take about" not in CliRunner().invoke(app, words).output
+    assert json.loads(CliRunner().invoke(app, [*words, "--json"]).output)["estimate"] is None

@@ -1,0 +1,110 @@
+"""`hwcls inspect` and `hwcls export`: how a trial's layers were trained, and its model for other programs."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hwcls.cli.console import app, print_to_stderr, table_console
+from hwcls.cli.options import AsJson, TrialFolder
+from hwcls.training.threads import calm_threads
+
+if TYPE_CHECKING:
+    from hwcls.inspection.recorded import Flow
+
+
+class Format(StrEnum):
+    """The formats of an exported model."""
+
+    onnx = "onnx"
+    torch = "torch"
+
+
+@app.command()
+def inspect(
+    trial: TrialFolder,
+    out: Annotated[Path, typer.Option(help="The folder for the pictures.")] = Path("inspect"),
+    as_json: AsJson = False,
+) -> None:
+    """Show how a trial was trained: gradients of each layer, first-layer activations, an autoencoder's pictures.
+
+    Gradients are those of an epoch's last step, before clipping. Pictures are activations.png and, where an autoencoder
+    was pretrained, reconstructions.png.
+
+    Example: hwcls inspect results/quickstart/trials/0
+    """
+    from hwcls.inspection.pictures import activation_sheet, reconstruction_sheet, write_png
+    from hwcls.inspection.recorded import gradient_flow, recorded
+
+    found = recorded(trial)
+    flow, pictures = gradient_flow(found), {}
+    if "activations" in found:
+        pictures["activations"] = out / "activations.png"
+        write_png(activation_sheet(found["activation_image"], found["activations"]), pictures["activations"])
+    if "reconstructions/input" in found:
+        pictures["reconstructions"] = out / "reconstructions.png"
+        inputs, outputs = found["reconstructions/input"], found["reconstructions/output"]
+        write_png(reconstruction_sheet(inputs, outputs), pictures["reconstructions"])
+    if as_json:
+        layers = {name: {"first": vars(first), "last": vars(last)} for name, (first, last) in flow.items()}
+        paths = {name: str(path) for name, path in pictures.items()}
+        typer.echo(json.dumps({"trial": str(trial), "gradients": layers, "pictures": paths}, indent=2))
+        return
+    _print_flow(flow)
+    for name, path in pictures.items():
+        typer.echo(f"{name}: {path}")
+
+
+@app.command()
+def export(
+    trial: TrialFolder,
+    kind: Annotated[Format, typer.Option("--format", help="onnx, or torch: torch.export's .pt2.")] = Format.onnx,
+    out: Annotated[
+        Path | None, typer.Option(help="The file to write; by default model.onnx or model.pt2.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a trial's model for other programs, with a .json of its classes and preprocessing.
+
+    The exported model's outputs are first compared with the original's on images of val.
+
+    Example: hwcls export results/quickstart/trials/0 --out digits.onnx
+    """
+    calm_threads()
+    from hwcls.inspection.export import SUFFIX, described_in
+    from hwcls.inspection.export import export as run
+    from hwcls.inspection.load_trained import load_trained
+
+    path = out or Path(f"model{SUFFIX[kind.value]}")
+    found = run(load_trained(trial, print_to_stderr), path, kind.value)
+    if as_json:
+        typer.echo(json.dumps({**found, "file": str(path)}, indent=2))
+    else:
+        typer.echo(f"{path}, {described_in(path)}: {path.stat().st_size / 2**20:.2f} MB")
+        difference, compared = found["max_difference"], found["compared_on"]
+        typer.echo(f"largest difference of a logit from the original model's on {compared}: {difference:.2g}")
+
+
+def _print_flow(flow: dict[str, tuple[Flow, Flow]]) -> None:
+    from rich.table import Table
+
+    if not flow:
+        typer.echo("no gradients were recorded")
+        return
+    first, last = next(iter(flow.values()))
+    table = Table("layer", box=None, pad_edge=False)
+    for name in (
+        f"mean, epoch {first.epoch}",
+        f"epoch {last.epoch}",
+        f"max, epoch {first.epoch}",
+        f"epoch {last.epoch}",
+    ):
+        table.add_column(name, justify="right")
+    for name, (start, end) in flow.items():
+        table.add_row(name, *(f"{value:.2e}" for value in (start.mean, end.mean, start.max, end.max)))
+    typer.echo("|gradient| of each layer's weights")
+    table_console().print(table)

@@ -1,0 +1,50 @@
+"""The entry point of the `hwcls` script: the application with all its commands."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from typing import Annotated
+
+import typer
+
+from hwcls import __version__
+from hwcls.cli.commands import (  # noqa: F401  (each registers its commands)
+    check_profile,
+    compare_explain,
+    data,
+    doctor,
+    evaluate_predict,
+    inspect_export,
+    models,
+    report_dashboard,
+    submit,
+    sweep_confirm,
+    train,
+    wandb,
+)
+from hwcls.cli.console import SUMMARY, app
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"hwcls {__version__}")
+        raise typer.Exit
+
+
+@app.callback(help=SUMMARY)
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Handle the options that come before a command."""
+
+
+def main() -> None:
+    """Run the command that sys.argv names."""
+    try:
+        app()
+    finally:
+        if "triton" not in sys.modules:  # it complains about a frozen collector
+            gc.freeze()  # collecting what torch and Ray hold would take 2 s at exit
