@@ -1,6 +1,7 @@
 """Imports go one way, heavy packages stay where they belong, and nothing lies around unused."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,12 @@ def imports(path: Path) -> set[str]:
     return found
 
 
+def registered(path: Path) -> set[str]:
+    """The modules in the tables of a file's registries."""
+    constants = [node.value for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Constant)]
+    return {value for value in constants if isinstance(value, str) and re.fullmatch(r"hwcls(\.\w+)+", value)}
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_package_imports_only_from_its_left(path):
     own = package(path)
@@ -68,7 +75,7 @@ def test_a_package_imports_only_from_its_left(path):
 
 
 def test_every_module_is_reached_by_a_command():
-    graph = {module_name(path): imports(path) for path in FILES}
+    graph = {module_name(path): imports(path) | registered(path) for path in FILES}
     started = {"hwcls.__main__", "hwcls.sweep.monitor.tracking_process"}  # python -m
     started |= {"hwcls.sweep.cluster.aws_provider"}  # cluster.yaml names it
     started |= {"hwcls.registry"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, field_validator
 
 from hwcls.config.base import Labelled
 
@@ -35,7 +35,7 @@ class DataConfig(Labelled):
     """A data set by name, the part of it that is used, and the batch."""
 
     name: str
-    path: str | None = None  # of an imagefolder; kept absolute, so that results can be used from any folder
+    path: str | None = None  # of images in class folders; kept absolute, so that results can be used from any folder
     batch_size: int = Field(128, ge=1)  # of the whole trial, over all its workers
     augment: AugmentConfig | None = None  # None: the data set's default
     val: float = Field(0.1, gt=0, lt=1)  # share of train that becomes val, stratified
@@ -48,12 +48,8 @@ class DataConfig(Labelled):
 
     @field_validator("path")
     @classmethod
-    def _of_an_imagefolder(cls, path: str | None, info: ValidationInfo) -> str | None:
-        if path is None:
-            return None
-        if (name := info.data.get("name", "imagefolder")) != "imagefolder":
-            raise ValueError(f"{name} takes no path, only imagefolder does — remove it, or write name: imagefolder")
-        return os.path.abspath(os.path.expanduser(path))
+    def _absolute(cls, path: str | None) -> str | None:
+        return None if path is None else os.path.abspath(os.path.expanduser(path))
 
     def pixels(self) -> DataConfig:
         """The config without what changes neither images nor splits: equal `pixels()` share one data set."""

@@ -1,4 +1,4 @@
-"""The data sets that hwcls knows: where their raw files lie and how they are read."""
+"""The data sets that hwcls knows: what each is, where its raw files are, and how they are read."""
 
 from __future__ import annotations
 
@@ -9,17 +9,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hwcls.config.data import AugmentConfig, DataConfig
-from hwcls.data.formats.cifar import is_cifar10, read_cifar10
-from hwcls.data.formats.class_folders import LAYOUT, is_folders, read_folders
-from hwcls.data.formats.digits import read_digits
-from hwcls.data.formats.idx import FILES, is_idx, read_idx_files
 from hwcls.data.formats.raw import Raw
-from hwcls.data.formats.tinyimagenet import is_tinyimagenet, read_tinyimagenet
 from hwcls.errors import UserError, did_you_mean
+from hwcls.registry import Registry
 
-FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
-MNIST = tuple(str(digit) for digit in range(10))
-OWN = re.compile(r"[A-Za-z0-9][\w.-]*")  # what a user may call an imported data set
+USER_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")  # what a user may call an imported data set
 
 
 @dataclass(frozen=True)
@@ -32,132 +26,61 @@ class Download:
 
 
 @dataclass(frozen=True)
-class Source:
-    """A data set: `read` parses what lies at a place that `fits`."""
+class DataSetSpec:
+    """What hwcls knows of a data set.
 
-    what: str
+    Attributes:
+        description: A few words, for `hwcls data list`.
+        read: Parses the raw data at a path that `matches`; raises UserError.
+        matches: Whether a path may hold the data set.
+        places: Glob patterns below the raw folders, the best first.
+        image_size, channels: None: as its files are.
+        augment: Used where a sweep file has no `augment`.
+        expects: What `hwcls data import` takes, in words.
+        downloads: Its files; empty where it cannot be downloaded.
+        embedded: It needs no files, as it comes with hwcls or is generated; `read` gets an empty path.
+        needs_path: It is read at `data.path` and found nowhere else.
+        user_files: Its files are the user's, so that two folders of equal names, sizes and times may still differ.
+    """
+
+    description: str
     read: Callable[[Path], Raw]
-    fits: Callable[[Path], bool]
-    places: tuple[str, ...] = ()  # patterns below the raw folders, the best first
-    image_size: int | None = None  # None: as its files are
+    matches: Callable[[Path], bool] = lambda path: False
+    places: tuple[str, ...] = ()
+    image_size: int | None = None
     channels: int | None = None
     augment: AugmentConfig = field(default_factory=AugmentConfig)
-    expects: str = ""  # what `import` takes, in words
+    expects: str = ""
     downloads: tuple[Download, ...] = field(default=(), repr=False)
+    embedded: bool = False
+    needs_path: bool = False
+    user_files: bool = False
+
+    @property
+    def in_raw_folders(self) -> bool:
+        """Whether its files are looked for in the raw folders, and can be missing there."""
+        return not (self.embedded or self.needs_path)
 
     def is_at(self, path: Path) -> bool:
-        """Whether `path` fits; not where it may not be read, as lost+found."""
+        """Whether `path` matches; a path that cannot be read does not, as lost+found."""
         try:
-            return self.fits(path)
+            return self.matches(path)
         except OSError:
             return False
 
 
-IDX = f"a folder or an archive with {', '.join(FILES)}, gzipped or not"
-
-
-def _idx(mirrors: tuple[str, ...], md5: dict[str, str]) -> tuple[Download, ...]:
-    return tuple(Download(f"{name}.gz", tuple(f"{m}{name}.gz" for m in mirrors), md5[name]) for name in md5)
-
-
-SOURCES: dict[str, Source] = {
-    "digits": Source(
-        "8x8 grey digits of scikit-learn, nothing to download", lambda _: read_digits(), lambda _: False, (), 8, 1
-    ),
-    "mnist": Source(
-        "28x28 grey digits",
-        lambda path: read_idx_files(path, MNIST),
-        is_idx,
-        ("MNIST/raw", "mnist", "mnist/*"),
-        28,
-        1,
-        expects=IDX,
-        downloads=_idx(
-            ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
-            {
-                "train-images-idx3-ubyte": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-                "train-labels-idx1-ubyte": "d53e105ee54ea40749a09fcbcd1e9432",
-                "t10k-images-idx3-ubyte": "9fb629c4189551a2d022fa330f9573f3",
-                "t10k-labels-idx1-ubyte": "ec29112dd5afa0611ce80d1b7f02629c",
-            },
-        ),
-    ),
-    "fashion_mnist": Source(
-        "28x28 grey clothes, 10 classes",
-        lambda path: read_idx_files(path, FASHION),
-        is_idx,
-        ("FashionMNIST/raw", "fashion_mnist", "fashion_mnist/*"),
-        28,
-        1,
-        AugmentConfig(crop=2, hflip=True),
-        IDX,
-        _idx(
-            (
-                "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-                "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
-            ),
-            {
-                "train-images-idx3-ubyte": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-                "train-labels-idx1-ubyte": "25c81989df183df01b3e8a0aad5dffbe",
-                "t10k-images-idx3-ubyte": "bef4ecab320f06d8554ea6380940ec79",
-                "t10k-labels-idx1-ubyte": "bb300cfdad3c16e7a12a480ee83cd310",
-            },
-        ),
-    ),
-    "cifar10": Source(
-        "32x32 colour photos, 10 classes",
-        read_cifar10,
-        is_cifar10,
-        (
-            "cifar-10-batches-bin",
-            "cifar-10-binary.tar.gz",
-            "cifar-10-batches-py",
-            "cifar-10-python.tar.gz",
-            "cifar10",
-            "cifar10/*",
-            "cifar10-images",
-        ),
-        32,
-        3,
-        AugmentConfig(crop=4, hflip=True),
-        "cifar-10-binary.tar.gz or cifar-10-python.tar.gz, the folder of either, or train/<class>/* and test/<class>/*",
-        (
-            Download(
-                "cifar-10-binary.tar.gz",
-                (
-                    "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-                    "https://cave.cs.toronto.edu/kriz/cifar-10-binary.tar.gz",
-                ),
-                "c32a1d4ab5d03f1284b67883e8d87530",
-            ),
-        ),
-    ),
-    "tinyimagenet": Source(
-        "64x64 colour photos, 200 classes of ImageNet",
-        read_tinyimagenet,
-        is_tinyimagenet,
-        ("tiny-imagenet-200", "tiny-imagenet-200.zip", "tinyimagenet/*", "tiny-imagenet-200*.zip"),
-        64,
-        3,
-        AugmentConfig(crop=8, hflip=True),
-        "tiny-imagenet-200.zip or its folder, with train/, val/val_annotations.txt and words.txt",
-        (
-            Download(
-                "tiny-imagenet-200.zip",
-                ("http://cs231n.stanford.edu/tiny-imagenet-200.zip",),
-                "90528d7ca1a48142e341f4ef8d21d0de",
-            ),
-        ),
-    ),
-    "imagefolder": Source(
-        "your images in class folders, at data.path",
-        read_folders,
-        is_folders,
-        augment=AugmentConfig(hflip=True),
-        expects=f"a folder or an archive; {LAYOUT}",
-    ),
-}
-EMBEDDED = ("digits",)
+DATA_SETS: Registry[DataSetSpec] = Registry(
+    "data set",
+    {
+        "digits": "hwcls.data.formats.digits",
+        "mnist": "hwcls.data.formats.idx",
+        "fashion_mnist": "hwcls.data.formats.idx",
+        "cifar10": "hwcls.data.formats.cifar",
+        "tinyimagenet": "hwcls.data.formats.tinyimagenet",
+        "imagefolder": "hwcls.data.formats.class_folders",
+    },
+)
+USER_LAYOUT = "imagefolder"  # the layout of the data sets that users import under names of their choice
 
 
 def cache_folder() -> Path:
@@ -166,69 +89,92 @@ def cache_folder() -> Path:
 
 
 def raw_folders() -> list[Path]:
-    """Where raw data is looked for: what was fetched or imported, a deliberate act, and then HWCLS_DATA."""
+    """Where raw data is looked for: first what was downloaded or imported, then HWCLS_DATA."""
     named = os.environ.get("HWCLS_DATA")
     return [cache_folder() / "raw", *([Path(named)] if named else [])]
 
 
-def source_of(name: str, where: str = "data.name") -> Source:
-    """The source called `name`: one that hwcls knows, or class folders that lie under that name in a raw folder.
+def find_spec(name: str, where: str = "data.name") -> DataSetSpec:
+    """The description of the data set called `name`: a known one, or class folders of that name in a raw folder.
 
     Raises:
-        UserError: There is neither; the nearest name is said. `where` is where the name was given.
+        UserError: There is neither; the error suggests the nearest name. `where` is where the name was given.
     """
-    if name in SOURCES:
-        return SOURCES[name]
-    own = own_source(name)
+    if name in DATA_SETS.names():
+        return DATA_SETS[name]
+    own = user_spec(name)
     if own is None or _find(own) is None:
-        remedy = did_you_mean(name, [entry["name"] or "" for entry in list_data()])
+        remedy = did_you_mean(name, [entry["name"] or "" for entry in list_data_sets()])
         remedy += "; images of your own: hwcls data import NAME PATH" if remedy.startswith("known") else ""
         raise UserError(f"unknown data set '{name}'", where=where, remedy=remedy)
     return own
 
 
-def own_source(name: str) -> Source | None:
-    """The source of a user's class folders called `name`; None where that is no name."""
-    if not OWN.fullmatch(name):
+def find_config_spec(config: DataConfig) -> DataSetSpec:
+    """The description of `config`'s data set; raises UserError where there is none or where it takes no `path`."""
+    spec = find_spec(config.name)
+    if config.path is not None and not spec.needs_path:
+        takers = " or ".join(name for name, other in DATA_SETS.all().items() if other.needs_path)
+        raise UserError(
+            f"{config.name} takes no path, only {takers} does",
+            where="data.path",
+            remedy=f"remove it, or write name: {takers}",
+        )
+    return spec
+
+
+def user_spec(name: str) -> DataSetSpec | None:
+    """The description of a user's class folders called `name`; None where that cannot be a name."""
+    if not USER_NAME.fullmatch(name):
         return None
-    return replace(SOURCES["imagefolder"], what="images of your own", places=(name, f"{name}/*"))
+    layout = DATA_SETS[USER_LAYOUT]
+    return replace(layout, description="images of your own", places=(name, f"{name}/*"), needs_path=False)
 
 
 def locate(name: str) -> Path | None:
-    """Where the raw files of `name` lie, or None."""
-    return _find(source_of(name))
+    """Where the raw files of `name` are, or None; an embedded data set and one with a `path` have none."""
+    return _find(find_spec(name))
 
 
-def locate_folder(config: DataConfig) -> Path:
-    """The folder or the archive of an imagefolder; raises UserError when `path` is not given or not there."""
+def locate_config(config: DataConfig) -> Path | None:
+    """Where the raw files of `config`'s data set are; None where they are missing, `Path()` where it needs none.
+
+    Raises:
+        UserError: The data set is unknown, or `path` is not given where it is needed or does not exist.
+    """
+    spec = find_config_spec(config)
+    if spec.embedded:
+        return Path()
+    if not spec.needs_path:
+        return _find(spec)
     if config.path is None:
-        raise UserError("imagefolder needs a path", where="data.path", remedy=SOURCES["imagefolder"].expects)
+        raise UserError(f"{config.name} needs a path", where="data.path", remedy=spec.expects)
     path = Path(config.path).expanduser()
     if not os.path.exists(path):
         raise UserError("no such folder or archive", where=f"data.path: {path}", remedy="give what holds train/")
     return path
 
 
-def list_data() -> list[dict[str, str | None]]:
+def list_data_sets() -> list[dict[str, str | None]]:
     """Every data set, also a user's own: its name, what it is, and where its raw files were found, if anywhere."""
-    places = {name: _find(source) for name, source in SOURCES.items()}
+    specs = DATA_SETS.all()
+    places = {name: _find(spec) for name, spec in specs.items()}
     taken = {path for path in places.values() if path}
-    whats = {name: source.what for name, source in SOURCES.items()}
     for folder in raw_folders():
         for path in _entries(folder):
-            own = own_source(name := path.name)
-            place = _find(own) if own and os.path.isdir(path) and name not in whats else None
+            own = user_spec(name := path.name)
+            place = _find(own) if own and os.path.isdir(path) and name not in specs else None
             if own and place and not any(place == known or known.is_relative_to(place) for known in taken):
-                places[name], whats[name] = place, own.what
-    found = {name: "embedded" if name in EMBEDDED else str(place or "") or None for name, place in places.items()}
-    return [{"name": name, "what": whats[name], "found": found[name]} for name in places]
+                places[name], specs[name] = place, own
+    found = {name: "embedded" if spec.embedded else str(places[name] or "") or None for name, spec in specs.items()}
+    return [{"name": name, "what": spec.description, "found": found[name]} for name, spec in specs.items()]
 
 
-def _find(source: Source) -> Path | None:
+def _find(spec: DataSetSpec) -> Path | None:
     for folder in raw_folders():
-        for place in source.places:
+        for place in spec.places:
             for path in sorted(folder.glob(place)):
-                if not path.name.startswith(".") and source.is_at(path):
+                if not path.name.startswith(".") and spec.is_at(path):
                     return path
     return None
 

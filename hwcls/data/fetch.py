@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from hwcls import files
 from hwcls.data import disk
-from hwcls.data.catalog import EMBEDDED, Download, Source, cache_folder, locate, raw_folders, source_of
+from hwcls.data.catalog import DataSetSpec, Download, cache_folder, find_spec, locate, raw_folders
 from hwcls.data.progress import Meter, Progress
 from hwcls.errors import UserError
 
@@ -29,10 +29,10 @@ def fetch(name: str, progress: Progress | None = None) -> Path | None:
     Raises:
         UserError: No mirror gave it, and the message says where to put it by hand; or it does not fit on the disk.
     """
-    source = source_of(name, where="")
-    if name in EMBEDDED or (place := locate(name)):
-        return None if name in EMBEDDED else place
-    if not source.downloads:
+    spec = find_spec(name, where="")
+    if spec.embedded or (place := locate(name)):
+        return None if spec.embedded else place
+    if not spec.downloads:
         remedy = "it is read where it lies, `data.path`; or give it a name: hwcls data import NAME PATH"
         raise UserError(f"{name} cannot be downloaded", remedy=remedy)
     folder = cache_folder() / "raw" / name
@@ -40,16 +40,16 @@ def fetch(name: str, progress: Progress | None = None) -> Path | None:
     with FileLock(folder.with_name(f".{name}.lock")):
         folder.mkdir(exist_ok=True)
         try:
-            for download in source.downloads:
+            for download in spec.downloads:
                 if not (folder / download.name).is_file():
-                    _download(name, source, download, folder / download.name, progress or (lambda _: None))
+                    _download(name, spec, download, folder / download.name, progress or (lambda _: None))
         finally:
             with suppress(OSError):
                 folder.rmdir()  # only when nothing came
     return locate(name)
 
 
-def _download(name: str, source: Source, download: Download, target: Path, progress: Progress) -> None:
+def _download(name: str, spec: DataSetSpec, download: Download, target: Path, progress: Progress) -> None:
     part = target.with_name(target.name + ".part")
     problems = []
     for url in download.urls:
@@ -72,7 +72,7 @@ def _download(name: str, source: Source, download: Download, target: Path, progr
             problems.append(f"{url}: wrong checksum")
             if not before:  # else what was here before may have been at fault
                 break
-    places = " or ".join(str(folder / source.places[0]) for folder in raw_folders())
+    places = " or ".join(str(folder / spec.places[0]) for folder in raw_folders())
     raise UserError(
         f"data set {name} is not here and could not be downloaded ({'; '.join(dict.fromkeys(problems))})",
         remedy=f"put it at {places}, or run: hwcls data import {name} PATH",

@@ -10,7 +10,7 @@ import numpy as np
 
 from hwcls.config.data import AugmentConfig, DataConfig
 from hwcls.data import splits
-from hwcls.data.catalog import source_of
+from hwcls.data.catalog import find_spec
 from hwcls.data.progress import Progress
 from hwcls.data.store import Store, open_store
 from hwcls.errors import UserError
@@ -110,7 +110,7 @@ def open_data(config: DataConfig, progress: Progress | None = None) -> ImageSet:
         train=split("train", train),
         val=split(held_out, val),
         test=split("test", rows["test"]),
-        augment=source_of(config.name).augment,
+        augment=find_spec(config.name).augment,
     )
 
 

@@ -20,7 +20,7 @@ from filelock import FileLock
 
 from hwcls import files
 from hwcls.data import disk
-from hwcls.data.catalog import SOURCES, Source, cache_folder, own_source
+from hwcls.data.catalog import DATA_SETS, DataSetSpec, cache_folder, user_spec
 from hwcls.data.decode import CHUNK, corrupt, decode_image, workers
 from hwcls.data.formats.archive import Tree, is_archive
 from hwcls.data.formats.raw import Encoded, Raw
@@ -55,11 +55,11 @@ def import_data(
     Raises:
         UserError: It is not that data set, not whole, does not fit on the disk, or something is already there.
     """
-    source, path = _source(name), Path(path).expanduser()
+    spec, path = _find_spec(name), Path(path).expanduser()
     if not os.path.exists(path):
         raise UserError("no such file or folder", where=str(path))
-    here = _inside(name, source, path)
-    raw = _read(name, source, here)
+    here = _inside(name, spec, path)
+    raw = _read(name, spec, here)
     needed = _bytes(raw, here)
     target = cache_folder() / "raw" / name
     disk.make_folder(target.parent)
@@ -77,7 +77,7 @@ def import_data(
             if raw.files is not None:
                 packed = building / f"{name}.zip"
                 skipped = _pack(raw, raw.files, packed, skip_corrupt, progress or (lambda _: None))
-                _reread(source, packed, str(here), skipped)
+                _reread(spec, packed, str(here), skipped)
             elif here.is_dir():
                 for file in raw.read:
                     shutil.copy2(here / file, building)
@@ -95,32 +95,32 @@ def import_data(
     return Imported(target, skipped, raw.passed_over)
 
 
-def _source(name: str) -> Source:
-    if name == "imagefolder":
+def _find_spec(name: str) -> DataSetSpec:
+    spec = DATA_SETS[name] if name in DATA_SETS.names() else user_spec(name)
+    if spec is not None and spec.needs_path:
         remedy = "hwcls data import my_images PATH, then `data: {name: my_images}`"
         raise UserError("images of your own need a name of their own", remedy=remedy)
-    source = SOURCES.get(name) or own_source(name)
-    if source is None:
+    if spec is None:
         raise UserError(f"'{name}' cannot be a name", remedy="letters, digits, then also _ . -")
-    if not source.places:
-        raise UserError(f"{name} needs no import", remedy=source.what)
-    return source
+    if not spec.places:
+        raise UserError(f"{name} needs no import", remedy=spec.description)
+    return spec
 
 
-def _inside(name: str, source: Source, path: Path) -> Path:
+def _inside(name: str, spec: DataSetSpec, path: Path) -> Path:
     """`path` itself, or what in it fits."""
-    inside = [found for place in source.places for found in sorted(path.glob(place))] if path.is_dir() else []
+    inside = [found for place in spec.places for found in sorted(path.glob(place))] if path.is_dir() else []
     for place in (path, *inside):
-        if (place == path and is_archive(path)) or source.is_at(place):  # what was named is read, and then tells
+        if (place == path and is_archive(path)) or spec.is_at(place):  # what was named is read, and then tells
             return place
-    raise UserError(f"this is not {name}", where=str(path), remedy=f"expected {source.expects}")
+    raise UserError(f"this is not {name}", where=str(path), remedy=f"expected {spec.expects}")
 
 
-def _read(name: str, source: Source, here: Path) -> Raw:
+def _read(name: str, spec: DataSetSpec, here: Path) -> Raw:
     try:
-        return source.read(here)
+        return spec.read(here)
     except UserError as error:
-        near = "" if name in SOURCES else did_you_mean(name, SOURCES)
+        near = "" if name in DATA_SETS.names() else did_you_mean(name, DATA_SETS.names())
         if not near.startswith("did you mean"):
             raise
         raise UserError(error.what, where=error.where, remedy=f"{error.remedy}; or {near}") from None
@@ -165,11 +165,11 @@ def _checked(tree: Tree, names: list[str]) -> Iterator[tuple[str, bytes, str | N
             yield from pool.map(look, names[start : start + CHUNK])
 
 
-def _reread(source: Source, packed: Path, where: str, skipped: dict[str, str]) -> None:
+def _reread(spec: DataSetSpec, packed: Path, where: str, skipped: dict[str, str]) -> None:
     """What was left out may have emptied a class."""
     if skipped:
         try:
-            source.read(packed)
+            spec.read(packed)
         except UserError as error:
             what = f"{error.what} once the corrupt ones are left out ({len(skipped)})"
             raise UserError(what, where=error.where.replace(str(packed), where), remedy=error.remedy) from None

@@ -94,9 +94,9 @@ def open_store(config: DataConfig, progress: Progress | None = None) -> Store:
         if store := _whole(folder):
             return store
         progress = progress or (lambda _: None)
-        source = catalog.source_of(config.name)
-        size, channels = config.image_size or source.image_size, config.channels or source.channels
-        raw = source.read(place)
+        spec = catalog.find_spec(config.name)
+        size, channels = config.image_size or spec.image_size, config.channels or spec.channels
+        raw = spec.read(place)
         _build(folder, config.name, raw, size, channels, progress)
         if raw.passed_over:
             others = f"{len(raw.passed_over)}, the first {raw.passed_over[0]}"
@@ -110,7 +110,7 @@ def open_store(config: DataConfig, progress: Progress | None = None) -> Store:
 def has_store(config: DataConfig) -> bool:
     """Whether this node has the store of `config`'s data set, so that `open_store` neither fetches nor builds."""
     try:
-        place = _place(config)
+        place = catalog.locate_config(config)
         return place is not None and _whole(_folder(config, place)) is not None
     except (UserError, OSError):
         return False
@@ -118,7 +118,7 @@ def has_store(config: DataConfig) -> bool:
 
 def read_raw(config: DataConfig) -> Raw:
     """The data set before decoding, which knows its images' file names."""
-    return catalog.source_of(config.name).read(_found(config, None))
+    return catalog.find_spec(config.name).read(_found(config, None))
 
 
 def _whole(folder: Path) -> Store | None:
@@ -143,32 +143,25 @@ def _verify_command(config: DataConfig) -> str:
 
 def _found(config: DataConfig, progress: Progress | None) -> Path:
     """Where the raw files lie, fetched now where that is to be."""
-    place = _place(config)
+    place = catalog.locate_config(config)
     if place is None:
         place = fetch(config.name, progress)
     assert place is not None
     return place
 
 
-def _place(config: DataConfig) -> Path | None:
-    """Where the raw files lie; None where they are to be fetched."""
-    if config.name in catalog.EMBEDDED:
-        return Path()
-    return catalog.locate_folder(config) if config.name == "imagefolder" else catalog.locate(config.name)
-
-
 def _folder(config: DataConfig, place: Path) -> Path:
     """The store of the raw files at `place`, by what they are."""
-    source = catalog.source_of(config.name)
-    size, channels = config.image_size or source.image_size, config.channels or source.channels
-    if config.name in catalog.EMBEDDED:
+    spec = catalog.find_spec(config.name)
+    size, channels = config.image_size or spec.image_size, config.channels or spec.channels
+    if spec.embedded:
         found: list[tuple[str, os.stat_result]] = []
     else:
         found = list(walk(place)) if place.is_dir() else [(place.name, place.stat())]
     listing = [[name, status.st_size, status.st_mtime_ns] for name, status in found]
     # a known data set may move; two folders of a user's may hold files of the same names, sizes and times
-    known = config.name in catalog.SOURCES and config.name != "imagefolder"
-    text = json.dumps([FORMAT, config.name, "" if known else str(place.resolve()), listing, size, channels])
+    where = str(place.resolve()) if spec.user_files else ""
+    text = json.dumps([FORMAT, config.name, where, listing, size, channels])
     key = f"{config.name}-{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
     return catalog.cache_folder() / "stores" / key
 

@@ -20,7 +20,6 @@ ERRORS = {
     "parameters.optimizer.choice.sgd.momentum={min: 1, max: 0.2}": "upside down",
     "parameters.optimizer.choice.sgdd={}": "did you mean 'sgd'",
     "parameters.data.bach_size=3": "did you mean 'batch_size'",
-    "parameters.data.path=imgs": "parameters.data.path: tinyimagenet takes no path, only imagefolder does",
     "parameters.optimizer.choice.adam.momentum=0.9": "unknown key 'momentum'",
     "parameters.optimizer.lr=0.1": "every alternative sets 'lr' itself",
     "parameters.optimizer.beta=0.9": "unknown key 'beta' of adam",

@@ -7,7 +7,8 @@ import io
 import struct
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +18,7 @@ import torch
 from PIL import Image
 
 from hwcls.config.data import AugmentConfig
+from hwcls.data.catalog import DATA_SETS, DataSetSpec
 from hwcls.data.imageset import ImageSet, Split
 
 
@@ -28,6 +30,17 @@ def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HWCLS_DATA", str(folder))
     monkeypatch.setenv("HWCLS_CACHE", str(tmp_path / "cache"))
     return folder
+
+
+@pytest.fixture
+def change_spec(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """`change_spec(name, field=value, ...)` changes what hwcls knows of a data set."""
+
+    def change(name: str, **changes: object) -> None:
+        changed: DataSetSpec = replace(DATA_SETS[name], **changes)  # type: ignore[arg-type]
+        monkeypatch.setitem(DATA_SETS._components, name, changed)
+
+    return change
 
 
 @pytest.fixture(autouse=True)

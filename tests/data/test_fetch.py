@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +19,7 @@ from typing import ClassVar
 import pytest
 
 from hwcls.config.data import DataConfig
-from hwcls.data.catalog import SOURCES, Download, locate
+from hwcls.data.catalog import DATA_SETS, Download, locate
 from hwcls.data.fetch import BLOCK, fetch
 from hwcls.data.imageset import open_data
 from hwcls.errors import UserError
@@ -83,13 +83,13 @@ def server(make: SimpleNamespace, tmp_path: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
-def mirrors(server: Server, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+def mirrors(server: Server, change_spec: Callable[..., None]) -> SimpleNamespace:
     """`set(path, ...)` makes these paths of the server the mirrors of cifar10."""
 
     def use(*paths: str) -> None:
         md5 = hashlib.md5(server.data).hexdigest()
         download = Download("cifar-10-binary.tar.gz", tuple(server.url + path for path in paths), md5)
-        monkeypatch.setitem(SOURCES, "cifar10", dataclasses.replace(SOURCES["cifar10"], downloads=(download,)))
+        change_spec("cifar10", downloads=(download,))
 
     return SimpleNamespace(set=use)
 
@@ -138,9 +138,9 @@ def test_when_no_mirror_gives_it(
     assert [path.name for path in (tmp_path / "cache").rglob("*")] == ["raw", ".cifar10.lock"]  # no empty folder
 
 
-def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_listens(change_spec: Callable[..., None]) -> None:
     download = Download("cifar-10-binary.tar.gz", ("http://127.0.0.1:1/x",), "")
-    monkeypatch.setitem(SOURCES, "cifar10", dataclasses.replace(SOURCES["cifar10"], downloads=(download,)))
+    change_spec("cifar10", downloads=(download,))
     with pytest.raises(UserError, match="refused"):
         fetch("cifar10")
 
@@ -190,12 +190,12 @@ def test_a_line_that_keeps_dying_is_asked_again_only_so_often(server: Server, mi
 
 def test_two_processes_fetch_once(server: Server, mirrors: SimpleNamespace, tmp_path: Path) -> None:
     mirrors.set("/slow")
-    download = SOURCES["cifar10"].downloads[0]
+    download = DATA_SETS["cifar10"].downloads[0]
     code = f"""
 import dataclasses
-from hwcls.data.catalog import SOURCES, Download
+from hwcls.data.catalog import DATA_SETS, Download
 from hwcls.data.fetch import fetch
-SOURCES["cifar10"] = dataclasses.replace(SOURCES["cifar10"], downloads=({download!r},))
+DATA_SETS.register("cifar10")(dataclasses.replace(DATA_SETS["cifar10"], downloads=({download!r},)))
 print(fetch("cifar10"))
 """
     processes = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]

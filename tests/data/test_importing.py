@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from hwcls.config.data import DataConfig
-from hwcls.data.catalog import SOURCES, list_data
+from hwcls.data.catalog import DATA_SETS, list_data_sets
 from hwcls.data.formats.cifar import CLASSES
 from hwcls.data.formats.idx import FILES
 from hwcls.data.imageset import open_data
@@ -102,7 +102,7 @@ def test_a_data_set_of_ones_own(make: SimpleNamespace, tmp_path: Path, kind: str
     assert (data.name, data.classes, data.image_size) == ("my_set", ("ant", "bee"), 12)
     assert (len(data.train), len(data.val), len(data.test)) == (8, 4, 12)
     assert np.array_equal(data.test.images[6], make.noise(18, 12, 12, 3))
-    assert ("my_set", str(done.path / "my_set.zip")) in [(entry["name"], entry["found"]) for entry in list_data()]
+    assert ("my_set", str(done.path / "my_set.zip")) in [(entry["name"], entry["found"]) for entry in list_data_sets()]
     with pytest.raises(UserError, match="did you mean 'my_set'"):
         open_data(DataConfig(name="my_sett"))
 
@@ -208,7 +208,7 @@ def test_what_was_imported_goes_before_hwcls_data(make: SimpleNamespace, raw: Pa
         open_data(DataConfig(name="tinyimagenet"))
     done = import_data("tinyimagenet", raw / "tiny-imagenet-200.zip", skip_corrupt=True)
     assert list(done.skipped) == ["tiny-imagenet-200/train/n02/images/n02_3.JPEG"]
-    assert [entry["name"] for entry in list_data()] == list(SOURCES)  # the damaged one is nobody's own
+    assert [entry["name"] for entry in list_data_sets()] == DATA_SETS.names()  # the damaged one is nobody's own
     data = open_data(DataConfig(name="tinyimagenet"))
     assert (len(data.train) + len(data.val), data.classes[1]) == (23, "crane (n02)")
 
@@ -219,7 +219,7 @@ def test_what_is_not_cifar10_is_refused(make: SimpleNamespace, tmp_path: Path, r
     for kind in ("archive.zip", "archive.tar.gz", "folder"):
         with pytest.raises(UserError, match="this is not cifar10"):
             import_data("cifar10", pack(tmp_path / kind, class_folders(make)))
-    assert {entry["name"]: entry["found"] for entry in list_data()}["cifar10"] is None
+    assert {entry["name"]: entry["found"] for entry in list_data_sets()}["cifar10"] is None
     some = {name.replace("ant", "airplane").replace("bee", "cat"): data for name, data in class_folders(make).items()}
     with pytest.raises(UserError, match="this is not cifar10: no class 'automobile'"):
         import_data("cifar10", pack(tmp_path / "some.zip", some))

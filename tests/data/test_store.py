@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import json
 import os
@@ -10,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from hwcls.config.data import DataConfig
-from hwcls.data.catalog import SOURCES
+from hwcls.data.catalog import DATA_SETS
 from hwcls.data.imageset import Split, open_data
 from hwcls.data.integrity import Duplicate, describe_duplicates
 from hwcls.data.store import KINDS, open_store, read_raw
@@ -33,16 +33,16 @@ def stores(tmp_path: Path) -> list[str]:
 
 
 @pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+def reads(change_spec: Callable[..., None]) -> list[Path]:
     """The places that MNIST was parsed from."""
     places: list[Path] = []
-    real = SOURCES["mnist"]
+    real = DATA_SETS["mnist"]
 
     def read(path: Path) -> object:
         places.append(path)
         return real.read(path)
 
-    monkeypatch.setitem(SOURCES, "mnist", dataclasses.replace(real, read=read))
+    change_spec("mnist", read=read)
     return places
 
 
@@ -216,17 +216,17 @@ BUILD = """
 import dataclasses, json, os, sys, time
 from pathlib import Path
 from hwcls.config.data import DataConfig
-from hwcls.data.catalog import SOURCES
+from hwcls.data.catalog import DATA_SETS
 from hwcls.data.imageset import open_data
 
-real, folder = SOURCES["mnist"], Path(sys.argv[1])
+real, folder = DATA_SETS["mnist"], Path(sys.argv[1])
 
 def read(path):
     (folder / f"read-by-{os.getpid()}").touch()
     time.sleep(1)  # so that the others come to the door meanwhile
     return real.read(path)
 
-SOURCES["mnist"] = dataclasses.replace(real, read=read)
+DATA_SETS.register("mnist")(dataclasses.replace(real, read=read))
 print(json.dumps(open_data(DataConfig(name="mnist")).train.rows.tolist()))
 """
 

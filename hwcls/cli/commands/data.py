@@ -39,15 +39,15 @@ def list_all(as_json: AsJson = False) -> None:
 
     Example: hwcls data list
     """
-    from hwcls.data.catalog import list_data
+    from hwcls.data.catalog import DATA_SETS, list_data_sets
 
-    found = list_data()
+    found = list_data_sets()
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
     widths = [max(len(entry[key] or "") for entry in found) for key in ("name", "what")]
     for entry in found:
-        where = entry["found"] or ("" if entry["name"] == "imagefolder" else "not found")
+        where = entry["found"] or ("" if DATA_SETS[str(entry["name"])].needs_path else "not found")
         typer.echo(f"{entry['name']:{widths[0]}}  {entry['what']:{widths[1]}}  {where}".rstrip())
 
 
@@ -197,12 +197,12 @@ def _config(name: str, path: str | None, sets: list[str]) -> DataConfig:
     from hwcls.config.annotations import sentence
     from hwcls.config.data import AugmentConfig, DataConfig
     from hwcls.config.yaml_source import parse_value
-    from hwcls.data.catalog import source_of
+    from hwcls.data.catalog import find_spec
     from hwcls.errors import UserError
 
-    source = source_of(name, where="")
-    if name == "imagefolder" and path is None:
-        raise UserError("imagefolder needs --path", remedy=source.expects)
+    spec = find_spec(name, where="")
+    if spec.needs_path and path is None:
+        raise UserError(f"{name} needs --path", remedy=spec.expects)
     values: dict[str, object] = {"name": name, "path": path}
     for item in sets:
         dotted, equals, text = item.partition("=")

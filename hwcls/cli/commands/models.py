@@ -167,21 +167,21 @@ def _from_file(path: Path, sets: Sequence[str], given: Sequence[int | None]) -> 
 
 def _shape(data: DataConfig, given: Sequence[int | None]) -> Shape:
     """The data set's shape, or what is known of it before it is downloaded."""
-    from hwcls.data.catalog import EMBEDDED, locate, source_of
+    from hwcls.data.catalog import find_spec, locate
     from hwcls.data.imageset import open_data
 
     classes, channels, side = given
-    if data.name in EMBEDDED or data.path is not None or locate(data.name) is not None:
+    spec = find_spec(data.name)
+    if spec.embedded or data.path is not None or locate(data.name) is not None:
         opened = open_data(data, print_to_stderr)
         return classes or len(opened.classes), channels or opened.channels, side or opened.image_size
-    source = source_of(data.name)
     known = data.classes if isinstance(data.classes, int) else len(data.classes or ())
     if not classes and not known:
         print_to_stderr(f"note: {data.name} is not downloaded yet; assuming {CLASSES} classes (--classes changes it)")
     return (
         classes or known or CLASSES,
-        channels or data.channels or source.channels or CHANNELS,
-        side or data.image_size or source.image_size or SIZE,
+        channels or data.channels or spec.channels or CHANNELS,
+        side or data.image_size or spec.image_size or SIZE,
     )
 
 

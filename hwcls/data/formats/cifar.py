@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from hwcls.config.data import AugmentConfig
+from hwcls.data.catalog import DATA_SETS, DataSetSpec, Download
 from hwcls.data.formats.archive import may_hold, open_tree, pick, read_file
 from hwcls.data.formats.class_folders import read_folders
 from hwcls.data.formats.raw import Raw, RawSplit
@@ -83,3 +85,36 @@ def _labels(labels: np.ndarray, count: int, where: str) -> np.ndarray:
     if len(labels) != count or not count or labels.min() < 0 or labels.max() >= len(CLASSES):
         raise UserError(f"{len(labels)} labels of {count} images, or one not in 0..9", where=where)
     return labels
+
+
+DATA_SETS.register("cifar10")(
+    DataSetSpec(
+        "32x32 colour photos, 10 classes",
+        read_cifar10,
+        is_cifar10,
+        places=(
+            "cifar-10-batches-bin",
+            "cifar-10-binary.tar.gz",
+            "cifar-10-batches-py",
+            "cifar-10-python.tar.gz",
+            "cifar10",
+            "cifar10/*",
+            "cifar10-images",
+        ),
+        image_size=32,
+        channels=3,
+        augment=AugmentConfig(crop=4, hflip=True),
+        expects="cifar-10-binary.tar.gz or cifar-10-python.tar.gz, the folder of either, "
+        "or train/<class>/* and test/<class>/*",
+        downloads=(
+            Download(
+                "cifar-10-binary.tar.gz",
+                (
+                    "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+                    "https://cave.cs.toronto.edu/kriz/cifar-10-binary.tar.gz",
+                ),
+                "c32a1d4ab5d03f1284b67883e8d87530",
+            ),
+        ),
+    )
+)

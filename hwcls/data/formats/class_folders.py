@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from hwcls.config.data import AugmentConfig
+from hwcls.data.catalog import DATA_SETS, DataSetSpec
 from hwcls.data.formats.archive import Tree, is_image, may_hold, open_tree
 from hwcls.data.formats.raw import Encoded, Raw, RawSplit
 from hwcls.errors import UserError, did_you_mean
@@ -73,3 +75,16 @@ def _root(tree: Tree) -> str:
         )
         raise UserError(what, where=tree.where, remedy=LAYOUT)
     return f"{deeper[0]}/"
+
+
+DATA_SETS.register("imagefolder")(
+    DataSetSpec(
+        "your images in class folders, at data.path",
+        read_folders,
+        is_folders,
+        augment=AugmentConfig(hflip=True),
+        expects=f"a folder or an archive; {LAYOUT}",
+        needs_path=True,
+        user_files=True,
+    )
+)

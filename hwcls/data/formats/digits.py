@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from hwcls.data.catalog import DATA_SETS, DataSetSpec
 from hwcls.data.formats.raw import Raw, RawSplit
 from hwcls.data.splits import carve
 
@@ -22,3 +23,14 @@ def read_digits() -> Raw:
         tuple(str(digit) for digit in range(10)),
         {"train": RawSplit(images[train], labels[train]), "test": RawSplit(images[test], labels[test])},
     )
+
+
+DATA_SETS.register("digits")(
+    DataSetSpec(
+        "8x8 grey digits of scikit-learn, nothing to download",
+        lambda path: read_digits(),
+        image_size=8,
+        channels=1,
+        embedded=True,
+    )
+)

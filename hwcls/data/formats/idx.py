@@ -8,11 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
+from hwcls.config.data import AugmentConfig
+from hwcls.data.catalog import DATA_SETS, DataSetSpec, Download
 from hwcls.data.formats.archive import MAX_FILE, Tree, may_hold, open_tree, pick, read_file
 from hwcls.data.formats.raw import Raw, RawSplit
 from hwcls.errors import UserError
 
 SPLITS = {"train": "train", "test": "t10k"}
+DIGITS = tuple(str(digit) for digit in range(10))
+CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 FILES = [f"{prefix}-{kind}-ubyte" for prefix in SPLITS.values() for kind in ("images-idx3", "labels-idx1")]
 
 
@@ -63,3 +67,56 @@ def _read(tree: Tree, name: str) -> np.ndarray:
     if not shape or body != math.prod(shape):
         raise UserError(f"truncated: {body} bytes of pixels for shape {shape}", where=where, remedy="get it again")
     return np.frombuffer(data, np.uint8, offset=4 + 4 * axes).reshape(shape)
+
+
+def _downloads(mirrors: tuple[str, ...], md5: dict[str, str]) -> tuple[Download, ...]:
+    return tuple(Download(f"{name}.gz", tuple(f"{m}{name}.gz" for m in mirrors), md5[name]) for name in md5)
+
+
+EXPECTS = f"a folder or an archive with {', '.join(FILES)}, gzipped or not"
+
+DATA_SETS.register("mnist")(
+    DataSetSpec(
+        "28x28 grey digits",
+        lambda path: read_idx_files(path, DIGITS),
+        is_idx,
+        places=("MNIST/raw", "mnist", "mnist/*"),
+        image_size=28,
+        channels=1,
+        expects=EXPECTS,
+        downloads=_downloads(
+            ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
+            {
+                "train-images-idx3-ubyte": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+                "train-labels-idx1-ubyte": "d53e105ee54ea40749a09fcbcd1e9432",
+                "t10k-images-idx3-ubyte": "9fb629c4189551a2d022fa330f9573f3",
+                "t10k-labels-idx1-ubyte": "ec29112dd5afa0611ce80d1b7f02629c",
+            },
+        ),
+    )
+)
+
+DATA_SETS.register("fashion_mnist")(
+    DataSetSpec(
+        "28x28 grey clothes, 10 classes",
+        lambda path: read_idx_files(path, CLOTHES),
+        is_idx,
+        places=("FashionMNIST/raw", "fashion_mnist", "fashion_mnist/*"),
+        image_size=28,
+        channels=1,
+        augment=AugmentConfig(crop=2, hflip=True),
+        expects=EXPECTS,
+        downloads=_downloads(
+            (
+                "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+                "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
+            ),
+            {
+                "train-images-idx3-ubyte": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+                "train-labels-idx1-ubyte": "25c81989df183df01b3e8a0aad5dffbe",
+                "t10k-images-idx3-ubyte": "bef4ecab320f06d8554ea6380940ec79",
+                "t10k-labels-idx1-ubyte": "bb300cfdad3c16e7a12a480ee83cd310",
+            },
+        ),
+    )
+)

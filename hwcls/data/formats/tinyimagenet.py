@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from hwcls.config.data import AugmentConfig
+from hwcls.data.catalog import DATA_SETS, DataSetSpec, Download
 from hwcls.data.formats.archive import Tree, is_image, may_hold, open_tree, read_file
 from hwcls.data.formats.raw import Encoded, Raw, RawSplit
 from hwcls.errors import UserError
@@ -72,3 +74,24 @@ def _readable(tree: Tree, root: str, wnids: list[str]) -> tuple[str, ...]:
     names = [word.get(wnid, wnid) for wnid in wnids]
     often = Counter(names)
     return tuple(name if often[name] == 1 else f"{name} ({wnid})" for name, wnid in zip(names, wnids, strict=True))
+
+
+DATA_SETS.register("tinyimagenet")(
+    DataSetSpec(
+        "64x64 colour photos, 200 classes of ImageNet",
+        read_tinyimagenet,
+        is_tinyimagenet,
+        places=("tiny-imagenet-200", "tiny-imagenet-200.zip", "tinyimagenet/*", "tiny-imagenet-200*.zip"),
+        image_size=64,
+        channels=3,
+        augment=AugmentConfig(crop=8, hflip=True),
+        expects="tiny-imagenet-200.zip or its folder, with train/, val/val_annotations.txt and words.txt",
+        downloads=(
+            Download(
+                "tiny-imagenet-200.zip",
+                ("http://cs231n.stanford.edu/tiny-imagenet-200.zip",),
+                "90528d7ca1a48142e341f4ef8d21d0de",
+            ),
+        ),
+    )
+)

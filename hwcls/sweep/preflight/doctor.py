@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from hwcls.data.catalog import EMBEDDED, cache_folder, list_data, raw_folders
+from hwcls.data.catalog import cache_folder, find_spec, list_data_sets, raw_folders
 from hwcls.errors import UserError
 from hwcls.sweep.cluster.connect import connected, first_line
 from hwcls.sweep.cluster.nodes import apart, versions
@@ -128,7 +128,7 @@ def _data() -> Iterator[Check]:
     named = os.environ.get("HWCLS_DATA")
     if named and not Path(named).is_dir():
         yield Check("data", "wrong", f"HWCLS_DATA names {named}, which is no folder", "name a folder, or unset it")
-    sets = [entry for entry in list_data() if entry["name"] != "imagefolder" and entry["name"] not in EMBEDDED]
+    sets = [entry for entry in list_data_sets() if find_spec(str(entry["name"])).in_raw_folders]
     here = [str(entry["name"]) for entry in sets if entry["found"]]
     missing = [str(entry["name"]) for entry in sets if not entry["found"]]
     places = ", ".join(map(str, raw_folders()))

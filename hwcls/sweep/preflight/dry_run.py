@@ -82,17 +82,16 @@ def preview(sweep: Sweep) -> dict[str, Any]:
 
 
 def known_data(sweep: Sweep, trials: Sequence[TrialConfig]) -> list[str]:
-    """The data sets that trials name; raises UserError, with its place, for one that hwcls does not know."""
-    from hwcls.data.catalog import source_of
+    """The data sets that trials name; raises UserError, with its place, for an unknown one or one with a wrong path."""
+    from hwcls.data.catalog import find_config_spec
 
-    names = list(dict.fromkeys(trial.data.name for trial in trials))
-    for name in names:
+    for data in {(trial.data.name, trial.data.path): trial.data for trial in trials}.values():
         try:
-            source_of(name)
+            find_config_spec(data)
         except UserError as error:
-            where = sweep.source.where(("parameters", "data", "name"))
+            where = sweep.source.where(("parameters", *error.where.split(".")))
             raise UserError(error.what, where=where, remedy=error.remedy) from None
-    return names
+    return list(dict.fromkeys(trial.data.name for trial in trials))
 
 
 def draw(sweep: Sweep, number: int) -> TrialConfig:
@@ -157,19 +156,19 @@ def _settings(model: ModelConfig) -> str:
 
 def _shape(trial: TrialConfig) -> tuple[int, int, int]:
     """Classes, channels and side of a trial's images as far as they are known without the data."""
-    from hwcls.data.catalog import source_of
+    from hwcls.data.catalog import find_spec
 
-    source, data = source_of(trial.data.name), trial.data
+    spec, data = find_spec(trial.data.name), trial.data
     classes = data.classes if isinstance(data.classes, int) else len(data.classes or range(10))
-    return classes, data.channels or source.channels or 3, data.image_size or source.image_size or 64
+    return classes, data.channels or spec.channels or 3, data.image_size or spec.image_size or 64
 
 
 def _missing_data(sweep: Sweep, trials: Sequence[TrialConfig]) -> list[str]:
-    from hwcls.data.catalog import EMBEDDED, locate
+    from hwcls.data.catalog import find_spec, locate
 
     found = []
     for name in known_data(sweep, trials):
-        if name not in (*EMBEDDED, "imagefolder") and locate(name) is None:
+        if find_spec(name).in_raw_folders and locate(name) is None:
             found.append(
                 f"data set {name} is not here yet: `hwcls data fetch {name}` or `hwcls data import {name} PATH`"
             )

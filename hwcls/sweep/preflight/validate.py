@@ -10,7 +10,7 @@ from pathlib import Path
 from hwcls.config.model import UserModelConfig
 from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
-from hwcls.data.catalog import locate_folder
+from hwcls.data.catalog import locate_config
 from hwcls.errors import UserError
 from hwcls.sweep.preflight.dry_run import known_data
 from hwcls.sweep.storage import results_folder
@@ -69,12 +69,12 @@ def _check_trackers(sweep: Sweep, wandb: str) -> None:
 def _check_paths(sweep: Sweep, corners: Sequence[TrialConfig], options: Options) -> None:
     """Files of the user's: images, and models where no copy of an earlier start stands in."""
     kept = (options.results / sweep.config.name / SOURCES).is_dir()
+    for data in {(trial.data.name, trial.data.path): trial.data for trial in corners}.values():
+        try:
+            locate_config(data)
+        except UserError as error:
+            raise placed(sweep, error) from None
     for trial in corners:
-        if trial.data.name == "imagefolder":
-            try:
-                locate_folder(trial.data)
-            except UserError as error:
-                raise placed(sweep, error) from None
         if isinstance(trial.model, UserModelConfig) and not kept:
             source = trial.model.name.rpartition(":")[0]
             if not Path(source).is_file():

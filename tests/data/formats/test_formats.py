@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from hwcls.config.data import AugmentConfig, DataConfig
-from hwcls.data.catalog import SOURCES, list_data
+from hwcls.data.catalog import DATA_SETS, list_data_sets
 from hwcls.data.decode import decode_image
 from hwcls.data.imageset import open_data
 from hwcls.errors import UserError
@@ -280,7 +280,7 @@ def test_unknown_data_set() -> None:
 
 def test_list_data(make: SimpleNamespace, raw: Path) -> None:
     make.write_idx(raw / "MNIST" / "raw")
-    found = {entry["name"]: entry["found"] for entry in list_data()}
+    found = {entry["name"]: entry["found"] for entry in list_data_sets()}
     assert found["mnist"] == str(raw / "MNIST" / "raw")
     assert found["digits"] == "embedded"
     assert found["cifar10"] is None
@@ -301,7 +301,7 @@ def test_list_data_passes_over_what_is_no_data(
         return is_dir(path)
 
     monkeypatch.setattr(Path, "is_dir", refuse)
-    assert [entry["name"] for entry in list_data()] == [*SOURCES, "mine"]
+    assert [entry["name"] for entry in list_data_sets()] == [*DATA_SETS.names(), "mine"]
     with pytest.raises(UserError, match="unknown data set 'letters'"):
         open_data(DataConfig(name="letters"))
     with pytest.raises(UserError, match="unknown data set 'locked'"):
@@ -314,4 +314,4 @@ def test_a_folder_of_raw_data_that_cannot_be_read(raw: Path, monkeypatch: pytest
 
     monkeypatch.setattr(Path, "iterdir", refuse)
     with pytest.raises(UserError, match=r"raw: cannot be read \(Permission denied\)"):
-        list_data()
+        list_data_sets()

@@ -35,7 +35,7 @@ def test_data_that_is_not_where_it_should_be(tmp_path, monkeypatch):
 
 def test_data_that_is_there_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        doctor, "list_data", lambda: [{"name": "mnist", "found": "/x"}, {"name": "cifar10", "found": None}]
+        doctor, "list_data_sets", lambda: [{"name": "mnist", "found": "/x"}, {"name": "cifar10", "found": None}]
     )
     there, missing = doctor._data()
     assert (there.state, "mnist" in there.found) == ("ok", True)

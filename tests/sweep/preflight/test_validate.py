@@ -24,6 +24,11 @@ def begin(folder):
     ("changes", "options", "message"),
     [
         ({"parameters": {"data": {"name": "imagefolder", "path": "/nowhere"}}}, {}, "data.path: /nowhere: no such"),
+        (
+            {"parameters": {"data": {"name": "digits", "path": "/nowhere"}}},
+            {},
+            "parameters.data.path: digits takes no path, only imagefolder does — remove it, or write name: imagefolder",
+        ),
         ({"parameters": {"model": {"choice": {"a": {"name": "no.py:f"}, "b": {"name": "mlp"}}}}}, {}, "no model file"),
         ({"track": ["wandb"]}, {"wandb": "online"}, "no credentials"),
         ({}, {"source": "/nowhere"}, "there is no such folder"),
