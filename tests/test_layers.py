@@ -1,16 +1,26 @@
-"""Imports go one way, heavy packages stay where they belong, and nothing lies around unused."""
+"""The structure of the package: imports go one way, files hold one idea, heavy packages stay where they belong."""
+
+from __future__ import annotations
 
 import ast
-import re
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1] / "hwcls"
-LAYERS = [
-    {"errors", "files", "metrics", "statistics", "__init__"},
+FILES = sorted(ROOT.rglob("*.py"))
+MODULES = {
+    ".".join(["hwcls", *path.relative_to(ROOT).with_suffix("").parts]).removesuffix(".__init__"): path for path in FILES
+}
+
+# from the bottom to the top: a package imports only from those above its own line here
+PACKAGES = [
+    {"errors", "files", "metrics", "statistics"},
     {"format", "registry"},
     {"config"},
     {"data", "models", "tracking"},
@@ -21,7 +31,10 @@ LAYERS = [
     {"sweep"},
     {"cli"},
 ]
-RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+WINGS = {
+    "sweep": [{"storage", "monitor"}, {"cluster"}, {"search"}, {"preflight", "run"}, {"driver"}],
+    "cli": [{"console"}, {"options", "progress_bar"}, {"commands"}, {"main"}],
+}
 ONLY_IN = {
     "ray": {"sweep"},
     "optuna": {"sweep", "report", "results"},
@@ -29,64 +42,187 @@ ONLY_IN = {
     "tensorboardX": {"tracking"},
     "typer": {"cli"},
 }
-FILES = sorted(ROOT.rglob("*.py"))
+MAX_MODULES, FLAT = 12, {"models", "training", "inspection"}
+MAX_LINES, MAX_PARAMETERS = 60, 7
+MAX_CLASS_LINES, MAX_ATTRIBUTES = 200, 15
 
 
-def module_name(path: Path) -> str:
-    parts = ["hwcls", *path.relative_to(ROOT).with_suffix("").parts]
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-def package(path: Path) -> str:
-    return path.relative_to(ROOT).with_suffix("").parts[0]
+KNOWN = {  # what is still to be mended
+    "config",
+    "hwcls.sweep.search.warm_start imports hwcls.sweep.preflight.validate",
+    "hwcls.sweep.storage.results_folder imports hwcls.sweep.cluster.resources",
+    "hwcls.training.observer imports hwcls.training.trainer",
+    "hwcls.tracking.follower imports hwcls.tracking.wandb.tracker",
+    "hwcls/sweep/driver.py:_run: 61 lines",
+    "hwcls/sweep/run/trial_group.py:WarmGroup: 20 attributes",
+    "hwcls/sweep/run/trial_group.py:WarmGroup: 215 lines",
+    "hwcls/sweep/search/searcher.py:FairSearch: 18 attributes",
+    "hwcls/sweep/search/searcher.py:FairSearch: 205 lines",
+    "hwcls/training/trainer.py:Trainer: 25 attributes",
+    "hwcls/training/trainer.py:Trainer: 283 lines",
+    "ray._private: sweep/cluster/connect.py, sweep/cluster/nodes.py, sweep/run/trial_group.py",
+    "torch.utils._pytree: models/receptive_field.py, models/summary.py",
+}
 
 
 def imports(path: Path) -> set[str]:
-    """Every module that a file imports, `from a import b` as a and a.b."""
+    """Every module that a file imports anywhere in it; `from a import b` is a.b where that is a module, else a."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else str(node.module) for name in names}
     return found
 
 
-def registered(path: Path) -> set[str]:
-    """The modules in the tables of a file's registries."""
-    constants = [node.value for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Constant)]
-    return {value for value in constants if isinstance(value, str) and re.fullmatch(r"hwcls(\.\w+)+", value)}
+def named_modules(path: Path) -> set[str]:
+    """The modules that a file names in its strings: the tables of registries, and `python -m`."""
+    nodes = ast.walk(ast.parse(path.read_text("utf-8")))
+    return {str(node.value) for node in nodes if isinstance(node, ast.Constant)} & set(MODULES)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_package_imports_only_from_its_left(path):
-    own = package(path)
-    if own in ("__main__",):
-        return
-    for name in imports(path):
-        top, *rest = name.split(".")
-        if top == "hwcls" and rest and rest[0] in RANK and rest[0] != own:
-            assert RANK[rest[0]] < RANK[own], f"{own} imports {name}"
-        if top in ONLY_IN:
-            assert own in ONLY_IN[top], f"{own} imports {top}"
-        if top == "torch":
-            assert own not in ("config", "cli"), f"{own} imports torch"
+GRAPH = {name: imports(path) for name, path in MODULES.items()}
+
+
+def against_the_order(order: list[set[str]], prefix: str) -> set[str]:
+    """The imports between the parts of `prefix` that do not lead from a higher place of `order` to a lower one."""
+    depth = len(prefix.split("."))
+    place = {name: rank for rank, names in enumerate(order) for name in names}
+    found = set()
+    for name, imported in GRAPH.items():
+        if not name.startswith(prefix + ".") or name == "hwcls.__main__":
+            continue
+        own = name.split(".")[depth]
+        for other in imported:
+            if other.startswith(prefix + ".") and (its := other.split(".")[depth]) != own and place[its] >= place[own]:
+                found.add(f"{name} imports {other}")
+    return found
+
+
+def test_packages_import_one_way():
+    assert against_the_order(PACKAGES, "hwcls") - KNOWN == set()
+
+
+@pytest.mark.parametrize("package", WINGS)
+def test_the_parts_of_a_package_import_one_way(package):
+    assert against_the_order(WINGS[package], f"hwcls.{package}") - KNOWN == set()
+
+
+def test_no_files_import_each_other_in_a_circle():
+    graph = {name: imported & set(MODULES) for name, imported in GRAPH.items()}
+    found = []
+    while True:
+        try:
+            TopologicalSorter(graph).prepare()
+            break
+        except CycleError as error:  # take one import of it away and look for the next circle
+            circle = error.args[1][::-1]
+            graph[circle[0]] = graph[circle[0]] - {circle[1]}
+            if not {f"{name} imports {other}" for name, other in zip(circle, circle[1:], strict=False)} & KNOWN:
+                found.append(" imports ".join(circle))
+    assert found == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_packages_of_others_are_imported_where_they_belong(name):
+    own = [*name.split("."), ""][1]
+    for other in {imported.split(".")[0] for imported in GRAPH[name]}:
+        assert own in ONLY_IN.get(other, {own}), f"{name} imports {other}"
+        assert other != "torch" or own not in ("config", "cli"), f"{name} imports torch"
 
 
 def test_every_module_is_reached_by_a_command():
-    graph = {module_name(path): imports(path) | registered(path) for path in FILES}
-    started = {"hwcls.__main__", "hwcls.sweep.monitor.tracking_process"}  # python -m
-    started |= {"hwcls.sweep.cluster.aws_provider"}  # cluster.yaml names it
-    started |= {"hwcls.registry"}
     reached: set[str] = set()
-    waiting = list(started)
+    waiting = ["hwcls.__main__", "hwcls.sweep.cluster.aws_provider"]  # which cluster.yaml names
     while waiting:
         name = waiting.pop()
-        if name in graph and name not in reached:
+        if name in GRAPH and name not in reached:
             reached.add(name)
-            waiting += graph[name] | {name.rpartition(".")[0]}
-    assert sorted(set(graph) - reached) == []
+            waiting += GRAPH[name] | {name.rpartition(".")[0]} | named_modules(MODULES[name])
+    assert set(MODULES) - reached - KNOWN == set()
+
+
+def test_folders_are_small():
+    modules = Counter(path.parent.relative_to(ROOT).as_posix() for path in FILES if path.name != "__init__.py")
+    large = {folder for folder, count in modules.items() if count > MAX_MODULES}
+    assert large - FLAT - KNOWN == set()
+
+
+def is_command(function: ast.FunctionDef | ast.AsyncFunctionDef, path: Path) -> bool:
+    """Whether Typer calls it: its parameters are a command's options."""
+    decorators = [ast.unparse(decorator).partition("(")[0] for decorator in function.decorator_list]
+    return path.parent == ROOT / "cli" / "commands" and any(name.endswith(".command") for name in decorators)
+
+
+def attributes(node: ast.ClassDef) -> set[str]:
+    """The names that an instance has: assigned to self in any method, and a dataclass's fields."""
+    found = {
+        part.attr
+        for part in ast.walk(node)
+        if isinstance(part, ast.Attribute) and isinstance(part.ctx, ast.Store)
+        if isinstance(part.value, ast.Name) and part.value.id == "self"
+    }
+    if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
+        found |= {line.target.id for line in node.body if isinstance(line, ast.AnnAssign)}
+    return found
+
+
+def too_large(path: Path) -> Iterator[str]:
+    """The functions and classes of a file that are beyond the limits."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        where, lines = f"{path.relative_to(ROOT.parent)}:{node.name}", node.end_lineno - node.lineno + 1
+        if isinstance(node, ast.ClassDef):
+            if lines > MAX_CLASS_LINES:
+                yield f"{where}: {lines} lines"
+            if (count := len(attributes(node))) > MAX_ATTRIBUTES:
+                yield f"{where}: {count} attributes"
+            continue
+        arguments = node.args
+        names = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
+        count = len([name for name in names if name not in ("self", "cls")])
+        count += (arguments.vararg is not None) + (arguments.kwarg is not None)
+        if lines > MAX_LINES:
+            yield f"{where}: {lines} lines"
+        if count > MAX_PARAMETERS and not is_command(node, path):
+            yield f"{where}: {count} parameters"
+
+
+def test_functions_and_classes_are_small():
+    assert {found for path in FILES for found in too_large(path)} - KNOWN == set()
+
+
+def private_names(path: Path) -> set[str]:
+    """What a file uses of the private parts of ray, optuna, wandb and torch, down to the first private name."""
+    used = imports(path)
+    tree = ast.parse(path.read_text("utf-8"))
+    used |= {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            used |= {f"{node.module}.{alias.name}" for alias in node.names}
+    found = set()
+    for name in used:
+        parts = name.split(".")
+        if parts[0] not in ("ray", "optuna", "wandb", "torch"):
+            continue
+        private = [place for place, part in enumerate(parts) if part.startswith("_") and not part.startswith("__")]
+        if parts[:2] == ["wandb", "sdk"]:
+            private = [1]
+        if private:
+            found.add(".".join(parts[: private[0] + 1]))
+    return found
+
+
+def test_each_private_api_is_used_in_one_file():
+    users: dict[str, set[str]] = {}
+    for path in FILES:
+        for name in private_names(path):
+            users.setdefault(name, set()).add(str(path.relative_to(ROOT)))
+    assert {f"{name}: {', '.join(sorted(files))}" for name, files in users.items() if len(files) > 1} - KNOWN == set()
 
 
 @pytest.mark.parametrize(
