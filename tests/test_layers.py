@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -121,7 +122,7 @@ def test_no_files_import_each_other_in_a_circle():
         except CycleError as error:  # take one import of it away and look for the next circle
             circle = error.args[1][::-1]
             graph[circle[0]] = graph[circle[0]] - {circle[1]}
-            if not {f"{name} imports {other}" for name, other in zip(circle, circle[1:], strict=False)} & KNOWN:
+            if not {f"{name} imports {other}" for name, other in pairwise(circle)} & KNOWN:
                 found.append(" imports ".join(circle))
     assert found == []
 
