@@ -24,9 +24,9 @@ from hwcls.config.data import AugmentConfig
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet, Split
 from hwcls.models.summary import flops
+from hwcls.training.build import build_trainer
 from hwcls.training.distributed import World
-from hwcls.training.precision import Precision, choose
-from hwcls.training.trainer import Trainer
+from hwcls.training.precision import Precision, choose_precision
 
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}  # dense bf16, of the vendor
 TINY, FASHION = (64, 3, 200, 100_000), (28, 1, 10, 60_000)  # side, channels, classes, images
@@ -71,9 +71,8 @@ def measure(name: str, batch: int, images: int | None, device: torch.device, com
     cuda = device.type == "cuda"
     if cuda:
         torch.cuda.reset_peak_memory_stats(device)
-    trainer = Trainer(config, data, World(device=device))
-    trainer.precision = Precision(choose(device, torch.float32, 0).bf16, compiled)
-    trainer.forward = trainer.precision.prepare(trainer.model, trainer.ranked)
+    trainer = build_trainer(config, data, World(device=device))
+    trainer.accumulator.set_precision(Precision(choose_precision(device, torch.float32, 0).bf16, compiled))
     work = 3 * flops(trainer.model, data.channels, data.image_size)
     began = time.perf_counter()
     _, second = trainer.epochs()

@@ -23,8 +23,8 @@ from hwcls.config.sweep_file import load_sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet, Split, open_data
 from hwcls.data.splits import carve
+from hwcls.training.build import build_trainer
 from hwcls.training.errors import NotFiniteError
-from hwcls.training.trainer import Trainer
 
 HERE = Path(__file__).parent
 SPLITS = ("selection", "scoring")
@@ -44,7 +44,7 @@ def halved(data: ImageSet, seed: int) -> ImageSet:
 def curves(config: TrialConfig, data: ImageSet) -> dict[str, list[float]]:
     """One training to its end: accuracy on both halves, and seconds of CPU without those of scoring, by epoch."""
     found: dict[str, list[float]] = {"selection": [], "scoring": [], "seconds": []}
-    trainer = Trainer(config, data)
+    trainer = build_trainer(config, data)
     started = time.process_time()
     try:
         for record in trainer.epochs():

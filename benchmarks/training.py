@@ -37,8 +37,8 @@ from torchvision import transforms
 from hwcls import models
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet, open_data
+from hwcls.training.build import build_trainer
 from hwcls.training.distributed import World
-from hwcls.training.trainer import Trainer
 
 try:
     import lightning
@@ -188,9 +188,9 @@ def lightning_loop(config: TrialConfig, images: Images, build: Callable[[], nn.M
 
 def hwcls_loop(config: TrialConfig, images: Images, build: Callable[[], nn.Module]) -> Callable[[], int]:
     """The training pass of hwcls's Trainer, without its evaluation, which the others do not have either."""
-    trainer = Trainer(config, images.data, World(device=CPU))
+    trainer = build_trainer(config, images.data, World(device=CPU))
     number = iter(range(1, 1_000_000))
-    return lambda: trainer._train(next(number))[0]
+    return lambda: trainer.train_epoch(next(number)).images
 
 
 CONTENDERS = {

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-if TYPE_CHECKING:
-    from hwcls.training.trainer import Trainer
+from hwcls.data.loader import Feed
+from hwcls.training.ghost_batches import GroupFeed
 
 CHANNELS, SIDE = 16, 64  # what is kept of the maps at most, so that the file stays small
 
@@ -48,15 +48,15 @@ class Activations:
         self.image: np.ndarray[Any, Any] | None = None  # (S, S, channels) uint8
 
     @torch.no_grad()
-    def update(self, trainer: Trainer) -> None:
-        """Run the first layer alone; the whole model runs up to it once, to find it."""
+    def update(self, model: nn.Module, feed: Feed | GroupFeed) -> None:
+        """Run the first layer alone; the first time the model runs up to it, to find it."""
         if self.layer is None:
-            val = trainer.data.val
+            val = feed.data.val
             self.image = np.array(val.images[val.rows[0]])
-            training = trainer.model.training
-            trainer.model.eval()
-            self.layer = first_layer(trainer.model, next(trainer.feed.evaluate("val", batch_size=1)).images)
-            trainer.model.train(training)
+            training = model.training
+            model.eval()
+            self.layer = first_layer(model, next(feed.evaluate("val", batch_size=1)).images)
+            model.train(training)
         if self.layer is not None:
             module, inputs = self.layer
             self.maps = _small(module(inputs)[0])

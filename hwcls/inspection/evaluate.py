@@ -54,7 +54,7 @@ def score(model: nn.Module, config: TrialConfig, data: ImageSet, split: SplitNam
     """Run a model in evaluation mode over a split, in its order."""
     part, classes = getattr(data, split), len(data.classes)
     feed = Feed(data, config.data, seed=config.seed, device=device)
-    found = evaluation.score(model, feed.evaluate(split, BATCH), classes, device, Precision())
+    found = evaluation.score_batches(model, feed.evaluate(split, BATCH), classes, device, Precision())
     confusion = found.confusion.cpu().numpy()
     values = {
         f"{split}/loss": float(found.loss) / len(part),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -13,15 +14,20 @@ from statistics import median
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from hwcls import files, models
 from hwcls.config.model import AlexNetConfig, TimmConfig
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet
-from hwcls.data.loader import Step
+from hwcls.data.loader import Feed
 from hwcls.inspection.load_trained import normalised
+from hwcls.tracking.records import EpochRecord
+from hwcls.training.build import build_trainer
+from hwcls.training.distributed import World
+from hwcls.training.ghost_batches import GroupFeed
+from hwcls.training.observer import Observer
 from hwcls.training.trainer import Trainer
 
 WARM_UP = 3  # steps that are not timed: caches, compilation
@@ -30,41 +36,68 @@ SLOWEST = 5
 BATCH = 128  # of the inference that is timed in batches
 
 
-class _Enough(Exception):
-    """All steps that were asked for are done."""
+class _StepLimitReached(Exception):
+    """The requested number of steps is done."""
 
 
-class TimedTrainer(Trainer):
-    """A Trainer that times its steps, each with its augmentation, and stops after so many."""
+class StepTimer(Observer):
+    """Times each step, its augmentation included, and stops the training after `limit` steps.
 
-    seconds: list[float]
-    limit: int
+    Args:
+        device: It is synchronised around each step.
+        inner: The hooks whose time is part of a step, as in a trial.
+    """
 
-    def _step(self, step: Step, ending: int | None) -> Tensor:
-        started = _now(self.world.device)
-        loss = super()._step(step, ending)
-        self.seconds.append(_now(self.world.device) - started)
+    def __init__(self, device: torch.device, inner: Observer | None = None) -> None:
+        self.device, self.inner = device, inner or Observer()
+        self.seconds: list[float] = []
+        self.limit = math.inf
+        self.started = 0.0
+
+    def before_step(self) -> None:
+        self.started = _now(self.device)
+
+    def before_clip(self, model: nn.Module, rank: int, epoch: int) -> None:
+        self.inner.before_clip(model, rank, epoch)
+
+    def after_step(self) -> None:
+        self.seconds.append(_now(self.device) - self.started)
         if len(self.seconds) >= self.limit:
-            raise _Enough
-        return loss
+            raise _StepLimitReached
+
+    def after_epoch(self, model: nn.Module, feed: Feed | GroupFeed, record: EpochRecord) -> None:
+        self.inner.after_epoch(model, feed, record)
+
+
+class TimedTraining:
+    """A training that is timed step by step, or run for complete epochs."""
+
+    def __init__(
+        self, config: TrialConfig, data: ImageSet, world: World | None = None, observer: Observer | None = None
+    ) -> None:
+        world = world or World()
+        self.timer = StepTimer(world.device, observer)
+        self.trainer = build_trainer(config, data, world, self.timer)
 
     def run(self, steps: int) -> list[float]:
-        """Train for so many steps, over the end of the training where need be: seconds of each."""
-        self.seconds, self.limit = [], steps
-        with contextlib.suppress(_Enough):
+        """Train for `steps` steps, starting over at the end of the training if need be: seconds of each."""
+        self.timer.seconds, self.timer.limit = [], steps
+        with contextlib.suppress(_StepLimitReached):
             while True:
                 self._next_epoch()
-        return self.seconds
+        return self.timer.seconds
 
-    def run_epochs(self, count: int) -> None:
-        """Train and evaluate whole epochs."""
-        self.seconds, self.limit = [], 10**9
+    def run_epochs(self, count: int) -> int:
+        """Train and evaluate complete epochs; returns their steps."""
+        self.timer.seconds, self.timer.limit = [], math.inf
         for _ in range(count):
             self._next_epoch()
+        return len(self.timer.seconds)
 
     def _next_epoch(self) -> None:
-        self.epoch %= self.config.epochs  # after the last the first: more epochs would suit another precision
-        next(self.epochs())
+        trainer = self.trainer
+        trainer.epoch %= trainer.config.epochs  # more epochs in all might change the precision
+        next(trainer.epochs())
 
 
 @dataclass(frozen=True)
@@ -96,20 +129,17 @@ def measure(config: TrialConfig, data: ImageSet, trace: Path, *, steps: int = 20
         UserError: The model cannot be built.
     """
     torch.set_num_threads(config.threads)
-    trainer = TimedTrainer(cheap(config), data)
+    training = TimedTraining(without_pretrained_weights(config), data)
+    trainer = training.trainer
     device, batch = trainer.world.device, config.data.batch_size
-    trainer.run(WARM_UP)
-    step = median(trainer.run(steps))
+    training.run(WARM_UP)
+    step = median(training.run(steps))
     static = _static_bytes(trainer)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    with _profiler(device) as seen:
-        if epochs:
-            trainer.run_epochs(epochs)
-        else:
-            trainer.run(min(TRACED, steps))
-    traced = len(trainer.seconds)
-    peak = _write_trace(seen, trace)
+    with _profiler(device) as profiler:
+        traced = training.run_epochs(epochs) if epochs else len(training.run(min(TRACED, steps)))
+    peak = _write_trace(profiler, trace)
     if device.type == "cuda":
         memory, counted = torch.cuda.max_memory_allocated(device), "tensors on the GPU, at most at once"
     else:
@@ -125,13 +155,13 @@ def measure(config: TrialConfig, data: ImageSet, trace: Path, *, steps: int = 20
         inference_ms=1000 * one,
         inference_batch_ms=1000 * many,
         threads=config.threads,
-        slowest=_slowest(seen, traced, device),
+        slowest=_slowest_operators(profiler, traced, device),
         trace=str(trace),
     )
 
 
-def cheap(config: TrialConfig) -> TrialConfig:
-    """The same work with weights that need not be fetched or pretrained: their values cost nothing."""
+def without_pretrained_weights(config: TrialConfig) -> TrialConfig:
+    """The same work without downloading or pretraining: a step takes as long whatever the weights' values."""
     model = config.model
     if isinstance(model, TimmConfig):
         model = model.model_copy(update={"pretrained": False})
@@ -159,11 +189,11 @@ def _profiler(device: torch.device) -> Any:
     return profile(activities=activities, profile_memory=True)
 
 
-def _write_trace(seen: Any, path: Path) -> int:
+def _write_trace(profiler: Any, path: Path) -> int:
     """Write the Chrome trace, whole or not at all; returns the most bytes that its CPU tensors took at once."""
     with tempfile.TemporaryDirectory() as folder:
         temporary = Path(folder, "trace.json")
-        seen.export_chrome_trace(str(temporary))
+        profiler.export_chrome_trace(str(temporary))
         content = temporary.read_bytes()
     files.write_with(path, lambda file: file.write(content))
     found = [event for event in json.loads(content)["traceEvents"] if event.get("name") == "[memory]"]
@@ -180,13 +210,13 @@ def _write_trace(seen: Any, path: Path) -> int:
     return most
 
 
-def _slowest(seen: Any, steps: int, device: torch.device) -> list[dict[str, Any]]:
+def _slowest_operators(profiler: Any, steps: int, device: torch.device) -> list[dict[str, Any]]:
     """The operators that took the most time of their own, on the GPU where there is one."""
 
     def own(event: Any) -> float:  # microseconds
         return float(event.self_device_time_total if device.type == "cuda" else event.self_cpu_time_total)
 
-    events = sorted(seen.key_averages(), key=own, reverse=True)
+    events = sorted(profiler.key_averages(), key=own, reverse=True)
     whole = sum(own(event) for event in events) or 1.0
     return [
         {

@@ -8,22 +8,23 @@ Keys, with E epochs, L layers, H kept epochs and B bins; absent where a model ha
     weights/<layer>/counts (H, B), .../edges (H, B+1)  after the epoch; of 32 layers at most
     gradients/epochs, gradients/<layer>/...            the same of the gradients above
     activation_image (S, S, C), activations (K, h, w)  the first image of val and what the first layer makes of it
-    reconstructions/input, .../output (P, S, S, C)     of a pretrained autoencoder; added by the trainer itself
+    reconstructions/input, .../output (P, S, S, C)     of a pretrained autoencoder; made when the model is built
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
+from torch import nn
 
+from hwcls.data.loader import Feed
 from hwcls.inspection.activations import Activations
 from hwcls.inspection.gradients import GradientFlow, gradients_of, layer_weights
 from hwcls.inspection.histograms import Histograms
-
-if TYPE_CHECKING:
-    from hwcls.tracking.records import EpochRecord
-    from hwcls.training.trainer import Trainer
+from hwcls.tracking.records import EpochRecord
+from hwcls.training.ghost_batches import GroupFeed
+from hwcls.training.observer import Observer
 
 
 class Part(Protocol):
@@ -34,8 +35,8 @@ class Part(Protocol):
     def load_state(self, state: dict[str, Any]) -> None: ...
 
 
-class Recorder:
-    """An observer (hwcls.training.observer) that keeps gradient flow, histograms and first-layer activations."""
+class Recorder(Observer):
+    """Keeps gradient flow, histograms and first-layer activations."""
 
     def __init__(self) -> None:
         self.flow, self.first = GradientFlow(), Activations()
@@ -47,16 +48,16 @@ class Recorder:
             "first": self.first,
         }
 
-    def before_clip(self, trainer: Trainer, epoch: int) -> None:
-        if trainer.world.rank:
+    def before_clip(self, model: nn.Module, rank: int, epoch: int) -> None:
+        if rank:
             return
-        weights = layer_weights(trainer.model)
+        weights = layer_weights(model)
         self.flow.add(weights, epoch)
         self.gradients.add(gradients_of(weights), epoch)
 
-    def after_epoch(self, trainer: Trainer, record: EpochRecord) -> None:
-        self.weights.add(layer_weights(trainer.model), record.epoch)
-        self.first.update(trainer)
+    def after_epoch(self, model: nn.Module, feed: Feed | GroupFeed, record: EpochRecord) -> None:
+        self.weights.add(layer_weights(model), record.epoch)
+        self.first.update(model, feed)
 
     def arrays(self) -> dict[str, np.ndarray[Any, Any]]:
         return {name: array for part in self.parts.values() for name, array in part.arrays().items()}

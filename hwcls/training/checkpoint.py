@@ -69,18 +69,19 @@ def exists(folder: Path) -> bool:
 def write_outputs(trainer: Trainer, folder: Path) -> None:
     """Write best.safetensors, predictions.npz, confusion/<epoch>.npz and what was observed, inspection.npz."""
     folder.mkdir(parents=True, exist_ok=True)
-    if seen := trainer.pictures | (trainer.observer.arrays() if trainer.observer else {}):
+    if seen := trainer.built.pictures | trainer.observer.arrays():
         save_arrays(folder / "inspection.npz", **seen)
-    if trainer.best is None:
+    history = trainer.history
+    if history.best is None:
         return
-    save_weights(trainer.best_weights, folder / "best.safetensors", trainer, trainer.best["epoch"])
+    save_weights(history.best_weights, folder / "best.safetensors", trainer, history.best["epoch"])
     labels = trainer.data.val.labels
-    arrays = {"labels": labels, "scores": trainer.best_scores, "index": np.arange(len(labels))}
-    save_arrays(folder / "predictions.npz", **arrays, epoch=np.int64(trainer.best["epoch"]))
-    for epoch, matrix in trainer.confusions.items():
+    arrays = {"labels": labels, "scores": history.best_scores, "index": np.arange(len(labels))}
+    save_arrays(folder / "predictions.npz", **arrays, epoch=np.int64(history.best["epoch"]))
+    for epoch, matrix in history.confusions.items():
         save_confusion(matrix, folder / "confusion" / f"{epoch}.npz")
     for path in folder.glob("confusion/*.npz"):
-        if int(path.stem) not in trainer.confusions:
+        if int(path.stem) not in history.confusions:
             path.unlink()
 
 

@@ -12,7 +12,7 @@ from hwcls.models import parameters, summary
 from hwcls.training.trainer import Trainer
 
 
-def cost(trainer: Trainer) -> dict[str, Any]:
+def trial_cost(trainer: Trainer) -> dict[str, Any]:
     """`parameters`, `flops` and `receptive_field` as `summary.size` says, `batch_size`, and what was measured here.
 
     `inference_ms` is the time of an image on this rank's device in batches, preprocessing included, absent before the
@@ -28,7 +28,7 @@ def cost(trainer: Trainer) -> dict[str, Any]:
     found["batch_size"] = trainer.config.data.batch_size
     memory = memory_bytes(trainer, found.pop("activations", None))
     measured = {"inference_ms": 1000 * trainer.inference, "memory_mb": memory and memory / 2**20}
-    measured["pretrain_seconds"] = trainer.pretrain_seconds
+    measured["pretrain_seconds"] = trainer.built.pretrain_seconds
     return found | {name: value for name, value in measured.items() if value is not None and math.isfinite(value)}
 
 

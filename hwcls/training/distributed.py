@@ -113,31 +113,31 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
-def over_ranks(model: nn.Module, world: World) -> nn.Module:
-    """The model as torch's DDP sees it: weights and buffers start as rank 0's; alone it is the model itself."""
+def wrap_ddp(model: nn.Module, world: World) -> nn.Module:
+    """The model within torch's DDP, weights and buffers as on rank 0; with one rank it is the model itself."""
     if world.size == 1:
         return model
-    ranked = DistributedDataParallel(model, device_ids=[world.device] if world.device.type == "cuda" else None)
-    ranked.broadcast_buffers = False  # as an argument deprecated in torch 2.14, its heir unknown before
-    return ranked
+    ddp = DistributedDataParallel(model, device_ids=[world.device] if world.device.type == "cuda" else None)
+    ddp.broadcast_buffers = False  # as an argument deprecated in torch 2.14, its replacement unknown before
+    return ddp
 
 
-def sync_only(ranked: nn.Module, last: bool) -> contextlib.AbstractContextManager[Any]:
+def gradient_sync(ddp: nn.Module, last: bool) -> contextlib.AbstractContextManager[Any]:
     """Around a backward pass: gradients are summed over the ranks with the last micro-batch of a step only."""
-    if last or not isinstance(ranked, DistributedDataParallel):
+    if last or not isinstance(ddp, DistributedDataParallel):
         return contextlib.nullcontext()
-    return ranked.no_sync()
+    return ddp.no_sync()
 
 
-def take_part(ranked: nn.Module, blank: torch.Tensor, autocast: contextlib.AbstractContextManager[Any]) -> None:
+def join_all_reduce(ddp: nn.Module, blank: torch.Tensor, autocast: contextlib.AbstractContextManager[Any]) -> None:
     """Join the other ranks' all-reduce with zero gradients, without images: `blank` (1, C, H, W) passes through."""
-    ranked.eval()  # so that no statistic and no dropout mask is touched
+    ddp.eval()  # so that no statistic and no dropout mask is touched
     with autocast:
-        (ranked(blank).sum() * 0).backward()
-    ranked.train()
+        (ddp(blank).sum() * 0).backward()
+    ddp.train()
 
 
-def refuse_unused(error: Exception, model: nn.Module) -> None:
+def check_unused_weights(error: Exception, model: nn.Module) -> None:
     """Raise UserError where `error` is DDP's about weights of `model` that took no part in the step before."""
     if unused := unused_weights(error, model):
         what = f"several workers need every weight, but the model does not use {', '.join(unused)}"

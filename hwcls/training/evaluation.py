@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from hwcls.data.imageset import ImageSet
 from hwcls.data.loader import Batch
 from hwcls.training import watchdog
-from hwcls.training.precision import Precision, widened
+from hwcls.training.precision import Precision, upcast
 
 FEWEST, MOST = 1_000, 10_000  # training images on which train/accuracy is measured
 
@@ -28,7 +28,7 @@ class Evaluation:
 
 
 @torch.no_grad()
-def score(
+def score_batches(
     model: nn.Module, batches: Iterable[Batch], classes: int, device: torch.device, precision: Precision
 ) -> Evaluation:
     """Score unaugmented batches; leaves the model in evaluation mode. The loss is plain cross-entropy."""
@@ -39,13 +39,13 @@ def score(
     for batch in batches:
         with precision.autocast():
             logits = model(batch.images)
-        logits = widened(logits)  # (B, K)
+        logits = upcast(logits)  # (B, K)
         loss += F.cross_entropy(logits, batch.labels, reduction="sum")
         place = batch.labels * classes + logits.argmax(1)  # (B,)
         confusion.scatter_add_(0, place, torch.ones_like(place))  # bincount would wait for the device
         scores.append(logits.softmax(1).float())  # (B, K)
         index.append(batch.index)
-        watchdog.beat()
+        watchdog.reset_timer()
     return Evaluation(loss, confusion.view(classes, classes), torch.cat(scores), torch.cat(index))
 
 

@@ -27,7 +27,8 @@ class GroupFeed:
     """
 
     def __init__(self, feed: Feed, size: int) -> None:
-        self.feed, self.size, self.per_step = feed, size, feed.config.batch_size // size
+        self.feed, self.data, self.size = feed, feed.data, size
+        self.per_step = feed.config.batch_size // size
         self.count = len(feed.data.train) // size
         if not self.count:
             what = f"{len(feed.data.train)} training images fill no group of {size}"

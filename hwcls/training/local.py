@@ -15,10 +15,11 @@ from hwcls.errors import UserError
 from hwcls.tracking.folders import TrialFolder
 from hwcls.tracking.records import Result, best_of
 from hwcls.training import checkpoint
-from hwcls.training.cost import cost
+from hwcls.training.build import build_trainer
+from hwcls.training.cost import trial_cost
 from hwcls.training.distributed import World, launch
 from hwcls.training.errors import MemoryRanOutError, NotFiniteError
-from hwcls.training.micro_batch import free_memory
+from hwcls.training.memory import free_memory
 from hwcls.training.observer import Observer
 from hwcls.training.trainer import Trainer
 
@@ -74,7 +75,7 @@ def _train_rank(
     config, folder = TrialConfig.from_dict(values), TrialFolder(path)
     torch.set_num_threads(config.threads)
     observer = observe() if observe else None
-    trainer = Trainer(config, open_data(config.data), world, observer, micro_batch=micro_batch)
+    trainer = build_trainer(config, open_data(config.data), world, observer, micro_batch=micro_batch)
     saved = path / "checkpoint"
     if checkpoint.exists(saved):
         checkpoint.load(trainer, saved)
@@ -86,7 +87,7 @@ def _train_rank(
         for _ in trainer.epochs():
             if world.rank:
                 continue
-            for line in folder.append_missing(trainer.history):
+            for line in folder.append_missing(trainer.history.records):
                 if line["epoch"] > told:
                     report(line)
             if time.monotonic() - last_save > SAVE_EVERY:
@@ -100,13 +101,13 @@ def _train_rank(
     folder.write_result(
         Result(
             status="failed" if error else "complete",
-            best=best_of(trainer.history, config.metric),
+            best=best_of(trainer.history.records, config.metric),
             label=config.model.label,
             parameters=config.flat(),
-            seconds=round(sum(line["seconds"] for line in trainer.history), 3),  # before a restart, too
+            seconds=round(sum(line["seconds"] for line in trainer.history.records), 3),  # before a restart, too
             micro_batch=trainer.micro_batch,
             error=error,
-            extra={"cost": cost(trainer)},
+            extra={"cost": trial_cost(trainer)},
         )
     )
     shutil.rmtree(saved, ignore_errors=True)
@@ -116,4 +117,4 @@ def _forget_after(folder: TrialFolder, trainer: Trainer) -> None:
     """Take back the epochs that come again: with smaller micro-batches or on a GPU their numbers may be others, and
     the records are to be those of the weights that are kept."""
     if folder.last_epoch() > trainer.epoch:
-        folder.replace(trainer.history)
+        folder.replace(trainer.history.records)

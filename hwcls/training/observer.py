@@ -1,37 +1,46 @@
-"""What may look at a training while it runs: gradients before clipping, the state after an epoch."""
+"""Hooks into a training: before clipping, after each step, after each epoch."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import numpy as np
+from torch import nn
 
-if TYPE_CHECKING:
-    from hwcls.tracking.records import EpochRecord
-    from hwcls.training.trainer import Trainer
+from hwcls.data.loader import Feed
+from hwcls.tracking.records import EpochRecord
+from hwcls.training.ghost_batches import GroupFeed
 
 
-class Observer(Protocol):
-    """Looks on and keeps what it saw as arrays; one for each rank, picklable before the training starts.
+class Observer:
+    """Base class: every hook does nothing. One for each rank, picklable before the training starts.
 
-    It changes nothing: a training with an observer gives the weights of one without.
+    An observer changes nothing: a training with it gives the same weights as one without.
     """
 
-    def before_clip(self, trainer: Trainer, epoch: int) -> None:
-        """Called on every rank in the last step of an epoch, after its last backward and before clipping.
+    def before_step(self) -> None:
+        """Called on every rank before the images of a step are made."""
 
-        Gradients are whole: of all ranks and all micro-batches. It must read no tensor's value on the host, so that
-        the one device sync of an epoch stays the only one.
+    def before_clip(self, model: nn.Module, rank: int, epoch: int) -> None:
+        """Called on every rank in the last step of an epoch, after its last backward pass and before clipping.
+
+        Gradients are complete: of all ranks and all micro-batches. It must read no tensor's value on the host, so that
+        an epoch has only one device sync.
         """
 
-    def after_epoch(self, trainer: Trainer, record: EpochRecord) -> None:
+    def after_step(self) -> None:
+        """Called on every rank after each optimizer step."""
+
+    def after_epoch(self, model: nn.Module, feed: Feed | GroupFeed, record: EpochRecord) -> None:
         """Called on rank 0 after an epoch's validation, before its record is yielded."""
 
     def arrays(self) -> dict[str, np.ndarray[Any, Any]]:
-        """What inspection.npz holds, by name; nothing yet: no file."""
+        """The content of inspection.npz, by name; without any the file is not written."""
+        return {}
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint must keep, as tensors, numbers, lists and dictionaries of those."""
+        """What a checkpoint must keep: tensors, numbers, lists and dictionaries of those."""
+        return {}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from `state`'s result."""
+        """Resume from `state`'s result."""

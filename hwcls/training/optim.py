@@ -66,8 +66,7 @@ class Schedule:
 
     Args:
         config: Which schedule.
-        optimizer: Whose rate is set.
-        lr: The rate that warm-up, cosine and one cycle are shares of.
+        optimizer: Its rate is set; the one it has now is the base that warm-up, cosine and one cycle are shares of.
         epochs: Of the whole training.
         metric: What a plateau watches.
         steps: Of an epoch; one cycle ends exactly with the last one.
@@ -78,12 +77,12 @@ class Schedule:
         config: SchedulerConfig,
         optimizer: torch.optim.Optimizer,
         *,
-        lr: float,
         epochs: int,
         metric: MetricConfig,
         steps: int = 1,
     ) -> None:
-        self.config, self.optimizer, self.base, self.epochs, self.steps = config, optimizer, lr, epochs, steps
+        self.config, self.optimizer, self.epochs, self.steps = config, optimizer, epochs, steps
+        self.base = self.lr
         self.plateau = (
             ReduceLROnPlateau(
                 optimizer,

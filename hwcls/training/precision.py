@@ -57,7 +57,7 @@ def _forget_graphs() -> None:
     _sizes.clear()
 
 
-def choose(device: torch.device, dtype: torch.dtype, steps: int, *, grouped: bool = False) -> Precision:
+def choose_precision(device: torch.device, dtype: torch.dtype, steps: int, *, grouped: bool = False) -> Precision:
     """What suits a trial of `steps` optimizer steps in all; on a CPU both would cost more than they gain.
 
     `grouped`: BatchNorm works on virtual groups, which are not compiled.
@@ -69,6 +69,6 @@ def choose(device: torch.device, dtype: torch.dtype, steps: int, *, grouped: boo
     return Precision(bf16, triton and not grouped and steps >= COMPILE_STEPS)
 
 
-def widened(logits: torch.Tensor) -> torch.Tensor:
-    """Logits (B, K) as the loss wants them, bfloat16 made float32."""
+def upcast(logits: torch.Tensor) -> torch.Tensor:
+    """Logits (B, K) for the loss: bfloat16 becomes float32."""
     return logits.float() if logits.dtype == torch.bfloat16 else logits

@@ -24,12 +24,18 @@ from hwcls.data.splits import shuffled
 from hwcls.errors import UserError
 from hwcls.files import write_with
 from hwcls.models.unet import UNetAutoencoder, build_autoencoder
-from hwcls.training import micro_batch as memory
+from hwcls.training.memory import free_memory, is_out_of_memory
+from hwcls.training.micro_batch import halve_micro_batch
 
 BATCH = 128
 LEARNING_RATE = 1e-3
 PICTURES = 8  # of val, kept with their reconstructions
 STREAM = 11  # of the seed: which images are in the share, and their order
+
+
+def wants_pretraining(config: TrialConfig) -> bool:
+    """Whether the trial's model starts from a pretrained encoder."""
+    return isinstance(config.model, AlexNetConfig) and config.model.pretrain is not None
 
 
 def encoder_weights(config: TrialConfig, data: ImageSet, device: torch.device, cache: Path) -> dict[str, Tensor]:
@@ -64,7 +70,7 @@ def autoencoder(config: TrialConfig, data: ImageSet, device: torch.device, cache
     return made.to(device).eval()
 
 
-def seconds_of(config: TrialConfig, data: ImageSet, device: torch.device, cache: Path) -> float | None:
+def pretrain_seconds(config: TrialConfig, data: ImageSet, device: torch.device, cache: Path) -> float | None:
     """How long the autoencoder in `cache` was trained; None where that is not on record."""
     try:
         with safe_open(_path(config, data, cache), framework="np") as file:
@@ -133,8 +139,8 @@ def _train(config: TrialConfig, data: ImageSet, device: torch.device) -> UNetAut
                 pixels = torch.from_numpy(data.train.images[np.sort(order[start : start + BATCH])])
                 images = normalise(pixels.to(device)).permute(0, 3, 1, 2)  # (b, C, S, S)
                 while (found := _gradients(net, images, micro_batch)) is None:
-                    memory.free_memory()
-                    micro_batch = memory.halved(micro_batch)
+                    free_memory()
+                    micro_batch = halve_micro_batch(micro_batch)
                 loss = found
                 optimizer.step()
     if not math.isfinite(loss.item()):
@@ -153,7 +159,7 @@ def _gradients(net: UNetAutoencoder, images: Tensor, micro_batch: int) -> Tensor
             torch.autograd.backward([loss])
             total += loss.detach()
     except (RuntimeError, MemoryError) as error:
-        if not memory.is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         return None
     return total

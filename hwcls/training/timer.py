@@ -1,4 +1,4 @@
-"""Seconds of training, also where the work is only queued."""
+"""Seconds of work on a device, also where the work is only queued."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable
 import torch
 
 
-class Clock:
-    """Seconds of work queued so far: by events on a GPU, which need no sync until they are read."""
+class Timer:
+    """Times the work queued since its creation: on a GPU by events, which need no sync until they are read."""
 
     def __init__(self, device: torch.device) -> None:
         self.device, self.start = device, time.perf_counter()
@@ -18,7 +18,7 @@ class Clock:
             self.events[0].record()
 
     def stop(self) -> Callable[[], float]:
-        """Stop here; the returned function tells the seconds once the device has got this far."""
+        """Stop here; the returned function gives the seconds once the device has got this far."""
         if self.device.type == "cuda":
             self.events[1].record()
             return lambda: float(self.events[0].elapsed_time(self.events[1])) / 1000

@@ -28,14 +28,14 @@ class _Watch:
             faulthandler.dump_traceback_later(self.limit, file=self.file, exit=True)
 
 
-def beat() -> None:
+def reset_timer() -> None:
     """Say that a step or a scored batch has ended; nothing where nobody watches."""
     if _watch is not None:
         _watch.set()
 
 
 @contextmanager
-def watched(limit: float, file: IO[Any]) -> Iterator[None]:
+def watch(limit: float, file: IO[Any]) -> Iterator[None]:
     """While the block runs: `limit` seconds without a beat write where each thread stands to `file` and end the
     process, with exit code 1, whatever it waits for."""
     global _watch
@@ -47,7 +47,7 @@ def watched(limit: float, file: IO[Any]) -> Iterator[None]:
         faulthandler.cancel_dump_traceback_later()
 
 
-def stood_at(dump: str) -> str:
+def hung_location(dump: str) -> str:
     """The innermost line of the main thread in what `watched` wrote: file.py:12 in forward."""
     main = dump.rstrip().rsplit("\n\n", 1)[-1]  # faulthandler writes the oldest thread last
     found = re.search(r'File "(.+)", line (\d+) in (\S+)', main)

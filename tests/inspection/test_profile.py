@@ -5,8 +5,8 @@ import json
 import torch
 
 from hwcls.data.imageset import open_data
-from hwcls.inspection.profile import TRACED, TimedTrainer, cheap, measure
-from hwcls.training.precision import choose
+from hwcls.inspection.profile import TRACED, TimedTraining, measure, without_pretrained_weights
+from hwcls.training.precision import choose_precision
 
 
 def test_steps(trial, tmp_path):
@@ -42,15 +42,15 @@ def test_what_is_measured_suits_the_trials_own_epochs(trial, monkeypatch):
     asked = []
     monkeypatch.setattr(
         module,
-        "choose",
-        lambda device, dtype, steps, **rest: asked.append(steps) or choose(device, dtype, steps, **rest),
+        "choose_precision",
+        lambda device, dtype, steps, **rest: asked.append(steps) or choose_precision(device, dtype, steps, **rest),
     )
     config = trial(data__per_class=20, data__batch_size=32, epochs=2)
-    trainer = TimedTrainer(cheap(config), open_data(config.data))
-    assert asked == [2 * trainer.feed.steps]
-    assert len(trainer.run(5 * trainer.feed.steps)) == 5 * trainer.feed.steps, "over the end of the training"
-    trainer.run_epochs(3)
-    assert len(trainer.seconds) == 3 * trainer.feed.steps
+    training = TimedTraining(without_pretrained_weights(config), open_data(config.data))
+    steps = training.trainer.feed.steps
+    assert asked == [2 * steps]
+    assert len(training.run(5 * steps)) == 5 * steps, "over the end of the training"
+    assert training.run_epochs(3) == 3 * steps
 
 
 def test_memory_is_the_models_own(trial, tmp_path):

@@ -10,14 +10,14 @@ from hwcls.inspection.gradients import GradientFlow, layer_weights
 from hwcls.inspection.histograms import BINS, LAYERS, SAMPLE, Histograms, histogram
 from hwcls.inspection.record import Recorder
 from hwcls.training import checkpoint
+from hwcls.training.build import build_trainer
 from hwcls.training.distributed import World
-from hwcls.training.trainer import Trainer
 
 CPU = World(device=torch.device("cpu"))
 
 
 def trainer_of(config):
-    return Trainer(config, open_data(config.data), CPU, Recorder())
+    return build_trainer(config, open_data(config.data), CPU, Recorder())
 
 
 def test_gradient_flow_is_the_mean_and_max_of_each_layer():
@@ -93,7 +93,7 @@ def test_first_layer_and_its_input():
 @pytest.mark.parametrize("model", ["simple_cnn", "mlp"])
 def test_looking_changes_nothing_and_a_resumed_run_sees_the_same(trial, tmp_path, model):
     config = trial(epochs=5, model={"name": model, "width": 8, "head": {"depth": 2, "width": 8, "dropout": 0.3}})
-    blind = Trainer(config, open_data(config.data), CPU)
+    blind = build_trainer(config, open_data(config.data), CPU)
     whole = trainer_of(config)
     assert [r.metrics for r in blind.epochs()] == [r.metrics for r in whole.epochs()]
     expected = whole.observer.arrays()

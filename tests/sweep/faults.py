@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import yaml
 
-from hwcls.training.trainer import _mixed
+from hwcls.training.trainer import derive_seed
 
 MODEL = """
 import os
@@ -145,7 +145,7 @@ class Disturbed:
         found = {}
         for path in self.path.glob("trials/*/config.yaml"):
             seed = yaml.safe_load(path.read_text())["seed"]
-            found[int(path.parent.name)] = [_mixed(seed, epoch, 0) for epoch in range(1, self.epochs + 1)]
+            found[int(path.parent.name)] = [derive_seed(seed, epoch, 0) for epoch in range(1, self.epochs + 1)]
         return found
 
     def numbers(self) -> dict[int, list[dict]]:

@@ -9,11 +9,10 @@ from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import open_data
 from hwcls.data.loader import Feed
 from hwcls.errors import UserError
-from hwcls.training import micro_batch
+from hwcls.training import build
 from hwcls.training.batch_norm import GroupedNorms, average_statistics
 from hwcls.training.distributed import World, launch
 from hwcls.training.ghost_batches import GroupFeed
-from hwcls.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 RESNET = {"name": "timm", "backbone": "resnet18", "stem": "small"}
@@ -124,7 +123,7 @@ def test_what_cannot_be(trial):
         trial(norm_batch=48)
     config = trial(data__batch_size=512, norm_batch=512)
     with pytest.raises(UserError, match="360 training images fill no group of 512"):
-        Trainer(config, open_data(config.data), World(device=CPU))
+        build.build_trainer(config, open_data(config.data), World(device=CPU))
 
 
 def weights(path):
@@ -141,11 +140,11 @@ def _train_rank(world, config, path, scarce_rank, most):
     torch.set_num_threads(1)
     world = World(world.rank, world.size, CPU)
     if scarce_rank is not None:
-        micro_batch.PROBED = ("cuda", "cpu")
-        build = Trainer._build_model
+        build.PROBED = ("cuda", "cpu")
+        build_model = build.build_model
 
-        def scarce(self):
-            model = build(self)
+        def scarce(*args):
+            built = build_model(*args)
 
             def fail(gradient):
                 raise torch.OutOfMemoryError("CUDA out of memory, injected")
@@ -154,11 +153,11 @@ def _train_rank(world, config, path, scarce_rank, most):
                 if world.rank == scarce_rank and output.requires_grad and len(output) > most:
                     output.register_hook(fail)
 
-            model.register_forward_hook(watch)
-            return model
+            built.model.register_forward_hook(watch)
+            return built
 
-        Trainer._build_model = scarce
-    trainer = Trainer(config, open_data(config.data), world, dtype=torch.float64)
+        build.build_model = scarce
+    trainer = build.build_trainer(config, open_data(config.data), world, dtype=torch.float64)
     list(trainer.epochs())
     if world.rank == 0:
         torch.save(trainer.model.state_dict() | {"micro_batch": torch.tensor(trainer.micro_batch)}, path)
@@ -201,7 +200,9 @@ def test_resnet_with_groups_does_not_depend_on_micro_batches(tmp_path):
     for groups in (8, None):
         for micro in (32, 8):
             config = TrialConfig.from_dict(values | {"norm_batch": groups})
-            trainer = Trainer(config, open_data(config.data), World(device=CPU), micro_batch=micro, dtype=torch.float64)
+            trainer = build.build_trainer(
+                config, open_data(config.data), World(device=CPU), micro_batch=micro, dtype=torch.float64
+            )
             assert trainer.micro_batch == micro
             list(trainer.epochs())
             found[groups, micro] = trainer.model.state_dict()

@@ -5,20 +5,20 @@ import pytest
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import open_data
 from hwcls.models.summary import activations, summarise
-from hwcls.training.cost import cost
-from hwcls.training.trainer import Trainer
+from hwcls.training.build import build_trainer
+from hwcls.training.cost import trial_cost
 
 
 @pytest.fixture
 def trainer():
     values = {"data": {"name": "digits", "per_class": 10}, "model": {"name": "simple_cnn", "width": 4}, "epochs": 2}
     config = TrialConfig.from_dict(values | {"optimizer": {"name": "adam"}})
-    return Trainer(config, open_data(config.data))
+    return build_trainer(config, open_data(config.data))
 
 
 def test_the_model_as_hwcls_models_counts_it(trainer):
     expected = summarise(trainer.config.model, classes=10, channels=1, image_size=8)
-    found = cost(trainer)
+    found = trial_cost(trainer)
     assert found.pop("memory_mb") > 0
     assert found == {
         "parameters": expected.parameters,
@@ -33,10 +33,10 @@ def test_memory_on_a_cpu_is_weights_gradients_optimizer_and_activations(trainer)
     others = sum(buffer.nbytes for buffer in trainer.model.buffers())
     kept = activations(trainer.model, 1, 8)
     before = 2 * 4 * weights + others + kept * trainer.micro_batch
-    assert cost(trainer)["memory_mb"] * 2**20 == before
+    assert trial_cost(trainer)["memory_mb"] * 2**20 == before
     next(trainer.epochs())
     moments = 2 * 4 * weights  # of Adam, and a counter of steps for each weight
-    assert cost(trainer)["memory_mb"] * 2**20 == before + moments + 4 * len(list(trainer.model.parameters()))
+    assert trial_cost(trainer)["memory_mb"] * 2**20 == before + moments + 4 * len(list(trainer.model.parameters()))
 
 
 @pytest.mark.parametrize("share", [0.1, 1.0])
@@ -45,19 +45,19 @@ def test_pretraining_is_counted_once_and_kept(share, tmp_path, monkeypatch):
     model = {"name": "alexnet", "width": 4, "pretrain": {"share": share, "epochs": 1}}
     values = {"data": {"name": "digits", "per_class": 10}, "model": model, "optimizer": {"name": "adam"}}
     config = TrialConfig.from_dict(values)
-    first = cost(Trainer(config, open_data(config.data)))["pretrain_seconds"]
+    first = trial_cost(build_trainer(config, open_data(config.data)))["pretrain_seconds"]
     assert first > 0
-    assert cost(Trainer(config, open_data(config.data)))["pretrain_seconds"] == first  # from the cache
+    assert trial_cost(build_trainer(config, open_data(config.data)))["pretrain_seconds"] == first  # from the cache
 
 
 def test_nothing_is_pretrained_without_an_encoder(trainer):
-    assert "pretrain_seconds" not in cost(trainer)
+    assert "pretrain_seconds" not in trial_cost(trainer)
 
 
 def test_inference_is_that_of_the_fastest_validation(trainer):
     seconds = []
     for _ in trainer.epochs():
-        seconds.append(cost(trainer)["inference_ms"])
+        seconds.append(trial_cost(trainer)["inference_ms"])
     assert 0 < seconds[1] <= seconds[0]
 
 
@@ -67,4 +67,4 @@ def test_a_model_that_cannot_be_followed_loses_no_trial(trainer, monkeypatch):
 
     monkeypatch.setattr("hwcls.training.cost.summary.size", broken)
     parameters = sum(weight.numel() for weight in trainer.model.parameters())
-    assert cost(trainer) == {"parameters": parameters, "batch_size": trainer.config.data.batch_size}
+    assert trial_cost(trainer) == {"parameters": parameters, "batch_size": trainer.config.data.batch_size}

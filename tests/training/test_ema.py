@@ -7,9 +7,9 @@ from torch import nn
 
 from hwcls.data.imageset import open_data
 from hwcls.training import checkpoint
+from hwcls.training.build import build_trainer
 from hwcls.training.distributed import World
 from hwcls.training.ema import Ema
-from hwcls.training.trainer import Trainer
 
 CPU = World(device=torch.device("cpu"))
 
@@ -34,7 +34,7 @@ def test_formula_and_swap():
 
 def test_the_averages_are_what_is_scored_and_saved(trial, tmp_path):
     config = trial(ema=0.9, epochs=3)
-    trainer = Trainer(config, open_data(config.data), CPU)
+    trainer = build_trainer(config, open_data(config.data), CPU)
     records = list(trainer.epochs())
     checkpoint.save(trainer, tmp_path, last=True)
     last = load_file(tmp_path / "last.safetensors")
@@ -42,24 +42,29 @@ def test_the_averages_are_what_is_scored_and_saved(trial, tmp_path):
     trainer.model.load_state_dict(last)
     found = trainer.evaluate("val")
     assert found.loss.item() / len(trainer.data.val) == pytest.approx(records[-1].metrics["val/loss"], rel=1e-6)
-    plain = Trainer(trial(epochs=3), trainer.data, CPU)
+    plain = build_trainer(trial(epochs=3), trainer.data, CPU)
     list(plain.epochs())
-    assert records[-1].metrics["train/loss"] == plain.history[-1]["train/loss"], "training does not see the averages"
-    assert records[-1].metrics["val/loss"] != plain.history[-1]["val/loss"]
+    assert records[-1].metrics["train/loss"] == plain.history.records[-1]["train/loss"], (
+        "training does not see the averages"
+    )
+    assert records[-1].metrics["val/loss"] != plain.history.records[-1]["val/loss"]
 
 
 def test_resumed_equals_uninterrupted_to_the_bit(trial, tmp_path):
     config = trial(ema=0.95, clip=1.0, scheduler={"name": "one_cycle"}, class_weights="balanced", norm_batch=16)
     data = open_data(config.data)
-    whole = Trainer(config, data, CPU)
+    whole = build_trainer(config, data, CPU)
     expected = [(r.metrics, r.lr) for r in whole.epochs()]
-    half = Trainer(config, data, CPU)
+    half = build_trainer(config, data, CPU)
     for record in half.epochs():
         if record.epoch == 2:
             break
     checkpoint.save(half, tmp_path)
-    resumed = Trainer(config, data, CPU)
+    resumed = build_trainer(config, data, CPU)
     checkpoint.load(resumed, tmp_path)
     assert [(r.metrics, r.lr) for r in resumed.epochs()] == expected[2:]
-    for found, wanted in ((resumed.weights(), whole.weights()), (resumed.best_weights, whole.best_weights)):
+    for found, wanted in (
+        (resumed.weights(), whole.weights()),
+        (resumed.history.best_weights, whole.history.best_weights),
+    ):
         assert all(torch.equal(found[key], wanted[key]) for key in wanted)

@@ -5,7 +5,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from hwcls.data.loader import Batch
-from hwcls.training.evaluation import score
+from hwcls.training.evaluation import score_batches
 from hwcls.training.precision import Precision
 
 
@@ -19,7 +19,7 @@ def batches(device):
 def test_sums_of_a_split():
     torch.manual_seed(0)
     model, device = nn.Linear(6, 4), torch.device("cpu")
-    found = score(model, batches(device), 4, device, Precision())
+    found = score_batches(model, batches(device), 4, device, Precision())
     images, labels = (torch.cat(parts) for parts in zip(*((b.images, b.labels) for b in batches(device)), strict=True))
     logits = model(images)
     expected = torch.zeros(4, 4, dtype=torch.int64)
@@ -35,7 +35,7 @@ def test_a_gpu_never_waits():
     """Fake tensors know devices, but no values: to ask for one is an error."""
     device = torch.device("cuda")
     with FakeTensorMode(allow_non_fake_inputs=True):
-        found = score(nn.Linear(6, 4, device=device), batches(device), 4, device, Precision())
+        found = score_batches(nn.Linear(6, 4, device=device), batches(device), 4, device, Precision())
     assert {part.device.type for part in vars(found).values()} == {"cuda"}
     assert found.confusion.shape == (4, 4)
     assert found.scores.shape == (8, 4)

@@ -50,14 +50,14 @@ def test_goes_on_with_smaller_micro_batches(tmp_path, monkeypatch, workers):
 
 def test_records_are_those_of_the_weights(trial, tmp_path, monkeypatch):
     """Memory runs out in the last epoch with nothing saved: smaller micro-batches, with BatchNorm other numbers."""
-    step, write, ended = Trainer._step, checkpoint.write_outputs, []
+    train_epoch, write, ended = Trainer.train_epoch, checkpoint.write_outputs, []
 
-    def scarce(self, *args):
-        if self.epoch == 2 and self.micro_batch == 64:
+    def scarce(self, epoch):
+        if epoch == 3 and self.micro_batch == 64:
             raise torch.OutOfMemoryError("CUDA out of memory, injected")
-        return step(self, *args)
+        return train_epoch(self, epoch)
 
-    monkeypatch.setattr(Trainer, "_step", scarce)
+    monkeypatch.setattr(Trainer, "train_epoch", scarce)
     monkeypatch.setattr(
         checkpoint, "write_outputs", lambda trainer, path: ended.append(trainer) or write(trainer, path)
     )
@@ -66,10 +66,10 @@ def test_records_are_those_of_the_weights(trial, tmp_path, monkeypatch):
     (trainer,) = ended
     assert result.micro_batch == 32
     assert [line["epoch"] for line in told] == [1, 2, 3]
-    assert told[0]["val/loss"] != trainer.history[0]["val/loss"]
-    assert trainer.history == TrialFolder(tmp_path).records()
-    assert result.best == trainer.best
-    assert result.seconds == pytest.approx(sum(line["seconds"] for line in trainer.history), abs=1e-3)
+    assert told[0]["val/loss"] != trainer.history.records[0]["val/loss"]
+    assert trainer.history.records == TrialFolder(tmp_path).records()
+    assert result.best == trainer.history.best
+    assert result.seconds == pytest.approx(sum(line["seconds"] for line in trainer.history.records), abs=1e-3)
 
 
 def _tell(path, line):
@@ -78,7 +78,7 @@ def _tell(path, line):
 
 
 def test_not_a_single_image_fits(tmp_path, monkeypatch):
-    monkeypatch.setattr(Trainer, "_train", lambda self, epoch: (_ for _ in ()).throw(MemoryError()))
+    monkeypatch.setattr(Trainer, "train_epoch", lambda self, epoch: (_ for _ in ()).throw(MemoryError()))
     with pytest.raises(UserError, match="does not fit into memory with a single image — use a smaller model"):
         local.train(config(tmp_path, 0), tmp_path / "trial", lambda line: None)
 

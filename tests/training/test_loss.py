@@ -8,9 +8,9 @@ from torch.nn.functional import log_softmax, one_hot
 
 from hwcls.data.imageset import open_data
 from hwcls.data.loader import Batch
+from hwcls.training.build import build_trainer
 from hwcls.training.distributed import World
 from hwcls.training.loss import Loss, balanced_weights
-from hwcls.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 LABELS = np.repeat([0, 1, 2], [60, 30, 10])
@@ -51,7 +51,7 @@ def test_class_weights_do_not_depend_on_micro_batches(trial):
     found = []
     for micro_batch in (60, 7):
         config = trial(model__norm="none", model__head={"depth": 1}, data__batch_size=60, class_weights="balanced")
-        trainer = Trainer(
+        trainer = build_trainer(
             config, open_data(config.data), World(device=CPU), micro_batch=micro_batch, dtype=torch.float64
         )
         next(trainer.epochs())

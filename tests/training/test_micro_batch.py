@@ -8,13 +8,13 @@ import torch
 
 from hwcls.errors import UserError
 from hwcls.training.distributed import World
-from hwcls.training.micro_batch import (
+from hwcls.training.memory import (
     M_MMAP_THRESHOLD,
     M_TRIM_THRESHOLD,
-    fit_micro_batch,
     is_out_of_memory,
-    keep_freed,
+    retain_freed_memory,
 )
+from hwcls.training.micro_batch import fit_micro_batch
 
 CPU = World(device=torch.device("cpu"))
 
@@ -63,7 +63,7 @@ def test_other_errors_are_not_swallowed():
 # in a process of its own: what a heap gives back depends on what else was allocated in it
 FRESH = """
 import resource, torch
-from hwcls.training.micro_batch import keep_freed, trim_freed
+from hwcls.training.memory import retain_freed_memory, return_freed_memory
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -73,12 +73,12 @@ def faults():
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 2**20
 
-keep_freed()
+retain_freed_memory()
 for _ in range(32):  # the heap grows a few times: what aligning leaves over is joined again when a bin of 7 is full
     faults()
 print(max(faults() for _ in range(8)))
 before = resident()
-trim_freed()
+return_freed_memory()
 print(before - resident())
 """
 
@@ -101,7 +101,7 @@ def test_an_older_glibc_keeps_what_it_can(monkeypatch):
         return int(taken and kept.setdefault(option, value) > 0)
 
     monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace(mallopt=mallopt))
-    keep_freed()
+    retain_freed_memory()
     assert kept == {M_MMAP_THRESHOLD: 1 << 25, M_TRIM_THRESHOLD: 2**31 - 1}
 
 

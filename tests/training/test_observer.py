@@ -7,24 +7,24 @@ import torch
 from hwcls.data.imageset import open_data
 from hwcls.training import checkpoint, local
 from hwcls.training.artifacts import take_outputs
+from hwcls.training.build import build_trainer
 from hwcls.training.distributed import World, launch
-from hwcls.training.trainer import Trainer
+from hwcls.training.observer import Observer
 
 CPU = World(device=torch.device("cpu"))
 
 
-class Norms:
+class Norms(Observer):
     """The gradient's norm before clipping and the best value, epoch by epoch."""
 
     def __init__(self):
         self.norms, self.values = [], []
 
-    def before_clip(self, trainer, epoch):
-        grads = [p.grad for p in trainer.model.parameters() if p.grad is not None]
+    def before_clip(self, model, rank, epoch):
+        grads = [p.grad for p in model.parameters() if p.grad is not None]
         self.norms.append((epoch, torch.stack([grad.norm() for grad in grads]).norm()))
 
-    def after_epoch(self, trainer, record):
-        assert trainer.epoch == record.epoch
+    def after_epoch(self, model, feed, record):
         self.values.append(record.metrics["val/loss"])
 
     def arrays(self):
@@ -39,10 +39,10 @@ class Norms:
 
 def test_sees_every_epoch_and_changes_nothing(trial):
     config = trial(clip=1e-3, epochs=3)
-    plain = Trainer(config, open_data(config.data), CPU)
+    plain = build_trainer(config, open_data(config.data), CPU)
     records = list(plain.epochs())
     seen = Norms()
-    watched = Trainer(config, open_data(config.data), CPU, seen)
+    watched = build_trainer(config, open_data(config.data), CPU, seen)
     assert [r.metrics for r in watched.epochs()] == [r.metrics for r in records]
     assert list(seen.arrays()["epochs"]) == [1, 2, 3]
     assert (seen.arrays()["norms"] > 1e-2).all(), "before clipping"
@@ -52,12 +52,12 @@ def test_sees_every_epoch_and_changes_nothing(trial):
 def test_resumed_sees_what_an_uninterrupted_one_saw(trial, tmp_path):
     config = trial()
     whole = Norms()
-    list(Trainer(config, open_data(config.data), CPU, whole).epochs())
-    half = Trainer(config, open_data(config.data), CPU, Norms())
+    list(build_trainer(config, open_data(config.data), CPU, whole).epochs())
+    half = build_trainer(config, open_data(config.data), CPU, Norms())
     next(half.epochs())
     checkpoint.save(half, tmp_path)
     assert np.array_equal(np.load(tmp_path / "inspection.npz")["epochs"], [1])
-    resumed = Trainer(config, open_data(config.data), CPU, Norms())
+    resumed = build_trainer(config, open_data(config.data), CPU, Norms())
     checkpoint.load(resumed, tmp_path)
     list(resumed.epochs())
     for name, value in whole.arrays().items():
@@ -73,7 +73,7 @@ def test_lands_in_the_trials_folder(trial, tmp_path):
 def _norms_rank(world, config, path):
     torch.set_num_threads(1)
     world, seen = World(world.rank, world.size, torch.device("cpu")), Norms()
-    list(Trainer(config, open_data(config.data), world, seen, dtype=torch.float64).epochs())
+    list(build_trainer(config, open_data(config.data), world, seen, dtype=torch.float64).epochs())
     np.save(path / f"{world.size}-{world.rank}.npy", seen.arrays()["norms"])
 
 

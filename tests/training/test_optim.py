@@ -28,7 +28,7 @@ DOWN = MetricConfig(name="val/loss", goal="minimize")
 def rates(config, values, metric=UP, epochs=None, steps=1, lr=1.0):
     """The rate at each epoch's end when the metric takes `values`."""
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=lr)
-    schedule = Schedule(config, optimizer, lr=lr, epochs=epochs or len(values), metric=metric)
+    schedule = Schedule(config, optimizer, epochs=epochs or len(values), metric=metric)
     found = []
     for epoch, value in enumerate(values, start=1):
         for step in range(steps):
@@ -97,7 +97,7 @@ def test_one_cycle_is_torchs(epochs, steps, rise, start, end):
     )
     ours = fresh()
     config = OneCycleConfig(rise=rise, start=start, end=end)
-    schedule = Schedule(config, ours, lr=0.8, epochs=epochs, metric=UP, steps=steps)
+    schedule = Schedule(config, ours, epochs=epochs, metric=UP, steps=steps)
     for step in range(epochs * steps):
         schedule.before_step(step // steps + 1, step % steps / steps)
         assert schedule.lr == pytest.approx(theirs.param_groups[0]["lr"], rel=1e-9, abs=1e-12), step
@@ -114,7 +114,7 @@ def test_one_cycle_takes_no_warmup():
 
 def test_warmup_rises_step_by_step():
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
-    schedule = Schedule(ConstantConfig(warmup=2), optimizer, lr=2.0, epochs=4, metric=UP)
+    schedule = Schedule(ConstantConfig(warmup=2), optimizer, epochs=4, metric=UP)
     seen = []
     for epoch in (1, 2, 3):
         for step in range(4):

@@ -6,9 +6,9 @@ from torch._dynamo.testing import CompileCounter
 
 from hwcls.data.imageset import open_data
 from hwcls.training import precision
+from hwcls.training.build import build_trainer
 from hwcls.training.distributed import World
-from hwcls.training.precision import COMPILE_STEPS, Precision, choose
-from hwcls.training.trainer import Trainer
+from hwcls.training.precision import COMPILE_STEPS, Precision, choose_precision
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -25,18 +25,20 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 def test_chosen_by_hardware_and_the_whole_work(monkeypatch, capability, steps, expected):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: capability >= (8, 0))
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    assert choose(GPU, torch.float32, steps) == expected
-    assert not choose(GPU, torch.float32, steps, grouped=True).compiled
-    assert choose(GPU, torch.float64, steps) == choose(CPU, torch.float32, steps) == Precision()
+    assert choose_precision(GPU, torch.float32, steps) == expected
+    assert not choose_precision(GPU, torch.float32, steps, grouped=True).compiled
+    assert choose_precision(GPU, torch.float64, steps) == choose_precision(CPU, torch.float32, steps) == Precision()
 
 
 def test_a_resumed_trial_decides_as_the_whole_one(trial, monkeypatch):
     asked = []
-    monkeypatch.setattr("hwcls.training.trainer.choose", lambda *args, **kw: asked.append((args, kw)) or Precision())
+    monkeypatch.setattr(
+        "hwcls.training.trainer.choose_precision", lambda *args, **kw: asked.append((args, kw)) or Precision()
+    )
     config = trial()
-    first = Trainer(config, open_data(config.data), World(device=CPU))
+    first = build_trainer(config, open_data(config.data), World(device=CPU))
     next(first.epochs())
-    resumed = Trainer(config, first.data, World(device=CPU))
+    resumed = build_trainer(config, first.data, World(device=CPU))
     resumed.load_state(first.state() | {"confusions": {}})
     assert asked[0] == asked[1]
     assert asked[0][0][2] == config.epochs * first.feed.steps
@@ -61,9 +63,10 @@ def test_a_ninth_size_is_compiled_too(monkeypatch):
 def test_the_size_that_most_micro_batches_have_is_compiled(trial, monkeypatch, micro, compiled):
     """Shares are cut evenly: 100 images in micro-batches of at most 64 are 50 and 50; 279 leave 79 at last."""
     config = trial(data__batch_size=100, data__per_class=31)
-    trainer = Trainer(config, open_data(config.data), World(device=CPU), micro_batch=micro)
+    trainer = build_trainer(config, open_data(config.data), World(device=CPU), micro_batch=micro)
     sizes = []
-    monkeypatch.setattr(trainer, "forward", lambda images: sizes.append(len(images)) or trainer.ranked(images))
+    accumulator = trainer.accumulator
+    monkeypatch.setattr(accumulator, "forward", lambda images: sizes.append(len(images)) or accumulator.ddp(images))
     next(trainer.epochs())
     assert set(sizes) == compiled
 
@@ -74,15 +77,15 @@ def test_a_sweep_over_batch_sizes_reuses_one_graph(trial, monkeypatch):
     counter = CompileCounter()
     monkeypatch.setattr(precision, "BACKEND", counter)
     monkeypatch.setattr(precision, "_compiled", None)
-    monkeypatch.setattr("hwcls.training.trainer.choose", lambda *args, **kw: Precision(compiled=True))
+    monkeypatch.setattr("hwcls.training.trainer.choose_precision", lambda *args, **kw: Precision(compiled=True))
     torch._dynamo.reset()
     data = open_data(trial(data__per_class=None).data)
     losses = {}
     for width, batch in ((8, 64), (8, 128), (8, 256), (12, 64)):
         config = trial(model__width=width, data__batch_size=batch, data__per_class=None, epochs=1)
-        trainer = Trainer(config, data, World(device=CPU), micro_batch=64)
+        trainer = build_trainer(config, data, World(device=CPU), micro_batch=64)
         losses[width, batch] = next(trainer.epochs()).metrics["train/loss"]
         assert counter.frame_count == (1 if width == 8 else 2)
     monkeypatch.undo()
-    plain = Trainer(trial(data__per_class=None, epochs=1), data, World(device=CPU), micro_batch=64)
+    plain = build_trainer(trial(data__per_class=None, epochs=1), data, World(device=CPU), micro_batch=64)
     assert next(plain.epochs()).metrics["train/loss"] == pytest.approx(losses[8, 64], rel=1e-6)

@@ -20,8 +20,8 @@ from hwcls.data.imageset import ImageSet, Split
 from hwcls.errors import UserError
 from hwcls.models.unet import UNetAutoencoder
 from hwcls.training import checkpoint, pretrain
+from hwcls.training.build import build_trainer
 from hwcls.training.distributed import World
-from hwcls.training.trainer import Trainer
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")
@@ -174,7 +174,7 @@ def test_a_trial_starts_from_it_and_keeps_pictures(
     monkeypatch.setenv("HWCLS_CACHE", str(tmp_path / "cache"))
     data = replace(data, val=Split(data.train.images, data.train.labels[:20], data.train.rows[:20]))
     trial = config(frozen=frozen, epochs=60, width=16).model_copy(update={"epochs": 1})
-    trainer = Trainer(trial, data, World(device=CPU))
+    trainer = build_trainer(trial, data, World(device=CPU))
     before = pretrain.encoder_weights(trial, data, CPU, tmp_path / "cache")
     assert same(before, trainer.model.encoder.state_dict())
     before = {name: value.clone() for name, value in before.items()}

@@ -10,16 +10,16 @@ from safetensors.torch import load_file
 from hwcls.data.imageset import open_data
 from hwcls.errors import UserError
 from hwcls.training import checkpoint
+from hwcls.training.build import build_trainer
 from hwcls.training.distributed import World, launch
 from hwcls.training.errors import NotFiniteError
 from hwcls.training.evaluation import train_sample
-from hwcls.training.trainer import Trainer
 
 CPU = World(device=torch.device("cpu"))
 
 
 def train(config, epochs=None, **options):
-    trainer = Trainer(config, open_data(config.data), CPU, **options)
+    trainer = build_trainer(config, open_data(config.data), CPU, **options)
     records = []
     for record in trainer.epochs():
         records.append(record)
@@ -41,7 +41,7 @@ def test_records_are_complete_and_the_model_learns(trial):
     assert line["val/accuracy"] > 0.9
     assert records[-1].metrics["train/loss"] < records[0].metrics["train/loss"] / 3
     best = max(range(6), key=lambda i: records[i].metrics["val/accuracy"])
-    assert trainer.best == {"epoch": best + 1, "val/accuracy": records[best].metrics["val/accuracy"]}
+    assert trainer.history.best == {"epoch": best + 1, "val/accuracy": records[best].metrics["val/accuracy"]}
 
 
 def test_same_seed_same_numbers_whatever_ran_before(trial):
@@ -67,16 +67,16 @@ def test_resumed_equals_uninterrupted_to_the_bit(trial, tmp_path, changes):
     whole, expected = train(config)
     half, before = train(config, epochs=2)
     checkpoint.save(half, tmp_path)
-    resumed = Trainer(config, open_data(config.data), CPU)
+    resumed = build_trainer(config, open_data(config.data), CPU)
     torch.rand(3)
     checkpoint.load(resumed, tmp_path)
     after = list(resumed.epochs())
     assert numbers(before + after) == numbers(expected)
     for key, tensor in whole.model.state_dict().items():
         assert torch.equal(tensor, resumed.model.state_dict()[key]), key
-    assert resumed.best == whole.best
-    assert np.array_equal(resumed.best_scores, whole.best_scores)
-    assert resumed.confusions.keys() == whole.confusions.keys()
+    assert resumed.history.best == whole.history.best
+    assert np.array_equal(resumed.history.best_scores, whole.history.best_scores)
+    assert resumed.history.confusions.keys() == whole.history.confusions.keys()
 
 
 def test_a_torn_checkpoint_is_a_user_error_and_changes_nothing(trial, tmp_path):
@@ -101,7 +101,7 @@ def test_a_checkpoint_of_another_model_is_a_user_error_and_changes_nothing(trial
     trainer, _ = train(trial(data__per_class=10), epochs=1)
     checkpoint.save(trainer, tmp_path)
     config = trial(data__per_class=10, **changes)
-    other = Trainer(config, trainer.data, CPU)
+    other = build_trainer(config, trainer.data, CPU)
     before = {key: tensor.clone() for key, tensor in other.model.state_dict().items()}
     with pytest.raises(UserError, match=f"the checkpoint is of another model: .*{message}"):
         checkpoint.load(other, tmp_path)
@@ -113,7 +113,7 @@ def test_a_resumed_trial_takes_no_more_than_memory_holds_now(trial, tmp_path):
     checkpoint.save(trainer, tmp_path)
     found = {}
     for most in (8, 32, None):
-        resumed = Trainer(trainer.config, trainer.data, CPU)
+        resumed = build_trainer(trainer.config, trainer.data, CPU)
         resumed.micro_batch = most or resumed.micro_batch  # what the probe of a GPU would say
         checkpoint.load(resumed, tmp_path)
         found[most] = resumed.micro_batch
@@ -126,14 +126,14 @@ def test_outputs_can_be_read_without_hwcls(trial, tmp_path):
     val = trainer.data.val
     stored = np.load(tmp_path / "predictions.npz")
     accuracy = (stored["scores"].argmax(1) == stored["labels"]).mean()
-    assert accuracy == pytest.approx(trainer.best["val/accuracy"])
+    assert accuracy == pytest.approx(trainer.history.best["val/accuracy"])
     assert np.array_equal(stored["labels"], val.labels)
     last = np.load(tmp_path / "confusion" / "5.npz")
     matrix = np.zeros((10, 10), int)
     matrix[last["row"], last["col"]] = last["count"]
     assert matrix.trace() / matrix.sum() == pytest.approx(records[-1].metrics["val/accuracy"])
     assert matrix.sum() == len(val)
-    assert {1, 5, trainer.best["epoch"]} <= {int(path.stem) for path in tmp_path.glob("confusion/*.npz")}
+    assert {1, 5, trainer.history.best["epoch"]} <= {int(path.stem) for path in tmp_path.glob("confusion/*.npz")}
     weights = load_file(tmp_path / "best.safetensors")
     assert weights.keys() == trainer.model.state_dict().keys()
 
@@ -141,13 +141,13 @@ def test_outputs_can_be_read_without_hwcls(trial, tmp_path):
 def test_a_loss_that_is_not_finite_names_epoch_step_and_rate(trial):
     config = trial(optimizer__lr=1e30, model__norm="none")
     with pytest.raises(NotFiniteError, match=r"epoch 1, step \d+, learning rate 1e\+30"):
-        list(Trainer(config, open_data(config.data), CPU).epochs())
+        list(build_trainer(config, open_data(config.data), CPU).epochs())
 
 
 def test_the_rate_named_is_that_of_the_step(trial):
     """In a warm-up of two epochs of 6 steps, a rate of 1e30 * (step - 1) / 12 breaks the loss in the second step."""
     config = trial(optimizer__lr=1e30, model__norm="none", scheduler={"name": "constant", "warmup": 2})
-    trainer = Trainer(config, open_data(config.data), CPU)
+    trainer = build_trainer(config, open_data(config.data), CPU)
     with pytest.raises(NotFiniteError) as caught:
         list(trainer.epochs())
     step = int(re.search(r"epoch 1, step (\d+)", str(caught.value))[1])
@@ -158,7 +158,7 @@ def test_the_rate_named_is_that_of_the_step(trial):
 def test_weights_broken_by_the_very_last_step_are_seen(trial):
     config = trial(optimizer__lr=1e30, model__norm="none", data__batch_size=4096, epochs=1)
     with pytest.raises(NotFiniteError, match=r"not finite after epoch 1, on val, learning rate 1e\+30"):
-        list(Trainer(config, open_data(config.data), CPU).epochs())
+        list(build_trainer(config, open_data(config.data), CPU).epochs())
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_the_plateau_follows_the_trials_metric(trial, monkeypatch, metric, value
     """Epoch by epoch, through the trainer: `lr` in a record is the rate of that epoch."""
     config = trial(metric=metric, epochs=5, optimizer__lr=1.0, model__norm="none", data__per_class=10)
     config = config.model_copy(update={"optimizer": config.optimizer.model_copy(update={"momentum": 0.0})})
-    trainer = Trainer(config, open_data(config.data), CPU)
+    trainer = build_trainer(config, open_data(config.data), CPU)
     after_epoch = trainer.schedule.after_epoch
     monkeypatch.setattr(trainer.schedule, "after_epoch", lambda epoch, _: after_epoch(epoch, values[epoch - 1]))
     monkeypatch.setattr(trainer, "_check_finite", lambda *args: None)
@@ -194,7 +194,7 @@ def test_train_accuracy_is_in_evaluation_mode_on_plain_images(trial):
 def test_one_device_sync_an_epoch(trial, monkeypatch):
     """On the CPU a sync is whatever reads a tensor's value: count the reads of an epoch that is not a new best."""
     trainer, _ = train(trial(), epochs=1)
-    trainer.best = {"epoch": 1, "val/accuracy": 2.0}
+    trainer.history.best = {"epoch": 1, "val/accuracy": 2.0}
     reads = []
     for name in ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__"):
         original = getattr(torch.Tensor, name)
@@ -210,7 +210,9 @@ def test_one_device_sync_an_epoch(trial, monkeypatch):
 
 def _run_rank(world, config, path, dtype):
     torch.set_num_threads(1)
-    trainer = Trainer(config, open_data(config.data), World(world.rank, world.size, torch.device("cpu")), dtype=dtype)
+    trainer = build_trainer(
+        config, open_data(config.data), World(world.rank, world.size, torch.device("cpu")), dtype=dtype
+    )
     records = [record.to_dict() for record in trainer.epochs()]
     if world.rank == 0:
         torch.save({"model": trainer.model.state_dict(), "records": records}, path)
@@ -238,7 +240,7 @@ def test_two_ranks_get_the_weights_of_one(trial, tmp_path, batch):
 
 def _starved_rank(world, config, path):
     torch.set_num_threads(1)
-    trainer = Trainer(config, open_data(config.data), World(world.rank, world.size, torch.device("cpu")))
+    trainer = build_trainer(config, open_data(config.data), World(world.rank, world.size, torch.device("cpu")))
     feed = trainer.feed.train
 
     def starve(epoch, micro_batch):
@@ -269,11 +271,11 @@ def test_what_the_trial_names_is_what_trains(trial, monkeypatch):
         epochs=2,
         data__per_class=20,
     )
-    trainer = Trainer(config, open_data(config.data), CPU)
+    trainer = build_trainer(config, open_data(config.data), CPU)
     taken, update = [], trainer.ema.update
     monkeypatch.setattr(trainer.ema, "update", lambda step: taken.append(step) or update(step))
     list(trainer.epochs())
-    assert (trainer.loss.smoothing, trainer.loss.weights is None) == (0.2, False)
+    assert (trainer.accumulator.loss.smoothing, trainer.accumulator.loss.weights is None) == (0.2, False)
     assert taken == list(range(2 * trainer.feed.steps))
     assert trainer.schedule.lr == pytest.approx(config.optimizer.lr * config.scheduler.end)  # ends with the last step
 

@@ -18,7 +18,7 @@ from hwcls.sweep.cluster.resources import Resources
 
 if TYPE_CHECKING:
     from hwcls.data.imageset import ImageSet
-    from hwcls.inspection.profile import TimedTrainer
+    from hwcls.inspection.profile import TimedTraining
     from hwcls.training.distributed import World
 
 NICE = 15  # Ray's workers let everything else go first
@@ -165,37 +165,39 @@ def cost(trial: TrialConfig, data: ImageSet, world: World) -> Cost:
 
     images, scored = len(data.train), train_sample(data) + len(data.val)
     batch = min(FEW * world.size, images)
-    trainer, build = _timed(trial, data, world, batch)
-    each = _agreed(world, trainer.run(1)[0]) / batch  # seconds per image
+    training, build = _timed(trial, data, world, batch)
+    each = _agreed(world, training.run(1)[0]) / batch  # seconds per image
     if each * trial.data.batch_size < PATIENCE:  # else it is slow enough for a few images to tell
         batch = min(trial.data.batch_size, images)
-        trainer, build = _timed(trial, data, world, None)
+        training, build = _timed(trial, data, world, None)
     if each * (images + scored) < PATIENCE:
         started = time.perf_counter()
-        trainer.run_epochs(2)
+        training.run_epochs(2)
         return Cost(build, _agreed(world, time.perf_counter() - started) / 2, trial.epochs)
     steps: list[float] = []
     while not steps or (sum(steps) < PATIENCE and len(steps) < MOST):
-        steps.append(_agreed(world, trainer.run(1)[0]))
+        steps.append(_agreed(world, training.run(1)[0]))
     started = time.perf_counter()
-    trainer.evaluate("val", 2 * batch).loss.item()
+    training.trainer.evaluate("val", 2 * batch).loss.item()
     score = _agreed(world, time.perf_counter() - started) / min(2 * batch, len(data.val))
     return Cost(build, median(steps) / batch * images + score * scored, trial.epochs)
 
 
-def _timed(trial: TrialConfig, data: ImageSet, world: World, batch: int | None) -> tuple[TimedTrainer, float]:
-    """A trainer after its first step, and the seconds that this took; `batch` stands for the trial's own."""
+def _timed(trial: TrialConfig, data: ImageSet, world: World, batch: int | None) -> tuple[TimedTraining, float]:
+    """A training after its first step, and the seconds that this took; `batch` stands for the trial's own."""
     from hwcls.inspection import recorder
-    from hwcls.inspection.profile import TimedTrainer, cheap
+    from hwcls.inspection.profile import TimedTraining, without_pretrained_weights
 
     if batch is not None:
         changed = {"data": trial.data.model_copy(update={"batch_size": batch}), "norm_batch": None}
         trial = trial.model_copy(update=changed)
     tame = trial.optimizer.model_copy(update={"lr": 1e-6})  # no loss runs away
     started = time.perf_counter()
-    trainer = TimedTrainer(cheap(trial.model_copy(update={"optimizer": tame})), data, world, recorder())
-    trainer.run(1)
-    return trainer, _agreed(world, time.perf_counter() - started)
+    training = TimedTraining(
+        without_pretrained_weights(trial.model_copy(update={"optimizer": tame})), data, world, recorder()
+    )
+    training.run(1)
+    return training, _agreed(world, time.perf_counter() - started)
 
 
 def _agreed(world: World, seconds: float) -> float:

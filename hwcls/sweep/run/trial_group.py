@@ -19,7 +19,7 @@ from hwcls.sweep.run.worker import Rank, read_folder, read_words
 from hwcls.sweep.storage.user_code import pack
 from hwcls.tracking.records import best_of
 from hwcls.training.errors import LostRankError, MemoryRanOutError
-from hwcls.training.watchdog import stood_at
+from hwcls.training.watchdog import hung_location
 
 PLACE = 0.001  # of a node's own resource, of which it has 1
 
@@ -213,7 +213,7 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
             lost = str(error)
         ray.wait(calls, num_returns=len(calls), timeout=2.0)  # ranks that wait for the one that hung end with it
         if hung := {rank: words for rank in range(len(self.ranks)) if (words := self._words(rank)).strip()}:
-            stood = ", ".join(f"rank {rank} stood at {stood_at(words)}" for rank, words in hung.items())
+            stood = ", ".join(f"rank {rank} stood at {hung_location(words)}" for rank, words in hung.items())
             every = "\n".join(f"rank {rank}\n{words}" for rank, words in hung.items())
             raise LostRankError(f"{every}\nhung: no step in {self.hang_after:g} s; {stood}")
         raise LostRankError(f"{lost}\na rank died: killed, crashed, or its node is gone")

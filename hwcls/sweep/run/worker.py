@@ -76,13 +76,13 @@ class Rank:
         from hwcls.data.imageset import open_data
         from hwcls.inspection import recorder
         from hwcls.sweep.storage.user_code import unpack
-        from hwcls.training.micro_batch import trim_freed
-        from hwcls.training.trainer import Trainer
+        from hwcls.training.build import build_trainer
+        from hwcls.training.memory import return_freed_memory
 
         called, self.hang_after = time.time(), hang_after
         unpack(sources)
         self.trainer = None  # the last trial's memory is free before the next one's is taken
-        trim_freed()
+        return_freed_memory()
         config = TrialConfig.from_dict(values)
         torch.set_num_threads(config.threads)
         if self.data is None or self.data[0] != config.data.pixels():
@@ -90,7 +90,7 @@ class Rank:
         data = self.data[1]
         opened = time.time()
         with self._watched():
-            self.trainer = Trainer(config, data, self.world, recorder(), micro_batch=micro_batch)
+            self.trainer = build_trainer(config, data, self.world, recorder(), micro_batch=micro_batch)
         built = time.time()
         return {"wait": called - self.ended, "data": opened - called, "model": built - opened}
 
@@ -138,11 +138,11 @@ class Rank:
         Raises MemoryRanOutError; the other ranks then wait for this one in vain.
         """
         from hwcls.training.errors import NotFiniteError
-        from hwcls.training.watchdog import watched
+        from hwcls.training.watchdog import watch
 
         trainer = self._running()
         try:
-            with watched(self.hang_after, self.last_words):
+            with watch(self.hang_after, self.last_words):
                 next(trainer.epochs())
         except NotFiniteError as error:
             return {"failure": str(error), **self._so_far(trainer)}
@@ -151,15 +151,15 @@ class Rank:
         return self._so_far(trainer)
 
     def _so_far(self, trainer: Trainer) -> dict[str, Any]:
-        from hwcls.training.cost import cost
+        from hwcls.training.cost import trial_cost
 
-        costs = {} if self.rank else cost(trainer)
-        return {"records": trainer.history, "micro_batch": trainer.micro_batch, "cost": costs}
+        costs = {} if self.rank else trial_cost(trainer)
+        return {"records": trainer.history.records, "micro_batch": trainer.micro_batch, "cost": costs}
 
     def _watched(self) -> AbstractContextManager[None]:
-        from hwcls.training.watchdog import watched
+        from hwcls.training.watchdog import watch
 
-        return watched(max(SLOWEST, self.hang_after), self.last_words)
+        return watch(max(SLOWEST, self.hang_after), self.last_words)
 
     def _running(self) -> Trainer:
         assert self.trainer is not None, "start() comes first"

@@ -28,6 +28,10 @@ class Trainer:
         self.epochs += count
         self.clock[0] += count * 0.2
 
+    @property
+    def trainer(self):
+        return self
+
     def evaluate(self, split, limit):
         self.clock[0] += min(limit, VAL) * self.seconds / 3
         return type("Scored", (), {"loss": torch.zeros(())})

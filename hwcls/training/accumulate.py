@@ -1,0 +1,70 @@
+"""Gradient accumulation: a step's gradients over its micro-batches and over the ranks."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from hwcls.data.loader import Step
+from hwcls.training.batch_norm import GroupedNorms
+from hwcls.training.distributed import World, gradient_sync, join_all_reduce, wrap_ddp
+from hwcls.training.loss import Loss
+from hwcls.training.precision import Precision, upcast
+
+
+class GradientAccumulator:
+    """Forward and backward passes of a model on one rank.
+
+    Args:
+        model: Its weights get the gradients.
+        loss: Summed over the images of a micro-batch.
+        world: This rank.
+        precision: Of the passes.
+        norm_batch: Images of a BatchNorm group, None: BatchNorm sees each micro-batch as a whole.
+        image_shape: (C, H, W).
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Loss,
+        world: World,
+        precision: Precision,
+        norm_batch: int | None,
+        image_shape: tuple[int, int, int],
+    ) -> None:
+        self.model, self.loss, self.world, self.image_shape = model, loss, world, image_shape
+        self.norms = GroupedNorms(model, norm_batch, world) if norm_batch else None
+        self.ddp = wrap_ddp(model, world)
+        self.full_size = 0  # images of the very first micro-batch
+        self.set_precision(precision)
+
+    def set_precision(self, precision: Precision) -> None:
+        """Use `precision` from now on; micro-batches of the full size may be compiled."""
+        self.precision, self.forward = precision, precision.prepare(self.model, self.ddp)
+
+    def backward(self, step: Step) -> torch.Tensor:
+        """Leave the gradients of the global batch in the weights; returns the sum of this rank's losses, ()."""
+        summed = torch.zeros((), dtype=torch.float64, device=self.world.device)
+        if self.norms:
+            self.norms.before_step()
+        if step.count == 0:
+            self._join_without_images()
+        for number, batch in enumerate(step.parts, start=1):
+            self.full_size = self.full_size or len(batch.labels)
+            forward = self.forward if len(batch.labels) == self.full_size else self.ddp
+            with gradient_sync(self.ddp, number == step.count):
+                with self.precision.autocast():
+                    logits = forward(batch.images)  # (B, K)
+                loss = self.loss(upcast(logits), batch)
+                # DDP averages over the ranks: times their number, it is sum / global batch
+                (loss * (self.world.size / step.size)).backward()  # type: ignore[no-untyped-call]
+            summed += loss.detach()
+        if self.norms:
+            self.norms.after_step(step.size)
+        return summed
+
+    def _join_without_images(self) -> None:
+        dtype = next(self.model.parameters()).dtype
+        blank = torch.zeros((1, *self.image_shape), device=self.world.device, dtype=dtype)  # (1, C, H, W)
+        join_all_reduce(self.ddp, blank, self.precision.autocast())

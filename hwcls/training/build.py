@@ -1,0 +1,70 @@
+"""From a TrialConfig to a Trainer: the model, then a micro-batch that fits into memory."""
+
+from __future__ import annotations
+
+import torch
+
+from hwcls.config.trial import TrialConfig
+from hwcls.data.imageset import ImageSet
+from hwcls.training.built_model import build_model
+from hwcls.training.distributed import World
+from hwcls.training.memory import retain_freed_memory
+from hwcls.training.micro_batch import PROBED, fit_micro_batch, memory_attempt
+from hwcls.training.observer import Observer
+from hwcls.training.trainer import Trainer
+
+
+def build_trainer(
+    config: TrialConfig,
+    data: ImageSet,
+    world: World | None = None,
+    observer: Observer | None = None,
+    *,
+    micro_batch: int | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Trainer:
+    """Assemble the trainer of one rank.
+
+    Args:
+        config: The trial.
+        data: Its images.
+        world: This rank; None: it trains alone.
+        observer: Its hooks; see hwcls.training.observer.
+        micro_batch: The most images per rank and backward pass; None: as many as fit into memory.
+        dtype: Of weights and images; float64 for exact comparisons.
+
+    Raises:
+        UserError: The model cannot be built, or memory does not hold even one image.
+    """
+    world = world or World()
+    retain_freed_memory()
+    built = build_model(config, data, world.device, dtype)
+    trainer = Trainer(config, data, built, world, observer, _share(config, world, micro_batch))
+    if world.device.type in PROBED:  # last, so that everything else already takes its memory
+        trainer.micro_batch = _fit(trainer)
+    return trainer
+
+
+def _share(config: TrialConfig, world: World, most: int | None) -> int:
+    """A rank's images of a full batch, complete groups where BatchNorm has groups; at most `most`."""
+    unit = config.norm_batch or 1
+    share = -(-config.data.batch_size // (unit * world.size)) * unit
+    return min(share, most or share)
+
+
+def _fit(trainer: Trainer) -> int:
+    """The largest micro-batch up to the trainer's own that fits into memory; the model stays as it was."""
+    model, world, data = trainer.model, trainer.world, trainer.data
+    buffers = [buffer.clone() for buffer in model.buffers()]
+    copies = 2 + (world.size > 1)  # Adam's two moments, DDP's buckets
+
+    def forward(images: torch.Tensor) -> torch.Tensor:
+        with trainer.accumulator.precision.autocast():
+            logits: torch.Tensor = model(images)
+        return logits
+
+    attempt = memory_attempt(model, (data.channels, data.image_size, data.image_size), copies, forward)
+    size = fit_micro_batch(trainer.micro_batch, attempt, world, trainer.config.norm_batch or 1)
+    for buffer, kept in zip(model.buffers(), buffers, strict=True):
+        buffer.copy_(kept)
+    return size

@@ -1,0 +1,44 @@
+"""A trial's model before its first step, with a pretrained encoder where the trial asks for one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import nn
+
+from hwcls import models
+from hwcls.config.trial import TrialConfig
+from hwcls.data.catalog import cache_folder
+from hwcls.data.imageset import ImageSet
+from hwcls.training.pretrain import encoder_weights, pretrain_seconds, reconstructions, wants_pretraining
+
+
+@dataclass(frozen=True)
+class BuiltModel:
+    """A trial's model before its first step."""
+
+    model: nn.Module
+    pictures: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)  # of its pretraining, for inspection.npz
+    pretrain_seconds: float | None = None
+
+
+def build_model(
+    config: TrialConfig, data: ImageSet, device: torch.device, dtype: torch.dtype = torch.float32
+) -> BuiltModel:
+    """Build a trial's model from its seed, channels_last on `device`; an encoder is pretrained first where asked for.
+
+    Raises:
+        UserError: The model cannot be built or pretrained.
+    """
+    torch.manual_seed(config.seed)
+    model = models.build(config.model, classes=len(data.classes), channels=data.channels, image_size=data.image_size)
+    pictures, seconds = {}, None
+    if wants_pretraining(config):
+        source = config, data, device, cache_folder()
+        cast(nn.Module, model.encoder).load_state_dict(encoder_weights(*source))
+        pictures, seconds = reconstructions(*source), pretrain_seconds(*source)
+    model.to(device=device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return BuiltModel(model, pictures, seconds)
