@@ -174,9 +174,12 @@ def hwcls(trials: int, sets: list[str]) -> dict[str, float]:
 
     clock = Clock()
     sweep = loaded(trials, sets)
-    with tempfile.TemporaryDirectory() as results, folder.open_folder(sweep, Path(results)) as opened:
+    with (
+        tempfile.TemporaryDirectory() as results,
+        folder.open_folder(Path(results) / sweep.config.name, sweep.resolved()) as opened,
+    ):
         consumers = Consumers(opened.path, "offline")
-        consumers.start(print)
+        consumers.start()
         with connect.connected(None) as machine:
             each = resources.choose(sweep.config.resources, machine, "")
             found = searcher.FairSearch(sweep, opened, each, {})

@@ -1,7 +1,8 @@
-"""The driver of a sweep: prepare, search, confirm, show; at any moment it can be killed and started again."""
+"""The driver of a sweep: prepare, connect, search, confirm, report; it can be killed and restarted at any moment."""
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -17,20 +18,25 @@ from hwcls.config.sweep_file import Sweep
 from hwcls.data.disk import is_full
 from hwcls.report.html.page import write_page
 from hwcls.sweep.cluster.connect import connected
-from hwcls.sweep.cluster.resources import choose, notes, this_machine
+from hwcls.sweep.cluster.resources import Machine, Resources, choose, notes, this_machine
+from hwcls.sweep.monitor.logs import log_to_file
 from hwcls.sweep.monitor.progress import Progress, duration
 from hwcls.sweep.monitor.tracking_process import Consumers
 from hwcls.sweep.preflight import disk_usage, validate
 from hwcls.sweep.preflight.validate import Options
 from hwcls.sweep.run import confirm_plan
 from hwcls.sweep.run.background import Background
-from hwcls.sweep.storage import results_folder as folder
+from hwcls.sweep.storage import environment, results_folder
 from hwcls.sweep.storage.mirror import Shared
 from hwcls.tracking.folders import SweepFolder
 
 if TYPE_CHECKING:
+    from hwcls.sweep.cluster.nodes import Nodes
     from hwcls.sweep.preflight.prepare import Prepared
+    from hwcls.sweep.run.callback import Recorder
     from hwcls.sweep.search.searcher import FairSearch
+
+log = logging.getLogger(__name__)
 
 GRACE = 20.0  # seconds that SIGTERM leaves for the end of an epoch and a checkpoint: SLURM and Kubernetes kill after 30
 
@@ -40,181 +46,234 @@ class Outcome:
     """How a start of a sweep ended."""
 
     folder: SweepFolder
-    interrupted: bool  # by Ctrl-C or SIGTERM: the same command goes on
-    nothing_to_do: bool  # it had already ended
+    interrupted: bool  # by Ctrl-C or SIGTERM: the same command resumes
+    nothing_to_do: bool  # it had ended before
     failed: tuple[str, ...]  # keys of failed trials
 
 
 class ProgressFor(Protocol):
-    """Opens the view of a sweep: trials in all (None: not known), those that have ended, what is left of a budget."""
+    """Opens the view of a sweep: number of trials (None: unknown), how many have ended, seconds left of a budget."""
 
     def __call__(self, total: int | None, done: int = 0, left: float | None = None) -> Progress: ...
 
 
 def run(sweep: Sweep, options: Options, progress_for: ProgressFor) -> Outcome:
-    """Run a sweep to its end, or go on where it was.
+    """Run a sweep to its end, or resume it.
 
     Raises:
-        UserError: What the file, the data, the models, the folder or the machine do not allow.
+        UserError: The file, the data, a model, the folder or the machine does not permit it.
     """
-    where = sweep.source.where(("resources",))
     sweep = validate.check(sweep, options)
-    if options.address is None and sweep.config.resources != ResourcesConfig():  # any machine has what is left out
-        choose(sweep.config.resources, this_machine(), where)
-    shared = options.place.sweep(sweep.config.name) if options.place else None
+    if options.address is None and sweep.config.resources != ResourcesConfig():  # the defaults fit any machine
+        choose(sweep.config.resources, this_machine(), _where(sweep))
+    mirror = options.place.sweep(sweep.config.name) if options.place else None
     with (
-        folder.open_folder(sweep, options.results) as opened,
-        shared.mirrored() if shared else nullcontext(),
-        _full_disk_said(opened.path),
+        results_folder.open_folder(options.results / sweep.config.name, sweep.resolved()) as folder,
+        log_to_file(folder.path / results_folder.LOG),
+        mirror.mirrored() if mirror else nullcontext(),
+        _errors_logged(folder.path),
     ):
-        if _finished(sweep, opened):
-            _drop_checkpoints(opened, shared)
-            return Outcome(opened, interrupted=False, nothing_to_do=True, failed=_failed(opened))
-        folder.write_environment(opened.path, sweep.source.changes())
-        consumers = Consumers(opened.path, options.wandb)
+        environment.log_start()
+        if _is_finished(sweep, folder):
+            _drop_checkpoints(folder, mirror)
+            return Outcome(folder, interrupted=False, nothing_to_do=True, failed=_failed(folder))
+        environment.write_environment(folder.path, sweep.source.changes())
+        tracking = Consumers(folder.path, options.wandb)
         try:
-            interrupted = _run(sweep, options, opened, shared, consumers, progress_for, where)
+            interrupted = _Start(sweep, options, folder, mirror, tracking, progress_for).run()
         finally:
-            if not consumers.finish():
-                write_page(opened.path)
-        return Outcome(opened, interrupted=interrupted, nothing_to_do=False, failed=_failed(opened))
+            if not tracking.finish():
+                write_page(folder.path)
+        log.debug("interrupted; the same command resumes" if interrupted else "the sweep has ended")
+        return Outcome(folder, interrupted=interrupted, nothing_to_do=False, failed=_failed(folder))
 
 
-def _run(
-    sweep: Sweep,
-    options: Options,
-    opened: SweepFolder,
-    shared: Shared | None,
-    consumers: Consumers,
-    progress_for: ProgressFor,
-    where: str,
-) -> bool:
-    say = progress_for(None).say
-    ready = Background(lambda: _load(sweep, opened.path, say))  # beside Ray's start, which takes as long
-    with ready.cancels(), connected(options.address) as machine, consumers.drains(), _Termination() as termination:
-        prepared = ready.result()
-        from hwcls.sweep.cluster.connect import home
-        from hwcls.sweep.cluster.nodes import Nodes, room
-        from hwcls.sweep.run import confirm_run
-        from hwcls.sweep.run.callback import Recorder
-        from hwcls.sweep.run.reconcile import settle
-        from hwcls.sweep.run.trial_group import trainable
-        from hwcls.sweep.run.tune import tune_run
-        from hwcls.sweep.search import pruning
-        from hwcls.sweep.search.searcher import FairSearch
+@dataclass(frozen=True)
+class _Start:
+    """One start of a sweep that has something left to do."""
+
+    sweep: Sweep
+    options: Options
+    folder: SweepFolder
+    mirror: Shared | None
+    tracking: Consumers
+    progress_for: ProgressFor
+
+    def run(self) -> bool:
+        """Prepare, connect, search, confirm; True when it was interrupted."""
+        preparation = Background(self._prepare)  # while Ray starts, which takes as long
+        with (
+            preparation.cancels(),
+            connected(self.options.address) as machine,
+            self.tracking.drains(),
+            _Termination() as termination,
+        ):
+            prepared = preparation.result()
+            resources = self._choose_resources(machine)
+            nodes = self._prepare_nodes(prepared, resources)
+            search, scheduler = self._open_search(prepared, resources)
+            recorder = self._start_recorder(search)
+            termination.leave = recorder.leave
+            with nodes.watched() if nodes else nullcontext():
+                return self._train(search, scheduler, recorder, resources)
+
+    def _prepare(self) -> Prepared:
+        """Prepare data and models, and import Tune and Optuna, which takes seconds."""
+        from hwcls.sweep.preflight.prepare import prepare
+
+        prepared = prepare(self.sweep, self.folder.path)
+        from hwcls.sweep.search import searcher  # noqa: F401
+
+        return prepared
+
+    def _choose_resources(self, machine: Machine) -> Resources:
+        """What each trial gets of this machine or cluster."""
+        asked, where = self.sweep.config.resources, _where(self.sweep)
+        if self.options.address:
+            from hwcls.sweep.cluster.nodes import room
+
+            resources, machine = room(asked, where)
+        else:
+            resources = choose(asked, machine, where)
+        for note in notes(asked, resources, machine):
+            log.warning("%s", note)
+        return resources
+
+    def _prepare_nodes(self, prepared: Prepared, resources: Resources) -> Nodes | None:
+        """The nodes of a cluster, each with the data; None on a single machine."""
+        if not self.options.address:
+            return None
+        from hwcls.sweep.cluster.nodes import Nodes
         from hwcls.sweep.storage.user_code import weight_files
 
-        if options.address:
-            resources, machine = room(sweep.config.resources, where, say)
-        else:
-            resources = choose(sweep.config.resources, machine, where)
-        for note in notes(sweep.config.resources, resources, machine):
-            say(f"note: {note}")
-        nodes = Nodes(prepared.data, weight_files(sweep), resources, say) if options.address else None
-        if nodes:
-            nodes.make_ready()
-        most = disk_usage.of(sweep, prepared.weights, prepared.shape, resources.concurrent)
-        free = disk_usage.check_disk(most, opened.path)
-        search = FairSearch(sweep, opened, resources, prepared.sources, options.source)
-        scheduler = pruning.scheduler(sweep)
-        settle(sweep, opened, search, scheduler)
-        place = shared.url if shared else opened.path
-        say(f"{sweep.config.name}: {_extent(sweep, search)}, {resources}; results in {place}")
-        say(str(most) if free is None else f"{most}\n{free}")
-        ended = {f"trials/{n}": result for n, trial in opened.trials().items() if (result := trial.result())}
-        progress = progress_for(search.total, len(ended), search.left)
+        nodes = Nodes(prepared.data, weight_files(self.sweep), resources)
+        nodes.make_ready()
+        return nodes
+
+    def _open_search(self, prepared: Prepared, resources: Resources) -> tuple[FairSearch, Any]:
+        """Searcher and scheduler, reconciled with the records of earlier starts."""
+        from hwcls.sweep.run.reconcile import settle
+        from hwcls.sweep.search import pruning
+        from hwcls.sweep.search.searcher import FairSearch
+
+        usage = disk_usage.of(self.sweep, prepared.weights, prepared.shape, resources.concurrent)
+        low_disk = disk_usage.check_disk(usage, self.folder.path)
+        search = FairSearch(self.sweep, self.folder, resources, prepared.sources, self.options.source)
+        scheduler = pruning.scheduler(self.sweep)
+        settle(self.sweep, self.folder, search, scheduler)
+        results = self.mirror.url if self.mirror else self.folder.path
+        name, budget = self.sweep.config.name, self.sweep.config.budget
+        log.info("%s: %s, %s; results in %s", name, _extent(search, budget), resources, results)
+        log.info("%s", usage)
+        if low_disk:
+            log.warning("%s", low_disk)
+        return search, scheduler
+
+    def _start_recorder(self, search: FairSearch) -> Recorder:
+        """Open the progress view and start what writes and follows the records."""
+        from hwcls.sweep.run.callback import Recorder
+
+        ended = {f"trials/{n}": result for n, trial in self.folder.trials().items() if (result := trial.result())}
+        progress = self.progress_for(search.total, len(ended), search.left)
         for key, result in ended.items():
-            progress.known(key, result)
-        folder.drop_leftovers(opened)
-        consumers.start(progress.say)
-        recorder = Recorder(opened, sweep.config, progress, consumers.keep_alive)
-        termination.leave = recorder.leave
-        if shared:
-            shared.say = lambda text: recorder.progress.say(text)
-        group = trainable(resources, home() if options.address else "", shared.url if shared else "")
-        with nodes.watched(lambda text: recorder.progress.say(text)) if nodes else nullcontext():
-            if not search.finished:
-                if tune_run(group, opened, search, scheduler, recorder, resources, sweep.config.max_restarts):
-                    return True
-                folder.note_budget(opened.path, search.spent)
-            if confirm_run.run(sweep, opened, group, resources, recorder, progress_for):
+            progress.ended_before(key, result)
+        results_folder.drop_leftovers(self.folder)
+        self.tracking.start()
+        return Recorder(self.folder, self.sweep.config, progress, self.tracking.keep_alive)
+
+    def _train(self, search: FairSearch, scheduler: Any, recorder: Recorder, resources: Resources) -> bool:
+        """Run the trials of the search, then the confirm runs; True when they were interrupted."""
+        from hwcls.sweep.cluster.connect import home
+        from hwcls.sweep.run import confirm_run
+        from hwcls.sweep.run.trial_group import trainable
+        from hwcls.sweep.run.tune import tune_run
+
+        restarts = self.sweep.config.max_restarts
+        store = self.mirror.url if self.mirror else ""
+        group = trainable(resources, home() if self.options.address else "", store)
+        if not search.finished:
+            if tune_run(group, self.folder, search, scheduler, recorder, resources, restarts):
                 return True
-        _drop_checkpoints(opened, shared)
+            environment.write_budget_spent(self.folder.path, search.spent)
+        if confirm_run.run(self.sweep, self.folder, group, resources, recorder, self.progress_for):
+            return True
+        _drop_checkpoints(self.folder, self.mirror)
         return False
 
 
-def _drop_checkpoints(opened: SweepFolder, shared: Shared | None) -> None:
-    """The sweep has ended: no trial goes on from a checkpoint any more."""
-    shutil.rmtree(opened.path / "tune", ignore_errors=True)
-    if shared:
-        shared.forget_states()
+def _where(sweep: Sweep) -> str:
+    """The place of the resources in the sweep file, for errors."""
+    return sweep.source.where(("resources",))
 
 
-def _load(sweep: Sweep, path: Path, say: Callable[[str], None]) -> Prepared:
-    """Prepare, and load Tune and Optuna, which take seconds."""
-    from hwcls.sweep.preflight.prepare import prepare
-
-    prepared = prepare(sweep, path, say)
-    from hwcls.sweep.search import searcher as search  # noqa: F401
-
-    return prepared
+def _drop_checkpoints(folder: SweepFolder, mirror: Shared | None) -> None:
+    """Remove every checkpoint: the sweep has ended."""
+    shutil.rmtree(folder.path / "tune", ignore_errors=True)
+    if mirror:
+        mirror.forget_states()
 
 
-def _extent(sweep: Sweep, search: FairSearch) -> str:
-    """How long the search goes on, and what is there of it."""
+def _extent(search: FairSearch, budget: float | None) -> str:
+    """How many trials or how much time the search has, and how much of it is done."""
     words = [f"{search.total} trials"] if search.total is not None else []
     if search.borrowed_of is not None:
         words.append("knowing {} of {} earlier ones".format(*search.borrowed_of))
-    if sweep.config.budget is not None:
-        whole, left = duration(sweep.config.budget), duration(search.left or 0.0)
-        words.append(f"new trials for {whole if search.count == 0 else f'{left} of {whole}'}")
+    if budget is not None:
+        total, left = duration(budget), duration(search.left or 0.0)
+        words.append(f"new trials for {total if search.count == 0 else f'{left} of {total}'}")
     if search.count:
         words.append(f"{search.count - len(search.unfinished)} of them done before")
     return ", ".join(words)
 
 
-def _finished(sweep: Sweep, opened: SweepFolder) -> bool:
-    """Whether nothing is left to do, seen from the records alone: then Ray need not start."""
-    ended = [trial.result() for trial in opened.trials().values()]
+def _is_finished(sweep: Sweep, folder: SweepFolder) -> bool:
+    """Whether nothing is left to do, known from the records alone: then Ray need not start."""
+    ended = [trial.result() for trial in folder.trials().values()]
     if not ended or any(result is None for result in ended):
         return False
     budget = sweep.config.budget
-    used_up = budget is not None and folder.budget_spent(opened.path) >= budget
+    used_up = budget is not None and environment.read_budget_spent(folder.path) >= budget
     if not used_up and (sweep.total is None or len(ended) < sweep.total):
         return False
-    return not confirm_plan.missing(sweep, opened)
+    return not confirm_plan.missing(sweep, folder)
 
 
-def _failed(opened: SweepFolder) -> tuple[str, ...]:
-    every = {f"trials/{n}": t for n, t in opened.trials().items()}
-    every |= {f"confirm/{label}/{seed}": t for (label, seed), t in opened.confirm_runs().items()}
+def _failed(folder: SweepFolder) -> tuple[str, ...]:
+    """Keys of failed trials and confirm runs."""
+    every = {f"trials/{n}": t for n, t in folder.trials().items()}
+    every |= {f"confirm/{label}/{seed}": t for (label, seed), t in folder.confirm_runs().items()}
     results = {key: trial.result() for key, trial in every.items()}
     return tuple(key for key, result in results.items() if result and result.status == "failed")
 
 
 @contextmanager
-def _full_disk_said(path: Path) -> Iterator[None]:
-    """A disk that fills while the block writes is one line about the results, whichever file it was."""
+def _errors_logged(path: Path) -> Iterator[None]:
+    """Log what ends the block; a full disk becomes one error about the results, whichever file it was."""
     try:
         yield
     except OSError as error:
+        log.debug("ended by %s: %s", type(error).__name__, error)
         if is_full(error):
-            raise folder.full_disk(path) from None
+            raise results_folder.full_disk(path) from None
+        raise
+    except BaseException as error:
+        log.debug("ended by %s: %s", type(error).__name__, error)
         raise
 
 
 class _Termination:
-    """SIGTERM, which a scheduler, a shutdown or a spot notice sends: what trains is saved, then it is as Ctrl-C.
+    """SIGTERM, which a scheduler, a shutdown or a spot notice sends: running trials are saved, then it is as Ctrl-C.
 
-    Ray's start takes the handler away, so this one comes after it.
+    Ray's start removes the handler, so this one is installed after it.
     """
 
     def __init__(self) -> None:
         self.leave: Callable[[Callable[[], None]], None] = lambda now: now()
         self.timer = threading.Timer(GRACE, self._interrupt)
 
-    def _asked(self, *_: object) -> None:
+    def _terminate(self, *_: object) -> None:
         signal.signal(signal.SIGTERM, self._interrupt)  # the second time it does not wait
+        threading.Thread(target=log.debug, args=("SIGTERM: saving the running trials",), daemon=True).start()
         self.timer.daemon = True
         self.timer.start()
         self.leave(self._interrupt)
@@ -225,9 +284,9 @@ class _Termination:
 
     def __enter__(self) -> _Termination:
         self.old: Any = None
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # Ray blocks it in what its jobs start
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # Ray blocks it in the jobs that it starts
         if threading.current_thread() is threading.main_thread():
-            self.old = signal.signal(signal.SIGTERM, self._asked)
+            self.old = signal.signal(signal.SIGTERM, self._terminate)
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -54,16 +54,25 @@ def tiny(sweep_file):
     return lambda **changes: load_sweep(sweep_file(**changes))
 
 
+def open_sweep(sweep, results):
+    """The folder of a checked sweep, as the driver opens it."""
+    from hwcls.sweep.storage.results_folder import open_folder
+
+    return open_folder(results / sweep.config.name, sweep.resolved())
+
+
 def start(sweep, results, **options):
     """Runs a checked sweep in this process; returns the outcome and what was said."""
     from rich.console import Console
 
     from hwcls.sweep import driver
+    from hwcls.sweep.monitor.logs import log_to_console
     from hwcls.sweep.monitor.progress import Lines
 
     console = Console(record=True, width=200, file=io.StringIO())
     options = driver.Options(results=results, wandb="offline", **options)
-    outcome = driver.run(sweep, options, lambda *known: Lines(console, sweep.config.metric, *known))
+    with log_to_console(console):
+        outcome = driver.run(sweep, options, lambda *known: Lines(sweep.config.metric, *known))
     return outcome, console.export_text()
 
 

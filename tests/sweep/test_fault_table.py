@@ -250,7 +250,7 @@ def test_a_disk_fills(tmp_path, started, undisturbed, table):
         since = time.time()
         command.end(2)
         assert "the disk is full" in command.output
-        assert "make room" in command.output
+        assert "free some space" in command.output
         filler.unlink()
         command.start()
         command.end()

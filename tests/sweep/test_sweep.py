@@ -150,6 +150,10 @@ def test_a_failing_trial_is_retried_counted_and_explained(run, tiny, tmp_path):
     assert late.error.endswith("the function returned NoneType, not a torch.nn.Module — return the model itself")
     assert len(outcome.failed) == 3
     assert said.count("is restarted") == 1  # the one that raises, once; NaN and a UserError would come again
+    logged = (outcome.folder.path / "sweep.log").read_text()
+    number = next(n for n, t in outcome.folder.trials().items() if t.result().parameters["mode"] == "raise")
+    assert f"trial {number} is restarted: " in logged
+    assert "the sweep has ended" in logged
     # the user's file lies with the results, and a trial runs from there
     kept = {path.name for path in (outcome.folder.path / "source").rglob("*.py")}
     assert kept == {"mine.py", "mine_layers.py"}
@@ -157,6 +161,10 @@ def test_a_failing_trial_is_retried_counted_and_explained(run, tiny, tmp_path):
         file.write("\n# changed\n")
     with pytest.raises(UserError, match="has changed since this sweep began"):
         run(load_sweep(path, sets=["max_restarts=0", "confirm={top: 1, seeds: 1}"]))
+    both = (outcome.folder.path / "sweep.log").read_text()
+    assert both.startswith(logged)
+    assert both.count(" hwcls.sweep.storage.environment: started: ") == 2
+    assert "ended by UserError: " in both
     (tmp_path / "mine.py").unlink()
     assert train(results["good"].config(), tmp_path / "again", lambda line: None).status == "complete"
     states = [trial.state.name for trial in _study(outcome.folder.path, "faults").trials]

@@ -119,10 +119,12 @@ def _run(checked: Sweep, options: Options, quiet: bool, as_json: bool) -> None:
 
     checked, options = validate.check(checked, options), replace(options, new=False)
     from hwcls.sweep import driver
+    from hwcls.sweep.monitor.logs import log_to_console
 
-    console = Console(stderr=as_json, quiet=quiet or as_json)
+    on_terminal = sys.stdout.isatty() and sys.stderr.isatty()  # then the result alone goes to standard output
+    console = Console(stderr=as_json or on_terminal, quiet=quiet or as_json)
     try:
-        with _ProgressDisplay(console, checked) as display:
+        with log_to_console(console), _ProgressDisplay(console, checked) as display:
             outcome = driver.run(checked, options, display.progress)
     except KeyboardInterrupt:  # before the first trial; later ones are part of the outcome
         _exit_interrupted(checked.config.name, as_json)
@@ -144,9 +146,8 @@ class _ProgressDisplay:
         from hwcls.sweep.monitor.progress import Lines, LiveTable
 
         self.__exit__()
-        has_trials = total is not None or left is not None
-        if not has_trials or not self.console.is_terminal or self.console.quiet:
-            return Lines(self.console, self.metric, total, done, left)
+        if not self.console.is_terminal or self.console.quiet:
+            return Lines(self.metric, total, done, left)
         self.live = LiveTable(self.console, self.metric, total, done, left).__enter__()
         return self.live
 
@@ -182,7 +183,7 @@ def _estimate(checked: Sweep) -> dict[str, Any]:
     asked, machine = checked.config.resources, this_machine()
     resources = choose(asked, machine, checked.source.where(("resources",)))
     found = estimate(checked, resources)
-    sets = prepare.open_sets(checked, checked.corners, say=lambda text: None)
+    sets = prepare.open_sets(checked, checked.corners)
     disk = disk_usage.of(checked, *prepare.sizes(checked, sets, {}), resources.concurrent)
     chosen = {"resources": str(resources), "notes": notes(asked, resources, machine)}
     return {**vars(found), **chosen, "disk": {**vars(disk), "total": disk.total, "text": str(disk)}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import _thread
-import platform
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +23,9 @@ from hwcls.errors import UserError
 from hwcls.sweep.cluster.autoscaler import promised
 from hwcls.sweep.cluster.connect import first_line, machine, on_head
 from hwcls.sweep.cluster.resources import Machine, Resources, choose
-from hwcls.sweep.storage.results_folder import version
+from hwcls.sweep.storage.environment import package_versions
+
+log = logging.getLogger(__name__)
 
 PACKAGES = ("hwcls", "torch", "ray", "optuna", "timm")  # whose versions all nodes of a cluster must share
 LOOK = 2.0  # seconds between two looks at the nodes
@@ -37,8 +39,6 @@ GONE = {  # one that is to leave goes as soon as nothing runs there, maybe befor
     NodeDeathInfo.AUTOSCALER_DRAIN_IDLE: "had nothing to do and was given back",
 }
 
-Say = Callable[[str], None]
-
 
 class Nodes:
     """Watches the nodes on a thread of its own.
@@ -47,11 +47,10 @@ class Nodes:
         data: The data sets that trials read: a node that lacks one fetches and decodes it.
         weights: The files of pretrained weights that trials read: a node that lacks one is refused.
         resources: What each trial gets, to know how many trials the nodes have room for.
-        say: Gets a line when a node joins, is ready, is about to leave or is gone, and when trials wait for nodes.
     """
 
-    def __init__(self, data: list[DataConfig], weights: list[str], resources: Resources, say: Say) -> None:
-        self.data, self.weights, self.resources, self.say = data, weights, resources, say
+    def __init__(self, data: list[DataConfig], weights: list[str], resources: Resources) -> None:
+        self.data, self.weights, self.resources = data, weights, resources
         self.own = ray.get_runtime_context().get_node_id()
         self.known: dict[str, str] = {}  # address by node
         self.leaving: set[str] = set()
@@ -59,7 +58,7 @@ class Nodes:
         self.tasks: list[Any] = []  # that make nodes ready
         self.threads: list[threading.Thread] = []
         self.waiting = 0  # trials for which there is no room yet
-        self.said = time.monotonic()
+        self.reminded = time.monotonic()
         self.watching, self.ended = False, threading.Event()
 
     def make_ready(self) -> None:
@@ -76,9 +75,9 @@ class Nodes:
             raise self.error
 
     @contextmanager
-    def watched(self, say: Say) -> Iterator[None]:
+    def watched(self) -> Iterator[None]:
         """Nodes come and go while the block runs; it ends, with a UserError, when one comes that cannot take part."""
-        self.say, self.watching = say, True
+        self.watching = True
         self._start(self._watch)
         try:
             yield
@@ -102,18 +101,18 @@ class Nodes:
             except Exception as error:  # the head is busy: the next look comes soon
                 if self.ended.is_set():
                     return
-                self._remind(f"note: the cluster does not say which nodes it has ({first_line(error)})")
+                self._remind(logging.WARNING, f"the cluster does not list its nodes ({first_line(error)})")
             self.ended.wait(LOOK)
 
     def _look(self) -> None:
         self._receive_new()
         for node in ray.nodes():
             if not node["Alive"] and (address := self.known.pop(node["NodeID"], None)):
-                self.say(f"node {address} {GONE.get(node.get('DeathReason'), LOST_NODE)}")
+                log.info("node %s %s", address, GONE.get(node.get("DeathReason"), LOST_NODE))
         for node in (set(state.get_draining_nodes()) & set(self.known)) - self.leaving:
             self.leaving.add(node)
             address = self.known[node]
-            self.say(f"node {address} leaves soon; what trains there is saved after its epoch and goes on elsewhere")
+            log.info("node %s leaves soon; its trials are saved after their epoch and resume elsewhere", address)
         self._say_room(machine())
 
     def _say_room(self, there: Machine) -> None:
@@ -124,16 +123,16 @@ class Nodes:
         more = len(there.coming) or "no"
         words = f"{waiting} of {self.resources.concurrent} trials at once wait for nodes; {more} more can come"
         if waiting > self.waiting:
-            self.say(words)
-            self.said = time.monotonic()
+            log.info(words)
+            self.reminded = time.monotonic()
         elif waiting:
-            self._remind(words)
+            self._remind(logging.INFO, words)
         self.waiting = waiting
 
-    def _remind(self, words: str) -> None:
-        if time.monotonic() - self.said > REMIND:
-            self.said = time.monotonic()
-            self.say(words)
+    def _remind(self, level: int, text: str) -> None:
+        if time.monotonic() - self.reminded > REMIND:
+            self.reminded = time.monotonic()
+            log.log(level, text)
 
     def _new(self) -> list[tuple[str, str, dict[str, float]]]:
         """Nodes that are seen for the first time, but for the driver's own."""
@@ -155,24 +154,24 @@ class Nodes:
 
     def _receive(self, node: str, address: str, has: dict[str, float]) -> None:
         """Hold a node's versions against ours, and have it fetch what it lacks."""
-        self.say(f"node {address} has joined: {has.get('CPU', 0):g} CPUs, {has.get('GPU', 0):g} GPUs")
+        log.info("node %s has joined: %g CPUs, %g GPUs", address, has.get("CPU", 0), has.get("GPU", 0))
         here = NodeAffinitySchedulingStrategy(node, soft=False)
         asked = {"num_cpus": 0, "scheduling_strategy": here, "max_retries": 0}
         try:
             task = ray.remote(ready).options(num_returns="streaming", **asked)
-            lines = task.remote(versions(), self.data, self.weights)
+            lines = task.remote(node_versions(), self.data, self.weights)
             self.tasks.append(lines)
             for line in lines:
                 wrong, text = ray.get(line)
                 if wrong:
                     return self._refuse(UserError(f"{text}", where=f"node {address}"))
-                self.say(f"node {address}: {text}")
+                log.info("node %s: %s", address, text)
         except ray.exceptions.RayError as error:
             if "ModuleNotFoundError" in str(error):
                 missing = UserError("hwcls is not installed there", where=f"node {address}", remedy="use one image")
                 return self._refuse(missing)
             if not self.ended.is_set():
-                self.say(f"note: node {address} could not be looked at ({first_line(error)})")
+                log.warning("node %s could not be checked (%s)", address, first_line(error))
 
     def _refuse(self, error: UserError) -> None:
         self.error = self.error or error
@@ -180,7 +179,7 @@ class Nodes:
             _thread.interrupt_main()
 
 
-def room(asked: ResourcesConfig, where: str, say: Say) -> tuple[Resources, Machine]:
+def room(asked: ResourcesConfig, where: str) -> tuple[Resources, Machine]:
     """What each trial gets of the cluster; waits for nodes that it starts by itself, the longer if nothing runs else.
 
     Raises:
@@ -202,17 +201,17 @@ def room(asked: ResourcesConfig, where: str, say: Say) -> tuple[Resources, Machi
                 what = f"{error.what}; {missing} that the cluster was to start have not come"
                 raise UserError(what, where=error.where, remedy="see `ray status` on the head") from None
         if not told:
-            say(f"waiting for {missing} node{'s' * (missing > 1)} that the cluster is starting")
+            log.info("waiting for %d node%s that the cluster is starting", missing, "s" * (missing > 1))
             told = True
         time.sleep(LOOK)
 
 
-def versions() -> dict[str, str | None]:
-    """What is installed where this runs."""
-    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+def node_versions() -> dict[str, str | None]:
+    """The versions that all nodes must share, as installed on the node that this runs on."""
+    return package_versions(PACKAGES)
 
 
-def apart(mine: dict[str, str | None], theirs: dict[str, str | None]) -> str:
+def version_differences(mine: dict[str, str | None], theirs: dict[str, str | None]) -> str:
     """Where two nodes' versions differ, in words; empty where they do not."""
     return ", ".join(
         f"{name} {theirs.get(name)} instead of {mine[name]}" for name in mine if theirs.get(name) != mine[name]
@@ -221,7 +220,7 @@ def apart(mine: dict[str, str | None], theirs: dict[str, str | None]) -> str:
 
 def ready(driver: dict[str, str | None], data: list[DataConfig], weights: list[str]) -> Iterator[tuple[bool, str]]:
     """Runs on a node: yields (whether it is an error, a line) while it gets what trials need."""
-    if found := apart(driver, versions()):
+    if found := version_differences(driver, node_versions()):
         yield True, f"has {found} — use the same image on every node"
         return
     for path in weights:

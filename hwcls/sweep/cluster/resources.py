@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from hwcls.config.sweep import ResourcesConfig
 from hwcls.errors import UserError
+from hwcls.sweep.storage.environment import has_gpu_driver
 
 MOST_CPUS = 8  # beside a GPU: what prepares batches for it has no use for more
 UNIT = 10_000  # Ray counts in ten-thousandths
-GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # CUDA, ROCm, CUDA under Windows' Linux
 
 
 @dataclass(frozen=True)
@@ -87,15 +86,10 @@ def usable_cpus(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     return max(1, min(cpus, int(time / period)))
 
 
-def gpu_driver() -> bool:
-    """Whether there may be a GPU: where not, torch, which takes seconds to load, is not asked."""
-    return sys.platform != "linux" or any(os.path.exists(path) for path in GPU_DRIVERS)
-
-
 def this_machine() -> Machine:
     """The CPUs that this process may use, and torch's GPUs."""
     gpus = 0
-    if gpu_driver():
+    if has_gpu_driver():
         import torch
 
         gpus = torch.cuda.device_count()

@@ -1,7 +1,8 @@
-"""What the user sees while a sweep runs: a live table on a terminal, one plain line per event elsewhere."""
+"""Progress of a running sweep: a live table on a terminal, one log line per event elsewhere."""
 
 from __future__ import annotations
 
+import logging
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -15,30 +16,28 @@ from hwcls.config.optim import MetricConfig
 from hwcls.sweep.monitor.eta import Pace
 from hwcls.tracking.records import Result
 
+log = logging.getLogger(__name__)
+
 COLUMNS = {"trial": 21, "state": 10, "epoch": 7, "train/loss": 10, "lr": 9, "images/s": 8}  # characters, in the table
 WORDS = ("trial", "state", "settings")  # columns that hold words
 
 
 class Progress(Protocol):
-    """What a sweep tells while it runs."""
+    """Is notified of every event of a trial; `key` is its folder within the results."""
 
-    def say(self, text: str) -> None: ...
-    def known(self, key: str, result: Result) -> None: ...
+    def ended_before(self, key: str, result: Result) -> None: ...  # in an earlier start
     def started(
         self, key: str, label: str | None, parameters: dict[str, Any], epoch: int, epochs: int
-    ) -> None: ...  # goes on after `epoch`, 0 for a new one; ends with `epochs` at the latest
+    ) -> None: ...  # resumes after `epoch`, 0 for a new one; ends with `epochs` at the latest
     def epoch(self, key: str, line: dict[str, Any]) -> None: ...
-    def retried(self, key: str, error: str) -> None: ...
+    def restarted(self, key: str, error: str) -> None: ...
     def ended(self, key: str, result: Result) -> None: ...
 
 
 class Quiet:
-    """Says nothing."""
+    """Shows nothing."""
 
-    def say(self, text: str) -> None:
-        pass
-
-    def known(self, key: str, result: Result) -> None:
+    def ended_before(self, key: str, result: Result) -> None:
         pass
 
     def started(self, key: str, label: str | None, parameters: dict[str, Any], epoch: int, epochs: int) -> None:
@@ -47,7 +46,7 @@ class Quiet:
     def epoch(self, key: str, line: dict[str, Any]) -> None:
         pass
 
-    def retried(self, key: str, error: str) -> None:
+    def restarted(self, key: str, error: str) -> None:
         pass
 
     def ended(self, key: str, result: Result) -> None:
@@ -55,56 +54,51 @@ class Quiet:
 
 
 class Lines(Quiet):
-    """One plain line per event: for logs and pipes.
+    """One log line per event: for logs and pipes.
 
     Args:
-        console: Where they go.
-        metric: What the best is the best of.
-        total: Trials in all; None where only time ends the sweep.
-        done: Trials that an earlier start has finished.
-        left: Seconds of a time budget.
+        metric: Of the best trial.
+        total: Number of trials; None where only time ends the sweep.
+        done: Trials that ended in an earlier start.
+        left: Seconds left of a time budget.
     """
 
-    def __init__(
-        self, console: Console, metric: MetricConfig, total: int | None, done: int = 0, left: float | None = None
-    ) -> None:
-        self.console, self.metric, self.total = console, metric, total
+    start_level = logging.INFO  # of the line about a trial that starts
+
+    def __init__(self, metric: MetricConfig, total: int | None, done: int = 0, left: float | None = None) -> None:
+        self.metric, self.total = metric, total
         self.pace = Pace(total, done, left)
         self.best: tuple[float, str] | None = None
 
-    def say(self, text: str) -> None:
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    def known(self, key: str, result: Result) -> None:
-        """A trial that an earlier start has ended."""
+    def ended_before(self, key: str, result: Result) -> None:
         name = self.metric.name
         if result.best and (self.best is None or self.metric.better(result.best[name], self.best[0])):
             self.best = (result.best[name], _name(key))
 
     def started(self, key: str, label: str | None, parameters: dict[str, Any], epoch: int, epochs: int) -> None:
         self.pace.started(key, epoch, epochs)
-        begins = f"goes on after epoch {epoch}" if epoch else "starts"
-        self.say(f"{_name(key)} {begins}: {describe(label, parameters)}")
+        verb = f"resumes after epoch {epoch}" if epoch else "starts"
+        log.log(self.start_level, "%s %s: %s", _name(key), verb, describe(label, parameters))
 
     def epoch(self, key: str, line: dict[str, Any]) -> None:
         self.pace.epoch(key, line["epoch"], line.get("seconds") or 0.0)
 
-    def retried(self, key: str, error: str) -> None:
-        self.say(f"{_name(key)} is restarted: {error}")
+    def restarted(self, key: str, error: str) -> None:
+        log.info("%s is restarted: %s", _name(key), error)
 
     def ended(self, key: str, result: Result) -> None:
         self.pace.ended(key)
-        self.known(key, result)
-        self.say(" · ".join([f"{_name(key)} {result.status.replace('_', ' ')}", *self._facts(result)]))
+        self.ended_before(key, result)
+        log.info(" · ".join([f"{_name(key)} {result.status.replace('_', ' ')}", *self._facts(result)]))
 
     def _facts(self, result: Result) -> list[str]:
         name = self.metric.name
         facts = [f"{name} {result.best[name]:.4f} in epoch {result.best['epoch']}"] if result.best else []
         facts += [result.error] if result.error else []
-        return [*facts, f"{result.seconds:.1f} s", *self._whole()]
+        return [*facts, f"{result.seconds:.1f} s", *self._overall()]
 
-    def _whole(self) -> list[str]:
-        """How far the sweep is, its best trial, and when it will end."""
+    def _overall(self) -> list[str]:
+        """Trials done, the best one, and the time left."""
         facts = [f"{self.pace.done}{'' if self.total is None else f' of {self.total}'} done"]
         facts += [f"best {self.best[0]:.4f} ({self.best[1]})"] if self.best else []
         left = self.pace.remaining()
@@ -113,7 +107,7 @@ class Lines(Quiet):
 
 @dataclass
 class _Row:
-    """A running trial as the live table shows it."""
+    """A running trial in the live table."""
 
     settings: str
     state: str
@@ -123,12 +117,15 @@ class _Row:
 
 
 class LiveTable(Lines, AbstractContextManager["LiveTable"]):
-    """A table of the running trials, with ended ones scrolling by above it."""
+    """A table of the running trials; log lines scroll by above it."""
+
+    start_level = logging.DEBUG  # the table shows it
 
     def __init__(
         self, console: Console, metric: MetricConfig, total: int | None, done: int = 0, left: float | None = None
     ) -> None:
-        super().__init__(console, metric, total, done, left)
+        super().__init__(metric, total, done, left)
+        self.console = console
         self.running: dict[str, _Row] = {}
         self.live = Live(console=console, refresh_per_second=4, get_renderable=self._table, transient=True)
 
@@ -140,7 +137,7 @@ class LiveTable(Lines, AbstractContextManager["LiveTable"]):
         self.live.stop()
 
     def started(self, key: str, label: str | None, parameters: dict[str, Any], epoch: int, epochs: int) -> None:
-        self.pace.started(key, epoch, epochs)
+        super().started(key, label, parameters, epoch, epochs)
         before = self.running.get(key)
         row = _Row(describe(label, parameters), "resuming" if epoch else "starting", epoch, epochs)
         self.running[key] = row if before is None else _Row(row.settings, "restarting", epoch, epochs, before.line)
@@ -152,18 +149,18 @@ class LiveTable(Lines, AbstractContextManager["LiveTable"]):
             row.line, row.epoch = line, line["epoch"]
             row.state = "confirming" if key.startswith("confirm/") else "training"
 
-    def retried(self, key: str, error: str) -> None:
-        super().retried(key, error)
+    def restarted(self, key: str, error: str) -> None:
+        super().restarted(key, error)
         if key in self.running:
             self.running[key].state = "restarting"
 
     def ended(self, key: str, result: Result) -> None:
         self.running.pop(key, None)
-        self.live.refresh()  # or the line would stand above a table in which the trial still runs
+        self.live.refresh()  # or the log line would appear above a table in which the trial still runs
         super().ended(key, result)
 
     def _table(self) -> Table:
-        table = Table(caption=" · ".join(self._whole()), caption_justify="left", box=None)
+        table = Table(caption=" · ".join(self._overall()), caption_justify="left", box=None)
         shown, name = self._columns(), self.metric.name
         for column in shown:
             width = None if column == "settings" else COLUMNS.get(column, len(name))
@@ -182,17 +179,17 @@ class LiveTable(Lines, AbstractContextManager["LiveTable"]):
         return table
 
     def _columns(self) -> list[str]:
-        """What the terminal has room for: on a narrow one what every sweep needs."""
+        """The columns that fit the terminal; a narrow one gets those that every sweep needs."""
         columns = ["trial", "state", "epoch", self.metric.name, "lr", "images/s"]
-        room = self.console.width - sum(COLUMNS.get(column, len(column)) + 2 for column in columns)
-        if room >= COLUMNS["train/loss"] + 2:
+        space = self.console.width - sum(COLUMNS.get(column, len(column)) + 2 for column in columns)
+        if space >= COLUMNS["train/loss"] + 2:
             columns.insert(4, "train/loss")
-            room -= COLUMNS["train/loss"] + 2
-        return [*columns, "settings"] if room >= 20 else columns
+            space -= COLUMNS["train/loss"] + 2
+        return [*columns, "settings"] if space >= 20 else columns
 
 
 def describe(label: str | None, parameters: dict[str, Any]) -> str:
-    """Drawn settings in one line; numbers with three digits."""
+    """Sampled parameters in one line; numbers with three digits."""
     words = [
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in parameters.items()
     ]
@@ -212,7 +209,7 @@ def _name(key: str) -> str:
 
 
 def _short(name: str, width: int) -> str:
-    """A name cut in its middle: what tells trials apart stands at its end."""
+    """A name cut in its middle: its end identifies the trial."""
     return name if len(name) <= width else f"{name[: width - 11]}…{name[-10:]}"
 
 

@@ -7,6 +7,7 @@ closes, which also happens when the driver is killed.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import select
 import subprocess
@@ -22,6 +23,8 @@ from filelock import FileLock, Timeout
 from hwcls.errors import UserError
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.tracker import Tracker, note, write_troubles
+
+log = logging.getLogger(__name__)
 
 Mode = Literal["online", "offline", "off", "auto"]
 POLL = 0.5  # seconds
@@ -40,12 +43,11 @@ class Consumers:
         self.environment = dict(os.environ)  # with the W&B key, which the workers do not get
         self.folder, self.log = folder, folder / "tracking.log"
         self.process: subprocess.Popen[bytes] | None = None
-        self.say: Callable[[str], None] = lambda text: None
         self.patience = AGAIN
 
-    def start(self, say: Callable[[str], None]) -> None:
-        """Begin to follow, once there is something to follow; `say` gets what the user should know."""
-        self.say, self.process = say, self._start()
+    def start(self) -> None:
+        """Begin to follow, once there is something to follow."""
+        self.process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
         self.started = time.monotonic()
@@ -65,7 +67,7 @@ class Consumers:
         if self.process is None or self.process.poll() is None or time.monotonic() - self.started < self.patience:
             return
         if self.patience == AGAIN * 2:  # once may be chance
-            self.say(f"note: what feeds the trackers and the page has died twice and is started again; see {self.log}")
+            log.warning("the tracking process crashed twice; restarting it; see %s", self.log)
         self.patience = min(2 * self.patience, LONGEST)
         self._close()
         self.process = self._start()

@@ -15,7 +15,8 @@ from hwcls.sweep.preflight.model_size import Weights
 KB, MB, GB = 10**3, 10**6, 10**9
 BLOCK = 4096  # bytes that the smallest file takes
 CHECKPOINTS = 4  # of a running trial: two are kept while the next is written, and one of an earlier start
-BASE = 16 * MB  # the page and the one that takes its place, the journal and the environment
+BASE = 16 * MB  # the page and the one that replaces it, the journal, the environment and the start of sweep.log
+LOG = 2 * KB  # of a trial in sweep.log: that it starts, ends and is restarted a few times
 HISTOGRAM = 2 * (4 * 65 + 2 * 300)  # bytes per layer and kept epoch: counts and edges, of weights and of gradients
 
 
@@ -87,19 +88,19 @@ def most_trials(sweep: Sweep) -> dict[str, int] | None:
 
 
 def check_disk(found: Footprint, path: Path) -> str | None:
-    """What to say of the disk that the results folder `path` lies on, None where there is room for all.
+    """A warning about the disk of the results folder `path`, None where everything fits.
 
     Raises:
-        UserError: There is not even room for the trials that run at once.
+        UserError: Not even the trials that run at once fit.
     """
     now = shutil.disk_usage(path).free
     free = now + taken(path)  # what is there already is part of the bound
     least = found.running + found.each
     if now + taken(path / "tune") < least:
         what = f"the disk has {size(now)} free, and the trials that run at once need up to {size(least)}"
-        raise UserError(what, where=str(path), remedy="make room, name another --results, or lower concurrent")
+        raise UserError(what, where=str(path), remedy="free some space, name another --results, or lower concurrent")
     if found.total is not None and free < found.total:
-        return f"note: the disk has only {size(free)} free in {path}: make room, or set keep: none"
+        return f"the disk has only {size(free)} free in {path}: free some space, or set keep: none"
     return None
 
 
@@ -125,7 +126,7 @@ def _outputs(weights: Weights, shape: Shape, epochs: int, sweep: Sweep) -> int:
     """What a trial leaves beside its weights: arrays, records, and its part of journal, page and trackers."""
     lines = epochs * (400 + 250 + 450)  # metrics.jsonl, study.journal, curves on the page
     tracked = {"wandb": 250 * KB + epochs * 2 * KB, "tensorboard": 40 * KB + epochs * KB}
-    return _arrays(weights, shape, epochs) + lines + 60 * KB + sum(tracked[name] for name in sweep.config.track)
+    return _arrays(weights, shape, epochs) + lines + LOG + 60 * KB + sum(tracked[name] for name in sweep.config.track)
 
 
 def _arrays(weights: Weights, shape: Shape, epochs: int) -> int:

@@ -17,8 +17,8 @@ from typing import Any, Literal
 from hwcls.data.catalog import cache_folder, find_spec, list_data_sets, raw_folders
 from hwcls.errors import UserError
 from hwcls.sweep.cluster.connect import connected, first_line
-from hwcls.sweep.cluster.nodes import apart, versions
-from hwcls.sweep.storage.results_folder import version
+from hwcls.sweep.cluster.nodes import node_versions, version_differences
+from hwcls.sweep.storage.environment import package_version
 
 GIB = 2**30
 LOW_DISK = 5 * GIB
@@ -54,7 +54,7 @@ def examine(results: Path, address: str | None) -> Iterator[Check]:
 
 def _python() -> Check:
     names = ("hwcls", "torch", "torchvision", "ray", "optuna")
-    found = ", ".join(f"{name} {version(name) or 'missing'}" for name in names)
+    found = ", ".join(f"{name} {package_version(name) or 'missing'}" for name in names)
     try:
         import torchvision  # noqa: F401  (its operators must fit torch)
     except (ImportError, RuntimeError, OSError) as error:
@@ -110,7 +110,7 @@ def _disks(places: dict[str, Path]) -> Iterator[Check]:
             yield Check("disk", "wrong", f"{name}: {place} cannot be written", f"{variable} to a folder of yours")
         elif free < LOW_DISK:
             found = f"{name}: {free / GIB:.1f} GiB free in {place}"
-            yield Check("disk", "note", found, "make room: data sets, checkpoints and Ray's logs go there")
+            yield Check("disk", "note", found, "free some space: data sets, checkpoints and Ray's logs go there")
         else:
             yield Check("disk", "ok", f"{name}: {free / GIB:.0f} GiB free in {place}")
 
@@ -156,10 +156,10 @@ def _ray(address: str | None) -> Iterator[Check]:
         with connected(address) as machine:
             yield Check("ray", "ok", f"runs with {machine}")
             if address is not None:
-                mine = versions()
+                mine = node_versions()
                 for node in (node for node in ray.nodes() if node["Alive"]):
                     here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-                    task = ray.remote(versions).options(num_cpus=0, scheduling_strategy=here)
+                    task = ray.remote(node_versions).options(num_cpus=0, scheduling_strategy=here)
                     yield _same_versions(node["NodeManagerAddress"], mine, ray.get(task.remote(), timeout=60))
     except UserError as error:
         yield Check("ray", "wrong", error.what, error.remedy)
@@ -168,6 +168,6 @@ def _ray(address: str | None) -> Iterator[Check]:
 
 
 def _same_versions(node: str, mine: dict[str, str | None], theirs: dict[str, Any]) -> Check:
-    if found := apart(mine, theirs):
+    if found := version_differences(mine, theirs):
         return Check("node", "wrong", f"{node} has {found}", "use the same image on every node")
     return Check("node", "ok", f"{node} has the same versions")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,12 +19,15 @@ from hwcls.config.model_alternatives import same, sentence, variants
 from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet, open_data
+from hwcls.data.progress import Progress
 from hwcls.errors import UserError
 from hwcls.sweep.preflight.disk_usage import Shape
 from hwcls.sweep.preflight.model_size import Weights, heaviest, weigh
 from hwcls.sweep.preflight.validate import placed
 from hwcls.sweep.storage.user_code import keep_sources, with_sources
 from hwcls.training.artifacts import save_arrays
+
+log = logging.getLogger(__name__)
 
 Shapes = dict[DataConfig, tuple[int, int, int]]  # classes, channels, side
 
@@ -38,7 +42,7 @@ class Prepared:
     data: list[DataConfig]  # each distinct data set
 
 
-def prepare(sweep: Sweep, path: Path, say: Callable[[str], None]) -> Prepared:
+def prepare(sweep: Sweep, path: Path) -> Prepared:
     """Decode the data once, save the splits, keep the user's files, and build every branch's model, undrawn.
 
     Raises:
@@ -46,7 +50,7 @@ def prepare(sweep: Sweep, path: Path, say: Callable[[str], None]) -> Prepared:
     """
     sources = keep_sources(sweep, path)
     corners = [with_sources(trial, sources) for trial in sweep.corners]
-    sets = open_sets(sweep, corners, say)
+    sets = open_sets(sweep, corners, log.info)
     save_splits(list(sets.values()), path)
     shapes = shapes_of(sets)
     check_models(sweep, corners, shapes)
@@ -54,7 +58,7 @@ def prepare(sweep: Sweep, path: Path, say: Callable[[str], None]) -> Prepared:
     found = {label: [with_sources(trial, sources) for trial in trials] for label, trials in variants(sweep).items()}
     groups = same(found, lambda trial: _identity(trial, *shapes[trial.data.pixels()]))
     for labels in groups:
-        say(f"note: {sentence(labels)}")
+        log.warning("%s", sentence(labels))
     files.write_json(path / "models.json", {"same": groups})
     return Prepared(sources, *sizes(sweep, sets, sources), list(sets))
 
@@ -70,13 +74,15 @@ def sizes(
     return found, Shape(classes, channels, side, val, test)
 
 
-def open_sets(sweep: Sweep, trials: Sequence[TrialConfig], say: Callable[[str], None]) -> dict[DataConfig, ImageSet]:
+def open_sets(
+    sweep: Sweep, trials: Sequence[TrialConfig], progress: Progress | None = None
+) -> dict[DataConfig, ImageSet]:
     """The data sets of some trials, each opened once; raises UserError with its place in the file."""
     sets: dict[DataConfig, ImageSet] = {}
     for trial in trials:
         key = trial.data.pixels()
         if key not in sets:
-            sets[key] = _open(sweep, trial.data, say)
+            sets[key] = _open(sweep, trial.data, progress)
     return sets
 
 
@@ -85,9 +91,9 @@ def shapes_of(sets: dict[DataConfig, ImageSet]) -> Shapes:
     return {key: (len(images.classes), images.channels, images.image_size) for key, images in sets.items()}
 
 
-def _open(sweep: Sweep, data: DataConfig, say: Callable[[str], None]) -> ImageSet:
+def _open(sweep: Sweep, data: DataConfig, progress: Progress | None) -> ImageSet:
     try:
-        return open_data(data, say)
+        return open_data(data, progress)
     except UserError as error:
         raise placed(sweep, error) from None
 
@@ -121,7 +127,7 @@ def _same_images(sets: list[ImageSet], path: Path) -> None:
     for images, fingerprint in zip(sets, before, strict=False):
         if fingerprint not in (None, _fingerprint(images)):
             what = f"the images of {images.name} have changed since this sweep began: its trials could not be compared"
-            raise UserError(what, where=str(path), remedy="put them back, or pass --new to start beside it")
+            raise UserError(what, where=str(path), remedy="put them back, or pass --new to use a new folder")
 
 
 def _fingerprint(images: ImageSet) -> str:

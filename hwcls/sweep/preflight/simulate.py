@@ -63,7 +63,7 @@ def estimate(sweep: Sweep, resources: Resources) -> Estimate:
     """
     trials = _tried(sweep)
     corners = sweep.corners
-    opened = prepare.open_sets(sweep, [*corners, *(trial for _, trial in trials)], say=lambda text: None)
+    opened = prepare.open_sets(sweep, [*corners, *(trial for _, trial in trials)])
     prepare.check_models(sweep, corners, prepare.shapes_of(opened))
     count = max(1, len(sweep.alternatives))
     found = probe(trials, resources, DRAWS * count, SECONDS * count)

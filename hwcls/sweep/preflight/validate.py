@@ -47,10 +47,10 @@ def check(sweep: Sweep, options: Options) -> Sweep:
         check_source(sweep, options.source)
     if options.new:
         taken = options.place.names() if options.place else ()
-        sweep = sweep.renamed(results_folder.free_name(sweep, options.results, taken))
+        sweep = sweep.renamed(results_folder.free_name(sweep.config.name, options.results, taken))
     if options.place:
         options.place.sweep(sweep.config.name).take()
-    results_folder.check_folder(sweep, options.results)
+    results_folder.check_folder(options.results / sweep.config.name, sweep.resolved())
     return sweep
 
 

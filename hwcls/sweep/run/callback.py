@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 import time
@@ -19,6 +20,8 @@ from hwcls.sweep.storage.results_folder import full_disk
 from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.tracking.records import Result, best_of
 from hwcls.training.artifacts import take_outputs
+
+log = logging.getLogger(__name__)
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 SAVE_EVERY = 10.0  # seconds between a trial's checkpoints; each epoch where one takes longer
@@ -57,7 +60,7 @@ class Recorder(Callback):  # type: ignore[misc]
             self.progress.epoch(trial.config["key"], line)
             trial.run_metadata.num_failures = 0  # restarts are counted in a row, without a new epoch
         if note := result.pop("note", None):
-            self.progress.say(f"{trial.config['key']}: {note}")
+            log.warning("%s: %s", trial.config["key"], note)
         now = time.monotonic()
         at_once = result["done"] or result.get("leaving") or self.unsaved is not None
         if at_once or now - self.saved[trial.trial_id] > SAVE_EVERY:
@@ -91,7 +94,7 @@ class Recorder(Callback):  # type: ignore[misc]
         error = _last_line(_error_text(trial))
         self._refuse_full(error)
         self.running.discard(trial.trial_id)
-        self.progress.retried(trial.config["key"], error)
+        self.progress.restarted(trial.config["key"], error)
         self._left(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

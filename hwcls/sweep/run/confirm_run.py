@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,8 @@ from hwcls.sweep.storage.user_code import pack, unpack
 from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.tracking.records import Result
 from hwcls.training.artifacts import save_arrays
+
+log = logging.getLogger(__name__)
 
 
 class Queue(Searcher):  # type: ignore[misc]
@@ -95,12 +98,12 @@ def run(
     todo = jobs(opened, runs, resources, sweep.config.hang_after)
     if todo:
         recorder.progress = progress_for(len(todo))
-        recorder.progress.say(f"confirm: {len(todo)} runs on fresh seeds")
+        log.info("confirm: %d runs on fresh seeds", len(todo))
         if tune_run(group, opened, Queue(todo), None, recorder, resources, sweep.config.max_restarts):
             return True
     waiting = confirm_plan.unscored(sweep, opened, runs)
     if waiting:
-        recorder.progress.say(f"confirm: the winners on test, {len(waiting)} runs")
+        log.info("confirm: the winners on test, %d runs", len(waiting))
         score(opened, waiting, resources)
     if sweep.config.keep == "none":
         for run in runs:  # with more seeds another trial may win, whose runs are then to be scored

@@ -34,7 +34,7 @@ def settle(sweep: Sweep, opened: SweepFolder, search: FairSearch, scheduler: Fai
         state = known[number].state if number < len(known) else None
         if state in (None, TrialState.WAITING):
             what = f"study.journal does not know trial {number}"
-            raise UserError(what, where=str(opened.path), remedy="put the file back, or pass --new to start beside it")
+            raise UserError(what, where=str(opened.path), remedy="put the file back, or pass --new to use a new folder")
         settings = known[number].params
         label = sweep.alternative_label(settings)
         stopped = _replay(scheduler, label, number, trial, metric)

@@ -77,7 +77,7 @@ class FairSearch(OptunaSearch):  # type: ignore[misc]
             known = self.study.get_trials(deepcopy=False)
         self.borrowed = sum(MARK in trial.user_attrs for trial in known)  # they come first and have no folder
         if source is not None and not self.borrowed and known:
-            remedy = "leave --from out to go on, or pass --new to start beside it"
+            remedy = "leave --from out to go on, or pass --new to use a new folder"
             raise UserError("this sweep has begun without it", where=f"--from {source}", remedy=remedy)
         known = self.known()
         self.waiting = sum(trial.state == TrialState.WAITING for trial in known)

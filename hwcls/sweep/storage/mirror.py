@@ -11,6 +11,7 @@ from __future__ import annotations
 import _thread
 import hashlib
 import json
+import logging
 import os
 import re
 import threading
@@ -24,6 +25,8 @@ from hwcls.errors import UserError
 from hwcls.sweep.storage.journal_format import without_ends
 from hwcls.sweep.storage.lease import DRIVER, MIRROR, Claim
 from hwcls.sweep.storage.object_store import Store, open_store
+
+log = logging.getLogger(__name__)
 
 EVERY = 5.0  # seconds between two uploads
 DRAIN = 120.0  # seconds that the end of a sweep waits for storage that does not answer
@@ -49,7 +52,6 @@ class Shared:
 
     url: str
     local: Path
-    say: Callable[[str], None] = lambda text: None
     sent: dict[str, Stamp] = field(default_factory=dict)
     states: dict[str, str] = field(default_factory=dict)  # where the state of each checkpoint lies, by its pointer
     taken: bool = False
@@ -114,7 +116,7 @@ class Shared:
         def lost(error: UserError) -> None:
             with one:
                 if self.error is None:
-                    self.say(f"note: {error}")
+                    log.warning("%s", error)
                 if self.error is None and main and not ended.is_set():
                     _thread.interrupt_main()  # what it goes on to do, nobody would get
                 self.error = error
@@ -174,11 +176,11 @@ class Shared:
                 self._delete(name)
         except OSError as error:
             if not self.down:
-                self.say(f"note: {self.url} does not answer ({_why(error)}); it is tried again every {EVERY:.0f} s")
+                log.warning("%s does not answer (%s); retrying every %.0f s", self.url, _why(error), EVERY)
             self.down = True
             return False
         if self.down:
-            self.say(f"{self.url} answers again; nothing is missing there")
+            log.info("%s answers again; every change is uploaded", self.url)
         self.down = False
         return True
 

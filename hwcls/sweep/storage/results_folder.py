@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
-import platform
 import shutil
-import subprocess
-import sys
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,30 +13,32 @@ import yaml
 from filelock import FileLock, Timeout
 
 from hwcls import files
-from hwcls.config.sweep_file import Sweep
 from hwcls.errors import UserError
-from hwcls.sweep.cluster.resources import gpu_driver
 from hwcls.sweep.storage.lease import MIRROR
 from hwcls.tracking.folders import SweepFolder
 
-# what may change between two starts without making another sweep of it
-GROWS = {"run_cap", "budget", "confirm", "track", "artifacts", "project", "keep"}
-GROWS |= {"max_restarts", "hang_after", "resources.concurrent"}
-# what a start that failed may have been writing when its folder was removed
-PREPARED = {".lock", "data.json", "models.json", "splits.npz", "source", MIRROR}
-PACKAGES = ("hwcls", "torch", "torchvision", "ray", "optuna", "wandb", "timm", "numpy")
+LOG = "sweep.log"
+# keys that may change between two starts of one sweep
+MUTABLE = {"run_cap", "budget", "confirm", "track", "artifacts", "project", "keep"}
+MUTABLE |= {"max_restarts", "hang_after", "resources.concurrent"}
+# files that a start which failed before the first trial may have left
+PREPARED = {".lock", "data.json", "models.json", "splits.npz", "source", MIRROR, LOG}
 
 
 @contextmanager
-def open_folder(sweep: Sweep, results: Path) -> Iterator[SweepFolder]:
-    """The folder of a sweep, locked while the block runs; gone again if the block fails before the first trial.
+def open_folder(path: Path, settings: Mapping[str, Any]) -> Iterator[SweepFolder]:
+    """A sweep's folder, locked while the block runs; removed again if the block fails before the first trial.
+
+    Args:
+        path: The folder.
+        settings: The sweep file with presets and options applied.
 
     Raises:
-        UserError: Another file's results lie there, or another process works in it, or it cannot be written.
+        UserError: It holds another file's results, another process works in it, or it cannot be written.
     """
-    path = check_folder(sweep, results)
-    if (path / "sweep.yaml").exists() and not _begun(path):
-        (path / "study.journal").unlink(missing_ok=True)  # of a start that never came to a trial
+    check_folder(path, settings)
+    if (path / "sweep.yaml").exists() and not _has_trials(path):
+        (path / "study.journal").unlink(missing_ok=True)  # of a start that failed before its first trial
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path / ".lock", timeout=0)
@@ -50,34 +46,32 @@ def open_folder(sweep: Sweep, results: Path) -> Iterator[SweepFolder]:
     except Timeout:
         raise _busy(path) from None
     except OSError as error:
-        raise UserError(
-            f"cannot be written: {error.strerror}", where=str(path), remedy="name another --results"
-        ) from None
+        what = f"cannot be written: {error.strerror}"
+        raise UserError(what, where=str(path), remedy="name another --results") from None
     try:
-        files.write_yaml(path / "sweep.yaml", sweep.resolved())
+        files.write_yaml(path / "sweep.yaml", settings)
         yield SweepFolder(path)
     except UserError:
-        if not _begun(path):
+        if not _has_trials(path):
             shutil.rmtree(path, ignore_errors=True)
         raise
     finally:
         lock.release()
 
 
-def check_folder(sweep: Sweep, results: Path) -> Path:
-    """The folder of a sweep, looked at and left as it is.
+def check_folder(path: Path, settings: Mapping[str, Any]) -> None:
+    """Check a sweep's folder without changing it.
 
     Raises:
         UserError: As `open_folder` does, as far as it can be known without writing.
     """
-    path = results / sweep.config.name
-    if _begun(path):
-        _same_sweep(sweep, path)
-    elif _foreign(path):
+    if _has_trials(path):
+        _check_settings(path, settings)
+    elif _is_foreign(path):
         remedy = "name another --results, or pass --new"
-        raise UserError("lies in the way and is no results folder of hwcls", where=str(path), remedy=remedy)
-    there = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise UserError("exists and is not an hwcls results folder", where=str(path), remedy=remedy)
+    existing = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise UserError("cannot be written", where=str(path), remedy="name another --results")
     if (path / ".lock").exists():
         try:
@@ -85,38 +79,20 @@ def check_folder(sweep: Sweep, results: Path) -> Path:
         except Timeout:
             raise _busy(path) from None
         except OSError:
-            pass  # said where it is opened to write
-    return path
-
-
-def _begun(path: Path) -> bool:
-    """Whether a trial has started."""
-    return any(path.glob("trials/*/config.yaml"))
-
-
-def _foreign(path: Path) -> bool:
-    """Whether something else lies there."""
-    if (path / "sweep.yaml").exists() or not path.exists():
-        return False
-    return not path.is_dir() or any(i.name not in PREPARED and i.suffix != ".tmp" for i in path.iterdir())
-
-
-def _busy(path: Path) -> UserError:
-    remedy = "wait for it, or pass --new to start beside it"
-    return UserError("another sweep works in this folder", where=str(path), remedy=remedy)
+            pass  # reported when it is opened to write
 
 
 def full_disk(path: Path, error: str = "") -> UserError:
-    """What ends a sweep that cannot write; all that was recorded stays. `error` is what a worker said of it."""
-    remedy = "make room; the same command then goes on where it was"
+    """The error of a sweep that cannot write any more; `error` is a worker's own message."""
+    remedy = "free some space; the same command then resumes"
     return UserError(f"the disk is full ({error})" if error else "the disk is full", where=str(path), remedy=remedy)
 
 
-def drop_leftovers(opened: SweepFolder) -> None:
-    """Remove what earlier starts left in tune/, but for the checkpoints that trials go on from."""
-    runs = [*opened.trials().values(), *opened.confirm_runs().values()]
+def drop_leftovers(folder: SweepFolder) -> None:
+    """Remove what earlier starts left in tune/, except for the checkpoints that trials resume from."""
+    runs = [*folder.trials().values(), *folder.confirm_runs().values()]
     needed = {Path(path).resolve() for run in runs for path in run.checkpoints()}
-    for found in (opened.path / "tune").glob("*"):
+    for found in (folder.path / "tune").glob("*"):
         if found.is_file():
             found.unlink(missing_ok=True)
         elif not any(found.resolve() in path.parents for path in needed):
@@ -127,120 +103,52 @@ def drop_leftovers(opened: SweepFolder) -> None:
                     shutil.rmtree(inner, ignore_errors=True)
 
 
-def free_name(sweep: Sweep, results: Path, taken: Collection[str] = ()) -> str:
-    """The sweep's name if nothing lies there and it is not `taken`, else the first of name-2, name-3, ... like that."""
-    name, number = sweep.config.name, 2
-    while (results / name).exists() or name in taken:
-        name, number = f"{sweep.config.name}-{number}", number + 1
-    return name
+def free_name(name: str, results: Path, taken: Collection[str] = ()) -> str:
+    """The first of name, name-2, name-3, ... that is neither in `results` nor `taken`."""
+    found, number = name, 2
+    while (results / found).exists() or found in taken:
+        found, number = f"{name}-{number}", number + 1
+    return found
 
 
-def _same_sweep(sweep: Sweep, path: Path) -> None:
+def _has_trials(path: Path) -> bool:
+    return any(path.glob("trials/*/config.yaml"))
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether a file or a folder of another program has this path."""
+    if (path / "sweep.yaml").exists() or not path.exists():
+        return False
+    return not path.is_dir() or any(i.name not in PREPARED and i.suffix != ".tmp" for i in path.iterdir())
+
+
+def _busy(path: Path) -> UserError:
+    remedy = "wait for it, or pass --new to use a new folder"
+    return UserError("another sweep works in this folder", where=str(path), remedy=remedy)
+
+
+def _check_settings(path: Path, settings: Mapping[str, Any]) -> None:
+    """Raise UserError unless the folder holds the results of this sweep."""
     try:
         old = yaml.safe_load((path / "sweep.yaml").read_text("utf-8"))
         assert isinstance(old, dict)
     except (OSError, yaml.YAMLError, AssertionError):
-        raise UserError("sweep.yaml cannot be read", where=str(path), remedy="pass --new to start beside it") from None
-    changed = sorted(set(_changes(old, sweep.resolved())))
+        remedy = "pass --new to use a new folder"
+        raise UserError("sweep.yaml cannot be read", where=str(path), remedy=remedy) from None
+    changed = sorted(set(_changed_keys(old, settings)))
     if changed:
         listed = ", ".join(changed[:5]) + (" and more" if len(changed) > 5 else "")
         what = f"holds the results of another version of this sweep; changed: {listed}"
-        raise UserError(what, where=str(path), remedy="pass --new to start beside it, or name another --results")
+        raise UserError(what, where=str(path), remedy="pass --new to use a new folder, or name another --results")
 
 
-def _changes(old: Any, new: Any, key: tuple[str, ...] = ()) -> Iterator[str]:
+def _changed_keys(old: Any, new: Any, key: tuple[str, ...] = ()) -> Iterator[str]:
     if isinstance(old, Mapping) or isinstance(new, Mapping):
         old, new = (
             value if isinstance(value, Mapping) else {} if value is None else {"": value} for value in (old, new)
         )
         for name in {**old, **new}:
-            if ".".join((*key, name)) not in GROWS:
-                yield from _changes(old.get(name), new.get(name), (*key, str(name)))
+            if ".".join((*key, name)) not in MUTABLE:
+                yield from _changed_keys(old.get(name), new.get(name), (*key, str(name)))
     elif old != new:
         yield ".".join(key)
-
-
-def write_environment(path: Path, changes: Mapping[str, Any]) -> None:
-    """environment.json: command, git, versions and hardware of the first start, when each start was, and what presets
-    and options changed in the sweep file at the last one."""
-    target = path / "environment.json"
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    if target.exists():
-        try:
-            old = json.loads(target.read_text("utf-8"))
-            files.write_json(target, {**old, "changes": changes, "restarts": [*old.get("restarts", []), now]})
-            return
-        except ValueError:
-            pass
-    files.write_json(
-        target,
-        {
-            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-            "changes": changes,
-            "git": _git(),
-            "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-            "hardware": _hardware(),
-            "started": now,
-        },
-    )
-
-
-def note_budget(path: Path, seconds: float) -> None:
-    """Remember how much of the time budget the search has used when it ended."""
-    target = path / "environment.json"
-    files.write_json(target, {**json.loads(target.read_text("utf-8")), "budget_spent": round(seconds, 1)})
-
-
-def budget_spent(path: Path) -> float:
-    """What `note_budget` noted, 0 before."""
-    try:
-        return float(json.loads((path / "environment.json").read_text("utf-8")).get("budget_spent", 0.0))
-    except (OSError, ValueError):
-        return 0.0
-
-
-def version(name: str) -> str | None:
-    """The version of an installed package, None for one that is not there."""
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _git() -> dict[str, Any] | None:
-    def ask(*words: str) -> str:
-        return subprocess.run(["git", *words], capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-
-    try:
-        return {"commit": ask("rev-parse", "HEAD"), "changed": bool(ask("status", "--porcelain"))}
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _hardware() -> dict[str, Any]:
-    gpus, memory = _gpus(), _memory()
-    return {"system": platform.platform(), "processor": _processor(), "gpus": gpus, "memory_gb": memory}
-
-
-def _gpus() -> list[str]:
-    if not gpu_driver():
-        return []
-    import torch
-
-    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-        return f"{len(names)} x {names[0]}" if names else platform.machine()
-    except OSError:
-        return platform.processor() or platform.machine()
-
-
-def _memory() -> float | None:
-    try:
-        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
-    except (ValueError, OSError):
-        return None

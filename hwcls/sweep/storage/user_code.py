@@ -48,7 +48,7 @@ def _keep_source(source: Path, folder: Path) -> Path:
     content = {file.name: file.read_bytes() for file in with_neighbours(source.resolve(), set())}
     digest = hashlib.blake2b(repr(sorted(content.items())).encode(), digest_size=4).hexdigest()
     if mark.exists() and mark.read_text("utf-8") != digest:
-        remedy = "undo the change, or pass --new to start beside the old results"
+        remedy = "undo the change, or pass --new to use a new folder"
         raise UserError("the model file has changed since this sweep began", where=str(source), remedy=remedy)
     for name, data in content.items():
         files.write_with(target / name, lambda file, data=data: file.write(data))  # type: ignore[misc]

@@ -45,7 +45,7 @@ def test_where_there_is_no_instance_nothing_is_watched(monkeypatch, tmp_path):
 
 
 def test_a_node_with_other_versions_is_named():
-    mine = nodes.versions()
+    mine = nodes.node_versions()
     assert list(nodes.ready(mine, [], [])) == []
     (wrong, text), *rest = nodes.ready({**mine, "hwcls": "9.9", "python": "3.99"}, [], [])
     assert wrong
@@ -58,12 +58,12 @@ def test_a_node_with_other_versions_is_named():
 def test_a_node_fetches_what_it_lacks_and_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("HWCLS_CACHE", str(tmp_path / "cache"))
     data = [DataConfig(name="digits")]
-    first = list(nodes.ready(nodes.versions(), data, []))
+    first = list(nodes.ready(nodes.node_versions(), data, []))
     assert [wrong for wrong, _ in first] == [False] * len(first)
     assert "digits is not there yet" in first[0][1]
-    assert list(nodes.ready(nodes.versions(), data, [])) == []  # it is there
+    assert list(nodes.ready(nodes.node_versions(), data, [])) == []  # it is there
     lacking = DataConfig(name="imagefolder", path=str(tmp_path / "nowhere"))
-    *_, (wrong, text) = nodes.ready(nodes.versions(), [lacking], [])
+    *_, (wrong, text) = nodes.ready(nodes.node_versions(), [lacking], [])
     assert wrong
     assert "nowhere" in text
 
@@ -73,13 +73,13 @@ def test_whatever_goes_wrong_on_a_node_is_said(monkeypatch):
         raise MemoryError("no more")
 
     monkeypatch.setattr("hwcls.data.store.has_store", fails)
-    assert list(nodes.ready(nodes.versions(), [DataConfig(name="digits")], [])) == [(True, "MemoryError: no more")]
+    assert list(nodes.ready(nodes.node_versions(), [DataConfig(name="digits")], [])) == [(True, "MemoryError: no more")]
 
 
 def test_a_node_without_the_weights_of_a_model_is_refused(tmp_path):
     there, lacking = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
     there.touch()
-    ((wrong, text),) = nodes.ready(nodes.versions(), [], [str(there), str(lacking)])
+    ((wrong, text),) = nodes.ready(nodes.node_versions(), [], [str(there), str(lacking)])
     assert wrong
     assert f"no weights file '{lacking}'" in text
 

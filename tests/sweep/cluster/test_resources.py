@@ -190,7 +190,7 @@ def test_as_many_groups_at_once_as_chosen_are_placed_by_ray_and_no_more():
 
 
 SHARED = """
-import sys, threading
+import logging, sys, threading
 import ray
 from ray.util.placement_group import placement_group_table
 
@@ -208,15 +208,13 @@ def watch():
         states = [group["state"] for group in placement_group_table().values()]
         seen.append((states.count("CREATED"), ray.available_resources().get("GPU", 0.0)))
 
-class Said(Quiet):
-    def say(self, text):
-        if text.startswith("note"):
-            print(text)
-
+handler = logging.StreamHandler(sys.stdout)
+handler.setLevel(logging.WARNING)
+logging.getLogger("hwcls").addHandler(handler)
 watcher = threading.Thread(target=watch)
 watcher.start()
 options = driver.Options(results=Path(sys.argv[2]), wandb="off", address="local")
-outcome = driver.run(load_sweep(Path(sys.argv[1])), options, lambda *_: Said())
+outcome = driver.run(load_sweep(Path(sys.argv[1])), options, lambda *_: Quiet())
 over.set()
 watcher.join()
 groups, free = zip(*seen)
@@ -229,7 +227,7 @@ def test_two_trials_share_a_gpu(sweep_file, tmp_path):
     """A sweep on a GPU that Ray is told of: half of it for each trial, two at once, though three are asked for."""
     path = sweep_file(run_cap=4, resources={"gpus_per_worker": 0.5, "cpus_per_worker": 1, "concurrent": 3})
     note, counts = _run(SHARED, path, tmp_path / "results")
-    assert note == "note: 3 trials at once do not fit, but 2"
+    assert note == "3 trials at once do not fit, but 2"
     assert counts == "0 4 2 0.0"
 
 

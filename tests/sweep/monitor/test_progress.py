@@ -7,6 +7,7 @@ from rich.console import Console
 
 from hwcls.config.optim import MetricConfig
 from hwcls.sweep.monitor.eta import Pace
+from hwcls.sweep.monitor.logs import log_to_console
 from hwcls.sweep.monitor.progress import Lines, LiveTable
 from hwcls.tracking.records import Result
 
@@ -142,7 +143,7 @@ def test_the_states_of_a_trial():
     assert state() == "starting"
     table.epoch("trials/1", {"epoch": 1, **LINE})
     assert state() == "training"
-    table.retried("trials/1", "the worker died")
+    table.restarted("trials/1", "the worker died")
     assert state() == "restarting"
     assert "0.9876" in text_of(table, console)  # what it had reached stays in sight
     table.started("trials/1", None, {}, 1, 9)
@@ -160,16 +161,17 @@ def test_the_states_of_a_trial():
 
 def test_the_caption_of_a_time_budget(clock):
     table, console = shown(80, total=None, left=90)
-    table.known("trials/0", Result("complete", {"epoch": 2, "val/accuracy": 0.5}, None, {}, 1.0))
+    table.ended_before("trials/0", Result("complete", {"epoch": 2, "val/accuracy": 0.5}, None, {}, 1.0))
     assert text_of(table, console).split("\n")[-2].strip() == "0 done · best 0.5000 (trial 0) · 90 s left"
 
 
 def test_lines_say_how_far_it_is(clock):
     console = Console(file=io.StringIO(), width=200)
-    lines = Lines(console, METRIC, 3)
-    lines.started("trials/0", "a", {"lr": 0.125}, 0, 2)
-    run_epochs(lines.pace, clock, "trials/0", [1, 2])
-    lines.ended("trials/0", Result("complete", {"epoch": 2, "val/accuracy": 0.5}, "a", {}, 4.0))
+    lines = Lines(METRIC, 3)
+    with log_to_console(console):
+        lines.started("trials/0", "a", {"lr": 0.125}, 0, 2)
+        run_epochs(lines.pace, clock, "trials/0", [1, 2])
+        lines.ended("trials/0", Result("complete", {"epoch": 2, "val/accuracy": 0.5}, "a", {}, 4.0))
     begun, ended = console.file.getvalue().splitlines()
     assert begun == "trial 0 starts: lr 0.125"
     facts = ["trial 0 complete", "val/accuracy 0.5000 in epoch 2", "4.0 s", "1 of 3 done", "best 0.5000 (trial 0)"]

@@ -6,11 +6,15 @@ import threading
 import optuna
 import pytest
 
+from hwcls.config.optim import MetricConfig
 from hwcls.errors import UserError
 from hwcls.results.load import load_sweep as load_results
+from hwcls.sweep.monitor.logs import log_to_file
+from hwcls.sweep.monitor.progress import Lines
 from hwcls.sweep.preflight import disk_usage, prepare
 from hwcls.sweep.preflight.disk_usage import Shape, check_disk, size, taken
 from hwcls.sweep.preflight.model_size import Weights, heaviest, weigh
+from hwcls.tracking.records import Result
 
 SHAPE = Shape(10, 1, 8, 20, 30)
 
@@ -102,6 +106,18 @@ def test_a_disk_that_is_too_small(tiny, tmp_path, monkeypatch):
         check_disk(found, tmp_path)
 
 
+def test_a_trial_logs_no_more_than_the_bound_counts(tmp_path):
+    lines = Lines(MetricConfig(name="val/accuracy"), 4)
+    parameters = {f"optimizer.parameter_{i}": 0.12345 for i in range(10)}
+    with log_to_file(tmp_path / "sweep.log"):
+        for restart in range(3):
+            lines.started("trials/1", "an_alternative", parameters, 3 * restart, 9)
+            lines.restarted("trials/1", "a rank died: killed, crashed, or its node is gone")
+        best = {"epoch": 2, "val/accuracy": 0.5}
+        lines.ended("trials/1", Result("complete", best, "an_alternative", parameters, 1.0))
+    assert (tmp_path / "sweep.log").stat().st_size < disk_usage.LOG
+
+
 def test_sizes_in_words():
     assert [size(n) for n in (500, 40_000, 2_500_000, 25e6, 1.26e9, 5.3e10)] == [
         *("0 KB", "40 KB", "2.5 MB", "25 MB", "1.3 GB", "53 GB"),
@@ -135,7 +151,7 @@ def test_a_real_sweep_never_takes_more(run, tiny, tmp_path, keep, files):
     finally:
         ended.set()
         thread.join()
-    sets = prepare.open_sets(sweep, sweep.corners, print)
+    sets = prepare.open_sets(sweep, sweep.corners)
     weights, shape = prepare.sizes(sweep, sets, {})
     most, wide = disk_usage.of(sweep, weights, shape, 2), weights["wide"].all
     assert str(most) in said

@@ -6,7 +6,7 @@ from collections import namedtuple
 
 import pytest
 
-from hwcls.sweep.cluster.nodes import versions
+from hwcls.sweep.cluster.nodes import node_versions
 from hwcls.sweep.preflight import doctor
 
 
@@ -19,7 +19,7 @@ def test_a_full_and_a_forbidden_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: Usage(10, 10, 2**20))
     (check,) = doctor._disks({"results": tmp_path / "not" / "yet"})
     assert (check.state, check.name) == ("note", "disk")
-    assert "make room" in check.remedy
+    assert "free some space" in check.remedy
     monkeypatch.setattr(doctor.os, "access", lambda path, mode: False)
     (check,) = doctor._disks({"cache": tmp_path})
     assert check.state == "wrong"
@@ -68,7 +68,7 @@ def test_packages_without_bytecode_are_named(tmp_path, monkeypatch):
 
 
 def test_nodes_with_other_versions():
-    mine = versions()
+    mine = node_versions()
     assert doctor._same_versions("10.0.0.2", mine, dict(mine)).state == "ok"
     other = doctor._same_versions("10.0.0.2", mine, {**mine, "torch": "1.0"})
     assert other.state == "wrong"

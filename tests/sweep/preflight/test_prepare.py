@@ -12,18 +12,16 @@ K3 = {"name": "kernel_cnn", "kernel": 3, "width": 4}
 
 
 def prepared(sweep, path):
-    said = []
-    prepare(sweep, path, said.append)
-    return said, json.loads((path / "models.json").read_text())["same"]
+    prepare(sweep, path)
+    return json.loads((path / "models.json").read_text())["same"]
 
 
-def test_variants_that_are_one_model_are_said_and_kept(tiny, tmp_path):
+def test_variants_that_are_one_model_are_logged_and_kept(tiny, tmp_path, caplog):
     model = {"head": {"depth": {"min": 1, "max": 2}}, "choice": {"k3": K3, "k5": dict(K3), "k7": {**K3, "kernel": 7}}}
-    said, same = prepared(tiny(parameters={"model": model}), tmp_path)
-    assert "note: k3 and k5 are the same model" in said
-    assert same == [["k3", "k5"]]
-    again, same = prepared(tiny(parameters={"model": model}), tmp_path)  # from the cache
-    assert ("note: k3 and k5 are the same model" in again, same) == (True, [["k3", "k5"]])
+    for _ in range(2):  # the second time from the cache
+        caplog.clear()
+        assert prepared(tiny(parameters={"model": model}), tmp_path) == [["k3", "k5"]]
+        assert "k3 and k5 are the same model" in caplog.messages
 
 
 def test_where_weights_come_from_counts(tiny, tmp_path):
@@ -31,13 +29,13 @@ def test_where_weights_come_from_counts(tiny, tmp_path):
     body = {"name": "alexnet", "width": 4}
     choice = {f"share{share}": {**body, "pretrain": {"share": share / 100}} for share in (25, 100)}
     model = {"choice": {**choice, "full": {**body, "pretrain": {"share": 1.0}}, "alone": body}}
-    assert prepared(tiny(parameters={"model": model}), tmp_path)[1] == [["share100", "full"]]
+    assert prepared(tiny(parameters={"model": model}), tmp_path) == [["share100", "full"]]
 
 
 def test_a_model_that_cannot_be_built_is_placed(tiny, tmp_path):
     model = {"choice": {"fine": {"name": "mlp", "width": 8}, "deep": {"name": "gated_cnn", "depth": 4}}}
     with pytest.raises(UserError, match=r"tiny\.yaml:\d+: parameters\.model\.choice\.deep: .*8x8 are too small"):
-        prepare(tiny(parameters={"model": model}), tmp_path, print)
+        prepare(tiny(parameters={"model": model}), tmp_path)
 
 
 def test_pretrained_weights_are_tried_before_the_first_trial(tiny, tmp_path):
@@ -45,7 +43,7 @@ def test_pretrained_weights_are_tried_before_the_first_trial(tiny, tmp_path):
     body = {"name": "timm", "backbone": "resnet10t", "pretrained": str(tmp_path / "wrong.pth")}
     sweep = tiny(parameters={"model": {"choice": {"plain": {"name": "mlp"}, "probe": body}}})
     with pytest.raises(UserError, match=r"parameters\.model\.choice\.probe: the weights do not load into resnet10t"):
-        prepare(sweep, tmp_path / "out", print)
+        prepare(sweep, tmp_path / "out")
 
 
 def test_images_that_have_changed_since_the_first_trial(tmp_path, tiny):
@@ -63,13 +61,13 @@ def test_images_that_have_changed_since_the_first_trial(tmp_path, tiny):
 
     write(6)
     sweep = tiny(parameters={"data": {"name": "imagefolder", "path": str(tmp_path / "mine")}})
-    prepare(sweep, tmp_path / "out", print)
-    prepare(sweep, tmp_path / "out", print)
+    prepare(sweep, tmp_path / "out")
+    prepare(sweep, tmp_path / "out")
     write(7)
-    prepare(sweep, tmp_path / "out", print)  # no trial has begun
+    prepare(sweep, tmp_path / "out")  # no trial has begun
     (tmp_path / "out" / "trials" / "0").mkdir(parents=True)
     (tmp_path / "out" / "trials" / "0" / "config.yaml").write_text("{}")
-    prepare(sweep, tmp_path / "out", print)
+    prepare(sweep, tmp_path / "out")
     write(8)
     with pytest.raises(UserError, match="images of imagefolder have changed since this sweep began"):
-        prepare(sweep, tmp_path / "out", print)
+        prepare(sweep, tmp_path / "out")

@@ -11,8 +11,8 @@ import pytest
 from hwcls.errors import UserError
 from hwcls.sweep.preflight.validate import Options, check
 from hwcls.sweep.run.background import Background
-from hwcls.sweep.storage.results_folder import open_folder
 from tests.results.conftest import write_sweep
+from tests.sweep.conftest import open_sweep
 
 
 def begin(folder):
@@ -50,7 +50,7 @@ def test_another_metric_is_no_knowledge(tiny, tmp_path):
 
 def test_a_changed_file_and_a_second_sweep(tiny, tmp_path):
     options = Options(results=tmp_path)
-    with open_folder(tiny(), tmp_path) as folder:
+    with open_sweep(tiny(), tmp_path) as folder:
         begin(folder)
         with pytest.raises(UserError, match="another sweep works in this folder"):
             check(tiny(), options)

@@ -89,7 +89,7 @@ def test_a_workers_full_disk_ends_the_sweep_and_fails_no_trial(told, tmp_path, h
     full = trial(0, tmp_path, error="Traceback\nOSError: [Errno 28] No space left on device: '/x/state.pt'\n")
     with pytest.raises(UserError, match="the disk is full") as raised:
         getattr(told, hook)(0, [full], full)
-    assert "goes on" in raised.value.remedy
+    assert "resumes" in raised.value.remedy
     assert "No space left on device: '/x/state.pt'" in raised.value.what
     assert told._folder(full).result() is None
 

@@ -7,7 +7,7 @@ from hwcls.errors import UserError
 from hwcls.results.load import load_sweep as load_results
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.search.searcher import FairSearch
-from hwcls.sweep.storage.results_folder import open_folder
+from tests.sweep.conftest import open_sweep
 from tests.sweep.search.test_searcher import drive, result
 
 ONE = Resources(1, 1, 0.0, 1)
@@ -26,7 +26,7 @@ def search(tiny, tmp_path):
 
     def build(name, source=None, **changes):
         sweep = tiny(name=name, **changes)
-        with open_folder(sweep, tmp_path / "results") as folder:
+        with open_sweep(sweep, tmp_path / "results") as folder:
             return FairSearch(sweep, folder, ONE, {}, source)
 
     return build

@@ -5,7 +5,9 @@ import yaml
 
 from hwcls import files
 from hwcls.errors import UserError
-from hwcls.sweep.storage.results_folder import free_name, open_folder, write_environment
+from hwcls.sweep.storage.environment import write_environment
+from hwcls.sweep.storage.results_folder import free_name
+from tests.sweep.conftest import open_sweep
 
 
 def begin(folder):
@@ -15,82 +17,82 @@ def begin(folder):
 
 def test_the_same_file_opens_its_folder_again(tiny, tmp_path):
     for _ in range(2):
-        with open_folder(tiny(), tmp_path) as folder:
+        with open_sweep(tiny(), tmp_path) as folder:
             assert folder.path == tmp_path / "tiny"
             begin(folder)
     assert "presets" not in (tmp_path / "tiny" / "sweep.yaml").read_text()
 
 
 def test_short_forms_are_written_out(tiny, tmp_path):
-    with open_folder(tiny(metric="val/loss", track=None), tmp_path) as folder:
+    with open_sweep(tiny(metric="val/loss", track=None), tmp_path) as folder:
         kept = yaml.safe_load((folder.path / "sweep.yaml").read_text())
     assert kept["metric"] == {"name": "val/loss", "goal": "minimize"}
     assert kept["track"] == ["wandb"]
 
 
 def test_more_trials_are_no_other_sweep(tiny, tmp_path):
-    with open_folder(tiny(), tmp_path) as folder:
+    with open_sweep(tiny(), tmp_path) as folder:
         begin(folder)
     more = tiny(run_cap=9, confirm={"top": 1, "seeds": 2}, resources={"concurrent": 1})
-    with open_folder(more, tmp_path) as folder:
+    with open_sweep(more, tmp_path) as folder:
         assert "run_cap: 9" in (folder.path / "sweep.yaml").read_text()
 
 
 def test_another_file_is_refused_and_nothing_is_touched(tiny, tmp_path):
-    with open_folder(tiny(), tmp_path) as folder:
+    with open_sweep(tiny(), tmp_path) as folder:
         begin(folder)
         before = (folder.path / "sweep.yaml").read_text()
     other = tiny(seed=4, resources={"workers": 2}, parameters={"epochs": 7})
     changed = r"changed: parameters\.epochs, resources\.workers, seed.*--new"
-    with pytest.raises(UserError, match=changed), open_folder(other, tmp_path):
+    with pytest.raises(UserError, match=changed), open_sweep(other, tmp_path):
         pass
     assert (folder.path / "sweep.yaml").read_text() == before
-    assert free_name(other, tmp_path) == "tiny-2"
+    assert free_name("tiny", tmp_path) == "tiny-2"
     beside = other.renamed("tiny-2")
-    with open_folder(beside, tmp_path) as folder:
+    with open_sweep(beside, tmp_path) as folder:
         assert folder.path == tmp_path / "tiny-2"
         begin(folder)
-    with open_folder(beside, tmp_path):  # and goes on there
+    with open_sweep(beside, tmp_path):  # and goes on there
         pass
 
 
 def test_a_start_that_failed_leaves_nothing_and_binds_nothing(tiny, tmp_path):
-    with pytest.raises(UserError, match="no such data"), open_folder(tiny(), tmp_path):
+    with pytest.raises(UserError, match="no such data"), open_sweep(tiny(), tmp_path):
         raise UserError("no such data")
     assert list(tmp_path.glob("tiny")) == []
-    with open_folder(tiny(), tmp_path):
+    with open_sweep(tiny(), tmp_path):
         pass  # killed before its first trial
-    with open_folder(tiny(parameters={"epochs": 9}), tmp_path):
+    with open_sweep(tiny(parameters={"epochs": 9}), tmp_path):
         pass
 
 
-def test_what_was_still_being_prepared_does_not_lie_in_the_way(tiny, tmp_path):
-    with pytest.raises(UserError, match="no cluster"), open_folder(tiny(), tmp_path):
+def test_what_was_still_being_prepared_is_no_foreign_folder(tiny, tmp_path):
+    with pytest.raises(UserError, match="no cluster"), open_sweep(tiny(), tmp_path):
         raise UserError("no cluster")
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny" / "models.json").write_text("{}")
     (tmp_path / "tiny" / ".data.json.7.tmp").write_text("{")
-    with open_folder(tiny(), tmp_path):
+    with open_sweep(tiny(), tmp_path):
         pass
 
 
 def test_two_sweeps_in_one_folder(tiny, tmp_path):
     refused = pytest.raises(UserError, match="another sweep works in this folder")
-    with open_folder(tiny(), tmp_path), refused, open_folder(tiny(), tmp_path):
+    with open_sweep(tiny(), tmp_path), refused, open_sweep(tiny(), tmp_path):
         pass
 
 
 def test_a_foreign_folder_is_left_alone(tiny, tmp_path):
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny" / "thesis.tex").write_text("x")
-    with pytest.raises(UserError, match="lies in the way"), open_folder(tiny(), tmp_path):
+    with pytest.raises(UserError, match="exists and is not an hwcls results folder"), open_sweep(tiny(), tmp_path):
         pass
     assert [path.name for path in (tmp_path / "tiny").iterdir()] == ["thesis.tex"]
 
 
 def test_a_place_that_cannot_be_written(tiny, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot be written"), open_folder(tiny(), tmp_path / "file"):
+    with pytest.raises(UserError, match="cannot be written"), open_sweep(tiny(), tmp_path / "file"):
         pass
 
 

@@ -1,0 +1,93 @@
+"""The log of a sweep: one line per event on the terminal, and the same with times in a file.
+
+The terminal gets INFO and above; the file also gets DEBUG: versions, how a start ended, what the live table shows.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")  # of a URL: s3://key:secret@bucket
+
+
+@contextmanager
+def log_to_console(console: Console) -> Iterator[None]:
+    """Log to a console while the block runs: by Rich on a terminal, in plain lines elsewhere."""
+    handler: logging.Handler = _Lines(console)
+    if console.is_terminal:
+        from rich.highlighter import NullHighlighter
+        from rich.logging import RichHandler
+
+        handler = RichHandler(console=console, show_level=False, show_path=False, highlighter=NullHighlighter())
+    handler.setFormatter(_Message())
+    with _attached(handler, logging.INFO):
+        yield
+
+
+@contextmanager
+def log_to_file(path: Path) -> Iterator[None]:
+    """Append to a log file while the block runs."""
+    handler = _File(path, encoding="utf-8", delay=True)
+    handler.setFormatter(_Timed("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
+    with _attached(handler, logging.DEBUG):
+        yield
+
+
+@contextmanager
+def _attached(handler: logging.Handler, level: int) -> Iterator[None]:
+    logger = logging.getLogger("hwcls")
+    before = logger.level
+    handler.setLevel(level)
+    logger.addHandler(handler)
+    logger.setLevel(min(level, before or level))
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+        logger.removeHandler(handler)
+        handler.close()
+
+
+class _Message(logging.Formatter):
+    """The message alone; a warning begins with `note:`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = record.getMessage()
+        return f"note: {text}" if record.levelno >= logging.WARNING else text
+
+
+class _Timed(logging.Formatter):
+    """With time, level and module, without the credentials of a URL."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return CREDENTIALS.sub("", super().format(record))
+
+
+class _Lines(logging.Handler):
+    """Prints to a console that is no terminal."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.console.print(self.format(record), markup=False, highlight=False, soft_wrap=True)
+
+
+class _File(logging.FileHandler):
+    """A log that cannot be written stops nothing: a full disk is reported where records are written."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError):
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass

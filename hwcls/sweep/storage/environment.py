@@ -1,0 +1,126 @@
+"""environment.json: command, git, versions and hardware of a sweep, its starts and the budget it has used."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from hwcls import files
+
+log = logging.getLogger(__name__)
+
+PACKAGES = ("hwcls", "torch", "torchvision", "ray", "optuna", "wandb", "timm", "numpy")
+GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # CUDA, ROCm, CUDA under Windows' Linux
+
+
+def log_start() -> None:
+    """Log the command and the versions, for sweep.log."""
+    log.debug("started: %s", shlex.join(_command()))
+    log.debug("versions: %s", ", ".join(f"{name} {found}" for name, found in package_versions(PACKAGES).items()))
+
+
+def write_environment(path: Path, changes: Mapping[str, Any]) -> None:
+    """Write environment.json at the first start; at later ones add the time and the last `changes`.
+
+    Args:
+        path: The results folder.
+        changes: What presets and options changed in the sweep file.
+    """
+    target = path / "environment.json"
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    if target.exists():
+        try:
+            old = json.loads(target.read_text("utf-8"))
+            files.write_json(target, {**old, "changes": changes, "restarts": [*old.get("restarts", []), now]})
+            return
+        except ValueError:
+            pass
+    values = {"command": _command(), "changes": changes, "git": _git_state()}
+    files.write_json(
+        target, {**values, "versions": package_versions(PACKAGES), "hardware": _hardware(), "started": now}
+    )
+
+
+def write_budget_spent(path: Path, seconds: float) -> None:
+    """Record how much of the time budget the search has used when it ended."""
+    target = path / "environment.json"
+    files.write_json(target, {**json.loads(target.read_text("utf-8")), "budget_spent": round(seconds, 1)})
+
+
+def read_budget_spent(path: Path) -> float:
+    """The seconds that `write_budget_spent` recorded, 0 before."""
+    try:
+        return float(json.loads((path / "environment.json").read_text("utf-8")).get("budget_spent", 0.0))
+    except (OSError, ValueError):
+        return 0.0
+
+
+def package_versions(names: Iterable[str]) -> dict[str, str | None]:
+    """The versions of Python and of packages as installed here, None for a package that is missing."""
+    return {"python": platform.python_version(), **{name: package_version(name) for name in names}}
+
+
+def package_version(name: str) -> str | None:
+    """The version of an installed package, None for one that is missing."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def has_gpu_driver() -> bool:
+    """Whether there may be a GPU: where not, torch, which takes seconds to import, is not asked."""
+    return sys.platform != "linux" or any(os.path.exists(path) for path in GPU_DRIVERS)
+
+
+def _command() -> list[str]:
+    return [Path(sys.argv[0]).name, *sys.argv[1:]]
+
+
+def _git_state() -> dict[str, Any] | None:
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _hardware() -> dict[str, Any]:
+    gpus, memory = _gpus(), _memory()
+    return {"system": platform.platform(), "processor": _processor(), "gpus": gpus, "memory_gb": memory}
+
+
+def _gpus() -> list[str]:
+    if not has_gpu_driver():
+        return []
+    import torch
+
+    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+        return f"{len(names)} x {names[0]}" if names else platform.machine()
+    except OSError:
+        return platform.processor() or platform.machine()
+
+
+def _memory() -> float | None:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (ValueError, OSError):
+        return None
