@@ -84,8 +84,12 @@ USER_LAYOUT = "imagefolder"  # the layout of the data sets that users import und
 
 
 def cache_folder() -> Path:
-    """Where stores and downloads go: HWCLS_CACHE, or ~/.cache/hwcls."""
-    return Path(os.environ.get("HWCLS_CACHE") or Path.home() / ".cache" / "hwcls")
+    """Where stores and downloads go: HWCLS_CACHE, or the user's cache folder (on Linux ~/.cache/hwcls)."""
+    if named := os.environ.get("HWCLS_CACHE"):
+        return Path(named)
+    from platformdirs import user_cache_path
+
+    return user_cache_path("hwcls", appauthor=False)
 
 
 def raw_folders() -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import struct
 import zipfile
@@ -17,6 +18,7 @@ from PIL import Image
 from hwcls.config.data import AugmentConfig, DataConfig
 from hwcls.data.catalog import DATA_SETS, list_data_sets
 from hwcls.data.decode import decode_image
+from hwcls.data.formats import digits
 from hwcls.data.imageset import open_data
 from hwcls.errors import UserError
 
@@ -49,6 +51,20 @@ def test_digits() -> None:
     assert data.train.images.max() == 255
     assert np.bincount(data.test.labels).min() >= 34
     assert data.augment == AugmentConfig()
+
+
+def test_digits_are_those_of_scikit_learn() -> None:
+    with np.load(digits.FILE) as arrays:
+        images, labels = arrays["images"], arrays["labels"]
+    assert (images.shape, labels.shape, images.dtype, labels.dtype) == ((1797, 8, 8), (1797,), np.uint8, np.uint8)
+    sums = [hashlib.sha256(array.tobytes()).hexdigest() for array in (images, labels)]
+    assert sums == [
+        "8f26b2bd9d135c256808f68f14fdabddde6d9c7f869ae419704b051f0f14b3b3",
+        "8ba4f891220f5e4c9c819638d1602d74b83618f167043c6da52a2a247841ddf0",
+    ]
+    bunch = pytest.importorskip("sklearn.datasets").load_digits()
+    assert np.array_equal(images, bunch.images)
+    assert np.array_equal(labels, bunch.target)
 
 
 @pytest.mark.parametrize("kind", ["zip", "deflated", "folder"])
