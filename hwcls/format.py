@@ -1,15 +1,19 @@
-"""Numbers and counts as people write them."""
+"""Numbers, durations, sizes and counts as people read them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from hwcls.statistics import Estimate
+if TYPE_CHECKING:
+    from hwcls.statistics import Estimate
+
+BYTE_UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB")  # powers of 1000, as disks are sold
 
 
-def number(value: object) -> str:
-    """A value on its own: four significant digits, a dash for nothing."""
+def format_number(value: object) -> str:
+    """Any value: floats with four significant digits, a dash for None."""
     if value is None:
         return "–"
     if isinstance(value, bool) or not isinstance(value, float):
@@ -17,67 +21,83 @@ def number(value: object) -> str:
     return f"{value:.4g}"
 
 
-def decimals(value: float | None, digits: int) -> str:
-    """A number with so many decimals, a dash for nothing."""
+def format_decimals(value: float | None, digits: int) -> str:
+    """A number with a fixed number of decimals, a dash for None, NaN and infinity."""
     return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
 
 
-def cell(column: str, value: object) -> str:
-    """A value under its column's name: metrics with four decimals, so that the digits stand below each other."""
+def format_cell(column: str, value: object) -> str:
+    """A value in a table: metrics with four decimals, so that their digits line up."""
     if "/" in column and isinstance(value, float) and abs(value) < 1000:
         return f"{value:.4f}"
-    return number(value)
+    return format_number(value)
 
 
-def of(count: int, noun: str) -> str:
+def format_count(count: int, noun: str) -> str:
     """A count with its noun: 1 trial, 2 trials."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def duration(seconds: float) -> str:
-    """Seconds as the two largest units that say something: 0.8 s, 45 s, 3 min 20 s, 2 h 5 min."""
+def format_duration(seconds: float) -> str:
+    """Seconds in their two largest units: 0.8 s, 45 s, 3 min 20 s, 1 h 40 min, 1 d 1 h."""
     if seconds < 9.95:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.1f} s" if seconds >= 0.05 else "0 s"
     minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    if minutes < 60:
+        return _join_units((minutes, "min"), (rest, "s"))
+    hours, minutes = divmod(round(seconds / 60), 60)
+    if hours < 24:
+        return _join_units((hours, "h"), (minutes, "min"))
+    return _join_units(*zip(divmod(round(seconds / 3600), 24), ("d", "h"), strict=True))
 
 
-def percent(share: float) -> str:
-    """A share as a percentage with one digit."""
+def format_bytes(count: float) -> str:
+    """Bytes in decimal units with two or more digits: 640 bytes, 12 KB, 1.3 GB."""
+    power = 0
+    while power < len(BYTE_UNITS) - 1 and count / 1000**power >= 999.5:
+        power += 1
+    value = count / 1000**power
+    digits = 1 if power > 1 and value < 9.95 else 0
+    return f"{value:,.{digits}f} {BYTE_UNITS[power]}"
+
+
+def format_percent(share: float) -> str:
+    """A share as a percentage with one decimal."""
     return f"{100 * share:.1f} %"
 
 
-def points(share: float) -> str:
+def format_points(share: float) -> str:
     """A difference of shares in percentage points, signed only when negative."""
     return f"{100 * share:.2f}".replace("-", "−")
 
 
-def noun(metric: str) -> str:
+def name_metric(metric: str) -> str:
     """A metric's name in a sentence: test/macro_f1 is macro F1."""
     return metric.rpartition("/")[2].replace("_", " ").replace("f1", "F1")
 
 
-def measure(metric: str, value: float) -> str:
+def format_metric(metric: str, value: float) -> str:
     """A metric's value: accuracies as percentages."""
-    return percent(value) if metric.endswith("/accuracy") else f"{value:.4f}".replace("-", "−")
+    return format_percent(value) if metric.endswith("/accuracy") else f"{value:.4f}".replace("-", "−")
 
 
-def gap(metric: str, value: float, *, unit: bool = True) -> str:
-    """A difference of two values of a metric: of accuracies in percentage points."""
+def format_difference(metric: str, value: float, *, unit: bool = True) -> str:
+    """A difference of two values of a metric: accuracies in percentage points."""
     if not metric.endswith("/accuracy"):
-        return measure(metric, value)
-    return f"{points(value)} points" if unit else points(value)
+        return format_metric(metric, value)
+    return f"{format_points(value)} points" if unit else format_points(value)
 
 
-def interval(metric: str, estimate: Estimate) -> str:
+def format_interval(metric: str, estimate: Estimate) -> str:
     """A mean and its interval."""
-    mean, low, high = (measure(metric, value) for value in (estimate.mean, estimate.low, estimate.high))
+    mean, low, high = (format_metric(metric, value) for value in (estimate.mean, estimate.low, estimate.high))
     return f"{mean} (95 % interval {low} to {high})"
 
 
-def listed(words: Sequence[str], joint: str = "and") -> str:
-    """Words in a row: a; a and b; a, b and c."""
+def join_words(words: Sequence[str], joint: str = "and") -> str:
+    """A list in a sentence: a; a and b; a, b and c."""
     return f" {joint} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _join_units(*parts: tuple[int, str]) -> str:
+    return " ".join(f"{count} {unit}" for count, unit in parts if count)

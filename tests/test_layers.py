@@ -38,7 +38,7 @@ WINGS = {
 }
 ONLY_IN = {
     "ray": {"sweep"},
-    "optuna": {"sweep", "report", "results"},
+    "optuna": {"sweep", "results"},
     "wandb": {"tracking"},
     "tensorboardX": {"tracking"},
     "typer": {"cli"},

@@ -4,104 +4,106 @@ from __future__ import annotations
 
 from collections import Counter
 
-from hwcls.format import gap, interval, listed, noun, number, of
-from hwcls.results.load import UNFINISHED, SweepResults
-from hwcls.results.test_comparison import Confirmed, confirmed
+from hwcls.format import format_count, format_difference, format_interval, format_number, join_words, name_metric
+from hwcls.results.load import UNFINISHED, SweepResults, TrialResult
+from hwcls.results.test_comparison import ConfirmComparison, compare_confirmed
 from hwcls.statistics import Difference
 
-CAUTION = "Each figure is the best epoch of one run, picked on the validation images: small differences may be chance."
-NAMED = 3  # alternatives that a sentence names at most
+CAUTION = "Each value is the best epoch of one run, selected on the validation images: small differences may be chance."
+MAX_NAMED = 3  # alternatives that a sentence names
 
 
-def answer(sweep: SweepResults) -> str:
+def describe_answer(sweep: SweepResults) -> str:
     """What the sweep found."""
-    found = confirmed(sweep)
+    found = compare_confirmed(sweep)
     if found is not None and len(found.labels) > 1:
-        return _verdict(sweep, found)
-    winners = [trial for trial in sweep.ranked() if trial.value is not None and not trial.failed]
-    if not winners:
-        return _nothing_yet(sweep)
-    best, text = winners[0], f"Best on {sweep.metric}: "
-    where = f"epoch {(best.best or {}).get('epoch')}"
-    if sweep.compare is None or best.label is None:
-        text += f"trial {best.number} with {number(best.value)} ({where}), of {of(len(winners), 'trial')}."
-    else:
-        text += f"{named(sweep, best.label)} with {number(best.value)} (trial {best.number}, {where})"
-        firsts = {trial.label: trial for trial in reversed(winners) if trial.label != best.label}
-        others = [trial for trial in winners if firsts.get(trial.label) is trial]
-        level = [named(sweep, trial.label) for trial in others if trial.value == best.value]
-        behind = [f"{named(sweep, trial.label)} {number(trial.value)}" for trial in others if trial.value != best.value]
-        text += f", level with {_few(level)}" if level else ""
-        text += f", ahead of {_few(behind)}." if behind else "."
+        return _describe_verdict(sweep, found)
+    ranked = [trial for trial in sweep.ranked() if trial.value is not None and not trial.failed]
+    if not ranked:
+        return _describe_no_value(sweep)
+    text = _describe_best(sweep, ranked)
     if found is not None:
         label = found.labels[0]
-        who, seeds = named(sweep, label) if sweep.compare else "the winner", of(found.seeds(label), "seed")
-        value = interval(found.metric, found.estimate(label))
-        return f"{text} Confirmed: on test the {noun(found.metric)} of {who} is {value} over {seeds}."
+        who = name_alternative(sweep, label) if sweep.compare else "the winner"
+        value = format_interval(found.metric, found.estimate(label))
+        return f"{text} Confirmed: on test the {name_metric(found.metric)} of {who} is {value} {_seeds(found, label)}."
     running = sum(trial.status == UNFINISHED for trial in sweep.trials)
-    unfinished = f" {of(running, 'trial')} not finished." if running else ""
+    unfinished = f" {format_count(running, 'trial')} not finished." if running else ""
     return f"{text} {CAUTION}{unfinished}"
 
 
-def named(sweep: SweepResults, label: str | None) -> str:
-    """An alternative as a sentence names it: cnn, but batch_size 64."""
-    text = number(label)
+def name_alternative(sweep: SweepResults, label: str | None) -> str:
+    """An alternative in a sentence: cnn, but batch_size 64."""
+    text = format_number(label)
     plain = text.replace(".", "").replace("-", "").replace("+", "").replace("e", "").isdecimal()
     if sweep.compare and (plain or text in ("True", "False", "None")):
         return f"{sweep.compare.rpartition('.')[2]} {text}"
     return text
 
 
-def _verdict(sweep: SweepResults, found: Confirmed) -> str:
-    """The best alternative on test against all others."""
+def _describe_best(sweep: SweepResults, ranked: list[TrialResult]) -> str:
+    """The best trial on validation, and the best of every other alternative."""
+    best = ranked[0]
+    value, epoch = format_number(best.value), f"epoch {(best.best or {}).get('epoch')}"
+    text = f"Best on {sweep.metric}: "
+    if sweep.compare is None or best.label is None:
+        return f"{text}trial {best.number} with {value} ({epoch}), of {format_count(len(ranked), 'trial')}."
+    text += f"{name_alternative(sweep, best.label)} with {value} (trial {best.number}, {epoch})"
+    firsts = {trial.label: trial for trial in reversed(ranked) if trial.label != best.label}
+    others = [(trial, name_alternative(sweep, trial.label)) for trial in ranked if firsts.get(trial.label) is trial]
+    equal = [name for trial, name in others if trial.value == best.value]
+    behind = [f"{name} {format_number(trial.value)}" for trial, name in others if trial.value != best.value]
+    text += f", equal to {_join_few(equal)}" if equal else ""
+    return f"{text}, ahead of {_join_few(behind)}." if behind else f"{text}."
+
+
+def _describe_verdict(sweep: SweepResults, found: ConfirmComparison) -> str:
+    """The best alternative on test, compared with all others."""
     best, metric = found.best, found.metric
-    most = "lowest" if found.goal == "minimize" else "highest"
-    value = interval(metric, found.estimate(best))
-    parts = [f"On test {named(sweep, best)} has the {most} {noun(metric)}, {value} over {_seeds(found, best)}."]
-    pairs = [(named(sweep, other), pair) for other, pair in found.against(best)]
+    name, most = name_alternative(sweep, best), "lowest" if found.goal == "minimize" else "highest"
+    value = format_interval(metric, found.estimate(best))
+    parts = [f"On test {name} has the {most} {name_metric(metric)}, {value} {_seeds(found, best)}."]
+    pairs = [(name_alternative(sweep, other), pair) for other, pair in found.differences_to(best)]
     beaten = [row for row in pairs if row[1].differs]
-    open_ = [row for row in pairs if not row[1].differs]
+    tied = [row for row in pairs if not row[1].differs]
     if beaten:
         nearest = f"; the nearest, {beaten[0][0]}," if len(beaten) > 1 else ""
-        parts.append(f"It beats {_few([other for other, _ in beaten])}{nearest} by {_gap(metric, beaten[0][1])}.")
-    if open_:
-        whom, (nearest, pair) = _few([other for other, _ in open_], "or"), open_[0]
-        why = f" from a difference of {_gap(metric, pair)}"
-        if len(open_) > 1:
-            why = f": the nearest, {nearest}, is {_gap(metric, pair)} behind"
-        parts.append(f"Whether it beats {whom} cannot be told{why}; {_would_tell(open_)}.")
+        parts.append(f"It beats {_join_few([other for other, _ in beaten])}{nearest} by {_gap(metric, beaten[0][1])}.")
+    if tied:
+        nearest, pair = tied[0]
+        size = f"the nearest, {nearest}, is {_gap(metric, pair)} behind" if len(tied) > 1 else _gap(metric, pair)
+        whom = _join_few([other for other, _ in tied], "or")
+        parts.append(f"No significant difference from {whom}: {size}; {_describe_seeds_needed(tied)}.")
     return " ".join(parts)
 
 
-def _would_tell(pairs: list[tuple[str, Difference]]) -> str:
+def _describe_seeds_needed(pairs: list[tuple[str, Difference]]) -> str:
     needed = {other: pair.more_seeds for other, pair in pairs if pair.more_seeds}
     if not needed:
-        return "more seeds alone would not tell"
-    seeds = f"about {of(max(needed.values()), 'more seed')} each would tell"
-    if len(needed) == len(pairs):
-        return seeds
-    return f"{seeds} for {_few(list(needed))}, more seeds alone not for the rest"
+        return "more seeds alone would not decide it"
+    seeds = f"about {format_count(max(needed.values()), 'more seed')} each would decide it"
+    return seeds if len(needed) == len(pairs) else f"{seeds} for {_join_few(list(needed))}, not for the others"
 
 
 def _gap(metric: str, pair: Difference) -> str:
-    low, high = (gap(metric, end, unit=False) for end in (pair.low, pair.high))
-    return f"{gap(metric, pair.mean)} (95 % interval {low} to {high})"
+    low, high = (format_difference(metric, end, unit=False) for end in (pair.low, pair.high))
+    return f"{format_difference(metric, pair.mean)} (95 % interval {low} to {high})"
 
 
-def _seeds(found: Confirmed, label: str) -> str:
-    return of(found.seeds(label), "seed")
+def _seeds(found: ConfirmComparison, label: str) -> str:
+    return f"over {format_count(found.seeds(label), 'seed')}"
 
 
-def _few(words: list[str], joint: str = "and") -> str:
-    """The first words, and how many there are beside them."""
-    if len(words) > NAMED + 1:
-        words = [*words[:NAMED], of(len(words) - NAMED, "other")]
-    return listed(words, joint)
+def _join_few(words: list[str], joint: str = "and") -> str:
+    """The first words and the number of the others."""
+    if len(words) > MAX_NAMED + 1:
+        words = [*words[:MAX_NAMED], format_count(len(words) - MAX_NAMED, "other")]
+    return join_words(words, joint)
 
 
-def _nothing_yet(sweep: SweepResults) -> str:
+def _describe_no_value(sweep: SweepResults) -> str:
     if not sweep.trials:
         return "No trial has started yet."
     counts = Counter(trial.status for trial in sweep.trials)
-    ended = listed([f"{count} {status.replace('_', ' ')}" for status, count in counts.items()])
+    ended = join_words([f"{count} {status.replace('_', ' ')}" for status, count in counts.items()])
     return f"No trial has a value of {sweep.metric} yet: {ended}."

@@ -1,29 +1,30 @@
-"""The leaderboard and the alternatives side by side, as rows, as CSV and in the terminal."""
+"""The tables of a sweep, or of several: leaderboard, alternatives and differences, as rows and as CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from hwcls import files
-from hwcls.format import cell, duration, measure, number, of
+from hwcls.errors import UserError
 from hwcls.results import test_scores
-from hwcls.results.answer import answer
+from hwcls.results.answer import describe_answer
 from hwcls.results.diagnostics import class_names
-from hwcls.results.expected_best import best_after, counts
-from hwcls.results.load import SweepResults, finite
-from hwcls.results.test_comparison import confirmed, on_test, winners
+from hwcls.results.expected_best import choose_counts, collect_trial_sequences
+from hwcls.results.load import SweepResults, is_finite
+from hwcls.results.test_comparison import compare_confirmed, confirm_metric, confirm_winners
+from hwcls.training.artifacts import load_arrays
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-COSTS = ("parameters", "flops", "inference_ms")  # columns, where they are known
+COSTS = ("parameters", "flops", "inference_ms")  # columns, if recorded
 
 
-def leaderboard(sweep: SweepResults) -> list[dict[str, Any]]:
-    """One row per trial, best first, failed ones last; every row has the same columns, None where it has no value."""
+def build_leaderboard(sweep: SweepResults) -> list[dict[str, Any]]:
+    """One row per trial, best first, failed ones last; all rows have the same columns, None for a missing value."""
     metrics = _metric_names(sweep)
     costs = [name for name in COSTS if any(name in trial.cost for trial in sweep.trials)]
     parameters = list(dict.fromkeys(name for trial in sweep.trials for name in trial.parameters))
@@ -34,10 +35,10 @@ def leaderboard(sweep: SweepResults) -> list[dict[str, Any]]:
         if sweep.compare is not None:
             row["label"] = trial.label
         row |= {"status": trial.status, "epoch": best.get("epoch"), sweep.metric: trial.value}
-        row |= {n: best[n] if finite(best.get(n)) else None for n in metrics if n != sweep.metric}
+        row |= {n: best[n] if is_finite(best.get(n)) else None for n in metrics if n != sweep.metric}
         row |= {"epochs": len(trial.records), "seconds": round(trial.seconds, 2)}
         row |= {name: trial.cost.get(name) for name in costs}
-        taken = {*row, "error"}  # `epochs` may be drawn as well as run
+        taken = {*row, "error"}  # `epochs` may also be a searched parameter
         row |= {f"parameter/{name}" if name in taken else name: trial.parameters.get(name) for name in parameters}
         rows.append(row | {"error": trial.error})
     return rows
@@ -46,11 +47,11 @@ def leaderboard(sweep: SweepResults) -> list[dict[str, Any]]:
 def write_leaderboard(sweep: SweepResults) -> Path:
     """Write leaderboard.csv into the results folder and return its path."""
     path = sweep.folder / "leaderboard.csv"
-    files.write_text(path, csv_text(leaderboard(sweep)))
+    files.write_text(path, format_csv(build_leaderboard(sweep)))
     return path
 
 
-def csv_text(rows: list[dict[str, Any]]) -> str:
+def format_csv(rows: list[dict[str, Any]]) -> str:
     """Rows of the same columns as CSV."""
     text = io.StringIO()
     names = list(rows[0]) if rows else ["rank", "trial", "status"]
@@ -60,14 +61,14 @@ def csv_text(rows: list[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def alternatives(sweep: SweepResults) -> list[dict[str, Any]]:
-    """One row per alternative, best first: what it spent, its best trial, the value to expect after k of its trials,
-    and its interval on test where confirmed.
+def build_alternatives(sweep: SweepResults) -> list[dict[str, Any]]:
+    """One row per alternative, best first: its cost, its best trial, the expected best of k trials, and where confirmed
+    its interval on test.
 
     Without `compare` all trials are one alternative with the label None.
     """
-    ranked, after = sweep.ranked(), {found.label: found for found in best_after(sweep)}
-    wanted = counts(list(after.values()))
+    ranked, after = sweep.ranked(), {found.label: found for found in collect_trial_sequences(sweep)}
+    wanted = choose_counts(list(after.values()))
     rows = []
     for label in dict.fromkeys(trial.label for trial in ranked):
         trials = [trial for trial in ranked if trial.label == label]
@@ -81,7 +82,7 @@ def alternatives(sweep: SweepResults) -> list[dict[str, Any]]:
             "seconds": round(sum(trial.seconds for trial in trials), 2),
             "best_trial": best.number if best else None,
             "best_value": best.value if best else None,
-            "best_after": dict(zip(ks, after[label].expected(ks), strict=True)) if ks else {},
+            "best_after": dict(zip(ks, after[label].expected_best(ks), strict=True)) if ks else {},
         }
         if sweep.confirm:
             row |= _confirmed_columns(sweep, label)
@@ -89,112 +90,83 @@ def alternatives(sweep: SweepResults) -> list[dict[str, Any]]:
     return rows
 
 
-def grouped(sweep: SweepResults) -> list[list[dict[str, Any]]]:
+def group_leaderboard(sweep: SweepResults) -> list[list[dict[str, Any]]]:
     """The leaderboard's rows by alternative, the best alternative first."""
     groups: dict[str | None, list[dict[str, Any]]] = {}
-    for row in leaderboard(sweep):
+    for row in build_leaderboard(sweep):
         groups.setdefault(row.get("label"), []).append(row)
     return list(groups.values())
 
 
-def differences(sweep: SweepResults) -> list[dict[str, Any]]:
-    """One row per pair of confirmed alternatives: by how much the better one leads on test, and whether that is told.
+def build_differences(sweep: SweepResults) -> list[dict[str, Any]]:
+    """One row per pair of confirmed alternatives: by how much the better one leads on test, and if significantly.
 
-    The intervals are of each difference alone; `p` and `differs` are corrected for the number of pairs (Holm).
+    Each interval is for its own difference; `p` and `differs` are corrected for the number of pairs (Holm).
     """
-    found = confirmed(sweep)
+    found = compare_confirmed(sweep)
     rows = []
-    for better, worse, pair in found.pairs() if found else []:
+    for better, worse, pair in found.ordered_pairs() if found else []:
         values = {"mean": pair.mean, "low": pair.low, "high": pair.high, "p": pair.p}
-        told = {"differs": pair.differs, "more_seeds": pair.more_seeds}
-        rows.append({"better": better, "worse": worse, **values, **told})
+        verdict = {"differs": pair.differs, "more_seeds": pair.more_seeds}
+        rows.append({"better": better, "worse": worse, **values, **verdict})
     return rows
 
 
-def summary(sweep: SweepResults) -> dict[str, Any]:
-    """All of it as JSON-ready values."""
-    tables = {"alternatives": alternatives(sweep), "differences": differences(sweep), "leaderboard": leaderboard(sweep)}
+def build_summary(sweep: SweepResults) -> dict[str, Any]:
+    """Answer and tables as JSON-ready values."""
+    tables = {
+        "alternatives": build_alternatives(sweep),
+        "differences": build_differences(sweep),
+        "leaderboard": build_leaderboard(sweep),
+    }
     names = class_names(sweep)
     return {
-        "answer": answer(sweep),
+        "answer": describe_answer(sweep),
         **tables,
-        "classes": test_scores.summary(test_scores.winners_on_test(sweep, len(names)), names),
+        "classes": test_scores.summarize_classes(test_scores.score_winners(sweep, len(names)), names),
     }
 
 
-def print_leaderboard(sweep: SweepResults, console: Console, rows: int = 10) -> None:
-    """Print the alternatives, the best `rows` trials by alternative, what failed, and the answer."""
-    from rich.text import Text
+def merge_leaderboards(sweeps: Sequence[SweepResults]) -> list[dict[str, Any]]:
+    """One leaderboard for all sweeps, ranked by their common metric, with the sweep's name in each row.
 
-    console.print(Text(sweep.name, style="bold"))
-    if sweep.compare:
-        _print_alternatives(sweep, console)
-    shown = _print_trials(sweep, console, rows)
-    failed = [trial for trial in sweep.trials if trial.failed]
-    if more := len(sweep.trials) - shown - len(failed):
-        console.print(Text(f"… and {of(more, 'more trial')} in leaderboard.csv"))
-    for trial in failed:
-        console.print(Text(f"trial {trial.number} failed: {trial.error}", style="red"))
-    console.print(Text(answer(sweep)))
-
-
-def _print_alternatives(sweep: SweepResults, console: Console) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    found = alternatives(sweep)
-    test = confirmed(sweep)
-    if not found:
-        return
-    failed = any(row["failed"] for row in found)
-    columns = [str(sweep.compare).rpartition(".")[2], "trials", *(["failed"] if failed else []), "epochs", "time"]
-    columns += [sweep.metric, *(["on test", "95 % interval"] if test else [])]
-    table = Table(box=None, pad_edge=False)
-    for place, name in enumerate(columns):
-        table.add_column(Text(name), justify="right" if place else "left", overflow="fold")
-    for row in found:
-        cells = [number(row["label"]), str(row["trials"]), *([str(row["failed"])] if failed else [])]
-        cells += [str(row["epochs"]), duration(row["seconds"]), cell(sweep.metric, row["best_value"])]
-        if test:
-            ends = (row["low"], row["high"])
-            cells.append("–" if None in ends else measure(test.metric, row[test.metric]))
-            cells.append("–" if None in ends else " to ".join(measure(test.metric, end) for end in ends))
-        table.add_row(*map(Text, cells))
-    console.print(table)
-    console.print()
+    All rows have the same columns, None where a value is missing. Raises UserError where the metrics differ.
+    """
+    first = sweeps[0]
+    for other in sweeps[1:]:
+        if (other.metric, other.goal) != (first.metric, first.goal):
+            what = f"{other.name} is ranked by {other.metric} ({other.goal}), {first.name} by {first.metric}"
+            what += f" ({first.goal})"
+            raise UserError(what, where=str(other.folder), remedy="compare sweeps of one metric")
+    rows = [
+        {"sweep": name, **row}
+        for name, sweep in zip(name_sweeps(sweeps), sweeps, strict=True)
+        for row in build_leaderboard(sweep)
+    ]
+    columns = dict.fromkeys(name for row in rows for name in row)
+    order = ["rank", "sweep", *(name for name in columns if name not in ("rank", "sweep", "error")), "error"]
+    merged = [{name: row.get(name) for name in order if name in columns} for row in rows]
+    own = first.metric
+    merged.sort(key=lambda row: (row["rank"] is None, -first.sign * (row[own] or 0.0), row["sweep"], row["trial"]))
+    return [row | {"rank": None if row["rank"] is None else place} for place, row in enumerate(merged, 1)]
 
 
-def _print_trials(sweep: SweepResults, console: Console, rows: int) -> int:
-    """Print the trials that did not fail, and return how many."""
-    from rich.table import Table
-    from rich.text import Text
+def name_sweeps(sweeps: Sequence[SweepResults]) -> list[str]:
+    """The names of the sweeps' folders, or their paths where two have the same name."""
+    short = [sweep.folder.resolve().name for sweep in sweeps]
+    return short if len(set(short)) == len(short) else [str(sweep.folder) for sweep in sweeps]
 
-    table = Table(box=None, pad_edge=False)
-    right = ("rank", "trial", sweep.metric, "epoch", "epochs", "time")
-    label = ["label"] if sweep.compare else []
-    columns = ["rank", "trial", *label, "status", sweep.metric, "epoch", "epochs", "time"]
-    groups = [[row for row in group if row["status"] != "failed"] for group in grouped(sweep)]
-    groups = [group for group in groups if group]
-    each = max(1, -(-rows // max(1, len(groups))))
-    shown = [[row | {"time": duration(row["seconds"])} for row in group[:each]] for group in groups]
-    trials = {trial.number: trial for trial in sweep.trials}
-    room = console.width  # what is left for the settings: Rich would shrink every column for them
-    for name in columns:
-        room -= max([len(name), *(len(cell(name, row[name])) for group in shown for row in group)]) + 2
-        table.add_column(Text(name), justify="right" if name in right else "left", no_wrap=True)
-    table.add_column("settings", no_wrap=True)
-    for group in shown:
-        for place, row in enumerate(group):
-            cells = [Text(cell(name, row[name])) for name in columns]
-            drawn = {name: v for name, v in trials[row["trial"]].parameters.items() if str(v) != row.get("label")}
-            settings = Text(" ".join(f"{name}={number(value)}" for name, value in drawn.items()))
-            settings.truncate(max(room, 12), overflow="ellipsis")
-            table.add_row(*cells, settings, style="" if place else "bold")
-        if group is not shown[-1]:
-            table.add_row()
-    if shown:
-        console.print(table)
-    return sum(map(len, shown))
+
+def find_cautions(sweeps: Sequence[SweepResults]) -> list[str]:
+    """Why the sweeps may not be comparable, one sentence each."""
+    first, found = sweeps[0], []
+    names = name_sweeps(sweeps)
+    for name, other in zip(names[1:], sweeps[1:], strict=True):
+        if (other.data or {}).get("name") != (first.data or {}).get("name"):
+            found.append(f"{name} uses other data than {names[0]}: their values cannot be compared")
+        elif not _same_split(first, other):
+            found.append(f"{name} uses another split than {names[0]}: small differences may come from the split")
+    return found
 
 
 def _confirmed_columns(sweep: SweepResults, label: str | None) -> dict[str, Any]:
@@ -203,18 +175,24 @@ def _confirmed_columns(sweep: SweepResults, label: str | None) -> dict[str, Any]
     row: dict[str, Any] = {
         "confirm_runs": len(runs),
         "confirm_seconds": round(sum(run.run.seconds for run in runs), 2),
-        "confirmed_trial": winners(sweep).get(name) if name else None,
+        "confirmed_trial": confirm_winners(sweep).get(name) if name else None,
         "test_runs": sum(run.test is not None for run in runs),
     }
-    found = confirmed(sweep)
+    found = compare_confirmed(sweep)
     estimate = found.estimate(name) if found and name in found.labels else None
-    row |= {on_test(sweep): estimate.mean if estimate else None}
+    row |= {confirm_metric(sweep): estimate.mean if estimate else None}
     return row | {"low": estimate.low if estimate else None, "high": estimate.high if estimate else None}
 
 
 def _metric_names(sweep: SweepResults) -> list[str]:
-    """Every val/ and train/ metric on record, val first."""
+    """Every recorded val/ and train/ metric, val first."""
     seen = dict.fromkeys(
         key for trial in sweep.trials for key in (trial.best or {}) if key.startswith(("val/", "train/"))
     )
     return sorted(seen, key=lambda name: name.startswith("train/"))
+
+
+def _same_split(one: SweepResults, other: SweepResults) -> bool:
+    """Whether both trained and validated on the same images."""
+    first, second = (load_arrays(sweep.folder / "splits.npz") for sweep in (one, other))
+    return first.keys() == second.keys() and all(np.array_equal(first[key], second[key]) for key in first)

@@ -21,7 +21,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, eq=False)
-class Closely:
+class Diagnostics:
     """One trial with N validation images of K classes."""
 
     name: str  # of its alternative, or "trial 7"
@@ -30,7 +30,7 @@ class Closely:
     scores: NDArray[Any]  # (N, K) probabilities at `epoch`
     epoch: int  # the best one, in mid-run that of the last checkpoint
     confusions: Mapping[int, NDArray[Any]]  # by epoch: (K, K), rows true, columns predicted
-    seen: Arrays  # inspection.npz
+    inspection: Arrays  # inspection.npz
 
     @functools.cached_property
     def confusion(self) -> NDArray[Any]:
@@ -47,7 +47,7 @@ class Closely:
         """(K,) one-vs-rest areas under the ROC curves, NaN for a class without images."""
         return metrics.roc_auc(self.scores, self.labels)
 
-    def order(self) -> list[int]:
+    def order_classes(self) -> list[int]:
         """The classes so that those which are taken for one another stand side by side.
 
         A walk that goes on, from class to class, to the one that shares most of its errors with the last.
@@ -70,13 +70,13 @@ class Closely:
         return [(classes[true], classes[guess], count, count / int(images[true])) for true, guess, count in pairs]
 
 
-def look(sweep: SweepResults) -> list[Closely]:
+def load_diagnostics(sweep: SweepResults) -> list[Diagnostics]:
     """The best trial of each alternative that kept its predictions, the best first, MOST of them at most."""
     firsts: dict[str | None, TrialResult] = {}
     for trial in sweep.ranked():
         if trial.value is not None and not trial.failed:
             firsts.setdefault(trial.label, trial)
-    found = [_look(trial.folder, trial.label, trial) for trial in list(firsts.values())[:MOST]]
+    found = [_load_trial(trial.folder, trial.label, trial) for trial in list(firsts.values())[:MOST]]
     classes = len(class_names(sweep))
     return [one for one in found if one is not None and (not classes or one.scores.shape[1] == classes)]
 
@@ -87,7 +87,7 @@ def class_names(sweep: SweepResults) -> list[str]:
     return [str(name) for name in names] if isinstance(names, list) else []
 
 
-def _look(folder: Path, label: str | None, trial: TrialResult) -> Closely | None:
+def _load_trial(folder: Path, label: str | None, trial: TrialResult) -> Diagnostics | None:
     predictions = load_arrays(folder / "predictions.npz")
     labels, scores = predictions.get("labels"), predictions.get("scores")
     if labels is None or scores is None or scores.ndim != 2 or labels.shape != scores.shape[:1] or not len(labels):
@@ -96,4 +96,4 @@ def _look(folder: Path, label: str | None, trial: TrialResult) -> Closely | None
     confusions = {epoch: matrix for epoch, matrix in load_confusions(folder).items() if len(matrix) == scores.shape[1]}
     epoch = int(predictions.get("epoch", (trial.best or {}).get("epoch") or 0))
     seen = load_arrays(folder / "inspection.npz")
-    return Closely(name, trial, labels, scores.astype(np.float32), epoch, confusions, seen)
+    return Diagnostics(name, trial, labels, scores.astype(np.float32), epoch, confusions, seen)

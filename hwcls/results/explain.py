@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +14,12 @@ from numpy.typing import NDArray
 from hwcls.config.data import DataConfig
 from hwcls.config.trial import flatten
 from hwcls.errors import UserError
-from hwcls.format import number, of, points
 from hwcls.tracking.folders import TrialFolder
 from hwcls.training.artifacts import load_arrays
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
 
 @dataclass(frozen=True)
-class Explained:
+class TrialComparison:
     """How two trials differ on the same validation images."""
 
     settings: Mapping[str, tuple[Any, Any]]  # that are not the same
@@ -43,7 +39,7 @@ class Explained:
         }
 
 
-def explain(a: Path, b: Path) -> Explained:
+def compare_trials(a: Path, b: Path) -> TrialComparison:
     """Compare the folders of two trials at their best epochs.
 
     Raises:
@@ -67,7 +63,7 @@ def explain(a: Path, b: Path) -> Explained:
         said = [(int(i), *(classes(int(choice[i])) for choice in (labels, *picked))) for i in np.flatnonzero(won)]
         return [dict(zip(("image", "class", "a", "b"), row, strict=True)) for row in said]
 
-    return Explained(
+    return TrialComparison(
         settings={name: (flat[0].get(name), flat[1].get(name)) for name in names},
         accuracy=(float(right[0].mean()), float(right[1].mean())),
         classes=sorted(rows, key=lambda row: -row["gain"]),
@@ -93,44 +89,3 @@ def _predictions(path: Path) -> tuple[NDArray[Any], NDArray[Any], Any]:
     sweep = next((folder for folder in path.resolve().parents if (folder / "data.json").is_file()), None)
     names = json.loads((sweep / "data.json").read_text("utf-8")).get("classes", []) if sweep else []
     return labels, scores, lambda k: str(names[k]) if len(names) == scores.shape[1] else str(k)
-
-
-def print_explained(found: Explained, names: tuple[str, str], console: Console, rows: int = 10) -> None:
-    """Print what `explain` found; of long lists the first `rows`."""
-    from rich.table import Table
-    from rich.text import Text
-
-    a, b = names
-    table = Table(title=Text("settings that differ", style="bold"), title_justify="left", box=None, pad_edge=False)
-    for name in ("setting", a, b):
-        table.add_column(Text(name))
-    for name, (one, two) in found.settings.items():
-        table.add_row(*(Text("–" if value is None else number(value)) for value in (name, one, two)))
-    console.print(table if found.settings else Text("The settings are the same."))
-    gap = found.accuracy[1] - found.accuracy[0]
-    summary = f"val/accuracy {number(found.accuracy[0])} and {number(found.accuracy[1])}: {points(gap)} points; "
-    summary += f"{of(len(found.only_a), 'image')} right in {a} alone, {len(found.only_b)} in {b} alone."
-    console.print(Text(f"\n{summary}\n"))
-    _print_classes(found, names, console, rows)
-    for title, images in ((f"right in {a} alone", found.only_a), (f"right in {b} alone", found.only_b)):
-        if images:
-            console.print(Text(f"\n{title}", style="bold"))
-        for image in images[:rows]:
-            console.print(Text(f"  image {image['image']}, {image['class']}: {a} says {image['a']}, {b} {image['b']}"))
-        if len(images) > rows:
-            console.print(Text(f"  … and {len(images) - rows} more (--json lists all)"))
-
-
-def _print_classes(found: Explained, names: tuple[str, str], console: Console, rows: int) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    changed = [row for row in found.classes if row["gain"]]
-    shown = changed if len(changed) <= rows else [*changed[: rows // 2], *changed[-(rows - rows // 2) :]]
-    table = Table(title=Text("recall per class", style="bold"), title_justify="left", box=None, pad_edge=False)
-    for name in ("class", "images", *names, "points"):
-        table.add_column(Text(name), justify="left" if name == "class" else "right")
-    for row in shown:
-        values = [row["class"], str(row["images"]), number(row["a"]), number(row["b"]), points(row["gain"])]
-        table.add_row(*map(Text, values))
-    console.print(table if shown else Text("Every class has the same recall in both."))

@@ -18,7 +18,7 @@ from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.tracking.records import Result
 
 UNFINISHED = "unfinished"  # no result.json: in mid-run, or cut off
-Line = Mapping[str, Any]
+Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class TrialResult:
     folder: Path
     label: str | None  # of the alternative that `compare` names
     status: str  # one of records.STATUSES, or UNFINISHED
-    records: tuple[Line, ...]  # one per epoch, in order
-    best: Line | None  # the metrics of the best epoch; None when no epoch has a finite metric
+    records: tuple[Record, ...]  # one per epoch, in order
+    best: Record | None  # the metrics of the best epoch; None when no epoch has a finite metric
     value: float | None  # of the sweep's metric in `best`
     parameters: Mapping[str, Any]  # what was drawn, by flat name
     seconds: float
@@ -94,7 +94,7 @@ class SweepResults:
         return sorted(self.trials, key=key)
 
 
-def load_sweep(path: Path) -> SweepResults:
+def load_results(path: Path) -> SweepResults:
     """Read a results folder; torn lines, missing files and trials in mid-run are taken as they are.
 
     Raises UserError when `path` is no results folder.
@@ -125,16 +125,16 @@ def load_sweep(path: Path) -> SweepResults:
     )
 
 
-def finite(value: object) -> TypeGuard[float]:
+def is_finite(value: object) -> TypeGuard[float]:
     """Whether `value` is a number to compute with."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def best_line(records: Iterable[Line], metric: str, goal: str) -> Line | None:
+def best_record(records: Iterable[Record], metric: str, goal: str) -> Record | None:
     """The first record with the best finite `metric`, None when there is none."""
     sign = -1 if goal == "minimize" else 1
     return max(
-        (line for line in records if finite(line.get(metric))), key=lambda line: sign * line[metric], default=None
+        (line for line in records if is_finite(line.get(metric))), key=lambda line: sign * line[metric], default=None
     )
 
 
@@ -142,8 +142,8 @@ def _trial(number: int, source: TrialFolder, metric: str, goal: str, compare: st
     lines = {line["epoch"]: line for line in source.records() if isinstance(line.get("epoch"), int)}
     records = tuple(lines[epoch] for epoch in sorted(lines))
     result = source.result()
-    best = best_line(records, metric, goal)
-    if result is not None and result.best and finite(result.best.get(metric)):
+    best = best_record(records, metric, goal)
+    if result is not None and result.best and is_finite(result.best.get(metric)):
         best = {**lines.get(result.best.get("epoch", 0), {}), **result.best}
     error = None
     if result is not None and result.status == "failed":
@@ -157,7 +157,7 @@ def _trial(number: int, source: TrialFolder, metric: str, goal: str, compare: st
         best=best,
         value=float(best[metric]) if best else None,
         parameters=_mapping(result.parameters) if result else {},
-        seconds=float(result.seconds) if result else sum(r["seconds"] for r in records if finite(r.get("seconds"))),
+        seconds=float(result.seconds) if result else sum(r["seconds"] for r in records if is_finite(r.get("seconds"))),
         error=error,
         cost=_mapping(result.extra.get("cost")) if result else {},
     )
@@ -189,7 +189,7 @@ def _confirm_run(folder_label: str, seed: int, source: TrialFolder, read: Any) -
     number = extra.get("trial")
     run = read(number if isinstance(number, int) else -1, source)
     test = extra.get("test") or next((line for line in source.records() if "epoch" not in line), None)
-    scores = {key: value for key, value in _mapping(test).items() if key.startswith("test/") and finite(value)}
+    scores = {key: value for key, value in _mapping(test).items() if key.startswith("test/") and is_finite(value)}
     return ConfirmRun(run.label or folder_label, seed, run, scores or None)
 
 

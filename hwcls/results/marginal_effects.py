@@ -9,66 +9,73 @@ from statistics import median
 from typing import Any
 
 from hwcls.config.space import Range
-from hwcls.config.sweep_file import load_sweep as load_file
+from hwcls.config.sweep_file import load_sweep
 from hwcls.config.trial import flat_name
 from hwcls.errors import UserError
-from hwcls.format import number
-from hwcls.results.load import SweepResults, TrialResult, finite
+from hwcls.format import format_number
+from hwcls.results.load import SweepResults, TrialResult, is_finite
 
 MANY = 12  # values of a setting; more are put together
 PARTS = 3  # of a range
 
 
 @dataclass(frozen=True)
-class Brought:
+class SettingEffect:
     """The trials that had one value of a setting, or a part of its range."""
 
     setting: str
     value: str
     trials: int
     best: float  # of the sweep's metric
-    middle: float  # their median
+    median: float
 
 
-def valued(sweep: SweepResults, label: str | None = None) -> list[TrialResult]:
+def trials_with_value(sweep: SweepResults, label: str | None = None) -> list[TrialResult]:
     """The trials with a value that did not fail, best first; of one alternative where `label` is given."""
     own = [trial for trial in sweep.ranked() if trial.value is not None and not trial.failed]
     return own if label is None else [trial for trial in own if trial.label == label]
 
 
-def varied(trials: list[TrialResult]) -> list[str]:
+def varied_settings(trials: list[TrialResult]) -> list[str]:
     """The settings that have more than one value among `trials`, a missing one counted."""
     names = dict.fromkeys(name for trial in trials for name in trial.parameters)
     return [name for name in names if len({str(trial.parameters.get(name)) for trial in trials}) > 1]
 
 
 @functools.lru_cache(maxsize=1)
-def ranges(sweep: SweepResults) -> dict[str, Range]:
+def searched_ranges(sweep: SweepResults) -> dict[str, Range]:
     """The ranges that are searched, by the setting's name; none where the file cannot be read any more."""
     try:
-        space = load_file(sweep.folder / "sweep.yaml").space
+        space = load_sweep(sweep.folder / "sweep.yaml").space
     except UserError:
         return {}  # written by another version, or edited
     return {flat_name(p.path): p for p, _ in space.parameters() if isinstance(p, Range)}
 
 
-def by_value(sweep: SweepResults) -> list[Brought]:
+def log_settings(sweep: SweepResults) -> set[str]:
+    """The settings that are searched on a log_settings scale."""
+    return {name for name, found in searched_ranges(sweep).items() if found.log}
+
+
+def setting_effects(sweep: SweepResults) -> list[SettingEffect]:
     """Every setting that varied, its values by size, numbers that vary freely in PARTS of equally many trials."""
-    trials = valued(sweep)
+    trials = trials_with_value(sweep)
     found = []
-    for name in varied(trials):
+    for name in varied_settings(trials):
         have = [trial for trial in trials if trial.parameters.get(name) is not None]
-        free = name in ranges(sweep) and not ranges(sweep)[name].integer
+        free = name in searched_ranges(sweep) and not searched_ranges(sweep)[name].integer
         values = {str(trial.parameters[name]): trial.parameters[name] for trial in have}
-        numeric = all(finite(value) for value in values.values())
+        numeric = all(is_finite(value) for value in values.values())
         if numeric and (free or len(values) > MANY):
             groups = _parts(have, name)
         elif len(values) > MANY:
             continue
         else:
-            order = sorted(values, key=lambda word: (not finite(values[word]), values[word] if numeric else 0, word))
-            groups = [(number(values[word]), [t for t in have if str(t.parameters[name]) == word]) for word in order]
-        found += [_brought(sweep, name, value, group) for value, group in groups]
+            order = sorted(values, key=lambda word: (not is_finite(values[word]), values[word] if numeric else 0, word))
+            groups = [
+                (format_number(values[word]), [t for t in have if str(t.parameters[name]) == word]) for word in order
+            ]
+        found += [_effect(sweep, name, value, group) for value, group in groups]
     return found
 
 
@@ -84,7 +91,7 @@ def _parts(trials: list[TrialResult], name: str) -> list[tuple[str, list[TrialRe
     return [(f"{value(group[0]):.3g} to {value(group[-1]):.3g}", group) for group in groups]
 
 
-def _brought(sweep: SweepResults, name: str, value: str, trials: list[TrialResult]) -> Brought:
+def _effect(sweep: SweepResults, name: str, value: str, trials: list[TrialResult]) -> SettingEffect:
     values: list[Any] = [trial.value for trial in trials]
     best = (max if sweep.sign > 0 else min)(values)
-    return Brought(name, value, len(trials), best, median(values))
+    return SettingEffect(name, value, len(trials), best, median(values))

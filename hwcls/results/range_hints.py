@@ -9,21 +9,21 @@ import yaml
 from pydantic import ValidationError
 
 from hwcls.config.space import Range
-from hwcls.config.sweep_file import load_sweep as load_file
+from hwcls.config.sweep_file import load_sweep
 from hwcls.config.trial import TrialConfig, flat_name
 from hwcls.errors import UserError
-from hwcls.format import number
-from hwcls.results.load import SweepResults, TrialResult, finite
+from hwcls.format import format_number
+from hwcls.results.load import SweepResults, TrialResult, is_finite
 
 TOP = 3  # trials of an alternative that must agree
 ENOUGH = 9  # trials of an alternative before anything is said
 NEAR = 0.1  # share of a range that counts as its end
 
 
-def hints(found: SweepResults) -> list[str]:
+def suggest_ranges(found: SweepResults) -> list[str]:
     """Sentences with the YAML to paste, one for each range whose end the best trials of an alternative share."""
     try:
-        space = load_file(found.folder / "sweep.yaml").space
+        space = load_sweep(found.folder / "sweep.yaml").space
     except UserError:
         return []  # written by another version, or edited
     flat = {p.name: flat_name(p.path) for p, _ in space.parameters()}
@@ -50,7 +50,9 @@ def _hint(parameter: Range, under: dict[str, str], best: list[TrialResult], labe
     if any(trial.parameters.get(choice) != value for trial in best for choice, value in under.items()):
         return None
     values = [trial.parameters.get(name) for trial in best]
-    places = [_place(parameter, float(v)) for v in values if finite(v) and parameter.low <= float(v) <= parameter.high]
+    places = [
+        _place(parameter, float(v)) for v in values if is_finite(v) and parameter.low <= float(v) <= parameter.high
+    ]
     if len(places) < TOP:
         return None
     for upper in (False, True):
@@ -60,7 +62,7 @@ def _hint(parameter: Range, under: dict[str, str], best: list[TrialResult], labe
                 return None
             who = f"the best {TOP} trials" + (f" of {label}" if label else "")
             end = f"the {'upper' if upper else 'lower'} end of its range"
-            end += f" ({number(parameter.low)} to {number(parameter.high)})"
+            end += f" ({format_number(parameter.low)} to {format_number(parameter.high)})"
             key, line = ".".join(parameter.key), parameter.key[-1]
             pasted = yaml.safe_dump(wider, default_flow_style=True, sort_keys=False).strip()
             there = f"write `{line}: {pasted}` in its place, or pass --set '{key}={pasted}'"

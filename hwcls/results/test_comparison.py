@@ -17,7 +17,7 @@ from hwcls.training.artifacts import load_arrays
 
 
 @dataclass(frozen=True)
-class Confirmed:
+class ConfirmComparison:
     """The alternatives that were scored on test, and their comparison."""
 
     labels: tuple[str, ...]
@@ -42,7 +42,7 @@ class Confirmed:
         """How many runs of `label` were scored."""
         return self.comparison.seeds[self.labels.index(label)]
 
-    def against(self, label: str) -> list[tuple[str, Difference]]:
+    def differences_to(self, label: str) -> list[tuple[str, Difference]]:
         """(other, by how much `label` is better) for every other alternative, the smallest difference first."""
         place = self.labels.index(label)
         rows = []
@@ -50,24 +50,24 @@ class Confirmed:
             if place in (pair.first, pair.second):
                 other = pair.second if place == pair.first else pair.first
                 ahead = (place == pair.first) == (self._sign > 0)
-                rows.append((self.labels[other], pair if ahead else _turned(pair)))
+                rows.append((self.labels[other], pair if ahead else _swap(pair)))
         return sorted(rows, key=lambda row: row[1].mean)
 
-    def pairs(self) -> list[tuple[str, str, Difference]]:
+    def ordered_pairs(self) -> list[tuple[str, str, Difference]]:
         """(better, worse, by how much) of every pair, the largest difference first."""
         rows = []
         for pair in self.comparison.differences:
             first, second = self.labels[pair.first], self.labels[pair.second]
             ahead = self._sign * pair.mean >= 0
             better, worse = (first, second) if ahead else (second, first)
-            rows.append((better, worse, pair if pair.mean >= 0 else _turned(pair)))
+            rows.append((better, worse, pair if pair.mean >= 0 else _swap(pair)))
         return sorted(rows, key=lambda row: -row[2].mean)
 
 
 @functools.lru_cache(maxsize=1)
-def confirmed(sweep: SweepResults) -> Confirmed | None:
+def compare_confirmed(sweep: SweepResults) -> ConfirmComparison | None:
     """Compare what was scored on test, by the metric that selected; None until an alternative has two seeds there."""
-    metric, won = on_test(sweep), winners(sweep)
+    metric, won = confirm_metric(sweep), confirm_winners(sweep)
     tables: dict[str, list[NDArray[Any]]] = {}
     truth: NDArray[Any] | None = None
     for run in sweep.confirm:
@@ -82,21 +82,21 @@ def confirmed(sweep: SweepResults) -> Confirmed | None:
     if truth is None or len(truth) < 2 or not stacked:
         return None
     most = math.inf if metric == "test/loss" else 1.0
-    return Confirmed(tuple(stacked), bootstrap_mean(list(stacked.values()), most=most), metric, sweep.goal)
+    return ConfirmComparison(tuple(stacked), bootstrap_mean(list(stacked.values()), most=most), metric, sweep.goal)
 
 
-def on_test(sweep: SweepResults) -> str:
+def confirm_metric(sweep: SweepResults) -> str:
     """The name on test of the metric that selected."""
     return f"test/{sweep.metric.partition('/')[2]}"
 
 
-def winners(sweep: SweepResults) -> dict[str, int]:
+def confirm_winners(sweep: SweepResults) -> dict[str, int]:
     """Of the trials of each alternative that were scored on test, as a winner is, the one with the best mean on val.
 
     They are several where a longer search or more seeds made another trial win.
     """
     complete = [run for run in sweep.confirm if run.run.status == "complete" and run.run.value is not None]
-    scored = {(run.label, run.run.number) for run in complete if on_test(sweep) in (run.test or {})}
+    scored = {(run.label, run.run.number) for run in complete if confirm_metric(sweep) in (run.test or {})}
     values: dict[tuple[str, int], list[float]] = {}
     for run in complete:
         if (run.label, run.run.number) in scored:
@@ -122,5 +122,5 @@ def _scored(run: ConfirmRun, metric: str) -> tuple[NDArray[Any], NDArray[Any]] |
     return labels, values
 
 
-def _turned(pair: Difference) -> Difference:
+def _swap(pair: Difference) -> Difference:
     return replace(pair, first=pair.second, second=pair.first, mean=-pair.mean, low=-pair.high, high=-pair.low)

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from hwcls import metrics
 from hwcls.results.load import SweepResults
-from hwcls.results.test_comparison import winners
+from hwcls.results.test_comparison import confirm_winners
 from hwcls.training.artifacts import load_arrays
 
 KINDS = ("precision", "recall", "f1", "area")
 
 
 @dataclass(frozen=True, eq=False)
-class Tested:
+class WinnerScores:
     """The winner of one alternative on K classes, over S seeds."""
 
     name: str
@@ -44,9 +44,9 @@ class Tested:
         return np.asarray(self.mean[:, self.support > 0].mean(1))
 
 
-def winners_on_test(sweep: SweepResults, classes: int) -> list[Tested]:
+def score_winners(sweep: SweepResults, classes: int) -> list[WinnerScores]:
     """Each winner that was scored on test, the best macro F1 first; runs with torn predictions are left out."""
-    won, found = winners(sweep), dict[str, list[tuple[NDArray[Any], NDArray[Any]]]]()
+    won, found = confirm_winners(sweep), dict[str, list[tuple[NDArray[Any], NDArray[Any]]]]()
     for run in sweep.confirm:
         if run.test is None or run.run.number != won.get(run.label):
             continue
@@ -58,11 +58,11 @@ def winners_on_test(sweep: SweepResults, classes: int) -> list[Tested]:
         each = metrics.per_class(metrics.confusion_matrix(labels, scores.argmax(1), classes))
         values = np.stack([each.precision, each.recall, each.f1, metrics.roc_auc(scores, labels)])  # (4, K)
         found.setdefault(run.label, []).append((values, each.support))
-    winning = [Tested(name, np.stack([v for v, _ in rows]), rows[0][1]) for name, rows in found.items()]
+    winning = [WinnerScores(name, np.stack([v for v, _ in rows]), rows[0][1]) for name, rows in found.items()]
     return sorted(winning, key=lambda one: -one.macro()[2])
 
 
-def rows(found: Sequence[Tested], names: Sequence[str]) -> list[dict[str, Any]]:
+def build_class_rows(found: Sequence[WinnerScores], names: Sequence[str]) -> list[dict[str, Any]]:
     """One row per class: of each winner the means of KINDS over the seeds, and how far F1 spreads."""
     made = []
     for place, name in enumerate(names):
@@ -79,12 +79,12 @@ def rows(found: Sequence[Tested], names: Sequence[str]) -> list[dict[str, Any]]:
     return made
 
 
-def summary(found: Sequence[Tested], names: Sequence[str]) -> list[dict[str, Any]]:
+def summarize_classes(found: Sequence[WinnerScores], names: Sequence[str]) -> list[dict[str, Any]]:
     """One JSON-ready row per winner and class."""
     return [
         {"label": one.name, "class": row["name"], "images": row["images"], "seeds": one.seeds}
         | {("f1_spread" if key == "spread" else key): value for key, value in cell.items() if key != "most"}
-        for row in (rows(found, names) if found else [])
+        for row in (build_class_rows(found, names) if found else [])
         for one, cell in zip(found, row["values"], strict=True)
     ]
 

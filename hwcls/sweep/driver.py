@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from hwcls.config.sweep import ResourcesConfig
 from hwcls.config.sweep_file import Sweep
 from hwcls.data.disk import is_full
+from hwcls.format import format_duration
 from hwcls.report.html.page import write_page
 from hwcls.sweep.cluster.connect import connected
 from hwcls.sweep.cluster.resources import Machine, Resources, choose, notes, this_machine
 from hwcls.sweep.monitor.logs import log_to_file
-from hwcls.sweep.monitor.progress import Progress, duration
+from hwcls.sweep.monitor.progress import Progress
 from hwcls.sweep.monitor.tracking_process import Consumers
 from hwcls.sweep.preflight import disk_usage, validate
 from hwcls.sweep.preflight.validate import Options
@@ -219,7 +220,7 @@ def _extent(search: FairSearch, budget: float | None) -> str:
     if search.borrowed_of is not None:
         words.append("knowing {} of {} earlier ones".format(*search.borrowed_of))
     if budget is not None:
-        total, left = duration(budget), duration(search.left or 0.0)
+        total, left = format_duration(budget), format_duration(search.left or 0.0)
         words.append(f"new trials for {total if search.count == 0 else f'{left} of {total}'}")
     if search.count:
         words.append(f"{search.count - len(search.unfinished)} of them done before")

@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import numpy as np
 
 from hwcls import files
-from hwcls.results.answer import answer, named
-from hwcls.results.load import load_sweep
+from hwcls.results.answer import describe_answer, name_alternative
+from hwcls.results.load import load_results
 
 
 def test_the_answer_before_confirm_is_careful(tmp_path, results):
     results.full(tmp_path)
-    text = answer(load_sweep(tmp_path))
+    text = describe_answer(load_results(tmp_path))
     assert text.startswith("Best on val/accuracy: mlp with 0.9 (trial 1, epoch 2), ahead of resnet 0.72.")
     assert "one run" in text
     assert "2 trials not finished" in text
@@ -23,18 +23,18 @@ def test_the_answer_when_less_is_better(tmp_path, results):
     sweep = results.sweep(tmp_path, metric={"name": "val/loss", "goal": "minimize"})
     results.trial(sweep.trial(0), [0.5], status=None)
     results.trial(sweep.trial(1), [0.8], status=None, label="mlp")
-    assert answer(load_sweep(tmp_path)).startswith(
+    assert describe_answer(load_results(tmp_path)).startswith(
         "Best on val/loss: mlp with 0.8 (trial 1, epoch 1), ahead of resnet 1.1."
     )
 
 
 def test_the_answer_without_a_value(tmp_path, results):
     sweep = results.sweep(tmp_path)
-    assert answer(load_sweep(tmp_path)) == "No trial has started yet."
+    assert describe_answer(load_results(tmp_path)) == "No trial has started yet."
     results.trial(sweep.trial(0), [], status=None)
     results.trial(sweep.trial(1), [], status="failed", error="out of memory")
     results.trial(sweep.trial(2), [0.3], status="failed", error="out of memory")
-    text = answer(load_sweep(tmp_path))
+    text = describe_answer(load_results(tmp_path))
     assert text == "No trial has a value of val/accuracy yet: 1 unfinished and 2 failed."
 
 
@@ -42,16 +42,16 @@ def test_confirmed_but_not_told(tmp_path, results):
     sweep = results.full(tmp_path)
     results.confirm(sweep, "resnet", 0.8, seeds=2)
     results.confirm(sweep, "mlp", 0.8, seeds=2)
-    text = answer(load_sweep(tmp_path))
-    assert "cannot be told" in text
-    assert "beats" in text
+    text = describe_answer(load_results(tmp_path))
+    assert "No significant difference from" in text
+    assert "beats" not in text
     assert "seed" in text.rpartition(";")[2]
 
 
 def test_one_alternative_confirmed(tmp_path, results):
     sweep = results.full(tmp_path)
     results.confirm(sweep, "resnet", 0.8)
-    assert "Confirmed: on test the accuracy of resnet is 7" in answer(load_sweep(tmp_path))
+    assert "Confirmed: on test the accuracy of resnet is 7" in describe_answer(load_results(tmp_path))
 
 
 def test_many_alternatives_are_no_wall_of_text(tmp_path, results):
@@ -59,15 +59,15 @@ def test_many_alternatives_are_no_wall_of_text(tmp_path, results):
     rates = {"a": 0.95, "b": 0.94, "c": 0.93, "d": 0.7, "e": 0.68, "f": 0.66, "g": 0.64, "h": 0.62, "i": 0.5}
     for number, (label, rate) in enumerate(rates.items()):
         results.trial(sweep.trial(number), [rate], label=label)
-    text = answer(load_sweep(tmp_path))
+    text = describe_answer(load_results(tmp_path))
     assert "a with 0.95 (trial 0, epoch 1), ahead of b 0.94, c 0.93, d 0.7 and 5 others." in text
     for number, (label, rate) in enumerate(rates.items()):
         results.confirm(sweep, label, rate, trial=number, seeds=3)
-    text = answer(load_sweep(tmp_path))
+    text = describe_answer(load_results(tmp_path))
     assert len(text) < 500
     assert "It beats e, d, f and 3 others; the nearest, e, by 2" in text
-    assert "Whether it beats b or c cannot be told: the nearest, b, is 1." in text
-    assert text.endswith(" more seeds each would tell.")
+    assert "No significant difference from b or c: the nearest, b, is 1." in text
+    assert text.endswith(" more seeds each would decide it.")
 
 
 def test_the_answer_is_by_the_metric_that_selected(tmp_path, results):
@@ -77,7 +77,7 @@ def test_the_answer_is_by_the_metric_that_selected(tmp_path, results):
         results.confirm(sweep, label, 1.0, trial=number)  # all of them right on every image
         for seed in range(1000, 1005):
             write_scores(sweep.confirm_run(label, seed), sure)
-    text = answer(load_sweep(tmp_path))
+    text = describe_answer(load_results(tmp_path))
     assert text.startswith("On test calm has the lowest loss, 0.1054 (95 % interval 0.1054 to 0.1054) over 5 seeds.")
     assert text.endswith("It beats rash by 0.4055 (95 % interval 0.4055 to 0.4055).")
 
@@ -95,10 +95,10 @@ def write_scores(folder, sure):
 
 def test_a_number_is_named_with_its_key():
     sweep = SimpleNamespace(compare="data.batch_size")
-    assert [named(sweep, label) for label in ("64", "1e-05", "True")] == [
+    assert [name_alternative(sweep, label) for label in ("64", "1e-05", "True")] == [
         "batch_size 64",
         "batch_size 1e-05",
         "batch_size True",
     ]
     sweep = SimpleNamespace(compare="model")
-    assert [named(sweep, label) for label in ("cnn", "resnet18", "v1.5")] == ["cnn", "resnet18", "v1.5"]
+    assert [name_alternative(sweep, label) for label in ("cnn", "resnet18", "v1.5")] == ["cnn", "resnet18", "v1.5"]

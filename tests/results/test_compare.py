@@ -11,18 +11,18 @@ import pytest
 from rich.console import Console
 
 from hwcls import files
-from hwcls.results.answer import answer
+from hwcls.report.terminal.leaderboard import print_leaderboard
+from hwcls.results.answer import describe_answer
 from hwcls.results.compare import (
-    alternatives,
-    differences,
-    grouped,
-    leaderboard,
-    print_leaderboard,
-    summary,
+    build_alternatives,
+    build_differences,
+    build_leaderboard,
+    build_summary,
+    group_leaderboard,
     write_leaderboard,
 )
-from hwcls.results.load import load_sweep
-from hwcls.results.test_comparison import confirmed
+from hwcls.results.load import load_results
+from hwcls.results.test_comparison import compare_confirmed
 
 
 def printed(sweep, width=100, **options):
@@ -33,7 +33,7 @@ def printed(sweep, width=100, **options):
 
 def test_leaderboard(tmp_path, results):
     results.full(tmp_path)
-    board = leaderboard(load_sweep(tmp_path))
+    board = build_leaderboard(load_results(tmp_path))
     assert [(row["rank"], row["trial"]) for row in board] == [(1, 1), (2, 4), (3, 0), (4, 2), (None, 5), (None, 3)]
     head = ["rank", "trial", "label", "status", "epoch", "val/accuracy", "val/loss", "train/loss", "train/accuracy"]
     assert list(board[0]) == [*head, "epochs", "seconds", "model", "lr", "error"]
@@ -45,19 +45,19 @@ def test_leaderboard(tmp_path, results):
 
 def test_rows_by_alternative(tmp_path, results):
     results.full(tmp_path)
-    sweep = load_sweep(tmp_path)
-    groups = grouped(sweep)
+    sweep = load_results(tmp_path)
+    groups = group_leaderboard(sweep)
     assert [[row["trial"] for row in group] for group in groups] == [[1, 5, 3], [4, 0, 2]]
-    assert sorted((row for group in groups for row in group), key=str) == sorted(leaderboard(sweep), key=str)
+    assert sorted((row for group in groups for row in group), key=str) == sorted(build_leaderboard(sweep), key=str)
 
 
 def test_without_compare_there_is_no_label(tmp_path, results):
     sweep = results.sweep(tmp_path, compare=None)
     results.trial(sweep.trial(0), [0.5], label=None)
-    loaded = load_sweep(tmp_path)
-    assert "label" not in leaderboard(loaded)[0]
-    assert answer(loaded).startswith("Best on val/accuracy: trial 0 with 0.5 (epoch 1), of 1 trial.")
-    (row,) = alternatives(loaded)
+    loaded = load_results(tmp_path)
+    assert "label" not in build_leaderboard(loaded)[0]
+    assert describe_answer(loaded).startswith("Best on val/accuracy: trial 0 with 0.5 (epoch 1), of 1 trial.")
+    (row,) = build_alternatives(loaded)
     assert (row["label"], row["trials"], row["best_value"]) == (None, 1, 0.5)
 
 
@@ -67,13 +67,13 @@ def test_a_parameter_named_like_a_column_keeps_both(tmp_path, results):
     result = sweep.trial(0).result()
     result.parameters["epochs"] = 40
     sweep.trial(0).write_result(result)
-    (row,) = leaderboard(load_sweep(tmp_path))
+    (row,) = build_leaderboard(load_results(tmp_path))
     assert (row["epochs"], row["parameter/epochs"]) == (1, 40)
 
 
 def test_csv_reads_back(tmp_path, results):
     results.full(tmp_path, name='a, "b"')
-    path = write_leaderboard(load_sweep(tmp_path))
+    path = write_leaderboard(load_results(tmp_path))
     assert path == tmp_path / "leaderboard.csv"
     rows = list(csv.DictReader(path.read_text().splitlines()))
     assert [row["trial"] for row in rows] == ["1", "4", "0", "2", "5", "3"]
@@ -83,7 +83,7 @@ def test_csv_reads_back(tmp_path, results):
 
 def test_alternatives_say_what_each_spent(tmp_path, results):
     results.full(tmp_path)
-    mlp, resnet = alternatives(load_sweep(tmp_path))
+    mlp, resnet = build_alternatives(load_results(tmp_path))
     assert (mlp["label"], mlp["trials"], mlp["failed"], mlp["epochs"], mlp["best_trial"]) == ("mlp", 3, 1, 4, 1)
     assert mlp["seconds"] == pytest.approx(0.6 * 4)
     assert (resnet["label"], resnet["best_trial"], resnet["best_value"]) == ("resnet", 4, 0.72)
@@ -95,17 +95,17 @@ def test_confirmed_and_told(tmp_path, results):
     sweep = results.full(tmp_path)
     results.confirm(sweep, "resnet", 0.9, trial=4)
     results.confirm(sweep, "mlp", 0.7, trial=1)
-    loaded = load_sweep(tmp_path)
-    text = answer(loaded)
+    loaded = load_results(tmp_path)
+    text = describe_answer(loaded)
     assert text.startswith("On test resnet has the highest accuracy, 88.9 % (95 % interval 8")
     assert "over 5 seeds. It beats mlp by " in text
-    (row,) = differences(loaded)
+    (row,) = build_differences(loaded)
     assert (row["better"], row["worse"], row["differs"], row["more_seeds"]) == ("resnet", "mlp", True, None)
-    assert json.loads(json.dumps(summary(loaded)))["differences"][0]["mean"] == row["mean"]
-    ((better, worse, pair),) = confirmed(loaded).pairs()
+    assert json.loads(json.dumps(build_summary(loaded)))["differences"][0]["mean"] == row["mean"]
+    ((better, worse, pair),) = compare_confirmed(loaded).ordered_pairs()
     assert (better, worse) == ("resnet", "mlp")
     assert 0 < pair.low < pair.mean < pair.high
-    row = next(row for row in alternatives(loaded) if row["label"] == "resnet")
+    row = next(row for row in build_alternatives(loaded) if row["label"] == "resnet")
     assert (row["confirmed_trial"], row["confirm_runs"], row["test_runs"]) == (4, 5, 5)
     runs = [run.test["test/accuracy"] for run in loaded.confirm if run.label == "resnet"]
     assert row["test/accuracy"] == pytest.approx(np.mean(runs))
@@ -118,9 +118,9 @@ def test_the_winner_is_one_that_was_scored_and_did_not_fail(tmp_path, results):
     results.confirm(sweep, "resnet", 0.9, trial=4, val=0.75, first=2000)  # won once more seeds were there
     results.trial(sweep.confirm_run("resnet", 3000), [0.5, 0.99], trial=7)  # would win, but is not scored yet
     results.trial(sweep.confirm_run("resnet", 3001), [0.98], trial=0, status="failed", error="loss is NaN")
-    loaded = load_sweep(tmp_path)
-    assert confirmed(loaded).estimate("resnet").mean == pytest.approx(0.9, abs=0.04)
-    assert next(row for row in alternatives(loaded) if row["label"] == "resnet")["confirmed_trial"] == 4
+    loaded = load_results(tmp_path)
+    assert compare_confirmed(loaded).estimate("resnet").mean == pytest.approx(0.9, abs=0.04)
+    assert next(row for row in build_alternatives(loaded) if row["label"] == "resnet")["confirmed_trial"] == 4
 
 
 def test_confirm_in_mid_run_claims_nothing(tmp_path, results):
@@ -129,10 +129,10 @@ def test_confirm_in_mid_run_claims_nothing(tmp_path, results):
     results.confirm(sweep, "mlp", 0.8, seeds=3)
     for seed in (1000, 1001):
         (sweep.confirm_run("mlp", seed).path / "test_predictions.npz").unlink()
-    loaded = load_sweep(tmp_path)
-    assert confirmed(loaded) is None
-    assert answer(loaded).startswith("Best on val/accuracy")
-    row = alternatives(loaded)[0]
+    loaded = load_results(tmp_path)
+    assert compare_confirmed(loaded) is None
+    assert describe_answer(loaded).startswith("Best on val/accuracy")
+    row = build_alternatives(loaded)[0]
     assert (row["label"], row["confirm_runs"], row["test/accuracy"]) == ("mlp", 3, None)
 
 
@@ -144,25 +144,25 @@ def test_scores_of_another_split_or_a_pickle_are_left_out(tmp_path, results):
     for seed, arrays in ((1001, other), (1002, pickled)):
         path = sweep.confirm_run("resnet", seed).path / "test_predictions.npz"
         files.write_with(path, lambda file, arrays=arrays: np.savez(file, **arrays))
-    assert confirmed(load_sweep(tmp_path)) is None
+    assert compare_confirmed(load_results(tmp_path)) is None
 
 
 def test_printed_leaderboard(tmp_path, results):
     results.full(tmp_path, name="[bold]tiny")
-    text = printed(load_sweep(tmp_path))
+    text = printed(load_results(tmp_path))
     assert "[bold]tiny" in text
     assert "0.9000" in text
     assert "lr=0.1" in text
     assert "trial 3 failed: loss is NaN" in text
     assert "Best on val/accuracy" in text
     assert "more trial" not in text
-    assert "… and 3 more trials in leaderboard.csv" in printed(load_sweep(tmp_path), rows=2)
+    assert "… and 3 more trials in leaderboard.csv" in printed(load_results(tmp_path), rows=2)
 
 
 def test_printed_by_alternative(tmp_path, results):
     sweep = results.full(tmp_path)
     results.confirm(sweep, "resnet", 0.9)
-    lines = printed(load_sweep(tmp_path)).splitlines()
+    lines = printed(load_results(tmp_path)).splitlines()
     spent = next(line.split() for line in lines if line.startswith("resnet"))
     assert spent[:3] == ["resnet", "3", "0"]  # trials, failed ones
     assert "%" in spent[-1]
@@ -172,13 +172,13 @@ def test_printed_by_alternative(tmp_path, results):
 
 def test_printed_leaderboard_keeps_its_columns_at_80(tmp_path, results):
     results.full(tmp_path)
-    lines = printed(load_sweep(tmp_path), width=80).splitlines()
+    lines = printed(load_results(tmp_path), width=80).splitlines()
     assert max(map(len, lines)) <= 80
     assert any("unfinished" in line and "0.7200" in line and "lr=0.02" in line for line in lines)
 
 
 def test_an_empty_sweep_prints_its_answer(tmp_path, results):
     results.sweep(tmp_path)
-    loaded = load_sweep(tmp_path)
+    loaded = load_results(tmp_path)
     assert printed(loaded).split("\n") == ["tiny", "No trial has started yet.", ""]
     assert write_leaderboard(loaded).read_text().startswith("rank,trial")

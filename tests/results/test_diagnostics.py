@@ -10,8 +10,8 @@ from hwcls.data.imageset import open_data
 from hwcls.report.html import pictures, tables
 from hwcls.report.html.charts import models
 from hwcls.report.html.page import write_page
-from hwcls.results.diagnostics import MOST, look
-from hwcls.results.load import load_sweep
+from hwcls.results.diagnostics import MOST, load_diagnostics
+from hwcls.results.load import load_results
 from hwcls.training.artifacts import load_confusion
 
 CLASSES = ["0", "1", "2"]
@@ -28,7 +28,7 @@ def sweep(results, tmp_path):
 
 @pytest.fixture
 def found(sweep):
-    return look(load_sweep(sweep.path))
+    return load_diagnostics(load_results(sweep.path))
 
 
 def test_the_best_of_each_alternative_comes_first(found):
@@ -39,13 +39,13 @@ def test_the_best_of_each_alternative_comes_first(found):
 
 def test_a_torn_file_leaves_the_trial_out(sweep):
     (sweep.trial(1).path / "predictions.npz").write_bytes(b"PK torn")
-    assert look(load_sweep(sweep.path)) == []
+    assert load_diagnostics(load_results(sweep.path)) == []
     assert "closely" not in write_page(sweep.path).read_text("utf-8").split("<main>")[1].split("</main>")[0]
 
 
 def test_predictions_of_other_classes_are_not_shown(sweep, results):
     results.seen(sweep.trial(1), 0.9, classes=4)
-    assert look(load_sweep(sweep.path)) == []
+    assert load_diagnostics(load_results(sweep.path)) == []
 
 
 def test_no_more_alternatives_than_fit(results, tmp_path):
@@ -53,7 +53,7 @@ def test_no_more_alternatives_than_fit(results, tmp_path):
     for number in range(MOST + 2):
         results.trial(folder.trial(number), [0.5 + number / 100], label=f"m{number}")
         results.seen(folder.trial(number), 0.5)
-    found = look(load_sweep(tmp_path))
+    found = load_diagnostics(load_results(tmp_path))
     assert [one.name for one in found] == [f"m{number}" for number in range(MOST + 1, 1, -1)]
     assert f"the {MOST} best alternatives of {MOST + 2}" in write_page(tmp_path).read_text("utf-8")
 
@@ -82,7 +82,7 @@ def test_confused_classes_stand_side_by_side(found):
     matrix[0, 4] = matrix[4, 0] = 5
     matrix[2, 5] = 3
     one.__dict__["confusion"] = matrix
-    order = one.order()
+    order = one.order_classes()
     assert sorted(order) == list(range(6))
     assert abs(order.index(0) - order.index(4)) == 1
     assert abs(order.index(2) - order.index(5)) == 1
@@ -125,7 +125,7 @@ def test_the_best_f1_of_a_class_is_marked_where_it_is_alone(results, tmp_path):
     for number, rate in enumerate((0.3, 1.0)):
         results.trial(folder.trial(number), [rate], label=f"m{number}")
         results.seen(folder.trial(number), rate)
-    rows = tables.class_rows(look(load_sweep(tmp_path)), CLASSES)
+    rows = tables.class_rows(load_diagnostics(load_results(tmp_path)), CLASSES)
     assert [[value["most"] for value in row["values"]] for row in rows] == [[False, False, True, *[False] * 5]] * 3
 
 
@@ -138,7 +138,7 @@ def test_charts_of_the_models(found):
     _, calibrated = models.calibration(found, palette)["data"]
     assert all(0 <= y <= 1 for y in calibrated["y"])
     last, first = models.gradient_flow(found, palette)["data"]
-    stored = found[0].seen["gradient_mean"]
+    stored = found[0].inspection["gradient_mean"]
     assert (last["y"], first["y"]) == (pytest.approx(stored[-1], rel=1e-4), pytest.approx(stored[0], rel=1e-4))
     assert [line["line"]["color"] for line in (roc, last)] == ["#123456"] * 2
 
@@ -150,7 +150,7 @@ def test_costs(results, tmp_path):
     results.trial(folder.trial(1), [0.5], label="mlp")
     for number in (0, 1):
         results.seen(folder.trial(number), 0.5)
-    first, second = tables.costs(look(load_sweep(tmp_path)))
+    first, second = tables.costs(load_diagnostics(load_results(tmp_path)))
     assert [first[key] for key in ("parameters", "flops", "field", "inference")] == [
         "11.2 M",
         "2.96 M",
@@ -169,7 +169,7 @@ def test_pictures_are_the_images_themselves(results, tmp_path):
     results.seen(folder.trial(0), 0.6, classes=10, images=len(data.val))
     classes = list(data.classes)
     files.write_json(tmp_path / "data.json", {"name": "digits", "classes": classes})
-    (one,) = look(load_sweep(tmp_path))
+    (one,) = load_diagnostics(load_results(tmp_path))
     some, surest, wrong = pictures.predictions(one, classes)
     assert wrong == (one.scores.argmax(1) != one.labels).sum()
     assert {picture.right for picture in surest} == {False}
@@ -181,7 +181,7 @@ def test_pictures_are_the_images_themselves(results, tmp_path):
 def test_activations_and_reconstructions(found):
     given, maps, most = pictures.activations(found[0])
     assert (len(maps), given.uri[:22]) == (5, "data:image/png;base64,")
-    assert most == pytest.approx(float(np.abs(found[0].seen["activations"]).max()))
+    assert most == pytest.approx(float(np.abs(found[0].inspection["activations"]).max()))
     assert len(pictures.reconstructions(found[0])) == 2
 
 
@@ -191,7 +191,7 @@ def test_suspects_are_what_every_run_of_every_winner_misses(results, tmp_path):
     results.confirm(folder, "mlp", 0.7)
     runs = [np.load(path) for path in tmp_path.glob("confirm/*/*/test_predictions.npz")]
     missed = np.all([run["scores"].argmax(1) != run["labels"] for run in runs], 0).sum()
-    shown, count, number = pictures.suspects(load_sweep(tmp_path), CLASSES)
+    shown, count, number = pictures.suspects(load_results(tmp_path), CLASSES)
     assert (count, number) == (missed, len(runs))
     text = write_page(tmp_path).read_text("utf-8")
     assert f"{missed} test images that all {number} confirm runs" in text if missed else "Every test image" in text
@@ -203,7 +203,7 @@ def test_in_mid_run_the_predictions_say_of_which_epoch_they_are(results, sweep):
     folder = sweep.trial(1).path
     stored = dict(np.load(folder / "predictions.npz"))
     np.savez(folder / "predictions.npz", **stored, epoch=np.int64(1))
-    (one,) = look(load_sweep(sweep.path))
+    (one,) = load_diagnostics(load_results(sweep.path))
     assert (one.epoch, one.trial.best["epoch"]) == (1, 2)
     shown = models.confusions([one], CLASSES)["models"][0]
     assert shown["best"] == 1

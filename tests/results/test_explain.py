@@ -7,7 +7,8 @@ import yaml
 from rich.console import Console
 
 from hwcls.errors import UserError
-from hwcls.results.explain import explain, print_explained
+from hwcls.report.terminal.trial_comparison import print_trial_comparison
+from hwcls.results.explain import compare_trials
 from hwcls.training.artifacts import save_arrays
 from tests.results.conftest import write_sweep, write_trial
 
@@ -27,7 +28,7 @@ def pair(tmp_path):
 
 
 def test_settings_classes_and_images(pair):
-    found = explain(*pair)
+    found = compare_trials(*pair)
     assert found.settings == {"lr": (0.1, 0.2)}
     assert found.accuracy == (0.7, 0.8)
     assert [(row["class"], row["images"]) for row in found.classes] == [("0", 3), ("2", 4), ("1", 3)]
@@ -39,7 +40,7 @@ def test_settings_classes_and_images(pair):
 
 def test_the_text(pair):
     console = Console(file=io.StringIO(), record=True, width=100)
-    print_explained(explain(*pair), ("trials/0", "trials/1"), console, rows=1)
+    print_trial_comparison(compare_trials(*pair), ("trials/0", "trials/1"), console, rows=1)
     text = console.export_text()
     assert "1 image right in trials/0 alone, 2 in trials/1 alone" in text
     assert "image 2, 0: trials/0 says 1, trials/1 0" in text
@@ -47,25 +48,25 @@ def test_the_text(pair):
 
 
 def test_a_trial_with_itself(pair):
-    found = explain(pair[0], pair[0])
+    found = compare_trials(pair[0], pair[0])
     console = Console(file=io.StringIO(), record=True, width=100)
-    print_explained(found, ("trials/0", "trials/0"), console)
+    print_trial_comparison(found, ("trials/0", "trials/0"), console)
     assert (found.settings, found.only_a, found.only_b) == ({}, [], [])
     assert "The settings are the same." in console.export_text()
 
 
 def test_what_cannot_be_compared(pair, tmp_path):
     with pytest.raises(UserError, match="is no trial"):
-        explain(pair[0], tmp_path)
+        compare_trials(pair[0], tmp_path)
     save_arrays(pair[1] / "predictions.npz", labels=LABELS[::-1], scores=np.eye(3)[B])
     with pytest.raises(UserError, match="different validation images"):
-        explain(*pair)
+        compare_trials(*pair)
     save_arrays(pair[1] / "predictions.npz", labels=LABELS, scores=np.eye(3)[B])
     config = yaml.safe_load((pair[1] / "config.yaml").read_text())
     config["data"]["split_seed"] = 1  # another val, whose labels may well be the same
     (pair[1] / "config.yaml").write_text(yaml.safe_dump(config))
     with pytest.raises(UserError, match="different validation images"):
-        explain(*pair)
+        compare_trials(*pair)
     (pair[1] / "predictions.npz").unlink()
     with pytest.raises(UserError, match="has no predictions"):
-        explain(*pair)
+        compare_trials(*pair)

@@ -9,12 +9,12 @@ import pytest
 
 from hwcls import files
 from hwcls.errors import UserError
-from hwcls.results.load import UNFINISHED, best_line, load_sweep
+from hwcls.results.load import UNFINISHED, best_record, load_results
 
 
 def test_a_sweep_is_read_whole(tmp_path, results):
     results.full(tmp_path)
-    sweep = load_sweep(tmp_path)
+    sweep = load_results(tmp_path)
     assert (sweep.name, sweep.metric, sweep.goal, sweep.compare) == ("tiny", "val/accuracy", "maximize", "model")
     assert sweep.data["train"] == 120
     assert sweep.environment["hardware"]["cpus"] == 2
@@ -27,7 +27,7 @@ def test_a_sweep_is_read_whole(tmp_path, results):
 
 def test_a_trial_in_mid_run_counts_with_what_it_has(tmp_path, results):
     results.full(tmp_path)
-    running, started = load_sweep(tmp_path).trials[4:]
+    running, started = load_results(tmp_path).trials[4:]
     assert running.status == started.status == UNFINISHED
     assert [line["epoch"] for line in running.records] == [1, 2]  # the third is torn
     assert running.value == 0.72
@@ -40,14 +40,14 @@ def test_a_trial_in_mid_run_counts_with_what_it_has(tmp_path, results):
 
 def test_ranked_puts_failed_ones_last_and_valueless_ones_before(tmp_path, results):
     results.full(tmp_path)
-    assert [trial.number for trial in load_sweep(tmp_path).ranked()] == [1, 4, 0, 2, 5, 3]
+    assert [trial.number for trial in load_results(tmp_path).ranked()] == [1, 4, 0, 2, 5, 3]
 
 
 def test_less_is_better_when_minimized(tmp_path, results):
     sweep = results.sweep(tmp_path, metric={"name": "val/loss", "goal": "minimize"})
     results.trial(sweep.trial(0), [0.5, 0.7, 0.6], status=None)  # val/loss is 1.6 less this
     results.trial(sweep.trial(1), [0.8], status=None)
-    loaded = load_sweep(tmp_path)
+    loaded = load_results(tmp_path)
     assert [trial.number for trial in loaded.ranked()] == [1, 0]
     assert loaded.trials[0].best["epoch"] == 2
     assert loaded.trials[0].value == pytest.approx(0.9)
@@ -57,11 +57,11 @@ def test_nan_is_never_best(tmp_path, results):
     sweep = results.sweep(tmp_path)
     results.trial(sweep.trial(0), [0.5, math.nan, 0.4])
     results.trial(sweep.trial(1), [math.nan, math.nan])
-    first, second = load_sweep(tmp_path).trials
+    first, second = load_results(tmp_path).trials
     assert (first.value, first.best["epoch"]) == (0.5, 1)
     assert second.value is None
     records = [{"epoch": 1, "m": math.nan}, {"epoch": 2, "m": 0.3}, {"epoch": 3, "m": 0.3}, {"epoch": 4}]
-    assert best_line(records, "m", "maximize")["epoch"] == 2
+    assert best_record(records, "m", "maximize")["epoch"] == 2
 
 
 def test_a_nan_best_in_the_result_is_not_believed(tmp_path, results):
@@ -69,7 +69,7 @@ def test_a_nan_best_in_the_result_is_not_believed(tmp_path, results):
     results.trial(sweep.trial(0), [0.5])
     path = sweep.trial(0).path / "result.json"
     files.write_json(path, json.loads(path.read_text()) | {"best": {"epoch": 1, "val/accuracy": math.nan}})
-    assert load_sweep(tmp_path).trials[0].value == 0.5
+    assert load_results(tmp_path).trials[0].value == 0.5
 
 
 def test_missing_and_broken_files_are_tolerated(tmp_path, results):
@@ -78,7 +78,7 @@ def test_missing_and_broken_files_are_tolerated(tmp_path, results):
     (tmp_path / "environment.json").write_text("{torn")
     (sweep.trial(0).path / "result.json").write_text("{torn")
     sweep.trial(1).metrics_path.unlink()
-    loaded = load_sweep(tmp_path)
+    loaded = load_results(tmp_path)
     assert loaded.data is None
     assert loaded.environment is None
     assert loaded.trials[0].status == UNFINISHED
@@ -90,7 +90,7 @@ def test_confirm_runs(tmp_path, results):
     sweep = results.full(tmp_path)
     results.confirm(sweep, "mlp", 0.8, seeds=2, trial=1)
     results.trial(sweep.confirm_run("resnet", 1000), [0.5], status=None)
-    runs = load_sweep(tmp_path).confirm
+    runs = load_results(tmp_path).confirm
     assert [(run.label, run.seed, run.run.number) for run in runs] == [
         ("mlp", 1000, 1),
         ("mlp", 1001, 1),
@@ -108,7 +108,7 @@ def test_what_is_no_results_folder_is_refused_in_a_line(tmp_path, content):
     if content is not None:
         (folder / "sweep.yaml").write_text(content)
     with pytest.raises(UserError, match="here") as caught:
-        load_sweep(folder)
+        load_results(folder)
     assert "hwcls sweep" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -117,4 +117,4 @@ def test_a_missing_folder_and_a_file_are_refused(tmp_path):
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "nowhere", tmp_path / "file"):
         with pytest.raises(UserError):
-            load_sweep(path)
+            load_results(path)

@@ -3,8 +3,8 @@
 import pytest
 
 from hwcls.report.html.page import write_page
-from hwcls.results.load import load_sweep
-from hwcls.results.marginal_effects import by_value
+from hwcls.results.load import load_results
+from hwcls.results.marginal_effects import setting_effects
 
 SPACE = {
     "data": {"name": "digits"},
@@ -19,11 +19,11 @@ def sweep(results, tmp_path):
     for number in range(9):
         results.trial(folder.trial(number), [number / 10], label=("resnet", "mlp")[number % 2], lr=10.0**-number)
     results.trial(folder.trial(9), [0.99], status="failed", error="x")
-    return load_sweep(tmp_path)
+    return load_results(tmp_path)
 
 
 def test_words_by_name_and_ranges_in_parts(sweep):
-    found = by_value(sweep)
+    found = setting_effects(sweep)
     assert [(one.setting, one.value, one.trials) for one in found] == [
         ("model", "mlp", 4),
         ("model", "resnet", 5),
@@ -31,7 +31,7 @@ def test_words_by_name_and_ranges_in_parts(sweep):
         ("lr", "1e-05 to 0.001", 3),
         ("lr", "0.01 to 1", 3),
     ]
-    assert [(one.best, one.middle) for one in found[:2]] == [(0.7, pytest.approx(0.4)), (0.8, pytest.approx(0.4))]
+    assert [(one.best, one.median) for one in found[:2]] == [(0.7, pytest.approx(0.4)), (0.8, pytest.approx(0.4))]
     assert [one.best for one in found[2:]] == [0.8, 0.5, 0.2]
 
 
@@ -39,7 +39,7 @@ def test_the_best_loss_is_the_lowest(results, tmp_path):
     folder = results.sweep(tmp_path, metric={"name": "val/loss", "goal": "minimize"})
     for number in range(4):
         results.trial(folder.trial(number), [number / 10], label=("a", "b")[number % 2], lr=0.1)
-    assert [one.best for one in by_value(load_sweep(tmp_path))] == [pytest.approx(1.4), pytest.approx(1.3)]
+    assert [one.best for one in setting_effects(load_results(tmp_path))] == [pytest.approx(1.4), pytest.approx(1.3)]
 
 
 def test_whole_numbers_stay_themselves(results, tmp_path):
@@ -50,7 +50,7 @@ def test_whole_numbers_stay_themselves(results, tmp_path):
         folder.trial(number).write_result(
             type(result)(**{**vars(result), "parameters": {"head_depth": depth, "batch_size": 64}})
         )
-    assert [(one.setting, one.value, one.trials) for one in by_value(load_sweep(tmp_path))] == [
+    assert [(one.setting, one.value, one.trials) for one in setting_effects(load_results(tmp_path))] == [
         ("head_depth", "1", 1),
         ("head_depth", "2", 2),
         ("head_depth", "10", 1),

@@ -4,9 +4,9 @@ import pytest
 import yaml
 
 from hwcls.config.space import Range
-from hwcls.config.sweep_file import load_sweep as load_file
-from hwcls.results.load import load_sweep
-from hwcls.results.range_hints import _wider, hints
+from hwcls.config.sweep_file import load_sweep
+from hwcls.results.load import load_results
+from hwcls.results.range_hints import _wider, suggest_ranges
 from tests.results.conftest import write_sweep, write_trial
 
 LR = {"min": 1e-3, "max": 1e-1, "log": True}
@@ -36,7 +36,7 @@ def searched(folder, draw, count=12, label="resnet"):
 
 def test_the_upper_end_of_a_range_with_the_yaml_to_paste(folder, tmp_path):
     searched(folder, lambda number: {"lr": 0.008 * (number + 1), "momentum": 0.7})
-    (hint,) = hints(load_sweep(folder.path))
+    (hint,) = suggest_ranges(load_results(folder.path))
     assert "the best 3 trials of resnet have lr at the upper end of its range (0.001 to 0.1)" in hint
     text = (folder.path / "sweep.yaml").read_text()
     (pasted,) = re.findall("`(.+)`", hint)
@@ -44,13 +44,13 @@ def test_the_upper_end_of_a_range_with_the_yaml_to_paste(folder, tmp_path):
     old = re.search(r" lr:\n(?: +(?:min|max|log):.*\n)+", text)
     (folder.path / "pasted.yaml").write_text(text.replace(old[0], f" {pasted}\n"))
     (passed,) = re.findall("--set '(.+)'", hint)
-    for wider in (load_file(folder.path / "pasted.yaml"), load_file(folder.path / "sweep.yaml", sets=[passed])):
+    for wider in (load_sweep(folder.path / "pasted.yaml"), load_sweep(folder.path / "sweep.yaml", sets=[passed])):
         assert [p.high for p, _ in wider.space.parameters() if p.name.endswith("lr")] == [1.0]
 
 
 def test_the_lower_end(folder):
     searched(folder, lambda number: {"lr": 0.001 * (1 + 0.1 * (12 - number)), "momentum": 0.7})
-    (hint,) = hints(load_sweep(folder.path))
+    (hint,) = suggest_ranges(load_results(folder.path))
     assert "lower end" in hint
     assert "{min: 0.0001, max: 0.1, log: true}" in hint
 
@@ -79,19 +79,19 @@ def test_a_narrow_range_becomes_wider(low, high, wider):
 )
 def test_nothing_to_say(folder, draw):
     searched(folder, draw)
-    assert hints(load_sweep(folder.path)) == []
+    assert suggest_ranges(load_results(folder.path)) == []
 
 
 def test_few_trials_say_nothing(folder):
     searched(folder, lambda number: {"lr": 0.099, "momentum": 0.7}, count=8)
-    assert hints(load_sweep(folder.path)) == []
+    assert suggest_ranges(load_results(folder.path)) == []
 
 
 def test_a_sweep_file_that_cannot_be_read_has_no_hints(folder):
     searched(folder, lambda number: {"lr": 0.099})
     values = yaml.safe_load((folder.path / "sweep.yaml").read_text())
     (folder.path / "sweep.yaml").write_text(yaml.safe_dump(values | {"methud": 1}))
-    assert hints(load_sweep(folder.path)) == []
+    assert suggest_ranges(load_results(folder.path)) == []
 
 
 def test_a_range_of_another_branch_is_not_meant(tmp_path):
@@ -104,4 +104,4 @@ def test_a_range_of_another_branch_is_not_meant(tmp_path):
         tmp_path / "tiny", parameters={**PARAMETERS, "optimizer": {"choice": choice}}, run_cap=40, compare=None
     )
     searched(folder, lambda number: {"optimizer": "adamw", "lr": 1.2e-3, "weight_decay": 0.0})
-    assert hints(load_sweep(folder.path)) == []
+    assert suggest_ranges(load_results(folder.path)) == []

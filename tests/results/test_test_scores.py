@@ -7,9 +7,9 @@ import pytest
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
 from hwcls.report.html.page import write_page
-from hwcls.results.compare import summary
-from hwcls.results.load import load_sweep
-from hwcls.results.test_scores import rows, winners_on_test
+from hwcls.results.compare import build_summary
+from hwcls.results.load import load_results
+from hwcls.results.test_scores import build_class_rows, score_winners
 from hwcls.training.artifacts import load_arrays
 
 NAMES = ["0", "1", "2"]
@@ -24,7 +24,7 @@ def sweep(results, tmp_path):
 
 
 def test_each_class_as_scikit_learn_counts_it(sweep):
-    first, second = winners_on_test(load_sweep(sweep.path), 3)
+    first, second = score_winners(load_results(sweep.path), 3)
     assert (first.name, first.seeds, second.name, second.seeds) == ("resnet", 3, "mlp", 1)
     expected = []
     for seed in range(3):
@@ -39,8 +39,8 @@ def test_each_class_as_scikit_learn_counts_it(sweep):
 
 
 def test_rows_for_the_page(sweep):
-    found = winners_on_test(load_sweep(sweep.path), 3)
-    made = rows(found, NAMES)
+    found = score_winners(load_results(sweep.path), 3)
+    made = build_class_rows(found, NAMES)
     assert [row["name"] for row in made] == NAMES
     assert sum(row["images"] for row in made) == 400
     assert all(row["values"][0]["most"] and not row["values"][1]["most"] for row in made)
@@ -51,7 +51,7 @@ def test_rows_for_the_page(sweep):
 
 
 def test_they_are_in_the_json_of_compare(sweep):
-    found = json.loads(json.dumps(summary(load_sweep(sweep.path)), allow_nan=False))["classes"]
+    found = json.loads(json.dumps(build_summary(load_results(sweep.path)), allow_nan=False))["classes"]
     assert len(found) == 6
     assert {row["label"] for row in found} == {"resnet", "mlp"}
     assert found[0].keys() == {"label", "class", "images", "seeds", "precision", "recall", "f1", "f1_spread", "area"}
@@ -61,13 +61,13 @@ def test_torn_predictions_are_left_out(sweep):
     (sweep.confirm_run("resnet", 1000).path / "test_predictions.npz").write_bytes(b"PK torn")
     whole = (sweep.confirm_run("resnet", 1001).path / "test_predictions.npz").read_bytes()
     (sweep.confirm_run("resnet", 1001).path / "test_predictions.npz").write_bytes(whole[: len(whole) // 2])
-    found = load_sweep(sweep.path)
-    assert winners_on_test(found, 3)[0].seeds == 1
-    assert summary(found)["alternatives"]
+    found = load_results(sweep.path)
+    assert score_winners(found, 3)[0].seeds == 1
+    assert build_summary(found)["alternatives"]
     write_page(sweep.path)
 
 
 def test_without_confirm_there_is_nothing(results, tmp_path):
     results.full(tmp_path)
-    assert winners_on_test(load_sweep(tmp_path), 3) == []
+    assert score_winners(load_results(tmp_path), 3) == []
     assert "On test, class by class" not in write_page(tmp_path).read_text("utf-8")

@@ -14,11 +14,10 @@ import pytest
 
 from hwcls.config.space import Fixed
 from hwcls.config.sweep_file import load_sweep
-from hwcls.results.compare import summary
-from hwcls.results.learning_dynamics import learned
-from hwcls.results.load import SweepResults
-from hwcls.results.load import load_sweep as load_results
-from hwcls.results.marginal_effects import by_value
+from hwcls.results.compare import build_summary
+from hwcls.results.learning_dynamics import summarize_learning
+from hwcls.results.load import SweepResults, load_results
+from hwcls.results.marginal_effects import setting_effects
 from hwcls.training.artifacts import load_arrays, load_confusions
 from tests.sweep.conftest import start
 
@@ -119,7 +118,7 @@ def test_what_every_study_shows(row, name):
         assert 0 <= json.loads(path.read_text())["test"]["test/accuracy"] <= 1
         assert "test/accuracy" in json.loads((path.parent / "metrics.jsonl").read_text().splitlines()[-1])
     classes = found.sweep.data["classes"]
-    tested = {(one["label"], one["class"]) for one in summary(found.sweep)["classes"]}
+    tested = {(one["label"], one["class"]) for one in build_summary(found.sweep)["classes"]}
     assert tested == {(label, name) for label in labels for name in classes}
     assert {"accuracy", "loss"} & found.figures.keys() or "metric" in found.figures
     assert {name.split(",")[0] for name in found.names("loss")} == labels
@@ -129,11 +128,11 @@ def test_what_every_study_shows(row, name):
     for label in labels:
         assert f"{label}: predictions" in found.page
         assert f"{label}: what the first layer makes of an image" in found.page
-    for one in learned(found.sweep)[0]:
+    for one in summarize_learning(found.sweep)[0]:
         assert one.seeds
         assert one.test is not None
         assert one.gap is not None
-        assert one.sentence() in found.page
+        assert one.describe_overfitting() in found.page
 
 
 def test_attention(row):
@@ -158,7 +157,7 @@ def test_pretraining(row):
         assert json.loads((found.winners[label] / "result.json").read_text())["cost"]["pretrain_seconds"] > 0
         assert f"{label}: what the pretrained autoencoder makes of images" in found.page
     assert "alone: what the pretrained" not in found.page
-    models, bar = learned(found.sweep)
+    models, bar = summarize_learning(found.sweep)
     assert bar is not None
     assert f"to {bar}" in found.page  # is it faster: epochs and seconds until all are as good
     assert any(one.reached is not None for one in models)
@@ -170,9 +169,9 @@ def test_probe(row):
     found = row("fashion_mnist_probe")
     assert set(found.winners) == {"cnn", "vit_probe"}
     assert found.sweep.data["classes"] == ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal"]
-    for one in learned(found.sweep)[0]:
-        assert [mark for mark, _, _ in one.marks] == [1, 10]
-        assert all(f1 is not None for _, _, f1 in one.marks)
+    for one in summarize_learning(found.sweep)[0]:
+        assert [mark for mark, _, _ in one.at_epochs] == [1, 10]
+        assert all(f1 is not None for _, _, f1 in one.at_epochs)
     probe = json.loads((found.winners["vit_probe"] / "result.json").read_text())
     assert probe["parameters"]["model"] == "vit_probe"
     assert "sweeps/weights/test_vit.safetensors" in found.page  # not ImageNet's, and the page says so
@@ -211,7 +210,7 @@ def test_residual_blocks(row):
     found = row("cifar10_residual")
     assert set(found.winners) == {"fully_connected", "residual", "regularised"}
     assert found.sweep.data["name"] == "cifar10"
-    areas = [one["area"] for one in summary(found.sweep)["classes"]]  # under the one-vs-rest curves, on test
+    areas = [one["area"] for one in build_summary(found.sweep)["classes"]]  # under the one-vs-rest curves, on test
     assert len(areas) == 30
     assert all(0 <= area <= 1 for area in areas)
 
@@ -221,5 +220,5 @@ def test_tinyimagenet(row):
     assert set(found.winners) == {"resnet", "wideresnet", "efficientnet"}
     for label in found.winners:
         assert all(matrix.shape == (200, 200) for matrix in load_confusions(found.winners[label]).values())
-    compared = {one.setting for one in by_value(found.sweep)}
+    compared = {one.setting for one in setting_effects(found.sweep)}
     assert {"backbone", "head_depth", "optimizer", "batch_size"} <= compared

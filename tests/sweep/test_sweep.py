@@ -13,7 +13,7 @@ from ray.tune.execution.tune_controller import TuneController
 from hwcls.config.sweep_file import load_sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
-from hwcls.results.load import load_sweep as load_results
+from hwcls.results.load import load_results
 from hwcls.sweep.run import callback, confirm_plan
 from hwcls.training.local import train
 

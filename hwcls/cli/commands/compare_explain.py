@@ -24,22 +24,23 @@ def compare(
     Example: hwcls compare results/quickstart
     """
     from hwcls.errors import UserError
-    from hwcls.results.compare import csv_text, leaderboard, print_leaderboard, summary
-    from hwcls.results.load import load_sweep
-    from hwcls.results.several import cautions, print_together, together
+    from hwcls.report.terminal.leaderboard import print_leaderboard
+    from hwcls.report.terminal.merged_leaderboard import print_merged_leaderboard
+    from hwcls.results.compare import build_leaderboard, build_summary, find_cautions, format_csv, merge_leaderboards
+    from hwcls.results.load import load_results
 
     if as_json and as_csv:
         raise UserError("--json and --csv exclude each other", remedy="leave one of them out")
-    found = [load_sweep(folder) for folder in folders]
+    found = [load_results(folder) for folder in folders]
     if as_csv:
-        typer.echo(csv_text(together(found) if len(found) > 1 else leaderboard(found[0])), nl=False)
+        typer.echo(format_csv(merge_leaderboards(found) if len(found) > 1 else build_leaderboard(found[0])), nl=False)
     elif as_json and len(found) > 1:
-        tables = {"leaderboard": together(found), "cautions": cautions(found)}
-        typer.echo(json.dumps({**tables, "sweeps": [summary(one) for one in found]}, indent=2, default=str))
+        tables = {"leaderboard": merge_leaderboards(found), "cautions": find_cautions(found)}
+        typer.echo(json.dumps({**tables, "sweeps": [build_summary(one) for one in found]}, indent=2, default=str))
     elif as_json:
-        typer.echo(json.dumps(summary(found[0]), indent=2, default=str))
+        typer.echo(json.dumps(build_summary(found[0]), indent=2, default=str))
     elif len(found) > 1:
-        print_together(found, table_console(), rows)
+        print_merged_leaderboard(found, table_console(), rows)
     else:
         print_leaderboard(found[0], table_console(), rows)
 
@@ -55,12 +56,12 @@ def explain(
 
     Example: hwcls explain results/quickstart/trials/3 results/quickstart/trials/7
     """
-    from hwcls.results.explain import explain as run
-    from hwcls.results.explain import print_explained
+    from hwcls.report.terminal.trial_comparison import print_trial_comparison
+    from hwcls.results.explain import compare_trials
 
-    found = run(a, b)
+    found = compare_trials(a, b)
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=2, default=str))
         return
     names = [f"{path.resolve().parent.name}/{path.resolve().name}" for path in (a, b)]
-    print_explained(found, (names[0], names[1]), table_console(), rows)
+    print_trial_comparison(found, (names[0], names[1]), table_console(), rows)

@@ -190,10 +190,12 @@ def _estimate(checked: Sweep) -> dict[str, Any]:
 
 
 def _print_outcome(outcome: Outcome, options: Options, as_json: bool) -> None:
-    from hwcls.results.compare import print_leaderboard, summary
-    from hwcls.results.load import load_sweep as load_results
-    from hwcls.results.range_hints import hints
-    from hwcls.sweep.preflight.disk_usage import size, taken
+    from hwcls.format import format_bytes
+    from hwcls.report.terminal.leaderboard import print_leaderboard
+    from hwcls.results.compare import build_summary
+    from hwcls.results.load import load_results
+    from hwcls.results.range_hints import suggest_ranges
+    from hwcls.sweep.preflight.disk_usage import taken
     from hwcls.tracking.tracker import addresses, troubles
 
     path = outcome.folder.path
@@ -202,7 +204,7 @@ def _print_outcome(outcome: Outcome, options: Options, as_json: bool) -> None:
     shared = options.place.sweep(path.name).url if options.place else None
     if as_json:
         status = "interrupted" if outcome.interrupted else "done"
-        result = {"status": status, **summary(found), "failed": outcome.failed, "hints": hints(found)}
+        result = {"status": status, **build_summary(found), "failed": outcome.failed, "hints": suggest_ranges(found)}
         places = {"results": str(path), "bytes": taken(path), "report": str(page), "wandb": addresses(outcome.folder)}
         tracking = {"tracking": troubles(outcome.folder)}
         places |= {"shared": shared} if shared else {}
@@ -211,13 +213,12 @@ def _print_outcome(outcome: Outcome, options: Options, as_json: bool) -> None:
     if outcome.nothing_to_do:
         typer.echo("This sweep is complete; nothing is left to do (--new runs it again in a new folder).")
     print_leaderboard(found, table_console())
-    for hint in hints(found):
+    for hint in suggest_ranges(found):
         typer.echo(f"hint: {hint}")
     for key in outcome.failed:
         typer.echo(f"failed: {path / key / 'error.txt'}")
-    typer.echo(
-        f"results: {size(taken(path))} in {shared or path}" + (f", with a local copy in {path}" if shared else "")
-    )
+    copy = f", with a local copy in {path}" if shared else ""
+    typer.echo(f"results: {format_bytes(taken(path))} in {shared or path}{copy}")
     typer.echo(f"report: {page}")
     for url in sorted({url.partition("/runs/")[0] for url in addresses(outcome.folder).values()}):
         typer.echo(f"W&B: {url}")

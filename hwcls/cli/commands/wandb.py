@@ -25,11 +25,11 @@ def sync(folder: ResultsFolder) -> None:
 
     from hwcls.errors import UserError
     from hwcls.inspection.media import media
-    from hwcls.results.load import load_sweep
+    from hwcls.results.load import load_results
     from hwcls.tracking.folders import SweepFolder
     from hwcls.tracking.wandb.tracker import sync as upload
 
-    settings = load_sweep(folder).settings
+    settings = load_results(folder).settings
     project, artifacts = str(settings.get("project", "hwcls")), bool(settings.get("artifacts"))
     try:
         with FileLock(folder / ".tracking.lock", timeout=0):
@@ -52,15 +52,14 @@ def workspace(
 
     Example: hwcls wandb workspace results/quickstart
     """
-    from hwcls.report.html.charts.search import logarithmic
-    from hwcls.results.load import load_sweep
-    from hwcls.results.marginal_effects import valued, varied
+    from hwcls.results.load import load_results
+    from hwcls.results.marginal_effects import log_settings, trials_with_value, varied_settings
     from hwcls.tracking.folders import SweepFolder
     from hwcls.tracking.wandb.workspace import Axis, View, save_workspace
 
-    found = load_sweep(folder)
-    logs = logarithmic(found)
-    settings = [Axis(name, name in logs) for name in varied(valued(found))]
+    found = load_results(folder)
+    logs = log_settings(found)
+    settings = [Axis(name, name in logs) for name in varied_settings(trials_with_value(found))]
     project = str(found.settings.get("project", "hwcls"))
     view = View(SweepFolder(folder).name, project, found.metric, found.goal, settings, entity)
     typer.echo(save_workspace(SweepFolder(folder), view))

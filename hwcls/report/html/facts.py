@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from hwcls.format import duration, of
+from hwcls.format import format_count, format_duration
 from hwcls.results.load import SweepResults
 
 
@@ -35,8 +35,8 @@ def facts(sweep: SweepResults) -> list[tuple[str, str]]:
         ("Search", ", ".join(filter(None, [str(settings.get("method") or ""), stop, f"{sweep.goal} {sweep.metric}"])))
     )
     runs = [*sweep.trials, *(confirm.run for confirm in sweep.confirm)]
-    epochs = of(sum(len(run.records) for run in runs), "epoch")
-    found.append(("Spent", f"{epochs}, {duration(sum(run.seconds for run in runs))} of training"))
+    epochs = format_count(sum(len(run.records) for run in runs), "epoch")
+    found.append(("Spent", f"{epochs}, {format_duration(sum(run.seconds for run in runs))} of training"))
     found += _data_facts(sweep.data or {})
     environment = sweep.environment or {}
     for key in ("hardware", "versions"):

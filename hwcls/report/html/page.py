@@ -8,20 +8,30 @@ from pathlib import Path
 from typing import Any
 
 from hwcls import files
-from hwcls.format import cell, decimals, duration, gap, measure, noun, number, of, percent
+from hwcls.format import (
+    format_cell,
+    format_count,
+    format_decimals,
+    format_difference,
+    format_duration,
+    format_metric,
+    format_number,
+    format_percent,
+    name_metric,
+)
 from hwcls.report.html import pictures, tables
 from hwcls.report.html.charts import curves, models, search
 from hwcls.report.html.charts.base import Figure, colours, in_words
 from hwcls.report.html.facts import facts, failures
 from hwcls.results import test_scores
-from hwcls.results.answer import answer
-from hwcls.results.compare import alternatives, grouped, write_leaderboard
-from hwcls.results.diagnostics import Closely, class_names, look
-from hwcls.results.expected_best import best_after, counts
-from hwcls.results.learning_dynamics import learned, what
-from hwcls.results.load import SweepResults, load_sweep
-from hwcls.results.marginal_effects import by_value
-from hwcls.results.test_comparison import confirmed
+from hwcls.results.answer import describe_answer
+from hwcls.results.compare import build_alternatives, group_leaderboard, write_leaderboard
+from hwcls.results.diagnostics import Diagnostics, class_names, load_diagnostics
+from hwcls.results.expected_best import choose_counts, collect_trial_sequences
+from hwcls.results.learning_dynamics import describe_runs, summarize_learning
+from hwcls.results.load import SweepResults, load_results
+from hwcls.results.marginal_effects import setting_effects
+from hwcls.results.test_comparison import compare_confirmed
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.tracker import addresses, troubles
 
@@ -33,7 +43,7 @@ def write_page(path: Path) -> Path:
 
     Raises UserError when `path` is no results folder.
     """
-    sweep = load_sweep(path)
+    sweep = load_results(path)
     write_leaderboard(sweep)
     page = path / "report.html"
     files.write_text(page, render(sweep))
@@ -50,26 +60,26 @@ def render(sweep: SweepResults) -> str:
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {
-        "cell": lambda value, name: cell(name, value),
-        "number": number,
-        "duration": duration,
-        "measure": lambda value, metric: measure(metric, value),
-        "gap": lambda value, metric: gap(metric, value, unit=False),
-        "noun": noun,
-        "of": of,
-        "decimals": decimals,
-        "share": lambda value: "–" if value is None else percent(value).replace("-", "−"),
+        "cell": lambda value, name: format_cell(name, value),
+        "number": format_number,
+        "duration": format_duration,
+        "measure": lambda value, metric: format_metric(metric, value),
+        "gap": lambda value, metric: format_difference(metric, value, unit=False),
+        "noun": name_metric,
+        "of": format_count,
+        "decimals": format_decimals,
+        "share": lambda value: "–" if value is None else format_percent(value).replace("-", "−"),
     }
     environment.tests["numeric"] = _is_number
-    closely = look(sweep)
+    closely = load_diagnostics(sweep)
     classes = class_names(sweep) or [str(place) for place in range(closely[0].scores.shape[1] if closely else 0)]
     charts = _charts(sweep, closely, classes)
     drawn = {key: figure for section in charts.values() for key, _, figure in section if figure}
-    groups = grouped(sweep)
+    groups = group_leaderboard(sweep)
     board = [row for group in groups for row in group]
     return environment.get_template("page.html.jinja").render(
         sweep=sweep,
-        answer=answer(sweep),
+        answer=describe_answer(sweep),
         facts=facts(sweep),
         groups=groups,
         board=board,
@@ -77,16 +87,16 @@ def render(sweep: SweepResults) -> str:
             (name, all(_is_number(row[name]) or row[name] is None for row in board))
             for name in (board[0] if board else [])
         ],
-        alternatives=alternatives(sweep) if sweep.compare else [],
-        counts=counts(best_after(sweep)),
-        confirmed=confirmed(sweep),
+        alternatives=build_alternatives(sweep) if sweep.compare else [],
+        counts=choose_counts(collect_trial_sequences(sweep)),
+        confirmed=compare_confirmed(sweep),
         evaluations=SweepFolder(sweep.folder).reads_of_test(),
         test_runs=sum(run.test is not None for run in sweep.confirm),
         charts={
             name: [(key, title, in_words(figure)) for key, title, figure in section if figure]
             for name, section in charts.items()
         },
-        brought=by_value(sweep),
+        brought=setting_effects(sweep),
         figures=script_json(drawn),
         matrices=script_json(models.confusions(closely, classes)) if closely else "",
         failures=failures(sweep),
@@ -111,7 +121,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _charts(sweep: SweepResults, closely: list[Closely], classes: list[str]) -> Charts:
+def _charts(sweep: SweepResults, closely: list[Diagnostics], classes: list[str]) -> Charts:
     """Every chart by its section; those without a figure have nothing to show."""
     own = sweep.metric.partition("/")[2]
     wanted = [("metric", own), ("accuracy", "accuracy"), ("loss", "loss")]
@@ -151,19 +161,27 @@ def _charts(sweep: SweepResults, closely: list[Closely], classes: list[str]) -> 
 
 def _learned(sweep: SweepResults) -> dict[str, Any]:
     """What the template says of how the models learned."""
-    found, bar = learned(sweep)
-    return {"learned": found, "bar": bar, "learned_what": what(found)}
+    found, bar = summarize_learning(sweep)
+    return {"learned": found, "bar": bar, "learned_what": describe_runs(found)}
 
 
 def _tested(sweep: SweepResults, classes: list[str]) -> dict[str, Any]:
     """What the template says of the winners on test."""
-    found = test_scores.winners_on_test(sweep, len(classes))
+    found = test_scores.score_winners(sweep, len(classes))
     seeds = sorted({one.seeds for one in found})
-    said = of(seeds[0], "seed") if len(seeds) == 1 else " to ".join(map(str, (*seeds[:1], *seeds[-1:]))) + " seeds"
-    return {"tested": found, "tested_rows": test_scores.rows(found, classes) if found else [], "tested_seeds": said}
+    said = (
+        format_count(seeds[0], "seed")
+        if len(seeds) == 1
+        else " to ".join(map(str, (*seeds[:1], *seeds[-1:]))) + " seeds"
+    )
+    return {
+        "tested": found,
+        "tested_rows": test_scores.build_class_rows(found, classes) if found else [],
+        "tested_seeds": said,
+    }
 
 
-def _closely(sweep: SweepResults, found: list[Closely], classes: list[str]) -> dict[str, Any]:
+def _closely(sweep: SweepResults, found: list[Diagnostics], classes: list[str]) -> dict[str, Any]:
     """What the template says of the models that are looked at closely, and of the images that all of them miss."""
     shown, missed, runs = pictures.suspects(sweep, classes)
     valued = {trial.label for trial in sweep.trials if trial.value is not None and not trial.failed}

@@ -14,9 +14,9 @@ from PIL import Image
 
 from hwcls.data.imageset import Split
 from hwcls.inspection.pictures import chosen_images, coloured, images_of
-from hwcls.results.diagnostics import Closely
+from hwcls.results.diagnostics import Diagnostics
 from hwcls.results.load import SweepResults
-from hwcls.results.test_comparison import winners
+from hwcls.results.test_comparison import confirm_winners
 from hwcls.training.artifacts import load_arrays
 
 SIDE = 96  # pixels at most: larger images are made smaller
@@ -35,7 +35,7 @@ class Picture:
     right: bool | None = None  # whether the prediction is
 
 
-def predictions(one: Closely, classes: Sequence[str]) -> tuple[list[Picture], list[Picture], int]:
+def predictions(one: Diagnostics, classes: Sequence[str]) -> tuple[list[Picture], list[Picture], int]:
     """Some validation images drawn at random, the same for every model, the surest mistakes, and how many there are."""
     some, surest, wrong = chosen_images(one.labels, one.scores, SHOWN)
     opened = images_of(one.trial.folder)
@@ -55,7 +55,7 @@ def suspects(sweep: SweepResults, classes: Sequence[str]) -> tuple[list[Picture]
 
     Returns the first SUSPECTS of them, none where the images are not at hand, how many there are, and of how many runs.
     """
-    won, labels, scores, folder = winners(sweep), None, [], None
+    won, labels, scores, folder = confirm_winners(sweep), None, [], None
     for run in sweep.confirm:
         stored = load_arrays(run.run.folder / "test_predictions.npz") if run.run.number == won.get(run.label) else {}
         if "labels" in stored and "scores" in stored and (labels is None or np.array_equal(labels, stored["labels"])):
@@ -77,19 +77,19 @@ def suspects(sweep: SweepResults, classes: Sequence[str]) -> tuple[list[Picture]
     return shown, len(missed), len(scores)
 
 
-def activations(one: Closely) -> tuple[Picture, list[str], float] | None:
+def activations(one: Diagnostics) -> tuple[Picture, list[str], float] | None:
     """The first validation image, what the first layer makes of it, and the value at which colours are full."""
-    if not {"activation_image", "activations"} <= one.seen.keys():
+    if not {"activation_image", "activations"} <= one.inspection.keys():
         return None
-    maps, most = coloured(one.seen["activations"][:MAPS])
-    return Picture(uri(one.seen["activation_image"]), "the image"), [uri(pixels) for pixels in maps], most
+    maps, most = coloured(one.inspection["activations"][:MAPS])
+    return Picture(uri(one.inspection["activation_image"]), "the image"), [uri(pixels) for pixels in maps], most
 
 
-def reconstructions(one: Closely) -> list[tuple[str, str]]:
+def reconstructions(one: Diagnostics) -> list[tuple[str, str]]:
     """What a pretrained autoencoder was given, and what it made of it."""
-    if not {"reconstructions/input", "reconstructions/output"} <= one.seen.keys():
+    if not {"reconstructions/input", "reconstructions/output"} <= one.inspection.keys():
         return []
-    pairs = zip(one.seen["reconstructions/input"], one.seen["reconstructions/output"], strict=False)
+    pairs = zip(one.inspection["reconstructions/input"], one.inspection["reconstructions/output"], strict=False)
     return [(uri(given), uri(made)) for given, made in pairs][:SHOWN]
 
 

@@ -6,18 +6,18 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from hwcls.results.diagnostics import Closely
-from hwcls.results.load import finite
+from hwcls.results.diagnostics import Diagnostics
+from hwcls.results.load import is_finite
 
 UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
-def costs(found: Sequence[Closely]) -> list[dict[str, Any]]:
+def costs(found: Sequence[Diagnostics]) -> list[dict[str, Any]]:
     """One row per model, as the page shows it; a dash for what is not on record."""
     rows = []
     for one in found:
         trial, cost = one.trial, one.trial.cost
-        speeds = sorted(line["images_per_second"] for line in trial.records if finite(line.get("images_per_second")))
+        speeds = sorted(line["images_per_second"] for line in trial.records if is_finite(line.get("images_per_second")))
         speed = speeds[len(speeds) // 2] if speeds else None
         batch, field = float(cost.get("batch_size", math.nan)), cost.get("receptive_field", "–")
         ms = cost.get("inference_ms")
@@ -28,19 +28,19 @@ def costs(found: Sequence[Closely]) -> list[dict[str, Any]]:
                 "parameters": large(cost.get("parameters")),
                 "flops": large(cost.get("flops")),
                 "field": "whole image" if field is None else f"{field} px" if isinstance(field, int) else field,
-                "pretraining": float(cost["pretrain_seconds"]) if finite(cost.get("pretrain_seconds")) else None,
+                "pretraining": float(cost["pretrain_seconds"]) if is_finite(cost.get("pretrain_seconds")) else None,
                 "seconds": trial.seconds,
                 "epoch": trial.seconds / len(trial.records) if trial.records else None,
-                "step": step(batch / speed) if speed and finite(batch) else "–",
+                "step": step(batch / speed) if speed and is_finite(batch) else "–",
                 "speed": f"{speed:,.0f}" if speed else "–",
-                "memory": megabytes(cost["memory_mb"]) if finite(cost.get("memory_mb")) else "–",
-                "inference": f"{ms:.3g} ms" if finite(ms) else "–",
+                "memory": megabytes(cost["memory_mb"]) if is_finite(cost.get("memory_mb")) else "–",
+                "inference": f"{ms:.3g} ms" if is_finite(ms) else "–",
             }
         )
     return rows
 
 
-def class_rows(found: Sequence[Closely], classes: Sequence[str]) -> list[dict[str, Any]]:
+def class_rows(found: Sequence[Diagnostics], classes: Sequence[str]) -> list[dict[str, Any]]:
     """One row per class: precision, recall, F1 and area of each model, the best F1 marked where it is alone."""
     rows = []
     for place, name in enumerate(classes):
@@ -55,7 +55,7 @@ def class_rows(found: Sequence[Closely], classes: Sequence[str]) -> list[dict[st
     return rows
 
 
-def class_means(found: Sequence[Closely]) -> list[tuple[str, list[float | None]]]:
+def class_means(found: Sequence[Diagnostics]) -> list[tuple[str, list[float | None]]]:
     """The plain mean over the classes, and the mean weighted by their images."""
     means = []
     for name in ("macro", "weighted"):
@@ -80,7 +80,7 @@ def megabytes(value: float) -> str:
 
 def large(value: object) -> str:
     """A count with three digits and its unit: 296 M."""
-    if not finite(value):
+    if not is_finite(value):
         return "–"
     number = float(value)
     for size, unit in UNITS:
@@ -89,7 +89,7 @@ def large(value: object) -> str:
     return f"{number:.0f}"
 
 
-def _of_class(one: Closely, place: int) -> list[float | None]:
+def _of_class(one: Diagnostics, place: int) -> list[float | None]:
     scores = one.per_class
     return [_number(values[place]) for values in (scores.precision, scores.recall, scores.f1, one.auc)]
 

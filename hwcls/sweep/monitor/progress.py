@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hwcls.config.optim import MetricConfig
+from hwcls.format import format_duration
 from hwcls.sweep.monitor.eta import Pace
 from hwcls.tracking.records import Result
 
@@ -102,7 +103,7 @@ class Lines(Quiet):
         facts = [f"{self.pace.done}{'' if self.total is None else f' of {self.total}'} done"]
         facts += [f"best {self.best[0]:.4f} ({self.best[1]})"] if self.best else []
         left = self.pace.remaining()
-        return facts + ([f"{duration(left)} left"] if left is not None and self.pace.done != self.total else [])
+        return facts + ([f"{format_duration(left)} left"] if left is not None and self.pace.done != self.total else [])
 
 
 @dataclass
@@ -194,14 +195,6 @@ def describe(label: str | None, parameters: dict[str, Any]) -> str:
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in parameters.items()
     ]
     return ", ".join(words) or label or "the file's settings"
-
-
-def duration(seconds: float) -> str:
-    """12 s, 3 min, 1 h 20 min."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _name(key: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hwcls.config.sweep_file import Sweep
 from hwcls.errors import UserError
+from hwcls.format import format_bytes
 from hwcls.sweep.preflight.model_size import Weights
 
 KB, MB, GB = 10**3, 10**6, 10**9
@@ -47,8 +48,9 @@ class Footprint:
 
     def __str__(self) -> str:
         if self.total is None:
-            return f"disk: at most {size(self.each)} for each trial, and {size(self.running + self.rest)} beside them"
-        return f"disk: at most {size(self.total)}, of which {size(self.running)} only while trials run"
+            rest = format_bytes(self.running + self.rest)
+            return f"disk: at most {format_bytes(self.each)} for each trial, and {rest} besides"
+        return f"disk: at most {format_bytes(self.total)}, of which {format_bytes(self.running)} only while trials run"
 
 
 def of(sweep: Sweep, weights: Mapping[str | None, Weights], shape: Shape, concurrent: int) -> Footprint:
@@ -97,24 +99,17 @@ def check_disk(found: Footprint, path: Path) -> str | None:
     free = now + taken(path)  # what is there already is part of the bound
     least = found.running + found.each
     if now + taken(path / "tune") < least:
-        what = f"the disk has {size(now)} free, and the trials that run at once need up to {size(least)}"
+        what = f"the disk has {format_bytes(now)} free, and the trials that run at once need up to "
+        what += format_bytes(least)
         raise UserError(what, where=str(path), remedy="free some space, name another --results, or lower concurrent")
     if found.total is not None and free < found.total:
-        return f"the disk has only {size(free)} free in {path}: free some space, or set keep: none"
+        return f"the disk has only {format_bytes(free)} free in {path}: free some space, or set keep: none"
     return None
 
 
 def taken(path: Path) -> int:
     """The bytes that a folder takes on its disk."""
     return sum(_blocks(path))
-
-
-def size(count: float) -> str:
-    """Bytes as people read them: 12 MB, 1.3 GB."""
-    for unit, name in ((GB, "GB"), (MB, "MB")):
-        if count >= unit:
-            return f"{count / unit:.1f} {name}" if count < 10 * unit else f"{count / unit:,.0f} {name}"
-    return f"{count / KB:.0f} KB"
 
 
 def _kept(weights: Weights, keep: str) -> int:

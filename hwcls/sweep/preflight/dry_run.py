@@ -14,6 +14,7 @@ from hwcls.config.sweep import EarlyStopConfig
 from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
+from hwcls.format import format_duration
 
 SAMPLES = 5
 
@@ -203,7 +204,7 @@ def show(found: dict[str, Any], say: Callable[[str], None]) -> None:
 def show_estimate(found: dict[str, Any], say: Callable[[str], None]) -> None:
     """Print an estimate as text."""
     low, high = found["seconds"]
-    say(f"\nit will take about {_time(low)} to {_time(high)} here, {found['resources']}")
+    say(f"\nit will take about {format_duration(low)} to {format_duration(high)} here, {found['resources']}")
     if found["gpu_hours"][1]:
         say("  {:.2g} to {:.2g} GPU-hours".format(*found["gpu_hours"]))
     epochs = " to ".join(f"{count:,}" for count in dict.fromkeys(found["epochs"]))
@@ -213,10 +214,3 @@ def show_estimate(found: dict[str, Any], say: Callable[[str], None]) -> None:
     say(f"  {found['disk']['text']}")
     for note in found["notes"]:
         say(f"\nnote: {note}")
-
-
-def _time(seconds: float) -> str:
-    """45 s, 12 min, 3.5 h."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -96,7 +96,7 @@ def placed(sweep: Sweep, error: UserError) -> UserError:
 
 def check_source(sweep: Sweep, source: Path) -> None:
     """Raises UserError where `source` holds no sweep, or one that was ranked by another metric."""
-    from hwcls.results.load import load_sweep as load_results
+    from hwcls.results.load import load_results
 
     old, metric = load_results(source), sweep.config.metric
     if (old.metric, old.goal) != (metric.name, metric.goal):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from hwcls.report.html.charts import search
-from hwcls.results.load import load_sweep
+from hwcls.results.importance import setting_importances
+from hwcls.results.load import load_results
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def sweep(results, tmp_path):
         cost = {"parameters": 1000 * (number + 1), "inference_ms": 0.1}
         results.trial(folder.trial(number), [value / 2, value][: 1 + number % 3], label=label, lr=lr, cost=cost)
     results.trial(folder.trial(40), [0.99], status="failed", error="x")
-    return load_sweep(tmp_path)
+    return load_results(tmp_path)
 
 
 def test_parallel_coordinates_hold_every_trial(sweep):
@@ -43,7 +44,7 @@ def test_what_matters_is_found(sweep, goal):
     for trial in sweep.trials:
         lr, width = float(10 ** rng.uniform(-4, 0)), int(rng.choice([8, 16, 32]))
         trials.append(replace(trial, parameters={"lr": lr, "width": width}, value=abs(np.log10(lr) + 1)))
-    weights = search.importances(replace(sweep, trials=tuple(trials), goal=goal))[None]
+    weights = setting_importances(replace(sweep, trials=tuple(trials), goal=goal))[None]
     assert weights["lr"] > 0.8
     assert weights["lr"] + weights["width"] == pytest.approx(1.0)
 
@@ -56,8 +57,8 @@ def test_importances_are_of_the_sweep_and_of_each_alternative(sweep):
 
 def test_few_trials_have_no_importances(results, tmp_path):
     results.full(tmp_path)
-    assert search.importances(load_sweep(tmp_path)) == {}
-    assert search.importance(load_sweep(tmp_path)) is None
+    assert setting_importances(load_results(tmp_path)) == {}
+    assert search.importance(load_results(tmp_path)) is None
 
 
 def test_the_front_holds_what_no_cheaper_trial_matches(sweep):
@@ -80,7 +81,7 @@ def test_a_front_of_losses_goes_down(results, tmp_path):
     folder = results.sweep(tmp_path, metric={"name": "val/loss", "goal": "minimize"})
     for number, value in enumerate((0.5, 0.7, 0.6)):
         results.trial(folder.trial(number), [value], cost={"parameters": number + 1})
-    front = search.pareto(load_sweep(tmp_path), "parameters")["data"][-1]
+    front = search.pareto(load_results(tmp_path), "parameters")["data"][-1]
     assert front["x"] == [1, 2]  # losses 1.1 and 0.9; the third, 1.0, is dearer and worse
 
 
@@ -97,7 +98,7 @@ def test_many_ends_are_put_into_few_bars(results, tmp_path):
     folder = results.sweep(tmp_path)
     for number in range(30):
         results.trial(folder.trial(number), [0.5] * (number + 1))
-    figure = search.spent(load_sweep(tmp_path))
+    figure = search.spent(load_results(tmp_path))
     (bar,) = figure["data"]
     assert len(bar["x"]) <= search.ENDS
     assert sum(bar["y"]) == sum(range(1, 31))

@@ -162,7 +162,7 @@ def test_the_states_of_a_trial():
 def test_the_caption_of_a_time_budget(clock):
     table, console = shown(80, total=None, left=90)
     table.ended_before("trials/0", Result("complete", {"epoch": 2, "val/accuracy": 0.5}, None, {}, 1.0))
-    assert text_of(table, console).split("\n")[-2].strip() == "0 done · best 0.5000 (trial 0) · 90 s left"
+    assert text_of(table, console).split("\n")[-2].strip() == "0 done · best 0.5000 (trial 0) · 1 min 30 s left"
 
 
 def test_lines_say_how_far_it_is(clock):

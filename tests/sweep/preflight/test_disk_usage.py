@@ -8,11 +8,11 @@ import pytest
 
 from hwcls.config.optim import MetricConfig
 from hwcls.errors import UserError
-from hwcls.results.load import load_sweep as load_results
+from hwcls.results.load import load_results
 from hwcls.sweep.monitor.logs import log_to_file
 from hwcls.sweep.monitor.progress import Lines
 from hwcls.sweep.preflight import disk_usage, prepare
-from hwcls.sweep.preflight.disk_usage import Shape, check_disk, size, taken
+from hwcls.sweep.preflight.disk_usage import Shape, check_disk, taken
 from hwcls.sweep.preflight.model_size import Weights, heaviest, weigh
 from hwcls.tracking.records import Result
 
@@ -116,12 +116,6 @@ def test_a_trial_logs_no_more_than_the_bound_counts(tmp_path):
         best = {"epoch": 2, "val/accuracy": 0.5}
         lines.ended("trials/1", Result("complete", best, "an_alternative", parameters, 1.0))
     assert (tmp_path / "sweep.log").stat().st_size < disk_usage.LOG
-
-
-def test_sizes_in_words():
-    assert [size(n) for n in (500, 40_000, 2_500_000, 25e6, 1.26e9, 5.3e10)] == [
-        *("0 KB", "40 KB", "2.5 MB", "25 MB", "1.3 GB", "53 GB"),
-    ]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

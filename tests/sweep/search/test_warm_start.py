@@ -4,7 +4,7 @@ import pytest
 from optuna.trial import TrialState
 
 from hwcls.errors import UserError
-from hwcls.results.load import load_sweep as load_results
+from hwcls.results.load import load_results
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.search.searcher import FairSearch
 from tests.sweep.conftest import open_sweep

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from typing import Any
 
-from hwcls.results.load import SweepResults, TrialResult, finite
+from hwcls.results.load import SweepResults, TrialResult, is_finite
 
 Figure = dict[str, Any]
 TOLD = 12  # traces that are put into words
@@ -28,7 +28,7 @@ def titled(name: str, **more: Any) -> dict[str, Any]:
     return {"title": {"text": text(name)}, **more}
 
 
-def named(sweep: SweepResults, trial: TrialResult) -> str:
+def name_trial(sweep: SweepResults, trial: TrialResult) -> str:
     """A trial in a legend."""
     return f"trial {trial.number}" if sweep.compare is None else f"{text(trial.label)}, trial {trial.number}"
 
@@ -40,7 +40,7 @@ def text(value: object) -> str:
 
 def short(value: Any) -> float | None:
     """Five digits are more than a pixel shows, and keep the page small."""
-    return float(f"{value:.5g}") if finite(value) else None
+    return float(f"{value:.5g}") if is_finite(value) else None
 
 
 def in_words(figure: Figure) -> str:
@@ -56,9 +56,9 @@ def in_words(figure: Figure) -> str:
 
 def _trace(trace: dict[str, Any]) -> str:
     if trace.get("orientation") == "h":
-        bars = sorted(((x, name) for x, name in zip(trace["x"], trace["y"], strict=True) if finite(x)), reverse=True)
+        bars = sorted(((x, name) for x, name in zip(trace["x"], trace["y"], strict=True) if is_finite(x)), reverse=True)
         return f"{trace['name']}, " + ", ".join(f"{name} {x:.2f}" for x, name in bars) if bars else ""
-    y = [value for value in trace.get("y") or () if finite(value)]
+    y = [value for value in trace.get("y") or () if is_finite(value)]
     if not y or trace.get("mode") == "text":
         return ""
     points = "1 point" if len(y) == 1 else f"{len(y)} points"

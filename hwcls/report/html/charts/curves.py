@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from itertools import accumulate
 from typing import Any
 
-from hwcls.report.html.charts.base import Figure, colours, counted, named, short, text, titled
-from hwcls.results.expected_best import best_after
-from hwcls.results.load import SweepResults, TrialResult, finite
+from hwcls.report.html.charts.base import Figure, colours, counted, name_trial, short, text, titled
+from hwcls.results.expected_best import collect_trial_sequences
+from hwcls.results.load import SweepResults, TrialResult, is_finite
 
 FAR = 3  # times the others' range: where a value lies so far off, the chart does not reach
 
@@ -20,7 +20,7 @@ def curves(sweep: SweepResults, metric: str) -> Figure | None:
     """
     val, train = f"val/{metric}", f"train/{metric}"
     palette = colours(sweep)
-    ranked = [trial for trial in sweep.ranked() if any(finite(line.get(val)) for line in trial.records)]
+    ranked = [trial for trial in sweep.ranked() if any(is_finite(line.get(val)) for line in trial.records)]
     best = {trial.label: trial for trial in reversed(ranked)}
     faint: list[dict[str, Any]] = []
     strong: list[dict[str, Any]] = []
@@ -31,9 +31,9 @@ def curves(sweep: SweepResults, metric: str) -> Figure | None:
             if alike:  # thousands of dots would be slow to draw: only what is a dot gets one
                 faint.append({**_lines(alike, val), **group, "opacity": 0.45, "showlegend": False})
         bold = {"color": palette[label], "width": 2.5}
-        name = named(sweep, first)
+        name = name_trial(sweep, first)
         strong.append({**_lines([first], val), **group, "line": bold, "name": name})
-        if any(finite(line.get(train)) for line in first.records):
+        if any(is_finite(line.get(train)) for line in first.records):
             dotted = {"color": palette[label], "width": 1.5, "dash": "dot"}
             strong.append(
                 {**_lines([first], train), **group, "line": dotted, "name": f"{name}, train", "showlegend": False}
@@ -85,15 +85,15 @@ def after(sweep: SweepResults) -> Figure | None:
     Returns None when no trial has ended with a value.
     """
     palette, data, last = colours(sweep), [], 0
-    for found in best_after(sweep):
+    for found in collect_trial_sequences(sweep):
         group = {"type": "scatter", "mode": "lines", "legendgroup": str(found.label), "name": text(found.label)}
-        points, last = found.points(), max(last, len(found.values))
-        expected = {"x": points, "y": [short(value) for value in found.expected(points)]}
+        points, last = found.plot_points(), max(last, len(found.values))
+        expected = {"x": points, "y": [short(value) for value in found.expected_best(points)]}
         hover = f"{text(found.label)}, best of %{{x}}<br>%{{y}}<extra></extra>"
         dots = {"mode": "markers"} if len(points) == 1 else {}
         line = {"color": palette[found.label], "width": 2.5}
         data.append({**group, **expected, **dots, "line": line, "marker": line, "hovertemplate": hover})
-        so_far = [short(value) for value in found.so_far()]
+        so_far = [short(value) for value in found.best_so_far()]
         steps = {"x": list(range(1, len(so_far) + 1)), "y": so_far, "hoverinfo": "skip", "showlegend": False}
         dotted = {"color": palette[found.label], "width": 1.5, "dash": "dot", "shape": "hv"}
         data.append({**group, **steps, "line": dotted})

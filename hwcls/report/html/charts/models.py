@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from hwcls import metrics
 from hwcls.report.html.charts.base import COLOURS, Figure, counted, short, text, titled
-from hwcls.results.diagnostics import Closely
+from hwcls.results.diagnostics import Diagnostics
 
 GRID = np.linspace(0, 1, 101)  # false positive rates at which curves of classes are averaged
 CLASSES = 10  # curves of single classes at most: those with the least area
 BINS = 15  # of confidence
 
 
-def roc(found: Sequence[Closely], palette: dict[str | None, str]) -> Figure | None:
+def roc(found: Sequence[Diagnostics], palette: dict[str | None, str]) -> Figure | None:
     """The one-vs-rest ROC curve of each model, the mean over its classes at equal false positive rates."""
     data = []
     for one in found:
@@ -29,7 +29,7 @@ def roc(found: Sequence[Closely], palette: dict[str | None, str]) -> Figure | No
     return {"data": data, "layout": _rates()} if data else None
 
 
-def roc_of_classes(one: Closely, classes: Sequence[str]) -> Figure | None:
+def roc_of_classes(one: Diagnostics, classes: Sequence[str]) -> Figure | None:
     """The ROC curves of a model's classes, of many those with the least area."""
     known = [label for label in np.argsort(one.auc, kind="stable") if np.isfinite(one.auc[label])]
     data = []
@@ -45,7 +45,7 @@ def roc_of_classes(one: Closely, classes: Sequence[str]) -> Figure | None:
     return {"data": data, "layout": _rates()} if data else None
 
 
-def calibration(found: Sequence[Closely], palette: dict[str | None, str]) -> Figure | None:
+def calibration(found: Sequence[Diagnostics], palette: dict[str | None, str]) -> Figure | None:
     """How often each model is right where it is so and so sure; on the diagonal it knows what it knows."""
     data: list[dict[str, Any]] = []
     for one in found:
@@ -69,13 +69,13 @@ def calibration(found: Sequence[Closely], palette: dict[str | None, str]) -> Fig
     return {"data": [level, *data], "layout": axes}
 
 
-def gradient_flow(found: Sequence[Closely], palette: dict[str | None, str]) -> Figure | None:
+def gradient_flow(found: Sequence[Diagnostics], palette: dict[str | None, str]) -> Figure | None:
     """The mean |gradient| of each layer's weights in the last epoch, and dotted in the first."""
     data, most = [], 0
     for one in found:
-        if not {"layers", "epochs", "gradient_mean"} <= one.seen.keys() or not len(one.seen["epochs"]):
+        if not {"layers", "epochs", "gradient_mean"} <= one.inspection.keys() or not len(one.inspection["epochs"]):
             continue
-        layers, mean, epochs = ([*one.seen[key].tolist()] for key in ("layers", "gradient_mean", "epochs"))
+        layers, mean, epochs = ([*one.inspection[key].tolist()] for key in ("layers", "gradient_mean", "epochs"))
         most = max(most, len(layers))
         colour = palette.get(one.trial.label, COLOURS[0])
         for place, dash in ((-1, "solid"), (0, "dot")):
@@ -88,14 +88,14 @@ def gradient_flow(found: Sequence[Closely], palette: dict[str | None, str]) -> F
     return {"data": data, "layout": axes} if data else None
 
 
-def confusions(found: Sequence[Closely], classes: Sequence[str]) -> dict[str, Any]:
+def confusions(found: Sequence[Diagnostics], classes: Sequence[str]) -> dict[str, Any]:
     """What page.js draws as matrices: of each model those of its stored epochs, sparse, and an order of the classes."""
     models = []
     for one in found:
         known = dict(one.confusions)
         known.setdefault(one.epoch, one.confusion)
         epochs = [{"epoch": epoch, **_sparse(matrix)} for epoch, matrix in sorted(known.items())]
-        models.append({"name": one.name, "best": one.epoch, "order": one.order(), "epochs": epochs})
+        models.append({"name": one.name, "best": one.epoch, "order": one.order_classes(), "epochs": epochs})
     return {"classes": list(classes), "models": models}
 
 
@@ -104,7 +104,7 @@ def _sparse(matrix: NDArray[Any]) -> dict[str, list[int]]:
     return {"row": row.tolist(), "col": col.tolist(), "count": matrix[row, col].tolist()}
 
 
-def _curve(one: Closely, label: int) -> NDArray[Any] | None:
+def _curve(one: Diagnostics, label: int) -> NDArray[Any] | None:
     """True positive rates (G,) of a class at the rates of GRID; None where it has no image or all of them."""
     positive = one.labels == label
     if positive.all() or not positive.any():
@@ -113,7 +113,7 @@ def _curve(one: Closely, label: int) -> NDArray[Any] | None:
     return np.asarray(np.interp(GRID, false, true))
 
 
-def _off(one: Closely) -> str:
+def _off(one: Diagnostics) -> str:
     try:
         return f", off by {metrics.expected_calibration_error(one.scores, one.labels):.3f}"
     except ValueError:  # of another version: no probabilities

@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from hwcls.report.html.charts.base import Figure, colours, named, short, text, titled
-from hwcls.results.load import UNFINISHED, SweepResults, TrialResult, finite
-from hwcls.results.marginal_effects import ranges, valued, varied
+from hwcls.report.html.charts.base import Figure, colours, name_trial, short, text, titled
+from hwcls.results.importance import setting_importances
+from hwcls.results.load import UNFINISHED, SweepResults, TrialResult, is_finite
+from hwcls.results.marginal_effects import log_settings, trials_with_value, varied_settings
 
 # shares of the ranked trials, the best first, in colours that fade
 BANDS = [(0.1, "best 10 %", "#d9480f", 2.5), (0.25, "to 25 %", "#e8a33d", 1.8)]
 BANDS += [(0.5, "to 50 %", "#7f9cc0", 1.2), (1.0, "the rest", "#a9b4c2", 0.8)]
 AXES = 12  # settings side by side at most
-ENOUGH = 12  # trials of which importances are computed
 ENDS = 12  # bars of the epochs at which trials ended
 COSTS = {"parameters": "parameters", "inference_ms": "ms an image, in batches", "seconds": "seconds of training"}
 
 
 def parallel(sweep: SweepResults) -> Figure | None:
     """Every trial as a line through its settings to its value; None with fewer than two trials or settings."""
-    trials = valued(sweep)
-    names = varied(trials)
+    trials = trials_with_value(sweep)
+    names = varied_settings(trials)
     if len(trials) < 2 or not names:
         return None
     if len(names) > AXES:
-        weights = {name: weight for found in importances(sweep).values() for name, weight in found.items()}
+        weights = {name: weight for found in setting_importances(sweep).values() for name, weight in found.items()}
         names = sorted(sorted(names, key=lambda name: -weights.get(name, 0.0))[:AXES], key=names.index)
-    logs = logarithmic(sweep)
+    logs = log_settings(sweep)
     axes = [_Axis([trial.parameters.get(name) for trial in trials], name in logs) for name in names]
     axes.append(_Axis([trial.value for trial in trials], False))
     data, start = [], 0
@@ -41,7 +40,7 @@ def parallel(sweep: SweepResults) -> Figure | None:
             data.append({**_strands(trials, names, axes, range(start, end)), "name": title, "line": line})
         start = end
     data.reverse()  # the best on top
-    marks = [(place, height, word) for place, axis in enumerate(axes) for height, word in axis.marks()]
+    marks = [(place, height, word) for place, axis in enumerate(axes) for height, word in axis.tick_labels()]
     x, y, words = zip(*marks, strict=True)
     data.append(
         {
@@ -68,7 +67,7 @@ def parallel(sweep: SweepResults) -> Figure | None:
 
 def importance(sweep: SweepResults) -> Figure | None:
     """How much each setting has to do with being among the best, for each alternative; None with too few trials."""
-    found = importances(sweep)
+    found = setting_importances(sweep)
     if not found:
         return None
     palette, data = colours(sweep), []
@@ -85,27 +84,12 @@ def importance(sweep: SweepResults) -> Figure | None:
     return {"data": data, "layout": {**layout, "barmode": "group", "showlegend": len(data) > 1}}
 
 
-@functools.lru_cache(maxsize=1)
-def importances(sweep: SweepResults) -> dict[str | None, dict[str, float]]:
-    """PED-ANOVA (Watanabe et al., IJCAI 2023) of the settings that all trials have: of the sweep and each alternative.
-
-    By label, None for the whole sweep; groups with fewer than ENOUGH trials are left out. Stopped trials count with
-    the best value that they reached.
-    """
-    labels = sweep.labels if len(sweep.labels) > 1 else []
-    groups = {label: valued(sweep, label) for label in (None, *labels)}
-    logs, found = logarithmic(sweep), {}
-    for label, trials in groups.items():
-        names = [name for name in varied(trials) if all(trial.parameters.get(name) is not None for trial in trials)]
-        if len(trials) >= ENOUGH and names:
-            found[label] = _ped_anova(trials, names, logs, sweep.goal)
-    return found
-
-
 def pareto(sweep: SweepResults, cost: str) -> Figure | None:
     """The metric against what a trial costs, and the trials that no cheaper one matches; None where all cost alike."""
-    found = [(trial, trial.seconds if cost == "seconds" else trial.cost.get(cost)) for trial in valued(sweep)]
-    points = [(trial, value) for trial, value in found if value is not None and finite(value) and value > 0]
+    found = [
+        (trial, trial.seconds if cost == "seconds" else trial.cost.get(cost)) for trial in trials_with_value(sweep)
+    ]
+    points = [(trial, value) for trial, value in found if value is not None and is_finite(value) and value > 0]
     if len({value for _, value in points}) < 2:
         return None
     data = []
@@ -113,7 +97,7 @@ def pareto(sweep: SweepResults, cost: str) -> Figure | None:
         own = [(trial, value) for trial, value in points if trial.label == label]
         if own:
             dots = {"x": [short(value) for _, value in own], "y": [short(trial.value) for trial, _ in own]}
-            words = {"text": [named(sweep, trial) for trial, _ in own], "name": text(label or "trials")}
+            words = {"text": [name_trial(sweep, trial) for trial, _ in own], "name": text(label or "trials")}
             marker = {"color": colour, "size": 8, "opacity": 0.75}
             hover = f"%{{text}}<br>{COSTS[cost]} %{{x}}<br>{text(sweep.metric)} %{{y}}<extra></extra>"
             data.append(
@@ -159,11 +143,6 @@ def spent(sweep: SweepResults) -> Figure | None:
     return {"data": data, "layout": layout}
 
 
-def logarithmic(sweep: SweepResults) -> set[str]:
-    """The settings that are searched on a logarithmic scale."""
-    return {name for name, found in ranges(sweep).items() if found.log}
-
-
 class _Axis:
     """One setting's place in the chart of parallel coordinates: values from 0 to 1, what is missing below."""
 
@@ -171,7 +150,7 @@ class _Axis:
 
     def __init__(self, values: Sequence[Any], log: bool) -> None:
         known = [value for value in values if value is not None]
-        self.numeric = all(finite(value) for value in known) and len(set(known)) > 2
+        self.numeric = all(is_finite(value) for value in known) and len(set(known)) > 2
         self.missing = len(known) < len(values)
         self.log = self.numeric and log and min(known) > 0
         if self.numeric:
@@ -190,7 +169,7 @@ class _Axis:
             return math.log(value / self.low) / math.log(self.high / self.low)
         return float((value - self.low) / (self.high - self.low))
 
-    def marks(self) -> list[tuple[float, str]]:
+    def tick_labels(self) -> list[tuple[float, str]]:
         """Heights and what stands there."""
         found = [(self.MISSING, "none")] if self.missing else []
         if self.numeric:
@@ -222,39 +201,6 @@ def _strands(trials: list[TrialResult], names: list[str], axes: list[_Axis], pla
         ]
     strands = {"type": "scatter", "mode": "lines", "x": x[:-1], "y": y[:-1], "text": words[:-1]}
     return {**strands, "hovertemplate": "%{text}<extra></extra>"}
-
-
-def _ped_anova(trials: list[TrialResult], names: list[str], logs: set[str], goal: str) -> dict[str, float]:
-    import optuna
-    from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-
-    space: dict[str, BaseDistribution] = {}
-    for name in names:
-        values = [trial.parameters[name] for trial in trials]
-        if all(finite(value) for value in values) and len(set(values)) > 2:
-            low, high = float(min(values)), float(max(values))
-            space[name] = FloatDistribution(low, high, log=name in logs and low > 0)
-        else:
-            space[name] = CategoricalDistribution(sorted({str(value) for value in values}))
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        study = optuna.create_study(direction="minimize" if goal == "minimize" else "maximize")
-        for trial in trials:
-            drawn = {
-                name: float(trial.parameters[name])
-                if isinstance(kind, FloatDistribution)
-                else str(trial.parameters[name])
-                for name, kind in space.items()
-            }
-            study.add_trial(optuna.trial.create_trial(params=drawn, distributions=space, value=trial.value))
-        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-        return {
-            name: float(weight)
-            for name, weight in optuna.importance.get_param_importances(study, evaluator=evaluator).items()
-        }
-    finally:
-        optuna.logging.set_verbosity(before)
 
 
 def _front(points: list[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -1,0 +1,89 @@
+"""The results of one sweep as terminal tables: alternatives, best trials, failures and the answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hwcls.format import format_cell, format_count, format_duration, format_metric, format_number
+from hwcls.results.answer import describe_answer
+from hwcls.results.compare import build_alternatives, group_leaderboard
+from hwcls.results.load import SweepResults
+from hwcls.results.test_comparison import compare_confirmed
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def print_leaderboard(sweep: SweepResults, console: Console, rows: int = 10) -> None:
+    """Print the alternatives, the best `rows` trials by alternative, what failed, and the answer."""
+    from rich.text import Text
+
+    console.print(Text(sweep.name, style="bold"))
+    if sweep.compare:
+        _print_alternatives(sweep, console)
+    shown = _print_trials(sweep, console, rows)
+    failed = [trial for trial in sweep.trials if trial.failed]
+    if more := len(sweep.trials) - shown - len(failed):
+        console.print(Text(f"… and {format_count(more, 'more trial')} in leaderboard.csv"))
+    for trial in failed:
+        console.print(Text(f"trial {trial.number} failed: {trial.error}", style="red"))
+    console.print(Text(describe_answer(sweep)))
+
+
+def _print_alternatives(sweep: SweepResults, console: Console) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    found = build_alternatives(sweep)
+    test = compare_confirmed(sweep)
+    if not found:
+        return
+    failed = any(row["failed"] for row in found)
+    columns = [str(sweep.compare).rpartition(".")[2], "trials", *(["failed"] if failed else []), "epochs", "time"]
+    columns += [sweep.metric, *(["on test", "95 % interval"] if test else [])]
+    table = Table(box=None, pad_edge=False)
+    for place, name in enumerate(columns):
+        table.add_column(Text(name), justify="right" if place else "left", overflow="fold")
+    for row in found:
+        cells = [format_number(row["label"]), str(row["trials"]), *([str(row["failed"])] if failed else [])]
+        cells += [str(row["epochs"]), format_duration(row["seconds"]), format_cell(sweep.metric, row["best_value"])]
+        if test:
+            ends = (row["low"], row["high"])
+            cells.append("–" if None in ends else format_metric(test.metric, row[test.metric]))
+            cells.append("–" if None in ends else " to ".join(format_metric(test.metric, end) for end in ends))
+        table.add_row(*map(Text, cells))
+    console.print(table)
+    console.print()
+
+
+def _print_trials(sweep: SweepResults, console: Console, rows: int) -> int:
+    """Print the trials that did not fail, and return how many."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    right = ("rank", "trial", sweep.metric, "epoch", "epochs", "time")
+    label = ["label"] if sweep.compare else []
+    columns = ["rank", "trial", *label, "status", sweep.metric, "epoch", "epochs", "time"]
+    groups = [[row for row in group if row["status"] != "failed"] for group in group_leaderboard(sweep)]
+    groups = [group for group in groups if group]
+    each = max(1, -(-rows // max(1, len(groups))))
+    shown = [[row | {"time": format_duration(row["seconds"])} for row in group[:each]] for group in groups]
+    trials = {trial.number: trial for trial in sweep.trials}
+    room = console.width  # what is left for the settings: Rich would shrink every column for them
+    for name in columns:
+        room -= max([len(name), *(len(format_cell(name, row[name])) for group in shown for row in group)]) + 2
+        table.add_column(Text(name), justify="right" if name in right else "left", no_wrap=True)
+    table.add_column("settings", no_wrap=True)
+    for group in shown:
+        for place, row in enumerate(group):
+            cells = [Text(format_cell(name, row[name])) for name in columns]
+            drawn = {name: v for name, v in trials[row["trial"]].parameters.items() if str(v) != row.get("label")}
+            settings = Text(" ".join(f"{name}={format_number(value)}" for name, value in drawn.items()))
+            settings.truncate(max(room, 12), overflow="ellipsis")
+            table.add_row(*cells, settings, style="" if place else "bold")
+        if group is not shown[-1]:
+            table.add_row()
+    if shown:
+        console.print(table)
+    return sum(map(len, shown))

@@ -1,0 +1,36 @@
+"""The leaderboards of several sweeps as one terminal table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from hwcls.format import format_cell, format_count, format_duration
+from hwcls.results.compare import find_cautions, merge_leaderboards
+from hwcls.results.load import SweepResults
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+SHOWN = ("rank", "sweep", "trial", "label", "status")
+
+
+def print_merged_leaderboard(sweeps: Sequence[SweepResults], console: Console, rows: int) -> None:
+    """Print the best `rows` trials of all sweeps, and what stands against comparing them."""
+    from rich.table import Table
+    from rich.text import Text
+
+    board, metric = merge_leaderboards(sweeps), sweeps[0].metric
+    columns = [name for name in SHOWN if board and name in board[0]] + [metric, "epoch", "epochs", "time"]
+    table = Table(box=None, pad_edge=False)
+    right = {"rank", "trial", metric, "epoch", "epochs", "time"}
+    for name in columns:
+        table.add_column(Text(name), justify="right" if name in right else "left")
+    for row in board[:rows]:
+        cells = row | {"time": format_duration(row["seconds"])}
+        table.add_row(*(Text(format_cell(name, cells[name])) for name in columns))
+    console.print(table)
+    if len(board) > rows:
+        console.print(Text(f"… and {format_count(len(board) - rows, 'more trial')}"))
+    for text in find_cautions(sweeps):
+        console.print(Text(f"note: {text}", style="yellow"))

@@ -1,0 +1,79 @@
+"""Numbers, durations and sizes in words."""
+
+import pytest
+
+from hwcls.format import (
+    format_bytes,
+    format_cell,
+    format_count,
+    format_difference,
+    format_duration,
+    format_metric,
+    format_number,
+    format_points,
+    join_words,
+    name_metric,
+)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 s"),
+        (0.84, "0.8 s"),
+        (9.94, "9.9 s"),
+        (9.96, "10 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min"),
+        (200, "3 min 20 s"),
+        (3599, "59 min 59 s"),
+        (3599.6, "1 h"),
+        (6000, "1 h 40 min"),
+        (7559, "2 h 6 min"),
+        (86_369, "23 h 59 min"),
+        (86_399, "1 d"),
+        (90_000, "1 d 1 h"),
+        (10_000_000, "115 d 18 h"),
+    ],
+)
+def test_a_duration_has_its_two_largest_units(seconds, words):
+    assert format_duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        (0, "0 bytes"),
+        (500, "500 bytes"),
+        (999.6, "1 KB"),
+        (40_000, "40 KB"),
+        (999_600, "1.0 MB"),
+        (2_500_000, "2.5 MB"),
+        (9_960_000, "10 MB"),
+        (25e6, "25 MB"),
+        (999.6e6, "1.0 GB"),
+        (1.26e9, "1.3 GB"),
+        (5.3e10, "53 GB"),
+        (2e12, "2.0 TB"),
+        (5e18, "5,000 PB"),
+    ],
+)
+def test_a_size_has_two_digits_or_more(count, words):
+    assert format_bytes(count) == words
+
+
+def test_numbers_counts_and_lists():
+    assert [format_number(v) for v in (None, 3, 0.123456, True, "a")] == ["–", "3", "0.1235", "True", "a"]
+    assert format_cell("val/loss", 0.5) == "0.5000"
+    assert [format_cell("lr", 0.5), format_cell("val/loss", 12345.6)] == ["0.5", "1.235e+04"]
+    assert [format_count(1, "seed"), format_count(1200, "seed")] == ["1 seed", "1,200 seeds"]
+    assert [join_words(["a"]), join_words(["a", "b"]), join_words(["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
+
+
+def test_metrics_and_their_differences():
+    assert format_points(-0.0123) == "−1.23"
+    assert [format_metric("test/accuracy", 0.9), format_metric("test/loss", -0.5)] == ["90.0 %", "−0.5000"]
+    assert format_difference("val/accuracy", 0.012) == "1.20 points"
+    assert format_difference("val/accuracy", 0.012, unit=False) == "1.20"
+    assert format_difference("val/loss", 0.012) == "0.0120"
+    assert name_metric("test/macro_f1") == "macro F1"
