@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hwcls.training.foreach import norms
+
 Weights = Mapping[str, nn.Parameter]
 
 
@@ -38,8 +40,8 @@ class GradientFlow:
         self.layers = {name: weight.numel() for name, weight in weights.items()}
         found = list(gradients_of(weights).values())
         # two launches for all layers; the values stay on the device until they are written
-        self.sums[epoch] = torch.stack(torch._foreach_norm(found, 1))  # (L,)
-        self.largest[epoch] = torch.stack(torch._foreach_norm(found, float("inf")))  # (L,)
+        self.sums[epoch] = norms(found, 1)  # (L,)
+        self.largest[epoch] = norms(found, float("inf"))  # (L,)
 
     def arrays(self) -> dict[str, np.ndarray[Any, Any]]:
         """`layers` (L,), `epochs` (E,), `gradient_mean` and `gradient_max` (E, L) float32; nothing before an epoch."""

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.modules.dropout import _DropoutNd
 
 from hwcls import models
 from hwcls.config.model import AlexNetConfig, ModelConfig, TimmConfig
@@ -21,6 +20,7 @@ from hwcls.errors import UserError
 from hwcls.inspection.load_trained import normalised
 from hwcls.training.distributed import default_device
 
+DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 BATCHES, BATCH = 2, 16  # fixed ones
 RATES = (1e-3, 1e-2, 1e-4)  # of Adam, tried in turn: a model is not to fail for its learning rate
 LEARNT = 0.1  # of the loss of guessing, ln(classes)
@@ -105,7 +105,7 @@ def _few(data: ImageSet) -> tuple[Tensor, Tensor]:
 def _unregularised(model: nn.Module) -> nn.Module:
     """The model with every dropout and stochastic depth turned off."""
     for module in model.modules():
-        if isinstance(module, _DropoutNd):
+        if isinstance(module, DROPOUTS):
             module.p = 0.0
         if hasattr(module, "drop_prob"):  # timm's DropPath
             module.drop_prob = 0.0  # type: ignore[assignment]

@@ -6,38 +6,40 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from hwcls.errors import UserError
 from hwcls.training.distributed import World
+from hwcls.training.foreach import copy_into
+
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
 
 
 def average_statistics(model: nn.Module, world: World) -> None:
-    """Each rank saw its own images: the ranks' running means and variances become their average."""
+    """Average the running means and variances of the ranks, each of which has seen its own images."""
     if world.size == 1:
         return
     tensors = [
         tensor
         for module in model.modules()
-        if isinstance(module, _BatchNorm) and module.training  # frozen ones are the same everywhere, to the bit
+        if isinstance(module, BatchNorm) and module.training  # frozen ones are the same everywhere, to the bit
         for tensor in _statistics(module)
     ]
     if tensors:
-        whole = world.sum(torch.cat(tensors)).div_(world.size)  # one all-reduce for all layers
-        torch._foreach_copy_(tensors, list(torch.split(whole, [len(tensor) for tensor in tensors])))
+        average = world.sum(torch.cat(tensors)).div_(world.size)  # one all-reduce for all layers
+        copy_into(tensors, torch.split(average, [len(tensor) for tensor in tensors]))
 
 
 class GroupedNorms:
-    """Lets every BatchNorm of a model, in training, normalise groups of `size` images on their own.
+    """Makes every BatchNorm of a model normalise groups of `size` images separately in training.
 
-    Micro-batches and the ranks' shares being whole groups (`GroupFeed`), outputs, gradients and running statistics
-    depend on neither ("ghost batch normalisation", arXiv 1705.08741). Of a step the running statistics take the mean
-    over all groups of all ranks: each rank adds its part, and `average_statistics` makes that the whole.
+    This is "ghost batch normalisation" (arXiv 1705.08741). Micro-batches and the ranks' shares are complete groups
+    (`GroupFeed`), so outputs, gradients and running statistics do not depend on them. The running statistics take a
+    step's mean over all groups of all ranks: each rank adds its part, `average_statistics` adds the parts up.
     """
 
     def __init__(self, model: nn.Module, size: int, world: World) -> None:
         self.size, self.world = size, world
-        self.norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+        self.norms = [module for module in model.modules() if isinstance(module, BatchNorm)]
         self.images = 0  # in this forward pass
         self.momenta = [norm.momentum for norm in self.norms]
         self.groups = [0] * len(self.norms)  # seen in this step
@@ -49,14 +51,14 @@ class GroupedNorms:
     def _count(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         self.images = len(inputs[0])
 
-    def _grouped(self, place: int, norm: _BatchNorm, forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    def _grouped(self, place: int, norm: BatchNorm, forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         def grouped(x: Tensor) -> Tensor:
             if not norm.training:
                 return forward(x)
             parts, rows = [], len(x) * self.size // self.images  # more than `size` where images become tokens
             if rows * self.images != len(x) * self.size:
-                what = f"a BatchNorm sees {len(x)} rows of {self.images} images, which make no groups of {self.size}"
-                raise UserError(what, where="norm_batch", remedy="leave it out, or use another model")
+                what = f"a BatchNorm sees {len(x)} rows of {self.images} images, which do not split into groups of {self.size}"
+                raise UserError(what, where="norm_batch", remedy="remove norm_batch, or use another model")
             for group in torch.split(x, rows):
                 self.groups[place] += 1
                 norm.momentum = 1 / self.groups[place]  # the running statistics are the mean of the step's so far
@@ -66,7 +68,7 @@ class GroupedNorms:
         return grouped
 
     def before_step(self) -> None:
-        """Keep the running statistics while the step's own are gathered in their place."""
+        """Save the running statistics; the step's own are gathered in their place."""
         self.groups = [0] * len(self.norms)
         self.before = [[tensor.clone() for tensor in _statistics(norm)] for norm in self.norms]
 
@@ -83,6 +85,6 @@ class GroupedNorms:
                 now.mul_(part).add_(old, alpha=1 - rate)
 
 
-def _statistics(norm: _BatchNorm) -> list[Tensor]:
+def _statistics(norm: BatchNorm) -> list[Tensor]:
     """The running mean and variance, where the norm keeps them."""
     return [tensor for tensor in (norm.running_mean, norm.running_var) if tensor is not None]

@@ -8,12 +8,15 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from hwcls.training.foreach import move_towards
+
 
 class Ema:
-    """Follows the trained weights and the float buffers (BatchNorm's statistics) of a model.
+    """Averages the trained weights and the float buffers (BatchNorm's statistics) of a model.
 
-    After step t, counted from 0, the average moves by 1 - min(decay, (1 + t) / (10 + t)) towards the model: the first
-    weights, which are noise, are soon forgotten (as tf.train.ExponentialMovingAverage with num_updates).
+    After step t, counted from 0, the average moves by 1 - min(decay, (1 + t) / (10 + t)) towards the model, so that the
+    random first weights soon lose their influence (as tf.train.ExponentialMovingAverage with num_updates). Neither
+    torch's AveragedModel nor timm's ModelEmaV3 has this decay and averages float buffers only.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -24,12 +27,12 @@ class Ema:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the model after its step number `step` of the whole training, from 0."""
-        torch._foreach_lerp_(self.mean, self.live, 1 - min(self.decay, (1 + step) / (10 + step)))
+        """Add the model after step number `step` of the training, from 0."""
+        move_towards(self.mean, self.live, 1 - min(self.decay, (1 + step) / (10 + step)))
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
-        """The model holds the averages meanwhile."""
+        """Within the block the model has the averaged weights."""
         self._swap()
         try:
             yield
@@ -49,6 +52,6 @@ class Ema:
 
     @torch.no_grad()
     def load_state(self, state: list[Tensor]) -> None:
-        """Take over `state`'s result."""
+        """Resume from `state`'s result."""
         for mean, stored in zip(self.mean, state, strict=True):
             mean.copy_(stored)

@@ -53,7 +53,7 @@ class Precision:
 
 
 def _forget_graphs() -> None:
-    torch._dynamo.reset()
+    torch.compiler.reset()
     _sizes.clear()
 
 

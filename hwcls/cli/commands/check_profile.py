@@ -11,7 +11,7 @@ import typer
 
 from hwcls.cli.console import app, print_to_stderr, table_console
 from hwcls.cli.options import AsJson, Preset, Sets
-from hwcls.training.threads import calm_threads
+from hwcls.training.threads import configure_threads
 
 Subject = Annotated[Path, typer.Argument(help="A sweep file, or a trial's folder.", show_default=False)]
 Only = Annotated[list[str] | None, typer.Option(help="Only this alternative. Repeatable.", show_default=False)]
@@ -32,7 +32,7 @@ def check(
 
     Example: hwcls check sweeps/quickstart.yaml
     """
-    calm_threads()
+    configure_threads()
     from hwcls.inspection.sanity_check import overfit, plain
     from hwcls.inspection.targets import built
 
@@ -76,7 +76,7 @@ def profile(
 
     Example: hwcls profile sweeps/quickstart.yaml
     """
-    calm_threads()
+    configure_threads()
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler's library writes to stderr
     from hwcls.inspection.profile import measure
 

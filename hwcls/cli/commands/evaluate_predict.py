@@ -11,7 +11,7 @@ import typer
 
 from hwcls.cli.console import app, print_to_stderr, table_console
 from hwcls.cli.options import AsJson, TrialFolder
-from hwcls.training.threads import calm_threads
+from hwcls.training.threads import configure_threads
 
 MAX_MATRIX = 12  # classes of a confusion matrix that fits a terminal
 
@@ -37,7 +37,7 @@ def evaluate(
 
     Example: hwcls evaluate results/quickstart/trials/0
     """
-    calm_threads()
+    configure_threads()
     from hwcls.inspection.evaluate import evaluate_trained, summary
     from hwcls.inspection.load_trained import load_trained, note_test_read
 
@@ -75,7 +75,7 @@ def predict(
 
     Example: hwcls predict results/fashion_mnist/trials/7 photos/
     """
-    calm_threads()
+    configure_threads()
     from hwcls.inspection.load_trained import load_trained
     from hwcls.inspection.predictions import image_files
     from hwcls.inspection.predictions import predict as run

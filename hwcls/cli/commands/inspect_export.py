@@ -11,7 +11,7 @@ import typer
 
 from hwcls.cli.console import app, print_to_stderr, table_console
 from hwcls.cli.options import AsJson, TrialFolder
-from hwcls.training.threads import calm_threads
+from hwcls.training.threads import configure_threads
 
 if TYPE_CHECKING:
     from hwcls.inspection.recorded import Flow
@@ -74,7 +74,7 @@ def export(
 
     Example: hwcls export results/quickstart/trials/0 --out digits.onnx
     """
-    calm_threads()
+    configure_threads()
     from hwcls.inspection.export import SUFFIX, described_in
     from hwcls.inspection.export import export as run
     from hwcls.inspection.load_trained import load_trained

@@ -162,9 +162,9 @@ class _ProgressDisplay:
 
 def _print_dry_run(checked: Sweep, probe: bool, as_json: bool) -> None:
     from hwcls.sweep.preflight.dry_run import preview, show, show_estimate
-    from hwcls.training.threads import calm_threads
+    from hwcls.training.threads import configure_threads
 
-    calm_threads(1)
+    configure_threads(1)
     found = preview(checked)
     if not as_json:
         show(found, typer.echo)

@@ -29,9 +29,9 @@ def train(
     from hwcls.config.sweep_file import load_trial
 
     trial = load_trial(config)
-    from hwcls.training.threads import calm_threads
+    from hwcls.training.threads import configure_threads
 
-    calm_threads(trial.threads)
+    configure_threads(trial.threads)
     from hwcls.inspection import recorder
     from hwcls.training.local import train as run
 

@@ -117,12 +117,12 @@ def _group(
     sender: Connection, trials: Sequence[Labelled], resources: Resources, devices: str, fewest: int, seconds: float
 ) -> None:
     """One group, in a process of its own; its ranks are others where there are several."""
-    from hwcls.training.threads import calm_threads
+    from hwcls.training.threads import configure_threads
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who asked, who then ends this process
     os.environ["CUDA_VISIBLE_DEVICES"] = devices
     os.nice(NICE)
-    calm_threads(resources.cpus_per_worker)
+    configure_threads(resources.cpus_per_worker)
     from hwcls.training.distributed import launch
 
     try:

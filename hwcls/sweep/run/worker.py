@@ -23,9 +23,9 @@ class Rank:
     """Builds a trial's trainer and runs its epochs; imports torch only here, in the worker."""
 
     def __init__(self, rank: int, size: int, threads: int, gpu: bool, last_words: str) -> None:
-        from hwcls.training.threads import calm_threads
+        from hwcls.training.threads import configure_threads
 
-        calm_threads(threads)
+        configure_threads(threads)
         import torch
 
         torch.set_num_threads(threads)
