@@ -57,7 +57,7 @@ class GroupedNorms:
                 return forward(x)
             parts, rows = [], len(x) * self.size // self.images  # more than `size` where images become tokens
             if rows * self.images != len(x) * self.size:
-                what = f"a BatchNorm sees {len(x)} rows of {self.images} images, not splittable into groups of {self.size}"
+                what = f"a BatchNorm sees {len(x)} rows of {self.images} images: no groups of {self.size}"
                 raise UserError(what, where="norm_batch", remedy="remove norm_batch, or use another model")
             for group in torch.split(x, rows):
                 self.groups[place] += 1

@@ -78,7 +78,7 @@ def test_groups_are_of_images_not_of_rows(kept):
 def test_rows_that_make_no_groups_are_refused():
     model = Tokens(nn.BatchNorm1d(3), short=True)
     GroupedNorms(model, 4, World(device=CPU))
-    with pytest.raises(UserError, match="sees 31 rows of 8 images, not splittable into groups of 4"):
+    with pytest.raises(UserError, match="sees 31 rows of 8 images: no groups of 4"):
         model(torch.randn(8, 3, 2, 2))
 
 
