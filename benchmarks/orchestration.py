@@ -161,7 +161,7 @@ def hwcls(trials: int, sets: list[str]) -> dict[str, float]:
     """A sweep as `hwcls sweep` runs it, but for the trainable; then what a second start reads."""
     from hwcls.sweep.cluster import connect, resources
     from hwcls.sweep.monitor.progress import Quiet
-    from hwcls.sweep.monitor.tracking_process import Consumers
+    from hwcls.sweep.monitor.tracking_process import TrackingProcess
     from hwcls.sweep.run import callback
     from hwcls.sweep.run import tune as tuning
     from hwcls.sweep.run.reconcile import settle
@@ -178,17 +178,17 @@ def hwcls(trials: int, sets: list[str]) -> dict[str, float]:
         tempfile.TemporaryDirectory() as results,
         folder.open_folder(Path(results) / sweep.config.name, sweep.resolved()) as opened,
     ):
-        consumers = Consumers(opened.path, "offline")
-        consumers.start()
+        tracking = TrackingProcess(opened.path, "offline")
+        tracking.start()
         with connect.connected(None) as machine:
             each = resources.choose(sweep.config.resources, machine, "")
             found = searcher.FairSearch(sweep, opened, each, {})
             found.study.sampler = Timed(found.study.sampler, clock)
-            own = callback.Recorder(opened, sweep.config, Watch(), consumers.keep_alive)
+            own = callback.Recorder(opened, sweep.config, Watch(), tracking.keep_alive)
             trainable = instant(sweep.config.parameters["epochs"], warm=True)
             tuning.tune_run(trainable, opened, found, pruning.scheduler(sweep), own, each, 0)
         before = children()
-        consumers.finish()
+        tracking.finish()
         consumer = children() - before
         begin = time.monotonic()
         more = loaded(trials + 2, sets)

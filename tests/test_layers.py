@@ -52,7 +52,6 @@ KNOWN = {  # what is still to be mended
     "config",
     "hwcls.sweep.search.warm_start imports hwcls.sweep.preflight.validate",
     "hwcls.sweep.storage.results_folder imports hwcls.sweep.cluster.resources",
-    "hwcls.tracking.follower imports hwcls.tracking.wandb.tracker",
     "hwcls/sweep/driver.py:_run: 61 lines",
     "hwcls/sweep/run/trial_group.py:WarmGroup: 20 attributes",
     "hwcls/sweep/run/trial_group.py:WarmGroup: 215 lines",

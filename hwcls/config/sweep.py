@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
-from typing import Annotated, Any, Literal
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from hwcls.config.base import Frozen
 from hwcls.config.optim import MetricConfig
+from hwcls.errors import UserError, did_you_mean
+from hwcls.registry import Registry
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -77,6 +82,64 @@ class ResourcesConfig(Frozen):
         return self
 
 
+class TrackerSpec(ABC):
+    """What hwcls knows of a tracker before it opens it: the base class of what `TRACKERS` holds."""
+
+    package: ClassVar[str | None] = None  # Python package that the tracker needs
+    extra: ClassVar[str | None] = None  # pip install 'hwcls[extra]' installs it
+    waits_for_server: ClassVar[bool] = False  # such trackers are served last, to keep nothing from the others
+    secrets: ClassVar[tuple[str, ...]] = ()  # environment variables that workers do not get
+    login_command: ClassVar[str | None] = None  # logs in to the server; None: there is no login
+    sync_command: ClassVar[str | None] = None  # uploads what is missing, followed by a results folder
+
+    @classmethod
+    @abstractmethod
+    def open(cls, sweep: Any, mode: str) -> Sequence[Any]:
+        """The `hwcls.tracking.tracker.Tracker` objects for a SweepFolder.
+
+        `mode` is that of --wandb, for trackers with a server: online, offline, off (no tracker), or auto.
+
+        Raises:
+            UserError: the package is not installed, or the login that `mode` needs fails.
+        """
+
+    @classmethod
+    @abstractmethod
+    def disk_bytes(cls, epochs: int) -> int:
+        """The disk that a run of so many epochs takes at most."""
+
+    @classmethod
+    def login_problem(cls) -> str | None:
+        """Why the server cannot be used, None when it can; answers within seconds."""
+        return None
+
+    @classmethod  # noqa: B027  (most trackers have no login)
+    def check_login(cls, mode: str) -> None:
+        """Raise UserError where `mode` needs a login and it is refused; a server that is down is no error."""
+
+    @classmethod
+    def check_installed(cls, where: str) -> None:
+        """Raise UserError, with the remedy, where the package is not installed."""
+        if cls.package and importlib.util.find_spec(cls.package) is None:
+            remedy = f"pip install 'hwcls[{cls.extra}]'" if cls.extra else f"pip install {cls.package}"
+            raise UserError(f"{cls.package} is not installed", where=where, remedy=remedy)
+
+
+TRACKERS: Registry[type[TrackerSpec]] = Registry(
+    "tracker",
+    {
+        "wandb": "hwcls.tracking.wandb",
+        "tensorboard": "hwcls.tracking.tensorboard",
+    },
+)
+
+
+def _known_tracker(name: str) -> str:
+    if name not in TRACKERS.names():  # by the table alone: nothing is imported
+        raise ValueError(f"unknown tracker '{name}' — {did_you_mean(name, TRACKERS.names())}")
+    return name
+
+
 class SweepConfig(Frozen):
     """A sweep: how to search, for how long, what to compare and to record."""
 
@@ -90,8 +153,8 @@ class SweepConfig(Frozen):
     share: Literal["trials", "epochs", "seconds"] | None = None  # what alternatives get equally much of
     early_terminate: EarlyStopConfig | None = None
     confirm: ConfirmConfig | None = None
-    track: Annotated[tuple[Literal["wandb", "tensorboard"], ...], Field(strict=False)] = ("wandb",)
-    artifacts: bool = False  # whether each trial's best weights go to W&B
+    track: Annotated[tuple[Annotated[str, AfterValidator(_known_tracker)], ...], Field(strict=False)] = ("wandb",)
+    artifacts: bool = False  # whether each trial's best weights are uploaded
     parameters: dict[str, Any]
     presets: dict[str, dict[str, Any]] = Field(default_factory=dict)
     seed: int = Field(0, ge=0, lt=1_000_000)

@@ -17,7 +17,7 @@ from hwcls.inspection.pictures import (
     reconstruction_sheet,
 )
 from hwcls.tracking.folders import TrialFolder
-from hwcls.tracking.tracker import Histogram, Media
+from hwcls.tracking.media import Histogram, Media
 from hwcls.training.artifacts import load_arrays
 
 COLUMNS = ("class", "images", "precision", "recall", "f1", "auc")

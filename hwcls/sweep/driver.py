@@ -22,7 +22,7 @@ from hwcls.sweep.cluster.connect import connected
 from hwcls.sweep.cluster.resources import Machine, Resources, choose, notes, this_machine
 from hwcls.sweep.monitor.logs import log_to_file
 from hwcls.sweep.monitor.progress import Progress
-from hwcls.sweep.monitor.tracking_process import Consumers
+from hwcls.sweep.monitor.tracking_process import TrackingProcess
 from hwcls.sweep.preflight import disk_usage, validate
 from hwcls.sweep.preflight.validate import Options
 from hwcls.sweep.run import confirm_plan
@@ -79,7 +79,7 @@ def run(sweep: Sweep, options: Options, progress_for: ProgressFor) -> Outcome:
             _drop_checkpoints(folder, mirror)
             return Outcome(folder, interrupted=False, nothing_to_do=True, failed=_failed(folder))
         environment.write_environment(folder.path, sweep.source.changes())
-        tracking = Consumers(folder.path, options.wandb)
+        tracking = TrackingProcess(folder.path, options.wandb)
         try:
             interrupted = _Start(sweep, options, folder, mirror, tracking, progress_for).run()
         finally:
@@ -97,7 +97,7 @@ class _Start:
     options: Options
     folder: SweepFolder
     mirror: Shared | None
-    tracking: Consumers
+    tracking: TrackingProcess
     progress_for: ProgressFor
 
     def run(self) -> bool:
@@ -106,7 +106,7 @@ class _Start:
         with (
             preparation.cancels(),
             connected(self.options.address) as machine,
-            self.tracking.drains(),
+            self.tracking.draining(),
             _Termination() as termination,
         ):
             prepared = preparation.result()

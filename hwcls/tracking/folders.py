@@ -18,12 +18,12 @@ from hwcls.errors import UserError
 from hwcls.tracking.json_lines import read_backwards, read_lines
 from hwcls.tracking.records import Result
 
-SOURCES = "source"  # the folder of a sweep's results that keeps the user's own model files
-TEST_READS = "test_reads.jsonl"  # in a sweep's folder: a line for each time that test was evaluated by hand
+SOURCES = "source"  # in a sweep's folder: copies of the user's own model files
+TEST_READS = "test_reads.jsonl"  # in a sweep's folder: a line for each evaluation on test by `hwcls evaluate`
 
 
 class TrialFolder:
-    """One trial's folder: config.yaml, metrics.jsonl, result.json and what the workers bring."""
+    """One trial's folder: config.yaml, metrics.jsonl, result.json and the outputs of the workers."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -42,7 +42,7 @@ class TrialFolder:
             raise UserError(what, where=str(self.path)) from None
 
     def _with_source(self, values: dict[str, Any]) -> dict[str, Any]:
-        """The values with the user's model file where it lies now, should the results have moved."""
+        """The values with the current path of the user's model file, in case the results were moved."""
         model = values.get("model")
         source, colon, function = str(model.get("name") if isinstance(model, dict) else "").rpartition(":")
         if colon and not Path(source).is_file():
@@ -66,24 +66,24 @@ class TrialFolder:
         files.write_yaml(self.path / "config.yaml", config.to_dict())
 
     def records(self) -> list[dict[str, Any]]:
-        """All whole lines of metrics.jsonl; a torn last one is left out."""
+        """All lines of metrics.jsonl; a partial last one is left out."""
         return list(read_lines(self.metrics_path))
 
     def last_epoch(self) -> int:
-        """The last epoch on record, 0 when there is none; asked for at every epoch, so the file's end is read alone."""
+        """The last epoch on record, 0 when there is none; reads the end of the file only."""
         return next((line["epoch"] for line in read_backwards(self.metrics_path) if "epoch" in line), 0)
 
     def append(self, line: Mapping[str, Any]) -> None:
-        """Add one line and fsync it; a torn line that a crash left is cut off first."""
+        """Append one line and fsync it; a partial line that a crash left is removed first."""
         files.append_line(self.metrics_path, json.dumps(dict(line), allow_nan=False).encode())
 
     def replace(self, lines: Iterable[Mapping[str, Any]]) -> None:
-        """Put these lines on record instead of all others, whole or not at all."""
+        """Replace all lines by these, atomically."""
         text = "".join(json.dumps(dict(line), allow_nan=False) + "\n" for line in lines)
         files.write_text(self.metrics_path, text)
 
     def append_missing(self, lines: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Append those epochs that are not on record yet, in order; returns what was appended."""
+        """Append those epochs that are not on record yet, in order; returns the appended lines."""
         last = self.last_epoch()
         new = [dict(line) for line in lines if line["epoch"] > last]
         for line in new:
@@ -91,19 +91,19 @@ class TrialFolder:
         return new
 
     def result(self) -> Result | None:
-        """How the trial ended, None while it has not."""
+        """The trial's result, None while it has not ended."""
         try:
             return Result.from_dict(json.loads((self.path / "result.json").read_text("utf-8")))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError):
-            return None  # written atomically: not by hwcls, so as good as absent
+            return None  # damaged by something else, as hwcls writes it atomically
 
     def write_result(self, result: Result) -> None:
         files.write_json(self.path / "result.json", result.to_dict())
 
     def checkpoints(self) -> list[str]:
-        """The folders that the trial can go on from, the newest first."""
+        """The checkpoints that the trial can resume from, the newest first."""
         try:
             found = json.loads((self.path / "checkpoint.json").read_text("utf-8"))
         except (OSError, ValueError):
@@ -111,25 +111,25 @@ class TrialFolder:
         return [str(self.path / path) for path in found if (self.path / path).is_dir()]
 
     def note_checkpoint(self, path: str) -> None:
-        """Remember a checkpoint and the one before it; what an earlier start left beyond them goes."""
+        """Register a checkpoint and keep the one before it; older ones are deleted."""
         old = [known for known in self.checkpoints() if Path(known).resolve() != Path(path).resolve()]
-        kept = [os.path.relpath(known, self.path) for known in (path, *old[:1])]  # the sweep's folder may move
+        kept = [os.path.relpath(known, self.path) for known in (path, *old[:1])]  # the sweep's folder may be moved
         files.write_json(self.path / "checkpoint.json", kept)
         for gone in old[1:]:
             shutil.rmtree(gone, ignore_errors=True)
 
     def forget_checkpoints(self) -> None:
-        """The trial has ended: nothing goes on from a checkpoint any more."""
+        """Delete the checkpoints of a trial that has ended."""
         for path in self.checkpoints():
             shutil.rmtree(path, ignore_errors=True)
         (self.path / "checkpoint.json").unlink(missing_ok=True)
 
     def ask_to_stop(self) -> None:
-        """Have the trial stopped after its running epoch, as by the Stop button of a dashboard."""
+        """Ask for the trial to be stopped after its current epoch, as by the Stop button of a dashboard."""
         files.write_text(self.path / "stop", "")
 
     def stop_asked(self) -> bool:
-        """Whether a user asked for that."""
+        """Whether a user asked for the trial to be stopped."""
         return (self.path / "stop").exists()
 
     def write_error(self, text: str) -> None:
@@ -155,7 +155,7 @@ class SweepFolder:
         return {number: self.trial(number) for number in sorted(numbers)}
 
     def reads_of_test(self) -> int:
-        """How often `hwcls evaluate --split test` read test with a trial of this sweep, beside its confirm runs."""
+        """How often `hwcls evaluate --split test` evaluated a trial of this sweep; confirm runs are not counted."""
         return sum(1 for _ in read_lines(self.path / TEST_READS))
 
     def confirm_run(self, label: str, seed: int) -> TrialFolder:

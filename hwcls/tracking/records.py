@@ -14,16 +14,16 @@ STATUSES = ("complete", "stopped", "failed", "stopped_by_user")
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What one epoch gave; `metrics` maps train/loss, val/accuracy and so on to numbers."""
+    """The outcome of one epoch; `metrics` maps train/loss, val/accuracy and so on to numbers."""
 
     epoch: int  # from 1
     metrics: Mapping[str, float]
-    lr: float  # at the epoch's end, before the plateau acts
+    lr: float  # at the epoch's end, before the plateau scheduler acts
     seconds: float  # training and evaluation
     images_per_second: float  # training alone, over all ranks
 
     def to_dict(self) -> dict[str, Any]:
-        """A line of metrics.jsonl; what is not finite becomes null, as JSON has no NaN."""
+        """A line of metrics.jsonl; NaN and infinity become null, as JSON does not have them."""
         line = {"epoch": self.epoch, **self.metrics, "lr": self.lr}
         line |= {"seconds": round(self.seconds, 4), "images_per_second": round(self.images_per_second, 1)}
         return {key: value if math.isfinite(value) else None for key, value in line.items()}
@@ -36,14 +36,14 @@ class Result:
     status: str  # one of STATUSES
     best: dict[str, Any] | None  # {"epoch": ..., "val/accuracy": ...}; None when no epoch ended
     label: str | None  # of the alternative that `compare` names
-    parameters: dict[str, Any]  # what was drawn, by flat name
+    parameters: dict[str, Any]  # drawn by the search, by flat name
     seconds: float
     micro_batch: int | None = None
-    error: str | None = None  # one line; error.txt has the whole
-    extra: dict[str, Any] = field(default_factory=dict)  # further keys, written beside the others
+    error: str | None = None  # one line; error.txt has the full text
+    extra: dict[str, Any] = field(default_factory=dict)  # further keys, written on the same level
 
     def to_dict(self) -> dict[str, Any]:
-        """The object that result.json holds."""
+        """The object in result.json."""
         own = {key: getattr(self, key) for key in self.__dataclass_fields__ if key != "extra"}
         return own | self.extra
 

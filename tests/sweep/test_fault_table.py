@@ -118,7 +118,9 @@ def test_the_process_that_feeds_wandb_is_killed(started, undisturbed, table):
     """It is started again, and every epoch arrives once."""
     sweep, command = started("--wandb", "offline", track=["wandb"])
     sweep.wait_for_epochs(0, 8)
-    followers = [p for p in psutil.Process(command.process.pid).children() if "consumers" in " ".join(p.cmdline())]
+    followers = [
+        p for p in psutil.Process(command.process.pid).children() if "tracking_process" in " ".join(p.cmdline())
+    ]
     since = time.time()
     followers[0].kill()
     command.end()

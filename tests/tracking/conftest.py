@@ -21,6 +21,7 @@ from hwcls.config.model import MlpConfig
 from hwcls.config.optim import AdamConfig
 from hwcls.config.trial import TrialConfig
 from hwcls.tracking.folders import SweepFolder, TrialFolder
+from hwcls.tracking.log import log_tracking
 from hwcls.tracking.records import EpochRecord, Result
 
 KEY = "0123456789abcdef0123456789abcdef01234567"  # has the shape of a key, opens nothing
@@ -196,11 +197,13 @@ class Sweep(SweepFolder):
 
 
 @pytest.fixture
-def sweep(tmp_path: Path) -> Sweep:
+def sweep(tmp_path: Path) -> Iterator[Sweep]:
+    """A sweep's folder; what is logged goes to its tracking.log."""
     folder = Sweep(tmp_path / "results" / "demo")
     folder.path.mkdir(parents=True)
     (folder.path / "sweep.yaml").write_text("name: demo\ncompare: model\n")
-    return folder
+    with log_tracking(folder):
+        yield folder
 
 
 @pytest.fixture(autouse=True)

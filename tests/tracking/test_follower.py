@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import subprocess
 import sys
 from typing import Any
@@ -11,9 +10,9 @@ import pytest
 
 from hwcls import files
 from hwcls.errors import UserError
-from hwcls.tracking import follower as follower_module
-from hwcls.tracking.follower import Follower, open_trackers
-from hwcls.tracking.tracker import Cursor, RunInfo
+from hwcls.tracking import feed
+from hwcls.tracking.follower import Follower
+from hwcls.tracking.tracker import RunInfo, open_trackers
 
 
 class Memory:
@@ -56,7 +55,7 @@ class Memory:
 def clock(monkeypatch):
     """time.monotonic under the test's control."""
     now = [0.0]
-    monkeypatch.setattr(follower_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(feed.time, "monotonic", lambda: now[0])
     return now
 
 
@@ -65,19 +64,19 @@ def test_the_newest_line_waits_a_moment_for_the_end(sweep, monkeypatch):
     follower = Follower(sweep, [memory], "p")
     sweep.add(sweep.trial(0), range(1, 4))
     sweep.add(sweep.trial(1), range(1, 4))
-    follower.poll(again=False)
+    follower.poll(recheck=False)
     assert [line["epoch"] for line in memory.rows["trials/0"]] == [1, 2]
     sweep.add(sweep.trial(0), range(0), "stopped")
-    follower.poll(again=False)
+    follower.poll(recheck=False)
     assert [line["epoch"] for line in memory.rows["trials/0"]] == [1, 2, 3]
     assert memory.ended == {"trials/0": "stopped"}
     assert memory.last == {"trials/0": True, "trials/1": False}
     assert [line["epoch"] for line in memory.rows["trials/1"]] == [1, 2]
-    now = follower_module.time.time() + follower_module.SETTLED
-    monkeypatch.setattr(follower_module.time, "time", lambda: now)
-    follower.poll(again=False)  # nothing came: it is delivered by itself
+    now = feed.time.time() + feed.LINE_DELAY
+    monkeypatch.setattr(feed.time, "time", lambda: now)
+    follower.poll(recheck=False)  # nothing came: it is delivered by itself
     assert [line["epoch"] for line in memory.rows["trials/1"]] == [1, 2, 3]
-    assert not follower.poll(again=False)
+    assert not follower.poll(recheck=False)
     assert memory.last["trials/1"] is False
 
 
@@ -90,7 +89,7 @@ def test_media_that_cannot_be_made_refuse_no_run(sweep):
     follower = Follower(sweep, [memory], "p", broken)
     follower.poll()
     assert memory.infos["trials/0"].media() is None
-    assert follower.behind() == {}
+    assert follower.undelivered() == {}
     assert "trials/0 has no pictures: ValueError: odd data" in (sweep.path / "tracking.log").read_text()
 
 
@@ -177,13 +176,13 @@ def test_a_failing_tracker_does_not_stop_the_other_and_is_tried_again(sweep, clo
     assert len(good.ended) == 4
     assert broken.calls == [("start", "trials/0"), ("start", "trials/1")]  # two in a row: it is left alone
     assert not follower.poll()
-    assert set(follower.behind()) == {"trials/0", "trials/1"}
+    assert set(follower.undelivered()) == {"trials/0", "trials/1"}
     assert "Memory trials/0: RuntimeError: no start" in (sweep.path / "tracking.log").read_text()
     broken.down = False
-    clock[0] += follower_module.RETRY + 1
+    clock[0] += feed.RETRY_SECONDS + 1
     assert follower.poll()
     assert broken.rows == good.rows
-    assert follower.behind() == {}
+    assert follower.undelivered() == {}
 
 
 def test_an_error_in_the_middle_replays_the_run(sweep, clock):
@@ -198,7 +197,7 @@ def test_an_error_in_the_middle_replays_the_run(sweep, clock):
     assert [row["epoch"] for row in memory.rows["trials/1"]] == [1, 2]
     memory.bad = set()
     assert not follower.poll()  # not before its time
-    clock[0] += follower_module.RETRY + 1
+    clock[0] += feed.RETRY_SECONDS + 1
     assert follower.poll()
     assert [row["epoch"] for row in memory.rows["trials/0"]] == [1, 2, 3, 4]
 
@@ -243,9 +242,9 @@ def test_files_that_did_not_change_are_not_read_again(sweep, monkeypatch):
     follower = Follower(sweep, [Memory(), Memory()], "p")
     follower.poll()
     reads: list[tuple[str, int]] = []
-    original = follower_module._lines
+    original = feed.read_lines_from
     monkeypatch.setattr(
-        follower_module, "_lines", lambda path, offset: reads.append((path, offset)) or original(path, offset)
+        feed, "read_lines_from", lambda path, offset: reads.append((path, offset)) or original(path, offset)
     )
     for _ in range(5):
         assert not follower.poll()
@@ -264,18 +263,18 @@ def test_what_a_pass_costs_does_not_grow_with_the_ended_runs(sweep, monkeypatch)
     yamls: list[Any] = []
     original = files.read_yaml
     monkeypatch.setattr(files, "read_yaml", lambda path: yamls.append(path) or original(path))
-    follower.poll(again=False)
+    follower.poll(recheck=False)
     assert len(yamls) == 30  # each config once, and sweep.yaml not with each of them
     looks: list[str] = []
-    stat = follower_module._stat
-    monkeypatch.setattr(follower_module, "_stat", lambda path: looks.append(path) or stat(path))
+    stat = feed.stat_file
+    monkeypatch.setattr(feed, "stat_file", lambda path: looks.append(path) or stat(path))
     sweep.add(sweep.trial(5), range(3, 4))  # as a confirm run gets its score
-    follower.poll(again=False)
+    follower.poll(recheck=False)
     assert len(looks) == 2  # both files of the one that runs
     sweep.add(sweep.trial(0), range(3, 4), "complete")
     sweep.add(sweep.trial(30), range(1, 3))
-    assert follower.poll(again=False)
-    assert follower.ended == 30
+    assert follower.poll(recheck=False)
+    assert follower.ended_runs == 30
     assert len(memory.rows["trials/5"]) == 2
     follower.poll()
     assert memory.rows == {f"trials/{n}": sweep.trial(n).records() for n in range(31)}
@@ -291,46 +290,18 @@ def test_an_empty_or_missing_sweep_folder(sweep):
 
 def test_names_of_trackers(sweep):
     with pytest.raises(UserError, match="did you mean 'wandb'"):
-        open_trackers(["wandbb"], sweep, "p", "offline")
-    assert open_trackers([], sweep, "p", "offline") == []
-    assert open_trackers(["wandb"], sweep, "p", "off") == []
+        open_trackers(["wandbb"], sweep, "offline")
+    assert open_trackers([], sweep, "offline") == []
+    assert open_trackers(["wandb"], sweep, "off") == []
 
 
 def test_without_tensorboardx_the_remedy_is_named(sweep, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(UserError, match=r"pip install 'hwcls\[tensorboard\]'"):
-        open_trackers(["tensorboard"], sweep, "p", "off")
+        open_trackers(["tensorboard"], sweep, "off")
 
 
 def test_following_imports_no_logger():
     heavy = "{'wandb', 'tensorboardX', 'torch', 'ray'}"
     code = f"import sys, hwcls.tracking.follower; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
-
-
-def test_a_cursor_writes_what_changed_alone(tmp_path):
-    path = tmp_path / "cursor.jsonl"
-    cursor, sizes = Cursor(path), []
-    for number in range(100, 200):
-        cursor.put(f"trials/{number}", id="a", status=None)
-        sizes.append(path.stat().st_size)
-    assert len({after - before for before, after in itertools.pairwise(sizes)}) == 1
-    cursor.put("trials/100", status="complete")
-    with open(path, "ab") as file:
-        file.write(b'{"run": "trials/101", "ent')  # killed
-    again = Cursor(path)
-    assert again.get("trials/100") == {"id": "a", "status": "complete"}
-    assert again.get("trials/101") == {"id": "a", "status": None}
-    again.put("trials/101", lines=3)
-    assert Cursor(path).get("trials/101") == {"id": "a", "status": None, "lines": 3}
-
-
-def test_a_broken_cursor_is_started_anew(tmp_path):
-    path = tmp_path / "cursor.jsonl"
-    first = Cursor(path)
-    first.put("trials/0", status="complete")
-    assert Cursor(path).get("trials/0") == {"status": "complete"}
-    assert Cursor(path).identity == first.identity
-    path.write_text("[1, 2")
-    assert Cursor(path).get("trials/0") == {}
-    assert Cursor(path).identity != first.identity

@@ -1,11 +1,9 @@
-"""What every tracker keeps to, read back from what it wrote and held against metrics.jsonl."""
+"""Every tracker of the registry: what it wrote is read back and compared with metrics.jsonl."""
 
 from __future__ import annotations
 
-import functools
 import json
 import signal
-import struct
 import subprocess
 import sys
 import time
@@ -15,71 +13,27 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hwcls.config.sweep import TRACKERS
+from hwcls.tracking.cursor import Cursor
 from hwcls.tracking.folders import SweepFolder
-from hwcls.tracking.follower import Follower, open_trackers
-from hwcls.tracking.tracker import Cursor, Histogram, Media, numbers
+from hwcls.tracking.follower import Follower
+from hwcls.tracking.media import Histogram, Media
+from hwcls.tracking.tracker import numeric_values, open_trackers
+from tests.tracking.readers import READERS, Reader, WandbReader, reader_of
 
 FOLLOW = """
 import sys, time
 from pathlib import Path
-from hwcls.tracking.follower import Follower, open_trackers
+from hwcls.tracking.follower import Follower
 from hwcls.tracking.folders import SweepFolder
+from hwcls.tracking.tracker import open_trackers
 sweep = SweepFolder(Path(sys.argv[1]))
-follower = Follower(sweep, open_trackers(sys.argv[2:], sweep, "p", "offline"), "p")
+follower = Follower(sweep, open_trackers(sys.argv[2:], sweep, "offline"), "p")
 while True:
     follower.poll()
     print("polled", flush=True)
     time.sleep(0.05)
 """
-
-
-class TensorBoard:
-    """Reads event files without TensorBoard: length, checksum, protobuf, checksum."""
-
-    name = "tensorboard"
-
-    def rows(self, sweep: SweepFolder, key: str) -> list[dict[str, Any]]:
-        rows: dict[int, dict[str, Any]] = {}
-        for step, tag, value in self._scalars(sweep, key):
-            if not tag.startswith(("best/", "test/")):
-                row = rows.setdefault(step, {"epoch": step})
-                assert tag not in row, f"{tag} twice in epoch {step}"
-                row[tag] = value
-        return list(rows.values())
-
-    def summary(self, sweep: SweepFolder, key: str) -> dict[str, Any]:
-        named = {tag: value for _, tag, value in self._scalars(sweep, key) if tag.startswith(("best/", "test/"))}
-        return named | {name: value for name, value in self.config(sweep, key).items() if name == "status"}
-
-    def config(self, sweep: SweepFolder, key: str) -> dict[str, Any]:
-        from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
-
-        for event in self._events(sweep, key):
-            for value in event.summary.value:
-                if value.tag == "_hparams_/session_start_info":
-                    found = HParamsPluginData.FromString(value.metadata.plugin_data.content).session_start_info.hparams
-                    return {name: getattr(item, item.WhichOneof("kind")) for name, item in found.items()}
-        return {}
-
-    def _scalars(self, sweep: SweepFolder, key: str) -> list[tuple[int, str, float]]:
-        events = self._events(sweep, key)
-        return [
-            (event.step, value.tag, value.simple_value)
-            for event in events
-            for value in event.summary.value
-            if value.WhichOneof("value") == "simple_value"
-        ]
-
-    def _events(self, sweep: SweepFolder, key: str) -> list[Any]:
-        from tensorboardX.proto.event_pb2 import Event
-
-        (path,) = (sweep.path / "tensorboard" / key).glob("events.*")
-        content, events = path.read_bytes(), []
-        while content:
-            (size,) = struct.unpack("<Q", content[:8])
-            events.append(Event.FromString(content[12 : 12 + size]))
-            content = content[16 + size :]
-        return events
 
 
 MEDIA = Media(
@@ -93,55 +47,25 @@ MEDIA = Media(
 )
 
 
-@functools.cache  # a call takes seconds
-def inspect(path: Path, written: int) -> list[dict[str, Any]]:
-    command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(path)]
-    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return [json.loads(line) for line in output.splitlines()]
+def _parameter(name: str) -> Any:
+    return pytest.param(name, marks=pytest.mark.slow) if TRACKERS[name].waits_for_server else name
 
 
-class Wandb:
-    """Reads offline runs as users can: `wandb leet inspect`."""
-
-    name = "wandb"
-
-    def rows(self, sweep: SweepFolder, key: str) -> list[dict[str, Any]]:
-        items = [record["history"]["item"] for record in self._records(sweep, key) if record["type"] == "history"]
-        return [{name: value for name, value in item.items() if not name.startswith("_")} for item in items]
-
-    def summary(self, sweep: SweepFolder, key: str) -> dict[str, Any]:
-        updates: dict[str, Any] = {}
-        for record in self._records(sweep, key):
-            if record["type"] == "summary":
-                updates |= record["summary"]["update"]
-        return {name: value for name, value in updates.items() if name.startswith(("best/", "test/", "status"))}
-
-    def config(self, sweep: SweepFolder, key: str) -> dict[str, Any]:
-        update = self.run(sweep, key)["config"]["update"]
-        return {name: value for name, value in update.items() if not name.startswith("_")}
-
-    def run(self, sweep: SweepFolder, key: str) -> dict[str, Any]:
-        return next(record["run"] for record in self._records(sweep, key) if record["type"] == "run")
-
-    def _records(self, sweep: SweepFolder, key: str) -> list[dict[str, Any]]:
-        run_id = Cursor(sweep.path / "wandb" / "cursor.jsonl").get(key)["id"]
-        (path,) = (sweep.path / "wandb").glob(f"*-{run_id}*/*.wandb")  # one folder: nothing is there twice
-        return inspect(path, path.stat().st_mtime_ns)
-
-
-@pytest.fixture(params=[TensorBoard, pytest.param(Wandb, marks=pytest.mark.slow)])
+@pytest.fixture(params=[_parameter(name) for name in TRACKERS.names()])
 def sink(request):
-    if request.param is TensorBoard:
-        pytest.importorskip("tensorboardX", reason="pip install 'hwcls[tensorboard]'")
-    return request.param()
+    """The reader of each tracker."""
+    tracker = TRACKERS[request.param]
+    if tracker.package:
+        pytest.importorskip(tracker.package, reason=f"pip install 'hwcls[{tracker.extra}]'")
+    return reader_of(request.param)
 
 
 def deliver(sweep: SweepFolder, name: str, media: Any = lambda folder: None, **options: Any) -> None:
     """A process's life in short: open, drain, close."""
-    follower = Follower(sweep, open_trackers([name], sweep, "p", "offline"), "p", media, **options)
+    follower = Follower(sweep, open_trackers([name], sweep, "offline"), "p", media, **options)
     while follower.poll():
         pass
-    assert follower.behind() == {}
+    assert follower.undelivered() == {}
     follower.close()
 
 
@@ -152,10 +76,11 @@ def check_rows(sink: Any, sweep: SweepFolder, key: str) -> None:
     rows = sink.rows(sweep, key)
     assert [row["epoch"] for row in rows] == [line["epoch"] for line in lines]
     for row, line in zip(rows, lines, strict=True):
-        assert row == pytest.approx({"epoch": line["epoch"], **numbers(line)}, rel=1e-6)  # TensorBoard has float32
+        wanted = {"epoch": line["epoch"], **numeric_values(line)}
+        assert row == pytest.approx(wanted, rel=1e-6)  # TensorBoard has float32
 
 
-def test_rows_config_and_ending(sweep, sink):
+def test_every_epoch_is_there_once(sweep, sink):
     sweep.add(sweep.trial(1), range(1, 5), "stopped")
     confirm = sweep.add(sweep.confirm_run("small", 1007001), range(1, 3))
     confirm.append({"test/accuracy": 0.75})
@@ -163,10 +88,20 @@ def test_rows_config_and_ending(sweep, sink):
     deliver(sweep, sink.name)
     for key in ("trials/1", "confirm/small/1007001"):
         check_rows(sink, sweep, key)
+    assert "test/accuracy" not in sink.rows(sweep, "confirm/small/1007001")[-1]
+
+
+@pytest.mark.parametrize("name", [_parameter(name) for name in READERS])
+def test_config_and_result(sweep, name):
+    sink = reader_of(name)
+    sweep.add(sweep.trial(1), range(1, 5), "stopped")
+    confirm = sweep.add(sweep.confirm_run("small", 1007001), range(1, 3))
+    confirm.append({"test/accuracy": 0.75})
+    sweep.add(confirm, range(0), "complete")
+    deliver(sweep, sink.name)
     summary = sink.summary(sweep, "trials/1")
     assert (summary["status"], summary["best/val/accuracy"]) == ("stopped", pytest.approx(0.05))
     assert sink.summary(sweep, "confirm/small/1007001")["test/accuracy"] == pytest.approx(0.75)
-    assert "test/accuracy" not in sink.rows(sweep, "confirm/small/1007001")[-1]
     wanted = sweep.trial(1).config().flat() | {"sweep": "demo", "trial": 1}
     found = sink.config(sweep, "trials/1")
     assert {name: value for name, value in found.items() if name in wanted and value is not None} == {
@@ -184,7 +119,8 @@ def test_started_again_each_epoch_is_there_once(sweep, sink):
     deliver(sweep, sink.name)
     for number in (0, 1):
         check_rows(sink, sweep, f"trials/{number}")
-        assert sink.summary(sweep, f"trials/{number}")["status"] == "complete"
+        if type(sink) is not Reader:
+            assert sink.summary(sweep, f"trials/{number}")["status"] == "complete"
 
 
 def test_a_finished_run_is_left_alone(sweep, sink):
@@ -192,8 +128,8 @@ def test_a_finished_run_is_left_alone(sweep, sink):
     deliver(sweep, sink.name)
 
     def written():
-        """When each file was; W&B's own process writes the end of its log when it likes."""
-        files = [path for path in (sweep.path / sink.name).rglob("*") if path.is_file() and path.suffix != ".log"]
+        """When each file was; W&B's own process may write its log at any time."""
+        files = [path for path in sweep.path.rglob("*") if path.is_file() and path.suffix != ".log"]
         return {path: path.stat().st_mtime_ns for path in files}
 
     before = written()
@@ -203,7 +139,7 @@ def test_a_finished_run_is_left_alone(sweep, sink):
 
 def test_many_runs_at_once(sweep, sink):
     """Open side by side, and each keeps its own rows."""
-    follower = Follower(sweep, open_trackers([sink.name], sweep, "p", "offline"), "p")
+    follower = Follower(sweep, open_trackers([sink.name], sweep, "offline"), "p")
     for epoch in range(1, 4):
         for number in range(6):
             sweep.add(sweep.trial(number), range(epoch, epoch + 1), "complete" if epoch == 3 else None)
@@ -229,11 +165,29 @@ def test_killed_in_mid_run(sweep, sink):
         check_rows(sink, sweep, f"trials/{number}")
 
 
+def test_files_truncated_by_a_crash(sweep, sink):
+    before = set(sweep.path.rglob("*"))
+    sweep.add(sweep.trial(0), range(1, 4))
+    records = set(sweep.path.rglob("*"))
+    deliver(sweep, sink.name)
+    for path in set(sweep.path.rglob("*")) - records - before:
+        if path.is_file() and path.suffix != ".log":
+            path.write_bytes(path.read_bytes()[:-3])
+    sweep.add(sweep.trial(0), range(4, 6), "complete")
+    deliver(sweep, sink.name)
+    check_rows(sink, sweep, "trials/0")
+
+
+def test_the_disk_of_a_run_grows_with_its_epochs():
+    for tracker in TRACKERS.all().values():
+        assert 0 < tracker.disk_bytes(1) < tracker.disk_bytes(1000)
+
+
 @pytest.mark.slow
 def test_wandb_run_is_named_grouped_and_private(sweep):
     sweep.add(sweep.trial(3), range(1, 3), "complete")
     deliver(sweep, "wandb")
-    run = Wandb().run(sweep, "trials/3")
+    run = WandbReader("wandb").run(sweep, "trials/3")
     assert (run["display_name"], run["run_group"], run["project"]) == ("small-3", "demo", "p")
     assert sorted(run["tags"]) == ["demo", "small"]
     written = b"".join(path.read_bytes() for path in (sweep.path / "wandb").rglob("*") if path.is_file())
@@ -256,7 +210,7 @@ def test_the_same_name_anew_gets_other_run_ids(sweep, tmp_path):
     follower = Follower(sweep, [tracker], "p")
     follower.poll()
     follower.close()
-    assert tracker.sent == 1
+    assert tracker.finished_runs == 1
     assert Cursor(sweep.path / "wandb" / "cursor.jsonl").get("trials/0")["id"] != first
 
 
@@ -283,7 +237,7 @@ def test_tensorboard_shows_histograms_and_pictures(sweep):
 
 @pytest.mark.slow
 def test_wandb_shows_media_in_the_row_of_the_last_epoch(sweep):
-    sink = Wandb()
+    sink = WandbReader("wandb")
     weights = sweep.add(sweep.trial(0), range(1, 4), "complete").path / "best.safetensors"
     weights.write_bytes(b"weights")
     deliver(sweep, sink.name, lambda folder: MEDIA, artifacts=True)
@@ -296,15 +250,15 @@ def test_wandb_shows_media_in_the_row_of_the_last_epoch(sweep):
     (run,) = (sweep.path / "wandb").glob("offline-run-*")
     table = json.loads(next(run.glob("files/media/table/per_class*.json")).read_text())
     assert table == {"columns": ["class", "images", "auc"], "data": [["cat", 2, 0.75], ["dog", 1, None]]}
-    kinds = [record["type"] for record in sink._records(sweep, "trials/0")]
+    kinds = [record["type"] for record in sink.records(sweep, "trials/0")]
     assert "artifact" in kinds
 
 
 @pytest.mark.slow
 def test_wandb_media_of_an_end_that_comes_late_have_a_row_of_their_own(sweep):
-    sink = Wandb()
+    sink = WandbReader("wandb")
     sweep.add(sweep.trial(0), range(1, 3))
-    follower = Follower(sweep, open_trackers([sink.name], sweep, "p", "offline"), "p", lambda folder: MEDIA)
+    follower = Follower(sweep, open_trackers([sink.name], sweep, "offline"), "p", lambda folder: MEDIA)
     follower.poll()
     sweep.add(sweep.trial(0), range(0), "stopped")
     follower.poll()

@@ -11,11 +11,13 @@ import time
 import pytest
 
 from hwcls.errors import UserError
-from hwcls.tracking import follower as follower_module
-from hwcls.tracking.follower import Follower, open_trackers
-from hwcls.tracking.tracker import addresses
-from hwcls.tracking.wandb import tracker as wandb_tracker
-from hwcls.tracking.wandb.tracker import WandbTracker, sync
+from hwcls.tracking import feed
+from hwcls.tracking.follower import Follower
+from hwcls.tracking.tracker import open_trackers
+from hwcls.tracking.wandb import login, read_run_urls
+from hwcls.tracking.wandb import run as wandb_run
+from hwcls.tracking.wandb.sync import sync_sweep
+from hwcls.tracking.wandb.tracker import WandbTracker
 from hwcls.tracking.wandb.workspace import Axis, View, save_workspace
 from tests.tracking.test_trackers import MEDIA
 
@@ -24,10 +26,11 @@ pytestmark = pytest.mark.slow
 FOLLOW_ONLINE = """
 import sys, time
 from pathlib import Path
-from hwcls.tracking.follower import Follower, open_trackers
+from hwcls.tracking.follower import Follower
 from hwcls.tracking.folders import SweepFolder
+from hwcls.tracking.tracker import open_trackers
 sweep = SweepFolder(Path(sys.argv[1]))
-follower = Follower(sweep, open_trackers(["wandb"], sweep, "p", "online"), "p")
+follower = Follower(sweep, open_trackers(["wandb"], sweep, "online"), "p")
 while True:
     follower.poll()
     print("polled", flush=True)
@@ -38,14 +41,15 @@ while True:
 @pytest.fixture
 def soon(monkeypatch):
     """Refused runs are asked again at once, and nothing takes long."""
-    monkeypatch.setattr(follower_module, "RETRY", 0.1)
-    monkeypatch.setattr(follower_module, "PAUSE", 0.0)
-    monkeypatch.setattr(wandb_tracker, "UPLOAD", 3.0)
-    monkeypatch.setattr(wandb_tracker, "PATIENCE", 4.0)
+    monkeypatch.setattr(feed, "RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(feed, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(wandb_run, "UPLOAD_SECONDS", 3.0)
+    monkeypatch.setattr(wandb_run, "INIT_SECONDS", 4.0)
+    monkeypatch.setattr(login, "ANSWER_SECONDS", 4.0)
 
 
 def drained(sweep, mode="online"):
-    follower = Follower(sweep, open_trackers(["wandb"], sweep, "p", mode), "p")
+    follower = Follower(sweep, open_trackers(["wandb"], sweep, mode), "p")
     while follower.poll():
         pass
     return follower
@@ -106,19 +110,19 @@ def test_sync_sends_what_was_written_offline_and_only_that(sweep, server):
     drained(sweep, "offline").close()
     assert server.runs == {}
     sweep.add(sweep.trial(1), range(1, 3), "complete")
-    assert sync(sweep, "p") == 2
+    assert sync_sweep(sweep, "p") == 2
     assert server.epochs() == {"small-0": [1, 2, 3], "small-1": [1, 2]}
     assert not list((sweep.path / "wandb").glob("offline-run-*"))  # `wandb sync` would send them a second time
-    assert sync(sweep, "p") == 0
+    assert sync_sweep(sweep, "p") == 0
     drained(sweep, "offline").close()
     assert not list((sweep.path / "wandb").glob("offline-run-*"))
 
 
 def test_no_credentials(sweep, monkeypatch):
     with pytest.raises(UserError, match=r"no credentials.*wandb login"):
-        open_trackers(["wandb"], sweep, "p", "online")
+        open_trackers(["wandb"], sweep, "online")
     with pytest.raises(UserError, match="wandb login"):
-        sync(sweep, "p")
+        sync_sweep(sweep, "p")
     sweep.add(sweep.trial(0), range(1, 3), "complete")
     drained(sweep, "auto").close()
     assert len(list((sweep.path / "wandb").glob("offline-run-*"))) == 1
@@ -128,7 +132,7 @@ def test_no_credentials(sweep, monkeypatch):
 def test_rejected_credentials(sweep, server):
     server.status = 401
     with pytest.raises(UserError, match=r"401.*wandb login"):
-        open_trackers(["wandb"], sweep, "p", "online")
+        open_trackers(["wandb"], sweep, "online")
     sweep.add(sweep.trial(0), range(1, 3), "complete")
     drained(sweep, "auto").close()
     assert "W&B is offline: " in (sweep.path / "tracking.log").read_text()
@@ -142,9 +146,9 @@ def test_a_server_that_is_down_at_the_start(sweep, server, soon):
     assert time.monotonic() - began < 8
     assert len(list((sweep.path / "wandb").glob("offline-run-*"))) == 1
     with pytest.raises(UserError, match="no answer"):
-        sync(sweep, "p")
+        sync_sweep(sweep, "p")
     server.status = 200
-    assert sync(sweep, "p") == 1
+    assert sync_sweep(sweep, "p") == 1
     assert server.epochs() == {"small-0": [1, 2]}
 
 
@@ -157,12 +161,12 @@ def test_a_server_that_fails_at_init_and_comes_back(sweep, server, soon):
     sweep.add(sweep.trial(1), range(1, 3))
     sweep.add(sweep.trial(0), range(3, 5))
     follower.poll()
-    assert set(follower.behind()) == {"trials/1"}
+    assert set(follower.undelivered()) == {"trials/1"}
     server.status = 200
     sweep.add(sweep.trial(1), range(3, 5), "complete")
     sweep.add(sweep.trial(0), range(5, 7), "complete")
     deadline = time.monotonic() + 60
-    while (follower.poll() or follower.behind()) and time.monotonic() < deadline:
+    while (follower.poll() or follower.undelivered()) and time.monotonic() < deadline:
         time.sleep(0.2)
     follower.close()
     assert server.epochs() == {"small-0": [1, 2, 3, 4, 5, 6], "small-1": [1, 2, 3, 4]}
@@ -177,15 +181,15 @@ def test_a_server_that_fails_in_mid_run_and_comes_back(sweep, server, soon, stat
     server.status = status
     sweep.add(sweep.trial(0), range(3, 5), "complete")
     assert not follower.poll()
-    assert set(follower.behind()) == {"trials/0"}
+    assert set(follower.undelivered()) == {"trials/0"}
     server.status = 200
     deadline = time.monotonic() + 60
-    while follower.behind() and time.monotonic() < deadline:
+    while follower.undelivered() and time.monotonic() < deadline:
         follower.poll()
         time.sleep(0.2)
     follower.close()
     assert server.epochs() == {"small-0": [1, 2, 3, 4]}
-    assert sync(sweep, "p") == 0
+    assert sync_sweep(sweep, "p") == 0
 
 
 def test_a_server_that_is_down_at_the_end_holds_nothing_up(sweep, server, soon):
@@ -196,7 +200,7 @@ def test_a_server_that_is_down_at_the_end_holds_nothing_up(sweep, server, soon):
     server.status = 500
     began = time.monotonic()
     follower.close()
-    assert time.monotonic() - began < 8 * wandb_tracker.UPLOAD * 0.75  # not one wait for each run
+    assert time.monotonic() - began < 8 * wandb_run.UPLOAD_SECONDS * 0.75  # not one wait for each run
     server.status = 200
     for number in range(8):
         sweep.add(sweep.trial(number), range(0), "complete")
@@ -212,7 +216,7 @@ def test_media_and_weights_reach_the_server_once(sweep, server):
     def follow_once():
         follower = Follower(sweep, [WandbTracker(sweep, online=True)], "p", lambda folder: MEDIA, artifacts=True)
         while follower.poll():
-            assert follower.behind() == {}
+            assert follower.undelivered() == {}
         follower.close()
 
     follow_once()
@@ -226,7 +230,7 @@ def test_media_and_weights_reach_the_server_once(sweep, server):
     follow_once()
     assert [row["epoch"] for row in run["rows"]] == [1, 2, 3]
     assert run["summary"]["test/accuracy"] == 0.5
-    assert ["/me/p/runs/" in url for url in addresses(sweep).values()] == [True]
+    assert ["/me/p/runs/" in url for url in read_run_urls(sweep).values()] == [True]
 
 
 def test_the_stop_button_asks_for_the_end_of_that_trial(sweep, server):

@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from hwcls.sweep.monitor.tracking_process import Consumers
-from hwcls.tracking.wandb.tracker import sync
+from hwcls.sweep.monitor.tracking_process import TrackingProcess
+from hwcls.tracking.wandb.sync import sync_sweep
 
 pytestmark = pytest.mark.heavy
 RUNS, EPOCHS, PACE = 4, 40, 0.25  # 10 s of epochs
@@ -36,29 +36,28 @@ class Training:
 
 
 @pytest.fixture
-def follow(sweep, server, record_property):
+def tracked(sweep, server, record_property):
     """Trains while the process follows and `fault(server, process)` is done in the middle; then all must be there."""
 
     def start(name, fault, runs=RUNS, *, before=None):
-        said = []
         if before is not None:
             before(server)
-        consumers, training = Consumers(sweep.path, "online"), Training(sweep, runs)
-        consumers.start(said.append)
+        tracking, training = TrackingProcess(sweep.path, "online"), Training(sweep, runs)
+        tracking.start()
         training.thread.start()
         begun, done = time.monotonic(), False
         while training.thread.is_alive():
             if not done and time.monotonic() - begun > 3:
-                fault(server, consumers)
+                fault(server, tracking)
                 done = True
-            consumers.keep_alive()
+            tracking.keep_alive()
             time.sleep(0.05)
         ended = time.monotonic()
-        drained = consumers.finish()
+        drained = tracking.finish()
         seconds = time.monotonic() - ended
         there = sum(len(set(epochs)) for epochs in server.epochs().values())
         server.status, server.delay = 200, 0.0
-        sent = sync(sweep, "p")
+        sent = sync_sweep(sweep, "p")
         assert server.epochs() == {f"small-{number}": list(range(1, EPOCHS + 1)) for number in range(runs)}
         assert training.slowest < 1  # training waits for nothing
         missing = runs * EPOCHS - there
@@ -79,44 +78,44 @@ def status(server, value):
     server.status = value
 
 
-def test_no_fault(follow):
-    assert follow("none", lambda server, consumers: None) == (True, 0, 0)
+def test_no_fault(tracked):
+    assert tracked("none", lambda server, tracking: None) == (True, 0, 0)
 
 
-def test_32_runs_at_once(follow):
-    assert follow("none, 32 runs at once", lambda server, consumers: None, runs=32) == (True, 0, 0)
+def test_32_runs_at_once(tracked):
+    assert tracked("none, 32 runs at once", lambda server, tracking: None, runs=32) == (True, 0, 0)
 
 
-def test_down_at_the_start(follow):
+def test_down_at_the_start(tracked):
     def before(server):
         server.status = 500
         later(8, lambda: status(server, 200))
 
-    follow("down for the first 8 s", lambda server, consumers: None, before=before)
+    tracked("down for the first 8 s", lambda server, tracking: None, before=before)
 
 
 @pytest.mark.parametrize("code", [500, 429, 401])
-def test_refuses_for_a_while(follow, code):
-    def fault(server, consumers):
+def test_refuses_for_a_while(tracked, code):
+    def fault(server, tracking):
         server.status = code
         later(5, lambda: status(server, 200))
 
-    follow(f"{code} for 5 s", fault)
+    tracked(f"{code} for 5 s", fault)
 
 
 @pytest.mark.parametrize("code", [500, 401])
-def test_refuses_for_ever(follow, code):
-    _, missing, sent = follow(f"{code} for ever", lambda server, consumers: status(server, code))
+def test_refuses_for_ever(tracked, code):
+    _, missing, sent = tracked(f"{code} for ever", lambda server, tracking: status(server, code))
     assert missing > 0
     assert sent == RUNS
 
 
-def test_slow(follow):
-    def fault(server, consumers):
+def test_slow(tracked):
+    def fault(server, tracking):
         server.delay = 1.5
 
-    follow("each answer takes 1.5 s", fault)
+    tracked("each answer takes 1.5 s", fault)
 
 
-def test_the_process_is_killed(follow):
-    follow("kill -9 of the process", lambda server, consumers: os.kill(consumers.process.pid, signal.SIGKILL))
+def test_the_process_is_killed(tracked):
+    tracked("kill -9 of the process", lambda server, tracking: os.kill(tracking.process.pid, signal.SIGKILL))

@@ -196,7 +196,8 @@ def _print_outcome(outcome: Outcome, options: Options, as_json: bool) -> None:
     from hwcls.results.load import load_results
     from hwcls.results.range_hints import suggest_ranges
     from hwcls.sweep.preflight.disk_usage import taken
-    from hwcls.tracking.tracker import addresses, troubles
+    from hwcls.tracking.log import read_problems
+    from hwcls.tracking.wandb import read_run_urls
 
     path = outcome.folder.path
     found = load_results(path)
@@ -205,8 +206,9 @@ def _print_outcome(outcome: Outcome, options: Options, as_json: bool) -> None:
     if as_json:
         status = "interrupted" if outcome.interrupted else "done"
         result = {"status": status, **build_summary(found), "failed": outcome.failed, "hints": suggest_ranges(found)}
-        places = {"results": str(path), "bytes": taken(path), "report": str(page), "wandb": addresses(outcome.folder)}
-        tracking = {"tracking": troubles(outcome.folder)}
+        places = {"results": str(path), "bytes": taken(path), "report": str(page)}
+        places |= {"wandb": read_run_urls(outcome.folder)}
+        tracking = {"tracking": read_problems(outcome.folder)}
         places |= {"shared": shared} if shared else {}
         typer.echo(json.dumps({**result, **places, **tracking}, indent=2, default=str))
         return
@@ -220,10 +222,10 @@ def _print_outcome(outcome: Outcome, options: Options, as_json: bool) -> None:
     copy = f", with a local copy in {path}" if shared else ""
     typer.echo(f"results: {format_bytes(taken(path))} in {shared or path}{copy}")
     typer.echo(f"report: {page}")
-    for url in sorted({url.partition("/runs/")[0] for url in addresses(outcome.folder).values()}):
+    for url in sorted({url.partition("/runs/")[0] for url in read_run_urls(outcome.folder).values()}):
         typer.echo(f"W&B: {url}")
-    for trouble in troubles(outcome.folder):
-        typer.echo(f"note: {trouble}")
+    for problem in read_problems(outcome.folder):
+        typer.echo(f"note: {problem}")
 
 
 def _exit_interrupted(name: str, as_json: bool) -> NoReturn:

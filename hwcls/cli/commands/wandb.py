@@ -27,13 +27,13 @@ def sync(folder: ResultsFolder) -> None:
     from hwcls.inspection.media import media
     from hwcls.results.load import load_results
     from hwcls.tracking.folders import SweepFolder
-    from hwcls.tracking.wandb.tracker import sync as upload
+    from hwcls.tracking.wandb.sync import sync_sweep
 
     settings = load_results(folder).settings
     project, artifacts = str(settings.get("project", "hwcls")), bool(settings.get("artifacts"))
     try:
         with FileLock(folder / ".tracking.lock", timeout=0):
-            uploaded = upload(SweepFolder(folder), project, media, artifacts=artifacts)
+            uploaded = sync_sweep(SweepFolder(folder), project, media, artifacts=artifacts)
             typer.echo(f"{uploaded} runs uploaded to W&B")
     except Timeout:
         raise UserError("the sweep is still being tracked", where=str(folder), remedy="wait until it ends") from None

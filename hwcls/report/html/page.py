@@ -33,7 +33,8 @@ from hwcls.results.load import SweepResults, load_results
 from hwcls.results.marginal_effects import setting_effects
 from hwcls.results.test_comparison import compare_confirmed
 from hwcls.tracking.folders import SweepFolder
-from hwcls.tracking.tracker import addresses, troubles
+from hwcls.tracking.log import read_problems
+from hwcls.tracking.wandb import read_run_urls
 
 Charts = dict[str, list[tuple[str, str, Figure | None]]]  # by section: id, title, figure
 
@@ -101,8 +102,8 @@ def render(sweep: SweepResults) -> str:
         matrices=script_json(models.confusions(closely, classes)) if closely else "",
         failures=failures(sweep),
         commands=[f"hwcls train {shlex.quote(str(trial.folder / 'config.yaml'))}" for trial in sweep.ranked()],
-        runs=addresses(SweepFolder(sweep.folder)),
-        troubles=troubles(SweepFolder(sweep.folder)),
+        runs=read_run_urls(SweepFolder(sweep.folder)),
+        problems=read_problems(SweepFolder(sweep.folder)),
         wandb=f"hwcls wandb sync {shlex.quote(str(sweep.folder))}" if (sweep.folder / "wandb").is_dir() else None,
         plotly=get_plotlyjs() if drawn or closely else "",
         **_learned(sweep),

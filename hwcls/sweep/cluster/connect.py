@@ -12,11 +12,11 @@ from typing import Any
 import ray
 from ray._private.node import Node
 
+from hwcls.config.sweep import TRACKERS
 from hwcls.errors import UserError
 from hwcls.sweep.cluster.autoscaler import coming
 from hwcls.sweep.cluster.resources import Machine, usable_cpus
 
-SECRETS = ("WANDB_API_KEY",)
 PATIENCE = 10.0  # seconds for a cluster's head to answer
 HEAD = "node:__internal_head__"  # a resource that Ray gives to the head alone
 # the autoscaler, the reader of logs and the dashboard's server take half of the time in which Ray starts
@@ -30,7 +30,8 @@ def connected(address: str | None) -> Iterator[Machine]:
     Raises:
         UserError: Nothing answers at `address`, or Ray does not start here.
     """
-    kept = {name: os.environ.pop(name) for name in SECRETS if name in os.environ}  # workers inherit the environment
+    secrets = [name for tracker in TRACKERS.all().values() for name in tracker.secrets]
+    kept = {name: os.environ.pop(name) for name in secrets if name in os.environ}  # workers inherit the environment
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # hwcls says itself what failed
     joined = ray.is_initialized()  # a program that has started Ray itself keeps it
     try:

@@ -1,7 +1,7 @@
-"""The process that follows the records: W&B, TensorBoard and the page, restartable at any moment.
+"""Tracking process: feeds the trackers and rewrites report.html; can be restarted at any moment.
 
-Run as `python -m hwcls.sweep.monitor.tracking_process DIR --wandb MODE`; it drains and ends when its standard input
-closes, which also happens when the driver is killed.
+Run as `python -m hwcls.sweep.monitor.tracking_process DIR --mode MODE`. When its standard input closes, which also
+happens when the driver is killed, it delivers what is left and exits.
 """
 
 from __future__ import annotations
@@ -16,136 +16,132 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+import yaml
 from filelock import FileLock, Timeout
 
+from hwcls import files
+from hwcls.config.sweep import TRACKERS
 from hwcls.errors import UserError
 from hwcls.tracking.folders import SweepFolder
-from hwcls.tracking.tracker import Tracker, note, write_troubles
+from hwcls.tracking.log import LOG, log_tracking, write_problems
+from hwcls.tracking.tracker import Tracker, serving_order
 
 log = logging.getLogger(__name__)
 
-Mode = Literal["online", "offline", "off", "auto"]
-POLL = 0.5  # seconds
-PAGE_EVERY = 20.0  # seconds between two pages while trials end
-PAGE_SHARE = 20  # they lie so many times further apart than the last one took
-AGAIN = 5.0  # seconds before a process that ended by itself is started again, each time twice as long,
-LONGEST = 300.0  # but no longer than this
-DRAIN = 60.0  # seconds that the driver waits at the end; what W&B has not got by then, `hwcls wandb sync` sends
+POLL_SECONDS = 0.5
+PAGE_SECONDS = 20.0  # between two pages while trials end, at least
+PAGE_SHARE = 20  # and at least this many times the seconds that the last page took
+RESTART_SECONDS = 5.0  # before a crashed process is restarted, doubled each time
+MAX_RESTART_SECONDS = 300.0
+DRAIN_SECONDS = 60.0  # that the driver waits at the end; what is not uploaded by then, the sync command uploads
 
 
-class Consumers:
-    """The driver's handle on that process."""
+class TrackingProcess:
+    """The driver's handle on the tracking process of a results folder; `mode` is that of --wandb."""
 
-    def __init__(self, folder: Path, wandb: str) -> None:
-        self.command = [sys.executable, "-m", "hwcls.sweep.monitor.tracking_process", str(folder), "--wandb", wandb]
-        self.environment = dict(os.environ)  # with the W&B key, which the workers do not get
-        self.folder, self.log = folder, folder / "tracking.log"
+    def __init__(self, folder: Path, mode: str) -> None:
+        self.command = [sys.executable, "-m", "hwcls.sweep.monitor.tracking_process", str(folder), "--mode", mode]
+        self.environment = dict(os.environ)  # with the secrets of the trackers, which workers do not get
+        self.folder, self.log_path = folder, folder / LOG
         self.process: subprocess.Popen[bytes] | None = None
-        self.patience = AGAIN
+        self.restart_after = RESTART_SECONDS
 
     def start(self) -> None:
-        """Begin to follow, once there is something to follow."""
-        self.process = self._start()
-
-    def _start(self) -> subprocess.Popen[bytes]:
+        """Start it, once there is something to follow."""
         self.started = time.monotonic()
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.log, "ab") as log:
-            return subprocess.Popen(
+        self.log_path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.log_path, "ab") as output:
+            self.process = subprocess.Popen(
                 self.command,
                 stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
+                stdout=output,
+                stderr=output,
                 env=self.environment,
-                start_new_session=True,  # Ctrl-C is for the driver, which then lets this one drain
+                start_new_session=True,  # Ctrl-C is for the driver, which then lets this process drain
             )
 
     def keep_alive(self) -> None:
-        """Start the process again if it died; its cursors tell it where to go on."""
-        if self.process is None or self.process.poll() is None or time.monotonic() - self.started < self.patience:
+        """Restart the process if it crashed; it continues from its cursors."""
+        if self.process is None or self.process.poll() is None:
             return
-        if self.patience == AGAIN * 2:  # once may be chance
-            log.warning("the tracking process crashed twice; restarting it; see %s", self.log)
-        self.patience = min(2 * self.patience, LONGEST)
-        self._close()
-        self.process = self._start()
+        if time.monotonic() - self.started < self.restart_after:
+            return
+        if self.restart_after == RESTART_SECONDS * 2:  # one crash may be chance
+            log.warning("the tracking process crashed twice; restarting it (see %s)", self.log_path)
+        self.restart_after = min(2 * self.restart_after, MAX_RESTART_SECONDS)
+        self._close_input()
+        self.start()
 
     @contextmanager
-    def drains(self) -> Iterator[None]:
-        """It drains from the end of the block on, beside what the driver still has to end."""
+    def draining(self) -> Iterator[None]:
+        """At the end of the block the process begins to drain, while the driver ends the rest."""
         try:
             yield
         finally:
-            self._close()
+            self._close_input()
 
-    def finish(self, patience: float = DRAIN) -> bool:
-        """Let it drain and end; False when it had to be killed."""
+    def finish(self, seconds: float = DRAIN_SECONDS) -> bool:
+        """Let it drain and exit; False when it had to be killed or failed."""
         if self.process is None:
             return True
-        if self.process.poll():  # it died: what it had not sent is sent now
-            self._close()
-            self.process = self._start()
-        self._close()
+        if self.process.poll():  # it crashed: the rest is delivered now
+            self._close_input()
+            self.start()
+        self._close_input()
         try:
-            return self.process.wait(patience) == 0
+            return self.process.wait(seconds) == 0
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-            late = (
-                f"the trackers were not done {patience:.0f} s after the end; `hwcls wandb sync {self.folder}` goes on"
-            )
-            write_troubles(SweepFolder(self.folder), [late])
+            problem = f"the trackers were not done {seconds:.0f} s after the end{_sync_hint(self.folder)}"
+            write_problems(SweepFolder(self.folder), [problem])
             return False
 
-    def _close(self) -> None:
+    def _close_input(self) -> None:
         if self.process is not None and self.process.stdin is not None:
             self.process.stdin.close()
 
 
-def follow(path: Path, wandb: Mode) -> bool:
+def track_sweep(path: Path, mode: str) -> bool:
     """Feed the trackers and write the page until standard input closes; returns whether the last page was written."""
-    import yaml
-
     from hwcls.inspection.media import media
     from hwcls.report.html.page import write_page
     from hwcls.tracking.follower import Follower
 
     folder = SweepFolder(path)
     lock = FileLock(path / ".tracking.lock", timeout=0)
-    while not _locked(lock):  # the one of an earlier start is still draining, or `hwcls wandb sync`
-        if _closed(POLL):
-            note(folder, "another process fed the trackers to the end: what came meanwhile was not delivered")
+    while not _acquire(lock):  # the process of an earlier start is still draining, or a sync command runs
+        if _input_closes(POLL_SECONDS):
+            log.warning("another process fed the trackers until the end; what was recorded since was not delivered")
             return False
-    settings = yaml.safe_load((path / "sweep.yaml").read_text("utf-8"))
+    settings = files.read_yaml(path / "sweep.yaml")
     project = settings.get("project", "hwcls")
-    trackers, problems = _opened(settings.get("track", ["wandb"]), folder, project, wandb)
-    write_troubles(folder, problems)
+    trackers, problems = _open_each(settings.get("track", ["wandb"]), folder, mode)
+    write_problems(folder, problems)
     follower = Follower(folder, trackers, project, media, artifacts=bool(settings.get("artifacts")))
-    page = Page(folder, write_page)
-    while not _closed(POLL):
-        follower.poll(again=False)
-        page.keep_up(follower.ended)
+    page = PageWriter(folder, write_page)
+    while not _input_closes(POLL_SECONDS):
+        follower.poll(recheck=False)
+        page.update(follower.ended_runs)
     while follower.poll():
         pass
-    write_troubles(folder, problems + _behind(folder, follower.behind()))
+    write_problems(folder, problems + _describe_undelivered(folder, follower.undelivered()))
     written = page.write()
     follower.close()
     return written
 
 
-def _opened(names: Sequence[str], folder: SweepFolder, project: str, wandb: Mode) -> tuple[list[Tracker], list[str]]:
-    """The trackers that can be opened, and what is to be said: one that cannot takes no other with it."""
-    from hwcls.tracking.follower import by_patience, open_trackers
-
+def _open_each(names: Sequence[str], folder: SweepFolder, mode: str) -> tuple[list[Tracker], list[str]]:
+    """The trackers that can be opened, and the problems; one that cannot be opened does not affect the others."""
     trackers: list[Tracker] = []
     problems = []
-    for name in by_patience(names):
+    for name in serving_order(names):
         try:
-            opened = open_trackers([name], folder, project, wandb)
+            opened = TRACKERS[name].open(folder, mode)
         except UserError as error:
-            note(folder, str(error))
+            log.warning("%s", error)
             problems.append(str(error))
             continue
         trackers += opened
@@ -153,44 +149,59 @@ def _opened(names: Sequence[str], folder: SweepFolder, project: str, wandb: Mode
     return trackers, problems
 
 
-def _behind(folder: SweepFolder, refused: dict[str, str]) -> list[str]:
-    """What is said of runs that a tracker has not taken."""
-    if not refused:
+def _describe_undelivered(folder: SweepFolder, errors: dict[str, str]) -> list[str]:
+    if not errors:
         return []
-    key, error = next(iter(refused.items()))
-    runs = key if len(refused) == 1 else f"{len(refused)} runs"
-    return [f"{runs} did not arrive ({error}); `hwcls wandb sync {folder.path}` sends what W&B lacks"]
+    key, error = next(iter(errors.items()))
+    runs = key if len(errors) == 1 else f"{len(errors)} runs"
+    return [f"{runs} did not arrive ({error}){_sync_hint(folder.path)}"]
 
 
-class Page:
-    """The page, rewritten while trials end: it takes longer with each of them, but a twentieth of the time at most."""
+def _sync_hint(folder: Path) -> str:
+    """The commands that upload what is missing, for the end of a message; empty if no tracker has one."""
+    try:
+        names = serving_order(files.read_yaml(folder / "sweep.yaml").get("track", ["wandb"]))
+    except (OSError, yaml.YAMLError, AttributeError):
+        return ""
+    commands = [TRACKERS[name].sync_command for name in names if name in TRACKERS.names()]
+    shown = [f"`{command} {folder}`" for command in commands if command]
+    return f"; {' and '.join(shown)} uploads what is missing" if shown else ""
+
+
+class PageWriter:
+    """Rewrites report.html while trials end; a page takes longer with each trial, so a twentieth of the time at most.
+
+    Args:
+        folder: The sweep's folder.
+        write_page: Writes the page of a results folder.
+    """
 
     def __init__(self, folder: SweepFolder, write_page: Callable[[Path], Path]) -> None:
         self.folder, self.write_page = folder, write_page
-        self.shows = -1  # ended runs
-        self.due = 0.0  # time.monotonic()
+        self.ended_runs = -1  # on the last page
+        self.next_at = 0.0  # time.monotonic()
 
-    def keep_up(self, ended: int) -> None:
-        """Write it if it shows less than `ended` ended runs and is due again."""
+    def update(self, ended_runs: int) -> None:
+        """Write the page if more runs have ended and enough time has passed."""
         begun = time.monotonic()
-        if ended == self.shows or begun < self.due:
+        if ended_runs == self.ended_runs or begun < self.next_at:
             return
-        self.shows = ended
+        self.ended_runs = ended_runs
         self.write()
         now = time.monotonic()
-        self.due = now + max(PAGE_EVERY, PAGE_SHARE * (now - begun))
+        self.next_at = now + max(PAGE_SECONDS, PAGE_SHARE * (now - begun))
 
     def write(self) -> bool:
-        """Whether it could be written."""
+        """Write the page; False when that failed."""
         try:
             self.write_page(self.folder.path)
             return True
-        except Exception as error:  # the trackers go on without the page
-            note(self.folder, f"report.html was not written: {type(error).__name__}: {error}")
+        except Exception as error:  # the trackers continue without the page
+            log.warning("report.html was not written: %s: %s", type(error).__name__, error)
             return False
 
 
-def _locked(lock: FileLock) -> bool:
+def _acquire(lock: FileLock) -> bool:
     try:
         lock.acquire()
     except Timeout:
@@ -198,8 +209,8 @@ def _locked(lock: FileLock) -> bool:
     return True
 
 
-def _closed(seconds: float) -> bool:
-    """Wait; True once standard input has ended."""
+def _input_closes(seconds: float) -> bool:
+    """Wait for so long; True once standard input has ended."""
     readable, _, _ = select.select([sys.stdin], [], [], seconds)
     return bool(readable) and not os.read(sys.stdin.fileno(), 1)
 
@@ -207,9 +218,11 @@ def _closed(seconds: float) -> bool:
 def main(arguments: list[str] | None = None) -> Any:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--wandb", default="auto")
+    parser.add_argument("--mode", default="auto")
     options = parser.parse_args(arguments)
-    sys.exit(0 if follow(options.folder, options.wandb) else 1)
+    with log_tracking(SweepFolder(options.folder)):
+        written = track_sweep(options.folder, options.mode)
+    sys.exit(0 if written else 1)
 
 
 if __name__ == "__main__":

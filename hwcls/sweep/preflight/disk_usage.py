@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hwcls.config.sweep import TRACKERS
 from hwcls.config.sweep_file import Sweep
 from hwcls.errors import UserError
 from hwcls.format import format_bytes
@@ -120,8 +121,8 @@ def _kept(weights: Weights, keep: str) -> int:
 def _outputs(weights: Weights, shape: Shape, epochs: int, sweep: Sweep) -> int:
     """What a trial leaves beside its weights: arrays, records, and its part of journal, page and trackers."""
     lines = epochs * (400 + 250 + 450)  # metrics.jsonl, study.journal, curves on the page
-    tracked = {"wandb": 250 * KB + epochs * 2 * KB, "tensorboard": 40 * KB + epochs * KB}
-    return _arrays(weights, shape, epochs) + lines + LOG + 60 * KB + sum(tracked[name] for name in sweep.config.track)
+    tracked = sum(TRACKERS[name].disk_bytes(epochs) for name in sweep.config.track)
+    return _arrays(weights, shape, epochs) + lines + LOG + 60 * KB + tracked
 
 
 def _arrays(weights: Weights, shape: Shape, epochs: int) -> int:

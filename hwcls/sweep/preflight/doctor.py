@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from hwcls.config.sweep import TRACKERS
 from hwcls.data.catalog import cache_folder, find_spec, list_data_sets, raw_folders
 from hwcls.errors import UserError
 from hwcls.sweep.cluster.connect import connected, first_line
@@ -48,7 +49,7 @@ def examine(results: Path, address: str | None) -> Iterator[Check]:
     yield from _disks({"results": results, "cache": cache_folder(), "temporary files": Path(tempfile.gettempdir())})
     yield _open_files()
     yield from _data()
-    yield _wandb()
+    yield from _logins()
     yield from _ray(address)
 
 
@@ -139,13 +140,16 @@ def _data() -> Iterator[Check]:
         yield Check("data", "note", f"not here: {', '.join(missing)}", remedy)
 
 
-def _wandb() -> Check:
-    from hwcls.tracking.wandb.tracker import login_problem
-
-    problem = login_problem()
-    if problem:
-        return Check("wandb", "note", f"offline: {problem}", "run `wandb login`; until then runs are kept on disk")
-    return Check("wandb", "ok", "logged in")
+def _logins() -> Iterator[Check]:
+    """The login of each tracker that has one."""
+    for name, tracker in TRACKERS.all().items():
+        if tracker.login_command is None:
+            continue
+        if problem := tracker.login_problem():
+            remedy = f"run `{tracker.login_command}`; until then runs are kept on disk"
+            yield Check(name, "note", f"offline: {problem}", remedy)
+        else:
+            yield Check(name, "ok", "logged in")
 
 
 def _ray(address: str | None) -> Iterator[Check]:

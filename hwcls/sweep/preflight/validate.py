@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hwcls.config.model import UserModelConfig
+from hwcls.config.sweep import TRACKERS
 from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.data.catalog import locate_config
@@ -54,16 +54,11 @@ def check(sweep: Sweep, options: Options) -> Sweep:
     return sweep
 
 
-def _check_trackers(sweep: Sweep, wandb: str) -> None:
-    where = sweep.source.where(("track",))
-    if "tensorboard" in sweep.config.track and importlib.util.find_spec("tensorboardX") is None:
-        raise UserError("tensorboardX is not installed", where=where, remedy="pip install 'hwcls[tensorboard]'")
-    if "wandb" in sweep.config.track and wandb == "online":
-        from hwcls.tracking.wandb.tracker import NO_ANSWER, login_problem
-
-        problem = login_problem()
-        if problem and problem != NO_ANSWER:  # a server that is down is asked again, run by run
-            raise UserError(problem, where="--wandb online", remedy="run `wandb login`, or pass --wandb offline")
+def _check_trackers(sweep: Sweep, mode: str) -> None:
+    for name in sweep.config.track:
+        tracker = TRACKERS[name]
+        tracker.check_installed(sweep.source.where(("track",)))
+        tracker.check_login(mode)
 
 
 def _check_paths(sweep: Sweep, corners: Sequence[TrialConfig], options: Options) -> None:

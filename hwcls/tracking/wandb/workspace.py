@@ -1,4 +1,4 @@
-"""A saved W&B workspace in which the trials of a sweep are compared."""
+"""A saved W&B workspace that compares the trials of a sweep."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import wandb
 from hwcls import files
 from hwcls.errors import UserError
 from hwcls.tracking.folders import SweepFolder
-from hwcls.tracking.wandb.tracker import login_problem
+from hwcls.tracking.wandb.login import require_login
 
 MEDIA = ("confusion", "predictions", "activations", "reconstructions")
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A setting that is searched, by its flat name."""
+    """A searched setting, by its flat name."""
 
     name: str
     log: bool = False
@@ -27,7 +27,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class View:
-    """What the workspace shows."""
+    """Contents of the workspace."""
 
     sweep: str
     project: str
@@ -38,7 +38,7 @@ class View:
 
 
 def save_workspace(folder: SweepFolder, view: View) -> str:
-    """Save the workspace of a sweep, or save it anew where it was saved before; returns its address.
+    """Save the workspace of a sweep, in place of the one saved before; returns its address.
 
     Raises:
         UserError: wandb-workspaces is not installed, no good credentials, or W&B refuses.
@@ -48,32 +48,31 @@ def save_workspace(folder: SweepFolder, view: View) -> str:
     except ImportError:
         remedy = "pip install 'hwcls[workspace]'"
         raise UserError("wandb-workspaces is not installed", where="hwcls wandb workspace", remedy=remedy) from None
-    if problem := login_problem():
-        raise UserError(f"W&B cannot go online: {problem}", remedy="run `wandb login`")
+    require_login()
     known = folder.path / "wandb" / "workspace.json"
     try:
-        saved = _known(workspaces, known, view)
+        saved = _load_saved(workspaces, known, view)
         if saved is None:
             entity = view.entity or wandb.Api().default_entity
             if entity is None:
-                raise UserError("W&B names no entity for this user", remedy="pass --entity NAME")
+                raise UserError("this W&B user has no default entity", remedy="pass --entity NAME")
             saved = workspaces.Workspace(entity=entity, project=view.project, name=f"hwcls {view.sweep}")
         saved.sections = _sections(view)
         saved.settings = workspaces.WorkspaceSettings(x_axis="epoch", group_by_prefix="first")
-        saved.runset_settings = _runs(view)
+        saved.runset_settings = _runset_settings(view)
         saved.save()
         url = str(saved.url)
     except UserError:
         raise
-    except Exception as error:  # of requests, wandb or a project without access
-        remedy = f"can you see the project '{view.project}' in the browser? It begins with its first run online"
+    except Exception as error:  # of requests or wandb, or a project without access
+        remedy = f"can you see the project '{view.project}' in the browser? It is created by its first online run"
         raise UserError(f"W&B did not take the workspace: {error}", remedy=remedy) from None
     files.write_json(known, {"url": url})
     return url
 
 
-def _known(workspaces: Any, path: Any, view: View) -> Any:
-    """The workspace that was saved before; None where there is none, it is of another project, or it was deleted."""
+def _load_saved(workspaces: Any, path: Any, view: View) -> Any:
+    """The workspace that was saved before; None if there is none, it is of another project, or it was deleted."""
     try:
         saved = workspaces.Workspace.from_url(json.loads(path.read_text("utf-8"))["url"])
     except Exception:
@@ -81,7 +80,7 @@ def _known(workspaces: Any, path: Any, view: View) -> Any:
     return saved if saved.project == view.project and view.entity in (None, saved.entity) else None
 
 
-def _runs(view: View) -> Any:
+def _runset_settings(view: View) -> Any:
     """The sweep's runs, the best first."""
     from wandb_workspaces import workspaces
 
@@ -100,20 +99,20 @@ def _sections(view: View) -> list[Any]:
     def curve(*names: str) -> Any:
         return panels.LinePlot(title=names[0].partition("/")[2].replace("_", " "), x="epoch", y=list(names))
 
-    own = view.metric.partition("/")[2]
+    metric = view.metric.partition("/")[2]
     best = panels.SummaryMetric(f"best/{view.metric}")
     columns = [
         panels.ParallelCoordinatesPlotColumn(panels.Config(axis.name), log=axis.log or None) for axis in view.settings
     ]
     columns.append(panels.ParallelCoordinatesPlotColumn(best))
-    curves = [curve(f"val/{name}", f"train/{name}") for name in dict.fromkeys((own, "accuracy", "loss"))]
+    curves = [curve(f"val/{name}", f"train/{name}") for name in dict.fromkeys((metric, "accuracy", "loss"))]
     search = [
         panels.ParallelCoordinatesPlot(title="settings side by side", columns=columns),
         panels.ParameterImportancePlot(with_respect_to=f"best/{view.metric}"),
         panels.ScatterPlot(title="against parameters", x=panels.SummaryMetric("parameters"), y=best, log_x=True),
         panels.ScatterPlot(title="against inference", x=panels.SummaryMetric("inference_ms"), y=best, log_x=True),
     ]
-    shown = [
+    models = [
         panels.MediaBrowser(title="pictures", media_keys=list(MEDIA)),
         panels.WeavePanelSummaryTable(table_name="per_class"),
         panels.RunComparer(diff_only="split"),
@@ -121,5 +120,5 @@ def _sections(view: View) -> list[Any]:
     return [
         workspaces.Section(name="Curves", panels=[*curves, curve("lr")], is_open=True),
         workspaces.Section(name="Search", panels=search, is_open=True),
-        workspaces.Section(name="Models", panels=shown, is_open=True),
+        workspaces.Section(name="Models", panels=models, is_open=True),
     ]

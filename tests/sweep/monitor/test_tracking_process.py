@@ -1,4 +1,4 @@
-"""How often the page is written, and how what follows the records is kept alive."""
+"""How often the page is written, and how the tracking process is kept alive."""
 
 import itertools
 import sys
@@ -8,13 +8,19 @@ import yaml
 from filelock import FileLock
 
 from hwcls.sweep.monitor import tracking_process
-from hwcls.sweep.monitor.tracking_process import AGAIN, LONGEST, PAGE_EVERY, Consumers, Page
+from hwcls.sweep.monitor.tracking_process import (
+    MAX_RESTART_SECONDS,
+    PAGE_SECONDS,
+    RESTART_SECONDS,
+    PageWriter,
+    TrackingProcess,
+)
 from hwcls.tracking.folders import SweepFolder
-from hwcls.tracking.follower import by_patience
-from hwcls.tracking.tracker import troubles
+from hwcls.tracking.log import log_tracking, read_problems
+from hwcls.tracking.tracker import serving_order
 
 
-@pytest.mark.parametrize(("takes", "pause"), [(0.1, PAGE_EVERY), (3.0, 60.0)])
+@pytest.mark.parametrize(("takes", "pause"), [(0.1, PAGE_SECONDS), (3.0, 60.0)])
 def test_the_page_takes_a_twentieth_of_the_time_at_most(tmp_path, monkeypatch, takes, pause):
     now, written = [100.0], []
     monkeypatch.setattr(tracking_process.time, "monotonic", lambda: now[0])
@@ -23,9 +29,9 @@ def test_the_page_takes_a_twentieth_of_the_time_at_most(tmp_path, monkeypatch, t
         written.append(now[0])
         now[0] += takes
 
-    page = Page(SweepFolder(tmp_path), write_page)
+    page = PageWriter(SweepFolder(tmp_path), write_page)
     for ended in range(1, 2000):
-        page.keep_up(ended)
+        page.update(ended)
         now[0] += 0.5
     apart = [later - earlier - takes for earlier, later in itertools.pairwise(written)]
     assert len(apart) > 3
@@ -34,10 +40,10 @@ def test_the_page_takes_a_twentieth_of_the_time_at_most(tmp_path, monkeypatch, t
 
 def test_the_page_waits_for_ended_trials(tmp_path):
     written = []
-    page = Page(SweepFolder(tmp_path), written.append)
+    page = PageWriter(SweepFolder(tmp_path), written.append)
     for _ in range(3):
-        page.due = 0.0
-        page.keep_up(1)
+        page.next_at = 0.0
+        page.update(1)
     assert len(written) == 1
 
 
@@ -45,14 +51,15 @@ def test_a_page_that_fails_is_noted(tmp_path):
     def write_page(path):
         raise ValueError("no page")
 
-    assert not Page(SweepFolder(tmp_path), write_page).write()
+    with log_tracking(SweepFolder(tmp_path)):
+        assert not PageWriter(SweepFolder(tmp_path), write_page).write()
     assert "report.html was not written: ValueError: no page" in (tmp_path / "tracking.log").read_text()
 
 
-def test_what_dies_again_and_again_is_started_less_and_less_often_and_said_once(tmp_path, monkeypatch, caplog):
+def test_a_process_that_keeps_crashing_is_restarted_ever_more_rarely_and_reported_once(tmp_path, monkeypatch, caplog):
     now, starts = [100.0], []
     monkeypatch.setattr(tracking_process.time, "monotonic", lambda: now[0])
-    found = Consumers(tmp_path, "off")
+    found = TrackingProcess(tmp_path, "off")
     found.command = [sys.executable, "-c", "raise SystemExit(3)"]
     found.start()
     for _ in range(20):
@@ -63,11 +70,10 @@ def test_what_dies_again_and_again_is_started_less_and_less_often_and_said_once(
             found.keep_alive()
         starts.append(now[0])
     apart = [later - earlier for earlier, later in itertools.pairwise([100.0, *starts])]
-    assert apart[:4] == [AGAIN, 2 * AGAIN, 4 * AGAIN, 8 * AGAIN]
-    assert apart[-1] == LONGEST
-    (words,) = caplog.messages
-    assert "crashed twice" in words
-    assert "tracking.log" in words
+    assert apart[:4] == [RESTART_SECONDS, 2 * RESTART_SECONDS, 4 * RESTART_SECONDS, 8 * RESTART_SECONDS]
+    assert apart[-1] == MAX_RESTART_SECONDS
+    (message,) = caplog.messages
+    assert message == f"the tracking process crashed twice; restarting it (see {tmp_path / 'tracking.log'})"
     assert not found.finish()
 
 
@@ -77,14 +83,14 @@ def ended(tmp_path):
     folder = tmp_path / "tiny"
     folder.mkdir()
 
-    def follow(**settings):
+    def track(**settings):
         (folder / "sweep.yaml").write_text(yaml.safe_dump({"name": "tiny", "metric": "val/accuracy", **settings}))
-        found = Consumers(folder, "auto")
+        found = TrackingProcess(folder, "auto")
         found.start()
         return found.finish()
 
-    follow.folder = SweepFolder(folder)
-    return follow
+    track.folder = SweepFolder(folder)
+    return track
 
 
 @pytest.mark.slow
@@ -99,7 +105,7 @@ def test_a_tracker_that_cannot_be_opened_takes_no_other_with_it(ended, monkeypat
     monkeypatch.setenv("WANDB_API_KEY", "")
     assert ended(track=["nonsense", "tensorboard", "wandb"])
     assert (ended.folder.path / "tensorboard" / "cursor.jsonl").exists()
-    unknown, offline = troubles(ended.folder)
+    unknown, offline = read_problems(ended.folder)
     assert "unknown tracker 'nonsense'" in unknown
     assert offline.startswith("W&B is offline: there are no credentials")
     assert f"hwcls wandb sync {ended.folder.path}" in offline
@@ -114,4 +120,4 @@ def test_while_another_feeds_the_trackers_the_driver_writes_the_page(ended):
 
 
 def test_what_waits_for_a_server_comes_last():
-    assert by_patience(["wandb", "tensorboard", "wandb"]) == ["tensorboard", "wandb"]
+    assert serving_order(["wandb", "tensorboard", "wandb"]) == ["tensorboard", "wandb"]
