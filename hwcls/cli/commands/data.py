@@ -82,7 +82,7 @@ def import_one(
 
     Example: hwcls data import my_images archive.zip, then in a sweep file: data: {name: my_images}
     """
-    from hwcls.data.importing import import_data
+    from hwcls.data.importer import import_data
 
     with progress_reporter() as progress:
         done = import_data(name, path, skip_corrupt=skip_corrupt, progress=progress)
@@ -137,8 +137,8 @@ def show_one(
     if split not in ("train", "val", "test"):
         raise UserError(f"no split '{split}'", where="--split", remedy=did_you_mean(split, ("train", "val", "test")))
     config = _config(name, path, sets or [])
+    from hwcls.data.image_grid import picture_grid
     from hwcls.data.imageset import open_data
-    from hwcls.data.show import picture_grid
 
     with progress_reporter() as progress:
         opened = open_data(config, progress)

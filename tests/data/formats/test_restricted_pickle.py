@@ -21,7 +21,7 @@ import pytest
 from hwcls.config.data import DataConfig
 from hwcls.data.formats.restricted_pickle import read_pickle
 from hwcls.data.imageset import open_data
-from hwcls.data.importing import import_data
+from hwcls.data.importer import import_data
 from hwcls.errors import UserError
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from hwcls.config.data import AugmentConfig, DataConfig
-from hwcls.data.show import GAP, LABEL, MARGIN, picture_grid
+from hwcls.data.image_grid import GAP, LABEL, MARGIN, picture_grid
 
 SIDE = 64 + MARGIN
 

@@ -20,7 +20,7 @@ from hwcls.data.catalog import DATA_SETS, list_data_sets
 from hwcls.data.formats.cifar import CLASSES
 from hwcls.data.formats.idx import FILES
 from hwcls.data.imageset import open_data
-from hwcls.data.importing import import_data
+from hwcls.data.importer import import_data
 from hwcls.errors import UserError
 
 
@@ -285,18 +285,18 @@ def test_an_import_leaves_the_folders_of_others_alone(make: SimpleNamespace, tmp
 IMPORT = """
 import sys, time
 from pathlib import Path
-from hwcls.data import importing
+from hwcls.data import importer
 from hwcls.errors import UserError
 
-pack = importing._pack
+pack = importer._pack
 
 def slow(*given):
     time.sleep(1)  # one is at work while the others come
     return pack(*given)
 
-importing._pack = slow
+importer._pack = slow
 try:
-    importing.import_data(sys.argv[1], Path(sys.argv[2]))
+    importer.import_data(sys.argv[1], Path(sys.argv[2]))
     print("done")
 except UserError as error:
     print(error.what)
