@@ -32,7 +32,7 @@ from torchvision.transforms import v2
 
 from hwcls.config.data import AugmentConfig, DataConfig
 from hwcls.data.catalog import locate
-from hwcls.data.formats.raw import Encoded
+from hwcls.data.formats.raw import EncodedImages
 from hwcls.data.formats.tinyimagenet import read_tinyimagenet
 from hwcls.data.imageset import ImageSet, open_data
 from hwcls.data.loader import Feed
@@ -217,7 +217,7 @@ def main() -> None:
 
         folder = Path(scratch) / "folder"
         train = read_tinyimagenet(place).splits["train"].images
-        assert isinstance(train, Encoded)
+        assert isinstance(train, EncodedImages)
         for name in train.names[: 2 * options.images]:
             path = folder / name.split("/")[-3] / name.split("/")[-1]
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ from hwcls.config.space import Fixed
 from hwcls.config.sweep_file import load_sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet, Split, open_data
-from hwcls.data.splits import carve
+from hwcls.data.splits import split_stratified
 from hwcls.training.build import build_trainer
 from hwcls.training.errors import NotFiniteError
 
@@ -37,7 +37,7 @@ def halved(data: ImageSet, seed: int) -> ImageSet:
     def part(places: np.ndarray) -> Split:
         return Split(val.images, val.labels[places], val.rows[places])
 
-    selection, scoring = carve(val.labels, np.arange(len(val)), 0.5, seed)
+    selection, scoring = split_stratified(val.labels, np.arange(len(val)), 0.5, seed)
     return replace(data, val=part(selection), test=part(scoring))
 
 

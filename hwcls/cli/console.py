@@ -36,10 +36,10 @@ class ErrorHandlingGroup(TyperGroup):
         except OSError as error:
             if error.filename is None:
                 raise
-            from hwcls.data.disk import is_full
+            from hwcls.data.disk import is_disk_full
 
             problem = (error.strerror or type(error).__name__).lower()
-            remedy = "free some space" if is_full(error) else "choose another path, or move what exists there"
+            remedy = "free some space" if is_disk_full(error) else "choose another path, or move what exists there"
             _exit(str(UserError(problem, where=str(error.filename), remedy=remedy)), 2)
 
 

@@ -25,7 +25,7 @@ def progress_reporter() -> Iterator[Callable[[str], None]]:
 
 
 class _RichBars:
-    """hwcls.data.progress.Bar, drawn by Rich: one bar per task."""
+    """hwcls.data.progress.StepReporter, drawn by Rich: one bar per task."""
 
     def __init__(self, bars: Any) -> None:
         self.bars = bars

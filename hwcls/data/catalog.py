@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hwcls.config.data import AugmentConfig, DataConfig
-from hwcls.data.formats.raw import Raw
+from hwcls.data.formats.raw import RawData
 from hwcls.errors import UserError, did_you_mean
 from hwcls.registry import Registry
 
@@ -44,7 +44,7 @@ class DataSetSpec:
     """
 
     description: str
-    read: Callable[[Path], Raw]
+    read: Callable[[Path], RawData]
     matches: Callable[[Path], bool] = lambda path: False
     places: tuple[str, ...] = ()
     image_size: int | None = None

@@ -12,7 +12,7 @@ import simplejpeg
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from hwcls.data.formats.raw import Encoded
+from hwcls.data.formats.raw import EncodedImages
 from hwcls.errors import UserError
 
 CHUNK = 256  # images per task
@@ -20,8 +20,8 @@ MAX_PIXELS = 89_478_485  # more is taken for a bomb; where PIL would start to wa
 Image.MAX_IMAGE_PIXELS = None  # every image is held against the above, and refused instead of warned about
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "PPM", "GIF", "TIFF")  # others run programs or nest images
 GREY = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N")
-LONG = 8  # sides in a ratio above this are cut before they are scaled
-UNREADABLE = (ValueError, OSError, RuntimeError, MemoryError)  # what reading, decoding and resizing a file may raise
+MAX_ASPECT = 8  # sides in a ratio above this are cut before they are scaled
+READ_ERRORS = (ValueError, OSError, RuntimeError, MemoryError)  # what reading, decoding and resizing a file may raise
 
 
 def decode_image(data: bytes, channels: int) -> np.ndarray:
@@ -34,7 +34,7 @@ def decode_image(data: bytes, channels: int) -> np.ndarray:
         ValueError: The bytes are no whole image, of none of `FORMATS`, of floating-point pixels, or claim more than
             89 million pixels.
     """
-    pixels = _plain_jpeg(data, channels)
+    pixels = _decode_plain_jpeg(data, channels)
     if pixels is not None:
         return pixels
     try:
@@ -42,13 +42,13 @@ def decode_image(data: bytes, channels: int) -> np.ndarray:
             _check_pixels(image)
             image.load()
             upright = ImageOps.exif_transpose(image) if image.getexif().get(0x0112, 1) != 1 else image
-            pixels = np.asarray(_eight_bits(upright, "L" if channels == 1 else "RGB"))
+            pixels = np.asarray(_to_eight_bits(upright, "L" if channels == 1 else "RGB"))
     except Exception as error:  # PIL's plugins raise OSError, SyntaxError, struct.error, DecompressionBombError, ...
-        raise ValueError(reason(error)) from None
+        raise ValueError(describe_error(error)) from None
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
-def measure(images: Encoded) -> tuple[int | None, int]:
+def measure_images(images: EncodedImages) -> tuple[int | None, int]:
     """(side, channels) from the headers: the side that all images share, if any; 1 channel if all are grey.
 
     Raises:
@@ -58,22 +58,22 @@ def measure(images: Encoded) -> tuple[int | None, int]:
     grey = True
     for name in images.names:
         try:
-            size, is_grey = _header(images.tree.read(name))
+            size, is_grey = _read_header(images.tree.read(name))
         except Exception as error:
-            raise corrupt(images, name, reason(error)) from None
+            raise corrupt_image_error(images, name, describe_error(error)) from None
         sizes.add(size)
         grey = grey and is_grey
     width, height = next(iter(sizes))
     return (width if len(sizes) == 1 and width == height else None), (1 if grey else 3)
 
 
-def resize(pixels: torch.Tensor, size: int) -> torch.Tensor:
+def resize_and_crop(pixels: torch.Tensor, size: int) -> torch.Tensor:
     """The short side to `size` (bilinear, antialiased), then the centre: (B, C, H, W) uint8 to (B, C, size, size)."""
     height, width = pixels.shape[-2:]
     if (height, width) == (size, size):
         return pixels
     short = min(height, width)
-    if max(height, width) > LONG * short:  # scaled as a whole, a line of a million pixels takes all memory
+    if max(height, width) > MAX_ASPECT * short:  # scaled as a whole, a line of a million pixels takes all memory
         height, width = (min(side, 2 * short + side % 2) for side in (height, width))  # about the same centre
         top, left = (pixels.shape[-2] - height) // 2, (pixels.shape[-1] - width) // 2
         pixels = pixels[..., top : top + height, left : left + width]
@@ -83,19 +83,21 @@ def resize(pixels: torch.Tensor, size: int) -> torch.Tensor:
     return scaled[..., top : top + size, left : left + size]
 
 
-def decoded(images: np.ndarray | Encoded, size: int, channels: int) -> Iterator[Callable[[], tuple[int, np.ndarray]]]:
+def decode_tasks(
+    images: np.ndarray | EncodedImages, size: int, channels: int
+) -> Iterator[Callable[[], tuple[int, np.ndarray]]]:
     """Tasks that each return (first row, pixels (n, size, size, channels) uint8); run them in any order."""
     for start in range(0, len(images), CHUNK):
         stop = min(start + CHUNK, len(images))
         if isinstance(images, np.ndarray):
-            yield lambda start=start, stop=stop: (start, _fit(images[start:stop], size, channels))  # type: ignore[misc]
+            yield lambda start=start, stop=stop: (start, _resize_batch(images[start:stop], size, channels))  # type: ignore[misc]
         else:
             yield lambda start=start, stop=stop: (start, _decode_files(images, start, stop, size, channels))  # type: ignore[misc]
 
 
-def run_all(tasks: Iterator[Callable[[], None]]) -> Iterator[None]:
+def run_tasks(tasks: Iterator[Callable[[], None]]) -> Iterator[None]:
     """Run tasks on every CPU this process may use; yields after each, in order; the first error ends it."""
-    with ThreadPoolExecutor(workers()) as pool:
+    with ThreadPoolExecutor(count_cpus()) as pool:
         futures = [pool.submit(task) for task in tasks]
         try:
             for future in futures:
@@ -104,25 +106,25 @@ def run_all(tasks: Iterator[Callable[[], None]]) -> Iterator[None]:
             pool.shutdown(cancel_futures=True)
 
 
-def workers() -> int:
+def count_cpus() -> int:
     """How many CPUs this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def reason(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """What a library says about a file, in one line and without the address of the memory it lay in."""
     if isinstance(error, UnidentifiedImageError):
         return "of no known image format"
     return str(error).partition("\n")[0] or type(error).__name__
 
 
-def corrupt(images: Encoded, name: str, problem: object) -> UserError:
+def corrupt_image_error(images: EncodedImages, name: str, problem: object) -> UserError:
     """The error about an image that cannot be read, with its path."""
     remedy = "replace or remove it, or leave out such images: hwcls data import NAME PATH --skip-corrupt"
     return UserError(f"not a whole image ({problem})", where=f"{images.tree.where}/{name}", remedy=remedy)
 
 
-def _header(data: bytes) -> tuple[tuple[int, int], bool]:
+def _read_header(data: bytes) -> tuple[tuple[int, int], bool]:
     """(width, height) of an encoded image, and whether it is grey; simplejpeg is 14x PIL here."""
     if data[:2] == b"\xff\xd8":
         try:
@@ -135,9 +137,9 @@ def _header(data: bytes) -> tuple[tuple[int, int], bool]:
         return image.size, image.mode in GREY
 
 
-def _plain_jpeg(data: bytes, channels: int) -> np.ndarray | None:
+def _decode_plain_jpeg(data: bytes, channels: int) -> np.ndarray | None:
     """(H, W, channels) of a JPEG that needs no conversion; None: leave it, and its error, to PIL."""
-    if data[:2] != b"\xff\xd8" or _may_be_turned(data):
+    if data[:2] != b"\xff\xd8" or _may_be_rotated(data):
         return None
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
@@ -149,7 +151,7 @@ def _plain_jpeg(data: bytes, channels: int) -> np.ndarray | None:
     return pixels
 
 
-def _may_be_turned(data: bytes) -> bool:
+def _may_be_rotated(data: bytes) -> bool:
     """Whether a segment before a JPEG's pixels may give its orientation, be it EXIF or XMP."""
     place = 2
     while data[place : place + 1] == b"\xff":
@@ -163,25 +165,25 @@ def _may_be_turned(data: bytes) -> bool:
     return True  # not understood
 
 
-def _decode_files(images: Encoded, start: int, stop: int, size: int, channels: int) -> np.ndarray:
+def _decode_files(images: EncodedImages, start: int, stop: int, size: int, channels: int) -> np.ndarray:
     out = np.empty((stop - start, size, size, channels), np.uint8)
     for place, name in enumerate(images.names[start:stop]):
         try:
             pixels = decode_image(images.tree.read(name), channels)
-            out[place] = pixels if pixels.shape[:2] == (size, size) else _fit(pixels[None], size, channels)[0]
-        except UNREADABLE as error:
-            raise corrupt(images, name, reason(error)) from None
+            out[place] = pixels if pixels.shape[:2] == (size, size) else _resize_batch(pixels[None], size, channels)[0]
+        except READ_ERRORS as error:
+            raise corrupt_image_error(images, name, describe_error(error)) from None
     return out
 
 
-def _fit(pixels: np.ndarray, size: int, channels: int) -> np.ndarray:
+def _resize_batch(pixels: np.ndarray, size: int, channels: int) -> np.ndarray:
     """Decoded pixels (n, H, W, C) at another size and number of channels."""
     if channels != pixels.shape[3]:
         pixels = _luma(pixels) if channels == 1 else np.repeat(pixels, channels, axis=3)
     if pixels.shape[1:3] == (size, size):
         return pixels
     batch = torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2)
-    return resize(batch, size).permute(0, 2, 3, 1).numpy()
+    return resize_and_crop(batch, size).permute(0, 2, 3, 1).numpy()
 
 
 def _luma(pixels: np.ndarray) -> np.ndarray:
@@ -190,7 +192,7 @@ def _luma(pixels: np.ndarray) -> np.ndarray:
     return ((pixels @ weights + 0x8000) >> 16).astype(np.uint8)[..., None]
 
 
-def _eight_bits(image: Image.Image, mode: str) -> Image.Image:
+def _to_eight_bits(image: Image.Image, mode: str) -> Image.Image:
     if image.mode.startswith("F"):
         raise ValueError("floating-point pixels, of which no file says what is white: save it with 8 or 16 bits")
     if image.mode.startswith("I"):

@@ -9,7 +9,7 @@ from pathlib import Path
 from hwcls.errors import UserError
 
 
-def make_folder(folder: Path) -> None:
+def make_cache_folder(folder: Path) -> None:
     """Make `folder`, below HWCLS_CACHE; raises UserError when that cannot be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -18,18 +18,18 @@ def make_folder(folder: Path) -> None:
         raise UserError(f"cannot be made ({error.strerror})", where=str(folder), remedy=remedy) from None
 
 
-def check_space(folder: Path, needed: int) -> None:
+def check_free_space(folder: Path, needed: int) -> None:
     """Raise UserError unless the disk of `folder` has `needed` bytes."""
     if shutil.disk_usage(folder).free < needed:
-        raise full(folder, needed)
+        raise disk_full_error(folder, needed)
 
 
-def full(folder: Path, needed: int | None = None) -> UserError:
+def disk_full_error(folder: Path, needed: int | None = None) -> UserError:
     """The error of a full disk; `needed` where it is known."""
     what = "the disk is full" if needed is None else f"the disk is full: {needed:,} bytes are needed"
     return UserError(what, where=str(folder), remedy="make room, or set HWCLS_CACHE to another disk")
 
 
-def is_full(error: BaseException) -> bool:
+def is_disk_full(error: BaseException) -> bool:
     """Whether `error` says that a disk or a quota is full."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -15,7 +15,7 @@ from filelock import FileLock
 from hwcls import files
 from hwcls.data import disk
 from hwcls.data.catalog import DataSetSpec, Download, cache_folder, find_spec, locate, raw_folders
-from hwcls.data.progress import Meter, Progress
+from hwcls.data.progress import ProgressMeter, ProgressReporter
 from hwcls.errors import UserError
 
 TIMEOUT = 10.0  # seconds without a byte
@@ -23,7 +23,7 @@ TRIES = 5  # per mirror, as long as each brings something; a cut connection goes
 BLOCK = 1 << 18
 
 
-def fetch(name: str, progress: Progress | None = None) -> Path | None:
+def fetch_data_set(name: str, report: ProgressReporter | None = None) -> Path | None:
     """Download a data set unless it is here; returns where it lies, None for an embedded one.
 
     Raises:
@@ -36,30 +36,30 @@ def fetch(name: str, progress: Progress | None = None) -> Path | None:
         remedy = "it is read where it lies, `data.path`; or give it a name: hwcls data import NAME PATH"
         raise UserError(f"{name} cannot be downloaded", remedy=remedy)
     folder = cache_folder() / "raw" / name
-    disk.make_folder(folder.parent)
+    disk.make_cache_folder(folder.parent)
     with FileLock(folder.with_name(f".{name}.lock")):
         folder.mkdir(exist_ok=True)
         try:
             for download in spec.downloads:
                 if not (folder / download.name).is_file():
-                    _download(name, spec, download, folder / download.name, progress or (lambda _: None))
+                    _download(name, spec, download, folder / download.name, report or (lambda _: None))
         finally:
             with suppress(OSError):
                 folder.rmdir()  # only when nothing came
     return locate(name)
 
 
-def _download(name: str, spec: DataSetSpec, download: Download, target: Path, progress: Progress) -> None:
+def _download(name: str, spec: DataSetSpec, download: Download, target: Path, report: ProgressReporter) -> None:
     part = target.with_name(target.name + ".part")
     problems = []
     for url in download.urls:
         for _ in range(TRIES):
             before = _size(part)
             try:
-                _continue(url, part, progress)
+                _resume_download(url, part, report)
             except (OSError, HTTPException, ValueError) as error:
-                if disk.is_full(error):
-                    raise disk.full(part.parent) from None
+                if disk.is_disk_full(error):
+                    raise disk.disk_full_error(part.parent) from None
                 problems.append(f"{url}: {error.reason if type(error) is URLError else error}")
                 if _size(part) == before:
                     break
@@ -79,7 +79,7 @@ def _download(name: str, spec: DataSetSpec, download: Download, target: Path, pr
     )
 
 
-def _continue(url: str, part: Path, progress: Progress) -> None:
+def _resume_download(url: str, part: Path, report: ProgressReporter) -> None:
     """Append what `part` still lacks; ConnectionResetError when the connection ends early."""
     have = _size(part)
     request = Request(url, headers={"User-Agent": "hwcls"} | ({"Range": f"bytes={have}-"} if have else {}))
@@ -95,13 +95,13 @@ def _continue(url: str, part: Path, progress: Progress) -> None:
             have = 0  # the server ignores ranges: from the start
         length = int(answer.headers.get("Content-Length") or 0)
         total = have + length if length else 0
-        disk.check_space(part.parent, length)
-        meter = Meter(progress, part.stem, total, "MB", 1e6)
+        disk.check_free_space(part.parent, length)
+        meter = ProgressMeter(report, part.stem, total, "MB", 1e6)
         with open(part, "ab" if have else "wb") as file:
             while block := answer.read(BLOCK):
                 file.write(block)
                 have += len(block)
-                meter.at(have)
+                meter.update(have)
             file.flush()
             os.fsync(file.fileno())
     if have < total:

@@ -11,14 +11,14 @@ from PIL import Image, ImageDraw, ImageFont
 
 from hwcls import files
 from hwcls.config.data import AugmentConfig, DataConfig
-from hwcls.data.augment.apply import as_pixels
+from hwcls.data.augment.apply import to_pixels
 from hwcls.data.imageset import ImageSet, Split
 from hwcls.data.loader import Feed
 
 MARGIN, GAP, LABEL, TILE = 2, 32, 18, 64  # pixels; small images are enlarged by a whole factor to about TILE
 
 
-def picture_grid(
+def write_image_grid(
     data: ImageSet,
     config: DataConfig,
     path: Path,
@@ -43,7 +43,9 @@ def picture_grid(
     halves = [(f"{split}, as they are", plain)]
     augment = config.augment if config.augment is not None else data.augment
     if augmented and split == "train":
-        halves.append((f"as training sees them: {_words(augment)}", _augmented(data, config, sorted(plain))))
+        halves.append(
+            (f"as training sees them: {_describe_augment(augment)}", _augment_images(data, config, sorted(plain)))
+        )
 
     side = min(data.image_size * max(1, round(TILE / data.image_size)), 3 * TILE)
     way = Image.Resampling.NEAREST if side >= data.image_size else Image.Resampling.BILINEAR
@@ -53,13 +55,13 @@ def picture_grid(
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
     for number, (title, images) in enumerate(halves):
         left = number * (half + GAP)
-        draw.text((left + MARGIN, MARGIN), _short(title, font, half), "grey", font)
+        draw.text((left + MARGIN, MARGIN), _shorten(title, font, half), "grey", font)
         for line, indices in enumerate(lines):
             top = LABEL + line * (side + LABEL)
             if number == 0:
                 count = int((part.labels == line).sum())
                 draw.text(
-                    (MARGIN, top + MARGIN), _short(f"{data.classes[line]} ({count:,})", font, half), "black", font
+                    (MARGIN, top + MARGIN), _shorten(f"{data.classes[line]} ({count:,})", font, half), "black", font
                 )
             for column, index in enumerate(indices.tolist()):
                 pixels = np.repeat(images[index], 4 - images[index].shape[2], 2)[..., :3]  # grey three times
@@ -68,7 +70,7 @@ def picture_grid(
     files.write_with(path, lambda file: sheet.save(file, "PNG"))
 
 
-def _augmented(data: ImageSet, config: DataConfig, indices: list[int]) -> dict[int, np.ndarray]:
+def _augment_images(data: ImageSet, config: DataConfig, indices: list[int]) -> dict[int, np.ndarray]:
     """These training images as (S, S, C) uint8 after augmentation, in one batch of their own."""
     few = Split(data.train.images, data.train.labels[indices], data.train.rows[indices])
     batch_size = config.model_copy(update={"batch_size": len(indices)})
@@ -76,18 +78,18 @@ def _augmented(data: ImageSet, config: DataConfig, indices: list[int]) -> dict[i
     found = {}
     for step in feed.train(1):
         for batch in step.parts:
-            for index, pixels in zip(batch.index.tolist(), as_pixels(batch.images, data.mean, data.std), strict=True):
+            for index, pixels in zip(batch.index.tolist(), to_pixels(batch.images, data.mean, data.std), strict=True):
                 found[indices[index]] = pixels
     return found
 
 
-def _words(augment: AugmentConfig) -> str:
+def _describe_augment(augment: AugmentConfig) -> str:
     """What an augmentation does, as a sweep file says it."""
     changed = augment.model_dump(exclude_defaults=True, exclude={"label"})
     return ", ".join(name if value is True else f"{name} {value:g}" for name, value in changed.items()) or "unchanged"
 
 
-def _short(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+def _shorten(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
     """`text`, its end cut off where it is wider than `width` pixels."""
     if font.getlength(text) <= width:
         return text

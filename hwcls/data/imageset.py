@@ -11,7 +11,7 @@ import numpy as np
 from hwcls.config.data import AugmentConfig, DataConfig
 from hwcls.data import splits
 from hwcls.data.catalog import find_spec
-from hwcls.data.progress import Progress
+from hwcls.data.progress import ProgressReporter
 from hwcls.data.store import Store, open_store
 from hwcls.errors import UserError
 
@@ -35,7 +35,7 @@ class Split:
 
 
 @dataclass(frozen=True, eq=False)
-class Inputs:
+class InputSpec:
     """What a trained model must know of its data set; `mean` and `std` per channel of the training pixels / 255."""
 
     name: str
@@ -47,10 +47,10 @@ class Inputs:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-ready values."""
-        return {field.name: getattr(self, field.name) for field in fields(Inputs)}
+        return {field.name: getattr(self, field.name) for field in fields(InputSpec)}
 
     @classmethod
-    def from_dict(cls, value: Mapping[str, Any]) -> Inputs:
+    def from_dict(cls, value: Mapping[str, Any]) -> InputSpec:
         """Read `to_dict`'s output; raises KeyError, TypeError."""
         mean, std = (tuple(map(float, value[key])) for key in ("mean", "std"))
         classes, size, channels = tuple(map(str, value["classes"])), int(value["image_size"]), int(value["channels"])
@@ -58,7 +58,7 @@ class Inputs:
 
 
 @dataclass(frozen=True, eq=False)
-class ImageSet(Inputs):
+class ImageSet(InputSpec):
     """A data set as a trial sees it."""
 
     train: Split
@@ -67,30 +67,30 @@ class ImageSet(Inputs):
     augment: AugmentConfig  # the data set's own, used where the config has none
 
 
-def open_data(config: DataConfig, progress: Progress | None = None) -> ImageSet:
+def open_data(config: DataConfig, report: ProgressReporter | None = None) -> ImageSet:
     """Open a data set, building its store on first use.
 
     Args:
         config: Which data set, and how it is cut and split; `batch_size` and `augment` do not matter here.
-        progress: Called with one line now and then while the store is built.
+        report: Called with one line now and then while the store is built.
 
     Raises:
         UserError: The data set or a class is unknown, its files are not there or not whole, or nothing is left of it.
     """
-    store = open_store(config, progress)
+    store = open_store(config, report)
     names = tuple(store.meta["classes"])
-    chosen = splits.chosen_classes(names, config.classes)
+    chosen = splits.select_classes(names, config.classes)
     renumber = np.full(len(names), -1, np.int64)
     renumber[chosen] = np.arange(len(chosen))
 
     labels = {split: np.asarray(store.array(split, "labels")) for split in store.splits}
     rows = {split: np.flatnonzero(renumber[labels[split]] >= 0) for split in store.splits}
-    kept = splits.cut(labels["train"], rows["train"], config.split_seed, config.per_class, config.fraction)
+    kept = splits.take_subset(labels["train"], rows["train"], config.split_seed, config.per_class, config.fraction)
     if "val" in rows:
         train, val = kept, rows["val"]
     else:
         digests = np.asarray(store.array("train", "digests"))
-        train, val = splits.carve_apart(labels["train"], kept, digests, config.val, config.split_seed)
+        train, val = splits.split_with_copies_together(labels["train"], kept, digests, config.val, config.split_seed)
     held_out = "val" if "val" in rows else "train"
     images = {split: store.array(split, "images") for split in store.splits}
 
@@ -99,7 +99,7 @@ def open_data(config: DataConfig, progress: Progress | None = None) -> ImageSet:
             raise UserError(f"no image of these classes in {name}", where="data.classes", remedy="name other classes")
         return Split(images[name], renumber[labels[name][rows]], rows)
 
-    mean, std = _moments(store, train)
+    mean, std = _channel_moments(store, train)
     return ImageSet(
         name=config.name,
         classes=tuple(names[i] for i in chosen),
@@ -114,7 +114,7 @@ def open_data(config: DataConfig, progress: Progress | None = None) -> ImageSet:
     )
 
 
-def _moments(store: Store, rows: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _channel_moments(store: Store, rows: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation per channel of pixels / 255 of the training rows alone, from exact integer sums."""
     first, second = np.asarray(store.array("train", "sums"))[rows].sum(0)  # (C,) each
     count = len(rows) * store.meta["image_size"] ** 2

@@ -21,15 +21,15 @@ from filelock import FileLock
 from hwcls import files
 from hwcls.data import disk
 from hwcls.data.catalog import DATA_SETS, DataSetSpec, cache_folder, user_spec
-from hwcls.data.decode import CHUNK, corrupt, decode_image, workers
-from hwcls.data.formats.archive import Tree, is_archive
-from hwcls.data.formats.raw import Encoded, Raw
-from hwcls.data.progress import Meter, Progress
+from hwcls.data.decode import CHUNK, corrupt_image_error, count_cpus, decode_image
+from hwcls.data.formats.archive import FileTree, is_archive
+from hwcls.data.formats.raw import EncodedImages, RawData
+from hwcls.data.progress import ProgressMeter, ProgressReporter
 from hwcls.errors import UserError, did_you_mean
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportResult:
     """Where a data set lies now, and what of it was left out.
 
     Attributes:
@@ -42,9 +42,9 @@ class Imported:
     passed_over: tuple[str, ...] = ()
 
 
-def import_data(
-    name: str, path: Path | str, *, skip_corrupt: bool = False, progress: Progress | None = None
-) -> Imported:
+def import_data_set(
+    name: str, path: Path | str, *, skip_corrupt: bool = False, report: ProgressReporter | None = None
+) -> ImportResult:
     """Copy an archive or a folder that the user has into hwcls's raw folder, whole or not at all.
 
     Args:
@@ -58,11 +58,11 @@ def import_data(
     spec, path = _find_spec(name), Path(path).expanduser()
     if not os.path.exists(path):
         raise UserError("no such file or folder", where=str(path))
-    here = _inside(name, spec, path)
+    here = _find_inside(name, spec, path)
     raw = _read(name, spec, here)
-    needed = _bytes(raw, here)
+    needed = _estimate_bytes(raw, here)
     target = cache_folder() / "raw" / name
-    disk.make_folder(target.parent)
+    disk.make_cache_folder(target.parent)
     with FileLock(target.with_name(f".{name}.lock")):
         if any(path.suffix != ".part" for path in target.glob("*")):  # of a download that was given up
             raise UserError(f"{name} has been imported before", where=str(target), remedy="remove that first")
@@ -73,26 +73,26 @@ def import_data(
         building.mkdir()
         skipped: dict[str, str] = {}
         try:
-            disk.check_space(building, needed)
-            if raw.files is not None:
+            disk.check_free_space(building, needed)
+            if raw.image_files is not None:
                 packed = building / f"{name}.zip"
-                skipped = _pack(raw, raw.files, packed, skip_corrupt, progress or (lambda _: None))
-                _reread(spec, packed, str(here), skipped)
+                skipped = _pack_images(raw, raw.image_files, packed, skip_corrupt, report or (lambda _: None))
+                _check_packed(spec, packed, str(here), skipped)
             elif here.is_dir():
-                for file in raw.read:
+                for file in raw.other_files:
                     shutil.copy2(here / file, building)
             else:
                 shutil.copy2(here, building / here.name)
             shutil.rmtree(target, ignore_errors=True)
             os.replace(building, target)
         except OSError as error:
-            if disk.is_full(error):
-                raise disk.full(target.parent, needed) from None
+            if disk.is_disk_full(error):
+                raise disk.disk_full_error(target.parent, needed) from None
             raise UserError(f"cannot be copied ({error})", where=str(here)) from None
         finally:
             shutil.rmtree(building, ignore_errors=True)
         files.sync_folder(target.parent)
-    return Imported(target, skipped, raw.passed_over)
+    return ImportResult(target, skipped, raw.passed_over)
 
 
 def _find_spec(name: str) -> DataSetSpec:
@@ -107,7 +107,7 @@ def _find_spec(name: str) -> DataSetSpec:
     return spec
 
 
-def _inside(name: str, spec: DataSetSpec, path: Path) -> Path:
+def _find_inside(name: str, spec: DataSetSpec, path: Path) -> Path:
     """`path` itself, or what in it fits."""
     inside = [found for place in spec.places for found in sorted(path.glob(place))] if path.is_dir() else []
     for place in (path, *inside):
@@ -116,7 +116,7 @@ def _inside(name: str, spec: DataSetSpec, path: Path) -> Path:
     raise UserError(f"this is not {name}", where=str(path), remedy=f"expected {spec.expects}")
 
 
-def _read(name: str, spec: DataSetSpec, here: Path) -> Raw:
+def _read(name: str, spec: DataSetSpec, here: Path) -> RawData:
     try:
         return spec.read(here)
     except UserError as error:
@@ -126,29 +126,31 @@ def _read(name: str, spec: DataSetSpec, here: Path) -> Raw:
         raise UserError(error.what, where=error.where, remedy=f"{error.remedy}; or {near}") from None
 
 
-def _pack(raw: Raw, images: Encoded, target: Path, skip_corrupt: bool, progress: Progress) -> dict[str, str]:
+def _pack_images(
+    raw: RawData, images: EncodedImages, target: Path, skip_corrupt: bool, report: ProgressReporter
+) -> dict[str, str]:
     """Write the images that can be decoded, and what else was read, into a zip; returns the others and why."""
     tree, skipped = images.tree, {}
-    meter = Meter(progress, f"{target.stem}: images", len(images), "checked")
+    meter = ProgressMeter(report, f"{target.stem}: images", len(images), "checked")
     with zipfile.ZipFile(target, "w") as archive:
         for folder in sorted({name.rpartition("/")[0] for name in images.names}):
             archive.writestr(zipfile.ZipInfo(f"{folder}/"), b"")  # so that a class that is left without images is seen
-        for name in raw.read:
+        for name in raw.other_files:
             archive.writestr(zipfile.ZipInfo(name), tree.read(name))
-        for done, (name, data, problem) in enumerate(_checked(tree, images.names), 1):
+        for done, (name, data, problem) in enumerate(_check_images(tree, images.names), 1):
             if problem is None:
                 archive.writestr(zipfile.ZipInfo(name), data)
             elif skip_corrupt:
                 skipped[name] = problem
             else:
-                raise corrupt(images, name, problem)
-            meter.at(done)
+                raise corrupt_image_error(images, name, problem)
+            meter.update(done)
     with open(target, "rb") as file:
         os.fsync(file.fileno())
     return skipped
 
 
-def _checked(tree: Tree, names: list[str]) -> Iterator[tuple[str, bytes, str | None]]:
+def _check_images(tree: FileTree, names: list[str]) -> Iterator[tuple[str, bytes, str | None]]:
     """Each file's name and bytes, and what is wrong with it, if anything; decoded on every CPU."""
 
     def look(name: str) -> tuple[str, bytes, str | None]:
@@ -160,12 +162,12 @@ def _checked(tree: Tree, names: list[str]) -> Iterator[tuple[str, bytes, str | N
             return name, data, str(error)
         return name, data, None
 
-    with ThreadPoolExecutor(workers()) as pool:
+    with ThreadPoolExecutor(count_cpus()) as pool:
         for start in range(0, len(names), CHUNK):
             yield from pool.map(look, names[start : start + CHUNK])
 
 
-def _reread(spec: DataSetSpec, packed: Path, where: str, skipped: dict[str, str]) -> None:
+def _check_packed(spec: DataSetSpec, packed: Path, where: str, skipped: dict[str, str]) -> None:
     """What was left out may have emptied a class."""
     if skipped:
         try:
@@ -175,9 +177,9 @@ def _reread(spec: DataSetSpec, packed: Path, where: str, skipped: dict[str, str]
             raise UserError(what, where=error.where.replace(str(packed), where), remedy=error.remedy) from None
 
 
-def _bytes(raw: Raw, here: Path) -> int:
+def _estimate_bytes(raw: RawData, here: Path) -> int:
     """What the copy of `here` will take, about."""
     if not here.is_dir():
         return here.stat().st_size
-    images = raw.files.names if raw.files is not None else []
-    return sum((here / name).stat().st_size for name in (*raw.read, *images))
+    images = raw.image_files.names if raw.image_files is not None else []
+    return sum((here / name).stat().st_size for name in (*raw.other_files, *images))

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from hwcls.config.data import DataConfig
-from hwcls.data.augment.apply import Normalise, augment, mixed, portions
-from hwcls.data.augment.parameters import Plan, plan_epoch
+from hwcls.data.augment.apply import Normalise, augment_batch, cache_sized_portions, mix_images
+from hwcls.data.augment.parameters import AugmentPlan, plan_epoch
 from hwcls.data.imageset import ImageSet, Split
-from hwcls.data.splits import shuffled
+from hwcls.data.splits import random_permutation
 from hwcls.errors import UserError
 
 SAMPLE = 5  # stream of (split_seed) that picks an evaluation sample
@@ -106,15 +106,15 @@ class Feed:
         split = self.data.train
         plan = plan_epoch(self.augment, len(split), self.data.image_size, self.seed, epoch)
         plan = plan.to(self.device, self._normalise.work)
-        pixels = _Pixels.of(split, self.device)
+        pixels = _Pixels.cached(split, self.device)
         size = self.config.batch_size
         for start in range(0, self.steps * size, size):
             stop = min(start + size, len(split))
-            low, high = share(stop - start, self.world, self.rank, least=2)
+            low, high = chunk_bounds(stop - start, self.world, self.rank, least=2)
             here = high - low
             most = micro_batch or here
             count = -(-here // most) if here else 0
-            bounds = [share(here, count, part, least=min(most, 2)) for part in range(count)]
+            bounds = [chunk_bounds(here, count, part, least=min(most, 2)) for part in range(count)]
             places = [slice(start + low + first, start + low + last) for first, last in bounds if first < last]
             yield Step(stop - start, len(places), (self._train_batch(pixels, plan, place) for place in places))
 
@@ -129,27 +129,29 @@ class Feed:
             limit: Only a sample of so many images, the same for every epoch, seed and trial.
         """
         part: Split = getattr(self.data, split)
-        pixels = _Pixels.of(part, self.device)
+        pixels = _Pixels.cached(part, self.device)
         chosen = torch.arange(len(part))
         if limit is not None and limit < len(part):
-            chosen = torch.from_numpy(shuffled(len(part), self.config.split_seed, SAMPLE)[:limit]).sort().values
-        low, high = share(len(chosen), self.world, self.rank)
+            chosen = (
+                torch.from_numpy(random_permutation(len(part), self.config.split_seed, SAMPLE)[:limit]).sort().values
+            )
+        low, high = chunk_bounds(len(chosen), self.world, self.rank)
         chosen = chosen[low:high].to(self.device)
         for start in range(0, len(chosen), batch_size):
             index = chosen[start : start + batch_size]
             yield Batch(self._finish(self._normalise(pixels.take(index))), pixels.labels[index], index)
 
-    def _train_batch(self, pixels: _Pixels, plan: Plan, place: slice) -> Batch:
+    def _train_batch(self, pixels: _Pixels, plan: AugmentPlan, place: slice) -> Batch:
         here = plan.at(place)
-        images = augment(pixels.take(here.order), here, self.augment, self._normalise)
+        images = augment_batch(pixels.take(here.order), here, self.augment, self._normalise)
         labels = pixels.labels[here.order]
         if here.partner is None:
             return Batch(self._finish(images), labels, here.order)
         there = plan.at(here.partner)
-        for some in portions(images, images.dtype):
+        for some in cache_sized_portions(images, images.dtype):
             other = there.at(some)
-            partners = augment(pixels.take(other.order), other, self.augment, self._normalise)
-            images[some] = mixed(images[some], partners, here.at(some))
+            partners = augment_batch(pixels.take(other.order), other, self.augment, self._normalise)
+            images[some] = mix_images(images[some], partners, here.at(some))
         return Batch(self._finish(images), labels, here.order, pixels.labels[there.order], here.share)
 
     def _finish(self, images: Tensor) -> Tensor:
@@ -171,7 +173,7 @@ class _Pixels:
         self.labels = torch.from_numpy(split.labels).to(device)
 
     @classmethod
-    def of(cls, split: Split, device: torch.device) -> _Pixels:
+    def cached(cls, split: Split, device: torch.device) -> _Pixels:
         """The one copy for this split and device; it lives as long as the split does."""
         devices = cls._known.setdefault(split, {})
         if device not in devices:
@@ -183,7 +185,7 @@ class _Pixels:
         return self.images.index_select(0, self.rows[index]).view(len(index), self.side, self.side, self.channels)
 
 
-def share(count: int, parts: int, part: int, least: int = 1) -> tuple[int, int]:
+def chunk_bounds(count: int, parts: int, part: int, least: int = 1) -> tuple[int, int]:
     """The bounds of one part when `count` is cut into `parts` runs that differ by one at most, longer ones first.
 
     No run is shorter than `least` (unless `count` is): the last ones are empty instead.

@@ -13,40 +13,42 @@ from hwcls.errors import UserError, did_you_mean
 Classes = int | tuple[int | str, ...] | None
 
 
-def words(count: int, *seeds: int) -> np.ndarray:
+def random_words(count: int, *seeds: int) -> np.ndarray:
     """(count,) uint64 of numpy's raw PCG64 stream, which never changes between versions."""
     return np.random.PCG64(np.random.SeedSequence(seeds)).random_raw(count)
 
 
-def shuffled(count: int, *seeds: int) -> np.ndarray:
+def random_permutation(count: int, *seeds: int) -> np.ndarray:
     """A permutation of range(count), a function of the seeds."""
-    return np.argsort(words(count, *seeds), kind="stable")
+    return np.argsort(random_words(count, *seeds), kind="stable")
 
 
-def class_orders(labels: np.ndarray, rows: np.ndarray, seed: int) -> list[np.ndarray]:
+def shuffle_classes(labels: np.ndarray, rows: np.ndarray, seed: int) -> list[np.ndarray]:
     """The rows of each class present, in the order that cuts and carving use.
 
     Args:
         labels: (M,) the classes of all images, so that leaving out some `rows` does not change the others' order.
         rows: The rows to look at; their order does not matter.
     """
-    rows = rows[np.lexsort((words(len(labels), seed)[rows], labels[rows]))]
+    rows = rows[np.lexsort((random_words(len(labels), seed)[rows], labels[rows]))]
     starts = np.unique(labels[rows], return_index=True)[1]
     return np.split(rows, starts[1:])
 
 
-def cut(labels: np.ndarray, rows: np.ndarray, seed: int, per_class: int | None, fraction: float | None) -> np.ndarray:
+def take_subset(
+    labels: np.ndarray, rows: np.ndarray, seed: int, per_class: int | None, fraction: float | None
+) -> np.ndarray:
     """Keep `per_class` images of each class and then the `fraction` of them, at least one; rows sorted."""
     if per_class is None and fraction is None:
         return np.sort(rows)
     kept = []
-    for order in class_orders(labels, rows, seed):
+    for order in shuffle_classes(labels, rows, seed):
         order = order[:per_class]
         kept.append(order if fraction is None else order[: max(1, round(fraction * len(order)))])
     return np.sort(np.concatenate(kept))
 
 
-def carve_apart(
+def split_with_copies_together(
     labels: np.ndarray, rows: np.ndarray, digests: np.ndarray, share: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """As `carve`, and no image of `part` has the pixels of one of `rest`: copies go where the first of them goes.
@@ -60,13 +62,13 @@ def carve_apart(
     _, first, copy_of = np.unique(digests[rows], return_index=True, return_inverse=True)
     first = rows[first]
     if np.bincount(labels[first]).max() < 2:
-        return carve(labels, rows, share, seed)
-    _, part = carve(labels, first, share, seed)
+        return split_stratified(labels, rows, share, seed)
+    _, part = split_stratified(labels, first, share, seed)
     held_out = np.isin(first, part)[copy_of]  # (N,) of every row, by its first copy
     return rows[~held_out], rows[held_out]
 
 
-def carve(labels: np.ndarray, rows: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def split_stratified(labels: np.ndarray, rows: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Split `rows` into (rest, part), both sorted, no row in both.
 
     `part` holds round(share * N) rows, at least one, divided over the classes by largest remainder; no class loses
@@ -75,12 +77,12 @@ def carve(labels: np.ndarray, rows: np.ndarray, share: float, seed: int) -> tupl
     Raises:
         UserError: No class has two images.
     """
-    orders = class_orders(labels, rows, seed)
+    orders = shuffle_classes(labels, rows, seed)
     counts = np.array([len(order) for order in orders])
     total = max(1, round(share * int(counts.sum())))
     exact = share * counts
     quota = np.minimum(np.floor(exact).astype(np.int64), counts - 1)
-    ties = shuffled(len(counts), seed, 2**32)  # equal remainders: not always the first classes
+    ties = random_permutation(len(counts), seed, 2**32)  # equal remainders: not always the first classes
     for place in ties[np.argsort(-(exact - np.floor(exact))[ties], kind="stable")].tolist() * 2:
         if quota.sum() < total and quota[place] < counts[place] - 1:
             quota[place] += 1
@@ -91,7 +93,7 @@ def carve(labels: np.ndarray, rows: np.ndarray, share: float, seed: int) -> tupl
     return np.sort(rest), np.sort(part)
 
 
-def chosen_classes(names: tuple[str, ...], wanted: Classes) -> list[int]:
+def select_classes(names: tuple[str, ...], wanted: Classes) -> list[int]:
     """The numbers of the classes that `wanted` asks for: all, the first n, or by number and name in that order.
 
     Raises:

@@ -24,14 +24,14 @@ from filelock import FileLock
 from hwcls import files
 from hwcls.config.data import DataConfig
 from hwcls.data import catalog, disk, integrity
-from hwcls.data.fetch import fetch
-from hwcls.data.formats.archive import walk
-from hwcls.data.formats.raw import Encoded, Raw
-from hwcls.data.progress import Meter, Progress
+from hwcls.data.fetch import fetch_data_set
+from hwcls.data.formats.archive import walk_files
+from hwcls.data.formats.raw import EncodedImages, RawData
+from hwcls.data.progress import ProgressMeter, ProgressReporter
 from hwcls.errors import UserError
 
 FORMAT = 2  # raised when the layout, the decoding or the images' order changes
-KINDS = ("images", "labels", "sums", "digests")
+ARRAYS = ("images", "labels", "sums", "digests")
 
 
 @dataclass(frozen=True)
@@ -79,31 +79,31 @@ class Store:
         return integrity.find_duplicates(labels, digests)
 
 
-def open_store(config: DataConfig, progress: Progress | None = None) -> Store:
+def open_store(config: DataConfig, report: ProgressReporter | None = None) -> Store:
     """The store of `config`'s data set, built now if this node has none, or one from which something is missing.
 
     Raises:
         UserError: The raw data is not there, not whole, or does not fit on the disk.
     """
-    place = _found(config, progress)
-    folder = _folder(config, place)
-    if store := _whole(folder):
+    place = _find_or_fetch(config, report)
+    folder = _store_folder(config, place)
+    if store := _load_complete(folder):
         return store
-    disk.make_folder(folder.parent)
+    disk.make_cache_folder(folder.parent)
     with FileLock(folder.with_name(f".{folder.name}.lock")):
-        if store := _whole(folder):
+        if store := _load_complete(folder):
             return store
-        progress = progress or (lambda _: None)
+        report = report or (lambda _: None)
         spec = catalog.find_spec(config.name)
         size, channels = config.image_size or spec.image_size, config.channels or spec.channels
         raw = spec.read(place)
-        _build(folder, config.name, raw, size, channels, progress)
+        _build_store(folder, config.name, raw, size, channels, report)
         if raw.passed_over:
             others = f"{len(raw.passed_over)}, the first {raw.passed_over[0]}"
-            progress(f"{config.name}: passed over, for no image in a class folder: {others}")
+            report(f"{config.name}: ignored, as not images in a class folder: {others}")
         store = Store(folder, json.loads((folder / "meta.json").read_text(encoding="utf-8")))
         if found := store.find_duplicates():
-            progress(f"{config.name}: {integrity.describe_duplicates(found)}; `{_verify_command(config)}` names them")
+            report(f"{config.name}: {integrity.describe_duplicates(found)}; `{_verify_command(config)}` names them")
     return store
 
 
@@ -111,21 +111,23 @@ def has_store(config: DataConfig) -> bool:
     """Whether this node has the store of `config`'s data set, so that `open_store` neither fetches nor builds."""
     try:
         place = catalog.locate_config(config)
-        return place is not None and _whole(_folder(config, place)) is not None
+        return place is not None and _load_complete(_store_folder(config, place)) is not None
     except (UserError, OSError):
         return False
 
 
-def read_raw(config: DataConfig) -> Raw:
+def read_raw_data(config: DataConfig) -> RawData:
     """The data set before decoding, which knows its images' file names."""
-    return catalog.find_spec(config.name).read(_found(config, None))
+    return catalog.find_spec(config.name).read(_find_or_fetch(config, None))
 
 
-def _whole(folder: Path) -> Store | None:
+def _load_complete(folder: Path) -> Store | None:
     """The store that lies in `folder`, if its meta.json can be read and every file has the size that it says."""
     try:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        sizes = {f"{split}.{kind}.npy": part["bytes"][kind] for split, part in meta["splits"].items() for kind in KINDS}
+        sizes = {
+            f"{split}.{kind}.npy": part["bytes"][kind] for split, part in meta["splits"].items() for kind in ARRAYS
+        }
         whole = all((folder / name).stat().st_size == size for name, size in sizes.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -141,23 +143,23 @@ def _verify_command(config: DataConfig) -> str:
     return shlex.join(words)
 
 
-def _found(config: DataConfig, progress: Progress | None) -> Path:
+def _find_or_fetch(config: DataConfig, report: ProgressReporter | None) -> Path:
     """Where the raw files lie, fetched now where that is to be."""
     place = catalog.locate_config(config)
     if place is None:
-        place = fetch(config.name, progress)
+        place = fetch_data_set(config.name, report)
     assert place is not None
     return place
 
 
-def _folder(config: DataConfig, place: Path) -> Path:
+def _store_folder(config: DataConfig, place: Path) -> Path:
     """The store of the raw files at `place`, by what they are."""
     spec = catalog.find_spec(config.name)
     size, channels = config.image_size or spec.image_size, config.channels or spec.channels
     if spec.embedded:
         found: list[tuple[str, os.stat_result]] = []
     else:
-        found = list(walk(place)) if place.is_dir() else [(place.name, place.stat())]
+        found = list(walk_files(place)) if place.is_dir() else [(place.name, place.stat())]
     listing = [[name, status.st_size, status.st_mtime_ns] for name, status in found]
     # a known data set may move; two folders of a user's may hold files of the same names, sizes and times
     where = str(place.resolve()) if spec.user_files else ""
@@ -166,19 +168,21 @@ def _folder(config: DataConfig, place: Path) -> Path:
     return catalog.cache_folder() / "stores" / key
 
 
-def _build(folder: Path, name: str, raw: Raw, size: int | None, channels: int | None, progress: Progress) -> None:
-    size, channels = _sides(raw, size, channels)
+def _build_store(
+    folder: Path, name: str, raw: RawData, size: int | None, channels: int | None, report: ProgressReporter
+) -> None:
+    size, channels = _image_shape(raw, size, channels)
     for stale in folder.parent.glob(f".{folder.name}.*.tmp"):  # we hold the lock: whoever made it is gone
         shutil.rmtree(stale, ignore_errors=True)
     total = sum(len(split.labels) for split in raw.splits.values())
-    disk.check_space(folder.parent, total * (size * size * channels + 16 * channels + 16))
+    disk.check_free_space(folder.parent, total * (size * size * channels + 16 * channels + 16))
     building = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     building.mkdir()
     try:
         meta: dict[str, Any] = {"format": FORMAT, "name": name, "classes": raw.classes}
         meta |= {"image_size": size, "channels": channels, "splits": {}}
         for split, part in raw.splits.items():
-            meter = Meter(progress, f"{name}: {split}", len(part.labels), "images decoded")
+            meter = ProgressMeter(report, f"{name}: {split}", len(part.labels), "images decoded")
             meta["splits"][split] = _write_split(building / split, part.images, part.labels, size, channels, meter)
         files.write_json(building / "meta.json", meta)
         if folder.exists():  # not whole
@@ -186,20 +190,20 @@ def _build(folder: Path, name: str, raw: Raw, size: int | None, channels: int | 
         os.replace(building, folder)
         files.sync_folder(folder.parent)
     except OSError as error:
-        if disk.is_full(error):
-            raise disk.full(folder.parent, total * size * size * channels) from None
+        if disk.is_disk_full(error):
+            raise disk.disk_full_error(folder.parent, total * size * size * channels) from None
         raise
     finally:
         shutil.rmtree(building, ignore_errors=True)
 
 
 def _write_split(
-    stem: Path, images: np.ndarray | Encoded, labels: np.ndarray, size: int, channels: int, meter: Meter
+    stem: Path, images: np.ndarray | EncodedImages, labels: np.ndarray, size: int, channels: int, meter: ProgressMeter
 ) -> dict[str, Any]:
-    from hwcls.data.decode import CHUNK, decoded, run_all  # loads torch, which an opened store does not need
+    from hwcls.data.decode import CHUNK, decode_tasks, run_tasks  # loads torch, which an opened store does not need
 
     count = len(labels)
-    out = _reserve(stem.with_suffix(".images.npy"), (count, size, size, channels))
+    out = _allocate_images(stem.with_suffix(".images.npy"), (count, size, size, channels))
     sums = np.empty((count, 2, channels), np.int64)
     digests = np.empty(count, np.uint64)
 
@@ -208,14 +212,14 @@ def _write_split(
             start, pixels = task()
             stop = start + len(pixels)
             out[start:stop] = pixels
-            sums[start:stop] = _sums(pixels)
+            sums[start:stop] = _channel_sums(pixels)
             digests[start:stop] = integrity.digest_images(pixels)
 
         return run
 
-    tasks = [finish(task) for task in decoded(images, size, channels)]
-    for done, _ in enumerate(run_all(iter(tasks)), 1):
-        meter.at(min(done * CHUNK, count))
+    tasks = [finish(task) for task in decode_tasks(images, size, channels)]
+    for done, _ in enumerate(run_tasks(iter(tasks)), 1):
+        meter.update(min(done * CHUNK, count))
     out.flush()
     for kind, array in (("labels", labels), ("sums", sums), ("digests", digests)):
         files.write_with(stem.with_suffix(f".{kind}.npy"), lambda file, array=array: np.save(file, array))  # type: ignore[misc]
@@ -223,7 +227,7 @@ def _write_split(
         os.fsync(file.fileno())
     return {
         "count": count,
-        "bytes": {kind: stem.with_suffix(f".{kind}.npy").stat().st_size for kind in KINDS},
+        "bytes": {kind: stem.with_suffix(f".{kind}.npy").stat().st_size for kind in ARRAYS},
         "blake2b": {
             "labels": integrity.hash_array(labels),
             "sums": integrity.hash_array(sums),
@@ -232,7 +236,7 @@ def _write_split(
     }
 
 
-def _reserve(path: Path, shape: tuple[int, ...]) -> np.memmap:
+def _allocate_images(path: Path, shape: tuple[int, ...]) -> np.memmap:
     """A .npy of uint8 whose blocks the disk has promised: a write into a map of a full disk would be SIGBUS."""
     array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     if hasattr(os, "posix_fallocate"):
@@ -241,14 +245,14 @@ def _reserve(path: Path, shape: tuple[int, ...]) -> np.memmap:
     return array
 
 
-def _sides(raw: Raw, size: int | None, channels: int | None) -> tuple[int, int]:
+def _image_shape(raw: RawData, size: int | None, channels: int | None) -> tuple[int, int]:
     """The stored side and channels, where the data set does not fix them: as the files are."""
     images = raw.splits["train"].images
     if size is not None and channels is not None:
         return size, channels
-    from hwcls.data.decode import measure
+    from hwcls.data.decode import measure_images
 
-    own = measure(images) if isinstance(images, Encoded) else (images.shape[1], images.shape[3])
+    own = measure_images(images) if isinstance(images, EncodedImages) else (images.shape[1], images.shape[3])
     if size is None and own[0] is None:
         raise UserError(
             "images that are not square or of several sizes",
@@ -258,7 +262,7 @@ def _sides(raw: Raw, size: int | None, channels: int | None) -> tuple[int, int]:
     return size or own[0] or 0, channels or own[1]
 
 
-def _sums(pixels: np.ndarray) -> np.ndarray:
+def _channel_sums(pixels: np.ndarray) -> np.ndarray:
     """(n, 2, C) int64: the sum and the sum of squares of each channel of (n, S, S, C) uint8; columns first is 13x."""
     n, side, _, channels = pixels.shape
     lines = pixels.reshape(n, side, side * channels)

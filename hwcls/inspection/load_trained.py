@@ -21,7 +21,7 @@ from hwcls.config.model import TimmConfig, UserModelConfig
 from hwcls.config.sweep_file import load_trial
 from hwcls.config.trial import TrialConfig, flatten
 from hwcls.data.augment.apply import Normalise
-from hwcls.data.imageset import ImageSet, Inputs, open_data
+from hwcls.data.imageset import ImageSet, InputSpec, open_data
 from hwcls.errors import UserError
 from hwcls.tracking.folders import TEST_READS, SweepFolder, TrialFolder
 from hwcls.training.checkpoint import misfit
@@ -36,7 +36,7 @@ class Trained:
 
     path: Path  # the trial's folder
     config: TrialConfig
-    inputs: Inputs
+    inputs: InputSpec
     model: nn.Module  # (B, C, S, S) normalised floats to (B, K) logits
     device: torch.device
 
@@ -54,7 +54,7 @@ class Trained:
         return found
 
 
-def normalised(data: Inputs, pixels: np.ndarray[Any, Any], device: torch.device) -> Tensor:
+def normalised(data: InputSpec, pixels: np.ndarray[Any, Any], device: torch.device) -> Tensor:
     """(B, S, S, C) uint8 as the (B, C, S, S) floats that a model of this data set takes."""
     normalise = Normalise(data.mean, data.std, data.image_size, device, torch.float32)
     return normalise(torch.from_numpy(np.array(pixels)).to(device)).permute(0, 3, 1, 2)
@@ -77,7 +77,7 @@ def load_trained(path: Path, progress: Callable[[str], None] | None = None) -> T
     told = _told(weights)
     _check_origin(config, told.get("config"), weights)
     try:
-        inputs = Inputs.from_dict(told["inputs"])
+        inputs = InputSpec.from_dict(told["inputs"])
     except (KeyError, TypeError, ValueError):  # torn, or of another version
         inputs = open_data(config.data, progress)
     device = default_device()
@@ -99,7 +99,7 @@ def trial_config(path: Path) -> TrialConfig:
 
 
 def restore(
-    config: TrialConfig, data: Inputs, weights: bytes, device: torch.device, where: str = "weights"
+    config: TrialConfig, data: InputSpec, weights: bytes, device: torch.device, where: str = "weights"
 ) -> nn.Module:
     """The model that `config` describes with these weights (a safetensors file's content), in evaluation mode.
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from hwcls import files
 from hwcls.data.imageset import ImageSet, Split, open_data
-from hwcls.data.splits import shuffled
+from hwcls.data.splits import random_permutation
 from hwcls.data.store import has_store
 from hwcls.errors import UserError
 from hwcls.tracking.folders import TrialFolder
@@ -90,7 +90,7 @@ def chosen_images(
     predicted = scores.argmax(1)  # (N,)
     wrong = np.flatnonzero(predicted != labels)
     surest = wrong[np.argsort(-scores[wrong, predicted[wrong]], kind="stable")]
-    return shuffled(len(labels), 0, 0)[:most], surest[:most], len(wrong)
+    return random_permutation(len(labels), 0, 0)[:most], surest[:most], len(wrong)
 
 
 def activation_sheet(image: np.ndarray[Any, Any], maps: np.ndarray[Any, Any]) -> Image.Image:

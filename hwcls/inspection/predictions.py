@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hwcls.data.decode import UNREADABLE, decode_image, reason, resize
+from hwcls.data.decode import READ_ERRORS, decode_image, describe_error, resize_and_crop
 from hwcls.data.formats.archive import is_image
 from hwcls.errors import UserError
 from hwcls.inspection.load_trained import Trained
@@ -56,7 +56,7 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
 def read_image(path: Path, size: int, channels: int) -> np.ndarray[Any, Any]:
     """An image file as training sees it before normalisation: (size, size, channels) uint8; raises UNREADABLE."""
     pixels = torch.from_numpy(np.array(decode_image(path.read_bytes(), channels)))  # (H, W, C)
-    return resize(pixels.permute(2, 0, 1)[None], size)[0].permute(1, 2, 0).numpy()
+    return resize_and_crop(pixels.permute(2, 0, 1)[None], size)[0].permute(1, 2, 0).numpy()
 
 
 def predict(trained: Trained, paths: Sequence[Path], k: int = 3) -> Iterator[Prediction]:
@@ -67,8 +67,8 @@ def predict(trained: Trained, paths: Sequence[Path], k: int = 3) -> Iterator[Pre
         for path in paths[start : start + BATCH]:
             try:
                 images[path] = read_image(path, data.image_size, data.channels)
-            except UNREADABLE as error:
-                errors[path] = reason(error)
+            except READ_ERRORS as error:
+                errors[path] = describe_error(error)
         scores = trained.probabilities(np.stack(list(images.values()))) if images else ()  # (B, K)
         tops = {path: _top(row, data.classes, k) for path, row in zip(images, scores, strict=True)}
         for path in paths[start : start + BATCH]:

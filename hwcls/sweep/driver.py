@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from hwcls.config.sweep import ResourcesConfig
 from hwcls.config.sweep_file import Sweep
-from hwcls.data.disk import is_full
+from hwcls.data.disk import is_disk_full
 from hwcls.format import format_duration
 from hwcls.report.html.page import write_page
 from hwcls.sweep.cluster.connect import connected
@@ -254,7 +254,7 @@ def _errors_logged(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         log.debug("ended by %s: %s", type(error).__name__, error)
-        if is_full(error):
+        if is_disk_full(error):
             raise results_folder.full_disk(path) from None
         raise
     except BaseException as error:

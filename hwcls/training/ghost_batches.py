@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hwcls.data.loader import Batch, Feed, Step, share
+from hwcls.data.loader import Batch, Feed, Step, chunk_bounds
 from hwcls.errors import UserError
 
 
@@ -42,9 +42,9 @@ class GroupFeed:
         groups = self.groups.train(epoch)  # their images are made when asked for
         for start in range(0, self.count, self.per_step):
             step = list(islice(groups, min(self.per_step, self.count - start)))
-            low, high = share(len(step), self.feed.world, self.feed.rank)
+            low, high = chunk_bounds(len(step), self.feed.world, self.feed.rank)
             count = -(-(high - low) * self.size // micro_batch)
-            bounds = [share(high - low, count, part) for part in range(count)]
+            bounds = [chunk_bounds(high - low, count, part) for part in range(count)]
             chosen = [step[low + first : low + last] for first, last in bounds]
             parts = (_joined([next(group.parts) for group in chunk]) for chunk in chosen)
             yield Step(len(step) * self.size, count, parts)

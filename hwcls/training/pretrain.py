@@ -18,9 +18,9 @@ from torch.nn.functional import mse_loss
 
 from hwcls.config.model import AlexNetConfig, PretrainConfig
 from hwcls.config.trial import TrialConfig
-from hwcls.data.augment.apply import Normalise, as_pixels
+from hwcls.data.augment.apply import Normalise, to_pixels
 from hwcls.data.imageset import ImageSet
-from hwcls.data.splits import shuffled
+from hwcls.data.splits import random_permutation
 from hwcls.errors import UserError
 from hwcls.files import write_with
 from hwcls.models.unet import UNetAutoencoder, build_autoencoder
@@ -90,13 +90,13 @@ def reconstructions(config: TrialConfig, data: ImageSet, device: torch.device, c
     images = normalise(pixels.to(device)).permute(0, 3, 1, 2)  # (P, C, S, S)
     made = autoencoder(config, data, device, cache)(images)
     sheets = {"input": images, "output": made}
-    return {f"reconstructions/{name}": as_pixels(sheet, data.mean, data.std) for name, sheet in sheets.items()}
+    return {f"reconstructions/{name}": to_pixels(sheet, data.mean, data.std) for name, sheet in sheets.items()}
 
 
 def images_for(config: TrialConfig, data: ImageSet) -> np.ndarray:
     """The rows of `data.train.images` that pretrain: a seeded share, of which a smaller share is the beginning."""
     _, pretrain = _asked_for(config)
-    order = shuffled(len(data.train), config.seed, STREAM)
+    order = random_permutation(len(data.train), config.seed, STREAM)
     rows: np.ndarray = data.train.rows[order[: max(1, round(pretrain.share * len(order)))]]
     return rows
 
@@ -134,7 +134,7 @@ def _train(config: TrialConfig, data: ImageSet, device: torch.device) -> UNetAut
         optimizer = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE, fused=True)
         loss = torch.zeros(())
         for epoch in range(pretrain.epochs):
-            order = rows[shuffled(len(rows), seed, STREAM, epoch)]
+            order = rows[random_permutation(len(rows), seed, STREAM, epoch)]
             for start in range(0, len(order), BATCH):
                 pixels = torch.from_numpy(data.train.images[np.sort(order[start : start + BATCH])])
                 images = normalise(pixels.to(device)).permute(0, 3, 1, 2)  # (b, C, S, S)

@@ -201,13 +201,13 @@ def test_a_bar_on_a_terminal() -> None:
 
 def test_plain_lines_elsewhere(capsys: pytest.CaptureFixture[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     from hwcls.cli.progress_bar import progress_reporter
-    from hwcls.data.progress import Meter
+    from hwcls.data.progress import ProgressMeter
 
-    monkeypatch.setattr("hwcls.data.progress.SAY_EVERY", -1.0)
+    monkeypatch.setattr("hwcls.data.progress.REPORT_EVERY", -1.0)
     with progress_reporter() as progress:
-        meter = Meter(progress, "x.zip", 100_000_000, "MB", 1e6)
+        meter = ProgressMeter(progress, "x.zip", 100_000_000, "MB", 1e6)
         for done in range(0, 100_000_001, 1_000_000):
-            meter.at(done)
-        Meter(progress, "unknown size", 0, "MB").at(5)
+            meter.update(done)
+        ProgressMeter(progress, "unknown size", 0, "MB").update(5)
     lines = capsys.readouterr().err.splitlines()
     assert lines == [f"x.zip: {tenth}0 % of 100.0 MB" for tenth in range(1, 11)]

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from hwcls.config.data import DataConfig
-from hwcls.data.decode import _plain_jpeg, decode_image, resize
+from hwcls.data.decode import _decode_plain_jpeg, decode_image, resize_and_crop
 from hwcls.data.imageset import open_data
 from hwcls.errors import UserError
 
@@ -39,7 +39,7 @@ def test_the_centre_of_a_long_image(make: SimpleNamespace, shape: tuple[int, int
     scaled = torch.nn.functional.interpolate(pixels, whole, mode="bilinear", antialias=True)
     top, left = (whole[0] - 7) // 2, (whole[1] - 7) // 2
     want = scaled[..., top : top + 7, left : left + 7].int()
-    assert (resize(pixels, 7).int() - want).abs().max() <= 1
+    assert (resize_and_crop(pixels, 7).int() - want).abs().max() <= 1
 
 
 def test_a_line_of_pixels_takes_no_more_memory_than_others(make: SimpleNamespace, tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_an_image_that_takes_all_memory_is_named(
     def full(pixels: torch.Tensor, size: int) -> torch.Tensor:
         raise RuntimeError("you tried to allocate 737280000000 bytes.\nframe #0: ...")
 
-    monkeypatch.setattr("hwcls.data.decode.resize", full)
+    monkeypatch.setattr("hwcls.data.decode.resize_and_crop", full)
     with pytest.raises(UserError, match=r"set/.*\.png: not a whole image \(you tried to allocate \d+ bytes\.\)"):
         open_data(folder_of(make, tmp_path / "set", make.png(make.noise(0, 8, 8))))
 
@@ -98,4 +98,4 @@ def test_a_jpeg_is_upright_wherever_its_orientation_stands(make: SimpleNamespace
         assert found.shape == want.shape
         assert np.array_equal(found, want)
     untold = plain[:2] + profile + segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0<x/>") + plain[2:]
-    assert _plain_jpeg(untold, 3) is not None  # nothing keeps it from the fast way
+    assert _decode_plain_jpeg(untold, 3) is not None  # nothing keeps it from the fast way

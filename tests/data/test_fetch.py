@@ -20,7 +20,7 @@ import pytest
 
 from hwcls.config.data import DataConfig
 from hwcls.data.catalog import DATA_SETS, Download, locate
-from hwcls.data.fetch import BLOCK, fetch
+from hwcls.data.fetch import BLOCK, fetch_data_set
 from hwcls.data.imageset import open_data
 from hwcls.errors import UserError
 
@@ -95,18 +95,18 @@ def mirrors(server: Server, change_spec: Callable[..., None]) -> SimpleNamespace
 
 
 def test_open_data_fetches_once(server: Server, mirrors: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hwcls.data.progress.SAY_EVERY", -1.0)
+    monkeypatch.setattr("hwcls.data.progress.REPORT_EVERY", -1.0)
     mirrors.set("/good")
     lines: list[str] = []
     assert len(open_data(DataConfig(name="cifar10"), lines.append).train) == 90
-    assert fetch("cifar10") is not None
+    assert fetch_data_set("cifar10") is not None
     assert server.asked == [("/good", None)]
     assert any("MB" in line for line in lines)
 
 
 def test_a_cut_connection_goes_on_where_it_was(server: Server, mirrors: SimpleNamespace) -> None:
     mirrors.set("/cuts")
-    place = fetch("cifar10")
+    place = fetch_data_set("cifar10")
     assert place is not None
     assert place.read_bytes() == server.data
     assert server.asked == [("/cuts", None), ("/cuts", f"bytes={len(server.data) // 2}-")]
@@ -114,7 +114,7 @@ def test_a_cut_connection_goes_on_where_it_was(server: Server, mirrors: SimpleNa
 
 def test_a_server_that_ignores_ranges(server: Server, mirrors: SimpleNamespace) -> None:
     mirrors.set("/ignores")
-    place = fetch("cifar10")
+    place = fetch_data_set("cifar10")
     assert place is not None
     assert place.read_bytes() == server.data
     assert len(server.asked) == 2
@@ -122,7 +122,7 @@ def test_a_server_that_ignores_ranges(server: Server, mirrors: SimpleNamespace) 
 
 def test_the_next_mirror_is_tried(server: Server, mirrors: SimpleNamespace) -> None:
     mirrors.set("/forbidden", "/wrong", "/good")
-    assert fetch("cifar10") is not None
+    assert fetch_data_set("cifar10") is not None
     assert [path for path, _ in server.asked] == ["/forbidden", "/wrong", "/good"]
 
 
@@ -142,13 +142,13 @@ def test_nobody_listens(change_spec: Callable[..., None]) -> None:
     download = Download("cifar-10-binary.tar.gz", ("http://127.0.0.1:1/x",), "")
     change_spec("cifar10", downloads=(download,))
     with pytest.raises(UserError, match="refused"):
-        fetch("cifar10")
+        fetch_data_set("cifar10")
 
 
 def test_every_mirror_that_failed_is_named(server: Server, mirrors: SimpleNamespace) -> None:
     mirrors.set("/forbidden", "/wrong")
     with pytest.raises(UserError, match=r"/forbidden: HTTP Error 403: Forbidden; .*/wrong: wrong checksum"):
-        fetch("cifar10")
+        fetch_data_set("cifar10")
 
 
 def test_a_part_is_never_taken_for_the_whole(server: Server, mirrors: SimpleNamespace, tmp_path: Path) -> None:
@@ -158,11 +158,11 @@ def test_a_part_is_never_taken_for_the_whole(server: Server, mirrors: SimpleName
     part = folder / "cifar-10-binary.tar.gz.part"
     part.write_bytes(server.data[:1000])
     with pytest.raises(UserError, match="the connection ended after 1,000 of"):
-        fetch("cifar10")
+        fetch_data_set("cifar10")
     assert locate("cifar10") is None
     assert part.read_bytes() == server.data[:1000]  # the next time goes on here
     mirrors.set("/good")
-    assert fetch("cifar10") is not None
+    assert fetch_data_set("cifar10") is not None
     assert server.asked[-1] == ("/good", "bytes=1000-")
     assert not part.exists()
 
@@ -175,7 +175,7 @@ def test_a_wrong_part_is_thrown_away_and_got_again(
     part = tmp_path / "cache" / "raw" / "cifar10" / "cifar-10-binary.tar.gz.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(b"of another file" * 10)
-    place = fetch("cifar10")
+    place = fetch_data_set("cifar10")
     assert place is not None
     assert place.read_bytes() == server.data
     assert server.asked == [(path, "bytes=150-"), (path, None)]
@@ -183,7 +183,7 @@ def test_a_wrong_part_is_thrown_away_and_got_again(
 
 def test_a_line_that_keeps_dying_is_asked_again_only_so_often(server: Server, mirrors: SimpleNamespace) -> None:
     mirrors.set("/drips", "/good")
-    assert fetch("cifar10") is not None
+    assert fetch_data_set("cifar10") is not None
     assert [path for path, _ in server.asked] == ["/drips"] * 5 + ["/good"]
     assert server.asked[-1][1] is not None  # what the first mirror gave is kept
 
@@ -194,9 +194,9 @@ def test_two_processes_fetch_once(server: Server, mirrors: SimpleNamespace, tmp_
     code = f"""
 import dataclasses
 from hwcls.data.catalog import DATA_SETS, Download
-from hwcls.data.fetch import fetch
+from hwcls.data.fetch import fetch_data_set
 DATA_SETS.register("cifar10")(dataclasses.replace(DATA_SETS["cifar10"], downloads=({download!r},)))
-print(fetch("cifar10"))
+print(fetch_data_set("cifar10"))
 """
     processes = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     places = [process.communicate(timeout=120)[0].strip() for process in processes]
@@ -209,7 +209,7 @@ def test_full_disk(server: Server, mirrors: SimpleNamespace, tmp_path: Path, mon
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
         with pytest.raises(UserError, match=f"disk is full: {len(server.data):,} bytes are needed"):
-            fetch("cifar10")
+            fetch_data_set("cifar10")
 
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -217,7 +217,7 @@ def test_full_disk(server: Server, mirrors: SimpleNamespace, tmp_path: Path, mon
     with monkeypatch.context() as patch:
         patch.setattr("os.fsync", full)
         with pytest.raises(UserError, match="the disk is full"):
-            fetch("cifar10")
+            fetch_data_set("cifar10")
     assert len(server.asked) == 2  # another mirror would not help
     assert locate("cifar10") is None
 
@@ -234,7 +234,7 @@ def test_a_bar_gets_every_step(server: Server, mirrors: SimpleNamespace) -> None
         def step(self, task: str, done: int, total: int) -> None:
             self.steps.append((task, done, total))
 
-    fetch("cifar10", Bar())
+    fetch_data_set("cifar10", Bar())
     size = len(server.data)
     assert Bar.steps[-1] == ("cifar-10-binary.tar.gz", size, size)
     assert len(Bar.steps) == -(-size // BLOCK)
@@ -243,5 +243,5 @@ def test_a_bar_gets_every_step(server: Server, mirrors: SimpleNamespace) -> None
 @pytest.mark.parametrize(("name", "says"), [("nosuch", "unknown data set"), ("imagefolder", "data import NAME PATH")])
 def test_what_cannot_be_fetched(name: str, says: str) -> None:
     with pytest.raises(UserError, match=says) as caught:
-        fetch(name)
+        fetch_data_set(name)
     assert "data.name" not in str(caught.value)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from hwcls.config.data import AugmentConfig, DataConfig
-from hwcls.data.image_grid import GAP, LABEL, MARGIN, picture_grid
+from hwcls.data.image_grid import GAP, LABEL, MARGIN, write_image_grid
 
 SIDE = 64 + MARGIN
 
@@ -18,7 +18,7 @@ SIDE = 64 + MARGIN
 def test_grid_shows_plain_and_augmented(make: SimpleNamespace, tmp_path: Path) -> None:
     data = make.made_set(count=48, side=64)
     config = DataConfig(name="made", batch_size=16, augment=AugmentConfig(vflip=True))
-    picture_grid(data, config, tmp_path / "grid.png", columns=3)
+    write_image_grid(data, config, tmp_path / "grid.png", columns=3)
     sheet = np.asarray(Image.open(tmp_path / "grid.png"))
     assert sheet.shape == (LABEL + 4 * (64 + LABEL), 2 * 3 * SIDE + GAP, 3)
     flipped = 0
@@ -40,7 +40,7 @@ def test_other_splits_and_plain_have_one_half(
 ) -> None:
     data = make.made_set(count=48, side=16, channels=1)
     config = DataConfig(name="made", augment=AugmentConfig(mixup=1.0))
-    picture_grid(data, config, tmp_path / "grid.png", split=split, augmented=augmented, columns=2, rows=3)
+    write_image_grid(data, config, tmp_path / "grid.png", split=split, augmented=augmented, columns=2, rows=3)
     sheet = np.asarray(Image.open(tmp_path / "grid.png"))
     assert sheet.shape == (LABEL + 3 * (64 + LABEL), 2 * SIDE, 3)
     part = getattr(data, split)
@@ -51,7 +51,7 @@ def test_other_splits_and_plain_have_one_half(
 def test_a_long_class_name_stays_in_its_half(make: SimpleNamespace, tmp_path: Path) -> None:
     data = make.made_set(count=48, side=64)
     object.__setattr__(data, "classes", ("W" * 200, *data.classes[1:]))
-    picture_grid(data, DataConfig(name="made"), tmp_path / "grid.png", columns=2)
+    write_image_grid(data, DataConfig(name="made"), tmp_path / "grid.png", columns=2)
     sheet = np.asarray(Image.open(tmp_path / "grid.png"))
     assert (sheet[LABEL : 2 * LABEL, 2 * SIDE :] == 255).all()
     assert (sheet[LABEL : 2 * LABEL, : 2 * SIDE] < 255).any()

@@ -20,37 +20,37 @@ from hwcls.data.catalog import DATA_SETS, list_data_sets
 from hwcls.data.formats.cifar import CLASSES
 from hwcls.data.formats.idx import FILES
 from hwcls.data.imageset import open_data
-from hwcls.data.importer import import_data
+from hwcls.data.importer import import_data_set
 from hwcls.errors import UserError
 
 
 def test_import_archive_and_folders(make: SimpleNamespace, tmp_path: Path) -> None:
     make.write_cifar(tmp_path / "cifar-10-binary.tar.gz")
-    import_data("cifar10", tmp_path / "cifar-10-binary.tar.gz")
+    import_data_set("cifar10", tmp_path / "cifar-10-binary.tar.gz")
     assert len(open_data(DataConfig(name="cifar10")).test) == 20
     make.write_idx(tmp_path / "somewhere", gz=True)
-    import_data("mnist", str(tmp_path / "somewhere"))
+    import_data_set("mnist", str(tmp_path / "somewhere"))
     assert len(open_data(DataConfig(name="mnist")).test) == 20
     make.write_files(tmp_path / "home" / "tiny-imagenet-200", make.tiny_files())
-    import_data("tinyimagenet", tmp_path / "home")  # the folder that holds it
+    import_data_set("tinyimagenet", tmp_path / "home")  # the folder that holds it
     assert len(open_data(DataConfig(name="tinyimagenet")).test) == 8
     with pytest.raises(UserError, match="imported before"):
-        import_data("mnist", tmp_path / "somewhere")
+        import_data_set("mnist", tmp_path / "somewhere")
 
 
 def test_import_refuses_what_it_is_not(make: SimpleNamespace, tmp_path: Path) -> None:
     make.write_cifar(tmp_path / "cifar-10-binary.tar.gz")
     with pytest.raises(UserError, match="this is not mnist"):
-        import_data("mnist", tmp_path / "cifar-10-binary.tar.gz")
+        import_data_set("mnist", tmp_path / "cifar-10-binary.tar.gz")
     with pytest.raises(UserError, match="no such file"):
-        import_data("mnist", tmp_path / "nowhere")
+        import_data_set("mnist", tmp_path / "nowhere")
     with pytest.raises(UserError, match="needs no import"):
-        import_data("digits", tmp_path)
+        import_data_set("digits", tmp_path)
     broken = tmp_path / "broken" / "cifar-10-binary.tar.gz"
     broken.parent.mkdir()
     broken.write_bytes((tmp_path / "cifar-10-binary.tar.gz").read_bytes()[:9000])
     with pytest.raises(UserError, match="not a whole tar"):
-        import_data("cifar10", broken)
+        import_data_set("cifar10", broken)
     assert not (tmp_path / "cache" / "raw" / "cifar10").exists()
 
 
@@ -61,7 +61,7 @@ def test_import_refuses_names(tmp_path: Path) -> None:
         (".x", "cannot be a name"),
     ):
         with pytest.raises(UserError, match=says):
-            import_data(name, tmp_path)
+            import_data_set(name, tmp_path)
 
 
 def class_folders(make: SimpleNamespace, images: int = 6) -> dict[str, bytes]:
@@ -93,10 +93,10 @@ def pack(path: Path, files: dict[str, bytes]) -> Path:
 def test_a_data_set_of_ones_own(make: SimpleNamespace, tmp_path: Path, kind: str, deeper: str) -> None:
     files = {deeper + name: data for name, data in class_folders(make).items()}
     path = pack(tmp_path / kind, files | {"__MACOSX/._x.png": b"mac"})
-    done = import_data("my_set", path)
+    done = import_data_set("my_set", path)
     assert (done.path, done.skipped) == (tmp_path / "cache" / "raw" / "my_set", {})
     with pytest.raises(UserError, match="imported before"):
-        import_data("my_set", path)
+        import_data_set("my_set", path)
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     data = open_data(DataConfig(name="my_set", val=0.34))
     assert (data.name, data.classes, data.image_size) == ("my_set", ("ant", "bee"), 12)
@@ -124,10 +124,10 @@ def test_corrupt_images_are_named_or_left_out(make: SimpleNamespace, tmp_path: P
     files["val/bee/0.png"] = b"no image at all"
     path = pack(tmp_path / kind, files)
     with pytest.raises(UserError, match=r"train/ant/3\.png: not a whole image .*--skip-corrupt") as caught:
-        import_data("my_set", path)
+        import_data_set("my_set", path)
     assert str(path) in str(caught.value)
     assert not [file for file in (tmp_path / "cache" / "raw").iterdir() if not file.name.endswith(".lock")]
-    done = import_data("my_set", path, skip_corrupt=True)
+    done = import_data_set("my_set", path, skip_corrupt=True)
     assert list(done.skipped) == ["train/ant/3.png", "val/bee/0.png"]
     data = open_data(DataConfig(name="my_set"))
     assert (len(data.train) + len(data.val), len(data.test)) == (11, 11)
@@ -139,7 +139,7 @@ def test_leaving_out_must_leave_something(make: SimpleNamespace, tmp_path: Path)
     with pytest.raises(
         UserError, match=r"val/ant: no images in this class folder once the corrupt ones are left out \(1\)"
     ) as caught:
-        import_data("my_set", path, skip_corrupt=True)
+        import_data_set("my_set", path, skip_corrupt=True)
     assert str(path) in str(caught.value)
     assert ".tmp" not in str(caught.value)
     assert not (tmp_path / "cache" / "raw" / "my_set").exists()
@@ -148,28 +148,28 @@ def test_leaving_out_must_leave_something(make: SimpleNamespace, tmp_path: Path)
 def test_a_misspelt_known_name_is_told(make: SimpleNamespace, tmp_path: Path) -> None:
     make.write_cifar(tmp_path / "cifar-10-binary.tar.gz")
     with pytest.raises(UserError, match=r"no folder train/ .*did you mean 'cifar10'"):
-        import_data("cifar-10", tmp_path / "cifar-10-binary.tar.gz")
+        import_data_set("cifar-10", tmp_path / "cifar-10-binary.tar.gz")
 
 
 def test_what_is_expected_is_named(make: SimpleNamespace, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for name, says in (("mnist", "train-images-idx3-ubyte"), ("cifar10", "cifar-10-python.tar.gz"), ("mine", "val/<")):
         with pytest.raises(UserError, match=f"this is not {name} — expected .*{says}"):
-            import_data(name, tmp_path / "empty")
+            import_data_set(name, tmp_path / "empty")
     make.write_idx(tmp_path / "three")
     (tmp_path / "three" / "t10k-labels-idx1-ubyte").unlink()
     with zipfile.ZipFile(tmp_path / "three.zip", "w") as archive:
         for file in (tmp_path / "three").iterdir():
             archive.write(file, f"MNIST/{file.name}")
     with pytest.raises(UserError, match="t10k-labels-idx1-ubyte is missing"):
-        import_data("mnist", tmp_path / "three.zip")
+        import_data_set("mnist", tmp_path / "three.zip")
 
 
 def test_idx_in_an_archive(make: SimpleNamespace, tmp_path: Path) -> None:
     arrays = make.write_idx(tmp_path / "idx", gz=True)
     with tarfile.open(tmp_path / "fashion.tar", "w") as archive:
         archive.add(tmp_path / "idx", "data/fashion")
-    import_data("fashion_mnist", tmp_path / "fashion.tar")
+    import_data_set("fashion_mnist", tmp_path / "fashion.tar")
     assert np.array_equal(open_data(DataConfig(name="fashion_mnist")).train.images[..., 0], arrays["train"])
 
 
@@ -178,7 +178,7 @@ def test_full_disk(make: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.Mo
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
         with pytest.raises(UserError, match=f"disk is full: {path.stat().st_size:,} bytes are needed"):
-            import_data("my_set", path)
+            import_data_set("my_set", path)
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -186,9 +186,9 @@ def test_full_disk(make: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.Mo
     with monkeypatch.context() as patch:
         patch.setattr(zipfile.ZipFile, "writestr", full)
         with pytest.raises(UserError, match="disk is full"):
-            import_data("my_set", path)
+            import_data_set("my_set", path)
     assert not [file for file in (tmp_path / "cache" / "raw").iterdir() if not file.name.endswith(".lock")]
-    assert import_data("my_set", path).path.is_dir()
+    assert import_data_set("my_set", path).path.is_dir()
 
 
 def test_what_a_killed_import_left_is_cleared(make: SimpleNamespace, tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_what_a_killed_import_left_is_cleared(make: SimpleNamespace, tmp_path: P
     (raw / ".my_set.99999.tmp").mkdir(parents=True)
     (raw / "my_set").mkdir()
     (raw / "my_set" / "my_set.zip.part").write_bytes(b"of a download")
-    import_data("my_set", pack(tmp_path / "a.zip", class_folders(make)))
+    import_data_set("my_set", pack(tmp_path / "a.zip", class_folders(make)))
     assert sorted(path.name for path in raw.rglob("*") if path.name != ".my_set.lock") == ["my_set", "my_set.zip"]
 
 
@@ -206,7 +206,7 @@ def test_what_was_imported_goes_before_hwcls_data(make: SimpleNamespace, raw: Pa
     make.write_zip(raw / "tiny-imagenet-200.zip", files)
     with pytest.raises(UserError, match="--skip-corrupt"):
         open_data(DataConfig(name="tinyimagenet"))
-    done = import_data("tinyimagenet", raw / "tiny-imagenet-200.zip", skip_corrupt=True)
+    done = import_data_set("tinyimagenet", raw / "tiny-imagenet-200.zip", skip_corrupt=True)
     assert list(done.skipped) == ["tiny-imagenet-200/train/n02/images/n02_3.JPEG"]
     assert [entry["name"] for entry in list_data_sets()] == DATA_SETS.names()  # the damaged one is nobody's own
     data = open_data(DataConfig(name="tinyimagenet"))
@@ -218,14 +218,14 @@ def test_what_is_not_cifar10_is_refused(make: SimpleNamespace, tmp_path: Path, r
     pack(raw / "cifar10" / "ants.zip", class_folders(make))
     for kind in ("archive.zip", "archive.tar.gz", "folder"):
         with pytest.raises(UserError, match="this is not cifar10"):
-            import_data("cifar10", pack(tmp_path / kind, class_folders(make)))
+            import_data_set("cifar10", pack(tmp_path / kind, class_folders(make)))
     assert {entry["name"]: entry["found"] for entry in list_data_sets()}["cifar10"] is None
     some = {name.replace("ant", "airplane").replace("bee", "cat"): data for name, data in class_folders(make).items()}
     with pytest.raises(UserError, match="this is not cifar10: no class 'automobile'"):
-        import_data("cifar10", pack(tmp_path / "some.zip", some))
+        import_data_set("cifar10", pack(tmp_path / "some.zip", some))
     names = [f"{split}/{kind}/{i}.png" for split in ("train", "test") for kind in CLASSES for i in range(2)]
     every = {name: make.png(make.noise(seed, 12, 12, 3)) for seed, name in enumerate(names)}
-    import_data("cifar10", pack(tmp_path / "every.zip", every))
+    import_data_set("cifar10", pack(tmp_path / "every.zip", every))
     assert open_data(DataConfig(name="cifar10", val=0.5, image_size=12)).classes == CLASSES
 
 
@@ -247,18 +247,18 @@ def test_of_a_folder_only_what_was_read_is_copied(make: SimpleNamespace, tmp_pat
     private = {"thesis.pdf": b"x", "passwords.txt": b"x", "train/notes.txt": b"x"}
     make.write_idx(tmp_path / "idx")
     make.write_files(tmp_path / "idx", private)
-    done = import_data("mnist", tmp_path / "idx")
+    done = import_data_set("mnist", tmp_path / "idx")
     assert sorted(file.name for file in done.path.iterdir()) == sorted(FILES)
     make.write_cifar(tmp_path / "c.tar.gz")
     shutil.unpack_archive(tmp_path / "c.tar.gz", tmp_path)
     make.write_files(tmp_path / "cifar-10-batches-bin", private)
-    done = import_data("cifar10", tmp_path / "cifar-10-batches-bin")
+    done = import_data_set("cifar10", tmp_path / "cifar-10-batches-bin")
     assert sorted(file.name for file in done.path.iterdir()) == sorted(
         [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
     )
     assert len(open_data(DataConfig(name="cifar10")).test) == 20
     for name, files in (("tinyimagenet", make.tiny_files()), ("my_set", class_folders(make))):
-        done = import_data(name, pack(tmp_path / name, files | private))
+        done = import_data_set(name, pack(tmp_path / name, files | private))
         with zipfile.ZipFile(done.path / f"{name}.zip") as packed:
             assert not [file for file in packed.namelist() if file in private]
     assert open_data(DataConfig(name="tinyimagenet")).classes[0] == "goldfish"
@@ -268,7 +268,7 @@ def test_what_is_passed_over_is_counted(make: SimpleNamespace, tmp_path: Path) -
     files = class_folders(make)
     files["train/ant/0.jfif"] = make.jpeg(make.noise(99, 12, 12, 3))
     other = {"train/loose.png": files["val/bee/0.png"], "val/bee/a.webm": b"x"}
-    done = import_data("my_set", pack(tmp_path / "a.zip", files | other | {"readme.txt": b"beside them"}))
+    done = import_data_set("my_set", pack(tmp_path / "a.zip", files | other | {"readme.txt": b"beside them"}))
     assert done.passed_over == tuple(other)
     data = open_data(DataConfig(name="my_set"))
     assert len(data.train) + len(data.val) == 13
@@ -278,7 +278,7 @@ def test_an_import_leaves_the_folders_of_others_alone(make: SimpleNamespace, tmp
     others = [tmp_path / "cache" / "raw" / name for name in (".a.b.4711.tmp", ".aa.1.tmp", ".a.tmp")]
     for other in others:
         other.mkdir(parents=True)
-    import_data("a", pack(tmp_path / "a.zip", class_folders(make)))
+    import_data_set("a", pack(tmp_path / "a.zip", class_folders(make)))
     assert all(other.is_dir() for other in others)
 
 
@@ -288,15 +288,15 @@ from pathlib import Path
 from hwcls.data import importer
 from hwcls.errors import UserError
 
-pack = importer._pack
+pack = importer._pack_images
 
 def slow(*given):
     time.sleep(1)  # one is at work while the others come
     return pack(*given)
 
-importer._pack = slow
+importer._pack_images = slow
 try:
-    importer.import_data(sys.argv[1], Path(sys.argv[2]))
+    importer.import_data_set(sys.argv[1], Path(sys.argv[2]))
     print("done")
 except UserError as error:
     print(error.what)

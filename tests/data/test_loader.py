@@ -15,7 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from hwcls.config.data import AugmentConfig, DataConfig
 from hwcls.data.imageset import ImageSet
-from hwcls.data.loader import Batch, Feed, share
+from hwcls.data.loader import Batch, Feed, chunk_bounds
 from hwcls.errors import UserError
 
 CPU = torch.device("cpu")
@@ -235,15 +235,15 @@ def test_the_data_sets_own_augmentation_is_the_default(make: SimpleNamespace) ->
 @pytest.mark.parametrize(("count", "parts"), [(10, 3), (2, 5), (0, 2), (12, 4)])
 def test_share_is_tensor_split(count: int, parts: int) -> None:
     want = [len(part) for part in torch.arange(count).tensor_split(parts)]
-    bounds = [share(count, parts, part) for part in range(parts)]
+    bounds = [chunk_bounds(count, parts, part) for part in range(parts)]
     assert [high - low for low, high in bounds] == want
     assert all(a[1] == b[0] for a, b in itertools.pairwise(bounds))
 
 
 def test_no_share_below_the_least() -> None:
-    assert [share(5, 4, part, least=2) for part in range(4)] == [(0, 3), (3, 5), (5, 5), (5, 5)]
-    assert [share(1, 2, part, least=2) for part in range(2)] == [(0, 1), (1, 1)]
-    assert [share(9, 2, part, least=2) for part in range(2)] == [(0, 5), (5, 9)]
+    assert [chunk_bounds(5, 4, part, least=2) for part in range(4)] == [(0, 3), (3, 5), (5, 5), (5, 5)]
+    assert [chunk_bounds(1, 2, part, least=2) for part in range(2)] == [(0, 1), (1, 1)]
+    assert [chunk_bounds(9, 2, part, least=2) for part in range(2)] == [(0, 5), (5, 9)]
 
 
 MEASURE = """

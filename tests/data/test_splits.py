@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hwcls.data.splits import carve, carve_apart, chosen_classes, cut, shuffled
+from hwcls.data.splits import (
+    random_permutation,
+    select_classes,
+    split_stratified,
+    split_with_copies_together,
+    take_subset,
+)
 from hwcls.errors import UserError
 
 LABELS = np.repeat([2, 0, 1], [50, 30, 20])
@@ -13,7 +19,7 @@ ROWS = np.arange(100)
 
 
 def test_carve_is_stratified_disjoint_and_complete() -> None:
-    rest, part = carve(LABELS, ROWS, 0.1, seed=0)
+    rest, part = split_stratified(LABELS, ROWS, 0.1, seed=0)
     assert np.bincount(LABELS[part]).tolist() == [3, 2, 5]
     assert sorted([*rest, *part]) == ROWS.tolist()
     assert (np.diff(rest) > 0).all()
@@ -22,66 +28,69 @@ def test_carve_is_stratified_disjoint_and_complete() -> None:
 
 def test_carve_takes_the_rounded_total_by_largest_remainder() -> None:
     labels = np.repeat(np.arange(10), 5)
-    _, part = carve(labels, np.arange(50), 0.1, seed=0)
+    _, part = split_stratified(labels, np.arange(50), 0.1, seed=0)
     assert len(part) == 5
     assert np.bincount(labels[part]).max() == 1
 
 
 def test_carve_leaves_every_class_an_image() -> None:
     labels = np.array([0, 0, 1, 2, 2, 2])
-    rest, part = carve(labels, np.arange(6), 0.9, seed=0)
+    rest, part = split_stratified(labels, np.arange(6), 0.9, seed=0)
     assert set(labels[rest]) == {0, 1, 2}
     assert len(part) == 3
     with pytest.raises(UserError, match="two images"):
-        carve(np.arange(4), np.arange(4), 0.5, seed=0)
+        split_stratified(np.arange(4), np.arange(4), 0.5, seed=0)
 
 
 def test_copies_stay_on_one_side() -> None:
     digests = np.arange(100, dtype=np.uint64)
     for share, seed in ((0.1, 0), (0.3, 1)):
-        plain, apart = carve(LABELS, ROWS, share, seed), carve_apart(LABELS, ROWS, digests, share, seed)
+        plain, apart = (
+            split_stratified(LABELS, ROWS, share, seed),
+            split_with_copies_together(LABELS, ROWS, digests, share, seed),
+        )
         assert all(map(np.array_equal, plain, apart))  # without copies nothing changes
     digests = digests % 40  # the rows of two classes and more share them
     for seed in range(5):
-        rest, part = carve_apart(LABELS, ROWS[::-1], digests, 0.3, seed)
+        rest, part = split_with_copies_together(LABELS, ROWS[::-1], digests, 0.3, seed)
         assert sorted([*rest, *part]) == ROWS.tolist()
         assert not set(digests[rest]) & set(digests[part])
         assert 20 <= len(part) <= 40
     alike = np.zeros(100, np.uint64)
-    assert len(carve_apart(LABELS, ROWS, alike, 0.1, seed=0)[1]) == 10  # nothing to keep apart
+    assert len(split_with_copies_together(LABELS, ROWS, alike, 0.1, seed=0)[1]) == 10  # nothing to keep apart
 
 
 def test_seed_decides() -> None:
-    parts = [carve(LABELS, ROWS, 0.2, seed)[1].tolist() for seed in (0, 0, 1)]
+    parts = [split_stratified(LABELS, ROWS, 0.2, seed)[1].tolist() for seed in (0, 0, 1)]
     assert parts[0] == parts[1] != parts[2]
 
 
 def test_cut_is_exact_and_nested() -> None:
-    few = cut(LABELS, ROWS, 0, per_class=5, fraction=None)
-    more = cut(LABELS, ROWS, 0, per_class=12, fraction=None)
+    few = take_subset(LABELS, ROWS, 0, per_class=5, fraction=None)
+    more = take_subset(LABELS, ROWS, 0, per_class=12, fraction=None)
     assert np.bincount(LABELS[few]).tolist() == [5, 5, 5]
     assert set(few) < set(more)
-    assert np.bincount(LABELS[cut(LABELS, ROWS, 0, None, 0.1)]).tolist() == [3, 2, 5]
-    assert np.bincount(LABELS[cut(LABELS, ROWS, 0, 10, 0.5)]).tolist() == [5, 5, 5]
-    assert np.bincount(LABELS[cut(LABELS, ROWS, 0, None, 0.001)]).tolist() == [1, 1, 1]
+    assert np.bincount(LABELS[take_subset(LABELS, ROWS, 0, None, 0.1)]).tolist() == [3, 2, 5]
+    assert np.bincount(LABELS[take_subset(LABELS, ROWS, 0, 10, 0.5)]).tolist() == [5, 5, 5]
+    assert np.bincount(LABELS[take_subset(LABELS, ROWS, 0, None, 0.001)]).tolist() == [1, 1, 1]
 
 
 def test_leaving_a_class_out_does_not_change_the_others() -> None:
-    all_classes = cut(LABELS, ROWS, 0, per_class=4, fraction=None)
-    without = cut(LABELS, np.flatnonzero(LABELS != 0), 0, per_class=4, fraction=None)
+    all_classes = take_subset(LABELS, ROWS, 0, per_class=4, fraction=None)
+    without = take_subset(LABELS, np.flatnonzero(LABELS != 0), 0, per_class=4, fraction=None)
     assert without.tolist() == [row for row in all_classes if LABELS[row] != 0]
 
 
 def test_shuffled_is_a_permutation_that_stays() -> None:
-    assert sorted(shuffled(1000, 1, 2)) == list(range(1000))
-    assert shuffled(8, 0).tolist() == [3, 2, 1, 6, 0, 7, 4, 5]  # numpy promises the raw stream
+    assert sorted(random_permutation(1000, 1, 2)) == list(range(1000))
+    assert random_permutation(8, 0).tolist() == [3, 2, 1, 6, 0, 7, 4, 5]  # numpy promises the raw stream
 
 
 def test_chosen_classes() -> None:
     names = ("cat", "dog", "frog")
-    assert chosen_classes(names, None) == [0, 1, 2]
-    assert chosen_classes(names, 2) == [0, 1]
-    assert chosen_classes(names, ("frog", 0)) == [2, 0]
+    assert select_classes(names, None) == [0, 1, 2]
+    assert select_classes(names, 2) == [0, 1]
+    assert select_classes(names, ("frog", 0)) == [2, 0]
 
 
 @pytest.mark.parametrize(
@@ -97,4 +106,4 @@ def test_chosen_classes() -> None:
 )
 def test_bad_classes(wanted: object, says: str) -> None:
     with pytest.raises(UserError, match=says):
-        chosen_classes(("cat", "dog", "frog"), wanted)  # type: ignore[arg-type]
+        select_classes(("cat", "dog", "frog"), wanted)  # type: ignore[arg-type]

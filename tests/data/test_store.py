@@ -21,7 +21,7 @@ from hwcls.config.data import DataConfig
 from hwcls.data.catalog import DATA_SETS
 from hwcls.data.imageset import Split, open_data
 from hwcls.data.integrity import Duplicate, describe_duplicates
-from hwcls.data.store import KINDS, open_store, read_raw
+from hwcls.data.store import ARRAYS, open_store, read_raw_data
 from hwcls.errors import UserError
 
 MNIST = DataConfig(name="mnist")
@@ -139,13 +139,13 @@ def test_verify_names_changed_arrays(make: SimpleNamespace, raw: Path, kind: str
 def test_a_damaged_store_is_built_anew(make: SimpleNamespace, raw: Path, name: str, content: bytes | None) -> None:
     make.write_idx(raw / "mnist")
     store = open_store(MNIST)
-    before = {kind: store.array("test", kind).copy() for kind in KINDS}
+    before = {kind: store.array("test", kind).copy() for kind in ARRAYS}
     (store.folder / name).unlink()
     if content is not None:
         (store.folder / name).write_bytes(content)
     again = open_store(MNIST)
     assert again.verify() == []
-    assert all(np.array_equal(again.array("test", kind), before[kind]) for kind in KINDS)
+    assert all(np.array_equal(again.array("test", kind), before[kind]) for kind in ARRAYS)
 
 
 @pytest.mark.parametrize("count", [20, 7])
@@ -177,13 +177,13 @@ def test_a_build_that_dies_leaves_nothing(
     make: SimpleNamespace, raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make.write_idx(raw / "mnist")
-    monkeypatch.setattr("hwcls.data.progress.SAY_EVERY", -1.0)
+    monkeypatch.setattr("hwcls.data.progress.REPORT_EVERY", -1.0)
 
     def killed(line: str) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        open_data(MNIST, progress=killed)
+        open_data(MNIST, report=killed)
     assert stores(tmp_path) == []
     lines: list[str] = []
     key = open_store(MNIST, lines.append).folder
@@ -279,7 +279,7 @@ import os, signal
 import hwcls.data.progress
 from hwcls.config.data import DataConfig
 from hwcls.data.store import open_store
-hwcls.data.progress.SAY_EVERY = -1.0
+hwcls.data.progress.REPORT_EVERY = -1.0
 open_store(DataConfig(name="mnist"), lambda line: os.kill(os.getpid(), signal.SIGKILL))
 """
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == -signal.SIGKILL
@@ -301,8 +301,11 @@ def test_duplicates_are_told_when_a_store_is_built(make: SimpleNamespace, raw: P
     assert lines == [
         "mine: duplicate images: 3 (2 in another split, 1 under another label); `hwcls data verify mine` names them"
     ]
-    found = read_raw(DataConfig(name="mine"))
-    named = [(found.name(one.split, one.row), found.name(one.of_split, one.of_row)) for one in store.find_duplicates()]
+    found = read_raw_data(DataConfig(name="mine"))
+    named = [
+        (found.image_name(one.split, one.row), found.image_name(one.of_split, one.of_row))
+        for one in store.find_duplicates()
+    ]
     assert named == [
         ("train/b/1.png", "train/a/1.png"),
         ("val/a/0.png", "train/a/0.png"),

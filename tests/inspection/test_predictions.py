@@ -112,8 +112,8 @@ def test_the_grid_frames_right_and_wrong(opened, tmp_path):
         ]
     right, wrong = (tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5)) for colour in (RIGHT, WRONG))
     assert set(colours) <= {right, wrong}
-    from hwcls.data.splits import shuffled
+    from hwcls.data.splits import random_permutation
 
-    shown = shuffled(len(scored.labels), 0, 0)[: COLUMNS * ROWS]
+    shown = random_permutation(len(scored.labels), 0, 0)[: COLUMNS * ROWS]
     hits = scored.scores.argmax(1)[shown] == scored.labels[shown]
     assert [colour == right for colour in colours] == hits.tolist()

@@ -57,10 +57,10 @@ def fetch_one(name: Name, as_json: AsJson = False) -> None:
 
     Example: hwcls data fetch fashion_mnist
     """
-    from hwcls.data.fetch import fetch
+    from hwcls.data.fetch import fetch_data_set
 
     with progress_reporter() as progress:
-        path = fetch(name, progress)
+        path = fetch_data_set(name, progress)
     if as_json:
         typer.echo(json.dumps({"name": name, "path": str(path) if path else None}, indent=2))
     else:
@@ -82,10 +82,10 @@ def import_one(
 
     Example: hwcls data import my_images archive.zip, then in a sweep file: data: {name: my_images}
     """
-    from hwcls.data.importer import import_data
+    from hwcls.data.importer import import_data_set
 
     with progress_reporter() as progress:
-        done = import_data(name, path, skip_corrupt=skip_corrupt, progress=progress)
+        done = import_data_set(name, path, skip_corrupt=skip_corrupt, report=progress)
     if as_json:
         left_out = {"skipped": done.skipped, "passed_over": done.passed_over}
         typer.echo(json.dumps({"name": name, "path": str(done.path), **left_out}, indent=2))
@@ -103,9 +103,9 @@ def _describe(name: str) -> list[str]:
     import numpy as np
 
     from hwcls.config.data import DataConfig
-    from hwcls.data.store import read_raw
+    from hwcls.data.store import read_raw_data
 
-    raw = read_raw(DataConfig(name=name))
+    raw = read_raw_data(DataConfig(name=name))
     counts = {split: np.bincount(part.labels, minlength=len(raw.classes)) for split, part in raw.splits.items()}
     numbers = ", ".join(f"{count.sum():,} {split}" for split, count in counts.items())
     val = "" if "val" in counts else "; val is cut from train"
@@ -137,13 +137,13 @@ def show_one(
     if split not in ("train", "val", "test"):
         raise UserError(f"no split '{split}'", where="--split", remedy=did_you_mean(split, ("train", "val", "test")))
     config = _config(name, path, sets or [])
-    from hwcls.data.image_grid import picture_grid
+    from hwcls.data.image_grid import write_image_grid
     from hwcls.data.imageset import open_data
 
     with progress_reporter() as progress:
         opened = open_data(config, progress)
     target = out or Path(f"{name}.png")
-    picture_grid(opened, config, target, split=split, augmented=not plain, columns=columns, rows=rows)
+    write_image_grid(opened, config, target, split=split, augmented=not plain, columns=columns, rows=rows)
     counts = {part: len(getattr(opened, part)) for part in ("train", "val", "test")}
     if as_json:
         shape = {"image_size": opened.image_size, "channels": opened.channels, "images": counts}
@@ -161,14 +161,14 @@ def verify_one(name: Name, path: Folder = None, sets: Sets = None, as_json: AsJs
     """
     config = _config(name, path, sets or [])
     from hwcls.data.integrity import describe_duplicates
-    from hwcls.data.store import open_store, read_raw
+    from hwcls.data.store import open_store, read_raw_data
 
     with progress_reporter() as progress:
         store = open_store(config, progress)
     wrong, again, pairs = store.verify(), store.find_duplicates(), []
     if again:
-        raw = read_raw(config)
-        pairs = [(raw.name(one.split, one.row), raw.name(one.of_split, one.of_row)) for one in again]
+        raw = read_raw_data(config)
+        pairs = [(raw.image_name(one.split, one.row), raw.image_name(one.of_split, one.of_row)) for one in again]
     if as_json:
         found = {"name": name, "store": str(store.folder), "wrong": wrong}
         listed = [

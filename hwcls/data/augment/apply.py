@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hwcls.config.data import AugmentConfig
 from hwcls.data.augment import colour, trivial_augment
-from hwcls.data.augment.parameters import Plan
+from hwcls.data.augment.parameters import AugmentPlan
 
 PORTION = 1_600_000  # bytes of pixels at once on a CPU
 
@@ -49,7 +49,7 @@ class Normalise:
         return out
 
 
-def as_pixels(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+def to_pixels(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
     """(b, S, S, C) uint8 from normalised (b, C, S, S): `Normalise` undone."""
     centre, spread = (torch.tensor(values, device=images.device) for values in (mean, std))  # (C,) each
     pixels = (images.float().permute(0, 2, 3, 1) * spread + centre) * 255
@@ -57,7 +57,7 @@ def as_pixels(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> np
     return found
 
 
-def augment(pixels: Tensor, plan: Plan, config: AugmentConfig, normalise: Normalise) -> Tensor:
+def augment_batch(pixels: Tensor, plan: AugmentPlan, config: AugmentConfig, normalise: Normalise) -> Tensor:
     """Geometry, colour, normalisation and erasing of `plan`: (b, S, S, C) uint8 to (b, S, S, C) floats.
 
     Args:
@@ -66,12 +66,12 @@ def augment(pixels: Tensor, plan: Plan, config: AugmentConfig, normalise: Normal
     """
     out = torch.empty(pixels.shape, dtype=normalise.work, device=pixels.device)
     moved_only = all(part is None for part in (plan.theta, plan.colour, plan.hole, plan.square))
-    for some in portions(pixels, pixels.dtype if moved_only else normalise.work):
-        _augment(pixels[some], plan.at(some), config, normalise, out[some])
+    for some in cache_sized_portions(pixels, pixels.dtype if moved_only else normalise.work):
+        _augment_portion(pixels[some], plan.at(some), config, normalise, out[some])
     return out
 
 
-def portions(images: Tensor, dtype: torch.dtype) -> Iterator[slice]:
+def cache_sized_portions(images: Tensor, dtype: torch.dtype) -> Iterator[slice]:
     """Runs of images that are worked on at once as `dtype`: all on a GPU, on a CPU what the cache holds.
 
     Fresh memory for a whole batch's intermediate results costs 3x, pieces too small cost more calls.
@@ -82,26 +82,28 @@ def portions(images: Tensor, dtype: torch.dtype) -> Iterator[slice]:
     return (slice(start, start + size) for start in range(0, count, size))
 
 
-def _augment(pixels: Tensor, plan: Plan, config: AugmentConfig, normalise: Normalise, out: Tensor) -> None:
+def _augment_portion(
+    pixels: Tensor, plan: AugmentPlan, config: AugmentConfig, normalise: Normalise, out: Tensor
+) -> None:
     if plan.theta is not None:
         exposed = bool(config.crop or config.rotate or config.translate or config.scale or config.trivial)
-        pixels = warp(pixels.to(normalise.work), plan.theta, exposed)
+        pixels = warp_images(pixels.to(normalise.work), plan.theta, exposed)
     else:
         if plan.shift is not None:
-            pixels = shifted(pixels, plan.shift, config.crop)
+            pixels = shift_images(pixels, plan.shift, config.crop)
         if plan.vflip is not None:
-            pixels = flipped(pixels, plan.vflip, axis=1)
+            pixels = flip_images(pixels, plan.vflip, axis=1)
         if plan.hflip is not None:
-            pixels = flipped(pixels, plan.hflip, axis=2)
+            pixels = flip_images(pixels, plan.hflip, axis=2)
     if plan.colour is not None or plan.op is not None:
-        pixels = recoloured(pixels.to(normalise.work), plan, config)
+        pixels = change_colours(pixels.to(normalise.work), plan, config)
     normalise(pixels, out)
     for rectangles in (plan.hole, plan.square):
         if rectangles is not None:
-            _bytes(out).mul_(outside(rectangles, out))  # 0 is the mean colour
+            _as_rows(out).mul_(outside_mask(rectangles, out))  # 0 is the mean colour
 
 
-def recoloured(images: Tensor, plan: Plan, config: AugmentConfig) -> Tensor:
+def change_colours(images: Tensor, plan: AugmentPlan, config: AugmentConfig) -> Tensor:
     """Brightness, contrast, saturation, hue, in this order, then TrivialAugment's colours: (b, S, S, C) floats."""
     planes = images.permute(0, 3, 1, 2).contiguous()  # (b, C, S, S)
     if plan.colour is not None:
@@ -111,11 +113,11 @@ def recoloured(images: Tensor, plan: Plan, config: AugmentConfig) -> Tensor:
         planes = colour.saturation(planes, factors[2]) if config.saturation else planes
         planes = colour.hue(planes, factors[3]) if config.hue else planes
     if plan.op is not None and plan.strength is not None:
-        planes = trivial_augment.recolour(planes, plan.op, plan.strength)
+        planes = trivial_augment.apply_colour_operations(planes, plan.op, plan.strength)
     return planes.permute(0, 2, 3, 1)
 
 
-def shifted(pixels: Tensor, shift: Tensor, most: int) -> Tensor:
+def shift_images(pixels: Tensor, shift: Tensor, most: int) -> Tensor:
     """Move the window of each image over its zero-padded self: (b, S, S, C) to the same, pixels unchanged.
 
     Args:
@@ -132,7 +134,7 @@ def shifted(pixels: Tensor, shift: Tensor, most: int) -> Tensor:
     return windows.index_select(0, corner).view(b, side, side, channels)
 
 
-def flipped(pixels: Tensor, chosen: Tensor, axis: int) -> Tensor:
+def flip_images(pixels: Tensor, chosen: Tensor, axis: int) -> Tensor:
     """Mirror the `chosen` (b,) of (b, S, S, C) along the rows (axis 1) or the columns (axis 2)."""
     place = torch.arange(len(pixels), device=pixels.device)
     if pixels.device.type == "cpu":
@@ -145,7 +147,7 @@ def flipped(pixels: Tensor, chosen: Tensor, axis: int) -> Tensor:
     return both.index_select(0, place)  # whole images: 6x torch.where
 
 
-def warp(images: Tensor, theta: Tensor, exposed: bool) -> Tensor:
+def warp_images(images: Tensor, theta: Tensor, exposed: bool) -> Tensor:
     """Read each output pixel from `theta`'s place, bilinearly; outside is black if `exposed`, else the border's colour.
 
     Args:
@@ -166,17 +168,17 @@ def warp(images: Tensor, theta: Tensor, exposed: bool) -> Tensor:
     return warped.permute(0, 2, 3, 1)  # (b, S, S, C)
 
 
-def mixed(images: Tensor, partners: Tensor, plan: Plan) -> Tensor:
+def mix_images(images: Tensor, partners: Tensor, plan: AugmentPlan) -> Tensor:
     """mixup and cutmix: (b, S, S, C) images and their partners, by `plan`'s blend and patch."""
     weight = torch.ones(len(images), 1, 1, dtype=images.dtype, device=images.device)
     if plan.blend is not None:
         weight = plan.blend[:, None, None]
     if plan.patch is not None:
-        weight = weight * outside(plan.patch, images)  # (b, S, S*C)
-    return (_bytes(images) * weight).add_(_bytes(partners) * (1 - weight)).view(images.shape)
+        weight = weight * outside_mask(plan.patch, images)  # (b, S, S*C)
+    return (_as_rows(images) * weight).add_(_as_rows(partners) * (1 - weight)).view(images.shape)
 
 
-def outside(rectangles: Tensor, images: Tensor) -> Tensor:
+def outside_mask(rectangles: Tensor, images: Tensor) -> Tensor:
     """(b, S, S*C) of `images`' type: 1, but 0 in each image's rectangle (b, 4): top, bottom, left, right."""
     side, channels = images.shape[1], images.shape[3]
     axis = torch.arange(side, device=rectangles.device)
@@ -186,6 +188,6 @@ def outside(rectangles: Tensor, images: Tensor) -> Tensor:
     return torch.maximum(rows[:, :, None], columns[:, None])  # floats: long vector loops, unlike bytes
 
 
-def _bytes(images: Tensor) -> Tensor:
+def _as_rows(images: Tensor) -> Tensor:
     """(b, S, S, C) as (b, S, S*C): long inner loops."""
     return images.view(*images.shape[:2], -1)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hwcls.config.data import AugmentConfig
 from hwcls.data.augment import trivial_augment
-from hwcls.data.splits import shuffled
+from hwcls.data.splits import random_permutation
 
 COLUMNS = 29  # new ones go last: those before them keep their draws
 ORDER, TABLE, MIXUP, CUTMIX = 1, 2, 3, 4  # streams of (seed, epoch)
@@ -25,7 +25,7 @@ CROP_RATIO = (3 / 4, 4 / 3)  # arXiv 1409.4842
 
 
 @dataclass
-class Plan:
+class AugmentPlan:
     """One entry per position of the epoch; what is None is not done.
 
     Attributes:
@@ -59,31 +59,31 @@ class Plan:
     patch: Tensor | None = None
     share: Tensor | None = None
 
-    def to(self, device: torch.device, dtype: torch.dtype) -> Plan:
+    def to(self, device: torch.device, dtype: torch.dtype) -> AugmentPlan:
         """The same plan on `device`, fractions as `dtype`."""
         return self._map(lambda tensor: tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype))
 
-    def at(self, positions: slice | Tensor) -> Plan:
+    def at(self, positions: slice | Tensor) -> AugmentPlan:
         """The entries of some positions."""
         return self._map(lambda tensor: tensor[positions])
 
-    def _map(self, change: Callable[[Tensor], Tensor]) -> Plan:
+    def _map(self, change: Callable[[Tensor], Tensor]) -> AugmentPlan:
         parts: dict[str, Any] = {}
         for field in fields(self):
             part = getattr(self, field.name)
             parts[field.name] = None if part is None else change(part)
-        return Plan(**parts)
+        return AugmentPlan(**parts)
 
 
-def plan_epoch(config: AugmentConfig, count: int, side: int, seed: int, epoch: int) -> Plan:
+def plan_epoch(config: AugmentConfig, count: int, side: int, seed: int, epoch: int) -> AugmentPlan:
     """Draw the epoch's plan for `count` images of `side` pixels; epochs count from 1."""
-    order = shuffled(count, seed, epoch, ORDER)
+    order = random_permutation(count, seed, epoch, ORDER)
     table = np.random.Generator(np.random.PCG64([seed, epoch, TABLE])).random((COLUMNS, count))
     parts: dict[str, np.ndarray] = {}
-    moves = np.stack([_shift(table[0], config.crop), _shift(table[1], config.crop)], 1)  # (N, 2)
+    moves = np.stack([_draw_shift(table[0], config.crop), _draw_shift(table[1], config.crop)], 1)  # (N, 2)
     flips = np.stack([(table[2] < 0.5) & config.vflip, (table[3] < 0.5) & config.hflip], 1)  # (N, 2)
     if config.rotate or config.translate or config.scale or config.resized_crop or config.trivial:
-        parts["theta"] = _theta(config, side, moves, flips, table[4:12])
+        parts["theta"] = _affine_maps(config, side, moves, flips, table[4:12])
     else:
         if config.crop:
             parts["shift"] = moves
@@ -93,14 +93,14 @@ def plan_epoch(config: AugmentConfig, count: int, side: int, seed: int, epoch: i
             parts["hflip"] = flips[:, 1]
     if config.brightness or config.contrast or config.saturation or config.hue:
         strengths = np.array([config.brightness, config.contrast, config.saturation])
-        factors = _between((np.maximum(1 - strengths, 0), 1 + strengths), table[20:23].T)  # (N, 3)
+        factors = _scale_uniform((np.maximum(1 - strengths, 0), 1 + strengths), table[20:23].T)  # (N, 3)
         parts["colour"] = np.concatenate([factors, config.hue * (2 * table[23:24].T - 1)], 1)
     if config.trivial:
-        parts["op"], theta, parts["strength"] = trivial_augment.draw(table[26:29], side)
-        parts["theta"] = _composed(parts["theta"], theta)
+        parts["op"], theta, parts["strength"] = trivial_augment.draw_operations(table[26:29], side)
+        parts["theta"] = _compose(parts["theta"], theta)
     if config.erase:
-        parts["hole"] = _rectangles(
-            side, _between(ERASED_AREA, table[13]), _ratio(ERASED_RATIO, table[14]), table[15:17]
+        parts["hole"] = _draw_rectangles(
+            side, _scale_uniform(ERASED_AREA, table[13]), _scale_log_uniform(ERASED_RATIO, table[14]), table[15:17]
         )
         parts["hole"][table[12] >= config.erase] = 0
     if config.cutout:
@@ -108,24 +108,26 @@ def plan_epoch(config: AugmentConfig, count: int, side: int, seed: int, epoch: i
         edges = np.stack([corner, corner + config.cutout], 2).reshape(count, 4)
         parts["square"] = np.clip(edges, 0, side)  # anywhere: clipped at the border
     if (config.mixup or config.cutmix) and count > 1:
-        parts |= _mixture(config, side, table[16:20], seed, epoch)
-    return Plan(torch.from_numpy(order), **{name: torch.from_numpy(part) for name, part in parts.items()})
+        parts |= _draw_mixing(config, side, table[16:20], seed, epoch)
+    return AugmentPlan(torch.from_numpy(order), **{name: torch.from_numpy(part) for name, part in parts.items()})
 
 
-def _shift(uniform: np.ndarray, most: int) -> np.ndarray:
+def _draw_shift(uniform: np.ndarray, most: int) -> np.ndarray:
     return np.asarray(np.floor(uniform * (2 * most + 1)), np.int64) - most
 
 
-def _between(ends: tuple[float | np.ndarray, float | np.ndarray], uniform: np.ndarray) -> np.ndarray:
+def _scale_uniform(ends: tuple[float | np.ndarray, float | np.ndarray], uniform: np.ndarray) -> np.ndarray:
     return np.asarray(ends[0] + (ends[1] - ends[0]) * uniform)
 
 
-def _ratio(ends: tuple[float | np.ndarray, float | np.ndarray], uniform: np.ndarray) -> np.ndarray:
+def _scale_log_uniform(ends: tuple[float | np.ndarray, float | np.ndarray], uniform: np.ndarray) -> np.ndarray:
     low, high = np.log(ends[0]), np.log(ends[1])
     return np.asarray(np.exp(low + (high - low) * uniform))
 
 
-def _theta(config: AugmentConfig, side: int, shift: np.ndarray, flip: np.ndarray, table: np.ndarray) -> np.ndarray:
+def _affine_maps(
+    config: AugmentConfig, side: int, shift: np.ndarray, flip: np.ndarray, table: np.ndarray
+) -> np.ndarray:
     """(N, 2, 3): crop, flip, resized crop, then rotation, zoom and translation about the centre, as one map.
 
     A point p of the result is read from F (D L (p - t) + o) + s, with L the inverse rotation and zoom, t the
@@ -154,28 +156,28 @@ def _crop_sides(least: float, table: np.ndarray) -> np.ndarray:
     that the crop fits into the image. So an area is the likelier the more ratios it leaves.
     """
     grid = np.linspace(least, 1, 2049)
-    low, high = np.log(_fitting(grid))
+    low, high = np.log(_fitting_ratios(grid))
     density = high - low
     below = np.concatenate([[0], np.cumsum(density[1:] + density[:-1])])  # the areas' distribution, times a constant
     area = np.interp(table[0] * below[-1], below, grid)
-    ratio = _ratio(_fitting(area), table[1])
+    ratio = _scale_log_uniform(_fitting_ratios(area), table[1])
     sides = np.sqrt(np.stack([area * ratio, area / ratio]))
     return np.asarray(np.minimum(sides, 1.0))  # above 1 by rounding alone
 
 
-def _fitting(area: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _fitting_ratios(area: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The least and the largest ratio, width over height, with which a crop of `area` fits into a square."""
     return np.maximum(CROP_RATIO[0], area), np.minimum(CROP_RATIO[1], 1 / area)
 
 
-def _composed(first: np.ndarray, then: np.ndarray) -> np.ndarray:
+def _compose(first: np.ndarray, then: np.ndarray) -> np.ndarray:
     """(N, 2, 3): the map of an image changed by `first` and `then` again; pixels are looked up the other way round."""
     both = first[:, :, :2] @ then
     both[:, :, 2] += first[:, :, 2]
     return np.ascontiguousarray(both)
 
 
-def _rectangles(side: int, area: np.ndarray, ratio: np.ndarray, place: np.ndarray) -> np.ndarray:
+def _draw_rectangles(side: int, area: np.ndarray, ratio: np.ndarray, place: np.ndarray) -> np.ndarray:
     """(N, 4) int64 rectangles inside the image; `area` is a share of it, `ratio` width over height."""
     height = np.clip(np.rint(side * np.sqrt(area / ratio)), 1, side).astype(np.int64)
     width = np.clip(np.rint(side * np.sqrt(area * ratio)), 1, side).astype(np.int64)
@@ -184,7 +186,7 @@ def _rectangles(side: int, area: np.ndarray, ratio: np.ndarray, place: np.ndarra
     return np.stack([top, top + height, left, left + width], 1)
 
 
-def _mixture(config: AugmentConfig, side: int, table: np.ndarray, seed: int, epoch: int) -> dict[str, np.ndarray]:
+def _draw_mixing(config: AugmentConfig, side: int, table: np.ndarray, seed: int, epoch: int) -> dict[str, np.ndarray]:
     """Partners and weights of mixup (arXiv 1710.09412) and cutmix (arXiv 1905.04899); with both, each for half."""
     count = table.shape[1]
     cut = table[0] < (0.5 if config.mixup and config.cutmix else 1.0 if config.cutmix else 0.0)

@@ -33,7 +33,7 @@ COLOUR: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def draw(uniform: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def draw_operations(uniform: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Operations, their maps and their strengths from uniforms (3, N) of [0, 1).
 
     Returns:
@@ -61,7 +61,7 @@ def draw(uniform: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray, np.nda
     return op, theta, strength
 
 
-def recolour(images: Tensor, op: Tensor, strength: Tensor) -> Tensor:
+def apply_colour_operations(images: Tensor, op: Tensor, strength: Tensor) -> Tensor:
     """Carry out the operations that change colours.
 
     Args:

@@ -22,13 +22,13 @@ from hwcls.data import disk
 from hwcls.errors import UserError
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-UNPACK: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
+DECOMPRESS: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
 MAX_FILE = 1 << 28  # bytes of one unpacked file; more is taken for a bomb
 MAX_RATIO = 200  # unpacked to packed bytes of an archive; more is taken for a bomb
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".gif", ".tif", ".tiff")
 
 
-class Tree(Protocol):
+class FileTree(Protocol):
     """A folder or an archive: file names with `/`, and their bytes; hidden files are left out."""
 
     where: str
@@ -47,7 +47,7 @@ class FolderTree:
     def __init__(self, root: Path) -> None:
         self.where = str(root)
         self.root = root
-        self.names = [name for name, _ in walk(root)]
+        self.names = [name for name, _ in walk_files(root)]
 
     def read(self, name: str) -> bytes:
         """The bytes of one file."""
@@ -57,7 +57,7 @@ class FolderTree:
         """The names of the folders right below `below`."""
         place = self.root / below
         found = place.iterdir() if place.is_dir() else ()
-        return sorted(path.name for path in found if path.is_dir() and not _hidden(path.name))
+        return sorted(path.name for path in found if path.is_dir() and not _is_hidden(path.name))
 
 
 class _Archive:
@@ -85,7 +85,7 @@ class _Archive:
             raise UserError(
                 f"its member '{name}' leaves the archive's folder", where=self.where, remedy="do not use it"
             )
-        if not parts or any(map(_hidden, parts)):
+        if not parts or any(map(_is_hidden, parts)):
             return None
         deep = len(parts) if folder else len(parts) - 1
         self._folders.update("/".join(parts[:depth]) for depth in range(1, deep + 1))
@@ -168,7 +168,7 @@ class TarTree(_Archive):
                         self._members[name] = (member.offset_data, member.size)
                 self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError, ValueError) as error:
-            if disk.is_full(error):
+            if disk.is_disk_full(error):
                 where = tempfile.gettempdir()
                 raise UserError("the disk is full", where=where, remedy="make room, or set TMPDIR") from None
             raise UserError(f"not a whole tar archive ({error})", where=str(path), remedy="get it again") from None
@@ -184,7 +184,7 @@ class TarTree(_Archive):
     @contextmanager
     def _plain(self, path: Path) -> Iterator[IO[bytes]]:
         with open(path, "rb") as file:
-            unpack = UNPACK.get(file.read(2))
+            unpack = DECOMPRESS.get(file.read(2))
         if unpack is None:
             with open(path, "rb") as file:
                 yield file
@@ -197,7 +197,7 @@ class TarTree(_Archive):
             yield file
 
 
-def open_tree(path: Path) -> Tree:
+def open_tree(path: Path) -> FileTree:
     """A folder, a zip or a tar archive as a Tree; raises UserError when it is none of them."""
     if path.is_dir():
         return FolderTree(path)
@@ -211,7 +211,7 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(ARCHIVES) and path.is_file()
 
 
-def may_hold(path: Path, *names: str) -> bool:
+def may_contain(path: Path, *names: str) -> bool:
     """Whether `path` is an archive in which one of `names` stands; also one that only reading can tell of."""
     if not is_archive(path):
         return False
@@ -229,13 +229,13 @@ def is_image(name: str) -> bool:
     return name.lower().endswith(IMAGE_ENDINGS)
 
 
-def pick(tree: Tree, wanted: list[str]) -> dict[str, str]:
+def find_files(tree: FileTree, wanted: list[str]) -> dict[str, str]:
     """Where in `tree` the `wanted` files lie, by their last name, whatever folder they are in; missing ones are not."""
     found = {name.rsplit("/", 1)[-1]: name for name in reversed(tree.names)}
     return {name: found[name] for name in wanted if name in found}
 
 
-def read_file(tree: Tree, name: str) -> bytes:
+def read_required_file(tree: FileTree, name: str) -> bytes:
     """The bytes of a file that no data set can do without; raises UserError when they cannot be had."""
     try:
         return tree.read(name)
@@ -243,7 +243,7 @@ def read_file(tree: Tree, name: str) -> bytes:
         raise UserError(f"cannot be read ({error})", where=f"{tree.where}/{name}", remedy="get it again") from None
 
 
-def _hidden(name: str) -> bool:
+def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"  # where macOS keeps what no one asked for
 
 
@@ -253,7 +253,7 @@ def _check_name(name: str, where: str) -> None:
         raise UserError(f"the name '{shown}' is not UTF-8", where=where, remedy="rename it")
 
 
-def walk(root: Path) -> Iterator[tuple[str, os.stat_result]]:
+def walk_files(root: Path) -> Iterator[tuple[str, os.stat_result]]:
     """Every plain file below `root` as (name, stat), sorted by name; hidden files and folders are left out.
 
     Raises:
@@ -269,7 +269,7 @@ def walk(root: Path) -> Iterator[tuple[str, os.stat_result]]:
                 continue
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    if _hidden(entry.name):
+                    if _is_hidden(entry.name):
                         continue
                     _check_name(entry.name, str(folder))
                     status = entry.stat()

@@ -11,9 +11,9 @@ import numpy as np
 
 from hwcls.config.data import AugmentConfig
 from hwcls.data.catalog import DATA_SETS, DataSetSpec, Download
-from hwcls.data.formats.archive import may_hold, open_tree, pick, read_file
-from hwcls.data.formats.class_folders import read_folders
-from hwcls.data.formats.raw import Raw, RawSplit
+from hwcls.data.formats.archive import find_files, may_contain, open_tree, read_required_file
+from hwcls.data.formats.class_folders import read_class_folders
+from hwcls.data.formats.raw import RawData, RawSplit
 from hwcls.data.formats.restricted_pickle import read_pickle
 from hwcls.errors import UserError
 
@@ -26,10 +26,10 @@ RECORD = 1 + 3 * 32 * 32  # the binary version: the label, then the planes
 def is_cifar10(path: Path) -> bool:
     """Whether `path` is an archive that may hold it, a folder of either version, or a folder of the ten classes."""
     known = ("test_batch.bin", "test_batch", f"train/{CLASSES[0]}")
-    return may_hold(path, *known) or any((path / name).exists() for name in known)
+    return may_contain(path, *known) or any((path / name).exists() for name in known)
 
 
-def read_cifar10(path: Path) -> Raw:
+def read_cifar10(path: Path) -> RawData:
     """The data set at `path`; images (N, 32, 32, 3) uint8, or files of any size in class folders.
 
     Raises:
@@ -38,7 +38,7 @@ def read_cifar10(path: Path) -> Raw:
     tree = open_tree(path)
     for ending, parse in ((".bin", _binary), ("", _python)):
         wanted = {split: [stem + ending for stem in stems] for split, stems in FILES.items()}
-        places = pick(tree, [name for names in wanted.values() for name in names])
+        places = find_files(tree, [name for names in wanted.values() for name in names])
         if not places:
             continue
         splits: dict[str, RawSplit] = {}
@@ -46,12 +46,12 @@ def read_cifar10(path: Path) -> Raw:
             missing = [name for name in names if name not in places]
             if missing:
                 raise UserError(f"{missing[0]} is missing", where=str(path), remedy="give the whole of CIFAR-10")
-            parts = [parse(read_file(tree, places[name]), f"{path}/{places[name]}") for name in names]
+            parts = [parse(read_required_file(tree, places[name]), f"{path}/{places[name]}") for name in names]
             images = np.concatenate([pixels for pixels, _ in parts]).reshape(-1, *SHAPE).transpose(0, 2, 3, 1)
             splits[split] = RawSplit(images, np.concatenate([labels for _, labels in parts]))  # (N, 32, 32, 3), (N,)
-        return Raw(CLASSES, splits, tuple(places.values()))
+        return RawData(CLASSES, splits, tuple(places.values()))
     if any(name.startswith("train/") or "/train/" in name for name in tree.names):
-        raw = read_folders(path)
+        raw = read_class_folders(path)
         if raw.classes != CLASSES:
             other = min(set(raw.classes) ^ set(CLASSES))
             what = f"this is not cifar10: {'a' if other in raw.classes else 'no'} class '{other}'"

@@ -8,23 +8,23 @@ import numpy as np
 
 from hwcls.config.data import AugmentConfig
 from hwcls.data.catalog import DATA_SETS, DataSetSpec
-from hwcls.data.formats.archive import Tree, is_image, may_hold, open_tree
-from hwcls.data.formats.raw import Encoded, Raw, RawSplit
+from hwcls.data.formats.archive import FileTree, is_image, may_contain, open_tree
+from hwcls.data.formats.raw import EncodedImages, RawData, RawSplit
 from hwcls.errors import UserError, did_you_mean
 
 LAYOUT = "the layout is train/<class>/*, and val/<class>/* or test/<class>/* or both"
 
 
-def is_folders(path: Path) -> bool:
+def has_class_folders(path: Path) -> bool:
     """Whether `path` is an archive that may hold train/, or a folder with it in it or one folder deeper."""
     return (
-        may_hold(path, "train/", "train\\")
+        may_contain(path, "train/", "train\\")
         or (path / "train").is_dir()
         or (path.is_dir() and any(path.glob("*/train/")))
     )
 
 
-def read_folders(path: Path) -> Raw:
+def read_class_folders(path: Path) -> RawData:
     """The data set in `path` or one folder deeper; where only one of val and test is there, it is the test split.
 
     Raises:
@@ -59,11 +59,11 @@ def read_folders(path: Path) -> Raw:
             raise UserError("no images in this class folder", where=where, remedy="fill or remove it")
         if not names:
             raise UserError("no images", where=f"{path}/{below}", remedy=LAYOUT)
-        splits["test" if split == held_out[-1] else split] = RawSplit(Encoded(tree, names), labels)
-    return Raw(classes, splits, passed_over=tuple(passed_over))
+        splits["test" if split == held_out[-1] else split] = RawSplit(EncodedImages(tree, names), labels)
+    return RawData(classes, splits, passed_over=tuple(passed_over))
 
 
-def _root(tree: Tree) -> str:
+def _root(tree: FileTree) -> str:
     """What stands before train/: nothing, or the one folder that holds it."""
     if "train" in tree.folders():
         return ""
@@ -80,8 +80,8 @@ def _root(tree: Tree) -> str:
 DATA_SETS.register("imagefolder")(
     DataSetSpec(
         "your images in class folders, at data.path",
-        read_folders,
-        is_folders,
+        read_class_folders,
+        has_class_folders,
         augment=AugmentConfig(hflip=True),
         expects=f"a folder or an archive; {LAYOUT}",
         needs_path=True,

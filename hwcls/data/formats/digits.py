@@ -12,20 +12,20 @@ from pathlib import Path
 import numpy as np
 
 from hwcls.data.catalog import DATA_SETS, DataSetSpec
-from hwcls.data.formats.raw import Raw, RawSplit
-from hwcls.data.splits import carve
+from hwcls.data.formats.raw import RawData, RawSplit
+from hwcls.data.splits import split_stratified
 
 FILE = Path(__file__).with_name("digits.npz")  # images (1797, 8, 8) uint8, 0..16; labels (1797,) uint8
 TEST_SHARE = 0.2
 
 
-def read_digits() -> Raw:
+def read_digits() -> RawData:
     """1,797 images (N, 8, 8, 1) uint8, 0..16 scaled to 0..255; a fixed stratified fifth is the test split."""
     with np.load(FILE, allow_pickle=False) as arrays:
         images = np.rint(arrays["images"] * (255 / 16)).astype(np.uint8)[..., None]  # (N, 8, 8, 1)
         labels = arrays["labels"].astype(np.int64)
-    train, test = carve(labels, np.arange(len(labels)), TEST_SHARE, seed=0)
-    return Raw(
+    train, test = split_stratified(labels, np.arange(len(labels)), TEST_SHARE, seed=0)
+    return RawData(
         tuple(str(digit) for digit in range(10)),
         {"train": RawSplit(images[train], labels[train]), "test": RawSplit(images[test], labels[test])},
     )

@@ -10,8 +10,8 @@ import numpy as np
 
 from hwcls.config.data import AugmentConfig
 from hwcls.data.catalog import DATA_SETS, DataSetSpec, Download
-from hwcls.data.formats.archive import MAX_FILE, Tree, may_hold, open_tree, pick, read_file
-from hwcls.data.formats.raw import Raw, RawSplit
+from hwcls.data.formats.archive import MAX_FILE, FileTree, find_files, may_contain, open_tree, read_required_file
+from hwcls.data.formats.raw import RawData, RawSplit
 from hwcls.errors import UserError
 
 SPLITS = {"train": "train", "test": "t10k"}
@@ -20,20 +20,24 @@ CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shi
 FILES = [f"{prefix}-{kind}-ubyte" for prefix in SPLITS.values() for kind in ("images-idx3", "labels-idx1")]
 
 
-def is_idx(path: Path) -> bool:
+def has_idx_files(path: Path) -> bool:
     """Whether `path` is an archive that may hold them, or a folder with the four files."""
-    return may_hold(path, *FILES) or all((path / name).is_file() or (path / f"{name}.gz").is_file() for name in FILES)
+    return may_contain(path, *FILES) or all(
+        (path / name).is_file() or (path / f"{name}.gz").is_file() for name in FILES
+    )
 
 
-def read_idx_files(path: Path, classes: tuple[str, ...]) -> Raw:
+def read_idx_files(path: Path, classes: tuple[str, ...]) -> RawData:
     """The data set in a folder or an archive; images (N, 28, 28, 1) uint8.
 
     Raises:
         UserError: A file is missing or not whole, or images and labels do not belong together.
     """
     tree = open_tree(path)
-    packed = {name.removesuffix(".gz"): place for name, place in pick(tree, [f"{name}.gz" for name in FILES]).items()}
-    places = packed | pick(tree, FILES)
+    packed = {
+        name.removesuffix(".gz"): place for name, place in find_files(tree, [f"{name}.gz" for name in FILES]).items()
+    }
+    places = packed | find_files(tree, FILES)
     missing = [name for name in FILES if name not in places]
     if missing:
         what = "this is not mnist or fashion_mnist" if not places else f"{missing[0]} is missing"
@@ -44,13 +48,13 @@ def read_idx_files(path: Path, classes: tuple[str, ...]) -> Raw:
         if images.ndim != 3 or labels.shape != images.shape[:1] or (labels.size and int(labels.max()) >= len(classes)):
             raise UserError(f"the {split} images and labels do not belong together", where=str(path))
         splits[split] = RawSplit(images[..., None], labels.astype(np.int64))
-    return Raw(classes, splits, tuple(places[name] for name in FILES))
+    return RawData(classes, splits, tuple(places[name] for name in FILES))
 
 
-def _read(tree: Tree, name: str) -> np.ndarray:
+def _read(tree: FileTree, name: str) -> np.ndarray:
     """One IDX file of bytes as an array."""
     where = f"{tree.where}/{name}"
-    data = read_file(tree, name)
+    data = read_required_file(tree, name)
     if name.endswith(".gz"):
         try:
             unpack = zlib.decompressobj(wbits=31)
@@ -79,7 +83,7 @@ DATA_SETS.register("mnist")(
     DataSetSpec(
         "28x28 grey digits",
         lambda path: read_idx_files(path, DIGITS),
-        is_idx,
+        has_idx_files,
         places=("MNIST/raw", "mnist", "mnist/*"),
         image_size=28,
         channels=1,
@@ -100,7 +104,7 @@ DATA_SETS.register("fashion_mnist")(
     DataSetSpec(
         "28x28 grey clothes, 10 classes",
         lambda path: read_idx_files(path, CLOTHES),
-        is_idx,
+        has_idx_files,
         places=("FashionMNIST/raw", "fashion_mnist", "fashion_mnist/*"),
         image_size=28,
         channels=1,

@@ -1,4 +1,4 @@
-"""Raw data as found on disk, before decoding: images, labels, and where their bytes are."""
+"""Raw data before decoding: images as files or pixels, and their labels."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwcls.data.formats.archive import Tree
+from hwcls.data.formats.archive import FileTree
 
 
 @dataclass(frozen=True)
-class Encoded:
-    """Images that are still files of `tree`, in order."""
+class EncodedImages:
+    """Encoded image files of `tree`, in order."""
 
-    tree: Tree
+    tree: FileTree
     names: list[str]
 
     def __len__(self) -> int:
@@ -24,32 +24,32 @@ class Encoded:
 class RawSplit:
     """One split: decoded pixels (N, H, W, C) uint8 or encoded files, and labels (N,) int64."""
 
-    images: np.ndarray | Encoded
+    images: np.ndarray | EncodedImages
     labels: np.ndarray
 
 
 @dataclass(frozen=True)
-class Raw:
+class RawData:
     """A data set before decoding.
 
     Attributes:
         splits: train, test and perhaps val.
-        read: The files besides `files` that were read, by their names in the tree.
-        passed_over: Files where images are expected that are none by their ending, or lie in no class folder.
+        other_files: What was read besides image files, by names in the tree.
+        passed_over: Files among the images that are ignored: not images by their ending, or not in a class folder.
     """
 
     classes: tuple[str, ...]
     splits: dict[str, RawSplit]
-    read: tuple[str, ...] = ()
+    other_files: tuple[str, ...] = ()
     passed_over: tuple[str, ...] = ()
 
     @property
-    def files(self) -> Encoded | None:
-        """Every image file of every split; None where the pixels are here already."""
-        parts = [split.images for split in self.splits.values() if isinstance(split.images, Encoded)]
-        return Encoded(parts[0].tree, [name for part in parts for name in part.names]) if parts else None
+    def image_files(self) -> EncodedImages | None:
+        """Every image file of every split; None where the pixels are decoded already."""
+        parts = [split.images for split in self.splits.values() if isinstance(split.images, EncodedImages)]
+        return EncodedImages(parts[0].tree, [name for part in parts for name in part.names]) if parts else None
 
-    def name(self, split: str, row: int) -> str:
+    def image_name(self, split: str, row: int) -> str:
         """An image's file name, or `train image 7` where it has none."""
         images = self.splits[split].images
-        return images.names[row] if isinstance(images, Encoded) else f"{split} image {row}"
+        return images.names[row] if isinstance(images, EncodedImages) else f"{split} image {row}"

@@ -12,17 +12,17 @@ import numpy as np
 
 from hwcls.config.data import AugmentConfig
 from hwcls.data.catalog import DATA_SETS, DataSetSpec, Download
-from hwcls.data.formats.archive import Tree, is_image, may_hold, open_tree, read_file
-from hwcls.data.formats.raw import Encoded, Raw, RawSplit
+from hwcls.data.formats.archive import FileTree, is_image, may_contain, open_tree, read_required_file
+from hwcls.data.formats.raw import EncodedImages, RawData, RawSplit
 from hwcls.errors import UserError
 
 
 def is_tinyimagenet(path: Path) -> bool:
     """Whether `path` is an archive that may hold it, or a folder in the official layout."""
-    return may_hold(path, "val_annotations.txt") or (path / "val" / "val_annotations.txt").is_file()
+    return may_contain(path, "val_annotations.txt") or (path / "val" / "val_annotations.txt").is_file()
 
 
-def read_tinyimagenet(path: Path) -> Raw:
+def read_tinyimagenet(path: Path) -> RawData:
     """The data set at `path`; classes are sorted by their WordNet number and named by words.txt.
 
     Raises:
@@ -45,7 +45,7 @@ def read_tinyimagenet(path: Path) -> Raw:
 
     present = set(tree.names)
     test, test_labels = [], []
-    for line in read_file(tree, annotations[0]).decode("utf-8", "replace").splitlines():
+    for line in read_required_file(tree, annotations[0]).decode("utf-8", "replace").splitlines():
         file, wnid = [*line.split("\t"), ""][:2]
         if (name := f"{root}val/images/{file}") in present:
             if wnid not in number:
@@ -54,21 +54,21 @@ def read_tinyimagenet(path: Path) -> Raw:
             test_labels.append(number[wnid])
     if not test:
         raise UserError("no annotated images below val/images/", where=str(path))
-    return Raw(
+    return RawData(
         _readable(tree, root, wnids),
         {
-            "train": RawSplit(Encoded(tree, train), np.array([number[wnid] for wnid in wnid_of], np.int64)),
-            "test": RawSplit(Encoded(tree, test), np.array(test_labels, np.int64)),
+            "train": RawSplit(EncodedImages(tree, train), np.array([number[wnid] for wnid in wnid_of], np.int64)),
+            "test": RawSplit(EncodedImages(tree, test), np.array(test_labels, np.int64)),
         },
         tuple(name for name in (annotations[0], f"{root}words.txt") if name in present),
     )
 
 
-def _readable(tree: Tree, root: str, wnids: list[str]) -> tuple[str, ...]:
+def _readable(tree: FileTree, root: str, wnids: list[str]) -> tuple[str, ...]:
     """The first word of each class in words.txt; a word that two classes share keeps its number."""
     if f"{root}words.txt" not in tree.names:
         return tuple(wnids)
-    text = read_file(tree, f"{root}words.txt").decode("utf-8", "replace")
+    text = read_required_file(tree, f"{root}words.txt").decode("utf-8", "replace")
     lines = (line.partition("\t") for line in text.splitlines())
     word = {wnid: words.split(",")[0].strip() for wnid, _, words in lines}
     names = [word.get(wnid, wnid) for wnid in wnids]

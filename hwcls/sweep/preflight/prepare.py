@@ -19,7 +19,7 @@ from hwcls.config.model_alternatives import same, sentence, variants
 from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet, open_data
-from hwcls.data.progress import Progress
+from hwcls.data.progress import ProgressReporter
 from hwcls.errors import UserError
 from hwcls.sweep.preflight.disk_usage import Shape
 from hwcls.sweep.preflight.model_size import Weights, heaviest, weigh
@@ -75,7 +75,7 @@ def sizes(
 
 
 def open_sets(
-    sweep: Sweep, trials: Sequence[TrialConfig], progress: Progress | None = None
+    sweep: Sweep, trials: Sequence[TrialConfig], progress: ProgressReporter | None = None
 ) -> dict[DataConfig, ImageSet]:
     """The data sets of some trials, each opened once; raises UserError with its place in the file."""
     sets: dict[DataConfig, ImageSet] = {}
@@ -91,7 +91,7 @@ def shapes_of(sets: dict[DataConfig, ImageSet]) -> Shapes:
     return {key: (len(images.classes), images.channels, images.image_size) for key, images in sets.items()}
 
 
-def _open(sweep: Sweep, data: DataConfig, progress: Progress | None) -> ImageSet:
+def _open(sweep: Sweep, data: DataConfig, progress: ProgressReporter | None) -> ImageSet:
     try:
         return open_data(data, progress)
     except UserError as error:

@@ -12,8 +12,16 @@ from torch import Tensor
 from torchvision.transforms import RandomResizedCrop
 
 from hwcls.config.data import AugmentConfig
-from hwcls.data.augment.apply import Normalise, augment, flipped, mixed, outside, shifted, warp
-from hwcls.data.augment.parameters import ERASED_AREA, Plan, plan_epoch
+from hwcls.data.augment.apply import (
+    Normalise,
+    augment_batch,
+    flip_images,
+    mix_images,
+    outside_mask,
+    shift_images,
+    warp_images,
+)
+from hwcls.data.augment.parameters import ERASED_AREA, AugmentPlan, plan_epoch
 
 CPU = torch.device("cpu")
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
@@ -55,7 +63,7 @@ def test_crop_and_flips_move_pixels_exactly(make: SimpleNamespace, channels: int
     plan = plan_epoch(config, count, side, seed=1, epoch=2)
     pixels = make.noise(0, count, side, side, channels)
     norm = normalise(side, channels)
-    got = augment(torch.from_numpy(pixels), plan, config, norm)
+    got = augment_batch(torch.from_numpy(pixels), plan, config, norm)
     assert plan.shift is not None
     assert plan.hflip is not None
     assert plan.vflip is not None
@@ -113,11 +121,11 @@ def test_warp_equals_the_pixelwise_reference(make: SimpleNamespace, config: Augm
     assert plan.theta is not None
     exposed = bool(config.rotate or config.translate or config.scale or config.crop)
     exact = plan.to(CPU, torch.float32)
-    got = warp(torch.from_numpy(pixels).float(), exact.theta, exposed)  # type: ignore[arg-type]
+    got = warp_images(torch.from_numpy(pixels).float(), exact.theta, exposed)  # type: ignore[arg-type]
     for i in range(count):
         want = bilinear(pixels[i], plan.theta[i].numpy(), exposed)
         assert np.abs(got[i].numpy() - want).max() < 0.01  # grey levels of 255
-    done = augment(torch.from_numpy(pixels), exact, config, normalise(side))
+    done = augment_batch(torch.from_numpy(pixels), exact, config, normalise(side))
     assert torch.equal(done, normalise(side)(got))
 
 
@@ -125,7 +133,7 @@ def test_theta_means_what_it_says(make: SimpleNamespace) -> None:
     image = torch.from_numpy(make.noise(0, 1, 10, 10, 3)).double()
 
     def through(matrix: list[list[float]]) -> Tensor:
-        return warp(image, torch.tensor([matrix], dtype=torch.float64), exposed=True)
+        return warp_images(image, torch.tensor([matrix], dtype=torch.float64), exposed=True)
 
     assert torch.allclose(through([[1, 0, 0], [0, 1, 0]]), image)
     assert torch.allclose(through([[0, -1, 0], [1, 0, 0]]), torch.rot90(image, 1, (1, 2)))
@@ -139,7 +147,7 @@ def test_a_warp_that_only_moves_equals_crop_and_flip(make: SimpleNamespace) -> N
     moves = AugmentConfig(crop=3, hflip=True, vflip=True)
     turns = moves.model_copy(update={"rotate": 1e-9})
     images = [
-        augment(
+        augment_batch(
             pixels, plan_epoch(config, 32, 12, 1, 1).to(CPU, torch.float64), config, normalise(12, 3, torch.float64)
         )
         for config in (moves, turns)
@@ -210,7 +218,7 @@ def test_erasing(make: SimpleNamespace) -> None:
     config = AugmentConfig(erase=0.5)
     plan = plan_epoch(config, count, side, 0, 1)
     pixels = torch.from_numpy(make.noise(0, count, side, side, 3))
-    plain, got = normalise(side)(pixels), augment(pixels, plan, config, normalise(side))
+    plain, got = normalise(side)(pixels), augment_batch(pixels, plan, config, normalise(side))
     assert plan.hole is not None
     share = []
     for i, (top, bottom, left, right) in enumerate(plan.hole.tolist()):
@@ -230,7 +238,7 @@ def test_cutout(make: SimpleNamespace, length: int) -> None:
     config = AugmentConfig(cutout=length)
     plan = plan_epoch(config, count, side, 0, 1)
     pixels = torch.from_numpy(make.noise(0, count, side, side, 3))
-    plain, got = normalise(side)(pixels), augment(pixels, plan, config, normalise(side))
+    plain, got = normalise(side)(pixels), augment_batch(pixels, plan, config, normalise(side))
     assert plan.square is not None
     table = np.random.Generator(np.random.PCG64([0, 1, 2])).random((26, count))
     for i in range(count):  # the authors' code, but for sides that are odd: theirs are one shorter
@@ -244,10 +252,10 @@ def test_both_kinds_of_erasing(make: SimpleNamespace) -> None:
     config = AugmentConfig(cutout=4, erase=1.0)
     plan = plan_epoch(config, 50, 16, 0, 1)
     pixels = torch.from_numpy(make.noise(0, 50, 16, 16, 1))
-    got = augment(pixels, plan, config, normalise(16, 1))
+    got = augment_batch(pixels, plan, config, normalise(16, 1))
     assert plan.hole is not None
     assert plan.square is not None
-    kept = outside(plan.hole, got) * outside(plan.square, got)
+    kept = outside_mask(plan.hole, got) * outside_mask(plan.square, got)
     assert torch.equal(got[..., 0], normalise(16, 1)(pixels)[..., 0] * kept)
 
 
@@ -262,7 +270,7 @@ def test_mixup_and_cutmix(make: SimpleNamespace) -> None:
     assert (both.partner != torch.arange(count)).all()
     assert len(both.partner.unique()) > count / 2
     partners = images[both.partner]
-    got = mixed(images, partners, both.to(CPU, torch.float32))
+    got = mix_images(images, partners, both.to(CPU, torch.float32))
     cut = both.patch.sum(1) > 0
     assert 0.35 < float(cut.float().mean()) < 0.6
     for i in range(count):
@@ -326,8 +334,8 @@ def test_plan_is_a_function_of_seed_and_epoch() -> None:
 def test_nothing_asked_nothing_done(make: SimpleNamespace) -> None:
     pixels = torch.from_numpy(make.noise(0, 5, 8, 8, 3))
     plan = plan_epoch(AugmentConfig(), 5, 8, 0, 1)
-    assert plan == Plan(plan.order)
-    assert torch.equal(augment(pixels, plan, AugmentConfig(), normalise(8)), normalise(8)(pixels))
+    assert plan == AugmentPlan(plan.order)
+    assert torch.equal(augment_batch(pixels, plan, AugmentConfig(), normalise(8)), normalise(8)(pixels))
     want = (pixels.double() / 255 - torch.tensor(MEAN).double()) / torch.tensor(STD).double()
     assert torch.allclose(normalise(8)(pixels).double(), want, atol=1e-5)
     assert pixels.dtype == torch.uint8  # the caller's pixels are left alone
@@ -335,9 +343,9 @@ def test_nothing_asked_nothing_done(make: SimpleNamespace) -> None:
 
 def test_helpers_on_one_image() -> None:
     pixels = torch.arange(9, dtype=torch.uint8).view(1, 3, 3, 1)
-    down = shifted(pixels, torch.tensor([[-1, 0]]), 1)
+    down = shift_images(pixels, torch.tensor([[-1, 0]]), 1)
     assert down[0, :, :, 0].tolist() == [[0, 0, 0], [0, 1, 2], [3, 4, 5]]
-    assert flipped(pixels, torch.tensor([True]), 2)[0, 0, :, 0].tolist() == [2, 1, 0]
-    assert flipped(pixels, torch.tensor([False]), 1).equal(pixels)
-    mask = outside(torch.tensor([[0, 2, 1, 3]]), pixels)[0]
+    assert flip_images(pixels, torch.tensor([True]), 2)[0, 0, :, 0].tolist() == [2, 1, 0]
+    assert flip_images(pixels, torch.tensor([False]), 1).equal(pixels)
+    mask = outside_mask(torch.tensor([[0, 2, 1, 3]]), pixels)[0]
     assert mask.tolist() == [[1, 0, 0], [1, 0, 0], [1, 1, 1]]

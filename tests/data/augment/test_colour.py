@@ -14,8 +14,8 @@ from torchvision.transforms.v2 import functional as slow
 
 from hwcls.config.data import AugmentConfig
 from hwcls.data.augment import colour
-from hwcls.data.augment.apply import Normalise, augment, recoloured, shifted
-from hwcls.data.augment.parameters import Plan, plan_epoch
+from hwcls.data.augment.apply import Normalise, augment_batch, change_colours, shift_images
+from hwcls.data.augment.parameters import AugmentPlan, plan_epoch
 
 COUNT, SIDE = 40, 12
 
@@ -153,10 +153,10 @@ def test_jitter_draws_as_torchvision_and_goes_in_order() -> None:
     for column, change in enumerate([slow.adjust_brightness, slow.adjust_contrast, slow.adjust_saturation]):
         want = one_by_one(want, change, strengths[:, column])
     want = one_by_one(want, slow.adjust_hue, strengths[:, 3])
-    plan = Plan(torch.arange(COUNT), colour=strengths)
-    got = recoloured(images.permute(0, 2, 3, 1), plan, config).permute(0, 3, 1, 2)
+    plan = AugmentPlan(torch.arange(COUNT), colour=strengths)
+    got = change_colours(images.permute(0, 2, 3, 1), plan, config).permute(0, 3, 1, 2)
     assert (got - want).abs().max() < 0.1
-    only = recoloured(images.permute(0, 2, 3, 1), plan, AugmentConfig(contrast=1.5)).permute(0, 3, 1, 2)
+    only = change_colours(images.permute(0, 2, 3, 1), plan, AugmentConfig(contrast=1.5)).permute(0, 3, 1, 2)
     assert torch.equal(only, colour.contrast(images, strengths[:, 1]))
 
 
@@ -169,5 +169,5 @@ def test_jitter_on_stored_pixels(make: SimpleNamespace) -> None:
     assert plan.colour is not None
     assert plan.shift is not None
     assert torch.equal(plan.shift, plain.shift)  # type: ignore[arg-type]
-    want = norm((shifted(pixels, plan.shift, 2) * plan.colour[:, 0, None, None, None]).clamp(0, 255))
-    assert torch.equal(augment(pixels, plan, config, norm), want)
+    want = norm((shift_images(pixels, plan.shift, 2) * plan.colour[:, 0, None, None, None]).clamp(0, 255))
+    assert torch.equal(augment_batch(pixels, plan, config, norm), want)

@@ -12,9 +12,9 @@ from torchvision.transforms import TrivialAugmentWide
 
 from hwcls.config.data import AugmentConfig
 from hwcls.data.augment import colour
-from hwcls.data.augment.apply import Normalise, augment, warp
-from hwcls.data.augment.parameters import Plan, plan_epoch
-from hwcls.data.augment.trivial_augment import COLOUR, LEVELS, OPS, draw, recolour
+from hwcls.data.augment.apply import Normalise, augment_batch, warp_images
+from hwcls.data.augment.parameters import AugmentPlan, plan_epoch
+from hwcls.data.augment.trivial_augment import COLOUR, LEVELS, OPS, apply_colour_operations, draw_operations
 
 CPU = torch.device("cpu")
 SIDE = 16
@@ -43,7 +43,7 @@ def every(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The operation's draws at all strengths, negative and positive."""
     level = np.tile((np.arange(LEVELS) + 0.5) / LEVELS, 2)
     op = np.full(2 * LEVELS, (OPS.index(name) + 0.5) / len(OPS))
-    return draw(np.stack([op, level, np.repeat([0.0, 0.9], LEVELS)]), SIDE)
+    return draw_operations(np.stack([op, level, np.repeat([0.0, 0.9], LEVELS)]), SIDE)
 
 
 def reference(image: np.ndarray, name: str, magnitude: float) -> np.ndarray:
@@ -92,10 +92,10 @@ def test_operations_at_every_strength(make: SimpleNamespace, name: str) -> None:
     assert set(op.tolist()) == {OPS.index(name)}
     pixels = make.noise(1, len(op), SIDE, SIDE, 3) // 2 + 50
     config = AugmentConfig(trivial=True)
-    plan = Plan(torch.arange(len(op)), op=torch.from_numpy(op), strength=torch.from_numpy(strength))
+    plan = AugmentPlan(torch.arange(len(op)), op=torch.from_numpy(op), strength=torch.from_numpy(strength))
     plan.theta = torch.from_numpy(theta)
     plain = Normalise((0.0,) * 3, (1 / 255,) * 3, SIDE, CPU, torch.float32)  # pixels as they are
-    got = augment(torch.from_numpy(pixels), plan.to(CPU, torch.float32), config, plain).numpy()
+    got = augment_batch(torch.from_numpy(pixels), plan.to(CPU, torch.float32), config, plain).numpy()
     error = {"posterize": 1e-3, "solarize": 1e-3, "equalize": 1e-3, "identity": 1e-3}.get(name, 1.5)
     if name.startswith("translate"):
         error = 1e-3
@@ -131,7 +131,7 @@ def test_geometry_is_one_warp(make: SimpleNamespace, config: AugmentConfig) -> N
     assert both.theta is not None
     assert first.theta is not None
     table = np.random.Generator(np.random.PCG64([4, 1, 2])).random((29, count))
-    op, then, _ = draw(table[26:29], SIDE)
+    op, then, _ = draw_operations(table[26:29], SIDE)
     assert torch.equal(both.op, torch.from_numpy(op))  # type: ignore[arg-type]
     points = np.array([[-7.5, -7.5, 1], [3, 2, 1], [0, 0, 1.0]]).T
     for i in range(count):
@@ -141,9 +141,9 @@ def test_geometry_is_one_warp(make: SimpleNamespace, config: AugmentConfig) -> N
     pixels = torch.from_numpy(make.noise(0, count, SIDE, SIDE, 3))
     plan = both.to(CPU, torch.float32)
     norm = Normalise((0.5,) * 3, (0.2,) * 3, SIDE, CPU, torch.float32)
-    got = augment(pixels, plan, config.model_copy(update={"trivial": True}), norm)
+    got = augment_batch(pixels, plan, config.model_copy(update={"trivial": True}), norm)
     moved = both.op < OPS.index("brightness")  # type: ignore[operator]
-    want = norm(warp(pixels.float(), plan.theta, True))  # type: ignore[arg-type]
+    want = norm(warp_images(pixels.float(), plan.theta, True))  # type: ignore[arg-type]
     assert torch.equal(got[moved], want[moved])
     assert not torch.equal(got[~moved], want[~moved])
 
@@ -159,15 +159,15 @@ def test_order_of_the_steps(make: SimpleNamespace) -> None:
     assert plan.colour is not None
     assert plan.op is not None
     assert plan.strength is not None
-    planes = warp(pixels.float(), plan.theta, True).permute(0, 3, 1, 2)
+    planes = warp_images(pixels.float(), plan.theta, True).permute(0, 3, 1, 2)
     for column, change in enumerate((colour.brightness, colour.contrast, colour.saturation, colour.hue)):
         planes = change(planes, plan.colour[:, column])
-    want = norm(recolour(planes, plan.op, plan.strength).permute(0, 2, 3, 1).contiguous())
+    want = norm(apply_colour_operations(planes, plan.op, plan.strength).permute(0, 2, 3, 1).contiguous())
     for rectangles in (plan.hole, plan.square):
         assert rectangles is not None
         for image, (top, bottom, left, right) in zip(want, rectangles.tolist(), strict=True):
             image[top:bottom, left:right] = 0
-    assert torch.equal(augment(pixels, plan, config, norm), want)
+    assert torch.equal(augment_batch(pixels, plan, config, norm), want)
 
 
 def test_grey_images(make: SimpleNamespace) -> None:
@@ -175,8 +175,8 @@ def test_grey_images(make: SimpleNamespace) -> None:
     config, count = AugmentConfig(trivial=True, brightness=0.3, contrast=0.3, saturation=0.5, hue=0.2), 300
     plan = plan_epoch(config, count, SIDE, 0, 1).to(CPU, torch.float32)
     pixels = torch.from_numpy(make.noise(0, count, SIDE, SIDE, 1))
-    one = augment(pixels, plan, config, Normalise((0.0,), (1 / 255,), SIDE, CPU, torch.float32))
-    three = augment(
+    one = augment_batch(pixels, plan, config, Normalise((0.0,), (1 / 255,), SIDE, CPU, torch.float32))
+    three = augment_batch(
         pixels.expand(-1, -1, -1, 3).contiguous(),
         plan,
         config,

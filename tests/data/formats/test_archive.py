@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hwcls.data.formats.archive import Tree, may_hold, open_tree, pick, walk
+from hwcls.data.formats.archive import FileTree, find_files, may_contain, open_tree, walk_files
 from hwcls.errors import UserError
 
 FILES = {"set/train/a/0.png": b"one", "set/train/b/1.png": b"two" * 1000, "set/readme.txt": b""}
@@ -48,13 +48,13 @@ def write_folder(path: Path, files: dict[str, bytes]) -> Path:
 def test_every_kind_reads_the_same(tmp_path: Path, name: str) -> None:
     write = write_zip if name == "a.zip" else write_folder if name == "folder" else write_tar
     hidden = {"set/train/a/.DS_Store": b"x", "__MACOSX/set/train/a/0.png": b"x", ".git/train/x.png": b"x"}
-    tree: Tree = open_tree(write(tmp_path / name, FILES | hidden))
+    tree: FileTree = open_tree(write(tmp_path / name, FILES | hidden))
     assert {file: tree.read(file) for file in tree.names} == FILES
     assert tree.folders() == ["set"]
     assert tree.folders("set/") == ["train"]
     assert tree.folders("set/train/") == ["a", "b"]
     assert tree.folders("set/train/a/") == tree.folders("nowhere/") == []
-    assert pick(tree, ["1.png", "2.png"]) == {"1.png": "set/train/b/1.png"}
+    assert find_files(tree, ["1.png", "2.png"]) == {"1.png": "set/train/b/1.png"}
 
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tar", "folder"])
@@ -186,7 +186,7 @@ def test_links_are_followed_but_not_round_and_round(tmp_path: Path) -> None:
     root = write_folder(tmp_path / "folder", FILES)
     (root / "set" / "again").symlink_to(root / "set")
     (root / "set" / "train" / "c").symlink_to(root / "set" / "train" / "a")
-    assert [name for name, _ in walk(root)] == sorted([*FILES, "set/train/c/0.png"])
+    assert [name for name, _ in walk_files(root)] == sorted([*FILES, "set/train/c/0.png"])
 
 
 def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,9 +206,9 @@ def test_what_an_archive_may_hold(tmp_path: Path) -> None:
     path = write_zip(
         tmp_path / "a.zip", {"set/train/a/0.png": b"in its bytes: wnids.txt" + bytes(500)}, zipfile.ZIP_STORED
     )
-    assert may_hold(path, "nowhere/", "train/")
-    assert not may_hold(path, "wnids.txt")
+    assert may_contain(path, "nowhere/", "train/")
+    assert not may_contain(path, "wnids.txt")
     path.write_bytes(path.read_bytes()[:-20])
-    assert may_hold(path, "wnids.txt")  # not whole: reading it says so
-    assert may_hold(write_tar(tmp_path / "a.tar", FILES), "wnids.txt")
-    assert not may_hold(tmp_path, "train/")
+    assert may_contain(path, "wnids.txt")  # not whole: reading it says so
+    assert may_contain(write_tar(tmp_path / "a.tar", FILES), "wnids.txt")
+    assert not may_contain(tmp_path, "train/")

@@ -21,7 +21,7 @@ import pytest
 from hwcls.config.data import DataConfig
 from hwcls.data.formats.restricted_pickle import read_pickle
 from hwcls.data.imageset import open_data
-from hwcls.data.importer import import_data
+from hwcls.data.importer import import_data_set
 from hwcls.errors import UserError
 
 
@@ -78,7 +78,7 @@ def test_the_archive_is_imported_and_opened(make: SimpleNamespace, tmp_path: Pat
     images = write_python(tmp_path / "cifar-10-batches-py", make, python2)
     with tarfile.open(tmp_path / "cifar-10-python.tar.gz", "w:gz") as archive:
         archive.add(tmp_path / "cifar-10-batches-py", "cifar-10-batches-py")
-    import_data("cifar10", tmp_path / "cifar-10-python.tar.gz")
+    import_data_set("cifar10", tmp_path / "cifar-10-python.tar.gz")
     shutil.rmtree(tmp_path / "cifar-10-batches-py")
     assert np.array_equal(open_data(DataConfig(name="cifar10")).train.images, images[:50])
 
