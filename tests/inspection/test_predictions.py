@@ -84,7 +84,7 @@ def test_an_image_that_takes_all_memory_does_not_stop_the_others(opened, tmp_pat
         raise RuntimeError("you tried to allocate 737280000000 bytes.\nframe #0: ...")
 
     Image.new("L", (9, 9)).save(tmp_path / "a.png")
-    monkeypatch.setattr("hwcls.inspection.predictions.resize", full)
+    monkeypatch.setattr("hwcls.inspection.predictions.resize_and_crop", full)
     assert [p.error for p in predict(opened, [tmp_path / "a.png"])] == ["you tried to allocate 737280000000 bytes."]
 
 
