@@ -181,7 +181,7 @@ def hwcls(trials: int, sets: list[str]) -> dict[str, float]:
         tracking = TrackingProcess(opened.path, "offline")
         tracking.start()
         with connect.connected(None) as machine:
-            each = resources.choose(sweep.config.resources, machine, "")
+            each = resources.choose_resources(sweep.config.resources, machine, "")
             found = searcher.FairSearch(sweep, opened, each, {})
             found.study.sampler = Timed(found.study.sampler, clock)
             own = callback.Recorder(opened, sweep.config, Watch(), tracking.keep_alive)

@@ -50,14 +50,10 @@ MAX_CLASS_LINES, MAX_ATTRIBUTES = 200, 15
 
 KNOWN = {  # what is still to be mended
     "config",
-    "hwcls.sweep.search.warm_start imports hwcls.sweep.preflight.validate",
-    "hwcls.sweep.storage.results_folder imports hwcls.sweep.cluster.resources",
-    "hwcls/sweep/driver.py:_run: 61 lines",
     "hwcls/sweep/run/trial_group.py:WarmGroup: 20 attributes",
     "hwcls/sweep/run/trial_group.py:WarmGroup: 215 lines",
     "hwcls/sweep/search/searcher.py:FairSearch: 18 attributes",
     "hwcls/sweep/search/searcher.py:FairSearch: 205 lines",
-    "ray._private: sweep/cluster/connect.py, sweep/cluster/nodes.py, sweep/run/trial_group.py",
     "torch.utils._pytree: models/receptive_field.py, models/summary.py",
 }
 

@@ -19,7 +19,7 @@ from hwcls.data.disk import is_disk_full
 from hwcls.format import format_duration
 from hwcls.report.html.page import write_page
 from hwcls.sweep.cluster.connect import connected
-from hwcls.sweep.cluster.resources import Machine, Resources, choose, notes, this_machine
+from hwcls.sweep.cluster.resources import Machine, Resources, choose_resources, resource_notes, this_machine
 from hwcls.sweep.monitor.logs import log_to_file
 from hwcls.sweep.monitor.progress import Progress
 from hwcls.sweep.monitor.tracking_process import TrackingProcess
@@ -66,7 +66,7 @@ def run(sweep: Sweep, options: Options, progress_for: ProgressFor) -> Outcome:
     """
     sweep = validate.check(sweep, options)
     if options.address is None and sweep.config.resources != ResourcesConfig():  # the defaults fit any machine
-        choose(sweep.config.resources, this_machine(), _where(sweep))
+        choose_resources(sweep.config.resources, this_machine(), _where(sweep))
     mirror = options.place.sweep(sweep.config.name) if options.place else None
     with (
         results_folder.open_folder(options.results / sweep.config.name, sweep.resolved()) as folder,
@@ -131,12 +131,12 @@ class _Start:
         """What each trial gets of this machine or cluster."""
         asked, where = self.sweep.config.resources, _where(self.sweep)
         if self.options.address:
-            from hwcls.sweep.cluster.nodes import room
+            from hwcls.sweep.cluster.nodes import wait_for_resources
 
-            resources, machine = room(asked, where)
+            resources, machine = wait_for_resources(asked, where)
         else:
-            resources = choose(asked, machine, where)
-        for note in notes(asked, resources, machine):
+            resources = choose_resources(asked, machine, where)
+        for note in resource_notes(asked, resources, machine):
             log.warning("%s", note)
         return resources
 
@@ -147,8 +147,8 @@ class _Start:
         from hwcls.sweep.cluster.nodes import Nodes
         from hwcls.sweep.storage.user_code import weight_files
 
-        nodes = Nodes(prepared.data, weight_files(self.sweep), resources)
-        nodes.make_ready()
+        nodes = Nodes(prepared.data, weight_files(self.sweep.corners), resources)
+        nodes.prepare()
         return nodes
 
     def _open_search(self, prepared: Prepared, resources: Resources) -> tuple[FairSearch, Any]:
@@ -184,14 +184,14 @@ class _Start:
 
     def _train(self, search: FairSearch, scheduler: Any, recorder: Recorder, resources: Resources) -> bool:
         """Run the trials of the search, then the confirm runs; True when they were interrupted."""
-        from hwcls.sweep.cluster.connect import home
+        from hwcls.sweep.cluster.connect import driver_node_resource
         from hwcls.sweep.run import confirm_run
         from hwcls.sweep.run.trial_group import trainable
         from hwcls.sweep.run.tune import tune_run
 
         restarts = self.sweep.config.max_restarts
         store = self.mirror.url if self.mirror else ""
-        group = trainable(resources, home() if self.options.address else "", store)
+        group = trainable(resources, driver_node_resource() if self.options.address else "", store)
         if not search.finished:
             if tune_run(group, self.folder, search, scheduler, recorder, resources, restarts):
                 return True

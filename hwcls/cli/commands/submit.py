@@ -42,12 +42,12 @@ def submit(
     options += ["--preset", preset] if preset else []
     options += ["--for", budget] if budget else []
     options += [word for entry in sets or () for word in ("--set", entry)]
-    job = jobs.submit(checked, file, options, address)
+    job = jobs.submit_sweep(checked, file, options, address)
     if not as_json:
         typer.echo(f"submitted as {job.id}; `ray job stop {job.id} --address {job.address}` ends it")
     if follow:
         try:
-            job = jobs.follow(job, (lambda text: None) if as_json else (lambda text: typer.echo(text, nl=False)))
+            job = jobs.stream_output(job, (lambda text: None) if as_json else (lambda text: typer.echo(text, nl=False)))
         except KeyboardInterrupt:
             typer.echo(
                 f"\nThe job keeps running; `ray job logs -f {job.id} --address {job.address}` shows its output",

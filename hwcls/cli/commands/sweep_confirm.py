@@ -176,16 +176,16 @@ def _print_dry_run(checked: Sweep, probe: bool, as_json: bool) -> None:
 
 
 def _estimate(checked: Sweep) -> dict[str, Any]:
-    from hwcls.sweep.cluster.resources import choose, notes, this_machine
+    from hwcls.sweep.cluster.resources import choose_resources, resource_notes, this_machine
     from hwcls.sweep.preflight import disk_usage, prepare
     from hwcls.sweep.preflight.simulate import estimate
 
     asked, machine = checked.config.resources, this_machine()
-    resources = choose(asked, machine, checked.source.where(("resources",)))
+    resources = choose_resources(asked, machine, checked.source.where(("resources",)))
     found = estimate(checked, resources)
     sets = prepare.open_sets(checked, checked.corners)
     disk = disk_usage.of(checked, *prepare.sizes(checked, sets, {}), resources.concurrent)
-    chosen = {"resources": str(resources), "notes": notes(asked, resources, machine)}
+    chosen = {"resources": str(resources), "notes": resource_notes(asked, resources, machine)}
     return {**vars(found), **chosen, "disk": {**vars(disk), "total": disk.total, "text": str(disk)}}
 
 

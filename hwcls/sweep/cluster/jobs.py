@@ -1,4 +1,4 @@
-"""A sweep handed to a cluster from outside, through Ray Jobs: its driver runs on the head."""
+"""Submit a sweep to a cluster through Ray Jobs: its driver runs on the head."""
 
 from __future__ import annotations
 
@@ -18,30 +18,31 @@ from ray.exceptions import AuthenticationError, RayError
 
 from hwcls.config.model import UserModelConfig
 from hwcls.config.sweep_file import Sweep
+from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
 from hwcls.sweep.cluster.connect import first_line
 from hwcls.sweep.storage.object_store import is_url
-from hwcls.sweep.storage.user_code import weight_files, with_neighbours
+from hwcls.sweep.storage.user_code import weight_files, with_local_imports
 
-ADDRESS = "http://127.0.0.1:8265"  # of the head's dashboard, as `ray dashboard cluster.yaml` brings it here
+ADDRESS = "http://127.0.0.1:8265"  # of the head's dashboard, as `ray dashboard cluster.yaml` forwards it
 VARIABLE = "RAY_API_SERVER_ADDRESS"  # Ray's own
 LARGEST = 90_000_000  # bytes of all weights: the dashboard takes 100 MiB in all
-STARTS = 30  # seconds that a head which has just come up has to take jobs
-STOPS = 180  # seconds that a stopped job has to save its trials, end its epoch and send its results; Ray's own are 3
+STARTUP_TIMEOUT = 30  # seconds until a head that has just started accepts jobs
+STOP_TIMEOUT = 180  # seconds for a stopped job to end its epoch, save and upload; Ray's own are 3
 
 
 @dataclass(frozen=True)
-class Job:
+class SubmittedJob:
     """A submitted sweep."""
 
     id: str
     address: str
-    status: str  # of Ray's: PENDING, RUNNING, SUCCEEDED, FAILED, STOPPED
+    status: str  # Ray's: PENDING, RUNNING, SUCCEEDED, FAILED, STOPPED
     exit_code: int | None  # of `hwcls sweep`, once it has ended
 
 
-def submit(sweep: Sweep, file: Path, options: Sequence[str], address: str | None) -> Job:
-    """Send a sweep's file and the user's model files to the head, and start `hwcls sweep` there.
+def submit_sweep(sweep: Sweep, file: Path, options: Sequence[str], address: str | None) -> SubmittedJob:
+    """Upload a sweep file and the user's model files to the head, and start `hwcls sweep` there.
 
     Args:
         sweep: The checked sweep.
@@ -50,74 +51,74 @@ def submit(sweep: Sweep, file: Path, options: Sequence[str], address: str | None
         address: Of the dashboard; None: what `RAY_API_SERVER_ADDRESS` names, else ADDRESS.
 
     Raises:
-        UserError: Nothing answers there, or it refuses the token, or a model file cannot be sent.
+        UserError: Nothing responds there, the token is rejected, or a model file cannot be uploaded.
     """
     client, address = _client(address)
     with tempfile.TemporaryDirectory() as folder:
-        collect(sweep, file, Path(folder))
+        collect_files(sweep.corners, file, Path(folder))
         command = shlex.join(["hwcls", "sweep", file.name, "--address", "auto", *options])
-        sent = {
+        request = {
             "entrypoint": command,
-            "runtime_env": {"working_dir": folder, "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOPS)}},
+            "runtime_env": {"working_dir": folder, "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_TIMEOUT)}},
             "metadata": {"sweep": sweep.config.name},
         }
-        until = time.monotonic() + STARTS
+        deadline = time.monotonic() + STARTUP_TIMEOUT
         while True:
             try:
-                return Job(client.submit_job(**sent), address, "PENDING", None)
+                return SubmittedJob(client.submit_job(**request), address, "PENDING", None)
             except (RayError, RuntimeError, OSError) as error:
-                if "No available agent" not in str(error) or time.monotonic() > until:
+                if "No available agent" not in str(error) or time.monotonic() > deadline:
                     raise _refused(address, error) from None
             time.sleep(1)
 
 
-def follow(job: Job, say: Callable[[str], None]) -> Job:
-    """Pass on what the sweep prints until it ends; returns how it ended."""
+def stream_output(job: SubmittedJob, write: Callable[[str], None]) -> SubmittedJob:
+    """Write the output of the sweep until it ends; returns its final state."""
     client, _ = _client(job.address)
 
-    async def lines() -> None:
+    async def stream() -> None:
         async for text in client.tail_job_logs(job.id):
-            say(text)
+            write(text)
 
     try:
-        asyncio.run(lines())
+        asyncio.run(stream())
         info = client.get_job_info(job.id)
     except (RayError, RuntimeError, OSError) as error:
         raise _refused(job.address, error) from None
-    return Job(job.id, job.address, str(info.status.value), info.driver_exit_code)
+    return SubmittedJob(job.id, job.address, str(info.status.value), info.driver_exit_code)
 
 
 def check_results(results: str) -> None:
-    """Raises UserError where results would lie in the job's own folder, which Ray removes."""
+    """Raise UserError where results would be in the job's own folder, which Ray removes."""
     if not is_url(results) and not results.startswith(("/", "~")):
         remedy = f"write ~/{results}, /a/folder or s3://bucket/prefix"
-        raise UserError(f"'{results}' names no place on the head", where="--results", remedy=remedy)
+        raise UserError(f"'{results}' is not an absolute path on the head", where="--results", remedy=remedy)
 
 
-def collect(sweep: Sweep, file: Path, folder: Path) -> None:
-    """Copy the sweep file, the user's models with what they import, and weights, to where the job looks for them."""
+def collect_files(trials: Sequence[TrialConfig], file: Path, folder: Path) -> None:
+    """Copy the sweep file, the user's models with their local imports, and weights into the job's working folder."""
     shutil.copyfile(file, folder / file.name)
-    for trial in sweep.corners:
+    for trial in trials:
         if isinstance(trial.model, UserModelConfig):
             source = Path(trial.model.name.rpartition(":")[0])
-            for found in with_neighbours(_below(source, "model.name"), set()):
+            for found in with_local_imports(_relative_path(source, "model.name"), set()):
                 _copy(found, folder)
-    # others lie on the nodes, or the head says that they do not
-    weights = [path for path in map(Path, weight_files(sweep)) if not path.is_absolute() and path.is_file()]
+    # files with absolute paths are on the nodes, or the driver reports that they are missing
+    weights = [path for path in map(Path, weight_files(trials)) if not path.is_absolute() and path.is_file()]
     if sum(path.stat().st_size for path in weights) > LARGEST:
         largest = max(weights, key=lambda path: path.stat().st_size)
         remedy = "put it on every node and name it by its absolute path"
-        raise UserError(f"'{largest}' is too large to be sent", where="model.pretrained", remedy=remedy)
+        raise UserError(f"'{largest}' is too large to upload", where="model.pretrained", remedy=remedy)
     for path in weights:
-        _copy(_below(path, "model.pretrained"), folder)
+        _copy(_relative_path(path, "model.pretrained"), folder)
 
 
-def _below(path: Path, where: str) -> Path:
-    """A file of the user's, which the job will look for by the same path."""
+def _relative_path(path: Path, where: str) -> Path:
+    """A file that the job finds by the same path, below the current folder."""
     root = Path.cwd()
     if path.is_absolute() or not path.resolve().is_relative_to(root):
-        remedy = f"name it by its path below {root}, where you are"
-        raise UserError(f"'{path}' cannot be sent", where=where, remedy=remedy)
+        remedy = f"name it by its path below the current folder, {root}"
+        raise UserError(f"'{path}' cannot be uploaded", where=where, remedy=remedy)
     return path.resolve()
 
 
@@ -143,6 +144,6 @@ def _refused(address: str, error: Exception) -> UserError:
         return UserError("Ray Jobs is not installed here", remedy="pip install 'hwcls[cluster]'")
     if isinstance(error, AuthenticationError):
         remedy = "copy ~/.ray/auth_token from where you ran `ray up`"
-        return UserError("the cluster refuses the token that is here", where=address, remedy=remedy)
+        return UserError("the cluster rejects the local token", where=address, remedy=remedy)
     remedy = "run `ray dashboard cluster.yaml` in another terminal, or name the dashboard with --address"
-    return UserError(f"no cluster answers ({first_line(error)})", where=address, remedy=remedy)
+    return UserError(f"no cluster responds ({first_line(error)})", where=address, remedy=remedy)

@@ -24,7 +24,7 @@ from hwcls.errors import UserError
 from hwcls.sweep.preflight.disk_usage import Shape
 from hwcls.sweep.preflight.model_size import Weights, heaviest, weigh
 from hwcls.sweep.preflight.validate import placed
-from hwcls.sweep.storage.user_code import keep_sources, with_sources
+from hwcls.sweep.storage.user_code import copy_sources, with_copied_source
 from hwcls.training.artifacts import save_arrays
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ Shapes = dict[DataConfig, tuple[int, int, int]]  # classes, channels, side
 class Prepared:
     """What the search needs of it."""
 
-    sources: dict[str, str]  # what `keep_sources` returns
+    sources: dict[str, str]  # what `copy_sources` returns
     weights: dict[str | None, Weights]  # the largest model of each alternative
     shape: Shape
     data: list[DataConfig]  # each distinct data set
@@ -48,15 +48,16 @@ def prepare(sweep: Sweep, path: Path) -> Prepared:
     Raises:
         UserError: Data that is not there, a model that cannot be built.
     """
-    sources = keep_sources(sweep, path)
-    corners = [with_sources(trial, sources) for trial in sweep.corners]
+    sources = copy_sources(sweep.corners, path)
+    corners = [with_copied_source(trial, sources) for trial in sweep.corners]
     sets = open_sets(sweep, corners, log.info)
     save_splits(list(sets.values()), path)
     shapes = shapes_of(sets)
     check_models(sweep, corners, shapes)
     check_weights(sweep, corners, shapes)
-    found = {label: [with_sources(trial, sources) for trial in trials] for label, trials in variants(sweep).items()}
-    groups = same(found, lambda trial: _identity(trial, *shapes[trial.data.pixels()]))
+    by_label = variants(sweep).items()
+    copied = {label: [with_copied_source(trial, sources) for trial in trials] for label, trials in by_label}
+    groups = same(copied, lambda trial: _identity(trial, *shapes[trial.data.pixels()]))
     for labels in groups:
         log.warning("%s", sentence(labels))
     files.write_json(path / "models.json", {"same": groups})
@@ -70,7 +71,7 @@ def sizes(
     counts = [(len(images.val), len(images.test)) for images in sets.values()]
     classes, channels, side = (max(values) for values in zip(*shapes_of(sets).values(), strict=True))
     val, test = (max(values) for values in zip(*counts, strict=True))
-    found = heaviest(sweep, lambda trial: _weights(with_sources(trial, sources), classes, channels, side))
+    found = heaviest(sweep, lambda trial: _weights(with_copied_source(trial, sources), classes, channels, side))
     return found, Shape(classes, channels, side, val, test)
 
 

@@ -13,6 +13,7 @@ from hwcls.config.trial import TrialConfig
 from hwcls.data.catalog import locate_config
 from hwcls.errors import UserError
 from hwcls.sweep.preflight.dry_run import known_data
+from hwcls.sweep.search.earlier_results import check_earlier_results
 from hwcls.sweep.storage import results_folder
 from hwcls.sweep.storage.mirror import Place
 from hwcls.tracking.folders import SOURCES
@@ -44,7 +45,7 @@ def check(sweep: Sweep, options: Options) -> Sweep:
     _check_paths(sweep, corners, options)
     _check_trackers(sweep, options.wandb)
     if options.source is not None:
-        check_source(sweep, options.source)
+        check_earlier_results(options.source, sweep.config.metric)
     if options.new:
         taken = options.place.names() if options.place else ()
         sweep = sweep.renamed(results_folder.free_name(sweep.config.name, options.results, taken))
@@ -87,13 +88,3 @@ def placed(sweep: Sweep, error: UserError) -> UserError:
     key, _, rest = error.where.partition(":")
     what = f"{rest.strip()}: {error.what}" if rest else error.what
     return UserError(what, where=sweep.source.where(("parameters", *key.split("."))), remedy=error.remedy)
-
-
-def check_source(sweep: Sweep, source: Path) -> None:
-    """Raises UserError where `source` holds no sweep, or one that was ranked by another metric."""
-    from hwcls.results.load import load_results
-
-    old, metric = load_results(source), sweep.config.metric
-    if (old.metric, old.goal) != (metric.name, metric.goal):
-        what = f"was ranked by {old.metric}, this sweep is by {metric.name}"
-        raise UserError(what, where=f"--from {source}", remedy="use the same metric in both")

@@ -16,7 +16,7 @@ from hwcls.sweep.monitor.progress import Progress
 from hwcls.sweep.run import confirm_plan
 from hwcls.sweep.run.callback import Recorder
 from hwcls.sweep.run.tune import tune_run
-from hwcls.sweep.storage.user_code import pack, unpack
+from hwcls.sweep.storage.user_code import read_sources, write_sources
 from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.tracking.records import Result
 from hwcls.training.artifacts import save_arrays
@@ -123,7 +123,7 @@ def score(opened: SweepFolder, runs: list[confirm_plan.Run], resources: Resource
             folder = folders.pop(0)
             weights = (folder.path / "best.safetensors").read_bytes()
             values = folder.config().to_dict()
-            waiting[task.remote(values, pack(values), weights)] = folder
+            waiting[task.remote(values, read_sources(values), weights)] = folder
         (ready,), _ = ray.wait(list(waiting), num_returns=1)
         folder = waiting.pop(ready)
         try:
@@ -138,7 +138,7 @@ def _on_test(values: dict[str, Any], sources: dict[str, bytes], weights: bytes) 
     from hwcls.config.trial import TrialConfig
     from hwcls.inspection.evaluate import evaluate
 
-    unpack(sources)
+    write_sources(sources)
     scored = evaluate(TrialConfig.from_dict(values), weights, "test")
     return scored.values, scored.labels, scored.scores
 

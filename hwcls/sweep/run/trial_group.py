@@ -8,15 +8,15 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray._private.state import state
 from ray.util.placement_group import get_current_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
 from hwcls.config.optim import MetricConfig
 from hwcls.errors import UserError
+from hwcls.sweep.cluster.ray_private import draining_nodes
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.run.worker import Rank, read_folder, read_words
-from hwcls.sweep.storage.user_code import pack
+from hwcls.sweep.storage.user_code import read_sources
 from hwcls.tracking.records import best_of
 from hwcls.training.errors import LostRankError, MemoryRanOutError
 from hwcls.training.watchdog import hung_location
@@ -95,7 +95,7 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
         self.keep_last = config["keep"] == "all"
         self.hang_after = config["hang_after"]
         self.checkpoints: list[str] = list(config["checkpoints"])  # the latest first
-        self.sources = pack(self.values)
+        self.sources = read_sources(self.values)
         self.told = 0  # the last epoch that the driver knows of
         self._build(None)
 
@@ -156,7 +156,7 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
     def _leaving(self) -> bool:
         """Whether a node of a rank is drained: a spot instance with its notice, or one that the user takes away."""
         elsewhere = {node for node in self.nodes if node != self.node}
-        return bool(elsewhere) and not elsewhere.isdisjoint(state.get_draining_nodes())
+        return bool(elsewhere) and not elsewhere.isdisjoint(draining_nodes())
 
     def _unbuilt(self, failure: str) -> dict[str, Any]:
         """The result of a trial that never began."""

@@ -50,9 +50,9 @@ class Rank:
 
     def watch(self) -> None:
         """See from here on the notice that this node will be taken away; a node without ranks has to stay idle."""
-        from hwcls.sweep.cluster.spot_notice import leave_in_time
+        from hwcls.sweep.cluster.spot_notice import drain_on_notice
 
-        threading.Thread(target=leave_in_time, daemon=True).start()
+        threading.Thread(target=drain_on_notice, daemon=True).start()
 
     def join(self, address: str) -> None:
         """Meet the other ranks, once for all trials."""
@@ -75,12 +75,12 @@ class Rank:
         from hwcls.config.trial import TrialConfig
         from hwcls.data.imageset import open_data
         from hwcls.inspection import recorder
-        from hwcls.sweep.storage.user_code import unpack
+        from hwcls.sweep.storage.user_code import write_sources
         from hwcls.training.build import build_trainer
         from hwcls.training.memory import return_freed_memory
 
         called, self.hang_after = time.time(), hang_after
-        unpack(sources)
+        write_sources(sources)
         self.trainer = None  # the last trial's memory is free before the next one's is taken
         return_freed_memory()
         config = TrialConfig.from_dict(values)

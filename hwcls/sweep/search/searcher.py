@@ -24,7 +24,7 @@ from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.search.samplers import Journal, sampler
 from hwcls.sweep.search.warm_start import borrow
 from hwcls.sweep.storage.journal_format import MARK
-from hwcls.sweep.storage.user_code import with_sources
+from hwcls.sweep.storage.user_code import with_copied_source
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.records import Result
 
@@ -177,7 +177,7 @@ class FairSearch(OptunaSearch):  # type: ignore[misc]
             config = folder.config()
         else:
             self.journal.sync()  # no trial has a folder that the study does not know
-            config = with_sources(config, self.sources)
+            config = with_copied_source(config, self.sources)
             folder.write_config(config)
         return {
             "key": f"trials/{number}",

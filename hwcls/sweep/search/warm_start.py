@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hwcls.config.sweep_file import Sweep
 from hwcls.errors import UserError
-from hwcls.sweep.preflight.validate import check_source
+from hwcls.sweep.search.earlier_results import check_earlier_results
 from hwcls.sweep.storage.journal_format import MARK
 
 
@@ -47,7 +47,7 @@ def borrow(study: optuna.Study, sweep: Sweep, source: Path) -> tuple[int, int]:
     Raises:
         UserError: No sweep lies there, it was ranked by another metric, or this space holds none of its trials.
     """
-    check_source(sweep, source)
+    check_earlier_results(source, sweep.config.metric)
     try:
         storage = JournalStorage(JournalFileBackend(str(source / "study.journal")))
         (name,) = optuna.get_all_study_names(storage)

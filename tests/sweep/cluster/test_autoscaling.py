@@ -96,7 +96,7 @@ def test_workers_come_when_trials_wait_and_go_when_none_is_left(metadata, monkey
         done = hwcls()
         assert done.returncode == 0, done.stdout + done.stderr
         assert "2 trials, 2 trials at once, each on 1 CPU" in done.stdout
-        assert "2 of 2 trials at once wait for nodes; 2 more can come" in done.stdout
+        assert "2 of 2 trials at once wait for nodes; 2 more can start" in done.stdout
         assert done.stdout.count("has joined") == 2
         said = done.stdout
         assert said.index("trial 0 complete") < said.index("had nothing to do") < said.index("trial 1 complete"), said

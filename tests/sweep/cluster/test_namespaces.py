@@ -95,7 +95,7 @@ def test_a_sweep_survives_a_cut_cable_and_a_pulled_plug(run, tmp_path, capsys):
             stranger = {**cluster.environment, "RAY_AUTH_TOKEN": "of another cluster"}
             refused = cluster.call(*submit, cwd=sweep.folder, env=stranger)
             assert refused.returncode == 2
-            assert "refuses the token" in refused.stderr
+            assert "rejects the local token" in refused.stderr
             assert "Traceback" not in refused.stderr
             options = {"cwd": sweep.folder, "env": cluster.environment, "stdout": log, "stderr": subprocess.STDOUT}
             process = subprocess.Popen(submit, **options)
@@ -103,7 +103,7 @@ def test_a_sweep_survives_a_cut_cable_and_a_pulled_plug(run, tmp_path, capsys):
             happened("two trials train, each on two hosts")
             hosts.cut_off(2)
             happened("a cable is cut")
-            sweep.wait_until(lambda: f"node {hosts.address(2)} is gone" in (tmp_path / "said").read_text())
+            sweep.wait_until(lambda: f"node {hosts.address(2)} is lost" in (tmp_path / "said").read_text())
             happened("Ray misses that host")
             sweep.wait_until(lambda: "is restarted" in (tmp_path / "said").read_text())
             happened("its trial is restarted")
@@ -122,5 +122,5 @@ def test_a_sweep_survives_a_cut_cable_and_a_pulled_plug(run, tmp_path, capsys):
     assert process.returncode == 0, said
     assert said.count("has joined") >= WORKERS
     for number in (2, 3):
-        assert f"node {hosts.address(number)} is gone" in said
+        assert f"node {hosts.address(number)} is lost" in said
     assert sweep.numbers() == alone.numbers()

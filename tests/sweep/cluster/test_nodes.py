@@ -8,7 +8,7 @@ import pytest
 from hwcls.config.data import DataConfig
 from hwcls.config.sweep_file import load_sweep
 from hwcls.sweep.cluster import nodes, spot_notice
-from hwcls.sweep.cluster.autoscaler import coming, promised
+from hwcls.sweep.cluster.autoscaler import minimum_nodes, startable_nodes
 from tests.sweep.cluster.raylets import cluster
 from tests.sweep.faults import Disturbed
 
@@ -19,35 +19,35 @@ def in_two_minutes():
 
 def test_the_notice_is_seen_when_it_comes(metadata, monkeypatch):
     monkeypatch.setenv(spot_notice.METADATA, metadata.url)
-    assert spot_notice.notice() is None
+    assert spot_notice.read_notice() is None
     metadata.notice = in_two_minutes()
-    assert 110 < spot_notice.notice() - time.time() < 121
+    assert 110 < spot_notice.read_notice() - time.time() < 121
     metadata.notice = {"action": "stop"}  # without a time
-    assert 110 < spot_notice.notice() - time.time() < 121
+    assert 110 < spot_notice.read_notice() - time.time() < 121
 
 
 def test_a_server_that_is_silent_for_once_is_asked_again(metadata, monkeypatch):
     answers = iter([None, 0.0, None, 0.0, 12.5])
-    monkeypatch.setattr(spot_notice, "notice", lambda: next(answers))
+    monkeypatch.setattr(spot_notice, "read_notice", lambda: next(answers))
     monkeypatch.setattr(spot_notice, "EVERY", 0.0)
-    assert spot_notice.await_notice() == 12.5
+    assert spot_notice.wait_for_notice() == 12.5
 
 
 def test_where_there_is_no_instance_nothing_is_watched(monkeypatch, tmp_path):
     monkeypatch.setenv(spot_notice.METADATA, "http://127.0.0.1:1")
-    assert spot_notice.notice() == 0.0
+    assert spot_notice.read_notice() == 0.0
     monkeypatch.delenv(spot_notice.METADATA)
     monkeypatch.setattr(spot_notice, "VENDOR", tmp_path / "vendor")
-    assert spot_notice.notice() == 0.0  # and nobody was asked
+    assert spot_notice.read_notice() == 0.0  # and nobody was asked
     (tmp_path / "vendor").write_text("Another Maker\n")
-    assert spot_notice.notice() == 0.0
-    assert spot_notice.await_notice() is None  # at once
+    assert spot_notice.read_notice() == 0.0
+    assert spot_notice.wait_for_notice() is None  # at once
 
 
 def test_a_node_with_other_versions_is_named():
     mine = nodes.node_versions()
-    assert list(nodes.ready(mine, [], [])) == []
-    (wrong, text), *rest = nodes.ready({**mine, "hwcls": "9.9", "python": "3.99"}, [], [])
+    assert list(nodes.prepare_this_node(mine, [], [])) == []
+    (wrong, text), *rest = nodes.prepare_this_node({**mine, "hwcls": "9.9", "python": "3.99"}, [], [])
     assert wrong
     assert not rest
     assert "hwcls" in text
@@ -58,12 +58,12 @@ def test_a_node_with_other_versions_is_named():
 def test_a_node_fetches_what_it_lacks_and_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("HWCLS_CACHE", str(tmp_path / "cache"))
     data = [DataConfig(name="digits")]
-    first = list(nodes.ready(nodes.node_versions(), data, []))
+    first = list(nodes.prepare_this_node(nodes.node_versions(), data, []))
     assert [wrong for wrong, _ in first] == [False] * len(first)
-    assert "digits is not there yet" in first[0][1]
-    assert list(nodes.ready(nodes.node_versions(), data, [])) == []  # it is there
+    assert "preparing digits" in first[0][1]
+    assert list(nodes.prepare_this_node(nodes.node_versions(), data, [])) == []  # it is there
     lacking = DataConfig(name="imagefolder", path=str(tmp_path / "nowhere"))
-    *_, (wrong, text) = nodes.ready(nodes.node_versions(), [lacking], [])
+    *_, (wrong, text) = nodes.prepare_this_node(nodes.node_versions(), [lacking], [])
     assert wrong
     assert "nowhere" in text
 
@@ -73,13 +73,14 @@ def test_whatever_goes_wrong_on_a_node_is_said(monkeypatch):
         raise MemoryError("no more")
 
     monkeypatch.setattr("hwcls.data.store.has_store", fails)
-    assert list(nodes.ready(nodes.node_versions(), [DataConfig(name="digits")], [])) == [(True, "MemoryError: no more")]
+    messages = nodes.prepare_this_node(nodes.node_versions(), [DataConfig(name="digits")], [])
+    assert list(messages) == [(True, "MemoryError: no more")]
 
 
 def test_a_node_without_the_weights_of_a_model_is_refused(tmp_path):
     there, lacking = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
     there.touch()
-    ((wrong, text),) = nodes.ready(nodes.node_versions(), [], [str(there), str(lacking)])
+    ((wrong, text),) = nodes.prepare_this_node(nodes.node_versions(), [], [str(there), str(lacking)])
     assert wrong
     assert f"no weights file '{lacking}'" in text
 
@@ -96,15 +97,15 @@ available_node_types:
 
 def test_what_an_autoscaler_may_start(tmp_path):
     path = tmp_path / "ray_bootstrap_config.yaml"
-    assert coming(((0, 0),), path) == ()
-    assert promised(path) == 0
+    assert startable_nodes(((0, 0),), path) == ()
+    assert minimum_nodes(path) == 0
     path.write_text(GROWING)
-    assert coming(((0, 0),), path) == ((16, 1), (16, 1), (4, 0))
-    assert coming(((0, 0), (16, 1)), path) == ((16, 1), (4, 0))
-    assert coming(((0, 0), (4, 0), (4, 0), (4, 0)), path) == ()
-    assert promised(path) == 2
+    assert startable_nodes(((0, 0),), path) == ((16, 1), (16, 1), (4, 0))
+    assert startable_nodes(((0, 0), (16, 1)), path) == ((16, 1), (4, 0))
+    assert startable_nodes(((0, 0), (4, 0), (4, 0), (4, 0)), path) == ()
+    assert minimum_nodes(path) == 2
     path.write_text("[]")
-    assert coming(((0, 0),), path) == ()
+    assert startable_nodes(((0, 0),), path) == ()
 
 
 @pytest.mark.slow
@@ -146,9 +147,9 @@ def test_a_notice_a_lost_node_and_a_new_one(run, tmp_path, metadata):
             said, _ = process.communicate(timeout=240)
     assert process.returncode == 0, said
     assert saved, said
-    for words in ("about to be taken away", "is gone", "wait for nodes", "digits is not there yet"):
+    for words in ("about to be taken away", "is lost", "wait for nodes", "preparing digits"):
         assert words in said, said
-    assert "has left, as its notice said" in said, said
+    assert "has left, as its notice announced" in said, said
     assert said.count("has joined") == 3
     assert sweep.numbers() == alone.numbers()
     assert [sweep.done_twice()[trial] for trial in saved] == [0]

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from hwcls.config.sweep import ResourcesConfig
 from hwcls.errors import UserError
-from hwcls.sweep.cluster.resources import Machine, Resources, choose, notes, usable_cpus
+from hwcls.sweep.cluster.resources import Machine, Resources, choose_resources, resource_notes, usable_cpus
 
 LAPTOP = Machine(((2.0, 0.0),))
 SERVER = Machine(((64.0, 8.0),))
@@ -43,7 +43,7 @@ CLUSTER = Machine(((2.0, 0.0), (16.0, 4.0), (16.0, 4.0)))
     ],
 )
 def test_what_is_left_out_is_chosen_from_the_machine(config, machine, expected):
-    assert choose(ResourcesConfig(**config), machine, "") == expected
+    assert choose_resources(ResourcesConfig(**config), machine, "") == expected
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_what_is_left_out_is_chosen_from_the_machine(config, machine, expected):
 )
 def test_the_impossible_is_refused_with_what_there_is(config, machine, message):
     with pytest.raises(UserError) as raised:
-        choose(ResourcesConfig(**config), machine, "s.yaml:3: resources")
+        choose_resources(ResourcesConfig(**config), machine, "s.yaml:3: resources")
     assert message in str(raised.value)
     assert str(raised.value).startswith("s.yaml:3: resources")
 
@@ -82,9 +82,9 @@ def test_parts_of_gpus_that_no_rank_can_use_are_refused(config, remedy):
 def test_what_does_not_fit_or_stays_idle_is_said():
     def said(machine, **config):
         config = ResourcesConfig(**config)
-        return notes(config, choose(config, machine, ""), machine)
+        return resource_notes(config, choose_resources(config, machine, ""), machine)
 
-    assert said(LAPTOP, concurrent=9) == ["9 trials at once do not fit, but 2"]
+    assert said(LAPTOP, concurrent=9) == ["9 trials at once do not fit, only 2"]
     assert said(SERVER, workers=3) == ["2 of 8 GPUs stay idle: no further trial of 3 x 8 CPU and 1 GPU fits"]
     assert said(SERVER, workers=3, concurrent=1) == said(SERVER) == said(LAPTOP) == said(CLUSTER) == []
 
@@ -132,7 +132,7 @@ def test_never_more_than_there_is_and_never_nothing(nodes, workers, gpus, cpus, 
         return bool(places)
 
     try:
-        chosen = choose(config, machine, "")
+        chosen = choose_resources(config, machine, "")
     except UserError:
         each = Resources(workers, cpus or 1, float(machine.gpus > 0) if gpus is None else gpus, 1)
         assert not all(place(each) for _ in range(workers))  # no trial at all
@@ -152,7 +152,7 @@ from ray.util.placement_group import placement_group_table, remove_placement_gro
 from hwcls.config.sweep import ResourcesConfig
 from hwcls.sweep.cluster import connected
 from hwcls.sweep.run.trial_group import placement
-from hwcls.sweep.cluster.resources import choose
+from hwcls.sweep.cluster.resources import choose_resources
 
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 3, "num_gpus": 0, "include_dashboard": False})
 cluster.add_node(num_cpus=4, num_gpus=2)
@@ -166,7 +166,7 @@ requests = [
 with connected(cluster.address) as machine:
     for request in requests:
         config = ResourcesConfig(**request)
-        chosen = choose(config, machine, "")
+        chosen = choose_resources(config, machine, "")
         groups = [placement(chosen).to_placement_group() for _ in range(chosen.concurrent)]
         placed = [group.wait(20) for group in groups]
         more = placement(chosen).to_placement_group()
@@ -227,7 +227,7 @@ def test_two_trials_share_a_gpu(sweep_file, tmp_path):
     """A sweep on a GPU that Ray is told of: half of it for each trial, two at once, though three are asked for."""
     path = sweep_file(run_cap=4, resources={"gpus_per_worker": 0.5, "cpus_per_worker": 1, "concurrent": 3})
     note, counts = _run(SHARED, path, tmp_path / "results")
-    assert note == "3 trials at once do not fit, but 2"
+    assert note == "3 trials at once do not fit, only 2"
     assert counts == "0 4 2 0.0"
 
 

@@ -415,7 +415,7 @@ def test_confirming_what_is_not_there_or_only_a_copy(s3, tmp_path, monkeypatch):
     here = started(place(s3, tmp_path, "copy").sweep("a"))
     done = CliRunner().invoke(app, ["confirm", str(here.local)])
     assert done.exit_code == 2
-    assert "is only the working copy" in done.output
+    assert "is only the local copy" in done.output
 
 
 def untimed(line):

@@ -14,7 +14,7 @@ from hwcls.cli.main import app
 from hwcls.config.sweep_file import load_sweep
 from hwcls.errors import UserError
 from hwcls.sweep.cluster import jobs
-from hwcls.sweep.cluster.jobs import collect
+from hwcls.sweep.cluster.jobs import collect_files
 from tests.sweep.cluster.raylets import cluster
 from tests.sweep.faults import Disturbed
 
@@ -45,7 +45,7 @@ def own(sweep_file, tmp_path, monkeypatch):
 def test_the_file_and_the_models_are_sent_and_nothing_else(own, tmp_path):
     file = own()
     (tmp_path / "sent").mkdir()
-    collect(load_sweep(file), file, tmp_path / "sent")
+    collect_files(load_sweep(file).corners, file, tmp_path / "sent")
     found = {str(path.relative_to(tmp_path / "sent")) for path in (tmp_path / "sent").rglob("*") if path.is_file()}
     assert found == {"tiny.yaml", "mine/net.py", "mine/helper.py"}
 
@@ -57,24 +57,24 @@ def test_weights_are_sent_with_it(sweep_file, tmp_path, monkeypatch):
     (tmp_path / "sent").mkdir()
     model = {"name": "timm", "backbone": "resnet18", "pretrained": "mine/net.safetensors"}
     file = sweep_file(compare=None, parameters={"model": model})
-    collect(load_sweep(file), file, tmp_path / "sent")
+    collect_files(load_sweep(file).corners, file, tmp_path / "sent")
     assert (tmp_path / "sent/mine/net.safetensors").read_bytes() == b"weights"
     monkeypatch.setattr(jobs, "LARGEST", 3)
-    with pytest.raises(UserError, match="too large to be sent"):
-        collect(load_sweep(file), file, tmp_path / "sent")
+    with pytest.raises(UserError, match="too large to upload"):
+        collect_files(load_sweep(file).corners, file, tmp_path / "sent")
 
 
 def test_a_model_that_the_head_would_not_find(own, tmp_path):
     file = own(f"{tmp_path}/mine/net.py:build")
     (tmp_path / "sent").mkdir()
     with pytest.raises(UserError, match="name it by its path below"):
-        collect(load_sweep(file), file, tmp_path / "sent")
+        collect_files(load_sweep(file).corners, file, tmp_path / "sent")
 
 
 def test_a_head_that_does_not_answer(own):
     done = CliRunner().invoke(app, ["submit", str(own()), "--address", "http://127.0.0.1:1"])
     assert done.exit_code == 2
-    assert "no cluster answers" in done.output
+    assert "no cluster responds" in done.output
     assert "ray dashboard cluster.yaml" in done.output
     assert len(done.output.strip().splitlines()) == 1
 
@@ -86,7 +86,7 @@ def test_a_cluster_that_does_not_answer(own, tmp_path):
     command = [sys.executable, "-m", "hwcls", *map(str, words)]  # in this process Ray may run already
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
-    assert "no Ray cluster answers at '127.0.0.1:1'" in done.stderr
+    assert "no Ray cluster responds at '127.0.0.1:1'" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not list((tmp_path / "results").glob("*/trials"))
 
