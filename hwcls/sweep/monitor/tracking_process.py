@@ -22,7 +22,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from hwcls import files
-from hwcls.config.sweep import TRACKERS
+from hwcls.config.sweep import TRACKERS, SweepConfig
 from hwcls.errors import UserError
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.log import LOG, log_tracking, write_problems
@@ -30,6 +30,7 @@ from hwcls.tracking.tracker import Tracker, serving_order
 
 log = logging.getLogger(__name__)
 
+TRACK = SweepConfig.model_fields["track"].default
 POLL_SECONDS = 0.5
 PAGE_SECONDS = 20.0  # between two pages while trials end, at least
 PAGE_SHARE = 20  # and at least this many times the seconds that the last page took
@@ -118,7 +119,7 @@ def track_sweep(path: Path, mode: str) -> bool:
             return False
     settings = files.read_yaml(path / "sweep.yaml")
     project = settings.get("project", "hwcls")
-    trackers, problems = _open_each(settings.get("track", ["wandb"]), folder, mode)
+    trackers, problems = _open_each(settings.get("track", TRACK), folder, mode)
     write_problems(folder, problems)
     follower = Follower(folder, trackers, project, media, artifacts=bool(settings.get("artifacts")))
     page = PageWriter(folder, write_page)
@@ -160,7 +161,7 @@ def _describe_undelivered(folder: SweepFolder, errors: dict[str, str]) -> list[s
 def _sync_hint(folder: Path) -> str:
     """The commands that upload what is missing, for the end of a message; empty if no tracker has one."""
     try:
-        names = serving_order(files.read_yaml(folder / "sweep.yaml").get("track", ["wandb"]))
+        names = serving_order(files.read_yaml(folder / "sweep.yaml").get("track", TRACK))
     except (OSError, yaml.YAMLError, AttributeError):
         return ""
     commands = [TRACKERS[name].sync_command for name in names if name in TRACKERS.names()]
