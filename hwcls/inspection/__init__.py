@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from hwcls.training.observer import Observer
 
 
-def recorder() -> Observer:
+def create_recorder() -> Observer:
     """The observer whose arrays are a trial's inspection.npz; torch is imported only when it is called."""
-    from hwcls.inspection.record import Recorder
+    from hwcls.inspection.record import InspectionRecorder
 
-    return Recorder()
+    return InspectionRecorder()

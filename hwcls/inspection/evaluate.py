@@ -14,7 +14,7 @@ from hwcls import metrics
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet, open_data
 from hwcls.data.loader import Feed
-from hwcls.inspection.load_trained import Trained, restore
+from hwcls.inspection.load_trained import Trained, restore_model
 from hwcls.training import evaluation
 from hwcls.training.distributed import default_device
 from hwcls.training.precision import Precision
@@ -25,7 +25,7 @@ BATCH = 256
 
 
 @dataclass(frozen=True)
-class Scored:
+class SplitScores:
     """What a model makes of a split of N images and K classes."""
 
     values: dict[str, float]  # test/loss, test/accuracy, test/macro_f1 (or val/..., train/...)
@@ -34,23 +34,25 @@ class Scored:
     confusion: np.ndarray[Any, Any]  # (K, K) int64, rows true, columns predicted
 
 
-def evaluate(config: TrialConfig, weights: bytes, split: SplitName) -> Scored:
+def evaluate_weights(config: TrialConfig, weights: bytes, split: SplitName) -> SplitScores:
     """Score the weights (a safetensors file's content) of a trial on one split, unaugmented; scores are float16.
 
     Raises:
         UserError: The weights are no safetensors file or belong to another model.
     """
     data, device = open_data(config.data), default_device()
-    scored = score(restore(config, data, weights, device), config, data, split, device)
-    return Scored(scored.values, scored.labels, metrics.halved(scored.scores), scored.confusion)
+    scored = score_split(restore_model(config, data, weights, device), config, data, split, device)
+    return SplitScores(scored.values, scored.labels, metrics.halved(scored.scores), scored.confusion)
 
 
-def evaluate_trained(trained: Trained, split: SplitName) -> Scored:
+def evaluate_trial(trained: Trained, split: SplitName) -> SplitScores:
     """Score a trial's best weights on one split, unaugmented; scores are float32."""
-    return score(trained.model, trained.config, trained.data, split, trained.device)
+    return score_split(trained.model, trained.config, trained.data, split, trained.device)
 
 
-def score(model: nn.Module, config: TrialConfig, data: ImageSet, split: SplitName, device: torch.device) -> Scored:
+def score_split(
+    model: nn.Module, config: TrialConfig, data: ImageSet, split: SplitName, device: torch.device
+) -> SplitScores:
     """Run a model in evaluation mode over a split, in its order."""
     part, classes = getattr(data, split), len(data.classes)
     feed = Feed(data, config.data, seed=config.seed, device=device)
@@ -61,10 +63,10 @@ def score(model: nn.Module, config: TrialConfig, data: ImageSet, split: SplitNam
         f"{split}/accuracy": metrics.accuracy(confusion),
         f"{split}/macro_f1": metrics.macro_f1(confusion),
     }
-    return Scored(values, part.labels, found.scores.cpu().numpy(), confusion)
+    return SplitScores(values, part.labels, found.scores.cpu().numpy(), confusion)
 
 
-def summary(scored: Scored, classes: tuple[str, ...]) -> dict[str, Any]:
+def summarise_scores(scored: SplitScores, classes: tuple[str, ...]) -> dict[str, Any]:
     """Everything that the scores tell, as plain values; what does not exist is None.
 
     `accuracy`, `top5` (with more than 5 classes), `loss`, `macro` and `weighted` precision, recall, F1; `auc` (the mean
@@ -103,7 +105,7 @@ def _roc(scores: Any, positive: Any) -> list[list[float]] | None:
     return found
 
 
-def confusions(found: dict[str, Any], most: int = 10) -> list[tuple[str, str, int]]:
+def most_confused(found: dict[str, Any], most: int = 10) -> list[tuple[str, str, int]]:
     """The pairs of classes that were taken for one another most often: (true, predicted, count)."""
     names = [row["class"] for row in found["classes"]]
     pairs = metrics.worst_pairs(np.array(found["confusion"]), most)

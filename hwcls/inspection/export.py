@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from hwcls import files
 from hwcls.errors import UserError
-from hwcls.inspection.load_trained import Trained, normalised
-from hwcls.training.artifacts import weights_epoch
+from hwcls.inspection.load_trained import Trained, normalise_pixels
+from hwcls.training.artifacts import read_weights_epoch
 
 Format = Literal["onnx", "torch"]
 SUFFIX = {"onnx": ".onnx", "torch": ".pt2"}
@@ -40,7 +40,7 @@ def export(trained: Trained, path: Path, kind: Format) -> dict[str, Any]:
     """
     model = copy.deepcopy(trained.model).cpu().to(memory_format=torch.contiguous_format)
     pixels, what = _compared(trained)
-    images = normalised(trained.inputs, pixels, torch.device("cpu")).contiguous()  # (B, C, S, S)
+    images = normalise_pixels(trained.inputs, pixels, torch.device("cpu")).contiguous()  # (B, C, S, S)
     with tempfile.TemporaryDirectory() as folder:
         temporary = Path(folder, f"model{SUFFIX[kind]}")
         run = (_to_onnx if kind == "onnx" else _to_torch)(model, images[:2], temporary)
@@ -51,7 +51,7 @@ def export(trained: Trained, path: Path, kind: Format) -> dict[str, Any]:
     files.write_with(path, lambda file: file.write(content))
     found = {"file": path.name, "format": kind, **describe(trained)}
     found |= {"max_difference": difference, "compared_on": f"{len(images)} {what}"}
-    files.write_json(described_in(path), found)
+    files.write_json(description_path(path), found)
     return found
 
 
@@ -66,7 +66,7 @@ def _compared(trained: Trained) -> tuple[np.ndarray[Any, Any], str]:
     return split.images[split.rows[:IMAGES]], "images of val"
 
 
-def described_in(path: Path) -> Path:
+def description_path(path: Path) -> Path:
     """The file beside an exported model that says what goes in and comes out."""
     return path.with_name(f"{path.name}.json")
 
@@ -88,7 +88,7 @@ def describe(trained: Trained) -> dict[str, Any]:
         },
         "output": {"name": "logits", "shape": ["batch", len(data.classes)], "probabilities": "softmax over classes"},
         "trained_on": data.name,
-        "epoch": weights_epoch(trained.path / "best.safetensors"),
+        "epoch": read_weights_epoch(trained.path / "best.safetensors"),
         "config": trained.config.to_dict(),
     }
 

@@ -24,7 +24,7 @@ from hwcls.data.augment.apply import Normalise
 from hwcls.data.imageset import ImageSet, InputSpec, open_data
 from hwcls.errors import UserError
 from hwcls.tracking.folders import TEST_READS, SweepFolder, TrialFolder
-from hwcls.training.checkpoint import misfit
+from hwcls.training.checkpoint import first_mismatch
 from hwcls.training.distributed import default_device
 
 WEIGHTS = "best.safetensors"
@@ -49,12 +49,12 @@ class Trained:
     def probabilities(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """(B, S, S, C) uint8 to (B, K) float32."""
         found: np.ndarray[Any, Any] = (
-            self.model(normalised(self.inputs, pixels, self.device)).float().softmax(1).cpu().numpy()
+            self.model(normalise_pixels(self.inputs, pixels, self.device)).float().softmax(1).cpu().numpy()
         )
         return found
 
 
-def normalised(data: InputSpec, pixels: np.ndarray[Any, Any], device: torch.device) -> Tensor:
+def normalise_pixels(data: InputSpec, pixels: np.ndarray[Any, Any], device: torch.device) -> Tensor:
     """(B, S, S, C) uint8 as the (B, C, S, S) floats that a model of this data set takes."""
     normalise = Normalise(data.mean, data.std, data.image_size, device, torch.float32)
     return normalise(torch.from_numpy(np.array(pixels)).to(device)).permute(0, 3, 1, 2)
@@ -81,7 +81,9 @@ def load_trained(path: Path, progress: Callable[[str], None] | None = None) -> T
     except (KeyError, TypeError, ValueError):  # torn, or of another version
         inputs = open_data(config.data, progress)
     device = default_device()
-    return Trained(path, config, inputs, restore(config, inputs, weights.read_bytes(), device, str(weights)), device)
+    return Trained(
+        path, config, inputs, restore_model(config, inputs, weights.read_bytes(), device, str(weights)), device
+    )
 
 
 def trial_config(path: Path) -> TrialConfig:
@@ -98,7 +100,7 @@ def trial_config(path: Path) -> TrialConfig:
     return load_trial(path / "config.yaml")
 
 
-def restore(
+def restore_model(
     config: TrialConfig, data: InputSpec, weights: bytes, device: torch.device, where: str = "weights"
 ) -> nn.Module:
     """The model that `config` describes with these weights (a safetensors file's content), in evaluation mode.
@@ -116,20 +118,20 @@ def restore(
     except SafetensorError as error:
         remedy = "the file is damaged: copy or train it again"
         raise UserError(f"cannot be read as weights ({error})", where=where, remedy=remedy) from None
-    if difference := misfit(tensors, model.state_dict()):
+    if difference := first_mismatch(tensors, model.state_dict()):
         remedy = "config.yaml was changed after training, or the file is another trial's"
         raise UserError(f"the weights are of another model: {difference}", where=where, remedy=remedy)
     model.load_state_dict(tensors)
     return model.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]
 
 
-def note_test_read(trained: Trained) -> int:
+def count_test_read(trained: Trained) -> int:
     """Write down that test is read once more, in the sweep's folder; returns how often it was, this time included.
 
     Raises UserError where the folder cannot be written: a read that is not counted is not made.
     """
     path = trained.path.absolute()
-    folder = sweep_of(path) or path
+    folder = find_sweep_folder(path) or path
     line = {"trial": str(path.relative_to(folder)), "time": datetime.now(UTC).isoformat(timespec="seconds")}
     try:
         files.append_line(folder / TEST_READS, json.dumps(line).encode())
@@ -139,7 +141,7 @@ def note_test_read(trained: Trained) -> int:
     return SweepFolder(folder).reads_of_test()
 
 
-def sweep_of(path: Path) -> Path | None:
+def find_sweep_folder(path: Path) -> Path | None:
     """The sweep's folder that a trial lies in, if it lies in one."""
     return next((folder for folder in path.absolute().parents[1:3] if (folder / "sweep.yaml").is_file()), None)
 

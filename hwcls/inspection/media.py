@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from hwcls import metrics
 from hwcls.errors import UserError
 from hwcls.inspection.pictures import (
-    activation_sheet,
-    confusion_sheet,
-    images_of,
-    prediction_grid,
-    reconstruction_sheet,
+    draw_activations,
+    draw_confusion,
+    draw_predictions,
+    draw_reconstructions,
+    open_images,
 )
 from hwcls.tracking.folders import TrialFolder
 from hwcls.tracking.media import Histogram, Media
@@ -23,7 +23,7 @@ from hwcls.training.artifacts import load_arrays
 COLUMNS = ("class", "images", "precision", "recall", "f1", "auc")
 
 
-def media(folder: TrialFolder) -> Media | None:
+def build_media(folder: TrialFolder) -> Media | None:
     """The validation images' classes, how each class does, pictures and histograms; None without predictions.
 
     Pictures of predictions are there where the images lie on this machine; the others come from the folder itself.
@@ -33,17 +33,17 @@ def media(folder: TrialFolder) -> Media | None:
         return None
     labels, scores = stored["labels"], stored["scores"].astype(np.float32)
     confusion = metrics.confusion_matrix(labels, scores.argmax(1), scores.shape[1])
-    opened = images_of(folder.path)
+    opened = open_images(folder.path)
     if opened and (len(opened.classes), len(opened.val)) != (scores.shape[1], len(labels)):
         opened = None  # the data has changed since
     names = opened.classes if opened else tuple(str(place) for place in range(scores.shape[1]))
-    pictures = {"confusion": np.asarray(confusion_sheet(confusion, names))}
+    pictures = {"confusion": np.asarray(draw_confusion(confusion, names))}
     if opened:
-        pictures["predictions"] = np.asarray(prediction_grid(opened, opened.val, labels, scores, _title(folder)))
+        pictures["predictions"] = np.asarray(draw_predictions(opened, opened.val, labels, scores, _title(folder)))
     if {"activation_image", "activations"} <= seen.keys():
-        pictures["activations"] = np.asarray(activation_sheet(seen["activation_image"], seen["activations"]))
+        pictures["activations"] = np.asarray(draw_activations(seen["activation_image"], seen["activations"]))
     if {"reconstructions/input", "reconstructions/output"} <= seen.keys():
-        sheet = reconstruction_sheet(seen["reconstructions/input"], seen["reconstructions/output"])
+        sheet = draw_reconstructions(seen["reconstructions/input"], seen["reconstructions/output"])
         pictures["reconstructions"] = np.asarray(sheet)
     return Media(
         names, labels, scores.argmax(1), COLUMNS, _rows(names, labels, scores, confusion), pictures, _histograms(seen)

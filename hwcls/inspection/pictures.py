@@ -24,7 +24,7 @@ NAMED, LABELS = 40, 124  # classes of a matrix with names, and the pixels that t
 RIGHT, WRONG, INK = "#1a7f37", "#cf222e", "#1f2328"
 
 
-def prediction_grid(
+def draw_predictions(
     data: ImageSet, split: Split, labels: np.ndarray[Any, Any], scores: np.ndarray[Any, Any], title: str
 ) -> Image.Image:
     """A picture: on top images drawn at random, the same for every model; below the surest mistakes.
@@ -34,7 +34,7 @@ def prediction_grid(
     split's images, `scores` (N, K) the probabilities.
     """
     predicted = scores.argmax(1)  # (N,)
-    some, surest, wrong = chosen_images(labels, scores, COLUMNS * ROWS)
+    some, surest, wrong = choose_images(labels, scores, COLUMNS * ROWS)
     accuracy = float((predicted == labels).mean())
     parts = [(f"{title}: {accuracy:.1%} right of {len(split):,} images; some at random", some)]
     if len(surest):
@@ -65,7 +65,7 @@ def write_png(picture: Image.Image, path: Path) -> None:
     files.write_with(path, lambda file: picture.save(file, "PNG"))
 
 
-def images_of(folder: Path) -> ImageSet | None:
+def open_images(folder: Path) -> ImageSet | None:
     """A trial's data set, where it lies on this machine as it was trained on: nothing is fetched or decoded here."""
     try:
         config = TrialFolder(folder).config().data.pixels()
@@ -82,7 +82,7 @@ def images_of(folder: Path) -> ImageSet | None:
 _opened: dict[str, ImageSet] = {}
 
 
-def chosen_images(
+def choose_images(
     labels: np.ndarray[Any, Any], scores: np.ndarray[Any, Any], most: int
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], int]:
     """Of N images with true classes (N,) and probabilities (N, K): some at random, the same for every model; the surest
@@ -93,12 +93,12 @@ def chosen_images(
     return random_permutation(len(labels), 0, 0)[:most], surest[:most], len(wrong)
 
 
-def activation_sheet(image: np.ndarray[Any, Any], maps: np.ndarray[Any, Any]) -> Image.Image:
+def draw_activations(image: np.ndarray[Any, Any], maps: np.ndarray[Any, Any]) -> Image.Image:
     """A picture: an image (S, S, C) uint8 and the maps (K, h, w) made of it, red above and blue below 0.
 
     All maps share one scale, which the title names; those of a linear layer, (K, 1, 1), are put into one square.
     """
-    colours, most = coloured(maps)
+    colours, most = colour_maps(maps)
     tiles = [_tile(image), *map(_tile, colours)]
     rows = [tiles[place : place + COLUMNS] for place in range(0, len(tiles), COLUMNS)]
     return _sheet(
@@ -106,7 +106,7 @@ def activation_sheet(image: np.ndarray[Any, Any], maps: np.ndarray[Any, Any]) ->
     )
 
 
-def coloured(maps: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], float]:
+def colour_maps(maps: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], float]:
     """Maps (K, h, w), or the values of a linear layer (K, 1, 1), as pictures (P, h, w, 3) uint8, red above and blue
     below 0, and the largest value, where the colour is full."""
     values = maps.astype(np.float32)
@@ -120,7 +120,7 @@ def coloured(maps: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], float]:
     return np.rint(255 * np.concatenate((red, strength, blue), -1)).astype(np.uint8), most
 
 
-def reconstruction_sheet(inputs: np.ndarray[Any, Any], outputs: np.ndarray[Any, Any]) -> Image.Image:
+def draw_reconstructions(inputs: np.ndarray[Any, Any], outputs: np.ndarray[Any, Any]) -> Image.Image:
     """A picture: images (P, S, S, C) uint8, and below each what the autoencoder makes of it."""
     rows = []
     for place in range(0, len(inputs), COLUMNS):
@@ -128,7 +128,7 @@ def reconstruction_sheet(inputs: np.ndarray[Any, Any], outputs: np.ndarray[Any, 
     return _sheet("images of val, and below each its reconstruction", rows)
 
 
-def confusion_sheet(matrix: np.ndarray[Any, Any], classes: Sequence[str]) -> Image.Image:
+def draw_confusion(matrix: np.ndarray[Any, Any], classes: Sequence[str]) -> Image.Image:
     """A picture of (K, K) counts: true classes down, predicted ones across, the darker the larger the share of the row.
 
     Of up to NAMED classes the names stand beside it.

@@ -26,14 +26,14 @@ class Prediction:
     top: list[tuple[str, float]]  # class and probability in [0, 1]
     error: str | None = None
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As JSON-ready values."""
         if self.error is not None:
             return {"file": str(self.file), "error": self.error}
         return {"file": str(self.file), "top": [{"class": name, "probability": p} for name, p in self.top]}
 
 
-def image_files(paths: Iterable[Path]) -> list[Path]:
+def find_image_files(paths: Iterable[Path]) -> list[Path]:
     """The files themselves, and every image below the folders, by name.
 
     Raises:

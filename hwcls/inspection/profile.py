@@ -22,7 +22,7 @@ from hwcls.config.model import AlexNetConfig, TimmConfig
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet
 from hwcls.data.loader import Feed
-from hwcls.inspection.load_trained import normalised
+from hwcls.inspection.load_trained import normalise_pixels
 from hwcls.tracking.records import EpochRecord
 from hwcls.training.build import build_trainer
 from hwcls.training.distributed import World
@@ -117,7 +117,9 @@ class Profile:
     trace: str  # the Chrome trace's file
 
 
-def measure(config: TrialConfig, data: ImageSet, trace: Path, *, steps: int = 20, epochs: int | None = None) -> Profile:
+def profile_training(
+    config: TrialConfig, data: ImageSet, trace: Path, *, steps: int = 20, epochs: int | None = None
+) -> Profile:
     """Train some steps and look: time first, without the profiler, then a trace of a few steps.
 
     Args:
@@ -233,7 +235,7 @@ def _slowest_operators(profiler: Any, steps: int, device: torch.device) -> list[
 def _inference(trainer: Trainer, data: ImageSet) -> tuple[float, float]:
     """Seconds of an image: alone, and as its share of a batch; medians, the image already on the device."""
     model, device = trainer.model.eval(), trainer.world.device
-    images = normalised(data, data.val.images[data.val.rows[:BATCH]], device)
+    images = normalise_pixels(data, data.val.images[data.val.rows[:BATCH]], device)
 
     def time_of(call: Callable[[], object], count: int) -> float:
         call()

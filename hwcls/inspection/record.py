@@ -35,7 +35,7 @@ class Part(Protocol):
     def load_state(self, state: dict[str, Any]) -> None: ...
 
 
-class Recorder(Observer):
+class InspectionRecorder(Observer):
     """Keeps gradient flow, histograms and first-layer activations."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 
 
 @dataclass(frozen=True)
-class Flow:
+class LayerGradient:
     """The |gradient| of a layer's weights in an epoch's last step, before clipping."""
 
     epoch: int
@@ -24,7 +24,7 @@ class Flow:
     max: float
 
 
-def recorded(trial: Path) -> Arrays:
+def load_recorded(trial: Path) -> Arrays:
     """The arrays of a trial's inspection.npz; raises UserError where it is no trial or kept none."""
     trial_config(trial)
     path = (trial.parent if trial.name == "config.yaml" else trial) / "inspection.npz"
@@ -39,12 +39,15 @@ def recorded(trial: Path) -> Arrays:
         raise UserError(f"cannot be read ({error})", where=str(path), remedy=remedy) from None
 
 
-def gradient_flow(arrays: Arrays) -> dict[str, tuple[Flow, Flow]]:
+def first_and_last_gradients(arrays: Arrays) -> dict[str, tuple[LayerGradient, LayerGradient]]:
     """For each layer, from the image on, its gradients in the first and in the last epoch that were recorded."""
     if "layers" not in arrays:
         return {}
     epochs, mean, most = (arrays[key].tolist() for key in ("epochs", "gradient_mean", "gradient_max"))
     return {
-        name: (Flow(epochs[0], mean[0][place], most[0][place]), Flow(epochs[-1], mean[-1][place], most[-1][place]))
+        name: (
+            LayerGradient(epochs[0], mean[0][place], most[0][place]),
+            LayerGradient(epochs[-1], mean[-1][place], most[-1][place]),
+        )
         for place, name in enumerate(arrays["layers"].tolist())
     }

@@ -17,7 +17,7 @@ from hwcls.config.model import AlexNetConfig, ModelConfig, TimmConfig
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet
 from hwcls.errors import UserError
-from hwcls.inspection.load_trained import normalised
+from hwcls.inspection.load_trained import normalise_pixels
 from hwcls.training.distributed import default_device
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
@@ -39,6 +39,10 @@ class Verdict:
     lr: float | None  # of the attempt that the losses are from
     losses: list[float]  # mean over the batches, pass by pass
     accuracy: float  # on the batches at the end, in [0, 1]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The verdict as JSON-ready values."""
+        return {**vars(self), "losses": [round(loss, 6) for loss in self.losses]}
 
 
 def overfit(config: TrialConfig, data: ImageSet, steps: int = 200) -> Verdict:
@@ -97,9 +101,9 @@ def _few(data: ImageSet) -> tuple[Tensor, Tensor]:
         nth[of_class] = np.arange(len(of_class))
     chosen = np.lexsort((labels, nth))[: BATCHES * BATCH]
     device = default_device()
-    return normalised(data, data.train.images[data.train.rows[chosen]], device), torch.from_numpy(labels[chosen]).to(
-        device
-    )
+    return normalise_pixels(data, data.train.images[data.train.rows[chosen]], device), torch.from_numpy(
+        labels[chosen]
+    ).to(device)
 
 
 def _unregularised(model: nn.Module) -> nn.Module:
@@ -177,8 +181,3 @@ def _last(losses: list[float]) -> float:
 
 def _line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:240]
-
-
-def plain(verdict: Verdict) -> dict[str, Any]:
-    """The verdict as JSON-ready values."""
-    return {**vars(verdict), "losses": [round(loss, 6) for loss in verdict.losses]}

@@ -17,14 +17,14 @@ from hwcls.inspection.load_trained import trial_config
 
 
 @dataclass(frozen=True)
-class Subject:
+class Target:
     """One model with its data and training, by the name that a table gives it."""
 
     name: str
     config: TrialConfig
 
 
-def subjects(path: Path, preset: str | None = None, sets: Sequence[str] = ()) -> tuple[list[Subject], Sweep | None]:
+def find_targets(path: Path, preset: str | None = None, sets: Sequence[str] = ()) -> tuple[list[Target], Sweep | None]:
     """The alternatives of a sweep file, each with the first or lowest of all it draws; or the one of a trial's folder.
 
     Alternatives are those of `compare`, and of the choice of a model. The sweep comes too, where it is one. Raises
@@ -34,17 +34,17 @@ def subjects(path: Path, preset: str | None = None, sets: Sequence[str] = ()) ->
         if preset is not None or sets:
             raise UserError("--preset and --set change a sweep file, this is a trial", where=str(path))
         name = (path.parent if path.name == "config.yaml" else path).absolute().name
-        return [Subject(name, load_trial(path) if path.is_file() else trial_config(path))], None
+        return [Target(name, load_trial(path) if path.is_file() else trial_config(path))], None
     sweep = load_sweep(path, preset, sets)
     pinned = {alternative.label: dict(alternative.settings) for alternative in sweep.alternatives}
     for parameter, under in sweep.space.parameters():
         if isinstance(parameter, Choice) and parameter.path == ("model",):
             pinned |= {label: {**under, parameter.name: label} for label in parameter.branches if label not in pinned}
     found = {name: sweep.trial(Fixed(settings)) for name, settings in (pinned or {"model": {}}).items()}
-    return [Subject(name, config) for name, config in found.items()], sweep
+    return [Target(name, config) for name, config in found.items()], sweep
 
 
-def built(sweep: Sweep, open_set: Sequence[ImageSet]) -> tuple[int, list[str]]:
+def check_models(sweep: Sweep, open_set: Sequence[ImageSet]) -> tuple[int, list[str]]:
     """Run every distinct model of the sweep's corners once, without memory for weights: how many, and what failed."""
     distinct = {trial.model.model_dump_json(): trial.model for trial in sweep.corners}
     failed = []

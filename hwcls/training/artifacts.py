@@ -22,7 +22,7 @@ Array = np.ndarray[Any, Any]
 WEIGHTS = ("best.safetensors", "last.safetensors")
 
 
-def take_outputs(source: Path, target: Path, *, weights: bool = True) -> None:
+def copy_outputs(source: Path, target: Path, *, weights: bool = True) -> None:
     """Copy what a worker wrote into a trial's folder; confusion matrices that are no longer kept go."""
     for name in (*OUTPUTS, *(WEIGHTS if weights else ())):
         found = source / name
@@ -34,7 +34,7 @@ def take_outputs(source: Path, target: Path, *, weights: bool = True) -> None:
                 files.write_with(target / name, partial(shutil.copyfileobj, file))
 
 
-def weights_epoch(path: Path) -> int | None:
+def read_weights_epoch(path: Path) -> int | None:
     """The epoch that a weights file of hwcls is from; None when it is missing or not whole."""
     try:
         with safe_open(path, framework="np") as file:

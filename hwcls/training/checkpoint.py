@@ -45,13 +45,13 @@ def load(trainer: Trainer, folder: Path) -> None:
     except Exception as error:
         where = str(folder / STATE)
         raise UserError(f"the checkpoint cannot be read ({type(error).__name__})", where=where) from None
-    if difference := misfit(state["model"], trainer.model.state_dict()):
+    if difference := first_mismatch(state["model"], trainer.model.state_dict()):
         remedy = "undo the change of the model, or remove the folder to train anew"
         raise UserError(f"the checkpoint is of another model: {difference}", where=str(folder / STATE), remedy=remedy)
     trainer.load_state(state)
 
 
-def misfit(found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> str | None:
+def first_mismatch(found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> str | None:
     """The first difference in name or shape between the weights that were found and those that a model has."""
     for name, weight in expected.items():
         if name not in found:

@@ -58,14 +58,14 @@ def default_device(local_rank: int = 0, *, gpu: bool = True) -> torch.device:
     return torch.device("cpu")
 
 
-def free_address(host: str = "127.0.0.1") -> str:
+def find_free_address(host: str = "127.0.0.1") -> str:
     """A host:port that nobody listens on at this moment."""
     with socket.socket() as probe:
         probe.bind((host, 0))
         return f"{host}:{probe.getsockname()[1]}"
 
 
-def join(rank: int, size: int, address: str, device: torch.device) -> World:
+def join_world(rank: int, size: int, address: str, device: torch.device) -> World:
     """Become one of `size` ranks that meet at `address` (host:port of rank 0); gloo on CPU, NCCL on GPUs."""
     if size > 1:
         backend = "nccl" if device.type == "cuda" else "gloo"
@@ -107,8 +107,8 @@ def _interface(own: str) -> str | None:
     return None
 
 
-def leave() -> None:
-    """Undo `join`."""
+def leave_world() -> None:
+    """Undo `join_world`."""
     if dist.is_initialized():
         dist.destroy_process_group()
 
@@ -163,7 +163,7 @@ def launch(size: int, run: Callable[..., None], *args: Any) -> None:
         return
     faults: SimpleQueue[Exception] = get_context("spawn").SimpleQueue()
     try:
-        spawn(_rank_main, (size, free_address(), run, args, faults), nprocs=size)  # type: ignore[no-untyped-call]
+        spawn(_rank_main, (size, find_free_address(), run, args, faults), nprocs=size)  # type: ignore[no-untyped-call]
     except ProcessRaisedException:
         if faults.empty():
             raise
@@ -181,14 +181,14 @@ def _rank_main(
     args: tuple[Any, ...],
     faults: SimpleQueue[Exception],
 ) -> None:
-    world = join(rank, size, address, default_device(rank))
+    world = join_world(rank, size, address, default_device(rank))
     try:
         run(world, *args)
     except (UserError, MemoryRanOutError) as fault:
         faults.put(fault)
         raise
     finally:
-        leave()
+        leave_world()
     # gloo's threads may still hold tensors, and releasing those while the interpreter ends aborts it (pytorch#190489)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -49,7 +49,7 @@ def score_batches(
     return Evaluation(loss, confusion.view(classes, classes), torch.cat(scores), torch.cat(index))
 
 
-def train_sample(data: ImageSet) -> int:
+def train_sample_size(data: ImageSet) -> int:
     """On how many training images train/accuracy is measured after each epoch, always the same ones.
 
     As many as val has: both are then equally exact, and of a small data set most images need not be scored.

@@ -93,7 +93,7 @@ def reconstructions(config: TrialConfig, data: ImageSet, device: torch.device, c
     return {f"reconstructions/{name}": to_pixels(sheet, data.mean, data.std) for name, sheet in sheets.items()}
 
 
-def images_for(config: TrialConfig, data: ImageSet) -> np.ndarray:
+def pretrain_rows(config: TrialConfig, data: ImageSet) -> np.ndarray:
     """The rows of `data.train.images` that pretrain: a seeded share, of which a smaller share is the beginning."""
     _, pretrain = _asked_for(config)
     order = random_permutation(len(data.train), config.seed, STREAM)
@@ -124,7 +124,7 @@ def _key(config: TrialConfig, data: ImageSet) -> str:
 def _train(config: TrialConfig, data: ImageSet, device: torch.device) -> UNetAutoencoder:
     """Minimise the squared error of reconstructed pixels with Adam for `pretrain.epochs`."""
     (model, pretrain), seed, micro_batch = _asked_for(config), config.seed, BATCH
-    rows = images_for(config, data)
+    rows = pretrain_rows(config, data)
     normalise = Normalise(data.mean, data.std, data.image_size, device, torch.float32)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)

@@ -28,7 +28,7 @@ from hwcls.training.built_model import BuiltModel
 from hwcls.training.distributed import World, check_unused_weights
 from hwcls.training.ema import Ema
 from hwcls.training.errors import MemoryRanOutError, NotFiniteError
-from hwcls.training.evaluation import Evaluation, score_batches, train_sample
+from hwcls.training.evaluation import Evaluation, score_batches, train_sample_size
 from hwcls.training.ghost_batches import GroupFeed
 from hwcls.training.history import History
 from hwcls.training.loss import Loss
@@ -122,7 +122,7 @@ class Trainer:
         with self._averaged_weights():
             if self.ema:
                 average_statistics(self.model, self.world)
-            train = self.evaluate("train", train_sample(self.data))
+            train = self.evaluate("train", train_sample_size(self.data))
             timer = Timer(self.world.device)
             val = self.evaluate("val")
             val_seconds = timer.stop()

@@ -37,13 +37,13 @@ def invoke():
 def folder(tmp_path_factory):
     import torch
 
-    from hwcls.inspection import recorder
+    from hwcls.inspection import create_recorder
     from hwcls.training.local import train
 
     torch.set_num_threads(1)
     path = tmp_path_factory.mktemp("sweep")
     (path / "sweep.yaml").write_text("name: made\n")
-    train(TrialConfig.from_dict(TRIAL), path / "trials" / "0", lambda line: None, recorder)
+    train(TrialConfig.from_dict(TRIAL), path / "trials" / "0", lambda line: None, create_recorder)
     return path / "trials" / "0"
 
 

@@ -28,9 +28,9 @@ def trial():
 @pytest.fixture(scope="session")
 def trained(trial, tmp_path_factory):
     """The folder of the tiny trial after its three epochs."""
-    from hwcls.inspection import recorder
+    from hwcls.inspection import create_recorder
     from hwcls.training.local import train
 
     folder = tmp_path_factory.mktemp("trained") / "trials" / "0"
-    assert train(trial(), folder, lambda line: None, recorder).status == "complete"
+    assert train(trial(), folder, lambda line: None, create_recorder).status == "complete"
     return folder

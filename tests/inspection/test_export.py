@@ -9,7 +9,7 @@ import torch
 from hwcls.data.loader import Feed
 from hwcls.errors import UserError
 from hwcls.inspection import export as module
-from hwcls.inspection.export import described_in, export
+from hwcls.inspection.export import description_path, export
 from hwcls.inspection.load_trained import load_trained
 
 
@@ -17,7 +17,7 @@ def test_torch_export(trained, tmp_path):
     opened = load_trained(trained)
     found = export(opened, tmp_path / "model.pt2", "torch")
     assert found["max_difference"] < 1e-5
-    description = json.loads(described_in(tmp_path / "model.pt2").read_text())
+    description = json.loads(description_path(tmp_path / "model.pt2").read_text())
     assert description == found
     # from the description alone: pixels to classes
     pixels = opened.data.val.images[opened.data.val.rows[:5]]

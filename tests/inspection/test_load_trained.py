@@ -12,8 +12,8 @@ from sklearn import metrics as reference
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import open_data
 from hwcls.errors import UserError
-from hwcls.inspection.evaluate import confusions, evaluate, evaluate_trained, summary
-from hwcls.inspection.load_trained import load_trained, note_test_read, sweep_of
+from hwcls.inspection.evaluate import evaluate_trial, evaluate_weights, most_confused, summarise_scores
+from hwcls.inspection.load_trained import count_test_read, find_sweep_folder, load_trained
 from hwcls.tracking.folders import SweepFolder, TrialFolder
 
 
@@ -34,7 +34,7 @@ def changed(folder, **values):
 
 
 def test_val_scores_are_those_of_the_training(trained):
-    found = evaluate_trained(load_trained(trained), "val")
+    found = evaluate_trial(load_trained(trained), "val")
     best = TrialFolder(trained).result().best
     line = next(line for line in TrialFolder(trained).records() if line["epoch"] == best["epoch"])
     assert found.values["val/accuracy"] == line["val/accuracy"]
@@ -48,17 +48,17 @@ def test_val_scores_are_those_of_the_training(trained):
 def test_confirm_scores_are_those_of_the_folder(trained, trial):
     weights = (trained / "best.safetensors").read_bytes()
     state = torch.random.get_rng_state()
-    found = evaluate(trial(), weights, "test")
+    found = evaluate_weights(trial(), weights, "test")
     assert torch.equal(state, torch.random.get_rng_state())
-    other = evaluate_trained(load_trained(trained), "test")
+    other = evaluate_trial(load_trained(trained), "test")
     assert found.values == other.values
     assert found.scores.dtype == np.float16
 
 
 def test_summary_against_scikit_learn(trained):
     opened = load_trained(trained)
-    scored = evaluate_trained(opened, "val")
-    found = json.loads(json.dumps(summary(scored, opened.data.classes), allow_nan=False))
+    scored = evaluate_trial(opened, "val")
+    found = json.loads(json.dumps(summarise_scores(scored, opened.data.classes), allow_nan=False))
     labels, guess = scored.labels, scored.scores.argmax(1)
     assert found["accuracy"] == pytest.approx(reference.accuracy_score(labels, guess))
     assert found["top5"] == pytest.approx(reference.top_k_accuracy_score(labels, scored.scores, k=5))
@@ -74,17 +74,17 @@ def test_summary_against_scikit_learn(trained):
         assert len(row["roc"][0]) == min(len(false), 100)
         assert set(zip(*row["roc"], strict=True)) <= points
         assert [axis[0] for axis in row["roc"]] + [axis[-1] for axis in row["roc"]] == [0, 0, 1, 1]
-    pairs = confusions(found)
-    assert sum(count for *_, count in confusions(found, most=100)) == int((labels != guess).sum())
+    pairs = most_confused(found)
+    assert sum(count for *_, count in most_confused(found, most=100)) == int((labels != guess).sum())
     assert all(true != predicted for true, predicted, _ in pairs)
 
 
 def test_reads_of_test_are_counted_in_the_sweep(copied):
     opened = load_trained(copied)
-    sweep = sweep_of(copied)
+    sweep = find_sweep_folder(copied)
     assert sweep == copied.parent.parent
     assert SweepFolder(sweep).reads_of_test() == 0
-    assert [note_test_read(opened), note_test_read(opened)] == [1, 2]
+    assert [count_test_read(opened), count_test_read(opened)] == [1, 2]
     assert SweepFolder(sweep).reads_of_test() == 2
     line = json.loads((sweep / "test_reads.jsonl").read_text().splitlines()[0])
     assert line["trial"] == "trials/3"
@@ -105,7 +105,7 @@ def test_a_pretrained_backbone_is_not_fetched_again(tmp_path):
     data = open_data(config.data)
     plain = config.model.model_copy(update={"pretrained": False})
     weights = save(build(plain, classes=10, channels=3, image_size=32).state_dict())
-    assert evaluate(config, weights, "val").scores.shape == (len(data.val), 10)
+    assert evaluate_weights(config, weights, "val").scores.shape == (len(data.val), 10)
 
 
 @pytest.mark.parametrize(
@@ -144,9 +144,9 @@ def test_weights_that_say_little_are_opened_with_the_data(copied, told):
 def test_weights_of_another_model_by_their_shapes(trained, trial):
     weights = (trained / "best.safetensors").read_bytes()
     with pytest.raises(UserError, match=r"of another model: .* is \(8, 1, 3, 3\) in the file, \(16, 1, 3, 3\)"):
-        evaluate(trial(model__width=16), weights, "val")
+        evaluate_weights(trial(model__width=16), weights, "val")
     with pytest.raises(UserError, match=r"of another model: .* is missing"):
-        evaluate(trial(model__depth=3), weights, "val")
+        evaluate_weights(trial(model__depth=3), weights, "val")
 
 
 def test_a_sweep_is_no_trial(copied):

@@ -8,8 +8,8 @@ import pytest
 
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import open_data
-from hwcls.inspection.media import media
-from hwcls.inspection.pictures import prediction_grid
+from hwcls.inspection.media import build_media
+from hwcls.inspection.pictures import draw_predictions
 from hwcls.tracking.folders import TrialFolder
 from hwcls.training.artifacts import save_arrays
 
@@ -30,7 +30,7 @@ def trial(tmp_path):
 
 
 def test_classes_table_and_predictions(trial):
-    found = media(trial)
+    found = build_media(trial)
     data = open_data(trial.config().data)
     assert found.classes == data.classes
     assert (found.labels == data.val.labels).all()
@@ -45,8 +45,10 @@ def test_classes_table_and_predictions(trial):
 
 def test_the_grid_is_that_of_hwcls_evaluate(trial):
     stored, data = np.load(trial.path / "predictions.npz"), open_data(trial.config().data)
-    expected = np.asarray(prediction_grid(data, data.val, stored["labels"], stored["scores"].astype(np.float32), "mlp"))
-    assert (media(trial).pictures["predictions"] == expected).all()
+    expected = np.asarray(
+        draw_predictions(data, data.val, stored["labels"], stored["scores"].astype(np.float32), "mlp")
+    )
+    assert (build_media(trial).pictures["predictions"] == expected).all()
 
 
 def test_histograms_and_pictures_of_the_training(trial):
@@ -55,7 +57,7 @@ def test_histograms_and_pictures_of_the_training(trial):
     image, maps = np.zeros((8, 8, 1), np.uint8), np.ones((3, 8, 8), np.float16)
     pairs = {"reconstructions/input": image[None], "reconstructions/output": image[None]}
     save_arrays(trial.path / "inspection.npz", activation_image=image, activations=maps, **seen, **pairs)
-    found = media(trial)
+    found = build_media(trial)
     assert [(one.name, one.epoch) for one in found.histograms] == [("weights/a/b", 1), ("weights/a/b", 4)]
     assert (found.histograms[1].counts == counts[1]).all()
     assert (found.histograms[1].edges == edges[1]).all()
@@ -63,8 +65,8 @@ def test_histograms_and_pictures_of_the_training(trial):
 
 
 def test_without_the_images_the_rest_is_there(trial, monkeypatch):
-    monkeypatch.setattr("hwcls.inspection.media.images_of", lambda folder: None)
-    found = media(trial)
+    monkeypatch.setattr("hwcls.inspection.media.open_images", lambda folder: None)
+    found = build_media(trial)
     assert list(found.pictures) == ["confusion"]
     assert found.classes == tuple(map(str, range(10)))
     assert len(found.rows) == 10
@@ -73,15 +75,15 @@ def test_without_the_images_the_rest_is_there(trial, monkeypatch):
 def test_data_that_has_changed_since_shows_no_images(trial):
     stored = dict(np.load(trial.path / "predictions.npz"))
     save_arrays(trial.path / "predictions.npz", labels=stored["labels"] % 4, scores=stored["scores"][:, :4])
-    found = media(trial)
+    found = build_media(trial)
     assert (list(found.pictures), found.classes) == (["confusion"], ("0", "1", "2", "3"))
 
 
 def test_torch_is_not_loaded_for_it(trial):
     """Nor for the page: the process that follows a sweep has no use for it."""
     code = "import sys; from pathlib import Path; import hwcls.report.html.page; "
-    code += "from hwcls.inspection.media import media; from hwcls.tracking.folders import TrialFolder; "
-    code += "assert media(TrialFolder(Path(sys.argv[1]))).pictures; "
+    code += "from hwcls.inspection.media import build_media; from hwcls.tracking.folders import TrialFolder; "
+    code += "assert build_media(TrialFolder(Path(sys.argv[1]))).pictures; "
     code += "print('torch' in sys.modules)"
     command = [sys.executable, "-c", code, str(trial.path)]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "False\n"
@@ -89,4 +91,4 @@ def test_torch_is_not_loaded_for_it(trial):
 
 def test_without_predictions_there_is_nothing(trial):
     (trial.path / "predictions.npz").write_bytes(b"torn")
-    assert media(trial) is None
+    assert build_media(trial) is None

@@ -6,11 +6,11 @@ from PIL import Image
 
 from hwcls.errors import UserError
 from hwcls.inspection import predictions
-from hwcls.inspection.evaluate import evaluate_trained
+from hwcls.inspection.evaluate import evaluate_trial
 from hwcls.inspection.export import export
 from hwcls.inspection.load_trained import load_trained
-from hwcls.inspection.pictures import COLUMNS, GAP, RIGHT, ROWS, SIDE, TITLE, WRONG, prediction_grid, write_png
-from hwcls.inspection.predictions import image_files, predict, read_image
+from hwcls.inspection.pictures import COLUMNS, GAP, RIGHT, ROWS, SIDE, TITLE, WRONG, draw_predictions, write_png
+from hwcls.inspection.predictions import find_image_files, predict, read_image
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +23,8 @@ def test_files_score_as_the_split_does(opened, tmp_path, monkeypatch):
     val = opened.data.val
     for place in range(len(val)):
         Image.fromarray(np.array(val.images[val.rows[place], :, :, 0])).save(tmp_path / f"{place:03}.png")
-    found = list(predict(opened, image_files([tmp_path]), k=10))
-    scores = evaluate_trained(opened, "val").scores
+    found = list(predict(opened, find_image_files([tmp_path]), k=10))
+    scores = evaluate_trial(opened, "val").scores
     for place, prediction in enumerate(found):
         assert prediction.file.name == f"{place:03}.png"
         assert dict(prediction.top) == pytest.approx(
@@ -37,19 +37,19 @@ def test_files_score_as_the_split_does(opened, tmp_path, monkeypatch):
 def test_the_data_set_need_not_be_here(trained, tmp_path, monkeypatch):
     here = load_trained(trained)
     Image.fromarray(np.array(here.data.val.images[0, :, :, 0])).save(tmp_path / "a.png")
-    expected = [p.plain() for p in predict(here, [tmp_path / "a.png"])]
+    expected = [p.to_dict() for p in predict(here, [tmp_path / "a.png"])]
 
     def gone(*args):
         raise UserError("the data set is not here")
 
     monkeypatch.setattr("hwcls.inspection.load_trained.open_data", gone)
     opened = load_trained(trained)
-    assert [p.plain() for p in predict(opened, [tmp_path / "a.png"])] == expected
+    assert [p.to_dict() for p in predict(opened, [tmp_path / "a.png"])] == expected
     found = export(opened, tmp_path / "model.pt2", "torch")
     assert found["compared_on"] == "64 images of noise"
     assert found["max_difference"] < 1e-4
     with pytest.raises(UserError, match="not here"):
-        evaluate_trained(opened, "val")
+        evaluate_trial(opened, "val")
 
 
 def test_an_unreadable_file_does_not_stop_the_others(opened, tmp_path):
@@ -57,13 +57,13 @@ def test_an_unreadable_file_does_not_stop_the_others(opened, tmp_path):
     Image.new("P", (9, 31)).save(tmp_path / "b.gif")
     (tmp_path / "c.jpg").write_bytes(b"\xff\xd8 not a jpeg")
     (tmp_path / "notes.txt").write_text("no image")
-    found = list(predict(opened, image_files([tmp_path]), k=2))
+    found = list(predict(opened, find_image_files([tmp_path]), k=2))
     assert [(p.file.name, len(p.top), p.error is None) for p in found] == [
         ("a.png", 2, True),
         ("b.gif", 2, True),
         ("c.jpg", 0, False),
     ]
-    assert found[2].plain()["error"]
+    assert found[2].to_dict()["error"]
     assert read_image(tmp_path / "a.png", 8, 1).shape == (8, 8, 1)
 
 
@@ -72,7 +72,7 @@ def test_only_the_formats_of_training_are_opened(opened, tmp_path):
         Image.new("RGB", (32, 32)).save(tmp_path / f"{kind}.x", kind)
         (tmp_path / f"{kind}.x").rename(tmp_path / f"{kind}.png")
     Image.new("RGB", (32, 32)).save(tmp_path / "passed_over.ico")
-    found = list(predict(opened, image_files([tmp_path])))
+    found = list(predict(opened, find_image_files([tmp_path])))
     assert [(p.file.name, p.error) for p in found] == [
         ("EPS.png", "of no known image format"),
         ("ICO.png", "of no known image format"),
@@ -95,14 +95,14 @@ def test_all_unreadable(opened, tmp_path):
 
 def test_paths_that_hold_nothing(tmp_path):
     with pytest.raises(UserError, match="no image in this folder"):
-        image_files([tmp_path])
+        find_image_files([tmp_path])
     with pytest.raises(UserError, match="no such file or folder"):
-        image_files([tmp_path / "none.png"])
+        find_image_files([tmp_path / "none.png"])
 
 
 def test_the_grid_frames_right_and_wrong(opened, tmp_path):
-    scored = evaluate_trained(opened, "val")
-    grid = prediction_grid(opened.data, opened.data.val, scored.labels, scored.scores, "cnn")
+    scored = evaluate_trial(opened, "val")
+    grid = draw_predictions(opened.data, opened.data.val, scored.labels, scored.scores, "cnn")
     write_png(grid, tmp_path / "grid.png")
     with Image.open(tmp_path / "grid.png") as sheet:
         colours = [

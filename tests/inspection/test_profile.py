@@ -5,14 +5,14 @@ import json
 import torch
 
 from hwcls.data.imageset import open_data
-from hwcls.inspection.profile import TRACED, TimedTraining, measure, without_pretrained_weights
+from hwcls.inspection.profile import TRACED, TimedTraining, profile_training, without_pretrained_weights
 from hwcls.training.precision import choose_precision
 
 
 def test_steps(trial, tmp_path):
     config = trial()
     data = open_data(config.data)
-    found = measure(config, data, tmp_path / "a.json", steps=8)
+    found = profile_training(config, data, tmp_path / "a.json", steps=8)
     assert found.parameters == sum(w.numel() for w in _model(config, data).parameters())
     assert found.batch_size == 64
     assert min(found.step_ms, found.inference_ms, found.inference_batch_ms, found.images_per_second) > 0
@@ -22,14 +22,14 @@ def test_steps(trial, tmp_path):
     backward = [event for event in events if event.get("name") == "aten::convolution_backward"]
     assert len(backward) == 2 * TRACED  # two convolutions
 
-    larger = measure(trial(data__batch_size=256), data, tmp_path / "b.json", steps=1)
+    larger = profile_training(trial(data__batch_size=256), data, tmp_path / "b.json", steps=1)
     assert larger.memory_mb > 2 * found.memory_mb > 0
 
 
 def test_epochs(trial, tmp_path):
     config = trial(data__per_class=20, data__batch_size=32)
     data = open_data(config.data)
-    measure(config, data, tmp_path / "a.json", steps=1, epochs=2)
+    profile_training(config, data, tmp_path / "a.json", steps=1, epochs=2)
     events = json.loads((tmp_path / "a.json").read_text())["traceEvents"]
     updates = [event for event in events if str(event.get("name")).startswith("Optimizer.step#")]
     steps = {event["ts"] for event in updates if event.get("cat") == "user_annotation"}
@@ -57,9 +57,9 @@ def test_memory_is_the_models_own(trial, tmp_path):
     config = trial(data__per_class=20, data__batch_size=32)
     large = trial(data__per_class=20, model={"name": "mlp", "width": 512, "depth": 3})
     data = open_data(config.data)
-    alone = measure(config, data, tmp_path / "a.json", steps=5).memory_mb
-    measure(large, data, tmp_path / "b.json", steps=1, epochs=1)
-    assert measure(config, data, tmp_path / "c.json", steps=5).memory_mb == alone
+    alone = profile_training(config, data, tmp_path / "a.json", steps=5).memory_mb
+    profile_training(large, data, tmp_path / "b.json", steps=1, epochs=1)
+    assert profile_training(config, data, tmp_path / "c.json", steps=5).memory_mb == alone
 
 
 def _model(config, data):

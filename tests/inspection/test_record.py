@@ -8,7 +8,7 @@ from hwcls.data.imageset import open_data
 from hwcls.inspection.activations import first_layer
 from hwcls.inspection.gradients import GradientFlow, layer_weights
 from hwcls.inspection.histograms import BINS, LAYERS, SAMPLE, Histograms, histogram
-from hwcls.inspection.record import Recorder
+from hwcls.inspection.record import InspectionRecorder
 from hwcls.training import checkpoint
 from hwcls.training.build import build_trainer
 from hwcls.training.distributed import World
@@ -17,7 +17,7 @@ CPU = World(device=torch.device("cpu"))
 
 
 def trainer_of(config):
-    return build_trainer(config, open_data(config.data), CPU, Recorder())
+    return build_trainer(config, open_data(config.data), CPU, InspectionRecorder())
 
 
 def test_gradient_flow_is_the_mean_and_max_of_each_layer():

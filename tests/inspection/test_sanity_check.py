@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from hwcls.data.imageset import open_data
-from hwcls.inspection.sanity_check import BATCH, BATCHES, _few, overfit, plain
-from hwcls.inspection.targets import built, subjects
+from hwcls.inspection.sanity_check import BATCH, BATCHES, _few, overfit
+from hwcls.inspection.targets import check_models, find_targets
 
 MODELS = """
 from torch import nn
@@ -81,7 +81,7 @@ def test_own_families_pass_whatever_their_dropout(trial, name):
     verdict = overfit(config, open_data(config.data))
     assert verdict.passed, verdict.reason
     again = overfit(config, open_data(config.data))
-    assert plain(verdict) == plain(again)
+    assert verdict.to_dict() == again.to_dict()
 
 
 def test_a_frozen_encoder_is_no_alarm(trial):
@@ -112,11 +112,11 @@ def test_alternatives_and_corners_of_a_sweep_file(tmp_path):
         "run_cap: 4\ncompare: model\nparameters:\n  data: {name: digits}\n  optimizer: {name: adam}\n"
         "  model: {choice: {a: {name: simple_cnn, width: {min: 2, max: 8}}, b: {name: simple_cnn, depth: 4}}}\n"
     )
-    found, sweep = subjects(path, None, ["parameters.optimizer.lr=0.5"])
+    found, sweep = find_targets(path, None, ["parameters.optimizer.lr=0.5"])
     assert [(subject.name, subject.config.model.label) for subject in found] == [("a", "a"), ("b", "b")]
     assert found[0].config.model.width == 2
     assert found[0].config.optimizer.lr == 0.5
-    count, broken = built(sweep, [open_data(found[0].config.data)])
+    count, broken = check_models(sweep, [open_data(found[0].config.data)])
     assert count == 3
     assert len(broken) == 1
     assert broken[0].startswith("b: ")

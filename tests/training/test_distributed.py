@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
 from hwcls.training import distributed, local
-from hwcls.training.distributed import free_address, leave, unused_weights
+from hwcls.training.distributed import find_free_address, leave_world, unused_weights
 
 MODEL = """
 from torch import nn
@@ -36,14 +36,14 @@ def test_the_weights_that_ddp_waited_for_are_named():
     model = nn.ModuleDict({"frozen": nn.Linear(2, 2), "used": nn.Linear(2, 2), "spare": nn.Linear(2, 2)})
     model["frozen"].requires_grad_(False)
     model.forward = model["used"].forward
-    torch.distributed.init_process_group("gloo", init_method=f"tcp://{free_address()}", rank=0, world_size=1)
+    torch.distributed.init_process_group("gloo", init_method=f"tcp://{find_free_address()}", rank=0, world_size=1)
     try:
         ranked = DistributedDataParallel(model)
         ranked(torch.ones(1, 2)).sum().backward()
         with pytest.raises(RuntimeError) as caught:
             ranked(torch.ones(1, 2))
     finally:
-        leave()
+        leave_world()
     assert unused_weights(caught.value, model) == ["spare.weight", "spare.bias"]
     assert unused_weights(RuntimeError("shape mismatch"), model) == []
 

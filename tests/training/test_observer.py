@@ -6,7 +6,7 @@ import torch
 
 from hwcls.data.imageset import open_data
 from hwcls.training import checkpoint, local
-from hwcls.training.artifacts import take_outputs
+from hwcls.training.artifacts import copy_outputs
 from hwcls.training.build import build_trainer
 from hwcls.training.distributed import World, launch
 from hwcls.training.observer import Observer
@@ -66,7 +66,7 @@ def test_resumed_sees_what_an_uninterrupted_one_saw(trial, tmp_path):
 
 def test_lands_in_the_trials_folder(trial, tmp_path):
     local.train(trial(epochs=2), tmp_path / "trial", lambda line: None, Norms)
-    take_outputs(tmp_path / "trial", tmp_path / "taken")
+    copy_outputs(tmp_path / "trial", tmp_path / "taken")
     assert list(np.load(tmp_path / "taken" / "inspection.npz")["epochs"]) == [1, 2]
 
 

@@ -122,11 +122,11 @@ def test_val_and_test_play_no_part(data: ImageSet, tmp_path: Path) -> None:
 
 
 def test_a_smaller_share_is_part_of_a_larger(data: ImageSet) -> None:
-    half, most, whole = (pretrain.images_for(config(share=share), data) for share in (0.5, 0.9, 1.0))
+    half, most, whole = (pretrain.pretrain_rows(config(share=share), data) for share in (0.5, 0.9, 1.0))
     assert (len(half), len(most), len(whole)) == (60, 108, 120)
     assert set(half) < set(most) < set(whole) == set(data.train.rows)
-    assert set(half) != set(pretrain.images_for(config(share=0.5, seed=1), data))
-    assert len(pretrain.images_for(config(share=0.001), data)) == 1
+    assert set(half) != set(pretrain.pretrain_rows(config(share=0.5, seed=1), data))
+    assert len(pretrain.pretrain_rows(config(share=0.001), data)) == 1
 
 
 def test_only_for_models_that_ask(data: ImageSet, tmp_path: Path) -> None:

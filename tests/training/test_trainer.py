@@ -13,7 +13,7 @@ from hwcls.training import checkpoint
 from hwcls.training.build import build_trainer
 from hwcls.training.distributed import World, launch
 from hwcls.training.errors import NotFiniteError
-from hwcls.training.evaluation import train_sample
+from hwcls.training.evaluation import train_sample_size
 
 CPU = World(device=torch.device("cpu"))
 
@@ -285,4 +285,4 @@ def test_what_the_trial_names_is_what_trains(trial, monkeypatch):
     [(400, 100, 400), (9_000, 1_000, 1_000), (54_000, 6_000, 6_000), (10**6, 50_000, 10_000)],
 )
 def test_train_accuracy_is_as_exact_as_that_on_val(train, val, expected):
-    assert train_sample(SimpleNamespace(train=range(train), val=range(val))) == expected
+    assert train_sample_size(SimpleNamespace(train=range(train), val=range(val))) == expected

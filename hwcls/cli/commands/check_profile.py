@@ -33,11 +33,11 @@ def check(
     Example: hwcls check sweeps/quickstart.yaml
     """
     configure_threads()
-    from hwcls.inspection.sanity_check import overfit, plain
-    from hwcls.inspection.targets import built
+    from hwcls.inspection.sanity_check import overfit
+    from hwcls.inspection.targets import check_models
 
     sweep, opened = _open(file, preset, sets, only)
-    count, broken = built(sweep, list({id(data): data for _, _, data in opened}.values())) if sweep else (0, [])
+    count, broken = check_models(sweep, list({id(data): data for _, _, data in opened}.values())) if sweep else (0, [])
     if not as_json:
         for line in broken:
             typer.echo(f"cannot be built: {line}")
@@ -51,7 +51,7 @@ def check(
     failed = [name for name, verdict in verdicts.items() if not verdict.passed]
     if as_json:
         models = {"distinct": count, "broken": broken}
-        checks = {name: plain(verdict) for name, verdict in verdicts.items()}
+        checks = {name: verdict.to_dict() for name, verdict in verdicts.items()}
         typer.echo(json.dumps({"models": models, "checks": checks, "failed": failed}, indent=2))
     if failed or broken:
         raise typer.Exit(1)
@@ -78,13 +78,13 @@ def profile(
     """
     configure_threads()
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler's library writes to stderr
-    from hwcls.inspection.profile import measure
+    from hwcls.inspection.profile import profile_training
 
     found: dict[str, Any] = {}
     for file in files:
         for name, config, data in _open(file, preset, sets, only)[1]:
             key = name if name not in found else f"{file.parent.parent.name}-{name}"
-            found[key] = vars(measure(config, data, out / f"{key}.trace.json", steps=steps, epochs=epochs))
+            found[key] = vars(profile_training(config, data, out / f"{key}.trace.json", steps=steps, epochs=epochs))
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
@@ -95,22 +95,22 @@ def _open(file: Path, preset: str | None, sets: list[str] | None, only: list[str
     """The sweep, where `file` is one, and the name, config and data of each model."""
     from hwcls.data.imageset import open_data
     from hwcls.errors import UserError, did_you_mean
-    from hwcls.inspection.targets import subjects
+    from hwcls.inspection.targets import find_targets
 
-    found, sweep = subjects(file, preset, sets or ())
+    found, sweep = find_targets(file, preset, sets or ())
     for name in only or ():
-        known = [subject.name for subject in found]
+        known = [target.name for target in found]
         if name not in known:
             raise UserError(f"no alternative '{name}'", where=str(file), remedy=did_you_mean(name, known))
     sets_of: dict[str, Any] = {}
     opened = []
-    for subject in found:
-        if only and subject.name not in only:
+    for target in found:
+        if only and target.name not in only:
             continue
-        key = subject.config.data.pixels().model_dump_json()
+        key = target.config.data.pixels().model_dump_json()
         if key not in sets_of:
-            sets_of[key] = open_data(subject.config.data, print_to_stderr)
-        opened.append((subject.name, subject.config, sets_of[key]))
+            sets_of[key] = open_data(target.config.data, print_to_stderr)
+        opened.append((target.name, target.config, sets_of[key]))
     return sweep, opened
 
 

@@ -38,22 +38,22 @@ def evaluate(
     Example: hwcls evaluate results/quickstart/trials/0
     """
     configure_threads()
-    from hwcls.inspection.evaluate import evaluate_trained, summary
-    from hwcls.inspection.load_trained import load_trained, note_test_read
+    from hwcls.inspection.evaluate import evaluate_trial, summarise_scores
+    from hwcls.inspection.load_trained import count_test_read, load_trained
 
     trained = load_trained(trial, print_to_stderr)
     data = trained.data
     if split is Split.test:
-        times = note_test_read(trained)
+        times = count_test_read(trained)
         count = "once" if times == 1 else f"{times} times"
         print_to_stderr(f"test has now been read {count} outside confirm: do not choose a model by it")
-    scored = evaluate_trained(trained, split.value)
-    found = {"trial": str(trained.path), "split": split.value, **summary(scored, data.classes)}
+    scored = evaluate_trial(trained, split.value)
+    found = {"trial": str(trained.path), "split": split.value, **summarise_scores(scored, data.classes)}
     if grid is not None:
-        from hwcls.inspection.pictures import prediction_grid, write_png
+        from hwcls.inspection.pictures import draw_predictions, write_png
 
         title = trained.config.model.label or trained.config.model.name
-        picture = prediction_grid(data, getattr(data, split.value), scored.labels, scored.scores, title)
+        picture = draw_predictions(data, getattr(data, split.value), scored.labels, scored.scores, title)
         write_png(picture, grid)
         found["grid"] = str(grid)
     if as_json:
@@ -77,13 +77,13 @@ def predict(
     """
     configure_threads()
     from hwcls.inspection.load_trained import load_trained
-    from hwcls.inspection.predictions import image_files
+    from hwcls.inspection.predictions import find_image_files
     from hwcls.inspection.predictions import predict as run
 
-    files = image_files(images)
+    files = find_image_files(images)
     found = list(run(load_trained(trial, print_to_stderr), files, top))
     if as_json:
-        typer.echo(json.dumps([prediction.plain() for prediction in found], indent=2))
+        typer.echo(json.dumps([prediction.to_dict() for prediction in found], indent=2))
     else:
         width = max(len(str(prediction.file)) for prediction in found)
         for prediction in found:
@@ -100,7 +100,7 @@ def predict(
 def _print_scores(found: dict[str, Any]) -> None:
     from rich.table import Table
 
-    from hwcls.inspection.evaluate import confusions
+    from hwcls.inspection.evaluate import most_confused
 
     console = table_console()
     parts = {"accuracy": found["accuracy"], "top-5": found["top5"], "mean AUC": found["auc"], "ECE": found["ece"]}
@@ -123,7 +123,7 @@ def _print_scores(found: dict[str, Any]) -> None:
             matrix.add_row(f"{place} {row['class']}", *map(str, found["confusion"][place]))
         console.print(matrix)
     else:
-        for true, guess, count in confusions(found):
+        for true, guess, count in most_confused(found):
             typer.echo(f"{true} predicted as {guess}: {count}")
     if "grid" in found:
         typer.echo(f"picture: {found['grid']}")

@@ -14,7 +14,7 @@ from hwcls.cli.options import AsJson, TrialFolder
 from hwcls.training.threads import configure_threads
 
 if TYPE_CHECKING:
-    from hwcls.inspection.recorded import Flow
+    from hwcls.inspection.recorded import LayerGradient
 
 
 class Format(StrEnum):
@@ -37,18 +37,18 @@ def inspect(
 
     Example: hwcls inspect results/quickstart/trials/0
     """
-    from hwcls.inspection.pictures import activation_sheet, reconstruction_sheet, write_png
-    from hwcls.inspection.recorded import gradient_flow, recorded
+    from hwcls.inspection.pictures import draw_activations, draw_reconstructions, write_png
+    from hwcls.inspection.recorded import first_and_last_gradients, load_recorded
 
-    found = recorded(trial)
-    flow, pictures = gradient_flow(found), {}
+    found = load_recorded(trial)
+    flow, pictures = first_and_last_gradients(found), {}
     if "activations" in found:
         pictures["activations"] = out / "activations.png"
-        write_png(activation_sheet(found["activation_image"], found["activations"]), pictures["activations"])
+        write_png(draw_activations(found["activation_image"], found["activations"]), pictures["activations"])
     if "reconstructions/input" in found:
         pictures["reconstructions"] = out / "reconstructions.png"
         inputs, outputs = found["reconstructions/input"], found["reconstructions/output"]
-        write_png(reconstruction_sheet(inputs, outputs), pictures["reconstructions"])
+        write_png(draw_reconstructions(inputs, outputs), pictures["reconstructions"])
     if as_json:
         layers = {name: {"first": vars(first), "last": vars(last)} for name, (first, last) in flow.items()}
         paths = {name: str(path) for name, path in pictures.items()}
@@ -75,7 +75,7 @@ def export(
     Example: hwcls export results/quickstart/trials/0 --out digits.onnx
     """
     configure_threads()
-    from hwcls.inspection.export import SUFFIX, described_in
+    from hwcls.inspection.export import SUFFIX, description_path
     from hwcls.inspection.export import export as run
     from hwcls.inspection.load_trained import load_trained
 
@@ -84,12 +84,12 @@ def export(
     if as_json:
         typer.echo(json.dumps({**found, "file": str(path)}, indent=2))
     else:
-        typer.echo(f"{path}, {described_in(path)}: {path.stat().st_size / 2**20:.2f} MB")
+        typer.echo(f"{path}, {description_path(path)}: {path.stat().st_size / 2**20:.2f} MB")
         difference, compared = found["max_difference"], found["compared_on"]
         typer.echo(f"largest difference of a logit from the original model's on {compared}: {difference:.2g}")
 
 
-def _print_flow(flow: dict[str, tuple[Flow, Flow]]) -> None:
+def _print_flow(flow: dict[str, tuple[LayerGradient, LayerGradient]]) -> None:
     from rich.table import Table
 
     if not flow:

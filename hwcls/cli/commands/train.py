@@ -32,12 +32,12 @@ def train(
     from hwcls.training.threads import configure_threads
 
     configure_threads(trial.threads)
-    from hwcls.inspection import recorder
+    from hwcls.inspection import create_recorder
     from hwcls.training.local import train as run
 
     digest = hashlib.blake2b(json.dumps(trial.to_dict()).encode(), digest_size=4).hexdigest()
     folder = out or Path("results", "train", digest)
-    result = run(trial, folder, _ignore if as_json else _print_epoch, recorder)
+    result = run(trial, folder, _ignore if as_json else _print_epoch, create_recorder)
     if as_json:
         typer.echo(json.dumps({**result.to_dict(), "folder": str(folder)}, indent=2))
     else:

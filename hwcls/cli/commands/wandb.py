@@ -24,7 +24,7 @@ def sync(folder: ResultsFolder) -> None:
     from filelock import FileLock, Timeout
 
     from hwcls.errors import UserError
-    from hwcls.inspection.media import media
+    from hwcls.inspection.media import build_media
     from hwcls.results.load import load_results
     from hwcls.tracking.folders import SweepFolder
     from hwcls.tracking.wandb.sync import sync_sweep
@@ -33,7 +33,7 @@ def sync(folder: ResultsFolder) -> None:
     project, artifacts = str(settings.get("project", "hwcls")), bool(settings.get("artifacts"))
     try:
         with FileLock(folder / ".tracking.lock", timeout=0):
-            uploaded = sync_sweep(SweepFolder(folder), project, media, artifacts=artifacts)
+            uploaded = sync_sweep(SweepFolder(folder), project, build_media, artifacts=artifacts)
             typer.echo(f"{uploaded} runs uploaded to W&B")
     except Timeout:
         raise UserError("the sweep is still being tracked", where=str(folder), remedy="wait until it ends") from None

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hwcls.data.imageset import Split
-from hwcls.inspection.pictures import chosen_images, coloured, images_of
+from hwcls.inspection.pictures import choose_images, colour_maps, open_images
 from hwcls.results.diagnostics import Diagnostics
 from hwcls.results.load import SweepResults
 from hwcls.results.test_comparison import confirm_winners
@@ -37,8 +37,8 @@ class Picture:
 
 def predictions(one: Diagnostics, classes: Sequence[str]) -> tuple[list[Picture], list[Picture], int]:
     """Some validation images drawn at random, the same for every model, the surest mistakes, and how many there are."""
-    some, surest, wrong = chosen_images(one.labels, one.scores, SHOWN)
-    opened = images_of(one.trial.folder)
+    some, surest, wrong = choose_images(one.labels, one.scores, SHOWN)
+    opened = open_images(one.trial.folder)
     if opened is None or len(opened.val) != len(one.labels):
         return [], [], wrong
 
@@ -66,7 +66,7 @@ def suspects(sweep: SweepResults, classes: Sequence[str]) -> tuple[list[Picture]
     missed = np.flatnonzero(np.all([table.argmax(1) != labels for table in scores], 0))
     mean = np.mean(scores, 0)  # (N, K)
     order = missed[np.argsort(-mean[missed].max(1), kind="stable")]
-    opened = images_of(folder)
+    opened = open_images(folder)
     if opened is None or len(opened.test) != len(labels):
         return [], len(missed), len(scores)
     shown = []
@@ -81,7 +81,7 @@ def activations(one: Diagnostics) -> tuple[Picture, list[str], float] | None:
     """The first validation image, what the first layer makes of it, and the value at which colours are full."""
     if not {"activation_image", "activations"} <= one.inspection.keys():
         return None
-    maps, most = coloured(one.inspection["activations"][:MAPS])
+    maps, most = colour_maps(one.inspection["activations"][:MAPS])
     return Picture(uri(one.inspection["activation_image"]), "the image"), [uri(pixels) for pixels in maps], most
 
 

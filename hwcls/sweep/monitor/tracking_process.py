@@ -107,7 +107,7 @@ class TrackingProcess:
 
 def track_sweep(path: Path, mode: str) -> bool:
     """Feed the trackers and write the page until standard input closes; returns whether the last page was written."""
-    from hwcls.inspection.media import media
+    from hwcls.inspection.media import build_media
     from hwcls.report.html.page import write_page
     from hwcls.tracking.follower import Follower
 
@@ -121,7 +121,7 @@ def track_sweep(path: Path, mode: str) -> bool:
     project = settings.get("project", "hwcls")
     trackers, problems = _open_each(settings.get("track", TRACK), folder, mode)
     write_problems(folder, problems)
-    follower = Follower(folder, trackers, project, media, artifacts=bool(settings.get("artifacts")))
+    follower = Follower(folder, trackers, project, build_media, artifacts=bool(settings.get("artifacts")))
     page = PageWriter(folder, write_page)
     while not _input_closes(POLL_SECONDS):
         follower.poll(recheck=False)

@@ -161,9 +161,9 @@ def _try(
 
 def cost(trial: TrialConfig, data: ImageSet, world: World) -> Cost:
     """What a trial costs on the ranks of `world`: a whole epoch is timed where it is short, else some steps are."""
-    from hwcls.training.evaluation import train_sample
+    from hwcls.training.evaluation import train_sample_size
 
-    images, scored = len(data.train), train_sample(data) + len(data.val)
+    images, scored = len(data.train), train_sample_size(data) + len(data.val)
     batch = min(FEW * world.size, images)
     training, build = _timed(trial, data, world, batch)
     each = _agreed(world, training.run(1)[0]) / batch  # seconds per image
@@ -185,7 +185,7 @@ def cost(trial: TrialConfig, data: ImageSet, world: World) -> Cost:
 
 def _timed(trial: TrialConfig, data: ImageSet, world: World, batch: int | None) -> tuple[TimedTraining, float]:
     """A training after its first step, and the seconds that this took; `batch` stands for the trial's own."""
-    from hwcls.inspection import recorder
+    from hwcls.inspection import create_recorder
     from hwcls.inspection.profile import TimedTraining, without_pretrained_weights
 
     if batch is not None:
@@ -194,7 +194,7 @@ def _timed(trial: TrialConfig, data: ImageSet, world: World, batch: int | None) 
     tame = trial.optimizer.model_copy(update={"lr": 1e-6})  # no loss runs away
     started = time.perf_counter()
     training = TimedTraining(
-        without_pretrained_weights(trial.model_copy(update={"optimizer": tame})), data, world, recorder()
+        without_pretrained_weights(trial.model_copy(update={"optimizer": tame})), data, world, create_recorder()
     )
     training.run(1)
     return training, _agreed(world, time.perf_counter() - started)

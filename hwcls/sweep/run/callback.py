@@ -19,7 +19,7 @@ from hwcls.sweep.monitor.progress import Progress
 from hwcls.sweep.storage.results_folder import full_disk
 from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.tracking.records import Result, best_of
-from hwcls.training.artifacts import take_outputs
+from hwcls.training.artifacts import copy_outputs
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class Recorder(Callback):  # type: ignore[misc]
         folder = self._folder(trial)
         needed = trial.config["key"].startswith("confirm/")  # to be scored on test
         try:
-            take_outputs(Path(checkpoint.path), folder.path, weights=needed or self.keep != "none")
+            copy_outputs(Path(checkpoint.path), folder.path, weights=needed or self.keep != "none")
             folder.note_checkpoint(str(checkpoint.path))
         except OSError as error:
             self.trouble = error

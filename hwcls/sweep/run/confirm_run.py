@@ -136,10 +136,10 @@ def score(opened: SweepFolder, runs: list[confirm_plan.Run], resources: Resource
 
 def _on_test(values: dict[str, Any], sources: dict[str, bytes], weights: bytes) -> tuple[dict[str, float], Any, Any]:
     from hwcls.config.trial import TrialConfig
-    from hwcls.inspection.evaluate import evaluate
+    from hwcls.inspection.evaluate import evaluate_weights
 
     write_sources(sources)
-    scored = evaluate(TrialConfig.from_dict(values), weights, "test")
+    scored = evaluate_weights(TrialConfig.from_dict(values), weights, "test")
     return scored.values, scored.labels, scored.scores
 
 

@@ -10,7 +10,7 @@ from hwcls.config.sweep_file import Sweep
 from hwcls.errors import UserError
 from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.tracking.records import best_of
-from hwcls.training.artifacts import weights_epoch
+from hwcls.training.artifacts import read_weights_epoch
 
 if TYPE_CHECKING:
     from hwcls.sweep.search.pruning import FairStop
@@ -77,4 +77,4 @@ def _replay(
 def _has_weights(trial: TrialFolder, metric: MetricConfig, keep: str) -> bool:
     """Whether what the worker brings has arrived, as late as the best epoch on record."""
     best = best_of(trial.records(), metric)
-    return best is not None and (keep == "none" or weights_epoch(trial.path / "best.safetensors") == best["epoch"])
+    return best is not None and (keep == "none" or read_weights_epoch(trial.path / "best.safetensors") == best["epoch"])

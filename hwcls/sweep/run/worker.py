@@ -40,9 +40,9 @@ class Rank:
 
     def address(self) -> str:
         """Where rank 0 will meet the others, host:port."""
-        from hwcls.training.distributed import free_address
+        from hwcls.training.distributed import find_free_address
 
-        return free_address(ray.util.get_node_ip_address())
+        return find_free_address(ray.util.get_node_ip_address())
 
     def node(self) -> str:
         """The Ray node that this rank runs on."""
@@ -56,9 +56,9 @@ class Rank:
 
     def join(self, address: str) -> None:
         """Meet the other ranks, once for all trials."""
-        from hwcls.training.distributed import default_device, join
+        from hwcls.training.distributed import default_device, join_world
 
-        self.world = join(self.rank, self.size, address, default_device(gpu=self.gpu))
+        self.world = join_world(self.rank, self.size, address, default_device(gpu=self.gpu))
 
     def start(
         self, values: dict[str, Any], sources: dict[str, bytes], micro_batch: int | None, hang_after: float
@@ -74,7 +74,7 @@ class Rank:
 
         from hwcls.config.trial import TrialConfig
         from hwcls.data.imageset import open_data
-        from hwcls.inspection import recorder
+        from hwcls.inspection import create_recorder
         from hwcls.sweep.storage.user_code import write_sources
         from hwcls.training.build import build_trainer
         from hwcls.training.memory import return_freed_memory
@@ -90,7 +90,7 @@ class Rank:
         data = self.data[1]
         opened = time.time()
         with self._watched():
-            self.trainer = build_trainer(config, data, self.world, recorder(), micro_batch=micro_batch)
+            self.trainer = build_trainer(config, data, self.world, create_recorder(), micro_batch=micro_batch)
         built = time.time()
         return {"wait": called - self.ended, "data": opened - called, "model": built - opened}
 

@@ -100,7 +100,7 @@ def test_what_cannot_be_kept_of_a_checkpoint_ends_the_sweep(told, two, monkeypat
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(module, "take_outputs", full)
+    monkeypatch.setattr(module, "copy_outputs", full)
     told.on_trial_result(0, two, two[0], result(9, done=True))
     told.on_checkpoint(0, two, two[0], SimpleNamespace(path=str(tmp_path)))
     two[0].last_result = result(9, done=True)
