@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Subset
 from torchvision import datasets, transforms
 
 from hwcls import models
-from hwcls.config.model import SimpleCnnConfig
+from hwcls.models.simple_cnn import SimpleCnnConfig
 
 OPTIMIZERS = {
     "adamw": torch.optim.AdamW,

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
 from hwcls.config.base import Frozen
 from hwcls.config.data import DataConfig
-from hwcls.config.model import ModelConfig
+from hwcls.config.model import ModelFamily, any_family
 from hwcls.config.optim import MetricConfig, OptimizerConfig, PlateauConfig, SchedulerConfig
+
+if TYPE_CHECKING:
+    ModelConfig = ModelFamily
+else:
+    ModelConfig = any_family()
 
 DRAWN_SECTIONS = (
     *("data", "model", "optimizer", "scheduler", "epochs", "seed"),

@@ -17,7 +17,6 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from hwcls import files, models
-from hwcls.config.model import TimmConfig, UserModelConfig
 from hwcls.config.sweep_file import load_trial
 from hwcls.config.trial import TrialConfig, flatten
 from hwcls.data.augment.apply import Normalise
@@ -108,9 +107,7 @@ def restore_model(
     Raises:
         UserError: The weights are no safetensors file or belong to another model.
     """
-    described = config.model
-    if isinstance(described, TimmConfig):  # the weights are given: none need be fetched
-        described = described.model_copy(update={"pretrained": False})
+    described = config.model.without_pretrained()  # the weights are given: none need be fetched
     with torch.random.fork_rng(devices=[]):
         model = models.build(described, classes=len(data.classes), channels=data.channels, image_size=data.image_size)
     try:
@@ -161,7 +158,7 @@ def _check_origin(config: TrialConfig, trained: Any, weights: Path) -> None:
         origin = TrialConfig.from_dict(trained)
     except ValueError:
         return  # of another version: the shapes decide
-    if isinstance(config.model, UserModelConfig):
+    if config.model.source_file is not None:
         return  # its file may have moved
     old, new = (flatten({"model": c.model.model_dump(mode="json", exclude={"label"})}) for c in (origin, config))
     changed = [f"{key} {old.get(key)} became {new.get(key)}" for key in {**old, **new} if old.get(key) != new.get(key)]

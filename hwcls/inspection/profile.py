@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from hwcls import files, models
-from hwcls.config.model import AlexNetConfig, TimmConfig
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet
 from hwcls.data.loader import Feed
@@ -164,11 +163,7 @@ def profile_training(
 
 def without_pretrained_weights(config: TrialConfig) -> TrialConfig:
     """The same work without downloading or pretraining: a step takes as long whatever the weights' values."""
-    model = config.model
-    if isinstance(model, TimmConfig):
-        model = model.model_copy(update={"pretrained": False})
-    if isinstance(model, AlexNetConfig) and model.pretrain is not None:
-        model = model.model_copy(update={"pretrain": model.pretrain.model_copy(update={"share": 0.01, "epochs": 1})})
+    model = config.model.without_pretrained().with_least_pretraining()
     return config.model_copy(update={"model": model})
 
 

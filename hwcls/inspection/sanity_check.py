@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hwcls import models
-from hwcls.config.model import AlexNetConfig, ModelConfig, TimmConfig
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet
 from hwcls.errors import UserError
@@ -80,16 +79,7 @@ def overfit(config: TrialConfig, data: ImageSet, steps: int = 200) -> Verdict:
 def _build(config: TrialConfig, data: ImageSet) -> nn.Module:
     torch.manual_seed(config.seed)
     size = data.image_size
-    return models.build(_thawed(config.model), classes=len(data.classes), channels=data.channels, image_size=size)
-
-
-def _thawed(model: ModelConfig) -> ModelConfig:
-    """The model with no part frozen."""
-    if isinstance(model, TimmConfig):
-        return model.model_copy(update={"frozen": False})
-    if isinstance(model, AlexNetConfig) and model.pretrain is not None:
-        return model.model_copy(update={"pretrain": model.pretrain.model_copy(update={"frozen": False})})
-    return model
+    return models.build(config.model.unfrozen(), classes=len(data.classes), channels=data.channels, image_size=size)
 
 
 def _few(data: ImageSet) -> tuple[Tensor, Tensor]:

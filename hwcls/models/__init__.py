@@ -1,40 +1,22 @@
-"""Models: one registry of families, built from their configs."""
+"""Models: built from their configs, and checked before they are trained."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import torch
-from torch import nn
-
-from hwcls.config.model import ModelConfig, TimmConfig, UserModelConfig
+from hwcls.config.model import ModelFamily
 from hwcls.errors import UserError
-from hwcls.models import alexnet, attention_cnn, gated_cnn, kernel_cnn, mlp, residual_cnn, simple_cnn, timm, user_model
-from hwcls.models.skip_init import undrawn
 
-__all__ = ["REGISTRY", "build", "check", "checked", "parameters", "skeleton"]
+if TYPE_CHECKING:
+    from torch import nn
 
-REGISTRY: dict[str, Callable[..., nn.Module]] = {
-    "mlp": mlp.build,
-    "simple_cnn": simple_cnn.build,
-    "residual_cnn": residual_cnn.build,
-    "attention_cnn": attention_cnn.build,
-    "gated_cnn": gated_cnn.build,
-    "kernel_cnn": kernel_cnn.build,
-    "alexnet": alexnet.build,
-    "timm": timm.build,
-    "user": user_model.build,
-}
+__all__ = ["build", "check", "checked", "parameters", "skeleton"]
 
 
-def build(config: ModelConfig, *, classes: int, channels: int, image_size: int) -> nn.Module:
-    """The model that `config` describes, its weights drawn from torch's global generator (seed it first).
-
-    The model maps (B, channels, image_size, image_size) floats to (B, classes) logits. Raises UserError where the
-    image is too small for it, a name, file or function does not exist, or pretrained weights cannot be had.
-    """
-    family = "user" if isinstance(config, UserModelConfig) else config.name
-    return REGISTRY[family](config, classes=classes, channels=channels, image_size=image_size)
+def build(config: ModelFamily, *, classes: int, channels: int, image_size: int) -> nn.Module:
+    """The model that `config` describes; see `ModelFamily.build`."""
+    model: nn.Module = config.build(classes=classes, channels=channels, image_size=image_size)
+    return model
 
 
 def parameters(model: nn.Module) -> int:
@@ -42,22 +24,27 @@ def parameters(model: nn.Module) -> int:
     return sum(weight.numel() for weight in model.parameters())
 
 
-def skeleton(config: ModelConfig, *, classes: int, channels: int, image_size: int) -> nn.Module:
-    """The model with no weight drawn or fetched, on the CPU: its modules and shapes alone mean something.
+def skeleton(config: ModelFamily, *, classes: int, channels: int, image_size: int) -> nn.Module:
+    """The model on the CPU with weights that are neither drawn nor fetched: only its modules and shapes are valid.
 
-    A path of weights must exist. A user's own model is built as it is, since its code may read values. torch's
+    A file of weights must exist. A user's own model is built as it is, since its code may read values. torch's
     generator is left as it was. Raises UserError as `build` does.
     """
-    if isinstance(config, UserModelConfig):
+    import torch
+
+    from hwcls.models.pretrained import require_file
+    from hwcls.models.skip_init import skip_init
+
+    if config.source_file is not None:
         with torch.random.fork_rng(devices=[]):
             return build(config, classes=classes, channels=channels, image_size=image_size)
-    if isinstance(config, TimmConfig):
-        config = timm.unfetched(config)
-    with undrawn():
-        return build(config, classes=classes, channels=channels, image_size=image_size)
+    if config.weights_file is not None:
+        require_file(config.weights_file)
+    with skip_init():
+        return build(config.without_pretrained(), classes=classes, channels=channels, image_size=image_size)
 
 
-def check(config: ModelConfig, *, classes: int, channels: int, image_size: int) -> int:
+def check(config: ModelFamily, *, classes: int, channels: int, image_size: int) -> int:
     """Run one forward pass of the model's skeleton and return the number of its parameters.
 
     Raises UserError as `build` does, and where the model does not map (2, channels, image_size, image_size) to
@@ -66,8 +53,10 @@ def check(config: ModelConfig, *, classes: int, channels: int, image_size: int) 
     return parameters(checked(config, classes=classes, channels=channels, image_size=image_size))
 
 
-def checked(config: ModelConfig, *, classes: int, channels: int, image_size: int) -> nn.Module:
+def checked(config: ModelFamily, *, classes: int, channels: int, image_size: int) -> nn.Module:
     """The model's skeleton after `check`."""
+    import torch
+
     model = skeleton(config, classes=classes, channels=channels, image_size=image_size)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         images = torch.zeros(2, channels, image_size, image_size)  # (2, C, H, W)
@@ -80,6 +69,6 @@ def checked(config: ModelConfig, *, classes: int, channels: int, image_size: int
         what = f"the model maps 2 images to {shape}, not to (2, {classes}) logits"
         raise UserError(what, where=f"model {config.name}", remedy="return one score per image and class")
     if not any(weight.requires_grad for weight in model.parameters()):
-        remedy = "leave requires_grad on for what shall be trained"
+        remedy = "leave requires_grad on for the weights to be trained"
         raise UserError("the model has no trainable weight", where=f"model {config.name}", remedy=remedy)
     return model

@@ -2,61 +2,60 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from hwcls.config.model import AlexNetConfig
-from hwcls.models.layers import Flatten, Head, conv, he_init, require_side
-from hwcls.models.unet import LEVELS, UNetEncoder, encoder_width
+from pydantic import Field
 
-# per convolution: its width in widths of the first, and whether the map is halved after it
-STAGES = ((1, True), (3, True), (6, False), (4, False), (4, True))
+from hwcls.config.model import MODELS, HeadConfig, ModelFamily, PretrainConfig
 
-
-class AlexNet(nn.Module):
-    """Five 3x3 convolutions, three of them with pooling, and a fully connected head: (B, C, H, W) to (B, classes).
-
-    The widths of AlexNet (one-tower form, arXiv 1404.5997) with kernels and strides for small images. With `pretrain`
-    the images pass `encoder` first; a frozen encoder has no gradients and stays in evaluation mode, also in training.
-    """
-
-    encoder: nn.Module  # nn.Identity without `pretrain`
-
-    def __init__(self, config: AlexNetConfig, classes: int, channels: int, image_size: int) -> None:
-        super().__init__()
-        self.encoder, side = nn.Identity(), image_size
-        if config.pretrain:
-            encoder = UNetEncoder(channels, encoder_width(config))
-            self.encoder, channels, side = encoder, encoder.widths[-1], image_size // 2 ** (LEVELS - 1)
-        self.frozen = bool(config.pretrain and config.pretrain.frozen)
-        layers: list[nn.Module] = []
-        for factor, halved in STAGES:
-            layers.append(conv(channels, factor * config.width, norm="none"))  # (B, factor * width, side, side)
-            channels = factor * config.width
-            if halved and side > 1:  # behind an encoder the map may be a single pixel already
-                layers.append(nn.MaxPool2d(2))
-                side //= 2
-            layers.append(nn.ReLU(inplace=True))
-        self.features = he_init(nn.Sequential(*layers))
-        self.flatten = Flatten(side)
-        self.dropout = nn.Dropout(config.dropout)
-        self.head = he_init(Head(self.flatten.features(channels), classes, config.head))
-        if self.frozen:
-            self.encoder.requires_grad_(False).eval()
-
-    def train(self, mode: bool = True) -> AlexNet:
-        """Switch to training mode, all but a frozen encoder."""
-        super().train(mode)
-        if self.frozen:
-            self.encoder.eval()
-        return self
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.features(self.encoder(x))  # (B, 4 * width, side, side)
-        logits: Tensor = self.head(self.dropout(self.flatten(x)))  # (B, classes)
-        return logits
+if TYPE_CHECKING:
+    from hwcls.models.alexnet_net import AlexNet
+    from hwcls.models.unet import UNetAutoencoder
 
 
-def build(config: AlexNetConfig, *, classes: int, channels: int, image_size: int) -> AlexNet:
-    """An AlexNet, its encoder (if any) not yet pretrained; raises UserError for images under 8x8."""
-    require_side(image_size, 8, "alexnet")
-    return AlexNet(config, classes, channels, image_size)
+@MODELS.register("alexnet")
+class AlexNetConfig(ModelFamily):
+    """AlexNet for small images, alone or on the encoder of a U-Net autoencoder."""
+
+    name: Literal["alexnet"] = "alexnet"
+    width: int = Field(64, ge=4, le=512)  # channels of the first convolution
+    dropout: float = Field(0.5, ge=0, lt=1)
+    pretrain: PretrainConfig | None = None
+    head: HeadConfig = HeadConfig(depth=3, width=512)
+
+    def build(self, *, classes: int, channels: int, image_size: int) -> AlexNet:
+        """An AlexNet, its encoder (if any) not yet pretrained; raises UserError for images under 8x8."""
+        from hwcls.models.alexnet_net import AlexNet
+        from hwcls.models.layers import require_side
+
+        require_side(image_size, 8, "alexnet")
+        return AlexNet(self.width, self.dropout, self.head, self.pretrain, classes, channels, image_size)
+
+    @property
+    def encoder_pretraining(self) -> PretrainConfig | None:
+        return self.pretrain
+
+    def build_autoencoder(self, *, channels: int, image_size: int) -> UNetAutoencoder:
+        """The autoencoder; raises UserError where the image is too small."""
+        from hwcls.models.layers import require_side
+        from hwcls.models.unet import UNetAutoencoder, encoder_width
+
+        require_side(image_size, 8, "the U-Net autoencoder")
+        return UNetAutoencoder(channels, encoder_width(self.width))
+
+    def autoencoder_settings(self) -> list[Any]:
+        return [self.width]
+
+    def initialisation(self) -> dict[str, Any]:
+        return {"pretrain": self.pretrain and self.pretrain.model_dump(mode="json", exclude={"label"})}
+
+    def unfrozen(self) -> Self:
+        return self._with_pretrain(frozen=False)
+
+    def with_least_pretraining(self) -> Self:
+        return self._with_pretrain(share=0.01, epochs=1)
+
+    def _with_pretrain(self, **changes: Any) -> Self:
+        if self.pretrain is None:
+            return self
+        return self.model_copy(update={"pretrain": self.pretrain.model_copy(update=changes)})

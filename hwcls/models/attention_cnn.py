@@ -2,51 +2,38 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Literal
 
-from hwcls.config.model import AttentionCnnConfig
-from hwcls.models.layers import conv, halving_net, norm_layer, pooled_block
+from pydantic import Field
 
-LEAST_HIDDEN = 4  # units of the channel attention, however few the channels: a single one dies easily
+from hwcls.config.model import MODELS, HeadConfig, ModelFamily
 
-
-class ChannelAttention(nn.Module):
-    """Weighs each channel by what its mean and its maximum over all positions say: (B, C, H, W) to the same shape."""
-
-    def __init__(self, channels: int, reduction: int) -> None:
-        super().__init__()
-        hidden = max(LEAST_HIDDEN, channels // reduction)
-        self.score = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        scores: Tensor = self.score(x.mean((2, 3))) + self.score(x.amax((2, 3)))  # (B, C)
-        return x * scores.sigmoid()[:, :, None, None]
+if TYPE_CHECKING:
+    from torch import nn
 
 
-class SpatialAttention(nn.Module):
-    """Weighs each position by the mean and the maximum of the channels around it: (B, C, H, W) to the same shape."""
+@MODELS.register("attention_cnn")
+class AttentionCnnConfig(ModelFamily):
+    """simple_cnn with a CBAM (channel, then spatial attention; arXiv 1807.06521) after each block."""
 
-    def __init__(self, kernel: int) -> None:
-        super().__init__()
-        self.score = nn.Sequential(conv(2, 1, kernel, norm="batch"), norm_layer(1, "batch"))
+    name: Literal["attention_cnn"] = "attention_cnn"
+    width: int = Field(32, ge=1, le=1024)  # channels of the first block
+    depth: int = Field(2, ge=1, le=4)
+    reduction: int = Field(16, ge=1, le=64)  # channels per hidden unit of the channel attention
+    kernel: Literal[3, 5, 7] = 7  # of the spatial attention
+    head: HeadConfig = HeadConfig()
 
-    def forward(self, x: Tensor) -> Tensor:
-        maps = torch.cat((x.mean(1, keepdim=True), x.amax(1, keepdim=True)), 1)  # (B, 2, H, W)
-        scores: Tensor = self.score(maps)  # (B, 1, H, W)
-        return x * scores.sigmoid()
+    def build(self, *, classes: int, channels: int, image_size: int) -> nn.Module:
+        """`depth` blocks that each halve the image and double the width, each with a CBAM, then the head.
 
+        Channel attention comes first, spatial attention second, as arXiv 1807.06521 found best. The head is on all
+        positions. Raises UserError where the image cannot be halved `depth` times.
+        """
+        from hwcls.models.attention import ChannelAttention, SpatialAttention
+        from hwcls.models.layers import halving_net, pooled_block
 
-def build(config: AttentionCnnConfig, *, classes: int, channels: int, image_size: int) -> nn.Module:
-    """`depth` blocks that each halve the image and double the width, each with a CBAM, then the head on all positions.
+        def block(channels_in: int, channels_out: int) -> list[nn.Module]:
+            attention = [ChannelAttention(channels_out, self.reduction), SpatialAttention(self.kernel)]
+            return [*pooled_block(channels_in, channels_out, "batch"), *attention]
 
-    Channel attention comes first, spatial attention second, as arXiv 1807.06521 found best. Maps
-    (B, channels, image_size, image_size) to (B, classes). Raises UserError where the image cannot be halved `depth`
-    times.
-    """
-
-    def block(channels_in: int, channels_out: int) -> list[nn.Module]:
-        attention = [ChannelAttention(channels_out, config.reduction), SpatialAttention(config.kernel)]
-        return [*pooled_block(channels_in, channels_out, "batch"), *attention]
-
-    return halving_net(block, config, classes=classes, channels=channels, image_size=image_size)
+        return halving_net(block, self, classes=classes, channels=channels, image_size=image_size)

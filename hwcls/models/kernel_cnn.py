@@ -3,57 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor, nn
+from pydantic import Field, model_validator
 
-from hwcls.config.model import KernelCnnConfig, Norm
+from hwcls.config.model import MODELS, HeadConfig, ModelFamily, Norm
 from hwcls.errors import UserError
-from hwcls.models.layers import conv, halving_net, he_init, norm_layer
-from hwcls.models.skip_init import undrawn
+
+if TYPE_CHECKING:
+    from torch import nn
 
 TOLERANCE = 0.02  # of `params`
 LEAST, MOST = 2, 1024  # channels of the first block
 
 
-class MixedConv(nn.Module):
-    """1x1 and 3x3 kernels side by side: (B, in, H, W) to (B, out, H, W), the first half of the channels from 1x1."""
+@MODELS.register("kernel_cnn")
+class KernelCnnConfig(ModelFamily):
+    """simple_cnn with kernels of another size: to compare sizes at the same number of parameters, set `params`."""
 
-    def __init__(self, channels_in: int, channels_out: int, norm: Norm) -> None:
-        super().__init__()
-        self.one = conv(channels_in, channels_out // 2, 1, norm=norm)
-        self.three = conv(channels_in, channels_out - channels_out // 2, 3, norm=norm)
+    name: Literal["kernel_cnn"] = "kernel_cnn"
+    kernel: Literal[3, 5, 7, "mixed"] = 3  # mixed: half of the channels 1x1, half 3x3
+    width: int = Field(32, ge=2, le=1024)  # channels of the first block
+    params: int | None = Field(None, ge=1)  # of the whole model, within 2 %: the widths are solved for
+    depth: int = Field(2, ge=1, le=4)
+    norm: Norm = "batch"
+    head: HeadConfig = HeadConfig()
 
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.cat((self.one(x), self.three(x)), 1)  # (B, out, H, W)
+    @model_validator(mode="after")
+    def _one_size(self) -> KernelCnnConfig:
+        if self.params is not None and self.width != type(self).model_fields["width"].default:
+            raise ValueError("params beside width — remove one of them: params solves for the widths")
+        return self
 
+    def build(self, *, classes: int, channels: int, image_size: int) -> nn.Module:
+        """`depth` blocks of convolution, pooling, norm, ReLU that each halve the image, then the head on all positions.
 
-def build(config: KernelCnnConfig, *, classes: int, channels: int, image_size: int) -> nn.Module:
-    """`depth` blocks of convolution, pooling, norm, ReLU that each halve the image, then the head on all positions.
+        The width doubles per block; with `params` the widths are those that come nearest to it. Raises UserError where
+        the image cannot be halved `depth` times, or no widths give `params` within 2 %.
+        """
+        from hwcls.models import parameters
+        from hwcls.models.layers import halving_net, he_init, kernel_block
+        from hwcls.models.skip_init import skip_init
 
-    The width doubles per block; with `params` the widths are those that come nearest to it. Maps
-    (B, channels, image_size, image_size) to (B, classes). Raises UserError where the image cannot be halved `depth`
-    times, or no widths give `params` within 2 %.
-    """
+        def block(channels_in: int, channels_out: int) -> list[nn.Module]:
+            return kernel_block(channels_in, channels_out, self.kernel, self.norm)
 
-    def block(channels_in: int, channels_out: int) -> list[nn.Module]:
-        mixed = config.kernel == "mixed"
-        first = (
-            MixedConv(channels_in, channels_out, config.norm)
-            if mixed
-            else conv(channels_in, channels_out, int(config.kernel), norm=config.norm)
-        )
-        return [first, nn.MaxPool2d(2), norm_layer(channels_out, config.norm), nn.ReLU(inplace=True)]
+        def net(widths: list[int] | None) -> nn.Module:
+            return halving_net(block, self, widths, classes=classes, channels=channels, image_size=image_size)
 
-    def net(widths: list[int] | None) -> nn.Module:
-        return halving_net(block, config, widths, classes=classes, channels=channels, image_size=image_size)
+        def count(widths: list[int]) -> int:
+            with skip_init():
+                return parameters(net(widths))
 
-    def count(widths: list[int]) -> int:
-        with undrawn():
-            return sum(weight.numel() for weight in net(widths).parameters())
-
-    model = net(None if config.params is None else solve(count, config.depth, config.params))
-    return he_init(model) if config.norm == "none" else model
+        model = net(None if self.params is None else solve(count, self.depth, self.params))
+        return he_init(model) if self.norm == "none" else model
 
 
 def solve(count: Callable[[list[int]], int], depth: int, params: int) -> list[int]:

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
 
+import torch
 from torch import Tensor, nn
+from torch.nn.functional import relu
 
-from hwcls.config.model import (
-    Activation,
-    AttentionCnnConfig,
-    GatedCnnConfig,
-    HeadConfig,
-    KernelCnnConfig,
-    Norm,
-    SimpleCnnConfig,
-)
+from hwcls.config.model import Activation, HeadConfig, Norm
 from hwcls.errors import UserError
 
 HEAD_SIDE = 8  # a flattened feature map is at most this high and wide
@@ -88,7 +83,73 @@ def pooled_block(channels_in: int, channels_out: int, norm: Norm) -> list[nn.Mod
     return [*layers, norm_layer(channels_out, norm), nn.ReLU(inplace=True)]
 
 
-Halving = SimpleCnnConfig | AttentionCnnConfig | GatedCnnConfig | KernelCnnConfig
+def gated_block(channels_in: int, channels_out: int, norm: Norm) -> list[nn.Module]:
+    """3x3 convolution, 2x2 max pooling, norm, gate: (B, in, H, W) to (B, out, H // 2, W // 2).
+
+    The convolution makes values and gates, and each value is multiplied with the sigmoid of its gate:
+    (X * W + b) x sigmoid(X * V + c), arXiv 1612.08083, equation 1. Pooling comes first as in `pooled_block`.
+    """
+    both = 2 * channels_out
+    layers = [conv(channels_in, both, norm=norm), nn.MaxPool2d(2), norm_layer(both, norm)]  # (B, 2 * out, H / 2, W / 2)
+    return [*layers, nn.GLU(1)]  # (B, out, H / 2, W / 2)
+
+
+class MixedConv(nn.Module):
+    """1x1 and 3x3 kernels side by side: (B, in, H, W) to (B, out, H, W), the first half of the channels from 1x1."""
+
+    def __init__(self, channels_in: int, channels_out: int, norm: Norm) -> None:
+        super().__init__()
+        self.one = conv(channels_in, channels_out // 2, 1, norm=norm)
+        self.three = conv(channels_in, channels_out - channels_out // 2, 3, norm=norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat((self.one(x), self.three(x)), 1)  # (B, out, H, W)
+
+
+def kernel_block(channels_in: int, channels_out: int, kernel: Literal[3, 5, 7, "mixed"], norm: Norm) -> list[nn.Module]:
+    """`pooled_block` with kernels of any size: (B, in, H, W) to (B, out, H // 2, W // 2)."""
+    mixed = kernel == "mixed"
+    first = (
+        MixedConv(channels_in, channels_out, norm) if mixed else conv(channels_in, channels_out, int(kernel), norm=norm)
+    )
+    return [first, nn.MaxPool2d(2), norm_layer(channels_out, norm), nn.ReLU(inplace=True)]
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions around a shortcut: (B, in, H, W) to (B, out, ceil(H / stride), ceil(W / stride)).
+
+    The basic block of arXiv 1512.03385; the shortcut is a 1x1 convolution where the shape changes.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int, norm: Norm) -> None:
+        super().__init__()
+        self.conv1 = conv(channels_in, channels_out, stride=stride, norm=norm)
+        self.norm1 = norm_layer(channels_out, norm)
+        self.conv2 = conv(channels_out, channels_out, norm=norm)
+        self.norm2 = norm_layer(channels_out, norm)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or channels_in != channels_out:
+            self.shortcut = nn.Sequential(
+                conv(channels_in, channels_out, 1, stride=stride, norm=norm), norm_layer(channels_out, norm)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = relu(self.norm1(self.conv1(x)))  # (B, out, H / stride, W / stride)
+        y = self.norm2(self.conv2(y))
+        return relu(y + self.shortcut(x))
+
+
+class Halving(Protocol):
+    """The settings that `halving_net` needs."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def depth(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def head(self) -> HeadConfig: ...
 
 
 def halving_net(

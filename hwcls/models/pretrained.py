@@ -12,7 +12,7 @@ PATIENCE = 5.0  # seconds until a silent hub counts as out of reach
 FILES = ("model.safetensors", "pytorch_model.safetensors", "pytorch_model.bin")  # as timm looks for them
 
 
-def look_for(path: str) -> None:
+def require_file(path: str) -> None:
     """Raises UserError where there is no such file of weights."""
     if not Path(path).is_file():
         raise UserError("no such weights file", where=path, remedy="model.pretrained is true, false or a path")
@@ -24,7 +24,7 @@ def from_file(path: str, backbone: str) -> dict[str, Any] | None:
     Takes .safetensors and .pth (never unpickled beyond tensors) with timm's names, also a trial's own weights, of which
     the backbone is used. Raises UserError where the file is missing or holds no weights.
     """
-    look_for(path)
+    require_file(path)
     import timm
     from timm.models import load_state_dict
 

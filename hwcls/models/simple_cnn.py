@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from torch import nn
+from typing import TYPE_CHECKING, Literal
 
-from hwcls.config.model import SimpleCnnConfig
-from hwcls.models.layers import halving_net, he_init, pooled_block
+from pydantic import Field
+
+from hwcls.config.model import MODELS, HeadConfig, ModelFamily, Norm
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
-def build(config: SimpleCnnConfig, *, classes: int, channels: int, image_size: int) -> nn.Module:
-    """`depth` blocks that each halve the image and double the width, then the head on all positions.
+@MODELS.register("simple_cnn")
+class SimpleCnnConfig(ModelFamily):
+    """`depth` blocks of 3x3 convolution, pooling, norm, activation; the width doubles per block."""
 
-    Maps (B, channels, image_size, image_size) to (B, classes). Raises UserError where the image cannot be halved
-    `depth` times.
-    """
+    name: Literal["simple_cnn"] = "simple_cnn"
+    width: int = Field(32, ge=1, le=1024)  # channels of the first block
+    depth: int = Field(2, ge=1, le=4)
+    norm: Norm = "batch"
+    head: HeadConfig = HeadConfig()
 
-    def block(channels_in: int, channels_out: int) -> list[nn.Module]:
-        return pooled_block(channels_in, channels_out, config.norm)
+    def build(self, *, classes: int, channels: int, image_size: int) -> nn.Module:
+        """`depth` blocks that each halve the image and double the width, then the head on all positions.
 
-    model = halving_net(block, config, classes=classes, channels=channels, image_size=image_size)
-    return he_init(model) if config.norm == "none" else model
+        Raises UserError where the image cannot be halved `depth` times.
+        """
+        from hwcls.models.layers import halving_net, he_init, pooled_block
+
+        def block(channels_in: int, channels_out: int) -> list[nn.Module]:
+            return pooled_block(channels_in, channels_out, self.norm)
+
+        model = halving_net(block, self, classes=classes, channels=channels, image_size=image_size)
+        return he_init(model) if self.norm == "none" else model

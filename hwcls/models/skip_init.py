@@ -13,17 +13,17 @@ DRAWS = {"normal_", "uniform_", "kaiming_normal_", "kaiming_uniform_"}  # all of
 
 
 @contextmanager
-def undrawn() -> Iterator[None]:
+def skip_init() -> Iterator[None]:
     """A model that is built in the block has whatever stood in memory as its weights; the generator is left as it was.
 
     The memory of large weights is not taken before they are written. The meta device would do the same, but torch
     loads its compiler for a forward pass there, which takes seconds.
     """
-    with torch.random.fork_rng(devices=[]), _Undrawn():
+    with torch.random.fork_rng(devices=[]), _SkipInit():
         yield
 
 
-class _Undrawn(TorchFunctionMode):
+class _SkipInit(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if getattr(func, "__name__", "") in DRAWS:

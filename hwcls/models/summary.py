@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from hwcls.config.model import ModelConfig
+from hwcls.config.model import ModelFamily
 from hwcls.models import checked, parameters
 from hwcls.models.dispatch_mode import Light
 from hwcls.models.receptive_field import Field, Layer, follow
@@ -33,7 +33,7 @@ class Summary:
     signature: str
 
 
-def summarise(config: ModelConfig, *, classes: int, channels: int, image_size: int) -> Summary:
+def summarise(config: ModelFamily, *, classes: int, channels: int, image_size: int) -> Summary:
     """Summarise the model that `config` describes without memory for it; raises UserError as `models.check` does."""
     model = checked(config, classes=classes, channels=channels, image_size=image_size)
     layers, field = follow(model, channels, image_size)
@@ -49,7 +49,7 @@ def summarise(config: ModelConfig, *, classes: int, channels: int, image_size: i
     )
 
 
-def size(config: ModelConfig, model: nn.Module, classes: int, channels: int, image_size: int) -> dict[str, Any]:
+def size(config: ModelFamily, model: nn.Module, classes: int, channels: int, image_size: int) -> dict[str, Any]:
     """`parameters`, `flops` and `activations` of an image and `receptive_field` of the last map, of the `model` that
     `config` describes.
 
@@ -126,14 +126,14 @@ def signature(model: nn.Module, image: tuple[int, int] | None = None) -> str:
     return digest.hexdigest()
 
 
-def identity(config: ModelConfig, *, classes: int, channels: int, image_size: int) -> str:
+def identity(config: ModelFamily, *, classes: int, channels: int, image_size: int) -> str:
     """What two configs share if they begin as the same model: its signature and where its weights come from.
 
     Raises UserError as `models.check` does.
     """
     model = checked(config, classes=classes, channels=channels, image_size=image_size)
-    origin = config.model_dump(mode="json", include={"pretrained", "pretrain"}, exclude={"pretrain": {"label"}})
-    return f"{signature(model, (channels, image_size))} {json.dumps(origin, sort_keys=True)}"
+    start = json.dumps(config.initialisation(), sort_keys=True)
+    return f"{signature(model, (channels, image_size))} {start}"
 
 
 class _Flops(Light):

@@ -2,196 +2,58 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-import torch
-from torch import Tensor, nn
+from hwcls.config.model import MODELS, HeadConfig, ModelFamily
 
-from hwcls.config.model import TimmConfig
-from hwcls.errors import UserError, did_you_mean
-from hwcls.models.layers import Head
-from hwcls.models.pretrained import from_file, from_hub, look_for
-from hwcls.models.skip_init import undrawn
+if TYPE_CHECKING:
+    from hwcls.models.timm_backbone import TimmModel
 
 
-class TimmModel(nn.Module):
-    """`head` on the pooled features of `backbone`: (B, C, H, W) to (B, classes).
+@MODELS.register("timm")
+class TimmConfig(ModelFamily):
+    """Any backbone of timm, with hwcls's head on its pooled features."""
 
-    A frozen backbone stays in evaluation mode, also in training, and keeps nothing for a backward pass.
-    """
+    slow_to_build: ClassVar[bool] = True
 
-    def __init__(self, backbone: nn.Module, head: Head, frozen: bool) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.head = head
-        self.frozen = frozen
-        if frozen:
-            backbone.requires_grad_(False).eval()
+    name: Literal["timm"] = "timm"
+    backbone: str
+    pretrained: bool | str = False  # or the path of a weights file
+    frozen: bool = False  # a linear probe: only the head is trained
+    stem: Literal["standard", "small"] = "standard"  # small: a stride-1 3x3 stem without pooling
+    head: HeadConfig = HeadConfig()
 
-    def train(self, mode: bool = True) -> TimmModel:
-        """Switch to training mode, all but a frozen backbone."""
-        super().train(mode)
-        if self.frozen:
-            self.backbone.eval()
-        return self
+    def build(self, *, classes: int, channels: int, image_size: int) -> TimmModel:
+        """The backbone, with its weights where `pretrained` asks for them, and a new head.
 
-    def forward(self, x: Tensor) -> Tensor:
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            features = self.backbone(x)  # (B, features)
-        logits: Tensor = self.head(features)  # (B, classes)
-        return logits
+        Raises UserError for an unknown name, images it cannot take, weights that are not available.
+        """
+        from hwcls.models.layers import Head
+        from hwcls.models.timm_backbone import TimmModel, build_backbone
 
-
-def build(config: TimmConfig, *, classes: int, channels: int, image_size: int) -> TimmModel:
-    """The backbone that `config` names, with its weights where they are asked for, and a new head.
-
-    Pretrained weights are converted to the number of channels as timm does (grey: the sum over RGB); `stem: small`
-    starts a 7x7 first convolution afresh as a 3x3. Raises UserError for an unknown name, images it cannot take,
-    weights it cannot have.
-    """
-    if not config.backbone:
-        raise UserError("no backbone named", where="model.backbone", remedy="for example resnet18")
-    _known(config.backbone)
-    features = _features(config.backbone, config.stem, channels, image_size)
-    backbone = _create(config, channels, image_size)
-    if config.stem == "small":
-        fresh = _small_stem(backbone, config.backbone, channels)
-        if fresh and config.frozen:
-            raise UserError(
-                f"the small stem of {config.backbone} starts afresh and could not learn in a frozen backbone",
-                where="model.frozen",
-                remedy="set it to false, or model.stem to standard",
-            )
-    return TimmModel(backbone, Head(features, classes, config.head), config.frozen)
-
-
-def unfetched(config: TimmConfig) -> TimmConfig:
-    """The config of the same modules from scratch; raises UserError where a path of weights does not exist."""
-    if isinstance(config.pretrained, str):
-        look_for(config.pretrained)
-    return config.model_copy(update={"pretrained": False})
-
-
-def _known(backbone: str) -> None:
-    """Raise UserError with the nearest names where timm has no such backbone."""
-    import timm
-
-    name, _, tag = backbone.partition(".")
-    if not timm.is_model(name):
-        raise UserError(
-            f"timm has no backbone '{backbone}'",
-            where="model.backbone",
-            remedy=_nearest(name, timm.list_models()),
+        backbone, features = build_backbone(
+            self.backbone,
+            self.pretrained,
+            stem=self.stem,
+            frozen=self.frozen,
+            channels=channels,
+            image_size=image_size,
         )
-    tags = {full.partition(".")[2] for full in timm.list_models(f"{name}.*", pretrained=True)}
-    if tag and tag not in tags:
-        what = f"timm's {name} has no weights '{tag}'"
-        raise UserError(what, where="model.backbone", remedy=did_you_mean(tag, sorted(tags)))
+        return TimmModel(backbone, Head(features, classes, self.head), self.frozen)
 
+    @property
+    def weights_file(self) -> str | None:
+        return self.pretrained if isinstance(self.pretrained, str) else None
 
-def _nearest(name: str, known: list[str]) -> str:
-    """The three names nearest to `name`; of some thousand, all would be no help."""
-    import difflib
+    @property
+    def pretrained_from(self) -> tuple[Any, ...] | None:
+        return (self.backbone, self.pretrained) if self.pretrained else None
 
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    names = " or ".join(f"'{one}'" for one in near)
-    return f"did you mean {names}?" if near else "timm.list_models() shows every name"
+    def initialisation(self) -> dict[str, Any]:
+        return {"pretrained": self.pretrained}
 
+    def without_pretrained(self) -> Self:
+        return self.model_copy(update={"pretrained": False})
 
-def _create(config: TimmConfig, channels: int, image_size: int) -> nn.Module:
-    """timm's model without classifier, weights loaded."""
-    import timm
-
-    options = _options(config.backbone, channels, image_size)
-    overlay: dict[str, Any] | None = None
-    if isinstance(config.pretrained, str):
-        overlay = from_file(config.pretrained, config.backbone)
-    elif config.pretrained:
-        overlay = from_hub(config.backbone)
-    if overlay is None:
-        return timm.create_model(config.backbone, **options)
-    try:
-        model = timm.create_model(config.backbone, pretrained=True, pretrained_cfg_overlay=overlay, **options)
-    except Exception as error:
-        raise UserError(
-            f"the weights do not load into {config.backbone}: {str(error)[:240]}",
-            where=config.pretrained if isinstance(config.pretrained, str) else "model.pretrained",
-            remedy="give a file with the weights of this very backbone, named as timm names them",
-        ) from error
-    vars(model)["pretrained_cfg"].pop("state_dict", None)  # timm keeps a second copy of the weights there
-    return model
-
-
-def _options(backbone: str, channels: int, image_size: int) -> dict[str, Any]:
-    """What create_model needs for pooled features of these images."""
-    import timm
-
-    options: dict[str, Any] = {"num_classes": 0, "in_chans": channels}
-    settings = timm.get_pretrained_cfg(backbone)
-    if settings is not None and settings.fixed_input_size:  # transformers and mixers: their tokens are counted
-        options["img_size"] = image_size
-    return options
-
-
-@lru_cache(maxsize=256)  # a sweep builds the same backbone many times
-def _features(backbone: str, stem: str, channels: int, image_size: int) -> int:
-    """The length of the pooled features, found by one forward pass; UserError if it fails."""
-    import timm
-
-    try:
-        # the generator must not tell whether this came from the cache
-        with undrawn(), torch.no_grad():
-            model = timm.create_model(backbone, **_options(backbone, channels, image_size))
-            _whole_patches(model, backbone, image_size)
-            if stem == "small":
-                _small_stem(model, backbone, channels)
-            shape = tuple(model.eval()(torch.empty(2, channels, image_size, image_size)).shape)  # (2, features)
-    except UserError:
-        raise
-    except Exception as error:
-        what = (
-            f"{backbone} cannot take {channels}x{image_size}x{image_size} images: {' '.join(str(error).split())[:240]}"
-        )
-        raise UserError(what, where="model.backbone", remedy="set data.image_size to what it was made for") from error
-    if len(shape) != 2 or not shape[1]:
-        raise UserError(f"{backbone} gives no pooled features but {shape}", where="model.backbone")
-    return int(shape[1])
-
-
-def _whole_patches(model: nn.Module, backbone: str, image_size: int) -> None:
-    """Raise UserError where a transformer's patches would leave out the images' right and lower edge."""
-    size = getattr(getattr(model, "patch_embed", None), "patch_size", None)
-    patch = max(size) if isinstance(size, tuple) else size
-    if isinstance(patch, int) and image_size % patch:
-        fitting = -(-image_size // patch) * patch
-        raise UserError(
-            f"{backbone} cuts images into patches of {patch}, {image_size}x{image_size} is no multiple of them",
-            where="model.backbone",
-            remedy=f"set data.image_size to {fitting}",
-        )
-
-
-def _small_stem(model: nn.Module, backbone: str, channels: int) -> bool:
-    """Let a ResNet or EfficientNet see small images at full resolution: a stride-1 3x3 stem and no pooling.
-
-    Returns whether its first convolution was drawn anew. Raises UserError where there is no such stem.
-    """
-    resnet = hasattr(model, "maxpool") and hasattr(model, "layer1")
-    stem = getattr(model, "conv1" if resnet else "conv_stem", None)
-    first = stem[0] if isinstance(stem, nn.Sequential) else stem  # ResNet-D has three convolutions in its stem
-    if not isinstance(first, nn.Conv2d):
-        raise UserError(
-            f"{backbone} has no stem that could be made small",
-            where="model.stem",
-            remedy="set model.stem to standard, or take a ResNet or EfficientNet",
-        )
-    kept = first.kernel_size == (3, 3)
-    if kept:
-        first.stride = (1, 1)  # its weights stay, also pretrained ones
-    else:
-        model.conv1 = nn.Conv2d(channels, first.out_channels, 3, 1, 1, bias=first.bias is not None)
-        nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
-    if resnet:
-        model.maxpool = nn.Identity()
-    return not kept
+    def unfrozen(self) -> Self:
+        return self.model_copy(update={"frozen": False})

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from hwcls.config.model import AlexNetConfig
-from hwcls.models.layers import conv, norm_layer, require_side
+from hwcls.models.layers import conv, norm_layer
 
 LEVELS = 3  # resolutions of the encoder; each but the first halves the image and doubles the width
 SKIP_KEPT = 0.5  # in training, the share of images that keep their skip connections
@@ -70,15 +69,6 @@ class UNetAutoencoder(nn.Module):
         return image
 
 
-def encoder_width(config: AlexNetConfig) -> int:
-    """The channels of the encoder's first level: half of AlexNet's, since it works at the full resolution."""
-    return config.width // 2
-
-
-def build_autoencoder(config: AlexNetConfig, channels: int, image_size: int) -> UNetAutoencoder:
-    """The autoencoder whose `encoder` has the weights' names and shapes of the AlexNet's that `config` describes.
-
-    Raises UserError where the image is too small.
-    """
-    require_side(image_size, 8, "the U-Net autoencoder")
-    return UNetAutoencoder(channels, encoder_width(config))
+def encoder_width(width: int) -> int:
+    """The channels of the encoder's first level: half of AlexNet's `width`, since it works at the full resolution."""
+    return width // 2

@@ -10,20 +10,54 @@ from collections.abc import Callable
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from torch import nn
+from pydantic import ConfigDict, Field
 
-from hwcls.config.model import UserModelConfig
+from hwcls.config.model import MODELS, ModelFamily
 from hwcls.errors import UserError, did_you_mean
 
-
-def source_of(config: UserModelConfig) -> Path:
-    """The file that holds the model, relative to the working directory unless the name is absolute."""
-    return Path(config.name.rpartition(":")[0])
+if TYPE_CHECKING:
+    from torch import nn
 
 
-def load(name: str) -> Callable[..., Any]:
+@MODELS.register("user")
+class UserModelConfig(ModelFamily):
+    """The user's own `file.py:function`, called with classes, channels, image_size and every other key given."""
+
+    model_config = ConfigDict(extra="allow")
+    slow_to_build: ClassVar[bool] = True
+
+    name: str = Field(pattern=r"^[^:]+:[A-Za-z_]\w*$")
+
+    def build(self, *, classes: int, channels: int, image_size: int) -> nn.Module:
+        """What the user's function returns for these numbers and every other key of the config.
+
+        Raises UserError where it fails or returns anything but an nn.Module.
+        """
+        from torch import nn
+
+        function = load_function(self.name)
+        try:
+            model = function(classes=classes, channels=channels, image_size=image_size, **(self.model_extra or {}))
+        except Exception as error:
+            remedy = "it is called with classes, channels, image_size and every other key of model"
+            raise UserError(f"the model failed: {_last_line(error)}", where=self.name, remedy=remedy) from error
+        if not isinstance(model, nn.Module):
+            what = f"the function returned {type(model).__name__}, not a torch.nn.Module"
+            raise UserError(what, where=self.name, remedy="return the model itself")
+        return model
+
+    @property
+    def source_file(self) -> Path:
+        """The file that holds the model, relative to the working directory unless the name is absolute."""
+        return Path(self.name.rpartition(":")[0])
+
+    def initialisation(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", include={"pretrained", "pretrain"})
+
+
+def load_function(name: str) -> Callable[..., Any]:
     """The function that `file.py:function` names.
 
     The file's folder is importable while the file runs, so that it may import its neighbours, and not afterwards.
@@ -65,23 +99,6 @@ class _Source(SourceFileLoader):
 
     def get_code(self, fullname: str) -> CodeType:
         return self.source_to_code(self.get_data(self.path), self.path)
-
-
-def build(config: UserModelConfig, *, classes: int, channels: int, image_size: int) -> nn.Module:
-    """What the user's function returns for these numbers and every other key of the config.
-
-    Raises UserError where it fails or returns anything but an nn.Module.
-    """
-    function = load(config.name)
-    try:
-        model = function(classes=classes, channels=channels, image_size=image_size, **(config.model_extra or {}))
-    except Exception as error:
-        remedy = "it is called with classes, channels, image_size and every other key of model"
-        raise UserError(f"the model failed: {_last_line(error)}", where=config.name, remedy=remedy) from error
-    if not isinstance(model, nn.Module):
-        what = f"the function returned {type(model).__name__}, not a torch.nn.Module"
-        raise UserError(what, where=config.name, remedy="return the model itself")
-    return model
 
 
 def _last_line(error: Exception) -> str:

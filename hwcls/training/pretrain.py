@@ -7,23 +7,23 @@ import json
 import math
 import time
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from hwcls.config.model import AlexNetConfig, PretrainConfig
+from hwcls.config.model import ModelFamily, PretrainConfig
 from hwcls.config.trial import TrialConfig
 from hwcls.data.augment.apply import Normalise, to_pixels
 from hwcls.data.imageset import ImageSet
 from hwcls.data.splits import random_permutation
 from hwcls.errors import UserError
 from hwcls.files import write_with
-from hwcls.models.unet import UNetAutoencoder, build_autoencoder
 from hwcls.training.memory import free_memory, is_out_of_memory
 from hwcls.training.micro_batch import halve_micro_batch
 
@@ -35,7 +35,7 @@ STREAM = 11  # of the seed: which images are in the share, and their order
 
 def wants_pretraining(config: TrialConfig) -> bool:
     """Whether the trial's model starts from a pretrained encoder."""
-    return isinstance(config.model, AlexNetConfig) and config.model.pretrain is not None
+    return config.model.encoder_pretraining is not None
 
 
 def encoder_weights(config: TrialConfig, data: ImageSet, device: torch.device, cache: Path) -> dict[str, Tensor]:
@@ -43,10 +43,11 @@ def encoder_weights(config: TrialConfig, data: ImageSet, device: torch.device, c
 
     Raises ValueError where the model has no `pretrain`, and UserError as `autoencoder` does.
     """
-    return {name: value.cpu() for name, value in autoencoder(config, data, device, cache).encoder.state_dict().items()}
+    encoder = cast(nn.Module, autoencoder(config, data, device, cache).encoder)
+    return {name: value.cpu() for name, value in encoder.state_dict().items()}
 
 
-def autoencoder(config: TrialConfig, data: ImageSet, device: torch.device, cache: Path) -> UNetAutoencoder:
+def autoencoder(config: TrialConfig, data: ImageSet, device: torch.device, cache: Path) -> nn.Module:
     """The pretrained autoencoder of a trial, on `device` in evaluation mode.
 
     It maps normalised images (B, C, S, S) to their reconstructions. It is trained without augmentation on a share of
@@ -65,7 +66,7 @@ def autoencoder(config: TrialConfig, data: ImageSet, device: torch.device, cache
             took = {"seconds": f"{time.perf_counter() - started:.3f}"}
             write_with(path, lambda file: file.write(save(weights, took)))
     with torch.random.fork_rng(devices=[]):
-        made = build_autoencoder(model, data.channels, data.image_size)
+        made: nn.Module = model.build_autoencoder(channels=data.channels, image_size=data.image_size)
     made.load_state_dict(load_file(path))
     return made.to(device).eval()
 
@@ -101,10 +102,11 @@ def pretrain_rows(config: TrialConfig, data: ImageSet) -> np.ndarray:
     return rows
 
 
-def _asked_for(config: TrialConfig) -> tuple[AlexNetConfig, PretrainConfig]:
-    if not isinstance(config.model, AlexNetConfig) or config.model.pretrain is None:
+def _asked_for(config: TrialConfig) -> tuple[ModelFamily, PretrainConfig]:
+    pretrain = config.model.encoder_pretraining
+    if pretrain is None:
         raise ValueError("the model has no encoder to pretrain")
-    return config.model, config.model.pretrain
+    return config.model, pretrain
 
 
 def _path(config: TrialConfig, data: ImageSet, cache: Path) -> Path:
@@ -115,20 +117,20 @@ def _key(config: TrialConfig, data: ImageSet) -> str:
     """What the result depends on, as a name: the images themselves, the net and the training."""
     model, pretrain = _asked_for(config)
     shown = [data.name, data.image_size, data.channels, data.mean, data.std, len(data.train)]
-    settings = [model.width, pretrain.share, pretrain.epochs, config.seed, BATCH, LEARNING_RATE]
+    settings = [*model.autoencoder_settings(), pretrain.share, pretrain.epochs, config.seed, BATCH, LEARNING_RATE]
     digest = hashlib.blake2b(json.dumps([shown, settings]).encode(), digest_size=12)
     digest.update(np.ascontiguousarray(data.train.rows).tobytes())
     return digest.hexdigest()
 
 
-def _train(config: TrialConfig, data: ImageSet, device: torch.device) -> UNetAutoencoder:
+def _train(config: TrialConfig, data: ImageSet, device: torch.device) -> nn.Module:
     """Minimise the squared error of reconstructed pixels with Adam for `pretrain.epochs`."""
     (model, pretrain), seed, micro_batch = _asked_for(config), config.seed, BATCH
     rows = pretrain_rows(config, data)
     normalise = Normalise(data.mean, data.std, data.image_size, device, torch.float32)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        net = build_autoencoder(model, data.channels, data.image_size)
+        net: nn.Module = model.build_autoencoder(channels=data.channels, image_size=data.image_size)
         net.to(device).train()
         net.to(memory_format=torch.channels_last)
         optimizer = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE, fused=True)
@@ -148,7 +150,7 @@ def _train(config: TrialConfig, data: ImageSet, device: torch.device) -> UNetAut
     return net
 
 
-def _gradients(net: UNetAutoencoder, images: Tensor, micro_batch: int) -> Tensor | None:
+def _gradients(net: nn.Module, images: Tensor, micro_batch: int) -> Tensor | None:
     """Leave the gradients of the squared error of `images` (b, C, S, S), by micro-batches; the error (), or None where
     memory ran out."""
     net.zero_grad()

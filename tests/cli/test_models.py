@@ -42,10 +42,10 @@ def test_help(invoke):
 
 
 def test_all_families(invoke):
-    from hwcls.models import REGISTRY
+    from hwcls.config.model import MODELS
 
     found = rows(invoke("--json"))
-    assert set(found) == set(REGISTRY) - {"timm", "user"}
+    assert set(found) == set(MODELS.names()) - {"timm", "user"}
     cnn = found["simple_cnn"]
     assert (cnn["image"], cnn["output"], cnn["receptive_field"]) == ([3, 32, 32], [10], 10)
     assert sum(layer["parameters"] for layer in cnn["layers"]) == cnn["parameters"] == cnn["trainable"]

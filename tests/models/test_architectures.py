@@ -10,18 +10,16 @@ from pydantic import ValidationError
 from torch import nn
 
 from hwcls import models
-from hwcls.config.model import (
-    AttentionCnnConfig,
-    GatedCnnConfig,
-    HeadConfig,
-    KernelCnnConfig,
-    MlpConfig,
-    ResidualCnnConfig,
-    SimpleCnnConfig,
-)
+from hwcls.config.model import HeadConfig
 from hwcls.errors import UserError
-from hwcls.models.attention_cnn import ChannelAttention, SpatialAttention
-from hwcls.models.kernel_cnn import MixedConv, solve
+from hwcls.models.attention import ChannelAttention, SpatialAttention
+from hwcls.models.attention_cnn import AttentionCnnConfig
+from hwcls.models.gated_cnn import GatedCnnConfig
+from hwcls.models.kernel_cnn import KernelCnnConfig, solve
+from hwcls.models.layers import MixedConv
+from hwcls.models.mlp import MlpConfig
+from hwcls.models.residual_cnn import ResidualCnnConfig
+from hwcls.models.simple_cnn import SimpleCnnConfig
 
 torch.set_num_threads(1)
 

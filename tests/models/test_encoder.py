@@ -7,9 +7,9 @@ import torch
 from torch.nn.functional import mse_loss
 
 from hwcls import models
-from hwcls.config.model import AlexNetConfig, PretrainConfig
+from hwcls.config.model import PretrainConfig
 from hwcls.errors import UserError
-from hwcls.models.unet import build_autoencoder
+from hwcls.models.alexnet import AlexNetConfig
 
 torch.set_num_threads(1)
 FROZEN = AlexNetConfig(width=8, pretrain=PretrainConfig(frozen=True))
@@ -23,15 +23,15 @@ def build(config: AlexNetConfig) -> torch.nn.Module:
 
 @pytest.mark.parametrize("size", [8, 28, 30, 33, 64])
 def test_images_come_back_in_their_shape(size: int) -> None:
-    autoencoder = build_autoencoder(FROZEN, 3, size)
+    autoencoder = FROZEN.build_autoencoder(channels=3, image_size=size)
     assert autoencoder(torch.zeros(2, 3, size, size)).shape == (2, 3, size, size)
     with pytest.raises(UserError, match="7x7"):
-        build_autoencoder(FROZEN, 3, 7)
+        FROZEN.build_autoencoder(channels=3, image_size=7)
 
 
 def test_the_encoder_fits_the_classifier() -> None:
     torch.manual_seed(1)
-    weights = build_autoencoder(TUNED, 1, 28).encoder.state_dict()
+    weights = TUNED.build_autoencoder(channels=1, image_size=28).encoder.state_dict()
     model = build(TUNED)
     model.encoder.load_state_dict(weights)
     assert model.encoder(torch.zeros(2, 1, 28, 28)).shape == (2, 16, 7, 7)
@@ -64,7 +64,7 @@ def test_a_tuned_encoder_learns() -> None:
 def test_the_deep_levels_carry_the_image() -> None:
     """Without any skip a trained autoencoder still tells images apart, which one that only copies could not."""
     torch.manual_seed(0)
-    autoencoder = build_autoencoder(AlexNetConfig(width=8), 1, 16)
+    autoencoder = AlexNetConfig(width=8).build_autoencoder(channels=1, image_size=16)
     optimizer = torch.optim.Adam(autoencoder.parameters(), lr=3e-3)
     images = torch.nn.functional.interpolate(torch.randn(32, 1, 4, 4), size=16)  # (32, 1, 16, 16)
     for _ in range(100):

@@ -10,23 +10,20 @@ from safetensors.torch import load_file, save_file
 from torch.nn.functional import cross_entropy
 
 from hwcls import models
-from hwcls.config.model import (
-    AlexNetConfig,
-    AttentionCnnConfig,
-    GatedCnnConfig,
-    HeadConfig,
-    KernelCnnConfig,
-    MlpConfig,
-    PretrainConfig,
-    ResidualCnnConfig,
-    SimpleCnnConfig,
-    TimmConfig,
-)
+from hwcls.config.model import MODELS, HeadConfig, PretrainConfig
 from hwcls.errors import UserError
+from hwcls.models.alexnet import AlexNetConfig
+from hwcls.models.attention_cnn import AttentionCnnConfig
+from hwcls.models.gated_cnn import GatedCnnConfig
+from hwcls.models.kernel_cnn import KernelCnnConfig
+from hwcls.models.mlp import MlpConfig
+from hwcls.models.residual_cnn import ResidualCnnConfig
+from hwcls.models.simple_cnn import SimpleCnnConfig
+from hwcls.models.timm import TimmConfig
 
 torch.set_num_threads(1)
 HEAD = HeadConfig(depth=2, width=16)
-FAMILIES: dict[str, Any] = {
+VARIANTS: dict[str, Any] = {  # a variant is named after its family; a family without one is tested as it is
     "mlp": MlpConfig(width=16, dropout=0.2, head=HEAD),
     "mlp-widths": MlpConfig(widths=(24, 16, 8), dropout=(0.5, 0.0, 0.25)),
     "simple_cnn": SimpleCnnConfig(width=8, head=HEAD),
@@ -42,12 +39,14 @@ FAMILIES: dict[str, Any] = {
     "kernel_cnn-params": KernelCnnConfig(params=20_000, kernel=7, head=HEAD),
     "alexnet": AlexNetConfig(width=4, head=HEAD),
     "alexnet-encoder": AlexNetConfig(width=4, pretrain=PretrainConfig(), head=HEAD),
-    "resnet": TimmConfig(backbone="test_resnet", head=HEAD),
-    "resnet-small": TimmConfig(backbone="test_resnet", stem="small"),
-    "efficientnet": TimmConfig(backbone="test_efficientnet"),
-    "vit": TimmConfig(backbone="test_vit"),
+    "timm": TimmConfig(backbone="test_resnet", head=HEAD),
+    "timm-small": TimmConfig(backbone="test_resnet", stem="small"),
+    "timm-efficientnet": TimmConfig(backbone="test_efficientnet"),
+    "timm-vit": TimmConfig(backbone="test_vit"),
 }
-SIZES = {"vit": (32, 64)}  # its patches are 16 pixels wide
+TESTED = {name.partition("-")[0] for name in VARIANTS} | {"user"}  # the user's own models have their own tests
+FAMILIES = VARIANTS | {name: family() for name, family in MODELS.all().items() if name not in TESTED}
+SIZES = {"timm-vit": (32, 64)}  # its patches are 16 pixels wide
 
 
 def build(config: Any, channels: int = 3, size: int = 32, seed: int = 0) -> torch.nn.Module:

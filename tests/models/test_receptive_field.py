@@ -10,18 +10,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hwcls import models
-from hwcls.config.model import (
-    AlexNetConfig,
-    AttentionCnnConfig,
-    GatedCnnConfig,
-    KernelCnnConfig,
-    MlpConfig,
-    PretrainConfig,
-    ResidualCnnConfig,
-    SimpleCnnConfig,
-    TimmConfig,
-)
+from hwcls.config.model import PretrainConfig
+from hwcls.models.alexnet import AlexNetConfig
+from hwcls.models.attention_cnn import AttentionCnnConfig
+from hwcls.models.gated_cnn import GatedCnnConfig
+from hwcls.models.kernel_cnn import KernelCnnConfig
+from hwcls.models.mlp import MlpConfig
 from hwcls.models.receptive_field import Field, follow
+from hwcls.models.residual_cnn import ResidualCnnConfig
+from hwcls.models.simple_cnn import SimpleCnnConfig
+from hwcls.models.timm import TimmConfig
 
 torch.set_num_threads(1)
 

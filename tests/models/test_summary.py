@@ -12,16 +12,13 @@ import torch
 from torch import nn
 
 from hwcls import models
-from hwcls.config.model import (
-    AlexNetConfig,
-    HeadConfig,
-    MlpConfig,
-    PretrainConfig,
-    SimpleCnnConfig,
-    TimmConfig,
-    UserModelConfig,
-)
+from hwcls.config.model import HeadConfig, PretrainConfig
+from hwcls.models.alexnet import AlexNetConfig
+from hwcls.models.mlp import MlpConfig
+from hwcls.models.simple_cnn import SimpleCnnConfig
 from hwcls.models.summary import activations, flops, identity, signature, summarise
+from hwcls.models.timm import TimmConfig
+from hwcls.models.user_model import UserModelConfig
 
 
 def of(config: Any) -> Any:
@@ -154,7 +151,7 @@ def test_a_model_is_looked_at_without_the_compiler_and_without_its_weights() -> 
     """Loading it takes seconds, for which the first start of every sweep would wait."""
     code = """
 import resource, sys
-from hwcls.config.model import MlpConfig
+from hwcls.models.mlp import MlpConfig
 from hwcls.models.summary import identity
 identity(MlpConfig(), classes=10, channels=1, image_size=28)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

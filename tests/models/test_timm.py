@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import save_file
 
 from hwcls import models
-from hwcls.config.model import HeadConfig, TimmConfig
+from hwcls.config.model import HeadConfig
 from hwcls.errors import UserError
+from hwcls.models.timm import TimmConfig
 
 torch.set_num_threads(1)
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from hwcls import models
-from hwcls.config.model import UserModelConfig
 from hwcls.errors import UserError
 from hwcls.models import user_model
+from hwcls.models.user_model import UserModelConfig
 
 GOOD = """
 import torch
@@ -71,10 +71,10 @@ def test_every_key_reaches_the_function(source: Path) -> None:
 
 
 def test_source_is_the_file(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert user_model.source_of(config(source)) == source
+    assert config(source).source_file == source
     monkeypatch.chdir(source.parent)
-    assert user_model.source_of(config(Path("my_net.py"))) == Path("my_net.py")
-    assert user_model.load("my_net.py:build") is user_model.load(f"{source}:build")
+    assert config(Path("my_net.py")).source_file == Path("my_net.py")
+    assert user_model.load_function("my_net.py:build") is user_model.load_function(f"{source}:build")
 
 
 def test_an_edited_file_is_loaded_again(source: Path) -> None:

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from hwcls.config.data import DataConfig
-from hwcls.config.model import MlpConfig
 from hwcls.config.optim import AdamConfig
 from hwcls.config.trial import TrialConfig
+from hwcls.models.mlp import MlpConfig
 from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.tracking.log import log_tracking
 from hwcls.tracking.records import EpochRecord, Result

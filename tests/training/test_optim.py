@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from hwcls import models
-from hwcls.config.model import TimmConfig
 from hwcls.config.optim import (
     AdamConfig,
     AdamWConfig,
@@ -19,6 +18,7 @@ from hwcls.config.optim import (
     PlateauConfig,
     SgdConfig,
 )
+from hwcls.models.timm import TimmConfig
 from hwcls.training.optim import Schedule, build_optimizer
 
 UP = MetricConfig(name="val/accuracy", goal="maximize")

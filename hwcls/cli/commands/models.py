@@ -14,7 +14,7 @@ from hwcls.cli.console import app, print_to_stderr, table_console
 
 if TYPE_CHECKING:
     from hwcls.config.data import DataConfig
-    from hwcls.config.model import ModelConfig
+    from hwcls.config.model import ModelFamily
     from hwcls.models.receptive_field import Field
     from hwcls.models.summary import Summary
 
@@ -28,7 +28,7 @@ class Row:
 
     name: str
     group: str  # the alternative that it belongs to
-    config: ModelConfig
+    config: ModelFamily
     shape: Shape
 
 
@@ -90,9 +90,11 @@ def models(
 
 
 def _families() -> list[str]:
-    from hwcls.models import REGISTRY
+    """The families that need no settings, so that their name alone is a model."""
+    from hwcls.config.model import MODELS
 
-    return [name for name in REGISTRY if name not in ("timm", "user")]
+    families = MODELS.all().items()
+    return [name for name, family in families if not any(f.is_required() for f in family.model_fields.values())]
 
 
 def _rows(names: Sequence[str], sets: Sequence[str], given: Sequence[int | None]) -> Iterator[Row]:
@@ -106,12 +108,13 @@ def _rows(names: Sequence[str], sets: Sequence[str], given: Sequence[int | None]
             yield Row(name, name, _config(name, sets), (shape[0], shape[1], shape[2]))
 
 
-def _config(name: str, sets: Sequence[str]) -> ModelConfig:
+def _config(name: str, sets: Sequence[str]) -> ModelFamily:
     """The config of a family with the given settings, or of a timm backbone."""
     from pydantic import TypeAdapter, ValidationError
 
     from hwcls.config.annotations import sentence, variants
-    from hwcls.config.model import HeadConfig, ModelConfig
+    from hwcls.config.model import HeadConfig
+    from hwcls.config.trial import ModelConfig
     from hwcls.config.yaml_source import Source, parse_value
     from hwcls.errors import UserError, did_you_mean
 
@@ -138,11 +141,11 @@ def _config(name: str, sets: Sequence[str]) -> ModelConfig:
 
 def _from_file(path: Path, sets: Sequence[str], given: Sequence[int | None]) -> Iterator[Row]:
     """A trial's model, or every alternative of a sweep file at both ends of its ranges."""
-    from hwcls.config.model_alternatives import variants
     from hwcls.config.sweep_file import load_sweep, load_trial
     from hwcls.config.trial import flatten
     from hwcls.config.yaml_source import read_source
     from hwcls.errors import UserError
+    from hwcls.models.alternatives import variants
 
     if path.is_dir():
         path = next((path / name for name in ("config.yaml", "sweep.yaml") if (path / name).is_file()), path)
@@ -194,7 +197,7 @@ def _plain(one: Row, summary: Summary) -> dict[str, Any]:
 def _print(rows: Sequence[tuple[Row, Summary]]) -> None:
     from rich.table import Table
 
-    from hwcls.config.model_alternatives import sentence
+    from hwcls.models.alternatives import sentence
 
     console = table_console()
     frozen = any(summary.trainable != summary.parameters for _, summary in rows)

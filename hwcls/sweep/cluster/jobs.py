@@ -16,7 +16,6 @@ from typing import Any
 
 from ray.exceptions import AuthenticationError, RayError
 
-from hwcls.config.model import UserModelConfig
 from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
@@ -99,8 +98,8 @@ def collect_files(trials: Sequence[TrialConfig], file: Path, folder: Path) -> No
     """Copy the sweep file, the user's models with their local imports, and weights into the job's working folder."""
     shutil.copyfile(file, folder / file.name)
     for trial in trials:
-        if isinstance(trial.model, UserModelConfig):
-            source = Path(trial.model.name.rpartition(":")[0])
+        source = trial.model.source_file
+        if source is not None:
             for found in with_local_imports(_relative_path(source, "model.name"), set()):
                 _copy(found, folder)
     # files with absolute paths are on the nodes, or the driver reports that they are missing

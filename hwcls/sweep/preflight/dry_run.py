@@ -7,14 +7,14 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hwcls.config.model import ModelConfig
-from hwcls.config.model_alternatives import same, sentence, variants
+from hwcls.config.model import ModelFamily
 from hwcls.config.space import Range
 from hwcls.config.sweep import EarlyStopConfig
 from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
 from hwcls.format import format_duration
+from hwcls.models.alternatives import same, sentence, variants
 
 SAMPLES = 5
 
@@ -126,14 +126,13 @@ def _same_models(sweep: Sweep) -> list[str]:
     found = variants(sweep)
     if not found:
         return []
-    from hwcls.config.model import TimmConfig, UserModelConfig
     from hwcls.models.summary import identity
 
     known: dict[str, str] = {}
 
     def of(trial: TrialConfig) -> str:
         settings = _settings(trial.model)
-        if isinstance(trial.model, TimmConfig | UserModelConfig):
+        if trial.model.slow_to_build:
             return settings
         classes, channels, size = _shape(trial)
         key = f"{settings} {channels} {size}"
@@ -147,7 +146,7 @@ def _same_models(sweep: Sweep) -> list[str]:
         return [str(error)]
 
 
-def _settings(model: ModelConfig) -> str:
+def _settings(model: ModelFamily) -> str:
     """What tells a model from another; of a head with a single layer only that it is one."""
     values = model.model_dump(mode="json", exclude={"label": True, "head": {"label"}})
     if values.get("head", {}).get("depth") == 1:

@@ -8,7 +8,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hwcls.config.model import UserModelConfig
 from hwcls.config.optim import OptimizerConfig, SgdConfig
 from hwcls.config.space import Choice, Fixed, Parameter, Range
 from hwcls.config.sweep_file import Sweep
@@ -90,7 +89,7 @@ def _starts(sweep: Sweep, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _climb(sweep: Sweep, settings: dict[str, Any], weigh: Weigh) -> Weights:
     """Give one parameter of the model after the other the value that makes it largest, twice over."""
     settings = dict(settings)
-    own = isinstance(sweep.trial(Fixed(settings)).model, UserModelConfig)
+    own = sweep.trial(Fixed(settings)).model.source_file is not None
     pinned = set(settings)
     best = _weight(sweep, settings, weigh)
     for _ in range(2):

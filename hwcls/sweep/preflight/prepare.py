@@ -14,13 +14,12 @@ import numpy as np
 
 from hwcls import files
 from hwcls.config.data import DataConfig
-from hwcls.config.model import TimmConfig, UserModelConfig
-from hwcls.config.model_alternatives import same, sentence, variants
 from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet, open_data
 from hwcls.data.progress import ProgressReporter
 from hwcls.errors import UserError
+from hwcls.models.alternatives import same, sentence, variants
 from hwcls.sweep.preflight.disk_usage import Shape
 from hwcls.sweep.preflight.model_size import Weights, heaviest, weigh
 from hwcls.sweep.preflight.validate import placed
@@ -43,7 +42,7 @@ class Prepared:
 
 
 def prepare(sweep: Sweep, path: Path) -> Prepared:
-    """Decode the data once, save the splits, keep the user's files, and build every branch's model, undrawn.
+    """Decode the data once, save the splits, keep the user's files, and build every branch's model without weights.
 
     Raises:
         UserError: Data that is not there, a model that cannot be built.
@@ -160,9 +159,9 @@ def check_weights(sweep: Sweep, trials: Sequence[TrialConfig], shapes: Shapes) -
     seen = set()
     for trial in trials:
         model = trial.model
-        if not isinstance(model, TimmConfig) or not model.pretrained or (model.backbone, model.pretrained) in seen:
+        if model.pretrained_from is None or model.pretrained_from in seen:
             continue
-        seen.add((model.backbone, model.pretrained))
+        seen.add(model.pretrained_from)
         classes, channels, size = shapes[trial.data.pixels()]
         from hwcls import models
 
@@ -209,7 +208,7 @@ def _remembered(kind: str, trial: TrialConfig, asked: dict[str, int], find: Call
     description = json.dumps([kind, __version__, settings, *asked.values()])
     digest = hashlib.blake2b(description.encode(), digest_size=16).hexdigest()
     mark = cache_folder() / "models" / digest
-    if mark.exists() and not isinstance(trial.model, UserModelConfig):  # a user's file may have changed
+    if mark.exists() and trial.model.source_file is None:  # a user's file may have changed
         return mark.read_text("utf-8")
     found = find()
     files.write_text(mark, found)

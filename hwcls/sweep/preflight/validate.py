@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hwcls.config.model import UserModelConfig
 from hwcls.config.sweep import TRACKERS
 from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
@@ -71,14 +70,11 @@ def _check_paths(sweep: Sweep, corners: Sequence[TrialConfig], options: Options)
         except UserError as error:
             raise placed(sweep, error) from None
     for trial in corners:
-        if isinstance(trial.model, UserModelConfig) and not kept:
-            source = trial.model.name.rpartition(":")[0]
-            if not Path(source).is_file():
-                branch = ("choice", trial.model.label) if trial.model.label else ()
-                where = sweep.source.where(("parameters", "model", *branch))
-                raise UserError(
-                    f"no model file '{source}'", where=where, remedy="name a file of yours: my_file.py:build"
-                )
+        source = trial.model.source_file
+        if source is not None and not kept and not source.is_file():
+            branch = ("choice", trial.model.label) if trial.model.label else ()
+            where = sweep.source.where(("parameters", "model", *branch))
+            raise UserError(f"no model file '{source}'", where=where, remedy="name a file of yours: my_file.py:build")
 
 
 def placed(sweep: Sweep, error: UserError) -> UserError:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from hwcls import files
-from hwcls.config.model import TimmConfig, UserModelConfig
 from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
 from hwcls.tracking.folders import SOURCES
@@ -26,10 +25,9 @@ def copy_sources(trials: Iterable[TrialConfig], path: Path) -> dict[str, str]:
     """
     names: dict[str, str] = {}
     for trial in trials:
-        if isinstance(trial.model, UserModelConfig) and trial.model.name not in names:
-            from hwcls.models.user_model import source_of
-
-            copied = _copy_source(source_of(trial.model), path / SOURCES)
+        source = trial.model.source_file
+        if source is not None and trial.model.name not in names:
+            copied = _copy_source(source, path / SOURCES)
             names[trial.model.name] = f"{copied}:{trial.model.name.rsplit(':', 1)[1]}"
     return names
 
@@ -81,8 +79,7 @@ def with_copied_source(config: TrialConfig, names: dict[str, str]) -> TrialConfi
 
 def weight_files(trials: Iterable[TrialConfig]) -> list[str]:
     """The files of pretrained weights that some trials name."""
-    found = (trial.model.pretrained for trial in trials if isinstance(trial.model, TimmConfig))
-    return sorted({path for path in found if isinstance(path, str)})
+    return sorted({path for trial in trials if (path := trial.model.weights_file) is not None})
 
 
 def read_sources(values: dict[str, Any]) -> dict[str, bytes]:

@@ -119,7 +119,7 @@ def test_trials_are_tried_side_by_side(trial, resources):
     [("import os; os._exit(1)", "a process that timed some training died"), ("raise ValueError('no')", "no")],
 )
 def test_what_cannot_be_tried_is_a_users_error(trial, tmp_path, body, message):
-    from hwcls.config.model import UserModelConfig
+    from hwcls.models.user_model import UserModelConfig
 
     (tmp_path / "mine.py").write_text(f"def build(**sizes):\n    {body}\n")
     model = UserModelConfig(name=f"{tmp_path / 'mine.py'}:build")

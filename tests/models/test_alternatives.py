@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from hwcls.config.model_alternatives import same, sentence, variants
 from hwcls.config.sweep_file import Sweep, load_sweep
 from hwcls.config.trial import TrialConfig
+from hwcls.models.alternatives import same, sentence, variants
 
 HEAD = {"depth": {"min": 1, "max": 2}}
 

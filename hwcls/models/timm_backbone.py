@@ -1,0 +1,191 @@
+"""Backbones of timm: found, checked for the image size, built with their weights."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hwcls.errors import UserError, did_you_mean
+from hwcls.models.layers import Head
+from hwcls.models.pretrained import from_file, from_hub
+from hwcls.models.skip_init import skip_init
+
+
+class TimmModel(nn.Module):
+    """`head` on the pooled features of `backbone`: (B, C, H, W) to (B, classes).
+
+    A frozen backbone stays in evaluation mode, also in training, and keeps nothing for a backward pass.
+    """
+
+    def __init__(self, backbone: nn.Module, head: Head, frozen: bool) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.frozen = frozen
+        if frozen:
+            backbone.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> TimmModel:
+        """Switch to training mode, all but a frozen backbone."""
+        super().train(mode)
+        if self.frozen:
+            self.backbone.eval()
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            features = self.backbone(x)  # (B, features)
+        logits: Tensor = self.head(features)  # (B, classes)
+        return logits
+
+
+def build_backbone(
+    name: str, pretrained: bool | str, *, stem: str, frozen: bool, channels: int, image_size: int
+) -> tuple[nn.Module, int]:
+    """timm's backbone without its classifier, and the length of its pooled features.
+
+    Pretrained weights are converted to the number of channels as timm does (grey: the sum over RGB); `stem="small"`
+    replaces a 7x7 first convolution by a 3x3 with new weights. Raises UserError for an unknown name, images it cannot
+    take, weights that are not available.
+    """
+    if not name:
+        raise UserError("no backbone named", where="model.backbone", remedy="for example resnet18")
+    _known(name)
+    features = _features(name, stem, channels, image_size)
+    backbone = _create(name, pretrained, channels, image_size)
+    if stem == "small":
+        fresh = _small_stem(backbone, name, channels)
+        if fresh and frozen:
+            raise UserError(
+                f"the small stem of {name} starts afresh and could not learn in a frozen backbone",
+                where="model.frozen",
+                remedy="set it to false, or model.stem to standard",
+            )
+    return backbone, features
+
+
+def _known(backbone: str) -> None:
+    """Raise UserError with the nearest names where timm has no such backbone."""
+    import timm
+
+    name, _, tag = backbone.partition(".")
+    if not timm.is_model(name):
+        raise UserError(
+            f"timm has no backbone '{backbone}'",
+            where="model.backbone",
+            remedy=_nearest(name, timm.list_models()),
+        )
+    tags = {full.partition(".")[2] for full in timm.list_models(f"{name}.*", pretrained=True)}
+    if tag and tag not in tags:
+        what = f"timm's {name} has no weights '{tag}'"
+        raise UserError(what, where="model.backbone", remedy=did_you_mean(tag, sorted(tags)))
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    """The three names nearest to `name`; of some thousand, all would be no help."""
+    import difflib
+
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    names = " or ".join(f"'{one}'" for one in near)
+    return f"did you mean {names}?" if near else "timm.list_models() shows every name"
+
+
+def _create(name: str, pretrained: bool | str, channels: int, image_size: int) -> nn.Module:
+    """timm's model without classifier, weights loaded."""
+    import timm
+
+    options = _options(name, channels, image_size)
+    overlay: dict[str, Any] | None = None
+    if isinstance(pretrained, str):
+        overlay = from_file(pretrained, name)
+    elif pretrained:
+        overlay = from_hub(name)
+    if overlay is None:
+        return timm.create_model(name, **options)
+    try:
+        model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **options)
+    except Exception as error:
+        raise UserError(
+            f"the weights do not load into {name}: {str(error)[:240]}",
+            where=pretrained if isinstance(pretrained, str) else "model.pretrained",
+            remedy="give a file with the weights of this very backbone, named as timm names them",
+        ) from error
+    vars(model)["pretrained_cfg"].pop("state_dict", None)  # timm keeps a second copy of the weights there
+    return model
+
+
+def _options(backbone: str, channels: int, image_size: int) -> dict[str, Any]:
+    """What create_model needs for pooled features of these images."""
+    import timm
+
+    options: dict[str, Any] = {"num_classes": 0, "in_chans": channels}
+    settings = timm.get_pretrained_cfg(backbone)
+    if settings is not None and settings.fixed_input_size:  # transformers and mixers: their tokens are counted
+        options["img_size"] = image_size
+    return options
+
+
+@lru_cache(maxsize=256)  # a sweep builds the same backbone many times
+def _features(backbone: str, stem: str, channels: int, image_size: int) -> int:
+    """The length of the pooled features, found by one forward pass; UserError if it fails."""
+    import timm
+
+    try:
+        # the generator must not tell whether this came from the cache
+        with skip_init(), torch.no_grad():
+            model = timm.create_model(backbone, **_options(backbone, channels, image_size))
+            _whole_patches(model, backbone, image_size)
+            if stem == "small":
+                _small_stem(model, backbone, channels)
+            shape = tuple(model.eval()(torch.empty(2, channels, image_size, image_size)).shape)  # (2, features)
+    except UserError:
+        raise
+    except Exception as error:
+        what = (
+            f"{backbone} cannot take {channels}x{image_size}x{image_size} images: {' '.join(str(error).split())[:240]}"
+        )
+        raise UserError(what, where="model.backbone", remedy="set data.image_size to what it was made for") from error
+    if len(shape) != 2 or not shape[1]:
+        raise UserError(f"{backbone} gives no pooled features but {shape}", where="model.backbone")
+    return int(shape[1])
+
+
+def _whole_patches(model: nn.Module, backbone: str, image_size: int) -> None:
+    """Raise UserError where a transformer's patches would leave out the images' right and lower edge."""
+    size = getattr(getattr(model, "patch_embed", None), "patch_size", None)
+    patch = max(size) if isinstance(size, tuple) else size
+    if isinstance(patch, int) and image_size % patch:
+        fitting = -(-image_size // patch) * patch
+        raise UserError(
+            f"{backbone} cuts images into patches of {patch}, {image_size}x{image_size} is no multiple of them",
+            where="model.backbone",
+            remedy=f"set data.image_size to {fitting}",
+        )
+
+
+def _small_stem(model: nn.Module, backbone: str, channels: int) -> bool:
+    """Let a ResNet or EfficientNet see small images at full resolution: a stride-1 3x3 stem and no pooling.
+
+    Returns whether its first convolution was drawn anew. Raises UserError where there is no such stem.
+    """
+    resnet = hasattr(model, "maxpool") and hasattr(model, "layer1")
+    stem = getattr(model, "conv1" if resnet else "conv_stem", None)
+    first = stem[0] if isinstance(stem, nn.Sequential) else stem  # ResNet-D has three convolutions in its stem
+    if not isinstance(first, nn.Conv2d):
+        raise UserError(
+            f"{backbone} has no stem that could be made small",
+            where="model.stem",
+            remedy="set model.stem to standard, or take a ResNet or EfficientNet",
+        )
+    kept = first.kernel_size == (3, 3)
+    if kept:
+        first.stride = (1, 1)  # its weights stay, also pretrained ones
+    else:
+        model.conv1 = nn.Conv2d(channels, first.out_channels, 3, 1, 1, bias=first.bias is not None)
+        nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
+    if resnet:
+        model.maxpool = nn.Identity()
+    return not kept
