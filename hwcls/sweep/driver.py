@@ -28,7 +28,7 @@ from hwcls.sweep.preflight.validate import Options
 from hwcls.sweep.run import confirm_plan
 from hwcls.sweep.run.background import Background
 from hwcls.sweep.storage import environment, results_folder
-from hwcls.sweep.storage.mirror import Shared
+from hwcls.sweep.storage.mirror import Mirror
 from hwcls.tracking.folders import SweepFolder
 
 if TYPE_CHECKING:
@@ -67,11 +67,11 @@ def run(sweep: Sweep, options: Options, progress_for: ProgressFor) -> Outcome:
     sweep = validate.check(sweep, options)
     if options.address is None and sweep.config.resources != ResourcesConfig():  # the defaults fit any machine
         choose_resources(sweep.config.resources, this_machine(), _where(sweep))
-    mirror = options.place.sweep(sweep.config.name) if options.place else None
+    mirror = options.shared.mirror(sweep.config.name) if options.shared else None
     with (
         results_folder.open_folder(options.results / sweep.config.name, sweep.resolved()) as folder,
         log_to_file(folder.path / results_folder.LOG),
-        mirror.mirrored() if mirror else nullcontext(),
+        mirror.uploading() if mirror else nullcontext(),
         _errors_logged(folder.path),
     ):
         environment.log_start()
@@ -96,7 +96,7 @@ class _Start:
     sweep: Sweep
     options: Options
     folder: SweepFolder
-    mirror: Shared | None
+    mirror: Mirror | None
     tracking: TrackingProcess
     progress_for: ProgressFor
 
@@ -207,11 +207,11 @@ def _where(sweep: Sweep) -> str:
     return sweep.source.where(("resources",))
 
 
-def _drop_checkpoints(folder: SweepFolder, mirror: Shared | None) -> None:
+def _drop_checkpoints(folder: SweepFolder, mirror: Mirror | None) -> None:
     """Remove every checkpoint: the sweep has ended."""
     shutil.rmtree(folder.path / "tune", ignore_errors=True)
     if mirror:
-        mirror.forget_states()
+        mirror.delete_states()
 
 
 def _extent(search: FairSearch, budget: float | None) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hwcls.config.sweep_file import Sweep
     from hwcls.sweep.driver import Outcome
     from hwcls.sweep.preflight.validate import Options
-    from hwcls.sweep.storage.mirror import Place
+    from hwcls.sweep.storage.mirror import SharedResults
 
 
 @app.command()
@@ -57,8 +57,8 @@ def sweep(
         return
     from hwcls.sweep.preflight.validate import Options
 
-    local, place = _results(results)
-    _run(checked, Options(local, new, wandb, address, source, place), quiet, as_json)
+    local, shared = _results(results)
+    _run(checked, Options(local, new, wandb, address, source, shared), quiet, as_json)
 
 
 @app.command()
@@ -88,23 +88,23 @@ def confirm(
         parent, _, name = folder.rstrip("/").rpartition("/")
     else:
         parent, name = str(Path(folder).resolve().parent), Path(folder).resolve().name
-    local, place = _results(parent)
-    if place and name in place.names():
-        place.sweep(name).take()
+    local, shared = _results(parent)
+    if shared and name in shared.sweep_names():
+        shared.mirror(name).download()
     checked = again(local / name, add_seeds, folder)
-    _run(checked, Options(results=local, wandb=wandb, address=address, place=place), quiet, as_json)
+    _run(checked, Options(results=local, wandb=wandb, address=address, shared=shared), quiet, as_json)
 
 
-def _results(results: str) -> tuple[Path, Place | None]:
+def _results(results: str) -> tuple[Path, SharedResults | None]:
     """The folder to work in, and the shared storage that it mirrors, if any."""
     from hwcls.data.catalog import cache_folder
     from hwcls.errors import UserError
-    from hwcls.sweep.storage.mirror import COPIES, Place
+    from hwcls.sweep.storage.mirror import COPIES, SharedResults
     from hwcls.sweep.storage.object_store import is_url
 
     if is_url(results):
-        place = Place(results, cache_folder())
-        return place.local, place
+        shared = SharedResults(results, cache_folder())
+        return shared.local, shared
     local = Path(results).expanduser()
     if local.resolve().is_relative_to((cache_folder() / COPIES).resolve()):
         remedy = "name the shared storage itself: s3://bucket/prefix"
@@ -202,14 +202,14 @@ def _print_outcome(outcome: Outcome, options: Options, as_json: bool) -> None:
     path = outcome.folder.path
     found = load_results(path)
     page = path / "report.html"
-    shared = options.place.sweep(path.name).url if options.place else None
+    url = options.shared.mirror(path.name).url if options.shared else None
     if as_json:
         status = "interrupted" if outcome.interrupted else "done"
         result = {"status": status, **build_summary(found), "failed": outcome.failed, "hints": suggest_ranges(found)}
         places = {"results": str(path), "bytes": taken(path), "report": str(page)}
         places |= {"wandb": read_run_urls(outcome.folder)}
         tracking = {"tracking": read_problems(outcome.folder)}
-        places |= {"shared": shared} if shared else {}
+        places |= {"shared": url} if url else {}
         typer.echo(json.dumps({**result, **places, **tracking}, indent=2, default=str))
         return
     if outcome.nothing_to_do:
@@ -219,8 +219,8 @@ def _print_outcome(outcome: Outcome, options: Options, as_json: bool) -> None:
         typer.echo(f"hint: {hint}")
     for key in outcome.failed:
         typer.echo(f"failed: {path / key / 'error.txt'}")
-    copy = f", with a local copy in {path}" if shared else ""
-    typer.echo(f"results: {format_bytes(taken(path))} in {shared or path}{copy}")
+    copy = f", with a local copy in {path}" if url else ""
+    typer.echo(f"results: {format_bytes(taken(path))} in {url or path}{copy}")
     typer.echo(f"report: {page}")
     for url in sorted({url.partition("/runs/")[0] for url in read_run_urls(outcome.folder).values()}):
         typer.echo(f"W&B: {url}")

@@ -14,7 +14,7 @@ from hwcls.errors import UserError
 from hwcls.sweep.preflight.dry_run import known_data
 from hwcls.sweep.search.earlier_results import check_earlier_results
 from hwcls.sweep.storage import results_folder
-from hwcls.sweep.storage.mirror import Place
+from hwcls.sweep.storage.mirror import SharedResults
 from hwcls.tracking.folders import SOURCES
 
 
@@ -27,7 +27,7 @@ class Options:
     wandb: str = "auto"
     address: str | None = None
     source: Path | None = None  # another sweep's results, whose trials are known from the start
-    place: Place | None = None  # shared storage whose working copy `results` is
+    shared: SharedResults | None = None  # shared storage whose working copy `results` is
 
 
 def check(sweep: Sweep, options: Options) -> Sweep:
@@ -46,10 +46,10 @@ def check(sweep: Sweep, options: Options) -> Sweep:
     if options.source is not None:
         check_earlier_results(options.source, sweep.config.metric)
     if options.new:
-        taken = options.place.names() if options.place else ()
+        taken = options.shared.sweep_names() if options.shared else ()
         sweep = sweep.renamed(results_folder.free_name(sweep.config.name, options.results, taken))
-    if options.place:
-        options.place.sweep(sweep.config.name).take()
+    if options.shared:
+        options.shared.mirror(sweep.config.name).download()
     results_folder.check_folder(options.results / sweep.config.name, sweep.resolved())
     return sweep
 

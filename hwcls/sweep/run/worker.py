@@ -109,7 +109,7 @@ class Rank:
                 path = Path(temporary, name)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(data)
-            checkpoint_store.bring(Path(temporary), store)
+            checkpoint_store.download_state(Path(temporary), store)
             with self._watched():
                 checkpoint.load(self._running(), Path(temporary if content else folder or ""))
 
@@ -129,7 +129,7 @@ class Rank:
         with tempfile.TemporaryDirectory() as folder:
             self.save(folder, last)
             if store:
-                checkpoint_store.send(Path(folder), store, trial)
+                checkpoint_store.upload_state(Path(folder), store, trial)
             return read_folder(folder)
 
     def epoch(self) -> dict[str, Any]:

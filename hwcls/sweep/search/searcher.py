@@ -23,7 +23,7 @@ from hwcls.errors import UserError
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.search.samplers import Journal, sampler
 from hwcls.sweep.search.warm_start import borrow
-from hwcls.sweep.storage.journal_format import MARK
+from hwcls.sweep.storage.journal_format import BORROWED
 from hwcls.sweep.storage.user_code import with_copied_source
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.records import Result
@@ -75,7 +75,7 @@ class FairSearch(OptunaSearch):  # type: ignore[misc]
         if source is not None and not known:
             self.borrowed_of = borrow(self.study, sweep, source)
             known = self.study.get_trials(deepcopy=False)
-        self.borrowed = sum(MARK in trial.user_attrs for trial in known)  # they come first and have no folder
+        self.borrowed = sum(BORROWED in trial.user_attrs for trial in known)  # they come first and have no folder
         if source is not None and not self.borrowed and known:
             remedy = "leave --from out to go on, or pass --new to use a new folder"
             raise UserError("this sweep has begun without it", where=f"--from {source}", remedy=remedy)

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hwcls.config.sweep_file import Sweep
 from hwcls.errors import UserError
 from hwcls.sweep.search.earlier_results import check_earlier_results
-from hwcls.sweep.storage.journal_format import MARK
+from hwcls.sweep.storage.journal_format import BORROWED
 
 
 class _Known:
@@ -78,5 +78,5 @@ def _copied(trial: FrozenTrial, distributions: dict[str, BaseDistribution], sour
         params={name: trial.params[name] for name in distributions},
         distributions=distributions,
         intermediate_values=trial.intermediate_values,
-        user_attrs={MARK: trial.user_attrs.get(MARK, str(source))},
+        user_attrs={BORROWED: trial.user_attrs.get(BORROWED, str(source))},
     )

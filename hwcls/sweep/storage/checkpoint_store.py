@@ -1,4 +1,4 @@
-"""Checkpoints whose state goes from the worker straight to shared storage, past the driver's node."""
+"""Checkpoints whose state goes from the worker directly to shared storage, not through the driver's node."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from hwcls.training.checkpoint import STATE
 TRIES, PAUSE = 10, 6.0  # to read a state, and seconds between them
 
 
-def send(folder: Path, url: str, trial: str) -> None:
-    """Move the state of a checkpoint in `folder` to the storage; it stays where that does not answer."""
+def upload_state(folder: Path, url: str, trial: str) -> None:
+    """Move the state of a checkpoint in `folder` to the storage; it stays where that does not respond."""
     if not (folder / STATE).exists():
         return
-    place = f"{STATES}/{trial}/{secrets.token_hex(8)}"
+    target = f"{STATES}/{trial}/{secrets.token_hex(8)}"
     try:
-        open_store(url).write(f"{place}/{STATE}", (folder / STATE).read_bytes())
+        open_store(url).write(f"{target}/{STATE}", (folder / STATE).read_bytes())
     except OSError:
         return
-    files.write_json(folder / ELSEWHERE, {"folder": place})
+    files.write_json(folder / ELSEWHERE, {"folder": target})
     (folder / STATE).unlink()
 
 
-def bring(folder: Path, url: str) -> None:
-    """Put the state back into a checkpoint's `folder`; raises UserError where it cannot be had."""
+def download_state(folder: Path, url: str) -> None:
+    """Put the state back into a checkpoint's `folder`; raises UserError where that is impossible."""
     if not (folder / ELSEWHERE).exists():
         return
     try:
@@ -39,10 +39,10 @@ def bring(folder: Path, url: str) -> None:
         raise UserError(f"the checkpoint cannot be read ({error})", where=str(folder)) from None
     for left in reversed(range(TRIES)):
         try:
-            open_store(url).get(name, folder / STATE)
+            open_store(url).download(name, folder / STATE)
             return
         except OSError as error:
             if not left or isinstance(error, FileNotFoundError):
-                what = f"the checkpoint's state cannot be had ({' '.join(str(error).split())[:160]})"
+                what = f"the checkpoint's state cannot be downloaded ({' '.join(str(error).split())[:160]})"
                 raise UserError(what, where=url) from None
         time.sleep(PAUSE)

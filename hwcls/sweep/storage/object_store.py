@@ -1,4 +1,4 @@
-"""A folder on shared storage, by its URL: s3://bucket/prefix, gs://, or what else pyarrow and fsspec reach."""
+"""A folder on shared storage, by its URL: s3://bucket/prefix, gs://, or any other scheme of pyarrow and fsspec."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hwcls.errors import UserError
 
 @dataclass(frozen=True)
 class Store:
-    """Objects below a prefix; every call raises OSError where the storage does not answer."""
+    """Objects below a prefix; every call raises OSError where the storage does not respond."""
 
     filesystem: Any  # of pyarrow
     prefix: str
@@ -21,14 +21,14 @@ class Store:
     def _path(self, name: str) -> str:
         return f"{self.prefix}/{name}"
 
-    def listing(self) -> list[str]:
+    def list_objects(self) -> list[str]:
         """The names of all objects."""
         from pyarrow.fs import FileSelector, FileType
 
         found = self.filesystem.get_file_info(FileSelector(self.prefix, recursive=True, allow_not_found=True))
         return [entry.path[len(self.prefix) + 1 :] for entry in found if entry.type == FileType.File]
 
-    def folders(self) -> list[str]:
+    def list_folders(self) -> list[str]:
         """The names of the folders at the top."""
         from pyarrow.fs import FileSelector, FileType
 
@@ -41,7 +41,7 @@ class Store:
             return bytes(stream.read())
 
     def write(self, name: str, content: bytes) -> None:
-        """Write an object: it is there whole, or not at all."""
+        """Write an object, completely or not at all."""
         path = self._path(name)
         try:
             stream = self.filesystem.open_output_stream(path)
@@ -51,13 +51,13 @@ class Store:
         with stream:
             stream.write(content)
 
-    def get(self, name: str, target: Path) -> None:
+    def download(self, name: str, target: Path) -> None:
         """Copy an object to a file."""
         content = self.read(name)
         files.write_with(target, lambda file: file.write(content))
 
     def delete(self, name: str) -> None:
-        """Delete an object; one that is not there is fine."""
+        """Delete an object if it exists."""
         with contextlib.suppress(FileNotFoundError):
             self.filesystem.delete_file(self._path(name))
 
@@ -67,9 +67,9 @@ class Store:
             self.filesystem.delete_dir(self._path(name))
 
 
-def is_url(place: str) -> bool:
-    """Whether a place is on shared storage, and no folder."""
-    return "://" in place
+def is_url(results: str) -> bool:
+    """Whether a results option names shared storage and not a local folder."""
+    return "://" in results
 
 
 def open_store(url: str) -> Store:
@@ -77,7 +77,7 @@ def open_store(url: str) -> Store:
 
     Raises:
         UserError: No file system is known for it.
-        OSError: The storage does not answer, or knows no such bucket.
+        OSError: The storage does not respond, or has no such bucket.
     """
     from pyarrow import ArrowInvalid
     from pyarrow.fs import FileSystem, FSSpecHandler, PyFileSystem

@@ -15,61 +15,61 @@ from hwcls.errors import UserError
 from hwcls.sweep.run import callback, confirm_plan
 from hwcls.sweep.storage import lease
 from hwcls.sweep.storage import mirror as module
-from hwcls.sweep.storage.mirror import Place, Shared
+from hwcls.sweep.storage.mirror import Mirror, SharedResults
 from hwcls.sweep.storage.object_store import is_url, open_store
 from tests.sweep.faults import Disturbed
 
 
-def place(s3, tmp_path, name):
-    return Place(f"{s3.url}/{name}", tmp_path / "cache")
+def shared_results(s3, tmp_path, name):
+    return SharedResults(f"{s3.url}/{name}", tmp_path / "cache")
 
 
 def started(shared):
     """As a driver that has begun to work."""
-    shared.take()
-    shared.claim.take()
+    shared.download()
+    shared.lease.acquire()
     return shared
 
 
 def contents(url):
     """What lies there, but for who worked there last."""
     store = open_store(url)
-    return {name: store.read(name) for name in store.listing() if not name.endswith("driver.json")}
+    return {name: store.read(name) for name in store.list_objects() if not name.endswith("driver.json")}
 
 
 def test_what_changes_goes_up_and_comes_down_elsewhere(s3, tmp_path, monkeypatch):
-    here = started(place(s3, tmp_path, "mirror").sweep("a"))
+    here = started(shared_results(s3, tmp_path, "mirror").mirror("a"))
     (here.local / "trials/0").mkdir(parents=True)
     (here.local / "trials/0/metrics.jsonl").write_bytes(b"one\n")
     (here.local / "study.journal").write_bytes(b"j")
     (here.local / ".lock").write_bytes(b"")
     (here.local / "half.tmp").write_bytes(b"")
-    assert here.send()
+    assert here.upload_changes()
     assert set(contents(here.url)) == {"trials/0/metrics.jsonl", "study.journal"}
     sent = len(s3.asked)
-    assert here.send()
+    assert here.upload_changes()
     assert not [path for method, path in s3.asked[sent:] if method == "PUT"]
     with open(here.local / "trials/0/metrics.jsonl", "ab") as file:
         file.write(b"two\n")
     (here.local / "study.journal").unlink()
-    assert here.send()
+    assert here.upload_changes()
     assert contents(here.url)["trials/0/metrics.jsonl"] == b"one\ntwo\n"
     assert "study.journal" not in contents(here.url)
 
-    monkeypatch.setattr(lease, "FRESH", 0.0)  # the first driver is dead
-    there = Place(f"{s3.url}/mirror", tmp_path / "other").sweep("a")
-    there.take()
+    monkeypatch.setattr(lease, "TTL", 0.0)  # the first driver is dead
+    there = SharedResults(f"{s3.url}/mirror", tmp_path / "other").mirror("a")
+    there.download()
     assert (there.local / "trials/0/metrics.jsonl").read_bytes() == b"one\ntwo\n"
     assert not (there.local / "driver.json").exists()
 
 
 def test_the_study_goes_first_and_what_speaks_of_others_last(s3, tmp_path):
-    here = started(place(s3, tmp_path, "order").sweep("a"))
+    here = started(shared_results(s3, tmp_path, "order").mirror("a"))
     for name in ("trials/0/best.safetensors", "trials/0/result.json", "tune/x/state.pt", "study.journal", "zzz"):
         (here.local / name).parent.mkdir(parents=True, exist_ok=True)
         (here.local / name).write_bytes(b"x")
     s3.asked.clear()
-    assert here.send()
+    assert here.upload_changes()
     puts = [path.removeprefix("/results/sweeps/order/a/") for method, path in s3.asked if method == "PUT"]
     assert puts == [
         "study.journal",
@@ -81,34 +81,34 @@ def test_the_study_goes_first_and_what_speaks_of_others_last(s3, tmp_path):
 
 
 def test_an_older_working_copy_becomes_what_the_storage_holds(s3, tmp_path, monkeypatch):
-    here = started(place(s3, tmp_path, "stale").sweep("a"))
+    here = started(shared_results(s3, tmp_path, "stale").mirror("a"))
     (here.local / "new").write_bytes(b"new")
-    assert here.send()
-    stale = Place(f"{s3.url}/stale", tmp_path / "other").sweep("a")
+    assert here.upload_changes()
+    stale = SharedResults(f"{s3.url}/stale", tmp_path / "other").mirror("a")
     stale.local.mkdir(parents=True)
     (stale.local / "old").write_bytes(b"of an earlier driver")
     (stale.local / "new").write_bytes(b"older")
-    monkeypatch.setattr(lease, "FRESH", 0.0)  # the driver there is dead
-    stale.take()
+    monkeypatch.setattr(lease, "TTL", 0.0)  # the driver there is dead
+    stale.download()
     assert not (stale.local / "old").exists()
     assert (stale.local / "new").read_bytes() == b"new"
 
 
 def test_a_second_driver_is_refused_until_the_first_is_dead(s3, tmp_path, monkeypatch):
-    first = started(place(s3, tmp_path, "two").sweep("a"))
-    second = Place(f"{s3.url}/two", tmp_path / "other").sweep("a")
-    with pytest.raises(UserError, match="works on this sweep, seen"):
-        second.take()
-    monkeypatch.setattr(lease, "FRESH", 0.0)
+    first = started(shared_results(s3, tmp_path, "two").mirror("a"))
+    second = SharedResults(f"{s3.url}/two", tmp_path / "other").mirror("a")
+    with pytest.raises(UserError, match="works on this sweep, last heartbeat"):
+        second.download()
+    monkeypatch.setattr(lease, "TTL", 0.0)
     started(second)
     monkeypatch.undo()
-    with pytest.raises(UserError, match="works on this sweep, seen"):
-        first.send()  # it was only cut off, and changes nothing that the second one has taken over
+    with pytest.raises(UserError, match="works on this sweep, last heartbeat"):
+        first.upload_changes()  # it was only cut off, and changes nothing that the second one has taken over
 
 
 def go_on(shared, meanwhile=lambda: None, interrupted=lambda: False):
     """Half a minute of work, where nothing ends it."""
-    with shared.mirrored():
+    with shared.uploading():
         meanwhile()
         for _ in range(600):
             if interrupted():
@@ -124,81 +124,81 @@ def test_one_that_was_cut_off_sends_nothing_more_once_another_took_over(s3, tmp_
     monkeypatch.setattr(module, "_thread", SimpleNamespace(interrupt_main=interrupted.set))
     main = SimpleNamespace(**{**vars(threading), "main_thread": threading.current_thread})
     monkeypatch.setattr(module, "threading", main)
-    first = place(s3, tmp_path, f"cut{seen:.0f}").sweep("a")
-    first.take()
+    first = shared_results(s3, tmp_path, f"cut{seen:.0f}").mirror("a")
+    first.download()
 
     def taken_over():
         first.store.write("driver.json", json.dumps({"host": "other", "id": "another", "seen": seen}).encode())
         first.store.write("study.journal", b"second")
         (first.local / "study.journal").write_bytes(b"first")
 
-    with pytest.raises(UserError, match=r"other (has taken this sweep over|works on this sweep)"):
+    with pytest.raises(UserError, match=r"other (has taken over this sweep|works on this sweep)"):
         go_on(first, taken_over, interrupted.is_set)
     assert interrupted.is_set()
     assert contents(first.url) == {"study.journal": b"second"}
 
 
 def test_after_a_sleep_it_is_asked_first_who_works_there(s3, tmp_path):
-    here = started(place(s3, tmp_path, "slept").sweep("a"))
+    here = started(shared_results(s3, tmp_path, "slept").mirror("a"))
     (here.local / "study.journal").write_bytes(b"first")
     here.store.write("driver.json", json.dumps({"host": "other", "id": "another", "seen": 0.0}).encode())
-    here.claim.seen = time.time() - 100
-    with pytest.raises(UserError, match="other has taken this sweep over"):
-        here._put("study.journal", (0, 0, 0))
+    here.lease.renewed = time.time() - 100
+    with pytest.raises(UserError, match="other has taken over this sweep"):
+        here._upload("study.journal", (0, 0, 0))
 
 
 def test_two_that_start_at_once_do_not_both_begin(s3, tmp_path, monkeypatch):
-    first, second = (Place(f"{s3.url}/once", tmp_path / name).sweep("a") for name in "ab")
-    first.take()
-    second.take()
-    first.claim.take()
-    with pytest.raises(UserError, match="works on this sweep"), second.mirrored():
+    first, second = (SharedResults(f"{s3.url}/once", tmp_path / name).mirror("a") for name in "ab")
+    first.download()
+    second.download()
+    first.lease.acquire()
+    with pytest.raises(UserError, match="works on this sweep"), second.uploading():
         pass
-    with first.mirrored():
+    with first.uploading():
         pass
-    third, fourth = (Place(f"{s3.url}/once", tmp_path / name).sweep("a") for name in "cd")
-    third.take()
-    fourth.take()
-    with fourth.mirrored():
+    third, fourth = (SharedResults(f"{s3.url}/once", tmp_path / name).mirror("a") for name in "cd")
+    third.download()
+    fourth.download()
+    with fourth.uploading():
         pass
-    with pytest.raises(UserError, match="another driver has just worked on this sweep"), third.mirrored():
+    with pytest.raises(UserError, match="another driver has just worked on this sweep"), third.uploading():
         pass
 
 
 def test_who_is_refused_leaves_the_sweep_to_the_machine_that_worked_on_it(s3, tmp_path, monkeypatch):
     """A head was killed with records that it had not sent; meanwhile somebody asks for more seeds from a laptop."""
     monkeypatch.setenv("HWCLS_CACHE", str(tmp_path / "laptop"))
-    killed = started(place(s3, tmp_path, "asked").sweep("a"))
+    killed = started(shared_results(s3, tmp_path, "asked").mirror("a"))
     (killed.local / "sweep.yaml").write_text("name: a")
-    assert killed.send()
+    assert killed.upload_changes()
     (killed.local / "late").write_bytes(b"not sent")
     with monkeypatch.context() as dead:
-        dead.setattr(lease, "FRESH", 0.0)
+        dead.setattr(lease, "TTL", 0.0)
         done = CliRunner().invoke(app, ["confirm", f"{killed.url}"])
     assert done.exit_code == 2, done.output
-    again = place(s3, tmp_path, "asked").sweep("a")
-    again.take()
+    again = shared_results(s3, tmp_path, "asked").mirror("a")
+    again.download()
     assert (again.local / "late").read_bytes() == b"not sent"
 
 
 def test_storage_that_forgets_for_a_moment_is_no_other_driver(s3, tmp_path, monkeypatch):
     """Some file systems say that there is no such file where they are out of reach."""
-    here = started(place(s3, tmp_path, "forgets").sweep("a"))
+    here = started(shared_results(s3, tmp_path, "forgets").mirror("a"))
 
     def gone(store, name):
         raise FileNotFoundError(name)
 
     monkeypatch.setattr(type(here.store), "read", gone)
     (here.local / "one").write_bytes(b"1")
-    assert here.send()
+    assert here.upload_changes()
     monkeypatch.setattr(type(here.store), "read", lambda store, name: b"half of a")
-    assert here.send()
+    assert here.upload_changes()
 
 
 def test_a_driver_lives_also_during_a_long_upload(s3, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "EVERY", 0.05)
-    here = place(s3, tmp_path, "long").sweep("a")
-    here.take()
+    here = shared_results(s3, tmp_path, "long").mirror("a")
+    here.download()
     write = type(here.store).write
 
     def slow(store, name, content):
@@ -207,7 +207,7 @@ def test_a_driver_lives_also_during_a_long_upload(s3, tmp_path, monkeypatch):
         write(store, name, content)
 
     monkeypatch.setattr(type(here.store), "write", slow)
-    with here.mirrored():
+    with here.uploading():
         (here.local / "large").write_bytes(b"x")
         s3.asked.clear()
     alive = [path for method, path in s3.asked if method == "PUT" and path.endswith("driver.json")]
@@ -215,78 +215,78 @@ def test_a_driver_lives_also_during_a_long_upload(s3, tmp_path, monkeypatch):
 
 
 def test_a_trial_has_ended_there_once_its_result_is_there(s3, tmp_path, monkeypatch):
-    here = started(place(s3, tmp_path, "ends").sweep("a"))
+    here = started(shared_results(s3, tmp_path, "ends").mirror("a"))
     running = b'{"op_code":4,"study_id":0}\n{"op_code":6,"trial_id":0,"state":0}\n'
     ended = b'{"op_code":6,"trial_id":0,"state":1}\n'
     (here.local / "study.journal").write_bytes(running + ended)
     (here.local / "trials/0").mkdir(parents=True)
     (here.local / "trials/0/metrics.jsonl").write_bytes(b"one\n")
-    assert here.send()
+    assert here.upload_changes()
     assert contents(here.url)["study.journal"] == running
     (here.local / "trials/0/result.json").write_bytes(b"{}")
 
     written, write = [], type(here.store).write
     monkeypatch.setattr(type(here.store), "write", lambda *call: (written.append(call[1:]), write(*call)))
-    assert here.send()
+    assert here.upload_changes()
     written = [call for call in written if call[0] != "driver.json"]
     assert written == [
         ("study.journal", running),
         ("trials/0/result.json", b"{}"),
         ("study.journal", running + ended),
     ]
-    assert here.send()
+    assert here.upload_changes()
     assert len([name for name, _ in written if name != "driver.json"]) == 3  # nothing was left to send
 
 
 def test_a_driver_that_was_killed_goes_on_from_what_it_had_not_sent(s3, tmp_path):
-    killed = started(place(s3, tmp_path, "killed").sweep("a"))
+    killed = started(shared_results(s3, tmp_path, "killed").mirror("a"))
     for name in ("early", "gone"):
         (killed.local / name).write_bytes(b"sent")
-    assert killed.send()
+    assert killed.upload_changes()
     (killed.local / "early").write_bytes(b"not sent")
     (killed.local / "late").write_bytes(b"not sent")
     (killed.local / "gone").unlink()
 
-    again = started(place(s3, tmp_path, "killed").sweep("a"))
+    again = started(shared_results(s3, tmp_path, "killed").mirror("a"))
     assert (again.local / "late").read_bytes() == b"not sent"
-    with again.mirrored():
+    with again.uploading():
         pass
     assert contents(again.url) == {"early": b"not sent", "late": b"not sent"}
 
 
 def test_what_was_not_sent_stays_where_the_storage_forgets_who_worked_there(s3, tmp_path, monkeypatch):
     """A folder that is not mounted looks like an empty one."""
-    killed = started(place(s3, tmp_path, "unmounted").sweep("a"))
+    killed = started(shared_results(s3, tmp_path, "unmounted").mirror("a"))
     (killed.local / "late").write_bytes(b"not sent")
     with monkeypatch.context() as away:
         away.setattr(type(killed.store), "read", lambda store, name: (tmp_path / "nowhere" / name).read_bytes())
-        away.setattr(type(killed.store), "listing", lambda store: [])
-        again = place(s3, tmp_path, "unmounted").sweep("a")
-        again.take()
+        away.setattr(type(killed.store), "list_objects", lambda store: [])
+        again = shared_results(s3, tmp_path, "unmounted").mirror("a")
+        again.download()
     assert (again.local / "late").read_bytes() == b"not sent"
-    with again.mirrored():
+    with again.uploading():
         pass
     assert contents(again.url) == {"late": b"not sent"}
 
 
 def test_a_copy_of_which_all_was_sent_gives_way_to_the_storage(s3, tmp_path):
-    here = started(place(s3, tmp_path, "elsewhere").sweep("a"))
-    with here.mirrored():
+    here = started(shared_results(s3, tmp_path, "elsewhere").mirror("a"))
+    with here.uploading():
         (here.local / "one").write_bytes(b"1")
-    there = Place(f"{s3.url}/elsewhere", tmp_path / "other").sweep("a")
-    there.take()
-    with there.mirrored():
+    there = SharedResults(f"{s3.url}/elsewhere", tmp_path / "other").mirror("a")
+    there.download()
+    with there.uploading():
         (there.local / "one").write_bytes(b"2")
-    again = started(place(s3, tmp_path, "elsewhere").sweep("a"))
+    again = started(shared_results(s3, tmp_path, "elsewhere").mirror("a"))
     assert (again.local / "one").read_bytes() == b"2"
 
 
 def test_a_server_that_fails_for_a_while_costs_nothing(s3, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(module, "EVERY", 0.2)
-    here = place(s3, tmp_path, "fails").sweep("a")
+    here = shared_results(s3, tmp_path, "fails").mirror("a")
     caplog.set_level("INFO", "hwcls")
-    here.take()
-    with here.mirrored():
+    here.download()
+    with here.uploading():
         (here.local / "one").parent.mkdir(parents=True, exist_ok=True)
         (here.local / "one").write_bytes(b"1")
         s3.fails = True
@@ -295,17 +295,17 @@ def test_a_server_that_fails_for_a_while_costs_nothing(s3, tmp_path, monkeypatch
             time.sleep(0.1)
         (here.local / "two").write_bytes(b"2")
         s3.fails = False
-    assert "does not answer" in caplog.messages[0]
-    assert "answers again" in caplog.messages[1]
+    assert "does not respond" in caplog.messages[0]
+    assert "responds again" in caplog.messages[1]
     assert set(contents(here.url)) == {"one", "two"}
 
 
 def test_what_never_answers_is_said_with_where_the_results_are(s3, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "EVERY", 0.1)
     monkeypatch.setattr(module, "DRAIN", 0.0)
-    here = started(place(s3, tmp_path, "never").sweep("a"))
+    here = started(shared_results(s3, tmp_path, "never").mirror("a"))
     try:
-        with pytest.raises(UserError, match=f"all is in {here.local}"), here.mirrored():
+        with pytest.raises(UserError, match=f"everything is in {here.local}"), here.uploading():
             s3.fails = True
     finally:
         s3.fails = False
@@ -313,9 +313,9 @@ def test_what_never_answers_is_said_with_where_the_results_are(s3, tmp_path, mon
 
 def test_a_place_that_cannot_be_used(s3, tmp_path):
     with pytest.raises(UserError, match="cannot be read and written"):
-        go_on(Place("s3://no-such-bucket/x", tmp_path).sweep("a"))
+        go_on(SharedResults("s3://no-such-bucket/x", tmp_path).mirror("a"))
     with pytest.raises(UserError, match="cannot be opened"):
-        Place("nonsense://x/y", tmp_path).sweep("a").take()
+        SharedResults("nonsense://x/y", tmp_path).mirror("a").download()
     assert is_url("s3://a/b")
     assert not is_url("/a/b")
 
@@ -323,20 +323,20 @@ def test_a_place_that_cannot_be_used(s3, tmp_path):
 def test_states_go_with_their_checkpoint(s3, tmp_path):
     from hwcls.sweep.storage import checkpoint_store
 
-    here = started(place(s3, tmp_path, "states").sweep("a"))
+    here = started(shared_results(s3, tmp_path, "states").mirror("a"))
     folder = here.local / "tune/t/checkpoint_1"
     folder.mkdir(parents=True)
     (folder / "state.pt").write_bytes(b"state")
-    checkpoint_store.send(folder, here.url, "trials-0")
+    checkpoint_store.upload_state(folder, here.url, "trials-0")
     assert [path.name for path in folder.iterdir()] == ["elsewhere.json"]
-    assert here.send()
+    assert here.upload_changes()
     lies = json.loads((folder / "elsewhere.json").read_text())["folder"]
     assert contents(here.url)[f"{lies}/state.pt"] == b"state"
 
-    checkpoint_store.bring(folder, here.url)
+    checkpoint_store.download_state(folder, here.url)
     assert (folder / "state.pt").read_bytes() == b"state"
     shutil.rmtree(folder)
-    assert here.send()
+    assert here.upload_changes()
     assert f"{lies}/state.pt" not in contents(here.url)
 
 
@@ -346,12 +346,12 @@ def test_a_state_stays_where_nobody_listens(s3, tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     monkeypatch.setattr(checkpoint_store, "PAUSE", 0.0)
     (tmp_path / "state.pt").write_bytes(b"state")
-    checkpoint_store.send(tmp_path, "s3://results/sweeps/silent/a", "trials-0")
+    checkpoint_store.upload_state(tmp_path, "s3://results/sweeps/silent/a", "trials-0")
     assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
     (tmp_path / checkpoint_store.ELSEWHERE).write_text('{"folder": "state/x"}')
     monkeypatch.setattr(checkpoint_store, "TRIES", 2)
-    with pytest.raises(UserError, match="state cannot be had"):
-        checkpoint_store.bring(tmp_path, "s3://results/sweeps/silent/a")
+    with pytest.raises(UserError, match="state cannot be downloaded"):
+        checkpoint_store.download_state(tmp_path, "s3://results/sweeps/silent/a")
 
 
 def test_a_state_stays_where_the_storage_does_not_answer(s3, tmp_path):
@@ -360,7 +360,7 @@ def test_a_state_stays_where_the_storage_does_not_answer(s3, tmp_path):
     (tmp_path / "state.pt").write_bytes(b"state")
     s3.fails = True
     try:
-        checkpoint_store.send(tmp_path, f"{s3.url}/refused/a", "trials-0")
+        checkpoint_store.upload_state(tmp_path, f"{s3.url}/refused/a", "trials-0")
     finally:
         s3.fails = False
     assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
@@ -373,36 +373,36 @@ def test_a_sweep_goes_on_from_what_a_lost_head_left(run, s3, tmp_path, monkeypat
     monkeypatch.setattr(callback, "SAVE_EVERY", 0.5)
     alone, kept = Disturbed(tmp_path / "alone", pause=0.0), {}
     run(load_sweep(alone.file), results=alone.results)
-    send = Shared.send
+    upload = Mirror.upload_changes
 
     def watched(self):
         """Keep what lies there as soon as a trial has left a checkpoint in the middle."""
-        sent = send(self)
-        if not kept and any(name.endswith("/elsewhere.json") for name in self.sent):
+        sent = upload(self)
+        if not kept and any(name.endswith("/elsewhere.json") for name in self.uploaded):
             kept.update(contents(self.url))
         return sent
 
-    monkeypatch.setattr(Shared, "send", watched)
-    sweep, first = Disturbed(tmp_path / "lost"), place(s3, tmp_path, "lost")
-    run(load_sweep(sweep.file), results=first.local, place=first)
-    left = contents(first.sweep("disturbed").url)
+    monkeypatch.setattr(Mirror, "upload_changes", watched)
+    sweep, first = Disturbed(tmp_path / "lost"), shared_results(s3, tmp_path, "lost")
+    run(load_sweep(sweep.file), results=first.local, shared=first)
+    left = contents(first.mirror("disturbed").url)
     assert "report.html" in left
     assert not any(name.startswith(("tune/", "state/")) for name in left)
 
     for name, content in kept.items():
         open_store(f"{s3.url}/found/disturbed").write(name, content)
     shutil.rmtree(first.local)
-    second = Place(f"{s3.url}/found", tmp_path / "elsewhere")
-    outcome, said = run(load_sweep(sweep.file), results=second.local, place=second)
+    second = SharedResults(f"{s3.url}/found", tmp_path / "elsewhere")
+    outcome, said = run(load_sweep(sweep.file), results=second.local, shared=second)
     assert "resumes after epoch" in said
     found = {n: list(map(untimed, trial.records())) for n, trial in outcome.folder.trials().items()}
     assert found == alone.numbers()
-    assert len(contents(second.sweep("disturbed").url)["leaderboard.csv"].splitlines()) == 1 + sweep.trials
+    assert len(contents(second.mirror("disturbed").url)["leaderboard.csv"].splitlines()) == 1 + sweep.trials
 
-    more = Place(second.url, tmp_path / "third")  # confirmed from yet another machine
-    more.sweep("disturbed").take()
-    run(confirm_plan.again(more.local / "disturbed", 2), results=more.local, place=more)
-    there = [name for name in contents(more.sweep("disturbed").url) if name.startswith("confirm/")]
+    more = SharedResults(second.url, tmp_path / "third")  # confirmed from yet another machine
+    more.mirror("disturbed").download()
+    run(confirm_plan.again(more.local / "disturbed", 2), results=more.local, shared=more)
+    there = [name for name in contents(more.mirror("disturbed").url) if name.startswith("confirm/")]
     assert sum(name.endswith("result.json") for name in there) == 3 * 2
 
 
@@ -412,7 +412,7 @@ def test_confirming_what_is_not_there_or_only_a_copy(s3, tmp_path, monkeypatch):
     assert done.exit_code == 2
     assert f"{s3.url}/nothing/a: no sweep here" in done.output
     assert not contents(f"{s3.url}/nothing")
-    here = started(place(s3, tmp_path, "copy").sweep("a"))
+    here = started(shared_results(s3, tmp_path, "copy").mirror("a"))
     done = CliRunner().invoke(app, ["confirm", str(here.local)])
     assert done.exit_code == 2
     assert "is only the local copy" in done.output
