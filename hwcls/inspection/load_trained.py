@@ -135,7 +135,7 @@ def count_test_read(trained: Trained) -> int:
     except OSError as error:
         what = f"cannot be written ({error.strerror}), and a read of test must be counted"
         raise UserError(what, where=str(folder / TEST_READS), remedy="use --split val, or make it writable") from None
-    return SweepFolder(folder).reads_of_test()
+    return SweepFolder(folder).count_test_reads()
 
 
 def find_sweep_folder(path: Path) -> Path | None:

@@ -77,7 +77,7 @@ class TrialFolder:
         """Append one line and fsync it; a partial line that a crash left is removed first."""
         files.append_line(self.metrics_path, json.dumps(dict(line), allow_nan=False).encode())
 
-    def replace(self, lines: Iterable[Mapping[str, Any]]) -> None:
+    def replace_records(self, lines: Iterable[Mapping[str, Any]]) -> None:
         """Replace all lines by these, atomically."""
         text = "".join(json.dumps(dict(line), allow_nan=False) + "\n" for line in lines)
         files.write_text(self.metrics_path, text)
@@ -110,7 +110,7 @@ class TrialFolder:
             return []
         return [str(self.path / path) for path in found if (self.path / path).is_dir()]
 
-    def note_checkpoint(self, path: str) -> None:
+    def add_checkpoint(self, path: str) -> None:
         """Register a checkpoint and keep the one before it; older ones are deleted."""
         old = [known for known in self.checkpoints() if Path(known).resolve() != Path(path).resolve()]
         kept = [os.path.relpath(known, self.path) for known in (path, *old[:1])]  # the sweep's folder may be moved
@@ -118,17 +118,17 @@ class TrialFolder:
         for gone in old[1:]:
             shutil.rmtree(gone, ignore_errors=True)
 
-    def forget_checkpoints(self) -> None:
+    def delete_checkpoints(self) -> None:
         """Delete the checkpoints of a trial that has ended."""
         for path in self.checkpoints():
             shutil.rmtree(path, ignore_errors=True)
         (self.path / "checkpoint.json").unlink(missing_ok=True)
 
-    def ask_to_stop(self) -> None:
+    def request_stop(self) -> None:
         """Ask for the trial to be stopped after its current epoch, as by the Stop button of a dashboard."""
         files.write_text(self.path / "stop", "")
 
-    def stop_asked(self) -> bool:
+    def stop_requested(self) -> bool:
         """Whether a user asked for the trial to be stopped."""
         return (self.path / "stop").exists()
 
@@ -154,7 +154,7 @@ class SweepFolder:
         numbers = [int(p.parent.name) for p in self.path.glob("trials/*/config.yaml") if p.parent.name.isdecimal()]
         return {number: self.trial(number) for number in sorted(numbers)}
 
-    def reads_of_test(self) -> int:
+    def count_test_reads(self) -> int:
         """How often `hwcls evaluate --split test` evaluated a trial of this sweep; confirm runs are not counted."""
         return sum(1 for _ in read_lines(self.path / TEST_READS))
 

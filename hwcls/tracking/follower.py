@@ -15,7 +15,7 @@ from hwcls import files
 from hwcls.config.space import label_text
 from hwcls.config.trial import flat_name, flatten
 from hwcls.errors import UserError
-from hwcls.tracking.feed import Feed, WatchedRun
+from hwcls.tracking.delivery import Delivery, WatchedRun
 from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.tracking.media import Media
 from hwcls.tracking.tracker import RunInfo, Tracker
@@ -47,7 +47,7 @@ class Follower:
         self._compare = _read_compare(sweep)
         self._runs: dict[str, WatchedRun | None] = {}  # None: no readable config
         self._open: list[WatchedRun] = []  # runs that have not ended, or that a tracker has not completely
-        self._feeds = [Feed(tracker) for tracker in trackers]
+        self._deliveries = [Delivery(tracker) for tracker in trackers]
 
     def poll(self, *, recheck: bool = True) -> bool:
         """One pass; True when something was delivered, False when nothing is left to do now.
@@ -60,8 +60,8 @@ class Follower:
         runs = [run for run in self._runs.values() if run] if recheck else self._open + new
         for run in runs:
             run.refresh()
-        delivered = [feed.poll(runs, wait=not recheck) for feed in self._feeds]
-        self._open = [run for run in runs if not run.ended or not all(feed.has_delivered(run) for feed in self._feeds)]
+        delivered = [delivery.poll(runs, wait=not recheck) for delivery in self._deliveries]
+        self._open = [run for run in runs if not self._is_done(run)]
         return any(delivered)
 
     @property
@@ -71,12 +71,15 @@ class Follower:
 
     def undelivered(self) -> dict[str, str]:
         """The last error of each run that a tracker did not take, by run key."""
-        return {key: error for feed in self._feeds for key, error in feed.errors().items()}
+        return {key: error for delivery in self._deliveries for key, error in delivery.errors().items()}
 
     def close(self) -> None:
         """End open runs as unfinished and close the trackers."""
-        for feed in self._feeds:
-            feed.close()
+        for delivery in self._deliveries:
+            delivery.close()
+
+    def _is_done(self, run: WatchedRun) -> bool:
+        return bool(run.ended) and all(delivery.has_delivered(run) for delivery in self._deliveries)
 
     def _discover(self) -> list[WatchedRun]:
         """Add runs that are new since the last pass."""

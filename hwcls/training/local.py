@@ -117,4 +117,4 @@ def _forget_after(folder: TrialFolder, trainer: Trainer) -> None:
     """Take back the epochs that come again: with smaller micro-batches or on a GPU their numbers may be others, and
     the records are to be those of the weights that are kept."""
     if folder.last_epoch() > trainer.epoch:
-        folder.replace(trainer.history.records)
+        folder.replace_records(trainer.history.records)

@@ -24,7 +24,7 @@ def write(results, tmp_path):
 
     def trial(folder, label, curve, **extra):
         results.trial(folder, [val for _, val in curve], label=label, **extra)
-        folder.replace([line(epoch, *values) for epoch, values in enumerate(curve, 1)])
+        folder.replace_records([line(epoch, *values) for epoch, values in enumerate(curve, 1)])
 
     def sweep(curves, **extra):
         made = results.sweep(tmp_path)

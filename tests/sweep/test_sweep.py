@@ -260,7 +260,7 @@ def test_a_user_stops_a_trial(run, tiny, monkeypatch):
     def ask(self, iteration, trials, trial, **info):
         begun(self, iteration, trials, trial, **info)
         if trial.config["key"] == "trials/0":
-            self._folder(trial).ask_to_stop()
+            self._folder(trial).request_stop()
 
     monkeypatch.setattr(callback.Recorder, "on_trial_start", ask)
     outcome, said = run(tiny(run_cap=2, compare=None))

@@ -10,7 +10,7 @@ import pytest
 
 from hwcls import files
 from hwcls.errors import UserError
-from hwcls.tracking import feed
+from hwcls.tracking import delivery
 from hwcls.tracking.follower import Follower
 from hwcls.tracking.tracker import RunInfo, open_trackers
 
@@ -55,7 +55,7 @@ class Memory:
 def clock(monkeypatch):
     """time.monotonic under the test's control."""
     now = [0.0]
-    monkeypatch.setattr(feed.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(delivery.time, "monotonic", lambda: now[0])
     return now
 
 
@@ -72,8 +72,8 @@ def test_the_newest_line_waits_a_moment_for_the_end(sweep, monkeypatch):
     assert memory.ended == {"trials/0": "stopped"}
     assert memory.last == {"trials/0": True, "trials/1": False}
     assert [line["epoch"] for line in memory.rows["trials/1"]] == [1, 2]
-    now = feed.time.time() + feed.LINE_DELAY
-    monkeypatch.setattr(feed.time, "time", lambda: now)
+    now = delivery.time.time() + delivery.LINE_DELAY
+    monkeypatch.setattr(delivery.time, "time", lambda: now)
     follower.poll(recheck=False)  # nothing came: it is delivered by itself
     assert [line["epoch"] for line in memory.rows["trials/1"]] == [1, 2, 3]
     assert not follower.poll(recheck=False)
@@ -179,7 +179,7 @@ def test_a_failing_tracker_does_not_stop_the_other_and_is_tried_again(sweep, clo
     assert set(follower.undelivered()) == {"trials/0", "trials/1"}
     assert "Memory trials/0: RuntimeError: no start" in (sweep.path / "tracking.log").read_text()
     broken.down = False
-    clock[0] += feed.RETRY_SECONDS + 1
+    clock[0] += delivery.RETRY_SECONDS + 1
     assert follower.poll()
     assert broken.rows == good.rows
     assert follower.undelivered() == {}
@@ -197,7 +197,7 @@ def test_an_error_in_the_middle_replays_the_run(sweep, clock):
     assert [row["epoch"] for row in memory.rows["trials/1"]] == [1, 2]
     memory.bad = set()
     assert not follower.poll()  # not before its time
-    clock[0] += feed.RETRY_SECONDS + 1
+    clock[0] += delivery.RETRY_SECONDS + 1
     assert follower.poll()
     assert [row["epoch"] for row in memory.rows["trials/0"]] == [1, 2, 3, 4]
 
@@ -242,9 +242,9 @@ def test_files_that_did_not_change_are_not_read_again(sweep, monkeypatch):
     follower = Follower(sweep, [Memory(), Memory()], "p")
     follower.poll()
     reads: list[tuple[str, int]] = []
-    original = feed.read_lines_from
+    original = delivery.read_lines_from
     monkeypatch.setattr(
-        feed, "read_lines_from", lambda path, offset: reads.append((path, offset)) or original(path, offset)
+        delivery, "read_lines_from", lambda path, offset: reads.append((path, offset)) or original(path, offset)
     )
     for _ in range(5):
         assert not follower.poll()
@@ -266,8 +266,8 @@ def test_what_a_pass_costs_does_not_grow_with_the_ended_runs(sweep, monkeypatch)
     follower.poll(recheck=False)
     assert len(yamls) == 30  # each config once, and sweep.yaml not with each of them
     looks: list[str] = []
-    stat = feed.stat_file
-    monkeypatch.setattr(feed, "stat_file", lambda path: looks.append(path) or stat(path))
+    stat = delivery.stat_file
+    monkeypatch.setattr(delivery, "stat_file", lambda path: looks.append(path) or stat(path))
     sweep.add(sweep.trial(5), range(3, 4))  # as a confirm run gets its score
     follower.poll(recheck=False)
     assert len(looks) == 2  # both files of the one that runs

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from hwcls.errors import UserError
-from hwcls.tracking import feed
+from hwcls.tracking import delivery
 from hwcls.tracking.follower import Follower
 from hwcls.tracking.tracker import open_trackers
 from hwcls.tracking.wandb import login, read_run_urls
@@ -41,8 +41,8 @@ while True:
 @pytest.fixture
 def soon(monkeypatch):
     """Refused runs are asked again at once, and nothing takes long."""
-    monkeypatch.setattr(feed, "RETRY_SECONDS", 0.1)
-    monkeypatch.setattr(feed, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(delivery, "RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(delivery, "PAUSE_SECONDS", 0.0)
     monkeypatch.setattr(wandb_run, "UPLOAD_SECONDS", 3.0)
     monkeypatch.setattr(wandb_run, "INIT_SECONDS", 4.0)
     monkeypatch.setattr(login, "ANSWER_SECONDS", 4.0)
@@ -242,14 +242,14 @@ def test_the_stop_button_asks_for_the_end_of_that_trial(sweep, server):
     sweep.add(sweep.trial(1), range(3, 4))
     follower.poll()
     deadline = time.monotonic() + 60
-    while not sweep.trial(1).stop_asked() and time.monotonic() < deadline:
+    while not sweep.trial(1).stop_requested() and time.monotonic() < deadline:
         time.sleep(0.2)
-    assert sweep.trial(1).stop_asked()
+    assert sweep.trial(1).stop_requested()
     sweep.add(sweep.trial(0), range(3, 5), "complete")
     sweep.add(sweep.trial(1), range(0), "stopped_by_user")
     follower.poll()
     follower.close()
-    assert not sweep.trial(0).stop_asked()
+    assert not sweep.trial(0).stop_requested()
     assert server.epochs() == {"small-0": [1, 2, 3, 4], "small-1": [1, 2, 3]}
 
 

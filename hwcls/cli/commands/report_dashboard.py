@@ -40,6 +40,6 @@ def dashboard(
 
     Example: hwcls dashboard results/quickstart
     """
-    from hwcls.sweep.monitor.dashboard import serve
+    from hwcls.sweep.monitor.dashboard import serve_dashboard
 
-    serve(folder, port)
+    serve_dashboard(folder, port)

@@ -91,7 +91,7 @@ def render(sweep: SweepResults) -> str:
         alternatives=build_alternatives(sweep) if sweep.compare else [],
         counts=choose_counts(collect_trial_sequences(sweep)),
         confirmed=compare_confirmed(sweep),
-        evaluations=SweepFolder(sweep.folder).reads_of_test(),
+        evaluations=SweepFolder(sweep.folder).count_test_reads(),
         test_runs=sum(run.test is not None for run in sweep.confirm),
         charts={
             name: [(key, title, in_words(figure)) for key, title, figure in section if figure]

@@ -1,4 +1,4 @@
-"""optuna-dashboard on a sweep's study."""
+"""optuna-dashboard for a sweep's study."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from optuna.storages.journal import JournalFileBackend
 
 from hwcls.errors import UserError
 
-HOST = "127.0.0.1"  # the dashboard knows no password
+HOST = "127.0.0.1"  # the dashboard has no password
 
 
-def serve(folder: Path, port: int) -> None:
-    """Serve the study of a results folder on the loopback until it is interrupted.
+def serve_dashboard(folder: Path, port: int) -> None:
+    """Serve the study of a results folder on the loopback interface until interrupted.
 
     Raises:
         UserError: optuna-dashboard is not installed, there is no study, or the port is taken.
@@ -26,11 +26,11 @@ def serve(folder: Path, port: int) -> None:
         raise UserError("optuna-dashboard is not installed", where="hwcls dashboard", remedy=remedy) from None
     journal = folder / "study.journal"
     if not journal.is_file():
-        raise UserError("there is no study.journal", where=str(folder), remedy="name a sweep's results folder")
+        raise UserError("there is no study.journal", where=str(folder), remedy="pass a sweep's results folder")
     try:
-        socket.create_server((HOST, port)).close()  # said here: the server greets before it looks
+        socket.create_server((HOST, port)).close()  # the server prints its address before it opens it
     except OSError as error:
-        remedy = "pass another one with --port"
+        remedy = "choose another one with --port"
         raise UserError(f"port {port} cannot be opened ({error.strerror})", where="--port", remedy=remedy) from None
     backend = JournalFileBackend(str(journal))
     run_server(optuna.storages.JournalStorage(backend), host=HOST, port=port)

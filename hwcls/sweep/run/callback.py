@@ -72,7 +72,7 @@ class Recorder(Callback):  # type: ignore[misc]
         needed = trial.config["key"].startswith("confirm/")  # to be scored on test
         try:
             copy_outputs(Path(checkpoint.path), folder.path, weights=needed or self.keep != "none")
-            folder.note_checkpoint(str(checkpoint.path))
+            folder.add_checkpoint(str(checkpoint.path))
         except OSError as error:
             self.trouble = error
         self._left(trial)
@@ -87,7 +87,7 @@ class Recorder(Callback):  # type: ignore[misc]
         last = trial.last_result
         status = "complete"
         if last.get("epoch", 0) < trial.config["config"]["epochs"]:
-            status = "stopped_by_user" if self._folder(trial).stop_asked() else "stopped"
+            status = "stopped_by_user" if self._folder(trial).stop_requested() else "stopped"
         self._end(trial, "failed" if "failure" in last else status, last.get("failure"))
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -116,7 +116,7 @@ class Recorder(Callback):  # type: ignore[misc]
         if error and not (folder.path / "error.txt").exists():
             folder.write_error(error + "\n")
         folder.write_result(result)
-        folder.forget_checkpoints()
+        folder.delete_checkpoints()
         self.progress.ended(trial.config["key"], result)
         self.running.discard(trial.trial_id)
         self._left(trial)

@@ -47,7 +47,7 @@ def settle(sweep: Sweep, opened: SweepFolder, search: FairSearch, scheduler: Fai
                 ended = "complete" if trial.last_epoch() >= trial.config().epochs else "stopped" if stopped else None
             if ended is None:
                 continue
-            if ended == "stopped" and trial.stop_asked():
+            if ended == "stopped" and trial.stop_requested():
                 ended = "stopped_by_user"
             error = "it failed; the process ended before the error was written" if ended == "failed" else None
             closed = closing(trial, metric, ended, label, sweep.space.drawn(settings))
@@ -55,7 +55,7 @@ def settle(sweep: Sweep, opened: SweepFolder, search: FairSearch, scheduler: Fai
             if error:
                 trial.write_error(error + "\n")
             trial.write_result(result)
-            trial.forget_checkpoints()
+            trial.delete_checkpoints()
         search.settle(number, result)
 
 

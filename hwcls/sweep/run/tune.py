@@ -40,7 +40,7 @@ def tune_run(
     Tune told how many to keep, it would write all trials there ever were to disk with every such checkpoint.
     """
     scheduler = scheduler or InOrder()
-    scheduler.stop_asked = lambda key: TrialFolder(opened.path / key).stop_asked()
+    scheduler.stop_requested = lambda key: TrialFolder(opened.path / key).stop_requested()
     with _handlers_kept():
         tune.run(
             trainable,

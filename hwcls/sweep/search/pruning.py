@@ -27,10 +27,10 @@ class _Named:
 class InOrder(FIFOScheduler):  # type: ignore[misc]
     """Trials in the order in which they were asked for, as Tune starts them by itself, until a user stops one."""
 
-    stop_asked: Callable[[str], bool] = staticmethod(lambda key: False)  # by the trial's key
+    stop_requested: Callable[[str], bool] = staticmethod(lambda key: False)  # by the trial's key
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        return str(TrialScheduler.STOP if self.stop_asked(trial.config["key"]) else TrialScheduler.CONTINUE)
+        return str(TrialScheduler.STOP if self.stop_requested(trial.config["key"]) else TrialScheduler.CONTINUE)
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
         """Nothing: Ray's looks through every trial there ever was, at every event."""
@@ -91,7 +91,7 @@ class FairStop(InOrder):
         self._race(trial.config["label"], key).on_trial_add(tune_controller, _Named(key))
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        if "failure" in result or self.stop_asked(trial.config["key"]):
+        if "failure" in result or self.stop_requested(trial.config["key"]):
             return str(TrialScheduler.STOP)
         return self._enter(trial.config["label"], trial.config["key"], result)
 

@@ -112,7 +112,7 @@ def _init(info: RunInfo, run_id: str, sweep: SweepFolder, mode: Any) -> Any:
         job_type=info.kind,
         tags=[tag[:64] for tag in info.tags],  # W&B's limits
         config=info.config,
-        settings=run_settings(info.folder.ask_to_stop, INIT_SECONDS, upload),
+        settings=run_settings(info.folder.request_stop, INIT_SECONDS, upload),
     )
     handle.define_metric("epoch", hidden=True)
     handle.define_metric("*", step_metric="epoch", step_sync=False)  # a row of media only belongs to no epoch

@@ -185,7 +185,7 @@ def test_leftovers_of_earlier_starts_go(tmp_path):
     sweep = SweepFolder(tmp_path)
     sweep.trial(0).path.mkdir(parents=True)
     (sweep.trial(0).path / "config.yaml").write_text("x: 1")
-    sweep.trial(0).note_checkpoint(str(tune / "trials-0-a/checkpoint_000002"))
+    sweep.trial(0).add_checkpoint(str(tune / "trials-0-a/checkpoint_000002"))
     drop_leftovers(sweep)
     assert [str(path.relative_to(tune)) for path in sorted(tune.rglob("*"))] == [
         *("trials-0-a", "trials-0-a/checkpoint_000002"),

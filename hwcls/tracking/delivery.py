@@ -1,4 +1,4 @@
-"""Feed: delivers runs to one tracker, and retries those that the tracker did not take."""
+"""Delivery: hands runs to one tracker, and retries those that the tracker did not take."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class _Failure:
     retry_at: float  # time.monotonic()
 
 
-class Feed:
+class Delivery:
     """One tracker, its position in every run, and the runs that failed."""
 
     def __init__(self, tracker: Tracker) -> None:
