@@ -59,12 +59,14 @@ def instant(epochs: int, warm: bool) -> Any:
     """The trainable: `warm` as hwcls's group reports, else as a user of Tune would write it."""
     from ray import tune
 
+    from hwcls.sweep.search.messages import JOB, EpochReport
+
     class Instant(tune.Trainable):  # type: ignore[misc]
         def setup(self, config: dict[str, Any]) -> None:
             self.reset_config(config)
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
-            self.parameters = new_config["parameters"] if warm else new_config
+            self.parameters = new_config[JOB].parameters if warm else new_config
             self.epoch = 0
             return True
 
@@ -72,12 +74,12 @@ def instant(epochs: int, warm: bool) -> Any:
             self.epoch += 1
             value, done = curve(self.parameters, self.epoch), self.epoch >= epochs
             result: dict[str, Any] = {"epoch": self.epoch, "value": value, "done": done, "should_checkpoint": True}
-            if warm:
-                names = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "val/macro_f1", "lr")
-                line = dict.fromkeys(names, value) | {"seconds": 0.01, "images_per_second": 1e5}
-                result |= {"epochs": epochs, "best": value, "records": [{"epoch": self.epoch, **line}]}
-                result |= {"micro_batch": None, "phases": {}}
-            return result
+            if not warm:
+                return result
+            names = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "val/macro_f1", "lr")
+            line = dict.fromkeys(names, value) | {"seconds": 0.01, "images_per_second": 1e5}
+            report = EpochReport(self.epoch, epochs, value, value, ({"epoch": self.epoch, **line},), seconds=0.01)
+            return report.to_result() | {"should_checkpoint": True}
 
         def save_checkpoint(self, checkpoint_dir: str) -> None:
             Path(checkpoint_dir, "best.safetensors").write_bytes(bytes(10_000))
@@ -164,7 +166,7 @@ def hwcls(trials: int, sets: list[str]) -> dict[str, float]:
     from hwcls.sweep.monitor.tracking_process import TrackingProcess
     from hwcls.sweep.run import callback
     from hwcls.sweep.run import tune as tuning
-    from hwcls.sweep.run.reconcile import settle
+    from hwcls.sweep.run.reconcile import reconcile
     from hwcls.sweep.search import pruning, searcher
     from hwcls.sweep.storage import results_folder as folder
 
@@ -184,16 +186,16 @@ def hwcls(trials: int, sets: list[str]) -> dict[str, float]:
             each = resources.choose_resources(sweep.config.resources, machine, "")
             found = searcher.FairSearch(sweep, opened, each, {})
             found.study.sampler = Timed(found.study.sampler, clock)
-            own = callback.Recorder(opened, sweep.config, Watch(), tracking.keep_alive)
+            own = callback.RecordCallback(opened, sweep.config, Watch(), tracking.keep_alive)
             trainable = instant(sweep.config.parameters["epochs"], warm=True)
-            tuning.tune_run(trainable, opened, found, pruning.scheduler(sweep), own, each, 0)
+            tuning.tune_run(trainable, opened, found, pruning.build_scheduler(sweep), own, each, 0)
         before = children()
         tracking.finish()
         consumer = children() - before
         begin = time.monotonic()
         more = loaded(trials + 2, sets)
         known = searcher.FairSearch(more, opened, each, {})
-        settle(more, opened, known, pruning.scheduler(more))
+        reconcile(more, opened, known, pruning.build_scheduler(more))
         known.suggest("first")
         again = time.monotonic() - begin
     return clock.columns() | {"consumer": 1000 * consumer / trials, "again": again}

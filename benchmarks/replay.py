@@ -21,12 +21,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from hwcls.config.sweep_file import Sweep, load_sweep
 from hwcls.sweep.cluster.resources import Resources
-from hwcls.sweep.search.pruning import FairStop, scheduler
+from hwcls.sweep.search.messages import JOB, EpochReport, Job
+from hwcls.sweep.search.pruning import build_scheduler
 from hwcls.sweep.search.searcher import FairSearch
 from hwcls.tracking.folders import SweepFolder
 
@@ -89,7 +89,7 @@ class Play:
         self.curves, self.last = curves, curves.selection.shape[1]
         resources = Resources(workers=1, cpus_per_worker=1, gpus_per_worker=0, concurrent=WORKERS)
         self.search = FairSearch(sweep, SweepFolder(folder), resources, sources={})
-        self.stop: FairStop | None = scheduler(sweep)
+        self.stop = build_scheduler(sweep)
         self.running: list[tuple[float, int, SimpleNamespace]] = []  # by the end of the epoch that they train
         self.begun = 0
         self.ended: list[Ended] = []
@@ -106,14 +106,12 @@ class Play:
 
     def _begin(self) -> bool:
         trial_id = f"t{self.begun}"
-        job = self.search.suggest(trial_id)
-        if job == Searcher.FINISHED:
+        config = self.search.suggest(trial_id)
+        if config == Searcher.FINISHED:
             return False
-        row = self.curves.rows[frozenset(self.search.known()[self.begun].params.items())]
-        trial = SimpleNamespace(trial_id=trial_id, number=self.begun, config=job, row=row, epoch=0)
+        row = self.curves.rows[frozenset(self.search.known_trials()[self.begun].params.items())]
+        trial = SimpleNamespace(trial_id=trial_id, number=self.begun, job=config[JOB], row=row, epoch=0)
         self.begun += 1
-        if self.stop:
-            self.stop.on_trial_add(None, trial)
         self._train(trial)
         return True
 
@@ -125,20 +123,17 @@ class Play:
     def _epoch(self, trial: SimpleNamespace) -> None:
         """An epoch has ended: what Tune does with its result."""
         values = self.curves.selection[trial.row, : trial.epoch]
-        result = {"epoch": trial.epoch, "epochs": self.last, "value": float(values[-1]), "best": float(max(values))}
+        job: Job = trial.job
+        report = EpochReport(trial.epoch, self.last, float(values[-1]), float(max(values)))
         if np.isnan(values[-1]):
-            result = {"epoch": trial.epoch - 1, "epochs": self.last, "failure": "the loss is not finite"}
-        decision = TrialScheduler.STOP
-        if trial.epoch < self.last and "failure" not in result:
-            decision = self.stop.on_trial_result(None, trial, result) if self.stop else TrialScheduler.CONTINUE
-        if decision == TrialScheduler.CONTINUE:
-            self.search.on_trial_result(trial.trial_id, result)
+            report = EpochReport(trial.epoch - 1, self.last, None, 0.0, failure="the loss is not finite")
+        stopped = report.failure is None and self.stop and self.stop.stops(job.label, job.key, report)
+        if not report.done and not stopped:
+            self.search.on_trial_result(trial.trial_id, report.to_result())
             self._train(trial)
             return
-        if self.stop:
-            self.stop.on_trial_complete(None, trial, result)
-        self.search.on_trial_complete(trial.trial_id, result)
-        self.ended.append(Ended(trial.config["label"], trial.row, trial.epoch))
+        self.search.on_trial_complete(trial.trial_id, report.to_result())
+        self.ended.append(Ended(job.label, trial.row, trial.epoch))
 
 
 def play(sweep: Sweep, curves: Curves) -> Outcome:

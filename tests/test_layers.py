@@ -49,10 +49,6 @@ MAX_CLASS_LINES, MAX_ATTRIBUTES = 200, 15
 
 
 KNOWN = {  # what is still to be mended
-    "hwcls/sweep/run/trial_group.py:WarmGroup: 20 attributes",
-    "hwcls/sweep/run/trial_group.py:WarmGroup: 215 lines",
-    "hwcls/sweep/search/searcher.py:FairSearch: 18 attributes",
-    "hwcls/sweep/search/searcher.py:FairSearch: 205 lines",
     "torch.utils._pytree: models/receptive_field.py, models/summary.py",
 }
 

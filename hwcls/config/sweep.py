@@ -6,9 +6,10 @@ import importlib.util
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
+from pydantic_core import InitErrorDetails
 
 from hwcls.config.base import Frozen
 from hwcls.config.optim import MetricConfig
@@ -28,28 +29,103 @@ def parse_duration(value: object) -> object:
     return sum(float(amount) * _UNITS[unit] for amount, unit in amounts)
 
 
-def _bayes_is_tpe(value: object) -> object:
-    return "tpe" if value == "bayes" else value  # W&B's word
+def _unknown(title: str, loc: tuple[str, ...], value: object, names: Sequence[str]) -> ValidationError:
+    """The error of pydantic's own for a value that is none of some names."""
+    expected = f"{', '.join(map(repr, names[:-1]))} or {names[-1]!r}"
+    details = InitErrorDetails(type="literal_error", loc=loc, input=value, ctx={"expected": expected})
+    return ValidationError.from_exception_data(title, [details])
 
 
-class EarlyStopConfig(Frozen):
-    """Which trials end early.
+class SearchMethod(Frozen):
+    """How the settings of trials are drawn; a subclass in `SAMPLERS` is a value of `method`."""
 
-    asha: at each rung the best 1/eta go on (arXiv 1810.05934). hyperband: the same, with trials that start at later
-    rungs (arXiv 1603.06560). median: whatever is worse than the median of the others' means (Vizier, KDD 2017).
-    """
+    enumerates: ClassVar[bool] = False  # every point of a grid once: no run_cap, no ranges without a step
+    seeded_by_trial: ClassVar[bool] = False  # a trial draws by its number alone, however often the sweep restarts
 
-    type: Literal["asha", "hyperband", "median"] = "asha"
+    def sampler(self, seed: int) -> Any:
+        """An optuna.samplers.BaseSampler; `seed` changes with each restart, or by trial with `seeded_by_trial`."""
+        raise NotImplementedError
+
+
+SAMPLERS: Registry[type[SearchMethod]] = Registry(
+    "method",
+    {
+        "tpe": "hwcls.sweep.search.samplers.tpe",
+        "random": "hwcls.sweep.search.samplers.random",
+        "grid": "hwcls.sweep.search.samplers.grid",
+    },
+)
+ALIASES = {"bayes": "tpe"}  # W&B's word
+
+
+def _known_method(value: object) -> object:
+    name = ALIASES.get(value, value) if isinstance(value, str) else value
+    if name not in SAMPLERS.names():
+        raise _unknown("SweepConfig", (), value, SAMPLERS.names())
+    return name
+
+
+class StoppingRule(Protocol):
+    """One race: decides for trials that compete with each other."""
+
+    def stops(self, key: str, epoch: int, value: float | None, best: float) -> bool:
+        """Take an epoch of a trial; whether the trial ends with it.
+
+        Args:
+            key: The trial.
+            epoch: From 1; each trial's come in order, and after a restart of the sweep from its first one again.
+            value: Of the metric in this epoch; None or NaN where it is not finite.
+            best: Value so far.
+        """
+        ...
+
+
+class EarlyStopping(Frozen):
+    """Which trials end early; a subclass in `EARLY_STOPPING` is a value of `early_terminate.type`."""
+
+    type: str = "asha"
     min_iter: int | None = Field(None, ge=1)  # epochs before the first decision; None: chosen from the epochs
-    eta: int = Field(3, ge=2)  # of asha and hyperband
-    min_trials: int = Field(3, ge=1)  # of median: so many others must have come as far
 
-    @model_validator(mode="after")
-    def _keys_of_the_type(self) -> EarlyStopConfig:
-        foreign = "eta" if self.type == "median" else "min_trials"
-        if foreign in self.model_fields_set:
-            raise ValueError(f"'{foreign}' is no setting of {self.type} — remove it")
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _keys_of_the_type(cls, values: Any) -> Any:
+        own = cls.model_fields
+        for key in values if isinstance(values, dict) else ():
+            if key not in own and any(key in other.model_fields for other in EARLY_STOPPING.all().values()):
+                raise ValueError(f"'{key}' is no setting of {values.get('type', 'asha')} — remove it")
+        return values
+
+    def rule(self, first: int, epochs: int, mode: str) -> StoppingRule:
+        """A new race whose first decision is at epoch `first` of `epochs`; `mode` is "max" or "min"."""
+        raise NotImplementedError
+
+    def rungs(self, first: int, epochs: int) -> list[int]:
+        """The epochs at which it decides; of a rule that decides in each epoch the first one."""
+        return [first] if first < epochs else []
+
+    def brackets(self, first: int, epochs: int) -> list[tuple[int, float]]:
+        """The first rung of each bracket and its share of the trials; brackets do not compete."""
+        return [(first, 1.0)]
+
+
+EARLY_STOPPING: Registry[type[EarlyStopping]] = Registry(
+    "early-stopping rule",
+    {
+        "asha": "hwcls.sweep.search.stopping.asha",
+        "hyperband": "hwcls.sweep.search.stopping.hyperband",
+        "median": "hwcls.sweep.search.stopping.median",
+    },
+)
+
+
+def early_stopping(values: object) -> object:
+    """The config of a rule from its settings in a sweep file."""
+    if not isinstance(values, dict):
+        return values
+    name = values.get("type", "asha")
+    if name not in EARLY_STOPPING.names():
+        raise _unknown("EarlyStopping", ("type",), name, EARLY_STOPPING.names())
+    return EARLY_STOPPING[name].model_validate(values)
 
 
 class ConfirmConfig(Frozen):
@@ -146,12 +222,12 @@ class SweepConfig(Frozen):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}$")
     project: str = Field("hwcls", min_length=1, max_length=128)
     metric: MetricConfig = MetricConfig()
-    method: Annotated[Literal["tpe", "random", "grid"], BeforeValidator(_bayes_is_tpe)] = "tpe"
+    method: Annotated[str, BeforeValidator(_known_method)] = "tpe"  # a name in SAMPLERS
     run_cap: int | None = Field(None, ge=1)  # trials
     budget: Annotated[float, BeforeValidator(parse_duration), Field(gt=0)] | None = None  # seconds
     compare: str | None = None
     share: Literal["trials", "epochs", "seconds"] | None = None  # what alternatives get equally much of
-    early_terminate: EarlyStopConfig | None = None
+    early_terminate: Annotated[SerializeAsAny[EarlyStopping], BeforeValidator(early_stopping)] | None = None
     confirm: ConfirmConfig | None = None
     track: Annotated[tuple[Annotated[str, AfterValidator(_known_tracker)], ...], Field(strict=False)] = ("wandb",)
     artifacts: bool = False  # whether each trial's best weights are uploaded
@@ -166,10 +242,15 @@ class SweepConfig(Frozen):
 
     @model_validator(mode="after")
     def _ends_some_day(self) -> SweepConfig:
-        if self.method == "grid" and self.run_cap is not None:
-            raise ValueError("run_cap beside method: grid, which runs every point — remove run_cap")
-        if self.share is not None and (self.compare is None or self.method == "grid"):
+        if self.search.enumerates and self.run_cap is not None:
+            raise ValueError(f"run_cap beside method: {self.method}, which runs every point — remove run_cap")
+        if self.share is not None and (self.compare is None or self.search.enumerates):
             raise ValueError("share needs compare and a search — remove share, or add compare: KEY with method: tpe")
-        if self.method != "grid" and self.run_cap is None and self.budget is None:
+        if not self.search.enumerates and self.run_cap is None and self.budget is None:
             raise ValueError("neither run_cap nor budget is set — add run_cap: 20 (trials) or budget: 2h")
         return self
+
+    @property
+    def search(self) -> SearchMethod:
+        """What `method` names."""
+        return SAMPLERS[self.method]()

@@ -69,7 +69,7 @@ class Sweep:
     @cached_property
     def grid(self) -> list[dict[str, Any]] | None:
         """Every point of a grid, alternatives in turn so that a time budget is fair to them; None without a grid."""
-        return self.in_turns(self.space.grid()) if self.config.method == "grid" else None
+        return self.in_turns(self.space.grid()) if self.config.search.enumerates else None
 
     def in_turns(self, points: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Drawn settings, sorted so that the alternatives take turns."""
@@ -201,14 +201,14 @@ def _check_search(sweep: Sweep) -> None:
     if config.run_cap is not None and count and config.run_cap < count:
         what = f"run_cap {config.run_cap} is smaller than the {count} alternatives of compare: {config.compare}"
         raise UserError(what, where=source.where(("run_cap",)), remedy=f"raise it to {count} or more")
-    if config.method == "grid":
+    if config.search.enumerates:
         for parameter, _ in sweep.space.parameters():
             if isinstance(parameter, Range) and not parameter.integer and parameter.step is None:
                 remedy = "give it a step, or write values: [...], or use method: tpe"
                 raise UserError(
                     "a grid cannot hold a continuous range", where=source.where(parameter.key), remedy=remedy
                 )
-    if config.method == "grid" and config.first:
+    if config.search.enumerates and config.first:
         raise UserError(
             "first beside a grid", where=source.where(("first",)), remedy="a grid runs every point: remove first"
         )

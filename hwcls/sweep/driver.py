@@ -34,7 +34,7 @@ from hwcls.tracking.folders import SweepFolder
 if TYPE_CHECKING:
     from hwcls.sweep.cluster.nodes import Nodes
     from hwcls.sweep.preflight.prepare import Prepared
-    from hwcls.sweep.run.callback import Recorder
+    from hwcls.sweep.run.callback import RecordCallback
     from hwcls.sweep.search.searcher import FairSearch
 
 log = logging.getLogger(__name__)
@@ -113,10 +113,10 @@ class _Start:
             resources = self._choose_resources(machine)
             nodes = self._prepare_nodes(prepared, resources)
             search, scheduler = self._open_search(prepared, resources)
-            recorder = self._start_recorder(search)
-            termination.leave = recorder.leave
+            callback = self._start_recording(search)
+            termination.leave = callback.interrupt_when_saved
             with nodes.watched() if nodes else nullcontext():
-                return self._train(search, scheduler, recorder, resources)
+                return self._train(search, scheduler, callback, resources)
 
     def _prepare(self) -> Prepared:
         """Prepare data and models, and import Tune and Optuna, which takes seconds."""
@@ -153,15 +153,15 @@ class _Start:
 
     def _open_search(self, prepared: Prepared, resources: Resources) -> tuple[FairSearch, Any]:
         """Searcher and scheduler, reconciled with the records of earlier starts."""
-        from hwcls.sweep.run.reconcile import settle
+        from hwcls.sweep.run.reconcile import reconcile
         from hwcls.sweep.search import pruning
         from hwcls.sweep.search.searcher import FairSearch
 
         usage = disk_usage.of(self.sweep, prepared.weights, prepared.shape, resources.concurrent)
         low_disk = disk_usage.check_disk(usage, self.folder.path)
         search = FairSearch(self.sweep, self.folder, resources, prepared.sources, self.options.source)
-        scheduler = pruning.scheduler(self.sweep)
-        settle(self.sweep, self.folder, search, scheduler)
+        scheduler = pruning.build_scheduler(self.sweep)
+        reconcile(self.sweep, self.folder, search, scheduler)
         results = self.mirror.url if self.mirror else self.folder.path
         name, budget = self.sweep.config.name, self.sweep.config.budget
         log.info("%s: %s, %s; results in %s", name, _extent(search, budget), resources, results)
@@ -170,33 +170,33 @@ class _Start:
             log.warning("%s", low_disk)
         return search, scheduler
 
-    def _start_recorder(self, search: FairSearch) -> Recorder:
+    def _start_recording(self, search: FairSearch) -> RecordCallback:
         """Open the progress view and start what writes and follows the records."""
-        from hwcls.sweep.run.callback import Recorder
+        from hwcls.sweep.run.callback import RecordCallback
 
         ended = {f"trials/{n}": result for n, trial in self.folder.trials().items() if (result := trial.result())}
-        progress = self.progress_for(search.total, len(ended), search.left)
+        progress = self.progress_for(search.total, len(ended), search.spending.left)
         for key, result in ended.items():
             progress.ended_before(key, result)
         results_folder.drop_leftovers(self.folder)
         self.tracking.start()
-        return Recorder(self.folder, self.sweep.config, progress, self.tracking.keep_alive)
+        return RecordCallback(self.folder, self.sweep.config, progress, self.tracking.keep_alive)
 
-    def _train(self, search: FairSearch, scheduler: Any, recorder: Recorder, resources: Resources) -> bool:
+    def _train(self, search: FairSearch, scheduler: Any, callback: RecordCallback, resources: Resources) -> bool:
         """Run the trials of the search, then the confirm runs; True when they were interrupted."""
         from hwcls.sweep.cluster.connect import driver_node_resource
         from hwcls.sweep.run import confirm_run
-        from hwcls.sweep.run.trial_group import trainable
+        from hwcls.sweep.run.trial_group import build_trainable
         from hwcls.sweep.run.tune import tune_run
 
         restarts = self.sweep.config.max_restarts
         store = self.mirror.url if self.mirror else ""
-        group = trainable(resources, driver_node_resource() if self.options.address else "", store)
+        group = build_trainable(resources, driver_node_resource() if self.options.address else "", store)
         if not search.finished:
-            if tune_run(group, self.folder, search, scheduler, recorder, resources, restarts):
+            if tune_run(group, self.folder, search, scheduler, callback, resources, restarts):
                 return True
-            environment.write_budget_spent(self.folder.path, search.spent)
-        if confirm_run.run(self.sweep, self.folder, group, resources, recorder, self.progress_for):
+            environment.write_budget_spent(self.folder.path, search.spending.spent)
+        if confirm_run.run(self.sweep, self.folder, group, resources, callback, self.progress_for):
             return True
         _drop_checkpoints(self.folder, self.mirror)
         return False
@@ -217,10 +217,10 @@ def _drop_checkpoints(folder: SweepFolder, mirror: Mirror | None) -> None:
 def _extent(search: FairSearch, budget: float | None) -> str:
     """How many trials or how much time the search has, and how much of it is done."""
     words = [f"{search.total} trials"] if search.total is not None else []
-    if search.borrowed_of is not None:
-        words.append("knowing {} of {} earlier ones".format(*search.borrowed_of))
+    if search.warm_start is not None:
+        words.append("knowing {} of {} earlier ones".format(*search.warm_start))
     if budget is not None:
-        total, left = format_duration(budget), format_duration(search.left or 0.0)
+        total, left = format_duration(budget), format_duration(search.spending.left or 0.0)
         words.append(f"new trials for {total if search.count == 0 else f'{left} of {total}'}")
     if search.count:
         words.append(f"{search.count - len(search.unfinished)} of them done before")

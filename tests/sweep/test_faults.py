@@ -70,7 +70,7 @@ def test_a_rank_that_hangs_is_found_and_says_where(disturb, undisturbed):
         sweep.tell("hang")
 
     sweep, _, said = disturb(fault, hang_after=5)
-    assert "hung: no step in 5 s; rank 0 stood at" in said
+    assert "hung: no step finished in 5 s; rank 0 was at" in said
     assert "counted.py:31 in forward" in said
     sweep.check(undisturbed)
 

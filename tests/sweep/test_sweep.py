@@ -175,10 +175,12 @@ def test_a_failing_trial_is_retried_counted_and_explained(run, tiny, tmp_path):
 def test_tune_does_not_write_all_trials_at_each_checkpoint(run, tiny, monkeypatch):
     """Its snapshot of everything is for a restore, which hwcls does from its own records."""
     snapshots, saves = [], []
-    save_to_dir, on_checkpoint = TuneController.save_to_dir, callback.Recorder.on_checkpoint
+    save_to_dir, on_checkpoint = TuneController.save_to_dir, callback.RecordCallback.on_checkpoint
     monkeypatch.setattr(TuneController, "save_to_dir", lambda self: snapshots.append(1) or save_to_dir(self))
     monkeypatch.setattr(
-        callback.Recorder, "on_checkpoint", lambda *given, **info: saves.append(1) or on_checkpoint(*given, **info)
+        callback.RecordCallback,
+        "on_checkpoint",
+        lambda *given, **info: saves.append(1) or on_checkpoint(*given, **info),
     )
     monkeypatch.setattr(callback, "SAVE_EVERY", 0.0)
     outcome, _ = run(tiny(run_cap=4, parameters={"epochs": 6}))
@@ -255,14 +257,14 @@ def test_config_of_a_trial_is_complete(done):
 
 def test_a_user_stops_a_trial(run, tiny, monkeypatch):
     """As the Stop button of W&B does: that trial ends after its epoch, the others go on."""
-    begun = callback.Recorder.on_trial_start
+    begun = callback.RecordCallback.on_trial_start
 
     def ask(self, iteration, trials, trial, **info):
         begun(self, iteration, trials, trial, **info)
         if trial.config["key"] == "trials/0":
             self._folder(trial).request_stop()
 
-    monkeypatch.setattr(callback.Recorder, "on_trial_start", ask)
+    monkeypatch.setattr(callback.RecordCallback, "on_trial_start", ask)
     outcome, said = run(tiny(run_cap=2, compare=None))
     stopped, complete = (trial.result() for trial in outcome.folder.trials().values())
     assert (stopped.status, complete.status) == ("stopped_by_user", "complete")

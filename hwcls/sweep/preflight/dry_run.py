@@ -9,7 +9,7 @@ from typing import Any
 
 from hwcls.config.model import ModelFamily
 from hwcls.config.space import Range
-from hwcls.config.sweep import EarlyStopConfig
+from hwcls.config.sweep import EarlyStopping
 from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
@@ -47,17 +47,15 @@ class Random:
 
 def preview(sweep: Sweep) -> dict[str, Any]:
     """The space, sample trials, the trials of each alternative, the rungs, what collides, and which data is missing."""
-    from hwcls.sweep.search.rungs import plateau_fires, rungs
+    from hwcls.sweep.search.rungs import plateau_epoch, rung_limits
 
     config = sweep.config
     corners = sweep.corners
     early = config.early_terminate
     steps = []
     if early:
-        first, last = rungs(early, corners)
-        step = 1 if early.type == "median" else early.eta
-        steps = [epoch for epoch in (first * step**i for i in range(20)) if epoch < last][: None if step > 1 else 1]
-    warnings = _collisions(early, steps, max(plateau_fires(t) for t in corners), max(t.epochs for t in corners))
+        steps = early.rungs(*rung_limits(early, corners))
+    warnings = _collisions(early, steps, max(plateau_epoch(t) for t in corners), max(t.epochs for t in corners))
     missing = _missing_data(sweep, corners)
     return {
         "name": config.name,
@@ -105,7 +103,7 @@ def _short(trial: TrialConfig) -> dict[str, Any]:
     return {name: value for name, value in trial.flat().items() if value is not None}
 
 
-def _collisions(early: EarlyStopConfig | None, rungs: list[int], fires: int, epochs: int) -> list[str]:
+def _collisions(early: EarlyStopping | None, rungs: list[int], fires: int, epochs: int) -> list[str]:
     found = []
     if early and not rungs:
         found.append(f"no trial can be stopped early: the first rung lies at or after the {epochs} epochs")

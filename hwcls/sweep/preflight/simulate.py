@@ -11,11 +11,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import cycle, islice
 from statistics import median
-from types import SimpleNamespace
 from typing import get_args
 
 from pydantic import ValidationError
-from ray.tune.schedulers import TrialScheduler
 
 from hwcls.config.shares import Unit
 from hwcls.config.space import Fixed
@@ -24,7 +22,8 @@ from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.preflight import prepare
 from hwcls.sweep.preflight.dry_run import draw
 from hwcls.sweep.preflight.timing import Cost, Labelled, probe
-from hwcls.sweep.search.pruning import FairStop, scheduler
+from hwcls.sweep.search.messages import EpochReport
+from hwcls.sweep.search.pruning import build_scheduler
 
 EVERY = "every trial"  # the label where nothing is compared
 DRAWS = 3  # trials of each alternative that are tried in any case
@@ -97,7 +96,7 @@ def _range(found: Iterable[float]) -> tuple[float, float]:
 def _tried(sweep: Sweep) -> list[Labelled]:
     """What may be tried: of a grid its own points in any order, else trials drawn at random; alternatives in turns."""
     count, config = MOST_DRAWS * max(1, len(sweep.alternatives)), sweep.config
-    if config.method == "grid":
+    if config.search.enumerates:
         points = sweep.space.grid()
         random.Random(config.seed).shuffle(points)
         points = sweep.in_turns(points)[:count]
@@ -140,7 +139,7 @@ class Play:
     def __init__(self, sweep: Sweep, costs: Mapping[str, Sequence[Cost]], waits: Waits, slots: int, seed: int) -> None:
         self.sweep, self.costs, self.waits, self.slots = sweep, costs, waits, slots
         self.random = random.Random(seed)
-        self.stop: FairStop | None = scheduler(sweep)
+        self.stop = build_scheduler(sweep)
         self.shares = replace(sweep.shares, labels=tuple(costs))
         self.spent: dict[Unit, dict[str, float]] = {unit: dict.fromkeys(costs, 0.0) for unit in get_args(Unit)}
         self.wall = self.busy = 0.0
@@ -184,9 +183,6 @@ class Play:
 
     def _searched(self, number: int, label: str, cost: Cost) -> Iterator[float]:
         """A trial, until it is stopped; what it reaches grows towards a value by chance."""
-        trial = SimpleNamespace(config={"label": label, "key": f"trials/{number}"})
-        if self.stop:
-            self.stop.on_trial_add(None, trial)
         sign = 1 if self.sweep.config.metric.goal == "maximize" else -1
         goal, speed, best = self.random.random(), self.random.uniform(0.1, 0.4) * cost.epochs, 0.0
         for epoch, seconds in enumerate(self._trained(cost), start=1):
@@ -195,8 +191,8 @@ class Play:
             self.spent["seconds"][label] += seconds
             value = goal * (1 - math.exp(-epoch / speed)) + self.random.gauss(0, 0.01)
             best = max(best, value)
-            told = {"epoch": epoch, "value": sign * value, "best": sign * best}
-            if self.stop and self.stop.on_trial_result(None, trial, told) == TrialScheduler.STOP:
+            report = EpochReport(epoch, cost.epochs, sign * value, sign * best)
+            if self.stop and self.stop.stops(label, f"trials/{number}", report):
                 return
 
     def _trained(self, cost: Cost) -> Iterator[float]:

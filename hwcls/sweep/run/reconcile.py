@@ -1,4 +1,4 @@
-"""Study, records and rungs held against each other, as a crash may have left them apart."""
+"""Reconciles the study, the records and the early-stopping races after a crash."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ from typing import TYPE_CHECKING, Any
 from hwcls.config.optim import MetricConfig
 from hwcls.config.sweep_file import Sweep
 from hwcls.errors import UserError
+from hwcls.sweep.search.messages import EpochReport
 from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.tracking.records import best_of
 from hwcls.training.artifacts import read_weights_epoch
 
 if TYPE_CHECKING:
-    from hwcls.sweep.search.pruning import FairStop
+    from hwcls.sweep.search.pruning import FairScheduler
     from hwcls.sweep.search.searcher import FairSearch
 
 
-def settle(sweep: Sweep, opened: SweepFolder, search: FairSearch, scheduler: FairStop | None) -> None:
-    """Hold study, records and rungs against each other: a trial that stands as ended in one has ended in all.
+def reconcile(sweep: Sweep, opened: SweepFolder, search: FairSearch, scheduler: FairScheduler | None) -> None:
+    """Make study, records and races agree: a trial that has ended in one of them has ended in all.
 
-    A crash may come between any two of them. What ended but did not leave its weights is run on from its checkpoint.
+    A crash may come between any two of them. What ended without leaving its weights resumes from its checkpoint.
 
     Raises:
-        UserError: Trials stand in the records that the study does not know.
+        UserError: There are records of a trial that is not in the study.
     """
     from optuna.trial import TrialState
 
-    from hwcls.sweep.run.callback import closing
+    from hwcls.sweep.run.callback import build_result
 
-    metric, known = sweep.config.metric, search.known()
+    metric, known = sweep.config.metric, search.known_trials()
     for number, trial in opened.trials().items():
         state = known[number].state if number < len(known) else None
         if state in (None, TrialState.WAITING):
@@ -50,31 +51,31 @@ def settle(sweep: Sweep, opened: SweepFolder, search: FairSearch, scheduler: Fai
             if ended == "stopped" and trial.stop_requested():
                 ended = "stopped_by_user"
             error = "it failed; the process ended before the error was written" if ended == "failed" else None
-            closed = closing(trial, metric, ended, label, sweep.space.drawn(settings))
+            closed = build_result(trial, metric, ended, label, sweep.space.drawn(settings))
             result = replace(closed, error=error)
             if error:
                 trial.write_error(error + "\n")
             trial.write_result(result)
             trial.delete_checkpoints()
-        search.settle(number, result)
+        search.close(number, result)
 
 
 def _replay(
-    scheduler: FairStop | None, label: str | None, number: int, trial: TrialFolder, metric: MetricConfig
+    scheduler: FairScheduler | None, label: str | None, number: int, trial: TrialFolder, metric: MetricConfig
 ) -> bool:
-    """Enter a trial's records into the rungs; whether they stop it at its last epoch."""
+    """Enter a trial's records into its race; whether it is stopped at its last epoch."""
     if scheduler is None:
         return False
-    told: list[dict[str, Any]] = []
+    reports: list[EpochReport] = []
     best: dict[str, Any] | None = None
     for line in trial.records():
         best = best_of([best, line] if best else [line], metric)
         if best and "epoch" in line:
-            told.append({"epoch": line["epoch"], "value": line[metric.name], "best": best[metric.name]})
-    return scheduler.replay(label, f"trials/{number}", told)
+            reports.append(EpochReport(line["epoch"], scheduler.epochs, line[metric.name], best[metric.name]))
+    return scheduler.replay(label, f"trials/{number}", reports)
 
 
 def _has_weights(trial: TrialFolder, metric: MetricConfig, keep: str) -> bool:
-    """Whether what the worker brings has arrived, as late as the best epoch on record."""
+    """Whether the weights of the best epoch on record have arrived."""
     best = best_of(trial.records(), metric)
     return best is not None and (keep == "none" or read_weights_epoch(trial.path / "best.safetensors") == best["epoch"])

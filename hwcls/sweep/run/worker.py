@@ -1,28 +1,49 @@
-"""One DDP rank as a Ray actor: it lives on from trial to trial."""
+"""One DDP rank as a Ray actor: it is reused from trial to trial."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
 
-SLOWEST = 60.0  # seconds that building, loading and saving, which have no steps, may take however short hang_after is
-
 if TYPE_CHECKING:
     from hwcls.config.data import DataConfig
+    from hwcls.config.trial import TrialConfig
     from hwcls.data.imageset import ImageSet
     from hwcls.training.distributed import World
     from hwcls.training.trainer import Trainer
 
+SLOWEST = 60.0  # seconds that building, loading and saving, which have no steps, may take however short hang_after is
+
+
+@dataclass(frozen=True)
+class RankEpoch:
+    """One epoch of a rank."""
+
+    record: Mapping[str, Any] | None  # of rank 0 alone; None where the epoch failed
+    micro_batch: int
+    cost: Mapping[str, float]
+    failure: str | None = None  # the loss is not finite: a retry would give the same
+
 
 class Rank:
-    """Builds a trial's trainer and runs its epochs; imports torch only here, in the worker."""
+    """Builds a trial's trainer and runs its epochs; torch is imported only here, in the worker.
 
-    def __init__(self, rank: int, size: int, threads: int, gpu: bool, last_words: str) -> None:
+    Args:
+        rank: From 0.
+        size: Ranks in all.
+        threads: Of torch.
+        gpu: Whether it trains on one.
+        stacks: The file that the watchdog dumps to, on this node.
+    """
+
+    def __init__(self, rank: int, size: int, threads: int, gpu: bool, stacks: str) -> None:
         from hwcls.training.threads import configure_threads
 
         configure_threads(threads)
@@ -30,49 +51,52 @@ class Rank:
 
         torch.set_num_threads(threads)
         self.rank, self.size, self.gpu = rank, size, gpu
-        Path(last_words).parent.mkdir(parents=True, exist_ok=True)  # on a node of its own
-        self.last_words = open(last_words, "wb")  # noqa: SIM115  (stays open: where it stands when it hangs)
+        Path(stacks).parent.mkdir(parents=True, exist_ok=True)  # another node has no such folder
+        self.stacks = open(stacks, "wb")  # noqa: SIM115  (the watchdog needs an open file)
         self.world: World | None = None
         self.trainer: Trainer | None = None
         self.data: tuple[DataConfig, ImageSet] | None = None
-        self.ended = time.time()  # of the last step of the trial before
+        self.last_step = time.time()  # of the trial before
         self.hang_after = 0.0  # seconds without a step after which the process ends
 
     def address(self) -> str:
-        """Where rank 0 will meet the others, host:port."""
+        """Where rank 0 waits for the others, host:port."""
         from hwcls.training.distributed import find_free_address
 
         return find_free_address(ray.util.get_node_ip_address())
 
     def node(self) -> str:
-        """The Ray node that this rank runs on."""
+        """The id of the Ray node that this rank runs on."""
         return str(ray.get_runtime_context().get_node_id())
 
-    def watch(self) -> None:
-        """See from here on the notice that this node will be taken away; a node without ranks has to stay idle."""
+    def watch_spot_notice(self) -> None:
+        """From now on look for the notice that this node will be taken away; a node without ranks must stay idle."""
         from hwcls.sweep.cluster.spot_notice import drain_on_notice
 
         threading.Thread(target=drain_on_notice, daemon=True).start()
 
     def join(self, address: str) -> None:
-        """Meet the other ranks, once for all trials."""
+        """Join the process group, once for all trials."""
         from hwcls.training.distributed import default_device, join_world
 
         self.world = join_world(self.rank, self.size, address, default_device(gpu=self.gpu))
 
     def start(
-        self, values: dict[str, Any], sources: dict[str, bytes], micro_batch: int | None, hang_after: float
+        self, config: TrialConfig, sources: dict[str, bytes], micro_batch: int | None, hang_after: float
     ) -> dict[str, float]:
-        """Build the trainer of a trial; returns the seconds of each phase since the last trial's last step.
+        """Build the trainer of a trial; from here on the process ends if it hangs, except while it opens the data.
 
-        From here on the process ends where it stands still for `hang_after` seconds, but while it opens the data.
+        Args:
+            config: Of the trial.
+            sources: The files of the user's model, by path.
+            micro_batch: The most images at once that fit into memory, if that is known.
+            hang_after: Seconds without a step after which the process ends.
 
-        `sources` are the files of the user's model. `micro_batch` is the most images at once that memory is known to
-        take, if it is known.
+        Returns:
+            The seconds of each phase since the last trial's last step.
         """
         import torch
 
-        from hwcls.config.trial import TrialConfig
         from hwcls.data.imageset import open_data
         from hwcls.inspection import create_recorder
         from hwcls.sweep.storage.user_code import write_sources
@@ -83,7 +107,6 @@ class Rank:
         write_sources(sources)
         self.trainer = None  # the last trial's memory is free before the next one's is taken
         return_freed_memory()
-        config = TrialConfig.from_dict(values)
         torch.set_num_threads(config.threads)
         if self.data is None or self.data[0] != config.data.pixels():
             self.data = (config.data.pixels(), open_data(config.data))  # what was uploaded to a GPU stays there
@@ -92,18 +115,22 @@ class Rank:
         with self._watched():
             self.trainer = build_trainer(config, data, self.world, create_recorder(), micro_batch=micro_batch)
         built = time.time()
-        return {"wait": called - self.ended, "data": opened - called, "model": built - opened}
+        return {"wait": called - self.last_step, "data": opened - called, "model": built - opened}
 
-    def load(self, folder: str | None, content: dict[str, bytes] | None, store: str) -> None:
-        """Go on from a checkpoint in `folder`, or from its files' content where that is on another node.
+    def load(self, folder: str | None, content: dict[str, bytes] | None, store: str) -> list[dict[str, Any]]:
+        """Resume from a checkpoint in `folder`, or from its files' `content` where that is on another node.
 
-        `store` is where states go that do not lie with them.
+        `store` is the URL of the storage that may hold its state.
+
+        Returns:
+            On rank 0 the records of the epochs before it.
         """
         import tempfile
 
         from hwcls.sweep.storage import checkpoint_store
         from hwcls.training import checkpoint
 
+        trainer = self._built()
         with tempfile.TemporaryDirectory() as temporary:
             for name, data in (content or {}).items():
                 path = Path(temporary, name)
@@ -111,14 +138,15 @@ class Rank:
                 path.write_bytes(data)
             checkpoint_store.download_state(Path(temporary), store)
             with self._watched():
-                checkpoint.load(self._running(), Path(temporary if content else folder or ""))
+                checkpoint.load(trainer, Path(temporary if content else folder or ""))
+        return [] if self.rank else trainer.history.records
 
     def save(self, folder: str, last: bool) -> None:
         """Write a checkpoint into `folder` on this node."""
         from hwcls.training import checkpoint
 
         with self._watched():
-            checkpoint.save(self._running(), Path(folder), last=last)
+            checkpoint.save(self._built(), Path(folder), last=last)
 
     def save_content(self, last: bool, store: str, trial: str) -> dict[str, bytes]:
         """A checkpoint as file names and contents, for a supervisor on another node; its state goes to `store`."""
@@ -132,36 +160,35 @@ class Rank:
                 checkpoint_store.upload_state(Path(folder), store, trial)
             return read_folder(folder)
 
-    def epoch(self) -> dict[str, Any]:
-        """Run one epoch; a loss that is not finite comes back as `failure`, since a retry would give the same.
+    def epoch(self) -> RankEpoch:
+        """Run one epoch.
 
-        Raises MemoryRanOutError; the other ranks then wait for this one in vain.
+        Raises:
+            MemoryRanOutError: On the rank where it did; the others then wait for it in vain.
         """
+        from hwcls.training.cost import trial_cost
         from hwcls.training.errors import NotFiniteError
         from hwcls.training.watchdog import watch
 
-        trainer = self._running()
+        trainer, failure = self._built(), None
         try:
-            with watch(self.hang_after, self.last_words):
+            with watch(self.hang_after, self.stacks):
                 next(trainer.epochs())
         except NotFiniteError as error:
-            return {"failure": str(error), **self._so_far(trainer)}
+            failure = str(error)
         finally:
-            self.ended = time.time()
-        return self._so_far(trainer)
-
-    def _so_far(self, trainer: Trainer) -> dict[str, Any]:
-        from hwcls.training.cost import trial_cost
-
-        costs = {} if self.rank else trial_cost(trainer)
-        return {"records": trainer.history.records, "micro_batch": trainer.micro_batch, "cost": costs}
+            self.last_step = time.time()
+        if self.rank:
+            return RankEpoch(None, trainer.micro_batch, {}, failure)
+        record = trainer.history.records[-1] if failure is None else None
+        return RankEpoch(record, trainer.micro_batch, trial_cost(trainer), failure)
 
     def _watched(self) -> AbstractContextManager[None]:
         from hwcls.training.watchdog import watch
 
-        return watch(max(SLOWEST, self.hang_after), self.last_words)
+        return watch(max(SLOWEST, self.hang_after), self.stacks)
 
-    def _running(self) -> Trainer:
+    def _built(self) -> Trainer:
         assert self.trainer is not None, "start() comes first"
         return self.trainer
 
@@ -172,8 +199,8 @@ def read_folder(folder: str) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
-def read_words(file: str) -> str:
-    """What a rank left in its file, nothing where there is none."""
+def read_text(file: str) -> str:
+    """The content of a text file, empty where there is none."""
     try:
         return Path(file).read_text("utf-8", errors="replace")
     except OSError:

@@ -1,18 +1,18 @@
-"""Where the rungs of early stopping lie; needs no Ray."""
+"""The first and the last rung of early stopping; needs no Ray."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from hwcls.config.optim import PlateauConfig
-from hwcls.config.sweep import EarlyStopConfig
+from hwcls.config.sweep import EarlyStopping
 from hwcls.config.trial import TrialConfig
 
 
-def rungs(early: EarlyStopConfig, trials: Iterable[TrialConfig]) -> tuple[int, int]:
+def rung_limits(early: EarlyStopping, trials: Iterable[TrialConfig]) -> tuple[int, int]:
     """(first rung, last epoch): about a ninth of the epochs, but after the warm-up where that ends early.
 
-    A plateau's patience is not waited for: recorded curves rank as well before its first step (benchmarks/replay.py).
+    It may come before a plateau's first step: recorded curves rank as well by then (benchmarks/replay.py).
     """
     trials = list(trials)
     epochs = max(trial.epochs for trial in trials)
@@ -23,7 +23,7 @@ def rungs(early: EarlyStopConfig, trials: Iterable[TrialConfig]) -> tuple[int, i
     return max(grace, warm if warm <= epochs // 2 else 0), epochs
 
 
-def plateau_fires(trial: TrialConfig) -> int:
+def plateau_epoch(trial: TrialConfig) -> int:
     """The first epoch before which a plateau can have lowered the learning rate; 0 where there is none."""
     schedule = trial.scheduler
     return schedule.warmup + schedule.patience + 2 if isinstance(schedule, PlateauConfig) else 0

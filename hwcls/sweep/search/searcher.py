@@ -1,48 +1,48 @@
-"""The search: Optuna through Ray Tune, the same budget for every alternative, resumed from its journal."""
+"""The search: Optuna as a Tune searcher, with an equal share for each alternative, resumed from its journal."""
 
 from __future__ import annotations
 
 import math
-import time
 import warnings
-from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 from pydantic import ValidationError
 from ray.tune.search import Searcher
-from ray.tune.search.optuna import OptunaSearch
 
 from hwcls import files
-from hwcls.config.space import Fixed, Space
 from hwcls.config.sweep_file import Sweep, first_settings
 from hwcls.errors import UserError
 from hwcls.sweep.cluster.resources import Resources
-from hwcls.sweep.search.samplers import Journal, sampler
-from hwcls.sweep.search.warm_start import borrow
+from hwcls.sweep.search.job_builder import JobBuilder
+from hwcls.sweep.search.journal import Journal
+from hwcls.sweep.search.messages import EpochReport, report_in
+from hwcls.sweep.search.optuna_private import drawn_or_pinned, resume_trial
+from hwcls.sweep.search.spending import Spending
+from hwcls.sweep.search.warm_start import add_earlier_trials
 from hwcls.sweep.storage.journal_format import BORROWED
-from hwcls.sweep.storage.user_code import with_copied_source
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.records import Result
 
 STATES = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "stopped_by_user": TrialState.PRUNED}
 
 
-class Draw:
-    """The define-by-run space: asks an Optuna trial for every parameter of the tree."""
+class FairSearch(Searcher):  # type: ignore[misc]
+    """Asks Optuna for trials, pins the alternative whose turn it is, and reports to Optuna how each trial ended.
 
-    def __init__(self, space: Space) -> None:
-        self.space = space
+    Args:
+        sweep: The sweep.
+        folder: Its results folder, with study.journal.
+        resources: Of each trial.
+        sources: As JobBuilder takes them.
+        source: The results of an earlier sweep (`--from`), whose trials the sampler then knows from the start.
 
-    def __call__(self, trial: Any) -> None:
-        self.space.draw(trial)
-
-
-class FairSearch(OptunaSearch):  # type: ignore[misc]
-    """OptunaSearch that pins each trial's alternative in turn, tells Optuna how trials really end, and goes on."""
+    Raises:
+        UserError: `source` cannot be used, or the search has already started without it.
+    """
 
     def __init__(
         self,
@@ -50,204 +50,169 @@ class FairSearch(OptunaSearch):  # type: ignore[misc]
         folder: SweepFolder,
         resources: Resources,
         sources: dict[str, str],
-        source: Path | None = None,  # another sweep's results, whose trials are known from the start
+        source: Path | None = None,
     ) -> None:
+        super().__init__()
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.sweep, self.folder, self.resources, self.sources = sweep, folder, resources, sources
-        config = sweep.config
-        journal = folder.path / "study.journal"
-        journal.parent.mkdir(parents=True, exist_ok=True)
-        files.cut_torn_line(journal)
-        self.journal = Journal(journal)
-        super().__init__(
-            space=Draw(sweep.space),
-            metric="best",
-            mode="max" if config.metric.goal == "maximize" else "min",
-            sampler=sampler(config.method, config.seed + self.journal.count()),  # a restart draws other ones
-            study_name=config.name,
-            storage=JournalStorage(self.journal),
-        )
-        self.study: optuna.Study = self._ot_study
-        self.grid = sweep.grid
-        self.first = first_settings(sweep)
+        self.sweep, self.folder = sweep, folder
+        self.jobs = JobBuilder(sweep, folder, resources, sources)
+        self.method, self.first = sweep.config.search, first_settings(sweep)
+        self.journal, self.study = self._open_study()
+        self.warm_start = self._add_earlier_trials(source)
+        self.running: dict[str, Trial] = {}  # by Tune's id
         known = self.study.get_trials(deepcopy=False)
-        self.borrowed_of: tuple[int, int] | None = None
-        if source is not None and not known:
-            self.borrowed_of = borrow(self.study, sweep, source)
-            known = self.study.get_trials(deepcopy=False)
-        self.borrowed = sum(BORROWED in trial.user_attrs for trial in known)  # they come first and have no folder
-        if source is not None and not self.borrowed and known:
-            remedy = "leave --from out to go on, or pass --new to use a new folder"
-            raise UserError("this sweep has begun without it", where=f"--from {source}", remedy=remedy)
-        known = self.known()
-        self.waiting = sum(trial.state == TrialState.WAITING for trial in known)
+        self.offset = sum(BORROWED in trial.user_attrs for trial in known)  # the first have no folder
+        known = known[self.offset :]
+        self.pinned = sum(trial.state == TrialState.WAITING for trial in known)  # but not asked for before a crash
         self.unfinished = [trial for trial in known if trial.state == TrialState.RUNNING]
-        self.count = len(known) - self.waiting  # trials that were ever asked for
-        labels = [sweep.alternative_label(_settings(trial)) for trial in known]
-        self.labels: Counter[str | None] = Counter(labels)  # trials of each alternative
-        self.seconds: dict[str | None, float] = defaultdict(float)  # of training, by alternative
-        self.epochs: Counter[str | None] = Counter()
-        for number, trial_folder in folder.trials().items():
-            label, lines = labels[number] if number < len(labels) else None, trial_folder.records()
-            self.seconds[label] += sum(line.get("seconds") or 0.0 for line in lines)
-            self.epochs[label] += len(lines)
-        self.spent_before = sum(self.seconds.values()) / resources.concurrent
-        self.started = time.monotonic()
+        self.count = len(known) - self.pinned  # trials that were ever asked for
+        self.spending = self._spent(known, resources.concurrent)
+
+    def _open_study(self) -> tuple[Journal, optuna.Study]:
+        config, path = self.sweep.config, self.folder.path / "study.journal"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.cut_torn_line(path)
+        journal = Journal(path)
+        study = optuna.create_study(
+            storage=JournalStorage(journal),
+            sampler=self.method.sampler(config.seed + journal.count()),  # a restart draws other trials
+            study_name=config.name,
+            direction=config.metric.goal,
+            load_if_exists=True,
+        )
+        return journal, study
+
+    def _add_earlier_trials(self, source: Path | None) -> tuple[int, int] | None:
+        """How many trials of the earlier sweep were added, of how many; None at a later start."""
+        if source is None:
+            return None
+        known = self.study.get_trials(deepcopy=False)
+        if not known:
+            return add_earlier_trials(self.study, self.sweep, source)
+        if BORROWED not in known[0].user_attrs:
+            remedy = "remove --from to resume, or pass --new to use a new folder"
+            raise UserError("--from only applies at the first start", where=f"--from {source}", remedy=remedy)
+        return None
+
+    def _spent(self, known: list[FrozenTrial], concurrent: int) -> Spending:
+        """What the trials of earlier starts had."""
+        spending = Spending(self.sweep.config.budget, concurrent)
+        labels = [self.sweep.alternative_label(drawn_or_pinned(trial)) for trial in known]
+        spending.trials.update(labels)
+        for number, folder in self.folder.trials().items():
+            label = labels[number] if number < len(labels) else None
+            spending.add_earlier(label, (line.get("seconds") or 0.0 for line in folder.records()))
+        return spending
 
     @property
     def total(self) -> int | None:
-        """How many trials there will be; None when only a time budget ends the search."""
+        """Trials in all; None when only a time budget ends the search."""
         return self.sweep.total
 
     @property
-    def spent(self) -> float:
-        """Seconds of the budget that are gone: this start's, and about what earlier starts took."""
-        return self.spent_before + time.monotonic() - self.started
-
-    @property
-    def left(self) -> float | None:
-        """Seconds of the budget in which new trials begin; None without one."""
-        return None if self.sweep.config.budget is None else max(0.0, self.sweep.config.budget - self.spent)
-
-    @property
     def finished(self) -> bool:
-        """Whether no trial is left to ask for; those that run when a time budget ends run to their end."""
+        """Whether no trial is left to ask for; trials that run when a time budget ends are completed."""
         if self.unfinished:
             return False
-        if self.left == 0.0:
+        if self.spending.left == 0.0:
             return True
         return self.total is not None and self.count >= self.total
 
-    @property
-    def running(self) -> bool:
-        """Whether a trial was handed out that has not ended."""
-        return bool(self._ot_trials)
-
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        """The next trial: first those that a crash cut off, then new ones."""
+        """The next trial: first those that a crash interrupted, then new ones."""
         while not self.finished:
             if self.unfinished:
-                frozen = self.unfinished.pop(0)
-                self._ot_trials[trial_id] = Trial(self.study, frozen._trial_id)
-                self.sweep.space.draw(self._ot_trials[trial_id])  # what was drawn stays, the rest is drawn now
+                trial = resume_trial(self.study, self.unfinished.pop(0))
             else:
-                self._enqueue()
-                super().suggest(trial_id)
-            trial = self._ot_trials[trial_id]
+                self._pin_next()
+                trial = self.study.ask()
+            self.sweep.space.draw(trial)  # of a resumed trial what was not drawn before the crash
             try:
-                return self._job(trial.number - self.borrowed, dict(trial.params))
+                job = self.jobs.build(trial.number - self.offset, dict(trial.params), self.journal.sync)
             except ValidationError:  # a combination that no corner of the space showed
-                self.study.tell(self._ot_trials.pop(trial_id), state=TrialState.FAIL)
+                self.study.tell(trial, state=TrialState.FAIL)
+                continue
+            self.running[trial_id] = trial
+            return job.to_config()
         return str(Searcher.FINISHED)
 
-    def _enqueue(self) -> None:
-        """Pin what the next trial must try: a grid point, a setting of `first`, or the alternative that is behind."""
+    def _pin_next(self) -> None:
+        """Pin what the next trial must try: a grid point, a setting of `first`, or the alternative whose turn it is."""
         number, self.count = self.count, self.count + 1
-        if self.waiting:  # a crash came between pinning and asking
-            self.waiting -= 1
+        if self.pinned:  # a crash came between pinning and asking
+            self.pinned -= 1
             return
-        point: dict[str, Any] = {}
-        if self.grid is not None:
-            point = self.grid[number]
+        settings: dict[str, Any] = {}
+        if self.sweep.grid is not None:
+            settings = self.sweep.grid[number]
         else:
             if number < len(self.first):
-                point = self.first[number]
-            if self.sweep.alternatives and self.sweep.alternative_label(point) is None:
-                point = {**self._next_alternative(), **point}
-            if self.sweep.config.method == "random":  # seeded by trial, so that a restart draws the same
-                self.study.sampler = optuna.samplers.RandomSampler(seed=self.sweep.config.seed * 100_003 + number)
-        if point:
-            self.study.enqueue_trial(point)
-        self.labels[self.sweep.alternative_label(point)] += 1
+                settings = self.first[number]
+            if self.sweep.alternatives and self.sweep.alternative_label(settings) is None:
+                settings = {**self._next_alternative(), **settings}
+        if self.method.seeded_by_trial:
+            self.study.sampler = self.method.sampler(self.sweep.config.seed * 100_003 + number)
+        if settings:
+            self.study.enqueue_trial(settings)
+        self.spending.trials[self.sweep.alternative_label(settings)] += 1
 
     def _next_alternative(self) -> dict[str, Any]:
         """The settings that pin the alternative whose turn it is."""
-        label = self.sweep.shares.next({"trials": self.labels, "epochs": self.epochs, "seconds": self.seconds})
+        label = self.sweep.shares.next(self.spending.by_unit())
         return next(dict(one.settings) for one in self.sweep.alternatives if one.label == label)
 
-    def _job(self, number: int, settings: dict[str, Any]) -> dict[str, Any]:
-        config = self.sweep.trial(
-            Fixed(settings),
-            seed=self.sweep.config.seed + number,
-            workers=self.resources.workers,
-            threads=self.resources.cpus_per_worker,
-        )
-        folder = self.folder.trial(number)
-        if (folder.path / "config.yaml").exists():
-            config = folder.config()
-        else:
-            self.journal.sync()  # no trial has a folder that the study does not know
-            config = with_copied_source(config, self.sources)
-            folder.write_config(config)
-        return {
-            "key": f"trials/{number}",
-            "label": self.sweep.alternative_label(settings),
-            "parameters": self.sweep.space.drawn(settings),
-            "config": config.to_dict(),
-            "resources": self.resources.to_dict(),
-            "keep": self.sweep.config.keep,
-            "hang_after": self.sweep.config.hang_after,
-            "checkpoints": folder.checkpoints(),
-        }
-
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Report an epoch; what it took counts for its alternative at once."""
-        self._report(trial_id, result)
-        self._spend(trial_id, result)
+        """Report an epoch to Optuna; it counts for its alternative at once."""
+        report = report_in(result)
+        if report is not None:
+            self._report(self.running[trial_id], report)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Tell Optuna COMPLETE, PRUNED (stopped early) or FAIL (an error, or a loss that is not finite).
+        """End a trial as COMPLETE, PRUNED (stopped early) or FAIL (an error, or a loss that is not finite).
 
-        Tune brings a trial's last result here and not to `on_trial_result`.
+        Tune passes a trial's last result here and not to `on_trial_result`.
         """
-        if result and "epoch" in result:
-            self._spend(trial_id, result)
-        if error or not result or "failure" in result or "epoch" not in result:
-            self.study.tell(self._ot_trials.pop(trial_id), state=TrialState.FAIL)
+        trial, report = self.running.pop(trial_id), report_in(result)
+        if error or report is None or report.failure is not None:
+            if report is not None:
+                self._count(trial, report)
+            self.study.tell(trial, state=TrialState.FAIL)
             return
-        self._report(trial_id, result)
-        trial = self._ot_trials.pop(trial_id)
-        if result["epoch"] < result["epochs"]:
+        self._report(trial, report)
+        if report.epoch < report.epochs:
             self.study.tell(trial, state=TrialState.PRUNED)  # its value is the last one reported
-        elif math.isfinite(result["best"]):
-            self.study.tell(trial, result["best"])
+        elif math.isfinite(report.best):
+            self.study.tell(trial, report.best)
         else:
             self.study.tell(trial, state=TrialState.FAIL)
 
-    def _report(self, trial_id: str, result: dict[str, Any]) -> None:
-        value, epoch = result.get("value"), result.get("epoch")
-        if value is not None and epoch is not None:
+    def _report(self, trial: Trial, report: EpochReport) -> None:
+        self._count(trial, report)
+        if report.value is not None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # an epoch that a restart repeats is reported again
-                self._ot_trials[trial_id].report(value, epoch)
+                trial.report(report.value, report.epoch)
 
-    def _spend(self, trial_id: str, result: dict[str, Any]) -> None:
-        label = self.sweep.alternative_label(self._ot_trials[trial_id].params)
-        self.seconds[label] += result.get("time_this_iter_s", 0.0)
-        self.epochs[label] += 1
+    def _count(self, trial: Trial, report: EpochReport) -> None:
+        self.spending.add_epoch(self.sweep.alternative_label(trial.params), report.seconds)
 
-    def settle(self, number: int, result: Result) -> None:
-        """Make the study agree with a trial that stands as ended in the records."""
+    def close(self, number: int, result: Result) -> None:
+        """End a trial in the study that has ended in the records."""
         for frozen in self.unfinished:
-            if frozen.number - self.borrowed == number:
+            if frozen.number - self.offset == number:
                 self.unfinished.remove(frozen)
                 state = STATES.get(result.status, TrialState.FAIL) if result.best else TrialState.FAIL
                 complete = state == TrialState.COMPLETE
                 value = result.best[self.sweep.config.metric.name] if result.best and complete else None
-                self.study.tell(Trial(self.study, frozen._trial_id), value, state=state)
+                self.study.tell(resume_trial(self.study, frozen), value, state=state)
                 return
 
-    def known(self) -> list[optuna.trial.FrozenTrial]:
-        """What the study says of each trial, by number."""
-        return self.study.get_trials(deepcopy=False)[self.borrowed :]
+    def known_trials(self) -> list[FrozenTrial]:
+        """The study's trials of this sweep, by number."""
+        return self.study.get_trials(deepcopy=False)[self.offset :]
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the journal and the records hold all that a restart needs."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing: see `save`."""
-
-
-def _settings(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
-    """What was drawn for a trial, and before that what was pinned."""
-    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}

@@ -1,4 +1,4 @@
-"""`--from`: what another sweep has found, as the first knowledge of this one."""
+"""Warm start (`--from`): adds the trials of an earlier sweep to a new study."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from hwcls.sweep.search.earlier_results import check_earlier_results
 from hwcls.sweep.storage.journal_format import BORROWED
 
 
-class _Known:
-    """Draws what another trial drew, and notes the distributions; LookupError where a parameter is new."""
+class _Replay:
+    """Draws what an earlier trial drew, and keeps the distributions; LookupError where a parameter is new."""
 
     def __init__(self, params: dict[str, Any]) -> None:
         self.params = params
@@ -38,14 +38,14 @@ class _Known:
         return self.params[name]
 
 
-def borrow(study: optuna.Study, sweep: Sweep, source: Path) -> tuple[int, int]:
+def add_earlier_trials(study: optuna.Study, sweep: Sweep, source: Path) -> tuple[int, int]:
     """Add the ended trials of the results folder `source` to a new study.
 
     Returns:
-        How many were added, of how many; the others lie outside this sweep's space.
+        How many were added, of how many; the others are outside this sweep's space.
 
     Raises:
-        UserError: No sweep lies there, it was ranked by another metric, or this space holds none of its trials.
+        UserError: `source` holds no sweep, it was ranked by another metric, or this space holds none of its trials.
     """
     check_earlier_results(source, sweep.config.metric)
     try:
@@ -57,21 +57,21 @@ def borrow(study: optuna.Study, sweep: Sweep, source: Path) -> tuple[int, int]:
     ended = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and trial.params]
     added = 0
     for trial in ended:
-        known = _Known(trial.params)
+        replay = _Replay(trial.params)
         try:
-            sweep.space.draw(known)
-            copied = _copied(trial, known.distributions, source)
+            sweep.space.draw(replay)
+            copied = _copy_trial(trial, replay.distributions, source)
         except (LookupError, ValueError):  # this space cannot draw it
             continue
         study.add_trial(copied)
         added += 1
     if not added:
-        what = f"none of its {len(ended)} ended trials lies in this sweep's space"
-        raise UserError(what, where=f"--from {source}", remedy="leave --from out")
+        what = f"none of its {len(ended)} ended trials is in this sweep's space"
+        raise UserError(what, where=f"--from {source}", remedy="remove --from")
     return added, len(ended)
 
 
-def _copied(trial: FrozenTrial, distributions: dict[str, BaseDistribution], source: Path) -> FrozenTrial:
+def _copy_trial(trial: FrozenTrial, distributions: dict[str, BaseDistribution], source: Path) -> FrozenTrial:
     return optuna.trial.create_trial(
         state=trial.state,
         value=trial.value,

@@ -82,9 +82,9 @@ def weight_files(trials: Iterable[TrialConfig]) -> list[str]:
     return sorted({path for trial in trials if (path := trial.model.weights_file) is not None})
 
 
-def read_sources(values: dict[str, Any]) -> dict[str, bytes]:
-    """The user's model files of a trial by path; none where the model is built in. `values` are the trial's config."""
-    source, colon, _ = str(values["model"]["name"]).rpartition(":")
+def read_sources(config: TrialConfig) -> dict[str, bytes]:
+    """The user's model files of a trial by path; none where the model is built in."""
+    source, colon, _ = str(config.model.name).rpartition(":")
     return {str(path): path.read_bytes() for path in Path(source).parent.glob("*.py")} if colon else {}
 
 

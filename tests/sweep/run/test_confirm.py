@@ -39,10 +39,10 @@ def test_jobs_are_what_has_no_result(folder):
     runs = confirm_plan.plan(sweep, found)
     done = runs[0]
     found.confirm_run(done.label, done.seed).write_result(Result("complete", None, done.label, {}, 1.0))
-    jobs = confirm_run.jobs(found, runs, Resources(1, 1, 0.0, 1), 600.0)
+    jobs = confirm_run.open_jobs(found, runs, Resources(1, 1, 0.0, 1), 600.0)
     assert len(jobs) == 11
-    assert jobs[0]["config"]["seed"] == runs[1].seed
-    assert jobs[0]["extra"] == {"trial": runs[1].trial}
+    assert jobs[0].config.seed == runs[1].seed
+    assert jobs[0].extra == {"trial": runs[1].trial}
     assert confirm_plan.missing(sweep, found)
 
 

@@ -9,8 +9,9 @@ from safetensors.numpy import save_file
 
 from hwcls.errors import UserError
 from hwcls.sweep.cluster.resources import Resources
-from hwcls.sweep.run.reconcile import settle
-from hwcls.sweep.search.pruning import FairStop, scheduler
+from hwcls.sweep.run.reconcile import reconcile
+from hwcls.sweep.search.messages import JOB, EpochReport
+from hwcls.sweep.search.pruning import FairScheduler, build_scheduler
 from hwcls.sweep.search.searcher import FairSearch
 from hwcls.tracking.folders import SweepFolder
 
@@ -30,7 +31,7 @@ class Crashed:
 
     def trial(self, values, *, weights_of=None):
         """Ask for a trial and record `values`, one per epoch; weights of an epoch arrive."""
-        job = self.before.suggest(str(self.asked))
+        job = self.before.suggest(str(self.asked))[JOB]
         folder = self.folder.trial(self.asked)
         for epoch, value in enumerate(values, start=1):
             folder.append({"epoch": epoch, "val/accuracy": value, "seconds": 1.0})
@@ -40,9 +41,9 @@ class Crashed:
         self.asked += 1
         return folder, job
 
-    def settle(self, asha=None):
+    def reconcile(self, asha=None):
         search = self.search()
-        settle(self.sweep, self.folder, search, asha)
+        reconcile(self.sweep, self.folder, search, asha)
         return search
 
 
@@ -54,10 +55,10 @@ def crashed(tiny, tmp_path):
 def test_complete_in_the_records_is_complete(crashed):
     start = crashed()
     folder, job = start.trial([0.5, 0.9, 0.8], weights_of=2)
-    search = start.settle()
+    search = start.reconcile()
     result = folder.result()
-    assert (result.status, result.best, result.label) == ("complete", {"epoch": 2, "val/accuracy": 0.9}, job["label"])
-    assert result.parameters == job["parameters"]
+    assert (result.status, result.best, result.label) == ("complete", {"epoch": 2, "val/accuracy": 0.9}, job.label)
+    assert result.parameters == job.parameters
     assert search.study.trials[0].state == TrialState.COMPLETE
     assert search.study.trials[0].value == 0.9
     assert search.unfinished == []
@@ -67,27 +68,27 @@ def test_complete_in_the_records_is_complete(crashed):
 def test_complete_but_without_its_weights_goes_on(crashed, weights_of):
     start = crashed()
     folder, _ = start.trial([0.5, 0.9, 0.8], weights_of=weights_of)
-    search = start.settle()
+    search = start.reconcile()
     assert folder.result() is None
-    assert search.suggest("x")["key"] == "trials/0"
+    assert search.suggest("x")[JOB].key == "trials/0"
 
 
 def test_in_the_middle_goes_on(crashed):
     start = crashed()
     folder, _ = start.trial([0.5, 0.9], weights_of=2)
-    assert [trial.number for trial in start.settle().unfinished] == [0]
+    assert [trial.number for trial in start.reconcile().unfinished] == [0]
     assert folder.result() is None
 
 
 @pytest.mark.parametrize(
     ("epoch", "error", "status"), [(3, False, "complete"), (2, False, "stopped"), (2, True, "failed")]
 )
-def test_what_optuna_was_told_gets_its_result(crashed, epoch, error, status):
+def test_a_trial_that_has_ended_in_the_study_gets_its_result(crashed, epoch, error, status):
     start = crashed()
     folder, _ = start.trial([0.5, 0.9, 0.8][:epoch], weights_of=2)
-    told = {"epoch": epoch, "epochs": 3, "value": 0.8, "best": 0.9, "done": True}
-    start.before.on_trial_complete("0", told, error=error)
-    start.settle()
+    report = EpochReport(epoch, 3, 0.8, 0.9)
+    start.before.on_trial_complete("0", report.to_result(), error=error)
+    start.reconcile()
     assert folder.result().status == status
     assert (folder.path / "error.txt").exists() == (status == "failed")
 
@@ -96,9 +97,9 @@ def test_a_stop_that_was_decided_stays_decided(crashed):
     start = crashed(early_terminate=ASHA, compare=None)
     better, _ = start.trial([0.9], weights_of=1)
     worse, _ = start.trial([0.1], weights_of=1)
-    asha = scheduler(start.sweep)
-    assert isinstance(asha, FairStop)
-    search = start.settle(asha)
+    asha = build_scheduler(start.sweep)
+    assert isinstance(asha, FairScheduler)
+    search = start.reconcile(asha)
     assert worse.result().status == "stopped"
     assert better.result() is None
     assert [trial.number for trial in search.unfinished] == [0]
@@ -110,4 +111,4 @@ def test_trials_that_the_study_does_not_know(crashed):
     start.trial([0.5])
     (start.folder.path / "study.journal").unlink()
     with pytest.raises(UserError, match=r"study\.journal does not know trial 0"):
-        start.settle()
+        start.reconcile()

@@ -5,21 +5,26 @@ from types import SimpleNamespace
 import pytest
 from ray.tune.schedulers import MedianStoppingRule, TrialScheduler
 
-from hwcls.config.sweep import EarlyStopConfig
-from hwcls.sweep.search.median import MedianStop
-from hwcls.sweep.search.pruning import FairStop, InOrder, bracket_weights, pick, scheduler
-from hwcls.sweep.search.rungs import plateau_fires, rungs
+from hwcls.config.sweep import early_stopping
+from hwcls.sweep.search.messages import JOB, EpochReport
+from hwcls.sweep.search.pruning import FairScheduler, FifoScheduler, build_scheduler, pick
+from hwcls.sweep.search.rungs import plateau_epoch, rung_limits
+from hwcls.sweep.search.stopping.median import MedianRule
 
 STOP, CONTINUE = TrialScheduler.STOP, TrialScheduler.CONTINUE
 
 
+def scheduler(settings, first=2, epochs=16, goal="maximize"):
+    return FairScheduler(early_stopping(settings), first, epochs, goal)
+
+
 def asha(goal="maximize"):
-    return FairStop(EarlyStopConfig(eta=2), first=2, epochs=16, goal=goal)
+    return scheduler({"type": "asha", "eta": 2}, goal=goal)
 
 
 def trial(number, label="a", session="x"):
-    config = {"key": f"trials/{number}", "label": label}
-    return SimpleNamespace(trial_id=f"{session}{number}", config=config)
+    job = SimpleNamespace(key=f"trials/{number}", label=label)
+    return SimpleNamespace(trial_id=f"{session}{number}", config={JOB: job})
 
 
 class Named(SimpleNamespace):
@@ -33,15 +38,19 @@ def named(name):
     return Named(trial_id=name)
 
 
-def told(epoch, value):
-    return {"epoch": epoch, "value": value, "best": value}
+def report(epoch, value, **more):
+    return EpochReport(epoch, 16, value, value, **more)
 
 
-def play(scheduler, entrant, values):
+def result(epoch, value, **more):
+    return report(epoch, value, **more).to_result()
+
+
+def play(found, entrant, values):
     """Report best-so-far values from epoch 1 on; returns the epoch at which the trial is stopped, or None."""
-    scheduler.on_trial_add(None, entrant)
+    found.on_trial_add(None, entrant)
     for epoch, value in enumerate(values, start=1):
-        if scheduler.on_trial_result(None, entrant, told(epoch, value)) == STOP:
+        if found.on_trial_result(None, entrant, result(epoch, value)) == STOP:
             return epoch
     return None
 
@@ -74,7 +83,7 @@ def test_rungs_survive_a_restart():
     again = asha()
     for number in (0, 1, 2):
         again.replay(
-            "a", f"trials/{number}", [told(epoch, value) for epoch, value in enumerate(values[number], start=1)]
+            "a", f"trials/{number}", [report(epoch, value) for epoch, value in enumerate(values[number], start=1)]
         )
     newcomers = [[0.55] * 8, [0.65] * 8, [0.75] * 8]
     assert [play(again, trial(i, session="y"), v) for i, v in enumerate(newcomers, 3)] == [
@@ -85,27 +94,26 @@ def test_rungs_survive_a_restart():
 @pytest.mark.parametrize("rule", [{"eta": 2}, {"type": "median", "min_trials": 1}])
 def test_the_last_epoch_counts_as_it_does_after_a_restart(rule):
     """Tune brings the last result of a trial to on_trial_complete and not to on_trial_result."""
-    config = EarlyStopConfig.model_validate(rule)
-    live, again = (FairStop(config, first=2, epochs=4, goal="maximize") for _ in range(2))
+    live, again = (scheduler(rule, epochs=4) for _ in range(2))
     live.on_trial_add(None, trial(0))
-    live.on_trial_result(None, trial(0), told(1, 0.9))
-    live.on_trial_complete(None, trial(0), told(2, 0.9))
-    again.replay("a", "trials/0", [told(1, 0.9), told(2, 0.9)])
+    live.on_trial_result(None, trial(0), result(1, 0.9))
+    live.on_trial_complete(None, trial(0), result(2, 0.9))
+    again.replay("a", "trials/0", [report(1, 0.9), report(2, 0.9)])
     assert play(live, trial(1), [0.1] * 4) == play(again, trial(1), [0.1] * 4) == 2
 
 
 def test_a_resumed_trial_is_not_entered_twice():
     found = asha()
-    found.replay("a", "trials/0", [told(epoch, 0.5) for epoch in (1, 2, 3)])
+    found.replay("a", "trials/0", [report(epoch, 0.5) for epoch in (1, 2, 3)])
     resumed = trial(0, session="later")
     found.on_trial_add(None, resumed)
-    assert found.on_trial_result(None, resumed, {"epoch": 3, "best": 0.5}) == CONTINUE
-    bracket = found.races["a", 0]._brackets[0]
+    assert found.on_trial_result(None, resumed, result(3, 0.5)) == CONTINUE
+    bracket = found.races["a", 0].scheduler._brackets[0]
     assert [len(recorded) for _, recorded in bracket._rungs if recorded] == [1]
 
 
 def median(**settings):
-    return FairStop(EarlyStopConfig(type="median", **settings), first=2, epochs=16, goal="maximize")
+    return scheduler({"type": "median", **settings})
 
 
 def test_median_stops_what_is_worse_than_the_others_middle():
@@ -117,11 +125,11 @@ def test_median_stops_what_is_worse_than_the_others_middle():
     assert play(found, trial(5, "another"), [0.1] * 16) is None
 
 
-def test_median_sees_what_an_earlier_start_told():
+def test_median_sees_the_records_of_an_earlier_start():
     live, again = median(min_trials=2), median(min_trials=2)
     for number, value in enumerate([0.3, 0.7]):
         play(live, trial(number), [value] * 16)
-        again.replay("a", f"trials/{number}", [told(epoch, value) for epoch in range(1, 17)])
+        again.replay("a", f"trials/{number}", [report(epoch, value) for epoch in range(1, 17)])
     for number, value in enumerate([0.4, 0.6], start=2):
         assert play(again, trial(number), [value] * 16) == play(live, trial(number), [value] * 16)
 
@@ -130,7 +138,7 @@ def medians(first, least, mode):
     """The rule, and Ray's."""
     settings = {"time_attr": "epoch", "metric": "value", "mode": mode, "min_time_slice": math.inf}
     ray = MedianStoppingRule(grace_period=first, min_samples_required=least, **settings)
-    return MedianStop(first, least, mode), ray
+    return MedianRule(first, least, mode), ray
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -146,46 +154,37 @@ def test_median_decides_as_rays_rule(seed):
         name = chance.choice(list(running))
         each = running[name]
         each[0] += 1
-        result = {"epoch": each[0], "value": chance.gauss(each[1], 0.1)}
-        ours, rays = (rule.on_trial_result(nobody, named(name), result) for rule in rules)
-        assert ours == rays, (name, result)
-        stopped += ours == STOP
-        if ours == STOP or each[0] == 9:
+        value = chance.gauss(each[1], 0.1)
+        ours = rules[0].stops(name, each[0], value, value)
+        rays = rules[1].on_trial_result(nobody, named(name), {"epoch": each[0], "value": value})
+        assert ours == (rays == STOP), (name, each[0], value)
+        stopped += ours
+        if ours or each[0] == 9:
             del running[name]
     assert stopped
 
 
-def test_median_looks_at_each_value_once():
+def test_median_keeps_one_sum_of_each_trial_and_one_mean_of_each_epoch():
     """Ray's rule goes through all epochs of all trials at every epoch of each."""
-    looks = []
-
-    class Counted(dict):
-        def get(self, name, default=None):
-            looks.append(name)
-            return super().get(name, default)
-
-        def __getitem__(self, name):
-            looks.append(name)
-            return super().__getitem__(name)
-
     rule, _ = medians(1, 1, "max")
     for number in range(40):
         for epoch in range(1, 11):
-            rule.on_trial_result(None, trial(number), Counted(epoch=epoch, value=number / 40))
-    assert len(looks) == 2 * 40 * 10
+            rule.stops(f"trials/{number}", epoch, number / 40, number / 40)
+    assert all(count == 10 for _, count in rule.sums.values())
+    assert {epoch: len(means) for epoch, means in rule.means.items()} == dict.fromkeys(range(1, 11), 40)
 
 
 def test_no_trial_that_has_ended_is_looked_at():
     """Ray's own choice goes through every trial at each of Tune's events; Tune starts those that wait by itself."""
-    for found in (InOrder(), asha()):
+    for found in (FifoScheduler(), asha()):
         assert found.choose_trial_to_run(SimpleNamespace()) is None  # without get_trials
 
 
 def test_hyperband_gives_some_trials_a_later_first_rung():
-    found = FairStop(EarlyStopConfig(type="hyperband", eta=2), first=2, epochs=16, goal="maximize")
-    brackets = [pick(f"trials/{number}", found.weights) for number in range(400)]
-    shares = [brackets.count(bracket) / 400 for bracket in range(len(found.weights))]
-    assert shares == pytest.approx(found.weights, abs=0.08)
+    found = scheduler({"type": "hyperband", "eta": 2})
+    brackets = [pick(f"trials/{number}", found.shares) for number in range(400)]
+    shares = [brackets.count(bracket) / 400 for bracket in range(len(found.shares))]
+    assert shares == pytest.approx(found.shares, abs=0.08)
     for bracket, first in enumerate([2, 4, 8, None]):
         good, bad = [number for number in range(400) if brackets[number] == bracket][:2]
         assert play(found, trial(good), [0.9] * 15) is None
@@ -193,14 +192,17 @@ def test_hyperband_gives_some_trials_a_later_first_rung():
 
 
 def test_brackets_follow_hyperband():
-    assert bracket_weights(3, 1, 81) == pytest.approx([n / 142.25 for n in (81, 33.75, 15, 7.5, 5)])
-    assert bracket_weights(3, 10, 10) == [1.0]  # no room for a rung
+    found = early_stopping({"type": "hyperband", "eta": 3})
+    rungs, shares = zip(*found.brackets(1, 81), strict=True)
+    assert rungs == (1, 3, 9, 27, 81)
+    assert shares == pytest.approx([n / 142.25 for n in (81, 33.75, 15, 7.5, 5)])
+    assert found.brackets(10, 10) == [(10, 1.0)]  # no room for a rung
 
 
 def test_a_failure_stops():
     found = asha()
     found.on_trial_add(None, trial(0))
-    assert found.on_trial_result(None, trial(0), {"epoch": 1, "best": 0.5, "failure": "NaN"}) == STOP
+    assert found.on_trial_result(None, trial(0), result(1, 0.5, failure="NaN")) == STOP
 
 
 @pytest.mark.parametrize(
@@ -220,11 +222,11 @@ def test_where_the_first_rung_lies(tiny, epochs, patience, warmup, min_iter, fir
     plateau = {"name": "plateau", "patience": patience, "warmup": warmup}
     sweep = tiny(parameters={"epochs": epochs, "scheduler": plateau})
     trials = sweep.corners
-    assert plateau_fires(trials[0]) == warmup + patience + 2
-    assert rungs(EarlyStopConfig(min_iter=min_iter), trials) == (first, epochs)
+    assert plateau_epoch(trials[0]) == warmup + patience + 2
+    assert rung_limits(early_stopping({"min_iter": min_iter}), trials) == (first, epochs)
 
 
 def test_the_sweep_file_says_whether_trials_are_stopped(tiny):
-    assert scheduler(tiny()) is None
-    found = scheduler(tiny(early_terminate={"type": "asha", "eta": 4}))
+    assert build_scheduler(tiny()) is None
+    found = build_scheduler(tiny(early_terminate={"type": "asha", "eta": 4}))
     assert found.config.eta == 4

@@ -1,4 +1,4 @@
-"""The study's journal and the sampler: what each ask and each trial costs."""
+"""The study's journal and the bounded TPE: what each ask and each trial costs."""
 
 import os
 import random
@@ -11,7 +11,9 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from hwcls import files
-from hwcls.sweep.search.samplers import BEST, LATEST, BoundedTPE, Journal, excerpt, sampler
+from hwcls.config.sweep import SAMPLERS
+from hwcls.sweep.search.bounded_tpe import BEST, LATEST, BoundedTPE, excerpt
+from hwcls.sweep.search.journal import Journal
 
 LR = {"lr": optuna.distributions.FloatDistribution(0.0, 1.0)}
 
@@ -60,7 +62,7 @@ def test_a_short_history_is_taken_whole():
 
 def test_asking_looks_at_no_more_trials_than_the_excerpt(monkeypatch):
     study = trials(2 * (BEST + LATEST))
-    study.sampler = sampler("tpe", 0)
+    study.sampler = SAMPLERS["tpe"]().sampler(0)
     assert isinstance(study.sampler, BoundedTPE)
     split, group = tpe._split_trials, group_decomposed._SearchSpaceGroup.add_distributions
     seen, grouped = [], []

@@ -1,5 +1,6 @@
 """The search without Tune: what it asks for, what it tells Optuna, and how it goes on."""
 
+import math
 from collections import Counter
 
 import optuna
@@ -8,9 +9,10 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from hwcls.sweep.cluster.resources import Resources
-from hwcls.sweep.run.reconcile import settle
-from hwcls.sweep.search import samplers as study
-from hwcls.sweep.search.pruning import scheduler
+from hwcls.sweep.run.reconcile import reconcile
+from hwcls.sweep.search.journal import Journal
+from hwcls.sweep.search.messages import JOB, EpochReport
+from hwcls.sweep.search.pruning import build_scheduler
 from hwcls.sweep.search.searcher import FairSearch
 from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.tracking.records import Result
@@ -27,15 +29,21 @@ def search(tiny, tmp_path):
     return build
 
 
-def result(epoch, value, epochs=3, **extra):
-    return {"epoch": epoch, "epochs": epochs, "value": value, "best": value, "done": epoch == epochs, **extra}
+def result(epoch, value, epochs=3, **more):
+    return EpochReport(epoch, epochs, value, -math.inf if value is None else value, **more).to_result()
+
+
+def ask(search, trial_id):
+    """The next job; FINISHED where there is none."""
+    config = search.suggest(trial_id)
+    return config if config == Searcher.FINISHED else config[JOB]
 
 
 def drive(search, trials=None, value=0.5):
     """Ask and tell until the search ends; returns the jobs."""
     jobs = []
     while trials is None or len(jobs) < trials:
-        job = search.suggest(str(len(jobs)))
+        job = ask(search, str(len(jobs)))
         if job == Searcher.FINISHED:
             break
         search.on_trial_result(str(len(jobs)), result(1, value))
@@ -47,17 +55,17 @@ def drive(search, trials=None, value=0.5):
 @pytest.mark.parametrize("method", ["tpe", "random"])
 def test_every_alternative_gets_the_same_number_of_trials(search, method):
     jobs = drive(search(method=method, run_cap=14))
-    assert Counter(job["label"] for job in jobs) == {"mlp": 7, "cnn": 7}
-    assert [job["key"] for job in jobs] == [f"trials/{i}" for i in range(14)]
-    assert len({job["parameters"]["lr"] for job in jobs}) == 14
+    assert Counter(job.label for job in jobs) == {"mlp": 7, "cnn": 7}
+    assert [job.key for job in jobs] == [f"trials/{i}" for i in range(14)]
+    assert len({job.parameters["lr"] for job in jobs}) == 14
 
 
 def test_tpe_moves_towards_what_is_better(search):
     found = search(method="tpe", run_cap=40, compare=None, parameters={"model": "mlp"})
     rates = []
     for i in range(40):
-        job = found.suggest(str(i))
-        rate = job["config"]["optimizer"]["lr"]
+        job = ask(found, str(i))
+        rate = job.config.optimizer.lr
         rates.append(rate)
         found.on_trial_complete(str(i), result(3, -abs(rate - 0.02)))
     assert sum(abs(r - 0.02) for r in rates[-10:]) < sum(abs(r - 0.02) for r in rates[:10])
@@ -66,7 +74,7 @@ def test_tpe_moves_towards_what_is_better(search):
 def test_optuna_hears_how_trials_really_end(search):
     found = search(run_cap=6)
     for i in range(6):
-        found.suggest(str(i))
+        ask(found, str(i))
     found.on_trial_result("0", result(1, 0.1))
     found.on_trial_complete("0", result(3, 0.3))
     found.on_trial_result("1", result(1, 0.1))
@@ -83,13 +91,13 @@ def test_optuna_hears_how_trials_really_end(search):
 
 def test_a_restart_goes_on_with_what_was_running(search):
     first = search(run_cap=6)
-    before = [first.suggest(str(i)) for i in range(3)]
+    before = [ask(first, str(i)) for i in range(3)]
     first.on_trial_complete("0", result(3, 0.5))
     again = search(run_cap=6)
-    jobs = [again.suggest(str(i)) for i in range(5)]
-    assert [job["key"] for job in jobs] == ["trials/1", "trials/2", "trials/3", "trials/4", "trials/5"]
-    assert [job["config"] for job in jobs[:2]] == [job["config"] for job in before[1:]]
-    assert again.suggest("x") == Searcher.FINISHED
+    jobs = [ask(again, str(i)) for i in range(5)]
+    assert [job.key for job in jobs] == ["trials/1", "trials/2", "trials/3", "trials/4", "trials/5"]
+    assert [job.config for job in jobs[:2]] == [job.config for job in before[1:]]
+    assert ask(again, "x") == Searcher.FINISHED
     assert Counter(trial.params["model"] for trial in again.study.trials) == {"mlp": 3, "cnn": 3}
 
 
@@ -134,41 +142,41 @@ def test_grid_runs_every_point_once(search):
     drive(found, trials=2)
     drive(search(**changes))
     params = [trial.params for trial in search(**changes).study.trials]
-    assert sorted(map(str, params)) == sorted(map(str, search(**changes).grid))
+    assert sorted(map(str, params)) == sorted(map(str, search(**changes).sweep.grid))
 
 
 def test_first_settings_come_first(search):
     found = search(first=[{"model": "cnn", "optimizer.lr": 0.03}, {"optimizer.lr": 0.05}])
     jobs = drive(found)
-    assert jobs[0]["parameters"] == {"model": "cnn", "lr": 0.03}
-    assert jobs[1]["parameters"] == {"model": "mlp", "lr": 0.05}
-    assert Counter(job["label"] for job in jobs) == {"mlp": 2, "cnn": 2}
+    assert jobs[0].parameters == {"model": "cnn", "lr": 0.03}
+    assert jobs[1].parameters == {"model": "mlp", "lr": 0.05}
+    assert Counter(job.label for job in jobs) == {"mlp": 2, "cnn": 2}
 
 
 def test_a_time_budget_is_shared_by_seconds_and_ends(search, monkeypatch):
     """Trials of one epoch: Tune brings their only result to on_trial_complete."""
     clock = [1000.0]
-    monkeypatch.setattr("hwcls.sweep.search.searcher.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("hwcls.sweep.search.spending.time.monotonic", lambda: clock[0])
     seconds = {"mlp": 1.0, "cnn": 3.0}
     spent = Counter()
     found = search(run_cap=None, budget=100)
     for i in range(1000):
-        job = found.suggest(str(i))
+        job = ask(found, str(i))
         if job == Searcher.FINISHED:
             break
-        clock[0] += seconds[job["label"]]
-        spent[job["label"]] += seconds[job["label"]]
-        found.on_trial_complete(str(i), result(3, 0.5, time_this_iter_s=seconds[job["label"]]))
+        clock[0] += seconds[job.label]
+        spent[job.label] += seconds[job.label]
+        found.on_trial_complete(str(i), result(3, 0.5, seconds=seconds[job.label]))
     assert 100 <= sum(spent.values()) <= 103
     assert abs(spent["mlp"] - spent["cnn"]) <= 3
 
 
 def test_failing_trials_use_up_a_time_budget_too(search, monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr("hwcls.sweep.search.searcher.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("hwcls.sweep.search.spending.time.monotonic", lambda: clock[0])
     found = search(run_cap=None, budget=10)
     for i in range(20):
-        if found.suggest(str(i)) == Searcher.FINISHED:
+        if ask(found, str(i)) == Searcher.FINISHED:
             break
         clock[0] += 1
         found.on_trial_complete(str(i), error=True)
@@ -189,7 +197,7 @@ def test_a_combination_that_cannot_be_built_is_a_failed_trial(search):
 def test_what_was_pinned_before_a_crash_counts_for_its_alternative(search):
     first = search(run_cap=8)
     drive(first, trials=2)
-    first._enqueue()  # killed before it is asked for
+    first._pin_next()  # killed before it is asked for
     again = search(run_cap=8)
     again.study.ask()  # killed before anything is drawn
     jobs = drive(search(run_cap=8))
@@ -204,16 +212,16 @@ def test_the_alternatives_of_a_grid_take_turns(search):
     model = {"choice": {"mlp": {"width": widths}, "cnn": {"name": "simple_cnn", "width": widths}}}
     changes = {"model": model, "optimizer": {"name": "adam", "lr": 0.01}}
     jobs = drive(search(method="grid", run_cap=None, parameters=changes))
-    assert [job["label"] for job in jobs] == ["mlp", "cnn"] * 3
+    assert [job.label for job in jobs] == ["mlp", "cnn"] * 3
 
 
-def test_settle_ends_a_trial_that_stands_in_the_records(search):
+def test_a_trial_that_has_ended_in_the_records_is_closed(search):
     first = search(run_cap=4)
     for i in range(3):
-        first.suggest(str(i))
+        ask(first, str(i))
     again = search(run_cap=4)
-    again.settle(0, Result("complete", {"epoch": 2, "val/accuracy": 0.9}, "mlp", {}, 1.0))
-    again.settle(1, Result("failed", None, "cnn", {}, 1.0))
+    again.close(0, Result("complete", {"epoch": 2, "val/accuracy": 0.9}, "mlp", {}, 1.0))
+    again.close(1, Result("failed", None, "cnn", {}, 1.0))
     assert [t.state for t in again.study.trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING]
     assert again.study.trials[0].value == 0.9
     assert [trial.number for trial in again.unfinished] == [2]
@@ -228,7 +236,7 @@ def test_the_journal_is_an_ordinary_optuna_study(search, tmp_path):
 
 def test_a_trial_is_safe_in_the_study_before_it_has_a_folder(search, tmp_path, monkeypatch):
     synced = []
-    monkeypatch.setattr(study.Journal, "sync", lambda journal: synced.append(len(list(tmp_path.glob("out/trials/*")))))
+    monkeypatch.setattr(Journal, "sync", lambda journal: synced.append(len(list(tmp_path.glob("out/trials/*")))))
     drive(search(run_cap=5))
     assert synced == [0, 1, 2, 3, 4]
 
@@ -241,9 +249,9 @@ def test_a_start_reads_the_study_once_and_no_config(search, monkeypatch, number)
     monkeypatch.setattr(optuna.Study, "get_trials", lambda *a, **k: calls.append(1) or get_trials(*a, **k))
     monkeypatch.setattr(TrialFolder, "settings", None)
     again = search(run_cap=number)
-    settle(again.sweep, again.folder, again, scheduler(again.sweep))
+    reconcile(again.sweep, again.folder, again, build_scheduler(again.sweep))
     assert again.finished
-    assert len(calls) == 3
+    assert len(calls) == 2
 
 
 def test_alternatives_can_share_epochs(search):
@@ -251,12 +259,12 @@ def test_alternatives_can_share_epochs(search):
     found = search(run_cap=40, share="epochs")
     epochs = Counter()
     for i in range(40):
-        job = found.suggest(str(i))
-        last = 1 if job["label"] == "mlp" else 3
+        job = ask(found, str(i))
+        last = 1 if job.label == "mlp" else 3
         for epoch in range(1, last):
             found.on_trial_result(str(i), result(epoch, 0.5))
         found.on_trial_complete(str(i), result(last, 0.5))
-        epochs[job["label"]] += last
-    assert found.epochs == epochs
+        epochs[job.label] += last
+    assert found.spending.epochs == epochs
     assert abs(epochs["mlp"] - epochs["cnn"]) <= 3
-    assert found.labels["mlp"] == pytest.approx(3 * found.labels["cnn"], abs=2)
+    assert found.spending.trials["mlp"] == pytest.approx(3 * found.spending.trials["cnn"], abs=2)

@@ -8,7 +8,7 @@ from hwcls.results.load import load_results
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.search.searcher import FairSearch
 from tests.sweep.conftest import open_sweep
-from tests.sweep.search.test_searcher import drive, result
+from tests.sweep.search.test_searcher import ask, drive, result
 
 ONE = Resources(1, 1, 0.0, 1)
 
@@ -37,7 +37,7 @@ def old(search, tmp_path):
     """Six ended trials, the fifth of them stopped early, and one that failed."""
     found = search("old", run_cap=7)
     for i in range(7):
-        found.suggest(str(i))
+        ask(found, str(i))
         found.on_trial_result(str(i), result(1, 0.4))
         ended = result(1, 0.4, failure="NaN") if i == 6 else result(2 if i == 4 else 3, 0.1 * i)
         found.on_trial_complete(str(i), ended)
@@ -48,36 +48,36 @@ def old(search, tmp_path):
 def test_a_wider_space_knows_what_the_old_one_found(search, old):
     path, before = old
     found = search("new", path, run_cap=4, parameters=WIDER)
-    assert found.borrowed_of == (6, 6)
+    assert found.warm_start == (6, 6)
     known = found.study.trials
     ended = [trial for trial in before.study.trials if trial.state != TrialState.FAIL]
     assert [trial.params for trial in known] == [trial.params for trial in ended]
     assert [trial.values for trial in known] == [trial.values for trial in ended]
     assert known[0].distributions["optimizer.lr"].high == 1.0
     jobs = drive(found)
-    assert [job["key"] for job in jobs] == [f"trials/{i}" for i in range(4)]  # of its own, counted from 0
-    assert [found.known()[i].params["optimizer.lr"] for i in range(4)] == [
-        pytest.approx(job["config"]["optimizer"]["lr"]) for job in jobs
+    assert [job.key for job in jobs] == [f"trials/{i}" for i in range(4)]  # of its own, counted from 0
+    assert [found.known_trials()[i].params["optimizer.lr"] for i in range(4)] == [
+        pytest.approx(job.config.optimizer.lr) for job in jobs
     ]
-    assert found.known()[3].state == TrialState.COMPLETE
-    assert len(found.known()) == 4
+    assert found.known_trials()[3].state == TrialState.COMPLETE
+    assert len(found.known_trials()) == 4
 
 
 def test_it_goes_on_with_what_it_borrowed(search, old):
     path, _ = old
     first = search("new", path, run_cap=4, parameters=WIDER)
     drive(first, trials=1)
-    first.suggest("cut off")
+    ask(first, "interrupted")
     again = search("new", path, run_cap=4, parameters=WIDER)
-    assert (again.borrowed, again.borrowed_of, again.count) == (6, None, 2)
+    assert (again.offset, again.warm_start, again.count) == (6, None, 2)
     jobs = drive(again)
-    assert [job["key"] for job in jobs] == ["trials/1", "trials/2", "trials/3"]
+    assert [job.key for job in jobs] == ["trials/1", "trials/2", "trials/3"]
 
 
 def test_what_lies_outside_the_space_is_left(search, old):
     path, before = old
     rates = sorted(trial.params["optimizer.lr"] for trial in before.study.trials[:6])
-    assert search("some", path, parameters=rate(rates[0], rates[2])).borrowed_of == (3, 6)
+    assert search("some", path, parameters=rate(rates[0], rates[2])).warm_start == (3, 6)
     with pytest.raises(UserError, match="none of its 6 ended trials"):
         search("none", path, parameters=rate(0.5, 0.9))
 
@@ -89,7 +89,7 @@ def test_what_cannot_be_borrowed(search, old, tmp_path):
     with pytest.raises(UserError, match="was ranked by val/accuracy"):
         search("two", path, metric="val/loss")
     drive(search("three", run_cap=4), trials=1)
-    with pytest.raises(UserError, match="has begun without it"):
+    with pytest.raises(UserError, match="--from only applies at the first start"):
         search("three", path, run_cap=4)
     (path / "study.journal").write_text("nonsense\n")
     with pytest.raises(UserError, match=r"no study\.journal that can be read"):

@@ -3,7 +3,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.trial import TrialState
 
-from hwcls.sweep.search.samplers import Journal
+from hwcls.sweep.search.journal import Journal
 from hwcls.sweep.storage.journal_format import BORROWED, drop_ends
 
 

@@ -1,0 +1,25 @@
+"""What hwcls uses of Ray Tune that is not public, written for Ray 2.60 (tests/sweep/run/test_tune_private.py)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+def forget_failures(trial: Any) -> None:
+    """Have Tune count the restarts of a trial from 0 again, so that `max_failures` are those in a row."""
+    trial.run_metadata.num_failures = 0
+
+
+def request_checkpoint(result: dict[str, Any]) -> None:
+    """Have Tune save the trial after this result, from a callback that is handed the result."""
+    result["should_checkpoint"] = True
+
+
+def error_text(trial: Any) -> str:
+    """The traceback of a trial's latest error; empty where Tune wrote none."""
+    path = trial.error_file
+    try:
+        return Path(path).read_text("utf-8") if path else ""
+    except OSError:
+        return ""

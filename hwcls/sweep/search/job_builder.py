@@ -1,0 +1,54 @@
+"""From the drawn settings of a trial to its job, which its folder keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from hwcls.config.space import Fixed
+from hwcls.config.sweep_file import Sweep
+from hwcls.sweep.cluster.resources import Resources
+from hwcls.sweep.search.messages import Job
+from hwcls.sweep.storage.user_code import with_copied_source
+from hwcls.tracking.folders import SweepFolder
+
+
+class JobBuilder:
+    """Makes the jobs of a search.
+
+    Args:
+        sweep: The sweep.
+        folder: Its results folder.
+        resources: Of each trial.
+        sources: For each model name in the sweep file that is a user's file the name of the copy in the results.
+    """
+
+    def __init__(self, sweep: Sweep, folder: SweepFolder, resources: Resources, sources: dict[str, str]) -> None:
+        self.sweep, self.folder, self.resources, self.sources = sweep, folder, resources, sources
+
+    def build(self, number: int, settings: dict[str, Any], sync: Callable[[], None]) -> Job:
+        """The job of a trial; its config.yaml is written where there is none, after `sync` has saved the study.
+
+        Raises:
+            pydantic.ValidationError: The settings are a combination that cannot be trained.
+        """
+        sweep, resources = self.sweep, self.resources
+        seed = sweep.config.seed + number
+        config = sweep.trial(Fixed(settings), seed=seed, workers=resources.workers, threads=resources.cpus_per_worker)
+        folder = self.folder.trial(number)
+        if (folder.path / "config.yaml").exists():
+            config = folder.config()
+        else:
+            sync()  # no trial has a folder that the study does not know
+            config = with_copied_source(config, self.sources)
+            folder.write_config(config)
+        return Job(
+            key=f"trials/{number}",
+            label=sweep.alternative_label(settings),
+            parameters=sweep.space.drawn(settings),
+            config=config,
+            resources=resources,
+            keep=sweep.config.keep,
+            hang_after=sweep.config.hang_after,
+            checkpoints=tuple(folder.checkpoints()),
+        )

@@ -1,0 +1,19 @@
+"""Grid search."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hwcls.config.sweep import SAMPLERS, SearchMethod
+
+
+@SAMPLERS.register("grid")
+class Grid(SearchMethod):
+    """Every combination once, pinned by the search, so that the sampler has nothing to draw."""
+
+    enumerates = True
+
+    def sampler(self, seed: int) -> Any:
+        from optuna.samplers import RandomSampler
+
+        return RandomSampler(seed=seed)

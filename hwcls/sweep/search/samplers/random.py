@@ -1,0 +1,19 @@
+"""Random search."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hwcls.config.sweep import SAMPLERS, SearchMethod
+
+
+@SAMPLERS.register("random")
+class Random(SearchMethod):
+    """Every parameter by chance."""
+
+    seeded_by_trial = True
+
+    def sampler(self, seed: int) -> Any:
+        from optuna.samplers import RandomSampler
+
+        return RandomSampler(seed=seed)

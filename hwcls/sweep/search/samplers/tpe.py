@@ -1,0 +1,22 @@
+"""TPE (tree-structured Parzen estimator): draws near the settings of good trials."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from hwcls.config.sweep import SAMPLERS, SearchMethod
+
+
+@SAMPLERS.register("tpe")
+class Tpe(SearchMethod):
+    """Multivariate TPE, in groups for parameters that only some trials have."""
+
+    def sampler(self, seed: int) -> Any:
+        from optuna.exceptions import ExperimentalWarning
+
+        from hwcls.sweep.search.bounded_tpe import BoundedTPE
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return BoundedTPE(seed=seed, multivariate=True, group=True, constant_liar=True)

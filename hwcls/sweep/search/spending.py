@@ -1,0 +1,51 @@
+"""The budget of a search: time, and what each alternative has had of it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+from hwcls.config.shares import Had, Unit
+
+
+class Spending:
+    """Trials, epochs and seconds by alternative (None: of no alternative), and the time budget.
+
+    Args:
+        budget: Seconds in which new trials start; None without one.
+        concurrent: Trials at once.
+    """
+
+    def __init__(self, budget: float | None, concurrent: int) -> None:
+        self.budget, self.concurrent = budget, concurrent
+        self.trials: Counter[str | None] = Counter()
+        self.epochs: Counter[str | None] = Counter()
+        self.seconds: dict[str | None, float] = defaultdict(float)  # of training
+        self.before = 0.0  # about what earlier starts took
+        self.started = time.monotonic()
+
+    def add_earlier(self, label: str | None, seconds: Iterable[float]) -> None:
+        """Count the epochs of a trial that is on record, by their seconds."""
+        for each in seconds:
+            self.add_epoch(label, each)
+            self.before += each / self.concurrent
+
+    def add_epoch(self, label: str | None, seconds: float) -> None:
+        """Count an epoch."""
+        self.epochs[label] += 1
+        self.seconds[label] += seconds
+
+    def by_unit(self) -> dict[Unit, Had]:
+        """For `Shares.next`."""
+        return {"trials": self.trials, "epochs": self.epochs, "seconds": self.seconds}
+
+    @property
+    def spent(self) -> float:
+        """Seconds of the budget that are gone: this start's, and about what earlier starts took."""
+        return self.before + time.monotonic() - self.started
+
+    @property
+    def left(self) -> float | None:
+        """Seconds of the budget that are left; None without one."""
+        return None if self.budget is None else max(0.0, self.budget - self.spent)
