@@ -1,4 +1,4 @@
-"""The records of a trial: read from their end, whatever stands there."""
+"""The folders of trials: records read from their end, configs of other versions, names."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ from hwcls.tracking.json_lines import read_backwards, read_lines
         b'{"a": 1}\n{"b": \n[3]\n\n{"c": "\xc3\xa9"}\n',
         b"x" * 50,
     ],
-    ids=["empty", "blank", "torn", "one", "torn second", "damaged", "no line"],
+    ids=["empty", "blank", "partial", "one", "partial second", "damaged", "no line"],
 )
 def test_backwards_is_forwards_turned(tmp_path, content, block):
     path = tmp_path / "metrics.jsonl"

@@ -137,7 +137,7 @@ def test_without_compare_there_is_no_label(sweep):
     assert memory.infos["trials/7"].name == "trial-7"
 
 
-def test_a_torn_line_waits_for_its_rest(sweep):
+def test_a_partial_line_waits_for_its_rest(sweep):
     folder = sweep.add(sweep.trial(0), range(1, 3))
     whole = folder.metrics_path.read_bytes()
     folder.metrics_path.write_bytes(whole + b'{"epoch": 3, "val')
@@ -145,12 +145,12 @@ def test_a_torn_line_waits_for_its_rest(sweep):
     follower = Follower(sweep, [memory], "p")
     follower.poll()
     assert [row["epoch"] for row in memory.rows["trials/0"]] == [1, 2]
-    sweep.add(folder, range(3, 4))  # append() cuts the torn line off
+    sweep.add(folder, range(3, 4))  # append() removes the partial line
     follower.poll()
     assert [row["epoch"] for row in memory.rows["trials/0"]] == [1, 2, 3]
 
 
-def test_a_finished_run_that_goes_on_is_replayed_whole(sweep):
+def test_a_finished_run_that_is_resumed_is_replayed_from_its_first_epoch(sweep):
     folder = sweep.add(sweep.trial(0), range(1, 3), "stopped_by_user")
     memory = Memory()
     follower = Follower(sweep, [memory], "p")
@@ -174,7 +174,7 @@ def test_a_failing_tracker_does_not_stop_the_other_and_is_tried_again(sweep, clo
     follower = Follower(sweep, [broken, good], "p")
     assert follower.poll()
     assert len(good.ended) == 4
-    assert broken.calls == [("start", "trials/0"), ("start", "trials/1")]  # two in a row: it is left alone
+    assert broken.calls == [("start", "trials/0"), ("start", "trials/1")]  # two in a row: it is paused
     assert not follower.poll()
     assert set(follower.undelivered()) == {"trials/0", "trials/1"}
     assert "Memory trials/0: RuntimeError: no start" in (sweep.path / "tracking.log").read_text()
@@ -193,7 +193,7 @@ def test_an_error_in_the_middle_replays_the_run(sweep, clock):
     memory.bad = {"trials/0"}
     sweep.add(sweep.trial(0), range(3, 5))
     sweep.add(sweep.trial(1), range(1, 3))
-    assert follower.poll()  # the other run goes on
+    assert follower.poll()  # the other run continues
     assert [row["epoch"] for row in memory.rows["trials/1"]] == [1, 2]
     memory.bad = set()
     assert not follower.poll()  # not before its time

@@ -198,7 +198,7 @@ def test_wandb_run_is_named_grouped_and_private(sweep):
 
 
 @pytest.mark.slow
-def test_the_same_name_anew_gets_other_run_ids(sweep, tmp_path):
+def test_a_new_sweep_of_the_same_name_gets_other_run_ids(sweep, tmp_path):
     from hwcls.tracking.wandb.tracker import WandbTracker
 
     sweep.add(sweep.trial(0), range(1, 2), "complete")

@@ -174,7 +174,7 @@ def test_a_server_that_fails_at_init_and_comes_back(sweep, server, soon):
 
 @pytest.mark.parametrize("status", [500, 401])
 def test_a_server_that_fails_in_mid_run_and_comes_back(sweep, server, soon, status):
-    """401 is final for W&B, and its finish() says nothing: the run counts as sent only when it was."""
+    """401 is final for W&B, and its finish() reports no error: a run counts as uploaded only if it was."""
     sweep.add(sweep.trial(0), range(1, 3))
     follower = Follower(sweep, [WandbTracker(sweep, online=True)], "p")
     follower.poll()
@@ -254,7 +254,7 @@ def test_the_stop_button_asks_for_the_end_of_that_trial(sweep, server):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_workspace_is_saved_and_saved_anew(sweep, server):
+def test_a_workspace_is_saved_twice(sweep, server):
     pytest.importorskip("wandb_workspaces", reason="pip install 'hwcls[workspace]'")
     view = View("demo", "p", "val/accuracy", "maximize", [Axis("lr", log=True), Axis("model")])
     url = save_workspace(sweep, view)

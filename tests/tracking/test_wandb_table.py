@@ -18,7 +18,7 @@ RUNS, EPOCHS, PACE = 4, 40, 0.25  # 10 s of epochs
 
 
 class Training:
-    """Writes the records as a driver does, on a thread of its own, and notes how long a line took at most."""
+    """Writes the records as a driver does, in a thread, and measures the longest time that a line took."""
 
     def __init__(self, sweep, runs):
         self.sweep, self.runs, self.slowest = sweep, runs, 0.0

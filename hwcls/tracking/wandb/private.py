@@ -22,7 +22,7 @@ UNDOCUMENTED = {  # settings of wandb.Settings: upload nothing of the machine, t
 
 
 def prepare_environment() -> None:
-    """Let this process have a wandb service of its own, and a quiet one."""
+    """Set the environment so that this process starts its own wandb service, without output."""
     os.environ.pop("WANDB_SERVICE", None)  # a parent's would hold the ids of runs after this process was killed
     os.environ.setdefault("WANDB_SILENT", "true")  # login ignores the setting; errors are raised and logged
 

@@ -24,7 +24,7 @@ EXIT_CODES = {"complete": 0, "stopped": 0, "failed": 1, None: 255}  # other stat
 class WandbRun:
     """A W&B run and how many of its records it has taken.
 
-    `shown` tells which row of the history has the media: that of the last "epoch", or a row of its "own" if the run's
+    `shown` is the row of the history that has the media: that of the last "epoch", or a row of its "own" if the run's
     end came long after its last epoch; None while there are none. The cursor keeps it.
 
     Args:

@@ -124,10 +124,10 @@ class WandbTracker:
 
 def open_wandb(sweep: SweepFolder, mode: str) -> list[WandbTracker]:
     """The tracker for a mode, none for "off"; "auto" heeds WANDB_MODE."""
-    wish = os.environ.get("WANDB_MODE", "") if mode == "auto" else mode
-    if wish in ("off", "disabled"):
+    requested = os.environ.get("WANDB_MODE", "") if mode == "auto" else mode
+    if requested in ("off", "disabled"):
         return []
-    if wish in ("offline", "dryrun"):
+    if requested in ("offline", "dryrun"):
         return [WandbTracker(sweep, online=False)]
     problem = login_problem()
     if not problem:
