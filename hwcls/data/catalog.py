@@ -155,12 +155,16 @@ def locate_config(config: DataConfig) -> Path | None:
         raise UserError(f"{config.name} needs a path", where="data.path", remedy=spec.expects)
     path = Path(config.path).expanduser()
     if not os.path.exists(path):
-        raise UserError("no such folder or archive", where=f"data.path: {path}", remedy="give what holds train/")
+        raise UserError(
+            "no such folder or archive",
+            where=f"data.path: {path}",
+            remedy="give the folder or archive that contains train/",
+        )
     return path
 
 
 def list_data_sets() -> list[dict[str, str | None]]:
-    """Every data set, also a user's own: its name, what it is, and where its raw files were found, if anywhere."""
+    """Every data set, including the user's: its name, its description, and the path of its raw files if found."""
     specs = DATA_SETS.all()
     places = {name: _find(spec) for name, spec in specs.items()}
     taken = {path for path in places.values() if path}

@@ -16,23 +16,23 @@ from hwcls.data.formats.raw import EncodedImages
 from hwcls.errors import UserError
 
 CHUNK = 256  # images per task
-MAX_PIXELS = 89_478_485  # more is taken for a bomb; where PIL would start to warn
-Image.MAX_IMAGE_PIXELS = None  # every image is held against the above, and refused instead of warned about
+MAX_PIXELS = 89_478_485  # more counts as a bomb; PIL would start to warn here
+Image.MAX_IMAGE_PIXELS = None  # every image is checked against MAX_PIXELS, and refused instead of warned about
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "PPM", "GIF", "TIFF")  # others run programs or nest images
 GREY = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N")
-MAX_ASPECT = 8  # sides in a ratio above this are cut before they are scaled
+MAX_ASPECT = 8  # images with longer sides are cropped before they are scaled
 READ_ERRORS = (ValueError, OSError, RuntimeError, MemoryError)  # what reading, decoding and resizing a file may raise
 
 
 def decode_image(data: bytes, channels: int) -> np.ndarray:
     """One encoded image as (H, W, channels) uint8, upright by its EXIF tag.
 
-    16-bit grey is scaled to 8 bits, transparent pixels are laid on white, colour becomes ITU-R 601 luma when one
+    16-bit grey is scaled to 8 bits, transparent pixels get a white background, colour becomes ITU-R 601 luma when one
     channel is asked for.
 
     Raises:
-        ValueError: The bytes are no whole image, of none of `FORMATS`, of floating-point pixels, or claim more than
-            89 million pixels.
+        ValueError: The bytes are not a complete image of one of `FORMATS`, have floating-point pixels, or claim more
+            than 89 million pixels.
     """
     pixels = _decode_plain_jpeg(data, channels)
     if pixels is not None:
@@ -73,7 +73,7 @@ def resize_and_crop(pixels: torch.Tensor, size: int) -> torch.Tensor:
     if (height, width) == (size, size):
         return pixels
     short = min(height, width)
-    if max(height, width) > MAX_ASPECT * short:  # scaled as a whole, a line of a million pixels takes all memory
+    if max(height, width) > MAX_ASPECT * short:  # scaled first, a line of a million pixels would take all memory
         height, width = (min(side, 2 * short + side % 2) for side in (height, width))  # about the same centre
         top, left = (pixels.shape[-2] - height) // 2, (pixels.shape[-1] - width) // 2
         pixels = pixels[..., top : top + height, left : left + width]
@@ -112,7 +112,7 @@ def count_cpus() -> int:
 
 
 def describe_error(error: Exception) -> str:
-    """What a library says about a file, in one line and without the address of the memory it lay in."""
+    """A library's message about a file, in one line and without a memory address."""
     if isinstance(error, UnidentifiedImageError):
         return "of no known image format"
     return str(error).partition("\n")[0] or type(error).__name__
@@ -121,7 +121,7 @@ def describe_error(error: Exception) -> str:
 def corrupt_image_error(images: EncodedImages, name: str, problem: object) -> UserError:
     """The error about an image that cannot be read, with its path."""
     remedy = "replace or remove it, or leave out such images: hwcls data import NAME PATH --skip-corrupt"
-    return UserError(f"not a whole image ({problem})", where=f"{images.tree.where}/{name}", remedy=remedy)
+    return UserError(f"not a readable image ({problem})", where=f"{images.tree.where}/{name}", remedy=remedy)
 
 
 def _read_header(data: bytes) -> tuple[tuple[int, int], bool]:
@@ -131,14 +131,14 @@ def _read_header(data: bytes) -> tuple[tuple[int, int], bool]:
             height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
             return (width, height), colours == "Gray"
         except ValueError:
-            pass  # its error is left to PIL
+            pass  # PIL reports the error
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         _check_pixels(image)
         return image.size, image.mode in GREY
 
 
 def _decode_plain_jpeg(data: bytes, channels: int) -> np.ndarray | None:
-    """(H, W, channels) of a JPEG that needs no conversion; None: leave it, and its error, to PIL."""
+    """(H, W, channels) of a JPEG that needs no conversion; None: PIL decodes it, or reports its error."""
     if data[:2] != b"\xff\xd8" or _may_be_rotated(data):
         return None
     try:
@@ -152,7 +152,7 @@ def _decode_plain_jpeg(data: bytes, channels: int) -> np.ndarray | None:
 
 
 def _may_be_rotated(data: bytes) -> bool:
-    """Whether a segment before a JPEG's pixels may give its orientation, be it EXIF or XMP."""
+    """Whether a segment before a JPEG's pixels may state its orientation, as EXIF or XMP."""
     place = 2
     while data[place : place + 1] == b"\xff":
         marker, length = data[place + 1 : place + 2], int.from_bytes(data[place + 2 : place + 4], "big")
@@ -194,7 +194,7 @@ def _luma(pixels: np.ndarray) -> np.ndarray:
 
 def _to_eight_bits(image: Image.Image, mode: str) -> Image.Image:
     if image.mode.startswith("F"):
-        raise ValueError("floating-point pixels, of which no file says what is white: save it with 8 or 16 bits")
+        raise ValueError("floating-point pixels, whose white level is unknown: save it with 8 or 16 bits")
     if image.mode.startswith("I"):
         wide = np.asarray(image).astype(np.int64)
         return Image.fromarray(((wide.clip(0, 65535) * 255 + 32767) // 65535).astype(np.uint8)).convert(mode)

@@ -1,4 +1,4 @@
-"""A place to write, and room on its disk: asked for before the work, and told in bytes when there is none."""
+"""Folders below the cache, and the space on their disk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def make_cache_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         remedy = "set HWCLS_CACHE to a folder that you may write"
-        raise UserError(f"cannot be made ({error.strerror})", where=str(folder), remedy=remedy) from None
+        raise UserError(f"cannot be created ({error.strerror})", where=str(folder), remedy=remedy) from None
 
 
 def check_free_space(folder: Path, needed: int) -> None:
@@ -27,9 +27,9 @@ def check_free_space(folder: Path, needed: int) -> None:
 def disk_full_error(folder: Path, needed: int | None = None) -> UserError:
     """The error of a full disk; `needed` where it is known."""
     what = "the disk is full" if needed is None else f"the disk is full: {needed:,} bytes are needed"
-    return UserError(what, where=str(folder), remedy="make room, or set HWCLS_CACHE to another disk")
+    return UserError(what, where=str(folder), remedy="free some space, or set HWCLS_CACHE to another disk")
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether `error` says that a disk or a quota is full."""
+    """Whether `error` means that a disk or a quota is full."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -1,4 +1,4 @@
-"""Downloads: several mirrors, resumed where they were cut, held against a checksum."""
+"""Downloads: several mirrors, resumed after an interruption, checked against a checksum."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from hwcls.data.progress import ProgressMeter, ProgressReporter
 from hwcls.errors import UserError
 
 TIMEOUT = 10.0  # seconds without a byte
-TRIES = 5  # per mirror, as long as each brings something; a cut connection goes on where it was
+TRIES = 5  # per mirror, as long as each makes progress; an interrupted download is resumed
 BLOCK = 1 << 18
 
 
 def fetch_data_set(name: str, report: ProgressReporter | None = None) -> Path | None:
-    """Download a data set unless it is here; returns where it lies, None for an embedded one.
+    """Download a data set unless it is here; returns its path, None for an embedded one.
 
     Raises:
-        UserError: No mirror gave it, and the message says where to put it by hand; or it does not fit on the disk.
+        UserError: No mirror has it (the message says where to put it by hand), or it does not fit on the disk.
     """
     spec = find_spec(name, where="")
     if spec.embedded or (place := locate(name)):
         return None if spec.embedded else place
     if not spec.downloads:
-        remedy = "it is read where it lies, `data.path`; or give it a name: hwcls data import NAME PATH"
+        remedy = "it is read at `data.path`; or give it a name: hwcls data import NAME PATH"
         raise UserError(f"{name} cannot be downloaded", remedy=remedy)
     folder = cache_folder() / "raw" / name
     disk.make_cache_folder(folder.parent)
@@ -45,7 +45,7 @@ def fetch_data_set(name: str, report: ProgressReporter | None = None) -> Path | 
                     _download(name, spec, download, folder / download.name, report or (lambda _: None))
         finally:
             with suppress(OSError):
-                folder.rmdir()  # only when nothing came
+                folder.rmdir()  # only if it is empty
     return locate(name)
 
 
@@ -70,7 +70,7 @@ def _download(name: str, spec: DataSetSpec, download: Download, target: Path, re
                 return
             part.unlink()
             problems.append(f"{url}: wrong checksum")
-            if not before:  # else what was here before may have been at fault
+            if not before:  # else the part from before may have been wrong
                 break
     places = " or ".join(str(folder / spec.places[0]) for folder in raw_folders())
     raise UserError(
@@ -80,14 +80,14 @@ def _download(name: str, spec: DataSetSpec, download: Download, target: Path, re
 
 
 def _resume_download(url: str, part: Path, report: ProgressReporter) -> None:
-    """Append what `part` still lacks; ConnectionResetError when the connection ends early."""
+    """Append the rest of `part`; ConnectionResetError when the connection ends early."""
     have = _size(part)
     request = Request(url, headers={"User-Agent": "hwcls"} | ({"Range": f"bytes={have}-"} if have else {}))
     try:
         answer = urlopen(request, timeout=TIMEOUT)
     except HTTPError as error:
         error.close()
-        if error.code == 416:  # nothing after `have`: it is whole, or not ours; the checksum tells
+        if error.code == 416:  # nothing after `have`: complete, or another file; the checksum decides
             return
         raise
     with answer:

@@ -15,7 +15,7 @@ from hwcls.data.augment.apply import to_pixels
 from hwcls.data.imageset import ImageSet, Split
 from hwcls.data.loader import Feed
 
-MARGIN, GAP, LABEL, TILE = 2, 32, 18, 64  # pixels; small images are enlarged by a whole factor to about TILE
+MARGIN, GAP, LABEL, TILE = 2, 32, 18, 64  # pixels; small images are enlarged by an integer factor to about TILE
 
 
 def write_image_grid(
@@ -28,7 +28,7 @@ def write_image_grid(
     columns: int = 8,
     rows: int = 10,
 ) -> None:
-    """Write a PNG: a line per class with its name, plain images on the left, the same ones augmented on the right.
+    """Write a PNG: one line per class with its name, images as they are on the left, augmented on the right.
 
     Args:
         config: What `data` was opened with; its augmentation is shown (one draw of it).
@@ -71,7 +71,7 @@ def write_image_grid(
 
 
 def _augment_images(data: ImageSet, config: DataConfig, indices: list[int]) -> dict[int, np.ndarray]:
-    """These training images as (S, S, C) uint8 after augmentation, in one batch of their own."""
+    """These training images as (S, S, C) uint8 after augmentation, in a separate batch."""
     few = Split(data.train.images, data.train.labels[indices], data.train.rows[indices])
     batch_size = config.model_copy(update={"batch_size": len(indices)})
     feed = Feed(replace(data, train=few), batch_size, seed=0, device=torch.device("cpu"))
@@ -84,7 +84,7 @@ def _augment_images(data: ImageSet, config: DataConfig, indices: list[int]) -> d
 
 
 def _describe_augment(augment: AugmentConfig) -> str:
-    """What an augmentation does, as a sweep file says it."""
+    """An augmentation in the words of a sweep file."""
     changed = augment.model_dump(exclude_defaults=True, exclude={"label"})
     return ", ".join(name if value is True else f"{name} {value:g}" for name, value in changed.items()) or "unchanged"
 

@@ -36,7 +36,7 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class InputSpec:
-    """What a trained model must know of its data set; `mean` and `std` per channel of the training pixels / 255."""
+    """What a trained model depends on; `mean` and `std` are per channel, of the training pixels / 255."""
 
     name: str
     classes: tuple[str, ...]
@@ -64,18 +64,18 @@ class ImageSet(InputSpec):
     train: Split
     val: Split
     test: Split
-    augment: AugmentConfig  # the data set's own, used where the config has none
+    augment: AugmentConfig  # the data set's default, used where the config has none
 
 
 def open_data(config: DataConfig, report: ProgressReporter | None = None) -> ImageSet:
     """Open a data set, building its store on first use.
 
     Args:
-        config: Which data set, and how it is cut and split; `batch_size` and `augment` do not matter here.
+        config: Which data set and which part of it, and its split; `batch_size` and `augment` are ignored.
         report: Called with one line now and then while the store is built.
 
     Raises:
-        UserError: The data set or a class is unknown, its files are not there or not whole, or nothing is left of it.
+        UserError: The data set or a class is unknown, files are missing or damaged, or no image is left.
     """
     store = open_store(config, report)
     names = tuple(store.meta["classes"])

@@ -1,8 +1,8 @@
-"""Taking a data set from what the user has: an archive or a folder, whole or not at all.
+"""Import of a data set from an archive or a folder, complete or not at all.
 
-Images are decoded once to see that they are whole, and packed into one zip in the raw folder: one file instead of a
-hundred thousand, read in place. What is decoded already (IDX, CIFAR batches) is copied as it is. Of a folder only the
-files that were read are taken.
+Images are decoded once to find damaged ones, and packed into one zip in the raw folder: one file instead of a hundred
+thousand, read in place. Files of pixels (IDX, CIFAR batches) are copied as they are. Of a folder only the files that
+were read are copied.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from hwcls.errors import UserError, did_you_mean
 
 @dataclass(frozen=True)
 class ImportResult:
-    """Where a data set lies now, and what of it was left out.
+    """Where a data set is now, and what was left out.
 
     Attributes:
         skipped: The images that cannot be read, with the reason.
-        passed_over: The files that are no images by their ending, or lie in no class folder.
+        passed_over: The files that are not images by their ending, or not in a class folder.
     """
 
     path: Path
@@ -45,15 +45,15 @@ class ImportResult:
 def import_data_set(
     name: str, path: Path | str, *, skip_corrupt: bool = False, report: ProgressReporter | None = None
 ) -> ImportResult:
-    """Copy an archive or a folder that the user has into hwcls's raw folder, whole or not at all.
+    """Copy an archive or a folder into hwcls's raw folder, complete or not at all.
 
     Args:
         name: A data set that hwcls knows, or a new name for images in class folders.
-        path: The data set itself, or a folder in which it lies as in a raw folder.
+        path: The data set itself, or a folder that contains it as a raw folder would.
         skip_corrupt: Leave out images that cannot be read, instead of an error that names the first.
 
     Raises:
-        UserError: It is not that data set, not whole, does not fit on the disk, or something is already there.
+        UserError: It is not that data set, is damaged, does not fit on the disk, or was imported before.
     """
     spec, path = _find_spec(name), Path(path).expanduser()
     if not os.path.exists(path):
@@ -64,10 +64,10 @@ def import_data_set(
     target = cache_folder() / "raw" / name
     disk.make_cache_folder(target.parent)
     with FileLock(target.with_name(f".{name}.lock")):
-        if any(path.suffix != ".part" for path in target.glob("*")):  # of a download that was given up
+        if any(path.suffix != ".part" for path in target.glob("*")):  # left by an abandoned download
             raise UserError(f"{name} has been imported before", where=str(target), remedy="remove that first")
         for stale in target.parent.iterdir():
-            if re.fullmatch(rf"\.{re.escape(name)}\.\d+\.tmp", stale.name):  # we hold the lock: its maker is gone
+            if re.fullmatch(rf"\.{re.escape(name)}\.\d+\.tmp", stale.name):  # we hold the lock: whoever made it is gone
                 shutil.rmtree(stale)
         building = target.with_name(f".{name}.{os.getpid()}.tmp")
         building.mkdir()
@@ -111,7 +111,7 @@ def _find_inside(name: str, spec: DataSetSpec, path: Path) -> Path:
     """`path` itself, or what in it fits."""
     inside = [found for place in spec.places for found in sorted(path.glob(place))] if path.is_dir() else []
     for place in (path, *inside):
-        if (place == path and is_archive(path)) or spec.is_at(place):  # what was named is read, and then tells
+        if (place == path and is_archive(path)) or spec.is_at(place):  # an archive is only known once it is read
             return place
     raise UserError(f"this is not {name}", where=str(path), remedy=f"expected {spec.expects}")
 
@@ -129,12 +129,12 @@ def _read(name: str, spec: DataSetSpec, here: Path) -> RawData:
 def _pack_images(
     raw: RawData, images: EncodedImages, target: Path, skip_corrupt: bool, report: ProgressReporter
 ) -> dict[str, str]:
-    """Write the images that can be decoded, and what else was read, into a zip; returns the others and why."""
+    """Write the readable images and the other files into a zip; returns the unreadable images with the reason."""
     tree, skipped = images.tree, {}
     meter = ProgressMeter(report, f"{target.stem}: images", len(images), "checked")
     with zipfile.ZipFile(target, "w") as archive:
         for folder in sorted({name.rpartition("/")[0] for name in images.names}):
-            archive.writestr(zipfile.ZipInfo(f"{folder}/"), b"")  # so that a class that is left without images is seen
+            archive.writestr(zipfile.ZipInfo(f"{folder}/"), b"")  # so that a class left without images is noticed
         for name in raw.other_files:
             archive.writestr(zipfile.ZipInfo(name), tree.read(name))
         for done, (name, data, problem) in enumerate(_check_images(tree, images.names), 1):
@@ -151,7 +151,7 @@ def _pack_images(
 
 
 def _check_images(tree: FileTree, names: list[str]) -> Iterator[tuple[str, bytes, str | None]]:
-    """Each file's name and bytes, and what is wrong with it, if anything; decoded on every CPU."""
+    """Each file's name and bytes, and the problem with it, if any; decoded on every CPU."""
 
     def look(name: str) -> tuple[str, bytes, str | None]:
         data = b""
@@ -168,7 +168,7 @@ def _check_images(tree: FileTree, names: list[str]) -> Iterator[tuple[str, bytes
 
 
 def _check_packed(spec: DataSetSpec, packed: Path, where: str, skipped: dict[str, str]) -> None:
-    """What was left out may have emptied a class."""
+    """Read the packed data set again, as leaving images out may have emptied a class."""
     if skipped:
         try:
             spec.read(packed)
@@ -178,7 +178,7 @@ def _check_packed(spec: DataSetSpec, packed: Path, where: str, skipped: dict[str
 
 
 def _estimate_bytes(raw: RawData, here: Path) -> int:
-    """What the copy of `here` will take, about."""
+    """About the bytes that a copy of `here` takes."""
     if not here.is_dir():
         return here.stat().st_size
     images = raw.image_files.names if raw.image_files is not None else []

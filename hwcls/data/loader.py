@@ -57,14 +57,15 @@ class Step:
 class Feed:
     """Batches of an ImageSet for one rank.
 
-    The order of an epoch and what happens to each image are functions of (seed, epoch) alone. A global batch is a run
+    The order of an epoch and each image's augmentation are functions of (seed, epoch) alone. A global batch is a run
     of `config.batch_size` positions, of which each rank takes its contiguous share: two images or more, or none, as
-    BatchNorm cannot use a single one. So the ragged last batch is kept unless it is one image, whatever the ranks.
+    BatchNorm cannot use a single one. So an incomplete last batch is kept, for any
+    number of ranks, unless it is one image.
 
     Args:
-        data: What open_data gave.
+        data: From `open_data`.
         config: Its batch_size, augment and split_seed are used.
-        seed: Of the order and the augmentation.
+        seed: Of order and augmentation.
         device: Where batches are made; a GPU gets each split's pixels once per ImageSet.
         rank, world: This rank, of how many.
         dtype: Of the images.
@@ -100,8 +101,9 @@ class Feed:
 
         Args:
             epoch: From 1.
-            micro_batch: The most images in one micro-batch; None: this rank's whole share. An odd share in twos begins
-                with three, as BatchNorm cannot use a single image; only `micro_batch` 1 makes micro-batches of one.
+            micro_batch: The most images in one micro-batch; None: this rank's complete share. An odd share in twos
+                begins with three, as BatchNorm cannot use a single image; only with 1 are there
+                micro-batches of one.
         """
         split = self.data.train
         plan = plan_epoch(self.augment, len(split), self.data.image_size, self.seed, epoch)
@@ -166,7 +168,7 @@ class _Pixels:
     def __init__(self, split: Split, device: torch.device) -> None:
         images, rows = torch.from_numpy(split.images), torch.from_numpy(split.rows)
         self.side, self.channels = images.shape[1], images.shape[3]
-        if device.type != "cpu":  # only the split's own rows, in its order
+        if device.type != "cpu":  # only the rows of this split, in its order
             images, rows = images[rows].to(device), torch.arange(len(rows), device=device)
         self.images = images.view(len(images), -1)  # (M, S*S*C) uint8
         self.rows = rows

@@ -1,7 +1,7 @@
-"""Which images a split holds: cuts by class and number, and a stratified part carved out.
+"""Subsets and splits: by class and number of images, and a stratified held-out part.
 
-Every class has one order, a function of the seed alone. Cuts keep its beginning and a carved part is the very
-beginning, so that a smaller cut's images are among a larger one's.
+Every class has one order, a function of the seed alone. A subset is its beginning, so that a smaller subset is part
+of a larger one; a held-out part is the beginning of what it keeps.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def split_with_copies_together(
 def split_stratified(labels: np.ndarray, rows: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Split `rows` into (rest, part), both sorted, no row in both.
 
-    `part` holds round(share * N) rows, at least one, divided over the classes by largest remainder; no class loses
+    `part` holds round(share * N) rows, at least one, distributed over the classes by largest remainder; no class loses
     its last image.
 
     Raises:
@@ -82,12 +82,12 @@ def split_stratified(labels: np.ndarray, rows: np.ndarray, share: float, seed: i
     total = max(1, round(share * int(counts.sum())))
     exact = share * counts
     quota = np.minimum(np.floor(exact).astype(np.int64), counts - 1)
-    ties = random_permutation(len(counts), seed, 2**32)  # equal remainders: not always the first classes
+    ties = random_permutation(len(counts), seed, 2**32)  # break ties at random, not by class number
     for place in ties[np.argsort(-(exact - np.floor(exact))[ties], kind="stable")].tolist() * 2:
         if quota.sum() < total and quota[place] < counts[place] - 1:
             quota[place] += 1
     if not quota.sum():
-        raise UserError("no class has two images, so that nothing can be held out", remedy="keep more images per class")
+        raise UserError("no class has two images, so nothing can be held out", remedy="keep more images per class")
     part = np.concatenate([order[:n] for order, n in zip(orders, quota, strict=True)])
     rest = np.concatenate([order[n:] for order, n in zip(orders, quota, strict=True)])
     return np.sort(rest), np.sort(part)
@@ -97,7 +97,7 @@ def select_classes(names: tuple[str, ...], wanted: Classes) -> list[int]:
     """The numbers of the classes that `wanted` asks for: all, the first n, or by number and name in that order.
 
     Raises:
-        UserError: A class that is not there (the nearest name is said), one named twice, or fewer than two.
+        UserError: An unknown class (with the nearest name), one named twice, or fewer than two.
     """
     where = "data.classes"
     if wanted is None:

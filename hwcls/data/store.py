@@ -3,7 +3,7 @@
 A store is a folder `stores/<name>-<key>` with, per split, `<split>.images.npy` (N, H, W, C) uint8, `<split>.labels.npy`
 (N,) int64, `<split>.sums.npy` (N, 2, C) int64 (the pixels' sums and sums of squares) and `<split>.digests.npy` (N,)
 uint64 (BLAKE2b of each image), and `meta.json`, with every file's size and the hashes of all but the images. The key
-is a hash of the sources' names, sizes and times (and of the place of a user's own) and of the decode settings.
+is a hash of the raw files' names, sizes and times (and of the path of the user's files) and of the decode settings.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Store:
             if len(array) != self.meta["splits"][split]["count"]:
                 raise ValueError("of another length")
         except (OSError, ValueError, EOFError, TypeError) as error:
-            remedy = f"remove {self.folder}, and it is decoded anew"
+            remedy = f"remove {self.folder}, and it is decoded again"
             raise UserError(f"damaged ({error})", where=str(path), remedy=remedy) from None
         return array
 
@@ -80,10 +80,10 @@ class Store:
 
 
 def open_store(config: DataConfig, report: ProgressReporter | None = None) -> Store:
-    """The store of `config`'s data set, built now if this node has none, or one from which something is missing.
+    """The store of `config`'s data set, built now if this node has no complete one.
 
     Raises:
-        UserError: The raw data is not there, not whole, or does not fit on the disk.
+        UserError: The raw data is missing or damaged, or does not fit on the disk.
     """
     place = _find_or_fetch(config, report)
     folder = _store_folder(config, place)
@@ -117,25 +117,25 @@ def has_store(config: DataConfig) -> bool:
 
 
 def read_raw_data(config: DataConfig) -> RawData:
-    """The data set before decoding, which knows its images' file names."""
+    """The data set before decoding, with the file names of its images."""
     return catalog.find_spec(config.name).read(_find_or_fetch(config, None))
 
 
 def _load_complete(folder: Path) -> Store | None:
-    """The store that lies in `folder`, if its meta.json can be read and every file has the size that it says."""
+    """The store in `folder`, if its meta.json is readable and every file has the recorded size."""
     try:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         sizes = {
             f"{split}.{kind}.npy": part["bytes"][kind] for split, part in meta["splits"].items() for kind in ARRAYS
         }
-        whole = all((folder / name).stat().st_size == size for name, size in sizes.items())
+        complete = all((folder / name).stat().st_size == size for name, size in sizes.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return Store(folder, meta) if whole else None
+    return Store(folder, meta) if complete else None
 
 
 def _verify_command(config: DataConfig) -> str:
-    """What a user types to have this very store verified."""
+    """The command that verifies this store."""
     words = ["hwcls", "data", "verify", config.name, *(["--path", config.path] if config.path else [])]
     for key in ("image_size", "channels"):
         if (value := getattr(config, key)) is not None:
@@ -144,7 +144,7 @@ def _verify_command(config: DataConfig) -> str:
 
 
 def _find_or_fetch(config: DataConfig, report: ProgressReporter | None) -> Path:
-    """Where the raw files lie, fetched now where that is to be."""
+    """The path of the raw files, downloaded now if they are missing."""
     place = catalog.locate_config(config)
     if place is None:
         place = fetch_data_set(config.name, report)
@@ -153,7 +153,7 @@ def _find_or_fetch(config: DataConfig, report: ProgressReporter | None) -> Path:
 
 
 def _store_folder(config: DataConfig, place: Path) -> Path:
-    """The store of the raw files at `place`, by what they are."""
+    """The folder of the store of the raw files at `place`."""
     spec = catalog.find_spec(config.name)
     size, channels = config.image_size or spec.image_size, config.channels or spec.channels
     if spec.embedded:
@@ -185,7 +185,7 @@ def _build_store(
             meter = ProgressMeter(report, f"{name}: {split}", len(part.labels), "images decoded")
             meta["splits"][split] = _write_split(building / split, part.images, part.labels, size, channels, meter)
         files.write_json(building / "meta.json", meta)
-        if folder.exists():  # not whole
+        if folder.exists():  # incomplete
             shutil.rmtree(folder)
         os.replace(building, folder)
         files.sync_folder(folder.parent)
@@ -237,7 +237,7 @@ def _write_split(
 
 
 def _allocate_images(path: Path, shape: tuple[int, ...]) -> np.memmap:
-    """A .npy of uint8 whose blocks the disk has promised: a write into a map of a full disk would be SIGBUS."""
+    """A .npy of uint8 with its disk blocks reserved: a write into a map of a full disk would be SIGBUS."""
     array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     if hasattr(os, "posix_fallocate"):
         with open(path, "r+b") as file:
@@ -246,20 +246,20 @@ def _allocate_images(path: Path, shape: tuple[int, ...]) -> np.memmap:
 
 
 def _image_shape(raw: RawData, size: int | None, channels: int | None) -> tuple[int, int]:
-    """The stored side and channels, where the data set does not fix them: as the files are."""
+    """The stored side and channels; those of the files where they are not given."""
     images = raw.splits["train"].images
     if size is not None and channels is not None:
         return size, channels
     from hwcls.data.decode import measure_images
 
-    own = measure_images(images) if isinstance(images, EncodedImages) else (images.shape[1], images.shape[3])
-    if size is None and own[0] is None:
+    found = measure_images(images) if isinstance(images, EncodedImages) else (images.shape[1], images.shape[3])
+    if size is None and found[0] is None:
         raise UserError(
             "images that are not square or of several sizes",
             where="data.image_size",
             remedy="set it, for example image_size: 64",
         )
-    return size or own[0] or 0, channels or own[1]
+    return size or found[0] or 0, channels or found[1]
 
 
 def _channel_sums(pixels: np.ndarray) -> np.ndarray:

@@ -49,7 +49,7 @@ def test_an_own_archive_from_import_to_picture(invoke: Invoke, tmp_path: Path) -
     path = archive(tmp_path / "archive.zip", broken=b"no image")
     refused = invoke("import", "my_set", path)
     assert refused.exit_code == 2
-    assert "train/ant/broken.png: not a whole image (of no known image format)" in refused.stderr
+    assert "train/ant/broken.png: not a readable image (of no known image format)" in refused.stderr
     assert "--skip-corrupt" in refused.stderr
     done = invoke("import", "my_set", path, "--skip-corrupt", "--json")
     assert json.loads(done.stdout)["skipped"] == {"archive/train/ant/broken.png": "of no known image format"}
@@ -70,7 +70,7 @@ def test_a_cache_that_cannot_be_written(
     monkeypatch.setenv("HWCLS_CACHE", str(tmp_path / "file" / "cache"))
     done = invoke(*words.split())
     assert done.exit_code == 2
-    assert "cannot be made (Not a directory) — set HWCLS_CACHE" in done.stderr
+    assert "cannot be created (Not a directory) — set HWCLS_CACHE" in done.stderr
 
 
 @pytest.mark.slow

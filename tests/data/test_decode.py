@@ -56,7 +56,7 @@ def test_an_image_that_takes_all_memory_is_named(
         raise RuntimeError("you tried to allocate 737280000000 bytes.\nframe #0: ...")
 
     monkeypatch.setattr("hwcls.data.decode.resize_and_crop", full)
-    with pytest.raises(UserError, match=r"set/.*\.png: not a whole image \(you tried to allocate \d+ bytes\.\)"):
+    with pytest.raises(UserError, match=r"set/.*\.png: not a readable image \(you tried to allocate \d+ bytes\.\)"):
         open_data(folder_of(make, tmp_path / "set", make.png(make.noise(0, 8, 8))))
 
 
@@ -67,7 +67,7 @@ def test_formats_that_are_not_opened(make: SimpleNamespace, tmp_path: Path, kind
         decode_image(data, 3)
     config = folder_of(make, tmp_path / "set", data)
     for changed in ({}, {"image_size": None}):  # by its pixels, and by its header
-        with pytest.raises(UserError, match=r"train/a/0\.png: not a whole image \(of no known image format\)"):
+        with pytest.raises(UserError, match=r"train/a/0\.png: not a readable image \(of no known image format\)"):
             open_data(config.model_copy(update=changed))
 
 

@@ -49,7 +49,7 @@ def test_import_refuses_what_it_is_not(make: SimpleNamespace, tmp_path: Path) ->
     broken = tmp_path / "broken" / "cifar-10-binary.tar.gz"
     broken.parent.mkdir()
     broken.write_bytes((tmp_path / "cifar-10-binary.tar.gz").read_bytes()[:9000])
-    with pytest.raises(UserError, match="not a whole tar"):
+    with pytest.raises(UserError, match="not a readable tar"):
         import_data_set("cifar10", broken)
     assert not (tmp_path / "cache" / "raw" / "cifar10").exists()
 
@@ -123,7 +123,7 @@ def test_corrupt_images_are_named_or_left_out(make: SimpleNamespace, tmp_path: P
     files["train/ant/3.png"] = files["train/ant/3.png"][:200]
     files["val/bee/0.png"] = b"no image at all"
     path = pack(tmp_path / kind, files)
-    with pytest.raises(UserError, match=r"train/ant/3\.png: not a whole image .*--skip-corrupt") as caught:
+    with pytest.raises(UserError, match=r"train/ant/3\.png: not a readable image .*--skip-corrupt") as caught:
         import_data_set("my_set", path)
     assert str(path) in str(caught.value)
     assert not [file for file in (tmp_path / "cache" / "raw").iterdir() if not file.name.endswith(".lock")]

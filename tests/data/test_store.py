@@ -156,7 +156,7 @@ def test_a_file_that_is_no_array_any_more(make: SimpleNamespace, raw: Path, coun
     data = path.read_bytes()
     path.write_bytes(data[:6] + b"\xff" * 10 + data[16:] if count == 20 else data.replace(b"(20,)", b"(7,) "))
     with pytest.raises(
-        UserError, match=r"test\.labels\.npy: damaged \(.*\) — remove .*, and it is decoded anew"
+        UserError, match=r"test\.labels\.npy: damaged \(.*\) — remove .*, and it is decoded again"
     ) as caught:
         open_store(MNIST).verify()
     assert "\n" not in str(caught.value)

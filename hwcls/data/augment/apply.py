@@ -1,4 +1,4 @@
-"""A plan carried out on a batch: (b, S, S, C) uint8 pixels to normalised images, on their device.
+"""Applies a plan to a batch: (b, S, S, C) uint8 pixels to normalised images, on their device.
 
 Geometry comes first, then colour, TrivialAugment's colour, normalisation, erasing, and mixing last.
 
@@ -72,9 +72,9 @@ def augment_batch(pixels: Tensor, plan: AugmentPlan, config: AugmentConfig, norm
 
 
 def cache_sized_portions(images: Tensor, dtype: torch.dtype) -> Iterator[slice]:
-    """Runs of images that are worked on at once as `dtype`: all on a GPU, on a CPU what the cache holds.
+    """Slices of a batch to process at once as `dtype`: on a GPU everything, on a CPU as much as fits the cache.
 
-    Fresh memory for a whole batch's intermediate results costs 3x, pieces too small cost more calls.
+    On a CPU, fresh memory for a complete batch's intermediate results is 3x slower; smaller slices mean more calls.
     """
     count = len(images)
     size = count if images.device.type != "cpu" else PORTION // (images[:1].numel() * dtype.itemsize)
@@ -127,7 +127,7 @@ def shift_images(pixels: Tensor, shift: Tensor, most: int) -> Tensor:
     wide = side + 2 * most
     padded = pixels.new_zeros(b, wide, wide, channels)
     padded[:, most:-most, most:-most] = pixels
-    # every window of the buffer as one row of a strided view: the gather copies whole lines of pixels
+    # every window of the buffer as one row of a strided view: the gather copies complete lines of pixels
     last = (side - 1) * wide + side
     windows = padded.as_strided((b * wide * wide - last + 1, side, side * channels), (channels, wide * channels, 1))
     corner = torch.arange(b, device=pixels.device) * wide * wide + (shift[:, 0] + most) * wide + shift[:, 1] + most
@@ -144,7 +144,7 @@ def flip_images(pixels: Tensor, chosen: Tensor, axis: int) -> Tensor:
         turned, place = place, place + len(pixels) * chosen
     mirrored = pixels.index_select(0, turned).permute(0, 3, 1, 2).flip(axis + 1)  # channels_last is torch's fast path
     both = torch.cat([pixels, mirrored.permute(0, 2, 3, 1)])
-    return both.index_select(0, place)  # whole images: 6x torch.where
+    return both.index_select(0, place)  # copies complete images: 6x as fast as torch.where
 
 
 def warp_images(images: Tensor, theta: Tensor, exposed: bool) -> Tensor:

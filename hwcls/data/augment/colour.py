@@ -1,9 +1,9 @@
 """Changes of colour, one strength per image of a batch; pixels are floats from 0 to 255 throughout.
 
-Shape legend: b images, C channels (1 or 3), side S; channels are planes, where strided ones would take several times
-as long. Of each image's neighbours in the batch nothing is seen: sums over
-an image are of whole numbers, whose order does not matter, and no multiply-add is fused. The formulas are those of
-PIL and torchvision, without their rounding to whole pixel values after each step.
+Shape legend: b images, C channels (1 or 3), side S; channels are planes, as strided ones take several times
+as long. An image's result does not depend on its neighbours in the batch: sums over
+an image are of integers, whose order does not matter, and no multiply-add is fused. The formulas are those of
+PIL and torchvision, without their rounding to integers after each step.
 """
 
 from __future__ import annotations
@@ -72,13 +72,13 @@ def sharpness(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def posterize(images: Tensor, bits: Tensor) -> Tensor:
-    """Keep the `bits` (b,), 1 to 8, highest bits of each whole pixel value."""
+    """Keep the `bits` (b,), 1 to 8, highest bits of each pixel value, rounded to an integer."""
     step = torch.exp2(8 - bits).round_()
     return (images.round() / _each(step)).floor_() * _each(step)  # powers of two: exact
 
 
 def solarize(images: Tensor, threshold: Tensor) -> Tensor:
-    """Invert the whole pixel values that reach `threshold` (b,)."""
+    """Invert the pixel values, rounded to integers, that reach `threshold` (b,)."""
     levels = images.round()
     return torch.where(levels >= _each(threshold), 255 - levels, levels)
 
@@ -87,11 +87,11 @@ def autocontrast(images: Tensor) -> Tensor:
     """Stretch each channel to 0..255; one of a single value stays as it is."""
     low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)  # (b, C, 1, 1)
     stretched = (images - low).mul_(255 / (high - low).clamp(min=1e-6))
-    return torch.where(high - low < 0.5, images, stretched)  # less than a whole value is the warp's rounding
+    return torch.where(high - low < 0.5, images, stretched)  # a difference below 1 is rounding of the warp
 
 
 def equalize(images: Tensor) -> Tensor:
-    """Flatten each channel's histogram of whole pixel values, by PIL's formula."""
+    """Flatten each channel's histogram of pixel values, rounded to integers, by PIL's formula."""
     levels = images.round().to(torch.int64).flatten(2).flatten(0, 1)  # (b*C, S*S)
     counts = levels.new_zeros(len(levels), 256).scatter_add_(1, levels, torch.ones_like(levels))
     total = counts.cumsum(1)  # (b*C, 256)

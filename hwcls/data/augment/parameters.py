@@ -1,7 +1,7 @@
-"""What each position of an epoch gets: its image and its random changes, a function of (seed, epoch) alone.
+"""The plan of an epoch: the image at each position and its random changes, a function of (seed, epoch) alone.
 
-Everything is drawn for the whole epoch at once on the CPU, so that neither ranks nor micro-batches change it. Each
-operation has its own columns of one table of uniforms: turning one on does not change what the others draw.
+The complete epoch is drawn at once on the CPU, so that neither ranks nor micro-batches change it. Each operation has
+its own columns of one table of uniforms: turning one on does not change the draws of the others.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CROP_RATIO = (3 / 4, 4 / 3)  # arXiv 1409.4842
 
 @dataclass
 class AugmentPlan:
-    """One entry per position of the epoch; what is None is not done.
+    """One entry per position of the epoch; None where an operation is off.
 
     Attributes:
         order: (N,) int64, the index in the split.
@@ -39,9 +39,9 @@ class AugmentPlan:
         hole: (N, 4) int64, the erased rectangle top, bottom, left, right; empty where nothing is erased.
         square: (N, 4) int64, cutout's rectangle.
         partner: (N,) int64, the position of the image mixed in.
-        blend: (N,) float64, mixup's weight of the own image; 1 for those that cutmix takes.
-        patch: (N, 4) int64, cutmix's rectangle, taken from the partner; empty for those that mixup takes.
-        share: (N,) float64, the weight of the own label.
+        blend: (N,) float64, mixup's weight of the image itself; 1 where cutmix is used.
+        patch: (N, 4) int64, cutmix's rectangle, copied from the partner; empty where mixup is used.
+        share: (N,) float64, the weight of the image's own label.
     """
 
     order: Tensor

@@ -1,7 +1,7 @@
 """TrivialAugment (arXiv 2103.10158): each image gets one operation and one strength, both drawn uniformly.
 
 The operations and ranges are the paper's wide space, shears from the top left corner as there. The geometric ones
-become part of the plan's map of pixels and are thus bilinear; the others change colours.
+become part of the plan's affine map and are thus bilinear; the others change colours.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def draw_operations(uniform: np.ndarray, side: int) -> tuple[np.ndarray, np.ndar
 
 
 def apply_colour_operations(images: Tensor, op: Tensor, strength: Tensor) -> Tensor:
-    """Carry out the operations that change colours.
+    """Apply the operations that change colours.
 
     Args:
         images: (b, C, S, S) floats from 0 to 255; changed in place on a CPU.

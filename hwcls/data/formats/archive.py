@@ -23,8 +23,8 @@ from hwcls.errors import UserError
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 DECOMPRESS: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
-MAX_FILE = 1 << 28  # bytes of one unpacked file; more is taken for a bomb
-MAX_RATIO = 200  # unpacked to packed bytes of an archive; more is taken for a bomb
+MAX_FILE = 1 << 28  # bytes of one unpacked file; more counts as a bomb
+MAX_RATIO = 200  # unpacked to packed bytes of an archive; more counts as a bomb
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".gif", ".tif", ".tiff")
 
 
@@ -35,7 +35,7 @@ class FileTree(Protocol):
     names: list[str]  # sorted, so that a data set's images have one order, however they are packed
 
     def read(self, name: str) -> bytes:
-        """The bytes of one file; safe to call from several threads; OSError when they cannot be had."""
+        """The bytes of one file; safe to call from several threads; OSError when they cannot be read."""
 
     def folders(self, below: str = "") -> list[str]:
         """The names of the folders right below `below` ("" or "a/b/"), also empty ones, sorted."""
@@ -61,7 +61,7 @@ class FolderTree:
 
 
 class _Archive:
-    """What zip and tar share: names that stay inside, and folders that only names tell of."""
+    """Common to zip and tar: names that stay inside, and folders derived from names."""
 
     def __init__(self, path: Path) -> None:
         self.where = str(path)
@@ -78,7 +78,7 @@ class _Archive:
         _check_name(name, self.where)
         above, _, last = name.rpartition("/")
         if not folder and above in self._folders and last and not last.startswith(".") and "\\" not in last:
-            return name  # a neighbour of a clean one: most of a hundred thousand
+            return name  # in the folder of a clean one, as most are
         clean = name.replace("\\", "/")
         parts = [part for part in clean.split("/") if part not in ("", ".")]
         if clean.startswith("/") or re.match("[A-Za-z]:", clean) or ".." in parts:
@@ -112,7 +112,7 @@ class ZipTree(_Archive):
             with zipfile.ZipFile(path) as archive:
                 members = archive.infolist()
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-            raise UserError(f"not a whole zip archive ({error})", where=str(path), remedy="get it again") from None
+            raise UserError(f"not a readable zip archive ({error})", where=str(path), remedy="get it again") from None
         self._check_ratio(sum(info.file_size for info in members))
         self._members = {}
         for info in members:
@@ -127,7 +127,7 @@ class ZipTree(_Archive):
             self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
     def read(self, name: str) -> bytes:
-        """The bytes of one member, checked by its CRC; without zipfile's lock, so that threads decode side by side."""
+        """The bytes of one member, checked by its CRC; without zipfile's lock, so that threads decode in parallel."""
         info = self._members[name]
         if info.file_size > MAX_FILE:
             raise OSError(f"unpacks to {info.file_size:,} bytes")
@@ -150,7 +150,7 @@ class ZipTree(_Archive):
 
 
 class TarTree(_Archive):
-    """The files of a tar archive; a compressed one is unpacked as a whole into a nameless temporary file first.
+    """The files of a tar archive; a compressed one is first unpacked into an unnamed temporary file.
 
     Raises:
         UserError: The archive is truncated, not a tar, a bomb, or has a member that is a link or leaves its folder.
@@ -170,8 +170,8 @@ class TarTree(_Archive):
         except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError, ValueError) as error:
             if disk.is_disk_full(error):
                 where = tempfile.gettempdir()
-                raise UserError("the disk is full", where=where, remedy="make room, or set TMPDIR") from None
-            raise UserError(f"not a whole tar archive ({error})", where=str(path), remedy="get it again") from None
+                raise UserError("the disk is full", where=where, remedy="free some space, or set TMPDIR") from None
+            raise UserError(f"not a readable tar archive ({error})", where=str(path), remedy="get it again") from None
         self.names = sorted(self._members)
 
     def read(self, name: str) -> bytes:
@@ -212,7 +212,7 @@ def is_archive(path: Path) -> bool:
 
 
 def may_contain(path: Path, *names: str) -> bool:
-    """Whether `path` is an archive in which one of `names` stands; also one that only reading can tell of."""
+    """Whether `path` is an archive that contains one of `names`, or one that must be read to find out."""
     if not is_archive(path):
         return False
     if not path.name.lower().endswith(".zip") or not zipfile.is_zipfile(path):
@@ -220,7 +220,7 @@ def may_contain(path: Path, *names: str) -> bool:
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         end = data.rfind(b"PK\x05\x06")
         size = int.from_bytes(data[end + 12 : end + 16], "little")  # of the directory; parsing it takes a second
-        start = max(end - size - 100, 0)  # the records of a zip64 lie between
+        start = max(end - size - 100, 0)  # zip64 has records in between
         return any(data.find(name.encode(), start) >= 0 for name in names)
 
 
@@ -230,13 +230,13 @@ def is_image(name: str) -> bool:
 
 
 def find_files(tree: FileTree, wanted: list[str]) -> dict[str, str]:
-    """Where in `tree` the `wanted` files lie, by their last name, whatever folder they are in; missing ones are not."""
+    """The paths in `tree` of the `wanted` file names, in whatever folder; missing ones are left out."""
     found = {name.rsplit("/", 1)[-1]: name for name in reversed(tree.names)}
     return {name: found[name] for name in wanted if name in found}
 
 
 def read_required_file(tree: FileTree, name: str) -> bytes:
-    """The bytes of a file that no data set can do without; raises UserError when they cannot be had."""
+    """The bytes of a required file; raises UserError when they cannot be read."""
     try:
         return tree.read(name)
     except OSError as error:
@@ -244,11 +244,11 @@ def read_required_file(tree: FileTree, name: str) -> bytes:
 
 
 def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"  # where macOS keeps what no one asked for
+    return name.startswith(".") or name == "__MACOSX"  # macOS puts metadata there
 
 
 def _check_name(name: str, where: str) -> None:
-    """Raise UserError where a name is not UTF-8: nothing that holds it could be written."""
+    """Raise UserError where a name is not UTF-8: no file that lists it could be written."""
     if not name.isascii() and (shown := name.encode("utf-8", "backslashreplace").decode()) != name:
         raise UserError(f"the name '{shown}' is not UTF-8", where=where, remedy="rename it")
 
@@ -265,7 +265,7 @@ def walk_files(root: Path) -> Iterator[tuple[str, os.stat_result]]:
         while stack:
             folder, prefix, above = stack.pop()
             own = os.stat(folder)
-            if (place := (own.st_dev, own.st_ino)) in above:  # a link to a folder above has no end
+            if (place := (own.st_dev, own.st_ino)) in above:  # a link to a folder above would never end
                 continue
             with os.scandir(folder) as entries:
                 for entry in entries:
@@ -275,7 +275,7 @@ def walk_files(root: Path) -> Iterator[tuple[str, os.stat_result]]:
                     status = entry.stat()
                     if stat.S_ISDIR(status.st_mode):
                         stack.append((Path(entry.path), f"{prefix}{entry.name}/", above | {place}))
-                    elif stat.S_ISREG(status.st_mode):  # a pipe would wait for ever
+                    elif stat.S_ISREG(status.st_mode):  # reading a pipe would block
                         found.append((prefix + entry.name, status))
     except OSError as error:
         raise UserError(f"cannot be read ({error.strerror})", where=str(error.filename or root)) from None

@@ -24,7 +24,7 @@ RECORD = 1 + 3 * 32 * 32  # the binary version: the label, then the planes
 
 
 def is_cifar10(path: Path) -> bool:
-    """Whether `path` is an archive that may hold it, a folder of either version, or a folder of the ten classes."""
+    """Whether `path` is an archive that may contain it, a folder of either version, or a folder of the ten classes."""
     known = ("test_batch.bin", "test_batch", f"train/{CLASSES[0]}")
     return may_contain(path, *known) or any((path / name).exists() for name in known)
 
@@ -33,7 +33,7 @@ def read_cifar10(path: Path) -> RawData:
     """The data set at `path`; images (N, 32, 32, 3) uint8, or files of any size in class folders.
 
     Raises:
-        UserError: A file is missing or not whole, or the class folders are not those of CIFAR-10.
+        UserError: A file is missing or damaged, or the class folders are not those of CIFAR-10.
     """
     tree = open_tree(path)
     for ending, parse in ((".bin", _binary), ("", _python)):
@@ -45,7 +45,7 @@ def read_cifar10(path: Path) -> RawData:
         for split, names in wanted.items():
             missing = [name for name in names if name not in places]
             if missing:
-                raise UserError(f"{missing[0]} is missing", where=str(path), remedy="give the whole of CIFAR-10")
+                raise UserError(f"{missing[0]} is missing", where=str(path), remedy="give all files of CIFAR-10")
             parts = [parse(read_required_file(tree, places[name]), f"{path}/{places[name]}") for name in names]
             images = np.concatenate([pixels for pixels, _ in parts]).reshape(-1, *SHAPE).transpose(0, 2, 3, 1)
             splits[split] = RawSplit(images, np.concatenate([labels for _, labels in parts]))  # (N, 32, 32, 3), (N,)

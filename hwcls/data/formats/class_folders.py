@@ -16,7 +16,7 @@ LAYOUT = "the layout is train/<class>/*, and val/<class>/* or test/<class>/* or 
 
 
 def has_class_folders(path: Path) -> bool:
-    """Whether `path` is an archive that may hold train/, or a folder with it in it or one folder deeper."""
+    """Whether `path` is an archive that may contain train/, or a folder that contains it, at most one folder deeper."""
     return (
         may_contain(path, "train/", "train\\")
         or (path / "train").is_dir()
@@ -28,7 +28,7 @@ def read_class_folders(path: Path) -> RawData:
     """The data set in `path` or one folder deeper; where only one of val and test is there, it is the test split.
 
     Raises:
-        UserError: No train folder, nothing held out, a class without images, or a class that train lacks.
+        UserError: No train folder, no val or test folder, a class without images, or a class that train lacks.
     """
     tree = open_tree(path)
     root = _root(tree)
@@ -64,7 +64,7 @@ def read_class_folders(path: Path) -> RawData:
 
 
 def _root(tree: FileTree) -> str:
-    """What stands before train/: nothing, or the one folder that holds it."""
+    """The path above train/: empty, or the one folder that contains it."""
     if "train" in tree.folders():
         return ""
     deeper = [folder for folder in tree.folders() if "train" in tree.folders(f"{folder}/")]

@@ -21,7 +21,7 @@ FILES = [f"{prefix}-{kind}-ubyte" for prefix in SPLITS.values() for kind in ("im
 
 
 def has_idx_files(path: Path) -> bool:
-    """Whether `path` is an archive that may hold them, or a folder with the four files."""
+    """Whether `path` is an archive that may contain them, or a folder with the four files."""
     return may_contain(path, *FILES) or all(
         (path / name).is_file() or (path / f"{name}.gz").is_file() for name in FILES
     )
@@ -31,7 +31,7 @@ def read_idx_files(path: Path, classes: tuple[str, ...]) -> RawData:
     """The data set in a folder or an archive; images (N, 28, 28, 1) uint8.
 
     Raises:
-        UserError: A file is missing or not whole, or images and labels do not belong together.
+        UserError: A file is missing or damaged, or images and labels do not match.
     """
     tree = open_tree(path)
     packed = {
@@ -46,7 +46,7 @@ def read_idx_files(path: Path, classes: tuple[str, ...]) -> RawData:
     splits = {}
     for split, images, labels in zip(SPLITS, arrays[0::2], arrays[1::2], strict=True):
         if images.ndim != 3 or labels.shape != images.shape[:1] or (labels.size and int(labels.max()) >= len(classes)):
-            raise UserError(f"the {split} images and labels do not belong together", where=str(path))
+            raise UserError(f"the {split} images and labels do not match", where=str(path))
         splits[split] = RawSplit(images[..., None], labels.astype(np.int64))
     return RawData(classes, splits, tuple(places[name] for name in FILES))
 

@@ -1,7 +1,7 @@
-"""Reading the pickles that CIFAR-10 comes in without trusting them: arrays of bytes, lists, dicts and plain values.
+"""Safe reading of the pickles of CIFAR-10: arrays of bytes, lists, dicts and plain values.
 
-A pickle may name any function of Python to be called; here only stand-ins for what rebuilds an array are found, never
-numpy's own: a real dtype could be changed below an array that has it, into one that takes bytes for addresses.
+A pickle may call any Python function. Here it finds only stand-ins for the functions that rebuild an array, never
+numpy's: a real dtype could be changed under an existing array, into one that interprets bytes as addresses.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _latin1(text: str, codec: str) -> bytes:
     return text.encode("latin1")
 
 
-# numpy's own ways to write an array, by pickle protocol; `numpy.core` became `numpy._core` in numpy 2
+# how numpy pickles an array, by pickle protocol; `numpy.core` became `numpy._core` in numpy 2
 ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): None,  # only ever handed to _reconstruct
     ("numpy", "dtype"): _Kind,
@@ -79,7 +79,7 @@ def read_pickle(data: bytes, where: str) -> dict[str, Any]:
     try:
         value = _Unpickler(io.BytesIO(data), encoding="bytes").load()
     except Exception as error:  # a hostile pickle may raise anything
-        what = f"not a whole pickle of arrays ({str(error) or type(error).__name__})"
+        what = f"not a readable pickle of arrays ({str(error) or type(error).__name__})"
         raise UserError(what, where=where, remedy="get it again") from None
     if not isinstance(value, dict):
         raise UserError("the pickle holds no dict", where=where, remedy="get it again")

@@ -18,7 +18,7 @@ from hwcls.errors import UserError
 
 
 def is_tinyimagenet(path: Path) -> bool:
-    """Whether `path` is an archive that may hold it, or a folder in the official layout."""
+    """Whether `path` is an archive that may contain it, or a folder in the official layout."""
     return may_contain(path, "val_annotations.txt") or (path / "val" / "val_annotations.txt").is_file()
 
 

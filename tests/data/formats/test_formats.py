@@ -91,7 +91,7 @@ def test_tinyimagenet_names_a_corrupt_image(make: SimpleNamespace, raw: Path, tm
     files = make.tiny_files()
     files["train/n02/images/n02_3.JPEG"] = files["train/n02/images/n02_3.JPEG"][:700]
     make.write_zip(raw / "tiny-imagenet-200.zip", files)
-    with pytest.raises(UserError, match=r"train/n02/images/n02_3\.JPEG: not a whole image"):
+    with pytest.raises(UserError, match=r"train/n02/images/n02_3\.JPEG: not a readable image"):
         open_data(DataConfig(name="tinyimagenet"))
     assert not list((tmp_path / "cache" / "stores").glob("**/*.npy"))  # nothing half-written
 
@@ -101,7 +101,7 @@ def test_zip_damaged(make: SimpleNamespace, raw: Path) -> None:
     make.write_zip(path, make.tiny_files())
     data = bytearray(path.read_bytes())
     path.write_bytes(data[: len(data) // 2])
-    with pytest.raises(UserError, match="not a whole zip"):
+    with pytest.raises(UserError, match="not a readable zip"):
         open_data(DataConfig(name="tinyimagenet"))
     data[data.index(b"n03_0.JPEG") + 300] ^= 255
     path.write_bytes(data)
@@ -127,7 +127,7 @@ def test_cifar10_truncated(make: SimpleNamespace, raw: Path) -> None:
     path = raw / "cifar-10-binary.tar.gz"
     make.write_cifar(path)
     path.write_bytes(path.read_bytes()[:50_000])
-    with pytest.raises(UserError, match="not a whole tar"):
+    with pytest.raises(UserError, match="not a readable tar"):
         open_data(DataConfig(name="cifar10"))
 
 
@@ -174,7 +174,7 @@ def test_imagefolder_mistakes(make: SimpleNamespace, tmp_path: Path) -> None:
     assert open_data(DataConfig(name="imagefolder", path=str(sizes), image_size=20)).image_size == 20
     corrupt = image_folder(make, tmp_path / "e", "train", "val")
     make.write_files(corrupt, {"train/ant/bad.png": b"\x89PNG not really"})
-    fails("ant/bad.png: not a whole image", corrupt)
+    fails("ant/bad.png: not a readable image", corrupt)
 
 
 def test_imagefolder_without_images(make: SimpleNamespace, tmp_path: Path) -> None:

@@ -148,8 +148,8 @@ def test_what_is_not_a_batch(make: SimpleNamespace, raw: Path) -> None:
     write_python(folder, make, python2)
     good = (folder / "data_batch_2").read_bytes()
     bad: list[tuple[bytes, str]] = [
-        (good[:-100], "not a whole pickle"),
-        (b"", "not a whole pickle"),
+        (good[:-100], "not a readable pickle"),
+        (b"", "not a readable pickle"),
         (pickle.dumps([1]), "holds no dict"),
         (pickle.dumps({"labels": [1]}), "no array 'data'"),
         (pickle.dumps({"data": np.zeros((3, 3072))}), "no array 'data' of uint8"),
@@ -170,5 +170,5 @@ def test_what_is_not_a_batch(make: SimpleNamespace, raw: Path) -> None:
 def test_a_huge_array_is_refused() -> None:
     file = io.BytesIO(python2(np.zeros((1, 3072), np.uint8), [0]))
     huge = file.getvalue().replace(b"J\x01\x00\x00\x00J\x00\x0c\x00\x00\x86", b"J\xff\xff\xff\x7fJ\xff\xff\xff\x7f\x86")
-    with pytest.raises(UserError, match="not a whole pickle of arrays"):
+    with pytest.raises(UserError, match="not a readable pickle of arrays"):
         read_pickle(huge, "x")
