@@ -39,9 +39,11 @@ def format_count(count: int, noun: str) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds in their two largest units: 0.8 s, 45 s, 3 min 20 s, 1 h 40 min, 1 d 1 h."""
+    """Seconds in their two largest units: 36 ms, 0.8 s, 45 s, 3 min 20 s, 1 h 40 min, 1 d 1 h."""
+    if seconds < 0.095:
+        return f"{1000 * seconds:.0f} ms" if seconds > 0 else "0 s"
     if seconds < 9.95:
-        return f"{seconds:.1f} s" if seconds >= 0.05 else "0 s"
+        return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
         return _join_units((minutes, "min"), (rest, "s"))

@@ -219,8 +219,8 @@ def test_each_private_api_is_used_in_one_file():
         ("hwcls.cli", ["torch", "ray", "wandb", "timm", "optuna", "pydantic", "yaml", "rich", "numpy"]),
         ("hwcls.training.threads", ["torch", "numpy"]),  # what it sets is read when torch is imported
         ("hwcls.config.sweep_file", ["torch", "ray", "wandb", "timm", "optuna", "numpy"]),
-        ("hwcls.training.trainer", ["ray", "wandb", "optuna", "timm", "sklearn", "plotly"]),
-        ("hwcls.training.local", ["ray", "wandb", "optuna", "timm", "sklearn", "plotly"]),
+        ("hwcls.training.trainer", ["ray", "wandb", "optuna", "timm", "sklearn"]),
+        ("hwcls.training.local", ["ray", "wandb", "optuna", "timm", "sklearn"]),
         ("hwcls.sweep.preflight.dry_run", ["ray", "wandb", "optuna", "timm", "torch"]),
         ("hwcls.sweep.run.trial_group", ["torch", "wandb", "timm", "sklearn"]),
         ("hwcls.tracking.follower", ["torch", "ray", "wandb", "optuna", "timm"]),

@@ -1,4 +1,4 @@
-"""The best trial of each alternative, looked at closely: what it predicted, and what was seen while it was trained."""
+"""The best trial of each alternative in detail: its predictions, and what training recorded."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from hwcls import metrics
 from hwcls.results.load import SweepResults, TrialResult
 from hwcls.training.artifacts import load_arrays, load_confusions
 
-MOST = 6  # alternatives that are looked at, the best ones
-PAIRS = 20  # of classes that were confused most
+MAX_ALTERNATIVES = 6  # the best ones
+MAX_PAIRS = 20  # of confused classes
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -28,7 +28,7 @@ class Diagnostics:
     trial: TrialResult
     labels: NDArray[Any]  # (N,) true classes
     scores: NDArray[Any]  # (N, K) probabilities at `epoch`
-    epoch: int  # the best one, in mid-run that of the last checkpoint
+    epoch: int  # the best one; while the trial runs, that of the last checkpoint
     confusions: Mapping[int, NDArray[Any]]  # by epoch: (K, K), rows true, columns predicted
     inspection: Arrays  # inspection.npz
 
@@ -48,9 +48,9 @@ class Diagnostics:
         return metrics.roc_auc(self.scores, self.labels)
 
     def order_classes(self) -> list[int]:
-        """The classes so that those which are taken for one another stand side by side.
+        """An order of the classes in which confused ones are neighbours.
 
-        A walk that goes on, from class to class, to the one that shares most of its errors with the last.
+        Greedy: each class is followed by the one that it is most often confused with.
         """
         wrong = self.confusion + self.confusion.T  # (K, K)
         np.fill_diagonal(wrong, 0)
@@ -65,24 +65,24 @@ class Diagnostics:
             place = max(left, key=lambda other: (wrong[place, other], wrong[other].sum(), -other))
 
     def worst_pairs(self, classes: list[str]) -> list[tuple[str, str, int, float]]:
-        """(true, predicted, images, share of the true class) of the pairs that were confused most often."""
-        pairs, images = metrics.worst_pairs(self.confusion, PAIRS), self.confusion.sum(1)
+        """(true, predicted, images, share of the true class) of the most frequent confusions."""
+        pairs, images = metrics.worst_pairs(self.confusion, MAX_PAIRS), self.confusion.sum(1)
         return [(classes[true], classes[guess], count, count / int(images[true])) for true, guess, count in pairs]
 
 
 def load_diagnostics(sweep: SweepResults) -> list[Diagnostics]:
-    """The best trial of each alternative that kept its predictions, the best first, MOST of them at most."""
+    """The best trial of each of the best MAX_ALTERNATIVES that has predictions, the best first."""
     firsts: dict[str | None, TrialResult] = {}
     for trial in sweep.ranked():
         if trial.value is not None and not trial.failed:
             firsts.setdefault(trial.label, trial)
-    found = [_load_trial(trial.folder, trial.label, trial) for trial in list(firsts.values())[:MOST]]
+    found = [_load_trial(trial.folder, trial.label, trial) for trial in list(firsts.values())[:MAX_ALTERNATIVES]]
     classes = len(class_names(sweep))
     return [one for one in found if one is not None and (not classes or one.scores.shape[1] == classes)]
 
 
 def class_names(sweep: SweepResults) -> list[str]:
-    """The classes by number; empty where they are not on record."""
+    """The class names in order of their numbers; empty if they are not recorded."""
     names = (sweep.data or {}).get("classes")
     return [str(name) for name in names] if isinstance(names, list) else []
 

@@ -1,4 +1,4 @@
-"""How each alternative learned: how soon it was good, and whether it learned its training images by heart."""
+"""How each alternative learned: how fast, and whether it overfits."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from hwcls.format import format_count, format_metric, format_percent, format_poi
 from hwcls.results.load import ConfirmRun, Record, SweepResults, TrialResult, is_finite
 from hwcls.results.test_comparison import confirm_winners
 
-MARKS = (1, 10)  # epochs after which the models are set side by side
-SMOOTH = 3  # epochs over which the gap is averaged before its growth is looked at
+COMPARED_EPOCHS = (1, 10)  # and the last one
+SMOOTH = 3  # epochs over which the gap of train and val accuracy is averaged
 
 
 @dataclass(frozen=True)
 class LearningSummary:
-    """One alternative, by the means over its runs, or the medians of epochs; None for what is not on record.
+    """One alternative: means over its runs, medians for epochs, None for a value that is not recorded.
 
-    Its runs are the confirm runs of its winner, else its best trial alone.
+    Its runs are the confirm runs of its winner, or else its best trial.
     """
 
     name: str
     runs: int
-    seeds: bool  # whether they are confirm runs
+    confirmed: bool  # whether they are confirm runs
     at_epochs: tuple[tuple[int, float | None, float | None], ...]  # epoch, val/accuracy, val/macro_f1
     epoch: float  # the best one
     train: float | None  # train/accuracy there
     val: float | None  # val/accuracy there
-    gap_grows_after: float | None  # the epoch from which the gap between the two grows; None where it does not
-    reached: float | None  # the epoch in which `SharedTarget.value` was reached; None where half of the runs did not
+    gap_grows_after: float | None  # the epoch after which the gap between the two grows; None if it does not
+    reached: float | None  # the epoch in which `SharedTarget.value` was reached; None if half of the runs did not
     reached_seconds: float | None  # of training until then
     test: float | None  # test/accuracy of the confirm runs
 
     @property
     def gap(self) -> float | None:
-        """By how much the accuracy on the training images is higher than on the validation images."""
+        """Training accuracy minus validation accuracy."""
         return None if self.train is None or self.val is None else self.train - self.val
 
     def describe_overfitting(self) -> str:
@@ -59,7 +59,7 @@ class LearningSummary:
 
 @dataclass(frozen=True)
 class SharedTarget:
-    """What all alternatives reach: the worst one's best value, rounded so that it is no lucky epoch."""
+    """A value that all alternatives reach: the best value of the worst one, rounded."""
 
     metric: str
     value: float
@@ -69,14 +69,14 @@ class SharedTarget:
 
 
 def summarize_learning(sweep: SweepResults) -> tuple[list[LearningSummary], SharedTarget | None]:
-    """One for each alternative with a value, best first, and what all of them reach; no bar for a single one."""
+    """One summary per alternative with a value, best first, and the value that all reach; None for a single one."""
     groups = _groups(sweep)
-    bar = _bar(sweep, list(groups.values())) if len(groups) > 1 else None
+    target = _shared_target(sweep, list(groups.values())) if len(groups) > 1 else None
     last = max((len(run.records) for runs in groups.values() for run in runs), default=0)
-    marks = sorted({mark for mark in (*MARKS, last) if 1 <= mark <= last})
+    epochs = sorted({epoch for epoch in (*COMPARED_EPOCHS, last) if 1 <= epoch <= last})
     scored = {run.run.folder: run for run in sweep.confirm}
-    found = [_learned(sweep, label, runs, marks, bar, scored) for label, runs in groups.items()]
-    return found, bar
+    found = [_summarize_alternative(sweep, label, runs, epochs, target, scored) for label, runs in groups.items()]
+    return found, target
 
 
 def _groups(sweep: SweepResults) -> dict[str | None, list[TrialResult]]:
@@ -95,23 +95,23 @@ def _groups(sweep: SweepResults) -> dict[str | None, list[TrialResult]]:
     return groups
 
 
-def _bar(sweep: SweepResults, groups: Sequence[Sequence[TrialResult]]) -> SharedTarget:
+def _shared_target(sweep: SweepResults, groups: Sequence[Sequence[TrialResult]]) -> SharedTarget:
     best = [median(run.value for run in runs if run.value is not None) for runs in groups]
     if sweep.sign > 0:
         return SharedTarget(sweep.metric, math.floor(100 * min(best)) / 100)
     return SharedTarget(sweep.metric, math.ceil(100 * max(best)) / 100)
 
 
-def _learned(
+def _summarize_alternative(
     sweep: SweepResults,
     label: str | None,
     runs: list[TrialResult],
-    marks: list[int],
-    bar: SharedTarget | None,
+    epochs: list[int],
+    target: SharedTarget | None,
     scored: dict[Any, ConfirmRun],
 ) -> LearningSummary:
     best = [run.best or {} for run in runs]
-    reached = [_reached(sweep, run, bar) for run in runs] if bar else []
+    reached = [_reached(sweep, run, target) for run in runs] if target else []
     tests = [scored[run.folder].test or {} for run in runs if run.folder in scored]
     images = (sweep.data or {}).get("val")
     grows = [_grows_after(run.records, images if isinstance(images, int) else 0) for run in runs]
@@ -119,8 +119,10 @@ def _learned(
     return LearningSummary(
         name=f"trial {runs[0].number}" if label is None else label,
         runs=len(runs),
-        seeds=runs[0].folder in scored,
-        at_epochs=tuple((mark, _at(runs, mark, "val/accuracy"), _at(runs, mark, "val/macro_f1")) for mark in marks),
+        confirmed=runs[0].folder in scored,
+        at_epochs=tuple(
+            (epoch, _at(runs, epoch, "val/accuracy"), _at(runs, epoch, "val/macro_f1")) for epoch in epochs
+        ),
         epoch=median(int(line.get("epoch", 0)) for line in best),
         train=_mean(line.get("train/accuracy") for line in best),
         val=_mean(line.get("val/accuracy") for line in best),
@@ -142,23 +144,23 @@ def _mean(values: Iterable[Any]) -> float | None:
     return fmean(known) if known else None
 
 
-def _reached(sweep: SweepResults, run: TrialResult, bar: SharedTarget) -> tuple[float, float]:
-    """The first epoch at the bar and the seconds of training until its end, pretraining included; infinite if never."""
+def _reached(sweep: SweepResults, run: TrialResult, target: SharedTarget) -> tuple[float, float]:
+    """The first epoch that reaches the target and the training time until then with pretraining; infinite if never."""
     before = run.cost.get("pretrain_seconds")
     seconds = float(before) if is_finite(before) else 0.0
     for line in run.records:
-        spent, value = line.get("seconds"), line.get(bar.metric)
+        spent, value = line.get("seconds"), line.get(target.metric)
         seconds += float(spent) if is_finite(spent) else 0.0
-        if is_finite(value) and sweep.sign * float(value) >= sweep.sign * bar.value:
+        if is_finite(value) and sweep.sign * float(value) >= sweep.sign * target.value:
             return float(line["epoch"]), seconds
     return math.inf, math.inf
 
 
 def _grows_after(records: Sequence[Record], images: int) -> int | None:
-    """The last epoch at which the gap of train and val accuracy was still, within chance, at its smallest.
+    """The last epoch at which the gap of train and val accuracy did not differ significantly from its minimum.
 
-    The gap is averaged over SMOOTH epochs; chance is two standard errors of the last accuracy on `images`. None where
-    the gap does not end higher than that.
+    The gap is averaged over SMOOTH epochs; significant is more than two standard errors of the last val accuracy.
+    `images` is the number of validation images. None if the gap does not end significantly higher.
     """
     lines = [line for line in records if is_finite(line.get("train/accuracy")) and is_finite(line.get("val/accuracy"))]
     if len(lines) < SMOOTH or images < 2:
@@ -173,9 +175,9 @@ def _grows_after(records: Sequence[Record], images: int) -> int | None:
 
 
 def describe_runs(found: Sequence[LearningSummary]) -> str:
-    """Which runs the figures are of."""
-    if not any(one.seeds for one in found):
-        return "Of the best trial of each." if len(found) > 1 else "Of the best trial."
-    runs = {one.runs for one in found if one.seeds}
-    said = format_count(min(runs), "confirm run") if len(runs) == 1 else f"{min(runs)} to {max(runs)} confirm runs"
-    return f"Means over the {said} of each winner, medians of epochs."
+    """Which runs the values are from."""
+    if not any(one.confirmed for one in found):
+        return "From the best trial of each alternative." if len(found) > 1 else "From the best trial."
+    runs = {one.runs for one in found if one.confirmed}
+    count = format_count(min(runs), "confirm run") if len(runs) == 1 else f"{min(runs)} to {max(runs)} confirm runs"
+    return f"Means over the {count} of each winner; epochs are medians."

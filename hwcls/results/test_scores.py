@@ -1,9 +1,10 @@
-"""The winners on test, class by class, over their seeds."""
+"""The winners on test: scores by class over their seeds, and the images that all of them get wrong."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from hwcls.results.load import SweepResults
 from hwcls.results.test_comparison import confirm_winners
 from hwcls.training.artifacts import load_arrays
 
-KINDS = ("precision", "recall", "f1", "area")
+KINDS = ("precision", "recall", "f1", "area")  # area: under the one-vs-rest ROC curve, AUC
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +23,7 @@ class WinnerScores:
     """The winner of one alternative on K classes, over S seeds."""
 
     name: str
-    values: NDArray[Any]  # (S, 4, K): KINDS in [0, 1], areas NaN for a class without images
+    values: NDArray[Any]  # (S, 4, K): KINDS in [0, 1], AUC is NaN for a class without images
     support: NDArray[Any]  # (K,) test images
 
     @property
@@ -44,8 +45,19 @@ class WinnerScores:
         return np.asarray(self.mean[:, self.support > 0].mean(1))
 
 
+@dataclass(frozen=True, eq=False)
+class CommonErrors:
+    """Test images that every run gets wrong: hard ones, or ones with a wrong label."""
+
+    images: NDArray[Any]  # (E,) their places in the test split, the most confident errors first
+    labels: NDArray[Any]  # (N,) of the test split
+    scores: NDArray[Any]  # (N, K) means over the runs
+    runs: int
+    folder: Path  # of one of the runs
+
+
 def score_winners(sweep: SweepResults, classes: int) -> list[WinnerScores]:
-    """Each winner that was scored on test, the best macro F1 first; runs with torn predictions are left out."""
+    """Each winner that was scored on test, the best macro F1 first; runs with broken predictions are left out."""
     won, found = confirm_winners(sweep), dict[str, list[tuple[NDArray[Any], NDArray[Any]]]]()
     for run in sweep.confirm:
         if run.test is None or run.run.number != won.get(run.label):
@@ -62,8 +74,24 @@ def score_winners(sweep: SweepResults, classes: int) -> list[WinnerScores]:
     return sorted(winning, key=lambda one: -one.macro()[2])
 
 
+def find_common_errors(sweep: SweepResults) -> CommonErrors | None:
+    """The test images that every confirm run of every winner gets wrong; None with fewer than two such runs."""
+    won, labels, scores, folder = confirm_winners(sweep), None, [], None
+    for run in sweep.confirm:
+        stored = load_arrays(run.run.folder / "test_predictions.npz") if run.run.number == won.get(run.label) else {}
+        if "labels" in stored and "scores" in stored and (labels is None or np.array_equal(labels, stored["labels"])):
+            labels, folder = stored["labels"], run.run.folder
+            scores.append(stored["scores"].astype(np.float32))  # (N, K)
+    if labels is None or folder is None or len(scores) < 2:
+        return None
+    missed = np.flatnonzero(np.all([table.argmax(1) != labels for table in scores], 0))
+    mean = np.mean(scores, 0)
+    order = np.argsort(-mean[missed].max(1), kind="stable")
+    return CommonErrors(missed[order], labels, mean, len(scores), folder)
+
+
 def build_class_rows(found: Sequence[WinnerScores], names: Sequence[str]) -> list[dict[str, Any]]:
-    """One row per class: of each winner the means of KINDS over the seeds, and how far F1 spreads."""
+    """One row per class: for each winner the means of KINDS over the seeds, and the standard deviation of F1."""
     made = []
     for place, name in enumerate(names):
         f1 = [float(one.mean[2, place]) for one in found]

@@ -7,10 +7,10 @@ import pytest
 
 from hwcls import files, metrics
 from hwcls.data.imageset import open_data
-from hwcls.report.html import pictures, tables
-from hwcls.report.html.charts import models
+from hwcls.report.html import images, tables
+from hwcls.report.html.charts import diagnostics as charts
 from hwcls.report.html.page import write_page
-from hwcls.results.diagnostics import MOST, load_diagnostics
+from hwcls.results.diagnostics import MAX_ALTERNATIVES, load_diagnostics
 from hwcls.results.load import load_results
 from hwcls.training.artifacts import load_confusion
 
@@ -40,7 +40,7 @@ def test_the_best_of_each_alternative_comes_first(found):
 def test_a_torn_file_leaves_the_trial_out(sweep):
     (sweep.trial(1).path / "predictions.npz").write_bytes(b"PK torn")
     assert load_diagnostics(load_results(sweep.path)) == []
-    assert "closely" not in write_page(sweep.path).read_text("utf-8").split("<main>")[1].split("</main>")[0]
+    assert "Diagnostics" not in write_page(sweep.path).read_text("utf-8").split("<main>")[1].split("</main>")[0]
 
 
 def test_predictions_of_other_classes_are_not_shown(sweep, results):
@@ -50,12 +50,14 @@ def test_predictions_of_other_classes_are_not_shown(sweep, results):
 
 def test_no_more_alternatives_than_fit(results, tmp_path):
     folder = results.sweep(tmp_path)
-    for number in range(MOST + 2):
+    for number in range(MAX_ALTERNATIVES + 2):
         results.trial(folder.trial(number), [0.5 + number / 100], label=f"m{number}")
         results.seen(folder.trial(number), 0.5)
     found = load_diagnostics(load_results(tmp_path))
-    assert [one.name for one in found] == [f"m{number}" for number in range(MOST + 1, 1, -1)]
-    assert f"the {MOST} best alternatives of {MOST + 2}" in write_page(tmp_path).read_text("utf-8")
+    assert [one.name for one in found] == [f"m{number}" for number in range(MAX_ALTERNATIVES + 1, 1, -1)]
+    assert f"the {MAX_ALTERNATIVES} best alternatives of {MAX_ALTERNATIVES + 2}" in write_page(tmp_path).read_text(
+        "utf-8"
+    )
 
 
 def test_the_matrix_is_that_of_the_scores(found):
@@ -89,7 +91,7 @@ def test_confused_classes_stand_side_by_side(found):
 
 
 def test_matrices_of_every_stored_epoch_are_on_the_page(found, sweep):
-    told = models.confusions(found, CLASSES)
+    told = charts.confusion_matrices(found, CLASSES)
     (model,) = told["models"]
     assert (model["name"], model["best"]) == ("mlp", 2)
     assert [epoch["epoch"] for epoch in model["epochs"]] == [1, 2, 3, 4]
@@ -131,13 +133,13 @@ def test_the_best_f1_of_a_class_is_marked_where_it_is_alone(results, tmp_path):
 
 def test_charts_of_the_models(found):
     palette = {"mlp": "#123456"}
-    (roc,) = models.roc(found, palette)["data"]
+    (roc,) = charts.mean_roc(found, palette)["data"]
     assert (roc["x"][0], roc["x"][-1], roc["y"][-1]) == (0, 1, 1)
     assert roc["y"] == sorted(roc["y"])
-    assert len(models.roc_of_classes(found[0], CLASSES)["data"]) == 3
-    _, calibrated = models.calibration(found, palette)["data"]
+    assert len(charts.class_roc(found[0], CLASSES)["data"]) == 3
+    _, calibrated = charts.reliability(found, palette)["data"]
     assert all(0 <= y <= 1 for y in calibrated["y"])
-    last, first = models.gradient_flow(found, palette)["data"]
+    last, first = charts.gradient_flow(found, palette)["data"]
     stored = found[0].inspection["gradient_mean"]
     assert (last["y"], first["y"]) == (pytest.approx(stored[-1], rel=1e-4), pytest.approx(stored[0], rel=1e-4))
     assert [line["line"]["color"] for line in (roc, last)] == ["#123456"] * 2
@@ -150,7 +152,7 @@ def test_costs(results, tmp_path):
     results.trial(folder.trial(1), [0.5], label="mlp")
     for number in (0, 1):
         results.seen(folder.trial(number), 0.5)
-    first, second = tables.costs(load_diagnostics(load_results(tmp_path)))
+    first, second = tables.cost_rows(load_diagnostics(load_results(tmp_path)))
     assert [first[key] for key in ("parameters", "flops", "field", "inference")] == [
         "11.2 M",
         "2.96 M",
@@ -170,19 +172,19 @@ def test_pictures_are_the_images_themselves(results, tmp_path):
     classes = list(data.classes)
     files.write_json(tmp_path / "data.json", {"name": "digits", "classes": classes})
     (one,) = load_diagnostics(load_results(tmp_path))
-    some, surest, wrong = pictures.predictions(one, classes)
+    some, surest, wrong = images.draw_predictions(one, classes)
     assert wrong == (one.scores.argmax(1) != one.labels).sum()
     assert {picture.right for picture in surest} == {False}
     sure = [float(picture.title.split()[-1].rstrip("%")) for picture in surest]
     assert sure == sorted(sure, reverse=True)
-    assert {picture.uri for picture in some} <= {pictures.uri(data.val.images[row]) for row in data.val.rows}
+    assert {picture.uri for picture in some} <= {images.encode_uri(data.val.images[row]) for row in data.val.rows}
 
 
 def test_activations_and_reconstructions(found):
-    given, maps, most = pictures.activations(found[0])
+    given, maps, most = images.draw_activations(found[0])
     assert (len(maps), given.uri[:22]) == (5, "data:image/png;base64,")
     assert most == pytest.approx(float(np.abs(found[0].inspection["activations"]).max()))
-    assert len(pictures.reconstructions(found[0])) == 2
+    assert len(images.draw_reconstructions(found[0])) == 2
 
 
 def test_suspects_are_what_every_run_of_every_winner_misses(results, tmp_path):
@@ -191,11 +193,15 @@ def test_suspects_are_what_every_run_of_every_winner_misses(results, tmp_path):
     results.confirm(folder, "mlp", 0.7)
     runs = [np.load(path) for path in tmp_path.glob("confirm/*/*/test_predictions.npz")]
     missed = np.all([run["scores"].argmax(1) != run["labels"] for run in runs], 0).sum()
-    shown, count, number = pictures.suspects(load_results(tmp_path), CLASSES)
-    assert (count, number) == (missed, len(runs))
+    found = images.draw_mislabelled(load_results(tmp_path), CLASSES)
+    assert (found.count, found.runs) == (missed, len(runs))
     text = write_page(tmp_path).read_text("utf-8")
-    assert f"{missed} test images that all {number} confirm runs" in text if missed else "Every test image" in text
-    assert not shown  # of another size than the digits' test split
+    assert (
+        f"{missed} test images are classified wrong by all {len(runs)} confirm runs" in text
+        if missed
+        else "Every test image" in text
+    )
+    assert not found.shown  # of another size than the digits' test split
 
 
 def test_in_mid_run_the_predictions_say_of_which_epoch_they_are(results, sweep):
@@ -205,10 +211,10 @@ def test_in_mid_run_the_predictions_say_of_which_epoch_they_are(results, sweep):
     np.savez(folder / "predictions.npz", **stored, epoch=np.int64(1))
     (one,) = load_diagnostics(load_results(sweep.path))
     assert (one.epoch, one.trial.best["epoch"]) == (1, 2)
-    shown = models.confusions([one], CLASSES)["models"][0]
+    shown = charts.confusion_matrices([one], CLASSES)["models"][0]
     assert shown["best"] == 1
 
 
-def test_times_and_sizes_with_three_digits():
-    assert [tables.step(value) for value in (0.0247, 0.9996, 2.913)] == ["24.7 ms", "1 s", "2.91 s"]
-    assert [tables.megabytes(value) for value in (1.42, 73.46, 1170.0)] == ["1.42 MB", "73.5 MB", "1.14 GB"]
+def test_times_and_counts_with_three_digits():
+    assert [tables.format_step(value) for value in (0.0247, 0.9996, 2.913)] == ["24.7 ms", "1 s", "2.91 s"]
+    assert [tables.format_large(value) for value in (999, 11_200_000, None)] == ["999", "11.2 M", "–"]

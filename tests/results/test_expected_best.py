@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hwcls.report.html.charts.curves import after
+from hwcls.report.html.charts.learning_curves import expected_best
 from hwcls.results.expected_best import TrialSequence, choose_counts, collect_trial_sequences
 from hwcls.results.load import load_results
 from hwcls.tracking.folders import SweepFolder
@@ -45,8 +45,8 @@ def test_the_chart(tmp_path, results):
     sweep = results.sweep(tmp_path)
     for number, value in enumerate([0.6, 0.2, 0.8, 0.4]):
         results.trial(sweep.trial(number), [value], label="ab"[number % 2])
-    expected, so_far, *_ = after(load_results(tmp_path))["data"]
+    expected, so_far, *_ = expected_best(load_results(tmp_path))["data"]
     assert (expected["name"], expected["x"], expected["y"]) == ("a", [1, 2], [0.7, 0.8])
     assert (so_far["x"], so_far["y"], so_far["line"]["dash"]) == ([1, 2], [0.6, 0.8], "dot")
     results.sweep(tmp_path / "empty")
-    assert after(load_results(tmp_path / "empty")) is None
+    assert expected_best(load_results(tmp_path / "empty")) is None

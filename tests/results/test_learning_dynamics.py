@@ -1,4 +1,4 @@
-"""How models learned: when they were good, and from when on they learned by heart."""
+"""Learning dynamics: how fast models learned, and from which epoch they overfit."""
 
 import pytest
 
@@ -42,16 +42,16 @@ SLOW = [(0.3, 0.3), (0.5, 0.5), (0.6, 0.6), (0.75, 0.75)]
 
 def test_side_by_side(write, tmp_path):
     write({"fast": STEADY, "slow": SLOW})
-    (fast, slow), bar = summarize_learning(load_results(tmp_path))
+    (fast, slow), target = summarize_learning(load_results(tmp_path))
     assert (fast.name, slow.name) == ("fast", "slow")
     assert [mark[0] for mark in fast.at_epochs] == [1, 4]
     assert fast.at_epochs[0][1:] == (0.5, pytest.approx(0.48))
     assert (fast.epoch, fast.train, fast.val) == (4, 0.85, 0.85)
     assert fast.gap == 0
-    assert bar.value == 0.75  # what the slower one reaches
+    assert target.value == 0.75  # what the slower one reaches
     assert (fast.reached, fast.reached_seconds) == (3, 3.0)
     assert (slow.reached, slow.reached_seconds) == (4, 4.0)
-    assert describe_runs([fast, slow]) == "Of the best trial of each."
+    assert describe_runs([fast, slow]) == "From the best trial of each alternative."
 
 
 def test_pretraining_counts_until_the_bar(write, tmp_path):
@@ -62,16 +62,16 @@ def test_pretraining_counts_until_the_bar(write, tmp_path):
 
 def test_after_ten_epochs(write, tmp_path):
     write({"long": [(0.1 + 0.05 * e, 0.1 + 0.05 * e) for e in range(1, 13)]})
-    (only,), bar = summarize_learning(load_results(tmp_path))
+    (only,), target = summarize_learning(load_results(tmp_path))
     assert [mark[0] for mark in only.at_epochs] == [1, 10, 12]
     assert only.at_epochs[1][1] == pytest.approx(0.6)
-    assert bar is None
+    assert target is None
     assert only.reached is None
 
 
-def test_a_gap_that_grows_says_from_when_on(write, tmp_path):
-    by_heart = [(0.6, 0.6), (0.7, 0.7), (0.8, 0.78), (0.95, 0.78), (1.0, 0.78), (1.0, 0.78), (1.0, 0.78)]
-    sweep = write({"deep": by_heart})
+def test_a_growing_gap_names_its_first_epoch(write, tmp_path):
+    overfit = [(0.6, 0.6), (0.7, 0.7), (0.8, 0.78), (0.95, 0.78), (1.0, 0.78), (1.0, 0.78), (1.0, 0.78)]
+    sweep = write({"deep": overfit})
     files.write_json(sweep.path / "data.json", {"name": "digits", "classes": ["0", "1", "2"], "val": 10})
     (found,), _ = summarize_learning(load_results(tmp_path))
     assert found.gap_grows_after is None  # 10 validation images: two standard errors are 26 points, and the gap 22
@@ -81,7 +81,7 @@ def test_a_gap_that_grows_says_from_when_on(write, tmp_path):
     assert "the gap grows from epoch 3 on" in found.describe_overfitting()
 
 
-def test_a_gap_that_stays_is_not_said_to_grow(write, tmp_path):
+def test_a_constant_gap_does_not_grow(write, tmp_path):
     sweep = write({"even": [(0.6 + 0.05 * e, 0.55 + 0.05 * e) for e in range(6)]})
     files.write_json(sweep.path / "data.json", {"name": "digits", "classes": ["0", "1", "2"], "val": 6000})
     (found,), _ = summarize_learning(load_results(tmp_path))
@@ -99,34 +99,34 @@ def test_confirm_runs_take_the_place_of_the_best_trial(write, results, tmp_path)
         run = sweep.confirm_run("resnet", seed)
         test = run.result().extra["test"]
         write.trial(run, "resnet", [(0.5, 0.4), (0.9, val)], trial=0, test=test)
-    (resnet, mlp), bar = summarize_learning(load_results(tmp_path))
-    assert (resnet.runs, resnet.seeds, mlp.runs, mlp.seeds) == (3, True, 1, False)
+    (resnet, mlp), target = summarize_learning(load_results(tmp_path))
+    assert (resnet.runs, resnet.confirmed, mlp.runs, mlp.confirmed) == (3, True, 1, False)
     assert resnet.val == pytest.approx(0.8)
     assert resnet.test == pytest.approx(0.9, abs=0.05)
-    assert bar.value == 0.75
+    assert target.value == 0.75
     assert resnet.reached == 2  # of two of three
     assert "On test" in resnet.describe_overfitting()
-    assert describe_runs([resnet, mlp]) == "Means over the 3 confirm runs of each winner, medians of epochs."
+    assert describe_runs([resnet, mlp]) == "Means over the 3 confirm runs of each winner; epochs are medians."
 
 
-def test_the_page_says_it(write, tmp_path):
+def test_the_page_shows_it(write, tmp_path):
     write({"fast": STEADY, "slow": SLOW})
     text = write_page(tmp_path).read_text("utf-8")
-    assert "How they learned" in text
-    assert "to 75.0 %" in text
+    assert "Learning dynamics" in text
+    assert "to reach 75.0 %" in text
     assert "fast: 85.0 % on the training images" in text
 
 
-def test_nothing_to_say_without_a_trial(results, tmp_path):
+def test_without_a_trial_there_is_no_section(results, tmp_path):
     results.sweep(tmp_path)
     assert summarize_learning(load_results(tmp_path)) == ([], None)
-    assert "How they learned" not in write_page(tmp_path).read_text("utf-8")
+    assert "Learning dynamics" not in write_page(tmp_path).read_text("utf-8")
 
 
 def test_a_loss_is_reached_from_above(results, tmp_path):
     sweep = results.sweep(tmp_path, metric={"name": "val/loss", "goal": "minimize"})
     for number, losses in enumerate(([0.9, 0.4, 0.2], [0.8, 0.6, 0.5])):
         results.trial(sweep.trial(number), [1.6 - loss for loss in losses], label=("a", "b")[number], status="stopped")
-    found, bar = summarize_learning(load_results(tmp_path))
-    assert bar.value == pytest.approx(0.5, abs=0.0101)
+    found, target = summarize_learning(load_results(tmp_path))
+    assert target.value == pytest.approx(0.5, abs=0.0101)
     assert {one.name: one.reached for one in found} == {"a": 2, "b": 3}

@@ -1,4 +1,4 @@
-"""What each value of a setting brought."""
+"""The effect of each value of a setting."""
 
 import pytest
 
@@ -59,5 +59,5 @@ def test_whole_numbers_stay_themselves(results, tmp_path):
 
 def test_the_page_shows_them(sweep):
     text = write_page(sweep.folder).read_text("utf-8")
-    assert "What each value of each setting brought" in text
+    assert "Effect of each setting" in text
     assert "1e-08 to 1e-06" in text

@@ -46,7 +46,7 @@ def test_rows_for_the_page(sweep):
     assert all(row["values"][0]["most"] and not row["values"][1]["most"] for row in made)
     assert made[0]["values"][1]["spread"] is None  # a single seed
     text = write_page(sweep.path).read_text("utf-8")
-    assert "On test, class by class" in text
+    assert "Test scores by class" in text
     assert "Means over 1 to 3 seeds" in text
 
 
@@ -70,4 +70,4 @@ def test_torn_predictions_are_left_out(sweep):
 def test_without_confirm_there_is_nothing(results, tmp_path):
     results.full(tmp_path)
     assert score_winners(load_results(tmp_path), 3) == []
-    assert "On test, class by class" not in write_page(tmp_path).read_text("utf-8")
+    assert "Test scores by class" not in write_page(tmp_path).read_text("utf-8")

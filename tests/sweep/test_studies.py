@@ -123,13 +123,13 @@ def test_what_every_study_shows(row, name):
     assert {"accuracy", "loss"} & found.figures.keys() or "metric" in found.figures
     assert {name.split(",")[0] for name in found.names("loss")} == labels
     assert {name.partition(",")[0] for name in found.names("roc")} >= labels
-    for words in ("On test, class by class", "How they learned", "Changed by preset quick", "receptive field", "step"):
+    for words in ("Test scores by class", "Learning dynamics", "Changed by preset quick", "receptive field", "step"):
         assert words in found.page, words
     for label in labels:
         assert f"{label}: predictions" in found.page
         assert f"{label}: what the first layer makes of an image" in found.page
     for one in summarize_learning(found.sweep)[0]:
-        assert one.seeds
+        assert one.confirmed
         assert one.test is not None
         assert one.gap is not None
         assert one.describe_overfitting() in found.page

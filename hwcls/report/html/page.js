@@ -1,6 +1,6 @@
 "use strict";
 
-// Charts: plotly takes its colours from the page's own, again whenever the theme changes.
+// Charts take their colours from the page, again whenever the theme changes.
 function theme() {
   const style = getComputedStyle(document.documentElement);
   const ink = style.getPropertyValue("--ink").trim(), soft = style.getPropertyValue("--soft").trim();
@@ -29,13 +29,13 @@ const pause = () => new Promise((done) => setTimeout(done));
 async function draw() {
   for (const [key, figure] of Object.entries(figures)) {
     Plotly.react("chart-" + key, figure.data, styled(figure.layout), config);
-    await pause();  // the page can be read and scrolled meanwhile
+    await pause();  // keeps the page responsive
   }
 }
 const drawn = draw();
 drawn.then(() => { document.documentElement.dataset.drawn = "all"; });
 
-// Colours change with the theme; paper is always light, and printing does not wait.
+// Colours follow the theme. Printing is always light and synchronous.
 const repaints = [() => {
   for (const [key, figure] of Object.entries(figures)) Plotly.react("chart-" + key, figure.data, styled(figure.layout), config);
 }];
@@ -45,7 +45,7 @@ const paper = (printing) => { document.documentElement.classList.toggle("paper",
 addEventListener("beforeprint", () => paper(true));
 addEventListener("afterprint", () => paper(false));
 
-// Confusion matrices: one heat map, of the model and the epoch that are chosen; ticks follow the zoom.
+// Confusion matrix: a heat map of the selected model and epoch; ticks follow the zoom.
 const confusions = document.getElementById("confusions");
 if (confusions) {
   const { classes, models } = JSON.parse(confusions.textContent), count = classes.length;
@@ -66,17 +66,17 @@ if (confusions) {
     const places = [], totals = new Array(count).fill(0);
     order.forEach((label, place) => { places[label] = place; });
     const table = (empty) => order.map(() => new Array(count).fill(empty));
-    const z = table(null), text = table(""), told = table("");
+    const z = table(null), text = table(""), hover = table("");
     epoch.row.forEach((row, at) => { totals[row] += epoch.count[at]; });
     epoch.row.forEach((row, at) => {
       const col = epoch.col[at], images = epoch.count[at], y = places[row], x = places[col], share = images / totals[row];
       z[y][x] = share;
       text[y][x] = images;
-      told[y][x] = `${escaped[row]} taken for ${escaped[col]}<br>${images} of ${totals[row]}, ${(100 * share).toFixed(1)} %`;
+      hover[y][x] = `${escaped[row]} predicted as ${escaped[col]}<br>${images} of ${totals[row]}, ${(100 * share).toFixed(1)} %`;
     });
     const style = getComputedStyle(document.documentElement), colour = (name) => style.getPropertyValue(name).trim();
     return {
-      type: "heatmap", z, customdata: told, hovertemplate: "%{customdata}<extra></extra>", zmin: 0, zmax: 1, xgap: count > 40 ? 0 : 1,
+      type: "heatmap", z, customdata: hover, hovertemplate: "%{customdata}<extra></extra>", zmin: 0, zmax: 1, xgap: count > 40 ? 0 : 1,
       ygap: count > 40 ? 0 : 1, showscale: false, colorscale: [[0, colour("--row")], [0.02, colour("--pale")], [1, colour("--accent")]],
       ...(count <= NUMBERED ? { text, texttemplate: "%{text}" } : {}),
     };
@@ -113,8 +113,8 @@ if (confusions) {
   });
 }
 
-// Rows by one of their columns: numbers as numbers, what has no value stays last.
-function ordered(rows, column, down) {
+// Rows sorted by a column: numbers as numbers, missing values last.
+function sortRows(rows, column, down) {
   const value = (row) => {
     const cell = row.cells[column], number = cell.dataset.sort;
     return number === undefined ? cell.textContent : number === "" ? null : Number(number);
@@ -126,8 +126,8 @@ function ordered(rows, column, down) {
   }).map(([, row]) => row);
 }
 
-// A heading that is sorted by again is turned round; `first` is what the first click gives. Returns whether it is down.
-function turned(headings, column, first) {
+// Updates the headings: the first click sorts in the order `first`, the next one reverses it. Returns whether descending.
+function toggleSort(headings, column, first) {
   const other = first === "ascending" ? "descending" : "ascending";
   const way = headings[column].getAttribute("aria-sort") === first ? other : first;
   headings.forEach((heading) => heading.removeAttribute("aria-sort"));
@@ -135,17 +135,17 @@ function turned(headings, column, first) {
   return way === "descending";
 }
 
-// Other tables: a heading sorts by its column, numbers from the highest on.
+// Other tables: a heading sorts by its column, numbers descending first.
 for (const table of document.querySelectorAll("table.sortable")) {
   const headings = [...table.tHead.rows[0].cells], body = table.tBodies[0];
   headings.forEach((heading, column) => heading.querySelector("button").addEventListener("click", () => {
     const first = body.rows[0].cells[column].dataset.sort === undefined ? "ascending" : "descending";
-    body.append(...ordered([...body.rows], column, turned(headings, column, first)));
+    body.append(...sortRows([...body.rows], column, toggleSort(headings, column, first)));
   }));
 }
 
-// Leaderboard: a heading sorts by its column, the box hides rows that lack one of its words, and alternatives stay
-// together unless the check is taken away.
+// Leaderboard: a heading sorts by its column, the box hides rows that lack one of its words, and the check keeps
+// alternatives grouped.
 const board = document.getElementById("board");
 if (board) {
   const body = board.tBodies[0], headings = [...board.tHead.rows[0].cells], check = document.getElementById("grouped");
@@ -169,7 +169,7 @@ if (board) {
   }
 
   function sort(column) {
-    order = ordered(ranked, column, turned(headings, column, "ascending"));
+    order = sortRows(ranked, column, toggleSort(headings, column, "ascending"));
     arrange();
   }
   headings.forEach((heading, column) => heading.querySelector("button").addEventListener("click", () => sort(column)));

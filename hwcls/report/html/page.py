@@ -1,11 +1,11 @@
-"""report.html: one file that needs no network, written whole from the results folder."""
+"""report.html: one file that needs no network, written from scratch from the results folder."""
 
 from __future__ import annotations
 
 import json
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hwcls import files
 from hwcls.format import (
@@ -19,10 +19,11 @@ from hwcls.format import (
     format_percent,
     name_metric,
 )
-from hwcls.report.html import pictures, tables
-from hwcls.report.html.charts import curves, models, search
-from hwcls.report.html.charts.base import Figure, colours, in_words
-from hwcls.report.html.facts import facts, failures
+from hwcls.report.html import images, tables
+from hwcls.report.html.charts import diagnostics as diagnostic_charts
+from hwcls.report.html.charts import learning_curves, search
+from hwcls.report.html.charts.figure import Figure, assign_colours, describe_figure
+from hwcls.report.html.run_facts import collect_facts, collect_failures
 from hwcls.results import test_scores
 from hwcls.results.answer import describe_answer
 from hwcls.results.compare import build_alternatives, group_leaderboard, write_leaderboard
@@ -36,6 +37,11 @@ from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.log import read_problems
 from hwcls.tracking.wandb import read_run_urls
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+HERE = Path(__file__).parent
+PLOTLY = HERE / "vendor" / "plotly-cartesian.min.js"
 Charts = dict[str, list[tuple[str, str, Figure | None]]]  # by section: id, title, figure
 
 
@@ -47,154 +53,171 @@ def write_page(path: Path) -> Path:
     sweep = load_results(path)
     write_leaderboard(sweep)
     page = path / "report.html"
-    files.write_text(page, render(sweep))
+    files.write_text(page, render_page(sweep))
     return page
 
 
-def render(sweep: SweepResults) -> str:
-    """The page as HTML; whatever came from the sweep is escaped."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from plotly.offline import get_plotlyjs
-
-    loader = FileSystemLoader(Path(__file__).parent)
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {
-        "cell": lambda value, name: format_cell(name, value),
-        "number": format_number,
-        "duration": format_duration,
-        "measure": lambda value, metric: format_metric(metric, value),
-        "gap": lambda value, metric: format_difference(metric, value, unit=False),
-        "noun": name_metric,
-        "of": format_count,
-        "decimals": format_decimals,
-        "share": lambda value: "–" if value is None else format_percent(value).replace("-", "−"),
+def render_page(sweep: SweepResults) -> str:
+    """The page as HTML; all text that comes from the sweep is escaped."""
+    diagnostics = load_diagnostics(sweep)
+    classes = class_names(sweep)
+    if not classes:
+        classes = [str(place) for place in range(diagnostics[0].scores.shape[1] if diagnostics else 0)]
+    values = {
+        "sweep": sweep,
+        "answer": describe_answer(sweep),
+        "facts": collect_facts(sweep),
+        "failures": collect_failures(sweep),
+        "effects": setting_effects(sweep),
+        **_alternative_values(sweep),
+        **_leaderboard_values(sweep),
+        **_chart_values(sweep, diagnostics, classes),
+        **_learning_values(sweep),
+        **_test_values(sweep, classes),
+        **_diagnostic_values(sweep, diagnostics, classes),
+        **_folder_values(sweep),
     }
-    environment.tests["numeric"] = _is_number
-    closely = load_diagnostics(sweep)
-    classes = class_names(sweep) or [str(place) for place in range(closely[0].scores.shape[1] if closely else 0)]
-    charts = _charts(sweep, closely, classes)
-    drawn = {key: figure for section in charts.values() for key, _, figure in section if figure}
-    groups = group_leaderboard(sweep)
-    board = [row for group in groups for row in group]
-    return environment.get_template("page.html.jinja").render(
-        sweep=sweep,
-        answer=describe_answer(sweep),
-        facts=facts(sweep),
-        groups=groups,
-        board=board,
-        columns=[
-            (name, all(_is_number(row[name]) or row[name] is None for row in board))
-            for name in (board[0] if board else [])
-        ],
-        alternatives=build_alternatives(sweep) if sweep.compare else [],
-        counts=choose_counts(collect_trial_sequences(sweep)),
-        confirmed=compare_confirmed(sweep),
-        evaluations=SweepFolder(sweep.folder).count_test_reads(),
-        test_runs=sum(run.test is not None for run in sweep.confirm),
-        charts={
-            name: [(key, title, in_words(figure)) for key, title, figure in section if figure]
-            for name, section in charts.items()
-        },
-        brought=setting_effects(sweep),
-        figures=script_json(drawn),
-        matrices=script_json(models.confusions(closely, classes)) if closely else "",
-        failures=failures(sweep),
-        commands=[f"hwcls train {shlex.quote(str(trial.folder / 'config.yaml'))}" for trial in sweep.ranked()],
-        runs=read_run_urls(SweepFolder(sweep.folder)),
-        problems=read_problems(SweepFolder(sweep.folder)),
-        wandb=f"hwcls wandb sync {shlex.quote(str(sweep.folder))}" if (sweep.folder / "wandb").is_dir() else None,
-        plotly=get_plotlyjs() if drawn or closely else "",
-        **_learned(sweep),
-        **_tested(sweep, classes),
-        **_closely(sweep, closely, classes),
-    )
+    return _environment().get_template("page.html.jinja").render(values)
 
 
 def script_json(value: object) -> str:
-    """JSON that may stand inside a script element, whatever strings it holds."""
+    """JSON that is safe inside a script element, whatever strings it holds."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "cell": lambda value, name: format_cell(name, value),
+        "count": format_count,
+        "decimals": format_decimals,
+        "difference": lambda value, metric: format_difference(metric, value, unit=False),
+        "duration": format_duration,
+        "metric": lambda value, metric: format_metric(metric, value),
+        "metric_name": name_metric,
+        "number": format_number,
+        "percent": lambda value: "–" if value is None else format_percent(value).replace("-", "−"),
+    }
+    environment.tests["numeric"] = _is_number
+    return environment
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _charts(sweep: SweepResults, closely: list[Diagnostics], classes: list[str]) -> Charts:
-    """Every chart by its section; those without a figure have nothing to show."""
+def _alternative_values(sweep: SweepResults) -> dict[str, Any]:
+    return {
+        "alternatives": build_alternatives(sweep) if sweep.compare else [],
+        "counts": choose_counts(collect_trial_sequences(sweep)),
+        "confirmed": compare_confirmed(sweep),
+        "evaluations": SweepFolder(sweep.folder).count_test_reads(),
+        "test_runs": sum(run.test is not None for run in sweep.confirm),
+    }
+
+
+def _leaderboard_values(sweep: SweepResults) -> dict[str, Any]:
+    groups = group_leaderboard(sweep)
+    board = [row for group in groups for row in group]
+    names = list(board[0]) if board else []
+    columns = [(name, all(_is_number(row[name]) or row[name] is None for row in board)) for name in names]
+    return {"groups": groups, "board": board, "columns": columns}
+
+
+def _chart_values(sweep: SweepResults, diagnostics: list[Diagnostics], classes: list[str]) -> dict[str, Any]:
+    sections = _draw_charts(sweep, diagnostics, classes)
+    drawn = {key: figure for charts in sections.values() for key, _, figure in charts if figure}
+    described = {
+        name: [(key, title, describe_figure(figure)) for key, title, figure in charts if figure]
+        for name, charts in sections.items()
+    }
+    return {
+        "charts": described,
+        "figures": script_json(drawn),
+        "matrices": script_json(diagnostic_charts.confusion_matrices(diagnostics, classes)) if diagnostics else "",
+        "plotly": PLOTLY.read_text("utf-8") if drawn or diagnostics else "",
+    }
+
+
+def _draw_charts(sweep: SweepResults, diagnostics: list[Diagnostics], classes: list[str]) -> Charts:
+    """Every chart by section; the figure is None where there is nothing to show."""
     own = sweep.metric.partition("/")[2]
     wanted = [("metric", own), ("accuracy", "accuracy"), ("loss", "loss")]
     by_epoch = {
-        metric: (key, f"{metric.replace('_', ' ').capitalize()} by epoch", curves.curves(sweep, metric))
+        metric: (key, f"{_capitalize(metric)} by epoch", learning_curves.epoch_curves(sweep, metric))
         for key, metric in reversed(wanted)
     }
-    after = [("after", "The best after k trials of each alternative", curves.after(sweep))] if sweep.compare else []
-    palette = colours(sweep)
-    of_classes = [
-        (f"roc-classes-{place}", f"{one.name}: ROC by class", models.roc_of_classes(one, classes))
-        for place, one in enumerate(closely)
+    curves = [*reversed(by_epoch.values()), ("progress", "Value of each trial", learning_curves.trial_values(sweep))]
+    if sweep.compare:
+        curves.append(("after", "Expected best after k trials", learning_curves.expected_best(sweep)))
+    pareto = [(f"pareto-{cost}", title, search.pareto(sweep, cost)) for cost, (title, _) in search.COSTS.items()]
+    palette = assign_colours(sweep)
+    by_class = [
+        (f"roc-classes-{place}", f"{one.name}: ROC by class", diagnostic_charts.class_roc(one, classes))
+        for place, one in enumerate(diagnostics)
     ]
     return {
-        "curves": [
-            *reversed(by_epoch.values()),
-            ("progress", "What each trial brought", curves.progress(sweep)),
-            *after,
-        ],
+        "curves": curves,
         "search": [
-            ("parallel", "Settings side by side", search.parallel(sweep)),
-            ("importance", "Which settings matter", search.importance(sweep)),
-            *(
-                (f"pareto-{cost}", f"Against {words}", search.pareto(sweep, cost))
-                for cost, words in search.COSTS.items()
-            ),
-            ("spent", "Where the budget went", search.spent(sweep)),
+            ("parallel", "Parallel coordinates", search.parallel(sweep)),
+            ("importance", "Importance of settings", search.importance(sweep)),
+            *pareto,
+            ("spent", "Epochs spent by rung", search.epochs_spent(sweep)),
         ],
-        "models": [
-            ("roc", "ROC, the mean over the classes", models.roc(closely, palette)),
-            *of_classes,
-            ("calibration", "Calibration", models.calibration(closely, palette)),
-            ("gradients", "Gradient flow", models.gradient_flow(closely, palette)),
+        "diagnostics": [
+            ("roc", "ROC, mean over classes", diagnostic_charts.mean_roc(diagnostics, palette)),
+            *by_class,
+            ("calibration", "Reliability diagram", diagnostic_charts.reliability(diagnostics, palette)),
+            ("gradients", "Gradient magnitude by layer", diagnostic_charts.gradient_flow(diagnostics, palette)),
         ],
     }
 
 
-def _learned(sweep: SweepResults) -> dict[str, Any]:
-    """What the template says of how the models learned."""
-    found, bar = summarize_learning(sweep)
-    return {"learned": found, "bar": bar, "learned_what": describe_runs(found)}
+def _capitalize(metric: str) -> str:
+    words = metric.replace("_", " ").replace("f1", "F1")
+    return words[:1].upper() + words[1:]
 
 
-def _tested(sweep: SweepResults, classes: list[str]) -> dict[str, Any]:
-    """What the template says of the winners on test."""
+def _learning_values(sweep: SweepResults) -> dict[str, Any]:
+    found, target = summarize_learning(sweep)
+    return {"dynamics": found, "target": target, "dynamics_runs": describe_runs(found)}
+
+
+def _test_values(sweep: SweepResults, classes: list[str]) -> dict[str, Any]:
     found = test_scores.score_winners(sweep, len(classes))
+    rows = test_scores.build_class_rows(found, classes) if found else []
     seeds = sorted({one.seeds for one in found})
-    said = (
-        format_count(seeds[0], "seed")
-        if len(seeds) == 1
-        else " to ".join(map(str, (*seeds[:1], *seeds[-1:]))) + " seeds"
-    )
-    return {
-        "tested": found,
-        "tested_rows": test_scores.build_class_rows(found, classes) if found else [],
-        "tested_seeds": said,
-    }
+    words = format_count(seeds[0], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds" if seeds else ""
+    return {"winners": found, "winner_rows": rows, "winner_seeds": words}
 
 
-def _closely(sweep: SweepResults, found: list[Diagnostics], classes: list[str]) -> dict[str, Any]:
-    """What the template says of the models that are looked at closely, and of the images that all of them miss."""
-    shown, missed, runs = pictures.suspects(sweep, classes)
+def _diagnostic_values(sweep: SweepResults, found: list[Diagnostics], classes: list[str]) -> dict[str, Any]:
     valued = {trial.label for trial in sweep.trials if trial.value is not None and not trial.failed}
     return {
-        "closely": found,
+        "diagnostics": found,
         "left_out": len(valued) - len(found),
-        "costs": tables.costs(found),
+        "costs": tables.cost_rows(found),
         "class_rows": tables.class_rows(found, classes) if found else [],
         "class_means": tables.class_means(found),
         "worst": [(one, one.worst_pairs(classes)) for one in found],
-        "pictures": [(one, *pictures.predictions(one, classes)) for one in found],
-        "activations": [(one, *seen) for one in found if (seen := pictures.activations(one))],
-        "reconstructions": [(one, pairs) for one in found if (pairs := pictures.reconstructions(one))],
-        "suspects": {"shown": shown, "count": missed, "runs": runs},
+        "predictions": [(one, *images.draw_predictions(one, classes)) for one in found],
+        "activations": [(one, *maps) for one in found if (maps := images.draw_activations(one))],
+        "reconstructions": [(one, pairs) for one in found if (pairs := images.draw_reconstructions(one))],
+        "mislabelled": images.draw_mislabelled(sweep, classes),
+    }
+
+
+def _folder_values(sweep: SweepResults) -> dict[str, Any]:
+    folder = SweepFolder(sweep.folder)
+    offline = (sweep.folder / "wandb").is_dir()
+    return {
+        "commands": [f"hwcls train {shlex.quote(str(trial.folder / 'config.yaml'))}" for trial in sweep.ranked()],
+        "runs": read_run_urls(folder),
+        "problems": read_problems(folder),
+        "wandb": f"hwcls wandb sync {shlex.quote(str(sweep.folder))}" if offline else None,
     }

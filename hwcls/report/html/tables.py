@@ -1,4 +1,4 @@
-"""Tables of the models that are looked at closely: what they cost, and how they do on each class."""
+"""Tables of the diagnosed models: their cost, and their scores by class."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from hwcls.format import format_bytes
 from hwcls.results.diagnostics import Diagnostics
 from hwcls.results.load import is_finite
 
 UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
-def costs(found: Sequence[Diagnostics]) -> list[dict[str, Any]]:
-    """One row per model, as the page shows it; a dash for what is not on record."""
+def cost_rows(found: Sequence[Diagnostics]) -> list[dict[str, Any]]:
+    """One row per model as text; a dash for a value that is not recorded."""
     rows = []
     for one in found:
         trial, cost = one.trial, one.trial.cost
@@ -25,15 +26,15 @@ def costs(found: Sequence[Diagnostics]) -> list[dict[str, Any]]:
             {
                 "name": one.name,
                 "trial": trial.number,
-                "parameters": large(cost.get("parameters")),
-                "flops": large(cost.get("flops")),
+                "parameters": format_large(cost.get("parameters")),
+                "flops": format_large(cost.get("flops")),
                 "field": "whole image" if field is None else f"{field} px" if isinstance(field, int) else field,
                 "pretraining": float(cost["pretrain_seconds"]) if is_finite(cost.get("pretrain_seconds")) else None,
                 "seconds": trial.seconds,
                 "epoch": trial.seconds / len(trial.records) if trial.records else None,
-                "step": step(batch / speed) if speed and is_finite(batch) else "–",
+                "step": format_step(batch / speed) if speed and is_finite(batch) else "–",
                 "speed": f"{speed:,.0f}" if speed else "–",
-                "memory": megabytes(cost["memory_mb"]) if is_finite(cost.get("memory_mb")) else "–",
+                "memory": format_bytes(cost["memory_mb"] * 2**20) if is_finite(cost.get("memory_mb")) else "–",
                 "inference": f"{ms:.3g} ms" if is_finite(ms) else "–",
             }
         )
@@ -41,7 +42,7 @@ def costs(found: Sequence[Diagnostics]) -> list[dict[str, Any]]:
 
 
 def class_rows(found: Sequence[Diagnostics], classes: Sequence[str]) -> list[dict[str, Any]]:
-    """One row per class: precision, recall, F1 and area of each model, the best F1 marked where it is alone."""
+    """One row per class: precision, recall, F1 and AUC of each model, a single best F1 marked."""
     rows = []
     for place, name in enumerate(classes):
         f1 = [float(one.per_class.f1[place]) for one in found]
@@ -68,18 +69,13 @@ def class_means(found: Sequence[Diagnostics]) -> list[tuple[str, list[float | No
     return means
 
 
-def step(seconds: float) -> str:
-    """The time of a step: 24.7 ms, 2.91 s."""
+def format_step(seconds: float) -> str:
+    """A step's time with three digits: 24.7 ms, 2.91 s."""
     return f"{1000 * seconds:.3g} ms" if seconds < 0.9995 else f"{seconds:.3g} s"
 
 
-def megabytes(value: float) -> str:
-    """Memory in 2**20 bytes: 73.5 MB, 1.17 GB."""
-    return f"{value:.3g} MB" if value < 999.5 else f"{value / 1024:.3g} GB"
-
-
-def large(value: object) -> str:
-    """A count with three digits and its unit: 296 M."""
+def format_large(value: object) -> str:
+    """A count with three digits and a prefix: 296 M."""
     if not is_finite(value):
         return "–"
     number = float(value)

@@ -27,7 +27,7 @@ def sweep(results, tmp_path):
 def test_parallel_coordinates_hold_every_trial(sweep):
     figure = search.parallel(sweep)
     lines = [trace for trace in figure["data"] if trace["mode"] == "lines"]
-    assert [trace["name"] for trace in lines] == ["the rest", "to 50 %", "to 25 %", "best 10 %"]
+    assert [trace["name"] for trace in lines] == ["others", "to 50 %", "to 25 %", "best 10 %"]
     strands = [sum(x == 0 for x in trace["x"]) for trace in lines]
     assert strands == [20, 10, 6, 4]  # 40 trials that did not fail
     assert figure["layout"]["xaxis"]["ticktext"][-1] == "val/accuracy"
@@ -86,7 +86,7 @@ def test_a_front_of_losses_goes_down(results, tmp_path):
 
 
 def test_where_the_budget_went(sweep):
-    figure = search.spent(sweep)
+    figure = search.epochs_spent(sweep)
     spent = {(bar["name"], x): y for bar in figure["data"] for x, y in zip(bar["x"], bar["y"], strict=True)}
     assert sum(spent.values()) == sum(len(trial.records) for trial in sweep.trials)
     assert spent["resnet", "1"] == sum(
@@ -98,8 +98,8 @@ def test_many_ends_are_put_into_few_bars(results, tmp_path):
     folder = results.sweep(tmp_path)
     for number in range(30):
         results.trial(folder.trial(number), [0.5] * (number + 1))
-    figure = search.spent(load_results(tmp_path))
+    figure = search.epochs_spent(load_results(tmp_path))
     (bar,) = figure["data"]
-    assert len(bar["x"]) <= search.ENDS
+    assert len(bar["x"]) <= search.MAX_BARS
     assert sum(bar["y"]) == sum(range(1, 31))
     assert figure["layout"]["xaxis"]["categoryarray"] == bar["x"]

@@ -1,4 +1,4 @@
-"""What the search says: settings side by side, which of them matter, what accuracy costs, where the budget went."""
+"""Charts of the search: parallel coordinates, importance of settings, Pareto fronts, epochs spent by rung."""
 
 from __future__ import annotations
 
@@ -7,28 +7,32 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from hwcls.report.html.charts.base import Figure, colours, name_trial, short, text, titled
+from hwcls.report.html.charts.figure import Figure, assign_colours, escape_text, name_trial, round_value, titled_axis
 from hwcls.results.importance import setting_importances
 from hwcls.results.load import UNFINISHED, SweepResults, TrialResult, is_finite
 from hwcls.results.marginal_effects import log_settings, trials_with_value, varied_settings
 
-# shares of the ranked trials, the best first, in colours that fade
+# shares of the ranked trials, the best first: (up to, name, colour, width)
 BANDS = [(0.1, "best 10 %", "#d9480f", 2.5), (0.25, "to 25 %", "#e8a33d", 1.8)]
-BANDS += [(0.5, "to 50 %", "#7f9cc0", 1.2), (1.0, "the rest", "#a9b4c2", 0.8)]
-AXES = 12  # settings side by side at most
-ENDS = 12  # bars of the epochs at which trials ended
-COSTS = {"parameters": "parameters", "inference_ms": "ms an image, in batches", "seconds": "seconds of training"}
+BANDS += [(0.5, "to 50 %", "#7f9cc0", 1.2), (1.0, "others", "#a9b4c2", 0.8)]
+MAX_AXES = 12
+MAX_BARS = 12  # of epochs at which trials ended
+COSTS = {  # recorded cost: title, axis
+    "parameters": ("Value by model size", "parameters"),
+    "inference_ms": ("Value by inference time", "ms per image, in batches"),
+    "seconds": ("Value by training time", "seconds of training"),
+}
 
 
 def parallel(sweep: SweepResults) -> Figure | None:
-    """Every trial as a line through its settings to its value; None with fewer than two trials or settings."""
+    """Every trial as a line through its settings to its value; None without two trials that differ."""
     trials = trials_with_value(sweep)
     names = varied_settings(trials)
     if len(trials) < 2 or not names:
         return None
-    if len(names) > AXES:
+    if len(names) > MAX_AXES:
         weights = {name: weight for found in setting_importances(sweep).values() for name, weight in found.items()}
-        names = sorted(sorted(names, key=lambda name: -weights.get(name, 0.0))[:AXES], key=names.index)
+        names = sorted(sorted(names, key=lambda name: -weights.get(name, 0.0))[:MAX_AXES], key=names.index)
     logs = log_settings(sweep)
     axes = [_Axis([trial.parameters.get(name) for trial in trials], name in logs) for name in names]
     axes.append(_Axis([trial.value for trial in trials], False))
@@ -37,7 +41,7 @@ def parallel(sweep: SweepResults) -> Figure | None:
         end = max(start, round(share * len(trials))) if share < 1 else len(trials)
         if end > start:
             line = {"color": colour, "width": width}
-            data.append({**_strands(trials, names, axes, range(start, end)), "name": title, "line": line})
+            data.append({**_trial_lines(trials, names, axes, range(start, end)), "name": title, "line": line})
         start = end
     data.reverse()  # the best on top
     marks = [(place, height, word) for place, axis in enumerate(axes) for height, word in axis.tick_labels()]
@@ -55,37 +59,37 @@ def parallel(sweep: SweepResults) -> Figure | None:
             "showlegend": False,
         }
     )
-    ticks = {"tickvals": list(range(len(axes))), "ticktext": [text(name) for name in (*names, sweep.metric)]}
+    ticks = {"tickvals": list(range(len(axes))), "ticktext": [escape_text(name) for name in (*names, sweep.metric)]}
     layout = {
         "xaxis": {**ticks, "range": [-0.7, len(axes) - 0.5], "showgrid": True, "tickangle": -25},
         "yaxis": {"visible": False, "range": [-0.2, 1.08]},
         "legend": {"traceorder": "reversed"},
     }
-    told = f"{len(trials)} trials by {', '.join([*names, sweep.metric])}: the table of the trials has each of them"
-    return {"data": data, "layout": layout, "words": told}
+    description = f"{len(trials)} trials by {', '.join([*names, sweep.metric])}; the leaderboard lists all of them"
+    return {"data": data, "layout": layout, "description": description}
 
 
 def importance(sweep: SweepResults) -> Figure | None:
-    """How much each setting has to do with being among the best, for each alternative; None with too few trials."""
+    """Importance of each setting, for the sweep and each alternative; None with too few trials."""
     found = setting_importances(sweep)
     if not found:
         return None
-    palette, data = colours(sweep), []
+    palette, data = assign_colours(sweep), []
     totals: Counter[str] = Counter()
     for weights in found.values():
         totals.update(weights)
     order = [name for name, _ in totals.most_common()][::-1]
     for label, weights in found.items():
-        bar = {"type": "bar", "orientation": "h", "name": "all trials" if label is None else text(label)}
+        bar = {"type": "bar", "orientation": "h", "name": "all trials" if label is None else escape_text(label)}
         colour = {"color": palette[label] if label is not None or None in palette else "#888888"}
-        values = {"x": [short(weights.get(name)) for name in order], "y": [text(name) for name in order]}
+        values = {"x": [round_value(weights.get(name)) for name in order], "y": [escape_text(name) for name in order]}
         data.append({**bar, **values, "marker": colour, "hovertemplate": "%{y}: %{x:.2f}<extra></extra>"})
-    layout = {"xaxis": titled("share of what tells the best trials from the others"), "yaxis": {"type": "category"}}
+    layout = {"xaxis": titled_axis("importance (sums to 1)"), "yaxis": {"type": "category"}}
     return {"data": data, "layout": {**layout, "barmode": "group", "showlegend": len(data) > 1}}
 
 
 def pareto(sweep: SweepResults, cost: str) -> Figure | None:
-    """The metric against what a trial costs, and the trials that no cheaper one matches; None where all cost alike."""
+    """The metric by the cost of a trial, and the Pareto front; None if all trials cost the same."""
     found = [
         (trial, trial.seconds if cost == "seconds" else trial.cost.get(cost)) for trial in trials_with_value(sweep)
     ]
@@ -93,33 +97,36 @@ def pareto(sweep: SweepResults, cost: str) -> Figure | None:
     if len({value for _, value in points}) < 2:
         return None
     data = []
-    for label, colour in colours(sweep).items():
+    for label, colour in assign_colours(sweep).items():
         own = [(trial, value) for trial, value in points if trial.label == label]
         if own:
-            dots = {"x": [short(value) for _, value in own], "y": [short(trial.value) for trial, _ in own]}
-            words = {"text": [name_trial(sweep, trial) for trial, _ in own], "name": text(label or "trials")}
+            dots = {"x": [round_value(value) for _, value in own], "y": [round_value(trial.value) for trial, _ in own]}
+            words = {"text": [name_trial(sweep, trial) for trial, _ in own], "name": escape_text(label or "trials")}
             marker = {"color": colour, "size": 8, "opacity": 0.75}
-            hover = f"%{{text}}<br>{COSTS[cost]} %{{x}}<br>{text(sweep.metric)} %{{y}}<extra></extra>"
+            hover = f"%{{text}}<br>{COSTS[cost][1]} %{{x}}<br>{escape_text(sweep.metric)} %{{y}}<extra></extra>"
             data.append(
                 {"type": "scatter", "mode": "markers", **dots, **words, "marker": marker, "hovertemplate": hover}
             )
     front = _front([(value, sweep.sign * float(trial.value or 0.0)) for trial, value in points])
-    x, y = [short(value) for value, _ in front], [short(sweep.sign * value) for _, value in front]
+    x, y = [round_value(value) for value, _ in front], [round_value(sweep.sign * value) for _, value in front]
     line = {"color": "#888888", "width": 1.5, "shape": "hv"}
-    data.append({"type": "scatter", "mode": "lines", "name": "not beaten at its cost", "x": x, "y": y, "line": line})
+    data.append({"type": "scatter", "mode": "lines", "name": "Pareto front", "x": x, "y": y, "line": line})
     data[-1]["hoverinfo"] = "skip"
-    return {"data": data, "layout": {"xaxis": titled(COSTS[cost], type="log"), "yaxis": titled(sweep.metric)}}
+    return {
+        "data": data,
+        "layout": {"xaxis": titled_axis(COSTS[cost][1], type="log"), "yaxis": titled_axis(sweep.metric)},
+    }
 
 
-def spent(sweep: SweepResults) -> Figure | None:
-    """The epochs that each alternative spent, by the epoch at which its trials ended: a bar for each rung."""
+def epochs_spent(sweep: SweepResults) -> Figure | None:
+    """The epochs spent by each alternative, by the last epoch of its trials: one bar per rung."""
     ended = [trial for trial in sweep.trials if trial.records and trial.status != UNFINISHED]
     ends = sorted({len(trial.records) for trial in ended})
     if not ends:
         return None
-    width = max(1, -(-ends[-1] // ENDS)) if len(ends) > ENDS else 0
+    width = max(1, -(-ends[-1] // MAX_BARS)) if len(ends) > MAX_BARS else 0
     data = []
-    for label, colour in colours(sweep).items():
+    for label, colour in assign_colours(sweep).items():
         epochs: Counter[int] = Counter()
         trials: Counter[int] = Counter()
         for trial in ended:
@@ -129,22 +136,22 @@ def spent(sweep: SweepResults) -> Figure | None:
                 epochs[bar] += last
                 trials[bar] += 1
         bars = sorted(epochs)
-        words = [f"{trials[bar]} of its trials" for bar in bars]
+        words = [f"{trials[bar]} trials" for bar in bars]
         x = [f"{bar - width + 1} to {bar}" if width else str(bar) for bar in bars]
         hover = "%{text} ended at epoch %{x}: %{y} epochs<extra></extra>"
-        bar_of = {"type": "bar", "name": text(label or "epochs"), "x": x, "y": [epochs[bar] for bar in bars]}
+        bar_of = {"type": "bar", "name": escape_text(label or "epochs"), "x": x, "y": [epochs[bar] for bar in bars]}
         data.append(
             {**bar_of, "text": words, "textposition": "none", "marker": {"color": colour}, "hovertemplate": hover}
         )
     bars = sorted({-(-end // width) * width if width else end for end in ends})
     order = [f"{bar - width + 1} to {bar}" if width else str(bar) for bar in bars]
-    axis = titled("epoch at which a trial ended", type="category", categoryorder="array", categoryarray=order)
-    layout = {"xaxis": axis, "yaxis": titled("epochs spent"), "barmode": "stack", "showlegend": len(data) > 1}
+    axis = titled_axis("last epoch of a trial", type="category", categoryorder="array", categoryarray=order)
+    layout = {"xaxis": axis, "yaxis": titled_axis("epochs spent"), "barmode": "stack", "showlegend": len(data) > 1}
     return {"data": data, "layout": layout}
 
 
 class _Axis:
-    """One setting's place in the chart of parallel coordinates: values from 0 to 1, what is missing below."""
+    """One axis of the parallel coordinates: values from 0 to 1, missing ones below."""
 
     MISSING = -0.12
 
@@ -170,13 +177,13 @@ class _Axis:
         return float((value - self.low) / (self.high - self.low))
 
     def tick_labels(self) -> list[tuple[float, str]]:
-        """Heights and what stands there."""
+        """Heights and their labels."""
         found = [(self.MISSING, "none")] if self.missing else []
         if self.numeric:
             return [*found, (0.0, f"{self.low:.3g}"), (1.0, f"{self.high:.3g}")]
         if len(self.words) > 24:
             return found
-        return [*found, *((self.height(word), text(word)) for word in self.words)]
+        return [*found, *((self.height(word), escape_text(word)) for word in self.words)]
 
 
 def _by_size(word: str) -> tuple[bool, float, str]:
@@ -186,7 +193,7 @@ def _by_size(word: str) -> tuple[bool, float, str]:
         return True, 0.0, word
 
 
-def _strands(trials: list[TrialResult], names: list[str], axes: list[_Axis], places: range) -> dict[str, Any]:
+def _trial_lines(trials: list[TrialResult], names: list[str], axes: list[_Axis], places: range) -> dict[str, Any]:
     """Some trials as one trace with gaps between them."""
     x: list[int | None] = []
     y: list[float | None] = []
@@ -194,9 +201,9 @@ def _strands(trials: list[TrialResult], names: list[str], axes: list[_Axis], pla
     for trial in (trials[place] for place in places):
         values = [*(trial.parameters.get(name) for name in names), trial.value]
         x += [*range(len(axes)), None]
-        y += [*(short(axis.height(value)) for axis, value in zip(axes, values, strict=True)), None]
+        y += [*(round_value(axis.height(value)) for axis, value in zip(axes, values, strict=True)), None]
         words += [
-            *(f"trial {trial.number}: {text(f'{v:.4g}' if isinstance(v, float) else v)}" for v in values),
+            *(f"trial {trial.number}: {escape_text(f'{v:.4g}' if isinstance(v, float) else v)}" for v in values),
             None,
         ]
     strands = {"type": "scatter", "mode": "lines", "x": x[:-1], "y": y[:-1], "text": words[:-1]}
@@ -204,7 +211,7 @@ def _strands(trials: list[TrialResult], names: list[str], axes: list[_Axis], pla
 
 
 def _front(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Of (cost, gain) those that no point with less or equal cost beats, by cost."""
+    """The Pareto front of (cost, gain) points, by cost."""
     front: list[tuple[float, float]] = []
     for cost, gain in sorted(points, key=lambda point: (point[0], -point[1])):
         if not front or gain > front[-1][1]:

@@ -1,4 +1,4 @@
-"""Learning curves and what the trials brought, one after the other."""
+"""Learning curves, the value of each trial, and the expected best after k trials."""
 
 from __future__ import annotations
 
@@ -6,20 +6,28 @@ from collections.abc import Iterable
 from itertools import accumulate
 from typing import Any
 
-from hwcls.report.html.charts.base import Figure, colours, counted, name_trial, short, text, titled
+from hwcls.report.html.charts.figure import (
+    Figure,
+    assign_colours,
+    escape_text,
+    integer_axis,
+    name_trial,
+    round_value,
+    titled_axis,
+)
 from hwcls.results.expected_best import collect_trial_sequences
 from hwcls.results.load import SweepResults, TrialResult, is_finite
 
-FAR = 3  # times the others' range: where a value lies so far off, the chart does not reach
+OUTLIER = 3  # a value beyond this many times the range of the others is outside the chart
 
 
-def curves(sweep: SweepResults, metric: str) -> Figure | None:
-    """`val/<metric>` of all trials by epoch, with `train/<metric>` dotted for the best of each alternative.
+def epoch_curves(sweep: SweepResults, metric: str) -> Figure | None:
+    """`val/<metric>` of all trials by epoch; `train/<metric>`, dotted, only for the best of each alternative.
 
     Returns None when no trial has the metric.
     """
     val, train = f"val/{metric}", f"train/{metric}"
-    palette = colours(sweep)
+    palette = assign_colours(sweep)
     ranked = [trial for trial in sweep.ranked() if any(is_finite(line.get(val)) for line in trial.records)]
     best = {trial.label: trial for trial in reversed(ranked)}
     faint: list[dict[str, Any]] = []
@@ -28,7 +36,7 @@ def curves(sweep: SweepResults, metric: str) -> Figure | None:
         group = {"legendgroup": str(label), "line": {"color": palette[label], "width": 1}}
         others = [trial for trial in ranked if trial.label == label and trial is not first]
         for alike in ([t for t in others if len(t.records) > 1], [t for t in others if len(t.records) == 1]):
-            if alike:  # thousands of dots would be slow to draw: only what is a dot gets one
+            if alike:  # thousands of dots are slow to draw: only single points get one
                 faint.append({**_lines(alike, val), **group, "opacity": 0.45, "showlegend": False})
         bold = {"color": palette[label], "width": 2.5}
         name = name_trial(sweep, first)
@@ -41,84 +49,99 @@ def curves(sweep: SweepResults, metric: str) -> Figure | None:
     if not strong:
         return None
     last = max(trial.records[-1]["epoch"] for trial in ranked)
-    layout = {"xaxis": counted("epoch", last), "yaxis": titled(metric.replace("_", " "), **_range(faint, strong))}
+    layout = {
+        "xaxis": integer_axis("epoch", last),
+        "yaxis": titled_axis(metric.replace("_", " "), **_range(faint, strong)),
+    }
     return {"data": faint + strong, "layout": layout}
 
 
 def _range(faint: Iterable[dict[str, Any]], strong: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """As far as the best trials and nine tenths of the others reach, where one that went wrong would hide them."""
+    """The range of the best trials and nine tenths of the others, if an outlier would hide them."""
     best, others = ([y for trace in traces for y in trace["y"] if y is not None] for traces in (strong, faint))
     values = [*best, *sorted(others)[: round(0.9 * len(others))]]
     low, high = min([*best, *others]), max(values)
-    if max(others, default=high) <= low + FAR * (high - low):
+    if max(others, default=high) <= low + OUTLIER * (high - low):
         return {}
     return {"range": [low - 0.05 * (high - low), high + 0.05 * (high - low)]}
 
 
-def progress(sweep: SweepResults) -> Figure | None:
+def trial_values(sweep: SweepResults) -> Figure | None:
     """The sweep's metric of every trial in the order of their numbers, and the best so far per alternative."""
     last = max((trial.number for trial in sweep.trials), default=0)
     dots, steps = [], []
-    for label, colour in colours(sweep).items():
+    for label, colour in assign_colours(sweep).items():
         trials = [t for t in sweep.trials if t.label == label and t.value is not None and not t.failed]
         if not trials:
             continue
-        group = {"type": "scatter", "legendgroup": str(label), "name": "best so far" if label is None else text(label)}
+        group = {
+            "type": "scatter",
+            "legendgroup": str(label),
+            "name": "best so far" if label is None else escape_text(label),
+        }
         numbers, values = [t.number for t in trials], [t.value for t in trials if t.value is not None]
         best = list(accumulate(values, max if sweep.sign > 0 else min))
         line = {"color": colour, "width": 2, "shape": "hv"}
-        step = {"mode": "lines", "x": [*numbers, last], "y": [*map(short, best), short(best[-1])], "line": line}
+        step = {
+            "mode": "lines",
+            "x": [*numbers, last],
+            "y": [*map(round_value, best), round_value(best[-1])],
+            "line": line,
+        }
         steps.append({**group, **step, "hoverinfo": "skip"})
-        dot = {"mode": "markers", "x": numbers, "y": [*map(short, values)], "text": [t.status for t in trials]}
+        dot = {"mode": "markers", "x": numbers, "y": [*map(round_value, values)], "text": [t.status for t in trials]}
         marker = {"color": colour, "size": 7, "opacity": 0.6}
         hover = "trial %{x}, %{text}<br>%{y}<extra></extra>"
         dots.append({**group, **dot, "marker": marker, "showlegend": False, "hovertemplate": hover})
     if not dots:
         return None
-    layout = {"xaxis": counted("trial", last), "yaxis": {"title": {"text": text(sweep.metric)}}}
+    layout = {"xaxis": integer_axis("trial", last), "yaxis": {"title": {"text": escape_text(sweep.metric)}}}
     return {"data": steps + dots, "layout": layout}
 
 
-def after(sweep: SweepResults) -> Figure | None:
-    """The best value to expect after k trials of each alternative, and dotted what its first k trials brought.
+def expected_best(sweep: SweepResults) -> Figure | None:
+    """The expected best of k trials of each alternative; dotted: the best of its first k trials.
 
     Returns None when no trial has ended with a value.
     """
-    palette, data, last = colours(sweep), [], 0
+    palette, data, last = assign_colours(sweep), [], 0
     for found in collect_trial_sequences(sweep):
-        group = {"type": "scatter", "mode": "lines", "legendgroup": str(found.label), "name": text(found.label)}
+        group = {"type": "scatter", "mode": "lines", "legendgroup": str(found.label), "name": escape_text(found.label)}
         points, last = found.plot_points(), max(last, len(found.values))
-        expected = {"x": points, "y": [short(value) for value in found.expected_best(points)]}
-        hover = f"{text(found.label)}, best of %{{x}}<br>%{{y}}<extra></extra>"
+        expected = {"x": points, "y": [round_value(value) for value in found.expected_best(points)]}
+        hover = f"{escape_text(found.label)}, best of %{{x}}<br>%{{y}}<extra></extra>"
         dots = {"mode": "markers"} if len(points) == 1 else {}
         line = {"color": palette[found.label], "width": 2.5}
         data.append({**group, **expected, **dots, "line": line, "marker": line, "hovertemplate": hover})
-        so_far = [short(value) for value in found.best_so_far()]
+        so_far = [round_value(value) for value in found.best_so_far()]
         steps = {"x": list(range(1, len(so_far) + 1)), "y": so_far, "hoverinfo": "skip", "showlegend": False}
         dotted = {"color": palette[found.label], "width": 1.5, "dash": "dot", "shape": "hv"}
         data.append({**group, **steps, "line": dotted})
     if not data:
         return None
-    layout = {"xaxis": counted("trials of the alternative", last), "yaxis": {"title": {"text": text(sweep.metric)}}}
+    layout = {
+        "xaxis": integer_axis("trials of the alternative", last),
+        "yaxis": {"title": {"text": escape_text(sweep.metric)}},
+    }
     return {"data": data, "layout": layout}
 
 
 def _lines(trials: Iterable[TrialResult], metric: str) -> dict[str, Any]:
-    """Many trials as one trace with gaps between them: a browser draws a few traces fast, thousands slowly."""
+    """Many trials as one trace with gaps between them: browsers draw a few traces fast, thousands slowly."""
     x: list[int | None] = []
     y: list[float | None] = []
     names: list[str | None] = []
     for trial in trials:
         x += [line["epoch"] for line in trial.records] + [None]
-        y += [short(line.get(metric)) for line in trial.records] + [None]
+        y += [round_value(line.get(metric)) for line in trial.records] + [None]
         names += [f"trial {trial.number}"] * len(trial.records) + [None]
-    lone = len(x) == 2 or any(len(trial.records) == 1 for trial in trials)
+    single = len(x) == 2 or any(len(trial.records) == 1 for trial in trials)
     return {
         "type": "scatter",
-        "mode": "lines+markers" if lone else "lines",  # a line needs two points to be seen
+        "mode": "lines+markers" if single else "lines",  # a line needs two points
         "marker": {"size": 5},
         "x": x[:-1],
         "y": y[:-1],
         "text": names[:-1],
-        "hovertemplate": f"%{{text}}, epoch %{{x}}<br>{text(metric)} %{{y}}<extra></extra>",
+        "hovertemplate": f"%{{text}}, epoch %{{x}}<br>{escape_text(metric)} %{{y}}<extra></extra>",
     }

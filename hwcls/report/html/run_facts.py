@@ -1,0 +1,121 @@
+"""What was run and what failed, as lines of text."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from hwcls.format import format_count, format_duration
+from hwcls.results.load import SweepResults
+
+Facts = list[tuple[str, str]]  # (name, value)
+
+
+def collect_facts(sweep: SweepResults) -> Facts:
+    """The sweep's settings, cost, data and environment; what is not recorded is left out."""
+    environment = sweep.environment or {}
+    return [
+        *_trial_facts(sweep),
+        *_search_facts(sweep),
+        *_cost_facts(sweep),
+        *_data_facts(sweep.data or {}),
+        *_environment_facts(environment),
+        *_change_facts(environment.get("changes")),
+        *_command_facts(environment.get("command")),
+    ]
+
+
+def collect_failures(sweep: SweepResults) -> list[dict[str, Any]]:
+    """The runs that failed: name, error in one line, and the end of error.txt."""
+    runs = [(f"trial {trial.number}", trial) for trial in sweep.trials]
+    runs += [(f"confirm {confirm.label}, seed {confirm.seed}", confirm.run) for confirm in sweep.confirm]
+    failures = []
+    for name, run in runs:
+        if run.failed:
+            file = run.folder / "error.txt"
+            try:
+                detail = file.read_text("utf-8", errors="replace")[-4000:]
+            except OSError:
+                detail = ""
+            failures.append({"name": name, "label": run.label, "error": run.error, "detail": detail})
+    return failures
+
+
+def _trial_facts(sweep: SweepResults) -> Facts:
+    counts = Counter(trial.status.replace("_", " ") for trial in sweep.trials)
+    by_status = ", ".join(f"{count} {status}" for status, count in counts.most_common())
+    found = [("Trials", f"{len(sweep.trials)} ({by_status})" if counts else "none yet")]
+    return [*found, ("Confirm runs", str(len(sweep.confirm)))] if sweep.confirm else found
+
+
+def _search_facts(sweep: SweepResults) -> Facts:
+    settings, found = sweep.settings, []
+    limits = [str(settings[key]) + unit for key, unit in (("run_cap", " trials"), ("budget", "")) if settings.get(key)]
+    if limits:
+        shared = f", shared by the alternatives of {sweep.compare}" if sweep.compare else ""
+        found.append(("Budget", ", ".join(limits) + shared))
+    early = settings.get("early_terminate")
+    stopping = str(early.get("type", "")) if isinstance(early, Mapping) else ""
+    parts = [str(settings.get("method") or ""), stopping, f"{sweep.goal} {sweep.metric}"]
+    return [*found, ("Search", ", ".join(filter(None, parts)))]
+
+
+def _cost_facts(sweep: SweepResults) -> Facts:
+    runs = [*sweep.trials, *(confirm.run for confirm in sweep.confirm)]
+    epochs = format_count(sum(len(run.records) for run in runs), "epoch")
+    return [("Cost", f"{epochs}, {format_duration(sum(run.seconds for run in runs))} of training")]
+
+
+def _data_facts(data: Mapping[str, Any]) -> Facts:
+    if not data:
+        return []
+    parts = [str(data.get("name", "?"))]
+    parts += [f"{data[split]:,} {split}" for split in ("train", "val", "test") if isinstance(data.get(split), int)]
+    classes, per_class = data.get("classes"), data.get("per_class")
+    if isinstance(classes, list):
+        parts.append(f"{len(classes)} classes")
+    found = [("Data", ", ".join(parts))]
+    if isinstance(per_class, list) and len(per_class) == 2:
+        low, high = per_class
+        found.append(("Training images per class", f"{low:,}" if low == high else f"{low:,} to {high:,}"))
+    return found
+
+
+def _environment_facts(environment: Mapping[str, Any]) -> Facts:
+    found = []
+    for key in ("hardware", "versions"):
+        if isinstance(environment.get(key), Mapping):
+            known = [(name, value) for name, value in environment[key].items() if value is not None]
+            words = ", ".join(f"{name.replace('_', ' ')} {_flatten(value)}" for name, value in known)
+            found.append((key.capitalize(), words))
+    return found + [
+        (key.capitalize(), _flatten(environment[key])) for key in ("started", "git") if environment.get(key)
+    ]
+
+
+def _change_facts(changes: object) -> Facts:
+    """What presets and options changed in the sweep file."""
+    sources = changes if isinstance(changes, Mapping) else {}
+    return [
+        (f"Changed by {source}", "; ".join(f"{key}: {_one_line_yaml(value)}" for key, value in values.items()))
+        for source, values in sources.items()
+        if isinstance(values, Mapping)
+    ]
+
+
+def _command_facts(command: object) -> Facts:
+    return [("Command", shlex.join(map(str, command)))] if isinstance(command, list) else []
+
+
+def _one_line_yaml(value: object) -> str:
+    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6).removesuffix("...\n").strip()
+
+
+def _flatten(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_flatten(item)}" for key, item in value.items() if item is not None)
+    return (", ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)
