@@ -10,7 +10,7 @@ from hwcls.errors import UserError
 
 
 def make_cache_folder(folder: Path) -> None:
-    """Make `folder`, below HWCLS_CACHE; raises UserError when that cannot be."""
+    """Create `folder`, below HWCLS_CACHE; raises UserError where it cannot be created."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

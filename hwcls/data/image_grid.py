@@ -48,7 +48,7 @@ def write_image_grid(
         )
 
     side = min(data.image_size * max(1, round(TILE / data.image_size)), 3 * TILE)
-    way = Image.Resampling.NEAREST if side >= data.image_size else Image.Resampling.BILINEAR
+    resampling = Image.Resampling.NEAREST if side >= data.image_size else Image.Resampling.BILINEAR
     columns = max(map(len, lines))
     half = (side + MARGIN) * columns
     sheet = Image.new("RGB", ((half + GAP) * len(halves) - GAP, LABEL + (side + LABEL) * len(lines)), "white")
@@ -65,7 +65,7 @@ def write_image_grid(
                 )
             for column, index in enumerate(indices.tolist()):
                 pixels = np.repeat(images[index], 4 - images[index].shape[2], 2)[..., :3]  # grey three times
-                tile = Image.fromarray(pixels).resize((side, side), way)
+                tile = Image.fromarray(pixels).resize((side, side), resampling)
                 sheet.paste(tile, (left + column * (side + MARGIN), top + LABEL))
     files.write_with(path, lambda file: sheet.save(file, "PNG"))
 

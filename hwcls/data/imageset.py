@@ -12,7 +12,7 @@ from hwcls.config.data import AugmentConfig, DataConfig
 from hwcls.data import splits
 from hwcls.data.catalog import find_spec
 from hwcls.data.progress import ProgressReporter
-from hwcls.data.store import Store, open_store
+from hwcls.data.store import PixelStore, open_pixel_store
 from hwcls.errors import UserError
 
 
@@ -77,7 +77,7 @@ def open_data(config: DataConfig, report: ProgressReporter | None = None) -> Ima
     Raises:
         UserError: The data set or a class is unknown, files are missing or damaged, or no image is left.
     """
-    store = open_store(config, report)
+    store = open_pixel_store(config, report)
     names = tuple(store.meta["classes"])
     chosen = splits.select_classes(names, config.classes)
     renumber = np.full(len(names), -1, np.int64)
@@ -114,7 +114,7 @@ def open_data(config: DataConfig, report: ProgressReporter | None = None) -> Ima
     )
 
 
-def _channel_moments(store: Store, rows: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _channel_moments(store: PixelStore, rows: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation per channel of pixels / 255 of the training rows alone, from exact integer sums."""
     first, second = np.asarray(store.array("train", "sums"))[rows].sum(0)  # (C,) each
     count = len(rows) * store.meta["image_size"] ** 2

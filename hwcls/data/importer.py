@@ -55,7 +55,7 @@ def import_data_set(
     Raises:
         UserError: It is not that data set, is damaged, does not fit on the disk, or was imported before.
     """
-    spec, path = _find_spec(name), Path(path).expanduser()
+    spec, path = _importable_spec(name), Path(path).expanduser()
     if not os.path.exists(path):
         raise UserError("no such file or folder", where=str(path))
     here = _find_inside(name, spec, path)
@@ -95,7 +95,7 @@ def import_data_set(
     return ImportResult(target, skipped, raw.passed_over)
 
 
-def _find_spec(name: str) -> DataSetSpec:
+def _importable_spec(name: str) -> DataSetSpec:
     spec = DATA_SETS[name] if name in DATA_SETS.names() else user_spec(name)
     if spec is not None and spec.needs_path:
         remedy = "hwcls data import my_images PATH, then `data: {name: my_images}`"
@@ -108,7 +108,7 @@ def _find_spec(name: str) -> DataSetSpec:
 
 
 def _find_inside(name: str, spec: DataSetSpec, path: Path) -> Path:
-    """`path` itself, or what in it fits."""
+    """`path` itself, or the first place in it that matches."""
     inside = [found for place in spec.places for found in sorted(path.glob(place))] if path.is_dir() else []
     for place in (path, *inside):
         if (place == path and is_archive(path)) or spec.is_at(place):  # an archive is only known once it is read

@@ -24,11 +24,11 @@ def random_permutation(count: int, *seeds: int) -> np.ndarray:
 
 
 def shuffle_classes(labels: np.ndarray, rows: np.ndarray, seed: int) -> list[np.ndarray]:
-    """The rows of each class present, in the order that cuts and carving use.
+    """The rows of each class present, in the order that subsets and splits use.
 
     Args:
         labels: (M,) the classes of all images, so that leaving out some `rows` does not change the others' order.
-        rows: The rows to look at; their order does not matter.
+        rows: The rows to order; their order does not matter.
     """
     rows = rows[np.lexsort((random_words(len(labels), seed)[rows], labels[rows]))]
     starts = np.unique(labels[rows], return_index=True)[1]
@@ -51,9 +51,9 @@ def take_subset(
 def split_with_copies_together(
     labels: np.ndarray, rows: np.ndarray, digests: np.ndarray, share: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As `carve`, and no image of `part` has the pixels of one of `rest`: copies go where the first of them goes.
+    """As `split_stratified`, but copies of an image stay together: no image of `part` has the pixels of one of `rest`.
 
-    Where no class has two images that differ they cannot be kept apart, and are carved as if they did.
+    Where no class has two different images, copies cannot stay together and are split as if they differed.
 
     Args:
         digests: (M,) of all images; copies have equal ones.

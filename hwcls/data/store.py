@@ -35,14 +35,14 @@ ARRAYS = ("images", "labels", "sums", "digests")
 
 
 @dataclass(frozen=True)
-class Store:
+class PixelStore:
     """An opened store; arrays are memory-mapped copy-on-write."""
 
     folder: Path
     meta: dict[str, Any]
 
     def array(self, split: str, kind: str) -> np.ndarray:
-        """One of KINDS of a split; raises UserError when its file is damaged."""
+        """One of ARRAYS of a split; raises UserError when its file is damaged."""
         path = self.folder / f"{split}.{kind}.npy"
         try:
             array: np.ndarray = np.load(path, mmap_mode="c", allow_pickle=False)
@@ -79,7 +79,7 @@ class Store:
         return integrity.find_duplicates(labels, digests)
 
 
-def open_store(config: DataConfig, report: ProgressReporter | None = None) -> Store:
+def open_pixel_store(config: DataConfig, report: ProgressReporter | None = None) -> PixelStore:
     """The store of `config`'s data set, built now if this node has no complete one.
 
     Raises:
@@ -101,14 +101,14 @@ def open_store(config: DataConfig, report: ProgressReporter | None = None) -> St
         if raw.passed_over:
             others = f"{len(raw.passed_over)}, the first {raw.passed_over[0]}"
             report(f"{config.name}: ignored, as not images in a class folder: {others}")
-        store = Store(folder, json.loads((folder / "meta.json").read_text(encoding="utf-8")))
+        store = PixelStore(folder, json.loads((folder / "meta.json").read_text(encoding="utf-8")))
         if found := store.find_duplicates():
             report(f"{config.name}: {integrity.describe_duplicates(found)}; `{_verify_command(config)}` names them")
     return store
 
 
-def has_store(config: DataConfig) -> bool:
-    """Whether this node has the store of `config`'s data set, so that `open_store` neither fetches nor builds."""
+def has_pixel_store(config: DataConfig) -> bool:
+    """Whether this node has the store of `config`'s data set, so that `open_pixel_store` neither fetches nor builds."""
     try:
         place = catalog.locate_config(config)
         return place is not None and _load_complete(_store_folder(config, place)) is not None
@@ -121,7 +121,7 @@ def read_raw_data(config: DataConfig) -> RawData:
     return catalog.find_spec(config.name).read(_find_or_fetch(config, None))
 
 
-def _load_complete(folder: Path) -> Store | None:
+def _load_complete(folder: Path) -> PixelStore | None:
     """The store in `folder`, if its meta.json is readable and every file has the recorded size."""
     try:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
@@ -131,7 +131,7 @@ def _load_complete(folder: Path) -> Store | None:
         complete = all((folder / name).stat().st_size == size for name, size in sizes.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return Store(folder, meta) if complete else None
+    return PixelStore(folder, meta) if complete else None
 
 
 def _verify_command(config: DataConfig) -> str:

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from hwcls import files
 from hwcls.data.imageset import ImageSet, Split, open_data
 from hwcls.data.splits import random_permutation
-from hwcls.data.store import has_store
+from hwcls.data.store import has_pixel_store
 from hwcls.errors import UserError
 from hwcls.tracking.folders import TrialFolder
 
@@ -70,7 +70,7 @@ def open_images(folder: Path) -> ImageSet | None:
     try:
         config = TrialFolder(folder).config().data.pixels()
         key = config.model_dump_json()
-        if key not in _opened and has_store(config):  # which walks through all files of a folder of images
+        if key not in _opened and has_pixel_store(config):  # which walks through all files of a folder of images
             if len(_opened) == KEPT:
                 _opened.clear()
             _opened[key] = open_data(config)

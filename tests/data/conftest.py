@@ -24,7 +24,7 @@ from hwcls.data.imageset import ImageSet, Split
 
 @pytest.fixture(autouse=True)
 def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder that HWCLS_DATA names, empty; the cache is beside it."""
+    """The folder that HWCLS_DATA names, empty; the cache is next to it."""
     folder = tmp_path / "raw"
     folder.mkdir()
     monkeypatch.setenv("HWCLS_DATA", str(folder))

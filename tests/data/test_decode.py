@@ -35,9 +35,9 @@ def folder_of(make: SimpleNamespace, root: Path, odd: bytes) -> DataConfig:
 def test_the_centre_of_a_long_image(make: SimpleNamespace, shape: tuple[int, int]) -> None:
     y, x = np.mgrid[0 : shape[0], 0 : shape[1]]
     pixels = torch.from_numpy((y + x).astype(np.uint8))[None, None]  # (1, 1, H, W)
-    whole = [round(side * 7 / min(shape)) for side in shape]
-    scaled = torch.nn.functional.interpolate(pixels, whole, mode="bilinear", antialias=True)
-    top, left = (whole[0] - 7) // 2, (whole[1] - 7) // 2
+    scaled_size = [round(side * 7 / min(shape)) for side in shape]
+    scaled = torch.nn.functional.interpolate(pixels, scaled_size, mode="bilinear", antialias=True)
+    top, left = (scaled_size[0] - 7) // 2, (scaled_size[1] - 7) // 2
     want = scaled[..., top : top + 7, left : left + 7].int()
     assert (resize_and_crop(pixels, 7).int() - want).abs().max() <= 1
 
@@ -45,7 +45,7 @@ def test_the_centre_of_a_long_image(make: SimpleNamespace, shape: tuple[int, int
 def test_a_line_of_pixels_takes_no_more_memory_than_others(make: SimpleNamespace, tmp_path: Path) -> None:
     line = np.zeros((1, 3_000_000), np.uint8)
     line[0, 1_400_000:1_600_000] = 200
-    data = open_data(folder_of(make, tmp_path / "set", make.png(line)))  # scaled as a whole it is three terabytes
+    data = open_data(folder_of(make, tmp_path / "set", make.png(line)))  # scaled uncropped it takes three terabytes
     assert (data.train.images[0] == 200).all()
 
 
@@ -86,7 +86,7 @@ def segment(marker: int, content: bytes) -> bytes:
     return bytes([0xFF, marker]) + (len(content) + 2).to_bytes(2, "big") + content
 
 
-def test_a_jpeg_is_upright_wherever_its_orientation_stands(make: SimpleNamespace) -> None:
+def test_a_jpeg_is_upright_wherever_its_orientation_is_stored(make: SimpleNamespace) -> None:
     plain = make.jpeg(make.noise(0, 40, 60, 3))
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by 90 degrees clockwise

@@ -50,7 +50,7 @@ def server(make: SimpleNamespace, tmp_path: Path) -> Iterator[Server]:
                 return
             if self.path == "/wrong":
                 data = data[::-1]
-            if ranged and self.path == "/whole":
+            if ranged and self.path == "/complete":
                 self.send_error(416)
                 return
             if self.path == "/slow":
@@ -104,7 +104,7 @@ def test_open_data_fetches_once(server: Server, mirrors: SimpleNamespace, monkey
     assert any("MB" in line for line in lines)
 
 
-def test_a_cut_connection_goes_on_where_it_was(server: Server, mirrors: SimpleNamespace) -> None:
+def test_an_interrupted_download_is_resumed(server: Server, mirrors: SimpleNamespace) -> None:
     mirrors.set("/cuts")
     place = fetch_data_set("cifar10")
     assert place is not None
@@ -126,19 +126,19 @@ def test_the_next_mirror_is_tried(server: Server, mirrors: SimpleNamespace) -> N
     assert [path for path, _ in server.asked] == ["/forbidden", "/wrong", "/good"]
 
 
-@pytest.mark.parametrize(("path", "says"), [("/forbidden", "403"), ("/wrong", "wrong checksum")])
+@pytest.mark.parametrize(("path", "message"), [("/forbidden", "403"), ("/wrong", "wrong checksum")])
 def test_when_no_mirror_gives_it(
-    server: Server, mirrors: SimpleNamespace, tmp_path: Path, path: str, says: str
+    server: Server, mirrors: SimpleNamespace, tmp_path: Path, path: str, message: str
 ) -> None:
     mirrors.set(path)
-    with pytest.raises(UserError, match=says) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         open_data(DataConfig(name="cifar10"))
     assert "hwcls data import cifar10 PATH" in str(caught.value)
     assert str(tmp_path / "raw") in str(caught.value)
     assert [path.name for path in (tmp_path / "cache").rglob("*")] == ["raw", ".cifar10.lock"]  # no empty folder
 
 
-def test_nobody_listens(change_spec: Callable[..., None]) -> None:
+def test_a_refused_connection(change_spec: Callable[..., None]) -> None:
     download = Download("cifar-10-binary.tar.gz", ("http://127.0.0.1:1/x",), "")
     change_spec("cifar10", downloads=(download,))
     with pytest.raises(UserError, match="refused"):
@@ -151,7 +151,9 @@ def test_every_mirror_that_failed_is_named(server: Server, mirrors: SimpleNamesp
         fetch_data_set("cifar10")
 
 
-def test_a_part_is_never_taken_for_the_whole(server: Server, mirrors: SimpleNamespace, tmp_path: Path) -> None:
+def test_a_partial_download_is_never_taken_for_complete(
+    server: Server, mirrors: SimpleNamespace, tmp_path: Path
+) -> None:
     mirrors.set("/silent")
     folder = tmp_path / "cache" / "raw" / "cifar10"
     folder.mkdir(parents=True)
@@ -160,14 +162,14 @@ def test_a_part_is_never_taken_for_the_whole(server: Server, mirrors: SimpleName
     with pytest.raises(UserError, match="the connection ended after 1,000 of"):
         fetch_data_set("cifar10")
     assert locate("cifar10") is None
-    assert part.read_bytes() == server.data[:1000]  # the next time goes on here
+    assert part.read_bytes() == server.data[:1000]  # the next download resumes here
     mirrors.set("/good")
     assert fetch_data_set("cifar10") is not None
     assert server.asked[-1] == ("/good", "bytes=1000-")
     assert not part.exists()
 
 
-@pytest.mark.parametrize("path", ["/good", "/whole"])
+@pytest.mark.parametrize("path", ["/good", "/complete"])
 def test_a_wrong_part_is_thrown_away_and_got_again(
     server: Server, mirrors: SimpleNamespace, tmp_path: Path, path: str
 ) -> None:
@@ -181,7 +183,7 @@ def test_a_wrong_part_is_thrown_away_and_got_again(
     assert server.asked == [(path, "bytes=150-"), (path, None)]
 
 
-def test_a_line_that_keeps_dying_is_asked_again_only_so_often(server: Server, mirrors: SimpleNamespace) -> None:
+def test_a_mirror_that_keeps_disconnecting_is_retried_a_few_times(server: Server, mirrors: SimpleNamespace) -> None:
     mirrors.set("/drips", "/good")
     assert fetch_data_set("cifar10") is not None
     assert [path for path, _ in server.asked] == ["/drips"] * 5 + ["/good"]
@@ -240,8 +242,10 @@ def test_a_bar_gets_every_step(server: Server, mirrors: SimpleNamespace) -> None
     assert len(Bar.steps) == -(-size // BLOCK)
 
 
-@pytest.mark.parametrize(("name", "says"), [("nosuch", "unknown data set"), ("imagefolder", "data import NAME PATH")])
-def test_what_cannot_be_fetched(name: str, says: str) -> None:
-    with pytest.raises(UserError, match=says) as caught:
+@pytest.mark.parametrize(
+    ("name", "message"), [("nosuch", "unknown data set"), ("imagefolder", "data import NAME PATH")]
+)
+def test_what_cannot_be_fetched(name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
         fetch_data_set(name)
     assert "data.name" not in str(caught.value)

@@ -55,12 +55,12 @@ def test_import_refuses_what_it_is_not(make: SimpleNamespace, tmp_path: Path) ->
 
 
 def test_import_refuses_names(tmp_path: Path) -> None:
-    for name, says in (
+    for name, message in (
         ("imagefolder", "a name of their own"),
         ("../x", "cannot be a name"),
         (".x", "cannot be a name"),
     ):
-        with pytest.raises(UserError, match=says):
+        with pytest.raises(UserError, match=message):
             import_data_set(name, tmp_path)
 
 
@@ -108,9 +108,7 @@ def test_a_data_set_of_ones_own(make: SimpleNamespace, tmp_path: Path, kind: str
 
 
 @pytest.mark.parametrize("name", ["imagefolder", "mine"])
-def test_class_folders_are_also_read_where_they_lie(
-    make: SimpleNamespace, tmp_path: Path, raw: Path, name: str
-) -> None:
+def test_class_folders_are_also_read_in_place(make: SimpleNamespace, tmp_path: Path, raw: Path, name: str) -> None:
     where = {"path": str(pack(tmp_path / "a.zip", class_folders(make)))} if name == "imagefolder" else {}
     if not where:
         pack(raw / name, class_folders(make))
@@ -145,7 +143,7 @@ def test_leaving_out_must_leave_something(make: SimpleNamespace, tmp_path: Path)
     assert not (tmp_path / "cache" / "raw" / "my_set").exists()
 
 
-def test_a_misspelt_known_name_is_told(make: SimpleNamespace, tmp_path: Path) -> None:
+def test_a_misspelt_known_name_is_suggested(make: SimpleNamespace, tmp_path: Path) -> None:
     make.write_cifar(tmp_path / "cifar-10-binary.tar.gz")
     with pytest.raises(UserError, match=r"no folder train/ .*did you mean 'cifar10'"):
         import_data_set("cifar-10", tmp_path / "cifar-10-binary.tar.gz")
@@ -153,8 +151,12 @@ def test_a_misspelt_known_name_is_told(make: SimpleNamespace, tmp_path: Path) ->
 
 def test_what_is_expected_is_named(make: SimpleNamespace, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    for name, says in (("mnist", "train-images-idx3-ubyte"), ("cifar10", "cifar-10-python.tar.gz"), ("mine", "val/<")):
-        with pytest.raises(UserError, match=f"this is not {name} — expected .*{says}"):
+    for name, message in (
+        ("mnist", "train-images-idx3-ubyte"),
+        ("cifar10", "cifar-10-python.tar.gz"),
+        ("mine", "val/<"),
+    ):
+        with pytest.raises(UserError, match=f"this is not {name} — expected .*{message}"):
             import_data_set(name, tmp_path / "empty")
     make.write_idx(tmp_path / "three")
     (tmp_path / "three" / "t10k-labels-idx1-ubyte").unlink()
@@ -200,7 +202,7 @@ def test_what_a_killed_import_left_is_cleared(make: SimpleNamespace, tmp_path: P
     assert sorted(path.name for path in raw.rglob("*") if path.name != ".my_set.lock") == ["my_set", "my_set.zip"]
 
 
-def test_what_was_imported_goes_before_hwcls_data(make: SimpleNamespace, raw: Path) -> None:
+def test_an_import_takes_precedence_over_hwcls_data(make: SimpleNamespace, raw: Path) -> None:
     files = make.tiny_files()
     files["train/n02/images/n02_3.JPEG"] = b"broken"
     make.write_zip(raw / "tiny-imagenet-200.zip", files)
@@ -264,11 +266,11 @@ def test_of_a_folder_only_what_was_read_is_copied(make: SimpleNamespace, tmp_pat
     assert open_data(DataConfig(name="tinyimagenet")).classes[0] == "goldfish"
 
 
-def test_what_is_passed_over_is_counted(make: SimpleNamespace, tmp_path: Path) -> None:
+def test_ignored_files_are_counted(make: SimpleNamespace, tmp_path: Path) -> None:
     files = class_folders(make)
     files["train/ant/0.jfif"] = make.jpeg(make.noise(99, 12, 12, 3))
     other = {"train/loose.png": files["val/bee/0.png"], "val/bee/a.webm": b"x"}
-    done = import_data_set("my_set", pack(tmp_path / "a.zip", files | other | {"readme.txt": b"beside them"}))
+    done = import_data_set("my_set", pack(tmp_path / "a.zip", files | other | {"readme.txt": b"next to them"}))
     assert done.passed_over == tuple(other)
     data = open_data(DataConfig(name="my_set"))
     assert len(data.train) + len(data.val) == 13
@@ -309,9 +311,9 @@ def test_two_imports_at_once(make: SimpleNamespace, tmp_path: Path) -> None:
         subprocess.Popen([sys.executable, "-c", IMPORT, name, str(path)], stdout=subprocess.PIPE, text=True)
         for name in names
     ]
-    said = [process.communicate(timeout=120)[0].strip() for process in processes]
-    assert sorted(said[:2]) == ["a has been imported before", "done"]
-    assert said[2] == "done"
+    printed = [process.communicate(timeout=120)[0].strip() for process in processes]
+    assert sorted(printed[:2]) == ["a has been imported before", "done"]
+    assert printed[2] == "done"
     for name in ("a", "a.b"):
         assert len(open_data(DataConfig(name=name)).test) == 12
     assert not list((tmp_path / "cache" / "raw").glob("*.tmp"))

@@ -269,7 +269,7 @@ print(benchmark.memory_mb(2)["own"] - plain)
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="Linux alone says what memory is shared")
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="only Linux reports which memory is shared")
 def test_the_benchmark_measures_the_memory_of_feeds_at_work(make: SimpleNamespace, raw: Path) -> None:
     """In each trial: a feed that keeps a copy of its own shows. In a process of its own, as the benchmark forks."""
     make.write_zip(raw / "tiny-imagenet-200.zip", make.tiny_files())
@@ -303,7 +303,7 @@ def test_a_gpu_never_waits_nor_meets_cpu_tensors(make: SimpleNamespace, augment:
 
 @pytest.mark.parametrize("augment", [STRONG, ALL], ids=["strong", "all"])
 def test_resuming_gives_the_epochs_that_were_missing(make: SimpleNamespace, augment: AugmentConfig) -> None:
-    """A feed made anew, over other ranks, goes on at epoch 3 as one that ran from epoch 1."""
+    """A new feed with other ranks gives the same epoch 3 as one that ran from epoch 1."""
     data = make.made_set()
     whole = feed(data, augment=augment)
     for number in (1, 2):

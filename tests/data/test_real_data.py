@@ -10,7 +10,7 @@ import pytest
 from hwcls.config.data import DataConfig
 from hwcls.data.catalog import locate
 from hwcls.data.imageset import open_data
-from hwcls.data.store import open_store
+from hwcls.data.store import open_pixel_store
 
 
 @pytest.mark.parametrize(
@@ -34,4 +34,4 @@ def test_real(
     assert counts.min() == counts.max() > 0
     assert not set(data.train.rows) & set(data.val.rows)
     assert 0.2 < data.mean[0] < 0.6
-    assert open_store(config).verify() == []
+    assert open_pixel_store(config).verify() == []

@@ -1,4 +1,4 @@
-"""Cuts and carving: stratified, seeded, nested, without overlap."""
+"""Subsets and splits: stratified, seeded, nested, without overlap."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LABELS = np.repeat([2, 0, 1], [50, 30, 20])
 ROWS = np.arange(100)
 
 
-def test_carve_is_stratified_disjoint_and_complete() -> None:
+def test_split_stratified_is_stratified_disjoint_and_complete() -> None:
     rest, part = split_stratified(LABELS, ROWS, 0.1, seed=0)
     assert np.bincount(LABELS[part]).tolist() == [3, 2, 5]
     assert sorted([*rest, *part]) == ROWS.tolist()
@@ -26,14 +26,14 @@ def test_carve_is_stratified_disjoint_and_complete() -> None:
     assert (np.diff(part) > 0).all()
 
 
-def test_carve_takes_the_rounded_total_by_largest_remainder() -> None:
+def test_split_stratified_takes_the_rounded_total_by_largest_remainder() -> None:
     labels = np.repeat(np.arange(10), 5)
     _, part = split_stratified(labels, np.arange(50), 0.1, seed=0)
     assert len(part) == 5
     assert np.bincount(labels[part]).max() == 1
 
 
-def test_carve_leaves_every_class_an_image() -> None:
+def test_split_stratified_leaves_every_class_an_image() -> None:
     labels = np.array([0, 0, 1, 2, 2, 2])
     rest, part = split_stratified(labels, np.arange(6), 0.9, seed=0)
     assert set(labels[rest]) == {0, 1, 2}
@@ -65,7 +65,7 @@ def test_seed_decides() -> None:
     assert parts[0] == parts[1] != parts[2]
 
 
-def test_cut_is_exact_and_nested() -> None:
+def test_take_subset_is_exact_and_nested() -> None:
     few = take_subset(LABELS, ROWS, 0, per_class=5, fraction=None)
     more = take_subset(LABELS, ROWS, 0, per_class=12, fraction=None)
     assert np.bincount(LABELS[few]).tolist() == [5, 5, 5]
@@ -81,12 +81,12 @@ def test_leaving_a_class_out_does_not_change_the_others() -> None:
     assert without.tolist() == [row for row in all_classes if LABELS[row] != 0]
 
 
-def test_shuffled_is_a_permutation_that_stays() -> None:
+def test_random_permutation_is_stable() -> None:
     assert sorted(random_permutation(1000, 1, 2)) == list(range(1000))
     assert random_permutation(8, 0).tolist() == [3, 2, 1, 6, 0, 7, 4, 5]  # numpy promises the raw stream
 
 
-def test_chosen_classes() -> None:
+def test_select_classes() -> None:
     names = ("cat", "dog", "frog")
     assert select_classes(names, None) == [0, 1, 2]
     assert select_classes(names, 2) == [0, 1]
@@ -94,7 +94,7 @@ def test_chosen_classes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "says"),
+    ("wanted", "message"),
     [
         (("cat", "dgo"), "did you mean 'dog'"),
         ((0, 7), "no class 7"),
@@ -104,6 +104,6 @@ def test_chosen_classes() -> None:
         (("cat",), "two or more"),
     ],
 )
-def test_bad_classes(wanted: object, says: str) -> None:
-    with pytest.raises(UserError, match=says):
+def test_bad_classes(wanted: object, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         select_classes(("cat", "dog", "frog"), wanted)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The store: built once, whole or not at all, found again, told when something changed."""
+"""The store: built once, complete or not at all, found again, verified."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hwcls.config.data import DataConfig
 from hwcls.data.catalog import DATA_SETS
 from hwcls.data.imageset import Split, open_data
 from hwcls.data.integrity import Duplicate, describe_duplicates
-from hwcls.data.store import ARRAYS, open_store, read_raw_data
+from hwcls.data.store import ARRAYS, open_pixel_store, read_raw_data
 from hwcls.errors import UserError
 
 MNIST = DataConfig(name="mnist")
@@ -107,7 +107,7 @@ def test_writes_do_not_reach_the_disk(make: SimpleNamespace, raw: Path) -> None:
 
 def test_verify_names_the_changed_image(make: SimpleNamespace, raw: Path) -> None:
     make.write_idx(raw / "mnist")
-    store = open_store(MNIST)
+    store = open_pixel_store(MNIST)
     assert store.verify() == []
     path = store.folder / "train.images.npy"
     data = bytearray(path.read_bytes())
@@ -119,10 +119,10 @@ def test_verify_names_the_changed_image(make: SimpleNamespace, raw: Path) -> Non
 @pytest.mark.parametrize("kind", ["labels", "sums", "digests"])
 def test_verify_names_changed_arrays(make: SimpleNamespace, raw: Path, kind: str) -> None:
     make.write_idx(raw / "mnist")
-    store = open_store(MNIST)
+    store = open_pixel_store(MNIST)
     path = store.folder / f"train.{kind}.npy"
     np.save(path, np.zeros_like(store.array("train", kind)))
-    assert open_store(MNIST).verify()[0] == f"train: the recorded {kind} have changed"
+    assert open_pixel_store(MNIST).verify()[0] == f"train: the recorded {kind} have changed"
 
 
 @pytest.mark.parametrize(
@@ -136,14 +136,14 @@ def test_verify_names_changed_arrays(make: SimpleNamespace, raw: Path, kind: str
         ("test.sums.npy", None),
     ],
 )
-def test_a_damaged_store_is_built_anew(make: SimpleNamespace, raw: Path, name: str, content: bytes | None) -> None:
+def test_a_damaged_store_is_built_again(make: SimpleNamespace, raw: Path, name: str, content: bytes | None) -> None:
     make.write_idx(raw / "mnist")
-    store = open_store(MNIST)
+    store = open_pixel_store(MNIST)
     before = {kind: store.array("test", kind).copy() for kind in ARRAYS}
     (store.folder / name).unlink()
     if content is not None:
         (store.folder / name).write_bytes(content)
-    again = open_store(MNIST)
+    again = open_pixel_store(MNIST)
     assert again.verify() == []
     assert all(np.array_equal(again.array("test", kind), before[kind]) for kind in ARRAYS)
 
@@ -151,26 +151,26 @@ def test_a_damaged_store_is_built_anew(make: SimpleNamespace, raw: Path, name: s
 @pytest.mark.parametrize("count", [20, 7])
 def test_a_file_that_is_no_array_any_more(make: SimpleNamespace, raw: Path, count: int) -> None:
     make.write_idx(raw / "mnist")
-    store = open_store(MNIST)
+    store = open_pixel_store(MNIST)
     path = store.folder / "test.labels.npy"
     data = path.read_bytes()
     path.write_bytes(data[:6] + b"\xff" * 10 + data[16:] if count == 20 else data.replace(b"(20,)", b"(7,) "))
     with pytest.raises(
         UserError, match=r"test\.labels\.npy: damaged \(.*\) — remove .*, and it is decoded again"
     ) as caught:
-        open_store(MNIST).verify()
+        open_pixel_store(MNIST).verify()
     assert "\n" not in str(caught.value)
 
 
 def test_duplicates_are_reported(make: SimpleNamespace, raw: Path) -> None:
     make.write_idx(raw / "mnist")
-    assert open_store(MNIST).find_duplicates() == []
+    assert open_pixel_store(MNIST).find_duplicates() == []
     path = raw / "mnist" / "t10k-images-idx3-ubyte"
     test = bytearray(path.read_bytes())
     train = (raw / "mnist" / "train-images-idx3-ubyte").read_bytes()
     test[16 : 16 + 784] = train[16 + 4 * 784 : 16 + 5 * 784]
     path.write_bytes(test)
-    assert open_store(MNIST).find_duplicates() == [Duplicate("test", 0, "train", 4, same_label=False)]
+    assert open_pixel_store(MNIST).find_duplicates() == [Duplicate("test", 0, "train", 4, same_label=False)]
 
 
 def test_a_build_that_dies_leaves_nothing(
@@ -186,7 +186,7 @@ def test_a_build_that_dies_leaves_nothing(
         open_data(MNIST, report=killed)
     assert stores(tmp_path) == []
     lines: list[str] = []
-    key = open_store(MNIST, lines.append).folder
+    key = open_pixel_store(MNIST, lines.append).folder
     assert "mnist: train: 100 % of 60 images decoded" in lines
     (key / "meta.json").unlink()  # as after a power cut in the middle of a rename
     stale = key.with_name(f".{key.name}.99999.tmp")
@@ -223,7 +223,7 @@ real, folder = DATA_SETS["mnist"], Path(sys.argv[1])
 
 def read(path):
     (folder / f"read-by-{os.getpid()}").touch()
-    time.sleep(1)  # so that the others come to the door meanwhile
+    time.sleep(1)  # so that the others wait for the lock
     return real.read(path)
 
 DATA_SETS.register("mnist")(dataclasses.replace(real, read=read))
@@ -272,32 +272,32 @@ def test_two_folders_of_like_files_are_two_data_sets(make: SimpleNamespace, tmp_
 
 
 @pytest.mark.slow
-def test_killed_in_mid_build_the_next_builds_anew(make: SimpleNamespace, raw: Path, tmp_path: Path) -> None:
+def test_killed_in_mid_build_the_next_builds_again(make: SimpleNamespace, raw: Path, tmp_path: Path) -> None:
     make.write_idx(raw / "mnist", train=5000)
     code = """
 import os, signal
 import hwcls.data.progress
 from hwcls.config.data import DataConfig
-from hwcls.data.store import open_store
+from hwcls.data.store import open_pixel_store
 hwcls.data.progress.REPORT_EVERY = -1.0
-open_store(DataConfig(name="mnist"), lambda line: os.kill(os.getpid(), signal.SIGKILL))
+open_pixel_store(DataConfig(name="mnist"), lambda line: os.kill(os.getpid(), signal.SIGKILL))
 """
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == -signal.SIGKILL
     [left] = stores(tmp_path)
     assert left.endswith(".tmp")
     data = open_data(MNIST)
-    assert open_store(MNIST).verify() == []
+    assert open_pixel_store(MNIST).verify() == []
     assert len(data.train) == 4500
     [key] = stores(tmp_path)
     assert not key.endswith(".tmp")
 
 
-def test_duplicates_are_told_when_a_store_is_built(make: SimpleNamespace, raw: Path) -> None:
+def test_duplicates_are_reported_when_a_store_is_built(make: SimpleNamespace, raw: Path) -> None:
     files = {f"{split}/{kind}/0.png": make.noise(k, 8, 8) for k, kind in enumerate("ab") for split in ("train", "val")}
     files |= {f"train/{kind}/1.png": make.noise(5, 8, 8) for kind in "ab"}
     make.write_files(raw / "mine", {name: make.png(pixels) for name, pixels in files.items()})
     lines: list[str] = []
-    store = open_store(DataConfig(name="mine"), lines.append)
+    store = open_pixel_store(DataConfig(name="mine"), lines.append)
     assert lines == [
         "mine: duplicate images: 3 (2 in another split, 1 under another label); `hwcls data verify mine` names them"
     ]
@@ -311,7 +311,7 @@ def test_duplicates_are_told_when_a_store_is_built(make: SimpleNamespace, raw: P
         ("val/a/0.png", "train/a/0.png"),
         ("val/b/0.png", "train/b/0.png"),
     ]
-    open_store(DataConfig(name="mine"), lines.append)
+    open_pixel_store(DataConfig(name="mine"), lines.append)
     assert len(lines) == 1
 
 
@@ -340,7 +340,7 @@ def test_copies_within_train_are_not_divided(make: SimpleNamespace, raw: Path) -
         train, val = ({part.images[row].tobytes() for row in part.rows} for part in (data.train, data.val))
         assert not train & val
         assert len(data.train) + len(data.val) == 40
-    assert describe_duplicates(open_store(DataConfig(name="mine")).find_duplicates()).endswith(
+    assert describe_duplicates(open_pixel_store(DataConfig(name="mine")).find_duplicates()).endswith(
         "29 (0 in another split, 18 under another label)"
     )
 
@@ -351,7 +351,9 @@ def test_the_command_that_names_duplicates_opens_the_same_store(make: SimpleName
     }
     make.write_files(tmp_path / "my set", {name: make.png(pixels) for name, pixels in files.items()})
     lines: list[str] = []
-    open_store(DataConfig(name="imagefolder", path=str(tmp_path / "my set"), image_size=16, channels=1), lines.append)
+    open_pixel_store(
+        DataConfig(name="imagefolder", path=str(tmp_path / "my set"), image_size=16, channels=1), lines.append
+    )
     [line] = lines
     command = f"`hwcls data verify imagefolder --path '{tmp_path}/my set' --set image_size=16 --set channels=1`"
     assert command in line

@@ -161,10 +161,10 @@ def verify_one(name: Name, path: Folder = None, sets: Sets = None, as_json: AsJs
     """
     config = _config(name, path, sets or [])
     from hwcls.data.integrity import describe_duplicates
-    from hwcls.data.store import open_store, read_raw_data
+    from hwcls.data.store import open_pixel_store, read_raw_data
 
     with progress_reporter() as progress:
-        store = open_store(config, progress)
+        store = open_pixel_store(config, progress)
     wrong, again, pairs = store.verify(), store.find_duplicates(), []
     if again:
         raw = read_raw_data(config)

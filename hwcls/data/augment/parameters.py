@@ -34,7 +34,7 @@ class AugmentPlan:
         vflip, hflip: (N,) bool, whether the image is mirrored top to bottom, left to right.
         theta: (N, 2, 3) float64, the map from output to input pixels, both measured from the centre as (x, y).
         colour: (N, 4) float64, the factors of brightness, contrast and saturation, and the turn of the hue.
-        op: (N,) int64, TrivialAugment's operation, an index of trivial.OPS.
+        op: (N,) int64, TrivialAugment's operation, an index of trivial_augment.OPS.
         strength: (N,) float64, of that operation.
         hole: (N, 4) int64, the erased rectangle top, bottom, left, right; empty where nothing is erased.
         square: (N, 4) int64, cutout's rectangle.

@@ -198,7 +198,7 @@ class TarTree(_Archive):
 
 
 def open_tree(path: Path) -> FileTree:
-    """A folder, a zip or a tar archive as a Tree; raises UserError when it is none of them."""
+    """A folder, a zip or a tar archive as a FileTree; raises UserError when it is none of them."""
     if path.is_dir():
         return FolderTree(path)
     if not is_archive(path):

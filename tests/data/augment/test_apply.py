@@ -129,7 +129,7 @@ def test_warp_equals_the_pixelwise_reference(make: SimpleNamespace, config: Augm
     assert torch.equal(done, normalise(side)(got))
 
 
-def test_theta_means_what_it_says(make: SimpleNamespace) -> None:
+def test_theta_is_the_documented_map(make: SimpleNamespace) -> None:
     image = torch.from_numpy(make.noise(0, 1, 10, 10, 3)).double()
 
     def through(matrix: list[list[float]]) -> Tensor:
@@ -203,7 +203,7 @@ def test_resized_crops_keep_the_least_area(least: float) -> None:
 
 @pytest.mark.parametrize("least", [0.08, 0.3, 0.5])
 def test_resized_crops_are_distributed_as_torchvisions(least: float) -> None:
-    side = 10_000  # pixels, as torchvision rounds to whole ones
+    side = 10_000  # pixels, as torchvision rounds to integers
     image = torch.empty(1).expand(3, side, side)
     torch.manual_seed(0)
     drawn = [RandomResizedCrop.get_params(image, [least, 1.0], [3 / 4, 4 / 3]) for _ in range(5000)]
@@ -229,7 +229,7 @@ def test_erasing(make: SimpleNamespace) -> None:
     erased = [one for one in share if one]
     assert 0.4 < len(erased) / count < 0.6
     assert min(erased) >= ERASED_AREA[0] / 2
-    assert max(erased) <= ERASED_AREA[1] * 1.15  # whole pixels
+    assert max(erased) <= ERASED_AREA[1] * 1.15  # integer pixels
 
 
 @pytest.mark.parametrize("length", [1, 4, 5, 40])

@@ -21,7 +21,7 @@ COUNT, SIDE = 40, 12
 
 
 def pictures(channels: int = 3) -> Tensor:
-    """(b, C, S, S) floats that hold whole values: noise, dark, bright, low contrast, one colour, grey, two values."""
+    """(b, C, S, S) floats with integer values: noise, dark, bright, low contrast, one colour, grey, two values."""
     images = np.random.default_rng(0).integers(0, 256, (COUNT, SIDE, SIDE, channels))
     images[5:10] //= 4
     images[10:15] = 255 - images[10:15] // 5
@@ -83,14 +83,14 @@ def test_sharpness(channels: int) -> None:
     got = colour.sharpness(images, factor)
     for image, changed, strength in zip(images, got, factor.tolist(), strict=True):
         want = back(ImageEnhance.Sharpness(pil(image)).enhance(strength))
-        assert (changed - want).abs().max() < 2  # PIL rounds the filtered image and cuts the blend to whole values
+        assert (changed - want).abs().max() < 2  # PIL rounds the filtered image and truncates the blend to integers
     assert torch.equal(colour.sharpness(images[..., :2, :2], factor), images[..., :2, :2])  # too small to be filtered
     flat = one_by_one(images, slow.adjust_sharpness, factor)
     assert (got - flat).abs().max() < 1e-3
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("wobble", [0.0, 0.01])  # what a warp leaves of whole values
+@pytest.mark.parametrize("wobble", [0.0, 0.01])  # what a warp leaves of integers
 def test_posterize_solarize_equalize_are_exact(channels: int, wobble: float) -> None:
     images = pictures(channels)
     warped = images + wobble * torch.randn(images.shape, generator=torch.Generator().manual_seed(0)).clamp(-3, 3)
@@ -110,7 +110,7 @@ def test_autocontrast(channels: int) -> None:
     images = pictures(channels)
     got = colour.autocontrast(images)
     for image, changed in zip(images, got, strict=True):
-        assert (changed - back(ImageOps.autocontrast(pil(image)))).abs().max() < 1.01  # PIL cuts to whole values
+        assert (changed - back(ImageOps.autocontrast(pil(image)))).abs().max() < 1.01  # PIL truncates to integers
     assert torch.equal(got[20], images[20])
     assert (got - one_by_one(images, lambda image, _: slow.autocontrast(image), torch.zeros(COUNT))).abs().max() < 1e-3
 
@@ -129,7 +129,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_an_image_alone_is_what_it_is_in_a_batch(name: str) -> None:
-    images = pictures() + 0.37  # not whole: sums would be rounded
+    images = pictures() + 0.37  # not integers: sums would be rounded
     strength = torch.linspace(-0.4, 1.7, COUNT)
     together = CHANGES[name](images, strength)
     alone = [CHANGES[name](images[i : i + 1], strength[i : i + 1]) for i in range(COUNT)]

@@ -1,4 +1,4 @@
-"""Archives read in place: what they may not hold, and what is passed over."""
+"""Archives read in place: what they may not hold, and what is ignored."""
 
 from __future__ import annotations
 
@@ -209,6 +209,6 @@ def test_what_an_archive_may_hold(tmp_path: Path) -> None:
     assert may_contain(path, "nowhere/", "train/")
     assert not may_contain(path, "wnids.txt")
     path.write_bytes(path.read_bytes()[:-20])
-    assert may_contain(path, "wnids.txt")  # not whole: reading it says so
+    assert may_contain(path, "wnids.txt")  # truncated: only reading it shows that
     assert may_contain(write_tar(tmp_path / "a.tar", FILES), "wnids.txt")
     assert not may_contain(tmp_path, "train/")

@@ -1,4 +1,4 @@
-"""Every data set in its official layout, whole and damaged."""
+"""Every data set in its official layout, complete and damaged."""
 
 from __future__ import annotations
 
@@ -155,8 +155,8 @@ def test_imagefolder(make: SimpleNamespace, tmp_path: Path) -> None:
 
 
 def test_imagefolder_mistakes(make: SimpleNamespace, tmp_path: Path) -> None:
-    def fails(says: str, path: Path | None) -> None:
-        with pytest.raises(UserError, match=says):
+    def fails(message: str, path: Path | None) -> None:
+        with pytest.raises(UserError, match=message):
             open_data(DataConfig(name="imagefolder", path=None if path is None else str(path)))
 
     fails("needs a path", None)
@@ -178,8 +178,8 @@ def test_imagefolder_mistakes(make: SimpleNamespace, tmp_path: Path) -> None:
 
 
 def test_imagefolder_without_images(make: SimpleNamespace, tmp_path: Path) -> None:
-    def fails(says: str, path: Path) -> None:
-        with pytest.raises(UserError, match=says) as caught:
+    def fails(message: str, path: Path) -> None:
+        with pytest.raises(UserError, match=message) as caught:
             open_data(DataConfig(name="imagefolder", path=str(path)))
         assert str(path) in str(caught.value)
 
@@ -302,7 +302,7 @@ def test_list_data(make: SimpleNamespace, raw: Path) -> None:
     assert found["cifar10"] is None
 
 
-def test_list_data_passes_over_what_is_no_data(
+def test_list_data_sets_ignores_what_is_no_data(
     make: SimpleNamespace, raw: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make.write_files(raw, {"lost+found/x": b"", "locked/x": b"", "mine/train/a/0.png": b"x"})

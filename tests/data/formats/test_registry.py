@@ -77,7 +77,7 @@ def test_an_empty_folder_is_not_it(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", IN_RAW_FOLDERS)
-def test_one_with_files_says_what_it_expects(name: str, tmp_path: Path) -> None:
+def test_an_import_error_describes_what_is_expected(name: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert locate(name) is None
     with pytest.raises(UserError, match=f"this is not {name} — expected {re.escape(SPECS[name].expects)}"):

@@ -157,9 +157,9 @@ def test_what_is_not_a_batch(make: SimpleNamespace, raw: Path) -> None:
         (pickle.dumps({"data": np.zeros((1, 3072), np.uint8), "labels": [10]}), "not in 0..9"),
         (pickle.dumps({"data": np.zeros((1, 3072), np.uint8), "labels": ["x"]}), "no list 'labels'"),
     ]
-    for data, says in bad:
+    for data, message in bad:
         (folder / "data_batch_2").write_bytes(data)
-        with pytest.raises(UserError, match=says) as caught:
+        with pytest.raises(UserError, match=message) as caught:
             open_data(DataConfig(name="cifar10"))
         assert str(folder / "data_batch_2") in str(caught.value)
     (folder / "data_batch_2").unlink()
