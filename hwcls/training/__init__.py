@@ -1,1 +1,1 @@
-"""One training: from a TrialConfig to epochs on record, without Ray and without W&B."""
+"""One training: from a TrialConfig to recorded epochs, without Ray and without W&B."""

@@ -1,4 +1,4 @@
-"""Arrays and weights on disk, and how they come from a worker into the trial's folder; needs no torch."""
+"""A trial's arrays and weights on disk, and how they are copied into its folder; needs no torch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WEIGHTS = ("best.safetensors", "last.safetensors")
 
 
 def copy_outputs(source: Path, target: Path, *, weights: bool = True) -> None:
-    """Copy what a worker wrote into a trial's folder; confusion matrices that are no longer kept go."""
+    """Copy a worker's outputs into a trial's folder; confusion matrices that are no longer kept are removed."""
     for name in (*OUTPUTS, *(WEIGHTS if weights else ())):
         found = source / name
         if found.is_dir():
@@ -35,7 +35,7 @@ def copy_outputs(source: Path, target: Path, *, weights: bool = True) -> None:
 
 
 def read_weights_epoch(path: Path) -> int | None:
-    """The epoch that a weights file of hwcls is from; None when it is missing or not whole."""
+    """The epoch that a weights file of hwcls is from; None when it is missing or truncated."""
     try:
         with safe_open(path, framework="np") as file:
             return int(json.loads(file.metadata()["hwcls"])["epoch"])
@@ -44,14 +44,14 @@ def read_weights_epoch(path: Path) -> int | None:
 
 
 def save_arrays(path: Path, **arrays: Any) -> None:
-    """Write a compressed .npz, whole or not at all."""
+    """Write a compressed .npz, complete or not at all."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     files.write_with(path, lambda file: file.write(buffer.getvalue()))
 
 
 def load_arrays(path: Path) -> dict[str, Array]:
-    """The arrays of an .npz, none where it is missing, torn or holds more than arrays."""
+    """The arrays of an .npz, none where it is missing, truncated or has more than arrays."""
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             return dict(stored)
@@ -67,7 +67,7 @@ def save_confusion(matrix: Array, path: Path) -> None:
 
 
 def load_confusion(path: Path) -> Array:
-    """Read `save_confusion`'s file: (K, K) int64; raises KeyError where it is missing or torn."""
+    """Read `save_confusion`'s file: (K, K) int64; raises KeyError where it is missing or truncated."""
     stored = load_arrays(path)
     matrix = np.zeros((int(stored["classes"]),) * 2, np.int64)  # (K, K)
     matrix[stored["row"], stored["col"]] = stored["count"]
@@ -75,7 +75,7 @@ def load_confusion(path: Path) -> Array:
 
 
 def load_confusions(folder: Path) -> dict[int, Array]:
-    """Those of a trial's folder that can be read, by epoch."""
+    """The readable confusion matrices of a trial's folder, by epoch."""
     found = {}
     for path in folder.glob("confusion/*.npz"):
         with contextlib.suppress(KeyError, IndexError):

@@ -1,4 +1,4 @@
-"""BatchNorm under data parallelism: its running statistics over ranks, and virtual groups (`norm_batch`)."""
+"""BatchNorm with several ranks: averaged running statistics, and groups of fixed size (`norm_batch`)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def average_statistics(model: nn.Module, world: World) -> None:
     tensors = [
         tensor
         for module in model.modules()
-        if isinstance(module, BatchNorm) and module.training  # frozen ones are the same everywhere, to the bit
+        if isinstance(module, BatchNorm) and module.training  # frozen ones are identical on all ranks
         for tensor in _statistics(module)
     ]
     if tensors:
@@ -42,7 +42,7 @@ class GroupedNorms:
         self.norms = [module for module in model.modules() if isinstance(module, BatchNorm)]
         self.images = 0  # in this forward pass
         self.momenta = [norm.momentum for norm in self.norms]
-        self.groups = [0] * len(self.norms)  # seen in this step
+        self.groups = [0] * len(self.norms)  # so far in this step
         self.before: list[list[Tensor]] = []  # running mean and variance
         for place, norm in enumerate(self.norms):
             norm.forward = self._grouped(place, norm, norm.forward)  # type: ignore[method-assign,assignment]
@@ -86,5 +86,5 @@ class GroupedNorms:
 
 
 def _statistics(norm: BatchNorm) -> list[Tensor]:
-    """The running mean and variance, where the norm keeps them."""
+    """The running mean and variance, if the norm has them."""
     return [tensor for tensor in (norm.running_mean, norm.running_var) if tensor is not None]

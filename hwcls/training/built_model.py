@@ -13,7 +13,7 @@ from hwcls import models
 from hwcls.config.trial import TrialConfig
 from hwcls.data.catalog import cache_folder
 from hwcls.data.imageset import ImageSet
-from hwcls.training.pretrain import encoder_weights, pretrain_seconds, reconstructions, wants_pretraining
+from hwcls.training.pretrain import encoder_weights, pretrain_seconds, reconstructions
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def build_model(
     torch.manual_seed(config.seed)
     model = models.build(config.model, classes=len(data.classes), channels=data.channels, image_size=data.image_size)
     pictures, seconds = {}, None
-    if wants_pretraining(config):
+    if config.model.encoder_pretraining is not None:
         source = config, data, device, cache_folder()
         cast(nn.Module, model.encoder).load_state_dict(encoder_weights(*source))
         pictures, seconds = reconstructions(*source), pretrain_seconds(*source)

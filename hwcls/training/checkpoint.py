@@ -1,4 +1,4 @@
-"""A trainer's state on disk, and the files that a trial leaves behind."""
+"""A trainer's state on disk, and the output files of a trial."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ STATE = "state.pt"
 
 
 def save(trainer: Trainer, folder: Path, *, last: bool = False) -> None:
-    """Write a checkpoint: the state that the next epoch needs, and the outputs so far, each file whole or absent.
+    """Write a checkpoint: the state that the next epoch needs and the outputs so far, each file complete or absent.
 
-    With `last` the latest weights come too, as last.safetensors.
+    `last` also writes the latest weights, as last.safetensors.
     """
     write_outputs(trainer, folder)
     if last:
         save_weights(trainer.weights(), folder / "last.safetensors", trainer, trainer.epoch)
-    if trainer.epoch < trainer.config.epochs:  # nothing goes on after the last epoch
+    if trainer.epoch < trainer.config.epochs:  # after the last epoch there is nothing to resume
         files.write_with(folder / STATE, lambda file: torch.save(trainer.state(), file))
 
 
 def load(trainer: Trainer, folder: Path) -> None:
-    """Go on from `save`'s folder; unpickles nothing but tensors, numbers and lists.
+    """Resume from `save`'s folder; only tensors, numbers and lists are unpickled.
 
-    Raises UserError, nothing changed, when it is torn or of another model.
+    Raises UserError, with nothing changed, when it is truncated or of another model.
     """
     try:
         state = torch.load(folder / STATE, map_location=trainer.world.device, weights_only=True)
@@ -46,13 +46,13 @@ def load(trainer: Trainer, folder: Path) -> None:
         where = str(folder / STATE)
         raise UserError(f"the checkpoint cannot be read ({type(error).__name__})", where=where) from None
     if difference := first_mismatch(state["model"], trainer.model.state_dict()):
-        remedy = "undo the change of the model, or remove the folder to train anew"
+        remedy = "undo the change of the model, or remove the folder to train again from scratch"
         raise UserError(f"the checkpoint is of another model: {difference}", where=str(folder / STATE), remedy=remedy)
     trainer.load_state(state)
 
 
 def first_mismatch(found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> str | None:
-    """The first difference in name or shape between the weights that were found and those that a model has."""
+    """The first difference in name or shape between the weights found in a file and those of a model."""
     for name, weight in expected.items():
         if name not in found:
             return f"{name} is missing"
@@ -62,15 +62,15 @@ def first_mismatch(found: Mapping[str, torch.Tensor], expected: Mapping[str, tor
 
 
 def exists(folder: Path) -> bool:
-    """Whether a trial can go on from `folder`."""
+    """Whether a trial can resume from `folder`."""
     return (folder / STATE).exists()
 
 
 def write_outputs(trainer: Trainer, folder: Path) -> None:
-    """Write best.safetensors, predictions.npz, confusion/<epoch>.npz and what was observed, inspection.npz."""
+    """Write best.safetensors, predictions.npz, confusion/<epoch>.npz and the observer's inspection.npz."""
     folder.mkdir(parents=True, exist_ok=True)
-    if seen := trainer.built.pictures | trainer.observer.arrays():
-        save_arrays(folder / "inspection.npz", **seen)
+    if recorded := trainer.built.pictures | trainer.observer.arrays():
+        save_arrays(folder / "inspection.npz", **recorded)
     history = trainer.history
     if history.best is None:
         return
@@ -86,7 +86,7 @@ def write_outputs(trainer: Trainer, folder: Path) -> None:
 
 
 def save_weights(weights: dict[str, torch.Tensor], path: Path, trainer: Trainer, epoch: int) -> None:
-    """Write weights as safetensors; config and inputs stand in the metadata, so that the file explains itself."""
+    """Write weights as safetensors, with config and inputs as metadata."""
     # one key: safetensors writes several in an order that changes from process to process
     described = {"epoch": epoch, "config": trainer.config.to_dict(), "inputs": trainer.data.to_dict()}
     metadata = {"hwcls": json.dumps(described)}

@@ -1,4 +1,4 @@
-"""What a model costs: in numbers, and on the device that trains it."""
+"""The cost of a trial's model: its size, and time and memory on the device that trains it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from hwcls.training.trainer import Trainer
 
 
 def trial_cost(trainer: Trainer) -> dict[str, Any]:
-    """`parameters`, `flops` and `receptive_field` as `summary.size` says, `batch_size`, and what was measured here.
+    """The model's `parameters`, `flops` and `receptive_field` (see `summary.size`), `batch_size`, and measurements.
 
     `inference_ms` is the time of an image on this rank's device in batches, preprocessing included, absent before the
-    first epoch; `memory_mb` (2**20 bytes) what this rank's training step takes, see `memory_bytes`; `pretrain_seconds`
-    how long the encoder was trained before, where there is one. Of a model that cannot be followed `flops`,
-    `receptive_field` and on a CPU `memory_mb` are absent.
+    first epoch; `memory_mb` (2**20 bytes) the memory of this rank's training step, see `memory_bytes`;
+    `pretrain_seconds` the time of an encoder's pretraining. `flops`, `receptive_field` and on a CPU `memory_mb` are
+    absent where the model cannot be traced.
     """
     data = trainer.data
     try:
         found = summary.size(trainer.config.model, trainer.model, len(data.classes), data.channels, data.image_size)
-    except Exception:  # a user's model may do what cannot be followed: that is no reason to lose a trial
+    except Exception:  # a user's model may not be traceable, which must not fail its trial
         found = {"parameters": parameters(trainer.model)}
     found["batch_size"] = trainer.config.data.batch_size
     memory = memory_bytes(trainer, found.pop("activations", None))
@@ -33,8 +33,8 @@ def trial_cost(trainer: Trainer) -> dict[str, Any]:
 
 
 def memory_bytes(trainer: Trainer, activations: int | None) -> int | None:
-    """The memory of this rank's training step: on a GPU the most that tensors took at once since the trial began, on a
-    CPU weights, gradients, the optimizer's state and the `activations` (bytes of an image) of a micro-batch together.
+    """The memory of this rank's training step: on a GPU the peak of allocated tensors since the trial began, on a CPU
+    weights, gradients, the optimizer's state and the `activations` (bytes of an image) of a micro-batch together.
     """
     device = trainer.world.device
     if device.type == "cuda":

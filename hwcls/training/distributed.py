@@ -1,4 +1,4 @@
-"""The ranks of one training: who they are, and how they add up."""
+"""The ranks of one training: their process group, DDP, and processes on this machine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from hwcls.errors import UserError
 from hwcls.training.errors import MemoryRanOutError
 
 SIOCGIFADDR = 0x8915  # of Linux: an interface's address
-TIMEOUT = timedelta(minutes=30)  # the longest that one rank may prepare data while the others wait
+TIMEOUT = timedelta(minutes=30)  # one rank may prepare data so long while the others wait
 
 
 @dataclass(frozen=True)
@@ -52,32 +52,32 @@ class World:
 
 
 def default_device(local_rank: int = 0, *, gpu: bool = True) -> torch.device:
-    """The GPU of this rank, or the CPU where there is none or none is wanted."""
+    """The GPU of this rank; the CPU where there is none or `gpu` is False."""
     if gpu and torch.cuda.is_available():
         return torch.device("cuda", local_rank % torch.cuda.device_count())
     return torch.device("cpu")
 
 
 def find_free_address(host: str = "127.0.0.1") -> str:
-    """A host:port that nobody listens on at this moment."""
+    """A host:port that is free at this moment."""
     with socket.socket() as probe:
         probe.bind((host, 0))
         return f"{host}:{probe.getsockname()[1]}"
 
 
 def join_world(rank: int, size: int, address: str, device: torch.device) -> World:
-    """Become one of `size` ranks that meet at `address` (host:port of rank 0); gloo on CPU, NCCL on GPUs."""
+    """Join a process group of `size` ranks at `address` (host:port of rank 0); gloo on CPUs, NCCL on GPUs."""
     if size > 1:
         backend = "nccl" if device.type == "cuda" else "gloo"
         if device.type == "cuda":
             torch.cuda.set_device(device)
-        _meet_by(address)
+        _choose_network(address)
         dist.init_process_group(backend, init_method=f"tcp://{address}", rank=rank, world_size=size, timeout=TIMEOUT)
     return World(rank, size, device)
 
 
-def _meet_by(address: str) -> None:
-    """Have gloo and NCCL use the network that leads to rank 0: their own guess may be one that other hosts lack."""
+def _choose_network(address: str) -> None:
+    """Let gloo and NCCL use the network that leads to rank 0: they may choose one that other hosts do not have."""
     host, _, port = address.rpartition(":")
     own = _own_address(host, int(port))
     if own.startswith("127.") or sys.platform != "linux":
@@ -123,29 +123,29 @@ def wrap_ddp(model: nn.Module, world: World) -> nn.Module:
 
 
 def gradient_sync(ddp: nn.Module, last: bool) -> contextlib.AbstractContextManager[Any]:
-    """Around a backward pass: gradients are summed over the ranks with the last micro-batch of a step only."""
+    """Around a backward pass: the ranks sum their gradients only with the last micro-batch of a step."""
     if last or not isinstance(ddp, DistributedDataParallel):
         return contextlib.nullcontext()
     return ddp.no_sync()
 
 
 def join_all_reduce(ddp: nn.Module, blank: torch.Tensor, autocast: contextlib.AbstractContextManager[Any]) -> None:
-    """Join the other ranks' all-reduce with zero gradients, without images: `blank` (1, C, H, W) passes through."""
-    ddp.eval()  # so that no statistic and no dropout mask is touched
+    """Join the other ranks' all-reduce with zero gradients, by a pass of `blank` (1, C, H, W) instead of images."""
+    ddp.eval()  # so that no statistic and no dropout mask changes
     with autocast:
         (ddp(blank).sum() * 0).backward()
     ddp.train()
 
 
 def check_unused_weights(error: Exception, model: nn.Module) -> None:
-    """Raise UserError where `error` is DDP's about weights of `model` that took no part in the step before."""
+    """Raise UserError where `error` is DDP's about weights of `model` that got no gradient in the step before."""
     if unused := unused_weights(error, model):
         what = f"several workers need every weight, but the model does not use {', '.join(unused)}"
         raise UserError(what, where="model", remedy="remove or use them, or set workers: 1") from None
 
 
 def unused_weights(error: Exception, model: nn.Module) -> list[str]:
-    """The weights that DDP waited for in vain, from its error in the step after; none where it is another error."""
+    """The weights without a gradient, from the text of DDP's error in the step after; none for other errors."""
     if "Expected to have finished reduction" not in str(error):
         return []
     places = re.search(r"did not receive grad for rank \d+: ([\d ]+)", str(error))
@@ -154,23 +154,23 @@ def unused_weights(error: Exception, model: nn.Module) -> list[str]:
 
 
 def launch(size: int, run: Callable[..., None], *args: Any) -> None:
-    """Call `run(world, *args)` on `size` processes of this machine and wait for all; alone it runs right here.
+    """Call `run(world, *args)` in `size` processes of this machine and wait for all; one rank runs in this process.
 
-    When one of them fails the others are ended, and a UserError or MemoryRanOutError is raised here as it was there.
+    When one fails the others are terminated; its UserError or MemoryRanOutError is raised here.
     """
     if size == 1:
         run(World(), *args)
         return
-    faults: SimpleQueue[Exception] = get_context("spawn").SimpleQueue()
+    errors: SimpleQueue[Exception] = get_context("spawn").SimpleQueue()
     try:
-        spawn(_rank_main, (size, find_free_address(), run, args, faults), nprocs=size)  # type: ignore[no-untyped-call]
+        spawn(_rank_main, (size, find_free_address(), run, args, errors), nprocs=size)  # type: ignore[no-untyped-call]
     except ProcessRaisedException:
-        if faults.empty():
+        if errors.empty():
             raise
-        fault = faults.get()
+        error = errors.get()
     else:
         return
-    raise fault
+    raise error
 
 
 def _rank_main(
@@ -179,13 +179,13 @@ def _rank_main(
     address: str,
     run: Callable[..., None],
     args: tuple[Any, ...],
-    faults: SimpleQueue[Exception],
+    errors: SimpleQueue[Exception],
 ) -> None:
     world = join_world(rank, size, address, default_device(rank))
     try:
         run(world, *args)
-    except (UserError, MemoryRanOutError) as fault:
-        faults.put(fault)
+    except (UserError, MemoryRanOutError) as error:
+        errors.put(error)
         raise
     finally:
         leave_world()

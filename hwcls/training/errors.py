@@ -1,21 +1,21 @@
-"""How a training can end before its time; needs no torch."""
+"""The errors that end a training early; needs no torch."""
 
 from __future__ import annotations
 
 
 class NotFiniteError(Exception):
-    """The loss became NaN or infinite: training again would give the same."""
+    """The loss became NaN or infinite; a retry would give the same."""
 
 
 class LostRankError(Exception):
-    """A rank died or hung; its trial can go on from its checkpoint on new ranks. The last line says what is known."""
+    """A rank died or hung; its trial can resume on new ranks. The last line of the message is the summary."""
 
 
 class MemoryRanOutError(Exception):
-    """Device memory ran out in mid-training: the trial can go on from its checkpoint with `smaller` micro-batches."""
+    """Device memory ran out during training: the trial can resume with `smaller` micro-batches."""
 
     def __init__(self, smaller: int) -> None:
-        super().__init__(smaller)  # what unpickling calls it with
+        super().__init__(smaller)  # the arguments of unpickling
         self.smaller = smaller
 
     def __str__(self) -> str:

@@ -19,7 +19,7 @@ FEWEST, MOST = 1_000, 10_000  # training images on which train/accuracy is measu
 
 @dataclass
 class Evaluation:
-    """What a rank found on its share of a split, n images; nothing has been read from the device."""
+    """Results of a rank on its share of a split, n images; nothing has been read from the device."""
 
     loss: torch.Tensor  # () sum over this rank's images, float64
     confusion: torch.Tensor  # (K, K) int64, rows true, columns predicted, this rank's images
@@ -31,7 +31,7 @@ class Evaluation:
 def score_batches(
     model: nn.Module, batches: Iterable[Batch], classes: int, device: torch.device, precision: Precision
 ) -> Evaluation:
-    """Score unaugmented batches; leaves the model in evaluation mode. The loss is plain cross-entropy."""
+    """Score unaugmented batches; leaves the model in evaluation mode. The loss is cross-entropy without smoothing."""
     model.eval()
     loss = torch.zeros((), dtype=torch.float64, device=device)
     confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
@@ -41,8 +41,8 @@ def score_batches(
             logits = model(batch.images)
         logits = upcast(logits)  # (B, K)
         loss += F.cross_entropy(logits, batch.labels, reduction="sum")
-        place = batch.labels * classes + logits.argmax(1)  # (B,)
-        confusion.scatter_add_(0, place, torch.ones_like(place))  # bincount would wait for the device
+        cell = batch.labels * classes + logits.argmax(1)  # (B,)
+        confusion.scatter_add_(0, cell, torch.ones_like(cell))  # bincount would sync with the device
         scores.append(logits.softmax(1).float())  # (B, K)
         index.append(batch.index)
         watchdog.reset_timer()
@@ -50,8 +50,8 @@ def score_batches(
 
 
 def train_sample_size(data: ImageSet) -> int:
-    """On how many training images train/accuracy is measured after each epoch, always the same ones.
+    """How many training images train/accuracy is measured on after each epoch, always the same ones.
 
-    As many as val has: both are then equally exact, and of a small data set most images need not be scored.
+    As many as val has, within FEWEST and MOST: both metrics are then equally precise, and most images need no scoring.
     """
     return min(len(data.train), max(FEWEST, min(MOST, len(data.val))))

@@ -29,9 +29,9 @@ Report = Callable[[dict[str, Any]], None]
 
 
 def train(config: TrialConfig, path: Path, report: Report, observe: Callable[[], Observer] | None = None) -> Result:
-    """Train a trial into the folder `path`, or go on where it stands; `report` gets each epoch's line once.
+    """Train a trial into the folder `path`, or resume it; `report` is called once with each epoch's record.
 
-    `observe` makes an observer on each rank; with several it must be picklable.
+    `observe` creates an observer on each rank; with several ranks it must be picklable.
 
     Raises:
         UserError: The folder holds another trial, or data or model cannot be built.
@@ -43,19 +43,19 @@ def train(config: TrialConfig, path: Path, report: Report, observe: Callable[[],
         result = folder.result()
         if result is not None and result.status == "complete":
             return result
-    data = open_data(config.data)  # what cannot be is said here, once, before anything is written
+    data = open_data(config.data)  # errors are raised here, once, before anything is written
     models.check(config.model, classes=len(data.classes), channels=data.channels, image_size=data.image_size)
     folder.write_config(config)
     micro_batch: int | None = None
-    told = 0  # the last epoch that `report` got
+    reported = 0  # the last epoch that `report` got
     while True:
-        told = max(told, folder.last_epoch())
+        reported = max(reported, folder.last_epoch())
         try:
-            launch(config.workers, _train_rank, config.to_dict(), path, report, observe, micro_batch, told)
+            launch(config.workers, _train_rank, config.to_dict(), path, report, observe, micro_batch, reported)
             break
         except MemoryRanOutError as error:
             micro_batch = error.smaller
-        free_memory()  # outside the handler, and on from the last checkpoint
+        free_memory()  # outside the handler; then it resumes from the last checkpoint
     result = folder.result()
     assert result is not None, "rank 0 writes the result or raises"
     return result
@@ -68,7 +68,7 @@ def _train_rank(
     report: Report,
     observe: Callable[[], Observer] | None,
     micro_batch: int | None,
-    told: int,
+    reported: int,
 ) -> None:
     import torch
 
@@ -80,7 +80,7 @@ def _train_rank(
     if checkpoint.exists(saved):
         checkpoint.load(trainer, saved)
     if world.rank == 0:
-        _forget_after(folder, trainer)
+        _drop_later_records(folder, trainer)
     last_save = time.monotonic()
     error = None
     try:
@@ -88,7 +88,7 @@ def _train_rank(
             if world.rank:
                 continue
             for line in folder.append_missing(trainer.history.records):
-                if line["epoch"] > told:
+                if line["epoch"] > reported:
                     report(line)
             if time.monotonic() - last_save > SAVE_EVERY:
                 checkpoint.save(trainer, saved)
@@ -104,7 +104,7 @@ def _train_rank(
             best=best_of(trainer.history.records, config.metric),
             label=config.model.label,
             parameters=config.flat(),
-            seconds=round(sum(line["seconds"] for line in trainer.history.records), 3),  # before a restart, too
+            seconds=round(sum(line["seconds"] for line in trainer.history.records), 3),
             micro_batch=trainer.micro_batch,
             error=error,
             extra={"cost": trial_cost(trainer)},
@@ -113,8 +113,8 @@ def _train_rank(
     shutil.rmtree(saved, ignore_errors=True)
 
 
-def _forget_after(folder: TrialFolder, trainer: Trainer) -> None:
-    """Take back the epochs that come again: with smaller micro-batches or on a GPU their numbers may be others, and
-    the records are to be those of the weights that are kept."""
+def _drop_later_records(folder: TrialFolder, trainer: Trainer) -> None:
+    """Drop the records of epochs that are trained again: their numbers may differ with smaller micro-batches or on a
+    GPU, and records must match the weights."""
     if folder.last_epoch() > trainer.epoch:
         folder.replace_records(trainer.history.records)

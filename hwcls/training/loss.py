@@ -22,7 +22,7 @@ def balanced_weights(labels: np.ndarray, classes: int) -> Tensor:
 
 
 class Loss:
-    """The sum of a batch's losses, (): divided by the images of the global batch it does not depend on how that is cut.
+    """The sum () of a batch's losses. Divided by the global batch's images, it is independent of the micro-batches.
 
     Args:
         smoothing: Of the labels (arXiv 1512.00567).
@@ -45,7 +45,7 @@ class Loss:
         self.weights = balanced_weights(labels, classes).to(device, dtype) if class_weights else None  # (K,)
 
     def __call__(self, logits: Tensor, batch: Batch) -> Tensor:
-        """() from logits (B, K); where labels are mixed, each counts by its share."""
+        """() from logits (B, K); mixed labels are weighted by their shares."""
         if batch.other is None or batch.share is None:
             if self.weights is None:
                 return cross_entropy(logits, batch.labels, reduction="sum", label_smoothing=self.smoothing)

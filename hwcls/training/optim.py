@@ -28,37 +28,37 @@ WRAPPED = ("step", "zero_grad", "add_param_group", "state_dict", "load_state_dic
 def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:
     """A fused optimizer over the trainable weights.
 
-    Norms and biases (one axis or none) are not decayed, nor what a model or a part of it names in `no_weight_decay()`,
-    as timm's do: class tokens and position embeddings.
+    Weight decay excludes norms and biases (at most one axis) and what a module names in `no_weight_decay()`, as timm's
+    models do: class tokens and position embeddings.
     """
-    spared = {
+    excluded = {
         f"{prefix}.{name}".lstrip(".")
         for prefix, module in model.named_modules()
         if callable(names := getattr(module, "no_weight_decay", None))
         for name in names()
     }
     decayed: list[nn.Parameter] = []
-    plain: list[nn.Parameter] = []
+    not_decayed: list[nn.Parameter] = []
     for name, weight in model.named_parameters():
         if weight.requires_grad:
-            (decayed if weight.ndim > 1 and name not in spared else plain).append(weight)
+            (decayed if weight.ndim > 1 and name not in excluded else not_decayed).append(weight)
     groups = [
         {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
+        {"params": not_decayed, "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
     settings: dict[str, Any] = {"lr": config.lr, "fused": True}
     if isinstance(config, SgdConfig):
         settings |= {"momentum": config.momentum, "nesterov": config.nesterov}
-    optimizer: torch.optim.Optimizer = _eager(KINDS[config.name])(groups, **settings)
+    optimizer: torch.optim.Optimizer = _without_compiler(KINDS[config.name])(groups, **settings)
     return optimizer
 
 
 @functools.cache
-def _eager(kind: Any) -> Any:
-    """The optimizer as it is inside torch's wrappers, which load the compiler, 2 s of CPU, to keep it out of them."""
-    plain = {name: inspect.unwrap(getattr(kind, name)) for name in WRAPPED}
-    return type(kind.__name__, (kind,), {**plain, "step": torch.no_grad()(plain["step"])})
+def _without_compiler(kind: Any) -> Any:
+    """The optimizer class without torch's method wrappers, which import the compiler: 2 s of CPU."""
+    methods = {name: inspect.unwrap(getattr(kind, name)) for name in WRAPPED}
+    return type(kind.__name__, (kind,), {**methods, "step": torch.no_grad()(methods["step"])})
 
 
 class Schedule:
@@ -68,8 +68,8 @@ class Schedule:
         config: Which schedule.
         optimizer: Its rate is set; the one it has now is the base that warm-up, cosine and one cycle are shares of.
         epochs: Of the whole training.
-        metric: What a plateau watches.
-        steps: Of an epoch; one cycle ends exactly with the last one.
+        metric: Observed by a plateau.
+        steps: Of an epoch; one cycle ends with the very last one.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Schedule:
 
     @property
     def lr(self) -> float:
-        """The learning rate that holds now."""
+        """The current learning rate."""
         return float(self.optimizer.param_groups[0]["lr"])
 
     def before_step(self, epoch: int, progress: float) -> None:
@@ -107,7 +107,7 @@ class Schedule:
             group["lr"] = lr
 
     def at(self, epoch: int, progress: float) -> float:
-        """The rate of such a step; of a plateau, which has no future, the one that holds now."""
+        """The rate of such a step; of a plateau, which depends on the metric, the current one."""
         time, config = epoch - 1 + progress, self.config  # time in epochs
         if time < config.warmup:
             return self.base * (time + 1e-3) / config.warmup
@@ -116,14 +116,14 @@ class Schedule:
             return _cosine(self.base, config.min_lr, share)
         if isinstance(config, OneCycleConfig):
             last = max(1, self.epochs * self.steps - 1)  # steps counted from 0
-            step, top = round(time * self.steps), config.rise * (last + 1) - 1  # as torch's OneCycleLR has it
+            step, top = round(time * self.steps), config.rise * (last + 1) - 1  # as in torch's OneCycleLR
             if step <= top:
                 return _cosine(self.base * config.start, self.base, step / top if top > 0 else 1.0)
             return _cosine(self.base, self.base * config.end, min(1.0, (step - top) / (last - top)))
         return self.base if config.warmup and time == config.warmup else self.lr
 
     def after_epoch(self, epoch: int, value: float) -> None:
-        """Tell a plateau the metric of an epoch; warm-up epochs do not count."""
+        """Give a plateau the metric of an epoch; warm-up epochs do not count."""
         if self.plateau and epoch > self.config.warmup:
             self.plateau.step(value)
 
@@ -136,5 +136,5 @@ class Schedule:
 
 
 def _cosine(begin: float, end: float, share: float) -> float:
-    """From `begin` to `end` along half a cosine, `share` of the way in [0, 1]."""
+    """Half a cosine from `begin` to `end`; `share` in [0, 1] is the progress."""
     return end + (begin - end) * (1 + math.cos(math.pi * share)) / 2

@@ -1,4 +1,4 @@
-"""bfloat16 and torch.compile: chosen by the hardware and the whole work of a trial, never by what is left of it."""
+"""bfloat16 and torch.compile: chosen by the hardware and a trial's total steps, not by the remaining ones."""
 
 from __future__ import annotations
 
@@ -12,55 +12,55 @@ from torch import nn
 
 from hwcls.models.summary import signature
 
-COMPILE_STEPS = 20_000  # an estimate: a minute of compiling against a quarter of a step of 10 ms
+COMPILE_STEPS = 20_000  # an estimate: a minute of compiling, a quarter saved of steps of 10 ms
 BACKEND = "inductor"
 GRAPHS = 8  # for one function; torch runs the ninth uncompiled
-_compiled: str | None = None  # the signature of the model whose graphs this process holds
-_sizes: set[int] = set()  # of the micro-batches that those graphs are for
+_compiled: str | None = None  # signature of the model whose graphs are cached in this process
+_sizes: set[int] = set()  # micro-batch sizes of those graphs
 
 
 @dataclass(frozen=True)
 class Precision:
-    """How the passes of a trial are computed."""
+    """How the forward and backward passes of a trial are computed."""
 
-    bf16: bool = False  # activations; weights, loss and optimizer stay as they are
+    bf16: bool = False  # of activations; weights, loss and optimizer keep their dtype
     compiled: bool = False
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Around every forward pass."""
         return torch.autocast("cuda", torch.bfloat16) if self.bf16 else contextlib.nullcontext()
 
-    def prepare(self, model: nn.Module, ranked: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
-        """`ranked` (the model, maybe within DDP) for micro-batches of one size: compiled where that pays.
+    def prepare(self, model: nn.Module, ddp: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+        """The forward pass of `ddp` (the model, maybe within DDP) for micro-batches of one size, compiled if chosen.
 
-        A process keeps the graphs of one model, for up to GRAPHS sizes: trials that differ in anything else reuse them.
+        A process caches the graphs of one model, for up to GRAPHS sizes; trials with the same model reuse them.
         """
         global _compiled
         if not self.compiled:
-            return ranked
+            return ddp
         if _compiled not in (None, signature(model)):
-            _forget_graphs()
+            _reset_graphs()
         _compiled = signature(model)
-        compiled: Callable[[torch.Tensor], torch.Tensor] = torch.compile(ranked, dynamic=False, backend=BACKEND)
+        compiled: Callable[[torch.Tensor], torch.Tensor] = torch.compile(ddp, dynamic=False, backend=BACKEND)
 
         def forward(images: torch.Tensor) -> torch.Tensor:
             if len(images) not in _sizes and len(_sizes) == GRAPHS:
-                _forget_graphs()
+                _reset_graphs()
             _sizes.add(len(images))
             return compiled(images)
 
         return forward
 
 
-def _forget_graphs() -> None:
+def _reset_graphs() -> None:
     torch.compiler.reset()
     _sizes.clear()
 
 
 def choose_precision(device: torch.device, dtype: torch.dtype, steps: int, *, grouped: bool = False) -> Precision:
-    """What suits a trial of `steps` optimizer steps in all; on a CPU both would cost more than they gain.
+    """The precision of a trial of `steps` optimizer steps in total; on a CPU neither bfloat16 nor compiling pays.
 
-    `grouped`: BatchNorm works on virtual groups, which are not compiled.
+    `grouped`: BatchNorm works on groups, which are not compiled.
     """
     if device.type != "cuda" or dtype != torch.float32:
         return Precision()

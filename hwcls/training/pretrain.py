@@ -1,4 +1,4 @@
-"""An autoencoder trained once on a share of the training images, for every trial that asks for its encoder."""
+"""An autoencoder trained once on a share of the training images; trials that start from its encoder share it."""
 
 from __future__ import annotations
 
@@ -30,12 +30,7 @@ from hwcls.training.micro_batch import halve_micro_batch
 BATCH = 128
 LEARNING_RATE = 1e-3
 PICTURES = 8  # of val, kept with their reconstructions
-STREAM = 11  # of the seed: which images are in the share, and their order
-
-
-def wants_pretraining(config: TrialConfig) -> bool:
-    """Whether the trial's model starts from a pretrained encoder."""
-    return config.model.encoder_pretraining is not None
+STREAM = 11  # of the seed, for the choice of images and their order
 
 
 def encoder_weights(config: TrialConfig, data: ImageSet, device: torch.device, cache: Path) -> dict[str, Tensor]:
@@ -52,10 +47,10 @@ def autoencoder(config: TrialConfig, data: ImageSet, device: torch.device, cache
 
     It maps normalised images (B, C, S, S) to their reconstructions. It is trained without augmentation on a share of
     `data.train`, never on val or test, once per data, width, share, epochs and seed, and kept in `cache`; processes
-    that want the same one wait for the first. torch's generators are left as they were. Raises UserError where the
-    images are too small, memory holds not even one of them, or its loss is not finite.
+    that need the same one wait for the first. torch's generators keep their state. Raises UserError where the images
+    are too small, not even one fits into memory, or the loss is not finite.
     """
-    model, _ = _asked_for(config)
+    model, _ = _configs(config)
     path = _path(config, data, cache)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
@@ -63,8 +58,8 @@ def autoencoder(config: TrialConfig, data: ImageSet, device: torch.device, cache
             started = time.perf_counter()
             trained = _train(config, data, device)
             weights = {name: value.cpu().contiguous() for name, value in trained.state_dict().items()}
-            took = {"seconds": f"{time.perf_counter() - started:.3f}"}
-            write_with(path, lambda file: file.write(save(weights, took)))
+            metadata = {"seconds": f"{time.perf_counter() - started:.3f}"}
+            write_with(path, lambda file: file.write(save(weights, metadata)))
     with torch.random.fork_rng(devices=[]):
         made: nn.Module = model.build_autoencoder(channels=data.channels, image_size=data.image_size)
     made.load_state_dict(load_file(path))
@@ -72,7 +67,7 @@ def autoencoder(config: TrialConfig, data: ImageSet, device: torch.device, cache
 
 
 def pretrain_seconds(config: TrialConfig, data: ImageSet, device: torch.device, cache: Path) -> float | None:
-    """How long the autoencoder in `cache` was trained; None where that is not on record."""
+    """How long the autoencoder in `cache` was trained; None where it was not recorded."""
     try:
         with safe_open(_path(config, data, cache), framework="np") as file:
             return float((file.metadata() or {})["seconds"])
@@ -82,7 +77,7 @@ def pretrain_seconds(config: TrialConfig, data: ImageSet, device: torch.device, 
 
 @torch.no_grad()
 def reconstructions(config: TrialConfig, data: ImageSet, device: torch.device, cache: Path) -> dict[str, np.ndarray]:
-    """The first images of val and what the autoencoder makes of them, for inspection.npz.
+    """The first images of val and their reconstructions, for inspection.npz.
 
     `reconstructions/input` and `reconstructions/output`, each (P, S, S, C) uint8 with P at most PICTURES.
     """
@@ -95,14 +90,14 @@ def reconstructions(config: TrialConfig, data: ImageSet, device: torch.device, c
 
 
 def pretrain_rows(config: TrialConfig, data: ImageSet) -> np.ndarray:
-    """The rows of `data.train.images` that pretrain: a seeded share, of which a smaller share is the beginning."""
-    _, pretrain = _asked_for(config)
+    """The rows of `data.train.images` to pretrain on: a seeded share; a smaller share is a subset of a larger one."""
+    _, pretrain = _configs(config)
     order = random_permutation(len(data.train), config.seed, STREAM)
     rows: np.ndarray = data.train.rows[order[: max(1, round(pretrain.share * len(order)))]]
     return rows
 
 
-def _asked_for(config: TrialConfig) -> tuple[ModelFamily, PretrainConfig]:
+def _configs(config: TrialConfig) -> tuple[ModelFamily, PretrainConfig]:
     pretrain = config.model.encoder_pretraining
     if pretrain is None:
         raise ValueError("the model has no encoder to pretrain")
@@ -114,18 +109,18 @@ def _path(config: TrialConfig, data: ImageSet, cache: Path) -> Path:
 
 
 def _key(config: TrialConfig, data: ImageSet) -> str:
-    """What the result depends on, as a name: the images themselves, the net and the training."""
-    model, pretrain = _asked_for(config)
-    shown = [data.name, data.image_size, data.channels, data.mean, data.std, len(data.train)]
+    """A digest of everything the result depends on: the images, the model and the training."""
+    model, pretrain = _configs(config)
+    images = [data.name, data.image_size, data.channels, data.mean, data.std, len(data.train)]
     settings = [*model.autoencoder_settings(), pretrain.share, pretrain.epochs, config.seed, BATCH, LEARNING_RATE]
-    digest = hashlib.blake2b(json.dumps([shown, settings]).encode(), digest_size=12)
+    digest = hashlib.blake2b(json.dumps([images, settings]).encode(), digest_size=12)
     digest.update(np.ascontiguousarray(data.train.rows).tobytes())
     return digest.hexdigest()
 
 
 def _train(config: TrialConfig, data: ImageSet, device: torch.device) -> nn.Module:
     """Minimise the squared error of reconstructed pixels with Adam for `pretrain.epochs`."""
-    (model, pretrain), seed, micro_batch = _asked_for(config), config.seed, BATCH
+    (model, pretrain), seed, micro_batch = _configs(config), config.seed, BATCH
     rows = pretrain_rows(config, data)
     normalise = Normalise(data.mean, data.std, data.image_size, device, torch.float32)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -151,8 +146,8 @@ def _train(config: TrialConfig, data: ImageSet, device: torch.device) -> nn.Modu
 
 
 def _gradients(net: nn.Module, images: Tensor, micro_batch: int) -> Tensor | None:
-    """Leave the gradients of the squared error of `images` (b, C, S, S), by micro-batches; the error (), or None where
-    memory ran out."""
+    """Accumulate the gradients of the squared error of `images` (b, C, S, S); returns the error (), None if memory ran
+    out."""
     net.zero_grad()
     total = torch.zeros((), device=images.device)
     try:

@@ -1,4 +1,4 @@
-"""The pulse of a training process: where no step ends for too long, it says where it stands and ends itself."""
+"""Watchdog of a training process: if no step finishes within a limit, it dumps all stacks and exits."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ _watch: _Watch | None = None
 
 
 class _Watch:
-    """The timer of faulthandler, a thread in C that no Python code can hold up."""
+    """The timer of faulthandler, a C thread that Python code cannot block."""
 
     def __init__(self, limit: float, file: IO[Any]) -> None:
         self.limit, self.file = limit, file
-        self.again = min(1.0, limit / 4)  # seconds: setting the timer with every step would cost more than it tells
+        self.interval = min(1.0, limit / 4)  # seconds between resets: one per step would cost too much
         self.set_at = 0.0
         self.set()
 
     def set(self) -> None:
         now = time.monotonic()
-        if now - self.set_at > self.again:
+        if now - self.set_at > self.interval:
             self.set_at = now
             faulthandler.dump_traceback_later(self.limit, file=self.file, exit=True)
 
 
 def reset_timer() -> None:
-    """Say that a step or a scored batch has ended; nothing where nobody watches."""
+    """Call after each step and scored batch; does nothing outside `watch`."""
     if _watch is not None:
         _watch.set()
 
 
 @contextmanager
 def watch(limit: float, file: IO[Any]) -> Iterator[None]:
-    """While the block runs: `limit` seconds without a beat write where each thread stands to `file` and end the
-    process, with exit code 1, whatever it waits for."""
+    """Within the block, `limit` seconds without `reset_timer` dump the stacks of all threads to `file` and end the
+    process with exit code 1."""
     global _watch
     _watch = _Watch(limit, file)
     try:
@@ -48,7 +48,7 @@ def watch(limit: float, file: IO[Any]) -> Iterator[None]:
 
 
 def hung_location(dump: str) -> str:
-    """The innermost line of the main thread in what `watched` wrote: file.py:12 in forward."""
+    """The innermost line of the main thread in a dump of `watch`: file.py:12 in forward."""
     main = dump.rstrip().rsplit("\n\n", 1)[-1]  # faulthandler writes the oldest thread last
     found = re.search(r'File "(.+)", line (\d+) in (\S+)', main)
     return f"{found[1]}:{found[2]} in {found[3]}" if found else "an unknown place"

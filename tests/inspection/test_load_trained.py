@@ -120,9 +120,9 @@ def test_a_pretrained_backbone_is_not_fetched_again(tmp_path):
         (lambda folder: (folder / "config.yaml").unlink(), ["has no config.yaml", "results/<sweep>/trials/<n>"]),
         (lambda folder: changed(folder, data={"name": "cifar10"}), ["cifar10", "hwcls data"]),
     ],
-    ids=["none kept", "config changed", "torn", "no trial", "no data"],
+    ids=["none kept", "config changed", "truncated", "no trial", "no data"],
 )
-def test_what_cannot_be_opened_says_why(copied, damage, words, monkeypatch):
+def test_errors_name_the_cause(copied, damage, words, monkeypatch):
     monkeypatch.delenv("HWCLS_DATA", raising=False)
     damage(copied)
     with pytest.raises(UserError) as caught:
@@ -131,12 +131,12 @@ def test_what_cannot_be_opened_says_why(copied, damage, words, monkeypatch):
         assert word in str(caught.value)
 
 
-@pytest.mark.parametrize("told", [None, {}, {"inputs": None}, {"inputs": {"name": "a"}, "config": 3}])
-def test_weights_that_say_little_are_opened_with_the_data(copied, told):
+@pytest.mark.parametrize("metadata", [None, {}, {"inputs": None}, {"inputs": {"name": "a"}, "config": 3}])
+def test_weights_without_metadata_are_opened_with_the_data(copied, metadata):
     from safetensors.torch import load_file, save_file
 
     weights = load_file(copied / "best.safetensors")
-    save_file(weights, copied / "best.safetensors", None if told is None else {"hwcls": json.dumps(told)})
+    save_file(weights, copied / "best.safetensors", None if metadata is None else {"hwcls": json.dumps(metadata)})
     opened = load_trained(copied)
     assert (opened.inputs.name, len(opened.inputs.classes)) == ("digits", 10)
 

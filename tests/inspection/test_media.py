@@ -1,4 +1,4 @@
-"""What trackers show of a trial at its end is what lies in its folder."""
+"""Trackers show what is in a trial's folder when it ends."""
 
 import subprocess
 import sys

@@ -94,9 +94,9 @@ def test_first_layer_and_its_input():
 def test_looking_changes_nothing_and_a_resumed_run_sees_the_same(trial, tmp_path, model):
     config = trial(epochs=5, model={"name": model, "width": 8, "head": {"depth": 2, "width": 8, "dropout": 0.3}})
     blind = build_trainer(config, open_data(config.data), CPU)
-    whole = trainer_of(config)
-    assert [r.metrics for r in blind.epochs()] == [r.metrics for r in whole.epochs()]
-    expected = whole.observer.arrays()
+    uninterrupted = trainer_of(config)
+    assert [r.metrics for r in blind.epochs()] == [r.metrics for r in uninterrupted.epochs()]
+    expected = uninterrupted.observer.arrays()
 
     first = trainer_of(config)
     epochs = first.epochs()

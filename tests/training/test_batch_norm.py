@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 RESNET = {"name": "timm", "backbone": "resnet18", "stem": "small"}
 
 
-def test_each_group_is_normalised_alone_and_counts_alike():
+def test_each_group_is_normalised_separately_and_counts_equally():
     torch.manual_seed(0)
     norm, plain = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
     model = nn.Sequential(norm)
@@ -38,7 +38,7 @@ def test_each_group_is_normalised_alone_and_counts_alike():
     assert torch.equal(norm(x), plain(x)), "evaluation as ever"
 
 
-def test_a_frozen_norm_is_left_alone():
+def test_a_frozen_norm_does_not_change():
     norm = nn.BatchNorm2d(2).eval()
     grouped = GroupedNorms(nn.Sequential(norm), 2, World(device=CPU))
     grouped.before_step()
@@ -75,14 +75,14 @@ def test_groups_are_of_images_not_of_rows(kept):
         assert torch.allclose(norm.running_mean, 0.1 * x.mean((0, 2, 3)), atol=1e-6)
 
 
-def test_rows_that_make_no_groups_are_refused():
+def test_rows_that_do_not_split_into_groups_are_a_user_error():
     model = Tokens(nn.BatchNorm1d(3), short=True)
     GroupedNorms(model, 4, World(device=CPU))
     with pytest.raises(UserError, match="sees 31 rows of 8 images: no groups of 4"):
         model(torch.randn(8, 3, 2, 2))
 
 
-def test_statistics_that_nobody_trains_are_not_averaged(monkeypatch):
+def test_frozen_statistics_are_not_averaged(monkeypatch):
     model = nn.Sequential(nn.BatchNorm2d(2), nn.BatchNorm2d(2).eval())
     world = World(size=2, device=CPU)
     monkeypatch.setattr(World, "sum", lambda self, tensor: tensor.fill_(6))
@@ -97,7 +97,7 @@ def feed_of(trial, world, rank):
 
 
 @pytest.mark.parametrize(("world", "micro"), [(1, 24), (1, 8), (2, 16), (3, 8), (4, 8)])
-def test_shares_are_whole_groups_of_the_same_images(trial, world, micro):
+def test_shares_are_complete_groups_of_the_same_images(trial, world, micro):
     """351 images in batches of 24 and groups of 8: the last step is a single group, the last 7 images are left out."""
     alone = [b for step in feed_of(trial, 1, 0).train(2) for b in step.parts]
     index, images = torch.cat([b.index for b in alone]), torch.cat([b.images for b in alone])
@@ -118,11 +118,11 @@ def test_shares_are_whole_groups_of_the_same_images(trial, world, micro):
     assert (start, len(index)) == (344, 351)
 
 
-def test_what_cannot_be(trial):
+def test_too_few_images_for_a_group(trial):
     with pytest.raises(ValueError, match="no multiple of norm_batch 48"):
         trial(norm_batch=48)
     config = trial(data__batch_size=512, norm_batch=512)
-    with pytest.raises(UserError, match="360 training images fill no group of 512"):
+    with pytest.raises(UserError, match="360 training images are fewer than one group of 512"):
         build.build_trainer(config, open_data(config.data), World(device=CPU))
 
 

@@ -1,4 +1,4 @@
-"""What a trial's model costs, as result.json has it."""
+"""The cost of a trial's model, as in result.json."""
 
 import pytest
 
@@ -61,7 +61,7 @@ def test_inference_is_that_of_the_fastest_validation(trainer):
     assert 0 < seconds[1] <= seconds[0]
 
 
-def test_a_model_that_cannot_be_followed_loses_no_trial(trainer, monkeypatch):
+def test_a_model_that_cannot_be_traced_fails_no_trial(trainer, monkeypatch):
     def broken(*args):
         raise RuntimeError("no dispatch here")
 

@@ -1,4 +1,4 @@
-"""What torch's DDP cannot have, said in one line."""
+"""Errors of DDP in one line, and the network between hosts."""
 
 import os
 import sys
@@ -32,16 +32,16 @@ def build(classes, channels, image_size):
 """
 
 
-def test_the_weights_that_ddp_waited_for_are_named():
+def test_weights_without_a_gradient_are_named():
     model = nn.ModuleDict({"frozen": nn.Linear(2, 2), "used": nn.Linear(2, 2), "spare": nn.Linear(2, 2)})
     model["frozen"].requires_grad_(False)
     model.forward = model["used"].forward
     torch.distributed.init_process_group("gloo", init_method=f"tcp://{find_free_address()}", rank=0, world_size=1)
     try:
-        ranked = DistributedDataParallel(model)
-        ranked(torch.ones(1, 2)).sum().backward()
+        ddp = DistributedDataParallel(model)
+        ddp(torch.ones(1, 2)).sum().backward()
         with pytest.raises(RuntimeError) as caught:
-            ranked(torch.ones(1, 2))
+            ddp(torch.ones(1, 2))
     finally:
         leave_world()
     assert unused_weights(caught.value, model) == ["spare.weight", "spare.bias"]
@@ -65,16 +65,16 @@ def test_weights_that_nothing_uses_are_a_user_error_with_two_workers(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="interfaces are found by Linux's ioctl")
-def test_hosts_meet_by_the_network_that_leads_to_rank_0(monkeypatch):
+def test_the_network_that_leads_to_rank_0_is_chosen(monkeypatch):
     assert distributed._interface("127.0.0.1") == "lo"
-    assert distributed._interface("192.0.2.77") is None  # nobody's here
+    assert distributed._interface("192.0.2.77") is None  # an address of no interface
     names = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
     for name in names:
         monkeypatch.delenv(name, raising=False)
-    distributed._meet_by("127.0.0.1:5000")
+    distributed._choose_network("127.0.0.1:5000")
     assert not [name for name in names if name in os.environ]  # one host alone needs no network
     monkeypatch.setattr(distributed, "_interface", lambda own: "eth7")
     monkeypatch.setattr(distributed, "_own_address", lambda host, port: "10.0.0.3")
-    monkeypatch.setenv("NCCL_SOCKET_IFNAME", "ib0")  # what the user sets holds
-    distributed._meet_by("10.0.0.2:5000")
+    monkeypatch.setenv("NCCL_SOCKET_IFNAME", "ib0")  # the user's setting is kept
+    distributed._choose_network("10.0.0.2:5000")
     assert [os.environ[name] for name in names] == ["eth7", "ib0"]

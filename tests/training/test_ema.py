@@ -53,8 +53,8 @@ def test_the_averages_are_what_is_scored_and_saved(trial, tmp_path):
 def test_resumed_equals_uninterrupted_to_the_bit(trial, tmp_path):
     config = trial(ema=0.95, clip=1.0, scheduler={"name": "one_cycle"}, class_weights="balanced", norm_batch=16)
     data = open_data(config.data)
-    whole = build_trainer(config, data, CPU)
-    expected = [(r.metrics, r.lr) for r in whole.epochs()]
+    uninterrupted = build_trainer(config, data, CPU)
+    expected = [(r.metrics, r.lr) for r in uninterrupted.epochs()]
     half = build_trainer(config, data, CPU)
     for record in half.epochs():
         if record.epoch == 2:
@@ -64,7 +64,7 @@ def test_resumed_equals_uninterrupted_to_the_bit(trial, tmp_path):
     checkpoint.load(resumed, tmp_path)
     assert [(r.metrics, r.lr) for r in resumed.epochs()] == expected[2:]
     for found, wanted in (
-        (resumed.weights(), whole.weights()),
-        (resumed.history.best_weights, whole.history.best_weights),
+        (resumed.weights(), uninterrupted.weights()),
+        (resumed.history.best_weights, uninterrupted.history.best_weights),
     ):
         assert all(torch.equal(found[key], wanted[key]) for key in wanted)

@@ -1,4 +1,4 @@
-"""One pass over a split: the right sums, and a device that never has to wait."""
+"""One pass over a split: the right sums, and no device sync."""
 
 import torch
 from torch import nn
@@ -31,7 +31,7 @@ def test_sums_of_a_split():
     assert found.index.tolist() == list(range(8))
 
 
-def test_a_gpu_never_waits():
+def test_no_device_sync():
     """Fake tensors know devices, but no values: to ask for one is an error."""
     device = torch.device("cuda")
     with FakeTensorMode(allow_non_fake_inputs=True):

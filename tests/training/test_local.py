@@ -1,4 +1,4 @@
-"""`hwcls train`'s loop: memory that runs out on the way, and errors that come whole from a rank."""
+"""`hwcls train`'s loop: memory that runs out during training, and errors of a rank."""
 
 import json
 from functools import partial
@@ -29,17 +29,17 @@ def config(tmp_path, most, workers=1):
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_goes_on_with_smaller_micro_batches(tmp_path, monkeypatch, workers):
+def test_resumes_with_smaller_micro_batches(tmp_path, monkeypatch, workers):
     """From the checkpoint, not from the start, and with the numbers of one worker that has memory enough."""
     monkeypatch.setattr(local, "SAVE_EVERY", 0.0)
     ample = local.train(config(tmp_path, 64), tmp_path / "ample", lambda line: None)
-    told, begun = tmp_path / "told", []
+    reported, begun = tmp_path / "reported", []
     run_epoch = Trainer._run_epoch
     monkeypatch.setattr(Trainer, "_run_epoch", lambda self, epoch: begun.append(epoch) or run_epoch(self, epoch))
-    scarce = local.train(config(tmp_path, 9, workers), tmp_path / "scarce", partial(_tell, told))
+    scarce = local.train(config(tmp_path, 9, workers), tmp_path / "scarce", partial(_write_epoch, reported))
     assert ample.status == scarce.status == "complete"
     assert (ample.micro_batch, scarce.micro_batch) == (64, 8)
-    assert told.read_text() == "1234"
+    assert reported.read_text() == "1234"
     assert begun == ([1, 2, 2, 2, 2, 3, 4] if workers == 1 else [])  # in this process
     lines = [
         [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
@@ -61,18 +61,18 @@ def test_records_are_those_of_the_weights(trial, tmp_path, monkeypatch):
     monkeypatch.setattr(
         checkpoint, "write_outputs", lambda trainer, path: ended.append(trainer) or write(trainer, path)
     )
-    told = []
-    result = local.train(trial(epochs=3, metric="val/loss"), tmp_path, told.append)
+    reported = []
+    result = local.train(trial(epochs=3, metric="val/loss"), tmp_path, reported.append)
     (trainer,) = ended
     assert result.micro_batch == 32
-    assert [line["epoch"] for line in told] == [1, 2, 3]
-    assert told[0]["val/loss"] != trainer.history.records[0]["val/loss"]
+    assert [line["epoch"] for line in reported] == [1, 2, 3]
+    assert reported[0]["val/loss"] != trainer.history.records[0]["val/loss"]
     assert trainer.history.records == TrialFolder(tmp_path).records()
     assert result.best == trainer.history.best
     assert result.seconds == pytest.approx(sum(line["seconds"] for line in trainer.history.records), abs=1e-3)
 
 
-def _tell(path, line):
+def _write_epoch(path, line):
     with open(path, "a") as file:
         file.write(str(line["epoch"]))
 
@@ -90,7 +90,7 @@ def _refuse(world):
 
 
 @pytest.mark.slow
-def test_a_user_error_comes_whole_from_a_rank():
+def test_a_user_error_of_a_rank_is_raised_unchanged():
     with pytest.raises(UserError) as caught:
         launch(2, _refuse)
     assert str(caught.value) == "here: no — do that"

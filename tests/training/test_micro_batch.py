@@ -36,7 +36,7 @@ def test_halves_until_it_fits(start, limit, expected):
 
 
 @pytest.mark.parametrize(("start", "limit", "expected"), [(64, 20, 16), (48, 47, 24), (40, 13, 8), (8, 8, 8)])
-def test_whole_groups(start, limit, expected):
+def test_complete_groups(start, limit, expected):
     tried = []
     assert fit_micro_batch(start, attempt_up_to(limit, tried), CPU, unit=8) == expected
     assert all(size % 8 == 0 for size in tried)
@@ -85,7 +85,7 @@ print(before - resident())
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library is not glibc")
 def test_freed_memory_stays_until_it_is_trimmed():
-    """A large tensor made anew faults no page in again; after the trim its pages are the system's."""
+    """Allocating a large tensor again causes no page faults; after the trim its pages are the system's."""
     done = subprocess.run([sys.executable, "-c", FRESH], capture_output=True, text=True, check=True)
     faults, trimmed = map(float, done.stdout.split())
     assert faults < 100

@@ -1,4 +1,4 @@
-"""An observer sees whole gradients before clipping, changes nothing, and goes on after a resume."""
+"""An observer gets complete gradients before clipping, changes nothing, and is resumed."""
 
 import numpy as np
 import pytest
@@ -51,8 +51,8 @@ def test_sees_every_epoch_and_changes_nothing(trial):
 
 def test_resumed_sees_what_an_uninterrupted_one_saw(trial, tmp_path):
     config = trial()
-    whole = Norms()
-    list(build_trainer(config, open_data(config.data), CPU, whole).epochs())
+    uninterrupted = Norms()
+    list(build_trainer(config, open_data(config.data), CPU, uninterrupted).epochs())
     half = build_trainer(config, open_data(config.data), CPU, Norms())
     next(half.epochs())
     checkpoint.save(half, tmp_path)
@@ -60,11 +60,11 @@ def test_resumed_sees_what_an_uninterrupted_one_saw(trial, tmp_path):
     resumed = build_trainer(config, open_data(config.data), CPU, Norms())
     checkpoint.load(resumed, tmp_path)
     list(resumed.epochs())
-    for name, value in whole.arrays().items():
+    for name, value in uninterrupted.arrays().items():
         assert np.array_equal(value, resumed.observer.arrays()[name]), name
 
 
-def test_lands_in_the_trials_folder(trial, tmp_path):
+def test_arrays_are_saved_in_the_trials_folder(trial, tmp_path):
     local.train(trial(epochs=2), tmp_path / "trial", lambda line: None, Norms)
     copy_outputs(tmp_path / "trial", tmp_path / "taken")
     assert list(np.load(tmp_path / "taken" / "inspection.npz")["epochs"]) == [1, 2]

@@ -22,7 +22,7 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
         ((6, 1), COMPILE_STEPS, Precision()),
     ],
 )
-def test_chosen_by_hardware_and_the_whole_work(monkeypatch, capability, steps, expected):
+def test_chosen_by_hardware_and_total_steps(monkeypatch, capability, steps, expected):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: capability >= (8, 0))
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     assert choose_precision(GPU, torch.float32, steps) == expected
@@ -30,7 +30,7 @@ def test_chosen_by_hardware_and_the_whole_work(monkeypatch, capability, steps, e
     assert choose_precision(GPU, torch.float64, steps) == choose_precision(CPU, torch.float32, steps) == Precision()
 
 
-def test_a_resumed_trial_decides_as_the_whole_one(trial, monkeypatch):
+def test_a_resumed_trial_chooses_as_an_uninterrupted_one(trial, monkeypatch):
     asked = []
     monkeypatch.setattr(
         "hwcls.training.trainer.choose_precision", lambda *args, **kw: asked.append((args, kw)) or Precision()
@@ -49,7 +49,7 @@ def test_a_ninth_size_is_compiled_too(monkeypatch):
     counter = CompileCounter()
     monkeypatch.setattr(precision, "BACKEND", counter)
     monkeypatch.setattr(precision, "_compiled", None)
-    precision._forget_graphs()
+    precision._reset_graphs()
     model = torch.nn.Linear(3, 2)
     for size in range(2, 13):
         forward = Precision(compiled=True).prepare(model, model)
@@ -61,7 +61,7 @@ def test_a_ninth_size_is_compiled_too(monkeypatch):
 
 @pytest.mark.parametrize(("micro", "compiled"), [(64, {50}), (None, {100}), (40, {34})])
 def test_the_size_that_most_micro_batches_have_is_compiled(trial, monkeypatch, micro, compiled):
-    """Shares are cut evenly: 100 images in micro-batches of at most 64 are 50 and 50; 279 leave 79 at last."""
+    """Shares are split evenly: 100 images in micro-batches of at most 64 are 50 and 50; 279 leave 79 at last."""
     config = trial(data__batch_size=100, data__per_class=31)
     trainer = build_trainer(config, open_data(config.data), World(device=CPU), micro_batch=micro)
     sizes = []
@@ -73,7 +73,7 @@ def test_the_size_that_most_micro_batches_have_is_compiled(trial, monkeypatch, m
 
 @pytest.mark.slow
 def test_a_sweep_over_batch_sizes_reuses_one_graph(trial, monkeypatch):
-    """Batches of 64, 128 and 256 in micro-batches of 64 are one graph; another model starts afresh."""
+    """Batches of 64, 128 and 256 in micro-batches of 64 are one graph; another model starts from scratch."""
     counter = CompileCounter()
     monkeypatch.setattr(precision, "BACKEND", counter)
     monkeypatch.setattr(precision, "_compiled", None)

@@ -1,4 +1,4 @@
-"""The autoencoder behind AlexNet's encoder: what it sees, how often it is trained, what it gives."""
+"""The autoencoder behind AlexNet's encoder: its images, how often it is trained, its weights."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_the_weights_fit_and_learned(data: ImageSet, tmp_path: Path) -> None:
+def test_the_weights_fit_the_model_and_are_trained(data: ImageSet, tmp_path: Path) -> None:
     trial = config(epochs=80, width=16)
     model = models.build(trial.model, classes=2, channels=1, image_size=8)
     model.encoder.load_state_dict(pretrain.encoder_weights(trial, data, CPU, tmp_path))
@@ -113,7 +113,7 @@ def test_the_seed_decides_alone(data: ImageSet, tmp_path: Path) -> None:
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_val_and_test_play_no_part(data: ImageSet, tmp_path: Path) -> None:
+def test_val_and_test_are_not_used(data: ImageSet, tmp_path: Path) -> None:
     images = data.train.images.copy()
     images[120:] = 77
     changed = replace(data, train=replace(data.train, images=images))
@@ -129,15 +129,13 @@ def test_a_smaller_share_is_part_of_a_larger(data: ImageSet) -> None:
     assert len(pretrain.pretrain_rows(config(share=0.001), data)) == 1
 
 
-def test_only_for_models_that_ask(data: ImageSet, tmp_path: Path) -> None:
+def test_only_for_models_with_pretrain(data: ImageSet, tmp_path: Path) -> None:
     bare = TrialConfig.from_dict({**config().to_dict(), "model": {"name": "alexnet"}})
     with pytest.raises(ValueError, match="no encoder"):
         pretrain.encoder_weights(bare, data, CPU, tmp_path)
 
 
-def test_two_trials_that_ask_at_once_train_it_once(
-    data: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_concurrent_trials_train_it_once(data: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained, both_asked = [], threading.Barrier(2)
     train = pretrain._train
     monkeypatch.setattr(pretrain, "_train", lambda *args: (trained.append(args), time.sleep(0.2), train(*args))[-1])
@@ -152,9 +150,7 @@ def test_two_trials_that_ask_at_once_train_it_once(
     assert len(trained) == 1
 
 
-def test_an_unfinished_one_is_never_taken_for_whole(
-    data: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_one_is_not_kept(data: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*args: Any) -> None:
         raise KeyboardInterrupt
 

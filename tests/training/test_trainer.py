@@ -44,7 +44,7 @@ def test_records_are_complete_and_the_model_learns(trial):
     assert trainer.history.best == {"epoch": best + 1, "val/accuracy": records[best].metrics["val/accuracy"]}
 
 
-def test_same_seed_same_numbers_whatever_ran_before(trial):
+def test_same_seed_same_numbers_independent_of_earlier_runs(trial):
     _, first = train(trial())
     train(trial(seed=5, model__width=12, epochs=1))
     torch.rand(7)
@@ -64,7 +64,7 @@ def test_same_seed_same_numbers_whatever_ran_before(trial):
 )
 def test_resumed_equals_uninterrupted_to_the_bit(trial, tmp_path, changes):
     config = trial(**changes)
-    whole, expected = train(config)
+    uninterrupted, expected = train(config)
     half, before = train(config, epochs=2)
     checkpoint.save(half, tmp_path)
     resumed = build_trainer(config, open_data(config.data), CPU)
@@ -72,14 +72,14 @@ def test_resumed_equals_uninterrupted_to_the_bit(trial, tmp_path, changes):
     checkpoint.load(resumed, tmp_path)
     after = list(resumed.epochs())
     assert numbers(before + after) == numbers(expected)
-    for key, tensor in whole.model.state_dict().items():
+    for key, tensor in uninterrupted.model.state_dict().items():
         assert torch.equal(tensor, resumed.model.state_dict()[key]), key
-    assert resumed.history.best == whole.history.best
-    assert np.array_equal(resumed.history.best_scores, whole.history.best_scores)
-    assert resumed.history.confusions.keys() == whole.history.confusions.keys()
+    assert resumed.history.best == uninterrupted.history.best
+    assert np.array_equal(resumed.history.best_scores, uninterrupted.history.best_scores)
+    assert resumed.history.confusions.keys() == uninterrupted.history.confusions.keys()
 
 
-def test_a_torn_checkpoint_is_a_user_error_and_changes_nothing(trial, tmp_path):
+def test_a_truncated_checkpoint_is_a_user_error_and_changes_nothing(trial, tmp_path):
     trainer, _ = train(trial(), epochs=1)
     checkpoint.save(trainer, tmp_path)
     path = tmp_path / checkpoint.STATE
@@ -108,13 +108,13 @@ def test_a_checkpoint_of_another_model_is_a_user_error_and_changes_nothing(trial
     assert all(torch.equal(tensor, before[key]) for key, tensor in other.model.state_dict().items())
 
 
-def test_a_resumed_trial_takes_no_more_than_memory_holds_now(trial, tmp_path):
+def test_a_resumed_trial_uses_no_more_than_the_memory_of_now(trial, tmp_path):
     trainer, _ = train(trial(), epochs=1, micro_batch=32)
     checkpoint.save(trainer, tmp_path)
     found = {}
     for most in (8, 32, None):
         resumed = build_trainer(trainer.config, trainer.data, CPU)
-        resumed.micro_batch = most or resumed.micro_batch  # what the probe of a GPU would say
+        resumed.micro_batch = most or resumed.micro_batch  # as fitted on a GPU
         checkpoint.load(resumed, tmp_path)
         found[most] = resumed.micro_batch
     assert found == {8: 8, 32: 32, None: 32}
@@ -155,7 +155,7 @@ def test_the_rate_named_is_that_of_the_step(trial):
     assert f"learning rate {trainer.schedule.at(1, (step - 1) / trainer.feed.steps):g}" in str(caught.value)
 
 
-def test_weights_broken_by_the_very_last_step_are_seen(trial):
+def test_weights_broken_by_the_very_last_step_are_detected(trial):
     config = trial(optimizer__lr=1e30, model__norm="none", data__batch_size=4096, epochs=1)
     with pytest.raises(NotFiniteError, match=r"not finite after epoch 1, on val, learning rate 1e\+30"):
         list(build_trainer(config, open_data(config.data), CPU).epochs())
@@ -256,13 +256,13 @@ def _starved_rank(world, config, path):
 
 
 @pytest.mark.slow
-def test_a_rank_without_images_still_takes_part(trial, tmp_path):
+def test_a_rank_without_images_joins_the_all_reduce(trial, tmp_path):
     config = trial(epochs=1)
     launch(2, _starved_rank, config, tmp_path / "done")
     assert (tmp_path / "done").read_text() == "1"
 
 
-def test_what_the_trial_names_is_what_trains(trial, monkeypatch):
+def test_the_settings_of_the_trial_are_used(trial, monkeypatch):
     config = trial(
         class_weights="balanced",
         label_smoothing=0.2,
@@ -284,5 +284,5 @@ def test_what_the_trial_names_is_what_trains(trial, monkeypatch):
     ("train", "val", "expected"),
     [(400, 100, 400), (9_000, 1_000, 1_000), (54_000, 6_000, 6_000), (10**6, 50_000, 10_000)],
 )
-def test_train_accuracy_is_as_exact_as_that_on_val(train, val, expected):
+def test_train_accuracy_is_as_precise_as_that_on_val(train, val, expected):
     assert train_sample_size(SimpleNamespace(train=range(train), val=range(val))) == expected

@@ -1,4 +1,4 @@
-"""A process that makes no progress ends, and says where it stood; one that does goes on."""
+"""A process without progress dumps its stacks and ends; one that makes progress does not."""
 
 import subprocess
 import sys
@@ -26,27 +26,27 @@ time.sleep(2)  # nobody watches any more
 
 
 @pytest.mark.parametrize(("what", "code"), [("stuck", 1), ("works", 0)])
-def test_no_beat_is_the_end(tmp_path, what, code):
+def test_a_process_without_steps_ends(tmp_path, what, code):
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
-    words = tmp_path / "words"
-    done = subprocess.run([sys.executable, str(program), str(words), what], timeout=50)
+    dump = tmp_path / "dump"
+    done = subprocess.run([sys.executable, str(program), str(dump), what], timeout=50)
     assert done.returncode == code
     if what == "stuck":
-        assert hung_location(words.read_text()) == f"{program}:6 in stuck"
+        assert hung_location(dump.read_text()) == f"{program}:6 in stuck"
     else:
-        assert words.read_text() == ""
+        assert dump.read_text() == ""
 
 
-def test_a_beat_without_a_watch_is_nothing():
+def test_without_a_watch_nothing_happens():
     reset_timer()
 
 
 def test_a_block_that_raises_is_no_longer_watched(tmp_path):
-    with open(tmp_path / "words", "wb") as file, pytest.raises(KeyError), watch(0.2, file):
+    with open(tmp_path / "dump", "wb") as file, pytest.raises(KeyError), watch(0.2, file):
         raise KeyError
     subprocess.run([sys.executable, "-c", "import time; time.sleep(0.5)"], check=True)
 
 
-def test_words_that_say_nothing():
+def test_an_empty_dump():
     assert hung_location("") == "an unknown place"
