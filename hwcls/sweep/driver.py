@@ -23,8 +23,8 @@ from hwcls.sweep.cluster.resources import Machine, Resources, choose_resources, 
 from hwcls.sweep.monitor.logs import log_to_file
 from hwcls.sweep.monitor.progress import Progress
 from hwcls.sweep.monitor.tracking_process import TrackingProcess
-from hwcls.sweep.preflight import disk_usage, validate
-from hwcls.sweep.preflight.validate import Options
+from hwcls.sweep.preflight.disk_usage import check_free_space, estimate_disk_usage
+from hwcls.sweep.preflight.validate import Options, check_sweep
 from hwcls.sweep.run import confirm_plan
 from hwcls.sweep.run.background import Background
 from hwcls.sweep.storage import environment, results_folder
@@ -64,7 +64,7 @@ def run(sweep: Sweep, options: Options, progress_for: ProgressFor) -> Outcome:
     Raises:
         UserError: The file, the data, a model, the folder or the machine does not permit it.
     """
-    sweep = validate.check(sweep, options)
+    sweep = check_sweep(sweep, options)
     if options.address is None and sweep.config.resources != ResourcesConfig():  # the defaults fit any machine
         choose_resources(sweep.config.resources, this_machine(), _where(sweep))
     mirror = options.shared.mirror(sweep.config.name) if options.shared else None
@@ -157,9 +157,9 @@ class _Start:
         from hwcls.sweep.search import pruning
         from hwcls.sweep.search.searcher import FairSearch
 
-        usage = disk_usage.of(self.sweep, prepared.weights, prepared.shape, resources.concurrent)
-        low_disk = disk_usage.check_disk(usage, self.folder.path)
-        search = FairSearch(self.sweep, self.folder, resources, prepared.sources, self.options.source)
+        usage = estimate_disk_usage(self.sweep, prepared.models, prepared.data_size, resources.concurrent)
+        low_disk = check_free_space(usage, self.folder.path)
+        search = FairSearch(self.sweep, self.folder, resources, prepared.sources, self.options.warm_start)
         scheduler = pruning.build_scheduler(self.sweep)
         reconcile(self.sweep, self.folder, search, scheduler)
         results = self.mirror.url if self.mirror else self.folder.path

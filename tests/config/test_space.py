@@ -6,7 +6,7 @@ import yaml
 
 from hwcls.config.space import Fixed, recorded_label
 from hwcls.config.sweep_file import load_sweep
-from hwcls.sweep.preflight.dry_run import Random
+from hwcls.sweep.preflight.dry_run import RandomSuggest
 
 BASE = {
     "name": "t",
@@ -60,14 +60,14 @@ def test_the_fields_type_says_whether_a_range_is_whole(tmp_path):
         tmp_path, {"optimizer": {"name": "adam", "lr": {"min": 1, "max": 3}}, "epochs": {"min": 2, "max": 9}}
     )
     assert {p.name: p.integer for p, _ in checked.space.parameters()} == {"epochs": True, "optimizer.lr": False}
-    drawn = [checked.trial(Random(seed, {})) for seed in range(50)]
+    drawn = [checked.trial(RandomSuggest(seed, {})) for seed in range(50)]
     assert {type(t.epochs) for t in drawn} == {int}
     assert any(t.optimizer.lr != int(t.optimizer.lr) for t in drawn)
 
 
 def test_log_ranges_are_uniform_in_the_exponent(tmp_path):
     checked = sweep(tmp_path, {"optimizer": {"name": "adam", "lr": {"min": 1e-4, "max": 1, "log": True}}})
-    exponents = [math.log10(checked.trial(Random(seed, {})).optimizer.lr) for seed in range(400)]
+    exponents = [math.log10(checked.trial(RandomSuggest(seed, {})).optimizer.lr) for seed in range(400)]
     assert -4 <= min(exponents) < -3.8
     assert -0.2 < max(exponents) <= 0
     assert abs(sum(exponents) / 400 + 2) < 0.2

@@ -25,10 +25,10 @@ def doctor(
 
     Example: hwcls doctor
     """
-    from hwcls.sweep.preflight.doctor import examine
+    from hwcls.sweep.preflight.doctor import run_checks
 
     checks = []
-    for check in examine(results, address):
+    for check in run_checks(results, address):
         checks.append(check)
         if not as_json:
             remedy = f" → {check.remedy}" if check.remedy else ""

@@ -117,7 +117,7 @@ def _run(checked: Sweep, options: Options, quiet: bool, as_json: bool) -> None:
 
     from hwcls.sweep.preflight import validate
 
-    checked, options = validate.check(checked, options), replace(options, new=False)
+    checked, options = validate.check_sweep(checked, options), replace(options, new=False)
     from hwcls.sweep import driver
     from hwcls.sweep.monitor.logs import log_to_console
 
@@ -161,30 +161,30 @@ class _ProgressDisplay:
 
 
 def _print_dry_run(checked: Sweep, probe: bool, as_json: bool) -> None:
-    from hwcls.sweep.preflight.dry_run import preview, show, show_estimate
+    from hwcls.sweep.preflight.dry_run import plan_sweep, print_estimate, print_plan
     from hwcls.training.threads import configure_threads
 
     configure_threads(1)
-    found = preview(checked)
+    found = plan_sweep(checked)
     if not as_json:
-        show(found, typer.echo)
+        print_plan(found, typer.echo)
     estimate = _estimate(checked) if probe and not found["missing_data"] else None
     if as_json:
         typer.echo(json.dumps({**found, "estimate": estimate}, indent=2, default=str))
     elif estimate is not None:
-        show_estimate(estimate, typer.echo)
+        print_estimate(estimate, typer.echo)
 
 
 def _estimate(checked: Sweep) -> dict[str, Any]:
     from hwcls.sweep.cluster.resources import choose_resources, resource_notes, this_machine
     from hwcls.sweep.preflight import disk_usage, prepare
-    from hwcls.sweep.preflight.simulate import estimate
+    from hwcls.sweep.preflight.simulate import estimate_duration
 
     asked, machine = checked.config.resources, this_machine()
     resources = choose_resources(asked, machine, checked.source.where(("resources",)))
-    found = estimate(checked, resources)
-    sets = prepare.open_sets(checked, checked.corners)
-    disk = disk_usage.of(checked, *prepare.sizes(checked, sets, {}), resources.concurrent)
+    found = estimate_duration(checked, resources)
+    sets = prepare.open_data_sets(checked.corners, checked.source)
+    disk = disk_usage.estimate_disk_usage(checked, *prepare.measure_sizes(checked, sets, {}), resources.concurrent)
     chosen = {"resources": str(resources), "notes": resource_notes(asked, resources, machine)}
     return {**vars(found), **chosen, "disk": {**vars(disk), "total": disk.total, "text": str(disk)}}
 
@@ -195,7 +195,7 @@ def _print_outcome(outcome: Outcome, options: Options, as_json: bool) -> None:
     from hwcls.results.compare import build_summary
     from hwcls.results.load import load_results
     from hwcls.results.range_hints import suggest_ranges
-    from hwcls.sweep.preflight.disk_usage import taken
+    from hwcls.sweep.preflight.disk_usage import folder_size
     from hwcls.tracking.log import read_problems
     from hwcls.tracking.wandb import read_run_urls
 
@@ -206,7 +206,7 @@ def _print_outcome(outcome: Outcome, options: Options, as_json: bool) -> None:
     if as_json:
         status = "interrupted" if outcome.interrupted else "done"
         result = {"status": status, **build_summary(found), "failed": outcome.failed, "hints": suggest_ranges(found)}
-        places = {"results": str(path), "bytes": taken(path), "report": str(page)}
+        places = {"results": str(path), "bytes": folder_size(path), "report": str(page)}
         places |= {"wandb": read_run_urls(outcome.folder)}
         tracking = {"tracking": read_problems(outcome.folder)}
         places |= {"shared": url} if url else {}
@@ -220,7 +220,7 @@ def _print_outcome(outcome: Outcome, options: Options, as_json: bool) -> None:
     for key in outcome.failed:
         typer.echo(f"failed: {path / key / 'error.txt'}")
     copy = f", with a local copy in {path}" if url else ""
-    typer.echo(f"results: {format_bytes(taken(path))} in {url or path}{copy}")
+    typer.echo(f"results: {format_bytes(folder_size(path))} in {url or path}{copy}")
     typer.echo(f"report: {page}")
     for url in sorted({url.partition("/runs/")[0] for url in read_run_urls(outcome.folder).values()}):
         typer.echo(f"W&B: {url}")

@@ -1,4 +1,4 @@
-"""`hwcls doctor`: what of this machine or cluster would stand in a sweep's way, one remedy per line."""
+"""`hwcls doctor`: problems of this machine or cluster that a sweep would meet, each with its remedy."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from hwcls.sweep.storage.environment import package_version
 GIB = 2**30
 LOW_DISK = 5 * GIB
 LOW_FILES = 4096
-COMPILED = ("torch", "ray", "timm", "optuna")  # packages of many files that a sweep's processes load
+COMPILED = ("torch", "ray", "timm", "optuna")  # packages of many files that a sweep's processes import
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     state: Literal["ok", "note", "wrong"]  # wrong: a sweep will fail
@@ -41,8 +41,8 @@ class Check:
         return asdict(self)
 
 
-def examine(results: Path, address: str | None) -> Iterator[Check]:
-    """Look at everything, one after the other; each check comes when it is known."""
+def run_checks(results: Path, address: str | None) -> Iterator[Check]:
+    """Run every check; each is yielded as soon as it is known."""
     yield _python()
     yield _bytecode()
     yield from _gpus()
@@ -60,25 +60,24 @@ def _python() -> Check:
         import torchvision  # noqa: F401  (its operators must fit torch)
     except (ImportError, RuntimeError, OSError) as error:
         remedy = "install both from the same index: pip install --force-reinstall torch torchvision"
-        return Check("python", "wrong", f"torchvision does not load: {first_line(error)}", remedy)
+        return Check("python", "wrong", f"torchvision cannot be imported: {first_line(error)}", remedy)
     return Check("python", "ok", f"Python {platform.python_version()}, {found}")
 
 
 def _bytecode() -> Check:
-    """Whether Python keeps what it compiled: without, each of a sweep's processes compiles thousands of files anew."""
-    bare = []
+    """Whether Python caches bytecode: without it each process of a sweep compiles thousands of files."""
+    uncompiled = []
     for name in COMPILED:
-        found = importlib.util.find_spec(name)
-        if found and found.origin and not Path(importlib.util.cache_from_source(found.origin)).exists():
-            bare.append(name)
-    if not bare:
+        spec = importlib.util.find_spec(name)
+        if spec and spec.origin and not Path(importlib.util.cache_from_source(spec.origin)).exists():
+            uncompiled.append(name)
+    if not uncompiled:
         return Check("bytecode", "ok", "the packages are compiled")
-    remedy = f"once: {sys.executable} -m compileall -q {Path(sysconfig.get_path('purelib'))}"
+    remedy = f"run once: {sys.executable} -m compileall -q {Path(sysconfig.get_path('purelib'))}"
     if sys.dont_write_bytecode:
-        remedy += "; PYTHONDONTWRITEBYTECODE keeps Python from doing it by itself"
-    return Check(
-        "bytecode", "note", f"{', '.join(bare)}: every process that starts compiles them anew, in seconds", remedy
-    )
+        remedy += "; PYTHONDONTWRITEBYTECODE disables it in Python itself"
+    found = f"{', '.join(uncompiled)}: every process compiles them at its start, which takes seconds"
+    return Check("bytecode", "note", found, remedy)
 
 
 def _gpus() -> Iterator[Check]:
@@ -87,57 +86,58 @@ def _gpus() -> Iterator[Check]:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if not count and shutil.which("nvidia-smi"):
         remedy = f"its driver must support CUDA {torch.version.cuda}: update the driver or install another torch"
-        yield Check("gpu", "wrong", "there is an NVIDIA driver, but torch sees no GPU", remedy)
+        yield Check("gpu", "wrong", "an NVIDIA driver is installed, but torch finds no GPU", remedy)
     elif not count:
-        yield Check("gpu", "note", "none: trials run on CPU cores", "use a machine with a GPU for large models")
+        yield Check("gpu", "note", "none: trials run on CPU cores", "large models need a GPU")
     for i in range(count):
         properties = torch.cuda.get_device_properties(i)
         free, total = torch.cuda.mem_get_info(i)
         busy = free < 0.5 * total
         found = f"{properties.name}, {free / GIB:.0f} of {total / GIB:.0f} GiB free"
-        yield Check("gpu", "note" if busy else "ok", found, "another program uses it: see nvidia-smi" if busy else "")
+        yield Check("gpu", "note" if busy else "ok", found, "another program uses it; see nvidia-smi" if busy else "")
     if count > 1:
         good = torch.distributed.is_available() and torch.distributed.is_nccl_available()
-        remedy = "" if good else "install torch's CUDA build: without NCCL, workers on GPUs cannot talk"
-        yield Check("nccl", "ok" if good else "wrong", "is there" if good else "is missing", remedy)
+        remedy = "" if good else "install torch's CUDA build: workers on GPUs communicate through NCCL"
+        yield Check("nccl", "ok" if good else "wrong", "available" if good else "missing", remedy)
 
 
-def _disks(places: dict[str, Path]) -> Iterator[Check]:
-    for name, place in places.items():
-        there = next(path for path in (place.resolve(), *place.resolve().parents) if path.exists())
-        free = shutil.disk_usage(there).free
-        if not os.access(there, os.W_OK):
+def _disks(folders: dict[str, Path]) -> Iterator[Check]:
+    for name, folder in folders.items():
+        existing = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
+        free = shutil.disk_usage(existing).free
+        if not os.access(existing, os.W_OK):
             variable = {"results": "pass --results", "cache": "set HWCLS_CACHE"}.get(name, "set TMPDIR")
-            yield Check("disk", "wrong", f"{name}: {place} cannot be written", f"{variable} to a folder of yours")
+            remedy = f"{variable} to a folder that you may write"
+            yield Check("disk", "wrong", f"{name}: {folder} cannot be written", remedy)
         elif free < LOW_DISK:
-            found = f"{name}: {free / GIB:.1f} GiB free in {place}"
-            yield Check("disk", "note", found, "free some space: data sets, checkpoints and Ray's logs go there")
+            found = f"{name}: {free / GIB:.1f} GiB free in {folder}"
+            yield Check("disk", "note", found, "free some space for data sets, checkpoints and Ray's logs")
         else:
-            yield Check("disk", "ok", f"{name}: {free / GIB:.0f} GiB free in {place}")
+            yield Check("disk", "ok", f"{name}: {free / GIB:.0f} GiB free in {folder}")
 
 
 def _open_files() -> Check:
     import resource
 
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    if most < LOW_FILES:
-        return Check("open files", "note", f"at most {most}", f"ulimit -n {LOW_FILES}: Ray needs many")
-    return Check("open files", "ok", f"at most {most}")
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if limit < LOW_FILES:
+        return Check("open files", "note", f"at most {limit}", f"ulimit -n {LOW_FILES}: Ray opens many")
+    return Check("open files", "ok", f"at most {limit}")
 
 
 def _data() -> Iterator[Check]:
-    named = os.environ.get("HWCLS_DATA")
-    if named and not Path(named).is_dir():
-        yield Check("data", "wrong", f"HWCLS_DATA names {named}, which is no folder", "name a folder, or unset it")
+    folder = os.environ.get("HWCLS_DATA")
+    if folder and not Path(folder).is_dir():
+        yield Check("data", "wrong", f"HWCLS_DATA is {folder}, which is not a folder", "name a folder, or unset it")
     sets = [entry for entry in list_data_sets() if find_spec(str(entry["name"])).in_raw_folders]
-    here = [str(entry["name"]) for entry in sets if entry["found"]]
+    found = [str(entry["name"]) for entry in sets if entry["found"]]
     missing = [str(entry["name"]) for entry in sets if not entry["found"]]
     places = ", ".join(map(str, raw_folders()))
-    if here:
-        yield Check("data", "ok", f"{', '.join(here)} (in {places})")
+    if found:
+        yield Check("data", "ok", f"{', '.join(found)} (in {places})")
     if missing:
         remedy = f"hwcls data fetch {missing[0]}, or hwcls data import {missing[0]} PATH"
-        yield Check("data", "note", f"not here: {', '.join(missing)}", remedy)
+        yield Check("data", "note", f"missing: {', '.join(missing)}", remedy)
 
 
 def _logins() -> Iterator[Check]:
@@ -146,7 +146,7 @@ def _logins() -> Iterator[Check]:
         if tracker.login_command is None:
             continue
         if problem := tracker.login_problem():
-            remedy = f"run `{tracker.login_command}`; until then runs are kept on disk"
+            remedy = f"run `{tracker.login_command}`; until then runs stay on disk"
             yield Check(name, "note", f"offline: {problem}", remedy)
         else:
             yield Check(name, "ok", "logged in")
@@ -158,17 +158,17 @@ def _ray(address: str | None) -> Iterator[Check]:
 
     try:
         with connected(address) as machine:
-            yield Check("ray", "ok", f"runs with {machine}")
+            yield Check("ray", "ok", f"starts, with {machine}")
             if address is not None:
                 mine = node_versions()
                 for node in (node for node in ray.nodes() if node["Alive"]):
-                    here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-                    task = ray.remote(node_versions).options(num_cpus=0, scheduling_strategy=here)
+                    strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+                    task = ray.remote(node_versions).options(num_cpus=0, scheduling_strategy=strategy)
                     yield _same_versions(node["NodeManagerAddress"], mine, ray.get(task.remote(), timeout=60))
     except UserError as error:
         yield Check("ray", "wrong", error.what, error.remedy)
     except (ray.exceptions.RayError, ImportError) as error:
-        yield Check("ray", "wrong", f"a node does not answer: {first_line(error)}", "is hwcls installed on it?")
+        yield Check("ray", "wrong", f"a node does not respond: {first_line(error)}", "is hwcls installed on it?")
 
 
 def _same_versions(node: str, mine: dict[str, str | None], theirs: dict[str, Any]) -> Check:

@@ -1,4 +1,4 @@
-"""The largest model that the trials of each alternative can draw: built without memory, parameter by parameter."""
+"""The largest model of each alternative, found by coordinate ascent over models that are built without memory."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
 
-FEW = 8  # whole numbers of a range that are all tried; of more only its ends
+FEW = 8  # an integer range of so many values is tried completely, a longer one only at its ends
 
 
 @dataclass(frozen=True)
-class Weights:
-    """What a model's weights, and an optimizer beside them, take in a file."""
+class ModelSize:
+    """The size of a model's weights and optimizer state."""
 
     all: int  # bytes of weights and buffers
-    trained: int  # bytes
+    trained: int  # bytes of trained weights
     tensors: int
     layers: int  # trained weights of more than one axis
-    moments: int = 2  # that the optimizer keeps of each trained weight
-    averaged: bool = False  # a second set of weights
+    moments: int = 2  # values that the optimizer keeps for each trained weight
+    averaged: bool = False  # whether a moving average of the weights is kept
 
     @property
     def file(self) -> int:
@@ -35,41 +35,42 @@ class Weights:
 
     @property
     def state(self) -> int:
-        """Bytes of what a checkpoint holds of model, optimizer and average."""
+        """Bytes of model, optimizer and moving average in a checkpoint."""
         return self.all * (2 if self.averaged else 1) + self.moments * self.trained
 
 
-Weigh = Callable[[TrialConfig], Weights]
+Measure = Callable[[TrialConfig], ModelSize]
 
 
-def heaviest(sweep: Sweep, weigh: Weigh) -> dict[str | None, Weights]:
-    """The largest model of each alternative, under None where nothing is compared."""
+def largest_models(sweep: Sweep, measure: Measure) -> dict[str | None, ModelSize]:
+    """The largest model of each alternative; by None where the sweep compares nothing."""
     corners = sweep.corners
-    moments = max(moments_of(trial.optimizer) for trial in corners)
+    moments = max(optimizer_moments(trial.optimizer) for trial in corners)
     averaged = any(trial.ema for trial in corners)
-    found: dict[str | None, Weights] = {}
+    found: dict[str | None, ModelSize] = {}
     pinned: list[tuple[str | None, Mapping[str, Any]]] = [(a.label, a.settings) for a in sweep.alternatives]
     for label, settings in pinned or [(None, {})]:
-        largest = max((_climb(sweep, start, weigh) for start in _starts(sweep, settings)), key=lambda w: w.all)
+        models = [_maximize_size(sweep, start, measure) for start in _start_points(sweep, settings)]
+        largest = max(models, key=lambda model: model.all)
         found[label] = replace(largest, moments=moments, averaged=averaged)
     return found
 
 
-def moments_of(optimizer: OptimizerConfig) -> int:
-    """How many values an optimizer keeps of each trained weight."""
+def optimizer_moments(optimizer: OptimizerConfig) -> int:
+    """How many values an optimizer keeps for each trained weight."""
     if isinstance(optimizer, SgdConfig):
         return 1 if optimizer.momentum else 0
     return 2
 
 
-def weigh(trial: TrialConfig, classes: int, channels: int, side: int) -> Weights:
-    """Build a trial's model without memory for it; raises UserError as `models.skeleton` does."""
+def measure_model(trial: TrialConfig, classes: int, channels: int, side: int) -> ModelSize:
+    """The size of a trial's model, built without memory for its weights; raises UserError as `models.skeleton` does."""
     from hwcls import models
 
     model = models.skeleton(trial.model, classes=classes, channels=channels, image_size=side)
     state = model.state_dict().values()
     trained = [weight for weight in model.parameters() if weight.requires_grad]
-    return Weights(
+    return ModelSize(
         all=sum(tensor.numel() * tensor.element_size() for tensor in state),
         trained=sum(weight.numel() * weight.element_size() for weight in trained),
         tensors=len(state),
@@ -77,47 +78,47 @@ def weigh(trial: TrialConfig, classes: int, channels: int, side: int) -> Weights
     )
 
 
-def _starts(sweep: Sweep, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The settings to climb from: one for each branch of the model that they leave open."""
+def _start_points(sweep: Sweep, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Where coordinate ascent starts: `settings`, once for each branch of the model if they leave that open."""
     for parameter, under in sweep.space.parameters():
-        of_models = isinstance(parameter, Choice) and parameter.path == ("model",) and not under
-        if of_models and parameter.name not in settings:
+        is_model = isinstance(parameter, Choice) and parameter.path == ("model",) and not under
+        if is_model and parameter.name not in settings:
             return [{**settings, parameter.name: label} for label in parameter.ends()]
     return [dict(settings)]
 
 
-def _climb(sweep: Sweep, settings: dict[str, Any], weigh: Weigh) -> Weights:
-    """Give one parameter of the model after the other the value that makes it largest, twice over."""
+def _maximize_size(sweep: Sweep, settings: dict[str, Any], measure: Measure) -> ModelSize:
+    """Coordinate ascent over the model's parameters, two passes."""
     settings = dict(settings)
-    own = sweep.trial(Fixed(settings)).model.source_file is not None
+    is_users = sweep.trial(Fixed(settings)).model.source_file is not None
     pinned = set(settings)
-    best = _weight(sweep, settings, weigh)
+    best = _try_settings(sweep, settings, measure)
     for _ in range(2):
         for parameter, under in sweep.space.parameters():
-            here = parameter.path[0] == "model" and parameter.name not in pinned
-            if not here or any(settings.get(name) != label for name, label in under.items()):
+            is_free = parameter.path[0] == "model" and parameter.name not in pinned
+            if not is_free or any(settings.get(name) != label for name, label in under.items()):
                 continue
-            for value in _values(parameter, own):
+            for value in _candidates(parameter, is_users):
                 tried = {**settings, parameter.name: value}
-                found = _weight(sweep, tried, weigh)
-                if found is not None and (best is None or found.all >= best.all):  # the last of equal ones: the highest
+                found = _try_settings(sweep, tried, measure)
+                if found is not None and (best is None or found.all >= best.all):  # among equals the highest value
                     best, settings = found, tried
     if best is None:
         raise UserError("no model of this sweep can be built", where=sweep.source.where(("parameters", "model")))
     return best
 
 
-def _values(parameter: Parameter, own: bool) -> list[Any]:
-    """What may change the size: of hwcls's own models a share or a rate does not."""
+def _candidates(parameter: Parameter, is_users: bool) -> list[Any]:
+    """The values to try; in built-in models real numbers (shares, rates) do not change the size."""
     if isinstance(parameter, Range) and not parameter.integer:
-        return parameter.ends() if own else []
+        return parameter.ends() if is_users else []
     if isinstance(parameter, Range) and not parameter.log and len(parameter.grid()) <= FEW:
         return parameter.grid()
     return parameter.ends()
 
 
-def _weight(sweep: Sweep, settings: Mapping[str, Any], weigh: Weigh) -> Weights | None:
+def _try_settings(sweep: Sweep, settings: Mapping[str, Any], measure: Measure) -> ModelSize | None:
     try:
-        return weigh(sweep.trial(Fixed(settings)))
-    except (ValidationError, UserError):  # this combination cannot be
+        return measure(sweep.trial(Fixed(settings)))
+    except (ValidationError, UserError):  # an invalid combination
         return None

@@ -1,4 +1,4 @@
-"""What is made sure before the first trial: the data is decoded, every model builds, the splits are saved."""
+"""Preparation before the first trial: data is decoded, splits are saved, every model is built once."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from hwcls import files
 from hwcls.config.data import DataConfig
 from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
+from hwcls.config.yaml_source import Source
 from hwcls.data.imageset import ImageSet, open_data
 from hwcls.data.progress import ProgressReporter
 from hwcls.errors import UserError
 from hwcls.models.alternatives import same, sentence, variants
-from hwcls.sweep.preflight.disk_usage import Shape
-from hwcls.sweep.preflight.model_size import Weights, heaviest, weigh
-from hwcls.sweep.preflight.validate import placed
+from hwcls.sweep.preflight.disk_usage import DataSize
+from hwcls.sweep.preflight.model_size import ModelSize, largest_models, measure_model
+from hwcls.sweep.preflight.validate import locate_data_error, locate_model
 from hwcls.sweep.storage.user_code import copy_sources, with_copied_source
 from hwcls.training.artifacts import save_arrays
 
@@ -33,78 +34,77 @@ Shapes = dict[DataConfig, tuple[int, int, int]]  # classes, channels, side
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the search needs of it."""
+    """The result of `prepare`."""
 
     sources: dict[str, str]  # what `copy_sources` returns
-    weights: dict[str | None, Weights]  # the largest model of each alternative
-    shape: Shape
+    models: dict[str | None, ModelSize]  # the largest model of each alternative
+    data_size: DataSize
     data: list[DataConfig]  # each distinct data set
 
 
 def prepare(sweep: Sweep, path: Path) -> Prepared:
-    """Decode the data once, save the splits, keep the user's files, and build every branch's model without weights.
+    """Decode the data, save the splits, copy the user's files, and build the model of every branch without weights.
 
     Raises:
-        UserError: Data that is not there, a model that cannot be built.
+        UserError: Data is missing, or a model cannot be built.
     """
     sources = copy_sources(sweep.corners, path)
     corners = [with_copied_source(trial, sources) for trial in sweep.corners]
-    sets = open_sets(sweep, corners, log.info)
+    sets = open_data_sets(corners, sweep.source, log.info)
     save_splits(list(sets.values()), path)
     shapes = shapes_of(sets)
-    check_models(sweep, corners, shapes)
-    check_weights(sweep, corners, shapes)
+    check_models(corners, shapes, sweep.source)
+    check_pretrained(corners, shapes, sweep.source)
     by_label = variants(sweep).items()
     copied = {label: [with_copied_source(trial, sources) for trial in trials] for label, trials in by_label}
     groups = same(copied, lambda trial: _identity(trial, *shapes[trial.data.pixels()]))
     for labels in groups:
         log.warning("%s", sentence(labels))
     files.write_json(path / "models.json", {"same": groups})
-    return Prepared(sources, *sizes(sweep, sets, sources), list(sets))
+    return Prepared(sources, *measure_sizes(sweep, sets, sources), list(sets))
 
 
-def sizes(
+def measure_sizes(
     sweep: Sweep, sets: dict[DataConfig, ImageSet], sources: dict[str, str]
-) -> tuple[dict[str | None, Weights], Shape]:
+) -> tuple[dict[str | None, ModelSize], DataSize]:
     """The largest model of each alternative, and the largest shape of the data."""
     counts = [(len(images.val), len(images.test)) for images in sets.values()]
     classes, channels, side = (max(values) for values in zip(*shapes_of(sets).values(), strict=True))
     val, test = (max(values) for values in zip(*counts, strict=True))
-    found = heaviest(sweep, lambda trial: _weights(with_copied_source(trial, sources), classes, channels, side))
-    return found, Shape(classes, channels, side, val, test)
+
+    def measure(trial: TrialConfig) -> ModelSize:
+        return _model_size(with_copied_source(trial, sources), classes, channels, side)
+
+    return largest_models(sweep, measure), DataSize(classes, channels, side, val, test)
 
 
-def open_sets(
-    sweep: Sweep, trials: Sequence[TrialConfig], progress: ProgressReporter | None = None
+def open_data_sets(
+    trials: Sequence[TrialConfig], place: Source, progress: ProgressReporter | None = None
 ) -> dict[DataConfig, ImageSet]:
     """The data sets of some trials, each opened once; raises UserError with its place in the file."""
     sets: dict[DataConfig, ImageSet] = {}
     for trial in trials:
         key = trial.data.pixels()
         if key not in sets:
-            sets[key] = _open(sweep, trial.data, progress)
+            try:
+                sets[key] = open_data(trial.data, progress)
+            except UserError as error:
+                raise locate_data_error(error, place) from None
     return sets
 
 
 def shapes_of(sets: dict[DataConfig, ImageSet]) -> Shapes:
-    """What a model must know of each data set: classes, channels, side."""
+    """The input and output shape of a model on each data set: classes, channels, side."""
     return {key: (len(images.classes), images.channels, images.image_size) for key, images in sets.items()}
 
 
-def _open(sweep: Sweep, data: DataConfig, progress: ProgressReporter | None) -> ImageSet:
-    try:
-        return open_data(data, progress)
-    except UserError as error:
-        raise placed(sweep, error) from None
-
-
 def save_splits(sets: list[ImageSet], path: Path) -> None:
-    """splits.npz and data.json: which images are train, val and test; of several data sets each under its number.
+    """Write splits.npz and data.json: which images are train, val and test; several data sets are numbered.
 
     Raises:
-        UserError: Trials were run here on other images.
+        UserError: The earlier trials in this folder were trained on other images.
     """
-    _same_images(sets, path)
+    _check_same_images(sets, path)
     arrays, described = {}, []
     for number, images in enumerate(sets):
         prefix = f"{number}/" if len(sets) > 1 else ""
@@ -119,19 +119,19 @@ def save_splits(sets: list[ImageSet], path: Path) -> None:
     files.write_json(path / "data.json", {**described[0], **({"others": described[1:]} if described[1:] else {})})
 
 
-def _same_images(sets: list[ImageSet], path: Path) -> None:
+def _check_same_images(sets: list[ImageSet], path: Path) -> None:
     if not any(path.glob("trials/*/config.yaml")) or not (path / "data.json").exists():
         return
     found = json.loads((path / "data.json").read_text("utf-8"))
     before = [entry.get("fingerprint") for entry in (found, *found.get("others", []))]
     for images, fingerprint in zip(sets, before, strict=False):
         if fingerprint not in (None, _fingerprint(images)):
-            what = f"the images of {images.name} have changed since this sweep began: its trials could not be compared"
-            raise UserError(what, where=str(path), remedy="put them back, or pass --new to use a new folder")
+            what = f"the images of {images.name} have changed since this sweep started: its trials are not comparable"
+            raise UserError(what, where=str(path), remedy="restore them, or pass --new to use a new folder")
 
 
 def _fingerprint(images: ImageSet) -> str:
-    """Of classes, splits, labels and the training pixels' mean and spread: a change of the data shows in it."""
+    """Hash of classes, splits, labels and the training pixels' mean and spread."""
     digest = hashlib.blake2b(repr((images.classes, images.mean, images.std)).encode(), digest_size=16)
     for split in (images.train, images.val, images.test):
         digest.update(np.ascontiguousarray(split.rows).tobytes())
@@ -139,22 +139,22 @@ def _fingerprint(images: ImageSet) -> str:
     return digest.hexdigest()
 
 
-def check_models(sweep: Sweep, trials: Sequence[TrialConfig], shapes: Shapes) -> None:
-    """Build and try each distinct model, once per cache.
+def check_models(trials: Sequence[TrialConfig], shapes: Shapes, place: Source) -> None:
+    """Build and run each distinct model; the cache remembers which passed.
 
     Raises:
-        UserError: A model that cannot be built, with the place of its alternative in the file.
+        UserError: A model cannot be built; with the place of its alternative in the file.
     """
     for trial in trials:
-        with _placed(sweep, trial):
+        with _model_errors_located(trial, place):
             _identity(trial, *shapes[trial.data.pixels()])
 
 
-def check_weights(sweep: Sweep, trials: Sequence[TrialConfig], shapes: Shapes) -> None:
-    """Load pretrained weights once, each file and backbone: what is not there is said, or fetched, before any trial.
+def check_pretrained(trials: Sequence[TrialConfig], shapes: Shapes, place: Source) -> None:
+    """Load each file of pretrained weights and each backbone once, which downloads those that are missing.
 
     Raises:
-        UserError: Weights that cannot be had or do not fit, with the place of their alternative in the file.
+        UserError: Weights are unavailable or do not fit; with the place of their alternative in the file.
     """
     seen = set()
     for trial in trials:
@@ -165,51 +165,48 @@ def check_weights(sweep: Sweep, trials: Sequence[TrialConfig], shapes: Shapes) -
         classes, channels, size = shapes[trial.data.pixels()]
         from hwcls import models
 
-        with _placed(sweep, trial):
+        with _model_errors_located(trial, place):
             models.build(model, classes=classes, channels=channels, image_size=size)
 
 
 @contextmanager
-def _placed(sweep: Sweep, trial: TrialConfig) -> Iterator[None]:
-    """Give a model's error the place of its alternative."""
+def _model_errors_located(trial: TrialConfig, place: Source) -> Iterator[None]:
+    """Give a model's error the place of its alternative in the file."""
     try:
         yield
     except UserError as error:
-        branch = ("choice", trial.model.label) if trial.model.label else ()
-        where = sweep.source.where(("parameters", "model", *branch))
-        raise UserError(error.what, where=where, remedy=error.remedy) from None
+        raise UserError(error.what, where=locate_model(trial, place), remedy=error.remedy) from None
 
 
 def _identity(trial: TrialConfig, classes: int, channels: int, size: int) -> str:
-    """The model's identity."""
-    asked = {"classes": classes, "channels": channels, "image_size": size}
+    """The fingerprint of a trial's model."""
+    shape = {"classes": classes, "channels": channels, "image_size": size}
 
-    def find() -> str:
+    def compute() -> str:
         from hwcls.models.summary import identity
 
-        return identity(trial.model, **asked)
+        return identity(trial.model, **shape)
 
-    return _remembered("identity", trial, asked, find)
-
-
-def _weights(trial: TrialConfig, classes: int, channels: int, size: int) -> Weights:
-    """The model's size."""
-    asked = {"classes": classes, "channels": channels, "image_size": size}
-    found = _remembered("weights", trial, asked, lambda: json.dumps(vars(weigh(trial, classes, channels, size))))
-    return Weights(**json.loads(found))
+    return _cached("identity", trial, shape, compute)
 
 
-def _remembered(kind: str, trial: TrialConfig, asked: dict[str, int], find: Callable[[], str]) -> str:
-    """What `find` says of a model, from the cache where it was found before: a stale one would be of another hwcls."""
+def _model_size(trial: TrialConfig, classes: int, channels: int, size: int) -> ModelSize:
+    shape = {"classes": classes, "channels": channels, "image_size": size}
+    found = _cached("weights", trial, shape, lambda: json.dumps(vars(measure_model(trial, classes, channels, size))))
+    return ModelSize(**json.loads(found))
+
+
+def _cached(kind: str, trial: TrialConfig, shape: dict[str, int], compute: Callable[[], str]) -> str:
+    """The result of `compute` for a trial's model, from the cache if this version of hwcls has computed it before."""
     from hwcls import __version__
     from hwcls.data.catalog import cache_folder
 
     settings = trial.model.model_dump(mode="json", exclude={"label"})
-    description = json.dumps([kind, __version__, settings, *asked.values()])
+    description = json.dumps([kind, __version__, settings, *shape.values()])
     digest = hashlib.blake2b(description.encode(), digest_size=16).hexdigest()
-    mark = cache_folder() / "models" / digest
-    if mark.exists() and trial.model.source_file is None:  # a user's file may have changed
-        return mark.read_text("utf-8")
-    found = find()
-    files.write_text(mark, found)
+    entry = cache_folder() / "models" / digest
+    if entry.exists() and trial.model.source_file is None:  # a user's file may have changed
+        return entry.read_text("utf-8")
+    found = compute()
+    files.write_text(entry, found)
     return found

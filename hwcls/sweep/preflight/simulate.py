@@ -1,4 +1,4 @@
-"""How long a sweep will take: a few trials are tried, and the search is played through with what they cost."""
+"""Estimate how long a sweep takes: time a few trials, then simulate the search with these times."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from hwcls.config.space import Fixed
 from hwcls.config.sweep_file import Sweep
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.preflight import prepare
-from hwcls.sweep.preflight.dry_run import draw
-from hwcls.sweep.preflight.timing import Cost, Labelled, probe
+from hwcls.sweep.preflight.dry_run import sample_trial
+from hwcls.sweep.preflight.timing import Labelled, TrialTime, time_trials
 from hwcls.sweep.search.messages import EpochReport
 from hwcls.sweep.search.pruning import build_scheduler
 
-EVERY = "every trial"  # the label where nothing is compared
-DRAWS = 3  # trials of each alternative that are tried in any case
-MOST_DRAWS = 30  # and at most
-SECONDS = 4.0  # for which more than DRAWS of each alternative are tried
-PLAYS = 20  # times that the search is played through
-ERROR = (0.6, 1.5)  # how far a short look at a machine misses what it will do later
+ALL = "every trial"  # the label where nothing is compared
+MIN_TIMED = 3  # timed trials of each alternative
+MAX_TIMED = 30
+SECONDS = 4.0  # for each alternative; within them more than MIN_TIMED trials are timed
+RUNS = 20  # simulations
+ERROR = (0.6, 1.5)  # actual over estimated time: a short measurement is not exact
 
-# Seconds in which nothing trains, as multiples of what a process takes to start and to load what training loads: most
-# of this is spent on that. Measured on two cores.
-BEFORE = 1.8  # until Ray has started and the search begins
-GROUP = 1.55  # until a group of ranks has begun its first trial
+# Idle times as multiples of the time in which a process starts and imports what training needs, which dominates them.
+# Measured on two cores.
+BEFORE = 1.8  # until Ray runs and the search starts
+GROUP = 1.55  # until a group of ranks starts its first trial
 SCORE = 0.95  # to score the winners of confirm on test
 AFTER = 0.7  # from the last trial's end to the command's
 TURNAROUND = 0.035  # between two trials
@@ -44,44 +44,43 @@ RECORD = 0.0025  # between two epochs
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a sweep is expected to take, as ranges that hold the shortest play, the longest, and ERROR."""
+    """The expected cost of a sweep, as ranges that cover all simulations and ERROR."""
 
     seconds: tuple[float, float]  # wall time of the whole command
-    trial_seconds: tuple[float, float]  # in which trials train, added up, confirm runs included
+    trial_seconds: tuple[float, float]  # total training time, confirm runs included
     gpu_hours: tuple[float, float]
     trials: int
     epochs: tuple[int, int]  # of all trials, confirm runs included
     epoch_seconds: dict[str, float]  # median of an epoch, by alternative
 
 
-def estimate(sweep: Sweep, resources: Resources) -> Estimate:
-    """Try some trials of each alternative, then play the search through.
+def estimate_duration(sweep: Sweep, resources: Resources) -> Estimate:
+    """Time some trials of each alternative, then simulate the search.
 
     Raises:
-        UserError: The data is not there, or a model that the sweep can draw cannot be built.
+        UserError: Data is missing, or a model of the sweep cannot be built.
     """
-    trials = _tried(sweep)
-    corners = sweep.corners
-    opened = prepare.open_sets(sweep, [*corners, *(trial for _, trial in trials)])
-    prepare.check_models(sweep, corners, prepare.shapes_of(opened))
+    trials = _sample_trials(sweep)
+    sets = prepare.open_data_sets([*sweep.corners, *(trial for _, trial in trials)], sweep.source)
+    prepare.check_models(sweep.corners, prepare.shapes_of(sets), sweep.source)
     count = max(1, len(sweep.alternatives))
-    found = probe(trials, resources, DRAWS * count, SECONDS * count)
-    waits = Waits.of(found.start, resources.workers)
-    plays = [Play(sweep, found.costs, waits, resources.concurrent, seed).run() for seed in range(PLAYS)]
-    seconds, busy = _range(play.wall for play in plays), _range(play.busy for play in plays)
+    timing = time_trials(trials, resources, MIN_TIMED * count, SECONDS * count)
+    waits = Waits.from_start(timing.start, resources.workers)
+    runs = [Simulation(sweep, timing.trials, waits, resources.concurrent, seed).run() for seed in range(RUNS)]
+    seconds, busy = _range(run.wall for run in runs), _range(run.busy for run in runs)
     gpus = resources.gpus_per_worker * resources.workers / 3600
     return Estimate(
         seconds=seconds,
         trial_seconds=busy,
         gpu_hours=(gpus * busy[0], gpus * busy[1]),
-        trials=max(play.trials for play in plays),
-        epochs=(min(play.epochs for play in plays), max(play.epochs for play in plays)),
-        epoch_seconds={label: median(cost.epoch for cost in costs) for label, costs in found.costs.items()},
+        trials=max(run.trials for run in runs),
+        epochs=(min(run.epochs for run in runs), max(run.epochs for run in runs)),
+        epoch_seconds={label: median(time.epoch for time in times) for label, times in timing.trials.items()},
     )
 
 
 def _range(found: Iterable[float]) -> tuple[float, float]:
-    """About the median play: how far plays differ and ERROR, which chance does not add up at their worst."""
+    """A range around the median: the spread of the simulations and ERROR, added as independent errors."""
     values = sorted(found)
     middle = median(values)
     if not middle:
@@ -93,28 +92,28 @@ def _range(found: Iterable[float]) -> tuple[float, float]:
     return middle * math.exp(-low), middle * math.exp(high)
 
 
-def _tried(sweep: Sweep) -> list[Labelled]:
-    """What may be tried: of a grid its own points in any order, else trials drawn at random; alternatives in turns."""
-    count, config = MOST_DRAWS * max(1, len(sweep.alternatives)), sweep.config
+def _sample_trials(sweep: Sweep) -> list[Labelled]:
+    """Candidates for timing: shuffled points of a grid, else random trials; the alternatives take turns."""
+    count, config = MAX_TIMED * max(1, len(sweep.alternatives)), sweep.config
     if config.search.enumerates:
         points = sweep.space.grid()
         random.Random(config.seed).shuffle(points)
         points = sweep.in_turns(points)[:count]
         labels = [sweep.alternative_label(point) for point in points]
-        drawn = [partial(sweep.trial, Fixed(point), seed=config.seed) for point in points]
+        sampled = [partial(sweep.trial, Fixed(point), seed=config.seed) for point in points]
     else:
         labels = list(islice(cycle(sweep.shares.labels or [None]), count))
-        drawn = [partial(draw, sweep, number) for number in range(count)]
+        sampled = [partial(sample_trial, sweep, number) for number in range(count)]
     trials = []
-    for label, draw_one in zip(labels, drawn, strict=True):
-        with suppress(ValidationError):  # a combination that no corner of the space showed: no trial either
-            trials.append((label or EVERY, draw_one()))
+    for label, sample in zip(labels, sampled, strict=True):
+        with suppress(ValidationError):  # an invalid combination is no trial of the search either
+            trials.append((label or ALL, sample()))
     return trials
 
 
 @dataclass(frozen=True)
 class Waits:
-    """Seconds in which nothing trains; see the constants."""
+    """Idle times in seconds; see the constants."""
 
     before: float
     group: float
@@ -124,34 +123,36 @@ class Waits:
     record: float
 
     @classmethod
-    def of(cls, start: float, workers: int) -> Waits:
-        """From the seconds that groups of so many workers took to start, all of them at once."""
-        process = start / min(workers, 2)  # several ranks start from a process of their own
+    def from_start(cls, start: float, workers: int) -> Waits:
+        """From the time in which groups of so many workers started, all at once."""
+        process = start / min(workers, 2)  # several ranks are started by another process
         return cls(*(process * wait for wait in (BEFORE, GROUP, SCORE, AFTER, TURNAROUND, RECORD)))
 
 
-class Play:
-    """One search with made-up learning curves, on the real early stopping, under a clock of its own.
+class Simulation:
+    """One simulated search: random learning curves, the real early stopping, a simulated clock.
 
-    After `run`, `wall` holds the seconds of the command, `busy` those in which trials train, added up.
+    After `run`, `wall` is the duration of the command in seconds, `busy` the total training time.
     """
 
-    def __init__(self, sweep: Sweep, costs: Mapping[str, Sequence[Cost]], waits: Waits, slots: int, seed: int) -> None:
-        self.sweep, self.costs, self.waits, self.slots = sweep, costs, waits, slots
+    def __init__(
+        self, sweep: Sweep, times: Mapping[str, Sequence[TrialTime]], waits: Waits, slots: int, seed: int
+    ) -> None:
+        self.sweep, self.times, self.waits, self.slots = sweep, times, waits, slots
         self.random = random.Random(seed)
         self.stop = build_scheduler(sweep)
-        self.shares = replace(sweep.shares, labels=tuple(costs))
-        self.spent: dict[Unit, dict[str, float]] = {unit: dict.fromkeys(costs, 0.0) for unit in get_args(Unit)}
+        self.shares = replace(sweep.shares, labels=tuple(times))
+        self.spent: dict[Unit, dict[str, float]] = {unit: dict.fromkeys(times, 0.0) for unit in get_args(Unit)}
         self.wall = self.busy = 0.0
         self.trials = self.epochs = 0
 
-    def run(self) -> Play:
-        """Play to the end."""
-        self.wall = self.waits.before + self._side_by_side(self._next) + self._confirm() + self.waits.after
+    def run(self) -> Simulation:
+        """Simulate until the end."""
+        self.wall = self.waits.before + self._run_in_parallel(self._next_trial) + self._confirm() + self.waits.after
         return self
 
-    def _side_by_side(self, following: Callable[[float], Iterator[float] | None]) -> float:
-        """Run what `following(now)` hands out, the seconds of each part of a trial, until it has no more."""
+    def _run_in_parallel(self, next_trial: Callable[[float], Iterator[float] | None]) -> float:
+        """Run trials in all slots until `next_trial(now)` returns None; a trial yields the seconds of its parts."""
         end = 0.0
         running: list[tuple[float, int, Iterator[float]]] = [(0.0, slot, iter(())) for slot in range(self.slots)]
         while running:
@@ -159,56 +160,56 @@ class Play:
             seconds = next(parts, None)
             if seconds is None:  # its trial has ended, or its group is new
                 end = now
-                trial = following(now)
+                trial = next_trial(now)
                 if trial is None:
                     continue
                 seconds, parts = self.waits.turnaround if now else self.waits.group, trial
             heapq.heappush(running, (now + seconds, slot, parts))
         return end
 
-    def _next(self, now: float) -> Iterator[float] | None:
-        """The search's next trial."""
+    def _next_trial(self, now: float) -> Iterator[float] | None:
+        """The next trial of the search, None at its end."""
         number = self.trials
         if number >= (self.sweep.total or math.inf) or now >= (self.sweep.config.budget or math.inf):
             return None
         self.trials += 1
         label = self._label(number)
         self.spent["trials"][label] += 1
-        return self._searched(number, label, self.random.choice(self.costs[label]))
+        return self._search_trial(number, label, self.random.choice(self.times[label]))
 
     def _label(self, number: int) -> str:
         if self.shares.points is not None:
-            return self.shares.points[number] or EVERY
+            return self.shares.points[number] or ALL
         return self.shares.next(self.spent)
 
-    def _searched(self, number: int, label: str, cost: Cost) -> Iterator[float]:
-        """A trial, until it is stopped; what it reaches grows towards a value by chance."""
+    def _search_trial(self, number: int, label: str, time: TrialTime) -> Iterator[float]:
+        """Train until early stopping ends the trial; its metric approaches a random value."""
         sign = 1 if self.sweep.config.metric.goal == "maximize" else -1
-        goal, speed, best = self.random.random(), self.random.uniform(0.1, 0.4) * cost.epochs, 0.0
-        for epoch, seconds in enumerate(self._trained(cost), start=1):
+        goal, speed, best = self.random.random(), self.random.uniform(0.1, 0.4) * time.epochs, 0.0
+        for epoch, seconds in enumerate(self._train(time), start=1):
             yield seconds
             self.spent["epochs"][label] += 1
             self.spent["seconds"][label] += seconds
             value = goal * (1 - math.exp(-epoch / speed)) + self.random.gauss(0, 0.01)
             best = max(best, value)
-            report = EpochReport(epoch, cost.epochs, sign * value, sign * best)
+            report = EpochReport(epoch, time.epochs, sign * value, sign * best)
             if self.stop and self.stop.stops(label, f"trials/{number}", report):
                 return
 
-    def _trained(self, cost: Cost) -> Iterator[float]:
-        """The seconds of each epoch."""
-        for epoch in range(cost.epochs):
-            yield cost.epoch + self.waits.record + (0.0 if epoch else cost.build)
-            self.busy += cost.epoch
+    def _train(self, time: TrialTime) -> Iterator[float]:
+        """Yield the seconds of each epoch."""
+        for epoch in range(time.epochs):
+            yield time.epoch + self.waits.record + (0.0 if epoch else time.build)
+            self.busy += time.epoch
             self.epochs += 1
 
     def _confirm(self) -> float:
-        """The seconds of the confirm runs, on groups that start anew, and of scoring the winners on test."""
+        """The seconds of the confirm runs, on new groups, and of scoring the winners on test."""
         config = self.sweep.config.confirm
         if config is None:
             return 0.0
         runs = []
-        for label, costs in self.costs.items():
+        for label, times in self.times.items():
             for _ in range(min(config.top, int(self.spent["trials"][label]))):
-                runs += [self.random.choice(costs)] * config.seeds
-        return self._side_by_side(lambda now: self._trained(runs.pop(0)) if runs else None) + self.waits.score
+                runs += [self.random.choice(times)] * config.seeds
+        return self._run_in_parallel(lambda now: self._train(runs.pop(0)) if runs else None) + self.waits.score

@@ -1,4 +1,4 @@
-"""What trials cost here: as many processes as the sweep will have train a little, side by side as they will."""
+"""Measure how long trials take here: as many processes as the sweep will have train for a moment in parallel."""
 
 from __future__ import annotations
 
@@ -21,58 +21,58 @@ if TYPE_CHECKING:
     from hwcls.inspection.profile import TimedTraining
     from hwcls.training.distributed import World
 
-NICE = 15  # Ray's workers let everything else go first
-MOST_GROUPS = 8  # that are started for a probe, however many trials run at once
-PATIENCE = 1.0  # seconds for each trial
-MOST = 20  # steps of one trial
-FEW = 8  # images of a first look, on each rank
+NICE = 15  # as Ray's workers
+MAX_GROUPS = 8  # groups of ranks that are started, however many trials run at once
+LONG_ENOUGH = 1.0  # seconds of measurement for each trial
+MAX_STEPS = 20  # of one trial
+FEW = 8  # images per rank in the first measurement
 
 
 @dataclass(frozen=True)
-class Cost:
+class TrialTime:
     """Seconds that a trial takes."""
 
-    build: float  # until its first step has ended
-    epoch: float  # training, and scoring train and val
+    build: float  # until the end of its first step
+    epoch: float  # training, and evaluation on train and val
     epochs: int = 1
 
 
 @dataclass(frozen=True)
-class Probe:
-    """What was found."""
+class Timing:
+    """Measured times."""
 
-    start: float  # seconds until a group of ranks was ready for its first trial, all groups starting at once
-    costs: dict[str, list[Cost]]  # of the trials that were tried, by alternative
+    start: float  # seconds until a group of ranks was ready for its first trial, when all groups start at once
+    trials: dict[str, list[TrialTime]]  # by alternative
 
 
 Labelled = tuple[str, TrialConfig]
 
 
-def probe(trials: Sequence[Labelled], resources: Resources, fewest: int, seconds: float) -> Probe:
-    """Try trials on groups of ranks that run at once, as many as the sweep will have.
+def time_trials(trials: Sequence[Labelled], resources: Resources, fewest: int, seconds: float) -> Timing:
+    """Measure trials on groups of ranks that run at the same time, as many as the sweep will have.
 
     Args:
-        trials: What may be tried, in this order; the groups share them out.
-        fewest: How many are tried in any case.
-        seconds: For how long more are tried.
+        trials: Candidates, in order; each group gets its part of them.
+        fewest: The minimum number that is measured.
+        seconds: How long more are measured.
 
     Raises:
-        UserError: A model that cannot be trained, or too little memory.
+        UserError: A model cannot be trained, or there is too little memory.
     """
-    groups = min(resources.concurrent, MOST_GROUPS, len(trials))
+    groups = min(resources.concurrent, MAX_GROUPS, len(trials))
     share, devices = len(trials) // groups, _devices(resources, groups)
     context = get_context("spawn")
-    processes, answers = [], []
+    processes, receivers = [], []
     started = time.time()
     try:
         for group in range(groups):
             receiver, sender = context.Pipe(duplex=False)
-            asked = trials[group * share :][:share], resources, devices[group], -(-fewest // groups), seconds
-            processes.append(context.Process(target=_group, args=(sender, *asked)))
+            arguments = trials[group * share :][:share], resources, devices[group], -(-fewest // groups), seconds
+            processes.append(context.Process(target=_group, args=(sender, *arguments)))
             processes[-1].start()
             sender.close()
-            answers.append(receiver)
-        found = [_answer(receiver) for receiver in answers]
+            receivers.append(receiver)
+        found = [_receive(receiver) for receiver in receivers]
     except BaseException:
         for process in processes:
             process.kill()
@@ -80,28 +80,28 @@ def probe(trials: Sequence[Labelled], resources: Resources, fewest: int, seconds
     finally:
         for process in processes:
             process.join()
-    costs: dict[str, list[Cost]] = {}
-    for _, costed in found:
-        for label, cost in costed:
-            costs.setdefault(label, []).append(cost)
-    return Probe(median(ready - started for ready, _ in found), costs)
+    times: dict[str, list[TrialTime]] = {}
+    for _, measured in found:
+        for label, time_of_trial in measured:
+            times.setdefault(label, []).append(time_of_trial)
+    return Timing(median(ready - started for ready, _ in found), times)
 
 
-def _answer(receiver: Connection) -> tuple[float, list[tuple[str, Cost]]]:
-    """When a group was ready (seconds since 1970), and what its trials cost."""
+def _receive(receiver: Connection) -> tuple[float, list[tuple[str, TrialTime]]]:
+    """When a group was ready (seconds since 1970), and the times of its trials."""
     try:
-        answer = receiver.recv()
+        message = receiver.recv()
     except EOFError:
-        remedy = "is its memory full? pass --no-probe to leave the estimate out"
-        raise UserError("a process that timed some training died", remedy=remedy) from None
-    if isinstance(answer, UserError):
-        raise answer
-    ready, costs = answer
-    return ready, costs
+        remedy = "is the memory full? pass --no-probe to skip the estimate"
+        raise UserError("a process that measured training times died", remedy=remedy) from None
+    if isinstance(message, UserError):
+        raise message
+    ready, times = message
+    return ready, times
 
 
 def _devices(resources: Resources, groups: int) -> list[str]:
-    """CUDA_VISIBLE_DEVICES of each group: whole GPUs for each rank, or one that several groups share."""
+    """CUDA_VISIBLE_DEVICES of each group: a GPU for each rank, or one that several groups share."""
     if not resources.gpus_per_worker:
         return [""] * groups
     import torch
@@ -116,32 +116,32 @@ def _devices(resources: Resources, groups: int) -> list[str]:
 def _group(
     sender: Connection, trials: Sequence[Labelled], resources: Resources, devices: str, fewest: int, seconds: float
 ) -> None:
-    """One group, in a process of its own; its ranks are others where there are several."""
+    """Run one group in this process; several ranks are further processes."""
     from hwcls.training.threads import configure_threads
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who asked, who then ends this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends this process
     os.environ["CUDA_VISIBLE_DEVICES"] = devices
     os.nice(NICE)
     configure_threads(resources.cpus_per_worker)
     from hwcls.training.distributed import launch
 
     try:
-        launch(resources.workers, _try, sender, trials, resources.cpus_per_worker, fewest, seconds)
+        launch(resources.workers, _time_on_rank, sender, trials, resources.cpus_per_worker, fewest, seconds)
     except UserError as error:
         sender.send(error)
 
 
-def _try(
+def _time_on_rank(
     world: World, sender: Connection, trials: Sequence[Labelled], threads: int, fewest: int, seconds: float
 ) -> None:
-    """On each rank of a group: the ranks go through the same trials, rank 0 answers."""
+    """Run on each rank of a group: all ranks measure the same trials, rank 0 sends the times."""
     import torch
 
     from hwcls.data.imageset import open_data
 
     torch.set_num_threads(threads)
     data: dict[Any, ImageSet] = {}
-    found: list[tuple[str, Cost]] = []
+    found: list[tuple[str, TrialTime]] = []
     ready = spent = 0.0
     for label, trial in trials:
         if len(found) >= fewest and spent > seconds:
@@ -150,58 +150,58 @@ def _try(
         if key not in data:
             data[key] = open_data(trial.data)
         if not found:
-            _timed(trial, data[key], world, FEW * world.size)  # loads whatever training loads
+            _first_step(trial, data[key], world, FEW * world.size)  # imports everything that training needs
             ready = time.time()
         started = time.perf_counter()
-        found.append((label, cost(trial, data[key], world)))
-        spent += _agreed(world, time.perf_counter() - started)
+        found.append((label, time_trial(trial, data[key], world)))
+        spent += _mean_over_ranks(world, time.perf_counter() - started)
     if world.rank == 0:
         sender.send((ready, found))
 
 
-def cost(trial: TrialConfig, data: ImageSet, world: World) -> Cost:
-    """What a trial costs on the ranks of `world`: a whole epoch is timed where it is short, else some steps are."""
+def time_trial(trial: TrialConfig, data: ImageSet, world: World) -> TrialTime:
+    """Measure a trial on the ranks of `world`: a complete epoch if that is short, else some steps."""
     from hwcls.training.evaluation import train_sample_size
 
     images, scored = len(data.train), train_sample_size(data) + len(data.val)
     batch = min(FEW * world.size, images)
-    training, build = _timed(trial, data, world, batch)
-    each = _agreed(world, training.run(1)[0]) / batch  # seconds per image
-    if each * trial.data.batch_size < PATIENCE:  # else it is slow enough for a few images to tell
+    training, build = _first_step(trial, data, world, batch)
+    each = _mean_over_ranks(world, training.run(1)[0]) / batch  # seconds per image
+    if each * trial.data.batch_size < LONG_ENOUGH:  # else a few images take long enough to measure
         batch = min(trial.data.batch_size, images)
-        training, build = _timed(trial, data, world, None)
-    if each * (images + scored) < PATIENCE:
+        training, build = _first_step(trial, data, world, None)
+    if each * (images + scored) < LONG_ENOUGH:
         started = time.perf_counter()
         training.run_epochs(2)
-        return Cost(build, _agreed(world, time.perf_counter() - started) / 2, trial.epochs)
+        return TrialTime(build, _mean_over_ranks(world, time.perf_counter() - started) / 2, trial.epochs)
     steps: list[float] = []
-    while not steps or (sum(steps) < PATIENCE and len(steps) < MOST):
-        steps.append(_agreed(world, training.run(1)[0]))
+    while not steps or (sum(steps) < LONG_ENOUGH and len(steps) < MAX_STEPS):
+        steps.append(_mean_over_ranks(world, training.run(1)[0]))
     started = time.perf_counter()
     training.trainer.evaluate("val", 2 * batch).loss.item()
-    score = _agreed(world, time.perf_counter() - started) / min(2 * batch, len(data.val))
-    return Cost(build, median(steps) / batch * images + score * scored, trial.epochs)
+    score = _mean_over_ranks(world, time.perf_counter() - started) / min(2 * batch, len(data.val))
+    return TrialTime(build, median(steps) / batch * images + score * scored, trial.epochs)
 
 
-def _timed(trial: TrialConfig, data: ImageSet, world: World, batch: int | None) -> tuple[TimedTraining, float]:
-    """A training after its first step, and the seconds that this took; `batch` stands for the trial's own."""
+def _first_step(trial: TrialConfig, data: ImageSet, world: World, batch: int | None) -> tuple[TimedTraining, float]:
+    """A training after its first step, and the seconds until then; `batch` replaces the trial's batch size."""
     from hwcls.inspection import create_recorder
     from hwcls.inspection.profile import TimedTraining, without_pretrained_weights
 
     if batch is not None:
         changed = {"data": trial.data.model_copy(update={"batch_size": batch}), "norm_batch": None}
         trial = trial.model_copy(update=changed)
-    tame = trial.optimizer.model_copy(update={"lr": 1e-6})  # no loss runs away
+    slow = trial.optimizer.model_copy(update={"lr": 1e-6})  # so that no loss diverges
     started = time.perf_counter()
     training = TimedTraining(
-        without_pretrained_weights(trial.model_copy(update={"optimizer": tame})), data, world, create_recorder()
+        without_pretrained_weights(trial.model_copy(update={"optimizer": slow})), data, world, create_recorder()
     )
     training.run(1)
-    return training, _agreed(world, time.perf_counter() - started)
+    return training, _mean_over_ranks(world, time.perf_counter() - started)
 
 
-def _agreed(world: World, seconds: float) -> float:
-    """The mean over the ranks, which must all decide alike."""
+def _mean_over_ranks(world: World, seconds: float) -> float:
+    """The mean over the ranks, so that all make the same decisions."""
     import torch
 
     return world.sum(torch.tensor(seconds, dtype=torch.float64, device=world.device)).item() / world.size

@@ -1,4 +1,4 @@
-"""What is checked before Ray, torch or Optuna are loaded: an error that needs none of them comes at once."""
+"""Checks before Ray, torch and Optuna are imported: errors that need none of them are reported at once."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 from hwcls.config.sweep import TRACKERS
 from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
+from hwcls.config.yaml_source import Source
 from hwcls.data.catalog import locate_config
 from hwcls.errors import UserError
-from hwcls.sweep.preflight.dry_run import known_data
+from hwcls.sweep.preflight.dry_run import check_data_names
 from hwcls.sweep.search.earlier_results import check_earlier_results
 from hwcls.sweep.storage import results_folder
 from hwcls.sweep.storage.mirror import SharedResults
@@ -20,31 +21,30 @@ from hwcls.tracking.folders import SOURCES
 
 @dataclass(frozen=True)
 class Options:
-    """How a sweep is run, beside its file."""
+    """How a sweep is run, in addition to its file."""
 
     results: Path = Path("results")
     new: bool = False
     wandb: str = "auto"
     address: str | None = None
-    source: Path | None = None  # another sweep's results, whose trials are known from the start
+    warm_start: Path | None = None  # another sweep's results, whose trials the sampler knows from the start
     shared: SharedResults | None = None  # shared storage whose working copy `results` is
 
 
-def check(sweep: Sweep, options: Options) -> Sweep:
-    """Refuse what cannot start, with nothing written.
+def check_sweep(sweep: Sweep, options: Options) -> Sweep:
+    """Check a sweep before its start; nothing is written.
 
     Returns:
-        The sweep under the name that it will run by: with `--new` one that is free.
+        The sweep under the name that it runs by: with `--new` a free one.
 
     Raises:
-        UserError: What the file, the trackers or the results folders do not allow.
+        UserError: The file, the trackers or the results folder do not permit the start.
     """
-    corners = sweep.corners
-    known_data(sweep, corners)
-    _check_paths(sweep, corners, options)
+    check_data_names(sweep.corners, sweep.source)
+    _check_paths(sweep.corners, sweep.source, has_copies=(options.results / sweep.config.name / SOURCES).is_dir())
     _check_trackers(sweep, options.wandb)
-    if options.source is not None:
-        check_earlier_results(options.source, sweep.config.metric)
+    if options.warm_start is not None:
+        check_earlier_results(options.warm_start, sweep.config.metric)
     if options.new:
         taken = options.shared.sweep_names() if options.shared else ()
         sweep = sweep.renamed(results_folder.free_name(sweep.config.name, options.results, taken))
@@ -61,26 +61,30 @@ def _check_trackers(sweep: Sweep, mode: str) -> None:
         tracker.check_login(mode)
 
 
-def _check_paths(sweep: Sweep, corners: Sequence[TrialConfig], options: Options) -> None:
-    """Files of the user's: images, and models where no copy of an earlier start stands in."""
-    kept = (options.results / sweep.config.name / SOURCES).is_dir()
-    for data in {(trial.data.name, trial.data.path): trial.data for trial in corners}.values():
+def _check_paths(trials: Sequence[TrialConfig], place: Source, *, has_copies: bool) -> None:
+    """Check that the user's files exist: images, and models unless an earlier start has copied them."""
+    for data in {(trial.data.name, trial.data.path): trial.data for trial in trials}.values():
         try:
             locate_config(data)
         except UserError as error:
-            raise placed(sweep, error) from None
-    for trial in corners:
+            raise locate_data_error(error, place) from None
+    for trial in trials:
         source = trial.model.source_file
-        if source is not None and not kept and not source.is_file():
-            branch = ("choice", trial.model.label) if trial.model.label else ()
-            where = sweep.source.where(("parameters", "model", *branch))
-            raise UserError(f"no model file '{source}'", where=where, remedy="name a file of yours: my_file.py:build")
+        if source is not None and not has_copies and not source.is_file():
+            remedy = "name an existing file and its function: my_file.py:build"
+            raise UserError(f"no model file '{source}'", where=locate_model(trial, place), remedy=remedy)
 
 
-def placed(sweep: Sweep, error: UserError) -> UserError:
+def locate_model(trial: TrialConfig, place: Source) -> str:
+    """The place of a trial's model in the sweep file."""
+    branch = ("choice", trial.model.label) if trial.model.label else ()
+    return place.where(("parameters", "model", *branch))
+
+
+def locate_data_error(error: UserError, place: Source) -> UserError:
     """An error of a data set, with its place in the sweep file."""
     if not error.where.startswith("data."):
         return error
     key, _, rest = error.where.partition(":")
     what = f"{rest.strip()}: {error.what}" if rest else error.what
-    return UserError(what, where=sweep.source.where(("parameters", *key.split("."))), remedy=error.remedy)
+    return UserError(what, where=place.where(("parameters", *key.split("."))), remedy=error.remedy)

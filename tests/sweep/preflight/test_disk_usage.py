@@ -12,16 +12,16 @@ from hwcls.results.load import load_results
 from hwcls.sweep.monitor.logs import log_to_file
 from hwcls.sweep.monitor.progress import Lines
 from hwcls.sweep.preflight import disk_usage, prepare
-from hwcls.sweep.preflight.disk_usage import Shape, check_disk, taken
-from hwcls.sweep.preflight.model_size import Weights, heaviest, weigh
+from hwcls.sweep.preflight.disk_usage import DataSize, check_free_space, folder_size
+from hwcls.sweep.preflight.model_size import ModelSize, largest_models, measure_model
 from hwcls.tracking.records import Result
 
-SHAPE = Shape(10, 1, 8, 20, 30)
+SHAPE = DataSize(10, 1, 8, 20, 30)
 
 
 def of(sweep, concurrent=2):
-    weights = heaviest(sweep, lambda trial: weigh(trial, 10, 1, 8))
-    return disk_usage.of(sweep, weights, SHAPE, concurrent)
+    weights = largest_models(sweep, lambda trial: measure_model(trial, 10, 1, 8))
+    return disk_usage.estimate_disk_usage(sweep, weights, SHAPE, concurrent)
 
 
 def mlp(*widths, inputs=64, classes=10):
@@ -36,7 +36,7 @@ def test_the_largest_model_of_each_alternative(tiny):
     choice = {"small": {"name": "mlp", "width": 16, "depth": 1}, "large": body}
     optimizer = {"choice": {"sgd": {"lr": 0.1}, "adam": {"lr": 0.1}}}
     sweep = tiny(parameters={"model": {"head": head, "choice": choice}, "optimizer": optimizer, "ema": 0.9})
-    found = heaviest(sweep, lambda trial: weigh(trial, 10, 1, 8))
+    found = largest_models(sweep, lambda trial: measure_model(trial, 10, 1, 8))
     assert found["small"].all == mlp(16, 32, 32)
     assert found["large"].all == found["large"].trained == mlp(64, 64, 32, 32)
     assert found["large"].layers == 5
@@ -48,18 +48,20 @@ def test_a_setting_that_only_matters_beside_another(tiny):
     """A head's width does nothing while it has one layer: the widest is taken all the same."""
     head = {"width": {"min": 8, "max": 500}, "depth": {"values": [2, 1]}}
     sweep = tiny(compare=None, parameters={"model": {"name": "mlp", "width": 16, "depth": 1, "head": head}})
-    assert heaviest(sweep, lambda trial: weigh(trial, 10, 1, 8))[None].all == mlp(16, 500)
+    assert largest_models(sweep, lambda trial: measure_model(trial, 10, 1, 8))[None].all == mlp(16, 500)
 
 
 def test_models_of_a_sweep_that_compares_something_else(tiny):
     batches = {"name": "digits", "batch_size": {"values": [32, 64]}, "per_class": 20}
-    found = heaviest(tiny(compare="data.batch_size", parameters={"data": batches}), lambda t: weigh(t, 10, 1, 8))
+    sweep = tiny(compare="data.batch_size", parameters={"data": batches})
+    found = largest_models(sweep, lambda trial: measure_model(trial, 10, 1, 8))
     assert set(found) == {"32", "64"}
     assert found["32"] == found["64"]
 
 
 def test_sgd_without_momentum_keeps_nothing(tiny):
-    found = heaviest(tiny(parameters={"optimizer": {"name": "sgd", "momentum": 0.0}}), lambda t: weigh(t, 10, 1, 8))
+    sweep = tiny(parameters={"optimizer": {"name": "sgd", "momentum": 0.0}})
+    found = largest_models(sweep, lambda trial: measure_model(trial, 10, 1, 8))
     assert found["mlp"].moments == 0
 
 
@@ -83,7 +85,7 @@ def test_a_time_budget_bounds_each_trial_alone(tiny):
 def test_a_grid_counts_its_points(tiny):
     widths = {"choice": {"a": {"name": "mlp", "width": {"values": [4, 8]}}, "b": {"name": "mlp", "width": 4}}}
     sweep = tiny(method="grid", run_cap=None, parameters={"model": widths, "optimizer": {"name": "adam", "lr": 0.1}})
-    assert disk_usage.most_trials(sweep) == {"a": 2, "b": 1}
+    assert disk_usage.max_trials(sweep) == {"a": 2, "b": 1}
 
 
 def test_a_disk_that_is_too_small(tiny, tmp_path, monkeypatch):
@@ -96,14 +98,14 @@ def test_a_disk_that_is_too_small(tiny, tmp_path, monkeypatch):
         monkeypatch.setattr(disk_usage.shutil, "disk_usage", lambda path: Usage(10**12, 0, count))
 
     free(found.total)
-    assert check_disk(found, tmp_path) is None
+    assert check_free_space(found, tmp_path) is None
     free(found.total - 10_000)
-    assert "the disk has only" in check_disk(found, tmp_path)
+    assert "the disk has only" in check_free_space(found, tmp_path)
     (tmp_path / "part").write_bytes(b"x" * 20_000)  # what is there already is part of the bound
-    assert check_disk(found, tmp_path) is None
+    assert check_free_space(found, tmp_path) is None
     free(found.running)
     with pytest.raises(UserError, match="the trials that run at once need up to"):
-        check_disk(found, tmp_path)
+        check_free_space(found, tmp_path)
 
 
 def test_a_trial_logs_no_more_than_the_bound_counts(tmp_path):
@@ -136,7 +138,7 @@ def test_a_real_sweep_never_takes_more(run, tiny, tmp_path, keep, files):
 
     def watch():
         while not ended.wait(0.05):
-            seen.append(taken(tmp_path / "results"))
+            seen.append(folder_size(tmp_path / "results"))
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -145,13 +147,13 @@ def test_a_real_sweep_never_takes_more(run, tiny, tmp_path, keep, files):
     finally:
         ended.set()
         thread.join()
-    sets = prepare.open_sets(sweep, sweep.corners)
-    weights, shape = prepare.sizes(sweep, sets, {})
-    most, wide = disk_usage.of(sweep, weights, shape, 2), weights["wide"].all
+    sets = prepare.open_data_sets(sweep.corners, sweep.source)
+    weights, shape = prepare.measure_sizes(sweep, sets, {})
+    most, wide = disk_usage.estimate_disk_usage(sweep, weights, shape, 2), weights["wide"].all
     assert str(most) in said
     assert wide > 17_000_000
     assert max(seen) <= most.total
-    left = taken(outcome.folder.path)
+    left = folder_size(outcome.folder.path)
     assert left <= most.trials + most.rest
     kept = {"none": 0, "best": 2 + 2, "all": 2 * 2 + 2}[keep]  # of two trials and two confirm runs
     assert kept * wide <= left <= kept * wide + disk_usage.BASE
@@ -193,5 +195,5 @@ def test_leftovers_of_earlier_starts_go(tmp_path):
 
 
 def test_weights_and_their_header():
-    assert Weights(1000, 800, 4, 2).file > 1000
-    assert Weights(1000, 800, 4, 2, moments=0).state == 1000
+    assert ModelSize(1000, 800, 4, 2).file > 1000
+    assert ModelSize(1000, 800, 4, 2, moments=0).state == 1000

@@ -69,5 +69,5 @@ def test_images_that_have_changed_since_the_first_trial(tmp_path, tiny):
     (tmp_path / "out" / "trials" / "0" / "config.yaml").write_text("{}")
     prepare(sweep, tmp_path / "out")
     write(8)
-    with pytest.raises(UserError, match="images of imagefolder have changed since this sweep began"):
+    with pytest.raises(UserError, match="images of imagefolder have changed since this sweep started"):
         prepare(sweep, tmp_path / "out")

@@ -6,8 +6,16 @@ import pytest
 from typer.testing import CliRunner
 
 from hwcls.sweep.cluster.resources import Resources
-from hwcls.sweep.preflight.simulate import ERROR, MOST_DRAWS, Play, Waits, _range, _tried, estimate
-from hwcls.sweep.preflight.timing import Cost
+from hwcls.sweep.preflight.simulate import (
+    ERROR,
+    MAX_TIMED,
+    Simulation,
+    Waits,
+    _range,
+    _sample_trials,
+    estimate_duration,
+)
+from hwcls.sweep.preflight.timing import TrialTime
 
 COSTS = {"mlp": 1.0, "cnn": 3.0}  # seconds of an epoch
 ASHA = {"type": "asha", "min_iter": 1, "eta": 3}
@@ -15,8 +23,8 @@ AT_ONCE = Waits(0, 0, 0, 0, 0, 0)
 
 
 def play(sweep, slots=1, costs=COSTS, epochs=3, seed=0, waits=AT_ONCE, build=0.0):
-    costs = {label: [Cost(build, seconds, epochs)] for label, seconds in costs.items()}
-    return Play(sweep, costs, waits, slots, seed).run()
+    costs = {label: [TrialTime(build, seconds, epochs)] for label, seconds in costs.items()}
+    return Simulation(sweep, costs, waits, slots, seed).run()
 
 
 def test_without_early_stopping_every_epoch_is_run(tiny):
@@ -36,7 +44,7 @@ def test_what_is_waited_for_comes_on_top(tiny):
 
 
 def test_several_ranks_of_a_group_start_from_another_process():
-    one, two, four = (Waits.of(10.0, workers) for workers in (1, 2, 4))
+    one, two, four = (Waits.from_start(10.0, workers) for workers in (1, 2, 4))
     assert one.group == pytest.approx(2 * two.group)
     assert two == four
 
@@ -85,21 +93,21 @@ def test_a_grid_is_played_with_its_own_points(tiny):
     sweep = tiny(method="grid", run_cap=None, parameters={"model": model, "optimizer": "adam"})
     found = play(sweep)
     assert found.spent["trials"] == {"mlp": 1, "cnn": 3}
-    assert sorted(label for label, _ in _tried(sweep)) == ["cnn", "cnn", "cnn", "mlp"]
+    assert sorted(label for label, _ in _sample_trials(sweep)) == ["cnn", "cnn", "cnn", "mlp"]
 
 
 def test_what_may_be_tried_takes_turns(tiny):
-    found = _tried(tiny())
+    found = _sample_trials(tiny())
     assert [label for label, _ in found[:4]] == ["mlp", "cnn", "mlp", "cnn"]
-    assert len(found) == 2 * MOST_DRAWS
-    assert len({trial.optimizer.lr for _, trial in found}) == 2 * MOST_DRAWS
+    assert len(found) == 2 * MAX_TIMED
+    assert len({trial.optimizer.lr for _, trial in found}) == 2 * MAX_TIMED
 
 
 def test_what_no_trial_can_be_is_not_tried(tiny):
     """Of batches and groups that no corner of the space pairs, those that do not fit are left out, as in the search."""
     data = {"name": "digits", "per_class": 20, "batch_size": {"values": [64, 96, 48]}}
-    found = _tried(tiny(parameters={"data": data, "norm_batch": {"values": [16, 32]}}))
-    assert 0 < len(found) < 2 * MOST_DRAWS
+    found = _sample_trials(tiny(parameters={"data": data, "norm_batch": {"values": [16, 32]}}))
+    assert 0 < len(found) < 2 * MAX_TIMED
     assert all(trial.data.batch_size % trial.norm_batch == 0 for _, trial in found)
 
 
@@ -120,7 +128,7 @@ def test_the_same_play_again(tiny, goal):
 
 @pytest.mark.slow
 def test_an_estimate_of_a_sweep(tiny):
-    found = estimate(tiny(run_cap=6), Resources(1, 1, 0.0, 2))
+    found = estimate_duration(tiny(run_cap=6), Resources(1, 1, 0.0, 2))
     assert set(found.epoch_seconds) == {"mlp", "cnn"}
     assert 0 < found.seconds[0] < found.seconds[1]
     assert 0 < found.trial_seconds[0] < found.trial_seconds[1]

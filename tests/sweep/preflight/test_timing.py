@@ -8,7 +8,7 @@ from hwcls.data.imageset import open_data
 from hwcls.errors import UserError
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.preflight import timing as module
-from hwcls.sweep.preflight.timing import FEW, Cost, cost, probe
+from hwcls.sweep.preflight.timing import FEW, TrialTime, time_trial, time_trials
 from hwcls.training.distributed import World
 
 VAL = 20  # images of the tiny sweep
@@ -49,7 +49,7 @@ def timed(monkeypatch):
             built.append(trainer)
             return trainer, 0.125
 
-        monkeypatch.setattr(module, "_timed", make)
+        monkeypatch.setattr(module, "_first_step", make)
         monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
         return built
 
@@ -63,7 +63,7 @@ def trial(tiny):
 
 def test_of_a_short_epoch_all_is_timed(timed, trial):
     built = timed(0.001)
-    assert cost(trial, open_data(trial.data), ALONE) == pytest.approx(Cost(0.125, 0.2, 3))
+    assert time_trial(trial, open_data(trial.data), ALONE) == pytest.approx(TrialTime(0.125, 0.2, 3))
     assert [trainer.batch for trainer in built] == [FEW, 64]
 
 
@@ -73,13 +73,13 @@ def test_of_a_long_epoch_steps_are_timed_and_some_scoring(timed, trial, seconds,
     built, data = timed(seconds), open_data(trial.data)
     images = len(data.train) + (len(data.train) + len(data.val)) / 3
     assert len(data.val) == VAL
-    assert cost(trial, data, ALONE).epoch == pytest.approx(seconds * images)
+    assert time_trial(trial, data, ALONE).epoch == pytest.approx(seconds * images)
     assert [trainer.batch for trainer in built] == batches
 
 
 def test_no_learning_rate_is_too_large(trial):
     wild = trial.model_copy(update={"optimizer": trial.optimizer.model_copy(update={"lr": 1e9})})
-    found = cost(wild, open_data(trial.data), ALONE)
+    found = time_trial(wild, open_data(trial.data), ALONE)
     assert found.build > 0
     assert found.epoch > 0
     assert found.epochs == 3
@@ -107,10 +107,10 @@ def test_groups_share_the_gpus_out_as_ray_will(monkeypatch, resources, visible, 
 @pytest.mark.parametrize("resources", [Resources(1, 1, 0.0, 2), Resources(2, 1, 0.0, 1)])
 def test_trials_are_tried_side_by_side(trial, resources):
     trials = [("a", trial), ("b", trial)] * 3
-    found = probe(trials, resources, fewest=4, seconds=0.0)
+    found = time_trials(trials, resources, fewest=4, seconds=0.0)
     assert found.start > 0
-    assert {label: len(costs) for label, costs in found.costs.items()} == {"a": 2, "b": 2}
-    assert all(one.epoch > 0 and one.epochs == 3 for costs in found.costs.values() for one in costs)
+    assert {label: len(costs) for label, costs in found.trials.items()} == {"a": 2, "b": 2}
+    assert all(one.epoch > 0 and one.epochs == 3 for costs in found.trials.values() for one in costs)
 
 
 @pytest.mark.slow
@@ -125,4 +125,4 @@ def test_what_cannot_be_tried_is_a_users_error(trial, tmp_path, body, message):
     model = UserModelConfig(name=f"{tmp_path / 'mine.py'}:build")
     broken = trial.model_copy(update={"model": model})
     with pytest.raises(UserError, match=message):
-        probe([("a", broken)], Resources(1, 1, 0.0, 1), fewest=1, seconds=0.0)
+        time_trials([("a", broken)], Resources(1, 1, 0.0, 1), fewest=1, seconds=0.0)

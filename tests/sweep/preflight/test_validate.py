@@ -9,7 +9,7 @@ import time
 import pytest
 
 from hwcls.errors import UserError
-from hwcls.sweep.preflight.validate import Options, check
+from hwcls.sweep.preflight.validate import Options, check_sweep
 from hwcls.sweep.run.background import Background
 from tests.results.conftest import write_sweep
 from tests.sweep.conftest import open_sweep
@@ -31,21 +31,21 @@ def begin(folder):
         ),
         ({"parameters": {"model": {"choice": {"a": {"name": "no.py:f"}, "b": {"name": "mlp"}}}}}, {}, "no model file"),
         ({"track": ["wandb"]}, {"wandb": "online"}, "no credentials"),
-        ({}, {"source": "/nowhere"}, "there is no such folder"),
+        ({}, {"warm_start": "/nowhere"}, "there is no such folder"),
         ({}, {"results": "/dev/null"}, "cannot be written"),
     ],
 )
 def test_what_cannot_start_writes_nothing(tiny, tmp_path, changes, options, message):
     asked = {"results": str(tmp_path / "results"), **options}
     with pytest.raises(UserError, match=message):
-        check(tiny(**changes), Options(**{k: v if k == "wandb" else type(tmp_path)(v) for k, v in asked.items()}))
+        check_sweep(tiny(**changes), Options(**{k: v if k == "wandb" else type(tmp_path)(v) for k, v in asked.items()}))
     assert not (tmp_path / "results").exists()
 
 
 def test_another_metric_is_no_knowledge(tiny, tmp_path):
     write_sweep(tmp_path / "old", metric={"name": "val/loss", "goal": "minimize"})
     with pytest.raises(UserError, match="was ranked by val/loss"):
-        check(tiny(), Options(results=tmp_path / "results", source=tmp_path / "old"))
+        check_sweep(tiny(), Options(results=tmp_path / "results", warm_start=tmp_path / "old"))
 
 
 def test_a_changed_file_and_a_second_sweep(tiny, tmp_path):
@@ -53,11 +53,11 @@ def test_a_changed_file_and_a_second_sweep(tiny, tmp_path):
     with open_sweep(tiny(), tmp_path) as folder:
         begin(folder)
         with pytest.raises(UserError, match="another sweep works in this folder"):
-            check(tiny(), options)
-    check(tiny(), options)
+            check_sweep(tiny(), options)
+    check_sweep(tiny(), options)
     with pytest.raises(UserError, match="changed: seed"):
-        check(tiny(seed=3), options)
-    assert check(tiny(seed=3), Options(results=tmp_path, new=True)).config.name == "tiny-2"
+        check_sweep(tiny(seed=3), options)
+    assert check_sweep(tiny(seed=3), Options(results=tmp_path, new=True)).config.name == "tiny-2"
 
 
 def test_nothing_heavy_is_loaded_for_it(sweep_file):
@@ -67,7 +67,8 @@ from pathlib import Path
 from hwcls.config.sweep_file import load_sweep
 from hwcls.sweep.preflight import validate
 from hwcls.sweep.run import confirm_plan
-validate.check(load_sweep(Path({str(sweep_file())!r})), validate.Options(results=Path({str(sweep_file().parent)!r})))
+options = validate.Options(results=Path({str(sweep_file().parent)!r}))
+validate.check_sweep(load_sweep(Path({str(sweep_file())!r})), options)
 print(sorted({{"torch", "ray", "optuna", "pandas", "wandb"}} & sys.modules.keys()))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
