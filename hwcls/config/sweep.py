@@ -73,7 +73,7 @@ class StoppingRule(Protocol):
 
         Args:
             key: The trial.
-            epoch: From 1; each trial's come in order, and after a restart of the sweep from its first one again.
+            epoch: From 1; each of a trial comes once, in order. A restart of the sweep replays them to a new rule.
             value: Of the metric in this epoch; None or NaN where it is not finite.
             best: Value so far.
         """

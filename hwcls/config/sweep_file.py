@@ -17,7 +17,7 @@ from hwcls.config.base import Frozen
 from hwcls.config.shares import Shares
 from hwcls.config.space import Alternative, Fixed, Range, Space, Suggest, alternatives
 from hwcls.config.space_parser import parse_space
-from hwcls.config.sweep import SweepConfig
+from hwcls.config.sweep import EARLY_STOPPING, EarlyStopping, SweepConfig
 from hwcls.config.trial import DRAWN_SECTIONS, TrialConfig
 from hwcls.config.yaml_source import Key, Source, parse_value, read_source
 from hwcls.errors import UserError, did_you_mean
@@ -181,6 +181,8 @@ def _known_keys(cls: type[Frozen], key: Key) -> list[str]:
         if not inner:
             return []
         cls = next(iter(inner.values()))
+    if cls is EarlyStopping:  # the field names the base class of all rules
+        return [name for rule in EARLY_STOPPING.all().values() for name in rule.model_fields]
     return list(cls.model_fields)
 
 

@@ -1,9 +1,11 @@
-"""What hwcls uses of Ray Tune that is not public, written for Ray 2.60 (tests/sweep/run/test_tune_private.py)."""
+"""Everything that hwcls uses of Ray Tune's private API: check it when Ray is upgraded."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+
+WRITTEN_FOR = "2.60"  # the Ray release; tests/sweep/run/test_tune_private.py compares it with the installed one
 
 
 def forget_failures(trial: Any) -> None:

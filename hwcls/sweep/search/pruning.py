@@ -52,8 +52,10 @@ class FairScheduler(FifoScheduler):
         Args:
             label: The trial's alternative.
             key: The trial.
-            report: Of the epoch; each trial's come in order.
+            report: Of the epoch; one that the race has already, as after a restart of the trial, changes nothing.
         """
+        if report.epoch <= self.seen.get(key, 0):
+            return False
         bracket = pick(key, self.shares)
         race = label, bracket
         if race not in self.races:
@@ -77,7 +79,7 @@ class FairScheduler(FifoScheduler):
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """Enter the last epoch, which Tune reports only here: its race must have it, as after a restart."""
         report, job = report_in(result), job_of(trial)
-        if report and report.failure is None and report.epoch > self.seen.get(job.key, 0):
+        if report and report.failure is None:
             self.stops(job.label, job.key, report)
 
 

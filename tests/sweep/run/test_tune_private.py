@@ -1,0 +1,43 @@
+"""Ray Tune's private API is as it was in the release that hwcls was written for."""
+
+import inspect
+
+import ray
+from ray.tune.execution.tune_controller import TuneController
+from ray.tune.experiment import Trial
+from ray.tune.result import SHOULD_CHECKPOINT
+
+from hwcls.sweep.run import tune_private
+
+
+def test_ray_is_the_release_that_it_was_written_for():
+    assert ray.__version__.startswith(f"{tune_private.WRITTEN_FOR}."), (
+        f"hwcls/sweep/run/tune_private.py was written for Ray {tune_private.WRITTEN_FOR}, {ray.__version__} is"
+        " installed: check each of its functions and tests/sweep/test_faults.py, then change WRITTEN_FOR"
+    )
+
+
+def test_failures_are_counted_again_from_zero():
+    trial = Trial("nothing", stub=True)
+    trial.run_metadata.num_failures = 2
+    tune_private.forget_failures(trial)
+    assert trial.num_failures == 0
+
+
+def test_a_callback_requests_a_checkpoint_in_the_result():
+    result = {}
+    tune_private.request_checkpoint(result)
+    assert result == {SHOULD_CHECKPOINT: True}
+    source = inspect.getsource(TuneController._process_trial_result)
+    assert source.index("on_trial_result(\n                    iteration") < source.index(
+        "result.get(SHOULD_CHECKPOINT"
+    )
+
+
+def test_an_error_is_read_from_its_file(tmp_path, monkeypatch):
+    assert isinstance(inspect.getattr_static(Trial, "error_file"), property)
+    trial = Trial("nothing", stub=True)
+    for path, text in ((None, ""), (tmp_path / "absent", ""), (tmp_path / "error.txt", "ValueError: x")):
+        monkeypatch.setattr(Trial, "error_file", path)
+        (tmp_path / "error.txt").write_text("ValueError: x")
+        assert tune_private.error_text(trial) == text

@@ -1,0 +1,46 @@
+"""Optuna's private API is as it was in the release that hwcls was written for."""
+
+import optuna
+
+from hwcls.sweep.search import optuna_private
+
+
+def test_optuna_is_the_release_that_it_was_written_for():
+    assert optuna.__version__.startswith(f"{optuna_private.WRITTEN_FOR}."), (
+        f"hwcls/sweep/search/optuna_private.py was written for Optuna {optuna_private.WRITTEN_FOR},"
+        f" {optuna.__version__} is installed: check each of its functions, then change WRITTEN_FOR"
+    )
+
+
+def test_a_view_shows_a_sampler_some_trials():
+    study = optuna.create_study()
+    for value in (0.0, 1.0, 2.0):
+        study.add_trial(optuna.trial.create_trial(value=value))
+    view = optuna_private.StudyView(study, study.get_trials()[1:])
+    assert [trial.value for trial in view._get_trials()] == [1.0, 2.0]
+    assert [trial.value for trial in view.get_trials()] == [1.0, 2.0]
+    assert view._get_trials(states=(optuna.trial.TrialState.RUNNING,)) == []
+    assert len(study.get_trials()) == 3
+    assert "_get_trials" in vars(optuna.Study)  # which samplers call
+
+
+def test_a_running_trial_is_resumed():
+    study = optuna.create_study()
+    study.ask().suggest_float("x", 0.0, 1.0)
+    (frozen,) = study.get_trials()
+    trial = optuna_private.resume_trial(study, frozen)
+    assert trial.suggest_float("x", 0.0, 1.0) == frozen.params["x"]
+    study.tell(trial, 0.5)
+    assert [known.value for known in study.get_trials()] == [0.5]
+
+
+def test_what_was_pinned_is_known_before_it_is_drawn():
+    study = optuna.create_study()
+    study.enqueue_trial({"x": 0.25})
+    (frozen,) = study.get_trials(deepcopy=False)
+    assert optuna_private.drawn_or_pinned(frozen) == {"x": 0.25}
+    trial = study.ask()
+    trial.suggest_float("x", 0.0, 1.0)
+    trial.suggest_float("y", 0.0, 1.0)
+    (frozen,) = study.get_trials()
+    assert optuna_private.drawn_or_pinned(frozen) == frozen.params
