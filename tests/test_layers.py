@@ -48,9 +48,7 @@ MAX_LINES, MAX_PARAMETERS = 60, 7
 MAX_CLASS_LINES, MAX_ATTRIBUTES = 200, 15
 
 
-KNOWN = {  # what is still to be mended
-    "torch.utils._pytree: models/receptive_field.py, models/summary.py",
-}
+KNOWN = {"torch.utils._pytree: models/receptive_field.py, models/summary.py"}  # still to be mended
 
 
 def imports(path: Path) -> set[str]:
