@@ -1,11 +1,11 @@
-"""Is one alternative better than another? Intervals, Holm's correction and the seeds it would take.
+"""Is one alternative better than another? Intervals, Holm's correction and the number of seeds needed.
 
-How a model does on a test image depends on the seed of its training and on the image, both drawn from a larger world:
-a crossed design. Images are resampled, jointly for all alternatives since all saw the same ones (as in the pigeonhole
-bootstrap, Owen, Annals of Applied Statistics 1(2), 2007). Seeds are five rather than thousands, and resampling five
-values gives intervals that are too narrow: their part is drawn from Student's t, as the mean of few runs falls.
+A model's score on a test image depends on its training seed and on the image, both random: a crossed design.
+Images are resampled, jointly for all alternatives since all are scored on the same ones (as in the pigeonhole
+bootstrap, Owen, Annals of Applied Statistics 1(2), 2007). There are few seeds, and resampling few values gives
+intervals that are too narrow, so the seeds' part is drawn from Student's t.
 
-A metric that is no plain share of hits has a value for each image as well: `metrics.per_image`.
+Metrics that are no mean of hits have a value per image as well: `metrics.per_image`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -43,12 +42,12 @@ class Difference:
     high: float
     p: float  # two-sided, adjusted by Holm over all pairs
     differs: bool  # whether the adjusted p is below 1 - level
-    more_seeds: int | None  # for each of the two, to tell them apart with power 0.8; None: told, or no number would do
+    more_seeds: int | None  # needed by each of the two, with power 0.8; None: significant, or no number is enough
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `bootstrap_mean` found."""
+    """The result of `bootstrap_mean`."""
 
     level: float
     images: int
@@ -68,11 +67,11 @@ def bootstrap_mean(
     """Intervals of every alternative's mean and of every difference, over seeds and test images.
 
     Args:
-        values: Per alternative, what each seed's model makes of each image, (S_k, N): whether it got it right, as
-            booleans, or a number of `metrics.per_image`; the same N images for all, S_k >= 2.
-        most: The highest mean there can be; the lowest is 0.
+        values: Per alternative the results of each seed on each image, (S_k, N): booleans, whether it is right, or
+            numbers of `metrics.per_image`; the same N images for all, S_k >= 2.
+        most: The highest possible mean; the lowest is 0.
         level: Of the intervals; verdicts err in at most 1 - level of the comparisons where nothing differs (Holm 1979).
-        draws: Of the bootstrap, 100 per pair at least: fewer could not bring a p below Holm's first threshold.
+        draws: Of the bootstrap, at least 100 per pair: with fewer no p could fall below Holm's first threshold.
         seed: Same seed, same result.
 
     Raises:
@@ -81,7 +80,7 @@ def bootstrap_mean(
     hits = all(np.asarray(table).dtype == np.bool_ for table in values)
     tables = [np.asarray(table, dtype=np.float64) for table in values]  # (S_k, N)
     if not tables or any(table.ndim != 2 or min(table.shape) < 2 for table in tables):
-        raise ValueError("every alternative needs results of two seeds or more on two images or more")
+        raise ValueError("every alternative needs at least 2 seeds and 2 images")
     if len({table.shape[1] for table in tables}) > 1:
         raise ValueError("all alternatives must be scored on the same images")
     pairs = list(combinations(range(len(tables)), 2))
@@ -105,7 +104,7 @@ def bootstrap_mean(
     gaps = [
         moved[:, i] - moved[:, j] + _seed_draws([spread[i], spread[j]], [seeds[i], seeds[j]], draws, rng)
         for i, j in pairs
-    ]  # how far each difference may fall from the true one, (draws,) each
+    ]  # deviations of each difference, (draws,) each
     p_values = holm([_two_sided(means[i] - means[j], gap) for (i, j), gap in zip(pairs, gaps, strict=True)])
     differences = []
     for (i, j), gap, p in zip(pairs, gaps, p_values, strict=True):
@@ -116,27 +115,27 @@ def bootstrap_mean(
 
 
 def expected_best(values: Sequence[float | None], counts: Sequence[int], goal: str) -> list[float]:
-    """The best value to expect after k of n trials that come in any order, for each k of `counts`.
+    """The expected best of k of n trials in random order, for each k of `counts`.
 
     The mean over all choices of k trials without replacement, unbiased (Tang et al., arXiv 2004.13705, after Dodge et
-    al., arXiv 1909.03004), given that one of the k has a value. The order in which a search that learns ran its trials
-    is left out: it says how well a space does, not how fast the search found it.
+    al., arXiv 1909.03004), given that one of the k has a value. It ignores the order of the search: it measures the
+    search space, not how fast the search found its best trial.
 
     Args:
-        values: One per trial, one of them a number; None for one that failed: it uses up a trial and brings nothing.
+        values: One per trial, at least one a number; None for a failed trial, which counts as a trial without a result.
         counts: From 1 to n.
         goal: "maximize" or "minimize".
     """
     ordered = np.array(
         sorted((v for v in values if v is not None), reverse=goal == "minimize")
     )  # (M,), the worst first
-    before = len(values) - len(ordered) + np.arange(len(ordered))  # (M,), how many are worse, failed ones among them
+    before = len(values) - len(ordered) + np.arange(len(ordered))  # (M,), how many are worse, including failed ones
     log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, len(values) + 1)))])
     found = []
     for k in counts:
         able = before >= k - 1  # can be the best of k
         others = before[able]
-        log_ways = log_factorial[others] - log_factorial[others - k + 1]  # but for a factor that all share
+        log_ways = log_factorial[others] - log_factorial[others - k + 1]  # up to a common factor
         weights = np.exp(log_ways - log_ways.max())
         found.append(float(weights @ ordered[able] / weights.sum()))
     return found
@@ -153,28 +152,28 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _seed_variance(table: Floats) -> float:
-    """Variance between seeds beyond what the finite number of images makes of equal models; (S, N) -> share squared.
+    """Variance between seeds without the noise of the finite number of images, (S, N) -> share squared.
 
-    The images' part already holds each seed's own noise, so it is taken out here (two-way analysis of variance).
+    That noise is already part of the images' draws (two-way analysis of variance).
     """
     between, images = float(table.mean(1).var(ddof=1)), int(table.shape[1])
     return max(0.0, between - _noise(table) / images)
 
 
 def _noise(table: Floats) -> float:
-    """Mean square of what neither seed nor image explains, (S, N) -> share squared."""
+    """Residual mean square that neither seed nor image explains, (S, N) -> share squared."""
     seeds, images = table.shape
     rest = table - table.mean(1, keepdims=True) - table.mean(0, keepdims=True) + table.mean()
     return float((rest**2).sum() / ((seeds - 1) * (images - 1)))
 
 
 def _hit_draws(by_image: Floats, draws: int, rng: np.random.Generator) -> Floats:
-    """How far each alternative's mean moves when images are drawn again, jointly: (N, K) -> (draws, K).
+    """Deviations of each alternative's mean when images are resampled jointly, (N, K) -> (draws, K).
 
-    An image that all get right and one that none does are added (Agresti, Coull, American Statistician 52(2), 1998).
+    One image that all get right and one that none does are added (Agresti, Coull, American Statistician 52(2), 1998).
     """
     images = len(by_image)
-    padded = np.vstack([by_image, np.ones_like(by_image[:1]), np.zeros_like(by_image[:1])])  # no certainty at 100 %
+    padded = np.vstack([by_image, np.ones_like(by_image[:1]), np.zeros_like(by_image[:1])])  # an interval at 100 % too
     patterns, counts = np.unique(padded, axis=0, return_counts=True)  # (U, K), (U,): few, so many draws are cheap
     drawn = rng.multinomial(images, counts / len(padded), size=draws)  # (draws, U)
     moved = drawn @ patterns / images - padded.mean(0)  # (draws, K)
@@ -182,15 +181,15 @@ def _hit_draws(by_image: Floats, draws: int, rng: np.random.Generator) -> Floats
 
 
 def _image_draws(by_image: Floats, draws: int, rng: np.random.Generator) -> Floats:
-    """The same for any numbers, whose mean over many images falls normally: no two images need be alike."""
+    """The same for any numbers: their mean over many images is normally distributed."""
     spread = np.atleast_2d(np.cov(by_image, rowvar=False)) / len(by_image)  # (K, K)
     return rng.multivariate_normal(np.zeros(len(spread)), spread, size=draws, method="eigh")
 
 
 def _seed_draws(variances: list[float], seeds: list[int], draws: int, rng: np.random.Generator) -> Floats:
-    """How far a sum of means falls from its expectation because of their few seeds, (draws,).
+    """Deviations of a sum of means from its expectation due to few seeds, (draws,).
 
-    Student's t with the degrees of freedom of Welch (Biometrika 34, 1947), as the variances may differ.
+    Student's t with Welch's degrees of freedom (Biometrika 34, 1947), as the variances may differ.
     """
     total = sum(variances)
     if total == 0:
@@ -206,25 +205,22 @@ def _two_sided(gap: float, deviations: Floats) -> float:
 
 
 def _more_seeds(first: Floats, second: Floats, alpha: float, power: float = 0.8, most: int = 1000) -> int | None:
-    """Further seeds for each of two alternatives until the difference seen would be told, if it is the true one."""
-    gap = abs(first.mean() - second.mean())
+    """Further seeds for each of two alternatives that make the observed difference significant; None beyond `most`.
+
+    Assumes that the observed difference is the true one, and detects it with probability `power`.
+    """
+    from scipy.special import stdtrit
+
     noise = _noise(first) + _noise(second)
     seeds = (len(first) + len(second)) / 2
     images = first.shape[1]
     apart = first.mean(0) - second.mean(0)  # (N,)
-    images_part = (
-        max(0.0, float(apart.var(ddof=1)) - _noise(first) / len(first) - _noise(second) / len(second)) / images
-    )
+    own_noise = _noise(first) / len(first) + _noise(second) / len(second)
+    images_part = max(0.0, float(apart.var(ddof=1)) - own_noise) / images
     seeds_part = _seed_variance(first) + _seed_variance(second) + noise / images
-    for more in range(1, most + 1):
-        error = math.sqrt(images_part + seeds_part / (seeds + more))
-        freedom = 2 * (seeds + more - 1)
-        if (_student(1 - alpha / 2, freedom) + _student(power, freedom)) * error <= gap:
-            return more
-    return None
-
-
-def _student(share: float, freedom: float) -> float:
-    """Quantile of Student's t, by the first terms of its expansion about the normal (good to 2 % from 4 degrees on)."""
-    z: float = NormalDist().inv_cdf(share)
-    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+    more = np.arange(1, most + 1)
+    error = np.sqrt(images_part + seeds_part / (seeds + more))  # (most,), of the difference
+    freedom = 2 * (seeds + more - 1)
+    needed = (stdtrit(freedom, 1 - alpha / 2) + stdtrit(freedom, power)) * error  # the smallest detectable difference
+    enough = np.flatnonzero(needed <= abs(first.mean() - second.mean()))
+    return int(more[enough[0]]) if len(enough) else None
