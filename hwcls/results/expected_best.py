@@ -1,4 +1,4 @@
-"""The best after k trials of each alternative: what a larger budget would have brought it, and a smaller one."""
+"""The expected best of k trials for each alternative: what a smaller budget would have reached."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from dataclasses import dataclass
 from hwcls.results.load import UNFINISHED, SweepResults
 from hwcls.statistics import expected_best
 
-POINTS = 60  # of a curve at most
+MAX_POINTS = 60  # of a curve
 
 
 @dataclass(frozen=True)
 class TrialSequence:
-    """What the trials of one alternative brought, one after the other; a failed one counts and brings nothing."""
+    """The values of one alternative's trials in order; None for a failed trial, which has no result."""
 
     label: str | None
     values: tuple[float | None, ...]  # of the ended trials, in the order of their numbers
     goal: str
 
     def expected_best(self, counts: Sequence[int]) -> list[float]:
-        """The best of k of these trials in any order, on average, for each k of `counts` up to their number."""
+        """The average best of k of these trials in random order, for each k of `counts`, at most their number."""
         return expected_best(self.values, counts, self.goal)
 
     def plot_points(self) -> list[int]:
-        """Every k from 1 on, of many only some: close together where a curve bends most."""
+        """The k of a plotted curve: all, or MAX_POINTS of many, denser where the curve bends most."""
         count = len(self.values)
-        if count <= POINTS:
+        if count <= MAX_POINTS:
             return list(range(1, count + 1))
-        return sorted({round(count ** (i / (POINTS - 1))) for i in range(POINTS)})
+        return sorted({round(count ** (i / (MAX_POINTS - 1))) for i in range(MAX_POINTS)})
 
     def best_so_far(self) -> list[float | None]:
         """The best of the first k trials, for each k."""
@@ -40,7 +40,7 @@ class TrialSequence:
 
 
 def collect_trial_sequences(sweep: SweepResults) -> list[TrialSequence]:
-    """One for each alternative with a value, in the order of their labels."""
+    """One sequence per alternative with a value, in the order of their labels."""
     found = []
     for label in sweep.labels:
         trials = [trial for trial in sweep.trials if trial.label == label and trial.status != UNFINISHED]
@@ -51,7 +51,7 @@ def collect_trial_sequences(sweep: SweepResults) -> list[TrialSequence]:
 
 
 def choose_counts(found: Sequence[TrialSequence]) -> list[int]:
-    """The k of a table: 1, 2, 4, 8, ... and the number of trials of each alternative."""
+    """The k of a table: powers of two, and the number of trials of each alternative."""
     sizes = {len(after.values) for after in found}
     doubled = {2**i for i in range(max(sizes, default=0).bit_length())}
     return sorted({k for k in doubled if k <= max(sizes)} | sizes) if sizes else []

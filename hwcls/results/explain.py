@@ -1,4 +1,4 @@
-"""Two trials side by side: their settings, the classes that each wins, and the images on which they differ."""
+"""Two trials compared: their settings, their recall by class, and the images on which they differ."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from hwcls.training.artifacts import load_arrays
 class TrialComparison:
     """How two trials differ on the same validation images."""
 
-    settings: Mapping[str, tuple[Any, Any]]  # that are not the same
+    settings: Mapping[str, tuple[Any, Any]]  # that differ
     accuracy: tuple[float, float]
     classes: list[dict[str, Any]]  # {"class", "images", "a", "b", "gain"}: recall of each, largest gain of B first
-    only_a: list[dict[str, Any]]  # {"image", "class", "a", "b"}: right in A alone, image: its place in the val split
+    only_a: list[dict[str, Any]]  # {"image", "class", "a", "b"}: right only in A; image: its index in the val split
     only_b: list[dict[str, Any]]
 
     def to_dict(self) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def compare_trials(a: Path, b: Path) -> TrialComparison:
     """Compare the folders of two trials at their best epochs.
 
     Raises:
-        UserError: A folder is no trial, or has no predictions yet, or the two saw different validation images.
+        UserError: A folder is not a trial's, it has no predictions yet, or the validation images differ.
     """
     (labels, scores_a, classes), (other, scores_b, _) = _predictions(a), _predictions(b)
     if not np.array_equal(labels, other) or _images(a) != _images(b):
@@ -60,8 +60,8 @@ def compare_trials(a: Path, b: Path) -> TrialComparison:
     rows = [row | {"gain": row["b"] - row["a"]} for row in rows]
 
     def images(won: NDArray[np.bool_]) -> list[dict[str, Any]]:
-        said = [(int(i), *(classes(int(choice[i])) for choice in (labels, *picked))) for i in np.flatnonzero(won)]
-        return [dict(zip(("image", "class", "a", "b"), row, strict=True)) for row in said]
+        rows = [(int(i), *(classes(int(choice[i])) for choice in (labels, *picked))) for i in np.flatnonzero(won)]
+        return [dict(zip(("image", "class", "a", "b"), row, strict=True)) for row in rows]
 
     return TrialComparison(
         settings={name: (flat[0].get(name), flat[1].get(name)) for name in names},
@@ -73,17 +73,17 @@ def compare_trials(a: Path, b: Path) -> TrialComparison:
 
 
 def _images(path: Path) -> Any:
-    """What decides which images a trial was scored on."""
+    """The settings that determine a trial's validation images."""
     return DataConfig.model_validate(TrialFolder(path).settings()["data"]).pixels()
 
 
 def _predictions(path: Path) -> tuple[NDArray[Any], NDArray[Any], Any]:
     """(labels (N,), scores (N, K), class number to name) of a trial at its best epoch."""
     if not (path / "config.yaml").is_file():
-        raise UserError("is no trial", where=str(path), remedy="name a folder like results/<name>/trials/7")
+        raise UserError("is not a trial's folder", where=str(path), remedy="name a folder like results/<name>/trials/7")
     stored = load_arrays(path / "predictions.npz")
     if "labels" not in stored or "scores" not in stored:
-        remedy = "wait until it has ended, or repeat it with `hwcls train`"
+        remedy = "wait for its end, or run it again with `hwcls train`"
         raise UserError("has no predictions", where=str(path), remedy=remedy)
     labels, scores = stored["labels"], stored["scores"]
     sweep = next((folder for folder in path.resolve().parents if (folder / "data.json").is_file()), None)

@@ -7,15 +7,15 @@ import functools
 from hwcls.results.load import SweepResults, TrialResult, is_finite
 from hwcls.results.marginal_effects import log_settings, trials_with_value, varied_settings
 
-ENOUGH = 12  # trials that a group needs
+MIN_TRIALS = 12  # of a group
 
 
 @functools.lru_cache(maxsize=1)
 def setting_importances(sweep: SweepResults) -> dict[str | None, dict[str, float]]:
-    """PED-ANOVA (Watanabe et al., IJCAI 2023) of the settings that all trials have: of the sweep and each alternative.
+    """PED-ANOVA (Watanabe et al., IJCAI 2023) of the settings that all trials have, for the sweep and each alternative.
 
-    By label, None for the whole sweep; groups with fewer than ENOUGH trials are left out. Stopped trials count with
-    the best value that they reached.
+    By label, None for the sweep; groups with fewer than MIN_TRIALS are left out. Trials stopped early count with
+    their best value.
     """
     labels = sweep.labels if len(sweep.labels) > 1 else []
     groups = {label: trials_with_value(sweep, label) for label in (None, *labels)}
@@ -24,7 +24,7 @@ def setting_importances(sweep: SweepResults) -> dict[str | None, dict[str, float
         names = [
             name for name in varied_settings(trials) if all(trial.parameters.get(name) is not None for trial in trials)
         ]
-        if len(trials) >= ENOUGH and names:
+        if len(trials) >= MIN_TRIALS and names:
             found[label] = _ped_anova(trials, names, logs, sweep.goal)
     return found
 

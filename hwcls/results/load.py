@@ -1,4 +1,4 @@
-"""A results folder as plain values: what ended, what runs, what is torn."""
+"""A results folder as plain values, whether its trials ended, run or failed."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from hwcls.errors import UserError
 from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.tracking.records import Result
 
-UNFINISHED = "unfinished"  # no result.json: in mid-run, or cut off
+UNFINISHED = "unfinished"  # no result.json: running or interrupted
 Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """One trial as far as it came."""
+    """One trial, finished or not."""
 
     number: int
     folder: Path
@@ -44,7 +44,7 @@ class TrialResult:
 
 @dataclass(frozen=True)
 class ConfirmRun:
-    """A trial run again with a fresh seed; the winner of each alternative is scored on test."""
+    """A trial trained again with a new seed; winners are also scored on test."""
 
     label: str
     seed: int
@@ -54,7 +54,7 @@ class ConfirmRun:
 
 @dataclass(frozen=True, eq=False)
 class SweepResults:
-    """All that a results folder says."""
+    """The contents of a results folder."""
 
     folder: Path
     name: str
@@ -63,19 +63,19 @@ class SweepResults:
     goal: str  # maximize or minimize
     compare: str | None
     data: Mapping[str, Any] | None
-    same_models: tuple[tuple[str, ...], ...]  # groups of alternatives that are one and the same model
+    same_models: tuple[tuple[str, ...], ...]  # groups of alternatives that are the same model
     environment: Mapping[str, Any] | None
     trials: tuple[TrialResult, ...]
     confirm: tuple[ConfirmRun, ...]
 
     @property
     def sign(self) -> int:
-        """1 where more is better, -1 where less is."""
+        """1 to maximize, -1 to minimize."""
         return -1 if self.goal == "minimize" else 1
 
     @property
     def labels(self) -> list[str | None]:
-        """The alternatives that have a trial, numbers by their size, words by the alphabet: the same while it grows."""
+        """The alternatives with a trial: numbers by value, then words alphabetically, a stable order while it grows."""
 
         def key(label: str | None) -> tuple[bool, float, str]:
             try:
@@ -86,7 +86,7 @@ class SweepResults:
         return sorted({trial.label for trial in self.trials}, key=key)
 
     def ranked(self) -> list[TrialResult]:
-        """Best first; then those without a value; the failed ones last."""
+        """The trials, best first, then those without a value, failed ones last."""
 
         def key(trial: TrialResult) -> tuple[bool, bool, float, int]:
             return trial.failed, trial.value is None, -self.sign * (trial.value or 0.0), trial.number
@@ -95,9 +95,9 @@ class SweepResults:
 
 
 def load_results(path: Path) -> SweepResults:
-    """Read a results folder; torn lines, missing files and trials in mid-run are taken as they are.
+    """Read a results folder; truncated lines, missing files and running trials are tolerated.
 
-    Raises UserError when `path` is no results folder.
+    Raises UserError if `path` is not a results folder.
     """
     settings = _settings(path)
     metric = _mapping(settings.get("metric"))
@@ -126,12 +126,12 @@ def load_results(path: Path) -> SweepResults:
 
 
 def is_finite(value: object) -> TypeGuard[float]:
-    """Whether `value` is a number to compute with."""
+    """Whether `value` is a finite number."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def best_record(records: Iterable[Record], metric: str, goal: str) -> Record | None:
-    """The first record with the best finite `metric`, None when there is none."""
+    """The first record with the best finite `metric`, None if there is none."""
     sign = -1 if goal == "minimize" else 1
     return max(
         (line for line in records if is_finite(line.get(metric))), key=lambda line: sign * line[metric], default=None
@@ -147,7 +147,7 @@ def _trial(number: int, source: TrialFolder, metric: str, goal: str, compare: st
         best = {**lines.get(result.best.get("epoch", 0), {}), **result.best}
     error = None
     if result is not None and result.status == "failed":
-        error = result.error or "no reason on record"
+        error = result.error or "no recorded reason"
     return TrialResult(
         number=number,
         folder=source.path,
@@ -172,7 +172,7 @@ def _label(source: TrialFolder, result: Result | None, compare: str | None) -> s
 
 
 def _fill_parameters(trials: list[TrialResult]) -> list[TrialResult]:
-    """Give unfinished trials what their config says of the parameters that others are known to have drawn."""
+    """Fill the parameters of unfinished trials from their config: those that other trials have drawn."""
     drawn = {name for trial in trials for name in trial.parameters}
     filled = []
     for trial in trials:
@@ -199,7 +199,7 @@ def _settings(path: Path) -> dict[str, Any]:
     try:
         settings = yaml.safe_load(file.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        what = "is no results folder (it has no sweep.yaml)" if path.exists() else "there is no such folder"
+        what = "is not a results folder (it has no sweep.yaml)" if path.exists() else "there is no such folder"
         raise UserError(what, where=str(path), remedy=remedy) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"cannot be read ({error})", where=str(file), remedy=remedy) from None

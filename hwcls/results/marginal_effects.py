@@ -1,4 +1,4 @@
-"""What each value of each setting brought: the best and the middle of the trials that had it."""
+"""The effect of each value of each setting: the best and the median of the trials with that value."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from hwcls.errors import UserError
 from hwcls.format import format_number
 from hwcls.results.load import SweepResults, TrialResult, is_finite
 
-MANY = 12  # values of a setting; more are put together
-PARTS = 3  # of a range
+MAX_VALUES = 12  # of a setting; more are grouped
+PARTS = 3  # groups of a range
 
 
 @dataclass(frozen=True)
 class SettingEffect:
-    """The trials that had one value of a setting, or a part of its range."""
+    """The trials with one value of a setting, or with values in one part of its range."""
 
     setting: str
     value: str
@@ -37,14 +37,14 @@ def trials_with_value(sweep: SweepResults, label: str | None = None) -> list[Tri
 
 
 def varied_settings(trials: list[TrialResult]) -> list[str]:
-    """The settings that have more than one value among `trials`, a missing one counted."""
+    """The settings with more than one value among `trials`; a missing value counts as one."""
     names = dict.fromkeys(name for trial in trials for name in trial.parameters)
     return [name for name in names if len({str(trial.parameters.get(name)) for trial in trials}) > 1]
 
 
 @functools.lru_cache(maxsize=1)
 def searched_ranges(sweep: SweepResults) -> dict[str, Range]:
-    """The ranges that are searched, by the setting's name; none where the file cannot be read any more."""
+    """The searched ranges by setting; empty if this version cannot read the file."""
     try:
         space = load_sweep(sweep.folder / "sweep.yaml").space
     except UserError:
@@ -58,7 +58,7 @@ def log_settings(sweep: SweepResults) -> set[str]:
 
 
 def setting_effects(sweep: SweepResults) -> list[SettingEffect]:
-    """Every setting that varied, its values by size, numbers that vary freely in PARTS of equally many trials."""
+    """Every varied setting with its values in order; continuous ones in PARTS of equally many trials."""
     trials = trials_with_value(sweep)
     found = []
     for name in varied_settings(trials):
@@ -66,9 +66,9 @@ def setting_effects(sweep: SweepResults) -> list[SettingEffect]:
         free = name in searched_ranges(sweep) and not searched_ranges(sweep)[name].integer
         values = {str(trial.parameters[name]): trial.parameters[name] for trial in have}
         numeric = all(is_finite(value) for value in values.values())
-        if numeric and (free or len(values) > MANY):
+        if numeric and (free or len(values) > MAX_VALUES):
             groups = _parts(have, name)
-        elif len(values) > MANY:
+        elif len(values) > MAX_VALUES:
             continue
         else:
             order = sorted(values, key=lambda word: (not is_finite(values[word]), values[word] if numeric else 0, word))
@@ -80,7 +80,7 @@ def setting_effects(sweep: SweepResults) -> list[SettingEffect]:
 
 
 def _parts(trials: list[TrialResult], name: str) -> list[tuple[str, list[TrialResult]]]:
-    """Trials put together by the size of a setting: (from to, trials)."""
+    """Trials grouped by the value of a setting: ("from to", trials)."""
 
     def value(trial: TrialResult) -> float:
         return float(trial.parameters[name])

@@ -1,4 +1,4 @@
-"""What to change in the next sweep: where the best trials crowd at the end of a range."""
+"""Hints for the next sweep: ranges at whose end the best trials are."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from hwcls.errors import UserError
 from hwcls.format import format_number
 from hwcls.results.load import SweepResults, TrialResult, is_finite
 
-TOP = 3  # trials of an alternative that must agree
-ENOUGH = 9  # trials of an alternative before anything is said
+TOP = 3  # best trials of an alternative that must agree
+MIN_TRIALS = 9  # of an alternative that gets a hint
 NEAR = 0.1  # share of a range that counts as its end
 
 
 def suggest_ranges(found: SweepResults) -> list[str]:
-    """Sentences with the YAML to paste, one for each range whose end the best trials of an alternative share."""
+    """One sentence per range to extend, with the YAML to paste: the best trials of an alternative share its end."""
     try:
         space = load_sweep(found.folder / "sweep.yaml").space
     except UserError:
-        return []  # written by another version, or edited
+        return []  # written by another version or edited
     flat = {p.name: flat_name(p.path) for p, _ in space.parameters()}
     ranges = [
         (p, {flat[choice]: label for choice, label in under.items()})
         for p, under in space.parameters()
         if isinstance(p, Range) and p.low < p.high and p.step is None
     ]
-    said: dict[str, str] = {}
+    by_parameter: dict[str, str] = {}
     for label in dict.fromkeys(trial.label for trial in found.trials):
         trials = [t for t in found.ranked() if t.label == label and t.value is not None and not t.failed]
-        if len(trials) < ENOUGH:
+        if len(trials) < MIN_TRIALS:
             continue
         for parameter, under in ranges:
             hint = _hint(parameter, under, trials[:TOP], label)
             if hint is not None:
-                said.setdefault(parameter.name, hint)
-    return list(said.values())
+                by_parameter.setdefault(parameter.name, hint)
+    return list(by_parameter.values())
 
 
 def _hint(parameter: Range, under: dict[str, str], best: list[TrialResult], label: str | None) -> str | None:
-    """The hint, where all of `best` drew from this very range: another branch may have one of the same name."""
+    """The hint, if all of `best` were drawn from this range: another branch may have one of the same name."""
     name = flat_name(parameter.path)
     if any(trial.parameters.get(choice) != value for trial in best for choice, value in under.items()):
         return None
@@ -65,20 +65,20 @@ def _hint(parameter: Range, under: dict[str, str], best: list[TrialResult], labe
             end += f" ({format_number(parameter.low)} to {format_number(parameter.high)})"
             key, line = ".".join(parameter.key), parameter.key[-1]
             pasted = yaml.safe_dump(wider, default_flow_style=True, sort_keys=False).strip()
-            there = f"write `{line}: {pasted}` in its place, or pass --set '{key}={pasted}'"
-            return f"{who} have {name} at {end}; the best may lie beyond. To look there, {there}"
+            remedy = f"write `{line}: {pasted}` instead, or pass --set '{key}={pasted}'"
+            return f"{who} have {name} at {end}; better values may be outside it. To search there, {remedy}"
     return None
 
 
 def _place(parameter: Range, value: float) -> float:
-    """Where in its range a value lies, from 0 to 1, on the scale that is searched."""
+    """The relative position of a value in its range, from 0 to 1, on the scale of the search."""
     if parameter.log:
         return math.log(value / parameter.low) / math.log(parameter.high / parameter.low)
     return (value - parameter.low) / (parameter.high - parameter.low)
 
 
 def _wider(parameter: Range, upper: bool) -> dict[str, Any]:
-    """The range with one end moved out by half its length, as it stands in a sweep file."""
+    """The range extended at one end by half its length, as written in a sweep file."""
     if parameter.log:
         factor = math.sqrt(parameter.high / parameter.low)
         end = parameter.high * factor if upper else parameter.low / factor
@@ -94,7 +94,7 @@ def _wider(parameter: Range, upper: bool) -> dict[str, Any]:
 
 
 def _possible(trial: TrialResult, parameter: Range, end: float) -> bool:
-    """Whether the trial could be built with the parameter at the new end."""
+    """Whether the trial's configuration is valid with the parameter at the new end."""
     values = trial_values = yaml.safe_load((trial.folder / "config.yaml").read_text("utf-8"))
     for part in parameter.path[:-1]:
         values = values[part]

@@ -1,4 +1,4 @@
-"""What the confirm runs allow to be said on test."""
+"""The confirmed alternatives compared on test."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hwcls.training.artifacts import load_arrays
 
 @dataclass(frozen=True)
 class ConfirmComparison:
-    """The alternatives that were scored on test, and their comparison."""
+    """The alternatives scored on test, and their comparison."""
 
     labels: tuple[str, ...]
     comparison: Comparison
@@ -39,11 +39,11 @@ class ConfirmComparison:
         return self.comparison.estimates[self.labels.index(label)]
 
     def seeds(self, label: str) -> int:
-        """How many runs of `label` were scored."""
+        """The number of scored runs of `label`."""
         return self.comparison.seeds[self.labels.index(label)]
 
     def differences_to(self, label: str) -> list[tuple[str, Difference]]:
-        """(other, by how much `label` is better) for every other alternative, the smallest difference first."""
+        """(other, lead of `label`) for every other alternative, the smallest lead first."""
         place = self.labels.index(label)
         rows = []
         for pair in self.comparison.differences:
@@ -54,7 +54,7 @@ class ConfirmComparison:
         return sorted(rows, key=lambda row: row[1].mean)
 
     def ordered_pairs(self) -> list[tuple[str, str, Difference]]:
-        """(better, worse, by how much) of every pair, the largest difference first."""
+        """(better, worse, difference) for every pair, the largest difference first."""
         rows = []
         for pair in self.comparison.differences:
             first, second = self.labels[pair.first], self.labels[pair.second]
@@ -66,7 +66,7 @@ class ConfirmComparison:
 
 @functools.lru_cache(maxsize=1)
 def compare_confirmed(sweep: SweepResults) -> ConfirmComparison | None:
-    """Compare what was scored on test, by the metric that selected; None until an alternative has two seeds there."""
+    """Compare the scores on test by the sweep's metric; None until an alternative has two seeds there."""
     metric, won = confirm_metric(sweep), confirm_winners(sweep)
     tables: dict[str, list[NDArray[Any]]] = {}
     truth: NDArray[Any] | None = None
@@ -76,7 +76,7 @@ def compare_confirmed(sweep: SweepResults) -> ConfirmComparison | None:
             continue
         labels, values = scored
         truth = labels if truth is None else truth
-        if np.array_equal(labels, truth):  # on another split it could not be paired
+        if np.array_equal(labels, truth):  # another split cannot be paired
             tables.setdefault(run.label, []).append(values)
     stacked = {label: np.stack(rows) for label, rows in tables.items() if len(rows) >= 2}  # (S, N) each
     if truth is None or len(truth) < 2 or not stacked:
@@ -86,14 +86,14 @@ def compare_confirmed(sweep: SweepResults) -> ConfirmComparison | None:
 
 
 def confirm_metric(sweep: SweepResults) -> str:
-    """The name on test of the metric that selected."""
+    """The sweep's metric on the test split."""
     return f"test/{sweep.metric.partition('/')[2]}"
 
 
 def confirm_winners(sweep: SweepResults) -> dict[str, int]:
-    """Of the trials of each alternative that were scored on test, as a winner is, the one with the best mean on val.
+    """The winner of each alternative: of its trials scored on test, the one with the best mean on val.
 
-    They are several where a longer search or more seeds made another trial win.
+    Several were scored if a longer search or more seeds made another trial win.
     """
     complete = [run for run in sweep.confirm if run.run.status == "complete" and run.run.value is not None]
     scored = {(run.label, run.run.number) for run in complete if confirm_metric(sweep) in (run.test or {})}
@@ -109,7 +109,7 @@ def confirm_winners(sweep: SweepResults) -> dict[str, int]:
 
 
 def _scored(run: ConfirmRun, metric: str) -> tuple[NDArray[Any], NDArray[Any]] | None:
-    """The true classes and what each image adds to the metric, (N,) both; None for a run not scored on test."""
+    """The true classes and each image's share of the metric, (N,) both; None for a run not scored on test."""
     if run.test is None:
         return None
     stored = load_arrays(run.run.folder / "test_predictions.npz")

@@ -156,7 +156,7 @@ def test_costs(results, tmp_path):
     assert [first[key] for key in ("parameters", "flops", "field", "inference")] == [
         "11.2 M",
         "2.96 M",
-        "whole image",
+        "entire image",
         "0.123 ms",
     ]
     assert first["speed"] == "240"

@@ -42,8 +42,8 @@ def test_the_text(pair):
     console = Console(file=io.StringIO(), record=True, width=100)
     print_trial_comparison(compare_trials(*pair), ("trials/0", "trials/1"), console, rows=1)
     text = console.export_text()
-    assert "1 image right in trials/0 alone, 2 in trials/1 alone" in text
-    assert "image 2, 0: trials/0 says 1, trials/1 0" in text
+    assert "1 image right only in trials/0, 2 only in trials/1" in text
+    assert "image 2, class 0: trials/0 predicts 1, trials/1 predicts 0" in text
     assert "and 1 more" in text
 
 
@@ -56,7 +56,7 @@ def test_a_trial_with_itself(pair):
 
 
 def test_what_cannot_be_compared(pair, tmp_path):
-    with pytest.raises(UserError, match="is no trial"):
+    with pytest.raises(UserError, match="is not a trial's folder"):
         compare_trials(pair[0], tmp_path)
     save_arrays(pair[1] / "predictions.npz", labels=LABELS[::-1], scores=np.eye(3)[B])
     with pytest.raises(UserError, match="different validation images"):

@@ -1,4 +1,4 @@
-"""What a results folder says, whole or torn."""
+"""Results folders, complete or damaged, as plain values."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ Charts = dict[str, list[tuple[str, str, Figure | None]]]  # by section: id, titl
 def write_page(path: Path) -> Path:
     """Read the results folder `path`, write its report.html and leaderboard.csv, and return the page's path.
 
-    Raises UserError when `path` is no results folder.
+    Raises UserError if `path` is not a results folder.
     """
     sweep = load_results(path)
     write_leaderboard(sweep)

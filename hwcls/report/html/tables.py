@@ -28,7 +28,7 @@ def cost_rows(found: Sequence[Diagnostics]) -> list[dict[str, Any]]:
                 "trial": trial.number,
                 "parameters": format_large(cost.get("parameters")),
                 "flops": format_large(cost.get("flops")),
-                "field": "whole image" if field is None else f"{field} px" if isinstance(field, int) else field,
+                "field": "entire image" if field is None else f"{field} px" if isinstance(field, int) else field,
                 "pretraining": float(cost["pretrain_seconds"]) if is_finite(cost.get("pretrain_seconds")) else None,
                 "seconds": trial.seconds,
                 "epoch": trial.seconds / len(trial.records) if trial.records else None,

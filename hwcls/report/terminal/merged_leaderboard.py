@@ -16,7 +16,7 @@ SHOWN = ("rank", "sweep", "trial", "label", "status")
 
 
 def print_merged_leaderboard(sweeps: Sequence[SweepResults], console: Console, rows: int) -> None:
-    """Print the best `rows` trials of all sweeps, and what stands against comparing them."""
+    """Print the best `rows` trials of all sweeps, and why they may not be comparable."""
     from rich.table import Table
     from rich.text import Text
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def print_trial_comparison(found: TrialComparison, names: tuple[str, str], console: Console, rows: int = 10) -> None:
-    """Print what `explain` found; of long lists the first `rows`."""
+    """Print a comparison; of long lists only the first `rows`."""
     from rich.table import Table
     from rich.text import Text
 
@@ -26,14 +26,15 @@ def print_trial_comparison(found: TrialComparison, names: tuple[str, str], conso
     gap = found.accuracy[1] - found.accuracy[0]
     one, two = map(format_number, found.accuracy)
     summary = f"val/accuracy {one} and {two}: {format_points(gap)} points; "
-    summary += f"{format_count(len(found.only_a), 'image')} right in {a} alone, {len(found.only_b)} in {b} alone."
+    summary += f"{format_count(len(found.only_a), 'image')} right only in {a}, {len(found.only_b)} only in {b}."
     console.print(Text(f"\n{summary}\n"))
     _print_classes(found, names, console, rows)
-    for title, images in ((f"right in {a} alone", found.only_a), (f"right in {b} alone", found.only_b)):
+    for title, images in ((f"right only in {a}", found.only_a), (f"right only in {b}", found.only_b)):
         if images:
             console.print(Text(f"\n{title}", style="bold"))
         for image in images[:rows]:
-            console.print(Text(f"  image {image['image']}, {image['class']}: {a} says {image['a']}, {b} {image['b']}"))
+            guesses = f"{a} predicts {image['a']}, {b} predicts {image['b']}"
+            console.print(Text(f"  image {image['image']}, class {image['class']}: {guesses}"))
         if len(images) > rows:
             console.print(Text(f"  … and {len(images) - rows} more (--json lists all)"))
 
@@ -44,7 +45,7 @@ def _print_classes(found: TrialComparison, names: tuple[str, str], console: Cons
 
     changed = [row for row in found.classes if row["gain"]]
     shown = changed if len(changed) <= rows else [*changed[: rows // 2], *changed[-(rows - rows // 2) :]]
-    table = Table(title=Text("recall per class", style="bold"), title_justify="left", box=None, pad_edge=False)
+    table = Table(title=Text("recall by class", style="bold"), title_justify="left", box=None, pad_edge=False)
     for name in ("class", "images", *names, "points"):
         table.add_column(Text(name), justify="left" if name == "class" else "right")
     for row in shown:
@@ -56,4 +57,4 @@ def _print_classes(found: TrialComparison, names: tuple[str, str], console: Cons
             format_points(row["gain"]),
         ]
         table.add_row(*map(Text, values))
-    console.print(table if shown else Text("Every class has the same recall in both."))
+    console.print(table if shown else Text("Every class has the same recall in both trials."))

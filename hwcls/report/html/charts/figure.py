@@ -18,7 +18,7 @@ def assign_colours(sweep: SweepResults) -> dict[str | None, str]:
 
 
 def integer_axis(name: str, last: int) -> dict[str, Any]:
-    """An axis of whole numbers; plotly.js would put halves between few of them."""
+    """An axis of whole numbers; with few of them plotly.js would add halves."""
     return {"title": {"text": name}, **({"dtick": 1} if last <= 12 else {})}
 
 
