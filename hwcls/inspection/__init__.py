@@ -1,4 +1,4 @@
-"""A training looked at: what it learns, whether it can, what it costs, what its weights make of images."""
+"""Inspection of trainings: sanity checks, profiles, recorded gradients and activations, evaluation, export."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def create_recorder() -> Observer:
-    """The observer whose arrays are a trial's inspection.npz; torch is imported only when it is called."""
+    """The observer whose arrays are saved as a trial's inspection.npz; torch is imported only when it is called."""
     from hwcls.inspection.record import InspectionRecorder
 
     return InspectionRecorder()

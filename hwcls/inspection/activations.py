@@ -1,4 +1,4 @@
-"""What the first layer makes of an image."""
+"""The first layer's output for an image."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch.nn.functional import adaptive_avg_pool2d
 from hwcls.data.loader import Feed
 from hwcls.training.ghost_batches import GroupFeed
 
-CHANNELS, SIDE = 16, 64  # what is kept of the maps at most, so that the file stays small
+CHANNELS, SIDE = 16, 64  # at most; keeps the file small
 
 
-class _Found(Exception):
+class _FirstLayerReached(Exception):
     """The first layer was called."""
 
 
@@ -25,13 +25,13 @@ def first_layer(model: nn.Module, images: Tensor) -> tuple[nn.Module, Tensor] | 
 
     def stop(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         found.append((module, inputs[0]))
-        raise _Found
+        raise _FirstLayerReached
 
     layers = [module for module in model.modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
     hooks = [layer.register_forward_pre_hook(stop) for layer in layers]
     try:
         model(images)
-    except _Found:
+    except _FirstLayerReached:
         return found[0]
     finally:
         for hook in hooks:

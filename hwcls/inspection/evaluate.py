@@ -1,4 +1,4 @@
-"""Scores of saved weights on a split, and all that follows from them."""
+"""Scores of saved weights on a split, and the metrics computed from them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BATCH = 256
 
 @dataclass(frozen=True)
 class SplitScores:
-    """What a model makes of a split of N images and K classes."""
+    """A model's scores on a split of N images and K classes."""
 
     values: dict[str, float]  # test/loss, test/accuracy, test/macro_f1 (or val/..., train/...)
     labels: np.ndarray[Any, Any]  # (N,) int64
@@ -67,10 +67,10 @@ def score_split(
 
 
 def summarise_scores(scored: SplitScores, classes: tuple[str, ...]) -> dict[str, Any]:
-    """Everything that the scores tell, as plain values; what does not exist is None.
+    """All metrics of the scores, as JSON-ready values; undefined ones are None.
 
     `accuracy`, `top5` (with more than 5 classes), `loss`, `macro` and `weighted` precision, recall, F1; `auc` (the mean
-    of the classes' one-vs-rest areas), `ece` (expected calibration error, 15 bins); the same for each of `classes`,
+    of the classes' one-vs-rest AUCs), `ece` (expected calibration error, 15 bins); the same for each of `classes`,
     with its one-vs-rest curve `roc` ([false positive rates, true positive rates], at most ROC points); `confusion`,
     rows true.
     """
@@ -96,7 +96,7 @@ def summarise_scores(scored: SplitScores, classes: tuple[str, ...]) -> dict[str,
 
 
 def _roc(scores: Any, positive: Any) -> list[list[float]] | None:
-    """A class's curve, evenly thinned but for its ends; None where it has no image or all of them."""
+    """A class's curve, thinned to ROC points; None where the class has no image or all of them."""
     if positive.all() or not positive.any():
         return None
     curve = np.stack(metrics.roc_curve(scores, positive))  # (2, P)
@@ -106,7 +106,7 @@ def _roc(scores: Any, positive: Any) -> list[list[float]] | None:
 
 
 def most_confused(found: dict[str, Any], most: int = 10) -> list[tuple[str, str, int]]:
-    """The pairs of classes that were taken for one another most often: (true, predicted, count)."""
+    """The pairs of classes that are confused most often: (true, predicted, count)."""
     names = [row["class"] for row in found["classes"]]
     pairs = metrics.worst_pairs(np.array(found["confusion"]), most)
     return [(names[true], names[guess], count) for true, guess, count in pairs]

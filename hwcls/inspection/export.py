@@ -1,4 +1,4 @@
-"""A trained model as a file for other programs, held against the model itself on real images."""
+"""A trained model as a file for other programs, compared with the model itself on real images."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ TOLERANCE = 1e-4  # of the largest logit
 
 
 def export(trained: Trained, path: Path, kind: Format) -> dict[str, Any]:
-    """Write the model to `path` and what goes in and comes out of it to a .json beside it; returns that description.
+    """Write the model to `path` and a description of its inputs and outputs to a .json next to it; returns the latter.
 
     The file maps `images` (B, C, S, S) float32, normalised, any B, to `logits` (B, K). `max_difference` is the largest
-    difference between its logits and the model's over val images (noise where the data set is not here), in batches of
-    several sizes.
+    difference between its logits and the model's over val images (noise where the data set is not available), in
+    batches of several sizes.
 
     Raises:
         UserError: A package is missing, the model cannot be exported, or the outputs differ.
     """
     model = copy.deepcopy(trained.model).cpu().to(memory_format=torch.contiguous_format)
-    pixels, what = _compared(trained)
+    pixels, what = _comparison_images(trained)
     images = normalise_pixels(trained.inputs, pixels, torch.device("cpu")).contiguous()  # (B, C, S, S)
     with tempfile.TemporaryDirectory() as folder:
         temporary = Path(folder, f"model{SUFFIX[kind]}")
@@ -55,8 +55,8 @@ def export(trained: Trained, path: Path, kind: Format) -> dict[str, Any]:
     return found
 
 
-def _compared(trained: Trained) -> tuple[np.ndarray[Any, Any], str]:
-    """Pixels on which the outputs are compared, (B, S, S, C) uint8, and what they are."""
+def _comparison_images(trained: Trained) -> tuple[np.ndarray[Any, Any], str]:
+    """Pixels on which the outputs are compared, (B, S, S, C) uint8, and their origin."""
     try:
         split = trained.data.val
     except UserError:
@@ -67,12 +67,12 @@ def _compared(trained: Trained) -> tuple[np.ndarray[Any, Any], str]:
 
 
 def description_path(path: Path) -> Path:
-    """The file beside an exported model that says what goes in and comes out."""
+    """The file next to an exported model that describes its inputs and outputs."""
     return path.with_name(f"{path.name}.json")
 
 
 def describe(trained: Trained) -> dict[str, Any]:
-    """What another program must know: the classes, and how pixels become the input."""
+    """What another program needs: the classes, and how pixels become the input."""
     data = trained.inputs
     return {
         "classes": list(data.classes),
@@ -94,9 +94,13 @@ def describe(trained: Trained) -> dict[str, Any]:
 
 
 def _to_torch(model: nn.Module, example: Tensor, path: Path) -> Callable[[Tensor], Tensor]:
-    """torch.export: a .pt2 that torch.export.load reads."""
+    """With torch.export: a .pt2 that torch.export.load reads."""
     batch = torch.export.Dim("batch", min=1)
-    with _quiet(), _explained(), torch.no_grad():  # a frozen backbone's own no_grad would become a node of the graph
+    with (
+        _silenced(),
+        _export_errors(),
+        torch.no_grad(),
+    ):  # otherwise a frozen backbone's no_grad becomes a node of the graph
         program = torch.export.export(model, (example,), dynamic_shapes=({0: batch},))
         torch.export.save(program, path)
         loaded = torch.export.load(path).module()
@@ -115,7 +119,7 @@ def _to_onnx(model: nn.Module, example: Tensor, path: Path) -> Callable[[Tensor]
         importlib.import_module("onnxscript")  # torch's exporter needs it
     except ImportError as error:
         raise UserError(f"ONNX needs {error.name}", remedy="pip install 'hwcls[export]', or --format torch") from None
-    with _quiet(), _explained(), torch.no_grad():
+    with _silenced(), _export_errors(), torch.no_grad():
         torch.onnx.export(
             model,
             (example,),
@@ -140,8 +144,8 @@ def _difference(model: nn.Module, run: Callable[[Tensor], Tensor], images: Tenso
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporters' own remarks are not for the user."""
+def _silenced() -> Iterator[None]:
+    """Silences the exporters' own messages."""
     level = logging.getLogger().level
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
@@ -154,7 +158,7 @@ def _quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _explained() -> Iterator[None]:
+def _export_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:

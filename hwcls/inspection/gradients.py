@@ -15,13 +15,13 @@ Weights = Mapping[str, nn.Parameter]
 
 
 def layer_weights(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The trained weights of more than one axis, by the name of their layer; norms and biases are left out."""
+    """The trained weights of more than one axis, by the name of their layer; without norms and biases."""
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad and weight.ndim > 1}
     return {name.removesuffix(".weight"): weight for name, weight in trained.items()}
 
 
 def gradients_of(weights: Weights) -> dict[str, Tensor]:
-    """Their gradients; a single zero for a layer that none reached."""
+    """Their gradients; a single zero for a layer without a gradient."""
     return {name: weight.new_zeros(1) if weight.grad is None else weight.grad for name, weight in weights.items()}
 
 
@@ -34,12 +34,12 @@ class GradientFlow:
         self.largest: dict[int, Tensor] = {}  # epoch -> (L,)
 
     def add(self, weights: Weights, epoch: int) -> None:
-        """Take the gradients that stand in `weights` now."""
+        """Add the current gradients of `weights`."""
         if not weights:
             return
         self.layers = {name: weight.numel() for name, weight in weights.items()}
         found = list(gradients_of(weights).values())
-        # two launches for all layers; the values stay on the device until they are written
+        # two launches for all layers; the values stay on the device until they are saved
         self.sums[epoch] = norms(found, 1)  # (L,)
         self.largest[epoch] = norms(found, float("inf"))  # (L,)
 

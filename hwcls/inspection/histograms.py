@@ -1,4 +1,4 @@
-"""How weights and gradients are distributed, layer by layer, at epochs 1, 2, 4, 8, ... and the last."""
+"""Histograms of weights and gradients, layer by layer, at epochs 1, 2, 4, 8, ... and the last."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import torch
 from torch import Tensor
 
 BINS = 32
-LAYERS = 32  # at most so many, spread over the depth, so that the file stays small
-SAMPLE = 65_536  # values of a layer that are counted; more would only cost time
+LAYERS = 32  # at most, spread over the depth; keeps the file small
+SAMPLE = 65_536  # values counted per layer; more would only cost time
 
 
 class Histograms:
-    """One histogram of BINS equal bins for each layer and kept epoch (H of them), between least and largest value."""
+    """One histogram of BINS equal bins between minimum and maximum for each layer and kept epoch (H of them)."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind  # "weights" or "gradients"
         self.layers: list[str] = []
         self.counts: dict[int, Tensor] = {}  # epoch -> (L, BINS) int32, on the device
-        self.ends: dict[int, Tensor] = {}  # epoch -> (L, 2), least and largest
+        self.ends: dict[int, Tensor] = {}  # epoch -> (L, 2), minimum and maximum
 
     def add(self, values: Mapping[str, Tensor], epoch: int) -> None:
-        """Count the values of an epoch; of the epochs before, powers of two are kept."""
+        """Count the values of an epoch; of earlier epochs, powers of two are kept."""
         chosen = _spread(list(values))
         if not chosen:
             return
@@ -58,10 +58,10 @@ class Histograms:
 def histogram(values: Tensor) -> tuple[Tensor, Tensor]:
     """Counts (BINS,) int32 of equal bins and the ends (2,) of their range, without a device sync.
 
-    Of more than SAMPLE values evenly spaced ones are counted; what is not finite counts as zero.
+    Above SAMPLE values, evenly spaced ones are counted; values that are not finite count as zero.
     """
     flat = values.detach().reshape(-1)
-    flat = flat[:: -(-flat.numel() // SAMPLE) | 1]  # an odd step: an even one would see one column of a kernel
+    flat = flat[:: -(-flat.numel() // SAMPLE) | 1]  # an odd step: an even one would sample a single column of a kernel
     flat = torch.nan_to_num(flat, nan=0.0, posinf=0.0, neginf=0.0)
     low, high = torch.aminmax(flat)
     width = (high - low).clamp_min(torch.finfo(flat.dtype).tiny)

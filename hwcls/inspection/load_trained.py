@@ -1,4 +1,4 @@
-"""A trial's folder as a model that can be used: its best weights, its data set, its preprocessing."""
+"""Loads a trial's folder: the model with its best weights, its data set, its preprocessing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WEIGHTS = "best.safetensors"
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model in evaluation mode, with what its inputs and outputs mean."""
+    """A trained model in evaluation mode, with the meaning of its inputs and outputs."""
 
     path: Path  # the trial's folder
     config: TrialConfig
@@ -41,7 +41,7 @@ class Trained:
 
     @cached_property
     def data(self) -> ImageSet:
-        """The data set itself, which predictions do not need; raises UserError where it is not there."""
+        """The data set, which predictions do not need; raises UserError where it is missing."""
         return open_data(self.config.data)
 
     @torch.no_grad()
@@ -60,24 +60,24 @@ def normalise_pixels(data: InputSpec, pixels: np.ndarray[Any, Any], device: torc
 
 
 def load_trained(path: Path, progress: Callable[[str], None] | None = None) -> Trained:
-    """Open a trial's folder: results/<sweep>/trials/<n>, confirm/<label>/<seed>, or what `hwcls train` wrote.
+    """Open a trial's folder: results/<sweep>/trials/<n>, confirm/<label>/<seed>, or one written by `hwcls train`.
 
     Raises:
-        UserError: It is no trial, kept no weights, or holds another model's.
+        UserError: It is no trial, or has no weights, or those of another model.
     """
     config = trial_config(path)
     path = path.parent if path.name == "config.yaml" else path
     weights = path / WEIGHTS
     if not weights.is_file():
         begun = TrialFolder(path).last_epoch()
-        what = "no weights were kept" if begun else "no weights: the trial never ended an epoch"
+        what = "no weights were kept" if begun else "no weights: the trial never finished an epoch"
         again = f"train it again: hwcls train {path / 'config.yaml'}"
         raise UserError(what, where=str(weights), remedy=f"{again} (a sweep keeps them unless keep: none)")
-    told = _told(weights)
-    _check_origin(config, told.get("config"), weights)
+    metadata = _metadata(weights)
+    _check_origin(config, metadata.get("config"), weights)
     try:
-        inputs = InputSpec.from_dict(told["inputs"])
-    except (KeyError, TypeError, ValueError):  # torn, or of another version
+        inputs = InputSpec.from_dict(metadata["inputs"])
+    except (KeyError, TypeError, ValueError):  # truncated, or of another version
         inputs = open_data(config.data, progress)
     device = default_device()
     return Trained(
@@ -105,9 +105,9 @@ def restore_model(
     """The model that `config` describes with these weights (a safetensors file's content), in evaluation mode.
 
     Raises:
-        UserError: The weights are no safetensors file or belong to another model.
+        UserError: The weights are no safetensors file or those of another model.
     """
-    described = config.model.without_pretrained()  # the weights are given: none need be fetched
+    described = config.model.without_pretrained()  # the weights are given: none need to be downloaded
     with torch.random.fork_rng(devices=[]):
         model = models.build(described, classes=len(data.classes), channels=data.channels, image_size=data.image_size)
     try:
@@ -123,9 +123,9 @@ def restore_model(
 
 
 def count_test_read(trained: Trained) -> int:
-    """Write down that test is read once more, in the sweep's folder; returns how often it was, this time included.
+    """Count a read of test in the sweep's folder; returns the number of reads, this one included.
 
-    Raises UserError where the folder cannot be written: a read that is not counted is not made.
+    Raises UserError where the folder cannot be written: an uncounted read is not allowed.
     """
     path = trained.path.absolute()
     folder = find_sweep_folder(path) or path
@@ -139,12 +139,12 @@ def count_test_read(trained: Trained) -> int:
 
 
 def find_sweep_folder(path: Path) -> Path | None:
-    """The sweep's folder that a trial lies in, if it lies in one."""
+    """The folder of a trial's sweep, if it belongs to one."""
     return next((folder for folder in path.absolute().parents[1:3] if (folder / "sweep.yaml").is_file()), None)
 
 
-def _told(weights: Path) -> dict[str, Any]:
-    """What a weights file says of itself: epoch, config, inputs; nothing where it is torn or another program's."""
+def _metadata(weights: Path) -> dict[str, Any]:
+    """A weights file's metadata: epoch, config, inputs; empty where it is truncated or of another program."""
     try:
         with safe_open(weights, framework="np") as file:
             return dict(json.loads(file.metadata()["hwcls"]))
@@ -153,13 +153,13 @@ def _told(weights: Path) -> dict[str, Any]:
 
 
 def _check_origin(config: TrialConfig, trained: Any, weights: Path) -> None:
-    """Hold the config that the weights were trained with against config.yaml: shapes alone do not tell all."""
+    """Compare the config that the weights were trained with to config.yaml: equal shapes do not suffice."""
     try:
         origin = TrialConfig.from_dict(trained)
     except ValueError:
         return  # of another version: the shapes decide
     if config.model.source_file is not None:
-        return  # its file may have moved
+        return  # the path of its file may have changed
     old, new = (flatten({"model": c.model.model_dump(mode="json", exclude={"label"})}) for c in (origin, config))
     changed = [f"{key} {old.get(key)} became {new.get(key)}" for key in {**old, **new} if old.get(key) != new.get(key)]
     if changed:

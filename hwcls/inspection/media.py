@@ -1,4 +1,4 @@
-"""What a tracker shows of a trial at its end beside numbers, made from what lies in its folder."""
+"""What a tracker shows of a finished trial besides numbers, made from the trial's folder."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ COLUMNS = ("class", "images", "precision", "recall", "f1", "auc")
 
 
 def build_media(folder: TrialFolder) -> Media | None:
-    """The validation images' classes, how each class does, pictures and histograms; None without predictions.
+    """Predictions on val, metrics by class, pictures and histograms; None without predictions.
 
-    Pictures of predictions are there where the images lie on this machine; the others come from the folder itself.
+    Pictures of predictions need the images on this machine; everything else comes from the folder itself.
     """
-    stored, seen = load_arrays(folder.path / "predictions.npz"), load_arrays(folder.path / "inspection.npz")
+    stored, recorded = load_arrays(folder.path / "predictions.npz"), load_arrays(folder.path / "inspection.npz")
     if not {"labels", "scores"} <= stored.keys() or not len(stored["labels"]):
         return None
     labels, scores = stored["labels"], stored["scores"].astype(np.float32)
@@ -40,13 +40,19 @@ def build_media(folder: TrialFolder) -> Media | None:
     pictures = {"confusion": np.asarray(draw_confusion(confusion, names))}
     if opened:
         pictures["predictions"] = np.asarray(draw_predictions(opened, opened.val, labels, scores, _title(folder)))
-    if {"activation_image", "activations"} <= seen.keys():
-        pictures["activations"] = np.asarray(draw_activations(seen["activation_image"], seen["activations"]))
-    if {"reconstructions/input", "reconstructions/output"} <= seen.keys():
-        sheet = draw_reconstructions(seen["reconstructions/input"], seen["reconstructions/output"])
+    if {"activation_image", "activations"} <= recorded.keys():
+        pictures["activations"] = np.asarray(draw_activations(recorded["activation_image"], recorded["activations"]))
+    if {"reconstructions/input", "reconstructions/output"} <= recorded.keys():
+        sheet = draw_reconstructions(recorded["reconstructions/input"], recorded["reconstructions/output"])
         pictures["reconstructions"] = np.asarray(sheet)
     return Media(
-        names, labels, scores.argmax(1), COLUMNS, _rows(names, labels, scores, confusion), pictures, _histograms(seen)
+        names,
+        labels,
+        scores.argmax(1),
+        COLUMNS,
+        _rows(names, labels, scores, confusion),
+        pictures,
+        _histograms(recorded),
     )
 
 
@@ -58,14 +64,14 @@ def _rows(
     return tuple((name, int(images), *map(float, values)) for name, images, *values in table)
 
 
-def _histograms(seen: dict[str, NDArray[Any]]) -> tuple[Histogram, ...]:
-    """Those of weights and gradients, by layer and epoch."""
+def _histograms(recorded: dict[str, NDArray[Any]]) -> tuple[Histogram, ...]:
+    """The histograms of weights and gradients, by layer and epoch."""
     found = []
-    for key in seen:
+    for key in recorded:
         kind, _, layer = key.removesuffix("/counts").partition("/")
-        if not key.endswith("/counts") or f"{kind}/{layer}/edges" not in seen or f"{kind}/epochs" not in seen:
+        if not key.endswith("/counts") or f"{kind}/{layer}/edges" not in recorded or f"{kind}/epochs" not in recorded:
             continue
-        rows = zip(seen[f"{kind}/epochs"], seen[f"{kind}/{layer}/edges"], seen[key], strict=True)
+        rows = zip(recorded[f"{kind}/epochs"], recorded[f"{kind}/{layer}/edges"], recorded[key], strict=True)
         found += [Histogram(f"{kind}/{layer}", int(epoch), edges, counts) for epoch, edges, counts in rows]
     return tuple(found)
 

@@ -1,4 +1,4 @@
-"""Pictures: predictions, right or wrong; what a first layer makes of an image; what an autoencoder makes of some."""
+"""Pictures: predictions, first-layer activations, reconstructions of an autoencoder, confusion matrices."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from hwcls.data.store import has_pixel_store
 from hwcls.errors import UserError
 from hwcls.tracking.folders import TrialFolder
 
-KEPT = 4  # data sets that stay open
+KEPT = 4  # data sets kept open
 COLUMNS, ROWS = 8, 3  # of each part
 SIDE, LABEL, GAP, TITLE = 112, 34, 10, 34  # pixels
-NAMED, LABELS = 40, 124  # classes of a matrix with names, and the pixels that these take
+NAMED, LABELS = 40, 124  # most classes of a matrix with names, and the pixels of the names
 RIGHT, WRONG, INK = "#1a7f37", "#cf222e", "#1f2328"
 
 
 def draw_predictions(
     data: ImageSet, split: Split, labels: np.ndarray[Any, Any], scores: np.ndarray[Any, Any], title: str
 ) -> Image.Image:
-    """A picture: on top images drawn at random, the same for every model; below the surest mistakes.
+    """A picture: images drawn at random, the same for every model, and below the most confident mistakes.
 
-    Each image has a green frame where the model is right and a red one where it is wrong, and below it the predicted
-    class with its probability and, where it is another, the true one. `labels` (N,) are the true classes of the
+    An image has a green frame where the prediction is right and a red one where it is wrong, and below it the predicted
+    class with its probability and, where it differs, the true one. `labels` (N,) are the true classes of the
     split's images, `scores` (N, K) the probabilities.
     """
     predicted = scores.argmax(1)  # (N,)
-    some, surest, wrong = choose_images(labels, scores, COLUMNS * ROWS)
+    some, confident, wrong = choose_images(labels, scores, COLUMNS * ROWS)
     accuracy = float((predicted == labels).mean())
     parts = [(f"{title}: {accuracy:.1%} right of {len(split):,} images; some at random", some)]
-    if len(surest):
-        parts.append((f"the surest of its {wrong:,} mistakes", surest))
+    if len(confident):
+        parts.append((f"the most confident of its {wrong:,} mistakes", confident))
     lines = [-(-len(chosen) // COLUMNS) for _, chosen in parts]
     cell = SIDE + LABEL + GAP
     sheet = Image.new("RGB", (COLUMNS * (SIDE + GAP) + GAP, len(parts) * TITLE + sum(lines) * cell + GAP), "white")
@@ -61,16 +61,16 @@ def draw_predictions(
 
 
 def write_png(picture: Image.Image, path: Path) -> None:
-    """Write a picture, whole or not at all."""
+    """Write a picture, complete or not at all."""
     files.write_with(path, lambda file: picture.save(file, "PNG"))
 
 
 def open_images(folder: Path) -> ImageSet | None:
-    """A trial's data set, where it lies on this machine as it was trained on: nothing is fetched or decoded here."""
+    """A trial's data set, if this machine has it in the form that was trained on: nothing is downloaded or decoded."""
     try:
         config = TrialFolder(folder).config().data.pixels()
         key = config.model_dump_json()
-        if key not in _opened and has_pixel_store(config):  # which walks through all files of a folder of images
+        if key not in _opened and has_pixel_store(config):  # which lists all files of a folder of images
             if len(_opened) == KEPT:
                 _opened.clear()
             _opened[key] = open_data(config)
@@ -85,30 +85,30 @@ _opened: dict[str, ImageSet] = {}
 def choose_images(
     labels: np.ndarray[Any, Any], scores: np.ndarray[Any, Any], most: int
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], int]:
-    """Of N images with true classes (N,) and probabilities (N, K): some at random, the same for every model; the surest
-    mistakes; and how many mistakes there are."""
+    """Of N images with true classes (N,) and probabilities (N, K): some at random, the same for every model; the most
+    confident mistakes; and the number of mistakes."""
     predicted = scores.argmax(1)  # (N,)
     wrong = np.flatnonzero(predicted != labels)
-    surest = wrong[np.argsort(-scores[wrong, predicted[wrong]], kind="stable")]
-    return random_permutation(len(labels), 0, 0)[:most], surest[:most], len(wrong)
+    confident = wrong[np.argsort(-scores[wrong, predicted[wrong]], kind="stable")]
+    return random_permutation(len(labels), 0, 0)[:most], confident[:most], len(wrong)
 
 
 def draw_activations(image: np.ndarray[Any, Any], maps: np.ndarray[Any, Any]) -> Image.Image:
-    """A picture: an image (S, S, C) uint8 and the maps (K, h, w) made of it, red above and blue below 0.
+    """A picture: an image (S, S, C) uint8 and its activation maps (K, h, w), red above and blue below 0.
 
-    All maps share one scale, which the title names; those of a linear layer, (K, 1, 1), are put into one square.
+    All maps share one scale, given in the title; those of a linear layer, (K, 1, 1), form one square.
     """
     colours, most = colour_maps(maps)
     tiles = [_tile(image), *map(_tile, colours)]
     rows = [tiles[place : place + COLUMNS] for place in range(0, len(tiles), COLUMNS)]
     return _sheet(
-        f"the first image of val, and what the first layer makes of it: red to {most:.3g}, blue to -{most:.3g}", rows
+        f"the first image of val and the first layer's activations: red to {most:.3g}, blue to -{most:.3g}", rows
     )
 
 
 def colour_maps(maps: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], float]:
     """Maps (K, h, w), or the values of a linear layer (K, 1, 1), as pictures (P, h, w, 3) uint8, red above and blue
-    below 0, and the largest value, where the colour is full."""
+    below 0, and the largest absolute value, which has full colour."""
     values = maps.astype(np.float32)
     if values.shape[1:] == (1, 1):
         side = math.isqrt(len(values) - 1) + 1
@@ -121,23 +121,23 @@ def colour_maps(maps: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], float
 
 
 def draw_reconstructions(inputs: np.ndarray[Any, Any], outputs: np.ndarray[Any, Any]) -> Image.Image:
-    """A picture: images (P, S, S, C) uint8, and below each what the autoencoder makes of it."""
+    """A picture: images (P, S, S, C) uint8 and below each its reconstruction."""
     rows = []
     for place in range(0, len(inputs), COLUMNS):
         rows += [[_tile(pixels) for pixels in part[place : place + COLUMNS]] for part in (inputs, outputs)]
-    return _sheet("images of val, and below each its reconstruction", rows)
+    return _sheet("images of val and below each its reconstruction", rows)
 
 
 def draw_confusion(matrix: np.ndarray[Any, Any], classes: Sequence[str]) -> Image.Image:
-    """A picture of (K, K) counts: true classes down, predicted ones across, the darker the larger the share of the row.
+    """A picture of (K, K) counts: rows true, columns predicted; darker for a larger share of the row.
 
-    Of up to NAMED classes the names stand beside it.
+    Up to NAMED classes have their names next to it.
     """
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)  # (K, K)
     cell, margin = max(3, 640 // len(matrix)), LABELS if len(matrix) <= NAMED else 0
     shades = 1 - shares[..., None] * (1 - np.array([0.12, 0.3, 0.62]))  # (K, K, 3)
     blocks = np.rint(255 * shades).astype(np.uint8).repeat(cell, 0).repeat(cell, 1)
-    title = "true classes down, predicted classes across; the darker, the larger the share of the true class"
+    title = "rows: true classes, columns: predicted classes; darker: a larger share of the true class"
     sheet = Image.new("RGB", (max(len(blocks) + margin, 660) + 2 * GAP, len(blocks) + margin + TITLE + GAP), "white")
     draw = ImageDraw.Draw(sheet)
     draw.text((GAP, 9), title, fill=INK, font=_font(13))
@@ -145,7 +145,7 @@ def draw_confusion(matrix: np.ndarray[Any, Any], classes: Sequence[str]) -> Imag
     sheet.paste(Image.fromarray(blocks), (left, top))
     draw.rectangle((left - 1, top - 1, left + len(blocks), top + len(blocks)), outline="#d0d7de")
     if margin:
-        across = Image.new("RGB", (margin, len(blocks)), "white")  # turned below, to stand above the columns
+        across = Image.new("RGB", (margin, len(blocks)), "white")  # rotated below, for the columns
         for place, name in enumerate(classes):
             middle = place * cell + cell // 2 - 8
             _line(draw, (GAP, top + middle), name, INK)
@@ -169,14 +169,14 @@ def _sheet(title: str, rows: list[list[Image.Image]]) -> Image.Image:
 
 
 def _tile(pixels: np.ndarray[Any, Any]) -> Image.Image:
-    """(S, S, C) uint8 as a square of SIDE pixels; small images stay sharp."""
+    """(S, S, C) uint8 as a square of SIDE pixels; small images are not blurred."""
     image = Image.fromarray(np.repeat(pixels, 3, 2) if pixels.shape[2] == 1 else pixels)
     how = Image.Resampling.NEAREST if len(pixels) <= SIDE else Image.Resampling.LANCZOS
     return image.resize((SIDE, SIDE), how)
 
 
 def _line(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, colour: str, end: str = "") -> None:
-    """One line of text, cut to the width of an image; `end` is always there."""
+    """One line of text, shortened to the width of an image; `end` is always shown."""
     font, cut = _font(12), text
     while draw.textlength(cut + end, font) > SIDE + GAP - 4 and len(text) > 1:
         text = text[:-1]

@@ -1,4 +1,4 @@
-"""What a trained model makes of image files."""
+"""Predictions of a trained model for image files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Prediction:
-    """The most probable classes of one file, the best first; or why it could not be read."""
+    """The most probable classes of one file, best first; or why it could not be read."""
 
     file: Path
     top: list[tuple[str, float]]  # class and probability in [0, 1]
@@ -54,7 +54,7 @@ def find_image_files(paths: Iterable[Path]) -> list[Path]:
 
 
 def read_image(path: Path, size: int, channels: int) -> np.ndarray[Any, Any]:
-    """An image file as training sees it before normalisation: (size, size, channels) uint8; raises UNREADABLE."""
+    """An image file as in training, before normalisation: (size, size, channels) uint8; raises UNREADABLE."""
     pixels = torch.from_numpy(np.array(decode_image(path.read_bytes(), channels)))  # (H, W, C)
     return resize_and_crop(pixels.permute(2, 0, 1)[None], size)[0].permute(1, 2, 0).numpy()
 

@@ -1,4 +1,4 @@
-"""What a training step costs: time, memory, the slowest operators, and a trace of every operator."""
+"""Profiles a training step: time, memory, the slowest operators, and a trace of every operator."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from hwcls.training.ghost_batches import GroupFeed
 from hwcls.training.observer import Observer
 from hwcls.training.trainer import Trainer
 
-WARM_UP = 3  # steps that are not timed: caches, compilation
+WARM_UP = 3  # untimed steps: caches, compilation
 TRACED = 5  # steps of a trace
 SLOWEST = 5
-BATCH = 128  # of the inference that is timed in batches
+BATCH = 128  # of the inference timed in batches
 
 
 class _StepLimitReached(Exception):
@@ -119,12 +119,12 @@ class Profile:
 def profile_training(
     config: TrialConfig, data: ImageSet, trace: Path, *, steps: int = 20, epochs: int | None = None
 ) -> Profile:
-    """Train some steps and look: time first, without the profiler, then a trace of a few steps.
+    """Train some steps: first timed, without the profiler, then traced.
 
     Args:
         trace: The file for the Chrome trace (chrome://tracing, ui.perfetto.dev).
         steps: Timed steps.
-        epochs: Trace so many whole epochs, training and evaluation, instead of a few steps.
+        epochs: Trace so many complete epochs, training and evaluation, instead of a few steps.
 
     Raises:
         UserError: The model cannot be built.
@@ -142,9 +142,9 @@ def profile_training(
         traced = training.run_epochs(epochs) if epochs else len(training.run(min(TRACED, steps)))
     peak = _write_trace(profiler, trace)
     if device.type == "cuda":
-        memory, counted = torch.cuda.max_memory_allocated(device), "tensors on the GPU, at most at once"
+        memory, counted = torch.cuda.max_memory_allocated(device), "tensors on the GPU, at their peak"
     else:
-        memory, counted = static + peak, "tensors, at most at once: weights, optimizer and what a step allocates"
+        memory, counted = static + peak, "tensors at their peak: weights, optimizer state and what a step allocates"
     one, many = _inference(trainer, data)
     return Profile(
         parameters=models.parameters(trainer.model),
@@ -187,7 +187,7 @@ def _profiler(device: torch.device) -> Any:
 
 
 def _write_trace(profiler: Any, path: Path) -> int:
-    """Write the Chrome trace, whole or not at all; returns the most bytes that its CPU tensors took at once."""
+    """Write the Chrome trace, complete or not at all; returns the peak bytes of its CPU tensors."""
     with tempfile.TemporaryDirectory() as folder:
         temporary = Path(folder, "trace.json")
         profiler.export_chrome_trace(str(temporary))
@@ -195,31 +195,31 @@ def _write_trace(profiler: Any, path: Path) -> int:
     files.write_with(path, lambda file: file.write(content))
     found = [event for event in json.loads(content)["traceEvents"] if event.get("name") == "[memory]"]
     on_cpu = [event for event in found if event["args"].get("Device Type") == 0]
-    # the trace's own total goes on from the profile before it: what that one did not see freed stays in it for ever
+    # the trace's own total includes what earlier profiles in this process never saw freed
     live: dict[int, int] = {}  # by address: bytes
-    now = most = 0
+    now = peak = 0
     for args in (event["args"] for event in sorted(on_cpu, key=lambda event: float(event["ts"]))):
         now -= live.pop(args["Addr"], 0)
         if args["Bytes"] > 0:
             live[args["Addr"]] = args["Bytes"]
             now += args["Bytes"]
-        most = max(most, now)
-    return most
+        peak = max(peak, now)
+    return peak
 
 
 def _slowest_operators(profiler: Any, steps: int, device: torch.device) -> list[dict[str, Any]]:
-    """The operators that took the most time of their own, on the GPU where there is one."""
+    """The operators with the most self time, on the GPU where there is one."""
 
     def own(event: Any) -> float:  # microseconds
         return float(event.self_device_time_total if device.type == "cuda" else event.self_cpu_time_total)
 
     events = sorted(profiler.key_averages(), key=own, reverse=True)
-    whole = sum(own(event) for event in events) or 1.0
+    total = sum(own(event) for event in events) or 1.0
     return [
         {
             "operator": event.key.removeprefix("aten::"),
             "ms_per_step": round(own(event) / 1000 / steps, 4),
-            "share": round(own(event) / whole, 4),
+            "share": round(own(event) / total, 4),
             "calls_per_step": round(event.count / steps, 1),
         }
         for event in events[:SLOWEST]

@@ -1,13 +1,13 @@
-"""What is seen of a training while it runs, as the arrays of inspection.npz.
+"""Arrays recorded during a training, for inspection.npz.
 
-Keys, with E epochs, L layers, H kept epochs and B bins; absent where a model has no such thing:
+Keys, with E epochs, L layers, H kept epochs and B bins; absent where they do not apply to a model:
 
     layers (L,), epochs (E,)                           names of layers; epochs from 1
     gradient_mean, gradient_max (E, L)                 |gradient| in the epoch's last step, before clipping
     weights/epochs (H,)                                1, 2, 4, 8, ... and the last
     weights/<layer>/counts (H, B), .../edges (H, B+1)  after the epoch; of 32 layers at most
-    gradients/epochs, gradients/<layer>/...            the same of the gradients above
-    activation_image (S, S, C), activations (K, h, w)  the first image of val and what the first layer makes of it
+    gradients/epochs, gradients/<layer>/...            the same for the gradients above
+    activation_image (S, S, C), activations (K, h, w)  the first image of val and the first layer's output
     reconstructions/input, .../output (P, S, S, C)     of a pretrained autoencoder; made when the model is built
 """
 
@@ -28,7 +28,7 @@ from hwcls.training.observer import Observer
 
 
 class Part(Protocol):
-    """One thing that is recorded; the methods are an Observer's."""
+    """One recorded quantity; the methods are an Observer's."""
 
     def arrays(self) -> dict[str, np.ndarray[Any, Any]]: ...
     def state(self) -> dict[str, Any]: ...

@@ -1,4 +1,4 @@
-"""What was recorded of a training (hwcls.inspection.record), read back from a trial's folder."""
+"""Reads the recorded arrays of a training (hwcls.inspection.record) from a trial's folder."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class LayerGradient:
 
 
 def load_recorded(trial: Path) -> Arrays:
-    """The arrays of a trial's inspection.npz; raises UserError where it is no trial or kept none."""
+    """The arrays of a trial's inspection.npz; raises UserError where it is no trial or has none."""
     trial_config(trial)
     path = (trial.parent if trial.name == "config.yaml" else trial) / "inspection.npz"
     if not path.is_file():
         again = f"train it again: hwcls train {path.parent / 'config.yaml'}"
-        raise UserError("nothing was recorded of this training", where=str(path), remedy=again)
+        raise UserError("nothing was recorded during this training", where=str(path), remedy=again)
     try:
         with np.load(path) as file:
             return dict(file)
@@ -40,7 +40,7 @@ def load_recorded(trial: Path) -> Arrays:
 
 
 def first_and_last_gradients(arrays: Arrays) -> dict[str, tuple[LayerGradient, LayerGradient]]:
-    """For each layer, from the image on, its gradients in the first and in the last epoch that were recorded."""
+    """For each layer, from the image on, its gradients in the first and in the last recorded epoch."""
     if "layers" not in arrays:
         return {}
     epochs, mean, most = (arrays[key].tolist() for key in ("epochs", "gradient_mean", "gradient_max"))

@@ -1,4 +1,4 @@
-"""What `hwcls check` and `hwcls profile` look at: the alternatives of a sweep file, or single trials."""
+"""The models that `hwcls check` and `hwcls profile` work on: a sweep file's alternatives, or a single trial's."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from hwcls.inspection.load_trained import trial_config
 
 @dataclass(frozen=True)
 class Target:
-    """One model with its data and training, by the name that a table gives it."""
+    """A named model with its data and training."""
 
     name: str
     config: TrialConfig
 
 
 def find_targets(path: Path, preset: str | None = None, sets: Sequence[str] = ()) -> tuple[list[Target], Sweep | None]:
-    """The alternatives of a sweep file, each with the first or lowest of all it draws; or the one of a trial's folder.
+    """The alternatives of a sweep file, each with the first or lowest value of its parameters; or a trial's config.
 
-    Alternatives are those of `compare`, and of the choice of a model. The sweep comes too, where it is one. Raises
+    Alternatives are those of `compare` and of a choice of models. Also returns the sweep, if `path` is one. Raises
     UserError as `load_sweep` and `trial_config` do.
     """
     if path.is_dir() or path.name == "config.yaml" or (path.is_file() and "model" in read_source(path).values):
@@ -45,7 +45,7 @@ def find_targets(path: Path, preset: str | None = None, sets: Sequence[str] = ()
 
 
 def check_models(sweep: Sweep, open_set: Sequence[ImageSet]) -> tuple[int, list[str]]:
-    """Run every distinct model of the sweep's corners once, without memory for weights: how many, and what failed."""
+    """Run every distinct model of the sweep's corners once, without memory for weights: their number, and errors."""
     distinct = {trial.model.model_dump_json(): trial.model for trial in sweep.corners}
     failed = []
     for config in distinct.values():

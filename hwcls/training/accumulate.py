@@ -20,7 +20,7 @@ class GradientAccumulator:
         loss: Summed over the images of a micro-batch.
         world: This rank.
         precision: Of the passes.
-        norm_batch: Images of a BatchNorm group, None: BatchNorm sees each micro-batch as a whole.
+        norm_batch: Images of a BatchNorm group, None: BatchNorm uses all images of a micro-batch.
         image_shape: (C, H, W).
     """
 

@@ -62,12 +62,12 @@ def _without_compiler(kind: Any) -> Any:
 
 
 class Schedule:
-    """Sets the learning rate before every step: a linear warm-up, then what the config says.
+    """Sets the learning rate before every step: a linear warm-up, then the configured schedule.
 
     Args:
         config: Which schedule.
         optimizer: Its rate is set; the one it has now is the base that warm-up, cosine and one cycle are shares of.
-        epochs: Of the whole training.
+        epochs: Of the complete training.
         metric: Observed by a plateau.
         steps: Of an epoch; one cycle ends with the very last one.
     """
