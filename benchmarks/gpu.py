@@ -23,7 +23,7 @@ import torch
 from hwcls.config.data import AugmentConfig
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet, Split
-from hwcls.models.summary import flops
+from hwcls.models.summary import count_flops
 from hwcls.training.build import build_trainer
 from hwcls.training.distributed import World
 from hwcls.training.precision import Precision, choose_precision
@@ -73,7 +73,7 @@ def measure(name: str, batch: int, images: int | None, device: torch.device, com
         torch.cuda.reset_peak_memory_stats(device)
     trainer = build_trainer(config, data, World(device=device))
     trainer.accumulator.set_precision(Precision(choose_precision(device, torch.float32, 0).bf16, compiled))
-    work = 3 * flops(trainer.model, data.channels, data.image_size)
+    work = 3 * count_flops(trainer.model, data.channels, data.image_size)
     began = time.perf_counter()
     _, second = trainer.epochs()
     speed = second.images_per_second

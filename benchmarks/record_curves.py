@@ -78,7 +78,7 @@ def main() -> None:
         best = np.nanmax([0.0, *found["selection"]])
         print(f"{number + 1}/{len(points)} {point}: {best:.4f}", flush=True)
     done = [json.loads((options.work / f"{number}.json").read_text()) for number in range(len(points))]
-    with files.atomic(options.out) as file:
+    with files.open_atomic(options.out) as file:
         arrays = {name: np.array([one[name] for one in done], np.float32) for name in (*SPLITS, "seconds")}
         np.savez_compressed(file, settings=np.array([json.dumps(one["settings"]) for one in done]), **arrays)
     print(f"{options.out}: {options.out.stat().st_size / 1000:.0f} kB")

@@ -17,7 +17,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @contextmanager
-def atomic(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
+def open_atomic(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
     """Open a temporary neighbour of `path`; it takes the name only when the block ends well.
 
     An OSError names `path`, never the neighbour.
@@ -54,7 +54,7 @@ def sync_folder(path: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8, whole or not at all."""
-    with atomic(path, "w") as file:
+    with open_atomic(path, "w") as file:
         file.write(text)
 
 
@@ -75,7 +75,7 @@ def read_yaml(path: Path) -> Any:
 
 def write_with(path: Path, save: Callable[[IO[bytes]], object]) -> None:
     """Let a library's `save(file)` write `path`, whole or not at all."""
-    with atomic(path) as file:
+    with open_atomic(path) as file:
         save(file)
 
 
@@ -84,7 +84,7 @@ def append_line(path: Path, line: bytes, *, sync: bool = True) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with open(path, "a+b") as file:
-            _cut_torn_line(file)
+            _cut_partial_line(file)
             file.write(line + b"\n")
             file.flush()
             if sync:
@@ -93,14 +93,14 @@ def append_line(path: Path, line: bytes, *, sync: bool = True) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def cut_torn_line(path: Path) -> None:
+def cut_partial_line(path: Path) -> None:
     """Remove what follows the last newline of a lines file, if anything; a missing file is fine."""
     if path.exists():
         with open(path, "r+b") as file:
-            _cut_torn_line(file)
+            _cut_partial_line(file)
 
 
-def _cut_torn_line(file: IO[bytes]) -> None:
+def _cut_partial_line(file: IO[bytes]) -> None:
     end = file.seek(0, os.SEEK_END)
     if end == 0:
         return

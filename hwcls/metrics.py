@@ -27,7 +27,7 @@ def confusion_matrix(labels: ArrayLike, predicted: ArrayLike, classes: int) -> I
     return np.bincount(true * classes + guess, minlength=classes**2).reshape(classes, classes)  # (K, K)
 
 
-def worst_pairs(confusion: Ints, most: int) -> list[tuple[int, int, int]]:
+def most_confused_pairs(confusion: Ints, most: int) -> list[tuple[int, int, int]]:
     """The classes that were taken for one another most often: (true, predicted, count), `most` of them at most."""
     wrong = np.array(confusion)
     np.fill_diagonal(wrong, 0)
@@ -81,7 +81,7 @@ def macro_f1(confusion: Ints) -> float:
     return scores.macro(scores.f1)
 
 
-def per_image(metric: str, labels: NDArray[Any], scores: NDArray[Any]) -> NDArray[Any]:
+def metric_per_image(metric: str, labels: NDArray[Any], scores: NDArray[Any]) -> NDArray[Any]:
     """What each image adds to a metric: (N,) values whose mean is the metric.
 
     For macro F1, which is no mean over images, 1 / N of what the metric would change with more images like this one
@@ -106,7 +106,7 @@ def per_image(metric: str, labels: NDArray[Any], scores: NDArray[Any]) -> NDArra
     return np.asarray(found.macro(found.f1) + hit - (share * found.f1)[labels] - (share * found.f1)[guess])
 
 
-def halved(scores: NDArray[Any]) -> NDArray[np.float16]:
+def to_float16(scores: NDArray[Any]) -> NDArray[np.float16]:
     """Probabilities (N, K) as float16; what was the highest of a row stays so, though others round to the same."""
     rounded = scores.astype(np.float16)
     rows = np.flatnonzero(rounded.argmax(1) != scores.argmax(1))

@@ -5,7 +5,7 @@ Images are resampled, jointly for all alternatives since all are scored on the s
 bootstrap, Owen, Annals of Applied Statistics 1(2), 2007). There are few seeds, and resampling few values gives
 intervals that are too narrow, so the seeds' part is drawn from Student's t.
 
-Metrics that are no mean of hits have a value per image as well: `metrics.per_image`.
+Metrics that are no mean of hits have a value per image as well: `metrics.metric_per_image`.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def bootstrap_mean(
 
     Args:
         values: Per alternative the results of each seed on each image, (S_k, N): booleans, whether it is right, or
-            numbers of `metrics.per_image`; the same N images for all, S_k >= 2.
+            numbers of `metrics.metric_per_image`; the same N images for all, S_k >= 2.
         most: The highest possible mean; the lowest is 0.
         level: Of the intervals; verdicts err in at most 1 - level of the comparisons where nothing differs (Holm 1979).
         draws: Of the bootstrap, at least 100 per pair: with fewer no p could fall below Holm's first threshold.

@@ -25,7 +25,7 @@ def test_a_full_disk_names_the_file(tmp_path, monkeypatch, write):
 def test_what_fails_in_the_middle_leaves_the_old_file(tmp_path):
     path = tmp_path / "some.txt"
     files.write_text(path, "old")
-    with pytest.raises(TypeError), files.atomic(path, "w") as file:
+    with pytest.raises(TypeError), files.open_atomic(path, "w") as file:
         file.write(b"no text")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

@@ -177,7 +177,7 @@ def test_the_images_make_up_the_metric_and_its_error(metric):
         loss = -np.log(scores[rows, labels[rows]]).mean()
         return {"accuracy": metrics.accuracy(confusion), "macro_f1": metrics.macro_f1(confusion), "loss": loss}[metric]
 
-    values = metrics.per_image(metric, labels, scores)
+    values = metrics.metric_per_image(metric, labels, scores)
     assert values.mean() == pytest.approx(whole(np.arange(600)))
     drawn = [whole(rng.integers(0, 600, 600)) for _ in range(1500)]
     assert values.std() / 600**0.5 == pytest.approx(np.std(drawn), rel=0.1)
@@ -186,16 +186,16 @@ def test_the_images_make_up_the_metric_and_its_error(metric):
 def test_macro_f1_without_some_classes():
     labels, scores = np.array([0, 0, 1, 1]), np.eye(5)[[0, 3, 1, 0]]  # class 3 is only predicted, 2 and 4 are not there
     truth = metrics.macro_f1(metrics.confusion_matrix(labels, scores.argmax(1), 5))
-    assert metrics.per_image("macro_f1", labels, scores).mean() == pytest.approx(truth)
+    assert metrics.metric_per_image("macro_f1", labels, scores).mean() == pytest.approx(truth)
 
 
 def test_a_probability_of_zero_is_no_infinite_loss():
-    assert np.isfinite(metrics.per_image("loss", np.array([0, 1]), np.eye(2, dtype=np.float16)[[1, 1]])).all()
+    assert np.isfinite(metrics.metric_per_image("loss", np.array([0, 1]), np.eye(2, dtype=np.float16)[[1, 1]])).all()
 
 
 def test_what_was_highest_is_so_in_float16():
     scores = np.array([[0.3, 0.300001, 0.399999], [0.33333, 0.33334, 0.33333], [0.5, 0.5, 0.0], [0.2, 0.3, 0.5]])
-    rounded = metrics.halved(scores)
+    rounded = metrics.to_float16(scores)
     assert rounded.dtype == np.float16
     assert rounded.argmax(1).tolist() == scores.argmax(1).tolist() == [2, 1, 0, 2]
     assert scores.astype(np.float16).argmax(1).tolist() == [2, 0, 0, 2]

@@ -8,7 +8,7 @@ from math import erf, sqrt
 import numpy as np
 import pytest
 
-from hwcls.metrics import per_image
+from hwcls.metrics import metric_per_image
 from hwcls.statistics import bootstrap_mean, expected_best, holm
 
 
@@ -182,11 +182,11 @@ def models(rng, alternatives, seeds, images):
 def test_intervals_of_other_metrics_cover_the_truth(metric):
     rng = np.random.default_rng(7)
     labels, scores = models(rng, 1, 400, 2000)
-    truth = np.mean([per_image(metric, labels, one).mean() for one in scores[0]])
+    truth = np.mean([metric_per_image(metric, labels, one).mean() for one in scores[0]])
     means, gaps = [], []
     for run in range(150):
         labels, scores = models(rng, 2, 5, 300)
-        tables = [np.stack([per_image(metric, labels, one) for one in seeds]) for seeds in scores]
+        tables = [np.stack([metric_per_image(metric, labels, one) for one in seeds]) for seeds in scores]
         found = bootstrap_mean(tables, most=9.0, draws=400, seed=run)
         means += [e.low <= truth <= e.high for e in found.estimates]
         gaps += [d.low <= 0 <= d.high for d in found.differences]

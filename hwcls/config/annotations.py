@@ -14,18 +14,18 @@ from hwcls.errors import did_you_mean
 USER = "user"  # the variant of a model from the user's own file
 
 
-def parts(annotation: Any) -> list[Any]:
+def plain_types(annotation: Any) -> list[Any]:
     """The plain types in an annotation, unions and Annotated taken apart."""
     if get_origin(annotation) is typing.Annotated:
-        return parts(get_args(annotation)[0])
+        return plain_types(get_args(annotation)[0])
     if get_origin(annotation) in (typing.Union, types.UnionType):
-        return [plain for arg in get_args(annotation) for plain in parts(arg)]
+        return [plain for arg in get_args(annotation) for plain in plain_types(arg)]
     return [annotation]
 
 
-def variants(annotation: Any) -> dict[str, type[Frozen]]:
+def config_classes(annotation: Any) -> dict[str, type[Frozen]]:
     """The config classes that may stand here, by the `name` that picks them; a lone class has the name ''."""
-    classes = [part for part in parts(annotation) if isinstance(part, type) and issubclass(part, Frozen)]
+    classes = [part for part in plain_types(annotation) if isinstance(part, type) and issubclass(part, Frozen)]
     if len(classes) < 2:
         return dict.fromkeys([""], classes[0]) if classes else {}
     return {_type_name(cls): cls for cls in classes}
@@ -36,9 +36,9 @@ def _type_name(cls: type[Frozen]) -> str:
     return str(literal[0]) if literal else USER
 
 
-def is_integer(annotation: Any) -> bool:
+def takes_integers(annotation: Any) -> bool:
     """Whether a range drawn here draws whole numbers."""
-    plain = parts(annotation)
+    plain = plain_types(annotation)
     return int in plain and float not in plain
 
 
@@ -47,7 +47,7 @@ def takes_any_key(cls: type[Frozen]) -> bool:
     return cls.model_config.get("extra") == "allow"
 
 
-def sentence(error: ErrorDetails, known: typing.Iterable[str] = ()) -> tuple[str, str]:
+def describe_error(error: ErrorDetails, known: typing.Iterable[str] = ()) -> tuple[str, str]:
     """A pydantic error as (what is wrong, the remedy)."""
     name = str(error["loc"][-1]) if error["loc"] else ""
     kind, value = error["type"], error.get("input")

@@ -192,7 +192,7 @@ class Space:
         """For a drawn point: where in the sweep file each place of its TrialConfig stands."""
         return dict(_keys(self.root, settings))
 
-    def drawn(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+    def flat_settings(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Optuna's parameters by their flat names: {"optimizer.sgd.lr": 0.1} becomes {"lr": 0.1}."""
         flat = {}
         for parameter, _ in self.parameters():
@@ -247,7 +247,7 @@ class Alternative:
     value: Any  # the choice's label, or the parameter's value
 
 
-def alternatives(space: Space, key: str, where: str) -> list[Alternative]:
+def find_alternatives(space: Space, key: str, where: str) -> list[Alternative]:
     """The alternatives that `compare: key` names; raises UserError when the key has fewer than two."""
     path = tuple(key.removeprefix("parameters.").split("."))
     found = [(p, under) for p, under in space.parameters() if p.path == path]
@@ -272,7 +272,7 @@ def alternatives(space: Space, key: str, where: str) -> list[Alternative]:
     if len(parameter.ends()) < 2:
         raise UserError(f"'{key}' has a single value", where=where, remedy="add another, or leave compare out")
     options = parameter.options if isinstance(parameter, Values) else parameter.ends()
-    labels = [label_text(option) for option in options]
+    labels = [folder_label(option) for option in options]
     for label in labels:
         if labels.count(label) > 1:
             remedy = "give them labels of their own, under choice:, or leave compare out"
@@ -288,10 +288,10 @@ def recorded_label(config: Mapping[str, Any], compare: str) -> str | None:
         if not isinstance(value, Mapping) or part not in value:
             return None
         value = value[part]
-    return label_text(value.get("label") if isinstance(value, Mapping) else value)
+    return folder_label(value.get("label") if isinstance(value, Mapping) else value)
 
 
-def label_text(value: Any) -> str:
+def folder_label(value: Any) -> str:
     """A compared value as a name that a folder can have: [64, 32] is 64_32."""
     text = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
     return re.sub(r"[^\w.+-]", "_", text)

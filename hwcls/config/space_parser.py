@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hwcls.config.annotations import USER, is_integer, parts, takes_any_key, variants
+from hwcls.config.annotations import USER, config_classes, plain_types, takes_any_key, takes_integers
 from hwcls.config.base import Frozen
 from hwcls.config.space import Choice, Constant, Group, Node, Path, Range, Space, Values
 from hwcls.config.trial import DRAWN_SECTIONS, TrialConfig
-from hwcls.config.yaml_source import Source
+from hwcls.config.yaml_source import YamlSource
 from hwcls.errors import UserError, did_you_mean
 
 WORDS = ("min", "max", "log", "step", "values", "value", "distribution", "q")
@@ -20,7 +20,7 @@ LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 DISTRIBUTIONS = ("uniform", "int_uniform", "q_uniform", "log_uniform_values", "categorical", "constant")
 
 
-def parse_space(source: Source) -> Space:
+def parse_space(source: YamlSource) -> Space:
     """The tree under `parameters:`; raises UserError with the key path and line of what cannot be."""
     raw = source.values.get("parameters")
     key = ("parameters",)
@@ -42,7 +42,7 @@ def parse_space(source: Source) -> Space:
 class _Parser:
     """Walks the file and the config classes side by side."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: YamlSource) -> None:
         self.source = source
 
     def fail(self, what: str, key: Path, remedy: str = "") -> UserError:
@@ -68,10 +68,10 @@ class _Parser:
     def node(self, annotations: Sequence[Any], raw: Any, path: Path, key: Path, name: Path) -> Node:
         """A parameter, a constant, or the group that a config class describes."""
         for annotation in annotations:
-            classes = variants(annotation)
+            classes = config_classes(annotation)
             if not classes:
                 continue
-            if raw is None and type(None) in parts(annotation):
+            if raw is None and type(None) in plain_types(annotation):
                 return Constant(path, key, None)
             if isinstance(raw, str) and any("name" in cls.model_fields for cls in classes.values()):
                 raw = {"name": raw}  # `optimizer: adam`
@@ -198,7 +198,7 @@ class _Parser:
             if any(option in options[:i] for i, option in enumerate(options)):
                 raise self.fail("'values' names a value twice", (*key, "values"), "remove one")
             return Values(full, path, key, tuple(options))
-        integer = bool(annotations) and all(is_integer(annotation) for annotation in annotations)
+        integer = bool(annotations) and all(takes_integers(annotation) for annotation in annotations)
         if not annotations:  # a key of the user's own model: its ends say what it is
             integer = all(isinstance(raw.get(end), int) for end in ("min", "max"))
         return self.range(raw, integer or distribution == "int_uniform", path, key, full)

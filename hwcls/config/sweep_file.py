@@ -12,14 +12,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hwcls.config.annotations import sentence, variants
+from hwcls.config.annotations import config_classes, describe_error
 from hwcls.config.base import Frozen
 from hwcls.config.shares import Shares
-from hwcls.config.space import Alternative, Fixed, Range, Space, Suggest, alternatives
+from hwcls.config.space import Alternative, Fixed, Range, Space, Suggest, find_alternatives
 from hwcls.config.space_parser import parse_space
 from hwcls.config.sweep import EARLY_STOPPING, EarlyStopping, SweepConfig
 from hwcls.config.trial import DRAWN_SECTIONS, TrialConfig
-from hwcls.config.yaml_source import Key, Source, parse_value, read_source
+from hwcls.config.yaml_source import Key, YamlSource, parse_value, read_source
 from hwcls.errors import UserError, did_you_mean
 
 UNION_SECTIONS = ("model", "optimizer", "scheduler")  # pydantic puts the picked type into an error's place
@@ -31,7 +31,7 @@ class Sweep:
 
     config: SweepConfig
     space: Space
-    source: Source
+    source: YamlSource
 
     def trial(self, suggest: Suggest, *, seed: int = 0, workers: int = 1, threads: int = 1) -> TrialConfig:
         """Draw one complete TrialConfig; `seed` holds unless the file draws one."""
@@ -43,7 +43,7 @@ class Sweep:
         """What `compare` names, in the file's order; empty when the sweep compares nothing."""
         if self.config.compare is None:
             return []
-        return alternatives(self.space, self.config.compare, self.source.where(("compare",)))
+        return find_alternatives(self.space, self.config.compare, self.source.where(("compare",)))
 
     @cached_property
     def corners(self) -> tuple[TrialConfig, ...]:
@@ -69,9 +69,9 @@ class Sweep:
     @cached_property
     def grid(self) -> list[dict[str, Any]] | None:
         """Every point of a grid, alternatives in turn so that a time budget is fair to them; None without a grid."""
-        return self.in_turns(self.space.grid()) if self.config.search.enumerates else None
+        return self.interleave(self.space.grid()) if self.config.search.enumerates else None
 
-    def in_turns(self, points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def interleave(self, points: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Drawn settings, sorted so that the alternatives take turns."""
         turns: Counter[str | None] = Counter()
         placed = []
@@ -128,7 +128,7 @@ def load_sweep(path: Path, preset: str | None = None, sets: Sequence[str] = (), 
     return sweep
 
 
-def _apply_preset(source: Source, name: str) -> None:
+def _apply_preset(source: YamlSource, name: str) -> None:
     presets = source.values.get("presets") or {}
     if not isinstance(presets, dict) or not isinstance(presets.get(name), dict):
         known = list(presets) if isinstance(presets, dict) else []
@@ -138,7 +138,7 @@ def _apply_preset(source: Source, name: str) -> None:
         _apply(source, dotted, copy.deepcopy(value), f"preset {name}")
 
 
-def _apply(source: Source, dotted: str, value: Any, place: str) -> None:
+def _apply(source: YamlSource, dotted: str, value: Any, place: str) -> None:
     root = dotted.split(".")[0]
     if root not in SweepConfig.model_fields:
         known = [f"parameters.{root}"] if root in DRAWN_SECTIONS else list(SweepConfig.model_fields)
@@ -146,7 +146,7 @@ def _apply(source: Source, dotted: str, value: Any, place: str) -> None:
     source.set(dotted, value, place)
 
 
-def _sweep_config(source: Source) -> SweepConfig:
+def _sweep_config(source: YamlSource) -> SweepConfig:
     values = {key: value for key, value in source.values.items() if value is not None}
     metric = values.get("metric")
     name = metric.get("name") if isinstance(metric, dict) else metric
@@ -168,7 +168,7 @@ def _sweep_config(source: Source) -> SweepConfig:
         remedies = (
             [f"parameters.{key[-1]}"] if key and key[-1] in DRAWN_SECTIONS else _known_keys(SweepConfig, key[:-1])
         )
-        what, remedy = sentence(first, remedies)
+        what, remedy = describe_error(first, remedies)
         word = what.partition(" ")[0]  # an error of several keys together begins with the one to change
         place = key or ((word,) if word in source.values else ())
         raise UserError(what, where=source.where(place), remedy=remedy) from None
@@ -177,7 +177,7 @@ def _sweep_config(source: Source) -> SweepConfig:
 def _known_keys(cls: type[Frozen], key: Key) -> list[str]:
     for part in key:
         field = cls.model_fields.get(part)
-        inner = variants(field.annotation) if field else {}
+        inner = config_classes(field.annotation) if field else {}
         if not inner:
             return []
         cls = next(iter(inner.values()))
@@ -193,7 +193,7 @@ def _trial_error(error: ValidationError, sweep: Sweep, settings: Mapping[str, An
         loc = (loc[0], *loc[2:])  # without the tag of the union
     keys = sweep.space.keys(settings)
     place = next((loc[:n] for n in range(len(loc), 0, -1) if loc[:n] in keys), ())
-    what, remedy = sentence(first)
+    what, remedy = describe_error(first)
     return UserError(what, where=sweep.source.where(keys.get(place, ("parameters",))), remedy=remedy)
 
 
@@ -243,7 +243,7 @@ def load_trial(path: Path) -> TrialConfig:
         return TrialConfig.from_dict(source.values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        what, remedy = sentence(first, TrialConfig.model_fields)
+        what, remedy = describe_error(first, TrialConfig.model_fields)
         loc = tuple(str(part) for part in first["loc"])
         if len(loc) > 1 and loc[0] in UNION_SECTIONS:
             loc = (loc[0], *loc[2:])

@@ -28,7 +28,7 @@ _Loader.add_implicit_resolver(
 
 
 @dataclass
-class Source:
+class YamlSource:
     """A file's values and where each stands: a line, or the option that set it."""
 
     path: str
@@ -101,7 +101,7 @@ class Source:
         self.places[key] = place
 
 
-def read_source(path: Path) -> Source:
+def read_source(path: Path) -> YamlSource:
     """Read a YAML file; raises UserError for one that is missing, unreadable or no YAML mapping."""
     try:
         text = path.read_text("utf-8")
@@ -112,7 +112,7 @@ def read_source(path: Path) -> Source:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise UserError(f"cannot be read: {reason}", where=str(path)) from None
-    source = Source(str(path), None)
+    source = YamlSource(str(path), None)
     source.values = _parse(text, source)
     if not isinstance(source.values, dict):
         raise UserError("holds no 'key: value' entries", where=str(path))
@@ -121,10 +121,10 @@ def read_source(path: Path) -> Source:
 
 def parse_value(text: str, what: str) -> Any:
     """The value of a `--set` option, read as YAML; raises UserError."""
-    return _parse(text, Source(what, None))
+    return _parse(text, YamlSource(what, None))
 
 
-def _parse(text: str, source: Source) -> Any:
+def _parse(text: str, source: YamlSource) -> Any:
     try:
         loader = _Loader(text)
         try:
@@ -146,7 +146,7 @@ def _parse(text: str, source: Source) -> Any:
 class _Builder:
     """Turns YAML nodes into values, noting the line of every entry."""
 
-    def __init__(self, loader: _Loader, source: Source) -> None:
+    def __init__(self, loader: _Loader, source: YamlSource) -> None:
         self.loader, self.source, self.count = loader, source, 0
 
     def build(self, node: yaml.Node, key: Key) -> Any:

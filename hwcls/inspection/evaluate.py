@@ -42,7 +42,7 @@ def evaluate_weights(config: TrialConfig, weights: bytes, split: SplitName) -> S
     """
     data, device = open_data(config.data), default_device()
     scored = score_split(restore_model(config, data, weights, device), config, data, split, device)
-    return SplitScores(scored.values, scored.labels, metrics.halved(scored.scores), scored.confusion)
+    return SplitScores(scored.values, scored.labels, metrics.to_float16(scored.scores), scored.confusion)
 
 
 def evaluate_trial(trained: Trained, split: SplitName) -> SplitScores:
@@ -108,7 +108,7 @@ def _roc(scores: Any, positive: Any) -> list[list[float]] | None:
 def most_confused(found: dict[str, Any], most: int = 10) -> list[tuple[str, str, int]]:
     """The pairs of classes that are confused most often: (true, predicted, count)."""
     names = [row["class"] for row in found["classes"]]
-    pairs = metrics.worst_pairs(np.array(found["confusion"]), most)
+    pairs = metrics.most_confused_pairs(np.array(found["confusion"]), most)
     return [(names[true], names[guess], count) for true, guess, count in pairs]
 
 

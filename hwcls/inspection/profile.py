@@ -147,7 +147,7 @@ def profile_training(
         memory, counted = static + peak, "tensors at their peak: weights, optimizer state and what a step allocates"
     one, many = _inference(trainer, data)
     return Profile(
-        parameters=models.parameters(trainer.model),
+        parameters=models.count_parameters(trainer.model),
         batch_size=batch,
         step_ms=1000 * step,
         images_per_second=min(batch, len(data.train)) / step,

@@ -10,8 +10,6 @@ from hwcls.errors import UserError
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["build", "check", "checked", "parameters", "skeleton"]
-
 
 def build(config: ModelFamily, *, classes: int, channels: int, image_size: int) -> nn.Module:
     """The model that `config` describes; see `ModelFamily.build`."""
@@ -19,12 +17,12 @@ def build(config: ModelFamily, *, classes: int, channels: int, image_size: int) 
     return model
 
 
-def parameters(model: nn.Module) -> int:
+def count_parameters(model: nn.Module) -> int:
     """The number of weights, trained and frozen, of `model`."""
     return sum(weight.numel() for weight in model.parameters())
 
 
-def skeleton(config: ModelFamily, *, classes: int, channels: int, image_size: int) -> nn.Module:
+def build_skeleton(config: ModelFamily, *, classes: int, channels: int, image_size: int) -> nn.Module:
     """The model on the CPU with weights that are neither drawn nor fetched: only its modules and shapes are valid.
 
     A file of weights must exist. A user's own model is built as it is, since its code may read values. torch's
@@ -32,14 +30,14 @@ def skeleton(config: ModelFamily, *, classes: int, channels: int, image_size: in
     """
     import torch
 
-    from hwcls.models.pretrained import require_file
+    from hwcls.models.pretrained import require_weights_file
     from hwcls.models.skip_init import skip_init
 
     if config.source_file is not None:
         with torch.random.fork_rng(devices=[]):
             return build(config, classes=classes, channels=channels, image_size=image_size)
     if config.weights_file is not None:
-        require_file(config.weights_file)
+        require_weights_file(config.weights_file)
     with skip_init():
         return build(config.without_pretrained(), classes=classes, channels=channels, image_size=image_size)
 
@@ -50,14 +48,14 @@ def check(config: ModelFamily, *, classes: int, channels: int, image_size: int) 
     Raises UserError as `build` does, and where the model does not map (2, channels, image_size, image_size) to
     (2, classes) or has no weight to train.
     """
-    return parameters(checked(config, classes=classes, channels=channels, image_size=image_size))
+    return count_parameters(build_checked(config, classes=classes, channels=channels, image_size=image_size))
 
 
-def checked(config: ModelFamily, *, classes: int, channels: int, image_size: int) -> nn.Module:
+def build_checked(config: ModelFamily, *, classes: int, channels: int, image_size: int) -> nn.Module:
     """The model's skeleton after `check`."""
     import torch
 
-    model = skeleton(config, classes=classes, channels=channels, image_size=image_size)
+    model = build_skeleton(config, classes=classes, channels=channels, image_size=image_size)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         images = torch.zeros(2, channels, image_size, image_size)  # (2, C, H, W)
         try:

@@ -26,9 +26,9 @@ class AlexNetConfig(ModelFamily):
     def build(self, *, classes: int, channels: int, image_size: int) -> AlexNet:
         """An AlexNet, its encoder (if any) not yet pretrained; raises UserError for images under 8x8."""
         from hwcls.models.alexnet_net import AlexNet
-        from hwcls.models.layers import require_side
+        from hwcls.models.layers import require_image_size
 
-        require_side(image_size, 8, "alexnet")
+        require_image_size(image_size, 8, "alexnet")
         return AlexNet(self.width, self.dropout, self.head, self.pretrain, classes, channels, image_size)
 
     @property
@@ -37,10 +37,10 @@ class AlexNetConfig(ModelFamily):
 
     def build_autoencoder(self, *, channels: int, image_size: int) -> UNetAutoencoder:
         """The autoencoder; raises UserError where the image is too small."""
-        from hwcls.models.layers import require_side
+        from hwcls.models.layers import require_image_size
         from hwcls.models.unet import UNetAutoencoder, encoder_width
 
-        require_side(image_size, 8, "the U-Net autoencoder")
+        require_image_size(image_size, 8, "the U-Net autoencoder")
         return UNetAutoencoder(channels, encoder_width(self.width))
 
     def autoencoder_settings(self) -> list[Any]:

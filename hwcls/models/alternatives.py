@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from hwcls.config.space import Fixed, alternatives
+from hwcls.config.space import Fixed, find_alternatives
 from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
 
 
-def variants(sweep: Sweep) -> dict[str, list[TrialConfig]]:
+def expand_alternatives(sweep: Sweep) -> dict[str, list[TrialConfig]]:
     """For each alternative of the model: both ends of every range and every value that it can have.
 
     The alternatives are those of `compare` where it names the model or a part of it, else the model's choice; a sweep
@@ -18,7 +18,7 @@ def variants(sweep: Sweep) -> dict[str, list[TrialConfig]]:
     """
     compare = (sweep.config.compare or "").removeprefix("parameters.")
     try:
-        found = sweep.alternatives if compare.split(".")[0] == "model" else alternatives(sweep.space, "model", "")
+        found = sweep.alternatives if compare.split(".")[0] == "model" else find_alternatives(sweep.space, "model", "")
     except UserError:  # no choice
         return {}
     return {
@@ -31,7 +31,9 @@ def variants(sweep: Sweep) -> dict[str, list[TrialConfig]]:
     }
 
 
-def same(found: Mapping[str, Sequence[TrialConfig]], identity: Callable[[TrialConfig], str]) -> list[list[str]]:
+def group_same_models(
+    found: Mapping[str, Sequence[TrialConfig]], identity: Callable[[TrialConfig], str]
+) -> list[list[str]]:
     """The groups of two and more labels whose models are the same by `identity`, all that they can draw included.
 
     `identity` may be costly: it is asked for the whole of a variant only where another begins alike.
@@ -46,6 +48,6 @@ def same(found: Mapping[str, Sequence[TrialConfig]], identity: Callable[[TrialCo
     return [labels for labels in groups.values() if len(labels) > 1]
 
 
-def sentence(labels: Sequence[str]) -> str:
-    """What is said of a group of `same`."""
+def describe_same_models(labels: Sequence[str]) -> str:
+    """What is said of a group of `group_same_models`."""
     return f"{', '.join(labels[:-1])} and {labels[-1]} are the same model"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
-class Light(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class LightDispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """A mode that leaves torch's compiler out of memory, which takes seconds to load and has no part in it."""
 
     @classmethod

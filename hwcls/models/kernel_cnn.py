@@ -41,7 +41,7 @@ class KernelCnnConfig(ModelFamily):
         The width doubles per block; with `params` the widths are those that come nearest to it. Raises UserError where
         the image cannot be halved `depth` times, or no widths give `params` within 2 %.
         """
-        from hwcls.models import parameters
+        from hwcls.models import count_parameters
         from hwcls.models.layers import halving_net, he_init, kernel_block
         from hwcls.models.skip_init import skip_init
 
@@ -53,7 +53,7 @@ class KernelCnnConfig(ModelFamily):
 
         def count(widths: list[int]) -> int:
             with skip_init():
-                return parameters(net(widths))
+                return count_parameters(net(widths))
 
         model = net(None if self.params is None else solve(count, self.depth, self.params))
         return he_init(model) if self.norm == "none" else model

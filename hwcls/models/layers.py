@@ -167,7 +167,7 @@ def halving_net(
     (B, channels, image_size, image_size) to (B, classes). Raises UserError where the image cannot be halved so often.
     """
     depth = config.depth
-    require_side(
+    require_image_size(
         image_size,
         2**depth,
         f"{config.name} with depth {depth}",
@@ -195,7 +195,7 @@ def he_init(model: nn.Module) -> nn.Module:
     return model
 
 
-def require_side(image_size: int, least: int, what: str, remedy: str = "") -> None:
+def require_image_size(image_size: int, least: int, what: str, remedy: str = "") -> None:
     """Raise UserError where images of `image_size` pixels are smaller than `least`, the least that `what` can take."""
     if image_size < least:
         text = f"images of {image_size}x{image_size} are too small for {what}, which needs {least}x{least}"

@@ -12,19 +12,19 @@ PATIENCE = 5.0  # seconds until a silent hub counts as out of reach
 FILES = ("model.safetensors", "pytorch_model.safetensors", "pytorch_model.bin")  # as timm looks for them
 
 
-def require_file(path: str) -> None:
+def require_weights_file(path: str) -> None:
     """Raises UserError where there is no such file of weights."""
     if not Path(path).is_file():
         raise UserError("no such weights file", where=path, remedy="model.pretrained is true, false or a path")
 
 
-def from_file(path: str, backbone: str) -> dict[str, Any] | None:
+def read_weights_file(path: str, backbone: str) -> dict[str, Any] | None:
     """timm's overlay that loads the weights in `path` strictly, all but the classifier.
 
     Takes .safetensors and .pth (never unpickled beyond tensors) with timm's names, also a trial's own weights, of which
     the backbone is used. Raises UserError where the file is missing or holds no weights.
     """
-    require_file(path)
+    require_weights_file(path)
     import timm
     from timm.models import load_state_dict
 
@@ -49,7 +49,7 @@ def from_file(path: str, backbone: str) -> dict[str, Any] | None:
     return {"state_dict": weights, "num_classes": 0, "label_offset": 0}
 
 
-def from_hub(backbone: str) -> dict[str, Any]:
+def find_hub_weights(backbone: str) -> dict[str, Any]:
     """timm's overlay for its own weights of `backbone`: a cached file, or nothing where the hub answers.
 
     Raises UserError where timm has none, or where they are not cached and the hub does not answer within seconds.
@@ -65,11 +65,11 @@ def from_hub(backbone: str) -> dict[str, Any]:
         )
     if settings.file:
         return {}
-    cached = _cached(settings)
+    cached = _find_cached(settings)
     if cached:
         return {"file": cached}
     try:
-        _ask(settings)
+        _check_hub(settings)
     except Exception as error:
         raise UserError(
             f"timm's weights for {backbone} are not cached and the hub is out of reach ({type(error).__name__})",
@@ -79,7 +79,7 @@ def from_hub(backbone: str) -> dict[str, Any]:
     return {}
 
 
-def _cached(settings: Any) -> str | None:
+def _find_cached(settings: Any) -> str | None:
     """The path of the weights in the hub's or torch's cache, if they are there."""
     if settings.hf_hub_id:
         from huggingface_hub import try_to_load_from_cache
@@ -95,7 +95,7 @@ def _cached(settings: Any) -> str | None:
     return str(path) if path.is_file() and not settings.custom_load else None
 
 
-def _ask(settings: Any) -> None:
+def _check_hub(settings: Any) -> None:
     """One short question to where the weights lie; an answer of any kind is an answer."""
     if settings.hf_hub_id:
         from huggingface_hub import get_hf_file_metadata, hf_hub_url

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from hwcls.models.dispatch_mode import Light
+from hwcls.models.dispatch_mode import LightDispatchMode
 
 # operations that leave every position where it was
 STILL = {"clone", "detach", "alias", "_to_copy", "copy_", "contiguous", "expand", "native_dropout", "bernoulli"}
@@ -23,7 +23,7 @@ REDUCTIONS = {"mean", "sum", "amax", "amin", "max", "min", "var", "std", "var_me
 MIXING = {"mm", "addmm", "bmm", "baddbmm", "native_group_norm"}  # and attention: every position sees every other
 ALONG = {"_softmax": 1, "_log_softmax": 1, "glu": 1, "split": 2, "split_with_sizes": 2, "chunk": 2, "cumsum": 1}
 
-Field = int | Literal["unknown"] | None  # pixels of one side, padding included; None: the whole image
+FieldSize = int | Literal["unknown"] | None  # pixels of one side, padding included; None: the whole image
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Field:
     """What the values of a tensor see."""
 
     spans: tuple[Span, Span] | None = None  # along height and width; None: the whole image
@@ -55,7 +55,7 @@ class Seen:
     known: bool = True  # False: an operation that is not followed came before
 
     @property
-    def side(self) -> Field:
+    def side(self) -> FieldSize:
         """Pixels of the longer side, padding included; None for the whole image, "unknown" where it is not known."""
         if not self.known:
             return "unknown"
@@ -70,10 +70,10 @@ class Layer:
     kind: str
     shape: tuple[int, ...]  # of its output for one image, without the batch
     parameters: int
-    receptive_field: Field
+    receptive_field: FieldSize
 
 
-def follow(model: nn.Module, channels: int, image_size: int) -> tuple[list[Layer], Field]:
+def trace_receptive_field(model: nn.Module, channels: int, image_size: int) -> tuple[list[Layer], FieldSize]:
     """Every layer of `model`, and the receptive field of its last map before positions are put together.
 
     Attention and global pooling see the whole image, None; so does a net without maps, as a fully connected one. Behind
@@ -81,10 +81,10 @@ def follow(model: nn.Module, channels: int, image_size: int) -> tuple[list[Layer
     pass in evaluation mode on the model's own device, the meta device included.
     """
     found: dict[str, Layer] = {}
-    follower = _Follower()
+    tracer = _FieldTracer()
 
     def record(name: str, module: nn.Module, output: Any) -> None:
-        seen = follower.of(output)
+        seen = tracer.of(output)
         if seen is not None:
             weights = sum(weight.numel() for weight in module.parameters())
             found[name] = Layer(name, type(module).__name__, tuple(output.shape[1:]), weights, seen.side)
@@ -98,28 +98,28 @@ def follow(model: nn.Module, channels: int, image_size: int) -> tuple[list[Layer
     training = model.training
     images = torch.zeros(1, channels, image_size, image_size, device=weight.device, dtype=weight.dtype)  # (1, C, H, W)
     try:
-        with torch.no_grad(), follower:
-            follower.start(images)
+        with torch.no_grad(), tracer:
+            tracer.start(images)
             model.eval()(images)
     finally:
         model.train(training)
         for hook in hooks:
             hook.remove()
-    return list(found.values()), follower.last.side
+    return list(found.values()), tracer.last.side
 
 
-class _Follower(Light):
+class _FieldTracer(LightDispatchMode):
     """Keeps what every tensor that comes from the images sees."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.seen: dict[int, tuple[Tensor, Seen]] = {}  # by id; the tensor is held so that its id stays its own
-        self.last = Seen()  # of the last operation that kept positions apart
+        self.seen: dict[int, tuple[Tensor, Field]] = {}  # by id; the tensor is held so that its id stays its own
+        self.last = Field()  # of the last operation that kept positions apart
 
     def start(self, images: Tensor) -> None:
-        self.seen[id(images)] = (images, Seen((Span(), Span()), (-2, -1)))
+        self.seen[id(images)] = (images, Field((Span(), Span()), (-2, -1)))
 
-    def of(self, tensor: object) -> Seen | None:
+    def of(self, tensor: object) -> Field | None:
         """What a tensor sees; None where it does not come from the images."""
         return self.seen[id(tensor)][1] if id(tensor) in self.seen else None
 
@@ -134,7 +134,7 @@ class _Follower(Light):
                 known = (
                     _pointwise([seen for _, seen in inputs]) if pointwise else _moved(name, inputs, args, kwargs, made)
                 )
-                mixed = Seen(positions=made.ndim > 2 and any(seen.positions for _, seen in inputs))
+                mixed = Field(positions=made.ndim > 2 and any(seen.positions for _, seen in inputs))
                 seen = known or mixed
                 self.seen[id(made)] = (made, seen)
                 if seen.positions and seen.rows is None:
@@ -142,7 +142,7 @@ class _Follower(Light):
         return out
 
 
-def _pointwise(seen: Sequence[Seen]) -> Seen:
+def _pointwise(seen: Sequence[Field]) -> Field:
     """Of values that are computed position by position: all that their inputs see together."""
     positions = any(one.positions for one in seen)
     maps = [one for one in seen if one.spans is not None]
@@ -151,7 +151,7 @@ def _pointwise(seen: Sequence[Seen]) -> Seen:
         return replace(unknown[0], positions=positions)
     if len(maps) < len(seen) or len({(one.axes, one.rows) for one in seen}) > 1:
         axes = next((one.axes for one in seen if one.axes is not None), None)
-        return Seen(None, axes, positions)
+        return Field(None, axes, positions)
     spans = [one.spans for one in maps if one.spans is not None]
     joined = tuple(_union([pair[axis] for pair in spans]) for axis in (0, 1))
     height, width = joined
@@ -164,12 +164,12 @@ def _union(spans: Sequence[Span]) -> Span | None:
     return Span(min(span.first for span in spans), max(span.last for span in spans), spans[0].step)
 
 
-def _moved(name: str, inputs: list[tuple[Tensor, Seen]], args: Any, kwargs: Any, out: Tensor) -> Seen | None:
+def _moved(name: str, inputs: list[tuple[Tensor, Field]], args: Any, kwargs: Any, out: Tensor) -> Field | None:
     """What the result of an operation that moves or joins positions sees; None for the whole image."""
     x, seen = inputs[0]
     mixing = name in MIXING | NORMS or name.startswith("_scaled_dot_product")
     if not seen.known:
-        return None if mixing else Seen(positions=seen.positions and out.ndim > 2, known=False)
+        return None if mixing else Field(positions=seen.positions and out.ndim > 2, known=False)
     if seen.rows is not None and name in ("mm", "addmm"):
         return seen
     if name in ("view", "_unsafe_view", "reshape"):
@@ -194,10 +194,12 @@ def _moved(name: str, inputs: list[tuple[Tensor, Seen]], args: Any, kwargs: Any,
     return None if mixing else _windowed(name, x, seen, axes, args, out)
 
 
-def _windowed(name: str, x: Tensor, seen: Seen, axes: list[int], args: Any, out: Tensor) -> Seen | None:
+def _windowed(name: str, x: Tensor, seen: Field, axes: list[int], args: Any, out: Tensor) -> Field | None:
     """Convolution, pooling, padding and slices of maps; an operation that is none of these is not followed."""
     if seen.spans is None:
-        return Seen(None, seen.axes, seen.positions) if out.ndim == x.ndim and not name.startswith("adaptive") else None
+        return (
+            Field(None, seen.axes, seen.positions) if out.ndim == x.ndim and not name.startswith("adaptive") else None
+        )
     pair: list[Span] = []
     last = axes == [x.ndim - 2, x.ndim - 1]  # where windows move
     for i, (axis, span) in enumerate(zip(axes, seen.spans, strict=True)):
@@ -220,9 +222,9 @@ def _windowed(name: str, x: Tensor, seen: Seen, axes: list[int], args: Any, out:
             begin = (start or 0) % x.shape[axis] if inside else 0
             pair.append(replace(span.shifted(begin), step=span.step * step) if inside else span)
     if len(pair) < 2:
-        return Seen(positions=seen.positions and out.ndim > 2, known=False)
+        return Field(positions=seen.positions and out.ndim > 2, known=False)
     pooled = name.lstrip("_").startswith("adaptive") and all(out.shape[axis] == 1 for axis in axes)
-    return Seen(positions=False) if pooled else replace(seen, spans=(pair[0], pair[1]))
+    return Field(positions=False) if pooled else replace(seen, spans=(pair[0], pair[1]))
 
 
 def _nth(value: Sequence[int], i: int) -> int:
@@ -230,7 +232,7 @@ def _nth(value: Sequence[int], i: int) -> int:
     return value[i] if len(value) > 1 else value[0]
 
 
-def _viewed(x: Tensor, seen: Seen, shape: tuple[int, ...]) -> Seen | None:
+def _viewed(x: Tensor, seen: Field, shape: tuple[int, ...]) -> Field | None:
     """A reshaping that keeps height and width, merges them into the rows of a matrix, or takes them out of it again."""
     if seen.rows is not None:
         return replace(seen, rows=None) if shape[:-1] == seen.rows else None
@@ -240,18 +242,18 @@ def _viewed(x: Tensor, seen: Seen, shape: tuple[int, ...]) -> Seen | None:
         return None
     if len(shape) == 2 and shape[1] == x.shape[-1]:  # a matrix for nn.Linear along the last axis
         rows = tuple(x.shape[:-1])
-        return Seen(None, None, seen.positions, rows) if -1 in seen.axes else replace(seen, rows=rows)
+        return Field(None, None, seen.positions, rows) if -1 in seen.axes else replace(seen, rows=rows)
     kept = min(seen.axes)  # height and whatever follows it
     return seen if shape[kept:] == tuple(x.shape[kept:]) else None
 
 
-def _reduced(x: Tensor, seen: Seen, args: Any, out: Tensor) -> Seen | None:
+def _reduced(x: Tensor, seen: Field, args: Any, out: Tensor) -> Field | None:
     """A mean, sum or maximum over some axes."""
     dims = args[1] if len(args) > 1 else list(range(x.ndim))
     over = {dim % x.ndim for dim in ([dims] if isinstance(dims, int) else dims or range(x.ndim))}
     axes = [x.ndim + axis for axis in seen.axes or ()]
     if over.issuperset(axes):
-        return Seen(positions=False)
+        return Field(positions=False)
     if over & set(axes):
         return None
     return seen if out.ndim == x.ndim else _reordered(seen, axes, [dim for dim in range(x.ndim) if dim not in over])
@@ -278,7 +280,7 @@ def _order(name: str, x: Tensor, args: Any) -> list[int | None] | None:
     return order
 
 
-def _reordered(seen: Seen, axes: list[int], order: Sequence[int | None]) -> Seen | None:
+def _reordered(seen: Field, axes: list[int], order: Sequence[int | None]) -> Field | None:
     if any(axis not in order for axis in axes):
         return None
     height, width = (order.index(axis) - len(order) for axis in axes)

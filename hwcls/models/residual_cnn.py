@@ -33,10 +33,18 @@ class ResidualCnnConfig(ModelFamily):
         """
         from torch import nn
 
-        from hwcls.models.layers import GlobalAverage, Head, ResidualBlock, conv, he_init, norm_layer, require_side
+        from hwcls.models.layers import (
+            GlobalAverage,
+            Head,
+            ResidualBlock,
+            conv,
+            he_init,
+            norm_layer,
+            require_image_size,
+        )
 
         least = 2 ** max(self.blocks - 2, 0) + 1 if self.blocks > 1 else 1
-        require_side(
+        require_image_size(
             image_size,
             least,
             f"residual_cnn with {self.blocks} blocks",

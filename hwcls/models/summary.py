@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from hwcls.config.model import ModelFamily
-from hwcls.models import checked, parameters
-from hwcls.models.dispatch_mode import Light
-from hwcls.models.receptive_field import Field, Layer, follow
+from hwcls.models import build_checked, count_parameters
+from hwcls.models.dispatch_mode import LightDispatchMode
+from hwcls.models.receptive_field import FieldSize, Layer, trace_receptive_field
 
 
 @dataclass(frozen=True)
@@ -27,39 +27,38 @@ class Summary:
     trainable: int  # of the parameters, those that learn
     flops: int  # of one image's forward pass; a multiplication and an addition are two
     activations: int  # bytes that one image's training step keeps for the backward pass, in float32
-    receptive_field: Field  # of the last map
+    receptive_field: FieldSize  # of the last map
     output: tuple[int, ...]  # the shape for one image
     layers: tuple[Layer, ...]
     signature: str
 
 
-def summarise(config: ModelFamily, *, classes: int, channels: int, image_size: int) -> Summary:
+def summarise_model(config: ModelFamily, *, classes: int, channels: int, image_size: int) -> Summary:
     """Summarise the model that `config` describes without memory for it; raises UserError as `models.check` does."""
-    model = checked(config, classes=classes, channels=channels, image_size=image_size)
-    layers, field = follow(model, channels, image_size)
+    model = build_checked(config, classes=classes, channels=channels, image_size=image_size)
+    layers, field = trace_receptive_field(model, channels, image_size)
     return Summary(
-        parameters=parameters(model),
+        parameters=count_parameters(model),
         trainable=sum(weight.numel() for weight in model.parameters() if weight.requires_grad),
-        flops=flops(model, channels, image_size),
-        activations=activations(model, channels, image_size),
+        flops=count_flops(model, channels, image_size),
+        activations=count_activation_bytes(model, channels, image_size),
         receptive_field=field,
         output=(classes,),
         layers=tuple(layers),
-        signature=signature(model, (channels, image_size)),
+        signature=compute_signature(model, (channels, image_size)),
     )
 
 
-def size(config: ModelFamily, model: nn.Module, classes: int, channels: int, image_size: int) -> dict[str, Any]:
-    """`parameters`, `flops` and `activations` of an image and `receptive_field` of the last map, of the `model` that
-    `config` describes.
+def measure_size(config: ModelFamily, model: nn.Module, classes: int, channels: int, image_size: int) -> dict[str, Any]:
+    """`parameters`, `flops`, `activations` (bytes of one image) and `receptive_field` of the last map.
 
-    Counted once for a config in a process: a sweep trains the same one again and again.
+    `model` is what `config` describes. The result is cached by config: a sweep trains the same model again and again.
     """
     key = (config.model_dump_json(), classes, channels, image_size)
     if key not in _sizes:
-        _, field = follow(model, channels, image_size)
-        found = {"parameters": parameters(model), "flops": flops(model, channels, image_size)}
-        kept = activations(model, channels, image_size)
+        _, field = trace_receptive_field(model, channels, image_size)
+        found = {"parameters": count_parameters(model), "flops": count_flops(model, channels, image_size)}
+        kept = count_activation_bytes(model, channels, image_size)
         _sizes[key] = found | {"activations": kept, "receptive_field": field}
     return dict(_sizes[key])
 
@@ -67,7 +66,7 @@ def size(config: ModelFamily, model: nn.Module, classes: int, channels: int, ima
 _sizes: dict[tuple[str, int, int, int], dict[str, Any]] = {}
 
 
-def flops(model: nn.Module, channels: int, image_size: int) -> int:
+def count_flops(model: nn.Module, channels: int, image_size: int) -> int:
     """The floating point operations of one image's forward pass in evaluation mode, on the model's own device.
 
     Counted by the formulas of torch.utils.flop_counter: convolutions, matrix products and attention, two per
@@ -83,7 +82,7 @@ def flops(model: nn.Module, channels: int, image_size: int) -> int:
     return counted.total
 
 
-def activations(model: nn.Module, channels: int, image_size: int) -> int:
+def count_activation_bytes(model: nn.Module, channels: int, image_size: int) -> int:
     """The bytes that a training step keeps of one image between forward and backward pass, in the weights' dtype.
 
     Every tensor that autograd saves is counted once, weights and the image itself left out; what a norm keeps per
@@ -105,7 +104,7 @@ def activations(model: nn.Module, channels: int, image_size: int) -> int:
     return sum(storage.nbytes() for storage in kept.values()) // len(images)
 
 
-def signature(model: nn.Module, image: tuple[int, int] | None = None) -> str:
+def compute_signature(model: nn.Module, image: tuple[int, int] | None = None) -> str:
     """16 hex digits that two models share if they are built alike, whatever they and their parts are called.
 
     Over all modules in order: depth, class, the settings its repr shows, shapes of its weights and buffers, and which
@@ -126,17 +125,17 @@ def signature(model: nn.Module, image: tuple[int, int] | None = None) -> str:
     return digest.hexdigest()
 
 
-def identity(config: ModelFamily, *, classes: int, channels: int, image_size: int) -> str:
+def compute_identity(config: ModelFamily, *, classes: int, channels: int, image_size: int) -> str:
     """What two configs share if they begin as the same model: its signature and where its weights come from.
 
     Raises UserError as `models.check` does.
     """
-    model = checked(config, classes=classes, channels=channels, image_size=image_size)
+    model = build_checked(config, classes=classes, channels=channels, image_size=image_size)
     start = json.dumps(config.initialisation(), sort_keys=True)
-    return f"{signature(model, (channels, image_size))} {start}"
+    return f"{compute_signature(model, (channels, image_size))} {start}"
 
 
-class _Flops(Light):
+class _Flops(LightDispatchMode):
     """Adds up the operations of what is computed under it; torch's own FlopCounterMode loads the compiler."""
 
     def __init__(self) -> None:
@@ -159,7 +158,7 @@ class _Flops(Light):
         return out
 
 
-class _Operations(Light):
+class _Operations(LightDispatchMode):
     """Writes down every operation with its settings, and which tensors it takes, each by when it was first seen."""
 
     def __init__(self) -> None:

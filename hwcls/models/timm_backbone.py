@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hwcls.errors import UserError, did_you_mean
 from hwcls.models.layers import Head
-from hwcls.models.pretrained import from_file, from_hub
+from hwcls.models.pretrained import find_hub_weights, read_weights_file
 from hwcls.models.skip_init import skip_init
 
 
@@ -100,9 +100,9 @@ def _create(name: str, pretrained: bool | str, channels: int, image_size: int) -
     options = _options(name, channels, image_size)
     overlay: dict[str, Any] | None = None
     if isinstance(pretrained, str):
-        overlay = from_file(pretrained, name)
+        overlay = read_weights_file(pretrained, name)
     elif pretrained:
-        overlay = from_hub(name)
+        overlay = find_hub_weights(name)
     if overlay is None:
         return timm.create_model(name, **options)
     try:

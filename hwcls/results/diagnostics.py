@@ -64,9 +64,9 @@ class Diagnostics:
                 return found
             place = max(left, key=lambda other: (wrong[place, other], wrong[other].sum(), -other))
 
-    def worst_pairs(self, classes: list[str]) -> list[tuple[str, str, int, float]]:
+    def most_confused_pairs(self, classes: list[str]) -> list[tuple[str, str, int, float]]:
         """(true, predicted, images, share of the true class) of the most frequent confusions."""
-        pairs, images = metrics.worst_pairs(self.confusion, MAX_PAIRS), self.confusion.sum(1)
+        pairs, images = metrics.most_confused_pairs(self.confusion, MAX_PAIRS), self.confusion.sum(1)
         return [(classes[true], classes[guess], count, count / int(images[true])) for true, guess, count in pairs]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwcls.metrics import per_image
+from hwcls.metrics import metric_per_image
 from hwcls.results.load import ConfirmRun, SweepResults
 from hwcls.statistics import Comparison, Difference, Estimate, bootstrap_mean
 from hwcls.training.artifacts import load_arrays
@@ -116,7 +116,7 @@ def _scored(run: ConfirmRun, metric: str) -> tuple[NDArray[Any], NDArray[Any]] |
     labels, scores = stored.get("labels"), stored.get("scores")  # (N,), (N, K)
     if labels is None or scores is None or scores.ndim != 2 or labels.shape != scores.shape[:1]:
         return None
-    values = per_image(metric.partition("/")[2], labels, scores)
+    values = metric_per_image(metric.partition("/")[2], labels, scores)
     if values.dtype != np.bool_ and metric in run.test:
         values = values + (run.test[metric] - values.mean())  # the scores are rounded to float16, the record is not
     return labels, values

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from hwcls import files
-from hwcls.config.space import label_text
+from hwcls.config.space import folder_label
 from hwcls.config.trial import flat_name, flatten
 from hwcls.errors import UserError
 from hwcls.tracking.delivery import Delivery, WatchedRun
@@ -119,7 +119,7 @@ class Follower:
         if self._compare is None:
             return None
         label = config.get(flat_name((*self._compare.removeprefix("parameters.").split("."), "label")))
-        return None if label is None else label_text(label)
+        return None if label is None else folder_label(label)
 
 
 def _new_keys(sweep: Path, known: Container[str]) -> Iterator[str]:

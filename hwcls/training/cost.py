@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hwcls.models import parameters, summary
+from hwcls.models import count_parameters, summary
 from hwcls.training.trainer import Trainer
 
 
 def trial_cost(trainer: Trainer) -> dict[str, Any]:
-    """The model's `parameters`, `flops` and `receptive_field` (see `summary.size`), `batch_size`, and measurements.
+    """The model's `parameters`, `flops` and `receptive_field` (see `summary.measure_size`), `batch_size`, and measurements.
 
     `inference_ms` is the time of an image on this rank's device in batches, preprocessing included, absent before the
     first epoch; `memory_mb` (2**20 bytes) the memory of this rank's training step, see `memory_bytes`;
@@ -22,9 +22,11 @@ def trial_cost(trainer: Trainer) -> dict[str, Any]:
     """
     data = trainer.data
     try:
-        found = summary.size(trainer.config.model, trainer.model, len(data.classes), data.channels, data.image_size)
+        found = summary.measure_size(
+            trainer.config.model, trainer.model, len(data.classes), data.channels, data.image_size
+        )
     except Exception:  # a user's model may not be traceable, which must not fail its trial
-        found = {"parameters": parameters(trainer.model)}
+        found = {"parameters": count_parameters(trainer.model)}
     found["batch_size"] = trainer.config.data.batch_size
     memory = memory_bytes(trainer, found.pop("activations", None))
     measured = {"inference_ms": 1000 * trainer.inference, "memory_mb": memory and memory / 2**20}

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hwcls.models.summary import signature
+from hwcls.models.summary import compute_signature
 
 COMPILE_STEPS = 20_000  # an estimate: a minute of compiling, a quarter saved of steps of 10 ms
 BACKEND = "inductor"
@@ -38,9 +38,9 @@ class Precision:
         global _compiled
         if not self.compiled:
             return ddp
-        if _compiled not in (None, signature(model)):
+        if _compiled not in (None, compute_signature(model)):
             _reset_graphs()
-        _compiled = signature(model)
+        _compiled = compute_signature(model)
         compiled: Callable[[torch.Tensor], torch.Tensor] = torch.compile(ddp, dynamic=False, backend=BACKEND)
 
         def forward(images: torch.Tensor) -> torch.Tensor:

@@ -193,7 +193,7 @@ class Trainer:
         """The probabilities of all ranks in the order of val, (N, K) float16."""
         scores = torch.zeros(len(self.data.val), len(self.data.classes), device=self.world.device)  # (N, K)
         scores[val.index] = val.scores
-        return metrics.halved(self.world.sum(scores).cpu().numpy())
+        return metrics.to_float16(self.world.sum(scores).cpu().numpy())
 
     def state(self) -> dict[str, Any]:
         """What the next epoch depends on, as tensors, numbers and lists; the best weights and scores are not in it."""

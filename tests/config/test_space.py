@@ -122,7 +122,7 @@ def test_users_own_model_takes_any_key(tmp_path):
 def test_drawn_settings_have_short_names(tmp_path):
     checked = sweep(tmp_path, CHOICE)
     settings = {"optimizer": "fast", "optimizer.fast.momentum": 0.85, "optimizer.weight_decay": 1e-3}
-    assert checked.space.drawn(settings) == {"optimizer": "fast", "momentum": 0.85, "weight_decay": 1e-3}
+    assert checked.space.flat_settings(settings) == {"optimizer": "fast", "momentum": 0.85, "weight_decay": 1e-3}
 
 
 def test_a_trial_config_survives_yaml(tmp_path):

@@ -10,7 +10,7 @@ import yaml
 
 from hwcls.config.sweep_file import Sweep, load_sweep
 from hwcls.config.trial import TrialConfig
-from hwcls.models.alternatives import same, sentence, variants
+from hwcls.models.alternatives import describe_same_models, expand_alternatives, group_same_models
 
 HEAD = {"depth": {"min": 1, "max": 2}}
 
@@ -27,7 +27,9 @@ def identity(trial: TrialConfig) -> str:
 
 
 def groups(tmp_path: Path, choice: dict[str, Any], **more: Any) -> list[list[str]]:
-    return same(variants(sweep_of(tmp_path, {"head": HEAD, "choice": choice}, **more)), identity)
+    return group_same_models(
+        expand_alternatives(sweep_of(tmp_path, {"head": HEAD, "choice": choice}, **more)), identity
+    )
 
 
 K3, K5 = {"name": "kernel_cnn", "kernel": 3}, {"name": "kernel_cnn", "kernel": 5}
@@ -49,16 +51,19 @@ def test_all_that_can_be_drawn_counts(tmp_path: Path) -> None:
 
 def test_what_is_compared(tmp_path: Path) -> None:
     values = {"name": "kernel_cnn", "kernel": {"values": [3, 5]}}
-    assert list(variants(sweep_of(tmp_path, values, compare="model.kernel"))) == ["3", "5"]
-    assert variants(sweep_of(tmp_path, values)) == {}
-    assert variants(sweep_of(tmp_path, values, compare="optimizer")) == {}
-    assert list(variants(sweep_of(tmp_path, {"choice": {"a": K3, "b": K5}}, compare="optimizer"))) == ["a", "b"]
+    assert list(expand_alternatives(sweep_of(tmp_path, values, compare="model.kernel"))) == ["3", "5"]
+    assert expand_alternatives(sweep_of(tmp_path, values)) == {}
+    assert expand_alternatives(sweep_of(tmp_path, values, compare="optimizer")) == {}
+    assert list(expand_alternatives(sweep_of(tmp_path, {"choice": {"a": K3, "b": K5}}, compare="optimizer"))) == [
+        "a",
+        "b",
+    ]
 
 
 def test_a_variant_that_begins_alone_is_not_asked_on(tmp_path: Path) -> None:
     asked = []
-    found = variants(sweep_of(tmp_path, {"head": HEAD, "choice": {"a": K3, "b": K5}}))
-    same(found, lambda trial: asked.append(trial) or identity(trial))
+    found = expand_alternatives(sweep_of(tmp_path, {"head": HEAD, "choice": {"a": K3, "b": K5}}))
+    group_same_models(found, lambda trial: asked.append(trial) or identity(trial))
     assert len(asked) == 2 < sum(map(len, found.values()))
 
 
@@ -66,4 +71,4 @@ def test_a_variant_that_begins_alone_is_not_asked_on(tmp_path: Path) -> None:
     ("labels", "text"), [("ab", "a and b are the same model"), ("abc", "a, b and c are the same model")]
 )
 def test_sentence(labels: str, text: str) -> None:
-    assert sentence(list(labels)) == text
+    assert describe_same_models(list(labels)) == text

@@ -42,7 +42,7 @@ def test_published_numbers_of_parameters() -> None:
 def test_a_deep_net_with_a_width_and_a_dropout_for_each_layer() -> None:
     config = MlpConfig.model_validate({"widths": [1024, 512, 512, 256], "dropout": [0.5, 0.3, 0.25, 0]})
     assert MlpConfig.model_validate(config.model_dump(mode="json")) == config
-    model = models.skeleton(config, classes=10, channels=3, image_size=32)
+    model = models.build_skeleton(config, classes=10, channels=3, image_size=32)
     layers = [one for one in model.modules() if isinstance(one, nn.Linear | nn.Dropout)]
     sizes = [one.out_features if isinstance(one, nn.Linear) else one.p for one in layers]
     assert sizes == [1024, 0.5, 512, 0.3, 512, 0.25, 256, 10]

@@ -76,7 +76,7 @@ def test_check_counts_what_build_makes(family: str) -> None:
     before = torch.get_rng_state()
     counted = models.check(FAMILIES[family], classes=5, channels=3, image_size=32)
     assert torch.equal(before, torch.get_rng_state()), "check drew from the generator"
-    assert counted == models.parameters(build(FAMILIES[family])) > 0
+    assert counted == models.count_parameters(build(FAMILIES[family])) > 0
 
 
 def test_gradients_reach_every_weight(family: str) -> None:

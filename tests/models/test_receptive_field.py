@@ -16,7 +16,7 @@ from hwcls.models.attention_cnn import AttentionCnnConfig
 from hwcls.models.gated_cnn import GatedCnnConfig
 from hwcls.models.kernel_cnn import KernelCnnConfig
 from hwcls.models.mlp import MlpConfig
-from hwcls.models.receptive_field import Field, follow
+from hwcls.models.receptive_field import FieldSize, trace_receptive_field
 from hwcls.models.residual_cnn import ResidualCnnConfig
 from hwcls.models.simple_cnn import SimpleCnnConfig
 from hwcls.models.timm import TimmConfig
@@ -74,7 +74,7 @@ def test_the_gradient_of_a_centre_reaches_as_far(family: str) -> None:
     config, size = CONFIGS[family]
     torch.manual_seed(0)
     model = models.build(config, classes=3, channels=1, image_size=size)
-    graph = {layer.name: layer.receptive_field for layer in follow(model, 1, size)[0]}
+    graph = {layer.name: layer.receptive_field for layer in trace_receptive_field(model, 1, size)[0]}
     checked = 0
     for name, box in boxes(model, size).items():
         field = graph[name]
@@ -90,7 +90,7 @@ def test_the_gradient_of_a_centre_reaches_as_far(family: str) -> None:
 def test_attention_sees_everything(config: Any) -> None:
     torch.manual_seed(0)
     model = models.build(config, classes=3, channels=1, image_size=64)
-    layers, whole = follow(model, 1, 64)
+    layers, whole = trace_receptive_field(model, 1, 64)
     assert whole is None
     found = boxes(model, 64)
     fields = {layer.name: layer.receptive_field for layer in layers}
@@ -109,15 +109,17 @@ def test_attention_sees_everything(config: Any) -> None:
 )
 def test_published_fields(backbone: str, size: int, field: int) -> None:
     """Araujo, Norris and Sim, Computing Receptive Fields of Convolutional Neural Networks, 2019."""
-    model = models.skeleton(TimmConfig(backbone=backbone), classes=3, channels=3, image_size=size)
-    assert follow(model, 3, size)[1] == field
+    model = models.build_skeleton(TimmConfig(backbone=backbone), classes=3, channels=3, image_size=size)
+    assert trace_receptive_field(model, 3, size)[1] == field
 
 
 def test_transformers_and_fully_connected_nets_see_everything() -> None:
-    vit = models.skeleton(TimmConfig(backbone="test_vit"), classes=3, channels=3, image_size=64)
-    layers, whole = follow(vit, 3, 64)
+    vit = models.build_skeleton(TimmConfig(backbone="test_vit"), classes=3, channels=3, image_size=64)
+    layers, whole = trace_receptive_field(vit, 3, 64)
     assert (layers[0].receptive_field, whole) == (16, None)
-    assert follow(models.skeleton(MlpConfig(), classes=3, channels=1, image_size=8), 1, 8)[1] is None
+    assert (
+        trace_receptive_field(models.build_skeleton(MlpConfig(), classes=3, channels=1, image_size=8), 1, 8)[1] is None
+    )
 
 
 class Odd(nn.Module):
@@ -170,8 +172,8 @@ class Odd(nn.Module):
         (lambda x: x.mul_(2).add_(1), 3),
     ],
 )
-def test_operations(operation: Any, field: Field) -> None:
-    layers, last = follow(Odd(operation), 1, 16)
+def test_operations(operation: Any, field: FieldSize) -> None:
+    layers, last = trace_receptive_field(Odd(operation), 1, 16)
     assert layers[-1].receptive_field == last == field
 
 
@@ -187,14 +189,14 @@ def test_a_convolution_over_rows() -> None:
             y: Tensor = self.conv(x[:, 0].transpose(1, 2))
             return y
 
-    layers, last = follow(Rows(), 1, 16)
+    layers, last = trace_receptive_field(Rows(), 1, 16)
     assert layers[-1].receptive_field == last == "unknown"
 
 
 def test_the_model_is_left_as_it_was() -> None:
     model = models.build(SimpleCnnConfig(width=4), classes=3, channels=1, image_size=8).train()
-    layers, _ = follow(model, 1, 8)
+    layers, _ = trace_receptive_field(model, 1, 8)
     assert model.training
     assert not any(module._forward_hooks for module in model.modules())
     assert [layer.shape for layer in layers][:3] == [(4, 8, 8), (4, 4, 4), (4, 4, 4)]
-    assert sum(layer.parameters for layer in layers) == models.parameters(model)
+    assert sum(layer.parameters for layer in layers) == models.count_parameters(model)

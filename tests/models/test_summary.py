@@ -16,13 +16,19 @@ from hwcls.config.model import HeadConfig, PretrainConfig
 from hwcls.models.alexnet import AlexNetConfig
 from hwcls.models.mlp import MlpConfig
 from hwcls.models.simple_cnn import SimpleCnnConfig
-from hwcls.models.summary import activations, flops, identity, signature, summarise
+from hwcls.models.summary import (
+    compute_identity,
+    compute_signature,
+    count_activation_bytes,
+    count_flops,
+    summarise_model,
+)
 from hwcls.models.timm import TimmConfig
 from hwcls.models.user_model import UserModelConfig
 
 
 def of(config: Any) -> Any:
-    return summarise(config, classes=10, channels=1, image_size=28)
+    return summarise_model(config, classes=10, channels=1, image_size=28)
 
 
 def test_flops_by_hand() -> None:
@@ -42,7 +48,9 @@ def test_activations_by_hand() -> None:
     assert of(SimpleCnnConfig(width=4)).activations == first + second + statistics
     assert of(MlpConfig(width=20, depth=2)).activations == 2 * 20 * 4
     frozen = of(TimmConfig(backbone="test_efficientnet", frozen=True, head=HeadConfig(depth=2, width=8)))
-    features = models.skeleton(TimmConfig(backbone="test_efficientnet"), classes=2, channels=1, image_size=28).head[0]
+    features = models.build_skeleton(
+        TimmConfig(backbone="test_efficientnet"), classes=2, channels=1, image_size=28
+    ).head[0]
     assert frozen.activations == (features.in_features + 8) * 4
 
 
@@ -56,7 +64,7 @@ def test_a_summary_has_the_shape_and_the_field() -> None:
 def test_counting_leaves_a_model_as_it_was() -> None:
     model = models.build(SimpleCnnConfig(width=4), classes=10, channels=1, image_size=8).eval()
     before, generator = {name: value.clone() for name, value in model.state_dict().items()}, torch.get_rng_state()
-    assert activations(model, 1, 8) > 0
+    assert count_activation_bytes(model, 1, 8) > 0
     assert not model.training
     assert torch.equal(generator, torch.get_rng_state())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -64,7 +72,7 @@ def test_counting_leaves_a_model_as_it_was() -> None:
 
 def test_resnet18_is_as_published() -> None:
     resnet = TimmConfig(backbone="resnet18")
-    summary = summarise(resnet, classes=1000, channels=3, image_size=224)
+    summary = summarise_model(resnet, classes=1000, channels=3, image_size=224)
     assert summary.parameters == 11_689_512
     assert summary.flops == pytest.approx(2 * 1.814e9, rel=0.01)  # arXiv 1512.03385, table 1: 1.8e9 multiply-adds
 
@@ -79,11 +87,11 @@ def test_a_frozen_encoder_counts_as_not_trained() -> None:
 def test_equal_models_share_a_signature() -> None:
     assert of(SimpleCnnConfig(label="a")).signature == of(SimpleCnnConfig(label="b")).signature
     real = models.build(SimpleCnnConfig(), classes=10, channels=1, image_size=28)
-    assert signature(real, (1, 28)) == of(SimpleCnnConfig()).signature, "weights and device have no part in it"
+    assert compute_signature(real, (1, 28)) == of(SimpleCnnConfig()).signature, "weights and device have no part in it"
     one = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
     other = nn.Sequential()
     other.first, other.second = nn.Linear(2, 3), nn.ReLU()
-    assert signature(one) == signature(other)
+    assert compute_signature(one) == compute_signature(other)
 
 
 def test_unlike_models_do_not() -> None:
@@ -100,16 +108,16 @@ def test_unlike_models_do_not() -> None:
     ]
     assert len({of(config).signature for config in configs}) == len(configs)
     strides = [nn.Conv2d(3, 3, 3, stride=stride) for stride in (1, 2)]
-    assert signature(strides[0]) != signature(strides[1])
+    assert compute_signature(strides[0]) != compute_signature(strides[1])
     nested = nn.Sequential(nn.Sequential(nn.ReLU()), nn.ReLU())
     flat = nn.Sequential(nn.Sequential(nn.ReLU(), nn.ReLU()))
-    assert signature(nested) != signature(flat)
+    assert compute_signature(nested) != compute_signature(flat)
 
 
 def test_flops_leave_the_model_as_it_was() -> None:
     model = models.build(SimpleCnnConfig(width=4), classes=10, channels=1, image_size=8).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    assert flops(model, 1, 8) > 0
+    assert count_flops(model, 1, 8) > 0
     assert model.training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
@@ -140,7 +148,7 @@ def test_what_a_user_model_computes_is_part_of_it(tmp_path: Path) -> None:
 
     def named(**settings: object) -> str:
         config = UserModelConfig.model_validate({"name": f"{tmp_path}/net.py:build", **settings})
-        return identity(config, classes=3, channels=1, image_size=4)
+        return compute_identity(config, classes=3, channels=1, image_size=4)
 
     different = [named(), named(act="tanh"), named(p=0.1), named(wide=True)]
     assert len(set(different)) == 4
@@ -152,10 +160,10 @@ def test_a_model_is_looked_at_without_the_compiler_and_without_its_weights() -> 
     code = """
 import resource, sys
 from hwcls.models.mlp import MlpConfig
-from hwcls.models.summary import identity
-identity(MlpConfig(), classes=10, channels=1, image_size=28)
+from hwcls.models.summary import compute_identity
+compute_identity(MlpConfig(), classes=10, channels=1, image_size=28)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-identity(MlpConfig(width=8192, depth=3), classes=10, channels=1, image_size=28)  # 0.5 GB
+compute_identity(MlpConfig(width=8192, depth=3), classes=10, channels=1, image_size=28)  # 0.5 GB
 taken = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
 print("torch._dynamo" in sys.modules, taken < 0.15)
 """

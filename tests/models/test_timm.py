@@ -167,7 +167,7 @@ def test_a_backbone_without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("backbone", ["resnet18", "wide_resnet50_2", "resnet50d", "tf_efficientnet_b0"])
 def test_small_stem_keeps_the_resolution(backbone: str) -> None:
     config = TimmConfig(backbone=backbone, stem="small")
-    model = models.skeleton(config, classes=5, channels=1, image_size=28)
+    model = models.build_skeleton(config, classes=5, channels=1, image_size=28)
     stem = model.backbone.conv1 if hasattr(model.backbone, "conv1") else model.backbone.conv_stem
     assert stem(torch.zeros(1, 1, 28, 28)).shape[-2:] == (28, 28)
     assert isinstance(getattr(model.backbone, "maxpool", torch.nn.Identity()), torch.nn.Identity)
@@ -238,9 +238,11 @@ def test_a_frozen_stem_must_have_been_trained() -> None:
 
 
 def test_frozen_or_not_is_not_the_same_model() -> None:
-    from hwcls.models.summary import signature
+    from hwcls.models.summary import compute_signature
 
-    assert signature(build(backbone="test_resnet")) != signature(build(backbone="test_resnet", frozen=True))
+    assert compute_signature(build(backbone="test_resnet")) != compute_signature(
+        build(backbone="test_resnet", frozen=True)
+    )
 
 
 @pytest.mark.parametrize("backbone", ["test_resnet", "test_efficientnet", "test_vit"])

@@ -70,7 +70,7 @@ def test_the_matrix_is_that_of_the_scores(found):
 
 def test_worst_pairs(found):
     one = found[0]
-    pairs = one.worst_pairs(CLASSES)
+    pairs = one.most_confused_pairs(CLASSES)
     assert [count for _, _, count, _ in pairs] == sorted((c for _, _, c, _ in pairs), reverse=True)
     for true, guess, count, share in pairs:
         row = one.confusion[int(true)]

@@ -4,7 +4,7 @@ import pytest
 
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import open_data
-from hwcls.models.summary import activations, summarise
+from hwcls.models.summary import count_activation_bytes, summarise_model
 from hwcls.training.build import build_trainer
 from hwcls.training.cost import trial_cost
 
@@ -17,7 +17,7 @@ def trainer():
 
 
 def test_the_model_as_hwcls_models_counts_it(trainer):
-    expected = summarise(trainer.config.model, classes=10, channels=1, image_size=8)
+    expected = summarise_model(trainer.config.model, classes=10, channels=1, image_size=8)
     found = trial_cost(trainer)
     assert found.pop("memory_mb") > 0
     assert found == {
@@ -31,7 +31,7 @@ def test_the_model_as_hwcls_models_counts_it(trainer):
 def test_memory_on_a_cpu_is_weights_gradients_optimizer_and_activations(trainer):
     weights = sum(weight.numel() for weight in trainer.model.parameters())
     others = sum(buffer.nbytes for buffer in trainer.model.buffers())
-    kept = activations(trainer.model, 1, 8)
+    kept = count_activation_bytes(trainer.model, 1, 8)
     before = 2 * 4 * weights + others + kept * trainer.micro_batch
     assert trial_cost(trainer)["memory_mb"] * 2**20 == before
     next(trainer.epochs())
@@ -65,6 +65,6 @@ def test_a_model_that_cannot_be_traced_fails_no_trial(trainer, monkeypatch):
     def broken(*args):
         raise RuntimeError("no dispatch here")
 
-    monkeypatch.setattr("hwcls.training.cost.summary.size", broken)
+    monkeypatch.setattr("hwcls.training.cost.summary.measure_size", broken)
     parameters = sum(weight.numel() for weight in trainer.model.parameters())
     assert trial_cost(trainer) == {"parameters": parameters, "batch_size": trainer.config.data.batch_size}

@@ -194,7 +194,7 @@ def _config(name: str, path: str | None, sets: list[str]) -> DataConfig:
     """The data section that `--path` and `--set` describe; raises UserError."""
     from pydantic import ValidationError
 
-    from hwcls.config.annotations import sentence
+    from hwcls.config.annotations import describe_error
     from hwcls.config.data import AugmentConfig, DataConfig
     from hwcls.config.yaml_source import parse_value
     from hwcls.data.catalog import find_spec
@@ -221,7 +221,7 @@ def _config(name: str, path: str | None, sets: list[str]) -> DataConfig:
         first = error.errors(include_url=False)[0]
         nested = first["loc"][0] == "augment"
         known = AugmentConfig.model_fields if nested and len(first["loc"]) > 1 else DataConfig.model_fields
-        what, remedy = sentence(first, [name for name in known if name != "label"])
+        what, remedy = describe_error(first, [name for name in known if name != "label"])
         place = map(str, first["loc"][: 1 + nested])  # without the member of a union that pydantic tried
         raise UserError(what, where=".".join(("data", *place)), remedy=remedy) from None
 

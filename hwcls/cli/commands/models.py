@@ -15,7 +15,7 @@ from hwcls.cli.console import app, print_to_stderr, table_console
 if TYPE_CHECKING:
     from hwcls.config.data import DataConfig
     from hwcls.config.model import ModelFamily
-    from hwcls.models.receptive_field import Field
+    from hwcls.models.receptive_field import FieldSize
     from hwcls.models.summary import Summary
 
 CLASSES, CHANNELS, SIZE = 10, 3, 32  # where no data set is given
@@ -67,14 +67,14 @@ def models(
 
     Example: hwcls models simple_cnn resnet18 sweeps/quickstart.yaml
     """
-    from hwcls.models.summary import summarise
+    from hwcls.models.summary import summarise_model
 
     given = (classes, channels, image_size)
     rows: list[tuple[Row, Summary]] = []
     costs = set()
     for one in _rows(names or _families(), sets or (), given):
         k, c, side = one.shape
-        summary = summarise(one.config, classes=k, channels=c, image_size=side)
+        summary = summarise_model(one.config, classes=k, channels=c, image_size=side)
         # both ends of a range that changes no figure (dropout) are one row
         cost = (one.group, summary.parameters, summary.flops, summary.activations, summary.output)
         if cost not in costs:
@@ -112,10 +112,10 @@ def _config(name: str, sets: Sequence[str]) -> ModelFamily:
     """The config of a family with the given settings, or of a timm backbone."""
     from pydantic import TypeAdapter, ValidationError
 
-    from hwcls.config.annotations import sentence, variants
+    from hwcls.config.annotations import config_classes, describe_error
     from hwcls.config.model import HeadConfig
     from hwcls.config.trial import ModelConfig
-    from hwcls.config.yaml_source import Source, parse_value
+    from hwcls.config.yaml_source import YamlSource, parse_value
     from hwcls.errors import UserError, did_you_mean
 
     own = _families()
@@ -123,7 +123,7 @@ def _config(name: str, sets: Sequence[str]) -> ModelFamily:
     if name not in own and ":" not in name and near.startswith("did you mean"):
         raise UserError(f"unknown model '{name}'", remedy=near)
     values = {"name": name} if name in own or ":" in name else {"name": "timm", "backbone": name}
-    source = Source(name, values)
+    source = YamlSource(name, values)
     for item in sets:
         key, equals, text = item.partition("=")
         if not equals or not key.strip():
@@ -134,8 +134,8 @@ def _config(name: str, sets: Sequence[str]) -> ModelFamily:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         family, *loc = (str(part) for part in first["loc"])
-        fields = HeadConfig if loc[:-1] == ["head"] else variants(ModelConfig).get(family, HeadConfig)
-        what, remedy = sentence(first, [field for field in fields.model_fields if field != "label"])
+        fields = HeadConfig if loc[:-1] == ["head"] else config_classes(ModelConfig).get(family, HeadConfig)
+        what, remedy = describe_error(first, [field for field in fields.model_fields if field != "label"])
         raise UserError(what, where=source.where(loc), remedy=remedy) from None
 
 
@@ -145,7 +145,7 @@ def _from_file(path: Path, sets: Sequence[str], given: Sequence[int | None]) -> 
     from hwcls.config.trial import flatten
     from hwcls.config.yaml_source import read_source
     from hwcls.errors import UserError
-    from hwcls.models.alternatives import variants
+    from hwcls.models.alternatives import expand_alternatives
 
     if path.is_dir():
         path = next((path / name for name in ("config.yaml", "sweep.yaml") if (path / name).is_file()), path)
@@ -157,7 +157,7 @@ def _from_file(path: Path, sets: Sequence[str], given: Sequence[int | None]) -> 
         return
     sweep = load_sweep(path, None, sets)
     shapes: dict[DataConfig, Shape] = {}
-    for label, trials in (variants(sweep) or {sweep.config.name: list(sweep.corners)}).items():
+    for label, trials in (expand_alternatives(sweep) or {sweep.config.name: list(sweep.corners)}).items():
         base = flatten({"model": trials[0].model.model_dump(mode="json")})
         for model, data in {trial.model.model_dump_json(): (trial.model, trial.data) for trial in trials}.values():
             changed = flatten({"model": model.model_dump(mode="json")})
@@ -197,7 +197,7 @@ def _plain(one: Row, summary: Summary) -> dict[str, Any]:
 def _print(rows: Sequence[tuple[Row, Summary]]) -> None:
     from rich.table import Table
 
-    from hwcls.models.alternatives import sentence
+    from hwcls.models.alternatives import describe_same_models
 
     console = table_console()
     frozen = any(summary.trainable != summary.parameters for _, summary in rows)
@@ -223,7 +223,7 @@ def _print(rows: Sequence[tuple[Row, Summary]]) -> None:
         alike.setdefault((summary.signature, one.shape), []).append(one.name)
     for labels in alike.values():
         if len(labels) > 1:
-            typer.echo(f"note: {sentence(labels)}")
+            typer.echo(f"note: {describe_same_models(labels)}")
 
 
 def _print_layers(one: Row, summary: Summary) -> None:
@@ -239,5 +239,5 @@ def _print_layers(one: Row, summary: Summary) -> None:
     table_console().print(table)
 
 
-def _field(pixels: Field) -> str:
+def _field(pixels: FieldSize) -> str:
     return "whole image" if pixels is None else f"{pixels}"

@@ -204,7 +204,7 @@ def _diagnostic_values(sweep: SweepResults, found: list[Diagnostics], classes: l
         "costs": tables.cost_rows(found),
         "class_rows": tables.class_rows(found, classes) if found else [],
         "class_means": tables.class_means(found),
-        "worst": [(one, one.worst_pairs(classes)) for one in found],
+        "worst": [(one, one.most_confused_pairs(classes)) for one in found],
         "predictions": [(one, *images.draw_predictions(one, classes)) for one in found],
         "activations": [(one, *maps) for one in found if (maps := images.draw_activations(one))],
         "reconstructions": [(one, pairs) for one in found if (pairs := images.draw_reconstructions(one))],

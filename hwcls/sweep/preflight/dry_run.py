@@ -12,10 +12,10 @@ from hwcls.config.space import Range
 from hwcls.config.sweep import EarlyStopping
 from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
-from hwcls.config.yaml_source import Source
+from hwcls.config.yaml_source import YamlSource
 from hwcls.errors import UserError
 from hwcls.format import format_duration
-from hwcls.models.alternatives import same, sentence, variants
+from hwcls.models.alternatives import describe_same_models, expand_alternatives, group_same_models
 
 SAMPLES = 5
 
@@ -81,7 +81,7 @@ def plan_sweep(sweep: Sweep) -> dict[str, Any]:
     }
 
 
-def check_data_names(trials: Sequence[TrialConfig], place: Source) -> list[str]:
+def check_data_names(trials: Sequence[TrialConfig], place: YamlSource) -> list[str]:
     """The data sets of some trials; raises UserError at its place in the sweep file for an unknown name or a path."""
     from hwcls.data.catalog import find_config_spec
 
@@ -122,10 +122,10 @@ def _same_models(sweep: Sweep) -> list[str]:
 
     A sweep with a single model needs neither data nor torch.
     """
-    found = variants(sweep)
+    found = expand_alternatives(sweep)
     if not found:
         return []
-    from hwcls.models.summary import identity
+    from hwcls.models.summary import compute_identity
 
     known: dict[str, str] = {}
 
@@ -136,11 +136,11 @@ def _same_models(sweep: Sweep) -> list[str]:
         classes, channels, size = _shape(trial)
         key = f"{settings} {channels} {size}"
         if key not in known:
-            known[key] = identity(trial.model, classes=classes, channels=channels, image_size=size)
+            known[key] = compute_identity(trial.model, classes=classes, channels=channels, image_size=size)
         return known[key]
 
     try:
-        return [sentence(labels) for labels in same(found, fingerprint)]
+        return [describe_same_models(labels) for labels in group_same_models(found, fingerprint)]
     except UserError as error:
         return [str(error)]
 

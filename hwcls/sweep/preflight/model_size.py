@@ -64,10 +64,10 @@ def optimizer_moments(optimizer: OptimizerConfig) -> int:
 
 
 def measure_model(trial: TrialConfig, classes: int, channels: int, side: int) -> ModelSize:
-    """The size of a trial's model, built without memory for its weights; raises UserError as `models.skeleton` does."""
+    """The size of a trial's model, built without its weights; raises UserError as `models.build_skeleton` does."""
     from hwcls import models
 
-    model = models.skeleton(trial.model, classes=classes, channels=channels, image_size=side)
+    model = models.build_skeleton(trial.model, classes=classes, channels=channels, image_size=side)
     state = model.state_dict().values()
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     return ModelSize(

@@ -16,11 +16,11 @@ from hwcls import files
 from hwcls.config.data import DataConfig
 from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
-from hwcls.config.yaml_source import Source
+from hwcls.config.yaml_source import YamlSource
 from hwcls.data.imageset import ImageSet, open_data
 from hwcls.data.progress import ProgressReporter
 from hwcls.errors import UserError
-from hwcls.models.alternatives import same, sentence, variants
+from hwcls.models.alternatives import describe_same_models, expand_alternatives, group_same_models
 from hwcls.sweep.preflight.disk_usage import DataSize
 from hwcls.sweep.preflight.model_size import ModelSize, largest_models, measure_model
 from hwcls.sweep.preflight.validate import locate_data_error, locate_model
@@ -55,11 +55,11 @@ def prepare(sweep: Sweep, path: Path) -> Prepared:
     shapes = shapes_of(sets)
     check_models(corners, shapes, sweep.source)
     check_pretrained(corners, shapes, sweep.source)
-    by_label = variants(sweep).items()
+    by_label = expand_alternatives(sweep).items()
     copied = {label: [with_copied_source(trial, sources) for trial in trials] for label, trials in by_label}
-    groups = same(copied, lambda trial: _identity(trial, *shapes[trial.data.pixels()]))
+    groups = group_same_models(copied, lambda trial: _identity(trial, *shapes[trial.data.pixels()]))
     for labels in groups:
-        log.warning("%s", sentence(labels))
+        log.warning("%s", describe_same_models(labels))
     files.write_json(path / "models.json", {"same": groups})
     return Prepared(sources, *measure_sizes(sweep, sets, sources), list(sets))
 
@@ -79,7 +79,7 @@ def measure_sizes(
 
 
 def open_data_sets(
-    trials: Sequence[TrialConfig], place: Source, progress: ProgressReporter | None = None
+    trials: Sequence[TrialConfig], place: YamlSource, progress: ProgressReporter | None = None
 ) -> dict[DataConfig, ImageSet]:
     """The data sets of some trials, each opened once; raises UserError with its place in the file."""
     sets: dict[DataConfig, ImageSet] = {}
@@ -139,7 +139,7 @@ def _fingerprint(images: ImageSet) -> str:
     return digest.hexdigest()
 
 
-def check_models(trials: Sequence[TrialConfig], shapes: Shapes, place: Source) -> None:
+def check_models(trials: Sequence[TrialConfig], shapes: Shapes, place: YamlSource) -> None:
     """Build and run each distinct model; the cache remembers which passed.
 
     Raises:
@@ -150,7 +150,7 @@ def check_models(trials: Sequence[TrialConfig], shapes: Shapes, place: Source) -
             _identity(trial, *shapes[trial.data.pixels()])
 
 
-def check_pretrained(trials: Sequence[TrialConfig], shapes: Shapes, place: Source) -> None:
+def check_pretrained(trials: Sequence[TrialConfig], shapes: Shapes, place: YamlSource) -> None:
     """Load each file of pretrained weights and each backbone once, which downloads those that are missing.
 
     Raises:
@@ -170,7 +170,7 @@ def check_pretrained(trials: Sequence[TrialConfig], shapes: Shapes, place: Sourc
 
 
 @contextmanager
-def _model_errors_located(trial: TrialConfig, place: Source) -> Iterator[None]:
+def _model_errors_located(trial: TrialConfig, place: YamlSource) -> Iterator[None]:
     """Give a model's error the place of its alternative in the file."""
     try:
         yield
@@ -183,9 +183,9 @@ def _identity(trial: TrialConfig, classes: int, channels: int, size: int) -> str
     shape = {"classes": classes, "channels": channels, "image_size": size}
 
     def compute() -> str:
-        from hwcls.models.summary import identity
+        from hwcls.models.summary import compute_identity
 
-        return identity(trial.model, **shape)
+        return compute_identity(trial.model, **shape)
 
     return _cached("identity", trial, shape, compute)
 

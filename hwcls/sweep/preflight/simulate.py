@@ -98,7 +98,7 @@ def _sample_trials(sweep: Sweep) -> list[Labelled]:
     if config.search.enumerates:
         points = sweep.space.grid()
         random.Random(config.seed).shuffle(points)
-        points = sweep.in_turns(points)[:count]
+        points = sweep.interleave(points)[:count]
         labels = [sweep.alternative_label(point) for point in points]
         sampled = [partial(sweep.trial, Fixed(point), seed=config.seed) for point in points]
     else:

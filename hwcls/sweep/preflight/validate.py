@@ -9,7 +9,7 @@ from pathlib import Path
 from hwcls.config.sweep import TRACKERS
 from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
-from hwcls.config.yaml_source import Source
+from hwcls.config.yaml_source import YamlSource
 from hwcls.data.catalog import locate_config
 from hwcls.errors import UserError
 from hwcls.sweep.preflight.dry_run import check_data_names
@@ -61,7 +61,7 @@ def _check_trackers(sweep: Sweep, mode: str) -> None:
         tracker.check_login(mode)
 
 
-def _check_paths(trials: Sequence[TrialConfig], place: Source, *, has_copies: bool) -> None:
+def _check_paths(trials: Sequence[TrialConfig], place: YamlSource, *, has_copies: bool) -> None:
     """Check that the user's files exist: images, and models unless an earlier start has copied them."""
     for data in {(trial.data.name, trial.data.path): trial.data for trial in trials}.values():
         try:
@@ -75,13 +75,13 @@ def _check_paths(trials: Sequence[TrialConfig], place: Source, *, has_copies: bo
             raise UserError(f"no model file '{source}'", where=locate_model(trial, place), remedy=remedy)
 
 
-def locate_model(trial: TrialConfig, place: Source) -> str:
+def locate_model(trial: TrialConfig, place: YamlSource) -> str:
     """The place of a trial's model in the sweep file."""
     branch = ("choice", trial.model.label) if trial.model.label else ()
     return place.where(("parameters", "model", *branch))
 
 
-def locate_data_error(error: UserError, place: Source) -> UserError:
+def locate_data_error(error: UserError, place: YamlSource) -> UserError:
     """An error of a data set, with its place in the sweep file."""
     if not error.where.startswith("data."):
         return error

@@ -51,7 +51,7 @@ def reconcile(sweep: Sweep, opened: SweepFolder, search: FairSearch, scheduler: 
             if ended == "stopped" and trial.stop_requested():
                 ended = "stopped_by_user"
             error = "it failed; the process ended before the error was written" if ended == "failed" else None
-            closed = build_result(trial, metric, ended, label, sweep.space.drawn(settings))
+            closed = build_result(trial, metric, ended, label, sweep.space.flat_settings(settings))
             result = replace(closed, error=error)
             if error:
                 trial.write_error(error + "\n")

@@ -45,7 +45,7 @@ class JobBuilder:
         return Job(
             key=f"trials/{number}",
             label=sweep.alternative_label(settings),
-            parameters=sweep.space.drawn(settings),
+            parameters=sweep.space.flat_settings(settings),
             config=config,
             resources=resources,
             keep=sweep.config.keep,

@@ -71,7 +71,7 @@ class FairSearch(Searcher):  # type: ignore[misc]
     def _open_study(self) -> tuple[Journal, optuna.Study]:
         config, path = self.sweep.config, self.folder.path / "study.journal"
         path.parent.mkdir(parents=True, exist_ok=True)
-        files.cut_torn_line(path)
+        files.cut_partial_line(path)
         journal = Journal(path)
         study = optuna.create_study(
             storage=JournalStorage(journal),

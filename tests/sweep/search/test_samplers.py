@@ -98,6 +98,6 @@ def test_a_torn_journal_line_is_cut_before_the_next(tmp_path):
     study = optuna.create_study(storage=optuna.storages.JournalStorage(journal), study_name="s")
     with open(journal.path, "ab") as file:
         file.write(b'{"op_code": 4, "worker')
-    files.cut_torn_line(journal.path)
+    files.cut_partial_line(journal.path)
     study.ask(LR)
     assert journal.count() == 3
