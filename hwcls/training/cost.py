@@ -13,7 +13,7 @@ from hwcls.training.trainer import Trainer
 
 
 def trial_cost(trainer: Trainer) -> dict[str, Any]:
-    """The model's `parameters`, `flops` and `receptive_field` (see `summary.measure_size`), `batch_size`, and measurements.
+    """The model's `parameters`, `flops` and `receptive_field` (see `summary.measure_size`), `batch_size`, and times.
 
     `inference_ms` is the time of an image on this rank's device in batches, preprocessing included, absent before the
     first epoch; `memory_mb` (2**20 bytes) the memory of this rank's training step, see `memory_bytes`;
