@@ -104,7 +104,7 @@ class _Start:
         """Prepare, connect, search, confirm; True when it was interrupted."""
         preparation = Background(self._prepare)  # while Ray starts, which takes as long
         with (
-            preparation.cancels(),
+            preparation.raises_here(),
             connected(self.options.address) as machine,
             self.tracking.draining(),
             _Termination() as termination,
@@ -236,7 +236,7 @@ def _is_finished(sweep: Sweep, folder: SweepFolder) -> bool:
     used_up = budget is not None and environment.read_budget_spent(folder.path) >= budget
     if not used_up and (sweep.total is None or len(ended) < sweep.total):
         return False
-    return not confirm_plan.missing(sweep, folder)
+    return not confirm_plan.is_incomplete(sweep, folder)
 
 
 def _failed(folder: SweepFolder) -> tuple[str, ...]:

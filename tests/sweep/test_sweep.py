@@ -226,7 +226,7 @@ def test_confirm_scores_only_winners_on_test(run, tiny):
     assert "test" in (folder.path / "report.html").read_text()
     again, _ = run(tiny(run_cap=4, confirm={"top": 2, "seeds": 2}))
     assert again.nothing_to_do
-    more, _ = run(confirm_plan.again(folder.path, 1))
+    more, _ = run(confirm_plan.add_seeds(folder.path, 1))
     assert not more.nothing_to_do
     assert set(runs) < set(folder.confirm_runs())
     assert len(folder.confirm_runs()) == 12

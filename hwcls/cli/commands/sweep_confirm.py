@@ -78,7 +78,7 @@ def confirm(
 
     Example: hwcls confirm results/quickstart --add-seeds 5
     """
-    from hwcls.sweep.run.confirm_plan import again
+    from hwcls.sweep.run import confirm_plan
     from hwcls.sweep.storage.object_store import is_url
 
     check_wandb(wandb)
@@ -91,7 +91,7 @@ def confirm(
     local, shared = _results(parent)
     if shared and name in shared.sweep_names():
         shared.mirror(name).download()
-    checked = again(local / name, add_seeds, folder)
+    checked = confirm_plan.add_seeds(local / name, add_seeds, folder)
     _run(checked, Options(results=local, wandb=wandb, address=address, shared=shared), quiet, as_json)
 
 

@@ -1,4 +1,4 @@
-"""A call beside the main thread's own work, which it ends at once when it fails."""
+"""A call in a thread, whose error interrupts the main thread at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Background(Generic[T]):
-    """A call on a thread of its own, which an interrupt does not wait for."""
+    """A call in a daemon thread; an interrupt does not wait for it."""
 
     def __init__(self, call: Callable[[], T]) -> None:
         self.done: SimpleQueue[T | BaseException] = SimpleQueue()
@@ -24,7 +24,7 @@ class Background(Generic[T]):
     def _run(self, call: Callable[[], T]) -> None:
         try:
             self.done.put(call())
-        except BaseException as error:  # raised again where it is waited for
+        except BaseException as error:  # raised again in `result`
             with self.lock:
                 self.error = error
                 self.done.put(error)
@@ -32,8 +32,8 @@ class Background(Generic[T]):
                     _thread.interrupt_main()
 
     @contextmanager
-    def cancels(self) -> Iterator[None]:
-        """The block ends with the call's error as soon as there is one; `result` ends that."""
+    def raises_here(self) -> Iterator[None]:
+        """Raise the call's error in the block as soon as there is one, until `result` is called."""
         try:
             with self.lock:
                 if self.error is not None:
@@ -49,7 +49,7 @@ class Background(Generic[T]):
                 self.interrupts = False
 
     def result(self) -> T:
-        """Wait for what the call returns, or raise what it raised."""
+        """Wait for the call; its value or its error."""
         with self.lock:
             self.interrupts = False
         found = self.done.get()

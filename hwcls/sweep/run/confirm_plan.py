@@ -1,4 +1,4 @@
-"""Confirm: which trials of each alternative run again on fresh seeds, and which of them win; needs no Ray."""
+"""Confirm: selects the trials that are retrained on fresh seeds, and the winner of each alternative; needs no Ray."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from hwcls.config.sweep_file import Sweep, load_sweep
 from hwcls.errors import UserError
 from hwcls.tracking.folders import SweepFolder
 
-FRESH = 10_000_000  # seeds from here on are never those of the search
+FIRST_SEED = 10_000_000  # of confirm runs; those of the search are smaller
 
 
 @dataclass(frozen=True)
-class Run:
+class ConfirmRun:
     """One retraining of a trial."""
 
     label: str
@@ -28,8 +28,8 @@ class Run:
         return f"confirm/{self.label}/{self.seed}"
 
 
-def plan(sweep: Sweep, opened: SweepFolder) -> list[Run]:
-    """Every run that `confirm:` asks for: the top trials of each alternative, each on its own fresh seeds."""
+def plan_runs(sweep: Sweep, opened: SweepFolder) -> list[ConfirmRun]:
+    """Every confirm run: the top trials of each alternative, each on seeds of its own."""
     config, metric = sweep.config.confirm, sweep.config.metric
     if config is None:
         return []
@@ -42,12 +42,12 @@ def plan(sweep: Sweep, opened: SweepFolder) -> list[Run]:
     runs = []
     for label, ranked in by_label.items():
         for _, number in sorted(ranked)[: config.top]:
-            runs += [Run(label, number, FRESH + 1000 * number + s) for s in range(config.seeds)]
+            runs += [ConfirmRun(label, number, FIRST_SEED + 1000 * number + s) for s in range(config.seeds)]
     return runs
 
 
-def winners(opened: SweepFolder, runs: list[Run], metric: str, goal: str) -> dict[str, int]:
-    """The trial of each alternative with the best mean over its fresh seeds, on val."""
+def find_winners(opened: SweepFolder, runs: list[ConfirmRun], metric: str, goal: str) -> dict[str, int]:
+    """The trial of each alternative with the best mean on val over its confirm runs."""
     values: dict[tuple[str, int], list[float]] = defaultdict(list)
     for run in runs:
         result = opened.confirm_run(run.label, run.seed).result()
@@ -61,44 +61,47 @@ def winners(opened: SweepFolder, runs: list[Run], metric: str, goal: str) -> dic
     return best
 
 
-def again(folder: Path, more: int, called: str | None = None) -> Sweep:
-    """The sweep of a results folder, to be confirmed on `more` seeds than before; the user `called` the folder so.
+def add_seeds(folder: Path, more: int, shown: str | None = None) -> Sweep:
+    """The sweep of a results folder with `more` seeds to confirm; none are added while confirm runs are missing.
 
-    Where runs that were asked for are still missing, nothing is added: they come first.
+    Args:
+        folder: The results.
+        more: Seeds to add.
+        shown: The folder as errors show it.
 
     Raises:
-        UserError: There is no sweep there, or its search has not ended.
+        UserError: There is no sweep, or its search has not ended.
     """
-    where = called or str(folder)
+    where = shown or str(folder)
     if not (folder / "sweep.yaml").is_file():
         raise UserError("no sweep here", where=where, remedy="name a sweep's results folder: results/<name>")
     sweep, opened = load_sweep(folder / "sweep.yaml"), SweepFolder(folder)
     results = [trial.result() for trial in opened.trials().values()]
     if not results or any(result is None for result in results):
-        raise UserError("the search has not ended", where=where, remedy="go on with `hwcls sweep` and its file")
+        raise UserError("the search has not ended", where=where, remedy="resume it with `hwcls sweep` and its file")
     config = sweep.config.confirm
     if config is None:
         seeds = more or ConfirmConfig().seeds
-    elif missing(sweep, opened):
+    elif is_incomplete(sweep, opened):
         seeds = config.seeds
     else:
         seeds = config.seeds + more
     if seeds < 2:
-        raise UserError("one seed says nothing about chance", where="--add-seeds", remedy="add 2 or more; 5 are usual")
+        raise UserError("at least 2 seeds are needed", where="--add-seeds", remedy="add 2 or more; 5 are common")
     return load_sweep(folder / "sweep.yaml", sets=[f"confirm.seeds={seeds}"]).renamed(folder.resolve().name)
 
 
-def missing(sweep: Sweep, opened: SweepFolder) -> bool:
-    """Whether a confirm run or a test score is still to come."""
-    runs = plan(sweep, opened)
+def is_incomplete(sweep: Sweep, opened: SweepFolder) -> bool:
+    """Whether a confirm run or a test score is missing."""
+    runs = plan_runs(sweep, opened)
     if any(opened.confirm_run(run.label, run.seed).result() is None for run in runs):
         return True
-    return bool(unscored(sweep, opened, runs))
+    return bool(unscored_runs(sweep, opened, runs))
 
 
-def unscored(sweep: Sweep, opened: SweepFolder, runs: list[Run]) -> list[Run]:
-    """The winners' runs that were not scored on test yet."""
-    best = winners(opened, runs, sweep.config.metric.name, sweep.config.metric.goal)
+def unscored_runs(sweep: Sweep, opened: SweepFolder, runs: list[ConfirmRun]) -> list[ConfirmRun]:
+    """The winners' runs without a test score."""
+    best = find_winners(opened, runs, sweep.config.metric.name, sweep.config.metric.goal)
     found = []
     for run in runs:
         result = opened.confirm_run(run.label, run.seed).result()

@@ -54,7 +54,9 @@ class JobQueue(Searcher):  # type: ignore[misc]
         pass
 
 
-def open_jobs(opened: SweepFolder, runs: list[confirm_plan.Run], resources: Resources, hang_after: float) -> list[Job]:
+def open_jobs(
+    opened: SweepFolder, runs: list[confirm_plan.ConfirmRun], resources: Resources, hang_after: float
+) -> list[Job]:
     """The jobs of the planned runs that have no result."""
     found = []
     for run in runs:
@@ -90,17 +92,17 @@ def run(
     progress_for: Callable[[int], Progress],
 ) -> bool:
     """Retrain, rank again on val, score the winners on test; whether it was interrupted."""
-    runs = confirm_plan.plan(sweep, opened)
+    runs = confirm_plan.plan_runs(sweep, opened)
     todo = open_jobs(opened, runs, resources, sweep.config.hang_after)
     if todo:
         callback.progress = progress_for(len(todo))
         log.info("confirm: %d runs on fresh seeds", len(todo))
         if tune_run(group, opened, JobQueue(todo), None, callback, resources, sweep.config.max_restarts):
             return True
-    waiting = confirm_plan.unscored(sweep, opened, runs)
+    waiting = confirm_plan.unscored_runs(sweep, opened, runs)
     if waiting:
         log.info("confirm: the winners on test, %d runs", len(waiting))
-        score(opened, waiting, resources)
+        score_on_test(opened, waiting, resources)
     if sweep.config.keep == "none":
         for run in runs:  # with more seeds another trial may win: its runs are scored then
             folder = opened.confirm_run(run.label, run.seed)
@@ -109,9 +111,9 @@ def run(
     return False
 
 
-def score(opened: SweepFolder, runs: list[confirm_plan.Run], resources: Resources) -> None:
-    """Score runs on the test split and write test_predictions.npz, the last line of metrics.jsonl and result.json."""
-    task = ray.remote(_score_on_test).options(num_cpus=resources.cpus_per_worker, num_gpus=resources.gpus_per_worker)
+def score_on_test(opened: SweepFolder, runs: list[confirm_plan.ConfirmRun], resources: Resources) -> None:
+    """Score runs on test; writes test_predictions.npz, the last line of metrics.jsonl and result.json."""
+    task = ray.remote(_evaluate).options(num_cpus=resources.cpus_per_worker, num_gpus=resources.gpus_per_worker)
     folders = [opened.confirm_run(run.label, run.seed) for run in runs]
     waiting: dict[Any, TrialFolder] = {}
     while folders or waiting:
@@ -130,7 +132,7 @@ def score(opened: SweepFolder, runs: list[confirm_plan.Run], resources: Resource
         _write_score(folder, *scored)
 
 
-def _score_on_test(config: TrialConfig, sources: dict[str, bytes], weights: bytes) -> tuple[dict[str, float], Any, Any]:
+def _evaluate(config: TrialConfig, sources: dict[str, bytes], weights: bytes) -> tuple[dict[str, float], Any, Any]:
     from hwcls.inspection.evaluate import evaluate_weights
 
     write_sources(sources)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from hwcls.sweep.search.searcher import FairSearch
 
 
+STATUSES = {"COMPLETE": "complete", "PRUNED": "stopped", "FAIL": "failed"}  # by Optuna's states
+
+
 def reconcile(sweep: Sweep, opened: SweepFolder, search: FairSearch, scheduler: FairScheduler | None) -> None:
     """Make study, records and races agree: a trial that has ended in one of them has ended in all.
 
@@ -26,32 +29,28 @@ def reconcile(sweep: Sweep, opened: SweepFolder, search: FairSearch, scheduler: 
     Raises:
         UserError: There are records of a trial that is not in the study.
     """
-    from optuna.trial import TrialState
-
     from hwcls.sweep.run.callback import build_result
 
     metric, known = sweep.config.metric, search.known_trials()
     for number, trial in opened.trials().items():
         state = known[number].state if number < len(known) else None
-        if state in (None, TrialState.WAITING):
-            what = f"study.journal does not know trial {number}"
+        if state is None or state.name == "WAITING":
+            what = f"trial {number} is missing from study.journal"
             raise UserError(what, where=str(opened.path), remedy="put the file back, or pass --new to use a new folder")
         settings = known[number].params
         label = sweep.alternative_label(settings)
         stopped = _replay(scheduler, label, number, trial, metric)
         result = trial.result()
         if result is None:
-            ended = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "stopped", TrialState.FAIL: "failed"}.get(
-                state
-            )
-            if ended is None and _has_weights(trial, metric, sweep.config.keep):
-                ended = "complete" if trial.last_epoch() >= trial.config().epochs else "stopped" if stopped else None
-            if ended is None:
+            status = STATUSES.get(state.name)
+            if status is None and _has_weights(trial, metric, sweep.config.keep):
+                status = "complete" if trial.last_epoch() >= trial.config().epochs else "stopped" if stopped else None
+            if status is None:
                 continue
-            if ended == "stopped" and trial.stop_requested():
-                ended = "stopped_by_user"
-            error = "it failed; the process ended before the error was written" if ended == "failed" else None
-            closed = build_result(trial, metric, ended, label, sweep.space.flat_settings(settings))
+            if status == "stopped" and trial.stop_requested():
+                status = "stopped_by_user"
+            error = "it failed; the process ended before the error was written" if status == "failed" else None
+            closed = build_result(trial, metric, status, label, sweep.space.flat_settings(settings))
             result = replace(closed, error=error)
             if error:
                 trial.write_error(error + "\n")

@@ -401,7 +401,7 @@ def test_a_sweep_goes_on_from_what_a_lost_head_left(run, s3, tmp_path, monkeypat
 
     more = SharedResults(second.url, tmp_path / "third")  # confirmed from yet another machine
     more.mirror("disturbed").download()
-    run(confirm_plan.again(more.local / "disturbed", 2), results=more.local, shared=more)
+    run(confirm_plan.add_seeds(more.local / "disturbed", 2), results=more.local, shared=more)
     there = [name for name in contents(more.mirror("disturbed").url) if name.startswith("confirm/")]
     assert sum(name.endswith("result.json") for name in there) == 3 * 2
 

@@ -93,7 +93,7 @@ def test_a_failing_call_ends_what_runs_beside_it():
 
     background = Background(call)
     start = time.monotonic()
-    with pytest.raises(UserError, match="no such data"), background.cancels():  # noqa: PT012
+    with pytest.raises(UserError, match="no such data"), background.raises_here():  # noqa: PT012
         failed.set()
         while time.monotonic() < start + 60:  # Ray's start, for instance
             time.sleep(0.01)
@@ -104,13 +104,13 @@ def test_a_call_that_failed_before_lets_nothing_begin():
     background = Background(lambda: 1 / 0)
     while background.error is None:
         time.sleep(0.01)
-    with pytest.raises(ZeroDivisionError), background.cancels():
+    with pytest.raises(ZeroDivisionError), background.raises_here():
         raise AssertionError("it began")
 
 
 def test_what_is_waited_for_interrupts_nobody():
     background = Background(lambda: 42)
-    with background.cancels():
+    with background.raises_here():
         assert background.result() == 42
     slow = threading.Event()
 
@@ -119,10 +119,10 @@ def test_what_is_waited_for_interrupts_nobody():
         raise UserError("too late")
 
     background = Background(call)
-    with pytest.raises(UserError, match="too late"), background.cancels():  # noqa: PT012
+    with pytest.raises(UserError, match="too late"), background.raises_here():  # noqa: PT012
         slow.set()
         background.result()
-    with pytest.raises(KeyboardInterrupt), Background(lambda: None).cancels():
+    with pytest.raises(KeyboardInterrupt), Background(lambda: None).raises_here():
         raise KeyboardInterrupt  # the user's own
 
 

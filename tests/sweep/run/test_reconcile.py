@@ -1,4 +1,4 @@
-"""A crash between any two of study, records, weights and result: what the next start makes of it."""
+"""A crash between any two of study, records, weights and result, and the next start."""
 
 import json
 
@@ -106,9 +106,9 @@ def test_a_stop_that_was_decided_stays_decided(crashed):
     assert search.study.trials[1].state == TrialState.PRUNED
 
 
-def test_trials_that_the_study_does_not_know(crashed):
+def test_trials_that_are_missing_from_the_study(crashed):
     start = crashed()
     start.trial([0.5])
     (start.folder.path / "study.journal").unlink()
-    with pytest.raises(UserError, match=r"study\.journal does not know trial 0"):
+    with pytest.raises(UserError, match=r"trial 0 is missing from study\.journal"):
         start.reconcile()
