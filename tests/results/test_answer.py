@@ -38,7 +38,7 @@ def test_the_answer_without_a_value(tmp_path, results):
     assert text == "No trial has a value of val/accuracy yet: 1 unfinished and 2 failed."
 
 
-def test_confirmed_but_not_told(tmp_path, results):
+def test_confirmed_but_not_significant(tmp_path, results):
     sweep = results.full(tmp_path)
     results.confirm(sweep, "resnet", 0.8, seeds=2)
     results.confirm(sweep, "mlp", 0.8, seeds=2)
@@ -54,7 +54,7 @@ def test_one_alternative_confirmed(tmp_path, results):
     assert "Confirmed: on test the accuracy of resnet is 7" in describe_answer(load_results(tmp_path))
 
 
-def test_many_alternatives_are_no_wall_of_text(tmp_path, results):
+def test_many_alternatives_stay_short(tmp_path, results):
     sweep = results.sweep(tmp_path)
     rates = {"a": 0.95, "b": 0.94, "c": 0.93, "d": 0.7, "e": 0.68, "f": 0.66, "g": 0.64, "h": 0.62, "i": 0.5}
     for number, (label, rate) in enumerate(rates.items()):

@@ -8,27 +8,25 @@ import json
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from hwcls import files
-from hwcls.report.terminal.leaderboard import print_leaderboard
+from hwcls.errors import UserError
 from hwcls.results.answer import describe_answer
 from hwcls.results.compare import (
     build_alternatives,
     build_differences,
     build_leaderboard,
     build_summary,
+    find_cautions,
+    format_csv,
     group_leaderboard,
+    merge_leaderboards,
+    name_sweeps,
     write_leaderboard,
 )
 from hwcls.results.load import load_results
 from hwcls.results.test_comparison import compare_confirmed
-
-
-def printed(sweep, width=100, **options):
-    console = Console(file=io.StringIO(), width=width)
-    print_leaderboard(sweep, console, **options)
-    return console.file.getvalue()
+from hwcls.training.artifacts import save_arrays
 
 
 def test_leaderboard(tmp_path, results):
@@ -81,7 +79,7 @@ def test_csv_reads_back(tmp_path, results):
     assert rows[4]["val/accuracy"] == ""
 
 
-def test_alternatives_say_what_each_spent(tmp_path, results):
+def test_alternatives_have_their_cost(tmp_path, results):
     results.full(tmp_path)
     mlp, resnet = build_alternatives(load_results(tmp_path))
     assert (mlp["label"], mlp["trials"], mlp["failed"], mlp["epochs"], mlp["best_trial"]) == ("mlp", 3, 1, 4, 1)
@@ -91,7 +89,7 @@ def test_alternatives_say_what_each_spent(tmp_path, results):
     assert resnet["best_after"] == {1: pytest.approx(0.5), 2: 0.7}
 
 
-def test_confirmed_and_told(tmp_path, results):
+def test_confirmed_and_significant(tmp_path, results):
     sweep = results.full(tmp_path)
     results.confirm(sweep, "resnet", 0.9, trial=4)
     results.confirm(sweep, "mlp", 0.7, trial=1)
@@ -147,38 +145,43 @@ def test_scores_of_another_split_or_a_pickle_are_left_out(tmp_path, results):
     assert compare_confirmed(load_results(tmp_path)) is None
 
 
-def test_printed_leaderboard(tmp_path, results):
-    results.full(tmp_path, name="[bold]tiny")
-    text = printed(load_results(tmp_path))
-    assert "[bold]tiny" in text
-    assert "0.9000" in text
-    assert "lr=0.1" in text
-    assert "trial 3 failed: loss is NaN" in text
-    assert "Best on val/accuracy" in text
-    assert "more trial" not in text
-    assert "… and 3 more trials in leaderboard.csv" in printed(load_results(tmp_path), rows=2)
+@pytest.fixture
+def two(results, tmp_path):
+    one = results.sweep(tmp_path / "one")
+    other = results.sweep(tmp_path / "other", compare=None)
+    results.trial(one.trial(0), [0.5, 0.6], lr=0.1)
+    results.trial(one.trial(1), [0.5], status="failed", error="x")
+    results.trial(other.trial(0), [0.8], label=None, lr=0.2)
+    return [load_results(tmp_path / "one"), load_results(tmp_path / "other")]
 
 
-def test_printed_by_alternative(tmp_path, results):
-    sweep = results.full(tmp_path)
-    results.confirm(sweep, "resnet", 0.9)
-    lines = printed(load_results(tmp_path)).splitlines()
-    spent = next(line.split() for line in lines if line.startswith("resnet"))
-    assert spent[:3] == ["resnet", "3", "0"]  # trials, failed ones
-    assert "%" in spent[-1]
-    rows = [line.split() for line in lines if line.split()[1:2] and line.split()[1].isdecimal() and "=" in line]
-    assert [row[1] for row in rows] == ["1", "5", "4", "0", "2"]  # all of mlp, then all of resnet
+def test_rows_are_ranked_across_sweeps(two):
+    rows = merge_leaderboards(two)
+    assert [(row["rank"], row["sweep"], row["trial"]) for row in rows] == [
+        (1, "other", 0),
+        (2, "one", 0),
+        (None, "one", 1),
+    ]
+    assert len({tuple(row) for row in rows}) == 1
+    assert rows[0]["label"] is None
+    assert next(csv.DictReader(io.StringIO(format_csv(rows))))["lr"] == "0.2"
 
 
-def test_printed_leaderboard_keeps_its_columns_at_80(tmp_path, results):
-    results.full(tmp_path)
-    lines = printed(load_results(tmp_path), width=80).splitlines()
-    assert max(map(len, lines)) <= 80
-    assert any("unfinished" in line and "0.7200" in line and "lr=0.02" in line for line in lines)
+def test_other_metrics_are_refused(two, results, tmp_path):
+    results.sweep(tmp_path / "third", metric={"name": "val/loss", "goal": "minimize"})
+    with pytest.raises(UserError, match="tiny is ranked by val/loss"):
+        merge_leaderboards([*two, load_results(tmp_path / "third")])
 
 
-def test_an_empty_sweep_prints_its_answer(tmp_path, results):
-    results.sweep(tmp_path)
-    loaded = load_results(tmp_path)
-    assert printed(loaded).split("\n") == ["tiny", "No trial has started yet.", ""]
-    assert write_leaderboard(loaded).read_text().startswith("rank,trial")
+def test_folders_of_one_name_keep_their_paths(two, results, tmp_path):
+    results.sweep(tmp_path / "a" / "one")
+    assert name_sweeps([two[0], load_results(tmp_path / "a" / "one")]) == [
+        str(tmp_path / "one"),
+        str(tmp_path / "a" / "one"),
+    ]
+
+
+def test_cautions(two, tmp_path):
+    assert find_cautions(two) == []
+    save_arrays(tmp_path / "one" / "splits.npz", train=[1, 2], val=[3])
+    assert find_cautions(two) == ["other uses another split than one: small differences may come from the split"]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from hwcls.report.html.charts.learning_curves import expected_best
 from hwcls.results.expected_best import TrialSequence, choose_counts, collect_trial_sequences
 from hwcls.results.load import load_results
 from hwcls.tracking.folders import SweepFolder
 
 
-def test_trials_count_in_their_order_and_failed_ones_bring_nothing(tmp_path, results):
+def test_trials_count_in_order_and_failed_ones_have_no_value(tmp_path, results):
     results.full(tmp_path)
     results.trial(SweepFolder(tmp_path).trial(6), [0.95], label="mlp")
     mlp, resnet = collect_trial_sequences(load_results(tmp_path))
@@ -39,14 +38,3 @@ def test_the_columns_of_a_table():
     sizes = [TrialSequence("a", (0.1,) * 20, "maximize"), TrialSequence("b", (0.1,) * 13, "maximize")]
     assert choose_counts(sizes) == [1, 2, 4, 8, 13, 16, 20]
     assert choose_counts([]) == []
-
-
-def test_the_chart(tmp_path, results):
-    sweep = results.sweep(tmp_path)
-    for number, value in enumerate([0.6, 0.2, 0.8, 0.4]):
-        results.trial(sweep.trial(number), [value], label="ab"[number % 2])
-    expected, so_far, *_ = expected_best(load_results(tmp_path))["data"]
-    assert (expected["name"], expected["x"], expected["y"]) == ("a", [1, 2], [0.7, 0.8])
-    assert (so_far["x"], so_far["y"], so_far["line"]["dash"]) == ([1, 2], [0.6, 0.8], "dot")
-    results.sweep(tmp_path / "empty")
-    assert expected_best(load_results(tmp_path / "empty")) is None

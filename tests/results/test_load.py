@@ -12,7 +12,7 @@ from hwcls.errors import UserError
 from hwcls.results.load import UNFINISHED, best_record, load_results
 
 
-def test_a_sweep_is_read_whole(tmp_path, results):
+def test_a_sweep_is_read_completely(tmp_path, results):
     results.full(tmp_path)
     sweep = load_results(tmp_path)
     assert (sweep.name, sweep.metric, sweep.goal, sweep.compare) == ("tiny", "val/accuracy", "maximize", "model")
@@ -64,7 +64,7 @@ def test_nan_is_never_best(tmp_path, results):
     assert best_record(records, "m", "maximize")["epoch"] == 2
 
 
-def test_a_nan_best_in_the_result_is_not_believed(tmp_path, results):
+def test_a_nan_best_in_the_result_is_ignored(tmp_path, results):
     sweep = results.sweep(tmp_path)
     results.trial(sweep.trial(0), [0.5])
     path = sweep.trial(0).path / "result.json"
@@ -102,7 +102,7 @@ def test_confirm_runs(tmp_path, results):
 
 
 @pytest.mark.parametrize("content", [None, "- a list", "a: [torn"])
-def test_what_is_no_results_folder_is_refused_in_a_line(tmp_path, content):
+def test_other_folders_are_refused_in_a_line(tmp_path, content):
     folder = tmp_path / "here"
     folder.mkdir()
     if content is not None:

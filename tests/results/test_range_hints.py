@@ -77,12 +77,12 @@ def test_a_narrow_range_becomes_wider(low, high, wider):
         lambda number: {},
     ],
 )
-def test_nothing_to_say(folder, draw):
+def test_no_hint(folder, draw):
     searched(folder, draw)
     assert suggest_ranges(load_results(folder.path)) == []
 
 
-def test_few_trials_say_nothing(folder):
+def test_few_trials_give_no_hint(folder):
     searched(folder, lambda number: {"lr": 0.099, "momentum": 0.7}, count=8)
     assert suggest_ranges(load_results(folder.path)) == []
 

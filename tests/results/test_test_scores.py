@@ -57,7 +57,7 @@ def test_they_are_in_the_json_of_compare(sweep):
     assert found[0].keys() == {"label", "class", "images", "seeds", "precision", "recall", "f1", "f1_spread", "area"}
 
 
-def test_torn_predictions_are_left_out(sweep):
+def test_truncated_predictions_are_left_out(sweep):
     (sweep.confirm_run("resnet", 1000).path / "test_predictions.npz").write_bytes(b"PK torn")
     whole = (sweep.confirm_run("resnet", 1001).path / "test_predictions.npz").read_bytes()
     (sweep.confirm_run("resnet", 1001).path / "test_predictions.npz").write_bytes(whole[: len(whole) // 2])

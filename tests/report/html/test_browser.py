@@ -260,7 +260,7 @@ def test_everything_is_drawn(browser, whole, artefacts, width, scheme):
     browser.screenshot(artefacts / f"whole-{width}-{scheme}.png")
 
 
-def test_it_prints_light_and_whole(browser, whole, artefacts):
+def test_it_prints_light_and_complete(browser, whole, artefacts):
     """From a dark screen: the charts' own ink is that of the paper, and no list is cut off."""
     browser.open(whole, scheme="dark")
     browser.evaluate(
@@ -278,7 +278,7 @@ def test_it_prints_light_and_whole(browser, whole, artefacts):
     browser.call("Emulation.setEmulatedMedia", media="")
 
 
-def test_a_chart_is_told_in_words(browser, whole):
+def test_every_chart_has_a_text_alternative(browser, whole):
     browser.open(whole)
     told = browser.evaluate(
         "Object.fromEntries([...document.querySelectorAll('.chart[aria-describedby]')].map(c => "

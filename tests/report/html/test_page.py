@@ -12,7 +12,7 @@ import pytest
 
 from hwcls import files
 from hwcls.errors import UserError
-from hwcls.report.html.charts.learning_curves import epoch_curves, trial_values
+from hwcls.report.html.charts.learning_curves import epoch_curves, expected_best, trial_values
 from hwcls.report.html.page import script_json, write_page
 from hwcls.results.load import load_results
 
@@ -54,7 +54,7 @@ def page(results, tmp_path):
     return write
 
 
-def test_what_stands_on_the_page(page, tmp_path):
+def test_the_contents_of_the_page(page, tmp_path):
     shown = page()
     assert "Best on val/accuracy: mlp with 0.9" in shown.text
     assert "6 (2 complete, 2 unfinished, 1 stopped, 1 failed)" in shown.text
@@ -71,7 +71,7 @@ def test_what_stands_on_the_page(page, tmp_path):
     assert charts == [f"chart-{key}" for key in figures]
 
 
-def test_what_a_preset_changed_stands_on_the_page(results, tmp_path):
+def test_changes_by_a_preset_are_on_the_page(results, tmp_path):
     results.full(tmp_path)
     changes = {"preset quick": {"run_cap": 6, "parameters.data": {"name": "digits"}}, "options": {"seed": 3}}
     environment = json.loads((tmp_path / "environment.json").read_text())
@@ -81,7 +81,7 @@ def test_what_a_preset_changed_stands_on_the_page(results, tmp_path):
     assert "Changed by options seed: 3" in text
 
 
-def test_a_chart_stands_there_in_words_too(page):
+def test_a_chart_has_a_text_alternative(page):
     shown = page()
     described = {attrs["aria-describedby"] for tag, attrs in shown.tags if attrs.get("class") == "chart"}
     assert described <= {attrs.get("id") for tag, attrs in shown.tags if tag == "p"}
@@ -143,7 +143,7 @@ def test_headings_are_buttons_and_cells_carry_their_numbers(page):
     assert "" in values
 
 
-def test_confirmed_intervals_stand_on_the_page(results, tmp_path):
+def test_confirmed_intervals_are_on_the_page(results, tmp_path):
     sweep = results.full(tmp_path)
     results.confirm(sweep, "resnet", 0.9)
     results.confirm(sweep, "mlp", 0.7)
@@ -167,7 +167,7 @@ def test_what_each_alternative_spent_and_would_reach(page, results, tmp_path):
     assert "Expected best val/accuracy after k trials model 1 2 mlp 0.9000 0.9000 resnet 0.5000 0.7000" in text
 
 
-def test_alternatives_that_are_one_model_are_said(results, tmp_path):
+def test_alternatives_that_are_the_same_model_are_named(results, tmp_path):
     results.trial(results.sweep(tmp_path, compare="model").trial(0), [0.5, 0.6])
     assert "the same model" not in Page(write_page(tmp_path).read_text("utf-8")).text
     (tmp_path / "models.json").write_text('{"same": [["k3", "<k5>"]]}')
@@ -175,7 +175,7 @@ def test_alternatives_that_are_one_model_are_said(results, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["no trial", "no value", "only failed", "nan", "no compare", "odd files"])
-def test_a_page_comes_of_whatever_is_there(results, tmp_path, kind):
+def test_any_folder_gives_a_page(results, tmp_path, kind):
     sweep = results.sweep(tmp_path, compare=None if kind == "no compare" else "model")
     if kind == "no value":
         results.trial(sweep.trial(0), [], status=None)
@@ -246,7 +246,7 @@ def test_curves(results, tmp_path):
     assert epoch_curves(sweep, "nothing") is None
 
 
-def test_progress_holds_the_best_so_far(results, tmp_path):
+def test_trial_values_hold_the_best_so_far(results, tmp_path):
     sweep = results.sweep(tmp_path)
     for n, value in enumerate([0.5, 0.4, 0.7, 0.6]):
         results.trial(sweep.trial(n), [value])
@@ -268,7 +268,7 @@ def test_runs_on_wandb_are_linked(results, tmp_path):
     assert links == ["https://wandb.example/me/p/runs/a"]
 
 
-def test_a_trial_that_went_wrong_does_not_hide_the_others(results, tmp_path):
+def test_an_outlier_does_not_hide_the_others(results, tmp_path):
     folder = results.sweep(tmp_path)
     for place in range(12):
         results.trial(folder.trial(place), [0.5, 0.6, 0.7 + place / 100])
@@ -276,3 +276,14 @@ def test_a_trial_that_went_wrong_does_not_hide_the_others(results, tmp_path):
     results.trial(folder.trial(12), [-500.0, 0.5])
     low, high = epoch_curves(load_results(tmp_path), "loss")["layout"]["yaxis"]["range"]
     assert low < 0.8 < high < 3
+
+
+def test_the_expected_best(tmp_path, results):
+    sweep = results.sweep(tmp_path)
+    for number, value in enumerate([0.6, 0.2, 0.8, 0.4]):
+        results.trial(sweep.trial(number), [value], label="ab"[number % 2])
+    expected, so_far, *_ = expected_best(load_results(tmp_path))["data"]
+    assert (expected["name"], expected["x"], expected["y"]) == ("a", [1, 2], [0.7, 0.8])
+    assert (so_far["x"], so_far["y"], so_far["line"]["dash"]) == ([1, 2], [0.6, 0.8], "dot")
+    results.sweep(tmp_path / "empty")
+    assert expected_best(load_results(tmp_path / "empty")) is None

@@ -38,7 +38,7 @@ def test_parallel_coordinates_hold_every_trial(sweep):
 
 
 @pytest.mark.parametrize("goal", ["maximize", "minimize"])
-def test_what_matters_is_found(sweep, goal):
+def test_the_important_setting_is_found(sweep, goal):
     """The value is of one setting alone, whichever end is the better one."""
     rng, trials = np.random.default_rng(0), []
     for trial in sweep.trials:
@@ -85,7 +85,7 @@ def test_a_front_of_losses_goes_down(results, tmp_path):
     assert front["x"] == [1, 2]  # losses 1.1 and 0.9; the third, 1.0, is dearer and worse
 
 
-def test_where_the_budget_went(sweep):
+def test_epochs_spent(sweep):
     figure = search.epochs_spent(sweep)
     spent = {(bar["name"], x): y for bar in figure["data"] for x, y in zip(bar["x"], bar["y"], strict=True)}
     assert sum(spent.values()) == sum(len(trial.records) for trial in sweep.trials)

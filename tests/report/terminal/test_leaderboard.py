@@ -1,0 +1,54 @@
+"""The leaderboard in the terminal."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from hwcls.report.terminal.leaderboard import print_leaderboard
+from hwcls.results.compare import write_leaderboard
+from hwcls.results.load import load_results
+
+
+def printed(sweep, width=100, **options):
+    console = Console(file=io.StringIO(), width=width)
+    print_leaderboard(sweep, console, **options)
+    return console.file.getvalue()
+
+
+def test_printed_leaderboard(tmp_path, results):
+    results.full(tmp_path, name="[bold]tiny")
+    text = printed(load_results(tmp_path))
+    assert "[bold]tiny" in text
+    assert "0.9000" in text
+    assert "lr=0.1" in text
+    assert "trial 3 failed: loss is NaN" in text
+    assert "Best on val/accuracy" in text
+    assert "more trial" not in text
+    assert "… and 3 more trials in leaderboard.csv" in printed(load_results(tmp_path), rows=2)
+
+
+def test_printed_by_alternative(tmp_path, results):
+    sweep = results.full(tmp_path)
+    results.confirm(sweep, "resnet", 0.9)
+    lines = printed(load_results(tmp_path)).splitlines()
+    spent = next(line.split() for line in lines if line.startswith("resnet"))
+    assert spent[:3] == ["resnet", "3", "0"]  # trials, failed ones
+    assert "%" in spent[-1]
+    rows = [line.split() for line in lines if line.split()[1:2] and line.split()[1].isdecimal() and "=" in line]
+    assert [row[1] for row in rows] == ["1", "5", "4", "0", "2"]  # all of mlp, then all of resnet
+
+
+def test_printed_leaderboard_keeps_its_columns_at_80(tmp_path, results):
+    results.full(tmp_path)
+    lines = printed(load_results(tmp_path), width=80).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any("unfinished" in line and "0.7200" in line and "lr=0.02" in line for line in lines)
+
+
+def test_an_empty_sweep_prints_its_answer(tmp_path, results):
+    results.sweep(tmp_path)
+    loaded = load_results(tmp_path)
+    assert printed(loaded).split("\n") == ["tiny", "No trial has started yet.", ""]
+    assert write_leaderboard(loaded).read_text().startswith("rank,trial")
