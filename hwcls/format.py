@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,11 @@ def format_bytes(count: float) -> str:
     value = count / 1000**power
     digits = 1 if power > 1 and value < 9.95 else 0
     return f"{value:,.{digits}f} {BYTE_UNITS[power]}"
+
+
+def hide_credentials(text: str) -> str:
+    """A text without the user and password of its URLs: s3://key:secret@bucket is s3://bucket."""
+    return re.sub(r"(?<=://)[^/@\s]+@", "", text)
 
 
 def format_percent(share: float) -> str:

@@ -1,4 +1,4 @@
-"""Sweeps: many trainings that are drawn, run on warm groups of ranks, and recorded so that none is lost.
+"""Sweeps: a search over trials, which train on reused groups of DDP ranks and survive crashes of every process.
 
 Ray reads these variables when it is imported, so they are set before any module here can import it.
 """
@@ -6,12 +6,16 @@ Ray reads these variables when it is imported, so they are set before any module
 import os
 from pathlib import Path
 
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "(?s).")  # everything that raylets print
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")  # hwcls resumes from its own records, not Tune's snapshot
-os.environ.setdefault("TUNE_ONLY_STORE_CHECKPOINT_SCORE_ATTRIBUTE", "1")  # checkpoints keep no metrics in memory
-if Path("~/.ray/auth_token").expanduser().exists():  # of a cluster; Ray sends it in this mode only
+RAY_SETTINGS = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "(?s).",  # the output of its raylets, which log_to_driver does not silence
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # hwcls resumes from its own records, not from Tune's snapshot
+    "TUNE_ONLY_STORE_CHECKPOINT_SCORE_ATTRIBUTE": "1",  # or each checkpoint keeps its metrics in memory
+}
+for _name, _value in RAY_SETTINGS.items():
+    os.environ.setdefault(_name, _value)
+if Path("~/.ray/auth_token").expanduser().exists():  # of a cluster that requires it; without this Ray does not send it
     os.environ.setdefault("RAY_AUTH_MODE", "token")

@@ -26,7 +26,7 @@ def serve_dashboard(folder: Path, port: int) -> None:
         raise UserError("optuna-dashboard is not installed", where="hwcls dashboard", remedy=remedy) from None
     journal = folder / "study.journal"
     if not journal.is_file():
-        raise UserError("there is no study.journal", where=str(folder), remedy="pass a sweep's results folder")
+        raise UserError("no study.journal here", where=str(folder), remedy="pass a sweep's results folder")
     try:
         socket.create_server((HOST, port)).close()  # the server prints its address before it opens it
     except OSError as error:

@@ -1,4 +1,4 @@
-"""When a sweep will end, at the pace of this start."""
+"""Estimate of the time until a sweep ends, from the pace since this start."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass
 
 @dataclass
 class _Running:
-    """How far a trial is, and how far it can come."""
+    """A running trial's last epoch, and its maximum."""
 
     epoch: int
     epochs: int
 
 
 class Pace:
-    """Counts epochs: trials differ in length, since many are stopped early, and all run side by side.
+    """Counts epochs, since trials differ in length when many are stopped early.
 
     Args:
-        total: Trials in all; None where only time ends the sweep.
-        done: Those that have ended before.
-        left: Seconds of a time budget; what runs when they are over runs to its end.
+        total: Number of trials; None where only time ends the sweep.
+        done: Trials that ended in an earlier start.
+        left: Seconds left of a time budget; running trials are not cut off when it ends.
     """
 
     def __init__(self, total: int | None, done: int = 0, left: float | None = None) -> None:
@@ -28,7 +28,7 @@ class Pace:
         self.deadline = None if left is None else time.monotonic() + left
         self.running: dict[str, _Running] = {}
         self.ended_after: list[int] = []  # epochs of each trial that ended in this start
-        self.begun = self.last = 0.0  # when the first epoch began: Ray's own start is no pace; when the last one ended
+        self.first = self.last = 0.0  # start of the first epoch, without Ray's own start; end of the last one
         self.epochs = 0  # in this start
 
     def started(self, key: str, epoch: int, epochs: int) -> None:
@@ -36,7 +36,7 @@ class Pace:
 
     def epoch(self, key: str, epoch: int, seconds: float) -> None:
         self.last = time.monotonic()
-        self.begun = self.begun or self.last - seconds
+        self.first = self.first or self.last - seconds
         self.epochs += 1
         if key in self.running:
             self.running[key].epoch = epoch
@@ -48,19 +48,19 @@ class Pace:
             self.ended_after.append(known.epoch)
 
     def remaining(self) -> float | None:
-        """Seconds to the end; None while nothing is known."""
+        """Seconds until the end; None while unknown."""
         now = time.monotonic()
         budget = None if self.deadline is None else self.deadline - now
         if budget is not None and budget > 0 and self.total is None:
             return budget
         if not self.epochs:
             return budget if budget is not None and budget > 0 else None
-        each = (self.last - self.begun) / self.epochs
+        each = (self.last - self.first) / self.epochs
         work = max(0.0, each * self._epochs_left(over=budget is not None and budget <= 0) - (now - self.last))
         return min(work, budget) if budget is not None and budget > 0 else work
 
     def _epochs_left(self, *, over: bool) -> float:
-        """Epochs to come, where trials run as long as those before them did; `over`: no new trial begins."""
+        """Epochs that are left if trials run as long as earlier ones did; `over`: no new trial starts."""
         usual = sum(self.ended_after) / len(self.ended_after) if self.ended_after else None
         left = 0.0
         for trial in self.running.values():

@@ -6,16 +6,15 @@ The terminal gets INFO and above; the file also gets DEBUG: versions, how a star
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hwcls.format import hide_credentials
+
 if TYPE_CHECKING:
     from rich.console import Console
-
-CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")  # of a URL: s3://key:secret@bucket
 
 
 @contextmanager
@@ -68,7 +67,7 @@ class _Timed(logging.Formatter):
     """With time, level and module, without the credentials of a URL."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return CREDENTIALS.sub("", super().format(record))
+        return hide_credentials(super().format(record))
 
 
 class _Lines(logging.Handler):

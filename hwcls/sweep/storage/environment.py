@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hwcls import files
+from hwcls.format import hide_credentials
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ def has_gpu_driver() -> bool:
 
 
 def _command() -> list[str]:
-    return [Path(sys.argv[0]).name, *sys.argv[1:]]
+    return [Path(sys.argv[0]).name, *map(hide_credentials, sys.argv[1:])]
 
 
 def _git_state() -> dict[str, Any] | None:

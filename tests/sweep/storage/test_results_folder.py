@@ -107,3 +107,10 @@ def test_environment_keeps_the_first_start(tmp_path):
     assert len(second["restarts"]) == 1
     assert first["changes"] == {"preset quick": {"run_cap": 6}}
     assert second["changes"] == {"options": {"run_cap": 9}}
+
+
+def test_the_command_is_kept_without_credentials(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["/bin/hwcls", "sweep", "a.yaml", "--results", "s3://key:secret@bucket/a"])
+    write_environment(tmp_path, {})
+    kept = json.loads((tmp_path / "environment.json").read_text())
+    assert kept["command"] == ["hwcls", "sweep", "a.yaml", "--results", "s3://bucket/a"]
