@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
-import signal
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +24,7 @@ from hwcls.sweep.preflight.disk_usage import check_free_space, estimate_disk_usa
 from hwcls.sweep.preflight.validate import Options, check_sweep
 from hwcls.sweep.run import confirm_plan
 from hwcls.sweep.run.background import Background
+from hwcls.sweep.run.termination import Termination
 from hwcls.sweep.storage import environment, results_folder
 from hwcls.sweep.storage.mirror import Mirror
 from hwcls.tracking.folders import SweepFolder
@@ -38,8 +36,6 @@ if TYPE_CHECKING:
     from hwcls.sweep.search.searcher import FairSearch
 
 log = logging.getLogger(__name__)
-
-GRACE = 20.0  # seconds that SIGTERM leaves for the end of an epoch and a checkpoint: SLURM and Kubernetes kill after 30
 
 
 @dataclass(frozen=True)
@@ -107,7 +103,7 @@ class _Start:
             preparation.raises_here(),
             connected(self.options.address) as machine,
             self.tracking.draining(),
-            _Termination() as termination,
+            Termination() as termination,
         ):
             prepared = preparation.result()
             resources = self._choose_resources(machine)
@@ -218,7 +214,7 @@ def _extent(search: FairSearch, budget: float | None) -> str:
     """How many trials or how much time the search has, and how much of it is done."""
     words = [f"{search.total} trials"] if search.total is not None else []
     if search.warm_start is not None:
-        words.append("knowing {} of {} earlier ones".format(*search.warm_start))
+        words.append("warm-started from {} of {} earlier ones".format(*search.warm_start))
     if budget is not None:
         total, left = format_duration(budget), format_duration(search.spending.left or 0.0)
         words.append(f"new trials for {total if search.count == 0 else f'{left} of {total}'}")
@@ -260,37 +256,3 @@ def _errors_logged(path: Path) -> Iterator[None]:
     except BaseException as error:
         log.debug("ended by %s: %s", type(error).__name__, error)
         raise
-
-
-class _Termination:
-    """SIGTERM, which a scheduler, a shutdown or a spot notice sends: running trials are saved, then it is as Ctrl-C.
-
-    Ray's start removes the handler, so this one is installed after it.
-    """
-
-    def __init__(self) -> None:
-        self.leave: Callable[[Callable[[], None]], None] = lambda now: now()
-        self.timer = threading.Timer(GRACE, self._interrupt)
-
-    def _terminate(self, *_: object) -> None:
-        signal.signal(signal.SIGTERM, self._interrupt)  # the second time it does not wait
-        threading.Thread(target=log.debug, args=("SIGTERM: saving the running trials",), daemon=True).start()
-        self.timer.daemon = True
-        self.timer.start()
-        self.leave(self._interrupt)
-
-    def _interrupt(self, *_: object) -> None:
-        self.timer.cancel()
-        os.kill(os.getpid(), signal.SIGINT)
-
-    def __enter__(self) -> _Termination:
-        self.old: Any = None
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # Ray blocks it in the jobs that it starts
-        if threading.current_thread() is threading.main_thread():
-            self.old = signal.signal(signal.SIGTERM, self._terminate)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.timer.cancel()
-        if self.old is not None:
-            signal.signal(signal.SIGTERM, self.old)
