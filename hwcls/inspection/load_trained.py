@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor, nn
 
@@ -23,6 +23,7 @@ from hwcls.data.augment.apply import Normalise
 from hwcls.data.imageset import ImageSet, InputSpec, open_data
 from hwcls.errors import UserError
 from hwcls.tracking.folders import TEST_READS, SweepFolder, TrialFolder
+from hwcls.training.artifacts import read_weights_metadata
 from hwcls.training.checkpoint import first_mismatch
 from hwcls.training.distributed import default_device
 
@@ -73,7 +74,7 @@ def load_trained(path: Path, progress: Callable[[str], None] | None = None) -> T
         what = "no weights were kept" if begun else "no weights: the trial never finished an epoch"
         again = f"train it again: hwcls train {path / 'config.yaml'}"
         raise UserError(what, where=str(weights), remedy=f"{again} (a sweep keeps them unless keep: none)")
-    metadata = _metadata(weights)
+    metadata = read_weights_metadata(weights)
     _check_origin(config, metadata.get("config"), weights)
     try:
         inputs = InputSpec.from_dict(metadata["inputs"])
@@ -141,15 +142,6 @@ def count_test_read(trained: Trained) -> int:
 def find_sweep_folder(path: Path) -> Path | None:
     """The folder of a trial's sweep, if it belongs to one."""
     return next((folder for folder in path.absolute().parents[1:3] if (folder / "sweep.yaml").is_file()), None)
-
-
-def _metadata(weights: Path) -> dict[str, Any]:
-    """A weights file's metadata: epoch, config, inputs; empty where it is truncated or of another program."""
-    try:
-        with safe_open(weights, framework="np") as file:
-            return dict(json.loads(file.metadata()["hwcls"]))
-    except (OSError, SafetensorError, TypeError, KeyError, ValueError):
-        return {}
 
 
 def _check_origin(config: TrialConfig, trained: Any, weights: Path) -> None:

@@ -14,7 +14,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from hwcls import files, models
@@ -24,6 +24,7 @@ from hwcls.data.loader import Feed
 from hwcls.inspection.load_trained import normalise_pixels
 from hwcls.tracking.records import EpochRecord
 from hwcls.training.build import build_trainer
+from hwcls.training.cost import static_bytes
 from hwcls.training.distributed import World
 from hwcls.training.ghost_batches import GroupFeed
 from hwcls.training.observer import Observer
@@ -135,7 +136,7 @@ def profile_training(
     device, batch = trainer.world.device, config.data.batch_size
     training.run(WARM_UP)
     step = median(training.run(steps))
-    static = _static_bytes(trainer)
+    static = static_bytes(trainer)  # gradients are allocated in each step
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     with _profiler(device) as profiler:
@@ -171,14 +172,6 @@ def _now(device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
-
-
-def _static_bytes(trainer: Trainer) -> int:
-    """Bytes of the weights, buffers and the optimizer's state; gradients live for a step."""
-    tensors = [*trainer.model.parameters(), *trainer.model.buffers()]
-    for state in trainer.optimizer.state.values():
-        tensors += [value for value in state.values() if isinstance(value, Tensor)]
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def _profiler(device: torch.device) -> Any:

@@ -34,13 +34,19 @@ def copy_outputs(source: Path, target: Path, *, weights: bool = True) -> None:
                 files.write_with(target / name, partial(shutil.copyfileobj, file))
 
 
-def read_weights_epoch(path: Path) -> int | None:
-    """The epoch that a weights file of hwcls is from; None when it is missing or truncated."""
+def read_weights_metadata(path: Path) -> dict[str, Any]:
+    """Epoch, config and inputs of a weights file; empty where it is missing, truncated or of another program."""
     try:
         with safe_open(path, framework="np") as file:
-            return int(json.loads(file.metadata()["hwcls"])["epoch"])
+            return dict(json.loads(file.metadata()["hwcls"]))
     except (OSError, SafetensorError, TypeError, KeyError, ValueError):
-        return None
+        return {}
+
+
+def read_weights_epoch(path: Path) -> int | None:
+    """The epoch of a weights file; None where `read_weights_metadata` has none."""
+    epoch = read_weights_metadata(path).get("epoch")
+    return epoch if isinstance(epoch, int) else None
 
 
 def save_arrays(path: Path, **arrays: Any) -> None:

@@ -43,8 +43,13 @@ def memory_bytes(trainer: Trainer, activations: int | None) -> int | None:
         return torch.cuda.max_memory_allocated(device)
     if activations is None:
         return None
-    weights = list(trainer.model.parameters())
-    tensors = [*weights, *trainer.model.buffers(), *(weight for weight in weights if weight.requires_grad)]
+    gradients = sum(weight.nbytes for weight in trainer.model.parameters() if weight.requires_grad)
+    return static_bytes(trainer) + gradients + activations * trainer.micro_batch
+
+
+def static_bytes(trainer: Trainer) -> int:
+    """Bytes of the weights, the buffers and the optimizer's state."""
+    tensors = [*trainer.model.parameters(), *trainer.model.buffers()]
     for state in trainer.optimizer.state.values():
         tensors += [value for value in state.values() if isinstance(value, Tensor)]
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors) + activations * trainer.micro_batch
+    return sum(tensor.nbytes for tensor in tensors)

@@ -49,6 +49,32 @@ def test_sees_every_epoch_and_changes_nothing(trial):
     assert seen.values == [r.metrics["val/loss"] for r in records]
 
 
+def test_hooks_are_called_around_each_step_and_once_an_epoch(trial):
+    class Calls(Observer):
+        def __init__(self):
+            self.calls = []
+
+        def before_step(self):
+            self.calls.append("step")
+
+        def before_clip(self, model, rank, epoch):
+            assert all(weight.grad is not None for weight in model.parameters())
+            self.calls.append((rank, epoch))
+
+        def after_step(self):
+            self.calls.append("stepped")
+
+        def after_epoch(self, model, feed, record):
+            assert len(feed.data.val)
+            self.calls.append(record.epoch)
+
+    config, calls = trial(epochs=2, data__per_class=20), Calls()
+    trainer = build_trainer(config, open_data(config.data), CPU, calls)
+    list(trainer.epochs())
+    steps = ["step", "stepped"] * (trainer.feed.steps - 1)
+    assert calls.calls == [call for epoch in (1, 2) for call in (*steps, "step", (0, epoch), "stepped", epoch)]
+
+
 def test_resumed_sees_what_an_uninterrupted_one_saw(trial, tmp_path):
     config = trial()
     uninterrupted = Norms()
