@@ -46,7 +46,7 @@ def build(settings: dict[str, Any], seed: int) -> nn.Module:
 
 
 def optimizer_of(model: nn.Module, settings: dict[str, Any]) -> torch.optim.Optimizer:
-    """With torch's defaults beside what is searched."""
+    """With torch's defaults for what is not searched."""
     make = OPTIMIZERS[settings["optimizer"]]
     return make(model.parameters(), lr=settings["lr"], weight_decay=settings["weight_decay"])
 

@@ -1,4 +1,4 @@
-"""What it costs to orchestrate many trials, beside plain Optuna and plain Tune: python benchmarks/orchestration.py
+"""The cost of orchestrating many trials, compared with plain Optuna and plain Tune: python benchmarks/orchestration.py
 
 The space of sweeps/quickstart.yaml is searched with a trainable that computes nothing, writes small files and is saved
 after each epoch, as trials of long epochs are; search, early stopping, records, page and trackers are the real ones.

@@ -3,7 +3,7 @@
 Trains every point of benchmarks/curves.yaml to its last epoch with hwcls's Trainer on one thread, and writes
 benchmarks/curves.npz: accuracy on the half of val by which a search chooses (the plateau sees it too), accuracy on the
 half that only scores, and seconds of CPU, each (configurations, epochs), NaN after a loss that was not finite; and the
-settings of each configuration. Each configuration is a file in the work folder, so that a broken run goes on.
+settings of each configuration. Each configuration is a file in the work folder, so that an interrupted run resumes.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ and ASHA; contenders.py holds the other two. A trial has so many images that Opt
 in `--seconds` here, which is measured first. Counted is what a user waits for: from the start of the command to its
 end, in a home and a cache of its own, and the CPU time of every process that it starts. `idle` is the time per trial
 in which a slot, one for each trial that runs at once, trains nothing. FILE is added to: once two sizes stand in it,
-the trial lengths are said up to which hwcls gains twofold, and from which on it does not matter who orchestrates.
+it prints the trial lengths up to which hwcls gains twofold, and from which on it does not matter who orchestrates.
 
 Ray's contender needs ray[default]: where Train cannot ask Ray's dashboard, a trial that ASHA stops keeps its worker's
 CPU for ever, and the next one waits in vain.
@@ -72,7 +72,7 @@ def sweep_file(settings: list[dict[str, Any]], per_class: int) -> dict[str, Any]
 
 
 def settings_of(trials: int) -> list[dict[str, Any]]:
-    """What every contender tries: drawn from the space once, so that luck does not tell them apart."""
+    """The settings that every contender trains, drawn once so that chance does not decide."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     asked = [study.ask() for _ in range(trials)]
@@ -164,7 +164,7 @@ def images_for(seconds: float, loaders: int, scratch: Path) -> int:
 
 
 def show(rows: dict[str, dict[str, float]]) -> None:
-    """The table, each figure beside how many times hwcls's it is."""
+    """The table; next to each figure its ratio to that of hwcls."""
     columns = {"wall": "wall s", "cpu_seconds": "CPU-s", "trials_per_hour": "trials/h", "best": "best val"}
     columns |= {"mean_best": "mean best", "epochs": "epochs", "start": "start s", "end": "end s", "idle": "idle s"}
     print(f"{'':24}" + "".join(f"{title:>16}" for title in columns.values()))
@@ -176,14 +176,14 @@ def show(rows: dict[str, dict[str, float]]) -> None:
 
 
 def break_even(sizes: Sizes) -> list[str]:
-    """What the sizes say of trials of any length, in sweeps of as many trials as the shortest had.
+    """Extrapolate to trials of any length, in sweeps of as many trials as the shortest had.
 
     Wall time per trial is (start + end) / trials + turnaround + factor x length, the last two by least squares and the
     turnaround 0 at least: few long trials leave a slot empty at the end. The length is that of the epochs that were
     trained: early stopping cuts many trials shorter than few.
     """
     trials = next(iter(sizes[min(sizes)].values()))["trials"]
-    fixed, factor, said = {}, {}, []
+    fixed, factor, lines = {}, {}, []
     for name in NAMES:
         rows = {length: found[name] for length, found in sizes.items() if name in found}
         if len(rows) < 2:
@@ -194,13 +194,13 @@ def break_even(sizes: Sizes) -> list[str]:
         factor[name], turnaround = np.polyfit(trained, walls, 1)
         fixed[name] = around / trials + max(0.0, turnaround)
         long = fixed[name] / factor[name] * (1 / LITTLE - 1)
-        cost = f"{fixed[name]:.1f} s a trial beside {factor[name]:.2f} s per second of training"
-        said.append(f"{NAMES[name]}: {cost}; it is {LITTLE:.0%} of the wall time at trials of {long:.0f} s")
+        cost = f"{fixed[name]:.1f} s a trial plus {factor[name]:.2f} s per second of training"
+        lines.append(f"{NAMES[name]}: {cost}; it is {LITTLE:.0%} of the wall time at trials of {long:.0f} s")
     for name in factor if "hwcls" in factor else ():
         if name != "hwcls":
             more, slope = fixed[name] - GAIN * fixed["hwcls"], GAIN * factor["hwcls"] - factor[name]
-            said.append(f"hwcls gains {GAIN:g}x on {NAMES[name]} {_where(more, slope)}")
-    return said
+            lines.append(f"hwcls gains {GAIN:g}x on {NAMES[name]} {_where(more, slope)}")
+    return lines
 
 
 def _where(more: float, slope: float) -> str:
@@ -234,11 +234,11 @@ def main() -> None:
         print(f"{trials} trials of {EPOCHS} epochs on {len(spec['train'])} images, {usable_cpus()} CPUs", flush=True)
         rows = {name: measure(name, spec, Path(scratch, name)) for name in options.only or NAMES}
     show(rows)
-    told = json.loads(options.json.read_text("utf-8")) if options.json and options.json.exists() else {}
-    told[f"{options.seconds:g}"] = {**told.get(f"{options.seconds:g}", {}), **rows}
+    recorded = json.loads(options.json.read_text("utf-8")) if options.json and options.json.exists() else {}
+    recorded[f"{options.seconds:g}"] = {**recorded.get(f"{options.seconds:g}", {}), **rows}
     if options.json:
-        options.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-    for sentence in break_even({float(length): found for length, found in told.items()}):
+        options.json.write_text(json.dumps(recorded, indent=2) + "\n", encoding="utf-8")
+    for sentence in break_even({float(length): found for length, found in recorded.items()}):
         print(sentence)
 
 

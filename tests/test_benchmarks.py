@@ -98,7 +98,7 @@ def test_the_break_even(benchmark_module):
     assert "hwcls gains 2x on Optuna, one process at trials of 8 s and more" in said
     assert (
         said[0]
-        == "hwcls: 1.0 s a trial beside 0.50 s per second of training; it is 5% of the wall time at trials of 38 s"
+        == "hwcls: 1.0 s a trial plus 0.50 s per second of training; it is 5% of the wall time at trials of 38 s"
     )
 
 
@@ -108,7 +108,7 @@ def test_the_break_even_is_of_the_epochs_that_were_trained(benchmark_module):
     long = {"trials": 3, "epochs": 27, "wall": 12 + 3 * 0.5 * 303, "start": 12.0, "end": 0.0}
     said = benchmark_module("sweep").break_even({9.0: {"hwcls": short}, 300.0: {"hwcls": long}})
     assert said == [
-        "hwcls: 1.0 s a trial beside 0.51 s per second of training; it is 5% of the wall time at trials of 38 s"
+        "hwcls: 1.0 s a trial plus 0.51 s per second of training; it is 5% of the wall time at trials of 38 s"
     ]
 
 

@@ -62,7 +62,7 @@ def open_sweep(sweep, results):
 
 
 def start(sweep, results, **options):
-    """Runs a checked sweep in this process; returns the outcome and what was said."""
+    """Runs a checked sweep in this process; returns the outcome and its output."""
     from rich.console import Console
 
     from hwcls.sweep import driver
@@ -78,13 +78,13 @@ def start(sweep, results, **options):
 
 @pytest.fixture
 def run(ray_here, tmp_path):
-    """Runs a checked sweep in this process; returns the outcome and what was said."""
+    """Runs a checked sweep in this process; returns the outcome and its output."""
     return lambda sweep, results=None, **options: start(sweep, results or tmp_path / "results", **options)
 
 
 @pytest.fixture(scope="module")
 def done(ray_here, tmp_path_factory):
-    """A sweep of four trials that has ended, for tests that only look at it; and what was said."""
+    """A sweep of four trials that has ended, for tests that only look at it; and its output."""
     from hwcls.config.sweep_file import load_sweep
 
     folder = tmp_path_factory.mktemp("done")

@@ -1,7 +1,7 @@
-"""Faults done to a running sweep, and what must be true of its results afterwards.
+"""Faults injected into a running sweep, and the checks of its results afterwards.
 
 The sweep trains a user's own model that writes a line for each training step, so that work done twice can be counted,
-sleeps, so that an epoch takes its time on a busy machine, too, and does what the name of a marker file tells it.
+sleeps, so that an epoch is slow on a busy machine as well, and injects the fault that a marker file is named after.
 """
 
 import json
@@ -32,7 +32,7 @@ class Net(nn.Module):
         super().__init__()
         self.layer, self.folder, self.pause = nn.Linear(inputs, classes), Path(folder), pause
 
-    def told(self, name):
+    def injected(self, name):
         try:
             os.rename(self.folder / name, self.folder / f"{name}.{os.getpid()}")
             return True
@@ -45,13 +45,13 @@ class Net(nn.Module):
             with open(self.folder / "steps", "a") as log:
                 log.write(f"{torch.initial_seed()} {os.getpid()} {time.time()}\\n")
             time.sleep(self.pause)
-            if self.told("raise"):
+            if self.injected("raise"):
                 raise RuntimeError("broken on purpose")
-            if self.told("hang"):
+            if self.injected("hang"):
                 time.sleep(1e6)
-            if self.told("memory"):
+            if self.injected("memory"):
                 raise torch.OutOfMemoryError("CUDA out of memory, injected")
-            scale = float("nan") if self.told("nan") else 1.0
+            scale = float("nan") if self.injected("nan") else 1.0
         return self.layer(x.flatten(1)) * scale
 
 
@@ -66,7 +66,7 @@ class Disturbed:
     """One sweep with its steps on record.
 
     Args:
-        folder: Where the sweep file, the model and the results lie.
+        folder: Of the sweep file, the model and the results.
         trials: Of the search, drawn at random, never stopped early.
         epochs: Of each.
         pause: Seconds that a step takes.
@@ -104,7 +104,7 @@ class Disturbed:
         self.raylets: set[int] = set()
 
     def sent(self) -> Path:
-        """The sweep file as it can be submitted: its model is named by a path beside it."""
+        """The sweep file as it can be submitted: with a relative path to its model."""
         values = yaml.safe_load(self.file.read_text())
         values["parameters"]["model"]["name"] = "counted.py:build"
         self.file.write_text(yaml.safe_dump(values, sort_keys=False))
@@ -129,9 +129,9 @@ class Disturbed:
         """Until a trial has so many epochs on record."""
         self.wait_until(lambda: len(self.numbers().get(trial, [])) >= count)
 
-    def tell(self, what: str) -> None:
-        """Have the next step of any trial do what the marker says."""
-        (self.folder / what).touch()
+    def inject(self, fault: str) -> None:
+        """Inject a fault into the next step of any trial: raise, hang, memory or nan."""
+        (self.folder / fault).touch()
 
     def done_twice(self) -> dict[int, float]:
         """For each trial the epochs that were trained more than once, in epochs."""

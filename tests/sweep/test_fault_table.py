@@ -1,4 +1,4 @@
-"""Heavy: every fault done to the command itself; what it cost is printed as a table at the end.
+"""Heavy: every fault, injected into the command itself; a table at the end shows what each cost.
 
 Run as root, so that a disk can be filled: pytest -m heavy tests/sweep/test_fault_table.py
 """
@@ -159,7 +159,7 @@ def test_a_trial_raises_once(started, undisturbed, table):
     sweep, command = started()
     sweep.wait_for_epochs(0, 5)
     since = time.time()
-    sweep.tell("raise")
+    sweep.inject("raise")
     command.end()
     assert "broken on purpose" in command.output
     table("trial raises", sweep, since)
@@ -171,7 +171,7 @@ def test_a_trial_is_not_finite(started, undisturbed, table):
     sweep, command = started()
     sweep.wait_for_epochs(0, 5)
     since = time.time()
-    sweep.tell("nan")
+    sweep.inject("nan")
     command.end(1)
     table("loss is NaN", sweep, since)
     results = {int(p.parent.name): json.loads(p.read_text()) for p in sweep.path.glob("trials/*/result.json")}
@@ -188,7 +188,7 @@ def test_a_trial_hangs(started, undisturbed, table):
     sweep, command = started(hang_after=3)
     sweep.wait_for_epochs(0, 5)
     since = time.time()
-    sweep.tell("hang")
+    sweep.inject("hang")
     command.end()
     assert "hung: no step finished in 3 s" in command.output
     table("trial hangs (hang_after: 3)", sweep, since)
@@ -196,11 +196,11 @@ def test_a_trial_hangs(started, undisturbed, table):
 
 
 def test_memory_runs_out(started, undisturbed, table):
-    """The trial goes on with half the micro-batch: the same but for rounding."""
+    """The trial resumes with half the micro-batch: the same but for rounding."""
     sweep, command = started()
     sweep.wait_for_epochs(0, 5)
     since = time.time()
-    sweep.tell("memory")
+    sweep.inject("memory")
     command.end()
     assert "is restarted" not in command.output
     found = sweep.numbers()
@@ -213,8 +213,8 @@ def test_memory_runs_out(started, undisturbed, table):
 
 
 @pytest.mark.parametrize("then", ["rank", "driver"])
-def test_a_checkpoint_is_torn_in_half(started, undisturbed, table, then):
-    """The one before it is taken, and where there is none the trial starts anew."""
+def test_a_checkpoint_is_truncated(started, undisturbed, table, then):
+    """The trial resumes from the one before, or starts again where there is none."""
     sweep, command = started()
     kept = sweep.path / "trials" / "0" / "checkpoint.json"
     sweep.wait_until(kept.exists)
@@ -229,12 +229,12 @@ def test_a_checkpoint_is_torn_in_half(started, undisturbed, table, then):
         command.end(-signal.SIGKILL)
         command.start()
         command.end()
-    table(f"checkpoint torn, then {then} killed", sweep, since)
+    table(f"checkpoint truncated, then {then} killed", sweep, since)
     sweep.check(undisturbed)
 
 
 def test_a_disk_fills(tmp_path, started, undisturbed, table):
-    """The sweep ends with one line; with room again the same command goes on."""
+    """The sweep ends with one line; with space again the same command resumes."""
     results = tmp_path / "results"
     results.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(results)], capture_output=True).returncode:
@@ -263,7 +263,7 @@ def test_a_disk_fills(tmp_path, started, undisturbed, table):
 
 
 def test_a_node_is_lost(started, undisturbed, table):
-    """Two nodes of one CPU: what ran on the lost one goes on where there is room."""
+    """Two nodes of one CPU: trials of the lost one resume on the other."""
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})

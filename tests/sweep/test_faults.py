@@ -30,7 +30,7 @@ def undisturbed(ray_here, tmp_path_factory):
 
 @pytest.fixture
 def disturb(run, tmp_path, monkeypatch):
-    """Runs the sweep while a fault is done to it from a thread; returns the sweep and what was said."""
+    """Runs the sweep while a thread injects a fault; returns the sweep, its outcome and its output."""
     monkeypatch.setattr(callback, "SAVE_EVERY", 0.5)
 
     def start(fault, **changes):
@@ -44,12 +44,12 @@ def disturb(run, tmp_path, monkeypatch):
 
         thread = threading.Thread(target=later)
         thread.start()
-        outcome, said = run(load_sweep(sweep.file), results=sweep.results)
+        outcome, output = run(load_sweep(sweep.file), results=sweep.results)
         thread.join()
         assert not failed
         groups = ray.util.placement_group_table().values()
         assert not [group for group in groups if group["state"] != "REMOVED"]
-        return sweep, outcome, said
+        return sweep, outcome, output
 
     return start
 
@@ -59,24 +59,24 @@ def test_a_supervisor_is_killed(disturb, undisturbed):
         sweep.busy_rank()
         kill(sweep.supervisors()[0])
 
-    sweep, _, said = disturb(fault)
-    assert said.count("is restarted") == 1
+    sweep, _, output = disturb(fault)
+    assert output.count("is restarted") == 1
     sweep.check(undisturbed)
 
 
-def test_a_rank_that_hangs_is_found_and_says_where(disturb, undisturbed):
+def test_a_rank_that_hangs_is_found_with_its_place(disturb, undisturbed):
     def fault(sweep):
         sweep.busy_rank()
-        sweep.tell("hang")
+        sweep.inject("hang")
 
-    sweep, _, said = disturb(fault, hang_after=5)
-    assert "hung: no step finished in 5 s; rank 0 was at" in said
-    assert "counted.py:31 in forward" in said
+    sweep, _, output = disturb(fault, hang_after=5)
+    assert "hung: no step finished in 5 s; rank 0 was at" in output
+    assert "counted.py:31 in forward" in output
     sweep.check(undisturbed)
 
 
 @pytest.mark.heavy
-def test_a_torn_checkpoint_is_left_for_the_one_before_it(disturb, undisturbed):
+def test_a_truncated_checkpoint_is_skipped_for_the_one_before_it(disturb, undisturbed):
     reached = []
 
     def fault(sweep):
@@ -87,8 +87,8 @@ def test_a_torn_checkpoint_is_left_for_the_one_before_it(disturb, undisturbed):
         reached.append(len(sweep.numbers()[0]))
         kill(sweep.rank(0))
 
-    sweep, _, said = disturb(fault, resources={"concurrent": 1})
-    assert said.count("is restarted") == 1
+    sweep, _, output = disturb(fault, resources={"concurrent": 1})
+    assert output.count("is restarted") == 1
     assert sweep.done_twice()[0] < reached[0]
     sweep.check(undisturbed)
 
@@ -101,8 +101,8 @@ def test_ranks_are_killed_and_restarts_count_in_a_row(disturb, undisturbed):
             sweep.wait_for_epochs(0, epochs)
             kill(sweep.rank())
 
-    sweep, _, said = disturb(fault, max_restarts=1, resources={"concurrent": 1})
-    assert said.count("trial 0 is restarted") == 2
-    assert "a rank died" in said
+    sweep, _, output = disturb(fault, max_restarts=1, resources={"concurrent": 1})
+    assert output.count("trial 0 is restarted") == 2
+    assert "a rank died" in output
     sweep.check(undisturbed)
     assert sweep.done_twice()[0] > 0  # it was in the middle

@@ -1,4 +1,4 @@
-"""The shipped sweeps, on real data made small: what each sets out to show stands in its results and on its page."""
+"""The shipped sweeps, on real data made small: each shows in its results and on its page what it is made for."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.sweep.conftest import start
 
 ROOT = Path(__file__).parents[2]
 FEW = ("confirm.seeds=1", "early_terminate=null", "resources.concurrent=1", "track=[]")
-SHRUNK = {  # beside preset quick: seconds instead of minutes
+SHRUNK = {  # in addition to preset quick: seconds instead of minutes
     "fashion_mnist_attention": ("run_cap=3", "parameters.data.per_class=40", "parameters.epochs=3"),
     "fashion_mnist_pretraining": ("run_cap=3", "parameters.data.per_class=40", "parameters.epochs=3"),
     "fashion_mnist_probe": (
@@ -82,8 +82,8 @@ def row(ray_here, real_data, tmp_path_factory):
     def run(name: str) -> Row:
         if name not in made:
             sweep = load_sweep(Path("sweeps", f"{name}.yaml"), preset="quick", sets=[*FEW, *SHRUNK[name]])
-            outcome, said = start(sweep, tmp_path_factory.mktemp(name))
-            assert not outcome.failed, said
+            outcome, output = start(sweep, tmp_path_factory.mktemp(name))
+            assert not outcome.failed, output
             path = outcome.folder.path
             made[name] = Row(load_results(path), (path / "report.html").read_text("utf-8"))
         return made[name]
@@ -174,7 +174,7 @@ def test_probe(row):
         assert all(f1 is not None for _, _, f1 in one.at_epochs)
     probe = json.loads((found.winners["vit_probe"] / "result.json").read_text())
     assert probe["parameters"]["model"] == "vit_probe"
-    assert "sweeps/weights/test_vit.safetensors" in found.page  # not ImageNet's, and the page says so
+    assert "sweeps/weights/test_vit.safetensors" in found.page  # not ImageNet's, as the page notes
     reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     folder = found.sweep.folder / "tensorboard" / "trials" / found.winners["cnn"].name
     events = reader.EventAccumulator(str(folder))

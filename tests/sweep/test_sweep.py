@@ -32,7 +32,7 @@ def without_times(found):
 
 
 def test_from_file_to_page(done):
-    outcome, said = done
+    outcome, output = done
     path = outcome.folder.path
     assert not outcome.failed
     assert sorted(p.name for p in (path / "trials").iterdir()) == ["0", "1", "2", "3"]
@@ -57,11 +57,11 @@ def test_from_file_to_page(done):
     assert {"trial", "label", "status", "epoch", "lr", "model"} <= board[0].keys()
     page = (path / "report.html").read_text()
     assert "tiny" in page
-    assert "trial 3 complete" in said
-    assert "4 of 4" in said
+    assert "trial 3 complete" in output
+    assert "4 of 4" in output
 
 
-def test_again_says_that_it_has_ended(run, tiny, tmp_path):
+def test_a_second_start_reports_that_it_has_ended(run, tiny, tmp_path):
     run(tiny(run_cap=2))
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "results").rglob("metrics.jsonl")}
     outcome, _ = run(tiny(run_cap=2))
@@ -110,7 +110,7 @@ def test_two_workers_train_one_trial(run, tiny, tmp_path):
 
 
 def test_a_failing_trial_is_retried_counted_and_explained(run, tiny, tmp_path):
-    """A user's own model that breaks at a given width; the others go on, and NaN is not retried."""
+    """A user's own model that breaks at a given width; the others continue, and NaN is not retried."""
     (tmp_path / "mine.py").write_text(
         "import sys\nimport torch\nfrom torch import nn\nfrom mine_layers import scaled\n\n"
         "class Net(nn.Module):\n"
@@ -136,7 +136,7 @@ def test_a_failing_trial_is_retried_counted_and_explained(run, tiny, tmp_path):
     path = tmp_path / "faults.yaml"
     base = {"data": {"name": "digits", "per_class": 20}, "model": model, "optimizer": "adam", "epochs": 2}
     path.write_text(yaml.safe_dump({**file, "parameters": base}))
-    outcome, said = run(load_sweep(path))
+    outcome, output = run(load_sweep(path))
     results = {t.result().parameters["mode"]: t for t in outcome.folder.trials().values()}
     assert results["good"].result().status == "complete"
     assert results["raise"].result().status == results["nan"].result().status == "failed"
@@ -149,12 +149,12 @@ def test_a_failing_trial_is_retried_counted_and_explained(run, tiny, tmp_path):
     assert (late.status, late.best) == ("failed", None)
     assert late.error.endswith("the function returned NoneType, not a torch.nn.Module — return the model itself")
     assert len(outcome.failed) == 3
-    assert said.count("is restarted") == 1  # the one that raises, once; NaN and a UserError would come again
+    assert output.count("is restarted") == 1  # the one that raises, once; NaN and a UserError would fail again
     logged = (outcome.folder.path / "sweep.log").read_text()
     number = next(n for n, t in outcome.folder.trials().items() if t.result().parameters["mode"] == "raise")
     assert f"trial {number} is restarted: " in logged
     assert "the sweep has ended" in logged
-    # the user's file lies with the results, and a trial runs from there
+    # a trial runs from the copy of the user's file in the results
     kept = {path.name for path in (outcome.folder.path / "source").rglob("*.py")}
     assert kept == {"mine.py", "mine_layers.py"}
     with open(tmp_path / "mine.py", "a") as file:
@@ -256,7 +256,7 @@ def test_config_of_a_trial_is_complete(done):
 
 
 def test_a_user_stops_a_trial(run, tiny, monkeypatch):
-    """As the Stop button of W&B does: that trial ends after its epoch, the others go on."""
+    """As the Stop button of W&B does: that trial ends after its epoch, the others continue."""
     begun = callback.RecordCallback.on_trial_start
 
     def ask(self, iteration, trials, trial, **info):
@@ -265,7 +265,7 @@ def test_a_user_stops_a_trial(run, tiny, monkeypatch):
             self._folder(trial).request_stop()
 
     monkeypatch.setattr(callback.RecordCallback, "on_trial_start", ask)
-    outcome, said = run(tiny(run_cap=2, compare=None))
+    outcome, output = run(tiny(run_cap=2, compare=None))
     stopped, complete = (trial.result() for trial in outcome.folder.trials().values())
     assert (stopped.status, complete.status) == ("stopped_by_user", "complete")
     assert stopped.best["epoch"] == 1
@@ -275,7 +275,7 @@ def test_a_user_stops_a_trial(run, tiny, monkeypatch):
     assert complete.extra["cost"]["inference_ms"] > 0
     states = [trial.state.name for trial in _study(outcome.folder.path, "tiny").trials]
     assert states == ["PRUNED", "COMPLETE"]
-    assert "trial 0 stopped by user" in said
+    assert "trial 0 stopped by user" in output
 
 
 @pytest.mark.parametrize("name", ["fashion_mnist", "tinyimagenet"])
@@ -285,6 +285,6 @@ def test_real_data_for_one_step(run, real_data, tmp_path, monkeypatch, name):
     sets = ["run_cap=3", "parameters.epochs=1", "parameters.data.per_class=4", "early_terminate=null", "track=[]"]
     if name == "tinyimagenet":
         sets += ["parameters.data.classes=5", "parameters.model.choice.*.backbone={values: [test_resnet]}"]
-    outcome, said = run(load_sweep(ROOT / "sweeps" / f"{name}.yaml", preset="quick", sets=sets))
-    assert not outcome.failed, said
+    outcome, output = run(load_sweep(ROOT / "sweeps" / f"{name}.yaml", preset="quick", sets=sets))
+    assert not outcome.failed, output
     assert len(list(outcome.folder.path.glob("trials/*/best.safetensors"))) == 3

@@ -25,9 +25,9 @@ def test_a_trial_goes_on_with_smaller_micro_batches(run, tmp_path):
     file = {"name": "memory", "method": "grid", "max_restarts": 0, "track": [], "resources": {"workers": 2}}
     path = tmp_path / "memory.yaml"
     path.write_text(yaml.safe_dump({**file, "parameters": base}))
-    outcome, said = run(load_sweep(path))
+    outcome, output = run(load_sweep(path))
     assert not outcome.failed
-    assert "is restarted" not in said
+    assert "is restarted" not in output
     found = {}
     for trial in outcome.folder.trials().values():
         result = trial.result()

@@ -93,7 +93,7 @@ def test_rungs_survive_a_restart():
 
 @pytest.mark.parametrize("rule", [{"eta": 2}, {"type": "median", "min_trials": 1}])
 def test_the_last_epoch_counts_as_it_does_after_a_restart(rule):
-    """Tune brings the last result of a trial to on_trial_complete and not to on_trial_result."""
+    """Tune passes the last result of a trial to on_trial_complete and not to on_trial_result."""
     live, again = (scheduler(rule, epochs=4) for _ in range(2))
     live.on_trial_add(None, trial(0))
     live.on_trial_result(None, trial(0), result(1, 0.9))
@@ -119,7 +119,7 @@ def median(**settings):
 def test_median_stops_what_is_worse_than_the_others_middle():
     found = median()
     for number, value in enumerate([0.3, 0.5, 0.7]):
-        assert play(found, trial(number), [value] * 16) is None  # too few others to tell
+        assert play(found, trial(number), [value] * 16) is None  # too few others
     assert play(found, trial(3), [0.4] * 16) == 2
     assert play(found, trial(4), [0.6] * 16) is None
     assert play(found, trial(5, "another"), [0.1] * 16) is None
@@ -217,7 +217,7 @@ def test_a_failure_stops():
         (1, 1, 0, None, 1),
     ],
 )
-def test_where_the_first_rung_lies(tiny, epochs, patience, warmup, min_iter, first):
+def test_the_first_rung(tiny, epochs, patience, warmup, min_iter, first):
 
     plateau = {"name": "plateau", "patience": patience, "warmup": warmup}
     sweep = tiny(parameters={"epochs": epochs, "scheduler": plateau})
@@ -226,7 +226,7 @@ def test_where_the_first_rung_lies(tiny, epochs, patience, warmup, min_iter, fir
     assert rung_limits(early_stopping({"min_iter": min_iter}), trials) == (first, epochs)
 
 
-def test_the_sweep_file_says_whether_trials_are_stopped(tiny):
+def test_a_sweep_without_early_terminate_stops_no_trial(tiny):
     assert build_scheduler(tiny()) is None
     found = build_scheduler(tiny(early_terminate={"type": "asha", "eta": 4}))
     assert found.config.eta == 4

@@ -93,7 +93,7 @@ def test_the_journal_is_made_safe_when_it_is_asked_to_be(tmp_path, monkeypatch):
     assert optuna.load_study(study_name="s", storage=plain).trials == study.trials
 
 
-def test_a_torn_journal_line_is_cut_before_the_next(tmp_path):
+def test_a_partial_journal_line_is_cut_before_the_next(tmp_path):
     journal = Journal(tmp_path / "study.journal")
     study = optuna.create_study(storage=optuna.storages.JournalStorage(journal), study_name="s")
     with open(journal.path, "ab") as file:

@@ -1,4 +1,4 @@
-"""The search without Tune: what it asks for, what it tells Optuna, and how it goes on."""
+"""The search without Tune: the trials it draws, what it reports to Optuna, and how it resumes."""
 
 import math
 from collections import Counter
@@ -40,7 +40,7 @@ def ask(search, trial_id):
 
 
 def drive(search, trials=None, value=0.5):
-    """Ask and tell until the search ends; returns the jobs."""
+    """Run trials until the search ends; returns the jobs."""
     jobs = []
     while trials is None or len(jobs) < trials:
         job = ask(search, str(len(jobs)))
@@ -71,7 +71,7 @@ def test_tpe_moves_towards_what_is_better(search):
     assert sum(abs(r - 0.02) for r in rates[-10:]) < sum(abs(r - 0.02) for r in rates[:10])
 
 
-def test_optuna_hears_how_trials_really_end(search):
+def test_optuna_gets_the_state_in_which_each_trial_ended(search):
     found = search(run_cap=6)
     for i in range(6):
         ask(found, str(i))
@@ -89,7 +89,7 @@ def test_optuna_hears_how_trials_really_end(search):
     assert states[4:] == [TrialState.RUNNING] * 2
 
 
-def test_a_restart_goes_on_with_what_was_running(search):
+def test_a_restart_resumes_running_trials(search):
     first = search(run_cap=6)
     before = [ask(first, str(i)) for i in range(3)]
     first.on_trial_complete("0", result(3, 0.5))
@@ -121,7 +121,7 @@ def test_random_draws_are_the_same_with_and_without_a_restart(search, tmp_path):
     assert [trial.params for trial in search(run_cap=6).study.trials] == restarted
 
 
-def test_a_torn_journal_line_is_cut(search, tmp_path):
+def test_a_partial_journal_line_is_cut(search, tmp_path):
     drive(search(run_cap=6), trials=2)
     journal = tmp_path / "out" / "study.journal"
     with open(journal, "ab") as file:
@@ -154,7 +154,7 @@ def test_first_settings_come_first(search):
 
 
 def test_a_time_budget_is_shared_by_seconds_and_ends(search, monkeypatch):
-    """Trials of one epoch: Tune brings their only result to on_trial_complete."""
+    """Trials of one epoch: Tune passes their only result to on_trial_complete."""
     clock = [1000.0]
     monkeypatch.setattr("hwcls.sweep.search.spending.time.monotonic", lambda: clock[0])
     seconds = {"mlp": 1.0, "cnn": 3.0}

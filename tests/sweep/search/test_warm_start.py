@@ -1,4 +1,4 @@
-"""`--from`: a search that knows another sweep's trials."""
+"""Warm start (`--from`): a search that knows the trials of an earlier sweep."""
 
 import pytest
 from optuna.trial import TrialState
@@ -63,7 +63,7 @@ def test_a_wider_space_knows_what_the_old_one_found(search, old):
     assert len(found.known_trials()) == 4
 
 
-def test_it_goes_on_with_what_it_borrowed(search, old):
+def test_it_resumes_with_the_trials_of_the_earlier_sweep(search, old):
     path, _ = old
     first = search("new", path, run_cap=4, parameters=WIDER)
     drive(first, trials=1)
@@ -74,7 +74,7 @@ def test_it_goes_on_with_what_it_borrowed(search, old):
     assert [job.key for job in jobs] == ["trials/1", "trials/2", "trials/3"]
 
 
-def test_what_lies_outside_the_space_is_left(search, old):
+def test_trials_outside_the_space_are_left_out(search, old):
     path, before = old
     rates = sorted(trial.params["optimizer.lr"] for trial in before.study.trials[:6])
     assert search("some", path, parameters=rate(rates[0], rates[2])).warm_start == (3, 6)
@@ -82,7 +82,7 @@ def test_what_lies_outside_the_space_is_left(search, old):
         search("none", path, parameters=rate(0.5, 0.9))
 
 
-def test_what_cannot_be_borrowed(search, old, tmp_path):
+def test_earlier_sweeps_that_cannot_be_used(search, old, tmp_path):
     path, _ = old
     with pytest.raises(UserError, match="there is no such folder"):
         search("one", tmp_path / "none")
