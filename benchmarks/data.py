@@ -145,14 +145,14 @@ def images_per_cpu_second(make: Callable[[int], Any], images: int) -> float:
 
 
 def used_kb() -> tuple[int, int]:
-    """This process's share of the mapped files, and its own memory, where pages inherited cancel out."""
+    """KB of mapped files (this process's share) and of its own memory; inherited pages cancel out."""
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()[1:]
     sizes = {name: int(size) for name, size, _ in map(str.split, lines)}
     return sizes["Pss_File:"] + sizes["Pss_Shmem:"], sizes["Anonymous:"]
 
 
 def trial_memory(rank: int, together: Any, mapped: Any, own: Any) -> None:
-    """Take batches, read every image and put down the KB that this took while all other trials hold theirs."""
+    """Take batches, read every image and record the KB used while all trials have their data open."""
     together.wait()  # all are forked
     before = used_kb()
     together.wait()
@@ -163,13 +163,13 @@ def trial_memory(rank: int, together: Any, mapped: Any, own: Any) -> None:
         for batch in step.parts:
             assert batch.images.isfinite().all()
     data.train.images.max()
-    together.wait()  # all hold their data
+    together.wait()  # all have their data open
     mapped[rank], own[rank] = (now - then for now, then in zip(used_kb(), before, strict=True))
     together.wait()
 
 
 def memory_mb(trials: int) -> dict[str, float]:
-    """What so many processes that train on the data take together: "mapped", the shared pixels, and "own"."""
+    """MB that `trials` training processes use together: "mapped" for the shared pixels, and "own"."""
     fork = multiprocessing.get_context("fork")
     together, mapped, own = fork.Barrier(trials, timeout=300), fork.Array("q", trials), fork.Array("q", trials)
     children = [fork.Process(target=trial_memory, args=(rank, together, mapped, own)) for rank in range(trials)]
