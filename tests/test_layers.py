@@ -8,7 +8,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -46,9 +45,6 @@ ONLY_IN = {
 MAX_MODULES, FLAT = 12, {"models", "training", "inspection"}
 MAX_LINES, MAX_PARAMETERS = 60, 7
 MAX_CLASS_LINES, MAX_ATTRIBUTES = 200, 15
-
-
-KNOWN = {"torch.utils._pytree: models/receptive_field.py, models/summary.py"}  # still to be mended
 
 
 def imports(path: Path) -> set[str]:
@@ -89,12 +85,12 @@ def against_the_order(order: list[set[str]], prefix: str) -> set[str]:
 
 
 def test_packages_import_one_way():
-    assert against_the_order(PACKAGES, "hwcls") - KNOWN == set()
+    assert against_the_order(PACKAGES, "hwcls") == set()
 
 
 @pytest.mark.parametrize("package", WINGS)
 def test_the_parts_of_a_package_import_one_way(package):
-    assert against_the_order(WINGS[package], f"hwcls.{package}") - KNOWN == set()
+    assert against_the_order(WINGS[package], f"hwcls.{package}") == set()
 
 
 def test_no_files_import_each_other_in_a_circle():
@@ -107,8 +103,7 @@ def test_no_files_import_each_other_in_a_circle():
         except CycleError as error:  # take one import of it away and look for the next circle
             circle = error.args[1][::-1]
             graph[circle[0]] = graph[circle[0]] - {circle[1]}
-            if not {f"{name} imports {other}" for name, other in pairwise(circle)} & KNOWN:
-                found.append(" imports ".join(circle))
+            found.append(" imports ".join(circle))
     assert found == []
 
 
@@ -128,13 +123,13 @@ def test_every_module_is_reached_by_a_command():
         if name in GRAPH and name not in reached:
             reached.add(name)
             waiting += GRAPH[name] | {name.rpartition(".")[0]} | named_modules(MODULES[name])
-    assert set(MODULES) - reached - KNOWN == set()
+    assert set(MODULES) - reached == set()
 
 
 def test_folders_are_small():
     modules = Counter(path.parent.relative_to(ROOT).as_posix() for path in FILES if path.name != "__init__.py")
     large = {folder for folder, count in modules.items() if count > MAX_MODULES}
-    assert large - FLAT - KNOWN == set()
+    assert large - FLAT == set()
 
 
 def is_command(function: ast.FunctionDef | ast.AsyncFunctionDef, path: Path) -> bool:
@@ -179,7 +174,7 @@ def too_large(path: Path) -> Iterator[str]:
 
 
 def test_functions_and_classes_are_small():
-    assert {found for path in FILES for found in too_large(path)} - KNOWN == set()
+    assert {found for path in FILES for found in too_large(path)} == set()
 
 
 def private_names(path: Path) -> set[str]:
@@ -208,7 +203,7 @@ def test_each_private_api_is_used_in_one_file():
     for path in FILES:
         for name in private_names(path):
             users.setdefault(name, set()).add(str(path.relative_to(ROOT)))
-    assert {f"{name}: {', '.join(sorted(files))}" for name, files in users.items() if len(files) > 1} - KNOWN == set()
+    assert {f"{name}: {', '.join(sorted(files))}" for name, files in users.items() if len(files) > 1} == set()
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
-"""What each layer of a model sees of the image, followed through the operations of one forward pass.
+"""Receptive fields: the pixels that each layer of a model depends on, traced through one forward pass.
 
-A convolution or pooling of kernel k, dilation d and stride s widens what a position sees by (k - 1) * d steps and makes
-the step s times as long (Araujo, Norris, Sim: Computing Receptive Fields of Convolutional Neural Networks, 2019).
+A convolution or pooling of kernel k, dilation d and stride s widens the receptive field by (k - 1) * d steps and
+multiplies the step by s (Araujo, Norris, Sim: Computing Receptive Fields of Convolutional Neural Networks, 2019).
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
-from hwcls.models.dispatch_mode import LightDispatchMode
+from hwcls.models.dispatch_mode import LightDispatchMode, flatten_values, operation_name
 
-# operations that leave every position where it was
+# operations that do not move positions
 STILL = {"clone", "detach", "alias", "_to_copy", "copy_", "contiguous", "expand", "native_dropout", "bernoulli"}
 NORMS = {"native_batch_norm", "_native_batch_norm_legit_no_training", "_native_batch_norm_legit", "cudnn_batch_norm"}
 REDUCTIONS = {"mean", "sum", "amax", "amin", "max", "min", "var", "std", "var_mean", "norm", "linalg_vector_norm"}
-MIXING = {"mm", "addmm", "bmm", "baddbmm", "native_group_norm"}  # and attention: every position sees every other
+MIXING = {"mm", "addmm", "bmm", "baddbmm", "native_group_norm"}  # and attention: every position depends on every other
 ALONG = {"_softmax": 1, "_log_softmax": 1, "glu": 1, "split": 2, "split_with_sizes": 2, "chunk": 2, "cumsum": 1}
 
 FieldSize = int | Literal["unknown"] | None  # pixels of one side, padding included; None: the whole image
@@ -28,35 +27,35 @@ FieldSize = int | Literal["unknown"] | None  # pixels of one side, padding inclu
 
 @dataclass(frozen=True)
 class Span:
-    """Pixels along one side of the image: position i of a map sees `first` + i * `step` to `last` + i * `step`."""
+    """Pixels along one side: position i of a map depends on `first` + i * `step` to `last` + i * `step`."""
 
     first: int = 0  # below 0 in the padding
     last: int = 0
     step: int = 1
 
     def through(self, kernel: int, stride: int, padding: int, dilation: int = 1) -> Span:
-        """What a window over these positions sees."""
+        """The span of a window over these positions."""
         wider = ((kernel - 1) * dilation - padding) * self.step
         return Span(self.first - padding * self.step, self.last + wider, self.step * stride)
 
     def shifted(self, positions: int) -> Span:
-        """The same from a later position on."""
+        """The span where position 0 is moved by so many positions."""
         return Span(self.first + positions * self.step, self.last + positions * self.step, self.step)
 
 
 @dataclass(frozen=True)
 class Field:
-    """What the values of a tensor see."""
+    """The receptive field of the values in a tensor."""
 
     spans: tuple[Span, Span] | None = None  # along height and width; None: the whole image
     axes: tuple[int, int] | None = None  # height and width among the tensor's axes, counted from the end
-    positions: bool = True  # whether values of several positions stand side by side
+    positions: bool = True  # whether it has values of several positions
     rows: tuple[int, ...] | None = None  # of a matrix: the leading axes that were merged into its rows
-    known: bool = True  # False: an operation that is not followed came before
+    known: bool = True  # False: an operation that cannot be traced came before
 
     @property
     def side(self) -> FieldSize:
-        """Pixels of the longer side, padding included; None for the whole image, "unknown" where it is not known."""
+        """Pixels of the longer side, padding included; None for the whole image; or "unknown"."""
         if not self.known:
             return "unknown"
         return None if self.spans is None else max(span.last - span.first + 1 for span in self.spans)
@@ -74,11 +73,11 @@ class Layer:
 
 
 def trace_receptive_field(model: nn.Module, channels: int, image_size: int) -> tuple[list[Layer], FieldSize]:
-    """Every layer of `model`, and the receptive field of its last map before positions are put together.
+    """Every layer of `model`, and the receptive field of its last map before positions are merged.
 
-    Attention and global pooling see the whole image, None; so does a net without maps, as a fully connected one. Behind
-    an operation that is not followed, as a flip or a transposed convolution, the field is "unknown". Runs one forward
-    pass in evaluation mode on the model's own device, the meta device included.
+    It is None, the whole image, after attention and global pooling, and in a fully connected net. It is "unknown"
+    after an operation that cannot be traced, such as a flip or a transposed convolution. Runs one forward pass in
+    evaluation mode on the model's device, which may be the meta device.
     """
     found: dict[str, Layer] = {}
     tracer = _FieldTracer()
@@ -108,29 +107,29 @@ def trace_receptive_field(model: nn.Module, channels: int, image_size: int) -> t
     return list(found.values()), tracer.last.side
 
 
-class _FieldTracer(LightDispatchMode):
-    """Keeps what every tensor that comes from the images sees."""
+class _FieldTracer(LightDispatchMode):  # type: ignore[no-untyped-call]
+    """Keeps the receptive field of every tensor that is computed from the images."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.seen: dict[int, tuple[Tensor, Field]] = {}  # by id; the tensor is held so that its id stays its own
+        super().__init__()
+        self.seen: dict[int, tuple[Tensor, Field]] = {}  # by id; the tensor is kept alive so that its id is unique
         self.last = Field()  # of the last operation that kept positions apart
 
     def start(self, images: Tensor) -> None:
         self.seen[id(images)] = (images, Field((Span(), Span()), (-2, -1)))
 
     def of(self, tensor: object) -> Field | None:
-        """What a tensor sees; None where it does not come from the images."""
+        """The receptive field of a tensor; None where it is not computed from the images."""
         return self.seen[id(tensor)][1] if id(tensor) in self.seen else None
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        inputs = [(leaf, seen) for leaf in tree_leaves((args, kwargs)) if (seen := self.of(leaf)) is not None]
-        name = func._schema.name.removeprefix("aten::")
-        if inputs and not name.startswith("new_") and not name.endswith("_like"):  # those take no value of the images
+        inputs = [(leaf, seen) for leaf in flatten_values(args, kwargs) if (seen := self.of(leaf)) is not None]
+        name = operation_name(func)
+        if inputs and not name.startswith("new_") and not name.endswith("_like"):  # those use no value of the images
             batch = name in NORMS and any(value is True for value in args)  # of the image's own statistics
             pointwise = torch.Tag.pointwise in func.tags or name.rstrip("_") in STILL | (NORMS if not batch else set())
-            for made in [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]:
+            for made in [leaf for leaf in flatten_values(out) if isinstance(leaf, Tensor)]:
                 known = (
                     _pointwise([seen for _, seen in inputs]) if pointwise else _moved(name, inputs, args, kwargs, made)
                 )
@@ -143,7 +142,7 @@ class _FieldTracer(LightDispatchMode):
 
 
 def _pointwise(seen: Sequence[Field]) -> Field:
-    """Of values that are computed position by position: all that their inputs see together."""
+    """The union of the inputs' fields, for an operation that works position by position."""
     positions = any(one.positions for one in seen)
     maps = [one for one in seen if one.spans is not None]
     unknown = [one for one in seen if not one.known]
@@ -165,7 +164,7 @@ def _union(spans: Sequence[Span]) -> Span | None:
 
 
 def _moved(name: str, inputs: list[tuple[Tensor, Field]], args: Any, kwargs: Any, out: Tensor) -> Field | None:
-    """What the result of an operation that moves or joins positions sees; None for the whole image."""
+    """The field after an operation that moves or merges positions; None for the whole image."""
     x, seen = inputs[0]
     mixing = name in MIXING | NORMS or name.startswith("_scaled_dot_product")
     if not seen.known:
@@ -195,7 +194,7 @@ def _moved(name: str, inputs: list[tuple[Tensor, Field]], args: Any, kwargs: Any
 
 
 def _windowed(name: str, x: Tensor, seen: Field, axes: list[int], args: Any, out: Tensor) -> Field | None:
-    """Convolution, pooling, padding and slices of maps; an operation that is none of these is not followed."""
+    """Convolution, pooling, padding and slices of maps; after any other operation the field is unknown."""
     if seen.spans is None:
         return (
             Field(None, seen.axes, seen.positions) if out.ndim == x.ndim and not name.startswith("adaptive") else None
@@ -228,12 +227,12 @@ def _windowed(name: str, x: Tensor, seen: Field, axes: list[int], args: Any, out
 
 
 def _nth(value: Sequence[int], i: int) -> int:
-    """The i-th of a setting per axis, of which a single one holds for all."""
+    """The i-th of a setting per axis; a single one applies to all axes."""
     return value[i] if len(value) > 1 else value[0]
 
 
 def _viewed(x: Tensor, seen: Field, shape: tuple[int, ...]) -> Field | None:
-    """A reshaping that keeps height and width, merges them into the rows of a matrix, or takes them out of it again."""
+    """A reshaping that keeps height and width, merges them into the rows of a matrix, or restores them."""
     if seen.rows is not None:
         return replace(seen, rows=None) if shape[:-1] == seen.rows else None
     if shape == tuple(x.shape):
@@ -260,7 +259,7 @@ def _reduced(x: Tensor, seen: Field, args: Any, out: Tensor) -> Field | None:
 
 
 def _order(name: str, x: Tensor, args: Any) -> list[int | None] | None:
-    """For an operation that only moves, adds or drops axes: the old axis that stands at each new one."""
+    """For an operation that only moves, adds or drops axes: the old axis at the place of each new one."""
     order: list[int | None] = list(range(x.ndim))
     if name == "permute":
         return [dim % x.ndim for dim in args[1]]
