@@ -1,10 +1,10 @@
-"""What tests of several packages build their trials from."""
+"""Trials for the tests of several packages."""
 
 import copy
 
 from hwcls.config.trial import TrialConfig
 
-# a user's model that runs out of memory from its sixth step on, where it gets more than `most` images at once
+# a user's model that runs out of memory from its sixth step on, with more than `most` images at once
 OUT_OF_MEMORY = """
 import torch
 from torch import nn
