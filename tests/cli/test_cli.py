@@ -72,7 +72,7 @@ def test_version(invoke):
         (["compare", "none"], "none"),
         (["report", "none"], "none"),
         (["confirm", "none"], "no sweep here"),
-        (["explain", "none", "none"], "is no trial"),
+        (["explain", "none", "none"], "is not a trial's folder"),
         (["data", "fetch", "fashionmnist"], "did you mean 'fashion_mnist'"),
         (["data", "import", "cifar10", "none.zip"], "none.zip"),
         (["compare", "none", "--json", "--csv"], "exclude each other"),

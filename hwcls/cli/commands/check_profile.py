@@ -125,9 +125,11 @@ def _curve(losses: list[float]) -> str:
 def _print_costs(found: dict[str, Any]) -> None:
     from rich.table import Table
 
+    from hwcls.format import format_bytes
+
     console = table_console()
     table = Table("model", box=None, pad_edge=False)
-    columns = ("parameters", "step ms", "batch", "images/s", "memory MB", "ms/image", "ms/image in batches")
+    columns = ("parameters", "step ms", "batch", "images/s", "memory", "ms/image", "ms/image in batches")
     for name in columns:
         table.add_column(name, justify="right")
     for name, cost in found.items():
@@ -137,7 +139,7 @@ def _print_costs(found: dict[str, Any]) -> None:
             f"{cost['step_ms']:.1f}",
             str(cost["batch_size"]),
             f"{cost['images_per_second']:,.0f}",
-            f"{cost['memory_mb']:,.1f}",
+            format_bytes(cost["memory_mb"] * 2**20),
             f"{cost['inference_ms']:.2f}",
             f"{cost['inference_batch_ms']:.3f}",
         )

@@ -75,6 +75,7 @@ def export(
     Example: hwcls export results/quickstart/trials/0 --out digits.onnx
     """
     configure_threads()
+    from hwcls.format import format_bytes
     from hwcls.inspection.export import SUFFIX, description_path
     from hwcls.inspection.export import export as run
     from hwcls.inspection.load_trained import load_trained
@@ -84,7 +85,7 @@ def export(
     if as_json:
         typer.echo(json.dumps({**found, "file": str(path)}, indent=2))
     else:
-        typer.echo(f"{path}, {description_path(path)}: {path.stat().st_size / 2**20:.2f} MB")
+        typer.echo(f"{path}, {description_path(path)}: {format_bytes(path.stat().st_size)}")
         difference, compared = found["max_difference"], found["compared_on"]
         typer.echo(f"largest difference of a logit from the original model's on {compared}: {difference:.2g}")
 

@@ -23,6 +23,7 @@ from hwcls.report.html import images, tables
 from hwcls.report.html.charts import diagnostics as diagnostic_charts
 from hwcls.report.html.charts import learning_curves, search
 from hwcls.report.html.charts.figure import Figure, assign_colours, describe_figure
+from hwcls.report.html.charts.parallel_coordinates import parallel_coordinates
 from hwcls.report.html.run_facts import collect_facts, collect_failures
 from hwcls.results import test_scores
 from hwcls.results.answer import describe_answer
@@ -164,7 +165,7 @@ def _draw_charts(sweep: SweepResults, diagnostics: list[Diagnostics], classes: l
     return {
         "curves": curves,
         "search": [
-            ("parallel", "Parallel coordinates", search.parallel(sweep)),
+            ("parallel", "Parallel coordinates", parallel_coordinates(sweep)),
             ("importance", "Importance of settings", search.importance(sweep)),
             *pareto,
             ("spent", "Epochs spent by rung", search.epochs_spent(sweep)),

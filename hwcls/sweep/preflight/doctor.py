@@ -17,12 +17,12 @@ from typing import Any, Literal
 from hwcls.config.sweep import TRACKERS
 from hwcls.data.catalog import cache_folder, find_spec, list_data_sets, raw_folders
 from hwcls.errors import UserError
+from hwcls.format import format_bytes
 from hwcls.sweep.cluster.connect import connected, first_line
 from hwcls.sweep.cluster.nodes import node_versions, version_differences
 from hwcls.sweep.storage.environment import package_version
 
-GIB = 2**30
-LOW_DISK = 5 * GIB
+LOW_DISK = 5 * 2**30
 LOW_FILES = 4096
 COMPILED = ("torch", "ray", "timm", "optuna")  # packages of many files that a sweep's processes import
 
@@ -93,7 +93,7 @@ def _gpus() -> Iterator[Check]:
         properties = torch.cuda.get_device_properties(i)
         free, total = torch.cuda.mem_get_info(i)
         busy = free < 0.5 * total
-        found = f"{properties.name}, {free / GIB:.0f} of {total / GIB:.0f} GiB free"
+        found = f"{properties.name}, {format_bytes(free)} of {format_bytes(total)} free"
         yield Check("gpu", "note" if busy else "ok", found, "another program uses it; see nvidia-smi" if busy else "")
     if count > 1:
         good = torch.distributed.is_available() and torch.distributed.is_nccl_available()
@@ -110,10 +110,10 @@ def _disks(folders: dict[str, Path]) -> Iterator[Check]:
             remedy = f"{variable} to a folder that you may write"
             yield Check("disk", "wrong", f"{name}: {folder} cannot be written", remedy)
         elif free < LOW_DISK:
-            found = f"{name}: {free / GIB:.1f} GiB free in {folder}"
+            found = f"{name}: {format_bytes(free)} free in {folder}"
             yield Check("disk", "note", found, "free some space for data sets, checkpoints and Ray's logs")
         else:
-            yield Check("disk", "ok", f"{name}: {free / GIB:.0f} GiB free in {folder}")
+            yield Check("disk", "ok", f"{name}: {format_bytes(free)} free in {folder}")
 
 
 def _open_files() -> Check:

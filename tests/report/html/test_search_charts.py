@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hwcls.report.html.charts import search
+from hwcls.report.html.charts.parallel_coordinates import parallel_coordinates
 from hwcls.results.importance import setting_importances
 from hwcls.results.load import load_results
 
@@ -25,7 +26,7 @@ def sweep(results, tmp_path):
 
 
 def test_parallel_coordinates_hold_every_trial(sweep):
-    figure = search.parallel(sweep)
+    figure = parallel_coordinates(sweep)
     lines = [trace for trace in figure["data"] if trace["mode"] == "lines"]
     assert [trace["name"] for trace in lines] == ["others", "to 50 %", "to 25 %", "best 10 %"]
     strands = [sum(x == 0 for x in trace["x"]) for trace in lines]

@@ -1,72 +1,20 @@
-"""Charts of the search: parallel coordinates, importance of settings, Pareto fronts, epochs spent by rung."""
+"""Charts of the search: importance of settings, Pareto fronts, epochs spent by rung."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
 
 from hwcls.report.html.charts.figure import Figure, assign_colours, escape_text, name_trial, round_value, titled_axis
 from hwcls.results.importance import setting_importances
-from hwcls.results.load import UNFINISHED, SweepResults, TrialResult, is_finite
-from hwcls.results.marginal_effects import log_settings, trials_with_value, varied_settings
+from hwcls.results.load import UNFINISHED, SweepResults, is_finite
+from hwcls.results.marginal_effects import trials_with_value
 
-# shares of the ranked trials, the best first: (up to, name, colour, width)
-BANDS = [(0.1, "best 10 %", "#d9480f", 2.5), (0.25, "to 25 %", "#e8a33d", 1.8)]
-BANDS += [(0.5, "to 50 %", "#7f9cc0", 1.2), (1.0, "others", "#a9b4c2", 0.8)]
-MAX_AXES = 12
 MAX_BARS = 12  # of epochs at which trials ended
 COSTS = {  # recorded cost: title, axis
     "parameters": ("Value by model size", "parameters"),
     "inference_ms": ("Value by inference time", "ms per image, in batches"),
     "seconds": ("Value by training time", "seconds of training"),
 }
-
-
-def parallel(sweep: SweepResults) -> Figure | None:
-    """Every trial as a line through its settings to its value; None without two trials that differ."""
-    trials = trials_with_value(sweep)
-    names = varied_settings(trials)
-    if len(trials) < 2 or not names:
-        return None
-    if len(names) > MAX_AXES:
-        weights = {name: weight for found in setting_importances(sweep).values() for name, weight in found.items()}
-        names = sorted(sorted(names, key=lambda name: -weights.get(name, 0.0))[:MAX_AXES], key=names.index)
-    logs = log_settings(sweep)
-    axes = [_Axis([trial.parameters.get(name) for trial in trials], name in logs) for name in names]
-    axes.append(_Axis([trial.value for trial in trials], False))
-    data, start = [], 0
-    for share, title, colour, width in BANDS:
-        end = max(start, round(share * len(trials))) if share < 1 else len(trials)
-        if end > start:
-            line = {"color": colour, "width": width}
-            data.append({**_trial_lines(trials, names, axes, range(start, end)), "name": title, "line": line})
-        start = end
-    data.reverse()  # the best on top
-    marks = [(place, height, word) for place, axis in enumerate(axes) for height, word in axis.tick_labels()]
-    x, y, words = zip(*marks, strict=True)
-    data.append(
-        {
-            "type": "scatter",
-            "mode": "text",
-            "x": x,
-            "y": y,
-            "text": words,
-            "textposition": "middle right",
-            "textfont": {"size": 10},
-            "hoverinfo": "skip",
-            "showlegend": False,
-        }
-    )
-    ticks = {"tickvals": list(range(len(axes))), "ticktext": [escape_text(name) for name in (*names, sweep.metric)]}
-    layout = {
-        "xaxis": {**ticks, "range": [-0.7, len(axes) - 0.5], "showgrid": True, "tickangle": -25},
-        "yaxis": {"visible": False, "range": [-0.2, 1.08]},
-        "legend": {"traceorder": "reversed"},
-    }
-    description = f"{len(trials)} trials by {', '.join([*names, sweep.metric])}; the leaderboard lists all of them"
-    return {"data": data, "layout": layout, "description": description}
 
 
 def importance(sweep: SweepResults) -> Figure | None:
@@ -148,66 +96,6 @@ def epochs_spent(sweep: SweepResults) -> Figure | None:
     axis = titled_axis("last epoch of a trial", type="category", categoryorder="array", categoryarray=order)
     layout = {"xaxis": axis, "yaxis": titled_axis("epochs spent"), "barmode": "stack", "showlegend": len(data) > 1}
     return {"data": data, "layout": layout}
-
-
-class _Axis:
-    """One axis of the parallel coordinates: values from 0 to 1, missing ones below."""
-
-    MISSING = -0.12
-
-    def __init__(self, values: Sequence[Any], log: bool) -> None:
-        known = [value for value in values if value is not None]
-        self.numeric = all(is_finite(value) for value in known) and len(set(known)) > 2
-        self.missing = len(known) < len(values)
-        self.log = self.numeric and log and min(known) > 0
-        if self.numeric:
-            self.low, self.high = min(known), max(known)
-        else:
-            self.words = sorted({str(value) for value in known}, key=_by_size)
-
-    def height(self, value: Any) -> float:
-        if value is None:
-            return self.MISSING
-        if not self.numeric:
-            return (self.words.index(str(value)) + 0.5) / len(self.words)
-        if self.high == self.low:
-            return 0.5
-        if self.log:
-            return math.log(value / self.low) / math.log(self.high / self.low)
-        return float((value - self.low) / (self.high - self.low))
-
-    def tick_labels(self) -> list[tuple[float, str]]:
-        """Heights and their labels."""
-        found = [(self.MISSING, "none")] if self.missing else []
-        if self.numeric:
-            return [*found, (0.0, f"{self.low:.3g}"), (1.0, f"{self.high:.3g}")]
-        if len(self.words) > 24:
-            return found
-        return [*found, *((self.height(word), escape_text(word)) for word in self.words)]
-
-
-def _by_size(word: str) -> tuple[bool, float, str]:
-    try:
-        return False, float(word), word
-    except ValueError:
-        return True, 0.0, word
-
-
-def _trial_lines(trials: list[TrialResult], names: list[str], axes: list[_Axis], places: range) -> dict[str, Any]:
-    """Some trials as one trace with gaps between them."""
-    x: list[int | None] = []
-    y: list[float | None] = []
-    words: list[str | None] = []
-    for trial in (trials[place] for place in places):
-        values = [*(trial.parameters.get(name) for name in names), trial.value]
-        x += [*range(len(axes)), None]
-        y += [*(round_value(axis.height(value)) for axis, value in zip(axes, values, strict=True)), None]
-        words += [
-            *(f"trial {trial.number}: {escape_text(f'{v:.4g}' if isinstance(v, float) else v)}" for v in values),
-            None,
-        ]
-    strands = {"type": "scatter", "mode": "lines", "x": x[:-1], "y": y[:-1], "text": words[:-1]}
-    return {**strands, "hovertemplate": "%{text}<extra></extra>"}
 
 
 def _front(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
