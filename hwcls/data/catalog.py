@@ -98,7 +98,7 @@ def raw_folders() -> list[Path]:
     return [cache_folder() / "raw", *([Path(named)] if named else [])]
 
 
-def find_spec(name: str, where: str = "data.name") -> DataSetSpec:
+def find_data_set(name: str, where: str = "data.name") -> DataSetSpec:
     """The description of the data set called `name`: a known one, or class folders of that name in a raw folder.
 
     Raises:
@@ -116,7 +116,7 @@ def find_spec(name: str, where: str = "data.name") -> DataSetSpec:
 
 def find_config_spec(config: DataConfig) -> DataSetSpec:
     """The description of `config`'s data set; raises UserError where there is none or where it takes no `path`."""
-    spec = find_spec(config.name)
+    spec = find_data_set(config.name)
     if config.path is not None and not spec.needs_path:
         takers = " or ".join(name for name, other in DATA_SETS.all().items() if other.needs_path)
         raise UserError(
@@ -137,7 +137,7 @@ def user_spec(name: str) -> DataSetSpec | None:
 
 def locate(name: str) -> Path | None:
     """Where the raw files of `name` are, or None; an embedded data set and one with a `path` have none."""
-    return _find(find_spec(name))
+    return _find(find_data_set(name))
 
 
 def locate_config(config: DataConfig) -> Path | None:

@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from hwcls import files
 from hwcls.data import disk
-from hwcls.data.catalog import DataSetSpec, Download, cache_folder, find_spec, locate, raw_folders
+from hwcls.data.catalog import DataSetSpec, Download, cache_folder, find_data_set, locate, raw_folders
 from hwcls.data.progress import ProgressMeter, ProgressReporter
 from hwcls.errors import UserError
 
@@ -29,7 +29,7 @@ def fetch_data_set(name: str, report: ProgressReporter | None = None) -> Path | 
     Raises:
         UserError: No mirror has it (the message says where to put it by hand), or it does not fit on the disk.
     """
-    spec = find_spec(name, where="")
+    spec = find_data_set(name, where="")
     if spec.embedded or (place := locate(name)):
         return None if spec.embedded else place
     if not spec.downloads:

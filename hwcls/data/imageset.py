@@ -10,7 +10,7 @@ import numpy as np
 
 from hwcls.config.data import AugmentConfig, DataConfig
 from hwcls.data import splits
-from hwcls.data.catalog import find_spec
+from hwcls.data.catalog import find_data_set
 from hwcls.data.progress import ProgressReporter
 from hwcls.data.store import PixelStore, open_pixel_store
 from hwcls.errors import UserError
@@ -110,7 +110,7 @@ def open_data(config: DataConfig, report: ProgressReporter | None = None) -> Ima
         train=split("train", train),
         val=split(held_out, val),
         test=split("test", rows["test"]),
-        augment=find_spec(config.name).augment,
+        augment=find_data_set(config.name).augment,
     )
 
 

@@ -94,7 +94,7 @@ def open_pixel_store(config: DataConfig, report: ProgressReporter | None = None)
         if store := _load_complete(folder):
             return store
         report = report or (lambda _: None)
-        spec = catalog.find_spec(config.name)
+        spec = catalog.find_data_set(config.name)
         size, channels = config.image_size or spec.image_size, config.channels or spec.channels
         raw = spec.read(place)
         _build_store(folder, config.name, raw, size, channels, report)
@@ -118,7 +118,7 @@ def has_pixel_store(config: DataConfig) -> bool:
 
 def read_raw_data(config: DataConfig) -> RawData:
     """The data set before decoding, with the file names of its images."""
-    return catalog.find_spec(config.name).read(_find_or_fetch(config, None))
+    return catalog.find_data_set(config.name).read(_find_or_fetch(config, None))
 
 
 def _load_complete(folder: Path) -> PixelStore | None:
@@ -154,7 +154,7 @@ def _find_or_fetch(config: DataConfig, report: ProgressReporter | None) -> Path:
 
 def _store_folder(config: DataConfig, place: Path) -> Path:
     """The folder of the store of the raw files at `place`."""
-    spec = catalog.find_spec(config.name)
+    spec = catalog.find_data_set(config.name)
     size, channels = config.image_size or spec.image_size, config.channels or spec.channels
     if spec.embedded:
         found: list[tuple[str, os.stat_result]] = []

@@ -197,10 +197,10 @@ def _config(name: str, path: str | None, sets: list[str]) -> DataConfig:
     from hwcls.config.annotations import describe_error
     from hwcls.config.data import AugmentConfig, DataConfig
     from hwcls.config.yaml_source import parse_value
-    from hwcls.data.catalog import find_spec
+    from hwcls.data.catalog import find_data_set
     from hwcls.errors import UserError
 
-    spec = find_spec(name, where="")
+    spec = find_data_set(name, where="")
     if spec.needs_path and path is None:
         raise UserError(f"{name} needs --path", remedy=spec.expects)
     values: dict[str, object] = {"name": name, "path": path}

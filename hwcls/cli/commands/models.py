@@ -170,11 +170,11 @@ def _from_file(path: Path, sets: Sequence[str], given: Sequence[int | None]) -> 
 
 def _shape(data: DataConfig, given: Sequence[int | None]) -> Shape:
     """The data set's shape, or what is known of it before it is downloaded."""
-    from hwcls.data.catalog import find_spec, locate
+    from hwcls.data.catalog import find_data_set, locate
     from hwcls.data.imageset import open_data
 
     classes, channels, side = given
-    spec = find_spec(data.name)
+    spec = find_data_set(data.name)
     if spec.embedded or data.path is not None or locate(data.name) is not None:
         opened = open_data(data, print_to_stderr)
         return classes or len(opened.classes), channels or opened.channels, side or opened.image_size

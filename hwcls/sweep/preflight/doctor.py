@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hwcls.config.sweep import TRACKERS
-from hwcls.data.catalog import cache_folder, find_spec, list_data_sets, raw_folders
+from hwcls.data.catalog import cache_folder, find_data_set, list_data_sets, raw_folders
 from hwcls.errors import UserError
 from hwcls.format import format_bytes
 from hwcls.sweep.cluster.connect import connected, first_line
@@ -129,7 +129,7 @@ def _data() -> Iterator[Check]:
     folder = os.environ.get("HWCLS_DATA")
     if folder and not Path(folder).is_dir():
         yield Check("data", "wrong", f"HWCLS_DATA is {folder}, which is not a folder", "name a folder, or unset it")
-    sets = [entry for entry in list_data_sets() if find_spec(str(entry["name"])).in_raw_folders]
+    sets = [entry for entry in list_data_sets() if find_data_set(str(entry["name"])).in_raw_folders]
     found = [str(entry["name"]) for entry in sets if entry["found"]]
     missing = [str(entry["name"]) for entry in sets if not entry["found"]]
     places = ", ".join(map(str, raw_folders()))

@@ -155,17 +155,17 @@ def _distinguishing_settings(model: ModelFamily) -> str:
 
 def _shape(trial: TrialConfig) -> tuple[int, int, int]:
     """Classes, channels and side of a trial's images, guessed where only the data could tell."""
-    from hwcls.data.catalog import find_spec
+    from hwcls.data.catalog import find_data_set
 
-    spec, data = find_spec(trial.data.name), trial.data
+    spec, data = find_data_set(trial.data.name), trial.data
     classes = data.classes if isinstance(data.classes, int) else len(data.classes or range(10))
     return classes, data.channels or spec.channels or 3, data.image_size or spec.image_size or 64
 
 
 def _missing_data(names: Sequence[str]) -> list[str]:
-    from hwcls.data.catalog import find_spec, locate
+    from hwcls.data.catalog import find_data_set, locate
 
-    missing = [name for name in names if find_spec(name).in_raw_folders and locate(name) is None]
+    missing = [name for name in names if find_data_set(name).in_raw_folders and locate(name) is None]
     remedy = "`hwcls data fetch {0}` or `hwcls data import {0} PATH`"
     return [f"data set {name} is missing: {remedy.format(name)}" for name in missing]
 
