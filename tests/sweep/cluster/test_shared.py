@@ -386,7 +386,8 @@ def test_a_sweep_goes_on_from_what_a_lost_head_left(run, s3, tmp_path, monkeypat
     sweep, first = Disturbed(tmp_path / "lost"), shared_results(s3, tmp_path, "lost")
     run(load_sweep(sweep.file), results=first.local, shared=first)
     left = contents(first.mirror("disturbed").url)
-    assert "report.html" in left
+    assert {"report.html", "sweep.log"} <= left.keys()
+    assert b"the sweep has ended" in left["sweep.log"]
     assert not any(name.startswith(("tune/", "state/")) for name in left)
 
     for name, content in kept.items():

@@ -137,7 +137,7 @@ def test_a_job_is_stopped_and_a_second_one_goes_on(tmp_path):
         again = subprocess.run([*command, "--json"], **options)
         wrong = subprocess.run([*command, "--set", "parameters.epochs=3"], **options)
     assert stopped.returncode == 0, stopped.stdout + stopped.stderr
-    assert "Interrupted; all that was finished is saved" in said
+    assert "Interrupted; everything finished is saved" in said
     assert 0 < left < sweep.epochs
     assert done.returncode == 0, done.stdout + done.stderr
     assert "submitted as raysubmit_" in done.stdout
