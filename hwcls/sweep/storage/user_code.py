@@ -41,7 +41,7 @@ def _copy_source(source: Path, folder: Path) -> Path:
         return target / source.name  # moved or deleted since: the trials ran with the copy
     if not source.is_file():
         raise UserError(
-            f"no model file '{source}'", where="model.name", remedy="name a file of yours: my_file.py:build"
+            f"no model file '{source}'", where="model.name", remedy="name an existing file and its function: my_file.py:build"
         )
     content = {file.name: file.read_bytes() for file in with_local_imports(source.resolve(), set())}
     digest = hashlib.blake2b(repr(sorted(content.items())).encode(), digest_size=4).hexdigest()
