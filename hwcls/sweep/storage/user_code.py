@@ -40,9 +40,8 @@ def _copy_source(source: Path, folder: Path) -> Path:
     if not source.is_file() and mark.exists():
         return target / source.name  # moved or deleted since: the trials ran with the copy
     if not source.is_file():
-        raise UserError(
-            f"no model file '{source}'", where="model.name", remedy="name an existing file and its function: my_file.py:build"
-        )
+        remedy = "name an existing file and its function: my_file.py:build"
+        raise UserError(f"no model file '{source}'", where="model.name", remedy=remedy)
     content = {file.name: file.read_bytes() for file in with_local_imports(source.resolve(), set())}
     digest = hashlib.blake2b(repr(sorted(content.items())).encode(), digest_size=4).hexdigest()
     if mark.exists() and mark.read_text("utf-8") != digest:

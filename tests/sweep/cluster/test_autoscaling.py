@@ -99,7 +99,8 @@ def test_workers_come_when_trials_wait_and_go_when_none_is_left(metadata, monkey
         assert "2 of 2 trials at once wait for nodes; 2 more can start" in done.stdout
         assert done.stdout.count("has joined") == 2
         said = done.stdout
-        assert said.index("trial 0 complete") < said.index("was idle and has been shut down") < said.index("trial 1 complete"), said
+        events = ("trial 0 complete", "was idle and has been shut down", "trial 1 complete")
+        assert sorted(events, key=said.index) == list(events), said
         until = time.monotonic() + 90
         while "alive 1" not in (left := count(address, environment)):
             assert time.monotonic() < until, left
