@@ -127,7 +127,7 @@ def test_what_every_study_shows(row, name):
         assert words in found.page, words
     for label in labels:
         assert f"{label}: predictions" in found.page
-        assert f"{label}: what the first layer makes of an image" in found.page
+        assert f"{label}: activations of the first layer" in found.page
     for one in summarize_learning(found.sweep)[0]:
         assert one.confirmed
         assert one.test is not None
@@ -155,11 +155,11 @@ def test_pretraining(row):
         seen = load_arrays(found.winners[label] / "inspection.npz")
         assert seen["reconstructions/input"].shape == seen["reconstructions/output"].shape
         assert json.loads((found.winners[label] / "result.json").read_text())["cost"]["pretrain_seconds"] > 0
-        assert f"{label}: what the pretrained autoencoder makes of images" in found.page
-    assert "alone: what the pretrained" not in found.page
+        assert f"{label}: reconstructions of the pretrained autoencoder" in found.page
+    assert "alone: reconstructions of" not in found.page
     models, bar = summarize_learning(found.sweep)
     assert bar is not None
-    assert f"to {bar}" in found.page  # is it faster: epochs and seconds until all are as good
+    assert f"to reach {bar}" in found.page  # is it faster: epochs and seconds until all are as good
     assert any(one.reached is not None for one in models)
     shares = load_sweep(ROOT / "sweeps" / "fashion_mnist_pretraining.yaml", preset="shares")
     assert [one.label for one in shares.alternatives] == ["0.05", "0.25", "1.0"]
