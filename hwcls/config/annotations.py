@@ -1,4 +1,4 @@
-"""What the config classes say about a place in the parameter tree."""
+"""Read the annotations of config classes: what a key of the parameter tree may hold, and pydantic's errors."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pydantic_core import ErrorDetails
 from hwcls.config.base import Frozen
 from hwcls.errors import did_you_mean
 
-USER = "user"  # the variant of a model from the user's own file
+USER = "user"  # the type of a model from the user's own file
 
 
 def plain_types(annotation: Any) -> list[Any]:
-    """The plain types in an annotation, unions and Annotated taken apart."""
+    """The plain types in an annotation, with unions and Annotated resolved."""
     if get_origin(annotation) is typing.Annotated:
         return plain_types(get_args(annotation)[0])
     if get_origin(annotation) in (typing.Union, types.UnionType):
@@ -24,7 +24,7 @@ def plain_types(annotation: Any) -> list[Any]:
 
 
 def config_classes(annotation: Any) -> dict[str, type[Frozen]]:
-    """The config classes that may stand here, by the `name` that picks them; a lone class has the name ''."""
+    """The config classes that a key may hold, by the `name` that selects them; a single class has the name ''."""
     classes = [part for part in plain_types(annotation) if isinstance(part, type) and issubclass(part, Frozen)]
     if len(classes) < 2:
         return dict.fromkeys([""], classes[0]) if classes else {}
@@ -37,13 +37,13 @@ def _type_name(cls: type[Frozen]) -> str:
 
 
 def takes_integers(annotation: Any) -> bool:
-    """Whether a range drawn here draws whole numbers."""
+    """Whether a range at this key draws integers."""
     plain = plain_types(annotation)
     return int in plain and float not in plain
 
 
 def takes_any_key(cls: type[Frozen]) -> bool:
-    """Whether a config hands unknown keys on (a user's own model does)."""
+    """Whether a config accepts unknown keys and passes them on (a user's own model does)."""
     return cls.model_config.get("extra") == "allow"
 
 
@@ -60,7 +60,7 @@ def describe_error(error: ErrorDetails, known: typing.Iterable[str] = ()) -> tup
         return what, remedy
     if kind == "literal_error":
         expected = [word.strip(" '") for word in error["ctx"]["expected"].replace(" or ", ", ").split(",")]
-        return f"{_short(value)} is not known here", did_you_mean(value, expected)
+        return f"{_short(value)} is not a valid value here", did_you_mean(value, expected)
     message = error["msg"]
     return f"{_short(value)}: {message[0].lower()}{message[1:]}", ""
 

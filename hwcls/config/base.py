@@ -1,4 +1,4 @@
-"""The base of every config: frozen, strict, no unknown key."""
+"""The base class of every config: frozen, strict, without unknown keys."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Frozen(BaseModel):
-    """An immutable description that refuses unknown keys and values of another type."""
+    """An immutable config that rejects unknown keys and values of a wrong type."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
 
 
 class Labelled(Frozen):
-    """A config that may stand under `choice` and remembers the label it was drawn by."""
+    """A config that can be an alternative of a `choice`, with the label of the drawn alternative."""
 
     label: str | None = None

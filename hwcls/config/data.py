@@ -1,4 +1,4 @@
-"""Which images a trial sees, and how they are cut, split and augmented."""
+"""The data of a trial: which images, and how they are resized, split and augmented."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hwcls.config.base import Labelled
 
 
 class AugmentConfig(Labelled):
-    """Random changes of each training image, drawn per image; 0 and false leave the image as it is."""
+    """Random changes of each training image, drawn per image; 0 and false turn an operation off."""
 
     crop: int = Field(0, ge=0, le=64)  # pixels of zero padding before a crop of the old size
     hflip: bool = False
@@ -21,7 +21,7 @@ class AugmentConfig(Labelled):
     translate: float = Field(0.0, ge=0, le=0.5)  # share of the side, drawn from [-t, t]
     scale: float = Field(0.0, ge=0, lt=1)  # zoom drawn from [1 - s, 1 + s]
     brightness: float = Field(0.0, ge=0)  # factor drawn from [max(0, 1 - b), 1 + b]; then contrast, saturation, hue
-    contrast: float = Field(0.0, ge=0)  # factor drawn likewise, about the image's mean grey
+    contrast: float = Field(0.0, ge=0)  # factor drawn likewise, around the image's mean grey
     saturation: float = Field(0.0, ge=0)  # factor drawn likewise, about each pixel's grey; grey images stay
     hue: float = Field(0.0, ge=0, le=0.5)  # turns of the colour circle, drawn from [-hue, hue]; grey images stay
     trivial: bool = False  # TrivialAugment, wide: one random operation and strength per image, arXiv 2103.10158
@@ -52,5 +52,5 @@ class DataConfig(Labelled):
         return None if path is None else os.path.abspath(os.path.expanduser(path))
 
     def pixels(self) -> DataConfig:
-        """The config without what changes neither images nor splits: equal `pixels()` share one data set."""
+        """The config without settings that change neither images nor splits: equal ones share one open data set."""
         return self.model_copy(update={"augment": None, "batch_size": 1, "label": None})

@@ -1,4 +1,4 @@
-"""How the weights move: the optimizer and the learning rate over the epochs."""
+"""Optimizers, learning rate schedules, and the metric that selects."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hwcls.config.base import Frozen, Labelled
 
 
 class Optimizer(Labelled):
-    """What every optimizer has."""
+    """The settings of every optimizer."""
 
     lr: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.0, ge=0)  # not applied to norms, biases, class tokens and position embeddings
@@ -46,13 +46,13 @@ OptimizerConfig = Annotated[AdamConfig | AdamWConfig | SgdConfig, Field(discrimi
 
 
 class Scheduler(Labelled):
-    """What every schedule has."""
+    """The settings of every schedule."""
 
-    warmup: int = Field(0, ge=0)  # epochs in which the learning rate rises linearly, step by step
+    warmup: int = Field(0, ge=0)  # epochs of a linear rise of the learning rate, updated every step
 
 
 class ConstantConfig(Scheduler):
-    """One learning rate throughout."""
+    """A constant learning rate."""
 
     name: Literal["constant"] = "constant"
 
@@ -62,7 +62,7 @@ class PlateauConfig(Scheduler):
 
     name: Literal["plateau"] = "plateau"
     factor: float = Field(0.1, gt=0, lt=1)
-    patience: int = Field(3, ge=0)  # epochs without improvement that are tolerated
+    patience: int = Field(3, ge=0)  # epochs without improvement before the rate is lowered
     min_lr: float = Field(0.0, ge=0)
 
 
@@ -74,7 +74,7 @@ class CosineConfig(Scheduler):
 
 
 class OneCycleConfig(Scheduler):
-    """One rise to `lr` and one fall, both along a cosine, step by step over all epochs (arXiv 1708.07120)."""
+    """The rate rises to `lr` and falls again, both along a cosine and updated every step (arXiv 1708.07120)."""
 
     name: Literal["one_cycle"] = "one_cycle"
     rise: float = Field(0.3, gt=0, lt=1)  # share of the steps in which the rate rises
@@ -82,7 +82,7 @@ class OneCycleConfig(Scheduler):
     end: float = Field(4e-6, ge=0, le=1)  # of lr, after the fall
 
     @model_validator(mode="after")
-    def _rises_by_itself(self) -> OneCycleConfig:
+    def _has_own_warmup(self) -> OneCycleConfig:
         if self.warmup:
             raise ValueError("one_cycle has its own warm-up — remove warmup and set rise")
         return self
@@ -94,7 +94,7 @@ METRICS = {"val/accuracy": "maximize", "val/macro_f1": "maximize", "val/loss": "
 
 
 class MetricConfig(Frozen):
-    """The validation metric that selects epochs and trials, and steers the plateau."""
+    """The validation metric that selects epochs and trials, and drives the plateau schedule."""
 
     name: Literal["val/accuracy", "val/macro_f1", "val/loss"] = "val/accuracy"
     goal: Literal["maximize", "minimize"] = "maximize"
@@ -120,5 +120,5 @@ class MetricConfig(Frozen):
 
     @property
     def worst(self) -> float:
-        """The value that everything beats."""
+        """The value that every other is better than."""
         return float("-inf") if self.goal == "maximize" else float("inf")

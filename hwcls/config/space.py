@@ -1,4 +1,4 @@
-"""The parameter tree of a sweep: what can be drawn, and what exists only under which choice."""
+"""The search space of a sweep: a tree of parameters, some of which exist only under a choice."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Scalar = bool | int | float | str | None
 
 
 class Suggest(Protocol):
-    """Optuna's way to draw: a trial that is asked for one parameter after the other."""
+    """The interface of an Optuna trial: suggests one parameter after the other."""
 
     def suggest_categorical(self, name: str, choices: list[Any]) -> Any: ...
     def suggest_float(self, name: str, low: float, high: float, *, step: float | None, log: bool) -> float: ...
@@ -38,7 +38,7 @@ class Constant:
 
 @dataclass(frozen=True)
 class Values:
-    """One of several values, without an order."""
+    """One of several unordered values."""
 
     name: str
     path: Path
@@ -109,7 +109,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several labelled alternatives; what stands in a branch exists only there."""
+    """One of several labelled alternatives; the parameters of a branch exist only there."""
 
     name: str
     path: Path
@@ -128,7 +128,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Group:
-    """A mapping: entries of its own, and at most one choice that adds a branch's; the two never overlap."""
+    """A mapping: its own entries and at most one choice, whose branch adds others; the two never overlap."""
 
     path: Path
     key: Path
@@ -148,7 +148,7 @@ Node = Constant | Values | Range | Group
 
 
 class Fixed:
-    """Draws given values, and the first or lowest of everything else."""
+    """Suggests given values, and for every other parameter the first or lowest."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.values = values
@@ -165,12 +165,12 @@ class Fixed:
 
 @dataclass(frozen=True)
 class Space:
-    """The whole tree, with what is asked of it."""
+    """The complete tree."""
 
     root: Group
 
     def draw(self, suggest: Suggest) -> dict[str, Any]:
-        """One point as the nested values of a TrialConfig."""
+        """A point as the nested values of a TrialConfig."""
         return self.root.draw(suggest)
 
     def parameters(self) -> Iterator[tuple[Parameter, dict[str, str]]]:
@@ -185,11 +185,11 @@ class Space:
                 yield {**under, parameter.name: end}
 
     def grid(self) -> list[dict[str, Any]]:
-        """Every point of the tree, unequal branches included; raises LookupError(name) at a continuous range."""
+        """Every point of the tree, whose branches may differ; raises LookupError(name) at a continuous range."""
         return [dict(point) for point in _grid(self.root)]
 
     def keys(self, settings: Mapping[str, Any]) -> dict[Path, Path]:
-        """For a drawn point: where in the sweep file each place of its TrialConfig stands."""
+        """For a drawn point: the key in the sweep file of each path in its TrialConfig."""
         return dict(_keys(self.root, settings))
 
     def flat_settings(self, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -240,10 +240,10 @@ def _keys(group: Group, settings: Mapping[str, Any]) -> Iterator[tuple[Path, Pat
 
 @dataclass(frozen=True)
 class Alternative:
-    """One of the things that `compare` gives the same budget."""
+    """One of the alternatives that `compare` names."""
 
-    label: str  # fit for a folder's name
-    settings: Mapping[str, Any]  # what pins it, by parameter name
+    label: str  # can be the name of a folder
+    settings: Mapping[str, Any]  # the parameters that select it, by name
     value: Any  # the choice's label, or the parameter's value
 
 
@@ -258,9 +258,7 @@ def find_alternatives(space: Space, key: str, where: str) -> list[Alternative]:
             if not under and not isinstance(p, Range) and len(p.ends()) > 1
         }
     )
-    remedy = (
-        f"what can be compared: {', '.join(comparable)}" if comparable else "nothing in this file has several values"
-    )
+    remedy = f"possible: {', '.join(comparable)}" if comparable else "no parameter of this file has several values"
     if not found:
         raise UserError(f"'{key}' has no choice and no values", where=where, remedy=remedy)
     parameter, under = found[0]
@@ -270,13 +268,13 @@ def find_alternatives(space: Space, key: str, where: str) -> list[Alternative]:
     if isinstance(parameter, Range):
         raise UserError(f"'{key}' is a range", where=where, remedy="give it as values: [...]")
     if len(parameter.ends()) < 2:
-        raise UserError(f"'{key}' has a single value", where=where, remedy="add another, or leave compare out")
+        raise UserError(f"'{key}' has a single value", where=where, remedy="add another, or remove compare")
     options = parameter.options if isinstance(parameter, Values) else parameter.ends()
     labels = [folder_label(option) for option in options]
     for label in labels:
         if labels.count(label) > 1:
-            remedy = "give them labels of their own, under choice:, or leave compare out"
-            raise UserError(f"two values of '{key}' would both be called {label}", where=where, remedy=remedy)
+            remedy = "give them labels with choice:, or remove compare"
+            raise UserError(f"two values of '{key}' would both have the label {label}", where=where, remedy=remedy)
     ends = parameter.ends()
     return [Alternative(label, {parameter.name: end}, end) for label, end in zip(labels, ends, strict=True)]
 
@@ -292,6 +290,6 @@ def recorded_label(config: Mapping[str, Any], compare: str) -> str | None:
 
 
 def folder_label(value: Any) -> str:
-    """A compared value as a name that a folder can have: [64, 32] is 64_32."""
+    """A compared value as the name of a folder: [64, 32] is 64_32."""
     text = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
     return re.sub(r"[^\w.+-]", "_", text)

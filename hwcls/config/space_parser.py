@@ -1,4 +1,4 @@
-"""From the `parameters` of a sweep file to the Space, checked against the config classes."""
+"""Parse the `parameters` of a sweep file into a Space, checked against the config classes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DISTRIBUTIONS = ("uniform", "int_uniform", "q_uniform", "log_uniform_values", "c
 
 
 def parse_space(source: YamlSource) -> Space:
-    """The tree under `parameters:`; raises UserError with the key path and line of what cannot be."""
+    """The tree under `parameters:`; raises UserError with the key path and line of the first error."""
     raw = source.values.get("parameters")
     key = ("parameters",)
     if not isinstance(raw, dict) or not raw:
@@ -40,7 +40,7 @@ def parse_space(source: YamlSource) -> Space:
 
 
 class _Parser:
-    """Walks the file and the config classes side by side."""
+    """Walks the file and the config classes in parallel."""
 
     def __init__(self, source: YamlSource) -> None:
         self.source = source
@@ -53,7 +53,7 @@ class _Parser:
         return Group(path, key, {field: self.field([cls], field, raw[field], path, key, name) for field in raw})
 
     def field(self, classes: Sequence[type[Frozen]], field: str, raw: Any, path: Path, key: Path, name: Path) -> Node:
-        """An entry that every class in `classes` must know."""
+        """An entry, whose key every class in `classes` must have."""
         here = (*key, field)
         for cls in classes:
             if field not in cls.model_fields and not takes_any_key(cls):
@@ -76,7 +76,7 @@ class _Parser:
             if isinstance(raw, str) and any("name" in cls.model_fields for cls in classes.values()):
                 raw = {"name": raw}  # `optimizer: adam`
             if not isinstance(raw, dict):
-                raise self.fail(f"{_short(raw)} stands where entries are expected", key, f"write {path[-1]}: {{...}}")
+                raise self.fail(f"expected entries, found {_short(raw)}", key, f"write {path[-1]}: {{...}}")
             return self.config(classes, raw, path, key, name)
         if isinstance(raw, dict):
             if MARKERS & raw.keys():
@@ -118,10 +118,12 @@ class _Parser:
             if not LABEL.fullmatch(label) or len(label) > 64:
                 raise self.fail(f"'{label}' cannot be a label", (*here, label), "use letters, digits and _ . + -")
             if not isinstance(body, dict):
-                raise self.fail("an alternative holds entries", (*here, label), f"write {label}: {{}}")
+                raise self.fail("an alternative is a mapping of entries", (*here, label), f"write {label}: {{}}")
             if "choice" in body:
                 raise self.fail(
-                    "a choice directly in a choice", (*here, label, "choice"), "write its alternatives side by side"
+                    "a choice directly in a choice",
+                    (*here, label, "choice"),
+                    "write its alternatives side by side",
                 )
         overridden = {field for field in siblings if any(field in body for body in bodies.values())}
         for field in overridden - {"name"}:
@@ -144,7 +146,7 @@ class _Parser:
     def pick(
         self, classes: Mapping[str, type[Frozen]], raw: dict[str, Any], label: str | None, path: Path, key: Path
     ) -> tuple[type[Frozen], dict[str, Any]]:
-        """The class that the body's `name`, or else its label, picks; with the name written into the body."""
+        """The class that the body's `name`, or else its label, selects; with the name added to the body."""
         if "" in classes:
             cls = classes[""]
             needs_name = "name" in cls.model_fields and label is not None
@@ -158,7 +160,7 @@ class _Parser:
         if cls_found is None:
             remedy = did_you_mean(kind, known)
             if "name" not in raw:
-                remedy += "; a label of your own needs a name: in its body"
+                remedy += "; another label needs a name: in its body"
             raise self.fail(f"unknown {path[-1]} '{kind}'", spot, remedy)
         return cls_found, {**raw, "name": str(kind)}
 
@@ -184,9 +186,7 @@ class _Parser:
             ["min and max"] if {"min", "max"} & raw.keys() else []
         )
         if len(kinds) != 1:
-            what = (
-                " and ".join(kinds) + " exclude each other" if kinds else "holds neither value, values nor min and max"
-            )
+            what = " and ".join(kinds) + " exclude each other" if kinds else "has neither value, values nor min and max"
             raise self.fail(what, key, "keep one of them")
         full = ".".join(name)
         if "value" in raw:
@@ -196,10 +196,10 @@ class _Parser:
             if not isinstance(options, list) or not options:
                 raise self.fail("'values' needs a list", (*key, "values"), "write values: [a, b]")
             if any(option in options[:i] for i, option in enumerate(options)):
-                raise self.fail("'values' names a value twice", (*key, "values"), "remove one")
+                raise self.fail("'values' contains a value twice", (*key, "values"), "remove one")
             return Values(full, path, key, tuple(options))
         integer = bool(annotations) and all(takes_integers(annotation) for annotation in annotations)
-        if not annotations:  # a key of the user's own model: its ends say what it is
+        if not annotations:  # a key of the user's own model: its ends decide
             integer = all(isinstance(raw.get(end), int) for end in ("min", "max"))
         return self.range(raw, integer or distribution == "int_uniform", path, key, full)
 
@@ -211,7 +211,7 @@ class _Parser:
             if word in raw and (
                 isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value)
             ):
-                raise self.fail(f"'{word}' is no number: {_short(value)}", (*key, word))
+                raise self.fail(f"'{word}' is not a number: {_short(value)}", (*key, word))
             if word in raw:
                 numbers[word] = value  # type: ignore[assignment]
         for word in ("min", "max"):
@@ -222,9 +222,9 @@ class _Parser:
         if not isinstance(log, bool):
             raise self.fail(f"'log' is true or false, not {_short(log)}", (*key, "log"))
         if low > high:
-            raise self.fail(f"the range is upside down: min {low:g} is above max {high:g}", key, "swap min and max")
+            raise self.fail(f"min {low:g} is above max {high:g}", key, "swap min and max")
         if log and low <= 0:
-            raise self.fail(f"a log range cannot hold {low:g}", (*key, "min"), "start it above 0, or drop log")
+            raise self.fail(f"a log range cannot start at {low:g}", (*key, "min"), "start it above 0, or drop log")
         if step is not None and (step <= 0 or step > high - low or log):
             what = "a log range takes no step" if log else f"the step {step:g} does not fit into {low:g} to {high:g}"
             raise self.fail(what, (*key, "step"), "remove it or make it smaller")
@@ -234,7 +234,7 @@ class _Parser:
 
 
 def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` laid on `under`; mappings are merged unless one of them is a parameter or a choice."""
+    """`under` updated with `over`; mappings are merged unless one of them is a parameter or a choice."""
     merged = {**under, **over}
     for field in under.keys() & over.keys():
         if _mergeable(under[field], over[field]):
@@ -243,7 +243,7 @@ def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _mergeable(a: object, b: object) -> bool:
-    """Whether two entries are sections, which can be laid over each other, and no parameters or choices."""
+    """Whether two entries are plain sections, neither parameters nor choices."""
     return isinstance(a, dict) and isinstance(b, dict) and not (MARKERS | {"choice"}) & (a.keys() | b.keys())
 
 

@@ -1,4 +1,4 @@
-"""SweepConfig: what a sweep file says beside its parameter tree."""
+"""SweepConfig: every key of a sweep file except the parameter tree, and the registries of what the keys name."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def parse_duration(value: object) -> object:
         return value
     amounts = re.findall(r"(\d+(?:\.\d+)?)\s*([smhd])", value)
     if not amounts or re.sub(r"(\d+(?:\.\d+)?)\s*([smhd])", "", value).strip():
-        raise ValueError(f"'{value}' is no duration — write 2h, 90m, 1h30m or a number of seconds")
+        raise ValueError(f"'{value}' is not a duration — write 2h, 90m, 1h30m or a number of seconds")
     return sum(float(amount) * _UNITS[unit] for amount, unit in amounts)
 
 
 def _unknown(title: str, loc: tuple[str, ...], value: object, names: Sequence[str]) -> ValidationError:
-    """The error of pydantic's own for a value that is none of some names."""
+    """pydantic's own error for a value that is none of `names`."""
     expected = f"{', '.join(map(repr, names[:-1]))} or {names[-1]!r}"
     details = InitErrorDetails(type="literal_error", loc=loc, input=value, ctx={"expected": expected})
     return ValidationError.from_exception_data(title, [details])
@@ -66,7 +66,7 @@ def _known_method(value: object) -> object:
 
 
 class StoppingRule(Protocol):
-    """One race: decides for trials that compete with each other."""
+    """Decides for trials that compete with each other."""
 
     def stops(self, key: str, epoch: int, value: float | None, best: float) -> bool:
         """Take an epoch of a trial; whether the trial ends with it.
@@ -92,7 +92,7 @@ class EarlyStopping(Frozen):
         own = cls.model_fields
         for key in values if isinstance(values, dict) else ():
             if key not in own and any(key in other.model_fields for other in EARLY_STOPPING.all().values()):
-                raise ValueError(f"'{key}' is no setting of {values.get('type', 'asha')} — remove it")
+                raise ValueError(f"'{key}' is not a setting of {values.get('type', 'asha')} — remove it")
         return values
 
     def rule(self, first: int, epochs: int, mode: str) -> StoppingRule:
@@ -118,7 +118,7 @@ EARLY_STOPPING: Registry[type[EarlyStopping]] = Registry(
 )
 
 
-def early_stopping(values: object) -> object:
+def parse_early_stopping(values: object) -> object:
     """The config of a rule from its settings in a sweep file."""
     if not isinstance(values, dict):
         return values
@@ -136,10 +136,10 @@ class ConfirmConfig(Frozen):
 
 
 class ResourcesConfig(Frozen):
-    """What a trial gets; what is left out is chosen from the machine."""
+    """The resources of a trial; missing values are chosen from the machine."""
 
     workers: int = Field(1, ge=1)  # DDP ranks per trial
-    gpus_per_worker: float | None = Field(None, ge=0)  # a part of one: so many trials share it
+    gpus_per_worker: float | None = Field(None, ge=0)  # below 1: several trials share a GPU
     cpus_per_worker: int | None = Field(None, ge=1)
     concurrent: int | None = Field(None, ge=1)  # trials at once
 
@@ -147,19 +147,19 @@ class ResourcesConfig(Frozen):
     def _one_gpu_for_each_rank(self) -> ResourcesConfig:
         gpus = self.gpus_per_worker or 0.0
         if gpus > 1:
-            raise ValueError(f"gpus_per_worker {gpus:g}, but a worker trains on one GPU — for more raise workers")
+            raise ValueError(f"gpus_per_worker {gpus:g}, but a worker trains on one GPU — raise workers to use more")
         if 0 < gpus < 0.01:
             raise ValueError(f"gpus_per_worker {gpus:g} is less than a hundredth — write 0 to train on CPUs")
         if 0 < gpus < 1 and self.workers > 1:
             raise ValueError(
-                f"{self.workers} workers of {gpus:g} GPU may meet on one GPU, where NCCL refuses them"
+                f"{self.workers} workers of {gpus:g} GPU may share one GPU, which NCCL does not support"
                 " — write workers: 1, or gpus_per_worker: 1"
             )
         return self
 
 
 class TrackerSpec(ABC):
-    """What hwcls knows of a tracker before it opens it: the base class of what `TRACKERS` holds."""
+    """What hwcls needs to know of a tracker before opening it; the base class of all in `TRACKERS`."""
 
     package: ClassVar[str | None] = None  # Python package that the tracker needs
     extra: ClassVar[str | None] = None  # pip install 'hwcls[extra]' installs it
@@ -226,8 +226,8 @@ class SweepConfig(Frozen):
     run_cap: int | None = Field(None, ge=1)  # trials
     budget: Annotated[float, BeforeValidator(parse_duration), Field(gt=0)] | None = None  # seconds
     compare: str | None = None
-    share: Literal["trials", "epochs", "seconds"] | None = None  # what alternatives get equally much of
-    early_terminate: Annotated[SerializeAsAny[EarlyStopping], BeforeValidator(early_stopping)] | None = None
+    share: Literal["trials", "epochs", "seconds"] | None = None  # unit of which every alternative gets the same amount
+    early_terminate: Annotated[SerializeAsAny[EarlyStopping], BeforeValidator(parse_early_stopping)] | None = None
     confirm: ConfirmConfig | None = None
     track: Annotated[tuple[Annotated[str, AfterValidator(_known_tracker)], ...], Field(strict=False)] = ("wandb",)
     artifacts: bool = False  # whether each trial's best weights are uploaded
@@ -241,9 +241,11 @@ class SweepConfig(Frozen):
     first: Annotated[tuple[dict[str, Any], ...], Field(strict=False)] = ()
 
     @model_validator(mode="after")
-    def _ends_some_day(self) -> SweepConfig:
+    def _has_an_end(self) -> SweepConfig:
         if self.search.enumerates and self.run_cap is not None:
-            raise ValueError(f"run_cap beside method: {self.method}, which runs every point — remove run_cap")
+            raise ValueError(
+                f"run_cap cannot be combined with method: {self.method}, which runs every point — remove run_cap"
+            )
         if self.share is not None and (self.compare is None or self.search.enumerates):
             raise ValueError("share needs compare and a search — remove share, or add compare: KEY with method: tpe")
         if not self.search.enumerates and self.run_cap is None and self.budget is None:
@@ -252,5 +254,5 @@ class SweepConfig(Frozen):
 
     @property
     def search(self) -> SearchMethod:
-        """What `method` names."""
+        """The method that `method` names."""
         return SAMPLERS[self.method]()

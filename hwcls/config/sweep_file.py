@@ -1,4 +1,4 @@
-"""From a sweep file to a checked Sweep: presets, --set, every branch built, errors with path and remedy."""
+"""Load a sweep file as a checked Sweep: apply presets and --set, build every branch, report errors with their place."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from hwcls.config.annotations import config_classes, describe_error
 from hwcls.config.base import Frozen
@@ -22,25 +23,25 @@ from hwcls.config.trial import DRAWN_SECTIONS, TrialConfig
 from hwcls.config.yaml_source import Key, YamlSource, parse_value, read_source
 from hwcls.errors import UserError, did_you_mean
 
-UNION_SECTIONS = ("model", "optimizer", "scheduler")  # pydantic puts the picked type into an error's place
+UNION_SECTIONS = ("model", "optimizer", "scheduler")  # pydantic adds the chosen type to an error's location
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep file, checked: its config, its space, and where everything stands."""
+    """A checked sweep file: its config, its search space, and the file and line of every entry."""
 
     config: SweepConfig
     space: Space
     source: YamlSource
 
     def trial(self, suggest: Suggest, *, seed: int = 0, workers: int = 1, threads: int = 1) -> TrialConfig:
-        """Draw one complete TrialConfig; `seed` holds unless the file draws one."""
+        """Draw a complete TrialConfig; `seed` applies unless the file searches the seed."""
         values = {"seed": seed, **self.space.draw(suggest), "metric": self.config.metric.model_dump()}
         return TrialConfig.from_dict({**values, "workers": workers, "threads": threads})
 
     @cached_property
     def alternatives(self) -> list[Alternative]:
-        """What `compare` names, in the file's order; empty when the sweep compares nothing."""
+        """The alternatives that `compare` names, in the file's order; empty when the sweep compares nothing."""
         if self.config.compare is None:
             return []
         return find_alternatives(self.space, self.config.compare, self.source.where(("compare",)))
@@ -95,7 +96,7 @@ class Sweep:
         return Shares(labels, unit, self.total, points)
 
     def resolved(self) -> dict[str, Any]:
-        """The file as it runs, presets and --set applied, short forms written out: what sweep.yaml keeps."""
+        """The file with presets and --set applied and short forms expanded, as sweep.yaml keeps it."""
         values = {key: value for key, value in self.source.values.items() if key != "presets"}
         return values | {"metric": self.config.metric.model_dump(), "track": list(self.config.track)}
 
@@ -106,10 +107,10 @@ class Sweep:
 
 
 def load_sweep(path: Path, preset: str | None = None, sets: Sequence[str] = (), budget: str | None = None) -> Sweep:
-    """Read and check a sweep file; raises UserError that says what, where and what to do."""
+    """Read and check a sweep file; raises UserError with the place and the remedy."""
     source = read_source(path)
     source.values.setdefault("name", path.stem)
-    source.values = copy.deepcopy(source.values)  # an alias must not be changed through its anchor
+    source.values = copy.deepcopy(source.values)  # so that changing an anchor does not change its aliases
     if preset is not None:
         _apply_preset(source, preset)
     for item in sets:
@@ -153,7 +154,9 @@ def _sweep_config(source: YamlSource) -> SweepConfig:
     if isinstance(name, str) and name.startswith("test/"):
         where = source.where(("metric", "name") if isinstance(metric, dict) else ("metric",))
         raise UserError(
-            f"'{name}' cannot select: test is read once, at the end", where=where, remedy="use val/accuracy"
+            f"'{name}' cannot be the metric: test is read once, at the end",
+            where=where,
+            remedy="use val/accuracy",
         )
     early = values.get("early_terminate")
     if isinstance(early, str):
@@ -169,7 +172,7 @@ def _sweep_config(source: YamlSource) -> SweepConfig:
             [f"parameters.{key[-1]}"] if key and key[-1] in DRAWN_SECTIONS else _known_keys(SweepConfig, key[:-1])
         )
         what, remedy = describe_error(first, remedies)
-        word = what.partition(" ")[0]  # an error of several keys together begins with the one to change
+        word = what.partition(" ")[0]  # an error about several keys starts with the key to change
         place = key or ((word,) if word in source.values else ())
         raise UserError(what, where=source.where(place), remedy=remedy) from None
 
@@ -181,20 +184,24 @@ def _known_keys(cls: type[Frozen], key: Key) -> list[str]:
         if not inner:
             return []
         cls = next(iter(inner.values()))
-    if cls is EarlyStopping:  # the field names the base class of all rules
+    if cls is EarlyStopping:  # the field is annotated with the base class of all rules
         return [name for rule in EARLY_STOPPING.all().values() for name in rule.model_fields]
     return list(cls.model_fields)
 
 
 def _trial_error(error: ValidationError, sweep: Sweep, settings: Mapping[str, Any]) -> UserError:
     first = error.errors(include_url=False)[0]
-    loc = tuple(str(part) for part in first["loc"])
-    if loc and loc[0] in UNION_SECTIONS and len(loc) > 1:
-        loc = (loc[0], *loc[2:])  # without the tag of the union
+    loc = _key_path(first)
     keys = sweep.space.keys(settings)
     place = next((loc[:n] for n in range(len(loc), 0, -1) if loc[:n] in keys), ())
     what, remedy = describe_error(first)
     return UserError(what, where=sweep.source.where(keys.get(place, ("parameters",))), remedy=remedy)
+
+
+def _key_path(error: ErrorDetails) -> Key:
+    """The path in a trial's config that a pydantic error is about."""
+    loc = tuple(str(part) for part in error["loc"])
+    return (loc[0], *loc[2:]) if loc and loc[0] in UNION_SECTIONS else loc
 
 
 def _check_search(sweep: Sweep) -> None:
@@ -208,17 +215,21 @@ def _check_search(sweep: Sweep) -> None:
             if isinstance(parameter, Range) and not parameter.integer and parameter.step is None:
                 remedy = "give it a step, or write values: [...], or use method: tpe"
                 raise UserError(
-                    "a grid cannot hold a continuous range", where=source.where(parameter.key), remedy=remedy
+                    "a grid needs a finite number of values, this range is continuous",
+                    where=source.where(parameter.key),
+                    remedy=remedy,
                 )
     if config.search.enumerates and config.first:
         raise UserError(
-            "first beside a grid", where=source.where(("first",)), remedy="a grid runs every point: remove first"
+            "first cannot be combined with a grid",
+            where=source.where(("first",)),
+            remedy="a grid runs every point: remove first",
         )
     first_settings(sweep)
 
 
 def first_settings(sweep: Sweep) -> list[dict[str, Any]]:
-    """The settings of `first:`, by parameter name; raises UserError for a name or value that the space has not."""
+    """The settings of `first:`, by parameter name; raises UserError for a name or value outside the space."""
     names = {parameter.name: parameter for parameter, _ in sweep.space.parameters()}
     settings = []
     for i, entry in enumerate(sweep.config.first):
@@ -226,7 +237,7 @@ def first_settings(sweep: Sweep) -> list[dict[str, Any]]:
             where = sweep.source.where(("first", str(i), name))
             parameter = names.get(name)
             if parameter is None:
-                raise UserError(f"no parameter '{name}' is searched", where=where, remedy=did_you_mean(name, names))
+                raise UserError(f"'{name}' is not a searched parameter", where=where, remedy=did_you_mean(name, names))
             inside = parameter.holds(value) if isinstance(parameter, Range) else value in parameter.ends()
             if not inside:
                 raise UserError(f"{value!r} is not in the space of '{name}'", where=where, remedy=f"it is {parameter}")
@@ -244,7 +255,4 @@ def load_trial(path: Path) -> TrialConfig:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         what, remedy = describe_error(first, TrialConfig.model_fields)
-        loc = tuple(str(part) for part in first["loc"])
-        if len(loc) > 1 and loc[0] in UNION_SECTIONS:
-            loc = (loc[0], *loc[2:])
-        raise UserError(what, where=source.where(loc), remedy=remedy) from None
+        raise UserError(what, where=source.where(_key_path(first)), remedy=remedy) from None

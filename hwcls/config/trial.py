@@ -1,4 +1,4 @@
-"""TrialConfig: all that one training needs, complete and repeatable."""
+"""TrialConfig: the complete settings of one training, which make it repeatable."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DRAWN_SECTIONS = (
 
 
 class TrialConfig(Frozen):
-    """One training from data to result; `hwcls train` repeats it without Ray."""
+    """All settings of one training; `hwcls train` repeats it without Ray."""
 
     data: DataConfig
     model: ModelConfig
@@ -32,19 +32,21 @@ class TrialConfig(Frozen):
     epochs: int = Field(10, ge=1)
     seed: int = Field(0, ge=0, lt=2**32)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
-    class_weights: Literal["balanced"] | None = None  # balanced: the rarer a class in train, the more its images weigh
-    clip: float | None = Field(None, gt=0)  # largest L2 norm of all gradients together
-    ema: float = Field(0.0, ge=0, lt=1)  # decay of the averaged weights, which are scored and saved; 0: none
-    norm_batch: int | None = Field(None, ge=2)  # images over which BatchNorm normalises; None: those of a micro-batch
+    class_weights: Literal["balanced"] | None = None  # balanced: weights inverse to the class's frequency in train
+    clip: float | None = Field(None, gt=0)  # maximum L2 norm of all gradients together
+    ema: float = Field(0.0, ge=0, lt=1)  # decay of the averaged weights, which are evaluated and saved; 0: none
+    norm_batch: int | None = Field(None, ge=2)  # images that BatchNorm normalises together; None: a micro-batch
     metric: MetricConfig = MetricConfig()
-    workers: int = Field(1, ge=1)  # DDP ranks; with BatchNorm they are part of the result
-    threads: int = Field(1, ge=1)  # CPU threads per rank: sums are ordered by them
+    workers: int = Field(1, ge=1)  # DDP ranks; with BatchNorm they change the result
+    threads: int = Field(1, ge=1)  # CPU threads per rank: they change the order of sums
 
     @model_validator(mode="after")
-    def _batches_are_whole_groups(self) -> TrialConfig:
+    def _batch_is_a_multiple_of_norm_batch(self) -> TrialConfig:
         if self.norm_batch and self.data.batch_size % self.norm_batch:
             size = self.data.batch_size
-            raise ValueError(f"a batch of {size} is no multiple of norm_batch {self.norm_batch} — change one of them")
+            raise ValueError(
+                f"a batch of {size} is not a multiple of norm_batch {self.norm_batch} — change one of them"
+            )
         return self
 
     def to_dict(self) -> dict[str, Any]:
@@ -62,7 +64,7 @@ class TrialConfig(Frozen):
 
 
 def flat_name(path: tuple[str, ...]) -> str:
-    """The one short name of a setting: ("optimizer", "lr") is lr, ("model", "head", "depth") is head_depth.
+    """The short name of a setting: ("optimizer", "lr") is lr, ("model", "head", "depth") is head_depth.
 
     A group's label is named after the group itself: ("optimizer", "label") is optimizer.
     """
@@ -78,7 +80,7 @@ def flat_name(path: tuple[str, ...]) -> str:
 
 
 def flatten(config: dict[str, Any]) -> dict[str, Any]:
-    """A nested config as flat scalars under `flat_name`; lists become text, unset labels are left out."""
+    """A nested config as flat scalars under `flat_name`; lists become text, unset labels are omitted."""
     flat: dict[str, Any] = {}
 
     def walk(value: Any, path: tuple[str, ...]) -> None:
@@ -91,6 +93,6 @@ def flatten(config: dict[str, Any]) -> dict[str, Any]:
             flat[flat_name(path)] = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else value
 
     walk(config, ())
-    for group in ("data", "model", "optimizer", "scheduler"):  # without a choice the type is the label
+    for group in ("data", "model", "optimizer", "scheduler"):  # without a choice the type serves as the label
         flat.setdefault(group, flat.get(f"{group}_type"))
     return flat

@@ -1,4 +1,4 @@
-"""A YAML file as plain values that remember the line they stand on."""
+"""Read a YAML file as plain values, with the line of every entry."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import yaml
 from hwcls.errors import UserError, did_you_mean
 
 Key = tuple[str, ...]
-MAX_NODES = 100_000  # an alias bomb stops here
+MAX_NODES = 100_000  # limit against nested aliases that expand without end
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads 1e-4 as a number, as everyone but YAML 1.1 does."""
+    """SafeLoader that reads 1e-4 as a number, as YAML 1.2 does."""
 
 
 _Loader.add_implicit_resolver(
@@ -29,7 +29,7 @@ _Loader.add_implicit_resolver(
 
 @dataclass
 class YamlSource:
-    """A file's values and where each stands: a line, or the option that set it."""
+    """A file's values and the place of each: a line, or the option that set it."""
 
     path: str
     values: Any
@@ -38,7 +38,7 @@ class YamlSource:
     def where(self, key: Iterable[str] = ()) -> str:
         """`file:line: a.b.c`, with the line of the nearest entry that has one."""
         path = tuple(str(part) for part in key)
-        if path and path not in self.places:  # `--set a.b=1` gives a its place, too
+        if path and path not in self.places:  # `--set a.b=1` is also the place of a
             path = next((known for known in self.places if known[: len(path)] == path), path)
         for length in range(len(path), -1, -1):
             if path[:length] in self.places:
@@ -50,12 +50,12 @@ class YamlSource:
         return f"{spot}: {'.'.join(path)}" if path else spot
 
     def changes(self) -> dict[str, dict[str, Any]]:
-        """What presets and options set, by where it was said: {"preset quick": {"run_cap": 6}}."""
+        """The values that presets and options set, by origin: {"preset quick": {"run_cap": 6}}."""
         found: dict[str, dict[str, Any]] = {}
         for key, place in self.places.items():
             if isinstance(place, str):
-                said = found.setdefault(place if place.startswith("preset ") else "options", {})
-                said[".".join(key)] = self._at(key)
+                values = found.setdefault(place if place.startswith("preset ") else "options", {})
+                values[".".join(key)] = self._at(key)
         return found
 
     def _at(self, key: Key) -> Any:
@@ -102,7 +102,7 @@ class YamlSource:
 
 
 def read_source(path: Path) -> YamlSource:
-    """Read a YAML file; raises UserError for one that is missing, unreadable or no YAML mapping."""
+    """Read a YAML file; raises UserError where it is missing, unreadable or not a YAML mapping."""
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError:
@@ -136,15 +136,15 @@ def _parse(text: str, source: YamlSource) -> Any:
         mark = getattr(error, "problem_mark", None)
         where = f"{source.path}:{mark.line + 1}" if mark else source.path
         problem = getattr(error, "problem", None) or str(error)
-        raise UserError(f"is not YAML: {problem}", where=where) from None
+        raise UserError(f"is not valid YAML: {problem}", where=where) from None
     except RecursionError:
         raise UserError("is nested too deeply", where=source.path) from None
     except (ValueError, OverflowError) as error:  # e.g. a date like 2026-99-99
-        raise UserError(f"is not YAML: {error}", where=source.path) from None
+        raise UserError(f"is not valid YAML: {error}", where=source.path) from None
 
 
 class _Builder:
-    """Turns YAML nodes into values, noting the line of every entry."""
+    """Turns YAML nodes into values and records the line of every entry."""
 
     def __init__(self, loader: _Loader, source: YamlSource) -> None:
         self.loader, self.source, self.count = loader, source, 0
@@ -162,17 +162,19 @@ class _Builder:
             return [self.build(child, (*key, str(i))) for i, child in enumerate(node.value)]
         value = self.loader.construct_object(node)
         if not isinstance(value, (str, int, float, bool, type(None))):
-            raise UserError(f"'{node.value}' is no text, number or truth value", where=self.source.where(key))
+            raise UserError(f"'{node.value}' is not a string, a number or a boolean", where=self.source.where(key))
         return value
 
     def _mapping(self, node: yaml.MappingNode, key: Key) -> dict[str, Any]:
         values: dict[str, Any] = {}
         for name_node, child in node.value:
             if not isinstance(name_node, yaml.ScalarNode):
-                raise UserError("a key must be a word", where=f"{self.source.path}:{name_node.start_mark.line + 1}")
+                raise UserError(
+                    "a key must be a plain scalar", where=f"{self.source.path}:{name_node.start_mark.line + 1}"
+                )
             name = str(name_node.value)
             self.source.places[(*key, name)] = name_node.start_mark.line + 1
             if name in values:
-                raise UserError(f"'{name}' stands here twice", where=self.source.where((*key, name)))
+                raise UserError(f"'{name}' appears twice here", where=self.source.where((*key, name)))
             values[name] = self.build(child, (*key, name))
         return values

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from ray.tune.schedulers import MedianStoppingRule, TrialScheduler
 
-from hwcls.config.sweep import early_stopping
+from hwcls.config.sweep import parse_early_stopping
 from hwcls.sweep.search.messages import JOB, EpochReport
 from hwcls.sweep.search.pruning import FairScheduler, FifoScheduler, build_scheduler, pick
 from hwcls.sweep.search.rungs import plateau_epoch, rung_limits
@@ -15,7 +15,7 @@ STOP, CONTINUE = TrialScheduler.STOP, TrialScheduler.CONTINUE
 
 
 def scheduler(settings, first=2, epochs=16, goal="maximize"):
-    return FairScheduler(early_stopping(settings), first, epochs, goal)
+    return FairScheduler(parse_early_stopping(settings), first, epochs, goal)
 
 
 def asha(goal="maximize"):
@@ -192,7 +192,7 @@ def test_hyperband_gives_some_trials_a_later_first_rung():
 
 
 def test_brackets_follow_hyperband():
-    found = early_stopping({"type": "hyperband", "eta": 3})
+    found = parse_early_stopping({"type": "hyperband", "eta": 3})
     rungs, shares = zip(*found.brackets(1, 81), strict=True)
     assert rungs == (1, 3, 9, 27, 81)
     assert shares == pytest.approx([n / 142.25 for n in (81, 33.75, 15, 7.5, 5)])
@@ -223,7 +223,7 @@ def test_the_first_rung(tiny, epochs, patience, warmup, min_iter, first):
     sweep = tiny(parameters={"epochs": epochs, "scheduler": plateau})
     trials = sweep.corners
     assert plateau_epoch(trials[0]) == warmup + patience + 2
-    assert rung_limits(early_stopping({"min_iter": min_iter}), trials) == (first, epochs)
+    assert rung_limits(parse_early_stopping({"min_iter": min_iter}), trials) == (first, epochs)
 
 
 def test_a_sweep_without_early_terminate_stops_no_trial(tiny):

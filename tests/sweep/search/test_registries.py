@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 from optuna.trial import TrialState
 
-from hwcls.config.sweep import EARLY_STOPPING, SAMPLERS, early_stopping
+from hwcls.config.sweep import EARLY_STOPPING, SAMPLERS, parse_early_stopping
 from hwcls.config.sweep_file import load_sweep
 from hwcls.errors import UserError
 from hwcls.sweep.cluster.resources import Resources
@@ -97,7 +97,7 @@ def test_each_method_resumes(search):
 def test_each_method_respects_settings_that_come_first(search):
     first = {"first": [{"model": "cnn", "optimizer.lr": 0.02}]}
     if search().method.enumerates:
-        with pytest.raises(UserError, match="first beside a grid"):
+        with pytest.raises(UserError, match="first cannot be combined with a grid"):
             search(**first)
         return
     job = ask(search(**first), "0")
@@ -105,9 +105,11 @@ def test_each_method_respects_settings_that_come_first(search):
 
 
 def test_an_unknown_method_and_an_unknown_rule(sweep_file):
-    with pytest.raises(UserError, match="'tpee' is not known here — did you mean 'tpe'"):
+    with pytest.raises(UserError, match="'tpee' is not a valid value here — did you mean 'tpe'"):
         load_sweep(sweep_file(method="tpee"))
-    with pytest.raises(UserError, match=r"early_terminate\.type.*'ashaa' is not known here — did you mean 'asha'"):
+    with pytest.raises(
+        UserError, match=r"early_terminate\.type.*'ashaa' is not a valid value here — did you mean 'asha'"
+    ):
         load_sweep(sweep_file(early_terminate="ashaa"))
     with pytest.raises(UserError, match=r"early_terminate\.etaa.*unknown key 'etaa' — did you mean 'eta'"):
         load_sweep(sweep_file(early_terminate={"type": "asha", "etaa": 3}))
@@ -116,7 +118,7 @@ def test_an_unknown_method_and_an_unknown_rule(sweep_file):
 @pytest.fixture(params=EARLY_STOPPING.names())
 def rule(request):
     """The config of each rule."""
-    return early_stopping({"type": request.param})
+    return parse_early_stopping({"type": request.param})
 
 
 def population(count, seed=0):
