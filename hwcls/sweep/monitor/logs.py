@@ -25,7 +25,9 @@ def log_to_console(console: Console) -> Iterator[None]:
         from rich.highlighter import NullHighlighter
         from rich.logging import RichHandler
 
-        handler = RichHandler(console=console, show_level=False, show_path=False, highlighter=NullHighlighter())
+        handler = RichHandler(
+            console=console, show_level=False, show_path=False, highlighter=NullHighlighter(), log_time_format="[%X]"
+        )
     handler.setFormatter(_Message())
     with _attached(handler, logging.INFO):
         yield

@@ -150,7 +150,7 @@ from ray.cluster_utils import Cluster
 from ray.util.placement_group import placement_group_table, remove_placement_group
 
 from hwcls.config.sweep import ResourcesConfig
-from hwcls.sweep.cluster import connected
+from hwcls.sweep.cluster.connect import connected
 from hwcls.sweep.run.trial_group import placement
 from hwcls.sweep.cluster.resources import choose_resources
 
