@@ -20,7 +20,7 @@ from hwcls.sweep.cluster.resources import Machine, Resources, choose_resources, 
 from hwcls.sweep.monitor.logs import log_to_file
 from hwcls.sweep.monitor.progress import Progress
 from hwcls.sweep.monitor.tracking_process import TrackingProcess
-from hwcls.sweep.preflight.disk_usage import check_free_space, estimate_disk_usage
+from hwcls.sweep.preflight.disk_usage import check_results_disk, estimate_disk_usage
 from hwcls.sweep.preflight.validate import Options, check_sweep
 from hwcls.sweep.run import confirm_plan
 from hwcls.sweep.run.background import Background
@@ -154,7 +154,7 @@ class _Start:
         from hwcls.sweep.search.searcher import FairSearch
 
         usage = estimate_disk_usage(self.sweep, prepared.models, prepared.data_size, resources.concurrent)
-        low_disk = check_free_space(usage, self.folder.path)
+        low_disk = check_results_disk(usage, self.folder.path)
         search = FairSearch(self.sweep, self.folder, resources, prepared.sources, self.options.warm_start)
         scheduler = pruning.build_scheduler(self.sweep)
         reconcile(self.sweep, self.folder, search, scheduler)

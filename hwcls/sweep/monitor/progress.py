@@ -79,7 +79,7 @@ class Lines(Quiet):
     def started(self, key: str, label: str | None, parameters: dict[str, Any], epoch: int, epochs: int) -> None:
         self.pace.started(key, epoch, epochs)
         verb = f"resumes after epoch {epoch}" if epoch else "starts"
-        log.log(self.start_level, "%s %s: %s", _name(key), verb, describe(label, parameters))
+        log.log(self.start_level, "%s %s: %s", _name(key), verb, describe_parameters(label, parameters))
 
     def epoch(self, key: str, line: dict[str, Any]) -> None:
         self.pace.epoch(key, line["epoch"], line.get("seconds") or 0.0)
@@ -140,7 +140,7 @@ class LiveTable(Lines, AbstractContextManager["LiveTable"]):
     def started(self, key: str, label: str | None, parameters: dict[str, Any], epoch: int, epochs: int) -> None:
         super().started(key, label, parameters, epoch, epochs)
         before = self.running.get(key)
-        row = _Row(describe(label, parameters), "resuming" if epoch else "starting", epoch, epochs)
+        row = _Row(describe_parameters(label, parameters), "resuming" if epoch else "starting", epoch, epochs)
         self.running[key] = row if before is None else _Row(row.settings, "restarting", epoch, epochs, before.line)
 
     def epoch(self, key: str, line: dict[str, Any]) -> None:
@@ -189,7 +189,7 @@ class LiveTable(Lines, AbstractContextManager["LiveTable"]):
         return [*columns, "settings"] if space >= 20 else columns
 
 
-def describe(label: str | None, parameters: dict[str, Any]) -> str:
+def describe_parameters(label: str | None, parameters: dict[str, Any]) -> str:
     """Sampled parameters in one line; numbers with three digits."""
     words = [
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in parameters.items()

@@ -92,7 +92,7 @@ def max_trials(sweep: Sweep) -> dict[str, int] | None:
     return each
 
 
-def check_free_space(found: DiskUsage, path: Path) -> str | None:
+def check_results_disk(found: DiskUsage, path: Path) -> str | None:
     """A warning about the disk of the results folder `path`, None where everything fits.
 
     Raises:

@@ -53,7 +53,7 @@ def prepare(sweep: Sweep, path: Path) -> Prepared:
     sets = open_data_sets(corners, sweep.source, log.info)
     save_splits(list(sets.values()), path)
     shapes = shapes_of(sets)
-    check_models(corners, shapes, sweep.source)
+    check_models_build(corners, shapes, sweep.source)
     check_pretrained(corners, shapes, sweep.source)
     by_label = expand_alternatives(sweep).items()
     copied = {label: [with_copied_source(trial, sources) for trial in trials] for label, trials in by_label}
@@ -139,7 +139,7 @@ def _fingerprint(images: ImageSet) -> str:
     return digest.hexdigest()
 
 
-def check_models(trials: Sequence[TrialConfig], shapes: Shapes, place: YamlSource) -> None:
+def check_models_build(trials: Sequence[TrialConfig], shapes: Shapes, place: YamlSource) -> None:
     """Build and run each distinct model; the cache remembers which passed.
 
     Raises:

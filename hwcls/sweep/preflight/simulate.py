@@ -43,10 +43,10 @@ RECORD = 0.0025  # between two epochs
 
 
 @dataclass(frozen=True)
-class Estimate:
+class SweepEstimate:
     """The expected cost of a sweep, as ranges that cover all simulations and ERROR."""
 
-    seconds: tuple[float, float]  # wall time of the whole command
+    seconds: tuple[float, float]  # wall time of the command
     trial_seconds: tuple[float, float]  # total training time, confirm runs included
     gpu_hours: tuple[float, float]
     trials: int
@@ -54,7 +54,7 @@ class Estimate:
     epoch_seconds: dict[str, float]  # median of an epoch, by alternative
 
 
-def estimate_duration(sweep: Sweep, resources: Resources) -> Estimate:
+def estimate_duration(sweep: Sweep, resources: Resources) -> SweepEstimate:
     """Time some trials of each alternative, then simulate the search.
 
     Raises:
@@ -62,14 +62,14 @@ def estimate_duration(sweep: Sweep, resources: Resources) -> Estimate:
     """
     trials = _sample_trials(sweep)
     sets = prepare.open_data_sets([*sweep.corners, *(trial for _, trial in trials)], sweep.source)
-    prepare.check_models(sweep.corners, prepare.shapes_of(sets), sweep.source)
+    prepare.check_models_build(sweep.corners, prepare.shapes_of(sets), sweep.source)
     count = max(1, len(sweep.alternatives))
     timing = time_trials(trials, resources, MIN_TIMED * count, SECONDS * count)
     waits = Waits.from_start(timing.start, resources.workers)
     runs = [Simulation(sweep, timing.trials, waits, resources.concurrent, seed).run() for seed in range(RUNS)]
     seconds, busy = _range(run.wall for run in runs), _range(run.busy for run in runs)
     gpus = resources.gpus_per_worker * resources.workers / 3600
-    return Estimate(
+    return SweepEstimate(
         seconds=seconds,
         trial_seconds=busy,
         gpu_hours=(gpus * busy[0], gpus * busy[1]),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hwcls.inspection.profile import TimedTraining
     from hwcls.training.distributed import World
 
-NICE = 15  # as Ray's workers
+NICE = 15  # lets every other process go first, as Ray's workers do
 MAX_GROUPS = 8  # groups of ranks that are started, however many trials run at once
 LONG_ENOUGH = 1.0  # seconds of measurement for each trial
 MAX_STEPS = 20  # of one trial
@@ -93,7 +93,7 @@ def _receive(receiver: Connection) -> tuple[float, list[tuple[str, TrialTime]]]:
         message = receiver.recv()
     except EOFError:
         remedy = "is the memory full? pass --no-probe to skip the estimate"
-        raise UserError("a process that measured training times died", remedy=remedy) from None
+        raise UserError("a process that measured training times crashed", remedy=remedy) from None
     if isinstance(message, UserError):
         raise message
     ready, times = message

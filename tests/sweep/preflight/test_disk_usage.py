@@ -12,7 +12,7 @@ from hwcls.results.load import load_results
 from hwcls.sweep.monitor.logs import log_to_file
 from hwcls.sweep.monitor.progress import Lines
 from hwcls.sweep.preflight import disk_usage, prepare
-from hwcls.sweep.preflight.disk_usage import DataSize, check_free_space, folder_size
+from hwcls.sweep.preflight.disk_usage import DataSize, check_results_disk, folder_size
 from hwcls.sweep.preflight.model_size import ModelSize, largest_models, measure_model
 from hwcls.tracking.records import Result
 
@@ -98,14 +98,14 @@ def test_a_disk_that_is_too_small(tiny, tmp_path, monkeypatch):
         monkeypatch.setattr(disk_usage.shutil, "disk_usage", lambda path: Usage(10**12, 0, count))
 
     free(found.total)
-    assert check_free_space(found, tmp_path) is None
+    assert check_results_disk(found, tmp_path) is None
     free(found.total - 10_000)
-    assert "the disk has only" in check_free_space(found, tmp_path)
+    assert "the disk has only" in check_results_disk(found, tmp_path)
     (tmp_path / "part").write_bytes(b"x" * 20_000)  # what is there already is part of the bound
-    assert check_free_space(found, tmp_path) is None
+    assert check_results_disk(found, tmp_path) is None
     free(found.running)
     with pytest.raises(UserError, match="the trials that run at once need up to"):
-        check_free_space(found, tmp_path)
+        check_results_disk(found, tmp_path)
 
 
 def test_a_trial_logs_no_more_than_the_bound_counts(tmp_path):
