@@ -1,4 +1,4 @@
-"""The one error that users see: what is wrong, where, and what to do."""
+"""The error that users see: what is wrong, where, and the remedy."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class UserError(Exception):
 
     Args:
         what: What is wrong, in a few words.
-        where: The file, key path and line it stands at, if known.
-        remedy: What the user can do about it, if known.
+        where: The file, line and key path, if known.
+        remedy: How the user can fix it, if known.
     """
 
     def __init__(self, what: str, *, where: str = "", remedy: str = "") -> None:
@@ -21,13 +21,13 @@ class UserError(Exception):
         super().__init__(what, where, remedy)
 
     def __reduce__(self) -> tuple[Callable[..., UserError], tuple[()]]:
-        """Whole also from another process, though `where` and `remedy` are given by name."""
+        """Makes it picklable: `where` and `remedy` are keyword arguments."""
         return partial(UserError, self.what, where=self.where, remedy=self.remedy), ()
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
         text = f"{text} — {self.remedy}" if self.remedy else text
-        return " ".join(text.split())  # one line, whatever a library's message held
+        return " ".join(text.split())  # one line, even where a library's message has several
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:

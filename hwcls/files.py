@@ -1,4 +1,4 @@
-"""Writing that is whole or absent: temporary name, fsync, rename."""
+"""Atomic writes: temporary name, fsync, rename."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import IO, Any
 
 import yaml
 
-# libyaml's, ten times as fast, where PyYAML was built with it
+# libyaml's versions, ten times as fast, where PyYAML was built with them
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @contextmanager
 def open_atomic(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
-    """Open a temporary neighbour of `path`; it takes the name only when the block ends well.
+    """Open a temporary file next to `path`; it is renamed to `path` only when the block ends without an error.
 
-    An OSError names `path`, never the neighbour.
+    An OSError names `path`, never the temporary file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -32,14 +32,14 @@ def open_atomic(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
         os.replace(temporary, path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename in (None, str(temporary)):  # no name, or one never given
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):  # no name, or the temporary one
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     sync_folder(path.parent)
 
 
 def sync_folder(path: Path) -> None:
-    """Make a rename in `path` survive a power cut, where the file system lets us."""
+    """Make a rename in `path` survive a power failure, where the file system supports it."""
     try:
         handle = os.open(path, os.O_RDONLY)
     except OSError:
@@ -53,18 +53,18 @@ def sync_folder(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8, whole or not at all."""
+    """Write `text` as UTF-8, completely or not at all."""
     with open_atomic(path, "w") as file:
         file.write(text)
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write `value` as indented JSON, whole or not at all."""
+    """Write `value` as indented JSON, completely or not at all."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=True) + "\n")
 
 
 def write_yaml(path: Path, value: object) -> None:
-    """Write `value` as YAML in the order of its keys, whole or not at all."""
+    """Write `value` as YAML in the order of its keys, completely or not at all."""
     write_text(path, yaml.dump(value, Dumper=_DUMPER, sort_keys=False, allow_unicode=True))
 
 
@@ -74,13 +74,13 @@ def read_yaml(path: Path) -> Any:
 
 
 def write_with(path: Path, save: Callable[[IO[bytes]], object]) -> None:
-    """Let a library's `save(file)` write `path`, whole or not at all."""
+    """Let a library's `save(file)` write `path`, completely or not at all."""
     with open_atomic(path) as file:
         save(file)
 
 
 def append_line(path: Path, line: bytes, *, sync: bool = True) -> None:
-    """Append one line and fsync it; a torn line that a crash left at the end is cut off first."""
+    """Append one line and fsync it; a partial line that a crash left at the end is removed first."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with open(path, "a+b") as file:
@@ -89,12 +89,12 @@ def append_line(path: Path, line: bytes, *, sync: bool = True) -> None:
             file.flush()
             if sync:
                 os.fsync(file.fileno())
-    except OSError as error:  # a full disk has no name
+    except OSError as error:  # on a full disk it has no file name
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def cut_partial_line(path: Path) -> None:
-    """Remove what follows the last newline of a lines file, if anything; a missing file is fine."""
+    """Remove a partial last line, without its newline; a missing file is no error."""
     if path.exists():
         with open(path, "r+b") as file:
             _cut_partial_line(file)

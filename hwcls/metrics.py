@@ -14,21 +14,21 @@ SMALLEST = 2.0**-24  # probability that float16 can hold
 
 
 def confusion_matrix(labels: ArrayLike, predicted: ArrayLike, classes: int) -> Ints:
-    """How often each class was taken for each.
+    """How often each class was predicted as each.
 
     labels, predicted: (N,) integers in [0, classes). Returns (K, K) counts, rows true, columns predicted. Raises
-    ValueError where a label lies outside or the lengths differ.
+    ValueError where a label is outside or the lengths differ.
     """
     true, guess = np.asarray(labels, np.int64), np.asarray(predicted, np.int64)
     if true.shape != guess.shape or true.ndim != 1:
         raise ValueError(f"labels and predictions differ in shape: {true.shape} and {guess.shape}")
     if true.size and (min(true.min(), guess.min()) < 0 or max(true.max(), guess.max()) >= classes):
-        raise ValueError(f"a label lies outside 0..{classes - 1}")
+        raise ValueError(f"a label is outside 0..{classes - 1}")
     return np.bincount(true * classes + guess, minlength=classes**2).reshape(classes, classes)  # (K, K)
 
 
 def most_confused_pairs(confusion: Ints, most: int) -> list[tuple[int, int, int]]:
-    """The classes that were taken for one another most often: (true, predicted, count), `most` of them at most."""
+    """The most frequent confusions: (true, predicted, count), at most `most` of them."""
     wrong = np.array(confusion)
     np.fill_diagonal(wrong, 0)
     pairs = [divmod(int(place), len(wrong)) for place in np.argsort(-wrong, axis=None, kind="stable")[:most]]
@@ -61,7 +61,7 @@ class PerClass:
 
     def weighted(self, values: Floats) -> float:
         """The mean of `values` (K,) over the samples' classes; NaN without samples."""
-        present, total = self.support > 0, int(self.support.sum())  # what an absent class lacks may be NaN
+        present, total = self.support > 0, int(self.support.sum())  # values of an absent class may be NaN
         return float(values[present] @ self.support[present]) / total if total else float("nan")
 
 
@@ -82,10 +82,10 @@ def macro_f1(confusion: Ints) -> float:
 
 
 def metric_per_image(metric: str, labels: NDArray[Any], scores: NDArray[Any]) -> NDArray[Any]:
-    """What each image adds to a metric: (N,) values whose mean is the metric.
+    """The contribution of each image to a metric: (N,) values whose mean is the metric.
 
-    For macro F1, which is no mean over images, 1 / N of what the metric would change with more images like this one
-    (the infinitesimal jackknife: Efron, Biometrika 68(3), 1981).
+    For macro F1, which is not a mean over images, the values are those of the infinitesimal jackknife: the change of
+    the metric with more images like this one (Efron, Biometrika 68(3), 1981).
 
     Args:
         metric: accuracy, macro_f1 or loss.
@@ -107,7 +107,7 @@ def metric_per_image(metric: str, labels: NDArray[Any], scores: NDArray[Any]) ->
 
 
 def to_float16(scores: NDArray[Any]) -> NDArray[np.float16]:
-    """Probabilities (N, K) as float16; what was the highest of a row stays so, though others round to the same."""
+    """Probabilities (N, K) as float16; the highest of a row stays the highest where others round to the same value."""
     rounded = scores.astype(np.float16)
     rows = np.flatnonzero(rounded.argmax(1) != scores.argmax(1))
     top = scores[rows].argmax(1)
@@ -167,13 +167,13 @@ def expected_calibration_error(scores: ArrayLike, labels: ArrayLike, bins: int =
     """The gap between confidence and accuracy, averaged over `bins` equal bins weighted by their samples, in [0, 1].
 
     scores: (N, K) probabilities that sum to 1 per row; labels: (N,). arXiv 1706.04599, equation 3: bins are
-    (lower, upper]. Raises ValueError where rows are no probabilities (take the softmax first); NaN without samples.
+    (lower, upper]. Raises ValueError where rows are not probabilities (take the softmax first); NaN without samples.
     """
     score, true = _checked(scores, labels)
     if not len(true):
         return float("nan")
     if score.min() < 0 or np.abs(score.sum(1) - 1).max() > 1e-3:
-        raise ValueError("scores are no probabilities: take the softmax first")
+        raise ValueError("scores are not probabilities: take the softmax first")
     confidence, right = score.max(1), score.argmax(1) == true  # (N,)
     edges = np.linspace(0, 1, bins + 1)[1:-1]
     place = np.digitize(confidence, edges, right=True)  # (N,)
@@ -196,7 +196,7 @@ def _checked(scores: ArrayLike, labels: ArrayLike) -> tuple[Floats, Ints]:
     if score.ndim != 2 or true.shape != score.shape[:1]:
         raise ValueError(f"scores {score.shape} do not fit labels {true.shape}")
     if true.size and (true.min() < 0 or true.max() >= score.shape[1]):
-        raise ValueError(f"a label lies outside 0..{score.shape[1] - 1}")
+        raise ValueError(f"a label is outside 0..{score.shape[1] - 1}")
     return score, true
 
 

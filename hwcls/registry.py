@@ -1,4 +1,4 @@
-"""Registries: what a sweep file can name, open for extension by one new module and one line in a table."""
+"""Registries of the components that a sweep file can name: a new one is one module and one line in a table."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Components of one kind under their names in a sweep file; a module is imported when its name is looked up.
+    """Components of one kind by name; the module of a component is imported when its name is looked up.
 
     Args:
-        kind: What the components are, for errors: "tracker".
+        kind: The kind of the components, for errors: "tracker".
         modules: The module that registers each name. Its imports at the top stay light (no torch, ray, optuna, wandb).
     """
 
@@ -24,7 +24,7 @@ class Registry(Generic[T]):
         self._components: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Decorator that makes a component known under `name`."""
+        """Decorator that registers a component as `name`."""
 
         def add(component: T) -> T:
             self._components[name] = component

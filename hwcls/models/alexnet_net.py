@@ -8,7 +8,7 @@ from hwcls.config.model import HeadConfig, PretrainConfig
 from hwcls.models.layers import Flatten, Head, conv, he_init
 from hwcls.models.unet import LEVELS, UNetEncoder, encoder_width
 
-# per convolution: its width in widths of the first, and whether the map is halved after it
+# per convolution: its width as a multiple of the first, and whether the map is halved after it
 STAGES = ((1, True), (3, True), (6, False), (4, False), (4, True))
 
 
@@ -41,7 +41,7 @@ class AlexNet(nn.Module):
         for factor, halved in STAGES:
             layers.append(conv(channels, factor * width, norm="none"))  # (B, factor * width, side, side)
             channels = factor * width
-            if halved and side > 1:  # behind an encoder the map may be a single pixel already
+            if halved and side > 1:  # after an encoder the map may be a single pixel already
                 layers.append(nn.MaxPool2d(2))
                 side //= 2
             layers.append(nn.ReLU(inplace=True))
@@ -53,7 +53,7 @@ class AlexNet(nn.Module):
             self.encoder.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> AlexNet:
-        """Switch to training mode, all but a frozen encoder."""
+        """Switch to training mode, except a frozen encoder."""
         super().train(mode)
         if self.frozen:
             self.encoder.eval()

@@ -1,4 +1,4 @@
-"""The models that a sweep sets side by side, and which of them are one and the same."""
+"""The models that a sweep compares, and which of them are the same."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hwcls.errors import UserError
 
 
 def expand_alternatives(sweep: Sweep) -> dict[str, list[TrialConfig]]:
-    """For each alternative of the model: both ends of every range and every value that it can have.
+    """Trials of each alternative of the model, with both ends of every range and every value.
 
     The alternatives are those of `compare` where it names the model or a part of it, else the model's choice; a sweep
     with a single model has none. The first trial of each has the first or lowest of everything.
@@ -34,20 +34,20 @@ def expand_alternatives(sweep: Sweep) -> dict[str, list[TrialConfig]]:
 def group_same_models(
     found: Mapping[str, Sequence[TrialConfig]], identity: Callable[[TrialConfig], str]
 ) -> list[list[str]]:
-    """The groups of two and more labels whose models are the same by `identity`, all that they can draw included.
+    """The groups of two and more labels whose trials all have the same models, as `identity` tells.
 
-    `identity` may be costly: it is asked for the whole of a variant only where another begins alike.
+    `identity` may be slow: it is called for every trial only where two alternatives agree in their first.
     """
-    alike: dict[str, list[str]] = {}
+    same_start: dict[str, list[str]] = {}
     for label, trials in found.items():
-        alike.setdefault(identity(trials[0]), []).append(label)
+        same_start.setdefault(identity(trials[0]), []).append(label)
     groups: dict[frozenset[str], list[str]] = {}
-    for labels in alike.values():
+    for labels in same_start.values():
         for label in labels if len(labels) > 1 else ():
             groups.setdefault(frozenset(map(identity, found[label])), []).append(label)
     return [labels for labels in groups.values() if len(labels) > 1]
 
 
 def describe_same_models(labels: Sequence[str]) -> str:
-    """What is said of a group of `group_same_models`."""
+    """The warning about a group of `group_same_models`."""
     return f"{', '.join(labels[:-1])} and {labels[-1]} are the same model"

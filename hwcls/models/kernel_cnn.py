@@ -55,19 +55,19 @@ class KernelCnnConfig(ModelFamily):
             with skip_init():
                 return count_parameters(net(widths))
 
-        model = net(None if self.params is None else solve(count, self.depth, self.params))
+        model = net(None if self.params is None else solve_widths(count, self.depth, self.params))
         return he_init(model) if self.norm == "none" else model
 
 
-def solve(count: Callable[[list[int]], int], depth: int, params: int) -> list[int]:
-    """The widths of `depth` blocks for which `count` comes nearest to `params`.
+def solve_widths(count: Callable[[list[int]], int], depth: int, params: int) -> list[int]:
+    """The widths of `depth` blocks whose `count` is nearest to `params`.
 
-    Each doubles the one before but the last, which takes up the rest: with all of them doubled a step of the first
-    would be several per cent. Raises UserError, which names the nearest numbers, where none is within 2 %.
+    Each doubles the one before, except the last, which is free: with all of them doubled one more channel in the first
+    block would change the count by several per cent. Raises UserError with the nearest counts where none is within 2 %.
     """
     doubled = _widest(count, depth, params)
     found: dict[int, list[int]] = {}
-    # of a small net a channel of the last is several per cent too: other first widths give the numbers between
+    # in a small net a channel of the last block is several per cent too: try other first widths
     for firsts in ((doubled, doubled + 1), range(max(LEAST, doubled - 4), doubled + 5)):
         found |= {count(widths): widths for first in firsts for widths in _candidates(count, first, depth, params)}
         best = min(found, key=lambda reached: abs(reached - params))
@@ -78,7 +78,7 @@ def solve(count: Callable[[list[int]], int], depth: int, params: int) -> list[in
     raise UserError(
         f"no widths give {params:,} parameters within {TOLERANCE:.0%}",
         where="model.params",
-        remedy=f"the nearest that can be had: {numbers}",
+        remedy=f"the nearest possible: {numbers}",
     )
 
 
@@ -87,7 +87,7 @@ def _doubled(first: int, depth: int) -> list[int]:
 
 
 def _widest(count: Callable[[list[int]], int], depth: int, params: int) -> int:
-    """The first width with which doubled ones stay below `params`, if any does."""
+    """The largest first width with which doubled widths stay below `params`, else LEAST."""
     low, high = LEAST, MOST
     while low < high:
         middle = (low + high + 1) // 2
@@ -96,7 +96,7 @@ def _widest(count: Callable[[list[int]], int], depth: int, params: int) -> int:
 
 
 def _candidates(count: Callable[[list[int]], int], first: int, depth: int, params: int) -> Iterator[list[int]]:
-    """Doubled widths from `first` on whose last brings them near `params`."""
+    """Doubled widths from `first` on, the last one chosen so that the count is near `params`."""
     *before, last = _doubled(min(first, MOST), depth)
     here = count([*before, last])
     slope = (count([*before, last + 2]) - here) / 2  # two channels: MixedConv splits them

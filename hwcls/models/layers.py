@@ -1,4 +1,4 @@
-"""Pieces that several families share: the head, convolutions with norm, size checks."""
+"""Layers that several families share: the head, convolutions with norm, size checks."""
 
 from __future__ import annotations
 
@@ -182,10 +182,10 @@ def halving_net(
 
 
 def he_init(model: nn.Module) -> nn.Module:
-    """Draw the weights of `model` anew so that ReLU layers without a norm keep the signal's size, and return it.
+    """Draw the weights of `model` again so that ReLU layers without a norm keep the signal's scale, and return it.
 
-    He initialisation (arXiv 1502.01852), biases zero: torch's own shrinks it by three per layer, which costs AlexNet
-    a third of its accuracy on digits after four epochs. With BatchNorm it gains nothing and is not used.
+    He initialisation (arXiv 1502.01852), biases zero: torch's default shrinks it by three per layer, which costs
+    AlexNet a third of its accuracy on digits after four epochs. With BatchNorm it gains nothing and is not used.
     """
     for layer in model.modules():
         if isinstance(layer, (nn.Conv2d, nn.Linear)):
@@ -196,7 +196,7 @@ def he_init(model: nn.Module) -> nn.Module:
 
 
 def require_image_size(image_size: int, least: int, what: str, remedy: str = "") -> None:
-    """Raise UserError where images of `image_size` pixels are smaller than `least`, the least that `what` can take."""
+    """Raise UserError where images of `image_size` pixels are smaller than `least`, the minimum of `what`."""
     if image_size < least:
         text = f"images of {image_size}x{image_size} are too small for {what}, which needs {least}x{least}"
         raise UserError(text, where="model", remedy=remedy or f"set data.image_size to {least} or more")

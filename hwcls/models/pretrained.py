@@ -1,4 +1,4 @@
-"""Where pretrained weights come from: a file that the user has, timm's cache, or the hub, asked once and briefly."""
+"""Pretrained weights: from a file of the user's, timm's cache, or the hub, which is contacted once with a timeout."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from hwcls.errors import UserError
 
-PATIENCE = 5.0  # seconds until a silent hub counts as out of reach
-FILES = ("model.safetensors", "pytorch_model.safetensors", "pytorch_model.bin")  # as timm looks for them
+PATIENCE = 5.0  # seconds until a hub that does not answer counts as unreachable
+FILES = ("model.safetensors", "pytorch_model.safetensors", "pytorch_model.bin")  # the names that timm uses
 
 
 def require_weights_file(path: str) -> None:
-    """Raises UserError where there is no such file of weights."""
+    """Raise UserError where the weights file does not exist."""
     if not Path(path).is_file():
         raise UserError("no such weights file", where=path, remedy="model.pretrained is true, false or a path")
 
@@ -21,7 +21,7 @@ def require_weights_file(path: str) -> None:
 def read_weights_file(path: str, backbone: str) -> dict[str, Any] | None:
     """timm's overlay that loads the weights in `path` strictly, all but the classifier.
 
-    Takes .safetensors and .pth (never unpickled beyond tensors) with timm's names, also a trial's own weights, of which
+    Reads .safetensors and .pth (only tensors are unpickled) with timm's names, and a trial's best.safetensors, of which
     the backbone is used. Raises UserError where the file is missing or holds no weights.
     """
     require_weights_file(path)
@@ -45,12 +45,12 @@ def read_weights_file(path: str, backbone: str) -> dict[str, Any] | None:
     for classifier in (classifiers,) if isinstance(classifiers, str) else classifiers:
         for part in ("weight", "bias"):
             weights.pop(f"{classifier}.{part}", None)
-    # equal numbers of classes, none, keep timm's loader strict about every other name
+    # with num_classes 0 on both sides timm's loader checks every other name
     return {"state_dict": weights, "num_classes": 0, "label_offset": 0}
 
 
 def find_hub_weights(backbone: str) -> dict[str, Any]:
-    """timm's overlay for its own weights of `backbone`: a cached file, or nothing where the hub answers.
+    """timm's overlay for its own weights of `backbone`: a cached file, or {} where the hub answers.
 
     Raises UserError where timm has none, or where they are not cached and the hub does not answer within seconds.
     """
@@ -72,7 +72,7 @@ def find_hub_weights(backbone: str) -> dict[str, Any]:
         _check_hub(settings)
     except Exception as error:
         raise UserError(
-            f"timm's weights for {backbone} are not cached and the hub is out of reach ({type(error).__name__})",
+            f"timm's weights for {backbone} are not cached and the hub cannot be reached ({type(error).__name__})",
             where="model.pretrained",
             remedy="give a file (pretrained: path/to/weights.safetensors) or set it to false",
         ) from error
@@ -96,7 +96,7 @@ def _find_cached(settings: Any) -> str | None:
 
 
 def _check_hub(settings: Any) -> None:
-    """One short question to where the weights lie; an answer of any kind is an answer."""
+    """One short request to the weights' server; any answer counts."""
     if settings.hf_hub_id:
         from huggingface_hub import get_hf_file_metadata, hf_hub_url
         from huggingface_hub.errors import HfHubHTTPError

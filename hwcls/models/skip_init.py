@@ -1,4 +1,4 @@
-"""Models without values: built to be looked at, with no weight drawn or fetched."""
+"""Build models without initialising their weights, to inspect their structure."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-DRAWS = {"normal_", "uniform_", "kaiming_normal_", "kaiming_uniform_"}  # all of torch.nn.init's go through these
+DRAWS = {"normal_", "uniform_", "kaiming_normal_", "kaiming_uniform_"}  # every function of torch.nn.init uses these
 
 
 @contextmanager
 def skip_init() -> Iterator[None]:
-    """A model that is built in the block has whatever stood in memory as its weights; the generator is left as it was.
+    """A model built in the block has uninitialised memory as its weights; torch's generator is restored.
 
-    The memory of large weights is not taken before they are written. The meta device would do the same, but torch
-    loads its compiler for a forward pass there, which takes seconds.
+    Large weights take no memory before they are written. The meta device would do the same, but there torch loads its
+    compiler for a forward pass, which takes seconds.
     """
     with torch.random.fork_rng(devices=[]), _SkipInit():
         yield

@@ -29,7 +29,7 @@ class TimmModel(nn.Module):
             backbone.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> TimmModel:
-        """Switch to training mode, all but a frozen backbone."""
+        """Switch to training mode, except a frozen backbone."""
         super().train(mode)
         if self.frozen:
             self.backbone.eval()
@@ -53,21 +53,21 @@ def build_backbone(
     """
     if not name:
         raise UserError("no backbone named", where="model.backbone", remedy="for example resnet18")
-    _known(name)
-    features = _features(name, stem, channels, image_size)
-    backbone = _create(name, pretrained, channels, image_size)
+    _check_backbone(name)
+    features = _count_features(name, stem, channels, image_size)
+    backbone = _create_backbone(name, pretrained, channels, image_size)
     if stem == "small":
-        fresh = _small_stem(backbone, name, channels)
+        fresh = _make_stem_small(backbone, name, channels)
         if fresh and frozen:
             raise UserError(
-                f"the small stem of {name} starts afresh and could not learn in a frozen backbone",
+                f"the small stem of {name} has new weights, which a frozen backbone would not train",
                 where="model.frozen",
                 remedy="set it to false, or model.stem to standard",
             )
     return backbone, features
 
 
-def _known(backbone: str) -> None:
+def _check_backbone(backbone: str) -> None:
     """Raise UserError with the nearest names where timm has no such backbone."""
     import timm
 
@@ -85,7 +85,7 @@ def _known(backbone: str) -> None:
 
 
 def _nearest(name: str, known: list[str]) -> str:
-    """The three names nearest to `name`; of some thousand, all would be no help."""
+    """The three names nearest to `name`: timm has more than a thousand."""
     import difflib
 
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
@@ -93,11 +93,11 @@ def _nearest(name: str, known: list[str]) -> str:
     return f"did you mean {names}?" if near else "timm.list_models() shows every name"
 
 
-def _create(name: str, pretrained: bool | str, channels: int, image_size: int) -> nn.Module:
+def _create_backbone(name: str, pretrained: bool | str, channels: int, image_size: int) -> nn.Module:
     """timm's model without classifier, weights loaded."""
     import timm
 
-    options = _options(name, channels, image_size)
+    options = _model_options(name, channels, image_size)
     overlay: dict[str, Any] | None = None
     if isinstance(pretrained, str):
         overlay = read_weights_file(pretrained, name)
@@ -113,33 +113,33 @@ def _create(name: str, pretrained: bool | str, channels: int, image_size: int) -
             where=pretrained if isinstance(pretrained, str) else "model.pretrained",
             remedy="give a file with the weights of this very backbone, named as timm names them",
         ) from error
-    vars(model)["pretrained_cfg"].pop("state_dict", None)  # timm keeps a second copy of the weights there
+    vars(model)["pretrained_cfg"].pop("state_dict", None)  # a second copy of the weights
     return model
 
 
-def _options(backbone: str, channels: int, image_size: int) -> dict[str, Any]:
-    """What create_model needs for pooled features of these images."""
+def _model_options(backbone: str, channels: int, image_size: int) -> dict[str, Any]:
+    """The arguments of create_model for pooled features of these images."""
     import timm
 
     options: dict[str, Any] = {"num_classes": 0, "in_chans": channels}
     settings = timm.get_pretrained_cfg(backbone)
-    if settings is not None and settings.fixed_input_size:  # transformers and mixers: their tokens are counted
+    if settings is not None and settings.fixed_input_size:  # transformers and mixers have a fixed number of tokens
         options["img_size"] = image_size
     return options
 
 
 @lru_cache(maxsize=256)  # a sweep builds the same backbone many times
-def _features(backbone: str, stem: str, channels: int, image_size: int) -> int:
-    """The length of the pooled features, found by one forward pass; UserError if it fails."""
+def _count_features(backbone: str, stem: str, channels: int, image_size: int) -> int:
+    """The length of the pooled features, from one forward pass; raises UserError if it fails."""
     import timm
 
     try:
-        # the generator must not tell whether this came from the cache
+        # the generator's state must not depend on the cache
         with skip_init(), torch.no_grad():
-            model = timm.create_model(backbone, **_options(backbone, channels, image_size))
-            _whole_patches(model, backbone, image_size)
+            model = timm.create_model(backbone, **_model_options(backbone, channels, image_size))
+            _check_patches(model, backbone, image_size)
             if stem == "small":
-                _small_stem(model, backbone, channels)
+                _make_stem_small(model, backbone, channels)
             shape = tuple(model.eval()(torch.empty(2, channels, image_size, image_size)).shape)  # (2, features)
     except UserError:
         raise
@@ -147,42 +147,44 @@ def _features(backbone: str, stem: str, channels: int, image_size: int) -> int:
         what = (
             f"{backbone} cannot take {channels}x{image_size}x{image_size} images: {' '.join(str(error).split())[:240]}"
         )
-        raise UserError(what, where="model.backbone", remedy="set data.image_size to what it was made for") from error
+        raise UserError(
+            what, where="model.backbone", remedy="set data.image_size to the size it was made for"
+        ) from error
     if len(shape) != 2 or not shape[1]:
-        raise UserError(f"{backbone} gives no pooled features but {shape}", where="model.backbone")
+        raise UserError(f"{backbone} does not output pooled features but {shape}", where="model.backbone")
     return int(shape[1])
 
 
-def _whole_patches(model: nn.Module, backbone: str, image_size: int) -> None:
-    """Raise UserError where a transformer's patches would leave out the images' right and lower edge."""
+def _check_patches(model: nn.Module, backbone: str, image_size: int) -> None:
+    """Raise UserError where a transformer's patches do not cover the image's right and lower edge."""
     size = getattr(getattr(model, "patch_embed", None), "patch_size", None)
     patch = max(size) if isinstance(size, tuple) else size
     if isinstance(patch, int) and image_size % patch:
         fitting = -(-image_size // patch) * patch
         raise UserError(
-            f"{backbone} cuts images into patches of {patch}, {image_size}x{image_size} is no multiple of them",
+            f"{backbone} cuts images into patches of {patch}, {image_size}x{image_size} is not a multiple of that",
             where="model.backbone",
             remedy=f"set data.image_size to {fitting}",
         )
 
 
-def _small_stem(model: nn.Module, backbone: str, channels: int) -> bool:
-    """Let a ResNet or EfficientNet see small images at full resolution: a stride-1 3x3 stem and no pooling.
+def _make_stem_small(model: nn.Module, backbone: str, channels: int) -> bool:
+    """Adapt a ResNet or EfficientNet to small images: a stride-1 3x3 stem without pooling.
 
-    Returns whether its first convolution was drawn anew. Raises UserError where there is no such stem.
+    Returns whether its first convolution was replaced. Raises UserError where there is no such stem.
     """
     resnet = hasattr(model, "maxpool") and hasattr(model, "layer1")
     stem = getattr(model, "conv1" if resnet else "conv_stem", None)
     first = stem[0] if isinstance(stem, nn.Sequential) else stem  # ResNet-D has three convolutions in its stem
     if not isinstance(first, nn.Conv2d):
         raise UserError(
-            f"{backbone} has no stem that could be made small",
+            f"{backbone} has no stem that can be made small",
             where="model.stem",
             remedy="set model.stem to standard, or take a ResNet or EfficientNet",
         )
     kept = first.kernel_size == (3, 3)
     if kept:
-        first.stride = (1, 1)  # its weights stay, also pretrained ones
+        first.stride = (1, 1)  # its weights are kept, also pretrained ones
     else:
         model.conv1 = nn.Conv2d(channels, first.out_channels, 3, 1, 1, bias=first.bias is not None)
         nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")

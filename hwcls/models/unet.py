@@ -1,4 +1,4 @@
-"""A U-Net autoencoder whose encoder, once trained to reconstruct images, feeds another model."""
+"""A U-Net autoencoder, whose encoder is pretrained to reconstruct images and then feeds another model."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class UNetEncoder(nn.Module):
 class UNetAutoencoder(nn.Module):
     """Reconstructs images through `encoder` and a decoder with skip connections (U-Net, arXiv 1505.04597).
 
-    Maps (B, channels, H, W) to the same shape, H and W of at least 4. The finest skip alone could carry the whole image
-    and leave the deep levels untrained; so in training half the images, drawn anew each time, lose all their skips.
+    Maps (B, channels, H, W) to the same shape, H and W of at least 4. The finest skip alone could carry the complete
+    image and leave the deep levels untrained; so in training half of the images, at random, lose all their skips.
     """
 
     def __init__(self, channels: int, width: int) -> None:

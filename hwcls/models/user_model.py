@@ -42,7 +42,7 @@ class UserModelConfig(ModelFamily):
             model = function(classes=classes, channels=channels, image_size=image_size, **(self.model_extra or {}))
         except Exception as error:
             remedy = "it is called with classes, channels, image_size and every other key of model"
-            raise UserError(f"the model failed: {_last_line(error)}", where=self.name, remedy=remedy) from error
+            raise UserError(f"the model failed: {_error_line(error)}", where=self.name, remedy=remedy) from error
         if not isinstance(model, nn.Module):
             what = f"the function returned {type(model).__name__}, not a torch.nn.Module"
             raise UserError(what, where=self.name, remedy="return the model itself")
@@ -60,7 +60,7 @@ class UserModelConfig(ModelFamily):
 def load_function(name: str) -> Callable[..., Any]:
     """The function that `file.py:function` names.
 
-    The file's folder is importable while the file runs, so that it may import its neighbours, and not afterwards.
+    The file's folder is on sys.path only while the file runs, so that it can import modules next to it.
     Raises UserError where the file or the function is missing or the file fails.
     """
     source, _, function = name.rpartition(":")
@@ -68,12 +68,12 @@ def load_function(name: str) -> Callable[..., Any]:
     if not path.is_file():
         near = did_you_mean(path.name, (other.name for other in path.parent.glob("*.py")))
         raise UserError(f"no model file '{source}'", where="model.name", remedy=near)
-    # one module name per path and content: an edited file is loaded afresh, and pickles of its classes resolve
+    # one module name per path and content: an edited file is loaded again, and pickles of its classes resolve
     digest = hashlib.blake2b(str(path).encode() + path.read_bytes(), digest_size=8).hexdigest()
     module_name = f"hwcls_user_{path.stem}_{digest}"
     module = sys.modules.get(module_name)
     if module is None:
-        spec = importlib.util.spec_from_file_location(module_name, path, loader=_Source(module_name, str(path)))
+        spec = importlib.util.spec_from_file_location(module_name, path, loader=_UncachedLoader(module_name, str(path)))
         if spec is None or spec.loader is None:
             raise UserError(f"'{source}' is not a Python file", where="model.name", remedy="name a .py file")
         module = sys.modules[module_name] = importlib.util.module_from_spec(spec)
@@ -82,7 +82,7 @@ def load_function(name: str) -> Callable[..., Any]:
             spec.loader.exec_module(module)
         except Exception as error:
             del sys.modules[module_name]
-            raise UserError(f"the file failed: {_last_line(error)}", where=source) from error
+            raise UserError(f"the file failed: {_error_line(error)}", where=source) from error
         finally:
             if str(path.parent) in sys.path:
                 sys.path.remove(str(path.parent))
@@ -94,15 +94,15 @@ def load_function(name: str) -> Callable[..., Any]:
     return made
 
 
-class _Source(SourceFileLoader):
-    """Compiles the file each time: Python's cache misses an edit within a second that keeps the file's size."""
+class _UncachedLoader(SourceFileLoader):
+    """Compiles the file each time: Python's cache misses an edit within the same second that keeps the file's size."""
 
     def get_code(self, fullname: str) -> CodeType:
         return self.source_to_code(self.get_data(self.path), self.path)
 
 
-def _last_line(error: Exception) -> str:
-    """What was raised and the line of code it came from."""
+def _error_line(error: Exception) -> str:
+    """The exception and the line that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
     at = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {error}{at}"

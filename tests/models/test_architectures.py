@@ -15,7 +15,7 @@ from hwcls.errors import UserError
 from hwcls.models.attention import ChannelAttention, SpatialAttention
 from hwcls.models.attention_cnn import AttentionCnnConfig
 from hwcls.models.gated_cnn import GatedCnnConfig
-from hwcls.models.kernel_cnn import KernelCnnConfig, solve
+from hwcls.models.kernel_cnn import KernelCnnConfig, solve_widths
 from hwcls.models.layers import MixedConv
 from hwcls.models.mlp import MlpConfig
 from hwcls.models.residual_cnn import ResidualCnnConfig
@@ -81,7 +81,7 @@ def test_the_head_counts_too(head: HeadConfig) -> None:
 
 
 def test_a_number_of_parameters_out_of_reach() -> None:
-    with pytest.raises(UserError, match=r"no widths give 2,850 .*within 2%.*nearest that can be had: 2,719 and 2,966"):
+    with pytest.raises(UserError, match=r"no widths give 2,850 .*within 2%.*nearest possible: 2,719 and 2,966"):
         count(KernelCnnConfig(kernel=7, params=2_850))
     for reachable in (2_719, 2_966):
         assert count(KernelCnnConfig(kernel=7, params=reachable)) == reachable
@@ -99,7 +99,9 @@ def test_a_small_number_of_parameters() -> None:
 
 def test_solved_widths_stay_near_the_doubled_ones() -> None:
     for params in range(20_000, 200_000, 7_001):
-        first, last = solve(lambda widths: 9 * widths[0] + 9 * widths[0] * widths[1] + 490 * widths[1], 2, params)
+        first, last = solve_widths(
+            lambda widths: 9 * widths[0] + 9 * widths[0] * widths[1] + 490 * widths[1], 2, params
+        )
         assert 1.4 < last / first < 2.8
 
 
