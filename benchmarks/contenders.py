@@ -3,7 +3,7 @@
     python benchmarks/contenders.py optuna|tune|probe SPEC.json
 
 Both train with the loop of PyTorch's tutorial on torchvision's FashionMNIST: PIL transforms, a DataLoader with
-persistent workers, torch's own optimizers. What was trained is written as a line per epoch into a file per trial.
+persistent workers, torch's own optimizers. Each trial writes a line per epoch into its own file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How fast images are decoded, opened and augmented, against the usual ways. Run by hand on real TinyImageNet.
+"""Speed of decoding, opening and augmenting images, compared with the usual ways. Run by hand on real TinyImageNet.
 
     HWCLS_DATA=... python benchmarks/data.py [--images 4096] [--rounds 3] [--only crop+flip] [--json FILE]
 

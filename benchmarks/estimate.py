@@ -1,10 +1,10 @@
-"""Whether `hwcls sweep FILE --dry-run` says right how long a sweep takes. Run by hand, on two CPU cores in 15 minutes.
+"""How well `hwcls sweep FILE --dry-run` predicts the time of a sweep. Run by hand, on two CPU cores in 15 minutes.
 
     HWCLS_DATA=... python benchmarks/estimate.py [--only NAME ...] [--json FILE]
 
-Each of the small sweeps below is estimated first and then run, as a user would: wall time is that of the whole command.
-`trials` are the seconds in which trials train, added up; times the GPUs of a trial they are the GPU-hours. With --json
-the rows are added to those that FILE holds, so that the sweeps can be run in several goes.
+Each of the small sweeps below is estimated first and then run, as a user would. `command` is its wall time;
+`trials` is the sum of the seconds in which trials train, which times the GPUs of a trial is the GPU-hours. With --json
+the rows are added to those in FILE, so that the sweeps can be run in several parts.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ SWEEPS: dict[str, dict[str, Any]] = {
 
 
 def measure(name: str) -> dict[str, Any]:
-    """One row: what a sweep is said to take, and what it takes."""
+    """One row: the estimated and the real time of a sweep."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, f"{name}.yaml")
         file.write_text(yaml.safe_dump({"name": name, "track": [], **SWEEPS[name]}))
@@ -118,20 +118,20 @@ def measure(name: str) -> dict[str, Any]:
 
 
 def _hwcls(*arguments: str) -> tuple[str, float]:
-    """What a command prints, and the seconds from its start to its end."""
+    """The output of a command, and the seconds from its start to its end."""
     started = time.monotonic()
     done = subprocess.run([sys.executable, "-m", "hwcls", *arguments], stdout=subprocess.PIPE, text=True, check=True)
     return done.stdout, time.monotonic() - started
 
 
 def inside(figure: dict[str, Any]) -> bool:
-    """Whether what was measured lies in the range that was said."""
+    """Whether the measured value is in the estimated range."""
     low, high = figure["range"]
     return bool(low <= figure["real"] <= high)
 
 
 def show(row: dict[str, Any]) -> None:
-    """A line of the table: for the whole command and for its trials the range, what was real, real / middle."""
+    """Print a line of the table, for the command and for its trials: range, real value, real / middle of the range."""
     cells = []
     for figure in (row["seconds"], row["trial_seconds"]):
         low, high = figure["range"]
@@ -156,7 +156,7 @@ def main() -> None:
             options.json.write_text(json.dumps(list(rows.values()), indent=2) + "\n")
     for key, words in (("seconds", "the time of the command"), ("trial_seconds", "the time of its trials")):
         count = sum(inside(row[key]) for row in rows.values())
-        print(f"{words} lies in the range that was said in {count} of {len(rows)} sweeps")
+        print(f"{words} is in the estimated range in {count} of {len(rows)} sweeps")
 
 
 if __name__ == "__main__":

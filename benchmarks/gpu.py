@@ -1,10 +1,11 @@
-"""What training reaches on one GPU. Run by hand; needs neither Ray nor W&B, nor a network or a data set.
+"""Training speed on one GPU. Run by hand; needs neither Ray nor W&B, nor a network or a data set.
 
     python benchmarks/gpu.py [--only NAME ...] [--batch 256] [--images N] [--json FILE]
 
 Per model, eager and compiled, in bfloat16 where the GPU has it: images per second of a training epoch after a warm-up
-epoch, its share of the bf16 peak (an image costs three forward passes of FLOPs), peak memory, the seconds of a whole
-epoch with both evaluations, and what the start cost (compiling). The images are random with the real shapes: 100,000
+epoch, its share of the bf16 peak (an image costs three forward passes of FLOPs), peak memory, the seconds of a complete
+epoch with both evaluations, and the seconds of the start (compiling).
+The images are random with the real shapes: 100,000
 of 64x64x3 in 200 classes, 60,000 of 28x28x1 in 10. `--device cpu --images 256 --batch 32` shows that it runs.
 """
 

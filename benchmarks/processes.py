@@ -1,4 +1,4 @@
-"""A command as its user meets it: wall time from start to exit, and the CPU time of all that it starts. Linux only."""
+"""Wall time of a command from start to exit, and the CPU time of all processes that it starts. Linux only."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PATIENCE = 5.0  # seconds that processes may outlive the command
 
 @dataclass(frozen=True)
 class Run:
-    """What a command took."""
+    """The cost of a command."""
 
     started: float  # as time.time()
     wall: float  # seconds

@@ -1,4 +1,4 @@
-"""What early stopping saves and what it costs, on recorded curves: python benchmarks/replay.py
+"""Savings and regret of early stopping, on recorded curves: python benchmarks/replay.py
 
 Plays searches over the space of benchmarks/curves.yaml through hwcls's own searcher and scheduler. Training is read
 from benchmarks/curves.npz (see record_curves.py), under a virtual clock of recorded seconds on several workers. A

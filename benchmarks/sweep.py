@@ -4,13 +4,13 @@
 
 Each searches one space of SimpleCNN on Fashion-MNIST: the same settings tried, splits, epochs, batch, crop and flip,
 and ASHA; contenders.py holds the other two. A trial has so many images that Optuna's loop would train all its epochs
-in `--seconds` here, which is measured first. Counted is what a user waits for: from the start of the command to its
-end, in a home and a cache of its own, and the CPU time of every process that it starts. `idle` is the time per trial
-in which a slot, one for each trial that runs at once, trains nothing. FILE is added to: once two sizes stand in it,
-it prints the trial lengths up to which hwcls gains twofold, and from which on it does not matter who orchestrates.
+in `--seconds` here, which is measured first. The clock runs from the start of the command to its end, with a
+fresh home and cache; CPU time is that of every process that it starts. `idle` is the time per trial
+in which a slot, one for each trial that runs at once, trains nothing. Results are added to FILE: once it has two sizes,
+the script prints up to which trial length hwcls is twice as fast, and from which one on orchestration does not matter.
 
 Ray's contender needs ray[default]: where Train cannot ask Ray's dashboard, a trial that ASHA stops keeps its worker's
-CPU for ever, and the next one waits in vain.
+CPU for ever, and the next one never starts.
 """
 
 from __future__ import annotations

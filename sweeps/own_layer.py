@@ -1,4 +1,4 @@
-"""A model of one's own for a sweep: `model: {name: sweeps/own_layer.py:build, width: 32}`."""
+"""A user-defined model for a sweep: `model: {name: sweeps/own_layer.py:build, width: 32}`."""
 
 import torch
 from torch import Tensor, nn
