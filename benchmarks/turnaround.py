@@ -2,7 +2,7 @@
 
 Runs a sweep of SimpleCNN on digits on warm groups of one worker and of two, W&B offline, and prints the medians over
 the trials (the first of each group, which starts its processes, is shown separately). A trial's turnaround is the time
-from the last step of the trial before it on the same ranks to its own first step: `wait` is the time of Tune, the search
+from the last step of the trial before it on the same ranks to its first step: `wait` is the time of Tune, the search
 and the records; `data` and `model` are the time of the ranks to open the data and to build model and optimizer.
 """
 
