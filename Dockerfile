@@ -1,12 +1,12 @@
 # One image for every node of a cluster: `docker build -t hwcls .`; cluster.yaml names it.
-# BASE is a Debian, with a Python of its own in /usr/local or without; downloads are checked against its CA bundle.
+# BASE is a Debian image, with or without Python in /usr/local; downloads are checked against its CA bundle.
 ARG BASE=python:3.11.14-slim-bookworm
 
 FROM ${BASE} AS base
-# Ray's launcher needs bash, rsync, ssh and a ~/.bashrc; torch.compile on a GPU a C compiler and Python's headers.
+# Ray's launcher needs bash, rsync, ssh and a ~/.bashrc; torch.compile on a GPU needs a C compiler and Python's headers.
 # Debian's packages are not pinned: a stable release serves only the newest of each, security fixes included.
 # Uid 1000 is the first user's on most hosts: the files that `ray up` mounts from there can be read.
-# Docker would make ~/.ray as root's when it mounts the token into it. A login shell forgets ENV PATH.
+# Docker would create ~/.ray as root when it mounts the token into it. A login shell does not keep ENV PATH.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends bash ca-certificates gcc libc6-dev openssh-client rsync \
@@ -24,7 +24,7 @@ RUN python3 -m venv /opt/uv \
 ENV PATH=/opt/uv/bin:$PATH VIRTUAL_ENV=/opt/hwcls UV_COMPILE_BYTECODE=1 UV_NO_CACHE=1
 WORKDIR /src
 
-# what takes long depends on two files only: a change of code leaves it as it is, here and in registries
+# the slow layer depends on two files only: a change of code does not rebuild it or push it again
 FROM tools AS dependencies
 ARG SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
 COPY pyproject.toml constraints.txt ./
@@ -40,7 +40,7 @@ FROM base
 COPY --from=dependencies /opt/hwcls /opt/hwcls
 COPY --from=code /opt/hwcls /opt/hwcls
 COPY --chown=ray:ray sweeps /home/ray/sweeps
-# Ray's launcher reads HOME here; it starts containers with NVIDIA's runtime, which shows what the image asks for
+# Ray's launcher reads HOME here; it starts containers with NVIDIA's runtime, which exposes the GPUs that the image asks for
 ENV HOME=/home/ray PATH=/opt/hwcls/bin:$PATH PYTHONUNBUFFERED=1 \
     NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER 1000:1000

@@ -1,4 +1,4 @@
-"""What every test gets: a cache and a home of its own, no W&B account, one torch thread; and one Ray for all."""
+"""For every test: a temporary cache and home, no W&B account, one torch thread, and one shared Ray."""
 
 import os
 import socket
@@ -17,7 +17,7 @@ def _isolated(tmp_path_factory):
     for name in [name for name in os.environ if name.startswith("WANDB_") or name == "RAY_ADDRESS"]:
         del os.environ[name]
     os.environ["OMP_NUM_THREADS"] = "1"
-    # nothing here ever asks AWS; Ray's workers, too, find the S3 server that a test starts
+    # no test reaches AWS; Ray's workers also find the S3 server that a test starts
     os.environ |= {"AWS_EC2_METADATA_DISABLED": "true", "AWS_DEFAULT_REGION": "us-east-1"}
     os.environ |= {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
     with socket.socket() as probe:
@@ -50,12 +50,12 @@ def ray_here(_isolated):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """The table of faults: what each cost."""
+    """Print the cost of each injected fault."""
     found = [row for report in terminalreporter.stats.get("passed", []) for row in report.user_properties]
     rows = [values for name, values in found if name == "fault"]
     if rows:
         terminalreporter.section("faults")
         width = max(len(row[0]) for row in rows)
-        terminalreporter.write_line(f"{'fault':{width}}  {'what it cost':44}  until it goes on")
+        terminalreporter.write_line(f"{'fault':{width}}  {'cost':44}  until it resumes")
         for fault, lost, recovered in rows:
             terminalreporter.write_line(f"{fault:{width}}  {lost:44}  {recovered}")

@@ -1,4 +1,4 @@
-"""The structure of the package: imports go one way, files hold one idea, heavy packages stay where they belong."""
+"""The structure of hwcls: the order of imports, the sizes of files, and where other packages are imported."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MODULES = {
     ".".join(["hwcls", *path.relative_to(ROOT).with_suffix("").parts]).removesuffix(".__init__"): path for path in FILES
 }
 
-# from the bottom to the top: a package imports only from those above its own line here
+# in this order: a package imports only from earlier lines
 PACKAGES = [
     {"errors", "files", "metrics", "statistics"},
     {"format", "registry"},
@@ -100,7 +100,7 @@ def test_no_files_import_each_other_in_a_circle():
         try:
             TopologicalSorter(graph).prepare()
             break
-        except CycleError as error:  # take one import of it away and look for the next circle
+        except CycleError as error:  # remove one import of the circle and look for the next one
             circle = error.args[1][::-1]
             graph[circle[0]] = graph[circle[0]] - {circle[1]}
             found.append(" imports ".join(circle))
