@@ -1,4 +1,4 @@
-"""Files that are whole or absent, and errors that name them."""
+"""Atomic writes, and errors that name the file."""
 
 import errno
 import os
@@ -14,7 +14,7 @@ def full(*_):
 
 @pytest.mark.parametrize("write", [files.write_text, lambda path, text: files.append_line(path, text.encode())])
 def test_a_full_disk_names_the_file(tmp_path, monkeypatch, write):
-    """What the system raises has no name where the disk fills in the middle of a write."""
+    """The system's error has no file name where the disk fills up during a write."""
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError) as raised:
         write(tmp_path / "some.txt", "text")
@@ -22,7 +22,7 @@ def test_a_full_disk_names_the_file(tmp_path, monkeypatch, write):
     assert not [path for path in tmp_path.iterdir() if path.suffix == ".tmp"]
 
 
-def test_what_fails_in_the_middle_leaves_the_old_file(tmp_path):
+def test_a_failed_write_keeps_the_old_file(tmp_path):
     path = tmp_path / "some.txt"
     files.write_text(path, "old")
     with pytest.raises(TypeError), files.open_atomic(path, "w") as file:
@@ -31,7 +31,7 @@ def test_what_fails_in_the_middle_leaves_the_old_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_torn_line_is_cut_before_the_next(tmp_path):
+def test_a_partial_line_is_removed_before_the_next(tmp_path):
     path = tmp_path / "lines"
     path.write_bytes(b"one\ntw")
     files.append_line(path, b"three")

@@ -56,18 +56,18 @@ def test_confusion_and_averages(problem: Problem) -> None:
     assert metrics.macro_f1(confusion) == scores.macro(scores.f1)
 
 
-def test_a_class_without_samples_is_left_out() -> None:
+def test_a_class_without_samples_is_excluded() -> None:
     confusion = np.array([[2, 0, 1], [0, 3, 0], [0, 0, 0]])  # class 2 is guessed once, never true
     assert metrics.macro_f1(confusion) == pytest.approx((2 * 2 / (3 + 2) + 1) / 2)
 
 
-def test_labels_outside_are_refused() -> None:
+def test_labels_out_of_range_are_rejected() -> None:
     for true, guess in (([0, 3], [0, 1]), ([0, 1], [0, -1]), ([0, 1], [0])):
         with pytest.raises(ValueError, match=r"is outside|differ in shape"):
             metrics.confusion_matrix(true, guess, 3)
 
 
-def test_no_samples_give_no_number() -> None:
+def test_no_samples_give_nan() -> None:
     empty = metrics.confusion_matrix([], [], 3)
     assert np.isnan([metrics.accuracy(empty), metrics.macro_f1(empty)]).all()
     assert np.isnan(metrics.top_k(np.zeros((0, 3)), [], 1))
@@ -110,7 +110,7 @@ def test_roc(problem: tuple[np.ndarray, np.ndarray]) -> None:
         assert np.trapezoid(true, false) == pytest.approx(area)
 
 
-def test_roc_needs_both_sides() -> None:
+def test_roc_needs_positives_and_negatives() -> None:
     with pytest.raises(ValueError, match="positive and negative"):
         metrics.roc_curve([0.1, 0.2], [True, True])
 
@@ -133,7 +133,7 @@ def test_calibrated_scores_have_a_small_error() -> None:
     assert metrics.expected_calibration_error(scores[:, ::-1], labels) > 0.2
 
 
-def test_logits_are_no_probabilities() -> None:
+def test_logits_are_rejected_as_probabilities() -> None:
     logits = np.array([[3.0, -1.0], [1000.0, 0.0]])
     with pytest.raises(ValueError, match="softmax"):
         metrics.expected_calibration_error(logits, [0, 1])
@@ -150,7 +150,7 @@ def test_scores_must_fit_labels() -> None:
         metrics.top_k(np.zeros((2, 2)), [0, 2], 1)
 
 
-def test_a_diverged_model_scores_nothing() -> None:
+def test_a_diverged_model_gets_nan() -> None:
     scores = np.full((4, 3), np.nan)
     labels = [0, 1, 2, 0]
     assert metrics.top_k(scores, labels, 1) == 0
@@ -168,7 +168,7 @@ def graded(rng, images, skill):
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "macro_f1", "loss"])
-def test_the_images_make_up_the_metric_and_its_error(metric):
+def test_values_per_image_give_the_metric_and_its_error(metric):
     rng = np.random.default_rng(1)
     labels, scores = graded(rng, 600, 0.4)
 
@@ -189,11 +189,11 @@ def test_macro_f1_without_some_classes():
     assert metrics.metric_per_image("macro_f1", labels, scores).mean() == pytest.approx(truth)
 
 
-def test_a_probability_of_zero_is_no_infinite_loss():
+def test_a_probability_of_zero_gives_a_finite_loss():
     assert np.isfinite(metrics.metric_per_image("loss", np.array([0, 1]), np.eye(2, dtype=np.float16)[[1, 1]])).all()
 
 
-def test_what_was_highest_is_so_in_float16():
+def test_the_highest_stays_highest_in_float16():
     scores = np.array([[0.3, 0.300001, 0.399999], [0.33333, 0.33334, 0.33333], [0.5, 0.5, 0.0], [0.2, 0.3, 0.5]])
     rounded = metrics.to_float16(scores)
     assert rounded.dtype == np.float16
@@ -202,7 +202,7 @@ def test_what_was_highest_is_so_in_float16():
     assert np.abs(rounded - scores).max() < 2**-11
 
 
-def test_a_class_without_samples_has_no_part_in_an_average():
+def test_a_class_without_samples_is_not_averaged():
     found = metrics.per_class(np.array([[3, 1, 0], [0, 0, 0], [1, 0, 5]]))
     values = np.array([0.5, np.nan, 1.0])
     assert found.weighted(values) == pytest.approx((0.5 * 4 + 6) / 10)

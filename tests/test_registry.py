@@ -1,4 +1,4 @@
-"""Registries: looked up by name, imported when asked for, open for new names."""
+"""Registries: lookup by name, lazy import, registration of new names."""
 
 import sys
 
@@ -10,7 +10,7 @@ from hwcls.registry import Registry
 
 @pytest.fixture
 def shapes(tmp_path, monkeypatch):
-    """A registry with a module of its own that registers `circle`."""
+    """A registry whose module registers `circle`."""
     (tmp_path / "circle_module.py").write_text("import sys\nsys.shapes.register('circle')('round')\n")
     registry = Registry("shape", {"circle": "circle_module"})
     monkeypatch.setattr(sys, "shapes", registry, raising=False)

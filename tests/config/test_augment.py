@@ -1,4 +1,4 @@
-"""What an augmentation may be."""
+"""The settings of an augmentation and their bounds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from hwcls.config.data import AugmentConfig
 
 
-def test_nothing_is_the_default() -> None:
+def test_no_augmentation_is_the_default() -> None:
     assert not any(AugmentConfig().model_dump().values())
 
 
@@ -28,6 +28,6 @@ def test_nothing_is_the_default() -> None:
         ("brightnes", 0.1),
     ],
 )
-def test_values_out_of_range_are_refused(name: str, value: object) -> None:
+def test_values_out_of_range_are_rejected(name: str, value: object) -> None:
     with pytest.raises(ValidationError, match=name):
         AugmentConfig.model_validate({name: value})

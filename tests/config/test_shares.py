@@ -42,7 +42,7 @@ def test_total_and_shares(tmp_path: Path, keys: Any, unit: str, total: int | Non
     assert (checked.shares.unit, checked.shares.trials_each()) == (unit, each)
 
 
-def test_who_had_least_is_next() -> None:
+def test_the_alternative_that_had_least_is_next() -> None:
     had: dict[Unit, Had] = {"trials": {"a": 1, "b": 2}, "epochs": {"a": 9, "b": 4}, "seconds": {}}
     assert Shares(("a", "b"), "trials", 9).next(had) == "a"
     assert Shares(("a", "b"), "epochs", 9).next(had) == "b"

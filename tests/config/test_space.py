@@ -31,7 +31,7 @@ CHOICE = {
 }
 
 
-def test_what_stands_in_a_branch_exists_only_there(tmp_path):
+def test_parameters_of_a_branch_exist_only_there(tmp_path):
     checked = sweep(tmp_path, CHOICE)
     found = {p.name: under for p, under in checked.space.parameters()}
     assert found["optimizer.fast.momentum"] == {"optimizer": "fast"}
@@ -42,7 +42,7 @@ def test_what_stands_in_a_branch_exists_only_there(tmp_path):
     assert (sgd.name, sgd.label, sgd.momentum, sgd.weight_decay) == ("sgd", "fast", 0.8, 1e-6)
 
 
-def test_a_branch_lays_itself_over_its_siblings(tmp_path):
+def test_a_branch_overrides_shared_entries(tmp_path):
     model = {"head": {"depth": 2, "width": 8}, "choice": {"mlp": {}, "simple_cnn": {"head": {"depth": 3}}}}
     checked = sweep(tmp_path, {"model": model})
     assert checked.trial(Fixed({"model": "mlp"})).model.head.depth == 2
@@ -55,7 +55,7 @@ def test_names_as_values_are_a_choice(tmp_path):
     assert checked.trial(Fixed({"optimizer": "sgd"})).optimizer.name == "sgd"
 
 
-def test_the_fields_type_says_whether_a_range_is_whole(tmp_path):
+def test_the_type_of_a_field_decides_whether_a_range_is_integer(tmp_path):
     checked = sweep(
         tmp_path, {"optimizer": {"name": "adam", "lr": {"min": 1, "max": 3}}, "epochs": {"min": 2, "max": 9}}
     )
@@ -125,7 +125,7 @@ def test_drawn_settings_have_short_names(tmp_path):
     assert checked.space.flat_settings(settings) == {"optimizer": "fast", "momentum": 0.85, "weight_decay": 1e-3}
 
 
-def test_a_trial_config_survives_yaml(tmp_path):
+def test_a_trial_config_round_trips_through_yaml(tmp_path):
     trial = sweep(tmp_path, CHOICE).trial(Fixed({"optimizer": "fast"}))
     again = type(trial).from_dict(yaml.safe_load(yaml.safe_dump(trial.to_dict())))
     assert again == trial

@@ -64,7 +64,7 @@ ERRORS = {
 
 
 @pytest.mark.parametrize(("change", "message"), ERRORS.items(), ids=ERRORS)
-def test_errors_say_what_where_and_what_to_do(change, message):
+def test_errors_have_a_place_and_a_remedy(change, message):
     with pytest.raises(UserError) as raised:
         load_sweep(TINY, sets=[change])
     text = str(raised.value)
@@ -73,7 +73,7 @@ def test_errors_say_what_where_and_what_to_do(change, message):
     assert "\n" not in text
 
 
-def test_a_wrong_line_is_named(tmp_path):
+def test_an_error_names_its_line(tmp_path):
     lines = TINY.read_text().splitlines()
     number = next(i for i, line in enumerate(lines) if "momentum" in line)
     lines[number] = lines[number].replace("momentum", "momentun")
@@ -86,14 +86,14 @@ def test_a_wrong_line_is_named(tmp_path):
     assert "did you mean 'momentum'" in str(raised.value)
 
 
-def test_what_a_preset_and_options_changed_is_known():
+def test_changes_of_a_preset_and_options_are_recorded():
     quick = load_sweep(TINY, preset="quick", sets=["run_cap=9", "parameters.model.choice.resnet.backbone=resnet18"])
-    said = quick.source.changes()
-    assert set(said) == {"preset quick", "options"}
-    assert said["options"] == {"run_cap": 9, "parameters.model.choice.resnet.backbone": "resnet18"}
-    assert said["preset quick"]["parameters.epochs"] == 2
-    assert said["preset quick"]["parameters.model.choice.efficientnet.pretrained"] is False
-    assert "run_cap" not in said["preset quick"]  # the option came later
+    changes = quick.source.changes()
+    assert set(changes) == {"preset quick", "options"}
+    assert changes["options"] == {"run_cap": 9, "parameters.model.choice.resnet.backbone": "resnet18"}
+    assert changes["preset quick"]["parameters.epochs"] == 2
+    assert changes["preset quick"]["parameters.model.choice.efficientnet.pretrained"] is False
+    assert "run_cap" not in changes["preset quick"]  # the option came later
     assert load_sweep(TINY).source.changes() == {}
     assert load_sweep(TINY, budget="2h").source.changes() == {"options": {"budget": "2h"}}
 
@@ -140,7 +140,7 @@ def test_a_trial_file_with_a_wrong_key(tmp_path):
         load_trial(path)
 
 
-def test_a_path_is_counted_from_where_the_sweep_was_started(tmp_path, monkeypatch):
+def test_a_path_is_relative_to_the_working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     own = ["parameters.data={name: imagefolder, path: {values: [imgs, ~/imgs, /imgs]}}", "compare=data.path"]
     checked = load_sweep(TINY, sets=own)

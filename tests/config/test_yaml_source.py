@@ -15,7 +15,7 @@ def source(tmp_path, text):
     return read_source(path)
 
 
-def test_values_remember_their_lines(tmp_path):
+def test_values_have_their_lines(tmp_path):
     read = source(tmp_path, "a:\n  b: 1\n  c:\n    - x\n    - y\n")
     assert read.values == {"a": {"b": 1, "c": ["x", "y"]}}
     assert read.where(("a", "c")).endswith("s.yaml:3: a.c")
@@ -61,7 +61,7 @@ def test_set_into_a_value_is_an_error(tmp_path):
         (BOMB, "too large"),
     ],
 )
-def test_bad_files_are_one_line(tmp_path, text, message):
+def test_errors_of_bad_files_are_one_line(tmp_path, text, message):
     with pytest.raises(UserError) as raised:
         source(tmp_path, text)
     assert message in str(raised.value)

@@ -1,4 +1,4 @@
-"""Which variants of a sweep are one and the same model."""
+"""Which alternatives of a sweep are the same model."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def groups(tmp_path: Path, choice: dict[str, Any], **more: Any) -> list[list[str
 K3, K5 = {"name": "kernel_cnn", "kernel": 3}, {"name": "kernel_cnn", "kernel": 5}
 
 
-def test_a_typo_that_makes_two_variants_equal(tmp_path: Path) -> None:
+def test_a_typo_that_makes_two_alternatives_equal(tmp_path: Path) -> None:
     assert groups(tmp_path, {"k3": K3, "k5": K3, "k7": K5}) == [["k3", "k5"]]
     assert groups(tmp_path, {"k3": K3, "k5": K5}) == []
     assert groups(tmp_path, {"a": K3, "b": K5, "c": K3, "d": K5}, compare="model") == [["a", "c"], ["b", "d"]]
 
 
-def test_all_that_can_be_drawn_counts(tmp_path: Path) -> None:
+def test_every_value_of_an_alternative_counts(tmp_path: Path) -> None:
     narrow, wide = ({**K3, "width": {"min": 8, "max": most}} for most in (16, 32))
     assert groups(tmp_path, {"narrow": narrow, "wide": wide}) == []
     assert groups(tmp_path, {"one": wide, "other": dict(wide)}) == [["one", "other"]]
@@ -49,7 +49,7 @@ def test_all_that_can_be_drawn_counts(tmp_path: Path) -> None:
     assert groups(tmp_path, {"shared": K3, "own": own}) == []
 
 
-def test_what_is_compared(tmp_path: Path) -> None:
+def test_expand_alternatives(tmp_path: Path) -> None:
     values = {"name": "kernel_cnn", "kernel": {"values": [3, 5]}}
     assert list(expand_alternatives(sweep_of(tmp_path, values, compare="model.kernel"))) == ["3", "5"]
     assert expand_alternatives(sweep_of(tmp_path, values)) == {}
@@ -60,7 +60,7 @@ def test_what_is_compared(tmp_path: Path) -> None:
     ]
 
 
-def test_a_variant_that_begins_alone_is_not_asked_on(tmp_path: Path) -> None:
+def test_an_alternative_with_a_unique_first_trial_is_not_built_further(tmp_path: Path) -> None:
     asked = []
     found = expand_alternatives(sweep_of(tmp_path, {"head": HEAD, "choice": {"a": K3, "b": K5}}))
     group_same_models(found, lambda trial: asked.append(trial) or identity(trial))
@@ -70,5 +70,5 @@ def test_a_variant_that_begins_alone_is_not_asked_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("labels", "text"), [("ab", "a and b are the same model"), ("abc", "a, b and c are the same model")]
 )
-def test_sentence(labels: str, text: str) -> None:
+def test_describe_same_models(labels: str, text: str) -> None:
     assert describe_same_models(list(labels)) == text

@@ -1,4 +1,4 @@
-"""What sets one family apart from the others, held against its definition."""
+"""The special features of each family, compared with its definition."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_deep_net_with_a_width_and_a_dropout_for_each_layer() -> None:
         (HeadConfig, {"depth": 0}, "greater than or equal to 1"),
     ],
 )
-def test_settings_that_cannot_be(config: Any, values: dict[str, Any], message: str) -> None:
+def test_invalid_settings(config: Any, values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         config.model_validate(values)
 
@@ -80,7 +80,7 @@ def test_the_head_counts_too(head: HeadConfig) -> None:
     assert abs(count(KernelCnnConfig(kernel=5, params=90_000, head=head), channels=3, size=32) - 90_000) <= 1_800
 
 
-def test_a_number_of_parameters_out_of_reach() -> None:
+def test_an_impossible_number_of_parameters() -> None:
     with pytest.raises(UserError, match=r"no widths give 2,850 .*within 2%.*nearest possible: 2,719 and 2,966"):
         count(KernelCnnConfig(kernel=7, params=2_850))
     for reachable in (2_719, 2_966):
@@ -105,7 +105,7 @@ def test_solved_widths_stay_near_the_doubled_ones() -> None:
         assert 1.4 < last / first < 2.8
 
 
-def test_the_kernels_are_those_asked_for() -> None:
+def test_kernel_sizes() -> None:
     kernels = [one.kernel_size for one in build(KernelCnnConfig(kernel=5)).modules() if isinstance(one, nn.Conv2d)]
     assert kernels == [(5, 5), (5, 5)]
     torch.manual_seed(0)

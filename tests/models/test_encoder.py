@@ -22,7 +22,7 @@ def build(config: AlexNetConfig) -> torch.nn.Module:
 
 
 @pytest.mark.parametrize("size", [8, 28, 30, 33, 64])
-def test_images_come_back_in_their_shape(size: int) -> None:
+def test_reconstructions_have_the_shape_of_the_images(size: int) -> None:
     autoencoder = FROZEN.build_autoencoder(channels=3, image_size=size)
     assert autoencoder(torch.zeros(2, 3, size, size)).shape == (2, 3, size, size)
     with pytest.raises(UserError, match="7x7"):
@@ -38,7 +38,7 @@ def test_the_encoder_fits_the_classifier() -> None:
     assert not list(build(AlexNetConfig(width=8)).encoder.parameters()), "no encoder without pretrain"
 
 
-def test_a_frozen_encoder_never_moves() -> None:
+def test_a_frozen_encoder_does_not_change() -> None:
     model = build(FROZEN)
     model.train(False).train(True)
     assert not any(one.training for one in model.encoder.modules())

@@ -1,4 +1,4 @@
-"""What every family owes: shapes, gradients, determinism, dtypes, state that survives a file."""
+"""Tests that every family passes: shapes, gradients, determinism, dtypes, saving and loading."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_float64(family: str) -> None:
     assert torch.allclose(single.double(), double, atol=1e-4)
 
 
-def test_state_survives_a_file(family: str, tmp_path: Any) -> None:
+def test_state_round_trips_through_a_file(family: str, tmp_path: Any) -> None:
     model = build(FAMILIES[family]).eval()
     save_file(model.state_dict(), tmp_path / "weights.safetensors")
     other = build(FAMILIES[family], seed=9).eval()
@@ -116,7 +116,7 @@ def test_state_survives_a_file(family: str, tmp_path: Any) -> None:
         assert torch.equal(model(images()), other(images()))
 
 
-def test_evaluation_is_repeatable_and_leaves_the_model_as_it_was(family: str) -> None:
+def test_evaluation_is_repeatable_and_does_not_change_the_model(family: str) -> None:
     model = build(FAMILIES[family]).eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with torch.no_grad():
@@ -148,7 +148,7 @@ def test_channels_last_changes_nothing(family: str) -> None:
     ],
     ids=lambda value: getattr(value, "name", value),
 )
-def test_too_small_an_image_is_said(config: Any, size: int) -> None:
+def test_too_small_an_image_is_an_error(config: Any, size: int) -> None:
     for function in (models.build, models.check):
         with pytest.raises(UserError, match=f"{size}x{size}"):
             function(config, classes=5, channels=1, image_size=size)
@@ -162,7 +162,7 @@ def test_too_small_an_image_is_said(config: Any, size: int) -> None:
         (ResidualCnnConfig(blocks=1), 4),
     ],
 )
-def test_the_least_image_works(config: Any, size: int) -> None:
+def test_the_smallest_image_works(config: Any, size: int) -> None:
     assert models.check(config, classes=5, channels=1, image_size=size) > 0
 
 
@@ -212,7 +212,7 @@ def test_simple_cnn_learns_digits() -> None:
     ],
     ids=lambda config: config.name,
 )
-def test_signals_keep_their_size_without_norm(config: Any) -> None:
+def test_signals_keep_their_scale_without_norm(config: Any) -> None:
     with torch.no_grad():
         logits = build(config).eval()(images(count=32))
     assert 0.2 < logits.std(0).mean() < 20

@@ -87,7 +87,7 @@ def test_the_gradient_of_a_centre_reaches_as_far(family: str) -> None:
 
 
 @pytest.mark.parametrize("config", [AttentionCnnConfig(width=4), TimmConfig(backbone="test_efficientnet")])
-def test_attention_sees_everything(config: Any) -> None:
+def test_the_field_of_attention_is_the_whole_image(config: Any) -> None:
     torch.manual_seed(0)
     model = models.build(config, classes=3, channels=1, image_size=64)
     layers, whole = trace_receptive_field(model, 1, 64)
@@ -113,7 +113,7 @@ def test_published_fields(backbone: str, size: int, field: int) -> None:
     assert trace_receptive_field(model, 3, size)[1] == field
 
 
-def test_transformers_and_fully_connected_nets_see_everything() -> None:
+def test_the_field_of_transformers_and_fully_connected_nets_is_the_whole_image() -> None:
     vit = models.build_skeleton(TimmConfig(backbone="test_vit"), classes=3, channels=3, image_size=64)
     layers, whole = trace_receptive_field(vit, 3, 64)
     assert (layers[0].receptive_field, whole) == (16, None)
@@ -193,7 +193,7 @@ def test_a_convolution_over_rows() -> None:
     assert layers[-1].receptive_field == last == "unknown"
 
 
-def test_the_model_is_left_as_it_was() -> None:
+def test_the_model_is_not_changed() -> None:
     model = models.build(SimpleCnnConfig(width=4), classes=3, channels=1, image_size=8).train()
     layers, _ = trace_receptive_field(model, 1, 8)
     assert model.training

@@ -61,7 +61,7 @@ def test_a_summary_has_the_shape_and_the_field() -> None:
     assert sum(layer.parameters for layer in summary.layers) == summary.parameters
 
 
-def test_counting_leaves_a_model_as_it_was() -> None:
+def test_counting_does_not_change_a_model() -> None:
     model = models.build(SimpleCnnConfig(width=4), classes=10, channels=1, image_size=8).eval()
     before, generator = {name: value.clone() for name, value in model.state_dict().items()}, torch.get_rng_state()
     assert count_activation_bytes(model, 1, 8) > 0
@@ -94,7 +94,7 @@ def test_equal_models_share_a_signature() -> None:
     assert compute_signature(one) == compute_signature(other)
 
 
-def test_unlike_models_do_not() -> None:
+def test_different_models_do_not_share_a_signature() -> None:
     configs = [
         SimpleCnnConfig(),
         SimpleCnnConfig(width=16),
@@ -114,7 +114,7 @@ def test_unlike_models_do_not() -> None:
     assert compute_signature(nested) != compute_signature(flat)
 
 
-def test_flops_leave_the_model_as_it_was() -> None:
+def test_flops_do_not_change_the_model() -> None:
     model = models.build(SimpleCnnConfig(width=4), classes=10, channels=1, image_size=8).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     assert count_flops(model, 1, 8) > 0
@@ -143,7 +143,7 @@ def build(classes, channels, image_size, act="relu", p=0.5, wide=False, unused=0
 """
 
 
-def test_what_a_user_model_computes_is_part_of_it(tmp_path: Path) -> None:
+def test_the_operations_of_a_user_model_are_part_of_its_identity(tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(USER)
 
     def named(**settings: object) -> str:
@@ -155,7 +155,7 @@ def test_what_a_user_model_computes_is_part_of_it(tmp_path: Path) -> None:
     assert named(unused=1) == named()
 
 
-def test_a_model_is_looked_at_without_the_compiler_and_without_its_weights() -> None:
+def test_a_model_is_inspected_without_the_compiler_and_without_its_weights() -> None:
     """Loading it takes seconds, for which the first start of every sweep would wait."""
     code = """
 import resource, sys

@@ -1,4 +1,4 @@
-"""timm's backbones: weights from files, caches and a hub that is not there; stems; names."""
+"""timm's backbones: weights from files, caches and an unreachable hub; stems; names."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def build(channels: int = 3, size: int = 32, **settings: Any) -> torch.nn.Module
 
 
 def trained(backbone: str, **options: Any) -> torch.nn.Module:
-    """A timm model as its hub holds it, classifier and all, with statistics that are not those of a new one."""
+    """A timm model as on its hub, with its classifier and with statistics that differ from a new one's."""
     torch.manual_seed(7)
     model = timm.create_model(backbone, **options).train()
     with torch.no_grad():
@@ -72,14 +72,14 @@ def test_a_trials_own_weights(tmp_path: Path) -> None:
         assert torch.equal(weight, first.backbone.state_dict()[name]), name
 
 
-def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+def test_weights_of_another_model_are_rejected(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     save_file(trained("test_efficientnet").state_dict(), path)
     with pytest.raises(UserError, match=r"other\.safetensors.*test_resnet"):
         build(backbone="test_resnet", pretrained=str(path))
 
 
-def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
+def test_weights_of_another_shape_are_rejected(tmp_path: Path) -> None:
     weights = trained("test_resnet").state_dict()
     weights["layer1.0.conv1.weight"] = torch.zeros(1, 2, 3, 3)
     save_file(weights, tmp_path / "shape.safetensors")
@@ -87,7 +87,7 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
         build(backbone="test_resnet", pretrained=str(tmp_path / "shape.safetensors"))
 
 
-def test_incomplete_weights_are_refused(tmp_path: Path) -> None:
+def test_incomplete_weights_are_rejected(tmp_path: Path) -> None:
     weights = trained("test_resnet").state_dict()
     del weights["layer2.0.conv1.weight"]
     save_file(weights, tmp_path / "part.safetensors")
@@ -108,7 +108,7 @@ def test_nothing_is_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert not Path("was_unpickled").exists()
 
 
-def test_a_missing_file_is_said_before_the_start() -> None:
+def test_a_missing_file_is_an_error_before_the_start() -> None:
     with pytest.raises(UserError, match="no/such/file"):
         models.check(
             TimmConfig(backbone="test_resnet", pretrained="no/such/file.pth"), classes=5, channels=3, image_size=32
@@ -128,7 +128,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_hub_out_of_reach_is_said_quickly(hub: Path) -> None:
+def test_an_unreachable_hub_is_an_error_within_seconds(hub: Path) -> None:
     start = time.monotonic()
     with pytest.raises(UserError, match=r"cannot be reached.*pretrained: path/to/weights\.safetensors"):
         build(backbone="test_resnet", pretrained=True)
@@ -189,7 +189,7 @@ def test_no_small_stem_for_a_transformer() -> None:
 FROZEN = TimmConfig(backbone="test_efficientnet", frozen=True, head=HeadConfig(depth=2, width=8))
 
 
-def test_a_frozen_backbone_never_moves() -> None:
+def test_a_frozen_backbone_does_not_change() -> None:
     model = models.build(FROZEN, classes=5, channels=3, image_size=32).eval().train()
     assert model.head.training
     assert not any(one.training for one in model.backbone.modules())
@@ -237,7 +237,7 @@ def test_a_frozen_stem_must_have_been_trained() -> None:
     assert build(backbone="test_efficientnet", stem="small", frozen=True).frozen  # its 3x3 stem keeps its weights
 
 
-def test_frozen_or_not_is_not_the_same_model() -> None:
+def test_a_frozen_model_is_another_model() -> None:
     from hwcls.models.summary import compute_signature
 
     assert compute_signature(build(backbone="test_resnet")) != compute_signature(
@@ -248,7 +248,7 @@ def test_frozen_or_not_is_not_the_same_model() -> None:
 @pytest.mark.parametrize("backbone", ["test_resnet", "test_efficientnet", "test_vit"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_file_loads_as_timm_loads_its_own(backbone: str, channels: int, tmp_path: Path) -> None:
-    """The same keys, the same classifier left out, the same first convolution, to the bit."""
+    """The same keys without the same classifier, and the same first convolution, bit for bit."""
     path = str(tmp_path / "weights.safetensors")
     save_file(trained(backbone).state_dict(), path)
     size = timm.get_pretrained_cfg(backbone).input_size[-1]

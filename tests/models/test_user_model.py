@@ -97,7 +97,7 @@ def test_an_edited_file_is_loaded_again(source: Path) -> None:
         ("build", {"widht": 3}, "widht"),
     ],
 )
-def test_what_is_wrong_is_said(source: Path, function: str, settings: dict[str, object], said: str) -> None:
+def test_errors_of_a_user_model(source: Path, function: str, settings: dict[str, object], said: str) -> None:
     with pytest.raises(UserError, match=said):
         check(config(source, function, **settings))
 
