@@ -202,7 +202,7 @@ CONTENDERS = {
 
 
 def serve(name: str, values: dict[str, Any], pipe: Connection) -> None:
-    """A contender in a process of its own: trains an epoch whenever asked to, and tells images per CPU-second."""
+    """A contender in a process of its own: trains an epoch whenever asked to, and returns images per CPU-second."""
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     torch.set_num_threads(1)

@@ -84,7 +84,7 @@ print(done.code, done.cpu)
 
 
 def test_the_break_even(benchmark_module):
-    """12 trials: 12, 72 and 4.8 s beside 0.5, 0.9 and 1.2 s per second of training."""
+    """12 trials: 12, 72 and 4.8 s against 0.5, 0.9 and 1.2 s per second of training."""
 
     def row(start, factor, length):
         return {"trials": 12, "epochs": 108, "wall": start + 12 * factor * length, "start": start, "end": 0.0}
@@ -93,11 +93,11 @@ def test_the_break_even(benchmark_module):
         length: {"hwcls": row(12, 0.5, length), "tune": row(72, 0.9, length), "optuna": row(4.8, 1.2, length)}
         for length in (10.0, 300.0)
     }
-    said = benchmark_module("sweep").break_even(sizes)
-    assert "hwcls gains 2x on Ray Tune + TorchTrainer at trials of up to 40 s" in said
-    assert "hwcls gains 2x on Optuna, one process at trials of 8 s and more" in said
+    found = benchmark_module("sweep").break_even(sizes)
+    assert "hwcls gains 2x on Ray Tune + TorchTrainer at trials of up to 40 s" in found
+    assert "hwcls gains 2x on Optuna, one process at trials of 8 s and more" in found
     assert (
-        said[0]
+        found[0]
         == "hwcls: 1.0 s a trial plus 0.50 s per second of training; it is 5% of the wall time at trials of 38 s"
     )
 
@@ -106,8 +106,8 @@ def test_the_break_even_is_of_the_epochs_that_were_trained(benchmark_module):
     """Of 12 short trials early stopping trains a third, of 3 long ones all; and a slot stays empty at the end."""
     short = {"trials": 12, "epochs": 36, "wall": 12 + 12 * 0.5 * 3, "start": 12.0, "end": 0.0}
     long = {"trials": 3, "epochs": 27, "wall": 12 + 3 * 0.5 * 303, "start": 12.0, "end": 0.0}
-    said = benchmark_module("sweep").break_even({9.0: {"hwcls": short}, 300.0: {"hwcls": long}})
-    assert said == [
+    found = benchmark_module("sweep").break_even({9.0: {"hwcls": short}, 300.0: {"hwcls": long}})
+    assert found == [
         "hwcls: 1.0 s a trial plus 0.51 s per second of training; it is 5% of the wall time at trials of 38 s"
     ]
 

@@ -147,7 +147,7 @@ def test_list_is_in_columns(invoke: Invoke, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "message"),
     [
         ("fetch nosuch", "unknown data set 'nosuch' — known: digits"),
         ("fetch imagefolder", "cannot be downloaded"),
@@ -165,13 +165,13 @@ def test_list_is_in_columns(invoke: Invoke, tmp_path: Path) -> None:
         ("import my_set .", "this is not my_set — expected a folder or an archive"),
     ],
 )
-def test_mistakes_are_one_line(invoke: Invoke, tmp_path: Path, words: str, says: str) -> None:
+def test_mistakes_are_one_line(invoke: Invoke, tmp_path: Path, words: str, message: str) -> None:
     (tmp_path / "digits.png").touch()
     done = invoke(*words.split())
     assert (done.exit_code, done.stdout) == (2, "")
     [line] = [line for line in done.stderr.splitlines() if "decoded" not in line]
     assert line.startswith("hwcls: ")
-    assert says in line
+    assert message in line
 
 
 BAR = """

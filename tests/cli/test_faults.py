@@ -30,7 +30,7 @@ SWEEP = {
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_sweep_survives_any_kill(tmp_path, seed):
-    """Up to five kills at moments drawn from 5 to 60 s; afterwards every trial stands once and whole."""
+    """Up to five kills at moments drawn from 5 to 60 s; afterwards every trial is complete and there once."""
     draw = random.Random(seed)
     path = tmp_path / "faults.yaml"
     path.write_text(yaml.safe_dump(SWEEP, sort_keys=False))

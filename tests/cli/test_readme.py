@@ -1,4 +1,4 @@
-"""Every command in the README is one that works, in the order in which it stands there."""
+"""Every command in the README works, in the order in which the README has them."""
 
 import re
 import shlex
@@ -17,18 +17,18 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 FIRST = "hwcls sweep sweeps/quickstart.yaml"
 ELSEWHERE = (
-    "hwcls dashboard",  # serves until it is ended: tests/sweep/test_dashboard.py
+    "hwcls dashboard",  # serves until it is ended: tests/cli/test_cli.py
     "hwcls submit",  # needs a cluster: tests/sweep/cluster/test_submit.py
     "hwcls sweep sweeps/quickstart.yaml --address",  # the same: tests/sweep/cluster/test_nodes.py
 )
-SMALL = {  # beside what stands there, to take seconds
+SMALL = {  # settings added to a command, so that it takes seconds
     "sweeps/quickstart.yaml": ("run_cap=8", "parameters.epochs=2", "parameters.data.per_class=30"),
     "sweeps/fashion_mnist.yaml": ("run_cap=3", "parameters.data.per_class=30", "parameters.epochs=2"),
 }
 
 
 def commands():
-    """The lines of the README's shell blocks that call hwcls, the first one being the whole start in one line."""
+    """The lines of the README's shell blocks that call hwcls, first the one that installs and runs it."""
     blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
     lines = [line.strip() for block in blocks for line in block.splitlines()]
     assert any(line.endswith(FIRST) for line in lines)
