@@ -36,7 +36,7 @@ class DataConfig(Labelled):
 
     name: str
     path: str | None = None  # of images in class folders; kept absolute, so that results can be used from any folder
-    batch_size: int = Field(128, ge=1)  # of the whole trial, over all its workers
+    batch_size: int = Field(128, ge=1)  # of the trial, over all its workers
     augment: AugmentConfig | None = None  # None: the data set's default
     val: float = Field(0.1, gt=0, lt=1)  # share of train that becomes val, stratified
     split_seed: int = Field(0, ge=0)

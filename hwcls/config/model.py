@@ -38,7 +38,7 @@ class ModelFamily(Labelled):
     """A family of models: its settings are the keys under `model:`, and `build` makes a model of them.
 
     A subclass gives `name` its literal, adds a field for each setting, and overrides `build`. The methods and
-    properties below tell the rest of hwcls what it needs to know; their defaults are right for a family whose weights
+    properties below are what the rest of hwcls needs to know of it; their defaults are right for a family whose weights
     are all trained from scratch. torch is imported inside methods only: a sweep file is checked without it.
     """
 

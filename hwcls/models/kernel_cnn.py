@@ -24,7 +24,7 @@ class KernelCnnConfig(ModelFamily):
     name: Literal["kernel_cnn"] = "kernel_cnn"
     kernel: Literal[3, 5, 7, "mixed"] = 3  # mixed: half of the channels 1x1, half 3x3
     width: int = Field(32, ge=2, le=1024)  # channels of the first block
-    params: int | None = Field(None, ge=1)  # of the whole model, within 2 %: the widths are solved for
+    params: int | None = Field(None, ge=1)  # of the complete model, within 2 %: the widths are solved for
     depth: int = Field(2, ge=1, le=4)
     norm: Norm = "batch"
     head: HeadConfig = HeadConfig()
@@ -32,7 +32,7 @@ class KernelCnnConfig(ModelFamily):
     @model_validator(mode="after")
     def _one_size(self) -> KernelCnnConfig:
         if self.params is not None and self.width != type(self).model_fields["width"].default:
-            raise ValueError("params beside width — remove one of them: params solves for the widths")
+            raise ValueError("params cannot be combined with width — remove one of them: params solves for the widths")
         return self
 
     def build(self, *, classes: int, channels: int, image_size: int) -> nn.Module:

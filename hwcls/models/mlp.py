@@ -30,7 +30,7 @@ class MlpConfig(ModelFamily):
     def _fits_together(self) -> MlpConfig:
         for field in ("width", "depth"):
             if self.widths is not None and getattr(self, field) != type(self).model_fields[field].default:
-                raise ValueError(f"widths beside {field} — remove one of them")
+                raise ValueError(f"widths cannot be combined with {field} — remove one of them")
         layers = len(self.widths or range(self.depth))
         if isinstance(self.dropout, tuple) and len(self.dropout) != layers:
             what = f"{len(self.dropout)} values of dropout for {layers} hidden layers"

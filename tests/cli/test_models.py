@@ -135,7 +135,10 @@ def test_the_users_own(invoke, tmp_path):
         (["mlp", "--set", "width=3", "--set", "width.deep=3"], ["'width' holds no entries"]),
         (["simple_cnn", "--image-size", "3"], ["3x3 are too small for simple_cnn with depth 2"]),
         (["kernel_cnn", "--set", "params=100"], ["no widths give 100 parameters within 2%", "nearest"]),
-        (["mlp", "--set", "widths=[8, 8]", "--set", "width=3"], ["widths beside width", "remove one of them"]),
+        (
+            ["mlp", "--set", "widths=[8, 8]", "--set", "width=3"],
+            ["widths cannot be combined with width", "remove one of them"],
+        ),
         (["nosuch.py:build"], ["no model file"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,

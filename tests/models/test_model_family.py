@@ -1,4 +1,4 @@
-"""The properties by which a family tells the rest of hwcls what it needs to know."""
+"""The properties of a family that the rest of hwcls uses."""
 
 from __future__ import annotations
 
