@@ -1,13 +1,19 @@
 """For every test: a temporary cache and home, no W&B account, one torch thread, and one shared Ray."""
 
+import atexit
 import os
+import shutil
 import socket
+import tempfile
 from pathlib import Path
 
 import pytest
 
-# the cluster of whoever runs the tests; hwcls.sweep sets the mode at its import where that person has a token
-RAY_VARIABLES = ("RAY_ADDRESS", "RAY_AUTH_MODE")
+RAY_VARIABLES = ("RAY_ADDRESS", "RAY_AUTH_MODE")  # they concern the cluster of whoever runs the tests
+
+# before any import of hwcls.sweep, which looks for that person's Ray token in this folder
+os.environ["HOME"] = tempfile.mkdtemp(prefix="home-")
+atexit.register(shutil.rmtree, os.environ["HOME"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
