@@ -119,7 +119,7 @@ def test_shares_are_complete_groups_of_the_same_images(trial, world, micro):
 
 
 def test_too_few_images_for_a_group(trial):
-    with pytest.raises(ValueError, match="no multiple of norm_batch 48"):
+    with pytest.raises(ValueError, match="not a multiple of norm_batch 48"):
         trial(norm_batch=48)
     config = trial(data__batch_size=512, norm_batch=512)
     with pytest.raises(UserError, match="360 training images are fewer than one group of 512"):
