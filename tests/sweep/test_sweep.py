@@ -15,6 +15,7 @@ from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
 from hwcls.results.load import load_results
 from hwcls.sweep.run import callback, confirm_plan
+from hwcls.sweep.search.messages import job_of
 from hwcls.training.local import train
 
 ROOT = Path(__file__).parents[2]
@@ -261,8 +262,8 @@ def test_a_user_stops_a_trial(run, tiny, monkeypatch):
 
     def ask(self, iteration, trials, trial, **info):
         begun(self, iteration, trials, trial, **info)
-        if trial.config["key"] == "trials/0":
-            self._folder(trial).request_stop()
+        if job_of(trial).key == "trials/0":
+            self._folder(job_of(trial)).request_stop()
 
     monkeypatch.setattr(callback.RecordCallback, "on_trial_start", ask)
     outcome, output = run(tiny(run_cap=2, compare=None))
