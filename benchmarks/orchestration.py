@@ -231,6 +231,7 @@ def optuna(trials: int, sets: list[str]) -> dict[str, float]:
 
 def tune(trials: int, sets: list[str]) -> dict[str, float]:
     """Tuner, OptunaSearch, ASHAScheduler."""
+    import hwcls.sweep  # noqa: F401, I001  (sets the variables that Ray reads when it is imported)
     from ray import init
     from ray import tune as plain
     from ray.tune.schedulers import ASHAScheduler
