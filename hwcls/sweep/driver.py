@@ -70,10 +70,10 @@ def run(sweep: Sweep, options: Options, progress_for: ProgressFor) -> Outcome:
         mirror.uploading() if mirror else nullcontext(),
         _errors_logged(folder.path),
     ):
-        environment.log_start()
-        if _is_finished(sweep, folder):
+        if _is_finished(sweep, folder):  # its folder stays as it is, sweep.log too
             _drop_checkpoints(folder, mirror)
             return Outcome(folder, interrupted=False, nothing_to_do=True, failed=_failed(folder))
+        environment.log_start()
         environment.write_environment(folder.path, sweep.source.changes())
         tracking = TrackingProcess(folder.path, options.wandb)
         try:
