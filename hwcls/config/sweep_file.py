@@ -185,7 +185,7 @@ def _known_keys(cls: type[Frozen], key: Key) -> list[str]:
             return []
         cls = next(iter(inner.values()))
     if cls is EarlyStopping:  # the field is annotated with the base class of all rules
-        return [name for rule in EARLY_STOPPING.all().values() for name in rule.model_fields]
+        return list(dict.fromkeys(name for rule in EARLY_STOPPING.all().values() for name in rule.model_fields))
     return list(cls.model_fields)
 
 

@@ -56,6 +56,7 @@ ERRORS = {
     "first=[{model.head.depth: 9}]": "not in the space",
     "first=[{model.head.depth: 1.5}]": "not in the space",
     "early_terminate.type=ahsa": "ahsa",
+    "early_terminate.typ_of_rule=asha": "known: type, min_iter, eta, min_trials",
     "keep=some": "keep",
     "share=hours": "share",
     "name=a/b": "name",
