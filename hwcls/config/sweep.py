@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
-from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
 from hwcls.config.base import Frozen
@@ -210,7 +210,7 @@ TRACKERS: Registry[type[TrackerSpec]] = Registry(
 )
 
 
-def _known_tracker(name: str) -> str:
+def _known_tracker(name: object) -> object:
     if name not in TRACKERS.names():  # by the table alone: nothing is imported
         raise ValueError(f"unknown tracker '{name}' — {did_you_mean(name, TRACKERS.names())}")
     return name
@@ -229,7 +229,7 @@ class SweepConfig(Frozen):
     share: Literal["trials", "epochs", "seconds"] | None = None  # unit of which every alternative gets the same amount
     early_terminate: Annotated[SerializeAsAny[EarlyStopping], BeforeValidator(parse_early_stopping)] | None = None
     confirm: ConfirmConfig | None = None
-    track: Annotated[tuple[Annotated[str, AfterValidator(_known_tracker)], ...], Field(strict=False)] = ("wandb",)
+    track: Annotated[tuple[Annotated[str, BeforeValidator(_known_tracker)], ...], Field(strict=False)] = ("wandb",)
     artifacts: bool = False  # whether each trial's best weights are uploaded
     parameters: dict[str, Any]
     presets: dict[str, dict[str, Any]] = Field(default_factory=dict)

@@ -50,6 +50,7 @@ ERRORS = {
     "confirm.top=0": "confirm.top",
     "resources.workers=two": "resources.workers",
     "track=[wandb, mlflow]": "track.1: unknown tracker 'mlflow'",
+    "track=[3]": "track.0: unknown tracker '3' — known: wandb, tensorboard",
     "track=[wandb, tensorbord]": "track.1: unknown tracker 'tensorbord' — did you mean 'tensorboard'",
     "first=[{optimiser: sgd}]": "did you mean 'optimizer'",
     "first=[{optimizer: adagrad}]": "not in the space",
