@@ -280,13 +280,16 @@ def find_alternatives(space: Space, key: str, where: str) -> list[Alternative]:
 
 
 def recorded_label(config: Mapping[str, Any], compare: str) -> str | None:
-    """The alternative of `compare` that a trial's config.yaml belongs to; None where the config lacks the key."""
+    """The alternative of `compare` that a trial's config.yaml belongs to; None where it has no such label."""
     value: Any = config
     for part in compare.removeprefix("parameters.").split("."):
         if not isinstance(value, Mapping) or part not in value:
             return None
         value = value[part]
-    return folder_label(value.get("label") if isinstance(value, Mapping) else value)
+    if isinstance(value, Mapping):
+        value = value.get("label")
+        return None if value is None else folder_label(value)
+    return folder_label(value)
 
 
 def folder_label(value: Any) -> str:

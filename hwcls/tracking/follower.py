@@ -7,13 +7,12 @@ import os
 from collections.abc import Callable, Container, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from hwcls import files
-from hwcls.config.space import folder_label
-from hwcls.config.trial import flat_name, flatten
+from hwcls.config.space import recorded_label
+from hwcls.config.trial import flatten
 from hwcls.errors import UserError
 from hwcls.tracking.delivery import Delivery, WatchedRun
 from hwcls.tracking.folders import SweepFolder, TrialFolder
@@ -97,9 +96,12 @@ class Follower:
         return new
 
     def _describe(self, key: str, folder: TrialFolder) -> RunInfo:
-        config = flatten(folder.settings())
-        parts = key.split("/")
-        label = parts[1] if parts[0] == "confirm" else self._label(config)
+        settings = folder.settings()
+        config, parts, label = flatten(settings), key.split("/"), None
+        if parts[0] == "confirm":
+            label = parts[1]
+        elif self._compare is not None:
+            label = recorded_label(settings, self._compare)
         config |= {"sweep": self._sweep.name} | ({} if parts[0] == "confirm" else {"trial": int(parts[-1])})
         tags = tuple(tag for tag in (label, self._sweep.name) if tag)
         weights = folder.path / "best.safetensors" if self._artifacts else None
@@ -113,13 +115,6 @@ class Follower:
         except Exception as error:
             log.warning("%s has no pictures: %s: %s", key, type(error).__name__, error)
             return None
-
-    def _label(self, config: dict[str, Any]) -> str | None:
-        """The label of the alternative that the sweep's `compare` names, by the trial's flat config."""
-        if self._compare is None:
-            return None
-        label = config.get(flat_name((*self._compare.removeprefix("parameters.").split("."), "label")))
-        return None if label is None else folder_label(label)
 
 
 def _new_keys(sweep: Path, known: Container[str]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hwcls.config.sweep import TRACKERS
-from hwcls.tracking.folders import SweepFolder, TrialFolder
+from hwcls.tracking.folders import TrialFolder
 from hwcls.tracking.media import Media
 from hwcls.tracking.records import Result
 
@@ -61,15 +61,6 @@ class Tracker(Protocol):
 
     def close(self) -> None:
         """Release everything; runs without `finish` count as unfinished."""
-
-
-def open_trackers(names: Sequence[str], sweep: SweepFolder, mode: str) -> list[Tracker]:
-    """The trackers under these names in `TRACKERS`, in the order in which they are to be served.
-
-    Raises:
-        UserError: an unknown name, a package that is not installed, or a login that `mode` needs and is refused.
-    """
-    return [tracker for name in serving_order(names) for tracker in TRACKERS[name].open(sweep, mode)]
 
 
 def serving_order(names: Sequence[str]) -> list[str]:

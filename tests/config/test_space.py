@@ -110,6 +110,8 @@ def test_compare_by_choice_and_by_values(tmp_path):
     config = checked.trial(Fixed({"data.batch_size": 32})).to_dict()
     assert recorded_label(config, "parameters.data.batch_size") == "32"
     assert recorded_label({"data": {}}, "data.batch_size") is None
+    assert recorded_label({"model": {"name": "mlp", "label": None}}, "model") is None
+    assert recorded_label({"data": {"val_part": None}}, "data.val_part") == "None"  # as the alternative is called
 
 
 def test_users_own_model_takes_any_key(tmp_path):

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from hwcls import files
+from hwcls.config.sweep import TRACKERS
 from hwcls.errors import UserError
 from hwcls.tracking import delivery
 from hwcls.tracking.follower import Follower
-from hwcls.tracking.tracker import RunInfo, open_trackers
+from hwcls.tracking.tracker import RunInfo
 
 
 class Memory:
@@ -290,15 +291,14 @@ def test_an_empty_or_missing_sweep_folder(sweep):
 
 def test_names_of_trackers(sweep):
     with pytest.raises(UserError, match="did you mean 'wandb'"):
-        open_trackers(["wandbb"], sweep, "offline")
-    assert open_trackers([], sweep, "offline") == []
-    assert open_trackers(["wandb"], sweep, "off") == []
+        TRACKERS["wandbb"]
+    assert TRACKERS["wandb"].open(sweep, "off") == []
 
 
 def test_without_tensorboardx_the_remedy_is_named(sweep, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(UserError, match=r"pip install 'hwcls\[tensorboard\]'"):
-        open_trackers(["tensorboard"], sweep, "off")
+        TRACKERS["tensorboard"].open(sweep, "off")
 
 
 def test_following_imports_no_logger():

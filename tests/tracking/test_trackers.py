@@ -18,17 +18,17 @@ from hwcls.tracking.cursor import Cursor
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.follower import Follower
 from hwcls.tracking.media import Histogram, Media
-from hwcls.tracking.tracker import numeric_values, open_trackers
+from hwcls.tracking.tracker import numeric_values
 from tests.tracking.readers import READERS, Reader, WandbReader, reader_of
 
 FOLLOW = """
 import sys, time
 from pathlib import Path
+from hwcls.config.sweep import TRACKERS
 from hwcls.tracking.follower import Follower
 from hwcls.tracking.folders import SweepFolder
-from hwcls.tracking.tracker import open_trackers
 sweep = SweepFolder(Path(sys.argv[1]))
-follower = Follower(sweep, open_trackers(sys.argv[2:], sweep, "offline"), "p")
+follower = Follower(sweep, TRACKERS[sys.argv[2]].open(sweep, "offline"), "p")
 while True:
     follower.poll()
     print("polled", flush=True)
@@ -62,7 +62,7 @@ def sink(request):
 
 def deliver(sweep: SweepFolder, name: str, media: Any = lambda folder: None, **options: Any) -> None:
     """A process's life in short: open, drain, close."""
-    follower = Follower(sweep, open_trackers([name], sweep, "offline"), "p", media, **options)
+    follower = Follower(sweep, TRACKERS[name].open(sweep, "offline"), "p", media, **options)
     while follower.poll():
         pass
     assert follower.undelivered() == {}
@@ -139,7 +139,7 @@ def test_a_finished_run_is_left_alone(sweep, sink):
 
 def test_many_runs_at_once(sweep, sink):
     """Open side by side, and each keeps its own rows."""
-    follower = Follower(sweep, open_trackers([sink.name], sweep, "offline"), "p")
+    follower = Follower(sweep, TRACKERS[sink.name].open(sweep, "offline"), "p")
     for epoch in range(1, 4):
         for number in range(6):
             sweep.add(sweep.trial(number), range(epoch, epoch + 1), "complete" if epoch == 3 else None)
@@ -260,7 +260,7 @@ def test_wandb_shows_media_in_the_row_of_the_last_epoch(sweep):
 def test_wandb_media_of_an_end_that_comes_late_have_a_row_of_their_own(sweep):
     sink = WandbReader("wandb")
     sweep.add(sweep.trial(0), range(1, 3))
-    follower = Follower(sweep, open_trackers([sink.name], sweep, "offline"), "p", lambda folder: MEDIA)
+    follower = Follower(sweep, TRACKERS[sink.name].open(sweep, "offline"), "p", lambda folder: MEDIA)
     follower.poll()
     sweep.add(sweep.trial(0), range(0), "stopped")
     follower.poll()

@@ -10,10 +10,10 @@ import time
 
 import pytest
 
+from hwcls.config.sweep import TRACKERS
 from hwcls.errors import UserError
 from hwcls.tracking import delivery
 from hwcls.tracking.follower import Follower
-from hwcls.tracking.tracker import open_trackers
 from hwcls.tracking.wandb import login, read_run_urls
 from hwcls.tracking.wandb import run as wandb_run
 from hwcls.tracking.wandb.sync import sync_sweep
@@ -26,11 +26,11 @@ pytestmark = pytest.mark.slow
 FOLLOW_ONLINE = """
 import sys, time
 from pathlib import Path
+from hwcls.config.sweep import TRACKERS
 from hwcls.tracking.follower import Follower
 from hwcls.tracking.folders import SweepFolder
-from hwcls.tracking.tracker import open_trackers
 sweep = SweepFolder(Path(sys.argv[1]))
-follower = Follower(sweep, open_trackers(["wandb"], sweep, "online"), "p")
+follower = Follower(sweep, TRACKERS["wandb"].open(sweep, "online"), "p")
 while True:
     follower.poll()
     print("polled", flush=True)
@@ -49,7 +49,7 @@ def soon(monkeypatch):
 
 
 def drained(sweep, mode="online"):
-    follower = Follower(sweep, open_trackers(["wandb"], sweep, mode), "p")
+    follower = Follower(sweep, TRACKERS["wandb"].open(sweep, mode), "p")
     while follower.poll():
         pass
     return follower
@@ -120,7 +120,7 @@ def test_sync_sends_what_was_written_offline_and_only_that(sweep, server):
 
 def test_no_credentials(sweep, monkeypatch):
     with pytest.raises(UserError, match=r"no credentials.*wandb login"):
-        open_trackers(["wandb"], sweep, "online")
+        TRACKERS["wandb"].open(sweep, "online")
     with pytest.raises(UserError, match="wandb login"):
         sync_sweep(sweep, "p")
     sweep.add(sweep.trial(0), range(1, 3), "complete")
@@ -132,7 +132,7 @@ def test_no_credentials(sweep, monkeypatch):
 def test_rejected_credentials(sweep, server):
     server.status = 401
     with pytest.raises(UserError, match=r"401.*wandb login"):
-        open_trackers(["wandb"], sweep, "online")
+        TRACKERS["wandb"].open(sweep, "online")
     sweep.add(sweep.trial(0), range(1, 3), "complete")
     drained(sweep, "auto").close()
     assert "W&B is offline: " in (sweep.path / "tracking.log").read_text()
