@@ -37,8 +37,8 @@ def build_model(
     model = models.build(config.model, classes=len(data.classes), channels=data.channels, image_size=data.image_size)
     pictures, seconds = {}, None
     if config.model.encoder_pretraining is not None:
-        source = config, data, device, cache_folder()
-        cast(nn.Module, model.encoder).load_state_dict(encoder_weights(*source))
-        pictures, seconds = reconstructions(*source), pretrain_seconds(*source)
+        cache = cache_folder()
+        cast(nn.Module, model.encoder).load_state_dict(encoder_weights(config, data, device, cache))
+        pictures, seconds = reconstructions(config, data, device, cache), pretrain_seconds(config, data, cache)
     model.to(device=device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return BuiltModel(model, pictures, seconds)

@@ -66,7 +66,7 @@ def autoencoder(config: TrialConfig, data: ImageSet, device: torch.device, cache
     return made.to(device).eval()
 
 
-def pretrain_seconds(config: TrialConfig, data: ImageSet, device: torch.device, cache: Path) -> float | None:
+def pretrain_seconds(config: TrialConfig, data: ImageSet, cache: Path) -> float | None:
     """How long the autoencoder in `cache` was trained; None where it was not recorded."""
     try:
         with safe_open(_path(config, data, cache), framework="np") as file:

@@ -99,9 +99,8 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
             try:
                 self._start(self.next_job)
             except UserError as error:  # starting again would give the same
-                failure = str(getattr(error, "cause", error))
-                epochs, worst = self.job.epochs, self.job.config.metric.worst
-                return EpochReport(0, epochs, None, worst, failure=failure).to_result()
+                failure, seconds = str(getattr(error, "cause", error)), time.monotonic() - started
+                return self.records.report(self.job.epochs, seconds=seconds, failure=failure).to_result()
         while True:  # epochs that the driver has are trained again where memory ran out
             ran = self._run_epoch()
             if ran.record:
@@ -125,8 +124,8 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
         self.job, self.next_job = job, None
         self.ranks.hang_after = job.hang_after
         self.checkpoints = list(job.checkpoints)  # the newest first
-        self.sources = read_sources(job.config)
         self.records = RecordBuffer(job.config.metric)
+        self.sources = read_sources(job.config)
         self._build(None)
 
     def _build(self, micro_batch: int | None) -> None:

@@ -1,39 +1,96 @@
-"""Memory that runs out in mid-training, on one rank of two, on a real Ray."""
-
-import json
+"""The group of a trial without Ray: what it reports of failed builds, of epochs, and after memory ran out."""
 
 import pytest
-import yaml
 
-from hwcls.config.sweep_file import load_sweep
-from tests.trials import OUT_OF_MEMORY
+from hwcls.config.space import Fixed
+from hwcls.errors import UserError
+from hwcls.sweep.cluster.resources import Resources
+from hwcls.sweep.run.trial_group import RecordBuffer, WarmGroup
+from hwcls.sweep.run.worker import RankEpoch
+from hwcls.sweep.search.messages import Job, report_in
+from hwcls.training.errors import MemoryRanOutError
 
-# Ray leaves some of its files and sockets to the garbage collector
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
+METRIC = "val/accuracy"
 
 
-def test_a_trial_goes_on_with_smaller_micro_batches(run, tmp_path):
-    """The numbers are those of a trial with memory enough, no epoch comes twice, and no restart is counted."""
-    (tmp_path / "mine.py").write_text(OUT_OF_MEMORY)
-    base = {
-        "data": {"name": "digits", "batch_size": 64, "per_class": 25},
-        "model": {"name": f"{tmp_path}/mine.py:build", "most": {"values": [64, 9]}},
-        "optimizer": "adam",
-        "epochs": 3,
-        "seed": 1,
-    }
-    file = {"name": "memory", "method": "grid", "max_restarts": 0, "track": [], "resources": {"workers": 2}}
-    path = tmp_path / "memory.yaml"
-    path.write_text(yaml.safe_dump({**file, "parameters": base}))
-    outcome, output = run(load_sweep(path))
-    assert not outcome.failed
-    assert "is restarted" not in output
-    found = {}
-    for trial in outcome.folder.trials().values():
-        result = trial.result()
-        lines = [json.loads(line) for line in (trial.path / "metrics.jsonl").read_text().splitlines()]
-        assert [line["epoch"] for line in lines] == [1, 2, 3]
-        found[result.parameters["most"]] = (result.micro_batch, [line["val/loss"] for line in lines])
-    assert found[64][0] == 32
-    assert found[9][0] == 8
-    assert found[9][1] == pytest.approx(found[64][1], rel=1e-4)
+def record(epoch, value):
+    return {"epoch": epoch, METRIC: value}
+
+
+class Ranks:
+    """One rank that answers from a script: each `epoch` returns or raises the next entry."""
+
+    all_local = first_is_local = True
+
+    def __init__(self, script):
+        self.script, self.hang_after, self.built = list(script), 0.0, []
+
+    def draining(self):
+        return False
+
+    def call(self, method, *arguments):
+        if method == "start":
+            self.built.append(arguments[2])  # the micro-batch
+            return [{"model": 0.1}]
+        assert method == "epoch"
+        found = self.script.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return [RankEpoch(found, 8, {})]
+
+    def kill(self):
+        pass
+
+    def start(self):
+        pass
+
+
+@pytest.fixture
+def group(tiny):
+    def build(script, ranks=Ranks):
+        found = WarmGroup.__new__(WarmGroup)  # without Tune and without Ray
+        found.ranks, found.store, found.note = ranks(script), "", ""
+        config = tiny().trial(Fixed({}))
+        found.next_job = Job("trials/0", "mlp", {}, config, Resources(1, 1, 0.0, 1), "best", 60.0)
+        return found
+
+    return build
+
+
+def test_a_model_that_cannot_be_built_ends_the_trial_and_costs_its_alternative_time(group):
+    class Broken(Ranks):
+        def call(self, method, *arguments):
+            raise UserError("the model failed")
+
+    report = report_in(group([], Broken).step())
+    assert (report.epoch, report.failure, report.done, report.value) == (0, "the model failed", True, None)
+    assert report.seconds > 0
+    assert report.records == ()
+
+
+def test_each_epoch_is_reported_once(group):
+    found = group([record(1, 0.2), record(2, 0.5), record(3, 0.4)])
+    reports = [report_in(found.step()) for _ in range(3)]
+    assert [[line["epoch"] for line in report.records] for report in reports] == [[1], [2], [3]]
+    assert [(report.value, report.best) for report in reports] == [(0.2, 0.2), (0.5, 0.5), (0.4, 0.5)]
+    assert [report.done for report in reports] == [False, False, True]
+    assert found.ranks.built == [None]
+
+
+def test_where_memory_runs_out_the_epochs_so_far_are_trained_again_before_the_next_report(group):
+    found = group([record(1, 0.2), MemoryRanOutError(4), record(1, 0.3), record(2, 0.6)])
+    assert report_in(found.step()).epoch == 1
+    report = report_in(found.step())
+    assert (report.epoch, report.best) == (2, 0.6)
+    assert found.ranks.built == [None, 4]
+    assert found.ranks.script == []
+
+
+def test_a_restored_trial_reports_the_epochs_of_its_checkpoint_once(tiny):
+    buffer = RecordBuffer(tiny().config.metric)
+    buffer.restore([record(1, 0.2), record(2, 0.1)])
+    buffer.add(record(3, 0.15))
+    report = buffer.report(5)
+    assert [line["epoch"] for line in report.records] == [1, 2, 3]
+    assert (report.value, report.best) == (0.15, 0.2)
+    assert buffer.report(5).records == ()
