@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hwcls.config.sweep import ResourcesConfig
 from hwcls.errors import UserError
@@ -60,9 +59,6 @@ class Resources:
     cpus_per_worker: int
     gpus_per_worker: float
     concurrent: int
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
     @property
     def per_worker(self) -> str:
