@@ -96,7 +96,7 @@ def test_data_that_is_not_here(invoke, tmp_path, monkeypatch):
     done = invoke(tmp_path / "later.yaml")
     assert "cifar10 is not downloaded yet; assuming 10 classes" in done.output
     assert "3x32x32" in done.stdout
-    assert "not here" not in invoke(tmp_path / "later.yaml", "--classes", 4).output
+    assert "not downloaded" not in invoke(tmp_path / "later.yaml", "--classes", 4).output
 
 
 def test_a_trial(invoke, tmp_path):
