@@ -190,7 +190,7 @@ def test_a_trial_hangs(started, undisturbed, table):
     since = time.time()
     sweep.inject("hang")
     command.end()
-    assert "hung: no step finished in 3 s" in command.output
+    assert "hung: no step finished in 3.0 s" in command.output
     table("trial hangs (hang_after: 3)", sweep, since)
     sweep.check(undisturbed)
 

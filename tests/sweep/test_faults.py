@@ -70,7 +70,7 @@ def test_a_rank_that_hangs_is_found_with_its_place(disturb, undisturbed):
         sweep.inject("hang")
 
     sweep, _, output = disturb(fault, hang_after=5)
-    assert "hung: no step finished in 5 s; rank 0 was at" in output
+    assert "hung: no step finished in 5.0 s; rank 0 was at" in output
     assert "counted.py:31 in forward" in output
     sweep.check(undisturbed)
 

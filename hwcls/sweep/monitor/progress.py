@@ -96,7 +96,7 @@ class Lines(Quiet):
         name = self.metric.name
         facts = [f"{name} {result.best[name]:.4f} in epoch {result.best['epoch']}"] if result.best else []
         facts += [result.error] if result.error else []
-        return [*facts, f"{result.seconds:.1f} s", *self._overall()]
+        return [*facts, format_duration(result.seconds), *self._overall()]
 
     def _overall(self) -> list[str]:
         """Trials done, the best one, and the time left."""

@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 from hwcls import files
 from hwcls.config.sweep import TRACKERS, SweepConfig
 from hwcls.errors import UserError
+from hwcls.format import format_duration
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.log import LOG, log_tracking, write_problems
 from hwcls.tracking.tracker import Tracker, serving_order
@@ -96,7 +97,7 @@ class TrackingProcess:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-            problem = f"the trackers were not done {seconds:.0f} s after the end{_sync_hint(self.folder)}"
+            problem = f"the trackers were not done {format_duration(seconds)} after the end{_sync_hint(self.folder)}"
             write_problems(SweepFolder(self.folder), [problem])
             return False
 

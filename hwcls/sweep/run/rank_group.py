@@ -10,6 +10,7 @@ import ray
 from ray.util.placement_group import get_current_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
+from hwcls.format import format_duration
 from hwcls.sweep.cluster.ray_private import draining_nodes
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.run.worker import Rank, read_text
@@ -93,7 +94,7 @@ class RankGroup:
         if found:
             places = ", ".join(f"rank {rank} was at {hung_location(stack)}" for rank, stack in found.items())
             every = "\n".join(f"rank {rank}\n{stack}" for rank, stack in found.items())
-            raise LostRankError(f"{every}\nhung: no step finished in {self.hang_after:g} s; {places}")
+            raise LostRankError(f"{every}\nhung: no step finished in {format_duration(self.hang_after)}; {places}")
         raise LostRankError(f"{lost}\na rank died: it was killed, it crashed, or its node was lost")
 
     def _read_stacks(self, rank: int) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from hwcls import files
 from hwcls.errors import UserError
+from hwcls.format import format_duration
 from hwcls.sweep.storage.object_store import Store, open_store
 
 TTL = 60.0  # seconds after its last heartbeat when a lease expires
@@ -93,7 +94,7 @@ class Lease:
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return {}
         if age < TTL and last.get("id") != self.id:
-            remedy = f"wait for it; if that machine is lost, start again in {TTL - age:.0f} s"
-            what = f"{last.get('host')} works on this sweep, last heartbeat {age:.0f} s ago"
+            remedy = f"wait for it; if that machine is lost, start again in {format_duration(TTL - age)}"
+            what = f"{last.get('host')} works on this sweep, last heartbeat {format_duration(age)} ago"
             raise UserError(what, where=self.url, remedy=remedy)
         return last
