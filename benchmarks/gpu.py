@@ -27,7 +27,7 @@ from hwcls.data.imageset import ImageSet, Split
 from hwcls.models.summary import count_flops
 from hwcls.training.build import build_trainer
 from hwcls.training.distributed import World
-from hwcls.training.precision import Precision, choose_precision
+from hwcls.training.step.precision import Precision, choose_precision
 
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}  # dense bf16, of the vendor
 TINY, FASHION = (64, 3, 200, 100_000), (28, 1, 10, 60_000)  # side, channels, classes, images

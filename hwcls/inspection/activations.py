@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from hwcls.data.loader import Feed
-from hwcls.training.ghost_batches import GroupFeed
+from hwcls.training.step.ghost_batches import GroupFeed
 
 CHANNELS, SIDE = 16, 64  # at most; keeps the file small
 

@@ -17,7 +17,7 @@ from hwcls.data.loader import Feed
 from hwcls.inspection.load_trained import Trained, restore_model
 from hwcls.training import evaluation
 from hwcls.training.distributed import default_device
-from hwcls.training.precision import Precision
+from hwcls.training.step.precision import Precision
 
 SplitName = Literal["train", "val", "test"]
 ROC = 100  # points of a curve at most

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hwcls.training.foreach import norms
+from hwcls.training.step.foreach import norms
 
 Weights = Mapping[str, nn.Parameter]
 

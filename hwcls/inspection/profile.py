@@ -26,8 +26,8 @@ from hwcls.tracking.records import EpochRecord
 from hwcls.training.build import build_trainer
 from hwcls.training.cost import static_bytes
 from hwcls.training.distributed import World
-from hwcls.training.ghost_batches import GroupFeed
 from hwcls.training.observer import Observer
+from hwcls.training.step.ghost_batches import GroupFeed
 from hwcls.training.trainer import Trainer
 
 WARM_UP = 3  # untimed steps: caches, compilation

@@ -23,8 +23,8 @@ from hwcls.inspection.activations import Activations
 from hwcls.inspection.gradients import GradientFlow, gradients_of, layer_weights
 from hwcls.inspection.histograms import Histograms
 from hwcls.tracking.records import EpochRecord
-from hwcls.training.ghost_batches import GroupFeed
 from hwcls.training.observer import Observer
+from hwcls.training.step.ghost_batches import GroupFeed
 
 
 class Part(Protocol):

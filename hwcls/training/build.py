@@ -9,8 +9,8 @@ from hwcls.data.imageset import ImageSet
 from hwcls.training.built_model import build_model
 from hwcls.training.distributed import World
 from hwcls.training.memory import retain_freed_memory
-from hwcls.training.micro_batch import PROBED, fit_micro_batch, memory_attempt
 from hwcls.training.observer import Observer
+from hwcls.training.step.micro_batch import PROBED, fit_micro_batch, memory_attempt
 from hwcls.training.trainer import Trainer
 
 

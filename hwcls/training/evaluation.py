@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from hwcls.data.imageset import ImageSet
 from hwcls.data.loader import Batch
 from hwcls.training import watchdog
-from hwcls.training.precision import Precision, upcast
+from hwcls.training.step.precision import Precision, upcast
 
 FEWEST, MOST = 1_000, 10_000  # training images on which train/accuracy is measured
 

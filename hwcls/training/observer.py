@@ -9,7 +9,7 @@ from torch import nn
 
 from hwcls.data.loader import Feed
 from hwcls.tracking.records import EpochRecord
-from hwcls.training.ghost_batches import GroupFeed
+from hwcls.training.step.ghost_batches import GroupFeed
 
 
 class Observer:

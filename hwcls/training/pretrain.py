@@ -25,7 +25,7 @@ from hwcls.data.splits import random_permutation
 from hwcls.errors import UserError
 from hwcls.files import write_with
 from hwcls.training.memory import free_memory, is_out_of_memory
-from hwcls.training.micro_batch import halve_micro_batch
+from hwcls.training.step.micro_batch import halve_micro_batch
 
 BATCH = 128
 LEARNING_RATE = 1e-3

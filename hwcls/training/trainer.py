@@ -22,21 +22,21 @@ from hwcls.data.imageset import ImageSet
 from hwcls.data.loader import Feed
 from hwcls.tracking.records import EpochRecord
 from hwcls.training import watchdog
-from hwcls.training.accumulate import GradientAccumulator
-from hwcls.training.batch_norm import average_statistics
 from hwcls.training.built_model import BuiltModel
 from hwcls.training.distributed import World, check_unused_weights
-from hwcls.training.ema import Ema
 from hwcls.training.errors import MemoryRanOutError, NotFiniteError
 from hwcls.training.evaluation import Evaluation, score_batches, train_sample_size
-from hwcls.training.ghost_batches import GroupFeed
 from hwcls.training.history import History
-from hwcls.training.loss import Loss
 from hwcls.training.memory import is_out_of_memory
-from hwcls.training.micro_batch import halve_micro_batch
 from hwcls.training.observer import Observer
-from hwcls.training.optim import Schedule, build_optimizer
-from hwcls.training.precision import choose_precision
+from hwcls.training.step.accumulate import GradientAccumulator
+from hwcls.training.step.batch_norm import average_statistics
+from hwcls.training.step.ema import Ema
+from hwcls.training.step.ghost_batches import GroupFeed
+from hwcls.training.step.loss import Loss
+from hwcls.training.step.micro_batch import halve_micro_batch
+from hwcls.training.step.optim import Schedule, build_optimizer
+from hwcls.training.step.precision import choose_precision
 from hwcls.training.timer import Timer
 from hwcls.training.totals import Totals, TrainingLoss, read_totals
 

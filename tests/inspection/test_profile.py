@@ -6,7 +6,7 @@ import torch
 
 from hwcls.data.imageset import open_data
 from hwcls.inspection.profile import TRACED, TimedTraining, profile_training, without_pretrained_weights
-from hwcls.training.precision import choose_precision
+from hwcls.training.step.precision import choose_precision
 
 
 def test_steps(trial, tmp_path):

@@ -6,7 +6,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from hwcls.data.loader import Batch
 from hwcls.training.evaluation import score_batches
-from hwcls.training.precision import Precision
+from hwcls.training.step.precision import Precision
 
 
 def batches(device):

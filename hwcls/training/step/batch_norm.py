@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from hwcls.errors import UserError
 from hwcls.training.distributed import World
-from hwcls.training.foreach import copy_into
+from hwcls.training.step.foreach import copy_into
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from hwcls.training.foreach import move_towards
+from hwcls.training.step.foreach import move_towards
 
 
 class Ema:

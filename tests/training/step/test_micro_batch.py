@@ -14,7 +14,7 @@ from hwcls.training.memory import (
     is_out_of_memory,
     retain_freed_memory,
 )
-from hwcls.training.micro_batch import fit_micro_batch
+from hwcls.training.step.micro_batch import fit_micro_batch
 
 CPU = World(device=torch.device("cpu"))
 

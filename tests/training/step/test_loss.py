@@ -10,7 +10,7 @@ from hwcls.data.imageset import open_data
 from hwcls.data.loader import Batch
 from hwcls.training.build import build_trainer
 from hwcls.training.distributed import World
-from hwcls.training.loss import Loss, balanced_weights
+from hwcls.training.step.loss import Loss, balanced_weights
 
 CPU = torch.device("cpu")
 LABELS = np.repeat([0, 1, 2], [60, 30, 10])

@@ -10,9 +10,9 @@ from hwcls.data.imageset import open_data
 from hwcls.data.loader import Feed
 from hwcls.errors import UserError
 from hwcls.training import build
-from hwcls.training.batch_norm import GroupedNorms, average_statistics
 from hwcls.training.distributed import World, launch
-from hwcls.training.ghost_batches import GroupFeed
+from hwcls.training.step.batch_norm import GroupedNorms, average_statistics
+from hwcls.training.step.ghost_batches import GroupFeed
 
 CPU = torch.device("cpu")
 RESNET = {"name": "timm", "backbone": "resnet18", "stem": "small"}

@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from hwcls.data.loader import Step
-from hwcls.training.batch_norm import GroupedNorms
 from hwcls.training.distributed import World, gradient_sync, join_all_reduce, wrap_ddp
-from hwcls.training.loss import Loss
-from hwcls.training.precision import Precision, upcast
+from hwcls.training.step.batch_norm import GroupedNorms
+from hwcls.training.step.loss import Loss
+from hwcls.training.step.precision import Precision, upcast
 
 
 class GradientAccumulator:

@@ -19,7 +19,7 @@ from hwcls.config.optim import (
     SgdConfig,
 )
 from hwcls.models.timm import TimmConfig
-from hwcls.training.optim import Schedule, build_optimizer
+from hwcls.training.step.optim import Schedule, build_optimizer
 
 UP = MetricConfig(name="val/accuracy", goal="maximize")
 DOWN = MetricConfig(name="val/loss", goal="minimize")
@@ -176,7 +176,7 @@ def test_no_step_loads_the_compiler():
     code = """
 import sys, torch
 from hwcls.config.optim import AdamConfig, AdamWConfig, SgdConfig
-from hwcls.training.optim import build_optimizer
+from hwcls.training.step.optim import build_optimizer
 for config in (AdamConfig(), AdamWConfig(), SgdConfig()):
     model = torch.nn.Linear(2, 2)
     optimizer = build_optimizer(config, model)

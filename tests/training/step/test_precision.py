@@ -5,10 +5,10 @@ import torch
 from torch._dynamo.testing import CompileCounter
 
 from hwcls.data.imageset import open_data
-from hwcls.training import precision
 from hwcls.training.build import build_trainer
 from hwcls.training.distributed import World
-from hwcls.training.precision import COMPILE_STEPS, Precision, choose_precision
+from hwcls.training.step import precision
+from hwcls.training.step.precision import COMPILE_STEPS, Precision, choose_precision
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 

@@ -9,7 +9,7 @@ from hwcls.data.imageset import open_data
 from hwcls.training import checkpoint
 from hwcls.training.build import build_trainer
 from hwcls.training.distributed import World
-from hwcls.training.ema import Ema
+from hwcls.training.step.ema import Ema
 
 CPU = World(device=torch.device("cpu"))
 

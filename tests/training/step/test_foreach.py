@@ -2,7 +2,7 @@
 
 import torch
 
-from hwcls.training.foreach import TESTED, copy_into, move_towards, norms
+from hwcls.training.step.foreach import TESTED, copy_into, move_towards, norms
 
 
 def tensors():
