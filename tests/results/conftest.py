@@ -13,6 +13,8 @@ from hwcls import files
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import open_data
 from hwcls.metrics import confusion_matrix
+from hwcls.results.diagnostics import Diagnostics, load_diagnostics
+from hwcls.results.load import load_results
 from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.tracking.records import EpochRecord, Result
 from hwcls.training.artifacts import save_arrays, save_confusion
@@ -183,3 +185,19 @@ def results() -> SimpleNamespace:
     """The writers above."""
     writers = {"sweep": write_sweep, "trial": write_trial, "confirm": write_confirm, "seen": write_seen}
     return SimpleNamespace(**writers, full=full_sweep)
+
+
+@pytest.fixture
+def sweep(results: SimpleNamespace, tmp_path: Path) -> SweepFolder:
+    """A sweep whose trials 0, 1 and 3, a failed one, have predictions and what was inspected."""
+    folder: SweepFolder = results.full(tmp_path)
+    results.seen(folder.trial(0), 0.7)
+    results.seen(folder.trial(1), 0.9)
+    results.seen(folder.trial(3), 0.2)  # it failed
+    return folder
+
+
+@pytest.fixture
+def found(sweep: SweepFolder) -> list[Diagnostics]:
+    """The diagnostics of its best trials."""
+    return load_diagnostics(load_results(sweep.path))

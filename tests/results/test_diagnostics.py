@@ -10,20 +10,6 @@ from hwcls.results.load import load_results
 CLASSES = ["0", "1", "2"]
 
 
-@pytest.fixture
-def sweep(results, tmp_path):
-    folder = results.full(tmp_path)
-    results.seen(folder.trial(0), 0.7)
-    results.seen(folder.trial(1), 0.9)
-    results.seen(folder.trial(3), 0.2)  # it failed
-    return folder
-
-
-@pytest.fixture
-def found(sweep):
-    return load_diagnostics(load_results(sweep.path))
-
-
 def test_the_best_of_each_alternative_comes_first(found):
     assert [(one.name, one.trial.number) for one in found] == [
         ("mlp", 1)

@@ -17,23 +17,9 @@ from hwcls.training.artifacts import load_confusion
 CLASSES = ["0", "1", "2"]
 
 
-@pytest.fixture
-def sweep(results, tmp_path):
-    folder = results.full(tmp_path)
-    results.seen(folder.trial(0), 0.7)
-    results.seen(folder.trial(1), 0.9)
-    results.seen(folder.trial(3), 0.2)  # it failed
-    return folder
-
-
-@pytest.fixture
-def found(sweep):
-    return load_diagnostics(load_results(sweep.path))
-
-
 def test_matrices_of_every_stored_epoch_are_on_the_page(found, sweep):
-    told = charts.confusion_matrices(found, CLASSES)
-    (model,) = told["models"]
+    drawn = charts.confusion_matrices(found, CLASSES)
+    (model,) = drawn["models"]
     assert (model["name"], model["best"]) == ("mlp", 2)
     assert [epoch["epoch"] for epoch in model["epochs"]] == [1, 2, 3, 4]
     for epoch in model["epochs"]:
@@ -43,7 +29,7 @@ def test_matrices_of_every_stored_epoch_are_on_the_page(found, sweep):
         assert (matrix == stored).all()
     text = write_page(sweep.path).read_text("utf-8")
     held = text.split('<script id="confusions" type="application/json">')[1].split("</script>")[0]
-    assert json.loads(held) == json.loads(json.dumps(told))
+    assert json.loads(held) == json.loads(json.dumps(drawn))
 
 
 def test_classes_table(found):
