@@ -39,6 +39,7 @@ class DataConfig(Labelled):
     batch_size: int = Field(128, ge=1)  # of the trial, over all its workers
     augment: AugmentConfig | None = None  # None: the data set's default
     val: float = Field(0.1, gt=0, lt=1)  # share of train that becomes val, stratified
+    val_min: int = Field(1, ge=0)  # val images of each class at least, if it keeps one to train; 0 in version 0.1
     split_seed: int = Field(0, ge=0)
     image_size: int | None = Field(None, ge=4, le=1024)  # None: the data set's own
     channels: Literal[1, 3] | None = None  # None: the data set's own

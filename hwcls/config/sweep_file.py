@@ -33,10 +33,13 @@ class Sweep:
     config: SweepConfig
     space: Space
     source: YamlSource
+    earlier: bool = False  # version 0.1 began it: the trials to come keep that version's defaults
 
     def trial(self, suggest: Suggest, *, seed: int = 0, workers: int = 1, threads: int = 1) -> TrialConfig:
         """Draw a complete TrialConfig; `seed` applies unless the file searches the seed."""
         values = {"seed": seed, **self.space.draw(suggest), "metric": self.config.metric.model_dump()}
+        if self.earlier:
+            values["data"] = {"val_min": 0, **values["data"]}
         return TrialConfig.from_dict({**values, "workers": workers, "threads": threads})
 
     @cached_property
@@ -251,7 +254,7 @@ def load_trial(path: Path) -> TrialConfig:
     if "parameters" in source.values:
         raise UserError("is a sweep file, not a trial's config.yaml", where=str(path), remedy=f"hwcls sweep {path}")
     try:
-        return TrialConfig.from_dict(source.values)
+        return TrialConfig.from_recorded(source.values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         what, remedy = describe_error(first, TrialConfig.model_fields)

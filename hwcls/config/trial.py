@@ -58,6 +58,17 @@ class TrialConfig(Frozen):
         """Read `to_dict`'s output; raises pydantic.ValidationError."""
         return cls.model_validate(value)
 
+    @classmethod
+    def from_recorded(cls, value: Any) -> TrialConfig:
+        """Read a trial's config.yaml; raises pydantic.ValidationError.
+
+        Version 0.1 wrote every key that it knew, labels too, but not `val_min`: it gave rare classes no val image.
+        """
+        data = value.get("data") if isinstance(value, dict) else None
+        if isinstance(data, dict) and "label" in data and "val_min" not in data:
+            value = {**value, "data": {**data, "val_min": 0}}
+        return cls.from_dict(value)
+
     def flat(self) -> dict[str, Any]:
         """Every setting as one flat scalar mapping (`optimizer`, `lr`, `head_depth`), as trackers show it."""
         return flatten(self.to_dict())

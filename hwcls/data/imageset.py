@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -12,7 +12,7 @@ from hwcls.config.data import AugmentConfig, DataConfig
 from hwcls.data import splits
 from hwcls.data.catalog import find_data_set
 from hwcls.data.progress import ProgressReporter
-from hwcls.data.store import PixelStore, open_pixel_store
+from hwcls.data.store import PixelStore, has_pixel_store, open_pixel_store, read_raw_data
 from hwcls.errors import UserError
 
 
@@ -66,6 +66,28 @@ class ImageSet(InputSpec):
     test: Split
     augment: AugmentConfig  # the data set's default, used where the config has none
 
+    def counts(self) -> dict[str, list[int]]:
+        """The images of each class, in the order of `classes`, by split."""
+        parts = {"train": self.train, "val": self.val, "test": self.test}
+        return {name: np.bincount(part.labels, minlength=len(self.classes)).tolist() for name, part in parts.items()}
+
+    def facts(self) -> dict[str, Any]:
+        """What a trial of this data depends on, as JSON-ready values; data.json keeps it.
+
+        `without` names the classes that have no image in val and in test: nothing judges them there.
+        """
+        counts = self.counts()
+        return {
+            **self.to_dict(),
+            "classes": list(self.classes),
+            "per_class": [min(counts["train"]), max(counts["train"])],
+            **{split: sum(found) for split, found in counts.items()},
+            "images_per_class": counts,
+            "without": {split: _classes_without(self.classes, counts[split]) for split in ("val", "test")},
+            "val_from": "train" if self.val.images is self.train.images else "val",
+            "augment": self.augment.model_dump(mode="json", exclude={"label"}),
+        }
+
 
 def open_data(config: DataConfig, report: ProgressReporter | None = None) -> ImageSet:
     """Open a data set, building its store on first use.
@@ -78,28 +100,18 @@ def open_data(config: DataConfig, report: ProgressReporter | None = None) -> Ima
         UserError: The data set or a class is unknown, files are missing or damaged, or no image is left.
     """
     store = open_pixel_store(config, report)
-    names = tuple(store.meta["classes"])
-    chosen = splits.select_classes(names, config.classes)
-    renumber = np.full(len(names), -1, np.int64)
-    renumber[chosen] = np.arange(len(chosen))
-
     labels = {split: np.asarray(store.array(split, "labels")) for split in store.splits}
-    rows = {split: np.flatnonzero(renumber[labels[split]] >= 0) for split in store.splits}
-    kept = splits.take_subset(labels["train"], rows["train"], config.split_seed, config.per_class, config.fraction)
-    if "val" in rows:
-        train, val = kept, rows["val"]
-    else:
-        digests = np.asarray(store.array("train", "digests"))
-        train, val = splits.split_with_copies_together(labels["train"], kept, digests, config.val, config.split_seed)
-    held_out = "val" if "val" in rows else "train"
+    names = tuple(store.meta["classes"])
+    chosen, renumber, rows = _select_rows(names, labels, config, lambda: np.asarray(store.array("train", "digests")))
     images = {split: store.array(split, "images") for split in store.splits}
 
-    def split(name: str, rows: np.ndarray) -> Split:
-        if not len(rows):
-            raise UserError(f"no image of these classes in {name}", where="data.classes", remedy="name other classes")
-        return Split(images[name], renumber[labels[name][rows]], rows)
+    def split(name: str) -> Split:
+        source = name if name in images else "train"
+        if not len(rows[name]):
+            raise UserError(f"no image of these classes in {source}", where="data.classes", remedy="name other classes")
+        return Split(images[source], renumber[labels[source][rows[name]]], rows[name])
 
-    mean, std = _channel_moments(store, train)
+    mean, std = _channel_moments(store, rows["train"])
     return ImageSet(
         name=config.name,
         classes=tuple(names[i] for i in chosen),
@@ -107,11 +119,50 @@ def open_data(config: DataConfig, report: ProgressReporter | None = None) -> Ima
         channels=store.meta["channels"],
         mean=mean,
         std=std,
-        train=split("train", train),
-        val=split(held_out, val),
-        test=split("test", rows["test"]),
+        train=split("train"),
+        val=split("val"),
+        test=split("test"),
         augment=find_data_set(config.name).augment,
     )
+
+
+def count_images(config: DataConfig) -> tuple[tuple[str, ...], dict[str, list[int]]]:
+    """The classes, and the images of each by split, without decoding: copies count as different images then.
+
+    Raises:
+        UserError: As `open_data` does.
+    """
+    if has_pixel_store(config):
+        opened = open_data(config)
+        return opened.classes, opened.counts()
+    raw = read_raw_data(config)
+    labels = {split: part.labels for split, part in raw.splits.items()}
+    chosen, renumber, rows = _select_rows(raw.classes, labels, config, lambda: np.arange(len(labels["train"])))
+    found = {split: renumber[labels.get(split, labels["train"])[rows[split]]] for split in rows}
+    counts = {split: np.bincount(numbers, minlength=len(chosen)).tolist() for split, numbers in found.items()}
+    return tuple(raw.classes[i] for i in chosen), counts
+
+
+def _select_rows(
+    names: tuple[str, ...], labels: Mapping[str, np.ndarray], config: DataConfig, digests: Callable[[], np.ndarray]
+) -> tuple[list[int], np.ndarray, dict[str, np.ndarray]]:
+    """The chosen classes, their new numbers (-1: not chosen), and the rows of train, val and test.
+
+    Args:
+        names, labels: Of the data set, which has a val split or not.
+        digests: Of the images of train, needed where val is split off it; copies have equal ones.
+    """
+    chosen = splits.select_classes(names, config.classes)
+    renumber = np.full(len(names), -1, np.int64)
+    renumber[chosen] = np.arange(len(chosen))
+    rows = {split: np.flatnonzero(renumber[found] >= 0) for split, found in labels.items()}
+    train, seed = labels["train"], config.split_seed
+    rows["train"] = splits.take_subset(train, rows["train"], seed, config.per_class, config.fraction)
+    if "val" not in rows:
+        rows["train"], rows["val"] = splits.split_with_copies_together(
+            train, rows["train"], digests(), config.val, seed, config.val_min
+        )
+    return chosen, renumber, rows
 
 
 def _channel_moments(store: PixelStore, rows: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -121,3 +172,18 @@ def _channel_moments(store: PixelStore, rows: np.ndarray) -> tuple[tuple[float, 
     mean = first / count
     std = np.sqrt(np.maximum(second / count - mean**2, 1.0))  # a channel of one colour is not divided by zero
     return tuple((mean / 255).tolist()), tuple((std / 255).tolist())
+
+
+def describe_unjudged(classes: Sequence[str], counts: Mapping[str, Sequence[int]]) -> list[str]:
+    """A note for val and one for test where some classes have no image; `counts` as `ImageSet.counts` has them."""
+    notes, train = [], dict(zip(classes, counts["train"], strict=True))
+    for split in ("val", "test"):
+        if none := [f"{name} ({train[name]:,} in train)" for name in _classes_without(classes, counts[split])]:
+            some = ", ".join(none[:5]) + (f" and {len(none) - 5:,} others" if none[5:] else "")
+            remedy = f"no {split} metric judges {'it' if len(none) == 1 else 'them'}; add some, or choose data.classes"
+            notes.append(f"no {split} image of {some}: {remedy}")
+    return notes
+
+
+def _classes_without(classes: Sequence[str], counts: Sequence[int]) -> list[str]:
+    return [name for name, count in zip(classes, counts, strict=True) if not count]

@@ -49,7 +49,7 @@ def take_subset(
 
 
 def split_with_copies_together(
-    labels: np.ndarray, rows: np.ndarray, digests: np.ndarray, share: float, seed: int
+    labels: np.ndarray, rows: np.ndarray, digests: np.ndarray, share: float, seed: int, least: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """As `split_stratified`, but copies of an image stay together: no image of `part` has the pixels of one of `rest`.
 
@@ -62,16 +62,19 @@ def split_with_copies_together(
     _, first, copy_of = np.unique(digests[rows], return_index=True, return_inverse=True)
     first = rows[first]
     if np.bincount(labels[first]).max() < 2:
-        return split_stratified(labels, rows, share, seed)
-    _, part = split_stratified(labels, first, share, seed)
+        return split_stratified(labels, rows, share, seed, least)
+    _, part = split_stratified(labels, first, share, seed, least)
     held_out = np.isin(first, part)[copy_of]  # (N,) of every row, by its first copy
     return rows[~held_out], rows[held_out]
 
 
-def split_stratified(labels: np.ndarray, rows: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def split_stratified(
+    labels: np.ndarray, rows: np.ndarray, share: float, seed: int, least: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """Split `rows` into (rest, part), both sorted, no row in both.
 
-    `part` holds round(share * N) rows, at least one, distributed over the classes by largest remainder; no class loses
+    `part` holds round(share * N) rows, at least one, distributed over the classes by largest remainder. Then a class
+    with fewer than `least` of them gives up to `least`, in addition: the other classes keep their split. No class loses
     its last image.
 
     Raises:
@@ -86,6 +89,7 @@ def split_stratified(labels: np.ndarray, rows: np.ndarray, share: float, seed: i
     for place in ties[np.argsort(-(exact - np.floor(exact))[ties], kind="stable")].tolist() * 2:
         if quota.sum() < total and quota[place] < counts[place] - 1:
             quota[place] += 1
+    quota = np.maximum(quota, np.minimum(least, counts - 1))
     if not quota.sum():
         raise UserError("no class has two images, so nothing can be held out", remedy="keep more images per class")
     part = np.concatenate([order[:n] for order, n in zip(orders, quota, strict=True)])

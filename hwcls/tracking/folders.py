@@ -35,7 +35,7 @@ class TrialFolder:
     def config(self) -> TrialConfig:
         """The trial's config; raises UserError when it is missing, broken or of another version."""
         try:
-            return TrialConfig.from_dict(self._with_source(self.settings()))
+            return TrialConfig.from_recorded(self._with_source(self.settings()))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             what = f"config.yaml is not of this version ({'.'.join(map(str, first['loc']))}: {first['msg']})"

@@ -42,6 +42,20 @@ def test_split_stratified_leaves_every_class_an_image() -> None:
         split_stratified(np.arange(4), np.arange(4), 0.5, seed=0)
 
 
+def test_a_rare_class_gets_an_image_and_the_others_keep_their_split() -> None:
+    labels = np.repeat([0, 1, 2, 3], [400, 2, 1, 90])
+    rows = np.arange(len(labels))
+    for seed in range(5):
+        before, after = (split_stratified(labels, rows, 0.1, seed, least)[1] for least in (0, 1))
+        assert np.bincount(labels[before], minlength=4).tolist() == [40, 0, 0, 9]  # as version 0.1
+        assert np.bincount(labels[after], minlength=4).tolist() == [40, 1, 0, 9]
+        assert set(before) < set(after)
+    assert np.bincount(labels[split_stratified(labels, rows, 0.1, 0, 12)[1]]).tolist() == [40, 1, 0, 12]
+    for share, seed in ((0.1, 0), (0.3, 1)):  # where each class has one, nothing changes
+        plain, least = (split_stratified(LABELS, ROWS, share, seed, least) for least in (0, 1))
+        assert all(map(np.array_equal, plain, least))
+
+
 def test_copies_stay_on_one_side() -> None:
     digests = np.arange(100, dtype=np.uint64)
     for share, seed in ((0.1, 0), (0.3, 1)):

@@ -103,6 +103,7 @@ def _describe(name: str) -> list[str]:
     import numpy as np
 
     from hwcls.config.data import DataConfig
+    from hwcls.data.imageset import count_images, describe_unjudged
     from hwcls.data.store import read_raw_data
 
     raw = read_raw_data(DataConfig(name=name))
@@ -110,10 +111,7 @@ def _describe(name: str) -> list[str]:
     numbers = ", ".join(f"{count.sum():,} {split}" for split, count in counts.items())
     val = "" if "val" in counts else "; val is cut from train"
     lines = [f"{len(raw.classes)} classes; images: {numbers}{val}; in a sweep file: data: {{name: {name}}}"]
-    for split, count in counts.items():
-        none = [str(raw.classes[k]) for k in np.flatnonzero(count == 0)]
-        lines += [f"note: no {split} image of {', '.join(none[:5])}{' and others' if none[5:] else ''}"] if none else []
-    return lines
+    return lines + [f"note: {note}" for note in describe_unjudged(*count_images(DataConfig(name=name)))]
 
 
 @data.command("show")

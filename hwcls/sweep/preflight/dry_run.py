@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 from collections.abc import Callable, Sequence
@@ -76,7 +77,7 @@ def plan_sweep(sweep: Sweep) -> dict[str, Any]:
         "per_alternative": sweep.shares.trials_each() or dict.fromkeys(sweep.shares.labels),
         "share": sweep.shares.unit,
         "rungs": steps,
-        "warnings": [*warnings, *_same_models(sweep), *missing],
+        "warnings": [*warnings, *_unjudged_classes(corners), *_same_models(sweep), *missing],
         "missing_data": bool(missing),
     }
 
@@ -168,6 +169,19 @@ def _missing_data(names: Sequence[str]) -> list[str]:
     missing = [name for name in names if find_data_set(name).in_raw_folders and locate(name) is None]
     remedy = "`hwcls data fetch {0}` or `hwcls data import {0} PATH`"
     return [f"data set {name} is missing: {remedy.format(name)}" for name in missing]
+
+
+def _unjudged_classes(trials: Sequence[TrialConfig]) -> list[str]:
+    """Which classes have no image in val or test, of the data sets that are here."""
+    from hwcls.data.catalog import locate_config
+    from hwcls.data.imageset import count_images, describe_unjudged
+
+    found = []
+    for data in dict.fromkeys(trial.data.pixels() for trial in trials):
+        with contextlib.suppress(UserError):  # what cannot be read is an error of the start
+            if locate_config(data) is not None:
+                found += [f"{data.name}: {note}" for note in describe_unjudged(*count_images(data))]
+    return list(dict.fromkeys(found))
 
 
 def print_plan(found: dict[str, Any], write: Callable[[str], None]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from hwcls.config.data import DataConfig
 from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.config.yaml_source import YamlSource
-from hwcls.data.imageset import ImageSet, open_data
+from hwcls.data.imageset import ImageSet, describe_unjudged, open_data
 from hwcls.data.progress import ProgressReporter
 from hwcls.errors import UserError
 from hwcls.models.alternatives import describe_same_models, expand_alternatives, group_same_models
@@ -51,6 +51,8 @@ def prepare(sweep: Sweep, path: Path) -> Prepared:
     sources = copy_sources(sweep.corners, path)
     corners = [with_copied_source(trial, sources) for trial in sweep.corners]
     sets = open_data_sets(corners, sweep.source, log.info)
+    for note in unjudged_notes(sets.values()):
+        log.warning("%s", note)
     save_splits(list(sets.values()), path)
     shapes = shapes_of(sets)
     check_models_build(corners, shapes, sweep.source)
@@ -93,6 +95,14 @@ def open_data_sets(
     return sets
 
 
+def unjudged_notes(sets: Iterable[ImageSet]) -> list[str]:
+    """Which classes have no image in val or in test, so that no metric judges them there."""
+    notes = {
+        f"{images.name}: {note}": None for images in sets for note in describe_unjudged(images.classes, images.counts())
+    }
+    return list(notes)
+
+
 def shapes_of(sets: dict[DataConfig, ImageSet]) -> Shapes:
     """The input and output shape of a model on each data set: classes, channels, side."""
     return {key: (len(images.classes), images.channels, images.image_size) for key, images in sets.items()}
@@ -110,11 +120,7 @@ def save_splits(sets: list[ImageSet], path: Path) -> None:
         prefix = f"{number}/" if len(sets) > 1 else ""
         for name in ("train", "val", "test"):
             arrays[f"{prefix}{name}"] = getattr(images, name).rows
-        counts = np.bincount(images.train.labels, minlength=len(images.classes))
-        sizes = {name: len(getattr(images, name)) for name in ("train", "val", "test")}
-        per_class = [int(counts.min()), int(counts.max())]
-        known = {"name": images.name, "classes": list(images.classes), "per_class": per_class}
-        described.append({**known, **sizes, "fingerprint": _fingerprint(images)})
+        described.append({**images.facts(), "fingerprint": _fingerprint(images)})
     save_arrays(path / "splits.npz", **arrays)
     files.write_json(path / "data.json", {**described[0], **({"others": described[1:]} if described[1:] else {})})
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hwcls.config.sweep import TRACKERS
@@ -16,7 +17,7 @@ from hwcls.sweep.preflight.dry_run import check_data_names
 from hwcls.sweep.search.earlier_results import check_earlier_results
 from hwcls.sweep.storage import results_folder
 from hwcls.sweep.storage.mirror import SharedResults
-from hwcls.tracking.folders import SOURCES
+from hwcls.tracking.folders import SOURCES, SweepFolder
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,18 @@ def check_sweep(sweep: Sweep, options: Options) -> Sweep:
         sweep = sweep.renamed(results_folder.free_name(sweep.config.name, options.results, taken))
     if options.shared:
         options.shared.mirror(sweep.config.name).download()
-    results_folder.check_folder(options.results / sweep.config.name, sweep.resolved())
-    return sweep
+    folder = options.results / sweep.config.name
+    results_folder.check_folder(folder, sweep.resolved())
+    return replace(sweep, earlier=_is_earlier(SweepFolder(folder)))
+
+
+def _is_earlier(folder: SweepFolder) -> bool:
+    """Whether version 0.1 began this sweep, which did not record `val_min`."""
+    for trial in folder.trials().values():
+        with contextlib.suppress(UserError):  # damaged: the next one tells
+            data = trial.settings().get("data")
+            return isinstance(data, dict) and "val_min" not in data
+    return False
 
 
 def _check_trackers(sweep: Sweep, mode: str) -> None:
