@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 from hwcls.format import format_count, format_difference, format_interval, format_number, join_words, name_metric
-from hwcls.results.load import UNFINISHED, SweepResults, TrialResult
-from hwcls.results.test_comparison import ConfirmComparison, compare_confirmed
+from hwcls.results.load import UNFINISHED, SweepResults
+from hwcls.results.representatives import choose_representatives
+from hwcls.results.test_comparison import ConfirmComparison, compare_confirmed, confirm_winners
 from hwcls.statistics import Difference
 
 CAUTION = "Each value is the best epoch of one run, selected on the validation images: small differences may be chance."
@@ -14,22 +15,25 @@ MAX_NAMED = 3  # alternatives that a sentence names
 
 
 def describe_answer(sweep: SweepResults) -> str:
-    """What the sweep found."""
-    found = compare_confirmed(sweep)
-    if found is not None and len(found.labels) > 1:
-        return _describe_verdict(sweep, found)
-    ranked = [trial for trial in sweep.ranked() if trial.value is not None and not trial.failed]
-    if not ranked:
+    """What the sweep found; a value on test is always named with the trial that it is of."""
+    found, chosen = compare_confirmed(sweep), choose_representatives(sweep)
+    if not chosen:
         return _describe_no_value(sweep)
-    text = _describe_best(sweep, ranked)
-    if found is not None:
-        label = found.labels[0]
-        who = name_alternative(sweep, label) if sweep.compare else "the winner"
-        value = format_interval(found.metric, found.estimate(label))
-        return f"{text} Confirmed: on test the {name_metric(found.metric)} of {who} is {value} {_seeds(found, label)}."
-    running = sum(trial.status == UNFINISHED for trial in sweep.trials)
-    unfinished = f" {format_count(running, 'trial')} not finished." if running else ""
-    return f"{text} {CAUTION}{unfinished}"
+    if found is None:
+        running = sum(trial.status == UNFINISHED for trial in sweep.trials)
+        unfinished = f" {format_count(running, 'trial')} not finished." if running else ""
+        return f"Best on {sweep.metric}: {_describe_leaders(sweep)} {CAUTION}{unfinished}"
+    if len(found.labels) > 1:
+        return f"{_describe_verdict(sweep, found)}{_describe_overtaken(sweep)}"
+    value = format_interval(found.metric, found.estimate(found.labels[0]))
+    who = _name_winner(sweep, found.labels[0])
+    text = f"Confirmed: on test the {name_metric(found.metric)} of {who} is {value} {_seeds(found, found.labels[0])}."
+    if len(chosen) == 1:
+        one = chosen[0]
+        values = f"{format_number(one.leader.value)} on {sweep.metric}"
+        first = f"It also leads the search, with {values}." if one.is_leader else _describe_overtaken(sweep).strip()
+        return f"{text} {first}"
+    return f"{text} Best in the search on {sweep.metric}: {_describe_leaders(sweep)}"
 
 
 def name_alternative(sweep: SweepResults, label: str | None) -> str:
@@ -41,14 +45,14 @@ def name_alternative(sweep: SweepResults, label: str | None) -> str:
     return text
 
 
-def _describe_best(sweep: SweepResults, ranked: list[TrialResult]) -> str:
+def _describe_leaders(sweep: SweepResults) -> str:
     """The best trial on validation, and the best of every other alternative."""
+    ranked = [trial for trial in sweep.ranked() if trial.value is not None and not trial.failed]
     best = ranked[0]
     value, epoch = format_number(best.value), f"epoch {(best.best or {}).get('epoch')}"
-    text = f"Best on {sweep.metric}: "
     if sweep.compare is None or best.label is None:
-        return f"{text}trial {best.number} with {value} ({epoch}), of {format_count(len(ranked), 'trial')}."
-    text += f"{name_alternative(sweep, best.label)} with {value} (trial {best.number}, {epoch})"
+        return f"trial {best.number} with {value} ({epoch}), of {format_count(len(ranked), 'trial')}."
+    text = f"{name_alternative(sweep, best.label)} with {value} (trial {best.number}, {epoch})"
     firsts = {trial.label: trial for trial in reversed(ranked) if trial.label != best.label}
     others = [(trial, name_alternative(sweep, trial.label)) for trial in ranked if firsts.get(trial.label) is trial]
     equal = [name for trial, name in others if trial.value == best.value]
@@ -57,10 +61,22 @@ def _describe_best(sweep: SweepResults, ranked: list[TrialResult]) -> str:
     return f"{text}, ahead of {_join_few(behind)}." if behind else f"{text}."
 
 
+def _describe_overtaken(sweep: SweepResults) -> str:
+    """The winners that did not lead the search, with the trials that did."""
+    overtaken = [one for one in choose_representatives(sweep) if one.confirmed and not one.is_leader]
+    pairs = [
+        f"trial {one.leader.number} ({format_number(one.leader.value)})"
+        f" {'of ' + name_alternative(sweep, one.label) + ' ' if one.label and len(overtaken) > 1 else ''}"
+        f"was ahead of trial {one.trial.number} ({format_number(one.trial.value)})"
+        for one in overtaken
+    ]
+    return f" In the search, on {sweep.metric}, {_join_few(pairs)}." if pairs else ""
+
+
 def _describe_verdict(sweep: SweepResults, found: ConfirmComparison) -> str:
     """The best alternative on test, compared with all others."""
     best, metric = found.best, found.metric
-    name, most = name_alternative(sweep, best), "lowest" if found.goal == "minimize" else "highest"
+    name, most = _name_winner(sweep, best), "lowest" if found.goal == "minimize" else "highest"
     value = format_interval(metric, found.estimate(best))
     parts = [f"On test {name} has the {most} {name_metric(metric)}, {value} {_seeds(found, best)}."]
     pairs = [(name_alternative(sweep, other), pair) for other, pair in found.differences_to(best)]
@@ -75,6 +91,12 @@ def _describe_verdict(sweep: SweepResults, found: ConfirmComparison) -> str:
         whom = _join_few([other for other, _ in tied], "or")
         parts.append(f"No significant difference from {whom}: {size}; {_describe_seeds_needed(tied)}.")
     return " ".join(parts)
+
+
+def _name_winner(sweep: SweepResults, label: str) -> str:
+    """A confirmed alternative with its trial: cnn (trial 1)."""
+    number = confirm_winners(sweep)[label]
+    return f"trial {number}" if sweep.compare is None else f"{name_alternative(sweep, label)} (trial {number})"
 
 
 def _describe_seeds_needed(pairs: list[tuple[str, Difference]]) -> str:

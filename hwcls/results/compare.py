@@ -17,15 +17,21 @@ from hwcls.results.answer import describe_answer
 from hwcls.results.diagnostics import class_names
 from hwcls.results.expected_best import choose_counts, collect_trial_sequences
 from hwcls.results.load import SweepResults, is_finite
-from hwcls.results.test_comparison import compare_confirmed, confirm_metric, confirm_winners
+from hwcls.results.representatives import Representative, choose_representatives, confirm_label
+from hwcls.results.test_comparison import compare_confirmed, confirm_metric
 from hwcls.training.artifacts import load_arrays
 
 COSTS = ("parameters", "flops", "inference_ms")  # columns, if recorded
 
 
 def build_leaderboard(sweep: SweepResults) -> list[dict[str, Any]]:
-    """One row per trial, best first, failed ones last; all rows have the same columns, None for a missing value."""
+    """One row per trial, best on validation first, failed ones last; all rows have the same columns.
+
+    A missing value is None. Where there are confirm runs, `confirmed` is "winner" or "retrained", and a mean on test
+    is in the row of the trial that was scored.
+    """
     metrics = _metric_names(sweep)
+    tests, retrained = _mean_tests(sweep), {run.run.number for run in sweep.confirm if run.run.status == "complete"}
     costs = [name for name in COSTS if any(name in trial.cost for trial in sweep.trials)]
     parameters = list(dict.fromkeys(name for trial in sweep.trials for name in trial.parameters))
     rows = []
@@ -34,7 +40,12 @@ def build_leaderboard(sweep: SweepResults) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"rank": None if trial.failed or trial.value is None else rank, "trial": trial.number}
         if sweep.compare is not None:
             row["label"] = trial.label
-        row |= {"status": trial.status, "epoch": best.get("epoch"), sweep.metric: trial.value}
+        row["status"] = trial.status
+        if sweep.confirm:
+            row["confirmed"] = "winner" if trial.number in tests else "retrained" if trial.number in retrained else None
+        row |= {"epoch": best.get("epoch"), sweep.metric: trial.value}
+        if sweep.confirm:
+            row[confirm_metric(sweep)] = tests.get(trial.number)
         row |= {n: best[n] if is_finite(best.get(n)) else None for n in metrics if n != sweep.metric}
         row |= {"epochs": len(trial.records), "seconds": round(trial.seconds, 2)}
         row |= {name: trial.cost.get(name) for name in costs}
@@ -62,17 +73,17 @@ def format_csv(rows: list[dict[str, Any]]) -> str:
 
 
 def build_alternatives(sweep: SweepResults) -> list[dict[str, Any]]:
-    """One row per alternative, best first: its cost, its best trial, the expected best of k trials, and where confirmed
-    its interval on test.
+    """One row per alternative, best first: its cost, its trial that leads on validation, the expected best of k
+    trials, and where confirmed its winner with that trial's interval on test.
 
     Without `compare` all trials are one alternative with the label None.
     """
-    ranked, after = sweep.ranked(), {found.label: found for found in collect_trial_sequences(sweep)}
+    after = {found.label: found for found in collect_trial_sequences(sweep)}
     wanted = choose_counts(list(after.values()))
+    chosen = {one.label: one for one in choose_representatives(sweep)}
     rows = []
-    for label in dict.fromkeys(trial.label for trial in ranked):
-        trials = [trial for trial in ranked if trial.label == label]
-        best = next((trial for trial in trials if trial.value is not None and not trial.failed), None)
+    for label in dict.fromkeys([*chosen, *(trial.label for trial in sweep.ranked())]):
+        trials, one = [trial for trial in sweep.trials if trial.label == label], chosen.get(label)
         ks = [k for k in wanted if label in after and k <= len(after[label].values)]
         row: dict[str, Any] = {
             "label": label,
@@ -80,19 +91,23 @@ def build_alternatives(sweep: SweepResults) -> list[dict[str, Any]]:
             "failed": sum(trial.failed for trial in trials),
             "epochs": sum(len(trial.records) for trial in trials),
             "seconds": round(sum(trial.seconds for trial in trials), 2),
-            "best_trial": best.number if best else None,
-            "best_value": best.value if best else None,
+            "best_trial": one.leader.number if one else None,
+            "best_value": one.leader.value if one else None,
+            "trial": one.trial.number if one else None,  # the confirmed winner, or else best_trial
+            "value": one.trial.value if one else None,
             "best_after": dict(zip(ks, after[label].expected_best(ks), strict=True)) if ks else {},
         }
         if sweep.confirm:
-            row |= _confirmed_columns(sweep, label)
+            row |= _confirmed_columns(sweep, label, one)
         rows.append(row)
     return rows
 
 
 def group_leaderboard(sweep: SweepResults) -> list[list[dict[str, Any]]]:
-    """The leaderboard's rows by alternative, the best alternative first."""
-    groups: dict[str | None, list[dict[str, Any]]] = {}
+    """The leaderboard's rows by alternative, in the order of `choose_representatives`."""
+    groups: dict[str | None, list[dict[str, Any]]] = {
+        None if sweep.compare is None else one.label: [] for one in choose_representatives(sweep)
+    }
     for row in build_leaderboard(sweep):
         groups.setdefault(row.get("label"), []).append(row)
     return list(groups.values())
@@ -169,19 +184,31 @@ def find_cautions(sweeps: Sequence[SweepResults]) -> list[str]:
     return found
 
 
-def _confirmed_columns(sweep: SweepResults, label: str | None) -> dict[str, Any]:
-    runs = [run for run in sweep.confirm if sweep.compare is None or run.label == label]
-    name = runs[0].label if runs else None
+def _confirmed_columns(sweep: SweepResults, label: str | None, one: Representative | None) -> dict[str, Any]:
+    """The confirm runs of an alternative; mean and interval on test are those of `confirmed_trial`."""
+    name = confirm_label(label)
+    runs = [run for run in sweep.confirm if run.label == name]
+    winner = one.trial if one and one.confirmed else None
     row: dict[str, Any] = {
         "confirm_runs": len(runs),
         "confirm_seconds": round(sum(run.run.seconds for run in runs), 2),
-        "confirmed_trial": confirm_winners(sweep).get(name) if name else None,
+        "confirmed_trial": winner.number if winner else None,
         "test_runs": sum(run.test is not None for run in runs),
     }
     found = compare_confirmed(sweep)
     estimate = found.estimate(name) if found and name in found.labels else None
     row |= {confirm_metric(sweep): estimate.mean if estimate else None}
     return row | {"low": estimate.low if estimate else None, "high": estimate.high if estimate else None}
+
+
+def _mean_tests(sweep: SweepResults) -> dict[int, float]:
+    """The mean on test of each confirmed winner, by its trial's number."""
+    metric, found = confirm_metric(sweep), {}
+    for one in choose_representatives(sweep):
+        if one.confirmed:
+            own = [run.test for run in sweep.confirm if run.run.number == one.trial.number and run.test]
+            found[one.trial.number] = float(np.mean([test[metric] for test in own if metric in test]))
+    return found
 
 
 def _metric_names(sweep: SweepResults) -> list[str]:

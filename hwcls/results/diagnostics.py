@@ -1,11 +1,10 @@
-"""The best trial of each alternative in detail: its predictions, and what training recorded."""
+"""The trial that represents each alternative in detail: its predictions, and what training recorded."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from hwcls import metrics
 from hwcls.results.load import SweepResults, TrialResult
+from hwcls.results.representatives import Representative, choose_representatives
 from hwcls.training.artifacts import load_arrays, load_confusions
 
 MAX_ALTERNATIVES = 6  # the best ones
@@ -71,12 +71,8 @@ class Diagnostics:
 
 
 def load_diagnostics(sweep: SweepResults) -> list[Diagnostics]:
-    """The best trial of each of the best MAX_ALTERNATIVES that has predictions, the best first."""
-    firsts: dict[str | None, TrialResult] = {}
-    for trial in sweep.ranked():
-        if trial.value is not None and not trial.failed:
-            firsts.setdefault(trial.label, trial)
-    found = [_load_trial(trial.folder, trial.label, trial) for trial in list(firsts.values())[:MAX_ALTERNATIVES]]
+    """The representative of each of the best MAX_ALTERNATIVES, the best first; those without predictions left out."""
+    found = [_load_trial(one) for one in choose_representatives(sweep)[:MAX_ALTERNATIVES]]
     classes = len(class_names(sweep))
     return [one for one in found if one is not None and (not classes or one.scores.shape[1] == classes)]
 
@@ -87,13 +83,13 @@ def class_names(sweep: SweepResults) -> list[str]:
     return [str(name) for name in names] if isinstance(names, list) else []
 
 
-def _load_trial(folder: Path, label: str | None, trial: TrialResult) -> Diagnostics | None:
+def _load_trial(one: Representative) -> Diagnostics | None:
+    trial, folder = one.trial, one.trial.folder
     predictions = load_arrays(folder / "predictions.npz")
     labels, scores = predictions.get("labels"), predictions.get("scores")
     if labels is None or scores is None or scores.ndim != 2 or labels.shape != scores.shape[:1] or not len(labels):
         return None
-    name = f"trial {trial.number}" if label is None else str(label)
     confusions = {epoch: matrix for epoch, matrix in load_confusions(folder).items() if len(matrix) == scores.shape[1]}
     epoch = int(predictions.get("epoch", (trial.best or {}).get("epoch") or 0))
     seen = load_arrays(folder / "inspection.npz")
-    return Diagnostics(name, trial, labels, scores.astype(np.float32), epoch, confusions, seen)
+    return Diagnostics(one.name, trial, labels, scores.astype(np.float32), epoch, confusions, seen)

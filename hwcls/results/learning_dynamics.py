@@ -10,7 +10,7 @@ from typing import Any
 
 from hwcls.format import format_count, format_metric, format_percent, format_points
 from hwcls.results.load import ConfirmRun, Record, SweepResults, TrialResult, is_finite
-from hwcls.results.test_comparison import confirm_winners
+from hwcls.results.representatives import choose_representatives
 
 COMPARED_EPOCHS = (1, 10)  # and the last one
 SMOOTH = 3  # epochs over which the gap of train and val accuracy is averaged
@@ -20,7 +20,7 @@ SMOOTH = 3  # epochs over which the gap of train and val accuracy is averaged
 class LearningSummary:
     """One alternative: means over its runs, medians for epochs, None for a value that is not recorded.
 
-    Its runs are the confirm runs of its winner, or else its best trial.
+    Its runs are the confirm runs of its winner that were scored on test, or else its best trial on validation.
     """
 
     name: str
@@ -80,18 +80,17 @@ def summarize_learning(sweep: SweepResults) -> tuple[list[LearningSummary], Shar
 
 
 def _groups(sweep: SweepResults) -> dict[str | None, list[TrialResult]]:
-    """The runs of each alternative, the best alternative first."""
-    won, groups = confirm_winners(sweep), dict[str | None, list[TrialResult]]()
-    for trial in sweep.ranked():
-        if trial.value is not None and not trial.failed and trial.records:
-            groups.setdefault(trial.label, [trial])
-    for label in groups:
+    """The runs of each alternative, the best alternative first: of a winner those on test, or else its trial."""
+    groups = {}
+    for one in choose_representatives(sweep):
         confirmed = [
             run.run
             for run in sweep.confirm
-            if run.label == (label or run.label) and run.run.number == won.get(run.label) and run.run.value is not None
+            if one.confirmed and run.run.number == one.trial.number and run.test and run.run.value is not None
         ]
-        groups[label] = confirmed or groups[label]
+        runs = confirmed or [one.trial]
+        if any(run.records for run in runs):
+            groups[one.label] = runs
     return groups
 
 

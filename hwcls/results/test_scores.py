@@ -23,6 +23,7 @@ class WinnerScores:
     """The winner of one alternative on K classes, over S seeds."""
 
     name: str
+    trial: int  # its number
     values: NDArray[Any]  # (S, 4, K): KINDS in [0, 1], AUC is NaN for a class without images
     support: NDArray[Any]  # (K,) test images
 
@@ -70,7 +71,9 @@ def score_winners(sweep: SweepResults, classes: int) -> list[WinnerScores]:
         each = metrics.per_class(metrics.confusion_matrix(labels, scores.argmax(1), classes))
         values = np.stack([each.precision, each.recall, each.f1, metrics.roc_auc(scores, labels)])  # (4, K)
         found.setdefault(run.label, []).append((values, each.support))
-    winning = [WinnerScores(name, np.stack([v for v, _ in rows]), rows[0][1]) for name, rows in found.items()]
+    winning = [
+        WinnerScores(name, won[name], np.stack([v for v, _ in rows]), rows[0][1]) for name, rows in found.items()
+    ]
     return sorted(winning, key=lambda one: -one.macro()[2])
 
 
@@ -110,7 +113,7 @@ def build_class_rows(found: Sequence[WinnerScores], names: Sequence[str]) -> lis
 def summarize_classes(found: Sequence[WinnerScores], names: Sequence[str]) -> list[dict[str, Any]]:
     """One JSON-ready row per winner and class."""
     return [
-        {"label": one.name, "class": row["name"], "images": row["images"], "seeds": one.seeds}
+        {"label": one.name, "trial": one.trial, "class": row["name"], "images": row["images"], "seeds": one.seeds}
         | {("f1_spread" if key == "spread" else key): value for key, value in cell.items() if key != "most"}
         for row in (build_class_rows(found, names) if found else [])
         for one, cell in zip(found, row["values"], strict=True)

@@ -51,7 +51,24 @@ def test_confirmed_but_not_significant(tmp_path, results):
 def test_one_alternative_confirmed(tmp_path, results):
     sweep = results.full(tmp_path)
     results.confirm(sweep, "resnet", 0.8)
-    assert "Confirmed: on test the accuracy of resnet is 7" in describe_answer(load_results(tmp_path))
+    assert "Confirmed: on test the accuracy of resnet (trial 0) is 7" in describe_answer(load_results(tmp_path))
+
+
+def test_a_value_on_test_is_named_with_its_own_trial(tmp_path, results):
+    results.overtaken(tmp_path)
+    text = describe_answer(load_results(tmp_path))
+    assert text.startswith("On test cnn (trial 1) has the highest accuracy, 9")
+    assert text.endswith(
+        " In the search, on val/accuracy, trial 9 (0.99) of cnn was ahead of trial 1 (0.95)"
+        " and trial 2 (0.92) of mlp was ahead of trial 4 (0.9)."
+    )
+
+
+def test_without_compare_the_winner_is_named_too(tmp_path, results):
+    results.overtaken(tmp_path, compare=None)
+    text = describe_answer(load_results(tmp_path))
+    assert text.startswith("Confirmed: on test the accuracy of trial 1 is 9")
+    assert text.endswith("over 5 seeds. In the search, on val/accuracy, trial 9 (0.99) was ahead of trial 1 (0.95).")
 
 
 def test_many_alternatives_stay_short(tmp_path, results):
@@ -78,7 +95,9 @@ def test_the_answer_is_by_the_metric_that_selected(tmp_path, results):
         for seed in range(1000, 1005):
             write_scores(sweep.confirm_run(label, seed), sure)
     text = describe_answer(load_results(tmp_path))
-    assert text.startswith("On test calm has the lowest loss, 0.1054 (95 % interval 0.1054 to 0.1054) over 5 seeds.")
+    assert text.startswith(
+        "On test calm (trial 0) has the lowest loss, 0.1054 (95 % interval 0.1054 to 0.1054) over 5 seeds."
+    )
     assert text.endswith("It beats rash by 0.4055 (95 % interval 0.4055 to 0.4055).")
 
 

@@ -95,7 +95,7 @@ def test_confirmed_and_significant(tmp_path, results):
     results.confirm(sweep, "mlp", 0.7, trial=1)
     loaded = load_results(tmp_path)
     text = describe_answer(loaded)
-    assert text.startswith("On test resnet has the highest accuracy, 88.9 % (95 % interval 8")
+    assert text.startswith("On test resnet (trial 4) has the highest accuracy, 88.9 % (95 % interval 8")
     assert "over 5 seeds. It beats mlp by " in text
     (row,) = build_differences(loaded)
     assert (row["better"], row["worse"], row["differs"], row["more_seeds"]) == ("resnet", "mlp", True, None)

@@ -54,7 +54,9 @@ def test_they_are_in_the_json_of_compare(sweep):
     found = json.loads(json.dumps(build_summary(load_results(sweep.path)), allow_nan=False))["classes"]
     assert len(found) == 6
     assert {row["label"] for row in found} == {"resnet", "mlp"}
-    assert found[0].keys() == {"label", "class", "images", "seeds", "precision", "recall", "f1", "f1_spread", "area"}
+    of_class = {"class", "images", "seeds", "precision", "recall", "f1", "f1_spread", "area"}
+    assert found[0].keys() == {"label", "trial"} | of_class
+    assert {(row["label"], row["trial"]) for row in found} == {("resnet", 0), ("mlp", 1)}
 
 
 def test_truncated_predictions_are_left_out(sweep):

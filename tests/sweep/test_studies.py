@@ -17,7 +17,7 @@ from hwcls.config.sweep_file import load_sweep
 from hwcls.results.compare import build_summary
 from hwcls.results.learning_dynamics import summarize_learning
 from hwcls.results.load import SweepResults, load_results
-from hwcls.results.marginal_effects import setting_effects
+from hwcls.results.settings.marginal_effects import setting_effects
 from hwcls.training.artifacts import load_arrays, load_confusions
 from tests.sweep.conftest import start
 

@@ -194,7 +194,7 @@ def _print_outcome(outcome: Outcome, options: Options, as_json: bool) -> None:
     from hwcls.report.terminal.leaderboard import print_leaderboard
     from hwcls.results.compare import build_summary
     from hwcls.results.load import load_results
-    from hwcls.results.range_hints import suggest_ranges
+    from hwcls.results.settings.range_hints import suggest_ranges
     from hwcls.sweep.preflight.disk_usage import folder_size
     from hwcls.tracking.log import read_problems
     from hwcls.tracking.wandb import read_run_urls

@@ -53,7 +53,7 @@ def workspace(
     Example: hwcls wandb workspace results/quickstart
     """
     from hwcls.results.load import load_results
-    from hwcls.results.marginal_effects import log_settings, trials_with_value, varied_settings
+    from hwcls.results.settings.marginal_effects import log_settings, trials_with_value, varied_settings
     from hwcls.tracking.folders import SweepFolder
     from hwcls.tracking.wandb.workspace import Axis, View, save_workspace
 

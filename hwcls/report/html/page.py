@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from hwcls.format import (
     format_metric,
     format_number,
     format_percent,
+    join_words,
     name_metric,
 )
 from hwcls.report.html import images, tables
@@ -32,7 +34,8 @@ from hwcls.results.diagnostics import Diagnostics, class_names, load_diagnostics
 from hwcls.results.expected_best import choose_counts, collect_trial_sequences
 from hwcls.results.learning_dynamics import describe_runs, summarize_learning
 from hwcls.results.load import SweepResults, load_results
-from hwcls.results.marginal_effects import setting_effects
+from hwcls.results.representatives import Representative, choose_representatives
+from hwcls.results.settings.marginal_effects import setting_effects
 from hwcls.results.test_comparison import compare_confirmed
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.log import read_problems
@@ -113,13 +116,26 @@ def _is_number(value: object) -> bool:
 
 
 def _alternative_values(sweep: SweepResults) -> dict[str, Any]:
+    chosen = choose_representatives(sweep)
     return {
         "alternatives": build_alternatives(sweep) if sweep.compare else [],
+        "overtaken": any(not one.is_leader for one in chosen),
+        "represented": _describe_representatives(chosen),
         "counts": choose_counts(collect_trial_sequences(sweep)),
         "confirmed": compare_confirmed(sweep),
         "evaluations": SweepFolder(sweep.folder).count_test_reads(),
         "test_runs": sum(run.test is not None for run in sweep.confirm),
     }
+
+
+def _describe_representatives(chosen: Sequence[Representative]) -> str:
+    """What the trials in charts and diagnostics are, in the singular or plural."""
+    each = " of each alternative" if len(chosen) > 1 else ""
+    if chosen and all(one.confirmed for one in chosen):
+        return f"the confirmed winner{each}"
+    if any(one.confirmed for one in chosen):
+        return f"the confirmed winner{each}, or its best trial on validation where none is confirmed"
+    return f"the best trial{each}"
 
 
 def _leaderboard_values(sweep: SweepResults) -> dict[str, Any]:
@@ -202,6 +218,9 @@ def _diagnostic_values(sweep: SweepResults, found: list[Diagnostics], classes: l
     return {
         "diagnostics": found,
         "left_out": len(valued) - len(found),
+        "diagnosed": join_words(
+            [f"trial {one.trial.number} ({one.name})" if sweep.compare else one.name for one in found]
+        ),
         "costs": tables.cost_rows(found),
         "class_rows": tables.class_rows(found, classes) if found else [],
         "class_means": tables.class_means(found),
@@ -216,8 +235,11 @@ def _diagnostic_values(sweep: SweepResults, found: list[Diagnostics], classes: l
 def _folder_values(sweep: SweepResults) -> dict[str, Any]:
     folder = SweepFolder(sweep.folder)
     offline = (sweep.folder / "wandb").is_dir()
+    first = {one.trial.number for one in choose_representatives(sweep) if one.confirmed}
+    ranked = sorted(sweep.ranked(), key=lambda trial: trial.number not in first)  # the winners first
     return {
-        "commands": [f"hwcls train {shlex.quote(str(trial.folder / 'config.yaml'))}" for trial in sweep.ranked()],
+        "commands": [f"hwcls train {shlex.quote(str(trial.folder / 'config.yaml'))}" for trial in ranked],
+        "confirmed_first": len(first),
         "runs": read_run_urls(folder),
         "problems": read_problems(folder),
         "wandb": f"hwcls wandb sync {shlex.quote(str(sweep.folder))}" if offline else None,

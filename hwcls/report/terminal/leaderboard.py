@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hwcls.format import format_cell, format_count, format_duration, format_metric, format_number
 from hwcls.results.answer import describe_answer
 from hwcls.results.compare import build_alternatives, group_leaderboard
 from hwcls.results.load import SweepResults
+from hwcls.results.representatives import choose_representatives
 from hwcls.results.test_comparison import compare_confirmed
 
 if TYPE_CHECKING:
@@ -40,24 +41,31 @@ def _print_alternatives(sweep: SweepResults, console: Console) -> None:
         return
     failed = any(row["failed"] for row in found)
     columns = [str(sweep.compare).rpartition(".")[2], "trials", *(["failed"] if failed else []), "epochs", "time"]
-    columns += [sweep.metric, *(["on test", "95 % interval"] if test else [])]
+    overtaken = any(row["trial"] != row["best_trial"] for row in found)
+    columns += [*(["trial"] if sweep.confirm else []), sweep.metric, *(["on test", "95 % interval"] if test else [])]
+    columns += ["search leader"] if overtaken else []
     table = Table(box=None, pad_edge=False)
     for place, name in enumerate(columns):
         table.add_column(Text(name), justify="right" if place else "left", overflow="fold")
     for row in found:
         cells = [format_number(row["label"]), str(row["trials"]), *([str(row["failed"])] if failed else [])]
-        cells += [str(row["epochs"]), format_duration(row["seconds"]), format_cell(sweep.metric, row["best_value"])]
+        cells += [str(row["epochs"]), format_duration(row["seconds"])]
+        cells += [format_number(row["trial"])] if sweep.confirm else []
+        cells.append(format_cell(sweep.metric, row["value"]))
         if test:
             ends = (row["low"], row["high"])
             cells.append("–" if None in ends else format_metric(test.metric, row[test.metric]))
             cells.append("–" if None in ends else " to ".join(format_metric(test.metric, end) for end in ends))
+        if overtaken:
+            leads = row["trial"] == row["best_trial"]
+            cells.append("–" if leads else f"trial {row['best_trial']}, {format_cell(sweep.metric, row['best_value'])}")
         table.add_row(*map(Text, cells))
     console.print(table)
     console.print()
 
 
 def _print_trials(sweep: SweepResults, console: Console, rows: int) -> int:
-    """Print the trials that did not fail, and return how many."""
+    """Print trials that did not fail, of each alternative also its winner, and return how many."""
     from rich.table import Table
     from rich.text import Text
 
@@ -68,7 +76,8 @@ def _print_trials(sweep: SweepResults, console: Console, rows: int) -> int:
     groups = [[row for row in group if row["status"] != "failed"] for group in group_leaderboard(sweep)]
     groups = [group for group in groups if group]
     each = max(1, -(-rows // max(1, len(groups))))
-    shown = [[row | {"time": format_duration(row["seconds"])} for row in group[:each]] for group in groups]
+    chosen = {one.trial.number: one.confirmed for one in choose_representatives(sweep)}
+    shown = [[_shown_row(row, chosen) for row in _keep_winner(group, each)] for group in groups]
     trials = {trial.number: trial for trial in sweep.trials}
     room = console.width  # what is left for the settings: Rich would shrink every column for them
     for name in columns:
@@ -76,14 +85,26 @@ def _print_trials(sweep: SweepResults, console: Console, rows: int) -> int:
         table.add_column(Text(name), justify="right" if name in right else "left", no_wrap=True)
     table.add_column("settings", no_wrap=True)
     for group in shown:
-        for place, row in enumerate(group):
+        for row in group:
             cells = [Text(format_cell(name, row[name])) for name in columns]
             drawn = {name: v for name, v in trials[row["trial"]].parameters.items() if str(v) != row.get("label")}
             settings = Text(" ".join(f"{name}={format_number(value)}" for name, value in drawn.items()))
             settings.truncate(max(room, 12), overflow="ellipsis")
-            table.add_row(*cells, settings, style="" if place else "bold")
+            table.add_row(*cells, settings, style="bold" if row["trial"] in chosen else "")
         if group is not shown[-1]:
             table.add_row()
     if shown:
         console.print(table)
     return sum(map(len, shown))
+
+
+def _keep_winner(group: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+    """The first rows; a winner below takes the place of the last one."""
+    winner = next((row for row in group if row.get("confirmed") == "winner"), group[0])
+    return group[:count] if winner in group[:count] else [*group[: count - 1], winner]
+
+
+def _shown_row(row: dict[str, Any], chosen: dict[int, bool]) -> dict[str, Any]:
+    """A row as the table shows it: a confirmed winner is marked."""
+    status = "winner" if chosen.get(row["trial"]) else row["status"]
+    return row | {"time": format_duration(row["seconds"]), "status": status}

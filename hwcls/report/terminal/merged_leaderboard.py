@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hwcls.format import format_cell, format_count, format_duration
-from hwcls.results.compare import find_cautions, merge_leaderboards
+from hwcls.results.answer import describe_answer
+from hwcls.results.compare import find_cautions, merge_leaderboards, name_sweeps
 from hwcls.results.load import SweepResults
+from hwcls.results.representatives import choose_representatives
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,7 +18,7 @@ SHOWN = ("rank", "sweep", "trial", "label", "status")
 
 
 def print_merged_leaderboard(sweeps: Sequence[SweepResults], console: Console, rows: int) -> None:
-    """Print the best `rows` trials of all sweeps, and why they may not be comparable."""
+    """Print the best `rows` trials of all sweeps, what was confirmed, and why they may not be comparable."""
     from rich.table import Table
     from rich.text import Text
 
@@ -32,5 +34,8 @@ def print_merged_leaderboard(sweeps: Sequence[SweepResults], console: Console, r
     console.print(table)
     if len(board) > rows:
         console.print(Text(f"… and {format_count(len(board) - rows, 'more trial')}"))
+    for name, sweep in zip(name_sweeps(sweeps), sweeps, strict=True):
+        if any(one.confirmed for one in choose_representatives(sweep)):
+            console.print(Text(f"{name}: {describe_answer(sweep)}"))
     for text in find_cautions(sweeps):
         console.print(Text(f"note: {text}", style="yellow"))

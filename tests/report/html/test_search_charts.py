@@ -7,8 +7,8 @@ import pytest
 
 from hwcls.report.html.charts import search
 from hwcls.report.html.charts.parallel_coordinates import parallel_coordinates
-from hwcls.results.importance import setting_importances
 from hwcls.results.load import load_results
+from hwcls.results.settings.importance import setting_importances
 
 
 @pytest.fixture

@@ -35,9 +35,10 @@ def test_printed_by_alternative(tmp_path, results):
     lines = printed(load_results(tmp_path)).splitlines()
     spent = next(line.split() for line in lines if line.startswith("resnet"))
     assert spent[:3] == ["resnet", "3", "0"]  # trials, failed ones
-    assert "%" in spent[-1]
+    assert spent[6:8] == ["0", "0.7000"]  # the confirmed trial and its value
+    assert spent[-3:] == ["trial", "4,", "0.7200"]  # that was ahead of it
     rows = [line.split() for line in lines if line.split()[1:2] and line.split()[1].isdecimal() and "=" in line]
-    assert [row[1] for row in rows] == ["1", "5", "4", "0", "2"]  # all of mlp, then all of resnet
+    assert [row[1] for row in rows] == ["4", "0", "2", "1", "5"]  # all of resnet, which is confirmed, then all of mlp
 
 
 def test_printed_leaderboard_keeps_its_columns_at_80(tmp_path, results):

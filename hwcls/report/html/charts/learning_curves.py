@@ -17,12 +17,13 @@ from hwcls.report.html.charts.figure import (
 )
 from hwcls.results.expected_best import collect_trial_sequences
 from hwcls.results.load import SweepResults, TrialResult, is_finite
+from hwcls.results.representatives import choose_representatives
 
 OUTLIER = 3  # a value beyond this many times the range of the others is outside the chart
 
 
 def epoch_curves(sweep: SweepResults, metric: str) -> Figure | None:
-    """`val/<metric>` of all trials by epoch; `train/<metric>`, dotted, only for the best of each alternative.
+    """`val/<metric>` of all trials by epoch; `train/<metric>`, dotted, only for the representatives.
 
     Returns None when no trial has the metric.
     """
@@ -30,6 +31,8 @@ def epoch_curves(sweep: SweepResults, metric: str) -> Figure | None:
     palette = assign_colours(sweep)
     ranked = [trial for trial in sweep.ranked() if any(is_finite(line.get(val)) for line in trial.records)]
     best = {trial.label: trial for trial in reversed(ranked)}
+    numbers = {trial.number for trial in ranked}
+    best |= {one.label: one.trial for one in choose_representatives(sweep) if one.trial.number in numbers}
     faint: list[dict[str, Any]] = []
     strong: list[dict[str, Any]] = []
     for label, first in ((label, best[label]) for label in sweep.labels if label in best):

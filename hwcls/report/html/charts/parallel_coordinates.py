@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from hwcls.report.html.charts.figure import Figure, escape_text, round_value
-from hwcls.results.importance import setting_importances
 from hwcls.results.load import SweepResults, TrialResult, is_finite
-from hwcls.results.marginal_effects import log_settings, trials_with_value, varied_settings
+from hwcls.results.settings.importance import setting_importances
+from hwcls.results.settings.marginal_effects import log_settings, trials_with_value, varied_settings
 
 # shares of the ranked trials, the best first: (up to, name, colour, width)
 BANDS = [(0.1, "best 10 %", "#d9480f", 2.5), (0.25, "to 25 %", "#e8a33d", 1.8)]

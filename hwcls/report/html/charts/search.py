@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 from hwcls.report.html.charts.figure import Figure, assign_colours, escape_text, name_trial, round_value, titled_axis
-from hwcls.results.importance import setting_importances
 from hwcls.results.load import UNFINISHED, SweepResults, is_finite
-from hwcls.results.marginal_effects import trials_with_value
+from hwcls.results.settings.importance import setting_importances
+from hwcls.results.settings.marginal_effects import trials_with_value
 
 MAX_BARS = 12  # of epochs at which trials ended
 COSTS = {  # recorded cost: title, axis

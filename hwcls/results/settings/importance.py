@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from hwcls.results.load import SweepResults, TrialResult, is_finite
-from hwcls.results.marginal_effects import log_settings, trials_with_value, varied_settings
+from hwcls.results.settings.marginal_effects import log_settings, trials_with_value, varied_settings
 
 MIN_TRIALS = 12  # of a group
 

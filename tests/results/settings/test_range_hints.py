@@ -6,7 +6,7 @@ import yaml
 from hwcls.config.space import Range
 from hwcls.config.sweep_file import load_sweep
 from hwcls.results.load import load_results
-from hwcls.results.range_hints import _wider, suggest_ranges
+from hwcls.results.settings.range_hints import _wider, suggest_ranges
 from tests.results.conftest import write_sweep, write_trial
 
 LR = {"min": 1e-3, "max": 1e-1, "log": True}

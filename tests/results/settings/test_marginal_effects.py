@@ -4,7 +4,7 @@ import pytest
 
 from hwcls.report.html.page import write_page
 from hwcls.results.load import load_results
-from hwcls.results.marginal_effects import setting_effects
+from hwcls.results.settings.marginal_effects import setting_effects
 
 SPACE = {
     "data": {"name": "digits"},

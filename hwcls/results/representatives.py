@@ -1,0 +1,61 @@
+"""The trial that represents each alternative: its confirmed winner, or else its best trial on validation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hwcls.results.load import SweepResults, TrialResult
+from hwcls.results.test_comparison import compare_confirmed, confirm_winners
+
+
+@dataclass(frozen=True)
+class Representative:
+    """The trial of one alternative that tables, charts and weights belong to."""
+
+    label: str | None  # of the alternative; None without `compare`
+    trial: TrialResult
+    confirmed: bool  # whether `trial` won the confirm runs and was scored on test
+    leader: TrialResult  # the best trial on validation in the search
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether the trial is also the best one on validation."""
+        return self.trial.number == self.leader.number
+
+    @property
+    def name(self) -> str:
+        """In tables: the label, or "trial 7"."""
+        return f"trial {self.trial.number}" if self.label is None else str(self.label)
+
+
+def choose_representatives(sweep: SweepResults) -> list[Representative]:
+    """One per alternative with a value: confirmed ones first, by their mean on test, then the others by validation."""
+    leaders: dict[str | None, TrialResult] = {}
+    for trial in sweep.ranked():
+        if trial.value is not None and not trial.failed:
+            leaders.setdefault(trial.label, trial)
+    trials = {trial.number: trial for trial in sweep.trials}
+    found = []
+    for label, leader in leaders.items():
+        number = winner_number(sweep, label)
+        winner = trials.get(number) if number is not None else None
+        found.append(Representative(label, winner or leader, winner is not None, leader))
+    return sorted(found, key=lambda one: _rank(sweep, one))
+
+
+def winner_number(sweep: SweepResults, label: str | None) -> int | None:
+    """The confirmed winner's trial number; None while the alternative has none."""
+    return confirm_winners(sweep).get(confirm_label(label))
+
+
+def confirm_label(label: str | None) -> str:
+    """The name of an alternative's folder in `confirm/`."""
+    return "best" if label is None else label
+
+
+def _rank(sweep: SweepResults, one: Representative) -> tuple[bool, bool, float]:
+    """Sorts the best first; equal keys keep the order on validation."""
+    compared = compare_confirmed(sweep)
+    name = confirm_label(one.label)
+    known = compared is not None and name in compared.labels
+    return not known, not one.confirmed, -sweep.sign * compared.estimate(name).mean if known and compared else 0.0

@@ -1,0 +1,1 @@
+"""Which settings matter, and which ranges to extend."""
