@@ -112,8 +112,7 @@ class Sweep:
 def load_sweep(path: Path, preset: str | None = None, sets: Sequence[str] = (), budget: str | None = None) -> Sweep:
     """Read and check a sweep file; raises UserError with the place and the remedy."""
     source = read_source(path)
-    source.values.setdefault("name", path.stem)
-    source.values = copy.deepcopy(source.values)  # so that changing an anchor does not change its aliases
+    source.values = {"name": path.stem} | {k: v for k, v in source.values.items() if not k.startswith("x-")}
     if preset is not None:
         _apply_preset(source, preset)
     for item in sets:

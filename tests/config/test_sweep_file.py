@@ -88,6 +88,39 @@ def test_an_error_names_its_line(tmp_path):
     assert "did you mean 'momentum'" in str(raised.value)
 
 
+SMALL = """name: small
+run_cap: 2
+parameters:
+  data: {name: digits, batch_size: 64}
+  model: {name: mlp, width: 16, depth: 1}
+  optimizer: {name: adam, lr: 1e-3}
+  epochs: 1
+"""
+
+
+def small(tmp_path, *changes):
+    """The small sweep file with texts replaced: ("adam", "sgd")."""
+    text = SMALL
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path = tmp_path / "s.yaml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_anchors_have_a_place_at_the_top(tmp_path):
+    model = "model: {choice: {a: {<<: *net}, b: {<<: *net, width: 32}}}"
+    anchors = "x-net: &net {name: mlp, width: 16, depth: 1}\nname: small"
+    checked = load_sweep(
+        small(tmp_path, ("name: small", anchors), ("model: {name: mlp, width: 16, depth: 1}", model)),
+        sets=["parameters.model.choice.a.depth=2"],
+    )
+    models = [checked.trial(Fixed({"model": label})).model for label in "ab"]
+    assert [(one.width, one.depth) for one in models] == [(16, 2), (32, 1)]
+    assert "x-net" not in checked.resolved()
+
+
 def test_changes_of_a_preset_and_options_are_recorded():
     quick = load_sweep(TINY, preset="quick", sets=["run_cap=9", "parameters.model.choice.resnet.backbone=resnet18"])
     changes = quick.source.changes()

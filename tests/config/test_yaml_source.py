@@ -1,3 +1,7 @@
+import os
+import socket
+from pathlib import Path
+
 import pytest
 
 from hwcls.config.yaml_source import parse_value, read_source
@@ -6,6 +10,9 @@ from hwcls.errors import UserError
 # each list holds the one before eight times: 9 * 8**5 values
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{new}: &{new} [{','.join([f'*{old}'] * 8)}]\n" for old, new in zip("abcde", "bcdef", strict=True)
+)
+MERGE_BOMB = "a: &a {x: 1}\n" + "".join(
+    f"{new}: &{new} {{<<: [{','.join([f'*{old}'] * 9)}]}}\n" for old, new in zip("abcdef", "bcdefg", strict=True)
 )
 
 
@@ -52,13 +59,43 @@ def test_set_into_a_value_is_an_error(tmp_path):
         ("a: 1\na: 2\n", "'a' appears twice here"),
         ("- 1\n", "holds no 'key: value' entries"),
         ("", "holds no 'key: value' entries"),
-        ("a: !!python/object:os.system x\n", "is not valid YAML"),
         ("? [1, 2]\n: 3\n", "a key must be a plain scalar"),
-        ("a: 2020-99-99\n", "is not valid YAML"),
-        ("a: 2020-01-01\n", "is not a string, a number or a boolean"),
-        ("a: &x [*x]\n", "nested too deeply"),
+        ("b: 1\na: !!python/object:os.system x\n", "s.yaml:2: a: the tag !!python/object:os.system means nothing here"),
+        ("a: !!python/tuple [1]\n", "the tag !!python/tuple means nothing here"),
+        ("a: !mine {b: 1}\n", "the tag !mine means nothing here"),
+        ("a: !!set {b}\n", "the tag !!set means nothing here"),
+        ("a: !!timestamp 9\n", "the tag !!timestamp means nothing here"),
+        ("a: !!binary x\n", "the tag !!binary means nothing here"),
+        ("!!binary a: 1\n", "the tag !!binary means nothing here"),
+        ("a: !!bool x\n", "s.yaml:1: a: 'x' is not true or false"),
+        ('a: !!int ""\n', "s.yaml:1: a: '' is not a whole number"),
+        ("a: !!float x\n", "s.yaml:1: a: 'x' is not a number"),
+        ("a: !!null x\n", "'x' is not null"),
+        ("a: <<\n", "'<<' is a key, not a value"),
+        ("a: 010\n", "write 10, or '010' if it is a name"),
+        (f"a: {'9' * 5000}\n", "is too long for a number"),
+        (f"a: {2**63}\n", "9223372036854775808 is too large"),
+        ("a: {b: [1, .inf]}\n", "s.yaml:1: a.b.1: .inf is not a finite number"),
+        ("a: 1e999\n", "1e999 is not a finite number"),
+        ("a: .nan\n", ".nan is not a finite number"),
+        ("b: 1\na: x\x00\n", "s.yaml:2: the character U+0000 is not allowed here"),
+        ('a: "\\0"\n', "s.yaml:1: a: contains the character U+0000"),
+        ('"\\e[31m": 1\n', "contains the character U+001B"),
+        ('a: "\\ud800"\n', "contains the character U+D800"),
+        ("a:\n\tb: 1\n", "s.yaml:2: is not valid YAML: while scanning for the next token, found character '\\t' that"),
+        ("a:\n\tb: 1\n", "indent with spaces"),
+        ("a: 1\n---\nb: 2\n", "expected a single document in the stream, but found another document"),
+        ("a: *x\n", "found undefined alias 'x'"),
+        ("a: &x [*x]\n", "s.yaml:1: this entry contains itself by an alias"),
+        ("a: &x {<<: *x}\n", "s.yaml:1: this entry contains itself by an alias"),
+        ("a: {<<: 1}\n", "'<<' merges mappings alone — write <<: *anchor, or <<: [*a, *b]"),
+        ("a: {<<: [{b: 1}, 2]}\n", "'<<' merges mappings alone"),
+        ("a: {<<: {b: 1}, <<: {c: 1}}\n", "'<<' appears twice here — write <<: [*a, *b]"),
+        ("a: {<<: {b: 1, b: 2}}\n", "'b' appears twice here"),
+        ("a: " + "[" * 50 + "]" * 50, "nested too deeply"),
         ("[" * 3000, "nested too deeply"),
         (BOMB, "too large"),
+        (MERGE_BOMB, "too large"),
     ],
 )
 def test_errors_of_bad_files_are_one_line(tmp_path, text, message):
@@ -68,11 +105,57 @@ def test_errors_of_bad_files_are_one_line(tmp_path, text, message):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("x: &x {b: 1, c: 2}\na: {<<: *x, c: 3}\n", {"b": 1, "c": 3}),
+        ("x: &x {b: 1, c: 2}\na: {c: 3, <<: *x}\n", {"b": 1, "c": 3}),  # wherever << stands
+        ("x: &x {b: 1}\ny: &y {b: 2, c: 2}\na: {<<: [*x, *y]}\n", {"b": 1, "c": 2}),  # the first counts
+        ("x: &x {b: 1, c: 1}\ny: &y {<<: *x, c: 2}\na: {<<: *y, d: 3}\n", {"b": 1, "c": 2, "d": 3}),
+        ("a: {<<: []}\n", {}),
+        ("a: {'<<': 1}\n", {"<<": 1}),
+        ("a: {b: !!str 5, c: !!int '5', d: !!float 5, e: !!map {}}\n", {"b": "5", "c": 5, "d": 5.0, "e": {}}),
+        ("a: [1:30, 2026-01-31, =, 0x10, 1_000]\n", ["1:30", "2026-01-31", "=", 16, 1000]),
+    ],
+)
+def test_merged_entries_and_explicit_types(tmp_path, text, value):
+    assert source(tmp_path, text).values["a"] == value
+
+
+def test_a_merged_entry_has_the_line_where_it_is_written(tmp_path):
+    read = source(tmp_path, "x: &x\n  b: 1\n  c: 2\na:\n  <<: *x\n  c: 3\n")
+    assert read.where(("a", "b")).endswith("s.yaml:2: a.b")
+    assert read.where(("a", "c")).endswith("s.yaml:6: a.c")
+
+
+def test_a_byte_order_mark_is_no_content(tmp_path):
+    (tmp_path / "s.yaml").write_bytes(b"\xef\xbb\xbfa: 1\n")
+    assert read_source(tmp_path / "s.yaml").values == {"a": 1}
+
+
+def test_an_error_in_an_option_has_no_line():
+    with pytest.raises(UserError, match=r"^--set a=\.inf: \.inf is not a finite number"):
+        parse_value(".inf", "--set a=.inf")
+
+
+def test_only_regular_files_are_read(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    with socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(str(tmp_path / "socket"))
+        for path in (tmp_path / "fifo", tmp_path / "socket", Path("/dev/zero"), Path("/dev/null")):
+            with pytest.raises(UserError, match="is a pipe, a device or a socket — name a regular file"):
+                read_source(path)
+    with (tmp_path / "large.yaml").open("wb") as file:
+        file.truncate(10**9)
+    with pytest.raises(UserError, match="is too large for a sweep file"):
+        read_source(tmp_path / "large.yaml")
+
+
 def test_missing_folder_and_binary_files(tmp_path):
     with pytest.raises(UserError, match="no such file"):
         read_source(tmp_path / "none.yaml")
     with pytest.raises(UserError, match="is a folder"):
         read_source(tmp_path)
     (tmp_path / "b.yaml").write_bytes(b"\xff\xfe\x00a")
-    with pytest.raises(UserError, match="not UTF-8"):
+    with pytest.raises(UserError, match=r"b\.yaml:1: cannot be read: it is not UTF-8 text — save it as UTF-8"):
         read_source(tmp_path / "b.yaml")
