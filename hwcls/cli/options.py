@@ -11,6 +11,20 @@ from hwcls.errors import UserError, did_you_mean
 
 WANDB_MODES = ("online", "offline", "off", "auto")
 
+
+def choose_trial(path: Path) -> Path:
+    """The folder itself if it is a trial's; of a sweep the one whose weights stand for its answer."""
+    if not (path / "sweep.yaml").is_file():
+        return path
+    from hwcls.cli.console import print_to_stderr
+    from hwcls.results.load import load_results
+    from hwcls.results.representatives import choose_weights
+
+    folder, reason = choose_weights(load_results(path))
+    print_to_stderr(f"{folder}: {reason}")
+    return folder
+
+
 SweepFile = Annotated[Path, typer.Argument(help="The sweep file (YAML).", show_default=False)]
 Preset = Annotated[str | None, typer.Option(help="Apply one of the file's presets.", show_default=False)]
 Sets = Annotated[
@@ -26,7 +40,14 @@ Budget = Annotated[
     str | None, typer.Option("--for", help="A time budget instead of run_cap: 2h, 90m.", show_default=False)
 ]
 ResultsFolder = Annotated[Path, typer.Argument(help="A sweep's results folder.", show_default=False)]
-TrialFolder = Annotated[Path, typer.Argument(help="A trial's folder: results/SWEEP/trials/N.", show_default=False)]
+TrialFolder = Annotated[
+    Path,
+    typer.Argument(
+        help="A trial's folder, results/SWEEP/trials/N; a sweep's stands for its confirmed winner, or else best trial.",
+        show_default=False,
+        callback=choose_trial,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Everything = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
 ResultOnly = Annotated[bool, typer.Option("--json", help="Print only the result, as JSON.")]

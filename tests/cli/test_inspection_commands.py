@@ -54,6 +54,13 @@ def test_documented(invoke, words):
     assert "Example: hwcls" in done.output
 
 
+def test_a_sweep_stands_for_its_best_trial(invoke, folder):
+    named = json.loads(invoke("evaluate", folder, "--json").stdout)
+    done = invoke("evaluate", folder.parents[1], "--json")
+    assert json.loads(done.stdout) == named
+    assert f"{folder}: the best trial on val/accuracy, not confirmed on test" in done.stderr
+
+
 def test_check_a_sweep_file(invoke, tmp_path):
     path = tmp_path / "s.yaml"
     path.write_text(SWEEP)
