@@ -37,7 +37,7 @@ class DataConfig(Labelled):
     name: str
     path: str | None = None  # of images in class folders; kept absolute, so that results can be used from any folder
     batch_size: int = Field(128, ge=1)  # of the trial, over all its workers
-    augment: AugmentConfig | None = None  # None: the data set's default
+    augment: AugmentConfig | None = None  # None: the data set's default; config.yaml has it in full
     val: float = Field(0.1, gt=0, lt=1)  # share of train that becomes val, stratified
     val_min: int = Field(1, ge=0)  # val images of each class at least, if it keeps one to train; 0 in version 0.1
     split_seed: int = Field(0, ge=0)

@@ -35,7 +35,7 @@ class DataSetSpec:
         matches: Whether a path may hold the data set.
         places: Glob patterns below the raw folders, the best first.
         image_size, channels: None: as its files are.
-        augment: Used where a sweep file has no `augment`.
+        augment: Used where a sweep file has no `augment`; it must not change a class.
         expects: What `hwcls data import` takes, in words.
         downloads: Its files; empty where it cannot be downloaded.
         embedded: It needs no files, as it comes with hwcls or is generated; `read` gets an empty path.

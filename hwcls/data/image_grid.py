@@ -10,8 +10,9 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from hwcls import files
-from hwcls.config.data import AugmentConfig, DataConfig
+from hwcls.config.data import DataConfig
 from hwcls.data.augment.apply import to_pixels
+from hwcls.data.augment.defaults import describe_augment
 from hwcls.data.imageset import ImageSet, Split
 from hwcls.data.loader import Feed
 
@@ -44,7 +45,7 @@ def write_image_grid(
     augment = config.augment if config.augment is not None else data.augment
     if augmented and split == "train":
         halves.append(
-            (f"as training sees them: {_describe_augment(augment)}", _augment_images(data, config, sorted(plain)))
+            (f"as training sees them: {describe_augment(augment)}", _augment_images(data, config, sorted(plain)))
         )
 
     side = min(data.image_size * max(1, round(TILE / data.image_size)), 3 * TILE)
@@ -81,12 +82,6 @@ def _augment_images(data: ImageSet, config: DataConfig, indices: list[int]) -> d
             for index, pixels in zip(batch.index.tolist(), to_pixels(batch.images, data.mean, data.std), strict=True):
                 found[indices[index]] = pixels
     return found
-
-
-def _describe_augment(augment: AugmentConfig) -> str:
-    """An augmentation in the words of a sweep file."""
-    changed = augment.model_dump(exclude_defaults=True, exclude={"label"})
-    return ", ".join(name if value is True else f"{name} {value:g}" for name, value in changed.items()) or "unchanged"
 
 
 def _shorten(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:

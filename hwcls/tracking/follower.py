@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Callable, Container, Iterator
@@ -43,7 +44,7 @@ class Follower:
         artifacts: bool = False,
     ) -> None:
         self._sweep, self._project, self._media, self._artifacts = sweep, project, media, artifacts
-        self._compare = _read_compare(sweep)
+        self._compare, self._images = _read_compare(sweep), _read_images(sweep)
         self._runs: dict[str, WatchedRun | None] = {}  # None: no readable config
         self._open: list[WatchedRun] = []  # runs that have not ended, or that a tracker has not completely
         self._deliveries = [Delivery(tracker) for tracker in trackers]
@@ -103,6 +104,7 @@ class Follower:
         elif self._compare is not None:
             label = recorded_label(settings, self._compare)
         config |= {"sweep": self._sweep.name} | ({} if parts[0] == "confirm" else {"trial": int(parts[-1])})
+        config |= {name: value for name, value in self._images.items() if config.get(name) is None}
         tags = tuple(tag for tag in (label, self._sweep.name) if tag)
         weights = folder.path / "best.safetensors" if self._artifacts else None
         media = partial(self._compute_media, key, folder)
@@ -137,3 +139,12 @@ def _read_compare(sweep: SweepFolder) -> str | None:
     except (OSError, yaml.YAMLError, KeyError, TypeError):
         return None
     return None if compare is None else str(compare)
+
+
+def _read_images(sweep: SweepFolder) -> dict[str, int]:
+    """Side and channels of the images, which a config may leave to the data set; empty where there are several."""
+    try:
+        data = json.loads((sweep.path / "data.json").read_text("utf-8"))
+        return {} if "others" in data else {name: int(data[name]) for name in ("image_size", "channels")}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}

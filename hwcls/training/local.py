@@ -10,6 +10,7 @@ from typing import Any
 
 from hwcls import models
 from hwcls.config.trial import TrialConfig
+from hwcls.data.augment.defaults import spell_out
 from hwcls.data.imageset import open_data
 from hwcls.errors import UserError
 from hwcls.tracking.folders import TrialFolder
@@ -18,6 +19,7 @@ from hwcls.training import checkpoint
 from hwcls.training.build import build_trainer
 from hwcls.training.cost import trial_cost
 from hwcls.training.distributed import World, launch
+from hwcls.training.effective import effective_settings
 from hwcls.training.errors import MemoryRanOutError, NotFiniteError
 from hwcls.training.memory import free_memory
 from hwcls.training.observer import Observer
@@ -36,9 +38,9 @@ def train(config: TrialConfig, path: Path, report: Report, observe: Callable[[],
     Raises:
         UserError: The folder holds another trial, or data or model cannot be built.
     """
-    folder = TrialFolder(path)
+    config, folder = spell_out(config), TrialFolder(path)
     if (path / "config.yaml").exists():
-        if folder.config() != config:
+        if spell_out(folder.config(), earlier=True) != config:
             raise UserError("holds another trial", where=str(path), remedy="name another folder with --out")
         result = folder.result()
         if result is not None and result.status == "complete":
@@ -107,7 +109,7 @@ def _train_rank(
             seconds=round(sum(line["seconds"] for line in trainer.history.records), 3),
             micro_batch=trainer.micro_batch,
             error=error,
-            extra={"cost": trial_cost(trainer)},
+            extra={"cost": trial_cost(trainer), "effective": effective_settings(trainer)},
         )
     )
     shutil.rmtree(saved, ignore_errors=True)

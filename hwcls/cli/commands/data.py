@@ -103,6 +103,7 @@ def _describe(name: str) -> list[str]:
     import numpy as np
 
     from hwcls.config.data import DataConfig
+    from hwcls.data import catalog
     from hwcls.data.imageset import count_images, describe_unjudged
     from hwcls.data.store import read_raw_data
 
@@ -111,6 +112,8 @@ def _describe(name: str) -> list[str]:
     numbers = ", ".join(f"{count.sum():,} {split}" for split, count in counts.items())
     val = "" if "val" in counts else "; val is cut from train"
     lines = [f"{len(raw.classes)} classes; images: {numbers}{val}; in a sweep file: data: {{name: {name}}}"]
+    if catalog.find_data_set(name).user_files:
+        lines.append("no augmentation by default; where a mirrored image keeps its class: augment: {hflip: true}")
     return lines + [f"note: {note}" for note in describe_unjudged(*count_images(DataConfig(name=name)))]
 
 

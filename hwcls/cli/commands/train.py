@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hwcls.cli.console import app
 from hwcls.cli.options import ResultOnly
+
+if TYPE_CHECKING:
+    from hwcls.config.trial import TrialConfig
 
 
 @app.command()
@@ -29,14 +32,15 @@ def train(
     from hwcls.config.sweep_file import load_trial
 
     trial = load_trial(config)
+    from hwcls.data.augment.defaults import spell_out
     from hwcls.training.threads import configure_threads
 
     configure_threads(trial.threads)
     from hwcls.inspection import create_recorder
     from hwcls.training.local import train as run
 
-    digest = hashlib.blake2b(json.dumps(trial.to_dict()).encode(), digest_size=4).hexdigest()
-    folder = out or Path("results", "train", digest)
+    folder = out or Path("results", "train", _digest(trial))
+    trial = spell_out(trial, earlier="label" in trial.data.model_fields_set)  # as every config.yaml of hwcls has it
     result = run(trial, folder, _ignore if as_json else _print_epoch, create_recorder)
     if as_json:
         typer.echo(json.dumps({**result.to_dict(), "folder": str(folder)}, indent=2))
@@ -45,6 +49,14 @@ def train(
         typer.echo(f"{result.status}{best}; results in {folder}" + (f"; {result.error}" if result.error else ""))
     if result.status == "failed":
         raise typer.Exit(1)
+
+
+def _digest(trial: TrialConfig) -> str:
+    """A name for the trial's folder; the same as in version 0.1 for a trial of it."""
+    values = trial.to_dict()
+    if not values["data"]["val_min"]:
+        del values["data"]["val_min"]
+    return hashlib.blake2b(json.dumps(values).encode(), digest_size=4).hexdigest()
 
 
 def _print_epoch(line: dict[str, Any]) -> None:

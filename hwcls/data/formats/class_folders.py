@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from hwcls.config.data import AugmentConfig
 from hwcls.data.catalog import DATA_SETS, DataSetSpec
 from hwcls.data.formats.archive import FileTree, is_image, may_contain, open_tree
 from hwcls.data.formats.raw import EncodedImages, RawData, RawSplit
@@ -82,7 +81,6 @@ DATA_SETS.register("imagefolder")(
         "your images in class folders, at data.path",
         read_class_folders,
         has_class_folders,
-        augment=AugmentConfig(hflip=True),
         expects=f"a folder or an archive; {LAYOUT}",
         needs_path=True,
         user_files=True,

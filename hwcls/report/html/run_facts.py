@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections import Counter
 from collections.abc import Mapping
@@ -9,8 +10,11 @@ from typing import Any
 
 import yaml
 
+from hwcls.data.augment.defaults import default_augment, describe_augment
+from hwcls.errors import UserError
 from hwcls.format import format_count, format_duration
 from hwcls.results.load import SweepResults
+from hwcls.tracking.folders import TrialFolder
 
 Facts = list[tuple[str, str]]  # (name, value)
 
@@ -23,6 +27,7 @@ def collect_facts(sweep: SweepResults) -> Facts:
         *_search_facts(sweep),
         *_cost_facts(sweep),
         *_data_facts(sweep.data or {}),
+        *_augment_facts(sweep),
         *_environment_facts(environment),
         *_change_facts(environment.get("changes")),
         *_command_facts(environment.get("command")),
@@ -83,6 +88,21 @@ def _data_facts(data: Mapping[str, Any]) -> Facts:
         low, high = per_class
         found.append(("Training images per class", f"{low:,}" if low == high else f"{low:,} to {high:,}"))
     return found
+
+
+def _augment_facts(sweep: SweepResults) -> Facts:
+    """The augmentation of each data set and alternative of `augment`, from the config of its first trial."""
+    firsts = {(t.parameters.get("data"), t.parameters.get("augment")): t for t in reversed(sweep.trials)}
+    searched = sorted({name for t in sweep.trials for name in t.parameters if name.startswith("augment_")})
+    words = []
+    for (data, label), trial in sorted(firsts.items(), key=str):
+        with contextlib.suppress(UserError, ValueError, TypeError, KeyError):
+            found = TrialFolder(trial.folder).settings()["data"]
+            augment = found["augment"] or default_augment(found["name"], earlier=True).model_dump()
+            fixed = {name: value for name, value in augment.items() if f"augment_{name}" not in searched}
+            words.append(": ".join([*(str(part) for part in (data, label) if part), describe_augment(fixed)]))
+    more = f"; searched: {', '.join(name.removeprefix('augment_') for name in searched)}" if searched else ""
+    return [("Augmentation", "; ".join(words) + more)] if words else []
 
 
 def _environment_facts(environment: Mapping[str, Any]) -> Facts:

@@ -14,6 +14,7 @@ from hwcls.config.sweep import EarlyStopping
 from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.config.yaml_source import YamlSource
+from hwcls.data.augment.defaults import format_augment, summarise_augments
 from hwcls.errors import UserError
 from hwcls.format import format_duration
 from hwcls.models.alternatives import describe_same_models, expand_alternatives, group_same_models
@@ -73,6 +74,7 @@ def plan_sweep(sweep: Sweep) -> dict[str, Any]:
             }
             for p, under in sweep.space.parameters()
         ],
+        "augment": summarise_augments(corners),
         "samples": [_flat_settings(sample_trial(sweep, i)) for i in range(min(SAMPLES, sweep.total or SAMPLES))],
         "per_alternative": sweep.shares.trials_each() or dict.fromkeys(sweep.shares.labels),
         "share": sweep.shares.unit,
@@ -194,6 +196,9 @@ def print_plan(found: dict[str, Any], write: Callable[[str], None]) -> None:
     width = max((len(entry["parameter"]) for entry in found["space"]), default=0)
     for entry in found["space"]:
         write(f"  {entry['parameter']:{width}}  {entry['values']}")
+    write("\naugmentation")
+    for entry in found["augment"]:
+        write(f"  {format_augment(entry)}")
     if found["per_alternative"]:
         write("\ntrials of each alternative")
         share = f"its share of the {'time' if found['share'] == 'seconds' else found['share']}"

@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from hwcls.config.data import DataConfig
 from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.config.yaml_source import YamlSource
+from hwcls.data.augment.defaults import default_augment, describe_augment
 from hwcls.data.imageset import ImageSet, describe_unjudged, open_data
 from hwcls.data.progress import ProgressReporter
 from hwcls.errors import UserError
@@ -51,6 +52,8 @@ def prepare(sweep: Sweep, path: Path) -> Prepared:
     sources = copy_sources(sweep.corners, path)
     corners = [with_copied_source(trial, sources) for trial in sweep.corners]
     sets = open_data_sets(corners, sweep.source, log.info)
+    if sweep.earlier:
+        sets = {key: _of_version_0_1(images) for key, images in sets.items()}
     for note in unjudged_notes(sets.values()):
         log.warning("%s", note)
     save_splits(list(sets.values()), path)
@@ -101,6 +104,15 @@ def unjudged_notes(sets: Iterable[ImageSet]) -> list[str]:
         f"{images.name}: {note}": None for images in sets for note in describe_unjudged(images.classes, images.counts())
     }
     return list(notes)
+
+
+def _of_version_0_1(images: ImageSet) -> ImageSet:
+    """The data set with the default augmentation of version 0.1, which the sweep keeps; logs where that is another."""
+    augment = default_augment(images.name, earlier=True)
+    if augment != images.augment:
+        found = f"{images.name}: {describe_augment(augment)} where the sweep file has no augment"
+        log.info("%s, as in the trials of version 0.1 that this sweep has", found)
+    return replace(images, augment=augment)
 
 
 def shapes_of(sets: dict[DataConfig, ImageSet]) -> Shapes:

@@ -129,7 +129,8 @@ class RecordCallback(Callback):  # type: ignore[misc]
         result = replace(result, micro_batch=report.micro_batch if report else None, error=error)
         if report:
             result.extra["turnaround"] = dict(report.phases)
-            result.extra.update({"cost": dict(report.cost)} if report.cost else {})
+            found = {"cost": dict(report.cost), "effective": dict(report.effective)}
+            result.extra.update({key: value for key, value in found.items() if value})
         result.extra.update(job.extra)
         if error and not (folder.path / "error.txt").exists():
             folder.write_error(error + "\n")

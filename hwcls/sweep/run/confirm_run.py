@@ -12,6 +12,7 @@ from ray.tune.search import Searcher
 
 from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
+from hwcls.data.augment.defaults import spell_out
 from hwcls.errors import UserError
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.monitor.progress import Progress
@@ -65,14 +66,15 @@ def open_jobs(
             continue
         original = opened.trial(run.trial)
         if not (folder.path / "config.yaml").exists():
-            folder.write_config(original.config().model_copy(update={"seed": run.seed}))
+            config = spell_out(original.config(), earlier=True)
+            folder.write_config(config.model_copy(update={"seed": run.seed}))
         result = original.result()
         found.append(
             Job(
                 key=run.key,
                 label=run.label,
                 parameters=result.parameters if result else {},
-                config=folder.config(),
+                config=spell_out(folder.config(), earlier=True),
                 resources=resources,
                 keep="best",
                 hang_after=hang_after,

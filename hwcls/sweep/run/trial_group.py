@@ -113,6 +113,7 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
             seconds=time.monotonic() - started,
             micro_batch=ran.micro_batch,
             cost=ran.cost,
+            effective=ran.effective,
             phases=self.phases,
             draining=self.ranks.draining(),
             note=note,

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ class RankEpoch:
     micro_batch: int
     cost: Mapping[str, float]
     failure: str | None = None  # the loss is not finite: a retry would give the same
+    effective: Mapping[str, Any] = field(default_factory=dict)  # of rank 0: what data, model and machine decided
 
 
 class Rank:
@@ -167,6 +168,7 @@ class Rank:
             MemoryRanOutError: On the rank where it did; the others then wait for it in vain.
         """
         from hwcls.training.cost import trial_cost
+        from hwcls.training.effective import effective_settings
         from hwcls.training.errors import NotFiniteError
         from hwcls.training.watchdog import watch
 
@@ -181,7 +183,7 @@ class Rank:
         if self.rank:
             return RankEpoch(None, trainer.micro_batch, {}, failure)
         record = trainer.history.records[-1] if failure is None else None
-        return RankEpoch(record, trainer.micro_batch, trial_cost(trainer), failure)
+        return RankEpoch(record, trainer.micro_batch, trial_cost(trainer), failure, effective_settings(trainer))
 
     def _watched(self) -> AbstractContextManager[None]:
         from hwcls.training.watchdog import watch

@@ -7,6 +7,7 @@ from typing import Any
 
 from hwcls.config.space import Fixed
 from hwcls.config.sweep_file import Sweep
+from hwcls.data.augment.defaults import spell_out
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.search.messages import Job
 from hwcls.sweep.storage.user_code import with_copied_source
@@ -37,10 +38,10 @@ class JobBuilder:
         config = sweep.trial(Fixed(settings), seed=seed, workers=resources.workers, threads=resources.cpus_per_worker)
         folder = self.folder.trial(number)
         if (folder.path / "config.yaml").exists():
-            config = folder.config()
+            config = spell_out(folder.config(), earlier=True)
         else:
             sync()  # no trial has a folder that the study does not know
-            config = with_copied_source(config, self.sources)
+            config = spell_out(with_copied_source(config, self.sources), earlier=sweep.earlier)
             folder.write_config(config)
         return Job(
             key=f"trials/{number}",

@@ -58,6 +58,7 @@ class EpochReport:
     seconds: float = 0.0  # since the report before
     micro_batch: int | None = None
     cost: Mapping[str, float] = field(default_factory=dict)
+    effective: Mapping[str, Any] = field(default_factory=dict)  # what data, model and machine decided
     phases: Mapping[str, float] = field(default_factory=dict)  # seconds from the last trial's last step to this build
     draining: bool = False  # a node of the trial is about to be taken away
     note: str = ""  # for the log

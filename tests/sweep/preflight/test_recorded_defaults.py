@@ -7,9 +7,18 @@ import pytest
 import yaml
 from PIL import Image
 
-from hwcls.sweep.preflight.dry_run import plan_sweep
+from hwcls.config.data import AugmentConfig
+from hwcls.report.html.run_facts import collect_facts
+from hwcls.results.load import load_results
+from hwcls.sweep.cluster.resources import Resources
+from hwcls.sweep.preflight.dry_run import plan_sweep, print_plan
 from hwcls.sweep.preflight.prepare import prepare
 from hwcls.sweep.preflight.validate import Options, check_sweep
+from hwcls.sweep.run.confirm_plan import ConfirmRun
+from hwcls.sweep.run.confirm_run import open_jobs
+from hwcls.sweep.search.job_builder import JobBuilder
+from hwcls.tracking.folders import SweepFolder
+from hwcls.training import local
 
 COUNTS = {"common": 40, "rare": 2, "single": 1}
 NOTE = "imagefolder: no val image of single (1 in train): no val metric judges it"
@@ -47,17 +56,86 @@ def test_classes_that_nothing_judges_are_named(own, tmp_path, caplog):
     assert (data["val_from"], data["image_size"], data["channels"]) == ("train", 8, 3)
 
 
+def begun_by_version_0_1(sweep, options):
+    """Its results folder with one trial, as that version wrote it: without `val_min` and with `augment: null`."""
+    folder = SweepFolder(options.results / "tiny")
+    config = check_sweep(sweep, options).corners[0].to_dict()
+    assert config["data"].pop("val_min") == 1
+    assert config["data"]["augment"] is None
+    folder.trial(0).path.mkdir(parents=True)
+    (folder.path / "sweep.yaml").write_text(yaml.safe_dump(sweep.resolved()))
+    (folder.trial(0).path / "config.yaml").write_text(yaml.safe_dump(config))
+    return folder
+
+
+def jobs(sweep, folder, *numbers):
+    """The jobs of some trials, as the search builds them."""
+    builder = JobBuilder(sweep, folder, Resources(1, 1, 1, 0.0), {})
+    return [builder.build(n, {"model": "mlp", "optimizer.lr": 0.01}, lambda: None) for n in numbers]
+
+
 def test_a_sweep_that_version_0_1_began_keeps_its_split(own, tmp_path):
-    """It wrote no `val_min`, and gave the rare class no val image."""
+    """It gave the rare class no val image."""
     sweep, options = own(), Options(results=tmp_path / "results")
-    trial = tmp_path / "results" / "tiny" / "trials" / "0"
-    old = check_sweep(sweep, options).corners[0].to_dict()
-    assert old["data"].pop("val_min") == 1
-    trial.mkdir(parents=True)
-    (trial.parents[1] / "sweep.yaml").write_text(yaml.safe_dump(sweep.resolved()))
-    (trial / "config.yaml").write_text(yaml.safe_dump(old))
+    folder = begun_by_version_0_1(sweep, options)
     again = check_sweep(sweep, options)
     assert {config.data.val_min for config in again.corners} == {0}
-    prepare(again, trial.parents[1])
-    data = json.loads((trial.parents[1] / "data.json").read_text())
+    prepare(again, folder.path)
+    data = json.loads((folder.path / "data.json").read_text())
     assert data["images_per_class"]["val"] == [4, 0, 0]
+    assert data["augment"]["hflip"]
+
+
+def test_a_sweep_that_version_0_1_began_keeps_mirroring(own, tmp_path):
+    sweep, options = own(), Options(results=tmp_path / "results")
+    folder = begun_by_version_0_1(sweep, options)
+    resumed, new = jobs(check_sweep(sweep, options), folder, 0, 1)
+    (confirmed,) = open_jobs(folder, [ConfirmRun("mlp", 0, 7)], resumed.resources, 1.0)
+    for job in (resumed, new, confirmed):
+        assert job.config.data.augment == AugmentConfig(hflip=True)
+    assert folder.trial(1).settings()["data"]["augment"]["hflip"] is True
+    assert folder.confirm_run("mlp", 7).settings()["data"]["augment"]["hflip"] is True
+    assert ("Augmentation", "hflip") in collect_facts(load_results(folder.path))
+
+
+def test_own_images_are_not_augmented_unless_asked_and_every_value_is_recorded(own, tmp_path):
+    for changes, expected in (({}, {}), ({"augment": {"crop": 1, "hflip": True}}, {"crop": 1, "hflip": True})):
+        sweep, folder = own(**changes), SweepFolder(tmp_path / f"results{len(changes)}")
+        (job,) = jobs(sweep, folder, 0)
+        full = AugmentConfig(**expected).model_dump(mode="json")
+        assert folder.trial(0).settings()["data"]["augment"] == full
+        assert job.config.data.augment == AugmentConfig(**expected)
+        shown = []
+        print_plan(plan_sweep(sweep), shown.append)
+        words = "imagefolder: crop 1, hflip" if changes else "imagefolder: none (the data set's default)"
+        assert f"  {words}" in shown
+        (entry,) = plan_sweep(sweep)["augment"]
+        assert entry["settings"] == {name: value for name, value in full.items() if name != "label"}
+        (folder.path / "sweep.yaml").write_text(yaml.safe_dump(sweep.resolved()))
+        assert ("Augmentation", "crop 1, hflip" if changes else "none") in collect_facts(load_results(folder.path))
+
+
+def test_searched_augmentations_are_described(tiny):
+    choice = {"light": {"crop": 1}, "strong": {"crop": 1, "cutmix": {"min": 0.2, "max": 1.0}}}
+    shown = []
+    print_plan(plan_sweep(tiny(parameters={"data": {"name": "digits", "augment": {"choice": choice}}})), shown.append)
+    assert {"  digits, light: crop 1", "  digits, strong: crop 1, cutmix 0.2 or 1.0"} <= set(shown)
+
+
+def test_what_data_and_machine_decide_is_in_the_result(own, tmp_path):
+    config = own().corners[0].model_copy(update={"class_weights": "balanced", "epochs": 1})
+    found = local.train(config, tmp_path / "trial", lambda line: None).extra["effective"]
+    assert len(found.pop("mean")) == len(found.pop("std")) == 3
+    assert found == {
+        "image_size": 8,
+        "channels": 3,
+        "device": "cpu",
+        "precision": "float32",
+        "compiled": False,
+        "micro_batch": 128,
+        "norm_batch": 128,
+        "class_weights": [0.351852, 12.666667, 12.666667],
+        "train_sample": 38,
+    }
+    recorded = yaml.safe_load((tmp_path / "trial" / "config.yaml").read_text())
+    assert recorded["data"]["augment"] == AugmentConfig().model_dump(mode="json")

@@ -1,0 +1,35 @@
+"""What a trial's data, model and machine decided, where its config leaves it open: `effective` in result.json."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from hwcls.training.evaluation import train_sample_size
+from hwcls.training.trainer import Trainer
+
+
+def effective_settings(trainer: Trainer) -> dict[str, Any]:
+    """JSON-ready values of rank 0: images as the model gets them, how they are computed, what the loss weighs.
+
+    `mean` and `std` are per channel, of the training pixels / 255; `norm_batch` is the most images that BatchNorm
+    normalises together; `train_sample` the training images on which train/accuracy is measured; `class_weights` are
+    in the order of the classes, None without.
+    """
+    data, config, precision = trainer.data, trainer.config, trainer.accumulator.precision
+    device, weights = trainer.world.device, trainer.accumulator.loss.weights
+    gpu = device.type == "cuda"
+    return {
+        "image_size": data.image_size,
+        "channels": data.channels,
+        "mean": list(data.mean),
+        "std": list(data.std),
+        "device": torch.cuda.get_device_name(device) if gpu else device.type,
+        "precision": "bfloat16" if precision.bf16 else str(next(trainer.model.parameters()).dtype).split(".")[1],
+        "compiled": precision.compiled,
+        "micro_batch": trainer.micro_batch,
+        "norm_batch": config.norm_batch or trainer.micro_batch,
+        "class_weights": None if weights is None else [round(weight, 6) for weight in weights.tolist()],
+        "train_sample": train_sample_size(data),
+    }
