@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from hwcls.config.data import AugmentConfig, DataConfig
 from hwcls.data import splits
 from hwcls.data.catalog import find_data_set
+from hwcls.data.decoding.pixel_range import PixelRange
 from hwcls.data.progress import ProgressReporter
 from hwcls.data.store import PixelStore, has_pixel_store, open_pixel_store, read_raw_data
 from hwcls.errors import UserError
@@ -36,7 +37,12 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class InputSpec:
-    """What a trained model depends on; `mean` and `std` are per channel, of the training pixels / 255."""
+    """What a trained model depends on.
+
+    Attributes:
+        mean, std: Per channel, of the training pixels / 255.
+        pixel_range: What became 0 and 255 in images of more than 8 bits; None where no training image has them.
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -44,17 +50,20 @@ class InputSpec:
     channels: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    pixel_range: PixelRange | None = field(default=None, kw_only=True)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-ready values."""
-        return {field.name: getattr(self, field.name) for field in fields(InputSpec)}
+        values = {field.name: getattr(self, field.name) for field in fields(InputSpec)}
+        return values | {"pixel_range": self.pixel_range and self.pixel_range.to_dict()}
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> InputSpec:
         """Read `to_dict`'s output; raises KeyError, TypeError."""
         mean, std = (tuple(map(float, value[key])) for key in ("mean", "std"))
         classes, size, channels = tuple(map(str, value["classes"])), int(value["image_size"]), int(value["channels"])
-        return cls(str(value["name"]), classes, size, channels, mean, std)
+        pixel_range = PixelRange.from_dict(value.get("pixel_range"))  # earlier versions wrote none
+        return cls(str(value["name"]), classes, size, channels, mean, std, pixel_range=pixel_range)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +132,7 @@ def open_data(config: DataConfig, report: ProgressReporter | None = None) -> Ima
         val=split("val"),
         test=split("test"),
         augment=find_data_set(config.name).augment,
+        pixel_range=store.pixel_range,
     )
 
 

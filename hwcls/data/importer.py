@@ -16,12 +16,23 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from filelock import FileLock
 
 from hwcls import files
 from hwcls.data import disk
 from hwcls.data.catalog import DATA_SETS, DataSetSpec, cache_folder, user_spec
-from hwcls.data.decode import CHUNK, corrupt_image_error, count_cpus, decode_image
+from hwcls.data.decoding.decode import (
+    CHUNK,
+    READ_ERRORS,
+    check_image,
+    corrupt_image_error,
+    count_cpus,
+    finish_range,
+)
+from hwcls.data.decoding.memory import ENCODED
+from hwcls.data.decoding.opened import describe_error
+from hwcls.data.decoding.pixel_range import PixelRange, RangeMeter
 from hwcls.data.formats.archive import FileTree, is_archive
 from hwcls.data.formats.raw import EncodedImages, RawData
 from hwcls.data.progress import ProgressMeter, ProgressReporter
@@ -35,11 +46,13 @@ class ImportResult:
     Attributes:
         skipped: The images that cannot be read, with the reason.
         passed_over: The files that are not images by their ending, or not in a class folder.
+        pixel_range: What becomes 0 and 255 of the images of more than 8 bits; None where there are none.
     """
 
     path: Path
     skipped: dict[str, str]
     passed_over: tuple[str, ...] = ()
+    pixel_range: PixelRange | None = None
 
 
 def import_data_set(
@@ -72,11 +85,12 @@ def import_data_set(
         building = target.with_name(f".{name}.{os.getpid()}.tmp")
         building.mkdir()
         skipped: dict[str, str] = {}
+        pixel_range = None
         try:
             disk.check_free_space(building, needed)
             if raw.image_files is not None:
                 packed = building / f"{name}.zip"
-                skipped = _pack_images(raw, raw.image_files, packed, skip_corrupt, report or (lambda _: None))
+                skipped, pixel_range = _pack_images(raw, packed, skip_corrupt, report or (lambda _: None))
                 _check_packed(spec, packed, str(here), skipped)
             elif here.is_dir():
                 for file in raw.other_files:
@@ -92,7 +106,7 @@ def import_data_set(
         finally:
             shutil.rmtree(building, ignore_errors=True)
         files.sync_folder(target.parent)
-    return ImportResult(target, skipped, raw.passed_over)
+    return ImportResult(target, skipped, raw.passed_over, pixel_range)
 
 
 def _importable_spec(name: str) -> DataSetSpec:
@@ -127,19 +141,26 @@ def _read(name: str, spec: DataSetSpec, here: Path) -> RawData:
 
 
 def _pack_images(
-    raw: RawData, images: EncodedImages, target: Path, skip_corrupt: bool, report: ProgressReporter
-) -> dict[str, str]:
-    """Write the readable images and the other files into a zip; returns the unreadable images with the reason."""
+    raw: RawData, target: Path, skip_corrupt: bool, report: ProgressReporter
+) -> tuple[dict[str, str], PixelRange | None]:
+    """Write the readable images and the other files into a zip.
+
+    Returns:
+        The unreadable images with the reason, and the range of the images of more than 8 bits.
+    """
+    images = raw.image_files
+    assert images is not None
     tree, skipped = images.tree, {}
+    check = _Check(tree, raw.splits["train"].images)
     meter = ProgressMeter(report, f"{target.stem}: images", len(images), "checked")
     with zipfile.ZipFile(target, "w") as archive:
         for folder in sorted({name.rpartition("/")[0] for name in images.names}):
             archive.writestr(zipfile.ZipInfo(f"{folder}/"), b"")  # so that a class left without images is noticed
         for name in raw.other_files:
             archive.writestr(zipfile.ZipInfo(name), tree.read(name))
-        for done, (name, data, problem) in enumerate(_check_images(tree, images.names), 1):
+        for done, (name, problem) in enumerate(check.run(images.names), 1):
             if problem is None:
-                archive.writestr(zipfile.ZipInfo(name), data)
+                archive.writestr(zipfile.ZipInfo(name), tree.read(name))
             elif skip_corrupt:
                 skipped[name] = problem
             else:
@@ -147,24 +168,35 @@ def _pack_images(
             meter.update(done)
     with open(target, "rb") as file:
         os.fsync(file.fileno())
-    return skipped
+    return skipped, check.pixel_range()
 
 
-def _check_images(tree: FileTree, names: list[str]) -> Iterator[tuple[str, bytes, str | None]]:
-    """Each file's name and bytes, and the problem with it, if any; decoded on every CPU."""
+class _Check:
+    """Decodes every image once, on every CPU, and measures those of more than 8 bits."""
 
-    def look(name: str) -> tuple[str, bytes, str | None]:
-        data = b""
+    def __init__(self, tree: FileTree, train: np.ndarray | EncodedImages) -> None:
+        self.tree = tree
+        self.train = frozenset(train.names) if isinstance(train, EncodedImages) else frozenset()
+        self.meters = {True: RangeMeter(), False: RangeMeter()}  # of the training images, and of the others
+
+    def run(self, names: list[str]) -> Iterator[tuple[str, str | None]]:
+        """Each file's name, and the problem with it, if any."""
+        with ThreadPoolExecutor(count_cpus()) as pool:
+            for start in range(0, len(names), CHUNK):
+                yield from pool.map(self._look, names[start : start + CHUNK])
+
+    def pixel_range(self) -> PixelRange | None:
+        """As the store will find it: of the training images; where none has more than 8 bits, of the others."""
+        found = (finish_range(self.meters[of], self.tree.where) for of in (True, False))
+        return next((levels for levels in found if levels), None)
+
+    def _look(self, name: str) -> tuple[str, str | None]:
         try:
-            data = tree.read(name)
-            decode_image(data, 3)
-        except (ValueError, OSError) as error:
-            return name, data, str(error)
-        return name, data, None
-
-    with ThreadPoolExecutor(count_cpus()) as pool:
-        for start in range(0, len(names), CHUNK):
-            yield from pool.map(look, names[start : start + CHUNK])
+            with ENCODED.reserve(self.tree.size(name)):
+                check_image(self.tree.read(name), self.meters[name in self.train])
+        except READ_ERRORS as error:
+            return name, describe_error(error)
+        return name, None
 
 
 def _check_packed(spec: DataSetSpec, packed: Path, where: str, skipped: dict[str, str]) -> None:

@@ -2,8 +2,9 @@
 
 A store is a folder `stores/<name>-<key>` with, per split, `<split>.images.npy` (N, H, W, C) uint8, `<split>.labels.npy`
 (N,) int64, `<split>.sums.npy` (N, 2, C) int64 (the pixels' sums and sums of squares) and `<split>.digests.npy` (N,)
-uint64 (BLAKE2b of each image), and `meta.json`, with every file's size and the hashes of all but the images. The key
-is a hash of the raw files' names, sizes and times (and of the path of the user's files) and of the decode settings.
+uint64 (BLAKE2b of each image), and `meta.json`, with every file's size, the hashes of all but the images, and the range
+by which pixels of more than 8 bits were scaled (null: there are none). The key is a hash of the raw files' names, sizes
+and times (and of the path of the user's files) and of the decode settings.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from filelock import FileLock
 from hwcls import files
 from hwcls.config.data import DataConfig
 from hwcls.data import catalog, disk, integrity
+from hwcls.data.decoding.pixel_range import PixelRange, UnknownRangeError
 from hwcls.data.fetch import fetch_data_set
 from hwcls.data.formats.archive import walk_files
 from hwcls.data.formats.raw import EncodedImages, RawData
@@ -31,6 +33,7 @@ from hwcls.data.progress import ProgressMeter, ProgressReporter
 from hwcls.errors import UserError
 
 FORMAT = 2  # raised when the layout, the decoding or the images' order changes
+USER_FORMAT = 3  # the same for images of a user's own: 3 scales pixels of more than 8 bits by the set's own range
 ARRAYS = ("images", "labels", "sums", "digests")
 
 
@@ -52,6 +55,11 @@ class PixelStore:
             remedy = f"remove {self.folder}, and it is decoded again"
             raise UserError(f"damaged ({error})", where=str(path), remedy=remedy) from None
         return array
+
+    @property
+    def pixel_range(self) -> PixelRange | None:
+        """The range by which pixels of more than 8 bits were scaled; None where no training image has them."""
+        return PixelRange.from_dict(self.meta.get("pixel_range"))
 
     @property
     def splits(self) -> list[str]:
@@ -89,6 +97,9 @@ def open_pixel_store(config: DataConfig, report: ProgressReporter | None = None)
     folder = _store_folder(config, place)
     if store := _load_complete(folder):
         return store
+    if (old := _store_folder(config, place, FORMAT)) != folder and _load_complete(old):
+        why = "this version of hwcls scales images of more than 8 bits by their own range"
+        (report or (lambda _: None))(f"{config.name}: is decoded again: {why}; {old} is no longer used")
     disk.make_cache_folder(folder.parent)
     with FileLock(folder.with_name(f".{folder.name}.lock")):
         if store := _load_complete(folder):
@@ -152,8 +163,8 @@ def _find_or_fetch(config: DataConfig, report: ProgressReporter | None) -> Path:
     return place
 
 
-def _store_folder(config: DataConfig, place: Path) -> Path:
-    """The folder of the store of the raw files at `place`."""
+def _store_folder(config: DataConfig, place: Path, version: int | None = None) -> Path:
+    """The folder of the store of the raw files at `place`, as this version of hwcls builds it or an earlier one."""
     spec = catalog.find_data_set(config.name)
     size, channels = config.image_size or spec.image_size, config.channels or spec.channels
     if spec.embedded:
@@ -163,7 +174,8 @@ def _store_folder(config: DataConfig, place: Path) -> Path:
     listing = [[name, status.st_size, status.st_mtime_ns] for name, status in found]
     # a known data set may move; two folders of a user's may hold files of the same names, sizes and times
     where = str(place.resolve()) if spec.user_files else ""
-    text = json.dumps([FORMAT, config.name, where, listing, size, channels])
+    version = version or (USER_FORMAT if spec.user_files else FORMAT)
+    text = json.dumps([version, config.name, where, listing, size, channels])
     key = f"{config.name}-{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
     return catalog.cache_folder() / "stores" / key
 
@@ -180,10 +192,15 @@ def _build_store(
     building.mkdir()
     try:
         meta: dict[str, Any] = {"format": FORMAT, "name": name, "classes": raw.classes}
-        meta |= {"image_size": size, "channels": channels, "splits": {}}
-        for split, part in raw.splits.items():
-            meter = ProgressMeter(report, f"{name}: {split}", len(part.labels), "images decoded")
-            meta["splits"][split] = _write_split(building / split, part.images, part.labels, size, channels, meter)
+        meta |= {"image_size": size, "channels": channels}
+        try:
+            levels = None
+            meta["splits"] = _write_splits(building, name, raw, (size, channels, levels), report)
+        except UnknownRangeError:  # the first image of more than 8 bits: only now are all of them looked at
+            levels = _measure_range(raw)
+            report(f"{name}: {levels.describe()}")
+            meta["splits"] = _write_splits(building, name, raw, (size, channels, levels), report)
+        meta["pixel_range"] = levels and levels.to_dict()
         files.write_json(building / "meta.json", meta)
         if folder.exists():  # incomplete
             shutil.rmtree(folder)
@@ -197,12 +214,39 @@ def _build_store(
         shutil.rmtree(building, ignore_errors=True)
 
 
-def _write_split(
-    stem: Path, images: np.ndarray | EncodedImages, labels: np.ndarray, size: int, channels: int, meter: ProgressMeter
-) -> dict[str, Any]:
-    from hwcls.data.decode import CHUNK, decode_tasks, run_tasks  # loads torch, which an opened store does not need
+def _measure_range(raw: RawData) -> PixelRange:
+    """The range of the training images of more than 8 bits; where there are none, of all."""
+    from hwcls.data.decoding.decode import measure_range
 
-    count = len(labels)
+    everything, train = raw.image_files, raw.splits["train"].images
+    assert everything is not None  # only files have more than 8 bits
+    found = (measure_range(train) if isinstance(train, EncodedImages) else None) or measure_range(everything)
+    assert found is not None
+    return found
+
+
+def _write_splits(
+    folder: Path, name: str, raw: RawData, shape: tuple[int, int, PixelRange | None], report: ProgressReporter
+) -> dict[str, Any]:
+    """Decode every split as `shape` says: side, channels, range of wide pixels; returns meta.json's list of them."""
+    written = {}
+    for split, part in raw.splits.items():
+        meter = ProgressMeter(report, f"{name}: {split}", len(part.labels), "images decoded")
+        written[split] = _write_split(folder / split, part.images, part.labels, shape, meter)
+    return written
+
+
+def _write_split(
+    stem: Path,
+    images: np.ndarray | EncodedImages,
+    labels: np.ndarray,
+    shape: tuple[int, int, PixelRange | None],
+    meter: ProgressMeter,
+) -> dict[str, Any]:
+    # loads torch, which an opened store does not need
+    from hwcls.data.decoding.decode import chunk_size, decode_tasks, run_tasks
+
+    count, (size, channels, levels) = len(labels), shape
     out = _allocate_images(stem.with_suffix(".images.npy"), (count, size, size, channels))
     sums = np.empty((count, 2, channels), np.int64)
     digests = np.empty(count, np.uint64)
@@ -217,9 +261,9 @@ def _write_split(
 
         return run
 
-    tasks = [finish(task) for task in decode_tasks(images, size, channels)]
+    tasks = [finish(task) for task in decode_tasks(images, size, channels, levels)]
     for done, _ in enumerate(run_tasks(iter(tasks)), 1):
-        meter.update(min(done * CHUNK, count))
+        meter.update(min(done * chunk_size(size, channels), count))
     out.flush()
     for kind, array in (("labels", labels), ("sums", sums), ("digests", digests)):
         files.write_with(stem.with_suffix(f".{kind}.npy"), lambda file, array=array: np.save(file, array))  # type: ignore[misc]
@@ -250,7 +294,7 @@ def _image_shape(raw: RawData, size: int | None, channels: int | None) -> tuple[
     images = raw.splits["train"].images
     if size is not None and channels is not None:
         return size, channels
-    from hwcls.data.decode import measure_images
+    from hwcls.data.decoding.decode import measure_images
 
     found = measure_images(images) if isinstance(images, EncodedImages) else (images.shape[1], images.shape[3])
     if size is None and found[0] is None:

@@ -20,6 +20,7 @@ from hwcls import files, models
 from hwcls.config.sweep_file import load_trial
 from hwcls.config.trial import TrialConfig, flatten
 from hwcls.data.augment.apply import Normalise
+from hwcls.data.decoding.pixel_range import SIXTEEN_BITS
 from hwcls.data.imageset import ImageSet, InputSpec, open_data
 from hwcls.errors import UserError
 from hwcls.tracking.folders import TEST_READS, SweepFolder, TrialFolder
@@ -42,8 +43,14 @@ class Trained:
 
     @cached_property
     def data(self) -> ImageSet:
-        """The data set, which predictions do not need; raises UserError where it is missing."""
-        return open_data(self.config.data)
+        """The data set, which predictions do not need; raises UserError where it is missing or scaled otherwise now."""
+        data = open_data(self.config.data)
+        old, new = (found.pixel_range or SIXTEEN_BITS for found in (self.inputs, data))
+        if old != new:
+            what = f"trained on images whose pixels {old.low:g} to {old.high:g} became 0 to 255"
+            what += f"; in {data.name} it is now {new.low:g} to {new.high:g}"
+            raise UserError(what, where=str(self.path), remedy="train it again; hwcls predict scales as it was trained")
+        return data
 
     @torch.no_grad()
     def probabilities(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

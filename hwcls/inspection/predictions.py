@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from hwcls.data.decode import READ_ERRORS, decode_image, describe_error, resize_and_crop
-from hwcls.data.formats.archive import is_image
+from hwcls.data.decoding.decode import READ_ERRORS, decode_to_size
+from hwcls.data.decoding.opened import describe_error
+from hwcls.data.decoding.pixel_range import SIXTEEN_BITS, PixelRange
+from hwcls.data.formats.archive import is_image, read_limited
 from hwcls.errors import UserError
 from hwcls.inspection.load_trained import Trained
 
@@ -53,10 +54,13 @@ def find_image_files(paths: Iterable[Path]) -> list[Path]:
     return found
 
 
-def read_image(path: Path, size: int, channels: int) -> np.ndarray[Any, Any]:
-    """An image file as in training, before normalisation: (size, size, channels) uint8; raises UNREADABLE."""
-    pixels = torch.from_numpy(np.array(decode_image(path.read_bytes(), channels)))  # (H, W, C)
-    return resize_and_crop(pixels.permute(2, 0, 1)[None], size)[0].permute(1, 2, 0).numpy()
+def read_image(path: Path, size: int, channels: int, levels: PixelRange | None = None) -> np.ndarray[Any, Any]:
+    """An image file as in training, before normalisation: (size, size, channels) uint8; raises READ_ERRORS.
+
+    Args:
+        levels: The range of training images of more than 8 bits; where they had none, 16 bits are read in full.
+    """
+    return decode_to_size(read_limited(path), size, channels, levels or SIXTEEN_BITS)
 
 
 def predict(trained: Trained, paths: Sequence[Path], k: int = 3) -> Iterator[Prediction]:
@@ -66,7 +70,7 @@ def predict(trained: Trained, paths: Sequence[Path], k: int = 3) -> Iterator[Pre
         images, errors = {}, {}
         for path in paths[start : start + BATCH]:
             try:
-                images[path] = read_image(path, data.image_size, data.channels)
+                images[path] = read_image(path, data.image_size, data.channels, data.pixel_range)
             except READ_ERRORS as error:
                 errors[path] = describe_error(error)
         scores = trained.probabilities(np.stack(list(images.values()))) if images else ()  # (B, K)

@@ -1,9 +1,12 @@
 """Predictions on files are those on the decoded data set; pictures show them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from hwcls.data.decoding.pixel_range import PixelRange
 from hwcls.errors import UserError
 from hwcls.inspection import predictions
 from hwcls.inspection.evaluate import evaluate_trial
@@ -80,12 +83,23 @@ def test_only_the_formats_of_training_are_opened(opened, tmp_path):
 
 
 def test_an_image_that_takes_all_memory_does_not_stop_the_others(opened, tmp_path, monkeypatch):
-    def full(pixels, size):
+    def full(*args):
         raise RuntimeError("you tried to allocate 737280000000 bytes.\nframe #0: ...")
 
     Image.new("L", (9, 9)).save(tmp_path / "a.png")
-    monkeypatch.setattr("hwcls.inspection.predictions.resize_and_crop", full)
+    monkeypatch.setattr("hwcls.inspection.predictions.decode_to_size", full)
     assert [p.error for p in predict(opened, [tmp_path / "a.png"])] == ["you tried to allocate 737280000000 bytes."]
+
+
+def test_files_of_more_than_8_bits_are_scaled_as_in_training(opened, tmp_path):
+    digit = np.array(opened.data.val.images[0, :, :, 0])
+    Image.fromarray(digit).save(tmp_path / "a.png")
+    Image.fromarray(digit.astype(np.uint16) * 16 + 7).save(tmp_path / "b.png")
+    ranged = replace(opened, inputs=replace(opened.inputs, pixel_range=PixelRange(7, 255 * 16 + 7)))
+    eight, twelve = predict(ranged, [tmp_path / "a.png", tmp_path / "b.png"])
+    assert twelve.top == eight.top
+    with pytest.raises(UserError, match="pixels 7 to 4087 became 0 to 255; in digits it is now 0 to 65535 — train it"):
+        _ = ranged.data
 
 
 def test_all_unreadable(opened, tmp_path):

@@ -37,6 +37,9 @@ class FileTree(Protocol):
     def read(self, name: str) -> bytes:
         """The bytes of one file; safe to call from several threads; OSError when they cannot be read."""
 
+    def size(self, name: str) -> int:
+        """How many bytes `read` gives; OSError when that cannot be known."""
+
     def folders(self, below: str = "") -> list[str]:
         """The names of the folders right below `below` ("" or "a/b/"), also empty ones, sorted."""
 
@@ -51,7 +54,11 @@ class FolderTree:
 
     def read(self, name: str) -> bytes:
         """The bytes of one file."""
-        return (self.root / name).read_bytes()
+        return read_limited(self.root / name)
+
+    def size(self, name: str) -> int:
+        """How many bytes a file has."""
+        return (self.root / name).stat().st_size
 
     def folders(self, below: str = "") -> list[str]:
         """The names of the folders right below `below`."""
@@ -148,6 +155,10 @@ class ZipTree(_Archive):
             raise OSError("its checksum is wrong")
         return data
 
+    def size(self, name: str) -> int:
+        """How many bytes a member unpacks to, as the directory says."""
+        return self._members[name].file_size
+
 
 class TarTree(_Archive):
     """The files of a tar archive; a compressed one is first unpacked into an unnamed temporary file.
@@ -180,6 +191,10 @@ class TarTree(_Archive):
         if size > MAX_FILE:
             raise OSError(f"unpacks to {size:,} bytes")
         return self._bytes[start : start + size]
+
+    def size(self, name: str) -> int:
+        """How many bytes a member has."""
+        return self._members[name][1]
 
     @contextmanager
     def _plain(self, path: Path) -> Iterator[IO[bytes]]:
@@ -233,6 +248,13 @@ def find_files(tree: FileTree, wanted: list[str]) -> dict[str, str]:
     """The paths in `tree` of the `wanted` file names, in whatever folder; missing ones are left out."""
     found = {name.rsplit("/", 1)[-1]: name for name in reversed(tree.names)}
     return {name: found[name] for name in wanted if name in found}
+
+
+def read_limited(path: Path) -> bytes:
+    """The bytes of a file; OSError for more than MAX_FILE of them."""
+    if (size := path.stat().st_size) > MAX_FILE:
+        raise OSError(f"has {size:,} bytes")
+    return path.read_bytes()
 
 
 def read_required_file(tree: FileTree, name: str) -> bytes:

@@ -17,7 +17,8 @@ from PIL import Image
 
 from hwcls.config.data import AugmentConfig, DataConfig
 from hwcls.data.catalog import DATA_SETS, list_data_sets
-from hwcls.data.decode import decode_image
+from hwcls.data.decoding.decode import decode_image
+from hwcls.data.decoding.pixel_range import SIXTEEN_BITS
 from hwcls.data.formats import digits
 from hwcls.data.imageset import open_data
 from hwcls.errors import UserError
@@ -246,7 +247,7 @@ def test_decode_every_mode(make: SimpleNamespace) -> None:
     assert np.array_equal(decode_image(encode(Image.fromarray(grey), "PNG"), 3), np.repeat(grey[..., None], 3, 2))
     assert np.array_equal(decode_image(encode(Image.fromarray(grey), "PNG"), 1), grey[..., None])
     wide = grey.astype(np.uint16) * 257
-    assert np.array_equal(decode_image(encode(Image.fromarray(wide), "PNG"), 1), grey[..., None])
+    assert np.array_equal(decode_image(encode(Image.fromarray(wide), "PNG"), 1, SIXTEEN_BITS), grey[..., None])
     palette = Image.fromarray(colour).quantize(16)
     assert np.array_equal(decode_image(encode(palette, "PNG"), 3), np.asarray(palette.convert("RGB")))
     clear = np.dstack([colour, np.zeros((9, 7), np.uint8)])
@@ -267,7 +268,7 @@ def test_decode_every_mode(make: SimpleNamespace) -> None:
 def test_fast_jpeg_is_pil_to_the_bit(make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     files = [make.jpeg(make.noise(i, 21 + i, 30, 3)) for i in range(5)] + [make.jpeg(make.noise(9, 8, 8))]
     fast = [decode_image(file, channels) for file in files for channels in (1, 3)]
-    monkeypatch.setattr("hwcls.data.decode._decode_plain_jpeg", lambda data, channels: None)
+    monkeypatch.setattr("hwcls.data.decoding.opened._plain_jpeg_header", lambda data, channels: None)
     slow = [decode_image(file, channels) for file in files for channels in (1, 3)]
     assert all(np.array_equal(a, b) for a, b in zip(fast, slow, strict=True))
 
@@ -282,7 +283,7 @@ def test_bomb_is_refused(make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch)
     png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
     with pytest.raises(ValueError, match="unpacks to 10000x10000 pixels"):
         decode_image(png + b"\0\0\0\0IDAT\x35\xaf\x06\x1e", 3)
-    monkeypatch.setattr("hwcls.data.decode.MAX_PIXELS", 1000)
+    monkeypatch.setattr("hwcls.data.decoding.opened.MAX_PIXELS", 1000)
     bomb = np.zeros((40, 50, 3), np.uint8)
     for data in (make.jpeg(bomb), encode(Image.fromarray(bomb), "PNG")):
         with pytest.raises(ValueError, match="50x40"):

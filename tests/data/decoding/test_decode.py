@@ -12,7 +12,9 @@ import torch
 from PIL import Image
 
 from hwcls.config.data import DataConfig
-from hwcls.data.decode import _decode_plain_jpeg, decode_image, resize_and_crop
+from hwcls.data.decoding.decode import decode_image
+from hwcls.data.decoding.opened import _plain_jpeg_header
+from hwcls.data.decoding.resize import resize_and_crop
 from hwcls.data.imageset import open_data
 from hwcls.errors import UserError
 
@@ -52,10 +54,10 @@ def test_a_line_of_pixels_takes_no_more_memory_than_others(make: SimpleNamespace
 def test_an_image_that_takes_all_memory_is_named(
     make: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(pixels: torch.Tensor, size: int) -> torch.Tensor:
+    def full(read: object, height: int, width: int, size: int) -> torch.Tensor:
         raise RuntimeError("you tried to allocate 737280000000 bytes.\nframe #0: ...")
 
-    monkeypatch.setattr("hwcls.data.decode.resize_and_crop", full)
+    monkeypatch.setattr("hwcls.data.decoding.decode.resize_pixels", full)
     with pytest.raises(UserError, match=r"set/.*\.png: not a readable image \(you tried to allocate \d+ bytes\.\)"):
         open_data(folder_of(make, tmp_path / "set", make.png(make.noise(0, 8, 8))))
 
@@ -77,11 +79,6 @@ def test_formats_that_are_opened(make: SimpleNamespace, kind: str) -> None:
     assert np.abs(decode_image(encode(Image.fromarray(pixels), kind), 3).astype(int) - pixels).max() <= 2
 
 
-def test_floating_point_is_refused() -> None:
-    with pytest.raises(ValueError, match="floating-point pixels"):
-        decode_image(encode(Image.fromarray(np.ones((8, 8), np.float32) / 2), "TIFF"), 1)
-
-
 def segment(marker: int, content: bytes) -> bytes:
     return bytes([0xFF, marker]) + (len(content) + 2).to_bytes(2, "big") + content
 
@@ -98,4 +95,4 @@ def test_a_jpeg_is_upright_wherever_its_orientation_is_stored(make: SimpleNamesp
         assert found.shape == want.shape
         assert np.array_equal(found, want)
     untold = plain[:2] + profile + segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0<x/>") + plain[2:]
-    assert _decode_plain_jpeg(untold, 3) is not None  # nothing keeps it from the fast way
+    assert _plain_jpeg_header(untold, 3) is not None  # nothing keeps it from the fast way
