@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -51,6 +53,24 @@ TrialFolder = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Everything = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
 ResultOnly = Annotated[bool, typer.Option("--json", help="Print only the result, as JSON.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist, without asking.")]
+
+
+def check_overwrite(paths: Iterable[Path], overwrite: bool) -> None:
+    """Ask before the files at `paths` are replaced; raises UserError where nobody can be asked, or says no."""
+    taken = [path for path in paths if path.is_file()]
+    if overwrite or not taken:
+        return
+    where = ", ".join(map(str, taken))
+    if not can_ask():
+        raise UserError("exists already", where=where, remedy="pass --overwrite to replace it, or name another path")
+    if not typer.confirm(f"{where} exists already. Replace it?", err=True):
+        raise UserError("was kept, nothing was written", where=where)
+
+
+def can_ask() -> bool:
+    """Whether somebody sits at the terminal."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def check_wandb(mode: str) -> None:

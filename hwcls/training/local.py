@@ -16,6 +16,7 @@ from hwcls.errors import UserError
 from hwcls.tracking.folders import TrialFolder
 from hwcls.tracking.records import Result, best_of
 from hwcls.training import checkpoint
+from hwcls.training.artifacts import OUTPUTS, WEIGHTS
 from hwcls.training.build import build_trainer
 from hwcls.training.cost import trial_cost
 from hwcls.training.distributed import World, launch
@@ -25,6 +26,7 @@ from hwcls.training.memory import free_memory
 from hwcls.training.observer import Observer
 from hwcls.training.trainer import Trainer
 
+WRITTEN = ("metrics.jsonl", "result.json", "checkpoint")  # into a trial's folder, with OUTPUTS and WEIGHTS
 SAVE_EVERY = 10.0  # seconds between checkpoints
 
 Report = Callable[[dict[str, Any]], None]
@@ -45,6 +47,9 @@ def train(config: TrialConfig, path: Path, report: Report, observe: Callable[[],
         result = folder.result()
         if result is not None and result.status == "complete":
             return result
+    elif taken := [name for name in (*WRITTEN, *OUTPUTS, *WEIGHTS) if (path / name).exists()]:
+        what = f"holds no trial, but files that would be overwritten: {', '.join(taken)}"
+        raise UserError(what, where=str(path), remedy="name another folder with --out")
     data = open_data(config.data)  # errors are raised here, once, before anything is written
     models.check(config.model, classes=len(data.classes), channels=data.channels, image_size=data.image_size)
     folder.write_config(config)

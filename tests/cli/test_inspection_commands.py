@@ -153,6 +153,35 @@ def test_errors_are_one_line(invoke, tmp_path):
         assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "taken"),
+    [
+        ("export TRIAL --format torch --out OUT/m.pt2", "m.pt2"),
+        ("export TRIAL --format torch --out OUT/m.pt2", "m.pt2.json"),
+        ("evaluate TRIAL --grid OUT/grid.png", "grid.png"),
+        ("inspect TRIAL --out OUT", "activations.png"),
+        ("profile TRIAL --steps 1 --out OUT", "0.trace.json"),
+        ("data show digits --out OUT/digits.png", "digits.png"),
+    ],
+)
+def test_a_file_of_the_user_is_replaced_only_where_it_is_asked_for(invoke, folder, tmp_path, monkeypatch, words, taken):
+    path = tmp_path / taken
+    path.write_text("mine")
+    command = words.replace("TRIAL", str(folder)).replace("OUT", str(tmp_path)).split()
+    refused = invoke(*command)
+    assert refused.exit_code == 2, refused.output
+    assert f"hwcls: {path}: exists already — pass --overwrite to replace it" in refused.stderr
+    asked = []
+    monkeypatch.setattr("hwcls.cli.options.can_ask", lambda: True)
+    monkeypatch.setattr("typer.confirm", lambda text, err: asked.append(text) or False)
+    assert invoke(*command).exit_code == 2
+    assert asked == [f"{path} exists already. Replace it?"]
+    assert path.read_text() == "mine"
+    assert [found.name for found in tmp_path.iterdir()] == [taken]
+    assert invoke(*command, "--overwrite").exit_code == 0
+    assert path.read_bytes() != b"mine"
+
+
 def test_where_nothing_can_be_written(invoke, folder, tmp_path):
     (tmp_path / "taken").write_text("a file")
     for words in (
@@ -180,7 +209,7 @@ def test_inspect(invoke, folder, tmp_path):
         assert [layer[when]["mean"] for when in ("first", "last")] == arrays["gradient_mean"][:, place].tolist()
         assert [layer[when]["max"] for when in ("first", "last")] == arrays["gradient_max"][:, place].tolist()
     assert found["pictures"] == {"activations": str(tmp_path / "seen" / "activations.png")}
-    table = invoke("inspect", folder / "config.yaml", "--out", tmp_path / "seen")
+    table = invoke("inspect", folder / "config.yaml", "--out", tmp_path / "seen", "--overwrite")
     assert "mean, epoch 1" in table.output
     assert "activations: " in table.output
 

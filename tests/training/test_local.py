@@ -94,3 +94,11 @@ def test_a_user_error_of_a_rank_is_raised_unchanged():
     with pytest.raises(UserError) as caught:
         launch(2, _refuse)
     assert str(caught.value) == "here: no — do that"
+
+
+@pytest.mark.parametrize("taken", ["metrics.jsonl", "result.json", "best.safetensors", "predictions.npz"])
+def test_a_folder_with_files_of_others_is_left_as_it_is(trial, tmp_path, taken):
+    (tmp_path / taken).write_text("mine")
+    with pytest.raises(UserError, match=f"holds no trial, but files that would be overwritten: {taken}"):
+        local.train(trial(), tmp_path, lambda line: None)
+    assert [path.name for path in tmp_path.iterdir()] == [taken]

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from hwcls.cli.console import app, print_to_stderr, table_console
-from hwcls.cli.options import AsJson, Preset, Sets
+from hwcls.cli.options import AsJson, Overwrite, Preset, Sets, check_overwrite
 from hwcls.training.threads import configure_threads
 
 Subject = Annotated[Path, typer.Argument(help="A sweep file, or a trial's folder.", show_default=False)]
@@ -68,6 +68,7 @@ def profile(
         int | None, typer.Option(min=1, help="Trace complete epochs instead of a few steps.", show_default=False)
     ] = None,
     out: Annotated[Path, typer.Option(help="The folder for the traces.")] = Path("profile"),
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure each model (step time, memory, inference, slowest operators) and write a trace.
@@ -80,11 +81,15 @@ def profile(
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler's library writes to stderr
     from hwcls.inspection.profile import profile_training
 
-    found: dict[str, Any] = {}
+    models: dict[str, Any] = {}
     for file in files:
         for name, config, data in _open(file, preset, sets, only)[1]:
-            key = name if name not in found else f"{file.parent.parent.name}-{name}"
-            found[key] = vars(profile_training(config, data, out / f"{key}.trace.json", steps=steps, epochs=epochs))
+            models[name if name not in models else f"{file.parent.parent.name}-{name}"] = config, data
+    traces = {name: out / f"{name}.trace.json" for name in models}
+    check_overwrite(traces.values(), overwrite)
+    found: dict[str, Any] = {}
+    for name, (config, data) in models.items():
+        found[name] = vars(profile_training(config, data, traces[name], steps=steps, epochs=epochs))
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hwcls.cli.console import app
-from hwcls.cli.options import AsJson
+from hwcls.cli.options import AsJson, Overwrite, check_overwrite
 from hwcls.cli.progress_bar import progress_reporter
 
 if TYPE_CHECKING:
@@ -128,6 +128,7 @@ def show_one(
     plain: Annotated[bool, typer.Option("--plain", help="Only the original images.")] = False,
     columns: Annotated[int, typer.Option(min=1, max=64, help="Images of each class.")] = 8,
     rows: Annotated[int, typer.Option(min=1, max=1000, help="At most this many classes.")] = 10,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a picture of some images of each class, original and augmented.
@@ -138,13 +139,13 @@ def show_one(
 
     if split not in ("train", "val", "test"):
         raise UserError(f"no split '{split}'", where="--split", remedy=did_you_mean(split, ("train", "val", "test")))
-    config = _config(name, path, sets or [])
+    config, target = _config(name, path, sets or []), out or Path(f"{name}.png")
     from hwcls.data.image_grid import write_image_grid
     from hwcls.data.imageset import open_data
 
     with progress_reporter() as progress:
         opened = open_data(config, progress)
-    target = out or Path(f"{name}.png")
+    check_overwrite([target], overwrite)
     write_image_grid(opened, config, target, split=split, augmented=not plain, columns=columns, rows=rows)
     counts = {part: len(getattr(opened, part)) for part in ("train", "val", "test")}
     if as_json:

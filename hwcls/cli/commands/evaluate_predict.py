@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from hwcls.cli.console import app, print_to_stderr, table_console
-from hwcls.cli.options import AsJson, TrialFolder
+from hwcls.cli.options import AsJson, Overwrite, TrialFolder, check_overwrite
 from hwcls.training.threads import configure_threads
 
 MAX_MATRIX = 12  # classes of a confusion matrix that fits a terminal
@@ -31,12 +31,14 @@ def evaluate(
     grid: Annotated[
         Path | None, typer.Option(help="Also write a picture of right and wrong predictions (PNG).", show_default=False)
     ] = None,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Score a trial's best weights: accuracy, each class, top-5, AUC, calibration, confusion matrix.
 
     Example: hwcls evaluate results/quickstart/trials/0
     """
+    check_overwrite([grid] if grid else [], overwrite)
     configure_threads()
     from hwcls.inspection.evaluate import evaluate_trial, summarise_scores
     from hwcls.inspection.load_trained import count_test_read, load_trained

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hwcls.cli.console import app, print_to_stderr, table_console
-from hwcls.cli.options import AsJson, TrialFolder
+from hwcls.cli.options import AsJson, Overwrite, TrialFolder, check_overwrite
 from hwcls.training.threads import configure_threads
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class Format(StrEnum):
 def inspect(
     trial: TrialFolder,
     out: Annotated[Path, typer.Option(help="The folder for the pictures.")] = Path("inspect"),
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Show how a trial was trained: gradients of each layer, first-layer activations, an autoencoder's pictures.
@@ -44,9 +45,12 @@ def inspect(
     flow, pictures = first_and_last_gradients(found), {}
     if "activations" in found:
         pictures["activations"] = out / "activations.png"
-        write_png(draw_activations(found["activation_image"], found["activations"]), pictures["activations"])
     if "reconstructions/input" in found:
         pictures["reconstructions"] = out / "reconstructions.png"
+    check_overwrite(pictures.values(), overwrite)
+    if "activations" in pictures:
+        write_png(draw_activations(found["activation_image"], found["activations"]), pictures["activations"])
+    if "reconstructions" in pictures:
         inputs, outputs = found["reconstructions/input"], found["reconstructions/output"]
         write_png(draw_reconstructions(inputs, outputs), pictures["reconstructions"])
     if as_json:
@@ -66,6 +70,7 @@ def export(
     out: Annotated[
         Path | None, typer.Option(help="The file to write; by default model.onnx or model.pt2.", show_default=False)
     ] = None,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a trial's model for other programs, with a .json of its classes and preprocessing.
@@ -81,6 +86,7 @@ def export(
     from hwcls.inspection.load_trained import load_trained
 
     path = out or Path(f"model{SUFFIX[kind.value]}")
+    check_overwrite((path, description_path(path)), overwrite)
     found = run(load_trained(trial, print_to_stderr), path, kind.value)
     if as_json:
         typer.echo(json.dumps({**found, "file": str(path)}, indent=2))
