@@ -31,9 +31,15 @@ class UserError(Exception):
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:
-    """The remedy for an unknown word: the nearest known one, or all of them."""
+    """The remedy for an unknown word: the same name in its right spelling, the nearest known one, or all of them."""
+    from hwcls.synonyms import is_other_thing, same_name
+
     names = [str(name) for name in known]
-    near = difflib.get_close_matches(str(word), names, n=1, cutoff=0.6)
-    if near:
-        return f"did you mean '{near[0]}'?"
+    near = same_name(word, names)
+    if near is None and not is_other_thing(word):
+        lower = {name.casefold(): name for name in reversed(names)}
+        found = difflib.get_close_matches(str(word).casefold(), lower, n=1, cutoff=0.6)
+        near = lower[found[0]] if found else None
+    if near is not None:
+        return f"did you mean '{near}'?"
     return f"known: {', '.join(names)}" if names else ""

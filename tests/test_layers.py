@@ -20,6 +20,7 @@ MODULES = {
 
 # in this order: a package imports only from earlier lines
 PACKAGES = [
+    {"synonyms"},
     {"errors", "files", "metrics", "statistics"},
     {"format", "registry"},
     {"config"},

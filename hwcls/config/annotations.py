@@ -1,4 +1,4 @@
-"""Read the annotations of config classes: what a key of the parameter tree may hold, and pydantic's errors."""
+"""Read the annotations of config classes: what a key of the parameter tree may hold."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import types
 import typing
 from typing import Any, get_args, get_origin
 
-from pydantic_core import ErrorDetails
-
 from hwcls.config.base import Frozen
-from hwcls.errors import did_you_mean
 
 USER = "user"  # the type of a model from the user's own file
 
@@ -45,26 +42,3 @@ def takes_integers(annotation: Any) -> bool:
 def takes_any_key(cls: type[Frozen]) -> bool:
     """Whether a config accepts unknown keys and passes them on (a user's own model does)."""
     return cls.model_config.get("extra") == "allow"
-
-
-def describe_error(error: ErrorDetails, known: typing.Iterable[str] = ()) -> tuple[str, str]:
-    """A pydantic error as (what is wrong, the remedy)."""
-    name = str(error["loc"][-1]) if error["loc"] else ""
-    kind, value = error["type"], error.get("input")
-    if kind == "extra_forbidden":
-        return f"unknown key '{name}'", did_you_mean(name, known)
-    if kind == "missing":
-        return f"'{name}' is missing", "add it"
-    if kind == "value_error":
-        what, _, remedy = str(error["ctx"]["error"]).partition(" — ")
-        return what, remedy
-    if kind == "literal_error":
-        expected = [word.strip(" '") for word in error["ctx"]["expected"].replace(" or ", ", ").split(",")]
-        return f"{_short(value)} is not a valid value here", did_you_mean(value, expected)
-    message = error["msg"]
-    return f"{_short(value)}: {message[0].lower()}{message[1:]}", ""
-
-
-def _short(value: object) -> str:
-    text = f"'{value}'" if isinstance(value, str) else str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from hwcls.config.trial import flat_name
-from hwcls.errors import UserError
+from hwcls.errors import UserError, did_you_mean
 
 Path = tuple[str, ...]
 Scalar = bool | int | float | str | None
@@ -260,6 +260,8 @@ def find_alternatives(space: Space, key: str, where: str) -> list[Alternative]:
     )
     remedy = f"possible: {', '.join(comparable)}" if comparable else "no parameter of this file has several values"
     if not found:
+        near = did_you_mean(".".join(path), comparable)
+        remedy = near if near.startswith("did you mean") else remedy
         raise UserError(f"'{key}' has no choice and no values", where=where, remedy=remedy)
     parameter, under = found[0]
     if under:

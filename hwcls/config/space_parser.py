@@ -9,6 +9,8 @@ from typing import Any
 
 from hwcls.config.annotations import USER, config_classes, plain_types, takes_any_key, takes_integers
 from hwcls.config.base import Frozen
+from hwcls.config.remedies.keys import unknown_key
+from hwcls.config.remedies.values import show, wrong_type
 from hwcls.config.space import Choice, Constant, Group, Node, Path, Range, Space, Values
 from hwcls.config.trial import DRAWN_SECTIONS, TrialConfig
 from hwcls.config.yaml_source import YamlSource
@@ -30,9 +32,8 @@ def parse_space(source: YamlSource) -> Space:
         )
     for name in raw:
         if name not in DRAWN_SECTIONS:
-            raise UserError(
-                f"unknown key '{name}'", where=source.where((*key, name)), remedy=did_you_mean(name, DRAWN_SECTIONS)
-            )
+            remedy = unknown_key(name, DRAWN_SECTIONS, "parameters")
+            raise UserError(f"unknown key '{name}'", where=source.where((*key, name)), remedy=remedy)
     for name in ("data", "model", "optimizer"):
         if name not in raw:
             raise UserError(f"'{name}' is missing", where=source.where(key), remedy=f"add {name}: under parameters")
@@ -59,7 +60,8 @@ class _Parser:
             if field not in cls.model_fields and not takes_any_key(cls):
                 known = [f for f in cls.model_fields if f != "label"]
                 whose = f" of {_title(cls)}" if len(classes) > 1 else ""
-                raise self.fail(f"unknown key '{field}'{whose}", here, did_you_mean(field, known))
+                remedy = unknown_key(field, known, ".".join(("parameters", *path)))
+                raise self.fail(f"unknown key '{field}'{whose}", here, remedy)
         if field == "label":
             raise self.fail("'label' is set by the choice itself", here, "remove it")
         annotations = [cls.model_fields[field].annotation for cls in classes if field in cls.model_fields]
@@ -76,7 +78,7 @@ class _Parser:
             if isinstance(raw, str) and any("name" in cls.model_fields for cls in classes.values()):
                 raw = {"name": raw}  # `optimizer: adam`
             if not isinstance(raw, dict):
-                raise self.fail(f"expected entries, found {_short(raw)}", key, f"write {path[-1]}: {{...}}")
+                raise self.fail(f"expected entries, found {show(raw)}", key, _section_remedy(raw, classes, path[-1]))
             return self.config(classes, raw, path, key, name)
         if isinstance(raw, dict):
             if MARKERS & raw.keys():
@@ -101,6 +103,9 @@ class _Parser:
             raw = {"choice": {str(option): {} for option in options}, **{k: v for k, v in raw.items() if k != "name"}}
         if "choice" in raw:
             return self.choice(classes, raw, path, key, name)
+        if word := next((word for word in raw if word in MARKERS), None):
+            remedy = _section_remedy(raw[word], classes, path[-1])
+            raise self.fail(f"'{word}' is for single keys, and {path[-1]} has several", (*key, word), remedy)
         cls, raw = self.pick(classes, raw, None, path, key)
         return self.group_of(cls, raw, path, key, name)
 
@@ -111,12 +116,16 @@ class _Parser:
         here = (*key, "choice")
         bodies = raw["choice"]
         if not isinstance(bodies, dict) or not bodies:
-            raise self.fail("'choice' needs alternatives", here, "write choice: {label: {...}, other: {...}}")
+            remedy = (
+                _section_remedy(bodies, classes, path[-1]) if bodies else "write choice: {label: {...}, other: {...}}"
+            )
+            raise self.fail("'choice' needs alternatives", here, remedy)
         siblings = {field: value for field, value in raw.items() if field != "choice"}
         bodies = {label: {} if body is None else body for label, body in bodies.items()}
         for label, body in bodies.items():
             if not LABEL.fullmatch(label) or len(label) > 64:
-                raise self.fail(f"'{label}' cannot be a label", (*here, label), "use letters, digits and _ . + -")
+                what = "use letters, digits and _ . + - (64 at most), a letter or digit first"
+                raise self.fail(f"'{label}' cannot be a label", (*here, label), what)
             if not isinstance(body, dict):
                 raise self.fail("an alternative is a mapping of entries", (*here, label), f"write {label}: {{}}")
             if "choice" in body:
@@ -158,10 +167,8 @@ class _Parser:
             raise self.fail(f"which {path[-1]} is missing", key, f"add name: {' | '.join(known)}")
         cls_found = classes.get(USER if ":" in str(kind) and USER in classes else str(kind))
         if cls_found is None:
-            remedy = did_you_mean(kind, known)
-            if "name" not in raw:
-                remedy += "; another label needs a name: in its body"
-            raise self.fail(f"unknown {path[-1]} '{kind}'", spot, remedy)
+            other = "" if "name" in raw else "; another label needs a name: in its body"
+            raise self.fail(f"unknown {path[-1]} '{kind}'", spot, _type_remedy(str(kind), classes) + other)
         return cls_found, {**raw, "name": str(kind)}
 
     def parameter(self, annotations: Sequence[Any], raw: dict[str, Any], path: Path, key: Path, name: Path) -> Node:
@@ -178,7 +185,7 @@ class _Parser:
             )
         if distribution is not None and distribution not in DISTRIBUTIONS:
             raise self.fail(
-                f"unknown distribution {_short(distribution)}",
+                f"unknown distribution {show(distribution)}",
                 (*key, "distribution"),
                 did_you_mean(distribution, DISTRIBUTIONS),
             )
@@ -211,7 +218,8 @@ class _Parser:
             if word in raw and (
                 isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value)
             ):
-                raise self.fail(f"'{word}' is not a number: {_short(value)}", (*key, word))
+                remedy = wrong_type(value, [int if integer else float])[1]
+                raise self.fail(f"'{word}' is not a number: {show(value)}", (*key, word), remedy)
             if word in raw:
                 numbers[word] = value  # type: ignore[assignment]
         for word in ("min", "max"):
@@ -220,7 +228,7 @@ class _Parser:
         low, high, step = numbers["min"], numbers["max"], numbers.get("step", numbers.get("q"))
         log = raw.get("log", raw.get("distribution") == "log_uniform_values")
         if not isinstance(log, bool):
-            raise self.fail(f"'log' is true or false, not {_short(log)}", (*key, "log"))
+            raise self.fail(f"'log' is true or false, not {show(log)}", (*key, "log"))
         if low > high:
             raise self.fail(f"min {low:g} is above max {high:g}", key, "swap min and max")
         if log and low <= 0:
@@ -251,6 +259,29 @@ def _title(cls: type[Frozen]) -> str:
     return cls.__name__.removesuffix("Config").lower()
 
 
-def _short(value: object) -> str:
-    text = f"'{value}'" if isinstance(value, str) else str(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+def _section_remedy(raw: object, classes: Mapping[str, type[Frozen]], name: str) -> str:
+    """How to write a section that was given as a value or as several."""
+    known = [known for known in classes if known not in ("", USER)]
+    if isinstance(raw, str) and known:
+        return f"write {name}: {raw}"
+    if isinstance(raw, str) and raw.casefold() == "none":
+        return f"write {name}: {{}}"
+    if isinstance(raw, (int, float)):
+        return "give it to one of its keys"
+    options = raw if isinstance(raw, list) else []
+    if options and all(isinstance(option, str) for option in options):
+        return f"write {name}: {{choice: {{{', '.join(f'{option}: {{}}' for option in options)}}}}}"
+    if options and all(isinstance(option, dict) for option in options):
+        bodies = ", ".join(f"{label}: {show(option)}" for label, option in zip("abcdefgh", options, strict=False))
+        return f"write {name}: {{choice: {{{bodies}}}}}"
+    return f"write {name}: {{name: {' | '.join(known)}}}" if known else f"write {name}: {{key: value}}"
+
+
+def _type_remedy(name: str, classes: Mapping[str, type[Frozen]]) -> str:
+    """The remedy for an unknown type of a section; a model may also be of timm or of a file."""
+    remedy = did_you_mean(name, [kind for kind in classes if kind != USER])
+    if "timm" not in classes or not remedy.startswith("known"):
+        return remedy
+    if name.endswith(".py"):
+        return f"name its function: {name}:build"
+    return f"a backbone of timm is {{name: timm, backbone: {name}}}; {remedy}"

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
 from hwcls.config.base import Frozen
@@ -210,6 +210,14 @@ TRACKERS: Registry[type[TrackerSpec]] = Registry(
 )
 
 
+def _check_name(name: str) -> str:
+    """The name of a sweep, which is also that of its folder and of its group in W&B."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}", name):
+        rule = "use letters, digits and _ . + - (100 at most), a letter or digit first"
+        raise ValueError(f"'{name}' cannot be the name of a sweep — {rule}")
+    return name
+
+
 def _known_tracker(name: object) -> object:
     if name not in TRACKERS.names():  # by the table alone: nothing is imported
         raise ValueError(f"unknown tracker '{name}' — {did_you_mean(name, TRACKERS.names())}")
@@ -219,7 +227,7 @@ def _known_tracker(name: object) -> object:
 class SweepConfig(Frozen):
     """A sweep: how to search, for how long, what to compare and to record."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}$")
+    name: Annotated[str, AfterValidator(_check_name)]
     project: str = Field("hwcls", min_length=1, max_length=128)
     metric: MetricConfig = MetricConfig()
     method: Annotated[str, BeforeValidator(_known_method)] = "tpe"  # a name in SAMPLERS

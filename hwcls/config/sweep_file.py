@@ -13,8 +13,10 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from hwcls.config.annotations import config_classes, describe_error
+from hwcls.config.annotations import config_classes
 from hwcls.config.base import Frozen
+from hwcls.config.remedies.keys import unknown_key
+from hwcls.config.remedies.values import describe_error, first_error
 from hwcls.config.shares import Shares
 from hwcls.config.space import Alternative, Fixed, Range, Space, Suggest, find_alternatives
 from hwcls.config.space_parser import parse_space
@@ -112,7 +114,7 @@ class Sweep:
 def load_sweep(path: Path, preset: str | None = None, sets: Sequence[str] = (), budget: str | None = None) -> Sweep:
     """Read and check a sweep file; raises UserError with the place and the remedy."""
     source = read_source(path)
-    source.values = {"name": path.stem} | {k: v for k, v in source.values.items() if not k.startswith("x-")}
+    source.values = {key: value for key, value in source.values.items() if not key.startswith("x-")}
     if preset is not None:
         _apply_preset(source, preset)
     for item in sets:
@@ -123,6 +125,8 @@ def load_sweep(path: Path, preset: str | None = None, sets: Sequence[str] = (), 
     if budget is not None:
         _apply(source, "budget", budget, "--for")
         source.values.pop("run_cap", None)
+    if source.values.get("name") is None:
+        source.values["name"] = path.stem
     config = _sweep_config(source)
     space = parse_space(source)
     sweep = Sweep(config, space, source)
@@ -144,8 +148,9 @@ def _apply_preset(source: YamlSource, name: str) -> None:
 def _apply(source: YamlSource, dotted: str, value: Any, place: str) -> None:
     root = dotted.split(".")[0]
     if root not in SweepConfig.model_fields:
-        known = [f"parameters.{root}"] if root in DRAWN_SECTIONS else list(SweepConfig.model_fields)
-        raise UserError(f"unknown key '{root}'", where=f"{source.path} ({place})", remedy=did_you_mean(root, known))
+        drawn = root in DRAWN_SECTIONS
+        remedy = f"write parameters.{dotted}" if drawn else unknown_key(root, SweepConfig.model_fields)
+        raise UserError(f"unknown key '{root}'", where=f"{source.path} ({place})", remedy=remedy)
     source.set(dotted, value, place)
 
 
@@ -162,18 +167,15 @@ def _sweep_config(source: YamlSource) -> SweepConfig:
         )
     early = values.get("early_terminate")
     if isinstance(early, str):
-        values["early_terminate"] = {"type": early}
-    if isinstance(values.get("early_terminate"), dict) and values["early_terminate"].get("type") == "none":
+        values["early_terminate"] = early = {"type": early}
+    if isinstance(early, dict) and str(early.get("type")).casefold() == "none":
         del values["early_terminate"]
     try:
         return SweepConfig.model_validate(values)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        first = first_error(error)
         key = tuple(str(part) for part in first["loc"])
-        remedies = (
-            [f"parameters.{key[-1]}"] if key and key[-1] in DRAWN_SECTIONS else _known_keys(SweepConfig, key[:-1])
-        )
-        what, remedy = describe_error(first, remedies)
+        what, remedy = describe_error(first, _known_keys(SweepConfig, key[:-1]), SweepConfig)
         word = what.partition(" ")[0]  # an error about several keys starts with the key to change
         place = key or ((word,) if word in source.values else ())
         raise UserError(what, where=source.where(place), remedy=remedy) from None
@@ -192,11 +194,11 @@ def _known_keys(cls: type[Frozen], key: Key) -> list[str]:
 
 
 def _trial_error(error: ValidationError, sweep: Sweep, settings: Mapping[str, Any]) -> UserError:
-    first = error.errors(include_url=False)[0]
+    first = first_error(error)
     loc = _key_path(first)
     keys = sweep.space.keys(settings)
     place = next((loc[:n] for n in range(len(loc), 0, -1) if loc[:n] in keys), ())
-    what, remedy = describe_error(first)
+    what, remedy = describe_error(first, root=TrialConfig)
     return UserError(what, where=sweep.source.where(keys.get(place, ("parameters",))), remedy=remedy)
 
 
@@ -255,6 +257,6 @@ def load_trial(path: Path) -> TrialConfig:
     try:
         return TrialConfig.from_recorded(source.values)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        what, remedy = describe_error(first, TrialConfig.model_fields)
+        first = first_error(error)
+        what, remedy = describe_error(first, TrialConfig.model_fields, TrialConfig)
         raise UserError(what, where=source.where(_key_path(first)), remedy=remedy) from None

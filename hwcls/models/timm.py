@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+from pydantic import field_validator
+
 from hwcls.config.model import MODELS, HeadConfig, ModelFamily
 
 if TYPE_CHECKING:
@@ -22,6 +24,17 @@ class TimmConfig(ModelFamily):
     frozen: bool = False  # a linear probe: only the head is trained
     stem: Literal["standard", "small"] = "standard"  # small: a stride-1 3x3 stem without pooling
     head: HeadConfig = HeadConfig()
+
+    @field_validator("pretrained")
+    @classmethod
+    def _is_a_file_or_a_boolean(cls, pretrained: bool | str) -> bool | str:
+        if isinstance(pretrained, str) and pretrained.casefold() in ("true", "yes", "imagenet", "default"):
+            raise ValueError(
+                f"pretrained '{pretrained}' would be a file — write true, without quotes, for timm's weights"
+            )
+        if isinstance(pretrained, str) and pretrained.casefold() in ("false", "no", "none", "null", ""):
+            raise ValueError(f"pretrained '{pretrained}' would be a file — write false, without quotes")
+        return pretrained
 
     def build(self, *, classes: int, channels: int, image_size: int) -> TimmModel:
         """The backbone, with its weights where `pretrained` asks for them, and a new head.

@@ -88,7 +88,11 @@ def _nearest(name: str, known: list[str]) -> str:
     """The three names nearest to `name`: timm has more than a thousand."""
     import difflib
 
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    from hwcls.synonyms import plain
+
+    if same := [one for one in known if plain(one) == plain(name)]:
+        return f"did you mean '{same[0]}'?"
+    near = difflib.get_close_matches(name.casefold(), known, n=3, cutoff=0.5)
     names = " or ".join(f"'{one}'" for one in near)
     return f"did you mean {names}?" if near else "timm.list_models() shows every name"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from pathlib import Path
 from types import CodeType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, field_validator
 
 from hwcls.config.model import MODELS, ModelFamily
 from hwcls.errors import UserError, did_you_mean
@@ -28,7 +29,14 @@ class UserModelConfig(ModelFamily):
     model_config = ConfigDict(extra="allow")
     slow_to_build: ClassVar[bool] = True
 
-    name: str = Field(pattern=r"^[^:]+:[A-Za-z_]\w*$")
+    name: str
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_function(cls, name: str) -> str:
+        if not re.fullmatch(r"[^:]+:[A-Za-z_]\w*", name):
+            raise ValueError(f"'{name}' does not name a function — write my_file.py:build")
+        return name
 
     def build(self, *, classes: int, channels: int, image_size: int) -> nn.Module:
         """What the user's function returns for these numbers and every other key of the config.

@@ -131,7 +131,7 @@ def test_the_users_own(invoke, tmp_path):
         (["mlp", "--set", "widht=8"], ["mlp (--set widht): widht", "did you mean 'width'?"]),
         (["mlp", "--set", "head.depth=0"], ["mlp (--set head.depth): head.depth", "greater than or equal to 1"]),
         (["mlp", "--set", "width"], ["--set width", "no '='"]),
-        (["mlp", "--set", "width.deep=3"], ["(--set width.deep): width", "valid integer"]),
+        (["mlp", "--set", "width.deep=3"], ["(--set width.deep): width", "{deep: 3} is not a whole number"]),
         (["mlp", "--set", "width=3", "--set", "width.deep=3"], ["'width' holds no entries"]),
         (["simple_cnn", "--image-size", "3"], ["3x3 are too small for simple_cnn with depth 2"]),
         (["kernel_cnn", "--set", "params=100"], ["no widths give 100 parameters within 2%", "nearest"]),

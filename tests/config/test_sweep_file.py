@@ -189,6 +189,108 @@ def test_a_path_is_relative_to_the_working_directory(tmp_path, monkeypatch):
     assert load_trial(tmp_path / "config.yaml").data.path == wanted[0]
 
 
+# what users of torch, timm and other tools would write, in the small sweep file
+WORDS_OF_OTHERS = {
+    # names in another spelling
+    "parameters.optimizer=AdamW": "unknown optimizer 'AdamW' — did you mean 'adamw'?",
+    "parameters.optimizer=torch.optim.SGD": "did you mean 'sgd'?",
+    "parameters.optimizer={choice: {AdamW: {}, sgd: {}}}": "did you mean 'adamw'?; another label needs a name:",
+    "parameters.scheduler=ReduceLROnPlateau": "did you mean 'plateau'?",
+    "parameters.scheduler=CosineAnnealingLR": "did you mean 'cosine'?",
+    "parameters.scheduler=OneCycleLR": "did you mean 'one_cycle'?",
+    "parameters.scheduler=none": "did you mean 'constant'?",
+    "parameters.model=MLP": "did you mean 'mlp'?",
+    "parameters.model=SimpleCNN": "did you mean 'simple_cnn'?",
+    "parameters.model.head={activation: nn.ReLU}": "did you mean 'relu'?",
+    "metric=accuracy": "did you mean 'val/accuracy'?",
+    "metric.name=Val/Loss": "did you mean 'val/loss'?",
+    "metric={name: val/loss, goal: min}": "did you mean 'minimize'?",
+    "method=TPE": "did you mean 'tpe'?",
+    "early_terminate=Hyperband": "did you mean 'hyperband'?",
+    "track=[W&B]": "did you mean 'wandb'?",
+    "keep=Best": "did you mean 'best'?",
+    # near to another name, but not the same
+    "parameters.optimizer=NAdam": "known: adam, adamw, sgd",
+    "parameters.scheduler=StepLR": "known: constant, plateau, cosine, one_cycle",
+    "parameters.model=resnet18": "a backbone of timm is {name: timm, backbone: resnet18}; known: mlp",
+    "parameters.model=my_file.py": "name its function: my_file.py:build",
+    "parameters.model='my_file.py:'": "'my_file.py:' does not name a function — write my_file.py:build",
+    "parameters.model.head={activation: LeakyReLU}": "known: relu, gelu, silu",
+    # keys
+    "parameters.optimizer.learning_rate=1e-3": "did you mean 'lr'?",
+    "parameters.optimizer.momentum=0.9": "'momentum' is a key of sgd",
+    "parameters.optimizer.betas=[0.9, 0.99]": "hwcls keeps torch's default: remove it",
+    "parameters.scheduler={name: plateau, mode: max}": "the sweep's metric drives it: remove it",
+    "parameters.scheduler={name: cosine, T_max: 10}": "it follows from epochs: remove it",
+    "parameters.scheduler={name: cosine, eta_min: 0}": "did you mean 'min_lr'?",
+    "parameters.scheduler={name: plateau, gamma: 0.1}": "did you mean 'factor'?",
+    "parameters.scheduler={name: one_cycle, max_lr: 1}": "write it as parameters.optimizer.lr",
+    "parameters.model.hidden_size=3": "did you mean 'width'?",
+    "parameters.model.kernel_size=3": "'kernel' is a key of attention_cnn, kernel_cnn",
+    "parameters.data.num_workers=4": "hwcls has no DataLoader: remove it",
+    "parameters.data.augment={RandomHorizontalFlip: true}": "did you mean 'hflip'?",
+    "parameters.data.augment=none": "write augment: {}",
+    "parameters.learning_rate=1": "write it as parameters.optimizer.lr",
+    "parameters.patience=3": "write it as parameters.scheduler.patience (a key of plateau)",
+    "parameters.criterion=CrossEntropyLoss": "hwcls trains with cross-entropy",
+    "lr=0.1": "unknown key 'lr' — write it as parameters.optimizer.lr",
+    "optimizer.lr=0.1": "write parameters.optimizer.lr",
+    "num_trials=3": "did you mean 'run_cap'?",
+    "min_iter=3": "write it as early_terminate.min_iter",
+    "compare=Optimizer": "no parameter of this file has several values",
+    # values of another type
+    "parameters.optimizer.lr='1e-3'": "'1e-3' is not a number — write 1e-3, without quotes",
+    "parameters.optimizer.lr=10%": "'10%' is not a number — write 0.1, without quotes",
+    "parameters.optimizer.lr=None": "'None' is not a number — leave the key out for its default",
+    "parameters.optimizer.lr=inf": "'inf' is not a number — write a finite number",
+    "parameters.optimizer.lr=.inf": ".inf is not a finite number",
+    "parameters.optimizer.lr={min: 0.1, max: .nan}": ".nan is not a finite number",
+    "parameters.optimizer.lr={min: '0.1', max: 1}": "'min' is not a number: '0.1' — write 0.1, without quotes",
+    "parameters.optimizer.lr=[0.1, 1]": "[0.1, 1] is not a number — write {values: [0.1, 1]} to search these",
+    "parameters.optimizer.lr={choice: [0.1, 1]}": "unknown word 'choice' — did you mean 'values'?",
+    "parameters.clip=None": "'None' is not a number — write null, without quotes",
+    "parameters.clip={values: [None, 1.0]}": "'None' is not a number — write null, without quotes",
+    "parameters.class_weights=none": "write null, without quotes",
+    "parameters.epochs=3.0": "3.0 is not a whole number — write 3",
+    "parameters.epochs={values: [1, 2.0]}": "2.0 is not a whole number — write 2",
+    "parameters.epochs='3'": "'3' is not a whole number — write 3, without quotes",
+    "parameters.data.batch_size='1,000'": "write 1000, without quotes",
+    "parameters.data.channels='3'": "write 3, without quotes",
+    "parameters.data.classes=cat": "'cat' is not a whole number or a list — write [cat]",
+    "parameters.data.classes=[cat, 1.5]": "1.5 is not a whole number or text — put it into quotes: '1.5'",
+    "parameters.data.augment={hflip: 1}": "1 is not true or false — write true",
+    "parameters.data.augment={hflip: 'True'}": "write true, without quotes",
+    "parameters.model={name: timm, backbone: resnet18, pretrained: 'true'}": "write true, without quotes",
+    "parameters.model.widths=16": "16 is not a list — write [16]",
+    "name=2024": "name: 2024 is not text — put it into quotes: '2024'",
+    "name=my sweep": "cannot be the name of a sweep — use letters, digits and _ . + - (100 at most)",
+    "project=true": "true is not text — put it into quotes: 'true'",
+    "track=wandb": "'wandb' is not a list — write [wandb]",
+    "confirm=3": "3 is not a mapping — write {top: ..., seeds: ...}",
+    # sections
+    "parameters.optimizer={values: [adam, sgd]}": "write optimizer: {choice: {adam: {}, sgd: {}}}",
+    "parameters.optimizer=[adam, sgd]": "write optimizer: {choice: {adam: {}, sgd: {}}}",
+    "parameters.optimizer={choice: [adam, sgd]}": "write optimizer: {choice: {adam: {}, sgd: {}}}",
+    "parameters.optimizer={choice: {my adam: {name: adam}}}": "use letters, digits and _ . + - (64 at most)",
+    "parameters.model.head={values: [{depth: 1}, {depth: 2}]}": "write head: {choice: {a: {depth: 1}, b: {depth: 2}}}",
+    "parameters.model.head={min: 1, max: 2}": "'min' is for single keys, and head has several",
+    "parameters.scheduler=null": "write scheduler: {name: constant | plateau | cosine | one_cycle}",
+}
+
+
+@pytest.mark.parametrize(("change", "message"), WORDS_OF_OTHERS.items(), ids=WORDS_OF_OTHERS)
+def test_words_of_other_tools_have_a_remedy(tmp_path, change, message):
+    with pytest.raises(UserError) as raised:
+        load_sweep(small(tmp_path), sets=[change])
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_no_early_stopping_and_no_name(tmp_path):
+    assert load_sweep(small(tmp_path), sets=["early_terminate=None"]).config.early_terminate is None
+    assert load_sweep(small(tmp_path), sets=["name=null"]).config.name == "s"
+
+
 # malformed files: whatever stands in them, an error is a UserError
 
 LEAVES = (

@@ -197,8 +197,8 @@ def _config(name: str, path: str | None, sets: list[str]) -> DataConfig:
     """The data section that `--path` and `--set` describe; raises UserError."""
     from pydantic import ValidationError
 
-    from hwcls.config.annotations import describe_error
     from hwcls.config.data import AugmentConfig, DataConfig
+    from hwcls.config.remedies.values import describe_error, first_error
     from hwcls.config.yaml_source import parse_value
     from hwcls.data.catalog import find_data_set
     from hwcls.errors import UserError
@@ -221,10 +221,10 @@ def _config(name: str, path: str | None, sets: list[str]) -> DataConfig:
     try:
         return DataConfig.model_validate(values)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        first = first_error(error)
         nested = first["loc"][0] == "augment"
         known = AugmentConfig.model_fields if nested and len(first["loc"]) > 1 else DataConfig.model_fields
-        what, remedy = describe_error(first, [name for name in known if name != "label"])
+        what, remedy = describe_error(first, [name for name in known if name != "label"], DataConfig)
         place = map(str, first["loc"][: 1 + nested])  # without the member of a union that pydantic tried
         raise UserError(what, where=".".join(("data", *place)), remedy=remedy) from None
 

@@ -112,8 +112,9 @@ def _config(name: str, sets: Sequence[str]) -> ModelFamily:
     """The config of a family with the given settings, or of a timm backbone."""
     from pydantic import TypeAdapter, ValidationError
 
-    from hwcls.config.annotations import config_classes, describe_error
+    from hwcls.config.annotations import config_classes
     from hwcls.config.model import HeadConfig
+    from hwcls.config.remedies.values import describe_error, first_error
     from hwcls.config.trial import ModelConfig
     from hwcls.config.yaml_source import YamlSource, parse_value
     from hwcls.errors import UserError, did_you_mean
@@ -132,7 +133,7 @@ def _config(name: str, sets: Sequence[str]) -> ModelFamily:
     try:
         return TypeAdapter[ModelConfig](ModelConfig).validate_python(values)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        first = first_error(error)
         family, *loc = (str(part) for part in first["loc"])
         fields = HeadConfig if loc[:-1] == ["head"] else config_classes(ModelConfig).get(family, HeadConfig)
         what, remedy = describe_error(first, [field for field in fields.model_fields if field != "label"])

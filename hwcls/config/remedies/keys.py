@@ -1,0 +1,77 @@
+"""The remedy for a key that is unknown where it stands: its right spelling, or the place where it belongs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cache
+
+from hwcls.config.annotations import config_classes
+from hwcls.config.base import Frozen
+from hwcls.errors import did_you_mean
+
+
+def unknown_key(word: str, known: Iterable[str], section: str = "") -> str:
+    """The remedy for an unknown key.
+
+    Args:
+        word: The key.
+        known: The keys of the section.
+        section: The section's path without choices and labels: "parameters.optimizer"; "" at the top.
+    """
+    from hwcls.synonyms import other_remedy, same_name
+
+    names = list(known)
+    if same_name(word, names):
+        return did_you_mean(word, names)
+    first, _, rest = word.partition(".")
+    if rest and first in names:  # dotted, as in presets and --set
+        return f"nest it: {first}: {{{rest.replace('.', ': {')}: ...{'}' * (rest.count('.') + 1)}"
+    if remedy := _place_of(word, section):
+        return remedy
+    return other_remedy(word) or did_you_mean(word, names)
+
+
+def _place_of(word: str, section: str) -> str:
+    """Where a key of this name belongs, as a remedy; "" if nowhere."""
+    from hwcls.synonyms import same_name
+
+    places = _places()
+    name = same_name(word, places)
+    if name is None:
+        return ""
+    here = [owner for path, owner in places[name] if path == section]
+    if here:  # another type of this section has it
+        return f"'{name}' is a key of {', '.join(dict.fromkeys(here))}"
+    nearest = min((path for path, _ in places[name]), key=lambda path: (not path.startswith(section), path.count(".")))
+    owners = list(dict.fromkeys(owner for path, owner in places[name] if path == nearest))
+    everyone = {owner for entries in places.values() for path, owner in entries if path == nearest}
+    of = "" if everyone == set(owners) else f" (a key of {', '.join(owners)})"
+    return f"write it as {nearest}.{name}{of}" if nearest else f"write it as {name} at the top"
+
+
+@cache
+def _places() -> dict[str, list[tuple[str, str]]]:
+    """For each key of a sweep file: the paths of its sections, with the type that has it where they have several."""
+    from hwcls.config.sweep import EARLY_STOPPING, SweepConfig
+    from hwcls.config.trial import DRAWN_SECTIONS, TrialConfig
+
+    found: dict[str, list[tuple[str, str]]] = {}
+    sections = [*_walk(SweepConfig, "", ""), *_walk(TrialConfig, "parameters", "")]
+    for kind, rule in EARLY_STOPPING.all().items():  # the field is annotated with their base class
+        sections += _walk(rule, "early_terminate", kind)
+    for path, owner, field in sections:
+        if (path, field) != ("parameters", "metric") and (path != "parameters" or field in DRAWN_SECTIONS):
+            found.setdefault(field, []).append((path, owner))
+    return found
+
+
+def _walk(cls: type[Frozen], path: str, owner: str) -> Iterator[tuple[str, str, str]]:
+    """The section's path, the type and the name of each field of a class and of those in it."""
+    for field, info in cls.model_fields.items():
+        if field in ("name", "label") and path:
+            continue
+        yield path, owner, field
+        inner = config_classes(info.annotation)
+        for kind, one in inner.items():
+            if f"{path}.{field}" != "parameters.metric":
+                yield from _walk(one, f"{path}.{field}".lstrip("."), kind if len(inner) > 1 else owner)
