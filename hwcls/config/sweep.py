@@ -128,11 +128,19 @@ def parse_early_stopping(values: object) -> object:
     return EARLY_STOPPING[name].model_validate(values)
 
 
+PICK_SEEDS = 2  # on which each of several trials is retrained, to pick the winner of its alternative
+
+
 class ConfirmConfig(Frozen):
-    """The best trials of each alternative are retrained with fresh seeds."""
+    """The best trials of each alternative are retrained to pick a winner, which is then scored on other seeds."""
 
     top: int = Field(3, ge=1)
-    seeds: int = Field(5, ge=1, le=999)
+    seeds: int = Field(5, ge=1, le=999)  # of the winner, none of which picked it
+
+    def runs(self, trials: int) -> tuple[int, int]:
+        """For an alternative with so many trials: how many runs pick its winner, and how many report it."""
+        candidates = min(self.top, trials)
+        return PICK_SEEDS * candidates if candidates > 1 else 0, self.seeds if candidates else 0
 
 
 class ResourcesConfig(Frozen):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 
 from hwcls.format import format_count, format_difference, format_interval, format_number, join_words, name_metric
+from hwcls.results.confirm.plan import confirm_winners
 from hwcls.results.load import UNFINISHED, SweepResults
 from hwcls.results.representatives import choose_representatives
-from hwcls.results.test_comparison import ConfirmComparison, compare_confirmed, confirm_winners
+from hwcls.results.test_comparison import ConfirmComparison, compare_confirmed
 from hwcls.statistics import Difference
 
 CAUTION = "Each value is the best epoch of one run, selected on the validation images: small differences may be chance."

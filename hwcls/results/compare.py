@@ -14,11 +14,12 @@ from hwcls import files
 from hwcls.errors import UserError
 from hwcls.results import test_scores
 from hwcls.results.answer import describe_answer
+from hwcls.results.confirm.plan import confirm_label, confirm_metric, winner_runs
 from hwcls.results.diagnostics import class_names
 from hwcls.results.expected_best import choose_counts, collect_trial_sequences
 from hwcls.results.load import SweepResults, is_finite
-from hwcls.results.representatives import Representative, choose_representatives, confirm_label
-from hwcls.results.test_comparison import compare_confirmed, confirm_metric
+from hwcls.results.representatives import Representative, choose_representatives
+from hwcls.results.test_comparison import compare_confirmed
 from hwcls.training.artifacts import load_arrays
 
 COSTS = ("parameters", "flops", "inference_ms")  # columns, if recorded
@@ -190,7 +191,7 @@ def _confirmed_columns(sweep: SweepResults, label: str | None, one: Representati
     runs = [run for run in sweep.confirm if run.label == name]
     winner = one.trial if one and one.confirmed else None
     row: dict[str, Any] = {
-        "confirm_runs": len(runs),
+        "confirm_runs": sum(run.complete for run in runs),
         "confirm_seconds": round(sum(run.run.seconds for run in runs), 2),
         "confirmed_trial": winner.number if winner else None,
         "test_runs": sum(run.test is not None for run in runs),
@@ -204,10 +205,8 @@ def _confirmed_columns(sweep: SweepResults, label: str | None, one: Representati
 def _mean_tests(sweep: SweepResults) -> dict[int, float]:
     """The mean on test of each confirmed winner, by its trial's number."""
     metric, found = confirm_metric(sweep), {}
-    for one in choose_representatives(sweep):
-        if one.confirmed:
-            own = [run.test for run in sweep.confirm if run.run.number == one.trial.number and run.test]
-            found[one.trial.number] = float(np.mean([test[metric] for test in own if metric in test]))
+    for runs in winner_runs(sweep).values():
+        found[runs[0].run.number] = float(np.mean([(run.test or {})[metric] for run in runs]))
     return found
 
 

@@ -9,6 +9,7 @@ from statistics import fmean, median
 from typing import Any
 
 from hwcls.format import format_count, format_metric, format_percent, format_points
+from hwcls.results.confirm.plan import confirm_label, winner_runs
 from hwcls.results.load import ConfirmRun, Record, SweepResults, TrialResult, is_finite
 from hwcls.results.representatives import choose_representatives
 
@@ -81,13 +82,9 @@ def summarize_learning(sweep: SweepResults) -> tuple[list[LearningSummary], Shar
 
 def _groups(sweep: SweepResults) -> dict[str | None, list[TrialResult]]:
     """The runs of each alternative, the best alternative first: of a winner those on test, or else its trial."""
-    groups = {}
+    reports, groups = winner_runs(sweep), {}
     for one in choose_representatives(sweep):
-        confirmed = [
-            run.run
-            for run in sweep.confirm
-            if one.confirmed and run.run.number == one.trial.number and run.test and run.run.value is not None
-        ]
+        confirmed = [run.run for run in reports.get(confirm_label(one.label), [])]
         runs = confirmed or [one.trial]
         if any(run.records for run in runs):
             groups[one.label] = runs

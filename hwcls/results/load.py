@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -18,6 +18,7 @@ from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.tracking.records import Result
 
 UNFINISHED = "unfinished"  # no result.json: running or interrupted
+ROLES = PICK, REPORT = "pick", "report"  # of confirm runs
 Record = Mapping[str, Any]
 
 
@@ -41,15 +42,24 @@ class TrialResult:
     def failed(self) -> bool:
         return self.status == "failed"
 
+    @property
+    def ended(self) -> bool:
+        return self.status != UNFINISHED
+
 
 @dataclass(frozen=True)
 class ConfirmRun:
-    """A trial trained again with a new seed; winners are also scored on test."""
+    """A trial trained again with a new seed: to pick a winner on validation, or to report it on test."""
 
     label: str
     seed: int
     run: TrialResult  # `number` is that of the trial it repeats, -1 while unknown
     test: Mapping[str, float] | None  # test/accuracy and so on
+    role: str | None = None  # "pick" or "report"; None in results of versions whose winners were reported on picks
+
+    @property
+    def complete(self) -> bool:
+        return self.run.status == "complete" and self.run.value is not None
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,12 +115,8 @@ def load_results(path: Path) -> SweepResults:
     compare = settings.get("compare")
     folder = SweepFolder(path)
 
-    def trial(number: int, source: TrialFolder) -> TrialResult:
-        return _trial(number, source, name, goal, compare)
-
-    trials = _fill_parameters([trial(number, source) for number, source in folder.trials().items()])
-    confirm = [_confirm_run(label, seed, source, trial) for (label, seed), source in folder.confirm_runs().items()]
-    return SweepResults(
+    trials = _fill_parameters([_trial(n, source, name, goal, compare) for n, source in folder.trials().items()])
+    found = SweepResults(
         folder=path,
         name=str(settings.get("name") or path.name),
         settings=settings,
@@ -121,8 +127,19 @@ def load_results(path: Path) -> SweepResults:
         same_models=tuple(map(tuple, (_json(path / "models.json") or {}).get("same", []))),
         environment=_json(path / "environment.json"),
         trials=tuple(trials),
-        confirm=tuple(confirm),
+        confirm=(),
     )
+    return reload_confirm(found)
+
+
+def reload_confirm(sweep: SweepResults) -> SweepResults:
+    """The same results with the confirm runs as they are on disk now."""
+
+    def read(number: int, source: TrialFolder) -> TrialResult:
+        return _trial(number, source, sweep.metric, sweep.goal, sweep.compare)
+
+    runs = SweepFolder(sweep.folder).confirm_runs()
+    return replace(sweep, confirm=tuple(_confirm_run(*key, source, read) for key, source in runs.items()))
 
 
 def is_finite(value: object) -> TypeGuard[float]:
@@ -186,11 +203,12 @@ def _fill_parameters(trials: list[TrialResult]) -> list[TrialResult]:
 def _confirm_run(folder_label: str, seed: int, source: TrialFolder, read: Any) -> ConfirmRun:
     result = source.result()
     extra = result.extra if result else {}
-    number = extra.get("trial")
+    known = {**source.purpose(), **extra}
+    number, role = known.get("trial"), known.get("role")
     run = read(number if isinstance(number, int) else -1, source)
     test = extra.get("test") or next((line for line in source.records() if "epoch" not in line), None)
     scores = {key: value for key, value in _mapping(test).items() if key.startswith("test/") and is_finite(value)}
-    return ConfirmRun(run.label or folder_label, seed, run, scores or None)
+    return ConfirmRun(run.label or folder_label, seed, run, scores or None, role if role in ROLES else None)
 
 
 def _settings(path: Path) -> dict[str, Any]:

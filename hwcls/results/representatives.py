@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hwcls.errors import UserError
+from hwcls.results.confirm.plan import confirm_label, confirm_winners, winner_runs
 from hwcls.results.load import SweepResults, TrialResult
-from hwcls.results.test_comparison import compare_confirmed, confirm_winners
+from hwcls.results.test_comparison import compare_confirmed
 from hwcls.training.artifacts import WEIGHTS
 
 
@@ -62,7 +63,7 @@ def choose_weights(sweep: SweepResults) -> tuple[Path, str]:
     if not one.confirmed:
         return one.trial.folder, f"the best trial on {sweep.metric}, not confirmed on test"
     reason = f"trial {one.trial.number}, the confirmed winner{of}"
-    runs = [run.run for run in sweep.confirm if run.run.number == one.trial.number and run.test]
+    runs = [run.run for run in winner_runs(sweep).get(confirm_label(one.label), [])]
     runs = [run for run in runs if (run.folder / WEIGHTS[0]).is_file()]
     if (one.trial.folder / WEIGHTS[0]).is_file() or not runs:
         return one.trial.folder, reason
@@ -73,11 +74,6 @@ def choose_weights(sweep: SweepResults) -> tuple[Path, str]:
 def winner_number(sweep: SweepResults, label: str | None) -> int | None:
     """The confirmed winner's trial number; None while the alternative has none."""
     return confirm_winners(sweep).get(confirm_label(label))
-
-
-def confirm_label(label: str | None) -> str:
-    """The name of an alternative's folder in `confirm/`."""
-    return "best" if label is None else label
 
 
 def _rank(sweep: SweepResults, one: Representative) -> tuple[bool, bool, float]:

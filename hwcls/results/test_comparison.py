@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwcls.metrics import metric_per_image
+from hwcls.results.confirm.plan import confirm_metric, winner_runs
 from hwcls.results.load import ConfirmRun, SweepResults
 from hwcls.statistics import Comparison, Difference, Estimate, bootstrap_mean
 from hwcls.training.artifacts import load_arrays
@@ -67,11 +68,11 @@ class ConfirmComparison:
 @functools.lru_cache(maxsize=1)
 def compare_confirmed(sweep: SweepResults) -> ConfirmComparison | None:
     """Compare the scores on test by the sweep's metric; None until an alternative has two seeds there."""
-    metric, won = confirm_metric(sweep), confirm_winners(sweep)
+    metric, runs = confirm_metric(sweep), winner_runs(sweep)
     tables: dict[str, list[NDArray[Any]]] = {}
     truth: NDArray[Any] | None = None
-    for run in sweep.confirm:
-        scored = _scored(run, metric) if run.run.number == won.get(run.label) else None
+    for run in (run for found in runs.values() for run in found):
+        scored = _scored(run, metric)
         if scored is None:
             continue
         labels, values = scored
@@ -83,29 +84,6 @@ def compare_confirmed(sweep: SweepResults) -> ConfirmComparison | None:
         return None
     most = math.inf if metric == "test/loss" else 1.0
     return ConfirmComparison(tuple(stacked), bootstrap_mean(list(stacked.values()), most=most), metric, sweep.goal)
-
-
-def confirm_metric(sweep: SweepResults) -> str:
-    """The sweep's metric on the test split."""
-    return f"test/{sweep.metric.partition('/')[2]}"
-
-
-def confirm_winners(sweep: SweepResults) -> dict[str, int]:
-    """The winner of each alternative: of its trials scored on test, the one with the best mean on val.
-
-    Several were scored if a longer search or more seeds made another trial win.
-    """
-    complete = [run for run in sweep.confirm if run.run.status == "complete" and run.run.value is not None]
-    scored = {(run.label, run.run.number) for run in complete if confirm_metric(sweep) in (run.test or {})}
-    values: dict[tuple[str, int], list[float]] = {}
-    for run in complete:
-        if (run.label, run.run.number) in scored:
-            values.setdefault((run.label, run.run.number), []).append(sweep.sign * float(run.run.value or 0.0))
-    best: dict[str, int] = {}
-    for (label, trial), found in values.items():
-        if label not in best or np.mean(found) > np.mean(values[label, best[label]]):
-            best[label] = trial
-    return best
 
 
 def _scored(run: ConfirmRun, metric: str) -> tuple[NDArray[Any], NDArray[Any]] | None:

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwcls import metrics
+from hwcls.results.confirm.plan import confirm_winners, winner_runs
 from hwcls.results.load import SweepResults
-from hwcls.results.test_comparison import confirm_winners
 from hwcls.training.artifacts import load_arrays
 
 KINDS = ("precision", "recall", "f1", "area")  # area: under the one-vs-rest ROC curve, AUC
@@ -60,9 +60,7 @@ class CommonErrors:
 def score_winners(sweep: SweepResults, classes: int) -> list[WinnerScores]:
     """Each winner that was scored on test, the best macro F1 first; runs with broken predictions are left out."""
     won, found = confirm_winners(sweep), dict[str, list[tuple[NDArray[Any], NDArray[Any]]]]()
-    for run in sweep.confirm:
-        if run.test is None or run.run.number != won.get(run.label):
-            continue
+    for run in (run for runs in winner_runs(sweep).values() for run in runs):
         stored = load_arrays(run.run.folder / "test_predictions.npz")
         labels, scores = stored.get("labels"), stored.get("scores")
         if labels is None or scores is None or scores.shape != (len(labels), classes) or not len(labels):
@@ -78,10 +76,10 @@ def score_winners(sweep: SweepResults, classes: int) -> list[WinnerScores]:
 
 
 def find_common_errors(sweep: SweepResults) -> CommonErrors | None:
-    """The test images that every confirm run of every winner gets wrong; None with fewer than two such runs."""
-    won, labels, scores, folder = confirm_winners(sweep), None, [], None
-    for run in sweep.confirm:
-        stored = load_arrays(run.run.folder / "test_predictions.npz") if run.run.number == won.get(run.label) else {}
+    """The test images that every run that reports a winner gets wrong; None with fewer than two such runs."""
+    labels, scores, folder = None, [], None
+    for run in (run for runs in winner_runs(sweep).values() for run in runs):
+        stored = load_arrays(run.run.folder / "test_predictions.npz")
         if "labels" in stored and "scores" in stored and (labels is None or np.array_equal(labels, stored["labels"])):
             labels, folder = stored["labels"], run.run.folder
             scores.append(stored["scores"].astype(np.float32))  # (N, K)

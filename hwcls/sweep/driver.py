@@ -232,7 +232,7 @@ def _is_finished(sweep: Sweep, folder: SweepFolder) -> bool:
     used_up = budget is not None and environment.read_budget_spent(folder.path) >= budget
     if not used_up and (sweep.total is None or len(ended) < sweep.total):
         return False
-    return not confirm_plan.is_incomplete(sweep, folder)
+    return not confirm_plan.is_incomplete(sweep, folder.path)
 
 
 def _failed(folder: SweepFolder) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from hwcls.errors import UserError
 from hwcls.tracking.json_lines import read_backwards, read_lines
 from hwcls.tracking.records import Result
 
+PURPOSE = "confirm.json"  # in a confirm run's folder: {"trial": 3, "role": "pick"}
 SOURCES = "source"  # in a sweep's folder: copies of the user's own model files
 TEST_READS = "test_reads.jsonl"  # in a sweep's folder: a line for each evaluation on test by `hwcls evaluate`
 
@@ -64,6 +65,18 @@ class TrialFolder:
 
     def write_config(self, config: TrialConfig) -> None:
         files.write_yaml(self.path / "config.yaml", config.to_dict())
+
+    def write_purpose(self, purpose: Mapping[str, Any]) -> None:
+        """Of a confirm run: the trial that it repeats and its role, known before it has a result."""
+        files.write_json(self.path / PURPOSE, dict(purpose))
+
+    def purpose(self) -> dict[str, Any]:
+        """What `write_purpose` wrote; empty for a trial, and for confirm runs of versions that wrote none."""
+        try:
+            value = json.loads((self.path / PURPOSE).read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return value if isinstance(value, dict) else {}
 
     def records(self) -> list[dict[str, Any]]:
         """All lines of metrics.jsonl; a partial last one is left out."""

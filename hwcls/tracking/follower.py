@@ -103,9 +103,10 @@ class Follower:
             label = parts[1]
         elif self._compare is not None:
             label = recorded_label(settings, self._compare)
-        config |= {"sweep": self._sweep.name} | ({} if parts[0] == "confirm" else {"trial": int(parts[-1])})
+        own = folder.purpose() if parts[0] == "confirm" else {"trial": int(parts[-1])}
+        config |= {"sweep": self._sweep.name, **{key: own[key] for key in ("trial", "role") if key in own}}
         config |= {name: value for name, value in self._images.items() if config.get(name) is None}
-        tags = tuple(tag for tag in (label, self._sweep.name) if tag)
+        tags = tuple(str(tag) for tag in (label, self._sweep.name, own.get("role")) if tag)
         weights = folder.path / "best.safetensors" if self._artifacts else None
         media = partial(self._compute_media, key, folder)
         return RunInfo(key, folder, self._sweep.name, self._project, label, config, tags, media, weights)

@@ -22,7 +22,7 @@ class RunInfo:
     sweep: str
     project: str
     label: str | None  # of the alternative that `compare` names
-    config: dict[str, Any]  # TrialConfig.flat() with "sweep" and "trial"
+    config: dict[str, Any]  # TrialConfig.flat() with "sweep" and "trial", of a confirm run also "role"
     tags: tuple[str, ...] = ()
     media: Callable[[], Media | None] = lambda: None  # computed by the call, which takes a moment
     weights: Path | None = None  # the file to upload as an artifact; None: no upload

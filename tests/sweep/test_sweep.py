@@ -211,8 +211,10 @@ def test_confirm_scores_only_winners_on_test(run, tiny):
     outcome, _ = run(tiny(run_cap=4, confirm={"top": 2, "seeds": 2}))
     folder = outcome.folder
     runs = folder.confirm_runs()
-    assert len(runs) == 8
+    assert len(runs) == 2 * (2 * 2 + 2)
+    roles = {key: trial.result().extra["role"] for key, trial in runs.items()}
     scored = {key for key, trial in runs.items() if "test" in trial.result().extra}
+    assert scored == {key for key, role in roles.items() if role == "report"}
     assert {label for label, _ in scored} == {"mlp", "cnn"}
     assert len(scored) == 4
     for key, trial in runs.items():
@@ -230,7 +232,7 @@ def test_confirm_scores_only_winners_on_test(run, tiny):
     more, _ = run(confirm_plan.add_seeds(folder.path, 1))
     assert not more.nothing_to_do
     assert set(runs) < set(folder.confirm_runs())
-    assert len(folder.confirm_runs()) == 12
+    assert len(folder.confirm_runs()) == 14  # the winner of each once more
 
 
 def _study(path, name):

@@ -118,12 +118,14 @@ def test_lines_arrive_in_order_and_once(sweep):
 
 def test_what_a_run_is_called(sweep):
     sweep.add(sweep.trial(7), range(1, 2), label="wide")
+    sweep.confirm_run("wide", 1007001).write_purpose({"trial": 7, "role": "pick"})
     sweep.add(sweep.confirm_run("wide", 1007001), range(1, 2), label="wide")
     memory = Memory()
     Follower(sweep, [memory], "my project").poll()
     trial, confirm = memory.infos["trials/7"], memory.infos["confirm/wide/1007001"]
     assert (trial.name, trial.kind, trial.label, trial.tags) == ("wide-7", "trial", "wide", ("wide", "demo"))
     assert (confirm.name, confirm.kind, confirm.label) == ("wide-1007001", "confirm", "wide")
+    assert (confirm.tags, confirm.config["trial"], confirm.config["role"]) == (("wide", "demo", "pick"), 7, "pick")
     assert trial.project == "my project"
     assert trial.config == sweep.trial(7).config().flat() | {"sweep": "demo", "trial": 7}
     assert all(not isinstance(value, (dict, list)) for value in trial.config.values())

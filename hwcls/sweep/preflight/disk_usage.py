@@ -76,9 +76,10 @@ def estimate_disk_usage(
     if sweep.config.confirm is not None:
         config = sweep.config.confirm
         scores = data.test * (2 * data.classes + 8) + BLOCK
-        for found in models.values():
-            runs = config.top * config.seeds  # their weights are kept until they are scored, whatever `keep` says
-            confirmed += runs * (_outputs(found, data, epochs, sweep) + _kept(found, "best") + scores)
+        picks, reports = config.runs(config.top)
+        for found in models.values():  # what is scored keeps its weights until then, whatever `keep` says
+            files = _outputs(found, data, epochs, sweep) + _kept(found, "best") + scores
+            confirmed += (picks + reports) * files
     return DiskUsage(total, each, running, BASE + confirmed)
 
 

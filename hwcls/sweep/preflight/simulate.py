@@ -208,8 +208,9 @@ class Simulation:
         config = self.sweep.config.confirm
         if config is None:
             return 0.0
-        runs = []
-        for label, times in self.times.items():
-            for _ in range(min(config.top, int(self.spent["trials"][label]))):
-                runs += [self.random.choice(times)] * config.seeds
+        runs: list[TrialTime] = []
+        for place in (0, 1):  # the picks of every alternative, then its reports
+            for label, times in self.times.items():
+                count = config.runs(int(self.spent["trials"][label]))[place]
+                runs += [self.random.choice(times) for _ in range(count)]
         return self._run_in_parallel(lambda now: self._train(runs.pop(0)) if runs else None) + self.waits.score

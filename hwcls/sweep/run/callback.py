@@ -44,7 +44,7 @@ class RecordCallback(Callback):  # type: ignore[misc]
     def __init__(
         self, folder: SweepFolder, config: SweepConfig, progress: Progress, keep_alive: Callable[[], None]
     ) -> None:
-        self.folder, self.metric, self.keep, self.progress = folder, config.metric, config.keep, progress
+        self.folder, self.metric, self.progress = folder, config.metric, progress
         self.keep_alive = keep_alive
         self.saved: dict[str, float] = {}  # when each trial's last checkpoint was requested
         self.running: set[str] = set()  # trials by their Tune id
@@ -84,9 +84,8 @@ class RecordCallback(Callback):  # type: ignore[misc]
     def on_checkpoint(self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **info: Any) -> None:
         job = job_of(trial)
         folder = self._folder(job)
-        needed = job.key.startswith("confirm/")  # to be scored on test
         try:
-            copy_outputs(Path(checkpoint.path), folder.path, weights=needed or self.keep != "none")
+            copy_outputs(Path(checkpoint.path), folder.path, weights=job.keep != "none")
             folder.add_checkpoint(str(checkpoint.path))
         except OSError as error:
             self.write_error = error

@@ -14,6 +14,8 @@ from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.data.augment.defaults import spell_out
 from hwcls.errors import UserError
+from hwcls.results.confirm.plan import ConfirmPlan, PlannedRun, plan_confirm
+from hwcls.results.load import PICK, load_results, reload_confirm
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.monitor.progress import Progress
 from hwcls.sweep.run import confirm_plan
@@ -27,26 +29,55 @@ from hwcls.training.artifacts import save_arrays
 log = logging.getLogger(__name__)
 
 
-class JobQueue(Searcher):  # type: ignore[misc]
-    """A Tune searcher over given jobs, in order."""
+class ConfirmQueue(Searcher):  # type: ignore[misc]
+    """A Tune searcher over the confirm runs: the picks, and of each alternative the reports once its picks have ended.
 
-    def __init__(self, jobs: list[Job]) -> None:
+    Args:
+        sweep: The sweep.
+        opened: Its results, whose search has ended.
+        resources: Of each run.
+    """
+
+    def __init__(self, sweep: Sweep, opened: SweepFolder, resources: Resources) -> None:
         super().__init__()
-        self.jobs = jobs
+        self.sweep, self.opened, self.resources = sweep, opened, resources
+        self.results = load_results(opened.path)
         self.running: set[str] = set()  # by Tune's id
+        self.started: set[str] = set()  # keys of runs
+        self.has_ended = False  # a run, since the last look at the records
+        self.plan = self.refresh()
+
+    def refresh(self) -> ConfirmPlan:
+        """The plan by the records as they are now."""
+        self.has_ended = False
+        self.results = reload_confirm(self.results)
+        self.plan = plan_confirm(self.results, self.sweep.config.confirm)
+        return self.plan
+
+    @property
+    def open(self) -> list[PlannedRun]:
+        """The runs that can be trained and have no result."""
+        ended = confirm_plan.ended_runs(self.results)
+        return [run for run in self.plan.runs if run.key not in ended | self.started]
 
     @property
     def finished(self) -> bool:
-        return not self.jobs
+        return not self.open and not self.plan.waiting
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        if not self.jobs:
-            return str(Searcher.FINISHED)
-        self.running.add(trial_id)
-        return self.jobs.pop(0).to_config()
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        runs = self.open
+        if not runs and self.plan.waiting and self.has_ended:
+            self.refresh()
+            runs = self.open
+        if runs:
+            self.running.add(trial_id)
+            self.started.add(runs[0].key)
+            return open_job(self.sweep, self.opened, runs[0], self.resources).to_config()
+        return None if self.running else str(Searcher.FINISHED)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         self.running.discard(trial_id)
+        self.has_ended = True
 
     def save(self, checkpoint_path: str) -> None:
         pass
@@ -55,34 +86,26 @@ class JobQueue(Searcher):  # type: ignore[misc]
         pass
 
 
-def open_jobs(
-    opened: SweepFolder, runs: list[confirm_plan.ConfirmRun], resources: Resources, hang_after: float
-) -> list[Job]:
-    """The jobs of the planned runs that have no result."""
-    found = []
-    for run in runs:
-        folder = opened.confirm_run(run.label, run.seed)
-        if folder.result() is not None:
-            continue
-        original = opened.trial(run.trial)
-        if not (folder.path / "config.yaml").exists():
-            config = spell_out(original.config(), earlier=True)
-            folder.write_config(config.model_copy(update={"seed": run.seed}))
-        result = original.result()
-        found.append(
-            Job(
-                key=run.key,
-                label=run.label,
-                parameters=result.parameters if result else {},
-                config=spell_out(folder.config(), earlier=True),
-                resources=resources,
-                keep="best",
-                hang_after=hang_after,
-                checkpoints=tuple(folder.checkpoints()),
-                extra={"trial": run.trial},
-            )
-        )
-    return found
+def open_job(sweep: Sweep, opened: SweepFolder, run: PlannedRun, resources: Resources) -> Job:
+    """The job of a run, whose folder is made where there is none."""
+    folder, original = opened.confirm_run(run.label, run.seed), opened.trial(run.trial)
+    purpose = {"trial": run.trial} | ({"role": run.role} if run.role else {})
+    if not (folder.path / "config.yaml").exists():
+        folder.write_purpose(purpose)
+        config = spell_out(original.config(), earlier=True)
+        folder.write_config(config.model_copy(update={"seed": run.seed}))
+    result = original.result()
+    return Job(
+        key=run.key,
+        label=run.label,
+        parameters=result.parameters if result else {},
+        config=spell_out(folder.config(), earlier=True),
+        resources=resources,
+        keep=sweep.config.keep if run.role == PICK else "best",  # what is scored on test needs its weights
+        hang_after=sweep.config.hang_after,
+        checkpoints=tuple(folder.checkpoints()),
+        extra=purpose,
+    )
 
 
 def run(
@@ -93,31 +116,32 @@ def run(
     callback: RecordCallback,
     progress_for: Callable[[int], Progress],
 ) -> bool:
-    """Retrain, rank again on val, score the winners on test; whether it was interrupted."""
-    runs = confirm_plan.plan_runs(sweep, opened)
-    todo = open_jobs(opened, runs, resources, sweep.config.hang_after)
-    if todo:
-        callback.progress = progress_for(len(todo))
-        log.info("confirm: %d runs on fresh seeds", len(todo))
-        if tune_run(group, opened, JobQueue(todo), None, callback, resources, sweep.config.max_restarts):
+    """Retrain to pick the winners on val, retrain these to be scored on test; whether it was interrupted."""
+    if sweep.config.confirm is None:
+        return False
+    queue = ConfirmQueue(sweep, opened, resources)
+    if not queue.finished:
+        missing = len(queue.open) + sum(queue.plan.waiting.values())
+        callback.progress = progress_for(missing)
+        log.info("confirm: %d runs on fresh seeds", missing)
+        if tune_run(group, opened, queue, None, callback, resources, sweep.config.max_restarts):
             return True
-    waiting = confirm_plan.unscored_runs(sweep, opened, runs)
+    plan = queue.refresh()
+    waiting = confirm_plan.unscored_runs(queue.results, plan)
     if waiting:
         log.info("confirm: the winners on test, %d runs", len(waiting))
-        score_on_test(opened, waiting, resources)
+        score_on_test([TrialFolder(run.run.folder) for run in waiting], resources)
     if sweep.config.keep == "none":
-        for run in runs:  # with more seeds another trial may win: its runs are scored then
-            folder = opened.confirm_run(run.label, run.seed)
-            if (result := folder.result()) and "test" in result.extra:
-                (folder.path / "best.safetensors").unlink(missing_ok=True)
+        for found in reload_confirm(queue.results).confirm:  # after a longer search another one may win
+            if found.test is not None:
+                (found.run.folder / "best.safetensors").unlink(missing_ok=True)
     return False
 
 
-def score_on_test(opened: SweepFolder, runs: list[confirm_plan.ConfirmRun], resources: Resources) -> None:
-    """Score runs on test; writes test_predictions.npz, the last line of metrics.jsonl and result.json."""
+def score_on_test(folders: list[TrialFolder], resources: Resources) -> None:
+    """Score confirm runs on test; writes test_predictions.npz, the last line of metrics.jsonl and result.json."""
     task = ray.remote(_evaluate).options(num_cpus=resources.cpus_per_worker, num_gpus=resources.gpus_per_worker)
-    folders = [opened.confirm_run(run.label, run.seed) for run in runs]
-    waiting: dict[Any, TrialFolder] = {}
+    folders, waiting = list(folders), dict[Any, TrialFolder]()
     while folders or waiting:
         while folders and len(waiting) < resources.concurrent:  # only their weights are in Ray's memory
             folder = folders.pop(0)

@@ -9,13 +9,13 @@ from PIL import Image
 
 from hwcls.config.data import AugmentConfig
 from hwcls.report.html.run_facts import collect_facts
+from hwcls.results.confirm.plan import PlannedRun
 from hwcls.results.load import load_results
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.preflight.dry_run import plan_sweep, print_plan
 from hwcls.sweep.preflight.prepare import prepare
 from hwcls.sweep.preflight.validate import Options, check_sweep
-from hwcls.sweep.run.confirm_plan import ConfirmRun
-from hwcls.sweep.run.confirm_run import open_jobs
+from hwcls.sweep.run.confirm_run import open_job
 from hwcls.sweep.search.job_builder import JobBuilder
 from hwcls.tracking.folders import SweepFolder
 from hwcls.training import local
@@ -90,7 +90,7 @@ def test_a_sweep_that_version_0_1_began_keeps_mirroring(own, tmp_path):
     sweep, options = own(), Options(results=tmp_path / "results")
     folder = begun_by_version_0_1(sweep, options)
     resumed, new = jobs(check_sweep(sweep, options), folder, 0, 1)
-    (confirmed,) = open_jobs(folder, [ConfirmRun("mlp", 0, 7)], resumed.resources, 1.0)
+    confirmed = open_job(sweep, folder, PlannedRun("mlp", 0, 7), resumed.resources)
     for job in (resumed, new, confirmed):
         assert job.config.data.augment == AugmentConfig(hflip=True)
     assert folder.trial(1).settings()["data"]["augment"]["hflip"] is True

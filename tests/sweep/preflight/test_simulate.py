@@ -115,7 +115,9 @@ def test_confirm_runs_are_counted(tiny):
     found = play(tiny(run_cap=4, confirm={"top": 1, "seeds": 5}))
     assert found.epochs == 12 + 2 * 5 * 3
     few = play(tiny(run_cap=2, confirm={"top": 9, "seeds": 5}))
-    assert few.epochs == 6 + 2 * 5 * 3
+    assert few.epochs == 6 + 2 * 5 * 3  # a single trial of each: nothing to pick
+    picked = play(tiny(run_cap=8, confirm={"top": 3, "seeds": 5}))
+    assert picked.epochs == 24 + 2 * (3 * 2 + 5) * 3
 
 
 @pytest.mark.parametrize("goal", ["val/accuracy", "val/loss"])

@@ -21,7 +21,9 @@ def trial(number, tmp_path, error=None):
     file.write_text(error or "")
     return SimpleNamespace(
         trial_id=f"tune-{number}",
-        config={JOB: SimpleNamespace(key=f"trials/{number}", label=None, parameters={}, extra={}, epochs=9)},
+        config={
+            JOB: SimpleNamespace(key=f"trials/{number}", label=None, parameters={}, extra={}, epochs=9, keep="best")
+        },
         error_file=str(file) if error else None,
         run_metadata=SimpleNamespace(num_failures=2),
         last_result=None,

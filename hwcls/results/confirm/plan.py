@@ -1,0 +1,181 @@
+"""The confirm runs of a sweep: some pick the winner of each alternative on validation, others report it on test.
+
+A score that also chose the winner is too high on average (the winner's curse), so the two never share a run. Results
+of versions before there were roles continue as they began: every run of a winner both chose and reports it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+
+from pydantic import ValidationError
+
+from hwcls.config.sweep import PICK_SEEDS, ConfirmConfig
+from hwcls.results.load import PICK, REPORT, ConfirmRun, SweepResults
+
+FIRST_SEED, FIRST_PICK_SEED = 10_000_000, 1_000_000_000  # of runs that report and that pick; the search's are smaller
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One retraining of a trial."""
+
+    label: str
+    trial: int
+    seed: int
+    role: str | None = None  # as ConfirmRun.role
+
+    @property
+    def key(self) -> str:
+        return f"confirm/{self.label}/{self.seed}"
+
+
+@dataclass(frozen=True)
+class ConfirmPlan:
+    """The runs of all alternatives, as far as the records decide them."""
+
+    runs: tuple[PlannedRun, ...] = ()  # picks, and the reports of alternatives whose picks have ended
+    winners: Mapping[str, int] = field(default_factory=dict)  # the trial, by alternative; none where every pick failed
+    waiting: Mapping[str, int] = field(default_factory=dict)  # reports that follow, of alternatives whose picks run
+
+    @property
+    def total(self) -> int:
+        """All runs, those included whose trial is not decided."""
+        return len(self.runs) + sum(self.waiting.values())
+
+
+def confirm_config(sweep: SweepResults) -> ConfirmConfig | None:
+    """The `confirm` of a results folder's sweep.yaml; None without one, or where it cannot be read."""
+    try:
+        return ConfirmConfig.model_validate(sweep.settings.get("confirm"))
+    except ValidationError:
+        return None
+
+
+def plan_confirm(sweep: SweepResults, config: ConfirmConfig | None) -> ConfirmPlan:
+    """Every confirm run of a sweep whose search has ended, in the order in which they are trained."""
+    if config is None:
+        return ConfirmPlan()
+    candidates = {label: _candidates(sweep, label, config.top) for label in _labels(sweep)}
+    if reports_on_picks(sweep):
+        runs = [
+            PlannedRun(label, trial, FIRST_SEED + 1000 * trial + place)
+            for label, trials in candidates.items()
+            for trial in trials
+            for place in range(config.seeds)
+        ]
+        found = {label: choose_winner(sweep, label, trials) for label, trials in candidates.items()}
+        return ConfirmPlan(tuple(runs), {label: trial for label, trial in found.items() if trial is not None})
+    ended = {(run.label, run.seed) for run in sweep.confirm if run.run.ended}
+    picks: list[PlannedRun] = []
+    reports: list[PlannedRun] = []
+    winners, waiting = dict[str, int](), dict[str, int]()
+    for label, trials in candidates.items():
+        own = _picks(label, trials)
+        picks += own
+        if any((run.label, run.seed) not in ended for run in own):
+            waiting[label] = config.seeds
+        elif (winner := choose_winner(sweep, label, trials)) is not None:
+            winners[label] = winner
+            seeds = range(FIRST_SEED + 1000 * winner, FIRST_SEED + 1000 * winner + config.seeds)
+            reports += [PlannedRun(label, winner, seed, REPORT) for seed in seeds]
+    return ConfirmPlan((*picks, *reports), winners, waiting)
+
+
+def reports_on_picks(sweep: SweepResults) -> bool:
+    """Whether the confirm runs are of a version in which the runs that chose a winner also report it."""
+    return any(run.role is None for run in sweep.confirm) and all(run.role is None for run in sweep.confirm)
+
+
+def choose_winner(sweep: SweepResults, label: str, trials: Sequence[int]) -> int | None:
+    """The trial with the best mean on validation over its picks; None where no pick is complete.
+
+    A trial that failed on a seed comes after those that did not. Of equal ones the first wins.
+
+    Args:
+        sweep: The results.
+        label: The alternative.
+        trials: Those to choose from, the best of the search first; a single one needs no pick.
+    """
+    if len(trials) < 2:
+        return next(iter(trials), None)
+    values: dict[int, list[float]] = {trial: [] for trial in trials}
+    for run in sweep.confirm:
+        if run.label == label and run.complete and run.role in (PICK, None) and run.run.number in values:
+            values[run.run.number].append(sweep.sign * float(run.run.value or 0.0))
+    able = [trial for trial in trials if values[trial]]
+    if reports_on_picks(sweep):
+        return max(able, key=lambda trial: fmean(values[trial]), default=None)
+    return max(able, key=lambda trial: (len(values[trial]), fmean(values[trial])), default=None)
+
+
+def confirm_label(label: str | None) -> str:
+    """The name of an alternative's folder in `confirm/`."""
+    return "best" if label is None else label
+
+
+def confirm_metric(sweep: SweepResults) -> str:
+    """The sweep's metric on the test split."""
+    return f"test/{sweep.metric.partition('/')[2]}"
+
+
+def confirm_winners(sweep: SweepResults) -> dict[str, int]:
+    """The winner of each alternative, among its trials that were scored on test.
+
+    Several were scored if a longer search made another trial win; until that one is scored the last winner stands.
+    """
+    scored: dict[str, set[int]] = {}
+    for run in sweep.confirm:
+        if run.complete and run.role != PICK and confirm_metric(sweep) in (run.test or {}):
+            scored.setdefault(run.label, set()).add(run.run.number)
+    planned = plan_confirm(sweep, confirm_config(sweep)).winners
+    winners = {}
+    for label, trials in scored.items():
+        ordered = [trial.number for trial in sweep.ranked() if trial.number in trials]
+        ordered += sorted(trials - set(ordered))
+        chosen = planned.get(label)
+        if chosen not in trials:
+            chosen = choose_winner(sweep, label, ordered)
+        winners[label] = ordered[0] if chosen is None else chosen
+    return winners
+
+
+def winner_runs(sweep: SweepResults) -> dict[str, list[ConfirmRun]]:
+    """The runs that report the winner of each alternative: complete, scored on test, and none that picked it."""
+    won, metric = confirm_winners(sweep), confirm_metric(sweep)
+    found: dict[str, list[ConfirmRun]] = {}
+    for run in sweep.confirm:
+        if run.complete and run.role != PICK and run.run.number == won.get(run.label) and metric in (run.test or {}):
+            found.setdefault(run.label, []).append(run)
+    return found
+
+
+def _labels(sweep: SweepResults) -> list[str]:
+    return list(dict.fromkeys(confirm_label(trial.label) for trial in sweep.trials))
+
+
+def _candidates(sweep: SweepResults, label: str, top: int) -> list[int]:
+    """The best trials of an alternative, no two with the same settings, and those that have picks already."""
+    together = reports_on_picks(sweep)  # then settings may repeat, as they did
+    picked = {run.run.number for run in sweep.confirm if run.label == label and run.role == PICK}
+    seen: set[str] = set()
+    found = []
+    for trial in sweep.ranked():
+        if confirm_label(trial.label) != label or trial.value is None or trial.status not in ("complete", "stopped"):
+            continue
+        drawn = {**trial.parameters, "seed": trial.number if together else None}  # a confirm run has its own seed
+        settings = json.dumps(drawn, sort_keys=True, default=str)
+        if trial.number in picked or (settings not in seen and len(seen) < top):
+            found.append(trial.number)
+        seen.add(settings)
+    return found
+
+
+def _picks(label: str, trials: Sequence[int]) -> list[PlannedRun]:
+    if len(trials) < 2:
+        return []
+    firsts = [(trial, FIRST_PICK_SEED + 1000 * trial) for trial in trials]
+    return [PlannedRun(label, trial, seed + place, PICK) for trial, seed in firsts for place in range(PICK_SEEDS)]
