@@ -3,7 +3,9 @@
 A model's score on a test image depends on its training seed and on the image, both random: a crossed design.
 Images are resampled, jointly for all alternatives since all are scored on the same ones (as in the pigeonhole
 bootstrap, Owen, Annals of Applied Statistics 1(2), 2007). There are few seeds, and resampling few values gives
-intervals that are too narrow, so the seeds' part is drawn from Student's t.
+intervals that are too narrow, so the seeds' part is drawn from Student's t. Its variance is that between the means of
+the seeds, and the images' part is the rest (method of moments): neither is an estimate of a small variance by
+subtraction, which would often be cut at zero and then be too narrow.
 
 Metrics that are no mean of hits have a value per image as well: `metrics.metric_per_image`.
 """
@@ -89,7 +91,8 @@ def bootstrap_mean(
     by_image = np.stack([table.mean(0) for table in tables], axis=1)  # (N, K)
     means = [float(table.mean()) for table in tables]
     seeds = [len(table) for table in tables]
-    spread = [_seed_variance(table) / len(table) for table in tables]  # of each mean
+    spread = [float(table.mean(1).var(ddof=1)) / len(table) for table in tables]  # of each mean
+    noise = [_noise(table) / table.size for table in tables]  # part of it that comes from the number of images
     moved = (_hit_draws if hits else _image_draws)(by_image, draws, rng)  # (draws, K)
     tails = [50 * (1 - level), 50 * (1 + level)]
 
@@ -99,10 +102,12 @@ def bootstrap_mean(
 
     estimates = []
     for k, mean in enumerate(means):
-        low, high = interval(mean, moved[:, k] + _seed_draws([spread[k]], [seeds[k]], draws, rng))
+        own = _without_noise(moved[:, k], noise[k])
+        low, high = interval(mean, own + _seed_draws([spread[k]], [seeds[k]], draws, rng))
         estimates.append(Estimate(mean, max(0.0, low), min(most, high)))
     gaps = [
-        moved[:, i] - moved[:, j] + _seed_draws([spread[i], spread[j]], [seeds[i], seeds[j]], draws, rng)
+        _without_noise(moved[:, i] - moved[:, j], noise[i] + noise[j])
+        + _seed_draws([spread[i], spread[j]], [seeds[i], seeds[j]], draws, rng)
         for i, j in pairs
     ]  # deviations of each difference, (draws,) each
     p_values = holm([_two_sided(means[i] - means[j], gap) for (i, j), gap in zip(pairs, gaps, strict=True)])
@@ -151,13 +156,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _seed_variance(table: Floats) -> float:
-    """Variance between seeds without the noise of the finite number of images, (S, N) -> share squared.
-
-    That noise is already part of the images' draws (two-way analysis of variance).
-    """
-    between, images = float(table.mean(1).var(ddof=1)), int(table.shape[1])
-    return max(0.0, between - _noise(table) / images)
+def _without_noise(moved: Floats, noise: float) -> Floats:
+    """The images' deviations (draws,), shrunk by the variance that is already part of the seeds' own."""
+    variance = float(moved.var())
+    return moved * math.sqrt(max(0.0, 1 - noise / variance)) if variance > 0 else moved
 
 
 def _noise(table: Floats) -> float:
@@ -211,13 +213,12 @@ def _more_seeds(first: Floats, second: Floats, alpha: float, power: float = 0.8,
     """
     from scipy.special import stdtrit
 
-    noise = _noise(first) + _noise(second)
     seeds = (len(first) + len(second)) / 2
     images = first.shape[1]
     apart = first.mean(0) - second.mean(0)  # (N,)
     own_noise = _noise(first) / len(first) + _noise(second) / len(second)
     images_part = max(0.0, float(apart.var(ddof=1)) - own_noise) / images
-    seeds_part = _seed_variance(first) + _seed_variance(second) + noise / images
+    seeds_part = sum(max(float(table.mean(1).var(ddof=1)), _noise(table) / images) for table in (first, second))
     more = np.arange(1, most + 1)
     error = np.sqrt(images_part + seeds_part / (seeds + more))  # (most,), of the difference
     freedom = 2 * (seeds + more - 1)

@@ -46,6 +46,27 @@ def test_intervals_cover_the_truth():
     assert 0.92 <= gaps <= 0.98
 
 
+def test_intervals_of_two_seeds_cover_the_truth():
+    """A variance that is cut at zero, where both seeds happen to be alike, covers it in 92 % of the cases here."""
+    rng, truth, covered = np.random.default_rng(3), expected(1.0, 0.25), []
+    for run in range(400):
+        tables = simulate(rng, [1.0, 1.0], seeds=2, images=360, seed_spread=0.25)
+        found = bootstrap_mean(tables, draws=300, seed=run)
+        covered += [one.low <= truth <= one.high for one in found.estimates]
+    assert 0.95 <= np.mean(covered) <= 0.99
+
+
+def test_the_interval_has_the_variance_of_the_moments():
+    """Mean squares of seeds and images minus that of the rest (crossed design), over the number of values."""
+    (table,) = simulate(np.random.default_rng(0), [1.0], seeds=100, images=400, seed_spread=0.3)
+    seeds, images = table.shape
+    rest = table - table.mean(1, keepdims=True) - table.mean(0, keepdims=True) + table.mean()
+    noise = (rest**2).sum() / ((seeds - 1) * (images - 1))
+    expected_variance = (images * table.mean(1).var(ddof=1) + seeds * table.mean(0).var(ddof=1) - noise) / table.size
+    (estimate,) = bootstrap_mean([table], draws=20_000).estimates
+    assert (estimate.high - estimate.low) / 2 == pytest.approx(1.96 * sqrt(expected_variance), rel=0.03)
+
+
 @pytest.mark.slow
 def test_intervals_cover_and_verdicts_are_rarely_false_whatever_varies():
     rows = [coverage(seed_spread, runs=400, images=300, draws=800) for seed_spread in (0.0, 0.15, 0.4)]
@@ -112,7 +133,7 @@ def test_the_power_estimate_is_about_right():
 def test_no_number_of_seeds_tells_equal_ones_apart():
     table = np.random.default_rng(0).random((4, 100)) < 0.8
     (pair,) = bootstrap_mean([table, table.copy()]).differences
-    assert pair.p == 1
+    assert pair.p > 0.99
     assert not pair.differs
     assert pair.more_seeds is None
 
