@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from hwcls import files
 from hwcls.errors import UserError
 from hwcls.inspection.load_trained import Trained, normalise_pixels
+from hwcls.inspection.preprocessing import describe_preprocessing
 from hwcls.training.artifacts import read_weights_epoch
 
 Format = Literal["onnx", "torch"]
@@ -72,7 +73,10 @@ def description_path(path: Path) -> Path:
 
 
 def describe(trained: Trained) -> dict[str, Any]:
-    """What another program needs: the classes, and how pixels become the input."""
+    """What another program needs: the classes, and how an image file becomes the input.
+
+    `preprocessing` has every step; resize and normalise of `input` are the part of it for plain RGB or grey pixels.
+    """
     data = trained.inputs
     return {
         "classes": list(data.classes),
@@ -86,6 +90,7 @@ def describe(trained: Trained) -> dict[str, Any]:
             "mean": list(data.mean),
             "std": list(data.std),
         },
+        "preprocessing": describe_preprocessing(data),
         "output": {"name": "logits", "shape": ["batch", len(data.classes)], "probabilities": "softmax over classes"},
         "trained_on": data.name,
         "epoch": read_weights_epoch(trained.path / "best.safetensors"),

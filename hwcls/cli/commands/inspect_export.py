@@ -73,7 +73,7 @@ def export(
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a trial's model for other programs, with a .json of its classes and preprocessing.
+    """Write a trial's model for other programs, with a .json of its classes and of every step from a file to its input.
 
     The exported model's outputs are first compared with the original's on images of val.
 

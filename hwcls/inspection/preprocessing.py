@@ -1,0 +1,110 @@
+"""How an image file becomes a model's input, in steps that another program can carry out without hwcls.
+
+`hwcls export` writes them next to the model. Each step has a name and all the numbers that it needs; a change of what a
+step means, or of their order, raises VERSION.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hwcls.data.decoding.opened import MAX_PIXELS, ORIENTATION
+from hwcls.data.decoding.pixel_range import SIXTEEN_BITS, PixelRange
+from hwcls.data.decoding.resize import MAX_ASPECT
+from hwcls.data.imageset import InputSpec
+
+VERSION = 1
+# by EXIF orientation: whether rows and columns are exchanged first, then whether rows and columns are reversed
+TURNS = {
+    1: (False, False, False),
+    2: (False, False, True),
+    3: (False, True, True),
+    4: (False, True, False),
+    5: (True, False, False),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (True, True, False),
+}
+LUMA = (19595, 38470, 7471)  # of 65536: ITU-R 601
+
+
+def describe_preprocessing(inputs: InputSpec) -> dict[str, Any]:
+    """The steps from an encoded image to one input (channels, size, size) of a model, as JSON-ready values."""
+    channels, size = inputs.channels, inputs.image_size
+    return {
+        "version": VERSION,
+        "from": "an image file",
+        "to": "float32 (channels, height, width)",
+        "steps": [
+            {
+                "step": "decode",
+                "frame": 0,
+                "palette": "expanded to its colours, with their alpha",
+                "cmyk": "red = (255 - cyan) * (255 - black) / 255, rounded; green and blue likewise",
+                "colour_profile": "ignored",
+                "jpeg": "as libjpeg: exact DCT, smooth upsampling of colours",
+                "max_pixels": MAX_PIXELS,
+            },
+            _range_step(inputs.pixel_range or SIXTEEN_BITS),
+            {
+                "step": "orient",
+                "exif_tag": ORIENTATION,
+                "without_exif": "tiff:Orientation of XMP, or 1",
+                "order": "transpose, then reverse rows (top to bottom) and columns (left to right)",
+                "by_value": {
+                    str(value): dict(zip(("transpose", "reverse_rows", "reverse_columns"), turn, strict=True))
+                    for value, turn in TURNS.items()
+                },
+            },
+            {
+                "step": "background",
+                "where": "the image has alpha (0 to 255), of its own or of its palette",
+                "colour": [255, 255, 255],
+                "formula": "(pixel * alpha + colour * (255 - alpha)) / 255, rounded",
+            },
+            _channel_step(channels),
+            {
+                "step": "crop_long_side",
+                "where": f"the long side is more than {MAX_ASPECT} times the short one",
+                "max_aspect": MAX_ASPECT,
+                "formula": "long = min(long, 2 * short + long % 2), from (old - long) // 2 on",
+            },
+            {
+                "step": "resize",
+                "where": f"the image is not {size} x {size}",
+                "short_side": size,
+                "long_side": "max(short_side, round(long * short_side / short)), halves to even",
+                "filter": "bilinear (a triangle), widened by the factor where it shrinks (antialias)",
+                "order": "columns first, then rows; each rounded to whole numbers from 0 to 255",
+            },
+            {"step": "crop_centre", "size": size, "formula": "from (side - size) // 2 on, in height and in width"},
+            {
+                "step": "normalise",
+                "formula": "(pixel / scale - mean) / std, per channel",
+                "scale": 255,
+                "mean": list(inputs.mean),
+                "std": list(inputs.std),
+            },
+        ],
+    }
+
+
+def _range_step(levels: PixelRange) -> dict[str, Any]:
+    """How pixels of more than 8 bits become 8."""
+    shrink = "floor(((pixel - low) * 255 + floor((high - low) / 2)) / (high - low))"
+    if levels.kind == "float":
+        shrink = "(pixel - low) / (high - low) * 255, rounded, halves to even; NaN is 0"
+    return {
+        "step": "scale_range",
+        "where": "pixels have more than 8 bits; alpha keeps its upper 8",
+        **levels.to_dict(),
+        "formula": f"pixel = min(max(pixel, low), high); {shrink}",
+        "other_kind": "refused: its black and white are unknown",
+    }
+
+
+def _channel_step(channels: int) -> dict[str, Any]:
+    if channels == 3:
+        return {"step": "channels", "to": "RGB", "grey": "three times the same"}
+    formula = "(weights[0] * red + weights[1] * green + weights[2] * blue + 32768) // 65536"
+    return {"step": "channels", "to": "grey", "weights": list(LUMA), "formula": formula, "grey": "as it is"}
