@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from hwcls.config.remedies.values import as_yaml
 from hwcls.config.trial import flat_name
 from hwcls.errors import UserError, did_you_mean
 
@@ -54,6 +55,14 @@ class Values:
         drawn = suggest.suggest_categorical(self.name, choices)
         return self.options[choices.index(drawn)]
 
+    def stored(self, value: object) -> Scalar:
+        """The value as Optuna stores it, a list also by its JSON text; raises ValueError if it is no option."""
+        for option, choice in zip(self.options, self.choices(), strict=True):
+            for one in (option, choice):
+                if one == value and isinstance(one, bool) == isinstance(value, bool):
+                    return choice
+        raise ValueError(value)
+
     def ends(self) -> list[Any]:
         return self.choices()
 
@@ -61,7 +70,7 @@ class Values:
         return self.choices()
 
     def __str__(self) -> str:
-        return ", ".join(map(str, self.options))
+        return ", ".join(map(as_yaml, self.options))
 
 
 @dataclass(frozen=True)
@@ -89,6 +98,12 @@ class Range:
         steps = (value - self.low) / self.step if self.step else 0.0
         return self.low <= value <= self.high and abs(steps - round(steps)) < 1e-6
 
+    def stored(self, value: object) -> float:
+        """The value as Optuna stores it; raises ValueError if it is not in the range."""
+        if not self.holds(value):
+            raise ValueError(value)
+        return value  # type: ignore[return-value]
+
     def ends(self) -> list[Any]:
         ends = [self.low] if self.low == self.high else [self.low, self.high]
         return [int(end) for end in ends] if self.integer else ends
@@ -115,6 +130,12 @@ class Choice:
     path: Path
     key: Path
     branches: Mapping[str, Group]
+
+    def stored(self, value: object) -> str:
+        """The label; raises ValueError if there is no such branch."""
+        if value not in list(self.branches):
+            raise ValueError(value)
+        return str(value)
 
     def ends(self) -> list[Any]:
         return list(self.branches)

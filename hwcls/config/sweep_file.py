@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 from hwcls.config.annotations import config_classes
 from hwcls.config.base import Frozen
 from hwcls.config.remedies.keys import unknown_key
-from hwcls.config.remedies.values import describe_error, first_error
+from hwcls.config.remedies.values import describe_error, first_error, show
 from hwcls.config.shares import Shares
 from hwcls.config.space import Alternative, Fixed, Range, Space, Suggest, find_alternatives
 from hwcls.config.space_parser import parse_space
@@ -127,12 +127,15 @@ def load_sweep(path: Path, preset: str | None = None, sets: Sequence[str] = (), 
         source.values.pop("run_cap", None)
     if source.values.get("name") is None:
         source.values["name"] = path.stem
-    config = _sweep_config(source)
-    space = parse_space(source)
-    sweep = Sweep(config, space, source)
+    sweep = parse_sweep(source)
     _ = sweep.corners  # raises where a trial of this sweep would be invalid
     _check_search(sweep)
     return sweep
+
+
+def parse_sweep(source: YamlSource) -> Sweep:
+    """The sweep that a file's values describe, its branches not yet built; raises UserError."""
+    return Sweep(_sweep_config(source), parse_space(source), source)
 
 
 def _apply_preset(source: YamlSource, name: str) -> None:
@@ -233,19 +236,35 @@ def _check_search(sweep: Sweep) -> None:
 
 
 def first_settings(sweep: Sweep) -> list[dict[str, Any]]:
-    """The settings of `first:`, by parameter name; raises UserError for a name or value outside the space."""
-    names = {parameter.name: parameter for parameter, _ in sweep.space.parameters()}
+    """The settings of `first:` as Optuna stores them, with the choices under which they exist.
+
+    Raises UserError for a name or value outside the space, and for settings that exclude each other.
+    """
+    found = {parameter.name: (parameter, under) for parameter, under in sweep.space.parameters()}
     settings = []
     for i, entry in enumerate(sweep.config.first):
+        drawn: dict[str, Any] = {}
+        needed: dict[str, str] = {}
         for name, value in entry.items():
             where = sweep.source.where(("first", str(i), name))
-            parameter = names.get(name)
-            if parameter is None:
-                raise UserError(f"'{name}' is not a searched parameter", where=where, remedy=did_you_mean(name, names))
-            inside = parameter.holds(value) if isinstance(parameter, Range) else value in parameter.ends()
-            if not inside:
-                raise UserError(f"{value!r} is not in the space of '{name}'", where=where, remedy=f"it is {parameter}")
-        settings.append(dict(entry))
+            if name not in found:
+                raise UserError(f"'{name}' is not a searched parameter", where=where, remedy=did_you_mean(name, found))
+            parameter, under = found[name]
+            try:
+                drawn[name] = parameter.stored(value)
+            except ValueError:
+                remedy = f"it is {parameter}"
+                raise UserError(f"{show(value)} is not in the space of '{name}'", where=where, remedy=remedy) from None
+            for choice, label in under.items():
+                if entry.get(choice, needed.setdefault(choice, label)) != label:
+                    remedy = f"add {choice}: {label}, or remove it"
+                    raise UserError(f"'{name}' exists only under {choice}: {label}", where=where, remedy=remedy)
+        settings.append({**needed, **drawn})
+        try:
+            sweep.trial(Fixed(settings[-1]))
+        except ValidationError as error:
+            what, remedy = describe_error(first_error(error), root=TrialConfig)
+            raise UserError(what, where=sweep.source.where(("first", str(i))), remedy=remedy) from None
     return settings
 
 

@@ -189,6 +189,72 @@ def test_a_path_is_relative_to_the_working_directory(tmp_path, monkeypatch):
     assert load_trial(tmp_path / "config.yaml").data.path == wanted[0]
 
 
+FIRST = """name: first
+run_cap: 4
+first: [FIRST]
+parameters:
+  data: {name: digits, augment: {hflip: {values: [false, true]}}}
+  model: {name: mlp, widths: {values: [[16, 8], [16], null]}, dropout: {values: [0, 0.5]}}
+  optimizer:
+    choice:
+      adam: {lr: {min: 1e-4, max: 1e-2, log: true}}
+      sgd: {lr: 0.1, momentum: {values: [0.9, 0.0]}, nesterov: {values: [false, true]}}
+  epochs: {min: 2, max: 6, step: 2}
+"""
+
+
+@pytest.mark.parametrize(
+    ("entry", "settings"),
+    [
+        ("model.widths: [16, 8]", {"model.widths": "[16, 8]"}),
+        ("model.widths: '[16, 8]'", {"model.widths": "[16, 8]"}),
+        ("model.widths: null", {"model.widths": None}),
+        ("model.dropout: 0.0", {"model.dropout": 0}),
+        ("data.augment.hflip: true", {"data.augment.hflip": True}),
+        ("epochs: 4", {"epochs": 4}),
+        ("optimizer: sgd", {"optimizer": "sgd"}),
+        (
+            "optimizer.adam.lr: 0.01",
+            {"optimizer": "adam", "optimizer.adam.lr": 0.01},
+        ),  # with the choice it exists under
+    ],
+)
+def test_first_settings_are_as_optuna_stores_them(tmp_path, entry, settings):
+    path = tmp_path / "s.yaml"
+    path.write_text(FIRST.replace("[FIRST]", f"[{{{entry}}}]"))
+    checked = load_sweep(path)
+    assert first_settings(checked) == [settings]
+    assert all(type(found) is type(settings[name]) for name, found in first_settings(checked)[0].items())
+    checked.trial(Fixed(settings))
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("model.widths: [8]", "[8] is not in the space of 'model.widths' — it is [16, 8], [16], null"),
+        ("model.dropout: false", "false is not in the space"),
+        ("data.augment.hflip: 1", "1 is not in the space"),
+        ("epochs: 3", "3 is not in the space of 'epochs'"),
+        ("epochs: 4.0", "4.0 is not in the space"),
+        ("optimizer: Adam", "'Adam' is not in the space of 'optimizer'"),
+        ("optimizer: sgd, optimizer.adam.lr: 0.01", "'optimizer.adam.lr' exists only under optimizer: adam"),
+        (
+            "optimizer.sgd.momentum: 0.9, optimizer.adam.lr: 0.01",
+            "'optimizer.adam.lr' exists only under optimizer: adam",
+        ),
+        ("optimizer.sgd.nesterov: true, optimizer.sgd.momentum: 0.0", "first.0: nesterov needs momentum above 0"),
+        ("lr: 0.1", "'lr' is not a searched parameter — known: "),
+    ],
+)
+def test_first_settings_outside_the_space(tmp_path, entry, message):
+    path = tmp_path / "s.yaml"
+    path.write_text(FIRST.replace("[FIRST]", f"[{{{entry}}}]"))
+    with pytest.raises(UserError) as raised:
+        load_sweep(path)
+    assert message in str(raised.value)
+    assert str(raised.value).startswith(f"{path}:3: first.0")
+
+
 # what users of torch, timm and other tools would write, in the small sweep file
 WORDS_OF_OTHERS = {
     # names in another spelling

@@ -116,7 +116,7 @@ def _type_remedy(value: object, wanted: list[Any]) -> str:
     elif int in wanted and isinstance(value, float):
         return f"write {int(value)}" if value == int(value) else ""
     if list in wanted and not isinstance(value, (list, dict)):
-        return f"write [{_flow(value)}]"
+        return f"write [{as_yaml(value)}]"
     return ""
 
 
@@ -187,15 +187,16 @@ def _plain_number(number: float) -> str:
 
 def show(value: object) -> str:
     """A value as a sweep file has it, shortened."""
-    text = f"'{value}'" if isinstance(value, str) else _flow(value)
+    text = f"'{value}'" if isinstance(value, str) else as_yaml(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _flow(value: object) -> str:
+def as_yaml(value: object) -> str:
+    """A value in YAML's flow style, texts without quotes."""
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{key}: {_flow(one)}' for key, one in value.items())}}}"
+        return f"{{{', '.join(f'{key}: {as_yaml(one)}' for key, one in value.items())}}}"
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_flow, value))}]"
+        return f"[{', '.join(map(as_yaml, value))}]"
     if isinstance(value, float):
         return f"{value!r}"
     return value if isinstance(value, str) else json.dumps(value, default=str)

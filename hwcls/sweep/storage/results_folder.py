@@ -15,12 +15,10 @@ from filelock import FileLock, Timeout
 from hwcls import files
 from hwcls.errors import UserError
 from hwcls.sweep.storage.lease import MIRROR
+from hwcls.sweep.storage.settings import changed_keys
 from hwcls.tracking.folders import SweepFolder
 
 LOG = "sweep.log"
-# keys that may change between two starts of one sweep
-MUTABLE = {"run_cap", "budget", "confirm", "track", "artifacts", "project", "keep"}
-MUTABLE |= {"max_restarts", "hang_after", "resources.concurrent"}
 # files that a start which failed before the first trial may have left
 PREPARED = {".lock", "data.json", "models.json", "splits.npz", "source", MIRROR, LOG}
 
@@ -135,20 +133,8 @@ def _check_settings(path: Path, settings: Mapping[str, Any]) -> None:
     except (OSError, yaml.YAMLError, AssertionError):
         remedy = "pass --new to use a new folder"
         raise UserError("sweep.yaml cannot be read", where=str(path), remedy=remedy) from None
-    changed = sorted(set(_changed_keys(old, settings)))
+    changed = changed_keys(old, settings)
     if changed:
         listed = ", ".join(changed[:5]) + (" and more" if len(changed) > 5 else "")
         what = f"holds the results of another version of this sweep; changed: {listed}"
         raise UserError(what, where=str(path), remedy="pass --new to use a new folder, or name another --results")
-
-
-def _changed_keys(old: Any, new: Any, key: tuple[str, ...] = ()) -> Iterator[str]:
-    if isinstance(old, Mapping) or isinstance(new, Mapping):
-        old, new = (
-            value if isinstance(value, Mapping) else {} if value is None else {"": value} for value in (old, new)
-        )
-        for name in {**old, **new}:
-            if ".".join((*key, name)) not in MUTABLE:
-                yield from _changed_keys(old.get(name), new.get(name), (*key, str(name)))
-    elif old != new:
-        yield ".".join(key)
