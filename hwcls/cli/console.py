@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -13,6 +14,7 @@ from hwcls.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
+USAGE_ERROR: Any = typer.BadParameter.__base__  # Typer exports no other name of it
 SUMMARY = "Find the best image classifier for a data set within a budget, and how certain the answer is."
 
 
@@ -28,6 +30,10 @@ class ErrorHandlingGroup(TyperGroup):
             return super().invoke(ctx)
         except UserError as error:
             _exit(str(error), 2)
+        except USAGE_ERROR as error:
+            if extra := re.search(r"unexpected extra argument\S* \((.*)\)", str(error)):
+                _exit(_too_many(getattr(error, "ctx", None) or ctx, extra[1]), 2)
+            raise
         except KeyboardInterrupt:
             _exit("interrupted", 130)
         except BrokenPipeError:  # `hwcls ... | head`
@@ -41,6 +47,14 @@ class ErrorHandlingGroup(TyperGroup):
             problem = (error.strerror or type(error).__name__).lower()
             remedy = "free some space" if is_disk_full(error) else "choose another path, or move what exists there"
             _exit(str(UserError(problem, where=str(error.filename), remedy=remedy)), 2)
+
+
+def _too_many(ctx: Any, extra: str) -> str:
+    """The error of arguments that a command does not take."""
+    taken = [str(one.name) for one in ctx.command.params if one.param_type_name == "argument"]
+    what = f"takes {'one ' if len(taken) == 1 else ''}{' and '.join(taken) or 'no arguments'}, not also {extra}"
+    remedy = f"run it for each {taken[0]}" if len(taken) == 1 else "leave it out"
+    return str(UserError(what, where=str(ctx.command_path), remedy=remedy))
 
 
 def _exit(message: str, code: int) -> NoReturn:

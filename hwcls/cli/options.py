@@ -42,6 +42,9 @@ Budget = Annotated[
     str | None, typer.Option("--for", help="A time budget instead of run_cap: 2h, 90m.", show_default=False)
 ]
 ResultsFolder = Annotated[Path, typer.Argument(help="A sweep's results folder.", show_default=False)]
+ResultsFolders = Annotated[
+    list[Path], typer.Argument(metavar="FOLDERS", help="Results folders of sweeps.", show_default=False)
+]
 TrialFolder = Annotated[
     Path,
     typer.Argument(

@@ -226,6 +226,17 @@ def _check_name(name: str) -> str:
     return name
 
 
+def check_project(name: str) -> str:
+    """The name of a W&B project; raises ValueError, with the remedy, for one that W&B refuses."""
+    if wrong := sorted({letter for letter in name if letter in "/\\#?%:\r\n"}):
+        rule = "a project's name takes none of / \\ # ? % :"
+        team = "; the team is set by the environment variable WANDB_ENTITY" if name.count("/") == 1 else ""
+        raise ValueError(f"W&B refuses '{name}' because of {' '.join(map(repr, wrong))} — {rule}{team}")
+    if not name.strip() or len(name) > 128:
+        raise ValueError(f"W&B refuses a project's name of {len(name.strip())} characters — write 1 to 128")
+    return name
+
+
 def _known_tracker(name: object) -> object:
     if name not in TRACKERS.names():  # by the table alone: nothing is imported
         raise ValueError(f"unknown tracker '{name}' — {did_you_mean(name, TRACKERS.names())}")
@@ -236,7 +247,7 @@ class SweepConfig(Frozen):
     """A sweep: how to search, for how long, what to compare and to record."""
 
     name: Annotated[str, AfterValidator(_check_name)]
-    project: str = Field("hwcls", min_length=1, max_length=128)
+    project: Annotated[str, AfterValidator(check_project)] = "hwcls"
     metric: MetricConfig = MetricConfig()
     method: Annotated[str, BeforeValidator(_known_method)] = "tpe"  # a name in SAMPLERS
     run_cap: int | None = Field(None, ge=1)  # trials

@@ -109,7 +109,7 @@ def load_results(path: Path) -> SweepResults:
 
     Raises UserError if `path` is not a results folder.
     """
-    settings = _settings(path)
+    settings = read_settings(path)
     metric = _mapping(settings.get("metric"))
     name, goal = str(metric.get("name", "val/accuracy")), str(metric.get("goal", "maximize"))
     compare = settings.get("compare")
@@ -211,7 +211,8 @@ def _confirm_run(folder_label: str, seed: int, source: TrialFolder, read: Any) -
     return ConfirmRun(run.label or folder_label, seed, run, scores or None, role if role in ROLES else None)
 
 
-def _settings(path: Path) -> dict[str, Any]:
+def read_settings(path: Path) -> dict[str, Any]:
+    """The sweep file that a results folder keeps; raises UserError if `path` is not a results folder."""
     file = path / "sweep.yaml"
     remedy = "name a folder that 'hwcls sweep' wrote, such as results/quickstart"
     try:

@@ -330,6 +330,7 @@ WORDS_OF_OTHERS = {
     "parameters.model.widths=16": "16 is not a list — write [16]",
     "name=2024": "name: 2024 is not text — put it into quotes: '2024'",
     "name=my sweep": "cannot be the name of a sweep — use letters, digits and _ . + - (100 at most)",
+    "project=team/proj": "a project's name takes none of / \\ # ? % :",
     "project=true": "true is not text — put it into quotes: 'true'",
     "track=wandb": "'wandb' is not a list — write [wandb]",
     "confirm=3": "3 is not a mapping — write {top: ..., seeds: ...}",

@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 
 from hwcls.cli.console import app, table_console
-from hwcls.cli.options import Everything
+from hwcls.cli.options import Everything, ResultsFolders
 
 
 @app.command()
 def compare(
-    folders: Annotated[list[Path], typer.Argument(help="Results folders of sweeps.", show_default=False)],
+    folders: ResultsFolders,
     rows: Annotated[int, typer.Option(min=1, help="How many trials to show, shared by the alternatives.")] = 20,
     as_json: Everything = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the leaderboard as CSV.")] = False,

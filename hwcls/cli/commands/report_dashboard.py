@@ -8,25 +8,33 @@ from typing import Annotated
 import typer
 
 from hwcls.cli.console import app
-from hwcls.cli.options import ResultsFolder
+from hwcls.cli.options import ResultsFolder, ResultsFolders
 
 
 @app.command()
 def report(
-    folder: ResultsFolder,
+    folders: ResultsFolders,
     as_json: Annotated[bool, typer.Option("--json", help="Print the paths of the files as JSON.")] = False,
 ) -> None:
-    """Write report.html and leaderboard.csv of a sweep again.
+    """Write report.html and leaderboard.csv of a sweep again; of several sweeps, each its own.
+
+    `hwcls compare` has the leaderboard of several sweeps together.
 
     Example: hwcls report results/quickstart
     """
     from hwcls.report.html.page import write_page
+    from hwcls.results.load import read_settings
 
-    page = write_page(folder)
+    for folder in folders:  # before any is written
+        read_settings(folder)
+    written = []
+    for folder in dict.fromkeys(folders):
+        page = write_page(folder)
+        written.append({"report": str(page), "leaderboard": str(folder / "leaderboard.csv")})
+        if not as_json:
+            typer.echo(f"report: {page}")
     if as_json:
-        typer.echo(json.dumps({"report": str(page), "leaderboard": str(folder / "leaderboard.csv")}))
-    else:
-        typer.echo(f"report: {page}")
+        typer.echo(json.dumps(written if len(folders) > 1 else written[0]))
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from hwcls.tracking.wandb.private import count_rows, raise_if_upload_failed, run
 INIT_SECONDS = 10.0  # to wait for the server at the start of a run
 UPLOAD_SECONDS = 30.0  # that the end of a run may take: the rest is uploaded again later
 SLOWEST_UPLOAD = 100_000  # bytes per second: weights get longer by their size
+NAME_LENGTH = 128  # of an artifact at most
 MATRIX_CLASSES = 50  # of a confusion matrix at most: W&B makes a table row for each pair of classes
 EXIT_CODES = {"complete": 0, "stopped": 0, "failed": 1, None: 255}  # other statuses: 255, ended by a user ("killed")
 
@@ -81,7 +83,7 @@ class WandbRun:
 
     def log_weights(self, path: Path) -> None:
         """Upload the best weights as an artifact."""
-        name = f"{self.info.sweep}-{self.info.key.replace('/', '-')}"
+        name = artifact_name(self.info.sweep, self.info.key)
         artifact = wandb.Artifact(name, type="model", metadata=self.info.config)
         artifact.add_file(str(path), name="best.safetensors")
         self.handle.log_artifact(artifact)
@@ -94,6 +96,15 @@ class WandbRun:
         """
         self.handle.finish(exit_code=EXIT_CODES.get(status, 255))
         raise_if_upload_failed(self.handle)
+
+
+def artifact_name(sweep: str, key: str) -> str:
+    """The name of a run's weights at W&B, unique within NAME_LENGTH characters."""
+    name = f"{sweep}-{key.replace('/', '-')}"
+    if len(name) <= NAME_LENGTH:
+        return name
+    digest = hashlib.blake2b(name.encode(), digest_size=4).hexdigest()
+    return f"{name[: NAME_LENGTH - len(digest) - 1]}-{digest}"
 
 
 def _init(info: RunInfo, run_id: str, sweep: SweepFolder, mode: Any) -> Any:
