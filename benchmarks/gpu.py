@@ -2,9 +2,10 @@
 
     python benchmarks/gpu.py [--only NAME ...] [--batch 256] [--images N] [--json FILE]
 
-Per model, eager and compiled, in bfloat16 where the GPU has it: images per second of a training epoch after a warm-up
-epoch, its share of the bf16 peak (an image costs three forward passes of FLOPs), peak memory, the seconds of a complete
-epoch with both evaluations, and the seconds of the start (compiling).
+Per model and mode (kernels launched one by one, by torch.compile, in a CUDA graph of the step, both), in bfloat16 where
+the GPU has it: images per second of a training epoch after a warm-up epoch, its share of the bf16 peak (an image costs
+three forward passes of FLOPs), peak memory, the seconds of a complete epoch with both evaluations, and the seconds of
+the start (compiling, capturing).
 The images are random with the real shapes: 100,000
 of 64x64x3 in 200 classes, 60,000 of 28x28x1 in 10. `--device cpu --images 256 --batch 32` shows that it runs.
 """
@@ -27,10 +28,10 @@ from hwcls.data.imageset import ImageSet, Split
 from hwcls.models.summary import count_flops
 from hwcls.training.build import build_trainer
 from hwcls.training.distributed import World
-from hwcls.training.step.precision import Precision, choose_precision
 
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}  # dense bf16, of the vendor
 TINY, FASHION = (64, 3, 200, 100_000), (28, 1, 10, 60_000)  # side, channels, classes, images
+MODES = ("eager", "compiled", "graph", "compiled graph")
 MODELS: dict[str, tuple[tuple[int, int, int, int], dict[str, Any]]] = {
     "resnet18-small": (TINY, {"name": "timm", "backbone": "resnet18", "stem": "small"}),
     "resnet18": (TINY, {"name": "timm", "backbone": "resnet18"}),
@@ -56,7 +57,7 @@ def random_images(shape: tuple[int, int, int, int], images: int | None) -> Image
     return ImageSet("random", names, side, channels, *moments, split(0, cut), val, val, AugmentConfig())
 
 
-def measure(name: str, batch: int, images: int | None, device: torch.device, compiled: bool) -> dict[str, Any]:
+def measure(name: str, batch: int, images: int | None, device: torch.device, mode: str) -> dict[str, Any]:
     """One row: two epochs, of which the second counts."""
     shape, model = MODELS[name]
     data = random_images(shape, images)
@@ -73,7 +74,10 @@ def measure(name: str, batch: int, images: int | None, device: torch.device, com
     if cuda:
         torch.cuda.reset_peak_memory_stats(device)
     trainer = build_trainer(config, data, World(device=device))
-    trainer.accumulator.set_precision(Precision(choose_precision(device, torch.float32, 0).bf16, compiled))
+    if "compiled" in mode:
+        trainer.accumulator.ddp = torch.compile(trainer.accumulator.ddp, dynamic=False)
+    if "graph" not in mode:
+        trainer.step.graph = None
     work = 3 * count_flops(trainer.model, data.channels, data.image_size)
     began = time.perf_counter()
     _, second = trainer.epochs()
@@ -82,7 +86,7 @@ def measure(name: str, batch: int, images: int | None, device: torch.device, com
     peak = next((peak for name, peak in PEAKS.items() if name in kind), None)
     return {
         "model": name,
-        "compiled": compiled,
+        "mode": mode,
         "images_per_second": speed,
         "share_of_peak": speed * work / peak if peak else None,
         "memory_gb": torch.cuda.max_memory_allocated(device) / 1e9 if cuda else None,
@@ -97,6 +101,7 @@ def main() -> None:
     """Print the table and write the JSON; exit 2 where there is no such device."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=list(MODELS), default=list(MODELS))
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--images", type=int, help="instead of the real numbers")
     parser.add_argument("--device", default="cuda")
@@ -107,16 +112,15 @@ def main() -> None:
         print("no GPU here: torch sees none (--device cpu only shows that the script runs)", file=sys.stderr)
         raise SystemExit(2)
     rows = []
-    print(f"{'model':18s}{'':10s}{'images/s':>12s}{'of peak':>9s}{'GB':>7s}{'epoch s':>9s}{'start s':>9s}")
+    print(f"{'model':18s}{'':18s}{'images/s':>12s}{'of peak':>9s}{'GB':>7s}{'epoch s':>9s}{'start s':>9s}")
     for name in options.only:
-        for compiled in (False, True) if device.type == "cuda" else (False,):
-            row = measure(name, options.batch, options.images, device, compiled)
+        for mode in options.modes if device.type == "cuda" else ("eager",):
+            row = measure(name, options.batch, options.images, device, mode)
             rows.append(row)
             share = f"{row['share_of_peak']:.1%}" if row["share_of_peak"] is not None else "-"
             memory = f"{row['memory_gb']:.1f}" if row["memory_gb"] is not None else "-"
-            kind = "compiled" if compiled else "eager"
             print(
-                f"{name:18s}{kind:10s}{row['images_per_second']:12,.0f}{share:>9s}{memory:>7s}"
+                f"{name:18s}{mode:18s}{row['images_per_second']:12,.0f}{share:>9s}{memory:>7s}"
                 f"{row['epoch_seconds']:9.2f}{row['start_seconds']:9.1f}"
             )
     if options.json:

@@ -190,7 +190,7 @@ def hwcls_loop(config: TrialConfig, images: Images, build: Callable[[], nn.Modul
     """The training pass of hwcls's Trainer, without its evaluation, which the others do not have either."""
     trainer = build_trainer(config, images.data, World(device=CPU))
     number = iter(range(1, 1_000_000))
-    return lambda: trainer.train_epoch(next(number)).images
+    return lambda: trainer.train_epoch(next(number))
 
 
 CONTENDERS = {

@@ -17,6 +17,8 @@ from hwcls.data.imageset import ImageSet, Split
 from hwcls.data.splits import random_permutation
 from hwcls.errors import UserError
 
+RESERVED = 0.2  # share of a GPU's memory
+UPLOADED = 2**28  # bytes at once
 SAMPLE = 5  # stream of (split_seed) that picks an evaluation sample
 
 
@@ -47,11 +49,13 @@ class Step:
         size: Images in the global batch.
         count: Micro-batches on this rank; 0 where the batch has fewer images than there are ranks.
         parts: The micro-batches, made when asked for.
+        first: The position of its first image in the epoch.
     """
 
     size: int
     count: int
     parts: Iterator[Batch]
+    first: int = 0
 
 
 class Feed:
@@ -89,6 +93,10 @@ class Feed:
         self.device, self.rank, self.world, self.dtype = device, rank, world, dtype
         self.augment = config.augment if config.augment is not None else data.augment
         self._normalise = Normalise(data.mean, data.std, data.image_size, device, dtype)
+        for part in (data.train, data.val):  # at once: what is left is the model's
+            _Pixels.cached(part, device)
+        self._plan: AugmentPlan | None = None  # of the epoch that `train` is in
+        self._reuse_plan = False
         count = len(data.train)
         self.steps = -(-count // config.batch_size)
         if count % config.batch_size == 1:
@@ -106,8 +114,7 @@ class Feed:
                 micro-batches of one.
         """
         split = self.data.train
-        plan = plan_epoch(self.augment, len(split), self.data.image_size, self.seed, epoch)
-        plan = plan.to(self.device, self._normalise.work)
+        plan = self._load_plan(epoch)
         pixels = _Pixels.cached(split, self.device)
         size = self.config.batch_size
         for start in range(0, self.steps * size, size):
@@ -118,7 +125,33 @@ class Feed:
             count = -(-here // most) if here else 0
             bounds = [chunk_bounds(here, count, part, least=min(most, 2)) for part in range(count)]
             places = [slice(start + low + first, start + low + last) for first, last in bounds if first < last]
-            yield Step(stop - start, len(places), (self._train_batch(pixels, plan, place) for place in places))
+            parts = (self._train_batch(pixels, plan, place) for place in places)
+            yield Step(stop - start, len(places), parts, start)
+
+    @property
+    def resident(self) -> bool:
+        """Whether the training pixels are on the device itself, so that no step waits for the host."""
+        pixels = _Pixels.cached(self.data.train, self.device)
+        return pixels.images.device == pixels.labels.device
+
+    def reuse_plan(self) -> None:
+        """From the next epoch on, write each epoch's plan into the memory of the one before, where a captured step
+        reads it; what refers to a batch of that epoch then changes."""
+        self._reuse_plan = True
+
+    def batch_at(self, positions: Tensor) -> Batch:
+        """The batch of some positions (b,) int64 of the epoch that `train` is in."""
+        assert self._plan is not None, "`train` comes first"
+        return self._train_batch(_Pixels.cached(self.data.train, self.device), self._plan, positions)
+
+    def _load_plan(self, epoch: int) -> AugmentPlan:
+        """Draw the plan of an epoch and copy it to the device."""
+        plan = plan_epoch(self.augment, len(self.data.train), self.data.image_size, self.seed, epoch)
+        if self._plan is not None and self._reuse_plan:
+            self._plan.copy_(plan)
+        else:
+            self._plan = plan.to(self.device, self._normalise.work)
+        return self._plan
 
     def evaluate(
         self, split: Literal["train", "val", "test"], batch_size: int = 512, limit: int | None = None
@@ -143,7 +176,7 @@ class Feed:
             index = chosen[start : start + batch_size]
             yield Batch(self._finish(self._normalise(pixels.take(index))), pixels.labels[index], index)
 
-    def _train_batch(self, pixels: _Pixels, plan: AugmentPlan, place: slice) -> Batch:
+    def _train_batch(self, pixels: _Pixels, plan: AugmentPlan, place: slice | Tensor) -> Batch:
         here = plan.at(place)
         images = augment_batch(pixels.take(here.order), here, self.augment, self._normalise)
         labels = pixels.labels[here.order]
@@ -161,17 +194,17 @@ class Feed:
 
 
 class _Pixels:
-    """A split's pixels and labels on a device: the memory map itself on a CPU, one upload on a GPU."""
+    """A split's pixels and labels for a device: the memory map itself on a CPU, one upload where a GPU has room."""
 
     _known: ClassVar[WeakKeyDictionary[Split, dict[torch.device, _Pixels]]] = WeakKeyDictionary()
 
     def __init__(self, split: Split, device: torch.device) -> None:
         images, rows = torch.from_numpy(split.images), torch.from_numpy(split.rows)
         self.side, self.channels = images.shape[1], images.shape[3]
-        if device.type != "cpu":  # only the rows of this split, in its order
-            images, rows = images[rows].to(device), torch.arange(len(rows), device=device)
-        self.images = images.view(len(images), -1)  # (M, S*S*C) uint8
-        self.rows = rows
+        images = images.view(len(images), -1)  # (M, S*S*C) uint8
+        if _fits(len(rows) * images.shape[1], device):
+            images, rows = _upload(images, rows, device), torch.arange(len(rows), device=device)
+        self.images, self.rows, self.device = images, rows, device
         self.labels = torch.from_numpy(split.labels).to(device)
 
     @classmethod
@@ -184,7 +217,27 @@ class _Pixels:
 
     def take(self, index: Tensor) -> Tensor:
         """(b, S, S, C) uint8 of some positions of the split."""
-        return self.images.index_select(0, self.rows[index]).view(len(index), self.side, self.side, self.channels)
+        # a GPU waits here for pixels that are not on it
+        found = self.images.index_select(0, self.rows[index.to(self.rows.device)]).to(self.device)
+        return found.view(len(index), self.side, self.side, self.channels)
+
+
+def _fits(size: int, device: torch.device) -> bool:
+    """Whether `size` bytes of pixels are kept on `device`: a GPU's model needs RESERVED of its memory."""
+    if device.type != "cuda":
+        return device.type != "cpu"
+    free, total = torch.cuda.mem_get_info(device)
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return size < free + unused - RESERVED * total
+
+
+def _upload(images: Tensor, rows: Tensor, device: torch.device) -> Tensor:
+    """The `rows` (N,) of (M, P) pixels on `device`, (N, P): a part at a time, for the host may not hold all."""
+    found = torch.empty(len(rows), images.shape[1], dtype=images.dtype, device=device)
+    step = max(1, UPLOADED // max(1, images.shape[1]))
+    for start in range(0, len(rows), step):
+        found[start : start + step] = images[rows[start : start + step]].to(device)
+    return found
 
 
 def chunk_bounds(count: int, parts: int, part: int, least: int = 1) -> tuple[int, int]:

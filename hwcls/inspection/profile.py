@@ -27,10 +27,11 @@ from hwcls.training.build import build_trainer
 from hwcls.training.cost import static_bytes
 from hwcls.training.distributed import World
 from hwcls.training.observer import Observer
+from hwcls.training.step import graph
 from hwcls.training.step.ghost_batches import GroupFeed
 from hwcls.training.trainer import Trainer
 
-WARM_UP = 3  # untimed steps: caches, compilation
+WARM_UP = graph.WARM_UP + 1  # untimed steps: caches, and on a GPU the capture of a step
 TRACED = 5  # steps of a trace
 SLOWEST = 5
 BATCH = 128  # of the inference timed in batches
@@ -96,7 +97,7 @@ class TimedTraining:
 
     def _next_epoch(self) -> None:
         trainer = self.trainer
-        trainer.epoch %= trainer.config.epochs  # more epochs in all might change the precision
+        trainer.epoch %= trainer.config.epochs
         next(trainer.epochs())
 
 

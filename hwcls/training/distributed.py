@@ -8,6 +8,7 @@ import re
 import socket
 import struct
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,7 +19,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.multiprocessing.spawn import ProcessRaisedException, spawn
+from torch.multiprocessing.spawn import ProcessException, spawn
 from torch.nn.parallel import DistributedDataParallel
 
 from hwcls.errors import UserError
@@ -56,6 +57,13 @@ def default_device(local_rank: int = 0, *, gpu: bool = True) -> torch.device:
     if gpu and torch.cuda.is_available():
         return torch.device("cuda", local_rank % torch.cuda.device_count())
     return torch.device("cpu")
+
+
+def require_gpu() -> None:
+    """Raise UserError where a GPU is lent to this process, but torch cannot use it."""
+    if not torch.cuda.is_available():
+        what = f"this trial has a GPU, but torch {torch.__version__} cannot use it"
+        raise UserError(what, remedy="run `hwcls doctor`, or set gpus_per_worker: 0 to train on CPUs")
 
 
 def find_free_address(host: str = "127.0.0.1") -> str:
@@ -161,10 +169,13 @@ def launch(size: int, run: Callable[..., None], *args: Any) -> None:
     if size == 1:
         run(World(), *args)
         return
+    if torch.cuda.is_available() and size > torch.cuda.device_count():
+        what = f"each of the {size} workers needs a GPU of its own, but there are {torch.cuda.device_count()}"
+        raise UserError(what, where="workers", remedy='lower it, or set CUDA_VISIBLE_DEVICES="" to train on CPUs')
     errors: SimpleQueue[Exception] = get_context("spawn").SimpleQueue()
     try:
         spawn(_rank_main, (size, find_free_address(), run, args, errors), nprocs=size)  # type: ignore[no-untyped-call]
-    except ProcessRaisedException:
+    except ProcessException:
         if errors.empty():
             raise
         error = errors.get()
@@ -181,15 +192,19 @@ def _rank_main(
     args: tuple[Any, ...],
     errors: SimpleQueue[Exception],
 ) -> None:
-    world = join_world(rank, size, address, default_device(rank))
+    status = 0
     try:
+        world = join_world(rank, size, address, default_device(rank))
         run(world, *args)
+        leave_world()
     except (UserError, MemoryRanOutError) as error:
         errors.put(error)
-        raise
-    finally:
-        leave_world()
+        status = 1
+    except Exception:
+        errors.put(RuntimeError(traceback.format_exc()))
+        status = 1
+    # a failed rank does not leave: NCCL would wait for peers that wait in an all-reduce; `spawn` ends those
     # gloo's threads may still hold tensors, and releasing those while the interpreter ends aborts it (pytorch#190489)
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(status)

@@ -27,7 +27,7 @@ def effective_settings(trainer: Trainer) -> dict[str, Any]:
         "std": list(data.std),
         "device": torch.cuda.get_device_name(device) if gpu else device.type,
         "precision": "bfloat16" if precision.bf16 else str(next(trainer.model.parameters()).dtype).split(".")[1],
-        "compiled": precision.compiled,
+        "cuda_graph": trainer.step.graph is not None and trainer.step.graph.captured,
         "micro_batch": trainer.micro_batch,
         "norm_batch": config.norm_batch or trainer.micro_batch,
         "class_weights": None if weights is None else [round(weight, 6) for weight in weights.tolist()],

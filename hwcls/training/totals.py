@@ -16,24 +16,27 @@ Array = np.ndarray[Any, Any]
 
 
 class TrainingLoss:
-    """The loss over the steps of an epoch on this rank; nothing is read from the device.
+    """The loss over the steps of an epoch on this rank, changed in place; nothing is read from the device.
 
     Attributes:
         sum: () float64.
-        bad_step: (), the first step whose loss is not finite, from 1; 0 for none.
-        images: Seen by all ranks.
+        steps: () float64, so far.
+        bad_step: () float64, the first step whose loss is not finite, from 1; 0 for none.
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.sum = torch.zeros((), dtype=torch.float64, device=device)
-        self.bad_step = torch.zeros((), dtype=torch.float64, device=device)
-        self.images = 0
+        self.sum, self.steps, self.bad_step = torch.zeros(3, dtype=torch.float64, device=device).unbind()
 
-    def add(self, loss: torch.Tensor, number: int, images: int) -> None:
-        """Add the summed loss () of step `number`."""
-        self.bad_step = torch.where((self.bad_step == 0) & ~torch.isfinite(loss), number, self.bad_step)
+    def reset(self) -> None:
+        """Begin an epoch."""
+        for total in (self.sum, self.steps, self.bad_step):
+            total.zero_()
+
+    def add(self, loss: torch.Tensor) -> None:
+        """Add the summed loss () of the next step."""
+        self.steps += 1
+        self.bad_step.copy_(torch.where((self.bad_step == 0) & ~torch.isfinite(loss), self.steps, self.bad_step))
         self.sum += loss
-        self.images += images
 
 
 @dataclass(frozen=True)

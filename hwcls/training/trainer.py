@@ -33,12 +33,14 @@ from hwcls.training.step.accumulate import GradientAccumulator
 from hwcls.training.step.batch_norm import average_statistics
 from hwcls.training.step.ema import Ema
 from hwcls.training.step.ghost_batches import GroupFeed
+from hwcls.training.step.graph import CAPTURED
 from hwcls.training.step.loss import Loss
 from hwcls.training.step.micro_batch import halve_micro_batch
 from hwcls.training.step.optim import Schedule, build_optimizer
 from hwcls.training.step.precision import choose_precision
+from hwcls.training.step.train_step import TrainStep
 from hwcls.training.timer import Timer
-from hwcls.training.totals import Totals, TrainingLoss, read_totals
+from hwcls.training.totals import Totals, read_totals
 
 Array = np.ndarray[Any, Any]
 
@@ -73,11 +75,16 @@ class Trainer:
             built.model,
             Loss(config.label_smoothing, config.class_weights, data.train.labels, len(data.classes), device, dtype),
             world,
-            choose_precision(device, dtype, config.epochs * self.feed.steps, grouped=config.norm_batch is not None),
+            choose_precision(device, dtype),
             config.norm_batch,
             (data.channels, data.image_size, data.image_size),
         )
         self.optimizer = build_optimizer(config.optimizer, built.model)
+        self.step = TrainStep(self.accumulator, self.optimizer, config.clip, device)
+        # the code of a user's model may depend on the host in ways that a replay would not repeat
+        own_code = config.model.source_file is not None
+        if device.type in CAPTURED and world.size == 1 and not config.norm_batch and not own_code and feed.resident:
+            self.step.capture(feed)
         self.schedule = Schedule(
             config.scheduler, self.optimizer, epochs=config.epochs, metric=config.metric, steps=self.feed.steps
         )
@@ -117,7 +124,7 @@ class Trainer:
         torch.manual_seed(derive_seed(self.config.seed, epoch, self.world.rank))
         started = time.perf_counter()
         timer = Timer(self.world.device)
-        training = self.train_epoch(epoch)
+        images = self.train_epoch(epoch)
         train_seconds = timer.stop()
         with self._averaged_weights():
             if self.ema:
@@ -126,10 +133,10 @@ class Trainer:
             timer = Timer(self.world.device)
             val = self.evaluate("val")
             val_seconds = timer.stop()
-            totals = read_totals(training, train, val, self.world)
+            totals = read_totals(self.step.losses, train, val, self.world)
             self._check_finite(epoch, totals)
-            values = totals.metrics(training.images, len(self.data.val))
-            speed = training.images / max(train_seconds(), 1e-9)
+            values = totals.metrics(images, len(self.data.val))
+            speed = images / max(train_seconds(), 1e-9)
             self.inference = min(self.inference, val_seconds() / max(1, len(val.index)))
             record = EpochRecord(epoch, values, self.schedule.lr, time.perf_counter() - started, speed)
             self.history.add(record, totals.val_confusion, self._copy_weights, lambda: self._val_scores(val))
@@ -139,27 +146,26 @@ class Trainer:
                 self.observer.after_epoch(self.model, self.feed, record)
         return record
 
-    def train_epoch(self, epoch: int) -> TrainingLoss:
-        """One pass over the training split."""
+    def train_epoch(self, epoch: int) -> int:
+        """One pass over the training split; returns its images, of all ranks."""
         self.model.train()
-        steps, training = self.feed.steps, TrainingLoss(self.world.device)
+        self.step.losses.reset()
+        steps, images = self.feed.steps, 0
+
+        def before_clip() -> None:
+            self.observer.before_clip(self.model, self.world.rank, epoch)
+
         for number, step in enumerate(self.feed.train(epoch, self.micro_batch), start=1):
             self.observer.before_step()
             self.schedule.before_step(epoch, (number - 1) / steps)
-            loss = self.accumulator.backward(step)
-            if number == steps:
-                self.observer.before_clip(self.model, self.world.rank, epoch)
-            if self.config.clip is not None:
-                nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
-            self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
-            training.add(loss, number, step.size)
+            self.step.run(step, before_clip if number == steps else None)
+            images += step.size
             if self.ema:
                 self.ema.update((epoch - 1) * steps + number - 1)
             watchdog.reset_timer()
             self.observer.after_step()
         average_statistics(self.model, self.world)
-        return training
+        return images
 
     def _check_finite(self, epoch: int, totals: Totals) -> None:
         """Raise NotFiniteError where a loss is NaN or infinite."""
@@ -213,7 +219,7 @@ class Trainer:
     def load_state(self, state: dict[str, Any]) -> None:
         """Resume from `state`; the epochs that follow equal those of an uninterrupted run."""
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.step.load_state(state["optimizer"])
         self.schedule.load_state(state["schedule"])
         if self.ema:
             self.ema.load_state(state["ema"])

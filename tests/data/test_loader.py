@@ -14,6 +14,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from hwcls.config.data import AugmentConfig, DataConfig
+from hwcls.data import loader
 from hwcls.data.imageset import ImageSet
 from hwcls.data.loader import Batch, Feed, chunk_bounds
 from hwcls.errors import UserError
@@ -290,15 +291,34 @@ def test_gpu_gets_the_same_images(make: SimpleNamespace) -> None:
 
 
 @pytest.mark.parametrize("augment", [AugmentConfig(), MOVES, COLOURFUL, ALL], ids=["nothing", "moves", "colour", "all"])
-def test_a_gpu_never_waits_nor_meets_cpu_tensors(make: SimpleNamespace, augment: AugmentConfig) -> None:
+def test_a_gpu_never_waits_nor_meets_cpu_tensors(
+    make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, augment: AugmentConfig
+) -> None:
     """Fake tensors know devices, but no values: to ask for one, or for how many are chosen, is an error."""
     data = make.made_set(count=16)
+    monkeypatch.setattr(loader, "_fits", lambda size, device: True)
     with FakeTensorMode():
         one = feed(data, augment=augment, device=torch.device("cuda"))
         batches = [batch for step in one.train(1) for batch in step.parts]
         batches += list(one.evaluate("val"))
     assert {part.device.type for batch in batches for part in vars(batch).values() if part is not None} == {"cuda"}
     assert sum(len(batch.labels) for batch in batches) == len(data.train) + len(data.val)
+
+
+def test_pixels_that_a_gpu_has_no_room_for_stay_in_host_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """20 % of the GPU is left to the model; what torch has reserved but does not use counts as free."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (50, 100))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 10)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 4)
+    assert loader._fits(35, torch.device("cuda", 0))
+    assert not loader._fits(36, torch.device("cuda", 0))
+    assert not loader._fits(0, torch.device("cpu"))
+
+
+def test_pixels_are_uploaded_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, rows = torch.arange(40, dtype=torch.uint8).view(10, 4), torch.tensor([1, 2, 5, 9, 3])
+    monkeypatch.setattr(loader, "UPLOADED", 9)  # two images
+    assert torch.equal(loader._upload(images, rows, torch.device("cpu")), images[rows])
 
 
 @pytest.mark.parametrize("augment", [STRONG, ALL], ids=["strong", "all"])

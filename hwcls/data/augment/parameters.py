@@ -63,6 +63,12 @@ class AugmentPlan:
         """The same plan on `device`, fractions as `dtype`."""
         return self._map(lambda tensor: tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype))
 
+    def copy_(self, other: AugmentPlan) -> None:
+        """Overwrite the entries with those of another plan of the same operations."""
+        for field in fields(self):
+            if (part := getattr(self, field.name)) is not None:
+                part.copy_(getattr(other, field.name))
+
     def at(self, positions: slice | Tensor) -> AugmentPlan:
         """The entries of some positions."""
         return self._map(lambda tensor: tensor[positions])

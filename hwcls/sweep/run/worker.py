@@ -78,8 +78,10 @@ class Rank:
 
     def join(self, address: str) -> None:
         """Join the process group, once for all trials."""
-        from hwcls.training.distributed import default_device, join_world
+        from hwcls.training.distributed import default_device, join_world, require_gpu
 
+        if self.gpu:
+            require_gpu()
         self.world = join_world(self.rank, self.size, address, default_device(gpu=self.gpu))
 
     def start(

@@ -36,12 +36,7 @@ class GradientAccumulator:
         self.model, self.loss, self.world, self.image_shape = model, loss, world, image_shape
         self.norms = GroupedNorms(model, norm_batch, world) if norm_batch else None
         self.ddp = wrap_ddp(model, world)
-        self.full_size = 0  # images of the very first micro-batch
-        self.set_precision(precision)
-
-    def set_precision(self, precision: Precision) -> None:
-        """Use `precision` from now on; micro-batches of the full size may be compiled."""
-        self.precision, self.forward = precision, precision.prepare(self.model, self.ddp)
+        self.precision = precision
 
     def backward(self, step: Step) -> torch.Tensor:
         """Leave the gradients of the global batch in the weights; returns the sum of this rank's losses, ()."""
@@ -51,11 +46,9 @@ class GradientAccumulator:
         if step.count == 0:
             self._join_without_images()
         for number, batch in enumerate(step.parts, start=1):
-            self.full_size = self.full_size or len(batch.labels)
-            forward = self.forward if len(batch.labels) == self.full_size else self.ddp
             with gradient_sync(self.ddp, number == step.count):
                 with self.precision.autocast():
-                    logits = forward(batch.images)  # (B, K)
+                    logits = self.ddp(batch.images)  # (B, K)
                 loss = self.loss(upcast(logits), batch)
                 # DDP averages over the ranks: times their number, it is sum / global batch
                 (loss * (self.world.size / step.size)).backward()  # type: ignore[no-untyped-call]

@@ -131,7 +131,7 @@ def test_what_data_and_machine_decide_is_in_the_result(own, tmp_path):
         "channels": 3,
         "device": "cpu",
         "precision": "float32",
-        "compiled": False,
+        "cuda_graph": False,
         "micro_batch": 128,
         "norm_batch": 128,
         "class_weights": [0.351852, 12.666667, 12.666667],

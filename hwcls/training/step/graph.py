@@ -1,0 +1,114 @@
+"""A function of some positions of the epoch as one CUDA graph: small models wait for launches otherwise."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+CAPTURED = ("cuda",)  # kinds of device; elsewhere there are no graphs
+WARM_UP = 3  # calls before the capture: they choose kernels and allocate the optimizer's state
+
+_log = logging.getLogger(__name__)
+
+
+class StepGraph:
+    """Calls `body` with runs of `size` positions; after WARM_UP calls it is captured, then only replayed.
+
+    A replay runs the same kernels on the same memory: `body` reads its positions, learning rate and random seeds from
+    the device, and nothing of it may depend on the host. Where it cannot be captured, or memory is short, `body` is
+    called each time.
+
+    Args:
+        body: Gets the positions, (size,) int64.
+        size: Positions of a call.
+        device: On which `body` works.
+    """
+
+    def __init__(self, body: Callable[[Tensor], None], size: int, device: torch.device) -> None:
+        self.body, self.size, self.device = body, size, device
+        self.offsets = torch.arange(size, device=device)  # (size,)
+        self.positions = self.offsets.clone()  # (size,)
+        self.calls = 0
+        self.waits = False  # whether `body` makes the host wait for the device
+        self.replay: Callable[[], None] | None = None
+
+    def __call__(self, first: int) -> None:
+        """Run `body` for the positions from `first` on."""
+        torch.add(self.offsets, first, out=self.positions)
+        self.calls += 1
+        if self.calls <= WARM_UP:
+            self._warm_up()
+            return
+        if self.replay is None:
+            self.replay = (None if self.waits else capture(self._call, self.device)) or self._call
+        self.replay()
+
+    @property
+    def captured(self) -> bool:
+        """Whether calls replay a graph by now."""
+        return self.replay not in (None, self._call)
+
+    def reset(self) -> None:
+        """Capture again: tensors that `body` refers to have been replaced."""
+        self.calls, self.replay = 0, None
+
+    def _call(self) -> None:
+        self.body(self.positions)
+
+    def _warm_up(self) -> None:
+        """A call on a stream of its own, as a capture needs: see "CUDA graphs" in torch's notes."""
+        if self.device.type != "cuda":
+            return self._call()
+        stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(stream):
+            self.waits = waits_for_device(self._call)
+        torch.cuda.current_stream(self.device).wait_stream(stream)
+        return None
+
+
+def waits_for_device(call: Callable[[], None]) -> bool:
+    """Make the `call`; whether the host had to wait for the device, as a captured one must not: it cannot be undone."""
+    before = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            call()
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
+    reasons = [str(warning.message) for warning in caught if "synchronizing CUDA operation" in str(warning.message)]
+    if reasons:
+        _log.info("the training step is not captured as a CUDA graph: it waits for the GPU")
+    return bool(reasons)
+
+
+def capture(call: Callable[[], None], device: torch.device) -> Callable[[], None] | None:
+    """What replays `call`, which is captured but not run; None where that is impossible, which is logged."""
+    if device.type != "cuda":
+        return None
+    if not has_room(device):
+        _log.info("the training step is not captured as a CUDA graph: too little memory is free")
+        return None
+    graph = torch.cuda.CUDAGraph()
+    try:
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            call()
+    except Exception as error:
+        reason = str(error).split("\n", 1)[0]
+        _log.info("the training step is not captured as a CUDA graph: %s", reason)
+        return None
+    replay: Callable[[], None] = graph.replay
+    return replay
+
+
+def has_room(device: torch.device) -> bool:
+    """Whether a graph's own memory fits beside that of the calls without it; each takes as much as the peak so far."""
+    free, _ = torch.cuda.mem_get_info(device)
+    now, peak = torch.cuda.memory_allocated(device), torch.cuda.max_memory_allocated(device)
+    unused = torch.cuda.memory_reserved(device) - now
+    return free + unused > 2 * (peak - now)

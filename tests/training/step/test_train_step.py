@@ -1,0 +1,147 @@
+"""An optimizer step by the path that a GPU captures: equal to the plain one to the last bit."""
+
+import contextlib
+import logging
+import warnings
+
+import pytest
+import torch
+
+from hwcls.data.imageset import open_data
+from hwcls.training.build import build_trainer
+from hwcls.training.distributed import World
+from hwcls.training.step import graph
+from hwcls.training.step.graph import WARM_UP, StepGraph
+
+CPU = torch.device("cpu")
+MIXED = {"mixup": 0.2, "cutmix": 1.0, "erase": 0.5, "trivial": True, "brightness": 0.2, "crop": 1}
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    """Steps are called with positions on the device, as those that are captured."""
+    monkeypatch.setattr("hwcls.training.trainer.CAPTURED", ("cpu",))
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """The first position of each call of a StepGraph."""
+    found, call = [], StepGraph.__call__
+    monkeypatch.setattr(StepGraph, "__call__", lambda self, first: found.append(first) or call(self, first))
+    return found
+
+
+def train(config):
+    """The records without times and the weights of a training."""
+    trainer = build_trainer(config, open_data(config.data), World(device=CPU))
+    records = [record.metrics for record in trainer.epochs()]
+    return records, trainer.weights()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"clip": 0.5, "ema": 0.9, "optimizer__nesterov": True},
+        {"data__augment": {"crop": 1, "hflip": True}, "optimizer": {"name": "adamw", "lr": 0.01}},
+        {"data__augment": MIXED, "scheduler": {"name": "one_cycle"}, "class_weights": "balanced"},
+    ],
+)
+def test_positions_on_the_device_change_nothing(trial, as_on_a_gpu, calls, monkeypatch, changes):
+    config = trial(**changes)
+    records, weights = train(config)
+    steps = -(-len(open_data(config.data).train) // config.data.batch_size)
+    assert calls == [64 * step for step in range(steps - 1)] * config.epochs  # the last step has an observer
+    monkeypatch.setattr("hwcls.training.trainer.CAPTURED", ())
+    plain_records, plain_weights = train(config)
+    assert len(calls) == (steps - 1) * config.epochs
+    assert records == plain_records
+    assert all(torch.equal(weights[name], weight) for name, weight in plain_weights.items())
+
+
+def test_a_resumed_training_captures_again(trial, as_on_a_gpu):
+    config = trial()
+    first = build_trainer(config, open_data(config.data), World(device=CPU))
+    epochs = first.epochs()
+    next(epochs)
+    state = first.state() | {"confusions": {}, "best_weights": first.history.best_weights}
+    state |= {"best_scores": first.history.best_scores}
+    assert first.step.graph.replay is not None
+    first.load_state(state)
+    assert first.step.graph.replay is None
+
+
+def test_an_epochs_plan_is_where_the_one_before_was(trial, as_on_a_gpu):
+    config = trial()
+    trainer = build_trainer(config, open_data(config.data), World(device=CPU))
+    trainer.train_epoch(1)
+    before, place = trainer.feed._plan.order.clone(), trainer.feed._plan.order.data_ptr()
+    trainer.train_epoch(2)
+    assert trainer.feed._plan.order.data_ptr() == place
+    assert not torch.equal(trainer.feed._plan.order, before)
+
+
+def test_what_a_replay_would_not_repeat_is_not_captured(trial, as_on_a_gpu, tmp_path):
+    own = tmp_path / "own.py"
+    own.write_text(
+        "from torch import nn\n\ndef build(classes, channels, image_size):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(channels * image_size**2, classes))\n"
+    )
+    data = open_data(trial().data)
+    assert build_trainer(trial(), data, World(device=CPU)).step.graph is not None
+    for changes in ({"model": {"name": f"{own}:build"}}, {"norm_batch": 16}):
+        assert build_trainer(trial(**changes), data, World(device=CPU)).step.graph is None
+
+
+class FakeGraph:
+    """Stands for torch.cuda.CUDAGraph."""
+
+    def replay(self):
+        """Runs what was captured."""
+
+
+@pytest.mark.parametrize(
+    ("room", "error", "message"),
+    [
+        (True, None, None),
+        (False, None, "the training step is not captured as a CUDA graph: too little memory is free"),
+        (True, RuntimeError("unsupported\nmore"), "the training step is not captured as a CUDA graph: unsupported"),
+    ],
+)
+def test_a_step_that_cannot_be_captured_is_called(monkeypatch, caplog, room, error, message):
+    monkeypatch.setattr(graph, "has_room", lambda device: room)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph, **_: contextlib.nullcontext())
+
+    def call():
+        if error:
+            raise error
+
+    with caplog.at_level(logging.INFO, "hwcls"):
+        replay = graph.capture(call, torch.device("cuda", 0))
+    assert (replay is None) == (message is not None)
+    assert [record.getMessage() for record in caplog.records] == ([message] if message else [])
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_step_that_waits_for_the_gpu_is_found(monkeypatch, caplog, waits):
+    modes = []
+    monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
+
+    def call():
+        warnings.warn("called a synchronizing CUDA operation" if waits else "another", stacklevel=1)
+
+    with caplog.at_level(logging.INFO, "hwcls"):
+        assert graph.waits_for_device(call) == waits
+    assert modes == ["warn", 0]
+    assert len(caplog.records) == waits
+
+
+def test_positions_follow_the_first_one():
+    seen = []
+    step = StepGraph(lambda positions: seen.append(positions.tolist()), 3, CPU)
+    for first in (0, 3, 6, 9, 12):
+        step(first)
+    assert seen == [[first, first + 1, first + 2] for first in (0, 3, 6, 9, 12)]
+    assert step.calls == WARM_UP + 2
