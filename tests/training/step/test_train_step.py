@@ -59,6 +59,25 @@ def test_positions_on_the_device_change_nothing(trial, as_on_a_gpu, calls, monke
     assert all(torch.equal(weights[name], weight) for name, weight in plain_weights.items())
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("model", [{"name": "simple_cnn"}, {"name": "timm", "backbone": "test_resnet"}])
+@pytest.mark.parametrize("augment", [{"crop": 1, "hflip": True}, MIXED])
+def test_a_gpu_replays_what_it_was_launched(trial, model, optimizer, augment):
+    config = trial(model=model, optimizer={"name": optimizer, "lr": 0.001}, data__augment=augment, clip=1.0, ema=0.9)
+    found = []
+    for captured in (True, False):
+        trainer = build_trainer(config, open_data(config.data), World(device=torch.device("cuda", 0)))
+        if not captured:
+            trainer.step.graph = None
+        records = [record.metrics for record in trainer.epochs()]
+        assert captured == (trainer.step.graph is not None and trainer.step.graph.captured)
+        found.append((records, trainer.weights()))
+    (records, weights), (plain_records, plain_weights) = found
+    assert records == plain_records
+    assert all(torch.equal(weights[name], weight) for name, weight in plain_weights.items())
+
+
 def test_a_resumed_training_captures_again(trial, as_on_a_gpu):
     config = trial()
     first = build_trainer(config, open_data(config.data), World(device=CPU))
