@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
@@ -46,6 +47,11 @@ class DataConfig(Labelled):
     classes: int | Annotated[tuple[int | str, ...], Field(strict=False)] | None = None  # first n, or numbers and names
     per_class: int | None = Field(None, ge=2)  # training images per class, before the split
     fraction: float | None = Field(None, gt=0, le=1)  # of the training images, before the split
+
+    @field_validator("name")
+    @classmethod
+    def _one_spelling(cls, name: str) -> str:
+        return unicodedata.normalize("NFC", name)  # macOS writes é as two letters
 
     @field_validator("path")
     @classmethod

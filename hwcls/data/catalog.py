@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hwcls.config.data import AugmentConfig, DataConfig
+from hwcls.data.formats.image_types import nfc
 from hwcls.data.formats.raw import RawData
 from hwcls.errors import UserError, did_you_mean
 from hwcls.registry import Registry
@@ -106,7 +108,7 @@ def find_data_set(name: str, where: str = "data.name") -> DataSetSpec:
     """
     if name in DATA_SETS.names():
         return DATA_SETS[name]
-    own = user_spec(name)
+    own = user_spec(name := nfc(name))
     if own is None or _find(own) is None:
         remedy = did_you_mean(name, [entry["name"] or "" for entry in list_data_sets()])
         remedy += "; images of your own: hwcls data import NAME PATH" if remedy.startswith("known") else ""
@@ -131,8 +133,10 @@ def user_spec(name: str) -> DataSetSpec | None:
     """The description of a user's class folders called `name`; None where that cannot be a name."""
     if not USER_NAME.fullmatch(name):
         return None
-    layout = DATA_SETS[USER_LAYOUT]
-    return replace(layout, description="images of your own", places=(name, f"{name}/*"), needs_path=False)
+    layout, spellings = DATA_SETS[USER_LAYOUT], dict.fromkeys((name, unicodedata.normalize("NFD", name)))
+    # folders of macOS have the second
+    places = tuple(place for spelled in spellings for place in (spelled, f"{spelled}/*"))
+    return replace(layout, description="images of your own", places=places, needs_path=False)
 
 
 def locate(name: str) -> Path | None:
@@ -170,7 +174,7 @@ def list_data_sets() -> list[dict[str, str | None]]:
     taken = {path for path in places.values() if path}
     for folder in raw_folders():
         for path in _entries(folder):
-            own = user_spec(name := path.name)
+            own = user_spec(name := nfc(path.name))
             place = _find(own) if own and os.path.isdir(path) and name not in specs else None
             if own and place and not any(place == known or known.is_relative_to(place) for known in taken):
                 places[name], specs[name] = place, own

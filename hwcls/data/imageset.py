@@ -12,6 +12,7 @@ from hwcls.config.data import AugmentConfig, DataConfig
 from hwcls.data import splits
 from hwcls.data.catalog import find_data_set
 from hwcls.data.decoding.pixel_range import PixelRange
+from hwcls.data.formats.image_types import nfc
 from hwcls.data.progress import ProgressReporter
 from hwcls.data.store import PixelStore, has_pixel_store, open_pixel_store, read_raw_data
 from hwcls.errors import UserError
@@ -61,7 +62,8 @@ class InputSpec:
     def from_dict(cls, value: Mapping[str, Any]) -> InputSpec:
         """Read `to_dict`'s output; raises KeyError, TypeError."""
         mean, std = (tuple(map(float, value[key])) for key in ("mean", "std"))
-        classes, size, channels = tuple(map(str, value["classes"])), int(value["image_size"]), int(value["channels"])
+        classes = tuple(nfc(str(name)) for name in value["classes"])  # earlier versions kept each spelling
+        size, channels = int(value["image_size"]), int(value["channels"])
         pixel_range = PixelRange.from_dict(value.get("pixel_range"))  # earlier versions wrote none
         return cls(str(value["name"]), classes, size, channels, mean, std, pixel_range=pixel_range)
 

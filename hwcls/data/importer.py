@@ -11,9 +11,9 @@ import os
 import re
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from filelock import FileLock
 from hwcls import files
 from hwcls.data import disk
 from hwcls.data.catalog import DATA_SETS, DataSetSpec, cache_folder, user_spec
+from hwcls.data.decoding.codecs import SKIP, count_problems, remedy_for
 from hwcls.data.decoding.decode import (
     CHUNK,
     READ_ERRORS,
@@ -34,6 +35,7 @@ from hwcls.data.decoding.memory import ENCODED
 from hwcls.data.decoding.opened import describe_error
 from hwcls.data.decoding.pixel_range import PixelRange, RangeMeter
 from hwcls.data.formats.archive import FileTree, is_archive
+from hwcls.data.formats.image_types import LeftOut, nfc
 from hwcls.data.formats.raw import EncodedImages, RawData
 from hwcls.data.progress import ProgressMeter, ProgressReporter
 from hwcls.errors import UserError, did_you_mean
@@ -45,13 +47,13 @@ class ImportResult:
 
     Attributes:
         skipped: The images that cannot be read, with the reason.
-        passed_over: The files that are not images by their ending, or not in a class folder.
+        left_out: The files that are not images by their ending, or not in a class folder, with the reason.
         pixel_range: What becomes 0 and 255 of the images of more than 8 bits; None where there are none.
     """
 
     path: Path
     skipped: dict[str, str]
-    passed_over: tuple[str, ...] = ()
+    left_out: Mapping[str, LeftOut] = field(default_factory=dict)
     pixel_range: PixelRange | None = None
 
 
@@ -63,11 +65,12 @@ def import_data_set(
     Args:
         name: A data set that hwcls knows, or a new name for images in class folders.
         path: The data set itself, or a folder that contains it as a raw folder would.
-        skip_corrupt: Leave out images that cannot be read, instead of an error that names the first.
+        skip_corrupt: Leave out images that cannot be read, instead of an error that counts them and names the first.
 
     Raises:
         UserError: It is not that data set, is damaged, does not fit on the disk, or was imported before.
     """
+    name = nfc(name)
     spec, path = _importable_spec(name), Path(path).expanduser()
     if not os.path.exists(path):
         raise UserError("no such file or folder", where=str(path))
@@ -106,7 +109,7 @@ def import_data_set(
         finally:
             shutil.rmtree(building, ignore_errors=True)
         files.sync_folder(target.parent)
-    return ImportResult(target, skipped, raw.passed_over, pixel_range)
+    return ImportResult(target, skipped, raw.left_out, pixel_range)
 
 
 def _importable_spec(name: str) -> DataSetSpec:
@@ -127,6 +130,8 @@ def _find_inside(name: str, spec: DataSetSpec, path: Path) -> Path:
     for place in (path, *inside):
         if (place == path and is_archive(path)) or spec.is_at(place):  # an archive is only known once it is read
             return place
+    if spec.user_files:
+        return path  # read as it is, for an error that says what lies there
     raise UserError(f"this is not {name}", where=str(path), remedy=f"expected {spec.expects}")
 
 
@@ -150,7 +155,8 @@ def _pack_images(
     """
     images = raw.image_files
     assert images is not None
-    tree, skipped = images.tree, {}
+    tree = images.tree
+    skipped: dict[str, str] = {}
     check = _Check(tree, raw.splits["train"].images)
     meter = ProgressMeter(report, f"{target.stem}: images", len(images), "checked")
     with zipfile.ZipFile(target, "w") as archive:
@@ -160,15 +166,41 @@ def _pack_images(
             archive.writestr(zipfile.ZipInfo(name), tree.read(name))
         for done, (name, problem) in enumerate(check.run(images.names), 1):
             if problem is None:
-                archive.writestr(zipfile.ZipInfo(name), tree.read(name))
-            elif skip_corrupt:
-                skipped[name] = problem
+                if skip_corrupt or not skipped:  # otherwise nothing is kept
+                    archive.writestr(zipfile.ZipInfo(name), tree.read(name))
             else:
-                raise corrupt_image_error(images, name, problem)
+                skipped[name] = problem
             meter.update(done)
+        if skipped and not skip_corrupt:
+            raise _unreadable_error(raw, images, skipped)
     with open(target, "rb") as file:
         os.fsync(file.fileno())
     return skipped, check.pixel_range()
+
+
+def _unreadable_error(raw: RawData, images: EncodedImages, problems: dict[str, str]) -> UserError:
+    """The error about images that cannot be read: how many of each kind, the first of them, and what to do."""
+    name, problem = next(iter(problems.items()))
+    if len(problems) == 1 and not _lost_classes(raw, problems):
+        return corrupt_image_error(images, name, problem)
+    kinds = count_problems(problems.values())
+    what = f"{len(problems):,} of {len(images):,} images cannot be read ({kinds}), such as {name}"
+    remedies = [remedy for remedy in dict.fromkeys(map(remedy_for, problems.values())) if remedy]
+    remedy = "; ".join(remedies) or "replace or remove them"
+    if not remedies and not _lost_classes(raw, problems):
+        remedy += f", {SKIP}"
+    return UserError(what, where=images.tree.where, remedy=remedy)
+
+
+def _lost_classes(raw: RawData, problems: dict[str, str]) -> bool:
+    """Whether a class would lose half of its images of a split or more: then leaving them out is no advice."""
+    for split in raw.splits.values():
+        if isinstance(split.images, EncodedImages):
+            bad = np.array([name in problems for name in split.images.names])
+            lost, all_of = np.bincount(split.labels, weights=bad), np.bincount(split.labels)
+            if (2 * lost[all_of > 0] >= all_of[all_of > 0]).any():
+                return True
+    return False
 
 
 class _Check:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from hwcls.data.formats.image_types import nfc
 from hwcls.errors import UserError, did_you_mean
 
 Classes = int | tuple[int | str, ...] | None
@@ -118,8 +119,8 @@ def select_classes(names: tuple[str, ...], wanted: Classes) -> list[int]:
             if not 0 <= one < len(names):
                 raise UserError(f"no class {one}", where=where, remedy=f"numbers go from 0 to {len(names) - 1}")
             numbers.append(one)
-        elif one in names:
-            numbers.append(names.index(one))
+        elif nfc(one) in names:
+            numbers.append(names.index(nfc(one)))
         else:
             raise UserError(f"no class '{one}'", where=where, remedy=did_you_mean(one, names))
     if len(set(numbers)) < len(numbers):

@@ -28,6 +28,7 @@ from hwcls.data import catalog, disk, integrity
 from hwcls.data.decoding.pixel_range import PixelRange, UnknownRangeError
 from hwcls.data.fetch import fetch_data_set
 from hwcls.data.formats.archive import walk_files
+from hwcls.data.formats.image_types import summarise
 from hwcls.data.formats.raw import EncodedImages, RawData
 from hwcls.data.progress import ProgressMeter, ProgressReporter
 from hwcls.errors import UserError
@@ -109,9 +110,8 @@ def open_pixel_store(config: DataConfig, report: ProgressReporter | None = None)
         size, channels = config.image_size or spec.image_size, config.channels or spec.channels
         raw = spec.read(place)
         _build_store(folder, config.name, raw, size, channels, report)
-        if raw.passed_over:
-            others = f"{len(raw.passed_over)}, the first {raw.passed_over[0]}"
-            report(f"{config.name}: ignored, as not images in a class folder: {others}")
+        for line in summarise(raw.left_out):
+            report(f"{config.name}: {line}")
         store = PixelStore(folder, json.loads((folder / "meta.json").read_text(encoding="utf-8")))
         if found := store.find_duplicates():
             report(f"{config.name}: {integrity.describe_duplicates(found)}; `{_verify_command(config)}` names them")

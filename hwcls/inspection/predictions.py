@@ -12,7 +12,8 @@ import numpy as np
 from hwcls.data.decoding.decode import READ_ERRORS, decode_to_size
 from hwcls.data.decoding.opened import describe_error
 from hwcls.data.decoding.pixel_range import SIXTEEN_BITS, PixelRange
-from hwcls.data.formats.archive import is_image, read_limited
+from hwcls.data.formats.archive import read_limited, walk_files
+from hwcls.data.formats.image_types import DANGLING, LeftOut, is_image, summarise, why_not_an_image
 from hwcls.errors import UserError
 from hwcls.inspection.load_trained import Trained
 
@@ -34,24 +35,30 @@ class Prediction:
         return {"file": str(self.file), "top": [{"class": name, "probability": p} for name, p in self.top]}
 
 
-def find_image_files(paths: Iterable[Path]) -> list[Path]:
-    """The files themselves, and every image below the folders, by name.
+def find_image_files(paths: Iterable[Path]) -> tuple[list[Path], dict[str, LeftOut]]:
+    """The files themselves and every image below the folders, by name; and the other files below the folders, and why.
 
     Raises:
         UserError: A path does not exist, or a folder holds no image.
     """
     found: list[Path] = []
+    left_out: dict[str, LeftOut] = {}
     for path in paths:
         if path.is_dir():
-            below = [file for file in path.rglob("*") if is_image(file.name) and file.is_file()]
-            if not below:
-                raise UserError("no image in this folder", where=str(path), remedy="name image files or their folder")
-            found += sorted(below)
+            dangling: list[str] = []
+            names = [name for name, _ in walk_files(path, dangling)]
+            others = {str(path / name): why_not_an_image(name) for name in names if not is_image(name)}
+            others |= dict.fromkeys((str(path / name) for name in dangling), DANGLING)
+            if len(others) == len(names) + len(dangling):
+                what = "no image in this folder" + (f", but {summarise(others)[0]}" if others else "")
+                raise UserError(what, where=str(path), remedy="" if others else "name image files or their folder")
+            found += sorted(path / name for name in names if is_image(name))
+            left_out |= others
         elif path.is_file():
             found.append(path)
         else:
             raise UserError("no such file or folder", where=str(path))
-    return found
+    return found, left_out
 
 
 def read_image(path: Path, size: int, channels: int, levels: PixelRange | None = None) -> np.ndarray[Any, Any]:

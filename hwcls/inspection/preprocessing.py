@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from hwcls.data.decoding.opened import MAX_PIXELS, ORIENTATION
+from hwcls.data.decoding.codecs import MAX_PIXELS
+from hwcls.data.decoding.opened import ORIENTATION
 from hwcls.data.decoding.pixel_range import SIXTEEN_BITS, PixelRange
 from hwcls.data.decoding.resize import MAX_ASPECT
 from hwcls.data.imageset import InputSpec

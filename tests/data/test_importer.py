@@ -19,6 +19,7 @@ from hwcls.config.data import DataConfig
 from hwcls.data.catalog import DATA_SETS, list_data_sets
 from hwcls.data.formats.cifar import CLASSES
 from hwcls.data.formats.idx import FILES
+from hwcls.data.formats.image_types import LOOSE, LeftOut
 from hwcls.data.imageset import open_data
 from hwcls.data.importer import import_data_set
 from hwcls.errors import UserError
@@ -121,7 +122,7 @@ def test_corrupt_images_are_named_or_left_out(make: SimpleNamespace, tmp_path: P
     files["train/ant/3.png"] = files["train/ant/3.png"][:200]
     files["val/bee/0.png"] = b"no image at all"
     path = pack(tmp_path / kind, files)
-    with pytest.raises(UserError, match=r"train/ant/3\.png: not a readable image .*--skip-corrupt") as caught:
+    with pytest.raises(UserError, match=r"2 of 24 images .* such as train/ant/3\.png .*--skip-corrupt") as caught:
         import_data_set("my_set", path)
     assert str(path) in str(caught.value)
     assert not [file for file in (tmp_path / "cache" / "raw").iterdir() if not file.name.endswith(".lock")]
@@ -145,17 +146,13 @@ def test_leaving_out_must_leave_something(make: SimpleNamespace, tmp_path: Path)
 
 def test_a_misspelt_known_name_is_suggested(make: SimpleNamespace, tmp_path: Path) -> None:
     make.write_cifar(tmp_path / "cifar-10-binary.tar.gz")
-    with pytest.raises(UserError, match=r"no folder train/ .*did you mean 'cifar10'"):
+    with pytest.raises(UserError, match=r"no folder train/; .*did you mean 'cifar10'"):
         import_data_set("cifar-10", tmp_path / "cifar-10-binary.tar.gz")
 
 
 def test_what_is_expected_is_named(make: SimpleNamespace, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    for name, message in (
-        ("mnist", "train-images-idx3-ubyte"),
-        ("cifar10", "cifar-10-python.tar.gz"),
-        ("mine", "val/<"),
-    ):
+    for name, message in (("mnist", "train-images-idx3-ubyte"), ("cifar10", "cifar-10-python.tar.gz")):
         with pytest.raises(UserError, match=f"this is not {name} — expected .*{message}"):
             import_data_set(name, tmp_path / "empty")
     make.write_idx(tmp_path / "three")
@@ -271,9 +268,33 @@ def test_ignored_files_are_counted(make: SimpleNamespace, tmp_path: Path) -> Non
     files["train/ant/0.jfif"] = make.jpeg(make.noise(99, 12, 12, 3))
     other = {"train/loose.png": files["val/bee/0.png"], "val/bee/a.webm": b"x"}
     done = import_data_set("my_set", pack(tmp_path / "a.zip", files | other | {"readme.txt": b"next to them"}))
-    assert done.passed_over == tuple(other)
+    assert done.left_out == {
+        "train/loose.png": LOOSE,
+        "val/bee/a.webm": LeftOut("videos", "extract their frames as images"),
+    }
     data = open_data(DataConfig(name="my_set"))
     assert len(data.train) + len(data.val) == 13
+
+
+def test_unreadable_images_are_counted_by_kind(make: SimpleNamespace, tmp_path: Path) -> None:
+    files = class_folders(make, images=12)
+    page = dict.fromkeys(("train/bee/0.png", "train/bee/1.png"), b"<!DOCTYPE html><html>")
+    path = pack(tmp_path / "a.zip", files | page | {"train/ant/0.png": b"", "train/ant/1.png": b"x"})
+    with pytest.raises(UserError) as caught:
+        import_data_set("my_set", path)
+    found = str(caught.value)
+    assert "4 of 48 images cannot be read (2: is a web page; 1: is empty; 1: of no known image format)" in found
+    assert found.endswith("such as train/ant/0.png — download it again")
+
+
+def test_leaving_out_half_of_a_class_is_not_advised(make: SimpleNamespace, tmp_path: Path) -> None:
+    files = class_folders(make)
+    bad = {name: files[name][:50] for name in files if name.startswith("train/ant/")}
+    for some, advised in ((2, True), (3, False), (6, False)):
+        path = pack(tmp_path / f"{some}.zip", files | dict(list(bad.items())[:some]))
+        with pytest.raises(UserError, match=rf"{some} of 24 images cannot be read") as caught:
+            import_data_set("my_set", path)
+        assert ("--skip-corrupt" in str(caught.value)) is advised
 
 
 def test_an_import_leaves_the_folders_of_others_alone(make: SimpleNamespace, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from hwcls.data.decoding.pixel_range import PixelRange
+from hwcls.data.formats.image_types import summarise
 from hwcls.errors import UserError
 from hwcls.inspection import predictions
 from hwcls.inspection.evaluate import evaluate_trial
@@ -26,7 +27,7 @@ def test_files_score_as_the_split_does(opened, tmp_path, monkeypatch):
     val = opened.data.val
     for place in range(len(val)):
         Image.fromarray(np.array(val.images[val.rows[place], :, :, 0])).save(tmp_path / f"{place:03}.png")
-    found = list(predict(opened, find_image_files([tmp_path]), k=10))
+    found = list(predict(opened, find_image_files([tmp_path])[0], k=10))
     scores = evaluate_trial(opened, "val").scores
     for place, prediction in enumerate(found):
         assert prediction.file.name == f"{place:03}.png"
@@ -60,7 +61,7 @@ def test_an_unreadable_file_does_not_stop_the_others(opened, tmp_path):
     Image.new("P", (9, 31)).save(tmp_path / "b.gif")
     (tmp_path / "c.jpg").write_bytes(b"\xff\xd8 not a jpeg")
     (tmp_path / "notes.txt").write_text("no image")
-    found = list(predict(opened, find_image_files([tmp_path]), k=2))
+    found = list(predict(opened, find_image_files([tmp_path])[0], k=2))
     assert [(p.file.name, len(p.top), p.error is None) for p in found] == [
         ("a.png", 2, True),
         ("b.gif", 2, True),
@@ -75,7 +76,8 @@ def test_only_the_formats_of_training_are_opened(opened, tmp_path):
         Image.new("RGB", (32, 32)).save(tmp_path / f"{kind}.x", kind)
         (tmp_path / f"{kind}.x").rename(tmp_path / f"{kind}.png")
     Image.new("RGB", (32, 32)).save(tmp_path / "passed_over.ico")
-    found = list(predict(opened, find_image_files([tmp_path])))
+    found = list(predict(opened, find_image_files([tmp_path])[0]))
+    assert [line for line in summarise(find_image_files([tmp_path])[1]) if "(.ico)" in line]
     assert [(p.file.name, p.error) for p in found] == [
         ("EPS.png", "of no known image format"),
         ("ICO.png", "of no known image format"),
@@ -112,6 +114,23 @@ def test_paths_that_hold_nothing(tmp_path):
         find_image_files([tmp_path])
     with pytest.raises(UserError, match="no such file or folder"):
         find_image_files([tmp_path / "none.png"])
+
+
+def test_files_that_are_not_read_are_counted_by_kind(opened, tmp_path):
+    Image.new("L", (9, 9)).save(tmp_path / "a.png")
+    for name in ("b.JXL", "c.jxl", "._a.png", "Thumbs.db", "d.dcm"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "e.png").symlink_to(tmp_path / "nothing")
+    files, left_out = find_image_files([tmp_path])
+    assert files == [tmp_path / "a.png"]
+    assert summarise(left_out) == [
+        f"left out: JPEG XL images (2), such as {tmp_path}/b.JXL — convert them to PNG or JPEG",
+        f"left out: DICOM files (1), such as {tmp_path}/d.dcm — convert them to PNG with 16 bits",
+        f"left out: links to nothing (1), such as {tmp_path}/e.png — restore what they point to, or remove them",
+    ]
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(UserError, match=r"no image in this folder, but left out: JPEG XL images \(2\)"):
+        find_image_files([tmp_path])
 
 
 def test_the_grid_frames_right_and_wrong(opened, tmp_path):

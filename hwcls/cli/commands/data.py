@@ -82,19 +82,21 @@ def import_one(
 
     Example: hwcls data import my_images archive.zip, then in a sweep file: data: {name: my_images}
     """
+    from hwcls.data.formats.image_types import summarise
     from hwcls.data.importer import import_data_set
 
     with progress_reporter() as progress:
         done = import_data_set(name, path, skip_corrupt=skip_corrupt, report=progress)
     if as_json:
-        left_out = {"skipped": done.skipped, "passed_over": done.passed_over}
+        left_out = {"skipped": done.skipped, "passed_over": list(done.left_out)}
         scaled = {"pixel_range": done.pixel_range and done.pixel_range.to_dict()}
         typer.echo(json.dumps({"name": name, "path": str(done.path), **left_out, **scaled}, indent=2))
         return
     _print_some([f"left out: {file}: {problem}" for file, problem in done.skipped.items()])
     corrupt = f"; corrupt and left out: {len(done.skipped)}" if done.skipped else ""
-    others = f"; ignored, not an image in a class folder: {len(done.passed_over)}" if done.passed_over else ""
-    typer.echo(f"{name}: {done.path}{corrupt}{others}")
+    typer.echo(f"{name}: {done.path}{corrupt}")
+    for line in summarise(done.left_out):
+        typer.echo(line)
     for line in [*_describe(name), *([f"note: {done.pixel_range.describe()}"] if done.pixel_range else [])]:
         typer.echo(line)
 

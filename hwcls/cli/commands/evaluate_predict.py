@@ -78,11 +78,15 @@ def predict(
     Example: hwcls predict results/fashion_mnist/trials/7 photos/
     """
     configure_threads()
+    from hwcls.data.decoding.codecs import remedy_for
+    from hwcls.data.formats.image_types import summarise
     from hwcls.inspection.load_trained import load_trained
     from hwcls.inspection.predictions import find_image_files
     from hwcls.inspection.predictions import predict as run
 
-    files = find_image_files(images)
+    files, left_out = find_image_files(images)
+    for line in summarise(left_out):
+        print_to_stderr(line)
     found = list(run(load_trained(trial, print_to_stderr), files, top))
     if as_json:
         typer.echo(json.dumps([prediction.to_dict() for prediction in found], indent=2))
@@ -94,7 +98,8 @@ def predict(
                 typer.echo(f"{prediction.file!s:{width}}  {words}")
     unread = [prediction for prediction in found if prediction.error is not None]
     for prediction in unread:
-        print_to_stderr(f"hwcls: {prediction.file}: cannot be read ({prediction.error}) — replace or remove it")
+        remedy = remedy_for(str(prediction.error)) or "replace or remove it"
+        print_to_stderr(f"hwcls: {prediction.file}: cannot be read ({prediction.error}) — {remedy}")
     if unread:
         raise typer.Exit(1 if len(unread) < len(found) else 2)
 

@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 import torch
 
+from hwcls.data.decoding.codecs import SKIP, remedy_for
 from hwcls.data.decoding.memory import ENCODED
 from hwcls.data.decoding.opened import describe_error, has_wide_pixels, open_pixels, read_header
 from hwcls.data.decoding.pixel_range import PixelRange, RangeMeter, UnknownRangeError
@@ -140,7 +141,7 @@ def count_cpus() -> int:
 
 def corrupt_image_error(images: EncodedImages, name: str, problem: object) -> UserError:
     """The error about an image that cannot be read, with its path."""
-    remedy = "replace or remove it, or leave out such images: hwcls data import NAME PATH --skip-corrupt"
+    remedy = remedy_for(str(problem)) or f"replace or remove it, {SKIP}"
     return UserError(f"not a readable image ({problem})", where=f"{images.tree.where}/{name}", remedy=remedy)
 
 

@@ -12,15 +12,14 @@ import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from hwcls.data.decoding import wide_pixels
+from hwcls.data.decoding.codecs import MAX_PIXELS, describe_unknown, known_formats
 from hwcls.data.decoding.memory import DECODED
 from hwcls.data.decoding.pixel_range import PixelRange, RangeMeter, UnknownRangeError
 from hwcls.data.decoding.resize import STRIP, Box
 
-MAX_PIXELS = 89_478_485  # more counts as a bomb; PIL would start to warn here
 Image.MAX_IMAGE_PIXELS = None  # every image is checked against MAX_PIXELS, and refused instead of warned about
-FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "PPM", "GIF", "TIFF")  # others run programs or nest images
 GREY = ("1", "L", "LA", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
-WHOLE_FRAMES = ("WEBP",)  # decoded into a buffer of their own before PIL's
+WHOLE_FRAMES = ("WEBP", "AVIF", "HEIF")  # decoded into a buffer of their own before PIL's
 ORIENTATION = 0x0112  # the EXIF tag, from 1 (upright) to 8
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -103,7 +102,7 @@ def open_pixels(data: bytes, channels: int) -> Iterator[Pixels]:
     """Decode an encoded image, upright by its EXIF tag; its share of the memory for pixels is held meanwhile.
 
     Raises:
-        ValueError: The bytes are not a complete image of one of `FORMATS`, or claim more than 89 million pixels.
+        ValueError: The bytes are not a complete image of a known format, or claim more than 89 million pixels.
     """
     header = _plain_jpeg_header(data, channels)
     if header is not None:
@@ -116,10 +115,10 @@ def open_pixels(data: bytes, channels: int) -> Iterator[Pixels]:
             if pixels is not None:
                 yield Pixels(pixels)
                 return
-    with _errors_in_words():
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    with _errors_in_words(data):
+        image = Image.open(io.BytesIO(data), formats=known_formats(data))
     with image, DECODED.reserve(_memory(image)):
-        with _errors_in_words():
+        with _errors_in_words(data):
             low, unsigned = wide_pixels.load_low_bytes(data, image), wide_pixels.is_unsigned(image)
             image.load()
             turned = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
@@ -139,7 +138,7 @@ def read_header(data: bytes) -> tuple[tuple[int, int], bool]:
             return (width, height), colours == "Gray"
         except ValueError:
             pass  # PIL reports the error
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    with _errors_in_words(data), Image.open(io.BytesIO(data), formats=known_formats(data)) as image:
         _check_pixels(image)
         return image.size, image.mode in GREY
 
@@ -148,21 +147,21 @@ def has_wide_pixels(data: bytes) -> bool:
     """Whether an image has more than 8 bits per value, by its header; raises ValueError where that cannot be read."""
     if data[:2] == b"\xff\xd8":  # a JPEG never has
         return False
-    with _errors_in_words(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    with _errors_in_words(data), Image.open(io.BytesIO(data), formats=known_formats(data)) as image:
         return wide_pixels.is_wide(image)
 
 
 def describe_error(error: Exception) -> str:
     """A library's message about a file, in one line and without a memory address."""
-    if isinstance(error, UnidentifiedImageError):
-        return "of no known image format"
     return str(error).partition("\n")[0] or type(error).__name__
 
 
 @contextmanager
-def _errors_in_words() -> Iterator[None]:
+def _errors_in_words(data: bytes) -> Iterator[None]:
     try:
         yield
+    except UnidentifiedImageError:
+        raise ValueError(describe_unknown(data)) from None
     except Exception as error:  # PIL's plugins raise OSError, SyntaxError, struct.error, DecompressionBombError, ...
         raise ValueError(describe_error(error)) from None
 
@@ -212,4 +211,4 @@ def _flatten(image: Image.Image, mode: str) -> Image.Image:
 
 def _check_pixels(image: Image.Image) -> None:
     if image.width * image.height > MAX_PIXELS:
-        raise ValueError(f"unpacks to {image.width}x{image.height} pixels")
+        raise ValueError(f"unpacks to {image.width}x{image.height} pixels, more than {MAX_PIXELS // 1_000_000} million")

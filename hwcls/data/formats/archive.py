@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import lzma
 import mmap
@@ -25,7 +26,8 @@ ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 DECOMPRESS: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
 MAX_FILE = 1 << 28  # bytes of one unpacked file; more counts as a bomb
 MAX_RATIO = 200  # unpacked to packed bytes of an archive; more counts as a bomb
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".gif", ".tif", ".tiff")
+METHODS = {9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "xz", 96: "JPEG", 97: "WavPack", 98: "PPMd"}
+JUNK = ("__macosx", "thumbs.db", "desktop.ini", "icon\r", "@eadir", "$recycle.bin")  # of other systems, in any case
 
 
 class FileTree(Protocol):
@@ -33,6 +35,7 @@ class FileTree(Protocol):
 
     where: str
     names: list[str]  # sorted, so that a data set's images have one order, however they are packed
+    dangling: list[str]  # links to nothing
 
     def read(self, name: str) -> bytes:
         """The bytes of one file; safe to call from several threads; OSError when they cannot be read."""
@@ -50,7 +53,8 @@ class FolderTree:
     def __init__(self, root: Path) -> None:
         self.where = str(root)
         self.root = root
-        self.names = [name for name, _ in walk_files(root)]
+        self.dangling: list[str] = []
+        self.names = [name for name, _ in walk_files(root, self.dangling)]
 
     def read(self, name: str) -> bytes:
         """The bytes of one file."""
@@ -73,6 +77,7 @@ class _Archive:
     def __init__(self, path: Path) -> None:
         self.where = str(path)
         self.names: list[str] = []
+        self.dangling: list[str] = []
         self._folders: set[str] = set()
 
     def folders(self, below: str = "") -> list[str]:
@@ -84,7 +89,7 @@ class _Archive:
         """Note a member; its clean name, or None for a folder and for what is hidden."""
         _check_name(name, self.where)
         above, _, last = name.rpartition("/")
-        if not folder and above in self._folders and last and not last.startswith(".") and "\\" not in last:
+        if not folder and above in self._folders and last and not _is_hidden(last) and "\\" not in last:
             return name  # in the folder of a clean one, as most are
         clean = name.replace("\\", "/")
         parts = [part for part in clean.split("/") if part not in ("", ".")]
@@ -127,11 +132,19 @@ class ZipTree(_Archive):
                 raise self._refuse(f"its member '{info.filename}' is a link")
             if info.flag_bits & 1:
                 raise self._refuse("it is encrypted")
-            if name := self._add(info.filename, folder=info.is_dir()):
+            if name := self._add(_utf8_name(info), folder=info.is_dir()):
                 self._members[name] = info
+        self._check_methods()
         self.names = sorted(self._members)
         with open(path, "rb") as file:
             self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def _check_methods(self) -> None:
+        """Raise UserError where members are compressed in a way that `read` does not know."""
+        other = [i for i in self._members.values() if i.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)]
+        if other:
+            method = METHODS.get(other[0].compress_type, f"method {other[0].compress_type}")
+            raise self._refuse(f"{len(other):,} of its {len(self._members):,} files are compressed by {method}")
 
     def read(self, name: str) -> bytes:
         """The bytes of one member, checked by its CRC; without zipfile's lock, so that threads decode in parallel."""
@@ -149,8 +162,6 @@ class ZipTree(_Archive):
                 data = inflate.decompress(data, info.file_size + 1)  # bounded by what the directory promises
             except zlib.error as error:
                 raise OSError(str(error)) from None
-        elif info.compress_type != zipfile.ZIP_STORED:
-            raise OSError("compressed in a way other than deflate")
         if len(data) != info.file_size or zlib.crc32(data) != info.CRC:
             raise OSError("its checksum is wrong")
         return data
@@ -239,11 +250,6 @@ def may_contain(path: Path, *names: str) -> bool:
         return any(data.find(name.encode(), start) >= 0 for name in names)
 
 
-def is_image(name: str) -> bool:
-    """Whether a file's ending is that of an image."""
-    return name.lower().endswith(IMAGE_ENDINGS)
-
-
 def find_files(tree: FileTree, wanted: list[str]) -> dict[str, str]:
     """The paths in `tree` of the `wanted` file names, in whatever folder; missing ones are left out."""
     found = {name.rsplit("/", 1)[-1]: name for name in reversed(tree.names)}
@@ -266,7 +272,17 @@ def read_required_file(tree: FileTree, name: str) -> bytes:
 
 
 def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"  # macOS puts metadata there
+    return name.startswith(".") or name.lower() in JUNK
+
+
+def _utf8_name(info: zipfile.ZipInfo) -> str:
+    """A member's name; macOS writes UTF-8 and does not say so, and zipfile reads that as the letters of old DOS."""
+    if info.flag_bits & 0x800 or info.filename.isascii():
+        return info.filename
+    try:
+        return info.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return info.filename
 
 
 def _check_name(name: str, where: str) -> None:
@@ -275,8 +291,11 @@ def _check_name(name: str, where: str) -> None:
         raise UserError(f"the name '{shown}' is not UTF-8", where=where, remedy="rename it")
 
 
-def walk_files(root: Path) -> Iterator[tuple[str, os.stat_result]]:
+def walk_files(root: Path, dangling: list[str] | None = None) -> Iterator[tuple[str, os.stat_result]]:
     """Every plain file below `root` as (name, stat), sorted by name; hidden files and folders are left out.
+
+    Args:
+        dangling: Gets the names of links to nothing.
 
     Raises:
         UserError: A folder or a file that cannot be read, or whose name is not UTF-8.
@@ -294,11 +313,20 @@ def walk_files(root: Path) -> Iterator[tuple[str, os.stat_result]]:
                     if _is_hidden(entry.name):
                         continue
                     _check_name(entry.name, str(folder))
-                    status = entry.stat()
+                    try:
+                        status = entry.stat()
+                    except OSError as error:
+                        if not entry.is_symlink() or error.errno not in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR):
+                            raise
+                        if dangling is not None:
+                            dangling.append(prefix + entry.name)
+                        continue
                     if stat.S_ISDIR(status.st_mode):
                         stack.append((Path(entry.path), f"{prefix}{entry.name}/", above | {place}))
                     elif stat.S_ISREG(status.st_mode):  # reading a pipe would block
                         found.append((prefix + entry.name, status))
     except OSError as error:
         raise UserError(f"cannot be read ({error.strerror})", where=str(error.filename or root)) from None
+    if dangling is not None:
+        dangling.sort()
     yield from sorted(found, key=lambda pair: pair[0])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from hwcls.data.formats.archive import FileTree
+from hwcls.data.formats.image_types import LeftOut
 
 
 @dataclass(frozen=True)
@@ -35,13 +37,13 @@ class RawData:
     Attributes:
         splits: train, test and perhaps val.
         other_files: What was read besides image files, by names in the tree.
-        passed_over: Files among the images that are ignored: not images by their ending, or not in a class folder.
+        left_out: Files that are ignored, and why: not images by their ending, or not in a class folder.
     """
 
     classes: tuple[str, ...]
     splits: dict[str, RawSplit]
     other_files: tuple[str, ...] = ()
-    passed_over: tuple[str, ...] = ()
+    left_out: Mapping[str, LeftOut] = field(default_factory=dict)
 
     @property
     def image_files(self) -> EncodedImages | None:

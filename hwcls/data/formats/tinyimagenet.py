@@ -12,7 +12,8 @@ import numpy as np
 
 from hwcls.config.data import AugmentConfig
 from hwcls.data.catalog import DATA_SETS, DataSetSpec, Download
-from hwcls.data.formats.archive import FileTree, is_image, may_contain, open_tree, read_required_file
+from hwcls.data.formats.archive import FileTree, may_contain, open_tree, read_required_file
+from hwcls.data.formats.image_types import is_image
 from hwcls.data.formats.raw import EncodedImages, RawData, RawSplit
 from hwcls.errors import UserError
 

@@ -185,7 +185,7 @@ def test_imagefolder_without_images(make: SimpleNamespace, tmp_path: Path) -> No
         assert str(path) in str(caught.value)
 
     (tmp_path / "empty").mkdir()
-    fails(r"no folder train/ \(folders: none\) — the layout is train/<class>", tmp_path / "empty")
+    fails(r"no folder train/; it holds nothing — the layout is train/<class>", tmp_path / "empty")
     make.write_files(tmp_path / "flat", {"train/0.jpg": b"x", "val/0.jpg": b"x"})
     fails("0 class folders, two or more are needed", tmp_path / "flat")
     bare = image_folder(make, tmp_path / "bare", "train")
