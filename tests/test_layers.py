@@ -38,7 +38,7 @@ WINGS = {
 }
 ONLY_IN = {
     "ray": {"sweep"},
-    "optuna": {"sweep", "results"},
+    "optuna": {"sweep"},
     "wandb": {"tracking"},
     "tensorboardX": {"tracking"},
     "typer": {"cli"},

@@ -19,6 +19,7 @@ from hwcls.results.diagnostics import class_names
 from hwcls.results.expected_best import choose_counts, collect_trial_sequences
 from hwcls.results.load import SweepResults, is_finite
 from hwcls.results.representatives import Representative, choose_representatives
+from hwcls.results.settings.importance import summarize_importances
 from hwcls.results.test_comparison import compare_confirmed
 from hwcls.training.artifacts import load_arrays
 
@@ -139,6 +140,7 @@ def build_summary(sweep: SweepResults) -> dict[str, Any]:
     return {
         "answer": describe_answer(sweep),
         **tables,
+        "importance": summarize_importances(sweep),
         "classes": test_scores.summarize_classes(test_scores.score_winners(sweep, len(names)), names),
     }
 

@@ -35,6 +35,7 @@ from hwcls.results.expected_best import choose_counts, collect_trial_sequences
 from hwcls.results.learning_dynamics import describe_runs, summarize_learning
 from hwcls.results.load import SweepResults, load_results
 from hwcls.results.representatives import Representative, choose_representatives
+from hwcls.results.settings.importance import describe_importances
 from hwcls.results.settings.marginal_effects import setting_effects
 from hwcls.results.test_comparison import compare_confirmed
 from hwcls.tracking.folders import SweepFolder
@@ -73,6 +74,7 @@ def render_page(sweep: SweepResults) -> str:
         "facts": collect_facts(sweep),
         "failures": collect_failures(sweep),
         "effects": setting_effects(sweep),
+        "importances": describe_importances(sweep),
         **_alternative_values(sweep),
         **_leaderboard_values(sweep),
         **_chart_values(sweep, diagnostics, classes),

@@ -24,7 +24,7 @@ def parallel_coordinates(sweep: SweepResults) -> Figure | None:
     if len(trials) < 2 or not names:
         return None
     if len(names) > MAX_AXES:
-        weights = {name: weight for found in setting_importances(sweep).values() for name, weight in found.items()}
+        weights = {one.name: one.share for found in setting_importances(sweep).values() for one in found}
         names = sorted(sorted(names, key=lambda name: -weights.get(name, 0.0))[:MAX_AXES], key=names.index)
     logs = log_settings(sweep)
     axes = [_Axis([trial.parameters.get(name) for trial in trials], name in logs) for name in names]

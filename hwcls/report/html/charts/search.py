@@ -6,7 +6,7 @@ from collections import Counter
 
 from hwcls.report.html.charts.figure import Figure, assign_colours, escape_text, name_trial, round_value, titled_axis
 from hwcls.results.load import UNFINISHED, SweepResults, is_finite
-from hwcls.results.settings.importance import setting_importances
+from hwcls.results.settings.importance import Importance, describe_importances, setting_importances
 from hwcls.results.settings.marginal_effects import trials_with_value
 
 MAX_BARS = 12  # of epochs at which trials ended
@@ -18,22 +18,46 @@ COSTS = {  # recorded cost: title, axis
 
 
 def importance(sweep: SweepResults) -> Figure | None:
-    """Importance of each setting, for the sweep and each alternative; None with too few trials."""
+    """The share that each setting explains, for the sweep and each alternative; None with too few trials.
+
+    Bars that chance could reach are pale; a mark shows how far it reaches.
+    """
     found = setting_importances(sweep)
     if not found:
         return None
     palette, data = assign_colours(sweep), []
     totals: Counter[str] = Counter()
-    for weights in found.values():
-        totals.update(weights)
+    for rows in found.values():
+        totals.update({one.name: max(0.0, one.share) for one in rows})
     order = [name for name, _ in totals.most_common()][::-1]
-    for label, weights in found.items():
+    for place, (label, rows) in enumerate(found.items()):
+        by_name = {one.name: one for one in rows}
+        own = [by_name.get(name) for name in order]
         bar = {"type": "bar", "orientation": "h", "name": "all trials" if label is None else escape_text(label)}
-        colour = {"color": palette[label] if label is not None or None in palette else "#888888"}
-        values = {"x": [round_value(weights.get(name)) for name in order], "y": [escape_text(name) for name in order]}
-        data.append({**bar, **values, "marker": colour, "hovertemplate": "%{y}: %{x:.2f}<extra></extra>"})
-    layout = {"xaxis": titled_axis("importance (sums to 1)"), "yaxis": {"type": "category"}}
-    return {"data": data, "layout": {**layout, "barmode": "group", "showlegend": len(data) > 1}}
+        colour = palette[label] if label is not None or None in palette else "#888888"
+        shares = [round_value(max(0.0, one.share)) if one else None for one in own]
+        values = {"x": shares, "y": [escape_text(name) for name in order], "offsetgroup": str(place)}
+        marker = {"color": colour, "opacity": [1.0 if one and one.matters else 0.3 for one in own]}
+        words = ["matters" if one and one.matters else "cannot tell" for one in own]
+        hover = "%{y}: %{x:.2f}, %{text}; chance reaches %{customdata:.2f}<extra></extra>"
+        bands = [round_value(max(0.0, one.band)) if one else None for one in own]
+        shown = {"text": words, "textposition": "none", "customdata": bands, "hovertemplate": hover}
+        error = {"type": "data", "symmetric": False, "array": [_beyond(one) for one in own], "thickness": 1}
+        error |= {"arrayminus": [_short_of(one) for one in own], "color": "#888888", "width": 5}
+        data.append({**bar, **values, "marker": marker, **shown, "error_x": error})
+    axes = {"xaxis": titled_axis("share of the differences between trials"), "yaxis": {"type": "category"}}
+    layout = {**axes, "barmode": "group", "showlegend": len(data) > 1}
+    return {"data": data, "layout": layout, "description": " ".join(describe_importances(sweep))}
+
+
+def _beyond(one: Importance | None) -> float | None:
+    """How far chance reaches beyond a bar."""
+    return round_value(max(0.0, one.band - max(0.0, one.share))) if one else None
+
+
+def _short_of(one: Importance | None) -> float | None:
+    """How far a bar reaches beyond chance."""
+    return round_value(max(0.0, one.share - max(0.0, one.band))) if one else None
 
 
 def pareto(sweep: SweepResults, cost: str) -> Figure | None:
