@@ -22,7 +22,7 @@ MODULES = {
 PACKAGES = [
     {"synonyms"},
     {"errors", "files", "metrics", "statistics"},
-    {"format", "registry"},
+    {"format", "registry", "temporary"},
     {"config"},
     {"data", "models", "tracking"},
     {"training"},

@@ -25,6 +25,7 @@ from hwcls import files
 from hwcls.config.sweep import TRACKERS, SweepConfig
 from hwcls.errors import UserError
 from hwcls.format import format_duration
+from hwcls.temporary import SOCKET_LIMIT, TemporaryFolder, open_folder
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.log import LOG, log_tracking, write_problems
 from hwcls.tracking.tracker import Tracker, serving_order
@@ -37,6 +38,8 @@ PAGE_SECONDS = 20.0  # between two pages while trials end, at least
 PAGE_SHARE = 20  # and at least this many times the seconds that the last page took
 RESTART_SECONDS = 5.0  # before a crashed process is restarted, doubled each time
 MAX_RESTART_SECONDS = 300.0
+LONGEST_FOLDER = SOCKET_LIMIT - 40  # W&B may have a socket in it
+NICE = 15  # as Ray's workers: it may wait, trials do not
 DRAIN_SECONDS = 60.0  # that the driver waits at the end; what is not uploaded by then, the sync command uploads
 
 
@@ -48,19 +51,22 @@ class TrackingProcess:
         self.environment = dict(os.environ)  # with the secrets of the trackers, which workers do not get
         self.folder, self.log_path = folder, folder / LOG
         self.process: subprocess.Popen[bytes] | None = None
+        self.temporary: TemporaryFolder | None = None  # of W&B, which a killed process would leave
         self.restart_after = RESTART_SECONDS
 
     def start(self) -> None:
         """Start it, once there is something to follow."""
         self.started = time.monotonic()
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
+        self.temporary = self.temporary or open_folder(LONGEST_FOLDER)
         with open(self.log_path, "ab") as output:
             self.process = subprocess.Popen(
                 self.command,
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
-                env=self.environment,
+                env={**self.environment, "TMPDIR": str(self.temporary.path)},
+                pass_fds=(self.temporary.descriptor,),
                 start_new_session=True,  # Ctrl-C is for the driver, which then lets this process drain
             )
 
@@ -92,6 +98,14 @@ class TrackingProcess:
             self._close_input()
             self.start()
         self._close_input()
+        try:
+            return self._wait(seconds)
+        finally:
+            if self.temporary is not None:
+                self.temporary.remove()
+
+    def _wait(self, seconds: float) -> bool:
+        assert self.process is not None, "started"
         try:
             return self.process.wait(seconds) == 0
         except subprocess.TimeoutExpired:
@@ -222,6 +236,7 @@ def main(arguments: list[str] | None = None) -> Any:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--mode", default="auto")
     options = parser.parse_args(arguments)
+    os.nice(NICE)
     with log_tracking(SweepFolder(options.folder)):
         written = track_sweep(options.folder, options.mode)
     sys.exit(0 if written else 1)

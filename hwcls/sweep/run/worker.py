@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
+from hwcls.temporary import temporary_folder
+
 if TYPE_CHECKING:
     from hwcls.config.data import DataConfig
     from hwcls.config.trial import TrialConfig
@@ -128,20 +130,18 @@ class Rank:
         Returns:
             On rank 0 the records of the epochs before it.
         """
-        import tempfile
-
         from hwcls.sweep.storage import checkpoint_store
         from hwcls.training import checkpoint
 
         trainer = self._built()
-        with tempfile.TemporaryDirectory() as temporary:
+        with temporary_folder() as temporary:
             for name, data in (content or {}).items():
-                path = Path(temporary, name)
+                path = temporary / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(data)
-            checkpoint_store.download_state(Path(temporary), store)
+            checkpoint_store.download_state(temporary, store)
             with self._watched():
-                checkpoint.load(trainer, Path(temporary if content else folder or ""))
+                checkpoint.load(trainer, temporary if content else Path(folder or ""))
         return [] if self.rank else trainer.history.records
 
     def save(self, folder: str, last: bool) -> None:
@@ -153,15 +153,13 @@ class Rank:
 
     def save_content(self, last: bool, store: str, trial: str) -> dict[str, bytes]:
         """A checkpoint as file names and contents, for a supervisor on another node; its state goes to `store`."""
-        import tempfile
-
         from hwcls.sweep.storage import checkpoint_store
 
-        with tempfile.TemporaryDirectory() as folder:
-            self.save(folder, last)
+        with temporary_folder() as folder:
+            self.save(str(folder), last)
             if store:
-                checkpoint_store.upload_state(Path(folder), store, trial)
-            return read_folder(folder)
+                checkpoint_store.upload_state(folder, store, trial)
+            return read_folder(str(folder))
 
     def epoch(self) -> RankEpoch:
         """Run one epoch.
