@@ -49,13 +49,10 @@ def real_data() -> Path:
 @pytest.fixture(scope="session")
 def ray_here(_isolated):
     """One local Ray with two CPUs for all in-process sweeps."""
-    import ray
+    from hwcls.sweep.cluster.connect import local_ray
 
-    import hwcls.sweep  # noqa: F401  (sets what Ray reads at its import)
-
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield
-    ray.shutdown()
+    with local_ray(2):
+        yield
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -4,12 +4,12 @@ Ray reads these variables when it is imported, so they are set before any module
 """
 
 import os
-from pathlib import Path
 
 RAY_SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # workers inherit the environment of the driver, also under `uv run`
     "RAY_DEDUP_LOGS_SKIP_REGEX": "(?s).",  # the output of its raylets, which log_to_driver does not silence
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # hwcls resumes from its own records, not from Tune's snapshot
@@ -17,5 +17,5 @@ RAY_SETTINGS = {
 }
 for _name, _value in RAY_SETTINGS.items():
     os.environ.setdefault(_name, _value)
-if Path("~/.ray/auth_token").expanduser().exists():  # of a cluster that requires it; without this Ray does not send it
+if os.path.exists(os.path.expanduser("~/.ray/auth_token")):  # of a cluster: without this Ray does not send it
     os.environ.setdefault("RAY_AUTH_MODE", "token")

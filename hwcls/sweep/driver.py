@@ -100,10 +100,10 @@ class _Start:
         """Prepare, connect, search, confirm; True when it was interrupted."""
         preparation = Background(self._prepare)  # while Ray starts, which takes as long
         with (
+            Termination() as termination,
             preparation.raises_here(),
             connected(self.options.address) as machine,
             self.tracking.draining(),
-            Termination() as termination,
         ):
             prepared = preparation.result()
             resources = self._choose_resources(machine)

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
-
-import ray
 
 from hwcls.config.sweep import TRACKERS
 from hwcls.errors import UserError
 from hwcls.sweep.cluster.autoscaler import Node, startable_nodes
-from hwcls.sweep.cluster.ray_private import minimal_processes
+from hwcls.sweep.cluster.local_node import LocalNode, NodeError
+from hwcls.sweep.cluster.prompt_exit import exits_promptly
+from hwcls.sweep.cluster.ray_private import joining_node, reload_authentication
 from hwcls.sweep.cluster.resources import Machine, usable_cpus
 
+log = logging.getLogger(__name__)
+
 TIMEOUT = 10.0  # seconds for a cluster's head to respond
+START_SECONDS = 60.0  # for Ray's processes to start here, and again to be joined; 2 s on a quiet machine
 HEAD = "node:__internal_head__"  # a resource that Ray gives to the head alone
+FOREIGN = (  # of a cluster or one of its jobs: not for a Ray of this machine
+    *("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"),
+    *("RAY_ADDRESS", "RAY_REDIS_ADDRESS", "RAY_GCS_SERVER_PORT", "RAY_JOB_CONFIG_JSON_ENV_VAR"),
+)
+QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
 
 
 @contextmanager
@@ -31,47 +42,109 @@ def connected(address: str | None) -> Iterator[Machine]:
     secrets = [name for tracker in TRACKERS.all().values() for name in tracker.secrets]
     kept = {name: os.environ.pop(name) for name in secrets if name in os.environ}  # workers inherit the environment
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # hwcls reports failures itself
-    joined = ray.is_initialized()  # a program that has started Ray itself keeps it
+    joined = "ray" in sys.modules and sys.modules["ray"].is_initialized()  # a program's own Ray stays as it is
     try:
-        if not joined:
-            if address:
-                _join(address)
-            else:
-                _start_local()
-        yield cluster_machine() if address else Machine(alive_nodes())
+        with nullcontext() if joined else _joined(address) if address else local_ray(usable_cpus()):
+            yield cluster_machine() if address else Machine(alive_nodes())
     finally:
         os.environ.update(kept)
-        if not joined:
-            ray.shutdown()
 
 
-def _join(address: str) -> None:
+@contextmanager
+def _joined(address: str) -> Iterator[None]:
+    """Join a cluster while the block runs."""
+    import ray
+
     _check_listening(address)
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        with _own_signal_handlers():
+            ray.init(address=address, **QUIET)
     except ray.exceptions.AuthenticationError:
         what, remedy = f"the cluster at '{address}' rejects the local token", "copy ~/.ray/auth_token from its head"
         raise UserError(what, where="--address", remedy=remedy) from None
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise _unreachable(address, first_line(error)) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
 
 
-def _start_local() -> None:
-    for attempt in (1, 2):  # Ray waits 30 s for its own start, which a busy machine can miss once
+@contextmanager
+def local_ray(cpus: int) -> Iterator[None]:
+    """A Ray of `cpus` CPUs on this machine's loopback interface while the block runs.
+
+    Raises:
+        UserError: It did not start in two tries.
+    """
+    before = {name: os.environ.pop(name, None) for name in FOREIGN}
+    try:
+        node = _start_local(cpus)
         try:
-            with minimal_processes():
-                quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
-                ray.init(address="local", num_cpus=usable_cpus(), **quiet)
-            return
-        except (ConnectionError, RuntimeError, TimeoutError) as error:
-            ray.shutdown()
+            yield
+        finally:
+            _end_local(node)
+    finally:
+        os.environ.update({name: value for name, value in before.items() if value is not None})
+        reload_authentication()
+
+
+def _start_local(cpus: int) -> LocalNode:
+    for attempt in (1, 2):  # a busy machine can miss Ray's deadlines once
+        node = LocalNode(cpus)  # starts while this process imports Ray
+        try:
+            _join_local(node)
+            return node
+        except BaseException as error:
+            _end_local(node)
+            if not isinstance(error, NodeError | ConnectionError | RuntimeError | TimeoutError):
+                raise
             if attempt == 2:
                 what = f"Ray does not start: {first_line(error)}"
                 raise UserError(what, remedy="is the machine very busy, or its memory full?") from None
+            log.warning("Ray did not start: %s; trying once more", first_line(error))
+    raise AssertionError("the second try returns or raises")
+
+
+def _join_local(node: LocalNode) -> None:
+    """Join a Ray of this machine, once it runs."""
+    with exits_promptly(2 * START_SECONDS, node.stop):
+        import ray
+
+        address, node_id = node.wait(START_SECONDS)
+        os.environ.update(node.authentication)
+        reload_authentication()
+        with _own_signal_handlers(), joining_node(node_id):
+            ray.init(address=address, _skip_env_hook=True, **QUIET)
+
+
+def _end_local(node: LocalNode) -> None:
+    import ray
+
+    if ray.is_initialized():
+        ray.shutdown()
+    node.stop()
+    for name in node.authentication:
+        os.environ.pop(name, None)
+
+
+@contextmanager
+def _own_signal_handlers() -> Iterator[None]:
+    """`ray.init` in the block leaves the handler of SIGTERM as it is."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def alive_nodes() -> tuple[Node, ...]:
     """The CPUs and GPUs of each live node."""
+    import ray
+
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return tuple((node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in nodes)
 
@@ -93,6 +166,8 @@ def driver_node_resource() -> str:
 
 
 def _own_node() -> dict[str, Any]:
+    import ray
+
     own = ray.get_runtime_context().get_node_id()
     return next(node for node in ray.nodes() if node["NodeID"] == own)
 

@@ -2,29 +2,127 @@
 
 from __future__ import annotations
 
+import os
+import runpy
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 WRITTEN_FOR = "2.60"  # the Ray release; tests/sweep/cluster/test_ray_private.py compares it with the installed one
-# processes that a sweep on one machine does not need: the autoscaler, the log reader and the dashboard's server take
-# half of the time in which Ray starts
+LOOPBACK = "127.0.0.1"
+UMASK = "HWCLS_UMASK"  # the variable with the driver's, for the workers
+NO_PORT = -1  # of an agent that does not run, as in a Ray without the dashboard
+# processes that a sweep on one machine does not need
 UNUSED_PROCESSES = ("start_monitor", "start_log_monitor", "start_api_server")
+AGENTS = ("dashboard_agent_command", "runtime_env_agent_command")
+AGENT_PORTS = ("metrics_agent", "metrics_export", "dashboard_agent_listen", "runtime_env_agent")
+SESSION = "ray"  # the name of the session, and of its folder
+SOCKET = f"/{SESSION}/sockets/plasma_store.1"  # the longest path of a socket in the node's folder
+
+
+def start_node(folder: Path, cpus: int) -> Any:
+    """Start GCS and raylet, on the loopback interface alone; returns Ray's Node once the raylet is registered.
+
+    The autoscaler, the log reader, the dashboard and its agents stay out: with them Ray listens on every interface,
+    and takes seconds longer to start.
+
+    Args:
+        folder: For the session, its sockets and logs.
+        cpus: That tasks may use.
+
+    Raises:
+        Exception: Ray's own, when the node does not start.
+    """
+    import ray._common.utils as utils
+    import ray._private.node as node
+    from ray._private.parameter import RayParams
+
+    for name in UNUSED_PROCESSES:
+        setattr(node.Node, name, lambda *_, **__: None)
+    utils.try_make_directory_shared = lambda path: None  # it gives a folder mode 0777, whatever the umask
+    os.environ[UMASK] = str(os.umask(0o077))  # of the workers, who write results
+    _change_raylet()
+    params = RayParams(
+        node_ip_address=LOOPBACK,
+        num_cpus=cpus,
+        temp_dir=str(folder),
+        session_name=SESSION,
+        worker_path=_file_of("hwcls.sweep.cluster.local_worker"),
+        dashboard_agent_listen_port=0,
+    )
+    return node.Node(params, head=True, shutdown_at_exit=False, spawn_reaper=True, ray_init_cluster=True)
+
+
+def run_worker() -> None:
+    """Be a worker of `start_node`, with the driver's umask."""
+    import ray._common.utils as utils
+
+    utils.try_make_directory_shared = lambda path: None
+    os.umask(int(os.environ[UMASK]))
+    worker = _file_of("ray._private.workers.default_worker")
+    sys.path[0] = str(Path(worker).parent)  # as if it had been run as a file
+    runpy.run_path(worker, run_name="__main__")
+
+
+def _change_raylet() -> None:
+    """Have the raylet start a process that does nothing instead of each of its agents, which report no port.
+
+    It also starts a worker for each trial's supervisor at once, and not for the ranks alone.
+    """
+    from ray._private import services, utils
+    from ray._raylet import persist_port  # type: ignore[attr-defined]
+
+    start = services.start_ray_process
+    agent = subprocess.list2cmdline([sys.executable, "-I", "-S", _file_of("hwcls.sweep.cluster.idle_agent")])
+
+    def start_process(command: list[str], kind: str, *arguments: Any, **options: Any) -> Any:
+        if kind == "raylet":
+            flags = dict(word.removeprefix("--").split("=", 1) for word in command[1:] if "=" in word)
+            for port in AGENT_PORTS:
+                persist_port(flags["session_dir"], flags["node_id"], f"{port}_port", NO_PORT)
+            flags |= dict.fromkeys(AGENTS, agent)
+            flags["num_prestart_python_workers"] = str(2 * int(flags["num_prestart_python_workers"]))
+            others = [word for word in command[1:] if "=" not in word]
+            command = [command[0], *(f"--{name}={value}" for name, value in flags.items()), *others]
+        return start(command, kind, *arguments, **options)
+
+    services.start_ray_process = start_process
+    utils.get_dashboard_dependency_error = lambda: None  # it imports the dashboard to find out
+
+
+def _file_of(module: str) -> str:
+    """The file of a module that another process runs as a file."""
+    spec = find_spec(module)
+    assert spec is not None, f"no module {module}"
+    return str(spec.origin)
 
 
 @contextmanager
-def minimal_processes() -> Iterator[None]:
-    """A local Ray that starts in the block leaves out UNUSED_PROCESSES."""
-    from ray._private.node import Node
+def joining_node(node_id: str) -> Iterator[None]:
+    """`ray.init` in the block joins this node of the loopback interface, without a search among all processes."""
+    from ray._private import services
 
-    kept = {name: getattr(Node, name) for name in UNUSED_PROCESSES if hasattr(Node, name)}
-    for name in kept:
-        setattr(Node, name, lambda *_, **__: None)
+    replaced = {"find_node_ids": lambda: {node_id}, "resolve_ip_for_localhost": lambda host: host}
+    kept = {name: getattr(services, name) for name in replaced}
+    for name, function in replaced.items():
+        setattr(services, name, function)
     try:
         yield
     finally:
-        for name, method in kept.items():
-            setattr(Node, name, method)
+        for name, function in kept.items():
+            setattr(services, name, function)
+
+
+def reload_authentication() -> None:
+    """Have Ray read RAY_AUTH_MODE and the token again, which it keeps from the first look."""
+    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
+
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
 
 
 def draining_nodes() -> set[str]:

@@ -15,10 +15,7 @@ GRACE = 20.0  # seconds that SIGTERM leaves for the end of an epoch and a checkp
 
 
 class Termination:
-    """Handles SIGTERM, which batch schedulers and shutdowns send: saves the running trials, then acts as Ctrl-C.
-
-    Ray's start removes the handler, so this one is installed after it.
-    """
+    """Handles SIGTERM, which batch schedulers and shutdowns send: saves the running trials, then acts as Ctrl-C."""
 
     def __init__(self) -> None:
         self.leave: Callable[[Callable[[], None]], None] = lambda now: now()

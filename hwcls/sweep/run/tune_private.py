@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 WRITTEN_FOR = "2.60"  # the Ray release; tests/sweep/run/test_tune_private.py compares it with the installed one
+
+
+@contextmanager
+def plain_actors() -> Iterator[None]:
+    """Tune's trials in the block run in Ray's usual workers.
+
+    Tune gives them variables that hwcls does not use, so that they need processes that Ray's agent starts.
+    """
+    import ray
+    from ray.tune.execution.class_cache import _ActorClassCache
+
+    kept, _ActorClassCache.get = (
+        _ActorClassCache.get,
+        lambda self, trainable: self._cache.setdefault(trainable, ray.remote(trainable)),
+    )
+    try:
+        yield
+    finally:
+        _ActorClassCache.get = kept
 
 
 def forget_failures(trial: Any) -> None:

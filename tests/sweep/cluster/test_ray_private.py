@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import inspect
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,16 @@ import ray
 from hwcls.sweep.cluster import ray_private
 
 USED = [  # function of ray_private.py, module of Ray, attribute
-    *(("minimal_processes", "ray._private.node", f"Node.{name}") for name in ray_private.UNUSED_PROCESSES),
+    *(("start_node", "ray._private.node", f"Node.{name}") for name in ray_private.UNUSED_PROCESSES),
+    ("start_node", "ray._common.utils", "try_make_directory_shared"),
+    ("start_node", "ray._private.parameter", "RayParams"),
+    ("run_worker", "ray._private.workers", "__path__"),
+    *(("_change_raylet", "ray._private.services", name) for name in ("start_ray_process", "start_raylet")),
+    ("_change_raylet", "ray._private.utils", "get_dashboard_dependency_error"),
+    ("_change_raylet", "ray._raylet", "persist_port"),
+    *(("joining_node", "ray._private.services", name) for name in ("find_node_ids", "resolve_ip_for_localhost")),
+    ("reload_authentication", "ray._raylet", "AuthenticationTokenLoader.reset_cache"),
+    ("reload_authentication", "ray._raylet", "Config.initialize"),
     ("draining_nodes", "ray._private.state", "state.get_draining_nodes"),
     ("drain_node", "ray._raylet", "GcsClient"),
     ("drain_node", "ray.core.generated.autoscaler_pb2", "DRAIN_NODE_REASON_PREEMPTION"),
@@ -44,6 +54,17 @@ def test_ray_has_what_is_used_of_it(function, module, attribute):
             found = getattr(found, name)
     except (ImportError, AttributeError):
         pytest.fail(message)
+
+
+def test_the_raylet_takes_the_commands_and_ports_of_its_agents():
+    services = importlib.import_module("ray._private.services")
+    source = inspect.getsource(services.start_raylet)
+    assert all(f"--{flag}=" in source for flag in (*ray_private.AGENTS, "session_dir", "node_id"))
+    assert "--num_prestart_python_workers=" in source
+    raylet = importlib.import_module("ray._raylet")
+    names = {getattr(raylet, name) for name in dir(raylet) if name.endswith("AGENT_PORT_NAME")}
+    names |= {raylet.METRICS_EXPORT_PORT_NAME, raylet.DASHBOARD_AGENT_LISTEN_PORT_NAME}
+    assert names == {f"{name}_port" for name in ray_private.AGENT_PORTS}
 
 
 def test_the_monitor_keeps_its_times_under_that_name():

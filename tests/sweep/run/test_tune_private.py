@@ -3,6 +3,7 @@
 import inspect
 
 import ray
+from ray.tune.execution.class_cache import _ActorClassCache
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.result import SHOULD_CHECKPOINT
@@ -15,6 +16,14 @@ def test_ray_is_the_release_that_it_was_written_for():
         f"hwcls/sweep/run/tune_private.py was written for Ray {tune_private.WRITTEN_FOR}, {ray.__version__} is"
         " installed: check each of its functions and tests/sweep/test_faults.py, then change WRITTEN_FOR"
     )
+
+
+def test_trials_run_in_the_usual_workers():
+    usual = _ActorClassCache().get(Trial)
+    assert usual._default_options["runtime_env"]["env_vars"], "the reason for plain_actors"
+    with tune_private.plain_actors():
+        assert not _ActorClassCache().get(Trial)._default_options.get("runtime_env")
+    assert _ActorClassCache().get(Trial)._default_options.get("runtime_env")
 
 
 def test_failures_are_counted_again_from_zero():
