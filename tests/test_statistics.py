@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hwcls.metrics import metric_per_image
-from hwcls.statistics import bootstrap_mean, expected_best, holm
+from hwcls.statistics import bootstrap_mean, expected_best, holm, spend_alpha
 
 
 def simulate(rng, levels, *, seeds=5, images=300, seed_spread=0.0, image_spread=1.5):
@@ -128,6 +128,42 @@ def test_the_power_estimate_is_about_right():
         for _ in range(30)
     ]
     assert np.mean(told) >= 0.7
+
+
+def test_looks_share_the_error_of_one():
+    spent = [spend_alpha(look) for look in range(1, 40)]
+    assert spent[:3] == pytest.approx([0.05 * 2 / 3, 0.05 * 2 / 9, 0.05 * 2 / 27])
+    assert sum(spent) == pytest.approx(0.05)
+
+
+def test_a_later_look_needs_more():
+    tables = simulate(np.random.default_rng(4), [1.0, 1.6], seed_spread=0.15)
+    first, third = (bootstrap_mean(tables, look=look) for look in (1, 3))
+    ((one,), (other,)) = first.differences, third.differences
+    assert (first.look, first.alpha, third.look) == (1, pytest.approx(0.1 / 3), 3)
+    assert 0.1 / 27 < other.p < first.alpha
+    assert (one.differs, other.differs) == (True, False)
+    assert (one.low, one.high) == pytest.approx((other.low, other.high), abs=0.002)  # intervals are of 95 % at any look
+    assert other.more_seeds > 1
+
+
+def looked_at(runs, draws, looks=4):
+    """The share of two equal models of 360 images that a look of several tells apart, with and without paying."""
+    rng, paid, unpaid = np.random.default_rng(6), 0, 0
+    for run in range(runs):
+        tables = simulate(rng, [1.0, 1.0], seeds=5 * looks, images=360, seed_spread=0.15)
+        found = [
+            bootstrap_mean([table[: 5 * look] for table in tables], draws=draws, seed=run, look=look).differences[0]
+            for look in range(1, looks + 1)
+        ]
+        paid += any(pair.differs for pair in found)
+        unpaid += any(pair.p < 0.05 for pair in found)
+    return paid / runs, unpaid / runs
+
+
+def test_adding_seeds_until_it_tells_errs_no_more_often():
+    paid, unpaid = looked_at(runs=100, draws=400)
+    assert paid <= 0.05 < unpaid
 
 
 def test_no_number_of_seeds_tells_equal_ones_apart():

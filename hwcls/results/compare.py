@@ -14,6 +14,7 @@ from hwcls import files
 from hwcls.errors import UserError
 from hwcls.results import test_scores
 from hwcls.results.answer import describe_answer
+from hwcls.results.confirm.describe import summarize_confirm
 from hwcls.results.confirm.plan import confirm_label, confirm_metric, winner_runs
 from hwcls.results.diagnostics import class_names
 from hwcls.results.expected_best import choose_counts, collect_trial_sequences
@@ -139,6 +140,7 @@ def build_summary(sweep: SweepResults) -> dict[str, Any]:
     names = class_names(sweep)
     return {
         "answer": describe_answer(sweep),
+        "confirm": summarize_confirm(sweep),
         **tables,
         "importance": summarize_importances(sweep),
         "classes": test_scores.summarize_classes(test_scores.score_winners(sweep, len(names)), names),

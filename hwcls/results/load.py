@@ -77,6 +77,7 @@ class SweepResults:
     environment: Mapping[str, Any] | None
     trials: tuple[TrialResult, ...]
     confirm: tuple[ConfirmRun, ...]
+    looks: tuple[Mapping[str, int], ...] = ()  # seeds of each alternative at every verdict on test; none: not counted
 
     @property
     def sign(self) -> int:
@@ -138,8 +139,9 @@ def reload_confirm(sweep: SweepResults) -> SweepResults:
     def read(number: int, source: TrialFolder) -> TrialResult:
         return _trial(number, source, sweep.metric, sweep.goal, sweep.compare)
 
-    runs = SweepFolder(sweep.folder).confirm_runs()
-    return replace(sweep, confirm=tuple(_confirm_run(*key, source, read) for key, source in runs.items()))
+    folder = SweepFolder(sweep.folder)
+    runs = tuple(_confirm_run(*key, source, read) for key, source in folder.confirm_runs().items())
+    return replace(sweep, confirm=runs, looks=tuple(folder.looks()))
 
 
 def is_finite(value: object) -> TypeGuard[float]:

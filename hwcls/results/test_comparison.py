@@ -83,7 +83,8 @@ def compare_confirmed(sweep: SweepResults) -> ConfirmComparison | None:
     if truth is None or len(truth) < 2 or not stacked:
         return None
     most = math.inf if metric == "test/loss" else 1.0
-    return ConfirmComparison(tuple(stacked), bootstrap_mean(list(stacked.values()), most=most), metric, sweep.goal)
+    compared = bootstrap_mean(list(stacked.values()), most=most, look=max(1, len(sweep.looks)))
+    return ConfirmComparison(tuple(stacked), compared, metric, sweep.goal)
 
 
 def _scored(run: ConfirmRun, metric: str) -> tuple[NDArray[Any], NDArray[Any]] | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from hwcls.config.sweep import ResourcesConfig
 from hwcls.config.sweep_file import Sweep
@@ -17,8 +17,9 @@ from hwcls.format import format_duration
 from hwcls.report.html.page import write_page
 from hwcls.sweep.cluster.connect import connected
 from hwcls.sweep.cluster.resources import Machine, Resources, choose_resources, resource_notes, this_machine
+from hwcls.sweep.monitor.eta import Ahead
 from hwcls.sweep.monitor.logs import log_to_file
-from hwcls.sweep.monitor.progress import Progress
+from hwcls.sweep.monitor.progress import ProgressFor
 from hwcls.sweep.monitor.tracking_process import TrackingProcess
 from hwcls.sweep.preflight.disk_usage import check_results_disk, estimate_disk_usage
 from hwcls.sweep.preflight.validate import Options, check_sweep
@@ -46,12 +47,6 @@ class Outcome:
     interrupted: bool  # by Ctrl-C or SIGTERM: the same command resumes
     nothing_to_do: bool  # it had ended before
     failed: tuple[str, ...]  # keys of failed trials
-
-
-class ProgressFor(Protocol):
-    """Opens the view of a sweep: number of trials (None: unknown), how many have ended, seconds left of a budget."""
-
-    def __call__(self, total: int | None, done: int = 0, left: float | None = None) -> Progress: ...
 
 
 def run(sweep: Sweep, options: Options, progress_for: ProgressFor) -> Outcome:
@@ -171,7 +166,8 @@ class _Start:
         from hwcls.sweep.run.callback import RecordCallback
 
         ended = {f"trials/{n}": result for n, trial in self.folder.trials().items() if (result := trial.result())}
-        progress = self.progress_for(search.total, len(ended), search.spending.left)
+        ahead = Ahead.of_search(confirm_plan.expected_epochs(self.sweep))
+        progress = self.progress_for(search.total, len(ended), search.spending.left, ahead)
         for key, result in ended.items():
             progress.ended_before(key, result)
         results_folder.drop_leftovers(self.folder)

@@ -20,6 +20,7 @@ from hwcls.tracking.records import Result
 
 PURPOSE = "confirm.json"  # in a confirm run's folder: {"trial": 3, "role": "pick"}
 SOURCES = "source"  # in a sweep's folder: copies of the user's own model files
+LOOKS = "looks.jsonl"  # in a sweep's folder: a line for each verdict on test, with the number of seeds that it had
 TEST_READS = "test_reads.jsonl"  # in a sweep's folder: a line for each evaluation on test by `hwcls evaluate`
 
 
@@ -170,6 +171,15 @@ class SweepFolder:
     def count_test_reads(self) -> int:
         """How often `hwcls evaluate --split test` evaluated a trial of this sweep; confirm runs are not counted."""
         return sum(1 for _ in read_lines(self.path / TEST_READS))
+
+    def looks(self) -> list[dict[str, int]]:
+        """The number of seeds of each alternative at every verdict on test, in order."""
+        found = [line.get("seeds") for line in read_lines(self.path / LOOKS)]
+        return [seeds for seeds in found if isinstance(seeds, dict)]
+
+    def add_look(self, seeds: Mapping[str, int]) -> None:
+        """Record a verdict on test."""
+        files.append_line(self.path / LOOKS, json.dumps({"seeds": dict(seeds)}).encode())
 
     def confirm_run(self, label: str, seed: int) -> TrialFolder:
         return TrialFolder(self.path / "confirm" / label / str(seed))

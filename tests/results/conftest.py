@@ -89,8 +89,12 @@ def write_confirm(
     trial: int = 0,
     first: int = 1000,
     val: float = 0.6,
+    role: str | None = None,
 ) -> None:
-    """`seeds` scored confirm runs of `label`, each right on about `hit_rate` of the same test images."""
+    """`seeds` scored confirm runs of `label`, each right on about `hit_rate` of the same test images.
+
+    Without `role` they are of a version in which such runs chose the winner as well.
+    """
     rng = np.random.default_rng(sum(label.encode()))
     truth = np.arange(images) % 3
     for seed in range(seeds):
@@ -98,7 +102,8 @@ def write_confirm(
         guess = np.where(rng.random(images) < hit_rate, truth, (truth + 1) % 3)
         scores = np.eye(3, dtype=np.float16)[guess]
         test = {"test/accuracy": float((guess == truth).mean()), "test/loss": 0.3}
-        write_trial(folder, [0.5, val], label=label, trial=trial, test=test)
+        own = {"role": role} if role else {}
+        write_trial(folder, [0.5, val], label=label, trial=trial, test=test, **own)
         folder.append(test)
         files.write_with(
             folder.path / "test_predictions.npz", lambda f, t=truth, s=scores: np.savez(f, labels=t, scores=s)

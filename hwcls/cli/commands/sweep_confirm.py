@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from hwcls.config.sweep_file import Sweep
     from hwcls.sweep.driver import Outcome
+    from hwcls.sweep.monitor.eta import Ahead
+    from hwcls.sweep.monitor.progress import LiveTable, Progress
     from hwcls.sweep.preflight.validate import Options
     from hwcls.sweep.storage.mirror import SharedResults
 
@@ -74,7 +76,7 @@ def confirm(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")] = False,
     as_json: ResultOnly = False,
 ) -> None:
-    """Retrain the best trials of a sweep on fresh seeds, and compare the alternatives again.
+    """Train what is missing of a sweep's confirm runs, or more seeds of its winners, and compare these on test.
 
     Example: hwcls confirm results/quickstart --add-seeds 5
     """
@@ -140,15 +142,17 @@ class _ProgressDisplay:
 
     def __init__(self, console: Console, sweep: Sweep) -> None:
         self.console, self.metric = console, sweep.config.metric
-        self.live: Any = None
+        self.live: LiveTable | None = None
 
-    def progress(self, total: int | None, done: int = 0, left: float | None = None) -> Any:
+    def progress(
+        self, total: int | None, done: int = 0, left: float | None = None, ahead: Ahead | None = None
+    ) -> Progress:
         from hwcls.sweep.monitor.progress import Lines, LiveTable
 
         self.__exit__()
         if not self.console.is_terminal or self.console.quiet:
-            return Lines(self.metric, total, done, left)
-        self.live = LiveTable(self.console, self.metric, total, done, left).__enter__()
+            return Lines(self.metric, total, done, left, ahead)
+        self.live = LiveTable(self.console, self.metric, total, done, left, ahead).__enter__()
         return self.live
 
     def __enter__(self) -> _ProgressDisplay:

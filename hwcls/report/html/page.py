@@ -30,6 +30,7 @@ from hwcls.report.html.run_facts import collect_facts, collect_failures
 from hwcls.results import test_scores
 from hwcls.results.answer import describe_answer
 from hwcls.results.compare import build_alternatives, group_leaderboard, write_leaderboard
+from hwcls.results.confirm.describe import describe_confirm
 from hwcls.results.diagnostics import Diagnostics, class_names, load_diagnostics
 from hwcls.results.expected_best import choose_counts, collect_trial_sequences
 from hwcls.results.learning_dynamics import describe_runs, summarize_learning
@@ -71,6 +72,7 @@ def render_page(sweep: SweepResults) -> str:
     values = {
         "sweep": sweep,
         "answer": describe_answer(sweep),
+        "confirm_notes": describe_confirm(sweep),
         "facts": collect_facts(sweep),
         "failures": collect_failures(sweep),
         "effects": setting_effects(sweep),

@@ -13,6 +13,7 @@ import yaml
 from hwcls.data.augment.defaults import default_augment, describe_augment
 from hwcls.errors import UserError
 from hwcls.format import format_count, format_duration
+from hwcls.results.confirm.describe import describe_missing, describe_runs
 from hwcls.results.load import SweepResults
 from hwcls.tracking.folders import TrialFolder
 
@@ -54,7 +55,8 @@ def _trial_facts(sweep: SweepResults) -> Facts:
     counts = Counter(trial.status.replace("_", " ") for trial in sweep.trials)
     by_status = ", ".join(f"{count} {status}" for status, count in counts.most_common())
     found = [("Trials", f"{len(sweep.trials)} ({by_status})" if counts else "none yet")]
-    return [*found, ("Confirm runs", str(len(sweep.confirm)))] if sweep.confirm else found
+    facts = (("Confirm runs", describe_runs(sweep)), ("Missing", describe_missing(sweep)))
+    return [*found, *((name, text) for name, text in facts if text)]
 
 
 def _search_facts(sweep: SweepResults) -> Facts:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from hwcls.format import format_cell, format_count, format_duration, format_metric, format_number
 from hwcls.results.answer import describe_answer
 from hwcls.results.compare import build_alternatives, group_leaderboard
+from hwcls.results.confirm.describe import describe_confirm
 from hwcls.results.load import SweepResults
 from hwcls.results.representatives import choose_representatives
 from hwcls.results.test_comparison import compare_confirmed
@@ -29,6 +30,8 @@ def print_leaderboard(sweep: SweepResults, console: Console, rows: int = 10) -> 
     for trial in failed:
         console.print(Text(f"trial {trial.number} failed: {trial.error}", style="red"))
     console.print(Text(describe_answer(sweep)))
+    for text in describe_confirm(sweep):
+        console.print(Text(text))
 
 
 def _print_alternatives(sweep: SweepResults, console: Console) -> None:

@@ -1,9 +1,35 @@
-"""Estimate of the time until a sweep ends, from the pace since this start."""
+"""Estimate of the time until the command ends, from the pace since this start."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+# Idle times as multiples of the time in which a process starts and imports what training needs, which dominates them.
+# Measured on two cores.
+GROUP = 1.55  # until a group of ranks starts its first trial
+SCORE = 0.95  # to score the winners of confirm on test
+AFTER = 0.7  # from the last trial's end to the command's
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What follows the trials of a phase until the command ends."""
+
+    epochs: Mapping[str | None, float] = field(default_factory=dict)  # of confirm runs, by alternative
+    starts: float = 0.0  # idle time, as a multiple of that until the first trial began to train
+
+    @classmethod
+    def of_search(cls, epochs: Mapping[str | None, float]) -> Ahead:
+        """After the search; confirm runs start new groups."""
+        return cls(epochs, ((GROUP + SCORE if epochs else 0.0) + AFTER) / GROUP)
+
+    @classmethod
+    def of_confirm(cls) -> Ahead:
+        """After the confirm runs: scores on test, and the page."""
+        return cls(starts=(SCORE + AFTER) / GROUP)
 
 
 @dataclass
@@ -12,6 +38,7 @@ class _Running:
 
     epoch: int
     epochs: int
+    label: str | None
 
 
 class Pace:
@@ -21,18 +48,21 @@ class Pace:
         total: Number of trials; None where only time ends the sweep.
         done: Trials that ended in an earlier start.
         left: Seconds left of a time budget; running trials are not cut off when it ends.
+        ahead: What follows these trials.
     """
 
-    def __init__(self, total: int | None, done: int = 0, left: float | None = None) -> None:
-        self.total, self.done = total, done
+    def __init__(self, total: int | None, done: int = 0, left: float | None = None, ahead: Ahead | None = None) -> None:
+        self.total, self.done, self.ahead = total, done, ahead or Ahead()
         self.deadline = None if left is None else time.monotonic() + left
         self.running: dict[str, _Running] = {}
         self.ended_after: list[int] = []  # epochs of each trial that ended in this start
-        self.first = self.last = 0.0  # start of the first epoch, without Ray's own start; end of the last one
+        self.begun = self.first = self.last = 0.0  # first trial, its first epoch (a group starts before), last epoch
         self.epochs = 0  # in this start
+        self.seconds: dict[str | None, list[float]] = defaultdict(list)  # of each epoch, by alternative
 
-    def started(self, key: str, epoch: int, epochs: int) -> None:
-        self.running[key] = _Running(epoch, epochs)
+    def started(self, key: str, epoch: int, epochs: int, label: str | None = None) -> None:
+        self.begun = self.begun or time.monotonic()
+        self.running[key] = _Running(epoch, epochs, label)
 
     def epoch(self, key: str, epoch: int, seconds: float) -> None:
         self.last = time.monotonic()
@@ -40,6 +70,7 @@ class Pace:
         self.epochs += 1
         if key in self.running:
             self.running[key].epoch = epoch
+            self.seconds[self.running[key].label].append(seconds)
 
     def ended(self, key: str) -> None:
         self.done += 1
@@ -48,7 +79,24 @@ class Pace:
             self.ended_after.append(known.epoch)
 
     def remaining(self) -> float | None:
-        """Seconds until the end; None while unknown."""
+        """Seconds until the command ends, with what follows these trials; None while unknown."""
+        own, ahead = self._own_remaining(), self._ahead()
+        return None if own is None or ahead is None else own + ahead
+
+    def _ahead(self) -> float | None:
+        """Seconds of what follows; None before the first epoch."""
+        if not self.ahead.epochs and not self.ahead.starts:
+            return 0.0
+        if not self.epochs:
+            return None
+        at_once = max(1.0, sum(map(sum, self.seconds.values())) / max(self.last - self.first, 1e-9))  # trials
+        usual = sum(map(sum, self.seconds.values())) / self.epochs
+        means = {label: sum(found) / len(found) for label, found in self.seconds.items() if found}
+        work = sum(count * means.get(label, usual) for label, count in self.ahead.epochs.items())
+        return work / at_once + self.ahead.starts * max(0.0, self.first - self.begun)
+
+    def _own_remaining(self) -> float | None:
+        """Seconds until the last of these trials ends; None while unknown."""
         now = time.monotonic()
         budget = None if self.deadline is None else self.deadline - now
         if budget is not None and budget > 0 and self.total is None:

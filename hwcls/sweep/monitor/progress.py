@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any, Protocol
 
 from rich.console import Console, JustifyMethod
@@ -14,7 +16,7 @@ from rich.text import Text
 
 from hwcls.config.optim import MetricConfig
 from hwcls.format import format_duration
-from hwcls.sweep.monitor.eta import Pace
+from hwcls.sweep.monitor.eta import Ahead, Pace
 from hwcls.tracking.records import Result
 
 log = logging.getLogger(__name__)
@@ -33,6 +35,14 @@ class Progress(Protocol):
     def epoch(self, key: str, line: dict[str, Any]) -> None: ...
     def restarted(self, key: str, error: str) -> None: ...
     def ended(self, key: str, result: Result) -> None: ...
+
+
+class ProgressFor(Protocol):
+    """Opens the view of a phase: trials (None: unknown), how many have ended, seconds of a budget, what follows."""
+
+    def __call__(
+        self, total: int | None, done: int = 0, left: float | None = None, ahead: Ahead | None = None
+    ) -> Progress: ...
 
 
 class Quiet:
@@ -62,22 +72,35 @@ class Lines(Quiet):
         total: Number of trials; None where only time ends the sweep.
         done: Trials that ended in an earlier start.
         left: Seconds left of a time budget.
+        ahead: What follows these trials, for the time that is left.
     """
 
     start_level = logging.INFO  # of the line about a trial that starts
 
-    def __init__(self, metric: MetricConfig, total: int | None, done: int = 0, left: float | None = None) -> None:
+    def __init__(
+        self,
+        metric: MetricConfig,
+        total: int | None,
+        done: int = 0,
+        left: float | None = None,
+        ahead: Ahead | None = None,
+    ) -> None:
         self.metric, self.total = metric, total
-        self.pace = Pace(total, done, left)
+        self.pace = Pace(total, done, left, ahead)
         self.best: tuple[float, str] | None = None
+        self.confirmed = SeedMeans(metric)
 
     def ended_before(self, key: str, result: Result) -> None:
-        name = self.metric.name
-        if result.best and (self.best is None or self.metric.better(result.best[name], self.best[0])):
-            self.best = (result.best[name], _name(key))
+        if not result.best:
+            return
+        value = result.best[self.metric.name]
+        if key.startswith("confirm/"):
+            self.confirmed.add(key, result, value)
+        elif self.best is None or self.metric.better(value, self.best[0]):
+            self.best = value, _name(key)
 
     def started(self, key: str, label: str | None, parameters: dict[str, Any], epoch: int, epochs: int) -> None:
-        self.pace.started(key, epoch, epochs)
+        self.pace.started(key, epoch, epochs, label)
         verb = f"resumes after epoch {epoch}" if epoch else "starts"
         log.log(self.start_level, "%s %s: %s", _name(key), verb, describe_parameters(label, parameters))
 
@@ -99,11 +122,41 @@ class Lines(Quiet):
         return [*facts, format_duration(result.seconds), *self._overall()]
 
     def _overall(self) -> list[str]:
-        """Trials done, the best one, and the time left."""
+        """Trials done, the best one (of confirm runs the best mean over seeds), and the time left."""
         facts = [f"{self.pace.done}{'' if self.total is None else f' of {self.total}'} done"]
         facts += [f"best {self.best[0]:.4f} ({self.best[1]})"] if self.best else []
+        facts += self.confirmed.best()
         left = self.pace.remaining()
-        return facts + ([f"{format_duration(left)} left"] if left is not None and self.pace.done != self.total else [])
+        return facts + ([f"{format_duration(left)} left"] if left else [])
+
+
+class SeedMeans:
+    """The means of confirm runs over their seeds: a single seed may be the best by luck.
+
+    Args:
+        metric: Of the means.
+    """
+
+    def __init__(self, metric: MetricConfig) -> None:
+        self.metric = metric
+        self.values: dict[tuple[bool, str, str], dict[str, float]] = defaultdict(dict)  # by key: a run ends once
+
+    def add(self, key: str, result: Result, value: float) -> None:
+        """Take a run that has ended."""
+        name = f"trial {result.extra.get('trial', '?')}"
+        whose = f"{result.label}, {name}" if result.label else name
+        picks = result.extra.get("role") == "pick"
+        self.values[picks, whose, "picks" if picks else "seeds"][key] = value
+
+    def best(self) -> list[str]:
+        """The best mean of two or more seeds; of runs that report, once there are such means, as picks are chosen."""
+        means = {group: fmean(found.values()) for group, found in self.values.items() if len(found) > 1}
+        able = [group for group in means if not group[0]] or list(means)
+        if not able:
+            return []
+        sign = -1 if self.metric.goal == "minimize" else 1
+        group = max(able, key=lambda one: sign * means[one])
+        return [f"best mean {means[group]:.4f} over {len(self.values[group])} {group[2]} ({group[1]})"]
 
 
 @dataclass
@@ -123,9 +176,15 @@ class LiveTable(Lines, AbstractContextManager["LiveTable"]):
     start_level = logging.DEBUG  # the table shows it
 
     def __init__(
-        self, console: Console, metric: MetricConfig, total: int | None, done: int = 0, left: float | None = None
+        self,
+        console: Console,
+        metric: MetricConfig,
+        total: int | None,
+        done: int = 0,
+        left: float | None = None,
+        ahead: Ahead | None = None,
     ) -> None:
-        super().__init__(metric, total, done, left)
+        super().__init__(metric, total, done, left, ahead)
         self.console = console
         self.running: dict[str, _Row] = {}
         self.live = Live(console=console, refresh_per_second=4, get_renderable=self._table, transient=True)

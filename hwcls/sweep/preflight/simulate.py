@@ -19,6 +19,7 @@ from hwcls.config.shares import Unit
 from hwcls.config.space import Fixed
 from hwcls.config.sweep_file import Sweep
 from hwcls.sweep.cluster.resources import Resources
+from hwcls.sweep.monitor.eta import AFTER, GROUP, SCORE
 from hwcls.sweep.preflight import prepare
 from hwcls.sweep.preflight.dry_run import sample_trial
 from hwcls.sweep.preflight.timing import Labelled, TrialTime, time_trials
@@ -35,9 +36,6 @@ ERROR = (0.6, 1.5)  # actual over estimated time: a short measurement is not exa
 # Idle times as multiples of the time in which a process starts and imports what training needs, which dominates them.
 # Measured on two cores.
 BEFORE = 1.8  # until Ray runs and the search starts
-GROUP = 1.55  # until a group of ranks starts its first trial
-SCORE = 0.95  # to score the winners of confirm on test
-AFTER = 0.7  # from the last trial's end to the command's
 TURNAROUND = 0.035  # between two trials
 RECORD = 0.0025  # between two epochs
 

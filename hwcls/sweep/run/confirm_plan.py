@@ -51,6 +51,17 @@ def is_incomplete(sweep: Sweep, folder: Path) -> bool:
     return bool(plan.waiting or unscored_runs(results, plan) or any(run.key not in ended for run in plan.runs))
 
 
+def expected_epochs(sweep: Sweep) -> dict[str | None, float]:
+    """Epochs of all confirm runs by alternative, if each has as many trials as `top`; empty without confirm."""
+    config = sweep.config.confirm
+    if config is None:
+        return {}
+    each, epochs = sweep.shares.trials_each() or {}, [trial.epochs for trial in sweep.corners]
+    labels: list[str | None] = list(sweep.shares.labels) or [None]
+    counts = {label: sum(config.runs(each.get(label or "", sweep.total or config.top))) for label in labels}
+    return {label: count * (min(epochs) + max(epochs)) / 2 for label, count in counts.items()}
+
+
 def ended_runs(results: SweepResults) -> set[str]:
     """The keys of the confirm runs that have a result."""
     return {f"confirm/{run.label}/{run.seed}" for run in results.confirm if run.run.ended}

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import ray
 from ray.tune.search import Searcher
 
+from hwcls.config.sweep import PICK_SEEDS
 from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.data.augment.defaults import spell_out
 from hwcls.errors import UserError
-from hwcls.results.confirm.plan import ConfirmPlan, PlannedRun, plan_confirm
-from hwcls.results.load import PICK, load_results, reload_confirm
+from hwcls.results.confirm.plan import ConfirmPlan, PlannedRun, confirm_winners, plan_confirm, winner_runs
+from hwcls.results.load import PICK, ConfirmRun, SweepResults, load_results, reload_confirm
+from hwcls.statistics import spend_alpha
 from hwcls.sweep.cluster.resources import Resources
-from hwcls.sweep.monitor.progress import Progress
+from hwcls.sweep.monitor.eta import Ahead
+from hwcls.sweep.monitor.progress import Progress, ProgressFor
 from hwcls.sweep.run import confirm_plan
 from hwcls.sweep.run.callback import RecordCallback
 from hwcls.sweep.run.tune import tune_run
@@ -114,21 +118,21 @@ def run(
     group: Any,
     resources: Resources,
     callback: RecordCallback,
-    progress_for: Callable[[int], Progress],
+    progress_for: ProgressFor,
 ) -> bool:
     """Retrain to pick the winners on val, retrain these to be scored on test; whether it was interrupted."""
     if sweep.config.confirm is None:
         return False
     queue = ConfirmQueue(sweep, opened, resources)
     if not queue.finished:
-        missing = len(queue.open) + sum(queue.plan.waiting.values())
-        callback.progress = progress_for(missing)
-        log.info("confirm: %d runs on fresh seeds", missing)
+        callback.progress = show_progress(queue, progress_for)
+        log.info("confirm: %s", describe_plan(queue.plan))
         if tune_run(group, opened, queue, None, callback, resources, sweep.config.max_restarts):
             return True
     plan = queue.refresh()
     waiting = confirm_plan.unscored_runs(queue.results, plan)
     if waiting:
+        record_look(opened, queue.results, waiting)
         log.info("confirm: the winners on test, %d runs", len(waiting))
         score_on_test([TrialFolder(run.run.folder) for run in waiting], resources)
     if sweep.config.keep == "none":
@@ -136,6 +140,47 @@ def run(
             if found.test is not None:
                 (found.run.folder / "best.safetensors").unlink(missing_ok=True)
     return False
+
+
+def show_progress(queue: ConfirmQueue, progress_for: ProgressFor) -> Progress:
+    """The view of the confirm runs, with those that ended in an earlier start."""
+    planned = {run.key for run in queue.plan.runs}
+    ended = {f"confirm/{run.label}/{run.seed}": TrialFolder(run.run.folder).result() for run in queue.results.confirm}
+    known = {key: result for key, result in ended.items() if key in planned and result}
+    progress = progress_for(queue.plan.total, len(known), None, Ahead.of_confirm())
+    for key, result in known.items():
+        progress.ended_before(key, result)
+    return progress
+
+
+def describe_plan(plan: ConfirmPlan) -> str:
+    """How many runs do what."""
+    picks = sum(run.role == PICK for run in plan.runs)
+    if not picks:
+        return f"{plan.total} runs on fresh seeds"
+    return f"{picks} runs pick the winners on {PICK_SEEDS} seeds each, {plan.total - picks} report them on other seeds"
+
+
+def record_look(opened: SweepFolder, results: SweepResults, waiting: list[ConfirmRun]) -> None:
+    """Count the verdict that follows, before anything of it is known, so that a crash hides none."""
+    before = Counter({label: len(runs) for label, runs in winner_runs(results).items()})
+    after, looks = Counter(before), opened.looks()
+    for label in {run.label for run in waiting}:
+        new = [run for run in waiting if run.label == label]
+        stays = confirm_winners(results).get(label) == new[0].run.number  # else another trial has won
+        after[label] = len(new) + (before[label] if stays else 0)
+    if not looks and is_verdict(before):  # of a version that did not count
+        opened.add_look(before)
+    if is_verdict(after) and (not looks or looks[-1] != after):
+        opened.add_look(after)
+        look = len(opened.looks())
+        if look > 1:
+            log.info("look %d at the verdicts: significant is p below %.2g", look, spend_alpha(look))
+
+
+def is_verdict(seeds: Mapping[str, int]) -> bool:
+    """Whether so many seeds of each alternative give a verdict: two alternatives with two seeds each."""
+    return sum(count >= 2 for count in seeds.values()) >= 2
 
 
 def score_on_test(folders: list[TrialFolder], resources: Resources) -> None:

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from hwcls.config.optim import MetricConfig
-from hwcls.sweep.monitor.eta import Pace
+from hwcls.sweep.monitor.eta import AFTER, GROUP, SCORE, Ahead, Pace
 from hwcls.sweep.monitor.logs import log_to_console
 from hwcls.sweep.monitor.progress import Lines, LiveTable
 from hwcls.tracking.records import Result
@@ -97,6 +97,68 @@ def test_trials_or_time_whichever_ends_first(clock):
         pace.started("a", 0, 10)
         pace.epoch("a", 1, 2.0)
     assert (long.remaining(), short.remaining()) == (50, pytest.approx(2 * 19))
+
+
+def test_what_follows_is_part_of_the_time_that_is_left(clock):
+    """Four confirm runs of 10 epochs at the pace of their alternatives, a new group, scores on test, the page."""
+    pace = Pace(2, ahead=Ahead.of_search({"cnn": 20, "mlp": 20}))
+    pace.started("a", 0, 2, "cnn")
+    assert pace.remaining() is None
+    clock(31)  # a group starts
+    run_epochs(pace, clock, "a", [1, 2], seconds=3.0)
+    pace.ended("a")
+    pace.started("b", 0, 2, "mlp")
+    run_epochs(pace, clock, "b", [1, 2], seconds=1.0)
+    pace.ended("b")
+    idle = 31 * (GROUP + SCORE + AFTER) / GROUP
+    assert pace.remaining() == pytest.approx(20 * 3 + 20 * 1 + idle)
+    assert Ahead.of_search({}).starts * GROUP == pytest.approx(AFTER)
+    after = Pace(1, ahead=Ahead.of_confirm())
+    after.started("c", 0, 1, "cnn")
+    clock(31)
+    run_epochs(after, clock, "c", [1])
+    after.ended("c")
+    assert after.remaining() == pytest.approx(31 * (SCORE + AFTER) / GROUP)
+
+
+def test_what_follows_runs_side_by_side_too(clock):
+    pace = Pace(2, ahead=Ahead({None: 30}))
+    for key in "ab":
+        pace.started(key, 0, 1)
+    clock(2)
+    for key in "ab":
+        pace.epoch(key, 1, 2.0)
+        pace.ended(key)
+    assert pace.remaining() == pytest.approx(30 * 2 / 2)
+
+
+def test_a_time_budget_is_not_the_end_where_confirm_follows(clock):
+    pace = Pace(None, left=100, ahead=Ahead({None: 10}))
+    assert pace.remaining() is None  # nobody knows yet how long an epoch takes
+    pace.started("a", 0, 10)
+    run_epochs(pace, clock, "a", [1])
+    assert pace.remaining() == pytest.approx(98 + 10 * 2)
+
+
+def confirmed(trial, role, value, label="cnn"):
+    best = {"epoch": 1, "val/accuracy": value} if value else None
+    return Result("complete", best, label, {}, 1.0, extra={"trial": trial, "role": role})
+
+
+def test_the_best_of_confirm_is_a_mean_and_no_lucky_seed(clock):
+    lines = Lines(METRIC, 9)
+    lines.ended("confirm/cnn/0", confirmed(6, "pick", 0.99))
+    assert lines._overall() == ["1 of 9 done"]
+    lines.ended("confirm/cnn/1", confirmed(6, "pick", 0.95))
+    lines.ended("confirm/cnn/2", confirmed(7, "pick", 0.96))
+    lines.ended("confirm/cnn/3", confirmed(7, "pick", 0.94))
+    assert lines._overall()[1] == "best mean 0.9700 over 2 picks (cnn, trial 6)"
+    lines.ended("confirm/cnn/4", confirmed(6, "report", 0.94))
+    lines.ended("confirm/cnn/5", confirmed(6, "report", None))
+    assert "0.9700 over 2 picks" in lines._overall()[1]
+    lines.ended_before("confirm/cnn/6", confirmed(6, "report", 0.92))
+    lines.ended_before("confirm/cnn/6", confirmed(6, "report", 0.92))  # the same run
+    assert lines._overall()[1] == "best mean 0.9300 over 2 seeds (cnn, trial 6)"
 
 
 def shown(width, total=4, left=None, done=0):

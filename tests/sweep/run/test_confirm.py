@@ -207,3 +207,40 @@ def test_results_from_before_there_were_roles_continue_as_they_began(folder):
 def test_no_confirm_is_nothing_to_do(tiny, folder):
     _, found = folder
     assert not confirm_plan.is_incomplete(tiny(), found.path)
+
+
+def look(sweep, found):
+    """As before the scores on test."""
+    results = load_results(found.path)
+    confirm_run.record_look(found, results, confirm_plan.unscored_runs(results, planned(sweep, found)))
+
+
+def test_a_look_is_counted_before_the_scores_are_known(folder):
+    """Once for each new set of seeds; a repeated start of the same is none."""
+    sweep, found = folder
+    for _ in range(2):
+        for run in planned(sweep, found).runs:
+            end(found, run)
+    look(sweep, found)
+    look(sweep, found)
+    assert found.looks() == [{"mlp": 3, "cnn": 3}]
+    for run in planned(sweep, found).runs:
+        if run.role == "report":
+            end(found, run, test=0.5)
+    look(sweep, found)
+    assert found.looks() == [{"mlp": 3, "cnn": 3}]
+    sweep = confirm_plan.add_seeds(found.path, 2)
+    for run in planned(sweep, found).runs[-8:]:
+        if found.confirm_run(run.label, run.seed).result() is None:
+            end(found, run)
+    look(sweep, found)
+    assert found.looks() == [{"mlp": 3, "cnn": 3}, {"mlp": 5, "cnn": 5}]
+    (found.path / "looks.jsonl").unlink()  # as of a version that did not count: what was scored was looked at
+    look(sweep, found)
+    assert found.looks() == [{"mlp": 3, "cnn": 3}, {"mlp": 5, "cnn": 5}]
+
+
+def test_there_is_no_verdict_on_one_alternative_or_one_seed():
+    assert not confirm_run.is_verdict({"mlp": 9})
+    assert not confirm_run.is_verdict({"mlp": 9, "cnn": 1})
+    assert confirm_run.is_verdict({"mlp": 2, "cnn": 2})

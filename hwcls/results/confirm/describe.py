@@ -1,0 +1,112 @@
+"""The confirm runs in sentences: which did what, which are missing, and how often the verdict was looked at."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import asdict
+from typing import Any
+
+from hwcls.format import format_count, join_words
+from hwcls.results.confirm.missing import MissingRun, find_missing, resume_command
+from hwcls.results.confirm.plan import reports_on_picks, winner_runs
+from hwcls.results.load import PICK, SweepResults
+from hwcls.results.test_comparison import compare_confirmed
+
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+MAX_NAMED = 6  # missing runs in a sentence
+
+
+def describe_confirm(sweep: SweepResults) -> list[str]:
+    """What the page and the terminal say of the confirm runs; nothing where none is planned."""
+    return [text for text in (describe_runs(sweep), describe_missing(sweep), describe_look(sweep)) if text]
+
+
+def describe_runs(sweep: SweepResults) -> str:
+    """How many confirm runs are complete, and what they did."""
+    complete = [run for run in sweep.confirm if run.complete]
+    if not complete:
+        return ""
+    text = f"{format_count(len(complete), 'confirm run')} complete"
+    if reports_on_picks(sweep):
+        several = len({(run.label, run.run.number) for run in sweep.confirm}) > len(
+            {run.label for run in sweep.confirm}
+        )
+        own = "the winners were chosen and reported on the same runs: slightly optimistic"
+        return f"{text}; {own}." if several else f"{text}: they report the winners on test."
+    picks, reports = sum(run.role == PICK for run in complete), sum(map(len, winner_runs(sweep).values()))
+    seeds = "other seeds" if picks else "new seeds"
+    parts = [f"{picks} picked the winners on validation"] if picks else []
+    parts += [f"{reports} report them on test, on {seeds}" if picks else f"{reports} report the winners on test"]
+    other = len(complete) - picks - reports
+    parts += [f"{other} are of trials that another one overtook, or not scored yet"] if other else []
+    return f"{text}: {join_words(parts)}."
+
+
+def describe_missing(sweep: SweepResults) -> str:
+    """Which confirm runs are missing, and the command that runs them."""
+    missing = find_missing(sweep)
+    if not missing:
+        return ""
+    verb, command = "is" if len(missing) == 1 else "are", resume_command(sweep, missing)
+    text = f"{format_count(len(missing), 'confirm run')} {verb} missing: {'; '.join(_name_missing(missing))}."
+    if command is None:
+        return text
+    what = "Run them with" if any(not run.failed for run in missing) else "Other seeds take their place with"
+    return f"{text} {what}: {command}"
+
+
+def describe_look(sweep: SweepResults) -> str:
+    """The level at which the verdicts on test are given, and why it is not 5 %."""
+    found = compare_confirmed(sweep)
+    if found is None or len(found.labels) < 2:
+        return ""
+    look, alpha = found.comparison.look, f"{found.comparison.alpha:.2g}"
+    seeds = join_words([_count_seeds(one) for one in sweep.looks])
+    earlier = f", with {seeds} seeds each" if look > 1 else ""
+    share = "each look spends two thirds of what is left of 0.05"
+    return f"{name_look(look).capitalize()} look at the verdicts{earlier}: significant is p below {alpha}, as {share}."
+
+
+def name_look(look: int) -> str:
+    """1 is first, 11 is 11th."""
+    return ORDINALS[look - 1] if look <= len(ORDINALS) else f"{look}th"
+
+
+def summarize_confirm(sweep: SweepResults) -> dict[str, Any] | None:
+    """The same as JSON-ready values; None where no confirm run is planned or there."""
+    missing, found = find_missing(sweep), compare_confirmed(sweep)
+    if not missing and not sweep.confirm:
+        return None
+    complete = [run for run in sweep.confirm if run.complete]
+    verdict = found is not None and len(found.labels) > 1
+    return {
+        "complete": len(complete),
+        "picks": sum(run.role == PICK for run in complete),
+        "reports": sum(map(len, winner_runs(sweep).values())),
+        "chosen_and_reported_on_the_same_runs": reports_on_picks(sweep),
+        "missing": [asdict(run) for run in missing],
+        "command": resume_command(sweep, missing) if missing else None,
+        "look": found.comparison.look if found and verdict else None,
+        "alpha": found.comparison.alpha if found and verdict else None,
+        "looks": [dict(seeds) for seeds in sweep.looks],
+    }
+
+
+def _name_missing(missing: list[MissingRun]) -> list[str]:
+    """The missing runs by alternative, trial, role and reason."""
+    groups: dict[tuple[str, int | None, str | None, str], list[int | None]] = defaultdict(list)
+    for run in missing:
+        groups[run.label, run.trial, run.role, run.reason].append(run.seed)
+    texts = []
+    for (label, trial, role, reason), seeds in groups.items():
+        whose = f"{label}, " + ("its winner, which is not picked yet" if trial is None else f"trial {trial}")
+        kind = {PICK: "pick", None: "run"}.get(role, "report")
+        known = [str(seed) for seed in seeds if seed is not None]
+        named = f" (seed{'s' if len(known) > 1 else ''} {', '.join(known[:3])}{', …' if len(known) > 3 else ''})"
+        texts.append(f"{format_count(len(seeds), kind)} of {whose}{named if known else ''}: {reason}")
+    return texts if len(texts) <= MAX_NAMED else [*texts[:MAX_NAMED], f"and {len(texts) - MAX_NAMED} more"]
+
+
+def _count_seeds(look: Any) -> str:
+    counts = sorted(set(look.values()))
+    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"

@@ -1,0 +1,69 @@
+"""The confirm runs that are planned and not complete: they failed, were interrupted or have not started."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+from hwcls.results.confirm.plan import ConfirmPlan, confirm_config, confirm_metric, plan_confirm
+from hwcls.results.load import PICK, REPORT, ConfirmRun, SweepResults
+
+
+@dataclass(frozen=True)
+class MissingRun:
+    """A planned run that does not count as confirmed."""
+
+    label: str
+    trial: int | None  # None: the winner is not picked yet
+    seed: int | None
+    role: str | None  # as ConfirmRun.role
+    reason: str
+    failed: bool  # it is not trained again; another seed can take its place
+
+
+def find_missing(sweep: SweepResults) -> list[MissingRun]:
+    """The missing runs of a sweep whose confirm runs have begun, or whose search has ended."""
+    if not sweep.confirm and not _search_ended(sweep):
+        return []
+    plan = plan_confirm(sweep, confirm_config(sweep))
+    known = {(run.label, run.seed): run for run in sweep.confirm}
+    found = []
+    for run in plan.runs:
+        own = known.get((run.label, run.seed))
+        reason = _reason(sweep, plan, own)
+        if reason:
+            failed = own is not None and own.run.ended and not own.complete
+            found.append(MissingRun(run.label, run.trial, run.seed, run.role, reason, failed))
+    for label, count in plan.waiting.items():
+        found += [MissingRun(label, None, None, REPORT, "not started", failed=False)] * count
+    return found
+
+
+def resume_command(sweep: SweepResults, missing: list[MissingRun]) -> str | None:
+    """The command that runs what is missing; None where nothing can be done about it."""
+    command = f"hwcls confirm {shlex.quote(str(sweep.folder))}"
+    if any(not run.failed for run in missing):
+        return command
+    failed = [
+        sum(run.label == label for run in missing if run.role != PICK) for label in {run.label for run in missing}
+    ]
+    return f"{command} --add-seeds {max(failed)}" if any(failed) else None
+
+
+def _search_ended(sweep: SweepResults) -> bool:
+    cap = sweep.settings.get("run_cap")
+    return bool(sweep.trials) and all(t.ended for t in sweep.trials) and (cap is None or len(sweep.trials) >= int(cap))
+
+
+def _reason(sweep: SweepResults, plan: ConfirmPlan, run: ConfirmRun | None) -> str | None:
+    """Why a run does not count as confirmed; None where it does."""
+    if run is None or not (run.run.ended or run.run.records):
+        return "not started"
+    if not run.run.ended:
+        return f"not finished, epoch {run.run.records[-1]['epoch']}"
+    if run.run.failed:
+        return f"failed: {run.run.error}"
+    if not run.complete:
+        return run.run.status.replace("_", " ")
+    reports = run.role != PICK and plan.winners.get(run.label) == run.run.number
+    return "not scored on test" if reports and confirm_metric(sweep) not in (run.test or {}) else None

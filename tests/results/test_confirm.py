@@ -1,0 +1,146 @@
+"""Which confirm runs did what, which are missing, and how often the verdict was looked at."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from hwcls.cli.main import app
+from hwcls.results.compare import build_alternatives, build_summary
+from hwcls.results.confirm.describe import describe_confirm, name_look
+from hwcls.results.confirm.missing import find_missing, resume_command
+from hwcls.results.confirm.plan import FIRST_PICK_SEED, FIRST_SEED, confirm_winners, winner_runs
+from hwcls.results.load import load_results
+from hwcls.results.test_comparison import compare_confirmed
+
+PICKS = {0: (0.70, 0.72), 2: (0.69, 0.71), 1: (0.8, 0.8), 3: (0.9, 0.6)}  # by trial
+
+
+@pytest.fixture
+def picked(results, tmp_path):
+    """Two trials of each alternative, with picks; resnet's trial 0 and mlp's trial 1 have won."""
+    sweep = results.sweep(tmp_path, run_cap=4, confirm={"top": 2, "seeds": 3})
+    for number, values in PICKS.items():
+        label = "resnet" if number % 2 == 0 else "mlp"
+        results.trial(sweep.trial(number), [0.5, 0.7 - number / 100], label=label, lr=0.1 + number)
+        for place, value in enumerate(values):
+            run = sweep.confirm_run(label, FIRST_PICK_SEED + 1000 * number + place)
+            run.write_purpose({"trial": number, "role": "pick"})
+            results.trial(run, [0.4, value], label=label, trial=number, role="pick")
+    return sweep
+
+
+def report(results, sweep, label, trial, rate=0.8, seeds=3, **more):
+    results.confirm(
+        sweep, label, rate, trial=trial, seeds=seeds, first=FIRST_SEED + 1000 * trial, role="report", **more
+    )
+
+
+def test_only_runs_that_report_are_in_the_statistics(results, picked, tmp_path):
+    report(results, picked, "resnet", 0, rate=0.9)
+    report(results, picked, "mlp", 1, rate=0.7)
+    loaded = load_results(tmp_path)
+    assert confirm_winners(loaded) == {"resnet": 0, "mlp": 1}
+    assert {label: [run.seed for run in runs] for label, runs in winner_runs(loaded).items()} == {
+        "mlp": [FIRST_SEED + 1000, FIRST_SEED + 1001, FIRST_SEED + 1002],
+        "resnet": [FIRST_SEED, FIRST_SEED + 1, FIRST_SEED + 2],
+    }
+    assert compare_confirmed(loaded).comparison.seeds == (3, 3)
+    assert [row["confirm_runs"] for row in build_alternatives(loaded)] == [7, 7]
+    assert describe_confirm(loaded)[0] == (
+        "14 confirm runs complete: 8 picked the winners on validation and 6 report them on test, on other seeds."
+    )
+    assert find_missing(loaded) == []
+    own = build_summary(loaded)["confirm"]
+    assert (own["complete"], own["picks"], own["reports"], own["missing"]) == (14, 8, 6, [])
+    assert not own["chosen_and_reported_on_the_same_runs"]
+
+
+def test_the_last_winner_stands_until_another_one_is_scored(results, picked, tmp_path):
+    report(results, picked, "resnet", 2)  # has won once
+    assert confirm_winners(load_results(tmp_path)) == {"resnet": 2}
+    assert {run.trial for run in find_missing(load_results(tmp_path)) if run.label == "resnet"} == {0}
+    report(results, picked, "resnet", 0)
+    assert confirm_winners(load_results(tmp_path)) == {"resnet": 0}
+
+
+def test_runs_that_failed_were_interrupted_or_never_began_are_missing(results, picked, tmp_path):
+    report(results, picked, "resnet", 0, seeds=2)
+    results.trial(picked.confirm_run("resnet", FIRST_SEED + 2), [0.1], status="failed", error="no memory", trial=0)
+    results.trial(picked.confirm_run("mlp", FIRST_SEED + 1000), [0.5, 0.6], label="mlp", status=None)
+    results.trial(picked.confirm_run("mlp", FIRST_SEED + 1001), [], label="mlp", status=None)
+    loaded = load_results(tmp_path)
+    found = find_missing(loaded)
+    assert [(run.label, run.seed, run.reason, run.failed) for run in found] == [
+        ("resnet", FIRST_SEED + 2, "failed: no memory", True),
+        ("mlp", FIRST_SEED + 1000, "not finished, epoch 2", False),
+        ("mlp", FIRST_SEED + 1001, "not started", False),
+        ("mlp", FIRST_SEED + 1002, "not started", False),
+    ]
+    assert build_alternatives(loaded)[0]["confirm_runs"] == 4 + 2
+    assert resume_command(loaded, found) == f"hwcls confirm {tmp_path}"
+    assert resume_command(loaded, found[:1]) == f"hwcls confirm {tmp_path} --add-seeds 1"
+    text = describe_confirm(loaded)[1]
+    assert text.startswith(
+        "4 confirm runs are missing: 1 report of resnet, trial 0 (seed 10000002): failed: no memory;"
+    )
+    assert "2 reports of mlp, trial 1 (seeds 10001001, 10001002): not started." in text
+    assert text.endswith(f"Run them with: hwcls confirm {tmp_path}")
+    printed = CliRunner().invoke(app, ["compare", str(tmp_path)]).stdout
+    assert "4 confirm runs are missing" in printed
+    own = json.loads(CliRunner().invoke(app, ["compare", str(tmp_path), "--json"]).stdout)["confirm"]
+    assert (own["complete"], len(own["missing"]), own["command"]) == (10, 4, f"hwcls confirm {tmp_path}")
+
+
+def test_reports_wait_for_a_winner(results, picked, tmp_path):
+    (picked.confirm_run("mlp", FIRST_PICK_SEED + 1000).path / "result.json").unlink()
+    report(results, picked, "resnet", 0)
+    found = find_missing(load_results(tmp_path))
+    assert [(run.label, run.trial, run.role) for run in found] == [("mlp", 1, "pick")] + [("mlp", None, "report")] * 3
+    assert (
+        "3 reports of mlp, its winner, which is not picked yet: not started"
+        in describe_confirm(load_results(tmp_path))[1]
+    )
+
+
+def test_nothing_is_missing_while_the_search_runs(results, tmp_path):
+    sweep = results.sweep(tmp_path, run_cap=2, confirm={"top": 1, "seeds": 2})
+    results.trial(sweep.trial(0), [0.5])
+    assert describe_confirm(load_results(tmp_path)) == []
+    results.trial(sweep.trial(1), [0.5], label="mlp")
+    assert [run.reason for run in find_missing(load_results(tmp_path))] == ["not started"] * 4
+
+
+def test_results_of_before_say_that_choice_and_report_share_their_runs(results, tmp_path):
+    sweep = results.full(tmp_path)
+    results.confirm(sweep, "resnet", 0.8, trial=0)
+    assert describe_confirm(load_results(tmp_path)) == ["5 confirm runs complete: they report the winners on test."]
+    results.confirm(sweep, "resnet", 0.8, trial=4, first=2000)
+    (text,) = describe_confirm(load_results(tmp_path))
+    assert text == (
+        "10 confirm runs complete; the winners were chosen and reported on the same runs: slightly optimistic."
+    )
+
+
+def test_a_look_is_named_with_its_level(results, picked, tmp_path):
+    report(results, picked, "resnet", 0)
+    report(results, picked, "mlp", 1)
+    for seeds in (3, 5, 9):
+        picked.add_look({"resnet": seeds, "mlp": seeds})
+    loaded = load_results(tmp_path)
+    found = compare_confirmed(loaded).comparison
+    assert (found.look, found.alpha) == (3, pytest.approx(0.1 / 27))
+    assert describe_confirm(loaded)[-1] == (
+        "Third look at the verdicts, with 3, 5 and 9 seeds each: significant is p below 0.0037, as each look spends two"
+        " thirds of what is left of 0.05."
+    )
+    own = build_summary(loaded)["confirm"]
+    assert (own["look"], len(own["looks"]), own["alpha"]) == (3, 3, pytest.approx(0.1 / 27))
+    for _ in range(2):  # a look is a verdict on new seeds, not a reader
+        CliRunner().invoke(app, ["report", str(tmp_path)])
+    assert len(load_results(tmp_path).looks) == 3
+    assert "Third look" in (tmp_path / "report.html").read_text("utf-8")
+
+
+def test_looks_have_names():
+    assert [name_look(look) for look in (1, 10, 11)] == ["first", "tenth", "11th"]
