@@ -73,6 +73,10 @@ class ModelFamily(Labelled):
         """Settings that change the first weights but not the architecture, as plain values."""
         return {}
 
+    def decided(self, model: Any) -> dict[str, Any]:
+        """What `build` chose for `model` where the settings leave it open, as plain values: it is in result.json."""
+        return {}
+
     def without_pretrained(self) -> Self:
         """The same architecture with randomly drawn weights: nothing is downloaded and no weights file is read."""
         return self

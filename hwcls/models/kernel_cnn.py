@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -57,6 +57,13 @@ class KernelCnnConfig(ModelFamily):
 
         model = net(None if self.params is None else solve_widths(count, self.depth, self.params))
         return he_init(model) if self.norm == "none" else model
+
+    def decided(self, model: nn.Sequential) -> dict[str, Any]:
+        from torch import nn
+
+        convs = ([inner for inner in child.modules() if isinstance(inner, nn.Conv2d)] for child in model)
+        widths = [sum(conv.out_channels for conv in found) for found in convs if found]
+        return {} if self.params is None else {"widths": widths}
 
 
 def solve_widths(count: Callable[[list[int]], int], depth: int, params: int) -> list[int]:

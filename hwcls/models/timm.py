@@ -65,6 +65,12 @@ class TimmConfig(ModelFamily):
     def initialisation(self) -> dict[str, Any]:
         return {"pretrained": self.pretrained}
 
+    def decided(self, model: TimmModel) -> dict[str, Any]:
+        weights: dict[str, Any] = getattr(model.backbone, "pretrained_cfg", None) or {}
+        if self.pretrained is not True:
+            return {}
+        return {"pretrained_weights": ".".join(str(weights.get(key, "?")) for key in ("architecture", "tag"))}
+
     def without_pretrained(self) -> Self:
         return self.model_copy(update={"pretrained": False})
 

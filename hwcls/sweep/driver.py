@@ -181,6 +181,7 @@ class _Start:
         from hwcls.sweep.run.trial_group import build_trainable
         from hwcls.sweep.run.tune import tune_run
 
+        environment.write_effective(self.folder.path, _decided(self.sweep, resources))
         restarts = self.sweep.config.max_restarts
         store = self.mirror.url if self.mirror else ""
         group = build_trainable(resources, driver_node_resource() if self.options.address else "", store)
@@ -192,6 +193,15 @@ class _Start:
             return True
         _drop_checkpoints(self.folder, self.mirror)
         return False
+
+
+def _decided(sweep: Sweep, resources: Resources) -> dict[str, Any]:
+    """What the machine and the space decided, where the sweep file leaves it open."""
+    from hwcls.sweep.search.rungs import rung_limits
+
+    early = sweep.config.early_terminate
+    rungs = early.rungs(*rung_limits(early, sweep.corners)) if early else []
+    return {"resources": vars(resources), "share": sweep.shares.unit, "rungs": rungs}
 
 
 def _where(sweep: Sweep) -> str:

@@ -15,7 +15,7 @@ def effective_settings(trainer: Trainer) -> dict[str, Any]:
 
     `mean` and `std` are per channel, of the training pixels / 255; `norm_batch` is the most images that BatchNorm
     normalises together; `train_sample` the training images on which train/accuracy is measured; `class_weights` are
-    in the order of the classes, None without.
+    in the order of the classes, None without. What the model's family decided comes last.
     """
     data, config, precision = trainer.data, trainer.config, trainer.accumulator.precision
     device, weights = trainer.world.device, trainer.accumulator.loss.weights
@@ -32,4 +32,5 @@ def effective_settings(trainer: Trainer) -> dict[str, Any]:
         "norm_batch": config.norm_batch or trainer.micro_batch,
         "class_weights": None if weights is None else [round(weight, 6) for weight in weights.tolist()],
         "train_sample": train_sample_size(data),
+        **config.model.decided(trainer.model),
     }

@@ -75,6 +75,15 @@ def test_equal_numbers_of_parameters(kernel: Any, depth: int, params: int) -> No
     assert abs(count(KernelCnnConfig(kernel=kernel, depth=depth, params=params)) - params) <= 0.02 * params
 
 
+@pytest.mark.parametrize("kernel", [5, "mixed"])
+def test_solved_widths_are_recorded(kernel: Any) -> None:
+    config = KernelCnnConfig(kernel=kernel, depth=2, params=50_000)
+    model = config.build(classes=10, channels=1, image_size=28)
+    norms = [child.num_features for child in model if hasattr(child, "num_features")]
+    assert config.decided(model)["widths"] == norms
+    assert KernelCnnConfig(kernel=kernel).decided(model) == {}
+
+
 @pytest.mark.parametrize("head", [HeadConfig(depth=3, width=64), HeadConfig(dropout=0.5)])
 def test_the_head_counts_too(head: HeadConfig) -> None:
     assert abs(count(KernelCnnConfig(kernel=5, params=90_000, head=head), channels=3, size=32) - 90_000) <= 1_800

@@ -148,6 +148,8 @@ def test_cached_weights_need_no_hub(hub: Path) -> None:
     x = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         assert torch.equal(model.backbone(x), source(x))
+    found = TimmConfig(backbone="test_resnet", pretrained=True).decided(model)
+    assert found == {"pretrained_weights": "test_resnet.r160_in1k"}
 
 
 def test_unknown_names_get_the_nearest() -> None:

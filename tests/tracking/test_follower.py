@@ -131,6 +131,23 @@ def test_what_a_run_is_called(sweep):
     assert all(not isinstance(value, (dict, list)) for value in trial.config.values())
 
 
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ('{"image_size": 24, "channels": 3}', (24, 3)),
+        ('{"image_size": 24, "channels": 3, "others": [{"image_size": 8}]}', (None, None)),
+        ("{", (None, None)),
+    ],
+)
+def test_what_a_config_leaves_to_the_data_set_is_filled_in(sweep, data, expected):
+    (sweep.path / "data.json").write_text(data)
+    sweep.add(sweep.trial(0), range(1, 2))
+    memory = Memory()
+    Follower(sweep, [memory], "p").poll()
+    config = memory.infos["trials/0"].config
+    assert (config["image_size"], config["channels"]) == expected
+
+
 def test_without_compare_there_is_no_label(sweep):
     (sweep.path / "sweep.yaml").write_text("name: demo\n")
     sweep.add(sweep.trial(7), range(1, 2))

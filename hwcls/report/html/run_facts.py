@@ -28,7 +28,9 @@ def collect_facts(sweep: SweepResults) -> Facts:
         *_search_facts(sweep),
         *_cost_facts(sweep),
         *_data_facts(sweep.data or {}),
+        *_image_facts(sweep.data or {}),
         *_augment_facts(sweep),
+        *_effective_facts(environment.get("effective")),
         *_environment_facts(environment),
         *_change_facts(environment.get("changes")),
         *_command_facts(environment.get("command")),
@@ -90,6 +92,25 @@ def _data_facts(data: Mapping[str, Any]) -> Facts:
         low, high = per_class
         found.append(("Training images per class", f"{low:,}" if low == high else f"{low:,} to {high:,}"))
     return found
+
+
+def _image_facts(data: Mapping[str, Any]) -> Facts:
+    """The images as every model gets them, and where val is from."""
+    size, channels, origin = (data.get(key) for key in ("image_size", "channels", "val_from"))
+    if not size:
+        return []
+    val = {"train": "; val is split off train", "val": "; val as the data set has it"}.get(str(origin), "")
+    return [("Images", f"{size} x {size}, {'grey' if channels == 1 else 'RGB'}{val}")]
+
+
+def _effective_facts(effective: object) -> Facts:
+    """What the machine and the space decided at the last start."""
+    if not isinstance(effective, Mapping):
+        return []
+    found, rungs = effective.get("resources"), effective.get("rungs")
+    resources = [("Resources of a trial", _flatten(found).replace("_", " "))] if isinstance(found, Mapping) else []
+    stopping = [("Early stopping at epochs", _flatten(rungs))] if isinstance(rungs, list) and rungs else []
+    return resources + stopping
 
 
 def _augment_facts(sweep: SweepResults) -> Facts:

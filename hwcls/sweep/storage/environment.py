@@ -58,6 +58,12 @@ def write_budget_spent(path: Path, seconds: float) -> None:
     files.write_json(target, {**json.loads(target.read_text("utf-8")), "budget_spent": round(seconds, 1)})
 
 
+def write_effective(path: Path, values: Mapping[str, Any]) -> None:
+    """Record what the machine and the space decided at the last start, where the sweep file leaves it open."""
+    target = path / "environment.json"
+    files.write_json(target, {**json.loads(target.read_text("utf-8")), "effective": values})
+
+
 def read_budget_spent(path: Path) -> float:
     """The seconds that `write_budget_spent` recorded, 0 before."""
     try:

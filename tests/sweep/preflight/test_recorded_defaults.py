@@ -1,12 +1,15 @@
 """Images of one's own: what no metric judges is said, and what their data decides is recorded."""
 
+import hashlib
 import json
 
 import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from typer.testing import CliRunner
 
+from hwcls.cli.main import app
 from hwcls.config.data import AugmentConfig
 from hwcls.report.html.run_facts import collect_facts
 from hwcls.results.confirm.plan import PlannedRun
@@ -17,6 +20,7 @@ from hwcls.sweep.preflight.prepare import prepare
 from hwcls.sweep.preflight.validate import Options, check_sweep
 from hwcls.sweep.run.confirm_run import open_job
 from hwcls.sweep.search.job_builder import JobBuilder
+from hwcls.sweep.storage.environment import write_effective
 from hwcls.tracking.folders import SweepFolder
 from hwcls.training import local
 
@@ -112,7 +116,15 @@ def test_own_images_are_not_augmented_unless_asked_and_every_value_is_recorded(o
         (entry,) = plan_sweep(sweep)["augment"]
         assert entry["settings"] == {name: value for name, value in full.items() if name != "label"}
         (folder.path / "sweep.yaml").write_text(yaml.safe_dump(sweep.resolved()))
-        assert ("Augmentation", "crop 1, hflip" if changes else "none") in collect_facts(load_results(folder.path))
+        decided = {"resources": {"workers": 1, "cpus_per_worker": 2}, "share": "trials", "rungs": [1, 3]}
+        (folder.path / "environment.json").write_text("{}")
+        write_effective(folder.path, decided)
+        prepare(sweep, folder.path)
+        facts = dict(collect_facts(load_results(folder.path)))
+        assert facts["Augmentation"] == ("crop 1, hflip" if changes else "none")
+        assert facts["Images"] == "8 x 8, RGB; val is split off train"
+        assert facts["Resources of a trial"] == "workers 1, cpus per worker 2"
+        assert facts["Early stopping at epochs"] == "1, 3"
 
 
 def test_searched_augmentations_are_described(tiny):
@@ -139,3 +151,18 @@ def test_what_data_and_machine_decide_is_in_the_result(own, tmp_path):
     }
     recorded = yaml.safe_load((tmp_path / "trial" / "config.yaml").read_text())
     assert recorded["data"]["augment"] == AugmentConfig().model_dump(mode="json")
+
+
+def test_train_repeats_a_trial_of_version_0_1_as_it_was_and_mirrors_no_other(own, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = own().corners[0].model_copy(update={"epochs": 1}).to_dict()
+    del config["data"]["val_min"]
+    digest = hashlib.blake2b(json.dumps(config).encode(), digest_size=4).hexdigest()  # as that version named the folder
+    written = {name: value for name, value in config["data"].items() if value is not None}  # by hand
+    for values, folder, expected in ((config, digest, (0, True)), ({**config, "data": written}, "hand", (1, False))):
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
+        out = () if folder == digest else ("--out", f"results/train/{folder}")
+        done = CliRunner().invoke(app, ["train", "config.yaml", *out])
+        assert done.exit_code == 0, done.output
+        data = yaml.safe_load((tmp_path / "results" / "train" / folder / "config.yaml").read_text())["data"]
+        assert (data["val_min"], data["augment"]["hflip"]) == expected
