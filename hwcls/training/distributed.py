@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from multiprocessing import get_context
 from multiprocessing.queues import SimpleQueue
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import torch
 import torch.distributed as dist
@@ -23,9 +25,11 @@ from torch.multiprocessing.spawn import ProcessException, spawn
 from torch.nn.parallel import DistributedDataParallel
 
 from hwcls.errors import UserError
+from hwcls.temporary import temporary_folder
 from hwcls.training.errors import MemoryRanOutError
 
 SIOCGIFADDR = 0x8915  # of Linux: an interface's address
+FILE = "file://"
 TIMEOUT = timedelta(minutes=30)  # one rank may prepare data so long while the others wait
 
 
@@ -73,23 +77,35 @@ def find_free_address(host: str = "127.0.0.1") -> str:
         return f"{host}:{probe.getsockname()[1]}"
 
 
+def new_file_address(folder: Path) -> str:
+    """The URL of a file of `folder` through which the ranks of one machine find each other."""
+    return f"{FILE}{folder / uuid4().hex}"
+
+
 def join_world(rank: int, size: int, address: str, device: torch.device) -> World:
-    """Join a process group of `size` ranks at `address` (host:port of rank 0); gloo on CPUs, NCCL on GPUs."""
+    """Join a process group of `size` ranks; gloo on CPUs, NCCL on GPUs.
+
+    `address` is host:port of rank 0, or on a single machine the URL of a new file: then nothing listens for others.
+    """
     if size > 1:
         backend = "nccl" if device.type == "cuda" else "gloo"
         if device.type == "cuda":
             torch.cuda.set_device(device)
         _choose_network(address)
-        dist.init_process_group(backend, init_method=f"tcp://{address}", rank=rank, world_size=size, timeout=TIMEOUT)
+        url = address if address.startswith(FILE) else f"tcp://{address}"
+        dist.init_process_group(backend, init_method=url, rank=rank, world_size=size, timeout=TIMEOUT)
     return World(rank, size, device)
 
 
 def _choose_network(address: str) -> None:
-    """Let gloo and NCCL use the network that leads to rank 0: they may choose one that other hosts do not have."""
-    host, _, port = address.rpartition(":")
-    own = _own_address(host, int(port))
-    if own.startswith("127.") or sys.platform != "linux":
+    """Let gloo and NCCL use the network that leads to rank 0: they may choose one that other hosts do not have.
+
+    On a single machine it is the loopback interface.
+    """
+    if sys.platform != "linux":
         return
+    host, _, port = address.rpartition(":")
+    own = "127.0.0.1" if address.startswith(FILE) else _own_address(host, int(port))
     for variable in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
         if name := _interface(own):
             os.environ.setdefault(variable, name)
@@ -174,7 +190,9 @@ def launch(size: int, run: Callable[..., None], *args: Any) -> None:
         raise UserError(what, where="workers", remedy='lower it, or set CUDA_VISIBLE_DEVICES="" to train on CPUs')
     errors: SimpleQueue[Exception] = get_context("spawn").SimpleQueue()
     try:
-        spawn(_rank_main, (size, find_free_address(), run, args, errors), nprocs=size)  # type: ignore[no-untyped-call]
+        with temporary_folder() as folder:
+            arguments = size, new_file_address(folder), run, args, errors
+            spawn(_rank_main, arguments, nprocs=size)  # type: ignore[no-untyped-call]
     except ProcessException:
         if errors.empty():
             raise

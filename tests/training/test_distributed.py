@@ -71,8 +71,9 @@ def test_the_network_that_leads_to_rank_0_is_chosen(monkeypatch):
     names = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
     for name in names:
         monkeypatch.delenv(name, raising=False)
-    distributed._choose_network("127.0.0.1:5000")
-    assert not [name for name in names if name in os.environ]  # one host alone needs no network
+    for address in ("127.0.0.1:5000", "file:///tmp/store"):  # one machine alone
+        distributed._choose_network(address)
+        assert [os.environ.pop(name) for name in names] == ["lo", "lo"]
     monkeypatch.setattr(distributed, "_interface", lambda own: "eth7")
     monkeypatch.setattr(distributed, "_own_address", lambda host, port: "10.0.0.3")
     monkeypatch.setenv("NCCL_SOCKET_IFNAME", "ib0")  # the user's setting is kept

@@ -63,10 +63,13 @@ class Rank:
         self.hang_after = 0.0  # seconds without a step after which the process ends
 
     def address(self) -> str:
-        """Where rank 0 waits for the others, host:port."""
-        from hwcls.training.distributed import find_free_address
+        """Where the ranks find each other, see `join_world`."""
+        from hwcls.training.distributed import find_free_address, new_file_address
 
-        return find_free_address(ray.util.get_node_ip_address())
+        host = ray.util.get_node_ip_address()
+        if host.startswith("127."):  # Ray is this machine alone
+            return new_file_address(Path(self.stacks.name).parent)
+        return find_free_address(host)
 
     def node(self) -> str:
         """The id of the Ray node that this rank runs on."""
