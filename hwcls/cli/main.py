@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import sys
 from typing import Annotated
 
@@ -43,6 +44,9 @@ def root(
 
 def main() -> None:
     """Run the command that sys.argv names."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
+            stream.reconfigure(errors="replace")  # an odd locale has no arrow or dash
     try:
         app()
     finally:

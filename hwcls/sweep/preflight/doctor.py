@@ -9,21 +9,31 @@ import shutil
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from hwcls.config.sweep import TRACKERS
 from hwcls.data.catalog import cache_folder, find_data_set, list_data_sets, raw_folders
+from hwcls.data.disk import is_disk_full
 from hwcls.errors import UserError
 from hwcls.format import format_bytes
 from hwcls.sweep.cluster.connect import connected, first_line
+from hwcls.sweep.cluster.local_node import LONGEST_FOLDER
 from hwcls.sweep.cluster.nodes import node_versions, version_differences
 from hwcls.sweep.storage.environment import package_version
+from hwcls.temporary import find_root
 
 LOW_DISK = 5 * 2**30
 LOW_FILES = 4096
+SHARED_MEMORY, LOW_SHARED_MEMORY = "/dev/shm", 2**30
+REMEDIES = {  # by check
+    "results": "pass --results to a folder that you may write",
+    "cache": "set HWCLS_CACHE to a folder that you may write",
+    "temporary files": "set TMPDIR to a folder that you may write",
+    "home": "set HOME to a folder that you may write",
+}
 COMPILED = ("torch", "ray", "timm", "optuna")  # packages of many files that a sweep's processes import
 
 
@@ -42,15 +52,32 @@ class Check:
 
 
 def run_checks(results: Path, address: str | None) -> Iterator[Check]:
-    """Run every check; each is yielded as soon as it is known."""
-    yield _python()
-    yield _bytecode()
-    yield from _gpus()
-    yield from _disks({"results": results, "cache": cache_folder(), "temporary files": Path(tempfile.gettempdir())})
-    yield _open_files()
-    yield from _data()
-    yield from _logins()
-    yield from _ray(address)
+    """Run every check; each is yielded as soon as it is known, and one that fails does not keep the others from it."""
+    checks: dict[str, Callable[[], Iterable[Check]]] = {
+        "python": lambda: [_python()],
+        "bytecode": lambda: [_bytecode()],
+        "gpu": _gpus,
+        "results": lambda: [_disk("results", results)],
+        "cache": lambda: [_disk("cache", cache_folder())],
+        "temporary files": lambda: [_disk("temporary files", Path(tempfile.gettempdir()))],
+        "home": lambda: [_home()],
+        "sockets": lambda: [_sockets()],
+        "shared memory": lambda: [_shared_memory()],
+        "open files": lambda: [_open_files()],
+        "encoding": lambda: [_encoding()],
+        "data": _data,
+        "login": _logins,
+        "ray": lambda: _ray(address),
+    }
+    for name, check in checks.items():
+        try:
+            yield from check()
+        except UserError as error:
+            where = f"{error.where}: " if error.where else ""
+            yield Check(name, "wrong", f"{where}{error.what}", error.remedy)
+        except Exception as error:  # the doctor names what is wrong; it does not die of it
+            found = f"cannot be checked: {first_line(error)}"
+            yield Check(name, "wrong", found, "free some space" if is_disk_full(error) else REMEDIES.get(name, ""))
 
 
 def _python() -> Check:
@@ -101,19 +128,59 @@ def _gpus() -> Iterator[Check]:
         yield Check("nccl", "ok" if good else "wrong", "available" if good else "missing", remedy)
 
 
-def _disks(folders: dict[str, Path]) -> Iterator[Check]:
-    for name, folder in folders.items():
-        existing = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
-        free = shutil.disk_usage(existing).free
-        if not os.access(existing, os.W_OK):
-            variable = {"results": "pass --results", "cache": "set HWCLS_CACHE"}.get(name, "set TMPDIR")
-            remedy = f"{variable} to a folder that you may write"
-            yield Check("disk", "wrong", f"{name}: {folder} cannot be written", remedy)
-        elif free < LOW_DISK:
-            found = f"{name}: {format_bytes(free)} free in {folder}"
-            yield Check("disk", "note", found, "free some space for data sets, checkpoints and Ray's logs")
-        else:
-            yield Check("disk", "ok", f"{name}: {format_bytes(free)} free in {folder}")
+def _disk(name: str, folder: Path) -> Check:
+    remedy = REMEDIES[name]
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
+    if not existing.is_dir():
+        return Check("disk", "wrong", f"{name}: {existing} is not a folder", remedy)
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return Check("disk", "wrong", f"{name}: {folder} cannot be written", remedy)
+    free = shutil.disk_usage(existing).free
+    if free < LOW_DISK:
+        found = f"{name}: {format_bytes(free)} free in {folder}"
+        return Check("disk", "note", found, "free some space for data sets, checkpoints and Ray's logs")
+    return Check("disk", "ok", f"{name}: {format_bytes(free)} free in {folder}")
+
+
+def _home() -> Check:
+    """The home folder, in which W&B, torch and timm keep settings and weights."""
+    home = os.path.expanduser("~")
+    if os.path.isdir(home) and os.access(home, os.W_OK | os.X_OK):
+        return Check("home", "ok", home)
+    found = "there is none" if home == "~" else f"{home} cannot be written"
+    return Check("home", "note", f"{found}: logins and downloaded weights are not kept", REMEDIES["home"])
+
+
+def _sockets() -> Check:
+    """The folder of Ray's sockets, whose paths must be short."""
+    root = find_root(LONGEST_FOLDER)
+    given = os.environ.get("TMPDIR")
+    if given and root.parent != Path(given):
+        found = f"{root}, since the path of TMPDIR is too long for a socket or cannot be written"
+        return Check("sockets", "ok", found)
+    return Check("sockets", "ok", str(root))
+
+
+def _shared_memory() -> Check:
+    if sys.platform != "linux":
+        return Check("shared memory", "ok", "not needed here")
+    if not os.path.isdir(SHARED_MEMORY):
+        remedy = f"mount it: mount -t tmpfs tmpfs {SHARED_MEMORY}"
+        return Check("shared memory", "note", f"no {SHARED_MEMORY}: Ray uses the disk, NCCL may fail", remedy)
+    size = shutil.disk_usage(SHARED_MEMORY).total
+    if size < LOW_SHARED_MEMORY:
+        remedy = "start the container with --shm-size=2g"
+        found = f"{format_bytes(size)}: Ray uses the disk beside it; several GPUs may need more"
+        return Check("shared memory", "note", found, remedy)
+    return Check("shared memory", "ok", format_bytes(size))
+
+
+def _encoding() -> Check:
+    names = {"file names": sys.getfilesystemencoding(), "output": sys.stdout.encoding or "none"}
+    found = ", ".join(f"{what} in {name}" for what, name in names.items())
+    if all(name.lower().replace("-", "") == "utf8" for name in names.values()):
+        return Check("encoding", "ok", found)
+    return Check("encoding", "note", f"{found}: some characters are replaced", "export LC_ALL=C.UTF-8")
 
 
 def _open_files() -> Check:
@@ -165,8 +232,6 @@ def _ray(address: str | None) -> Iterator[Check]:
                     strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
                     task = ray.remote(node_versions).options(num_cpus=0, scheduling_strategy=strategy)
                     yield _same_versions(node["NodeManagerAddress"], mine, ray.get(task.remote(), timeout=60))
-    except UserError as error:
-        yield Check("ray", "wrong", error.what, error.remedy)
     except (ray.exceptions.RayError, ImportError) as error:
         yield Check("ray", "wrong", f"a node does not respond: {first_line(error)}", "is hwcls installed on it?")
 

@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import py_compile
 import subprocess
 import sys
@@ -6,6 +8,8 @@ from collections import namedtuple
 
 import pytest
 
+from hwcls import temporary
+from hwcls.errors import UserError
 from hwcls.sweep.cluster.nodes import node_versions
 from hwcls.sweep.preflight import doctor
 
@@ -17,13 +21,72 @@ def states(checks):
 def test_a_full_and_a_forbidden_disk(tmp_path, monkeypatch):
     Usage = namedtuple("Usage", "total used free")
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: Usage(10, 10, 2**20))
-    (check,) = doctor._disks({"results": tmp_path / "not" / "yet"})
+    check = doctor._disk("results", tmp_path / "not" / "yet")
     assert (check.state, check.name) == ("note", "disk")
     assert "free some space" in check.remedy
+    (tmp_path / "file").write_text("")
+    check = doctor._disk("cache", tmp_path / "file" / "below")
+    assert (check.state, check.found) == ("wrong", f"cache: {tmp_path / 'file'} is not a folder")
     monkeypatch.setattr(doctor.os, "access", lambda path, mode: False)
-    (check,) = doctor._disks({"cache": tmp_path})
+    check = doctor._disk("cache", tmp_path)
     assert check.state == "wrong"
     assert "HWCLS_CACHE" in check.remedy
+
+
+def test_a_home_that_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert doctor._home().state == "ok"
+    monkeypatch.setenv("HOME", str(tmp_path / "absent"))
+    check = doctor._home()
+    assert (check.state, check.remedy) == ("note", "set HOME to a folder that you may write")
+    assert "cannot be written" in check.found
+
+
+def test_a_tmpdir_whose_path_is_too_long_is_named(tmp_path, monkeypatch):
+    long = tmp_path / ("d" * 100)
+    long.mkdir()
+    monkeypatch.setenv("TMPDIR", str(long))
+    check = doctor._sockets()
+    assert check.state == "ok"
+    assert "the path of TMPDIR is too long" in check.found
+    monkeypatch.setattr(temporary, "COMMON", ())
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    with pytest.raises(UserError, match="too long a path — set TMPDIR"):
+        doctor._sockets()
+
+
+def test_little_or_no_shared_memory_is_named(tmp_path, monkeypatch):
+    Usage = namedtuple("Usage", "total used free")
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: Usage(64 * 2**20, 0, 0))
+    monkeypatch.setattr(doctor, "SHARED_MEMORY", str(tmp_path))
+    assert "--shm-size" in doctor._shared_memory().remedy
+    monkeypatch.setattr(doctor, "SHARED_MEMORY", str(tmp_path / "absent"))
+    assert "mount it" in doctor._shared_memory().remedy
+
+
+@pytest.mark.parametrize("broken", ["_bytecode", "_gpus", "_disk", "_home", "_sockets", "_data", "_logins", "_ray"])
+def test_a_check_that_fails_does_not_keep_the_others_from_it(broken, monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor, "_ray", lambda address: [doctor.Check("ray", "ok", "starts")])
+
+    def fail(*_):
+        raise OSError(errno.EACCES, "Permission denied", "/somewhere")
+
+    every = list(doctor.run_checks(tmp_path, None))
+    monkeypatch.setattr(doctor, broken, fail)
+    found = list(doctor.run_checks(tmp_path, None))
+    wrong = [check for check in found if check.state == "wrong"]
+    assert wrong
+    assert all("cannot be checked" in check.found and "/somewhere" in check.found for check in wrong)
+    names = {check.name for check in every} - {check.name for check in found if check.state == "ok"}
+    assert {check.name for check in found} >= {check.name for check in every} - names
+
+
+def test_a_locale_without_arrows():
+    code = "import sys; from hwcls.cli import main; sys.argv = ['hwcls', '--version']\n"
+    code += "try: main()\nfinally: print('\\N{RIGHTWARDS ARROW}')"
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert (done.stdout.splitlines()[-1], done.stderr) == ("?", "")
 
 
 def test_data_that_is_not_where_it_should_be(tmp_path, monkeypatch):
