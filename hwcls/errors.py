@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Callable, Iterable
 from functools import partial
 
+from hwcls.escape import printable
+
 
 class UserError(Exception):
     """Bad usage, file or data: the command line prints it as one line and exits with 2.
@@ -27,7 +29,7 @@ class UserError(Exception):
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
         text = f"{text} — {self.remedy}" if self.remedy else text
-        return " ".join(text.split())  # one line, even where a library's message has several
+        return printable(" ".join(text.split()))  # one line, even where a library's message has several
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:

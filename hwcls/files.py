@@ -11,9 +11,8 @@ from typing import IO, Any
 
 import yaml
 
-# libyaml's versions, ten times as fast, where PyYAML was built with them
+# libyaml's, ten times as fast, where PyYAML was built with it
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @contextmanager
@@ -66,11 +65,6 @@ def write_json(path: Path, value: object) -> None:
 def write_yaml(path: Path, value: object) -> None:
     """Write `value` as YAML in the order of its keys, completely or not at all."""
     write_text(path, yaml.dump(value, Dumper=_DUMPER, sort_keys=False, allow_unicode=True))
-
-
-def read_yaml(path: Path) -> Any:
-    """Read a YAML file that hwcls wrote; raises OSError, yaml.YAMLError."""
-    return yaml.load(path.read_text("utf-8"), Loader=_LOADER)
 
 
 def write_with(path: Path, save: Callable[[IO[bytes]], object]) -> None:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from hwcls.escape import printable
+
 if TYPE_CHECKING:
     from hwcls.statistics import Estimate
 
@@ -14,11 +16,11 @@ BYTE_UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB")  # powers of 1000, as disks
 
 
 def format_number(value: object) -> str:
-    """Any value: floats with four significant digits, a dash for None."""
+    """Any value in one line: floats with four significant digits, a dash for None."""
     if value is None:
         return "–"
     if isinstance(value, bool) or not isinstance(value, float):
-        return str(value)
+        return printable(str(value))
     return f"{value:.4g}"
 
 

@@ -20,9 +20,9 @@ MODULES = {
 
 # in this order: a package imports only from earlier lines
 PACKAGES = [
-    {"synonyms"},
+    {"synonyms", "escape"},
     {"errors", "files", "metrics", "statistics"},
-    {"format", "registry", "temporary"},
+    {"format", "registry", "temporary", "reading"},
     {"config"},
     {"data", "models", "tracking"},
     {"training"},

@@ -10,6 +10,8 @@ import typer
 from typer.core import TyperGroup
 
 from hwcls.errors import UserError
+from hwcls.escape import printable
+from hwcls.reading import forget_reports
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,6 +28,7 @@ class ErrorHandlingGroup(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that `ctx` names."""
+        forget_reports()
         try:
             return super().invoke(ctx)
         except UserError as error:
@@ -58,7 +61,7 @@ def _too_many(ctx: Any, extra: str) -> str:
 
 
 def _exit(message: str, code: int) -> NoReturn:
-    typer.echo(f"hwcls: {message}", err=True)
+    echo(f"hwcls: {message}", err=True)
     raise typer.Exit(code) from None
 
 
@@ -72,13 +75,29 @@ app = typer.Typer(
 )
 
 
+def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
+    """Print text; what would move the cursor or hide text is escaped, whatever it came from."""
+    typer.echo(printable(text, "\n\t"), err=err, nl=nl)
+
+
 def print_to_stderr(text: str) -> None:
     """Print a line of progress or a note, apart from the result on stdout."""
-    typer.echo(text, err=True)
+    echo(text, err=True)
+
+
+def terminal_console(**options: Any) -> Console:
+    """Rich's console without markup, in which text from elsewhere is escaped; `options` are those of Console."""
+    from rich.console import Console
+    from rich.segment import Segment
+
+    class Escaping(Console):
+        def render(self, renderable: Any, options: Any = None) -> Any:
+            for text, style, control in super().render(renderable, options):
+                yield Segment(text if control else printable(text, "\n"), style, control)
+
+    return Escaping(markup=False, emoji=False, highlight=False, **options)
 
 
 def table_console() -> Console:
-    """Rich's console: as wide as the terminal, 160 columns where stdout is none."""
-    from rich.console import Console
-
-    return Console() if sys.stdout.isatty() else Console(width=160)
+    """The console on stdout: as wide as the terminal, 160 columns where stdout is none."""
+    return terminal_console() if sys.stdout.isatty() else terminal_console(width=160)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from hwcls.cli.console import print_to_stderr
+from hwcls.cli.console import print_to_stderr, terminal_console
+from hwcls.escape import printable
 
 
 @contextmanager
@@ -16,11 +17,10 @@ def progress_reporter() -> Iterator[Callable[[str], None]]:
     if not sys.stderr.isatty():
         yield print_to_stderr
         return
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=terminal_console(stderr=True), transient=True) as bars:
         yield _RichBars(bars)
 
 
@@ -32,9 +32,9 @@ class _RichBars:
         self.tasks: dict[str, Any] = {}
 
     def __call__(self, line: str) -> None:
-        self.bars.console.print(line, markup=False, highlight=False)
+        self.bars.console.print(line)
 
     def step(self, task: str, done: int, total: int) -> None:
         if task not in self.tasks:
-            self.tasks[task] = self.bars.add_task(task, total=total)
+            self.tasks[task] = self.bars.add_task(printable(task), total=total)
         self.bars.update(self.tasks[task], completed=done)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -101,7 +102,7 @@ def trial_config(path: Path) -> TrialConfig:
         some = sorted(found.parent for found in path.glob("trials/*/config.yaml"))
         remedy = f"name one of its trials: {some[0]}" if some else "it has no trials yet"
         raise UserError("is a sweep's folder, not a trial's", where=str(path), remedy=remedy)
-    if not (path / "config.yaml").is_file():
+    if not os.path.lexists(path / "config.yaml"):
         what = "has no config.yaml" if path.is_dir() else "no such folder"
         raise UserError(what, where=str(path), remedy="name a trial's folder: results/<sweep>/trials/<n>")
     return load_trial(path / "config.yaml")

@@ -15,6 +15,7 @@ from hwcls.data.imageset import ImageSet, Split, open_data
 from hwcls.data.splits import random_permutation
 from hwcls.data.store import has_pixel_store
 from hwcls.errors import UserError
+from hwcls.reading import report_damage
 from hwcls.tracking.folders import TrialFolder
 
 KEPT = 4  # data sets kept open
@@ -69,6 +70,10 @@ def open_images(folder: Path) -> ImageSet | None:
     """A trial's data set, if this machine has it in the form that was trained on: nothing is downloaded or decoded."""
     try:
         config = TrialFolder(folder).config().data.pixels()
+    except UserError as error:
+        report_damage(folder / "config.yaml", error.what)
+        return None
+    try:
         key = config.model_dump_json()
         if key not in _opened and has_pixel_store(config):  # which lists all files of a folder of images
             if len(_opened) == KEPT:

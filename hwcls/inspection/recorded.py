@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from hwcls.errors import UserError
 from hwcls.inspection.load_trained import trial_config
+from hwcls.training.artifacts import read_arrays
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -28,15 +28,11 @@ def load_recorded(trial: Path) -> Arrays:
     """The arrays of a trial's inspection.npz; raises UserError where it is no trial or has none."""
     trial_config(trial)
     path = (trial.parent if trial.name == "config.yaml" else trial) / "inspection.npz"
-    if not path.is_file():
-        again = f"train it again: hwcls train {path.parent / 'config.yaml'}"
-        raise UserError("nothing was recorded during this training", where=str(path), remedy=again)
     try:
-        with np.load(path) as file:
-            return dict(file)
-    except (zipfile.BadZipFile, ValueError, EOFError) as error:
-        remedy = "the file is damaged: copy or train it again"
-        raise UserError(f"cannot be read ({error})", where=str(path), remedy=remedy) from None
+        return read_arrays(path)
+    except FileNotFoundError:
+        again = f"train it again: hwcls train {path.parent / 'config.yaml'}"
+        raise UserError("nothing was recorded during this training", where=str(path), remedy=again) from None
 
 
 def first_and_last_gradients(arrays: Arrays) -> dict[str, tuple[LayerGradient, LayerGradient]]:

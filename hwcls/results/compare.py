@@ -12,6 +12,7 @@ import numpy as np
 
 from hwcls import files
 from hwcls.errors import UserError
+from hwcls.escape import csv_text
 from hwcls.results import test_scores
 from hwcls.results.answer import describe_answer
 from hwcls.results.confirm.describe import summarize_confirm
@@ -66,12 +67,12 @@ def write_leaderboard(sweep: SweepResults) -> Path:
 
 
 def format_csv(rows: list[dict[str, Any]]) -> str:
-    """Rows of the same columns as CSV."""
+    """Rows of the same columns as CSV; texts as `escape.csv_text` makes them."""
     text = io.StringIO()
     names = list(rows[0]) if rows else ["rank", "trial", "status"]
-    writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(csv_text, names))
+    writer.writerows([csv_text(row[name]) for name in names] for row in rows)
     return text.getvalue()
 
 

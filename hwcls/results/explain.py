@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +10,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from hwcls.config.data import DataConfig
 from hwcls.config.trial import flatten
 from hwcls.errors import UserError
+from hwcls.reading import DamagedFile, read_json, read_or_none
 from hwcls.tracking.folders import TrialFolder
+from hwcls.tracking.shapes import DataShape
 from hwcls.training.artifacts import load_arrays
 
 
@@ -74,12 +77,16 @@ def compare_trials(a: Path, b: Path) -> TrialComparison:
 
 def _images(path: Path) -> Any:
     """The settings that determine a trial's validation images."""
-    return DataConfig.model_validate(TrialFolder(path).settings()["data"]).pixels()
+    try:
+        return DataConfig.model_validate(TrialFolder(path).settings().get("data")).pixels()
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise DamagedFile(path / "config.yaml", f"data.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
 def _predictions(path: Path) -> tuple[NDArray[Any], NDArray[Any], Any]:
     """(labels (N,), scores (N, K), class number to name) of a trial at its best epoch."""
-    if not (path / "config.yaml").is_file():
+    if not os.path.lexists(path / "config.yaml"):
         raise UserError("is not a trial's folder", where=str(path), remedy="name a folder like results/<name>/trials/7")
     stored = load_arrays(path / "predictions.npz")
     if "labels" not in stored or "scores" not in stored:
@@ -87,5 +94,5 @@ def _predictions(path: Path) -> tuple[NDArray[Any], NDArray[Any], Any]:
         raise UserError("has no predictions", where=str(path), remedy=remedy)
     labels, scores = stored["labels"], stored["scores"]
     sweep = next((folder for folder in path.resolve().parents if (folder / "data.json").is_file()), None)
-    names = json.loads((sweep / "data.json").read_text("utf-8")).get("classes", []) if sweep else []
+    names = (read_or_none(read_json, sweep / "data.json", DataShape) or {}).get("classes", []) if sweep else []
     return labels, scores, lambda k: str(names[k]) if len(names) == scores.shape[1] else str(k)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
-import yaml
-
 from hwcls.config.space import recorded_label
 from hwcls.config.trial import flatten
 from hwcls.errors import UserError
+from hwcls.reading import DamagedFile, read_json, read_or_none, read_yaml, report_damage
 from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.tracking.records import Result
+from hwcls.tracking.shapes import DataShape, EnvironmentShape, ModelsShape, SweepShape
 
 UNFINISHED = "unfinished"  # no result.json: running or interrupted
 ROLES = PICK, REPORT = "pick", "report"  # of confirm runs
@@ -114,7 +113,7 @@ def load_results(path: Path) -> SweepResults:
     metric = _mapping(settings.get("metric"))
     name, goal = str(metric.get("name", "val/accuracy")), str(metric.get("goal", "maximize"))
     compare = settings.get("compare")
-    folder = SweepFolder(path)
+    folder, models = SweepFolder(path), read_or_none(read_json, path / "models.json", ModelsShape)
 
     trials = _fill_parameters([_trial(n, source, name, goal, compare) for n, source in folder.trials().items()])
     found = SweepResults(
@@ -124,9 +123,9 @@ def load_results(path: Path) -> SweepResults:
         metric=name,
         goal=goal,
         compare=None if compare is None else str(compare),
-        data=_json(path / "data.json"),
-        same_models=tuple(map(tuple, (_json(path / "models.json") or {}).get("same", []))),
-        environment=_json(path / "environment.json"),
+        data=read_or_none(read_json, path / "data.json", DataShape),
+        same_models=tuple(map(tuple, models["same"])) if models else (),
+        environment=read_or_none(read_json, path / "environment.json", EnvironmentShape),
         trials=tuple(trials),
         confirm=(),
     )
@@ -163,6 +162,8 @@ def _trial(number: int, source: TrialFolder, metric: str, goal: str, compare: st
     result = source.result()
     best = best_record(records, metric, goal)
     if result is not None and result.best and is_finite(result.best.get(metric)):
+        if result.best.get("epoch") not in lines:
+            report_damage(source.metrics_path, f"lacks epoch {result.best.get('epoch')}, the best one")
         best = {**lines.get(result.best.get("epoch", 0), {}), **result.best}
     error = None
     if result is not None and result.status == "failed":
@@ -218,30 +219,21 @@ def read_settings(path: Path) -> dict[str, Any]:
     file = path / "sweep.yaml"
     remedy = "name a folder that 'hwcls sweep' wrote, such as results/quickstart"
     try:
-        settings = yaml.safe_load(file.read_text("utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+        settings: dict[str, Any] = read_yaml(file, SweepShape)
+    except FileNotFoundError:
         what = "is not a results folder (it has no sweep.yaml)" if path.exists() else "there is no such folder"
         raise UserError(what, where=str(path), remedy=remedy) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"cannot be read ({error})", where=str(file), remedy=remedy) from None
-    if not isinstance(settings, dict):
-        raise UserError("is not a mapping", where=str(file), remedy=remedy)
+    except DamagedFile as error:
+        raise UserError(error.what, where=error.where, remedy=f"restore it, or {remedy}") from None
     return settings
 
 
 def _config(source: TrialFolder) -> dict[str, Any]:
     try:
         return source.settings()
-    except UserError:
+    except UserError as error:
+        report_damage(source.path / "config.yaml", error.what)
         return {}
-
-
-def _json(path: Path) -> dict[str, Any] | None:
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def _mapping(value: object) -> dict[str, Any]:

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from hwcls.tracking.tracker import RunInfo
 
 
+def _is_entry(line: dict[str, Any]) -> bool:
+    return isinstance(line.get("identity"), str) or (
+        isinstance(line.get("run"), str) and isinstance(line.get("entry"), dict)
+    )
+
+
 class Cursor:
     """One entry per run in a cursor.jsonl; each line holds the values of one entry that changed.
 
@@ -24,13 +30,14 @@ class Cursor:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._runs: dict[str, dict[str, Any]] = {}
-        first, *changes = list(read_lines(path)) or [{}]
+        first, *changes = list(read_lines(path, _is_entry)) or [{}]
         if "identity" not in first:
             first, changes = {"identity": secrets.token_hex(8)}, []
             files.write_text(path, json.dumps(first) + "\n")
         self.identity = str(first["identity"])
         for change in changes:
-            self._runs[change["run"]] = self.get(change["run"]) | change["entry"]
+            if "run" in change:
+                self._runs[change["run"]] = self.get(change["run"]) | change["entry"]
 
     def get(self, key: str) -> dict[str, Any]:
         """The entry of a run, {} when it was never started."""

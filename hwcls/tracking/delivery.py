@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from hwcls.tracking.json_lines import read_lines_from
+from hwcls.tracking.shapes import is_record
 from hwcls.tracking.tracker import RunInfo, Tracker
 
 log = logging.getLogger(__name__)
@@ -104,7 +105,7 @@ class Delivery:
         if position is None or position.ended or run.size < position.offset:
             self._tracker.start(info)
             position = _Position(info)
-        lines, offset = read_lines_from(info.folder.metrics_path, position.offset)
+        lines, offset = read_lines_from(info.folder.metrics_path, position.offset, is_record)
         size = run.size
         if wait and lines and not run.ended and time.time() - run.written < LINE_DELAY:
             size = offset = lines.pop()[0]

@@ -9,14 +9,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from hwcls import files
 from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
+from hwcls.escape import printable
+from hwcls.reading import read_file, read_json, read_or_none, read_yaml
 from hwcls.tracking.json_lines import read_backwards, read_lines
 from hwcls.tracking.records import Result
+from hwcls.tracking.shapes import PurposeShape, ResultShape, is_record
 
 PURPOSE = "confirm.json"  # in a confirm run's folder: {"trial": 3, "role": "pick"}
 SOURCES = "source"  # in a sweep's folder: copies of the user's own model files
@@ -40,8 +42,8 @@ class TrialFolder:
             return TrialConfig.from_recorded(self._with_source(self.settings()))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            what = f"config.yaml is not of this version ({'.'.join(map(str, first['loc']))}: {first['msg']})"
-            raise UserError(what, where=str(self.path)) from None
+            what = f"is not of this version ({'.'.join(map(str, first['loc']))}: {first['msg']})"
+            raise UserError(what, where=str(self.path / "config.yaml")) from None
 
     def _with_source(self, values: dict[str, Any]) -> dict[str, Any]:
         """The values with the current path of the user's model file, in case the results were moved."""
@@ -55,14 +57,12 @@ class TrialFolder:
         return values
 
     def settings(self) -> dict[str, Any]:
-        """config.yaml as plain values, readable even when a later version renamed a key."""
+        """config.yaml as plain values, readable even when a later version renamed a key; raises UserError."""
         try:
-            value = files.read_yaml(self.path / "config.yaml")
-        except (OSError, yaml.YAMLError) as error:
-            raise UserError(f"no readable config.yaml ({error})", where=str(self.path)) from None
-        if not isinstance(value, dict):
-            raise UserError("config.yaml is not a mapping", where=str(self.path))
-        return value
+            values: dict[str, Any] = read_yaml(self.path / "config.yaml")
+        except FileNotFoundError:
+            raise UserError("has no config.yaml", where=str(self.path)) from None
+        return values
 
     def write_config(self, config: TrialConfig) -> None:
         files.write_yaml(self.path / "config.yaml", config.to_dict())
@@ -73,19 +73,16 @@ class TrialFolder:
 
     def purpose(self) -> dict[str, Any]:
         """What `write_purpose` wrote; empty for a trial, and for confirm runs of versions that wrote none."""
-        try:
-            value = json.loads((self.path / PURPOSE).read_text("utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return value if isinstance(value, dict) else {}
+        return read_or_none(read_json, self.path / PURPOSE, PurposeShape) or {}
 
     def records(self) -> list[dict[str, Any]]:
         """All lines of metrics.jsonl; a partial last one is left out."""
-        return list(read_lines(self.metrics_path))
+        return list(read_lines(self.metrics_path, is_record))
 
     def last_epoch(self) -> int:
         """The last epoch on record, 0 when there is none; reads the end of the file only."""
-        return next((line["epoch"] for line in read_backwards(self.metrics_path) if "epoch" in line), 0)
+        lines = read_backwards(self.metrics_path, fits=is_record)
+        return next((line["epoch"] for line in lines if "epoch" in line), 0)
 
     def append(self, line: Mapping[str, Any]) -> None:
         """Append one line and fsync it; a partial line that a crash left is removed first."""
@@ -105,23 +102,16 @@ class TrialFolder:
         return new
 
     def result(self) -> Result | None:
-        """The trial's result, None while it has not ended."""
-        try:
-            return Result.from_dict(json.loads((self.path / "result.json").read_text("utf-8")))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, TypeError):
-            return None  # damaged by something else, as hwcls writes it atomically
+        """The trial's result, None while it has not ended, or if the file was damaged."""
+        values = read_or_none(read_json, self.path / "result.json", ResultShape)
+        return None if values is None else Result.from_dict(values)
 
     def write_result(self, result: Result) -> None:
         files.write_json(self.path / "result.json", result.to_dict())
 
     def checkpoints(self) -> list[str]:
         """The checkpoints that the trial can resume from, the newest first."""
-        try:
-            found = json.loads((self.path / "checkpoint.json").read_text("utf-8"))
-        except (OSError, ValueError):
-            return []
+        found = read_or_none(read_json, self.path / "checkpoint.json", list[str]) or []
         return [str(self.path / path) for path in found if (self.path / path).is_dir()]
 
     def add_checkpoint(self, path: str) -> None:
@@ -147,7 +137,7 @@ class TrialFolder:
         return (self.path / "stop").exists()
 
     def write_error(self, text: str) -> None:
-        files.write_text(self.path / "error.txt", text)
+        files.write_text(self.path / "error.txt", printable(text, "\n\t"))
 
 
 class SweepFolder:
@@ -165,12 +155,15 @@ class SweepFolder:
 
     def trials(self) -> dict[int, TrialFolder]:
         """Every trial that has a config, by number, in order."""
-        numbers = [int(p.parent.name) for p in self.path.glob("trials/*/config.yaml") if p.parent.name.isdecimal()]
+        numbers = [int(path.name) for path in self.path.glob("trials/*") if _is_run(path)]
         return {number: self.trial(number) for number in sorted(numbers)}
 
     def count_test_reads(self) -> int:
-        """How often `hwcls evaluate --split test` evaluated a trial of this sweep; confirm runs are not counted."""
-        return sum(1 for _ in read_lines(self.path / TEST_READS))
+        """How often `hwcls evaluate --split test` evaluated a trial of this sweep; confirm runs are not counted.
+
+        Each line counts, damaged ones too.
+        """
+        return len(read_or_none(read_file, self.path / TEST_READS, bytes.splitlines) or [])
 
     def looks(self) -> list[dict[str, int]]:
         """The number of seeds of each alternative at every verdict on test, in order."""
@@ -186,8 +179,13 @@ class SweepFolder:
 
     def confirm_runs(self) -> dict[tuple[str, int], TrialFolder]:
         """Every confirm run that has a config, by (label, seed), in order."""
-        paths = [p.parent for p in self.path.glob("confirm/*/*/config.yaml") if p.parent.name.isdecimal()]
+        paths = [path for path in self.path.glob("confirm/*/*") if _is_run(path)]
         return {
             (p.parent.name, int(p.name)): TrialFolder(p)
             for p in sorted(paths, key=lambda p: (p.parent.name, int(p.name)))
         }
+
+
+def _is_run(path: Path) -> bool:
+    """Whether a folder is that of a trial or confirm run, even if the link that is its config leads nowhere."""
+    return path.name.isdecimal() and os.path.lexists(path / "config.yaml")

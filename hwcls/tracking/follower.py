@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Callable, Container, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-import yaml
-
-from hwcls import files
 from hwcls.config.space import recorded_label
 from hwcls.config.trial import flatten
 from hwcls.errors import UserError
+from hwcls.reading import read_json, read_or_none, read_yaml
 from hwcls.tracking.delivery import Delivery, WatchedRun
 from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.tracking.media import Media
+from hwcls.tracking.shapes import DataShape
 from hwcls.tracking.tracker import RunInfo, Tracker
 
 log = logging.getLogger(__name__)
@@ -86,7 +85,7 @@ class Follower:
         new = []
         for key in _new_keys(self._sweep.path, self._runs):
             folder = TrialFolder(self._sweep.path / key)
-            if not (folder.path / "config.yaml").exists():
+            if not os.path.lexists(folder.path / "config.yaml"):
                 continue
             try:
                 self._runs[key] = run = WatchedRun(self._describe(key, folder))
@@ -135,17 +134,13 @@ def _list_names(folder: Path) -> list[str]:
 
 
 def _read_compare(sweep: SweepFolder) -> str | None:
-    try:
-        compare = files.read_yaml(sweep.path / "sweep.yaml")["compare"]
-    except (OSError, yaml.YAMLError, KeyError, TypeError):
-        return None
+    settings = read_or_none(read_yaml, sweep.path / "sweep.yaml") or {}
+    compare = settings.get("compare")
     return None if compare is None else str(compare)
 
 
-def _read_images(sweep: SweepFolder) -> dict[str, int]:
+def _read_images(sweep: SweepFolder) -> dict[str, Any]:
     """Side and channels of the images, which a config may leave to the data set; empty where there are several."""
-    try:
-        data = json.loads((sweep.path / "data.json").read_text("utf-8"))
-        return {} if "others" in data else {name: int(data[name]) for name in ("image_size", "channels")}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
+    data = read_or_none(read_json, sweep.path / "data.json", DataShape) or {}
+    known = {name: data.get(name) for name in ("image_size", "channels")}
+    return {} if "others" in data or None in known.values() else known

@@ -4,38 +4,46 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from hwcls.reading import read_file, read_or_none, report_damage
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a file, none where it is missing; a partial last line and damaged ones are left out."""
-    lines, _ = read_lines_from(path, 0)
+Line = dict[str, Any]
+
+
+def read_lines(path: Path, fits: Callable[[Line], bool] = bool) -> Iterator[Line]:
+    """The objects of a file that `fits` accepts, none where it is missing.
+
+    A partial last line is left out, and so are damaged ones, which are reported.
+    """
+    lines, _ = read_lines_from(path, 0, fits)
     return (value for _, value in lines)
 
 
-def read_lines_from(path: Path, offset: int) -> tuple[list[tuple[int, dict[str, Any]]], int]:
+def read_lines_from(path: Path, offset: int, fits: Callable[[Line], bool] = bool) -> tuple[list[tuple[int, Line]], int]:
     """The objects from a byte offset on, each with the offset of its line, and the offset after the last line."""
-    try:
-        with open(path, "rb") as file:
-            file.seek(offset)
-            content = file.read()
-    except FileNotFoundError:
-        return [], offset
-    lines = []
+    content = read_or_none(read_file, path, bytes, offset) or b""
+    lines, damaged = [], 0
     for line in content.split(b"\n")[:-1]:
-        lines += [(offset, value) for value in _parse(line)]
+        value = _parse(line, fits)
+        if value is None:
+            damaged += 1
+        else:
+            lines.append((offset, value))
         offset += len(line) + 1
+    if damaged:
+        report_damage(path, f"has {damaged} damaged line" + ("s" if damaged > 1 else ""))
     return lines, offset
 
 
-def read_backwards(path: Path, block: int = 4096) -> Iterator[dict[str, Any]]:
+def read_backwards(path: Path, block: int = 4096, fits: Callable[[Line], bool] = bool) -> Iterator[Line]:
     """The objects of a file, the last one first; only as many blocks are read as the caller needs."""
     try:
         file = open(path, "rb")  # noqa: SIM115
-    except FileNotFoundError:
-        return
+    except OSError:
+        return  # reported where the lines are read
     with file:
         start = file.seek(0, os.SEEK_END)
         rest = b""  # the end of a line that begins in an earlier block
@@ -46,17 +54,17 @@ def read_backwards(path: Path, block: int = 4096) -> Iterator[dict[str, Any]]:
             file.seek(start)
             rest, *lines = (file.read(size) + rest).split(b"\n")
             for line in reversed(lines):
-                if complete:
-                    yield from _parse(line)
+                if complete and (value := _parse(line, fits)) is not None:
+                    yield value
                 complete = True
-        if complete:
-            yield from _parse(rest)
+        if complete and (value := _parse(rest, fits)) is not None:
+            yield value
 
 
-def _parse(line: bytes) -> Iterator[dict[str, Any]]:
+def _parse(line: bytes, fits: Callable[[Line], bool]) -> Line | None:
+    """The object of a line, None where it is cut, as by a full disk: that epoch is trained again."""
     try:
         value = json.loads(line)
-    except ValueError:
-        return  # cut in the middle by a full disk: the epoch is trained again
-    if isinstance(value, dict):
-        yield value
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and fits(value) else None

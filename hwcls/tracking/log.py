@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from hwcls import files
+from hwcls.escape import printable
+from hwcls.reading import read_json, read_or_none
 from hwcls.tracking.folders import SweepFolder
 
 LOG = "tracking.log"
@@ -36,13 +37,9 @@ def write_problems(sweep: SweepFolder, problems: Sequence[str]) -> None:
 
 def read_problems(sweep: SweepFolder) -> list[str]:
     """The problems in tracking.json, none where it is missing or damaged."""
-    try:
-        problems = json.loads((sweep.path / PROBLEMS).read_text("utf-8"))
-    except (OSError, ValueError):
-        return []
-    return [str(problem) for problem in problems] if isinstance(problems, list) else []
+    return read_or_none(read_json, sweep.path / PROBLEMS, list[str]) or []
 
 
 class _OneLine(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return " ".join(super().format(record).split())
+        return printable(" ".join(super().format(record).split()))

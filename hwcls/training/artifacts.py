@@ -7,7 +7,6 @@ import io
 import json
 import shutil
 import zipfile
-import zlib
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from hwcls import files
+from hwcls.reading import read_file, read_or_none
+from hwcls.training.array_shapes import check_arrays
 
 OUTPUTS = ("predictions.npz", "confusion", "inspection.npz")
 Array = np.ndarray[Any, Any]
@@ -57,12 +58,21 @@ def save_arrays(path: Path, **arrays: Any) -> None:
 
 
 def load_arrays(path: Path) -> dict[str, Array]:
-    """The arrays of an .npz, none where it is missing, truncated or has more than arrays."""
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
-            return dict(stored)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
-        return {}
+    """The arrays of one of a trial's .npz files, none where it is missing or, which is logged, damaged."""
+    return read_or_none(read_arrays, path) or {}
+
+
+def read_arrays(path: Path) -> dict[str, Array]:
+    """The arrays of one of a trial's .npz files; raises FileNotFoundError, DamagedFile."""
+
+    def parse(content: bytes) -> dict[str, Array]:
+        zipfile.ZipFile(io.BytesIO(content)).close()  # np.load also takes what is no .npz
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            arrays = dict(stored)
+        check_arrays(path.stem if path.parent.name != "confusion" else "confusion", arrays)
+        return arrays
+
+    return read_file(path, parse)
 
 
 def save_confusion(matrix: Array, path: Path) -> None:
@@ -73,7 +83,7 @@ def save_confusion(matrix: Array, path: Path) -> None:
 
 
 def load_confusion(path: Path) -> Array:
-    """Read `save_confusion`'s file: (K, K) int64; raises KeyError where it is missing or truncated."""
+    """Read `save_confusion`'s file: (K, K) int64; raises KeyError where it is missing or damaged."""
     stored = load_arrays(path)
     matrix = np.zeros((int(stored["classes"]),) * 2, np.int64)  # (K, K)
     matrix[stored["row"], stored["col"]] = stored["count"]
@@ -84,7 +94,7 @@ def load_confusions(folder: Path) -> dict[int, Array]:
     """The readable confusion matrices of a trial's folder, by epoch."""
     found = {}
     for path in folder.glob("confusion/*.npz"):
-        with contextlib.suppress(KeyError, IndexError):
+        with contextlib.suppress(KeyError):
             if path.stem.isdecimal():
                 found[int(path.stem)] = load_confusion(path)
     return dict(sorted(found.items()))

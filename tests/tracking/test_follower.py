@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from hwcls import files
 from hwcls.config.sweep import TRACKERS
 from hwcls.errors import UserError
-from hwcls.tracking import delivery
+from hwcls.reading import read_yaml
+from hwcls.tracking import delivery, folders
 from hwcls.tracking.follower import Follower
 from hwcls.tracking.tracker import RunInfo
 
@@ -264,7 +264,9 @@ def test_files_that_did_not_change_are_not_read_again(sweep, monkeypatch):
     reads: list[tuple[str, int]] = []
     original = delivery.read_lines_from
     monkeypatch.setattr(
-        delivery, "read_lines_from", lambda path, offset: reads.append((path, offset)) or original(path, offset)
+        delivery,
+        "read_lines_from",
+        lambda path, offset, fits: reads.append((path, offset)) or original(path, offset, fits),
     )
     for _ in range(5):
         assert not follower.poll()
@@ -281,8 +283,7 @@ def test_what_a_pass_costs_does_not_grow_with_the_ended_runs(sweep, monkeypatch)
     memory = Memory()
     follower = Follower(sweep, [memory], "p")
     yamls: list[Any] = []
-    original = files.read_yaml
-    monkeypatch.setattr(files, "read_yaml", lambda path: yamls.append(path) or original(path))
+    monkeypatch.setattr(folders, "read_yaml", lambda path: yamls.append(path) or read_yaml(path))
     follower.poll(recheck=False)
     assert len(yamls) == 30  # each config once, and sweep.yaml not with each of them
     looks: list[str] = []

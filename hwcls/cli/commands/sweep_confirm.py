@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from hwcls.cli.console import app, table_console
+from hwcls.cli.console import app, table_console, terminal_console
 from hwcls.cli.options import Budget, Cluster, New, Preset, ResultOnly, Sets, SweepFile, Wandb, check_wandb
 
 if TYPE_CHECKING:
@@ -115,8 +115,6 @@ def _results(results: str) -> tuple[Path, SharedResults | None]:
 
 
 def _run(checked: Sweep, options: Options, quiet: bool, as_json: bool) -> None:
-    from rich.console import Console
-
     from hwcls.sweep.preflight import validate
 
     checked, options = validate.check_sweep(checked, options), replace(options, new=False)
@@ -124,7 +122,7 @@ def _run(checked: Sweep, options: Options, quiet: bool, as_json: bool) -> None:
     from hwcls.sweep.monitor.logs import log_to_console
 
     on_terminal = sys.stdout.isatty() and sys.stderr.isatty()  # then the result alone goes to standard output
-    console = Console(stderr=as_json or on_terminal, quiet=quiet or as_json)
+    console = terminal_console(stderr=as_json or on_terminal, quiet=quiet or as_json)
     try:
         with log_to_console(console), _ProgressDisplay(console, checked) as display:
             outcome = driver.run(checked, options, display.progress)

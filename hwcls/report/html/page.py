@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwcls import files
+from hwcls.escape import printable
 from hwcls.format import (
     format_cell,
     format_count,
@@ -98,7 +99,12 @@ def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {
         "cell": lambda value, name: format_cell(name, value),
@@ -113,6 +119,11 @@ def _environment() -> Environment:
     }
     environment.tests["numeric"] = _is_number
     return environment
+
+
+def _finalize(value: object) -> object:
+    """Text without characters that would reorder the text around it; markup as it is."""
+    return printable(value, "\n\t") if type(value) is str else value
 
 
 def _is_number(value: object) -> bool:

@@ -13,6 +13,7 @@ from hwcls.config.sweep_file import load_sweep
 from hwcls.config.trial import TrialConfig, flat_name
 from hwcls.errors import UserError
 from hwcls.format import format_number
+from hwcls.reading import read_or_none, read_yaml
 from hwcls.results.load import SweepResults, TrialResult, is_finite
 
 TOP = 3  # best trials of an alternative that must agree
@@ -95,9 +96,11 @@ def _wider(parameter: Range, upper: bool) -> dict[str, Any]:
 
 def _possible(trial: TrialResult, parameter: Range, end: float) -> bool:
     """Whether the trial's configuration is valid with the parameter at the new end."""
-    values = trial_values = yaml.safe_load((trial.folder / "config.yaml").read_text("utf-8"))
+    values = trial_values = read_or_none(read_yaml, trial.folder / "config.yaml") or {}
     for part in parameter.path[:-1]:
-        values = values[part]
+        values = values[part] if isinstance(values.get(part), dict) else {}
+    if parameter.path[-1] not in values:
+        return False  # it was damaged
     if end == values[parameter.path[-1]]:
         return False
     values[parameter.path[-1]] = end

@@ -9,6 +9,7 @@ import optuna
 from optuna.storages.journal import JournalFileBackend
 
 from hwcls.errors import UserError
+from hwcls.reading import damage_named
 
 HOST = "127.0.0.1"  # the dashboard has no password
 
@@ -32,5 +33,6 @@ def serve_dashboard(folder: Path, port: int) -> None:
     except OSError as error:
         remedy = "choose another one with --port"
         raise UserError(f"port {port} cannot be opened ({error.strerror})", where="--port", remedy=remedy) from None
-    backend = JournalFileBackend(str(journal))
-    run_server(optuna.storages.JournalStorage(backend), host=HOST, port=port)
+    with damage_named(journal):
+        storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
+    run_server(storage, host=HOST, port=port)

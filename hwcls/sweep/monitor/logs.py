@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hwcls.escape import printable
 from hwcls.format import hide_credentials
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class _Message(logging.Formatter):
     """The message alone; a warning begins with `note:`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        text = record.getMessage()
+        text = printable(record.getMessage(), "\n")
         return f"note: {text}" if record.levelno >= logging.WARNING else text
 
 
@@ -69,7 +70,7 @@ class _Timed(logging.Formatter):
     """With time, level and module, without the credentials of a URL."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return hide_credentials(super().format(record))
+        return printable(hide_credentials(super().format(record)), "\n\t")
 
 
 class _Lines(logging.Handler):

@@ -18,16 +18,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
 from filelock import FileLock, Timeout
 
-from hwcls import files
 from hwcls.config.sweep import TRACKERS, SweepConfig
 from hwcls.errors import UserError
 from hwcls.format import format_duration
+from hwcls.reading import read_or_none, read_yaml
 from hwcls.temporary import SOCKET_LIMIT, TemporaryFolder, open_folder
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.log import LOG, log_tracking, write_problems
+from hwcls.tracking.shapes import SweepShape
 from hwcls.tracking.tracker import Tracker, serving_order
 
 log = logging.getLogger(__name__)
@@ -132,7 +132,7 @@ def track_sweep(path: Path, mode: str) -> bool:
         if _input_closes(POLL_SECONDS):
             log.warning("another process fed the trackers until the end; what was recorded since was not delivered")
             return False
-    settings = files.read_yaml(path / "sweep.yaml")
+    settings = read_yaml(path / "sweep.yaml", SweepShape)
     project = settings.get("project", "hwcls")
     trackers, problems = _open_each(settings.get("track", TRACK), folder, mode)
     write_problems(folder, problems)
@@ -175,10 +175,8 @@ def _describe_undelivered(folder: SweepFolder, errors: dict[str, str]) -> list[s
 
 def _sync_hint(folder: Path) -> str:
     """The commands that upload what is missing, for the end of a message; empty if no tracker has one."""
-    try:
-        names = serving_order(files.read_yaml(folder / "sweep.yaml").get("track", TRACK))
-    except (OSError, yaml.YAMLError, AttributeError):
-        return ""
+    settings = read_or_none(read_yaml, folder / "sweep.yaml", SweepShape)
+    names = serving_order(settings.get("track", TRACK)) if settings else []
     commands = [TRACKERS[name].sync_command for name in names if name in TRACKERS.names()]
     shown = [f"`{command} {folder}`" for command in commands if command]
     return f"; {' and '.join(shown)} uploads what is missing" if shown else ""

@@ -22,10 +22,12 @@ from hwcls.data.imageset import ImageSet, describe_unjudged, open_data
 from hwcls.data.progress import ProgressReporter
 from hwcls.errors import UserError
 from hwcls.models.alternatives import describe_same_models, expand_alternatives, group_same_models
+from hwcls.reading import read_json, read_or_none
 from hwcls.sweep.preflight.disk_usage import DataSize
 from hwcls.sweep.preflight.model_size import ModelSize, largest_models, measure_model
 from hwcls.sweep.preflight.validate import locate_data_error, locate_model
 from hwcls.sweep.storage.user_code import copy_sources, with_copied_source
+from hwcls.tracking.shapes import DataShape
 from hwcls.training.artifacts import save_arrays
 
 log = logging.getLogger(__name__)
@@ -138,9 +140,9 @@ def save_splits(sets: list[ImageSet], path: Path) -> None:
 
 
 def _check_same_images(sets: list[ImageSet], path: Path) -> None:
-    if not any(path.glob("trials/*/config.yaml")) or not (path / "data.json").exists():
+    found = read_or_none(read_json, path / "data.json", DataShape)
+    if found is None or not any(path.glob("trials/*/config.yaml")):
         return
-    found = json.loads((path / "data.json").read_text("utf-8"))
     before = [entry.get("fingerprint") for entry in (found, *found.get("others", []))]
     for images, fingerprint in zip(sets, before, strict=False):
         if fingerprint not in (None, _fingerprint(images)):

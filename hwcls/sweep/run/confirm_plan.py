@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from hwcls.config.sweep import ConfirmConfig
@@ -24,7 +25,7 @@ def add_seeds(folder: Path, more: int, shown: str | None = None) -> Sweep:
         UserError: There is no sweep, or its search has not ended.
     """
     where = shown or str(folder)
-    if not (folder / "sweep.yaml").is_file():
+    if not os.path.lexists(folder / "sweep.yaml"):
         raise UserError("no sweep here", where=where, remedy="name a sweep's results folder: results/<name>")
     sweep = load_sweep(folder / "sweep.yaml")
     results = [trial.result() for trial in SweepFolder(folder).trials().values()]

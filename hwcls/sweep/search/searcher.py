@@ -16,6 +16,7 @@ from ray.tune.search import Searcher
 from hwcls import files
 from hwcls.config.sweep_file import Sweep, first_settings
 from hwcls.errors import UserError
+from hwcls.reading import damage_named
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.search.job_builder import JobBuilder
 from hwcls.sweep.search.journal import Journal
@@ -71,10 +72,12 @@ class FairSearch(Searcher):  # type: ignore[misc]
     def _open_study(self) -> tuple[Journal, optuna.Study]:
         config, path = self.sweep.config, self.folder.path / "study.journal"
         path.parent.mkdir(parents=True, exist_ok=True)
-        files.cut_partial_line(path)
-        journal = Journal(path)
+        with damage_named(path):
+            files.cut_partial_line(path)
+            journal = Journal(path)
+            storage = JournalStorage(journal)
         study = optuna.create_study(
-            storage=JournalStorage(journal),
+            storage=storage,
             sampler=self.method.sampler(config.seed + journal.count()),  # a restart draws other trials
             study_name=config.name,
             direction=config.metric.goal,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hwcls.config.sweep_file import Sweep
 from hwcls.errors import UserError
+from hwcls.reading import damage_named
 from hwcls.sweep.search.earlier_results import check_earlier_results
 from hwcls.sweep.storage.journal_format import BORROWED
+
+log = logging.getLogger(__name__)
 
 
 class _Replay:
@@ -48,12 +52,15 @@ def add_earlier_trials(study: optuna.Study, sweep: Sweep, source: Path) -> tuple
         UserError: `source` holds no sweep, it was ranked by another metric, or this space holds none of its trials.
     """
     check_earlier_results(source, sweep.config.metric)
-    try:
-        storage = JournalStorage(JournalFileBackend(str(source / "study.journal")))
+    journal = source / "study.journal"
+    if not journal.exists():
+        raise UserError("has no study.journal", where=f"--from {source}")
+    with damage_named(journal):
+        if not journal.read_bytes().endswith(b"\n"):
+            log.warning("%s ends in the middle of a line; trials may be missing", journal)
+        storage = JournalStorage(JournalFileBackend(str(journal)))
         (name,) = optuna.get_all_study_names(storage)
         trials = optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
-    except (OSError, ValueError, KeyError):
-        raise UserError("has no study.journal that can be read", where=f"--from {source}") from None
     ended = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and trial.params]
     added = 0
     for trial in ended:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
 from pathlib import Path
 
 from hwcls import files
 from hwcls.errors import UserError
+from hwcls.reading import read_json
 from hwcls.sweep.storage.mirror import ELSEWHERE, STATES
 from hwcls.sweep.storage.object_store import open_store
+from hwcls.tracking.shapes import ElsewhereShape
 from hwcls.training.checkpoint import STATE
 
 TRIES, PAUSE = 10, 6.0  # to read a state, and seconds between them
@@ -33,10 +34,7 @@ def download_state(folder: Path, url: str) -> None:
     """Put the state back into a checkpoint's `folder`; raises UserError where that is impossible."""
     if not (folder / ELSEWHERE).exists():
         return
-    try:
-        name = f"{json.loads((folder / ELSEWHERE).read_text('utf-8'))['folder']}/{STATE}"
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"the checkpoint cannot be read ({error})", where=str(folder)) from None
+    name = f"{read_json(folder / ELSEWHERE, ElsewhereShape)['folder']}/{STATE}"
     for left in reversed(range(TRIES)):
         try:
             open_store(url).download(name, folder / STATE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import platform
@@ -17,6 +16,8 @@ from typing import Any
 
 from hwcls import files
 from hwcls.format import hide_credentials
+from hwcls.reading import read_json, read_or_none
+from hwcls.tracking.shapes import EnvironmentShape
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +40,10 @@ def write_environment(path: Path, changes: Mapping[str, Any]) -> None:
     """
     target = path / "environment.json"
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    if target.exists():
-        try:
-            old = json.loads(target.read_text("utf-8"))
-            files.write_json(target, {**old, "changes": changes, "restarts": [*old.get("restarts", []), now]})
-            return
-        except ValueError:
-            pass
+    old = _read_environment(path)
+    if "started" in old:
+        files.write_json(target, {**old, "changes": changes, "restarts": [*old.get("restarts", []), now]})
+        return
     values = {"command": _command(), "changes": changes, "git": _git_state()}
     files.write_json(
         target, {**values, "versions": package_versions(PACKAGES), "hardware": _hardware(), "started": now}
@@ -54,8 +52,7 @@ def write_environment(path: Path, changes: Mapping[str, Any]) -> None:
 
 def write_budget_spent(path: Path, seconds: float) -> None:
     """Record how much of the time budget the search has used when it ended."""
-    target = path / "environment.json"
-    files.write_json(target, {**json.loads(target.read_text("utf-8")), "budget_spent": round(seconds, 1)})
+    files.write_json(path / "environment.json", {**_read_environment(path), "budget_spent": round(seconds, 1)})
 
 
 def write_effective(path: Path, values: Mapping[str, Any]) -> None:
@@ -66,10 +63,7 @@ def write_effective(path: Path, values: Mapping[str, Any]) -> None:
 
 def read_budget_spent(path: Path) -> float:
     """The seconds that `write_budget_spent` recorded, 0 before."""
-    try:
-        return float(json.loads((path / "environment.json").read_text("utf-8")).get("budget_spent", 0.0))
-    except (OSError, ValueError):
-        return 0.0
+    return float(_read_environment(path).get("budget_spent", 0.0))
 
 
 def package_versions(names: Iterable[str]) -> dict[str, str | None]:
@@ -88,6 +82,11 @@ def package_version(name: str) -> str | None:
 def has_gpu_driver() -> bool:
     """Whether there may be a GPU: where not, torch, which takes seconds to import, is not asked."""
     return sys.platform != "linux" or any(os.path.exists(path) for path in GPU_DRIVERS)
+
+
+def _read_environment(path: Path) -> dict[str, Any]:
+    """environment.json, empty where it is missing or damaged."""
+    return read_or_none(read_json, path / "environment.json", EnvironmentShape) or {}
 
 
 def _command() -> list[str]:

@@ -36,7 +36,7 @@ class Lease:
 
     def __post_init__(self) -> None:
         try:
-            self.id = (self.local / MIRROR).read_text("utf-8")
+            self.id = (self.local / MIRROR).read_text("utf-8", "replace")
         except OSError:
             self.id = secrets.token_hex(8)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import _thread
 import hashlib
-import json
 import logging
 import os
 import re
@@ -22,9 +21,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from hwcls.errors import UserError
+from hwcls.reading import read_json, read_or_none
 from hwcls.sweep.storage.journal_format import drop_ends
 from hwcls.sweep.storage.lease import DRIVER, MIRROR, Lease
 from hwcls.sweep.storage.object_store import Store, open_store
+from hwcls.tracking.shapes import ElsewhereShape
 
 log = logging.getLogger(__name__)
 
@@ -207,9 +208,9 @@ class Mirror:
         del self.uploaded[name]
 
     def _index_state(self, name: str) -> None:
-        if PurePosixPath(name).name == ELSEWHERE:
-            with suppress(OSError, ValueError, KeyError):
-                self.states[name] = str(json.loads((self.local / name).read_text("utf-8"))["folder"])
+        is_checkpoint = PurePosixPath(name).name == ELSEWHERE
+        if is_checkpoint and (found := read_or_none(read_json, self.local / name, ElsewhereShape)):
+            self.states[name] = found["folder"]
 
     def _local_files(self) -> dict[str, Stamp]:
         found: dict[str, Stamp] = {}

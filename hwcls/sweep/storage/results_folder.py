@@ -9,14 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
 from filelock import FileLock, Timeout
 
 from hwcls import files
 from hwcls.errors import UserError
+from hwcls.reading import DamagedFile, read_yaml
 from hwcls.sweep.storage.lease import MIRROR
 from hwcls.sweep.storage.settings import changed_keys
 from hwcls.tracking.folders import SweepFolder
+from hwcls.tracking.shapes import SweepShape
 
 LOG = "sweep.log"
 # files that a start which failed before the first trial may have left
@@ -127,12 +128,13 @@ def _busy(path: Path) -> UserError:
 
 def _check_settings(path: Path, settings: Mapping[str, Any]) -> None:
     """Raise UserError unless the folder holds the results of this sweep."""
+    remedy = "pass --new to use a new folder"
     try:
-        old = yaml.safe_load((path / "sweep.yaml").read_text("utf-8"))
-        assert isinstance(old, dict)
-    except (OSError, yaml.YAMLError, AssertionError):
-        remedy = "pass --new to use a new folder"
-        raise UserError("sweep.yaml cannot be read", where=str(path), remedy=remedy) from None
+        old = read_yaml(path / "sweep.yaml", SweepShape)
+    except FileNotFoundError:
+        raise UserError("has trials, but no sweep.yaml", where=str(path), remedy=remedy) from None
+    except DamagedFile as error:
+        raise UserError(error.what, where=error.where, remedy=remedy) from None
     changed = changed_keys(old, settings)
     if changed:
         listed = ", ".join(changed[:5]) + (" and more" if len(changed) > 5 else "")

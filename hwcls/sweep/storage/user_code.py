@@ -44,7 +44,7 @@ def _copy_source(source: Path, folder: Path) -> Path:
         raise UserError(f"no model file '{source}'", where="model.name", remedy=remedy)
     content = {file.name: file.read_bytes() for file in with_local_imports(source.resolve(), set())}
     digest = hashlib.blake2b(repr(sorted(content.items())).encode(), digest_size=4).hexdigest()
-    if mark.exists() and mark.read_text("utf-8") != digest:
+    if mark.exists() and mark.read_text("utf-8", "replace") != digest:
         remedy = "undo the change, or pass --new to use a new folder"
         raise UserError("the model file has changed since this sweep began", where=str(source), remedy=remedy)
     for name, data in content.items():

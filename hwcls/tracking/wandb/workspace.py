@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ import wandb
 
 from hwcls import files
 from hwcls.errors import UserError
+from hwcls.reading import read_json, read_or_none
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.wandb.login import require_login
 
@@ -73,8 +73,9 @@ def save_workspace(folder: SweepFolder, view: View) -> str:
 
 def _load_saved(workspaces: Any, path: Any, view: View) -> Any:
     """The workspace that was saved before; None if there is none, it is of another project, or it was deleted."""
+    known = read_or_none(read_json, path, dict[str, str])
     try:
-        saved = workspaces.Workspace.from_url(json.loads(path.read_text("utf-8"))["url"])
+        saved = workspaces.Workspace.from_url((known or {})["url"])
     except Exception:
         return None
     return saved if saved.project == view.project and view.entity in (None, saved.entity) else None

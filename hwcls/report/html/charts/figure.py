@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from typing import Any
 
+from hwcls.escape import printable
 from hwcls.results.load import SweepResults, TrialResult, is_finite
 
 Figure = dict[str, Any]
@@ -34,7 +35,7 @@ def name_trial(sweep: SweepResults, trial: TrialResult) -> str:
 
 def escape_text(value: object) -> str:
     """Text without HTML, some of which plotly.js would interpret."""
-    return html.escape(str(value), quote=False)
+    return html.escape(printable(str(value)), quote=False)
 
 
 def round_value(value: Any) -> float | None:

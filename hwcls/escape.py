@@ -1,0 +1,42 @@
+"""Makes text from elsewhere (names of files and classes, errors, answers of servers) harmless to terminals and CSV."""
+
+from __future__ import annotations
+
+import re
+
+# control characters, line separators, overrides of the writing direction, and bytes of names that are not UTF-8
+_HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_FORMULA = ("=", "+", "-", "@", "'")
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""A text in which nothing moves the cursor or hides text: an escape character becomes the four letters \x1b.
+
+    `keep` has the characters to keep, such as newlines.
+    """
+    return _HARMFUL.sub(lambda found: found[0] if found[0] in keep else _escape(found[0]), text)
+
+
+def csv_text(value: object) -> object:
+    """A value as a CSV cell that no spreadsheet computes: texts like `=1+1` begin with an apostrophe, as in Excel.
+
+    So do texts that begin with an apostrophe: the way back is to remove one apostrophe from the start of each cell.
+    Numbers stay as they are, also as text.
+    """
+    if not isinstance(value, str):
+        return value
+    text = printable(value, "\n")
+    return f"'{text}" if text.startswith(_FORMULA) and not _is_number(text) else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _escape(character: str) -> str:
+    known = {"\n": r"\n", "\t": r"\t", "\r": r"\r"}
+    return known.get(character) or ("\\x%02x" if ord(character) < 256 else "\\u%04x") % ord(character)

@@ -1,0 +1,97 @@
+"""What the files of a results folder hold, for hwcls.reading: keys that are not named here may hold anything."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+Scalar = str | int | float | bool | None
+
+
+class MetricShape(BaseModel):
+    """`metric` in sweep.yaml."""
+
+    name: str = "val/accuracy"
+    goal: Literal["maximize", "minimize"] = "maximize"
+
+
+class SweepShape(BaseModel):
+    """sweep.yaml, as far as a reader of results needs it."""
+
+    name: str | None = None
+    project: str = "hwcls"
+    metric: MetricShape = MetricShape()
+    compare: str | None = None
+    track: list[str] = []
+    method: str | None = None
+    parameters: dict[str, Any] = {}
+
+
+class DataShape(BaseModel):
+    """data.json."""
+
+    name: str
+    classes: list[str] = []
+    train: int | None = None
+    val: int | None = None
+    test: int | None = None
+    per_class: list[int] = []
+    image_size: int | None = None
+    channels: int | None = None
+    fingerprint: str | None = None
+    others: list[DataShape] = []
+
+
+class ModelsShape(BaseModel):
+    """models.json."""
+
+    same: list[list[str | None]]
+
+
+class EnvironmentShape(BaseModel):
+    """environment.json."""
+
+    command: list[str] = []
+    changes: dict[str, dict[str, Any]] = {}
+    versions: dict[str, str | None] = {}
+    hardware: dict[str, Any] = {}
+    started: str = ""
+    restarts: list[str] = []
+    budget_spent: float = 0.0
+
+
+class ResultShape(BaseModel):
+    """result.json."""
+
+    status: str
+    best: dict[str, int | float | None] | None
+    label: Scalar
+    parameters: dict[str, Any]
+    seconds: float
+    micro_batch: int | None = None
+    error: str | None = None
+    cost: dict[str, Scalar] = {}
+    trial: int | None = None
+    test: dict[str, int | float | None] | None = None
+
+
+class PurposeShape(BaseModel):
+    """What a confirm run is for, before it has a result."""
+
+    trial: int | None = None
+    role: str | None = None
+
+
+class ElsewhereShape(BaseModel):
+    """elsewhere.json of a checkpoint whose state is on shared storage."""
+
+    folder: str
+
+
+def is_record(line: dict[str, Any]) -> bool:
+    """Whether a line of metrics.jsonl has an epoch from 1, if any, and numbers or null for its metrics."""
+    epoch = line.get("epoch", 1)
+    if not isinstance(epoch, int) or isinstance(epoch, bool) or epoch < 1:
+        return False
+    return all(value is None or isinstance(value, (int, float)) for key, value in line.items() if "/" in key)

@@ -1,0 +1,60 @@
+"""Text from elsewhere cannot move the cursor, hide text, or be computed by a spreadsheet."""
+
+import csv
+import io
+
+import pytest
+
+from hwcls.errors import UserError
+from hwcls.escape import csv_text, printable
+from hwcls.format import format_number
+from hwcls.results.compare import format_csv
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[2Jgone", r"\x1b[2Jgone"),
+        ("\x1b]8;;http://evil\x07here\x1b]8;;\x07", r"\x1b]8;;http://evil\x07here\x1b]8;;\x07"),
+        ("\x9b31m", r"\x9b31m"),  # the same with one byte
+        ("a\rb\x08\x7f", r"a\rb\x08\x7f"),
+        ("cat\nhwcls: done", r"cat\nhwcls: done"),
+        ("gpj.\u202eexe", r"gpj.\u202eexe"),
+        ("\u2066a\u2069\u2028", r"\u2066a\u2069\u2028"),
+        (b"\xff.png".decode("utf-8", "surrogateescape"), r"\udcff.png"),
+        ("Katze, кошка, 猫, قطة, 🐈", "Katze, кошка, 猫, قطة, 🐈"),
+    ],
+)
+def test_what_moves_or_hides_text_is_shown_as_letters(text, shown):
+    assert printable(text) == shown
+    assert format_number(text) == shown
+    printable(text).encode("utf-8")
+
+
+def test_newlines_are_kept_where_they_belong():
+    assert printable("a\n\tb\x1b", "\n\t") == "a\n\tb\\x1b"
+
+
+def test_an_error_is_one_harmless_line():
+    error = UserError("\x1b[31mred\nline", where="a\x07.yaml")
+    assert str(error) == r"a\x07.yaml: \x1b[31mred line"
+
+
+@pytest.mark.parametrize("formula", ["=1+1", "+cmd|' /C calc'!A0", "-1+1", "@SUM(A1)", "'=1", "\t=1", "\r=1"])
+def test_a_csv_holds_no_formula_and_the_text_comes_back(formula):
+    text = format_csv([{"label": formula, "=name": 1}])
+    header, row = list(csv.reader(io.StringIO(text)))
+    assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in header + row)
+    back = row[0].removeprefix("'")
+    assert back == (formula if formula[0] not in "\t\r" else printable(formula))
+
+
+@pytest.mark.parametrize("number", [-1.5, 3, "-1.5", "+2e-3", "1e-4"])
+def test_numbers_stay_numbers(number):
+    assert csv_text(number) == number
+    ((cell,),) = list(csv.reader(io.StringIO(format_csv([{"x": number}]))))[1:]
+    assert float(cell) == float(number)
+
+
+def test_none_is_an_empty_cell():
+    assert format_csv([{"a": None, "b": 1}]) == "a,b\n,1\n"
