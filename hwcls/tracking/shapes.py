@@ -31,7 +31,7 @@ class SweepShape(BaseModel):
 class DataShape(BaseModel):
     """data.json."""
 
-    name: str
+    name: str = "?"
     classes: list[str] = []
     train: int | None = None
     val: int | None = None

@@ -17,7 +17,9 @@ def compare(
     folders: ResultsFolders,
     rows: Annotated[int, typer.Option(min=1, help="How many trials to show, shared by the alternatives.")] = 20,
     as_json: Everything = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print the leaderboard as CSV; a text like =1+1 gets an apostrophe.")] = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print the leaderboard as CSV; =1+1 gets an apostrophe.")
+    ] = False,
 ) -> None:
     """Print the leaderboard of a sweep, finished or running, or of several sweeps together.
 

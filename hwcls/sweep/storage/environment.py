@@ -57,8 +57,7 @@ def write_budget_spent(path: Path, seconds: float) -> None:
 
 def write_effective(path: Path, values: Mapping[str, Any]) -> None:
     """Record what the machine and the space decided at the last start, where the sweep file leaves it open."""
-    target = path / "environment.json"
-    files.write_json(target, {**json.loads(target.read_text("utf-8")), "effective": values})
+    files.write_json(path / "environment.json", {**_read_environment(path), "effective": values})
 
 
 def read_budget_spent(path: Path) -> float:
