@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -69,6 +70,9 @@ class Values:
     def grid(self) -> list[Any]:
         return self.choices()
 
+    def count(self) -> float:
+        return len(self.options)
+
     def __str__(self) -> str:
         return ", ".join(map(as_yaml, self.options))
 
@@ -111,10 +115,13 @@ class Range:
     def grid(self) -> list[Any]:
         if not self.integer and self.step is None:
             raise LookupError(self.name)
-        step = self.step or 1
-        count = int((self.high - self.low) / step + 1e-9) + 1
-        points = [self.low + i * step for i in range(count)]
+        points = [min(self.high, self.low + i * (self.step or 1)) for i in range(int(self.count()))]  # not 0.7000…01
         return [int(point) for point in points] if self.integer else points
+
+    def count(self) -> float:
+        if not self.integer and self.step is None:
+            return math.inf
+        return int((self.high - self.low) / (self.step or 1) + 1e-9) + 1
 
     def __str__(self) -> str:
         kind = "whole numbers, " if self.integer else ""
@@ -205,9 +212,16 @@ class Space:
             for end in parameter.ends():
                 yield {**under, parameter.name: end}
 
-    def grid(self) -> list[dict[str, Any]]:
-        """Every point of the tree, whose branches may differ; raises LookupError(name) at a continuous range."""
-        return [dict(point) for point in _grid(self.root)]
+    def grid(self, pinned: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Every point of the tree, whose branches may differ, with the `pinned` settings.
+
+        Raises LookupError(name) at a continuous range.
+        """
+        return [dict(point) for point in _grid(self.root, pinned or {})]
+
+    def size(self, pinned: Mapping[str, Any] | None = None) -> float:
+        """How many points `grid` has; infinity where a range is continuous."""
+        return _size(self.root, pinned or {})
 
     def keys(self, settings: Mapping[str, Any]) -> dict[Path, Path]:
         """For a drawn point: the key in the sweep file of each path in its TrialConfig."""
@@ -234,17 +248,35 @@ def _parameters(group: Group, under: dict[str, str]) -> Iterator[tuple[Parameter
             yield child, under
 
 
-def _grid(group: Group) -> list[dict[str, Any]]:
+def _grid(group: Group, pinned: Mapping[str, Any]) -> list[dict[str, Any]]:
     axes: list[list[dict[str, Any]]] = []
     if group.choice:
-        name = group.choice.name
-        axes.append([{name: label, **point} for label, b in group.choice.branches.items() for point in _grid(b)])
+        name, branches = group.choice.name, _open_branches(group.choice, pinned)
+        axes.append([{name: label, **point} for label, b in branches.items() for point in _grid(b, pinned)])
     for child in group.children.values():
         if isinstance(child, Group):
-            axes.append(_grid(child))
+            axes.append(_grid(child, pinned))
         elif not isinstance(child, Constant):
-            axes.append([{child.name: value} for value in child.grid()])
+            values = [pinned[child.name]] if child.name in pinned else child.grid()
+            axes.append([{child.name: value} for value in values])
     return [{k: v for part in parts for k, v in part.items()} for parts in itertools.product(*axes)]
+
+
+def _size(group: Group, pinned: Mapping[str, Any]) -> float:
+    size = 1.0
+    if group.choice:
+        size *= sum(_size(branch, pinned) for branch in _open_branches(group.choice, pinned).values())
+    for child in group.children.values():
+        if isinstance(child, Group):
+            size *= _size(child, pinned)
+        elif not isinstance(child, Constant) and child.name not in pinned:
+            size *= child.count()
+    return size
+
+
+def _open_branches(choice: Choice, pinned: Mapping[str, Any]) -> Mapping[str, Group]:
+    label = pinned.get(choice.name)
+    return choice.branches if label is None else {label: choice.branches[label]}
 
 
 def _keys(group: Group, settings: Mapping[str, Any]) -> Iterator[tuple[Path, Path]]:

@@ -100,6 +100,17 @@ class Sweep:
         points = None if self.grid is None else tuple(self.alternative_label(point) for point in self.grid)
         return Shares(labels, unit, self.total, points)
 
+    @cached_property
+    def sizes(self) -> list[tuple[str | None, int, float]]:
+        """Of each alternative (None without `compare`): its trials, and how many settings there are to try.
+
+        Empty where its number of trials is known only at the end.
+        """
+        if not self.alternatives:
+            return [] if self.total is None else [(None, self.total, self.space.size())]
+        each = self.shares.trials_each() or {}
+        return [(one.label, each[one.label], self.space.size(one.settings)) for one in self.alternatives if each]
+
     def resolved(self) -> dict[str, Any]:
         """The file with presets and --set applied and short forms expanded, as sweep.yaml keeps it."""
         values = {key: value for key, value in self.source.values.items() if key != "presets"}

@@ -4,7 +4,7 @@ from collections import Counter
 import pytest
 import yaml
 
-from hwcls.config.space import Fixed, recorded_label
+from hwcls.config.space import Fixed, Range, recorded_label
 from hwcls.config.sweep_file import load_sweep
 from hwcls.sweep.preflight.dry_run import RandomSuggest
 
@@ -29,6 +29,11 @@ CHOICE = {
         "choice": {"adam": {"lr": 0.001}, "fast": {"name": "sgd", "lr": 0.1, "momentum": {"min": 0.8, "max": 0.9}}},
     }
 }
+
+
+def test_the_end_of_a_range_of_steps_is_inside_it():
+    found = Range("lr", ("lr",), ("lr",), low=0.1, high=0.7, log=False, step=0.1, integer=False)
+    assert (found.grid()[-1], found.count()) == (0.7, 7)
 
 
 def test_parameters_of_a_branch_exist_only_there(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shlex
 from collections import Counter
 from collections.abc import Mapping
@@ -56,9 +57,16 @@ def collect_failures(sweep: SweepResults) -> list[dict[str, Any]]:
 def _trial_facts(sweep: SweepResults) -> Facts:
     counts = Counter(trial.status.replace("_", " ") for trial in sweep.trials)
     by_status = ", ".join(f"{count} {status}" for status, count in counts.most_common())
-    found = [("Trials", f"{len(sweep.trials)} ({by_status})" if counts else "none yet")]
+    found = [("Trials", f"{len(sweep.trials)} ({by_status}){_describe_repeats(sweep)}" if counts else "none yet")]
     facts = (("Confirm runs", describe_runs(sweep)), ("Missing", describe_missing(sweep)))
     return [*found, *((name, text) for name, text in facts if text)]
+
+
+def _describe_repeats(sweep: SweepResults) -> str:
+    """How many trials repeat the settings of another one, as they do in a small search space."""
+    drawn = [json.dumps(trial.parameters, sort_keys=True, default=str) for trial in sweep.trials if trial.parameters]
+    more = len(drawn) - len(set(drawn))
+    return f", {more} of them with the settings of another one, on a further seed" if more else ""
 
 
 def _search_facts(sweep: SweepResults) -> Facts:

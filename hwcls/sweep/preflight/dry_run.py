@@ -18,6 +18,7 @@ from hwcls.data.augment.defaults import format_augment, summarise_augments
 from hwcls.errors import UserError
 from hwcls.format import format_duration
 from hwcls.models.alternatives import describe_same_models, expand_alternatives, group_same_models
+from hwcls.sweep.preflight.notes import describe_notes
 
 SAMPLES = 5
 
@@ -79,9 +80,21 @@ def plan_sweep(sweep: Sweep) -> dict[str, Any]:
         "per_alternative": sweep.shares.trials_each() or dict.fromkeys(sweep.shares.labels),
         "share": sweep.shares.unit,
         "rungs": steps,
-        "warnings": [*warnings, *_unjudged_classes(corners), *_same_models(sweep), *missing],
+        "confirm": _confirm_counts(sweep),
+        "warnings": [*warnings, *describe_notes(sweep), *_unjudged_classes(corners), *_same_models(sweep), *missing],
         "missing_data": bool(missing),
     }
+
+
+def _confirm_counts(sweep: Sweep) -> dict[str, int] | None:
+    """The confirm runs: how many pick the winners and how many report them; None without confirm."""
+    config = sweep.config.confirm
+    if config is None:
+        return None
+    each = [min(trials, int(min(size, trials))) for _, trials, size in sweep.sizes]
+    counts = [config.runs(count) for count in each or [config.top] * max(1, len(sweep.alternatives))]
+    picks, reports = sum(count for count, _ in counts), sum(count for _, count in counts)
+    return {"picks": picks, "reports": reports, "runs": picks + reports}
 
 
 def check_data_names(trials: Sequence[TrialConfig], place: YamlSource) -> list[str]:
@@ -207,6 +220,10 @@ def print_plan(found: dict[str, Any], write: Callable[[str], None]) -> None:
     write(
         f"\nearly stopping at epochs {', '.join(map(str, found['rungs']))}" if found["rungs"] else "\nno early stopping"
     )
+    if found["confirm"]:
+        picks = "{picks} runs pick the winners, ".format(**found["confirm"]) if found["confirm"]["picks"] else ""
+        other = "others" if picks else "runs"
+        write(f"\nconfirm: {picks}{found['confirm']['reports']} {other} report them on test")
     write(f"\n{len(found['samples'])} random example trials")
     constant = {k for k in found["samples"][0] if all(s.get(k) == found["samples"][0][k] for s in found["samples"])}
     for sample in found["samples"]:

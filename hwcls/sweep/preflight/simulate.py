@@ -141,6 +141,7 @@ class Simulation:
         self.stop = build_scheduler(sweep)
         self.shares = replace(sweep.shares, labels=tuple(times))
         self.spent: dict[Unit, dict[str, float]] = {unit: dict.fromkeys(times, 0.0) for unit in get_args(Unit)}
+        self.distinct = {label or ALL: int(min(trials, size)) for label, trials, size in sweep.sizes}
         self.wall = self.busy = 0.0
         self.trials = self.epochs = 0
 
@@ -209,6 +210,6 @@ class Simulation:
         runs: list[TrialTime] = []
         for place in (0, 1):  # the picks of every alternative, then its reports
             for label, times in self.times.items():
-                count = config.runs(int(self.spent["trials"][label]))[place]
+                count = config.runs(min(int(self.spent["trials"][label]), self.distinct.get(label, config.top)))[place]
                 runs += [self.random.choice(times) for _ in range(count)]
         return self._run_in_parallel(lambda now: self._train(runs.pop(0)) if runs else None) + self.waits.score

@@ -53,13 +53,14 @@ def is_incomplete(sweep: Sweep, folder: Path) -> bool:
 
 
 def expected_epochs(sweep: Sweep) -> dict[str | None, float]:
-    """Epochs of all confirm runs by alternative, if each has as many trials as `top`; empty without confirm."""
+    """Epochs of all confirm runs by alternative, if each has as many settings as `top`; empty without confirm."""
     config = sweep.config.confirm
     if config is None:
         return {}
-    each, epochs = sweep.shares.trials_each() or {}, [trial.epochs for trial in sweep.corners]
+    epochs = [trial.epochs for trial in sweep.corners]
+    settings = {label: int(min(trials, size)) for label, trials, size in sweep.sizes}
     labels: list[str | None] = list(sweep.shares.labels) or [None]
-    counts = {label: sum(config.runs(each.get(label or "", sweep.total or config.top))) for label in labels}
+    counts = {label: sum(config.runs(settings.get(label, config.top))) for label in labels}
     return {label: count * (min(epochs) + max(epochs)) / 2 for label, count in counts.items()}
 
 

@@ -18,6 +18,7 @@ from hwcls.config.sweep_file import Sweep, first_settings
 from hwcls.errors import UserError
 from hwcls.reading import damage_named
 from hwcls.sweep.cluster.resources import Resources
+from hwcls.sweep.search.finite_space import FiniteSpace
 from hwcls.sweep.search.job_builder import JobBuilder
 from hwcls.sweep.search.journal import Journal
 from hwcls.sweep.search.messages import EpochReport, report_in
@@ -57,7 +58,7 @@ class FairSearch(Searcher):  # type: ignore[misc]
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.sweep, self.folder = sweep, folder
         self.jobs = JobBuilder(sweep, folder, resources, sources)
-        self.method, self.first = sweep.config.search, first_settings(sweep)
+        self.method, self.first, self.finite = sweep.config.search, first_settings(sweep), FiniteSpace(sweep)
         self.journal, self.study = self._open_study()
         self.warm_start = self._add_earlier_trials(source)
         self.running: dict[str, Trial] = {}  # by Tune's id
@@ -153,11 +154,18 @@ class FairSearch(Searcher):  # type: ignore[misc]
                 settings = self.first[number]
             if self.sweep.alternatives and self.sweep.alternative_label(settings) is None:
                 settings = {**self._next_alternative(), **settings}
+            if number >= len(self.first):
+                settings = self._next_point(settings)
         if self.method.seeded_by_trial:
             self.study.sampler = self.method.sampler(self.sweep.config.seed * 100_003 + number)
         if settings:
             self.study.enqueue_trial(settings)
         self.spending.trials[self.sweep.alternative_label(settings)] += 1
+
+    def _next_point(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """`settings`, with all others where the alternative has fewer points than trials."""
+        label = self.sweep.alternative_label(settings)
+        return {**settings, **self.finite.next(label, map(drawn_or_pinned, self.known_trials()))}
 
     def _next_alternative(self) -> dict[str, Any]:
         """The settings that pin the alternative whose turn it is."""

@@ -288,3 +288,21 @@ def test_the_expected_best(tmp_path, results):
     assert (so_far["x"], so_far["y"], so_far["line"]["dash"]) == ([1, 2], [0.6, 0.8], "dot")
     results.sweep(tmp_path / "empty")
     assert expected_best(load_results(tmp_path / "empty")) is None
+
+
+def test_trials_that_repeat_settings_are_counted(results, tmp_path):
+    sweep = results.sweep(tmp_path)
+    for number in range(5):
+        results.trial(sweep.trial(number), [0.5], lr=0.1 if number < 3 else number)
+    text = Page(write_page(tmp_path).read_text("utf-8")).text
+    assert "5 (5 complete), 2 of them with the settings of another one, on a further seed" in text
+
+
+def test_the_page_says_what_the_confirm_runs_did(results, tmp_path):
+    sweep = results.full(tmp_path)
+    for label in ("resnet", "mlp"):
+        results.confirm(sweep, label, 0.8, seeds=2, trial=int(label == "mlp"), first=1_000_000_000, role="pick")
+        results.confirm(sweep, label, 0.8, seeds=3, trial=int(label == "mlp"), first=10_000_000, role="report")
+    text = Page(write_page(tmp_path).read_text("utf-8")).text
+    assert "10 confirm runs complete: 4 picked the winners on validation and 6 report them on test, on other" in text
+    assert "First look at the verdicts: significant is p below 0.033" in text

@@ -1,0 +1,33 @@
+"""Notes on a sweep file that is valid, but promises more than it can keep: for the dry run and the start."""
+
+from __future__ import annotations
+
+from hwcls.config.sweep_file import Sweep
+from hwcls.format import format_count
+
+
+def describe_notes(sweep: Sweep) -> list[str]:
+    """One sentence for each."""
+    return [*_finite_space(sweep), *_few_seeds(sweep)]
+
+
+def _finite_space(sweep: Sweep) -> list[str]:
+    found = []
+    for label, trials, size in [] if sweep.grid is not None else sweep.sizes:
+        if trials > size:
+            what = format_count(int(size), "setting")
+            whose = "the space has" if label is None else f"{label} has"
+            rest = f"the other {format_count(trials - int(size), 'trial')} repeat them on further seeds"
+            found.append(f"{format_count(trials, 'trial')}, but {whose} only {what} to try: {rest}; lower run_cap")
+    return found
+
+
+def _few_seeds(sweep: Sweep) -> list[str]:
+    """An interval of a mean over seeds is t(seeds - 1) / sqrt(seeds) standard deviations wide on each side."""
+    config = sweep.config.confirm
+    if config is None or config.seeds > 2:
+        return []
+    if config.seeds == 1:
+        return ["confirm: a single seed gives neither an interval nor a verdict; seeds: 5 gives both"]
+    wide = "up to 7 times as wide as with 5 (9.0 instead of 1.2 standard deviations of a seed on each side)"
+    return [f"confirm: with 2 seeds an interval is {wide}"]
