@@ -27,6 +27,18 @@ def confusion_matrix(labels: ArrayLike, predicted: ArrayLike, classes: int) -> I
     return np.bincount(true * classes + guess, minlength=classes**2).reshape(classes, classes)  # (K, K)
 
 
+def predicted_classes(scores: ArrayLike, labels: ArrayLike) -> Ints:
+    """The class with the highest score of each image: (N, K) scores and (N,) true classes give (N,).
+
+    Scores that are NaN are no prediction and count as wrong, as the class after the true one: scikit-learn refuses
+    them, and argmax would take them for class 0.
+    """
+    score, true = _checked(scores, labels)
+    unknown = np.isnan(score).any(1)
+    found: Ints = np.where(unknown, (true + 1) % score.shape[1], score.argmax(1))
+    return found
+
+
 def most_confused_pairs(confusion: Ints, most: int) -> list[tuple[int, int, int]]:
     """The most frequent confusions: (true, predicted, count), at most `most` of them."""
     wrong = np.array(confusion)
@@ -46,7 +58,8 @@ class PerClass:
     """Precision, recall, F1 in [0, 1] and the number of true samples of each class, all (K,).
 
     Precision is 0 for a class that was never predicted, recall and F1 are 0 for one without a hit (scikit-learn's
-    `zero_division=0`). Averages leave out classes without a true sample, like scikit-learn with labels=unique(y_true).
+    `zero_division=0`). A class without a true sample has NaN, and averages leave it out, like scikit-learn with
+    labels=unique(y_true); by default scikit-learn counts it as 0 once it is predicted.
     """
 
     precision: Floats
@@ -69,14 +82,18 @@ def per_class(confusion: Ints) -> PerClass:
     """Precision, recall, F1 and support of each class of a (K, K) confusion matrix."""
     hits = np.diag(confusion).astype(np.float64)  # (K,)
     support, predicted = confusion.sum(1), confusion.sum(0)  # (K,)
-    precision = hits / np.maximum(predicted, 1)
-    recall = hits / np.maximum(support, 1)
-    f1 = 2 * hits / np.maximum(support + predicted, 1)
+    judged = np.where(support > 0, 1.0, np.nan)  # (K,)
+    precision = judged * hits / np.maximum(predicted, 1)
+    recall = judged * hits / np.maximum(support, 1)
+    f1 = judged * 2 * hits / np.maximum(support + predicted, 1)
     return PerClass(precision, recall, f1, support)
 
 
 def macro_f1(confusion: Ints) -> float:
-    """The mean F1 in [0, 1] over the classes that have a true sample; NaN without samples."""
+    """The mean F1 in [0, 1] over the classes that have a true sample; NaN without samples.
+
+    A class that no sample judges is left out, even where it is predicted: scikit-learn's labels=unique(y_true).
+    """
     scores = per_class(confusion)
     return scores.macro(scores.f1)
 
@@ -85,25 +102,27 @@ def metric_per_image(metric: str, labels: NDArray[Any], scores: NDArray[Any]) ->
     """The contribution of each image to a metric: (N,) values whose mean is the metric.
 
     For macro F1, which is not a mean over images, the values are those of the infinitesimal jackknife: the change of
-    the metric with more images like this one (Efron, Biometrika 68(3), 1981).
+    the metric with more images like this one (Efron, Biometrika 68(3), 1981). An image whose probabilities are NaN is
+    wrong, with the highest possible loss.
 
     Args:
         metric: accuracy, macro_f1 or loss.
         labels: (N,) true classes.
         scores: (N, K) probabilities.
     """
-    guess = scores.argmax(1)  # (N,)
+    guess = predicted_classes(scores, labels)  # (N,)
     if metric == "accuracy":
         return np.asarray(guess == labels)
     if metric == "loss":
         own = scores[np.arange(len(labels)), labels].astype(np.float64)
-        return np.asarray(-np.log(np.maximum(own, SMALLEST)))
+        return np.asarray(-np.log(np.fmax(own, SMALLEST)))
     matrix = confusion_matrix(labels, guess, scores.shape[1])
     found = per_class(matrix)
     size = np.maximum(found.support + matrix.sum(0), 1)  # (K,), the denominators of F1
     share = (found.support > 0) / np.count_nonzero(found.support) * len(labels) / size  # (K,)
     hit = 2.0 * share[labels] * (guess == labels)
-    return np.asarray(found.macro(found.f1) + hit - (share * found.f1)[labels] - (share * found.f1)[guess])
+    part = np.where(found.support > 0, share * found.f1, 0.0)  # (K,)
+    return np.asarray(found.macro(found.f1) + hit - part[labels] - part[guess])
 
 
 def to_float16(scores: NDArray[Any]) -> NDArray[np.float16]:

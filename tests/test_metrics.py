@@ -43,10 +43,11 @@ def test_confusion_and_averages(problem: Problem) -> None:
 
     scores = metrics.per_class(confusion)
     expected = reference.precision_recall_fscore_support(true, guess, labels=range(classes), zero_division=0)
-    for ours, theirs in zip((scores.precision, scores.recall, scores.f1, scores.support), expected, strict=True):
-        assert np.allclose(ours, theirs)
-
     present = np.unique(true)
+    for ours, theirs in zip((scores.precision, scores.recall, scores.f1, scores.support), expected, strict=True):
+        assert np.allclose(ours[present], theirs[present])
+    assert np.isnan(np.delete(scores.f1, present)).all()  # nothing judges the others
+
     for average, combine in (("macro", scores.macro), ("weighted", scores.weighted)):
         expected = reference.precision_recall_fscore_support(
             true, guess, labels=present, average=average, zero_division=0
@@ -59,6 +60,27 @@ def test_confusion_and_averages(problem: Problem) -> None:
 def test_a_class_without_samples_is_excluded() -> None:
     confusion = np.array([[2, 0, 1], [0, 3, 0], [0, 0, 0]])  # class 2 is guessed once, never true
     assert metrics.macro_f1(confusion) == pytest.approx((2 * 2 / (3 + 2) + 1) / 2)
+
+
+def test_a_class_that_nothing_judges_has_no_scores() -> None:
+    found = metrics.per_class(np.array([[2, 0, 1], [0, 3, 0], [0, 0, 0]]))
+    for values in (found.precision, found.recall, found.f1):
+        assert np.isnan(values).tolist() == [False, False, True]
+    labels, guess = [0, 0, 0, 1, 1, 1], [0, 0, 2, 1, 1, 1]
+    everything = reference.f1_score(labels, guess, average="macro", labels=[0, 1, 2], zero_division=0)
+    assert metrics.macro_f1(metrics.confusion_matrix(labels, guess, 3)) == pytest.approx(everything * 3 / 2)
+
+
+def test_probabilities_that_are_nan_are_wrong() -> None:
+    labels, scores = np.array([0, 0, 1, 1, 2]), np.eye(3)[[0, 0, 1, 1, 2]]
+    scores[[0, 4]] = np.nan  # argmax would take both for class 0, the first of them rightly
+    assert metrics.predicted_classes(scores, labels).tolist() == [1, 0, 1, 1, 0]
+    assert metrics.metric_per_image("accuracy", labels, scores).tolist() == [False, True, True, True, False]
+    loss = metrics.metric_per_image("loss", labels, scores)
+    assert loss[[0, 4]] == pytest.approx(24 * np.log(2))
+    assert np.isfinite(metrics.metric_per_image("macro_f1", labels, scores)).all()
+    assert metrics.predicted_classes(scores, labels).tolist() != scores.argmax(1).tolist()
+    assert metrics.top_k(scores, labels, 1) == 0.6  # the same
 
 
 def test_labels_out_of_range_are_rejected() -> None:

@@ -32,7 +32,8 @@ def build_media(folder: TrialFolder) -> Media | None:
     if not {"labels", "scores"} <= stored.keys() or not len(stored["labels"]):
         return None
     labels, scores = stored["labels"], stored["scores"].astype(np.float32)
-    confusion = metrics.confusion_matrix(labels, scores.argmax(1), scores.shape[1])
+    predicted = metrics.predicted_classes(scores, labels)
+    confusion = metrics.confusion_matrix(labels, predicted, scores.shape[1])
     opened = open_images(folder.path)
     if opened and (len(opened.classes), len(opened.val)) != (scores.shape[1], len(labels)):
         opened = None  # the data has changed since
@@ -48,7 +49,7 @@ def build_media(folder: TrialFolder) -> Media | None:
     return Media(
         names,
         labels,
-        scores.argmax(1),
+        predicted,
         COLUMNS,
         _rows(names, labels, scores, confusion),
         pictures,

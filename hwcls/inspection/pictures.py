@@ -15,6 +15,7 @@ from hwcls.data.imageset import ImageSet, Split, open_data
 from hwcls.data.splits import random_permutation
 from hwcls.data.store import has_pixel_store
 from hwcls.errors import UserError
+from hwcls.metrics import predicted_classes
 from hwcls.reading import report_damage
 from hwcls.tracking.folders import TrialFolder
 
@@ -34,7 +35,7 @@ def draw_predictions(
     class with its probability and, where it differs, the true one. `labels` (N,) are the true classes of the
     split's images, `scores` (N, K) the probabilities.
     """
-    predicted = scores.argmax(1)  # (N,)
+    predicted = predicted_classes(scores, labels)  # (N,)
     some, confident, wrong = choose_images(labels, scores, COLUMNS * ROWS)
     accuracy = float((predicted == labels).mean())
     parts = [(f"{title}: {accuracy:.1%} right of {len(split):,} images; some at random", some)]
@@ -92,7 +93,7 @@ def choose_images(
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], int]:
     """Of N images with true classes (N,) and probabilities (N, K): some at random, the same for every model; the most
     confident mistakes; and the number of mistakes."""
-    predicted = scores.argmax(1)  # (N,)
+    predicted = predicted_classes(scores, labels)  # (N,)
     wrong = np.flatnonzero(predicted != labels)
     confident = wrong[np.argsort(-scores[wrong, predicted[wrong]], kind="stable")]
     return random_permutation(len(labels), 0, 0)[:most], confident[:most], len(wrong)

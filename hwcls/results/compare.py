@@ -20,6 +20,7 @@ from hwcls.results.confirm.plan import confirm_label, confirm_metric, winner_run
 from hwcls.results.diagnostics import class_names
 from hwcls.results.expected_best import choose_counts, collect_trial_sequences
 from hwcls.results.load import SweepResults, is_finite
+from hwcls.results.notes import find_notes
 from hwcls.results.representatives import Representative, choose_representatives
 from hwcls.results.settings.importance import summarize_importances
 from hwcls.results.test_comparison import compare_confirmed
@@ -142,6 +143,7 @@ def build_summary(sweep: SweepResults) -> dict[str, Any]:
     return {
         "answer": describe_answer(sweep),
         "confirm": summarize_confirm(sweep),
+        "notes": find_notes(sweep),
         **tables,
         "importance": summarize_importances(sweep),
         "classes": test_scores.summarize_classes(test_scores.score_winners(sweep, len(names)), names),

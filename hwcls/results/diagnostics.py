@@ -33,9 +33,14 @@ class Diagnostics:
     inspection: Arrays  # inspection.npz
 
     @functools.cached_property
+    def predicted(self) -> NDArray[Any]:
+        """(N,) at `epoch`."""
+        return metrics.predicted_classes(self.scores, self.labels)
+
+    @functools.cached_property
     def confusion(self) -> NDArray[Any]:
         """At `epoch`."""
-        return metrics.confusion_matrix(self.labels, self.scores.argmax(1), self.scores.shape[1])
+        return metrics.confusion_matrix(self.labels, self.predicted, self.scores.shape[1])
 
     @functools.cached_property
     def per_class(self) -> metrics.PerClass:
@@ -70,6 +75,7 @@ class Diagnostics:
         return [(classes[true], classes[guess], count, count / int(images[true])) for true, guess, count in pairs]
 
 
+@functools.lru_cache(maxsize=1)
 def load_diagnostics(sweep: SweepResults) -> list[Diagnostics]:
     """The representative of each of the best MAX_ALTERNATIVES, the best first; those without predictions left out."""
     found = [_load_trial(one) for one in choose_representatives(sweep)[:MAX_ALTERNATIVES]]

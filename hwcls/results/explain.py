@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from hwcls.config.data import DataConfig
 from hwcls.config.trial import flatten
 from hwcls.errors import UserError
+from hwcls.metrics import predicted_classes
 from hwcls.reading import DamagedFile, read_json, read_or_none
 from hwcls.tracking.folders import TrialFolder
 from hwcls.tracking.shapes import DataShape
@@ -52,7 +53,7 @@ def compare_trials(a: Path, b: Path) -> TrialComparison:
     if not np.array_equal(labels, other) or _images(a) != _images(b):
         remedy = "compare trials with the same data, val and split_seed"
         raise UserError("were scored on different validation images", where=f"{a} and {b}", remedy=remedy)
-    picked = scores_a.argmax(1), scores_b.argmax(1)  # (N,) each
+    picked = predicted_classes(scores_a, labels), predicted_classes(scores_b, labels)  # (N,) each
     right = [choice == labels for choice in picked]
     flat = [flatten(TrialFolder(path).settings()) for path in (a, b)]
     names = [name for name in dict.fromkeys([*flat[0], *flat[1]]) if flat[0].get(name) != flat[1].get(name)]

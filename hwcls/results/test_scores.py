@@ -66,7 +66,7 @@ def score_winners(sweep: SweepResults, classes: int) -> list[WinnerScores]:
         if labels is None or scores is None or scores.shape != (len(labels), classes) or not len(labels):
             continue
         scores = scores.astype(np.float32)
-        each = metrics.per_class(metrics.confusion_matrix(labels, scores.argmax(1), classes))
+        each = metrics.per_class(metrics.confusion_matrix(labels, metrics.predicted_classes(scores, labels), classes))
         values = np.stack([each.precision, each.recall, each.f1, metrics.roc_auc(scores, labels)])  # (4, K)
         found.setdefault(run.label, []).append((values, each.support))
     winning = [
@@ -85,7 +85,7 @@ def find_common_errors(sweep: SweepResults) -> CommonErrors | None:
             scores.append(stored["scores"].astype(np.float32))  # (N, K)
     if labels is None or folder is None or len(scores) < 2:
         return None
-    missed = np.flatnonzero(np.all([table.argmax(1) != labels for table in scores], 0))
+    missed = np.flatnonzero(np.all([metrics.predicted_classes(table, labels) != labels for table in scores], 0))
     mean = np.mean(scores, 0)
     order = np.argsort(-mean[missed].max(1), kind="stable")
     return CommonErrors(missed[order], labels, mean, len(scores), folder)
@@ -95,12 +95,12 @@ def build_class_rows(found: Sequence[WinnerScores], names: Sequence[str]) -> lis
     """One row per class: for each winner the means of KINDS over the seeds, and the standard deviation of F1."""
     made = []
     for place, name in enumerate(names):
-        f1 = [float(one.mean[2, place]) for one in found]
+        f1 = [_known(one.mean[2, place]) or 0.0 for one in found]
         values = [
             {
                 **dict(zip(KINDS, map(_known, one.mean[:, place]), strict=True)),
                 "spread": _known(one.spread[2, place]),
-                "most": len(found) > 1 and own == max(f1) and f1.count(own) == 1,
+                "most": len(found) > 1 and bool(one.support[place]) and own == max(f1) and f1.count(own) == 1,
             }
             for one, own in zip(found, f1, strict=True)
         ]

@@ -145,10 +145,15 @@ def full_sweep(path: Path, **settings: Any) -> SweepFolder:
     return sweep
 
 
-def write_seen(folder: TrialFolder, hit_rate: float, *, classes: int = 3, images: int = 90, epochs: int = 4) -> None:
-    """What a worker brings: predictions, confusion matrices that become better, and what was seen in training."""
+def write_seen(
+    folder: TrialFolder, hit_rate: float, *, classes: int = 3, images: int = 90, epochs: int = 4, unjudged: int = 0
+) -> None:
+    """What a worker brings: predictions, confusion matrices that become better, and what was seen in training.
+
+    The last `unjudged` classes have no image.
+    """
     rng = np.random.default_rng(round(1000 * hit_rate))
-    labels = np.arange(images) % classes
+    labels = np.arange(images) % (classes - unjudged)
 
     def predicted(rate: float) -> np.ndarray:
         return np.where(rng.random(images) < rate, labels, (labels + 1) % classes)

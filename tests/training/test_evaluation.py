@@ -31,6 +31,18 @@ def test_sums_of_a_split():
     assert found.index.tolist() == list(range(8))
 
 
+def test_logits_that_are_nan_are_no_hit_of_class_0():
+    device = torch.device("cpu")
+    labels = torch.cat([batch.labels for batch in batches(device)])
+    assert (labels == 0).any()
+    broken = nn.Linear(6, 4)
+    nn.init.constant_(broken.bias, float("nan"))
+    found = score_batches(broken, batches(device), 4, device, Precision())
+    assert found.confusion.sum() == len(labels)
+    assert found.confusion.trace() == 0
+    assert torch.equal(found.confusion.sum(1), torch.bincount(labels, minlength=4))
+
+
 def test_no_device_sync():
     """Fake tensors know devices, but no values: to ask for one is an error."""
     device = torch.device("cuda")

@@ -51,8 +51,9 @@ def draw_predictions(one: Diagnostics, classes: Sequence[str]) -> tuple[list[Pic
         return [], [], errors
 
     def picture(index: int) -> Picture:
-        guess, true = int(one.scores[index].argmax()), int(one.labels[index])
-        title = f"{classes[guess]} {one.scores[index, guess]:.0%}"
+        guess, true = int(one.predicted[index]), int(one.labels[index])
+        known = np.isfinite(one.scores[index, guess])
+        title = f"{classes[guess]} {one.scores[index, guess]:.0%}" if known else "no prediction (NaN)"
         note = "" if guess == true else f"is {classes[true]}"
         return Picture(_encode_row(opened.val, index), title, note, guess == true)
 

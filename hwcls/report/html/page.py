@@ -36,6 +36,7 @@ from hwcls.results.diagnostics import Diagnostics, class_names, load_diagnostics
 from hwcls.results.expected_best import choose_counts, collect_trial_sequences
 from hwcls.results.learning_dynamics import describe_runs, summarize_learning
 from hwcls.results.load import SweepResults, load_results
+from hwcls.results.notes import find_notes
 from hwcls.results.representatives import Representative, choose_representatives
 from hwcls.results.settings.importance import describe_importances
 from hwcls.results.settings.marginal_effects import setting_effects
@@ -74,6 +75,7 @@ def render_page(sweep: SweepResults) -> str:
         "sweep": sweep,
         "answer": describe_answer(sweep),
         "confirm_notes": describe_confirm(sweep),
+        "notes": find_notes(sweep),
         "facts": collect_facts(sweep),
         "failures": collect_failures(sweep),
         "effects": setting_effects(sweep),
@@ -225,7 +227,8 @@ def _test_values(sweep: SweepResults, classes: list[str]) -> dict[str, Any]:
     rows = test_scores.build_class_rows(found, classes) if found else []
     seeds = sorted({one.seeds for one in found})
     words = format_count(seeds[0], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds" if seeds else ""
-    return {"winners": found, "winner_rows": rows, "winner_seeds": words}
+    averaged = tables.name_averaged(found[0].support) if found else ""
+    return {"winners": found, "winner_rows": rows, "winner_seeds": words, "winner_averaged": averaged}
 
 
 def _diagnostic_values(sweep: SweepResults, found: list[Diagnostics], classes: list[str]) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from numpy.typing import NDArray
+
 from hwcls.format import format_bytes
 from hwcls.results.diagnostics import Diagnostics
 from hwcls.results.load import is_finite
@@ -45,12 +47,12 @@ def class_rows(found: Sequence[Diagnostics], classes: Sequence[str]) -> list[dic
     """One row per class: precision, recall, F1 and AUC of each model, a single best F1 marked."""
     rows = []
     for place, name in enumerate(classes):
-        f1 = [float(one.per_class.f1[place]) for one in found]
+        f1 = [_number(one.per_class.f1[place]) or 0.0 for one in found]
         most = max(f1, default=0.0)
         values = []
         for one, own in zip(found, f1, strict=True):
             for kind, value in zip(("precision", "recall", "f1", "area"), _of_class(one, place), strict=True):
-                alone = kind == "f1" and len(found) > 1 and own == most and f1.count(most) == 1
+                alone = kind == "f1" and len(found) > 1 and value is not None and own == most and f1.count(most) == 1
                 values.append({"number": value, "most": alone})
         rows.append({"name": name, "images": int(found[0].per_class.support[place]), "values": values})
     return rows
@@ -65,8 +67,14 @@ def class_means(found: Sequence[Diagnostics]) -> list[tuple[str, list[float | No
             scores = one.per_class
             values = (scores.precision, scores.recall, scores.f1, one.auc)
             row += [_number(getattr(scores, name)(kind)) for kind in values]
-        means.append((f"{name} mean", row))
+        means.append((f"{name} mean{name_averaged(found[0].per_class.support) if found else ''}", row))
     return means
+
+
+def name_averaged(support: NDArray[Any]) -> str:
+    """How many classes an average is over, where it is not all of them: " of 9 of 10 classes"."""
+    judged = int((support > 0).sum())
+    return f" of {judged} of {len(support)} classes" if judged < len(support) else ""
 
 
 def format_step(seconds: float) -> str:

@@ -9,6 +9,7 @@ from hwcls.results.answer import describe_answer
 from hwcls.results.compare import build_alternatives, group_leaderboard
 from hwcls.results.confirm.describe import describe_confirm
 from hwcls.results.load import SweepResults
+from hwcls.results.notes import find_notes
 from hwcls.results.representatives import choose_representatives
 from hwcls.results.test_comparison import compare_confirmed
 
@@ -32,6 +33,8 @@ def print_leaderboard(sweep: SweepResults, console: Console, rows: int = 10) -> 
     console.print(Text(describe_answer(sweep)))
     for text in describe_confirm(sweep):
         console.print(Text(text))
+    for note in find_notes(sweep):
+        console.print(Text(f"note: {note}", style="yellow"))
 
 
 def _print_alternatives(sweep: SweepResults, console: Console) -> None:

@@ -49,7 +49,8 @@ def reliability(found: Sequence[Diagnostics], palette: dict[str | None, str]) ->
     """Accuracy by confidence; a calibrated model is on the diagonal."""
     data: list[dict[str, Any]] = []
     for one in found:
-        confidence, right = one.scores.max(1), one.scores.argmax(1) == one.labels  # (N,)
+        known = ~np.isnan(one.scores).any(1)  # (N,)
+        confidence, right = one.scores[known].max(1), (one.predicted == one.labels)[known]
         place = np.digitize(confidence, np.linspace(0, 1, BINS + 1)[1:-1], right=True)
         count = np.bincount(place, minlength=BINS)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -110,9 +111,9 @@ def _sparse(matrix: NDArray[Any]) -> dict[str, list[int]]:
 
 
 def _curve(one: Diagnostics, label: int) -> NDArray[Any] | None:
-    """True positive rates (G,) of a class at GRID; None if no image or every image has that class."""
+    """True positive rates (G,) of a class at GRID; None if no or every image has that class, or a score is NaN."""
     positive = one.labels == label
-    if positive.all() or not positive.any():
+    if positive.all() or not positive.any() or np.isnan(one.scores[:, label]).any():
         return None
     false, true = metrics.roc_curve(one.scores[:, label], positive)
     return np.asarray(np.interp(GRID, false, true))

@@ -34,7 +34,7 @@ def importance(sweep: SweepResults) -> Figure | None:
         by_name = {one.name: one for one in rows}
         own = [by_name.get(name) for name in order]
         bar = {"type": "bar", "orientation": "h", "name": "all trials" if label is None else escape_text(label)}
-        colour = palette[label] if label is not None or None in palette else "#888888"
+        colour = palette[label] if label is not None or None in palette else "#a9b4c2"
         shares = [round_value(max(0.0, one.share)) if one else None for one in own]
         values = {"x": shares, "y": [escape_text(name) for name in order], "offsetgroup": str(place)}
         marker = {"color": colour, "opacity": [1.0 if one and one.matters else 0.3 for one in own]}
@@ -43,7 +43,7 @@ def importance(sweep: SweepResults) -> Figure | None:
         bands = [round_value(max(0.0, one.band)) if one else None for one in own]
         shown = {"text": words, "textposition": "none", "customdata": bands, "hovertemplate": hover}
         error = {"type": "data", "symmetric": False, "array": [_beyond(one) for one in own], "thickness": 1}
-        error |= {"arrayminus": [_short_of(one) for one in own], "color": "#888888", "width": 5}
+        error |= {"arrayminus": [_short_of(one) for one in own], "color": "#777777", "width": 5}
         data.append({**bar, **values, "marker": marker, **shown, "error_x": error})
     axes = {"xaxis": titled_axis("share of the differences between trials"), "yaxis": {"type": "category"}}
     layout = {**axes, "barmode": "group", "showlegend": len(data) > 1}

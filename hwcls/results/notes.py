@@ -1,0 +1,52 @@
+"""What a reader must know before trusting the values: classes that nothing judges, probabilities that are NaN."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hwcls.format import format_count, join_words
+from hwcls.results.confirm.plan import winner_runs
+from hwcls.results.diagnostics import class_names, load_diagnostics
+from hwcls.results.load import SweepResults
+from hwcls.training.artifacts import load_arrays
+
+
+def find_notes(sweep: SweepResults) -> list[str]:
+    """One sentence each."""
+    return [*_unjudged(sweep), *_not_a_number(sweep)]
+
+
+def _unjudged(sweep: SweepResults) -> list[str]:
+    from hwcls.data.imageset import describe_unjudged
+
+    names = class_names(sweep)
+    counts = (sweep.data or {}).get("images_per_class")
+    try:
+        notes = describe_unjudged(names, counts) if isinstance(counts, dict) else _unjudged_by_predictions(sweep, names)
+    except (KeyError, TypeError, ValueError):  # of another version, or damaged
+        return []
+    return [f"{note[:1].upper()}{note[1:]}. Averages over classes leave them out." for note in notes]
+
+
+def _unjudged_by_predictions(sweep: SweepResults, names: list[str]) -> list[str]:
+    """For results of earlier versions, which did not record the images of each class in val."""
+    for one in load_diagnostics(sweep)[:1]:
+        absent = [name for name, count in zip(names, one.per_class.support, strict=False) if not count]
+        return [f"no val image of {join_words(absent)}: no val metric judges them"] if absent else []
+    return []
+
+
+def _not_a_number(sweep: SweepResults) -> list[str]:
+    notes = []
+    for one in load_diagnostics(sweep):
+        if count := int(np.isnan(one.scores).any(1).sum()):
+            where = f"trial {one.trial.number} has no probabilities (NaN) for {format_count(count, 'val image')}"
+            notes.append(f"{where}: they count as wrong.")
+    for label, runs in winner_runs(sweep).items():
+        found = [load_arrays(run.run.folder / "test_predictions.npz").get("scores") for run in runs]
+        if count := sum(
+            int(np.isnan(scores).any(1).sum()) for scores in found if scores is not None and scores.ndim == 2
+        ):
+            where = f"the confirm runs of {label} have no probabilities (NaN) for {format_count(count, 'test image')}"
+            notes.append(f"{where} together: they count as wrong.")
+    return [f"{note[:1].upper()}{note[1:]}" for note in notes]
