@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -126,3 +127,15 @@ def test_the_same_sweep_in_small(real_data, tmp_path):
         assert 0.2 < row["mean_best"] <= row["best"] <= 1
         assert 0 < row["start"] < row["wall"]
         assert row["cpu_seconds"] > 1
+
+
+def test_a_winner_is_reported_on_other_seeds_than_it_was_chosen_on(benchmark_module):
+    """The winner's curse of three equal candidates whose seeds differ by two points, and that it is gone."""
+    verdicts = benchmark_module("verdicts")
+    spread, excess = 2 * verdicts.POINT, {}
+    for same in (True, False):
+        found = [verdicts.report_winner(np.random.default_rng(run), spread, same, images=400) for run in range(120)]
+        assert {hits.shape for hits in found} == {(5, 400)}
+        excess[same] = 100 * (np.mean([hits.mean() for hits in found]) - verdicts.true_accuracy(spread))
+    assert excess[True] > 0.5
+    assert abs(excess[False]) < 0.5
