@@ -98,7 +98,7 @@ def test_reports_wait_for_a_winner(results, picked, tmp_path):
     found = find_missing(load_results(tmp_path))
     assert [(run.label, run.trial, run.role) for run in found] == [("mlp", 1, "pick")] + [("mlp", None, "report")] * 3
     assert (
-        "3 reports of mlp, its winner, which is not picked yet: not started"
+        "3 reports of the winner of mlp, which is not picked yet: not started"
         in describe_confirm(load_results(tmp_path))[1]
     )
 
@@ -140,6 +140,15 @@ def test_a_look_is_named_with_its_level(results, picked, tmp_path):
         CliRunner().invoke(app, ["report", str(tmp_path)])
     assert len(load_results(tmp_path).looks) == 3
     assert "Third look" in (tmp_path / "report.html").read_text("utf-8")
+
+
+def test_damaged_looks_are_left_out(results, tmp_path):
+    sweep = results.full(tmp_path)
+    lines = ['{"seeds": {"a": 3, "b": 3}}', '{"seeds": {"a": "x"}}', '{"seeds": 3}', "[]", '{"seeds": {"a": 5']
+    (sweep.path / "looks.jsonl").write_text("\n".join(lines))
+    assert load_results(tmp_path).looks == ({"a": 3, "b": 3},)
+    results.sweep(tmp_path, run_cap="x", confirm=[1])
+    assert describe_confirm(load_results(tmp_path)) == []
 
 
 def test_looks_have_names():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from hwcls.cli.console import app, table_console, terminal_console
+from hwcls.cli.console import app, print_to_stderr, table_console, terminal_console
 from hwcls.cli.options import Budget, Cluster, New, Preset, ResultOnly, Sets, SweepFile, Wandb, check_wandb
 
 if TYPE_CHECKING:
@@ -94,6 +94,8 @@ def confirm(
     if shared and name in shared.sweep_names():
         shared.mirror(name).download()
     checked = confirm_plan.add_seeds(local / name, add_seeds, folder)
+    if add_seeds and confirm_plan.waits_for_missing(local / name):
+        print_to_stderr("note: confirm runs are missing and are trained first; then the same command adds the seeds")
     _run(checked, Options(results=local, wandb=wandb, address=address, shared=shared), quiet, as_json)
 
 

@@ -99,7 +99,7 @@ def _name_missing(missing: list[MissingRun]) -> list[str]:
         groups[run.label, run.trial, run.role, run.reason].append(run.seed)
     texts = []
     for (label, trial, role, reason), seeds in groups.items():
-        whose = f"{label}, " + ("its winner, which is not picked yet" if trial is None else f"trial {trial}")
+        whose = f"{label}, trial {trial}" if trial is not None else f"the winner of {label}, which is not picked yet"
         kind = {PICK: "pick", None: "run"}.get(role, "report")
         known = [str(seed) for seed in seeds if seed is not None]
         named = f" (seed{'s' if len(known) > 1 else ''} {', '.join(known[:3])}{', …' if len(known) > 3 else ''})"

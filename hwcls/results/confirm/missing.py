@@ -52,7 +52,8 @@ def resume_command(sweep: SweepResults, missing: list[MissingRun]) -> str | None
 
 def _search_ended(sweep: SweepResults) -> bool:
     cap = sweep.settings.get("run_cap")
-    return bool(sweep.trials) and all(t.ended for t in sweep.trials) and (cap is None or len(sweep.trials) >= int(cap))
+    enough = len(sweep.trials) >= cap if isinstance(cap, int) else "budget_spent" in (sweep.environment or {})
+    return bool(sweep.trials) and all(trial.ended for trial in sweep.trials) and enough
 
 
 def _reason(sweep: SweepResults, plan: ConfirmPlan, run: ConfirmRun | None) -> str | None:

@@ -43,6 +43,12 @@ def add_seeds(folder: Path, more: int, shown: str | None = None) -> Sweep:
     return load_sweep(folder / "sweep.yaml", sets=[f"confirm.seeds={seeds}"]).renamed(folder.resolve().name)
 
 
+def waits_for_missing(folder: Path) -> bool:
+    """Whether `add_seeds` adds none, as confirm runs are missing."""
+    sweep = load_sweep(folder / "sweep.yaml")
+    return sweep.config.confirm is not None and is_incomplete(sweep, folder)
+
+
 def is_incomplete(sweep: Sweep, folder: Path) -> bool:
     """Whether a confirm run or a test score is missing."""
     if sweep.config.confirm is None:

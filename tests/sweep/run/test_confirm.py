@@ -164,9 +164,11 @@ def test_only_reports_of_the_winner_are_scored(folder):
 def test_more_seeds_report_the_winners_once_the_planned_ones_are_done(folder):
     sweep, found = folder
     assert confirm_plan.add_seeds(found.path, 2).config.confirm.seeds == 3  # those that were asked for come first
+    assert confirm_plan.waits_for_missing(found.path)
     for _ in range(2):
         for run in planned(sweep, found).runs:
             end(found, run, test=0.5 if run.role == "report" else None)
+    assert not confirm_plan.waits_for_missing(found.path)
     again = confirm_plan.add_seeds(found.path, 2)
     assert (again.config.confirm.top, again.config.confirm.seeds) == (2, 5)
     assert confirm_plan.is_incomplete(again, found.path)
