@@ -19,6 +19,7 @@ from hwcls.errors import UserError, did_you_mean
 WORDS = ("min", "max", "log", "step", "values", "value", "distribution", "q")
 MARKERS = {"min", "max", "values", "value", "distribution"}  # one of them makes a mapping a parameter
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+LABEL_RULE = "use letters, digits and _ . + - (64 at most), a letter or digit first"
 DISTRIBUTIONS = ("uniform", "int_uniform", "q_uniform", "log_uniform_values", "categorical", "constant")
 
 
@@ -117,15 +118,16 @@ class _Parser:
         bodies = raw["choice"]
         if not isinstance(bodies, dict) or not bodies:
             remedy = (
-                _section_remedy(bodies, classes, path[-1]) if bodies else "write choice: {label: {...}, other: {...}}"
+                _section_remedy(bodies, classes, path[-1])
+                if isinstance(bodies, list)
+                else "write choice: {label: {...}, other: {...}}"
             )
             raise self.fail("'choice' needs alternatives", here, remedy)
         siblings = {field: value for field, value in raw.items() if field != "choice"}
         bodies = {label: {} if body is None else body for label, body in bodies.items()}
         for label, body in bodies.items():
             if not LABEL.fullmatch(label) or len(label) > 64:
-                what = "use letters, digits and _ . + - (64 at most), a letter or digit first"
-                raise self.fail(f"'{label}' cannot be a label", (*here, label), what)
+                raise self.fail(f"'{label}' cannot be a label", (*here, label), LABEL_RULE)
             if not isinstance(body, dict):
                 raise self.fail("an alternative is a mapping of entries", (*here, label), f"write {label}: {{}}")
             if "choice" in body:

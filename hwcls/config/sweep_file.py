@@ -212,7 +212,7 @@ def _trial_error(error: ValidationError, sweep: Sweep, settings: Mapping[str, An
     loc = _key_path(first)
     keys = sweep.space.keys(settings)
     place = next((loc[:n] for n in range(len(loc), 0, -1) if loc[:n] in keys), ())
-    what, remedy = describe_error(first, root=TrialConfig)
+    what, remedy = describe_error(first, root=TrialConfig, searched=True)
     return UserError(what, where=sweep.source.where(keys.get(place, ("parameters",))), remedy=remedy)
 
 

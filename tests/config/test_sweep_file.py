@@ -312,6 +312,8 @@ WORDS_OF_OTHERS = {
     "parameters.optimizer.lr=.inf": ".inf is not a finite number",
     "parameters.optimizer.lr={min: 0.1, max: .nan}": ".nan is not a finite number",
     "parameters.optimizer.lr={min: '0.1', max: 1}": "'min' is not a number: '0.1' — write 0.1, without quotes",
+    "name=[a]": "[a] is not text",
+    "parameters.optimizer.lr=[a]": "[a] is not a number",
     "parameters.optimizer.lr=[0.1, 1]": "[0.1, 1] is not a number — write {values: [0.1, 1]} to search these",
     "parameters.optimizer.lr={choice: [0.1, 1]}": "unknown word 'choice' — did you mean 'values'?",
     "parameters.clip=None": "'None' is not a number — write null, without quotes",
@@ -351,6 +353,7 @@ def test_words_of_other_tools_have_a_remedy(tmp_path, change, message):
         load_sweep(small(tmp_path), sets=[change])
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
+    assert "values" not in str(raised.value) or "values" in change + message
 
 
 def test_no_early_stopping_and_no_name(tmp_path):

@@ -38,13 +38,16 @@ def first_error(error: ValidationError) -> ErrorDetails:
     return max(same, key=lambda one: len(one["loc"]))
 
 
-def describe_error(error: ErrorDetails, known: Iterable[str] = (), root: type[Frozen] | None = None) -> tuple[str, str]:
+def describe_error(
+    error: ErrorDetails, known: Iterable[str] = (), root: type[Frozen] | None = None, *, searched: bool = False
+) -> tuple[str, str]:
     """A pydantic error as (what is wrong, the remedy).
 
     Args:
         error: The error.
         known: The keys that exist where it happened.
         root: The config class that was built, to know what else its keys take.
+        searched: Whether its keys can be searched, by `values` in a sweep file.
     """
     name = str(error["loc"][-1]) if error["loc"] else ""
     kind, value = error["type"], error.get("input")
@@ -63,7 +66,10 @@ def describe_error(error: ErrorDetails, known: Iterable[str] = (), root: type[Fr
         wanted = [dict]
     if wanted:
         annotation = _annotation(root, error["loc"]) if root else None
-        what, remedy = wrong_type(value, _taken_types(annotation) or wanted)
+        wanted = _taken_types(annotation) or wanted
+        what, remedy = wrong_type(value, wanted)
+        if searched and isinstance(value, list) and value and all(_fits(one, wanted) for one in value):
+            remedy = f"write {{values: {show(value)}}} to search these"
         sections = [] if annotation is None else list(config_classes(annotation).values())
         if not remedy and sections and not isinstance(value, dict):
             remedy = f"write {{{', '.join(f'{field}: ...' for field in list(sections[0].model_fields)[:3])}}}"
@@ -103,8 +109,6 @@ def _type_remedy(value: object, wanted: list[Any]) -> str:
     elif isinstance(value, (list, dict)):
         if isinstance(value, dict) and "choice" in value:
             return "choice is for sections; write values: [...]"
-        if isinstance(value, list) and value and not any(isinstance(one, (list, dict)) for one in value):
-            return f"write {{values: {show(value)}}} to search these"
         if isinstance(value, dict) and list in wanted:
             return f"write [{show(value)}]"
     elif str in wanted:
@@ -164,6 +168,14 @@ def _plain(annotation: Any) -> Any:
     if get_origin(annotation) is dict or (isinstance(annotation, type) and issubclass(annotation, Frozen)):
         return dict
     return annotation
+
+
+def _fits(value: object, wanted: list[Any]) -> bool:
+    if value is None or isinstance(value, bool):
+        return type(value) in wanted
+    if isinstance(value, int):
+        return int in wanted or float in wanted
+    return type(value) in wanted
 
 
 def _number(text: str) -> float | None:
