@@ -7,9 +7,10 @@ FROM ${BASE} AS base
 # Debian's packages are not pinned: a stable release serves only the newest of each, security fixes included.
 # Uid 1000 is the first user's on most hosts: the files that `ray up` mounts from there can be read.
 # Docker would create ~/.ray as root when it mounts the token into it. A login shell does not keep ENV PATH.
+# fonts-droid-fallback: Chinese and Japanese class names in pictures.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends bash ca-certificates gcc libc6-dev openssh-client rsync \
+    && apt-get install -y --no-install-recommends bash ca-certificates fonts-droid-fallback gcc libc6-dev openssh-client rsync \
     && if [ ! -x /usr/local/bin/python3 ]; then apt-get install -y --no-install-recommends python3-dev python3-venv; fi \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home --uid 1000 --shell /bin/bash ray \

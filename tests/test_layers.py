@@ -22,7 +22,7 @@ MODULES = {
 PACKAGES = [
     {"synonyms", "escape"},
     {"errors", "files", "metrics", "statistics"},
-    {"format", "registry", "temporary", "reading"},
+    {"fonts", "format", "registry", "temporary", "reading"},
     {"config"},
     {"data", "models", "tracking"},
     {"training"},

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from hwcls import files
 from hwcls.config.data import DataConfig
@@ -15,8 +15,10 @@ from hwcls.data.augment.apply import to_pixels
 from hwcls.data.augment.defaults import describe_augment
 from hwcls.data.imageset import ImageSet, Split
 from hwcls.data.loader import Feed
+from hwcls.fonts import draw_text, shorten_text
 
-MARGIN, GAP, LABEL, TILE = 2, 32, 18, 64  # pixels; small images are enlarged by an integer factor to about TILE
+MARGIN, GAP, LABEL, TEXT = 2, 32, 18, 12  # pixels
+TILE = 64  # small images are enlarged by an integer factor to about this side
 
 
 def write_image_grid(
@@ -53,17 +55,16 @@ def write_image_grid(
     columns = max(map(len, lines))
     half = (side + MARGIN) * columns
     sheet = Image.new("RGB", ((half + GAP) * len(halves) - GAP, LABEL + (side + LABEL) * len(lines)), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
+    draw = ImageDraw.Draw(sheet)
     for number, (title, images) in enumerate(halves):
         left = number * (half + GAP)
-        draw.text((left + MARGIN, MARGIN), _shorten(title, font, half), "grey", font)
+        draw_text(draw, (left + MARGIN, MARGIN), shorten_text(title, TEXT, half), "grey", TEXT)
         for line, indices in enumerate(lines):
             top = LABEL + line * (side + LABEL)
             if number == 0:
                 count = int((part.labels == line).sum())
-                draw.text(
-                    (MARGIN, top + MARGIN), _shorten(f"{data.classes[line]} ({count:,})", font, half), "black", font
-                )
+                words = shorten_text(data.classes[line], TEXT, half, f" ({count:,})")
+                draw_text(draw, (MARGIN, top + MARGIN), words, "black", TEXT)
             for column, index in enumerate(indices.tolist()):
                 pixels = np.repeat(images[index], 4 - images[index].shape[2], 2)[..., :3]  # grey three times
                 tile = Image.fromarray(pixels).resize((side, side), resampling)
@@ -82,12 +83,3 @@ def _augment_images(data: ImageSet, config: DataConfig, indices: list[int]) -> d
             for index, pixels in zip(batch.index.tolist(), to_pixels(batch.images, data.mean, data.std), strict=True):
                 found[indices[index]] = pixels
     return found
-
-
-def _shorten(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """`text`, its end cut off where it is wider than `width` pixels."""
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "...") > width:
-        text = text[:-1]
-    return text + "..."

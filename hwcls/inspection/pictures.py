@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from hwcls import files
 from hwcls.data.imageset import ImageSet, Split, open_data
 from hwcls.data.splits import random_permutation
 from hwcls.data.store import has_pixel_store
 from hwcls.errors import UserError
+from hwcls.fonts import draw_text, shorten_text
 from hwcls.metrics import predicted_classes
 from hwcls.reading import report_damage
 from hwcls.tracking.folders import TrialFolder
@@ -47,7 +48,7 @@ def draw_predictions(
     draw = ImageDraw.Draw(sheet)
     top = 0
     for (words, chosen), count in zip(parts, lines, strict=True):
-        draw.text((GAP, top + 9), words, fill=INK, font=_font(15))
+        draw_text(draw, (GAP, top + 9), words, INK, 15)
         top += TITLE
         for place, index in enumerate(chosen):
             left, above = GAP + place % COLUMNS * (SIDE + GAP), top + place // COLUMNS * cell
@@ -146,7 +147,7 @@ def draw_confusion(matrix: np.ndarray[Any, Any], classes: Sequence[str]) -> Imag
     title = "rows: true classes, columns: predicted classes; darker: a larger share of the true class"
     sheet = Image.new("RGB", (max(len(blocks) + margin, 660) + 2 * GAP, len(blocks) + margin + TITLE + GAP), "white")
     draw = ImageDraw.Draw(sheet)
-    draw.text((GAP, 9), title, fill=INK, font=_font(13))
+    draw_text(draw, (GAP, 9), title, INK, 13)
     left, top = GAP + margin, TITLE + margin
     sheet.paste(Image.fromarray(blocks), (left, top))
     draw.rectangle((left - 1, top - 1, left + len(blocks), top + len(blocks)), outline="#d0d7de")
@@ -165,7 +166,7 @@ def _sheet(title: str, rows: list[list[Image.Image]]) -> Image.Image:
     cell = SIDE + GAP
     sheet = Image.new("RGB", (COLUMNS * cell + GAP, TITLE + len(rows) * cell), "white")
     draw = ImageDraw.Draw(sheet)
-    draw.text((GAP, 9), title, fill=INK, font=_font(15))
+    draw_text(draw, (GAP, 9), title, INK, 15)
     for line, row in enumerate(rows):
         for place, tile in enumerate(row):
             left, top = GAP + place * cell, TITLE + line * cell
@@ -183,12 +184,4 @@ def _tile(pixels: np.ndarray[Any, Any]) -> Image.Image:
 
 def _line(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, colour: str, end: str = "") -> None:
     """One line of text, shortened to the width of an image; `end` is always shown."""
-    font, cut = _font(12), text
-    while draw.textlength(cut + end, font) > SIDE + GAP - 4 and len(text) > 1:
-        text = text[:-1]
-        cut = f"{text.rstrip()}…"
-    draw.text(place, cut + end, fill=colour, font=font)
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
+    draw_text(draw, place, shorten_text(text, 12, SIDE + GAP - 4, end), colour, 12)
