@@ -198,6 +198,22 @@ def test_wandb_run_is_named_grouped_and_private(sweep):
 
 
 @pytest.mark.slow
+def test_wandb_says_what_a_confirm_run_does_and_that_it_is_unfinished(sweep):
+    for seed in (1, 2):
+        sweep.confirm_run("small", seed).write_purpose({"trial": 7, "role": "report"})
+    sweep.add(sweep.confirm_run("small", 1), range(1, 3), "complete")
+    sweep.add(sweep.confirm_run("small", 2), range(1, 2))
+    deliver(sweep, "wandb")
+    sink = reader_of("wandb")
+    assert [sink.summary(sweep, f"confirm/small/{seed}")["status"] for seed in (1, 2)] == ["complete", "unfinished"]
+    found = sink.config(sweep, "confirm/small/2")
+    assert (found["trial"], found["role"]) == (7, "report")
+    sweep.add(sweep.confirm_run("small", 2), range(2, 3), "complete")
+    deliver(sweep, "wandb")
+    assert sink.summary(sweep, "confirm/small/2")["status"] == "complete"
+
+
+@pytest.mark.slow
 def test_a_new_sweep_of_the_same_name_gets_other_run_ids(sweep, tmp_path):
     from hwcls.tracking.wandb.tracker import WandbTracker
 

@@ -19,7 +19,7 @@ class Ahead:
     """What follows the trials of a phase until the command ends."""
 
     epochs: Mapping[str | None, float] = field(default_factory=dict)  # of confirm runs, by alternative
-    starts: float = 0.0  # idle time, as a multiple of that until the first trial began to train
+    starts: float = 0.0  # idle time, as a multiple of that until the first trial of this phase trains
 
     @classmethod
     def of_search(cls, epochs: Mapping[str | None, float]) -> Ahead:
@@ -56,12 +56,12 @@ class Pace:
         self.deadline = None if left is None else time.monotonic() + left
         self.running: dict[str, _Running] = {}
         self.ended_after: list[int] = []  # epochs of each trial that ended in this start
-        self.begun = self.first = self.last = 0.0  # first trial, its first epoch (a group starts before), last epoch
+        self.begun = time.monotonic()  # a group of ranks starts now
+        self.first = self.last = 0.0  # start of the first epoch, end of the last one
         self.epochs = 0  # in this start
         self.seconds: dict[str | None, list[float]] = defaultdict(list)  # of each epoch, by alternative
 
     def started(self, key: str, epoch: int, epochs: int, label: str | None = None) -> None:
-        self.begun = self.begun or time.monotonic()
         self.running[key] = _Running(epoch, epochs, label)
 
     def epoch(self, key: str, epoch: int, seconds: float) -> None:

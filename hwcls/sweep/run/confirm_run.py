@@ -126,7 +126,7 @@ def run(
     queue = ConfirmQueue(sweep, opened, resources)
     if not queue.finished:
         callback.progress = show_progress(queue, progress_for)
-        log.info("confirm: %s", describe_plan(queue.plan))
+        log.info("confirm: %s", describe_plan(queue))
         if tune_run(group, opened, queue, None, callback, resources, sweep.config.max_restarts):
             return True
     plan = queue.refresh()
@@ -153,12 +153,15 @@ def show_progress(queue: ConfirmQueue, progress_for: ProgressFor) -> Progress:
     return progress
 
 
-def describe_plan(plan: ConfirmPlan) -> str:
+def describe_plan(queue: ConfirmQueue) -> str:
     """How many runs do what."""
-    picks = sum(run.role == PICK for run in plan.runs)
+    total, picks = queue.plan.total, sum(run.role == PICK for run in queue.plan.runs)
+    done = total - len(queue.open) - sum(queue.plan.waiting.values())
+    before = f", {done} of them done before" if done else ""
     if not picks:
-        return f"{plan.total} runs on fresh seeds"
-    return f"{picks} runs pick the winners on {PICK_SEEDS} seeds each, {plan.total - picks} report them on other seeds"
+        return f"{total} runs on fresh seeds{before}"
+    what = f"{picks} pick the winners on {PICK_SEEDS} seeds each, {total - picks} report them on other seeds"
+    return f"{total} runs{before}: {what}"
 
 
 def record_look(opened: SweepFolder, results: SweepResults, waiting: list[ConfirmRun]) -> None:

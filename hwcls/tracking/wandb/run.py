@@ -94,6 +94,8 @@ class WandbRun:
         Raises:
             ConnectionError: W&B gave the upload up.
         """
+        if status is None:
+            self.handle.summary.update({"status": "unfinished"})  # until it is resumed
         self.handle.finish(exit_code=EXIT_CODES.get(status, 255))
         raise_if_upload_failed(self.handle)
 

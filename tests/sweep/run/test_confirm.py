@@ -126,6 +126,8 @@ def test_the_queue_trains_reports_once_the_picks_of_their_alternative_have_ended
         end(found, run)
     queue = confirm_run.ConfirmQueue(sweep, found, ONE)
     assert not queue.finished
+    what = "8 pick the winners on 2 seeds each, 6 report them on other seeds"
+    assert confirm_run.describe_plan(queue) == f"14 runs, 7 of them done before: {what}"
     jobs = [queue.suggest(str(place))["job"] for place in range(4)]
     assert [job.extra for job in jobs] == [{"trial": 2, "role": "pick"}] + [{"trial": 3, "role": "report"}] * 3
     assert jobs[0].config.seed == first.runs[0].seed
