@@ -72,13 +72,13 @@ def hide_credentials(text: str) -> str:
 
 
 def format_percent(share: float) -> str:
-    """A share as a percentage with one decimal."""
-    return f"{100 * share:.1f} %"
+    """A share as a percentage with one decimal, the same for means that differ by how they were summed alone."""
+    return f"{round(100 * share, 6):.1f} %"
 
 
 def format_points(share: float) -> str:
     """A difference of shares in percentage points, signed only when negative."""
-    return f"{100 * share:.2f}".replace("-", "−")
+    return f"{round(100 * share, 6):.2f}".replace("-", "−")
 
 
 def name_metric(metric: str) -> str:

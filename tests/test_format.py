@@ -10,6 +10,7 @@ from hwcls.format import (
     format_duration,
     format_metric,
     format_number,
+    format_percent,
     format_points,
     join_words,
     name_metric,
@@ -79,3 +80,10 @@ def test_metrics_and_their_differences():
     assert format_difference("val/accuracy", 0.012, unit=False) == "1.20"
     assert format_difference("val/loss", 0.012) == "0.0120"
     assert name_metric("test/macro_f1") == "macro F1"
+
+
+def test_a_mean_has_one_text_however_it_was_summed():
+    """400 test images and 5 seeds: one of two means lies between two texts."""
+    below, above = 0.9494999999999999, 0.9495
+    assert format_percent(below) == format_percent(above) == "95.0 %"
+    assert format_points(0.010449999999999999) == format_points(0.01045)

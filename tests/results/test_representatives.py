@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from rich.console import Console
 
 from hwcls.errors import UserError
 from hwcls.report.html.charts import diagnostics as charts
-from hwcls.report.html.charts.learning_curves import epoch_curves
+from hwcls.report.html.charts.learning_curves import epoch_curves, trial_values
 from hwcls.report.html.page import write_page
 from hwcls.report.terminal.leaderboard import print_leaderboard
 from hwcls.report.terminal.merged_leaderboard import print_merged_leaderboard
@@ -80,6 +81,14 @@ def test_every_row_has_its_own_score(sweep):
 def test_curves_and_diagnostics_are_the_winners(sweep):
     named = {trace["name"] for trace in epoch_curves(sweep, "accuracy")["data"] if "name" in trace}
     assert named == {"cnn, trial 1", "cnn, trial 1, train", "mlp, trial 4", "mlp, trial 4, train"}
+    stars = {
+        number
+        for trace in trial_values(sweep)["data"]
+        if trace["mode"] == "markers"
+        for number, symbol in zip(trace["x"], trace["marker"]["symbol"], strict=True)
+        if symbol == "star"
+    }
+    assert stars == {1, 4}
     found = load_diagnostics(sweep)
     assert [(one.name, one.trial.number) for one in found] == [("cnn", 1), ("mlp", 4)]
     stored = load_arrays(sweep.folder / "trials" / "1" / "predictions.npz")
@@ -151,6 +160,9 @@ def test_the_page_shows_the_winner(results, tmp_path, compare):
     results.overtaken(tmp_path, compare=compare)
     text = write_page(tmp_path).read_text("utf-8")
     assert "Diagnostics of the confirmed winner" in text
+    picks, reports = (8, 10) if compare else (4, 5)
+    assert f"{picks} picked the winners on validation and {reports} report them on test" in text
+    assert len(re.findall(r'<tr data-group="\d" class="[^"]* winner">', text)) == (2 if compare else 1)
     assert "thick lines are the confirmed winner" in text
     assert "trial 9 (0.99) " in text
     first = text.index(f"hwcls train {tmp_path}/trials/1/config.yaml")

@@ -89,7 +89,13 @@ def _runset_settings(view: View) -> Any:
     return workspaces.RunsetSettings(
         filters=[workspaces.Config("sweep") == view.sweep],
         order=[workspaces.Ordering(best, ascending=view.goal == "minimize")],
-        pinned_columns=[f"summary:best/{view.metric}", *(f"config:{axis.name}" for axis in view.settings[:4])],
+        pinned_columns=[  # a score on test stands beside the trial that it is of, and the role of its run
+            f"summary:best/{view.metric}",
+            f"summary:test/{view.metric.partition('/')[2]}",
+            "config:trial",
+            "config:role",
+            *(f"config:{axis.name}" for axis in view.settings[:4]),
+        ],
     )
 
 

@@ -70,7 +70,11 @@ def _range(faint: Iterable[dict[str, Any]], strong: Iterable[dict[str, Any]]) ->
 
 
 def trial_values(sweep: SweepResults) -> Figure | None:
-    """The sweep's metric of every trial in the order of their numbers, and the best so far per alternative."""
+    """The sweep's metric of every trial in the order of their numbers, and the best so far per alternative.
+
+    A confirmed winner is a star.
+    """
+    winners = {one.trial.number for one in choose_representatives(sweep) if one.confirmed}
     last = max((trial.number for trial in sweep.trials), default=0)
     dots, steps = [], []
     for label, colour in assign_colours(sweep).items():
@@ -92,8 +96,11 @@ def trial_values(sweep: SweepResults) -> Figure | None:
             "line": line,
         }
         steps.append({**group, **step, "hoverinfo": "skip"})
-        dot = {"mode": "markers", "x": numbers, "y": [*map(round_value, values)], "text": [t.status for t in trials]}
-        marker = {"color": colour, "size": 7, "opacity": 0.6}
+        words = [f"{t.status}, confirmed winner" if t.number in winners else t.status for t in trials]
+        dot = {"mode": "markers", "x": numbers, "y": [*map(round_value, values)], "text": words}
+        marker: dict[str, Any] = {"color": colour, "size": [14 if n in winners else 7 for n in numbers]}
+        marker |= {"symbol": ["star" if n in winners else "circle" for n in numbers]}
+        marker |= {"opacity": [1.0 if n in winners else 0.6 for n in numbers]}
         hover = "trial %{x}, %{text}<br>%{y}<extra></extra>"
         dots.append({**group, **dot, "marker": marker, "showlegend": False, "hovertemplate": hover})
     if not dots:
