@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 from hwcls import models
 from hwcls.config.trial import TrialConfig
 from hwcls.data.augment.defaults import spell_out
-from hwcls.data.imageset import open_data
+from hwcls.data.imageset import describe_unjudged, open_data
 from hwcls.errors import UserError
 from hwcls.tracking.folders import TrialFolder
 from hwcls.tracking.records import Result, best_of
@@ -26,6 +27,7 @@ from hwcls.training.memory import free_memory
 from hwcls.training.observer import Observer
 from hwcls.training.trainer import Trainer
 
+log = logging.getLogger(__name__)
 WRITTEN = ("metrics.jsonl", "result.json", "checkpoint")  # into a trial's folder, with OUTPUTS and WEIGHTS
 SAVE_EVERY = 10.0  # seconds between checkpoints
 
@@ -51,6 +53,8 @@ def train(config: TrialConfig, path: Path, report: Report, observe: Callable[[],
         what = f"holds no trial, but files that would be overwritten: {', '.join(taken)}"
         raise UserError(what, where=str(path), remedy="name another folder with --out")
     data = open_data(config.data)  # errors are raised here, once, before anything is written
+    for note in describe_unjudged(data.classes, data.counts()):
+        log.warning("%s: %s", data.name, note)
     models.check(config.model, classes=len(data.classes), channels=data.channels, image_size=data.image_size)
     folder.write_config(config)
     micro_batch: int | None = None

@@ -153,7 +153,7 @@ def test_what_data_and_machine_decide_is_in_the_result(own, tmp_path):
     assert recorded["data"]["augment"] == AugmentConfig().model_dump(mode="json")
 
 
-def test_train_repeats_a_trial_of_version_0_1_as_it_was_and_mirrors_no_other(own, tmp_path, monkeypatch):
+def test_train_repeats_a_trial_of_version_0_1_as_it_was_and_mirrors_no_other(own, tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     config = own().corners[0].model_copy(update={"epochs": 1}).to_dict()
     del config["data"]["val_min"]
@@ -164,5 +164,6 @@ def test_train_repeats_a_trial_of_version_0_1_as_it_was_and_mirrors_no_other(own
         out = () if folder == digest else ("--out", f"results/train/{folder}")
         done = CliRunner().invoke(app, ["train", "config.yaml", *out])
         assert done.exit_code == 0, done.output
+        assert any("no val image of" in message for message in caplog.messages)
         data = yaml.safe_load((tmp_path / "results" / "train" / folder / "config.yaml").read_text())["data"]
         assert (data["val_min"], data["augment"]["hflip"]) == expected
