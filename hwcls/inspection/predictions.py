@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hwcls.data.decoding.decode import READ_ERRORS, decode_to_size
-from hwcls.data.decoding.opened import describe_error
+from hwcls.data.decoding.opened import describe_error, has_wide_pixels
 from hwcls.data.decoding.pixel_range import SIXTEEN_BITS, PixelRange
 from hwcls.data.formats.archive import read_limited, walk_files
 from hwcls.data.formats.image_types import DANGLING, LeftOut, is_image, summarise, why_not_an_image
@@ -22,11 +22,17 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Prediction:
-    """The most probable classes of one file, best first; or why it could not be read."""
+    """The most probable classes of one file, best first; or why it could not be read.
+
+    Attributes:
+        top: Class and probability in [0, 1].
+        full_range: It has more than 8 bits, no training image had, and so all of 16 bits became 0 to 255.
+    """
 
     file: Path
-    top: list[tuple[str, float]]  # class and probability in [0, 1]
+    top: list[tuple[str, float]]
     error: str | None = None
+    full_range: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-ready values."""
@@ -74,16 +80,18 @@ def predict(trained: Trained, paths: Sequence[Path], k: int = 3) -> Iterator[Pre
     """The `k` most probable classes of each file, in order; a file that cannot be read does not stop the others."""
     data = trained.inputs
     for start in range(0, len(paths), BATCH):
-        images, errors = {}, {}
+        images, errors, full_range = {}, {}, set()
         for path in paths[start : start + BATCH]:
             try:
                 images[path] = read_image(path, data.image_size, data.channels, data.pixel_range)
+                if data.pixel_range is None and has_wide_pixels(read_limited(path)):
+                    full_range.add(path)
             except READ_ERRORS as error:
                 errors[path] = describe_error(error)
         scores = trained.probabilities(np.stack(list(images.values()))) if images else ()  # (B, K)
         tops = {path: _top(row, data.classes, k) for path, row in zip(images, scores, strict=True)}
         for path in paths[start : start + BATCH]:
-            yield Prediction(path, tops.get(path, []), errors.get(path))
+            yield Prediction(path, tops.get(path, []), errors.get(path), path in full_range)
 
 
 def _top(row: np.ndarray[Any, Any], classes: tuple[str, ...], k: int) -> list[tuple[str, float]]:

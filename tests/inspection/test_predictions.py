@@ -100,6 +100,8 @@ def test_files_of_more_than_8_bits_are_scaled_as_in_training(opened, tmp_path):
     ranged = replace(opened, inputs=replace(opened.inputs, pixel_range=PixelRange(7, 255 * 16 + 7)))
     eight, twelve = predict(ranged, [tmp_path / "a.png", tmp_path / "b.png"])
     assert twelve.top == eight.top
+    assert not twelve.full_range
+    assert [one.full_range for one in predict(opened, [tmp_path / "a.png", tmp_path / "b.png"])] == [False, True]
     with pytest.raises(UserError, match="pixels 7 to 4087 became 0 to 255; in digits it is now 0 to 65535 — train it"):
         _ = ranged.data
 

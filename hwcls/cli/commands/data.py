@@ -89,6 +89,7 @@ def import_one(
         done = import_data_set(name, path, skip_corrupt=skip_corrupt, report=progress)
     if as_json:
         left_out = {"skipped": done.skipped, "passed_over": list(done.left_out)}
+        left_out |= {"left_out": summarise(done.left_out)}
         scaled = {"pixel_range": done.pixel_range and done.pixel_range.to_dict()}
         typer.echo(json.dumps({"name": name, "path": str(done.path), **left_out, **scaled}, indent=2))
         return

@@ -96,6 +96,9 @@ def predict(
             words = "  ".join(f"{name} {probability:.1%}" for name, probability in prediction.top)
             if prediction.error is None:
                 typer.echo(f"{prediction.file!s:{width}}  {words}")
+    if full := [prediction for prediction in found if prediction.full_range]:
+        what = f"note: more than 8 bits, such as {full[0].file}: {len(full):,}; the training images had 8"
+        print_to_stderr(f"{what}, so 0 to 65535 became 0 to 255: save them with 8 bits, scaled as you see fit")
     unread = [prediction for prediction in found if prediction.error is not None]
     for prediction in unread:
         remedy = remedy_for(str(prediction.error)) or "replace or remove it"

@@ -18,6 +18,7 @@ from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.config.yaml_source import YamlSource
 from hwcls.data.augment.defaults import default_augment, describe_augment
+from hwcls.data.formats.image_types import nfc
 from hwcls.data.imageset import ImageSet, describe_unjudged, open_data
 from hwcls.data.progress import ProgressReporter
 from hwcls.errors import UserError
@@ -143,9 +144,10 @@ def _check_same_images(sets: list[ImageSet], path: Path) -> None:
     found = read_or_none(read_json, path / "data.json", DataShape)
     if found is None or not any(path.glob("trials/*/config.yaml")):
         return
-    before = [entry.get("fingerprint") for entry in (found, *found.get("others", []))]
-    for images, fingerprint in zip(sets, before, strict=False):
-        if fingerprint not in (None, _fingerprint(images)):
+    for images, entry in zip(sets, (found, *found.get("others", [])), strict=False):
+        spelled = tuple(entry.get("classes") or ())  # earlier versions kept each spelling of a name
+        same = replace(images, classes=spelled) if tuple(map(nfc, spelled)) == images.classes else images
+        if entry.get("fingerprint") not in (None, _fingerprint(same)):
             what = f"the images of {images.name} have changed since this sweep started: its trials are not comparable"
             raise UserError(what, where=str(path), remedy="restore them, or pass --new to use a new folder")
 

@@ -1,6 +1,7 @@
 """What is made sure before the first trial."""
 
 import json
+import unicodedata
 
 import pytest
 import torch
@@ -46,13 +47,13 @@ def test_pretrained_weights_are_tried_before_the_first_trial(tiny, tmp_path):
         prepare(sweep, tmp_path / "out")
 
 
-def test_images_that_have_changed_since_the_first_trial(tmp_path, tiny):
+def test_images_that_have_changed_since_the_first_trial(tmp_path, tiny, monkeypatch):
     import numpy as np
     from PIL import Image
 
     def write(count):
         for split in ("train", "val"):
-            for name in ("a", "b"):
+            for name in ("a", "\u00e9"):
                 folder = tmp_path / "mine" / split / name
                 folder.mkdir(parents=True, exist_ok=True)
                 for i in range(count):
@@ -67,6 +68,13 @@ def test_images_that_have_changed_since_the_first_trial(tmp_path, tiny):
     prepare(sweep, tmp_path / "out")  # no trial has begun
     (tmp_path / "out" / "trials" / "0").mkdir(parents=True)
     (tmp_path / "out" / "trials" / "0" / "config.yaml").write_text("{}")
+    prepare(sweep, tmp_path / "out")
+    with monkeypatch.context() as earlier:  # versions that kept the spelling of macOS
+        earlier.setattr("hwcls.data.formats.class_folders.nfc", lambda name: unicodedata.normalize("NFD", name))
+        earlier.setenv("HWCLS_CACHE", str(tmp_path / "cache"))
+        (tmp_path / "out" / "data.json").unlink()
+        prepare(sweep, tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "data.json").read_text())["classes"] == ["a", "e\u0301"]
     prepare(sweep, tmp_path / "out")
     write(8)
     with pytest.raises(UserError, match="images of imagefolder have changed since this sweep started"):
