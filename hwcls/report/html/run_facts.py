@@ -58,7 +58,7 @@ def _trial_facts(sweep: SweepResults) -> Facts:
     counts = Counter(trial.status.replace("_", " ") for trial in sweep.trials)
     by_status = ", ".join(f"{count} {status}" for status, count in counts.most_common())
     found = [("Trials", f"{len(sweep.trials)} ({by_status}){_describe_repeats(sweep)}" if counts else "none yet")]
-    facts = (("Confirm runs", describe_runs(sweep)), ("Missing", describe_missing(sweep)))
+    facts = (("Confirm runs", describe_runs(sweep)), ("Missing confirm runs", describe_missing(sweep)))
     return [*found, *((name, text) for name, text in facts if text)]
 
 

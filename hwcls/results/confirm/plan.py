@@ -6,6 +6,7 @@ of versions before there were roles continue as they began: every run of a winne
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -59,7 +60,7 @@ def plan_confirm(sweep: SweepResults, config: ConfirmConfig | None) -> ConfirmPl
     """Every confirm run of a sweep whose search has ended, in the order in which they are trained."""
     if config is None:
         return ConfirmPlan()
-    candidates = {label: _candidates(sweep, label, config.top) for label in _labels(sweep)}
+    candidates = _candidates(sweep, config.top)
     if reports_on_picks(sweep):
         runs = [
             PlannedRun(label, trial, FIRST_SEED + 1000 * trial + place)
@@ -122,6 +123,7 @@ def confirm_metric(sweep: SweepResults) -> str:
     return f"test/{sweep.metric.partition('/')[2]}"
 
 
+@functools.lru_cache(maxsize=1)
 def confirm_winners(sweep: SweepResults) -> dict[str, int]:
     """The winner of each alternative, among its trials that were scored on test.
 
@@ -131,10 +133,9 @@ def confirm_winners(sweep: SweepResults) -> dict[str, int]:
     for run in sweep.confirm:
         if run.complete and run.role != PICK and confirm_metric(sweep) in (run.test or {}):
             scored.setdefault(run.label, set()).add(run.run.number)
-    planned = plan_confirm(sweep, confirm_config(sweep)).winners
-    winners = {}
+    planned, ranked, winners = plan_confirm(sweep, confirm_config(sweep)).winners, sweep.ranked(), dict[str, int]()
     for label, trials in scored.items():
-        ordered = [trial.number for trial in sweep.ranked() if trial.number in trials]
+        ordered = [trial.number for trial in ranked if trial.number in trials]
         ordered += sorted(trials - set(ordered))
         chosen = planned.get(label)
         if chosen not in trials:
@@ -143,6 +144,7 @@ def confirm_winners(sweep: SweepResults) -> dict[str, int]:
     return winners
 
 
+@functools.lru_cache(maxsize=1)
 def winner_runs(sweep: SweepResults) -> dict[str, list[ConfirmRun]]:
     """The runs that report the winner of each alternative: complete, scored on test, and none that picked it."""
     won, metric = confirm_winners(sweep), confirm_metric(sweep)
@@ -153,24 +155,26 @@ def winner_runs(sweep: SweepResults) -> dict[str, list[ConfirmRun]]:
     return found
 
 
-def _labels(sweep: SweepResults) -> list[str]:
-    return list(dict.fromkeys(confirm_label(trial.label) for trial in sweep.trials))
-
-
-def _candidates(sweep: SweepResults, label: str, top: int) -> list[int]:
-    """The best trials of an alternative, no two with the same settings, and those that have picks already."""
+def _candidates(sweep: SweepResults, top: int) -> dict[str, list[int]]:
+    """The best trials of each alternative, no two with the same settings, and those that have picks already."""
     together = reports_on_picks(sweep)  # then settings may repeat, as they did
-    picked = {run.run.number for run in sweep.confirm if run.label == label and run.role == PICK}
-    seen: set[str] = set()
-    found = []
+    picked = {(run.label, run.run.number) for run in sweep.confirm if run.role == PICK}
+    found: dict[str, list[int]] = {confirm_label(trial.label): [] for trial in sweep.trials}
+    seen: dict[str, set[str]] = {label: set() for label in found}
     for trial in sweep.ranked():
-        if confirm_label(trial.label) != label or trial.value is None or trial.status not in ("complete", "stopped"):
+        label = confirm_label(trial.label)
+        if trial.value is None or trial.status not in ("complete", "stopped"):
             continue
-        drawn = {**trial.parameters, "seed": trial.number if together else None}  # a confirm run has its own seed
-        settings = json.dumps(drawn, sort_keys=True, default=str)
-        if trial.number in picked or (settings not in seen and len(seen) < top):
-            found.append(trial.number)
-        seen.add(settings)
+        known = seen[label]
+        if len(known) < top:
+            drawn = {**trial.parameters, "seed": trial.number if together else None}  # a confirm run has its own seed
+            settings = json.dumps(drawn, sort_keys=True, default=str)
+            if settings not in known:
+                known.add(settings)
+                found[label].append(trial.number)
+                continue
+        if (label, trial.number) in picked:
+            found[label].append(trial.number)
     return found
 
 
