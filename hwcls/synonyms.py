@@ -59,6 +59,7 @@ _OTHER_NAMES = {
     "min": "minimum low lower",
     "max": "maximum high upper",
     "log": "log_scale logarithmic",
+    "log_uniform_values": "loguniform reciprocal",
     # augmentation
     "hflip": "horizontal_flip random_horizontal_flip flip fliplr flip_lr",
     "vflip": "vertical_flip random_vertical_flip flipud flip_ud",

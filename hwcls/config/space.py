@@ -348,6 +348,7 @@ def recorded_label(config: Mapping[str, Any], compare: str) -> str | None:
 
 
 def folder_label(value: Any) -> str:
-    """A compared value as the name of a folder: [64, 32] is 64_32."""
+    """A compared value as the name of a folder: [64, 32] is 64_32; what would be no name of its own is underscores."""
     text = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-    return re.sub(r"[^\w.+-]", "_", text)
+    label = re.sub(r"[^\w.+-]", "_", text)
+    return label if label.strip(".") else "_" * max(len(label), 1)

@@ -271,6 +271,8 @@ def _section_remedy(raw: object, classes: Mapping[str, type[Frozen]], name: str)
     if isinstance(raw, (int, float)):
         return "give it to one of its keys"
     options = raw if isinstance(raw, list) else []
+    if options and not known and all(isinstance(option, str) for option in options):
+        return f"write {name}: {{{', '.join(f'{option}: ...' for option in options)}}}"
     if options and all(isinstance(option, str) for option in options):
         return f"write {name}: {{choice: {{{', '.join(f'{option}: {{}}' for option in options)}}}}}"
     if options and all(isinstance(option, dict) for option in options):

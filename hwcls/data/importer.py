@@ -39,6 +39,7 @@ from hwcls.data.formats.image_types import LeftOut, nfc
 from hwcls.data.formats.raw import EncodedImages, RawData
 from hwcls.data.progress import ProgressMeter, ProgressReporter
 from hwcls.errors import UserError, did_you_mean
+from hwcls.synonyms import same_name
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,8 @@ def _importable_spec(name: str) -> DataSetSpec:
         raise UserError("images of your own need a name of their own", remedy=remedy)
     if spec is None:
         raise UserError(f"'{name}' cannot be a name", remedy="letters, digits, then also _ . -")
+    if spec.user_files and (near := same_name(name, DATA_SETS.names())):
+        raise UserError(f"'{name}' would be taken for {near}", remedy=f"choose another name, or import it as {near}")
     if not spec.places:
         raise UserError(f"{name} needs no import", remedy=spec.description)
     return spec

@@ -4,7 +4,7 @@ from collections import Counter
 import pytest
 import yaml
 
-from hwcls.config.space import Fixed, Range, recorded_label
+from hwcls.config.space import Fixed, Range, folder_label, recorded_label
 from hwcls.config.sweep_file import load_sweep
 from hwcls.sweep.preflight.dry_run import RandomSuggest
 
@@ -141,3 +141,11 @@ def test_a_trial_config_round_trips_through_yaml(tmp_path):
 @pytest.mark.parametrize("word", ["bayes", "tpe"])
 def test_bayes_is_tpe(tmp_path, word):
     assert sweep(tmp_path, method=word).config.method == "tpe"
+
+
+@pytest.mark.parametrize(
+    ("value", "label"),
+    [("..", "__"), (".", "_"), ("", "_"), ("../a", ".._a"), ([64, 32], "64_32"), (0.5, "0.5"), ("é ü", "é_ü")],
+)
+def test_a_label_is_the_name_of_a_folder(value, label):
+    assert folder_label(value) == label

@@ -108,6 +108,13 @@ def test_a_data_set_of_ones_own(make: SimpleNamespace, tmp_path: Path, kind: str
         open_data(DataConfig(name="my_sett"))
 
 
+@pytest.mark.parametrize("name", ["Digits", "Fashion-MNIST"])
+def test_a_new_name_is_not_another_spelling_of_a_known_one(make: SimpleNamespace, tmp_path: Path, name: str) -> None:
+    path = pack(tmp_path / "a.zip", class_folders(make))
+    with pytest.raises(UserError, match=f"'{name}' would be taken for .* — choose another name"):
+        import_data_set(name, path)
+
+
 @pytest.mark.parametrize("name", ["imagefolder", "mine"])
 def test_class_folders_are_also_read_in_place(make: SimpleNamespace, tmp_path: Path, raw: Path, name: str) -> None:
     where = {"path": str(pack(tmp_path / "a.zip", class_folders(make)))} if name == "imagefolder" else {}
@@ -147,7 +154,7 @@ def test_leaving_out_must_leave_something(make: SimpleNamespace, tmp_path: Path)
 def test_a_misspelt_known_name_is_suggested(make: SimpleNamespace, tmp_path: Path) -> None:
     make.write_cifar(tmp_path / "cifar-10-binary.tar.gz")
     with pytest.raises(UserError, match=r"no folder train/; .*did you mean 'cifar10'"):
-        import_data_set("cifar-10", tmp_path / "cifar-10-binary.tar.gz")
+        import_data_set("cifra10", tmp_path / "cifar-10-binary.tar.gz")
 
 
 def test_what_is_expected_is_named(make: SimpleNamespace, tmp_path: Path) -> None:

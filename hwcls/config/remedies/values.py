@@ -138,7 +138,7 @@ def _literal_remedy(value: object, expected: str, optional: bool) -> str:
 
 
 def _annotation(root: type[Frozen], loc: tuple[int | str, ...]) -> Any:
-    """The annotation of the field at a pydantic location."""
+    """The annotation of the field at a pydantic location, None where that cannot be told."""
     annotation: Any = root
     for part in loc:
         members = config_classes(annotation)
@@ -149,6 +149,8 @@ def _annotation(root: type[Frozen], loc: tuple[int | str, ...]) -> Any:
             annotation = cls.model_fields[part].annotation
         elif part in members:
             annotation = members[str(part)]
+        elif members:  # a key of a class that the annotation does not name
+            return None
     return annotation
 
 
