@@ -39,6 +39,10 @@ class ErrorHandlingGroup(TyperGroup):
             raise
         except KeyboardInterrupt:
             _exit("interrupted", 130)
+        except SystemExit as error:  # commands raise typer.Exit: this is a user's model
+            from hwcls.models.user_code import error_line
+
+            _exit(f"the model ends the process: {error_line(error)}", 2)
         except BrokenPipeError:  # `hwcls ... | head`
             sys.stderr.close()
             raise typer.Exit(0) from None

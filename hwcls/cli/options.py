@@ -76,6 +76,24 @@ def can_ask() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
+def _accept_code(wanted: bool) -> bool:
+    if wanted:
+        from hwcls.models import trust
+
+        trust.accept_all()
+    return wanted
+
+
+TrustCode = Annotated[
+    bool,
+    typer.Option(
+        "--trust-code",
+        help="Run model code that no sweep on this machine has run; it is remembered, so once is enough.",
+        callback=_accept_code,
+    ),
+]
+
+
 def check_wandb(mode: str) -> None:
     """Raise UserError where `mode` is none of WANDB_MODES."""
     if mode not in WANDB_MODES:

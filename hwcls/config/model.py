@@ -12,6 +12,7 @@ from pydantic import Discriminator, Field, Tag
 from hwcls.config.base import Labelled
 from hwcls.registry import Registry
 
+SOURCES = "source"  # in a sweep's results folder: copies of the user's own model files
 Activation = Literal["relu", "gelu", "silu"]
 Norm = Literal["batch", "none"]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -68,6 +69,13 @@ class ModelFamily(Labelled):
     def pretrained_from(self) -> tuple[Any, ...] | None:
         """What identifies the pretrained weights: equal values load the same; None where there are none to load."""
         return None
+
+    def beside(self, folder: Path) -> Self:
+        """The same model, with an absolute path where it names a file that exists in `folder`, the sweep file's."""
+        return self
+
+    def find_pretrained(self) -> None:
+        """Raise UserError where weights of a hub that the model starts from cannot be had; nothing is downloaded."""
 
     def initialisation(self) -> dict[str, Any]:
         """Settings that change the first weights but not the architecture, as plain values."""

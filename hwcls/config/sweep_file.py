@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,13 +16,14 @@ from pydantic_core import ErrorDetails
 
 from hwcls.config.annotations import config_classes
 from hwcls.config.base import Frozen
+from hwcls.config.model import ModelFamily
 from hwcls.config.remedies.keys import unknown_key
 from hwcls.config.remedies.values import describe_error, first_error, show
 from hwcls.config.shares import Shares
 from hwcls.config.space import Alternative, Fixed, Range, Space, Suggest, find_alternatives
 from hwcls.config.space_parser import parse_space
 from hwcls.config.sweep import EARLY_STOPPING, EarlyStopping, SweepConfig
-from hwcls.config.trial import DRAWN_SECTIONS, TrialConfig
+from hwcls.config.trial import DRAWN_SECTIONS, TrialConfig, use_copied_source
 from hwcls.config.yaml_source import Key, YamlSource, parse_value, read_source
 from hwcls.errors import UserError, did_you_mean
 
@@ -38,11 +40,32 @@ class Sweep:
     earlier: bool = False  # version 0.1 began it: the trials to come keep that version's defaults
 
     def trial(self, suggest: Suggest, *, seed: int = 0, workers: int = 1, threads: int = 1) -> TrialConfig:
-        """Draw a complete TrialConfig; `seed` applies unless the file searches the seed."""
-        values = {"seed": seed, **self.space.draw(suggest), "metric": self.config.metric.model_dump()}
-        if self.earlier:
-            values["data"] = {"val_min": 0, **values["data"]}
-        return TrialConfig.from_dict({**values, "workers": workers, "threads": threads})
+        """Draw a complete TrialConfig; `seed` applies unless the file searches the seed.
+
+        Relative paths of the user's files are looked for beside the sweep file first.
+        """
+        trial = self._as_written(suggest, seed=seed, workers=workers, threads=threads)
+        return trial.model_copy(update={"model": trial.model.beside(self.folder)})
+
+    def _as_written(self, suggest: Suggest, **settings: int) -> TrialConfig:
+        """The trial with the path of its model file as the sweep file has it."""
+        values = {**settings, **self.space.draw(suggest), "metric": self.config.metric.model_dump()}
+        data = {"val_min": 0, **values["data"]} if self.earlier else values.get("data")
+        if isinstance(data, dict) and isinstance(path := data.get("path"), str) and os.path.exists(self.folder / path):
+            data = {**data, "path": str(self.folder / path)}
+        return TrialConfig.from_dict({**values, "data": data} if data is not None else values)
+
+    @property
+    def folder(self) -> Path:
+        """Of the sweep file."""
+        return Path(self.source.path).parent
+
+    @cached_property
+    def written_models(self) -> dict[str, ModelFamily]:
+        """The models of the corners as the sweep file writes them, by the names and weights of those found for them."""
+        written = [self._as_written(Fixed(settings)).model for settings in self.space.corners()]
+        found = [(model.beside(self.folder), model) for model in written]
+        return {str(key): model for located, model in found for key in (located.name, located.weights_file)}
 
     @cached_property
     def alternatives(self) -> list[Alternative]:
@@ -285,7 +308,7 @@ def load_trial(path: Path) -> TrialConfig:
     if "parameters" in source.values:
         raise UserError("is a sweep file, not a trial's config.yaml", where=str(path), remedy=f"hwcls sweep {path}")
     try:
-        return TrialConfig.from_recorded(source.values)
+        return TrialConfig.from_recorded(use_copied_source(source.values, path.parent))
     except ValidationError as error:
         first = first_error(error)
         what, remedy = describe_error(first, TrialConfig.model_fields, TrialConfig)

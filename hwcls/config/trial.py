@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
 from hwcls.config.base import Frozen
 from hwcls.config.data import DataConfig
-from hwcls.config.model import ModelFamily, any_family
+from hwcls.config.model import SOURCES, ModelFamily, any_family
 from hwcls.config.optim import MetricConfig, OptimizerConfig, PlateauConfig, SchedulerConfig
 
 if TYPE_CHECKING:
@@ -72,6 +73,22 @@ class TrialConfig(Frozen):
     def flat(self) -> dict[str, Any]:
         """Every setting as one flat scalar mapping (`optimizer`, `lr`, `head_depth`), as trackers show it."""
         return flatten(self.to_dict())
+
+
+def use_copied_source(values: dict[str, Any], trial: Path) -> dict[str, Any]:
+    """A trial's config with the copy of the user's model file in the results that hold it, which may have been moved.
+
+    Args:
+        values: Of config.yaml.
+        trial: The trial's folder: trials/<n> or confirm/<label>/<seed> of a sweep, or any other.
+    """
+    model = values.get("model")
+    source, colon, function = str(model.get("name") if isinstance(model, dict) else "").rpartition(":")
+    for sweep in trial.absolute().parents[1:3] if colon else ():
+        found = sweep / SOURCES / Path(source).parent.name / Path(source).name
+        if found.is_file():
+            return {**values, "model": {**values["model"], "name": f"{found}:{function}"}}
+    return values
 
 
 def flat_name(path: tuple[str, ...]) -> str:

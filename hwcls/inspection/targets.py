@@ -14,6 +14,7 @@ from hwcls.config.yaml_source import read_source
 from hwcls.data.imageset import ImageSet
 from hwcls.errors import UserError
 from hwcls.inspection.load_trained import trial_config
+from hwcls.models.user_code import accept_named
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ def find_targets(path: Path, preset: str | None = None, sets: Sequence[str] = ()
         name = (path.parent if path.name == "config.yaml" else path).absolute().name
         return [Target(name, load_trial(path) if path.is_file() else trial_config(path))], None
     sweep = load_sweep(path, preset, sets)
+    accept_named((trial.model for trial in sweep.corners), path)
     pinned = {alternative.label: dict(alternative.settings) for alternative in sweep.alternatives}
     for parameter, under in sweep.space.parameters():
         if isinstance(parameter, Choice) and parameter.path == ("model",):

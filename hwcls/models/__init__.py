@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from hwcls.config.model import ModelFamily
 from hwcls.errors import UserError
+from hwcls.models.user_code import error_line
+from hwcls.models.user_output import bounded_output
 
 if TYPE_CHECKING:
     from torch import nn
@@ -59,12 +61,16 @@ def build_checked(config: ModelFamily, *, classes: int, channels: int, image_siz
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         images = torch.zeros(2, channels, image_size, image_size)  # (2, C, H, W)
         try:
-            shape = tuple(model(images).shape)
-        except Exception as error:
-            what = f"the model cannot take {channels}x{image_size}x{image_size} images: {str(error)[:240]}"
+            with bounded_output():
+                logits = model(images)
+        except (Exception, SystemExit) as error:
+            reason = error_line(error) if isinstance(error, SystemExit) else str(error)[:240]
+            what = f"the model cannot take {channels}x{image_size}x{image_size} images: {reason}"
             raise UserError(what, where=f"model {config.name}") from error
-    if shape != (2, classes):
-        what = f"the model maps 2 images to {shape}, not to (2, {classes}) logits"
+    found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+    if found != (2, classes) or not logits.is_floating_point():
+        kind = "" if found != (2, classes) else f" {logits.dtype}"
+        what = f"the model maps 2 images to {found}{kind}, not to (2, {classes}) logits"
         raise UserError(what, where=f"model {config.name}", remedy="return one score per image and class")
     if not any(weight.requires_grad for weight in model.parameters()):
         remedy = "leave requires_grad on for the weights to be trained"

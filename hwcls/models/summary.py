@@ -16,6 +16,8 @@ from hwcls.config.model import ModelFamily
 from hwcls.models import build_checked, count_parameters
 from hwcls.models.dispatch_mode import LightDispatchMode, flatten_values, storage_id, without_overload
 from hwcls.models.receptive_field import FieldSize, Layer, trace_receptive_field
+from hwcls.models.user_code import exits_as_errors
+from hwcls.models.user_output import bounded_output
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,8 @@ def compute_identity(config: ModelFamily, *, classes: int, channels: int, image_
     """
     model = build_checked(config, classes=classes, channels=channels, image_size=image_size)
     start = json.dumps(config.initialisation(), sort_keys=True)
-    return f"{compute_signature(model, (channels, image_size))} {start}"
+    with exits_as_errors(config.name), bounded_output():
+        return f"{compute_signature(model, (channels, image_size))} {start}"
 
 
 class _Flops(LightDispatchMode):  # type: ignore[no-untyped-call]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import field_validator
@@ -54,6 +56,10 @@ class TimmConfig(ModelFamily):
         )
         return TimmModel(backbone, Head(features, classes, self.head), self.frozen)
 
+    def beside(self, folder: Path) -> Self:
+        found = os.path.abspath(folder / self.pretrained) if isinstance(self.pretrained, str) else ""
+        return self.model_copy(update={"pretrained": found}) if os.path.isfile(found) else self
+
     @property
     def weights_file(self) -> str | None:
         return self.pretrained if isinstance(self.pretrained, str) else None
@@ -61,6 +67,12 @@ class TimmConfig(ModelFamily):
     @property
     def pretrained_from(self) -> tuple[Any, ...] | None:
         return (self.backbone, self.pretrained) if self.pretrained else None
+
+    def find_pretrained(self) -> None:
+        from hwcls.models.pretrained import find_hub_weights
+
+        if self.pretrained is True:
+            find_hub_weights(self.backbone)
 
     def initialisation(self) -> dict[str, Any]:
         return {"pretrained": self.pretrained}

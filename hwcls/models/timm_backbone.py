@@ -13,6 +13,8 @@ from hwcls.models.layers import Head
 from hwcls.models.pretrained import find_hub_weights, read_weights_file
 from hwcls.models.skip_init import skip_init
 
+SIZES = (32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384)  # that a remedy may name
+
 
 class TimmModel(nn.Module):
     """`head` on the pooled features of `backbone`: (B, C, H, W) to (B, classes).
@@ -54,8 +56,8 @@ def build_backbone(
     if not name:
         raise UserError("no backbone named", where="model.backbone", remedy="for example resnet18")
     _check_backbone(name)
-    features = _count_features(name, stem, channels, image_size)
-    backbone = _create_backbone(name, pretrained, channels, image_size)
+    features, options = _fit_backbone(name, stem, channels, image_size)
+    backbone = _create_backbone(name, pretrained, dict(options))
     if stem == "small":
         fresh = _make_stem_small(backbone, name, channels)
         if fresh and frozen:
@@ -97,11 +99,10 @@ def _nearest(name: str, known: list[str]) -> str:
     return f"did you mean {names}?" if near else "timm.list_models() shows every name"
 
 
-def _create_backbone(name: str, pretrained: bool | str, channels: int, image_size: int) -> nn.Module:
+def _create_backbone(name: str, pretrained: bool | str, options: dict[str, Any]) -> nn.Module:
     """timm's model without classifier, weights loaded."""
     import timm
 
-    options = _model_options(name, channels, image_size)
     overlay: dict[str, Any] | None = None
     if isinstance(pretrained, str):
         overlay = read_weights_file(pretrained, name)
@@ -121,55 +122,90 @@ def _create_backbone(name: str, pretrained: bool | str, channels: int, image_siz
     return model
 
 
-def _model_options(backbone: str, channels: int, image_size: int) -> dict[str, Any]:
-    """The arguments of create_model for pooled features of these images."""
+@lru_cache(maxsize=256)  # a sweep builds the same backbone many times
+def _fit_backbone(backbone: str, stem: str, channels: int, image_size: int) -> tuple[int, tuple[tuple[str, Any], ...]]:
+    """The length of the pooled features, from one forward pass, and the arguments of timm that it takes.
+
+    timm alone decides what fits; images whose edge a backbone would ignore are refused as well. Raises UserError.
+    """
+    error: Exception | None = None
+    for options in _model_options(backbone, channels, image_size):
+        try:
+            # the generator's state must not depend on the cache
+            with skip_init():
+                shape = _run_backbone(backbone, stem, image_size, options)
+        except UserError:
+            raise
+        except Exception as failed:
+            error = error or failed
+            continue
+        if len(shape) != 2 or not shape[1]:
+            raise UserError(f"{backbone} does not output pooled features but {shape}", where="model.backbone")
+        return int(shape[1]), tuple(options.items())
+    reason = " ".join(str(error).split())[:240]
+    what = f"{backbone} cannot take {channels}x{image_size}x{image_size} images: {reason}"
+    remedy = _size_remedy(backbone, stem, channels, image_size)
+    raise UserError(what, where="model.backbone", remedy=remedy) from error
+
+
+def _model_options(backbone: str, channels: int, image_size: int) -> list[dict[str, Any]]:
+    """The arguments of create_model for pooled features of these images, those to try first at the front."""
     import timm
 
     options: dict[str, Any] = {"num_classes": 0, "in_chans": channels}
     settings = timm.get_pretrained_cfg(backbone)
-    if settings is not None and settings.fixed_input_size:  # transformers and mixers have a fixed number of tokens
-        options["img_size"] = image_size
-    return options
+    if settings is not None and settings.fixed_input_size:  # most of these have a number of tokens that is fixed
+        return [{**options, "img_size": image_size}, options]
+    return [options]
 
 
-@lru_cache(maxsize=256)  # a sweep builds the same backbone many times
-def _count_features(backbone: str, stem: str, channels: int, image_size: int) -> int:
-    """The length of the pooled features, from one forward pass; raises UserError if it fails."""
+def _run_backbone(backbone: str, stem: str, image_size: int, options: dict[str, Any]) -> tuple[int, ...]:
+    """The shape of the features of two images; raises whatever timm does, and UserError where an edge is ignored."""
     import timm
 
-    try:
-        # the generator's state must not depend on the cache
-        with skip_init(), torch.no_grad():
-            model = timm.create_model(backbone, **_model_options(backbone, channels, image_size))
-            _check_patches(model, backbone, image_size)
-            if stem == "small":
-                _make_stem_small(model, backbone, channels)
-            shape = tuple(model.eval()(torch.empty(2, channels, image_size, image_size)).shape)  # (2, features)
-    except UserError:
-        raise
-    except Exception as error:
-        what = (
-            f"{backbone} cannot take {channels}x{image_size}x{image_size} images: {' '.join(str(error).split())[:240]}"
-        )
-        raise UserError(
-            what, where="model.backbone", remedy="set data.image_size to the size it was made for"
-        ) from error
-    if len(shape) != 2 or not shape[1]:
-        raise UserError(f"{backbone} does not output pooled features but {shape}", where="model.backbone")
-    return int(shape[1])
+    model = timm.create_model(backbone, **options).eval()
+    if stem == "small":
+        _make_stem_small(model, backbone, options["in_chans"])
+    ignored: list[tuple[int, int]] = []
 
+    def check_edges(conv: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        kernel, stride, padding = (getattr(conv, name)[0] for name in ("kernel_size", "stride", "padding"))
+        if kernel >= stride and not isinstance(padding, str):
+            end = (output.shape[-1] - 1) * stride + kernel - padding  # of the last pixel that it sees
+            if end < inputs[0].shape[-1]:
+                ignored.append((kernel, stride))
 
-def _check_patches(model: nn.Module, backbone: str, image_size: int) -> None:
-    """Raise UserError where a transformer's patches do not cover the image's right and lower edge."""
-    size = getattr(getattr(model, "patch_embed", None), "patch_size", None)
-    patch = max(size) if isinstance(size, tuple) else size
-    if isinstance(patch, int) and image_size % patch:
-        fitting = -(-image_size // patch) * patch
+    for module in getattr(model, "patch_embed", nn.Identity()).modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(check_edges)
+    with torch.no_grad():
+        shape = tuple(model(torch.empty(2, options["in_chans"], image_size, image_size)).shape)  # (2, features)
+    if ignored:
+        kernel, stride = ignored[0]
+        size = next(size for size in range(image_size, image_size + stride + 1) if (size - kernel) % stride == 0)
         raise UserError(
-            f"{backbone} cuts images into patches of {patch}, {image_size}x{image_size} is not a multiple of that",
+            f"the patches of {backbone} ({kernel} pixels) ignore an edge of {image_size}x{image_size} images",
             where="model.backbone",
-            remedy=f"set data.image_size to {fitting}",
+            remedy=f"set data.image_size to {max(size, kernel)}",
         )
+    return shape
+
+
+def _size_remedy(backbone: str, stem: str, channels: int, image_size: int) -> str:
+    """The next size of images that a backbone takes, as timm finds on the meta device, which takes no memory."""
+    import timm
+
+    settings = timm.get_pretrained_cfg(backbone)
+    own = settings.input_size[-1] if settings is not None and settings.input_size else 224
+    for size in sorted({*SIZES, own}):
+        for options in _model_options(backbone, channels, size) if size > image_size else []:
+            try:
+                with torch.device("meta"):
+                    _run_backbone(backbone, stem, size, options)
+                return f"set data.image_size to {size}"
+            except Exception:
+                continue
+    return "take another backbone"
 
 
 def _make_stem_small(model: nn.Module, backbone: str, channels: int) -> bool:

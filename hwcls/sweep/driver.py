@@ -14,6 +14,7 @@ from hwcls.config.sweep import ResourcesConfig
 from hwcls.config.sweep_file import Sweep
 from hwcls.data.disk import is_disk_full
 from hwcls.format import format_duration
+from hwcls.models.user_code import accept_named
 from hwcls.report.html.page import write_page
 from hwcls.sweep.cluster.connect import connected
 from hwcls.sweep.cluster.resources import Machine, Resources, choose_resources, resource_notes, this_machine
@@ -69,6 +70,7 @@ def run(sweep: Sweep, options: Options, progress_for: ProgressFor) -> Outcome:
         if _is_finished(sweep, folder):  # its folder stays as it is, sweep.log too
             _drop_checkpoints(folder, mirror)
             return Outcome(folder, interrupted=False, nothing_to_do=True, failed=_failed(folder))
+        accept_named((trial.model for trial in sweep.corners), Path(sweep.source.path), remember=True)
         environment.log_start()
         environment.write_environment(folder.path, sweep.source.changes())
         tracking = TrackingProcess(folder.path, options.wandb)

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from hwcls import files
-from hwcls.config.trial import TrialConfig
+from hwcls.config.trial import TrialConfig, use_copied_source
 from hwcls.errors import UserError
 from hwcls.escape import printable
 from hwcls.reading import read_file, read_json, read_or_none, read_yaml
@@ -21,7 +21,6 @@ from hwcls.tracking.records import Result
 from hwcls.tracking.shapes import PurposeShape, ResultShape, is_record
 
 PURPOSE = "confirm.json"  # in a confirm run's folder: {"trial": 3, "role": "pick"}
-SOURCES = "source"  # in a sweep's folder: copies of the user's own model files
 LOOKS = "looks.jsonl"  # in a sweep's folder: a line for each verdict on test, with the number of seeds that it had
 TEST_READS = "test_reads.jsonl"  # in a sweep's folder: a line for each evaluation on test by `hwcls evaluate`
 
@@ -39,22 +38,11 @@ class TrialFolder:
     def config(self) -> TrialConfig:
         """The trial's config; raises UserError when it is missing, broken or of another version."""
         try:
-            return TrialConfig.from_recorded(self._with_source(self.settings()))
+            return TrialConfig.from_recorded(use_copied_source(self.settings(), self.path))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             what = f"is not of this version ({'.'.join(map(str, first['loc']))}: {first['msg']})"
             raise UserError(what, where=str(self.path / "config.yaml")) from None
-
-    def _with_source(self, values: dict[str, Any]) -> dict[str, Any]:
-        """The values with the current path of the user's model file, in case the results were moved."""
-        model = values.get("model")
-        source, colon, function = str(model.get("name") if isinstance(model, dict) else "").rpartition(":")
-        if colon and not Path(source).is_file():
-            for sweep in self.path.absolute().parents[1:3]:  # of trials/<n>, of confirm/<label>/<seed>
-                found = sweep / SOURCES / Path(source).parent.name / Path(source).name
-                if found.is_file():
-                    return {**values, "model": {**values["model"], "name": f"{found}:{function}"}}
-        return values
 
     def settings(self) -> dict[str, Any]:
         """config.yaml as plain values, readable even when a later version renamed a key; raises UserError."""

@@ -14,6 +14,7 @@ from hwcls.config.trial import TrialConfig
 from hwcls.data.augment.defaults import spell_out
 from hwcls.data.imageset import describe_unjudged, open_data
 from hwcls.errors import UserError
+from hwcls.models.user_code import exits_as_errors
 from hwcls.tracking.folders import TrialFolder
 from hwcls.tracking.records import Result, best_of
 from hwcls.training import checkpoint
@@ -86,7 +87,8 @@ def _train_rank(
     config, folder = TrialConfig.from_dict(values), TrialFolder(path)
     torch.set_num_threads(config.threads)
     observer = observe() if observe else None
-    trainer = build_trainer(config, open_data(config.data), world, observer, micro_batch=micro_batch)
+    with exits_as_errors(config.model.name):
+        trainer = build_trainer(config, open_data(config.data), world, observer, micro_batch=micro_batch)
     saved = path / "checkpoint"
     if checkpoint.exists(saved):
         checkpoint.load(trainer, saved)
@@ -95,15 +97,16 @@ def _train_rank(
     last_save = time.monotonic()
     error = None
     try:
-        for _ in trainer.epochs():
-            if world.rank:
-                continue
-            for line in folder.append_missing(trainer.history.records):
-                if line["epoch"] > reported:
-                    report(line)
-            if time.monotonic() - last_save > SAVE_EVERY:
-                checkpoint.save(trainer, saved)
-                last_save = time.monotonic()
+        with exits_as_errors(config.model.name):
+            for _ in trainer.epochs():
+                if world.rank:
+                    continue
+                for line in folder.append_missing(trainer.history.records):
+                    if line["epoch"] > reported:
+                        report(line)
+                if time.monotonic() - last_save > SAVE_EVERY:
+                    checkpoint.save(trainer, saved)
+                    last_save = time.monotonic()
     except NotFiniteError as not_finite:
         error = str(not_finite)
     if world.rank:

@@ -98,6 +98,7 @@ def test_unknown_options_exit_with_2(invoke):
 
 
 def test_dry_run_shows_the_space_and_starts_nothing(invoke, tmp_path, monkeypatch):
+    monkeypatch.setenv("HWCLS_DATA", str(tmp_path / "none"))  # the data is still to be fetched
     monkeypatch.chdir(ROOT)
     done = invoke("sweep", "sweeps/tinyimagenet.yaml", "--dry-run", "--no-probe", "--results", tmp_path)
     assert done.exit_code == 0

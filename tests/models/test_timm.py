@@ -299,3 +299,33 @@ def test_vit_tiny_takes_small_images() -> None:
     assert models.check(vit, classes=200, channels=3, image_size=64) > 5_000_000
     with pytest.raises(UserError, match=r"28x28.*image_size to 32"):
         models.check(vit, classes=6, channels=1, image_size=28)  # it would see 16x16 of each image
+
+
+@pytest.mark.parametrize(
+    ("backbone", "size"),
+    [
+        ("pvt_v2_b0", 64),  # patches that overlap
+        ("efficientvit_m0", 28),
+        ("xcit_nano_12_p16_224", 28),
+        ("crossvit_tiny_240", 32),  # resizes images itself, and takes no img_size
+        ("mvitv2_tiny", 28),  # takes 28 pixels, but not as its img_size
+    ],
+)
+def test_what_timm_takes_is_taken(backbone: str, size: int) -> None:
+    assert models.check(TimmConfig(backbone=backbone), classes=5, channels=3, image_size=size) > 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("backbone", "size", "fitting"),
+    [
+        ("pit_ti_224", 28, 32),  # patches that overlap, and yet end before the edge
+        ("pit_b_224", 64, 70),
+        ("coat_tiny", 28, 32),
+        ("inception_v3", 28, 96),
+    ],
+)
+def test_a_refusal_names_the_size_to_set(backbone: str, size: int, fitting: int) -> None:
+    config = TimmConfig(backbone=backbone)
+    with pytest.raises(UserError, match=f"{size}x{size} images.*set data.image_size to {fitting}$"):
+        models.check(config, classes=5, channels=3, image_size=size)
+    assert models.check(config, classes=5, channels=3, image_size=fitting) > 1_000_000

@@ -12,7 +12,6 @@ import torch
 
 from hwcls import models
 from hwcls.errors import UserError
-from hwcls.models import user_model
 from hwcls.models.user_model import UserModelConfig
 
 GOOD = """
@@ -61,6 +60,10 @@ def check(given: UserModelConfig) -> int:
     return models.check(given, classes=5, channels=1, image_size=8)
 
 
+def check_built(name: str) -> torch.nn.Module:
+    return models.build(config(Path(name)), classes=5, channels=1, image_size=8)
+
+
 def test_every_key_reaches_the_function(source: Path) -> None:
     before = list(sys.path)
     model = models.build(config(source, width=16), classes=5, channels=1, image_size=8)
@@ -74,7 +77,7 @@ def test_source_is_the_file(source: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert config(source).source_file == source
     monkeypatch.chdir(source.parent)
     assert config(Path("my_net.py")).source_file == Path("my_net.py")
-    assert user_model.load_function("my_net.py:build") is user_model.load_function(f"{source}:build")
+    assert type(check_built("my_net.py")) is type(check_built(str(source)))
 
 
 def test_an_edited_file_is_loaded_again(source: Path) -> None:

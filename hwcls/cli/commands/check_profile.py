@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from hwcls.cli.console import app, print_to_stderr, table_console
-from hwcls.cli.options import AsJson, Overwrite, Preset, Sets, check_overwrite
+from hwcls.cli.options import AsJson, Overwrite, Preset, Sets, TrustCode, check_overwrite
 from hwcls.training.threads import configure_threads
 
 Subject = Annotated[Path, typer.Argument(help="A sweep file, or a trial's folder.", show_default=False)]
@@ -24,6 +24,7 @@ def check(
     sets: Sets = None,
     only: Only = None,
     steps: Annotated[int, typer.Option(min=2, help="Training steps at each learning rate that is tried.")] = 200,
+    trust_code: TrustCode = False,
     as_json: AsJson = False,
 ) -> None:
     """Build every model of a sweep file, and check that each alternative can overfit two small batches.
@@ -69,6 +70,7 @@ def profile(
     ] = None,
     out: Annotated[Path, typer.Option(help="The folder for the traces.")] = Path("profile"),
     overwrite: Overwrite = False,
+    trust_code: TrustCode = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure each model (step time, memory, inference, slowest operators) and write a trace.

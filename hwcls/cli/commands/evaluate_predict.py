@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from hwcls.cli.console import app, print_to_stderr, table_console
-from hwcls.cli.options import AsJson, Overwrite, TrialFolder, check_overwrite
+from hwcls.cli.options import AsJson, Overwrite, TrialFolder, TrustCode, check_overwrite
 from hwcls.training.threads import configure_threads
 
 MAX_MATRIX = 12  # classes of a confusion matrix that fits a terminal
@@ -32,6 +32,7 @@ def evaluate(
         Path | None, typer.Option(help="Also write a picture of right and wrong predictions (PNG).", show_default=False)
     ] = None,
     overwrite: Overwrite = False,
+    trust_code: TrustCode = False,
     as_json: AsJson = False,
 ) -> None:
     """Score a trial's best weights: accuracy, each class, top-5, AUC, calibration, confusion matrix.
@@ -69,6 +70,7 @@ def predict(
     trial: TrialFolder,
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.", show_default=False)],
     top: Annotated[int, typer.Option("--top", "-k", min=1, help="How many classes for each image.")] = 3,
+    trust_code: TrustCode = False,
     as_json: AsJson = False,
 ) -> None:
     """Classify image files: the most probable classes of each.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hwcls.cli.console import app, print_to_stderr, table_console
-from hwcls.cli.options import AsJson, Overwrite, TrialFolder, check_overwrite
+from hwcls.cli.options import AsJson, Overwrite, TrialFolder, TrustCode, check_overwrite
 from hwcls.training.threads import configure_threads
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ def export(
         Path | None, typer.Option(help="The file to write; by default model.onnx or model.pt2.", show_default=False)
     ] = None,
     overwrite: Overwrite = False,
+    trust_code: TrustCode = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a trial's model for other programs, with a .json of its classes and of every step from a file to its input.

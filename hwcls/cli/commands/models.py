@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hwcls.cli.console import app, print_to_stderr, table_console
+from hwcls.cli.options import TrustCode
 
 if TYPE_CHECKING:
     from hwcls.config.data import DataConfig
@@ -57,6 +58,7 @@ def models(
         typer.Option("--set", help="A setting of the models, as width=64; any entry of a sweep file. Repeatable."),
     ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Print every layer with its receptive field.")] = False,
+    trust_code: TrustCode = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything, layers too, as JSON.")] = False,
 ) -> None:
     """Print parameters, FLOPs, activation memory, receptive field and output shape of models.
@@ -99,13 +101,17 @@ def _families() -> list[str]:
 
 def _rows(names: Sequence[str], sets: Sequence[str], given: Sequence[int | None]) -> Iterator[Row]:
     """The models of each name; raises UserError for an unknown one."""
+    from hwcls.models.user_code import accept_named
+
     for name in names:
         path = Path(name)
         if ":" not in name and (path.exists() or path.suffix in (".yaml", ".yml")):
             yield from _from_file(path, sets, given)
         else:
             shape = tuple(one or default for one, default in zip(given, (CLASSES, CHANNELS, SIZE), strict=True))
-            yield Row(name, name, _config(name, sets), (shape[0], shape[1], shape[2]))
+            config = _config(name, sets)
+            accept_named([config])
+            yield Row(name, name, config, (shape[0], shape[1], shape[2]))
 
 
 def _config(name: str, sets: Sequence[str]) -> ModelFamily:
@@ -147,8 +153,9 @@ def _from_file(path: Path, sets: Sequence[str], given: Sequence[int | None]) -> 
     from hwcls.config.yaml_source import read_source
     from hwcls.errors import UserError
     from hwcls.models.alternatives import expand_alternatives
+    from hwcls.models.user_code import accept_named
 
-    if path.is_dir():
+    if is_folder := path.is_dir():
         path = next((path / name for name in ("config.yaml", "sweep.yaml") if (path / name).is_file()), path)
     if "model" in read_source(path).values:
         if sets:
@@ -157,6 +164,8 @@ def _from_file(path: Path, sets: Sequence[str], given: Sequence[int | None]) -> 
         yield Row(str(path), str(path), trial.model, _shape(trial.data, given))
         return
     sweep = load_sweep(path, None, sets)
+    if not is_folder:
+        accept_named((trial.model for trial in sweep.corners), path)
     shapes: dict[DataConfig, Shape] = {}
     for label, trials in (expand_alternatives(sweep) or {sweep.config.name: list(sweep.corners)}).items():
         base = flatten({"model": trials[0].model.model_dump(mode="json")})

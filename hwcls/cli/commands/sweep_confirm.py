@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from hwcls.cli.console import app, print_to_stderr, table_console, terminal_console
-from hwcls.cli.options import Budget, Cluster, New, Preset, ResultOnly, Sets, SweepFile, Wandb, check_wandb
+from hwcls.cli.options import Budget, Cluster, New, Preset, ResultOnly, Sets, SweepFile, TrustCode, Wandb, check_wandb
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,6 +44,7 @@ def sweep(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, without starting it.")] = False,
     probe: Annotated[bool, typer.Option("--probe/--no-probe", help="Whether a dry run times a few steps.")] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")] = False,
+    trust_code: TrustCode = False,
     as_json: ResultOnly = False,
 ) -> None:
     """Run a sweep, or resume it: the same command again never loses or repeats a finished trial.
@@ -54,13 +55,14 @@ def sweep(
 
     check_wandb(wandb)
     checked = load_sweep(file, preset, sets or (), budget)
-    if dry_run:
-        _print_dry_run(checked, probe, as_json)
-        return
     from hwcls.sweep.preflight.validate import Options
 
     local, shared = _results(results)
-    _run(checked, Options(local, new, wandb, address, source, shared), quiet, as_json)
+    options = Options(local, new, wandb, address, source, shared)
+    if dry_run:
+        _print_dry_run(checked, options, probe, as_json)
+    else:
+        _run(checked, options, quiet, as_json)
 
 
 @app.command()
@@ -74,6 +76,7 @@ def confirm(
     wandb: Wandb = "auto",
     address: Cluster = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")] = False,
+    trust_code: TrustCode = False,
     as_json: ResultOnly = False,
 ) -> None:
     """Train what is missing of a sweep's confirm runs, or more seeds of its winners, and compare these on test.
@@ -164,12 +167,15 @@ class _ProgressDisplay:
             self.live = None
 
 
-def _print_dry_run(checked: Sweep, probe: bool, as_json: bool) -> None:
-    from hwcls.sweep.preflight.dry_run import plan_sweep, print_estimate, print_plan
+def _print_dry_run(checked: Sweep, options: Options, probe: bool, as_json: bool) -> None:
     from hwcls.training.threads import configure_threads
 
     configure_threads(1)
-    found = plan_sweep(checked)
+    from hwcls.sweep.preflight.dry_run import plan_sweep, print_estimate, print_plan
+    from hwcls.sweep.preflight.preview import check_start
+
+    checked, prepared = check_start(checked, options, print_to_stderr)
+    found = plan_sweep(checked, None if prepared is None else prepared.notes)
     if not as_json:
         print_plan(found, typer.echo)
     estimate = _estimate(checked) if probe and not found["missing_data"] else None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hwcls.cli.console import app
-from hwcls.cli.options import ResultOnly
+from hwcls.cli.options import ResultOnly, TrustCode
 
 if TYPE_CHECKING:
     from hwcls.config.trial import TrialConfig
@@ -23,6 +23,7 @@ def train(
         Path | None,
         typer.Option(help="The folder to train into; by default results/train/<hash>.", show_default=False),
     ] = None,
+    trust_code: TrustCode = False,
     as_json: ResultOnly = False,
 ) -> None:
     """Train one trial on this machine, without Ray: repeats a trial of a sweep, or resumes where it stopped.

@@ -16,12 +16,12 @@ from typing import Any
 
 from ray.exceptions import AuthenticationError, RayError
 
+from hwcls import files
 from hwcls.config.sweep_file import Sweep
-from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
+from hwcls.models.user_code import read_code
 from hwcls.sweep.cluster.connect import first_line
 from hwcls.sweep.storage.object_store import is_url
-from hwcls.sweep.storage.user_code import weight_files, with_local_imports
 
 ADDRESS = "http://127.0.0.1:8265"  # of the head's dashboard, as `ray dashboard cluster.yaml` forwards it
 VARIABLE = "RAY_API_SERVER_ADDRESS"  # Ray's own
@@ -54,7 +54,7 @@ def submit_sweep(sweep: Sweep, file: Path, options: Sequence[str], address: str 
     """
     client, address = _client(address)
     with tempfile.TemporaryDirectory() as folder:
-        collect_files(sweep.corners, file, Path(folder))
+        collect_files(sweep, file, Path(folder))
         command = shlex.join(["hwcls", "sweep", file.name, "--address", "auto", *options])
         request = {
             "entrypoint": command,
@@ -94,37 +94,38 @@ def check_results(results: str) -> None:
         raise UserError(f"'{results}' is not an absolute path on the head", where="--results", remedy=remedy)
 
 
-def collect_files(trials: Sequence[TrialConfig], file: Path, folder: Path) -> None:
+def collect_files(sweep: Sweep, file: Path, folder: Path) -> None:
     """Copy the sweep file, the user's models with their local imports, and weights into the job's working folder."""
     shutil.copyfile(file, folder / file.name)
-    for trial in trials:
-        source = trial.model.source_file
-        if source is not None:
-            for found in with_local_imports(_relative_path(source, "model.name"), set()):
-                _copy(found, folder)
-    # files with absolute paths are on the nodes, or the driver reports that they are missing
-    weights = [path for path in map(Path, weight_files(trials)) if not path.is_absolute() and path.is_file()]
+    weights: dict[Path, Path] = {}
+    for model in {trial.model.model_dump_json(): trial.model for trial in sweep.corners}.values():
+        if model.source_file is not None:
+            written = sweep.written_models[model.name].source_file
+            target = folder / _relative_path(Path(str(written)), sweep, "model.name")
+            for name, content in read_code(model.source_file).files.items():
+                files.write_with(target.with_name(name), lambda to, content=content: to.write(content))  # type: ignore[misc]
+        if model.weights_file is not None and os.path.isfile(model.weights_file):
+            written = Path(str(sweep.written_models[model.weights_file].weights_file))
+            if not written.is_absolute():  # it is on the nodes, or the driver reports that it is missing
+                weights[Path(model.weights_file)] = written
     if sum(path.stat().st_size for path in weights) > LARGEST:
         largest = max(weights, key=lambda path: path.stat().st_size)
         remedy = "put it on every node and name it by its absolute path"
-        raise UserError(f"'{largest}' is too large to upload", where="model.pretrained", remedy=remedy)
-    for path in weights:
-        _copy(_relative_path(path, "model.pretrained"), folder)
+        raise UserError(f"'{weights[largest]}' is too large to upload", where="model.pretrained", remedy=remedy)
+    for path, written in weights.items():
+        target = folder / _relative_path(written, sweep, "model.pretrained")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
 
 
-def _relative_path(path: Path, where: str) -> Path:
-    """A file that the job finds by the same path, below the current folder."""
-    root = Path.cwd()
-    if path.is_absolute() or not path.resolve().is_relative_to(root):
+def _relative_path(written: Path, sweep: Sweep, where: str) -> Path:
+    """The path below the job's folder by which it finds a file: beside the sweep file, or in the current folder."""
+    root = sweep.folder.absolute() if (sweep.folder / written).is_file() else Path.cwd()
+    found = Path(os.path.normpath(root / written))
+    if written.is_absolute() or not found.is_relative_to(root):
         remedy = f"name it by its path below the current folder, {root}"
-        raise UserError(f"'{path}' cannot be uploaded", where=where, remedy=remedy)
-    return path.resolve()
-
-
-def _copy(found: Path, folder: Path) -> None:
-    target = folder / found.relative_to(Path.cwd())
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(found, target)
+        raise UserError(f"'{written}' cannot be uploaded", where=where, remedy=remedy)
+    return found.relative_to(root)
 
 
 def _client(address: str | None) -> tuple[Any, str]:

@@ -99,7 +99,8 @@ def check_results_disk(found: DiskUsage, path: Path) -> str | None:
     Raises:
         UserError: Not even the trials that run at once fit.
     """
-    now = shutil.disk_usage(path).free
+    existing = next(place for place in (path, *path.absolute().parents) if place.is_dir())
+    now = shutil.disk_usage(existing).free
     free = now + folder_size(path)  # existing results are part of the bound
     least = found.running + found.each
     if now + folder_size(path / "tune") < least:

@@ -49,8 +49,11 @@ class RandomSuggest:
         return int(self.random.randrange(low, high + 1, step))
 
 
-def plan_sweep(sweep: Sweep) -> dict[str, Any]:
-    """The space, sample trials, the trials of each alternative, the rungs and warnings, as JSON-ready values."""
+def plan_sweep(sweep: Sweep, notes: Sequence[str] | None = None) -> dict[str, Any]:
+    """The space, sample trials, the trials of each alternative, the rungs and warnings, as JSON-ready values.
+
+    `notes` are those of `Prepared`; None: they are found without it, as far as the data is here.
+    """
     from hwcls.sweep.search.rungs import plateau_epoch, rung_limits
 
     config = sweep.config
@@ -60,7 +63,9 @@ def plan_sweep(sweep: Sweep) -> dict[str, Any]:
     if early:
         steps = early.rungs(*rung_limits(early, corners))
     warnings = _schedule_warnings(early, steps, max(plateau_epoch(t) for t in corners), max(t.epochs for t in corners))
-    missing = _missing_data(check_data_names(corners, sweep.source))
+    missing = missing_data(check_data_names(corners, sweep.source))
+    if notes is None:
+        notes = [*_unjudged_classes(corners), *_same_models(sweep)]
     return {
         "name": config.name,
         "method": config.method,
@@ -81,7 +86,7 @@ def plan_sweep(sweep: Sweep) -> dict[str, Any]:
         "share": sweep.shares.unit,
         "rungs": steps,
         "confirm": _confirm_counts(sweep),
-        "warnings": [*warnings, *describe_notes(sweep), *_unjudged_classes(corners), *_same_models(sweep), *missing],
+        "warnings": [*warnings, *describe_notes(sweep), *notes, *missing],
         "missing_data": bool(missing),
     }
 
@@ -178,7 +183,8 @@ def _shape(trial: TrialConfig) -> tuple[int, int, int]:
     return classes, data.channels or spec.channels or 3, data.image_size or spec.image_size or 64
 
 
-def _missing_data(names: Sequence[str]) -> list[str]:
+def missing_data(names: Sequence[str]) -> list[str]:
+    """A note for each data set that is to be fetched before it can be read."""
     from hwcls.data.catalog import find_data_set, locate
 
     missing = [name for name in names if find_data_set(name).in_raw_folders and locate(name) is None]

@@ -27,7 +27,8 @@ from hwcls.reading import read_json, read_or_none
 from hwcls.sweep.preflight.disk_usage import DataSize
 from hwcls.sweep.preflight.model_size import ModelSize, largest_models, measure_model
 from hwcls.sweep.preflight.validate import locate_data_error, locate_model
-from hwcls.sweep.storage.user_code import copy_sources, with_copied_source
+from hwcls.sweep.storage.user_code import check_trust, copy_sources, with_copied_source
+from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.shapes import DataShape
 from hwcls.training.artifacts import save_arrays
 
@@ -38,38 +39,63 @@ Shapes = dict[DataConfig, tuple[int, int, int]]  # classes, channels, side
 
 @dataclass(frozen=True)
 class Prepared:
-    """The result of `prepare`."""
+    """What is known of a sweep before its first trial."""
 
     sources: dict[str, str]  # what `copy_sources` returns
     models: dict[str | None, ModelSize]  # the largest model of each alternative
     data_size: DataSize
     data: list[DataConfig]  # each distinct data set
+    notes: list[str]  # what a user should know and may have meant otherwise
 
 
 def prepare(sweep: Sweep, path: Path) -> Prepared:
-    """Decode the data, save the splits, copy the user's files, and build the model of every branch without weights.
+    """Decode the data, save the splits, copy the user's files, and build the model of every branch.
 
     Raises:
         UserError: Data is missing, or a model cannot be built.
     """
-    sources = copy_sources(sweep.corners, path)
+    prepared = check_content(sweep, path, path, log.info)
+    for note in prepared.notes:
+        log.warning("%s", note)
+    shapes = shapes_of(open_data_sets(sweep.corners, sweep.source))
+    hub = [trial for trial in sweep.corners if trial.model.weights_file is None]
+    check_pretrained(hub, shapes, sweep.source)  # which downloads weights that are missing
+    return prepared
+
+
+def check_content(sweep: Sweep, path: Path, into: Path, progress: ProgressReporter) -> Prepared:
+    """Check all that a sweep trains, for its start and for a dry run; only hub weights are not downloaded.
+
+    Args:
+        sweep: A sweep that `check_sweep` has checked.
+        path: Its results folder, whose earlier trials must fit; it need not exist.
+        into: Where the user's files, splits.npz, data.json and models.json are written.
+        progress: Gets a line now and then while data is decoded.
+
+    Raises:
+        UserError: Data is missing or has changed, a model cannot be built, or its code is not trusted.
+    """
+    sources = copy_sources(sweep, path, into)
+    if sources:
+        check_trust(SweepFolder(path))
     corners = [with_copied_source(trial, sources) for trial in sweep.corners]
-    sets = open_data_sets(corners, sweep.source, log.info)
+    sets = open_data_sets(corners, sweep.source, progress)
     if sweep.earlier:
         sets = {key: _of_version_0_1(images) for key, images in sets.items()}
-    for note in unjudged_notes(sets.values()):
-        log.warning("%s", note)
-    save_splits(list(sets.values()), path)
+    _check_same_images(list(sets.values()), path)
+    save_splits(list(sets.values()), into)
     shapes = shapes_of(sets)
     check_models_build(corners, shapes, sweep.source)
-    check_pretrained(corners, shapes, sweep.source)
+    for trial in corners:
+        with _model_errors_located(trial, sweep.source):
+            trial.model.find_pretrained()
+    check_pretrained([trial for trial in corners if trial.model.weights_file is not None], shapes, sweep.source)
     by_label = expand_alternatives(sweep).items()
     copied = {label: [with_copied_source(trial, sources) for trial in trials] for label, trials in by_label}
     groups = group_same_models(copied, lambda trial: _identity(trial, *shapes[trial.data.pixels()]))
-    for labels in groups:
-        log.warning("%s", describe_same_models(labels))
-    files.write_json(path / "models.json", {"same": groups})
-    return Prepared(sources, *measure_sizes(sweep, sets, sources), list(sets))
+    files.write_json(into / "models.json", {"same": groups})
+    notes = [*unjudged_notes(sets.values()), *map(describe_same_models, groups)]
+    return Prepared(sources, *measure_sizes(sweep, sets, sources), list(sets), notes)
 
 
 def measure_sizes(
@@ -124,12 +150,7 @@ def shapes_of(sets: dict[DataConfig, ImageSet]) -> Shapes:
 
 
 def save_splits(sets: list[ImageSet], path: Path) -> None:
-    """Write splits.npz and data.json: which images are train, val and test; several data sets are numbered.
-
-    Raises:
-        UserError: The earlier trials in this folder were trained on other images.
-    """
-    _check_same_images(sets, path)
+    """Write splits.npz and data.json: which images are train, val and test; several data sets are numbered."""
     arrays, described = {}, []
     for number, images in enumerate(sets):
         prefix = f"{number}/" if len(sets) > 1 else ""
@@ -141,6 +162,7 @@ def save_splits(sets: list[ImageSet], path: Path) -> None:
 
 
 def _check_same_images(sets: list[ImageSet], path: Path) -> None:
+    """Raise UserError where the earlier trials in a results folder were trained on other images."""
     found = read_or_none(read_json, path / "data.json", DataShape)
     if found is None or not any(path.glob("trials/*/config.yaml")):
         return

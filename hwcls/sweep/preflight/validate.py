@@ -7,17 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hwcls.config.model import SOURCES
 from hwcls.config.sweep import TRACKERS
 from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.config.yaml_source import YamlSource
 from hwcls.data.catalog import locate_config
 from hwcls.errors import UserError
+from hwcls.models.user_code import accept_named
 from hwcls.sweep.preflight.dry_run import check_data_names
 from hwcls.sweep.search.earlier_results import check_earlier_results
 from hwcls.sweep.storage import results_folder
 from hwcls.sweep.storage.mirror import SharedResults
-from hwcls.tracking.folders import SOURCES, SweepFolder
+from hwcls.tracking.folders import SweepFolder
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ def check_sweep(sweep: Sweep, options: Options) -> Sweep:
     """
     check_data_names(sweep.corners, sweep.source)
     _check_paths(sweep.corners, sweep.source, has_copies=(options.results / sweep.config.name / SOURCES).is_dir())
+    accept_named((trial.model for trial in sweep.corners), Path(sweep.source.path))
     _check_trackers(sweep, options.wandb)
     if options.warm_start is not None:
         check_earlier_results(options.warm_start, sweep.config.metric)

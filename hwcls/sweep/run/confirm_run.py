@@ -209,7 +209,7 @@ def score_on_test(folders: list[TrialFolder], resources: Resources) -> None:
 def _evaluate(config: TrialConfig, sources: dict[str, bytes], weights: bytes) -> tuple[dict[str, float], Any, Any]:
     from hwcls.inspection.evaluate import evaluate_weights
 
-    write_sources(sources)
+    write_sources(sources, config)
     scored = evaluate_weights(config, weights, "test")
     return scored.values, scored.labels, scored.scores
 

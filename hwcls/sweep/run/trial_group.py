@@ -71,6 +71,7 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
         self.ranks = RankGroup(config[JOB].resources, stacks)
         self.next_job: Job | None = config[JOB]
         self.note = ""  # for the log, with the next report
+        self.dropped = 0  # characters that the model's code has printed in vain
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next trial; what the ranks loaded stays loaded.
@@ -108,6 +109,11 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
             if self.records.epoch > self.records.reported or ran.failure is not None:
                 break
         note, self.note = self.note, ""
+        if ran.dropped and not self.dropped:
+            note = "; ".join(
+                filter(None, [note, f"the model's code prints a lot: {ran.dropped:,} characters were left out"])
+            )
+        self.dropped = ran.dropped
         report = self.records.report(
             self.job.epochs,
             seconds=time.monotonic() - started,
@@ -122,7 +128,7 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
         return report.to_result()
 
     def _start(self, job: Job) -> None:
-        self.job, self.next_job = job, None
+        self.job, self.next_job, self.dropped = job, None, 0
         self.ranks.hang_after = job.hang_after
         self.checkpoints = list(job.checkpoints)  # the newest first
         self.records = RecordBuffer(job.config.metric)

@@ -31,8 +31,9 @@ class RankEpoch:
     record: Mapping[str, Any] | None  # of rank 0 alone; None where the epoch failed
     micro_batch: int
     cost: Mapping[str, float]
-    failure: str | None = None  # the loss is not finite: a retry would give the same
+    failure: str | None = None  # a retry would give the same: the loss is not finite, the model ends the process
     effective: Mapping[str, Any] = field(default_factory=dict)  # of rank 0: what data, model and machine decided
+    dropped: int = 0  # characters that the model's code has printed in vain
 
 
 class Rank:
@@ -107,12 +108,15 @@ class Rank:
 
         from hwcls.data.imageset import open_data
         from hwcls.inspection import create_recorder
+        from hwcls.models.user_code import exits_as_errors
+        from hwcls.models.user_output import bounded_output, start_counting
         from hwcls.sweep.storage.user_code import write_sources
         from hwcls.training.build import build_trainer
         from hwcls.training.memory import return_freed_memory
 
         called, self.hang_after = time.time(), hang_after
-        write_sources(sources)
+        write_sources(sources, config)
+        start_counting()
         self.trainer = None  # the last trial's memory is free before the next one's is taken
         return_freed_memory()
         torch.set_num_threads(config.threads)
@@ -120,7 +124,7 @@ class Rank:
             self.data = (config.data.pixels(), open_data(config.data))  # what was uploaded to a GPU stays there
         data = self.data[1]
         opened = time.time()
-        with self._watched():
+        with self._watched(), exits_as_errors(config.model.name), bounded_output():
             self.trainer = build_trainer(config, data, self.world, create_recorder(), micro_batch=micro_batch)
         built = time.time()
         return {"wait": called - self.last_step, "data": opened - called, "model": built - opened}
@@ -170,23 +174,32 @@ class Rank:
         Raises:
             MemoryRanOutError: On the rank where it did; the others then wait for it in vain.
         """
+        from hwcls.errors import UserError
+        from hwcls.models.user_code import exits_as_errors
+        from hwcls.models.user_output import bounded_output, dropped_characters
         from hwcls.training.cost import trial_cost
         from hwcls.training.effective import effective_settings
         from hwcls.training.errors import NotFiniteError
         from hwcls.training.watchdog import watch
 
         trainer, failure = self._built(), None
+        name = trainer.config.model.name
         try:
-            with watch(self.hang_after, self.stacks):
+            with watch(self.hang_after, self.stacks), exits_as_errors(name), bounded_output():
                 next(trainer.epochs())
         except NotFiniteError as error:
+            failure = str(error)
+        except UserError as error:
+            if self.size > 1:  # the others may wait for this rank: they end with it
+                raise
             failure = str(error)
         finally:
             self.last_step = time.time()
         if self.rank:
             return RankEpoch(None, trainer.micro_batch, {}, failure)
         record = trainer.history.records[-1] if failure is None else None
-        return RankEpoch(record, trainer.micro_batch, trial_cost(trainer), failure, effective_settings(trainer))
+        cost, effective = trial_cost(trainer), effective_settings(trainer)
+        return RankEpoch(record, trainer.micro_batch, cost, failure, effective, dropped_characters())
 
     def _watched(self) -> AbstractContextManager[None]:
         from hwcls.training.watchdog import watch

@@ -45,7 +45,7 @@ def own(sweep_file, tmp_path, monkeypatch):
 def test_the_file_and_the_models_are_sent_and_nothing_else(own, tmp_path):
     file = own()
     (tmp_path / "sent").mkdir()
-    collect_files(load_sweep(file).corners, file, tmp_path / "sent")
+    collect_files(load_sweep(file), file, tmp_path / "sent")
     found = {str(path.relative_to(tmp_path / "sent")) for path in (tmp_path / "sent").rglob("*") if path.is_file()}
     assert found == {"tiny.yaml", "mine/net.py", "mine/helper.py"}
 
@@ -57,18 +57,18 @@ def test_weights_are_sent_with_it(sweep_file, tmp_path, monkeypatch):
     (tmp_path / "sent").mkdir()
     model = {"name": "timm", "backbone": "resnet18", "pretrained": "mine/net.safetensors"}
     file = sweep_file(compare=None, parameters={"model": model})
-    collect_files(load_sweep(file).corners, file, tmp_path / "sent")
+    collect_files(load_sweep(file), file, tmp_path / "sent")
     assert (tmp_path / "sent/mine/net.safetensors").read_bytes() == b"weights"
     monkeypatch.setattr(jobs, "LARGEST", 3)
     with pytest.raises(UserError, match="too large to upload"):
-        collect_files(load_sweep(file).corners, file, tmp_path / "sent")
+        collect_files(load_sweep(file), file, tmp_path / "sent")
 
 
 def test_a_model_that_the_head_would_not_find(own, tmp_path):
     file = own(f"{tmp_path}/mine/net.py:build")
     (tmp_path / "sent").mkdir()
     with pytest.raises(UserError, match="name it by its path below"):
-        collect_files(load_sweep(file).corners, file, tmp_path / "sent")
+        collect_files(load_sweep(file), file, tmp_path / "sent")
 
 
 def test_a_head_that_does_not_answer(own):

@@ -1,0 +1,38 @@
+"""What the start of a sweep would refuse, found out without starting it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hwcls.config.sweep_file import Sweep
+from hwcls.data.progress import ProgressReporter
+from hwcls.sweep.cluster.resources import choose_resources, this_machine
+from hwcls.sweep.preflight.disk_usage import check_results_disk, estimate_disk_usage
+from hwcls.sweep.preflight.dry_run import check_data_names, missing_data
+from hwcls.sweep.preflight.prepare import Prepared, check_content
+from hwcls.sweep.preflight.validate import Options, check_sweep
+
+
+def check_start(sweep: Sweep, options: Options, progress: ProgressReporter) -> tuple[Sweep, Prepared | None]:
+    """Check a sweep as its start does, in the same order; data is decoded, nothing else is written.
+
+    Returns:
+        The sweep under the name that it would run by, and what is known of it; None where data is still to be fetched.
+
+    Raises:
+        UserError: What the start would refuse.
+    """
+    sweep = check_sweep(sweep, options)
+    path = options.results / sweep.config.name
+    resources = None
+    if options.address is None:  # the nodes of a cluster are known when it is joined
+        resources = choose_resources(sweep.config.resources, this_machine(), sweep.source.where(("resources",)))
+    if missing_data(check_data_names(sweep.corners, sweep.source)):
+        return sweep, None
+    with TemporaryDirectory(prefix="hwcls-") as folder:
+        prepared = check_content(sweep, path, Path(folder), progress)
+    if resources is not None:
+        usage = estimate_disk_usage(sweep, prepared.models, prepared.data_size, resources.concurrent)
+        check_results_disk(usage, path)
+    return sweep, prepared
