@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import socket
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -17,13 +15,14 @@ from hwcls.errors import UserError
 from hwcls.sweep.cluster.autoscaler import Node, startable_nodes
 from hwcls.sweep.cluster.local_node import LocalNode, NodeError
 from hwcls.sweep.cluster.prompt_exit import exits_promptly
-from hwcls.sweep.cluster.ray_private import joining_node, reload_authentication
+from hwcls.sweep.cluster.ray_private import joining_node, own_signal_handlers, reload_authentication
 from hwcls.sweep.cluster.resources import Machine, usable_cpus
 
 log = logging.getLogger(__name__)
 
 TIMEOUT = 10.0  # seconds for a cluster's head to respond
 START_SECONDS = 60.0  # for Ray's processes to start here, and again to be joined; 2 s on a quiet machine
+CLUSTER_SECONDS = 300.0  # for a cluster to be joined, whose head may be starting
 HEAD = "node:__internal_head__"  # a resource that Ray gives to the head alone
 FOREIGN = (  # of a cluster or one of its jobs: not for a Ray of this machine
     *("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"),
@@ -42,12 +41,17 @@ def connected(address: str | None) -> Iterator[Machine]:
     secrets = [name for tracker in TRACKERS.all().values() for name in tracker.secrets]
     kept = {name: os.environ.pop(name) for name in secrets if name in os.environ}  # workers inherit the environment
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # hwcls reports failures itself
-    joined = "ray" in sys.modules and sys.modules["ray"].is_initialized()  # a program's own Ray stays as it is
     try:
-        with nullcontext() if joined else _joined(address) if address else local_ray(usable_cpus()):
+        with nullcontext() if _ray_runs() else _joined(address) if address else local_ray(usable_cpus()):
             yield cluster_machine() if address else Machine(alive_nodes())
     finally:
         os.environ.update(kept)
+
+
+def _ray_runs() -> bool:
+    """Whether this process is connected to a Ray: a program's own stays as it is."""
+    is_initialized = getattr(sys.modules.get("ray"), "is_initialized", None)
+    return is_initialized is not None and bool(is_initialized())
 
 
 @contextmanager
@@ -57,7 +61,7 @@ def _joined(address: str) -> Iterator[None]:
 
     _check_listening(address)
     try:
-        with _own_signal_handlers():
+        with own_signal_handlers(), exits_promptly(CLUSTER_SECONDS):
             ray.init(address=address, **QUIET)
     except ray.exceptions.AuthenticationError:
         what, remedy = f"the cluster at '{address}' rejects the local token", "copy ~/.ray/auth_token from its head"
@@ -86,7 +90,8 @@ def local_ray(cpus: int) -> Iterator[None]:
             _end_local(node)
     finally:
         os.environ.update({name: value for name, value in before.items() if value is not None})
-        reload_authentication()
+        if "ray._raylet" in sys.modules:
+            reload_authentication()
 
 
 def _start_local(cpus: int) -> LocalNode:
@@ -108,37 +113,24 @@ def _start_local(cpus: int) -> LocalNode:
 
 def _join_local(node: LocalNode) -> None:
     """Join a Ray of this machine, once it runs."""
-    with exits_promptly(2 * START_SECONDS, node.stop):
+    with exits_promptly(START_SECONDS):  # half an import would be in the way of what follows
         import ray
 
-        address, node_id = node.wait(START_SECONDS)
-        os.environ.update(node.authentication)
-        reload_authentication()
-        with _own_signal_handlers(), joining_node(node_id):
-            ray.init(address=address, _skip_env_hook=True, **QUIET)
+    address, node_id = node.wait(START_SECONDS)
+    os.environ.update(node.authentication)
+    reload_authentication()
+    with joining_node(node_id), own_signal_handlers(), exits_promptly(START_SECONDS):
+        ray.init(address=address, _skip_env_hook=True, **QUIET)
 
 
 def _end_local(node: LocalNode) -> None:
-    import ray
+    if _ray_runs():
+        import ray
 
-    if ray.is_initialized():
         ray.shutdown()
     node.stop()
     for name in node.authentication:
         os.environ.pop(name, None)
-
-
-@contextmanager
-def _own_signal_handlers() -> Iterator[None]:
-    """`ray.init` in the block leaves the handler of SIGTERM as it is."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def alive_nodes() -> tuple[Node, ...]:

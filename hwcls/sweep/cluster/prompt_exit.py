@@ -1,4 +1,4 @@
-"""Ends the process soon after a signal, even where code that is not Python's does not return."""
+"""Defers signals while code runs that they must not interrupt, and ends the process soon where it does not return."""
 
 from __future__ import annotations
 
@@ -8,52 +8,57 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-GRACE = 3.0  # seconds for the block to end by itself
+GRACE = 3.0  # seconds that the block may take after a signal
+DEFERRED = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def exits_promptly(limit: float, clean_up: Callable[[], None]) -> Iterator[None]:
-    """In the block SIGINT and SIGTERM, or `limit` seconds, end the process if it does not leave the block by itself.
+def exits_promptly(limit: float) -> Iterator[None]:
+    """SIGINT and SIGTERM act at the end of the block; if it does not end, the process does, as after `limit` seconds.
 
-    Python runs its signal handlers only when the call that the main thread is in returns: Ray's C++ code waits for up
-    to a minute. Elsewhere than in the main thread, which gets the signals, nothing is watched.
+    An exception within Ray's C++ code gets lost, and that code may wait for a minute. Nothing is done elsewhere than
+    in the main thread, which gets the signals.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    received: list[int] = []
+    before = {each: signal.signal(each, lambda number, _: received.append(number)) for each in DEFERRED}
     reader, writer = socket.socketpair()
     writer.setblocking(False)
-    left = threading.Event()
-    threading.Thread(target=_watch, args=(reader, left, limit, clean_up), daemon=True).start()
-    before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    waked = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    ended = threading.Event()
+    threading.Thread(target=_watch, args=(reader, ended, limit), daemon=True).start()
     try:
         yield
     finally:
-        left.set()
-        signal.set_wakeup_fd(before)
+        ended.set()
+        signal.set_wakeup_fd(waked)
         writer.close()
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    for number in received[:1]:
+        signal.raise_signal(number)
 
 
-def _watch(reader: socket.socket, left: threading.Event, limit: float, clean_up: Callable[[], None]) -> None:
+def _watch(reader: socket.socket, ended: threading.Event, limit: float) -> None:
     code, line = 2, f"Ray did not respond within {limit:.0f} s — is the machine very busy, or its memory full?"
     deadline = time.monotonic() + limit
     with reader:
         while (seconds := deadline - time.monotonic()) > 0:
             reader.settimeout(seconds)
             try:
-                received = reader.recv(1)  # a signal's number, nothing at the end of the block
+                number = reader.recv(1)  # of a signal; nothing at the end of the block
             except TimeoutError:
                 break
-            if not received:
+            if not number:
                 return
-            if received[0] in (signal.SIGINT, signal.SIGTERM):
+            if number[0] in DEFERRED:
                 code, line = 130, "interrupted while Ray was starting; the same command starts again"
                 break
-    if left.wait(GRACE):
-        return
-    clean_up()
-    print(f"hwcls: {line}", file=sys.stderr, flush=True)
-    os._exit(code)
+    if not ended.wait(GRACE):
+        print(f"hwcls: {line}", file=sys.stderr, flush=True)
+        os._exit(code)

@@ -106,15 +106,29 @@ def joining_node(node_id: str) -> Iterator[None]:
     """`ray.init` in the block joins this node of the loopback interface, without a search among all processes."""
     from ray._private import services
 
-    replaced = {"find_node_ids": lambda: {node_id}, "resolve_ip_for_localhost": lambda host: host}
-    kept = {name: getattr(services, name) for name in replaced}
-    for name, function in replaced.items():
-        setattr(services, name, function)
+    with _replaced(services, find_node_ids=lambda: {node_id}, resolve_ip_for_localhost=lambda host: host):
+        yield
+
+
+@contextmanager
+def own_signal_handlers() -> Iterator[None]:
+    """`ray.init` in the block leaves the handler of SIGTERM as it is."""
+    from ray._private import utils
+
+    with _replaced(utils, set_sigterm_handler=lambda handler: None):
+        yield
+
+
+@contextmanager
+def _replaced(module: Any, **functions: Any) -> Iterator[None]:
+    kept = {name: getattr(module, name) for name in functions}
+    for name, function in functions.items():
+        setattr(module, name, function)
     try:
         yield
     finally:
         for name, function in kept.items():
-            setattr(services, name, function)
+            setattr(module, name, function)
 
 
 def reload_authentication() -> None:

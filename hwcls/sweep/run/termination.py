@@ -23,6 +23,8 @@ class Termination:
 
     def _terminate(self, *_: object) -> None:
         signal.signal(signal.SIGTERM, self._interrupt)  # the second time it does not wait
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts `hwcls sweep ... &` like that
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         threading.Thread(target=log.debug, args=("SIGTERM: saving the running trials",), daemon=True).start()
         self.timer.daemon = True
         self.timer.start()

@@ -14,6 +14,7 @@ import pytest
 from hwcls.errors import UserError
 from hwcls.sweep.cluster import connect
 from hwcls.sweep.cluster.local_node import LocalNode, NodeError
+from hwcls.sweep.cluster.prompt_exit import exits_promptly
 
 LOOPBACK = {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
 HOLD = "from hwcls.sweep.cluster.local_node import LocalNode; import time; n = LocalNode(1); "
@@ -23,7 +24,7 @@ import ctypes, sys
 from hwcls.sweep.cluster import prompt_exit
 prompt_exit.GRACE = 0.2
 libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
-with prompt_exit.exits_promptly(float(sys.argv[1]), lambda: print("cleaned up", flush=True)):
+with prompt_exit.exits_promptly(float(sys.argv[1])):
     print("stuck", flush=True)
     for _ in range(2):
         libc.pthread_mutex_lock(mutex)  # the second time it never returns, as little as Ray's C++ code does
@@ -75,7 +76,7 @@ def test_a_killed_driver_leaves_no_process_and_no_folder(ray_here, monkeypatch, 
     assert Path(f"/tmp/hwcls-{os.geteuid()}") == Path(folder).parent  # TMPDIR is too long for a socket
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, None])
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, None])
 def test_a_start_that_does_not_return_ends_soon_in_one_line(sent):
     seconds = "60" if sent else "0.5"
     process = subprocess.Popen(
@@ -89,9 +90,30 @@ def test_a_start_that_does_not_return_ends_soon_in_one_line(sent):
     output, errors = process.communicate(timeout=30)
     assert time.monotonic() - begun < 10
     assert process.returncode == (130 if sent else 2)
-    assert output == "cleaned up\n"
+    assert output == ""
     assert len(errors.splitlines()) == 1
     assert ("interrupted while Ray was starting" if sent else "did not respond within") in errors
+
+
+def test_a_signal_acts_at_the_end_of_the_block():
+    done = []
+
+    def interrupted():
+        with exits_promptly(60):
+            signal.raise_signal(signal.SIGINT)
+            done.append("the rest")
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert done == ["the rest"]
+    before = signal.signal(signal.SIGTERM, lambda *_: done.append("ended"))
+    try:
+        with exits_promptly(60):
+            signal.raise_signal(signal.SIGTERM)
+            assert done == ["the rest"]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert done == ["the rest", "ended"]
 
 
 class FakeNode:

@@ -19,6 +19,7 @@ USED = [  # function of ray_private.py, module of Ray, attribute
     ("_change_raylet", "ray._private.utils", "get_dashboard_dependency_error"),
     ("_change_raylet", "ray._raylet", "persist_port"),
     *(("joining_node", "ray._private.services", name) for name in ("find_node_ids", "resolve_ip_for_localhost")),
+    ("own_signal_handlers", "ray._private.utils", "set_sigterm_handler"),
     ("reload_authentication", "ray._raylet", "AuthenticationTokenLoader.reset_cache"),
     ("reload_authentication", "ray._raylet", "Config.initialize"),
     ("draining_nodes", "ray._private.state", "state.get_draining_nodes"),
