@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 # Idle times as multiples of the time in which a process starts and imports what training needs, which dominates them.
 # Measured on two cores.
-GROUP = 1.55  # until a group of ranks starts its first trial
+GROUP = 1.8  # until a group of ranks starts its first trial
 SCORE = 0.95  # to score the winners of confirm on test
-AFTER = 0.7  # from the last trial's end to the command's
+AFTER = 0.4  # from the last trial's end to the command's
 
 
 @dataclass(frozen=True)

@@ -243,6 +243,8 @@ def print_estimate(found: dict[str, Any], write: Callable[[str], None]) -> None:
     """Print an estimate as text."""
     low, high = found["seconds"]
     write(f"\nit will take about {format_duration(low)} to {format_duration(high)} here, {found['resources']}")
+    low, high = found["start_seconds"]
+    write(f"  of it {format_duration(low)} to {format_duration(high)} until the first trial trains")
     if found["gpu_hours"][1]:
         write("  {:.2g} to {:.2g} GPU-hours".format(*found["gpu_hours"]))
     epochs = " to ".join(f"{count:,}" for count in dict.fromkeys(found["epochs"]))

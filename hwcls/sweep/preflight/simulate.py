@@ -35,7 +35,7 @@ ERROR = (0.6, 1.5)  # actual over estimated time: a short measurement is not exa
 
 # Idle times as multiples of the time in which a process starts and imports what training needs, which dominates them.
 # Measured on two cores.
-BEFORE = 1.8  # until Ray runs and the search starts
+BEFORE = 1.2  # until Ray runs and the search starts
 TURNAROUND = 0.035  # between two trials
 RECORD = 0.0025  # between two epochs
 
@@ -44,7 +44,8 @@ RECORD = 0.0025  # between two epochs
 class SweepEstimate:
     """The expected cost of a sweep, as ranges that cover all simulations and ERROR."""
 
-    seconds: tuple[float, float]  # wall time of the command
+    seconds: tuple[float, float]  # wall time of the command, with its start
+    start_seconds: tuple[float, float]  # until the first trial trains
     trial_seconds: tuple[float, float]  # total training time, confirm runs included
     gpu_hours: tuple[float, float]
     trials: int
@@ -69,6 +70,7 @@ def estimate_duration(sweep: Sweep, resources: Resources) -> SweepEstimate:
     gpus = resources.gpus_per_worker * resources.workers / 3600
     return SweepEstimate(
         seconds=seconds,
+        start_seconds=_range([waits.before + waits.group]),
         trial_seconds=busy,
         gpu_hours=(gpus * busy[0], gpus * busy[1]),
         trials=max(run.trials for run in runs),

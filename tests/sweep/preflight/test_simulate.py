@@ -134,6 +134,8 @@ def test_an_estimate_of_a_sweep(tiny):
     assert set(found.epoch_seconds) == {"mlp", "cnn"}
     assert 0 < found.seconds[0] < found.seconds[1]
     assert 0 < found.trial_seconds[0] < found.trial_seconds[1]
+    assert 0 < found.start_seconds[0] < found.seconds[0]  # the start is part of the command
+    assert found.start_seconds[1] < found.seconds[1]
     assert (found.trials, found.epochs, found.gpu_hours) == (6, (18, 18), (0.0, 0.0))
 
 
@@ -146,6 +148,7 @@ def test_the_dry_run_tells_it(sweep_file):
 
     told = dry_run().output
     assert "it will take about" in told
+    assert "until the first trial trains" in told
     assert "note: 9 trials at once do not fit" in told
     assert json.loads(dry_run("--json").output)["estimate"]["trials"] == 4
 
