@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from statistics import fmean
 
-from hwcls.format import format_count, format_difference, format_interval, format_number, join_words, name_metric
-from hwcls.results.confirm.plan import confirm_winners
+from hwcls.format import (
+    format_count,
+    format_difference,
+    format_interval,
+    format_metric,
+    format_number,
+    join_words,
+    name_metric,
+)
+from hwcls.results.confirm.plan import confirm_metric, confirm_winners, winner_runs
 from hwcls.results.load import UNFINISHED, SweepResults
 from hwcls.results.representatives import choose_representatives
 from hwcls.results.test_comparison import ConfirmComparison, compare_confirmed
@@ -23,7 +32,8 @@ def describe_answer(sweep: SweepResults) -> str:
     if found is None:
         running = sum(trial.status == UNFINISHED for trial in sweep.trials)
         unfinished = f" {format_count(running, 'trial')} not finished." if running else ""
-        return f"Best on {sweep.metric}: {_describe_leaders(sweep)} {CAUTION}{unfinished}"
+        text = f"Best on {sweep.metric}: {_describe_leaders(sweep)} {CAUTION}{unfinished}"
+        return text + _describe_single_seeds(sweep)
     if len(found.labels) > 1:
         return f"{_describe_verdict(sweep, found)}{_describe_overtaken(sweep)}"
     value = format_interval(found.metric, found.estimate(found.labels[0]))
@@ -92,6 +102,18 @@ def _describe_verdict(sweep: SweepResults, found: ConfirmComparison) -> str:
         whom = _join_few([other for other, _ in tied], "or")
         parts.append(f"No significant difference from {whom}: {size}; {_describe_seeds_needed(tied)}.")
     return " ".join(parts)
+
+
+def _describe_single_seeds(sweep: SweepResults) -> str:
+    """The winners that were scored on a single seed, which gives neither an interval nor a verdict."""
+    metric, scores = confirm_metric(sweep), []
+    name = name_metric(metric)
+    for label, runs in winner_runs(sweep).items():
+        mean = fmean((run.test or {})[metric] for run in runs)
+        scores.append(f"{_name_winner(sweep, label)} {format_metric(metric, mean)}")
+    if not scores:
+        return ""
+    return f" {name[:1].upper()}{name[1:]} on test, on too few seeds for an interval: {_join_few(scores)}."
 
 
 def _name_winner(sweep: SweepResults, label: str) -> str:

@@ -71,6 +71,14 @@ def test_without_compare_the_winner_is_named_too(tmp_path, results):
     assert text.endswith("over 5 seeds. In the search, on val/accuracy, trial 9 (0.99) was ahead of trial 1 (0.95).")
 
 
+def test_a_single_seed_on_test_is_named_with_its_trial(tmp_path, results):
+    sweep = results.full(tmp_path)
+    results.confirm(sweep, "resnet", 0.8, seeds=1, trial=4)
+    score = load_results(tmp_path).confirm[0].test["test/accuracy"]
+    text = describe_answer(load_results(tmp_path))
+    assert text.endswith(f" Accuracy on test, on too few seeds for an interval: resnet (trial 4) {100 * score:.1f} %.")
+
+
 def test_many_alternatives_stay_short(tmp_path, results):
     sweep = results.sweep(tmp_path)
     rates = {"a": 0.95, "b": 0.94, "c": 0.93, "d": 0.7, "e": 0.68, "f": 0.62, "g": 0.58, "h": 0.56, "i": 0.5}

@@ -37,6 +37,8 @@ def evaluate(
 ) -> None:
     """Score a trial's best weights: accuracy, each class, top-5, AUC, calibration, confusion matrix.
 
+    A class without an image in the split has no scores, and averages leave it out.
+
     Example: hwcls evaluate results/quickstart/trials/0
     """
     check_overwrite([grid] if grid else [], overwrite)
@@ -122,7 +124,9 @@ def _print_scores(found: dict[str, Any]) -> None:
     for name in ("precision", "recall", "f1", "auc", "images"):
         table.add_column(name, justify="right")
     rows = [(row["class"], row) for row in found["classes"]]
-    rows += [(f"{kind} average", {**found[kind], "auc": None, "images": None}) for kind in ("macro", "weighted")]
+    judged = sum(row["images"] > 0 for row in found["classes"])
+    of = f" of {judged} of {len(rows)} classes" if judged < len(rows) else ""
+    rows += [(f"{kind} average{of}", {**found[kind], "auc": None, "images": None}) for kind in ("macro", "weighted")]
     for name, row in rows:
         numbers = ["" if row[key] is None else f"{row[key]:.3f}" for key in ("precision", "recall", "f1", "auc")]
         table.add_row(name, *numbers, "" if row["images"] is None else f"{row['images']:,}")
