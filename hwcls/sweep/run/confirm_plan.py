@@ -8,7 +8,7 @@ from pathlib import Path
 from hwcls.config.sweep import ConfirmConfig
 from hwcls.config.sweep_file import Sweep, load_sweep
 from hwcls.errors import UserError
-from hwcls.results.confirm.plan import ConfirmPlan, confirm_metric, plan_confirm
+from hwcls.results.confirm.plan import FIRST_SEED, ConfirmPlan, confirm_metric, plan_confirm
 from hwcls.results.load import PICK, ConfirmRun, SweepResults, load_results
 from hwcls.tracking.folders import SweepFolder
 
@@ -37,10 +37,16 @@ def add_seeds(folder: Path, more: int, shown: str | None = None) -> Sweep:
     elif is_incomplete(sweep, folder):
         seeds = config.seeds
     else:
-        seeds = config.seeds + more
+        seeds = max(config.seeds, most_seeds(load_results(folder))) + more
     if seeds < 2 and (more or config is None):
         raise UserError("at least 2 seeds are needed", where="--add-seeds", remedy="add 2 or more; 5 are common")
     return load_sweep(folder / "sweep.yaml", sets=[f"confirm.seeds={seeds}"]).renamed(folder.resolve().name)
+
+
+def most_seeds(results: SweepResults) -> int:
+    """How many seeds of a trial there are to report it: more than in the file once some were added."""
+    places = [run.seed - FIRST_SEED - 1000 * run.run.number for run in results.confirm if run.role != PICK]
+    return 1 + max((place for place in places if 0 <= place < 1000), default=-1)
 
 
 def waits_for_missing(folder: Path) -> bool:

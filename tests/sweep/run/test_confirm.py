@@ -178,6 +178,10 @@ def test_more_seeds_report_the_winners_once_the_planned_ones_are_done(folder):
     new = [run for run in planned(again, found).runs if run.key not in ended]
     assert places(new) == [("mlp", 2, "report")] * 2 + [("cnn", 3, "report")] * 2
     assert again.config.name == found.path.name
+    for run in new:
+        end(found, run, test=0.5)
+    assert yaml.safe_load((found.path / "sweep.yaml").read_text())["confirm"]["seeds"] == 3  # the file is run again
+    assert confirm_plan.add_seeds(found.path, 2).config.confirm.seeds == 7
 
 
 def test_what_cannot_be_confirmed(folder):
