@@ -85,7 +85,7 @@ def test_runs_that_failed_were_interrupted_or_never_began_are_missing(results, p
         "4 confirm runs are missing: 1 report of resnet, trial 0 (seed 10000002): failed: no memory;"
     )
     assert "2 reports of mlp, trial 1 (seeds 10001001, 10001002): not started." in text
-    assert text.endswith(f"Run them with: hwcls confirm {tmp_path}")
+    assert text.endswith(f"Run those that did not fail with: hwcls confirm {tmp_path}")
     printed = CliRunner().invoke(app, ["compare", str(tmp_path)]).stdout
     assert "4 confirm runs are missing" in printed
     own = json.loads(CliRunner().invoke(app, ["compare", str(tmp_path), "--json"]).stdout)["confirm"]

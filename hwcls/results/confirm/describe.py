@@ -51,7 +51,9 @@ def describe_missing(sweep: SweepResults) -> str:
     text = f"{format_count(len(missing), 'confirm run')} {verb} missing: {'; '.join(_name_missing(missing))}."
     if command is None:
         return text
-    what = "Run them with" if any(not run.failed for run in missing) else "Other seeds take their place with"
+    failed = {run.failed for run in missing}
+    what = "Run them with" if failed == {False} else "Other seeds take their place with"
+    what = "Run those that did not fail with" if len(failed) == 2 else what
     return f"{text} {what}: {command}"
 
 
