@@ -61,14 +61,8 @@ class TrialConfig(Frozen):
 
     @classmethod
     def from_recorded(cls, value: Any) -> TrialConfig:
-        """Read a trial's config.yaml; raises pydantic.ValidationError.
-
-        Version 0.1 wrote every key that it knew, labels too, but not `val_min`: it gave rare classes no val image.
-        """
-        data = value.get("data") if isinstance(value, dict) else None
-        if isinstance(data, dict) and "label" in data and "val_min" not in data:
-            value = {**value, "data": {**data, "val_min": 0}}
-        return cls.from_dict(value)
+        """Read a trial's config.yaml, also one of version 0.1; raises pydantic.ValidationError."""
+        return cls.from_dict(with_recorded_split(value) if isinstance(value, dict) else value)
 
     def flat(self) -> dict[str, Any]:
         """Every setting as one flat scalar mapping (`optimizer`, `lr`, `head_depth`), as trackers show it."""
@@ -89,6 +83,17 @@ def use_copied_source(values: dict[str, Any], trial: Path) -> dict[str, Any]:
         if found.is_file():
             return {**values, "model": {**values["model"], "name": f"{found}:{function}"}}
     return values
+
+
+def with_recorded_split(config: dict[str, Any]) -> dict[str, Any]:
+    """The values of a config.yaml with `val_min`, which version 0.1 did not have: it gave rare classes no val image.
+
+    That version wrote every key that it knew, labels too; a config written by hand has none.
+    """
+    data = config.get("data")
+    if isinstance(data, dict) and "label" in data and "val_min" not in data:
+        return {**config, "data": {**data, "val_min": 0}}
+    return config
 
 
 def flat_name(path: tuple[str, ...]) -> str:

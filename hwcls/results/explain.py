@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from hwcls.config.data import DataConfig
 from hwcls.config.trial import flatten
+from hwcls.data.augment.defaults import spell_out_recorded
 from hwcls.errors import UserError
 from hwcls.metrics import predicted_classes
 from hwcls.reading import DamagedFile, read_json, read_or_none
@@ -55,7 +56,7 @@ def compare_trials(a: Path, b: Path) -> TrialComparison:
         raise UserError("were scored on different validation images", where=f"{a} and {b}", remedy=remedy)
     picked = predicted_classes(scores_a, labels), predicted_classes(scores_b, labels)  # (N,) each
     right = [choice == labels for choice in picked]
-    flat = [flatten(TrialFolder(path).settings()) for path in (a, b)]
+    flat = [flatten(_settings(path)) for path in (a, b)]
     names = [name for name in dict.fromkeys([*flat[0], *flat[1]]) if flat[0].get(name) != flat[1].get(name)]
     rows = []
     for k in np.unique(labels):
@@ -76,10 +77,14 @@ def compare_trials(a: Path, b: Path) -> TrialComparison:
     )
 
 
+def _settings(path: Path) -> dict[str, Any]:
+    return spell_out_recorded(TrialFolder(path).settings())
+
+
 def _images(path: Path) -> Any:
     """The settings that determine a trial's validation images."""
     try:
-        return DataConfig.model_validate(TrialFolder(path).settings().get("data")).pixels()
+        return DataConfig.model_validate(_settings(path).get("data")).pixels()
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise DamagedFile(path / "config.yaml", f"data.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None

@@ -6,6 +6,7 @@ import pytest
 import yaml
 from rich.console import Console
 
+from hwcls.config.data import AugmentConfig
 from hwcls.errors import UserError
 from hwcls.report.terminal.trial_comparison import print_trial_comparison
 from hwcls.results.explain import compare_trials
@@ -36,6 +37,19 @@ def test_settings_classes_and_images(pair):
     assert found.only_a == [{"image": 5, "class": "1", "a": "1", "b": "2"}]
     assert [image["image"] for image in found.only_b] == [2, 8]
     assert json.loads(json.dumps(found.to_dict()))["settings"] == {"lr": [0.1, 0.2]}
+
+
+def test_a_trial_of_version_0_1_beside_one_of_today(pair):
+    """What that version did not write is no difference: the split, and the augmentation of a known data set."""
+    path = pair[0] / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    assert config["data"].pop("val_min", 1) in (0, 1)
+    config["data"]["augment"] = None
+    path.write_text(yaml.safe_dump(config))
+    other = yaml.safe_load((pair[1] / "config.yaml").read_text())
+    other["data"] |= {"val_min": 0, "augment": AugmentConfig().model_dump(mode="json")}
+    (pair[1] / "config.yaml").write_text(yaml.safe_dump(other))
+    assert compare_trials(*pair).settings == {"lr": (0.1, 0.2)}
 
 
 def test_the_text(pair):

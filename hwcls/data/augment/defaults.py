@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hwcls.config.data import AugmentConfig
-from hwcls.config.trial import TrialConfig
+from hwcls.config.trial import TrialConfig, with_recorded_split
 from hwcls.data.catalog import DATA_SETS, USER_LAYOUT
 
 EARLIER_OWN = AugmentConfig(hflip=True)  # version 0.1's for images of one's own, which it did not record
@@ -33,6 +33,16 @@ def spell_out(config: TrialConfig, *, earlier: bool = False) -> TrialConfig:
         return config
     augment = default_augment(config.data.name, earlier=earlier)
     return config.model_copy(update={"data": config.data.model_copy(update={"augment": augment})})
+
+
+def spell_out_recorded(config: dict[str, Any]) -> dict[str, Any]:
+    """The values of a config.yaml, with what version 0.1 did not write into it."""
+    config = with_recorded_split(config)
+    data = config.get("data")
+    if isinstance(data, dict) and data.get("augment") is None:
+        augment = default_augment(str(data.get("name")), earlier=True).model_dump(mode="json")
+        return {**config, "data": {**data, "augment": augment}}
+    return config
 
 
 def describe_augment(augment: AugmentConfig | Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from hwcls.data.augment.defaults import default_augment, describe_augment
+from hwcls.data.augment.defaults import describe_augment, spell_out_recorded
 from hwcls.errors import UserError
 from hwcls.format import format_count, format_duration
 from hwcls.results.confirm.describe import describe_missing, describe_runs
@@ -128,8 +128,7 @@ def _augment_facts(sweep: SweepResults) -> Facts:
     words = []
     for (data, label), trial in sorted(firsts.items(), key=str):
         with contextlib.suppress(UserError, ValueError, TypeError, KeyError):
-            found = TrialFolder(trial.folder).settings()["data"]
-            augment = found["augment"] or default_augment(found["name"], earlier=True).model_dump()
+            augment = spell_out_recorded(TrialFolder(trial.folder).settings())["data"]["augment"]
             fixed = {name: value for name, value in augment.items() if f"augment_{name}" not in searched}
             words.append(": ".join([*(str(part) for part in (data, label) if part), describe_augment(fixed)]))
     more = f"; searched: {', '.join(name.removeprefix('augment_') for name in searched)}" if searched else ""
