@@ -59,8 +59,10 @@ def add_earlier_trials(study: optuna.Study, sweep: Sweep, source: Path) -> tuple
         if not journal.read_bytes().endswith(b"\n"):
             log.warning("%s ends in the middle of a line; trials may be missing", journal)
         storage = JournalStorage(JournalFileBackend(str(journal)))
-        (name,) = optuna.get_all_study_names(storage)
-        trials = optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
+        names = optuna.get_all_study_names(storage)
+        if len(names) != 1:
+            raise ValueError(f"it holds {len(names)} studies instead of one")
+        trials = optuna.load_study(study_name=names[0], storage=storage).get_trials(deepcopy=False)
     ended = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and trial.params]
     added = 0
     for trial in ended:

@@ -92,5 +92,5 @@ def test_earlier_sweeps_that_cannot_be_used(search, old, tmp_path):
     with pytest.raises(UserError, match="--from only applies at the first start"):
         search("three", path, run_cap=4)
     (path / "study.journal").write_text("nonsense\n")
-    with pytest.raises(UserError, match=r"no study\.journal that can be read"):
+    with pytest.raises(UserError, match=r"study\.journal: is damaged \(it holds 0 studies"):
         search("four", path)
