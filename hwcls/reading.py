@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,7 +39,9 @@ def read_file(path: Path, parse: Callable[[bytes], T], offset: int = 0) -> T:
         DamagedFile: It cannot be read, or does not hold what it should.
     """
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_open_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise DamagedFile(path, "a pipe or a device")
             file.seek(offset)
             content = file.read()
     except OSError as error:
@@ -46,6 +50,11 @@ def read_file(path: Path, parse: Callable[[bytes], T], offset: int = 0) -> T:
         raise DamagedFile(path, "a link to nothing" if path.is_symlink() else _describe(error)) from None
     with damage_named(path):
         return parse(content)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Opens a pipe as well, where an ordinary open would wait for a writer."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 @contextmanager

@@ -118,7 +118,7 @@ def _type_remedy(value: object, wanted: list[Any]) -> str:
     elif bool in wanted and value in (0, 1):
         return f"write {'true' if value else 'false'}"
     elif int in wanted and isinstance(value, float):
-        return f"write {int(value)}" if value == int(value) else ""
+        return f"write {int(value)}" if value.is_integer() else ""
     if list in wanted and not isinstance(value, (list, dict)):
         return f"write [{as_yaml(value)}]"
     return ""

@@ -24,7 +24,7 @@ def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """
     try:
         return sorted(set(_differences(_meaning(old), _meaning(new))))
-    except UserError:  # written by another version
+    except (UserError, TypeError, ValueError, AttributeError):  # written by another version, or damaged
         return sorted(set(_differences(old, new)))
 
 
@@ -54,7 +54,7 @@ def _differences(old: Any, new: Any, key: tuple[str, ...] = ()) -> Iterator[str]
             value if isinstance(value, Mapping) else {} if value is None else {"": value} for value in (old, new)
         )
         for name in {**old, **new}:
-            if ".".join((*key, name)) not in MUTABLE:
+            if ".".join((*key, str(name))) not in MUTABLE:
                 yield from _differences(old.get(name), new.get(name), (*key, str(name)))
     elif old != new:
         yield ".".join(key)

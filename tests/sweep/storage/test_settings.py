@@ -69,3 +69,4 @@ def test_another_sweep_is_a_change(old, new, key):
 def test_a_file_of_another_version_is_compared_as_written():
     settings = yaml.safe_load(SWEEP)
     assert changed_keys({**settings, "unknown": 1}, settings) == ["unknown"]
+    assert changed_keys({**settings, 1: 2}, settings) == ["1"]  # damaged
