@@ -122,12 +122,14 @@ def _test_settings(bases: Mapping[str, Floats], chosen: Floats, rest: Floats, sc
     shares = []
     for basis in bases.values():
         own = _orthonormal(basis, chosen)
-        explained = ((rest @ own) ** 2).sum(1) / total
-        shares.append(1 - (1 - explained) * left / max(1, left - own.shape[1]) if own.shape[1] else 0 * total)
+        explained, free = ((rest @ own) ** 2).sum(1) / total, left - own.shape[1]
+        shares.append(1 - (1 - explained) * left / free if free > 0 else 0 * total)  # a value for each trial: unknown
     table = np.stack(shares, axis=1)  # (1 + P, S)
     p = (len(table) + 1 - rankdata(table, axis=0, method="min")) / len(table)  # (1 + P, S)
     smallest = p.min(1)
-    limit = float(np.quantile(smallest, LEVEL, method="lower"))  # one setting in twenty groups without any effect
+    limit = float(
+        np.quantile(smallest, LEVEL, method="lower")
+    )  # of p, that one sweep in twenty without any effect stays below
     step = []
     for place, name in enumerate(bases):
         adjusted = float((smallest <= p[0, place]).mean())

@@ -68,6 +68,12 @@ def test_settings_that_move_together_are_counted_once():
     ]
 
 
+def test_a_value_for_each_trial_tells_nothing():
+    names = [f"net{place}" for place in range(12)]
+    (found,) = rank_settings({"backbone": names}, range(12))
+    assert (found.share, found.matters) == (0.0, False)
+
+
 def test_equal_trials_tell_nothing():
     found = rank_settings({"lr": range(12), "width": [1, 2] * 6}, [0.5] * 12)
     assert [(one.share, one.matters) for one in found] == [(0.0, False)] * 2
