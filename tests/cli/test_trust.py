@@ -103,6 +103,29 @@ def test_code_from_elsewhere_runs_only_when_trusted(foreign, words):
     assert not mark.exists(), "it has run"
 
 
+@pytest.mark.parametrize("words", ["confirm got --add-seeds 2", "sweep got/sweep.yaml --results . --set run_cap=2"])
+def test_a_sweep_from_elsewhere_goes_on_only_when_its_code_is_trusted(foreign, monkeypatch, words):
+    from contextlib import contextmanager
+
+    from hwcls.sweep import driver
+    from hwcls.sweep.cluster.resources import this_machine
+
+    @contextmanager
+    def connected(address):
+        yield this_machine()
+
+    results, mark = foreign
+    sweep = yaml.safe_load((results / "sweep.yaml").read_text())
+    (results / "sweep.yaml").write_text(yaml.safe_dump({**sweep, "name": "got"}))
+    monkeypatch.setattr(driver, "connected", connected)  # Ray need not run
+    done = invoke(*words.split(), "--quiet")
+    assert done.exit_code == 2, done.output
+    assert "build() of this file and helper.py" in done.stderr
+    assert "--trust-code once" in done.stderr
+    assert not mark.exists(), "it has run"
+    assert (results / "trials/0/config.yaml").exists()
+
+
 def test_once_is_enough(foreign):
     results, mark = foreign
     assert invoke("evaluate", results / "trials/0").exit_code == 2

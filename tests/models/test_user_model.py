@@ -113,3 +113,36 @@ def test_a_missing_or_failing_file(source: Path) -> None:
     with pytest.raises(UserError, match=r"ModuleNotFoundError.*my_net\.py, line 1"):
         check(config(source))
     assert sys.path == before
+
+
+def test_a_file_that_runs_long_is_named(
+    source: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from hwcls.models import user_code
+
+    monkeypatch.setattr(user_code, "PATIENCE", 0.1)
+    source.write_text("import time\ntime.sleep(0.5)\n" + GOOD)
+    assert check(config(source)) > 0
+    assert caplog.messages == [f"waiting for {source}, which runs for 0.1 s now"]
+
+
+def test_a_neighbour_is_imported_anew_and_also_while_the_model_is_built(source: Path, tmp_path: Path) -> None:
+    source.write_text(
+        GOOD.replace("from neighbour import SCALE\n", "SCALE = 1.0\n").replace(
+            "    return Net(classes, channels * image_size**2, width)",
+            "    from neighbour import WIDTH\n    return Net(classes, channels * image_size**2, WIDTH)",
+            1,
+        )
+    )
+    for width in (3, 5):
+        source.with_name("neighbour.py").write_text(f"WIDTH = {width}\n")
+        assert check(config(source)) == 64 * width + width + width * 5 + 5
+
+
+def test_what_the_process_itself_exits_with_stays(source: Path) -> None:
+    """os._exit is an error only where a user's file calls it."""
+    import subprocess
+
+    code = "import os; from hwcls import models; from hwcls.models.user_model import UserModelConfig as C;"
+    code += f"models.build(C(name='{source}:build'), classes=2, channels=1, image_size=4); os._exit(7)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 7
