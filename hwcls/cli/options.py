@@ -67,8 +67,8 @@ def check_overwrite(paths: Iterable[Path], overwrite: bool) -> None:
     where = ", ".join(map(str, taken))
     if not can_ask():
         raise UserError("exists already", where=where, remedy="pass --overwrite to replace it, or name another path")
-    if not typer.confirm(f"{where} exists already. Replace it?", err=True):
-        raise UserError("was kept, nothing was written", where=where)
+    if not typer.confirm(f"Replace what exists: {where}?", err=True):
+        raise UserError("kept, nothing was written", where=where)
 
 
 def can_ask() -> bool:

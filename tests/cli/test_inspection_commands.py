@@ -175,7 +175,7 @@ def test_a_file_of_the_user_is_replaced_only_where_it_is_asked_for(invoke, folde
     monkeypatch.setattr("hwcls.cli.options.can_ask", lambda: True)
     monkeypatch.setattr("typer.confirm", lambda text, err: asked.append(text) or False)
     assert invoke(*command).exit_code == 2
-    assert asked == [f"{path} exists already. Replace it?"]
+    assert asked == [f"Replace what exists: {path}?"]
     assert path.read_text() == "mine"
     assert [found.name for found in tmp_path.iterdir()] == [taken]
     assert invoke(*command, "--overwrite").exit_code == 0
