@@ -188,8 +188,10 @@ def _unreadable_error(raw: RawData, images: EncodedImages, problems: dict[str, s
         return corrupt_image_error(images, name, problem)
     kinds = count_problems(problems.values())
     what = f"{len(problems):,} of {len(images):,} images cannot be read ({kinds}), such as {name}"
-    remedies = [remedy for remedy in dict.fromkeys(map(remedy_for, problems.values())) if remedy]
-    remedy = "; ".join(remedies) or "replace or remove them"
+    known = dict.fromkeys(map(remedy_for, problems.values()))
+    remedies = [remedy for remedy in known if remedy]
+    others = [f"replace or remove the {'others' if remedies else 'files'}"] if None in known else []
+    remedy = "; ".join([*remedies, *others])
     if not remedies and not _lost_classes(raw, problems):
         remedy += f", {SKIP}"
     return UserError(what, where=images.tree.where, remedy=remedy)

@@ -291,7 +291,7 @@ def test_unreadable_images_are_counted_by_kind(make: SimpleNamespace, tmp_path: 
         import_data_set("my_set", path)
     found = str(caught.value)
     assert "4 of 48 images cannot be read (2: is a web page; 1: is empty; 1: of no known image format)" in found
-    assert found.endswith("such as train/ant/0.png — download it again")
+    assert found.endswith("such as train/ant/0.png — download it again; replace or remove the others")
 
 
 def test_leaving_out_half_of_a_class_is_not_advised(make: SimpleNamespace, tmp_path: Path) -> None:

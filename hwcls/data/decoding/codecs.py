@@ -57,7 +57,8 @@ def remedy_for(problem: str) -> str | None:
 
 def count_problems(problems: Iterable[str], most: int = 3) -> str:
     """How many images have which problem, in words: `20: is empty; 6: of no known image format`."""
-    found = Counter(re.sub(r"^unpacks to \S+ pixels, ", "unpacks to ", problem) for problem in problems).most_common()
+    kinds = (re.sub(r"^unpacks to \S+ pixels, (.*)", r"unpacks to \1 pixels", problem) for problem in problems)
+    found = Counter(kinds).most_common()
     words = [f"{count:,}: {problem}" for problem, count in found[:most]]
     return "; ".join([*words, *([f"{sum(n for _, n in found[most:]):,}: otherwise"] if found[most:] else [])])
 

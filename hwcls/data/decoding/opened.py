@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ from hwcls.data.decoding.pixel_range import PixelRange, RangeMeter, UnknownRange
 from hwcls.data.decoding.resize import STRIP, Box
 
 Image.MAX_IMAGE_PIXELS = None  # every image is checked against MAX_PIXELS, and refused instead of warned about
+with contextlib.suppress(AttributeError):  # another Pillow
+    # malloc gives back at once what is larger than 32 MB; smaller blocks of an image would stay with each thread
+    Image.core.set_block_size(64 << 20)  # type: ignore[attr-defined]
 GREY = ("1", "L", "LA", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 WHOLE_FRAMES = ("WEBP", "AVIF", "HEIF")  # decoded into a buffer of their own before PIL's
 ORIENTATION = 0x0112  # the EXIF tag, from 1 (upright) to 8

@@ -75,5 +75,5 @@ def test_only_files_that_begin_like_one_are_given_to_the_decoders_of_phones() ->
 def test_problems_are_counted_by_kind() -> None:
     bombs = [f"unpacks to {n}x{n} pixels, more than 89 million" for n in (10_000, 20_000)]
     found = count_problems([*bombs, "is empty", "a", "b"])
-    assert found == "2: unpacks to more than 89 million; 1: is empty; 1: a; 1: otherwise"
+    assert found == "2: unpacks to more than 89 million pixels; 1: is empty; 1: a; 1: otherwise"
     assert remedy_for(bombs[0]) == "scale it to at most 89 million pixels"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -97,6 +100,34 @@ def test_strips_give_the_pixels_of_the_whole(
     assert np.array_equal(decode_to_size(data, 64, channels, None), want)
     monkeypatch.setattr(resize, "STRIP", 4096)
     assert np.array_equal(decode_to_size(data, 64, channels, None), want)
+
+
+PEAK = """
+import os, resource, sys
+os.sched_getaffinity = lambda pid: set(range(8))
+from pathlib import Path
+from hwcls.data.decoding import decode, memory, opened
+from hwcls.data.formats.archive import FolderTree
+from hwcls.data.formats.raw import EncodedImages
+
+opened.DECODED.total = int(sys.argv[2])
+tree = FolderTree(Path(sys.argv[1]))
+decode.CHUNK = 1  # each image is a task of its own
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for _ in decode.run_tasks(iter(list(decode.decode_tasks(EncodedImages(tree, tree.names), 32, 3)))):
+    pass
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="units of ru_maxrss differ")
+def test_eight_threads_take_the_memory_of_one(tmp_path: Path) -> None:
+    for i in range(8):
+        Image.new("RGBA", (4000, 4000), (i, 90, 30, 200)).save(tmp_path / f"{i}.png", compress_level=1)  # 64 MB each
+    took = [int(subprocess.check_output([sys.executable, "-c", PEAK, tmp_path, str(total)])) for total in (MB, 1 << 40)]
+    assert took[0] < 150
+    assert took[1] > 300  # without the budget
 
 
 def test_few_large_pictures_are_decoded_at_once() -> None:
