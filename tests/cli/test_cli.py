@@ -50,6 +50,40 @@ def test_every_command_is_documented(invoke, words):
         assert "Example: hwcls" in done.output
 
 
+def test_closed_streams(tmp_path):
+    """As a daemon starts it: no file of the command takes the number of a standard stream."""
+    code = f"""
+import os, sys
+from hwcls.cli import main
+sys.argv = ["hwcls", "--version"]
+try:
+    main()
+except SystemExit as ended:
+    with open({str(tmp_path / "found")!r}, "w") as file:
+        print(ended.code, file.fileno() > 2, sys.stdout.isatty(), file=file)
+"""
+    subprocess.run(["sh", "-c", 'exec "$0" -c "$1" <&- >&- 2>&-', sys.executable, code], check=True)
+    assert (tmp_path / "found").read_text() == "0 True False\n"
+
+
+def test_plain_lines_in_a_notebook(invoke, tmp_path, monkeypatch):
+    """IPython's kernel sets FORCE_COLOR for its commands, whose output is no terminal."""
+    from hwcls.sweep import driver
+    from hwcls.sweep.monitor.progress import Lines
+
+    shown = []
+
+    def run(sweep, options, progress_for):
+        shown.append(progress_for(1))
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(driver, "run", run)
+    done = invoke("sweep", ROOT / "sweeps" / "quickstart.yaml", "--results", tmp_path, "--wandb", "off")
+    assert done.exit_code == 130
+    assert [type(view) for view in shown] == [Lines]
+
+
 def test_version(invoke):
     assert invoke("--version").output.startswith("hwcls 0.")
 

@@ -127,7 +127,9 @@ def _run(checked: Sweep, options: Options, quiet: bool, as_json: bool) -> None:
     from hwcls.sweep.monitor.logs import log_to_console
 
     on_terminal = sys.stdout.isatty() and sys.stderr.isatty()  # then the result alone goes to standard output
-    console = terminal_console(stderr=as_json or on_terminal, quiet=quiet or as_json)
+    live = None if (sys.stderr if as_json or on_terminal else sys.stdout).isatty() else False
+    # FORCE_COLOR, which notebooks set, asks for colours: a table that moves the cursor needs a terminal
+    console = terminal_console(stderr=as_json or on_terminal, quiet=quiet or as_json, force_terminal=live)
     try:
         with log_to_console(console), _ProgressDisplay(console, checked) as display:
             outcome = driver.run(checked, options, display.progress)
