@@ -6,6 +6,7 @@ import importlib.util
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
@@ -166,6 +167,18 @@ class ResourcesConfig(Frozen):
         return self
 
 
+@dataclass(frozen=True)
+class LoginProblem:
+    """Why a tracker's server cannot be used."""
+
+    what: str
+    remedy: str
+    passing: bool = False  # the server may be there again in a moment: each run tries by itself
+
+    def __str__(self) -> str:
+        return self.what
+
+
 class TrackerSpec(ABC):
     """What hwcls needs to know of a tracker before opening it; the base class of all in `TRACKERS`."""
 
@@ -193,9 +206,14 @@ class TrackerSpec(ABC):
         """The disk that a run of so many epochs takes at most."""
 
     @classmethod
-    def login_problem(cls) -> str | None:
+    def login_problem(cls) -> LoginProblem | None:
         """Why the server cannot be used, None when it can; answers within seconds."""
         return None
+
+    @classmethod
+    def describe_environment(cls, project: str | None = None) -> str:
+        """Where runs go by environment variables, in words; empty if they say nothing. `project`: the file's."""
+        return ""
 
     @classmethod  # noqa: B027  (most trackers have no login)
     def check_login(cls, mode: str) -> None:

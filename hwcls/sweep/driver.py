@@ -23,6 +23,7 @@ from hwcls.sweep.monitor.logs import log_to_file
 from hwcls.sweep.monitor.progress import ProgressFor
 from hwcls.sweep.monitor.tracking_process import TrackingProcess
 from hwcls.sweep.preflight.disk_usage import check_results_disk, estimate_disk_usage
+from hwcls.sweep.preflight.dry_run import describe_tracking
 from hwcls.sweep.preflight.notes import describe_notes
 from hwcls.sweep.preflight.validate import Options, check_sweep
 from hwcls.sweep.run import confirm_plan
@@ -160,6 +161,8 @@ class _Start:
         name, budget = self.sweep.config.name, self.sweep.config.budget
         log.info("%s: %s, %s; results in %s", name, _extent(search, budget), resources, results)
         log.info("%s", usage)
+        for line in describe_tracking(self.sweep.config):
+            log.info("%s", line)
         for note in describe_notes(self.sweep):
             log.warning("%s", note)
         if low_disk:

@@ -212,11 +212,13 @@ def _logins() -> Iterator[Check]:
     for name, tracker in TRACKERS.all().items():
         if tracker.login_command is None:
             continue
+        places = tracker.describe_environment()
+        places = f"; {places}" if places else ""
         if problem := tracker.login_problem():
-            remedy = f"run `{tracker.login_command}`; until then runs stay on disk"
-            yield Check(name, "note", f"offline: {problem}", remedy)
+            remedy = f"{problem.remedy}; until then runs stay on disk"
+            yield Check(name, "note", f"offline: {problem}{places}", remedy)
         else:
-            yield Check(name, "ok", "logged in")
+            yield Check(name, "ok", f"logged in{places}")
 
 
 def _ray(address: str | None) -> Iterator[Check]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from hwcls.config.model import ModelFamily
 from hwcls.config.space import Range
-from hwcls.config.sweep import EarlyStopping
+from hwcls.config.sweep import TRACKERS, EarlyStopping, SweepConfig
 from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.config.yaml_source import YamlSource
@@ -86,6 +86,7 @@ def plan_sweep(sweep: Sweep, notes: Sequence[str] | None = None) -> dict[str, An
         "share": sweep.shares.unit,
         "rungs": steps,
         "confirm": _confirm_counts(sweep),
+        "tracking": describe_tracking(config),
         "warnings": [*warnings, *describe_notes(sweep), *notes, *missing],
         "missing_data": bool(missing),
     }
@@ -100,6 +101,12 @@ def _confirm_counts(sweep: Sweep) -> dict[str, int] | None:
     counts = [config.runs(count) for count in each or [config.top] * max(1, len(sweep.alternatives))]
     picks, reports = sum(count for count, _ in counts), sum(count for _, count in counts)
     return {"picks": picks, "reports": reports, "runs": picks + reports}
+
+
+def describe_tracking(config: SweepConfig) -> list[str]:
+    """Where the runs of each tracker go, as far as environment variables decide it."""
+    found = {name: TRACKERS[name].describe_environment(config.project) for name in config.track}
+    return [f"{name}: {text}" for name, text in found.items() if text]
 
 
 def check_data_names(trials: Sequence[TrialConfig], place: YamlSource) -> list[str]:
@@ -235,6 +242,10 @@ def print_plan(found: dict[str, Any], write: Callable[[str], None]) -> None:
     for sample in found["samples"]:
         words = [f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in sample.items() if k not in constant]
         write(f"  {', '.join(words) or 'the same settings'}")
+    if found["tracking"]:
+        write("\ntracking")
+    for line in found["tracking"]:
+        write(f"  {line}")
     for warning in found["warnings"]:
         write(f"\nnote: {warning}")
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hwcls.config.sweep import TRACKERS, TrackerSpec
+from hwcls.config.sweep import TRACKERS, LoginProblem, TrackerSpec
 from hwcls.errors import UserError
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.json_lines import read_lines
+from hwcls.tracking.wandb import environment
 
 if TYPE_CHECKING:
     from hwcls.tracking.wandb.tracker import WandbTracker
@@ -39,19 +40,25 @@ class Wandb(TrackerSpec):
         return 250_000 + epochs * 2_000
 
     @classmethod
-    def login_problem(cls) -> str | None:
+    def login_problem(cls) -> LoginProblem | None:
         from hwcls.tracking.wandb.login import login_problem
 
         return login_problem()
 
     @classmethod
+    def describe_environment(cls, project: str | None = None) -> str:
+        return environment.describe(project)
+
+    @classmethod
     def check_login(cls, mode: str) -> None:
+        environment.project_name("hwcls")
         if mode == "online":
-            from hwcls.tracking.wandb.login import NO_ANSWER, login_problem
+            from hwcls.tracking.wandb.login import login_problem
 
             problem = login_problem()
-            if problem and problem != NO_ANSWER:  # a server that is down is tried again, run by run
-                raise UserError(problem, where="--wandb online", remedy="run `wandb login`, or pass --wandb offline")
+            if problem and not problem.passing:
+                remedy = f"{problem.remedy}, or pass --wandb offline"
+                raise UserError(problem.what, where="--wandb online", remedy=remedy)
 
 
 def read_run_urls(sweep: SweepFolder) -> dict[str, str]:

@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import wandb
+from wandb.sdk import wandb_setup
+
+from hwcls.format import hide_credentials
+from hwcls.tracking.wandb.environment import ignored_settings, ignored_variables
 
 VERSION = "0.31"  # that all below was written for; tests/tracking/test_wandb_private.py checks it
 FATAL = re.compile(r"filestream: fatal error: [^\"]*")  # in the internal log, of wandb-core
@@ -21,10 +25,25 @@ UNDOCUMENTED = {  # settings of wandb.Settings: upload nothing of the machine, t
 }
 
 
-def prepare_environment() -> None:
-    """Set the environment so that this process starts its own wandb service, without output."""
-    os.environ.pop("WANDB_SERVICE", None)  # a parent's would hold the ids of runs after this process was killed
+def prepare() -> str:
+    """Leave W&B only what it may take from outside; returns the address of its server, without credentials.
+
+    What environment.is_kept does not name is removed from the environment and from the settings that W&B read from its
+    files: a parent's service too, which would have the ids of runs after this process was killed.
+
+    Raises:
+        ValueError: A variable has a value that W&B does not know.
+    """
+    for name in ignored_variables(os.environ):
+        del os.environ[name]
     os.environ.setdefault("WANDB_SILENT", "true")  # login ignores the setting; errors are raised and logged
+    os.environ["WANDB_SAGEMAKER_DISABLE"] = "true"  # it would name runs by SageMaker's jobs
+    used = wandb_setup.singleton().settings
+    files = wandb.Settings(settings_system=used.settings_system)  # where the files are: before any variable
+    for name in ignored_settings(files.read_system_settings().all()):
+        if field := wandb.Settings.model_fields.get(name):
+            object.__setattr__(used, name, field.get_default(call_default_factory=True))
+    return hide_credentials(str(used.base_url))
 
 
 def run_settings(stop: Callable[[], None], answer: float, upload: float) -> wandb.Settings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.media import Media
 from hwcls.tracking.records import Result
 from hwcls.tracking.tracker import RunInfo, numeric_values
-from hwcls.tracking.wandb.private import count_rows, raise_if_upload_failed, run_settings
+from hwcls.tracking.wandb.environment import project_name
+from hwcls.tracking.wandb.private import count_rows, prepare, raise_if_upload_failed, run_settings
 
 INIT_SECONDS = 10.0  # to wait for the server at the start of a run
 UPLOAD_SECONDS = 30.0  # that the end of a run may take: the rest is uploaded again later
@@ -113,13 +115,14 @@ def _init(info: RunInfo, run_id: str, sweep: SweepFolder, mode: Any) -> Any:
     upload = UPLOAD_SECONDS
     if info.weights and info.weights.is_file():
         upload += info.weights.stat().st_size / SLOWEST_UPLOAD
+    prepare()
     handle = wandb.init(
-        project=info.project,
+        project=project_name(info.project),
         id=run_id,
         resume="allow",
         reinit="create_new",  # the runs of other trials stay open in this process
         mode=mode,
-        dir=str(sweep.path),
+        dir=os.environ.get("WANDB_DIR") or str(sweep.path),
         name=info.name,
         group=info.sweep[:128],
         job_type=info.kind,

@@ -16,7 +16,7 @@ from hwcls.tracking.cursor import Cursor
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.records import Result
 from hwcls.tracking.tracker import RunInfo
-from hwcls.tracking.wandb.login import NO_ANSWER, login_problem
+from hwcls.tracking.wandb.login import login_problem
 from hwcls.tracking.wandb.run import EXIT_CODES, WandbRun
 
 log = logging.getLogger(__name__)
@@ -107,7 +107,7 @@ class WandbTracker:
         Only if the server answers: while it is down, ending the open runs would take UPLOAD_SECONDS each.
         """
         if self._online and (problem := login_problem()):
-            raise ConnectionError(problem)
+            raise ConnectionError(problem.what)
         runs = list(self._open.values())
         self.close()
         wandb.teardown()
@@ -132,10 +132,10 @@ def open_wandb(sweep: SweepFolder, mode: str) -> list[WandbTracker]:
     problem = login_problem()
     if not problem:
         return [WandbTracker(sweep, online=True)]
-    if mode == "online" and problem == NO_ANSWER:  # a server that is down is tried again, run by run
+    if mode == "online" and problem.passing:
         return [WandbTracker(sweep, online=True)]
     if mode == "online":
-        raise UserError(f"W&B cannot go online: {problem}", remedy="run `wandb login`, or choose --wandb offline")
+        raise UserError(f"W&B cannot go online: {problem}", remedy=f"{problem.remedy}, or choose --wandb offline")
     message = f"W&B is offline: {problem}; `hwcls wandb sync {sweep.path}` uploads the runs later"
     log.warning(message)
     return [WandbTracker(sweep, online=False, problem=message)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import wandb
@@ -12,6 +12,7 @@ from hwcls import files
 from hwcls.errors import UserError
 from hwcls.reading import read_json, read_or_none
 from hwcls.tracking.folders import SweepFolder
+from hwcls.tracking.wandb.environment import project_name
 from hwcls.tracking.wandb.login import require_login
 
 MEDIA = ("confusion", "predictions", "activations", "reconstructions")
@@ -49,6 +50,7 @@ def save_workspace(folder: SweepFolder, view: View) -> str:
         remedy = "pip install 'hwcls[workspace]'"
         raise UserError("wandb-workspaces is not installed", where="hwcls wandb workspace", remedy=remedy) from None
     require_login()
+    view = replace(view, project=project_name(view.project))
     known = folder.path / "wandb" / "workspace.json"
     try:
         saved = _load_saved(workspaces, known, view)
