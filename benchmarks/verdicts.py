@@ -92,8 +92,9 @@ def looks(runs: int) -> Iterator[Row]:
     """False verdicts up to each look at equal models, five seeds more each time."""
     yield "images", "seeds differ by", "verdicts", "look 1", "2", "3", "4"
     for images, points in ((360, 0.0), (360, 1.0), (360, 3.0), (4000, 0.5)):
-        paid, fixed = np.zeros((runs, 4), bool), np.zeros((runs, 4), bool)
-        for run in range(runs):
+        count = runs if images < 1000 else runs // 4
+        paid, fixed = np.zeros((count, 4), bool), np.zeros((count, 4), bool)
+        for run in range(count):
             rng, spread = np.random.default_rng([2, run]), points * POINT
             tables = [draw_hits(rng, easy, rng.normal(0, spread, 20)) for easy in draw_images(rng, 2, images)]
             for look in range(4):

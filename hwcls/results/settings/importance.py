@@ -127,9 +127,7 @@ def _test_settings(bases: Mapping[str, Floats], chosen: Floats, rest: Floats, sc
     table = np.stack(shares, axis=1)  # (1 + P, S)
     p = (len(table) + 1 - rankdata(table, axis=0, method="min")) / len(table)  # (1 + P, S)
     smallest = p.min(1)
-    limit = float(
-        np.quantile(smallest, LEVEL, method="lower")
-    )  # of p, that one sweep in twenty without any effect stays below
+    limit = float(np.quantile(smallest, LEVEL, method="lower"))  # p of all settings stay above it in 95 % of cases
     step = []
     for place, name in enumerate(bases):
         adjusted = float((smallest <= p[0, place]).mean())
