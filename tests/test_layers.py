@@ -34,7 +34,7 @@ PACKAGES = [
 ]
 WINGS = {
     "sweep": [{"storage", "monitor"}, {"cluster"}, {"search"}, {"preflight", "run"}, {"driver"}],
-    "cli": [{"console"}, {"options", "progress_bar"}, {"commands"}, {"main"}],
+    "cli": [{"console", "interrupt"}, {"options", "progress_bar"}, {"commands"}, {"main"}],
 }
 ONLY_IN = {
     "ray": {"sweep"},

@@ -26,6 +26,7 @@ from hwcls.cli.commands import (  # noqa: F401  (each registers its commands)
     wandb,
 )
 from hwcls.cli.console import SUMMARY, app
+from hwcls.cli.interrupt import leave_at_once
 
 
 def _print_version(wanted: bool) -> None:
@@ -62,5 +63,6 @@ def main() -> None:
     try:
         app()
     finally:
+        leave_at_once()
         if "triton" not in sys.modules:  # it complains about a frozen collector
             gc.freeze()  # collecting what torch and Ray hold would take 2 s at exit

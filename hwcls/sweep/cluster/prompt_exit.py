@@ -35,8 +35,8 @@ def exits_promptly(limit: float) -> Iterator[None]:
     try:
         yield
     finally:
-        ended.set()
         signal.set_wakeup_fd(waked)
+        ended.set()
         writer.close()
         for each, handler in before.items():
             signal.signal(each, handler)
@@ -59,6 +59,6 @@ def _watch(reader: socket.socket, ended: threading.Event, limit: float) -> None:
             if number[0] in DEFERRED:
                 code, line = 130, "interrupted while Ray was starting; the same command starts again"
                 break
-    if not ended.wait(GRACE):
-        print(f"hwcls: {line}", file=sys.stderr, flush=True)
-        os._exit(code)
+        if not ended.wait(GRACE):  # with the reader open: further signals are written to it
+            print(f"hwcls: {line}", file=sys.stderr, flush=True)
+            os._exit(code)

@@ -1,0 +1,58 @@
+"""Ctrl-C, however often and whenever: one line and exit code 130, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from types import TracebackType
+from typing import Any
+
+PATIENCE = 2  # interrupts that save and clean up; the next one ends the process at once
+CODE = 130
+_SHOW_CURSOR = "\x1b[?25h"  # which a progress display may have hidden
+
+_count = 0
+
+
+def handle_interrupts() -> None:
+    """Handle SIGINT from now on, and keep tracebacks of interrupts off the terminal."""
+    before, unraisable = sys.excepthook, sys.unraisablehook
+
+    def uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not issubclass(kind, KeyboardInterrupt):
+            before(kind, error, trace)
+            return
+        _end()  # outside of any command, such as during imports
+
+    def ignored(found: Any) -> None:
+        if not issubclass(found.exc_type, KeyboardInterrupt):
+            unraisable(found)
+
+    sys.excepthook, sys.unraisablehook = uncaught, ignored
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, _interrupt)
+
+
+def leave_at_once() -> None:
+    """The command has ended: a later interrupt finds nothing to save."""
+    global _count
+    _count = PATIENCE
+
+
+def _interrupt(*_: Any) -> None:
+    global _count
+    _count += 1
+    if _count > PATIENCE:
+        _end()
+    raise KeyboardInterrupt
+
+
+def _end() -> None:
+    """End this process at once: every finished record is on disk."""
+    text = (_SHOW_CURSOR if os.isatty(2) else "") + "hwcls: interrupted\n"
+    try:
+        os.write(2, text.encode())
+    finally:
+        os._exit(CODE)

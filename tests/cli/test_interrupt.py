@@ -1,0 +1,78 @@
+"""Ctrl-C at any moment and any number of times: one line, exit code 130, no traceback."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = """
+import os, signal, sys
+from hwcls.cli.interrupt import handle_interrupts, leave_at_once
+
+def press():
+    os.kill(os.getpid(), signal.SIGINT)
+
+class Interrupted:
+    def __del__(self):
+        press()
+
+handle_interrupts()
+"""
+CASES = {
+    "outside of any command": "press()",
+    "in a handler of an interrupt": "try:\n    press()\nexcept KeyboardInterrupt:\n    press()",
+    "a third time": "for _ in range(12):\n    try:\n        press()\n    except KeyboardInterrupt:\n        pass",
+    "at exit": "import atexit\natexit.register(press)\nleave_at_once()",
+    "in a destructor": "one = Interrupted()\ndel one\npress()",
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_an_interrupt_is_one_line(case):
+    done = subprocess.run([sys.executable, "-c", SCRIPT + CASES[case]], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "hwcls: interrupted\n")
+
+
+def test_other_errors_keep_their_traceback():
+    done = subprocess.run([sys.executable, "-c", SCRIPT + "1 / 0"], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr
+
+
+def interrupted(command, delay, times, cwd):
+    """Start hwcls, interrupt its process group so often after a delay, as a terminal does; its code and output."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hwcls", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        start_new_session=True,
+    )
+    time.sleep(delay)
+    for _ in range(times):
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.1)
+    output = process.communicate(timeout=90)[0]
+    return process.returncode, output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("delay", "times"), [(0.3, 12), (2.0, 12), (5.0, 2), (9.0, 12)])
+def test_a_sweep_that_is_interrupted_again_and_again(tmp_path, delay, times):
+    parameters = {"data": {"name": "digits", "per_class": 20}, "model": {"name": "mlp", "width": 8}, "epochs": 200}
+    parameters["optimizer"] = {"name": "adam", "lr": {"min": 1e-3, "max": 1e-2}}
+    (tmp_path / "long.yaml").write_text(yaml.safe_dump({"run_cap": 50, "track": [], "parameters": parameters}))
+    code, output = interrupted(["sweep", "long.yaml"], delay, times, tmp_path)
+    assert code == 130, output
+    assert "interrupted" in output.lower()
+    for word in ("Traceback", "Exception ignored", "KeyboardInterrupt", "Aborted"):
+        assert word not in output, output
