@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import secrets
 import select
@@ -15,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +25,9 @@ from typing import Any
 from hwcls.sweep.cluster.ray_private import SOCKET, start_node
 from hwcls.temporary import SOCKET_LIMIT, TemporaryFolder, open_folder
 
+log = logging.getLogger(__name__)
+
+SHOW_CURSOR = "\x1b[?25h"
 TOKEN = "token"  # the name of its file
 POLL_SECONDS = 0.5
 END_SECONDS = 10.0  # for Ray to end
@@ -42,6 +47,8 @@ class LocalNode:
 
     def __init__(self, cpus: int) -> None:
         self.folder: TemporaryFolder = open_folder(LONGEST_FOLDER)
+        self.stopping = False
+        self.watcher: threading.Thread | None = None
         token = self.folder.path / TOKEN
         with open(os.open(token, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as file:
             file.write(secrets.token_hex(32))
@@ -73,12 +80,29 @@ class LocalNode:
             raise NodeError(self._last_line() or f"its process ended with {self.process.wait()}") from None
         if "error" in answer:
             raise NodeError(answer["error"])
+        self.watcher = threading.Thread(target=self._watch, daemon=True)
+        self.watcher.start()
         return answer["address"], answer["node"]
+
+    def _watch(self) -> None:
+        """End this process as soon as Ray has ended by itself: its calls to Ray would wait in vain."""
+        assert self.process.stdout is not None, "started with a pipe"
+        try:
+            reason = json.loads(self.process.stdout.readline())["error"]
+        except ValueError:  # nothing: its process was killed
+            reason = "its process was killed"
+        if self.stopping:
+            return
+        log.debug("Ray has ended: %s", reason)
+        cursor = SHOW_CURSOR if sys.stderr.isatty() else ""  # which a live table hides
+        print(f"{cursor}hwcls: Ray has ended: {reason} — the same command resumes", file=sys.stderr, flush=True)
+        os._exit(1)
 
     def stop(self, seconds: float = END_SECONDS) -> None:
         """End Ray and remove its folder."""
         assert self.process.stdin is not None, "started with a pipe"
         assert self.process.stdout is not None, "started with a pipe"
+        self.stopping = True
         with suppress(OSError):
             self.process.stdin.close()
         try:
@@ -87,6 +111,8 @@ class LocalNode:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+        if self.watcher is not None:
+            self.watcher.join()
         self.process.stdout.close()
         self.folder.remove()
 

@@ -76,6 +76,18 @@ def test_a_killed_driver_leaves_no_process_and_no_folder(ray_here, monkeypatch, 
     assert Path(f"/tmp/hwcls-{os.geteuid()}") == Path(folder).parent  # TMPDIR is too long for a socket
 
 
+@pytest.mark.slow
+def test_a_ray_that_ends_by_itself_ends_the_driver_in_one_line():
+    driver = subprocess.Popen([sys.executable, "-c", HOLD], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    folder, pid = driver.stdout.readline().split()
+    node = psutil.Process(int(pid))
+    next(child for child in node.children() if child.name() == "raylet").kill()
+    _, errors = driver.communicate(timeout=20)
+    assert (driver.returncode, errors) == (1, "hwcls: Ray has ended: raylet ended — the same command resumes\n")
+    psutil.wait_procs([node], timeout=10)
+    assert not Path(folder).exists()
+
+
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, None])
 def test_a_start_that_does_not_return_ends_soon_in_one_line(sent):
     seconds = "60" if sent else "0.5"
