@@ -55,6 +55,10 @@ class ModelFamily(Labelled):
         """
         raise NotImplementedError(f"{type(self).__name__}.build")
 
+    def notes(self, *, channels: int, image_size: int) -> tuple[str, ...]:
+        """What a user should know of this model on such images, a line each; shown before a sweep starts."""
+        return ()
+
     @property
     def source_file(self) -> Path | None:
         """The user's own Python file that holds the model; None for a family of hwcls."""

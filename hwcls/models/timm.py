@@ -56,6 +56,12 @@ class TimmConfig(ModelFamily):
         )
         return TimmModel(backbone, Head(features, classes, self.head), self.frozen)
 
+    def notes(self, *, channels: int, image_size: int) -> tuple[str, ...]:
+        from hwcls.models.timm_backbone import unseen_edge
+
+        unseen = unseen_edge(self.backbone, self.stem, channels, image_size)
+        return (unseen,) if unseen else ()
+
     def beside(self, folder: Path) -> Self:
         found = os.path.abspath(folder / self.pretrained) if isinstance(self.pretrained, str) else ""
         return self.model_copy(update={"pretrained": found}) if os.path.isfile(found) else self

@@ -56,7 +56,7 @@ def build_backbone(
     if not name:
         raise UserError("no backbone named", where="model.backbone", remedy="for example resnet18")
     _check_backbone(name)
-    features, options = _fit_backbone(name, stem, channels, image_size)
+    features, options, _ = _fit_backbone(name, stem, channels, image_size)
     backbone = _create_backbone(name, pretrained, dict(options))
     if stem == "small":
         fresh = _make_stem_small(backbone, name, channels)
@@ -122,18 +122,25 @@ def _create_backbone(name: str, pretrained: bool | str, options: dict[str, Any])
     return model
 
 
-@lru_cache(maxsize=256)  # a sweep builds the same backbone many times
-def _fit_backbone(backbone: str, stem: str, channels: int, image_size: int) -> tuple[int, tuple[tuple[str, Any], ...]]:
-    """The length of the pooled features, from one forward pass, and the arguments of timm that it takes.
+def unseen_edge(backbone: str, stem: str, channels: int, image_size: int) -> str | None:
+    """Which pixels a backbone does not see because its patches end before the images do; None: it sees all."""
+    return _fit_backbone(backbone, stem, channels, image_size)[2]
 
-    timm alone decides what fits; images whose edge a backbone would ignore are refused as well. Raises UserError.
+
+@lru_cache(maxsize=256)  # a sweep builds the same backbone many times
+def _fit_backbone(
+    backbone: str, stem: str, channels: int, image_size: int
+) -> tuple[int, tuple[tuple[str, Any], ...], str | None]:
+    """The length of the pooled features, from one forward pass, the arguments of timm that it takes, and `unseen_edge`.
+
+    timm alone decides what fits. Raises UserError.
     """
     error: Exception | None = None
     for options in _model_options(backbone, channels, image_size):
         try:
             # the generator's state must not depend on the cache
             with skip_init():
-                shape = _run_backbone(backbone, stem, image_size, options)
+                shape, unseen = _run_backbone(backbone, stem, image_size, options)
         except UserError:
             raise
         except Exception as failed:
@@ -141,7 +148,7 @@ def _fit_backbone(backbone: str, stem: str, channels: int, image_size: int) -> t
             continue
         if len(shape) != 2 or not shape[1]:
             raise UserError(f"{backbone} does not output pooled features but {shape}", where="model.backbone")
-        return int(shape[1]), tuple(options.items())
+        return int(shape[1]), tuple(options.items()), unseen
     reason = " ".join(str(error).split())[:240]
     what = f"{backbone} cannot take {channels}x{image_size}x{image_size} images: {reason}"
     remedy = _size_remedy(backbone, stem, channels, image_size)
@@ -159,36 +166,36 @@ def _model_options(backbone: str, channels: int, image_size: int) -> list[dict[s
     return [options]
 
 
-def _run_backbone(backbone: str, stem: str, image_size: int, options: dict[str, Any]) -> tuple[int, ...]:
-    """The shape of the features of two images; raises whatever timm does, and UserError where an edge is ignored."""
+def _run_backbone(
+    backbone: str, stem: str, image_size: int, options: dict[str, Any]
+) -> tuple[tuple[int, ...], str | None]:
+    """The shape of the features of two images, and `unseen_edge`; raises whatever timm does."""
     import timm
 
     model = timm.create_model(backbone, **options).eval()
     if stem == "small":
         _make_stem_small(model, backbone, options["in_chans"])
-    ignored: list[tuple[int, int]] = []
+    unseen: list[tuple[int, int, int]] = []  # kernel, stride and the first pixel that no patch has
 
     def check_edges(conv: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         kernel, stride, padding = (getattr(conv, name)[0] for name in ("kernel_size", "stride", "padding"))
         if kernel >= stride and not isinstance(padding, str):
             end = (output.shape[-1] - 1) * stride + kernel - padding  # of the last pixel that it sees
             if end < inputs[0].shape[-1]:
-                ignored.append((kernel, stride))
+                unseen.append((kernel, stride, end))
 
     for module in getattr(model, "patch_embed", nn.Identity()).modules():
         if isinstance(module, nn.Conv2d):
             module.register_forward_hook(check_edges)
     with torch.no_grad():
         shape = tuple(model(torch.empty(2, options["in_chans"], image_size, image_size)).shape)  # (2, features)
-    if ignored:
-        kernel, stride = ignored[0]
-        size = next(size for size in range(image_size, image_size + stride + 1) if (size - kernel) % stride == 0)
-        raise UserError(
-            f"the patches of {backbone} ({kernel} pixels) ignore an edge of {image_size}x{image_size} images",
-            where="model.backbone",
-            remedy=f"set data.image_size to {max(size, kernel)}",
-        )
-    return shape
+    if not unseen:
+        return shape, None
+    kernel, stride, end = unseen[0]
+    size = next(size for size in range(image_size, image_size + stride + 1) if (size - kernel) % stride == 0)
+    remedy = f"with data.image_size {max(size, kernel)} it sees all"
+    pixels = f"the last {image_size - end} of {image_size} pixels, right and bottom"
+    return shape, f"{backbone}, whose patches have {kernel} pixels, does not see {pixels}; {remedy}"
 
 
 def _size_remedy(backbone: str, stem: str, channels: int, image_size: int) -> str:

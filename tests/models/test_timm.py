@@ -297,8 +297,12 @@ def test_vit_tiny_as_a_linear_probe(size: int, tmp_path: Path) -> None:
 def test_vit_tiny_takes_small_images() -> None:
     vit = TimmConfig(backbone="vit_tiny_patch16_224")
     assert models.check(vit, classes=200, channels=3, image_size=64) > 5_000_000
-    with pytest.raises(UserError, match=r"28x28.*image_size to 32"):
-        models.check(vit, classes=6, channels=1, image_size=28)  # it would see 16x16 of each image
+    assert vit.notes(channels=3, image_size=64) == ()
+    assert models.check(vit, classes=6, channels=1, image_size=28) > 5_000_000
+    assert vit.notes(channels=1, image_size=28) == (
+        "vit_tiny_patch16_224, whose patches have 16 pixels, does not see the last 12 of 28 pixels, right and bottom; "
+        "with data.image_size 32 it sees all",
+    )
 
 
 @pytest.mark.parametrize(
@@ -309,6 +313,7 @@ def test_vit_tiny_takes_small_images() -> None:
         ("xcit_nano_12_p16_224", 28),
         ("crossvit_tiny_240", 32),  # resizes images itself, and takes no img_size
         ("mvitv2_tiny", 28),  # takes 28 pixels, but not as its img_size
+        ("pit_ti_224", 28),  # sees 24 of them
     ],
 )
 def test_what_timm_takes_is_taken(backbone: str, size: int) -> None:
@@ -316,10 +321,22 @@ def test_what_timm_takes_is_taken(backbone: str, size: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("backbone", "size", "unseen"),
+    [
+        ("pvt_v2_b0", 64, None),
+        ("resnet18", 28, None),
+        ("pit_ti_224", 28, "the last 4 of 28 pixels, right and bottom; with data.image_size 32 it sees all"),
+        ("pit_b_224", 64, "the last 1 of 64 pixels, right and bottom; with data.image_size 70 it sees all"),
+    ],
+)
+def test_pixels_that_no_patch_has_are_named(backbone: str, size: int, unseen: str | None) -> None:
+    notes = TimmConfig(backbone=backbone).notes(channels=3, image_size=size)
+    assert [note.partition(" does not see ")[2] for note in notes] == ([unseen] if unseen else [])
+
+
+@pytest.mark.parametrize(
     ("backbone", "size", "fitting"),
     [
-        ("pit_ti_224", 28, 32),  # patches that overlap, and yet end before the edge
-        ("pit_b_224", 64, 70),
         ("coat_tiny", 28, 32),
         ("inception_v3", 28, 96),
     ],

@@ -17,7 +17,7 @@ def _finite_space(sweep: Sweep) -> list[str]:
         if trials > size:
             what = format_count(int(size), "setting")
             whose = "the space has" if label is None else f"{label} has"
-            rest = f"the other {format_count(trials - int(size), 'trial')} repeat them on further seeds"
+            rest = "the others repeat them on further seeds"
             found.append(f"{format_count(trials, 'trial')}, but {whose} only {what} to try: {rest}; lower run_cap")
     return found
 

@@ -94,7 +94,7 @@ def check_content(sweep: Sweep, path: Path, into: Path, progress: ProgressReport
     copied = {label: [with_copied_source(trial, sources) for trial in trials] for label, trials in by_label}
     groups = group_same_models(copied, lambda trial: _identity(trial, *shapes[trial.data.pixels()]))
     files.write_json(into / "models.json", {"same": groups})
-    notes = [*unjudged_notes(sets.values()), *map(describe_same_models, groups)]
+    notes = [*unjudged_notes(sets.values()), *_model_notes(corners, shapes), *map(describe_same_models, groups)]
     return Prepared(sources, *measure_sizes(sweep, sets, sources), list(sets), notes)
 
 
@@ -132,6 +132,15 @@ def unjudged_notes(sets: Iterable[ImageSet]) -> list[str]:
     notes = {
         f"{images.name}: {note}": None for images in sets for note in describe_unjudged(images.classes, images.counts())
     }
+    return list(notes)
+
+
+def _model_notes(corners: Sequence[TrialConfig], shapes: Shapes) -> list[str]:
+    """What is to be known of the models of a sweep, each line once."""
+    notes: dict[str, None] = {}
+    for trial in corners:
+        _, channels, side = shapes[trial.data.pixels()]
+        notes |= dict.fromkeys(trial.model.notes(channels=channels, image_size=side))
     return list(notes)
 
 

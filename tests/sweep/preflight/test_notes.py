@@ -17,8 +17,8 @@ def test_more_trials_than_settings(tiny):
     assert describe_notes(tiny()) == []
     assert describe_notes(tiny(run_cap=4, parameters=LRS)) == []
     assert describe_notes(tiny(run_cap=7, parameters=LRS)) == [
-        "4 trials, but mlp has only 2 settings to try: the other 2 trials repeat them on further seeds; lower run_cap",
-        "3 trials, but cnn has only 2 settings to try: the other 1 trial repeat them on further seeds; lower run_cap",
+        "4 trials, but mlp has only 2 settings to try: the others repeat them on further seeds; lower run_cap",
+        "3 trials, but cnn has only 2 settings to try: the others repeat them on further seeds; lower run_cap",
     ]
     (whole,) = describe_notes(tiny(run_cap=30, compare=None, parameters=LRS | {"model": {"name": "mlp"}}))
     assert whole.startswith("30 trials, but the space has only 2 settings to try: the other 28 trials repeat them")
