@@ -21,7 +21,7 @@ def test_more_trials_than_settings(tiny):
         "3 trials, but cnn has only 2 settings to try: the others repeat them on further seeds; lower run_cap",
     ]
     (whole,) = describe_notes(tiny(run_cap=30, compare=None, parameters=LRS | {"model": {"name": "mlp"}}))
-    assert whole.startswith("30 trials, but the space has only 2 settings to try: the other 28 trials repeat them")
+    assert whole.startswith("30 trials, but the space has only 2 settings to try: the others repeat them")
     assert describe_notes(tiny(method="grid", run_cap=None, parameters=LRS)) == []
 
 
