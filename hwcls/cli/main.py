@@ -25,13 +25,13 @@ from hwcls.cli.commands import (  # noqa: F401  (each registers its commands)
     train,
     wandb,
 )
-from hwcls.cli.console import SUMMARY, app
+from hwcls.cli.console import SUMMARY, app, echo
 from hwcls.cli.interrupt import leave_at_once
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"hwcls {__version__}")
+        echo(f"hwcls {__version__}")
         raise typer.Exit
 
 

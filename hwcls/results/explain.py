@@ -16,6 +16,7 @@ from hwcls.config.data import DataConfig
 from hwcls.config.trial import flatten
 from hwcls.data.augment.defaults import spell_out_recorded
 from hwcls.errors import UserError
+from hwcls.escape import printable
 from hwcls.metrics import predicted_classes
 from hwcls.reading import DamagedFile, read_json, read_or_none
 from hwcls.tracking.folders import TrialFolder
@@ -101,4 +102,4 @@ def _predictions(path: Path) -> tuple[NDArray[Any], NDArray[Any], Any]:
     labels, scores = stored["labels"], stored["scores"]
     sweep = next((folder for folder in path.resolve().parents if (folder / "data.json").is_file()), None)
     names = (read_or_none(read_json, sweep / "data.json", DataShape) or {}).get("classes", []) if sweep else []
-    return labels, scores, lambda k: str(names[k]) if len(names) == scores.shape[1] else str(k)
+    return labels, scores, lambda k: printable(str(names[k])) if len(names) == scores.shape[1] else str(k)

@@ -11,6 +11,7 @@ from typing import Any, TypeGuard
 from hwcls.config.space import recorded_label
 from hwcls.config.trial import flatten
 from hwcls.errors import UserError
+from hwcls.escape import printable
 from hwcls.reading import DamagedFile, read_json, read_or_none, read_yaml, report_damage
 from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.tracking.records import Result
@@ -167,7 +168,7 @@ def _trial(number: int, source: TrialFolder, metric: str, goal: str, compare: st
         best = {**lines.get(result.best.get("epoch", 0), {}), **result.best}
     error = None
     if result is not None and result.status == "failed":
-        error = result.error or "no recorded reason"
+        error = printable(" ".join((result.error or "no recorded reason").split()))
     return TrialResult(
         number=number,
         folder=source.path,
@@ -185,7 +186,7 @@ def _trial(number: int, source: TrialFolder, metric: str, goal: str, compare: st
 
 def _label(source: TrialFolder, result: Result | None, compare: str | None) -> str | None:
     if result is not None and result.label is not None:
-        return str(result.label)
+        return printable(str(result.label))
     if result is None and compare is not None:
         return recorded_label(_config(source), compare)
     return None

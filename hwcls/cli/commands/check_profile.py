@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hwcls.cli.console import app, print_to_stderr, table_console
+from hwcls.cli.console import app, echo, print_to_stderr, table_console
 from hwcls.cli.options import AsJson, Overwrite, Preset, Sets, TrustCode, check_overwrite
 from hwcls.training.threads import configure_threads
 
@@ -41,19 +41,19 @@ def check(
     count, broken = check_models(sweep, list({id(data): data for _, _, data in opened}.values())) if sweep else (0, [])
     if not as_json:
         for line in broken:
-            typer.echo(f"cannot be built: {line}")
+            echo(f"cannot be built: {line}")
         if sweep:
-            typer.echo(f"{count - len(broken)} of {count} models in the search space can be built")
+            echo(f"{count - len(broken)} of {count} models in the search space can be built")
     verdicts = {}
     for name, config, data in opened:
         verdicts[name] = found = overfit(config, data, steps)
         if not as_json:
-            typer.echo(f"{name}: {'passed' if found.passed else 'FAILED'}, {found.reason}{_curve(found.losses)}")
+            echo(f"{name}: {'passed' if found.passed else 'FAILED'}, {found.reason}{_curve(found.losses)}")
     failed = [name for name, verdict in verdicts.items() if not verdict.passed]
     if as_json:
         models = {"distinct": count, "broken": broken}
         checks = {name: verdict.to_dict() for name, verdict in verdicts.items()}
-        typer.echo(json.dumps({"models": models, "checks": checks, "failed": failed}, indent=2))
+        echo(json.dumps({"models": models, "checks": checks, "failed": failed}, indent=2))
     if failed or broken:
         raise typer.Exit(1)
 
@@ -93,7 +93,7 @@ def profile(
     for name, (config, data) in models.items():
         found[name] = vars(profile_training(config, data, traces[name], steps=steps, epochs=epochs))
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        echo(json.dumps(found, indent=2))
         return
     _print_costs(found)
 
@@ -153,6 +153,6 @@ def _print_costs(found: dict[str, Any]) -> None:
     console.print(table)
     for name, cost in found.items():
         slowest = ", ".join(f"{row['operator']} {row['share']:.0%}" for row in cost["slowest"])
-        typer.echo(f"{name}: slowest {slowest}; trace {cost['trace']}")
+        echo(f"{name}: slowest {slowest}; trace {cost['trace']}")
     first = next(iter(found.values()))
-    typer.echo(f"memory: {first['memory']}; CPU threads: {first['threads']}")
+    echo(f"memory: {first['memory']}; CPU threads: {first['threads']}")

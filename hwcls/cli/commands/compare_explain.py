@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hwcls.cli.console import app, table_console
+from hwcls.cli.console import app, echo, table_console
 from hwcls.cli.options import Everything, ResultsFolders
 
 
@@ -35,12 +35,12 @@ def compare(
         raise UserError("--json and --csv exclude each other", remedy="leave one of them out")
     found = [load_results(folder) for folder in folders]
     if as_csv:
-        typer.echo(format_csv(merge_leaderboards(found) if len(found) > 1 else build_leaderboard(found[0])), nl=False)
+        echo(format_csv(merge_leaderboards(found) if len(found) > 1 else build_leaderboard(found[0])), nl=False)
     elif as_json and len(found) > 1:
         tables = {"leaderboard": merge_leaderboards(found), "cautions": find_cautions(found)}
-        typer.echo(json.dumps({**tables, "sweeps": [build_summary(one) for one in found]}, indent=2, default=str))
+        echo(json.dumps({**tables, "sweeps": [build_summary(one) for one in found]}, indent=2, default=str))
     elif as_json:
-        typer.echo(json.dumps(build_summary(found[0]), indent=2, default=str))
+        echo(json.dumps(build_summary(found[0]), indent=2, default=str))
     elif len(found) > 1:
         print_merged_leaderboard(found, table_console(), rows)
     else:
@@ -63,7 +63,7 @@ def explain(
 
     found = compare_trials(a, b)
     if as_json:
-        typer.echo(json.dumps(found.to_dict(), indent=2, default=str))
+        echo(json.dumps(found.to_dict(), indent=2, default=str))
         return
     names = [f"{path.resolve().parent.name}/{path.resolve().name}" for path in (a, b)]
     print_trial_comparison(found, (names[0], names[1]), table_console(), rows)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hwcls.cli.console import app
+from hwcls.cli.console import app, echo
 from hwcls.cli.options import AsJson, Overwrite, check_overwrite
 from hwcls.cli.progress_bar import progress_reporter
 
@@ -43,12 +43,12 @@ def list_all(as_json: AsJson = False) -> None:
 
     found = list_data_sets()
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        echo(json.dumps(found, indent=2))
         return
     widths = [max(len(entry[key] or "") for entry in found) for key in ("name", "what")]
     for entry in found:
         where = entry["found"] or ("" if DATA_SETS[str(entry["name"])].needs_path else "not found")
-        typer.echo(f"{entry['name']:{widths[0]}}  {entry['what']:{widths[1]}}  {where}".rstrip())
+        echo(f"{entry['name']:{widths[0]}}  {entry['what']:{widths[1]}}  {where}".rstrip())
 
 
 @data.command("fetch")
@@ -62,9 +62,9 @@ def fetch_one(name: Name, as_json: AsJson = False) -> None:
     with progress_reporter() as progress:
         path = fetch_data_set(name, progress)
     if as_json:
-        typer.echo(json.dumps({"name": name, "path": str(path) if path else None}, indent=2))
+        echo(json.dumps({"name": name, "path": str(path) if path else None}, indent=2))
     else:
-        typer.echo(f"{name}: {path}" if path else f"{name} needs no download")
+        echo(f"{name}: {path}" if path else f"{name} needs no download")
 
 
 @data.command("import")
@@ -91,15 +91,15 @@ def import_one(
         left_out = {"skipped": done.skipped, "passed_over": list(done.left_out)}
         left_out |= {"left_out": summarise(done.left_out)}
         scaled = {"pixel_range": done.pixel_range and done.pixel_range.to_dict()}
-        typer.echo(json.dumps({"name": name, "path": str(done.path), **left_out, **scaled}, indent=2))
+        echo(json.dumps({"name": name, "path": str(done.path), **left_out, **scaled}, indent=2))
         return
     _print_some([f"left out: {file}: {problem}" for file, problem in done.skipped.items()])
     corrupt = f"; corrupt and left out: {len(done.skipped)}" if done.skipped else ""
-    typer.echo(f"{name}: {done.path}{corrupt}")
+    echo(f"{name}: {done.path}{corrupt}")
     for line in summarise(done.left_out):
-        typer.echo(line)
+        echo(line)
     for line in [*_describe(name), *([f"note: {done.pixel_range.describe()}"] if done.pixel_range else [])]:
-        typer.echo(line)
+        echo(line)
 
 
 def _describe(name: str) -> list[str]:
@@ -153,10 +153,10 @@ def show_one(
     counts = {part: len(getattr(opened, part)) for part in ("train", "val", "test")}
     if as_json:
         shape = {"image_size": opened.image_size, "channels": opened.channels, "images": counts}
-        typer.echo(json.dumps({"name": name, "picture": str(target), "classes": opened.classes, **shape}, indent=2))
+        echo(json.dumps({"name": name, "picture": str(target), "classes": opened.classes, **shape}, indent=2))
     else:
         numbers = ", ".join(f"{count:,} {part}" for part, count in counts.items())
-        typer.echo(f"{name}: {target} ({len(opened.classes)} classes; images: {numbers})")
+        echo(f"{name}: {target} ({len(opened.classes)} classes; images: {numbers})")
 
 
 @data.command("verify")
@@ -181,13 +181,13 @@ def verify_one(name: Name, path: Folder = None, sets: Sets = None, as_json: AsJs
             {**dataclasses.asdict(one), "file": first, "of_file": second}
             for one, (first, second) in zip(again, pairs, strict=True)
         ]
-        typer.echo(json.dumps(found | {"duplicates": listed}, indent=2))
+        echo(json.dumps(found | {"duplicates": listed}, indent=2))
     else:
         _print_some(wrong)
         if again:
             _print_some([f"the same pixels: {first} and {second}" for first, second in pairs])
-            typer.echo(f"{name}: {describe_duplicates(again)}")
-        typer.echo(
+            echo(f"{name}: {describe_duplicates(again)}")
+        echo(
             f"{name}: {len(wrong)} wrong; remove {store.folder} to decode it again"
             if wrong
             else f"{name}: no pixel has changed since it was decoded"
@@ -234,6 +234,6 @@ def _config(name: str, path: str | None, sets: list[str]) -> DataConfig:
 
 def _print_some(lines: list[str]) -> None:
     for line in lines[:MAX_LINES]:
-        typer.echo(line)
+        echo(line)
     if (more := len(lines) - MAX_LINES) > 0:
-        typer.echo(f"... and {more:,} more; --json has them all")
+        echo(f"... and {more:,} more; --json has them all")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hwcls.cli.console import app
+from hwcls.cli.console import app, echo
 
 SIGNS = {"ok": "ok   ", "note": "note ", "wrong": "WRONG"}
 
@@ -32,8 +32,8 @@ def doctor(
         checks.append(check)
         if not as_json:
             remedy = f" → {check.remedy}" if check.remedy else ""
-            typer.echo(f"{SIGNS[check.state]}  {check.name}: {check.found}{remedy}")
+            echo(f"{SIGNS[check.state]}  {check.name}: {check.found}{remedy}")
     if as_json:
-        typer.echo(json.dumps([check.to_dict() for check in checks], indent=2))
+        echo(json.dumps([check.to_dict() for check in checks], indent=2))
     if any(check.state == "wrong" for check in checks):
         raise typer.Exit(1)

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from hwcls.cli.console import app, print_to_stderr, table_console
+from hwcls.cli.console import app, echo, print_to_stderr, table_console
 from hwcls.cli.options import AsJson, Overwrite, TrialFolder, TrustCode, check_overwrite
+from hwcls.escape import printable
 from hwcls.training.threads import configure_threads
 
 MAX_MATRIX = 12  # classes of a confusion matrix that fits a terminal
@@ -62,7 +63,7 @@ def evaluate(
         write_png(picture, grid)
         found["grid"] = str(grid)
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        echo(json.dumps(found, indent=2))
     else:
         _print_scores(found)
 
@@ -93,20 +94,20 @@ def predict(
         print_to_stderr(line)
     found = list(run(load_trained(trial, print_to_stderr), files, top))
     if as_json:
-        typer.echo(json.dumps([prediction.to_dict() for prediction in found], indent=2))
+        echo(json.dumps([prediction.to_dict() for prediction in found], indent=2))
     else:
-        width = max(len(str(prediction.file)) for prediction in found)
+        width = max(len(printable(str(prediction.file))) for prediction in found)
         for prediction in found:
             words = "  ".join(f"{name} {probability:.1%}" for name, probability in prediction.top)
             if prediction.error is None:
-                typer.echo(f"{prediction.file!s:{width}}  {words}")
+                echo(f"{printable(str(prediction.file)):{width}}  {printable(words)}")
     if full := [prediction for prediction in found if prediction.full_range]:
         what = f"note: more than 8 bits, such as {full[0].file}: {len(full):,}; the training images had 8"
         print_to_stderr(f"{what}, so 0 to 65535 became 0 to 255: save them with 8 bits, scaled as you see fit")
     unread = [prediction for prediction in found if prediction.error is not None]
     for prediction in unread:
         remedy = remedy_for(str(prediction.error)) or "replace or remove it"
-        print_to_stderr(f"hwcls: {prediction.file}: cannot be read ({prediction.error}) — {remedy}")
+        print_to_stderr(f"hwcls: {printable(str(prediction.file))}: cannot be read ({prediction.error}) — {remedy}")
     if unread:
         raise typer.Exit(1 if len(unread) < len(found) else 2)
 
@@ -119,11 +120,11 @@ def _print_scores(found: dict[str, Any]) -> None:
     console = table_console()
     parts = {"accuracy": found["accuracy"], "top-5": found["top5"], "mean AUC": found["auc"], "ECE": found["ece"]}
     words = "  ".join(f"{name} {value:.4f}" for name, value in parts.items() if value is not None)
-    typer.echo(f"{found['split']}, {found['images']:,} images: {words}  loss {found['loss']:.4f}")
+    echo(f"{found['split']}, {found['images']:,} images: {words}  loss {found['loss']:.4f}")
     table = Table("class", box=None, pad_edge=False)
     for name in ("precision", "recall", "f1", "auc", "images"):
         table.add_column(name, justify="right")
-    rows = [(row["class"], row) for row in found["classes"]]
+    rows = [(printable(row["class"]), row) for row in found["classes"]]
     judged = sum(row["images"] > 0 for row in found["classes"])
     of = f" of {judged} of {len(rows)} classes" if judged < len(rows) else ""
     rows += [(f"{kind} average{of}", {**found[kind], "auc": None, "images": None}) for kind in ("macro", "weighted")]
@@ -136,10 +137,10 @@ def _print_scores(found: dict[str, Any]) -> None:
         for place in range(len(found["classes"])):
             matrix.add_column(str(place), justify="right")
         for place, row in enumerate(found["classes"]):
-            matrix.add_row(f"{place} {row['class']}", *map(str, found["confusion"][place]))
+            matrix.add_row(f"{place} {printable(row['class'])}", *map(str, found["confusion"][place]))
         console.print(matrix)
     else:
         for true, guess, count in most_confused(found):
-            typer.echo(f"{true} predicted as {guess}: {count}")
+            echo(f"{true} predicted as {guess}: {count}")
     if "grid" in found:
-        typer.echo(f"picture: {found['grid']}")
+        echo(f"picture: {found['grid']}")

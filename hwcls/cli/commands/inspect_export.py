@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hwcls.cli.console import app, print_to_stderr, table_console
+from hwcls.cli.console import app, echo, print_to_stderr, table_console
 from hwcls.cli.options import AsJson, Overwrite, TrialFolder, TrustCode, check_overwrite
 from hwcls.training.threads import configure_threads
 
@@ -56,11 +56,11 @@ def inspect(
     if as_json:
         layers = {name: {"first": vars(first), "last": vars(last)} for name, (first, last) in flow.items()}
         paths = {name: str(path) for name, path in pictures.items()}
-        typer.echo(json.dumps({"trial": str(trial), "gradients": layers, "pictures": paths}, indent=2))
+        echo(json.dumps({"trial": str(trial), "gradients": layers, "pictures": paths}, indent=2))
         return
     _print_flow(flow)
     for name, path in pictures.items():
-        typer.echo(f"{name}: {path}")
+        echo(f"{name}: {path}")
 
 
 @app.command()
@@ -90,18 +90,18 @@ def export(
     check_overwrite((path, description_path(path)), overwrite)
     found = run(load_trained(trial, print_to_stderr), path, kind.value)
     if as_json:
-        typer.echo(json.dumps({**found, "file": str(path)}, indent=2))
+        echo(json.dumps({**found, "file": str(path)}, indent=2))
     else:
-        typer.echo(f"{path}, {description_path(path)}: {format_bytes(path.stat().st_size)}")
+        echo(f"{path}, {description_path(path)}: {format_bytes(path.stat().st_size)}")
         difference, compared = found["max_difference"], found["compared_on"]
-        typer.echo(f"largest difference of a logit from the original model's on {compared}: {difference:.2g}")
+        echo(f"largest difference of a logit from the original model's on {compared}: {difference:.2g}")
 
 
 def _print_flow(flow: dict[str, tuple[LayerGradient, LayerGradient]]) -> None:
     from rich.table import Table
 
     if not flow:
-        typer.echo("no gradients were recorded")
+        echo("no gradients were recorded")
         return
     first, last = next(iter(flow.values()))
     table = Table("layer", box=None, pad_edge=False)
@@ -114,5 +114,5 @@ def _print_flow(flow: dict[str, tuple[LayerGradient, LayerGradient]]) -> None:
         table.add_column(name, justify="right")
     for name, (start, end) in flow.items():
         table.add_row(name, *(f"{value:.2e}" for value in (start.mean, end.mean, start.max, end.max)))
-    typer.echo("|gradient| of each layer's weights")
+    echo("|gradient| of each layer's weights")
     table_console().print(table)

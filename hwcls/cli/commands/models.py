@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwcls.cli.console import app, print_to_stderr, table_console
+from hwcls.cli.console import app, echo, print_to_stderr, table_console
 from hwcls.cli.options import TrustCode
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def models(
             costs.add(cost)
             rows.append((one, summary))
     if as_json:
-        typer.echo(json.dumps([_plain(*row) for row in rows], indent=2))
+        echo(json.dumps([_plain(*row) for row in rows], indent=2))
         return
     _print(rows)
     if layers:
@@ -236,13 +236,13 @@ def _print(rows: Sequence[tuple[Row, Summary]]) -> None:
             typer.echo(f"note: {note}")
     for labels in alike.values():
         if len(labels) > 1:
-            typer.echo(f"note: {describe_same_models(labels)}")
+            echo(f"note: {describe_same_models(labels)}")
 
 
 def _print_layers(one: Row, summary: Summary) -> None:
     from rich.table import Table
 
-    typer.echo(f"\n{one.name}")
+    echo(f"\n{one.name}")
     table = Table("layer", "kind", box=None, pad_edge=False)
     for name in ("output", "parameters", "receptive field"):
         table.add_column(name, justify="right")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hwcls.cli.console import app
+from hwcls.cli.console import app, echo
 from hwcls.cli.options import ResultsFolder, ResultsFolders
 
 
@@ -32,9 +32,9 @@ def report(
         page = write_page(folder)
         written.append({"report": str(page), "leaderboard": str(folder / "leaderboard.csv")})
         if not as_json:
-            typer.echo(f"report: {page}")
+            echo(f"report: {page}")
     if as_json:
-        typer.echo(json.dumps(written if len(folders) > 1 else written[0]))
+        echo(json.dumps(written if len(folders) > 1 else written[0]))
 
 
 @app.command()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hwcls.cli.console import app
+from hwcls.cli.console import app, echo
 from hwcls.cli.options import Budget, New, Preset, Sets, SweepFile, Wandb, check_wandb
 
 
@@ -44,17 +44,17 @@ def submit(
     options += [word for entry in sets or () for word in ("--set", entry)]
     job = jobs.submit_sweep(checked, file, options, address)
     if not as_json:
-        typer.echo(f"submitted as {job.id}; `ray job stop {job.id} --address {job.address}` ends it")
+        echo(f"submitted as {job.id}; `ray job stop {job.id} --address {job.address}` ends it")
     if follow:
         try:
-            job = jobs.stream_output(job, (lambda text: None) if as_json else (lambda text: typer.echo(text, nl=False)))
+            job = jobs.stream_output(job, (lambda text: None) if as_json else (lambda text: echo(text, nl=False)))
         except KeyboardInterrupt:
-            typer.echo(
+            echo(
                 f"\nThe job keeps running; `ray job logs -f {job.id} --address {job.address}` shows its output",
                 err=True,
             )
             raise typer.Exit(130) from None
     if as_json:
-        typer.echo(json.dumps(vars(job), indent=2))
+        echo(json.dumps(vars(job), indent=2))
     if job.status in ("FAILED", "STOPPED"):
         raise typer.Exit(job.exit_code or 1)

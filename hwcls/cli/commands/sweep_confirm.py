@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from hwcls.cli.console import app, print_to_stderr, table_console, terminal_console
+from hwcls.cli.console import app, echo, print_to_stderr, table_console, terminal_console
 from hwcls.cli.options import Budget, Cluster, New, Preset, ResultOnly, Sets, SweepFile, TrustCode, Wandb, check_wandb
 
 if TYPE_CHECKING:
@@ -179,12 +179,12 @@ def _print_dry_run(checked: Sweep, options: Options, probe: bool, as_json: bool)
     checked, prepared = check_start(checked, options, print_to_stderr)
     found = plan_sweep(checked, None if prepared is None else prepared.notes)
     if not as_json:
-        print_plan(found, typer.echo)
+        print_plan(found, echo)
     estimate = _estimate(checked) if probe and not found["missing_data"] else None
     if as_json:
-        typer.echo(json.dumps({**found, "estimate": estimate}, indent=2, default=str))
+        echo(json.dumps({**found, "estimate": estimate}, indent=2, default=str))
     elif estimate is not None:
-        print_estimate(estimate, typer.echo)
+        print_estimate(estimate, echo)
 
 
 def _estimate(checked: Sweep) -> dict[str, Any]:
@@ -222,26 +222,26 @@ def _print_outcome(outcome: Outcome, options: Options, as_json: bool) -> None:
         places |= {"wandb": read_run_urls(outcome.folder)}
         tracking = {"tracking": read_problems(outcome.folder)}
         places |= {"shared": url} if url else {}
-        typer.echo(json.dumps({**result, **places, **tracking}, indent=2, default=str))
+        echo(json.dumps({**result, **places, **tracking}, indent=2, default=str))
         return
     if outcome.nothing_to_do:
-        typer.echo("This sweep is complete; nothing is left to do (--new runs it again in a new folder).")
+        echo("This sweep is complete; nothing is left to do (--new runs it again in a new folder).")
     print_leaderboard(found, table_console())
     for hint in suggest_ranges(found):
-        typer.echo(f"hint: {hint}")
+        echo(f"hint: {hint}")
     for key in outcome.failed:
-        typer.echo(f"failed: {path / key / 'error.txt'}")
+        echo(f"failed: {path / key / 'error.txt'}")
     copy = f", with a local copy in {path}" if url else ""
-    typer.echo(f"results: {format_bytes(folder_size(path))} in {url or path}{copy}")
-    typer.echo(f"report: {page}")
+    echo(f"results: {format_bytes(folder_size(path))} in {url or path}{copy}")
+    echo(f"report: {page}")
     for url in sorted({url.partition("/runs/")[0] for url in read_run_urls(outcome.folder).values()}):
-        typer.echo(f"W&B: {url}")
+        echo(f"W&B: {url}")
     for problem in read_problems(outcome.folder):
-        typer.echo(f"note: {problem}")
+        echo(f"note: {problem}")
 
 
 def _exit_interrupted(name: str, as_json: bool) -> NoReturn:
     words = [word if word != "--new" else f"--set=name={name}" for word in sys.argv[1:]]
     again = shlex.join(["hwcls", *words])
-    typer.echo(f"Interrupted; everything finished is saved. Resume with:\n  {again}", err=as_json)
+    echo(f"Interrupted; everything finished is saved. Resume with:\n  {again}", err=as_json)
     raise typer.Exit(130)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwcls.cli.console import app
+from hwcls.cli.console import app, echo
 from hwcls.cli.options import ResultOnly, TrustCode
 
 if TYPE_CHECKING:
@@ -44,10 +44,10 @@ def train(
     trial = spell_out(trial, earlier="label" in trial.data.model_fields_set)  # as every config.yaml of hwcls has it
     result = run(trial, folder, _ignore if as_json else _print_epoch, create_recorder)
     if as_json:
-        typer.echo(json.dumps({**result.to_dict(), "folder": str(folder)}, indent=2))
+        echo(json.dumps({**result.to_dict(), "folder": str(folder)}, indent=2))
     else:
         best = "".join(f", {name} {value:.4f}" for name, value in (result.best or {}).items() if name != "epoch")
-        typer.echo(f"{result.status}{best}; results in {folder}" + (f"; {result.error}" if result.error else ""))
+        echo(f"{result.status}{best}; results in {folder}" + (f"; {result.error}" if result.error else ""))
     if result.status == "failed":
         raise typer.Exit(1)
 
@@ -65,7 +65,7 @@ def _print_epoch(line: dict[str, Any]) -> None:
     words += [
         f"{name} {line[name]:.4f}" for name in ("train/loss", "val/loss", "val/accuracy") if line.get(name) is not None
     ]
-    typer.echo("  ".join([*words, f"lr {line['lr']:.3g}", f"{line['images_per_second']:,.0f} images/s"]))
+    echo("  ".join([*words, f"lr {line['lr']:.3g}", f"{line['images_per_second']:,.0f} images/s"]))
 
 
 def _ignore(line: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hwcls.cli.console import app
+from hwcls.cli.console import app, echo
 from hwcls.cli.options import ResultsFolders
 
 wandb = typer.Typer(
@@ -42,7 +42,7 @@ def sync(folders: ResultsFolders) -> None:
         except Timeout:
             what = "the sweep is still being tracked"
             raise UserError(what, where=str(folder), remedy="wait until it ends") from None
-        typer.echo(f"{f'{folder}: ' if len(found) > 1 else ''}{uploaded} runs uploaded to W&B")
+        echo(f"{f'{folder}: ' if len(found) > 1 else ''}{uploaded} runs uploaded to W&B")
 
 
 def _project(folder: Path, settings: Mapping[str, Any]) -> str:
@@ -84,4 +84,4 @@ def workspace(
         logs = log_settings(found)
         axes = [Axis(name, name in logs) for name in varied_settings(trials_with_value(found))]
         view = View(SweepFolder(folder).name, projects[folder], found.metric, found.goal, axes, entity)
-        typer.echo(save_workspace(SweepFolder(folder), view))
+        echo(save_workspace(SweepFolder(folder), view))
