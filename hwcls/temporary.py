@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import fcntl
@@ -36,6 +37,9 @@ class TemporaryFolder:
             os.close(self.descriptor)
 
 
+_OWN: list[TemporaryFolder] = []  # of this process, once it needs one
+
+
 def open_folder(longest: int | None = None) -> TemporaryFolder:
     """Create a folder of mode 0700, whatever the umask; removes the abandoned ones beside it.
 
@@ -65,6 +69,19 @@ def temporary_folder() -> Iterator[Path]:
         yield content
     finally:
         folder.remove()
+
+
+@contextlib.contextmanager
+def own_temporary_files() -> Iterator[None]:
+    """Temporary files made in the block, as W&B does at its import, are in a folder that goes when the process ends."""
+    if not _OWN:
+        _OWN.append(open_folder())
+        atexit.register(_OWN[0].remove)
+    before, tempfile.tempdir = tempfile.tempdir, str(_OWN[0].path)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 def find_root(longest: int | None = None) -> Path:

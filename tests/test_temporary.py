@@ -125,6 +125,19 @@ def test_a_long_path_is_passed_over(place, monkeypatch):
         temporary.find_root(longest - 1)
 
 
+def test_what_another_library_makes_at_its_import_is_in_a_folder_of_the_process(place):
+    code = "import tempfile; from hwcls import temporary; before = tempfile.gettempdir()\n"
+    code += "with temporary.own_temporary_files(): kept = tempfile.TemporaryDirectory()\n"
+    code += "assert tempfile.gettempdir() == before; print(kept.name, flush=True)\n"
+    root = place / f"hwcls-{os.geteuid()}"
+    for end in ("", "import os; os.kill(os.getpid(), 9)"):
+        made = run(code + end)
+        assert made.parent.parent == root
+        assert made.exists() == bool(end)  # killed: the next start removes it
+    temporary.open_folder().remove()
+    assert list(root.iterdir()) == [root / temporary.LOCK]
+
+
 def test_no_place_at_all_is_one_line(monkeypatch):
     monkeypatch.setenv("TMPDIR", "/proc/1")
     with pytest.raises(UserError, match="no folder for temporary files: /proc/1: "):

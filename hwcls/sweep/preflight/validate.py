@@ -19,6 +19,7 @@ from hwcls.sweep.preflight.dry_run import check_data_names
 from hwcls.sweep.search.earlier_results import check_earlier_results
 from hwcls.sweep.storage import results_folder
 from hwcls.sweep.storage.mirror import SharedResults
+from hwcls.temporary import own_temporary_files
 from hwcls.tracking.folders import SweepFolder
 
 
@@ -72,7 +73,8 @@ def _check_trackers(sweep: Sweep, mode: str) -> None:
     for name in sweep.config.track:
         tracker = TRACKERS[name]
         tracker.check_installed(sweep.source.where(("track",)))
-        tracker.check_login(mode)
+        with own_temporary_files():
+            tracker.check_login(mode)
 
 
 def _check_paths(trials: Sequence[TrialConfig], place: YamlSource, *, has_copies: bool) -> None:
