@@ -145,7 +145,7 @@ def test_a_server_that_is_down_at_the_start(sweep, server, soon):
     drained(sweep, "auto").close()
     assert time.monotonic() - began < 8
     assert len(list((sweep.path / "wandb").glob("offline-run-*"))) == 1
-    with pytest.raises(UserError, match="no answer"):
+    with pytest.raises(UserError, match=r"answers with an error \(500\)"):
         sync_sweep(sweep, "p")
     server.status = 200
     assert sync_sweep(sweep, "p") == 1
