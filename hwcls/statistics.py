@@ -22,6 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+MAX_DRAWS = 1_000_000  # of the bootstrap
+MAX_RESAMPLED = 100_000  # of them by resampling images one by one
+BLOCK = 10_000  # of these at a time
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,8 @@ def bootstrap_mean(
         most: The highest possible mean; the lowest is 0.
         level: Of the intervals; verdicts of all looks err in at most 1 - level of cases without a difference (Holm).
         look: 1 for the first verdict, 2 after seeds were added to it, and so on: see `spend_alpha`.
-        draws: Of the bootstrap; more where no p could fall below Holm's first threshold with fewer.
+        draws: Of the bootstrap; more, MAX_DRAWS at most, where no p could fall below Holm's first threshold with fewer.
+            Where even these are too few, as from the eighth look at six alternatives on, nothing is significant.
         seed: Same seed, same result.
 
     Raises:
@@ -87,7 +91,7 @@ def bootstrap_mean(
     tables = _check_tables(values)
     pairs = list(combinations(range(len(tables)), 2))
     alpha, next_alpha = spend_alpha(look, 1 - level), spend_alpha(look + 1, 1 - level)
-    draws = max(draws, math.ceil(5 / alpha) * len(pairs))
+    draws = min(max(draws, math.ceil(5 / alpha) * len(pairs)), MAX_DRAWS)
     rng = np.random.default_rng(seed)
     by_image = np.stack([table.mean(0) for table in tables], axis=1)  # (N, K)
     means = [float(table.mean()) for table in tables]
@@ -112,10 +116,11 @@ def bootstrap_mean(
         for i, j in pairs
     ]  # deviations of each difference, (draws,) each
     p_values = holm([_two_sided(means[i] - means[j], gap) for (i, j), gap in zip(pairs, gaps, strict=True)])
+    can_differ = 2 / (MAX_DRAWS + 1) * len(pairs) < next_alpha  # the smallest p that a further look could find
     differences = []
     for (i, j), gap, p in zip(pairs, gaps, p_values, strict=True):
         mean, differs = means[i] - means[j], p < alpha
-        more = None if differs else _more_seeds(tables[i], tables[j], next_alpha / len(pairs))
+        more = None if differs or not can_differ else _more_seeds(tables[i], tables[j], next_alpha / len(pairs))
         differences.append(Difference(i, j, mean, *interval(mean, gap), p, differs, more))
     return Comparison(level, len(by_image), tuple(seeds), look, alpha, tuple(estimates), tuple(differences))
 
@@ -199,12 +204,16 @@ def _hit_draws(by_image: Floats, draws: int, rng: np.random.Generator) -> Floats
     """Deviations of each alternative's mean when images are resampled jointly, (N, K) -> (draws, K).
 
     One image that all get right and one that none does are added (Agresti, Coull, American Statistician 52(2), 1998).
+    Beyond MAX_RESAMPLED draws, which only late looks need, they are normal with the same variance.
     """
     images = len(by_image)
     padded = np.vstack([by_image, np.ones_like(by_image[:1]), np.zeros_like(by_image[:1])])  # an interval at 100 % too
     patterns, counts = np.unique(padded, axis=0, return_counts=True)  # (U, K), (U,): few, so many draws are cheap
-    drawn = rng.multinomial(images, counts / len(padded), size=draws)  # (draws, U)
-    moved = drawn @ patterns / images - padded.mean(0)  # (draws, K)
+    if draws > MAX_RESAMPLED:
+        return _image_draws(padded, draws, rng)
+    blocks = [min(BLOCK, draws - start) for start in range(0, draws, BLOCK)]  # all at once would take gigabytes
+    drawn = [rng.multinomial(images, counts / len(padded), size=size) @ patterns for size in blocks]
+    moved = np.concatenate(drawn) / images - padded.mean(0)  # (draws, K)
     return np.asarray(moved * math.sqrt(images / (images - 1)))
 
 

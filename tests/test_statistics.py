@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import time
 from itertools import combinations
 from math import erf, sqrt
 
 import numpy as np
 import pytest
 
+from hwcls import statistics
 from hwcls.metrics import metric_per_image
 from hwcls.statistics import bootstrap_mean, expected_best, holm, spend_alpha
 
@@ -145,6 +148,33 @@ def test_a_later_look_needs_more():
     assert (one.differs, other.differs) == (True, False)
     assert (one.low, one.high) == pytest.approx((other.low, other.high), abs=0.002)  # intervals are of 95 % at any look
     assert other.more_seeds > 1
+
+
+@pytest.mark.parametrize("look", [5, 30])
+def test_a_late_look_takes_neither_minutes_nor_gigabytes(look, monkeypatch):
+    sizes = []
+    drawn = statistics._seed_draws
+    monkeypatch.setattr(
+        statistics, "_seed_draws", lambda v, s, draws, rng: sizes.append(draws) or drawn(v, s, draws, rng)
+    )
+    monkeypatch.setattr(statistics, "BLOCK", 1000)
+    tables = simulate(np.random.default_rng(4), [1.0, 1.2, 3.0], images=300)
+    started = time.monotonic()
+    found = bootstrap_mean(tables, look=look)
+    assert time.monotonic() - started < 20
+    assert set(sizes) == {min(1_000_000, math.ceil(5 / spend_alpha(look)) * 3)}
+    assert [pair.differs for pair in found.differences] == ([False, True, True] if look == 5 else [False] * 3)
+    assert look == 5 or {pair.more_seeds for pair in found.differences} == {None}
+    early = bootstrap_mean(tables)
+    for one, other in zip(early.differences, found.differences, strict=True):
+        assert (one.low, one.high) == pytest.approx((other.low, other.high), abs=0.004)
+
+
+def test_blocks_of_draws_change_nothing(monkeypatch):
+    tables = simulate(np.random.default_rng(4), [1.0, 1.2], images=300)
+    whole = bootstrap_mean(tables)
+    monkeypatch.setattr(statistics, "BLOCK", 999)
+    assert bootstrap_mean(tables) == whole
 
 
 def looked_at(runs, draws, looks=4):
