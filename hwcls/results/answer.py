@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from statistics import fmean
 
 from hwcls.format import (
@@ -34,8 +35,9 @@ def describe_answer(sweep: SweepResults) -> str:
         unfinished = f" {format_count(running, 'trial')} not finished." if running else ""
         text = f"Best on {sweep.metric}: {_describe_leaders(sweep)} {CAUTION}{unfinished}"
         return text + _describe_single_seeds(sweep)
+    single = _describe_single_seeds(sweep, found.labels)
     if len(found.labels) > 1:
-        return f"{_describe_verdict(sweep, found)}{_describe_overtaken(sweep)}"
+        return f"{_describe_verdict(sweep, found)}{_describe_overtaken(sweep)}{single}"
     value = format_interval(found.metric, found.estimate(found.labels[0]))
     who = _name_winner(sweep, found.labels[0])
     text = f"Confirmed: on test the {name_metric(found.metric)} of {who} is {value} {_seeds(found, found.labels[0])}."
@@ -44,7 +46,7 @@ def describe_answer(sweep: SweepResults) -> str:
         values = f"{format_number(one.leader.value)} on {sweep.metric}"
         first = f"It also leads the search, with {values}." if one.is_leader else _describe_overtaken(sweep).strip()
         return f"{text} {first}"
-    return f"{text} Best in the search on {sweep.metric}: {_describe_leaders(sweep)}"
+    return f"{text}{single} Best in the search on {sweep.metric}: {_describe_leaders(sweep)}"
 
 
 def name_alternative(sweep: SweepResults, label: str | None) -> str:
@@ -104,11 +106,13 @@ def _describe_verdict(sweep: SweepResults, found: ConfirmComparison) -> str:
     return " ".join(parts)
 
 
-def _describe_single_seeds(sweep: SweepResults) -> str:
-    """The winners that were scored on a single seed, which gives neither an interval nor a verdict."""
+def _describe_single_seeds(sweep: SweepResults, compared: Sequence[str] = ()) -> str:
+    """The winners, but for those `compared`, that were scored on a single seed: it gives no interval and no verdict."""
     metric, scores = confirm_metric(sweep), []
     name = name_metric(metric)
     for label, runs in winner_runs(sweep).items():
+        if label in compared:
+            continue
         mean = fmean((run.test or {})[metric] for run in runs)
         scores.append(f"{_name_winner(sweep, label)} {format_metric(metric, mean)}")
     if not scores:

@@ -156,7 +156,7 @@ class SweepFolder:
     def looks(self) -> list[dict[str, int]]:
         """The number of seeds of each alternative at every verdict on test, in order."""
         found = [line.get("seeds") for line in read_lines(self.path / LOOKS)]
-        return [seeds for seeds in found if isinstance(seeds, dict) and all(type(n) is int for n in seeds.values())]
+        return [one for one in found if one and isinstance(one, dict) and all(type(n) is int for n in one.values())]
 
     def add_look(self, seeds: Mapping[str, int]) -> None:
         """Record a verdict on test."""

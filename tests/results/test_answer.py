@@ -79,6 +79,16 @@ def test_a_single_seed_on_test_is_named_with_its_trial(tmp_path, results):
     assert text.endswith(f" Accuracy on test, on too few seeds for an interval: resnet (trial 4) {100 * score:.1f} %.")
 
 
+def test_a_single_seed_is_named_beside_those_that_have_an_interval(tmp_path, results):
+    sweep = results.full(tmp_path)
+    results.confirm(sweep, "resnet", 0.8, seeds=1, trial=4)
+    results.confirm(sweep, "mlp", 0.7, seeds=3, trial=1)
+    text = describe_answer(load_results(tmp_path))
+    assert text.startswith("Confirmed: on test the accuracy of mlp (trial 1) is ")
+    assert " over 3 seeds. Accuracy on test, on too few seeds for an interval: resnet (trial 4) " in text
+    assert text.count("mlp (trial 1)") == 1
+
+
 def test_many_alternatives_stay_short(tmp_path, results):
     sweep = results.sweep(tmp_path)
     rates = {"a": 0.95, "b": 0.94, "c": 0.93, "d": 0.7, "e": 0.68, "f": 0.62, "g": 0.58, "h": 0.56, "i": 0.5}

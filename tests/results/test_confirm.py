@@ -109,6 +109,12 @@ def test_nothing_is_missing_while_the_search_runs(results, tmp_path):
     assert describe_confirm(load_results(tmp_path)) == []
     results.trial(sweep.trial(1), [0.5], label="mlp")
     assert [run.reason for run in find_missing(load_results(tmp_path))] == ["not started"] * 4
+    results.confirm(sweep, "resnet", 0.8, seeds=1, first=FIRST_SEED, role="report")
+    (text, missing) = describe_confirm(load_results(tmp_path))
+    assert text == "1 confirm run complete: 1 reports the winners on test."
+    assert missing.startswith("3 confirm runs are missing")
+    results.trial(sweep.trial(2), [0.5], status=None)  # the search goes on: hwcls confirm would refuse to start
+    assert describe_confirm(load_results(tmp_path)) == [text]
 
 
 def test_results_of_before_say_that_choice_and_report_share_their_runs(results, tmp_path):
@@ -144,7 +150,14 @@ def test_a_look_is_named_with_its_level(results, picked, tmp_path):
 
 def test_damaged_looks_are_left_out(results, tmp_path):
     sweep = results.full(tmp_path)
-    lines = ['{"seeds": {"a": 3, "b": 3}}', '{"seeds": {"a": "x"}}', '{"seeds": 3}', "[]", '{"seeds": {"a": 5']
+    lines = [
+        '{"seeds": {"a": 3, "b": 3}}',
+        '{"seeds": {"a": "x"}}',
+        '{"seeds": {}}',
+        '{"seeds": 3}',
+        "[]",
+        '{"seeds": {"a": 5',
+    ]
     (sweep.path / "looks.jsonl").write_text("\n".join(lines))
     assert load_results(tmp_path).looks == ({"a": 3, "b": 3},)
     results.sweep(tmp_path, run_cap="x", confirm=[1])

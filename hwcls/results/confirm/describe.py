@@ -34,11 +34,14 @@ def describe_runs(sweep: SweepResults) -> str:
         own = "the winners were chosen and reported on the same runs: slightly optimistic"
         return f"{text}; {own}." if several else f"{text}: they report the winners on test."
     picks, reports = sum(run.role == PICK for run in complete), sum(map(len, winner_runs(sweep).values()))
-    seeds = "other seeds" if picks else "new seeds"
     parts = [f"{picks} picked the winners on validation"] if picks else []
-    parts += [f"{reports} report them on test, on {seeds}" if picks else f"{reports} report the winners on test"]
+    verb = "reports" if reports == 1 else "report"
+    parts += (
+        [f"{reports} {verb} {'them on test, on other seeds' if picks else 'the winners on test'}"] if reports else []
+    )
     other = len(complete) - picks - reports
-    parts += [f"{other} are of trials that another one overtook, or not scored yet"] if other else []
+    whose = "is of a trial" if other == 1 else "are of trials"
+    parts += [f"{other} {whose} that another one overtook, or not scored yet"] if other else []
     return f"{text}: {join_words(parts)}."
 
 

@@ -22,8 +22,8 @@ class MissingRun:
 
 
 def find_missing(sweep: SweepResults) -> list[MissingRun]:
-    """The missing runs of a sweep whose confirm runs have begun, or whose search has ended."""
-    if not sweep.confirm and not _search_ended(sweep):
+    """The missing runs of a sweep whose search has ended; none while trials run, as confirm then refuses to start."""
+    if not all(trial.ended for trial in sweep.trials) or not (sweep.confirm or _has_all_trials(sweep)):
         return []
     plan = plan_confirm(sweep, confirm_config(sweep))
     known = {(run.label, run.seed): run for run in sweep.confirm}
@@ -50,10 +50,10 @@ def resume_command(sweep: SweepResults, missing: list[MissingRun]) -> str | None
     return f"{command} --add-seeds {max(failed)}" if any(failed) else None
 
 
-def _search_ended(sweep: SweepResults) -> bool:
+def _has_all_trials(sweep: SweepResults) -> bool:
     cap = sweep.settings.get("run_cap")
     enough = len(sweep.trials) >= cap if isinstance(cap, int) else "budget_spent" in (sweep.environment or {})
-    return bool(sweep.trials) and all(trial.ended for trial in sweep.trials) and enough
+    return bool(sweep.trials) and enough
 
 
 def _reason(sweep: SweepResults, plan: ConfirmPlan, run: ConfirmRun | None) -> str | None:
