@@ -186,7 +186,7 @@ def _apply(source: YamlSource, dotted: str, value: Any, place: str) -> None:
     root = dotted.split(".")[0]
     if root not in SweepConfig.model_fields:
         drawn = root in DRAWN_SECTIONS
-        remedy = f"write parameters.{dotted}" if drawn else unknown_key(root, SweepConfig.model_fields)
+        remedy = f"write parameters.{dotted}" if drawn else unknown_key(root, SweepConfig.model_fields, "")
         raise UserError(f"unknown key '{root}'", where=f"{source.path} ({place})", remedy=remedy)
     source.set(dotted, value, place)
 
@@ -212,7 +212,8 @@ def _sweep_config(source: YamlSource) -> SweepConfig:
     except ValidationError as error:
         first = first_error(error)
         key = tuple(str(part) for part in first["loc"])
-        what, remedy = describe_error(first, _known_keys(SweepConfig, key[:-1]), SweepConfig)
+        section = ".".join(key[:-1])
+        what, remedy = describe_error(first, _known_keys(SweepConfig, key[:-1]), SweepConfig, section=section)
         word = what.partition(" ")[0]  # an error about several keys starts with the key to change
         place = key or ((word,) if word in source.values else ())
         raise UserError(what, where=source.where(place), remedy=remedy) from None

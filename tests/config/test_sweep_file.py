@@ -173,6 +173,9 @@ def test_a_trial_file_with_a_wrong_key(tmp_path):
     path.write_text(yaml.safe_dump(values))
     with pytest.raises(UserError, match="unknown key 'lrr'"):
         load_trial(path)
+    path.write_text(yaml.safe_dump({**values, "optimizer": {"name": "adam", "lr": 0.1}, "run_cap": 3}))
+    with pytest.raises(UserError, match="unknown key 'run_cap' — known: data, model"):  # not a place in a sweep file
+        load_trial(path)
 
 
 def test_a_path_is_relative_to_the_working_directory(tmp_path, monkeypatch):
@@ -305,9 +308,14 @@ WORDS_OF_OTHERS = {
     "optimizer.lr=0.1": "write parameters.optimizer.lr",
     "num_trials=3": "did you mean 'run_cap'?",
     "min_iter=3": "write it as early_terminate.min_iter",
+    "confirm={seed: 3}": "unknown key 'seed' — did you mean 'seeds'?",
+    "confirm={run_cap: 3}": "unknown key 'run_cap' — write it as run_cap at the top",
+    "resources={epochs: 3}": "unknown key 'epochs' — write it as parameters.epochs",
     "compare=Optimizer": "no parameter of this file has several values",
     # values of another type
     "parameters.optimizer.lr='1e-3'": "'1e-3' is not a number — write 1e-3, without quotes",
+    "parameters.optimizer.lr='0,001'": "'0,001' is not a number — write 0.001, without quotes",
+    "parameters.optimizer.lr='1,5'": "'1,5' is not a number — write 1.5, without quotes",
     "parameters.optimizer.lr=10%": "'10%' is not a number — write 0.1, without quotes",
     "parameters.optimizer.lr=None": "'None' is not a number — leave the key out for its default",
     "parameters.optimizer.lr=inf": "'inf' is not a number — write a finite number",

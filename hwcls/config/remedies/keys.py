@@ -10,23 +10,24 @@ from hwcls.config.base import Frozen
 from hwcls.errors import did_you_mean
 
 
-def unknown_key(word: str, known: Iterable[str], section: str = "") -> str:
+def unknown_key(word: str, known: Iterable[str], section: str | None) -> str:
     """The remedy for an unknown key.
 
     Args:
         word: The key.
         known: The keys of the section.
-        section: The section's path without choices and labels: "parameters.optimizer"; "" at the top.
+        section: The section's path without choices and labels: "parameters.optimizer"; "" at the top, None where it is
+            not of a sweep file.
     """
     from hwcls.synonyms import other_remedy, same_name
 
     names = list(known)
-    if same_name(word, names):
+    if same_name(word, names) or {f"{word}s", word.removesuffix("s")} & set(names):
         return did_you_mean(word, names)
     first, _, rest = word.partition(".")
     if rest and first in names:  # dotted, as in presets and --set
         return f"nest it: {first}: {{{rest.replace('.', ': {')}: ...{'}' * (rest.count('.') + 1)}"
-    if remedy := _place_of(word, section):
+    if section is not None and (remedy := _place_of(word, section)):
         return remedy
     return other_remedy(word) or did_you_mean(word, names)
 

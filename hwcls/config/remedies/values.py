@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable
 from typing import Any, get_args, get_origin
 
@@ -39,7 +40,12 @@ def first_error(error: ValidationError) -> ErrorDetails:
 
 
 def describe_error(
-    error: ErrorDetails, known: Iterable[str] = (), root: type[Frozen] | None = None, *, searched: bool = False
+    error: ErrorDetails,
+    known: Iterable[str] = (),
+    root: type[Frozen] | None = None,
+    *,
+    section: str | None = None,
+    searched: bool = False,
 ) -> tuple[str, str]:
     """A pydantic error as (what is wrong, the remedy).
 
@@ -47,12 +53,13 @@ def describe_error(
         error: The error.
         known: The keys that exist where it happened.
         root: The config class that was built, to know what else its keys take.
+        section: Where it happened in a sweep file, as for `unknown_key`.
         searched: Whether its keys can be searched, by `values` in a sweep file.
     """
     name = str(error["loc"][-1]) if error["loc"] else ""
     kind, value = error["type"], error.get("input")
     if kind == "extra_forbidden":
-        return f"unknown key '{name}'", unknown_key(name, known)
+        return f"unknown key '{name}'", unknown_key(name, known, section)
     if kind == "missing":
         return f"'{name}' is missing", "add it"
     if kind == "value_error":
@@ -181,10 +188,11 @@ def _fits(value: object, wanted: list[Any]) -> bool:
 
 
 def _number(text: str) -> float | None:
-    """The finite number that a text means: "1e-3", "1,000" or "10%"."""
-    share = text.endswith("%")
+    """The finite number that a text means: "1e-3", "1,000", "0,1" or "10%"."""
+    share, plain = text.endswith("%"), text.rstrip("% ")
+    thousands = re.fullmatch(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?", plain)  # or else a decimal comma
     try:
-        number = float(text.rstrip("% ").replace(",", ""))
+        number = float(plain.replace(",", "" if thousands else "."))
     except ValueError:
         return None
     number = number / 100 if share else number
