@@ -34,7 +34,7 @@ class StepGraph:
         self.positions = self.offsets.clone()  # (size,)
         self.calls = 0
         self.waits = False  # whether `body` makes the host wait for the device
-        self.replay: Callable[[], None] | None = None
+        self.replay: Callable[[], None] | None = None  # once it is captured
 
     def __call__(self, first: int) -> None:
         """Run `body` for the positions from `first` on."""
@@ -43,14 +43,14 @@ class StepGraph:
         if self.calls <= WARM_UP:
             self._warm_up()
             return
-        if self.replay is None:
-            self.replay = (None if self.waits else capture(self._call, self.device)) or self._call
-        self.replay()
+        if self.calls == WARM_UP + 1 and not self.waits:
+            self.replay = capture(self._call, self.device)
+        (self.replay or self._call)()
 
     @property
     def captured(self) -> bool:
         """Whether calls replay a graph by now."""
-        return self.replay not in (None, self._call)
+        return self.replay is not None
 
     def reset(self) -> None:
         """Capture again: tensors that `body` refers to have been replaced."""
@@ -74,13 +74,13 @@ class StepGraph:
 def waits_for_device(call: Callable[[], None]) -> bool:
     """Make the `call`; whether the host had to wait for the device, as a captured one must not: it cannot be undone."""
     before = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("warn")
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")  # it warns that it is a prototype
+        try:
             call()
-    finally:
-        torch.cuda.set_sync_debug_mode(before)
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
     reasons = [str(warning.message) for warning in caught if "synchronizing CUDA operation" in str(warning.message)]
     if reasons:
         _log.info("the training step is not captured as a CUDA graph: it waits for the GPU")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakMethod
 
 import torch
 from torch import Tensor, nn
@@ -33,18 +34,21 @@ class TrainStep:
     ) -> None:
         self.accumulator, self.optimizer, self.clip, self.device = accumulator, optimizer, clip, device
         self.losses = TrainingLoss(device)  # of the epoch so far
-        # where a graph replays the update, the learning rate is read from the device; on a CPU it stays a number
-        groups = optimizer.param_groups if device.type == "cuda" else []
-        self.rates = [torch.tensor(float(group["lr"]), device=device) for group in groups]
+        self.rates: list[Tensor] = []  # the learning rates, () each, where a graph reads them from the device
         self.graph: StepGraph | None = None
 
     def capture(self, feed: Feed) -> None:
         """From now on steps of a complete batch in one micro-batch may be captured, see `run`."""
         feed.reuse_plan()
         size = feed.config.batch_size
+        if self.device.type == "cuda":  # elsewhere a rate stays a number
+            self.rates = [torch.tensor(float(group["lr"]), device=self.device) for group in self.optimizer.param_groups]
+        train = WeakMethod(self._train)  # no cycle: a trial's memory is free as soon as nothing refers to its trainer
 
         def body(positions: Tensor) -> None:
-            self._train(Step(size, 1, iter([feed.batch_at(positions)])), _nothing)
+            call = train()
+            assert call is not None, "the step has the graph that calls this"
+            call(Step(size, 1, iter([feed.batch_at(positions)])), _nothing)
 
         self.graph = StepGraph(body, size, self.device)
 
@@ -67,25 +71,30 @@ class TrainStep:
             self._train(step, before_clip or _nothing)
 
     def _train(self, step: Step, before_clip: Callable[[], None]) -> None:
-        loss = self.accumulator.backward(step)
-        before_clip()
-        if self.clip is not None:
-            nn.utils.clip_grad_norm_(self.accumulator.model.parameters(), self.clip)
-        self._update()
-        self.optimizer.zero_grad(set_to_none=True)
+        try:
+            loss = self.accumulator.backward(step)
+            before_clip()
+            if self.clip is not None:
+                nn.utils.clip_grad_norm_(self.accumulator.model.parameters(), self.clip)
+            self._update()
+        finally:  # the gradients of a capture that fails were never computed: the next step must not add to them
+            self.optimizer.zero_grad(set_to_none=True)
         self.losses.add(loss)
 
     def _update(self) -> None:
         """The optimizer's step, with the learning rates of `rates` where there are any."""
         groups = self.optimizer.param_groups
         kept = [dict(group) for group in groups]
+        capturing = self.device.type == "cuda" and torch.cuda.is_current_stream_capturing()
         for group, rate in zip(groups, self.rates, strict=False):  # checkpoints keep plain numbers
             group["lr"] = rate
             if "capturable" in group:
-                group["capturable"] = True
-        self.optimizer.step()
-        for group, values in zip(groups, kept, strict=True):
-            group.update(values)
+                group["capturable"] = capturing  # torch warns where it is True in other steps
+        try:
+            self.optimizer.step()
+        finally:
+            for group, values in zip(groups, kept, strict=True):
+                group.update(values)
 
 
 def _nothing() -> None:

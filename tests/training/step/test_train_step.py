@@ -1,8 +1,10 @@
 """An optimizer step by the path that a GPU captures: equal to the plain one to the last bit."""
 
 import contextlib
+import gc
 import logging
 import warnings
+import weakref
 
 import pytest
 import torch
@@ -85,9 +87,51 @@ def test_a_resumed_training_captures_again(trial, as_on_a_gpu):
     next(epochs)
     state = first.state() | {"confusions": {}, "best_weights": first.history.best_weights}
     state |= {"best_scores": first.history.best_scores}
-    assert first.step.graph.replay is not None
+    assert first.step.graph.calls > WARM_UP
     first.load_state(state)
-    assert first.step.graph.replay is None
+    assert first.step.graph.calls == 0
+
+
+def test_a_capture_that_fails_changes_nothing(trial, as_on_a_gpu, monkeypatch):
+    config = trial(optimizer={"name": "adam", "lr": 0.01})
+    records, weights = train(config)
+    failed = []
+
+    def out_of_memory():
+        raise torch.OutOfMemoryError
+
+    def capture(call, device):
+        state = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+        groups = trainer.optimizer.param_groups
+        step.rates = [torch.tensor(group["lr"]) for group in groups]  # as on a GPU
+        with torch.random.fork_rng(), monkeypatch.context() as patch:
+            patch.setattr(trainer.optimizer, "step", out_of_memory)
+            with pytest.raises(torch.OutOfMemoryError):
+                call()
+        failed.append([(type(group["lr"]), group["capturable"]) for group in groups])
+        step.rates = []
+        trainer.model.load_state_dict(state)  # a GPU runs nothing of what is captured
+
+    monkeypatch.setattr(graph, "capture", capture)
+    trainer = build_trainer(config, open_data(config.data), World(device=CPU))
+    step = trainer.step
+    assert [record.metrics for record in trainer.epochs()] == records
+    assert failed == [[(float, False)] * len(trainer.optimizer.param_groups)]
+    assert all(torch.equal(trainer.weights()[name], weight) for name, weight in weights.items())
+
+
+def test_a_trainer_is_freed_at_once(trial, as_on_a_gpu):
+    config = trial()
+    trainer = build_trainer(config, open_data(config.data), World(device=CPU))
+    next(trainer.epochs())
+    model, feed = weakref.ref(trainer.model), weakref.ref(trainer.feed)
+    gc.disable()
+    try:
+        del trainer
+        assert model() is None
+        assert feed() is None
+    finally:
+        gc.enable()
 
 
 def test_an_epochs_plan_is_where_the_one_before_was(trial, as_on_a_gpu):
