@@ -76,7 +76,10 @@ def score_winners(sweep: SweepResults, classes: int) -> list[WinnerScores]:
 
 
 def find_common_errors(sweep: SweepResults) -> CommonErrors | None:
-    """The test images that every run that reports a winner gets wrong; None with fewer than two such runs."""
+    """The test images that every run that reports a winner gets wrong; None with fewer than two such runs.
+
+    Probabilities that are NaN say nothing of an image.
+    """
     labels, scores, folder = None, [], None
     for run in (run for runs in winner_runs(sweep).values() for run in runs):
         stored = load_arrays(run.run.folder / "test_predictions.npz")
@@ -85,7 +88,7 @@ def find_common_errors(sweep: SweepResults) -> CommonErrors | None:
             scores.append(stored["scores"].astype(np.float32))  # (N, K)
     if labels is None or folder is None or len(scores) < 2:
         return None
-    missed = np.flatnonzero(np.all([metrics.predicted_classes(table, labels) != labels for table in scores], 0))
+    missed = np.flatnonzero(np.all([(t.argmax(1) != labels) & ~np.isnan(t).any(1) for t in scores], 0))
     mean = np.mean(scores, 0)
     order = np.argsort(-mean[missed].max(1), kind="stable")
     return CommonErrors(missed[order], labels, mean, len(scores), folder)

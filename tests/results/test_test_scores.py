@@ -9,8 +9,8 @@ from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 from hwcls.report.html.page import write_page
 from hwcls.results.compare import build_summary
 from hwcls.results.load import load_results
-from hwcls.results.test_scores import build_class_rows, score_winners
-from hwcls.training.artifacts import load_arrays
+from hwcls.results.test_scores import build_class_rows, find_common_errors, score_winners
+from hwcls.training.artifacts import load_arrays, save_arrays
 
 NAMES = ["0", "1", "2"]
 
@@ -57,6 +57,17 @@ def test_they_are_in_the_json_of_compare(sweep):
     of_class = {"class", "images", "seeds", "precision", "recall", "f1", "f1_spread", "area"}
     assert found[0].keys() == {"label", "trial"} | of_class
     assert {(row["label"], row["trial"]) for row in found} == {("resnet", 0), ("mlp", 1)}
+
+
+def test_images_without_probabilities_are_no_common_errors(results, tmp_path):
+    folder = results.full(tmp_path)
+    results.confirm(folder, "resnet", 0.0, seeds=2, images=9)  # every image is wrong
+    assert find_common_errors(load_results(tmp_path)).images.tolist() == list(range(9))
+    path = load_results(tmp_path).confirm[1].run.folder / "test_predictions.npz"
+    stored = dict(load_arrays(path))
+    stored["scores"][3] = np.nan
+    save_arrays(path, **stored)
+    assert find_common_errors(load_results(tmp_path)).images.tolist() == [0, 1, 2, 4, 5, 6, 7, 8]
 
 
 def test_truncated_predictions_are_left_out(sweep):
