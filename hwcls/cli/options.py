@@ -14,9 +14,9 @@ from hwcls.errors import UserError, did_you_mean
 WANDB_MODES = ("online", "offline", "off", "auto")
 
 
-def choose_trial(path: Path) -> Path:
+def choose_trial(ctx: typer.Context, path: Path) -> Path:
     """The folder itself if it is a trial's; of a sweep the one whose weights stand for its answer."""
-    if not (path / "sweep.yaml").is_file():
+    if ctx.resilient_parsing or not (path / "sweep.yaml").is_file():  # the shell completes a line
         return path
     from hwcls.cli.console import print_to_stderr
     from hwcls.results.load import load_results

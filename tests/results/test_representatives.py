@@ -8,8 +8,10 @@ import re
 
 import numpy as np
 import pytest
+import typer
 from rich.console import Console
 
+from hwcls.cli.main import app
 from hwcls.errors import UserError
 from hwcls.report.html.charts import diagnostics as charts
 from hwcls.report.html.charts.learning_curves import epoch_curves, trial_values
@@ -118,6 +120,15 @@ def test_the_weights_of_a_sweep_are_the_winners(sweep, results, tmp_path):
     assert reason == "a confirm run of trial 1, the confirmed winner of cnn"
     (sweep.folder / "trials/1/best.safetensors").touch()
     assert choose_weights(sweep)[0] == sweep.folder / "trials/1"
+
+
+def test_a_command_names_the_trial_that_it_takes_but_not_while_the_shell_completes_it(sweep, capsys):
+    command = typer.main.get_command(app).commands["evaluate"]
+    folder = str(sweep.folder)
+    assert command.make_context("evaluate", [folder]).params["trial"] == sweep.folder / "trials/1"
+    assert capsys.readouterr().err == f"{folder}/trials/1: trial 1, the confirmed winner of cnn\n"
+    command.make_context("evaluate", [folder], resilient_parsing=True)
+    assert capsys.readouterr().err == ""
 
 
 def test_the_weights_of_a_sweep_without_confirm_runs(results, tmp_path):
