@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -224,3 +225,10 @@ def test_a_module_does_not_load_what_it_does_not_need(module, absent):
     code = f"import sys, {module}; print(*sorted(set({absent!r}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_commands_print_through_the_one_function_that_escapes():
+    """`console.echo` and its consoles make text from files harmless; typer's and Python's own do not."""
+    plain = re.compile(r"\btyper\.echo\(|(?<![\w.])print\(")
+    found = [path.name for path in sorted((ROOT / "cli").rglob("*.py")) if plain.search(path.read_text("utf-8"))]
+    assert found == ["console.py"]

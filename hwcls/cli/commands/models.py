@@ -233,7 +233,7 @@ def _print(rows: Sequence[tuple[Row, Summary]]) -> None:
         alike.setdefault((summary.signature, one.shape), []).append(one.name)
     for one, _ in rows:
         for note in one.config.notes(channels=one.shape[1], image_size=one.shape[2]):
-            typer.echo(f"note: {note}")
+            echo(f"note: {note}")
     for labels in alike.values():
         if len(labels) > 1:
             echo(f"note: {describe_same_models(labels)}")
