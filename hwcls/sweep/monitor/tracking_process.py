@@ -47,7 +47,8 @@ class TrackingProcess:
     """The driver's handle on the tracking process of a results folder; `mode` is that of --wandb."""
 
     def __init__(self, folder: Path, mode: str) -> None:
-        self.command = [sys.executable, "-m", "hwcls.sweep.monitor.tracking_process", str(folder), "--mode", mode]
+        # -P: a file of the working folder, such as token.py, is no module of Python
+        self.command = [sys.executable, "-P", "-m", "hwcls.sweep.monitor.tracking_process", str(folder), "--mode", mode]
         self.environment = dict(os.environ)  # with the secrets of the trackers, which workers do not get
         self.folder, self.log_path = folder, folder / LOG
         self.process: subprocess.Popen[bytes] | None = None

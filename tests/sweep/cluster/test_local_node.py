@@ -15,6 +15,7 @@ from hwcls.errors import UserError
 from hwcls.sweep.cluster import connect
 from hwcls.sweep.cluster.local_node import LocalNode, NodeError
 from hwcls.sweep.cluster.prompt_exit import exits_promptly
+from hwcls.sweep.monitor.tracking_process import TrackingProcess
 
 LOOPBACK = {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
 HOLD = "from hwcls.sweep.cluster.local_node import LocalNode; import time; n = LocalNode(1); "
@@ -35,6 +36,19 @@ def node_process() -> psutil.Process:
     """The process that holds the Ray that this one has started."""
     children = psutil.Process().children()
     return next(child for child in children if "hwcls.sweep.cluster.local_node" in child.cmdline())
+
+
+def test_files_of_the_working_folder_are_not_run(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **_: started.append(command))
+    LocalNode(1).folder.remove()
+    started.append(TrackingProcess(tmp_path, "off").command)
+    for name in ("argparse.py", "json.py", "secrets.py"):
+        (tmp_path / name).write_text("raise SystemExit('a file of the working folder')")
+    monkeypatch.undo()
+    for command in started:
+        ended = subprocess.run([*command, "--help"], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (ended.returncode, ended.stderr) == (0, "")
 
 
 @pytest.mark.slow
