@@ -28,7 +28,7 @@ from hwcls.temporary import SOCKET_LIMIT, TemporaryFolder, open_folder
 log = logging.getLogger(__name__)
 
 # -P: a file of the working folder, such as token.py, is no module of Python
-COMMAND = (sys.executable, "-P", "-m", "hwcls.sweep.cluster.local_node")
+MODULE = ("-P", "-m", "hwcls.sweep.cluster.local_node")
 SHOW_CURSOR = "\x1b[?25h"
 TOKEN = "token"  # the name of its file
 POLL_SECONDS = 0.5
@@ -57,7 +57,7 @@ class LocalNode:
         self.authentication = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}  # of all that connect
         with open(self.folder.path / "start.log", "wb") as output:
             self.process = subprocess.Popen(
-                [*COMMAND, str(self.folder.path), "--cpus", str(cpus)],
+                [sys.executable, *MODULE, str(self.folder.path), "--cpus", str(cpus)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,
