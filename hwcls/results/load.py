@@ -58,6 +58,11 @@ class ConfirmRun:
     role: str | None = None  # "pick" or "report"; None in results of versions whose winners were reported on picks
 
     @property
+    def key(self) -> str:
+        """Its folder in that of the sweep."""
+        return f"confirm/{self.label}/{self.seed}"
+
+    @property
     def complete(self) -> bool:
         return self.run.status == "complete" and self.run.value is not None
 

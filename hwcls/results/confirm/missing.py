@@ -26,10 +26,10 @@ def find_missing(sweep: SweepResults) -> list[MissingRun]:
     if not all(trial.ended for trial in sweep.trials) or not (sweep.confirm or _has_all_trials(sweep)):
         return []
     plan = plan_confirm(sweep, confirm_config(sweep))
-    known = {(run.label, run.seed): run for run in sweep.confirm}
+    known = {run.key: run for run in sweep.confirm}
     found = []
     for run in plan.runs:
-        own = known.get((run.label, run.seed))
+        own = known.get(run.key)
         reason = _reason(sweep, plan, own)
         if reason:
             failed = own is not None and own.run.ended and not own.complete

@@ -70,14 +70,14 @@ def plan_confirm(sweep: SweepResults, config: ConfirmConfig | None) -> ConfirmPl
         ]
         found = {label: choose_winner(sweep, label, trials) for label, trials in candidates.items()}
         return ConfirmPlan(tuple(runs), {label: trial for label, trial in found.items() if trial is not None})
-    ended = {(run.label, run.seed) for run in sweep.confirm if run.run.ended}
+    ended = {run.key for run in sweep.confirm if run.run.ended}
     picks: list[PlannedRun] = []
     reports: list[PlannedRun] = []
     winners, waiting = dict[str, int](), dict[str, int]()
     for label, trials in candidates.items():
         own = _picks(label, trials)
         picks += own
-        if any((run.label, run.seed) not in ended for run in own):
+        if any(run.key not in ended for run in own):
             waiting[label] = config.seeds
         elif (winner := choose_winner(sweep, label, trials)) is not None:
             winners[label] = winner
@@ -88,7 +88,7 @@ def plan_confirm(sweep: SweepResults, config: ConfirmConfig | None) -> ConfirmPl
 
 def reports_on_picks(sweep: SweepResults) -> bool:
     """Whether the confirm runs are of a version in which the runs that chose a winner also report it."""
-    return any(run.role is None for run in sweep.confirm) and all(run.role is None for run in sweep.confirm)
+    return bool(sweep.confirm) and all(run.role is None for run in sweep.confirm)
 
 
 def choose_winner(sweep: SweepResults, label: str, trials: Sequence[int]) -> int | None:

@@ -78,15 +78,11 @@ def expected_epochs(sweep: Sweep) -> dict[str | None, float]:
 
 def ended_runs(results: SweepResults) -> set[str]:
     """The keys of the confirm runs that have a result."""
-    return {f"confirm/{run.label}/{run.seed}" for run in results.confirm if run.run.ended}
+    return {run.key for run in results.confirm if run.run.ended}
 
 
 def unscored_runs(results: SweepResults, plan: ConfirmPlan) -> list[ConfirmRun]:
     """The complete runs of the winners that are without a test score; runs that picked a winner never get one."""
     reports = [run for run in plan.runs if run.role != PICK and plan.winners.get(run.label) == run.trial]
-    seeds, metric = {(run.label, run.seed) for run in reports}, confirm_metric(results)
-    return [
-        run
-        for run in results.confirm
-        if (run.label, run.seed) in seeds and run.complete and metric not in (run.test or {})
-    ]
+    keys, metric = {run.key for run in reports}, confirm_metric(results)
+    return [run for run in results.confirm if run.key in keys and run.complete and metric not in (run.test or {})]

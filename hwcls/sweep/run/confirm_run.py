@@ -145,7 +145,7 @@ def run(
 def show_progress(queue: ConfirmQueue, progress_for: ProgressFor) -> Progress:
     """The view of the confirm runs, with those that ended in an earlier start."""
     planned = {run.key for run in queue.plan.runs}
-    ended = {f"confirm/{run.label}/{run.seed}": TrialFolder(run.run.folder).result() for run in queue.results.confirm}
+    ended = {run.key: TrialFolder(run.run.folder).result() for run in queue.results.confirm}
     known = {key: result for key, result in ended.items() if key in planned and result}
     progress = progress_for(queue.plan.total, len(known), None, Ahead.of_confirm())
     for key, result in known.items():
