@@ -137,8 +137,8 @@ def test_a_look_is_named_with_its_level(results, picked, tmp_path):
     found = compare_confirmed(loaded).comparison
     assert (found.look, found.alpha) == (3, pytest.approx(0.1 / 27))
     assert describe_confirm(loaded)[-1] == (
-        "Third look at the verdicts, with 3, 5 and 9 seeds each: significant is p below 0.0037, as each look spends two"
-        " thirds of what is left of 0.05."
+        "Third look at the verdicts, with 3, 5 and 9 seeds each: significant is p below 0.0037. All looks share 0.05"
+        " (alpha spending): each takes two thirds of what is left."
     )
     own = build_summary(loaded)["confirm"]
     assert (own["look"], len(own["looks"]), own["alpha"]) == (3, 3, pytest.approx(0.1 / 27))

@@ -68,8 +68,8 @@ def describe_look(sweep: SweepResults) -> str:
     look, alpha = found.comparison.look, f"{found.comparison.alpha:.2g}"
     seeds = join_words([_count_seeds(one) for one in sweep.looks])
     earlier = f", with {seeds} seeds each" if look > 1 else ""
-    share = "each look spends two thirds of what is left of 0.05"
-    return f"{name_look(look).capitalize()} look at the verdicts{earlier}: significant is p below {alpha}, as {share}."
+    text = f"{name_look(look).capitalize()} look at the verdicts{earlier}: significant is p below {alpha}."
+    return f"{text} All looks share 0.05 (alpha spending): each takes two thirds of what is left."
 
 
 def name_look(look: int) -> str:

@@ -16,7 +16,7 @@ from hwcls.config.trial import TrialConfig
 from hwcls.config.yaml_source import YamlSource
 from hwcls.data.augment.defaults import format_augment, summarise_augments
 from hwcls.errors import UserError
-from hwcls.format import format_duration
+from hwcls.format import format_count, format_duration
 from hwcls.models.alternatives import describe_same_models, expand_alternatives, group_same_models
 from hwcls.sweep.preflight.notes import describe_notes
 
@@ -135,13 +135,13 @@ def _flat_settings(trial: TrialConfig) -> dict[str, Any]:
 def _schedule_warnings(early: EarlyStopping | None, rungs: list[int], fires: int, epochs: int) -> list[str]:
     found = []
     if early and not rungs:
-        found.append(f"no trial can be stopped early: the first rung is at or after the {epochs} epochs")
+        found.append(f"no trial can be stopped early: the first rung is not before the last epoch, {epochs}")
     if early and early.min_iter and rungs and fires > rungs[0]:  # default rungs are late enough, as measured
         found.append(
             f"a plateau cannot lower the learning rate before epoch {fires}, but the first rung is at epoch {rungs[0]}"
         )
     if fires > epochs:
-        found.append(f"a plateau cannot lower the learning rate within the {epochs} epochs")
+        found.append(f"a plateau cannot lower the learning rate in {format_count(epochs, 'epoch')}")
     return found
 
 

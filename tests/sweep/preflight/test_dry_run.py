@@ -24,6 +24,10 @@ def test_says_what_would_run(tiny):
         "a plateau cannot lower the learning rate before epoch 5, but the first rung is at epoch 1"
     ]
     assert plan_sweep(tiny(early_terminate={"type": "asha"}, parameters={"epochs": 8}))["warnings"] == []
+    assert plan_sweep(tiny(early_terminate={"type": "asha"}, parameters={"epochs": 1}))["warnings"] == [
+        "no trial can be stopped early: the first rung is not before the last epoch, 1",
+        "a plateau cannot lower the learning rate in 1 epoch",
+    ]
 
 
 def test_grid_counts_each_alternative(tiny):
