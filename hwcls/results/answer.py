@@ -34,8 +34,8 @@ def describe_answer(sweep: SweepResults) -> str:
         running = sum(trial.status == UNFINISHED for trial in sweep.trials)
         unfinished = f" {format_count(running, 'trial')} not finished." if running else ""
         text = f"Best on {sweep.metric}: {_describe_leaders(sweep)} {CAUTION}{unfinished}"
-        return text + _describe_single_seeds(sweep)
-    single = _describe_single_seeds(sweep, found.labels)
+        return text + _describe_without_interval(sweep)
+    single = _describe_without_interval(sweep, found.labels)
     if len(found.labels) > 1:
         return f"{_describe_verdict(sweep, found)}{_describe_overtaken(sweep)}{single}"
     value = format_interval(found.metric, found.estimate(found.labels[0]))
@@ -106,18 +106,19 @@ def _describe_verdict(sweep: SweepResults, found: ConfirmComparison) -> str:
     return " ".join(parts)
 
 
-def _describe_single_seeds(sweep: SweepResults, compared: Sequence[str] = ()) -> str:
-    """The winners, but for those `compared`, that were scored on a single seed: it gives no interval and no verdict."""
+def _describe_without_interval(sweep: SweepResults, compared: Sequence[str] = ()) -> str:
+    """The winners without an interval or a verdict: scored on a single seed, or their predictions are gone."""
     metric, scores = confirm_metric(sweep), []
     name = name_metric(metric)
     for label, runs in winner_runs(sweep).items():
         if label in compared:
             continue
         mean = fmean((run.test or {})[metric] for run in runs)
-        scores.append(f"{_name_winner(sweep, label)} {format_metric(metric, mean)}")
+        seeds = format_count(len(runs), "seed")
+        scores.append(f"{_name_winner(sweep, label)} {format_metric(metric, mean)} ({seeds})")
     if not scores:
         return ""
-    return f" {name[:1].upper()}{name[1:]} on test, on too few seeds for an interval: {_join_few(scores)}."
+    return f" {name[:1].upper()}{name[1:]} on test, without an interval: {_join_few(scores)}."
 
 
 def _name_winner(sweep: SweepResults, label: str) -> str:

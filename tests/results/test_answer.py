@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -76,7 +77,7 @@ def test_a_single_seed_on_test_is_named_with_its_trial(tmp_path, results):
     results.confirm(sweep, "resnet", 0.8, seeds=1, trial=4)
     score = load_results(tmp_path).confirm[0].test["test/accuracy"]
     text = describe_answer(load_results(tmp_path))
-    assert text.endswith(f" Accuracy on test, on too few seeds for an interval: resnet (trial 4) {100 * score:.1f} %.")
+    assert text.endswith(f" Accuracy on test, without an interval: resnet (trial 4) {100 * score:.1f} % (1 seed).")
 
 
 def test_a_single_seed_is_named_beside_those_that_have_an_interval(tmp_path, results):
@@ -85,8 +86,11 @@ def test_a_single_seed_is_named_beside_those_that_have_an_interval(tmp_path, res
     results.confirm(sweep, "mlp", 0.7, seeds=3, trial=1)
     text = describe_answer(load_results(tmp_path))
     assert text.startswith("Confirmed: on test the accuracy of mlp (trial 1) is ")
-    assert " over 3 seeds. Accuracy on test, on too few seeds for an interval: resnet (trial 4) " in text
+    assert " over 3 seeds. Accuracy on test, without an interval: resnet (trial 4) " in text
     assert text.count("mlp (trial 1)") == 1
+    for path in tmp_path.glob("confirm/mlp/*/test_predictions.npz"):
+        path.unlink()
+    assert re.search(r"mlp \(trial 1\) \d\d\.\d % \(3 seeds\) and resnet", describe_answer(load_results(tmp_path)))
 
 
 def test_many_alternatives_stay_short(tmp_path, results):
