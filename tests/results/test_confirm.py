@@ -85,7 +85,7 @@ def test_runs_that_failed_were_interrupted_or_never_began_are_missing(results, p
         "4 confirm runs are missing: 1 report of resnet, trial 0 (seed 10000002): failed: no memory;"
     )
     assert "2 reports of mlp, trial 1 (seeds 10001001, 10001002): not started." in text
-    assert text.endswith(f"Run those that did not fail with: hwcls confirm {tmp_path}")
+    assert text.endswith(f"Unless the sweep is running, train those that did not fail with: hwcls confirm {tmp_path}")
     printed = CliRunner().invoke(app, ["compare", str(tmp_path)]).stdout
     assert "4 confirm runs are missing" in printed
     own = json.loads(CliRunner().invoke(app, ["compare", str(tmp_path), "--json"]).stdout)["confirm"]
@@ -113,6 +113,7 @@ def test_nothing_is_missing_while_the_search_runs(results, tmp_path):
     (text, missing) = describe_confirm(load_results(tmp_path))
     assert text == "1 confirm run complete: 1 reports the winners on test."
     assert missing.startswith("3 confirm runs are missing")
+    assert missing.endswith(f"not started. Unless the sweep is running, train them with: hwcls confirm {tmp_path}")
     results.trial(sweep.trial(2), [0.5], status=None)  # the search goes on: hwcls confirm would refuse to start
     assert describe_confirm(load_results(tmp_path)) == [text]
 

@@ -55,9 +55,10 @@ def describe_missing(sweep: SweepResults) -> str:
     if command is None:
         return text
     failed = {run.failed for run in missing}
-    what = "Run them with" if failed == {False} else "Other seeds take their place with"
-    what = "Run those that did not fail with" if len(failed) == 2 else what
-    return f"{text} {what}: {command}"
+    if failed == {True}:
+        return f"{text} Other seeds take their place with: {command}"
+    which = "those that did not fail" if True in failed else "them"
+    return f"{text} Unless the sweep is running, train {which} with: {command}"  # the page is written meanwhile, too
 
 
 def describe_look(sweep: SweepResults) -> str:
