@@ -21,6 +21,7 @@ from uuid import uuid4
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed import FileStore  # type: ignore[attr-defined]
 from torch.multiprocessing.spawn import ProcessException, spawn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -92,8 +93,10 @@ def join_world(rank: int, size: int, address: str, device: torch.device) -> Worl
         if device.type == "cuda":
             torch.cuda.set_device(device)
         _choose_network(address)
-        url = address if address.startswith(FILE) else f"tcp://{address}"
-        dist.init_process_group(backend, init_method=url, rank=rank, world_size=size, timeout=TIMEOUT)
+        # a store, as torch would take a '#' or '?' in the path of a URL for the end of it
+        file = address.removeprefix(FILE) if address.startswith(FILE) else None
+        meeting: dict[str, Any] = {"store": FileStore(file, size)} if file else {"init_method": f"tcp://{address}"}
+        dist.init_process_group(backend, **meeting, rank=rank, world_size=size, timeout=TIMEOUT)
     return World(rank, size, device)
 
 

@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
 from hwcls.training import distributed, local
-from hwcls.training.distributed import find_free_address, leave_world, unused_weights
+from hwcls.training.distributed import find_free_address, join_world, leave_world, new_file_address, unused_weights
 
 MODEL = """
 from torch import nn
@@ -46,6 +46,25 @@ def test_weights_without_a_gradient_are_named():
         leave_world()
     assert unused_weights(caught.value, model) == ["spare.weight", "spare.bias"]
     assert unused_weights(RuntimeError("shape mismatch"), model) == []
+
+
+@pytest.mark.parametrize("name", ["a b", "a#b/c", "a?b", "a%20b"])
+def test_ranks_meet_in_a_folder_of_any_name(tmp_path, name):
+    folder = tmp_path / name
+    folder.mkdir(parents=True)
+    stores = []
+
+    def join(backend, store, rank, world_size, timeout):
+        stores.append(store)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.distributed, "init_process_group", join)
+        address = new_file_address(folder)
+        for rank in range(2):
+            join_world(rank, 2, address, torch.device("cpu"))
+    stores[0].set("key", "value")
+    assert stores[1].get("key") == b"value"
+    assert [path.parent for path in tmp_path.rglob("*") if path.is_file()] == [folder]
 
 
 @pytest.mark.slow
