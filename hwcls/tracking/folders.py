@@ -98,9 +98,15 @@ class TrialFolder:
         files.write_json(self.path / "result.json", result.to_dict())
 
     def checkpoints(self) -> list[str]:
-        """The checkpoints that the trial can resume from, the newest first."""
+        """The checkpoints that the trial can resume from, the newest first.
+
+        Those outside of the sweep's folder are left out: results from elsewhere may name any, and old ones are deleted.
+        """
         found = read_or_none(read_json, self.path / "checkpoint.json", list[str]) or []
-        return [str(self.path / path) for path in found if (self.path / path).is_dir()]
+        above = self.path.resolve().parents[1:3]  # of a trial, and of a confirm run
+        sweep = next((folder for folder in above if (folder / "sweep.yaml").exists()), above[0])
+        paths = [self.path / path for path in found]
+        return [str(path) for path in paths if path.is_dir() and sweep in path.resolve().parents]
 
     def add_checkpoint(self, path: str) -> None:
         """Register a checkpoint and keep the one before it; older ones are deleted."""
