@@ -11,9 +11,10 @@ import numpy as np
 
 from hwcls.data.decoding.decode import READ_ERRORS, decode_to_size
 from hwcls.data.decoding.opened import describe_error, has_wide_pixels
-from hwcls.data.decoding.pixel_range import SIXTEEN_BITS, PixelRange
+from hwcls.data.decoding.pixel_range import SIXTEEN_BITS
 from hwcls.data.formats.archive import read_limited, walk_files
 from hwcls.data.formats.image_types import DANGLING, LeftOut, is_image, summarise, why_not_an_image
+from hwcls.data.imageset import InputSpec
 from hwcls.errors import UserError
 from hwcls.inspection.load_trained import Trained
 
@@ -67,13 +68,12 @@ def find_image_files(paths: Iterable[Path]) -> tuple[list[Path], dict[str, LeftO
     return found, left_out
 
 
-def read_image(path: Path, size: int, channels: int, levels: PixelRange | None = None) -> np.ndarray[Any, Any]:
-    """An image file as in training, before normalisation: (size, size, channels) uint8; raises READ_ERRORS.
+def decode_as_trained(data: bytes, inputs: InputSpec) -> np.ndarray[Any, Any]:
+    """An encoded image as in training, before normalisation: (size, size, channels) uint8; raises READ_ERRORS.
 
-    Args:
-        levels: The range of training images of more than 8 bits; where they had none, 16 bits are read in full.
+    Where no training image had more than 8 bits, 16 bits are read in full.
     """
-    return decode_to_size(read_limited(path), size, channels, levels or SIXTEEN_BITS)
+    return decode_to_size(data, inputs.image_size, inputs.channels, inputs.pixel_range or SIXTEEN_BITS)
 
 
 def predict(trained: Trained, paths: Sequence[Path], k: int = 3) -> Iterator[Prediction]:
@@ -83,8 +83,9 @@ def predict(trained: Trained, paths: Sequence[Path], k: int = 3) -> Iterator[Pre
         images, errors, full_range = {}, {}, set()
         for path in paths[start : start + BATCH]:
             try:
-                images[path] = read_image(path, data.image_size, data.channels, data.pixel_range)
-                if data.pixel_range is None and has_wide_pixels(read_limited(path)):
+                content = read_limited(path)
+                images[path] = decode_as_trained(content, data)
+                if data.pixel_range is None and has_wide_pixels(content):
                     full_range.add(path)
             except READ_ERRORS as error:
                 errors[path] = describe_error(error)

@@ -14,7 +14,7 @@ from hwcls.inspection.evaluate import evaluate_trial
 from hwcls.inspection.export import export
 from hwcls.inspection.load_trained import load_trained
 from hwcls.inspection.pictures import COLUMNS, GAP, RIGHT, ROWS, SIDE, TITLE, WRONG, draw_predictions, write_png
-from hwcls.inspection.predictions import find_image_files, predict, read_image
+from hwcls.inspection.predictions import decode_as_trained, find_image_files, predict
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_an_unreadable_file_does_not_stop_the_others(opened, tmp_path):
         ("c.jpg", 0, False),
     ]
     assert found[2].to_dict()["error"]
-    assert read_image(tmp_path / "a.png", 8, 1).shape == (8, 8, 1)
+    assert decode_as_trained((tmp_path / "a.png").read_bytes(), opened.inputs).shape == (8, 8, 1)
 
 
 def test_only_the_formats_of_training_are_opened(opened, tmp_path):

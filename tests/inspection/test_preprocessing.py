@@ -15,7 +15,7 @@ from hwcls.config.trial import TrialConfig
 from hwcls.data.decoding.pixel_range import PixelRange
 from hwcls.inspection.export import describe, description_path, export
 from hwcls.inspection.load_trained import load_trained, normalise_pixels
-from hwcls.inspection.predictions import predict, read_image
+from hwcls.inspection.predictions import decode_as_trained, predict
 from hwcls.inspection.preprocessing import TURNS
 from hwcls.training import local
 
@@ -235,7 +235,7 @@ def test_the_file_alone_classifies_photos_as_predict_does(trained, kind, tmp_pat
     assert np.abs(found - expected).max() < TOLERANCE
     spread = 255 * np.array(opened.inputs.std)[:, None, None]
     for file, image, one, other in zip(files, inputs, found, expected, strict=True):
-        pixels = read_image(file, SIZE, opened.inputs.channels, opened.inputs.pixel_range)
+        pixels = decode_as_trained(file.read_bytes(), opened.inputs)
         exact = normalise_pixels(opened.inputs, pixels[None], torch.device("cpu"))[0].numpy()
         assert np.abs((image - exact) * spread).max() < LEVELS + 0.01, file
         assert file.stem != "same" or np.abs(one - other).max() < 1e-4
