@@ -7,7 +7,6 @@ import copy
 import importlib
 import io
 import logging
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from hwcls import files
 from hwcls.errors import UserError
 from hwcls.inspection.load_trained import Trained, normalise_pixels
 from hwcls.inspection.preprocessing import describe_preprocessing
+from hwcls.temporary import temporary_folder
 from hwcls.training.artifacts import read_weights_epoch
 
 Format = Literal["onnx", "torch"]
@@ -42,7 +42,7 @@ def export(trained: Trained, path: Path, kind: Format) -> dict[str, Any]:
     model = copy.deepcopy(trained.model).cpu().to(memory_format=torch.contiguous_format)
     pixels, what = _comparison_images(trained)
     images = normalise_pixels(trained.inputs, pixels, torch.device("cpu")).contiguous()  # (B, C, S, S)
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         temporary = Path(folder, f"model{SUFFIX[kind]}")
         run = (_to_onnx if kind == "onnx" else _to_torch)(model, images[:2], temporary)
         difference, scale = _difference(model, run, images)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet
 from hwcls.data.loader import Feed
 from hwcls.inspection.load_trained import normalise_pixels
+from hwcls.temporary import temporary_folder
 from hwcls.tracking.records import EpochRecord
 from hwcls.training.build import build_trainer
 from hwcls.training.cost import static_bytes
@@ -182,7 +182,7 @@ def _profiler(device: torch.device) -> Any:
 
 def _write_trace(profiler: Any, path: Path) -> int:
     """Write the Chrome trace, complete or not at all; returns the peak bytes of its CPU tensors."""
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         temporary = Path(folder, "trace.json")
         profiler.export_chrome_trace(str(temporary))
         content = temporary.read_bytes()

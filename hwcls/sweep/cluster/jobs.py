@@ -7,7 +7,6 @@ import logging
 import os
 import shlex
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from hwcls.errors import UserError
 from hwcls.models.user_code import read_code
 from hwcls.sweep.cluster.connect import first_line
 from hwcls.sweep.storage.object_store import is_url
+from hwcls.temporary import temporary_folder
 
 ADDRESS = "http://127.0.0.1:8265"  # of the head's dashboard, as `ray dashboard cluster.yaml` forwards it
 VARIABLE = "RAY_API_SERVER_ADDRESS"  # Ray's own
@@ -53,12 +53,12 @@ def submit_sweep(sweep: Sweep, file: Path, options: Sequence[str], address: str 
         UserError: Nothing responds there, the token is rejected, or a model file cannot be uploaded.
     """
     client, address = _client(address)
-    with tempfile.TemporaryDirectory() as folder:
-        collect_files(sweep, file, Path(folder))
+    with temporary_folder() as folder:
+        collect_files(sweep, file, folder)
         command = shlex.join(["hwcls", "sweep", file.name, "--address", "auto", *options])
         request = {
             "entrypoint": command,
-            "runtime_env": {"working_dir": folder, "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_TIMEOUT)}},
+            "runtime_env": {"working_dir": str(folder), "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_TIMEOUT)}},
             "metadata": {"sweep": sweep.config.name},
         }
         deadline = time.monotonic() + STARTUP_TIMEOUT

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
-
 from hwcls.config.sweep_file import Sweep
 from hwcls.data.progress import ProgressReporter
 from hwcls.sweep.cluster.resources import choose_resources, this_machine
@@ -12,6 +9,7 @@ from hwcls.sweep.preflight.disk_usage import check_results_disk, estimate_disk_u
 from hwcls.sweep.preflight.dry_run import check_data_names, missing_data
 from hwcls.sweep.preflight.prepare import Prepared, check_content
 from hwcls.sweep.preflight.validate import Options, check_sweep
+from hwcls.temporary import temporary_folder
 
 
 def check_start(sweep: Sweep, options: Options, progress: ProgressReporter) -> tuple[Sweep, Prepared | None]:
@@ -30,8 +28,8 @@ def check_start(sweep: Sweep, options: Options, progress: ProgressReporter) -> t
         resources = choose_resources(sweep.config.resources, this_machine(), sweep.source.where(("resources",)))
     if missing_data(check_data_names(sweep.corners, sweep.source)):
         return sweep, None
-    with TemporaryDirectory(prefix="hwcls-") as folder:
-        prepared = check_content(sweep, path, Path(folder), progress)
+    with temporary_folder() as folder:
+        prepared = check_content(sweep, path, folder, progress)
     if resources is not None:
         usage = estimate_disk_usage(sweep, prepared.models, prepared.data_size, resources.concurrent)
         check_results_disk(usage, path)
