@@ -116,7 +116,11 @@ def test_trials_are_tried_side_by_side(trial, resources):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "message"),
-    [("import os; os._exit(1)", "a process that measured training times crashed"), ("raise ValueError('no')", "no")],
+    [
+        ("import os; os.kill(os.getpid(), 9)", "a process that measured training times crashed"),
+        ("import os; os._exit(1)", r"the model ends the process: os\._exit\(1\)"),
+        ("raise ValueError('no')", "no"),
+    ],
 )
 def test_what_cannot_be_tried_is_a_users_error(trial, tmp_path, body, message):
     from hwcls.models.user_model import UserModelConfig
