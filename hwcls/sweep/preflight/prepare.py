@@ -139,9 +139,17 @@ def _model_notes(corners: Sequence[TrialConfig], shapes: Shapes) -> list[str]:
     """What is to be known of the models of a sweep, each line once."""
     notes: dict[str, None] = {}
     for trial in corners:
-        _, channels, side = shapes[trial.data.pixels()]
-        notes |= dict.fromkeys(trial.model.notes(channels=channels, image_size=side))
+        notes |= dict.fromkeys(_notes_of(trial, *shapes[trial.data.pixels()]))
     return list(notes)
+
+
+def _notes_of(trial: TrialConfig, classes: int, channels: int, size: int) -> list[str]:
+    """The notes of one model; timm's run the backbone, which takes seconds."""
+    shape = {"classes": classes, "channels": channels, "image_size": size}
+    model = trial.model
+    found = _cached("notes", trial, shape, lambda: json.dumps(model.notes(channels=channels, image_size=size)))
+    notes: list[str] = json.loads(found)
+    return notes
 
 
 def _of_version_0_1(images: ImageSet) -> ImageSet:

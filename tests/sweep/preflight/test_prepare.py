@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from hwcls.errors import UserError
-from hwcls.sweep.preflight.prepare import prepare
+from hwcls.models.timm import TimmConfig
+from hwcls.sweep.preflight.prepare import check_content, prepare
 
 K3 = {"name": "kernel_cnn", "kernel": 3, "width": 4}
 
@@ -23,6 +24,16 @@ def test_variants_that_are_one_model_are_logged_and_kept(tiny, tmp_path, caplog)
         caplog.clear()
         assert prepared(tiny(parameters={"model": model}), tmp_path) == [["k3", "k5"]]
         assert "k3 and k5 are the same model" in caplog.messages
+
+
+def test_a_backbone_is_run_once_for_its_notes(tiny, tmp_path, monkeypatch):
+    runs = []
+    monkeypatch.setattr(TimmConfig, "notes", lambda self, **shape: runs.append(shape) or ("it is small",))
+    model = {"choice": {"plain": {"name": "mlp"}, "probe": {"name": "timm", "backbone": "test_resnet"}}}
+    sweep = tiny(parameters={"model": model})
+    for folder in ("one", "two"):
+        assert check_content(sweep, tmp_path, tmp_path / folder, str).notes == ["it is small"]
+    assert runs == [{"channels": 1, "image_size": 8}]
 
 
 def test_where_weights_come_from_counts(tiny, tmp_path):
