@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import warnings
 from collections.abc import Callable
@@ -63,12 +64,18 @@ class StepGraph:
         """A call on a stream of its own, as a capture needs: see "CUDA graphs" in torch's notes."""
         if self.device.type != "cuda":
             return self._call()
-        stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        stream = _warm_up_stream(self.device)
         stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(stream):
             self.waits = waits_for_device(self._call)
         torch.cuda.current_stream(self.device).wait_stream(stream)
         return None
+
+
+@functools.cache
+def _warm_up_stream(device: torch.device) -> torch.cuda.Stream:
+    """One for all trainings of this process: cuBLAS keeps a workspace of up to 32 MB for every stream."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 def waits_for_device(call: Callable[[], None]) -> bool:

@@ -201,6 +201,32 @@ def test_a_step_that_waits_for_the_gpu_is_found(monkeypatch, caplog, waits):
     assert len(caplog.records) == waits
 
 
+def test_all_warm_ups_share_a_stream(monkeypatch):
+    made, device = [], torch.device("cuda", 0)
+
+    class FakeStream:
+        def __init__(self, device):
+            made.append(device)
+
+        def wait_stream(self, other):
+            """Nothing runs."""
+
+    monkeypatch.setattr(torch.cuda, "Stream", FakeStream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: FakeStream.__new__(FakeStream))
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
+    monkeypatch.setattr(graph, "waits_for_device", lambda call: call())
+    graph._warm_up_stream.cache_clear()
+    try:
+        for _ in range(2):  # trainings
+            step = StepGraph(lambda positions: None, 3, CPU)
+            step.device = device
+            for first in range(WARM_UP):
+                step(first)
+        assert made == [device]
+    finally:
+        graph._warm_up_stream.cache_clear()
+
+
 def test_positions_follow_the_first_one():
     seen = []
     step = StepGraph(lambda positions: seen.append(positions.tolist()), 3, CPU)
