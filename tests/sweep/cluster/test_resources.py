@@ -200,7 +200,15 @@ from hwcls.config.sweep_file import load_sweep
 from hwcls.sweep import driver
 from hwcls.sweep.monitor.progress import Quiet
 
-ray.init(address="local", num_cpus=3, num_gpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+def train_on_cpu():  # this GPU is Ray's alone
+    import hwcls.training.distributed as distributed
+
+    distributed.require_gpu = lambda: None
+
+ray.init(
+    address="local", num_cpus=3, num_gpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
+    runtime_env={"worker_process_setup_hook": train_on_cpu},
+)
 seen, over = [], threading.Event()
 
 def watch():

@@ -84,7 +84,9 @@ def ended(tmp_path):
     folder.mkdir()
 
     def track(**settings):
-        (folder / "sweep.yaml").write_text(yaml.safe_dump({"name": "tiny", "metric": "val/accuracy", **settings}))
+        (folder / "sweep.yaml").write_text(
+            yaml.safe_dump({"name": "tiny", "metric": {"name": "val/accuracy"}, **settings})
+        )
         found = TrackingProcess(folder, "auto")
         found.start()
         return found.finish()
