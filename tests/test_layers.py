@@ -35,7 +35,7 @@ PACKAGES = [
 ]
 WINGS = {
     "sweep": [{"storage", "monitor"}, {"cluster"}, {"search"}, {"preflight", "run"}, {"driver"}],
-    "cli": [{"console", "interrupt"}, {"options", "progress_bar"}, {"commands"}, {"main"}],
+    "cli": [{"os_error"}, {"console", "interrupt"}, {"options", "progress_bar"}, {"commands"}, {"main"}],
 }
 ONLY_IN = {
     "ray": {"sweep"},

@@ -34,14 +34,18 @@ class ErrorHandlingGroup(TyperGroup):
         except UserError as error:
             _exit(str(error), 2)
         except USAGE_ERROR as error:
+            if unreadable := re.search(r"(['\"])(.*)\1 is not readable", str(error)):  # a file's error, not the usage's
+                _exit(str(UserError("permission denied", where=unreadable[2], remedy="make it readable")), 2)
             if extra := re.search(r"unexpected extra argument\S* \((.*)\)", str(error)):
                 _exit(_too_many(getattr(error, "ctx", None) or ctx, extra[1]), 2)
             raise
         except KeyboardInterrupt:
             _exit("interrupted", 130)
-        except SystemExit as error:  # commands raise typer.Exit: this is a user's model
-            from hwcls.models.user_code import error_line
+        except SystemExit as error:
+            from hwcls.models.user_code import error_line, is_raised_by_user
 
+            if not is_raised_by_user(error):
+                raise
             _exit(f"the model ends the process: {error_line(error)}", 2)
         except BrokenPipeError:  # `hwcls ... | head`
             sys.stderr.close()
@@ -49,11 +53,10 @@ class ErrorHandlingGroup(TyperGroup):
         except OSError as error:
             if error.filename is None:
                 raise
-            from hwcls.data.disk import is_disk_full
+            from hwcls.cli.os_error import remedy_for
 
             problem = (error.strerror or type(error).__name__).lower()
-            remedy = "free some space" if is_disk_full(error) else "choose another path, or move what exists there"
-            _exit(str(UserError(problem, where=str(error.filename), remedy=remedy)), 2)
+            _exit(str(UserError(problem, where=str(error.filename), remedy=remedy_for(error))), 2)
 
 
 def _too_many(ctx: Any, extra: str) -> str:
@@ -98,6 +101,9 @@ def terminal_console(**options: Any) -> Console:
         def render(self, renderable: Any, options: Any = None) -> Any:
             for text, style, control in super().render(renderable, options):
                 yield Segment(text if control else printable(text, "\n"), style, control)
+
+        def on_broken_pipe(self) -> None:
+            raise  # the BrokenPipeError that is being handled; Rich would end the process
 
     return Escaping(markup=False, emoji=False, highlight=False, **options)
 

@@ -227,6 +227,11 @@ def error_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}{at}"
 
 
+def is_raised_by_user(error: BaseException) -> bool:
+    """Whether a line of a user's file that was run led to `error`."""
+    return any(frame.filename in _own_files for frame in traceback.extract_tb(error.__traceback__))
+
+
 class _ExitCalled(SystemExit):
     """os._exit was called by a user's code."""
 
