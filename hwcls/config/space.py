@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import math
@@ -234,6 +235,31 @@ class Space:
             if parameter.name in settings:
                 flat[flat_name(parameter.path)] = settings[parameter.name]
         return flat
+
+    def recorded_settings(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """What a trial drew by its config.yaml, as `flat_settings`; what the config does not tell is left out."""
+        labels: dict[str, str] = {}
+        flat = {}
+        for parameter, under in self.parameters():  # a choice comes before what exists under it
+            if all(labels.get(name) == label for name, label in under.items()):
+                with contextlib.suppress(LookupError, TypeError, ValueError):
+                    value = _recorded_value(parameter, config)
+                    flat[flat_name(parameter.path)] = value
+                    if isinstance(parameter, Choice):
+                        labels[parameter.name] = value
+        return flat
+
+
+def _recorded_value(parameter: Parameter, config: Mapping[str, Any]) -> Any:
+    """A parameter's value in a config.yaml, as Optuna stores it; raises LookupError, TypeError or ValueError."""
+    value: Any = config
+    for part in parameter.path:
+        value = value[part]
+    if isinstance(parameter, Range):
+        if not parameter.holds(value):
+            raise ValueError(value)
+        return value
+    return parameter.stored(value["label"] if isinstance(parameter, Choice) else value)
 
 
 def _parameters(group: Group, under: dict[str, str]) -> Iterator[tuple[Parameter, dict[str, str]]]:

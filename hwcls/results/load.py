@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from hwcls.config.space import recorded_label
+from hwcls.config.space_parser import parse_space
 from hwcls.config.trial import flatten
+from hwcls.config.yaml_source import YamlSource
 from hwcls.errors import UserError
 from hwcls.escape import printable
 from hwcls.reading import DamagedFile, read_json, read_or_none, read_yaml, report_damage
@@ -121,7 +123,7 @@ def load_results(path: Path) -> SweepResults:
     compare = settings.get("compare")
     folder, models = SweepFolder(path), read_or_none(read_json, path / "models.json", ModelsShape)
 
-    trials = _fill_parameters([_trial(n, source, name, goal, compare) for n, source in folder.trials().items()])
+    trials = [_trial(n, source, name, goal, compare) for n, source in folder.trials().items()]
     found = SweepResults(
         folder=path,
         name=str(settings.get("name") or path.name),
@@ -132,7 +134,7 @@ def load_results(path: Path) -> SweepResults:
         data=read_or_none(read_json, path / "data.json", DataShape),
         same_models=tuple(map(tuple, models["same"])) if models else (),
         environment=read_or_none(read_json, path / "environment.json", EnvironmentShape),
-        trials=tuple(trials),
+        trials=tuple(_fill_parameters(trials, settings)),
         confirm=(),
     )
     return reload_confirm(found)
@@ -197,16 +199,23 @@ def _label(source: TrialFolder, result: Result | None, compare: str | None) -> s
     return None
 
 
-def _fill_parameters(trials: list[TrialResult]) -> list[TrialResult]:
-    """Fill the parameters of unfinished trials from their config: those that other trials have drawn."""
+def _fill_parameters(trials: list[TrialResult], settings: Record) -> list[TrialResult]:
+    """Fill the parameters of unfinished trials from their config: what the sweep file searches."""
+    if all(trial.ended for trial in trials):
+        return trials
+    try:
+        space = parse_space(YamlSource("sweep.yaml", dict(settings)))
+    except (UserError, TypeError, ValueError, AttributeError):  # written by another version, or damaged
+        space = None
     drawn = {name for trial in trials for name in trial.parameters}
-    filled = []
-    for trial in trials:
-        if trial.status == UNFINISHED and drawn:
-            flat = flatten(_config(TrialFolder(trial.folder)))
-            trial = TrialResult(**{**vars(trial), "parameters": {k: v for k, v in flat.items() if k in drawn}})
-        filled.append(trial)
-    return filled
+
+    def recorded(trial: TrialResult) -> dict[str, Any]:
+        config = _config(TrialFolder(trial.folder))
+        if space is not None:
+            return space.recorded_settings(config)
+        return {name: value for name, value in flatten(config).items() if name in drawn}
+
+    return [trial if trial.ended else replace(trial, parameters=recorded(trial)) for trial in trials]
 
 
 def _confirm_run(folder_label: str, seed: int, source: TrialFolder, read: Any) -> ConfirmRun:

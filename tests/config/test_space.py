@@ -1,5 +1,6 @@
 import math
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import yaml
@@ -8,6 +9,7 @@ from hwcls.config.space import Fixed, Range, folder_label, recorded_label
 from hwcls.config.sweep_file import load_sweep
 from hwcls.sweep.preflight.dry_run import RandomSuggest
 
+SWEEPS = Path(__file__).parents[2] / "sweeps"
 BASE = {
     "name": "t",
     "run_cap": 4,
@@ -149,3 +151,37 @@ def test_bayes_is_tpe(tmp_path, word):
 )
 def test_a_label_is_the_name_of_a_folder(value, label):
     assert folder_label(value) == label
+
+
+class Drawn(Fixed):
+    """Remembers what it suggested, as an Optuna trial does."""
+
+    def __init__(self, values):
+        super().__init__(values)
+        self.seen = {}
+
+    def suggest_categorical(self, name, choices):
+        return self.seen.setdefault(name, super().suggest_categorical(name, choices))
+
+    def suggest_float(self, name, low, high, *, step, log):
+        return self.seen.setdefault(name, super().suggest_float(name, low, high, step=step, log=log))
+
+    def suggest_int(self, name, low, high, *, step, log):
+        return self.seen.setdefault(name, super().suggest_int(name, low, high, step=step, log=log))
+
+
+@pytest.mark.parametrize("file", sorted(SWEEPS.glob("*.yaml")), ids=lambda file: file.stem)
+def test_a_recorded_trial_tells_what_it_drew(file):
+    sweep = load_sweep(file)
+    for settings in sweep.space.corners():
+        drawn = Drawn(settings)
+        config = yaml.safe_load(yaml.safe_dump(sweep.trial(drawn).to_dict()))
+        assert sweep.space.recorded_settings(config) == sweep.space.flat_settings(drawn.seen)
+
+
+def test_a_damaged_record_tells_what_is_intact():
+    space = load_sweep(SWEEPS / "quickstart.yaml").space
+    assert space.recorded_settings({}) == {}
+    assert space.recorded_settings({"data": 3, "model": None, "optimizer": {"weight_decay": 0.01}}) == {
+        "weight_decay": 0.01
+    }

@@ -9,6 +9,7 @@ import pytest
 
 from hwcls import files
 from hwcls.errors import UserError
+from hwcls.results.compare import build_leaderboard
 from hwcls.results.load import UNFINISHED, best_record, load_results
 
 
@@ -36,6 +37,22 @@ def test_a_trial_in_mid_run_counts_with_what_it_has(tmp_path, results):
     assert running.seconds == pytest.approx(1.0)
     assert started.value is None
     assert started.best is None
+
+
+def test_a_first_trial_in_mid_run_has_the_settings_that_the_sweep_file_searches(tmp_path, results):
+    space = {
+        "data": {"name": "digits", "batch_size": {"values": [64, 128]}},
+        "model": {"choice": {"mlp": {"width": {"values": [16]}, "depth": 1}, "resnet": {"name": "mlp"}}},
+        "optimizer": {"name": "adam", "lr": {"min": 1e-3, "max": 0.1, "log": True}},
+    }
+    sweep = results.sweep(tmp_path, parameters=space)
+    results.trial(sweep.trial(0), [0.5], status=None, lr=0.02)
+    loaded = load_results(tmp_path)
+    assert loaded.trials[0].parameters == {"batch_size": 128, "model": "resnet", "lr": 0.02}
+    (row,) = build_leaderboard(loaded)
+    assert (row["batch_size"], row["lr"]) == (128, 0.02)
+    results.trial(sweep.trial(0), [], lr=0.02)  # other words for what has ended: those that result.json has
+    assert load_results(tmp_path).trials[0].parameters == {"model": "resnet", "lr": 0.02}
 
 
 def test_ranked_puts_failed_ones_last_and_valueless_ones_before(tmp_path, results):
