@@ -184,7 +184,7 @@ def _print_dry_run(checked: Sweep, options: Options, probe: bool, as_json: bool)
     if as_json:
         echo(json.dumps({**found, "estimate": estimate}, indent=2, default=str))
     elif estimate is not None:
-        print_estimate(estimate, echo)
+        print_estimate(estimate, echo, confirm=found["confirm"] is not None)
 
 
 def _estimate(checked: Sweep) -> dict[str, Any]:

@@ -250,8 +250,8 @@ def print_plan(found: dict[str, Any], write: Callable[[str], None]) -> None:
         write(f"\nnote: {warning}")
 
 
-def print_estimate(found: dict[str, Any], write: Callable[[str], None]) -> None:
-    """Print an estimate as text."""
+def print_estimate(found: dict[str, Any], write: Callable[[str], None], *, confirm: bool) -> None:
+    """Print an estimate as text; `confirm`: confirm runs are part of it."""
     low, high = found["seconds"]
     write(f"\nit will take about {format_duration(low)} to {format_duration(high)} here, {found['resources']}")
     low, high = found["start_seconds"]
@@ -259,7 +259,7 @@ def print_estimate(found: dict[str, Any], write: Callable[[str], None]) -> None:
     if found["gpu_hours"][1]:
         write("  {:.2g} to {:.2g} GPU-hours".format(*found["gpu_hours"]))
     epochs = " to ".join(f"{count:,}" for count in dict.fromkeys(found["epochs"]))
-    write(f"  {found['trials']} trials, {epochs} epochs in all, confirm runs included")
+    write(f"  {found['trials']} trials, {epochs} epochs in all{', confirm runs included' if confirm else ''}")
     for label, seconds in found["epoch_seconds"].items():
         write(f"  an epoch of {label}: {seconds:.2g} s")
     write(f"  {found['disk']['text']}")

@@ -1,6 +1,6 @@
 import sys
 
-from hwcls.sweep.preflight.dry_run import plan_sweep, print_plan
+from hwcls.sweep.preflight.dry_run import plan_sweep, print_estimate, print_plan
 
 
 def text(found):
@@ -86,3 +86,14 @@ def test_a_model_that_cannot_be_built_is_a_note(tiny):
     model = {"choice": {"a": {"name": "simple_cnn", "depth": 4}, "b": {"name": "mlp"}}}
     (warning,) = warned(tiny, model)
     assert "8x8 are too small for simple_cnn with depth 4" in warning
+
+
+def test_an_estimate_names_confirm_runs_where_there_are_some():
+    estimate = {
+        **{"seconds": (60, 90), "start_seconds": (5, 6), "gpu_hours": (0, 0), "resources": "2 at once", "trials": 16},
+        **{"epochs": (46, 145), "epoch_seconds": {}, "disk": {"text": "up to 1 MB"}, "notes": []},
+    }
+    for confirm, end in ((False, ""), (True, ", confirm runs included")):
+        lines = []
+        print_estimate(estimate, lines.append, confirm=confirm)
+        assert f"  16 trials, 46 to 145 epochs in all{end}" in lines
