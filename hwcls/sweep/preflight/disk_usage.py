@@ -106,7 +106,9 @@ def check_results_disk(found: DiskUsage, path: Path) -> str | None:
     if now + folder_size(path / "tune") < least:
         what = f"the disk has {format_bytes(now)} free, and the trials that run at once need up to "
         what += format_bytes(least)
-        raise UserError(what, where=str(path), remedy="free some space, name another --results, or lower concurrent")
+        raise UserError(
+            what, where=str(path), remedy="free some space, use a folder on another disk, or lower concurrent"
+        )
     if found.total is not None and free < found.total:
         return f"the disk has only {format_bytes(free)} free in {path}: free some space, or set keep: none"
     return None

@@ -188,7 +188,7 @@ def _check_same_images(sets: list[ImageSet], path: Path) -> None:
         same = replace(images, classes=spelled) if tuple(map(nfc, spelled)) == images.classes else images
         if entry.get("fingerprint") not in (None, _fingerprint(same)):
             what = f"the images of {images.name} have changed since this sweep started: its trials are not comparable"
-            raise UserError(what, where=str(path), remedy="restore them, or pass --new to use a new folder")
+            raise UserError(what, where=str(path), remedy="restore them, or use a new folder: hwcls sweep --new")
 
 
 def _fingerprint(images: ImageSet) -> str:

@@ -36,7 +36,9 @@ def reconcile(sweep: Sweep, opened: SweepFolder, search: FairSearch, scheduler: 
         state = known[number].state if number < len(known) else None
         if state is None or state.name == "WAITING":
             what = f"trial {number} is missing from study.journal"
-            raise UserError(what, where=str(opened.path), remedy="put the file back, or pass --new to use a new folder")
+            raise UserError(
+                what, where=str(opened.path), remedy="put the file back, or use a new folder: hwcls sweep --new"
+            )
         settings = known[number].params
         label = sweep.alternative_label(settings)
         stopped = _replay(scheduler, label, number, trial, metric)

@@ -45,8 +45,7 @@ def open_folder(path: Path, settings: Mapping[str, Any]) -> Iterator[SweepFolder
     except Timeout:
         raise _busy(path) from None
     except OSError as error:
-        what = f"cannot be written: {error.strerror}"
-        raise UserError(what, where=str(path), remedy="name another --results") from None
+        raise _unwritable(path, f": {error.strerror}") from None
     try:
         files.write_yaml(path / "sweep.yaml", settings)
         yield SweepFolder(path)
@@ -71,7 +70,7 @@ def check_folder(path: Path, settings: Mapping[str, Any]) -> None:
         raise UserError("exists and is not an hwcls results folder", where=str(path), remedy=remedy)
     existing = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise UserError("cannot be written", where=str(path), remedy="name another --results")
+        raise _unwritable(path)
     if (path / ".lock").exists():
         try:
             FileLock(path / ".lock", timeout=0).acquire().lock.release()
@@ -122,8 +121,12 @@ def _is_foreign(path: Path) -> bool:
 
 
 def _busy(path: Path) -> UserError:
-    remedy = "wait for it, or pass --new to use a new folder"
-    return UserError("another sweep works in this folder", where=str(path), remedy=remedy)
+    remedy = "wait for it, or start a sweep in a new folder with `hwcls sweep --new`"
+    return UserError("another command works in this folder", where=str(path), remedy=remedy)
+
+
+def _unwritable(path: Path, why: str = "") -> UserError:
+    return UserError(f"cannot be written{why}", where=str(path), remedy="make it writable, or use another folder")
 
 
 def _check_settings(path: Path, settings: Mapping[str, Any]) -> None:

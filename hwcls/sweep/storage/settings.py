@@ -10,8 +10,8 @@ from hwcls.config.sweep_file import parse_sweep
 from hwcls.config.yaml_source import YamlSource
 from hwcls.errors import UserError
 
-# keys that may change between two starts of one sweep
-MUTABLE = {"run_cap", "budget", "confirm", "track", "artifacts", "project", "keep"}
+# keys that may change between two starts of one sweep; `name` is that of its folder, which may have been renamed
+MUTABLE = {"name", "run_cap", "budget", "confirm", "track", "artifacts", "project", "keep"}
 MUTABLE |= {"max_restarts", "hang_after", "resources.concurrent"}
 
 

@@ -52,7 +52,7 @@ def _copy_source(source: Path, known: Path, target: Path) -> Path:
     content = read_code(source).files
     digest = hashlib.blake2b(repr(sorted(content.items())).encode(), digest_size=4).hexdigest()
     if mark.exists() and mark.read_text("utf-8", "replace") != digest:
-        remedy = "undo the change, or pass --new to use a new folder"
+        remedy = "undo the change, or use a new folder: hwcls sweep --new"
         raise UserError("the model file has changed since this sweep began", where=str(source), remedy=remedy)
     for name, data in content.items():
         files.write_with(target / name, lambda file, data=data: file.write(data))  # type: ignore[misc]

@@ -52,7 +52,7 @@ def test_a_changed_file_and_a_second_sweep(tiny, tmp_path):
     options = Options(results=tmp_path)
     with open_sweep(tiny(), tmp_path) as folder:
         begin(folder)
-        with pytest.raises(UserError, match="another sweep works in this folder"):
+        with pytest.raises(UserError, match="another command works in this folder"):
             check_sweep(tiny(), options)
     check_sweep(tiny(), options)
     with pytest.raises(UserError, match="changed: seed"):

@@ -38,6 +38,22 @@ def test_more_trials_are_no_other_sweep(tiny, tmp_path):
         assert "run_cap: 9" in (folder.path / "sweep.yaml").read_text()
 
 
+def test_a_renamed_folder_is_the_same_sweep(tiny, tmp_path):
+    with open_sweep(tiny(), tmp_path) as folder:
+        begin(folder)
+    folder.path.rename(tmp_path / "mine")
+    with open_sweep(tiny().renamed("mine"), tmp_path) as folder:
+        assert yaml.safe_load((folder.path / "sweep.yaml").read_text())["name"] == "mine"
+
+
+def test_a_folder_in_use_names_options_that_exist(tiny, tmp_path):
+    with open_sweep(tiny(), tmp_path) as folder:
+        begin(folder)
+        with pytest.raises(UserError) as refused, open_sweep(tiny(), tmp_path):
+            pass
+    assert refused.value.remedy == "wait for it, or start a sweep in a new folder with `hwcls sweep --new`"
+
+
 def test_another_file_is_refused_and_nothing_is_touched(tiny, tmp_path):
     with open_sweep(tiny(), tmp_path) as folder:
         begin(folder)
@@ -77,7 +93,7 @@ def test_what_was_still_being_prepared_is_no_foreign_folder(tiny, tmp_path):
 
 
 def test_two_sweeps_in_one_folder(tiny, tmp_path):
-    refused = pytest.raises(UserError, match="another sweep works in this folder")
+    refused = pytest.raises(UserError, match="another command works in this folder")
     with open_sweep(tiny(), tmp_path), refused, open_sweep(tiny(), tmp_path):
         pass
 

@@ -70,3 +70,11 @@ def test_a_file_of_another_version_is_compared_as_written():
     settings = yaml.safe_load(SWEEP)
     assert changed_keys({**settings, "unknown": 1}, settings) == ["unknown"]
     assert changed_keys({**settings, 1: 2}, settings) == ["1"]  # damaged
+
+
+def test_the_name_is_that_of_the_folder():
+    settings = yaml.safe_load(SWEEP)
+    assert changed_keys(settings, settings | {"name": "renamed"}) == []
+    model = settings["parameters"]["model"]
+    other = {**settings, "parameters": {**settings["parameters"], "model": {**model, "name": "unet"}}}
+    assert changed_keys(settings, other) != []
