@@ -16,7 +16,7 @@ from hwcls.format import (
     name_metric,
 )
 from hwcls.results.confirm.plan import confirm_metric, confirm_winners, winner_runs
-from hwcls.results.load import UNFINISHED, SweepResults
+from hwcls.results.load import SweepResults
 from hwcls.results.representatives import choose_representatives
 from hwcls.results.test_comparison import ConfirmComparison, compare_confirmed
 from hwcls.statistics import Difference
@@ -31,7 +31,7 @@ def describe_answer(sweep: SweepResults) -> str:
     if not chosen:
         return _describe_no_value(sweep)
     if found is None:
-        running = sum(trial.status == UNFINISHED for trial in sweep.trials)
+        running = sum(not trial.ended for trial in sweep.trials)
         unfinished = f" {format_count(running, 'trial')} not finished." if running else ""
         text = f"Best on {sweep.metric}: {_describe_leaders(sweep)} {CAUTION}{unfinished}"
         return text + _describe_without_interval(sweep)

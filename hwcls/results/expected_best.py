@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hwcls.results.load import UNFINISHED, SweepResults
+from hwcls.results.load import SweepResults
 from hwcls.statistics import expected_best
 
 MAX_POINTS = 60  # of a curve
@@ -43,7 +43,7 @@ def collect_trial_sequences(sweep: SweepResults) -> list[TrialSequence]:
     """One sequence per alternative with a value, in the order of their labels."""
     found = []
     for label in sweep.labels:
-        trials = [trial for trial in sweep.trials if trial.label == label and trial.status != UNFINISHED]
+        trials = [trial for trial in sweep.trials if trial.label == label and trial.ended]
         values = tuple(None if trial.failed else trial.value for trial in trials)
         if any(value is not None for value in values):
             found.append(TrialSequence(label, values, sweep.goal))

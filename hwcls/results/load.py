@@ -20,6 +20,7 @@ from hwcls.tracking.records import Result
 from hwcls.tracking.shapes import DataShape, EnvironmentShape, ModelsShape, SweepShape
 
 UNFINISHED = "unfinished"  # no result.json: running or interrupted
+RUNNING = "running"  # no result.json, and a driver works in the folder: see `mark_running`
 ROLES = PICK, REPORT = "pick", "report"  # of confirm runs
 Record = Mapping[str, Any]
 
@@ -31,7 +32,7 @@ class TrialResult:
     number: int
     folder: Path
     label: str | None  # of the alternative that `compare` names
-    status: str  # one of records.STATUSES, or UNFINISHED
+    status: str  # one of records.STATUSES, UNFINISHED or RUNNING
     records: tuple[Record, ...]  # one per epoch, in order
     best: Record | None  # the metrics of the best epoch; None when no epoch has a finite metric
     value: float | None  # of the sweep's metric in `best`
@@ -46,7 +47,7 @@ class TrialResult:
 
     @property
     def ended(self) -> bool:
-        return self.status != UNFINISHED
+        return self.status not in (UNFINISHED, RUNNING)
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ class SweepResults:
     trials: tuple[TrialResult, ...]
     confirm: tuple[ConfirmRun, ...]
     looks: tuple[Mapping[str, int], ...] = ()  # seeds of each alternative at every verdict on test; none: not counted
+    running: bool = False  # whether a driver is known to work in the folder now
 
     @property
     def sign(self) -> int:
@@ -149,6 +151,16 @@ def reload_confirm(sweep: SweepResults) -> SweepResults:
     folder = SweepFolder(sweep.folder)
     runs = tuple(_confirm_run(*key, source, read) for key, source in folder.confirm_runs().items())
     return replace(sweep, confirm=runs, looks=tuple(folder.looks()))
+
+
+def mark_running(sweep: SweepResults) -> SweepResults:
+    """The same results while a driver works in their folder: what has not ended is running."""
+
+    def mark(trial: TrialResult) -> TrialResult:
+        return trial if trial.ended else replace(trial, status=RUNNING)
+
+    confirm = tuple(replace(one, run=mark(one.run)) for one in sweep.confirm)
+    return replace(sweep, trials=tuple(map(mark, sweep.trials)), confirm=confirm, running=True)
 
 
 def is_finite(value: object) -> TypeGuard[float]:

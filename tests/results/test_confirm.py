@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from filelock import FileLock
 from typer.testing import CliRunner
 
 from hwcls.cli.main import app
@@ -10,7 +11,7 @@ from hwcls.results.compare import build_alternatives, build_summary
 from hwcls.results.confirm.describe import describe_confirm, name_look
 from hwcls.results.confirm.missing import find_missing, resume_command
 from hwcls.results.confirm.plan import FIRST_PICK_SEED, FIRST_SEED, confirm_winners, winner_runs
-from hwcls.results.load import load_results
+from hwcls.results.load import load_results, mark_running
 from hwcls.results.test_comparison import compare_confirmed
 
 PICKS = {0: (0.70, 0.72), 2: (0.69, 0.71), 1: (0.8, 0.8), 3: (0.9, 0.6)}  # by trial
@@ -90,6 +91,24 @@ def test_runs_that_failed_were_interrupted_or_never_began_are_missing(results, p
     assert "4 confirm runs are missing" in printed
     own = json.loads(CliRunner().invoke(app, ["compare", str(tmp_path), "--json"]).stdout)["confirm"]
     assert (own["complete"], len(own["missing"]), own["command"]) == (10, 4, f"hwcls confirm {tmp_path}")
+
+
+def test_what_a_running_command_trains_needs_no_other_command(results, picked, tmp_path):
+    report(results, picked, "resnet", 0, seeds=2)
+    results.trial(picked.confirm_run("mlp", FIRST_SEED + 1000), [0.5, 0.6], label="mlp", status=None)
+    results.trial(picked.confirm_run("mlp", FIRST_SEED + 1001), [], label="mlp", status=None)
+    with FileLock(tmp_path / ".lock"):  # as a driver holds it
+        own = CliRunner().invoke(app, ["compare", str(tmp_path), "--json"])
+        text = " ".join(CliRunner().invoke(app, ["compare", str(tmp_path)]).stdout.split())
+        found = mark_running(load_results(tmp_path))
+        assert [run.run.status for run in found.confirm if not run.run.ended] == ["running"] * 2
+        reasons = [run["reason"] for run in json.loads(own.stdout)["confirm"]["missing"]]
+    assert reasons == ["not started", "not finished, epoch 2", "started", "not started"]
+    assert json.loads(own.stdout)["confirm"]["command"] is None
+    assert "hwcls confirm" not in text
+    assert "The running command trains them." in text
+    ended = " ".join(CliRunner().invoke(app, ["compare", str(tmp_path)]).stdout.split())
+    assert f"Unless the sweep is running, train them with: hwcls confirm {tmp_path}" in ended
 
 
 def test_reports_wait_for_a_winner(results, picked, tmp_path):

@@ -29,11 +29,14 @@ def compare(
     from hwcls.report.terminal.leaderboard import print_leaderboard
     from hwcls.report.terminal.merged_leaderboard import print_merged_leaderboard
     from hwcls.results.compare import build_leaderboard, build_summary, find_cautions, format_csv, merge_leaderboards
-    from hwcls.results.load import load_results
+    from hwcls.results.load import load_results, mark_running
+    from hwcls.sweep.storage.results_folder import is_in_use
 
     if as_json and as_csv:
         raise UserError("--json and --csv exclude each other", remedy="leave one of them out")
-    found = [load_results(folder) for folder in folders]
+    in_use = [is_in_use(folder) for folder in folders]  # before their records are read: a trial may end meanwhile
+    loaded = [load_results(folder) for folder in folders]
+    found = [mark_running(one) if used else one for one, used in zip(loaded, in_use, strict=True)]
     if as_csv:
         echo(format_csv(merge_leaderboards(found) if len(found) > 1 else build_leaderboard(found[0])), nl=False)
     elif as_json and len(found) > 1:

@@ -52,9 +52,11 @@ def describe_missing(sweep: SweepResults) -> str:
         return ""
     verb, command = "is" if len(missing) == 1 else "are", resume_command(sweep, missing)
     text = f"{format_count(len(missing), 'confirm run')} {verb} missing: {'; '.join(_name_missing(missing))}."
+    failed = {run.failed for run in missing}
+    if sweep.running and False in failed:
+        return f"{text} The running command trains {'those that did not fail' if True in failed else 'them'}."
     if command is None:
         return text
-    failed = {run.failed for run in missing}
     if failed == {True}:
         return f"{text} Other seeds take their place with: {command}"
     which = "those that did not fail" if True in failed else "them"

@@ -40,7 +40,9 @@ def find_missing(sweep: SweepResults) -> list[MissingRun]:
 
 
 def resume_command(sweep: SweepResults, missing: list[MissingRun]) -> str | None:
-    """The command that runs what is missing; None where nothing can be done about it."""
+    """The command that runs what is missing; None where nothing can be done about it, as while the sweep is running."""
+    if sweep.running:
+        return None
     command = f"hwcls confirm {shlex.quote(str(sweep.folder))}"
     if any(not run.failed for run in missing):
         return command
@@ -59,7 +61,7 @@ def _has_all_trials(sweep: SweepResults) -> bool:
 def _reason(sweep: SweepResults, plan: ConfirmPlan, run: ConfirmRun | None) -> str | None:
     """Why a run does not count as confirmed; None where it does."""
     if run is None or not (run.run.ended or run.run.records):
-        return "not started"
+        return "started" if sweep.running and run is not None else "not started"
     if not run.run.ended:
         return f"not finished, epoch {run.run.records[-1]['epoch']}"
     if run.run.failed:

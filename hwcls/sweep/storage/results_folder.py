@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
@@ -20,6 +21,7 @@ from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.shapes import SweepShape
 
 LOG = "sweep.log"
+PATIENCE = 0.2  # seconds for a lock that `is_in_use` looks at
 # files that a start which failed before the first trial may have left
 PREPARED = {".lock", "data.json", "models.json", "splits.npz", "source", MIRROR, LOG}
 
@@ -40,8 +42,8 @@ def open_folder(path: Path, settings: Mapping[str, Any]) -> Iterator[SweepFolder
         (path / "study.journal").unlink(missing_ok=True)  # of a start that failed before its first trial
     try:
         path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path / ".lock", timeout=0)
-        lock.acquire()
+        lock = FileLock(path / ".lock", timeout=PATIENCE)
+        lock.acquire(poll_interval=PATIENCE / 10)
     except Timeout:
         raise _busy(path) from None
     except OSError as error:
@@ -73,11 +75,23 @@ def check_folder(path: Path, settings: Mapping[str, Any]) -> None:
         raise _unwritable(path)
     if (path / ".lock").exists():
         try:
-            FileLock(path / ".lock", timeout=0).acquire().lock.release()
+            FileLock(path / ".lock", timeout=PATIENCE).acquire(poll_interval=PATIENCE / 10).lock.release()
         except Timeout:
             raise _busy(path) from None
         except OSError:
             pass  # reported when it is opened to write
+
+
+def is_in_use(path: Path) -> bool:
+    """Whether a driver works in a results folder now; nothing is written, and no driver is kept from its start."""
+    try:
+        with open(path / ".lock", "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def full_disk(path: Path, error: str = "") -> UserError:

@@ -7,8 +7,8 @@ import io
 from rich.console import Console
 
 from hwcls.report.terminal.leaderboard import print_leaderboard
-from hwcls.results.compare import write_leaderboard
-from hwcls.results.load import load_results
+from hwcls.results.compare import build_leaderboard, write_leaderboard
+from hwcls.results.load import load_results, mark_running
 
 
 def printed(sweep, width=100, **options):
@@ -46,6 +46,15 @@ def test_printed_leaderboard_keeps_its_columns_at_80(tmp_path, results):
     lines = printed(load_results(tmp_path), width=80).splitlines()
     assert max(map(len, lines)) <= 80
     assert any("unfinished" in line and "0.7200" in line and "lr=0.02" in line for line in lines)
+
+
+def test_trials_run_while_a_driver_works(tmp_path, results):
+    results.full(tmp_path)
+    loaded = load_results(tmp_path)
+    text = printed(mark_running(loaded))
+    assert ("unfinished" in printed(loaded), "running" in printed(loaded)) == (True, False)
+    assert ("unfinished" in text, text.count("running")) == (False, 2)
+    assert sum(row["status"] == "running" for row in build_leaderboard(mark_running(loaded))) == 2
 
 
 def test_an_empty_sweep_prints_its_answer(tmp_path, results):

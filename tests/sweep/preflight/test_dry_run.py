@@ -90,8 +90,15 @@ def test_a_model_that_cannot_be_built_is_a_note(tiny):
 
 def test_an_estimate_names_confirm_runs_where_there_are_some():
     estimate = {
-        **{"seconds": (60, 90), "start_seconds": (5, 6), "gpu_hours": (0, 0), "resources": "2 at once", "trials": 16},
-        **{"epochs": (46, 145), "epoch_seconds": {}, "disk": {"text": "up to 1 MB"}, "notes": []},
+        "seconds": (60, 90),
+        "start_seconds": (5, 6),
+        "gpu_hours": (0, 0),
+        "resources": "2 at once",
+        "trials": 16,
+        "epochs": (46, 145),
+        "epoch_seconds": {},
+        "disk": {"text": "up to 1 MB"},
+        "notes": [],
     }
     for confirm, end in ((False, ""), (True, ", confirm runs included")):
         lines = []

@@ -1,4 +1,6 @@
+import fcntl
 import json
+import threading
 
 import pytest
 import yaml
@@ -6,7 +8,7 @@ import yaml
 from hwcls import files
 from hwcls.errors import UserError
 from hwcls.sweep.storage.environment import write_environment
-from hwcls.sweep.storage.results_folder import free_name
+from hwcls.sweep.storage.results_folder import free_name, is_in_use
 from tests.sweep.conftest import open_sweep
 
 
@@ -52,6 +54,19 @@ def test_a_folder_in_use_names_options_that_exist(tiny, tmp_path):
         with pytest.raises(UserError) as refused, open_sweep(tiny(), tmp_path):
             pass
     assert refused.value.remedy == "wait for it, or start a sweep in a new folder with `hwcls sweep --new`"
+
+
+def test_a_folder_is_in_use_while_a_driver_works_in_it(tiny, tmp_path):
+    assert not is_in_use(tmp_path / "tiny")
+    with open_sweep(tiny(), tmp_path) as folder:
+        begin(folder)
+        assert is_in_use(folder.path)
+    assert not is_in_use(folder.path)
+    with open(folder.path / ".lock", "rb") as file:  # somebody looks: the start waits a moment
+        fcntl.flock(file, fcntl.LOCK_SH)
+        threading.Timer(0.05, fcntl.flock, (file, fcntl.LOCK_UN)).start()
+        with open_sweep(tiny(), tmp_path):
+            pass
 
 
 def test_another_file_is_refused_and_nothing_is_touched(tiny, tmp_path):

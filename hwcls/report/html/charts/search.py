@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from hwcls.report.html.charts.figure import Figure, assign_colours, escape_text, name_trial, round_value, titled_axis
-from hwcls.results.load import UNFINISHED, SweepResults, is_finite
+from hwcls.results.load import SweepResults, is_finite
 from hwcls.results.settings.importance import Importance, describe_importances, setting_importances
 from hwcls.results.settings.marginal_effects import trials_with_value
 
@@ -92,7 +92,7 @@ def pareto(sweep: SweepResults, cost: str) -> Figure | None:
 
 def epochs_spent(sweep: SweepResults) -> Figure | None:
     """The epochs spent by each alternative, by the last epoch of its trials: one bar per rung."""
-    ended = [trial for trial in sweep.trials if trial.records and trial.status != UNFINISHED]
+    ended = [trial for trial in sweep.trials if trial.records and trial.ended]
     ends = sorted({len(trial.records) for trial in ended})
     if not ends:
         return None
