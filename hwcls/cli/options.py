@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,7 +17,13 @@ WANDB_MODES = ("online", "offline", "off", "auto")
 
 def choose_trial(ctx: typer.Context, path: Path) -> Path:
     """The folder itself if it is a trial's; of a sweep the one whose weights stand for its answer."""
-    if ctx.resilient_parsing or not (path / "sweep.yaml").is_file():  # the shell completes a line
+    if ctx.resilient_parsing or path.name == "config.yaml":  # the shell completes a line
+        return path
+    if not (path / "sweep.yaml").is_file():
+        if not (os.path.lexists(path / "config.yaml") or (path / "trials").is_dir()):
+            what = "holds neither a trial nor a sweep" if path.is_dir() else "no such folder"
+            remedy = "name a trial's folder, results/<sweep>/trials/<n>, or a sweep's, results/<sweep>"
+            raise UserError(what, where=str(path), remedy=remedy)
         return path
     from hwcls.cli.console import print_to_stderr
     from hwcls.results.load import load_results

@@ -99,8 +99,8 @@ def open_pixel_store(config: DataConfig, report: ProgressReporter | None = None)
     if store := _load_complete(folder):
         return store
     if (old := _store_folder(config, place, FORMAT)) != folder and _load_complete(old):
-        why = "this version of hwcls scales images of more than 8 bits by their own range"
-        (report or (lambda _: None))(f"{config.name}: is decoded again: {why}; {old} is no longer used")
+        why = "images of more than 8 bits are now scaled by the set's own range; whether it has any is not recorded"
+        (report or (lambda _: None))(f"{config.name}: is decoded again: {why} in {old}, which can be removed")
     disk.make_cache_folder(folder.parent)
     with FileLock(folder.with_name(f".{folder.name}.lock")):
         if store := _load_complete(folder):

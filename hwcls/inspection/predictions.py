@@ -13,7 +13,7 @@ from hwcls.data.decoding.decode import READ_ERRORS, decode_to_size
 from hwcls.data.decoding.opened import describe_error, has_wide_pixels
 from hwcls.data.decoding.pixel_range import SIXTEEN_BITS
 from hwcls.data.formats.archive import read_limited, walk_files
-from hwcls.data.formats.image_types import DANGLING, LeftOut, is_image, summarise, why_not_an_image
+from hwcls.data.formats.image_types import LeftOut, is_image, summarise, why_not_an_image
 from hwcls.data.imageset import InputSpec
 from hwcls.errors import UserError
 from hwcls.inspection.load_trained import Trained
@@ -46,25 +46,28 @@ def find_image_files(paths: Iterable[Path]) -> tuple[list[Path], dict[str, LeftO
     """The files themselves and every image below the folders, by name; and the other files below the folders, and why.
 
     Raises:
-        UserError: A path does not exist, or a folder holds no image.
+        UserError: A path does not exist or is a pipe, or a folder holds no image.
     """
     found: list[Path] = []
     left_out: dict[str, LeftOut] = {}
     for path in paths:
         if path.is_dir():
-            dangling: list[str] = []
-            names = [name for name, _ in walk_files(path, dangling)]
+            no_files: dict[str, LeftOut] = {}
+            names = [name for name, _ in walk_files(path, no_files)]
             others = {str(path / name): why_not_an_image(name) for name in names if not is_image(name)}
-            others |= dict.fromkeys((str(path / name) for name in dangling), DANGLING)
-            if len(others) == len(names) + len(dangling):
+            others |= {str(path / name): why for name, why in no_files.items()}
+            if len(others) == len(names) + len(no_files):
                 what = "no image in this folder" + (f", but {summarise(others)[0]}" if others else "")
                 raise UserError(what, where=str(path), remedy="" if others else "name image files or their folder")
             found += sorted(path / name for name in names if is_image(name))
             left_out |= others
         elif path.is_file():
             found.append(path)
+        elif path.exists():
+            raise UserError("is a pipe, a device or a socket", where=str(path), remedy="name a regular file")
         else:
-            raise UserError("no such file or folder", where=str(path))
+            what = "is a link to nothing" if path.is_symlink() else "no such file or folder"
+            raise UserError(what, where=str(path))
     return found, left_out
 
 

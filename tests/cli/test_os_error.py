@@ -70,6 +70,14 @@ def test_a_file_that_may_not_be_read_is_one_line(invoke: Invoke, monkeypatch: py
     assert done.stderr == "hwcls: finished.yaml: permission denied — make it readable\n"
 
 
+@pytest.mark.parametrize("words", ["predict empty x.png", "export empty", "evaluate empty", "inspect empty"])
+def test_a_folder_of_neither_a_trial_nor_a_sweep(invoke: Invoke, tmp_path: Path, words: str) -> None:
+    remedy = "name a trial's folder, results/<sweep>/trials/<n>, or a sweep's, results/<sweep>"
+    assert invoke(*words.split()).stderr == f"hwcls: empty: no such folder — {remedy}\n"
+    (tmp_path / "empty").mkdir()
+    assert invoke(*words.split()).stderr == f"hwcls: empty: holds neither a trial nor a sweep — {remedy}\n"
+
+
 def test_a_report_in_a_folder_that_may_not_be_written(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(source: Any, target: Any) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", str(source))

@@ -1,5 +1,6 @@
 """Predictions on files are those on the decoded data set; pictures show them."""
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -116,6 +117,12 @@ def test_paths_that_hold_nothing(tmp_path):
         find_image_files([tmp_path])
     with pytest.raises(UserError, match="no such file or folder"):
         find_image_files([tmp_path / "none.png"])
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(UserError, match=r"pipe\.png: is a pipe, a device or a socket — name a regular file"):
+        find_image_files([tmp_path / "pipe.png"])
+    (tmp_path / "link.png").symlink_to(tmp_path / "none.png")
+    with pytest.raises(UserError, match=r"link\.png: is a link to nothing"):
+        find_image_files([tmp_path / "link.png"])
 
 
 def test_files_that_are_not_read_are_counted_by_kind(opened, tmp_path):
@@ -123,12 +130,14 @@ def test_files_that_are_not_read_are_counted_by_kind(opened, tmp_path):
     for name in ("b.JXL", "c.jxl", "._a.png", "Thumbs.db", "d.dcm"):
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "e.png").symlink_to(tmp_path / "nothing")
+    os.mkfifo(tmp_path / "f.png")
     files, left_out = find_image_files([tmp_path])
     assert files == [tmp_path / "a.png"]
     assert summarise(left_out) == [
         f"left out: JPEG XL images (2), such as {tmp_path}/b.JXL — convert them to PNG or JPEG",
         f"left out: DICOM files (1), such as {tmp_path}/d.dcm — convert them to PNG with 16 bits",
         f"left out: links to nothing (1), such as {tmp_path}/e.png — restore what they point to, or remove them",
+        f"left out: pipes, sockets or devices (1), such as {tmp_path}/f.png — save the images as files",
     ]
     (tmp_path / "a.png").unlink()
     with pytest.raises(UserError, match=r"no image in this folder, but left out: JPEG XL images \(2\)"):

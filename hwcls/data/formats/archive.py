@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from hwcls.data import disk
+from hwcls.data.formats.image_types import DANGLING, SPECIAL, LeftOut
 from hwcls.errors import UserError
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -35,7 +36,7 @@ class FileTree(Protocol):
 
     where: str
     names: list[str]  # sorted, so that a data set's images have one order, however they are packed
-    dangling: list[str]  # links to nothing
+    no_files: dict[str, LeftOut]  # links to nothing, pipes, sockets and devices
 
     def read(self, name: str) -> bytes:
         """The bytes of one file; safe to call from several threads; OSError when they cannot be read."""
@@ -53,8 +54,8 @@ class FolderTree:
     def __init__(self, root: Path) -> None:
         self.where = str(root)
         self.root = root
-        self.dangling: list[str] = []
-        self.names = [name for name, _ in walk_files(root, self.dangling)]
+        self.no_files: dict[str, LeftOut] = {}
+        self.names = [name for name, _ in walk_files(root, self.no_files)]
 
     def read(self, name: str) -> bytes:
         """The bytes of one file."""
@@ -77,7 +78,7 @@ class _Archive:
     def __init__(self, path: Path) -> None:
         self.where = str(path)
         self.names: list[str] = []
-        self.dangling: list[str] = []
+        self.no_files: dict[str, LeftOut] = {}
         self._folders: set[str] = set()
 
     def folders(self, below: str = "") -> list[str]:
@@ -227,6 +228,8 @@ def open_tree(path: Path) -> FileTree:
     """A folder, a zip or a tar archive as a FileTree; raises UserError when it is none of them."""
     if path.is_dir():
         return FolderTree(path)
+    if path.exists() and not path.is_file():
+        raise UserError("is a pipe, a device or a socket", where=str(path), remedy="save it as a file")
     if not is_archive(path):
         raise UserError("neither a folder nor an archive", where=str(path), remedy=f"known: {', '.join(ARCHIVES)}")
     return ZipTree(path) if path.name.lower().endswith(".zip") else TarTree(path)
@@ -291,16 +294,17 @@ def _check_name(name: str, where: str) -> None:
         raise UserError(f"the name '{shown}' is not UTF-8", where=where, remedy="rename it")
 
 
-def walk_files(root: Path, dangling: list[str] | None = None) -> Iterator[tuple[str, os.stat_result]]:
+def walk_files(root: Path, no_files: dict[str, LeftOut] | None = None) -> Iterator[tuple[str, os.stat_result]]:
     """Every plain file below `root` as (name, stat), sorted by name; hidden files and folders are left out.
 
     Args:
-        dangling: Gets the names of links to nothing.
+        no_files: Gets the names of links to nothing, and of pipes, sockets and devices.
 
     Raises:
         UserError: A folder or a file that cannot be read, or whose name is not UTF-8.
     """
     found: list[tuple[str, os.stat_result]] = []
+    others: dict[str, LeftOut] = {}
     stack: list[tuple[Path, str, frozenset[tuple[int, int]]]] = [(root, "", frozenset())]
     try:
         while stack:
@@ -318,15 +322,16 @@ def walk_files(root: Path, dangling: list[str] | None = None) -> Iterator[tuple[
                     except OSError as error:
                         if not entry.is_symlink() or error.errno not in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR):
                             raise
-                        if dangling is not None:
-                            dangling.append(prefix + entry.name)
+                        others[prefix + entry.name] = DANGLING
                         continue
                     if stat.S_ISDIR(status.st_mode):
                         stack.append((Path(entry.path), f"{prefix}{entry.name}/", above | {place}))
                     elif stat.S_ISREG(status.st_mode):  # reading a pipe would block
                         found.append((prefix + entry.name, status))
+                    else:
+                        others[prefix + entry.name] = SPECIAL
     except OSError as error:
         raise UserError(f"cannot be read ({error.strerror})", where=str(error.filename or root)) from None
-    if dangling is not None:
-        dangling.sort()
+    if no_files is not None:
+        no_files.update(sorted(others.items()))
     yield from sorted(found, key=lambda pair: pair[0])

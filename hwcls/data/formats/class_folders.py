@@ -8,7 +8,7 @@ import numpy as np
 
 from hwcls.data.catalog import DATA_SETS, DataSetSpec
 from hwcls.data.formats.archive import FileTree, may_contain, open_tree
-from hwcls.data.formats.image_types import DANGLING, LOOSE, LeftOut, is_image, list_folders, nfc, why_not_an_image
+from hwcls.data.formats.image_types import LOOSE, LeftOut, is_image, list_folders, nfc, why_not_an_image
 from hwcls.data.formats.raw import EncodedImages, RawData, RawSplit
 from hwcls.errors import UserError, did_you_mean
 
@@ -58,7 +58,7 @@ def read_class_folders(path: Path) -> RawData:
         below = f"{root}{folders[split]}/"
         found = _read_split(tree, below, classes, left_out)
         splits["test" if split == held_out[-1] else split] = found
-    left_out |= dict.fromkeys((name for name in tree.dangling if name.startswith(root)), DANGLING)
+    left_out |= {name: why for name, why in tree.no_files.items() if name.startswith(root)}
     _note_other_folders(tree, root, set(folders.values()), left_out)
     return RawData(classes, splits, left_out=left_out)
 

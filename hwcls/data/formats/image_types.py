@@ -23,6 +23,7 @@ CONVERT = "convert them to PNG or JPEG"
 HEIC = LeftOut("HEIC photos", "install a decoder: pip install 'hwcls[heif]'; or convert them to JPEG")
 AVIF = LeftOut("AVIF images", f"install a Pillow that reads AVIF, or {CONVERT}")
 LOOSE = LeftOut("images outside a class folder", "move each into the folder of its class")
+SPECIAL = LeftOut("pipes, sockets or devices", "save the images as files")
 DANGLING = LeftOut("links to nothing", "restore what they point to, or remove them")
 KINDS = {
     **dict.fromkeys(HEIC_ENDINGS, HEIC),

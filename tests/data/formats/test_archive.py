@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from hwcls.data.formats.archive import FileTree, find_files, may_contain, open_tree, walk_files
+from hwcls.data.formats.image_types import SPECIAL
 from hwcls.errors import UserError
 
 FILES = {"set/train/a/0.png": b"one", "set/train/b/1.png": b"two" * 1000, "set/readme.txt": b""}
@@ -179,7 +180,11 @@ def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_pipes_are_no_files(tmp_path: Path) -> None:
     os.mkfifo(write_folder(tmp_path / "folder", FILES) / "set" / "train" / "a" / "pipe.png")
-    assert open_tree(tmp_path / "folder").names == sorted(FILES)
+    tree = open_tree(tmp_path / "folder")
+    assert (tree.names, tree.no_files) == (sorted(FILES), {"set/train/a/pipe.png": SPECIAL})
+    os.mkfifo(tmp_path / "pipe.zip")
+    with pytest.raises(UserError, match=r"pipe\.zip: is a pipe, a device or a socket — save it as a file"):
+        open_tree(tmp_path / "pipe.zip")
 
 
 def test_links_are_followed_but_not_round_and_round(tmp_path: Path) -> None:

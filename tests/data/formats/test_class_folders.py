@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import pytest
 
 from hwcls.config.data import DataConfig
 from hwcls.data.formats.class_folders import has_class_folders, read_class_folders
-from hwcls.data.formats.image_types import DANGLING, HEIC, LeftOut, is_image, summarise
+from hwcls.data.formats.image_types import DANGLING, HEIC, SPECIAL, LeftOut, is_image, summarise
 from hwcls.data.imageset import open_data
 from hwcls.data.importer import import_data_set
 from hwcls.errors import UserError
@@ -83,7 +84,9 @@ def test_links_to_nothing_and_junk(make: SimpleNamespace, tmp_path: Path) -> Non
     (root / "train" / "a" / "gone.png").symlink_to(root / "nowhere.png")
     (root / "train" / "b" / "round").symlink_to(root / "train" / "b" / "round")
     make.write_files(root, {"train/a/Thumbs.db": b"x", "train/b/desktop.ini": b"x", "@eaDir/a.png": b"x"})
-    assert read_class_folders(root).left_out == {"train/a/gone.png": DANGLING, "train/b/round": DANGLING}
+    os.mkfifo(root / "train/b/pipe.png")
+    expected = {"train/a/gone.png": DANGLING, "train/b/pipe.png": SPECIAL, "train/b/round": DANGLING}
+    assert read_class_folders(root).left_out == expected
 
 
 def test_a_class_of_files_that_cannot_be_decoded(
