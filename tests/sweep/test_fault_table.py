@@ -21,6 +21,7 @@ from tests.sweep.faults import STEPS, Disturbed, kill
 pytestmark = pytest.mark.heavy
 ROOT = Path(__file__).parents[2]
 SIZE = {"trials": 4, "epochs": 20, "pause": 0.25}  # 15 s a trial
+SHORTEST = SIZE["trials"] / 2 * SIZE["epochs"] * STEPS * SIZE["pause"]  # seconds of two trials at once: pauses alone
 
 
 class Command:
@@ -87,7 +88,7 @@ def started(tmp_path):
 @pytest.mark.parametrize("moment", range(10))
 def test_the_driver_is_killed(started, undisturbed, table, moment):
     sweep, command = started()
-    after = random.Random(moment).uniform(2, 45)
+    after = random.Random(moment).uniform(1, SHORTEST)
     try:
         command.process.wait(after)
         pytest.fail("it ended before the fault")
