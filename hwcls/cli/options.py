@@ -74,6 +74,11 @@ def check_overwrite(paths: Iterable[Path], overwrite: bool) -> None:
     where = ", ".join(map(str, taken))
     if not can_ask():
         raise UserError("exists already", where=where, remedy="pass --overwrite to replace it, or name another path")
+    ask_to_replace(where)
+
+
+def ask_to_replace(where: str) -> None:
+    """Ask before what exists is replaced; raises UserError where the answer is no."""
     if not typer.confirm(f"Replace what exists: {where}?", err=True):
         raise UserError("kept, nothing was written", where=where)
 

@@ -31,8 +31,9 @@ from hwcls.data.decoding.decode import (
     count_cpus,
     finish_range,
 )
+from hwcls.data.decoding.image_sizes import ImageSizes
 from hwcls.data.decoding.memory import ENCODED
-from hwcls.data.decoding.opened import describe_error
+from hwcls.data.decoding.opened import describe_error, read_header
 from hwcls.data.decoding.pixel_range import PixelRange, RangeMeter
 from hwcls.data.formats.archive import FileTree, is_archive
 from hwcls.data.formats.image_types import LeftOut, nfc
@@ -50,16 +51,23 @@ class ImportResult:
         skipped: The images that cannot be read, with the reason.
         left_out: The files that are not images by their ending, or not in a class folder, with the reason.
         pixel_range: What becomes 0 and 255 of the images of more than 8 bits; None where there are none.
+        image_size: A size to decode the images to where the training images have none in common, else None.
     """
 
     path: Path
     skipped: dict[str, str]
     left_out: Mapping[str, LeftOut] = field(default_factory=dict)
     pixel_range: PixelRange | None = None
+    image_size: int | None = None
 
 
 def import_data_set(
-    name: str, path: Path | str, *, skip_corrupt: bool = False, report: ProgressReporter | None = None
+    name: str,
+    path: Path | str,
+    *,
+    skip_corrupt: bool = False,
+    overwrite: bool = False,
+    report: ProgressReporter | None = None,
 ) -> ImportResult:
     """Copy an archive or a folder into hwcls's raw folder, complete or not at all.
 
@@ -67,6 +75,7 @@ def import_data_set(
         name: A data set that hwcls knows, or a new name for images in class folders.
         path: The data set itself, or a folder that contains it as a raw folder would.
         skip_corrupt: Leave out images that cannot be read, instead of an error that counts them and names the first.
+        overwrite: Replace what was imported before under this name, once the new copy is complete.
 
     Raises:
         UserError: It is not that data set, is damaged, does not fit on the disk, or was imported before.
@@ -81,28 +90,28 @@ def import_data_set(
     target = cache_folder() / "raw" / name
     disk.make_cache_folder(target.parent)
     with FileLock(target.with_name(f".{name}.lock")):
-        if any(path.suffix != ".part" for path in target.glob("*")):  # left by an abandoned download
-            raise UserError(f"{name} has been imported before", where=str(target), remedy="remove that first")
+        if find_imported(name) and not overwrite:
+            what = f"{name} has been imported before"
+            raise UserError(what, where=str(target), remedy="pass --overwrite to replace it")
         for stale in target.parent.iterdir():
             if re.fullmatch(rf"\.{re.escape(name)}\.\d+\.tmp", stale.name):  # we hold the lock: whoever made it is gone
                 shutil.rmtree(stale)
         building = target.with_name(f".{name}.{os.getpid()}.tmp")
         building.mkdir()
         skipped: dict[str, str] = {}
-        pixel_range = None
+        pixel_range, image_size = None, None
         try:
             disk.check_free_space(building, needed)
             if raw.image_files is not None:
                 packed = building / f"{name}.zip"
-                skipped, pixel_range = _pack_images(raw, packed, skip_corrupt, report or (lambda _: None))
+                skipped, pixel_range, image_size = _pack_images(raw, packed, skip_corrupt, report or (lambda _: None))
                 _check_packed(spec, packed, str(here), skipped)
             elif here.is_dir():
                 for file in raw.other_files:
                     shutil.copy2(here / file, building)
             else:
                 shutil.copy2(here, building / here.name)
-            shutil.rmtree(target, ignore_errors=True)
-            os.replace(building, target)
+            _put_in_place(building, target)
         except OSError as error:
             if disk.is_disk_full(error):
                 raise disk.disk_full_error(target.parent, needed) from None
@@ -110,7 +119,22 @@ def import_data_set(
         finally:
             shutil.rmtree(building, ignore_errors=True)
         files.sync_folder(target.parent)
-    return ImportResult(target, skipped, raw.left_out, pixel_range)
+    return ImportResult(target, skipped, raw.left_out, pixel_range, image_size)
+
+
+def _put_in_place(building: Path, target: Path) -> None:
+    """Rename `building` to `target`; an earlier one is moved away just before, and removed afterwards."""
+    earlier = target.with_name(f".{target.name}.0.tmp")  # a name that the next import removes
+    if target.exists():
+        os.replace(target, earlier)
+    os.replace(building, target)
+    shutil.rmtree(earlier, ignore_errors=True)
+
+
+def find_imported(name: str) -> Path | None:
+    """Where hwcls keeps the data set that was imported or downloaded as `name`; None where there is none."""
+    target = cache_folder() / "raw" / nfc(name)
+    return target if any(path.suffix != ".part" for path in target.glob("*")) else None  # .part: abandoned downloads
 
 
 def _importable_spec(name: str) -> DataSetSpec:
@@ -150,11 +174,12 @@ def _read(name: str, spec: DataSetSpec, here: Path) -> RawData:
 
 def _pack_images(
     raw: RawData, target: Path, skip_corrupt: bool, report: ProgressReporter
-) -> tuple[dict[str, str], PixelRange | None]:
+) -> tuple[dict[str, str], PixelRange | None, int | None]:
     """Write the readable images and the other files into a zip.
 
     Returns:
-        The unreadable images with the reason, and the range of the images of more than 8 bits.
+        The unreadable images with the reason, the range of the images of more than 8 bits, and a size for images
+        that have none in common.
     """
     images = raw.image_files
     assert images is not None
@@ -178,7 +203,8 @@ def _pack_images(
             raise _unreadable_error(raw, images, skipped)
     with open(target, "rb") as file:
         os.fsync(file.fileno())
-    return skipped, check.pixel_range()
+    sizes = check.sizes
+    return skipped, check.pixel_range(), None if sizes.shared_side else sizes.suggested_side
 
 
 def _unreadable_error(raw: RawData, images: EncodedImages, problems: dict[str, str]) -> UserError:
@@ -215,6 +241,7 @@ class _Check:
         self.tree = tree
         self.train = frozenset(train.names) if isinstance(train, EncodedImages) else frozenset()
         self.meters = {True: RangeMeter(), False: RangeMeter()}  # of the training images, and of the others
+        self.sizes = ImageSizes()  # of the training images
 
     def run(self, names: list[str]) -> Iterator[tuple[str, str | None]]:
         """Each file's name, and the problem with it, if any."""
@@ -230,7 +257,10 @@ class _Check:
     def _look(self, name: str) -> tuple[str, str | None]:
         try:
             with ENCODED.reserve(self.tree.size(name)):
-                check_image(self.tree.read(name), self.meters[name in self.train])
+                data = self.tree.read(name)
+                check_image(data, self.meters[name in self.train])
+                if name in self.train:
+                    self.sizes.add(read_header(data)[0])
         except READ_ERRORS as error:
             return name, describe_error(error)
         return name, None

@@ -38,6 +38,15 @@ USER_FORMAT = 3  # the same for images of a user's own: 3 scales pixels of more 
 ARRAYS = ("images", "labels", "sums", "digests")
 
 
+class ImageSizeError(UserError):
+    """The images have no size in common: `image_size` must be set, for example to `suggested` pixels."""
+
+    def __init__(self, suggested: int) -> None:
+        self.suggested = suggested
+        what, remedy = "images that are not square or of several sizes", f"set it, for example image_size: {suggested}"
+        super().__init__(what, where="data.image_size", remedy=remedy)
+
+
 @dataclass(frozen=True)
 class PixelStore:
     """An opened store; arrays are memory-mapped copy-on-write."""
@@ -296,14 +305,12 @@ def _image_shape(raw: RawData, size: int | None, channels: int | None) -> tuple[
         return size, channels
     from hwcls.data.decoding.decode import measure_images
 
-    found = measure_images(images) if isinstance(images, EncodedImages) else (images.shape[1], images.shape[3])
-    if size is None and found[0] is None:
-        raise UserError(
-            "images that are not square or of several sizes",
-            where="data.image_size",
-            remedy="set it, for example image_size: 64",
-        )
-    return size or found[0] or 0, channels or found[1]
+    if not isinstance(images, EncodedImages):
+        return size or images.shape[1], channels or images.shape[3]
+    sizes, found = measure_images(images)
+    if size is None and (size := sizes.shared_side) is None:
+        raise ImageSizeError(sizes.suggested_side)
+    return size, channels or found
 
 
 def _channel_sums(pixels: np.ndarray) -> np.ndarray:

@@ -103,6 +103,50 @@ def test_import_says_what_a_sweep_will_see(invoke: Invoke, tmp_path: Path) -> No
     assert "note: no test image of bee" in invoke("import", "less", tmp_path / "less.zip").stdout
 
 
+@pytest.mark.parametrize(("shape", "size"), [((600, 400), 64), ((50, 90), 32), ((2, 3), 4), ((16, 16), None)])
+def test_images_of_several_sizes_get_a_size(
+    invoke: Invoke, tmp_path: Path, shape: tuple[int, int], size: int | None
+) -> None:
+    for name in ("train/ant/0", "train/ant/1", "train/bee/0", "train/bee/1", "val/ant/0", "val/bee/0"):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", shape).save(tmp_path / "photos" / f"{name}.png")
+    entry = f"data: {{name: mine, image_size: {size}}}" if size else "data: {name: mine}"
+    assert f"; in a sweep file: {entry}\n" in invoke("import", "mine", tmp_path / "photos").stdout
+    given = json.loads(invoke("import", "mine", tmp_path / "photos", "--overwrite", "--json").stdout)
+    assert given["image_size"] == size
+    for command in ("verify mine", "show mine", f"verify imagefolder --path {tmp_path}/photos"):
+        done = invoke(*command.split(), *(["--set", f"image_size={size}"] if size else []))
+        assert done.exit_code == 0, done.stderr
+        if size:
+            what = "images that are not square or of several sizes"
+            remedy = f"give one, for example --set image_size={size}"
+            assert invoke(*command.split()).stderr.endswith(f"hwcls: {command.split()[1]}: {what} — {remedy}\n")
+
+
+def test_an_import_again_replaces_only_when_told(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = archive(tmp_path / "archive.zip")
+    copy = tmp_path / "cache" / "raw" / "my_set" / "my_set.zip"
+    assert invoke("import", "my_set", path).exit_code == 0
+    first = copy.read_bytes()
+    more = archive(tmp_path / "archive.zip", more=zipfile.ZipFile(path).read("archive/val/bee/2.png"))
+    again = invoke("import", "my_set", more)
+    assert again.exit_code == 2
+    expected = "my_set has been imported before — pass --overwrite to replace it"
+    assert again.stderr == f"hwcls: {copy.parent}: {expected}\n"
+    monkeypatch.setattr("hwcls.cli.options.can_ask", lambda: True)
+    monkeypatch.setattr("typer.confirm", lambda *_, **__: False)
+    refused = invoke("import", "my_set", more)
+    assert refused.stderr == f"hwcls: {copy.parent}: kept, nothing was written\n"
+    broken = archive(tmp_path / "broken.zip", broken=b"no image")
+    assert invoke("import", "my_set", broken, "--overwrite").exit_code == 2
+    assert copy.read_bytes() == first
+    monkeypatch.setattr("typer.confirm", lambda *_, **__: True)
+    assert "13 train" in invoke("import", "my_set", more).stdout
+    assert sorted(entry.name for entry in copy.parents[1].iterdir()) == [".my_set.lock", "my_set"]
+
+
 def test_import_counts_what_it_passed_over(invoke: Invoke, tmp_path: Path) -> None:
     path = archive(tmp_path / "archive.zip")
     with zipfile.ZipFile(path, "a") as packed:

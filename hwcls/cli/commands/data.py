@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hwcls.cli import options
 from hwcls.cli.console import app, echo
 from hwcls.cli.options import AsJson, Overwrite, check_overwrite
 from hwcls.cli.progress_bar import progress_reporter
@@ -76,6 +79,9 @@ def import_one(
     skip_corrupt: Annotated[
         bool, typer.Option("--skip-corrupt", help="Leave out images that cannot be read, and list them.")
     ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace what was imported under this name, without asking.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Import a data set from a zip, a tar or a folder; your own images belong in train/<class>/ and val/<class>/.
@@ -83,12 +89,15 @@ def import_one(
     Example: hwcls data import my_images archive.zip, then in a sweep file: data: {name: my_images}
     """
     from hwcls.data.formats.image_types import summarise
-    from hwcls.data.importer import import_data_set
+    from hwcls.data.importer import find_imported, import_data_set
 
+    if not overwrite and options.can_ask() and (before := find_imported(name)):
+        options.ask_to_replace(str(before))
+        overwrite = True
     with progress_reporter() as progress:
-        done = import_data_set(name, path, skip_corrupt=skip_corrupt, report=progress)
+        done = import_data_set(name, path, skip_corrupt=skip_corrupt, overwrite=overwrite, report=progress)
     if as_json:
-        left_out = {"skipped": done.skipped, "passed_over": list(done.left_out)}
+        left_out = {"skipped": done.skipped, "passed_over": list(done.left_out), "image_size": done.image_size}
         left_out |= {"left_out": summarise(done.left_out)}
         scaled = {"pixel_range": done.pixel_range and done.pixel_range.to_dict()}
         echo(json.dumps({"name": name, "path": str(done.path), **left_out, **scaled}, indent=2))
@@ -98,11 +107,14 @@ def import_one(
     echo(f"{name}: {done.path}{corrupt}")
     for line in summarise(done.left_out):
         echo(line)
-    for line in [*_describe(name), *([f"note: {done.pixel_range.describe()}"] if done.pixel_range else [])]:
+    for line in [
+        *_describe(name, done.image_size),
+        *([f"note: {done.pixel_range.describe()}"] if done.pixel_range else []),
+    ]:
         echo(line)
 
 
-def _describe(name: str) -> list[str]:
+def _describe(name: str, image_size: int | None) -> list[str]:
     """The imported data set as a sweep will see it, and how to name it in a sweep file."""
     import numpy as np
 
@@ -115,7 +127,8 @@ def _describe(name: str) -> list[str]:
     counts = {split: np.bincount(part.labels, minlength=len(raw.classes)) for split, part in raw.splits.items()}
     numbers = ", ".join(f"{count.sum():,} {split}" for split, count in counts.items())
     val = "" if "val" in counts else "; val is cut from train"
-    lines = [f"{len(raw.classes)} classes; images: {numbers}{val}; in a sweep file: data: {{name: {name}}}"]
+    entry = f"name: {name}" + (f", image_size: {image_size}" if image_size else "")
+    lines = [f"{len(raw.classes)} classes; images: {numbers}{val}; in a sweep file: data: {{{entry}}}"]
     if catalog.find_data_set(name).user_files:
         lines.append("no augmentation by default; where a mirrored image keeps its class: augment: {hflip: true}")
     return lines + [f"note: {note}" for note in describe_unjudged(*count_images(DataConfig(name=name)))]
@@ -146,7 +159,7 @@ def show_one(
     from hwcls.data.image_grid import write_image_grid
     from hwcls.data.imageset import open_data
 
-    with progress_reporter() as progress:
+    with progress_reporter() as progress, _size_as_option(name):
         opened = open_data(config, progress)
     check_overwrite([target], overwrite)
     write_image_grid(opened, config, target, split=split, augmented=not plain, columns=columns, rows=rows)
@@ -169,7 +182,7 @@ def verify_one(name: Name, path: Folder = None, sets: Sets = None, as_json: AsJs
     from hwcls.data.integrity import describe_duplicates
     from hwcls.data.store import open_pixel_store, read_raw_data
 
-    with progress_reporter() as progress:
+    with progress_reporter() as progress, _size_as_option(name):
         store = open_pixel_store(config, progress)
     wrong, again, pairs = store.verify(), store.find_duplicates(), []
     if again:
@@ -194,6 +207,19 @@ def verify_one(name: Name, path: Folder = None, sets: Sets = None, as_json: AsJs
         )
     if wrong:
         raise typer.Exit(1)
+
+
+@contextmanager
+def _size_as_option(name: str) -> Iterator[None]:
+    """Where the images of `name` have no size in common, the error names the option instead of the sweep file's key."""
+    from hwcls.data.store import ImageSizeError
+    from hwcls.errors import UserError
+
+    try:
+        yield
+    except ImageSizeError as error:
+        remedy = f"give one, for example --set image_size={error.suggested}"
+        raise UserError(error.what, where=name, remedy=remedy) from None
 
 
 def _config(name: str, path: str | None, sets: list[str]) -> DataConfig:

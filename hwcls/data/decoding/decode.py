@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from hwcls.data.decoding.codecs import SKIP, remedy_for
+from hwcls.data.decoding.image_sizes import ImageSizes
 from hwcls.data.decoding.memory import ENCODED
 from hwcls.data.decoding.opened import describe_error, has_wide_pixels, open_pixels, read_header
 from hwcls.data.decoding.pixel_range import PixelRange, RangeMeter, UnknownRangeError
@@ -50,13 +51,13 @@ def check_image(data: bytes, meter: RangeMeter) -> None:
             pixels.measure(meter)
 
 
-def measure_images(images: EncodedImages) -> tuple[int | None, int]:
-    """(side, channels) from the headers: the side that all images share, if any; 1 channel if all are grey.
+def measure_images(images: EncodedImages) -> tuple[ImageSizes, int]:
+    """(sizes, channels) of all images from the headers; 1 channel if all are grey.
 
     Raises:
         UserError: A header that cannot be read, with its path.
     """
-    sizes: set[tuple[int, int]] = set()
+    sizes = ImageSizes()
     grey = True
     for name in images.names:
         try:
@@ -65,8 +66,7 @@ def measure_images(images: EncodedImages) -> tuple[int | None, int]:
             raise corrupt_image_error(images, name, describe_error(error)) from None
         sizes.add(size)
         grey = grey and is_grey
-    width, height = next(iter(sizes))
-    return (width if len(sizes) == 1 and width == height else None), (1 if grey else 3)
+    return sizes, (1 if grey else 3)
 
 
 def measure_range(images: EncodedImages) -> PixelRange | None:
