@@ -18,9 +18,9 @@ from hwcls.data.augment.defaults import spell_out_recorded
 from hwcls.errors import UserError
 from hwcls.escape import printable
 from hwcls.metrics import predicted_classes
-from hwcls.reading import DamagedFile, read_json, read_or_none
-from hwcls.tracking.folders import TrialFolder
-from hwcls.tracking.shapes import DataShape
+from hwcls.reading import DamagedFile
+from hwcls.results.load import read_data
+from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.training.artifacts import load_arrays
 
 
@@ -101,5 +101,5 @@ def _predictions(path: Path) -> tuple[NDArray[Any], NDArray[Any], Any]:
         raise UserError("has no predictions", where=str(path), remedy=remedy)
     labels, scores = stored["labels"], stored["scores"]
     sweep = next((folder for folder in path.resolve().parents if (folder / "data.json").is_file()), None)
-    names = (read_or_none(read_json, sweep / "data.json", DataShape) or {}).get("classes", []) if sweep else []
+    names = (read_data(SweepFolder(sweep)) or {}).get("classes", []) if sweep else []
     return labels, scores, lambda k: printable(str(names[k])) if len(names) == scores.shape[1] else str(k)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from hwcls.reading import DamagedFile, read_json, read_or_none, read_yaml, repor
 from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.tracking.records import Result
 from hwcls.tracking.shapes import DataShape, EnvironmentShape, ModelsShape, SweepShape
+from hwcls.training.artifacts import read_class_count
 
 UNFINISHED = "unfinished"  # no result.json: running or interrupted
 RUNNING = "running"  # no result.json, and a driver works in the folder: see `mark_running`
@@ -133,13 +135,35 @@ def load_results(path: Path) -> SweepResults:
         metric=name,
         goal=goal,
         compare=None if compare is None else str(compare),
-        data=read_or_none(read_json, path / "data.json", DataShape),
+        data=read_data(folder),
         same_models=tuple(map(tuple, models["same"])) if models else (),
         environment=read_or_none(read_json, path / "environment.json", EnvironmentShape),
         trials=tuple(_fill_parameters(trials, settings)),
         confirm=(),
     )
     return reload_confirm(found)
+
+
+def read_data(folder: SweepFolder) -> Mapping[str, Any] | None:
+    """data.json; None where it is missing or damaged, also if it has other classes than all predictions."""
+    path = folder.path / "data.json"
+    data: Mapping[str, Any] | None = read_or_none(read_json, path, DataShape)
+    known = [len(one["classes"]) for one in (data or {}, *(data or {}).get("others", ())) if one.get("classes")]
+    if not known:
+        return data
+    files = [trial.path / "predictions.npz" for trial in folder.trials().values()]
+    files += [run.path / "test_predictions.npz" for run in folder.confirm_runs().values()]
+    predicted: Counter[int] = Counter()
+    for file in files:  # the first one is enough unless something is damaged
+        count = read_class_count(file)
+        if count in known:
+            return data
+        predicted.update([] if count is None else [count])
+    if not predicted:
+        return data
+    classes = "1 class" if known[0] == 1 else f"{known[0]} classes"
+    report_damage(path, f"is damaged ({classes}, predictions have {predicted.most_common(1)[0][0]})")
+    return None
 
 
 def reload_confirm(sweep: SweepResults) -> SweepResults:

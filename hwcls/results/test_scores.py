@@ -75,15 +75,18 @@ def score_winners(sweep: SweepResults, classes: int) -> list[WinnerScores]:
     return sorted(winning, key=lambda one: -one.macro()[2])
 
 
-def find_common_errors(sweep: SweepResults) -> CommonErrors | None:
+def find_common_errors(sweep: SweepResults, classes: int) -> CommonErrors | None:
     """The test images that every run that reports a winner gets wrong; None with fewer than two such runs.
 
-    Probabilities that are NaN say nothing of an image.
+    Runs with broken predictions are left out. Probabilities that are NaN say nothing of an image.
     """
     labels, scores, folder = None, [], None
     for run in (run for runs in winner_runs(sweep).values() for run in runs):
         stored = load_arrays(run.run.folder / "test_predictions.npz")
-        if "labels" in stored and "scores" in stored and (labels is None or np.array_equal(labels, stored["labels"])):
+        if "labels" not in stored or "scores" not in stored:
+            continue
+        whole = stored["scores"].shape == (len(stored["labels"]), classes)
+        if whole and (labels is None or np.array_equal(labels, stored["labels"])):
             labels, folder = stored["labels"], run.run.folder
             scores.append(stored["scores"].astype(np.float32))  # (N, K)
     if labels is None or folder is None or len(scores) < 2:

@@ -75,6 +75,16 @@ def read_arrays(path: Path) -> dict[str, Array]:
     return read_file(path, parse)
 
 
+def read_class_count(path: Path) -> int | None:
+    """The number of classes in a file of predictions, from its header alone; None where it has none to tell."""
+    with contextlib.suppress(Exception), zipfile.ZipFile(path) as stored, stored.open("scores.npy") as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape = read(file)[0]
+        return int(shape[1]) if len(shape) == 2 else None
+    return None
+
+
 def save_confusion(matrix: Array, path: Path) -> None:
     """Write a (K, K) count matrix as its non-zero entries: row (true), col (predicted), count, classes."""
     row, col = np.nonzero(matrix)

@@ -8,7 +8,9 @@ import math
 import pytest
 
 from hwcls import files
+from hwcls.cli.main import app
 from hwcls.errors import UserError
+from hwcls.reading import forget_reports
 from hwcls.results.compare import build_leaderboard
 from hwcls.results.load import UNFINISHED, best_record, load_results
 
@@ -135,3 +137,32 @@ def test_a_missing_folder_and_a_file_are_refused(tmp_path):
     for path in (tmp_path / "nowhere", tmp_path / "file"):
         with pytest.raises(UserError):
             load_results(path)
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [(["a"], "1 class, predictions have 3"), (["a", "b"], "2 classes, predictions have 3"), (["a", "b", "c"], None)],
+)
+def test_a_data_file_of_other_classes_is_left_out(tmp_path, results, caplog, capsys, classes, said):
+    sweep = results.full(tmp_path)
+    for number in (0, 1):
+        results.seen(sweep.trial(number), 0.7)
+    for label in ("resnet", "mlp"):
+        results.confirm(sweep, label, 0.5, trial=int(label == "mlp"))
+    files.write_json(tmp_path / "data.json", {"name": "my_set", "classes": classes})
+    trials = [str(tmp_path / "trials" / number) for number in "01"]
+    for command in (["report", str(tmp_path)], ["compare", str(tmp_path)], ["explain", *trials]):
+        forget_reports()
+        caplog.clear()
+        app(command, standalone_mode=False)
+        wanted = [f"{tmp_path / 'data.json'} is damaged ({said}); it is left out"] if said else []
+        assert [record.getMessage() for record in caplog.records if "data.json" in record.getMessage()] == wanted
+    assert (load_results(tmp_path).data is None) == (said is not None)
+
+
+def test_predictions_of_other_classes_are_not_the_data_files_fault(tmp_path, results, caplog):
+    sweep = results.full(tmp_path)
+    results.seen(sweep.trial(0), 0.7, classes=4)
+    results.seen(sweep.trial(1), 0.7)
+    assert load_results(tmp_path).data["classes"] == ["0", "1", "2"]
+    assert caplog.records == []

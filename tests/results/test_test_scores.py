@@ -62,12 +62,12 @@ def test_they_are_in_the_json_of_compare(sweep):
 def test_images_without_probabilities_are_no_common_errors(results, tmp_path):
     folder = results.full(tmp_path)
     results.confirm(folder, "resnet", 0.0, seeds=2, images=9)  # every image is wrong
-    assert find_common_errors(load_results(tmp_path)).images.tolist() == list(range(9))
+    assert find_common_errors(load_results(tmp_path), 3).images.tolist() == list(range(9))
     path = load_results(tmp_path).confirm[1].run.folder / "test_predictions.npz"
     stored = dict(load_arrays(path))
     stored["scores"][3] = np.nan
     save_arrays(path, **stored)
-    assert find_common_errors(load_results(tmp_path)).images.tolist() == [0, 1, 2, 4, 5, 6, 7, 8]
+    assert find_common_errors(load_results(tmp_path), 3).images.tolist() == [0, 1, 2, 4, 5, 6, 7, 8]
 
 
 def test_truncated_predictions_are_left_out(sweep):
@@ -84,3 +84,13 @@ def test_without_confirm_there_is_nothing(results, tmp_path):
     results.full(tmp_path)
     assert score_winners(load_results(tmp_path), 3) == []
     assert "Test scores by class" not in write_page(tmp_path).read_text("utf-8")
+
+
+def test_common_errors_leave_out_scores_of_other_classes(results, tmp_path):
+    folder = results.full(tmp_path)
+    results.confirm(folder, "resnet", 0.0, seeds=3, images=9)
+    path = load_results(tmp_path).confirm[1].run.folder / "test_predictions.npz"
+    stored = dict(load_arrays(path))
+    save_arrays(path, labels=stored["labels"], scores=np.ones((9, 4), np.float16) / 4)
+    found = find_common_errors(load_results(tmp_path), 3)
+    assert (found.runs, found.scores.shape) == (2, (9, 3))

@@ -62,7 +62,7 @@ def draw_predictions(one: Diagnostics, classes: Sequence[str]) -> tuple[list[Pic
 
 def draw_mislabelled(sweep: SweepResults, classes: Sequence[str]) -> Mislabelled:
     """The test images that every confirm run of every winner gets wrong, the most confident errors first."""
-    found = find_common_errors(sweep)
+    found = find_common_errors(sweep, len(classes))
     if found is None:
         return Mislabelled([], 0, 0)
     opened, shown = open_images(found.folder), []
