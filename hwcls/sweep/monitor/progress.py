@@ -88,6 +88,7 @@ class Lines(Quiet):
         self.metric, self.total = metric, total
         self.pace = Pace(total, done, left, ahead)
         self.best: tuple[float, str] | None = None
+        self.leader = ""  # the key of that trial
         self.confirmed = SeedMeans(metric)
 
     def ended_before(self, key: str, result: Result) -> None:
@@ -96,8 +97,15 @@ class Lines(Quiet):
         value = result.best[self.metric.name]
         if key.startswith("confirm/"):
             self.confirmed.add(key, result, value)
-        elif self.best is None or self.metric.better(value, self.best[0]):
-            self.best = value, _name(key)
+        elif self.best is None or self._leads(value, key):
+            self.best, self.leader = (value, _name(key)), key
+
+    def _leads(self, value: float, key: str) -> bool:
+        """Whether a trial would stand before the best one in the leaderboard: of equal ones the lower number does."""
+        assert self.best is not None
+        if value != self.best[0]:
+            return self.metric.better(value, self.best[0])
+        return _number(key) < _number(self.leader)
 
     def started(self, key: str, label: str | None, parameters: dict[str, Any], epoch: int, epochs: int) -> None:
         self.pace.started(key, epoch, epochs, label)
@@ -254,6 +262,11 @@ def describe_parameters(label: str | None, parameters: dict[str, Any]) -> str:
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in parameters.items()
     ]
     return ", ".join(words) or label or "the file's settings"
+
+
+def _number(key: str) -> int:
+    last = key.rpartition("/")[2]
+    return int(last) if last.isdecimal() else 0
 
 
 def _name(key: str) -> str:

@@ -239,3 +239,10 @@ def test_lines_say_how_far_it_is(clock):
     facts = ["trial 0 complete", "val/accuracy 0.5000 in epoch 2", "4.0 s", "1 of 3 done", "best 0.5000 (trial 0)"]
     assert ended.split(" · ")[:-1] == facts
     assert ended.endswith(" left")
+
+
+def test_of_equal_trials_the_lower_number_is_the_best(clock):
+    lines = Lines(METRIC, 12)
+    for number, value in ((1, 0.2361), (10, 0.2361), (0, 0.2361), (2, 0.1)):
+        lines.ended(f"trials/{number}", Result("complete", {"epoch": 1, "val/accuracy": value}, None, {}, 1.0))
+    assert lines._overall()[1] == "best 0.2361 (trial 0)"
