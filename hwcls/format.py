@@ -81,6 +81,15 @@ def format_points(share: float) -> str:
     return f"{round(100 * share, 6):.2f}".replace("-", "−")
 
 
+def format_p(p: float, alpha: float) -> str:
+    """An adjusted p and the level that it must be below, with as many digits as tell them apart."""
+    for digits in range(2, 17):
+        own, level = f"{p:.{digits}g}", f"{alpha:.{digits}g}"
+        if own != level:
+            break
+    return f"p {own}, significant below {level}"
+
+
 def name_metric(metric: str) -> str:
     """A metric's name in a sentence: test/macro_f1 is macro F1."""
     return metric.rpartition("/")[2].replace("_", " ").replace("f1", "F1")

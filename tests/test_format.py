@@ -10,6 +10,7 @@ from hwcls.format import (
     format_duration,
     format_metric,
     format_number,
+    format_p,
     format_percent,
     format_points,
     join_words,
@@ -87,3 +88,8 @@ def test_a_mean_has_one_text_however_it_was_summed():
     below, above = 0.9494999999999999, 0.9495
     assert format_percent(below) == format_percent(above) == "95.0 %"
     assert format_points(0.010449999999999999) == format_points(0.01045)
+
+
+def test_a_p_and_its_level_are_told_apart():
+    assert format_p(0.0352, 0.05 * 2 / 9) == "p 0.035, significant below 0.011"
+    assert format_p(0.0114, 0.05 * 2 / 9) == "p 0.0114, significant below 0.0111"  # both are 0.011 in two digits

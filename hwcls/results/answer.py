@@ -12,6 +12,7 @@ from hwcls.format import (
     format_interval,
     format_metric,
     format_number,
+    format_p,
     join_words,
     name_metric,
 )
@@ -68,8 +69,9 @@ def _describe_leaders(sweep: SweepResults) -> str:
     text = f"{name_alternative(sweep, best.label)} with {value} (trial {best.number}, {epoch})"
     firsts = {trial.label: trial for trial in reversed(ranked) if trial.label != best.label}
     others = [(trial, name_alternative(sweep, trial.label)) for trial in ranked if firsts.get(trial.label) is trial]
-    equal = [name for trial, name in others if trial.value == best.value]
-    behind = [f"{name} {format_number(trial.value)}" for trial, name in others if trial.value != best.value]
+    shown = [(name, format_number(trial.value)) for trial, name in others]
+    equal = [name for name, own in shown if own == value]
+    behind = [f"{name} {own}" for name, own in shown if own != value]
     text += f", equal to {_join_few(equal)}" if equal else ""
     return f"{text}, ahead of {_join_few(behind)}." if behind else f"{text}."
 
@@ -100,7 +102,8 @@ def _describe_verdict(sweep: SweepResults, found: ConfirmComparison) -> str:
         parts.append(f"It beats {_join_few([other for other, _ in beaten])}{nearest} by {_gap(metric, beaten[0][1])}.")
     if tied:
         nearest, pair = tied[0]
-        size = f"the nearest, {nearest}, is {_gap(metric, pair)} behind" if len(tied) > 1 else _gap(metric, pair)
+        gap = _gap(metric, pair, format_p(pair.p, found.comparison.alpha))
+        size = f"the nearest, {nearest}, is {gap} behind" if len(tied) > 1 else gap
         whom = _join_few([other for other, _ in tied], "or")
         parts.append(f"No significant difference from {whom}: {size}; {_describe_seeds_needed(tied)}.")
     return " ".join(parts)
@@ -135,9 +138,9 @@ def _describe_seeds_needed(pairs: list[tuple[str, Difference]]) -> str:
     return seeds if len(needed) == len(pairs) else f"{seeds} for {_join_few(list(needed))}, not for the others"
 
 
-def _gap(metric: str, pair: Difference) -> str:
+def _gap(metric: str, pair: Difference, test: str = "") -> str:
     low, high = (format_difference(metric, end, unit=False) for end in (pair.low, pair.high))
-    return f"{format_difference(metric, pair.mean)} (95 % interval {low} to {high})"
+    return f"{format_difference(metric, pair.mean)} (95 % interval {low} to {high}{'; ' if test else ''}{test})"
 
 
 def _seeds(found: ConfirmComparison, label: str) -> str:

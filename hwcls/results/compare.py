@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from hwcls import files
 from hwcls.errors import UserError
 from hwcls.escape import csv_text
+from hwcls.format import format_cell
 from hwcls.results import test_scores
 from hwcls.results.answer import describe_answer
 from hwcls.results.confirm.describe import summarize_confirm
@@ -108,6 +109,12 @@ def build_alternatives(sweep: SweepResults) -> list[dict[str, Any]]:
     return rows
 
 
+def is_overtaken(sweep: SweepResults, row: Mapping[str, Any]) -> bool:
+    """Whether a row of `build_alternatives` has a trial that led the search with another value, as tables show it."""
+    own, best = (format_cell(sweep.metric, row[name]) for name in ("value", "best_value"))
+    return own != best
+
+
 def group_leaderboard(sweep: SweepResults) -> list[list[dict[str, Any]]]:
     """The leaderboard's rows by alternative, in the order of `choose_representatives`."""
     groups: dict[str | None, list[dict[str, Any]]] = {
@@ -153,7 +160,8 @@ def build_summary(sweep: SweepResults) -> dict[str, Any]:
 def merge_leaderboards(sweeps: Sequence[SweepResults]) -> list[dict[str, Any]]:
     """One leaderboard for all sweeps, ranked by their common metric, with the sweep's name in each row.
 
-    All rows have the same columns, None where a value is missing. Raises UserError where the metrics differ.
+    Sweeps of different data are ranked each for itself, one after the other. All rows have the same columns, None where
+    a value is missing. Raises UserError where the metrics differ.
     """
     first = sweeps[0]
     for other in sweeps[1:]:
@@ -169,6 +177,8 @@ def merge_leaderboards(sweeps: Sequence[SweepResults]) -> list[dict[str, Any]]:
     columns = dict.fromkeys(name for row in rows for name in row)
     order = ["rank", "sweep", *(name for name in columns if name not in ("rank", "sweep", "error")), "error"]
     merged = [{name: row.get(name) for name in order if name in columns} for row in rows]
+    if not have_same_data(sweeps):
+        return merged
     own = first.metric
     merged.sort(key=lambda row: (row["rank"] is None, -first.sign * (row[own] or 0.0), row["sweep"], row["trial"]))
     return [row | {"rank": None if row["rank"] is None else place} for place, row in enumerate(merged, 1)]
@@ -180,12 +190,18 @@ def name_sweeps(sweeps: Sequence[SweepResults]) -> list[str]:
     return short if len(set(short)) == len(short) else [str(sweep.folder) for sweep in sweeps]
 
 
+def have_same_data(sweeps: Sequence[SweepResults]) -> bool:
+    """Whether all sweeps are of the same classes of one data set, so that their values can be ranked together."""
+    kinds = [[(sweep.data or {}).get(key) for key in ("name", "classes")] for sweep in sweeps]
+    return all(kind == kinds[0] for kind in kinds)
+
+
 def find_cautions(sweeps: Sequence[SweepResults]) -> list[str]:
     """Why the sweeps may not be comparable, one sentence each."""
     first, found = sweeps[0], []
     names = name_sweeps(sweeps)
     for name, other in zip(names[1:], sweeps[1:], strict=True):
-        if (other.data or {}).get("name") != (first.data or {}).get("name"):
+        if not have_same_data([first, other]):
             found.append(f"{name} uses other data than {names[0]}: their values cannot be compared")
         elif not _same_split(first, other):
             found.append(f"{name} uses another split than {names[0]}: small differences may come from the split")

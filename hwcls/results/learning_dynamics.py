@@ -31,9 +31,11 @@ class LearningSummary:
     epoch: float  # the best one
     train: float | None  # train/accuracy there
     val: float | None  # val/accuracy there
-    gap_grows_after: float | None  # the epoch after which the gap between the two grows; None if it does not
-    reached: float | None  # the epoch in which `SharedTarget.value` was reached; None if half of the runs did not
+    gap_grows_after: float | None  # the epoch after which the gap between the two grows, in the runs in which it does
+    gap_grows_in: int  # the number of these runs
+    reached: float | None  # the epoch in which `SharedTarget.value` was reached, of the runs that reach it
     reached_seconds: float | None  # of training until then
+    reached_in: int  # the number of these runs
     test: float | None  # test/accuracy of the confirm runs
 
     @property
@@ -50,7 +52,8 @@ class LearningSummary:
         if self.gap_grows_after is None:
             text += "; the gap does not grow significantly"
         else:
-            text += f"; the gap grows from epoch {self.gap_grows_after + 1:.0f} on"
+            which = "" if self.gap_grows_in == self.runs else f"in {self.gap_grows_in} of {self.runs} runs "
+            text += f"; {which}the gap grows from epoch {self.gap_grows_after + 1:.0f} on"
         if self.test is not None:
             side = "below" if self.train >= self.test else "above"
             gap = format_points(abs(self.train - self.test))
@@ -60,7 +63,7 @@ class LearningSummary:
 
 @dataclass(frozen=True)
 class SharedTarget:
-    """A value that all alternatives reach: the best value of the worst one, rounded."""
+    """A value that half of the runs of every alternative reach: the median of the worst one, rounded."""
 
     metric: str
     value: float
@@ -69,8 +72,16 @@ class SharedTarget:
         return format_metric(self.metric, self.value)
 
 
+def describe_target(found: Sequence[LearningSummary], target: SharedTarget) -> str:
+    """Which runs reach the shared target, and what the epochs and the time until then are of."""
+    what = f"a {target.metric} of {target}"
+    if all(one.reached_in == one.runs for one in found):
+        return f"Every model reaches {what}{' in every run' if any(one.runs > 1 for one in found) else ''}."
+    return f"Not every run reaches {what}: epochs and time are medians over those that do."
+
+
 def summarize_learning(sweep: SweepResults) -> tuple[list[LearningSummary], SharedTarget | None]:
-    """One summary per alternative with a value, best first, and the value that all reach; None for a single one."""
+    """One summary per alternative with a value, best first, and the shared target; None for a single alternative."""
     groups = _groups(sweep)
     target = _shared_target(sweep, list(groups.values())) if len(groups) > 1 else None
     last = max((len(run.records) for runs in groups.values() for run in runs), default=0)
@@ -107,11 +118,11 @@ def _summarize_alternative(
     scored: dict[Any, ConfirmRun],
 ) -> LearningSummary:
     best = [run.best or {} for run in runs]
-    reached = [_reached(sweep, run, target) for run in runs] if target else []
+    reached = [at for run in runs if (at := _reached(sweep, run, target)) is not None] if target else []
     tests = [scored[run.folder].test or {} for run in runs if run.folder in scored]
     images = (sweep.data or {}).get("val")
-    grows = [_grows_after(run.records, images if isinstance(images, int) else 0) for run in runs]
-    soon = sorted(reached)[(len(reached) - 1) // 2] if reached else (math.inf, math.inf)
+    after = [_grows_after(run.records, images if isinstance(images, int) else 0) for run in runs]
+    grows = [epoch for epoch in after if epoch is not None]
     return LearningSummary(
         name=f"trial {runs[0].number}" if label is None else label,
         runs=len(runs),
@@ -122,11 +133,11 @@ def _summarize_alternative(
         epoch=median(int(line.get("epoch", 0)) for line in best),
         train=_mean(line.get("train/accuracy") for line in best),
         val=_mean(line.get("val/accuracy") for line in best),
-        gap_grows_after=median([epoch for epoch in grows if epoch is not None])
-        if 2 * sum(epoch is not None for epoch in grows) > len(grows)
-        else None,
-        reached=soon[0] if math.isfinite(soon[0]) else None,
-        reached_seconds=soon[1] if math.isfinite(soon[1]) else None,
+        gap_grows_after=median(grows) if grows else None,
+        gap_grows_in=len(grows),
+        reached=median(epoch for epoch, _ in reached) if reached else None,
+        reached_seconds=median(seconds for _, seconds in reached) if reached else None,
+        reached_in=len(reached),
         test=_mean(test.get("test/accuracy") for test in tests),
     )
 
@@ -140,8 +151,8 @@ def _mean(values: Iterable[Any]) -> float | None:
     return fmean(known) if known else None
 
 
-def _reached(sweep: SweepResults, run: TrialResult, target: SharedTarget) -> tuple[float, float]:
-    """The first epoch that reaches the target and the training time until then with pretraining; infinite if never."""
+def _reached(sweep: SweepResults, run: TrialResult, target: SharedTarget) -> tuple[float, float] | None:
+    """The first epoch that reaches the target and the training time until then with pretraining; None if never."""
     before = run.cost.get("pretrain_seconds")
     seconds = float(before) if is_finite(before) else 0.0
     for line in run.records:
@@ -149,7 +160,7 @@ def _reached(sweep: SweepResults, run: TrialResult, target: SharedTarget) -> tup
         seconds += float(spent) if is_finite(spent) else 0.0
         if is_finite(value) and sweep.sign * float(value) >= sweep.sign * target.value:
             return float(line["epoch"]), seconds
-    return math.inf, math.inf
+    return None
 
 
 def _grows_after(records: Sequence[Record], images: int) -> int | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hwcls.errors import UserError
+from hwcls.format import format_number
 from hwcls.results.confirm.plan import confirm_label, confirm_winners, winner_runs
 from hwcls.results.load import SweepResults, TrialResult
 from hwcls.results.test_comparison import compare_confirmed
@@ -23,8 +24,9 @@ class Representative:
 
     @property
     def is_leader(self) -> bool:
-        """Whether the trial is also the best one on validation."""
-        return self.trial.number == self.leader.number
+        """Whether no trial is better on validation; values that are shown alike are equal."""
+        same = format_number(self.trial.value) == format_number(self.leader.value)
+        return same or self.trial.number == self.leader.number
 
     @property
     def name(self) -> str:

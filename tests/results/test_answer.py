@@ -8,8 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 
 from hwcls import files
+from hwcls.report.html.page import write_page
 from hwcls.results.answer import describe_answer, name_alternative
+from hwcls.results.compare import build_alternatives
 from hwcls.results.load import load_results
+from hwcls.results.test_comparison import compare_confirmed
 
 
 def test_the_answer_before_confirm_is_careful(tmp_path, results):
@@ -143,3 +146,25 @@ def test_a_number_is_named_with_its_key():
     ]
     sweep = SimpleNamespace(compare="model")
     assert [name_alternative(sweep, label) for label in ("cnn", "resnet18", "v1.5")] == ["cnn", "resnet18", "v1.5"]
+
+
+def test_equal_values_are_not_ahead(tmp_path, results):
+    sweep = results.overtaken(tmp_path)
+    results.trial(sweep.trial(9), [0.5, 0.95], label="cnn", lr=0.09)
+    results.trial(sweep.trial(0), [0.95000001], label="cnn", lr=0.1)  # shown as 0.95 as well
+    results.trial(sweep.trial(2), [0.9], label="mlp", lr=0.1)
+    found = load_results(tmp_path)
+    text = describe_answer(found)
+    assert text.startswith("On test cnn (trial 1)")
+    assert "In the search" not in text
+    assert [row["best_trial"] for row in build_alternatives(found)] == [0, 2]
+    assert "search leader" not in write_page(tmp_path).read_text("utf-8")
+
+
+def test_a_verdict_that_is_not_significant_has_its_p_and_level(tmp_path, results):
+    sweep = results.full(tmp_path)
+    results.confirm(sweep, "resnet", 0.8, seeds=2)
+    results.confirm(sweep, "mlp", 0.8, seeds=2)
+    found = load_results(tmp_path)
+    pair = compare_confirmed(found).comparison.differences[0]
+    assert f"; p {pair.p:.2g}, significant below 0.033); " in describe_answer(found)

@@ -8,9 +8,11 @@ import json
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from hwcls import files
 from hwcls.errors import UserError
+from hwcls.report.terminal.merged_leaderboard import print_merged_leaderboard
 from hwcls.results.answer import describe_answer
 from hwcls.results.compare import (
     build_alternatives,
@@ -26,6 +28,7 @@ from hwcls.results.compare import (
 )
 from hwcls.results.load import load_results
 from hwcls.results.test_comparison import compare_confirmed
+from hwcls.tracking.folders import SweepFolder
 from hwcls.training.artifacts import save_arrays
 
 
@@ -185,3 +188,19 @@ def test_cautions(two, tmp_path):
     assert find_cautions(two) == []
     save_arrays(tmp_path / "one" / "splits.npz", train=[1, 2], val=[3])
     assert find_cautions(two) == ["other uses another split than one: small differences may come from the split"]
+
+
+def test_sweeps_of_other_data_are_ranked_each_for_itself(two, results, tmp_path):
+    data = {"name": "digits", "classes": ["0", "1"], "train": 120}
+    files.write_json(tmp_path / "other" / "data.json", data)  # fewer classes of the same data set
+    results.trial(SweepFolder(tmp_path / "other").trial(1), [0.7], label=None)
+    found = [load_results(tmp_path / "one"), load_results(tmp_path / "other")]
+    rows = [(row["rank"], row["sweep"], row["trial"]) for row in merge_leaderboards(found)]
+    assert rows == [(1, "one", 0), (None, "one", 1), (1, "other", 0), (2, "other", 1)]
+    assert find_cautions(found) == ["other uses other data than one: their values cannot be compared"]
+    console = Console(file=io.StringIO(), width=120)
+    print_merged_leaderboard(found, console, 2)
+    lines = console.file.getvalue().splitlines()
+    assert lines[0] == "note: other uses other data than one: their values cannot be compared"
+    assert [line.split()[:3] for line in lines[2:4]] == [["1", "one", "0"], ["1", "other", "0"]]
+    assert lines[4] == "… and 2 more trials"

@@ -1,10 +1,12 @@
 """Learning dynamics: how fast models learned, and from which epoch they overfit."""
 
+from dataclasses import replace
+
 import pytest
 
 from hwcls import files
 from hwcls.report.html.page import write_page
-from hwcls.results.learning_dynamics import describe_runs, summarize_learning
+from hwcls.results.learning_dynamics import LearningSummary, describe_runs, describe_target, summarize_learning
 from hwcls.results.load import load_results
 
 
@@ -130,3 +132,32 @@ def test_a_loss_is_reached_from_above(results, tmp_path):
     found, target = summarize_learning(load_results(tmp_path))
     assert target.value == pytest.approx(0.5, abs=0.0101)
     assert {one.name: one.reached for one in found} == {"a": 2, "b": 3}
+
+
+def test_the_runs_that_reach_the_target_are_counted(results, write, tmp_path):
+    sweep = write({"fast": STEADY, "slow": SLOW})
+    results.confirm(sweep, "fast", 0.9, seeds=2, trial=0)
+    results.confirm(sweep, "slow", 0.8, seeds=2, trial=1)
+    curves = {("fast", 1000): STEADY, ("fast", 1001): STEADY, ("slow", 1000): SLOW, ("slow", 1001): [(0.7, 0.7)]}
+    for (label, seed), curve in curves.items():
+        run = sweep.confirm_run(label, seed)
+        run.replace_records([line(epoch, *values) for epoch, values in enumerate(curve, 1)])
+        best = max(val for _, val in curve)
+        run.write_result(replace(run.result(), best={"epoch": len(curve), "val/accuracy": best}))
+    (fast, slow), target = summarize_learning(load_results(tmp_path))
+    assert target.value == 0.72  # the median of 0.75 and 0.7, rounded down
+    assert (fast.reached, fast.reached_in, fast.runs) == (3, 2, 2)
+    assert (slow.reached, slow.reached_seconds, slow.reached_in, slow.runs) == (4, 4.0, 1, 2)
+    some = "Not every run reaches a val/accuracy of 72.0 %: epochs and time are medians over those that do."
+    assert describe_target([fast, slow], target) == some
+    assert describe_target([fast], target) == "Every model reaches a val/accuracy of 72.0 % in every run."
+    text = write_page(tmp_path).read_text("utf-8")
+    assert some in text
+    assert "4 <small>in 1 of 2 runs</small>" in text
+    assert "Every model reaches" not in text
+
+
+def test_the_runs_in_which_the_gap_grows_are_counted():
+    one = LearningSummary("cnn", 3, True, (), 9, 0.96, 0.88, 14, 1, None, None, 0, None)
+    assert one.describe_overfitting().endswith("apart; in 1 of 3 runs the gap grows from epoch 15 on.")
+    assert replace(one, gap_grows_in=3).describe_overfitting().endswith("apart; the gap grows from epoch 15 on.")

@@ -30,11 +30,11 @@ from hwcls.report.html.charts.parallel_coordinates import parallel_coordinates
 from hwcls.report.html.run_facts import collect_facts, collect_failures
 from hwcls.results import test_scores
 from hwcls.results.answer import describe_answer
-from hwcls.results.compare import build_alternatives, group_leaderboard, write_leaderboard
+from hwcls.results.compare import build_alternatives, group_leaderboard, is_overtaken, write_leaderboard
 from hwcls.results.confirm.describe import describe_confirm
 from hwcls.results.diagnostics import Diagnostics, class_names, load_diagnostics
 from hwcls.results.expected_best import choose_counts, collect_trial_sequences
-from hwcls.results.learning_dynamics import describe_runs, summarize_learning
+from hwcls.results.learning_dynamics import describe_runs, describe_target, summarize_learning
 from hwcls.results.load import SweepResults, load_results
 from hwcls.results.notes import find_notes
 from hwcls.results.representatives import Representative, choose_representatives
@@ -134,9 +134,10 @@ def _is_number(value: object) -> bool:
 
 def _alternative_values(sweep: SweepResults) -> dict[str, Any]:
     chosen = choose_representatives(sweep)
+    alternatives = build_alternatives(sweep) if sweep.compare else []
     return {
-        "alternatives": build_alternatives(sweep) if sweep.compare else [],
-        "overtaken": any(not one.is_leader for one in chosen),
+        "alternatives": alternatives,
+        "overtaken": [row["label"] for row in alternatives if is_overtaken(sweep, row)],
         "represented": _describe_representatives(chosen),
         "counts": choose_counts(collect_trial_sequences(sweep)),
         "confirmed": compare_confirmed(sweep),
@@ -219,7 +220,8 @@ def _capitalize(metric: str) -> str:
 
 def _learning_values(sweep: SweepResults) -> dict[str, Any]:
     found, target = summarize_learning(sweep)
-    return {"dynamics": found, "target": target, "dynamics_runs": describe_runs(found)}
+    note = describe_target(found, target) if target else ""
+    return {"dynamics": found, "target": target, "dynamics_runs": describe_runs(found), "target_note": note}
 
 
 def _test_values(sweep: SweepResults, classes: list[str]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from hwcls.format import format_cell, format_count, format_duration, format_metric, format_number
 from hwcls.results.answer import describe_answer
-from hwcls.results.compare import build_alternatives, group_leaderboard
+from hwcls.results.compare import build_alternatives, group_leaderboard, is_overtaken
 from hwcls.results.confirm.describe import describe_confirm
 from hwcls.results.load import SweepResults
 from hwcls.results.notes import find_notes
@@ -47,7 +47,7 @@ def _print_alternatives(sweep: SweepResults, console: Console) -> None:
         return
     failed = any(row["failed"] for row in found)
     columns = [str(sweep.compare).rpartition(".")[2], "trials", *(["failed"] if failed else []), "epochs", "time"]
-    overtaken = any(row["trial"] != row["best_trial"] for row in found)
+    overtaken = any(is_overtaken(sweep, row) for row in found)
     columns += [*(["trial"] if sweep.confirm else []), sweep.metric, *(["on test", "95 % interval"] if test else [])]
     columns += ["search leader"] if overtaken else []
     table = Table(box=None, pad_edge=False)
@@ -63,8 +63,8 @@ def _print_alternatives(sweep: SweepResults, console: Console) -> None:
             cells.append("–" if None in ends else format_metric(test.metric, row[test.metric]))
             cells.append("–" if None in ends else " to ".join(format_metric(test.metric, end) for end in ends))
         if overtaken:
-            leads = row["trial"] == row["best_trial"]
-            cells.append("–" if leads else f"trial {row['best_trial']}, {format_cell(sweep.metric, row['best_value'])}")
+            leader = f"trial {row['best_trial']}, {format_cell(sweep.metric, row['best_value'])}"
+            cells.append(leader if is_overtaken(sweep, row) else "–")
         table.add_row(*map(Text, cells))
     console.print(table)
     console.print()

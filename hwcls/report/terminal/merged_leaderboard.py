@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hwcls.format import format_cell, format_count, format_duration
 from hwcls.results.answer import describe_answer
-from hwcls.results.compare import find_cautions, merge_leaderboards, name_sweeps
+from hwcls.results.compare import find_cautions, have_same_data, merge_leaderboards, name_sweeps
 from hwcls.results.load import SweepResults
 from hwcls.results.representatives import choose_representatives
 
@@ -18,24 +18,32 @@ SHOWN = ("rank", "sweep", "trial", "label", "status")
 
 
 def print_merged_leaderboard(sweeps: Sequence[SweepResults], console: Console, rows: int) -> None:
-    """Print the best `rows` trials of all sweeps, what was confirmed, and why they may not be comparable."""
+    """Print why the sweeps may not be comparable, their best `rows` trials, and what was confirmed."""
     from rich.table import Table
     from rich.text import Text
 
     board, metric = merge_leaderboards(sweeps), sweeps[0].metric
+    for text in find_cautions(sweeps):
+        console.print(Text(f"note: {text}", style="yellow"))
     columns = [name for name in SHOWN if board and name in board[0]] + [metric, "epoch", "epochs", "time"]
     table = Table(box=None, pad_edge=False)
     right = {"rank", "trial", metric, "epoch", "epochs", "time"}
     for name in columns:
         table.add_column(Text(name), justify="right" if name in right else "left")
-    for row in board[:rows]:
+    shown = board[:rows] if have_same_data(sweeps) else _share_rows(board, rows)
+    for row in shown:
         cells = row | {"time": format_duration(row["seconds"])}
         table.add_row(*(Text(format_cell(name, cells[name])) for name in columns))
     console.print(table)
-    if len(board) > rows:
-        console.print(Text(f"… and {format_count(len(board) - rows, 'more trial')}"))
+    if more := len(board) - len(shown):
+        console.print(Text(f"… and {format_count(more, 'more trial')}"))
     for name, sweep in zip(name_sweeps(sweeps), sweeps, strict=True):
         if any(one.confirmed for one in choose_representatives(sweep)):
             console.print(Text(f"{name}: {describe_answer(sweep)}"))
-    for text in find_cautions(sweeps):
-        console.print(Text(f"note: {text}", style="yellow"))
+
+
+def _share_rows(board: list[dict[str, Any]], rows: int) -> list[dict[str, Any]]:
+    """The first rows of each sweep, as many of each."""
+    names = list(dict.fromkeys(row["sweep"] for row in board))
+    each = max(1, -(-rows // max(1, len(names))))
+    return [row for name in names for row in [row for row in board if row["sweep"] == name][:each]]
