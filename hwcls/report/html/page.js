@@ -12,11 +12,24 @@ function theme() {
   };
 }
 
-function styled(layout) {
+// A title on as many lines as its axis needs; characters are about 7 px wide.
+function wrapped(axis, length) {
+  if (!axis?.title?.text) return axis;
+  const most = Math.max(12, Math.floor(length / 7)), lines = [""];
+  for (const word of axis.title.text.split(" ")) {
+    const last = lines.at(-1);
+    if (last && last.length + 1 + word.length > most) lines.push(word);
+    else lines[lines.length - 1] = last ? `${last} ${word}` : word;
+  }
+  return { ...axis, title: { ...axis.title, text: lines.join("<br>") } };
+}
+
+function styled(layout, chart) {
   const { font, axis, hover } = theme();
+  const xaxis = wrapped(layout.xaxis, chart.clientWidth - 150), yaxis = wrapped(layout.yaxis, chart.clientHeight - 150);
   return {
     ...layout, font, hoverlabel: hover, autosize: true, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-    margin: { l: 10, r: 10, t: 30, b: 10 }, xaxis: { ...axis, ...layout.xaxis }, yaxis: { ...axis, ...layout.yaxis },
+    margin: { l: 10, r: 10, t: 30, b: 10 }, xaxis: { ...axis, ...xaxis }, yaxis: { ...axis, ...yaxis },
     legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom", x: 0 }, hovermode: "closest",
     modebar: { bgcolor: "rgba(0,0,0,0)", color: axis.gridcolor, activecolor: axis.color },
   };
@@ -26,9 +39,13 @@ const holder = document.getElementById("figures");
 const figures = holder ? JSON.parse(holder.textContent) : {};
 const config = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]] };
 const pause = () => new Promise((done) => setTimeout(done));
+function drawOne([key, figure]) {
+  const chart = document.getElementById("chart-" + key);
+  Plotly.react(chart, figure.data, styled(figure.layout, chart), config);
+}
 async function draw() {
-  for (const [key, figure] of Object.entries(figures)) {
-    Plotly.react("chart-" + key, figure.data, styled(figure.layout), config);
+  for (const one of Object.entries(figures)) {
+    drawOne(one);
     await pause();  // keeps the page responsive
   }
 }
@@ -36,14 +53,19 @@ const drawn = draw();
 drawn.then(() => { document.documentElement.dataset.drawn = "all"; });
 
 // Colours follow the theme. Printing is always light and synchronous.
-const repaints = [() => {
-  for (const [key, figure] of Object.entries(figures)) Plotly.react("chart-" + key, figure.data, styled(figure.layout), config);
-}];
+const repaints = [() => Object.entries(figures).forEach(drawOne)];
 const repaint = () => repaints.forEach((one) => one());
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
 const paper = (printing) => { document.documentElement.classList.toggle("paper", printing); repaint(); };
 addEventListener("beforeprint", () => paper(true));
 addEventListener("afterprint", () => paper(false));
+let drawnWidth = innerWidth, resized;
+addEventListener("resize", () => {  // titles are wrapped again
+  if (innerWidth === drawnWidth) return;
+  drawnWidth = innerWidth;
+  clearTimeout(resized);
+  resized = setTimeout(repaint, 200);
+});
 
 // Confusion matrix: a heat map of the selected model and epoch; ticks follow the zoom.
 const confusions = document.getElementById("confusions");
@@ -94,7 +116,7 @@ if (confusions) {
       xaxis: { ...axes, range: kept[0], ...ticks(kept[0]), tickangle: -60 },
       yaxis: { ...axes, range: kept[1], ...ticks(kept[1]), scaleanchor: "x" },
     };
-    Plotly.react(chart, [trace(model, epoch)], styled(layout), config);
+    Plotly.react(chart, [trace(model, epoch)], styled(layout, chart), config);
   }
 
   function choose() {

@@ -168,7 +168,7 @@ def _chart_values(sweep: SweepResults, diagnostics: list[Diagnostics], classes: 
     sections = _draw_charts(sweep, diagnostics, classes)
     drawn = {key: figure for charts in sections.values() for key, _, figure in charts if figure}
     described = {
-        name: [(key, title, describe_figure(figure)) for key, title, figure in charts if figure]
+        name: [(key, title, describe_figure(figure), figure.get("width")) for key, title, figure in charts if figure]
         for name, charts in sections.items()
     }
     return {

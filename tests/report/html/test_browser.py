@@ -257,6 +257,13 @@ def test_everything_is_drawn(browser, whole, artefacts, width, scheme):
     assert browser.evaluate(named) == len(browser.evaluate("figures.parallel.layout.xaxis.ticktext"))
     lefts = "[...document.querySelectorAll('#chart-parallel .xtick text')].map(t => t.getBoundingClientRect().left)"
     assert min(browser.evaluate(lefts)) >= browser.evaluate("document.getElementById('chart-parallel').offsetLeft")
+    outside = (
+        "[...document.querySelectorAll('.chart')].flatMap(c => {const own = c.getBoundingClientRect();"
+        " return [...c.querySelectorAll('.xtitle, .ytitle')].filter(t => {const r = t.getBoundingClientRect();"
+        " return r.left < own.left || r.right > own.right || r.top < own.top || r.bottom > own.bottom;})"
+        ".map(t => t.textContent)})"
+    )
+    assert browser.evaluate(outside) == []
     browser.screenshot(artefacts / f"whole-{width}-{scheme}.png")
 
 

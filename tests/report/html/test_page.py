@@ -306,3 +306,10 @@ def test_the_page_says_what_the_confirm_runs_did(results, tmp_path):
     text = Page(write_page(tmp_path).read_text("utf-8")).text
     assert "10 confirm runs complete: 4 picked the winners on validation and 6 report them on test, on other" in text
     assert "First look at the verdicts: significant is p below 0.033" in text
+
+
+def test_sentences_are_apart(results, tmp_path):
+    results.overtaken(tmp_path)
+    text = re.sub(r"<[^>]+>", "", re.sub(r"(?s)<(script|style).*?</\1>", "", write_page(tmp_path).read_text("utf-8")))
+    assert "a star is a confirmed winner.\nExpected best: solid lines" in text
+    assert re.findall(r"[a-z]\.[A-Z][a-z]+ ", text) == []

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hwcls.report.html.charts import search
-from hwcls.report.html.charts.parallel_coordinates import parallel_coordinates
+from hwcls.report.html.charts.parallel_coordinates import _Axis, parallel_coordinates
 from hwcls.results.load import load_results
 from hwcls.results.settings.importance import setting_importances
 
@@ -97,3 +97,18 @@ def test_many_ends_are_put_into_few_bars(results, tmp_path):
     assert len(bar["x"]) <= search.MAX_BARS
     assert sum(bar["y"]) == sum(range(1, 31))
     assert figure["layout"]["xaxis"]["categoryarray"] == bar["x"]
+
+
+def test_labels_of_parallel_coordinates_are_short(results, tmp_path):
+    folder = results.sweep(tmp_path, compare=None)
+    for number, (value, lr) in enumerate([(15 / 18, 0.000123456789), (14 / 18, 0.00603), (15 / 18, 0.0356)]):
+        results.trial(folder.trial(number), [value], label=None, lr=lr)
+    figure = parallel_coordinates(load_results(tmp_path))
+    words = next(trace for trace in figure["data"] if trace["mode"] == "text")["text"]
+    assert words == ("0.0001235", "0.0356", "0.7778", "0.8333")
+    assert figure["width"] == 200  # two axes
+    assert parallel_labels(["cosine_with_restarts", None, "linear"]) == ["none", "cosine_with…", "linear"]
+
+
+def parallel_labels(values):
+    return [word for _, word in _Axis(values, False).tick_labels()]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from hwcls.format import format_number
 from hwcls.report.html.charts.figure import Figure, escape_text, round_value
 from hwcls.results.load import SweepResults, TrialResult, is_finite
 from hwcls.results.settings.importance import setting_importances
@@ -15,6 +16,8 @@ from hwcls.results.settings.marginal_effects import log_settings, trials_with_va
 BANDS = [(0.1, "best 10 %", "#d9480f", 2.5), (0.25, "to 25 %", "#e8a33d", 1.8)]
 BANDS += [(0.5, "to 50 %", "#7f9cc0", 1.2), (1.0, "others", "#a9b4c2", 0.8)]
 MAX_AXES = 12
+SPACE = 100  # pixels of an axis and its labels: a narrow screen scrolls
+LABEL = 12  # characters of a label
 
 
 def parallel_coordinates(sweep: SweepResults) -> Figure | None:
@@ -54,12 +57,12 @@ def parallel_coordinates(sweep: SweepResults) -> Figure | None:
     )
     ticks = {"tickvals": list(range(len(axes))), "ticktext": [escape_text(name) for name in (*names, sweep.metric)]}
     layout = {
-        "xaxis": {**ticks, "range": [-0.7, len(axes) - 0.5], "showgrid": True, "tickangle": -25},
+        "xaxis": {**ticks, "range": [-0.7, len(axes) - 0.35], "showgrid": True, "tickangle": -25},
         "yaxis": {"visible": False, "range": [-0.2, 1.08]},
         "legend": {"traceorder": "reversed"},
     }
     description = f"{len(trials)} trials by {', '.join([*names, sweep.metric])}; the leaderboard lists all of them"
-    return {"data": data, "layout": layout, "description": description}
+    return {"data": data, "layout": layout, "description": description, "width": SPACE * len(axes)}
 
 
 class _Axis:
@@ -75,13 +78,13 @@ class _Axis:
         if self.numeric:
             self.low, self.high = min(known), max(known)
         else:
-            self.words = sorted({str(value) for value in known}, key=_by_size)
+            self.words = {str(value): value for value in sorted(known, key=lambda value: _by_size(str(value)))}
 
     def height(self, value: Any) -> float:
         if value is None:
             return self.MISSING
         if not self.numeric:
-            return (self.words.index(str(value)) + 0.5) / len(self.words)
+            return (list(self.words).index(str(value)) + 0.5) / len(self.words)
         if self.high == self.low:
             return 0.5
         if self.log:
@@ -92,10 +95,16 @@ class _Axis:
         """Heights and their labels."""
         found = [(self.MISSING, "none")] if self.missing else []
         if self.numeric:
-            return [*found, (0.0, f"{self.low:.3g}"), (1.0, f"{self.high:.3g}")]
+            return [*found, (0.0, _label(self.low)), (1.0, _label(self.high))]
         if len(self.words) > 24:
             return found
-        return [*found, *((self.height(word), escape_text(word)) for word in self.words)]
+        return [*found, *((self.height(value), _label(value)) for value in self.words.values())]
+
+
+def _label(value: Any) -> str:
+    """A value beside its axis, cut where it would reach the next one."""
+    text = format_number(value)
+    return escape_text(text if len(text) <= LABEL else f"{text[: LABEL - 1]}…")
 
 
 def _by_size(word: str) -> tuple[bool, float, str]:
