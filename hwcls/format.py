@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hwcls.escape import printable
@@ -54,6 +54,15 @@ def format_duration(seconds: float) -> str:
     if hours < 24:
         return _join_units((hours, "h"), (minutes, "min"))
     return _join_units(*zip(divmod(round(seconds / 3600), 24), ("d", "h"), strict=True))
+
+
+def order_by_difference(rows: Sequence[Mapping[str, object]]) -> list[str]:
+    """The names in some rows, those with the most different values first, else in their order."""
+    values: dict[str, set[str]] = {}
+    for row in rows:
+        for name, value in row.items():
+            values.setdefault(name, set()).add(str(value))
+    return sorted(values, key=lambda name: -len(values[name]))
 
 
 def format_bytes(count: float) -> str:

@@ -6,6 +6,8 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -33,6 +35,32 @@ def handle_interrupts() -> None:
     sys.excepthook, sys.unraisablehook = uncaught, ignored
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, _interrupt)
+
+
+@contextmanager
+def acknowledged(tell: Callable[[], None]) -> Iterator[None]:
+    """At the first Ctrl-C in the block `tell` is called at once, in a thread, whoever handles the signal and when."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    threading.Thread(target=_tell_once, args=(reader, tell), daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(writer)
+
+
+def _tell_once(reader: int, tell: Callable[[], None]) -> None:
+    told = False
+    with open(reader, "rb", buffering=0) as signals:
+        while number := signals.read(1):
+            if number[0] == signal.SIGINT and not told:
+                told = True
+                tell()
 
 
 def leave_at_once() -> None:

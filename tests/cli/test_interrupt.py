@@ -4,11 +4,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 import yaml
+
+from hwcls.cli.interrupt import acknowledged
+from hwcls.sweep.cluster.prompt_exit import exits_promptly
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
@@ -37,6 +41,22 @@ CASES = {
 def test_an_interrupt_is_one_line(case):
     done = subprocess.run([sys.executable, "-c", SCRIPT + CASES[case]], capture_output=True, text=True, cwd=ROOT)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "hwcls: interrupted\n")
+
+
+def test_the_first_interrupt_is_acknowledged_while_something_else_handles_it():
+    """Ray's start defers it, Tune has a handler of its own."""
+    told, handled = threading.Event(), []
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        with acknowledged(lambda: (handled.append("told"), told.set())):
+            with exits_promptly(30):
+                signal.raise_signal(signal.SIGINT)
+                assert told.wait(10)
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert handled == ["told"]
+    assert signal.set_wakeup_fd(-1) == -1
 
 
 def test_other_errors_keep_their_traceback():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from hwcls.cli.console import app, echo, print_to_stderr, table_console, terminal_console
+from hwcls.cli.interrupt import acknowledged
 from hwcls.cli.options import Budget, Cluster, New, Preset, ResultOnly, Sets, SweepFile, TrustCode, Wandb, check_wandb
 
 if TYPE_CHECKING:
@@ -131,7 +132,8 @@ def _run(checked: Sweep, options: Options, quiet: bool, as_json: bool) -> None:
     # FORCE_COLOR, which notebooks set, asks for colours: a table that moves the cursor needs a terminal
     console = terminal_console(stderr=as_json or on_terminal, quiet=quiet or as_json, force_terminal=live)
     try:
-        with log_to_console(console), _ProgressDisplay(console, checked) as display:
+        ending = acknowledged(lambda: console.print("ending …"))
+        with ending, log_to_console(console), _ProgressDisplay(console, checked) as display:
             outcome = driver.run(checked, options, display.progress)
     except KeyboardInterrupt:  # before the first trial; later ones are part of the outcome
         _exit_interrupted(checked.config.name, as_json)

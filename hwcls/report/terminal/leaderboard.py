@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hwcls.format import format_cell, format_count, format_duration, format_metric, format_number
+from hwcls.format import format_cell, format_count, format_duration, format_metric, format_number, order_by_difference
 from hwcls.results.answer import describe_answer
 from hwcls.results.compare import build_alternatives, group_leaderboard, is_overtaken
 from hwcls.results.confirm.describe import describe_confirm
@@ -15,6 +15,9 @@ from hwcls.results.test_comparison import compare_confirmed
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+EXPENDABLE = ("epoch", "epochs", "time")  # columns that make room for the settings, the first one first
+SETTINGS = 30  # characters that the settings get before these columns do
 
 
 def print_leaderboard(sweep: SweepResults, console: Console, rows: int = 10) -> None:
@@ -84,17 +87,23 @@ def _print_trials(sweep: SweepResults, console: Console, rows: int) -> int:
     each = max(1, -(-rows // max(1, len(groups))))
     chosen = {one.trial.number: one.confirmed for one in choose_representatives(sweep)}
     shown = [[_shown_row(row, chosen) for row in _keep_winner(group, each)] for group in groups]
-    trials = {trial.number: trial for trial in sweep.trials}
-    room = console.width  # what is left for the settings: Rich would shrink every column for them
+    texts = _settings_texts(sweep, [row for group in shown for row in group])
+    widths = {
+        name: max([len(name), *(len(format_cell(name, row[name])) for group in shown for row in group)]) + 2
+        for name in columns
+    }
+    wanted = min(max(map(len, texts.values()), default=0), SETTINGS)
+    for name in EXPENDABLE:
+        if console.width - sum(widths[name] for name in columns) < wanted:
+            columns.remove(name)
+    room = console.width - sum(widths[name] for name in columns)  # Rich would shrink every column for the settings
     for name in columns:
-        room -= max([len(name), *(len(format_cell(name, row[name])) for group in shown for row in group)]) + 2
         table.add_column(Text(name), justify="right" if name in right else "left", no_wrap=True)
     table.add_column("settings", no_wrap=True)
     for group in shown:
         for row in group:
             cells = [Text(format_cell(name, row[name])) for name in columns]
-            drawn = {name: v for name, v in trials[row["trial"]].parameters.items() if str(v) != row.get("label")}
-            settings = Text(" ".join(f"{name}={format_number(value)}" for name, value in drawn.items()))
+            settings = Text(texts[row["trial"]])
             settings.truncate(max(room, 12), overflow="ellipsis")
             table.add_row(*cells, settings, style="bold" if row["trial"] in chosen else "")
         if group is not shown[-1]:
@@ -102,6 +111,19 @@ def _print_trials(sweep: SweepResults, console: Console, rows: int) -> int:
     if shown:
         console.print(table)
     return sum(map(len, shown))
+
+
+def _settings_texts(sweep: SweepResults, rows: list[dict[str, Any]]) -> dict[int, str]:
+    """By trial what it drew but its label, in one line: first that in which the rows differ most."""
+    trials, drawn = {trial.number: trial for trial in sweep.trials}, {}
+    for row in rows:
+        found = trials[row["trial"]].parameters
+        drawn[row["trial"]] = {name: value for name, value in found.items() if str(value) != row.get("label")}
+    order = order_by_difference(list(drawn.values()))
+    return {
+        number: " ".join(f"{name}={format_number(found[name])}" for name in order if name in found)
+        for number, found in drawn.items()
+    }
 
 
 def _keep_winner(group: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:

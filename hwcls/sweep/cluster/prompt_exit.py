@@ -31,7 +31,7 @@ def exits_promptly(limit: float) -> Iterator[None]:
     writer.setblocking(False)
     waked = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     ended = threading.Event()
-    threading.Thread(target=_watch, args=(reader, ended, limit), daemon=True).start()
+    threading.Thread(target=_watch, args=(reader, ended, limit, waked), daemon=True).start()
     try:
         yield
     finally:
@@ -44,7 +44,7 @@ def exits_promptly(limit: float) -> Iterator[None]:
         signal.raise_signal(number)
 
 
-def _watch(reader: socket.socket, ended: threading.Event, limit: float) -> None:
+def _watch(reader: socket.socket, ended: threading.Event, limit: float, waked: int) -> None:
     code, line = 2, f"Ray did not respond within {limit:.0f} s — is the machine very busy, or its memory full?"
     deadline = time.monotonic() + limit
     with reader:
@@ -56,6 +56,8 @@ def _watch(reader: socket.socket, ended: threading.Event, limit: float) -> None:
                 break
             if not number:
                 return
+            if waked != -1:
+                os.write(waked, number)  # who waits for signals outside of the block learns of them at once
             if number[0] in DEFERRED:
                 code, line = 130, "interrupted while Ray was starting; the same command starts again"
                 break

@@ -20,16 +20,19 @@ class Ahead:
 
     epochs: Mapping[str | None, float] = field(default_factory=dict)  # of confirm runs, by alternative
     starts: float = 0.0  # idle time, as a multiple of that until the first trial of this phase trains
+    what: str = "writing the report"
 
     @classmethod
     def of_search(cls, epochs: Mapping[str | None, float]) -> Ahead:
         """After the search; confirm runs start new groups."""
-        return cls(epochs, ((GROUP + SCORE if epochs else 0.0) + AFTER) / GROUP)
+        if not epochs:
+            return cls(starts=AFTER / GROUP)
+        return cls(epochs, (GROUP + SCORE + AFTER) / GROUP, "starting the confirm runs")
 
     @classmethod
     def of_confirm(cls) -> Ahead:
         """After the confirm runs: scores on test, and the page."""
-        return cls(starts=(SCORE + AFTER) / GROUP)
+        return cls(starts=(SCORE + AFTER) / GROUP, what="scoring on test, writing the report")
 
 
 @dataclass
@@ -59,7 +62,8 @@ class Pace:
         self.begun = time.monotonic()  # a group of ranks starts now
         self.first = self.last = 0.0  # start of the first epoch, end of the last one
         self.epochs = 0  # in this start
-        self.seconds: dict[str | None, list[float]] = defaultdict(list)  # of each epoch, by alternative
+        self.seconds: dict[str | None, float] = defaultdict(float)  # of all epochs, by alternative
+        self.counts: dict[str | None, int] = defaultdict(int)  # of these epochs
 
     def started(self, key: str, epoch: int, epochs: int, label: str | None = None) -> None:
         self.running[key] = _Running(epoch, epochs, label)
@@ -70,7 +74,9 @@ class Pace:
         self.epochs += 1
         if key in self.running:
             self.running[key].epoch = epoch
-            self.seconds[self.running[key].label].append(seconds)
+            label = self.running[key].label
+            self.seconds[label] += seconds
+            self.counts[label] += 1
 
     def ended(self, key: str) -> None:
         self.done += 1
@@ -78,10 +84,16 @@ class Pace:
         if known is not None:
             self.ended_after.append(known.epoch)
 
+    @property
+    def finished(self) -> bool:
+        """Whether the last of these trials has ended, so that what follows has begun."""
+        over = self.deadline is not None and time.monotonic() >= self.deadline
+        return not self.running and (over or (self.total is not None and self.done >= self.total))
+
     def remaining(self) -> float | None:
         """Seconds until the command ends, with what follows these trials; None while unknown."""
         own, ahead = self._own_remaining(), self._ahead()
-        return None if own is None or ahead is None else own + ahead
+        return None if own is None or ahead is None else max(0.0, own + ahead)
 
     def _ahead(self) -> float | None:
         """Seconds of what follows; None before the first epoch."""
@@ -89,14 +101,15 @@ class Pace:
             return 0.0
         if not self.epochs:
             return None
-        at_once = max(1.0, sum(map(sum, self.seconds.values())) / max(self.last - self.first, 1e-9))  # trials
-        usual = sum(map(sum, self.seconds.values())) / self.epochs
-        means = {label: sum(found) / len(found) for label, found in self.seconds.items() if found}
+        total = sum(self.seconds.values())
+        at_once = max(1.0, total / max(self.last - self.first, 1e-9))  # trials
+        usual = total / self.epochs
+        means = {label: seconds / self.counts[label] for label, seconds in self.seconds.items()}
         work = sum(count * means.get(label, usual) for label, count in self.ahead.epochs.items())
         return work / at_once + self.ahead.starts * max(0.0, self.first - self.begun)
 
     def _own_remaining(self) -> float | None:
-        """Seconds until the last of these trials ends; None while unknown."""
+        """Seconds until the last of these trials ends, below 0 where it is late; None while unknown."""
         now = time.monotonic()
         budget = None if self.deadline is None else self.deadline - now
         if budget is not None and budget > 0 and self.total is None:
@@ -104,7 +117,7 @@ class Pace:
         if not self.epochs:
             return budget if budget is not None and budget > 0 else None
         each = (self.last - self.first) / self.epochs
-        work = max(0.0, each * self._epochs_left(over=budget is not None and budget <= 0) - (now - self.last))
+        work = each * self._epochs_left(over=budget is not None and budget <= 0) - (now - self.last)
         return min(work, budget) if budget is not None and budget > 0 else work
 
     def _epochs_left(self, *, over: bool) -> float:

@@ -15,13 +15,14 @@ from rich.table import Table
 from rich.text import Text
 
 from hwcls.config.optim import MetricConfig
-from hwcls.format import format_duration
+from hwcls.format import format_duration, order_by_difference
 from hwcls.sweep.monitor.eta import Ahead, Pace
 from hwcls.tracking.records import Result
 
 log = logging.getLogger(__name__)
 
 COLUMNS = {"trial": 21, "state": 10, "epoch": 7, "train/loss": 10, "lr": 9, "images/s": 8}  # characters, in the table
+TRIAL, SETTINGS = 10, 30  # characters of "trial 1234", and those that the settings get before other columns do
 WORDS = ("trial", "state", "settings")  # columns that hold words
 
 
@@ -130,10 +131,12 @@ class Lines(Quiet):
         return [*facts, format_duration(result.seconds), *self._overall()]
 
     def _overall(self) -> list[str]:
-        """Trials done, the best one (of confirm runs the best mean over seeds), and the time left."""
+        """Trials done, the best one (of confirm runs the best mean over seeds), and the time left or what follows."""
         facts = [f"{self.pace.done}{'' if self.total is None else f' of {self.total}'} done"]
         facts += [f"best {self.best[0]:.4f} ({self.best[1]})"] if self.best else []
         facts += self.confirmed.best()
+        if self.pace.finished:
+            return [*facts, self.pace.ahead.what]
         left = self.pace.remaining()
         return facts + ([f"{format_duration(left)} left"] if left else [])
 
@@ -171,7 +174,8 @@ class SeedMeans:
 class _Row:
     """A running trial in the live table."""
 
-    settings: str
+    label: str | None
+    parameters: dict[str, Any]
     state: str
     epoch: int
     epochs: int
@@ -207,8 +211,8 @@ class LiveTable(Lines, AbstractContextManager["LiveTable"]):
     def started(self, key: str, label: str | None, parameters: dict[str, Any], epoch: int, epochs: int) -> None:
         super().started(key, label, parameters, epoch, epochs)
         before = self.running.get(key)
-        row = _Row(describe_parameters(label, parameters), "resuming" if epoch else "starting", epoch, epochs)
-        self.running[key] = row if before is None else _Row(row.settings, "restarting", epoch, epochs, before.line)
+        state = "restarting" if before else "resuming" if epoch else "starting"
+        self.running[key] = _Row(label, parameters, state, epoch, epochs, before.line if before else {})
 
     def epoch(self, key: str, line: dict[str, Any]) -> None:
         super().epoch(key, line)
@@ -228,32 +232,55 @@ class LiveTable(Lines, AbstractContextManager["LiveTable"]):
         super().ended(key, result)
 
     def _table(self) -> Table:
-        table = Table(caption=" · ".join(self._overall()), caption_justify="left", box=None)
-        shown, name = self._columns(), self.metric.name
+        begun = self.running or self.pace.epochs or self.pace.finished
+        caption = [*self._overall(), *([] if begun else ["starting the workers"])]
+        table = Table(caption=" · ".join(caption), caption_justify="left", box=None)
+        settings, name = self._settings(), self.metric.name
+        widths = self._widths(max(map(len, settings.values()), default=0))
+        shown = list(widths)
         for column in shown:
-            width = None if column == "settings" else COLUMNS.get(column, len(name))
+            width = None if column == "settings" else widths[column]
             justify: JustifyMethod = "left" if column in WORDS else "right"
             table.add_column(column, justify=justify, no_wrap=True, overflow="ellipsis", min_width=width)
         for key, row in self.running.items():
             speed, line = row.line.get("images_per_second"), row.line
             cells = {
-                "trial": _short(_name(key), COLUMNS["trial"]),
+                "trial": _short(_name(key), widths["trial"]),
                 "state": row.state,
                 "epoch": f"{row.epoch}/{row.epochs}",
             }
-            cells |= {name: _cell(line.get(name)), "lr": _cell(line.get("lr")), "settings": row.settings}
+            cells |= {name: _cell(line.get(name)), "lr": _cell(line.get("lr")), "settings": settings[key]}
             cells |= {"train/loss": _cell(line.get("train/loss")), "images/s": f"{speed:,.0f}" if speed else ""}
-            table.add_row(*(Text(cells[column]) for column in shown))
+            texts = {column: Text(cells[column]) for column in shown}
+            if "settings" in texts:
+                texts["settings"].truncate(widths["settings"], overflow="ellipsis")
+            table.add_row(*texts.values())
         return table
 
-    def _columns(self) -> list[str]:
-        """The columns that fit the terminal; a narrow one gets those that every sweep needs."""
-        columns = ["trial", "state", "epoch", self.metric.name, "lr", "images/s"]
-        space = self.console.width - sum(COLUMNS.get(column, len(column)) + 2 for column in columns)
-        if space >= COLUMNS["train/loss"] + 2:
-            columns.insert(4, "train/loss")
-            space -= COLUMNS["train/loss"] + 2
-        return [*columns, "settings"] if space >= 20 else columns
+    def _settings(self) -> dict[str, str]:
+        """The settings of each running trial, those first in which they differ most."""
+        order = order_by_difference([row.parameters for row in self.running.values()])
+        found = {}
+        for key, row in self.running.items():
+            ordered = {name: row.parameters[name] for name in order if name in row.parameters}
+            found[key] = describe_parameters(row.label, ordered)
+        return found
+
+    def _widths(self, longest: int) -> dict[str, int]:
+        """The columns that fit the terminal, with their widths; a narrow one gets those that tell the trials apart."""
+        confirm = any(key.startswith("confirm/") for key in self.running)
+        metric = self.metric.name
+        widths = {**COLUMNS, "trial": COLUMNS["trial"] if confirm else TRIAL, metric: len(metric)}
+        kept = ["trial", "state", "epoch", metric]
+        space = self.console.width - sum(widths[column] + 2 for column in kept)
+        widths["settings"] = min(max(longest, len("settings")), SETTINGS, max(space - 2, 20))
+        for column in ("settings", "lr", "images/s", "train/loss"):
+            if widths[column] + 2 <= space:
+                space -= widths[column] + 2
+                kept.append(column)
+        widths["settings"] += space
+        order = ("trial", "state", "epoch", metric, "train/loss", "lr", "images/s", "settings")
+        return {column: widths[column] for column in order if column in kept}
 
 
 def describe_parameters(label: str | None, parameters: dict[str, Any]) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 
 from rich.console import Console
 
+from hwcls import files
 from hwcls.report.terminal.leaderboard import print_leaderboard
 from hwcls.results.compare import build_leaderboard, write_leaderboard
 from hwcls.results.load import load_results, mark_running
@@ -46,6 +48,21 @@ def test_printed_leaderboard_keeps_its_columns_at_80(tmp_path, results):
     lines = printed(load_results(tmp_path), width=80).splitlines()
     assert max(map(len, lines)) <= 80
     assert any("unfinished" in line and "0.7200" in line and "lr=0.02" in line for line in lines)
+
+
+def test_a_narrow_leaderboard_shows_first_what_differs(tmp_path, results):
+    sweep = results.sweep(tmp_path)
+    for number, rate in enumerate((0.01, 0.02, 0.03)):
+        results.trial(sweep.trial(number), [0.5, 0.6], lr=rate)
+        path = sweep.trial(number).path / "result.json"
+        drawn = {"batch_size": 32, "model": "resnet", "head_dropout": 0.25, "head_depth": 2, "lr": rate}
+        files.write_json(path, json.loads(path.read_text()) | {"parameters": drawn})
+    narrow, wide = (printed(load_results(tmp_path), width=width) for width in (80, 120))
+    assert max(map(len, narrow.splitlines())) <= 80
+    for rate in ("0.01", "0.02", "0.03"):
+        assert f"lr={rate} batch_size=32" in narrow
+        assert f"lr={rate} batch_size=32 head_dropout=0.25 head_depth=2" in wide
+    assert ("epochs" in narrow.splitlines()[-6], "epochs" in wide) == (False, True)
 
 
 def test_trials_run_while_a_driver_works(tmp_path, results):

@@ -175,7 +175,10 @@ def text_of(table, console):
 LINE = {"val/accuracy": 0.98761, "train/loss": 0.0123, "lr": 9.983e-05, "seconds": 1.0, "images_per_second": 123456.7}
 
 
-@pytest.mark.parametrize(("width", "absent"), [(80, ("train/loss", "settings")), (100, ("settings",)), (140, ())])
+NARROW = {80: ("train/loss", "lr", "images/s"), 100: ("train/loss",), 140: ()}  # columns that do not fit
+
+
+@pytest.mark.parametrize(("width", "absent"), NARROW.items())
 def test_the_table_fits_and_keeps_what_matters(width, absent):
     table, console = shown(width)
     table.started("trials/100", "cnn", {"lr": 0.0001, "width": 32}, 0, 200)
@@ -187,9 +190,9 @@ def test_the_table_fits_and_keeps_what_matters(width, absent):
     columns = ["trial", "state", "epoch", "val/accuracy", "train/loss", "lr", "images/s", "settings"]
     assert head.split() == [name for name in columns if name not in absent]
     assert first.split()[:5] == ["trial", "100", "training", "120/200", "0.9876"]
-    assert "9.983e-05" in first
-    assert "123,457" in first
-    assert ("width 32" in first) == ("settings" not in absent)
+    assert ("9.983e-05" in first) == ("lr" not in absent)
+    assert ("123,457" in first) == ("images/s" not in absent)
+    assert "lr 0.0001, width 32" in first
     assert "starting" in second
     assert "0/30" in second
     assert "/10007002" in second
@@ -224,7 +227,52 @@ def test_the_states_of_a_trial():
 def test_the_caption_of_a_time_budget(clock):
     table, console = shown(80, total=None, left=90)
     table.ended_before("trials/0", Result("complete", {"epoch": 2, "val/accuracy": 0.5}, None, {}, 1.0))
-    assert text_of(table, console).split("\n")[-2].strip() == "0 done · best 0.5000 (trial 0) · 1 min 30 s left"
+    assert text_of(table, console).split("\n")[-2].strip() == (
+        "0 done · best 0.5000 (trial 0) · 1 min 30 s left · starting the workers"
+    )
+
+
+def test_rows_of_a_narrow_table_differ_in_what_they_show():
+    table, console = shown(80)
+    for number, rate in enumerate((0.001, 0.002)):
+        table.started(f"trials/{number}", "cnn", {"batch_size": 32, "head_dropout": 0.25, "lr": rate}, 0, 9)
+    head, first, second, *_ = text_of(table, console).splitlines()
+    assert head.split() == ["trial", "state", "epoch", "val/accuracy", "settings"]
+    assert first.rstrip().endswith("lr 0.001, batch_size 32, head_…")
+    assert second.rstrip().endswith("lr 0.002, batch_size 32, head_…")
+
+
+def test_the_caption_says_what_is_done_where_no_trial_runs(clock):
+    table, console = shown(80, total=1)
+
+    def last():
+        return text_of(table, console).split("\n")[-2].strip()
+
+    table.pace.ahead = Ahead.of_search({})
+    assert last() == "0 of 1 done · starting the workers"
+    table.started("trials/0", None, {}, 0, 1)
+    assert last() == "0 of 1 done"
+    clock(30)
+    table.epoch("trials/0", {"epoch": 1, **LINE})
+    table.ended("trials/0", Result("complete", {"epoch": 1, "val/accuracy": 0.5}, None, {}, 1.0))
+    assert last() == "1 of 1 done · best 0.5000 (trial 0) · writing the report"
+    table.pace.ahead = Ahead.of_confirm()
+    assert last().endswith(" · scoring on test, writing the report")
+    table.pace.ahead = Ahead.of_search({None: 5})
+    assert last().endswith(" · starting the confirm runs")
+
+
+def test_a_late_trial_uses_up_the_time_of_what_follows(clock):
+    pace = Pace(1, ahead=Ahead.of_search({}))
+    pace.started("a", 0, 2)
+    clock(31)
+    run_epochs(pace, clock, "a", [1])
+    after = 31 * AFTER / GROUP
+    assert pace.remaining() == pytest.approx(2 + after)
+    clock(4)
+    assert pace.remaining() == pytest.approx(after - 2)
+    clock(60)
+    assert pace.remaining() == 0
 
 
 def test_lines_say_how_far_it_is(clock):
