@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hwcls.escape import printable
@@ -56,7 +56,7 @@ def format_duration(seconds: float) -> str:
     return _join_units(*zip(divmod(round(seconds / 3600), 24), ("d", "h"), strict=True))
 
 
-def order_by_difference(rows: Sequence[Mapping[str, object]]) -> list[str]:
+def order_by_difference(rows: Iterable[Mapping[str, object]]) -> list[str]:
     """The names in some rows, those with the most different values first, else in their order."""
     values: dict[str, set[str]] = {}
     for row in rows:

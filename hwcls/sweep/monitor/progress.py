@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
+from collections import defaultdict, deque
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 COLUMNS = {"trial": 21, "state": 10, "epoch": 7, "train/loss": 10, "lr": 9, "images/s": 8}  # characters, in the table
 TRIAL, SETTINGS = 10, 30  # characters of "trial 1234", and those that the settings get before other columns do
+RECENT = 50  # trials
 WORDS = ("trial", "state", "settings")  # columns that hold words
 
 
@@ -199,6 +200,7 @@ class LiveTable(Lines, AbstractContextManager["LiveTable"]):
         super().__init__(metric, total, done, left, ahead)
         self.console = console
         self.running: dict[str, _Row] = {}
+        self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT)  # settings of trials that started, by which to order
         self.live = Live(console=console, refresh_per_second=4, get_renderable=self._table, transient=True)
 
     def __enter__(self) -> LiveTable:
@@ -210,6 +212,7 @@ class LiveTable(Lines, AbstractContextManager["LiveTable"]):
 
     def started(self, key: str, label: str | None, parameters: dict[str, Any], epoch: int, epochs: int) -> None:
         super().started(key, label, parameters, epoch, epochs)
+        self.recent.append(parameters)
         before = self.running.get(key)
         state = "restarting" if before else "resuming" if epoch else "starting"
         self.running[key] = _Row(label, parameters, state, epoch, epochs, before.line if before else {})
@@ -258,11 +261,12 @@ class LiveTable(Lines, AbstractContextManager["LiveTable"]):
         return table
 
     def _settings(self) -> dict[str, str]:
-        """The settings of each running trial, those first in which they differ most."""
-        order = order_by_difference([row.parameters for row in self.running.values()])
+        """The settings of each running trial: its alternative, then those in which recent trials differ most."""
+        order = order_by_difference([*self.recent, *(row.parameters for row in self.running.values())])
         found = {}
         for key, row in self.running.items():
-            ordered = {name: row.parameters[name] for name in order if name in row.parameters}
+            names = sorted(row.parameters, key=lambda name: (str(row.parameters[name]) != row.label, order.index(name)))
+            ordered = {name: row.parameters[name] for name in names}
             found[key] = describe_parameters(row.label, ordered)
         return found
 

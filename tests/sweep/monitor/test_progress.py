@@ -240,6 +240,14 @@ def test_rows_of_a_narrow_table_differ_in_what_they_show():
     assert head.split() == ["trial", "state", "epoch", "val/accuracy", "settings"]
     assert first.rstrip().endswith("lr 0.001, batch_size 32, head_…")
     assert second.rstrip().endswith("lr 0.002, batch_size 32, head_…")
+    table.ended("trials/0", Result("complete", None, "cnn", {}, 1.0))
+    assert text_of(table, console).splitlines()[1] == second  # as before: the order of columns does not jump
+    table.started("trials/2", "mlp", {"batch_size": 64, "model": "mlp", "lr": 0.003}, 0, 9)
+    assert text_of(table, console).splitlines()[2].rstrip().endswith("model mlp, lr 0.003, batch_siz…")
+    for number in range(3, 60):  # more than the order is of
+        table.started(f"trials/{number}", "cnn", {"lr": 0.1}, 0, 9)
+        table.ended(f"trials/{number}", Result("complete", None, "cnn", {}, 1.0))
+    assert "batch_siz…" in text_of(table, console)
 
 
 def test_the_caption_says_what_is_done_where_no_trial_runs(clock):
