@@ -106,7 +106,7 @@ def test_what_a_running_command_trains_needs_no_other_command(results, picked, t
     assert reasons == ["not started", "not finished, epoch 2", "started", "not started"]
     assert json.loads(own.stdout)["confirm"]["command"] is None
     assert "hwcls confirm" not in text
-    assert "The running command trains them." in text
+    assert "The running command completes them." in text
     ended = " ".join(CliRunner().invoke(app, ["compare", str(tmp_path)]).stdout.split())
     assert f"Unless the sweep is running, train them with: hwcls confirm {tmp_path}" in ended
 

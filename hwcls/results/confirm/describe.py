@@ -54,7 +54,7 @@ def describe_missing(sweep: SweepResults) -> str:
     text = f"{format_count(len(missing), 'confirm run')} {verb} missing: {'; '.join(_name_missing(missing))}."
     failed = {run.failed for run in missing}
     if sweep.running and False in failed:
-        return f"{text} The running command trains {'those that did not fail' if True in failed else 'them'}."
+        return f"{text} The running command completes {'those that did not fail' if True in failed else 'them'}."
     if command is None:
         return text
     if failed == {True}:

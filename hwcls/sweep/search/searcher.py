@@ -77,10 +77,11 @@ class FairSearch(Searcher):  # type: ignore[misc]
             files.cut_partial_line(path)
             journal = Journal(path)
             storage = JournalStorage(journal)
+        names = [known.study_name for known in storage.get_all_studies()]  # one; the folder may have been renamed since
         study = optuna.create_study(
             storage=storage,
             sampler=self.method.sampler(config.seed + journal.count()),  # a restart draws other trials
-            study_name=config.name,
+            study_name=names[0] if names else config.name,
             direction=config.metric.goal,
             load_if_exists=True,
         )

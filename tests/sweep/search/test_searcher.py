@@ -39,6 +39,14 @@ def ask(search, trial_id):
     return config if config == Searcher.FINISHED else config[JOB]
 
 
+def test_a_renamed_sweep_has_its_study(search):
+    first = search()
+    ask(first, "a")
+    again = search(name="renamed")
+    assert [trial.number for trial in again.unfinished] == [0]
+    assert again.study.study_name == first.study.study_name == "tiny"
+
+
 def drive(search, trials=None, value=0.5):
     """Run trials until the search ends; returns the jobs."""
     jobs = []
