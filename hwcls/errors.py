@@ -32,6 +32,12 @@ class UserError(Exception):
         return printable(" ".join(text.split()))  # one line, even where a library's message has several
 
 
+def unreadable(error: OSError, where: object) -> UserError:
+    """The error of a file or folder that the operating system does not let us read."""
+    remedy = "make it readable" if isinstance(error, PermissionError) else ""
+    return UserError(f"cannot be read ({error.strerror or error})", where=str(where), remedy=remedy)
+
+
 def did_you_mean(word: object, known: Iterable[str]) -> str:
     """The remedy for an unknown word: the same name in its right spelling, the nearest known one, or all of them."""
     from hwcls.synonyms import is_other_thing, same_name

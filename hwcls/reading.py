@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hwcls.errors import UserError
+from hwcls.errors import UserError, unreadable
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -31,6 +31,14 @@ class DamagedFile(UserError):
         super().__init__(f"is damaged ({reason})", where=str(path), remedy="restore it from a copy")
 
 
+class UnreadableFile(DamagedFile):
+    """A file that may hold what hwcls wrote, but that this user may not read."""
+
+    def __init__(self, path: Path, error: PermissionError) -> None:
+        found = unreadable(error, path)
+        UserError.__init__(self, found.what, where=found.where, remedy=found.remedy)
+
+
 def read_file(path: Path, parse: Callable[[bytes], T], offset: int = 0) -> T:
     """What `parse` makes of a file's content from `offset` on; whatever it raises means that the file is damaged.
 
@@ -44,6 +52,8 @@ def read_file(path: Path, parse: Callable[[bytes], T], offset: int = 0) -> T:
                 raise DamagedFile(path, "a pipe or a device")
             file.seek(offset)
             content = file.read()
+    except PermissionError as error:
+        raise UnreadableFile(path, error) from None
     except OSError as error:
         if isinstance(error, (FileNotFoundError, NotADirectoryError)) and not path.is_symlink():
             raise FileNotFoundError(error.errno, error.strerror, str(path)) from None

@@ -33,4 +33,5 @@ def _remedy_for_permission(path: Path) -> str:
             return f"make {folder} readable, or choose another path"
     if os.path.lexists(path) and not os.access(path, os.R_OK):
         return "make it readable"
-    return f"make {path.parent} writable, or copy it, or choose another path"
+    results = any((folder / "sweep.yaml").is_file() for folder in path.absolute().parents)
+    return f"make {path.parent} writable, or {'copy the results' if results else 'choose another path'}"

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from hwcls.errors import UserError, did_you_mean
+from hwcls.errors import UserError, did_you_mean, unreadable
 
 Key = tuple[str, ...]
 MAX_BYTES = 2_000_000  # of a file
@@ -144,7 +144,7 @@ def _read_text(path: Path) -> str:
     except FileNotFoundError:
         raise UserError("no such file", where=str(path)) from None
     except OSError as error:
-        raise UserError(f"cannot be read: {error.strerror}", where=str(path)) from None
+        raise unreadable(error, path) from None
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

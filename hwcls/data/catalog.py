@@ -12,7 +12,7 @@ from pathlib import Path
 from hwcls.config.data import AugmentConfig, DataConfig
 from hwcls.data.formats.image_types import nfc
 from hwcls.data.formats.raw import RawData
-from hwcls.errors import UserError, did_you_mean
+from hwcls.errors import UserError, did_you_mean, unreadable
 from hwcls.registry import Registry
 
 USER_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")  # what a user may call an imported data set
@@ -197,4 +197,4 @@ def _entries(folder: Path) -> list[Path]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise UserError(f"cannot be read ({error.strerror})", where=str(folder)) from None
+        raise unreadable(error, folder) from None

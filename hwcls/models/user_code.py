@@ -20,7 +20,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from hwcls.config.model import ModelFamily
-from hwcls.errors import UserError, did_you_mean
+from hwcls.errors import UserError, did_you_mean, unreadable
 from hwcls.models import trust
 from hwcls.models.user_output import bounded_output
 
@@ -56,7 +56,7 @@ def read_code(source: Path) -> UserCode:
         try:
             files[name] = (path.parent / name).read_bytes()
         except OSError as error:
-            raise UserError(f"cannot be read: {error.strerror}", where=str(source.with_name(name))) from None
+            raise unreadable(error, source.with_name(name)) from None
         neighbours = {f"{module}.py" for module in _imported(files[name])} - files.keys()
         waiting += [neighbour for neighbour in sorted(neighbours) if (path.parent / neighbour).is_file()]
     return UserCode(path, files)

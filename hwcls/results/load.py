@@ -15,7 +15,7 @@ from hwcls.config.trial import flatten
 from hwcls.config.yaml_source import YamlSource
 from hwcls.errors import UserError
 from hwcls.escape import printable
-from hwcls.reading import DamagedFile, read_json, read_or_none, read_yaml, report_damage
+from hwcls.reading import DamagedFile, UnreadableFile, read_json, read_or_none, read_yaml, report_damage
 from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.tracking.records import Result
 from hwcls.tracking.shapes import DataShape, EnvironmentShape, ModelsShape, SweepShape
@@ -274,6 +274,8 @@ def read_settings(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         what = "is not a results folder (it has no sweep.yaml)" if path.exists() else "there is no such folder"
         raise UserError(what, where=str(path), remedy=remedy) from None
+    except UnreadableFile:
+        raise
     except DamagedFile as error:
         raise UserError(error.what, where=error.where, remedy=f"restore it, or {remedy}") from None
     return settings

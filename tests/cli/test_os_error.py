@@ -70,6 +70,19 @@ def test_a_file_that_may_not_be_read_is_one_line(invoke: Invoke, monkeypatch: py
     assert done.stderr == "hwcls: finished.yaml: permission denied — make it readable\n"
 
 
+def test_a_file_of_results_that_may_not_be_read_is_not_damaged(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = os.open
+
+    def refuse(path: Any, *more: Any) -> int:
+        if str(path).endswith("sweep.yaml"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *more)
+
+    monkeypatch.setattr(os, "open", refuse)
+    expected = "hwcls: finished/sweep.yaml: cannot be read (Permission denied) — make it readable\n"
+    assert invoke("compare", "finished").stderr == expected
+
+
 @pytest.mark.parametrize("words", ["predict empty x.png", "export empty", "evaluate empty", "inspect empty"])
 def test_a_folder_of_neither_a_trial_nor_a_sweep(invoke: Invoke, tmp_path: Path, words: str) -> None:
     remedy = "name a trial's folder, results/<sweep>/trials/<n>, or a sweep's, results/<sweep>"
@@ -85,7 +98,7 @@ def test_a_report_in_a_folder_that_may_not_be_written(invoke: Invoke, monkeypatc
     monkeypatch.setattr(os, "replace", refuse)
     done = invoke("report", "finished")
     assert done.exit_code == 2
-    expected = "permission denied — make finished writable, or copy it, or choose another path"
+    expected = "permission denied — make finished writable, or copy the results"
     assert done.stderr == f"hwcls: finished/leaderboard.csv: {expected}\n"
 
 
@@ -95,7 +108,7 @@ def test_a_report_in_a_folder_that_may_not_be_written(invoke: Invoke, monkeypatc
         (errno.EISDIR, "choose another path, or move what exists there"),
         (errno.ENOSPC, "free some space"),
         (errno.EROFS, "copy {} to a disk that can be written, or choose another path"),
-        (errno.EACCES, "make {} writable, or copy it, or choose another path"),
+        (errno.EACCES, "make {} writable, or choose another path"),
         (errno.ENOENT, "check the path"),
         (errno.EIO, ""),
     ],

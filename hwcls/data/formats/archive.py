@@ -21,7 +21,7 @@ from typing import IO, Any, Protocol
 
 from hwcls.data import disk
 from hwcls.data.formats.image_types import DANGLING, SPECIAL, LeftOut
-from hwcls.errors import UserError
+from hwcls.errors import UserError, unreadable
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 DECOMPRESS: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
@@ -331,7 +331,7 @@ def walk_files(root: Path, no_files: dict[str, LeftOut] | None = None) -> Iterat
                     else:
                         others[prefix + entry.name] = SPECIAL
     except OSError as error:
-        raise UserError(f"cannot be read ({error.strerror})", where=str(error.filename or root)) from None
+        raise unreadable(error, error.filename or root) from None
     if no_files is not None:
         no_files.update(sorted(others.items()))
     yield from sorted(found, key=lambda pair: pair[0])
