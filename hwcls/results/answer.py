@@ -81,7 +81,7 @@ def _describe_overtaken(sweep: SweepResults) -> str:
     overtaken = [one for one in choose_representatives(sweep) if one.confirmed and not one.is_leader]
     pairs = [
         f"trial {one.leader.number} ({format_number(one.leader.value)})"
-        f" {'of ' + name_alternative(sweep, one.label) + ' ' if one.label and len(overtaken) > 1 else ''}"
+        f" {'of ' + name_alternative(sweep, one.label) + ' ' if sweep.compare and one.label else ''}"
         f"was ahead of trial {one.trial.number} ({format_number(one.trial.value)})"
         for one in overtaken
     ]
