@@ -42,7 +42,7 @@ class ErrorHandlingGroup(TyperGroup):
         except KeyboardInterrupt:
             _exit("interrupted", 130)
         except SystemExit as error:
-            from hwcls.models.user_code import error_line, is_raised_by_user
+            from hwcls.models.user.code import error_line, is_raised_by_user
 
             if not is_raised_by_user(error):
                 raise

@@ -90,7 +90,7 @@ def can_ask() -> bool:
 
 def _accept_code(wanted: bool) -> bool:
     if wanted:
-        from hwcls.models import trust
+        from hwcls.models.user import trust
 
         trust.accept_all()
     return wanted

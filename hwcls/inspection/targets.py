@@ -14,7 +14,7 @@ from hwcls.config.yaml_source import read_source
 from hwcls.data.imageset import ImageSet
 from hwcls.errors import UserError
 from hwcls.inspection.load_trained import trial_config
-from hwcls.models.user_code import accept_named
+from hwcls.models.user.code import accept_named
 
 
 @dataclass(frozen=True)

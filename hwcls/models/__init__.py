@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from hwcls.config.model import ModelFamily
 from hwcls.errors import UserError
-from hwcls.models.user_code import error_line
-from hwcls.models.user_output import bounded_output
+from hwcls.models.user.code import error_line
+from hwcls.models.user.output import bounded_output
 
 if TYPE_CHECKING:
     from torch import nn

@@ -16,8 +16,8 @@ from hwcls.config.model import ModelFamily
 from hwcls.models import build_checked, count_parameters
 from hwcls.models.dispatch_mode import LightDispatchMode, flatten_values, storage_id, without_overload
 from hwcls.models.receptive_field import FieldSize, Layer, trace_receptive_field
-from hwcls.models.user_code import exits_as_errors
-from hwcls.models.user_output import bounded_output
+from hwcls.models.user.code import exits_as_errors
+from hwcls.models.user.output import bounded_output
 
 
 @dataclass(frozen=True)

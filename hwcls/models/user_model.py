@@ -11,7 +11,7 @@ from pydantic import ConfigDict, field_validator
 
 from hwcls.config.model import MODELS, SOURCES, ModelFamily
 from hwcls.errors import UserError
-from hwcls.models.user_code import call_function, copy_name
+from hwcls.models.user.code import call_function, copy_name
 
 if TYPE_CHECKING:
     from torch import nn

@@ -14,7 +14,7 @@ from hwcls.config.sweep import ResourcesConfig
 from hwcls.config.sweep_file import Sweep
 from hwcls.data.disk import is_disk_full
 from hwcls.format import format_duration
-from hwcls.models.user_code import accept_named
+from hwcls.models.user.code import accept_named
 from hwcls.report.html.page import write_page
 from hwcls.sweep.cluster.connect import connected
 from hwcls.sweep.cluster.resources import Machine, Resources, choose_resources, resource_notes, this_machine

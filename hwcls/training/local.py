@@ -14,7 +14,7 @@ from hwcls.config.trial import TrialConfig
 from hwcls.data.augment.defaults import spell_out
 from hwcls.data.imageset import describe_unjudged, open_data
 from hwcls.errors import UserError
-from hwcls.models.user_code import exits_as_errors
+from hwcls.models.user.code import exits_as_errors
 from hwcls.tracking.folders import TrialFolder
 from hwcls.tracking.records import Result, best_of
 from hwcls.training import checkpoint

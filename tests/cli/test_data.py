@@ -135,7 +135,8 @@ def test_an_import_again_replaces_only_when_told(
     assert again.exit_code == 2
     expected = "my_set has been imported before — pass --overwrite to replace it"
     assert again.stderr == f"hwcls: {copy.parent}: {expected}\n"
-    monkeypatch.setattr("hwcls.cli.options.can_ask", lambda: True)
+    for place in ("options", "commands.data"):
+        monkeypatch.setattr(f"hwcls.cli.{place}.can_ask", lambda: True)
     monkeypatch.setattr("typer.confirm", lambda *_, **__: False)
     refused = invoke("import", "my_set", more)
     assert refused.stderr == f"hwcls: {copy.parent}: kept, nothing was written\n"

@@ -15,8 +15,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from hwcls.cli.os_error import remedy_for
-from hwcls.models import trust
-from hwcls.models.user_code import call_function
+from hwcls.models.user import trust
+from hwcls.models.user.code import call_function
 
 FIXTURE = Path(__file__).parents[1] / "earlier" / "results_0.1.zip"
 LEAVE = "import sys\ndef build():\n    return lambda *_: sys.exit(4)\n"

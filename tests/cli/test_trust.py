@@ -169,7 +169,7 @@ def test_other_code_needs_trust_again_or_does_not_run(foreign, change):
 
 def test_the_start_of_a_sweep_makes_its_code_trusted(foreign, trained, monkeypatch):
     from hwcls.config.sweep_file import load_sweep
-    from hwcls.models.user_code import accept_named
+    from hwcls.models.user.code import accept_named
 
     file = trained[0].parents[1] / "mine.yaml"
     accept_named((trial.model for trial in load_sweep(file).corners), file, remember=True)
@@ -183,7 +183,7 @@ def test_a_state_folder_that_cannot_be_written(foreign, monkeypatch):
 
 
 def test_a_path_in_the_record_trusts_nothing(foreign, tmp_path):
-    from hwcls.models import trust
+    from hwcls.models.user import trust
 
     trust.remember("0" * 64, f"/tmp/{'1' * 64}\n{'2' * 64}")
     os.environ.pop("HWCLS_TRUSTED_CODE")

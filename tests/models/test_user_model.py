@@ -118,7 +118,7 @@ def test_a_missing_or_failing_file(source: Path) -> None:
 def test_a_file_that_runs_long_is_named(
     source: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from hwcls.models import user_code
+    from hwcls.models.user import code as user_code
 
     monkeypatch.setattr(user_code, "PATIENCE", 0.1)
     source.write_text("import time\ntime.sleep(0.5)\n" + GOOD)

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hwcls.cli import options
 from hwcls.cli.console import app, echo
-from hwcls.cli.options import AsJson, Overwrite, check_overwrite
+from hwcls.cli.options import AsJson, Overwrite, ask_to_replace, can_ask, check_overwrite
 from hwcls.cli.progress_bar import progress_reporter
 
 if TYPE_CHECKING:
@@ -91,8 +90,8 @@ def import_one(
     from hwcls.data.formats.image_types import summarise
     from hwcls.data.importer import find_imported, import_data_set
 
-    if not overwrite and options.can_ask() and (before := find_imported(name)):
-        options.ask_to_replace(str(before))
+    if not overwrite and can_ask() and (before := find_imported(name)):
+        ask_to_replace(str(before))
         overwrite = True
     with progress_reporter() as progress:
         done = import_data_set(name, path, skip_corrupt=skip_corrupt, overwrite=overwrite, report=progress)

@@ -101,7 +101,7 @@ def _families() -> list[str]:
 
 def _rows(names: Sequence[str], sets: Sequence[str], given: Sequence[int | None]) -> Iterator[Row]:
     """The models of each name; raises UserError for an unknown one."""
-    from hwcls.models.user_code import accept_named
+    from hwcls.models.user.code import accept_named
 
     for name in names:
         path = Path(name)
@@ -153,7 +153,7 @@ def _from_file(path: Path, sets: Sequence[str], given: Sequence[int | None]) -> 
     from hwcls.config.yaml_source import read_source
     from hwcls.errors import UserError
     from hwcls.models.alternatives import expand_alternatives
-    from hwcls.models.user_code import accept_named
+    from hwcls.models.user.code import accept_named
 
     if is_folder := path.is_dir():
         path = next((path / name for name in ("config.yaml", "sweep.yaml") if (path / name).is_file()), path)

@@ -18,7 +18,7 @@ from ray.exceptions import AuthenticationError, RayError
 from hwcls import files
 from hwcls.config.sweep_file import Sweep
 from hwcls.errors import UserError
-from hwcls.models.user_code import read_code
+from hwcls.models.user.code import read_code
 from hwcls.sweep.cluster.connect import first_line
 from hwcls.sweep.storage.object_store import is_url
 from hwcls.temporary import temporary_folder

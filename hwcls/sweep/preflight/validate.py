@@ -14,7 +14,7 @@ from hwcls.config.trial import TrialConfig
 from hwcls.config.yaml_source import YamlSource
 from hwcls.data.catalog import locate_config
 from hwcls.errors import UserError
-from hwcls.models.user_code import accept_named
+from hwcls.models.user.code import accept_named
 from hwcls.sweep.preflight.dry_run import check_data_names
 from hwcls.sweep.search.earlier_results import check_earlier_results
 from hwcls.sweep.storage import results_folder

@@ -108,8 +108,8 @@ class Rank:
 
         from hwcls.data.imageset import open_data
         from hwcls.inspection import create_recorder
-        from hwcls.models.user_code import exits_as_errors
-        from hwcls.models.user_output import bounded_output, start_counting
+        from hwcls.models.user.code import exits_as_errors
+        from hwcls.models.user.output import bounded_output, start_counting
         from hwcls.sweep.storage.user_code import write_sources
         from hwcls.training.build import build_trainer
         from hwcls.training.memory import return_freed_memory
@@ -175,8 +175,8 @@ class Rank:
             MemoryRanOutError: On the rank where it did; the others then wait for it in vain.
         """
         from hwcls.errors import UserError
-        from hwcls.models.user_code import exits_as_errors
-        from hwcls.models.user_output import bounded_output, dropped_characters
+        from hwcls.models.user.code import exits_as_errors
+        from hwcls.models.user.output import bounded_output, dropped_characters
         from hwcls.training.cost import trial_cost
         from hwcls.training.effective import effective_settings
         from hwcls.training.errors import NotFiniteError

@@ -12,7 +12,7 @@ from hwcls.config.model import SOURCES
 from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
-from hwcls.models.user_code import accept_named, copy_name, read_code, require_trusted
+from hwcls.models.user.code import accept_named, copy_name, read_code, require_trusted
 from hwcls.tracking.folders import SweepFolder
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hwcls.models import user_output
+from hwcls.models.user import output as user_output
 
 MODEL = """
 import os

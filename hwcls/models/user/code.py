@@ -21,8 +21,8 @@ from typing import Any
 
 from hwcls.config.model import ModelFamily
 from hwcls.errors import UserError, did_you_mean, unreadable
-from hwcls.models import trust
-from hwcls.models.user_output import bounded_output
+from hwcls.models.user import trust
+from hwcls.models.user.output import bounded_output
 
 PATIENCE = 10.0  # seconds until a line says that a user's code still runs
 RESULTS = ("trials", "source", "study.journal")  # next to a sweep.yaml: it is that of a results folder

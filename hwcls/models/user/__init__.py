@@ -1,0 +1,1 @@
+"""The user's own Python files: how they are read and trusted, and what becomes of their output."""
