@@ -219,7 +219,7 @@ def test_a_checkpoint_is_truncated(started, undisturbed, table, then):
     sweep, command = started()
     kept = sweep.path / "trials" / "0" / "checkpoint.json"
     sweep.wait_until(kept.exists)
-    state = Path(json.loads(kept.read_text())[0]) / "state.pt"
+    state = kept.parent / json.loads(kept.read_text())[0] / "state.pt"
     state.write_bytes(state.read_bytes()[: state.stat().st_size // 2])
     since = time.time()
     if then == "rank":
