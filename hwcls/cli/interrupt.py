@@ -55,11 +55,11 @@ def acknowledged(tell: Callable[[], None]) -> Iterator[None]:
 
 
 def _tell_once(reader: int, tell: Callable[[], None]) -> None:
-    told = False
+    reported = False
     with open(reader, "rb", buffering=0) as signals:
         while number := signals.read(1):
-            if number[0] == signal.SIGINT and not told:
-                told = True
+            if number[0] == signal.SIGINT and not reported:
+                reported = True
                 tell()
 
 

@@ -96,7 +96,7 @@ def wrong_type(value: object, wanted: Iterable[Any]) -> tuple[str, str]:
 
 
 def _type_remedy(value: object, wanted: list[Any]) -> str:
-    """How to write a value that was meant as one of the types, "" where that cannot be told."""
+    """How to write a value that was meant as one of the types, "" where it is unknown."""
     optional = type(None) in wanted
     if value is None:
         return "leave the key out for its default"
@@ -145,7 +145,7 @@ def _literal_remedy(value: object, expected: str, optional: bool) -> str:
 
 
 def _annotation(root: type[Frozen], loc: tuple[int | str, ...]) -> Any:
-    """The annotation of the field at a pydantic location, None where that cannot be told."""
+    """The annotation of the field at a pydantic location, None where it is unknown."""
     annotation: Any = root
     for part in loc:
         members = config_classes(annotation)
@@ -162,7 +162,7 @@ def _annotation(root: type[Frozen], loc: tuple[int | str, ...]) -> Any:
 
 
 def _taken_types(annotation: Any) -> list[Any]:
-    """What a field takes; [] where that cannot be told."""
+    """What a field takes; [] where it is unknown."""
     found = [_plain(one) for one in plain_types(annotation)]
     return found if all(one in _WORDS or one is type(None) for one in found) else []
 

@@ -15,12 +15,12 @@ class _Count:
     """Characters that the user's code of this process has printed since `start_counting`."""
 
     printed = 0
-    told = False
+    reported = False
 
 
 def start_counting() -> None:
     """A new trial: it may print again."""
-    _Count.printed, _Count.told = 0, False
+    _Count.printed, _Count.reported = 0, False
 
 
 def dropped_characters() -> int:
@@ -40,8 +40,8 @@ def bounded_output() -> Iterator[None]:
         with redirect_stdout(out), redirect_stderr(err):
             yield
     finally:
-        if dropped_characters() > before and not _Count.told:
-            _Count.told = True
+        if dropped_characters() > before and not _Count.reported:
+            _Count.reported = True
             errors.write(f"\nhwcls: {describe_dropped()}\n")
 
 
