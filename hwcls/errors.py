@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Callable, Iterable
 from functools import partial
 
@@ -30,6 +31,31 @@ class UserError(Exception):
         text = f"{self.where}: {self.what}" if self.where else self.what
         text = f"{text} — {self.remedy}" if self.remedy else text
         return printable(" ".join(text.split()))  # one line, even where a library's message has several
+
+
+class LayoutError(UserError):
+    """An error about a user's own data that a setting mends: a key of a sweep file, an option on the command line.
+
+    Args:
+        what, where: As of UserError.
+        remedy: Gets a function that writes a setting, such as ("label_column", "species"), and returns the remedy.
+    """
+
+    def __init__(self, what: str, *, where: str, remedy: Callable[[Callable[[str, object], str]], str]) -> None:
+        super().__init__(what, where=where, remedy=remedy(_as_key))
+        self._option_remedy = remedy(_as_option)
+
+    def with_options(self) -> UserError:
+        """The same error for the command line."""
+        return UserError(self.what, where=self.where, remedy=self._option_remedy)
+
+
+def _as_key(name: str, value: object) -> str:
+    return f"data.{name}: {value}" if name == "test" else f"data.layout.{name}: {value}"
+
+
+def _as_option(name: str, value: object) -> str:
+    return f"--{name.replace('_', '-')} {shlex.quote(str(value))}"
 
 
 def unreadable(error: OSError, where: object) -> UserError:

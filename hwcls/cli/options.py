@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from hwcls.errors import UserError, did_you_mean
+from hwcls.errors import LayoutError, UserError, did_you_mean
 
 WANDB_MODES = ("online", "offline", "off", "auto")
 
@@ -110,3 +113,69 @@ def check_wandb(mode: str) -> None:
     """Raise UserError where `mode` is none of WANDB_MODES."""
     if mode not in WANDB_MODES:
         raise UserError(f"unknown mode '{mode}'", where="--wandb", remedy=did_you_mean(mode, WANDB_MODES))
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """What the options of `takes_data_options` say of a user's own data.
+
+    Attributes:
+        layout: The entries of `data.layout`; empty: as found.
+        test: The share of the images that becomes test where the data has no test split.
+    """
+
+    layout: dict[str, str] = field(default_factory=dict)
+    test: float | None = None
+
+    def entries(self) -> dict[str, Any]:
+        """The entries of a sweep file's data section; what was not given is left out."""
+        return {
+            **({"layout": self.layout} if self.layout else {}),
+            **({"test": self.test} if self.test is not None else {}),
+        }
+
+
+_LAYOUT_HELP = {
+    "table": "A table of the images, in the data or elsewhere: CSV, TSV, JSON lines or Parquet.",
+    "image_column": "Its column of file names.",
+    "label_column": "Its column of classes.",
+    "split_column": "Its column that says train, val or test.",
+    "group": "Its column of what must stay in one split (patient, video), or a regular expression on file names.",
+    "train_folder": "The folder of the training images.",
+    "val_folder": "The folder of the validation images.",
+    "test_folder": "The folder of the test images.",
+}
+_TEST_HELP = "The share of the images that becomes test, where the data has no test split."
+
+
+def takes_data_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options for a user's own data; it gets them as `own: DataOptions`.
+
+    Errors about the data then name these options instead of the keys of a sweep file.
+    """
+    signature = inspect.signature(command, eval_str=True)
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        from hwcls.config.data import find_table
+
+        layout = {name: value for name in _LAYOUT_HELP if (value := given.pop(name)) is not None}
+        if table := layout.get("table"):
+            layout["table"] = find_table(table, given.get("path"), Path())
+        own = DataOptions(layout, given.pop("test"))
+        try:
+            command(**given, own=own)
+        except LayoutError as error:
+            raise error.with_options() from None
+
+    options = {name: Annotated[str | None, typer.Option(help=text)] for name, text in _LAYOUT_HELP.items()}
+    options["test"] = Annotated[float | None, typer.Option(help=_TEST_HELP, min=0, max=1)]
+    own = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for name, annotation in options.items()
+    ]
+    kept = [
+        one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in signature.parameters.values() if one.name != "own"
+    ]
+    run.__signature__ = signature.replace(parameters=[*kept, *own])  # type: ignore[attr-defined]
+    return run

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from hwcls.config.base import Labelled
 
@@ -32,11 +33,29 @@ class AugmentConfig(Labelled):
     cutmix: float = Field(0.0, ge=0)  # Beta(a, a) of the pasted area, arXiv 1905.04899
 
 
+OWN_IMAGES = "imagefolder"  # the name of a user's own images, which are read at `path`
+Text = Annotated[str, Field(min_length=1)]
+
+
+class LayoutConfig(Labelled):
+    """How the files of a user's own data say the class, the split and the group of an image; None: as found."""
+
+    table: Text | None = None  # a file of the data, or elsewhere: CSV, TSV, JSON lines or Parquet, one image in a row
+    image_column: Text | None = None  # the table's column of the images' file names
+    label_column: Text | None = None  # its column of the classes
+    split_column: Text | None = None  # its column that says train, val or test
+    group: Text | None = None  # its column of what must stay in one split, or a regular expression on the file's name
+    train_folder: Text | None = None  # the folder of the training images
+    val_folder: Text | None = None
+    test_folder: Text | None = None
+
+
 class DataConfig(Labelled):
     """A data set by name, the part of it that is used, and the batch."""
 
-    name: str
-    path: str | None = None  # of images in class folders; kept absolute, so that results can be used from any folder
+    name: str  # with a `path`, imagefolder by default
+    path: str | None = None  # of a user's own images; kept absolute, so that results can be used from any folder
+    layout: LayoutConfig | None = None  # of a user's own images; None: as found
     batch_size: int = Field(128, ge=1)  # of the trial, over all its workers
     augment: AugmentConfig | None = None  # None: the data set's default; config.yaml has it in full
     val: float = Field(0.1, gt=0, lt=1)  # share of train that becomes val, stratified
@@ -47,6 +66,13 @@ class DataConfig(Labelled):
     classes: int | Annotated[tuple[int | str, ...], Field(strict=False)] | None = None  # first n, or numbers and names
     per_class: int | None = Field(None, ge=2)  # training images per class, before the split
     fraction: float | None = Field(None, gt=0, le=1)  # of the training images, before the split
+
+    @model_validator(mode="before")
+    @classmethod
+    def _path_without_name(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("path") is not None and values.get("name") is None:
+            return {**values, "name": OWN_IMAGES}
+        return values
 
     @field_validator("name")
     @classmethod
@@ -61,3 +87,24 @@ class DataConfig(Labelled):
     def pixels(self) -> DataConfig:
         """The config without settings that change neither images nor splits: equal ones share one open data set."""
         return self.model_copy(update={"augment": None, "batch_size": 1, "label": None})
+
+
+def find_files_beside(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A data section whose relative `path` and `layout.table` are looked for in `folder` first, the sweep file's."""
+    path, layout = values.get("path"), values.get("layout")
+    if isinstance(path, str) and os.path.exists(folder / path):
+        values = {**values, "path": (path := str(folder / path))}
+    if isinstance(layout, dict) and isinstance(table := layout.get("table"), str):
+        values = {**values, "layout": {**layout, "table": find_table(table, path, folder)}}
+    return values
+
+
+def find_table(table: str, path: object, folder: Path) -> str:
+    """A layout's table as it is kept: a name in the data at `path`, or absolute where it is a file elsewhere.
+
+    It is looked for in the data's folder, then in `folder`, then in the current one; else it is a name in an archive.
+    """
+    table = os.path.expanduser(table)
+    if isinstance(path, str | Path) and os.path.isfile(Path(path).expanduser() / table):
+        return table
+    return next((os.path.abspath(place / table) for place in (folder, Path()) if os.path.isfile(place / table)), table)

@@ -160,7 +160,7 @@ class _Parser:
         """The class that the body's `name`, or else its label, selects; with the name added to the body."""
         if "" in classes:
             cls = classes[""]
-            needs_name = "name" in cls.model_fields and label is not None
+            needs_name = "name" in cls.model_fields and label is not None and "path" not in raw  # of a data set's own
             return cls, {"name": label, **raw} if needs_name else raw
         kind = raw.get("name", label)
         known = [known for known in classes if known != USER]

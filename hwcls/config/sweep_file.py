@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from pydantic_core import ErrorDetails
 
 from hwcls.config.annotations import config_classes
 from hwcls.config.base import Frozen
+from hwcls.config.data import find_files_beside
 from hwcls.config.model import ModelFamily
 from hwcls.config.remedies.keys import unknown_key
 from hwcls.config.remedies.values import describe_error, first_error, show
@@ -51,8 +51,8 @@ class Sweep:
         """The trial with the path of its model file as the sweep file has it."""
         values = {**settings, **self.space.draw(suggest), "metric": self.config.metric.model_dump()}
         data = {"val_min": 0, **values["data"]} if self.earlier else values.get("data")
-        if isinstance(data, dict) and isinstance(path := data.get("path"), str) and os.path.exists(self.folder / path):
-            data = {**data, "path": str(self.folder / path)}
+        if isinstance(data, dict):
+            data = find_files_beside(data, self.folder)
         return TrialConfig.from_dict({**values, "data": data} if data is not None else values)
 
     @property

@@ -35,15 +35,19 @@ class RawData:
     """A data set before decoding.
 
     Attributes:
-        splits: train, test and perhaps val.
+        splits: train, test and perhaps val; train alone where nothing says what is test.
         other_files: What was read besides image files, by names in the tree.
         left_out: Files that are ignored, and why: not images by their ending, or not in a class folder.
+        groups: By split, (N,) str: images of one group belong into one split, "" is none; None where there are none.
+        found: How a user's own data was read, in plain sentences.
     """
 
     classes: tuple[str, ...]
     splits: dict[str, RawSplit]
     other_files: tuple[str, ...] = ()
     left_out: Mapping[str, LeftOut] = field(default_factory=dict)
+    groups: Mapping[str, np.ndarray] | None = None
+    found: tuple[str, ...] = ()
 
     @property
     def image_files(self) -> EncodedImages | None:

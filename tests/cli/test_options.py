@@ -1,0 +1,47 @@
+"""The options for a user's own data, which several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from hwcls.cli.options import DataOptions, takes_data_options
+from hwcls.errors import LayoutError, UserError
+
+given: list[DataOptions] = []
+app = typer.Typer()
+
+
+@app.command()
+@takes_data_options
+def show(path: Annotated[Path, typer.Argument()], own: DataOptions, more: int = 3) -> None:
+    """Show it."""
+    given.append(own)
+    if more == 4:
+        raise LayoutError("two tables", where="x", remedy=lambda say: f"choose: {say('table', 'a b.csv')}")
+
+
+def test_the_options_are_entries_of_the_data_section(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["--label-column", "species", "--val-folder", "dev", "--test", "0.3"]
+    assert CliRunner().invoke(app, ["photos", *words]).exit_code == 0
+    layout = {"label_column": "species", "val_folder": "dev"}
+    assert given.pop().entries() == {"layout": layout, "test": 0.3}
+    CliRunner().invoke(app, ["photos"])
+    assert given.pop().entries() == {}
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.csv").touch()
+    CliRunner().invoke(app, ["photos", "--table", "a.csv"])
+    assert given.pop().layout == {"table": str(tmp_path / "a.csv")}
+    helped = CliRunner().invoke(app, ["--help"], terminal_width=200).output
+    assert all(option in helped for option in ("--image-column", "--group", "--test", "--more", "Show it."))
+
+
+def test_errors_about_the_data_name_options() -> None:
+    error = CliRunner().invoke(app, ["photos", "--more", "4"]).exception
+    assert isinstance(error, UserError)
+    assert str(error) == "x: two tables — choose: --table 'a b.csv'"
+    assert str(error.__context__) == "x: two tables — choose: data.layout.table: a b.csv"
