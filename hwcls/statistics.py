@@ -16,6 +16,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -175,6 +176,52 @@ def expected_best(values: Sequence[float | None], counts: Sequence[int], goal: s
         weights = np.exp(log_ways - log_ways.max())
         found.append(float(weights @ ordered[able] / weights.sum()))
     return found
+
+
+def count_images_needed(
+    difference: float,
+    *,
+    accuracy: float | None = None,
+    disagreement: float | None = None,
+    alpha: float = 0.05,
+    power: float = 0.8,
+) -> int:
+    """The test images on which a true difference in accuracy between two models is found with probability `power`.
+
+    Both models are scored on the same images (paired, McNemar's test), so that what counts is how often one is right
+    and the other wrong: Connor, Biometrics 43(1), 1987. Where that is not known, their errors count as independent,
+    which needs more images: the formula of two samples, Fleiss, Levin, Paik, Statistical Methods for Rates and
+    Proportions, 3rd edition, 4.2, without its correction for continuity.
+
+    Args:
+        difference: Of the two accuracies, from 0 to 1.
+        accuracy: Of the better model; used without `disagreement`.
+        disagreement: The share of images that one of the two gets right and the other wrong; at least `difference`.
+
+    Raises:
+        ValueError: Neither `accuracy` nor `disagreement` is given.
+    """
+    if disagreement is not None:
+        null = max(disagreement, difference)
+        actual = null - difference**2
+    elif accuracy is not None:
+        better, worse = max(accuracy, difference), max(accuracy, difference) - difference
+        mean = (better + worse) / 2
+        null, actual = 2 * mean * (1 - mean), better * (1 - better) + worse * (1 - worse)
+    else:
+        raise ValueError("accuracy or disagreement is needed")
+    normal = NormalDist()
+    apart = normal.inv_cdf(1 - alpha / 2) * math.sqrt(null) + normal.inv_cdf(power) * math.sqrt(max(0.0, actual))
+    return math.ceil((apart / difference) ** 2)
+
+
+def smallest_difference(
+    images: int, *, accuracy: float | None = None, disagreement: float | None = None, precision: float = 1e-3
+) -> float:
+    """The smallest difference in accuracy that `images` are enough for, by `count_images_needed`; 1 where none is."""
+    sizes = np.arange(precision, 1, precision)  # rising: the larger the difference, the fewer images it needs
+    enough = (n for n in sizes if count_images_needed(n, accuracy=accuracy, disagreement=disagreement) <= images)
+    return float(next(enough, 1.0))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -12,7 +12,14 @@ import pytest
 
 from hwcls import statistics
 from hwcls.metrics import metric_per_image
-from hwcls.statistics import bootstrap_mean, expected_best, holm, spend_alpha
+from hwcls.statistics import (
+    bootstrap_mean,
+    count_images_needed,
+    expected_best,
+    holm,
+    smallest_difference,
+    spend_alpha,
+)
 
 
 def simulate(rng, levels, *, seeds=5, images=300, seed_spread=0.0, image_spread=1.5):
@@ -287,3 +294,41 @@ def test_many_alternatives_can_still_be_told_apart():
     tables = [rng.random((10, 200)) < (0.9 if k == 7 else 0.3) for k in range(25)]
     found = bootstrap_mean(tables)
     assert all(pair.differs for pair in found.differences if 7 in (pair.first, pair.second))
+
+
+def power_of(images, only_first, only_second, runs=4000, seed=0):
+    """How often McNemar's test at 5 % tells two models apart, by the shares that only one of them gets right."""
+    shares = [only_first, only_second, 1 - only_first - only_second]
+    found = np.random.default_rng(seed).multinomial(images, shares, size=runs)
+    first, second = found[:, 0], found[:, 1]
+    return float((np.abs(first - second) > 1.959964 * np.sqrt(first + second)).mean())
+
+
+@pytest.mark.parametrize(("difference", "disagreement"), [(0.05, 0.1), (0.05, 0.2), (0.05, 0.3), (0.1, 0.3)])
+def test_so_many_images_tell_a_difference_with_80_percent(difference, disagreement):
+    images = count_images_needed(difference, disagreement=disagreement)
+    assert 0.78 <= power_of(images, (disagreement + difference) / 2, (disagreement - difference) / 2) <= 0.83
+    assert count_images_needed(difference, disagreement=disagreement, power=0.9) > 1.3 * images
+
+
+@pytest.mark.parametrize("accuracy", [0.5, 0.7, 0.9, 0.95])
+def test_without_predictions_the_errors_count_as_independent(accuracy):
+    images, other = count_images_needed(0.05, accuracy=accuracy), accuracy - 0.05
+    assert 0.78 <= power_of(images, accuracy * (1 - other), other * (1 - accuracy)) <= 0.83
+
+
+def test_the_number_of_images_is_that_of_the_formulas():
+    assert count_images_needed(0.05, disagreement=0.2) == 626  # (1.95996 √0.2 + 0.84162 √(0.2 - 0.05²))² / 0.05²
+    assert count_images_needed(0.05, accuracy=0.9) == 686  # 0.9 and 0.85: 2 · 0.875 · 0.125, 0.09 + 0.1275
+    assert count_images_needed(0.05, disagreement=0.01) == count_images_needed(0.05, disagreement=0.05) == 155
+    assert count_images_needed(0.05, accuracy=0.02) == count_images_needed(0.05, accuracy=0.05)
+    with pytest.raises(ValueError, match="accuracy or disagreement"):
+        count_images_needed(0.05)
+
+
+def test_the_smallest_difference_is_one_that_the_images_are_enough_for():
+    for images in (10, 40, 626, 10_000):
+        least = smallest_difference(images, disagreement=0.2)
+        assert count_images_needed(least, disagreement=0.2) <= images
+        assert count_images_needed(least - 1e-3, disagreement=0.2) > images
+    assert smallest_difference(1, accuracy=0.8) == 1.0

@@ -1,4 +1,4 @@
-"""What a reader must know before trusting the values: classes that nothing judges, probabilities that are NaN."""
+"""What a reader must know before trusting the values: a small test split, classes that nothing judges, NaN."""
 
 from __future__ import annotations
 
@@ -8,12 +8,18 @@ from hwcls.format import format_count, join_words
 from hwcls.results.confirm.plan import winner_runs
 from hwcls.results.diagnostics import class_names, load_diagnostics
 from hwcls.results.load import SweepResults
+from hwcls.results.test_size import judge_test_size
 from hwcls.training.artifacts import load_arrays
 
 
 def find_notes(sweep: SweepResults) -> list[str]:
     """One sentence each."""
-    return [*_unjudged(sweep), *_not_a_number(sweep)]
+    return [*_small_test(sweep), *_unjudged(sweep), *_not_a_number(sweep)]
+
+
+def _small_test(sweep: SweepResults) -> list[str]:
+    note = judge_test_size(sweep)
+    return [f"{note[:1].upper()}{note[1:]}."] if note else []
 
 
 def _unjudged(sweep: SweepResults) -> list[str]:

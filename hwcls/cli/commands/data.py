@@ -119,8 +119,9 @@ def _describe(name: str, image_size: int | None) -> list[str]:
 
     from hwcls.config.data import DataConfig
     from hwcls.data import catalog
-    from hwcls.data.imageset import count_images, describe_unjudged
+    from hwcls.data.imageset import count_images
     from hwcls.data.store import read_raw_data
+    from hwcls.results.test_size import split_notes
 
     raw = read_raw_data(DataConfig(name=name))
     counts = {split: np.bincount(part.labels, minlength=len(raw.classes)) for split, part in raw.splits.items()}
@@ -130,7 +131,7 @@ def _describe(name: str, image_size: int | None) -> list[str]:
     lines = [f"{len(raw.classes)} classes; images: {numbers}{val}; in a sweep file: data: {{{entry}}}"]
     if catalog.find_data_set(name).user_files:
         lines.append("no augmentation by default; where a mirrored image keeps its class: augment: {hflip: true}")
-    return lines + [f"note: {note}" for note in describe_unjudged(*count_images(DataConfig(name=name)))]
+    return lines + [f"note: {note}" for note in split_notes(name, *count_images(DataConfig(name=name)))]
 
 
 @data.command("show")

@@ -65,7 +65,7 @@ def plan_sweep(sweep: Sweep, notes: Sequence[str] | None = None) -> dict[str, An
     warnings = _schedule_warnings(early, steps, max(plateau_epoch(t) for t in corners), max(t.epochs for t in corners))
     missing = missing_data(check_data_names(corners, sweep.source))
     if notes is None:
-        notes = [*_unjudged_classes(corners), *_same_models(sweep)]
+        notes = [*_split_notes(corners), *_same_models(sweep)]
     return {
         "name": config.name,
         "method": config.method,
@@ -199,16 +199,17 @@ def missing_data(names: Sequence[str]) -> list[str]:
     return [f"data set {name} is missing: {remedy.format(name)}" for name in missing]
 
 
-def _unjudged_classes(trials: Sequence[TrialConfig]) -> list[str]:
-    """Which classes have no image in val or test, of the data sets that are here."""
+def _split_notes(trials: Sequence[TrialConfig]) -> list[str]:
+    """What is to be known of the splits of the data sets that are here: classes that nothing judges, a small test."""
     from hwcls.data.catalog import locate_config
-    from hwcls.data.imageset import count_images, describe_unjudged
+    from hwcls.data.imageset import count_images
+    from hwcls.results.test_size import split_notes
 
     found = []
     for data in dict.fromkeys(trial.data.pixels() for trial in trials):
         with contextlib.suppress(UserError):  # what cannot be read is an error of the start
             if locate_config(data) is not None:
-                found += [f"{data.name}: {note}" for note in describe_unjudged(*count_images(data))]
+                found += [f"{data.name}: {note}" for note in split_notes(data.name, *count_images(data))]
     return list(dict.fromkeys(found))
 
 

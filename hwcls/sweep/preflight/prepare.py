@@ -19,11 +19,12 @@ from hwcls.config.trial import TrialConfig
 from hwcls.config.yaml_source import YamlSource
 from hwcls.data.augment.defaults import default_augment, describe_augment
 from hwcls.data.formats.image_types import nfc
-from hwcls.data.imageset import ImageSet, describe_unjudged, open_data
+from hwcls.data.imageset import ImageSet, open_data
 from hwcls.data.progress import ProgressReporter
 from hwcls.errors import UserError
 from hwcls.models.alternatives import describe_same_models, expand_alternatives, group_same_models
 from hwcls.reading import read_json, read_or_none
+from hwcls.results.test_size import split_notes
 from hwcls.sweep.preflight.disk_usage import DataSize
 from hwcls.sweep.preflight.model_size import ModelSize, largest_models, measure_model
 from hwcls.sweep.preflight.validate import locate_data_error, locate_model
@@ -94,7 +95,7 @@ def check_content(sweep: Sweep, path: Path, into: Path, progress: ProgressReport
     copied = {label: [with_copied_source(trial, sources) for trial in trials] for label, trials in by_label}
     groups = group_same_models(copied, lambda trial: _identity(trial, *shapes[trial.data.pixels()]))
     files.write_json(into / "models.json", {"same": groups})
-    notes = [*unjudged_notes(sets.values()), *_model_notes(corners, shapes), *map(describe_same_models, groups)]
+    notes = [*_split_notes(sets.values()), *_model_notes(corners, shapes), *map(describe_same_models, groups)]
     return Prepared(sources, *measure_sizes(sweep, sets, sources), list(sets), notes)
 
 
@@ -127,12 +128,14 @@ def open_data_sets(
     return sets
 
 
-def unjudged_notes(sets: Iterable[ImageSet]) -> list[str]:
-    """Which classes have no image in val or in test, so that no metric judges them there."""
-    notes = {
-        f"{images.name}: {note}": None for images in sets for note in describe_unjudged(images.classes, images.counts())
-    }
-    return list(notes)
+def _split_notes(sets: Iterable[ImageSet]) -> list[str]:
+    """What is to be known of the splits of each data set, each line once."""
+    found = [
+        f"{images.name}: {note}"
+        for images in sets
+        for note in split_notes(images.name, images.classes, images.counts())
+    ]
+    return list(dict.fromkeys(found))
 
 
 def _model_notes(corners: Sequence[TrialConfig], shapes: Shapes) -> list[str]:

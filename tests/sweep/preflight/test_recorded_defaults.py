@@ -49,8 +49,9 @@ def own(tiny, tmp_path, monkeypatch):
 def test_classes_that_nothing_judges_are_named(own, tmp_path, caplog):
     for _ in range(2):  # before the images are decoded, and then
         notes = [note for note in plan_sweep(own())["warnings"] if note.startswith("imagefolder: ")]
-        assert [note.startswith(NOTE) for note in notes] == [True, False]
+        assert [note.startswith(NOTE) for note in notes] == [True, False, False]
         assert notes[1].startswith("imagefolder: no test image of single (1 in train)")
+        assert notes[2].startswith("imagefolder: test has 6 images: too few to tell")
         caplog.clear()
         prepare(own(), tmp_path / "out")
         assert [note for note in notes if note in caplog.messages] == notes
