@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -50,6 +51,17 @@ class LayoutConfig(Labelled):
     test_folder: Text | None = None
 
 
+@dataclass(frozen=True)
+class ChosenSize:
+    """A side in pixels for images whose size a file leaves open, and why."""
+
+    side: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"image_size {self.side}: {self.reason}"
+
+
 class DataConfig(Labelled):
     """A data set by name, the part of it that is used, and the batch."""
 
@@ -61,7 +73,7 @@ class DataConfig(Labelled):
     val: float = Field(0.1, gt=0, lt=1)  # share of train that becomes val, stratified
     val_min: int = Field(1, ge=0)  # val images of each class at least, if it keeps one to train; 0 in version 0.1
     split_seed: int = Field(0, ge=0)
-    image_size: int | None = Field(None, ge=4, le=1024)  # None: the data set's own
+    image_size: int | None = Field(None, ge=4, le=1024)  # None: the data set's own; a user's: chosen
     channels: Literal[1, 3] | None = None  # None: the data set's own
     classes: int | Annotated[tuple[int | str, ...], Field(strict=False)] | None = None  # first n, or numbers and names
     per_class: int | None = Field(None, ge=2)  # training images per class, before the split

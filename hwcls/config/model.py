@@ -74,6 +74,11 @@ class ModelFamily(Labelled):
         """What identifies the pretrained weights: equal values load the same; None where there are none to load."""
         return None
 
+    @property
+    def pretrained_side(self) -> int | None:
+        """The side in pixels of the images that the pretrained weights were trained on; None where none is known."""
+        return None
+
     def beside(self, folder: Path) -> Self:
         """The same model, with an absolute path where it names a file that exists in `folder`, the sweep file's."""
         return self

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from hwcls.config.annotations import config_classes
 from hwcls.config.base import Frozen
-from hwcls.config.data import find_files_beside
+from hwcls.config.data import ChosenSize, find_files_beside
 from hwcls.config.model import ModelFamily
 from hwcls.config.remedies.keys import unknown_key
 from hwcls.config.remedies.values import describe_error, first_error, show
@@ -38,6 +38,7 @@ class Sweep:
     space: Space
     source: YamlSource
     earlier: bool = False  # version 0.1 began it: the trials to come keep that version's defaults
+    image_sizes: Mapping[str, ChosenSize] = field(default_factory=dict)  # by data set, where the file has none
 
     def trial(self, suggest: Suggest, *, seed: int = 0, workers: int = 1, threads: int = 1) -> TrialConfig:
         """Draw a complete TrialConfig; `seed` applies unless the file searches the seed.
@@ -45,7 +46,10 @@ class Sweep:
         Relative paths of the user's files are looked for beside the sweep file first.
         """
         trial = self._as_written(suggest, seed=seed, workers=workers, threads=threads)
-        return trial.model_copy(update={"model": trial.model.beside(self.folder)})
+        data, chosen = trial.data, self.image_sizes.get(trial.data.name)
+        if data.image_size is None and chosen is not None:
+            data = data.model_copy(update={"image_size": chosen.side})
+        return trial.model_copy(update={"data": data, "model": trial.model.beside(self.folder)})
 
     def _as_written(self, suggest: Suggest, **settings: int) -> TrialConfig:
         """The trial with the path of its model file as the sweep file has it."""

@@ -51,14 +51,14 @@ class ImportResult:
         skipped: The images that cannot be read, with the reason.
         left_out: The files that are not images by their ending, or not in a class folder, with the reason.
         pixel_range: What becomes 0 and 255 of the images of more than 8 bits; None where there are none.
-        image_size: A size to decode the images to where the training images have none in common, else None.
+        sizes: Of the training images; None where they are decoded already.
     """
 
     path: Path
     skipped: dict[str, str]
     left_out: Mapping[str, LeftOut] = field(default_factory=dict)
     pixel_range: PixelRange | None = None
-    image_size: int | None = None
+    sizes: ImageSizes | None = None
 
 
 def import_data_set(
@@ -99,12 +99,12 @@ def import_data_set(
         building = target.with_name(f".{name}.{os.getpid()}.tmp")
         building.mkdir()
         skipped: dict[str, str] = {}
-        pixel_range, image_size = None, None
+        pixel_range, sizes = None, None
         try:
             disk.check_free_space(building, needed)
             if raw.image_files is not None:
                 packed = building / f"{name}.zip"
-                skipped, pixel_range, image_size = _pack_images(raw, packed, skip_corrupt, report or (lambda _: None))
+                skipped, pixel_range, sizes = _pack_images(raw, packed, skip_corrupt, report or (lambda _: None))
                 _check_packed(spec, packed, str(here), skipped)
             elif here.is_dir():
                 for file in raw.other_files:
@@ -119,7 +119,7 @@ def import_data_set(
         finally:
             shutil.rmtree(building, ignore_errors=True)
         files.sync_folder(target.parent)
-    return ImportResult(target, skipped, raw.left_out, pixel_range, image_size)
+    return ImportResult(target, skipped, raw.left_out, pixel_range, sizes)
 
 
 def _put_in_place(building: Path, target: Path) -> None:
@@ -174,12 +174,12 @@ def _read(name: str, spec: DataSetSpec, here: Path) -> RawData:
 
 def _pack_images(
     raw: RawData, target: Path, skip_corrupt: bool, report: ProgressReporter
-) -> tuple[dict[str, str], PixelRange | None, int | None]:
+) -> tuple[dict[str, str], PixelRange | None, ImageSizes]:
     """Write the readable images and the other files into a zip.
 
     Returns:
-        The unreadable images with the reason, the range of the images of more than 8 bits, and a size for images
-        that have none in common.
+        The unreadable images with the reason, the range of the images of more than 8 bits, and the training images'
+        sizes.
     """
     images = raw.image_files
     assert images is not None
@@ -203,8 +203,7 @@ def _pack_images(
             raise _unreadable_error(raw, images, skipped)
     with open(target, "rb") as file:
         os.fsync(file.fileno())
-    sizes = check.sizes
-    return skipped, check.pixel_range(), None if sizes.shared_side else sizes.suggested_side
+    return skipped, check.pixel_range(), check.sizes
 
 
 def _unreadable_error(raw: RawData, images: EncodedImages, problems: dict[str, str]) -> UserError:

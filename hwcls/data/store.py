@@ -38,15 +38,6 @@ USER_FORMAT = 3  # the same for images of a user's own: 3 scales pixels of more 
 ARRAYS = ("images", "labels", "sums", "digests")
 
 
-class ImageSizeError(UserError):
-    """The images have no size in common: `image_size` must be set, for example to `suggested` pixels."""
-
-    def __init__(self, suggested: int) -> None:
-        self.suggested = suggested
-        what, remedy = "images that are not square or of several sizes", f"set it, for example image_size: {suggested}"
-        super().__init__(what, where="data.image_size", remedy=remedy)
-
-
 @dataclass(frozen=True)
 class PixelStore:
     """An opened store; arrays are memory-mapped copy-on-write."""
@@ -308,9 +299,8 @@ def _image_shape(raw: RawData, size: int | None, channels: int | None) -> tuple[
     if not isinstance(images, EncodedImages):
         return size or images.shape[1], channels or images.shape[3]
     sizes, found = measure_images(images)
-    if size is None and (size := sizes.shared_side) is None:
-        raise ImageSizeError(sizes.suggested_side)
-    return size, channels or found
+    # earlier versions took the files' own side and recorded none; where they have none in common, it is chosen
+    return size or sizes.shared_side or sizes.side_from_scratch, channels or found
 
 
 def _channel_sums(pixels: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from hwcls.data.imageset import ImageSet
 from hwcls.errors import UserError
 from hwcls.inspection.load_trained import trial_config
 from hwcls.models.user.code import accept_named
+from hwcls.training.image_size import size_sweep, size_trial
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,10 @@ def find_targets(path: Path, preset: str | None = None, sets: Sequence[str] = ()
         if preset is not None or sets:
             raise UserError("--preset and --set change a sweep file, this is a trial", where=str(path))
         name = (path.parent if path.name == "config.yaml" else path).absolute().name
-        return [Target(name, load_trial(path) if path.is_file() else trial_config(path))], None
+        return [Target(name, size_trial(load_trial(path) if path.is_file() else trial_config(path))[0])], None
     sweep = load_sweep(path, preset, sets)
     accept_named((trial.model for trial in sweep.corners), path)
+    sweep = size_sweep(sweep)
     pinned = {alternative.label: dict(alternative.settings) for alternative in sweep.alternatives}
     for parameter, under in sweep.space.parameters():
         if isinstance(parameter, Choice) and parameter.path == ("model",):

@@ -74,6 +74,12 @@ class TimmConfig(ModelFamily):
     def pretrained_from(self) -> tuple[Any, ...] | None:
         return (self.backbone, self.pretrained) if self.pretrained else None
 
+    @property
+    def pretrained_side(self) -> int | None:
+        from hwcls.models.timm_backbone import trained_side
+
+        return trained_side(self.backbone, self.pretrained) if self.pretrained else None
+
     def find_pretrained(self) -> None:
         from hwcls.models.pretrained import find_hub_weights
 

@@ -161,6 +161,8 @@ class _Start:
         name, budget = self.sweep.config.name, self.sweep.config.budget
         log.info("%s: %s, %s; results in %s", name, _extent(search, budget), resources, results)
         log.info("%s", usage)
+        for data, chosen in self.sweep.image_sizes.items():
+            log.info("%s: %s", data, chosen)
         for line in describe_tracking(self.sweep.config):
             log.info("%s", line)
         for note in describe_notes(self.sweep):

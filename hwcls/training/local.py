@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hwcls import models
+from hwcls.config.data import ChosenSize
 from hwcls.config.trial import TrialConfig
 from hwcls.data.augment.defaults import spell_out
 from hwcls.data.imageset import describe_unjudged, open_data
@@ -24,6 +25,7 @@ from hwcls.training.cost import trial_cost
 from hwcls.training.distributed import World, launch
 from hwcls.training.effective import effective_settings
 from hwcls.training.errors import MemoryRanOutError, NotFiniteError
+from hwcls.training.image_size import is_open, size_trial
 from hwcls.training.memory import free_memory
 from hwcls.training.observer import Observer
 from hwcls.training.trainer import Trainer
@@ -43,9 +45,11 @@ def train(config: TrialConfig, path: Path, report: Report, observe: Callable[[],
     Raises:
         UserError: The folder holds another trial, or data or model cannot be built.
     """
-    config, folder = spell_out(config), TrialFolder(path)
-    if (path / "config.yaml").exists():
-        if spell_out(folder.config(), earlier=True) != config:
+    folder = TrialFolder(path)
+    recorded = spell_out(folder.config(), earlier=True) if (path / "config.yaml").exists() else None
+    config, chosen = _with_image_size(spell_out(config), recorded)
+    if recorded is not None:
+        if recorded != config:
             raise UserError("holds another trial", where=str(path), remedy="name another folder with --out")
         result = folder.result()
         if result is not None and result.status == "complete":
@@ -53,6 +57,8 @@ def train(config: TrialConfig, path: Path, report: Report, observe: Callable[[],
     elif taken := [name for name in (*WRITTEN, *OUTPUTS, *WEIGHTS) if (path / name).exists()]:
         what = f"holds no trial, but files that would be overwritten: {', '.join(taken)}"
         raise UserError(what, where=str(path), remedy="name another folder with --out")
+    if chosen is not None:
+        log.warning("%s: %s", config.data.name, chosen)
     data = open_data(config.data)  # errors are raised here, once, before anything is written
     for note in describe_unjudged(data.classes, data.counts()):
         log.warning("%s: %s", data.name, note)
@@ -71,6 +77,14 @@ def train(config: TrialConfig, path: Path, report: Report, observe: Callable[[],
     result = folder.result()
     assert result is not None, "rank 0 writes the result or raises"
     return result
+
+
+def _with_image_size(config: TrialConfig, recorded: TrialConfig | None) -> tuple[TrialConfig, ChosenSize | None]:
+    """The trial with the size that was recorded when it began, however many images there are now, or chosen now."""
+    if recorded is not None and config.data.image_size is None and is_open(config.data):
+        size = {"image_size": recorded.data.image_size}
+        return config.model_copy(update={"data": config.data.model_copy(update=size)}), None
+    return size_trial(config)
 
 
 def _train_rank(

@@ -103,24 +103,22 @@ def test_import_says_what_a_sweep_will_see(invoke: Invoke, tmp_path: Path) -> No
     assert "note: no test image of bee" in invoke("import", "less", tmp_path / "less.zip").stdout
 
 
-@pytest.mark.parametrize(("shape", "size"), [((600, 400), 64), ((50, 90), 32), ((2, 3), 4), ((16, 16), None)])
-def test_images_of_several_sizes_get_a_size(
-    invoke: Invoke, tmp_path: Path, shape: tuple[int, int], size: int | None
-) -> None:
+@pytest.mark.parametrize(("shape", "size"), [((600, 400), 64), ((50, 90), 48), ((2, 3), 4), ((16, 16), 16)])
+def test_images_of_several_sizes_get_a_size(invoke: Invoke, tmp_path: Path, shape: tuple[int, int], size: int) -> None:
     for name in ("train/ant/0", "train/ant/1", "train/bee/0", "train/bee/1", "val/ant/0", "val/bee/0"):
         (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", shape).save(tmp_path / "photos" / f"{name}.png")
-    entry = f"data: {{name: mine, image_size: {size}}}" if size else "data: {name: mine}"
-    assert f"; in a sweep file: {entry}\n" in invoke("import", "mine", tmp_path / "photos").stdout
+    imported = invoke("import", "mine", tmp_path / "photos").stdout
+    assert "; in a sweep file: data: {name: mine}\n" in imported
+    assert f"\nimage_size {size}: " in imported
     given = json.loads(invoke("import", "mine", tmp_path / "photos", "--overwrite", "--json").stdout)
     assert given["image_size"] == size
-    for command in ("verify mine", "show mine", f"verify imagefolder --path {tmp_path}/photos"):
-        done = invoke(*command.split(), *(["--set", f"image_size={size}"] if size else []))
+    for command in ("verify mine", "show mine --overwrite", f"verify imagefolder --path {tmp_path}/photos"):
+        done = invoke(*command.split())
         assert done.exit_code == 0, done.stderr
-        if size:
-            what = "images that are not square or of several sizes"
-            remedy = f"give one, for example --set image_size={size}"
-            assert invoke(*command.split()).stderr.endswith(f"hwcls: {command.split()[1]}: {what} — {remedy}\n")
+        assert f"image_size {size}: " in done.stderr
+        assert "image_size 8:" not in invoke(*command.split(), "--set", "image_size=8").stderr
+    assert json.loads(invoke("show", "mine", "--overwrite", "--json").stdout)["image_size"] == size
 
 
 def test_an_import_again_replaces_only_when_told(

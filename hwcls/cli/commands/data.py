@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hwcls.cli.console import app, echo
+from hwcls.cli.console import app, echo, print_to_stderr
 from hwcls.cli.options import AsJson, Overwrite, ask_to_replace, can_ask, check_overwrite
 from hwcls.cli.progress_bar import progress_reporter
 
 if TYPE_CHECKING:
-    from hwcls.config.data import DataConfig
+    from hwcls.config.data import ChosenSize, DataConfig
+    from hwcls.data.decoding.image_sizes import ImageSizes
 
 MAX_LINES = 20  # of a list; --json has all of it
 
@@ -95,8 +94,10 @@ def import_one(
         overwrite = True
     with progress_reporter() as progress:
         done = import_data_set(name, path, skip_corrupt=skip_corrupt, overwrite=overwrite, report=progress)
+    chosen = _chosen_size(name, done.sizes)
     if as_json:
-        left_out = {"skipped": done.skipped, "passed_over": list(done.left_out), "image_size": done.image_size}
+        size = {"image_size": chosen and chosen.side, "image_size_reason": chosen and chosen.reason}
+        left_out = {"skipped": done.skipped, "passed_over": list(done.left_out), **size}
         left_out |= {"left_out": summarise(done.left_out)}
         scaled = {"pixel_range": done.pixel_range and done.pixel_range.to_dict()}
         echo(json.dumps({"name": name, "path": str(done.path), **left_out, **scaled}, indent=2))
@@ -107,13 +108,22 @@ def import_one(
     for line in summarise(done.left_out):
         echo(line)
     for line in [
-        *_describe(name, done.image_size),
+        *_describe(name),
+        *([f"{chosen}; pretrained weights may get another, and data.image_size sets it"] if chosen else []),
         *([f"note: {done.pixel_range.describe()}"] if done.pixel_range else []),
     ]:
         echo(line)
 
 
-def _describe(name: str, image_size: int | None) -> list[str]:
+def _chosen_size(name: str, sizes: ImageSizes | None) -> ChosenSize | None:
+    """The `image_size` that a sweep of models from scratch will choose; None where the data set has its own."""
+    from hwcls.data.catalog import find_data_set
+    from hwcls.training.image_size import choose_image_size
+
+    return choose_image_size(sizes) if sizes is not None and find_data_set(name).user_files else None
+
+
+def _describe(name: str) -> list[str]:
     """The imported data set as a sweep will see it, and how to name it in a sweep file."""
     import numpy as np
 
@@ -127,8 +137,7 @@ def _describe(name: str, image_size: int | None) -> list[str]:
     counts = {split: np.bincount(part.labels, minlength=len(raw.classes)) for split, part in raw.splits.items()}
     numbers = ", ".join(f"{count.sum():,} {split}" for split, count in counts.items())
     val = "" if "val" in counts else "; val is cut from train"
-    entry = f"name: {name}" + (f", image_size: {image_size}" if image_size else "")
-    lines = [f"{len(raw.classes)} classes; images: {numbers}{val}; in a sweep file: data: {{{entry}}}"]
+    lines = [f"{len(raw.classes)} classes; images: {numbers}{val}; in a sweep file: data: {{name: {name}}}"]
     if catalog.find_data_set(name).user_files:
         lines.append("no augmentation by default; where a mirrored image keeps its class: augment: {hflip: true}")
     return lines + [f"note: {note}" for note in split_notes(name, *count_images(DataConfig(name=name)))]
@@ -159,7 +168,8 @@ def show_one(
     from hwcls.data.image_grid import write_image_grid
     from hwcls.data.imageset import open_data
 
-    with progress_reporter() as progress, _size_as_option(name):
+    config = _sized(config)
+    with progress_reporter() as progress:
         opened = open_data(config, progress)
     check_overwrite([target], overwrite)
     write_image_grid(opened, config, target, split=split, augmented=not plain, columns=columns, rows=rows)
@@ -182,7 +192,8 @@ def verify_one(name: Name, path: Folder = None, sets: Sets = None, as_json: AsJs
     from hwcls.data.integrity import describe_duplicates
     from hwcls.data.store import open_pixel_store, read_raw_data
 
-    with progress_reporter() as progress, _size_as_option(name):
+    config = _sized(config)
+    with progress_reporter() as progress:
         store = open_pixel_store(config, progress)
     wrong, again, pairs = store.verify(), store.find_duplicates(), []
     if again:
@@ -209,17 +220,14 @@ def verify_one(name: Name, path: Folder = None, sets: Sets = None, as_json: AsJs
         raise typer.Exit(1)
 
 
-@contextmanager
-def _size_as_option(name: str) -> Iterator[None]:
-    """Where the images of `name` have no size in common, the error names the option instead of the sweep file's key."""
-    from hwcls.data.store import ImageSizeError
-    from hwcls.errors import UserError
+def _sized(config: DataConfig) -> DataConfig:
+    """The data section with an image size, which is said where it has been chosen now."""
+    from hwcls.training.image_size import size_data
 
-    try:
-        yield
-    except ImageSizeError as error:
-        remedy = f"give one, for example --set image_size={error.suggested}"
-        raise UserError(error.what, where=name, remedy=remedy) from None
+    config, chosen = size_data(config)
+    if chosen is not None:
+        print_to_stderr(f"{chosen}; --set image_size=N takes another")
+    return config
 
 
 def _config(name: str, path: str | None, sets: list[str]) -> DataConfig:

@@ -154,6 +154,7 @@ def _from_file(path: Path, sets: Sequence[str], given: Sequence[int | None]) -> 
     from hwcls.errors import UserError
     from hwcls.models.alternatives import expand_alternatives
     from hwcls.models.user.code import accept_named
+    from hwcls.training.image_size import size_sweep, size_trial
 
     if is_folder := path.is_dir():
         path = next((path / name for name in ("config.yaml", "sweep.yaml") if (path / name).is_file()), path)
@@ -161,11 +162,13 @@ def _from_file(path: Path, sets: Sequence[str], given: Sequence[int | None]) -> 
         if sets:
             raise UserError("--set changes a sweep file or a named model, not a trial", where=str(path))
         trial = load_trial(path)
+        trial = trial if given[2] else size_trial(trial)[0]
         yield Row(str(path), str(path), trial.model, _shape(trial.data, given))
         return
     sweep = load_sweep(path, None, sets)
     if not is_folder:
         accept_named((trial.model for trial in sweep.corners), path)
+    sweep = sweep if given[2] else size_sweep(sweep)
     shapes: dict[DataConfig, Shape] = {}
     for label, trials in (expand_alternatives(sweep) or {sweep.config.name: list(sweep.corners)}).items():
         base = flatten({"model": trials[0].model.model_dump(mode="json")})

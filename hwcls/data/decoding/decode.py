@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from hwcls.errors import UserError
 
 CHUNK = 256  # images per task, at most
 CHUNK_BYTES = 16 << 20  # of their pixels
+SAMPLE = 1000  # images whose headers suffice to choose a size
 READ_ERRORS = (ValueError, OSError, RuntimeError, MemoryError)  # what reading, decoding and resizing a file may raise
 
 
@@ -67,6 +69,18 @@ def measure_images(images: EncodedImages) -> tuple[ImageSizes, int]:
         sizes.add(size)
         grey = grey and is_grey
     return sizes, (1 if grey else 3)
+
+
+def sample_sizes(images: np.ndarray | EncodedImages) -> ImageSizes:
+    """The sizes of SAMPLE images at most, evenly spread, from the headers; those that cannot be read are left out."""
+    sizes = ImageSizes()
+    if isinstance(images, np.ndarray):
+        sizes.add((images.shape[2], images.shape[1]))
+        return sizes
+    for place in np.linspace(0, len(images) - 1, min(len(images), SAMPLE)).astype(int).tolist():
+        with contextlib.suppress(*READ_ERRORS):  # decoding names them
+            sizes.add(read_header(images.tree.read(images.names[place]))[0])
+    return sizes
 
 
 def measure_range(images: EncodedImages) -> PixelRange | None:

@@ -1,10 +1,11 @@
-"""The sizes of a data set's image files, and the side to decode them to where they have none in common."""
+"""The sizes of a data set's image files, and the side to decode them to."""
 
 from __future__ import annotations
 
 from statistics import median_low
 
 USUAL, LEAST = 64, 4  # pixels: a side that trains fast and still shows what a photo is of; the least that data takes
+KEPT = 128  # squares of one size are kept up to this side: four times the work of USUAL, and nothing is resampled
 
 
 class ImageSizes:
@@ -17,6 +18,9 @@ class ImageSizes:
         """Count an image of (width, height) pixels."""
         self._found.append(size)
 
+    def __len__(self) -> int:
+        return len(self._found)
+
     @property
     def shared_side(self) -> int | None:
         """The side of the squares that all images are; None where they are not."""
@@ -24,7 +28,22 @@ class ImageSizes:
         return sides.pop() if len(sides) == 1 else None
 
     @property
-    def suggested_side(self) -> int:
-        """A side for images without a shared one: 64, or the power of 2 that the median short side still has."""
-        short = max(median_low(map(min, self._found or [(USUAL, USUAL)])), LEAST)
-        return min(USUAL, 1 << (short.bit_length() - 1))
+    def median(self) -> tuple[int, int] | None:
+        """The median width and the median height; None without an image."""
+        if not self._found:
+            return None
+        widths, heights = zip(*self._found, strict=True)
+        return median_low(widths), median_low(heights)
+
+    @property
+    def short_side(self) -> int:
+        """The median of the short sides; USUAL without an image."""
+        return median_low(map(min, self._found)) if self._found else USUAL
+
+    @property
+    def side_from_scratch(self) -> int:
+        """The side for models that are trained from scratch: that of all images, USUAL, or what small images have."""
+        if (shared := self.shared_side) is not None and shared <= KEPT:
+            return max(shared, LEAST)
+        short = self.short_side
+        return min(USUAL, short // 8 * 8) if short >= 8 else max(short, LEAST)

@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from hwcls.config.data import ChosenSize
 from hwcls.config.model import ModelFamily
 from hwcls.config.space import Range
 from hwcls.config.sweep import TRACKERS, EarlyStopping, SweepConfig
@@ -80,6 +81,7 @@ def plan_sweep(sweep: Sweep, notes: Sequence[str] | None = None) -> dict[str, An
             }
             for p, under in sweep.space.parameters()
         ],
+        "image_size": {name: vars(chosen) for name, chosen in sweep.image_sizes.items()},
         "augment": summarise_augments(corners),
         "samples": [_flat_settings(sample_trial(sweep, i)) for i in range(min(SAMPLES, sweep.total or SAMPLES))],
         "per_alternative": sweep.shares.trials_each() or dict.fromkeys(sweep.shares.labels),
@@ -223,6 +225,8 @@ def print_plan(found: dict[str, Any], write: Callable[[str], None]) -> None:
     width = max((len(entry["parameter"]) for entry in found["space"]), default=0)
     for entry in found["space"]:
         write(f"  {entry['parameter']:{width}}  {entry['values']}")
+    for name, chosen in found["image_size"].items():
+        write(f"\n{name}: {ChosenSize(**chosen)}")
     write("\naugmentation")
     for entry in found["augment"]:
         write(f"  {format_augment(entry)}")

@@ -21,6 +21,7 @@ from hwcls.sweep.storage import results_folder
 from hwcls.sweep.storage.mirror import SharedResults
 from hwcls.temporary import own_temporary_files
 from hwcls.tracking.folders import SweepFolder
+from hwcls.training.image_size import is_open, size_sweep
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,25 @@ def check_sweep(sweep: Sweep, options: Options) -> Sweep:
         options.shared.mirror(sweep.config.name).download()
     folder = options.results / sweep.config.name
     results_folder.check_folder(folder, sweep.resolved())
-    return replace(sweep, earlier=_is_earlier(SweepFolder(folder)))
+    sweep = replace(sweep, earlier=_is_earlier(SweepFolder(folder)))
+    return _with_image_sizes(sweep, SweepFolder(folder))
+
+
+def _with_image_sizes(sweep: Sweep, folder: SweepFolder) -> Sweep:
+    """The sweep with a size for images of a user's own that have none: that of its trials, or chosen now."""
+    if not (names := {trial.data.name for trial in sweep.corners if is_open(trial.data)}):
+        return sweep
+    recorded: dict[str, int | None] = {}
+    for trial in folder.trials().values():
+        if names <= recorded.keys():
+            break
+        with contextlib.suppress(UserError, TypeError, KeyError):  # damaged: the next one tells
+            data = trial.settings()["data"]
+            recorded.setdefault(str(data["name"]), data.get("image_size"))
+    try:
+        return size_sweep(sweep, recorded)
+    except UserError as error:
+        raise locate_data_error(error, sweep.source) from None
 
 
 def _is_earlier(folder: SweepFolder) -> bool:

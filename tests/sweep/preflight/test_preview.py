@@ -116,7 +116,6 @@ def test_every_alternative_and_both_ends_are_built(refused, tmp_path):
     [
         ({"splits": ("train",)}, "test"),
         ({"splits": ("val", "test")}, "train"),
-        ({"sides": (8, 12)}, "image_size"),
         ({"count": 1}, ""),
         ({"classes": "a"}, ""),
     ],

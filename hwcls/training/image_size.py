@@ -1,0 +1,142 @@
+"""`image_size` where a file leaves it open: one size for a whole sweep, chosen from its images and its models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from hwcls.config.data import ChosenSize, DataConfig
+from hwcls.config.model import ModelFamily
+from hwcls.config.sweep_file import Sweep
+from hwcls.config.trial import TrialConfig
+from hwcls.data.catalog import find_data_set
+from hwcls.data.decoding.image_sizes import USUAL, ImageSizes
+from hwcls.errors import UserError
+
+MIXED = 128  # at most, where models from scratch share the size of pretrained ones: four times the work of USUAL
+ENLARGED = 2  # times the short side: small photos gain by it, more than that shows weights nothing new
+STEP = 32  # by which most backbones shrink an image
+LADDER = (32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)  # tried where a model refuses the first choice
+
+
+def choose_image_size(sizes: ImageSizes, models: Sequence[ModelFamily] = (), channels: int = 3) -> ChosenSize:
+    """The side to decode images to, for all models of a sweep, and why.
+
+    Models from scratch get 64 or the small images' own side, pretrained weights the side that they were trained on, at
+    most twice the photos' short side; where a sweep has both, 128 at most. A side that a model refuses is raised to
+    the next one that all take.
+
+    Args:
+        sizes: Of the training images; `hwcls.data.decoding.decode.sample_sizes` reads them from the headers.
+        models: Of the sweep; none: one from scratch is meant. A user's own code is run: it must be trusted.
+        channels: Of the decoded images.
+    """
+    sides = {str(model.model_dump()): model.pretrained_side for model in models}
+    trained = sorted({side for side in sides.values() if side})
+    side, reason = _from_scratch(sizes)
+    if trained:
+        side, reason = _pretrained(sizes, trained, mixed=None in sides.values())
+    fitting = _first_that_fits(side, models, channels)
+    if fitting != side:
+        reason = f"the next size to {side} that every model takes; {reason}"
+    return ChosenSize(fitting, reason)
+
+
+def size_sweep(sweep: Sweep, recorded: Mapping[str, int | None] | None = None) -> Sweep:
+    """The sweep with an `image_size` for those images of a user's own that have none in the file.
+
+    Args:
+        sweep: Its models' code is trusted, its data is here.
+        recorded: Of each data set of the trials that the sweep has, by name; None: as its files are.
+    """
+    recorded = recorded or {}
+    mine = {trial.data.name: trial.data for trial in sweep.corners if is_open(trial.data)}
+    known = [ChosenSize(side, "as in the trials that this sweep has") for side in recorded.values() if side]
+    chosen: dict[str, ChosenSize] = {}
+    for name, data in mine.items():
+        if name in recorded and recorded[name] is None:  # an earlier version took the files' own size
+            continue
+        if not known:
+            models = {trial.model.model_dump_json(exclude={"label"}): trial.model for trial in sweep.corners}
+            known.append(choose_image_size(measure_data(data), list(models.values()), data.channels or 3))
+        chosen[name] = known[0]
+    return replace(sweep, image_sizes={**sweep.image_sizes, **chosen})
+
+
+def size_trial(trial: TrialConfig) -> tuple[TrialConfig, ChosenSize | None]:
+    """The trial with an `image_size` where its images are a user's own and it has none; and the choice, if any.
+
+    What an earlier version recorded without a size keeps that of its files.
+    """
+    if "label" in trial.data.model_fields_set:  # hwcls writes every key
+        return trial, None
+    data, chosen = size_data(trial.data, [trial.model])
+    return trial.model_copy(update={"data": data}), chosen
+
+
+def size_data(data: DataConfig, models: Sequence[ModelFamily] = ()) -> tuple[DataConfig, ChosenSize | None]:
+    """As `size_trial`, for a data section alone.
+
+    Raises:
+        UserError: The data is missing or cannot be read.
+    """
+    if not is_open(data):
+        return data, None
+    chosen = choose_image_size(measure_data(data), models, data.channels or 3)
+    return data.model_copy(update={"image_size": chosen.side}), chosen
+
+
+def is_open(data: DataConfig) -> bool:
+    """Whether an image size is to be chosen: the images are a user's own, and the config has none."""
+    return data.image_size is None and find_data_set(data.name).user_files
+
+
+def measure_data(data: DataConfig) -> ImageSizes:
+    """The sizes of a data set's training images, from some of the headers; raises UserError as opening it does."""
+    from hwcls.data.decoding.decode import sample_sizes
+    from hwcls.data.store import read_raw_data
+
+    return sample_sizes(read_raw_data(data).splits["train"].images)
+
+
+def _describe(sizes: ImageSizes) -> str:
+    if sizes.median is None:
+        return "no image has a readable header"
+    width, height = sizes.median
+    if sizes.shared_side:
+        return f"all images are {width} x {height}"
+    return f"the images' median is {width} x {height}"
+
+
+def _from_scratch(sizes: ImageSizes) -> tuple[int, str]:
+    side, what = sizes.side_from_scratch, _describe(sizes)
+    if side == USUAL and sizes.short_side > USUAL:
+        return side, f"{what}, and models from scratch train in reasonable time at {USUAL}"
+    return side, what if side == sizes.shared_side else f"{what}, of which {side} is about the short side"
+
+
+def _pretrained(sizes: ImageSizes, trained: Sequence[int], *, mixed: bool) -> tuple[int, str]:
+    side, what = trained[0], f"pretrained weights were trained on {' and '.join(map(str, trained))}"
+    if mixed and side > MIXED:
+        side, what = MIXED, f"{what}, models from scratch are slow above {MIXED}, and all get the same"
+    most = max(STEP, ENLARGED * sizes.short_side // STEP * STEP)
+    if most < side:
+        side, what = most, f"{what}, but {_describe(sizes)}: twice that at most"
+        return side, what
+    return side, f"{what}; {_describe(sizes)}"
+
+
+def _first_that_fits(side: int, models: Sequence[ModelFamily], channels: int) -> int:
+    """`side`, or the next one that all models take; `side` where none is: building the models then says why."""
+    if not models:
+        return side
+    from hwcls.models import check
+
+    for tried in (side, *(size for size in LADDER if size > side)):
+        try:
+            for model in models:
+                check(model, classes=2, channels=channels, image_size=tried)
+            return tried
+        except UserError:
+            continue
+    return side
