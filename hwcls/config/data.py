@@ -72,7 +72,9 @@ class DataConfig(Labelled):
     augment: AugmentConfig | None = None  # None: the data set's default; config.yaml has it in full
     val: float = Field(0.1, gt=0, lt=1)  # share of train that becomes val, stratified
     val_min: int = Field(1, ge=0)  # val images of each class at least, if it keeps one to train; 0 in version 0.1
+    test: float = Field(0.2, gt=0, lt=1)  # share of all images that becomes test where the data has no test split
     split_seed: int = Field(0, ge=0)
+    duplicates: Literal["near", "exact"] = "near"  # which copies of own images stay in one split
     image_size: int | None = Field(None, ge=4, le=1024)  # None: the data set's own; a user's: chosen
     channels: Literal[1, 3] | None = None  # None: the data set's own
     classes: int | Annotated[tuple[int | str, ...], Field(strict=False)] | None = None  # first n, or numbers and names

@@ -39,6 +39,7 @@ class Sweep:
     source: YamlSource
     earlier: bool = False  # version 0.1 began it: the trials to come keep that version's defaults
     image_sizes: Mapping[str, ChosenSize] = field(default_factory=dict)  # by data set, where the file has none
+    earlier_split: Mapping[str, Any] = field(default_factory=dict)  # of `data`, as the version that began it split
 
     def trial(self, suggest: Suggest, *, seed: int = 0, workers: int = 1, threads: int = 1) -> TrialConfig:
         """Draw a complete TrialConfig; `seed` applies unless the file searches the seed.
@@ -54,7 +55,7 @@ class Sweep:
     def _as_written(self, suggest: Suggest, **settings: int) -> TrialConfig:
         """The trial with the path of its model file as the sweep file has it."""
         values = {**settings, **self.space.draw(suggest), "metric": self.config.metric.model_dump()}
-        data = {"val_min": 0, **values["data"]} if self.earlier else values.get("data")
+        data = {**self.earlier_split, **values["data"]} if self.earlier_split else values.get("data")
         if isinstance(data, dict):
             data = find_files_beside(data, self.folder)
         return TrialConfig.from_dict({**values, "data": data} if data is not None else values)

@@ -22,6 +22,10 @@ DRAWN_SECTIONS = (
     *("label_smoothing", "class_weights", "clip", "ema", "norm_batch"),
 )
 
+# what earlier versions did: no val image of rare classes, and only images of the same pixels were copies
+EARLIER_SPLIT = {"val_min": 0, "duplicates": "exact"}
+ADDED = {**EARLIER_SPLIT, "test": 0.2, "layout": None}  # keys of `data` that version 0.1 did not have, as it did it
+
 
 class TrialConfig(Frozen):
     """All settings of one training; `hwcls train` repeats it without Ray."""
@@ -86,13 +90,13 @@ def use_copied_source(values: dict[str, Any], trial: Path) -> dict[str, Any]:
 
 
 def with_recorded_split(config: dict[str, Any]) -> dict[str, Any]:
-    """The values of a config.yaml with `val_min`, which version 0.1 did not have: it gave rare classes no val image.
+    """The values of a config.yaml with the keys of EARLIER_SPLIT that the version which wrote it did not have.
 
-    That version wrote every key that it knew, labels too; a config written by hand has none.
+    hwcls writes every key that it knows, labels too; a config written by hand has none.
     """
     data = config.get("data")
-    if isinstance(data, dict) and "label" in data and "val_min" not in data:
-        return {**config, "data": {**data, "val_min": 0}}
+    if isinstance(data, dict) and "label" in data:
+        return {**config, "data": {**EARLIER_SPLIT, **data}}
     return config
 
 

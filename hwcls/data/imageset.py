@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from hwcls.config.data import AugmentConfig, DataConfig
-from hwcls.data import splits
 from hwcls.data.catalog import find_data_set
+from hwcls.data.cuts.cut import Listing, Origin, select_images
 from hwcls.data.decoding.pixel_range import PixelRange
 from hwcls.data.formats.image_types import nfc
 from hwcls.data.progress import ProgressReporter
@@ -76,6 +77,7 @@ class ImageSet(InputSpec):
     val: Split
     test: Split
     augment: AugmentConfig  # the data set's default, used where the config has none
+    origin: Origin = field(default=Origin({}, 0), kw_only=True)  # of test and val
 
     def counts(self) -> dict[str, list[int]]:
         """The images of each class, in the order of `classes`, by split."""
@@ -95,7 +97,7 @@ class ImageSet(InputSpec):
             **{split: sum(found) for split, found in counts.items()},
             "images_per_class": counts,
             "without": {split: _classes_without(self.classes, counts[split]) for split in ("val", "test")},
-            "val_from": "train" if self.val.images is self.train.images else "val",
+            **self.origin.facts(),
             "augment": self.augment.model_dump(mode="json", exclude={"label"}),
         }
 
@@ -113,19 +115,20 @@ def open_data(config: DataConfig, report: ProgressReporter | None = None) -> Ima
     store = open_pixel_store(config, report)
     labels = {split: np.asarray(store.array(split, "labels")) for split in store.splits}
     names = tuple(store.meta["classes"])
-    chosen, renumber, rows = _select_rows(names, labels, config, lambda: np.asarray(store.array("train", "digests")))
-    images = {split: store.array(split, "images") for split in store.splits}
+    digests = partial(store.array, "train", "digests")
+    selected = select_images(names, labels, config, partial(_list_images, config, store.splits, digests))
+    images, rows = {split: store.array(split, "images") for split in store.splits}, selected.rows
 
     def split(name: str) -> Split:
         source = name if name in images else "train"
         if not len(rows[name]):
             raise UserError(f"no image of these classes in {source}", where="data.classes", remedy="name other classes")
-        return Split(images[source], renumber[labels[source][rows[name]]], rows[name])
+        return Split(images[source], selected.renumber[labels[source][rows[name]]], rows[name])
 
     mean, std = _channel_moments(store, rows["train"])
     return ImageSet(
         name=config.name,
-        classes=tuple(names[i] for i in chosen),
+        classes=tuple(names[i] for i in selected.classes),
         image_size=store.meta["image_size"],
         channels=store.meta["channels"],
         mean=mean,
@@ -135,6 +138,7 @@ def open_data(config: DataConfig, report: ProgressReporter | None = None) -> Ima
         test=split("test"),
         augment=find_data_set(config.name).augment,
         pixel_range=store.pixel_range,
+        origin=selected.origin,
     )
 
 
@@ -149,32 +153,23 @@ def count_images(config: DataConfig) -> tuple[tuple[str, ...], dict[str, list[in
         return opened.classes, opened.counts()
     raw = read_raw_data(config)
     labels = {split: part.labels for split, part in raw.splits.items()}
-    chosen, renumber, rows = _select_rows(raw.classes, labels, config, lambda: np.arange(len(labels["train"])))
-    found = {split: renumber[labels.get(split, labels["train"])[rows[split]]] for split in rows}
-    counts = {split: np.bincount(numbers, minlength=len(chosen)).tolist() for split, numbers in found.items()}
-    return tuple(raw.classes[i] for i in chosen), counts
+    distinct = partial(np.arange, len(labels["train"]))
+    selected = select_images(raw.classes, labels, config, partial(_list_images, config, raw.splits, distinct))
+    counts = {}
+    for split, rows in selected.rows.items():
+        found = selected.renumber[labels.get(split, labels["train"])[rows]]
+        counts[split] = np.bincount(found, minlength=len(selected.classes)).tolist()
+    return tuple(raw.classes[i] for i in selected.classes), counts
 
 
-def _select_rows(
-    names: tuple[str, ...], labels: Mapping[str, np.ndarray], config: DataConfig, digests: Callable[[], np.ndarray]
-) -> tuple[list[int], np.ndarray, dict[str, np.ndarray]]:
-    """The chosen classes, their new numbers (-1: not chosen), and the rows of train, val and test.
-
-    Args:
-        names, labels: Of the data set, which has a val split or not.
-        digests: Of the images of train, needed where val is split off it; copies have equal ones.
-    """
-    chosen = splits.select_classes(names, config.classes)
-    renumber = np.full(len(names), -1, np.int64)
-    renumber[chosen] = np.arange(len(chosen))
-    rows = {split: np.flatnonzero(renumber[found] >= 0) for split, found in labels.items()}
-    train, seed = labels["train"], config.split_seed
-    rows["train"] = splits.take_subset(train, rows["train"], seed, config.per_class, config.fraction)
-    if "val" not in rows:
-        rows["train"], rows["val"] = splits.split_with_copies_together(
-            train, rows["train"], digests(), config.val, seed, config.val_min
-        )
-    return chosen, renumber, rows
+def _list_images(config: DataConfig, splits: Collection[str], digests: Callable[[], np.ndarray]) -> Listing:
+    """What a cut knows of the training images of a data set that has these splits; copies have equal digests."""
+    if "test" not in splits or find_data_set(config.name).user_files:
+        raw = read_raw_data(config)
+        groups = raw.groups["train"] if raw.groups is not None else None
+        if "test" not in splits or groups is not None or config.duplicates == "near":
+            return Listing(raw.image_names("train"), digests(), groups)
+    return Listing(None, digests())
 
 
 def _channel_moments(store: PixelStore, rows: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -24,28 +24,37 @@ def random_permutation(count: int, *seeds: int) -> np.ndarray:
     return np.argsort(random_words(count, *seeds), kind="stable")
 
 
-def shuffle_classes(labels: np.ndarray, rows: np.ndarray, seed: int) -> list[np.ndarray]:
+def shuffle_classes(
+    labels: np.ndarray, rows: np.ndarray, seed: int, order: np.ndarray | None = None
+) -> list[np.ndarray]:
     """The rows of each class present, in the order that subsets and splits use.
 
     Args:
         labels: (M,) the classes of all images, so that leaving out some `rows` does not change the others' order.
         rows: The rows to order; their order does not matter.
+        order: (M,) what they are ordered by, instead of the seed.
     """
-    rows = rows[np.lexsort((random_words(len(labels), seed)[rows], labels[rows]))]
+    order = random_words(len(labels), seed) if order is None else order
+    rows = rows[np.lexsort((order[rows], labels[rows]))]
     starts = np.unique(labels[rows], return_index=True)[1]
     return np.split(rows, starts[1:])
 
 
 def take_subset(
-    labels: np.ndarray, rows: np.ndarray, seed: int, per_class: int | None, fraction: float | None
+    labels: np.ndarray,
+    rows: np.ndarray,
+    seed: int,
+    per_class: int | None,
+    fraction: float | None,
+    order: np.ndarray | None = None,
 ) -> np.ndarray:
     """Keep `per_class` images of each class and then the `fraction` of them, at least one; rows sorted."""
     if per_class is None and fraction is None:
         return np.sort(rows)
     kept = []
-    for order in shuffle_classes(labels, rows, seed):
-        order = order[:per_class]
-        kept.append(order if fraction is None else order[: max(1, round(fraction * len(order)))])
+    for found in shuffle_classes(labels, rows, seed, order):
+        found = found[:per_class]
+        kept.append(found if fraction is None else found[: max(1, round(fraction * len(found)))])
     return np.sort(np.concatenate(kept))
 
 

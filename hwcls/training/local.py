@@ -60,7 +60,7 @@ def train(config: TrialConfig, path: Path, report: Report, observe: Callable[[],
     if chosen is not None:
         log.warning("%s: %s", config.data.name, chosen)
     data = open_data(config.data)  # errors are raised here, once, before anything is written
-    for note in describe_unjudged(data.classes, data.counts()):
+    for note in (*data.origin.notes, *describe_unjudged(data.classes, data.counts())):
         log.warning("%s: %s", data.name, note)
     models.check(config.model, classes=len(data.classes), channels=data.channels, image_size=data.image_size)
     folder.write_config(config)

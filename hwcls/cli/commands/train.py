@@ -54,9 +54,11 @@ def train(
 
 def _digest(trial: TrialConfig) -> str:
     """A name for the trial's folder; the same as in version 0.1 for a trial of it."""
+    from hwcls.config.trial import ADDED
+
     values = trial.to_dict()
-    if not values["data"]["val_min"]:
-        del values["data"]["val_min"]
+    data = values["data"]
+    values["data"] = {key: value for key, value in data.items() if key not in ADDED or value != ADDED[key]}
     return hashlib.blake2b(json.dumps(values).encode(), digest_size=4).hexdigest()
 
 

@@ -55,6 +55,11 @@ class RawData:
         parts = [split.images for split in self.splits.values() if isinstance(split.images, EncodedImages)]
         return EncodedImages(parts[0].tree, [name for part in parts for name in part.names]) if parts else None
 
+    def image_names(self, split: str) -> list[str]:
+        """The names of all images of a split, as of `image_name`."""
+        images = self.splits[split].images
+        return [self.image_name(split, row) for row in range(len(images))]
+
     def image_name(self, split: str, row: int) -> str:
         """An image's file name, or `train image 7` where it has none."""
         images = self.splits[split].images

@@ -133,7 +133,7 @@ def _split_notes(sets: Iterable[ImageSet]) -> list[str]:
     found = [
         f"{images.name}: {note}"
         for images in sets
-        for note in split_notes(images.name, images.classes, images.counts())
+        for note in (*images.origin.notes, *split_notes(images.name, images.classes, images.counts()))
     ]
     return list(dict.fromkeys(found))
 

@@ -6,11 +6,12 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from hwcls.config.model import SOURCES
 from hwcls.config.sweep import TRACKERS
 from hwcls.config.sweep_file import Sweep
-from hwcls.config.trial import TrialConfig
+from hwcls.config.trial import EARLIER_SPLIT, TrialConfig
 from hwcls.config.yaml_source import YamlSource
 from hwcls.data.catalog import locate_config
 from hwcls.errors import UserError
@@ -58,7 +59,8 @@ def check_sweep(sweep: Sweep, options: Options) -> Sweep:
         options.shared.mirror(sweep.config.name).download()
     folder = options.results / sweep.config.name
     results_folder.check_folder(folder, sweep.resolved())
-    sweep = replace(sweep, earlier=_is_earlier(SweepFolder(folder)))
+    split = _earlier_split(SweepFolder(folder))
+    sweep = replace(sweep, earlier="val_min" in split, earlier_split=split)
     return _with_image_sizes(sweep, SweepFolder(folder))
 
 
@@ -79,13 +81,13 @@ def _with_image_sizes(sweep: Sweep, folder: SweepFolder) -> Sweep:
         raise locate_data_error(error, sweep.source) from None
 
 
-def _is_earlier(folder: SweepFolder) -> bool:
-    """Whether version 0.1 began this sweep, which did not record `val_min`."""
+def _earlier_split(folder: SweepFolder) -> dict[str, Any]:
+    """The keys of EARLIER_SPLIT that the version which began this sweep did not record: version 0.1 no `val_min`."""
     for trial in folder.trials().values():
         with contextlib.suppress(UserError):  # damaged: the next one tells
             data = trial.settings().get("data")
-            return isinstance(data, dict) and "val_min" not in data
-    return False
+            return {key: value for key, value in EARLIER_SPLIT.items() if isinstance(data, dict) and key not in data}
+    return {}
 
 
 def _check_trackers(sweep: Sweep, mode: str) -> None:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from hwcls.cli.main import app
 from hwcls.config.data import AugmentConfig
+from hwcls.config.trial import ADDED
 from hwcls.report.html.run_facts import collect_facts
 from hwcls.results.confirm.plan import PlannedRun
 from hwcls.results.load import load_results
@@ -62,10 +63,10 @@ def test_classes_that_nothing_judges_are_named(own, tmp_path, caplog):
 
 
 def begun_by_version_0_1(sweep, options):
-    """Its results folder with one trial, as that version wrote it: without `val_min` and with `augment: null`."""
+    """Its results folder with one trial, as that version wrote it: without the keys of today, with `augment: null`."""
     folder = SweepFolder(options.results / "tiny")
     config = check_sweep(sweep, options).corners[0].to_dict()
-    assert config["data"].pop("val_min") == 1
+    assert [config["data"].pop(key) for key in ADDED] == [1, "near", 0.2, None]
     assert config["data"]["augment"] is None
     folder.trial(0).path.mkdir(parents=True)
     (folder.path / "sweep.yaml").write_text(yaml.safe_dump(sweep.resolved()))
@@ -84,11 +85,23 @@ def test_a_sweep_that_version_0_1_began_keeps_its_split(own, tmp_path):
     sweep, options = own(), Options(results=tmp_path / "results")
     folder = begun_by_version_0_1(sweep, options)
     again = check_sweep(sweep, options)
-    assert {config.data.val_min for config in again.corners} == {0}
+    assert {(config.data.val_min, config.data.duplicates) for config in again.corners} == {(0, "exact")}
     prepare(again, folder.path)
     data = json.loads((folder.path / "data.json").read_text())
     assert data["images_per_class"]["val"] == [4, 0, 0]
     assert data["augment"]["hflip"]
+
+
+def test_a_sweep_that_began_before_near_copies_counted_keeps_its_split(own, tmp_path):
+    sweep, options = own(), Options(results=tmp_path / "results")
+    folder = begun_by_version_0_1(sweep, options)
+    config = yaml.safe_load((folder.trial(0).path / "config.yaml").read_text())
+    config["data"]["val_min"] = 1
+    (folder.trial(0).path / "config.yaml").write_text(yaml.safe_dump(config))
+    again = check_sweep(sweep, options)
+    assert not again.earlier
+    assert {(config.data.val_min, config.data.duplicates) for config in again.corners} == {(1, "exact")}
+    assert check_sweep(sweep, Options(results=tmp_path / "new")).corners[0].data.duplicates == "near"
 
 
 def test_a_sweep_that_version_0_1_began_keeps_mirroring(own, tmp_path):
@@ -157,7 +170,8 @@ def test_what_data_and_machine_decide_is_in_the_result(own, tmp_path):
 def test_train_repeats_a_trial_of_version_0_1_as_it_was_and_mirrors_no_other(own, tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     config = own().corners[0].model_copy(update={"epochs": 1}).to_dict()
-    del config["data"]["val_min"]
+    for key in ADDED:
+        del config["data"][key]
     digest = hashlib.blake2b(json.dumps(config).encode(), digest_size=4).hexdigest()  # as that version named the folder
     written = {name: value for name, value in config["data"].items() if value is not None}  # by hand
     for values, folder, expected in ((config, digest, (0, True)), ({**config, "data": written}, "hand", (1, False))):
