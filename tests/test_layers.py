@@ -31,6 +31,7 @@ PACKAGES = [
     {"results"},
     {"report"},
     {"sweep"},
+    {"init"},
     {"cli"},
 ]
 WINGS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,23 @@ def find_hub_weights(backbone: str) -> dict[str, Any]:
             remedy="give a file (pretrained: path/to/weights.safetensors) or set it to false",
         ) from error
     return {}
+
+
+def find_offline_weights(backbone: str) -> str | None:
+    """Where timm's own weights of `backbone` are on this machine; None where a hub would have to be asked."""
+    import timm
+
+    settings = timm.get_pretrained_cfg(backbone)
+    if settings is None or not settings.has_weights:
+        return None
+    return str(settings.file) if settings.file else _find_cached(settings)
+
+
+def may_have_weights() -> bool:
+    """Whether there is any file in the caches of timm's weights; needs neither torch nor timm."""
+    hub = os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME", "~/.cache/huggingface"), "hub")
+    torch_hub = Path(os.environ.get("TORCH_HOME", "~/.cache/torch"), "hub", "checkpoints")
+    return any(any(Path(folder).expanduser().glob("*")) for folder in (hub, torch_hub))
 
 
 def _find_cached(settings: Any) -> str | None:

@@ -38,7 +38,7 @@ class ImageSizes:
     @property
     def short_side(self) -> int:
         """The median of the short sides; USUAL without an image."""
-        return median_low(map(min, self._found)) if self._found else USUAL
+        return self.short_sides[1]
 
     @property
     def side_from_scratch(self) -> int:
@@ -47,3 +47,9 @@ class ImageSizes:
             return max(shared, LEAST)
         short = self.short_side
         return min(USUAL, short // 8 * 8) if short >= 8 else max(short, LEAST)
+
+    @property
+    def short_sides(self) -> tuple[int, int, int]:
+        """The short sides: the least, the median, the largest; of USUAL without an image."""
+        found = sorted(map(min, self._found)) or [USUAL]
+        return found[0], median_low(found), found[-1]

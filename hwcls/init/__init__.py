@@ -1,0 +1,1 @@
+"""`hwcls init`: a sweep file that fits data, machine and time; each choice says why."""

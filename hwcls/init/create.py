@@ -1,0 +1,143 @@
+"""`hwcls init` from looking at the data to the file in its place."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+
+from hwcls import files
+from hwcls.config.data import DataConfig
+from hwcls.config.sweep_file import Sweep, load_sweep
+from hwcls.data.progress import ProgressReporter
+from hwcls.errors import UserError
+from hwcls.init.budget import Schedule, plan_schedule, with_more_seeds
+from hwcls.init.facts import DataFacts, MachineFacts, look_at_data, look_at_machine
+from hwcls.init.measure import pace_of, time_models
+from hwcls.init.plan import BACKBONES, Plan, Wish, choose_models, choose_side, make_plan, with_budget
+from hwcls.init.render import render
+from hwcls.models.pretrained import find_offline_weights, may_have_weights
+from hwcls.sweep.preflight.simulate import ALL, RUNS, Simulation, Waits
+from hwcls.sweep.preflight.timing import Timing
+
+CLOSE = 0.05  # a simulated time this near to the wanted one is not corrected
+
+
+@dataclass(frozen=True)
+class Found:
+    """What there is to choose by.
+
+    Attributes:
+        config: Of the data, without a size.
+        weights: A backbone whose pretrained weights are on this machine; None where there are none.
+    """
+
+    config: DataConfig
+    data: DataFacts
+    machine: MachineFacts
+    weights: str | None
+
+
+@dataclass(frozen=True)
+class Written:
+    """The file that was written.
+
+    Attributes:
+        epoch_seconds: The shortest and the longest epoch of each model that was measured, on all training images.
+        models: Those that the file compares.
+    """
+
+    path: Path
+    plan: Plan
+    epoch_seconds: dict[str, tuple[float, float]]
+    models: tuple[str, ...]
+
+
+def look(config: DataConfig) -> Found:
+    """Look at the data and the machine; raises UserError."""
+    data = look_at_data(config)
+    weights = next(filter(find_offline_weights, BACKBONES), None) if may_have_weights() else None
+    return Found(config, data, look_at_machine(), weights)
+
+
+def create(found: Found, wish: Wish, out: Path, report: ProgressReporter) -> Written:
+    """Measure this machine, choose, and write the file, which was read back before.
+
+    Raises:
+        UserError: The images cannot be decoded, a model cannot be trained, or `out` exists.
+    """
+    from hwcls.data.imageset import open_data
+
+    if found.data.is_small:
+        wish = replace(wish, goal=with_more_seeds(wish.goal))
+    side = choose_side(found.data, found.machine, wish.goal, found.weights)
+    models = choose_models(found.machine, wish.goal, side.value, found.weights)
+    config = found.config.model_copy(update={"image_size": side.value})
+    open_data(config, report)
+    report("measuring how fast this machine trains")
+    timing = time_models(models, config)
+    pace = pace_of(timing, found.machine.concurrent)
+    schedule = plan_schedule(wish.goal, wish.seconds, pace, found.data.images, len(found.data.classes))
+    plan = make_plan(wish, found.data, found.machine, side, models, schedule)
+    plan = _fit_budget(plan, schedule, timing, wish.seconds, out)
+    _load(render(plan), out, keep=True)
+    seconds = {
+        label: (min(time.epoch for time in times), max(time.epoch for time in times))
+        for label, times in timing.trials.items()
+    }
+    return Written(out, plan, seconds, schedule.models)
+
+
+def _fit_budget(plan: Plan, schedule: Schedule, timing: Timing, seconds: float, out: Path) -> Plan:
+    """The plan with the budget that makes the whole command take `seconds`, by the simulation of a dry run."""
+    times = {
+        label: [replace(time, epoch=time.epoch * schedule.share, epochs=schedule.epochs) for time in every]
+        for label, every in timing.trials.items()
+        if label in schedule.models
+    }
+    if len(times) == 1:  # nothing is compared
+        times = {ALL: next(iter(times.values()))}
+
+    def simulate(plan: Plan) -> float:
+        sweep, waits = _load(render(plan), out, keep=False), Waits.from_start(timing.start, workers=1)
+        walls = [Simulation(sweep, times, waits, schedule.concurrent, seed).run().wall for seed in range(RUNS)]
+        return median(walls)
+
+    wall = simulate(plan)
+    if schedule.run_cap is None and abs(wall - seconds) > CLOSE * seconds:
+        budget = max(schedule.budget - (wall - seconds), schedule.budget / 2)
+        plan = with_budget(plan, budget)
+        wall = simulate(plan)
+    return replace(plan, seconds=wall)
+
+
+def check_free(out: Path) -> None:
+    """Raise UserError where `out` exists: a sweep file is never overwritten."""
+    if os.path.lexists(out):
+        raise UserError("exists, and is not overwritten", where=str(out), remedy="write another one with --out FILE")
+
+
+def _load(text: str, out: Path, *, keep: bool) -> Sweep:
+    """The sweep of a text, read as the file at `out` would be; it stays there with `keep`."""
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.init")
+    try:
+        files.write_text(temporary, text)
+        sweep = load_sweep(temporary)
+        if keep:
+            _rename_new(temporary, out)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return sweep
+
+
+def _rename_new(source: Path, target: Path) -> None:
+    """Rename a file to a name that is free."""
+    check_free(target)
+    try:
+        os.link(source, target)  # unlike a rename it fails where the name was taken meanwhile
+    except FileExistsError:
+        check_free(target)
+    except OSError:  # a file system without links
+        os.replace(source, target)
+    files.sync_folder(target.parent)

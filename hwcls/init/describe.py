@@ -1,0 +1,85 @@
+"""What `hwcls init` found and chose, in plain lines and as JSON-ready values."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+from hwcls.format import format_count, format_duration, format_number, join_words
+from hwcls.init.create import Found, Written
+from hwcls.init.facts import DataFacts
+from hwcls.init.plan import UNEVEN
+
+NAMES = 6  # classes that are named
+
+
+def describe_found(path: str, found: Found) -> Iterator[str]:
+    """What was found, a line each."""
+    data = found.data
+    total = sum(sum(counts) for counts in data.counts.values())
+    names = ", ".join(data.classes[:NAMES]) + (", ..." if len(data.classes) > NAMES else "")
+    yield f"{path}: {format_count(total, 'image')} of {len(data.classes):,} classes: {names}"
+    yield from (f"  {line}" for line in data.found)
+    yield f"  {_describe_splits(data)}"
+    least, middle, most = data.sides
+    if data.square:
+        yield f"  {data.square} x {data.square} pixels"
+    else:
+        yield f"  short sides of {least:,} to {most:,} pixels, {middle:,} at the middle"
+    yield f"  {_describe_balance(data)}"
+    weights = f"of {found.weights}" if found.weights else "none"
+    yield f"  pretrained weights on this machine: {weights}"
+    yield f"  {found.machine}"
+
+
+def _describe_splits(data: DataFacts) -> str:
+    counts = ", ".join(f"{sum(counts):,} {split}" for split, counts in data.counts.items())
+    if not data.cut:
+        return f"{counts}, as the files are split"
+    return f"{counts}; {join_words(data.cut)} {'are' if len(data.cut) > 1 else 'is'} cut off train"
+
+
+def _describe_balance(data: DataFacts) -> str:
+    least, most = data.extremes
+    if least == most:
+        text = f"{least:,} training images of each class"
+    else:
+        smallest, largest = (data.classes[data.counts["train"].index(count)] for count in (least, most))
+        text = f"{least:,} ({smallest}) to {most:,} ({largest}) training images of a class"
+        text += f", {format_number(round(data.unevenness, 1))} times as many: "
+        text += "uneven" if data.unevenness >= UNEVEN else "even"
+    if data.is_small:
+        text += "; these are few: more images will help more than all else"
+    return text
+
+
+def describe_written(written: Written) -> Iterator[str]:
+    """What was written, and what comes next."""
+    for label, (low, high) in written.epoch_seconds.items():
+        left_out = "" if label in written.models else "; too slow for this time, left out"
+        span = format_duration(low) if high < 1.1 * low else f"{format_duration(low)} to {format_duration(high)}"
+        yield f"  an epoch of {label} on all training images takes {span} here{left_out}"
+    yield f"{written.path}: a sweep of about {format_duration(written.plan.seconds)}, with the reason of each choice"
+    yield "next:"
+    yield f"  hwcls sweep {shlex.quote(str(written.path))}"
+    yield f"  hwcls predict results/{written.plan.value('name')} NEW_IMAGES"
+
+
+def to_json(found: Found, written: Written) -> dict[str, Any]:
+    """All of it, as JSON-ready values."""
+    data = found.data
+    return {
+        "file": str(written.path),
+        "classes": list(data.classes),
+        "images": {split: dict(zip(data.classes, counts, strict=True)) for split, counts in data.counts.items()},
+        "cut": list(data.cut),
+        "found": list(data.found),
+        "short_sides": list(data.sides),
+        "weights": found.weights,
+        "machine": vars(found.machine),
+        "epoch_seconds": written.epoch_seconds,
+        "seconds": written.plan.seconds,
+        "choices": [vars(choice) for choice in written.plan.choices],
+        "next": [f"hwcls sweep {shlex.quote(str(written.path))}"],
+    }

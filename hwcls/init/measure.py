@@ -1,0 +1,55 @@
+"""How fast this machine trains each model of a plan, by training it for moments, as a dry run does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from hwcls.config.data import DataConfig
+from hwcls.config.sweep import ResourcesConfig
+from hwcls.config.trial import TrialConfig
+from hwcls.init.budget import Pace, Speed
+from hwcls.init.plan import Model
+from hwcls.sweep.cluster.resources import choose_resources, this_machine
+from hwcls.sweep.preflight.simulate import Waits
+from hwcls.sweep.preflight.timing import MAX_GROUPS, Timing, time_trials
+
+
+def time_models(models: Sequence[Model], data: DataConfig) -> Timing:
+    """Train each model at its first and its last settings for a moment, on as many processes as a sweep will have.
+
+    Raises:
+        UserError: A model cannot be trained, or there is too little memory.
+    """
+    resources = choose_resources(ResourcesConfig(), this_machine(), "")
+    groups = min(resources.concurrent, MAX_GROUPS)
+    trials = [(model.label, _trial(model, data, end)) for model in models for end in (0, -1)]
+    return time_trials(trials * groups, resources, len(trials) * groups, 0.0)
+
+
+def pace_of(timing: Timing, concurrent: int) -> Pace:
+    """What a schedule needs to know of measured times."""
+    waits = Waits.from_start(timing.start, workers=1)
+    idle = waits.before + 2 * waits.group + waits.score + waits.after
+    speeds = {}
+    for label, times in timing.trials.items():
+        epochs = [time.epoch + waits.record for time in times]
+        speeds[label] = Speed(fmean(epochs), max(epochs))
+    return Pace(idle, concurrent, speeds)
+
+
+def _trial(model: Model, data: DataConfig, end: int) -> TrialConfig:
+    """A trial of a model with one end of each range and list of values."""
+    values = {"data": data.model_dump(), "model": _fixed(model.settings, end), "optimizer": {"name": "adamw"}}
+    return TrialConfig.from_dict({**values, "epochs": 1})
+
+
+def _fixed(value: Any, end: int) -> Any:
+    if isinstance(value, Mapping):
+        if set(value) == {"values"}:
+            return value["values"][end]
+        if "min" in value and "max" in value:
+            return value["max" if end else "min"]
+        return {key: _fixed(part, end) for key, part in value.items()}
+    return value

@@ -1,0 +1,276 @@
+"""The plan of a sweep file: each choice with its reason, a pure function of what is known of data, machine and time."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from math import log2
+from pathlib import PurePath
+from typing import Any
+
+from hwcls.format import format_count, format_duration
+from hwcls.init.budget import Goal, Schedule
+from hwcls.init.facts import DataFacts, MachineFacts
+
+UNEVEN = 1.5  # the largest over the smallest class: data sets above count as imbalanced (KEEL's collection of them)
+SIDES = {  # pixels, at most: on CPU cores and on GPUs
+    ("quick", False): 64,
+    ("thorough", False): 96,
+    ("quick", True): 128,
+    ("thorough", True): 224,
+}
+WITH_WEIGHTS = {64: 128, 96: 160}  # what a pretrained backbone needs on CPU cores, which it only passes forward
+BACKBONES = ("resnet18", "mobilenetv3_small_100", "efficientnet_b0", "resnet50", "vit_tiny_patch16_224")
+ARCHIVES = re.compile(r"\.(zip|tar|tar\.\w+|tgz|tbz2?|txz)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One entry of the sweep file, and why it is as it is.
+
+    Attributes:
+        key: Its dotted path.
+        active: Whether it holds; else it is written as a comment that can be switched on.
+    """
+
+    key: str
+    value: Any
+    why: str = ""
+    active: bool = True
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All choices, in the order of the file, and the seconds that the command will take."""
+
+    title: str
+    choices: tuple[Choice, ...]
+    seconds: float
+
+    def __getitem__(self, key: str) -> Choice:
+        return next(choice for choice in self.choices if choice.key == key)
+
+    def value(self, key: str) -> Any:
+        """The value of an entry that holds, else None."""
+        return next((choice.value for choice in self.choices if choice.key == key and choice.active), None)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user asked for.
+
+    Attributes:
+        path: Of the data, as typed.
+        data: Further entries of the data section: the layout and the share of test.
+        mirror: Whether a mirrored image keeps its class; None: nobody said.
+        seconds: Of the whole command.
+    """
+
+    path: str
+    goal: Goal
+    seconds: float
+    data: Mapping[str, Any] = field(default_factory=dict)
+    mirror: bool | None = None
+
+
+@dataclass(frozen=True)
+class Model:
+    """An alternative of the model."""
+
+    label: str
+    settings: Mapping[str, Any]
+    why: str
+
+
+def choose_side(data: DataFacts, machine: MachineFacts, goal: Goal, weights: str | None) -> Choice:
+    """The side that images are decoded to."""
+    most = SIDES[goal.name, machine.gpus > 0]
+    where = "a GPU" if machine.gpus else "CPU cores"
+    if weights:
+        most = WITH_WEIGHTS.get(most, most)
+    if data.square is not None and data.square <= most:
+        return Choice("parameters.data.image_size", data.square, "as the images are")
+    short = data.sides[1]
+    side = min(most, short // 8 * 8 if short >= 8 else max(short, 4))
+    why = f"pixels; half of the images have {short} or more on their short side"
+    if side == most:
+        why += f"; larger ones take too long on {where} for a {goal.name} sweep"
+    return Choice("parameters.data.image_size", side, why)
+
+
+def choose_models(machine: MachineFacts, goal: Goal, side: int, weights: str | None) -> tuple[Model, ...]:
+    """The alternatives to compare: networks from scratch, and a pretrained backbone where its weights are here."""
+    halvings = max(1, min(4, int(log2(side / 4))))
+    widths = [32, 64] if machine.gpus else [16, 32]
+    head = {"dropout": {"min": 0.0, "max": 0.5}}
+    models = [
+        Model(
+            "cnn",
+            {"name": "simple_cnn", "depth": halvings, "width": {"values": widths}, "head": head},
+            "a small network from scratch: what the images alone teach",
+        )
+    ]
+    if weights or not machine.gpus or goal.name == "thorough":
+        narrow = widths if machine.gpus else [8, 16]
+        residual = {"name": "residual_cnn", "blocks": halvings + 1, "width": {"values": narrow}}
+        models.append(Model("residual", residual, "deeper, with shortcuts; slower, often better"))
+    if weights:
+        models.append(pretrained(weights, machine))
+    elif machine.gpus:
+        small = {"name": "timm", "backbone": "resnet18", "stem": "small" if side <= 64 else "standard"}
+        models.append(Model("resnet", small, "a usual backbone from scratch, as no pretrained weights are here"))
+    return tuple(models)
+
+
+def pretrained(backbone: str, machine: MachineFacts) -> Model:
+    """A backbone with timm's weights."""
+    why = "weights from ImageNet are on this machine"
+    settings = {"name": "timm", "backbone": backbone, "pretrained": True}
+    if machine.gpus:
+        return Model("pretrained", settings, f"{why}; all of it is trained")
+    return Model("pretrained", {**settings, "frozen": True}, f"{why}; on CPU cores only its head is trained")
+
+
+def make_plan(
+    wish: Wish,
+    data: DataFacts,
+    machine: MachineFacts,
+    side: Choice,
+    models: tuple[Model, ...],
+    schedule: Schedule,
+) -> Plan:
+    """All entries of the sweep file.
+
+    Args:
+        side, models: What `choose_side` and `choose_models` chose.
+        schedule: Of these models, by their measured speeds.
+    """
+    kept = [model for model in models if model.label in schedule.models]
+    choices = [
+        Choice("name", sweep_name(wish.path), "the results are in results/ under this name"),
+        *_choose_metric(data),
+        *_choose_search(wish, data, schedule, len(kept)),
+        *_choose_data(wish, data, machine, side, schedule),
+        *_choose_model(models, kept, machine, data.is_small),
+        *_choose_training(machine, schedule, kept),
+    ]
+    if data.unevenness >= UNEVEN:
+        why = "a mistake in a rare class weighs as much as one in a common class"
+        choices.append(Choice("parameters.class_weights", "balanced", why))
+    title = (
+        f"{wish.path}: {format_count(data.images, 'training image')} of {len(data.classes):,} classes, on {machine}."
+    )
+    return Plan(title, tuple(choices), schedule.seconds)
+
+
+def with_budget(plan: Plan, budget: float) -> Plan:
+    """The plan with another time for the search."""
+    choices = [replace(one, value=duration(budget)) if one.key == "budget" else one for one in plan.choices]
+    return replace(plan, choices=tuple(choices))
+
+
+def sweep_name(path: str) -> str:
+    """A sweep's name from the name of a folder or archive."""
+    name = ARCHIVES.sub("", PurePath(path).name)
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9_.+-]+", "_", plain).strip("_.+-")[:60] or "images"
+
+
+def duration(seconds: float) -> str:
+    """A time as a sweep file has it, rounded: 3m40s, 1h25m."""
+    step = 10 if seconds < 1800 else 60
+    minutes, rest = divmod(max(step, round(seconds / step) * step), 60)
+    hours, minutes = divmod(minutes, 60)
+    return "".join(f"{count}{unit}" for count, unit in ((hours, "h"), (minutes, "m"), (rest, "s")) if count)
+
+
+def _choose_metric(data: DataFacts) -> list[Choice]:
+    least, most = data.extremes
+    if data.unevenness >= UNEVEN:
+        why = f"classes are uneven ({least:,} to {most:,} images): each counts the same"
+        return [Choice("metric", "val/macro_f1", why)]
+    images = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+    return [Choice("metric", "val/accuracy", f"classes are even ({images} images each)")]
+
+
+def _choose_search(wish: Wish, data: DataFacts, schedule: Schedule, models: int) -> list[Choice]:
+    confirm, found = wish.goal.confirm, [Choice("method", "tpe", "tries what is like the best so far")]
+    if schedule.run_cap is not None:
+        why = f"trials; {wish.goal.trials} of each model are enough"
+        found.append(Choice("run_cap", schedule.run_cap, why))
+    asked = format_duration(wish.seconds)
+    why = f"of the search; of {asked} in all the rest is for the start and for confirm"
+    found.append(Choice("budget", duration(schedule.budget), why))
+    if models > 1:
+        found.append(Choice("compare", "model", "every model gets the same share"))
+    found.append(
+        Choice("early_terminate", {"type": "asha", "eta": 3}, "poor trials end early: at each look a third goes on")
+    )
+    many = " as scores vary where images are few," if data.is_small else ""
+    who = "the best trial" if confirm.top == 1 else f"the best {confirm.top} trials"
+    who += " of each model" if models > 1 else ""
+    why = f"{who} again on {confirm.seeds} fresh seeds,{many} scored on test"
+    return [*found, Choice("confirm", {"top": confirm.top, "seeds": confirm.seeds}, why)]
+
+
+def _choose_data(wish: Wish, data: DataFacts, machine: MachineFacts, side: Choice, schedule: Schedule) -> list[Choice]:
+    at = "parameters.data"
+    cut = " and ".join(data.cut)
+    where = f"{cut} {'are' if len(data.cut) > 1 else 'is'} cut off train" if cut else "train, val and test as found"
+    found = [Choice(f"{at}.path", wish.path, where)]
+    for key, value in wish.data.items():
+        found.append(Choice(f"{at}.{key}", value, "as you said"))
+    found.append(side)
+    if schedule.share < 1:
+        full = format_duration(schedule.seconds / schedule.share)
+        why = f"of the training images: all of them would take about {full}; 1 trains on all"
+        found.append(Choice(f"{at}.fraction", schedule.share, why))
+    sizes = batch_sizes(round(data.images * schedule.share), machine.gpus > 0)
+    found.append(Choice(f"{at}.batch_size", {"values": sizes}, "smaller ones take more steps in each epoch"))
+    return [*found, _choose_augment(wish.mirror)]
+
+
+def batch_sizes(images: int, gpu: bool) -> list[int]:
+    """Batches with which an epoch of so many images has a useful number of steps."""
+    small = 8 if images < 200 else 16 if images < 2_000 else 32 if images < 20_000 else 64
+    return [small * (2 if gpu else 1), small * (4 if gpu else 2)]
+
+
+def _choose_augment(mirror: bool | None) -> Choice:
+    key, flip = "parameters.data.augment", {"hflip": True}
+    if mirror:
+        return Choice(key, flip, "a mirrored image keeps its class, as you said")
+    if mirror is None:
+        return Choice(key, flip, "switch on if no mirrored image is another class (an arrow, a letter)", active=False)
+    return Choice(key, {}, "none: a mirrored image may be another class, as you said")
+
+
+def _choose_model(models: tuple[Model, ...], kept: list[Model], machine: MachineFacts, few: bool) -> list[Choice]:
+    at = "parameters.model.choice"
+    found = [Choice(f"{at}.{model.label}", dict(model.settings), model.why) for model in kept]
+    for model in models:
+        if model not in kept:
+            found.append(Choice(f"{at}.{model.label}", dict(model.settings), "too slow for this time", active=False))
+    if all(model.label != "pretrained" for model in models):
+        why = f"switch on where the network may be used{': with few images it helps most' if few else ''}"
+        model = pretrained(BACKBONES[0], machine)
+        found.append(Choice(f"{at}.{model.label}", dict(model.settings), why, active=False))
+    return found
+
+
+def _choose_training(machine: MachineFacts, schedule: Schedule, kept: list[Model]) -> list[Choice]:
+    tuned = any(model.label == "pretrained" and not model.settings.get("frozen") for model in kept)
+    least = 1e-5 if tuned else 3e-4
+    optimizer = {
+        "name": "adamw",
+        "lr": {"min": least, "max": 1e-2, "log": True},
+        "weight_decay": {"min": 1e-4, "max": 1e-1, "log": True},
+    }
+    why = "the rate matters most" + (", and pretrained weights want low ones" if tuned else "")
+    return [
+        Choice("parameters.optimizer", optimizer, why),
+        Choice("parameters.scheduler", {"name": "cosine", "warmup": 1}, "ends at zero, which suits a fixed time"),
+        Choice("parameters.epochs", schedule.epochs, "as many as fit into the time, and are of use"),
+    ]

@@ -1,0 +1,78 @@
+"""How the time that was asked for is spent."""
+
+import pytest
+
+from hwcls.config.sweep import ConfirmConfig
+from hwcls.init.budget import QUICK, THOROUGH, Pace, Speed, choose_goal, plan_schedule, with_more_seeds
+
+
+def schedule(seconds=360.0, *, idle=40.0, slots=2, images=2700, classes=10, goal=QUICK, **speeds):
+    pace = Pace(idle, slots, {label: Speed(*both) for label, both in speeds.items()})
+    return plan_schedule(goal, seconds, pace, images, classes)
+
+
+def test_time_is_divided_between_search_and_confirm():
+    found = schedule(cnn=(1.0, 2.0), residual=(3.0, 4.0))
+    # the confirm runs, three of each model on two slots, take 10 seconds for each epoch; at most 0.4 * 320
+    assert found.models == ("cnn", "residual")
+    assert (found.epochs, found.share, found.run_cap) == (12, 1.0, None)
+    assert found.confirm == 120
+    assert found.budget == pytest.approx(320 - 120 - 0.4 * 12 * 4)
+    assert found.seconds == pytest.approx(360)
+
+
+def test_more_time_trains_longer_until_that_is_of_no_use():
+    epochs = [schedule(seconds, cnn=(1.0, 2.0)).epochs for seconds in (200, 400, 4000)]
+    assert epochs == [16, 36, round(150_000 / 2700)]  # four seconds of confirm runs for each epoch
+
+
+def test_a_fast_search_ends_by_its_trials():
+    found = schedule(cnn=(0.01, 0.02), images=100, classes=2)
+    assert (found.run_cap, found.epochs) == (20, 60)
+    assert found.seconds < 60 < found.budget
+
+
+def test_a_model_that_is_too_slow_is_dropped_before_images_are():
+    found = schedule(cnn=(1.0, 2.0), residual=(20.0, 40.0))
+    assert (found.models, found.share) == (("cnn",), 1.0)
+
+
+def test_both_models_are_kept_where_a_part_of_the_images_is_plenty():
+    found = schedule(images=50_000, cnn=(20.0, 40.0), residual=(25.0, 50.0))
+    assert found.models == ("cnn", "residual")
+    assert (found.epochs, found.share, found.run_cap) == (8, 0.1, 40)
+    assert found.seconds == pytest.approx(348)
+
+
+def test_fewest_images_are_trained_even_beyond_the_time():
+    found = schedule(120, images=1000, classes=10, cnn=(50.0, 60.0))
+    assert (found.share, found.epochs) == (0.2, 8)
+    assert found.seconds > 120
+
+
+@pytest.mark.parametrize("slots", [1, 2, 8])
+@pytest.mark.parametrize("seconds", [180, 360, 3600])
+def test_what_is_planned_takes_the_time_that_was_asked_for(seconds, slots):
+    found = schedule(seconds, slots=slots, images=20_000, cnn=(8.0, 12.0), residual=(15.0, 30.0))
+    if found.run_cap is None:
+        assert found.seconds == pytest.approx(seconds, rel=0.01)
+        assert 0 < found.confirm <= 0.4 * seconds
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds", "goal"),
+    [
+        (None, None, QUICK),
+        (None, 1799, QUICK),
+        (None, 1800, THOROUGH),
+        ("quick", 7200, QUICK),
+        ("thorough", None, THOROUGH),
+    ],
+)
+def test_a_time_alone_chooses_the_goal(name, seconds, goal):
+    assert choose_goal(name, seconds) is goal
+
+
+def test_few_images_ask_for_five_seeds():
+    assert with_more_seeds(QUICK).confirm == ConfirmConfig(top=1, seeds=5)
+    assert with_more_seeds(THOROUGH).confirm == THOROUGH.confirm

@@ -1,0 +1,122 @@
+"""`hwcls init` on folders of images, with measured times that are given."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from hwcls.cli.main import app
+from hwcls.config.sweep_file import load_sweep
+from hwcls.errors import UserError
+from hwcls.init import create
+from hwcls.sweep.preflight.timing import Timing, TrialTime
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """12 and 6 training images of 20 x 16 pixels, as many for test, in photos/ of the current folder."""
+    monkeypatch.chdir(tmp_path)
+    draw = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for name, count in (("cat", 12), ("dog", 6)):
+            folder = tmp_path / "photos" / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                Image.fromarray(draw.integers(0, 256, (16, 20, 3), np.uint8)).save(folder / f"{number}.png")
+    return tmp_path
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """No process is started: an epoch of each model takes a second, a start three."""
+    monkeypatch.setattr(
+        create, "time_models", lambda models, data: Timing(3.0, {one.label: [TrialTime(0.5, 1.0)] for one in models})
+    )
+
+
+def run(*words):
+    return runner.invoke(app, ["init", *words], catch_exceptions=False)
+
+
+def test_a_folder_becomes_a_sweep_file(photos, measured):
+    done = run("photos/")
+    assert done.exit_code == 0, done.output
+    assert "18 train" not in done.output  # val is cut off
+    assert "16 train, 18 test, 2 val; val is cut off train" in done.output
+    assert "short sides of 16 to 16 pixels, 16 at the middle" in done.output
+    assert "5 (dog) to 11 (cat) training images of a class, 2.2 times as many: uneven" in done.output
+    assert done.output.endswith("next:\n  hwcls sweep photos.yaml\n  hwcls predict results/photos NEW_IMAGES\n")
+    sweep = load_sweep(Path("photos.yaml"))
+    assert sweep.config.name == "photos"
+    assert sweep.config.metric.name == "val/macro_f1"
+    trial = sweep.corners[0]
+    assert trial.data.path == str(photos / "photos")
+    assert (trial.data.image_size, trial.class_weights, trial.data.augment) == (16, "balanced", None)
+    assert [one.label for one in sweep.alternatives] == ["cnn", "residual"]
+    assert sorted(os.listdir(photos)) == ["photos", "photos.yaml"]
+
+
+def test_nothing_is_overwritten(photos, measured):
+    Path("photos.yaml").write_text("mine")
+    done = run("photos/")
+    assert done.exit_code == 2
+    assert "photos.yaml: exists, and is not overwritten — write another one with --out FILE" in done.output
+    assert Path("photos.yaml").read_text() == "mine"
+    assert run("photos/", "--out", "other.yaml").exit_code == 0
+    assert Path("photos.yaml").read_text() == "mine"
+
+
+def test_a_name_that_is_taken_meanwhile_is_kept(photos, monkeypatch):
+    Path("taken.yaml").write_text("mine")
+    Path("new").write_text("new")
+    monkeypatch.setattr(create, "check_free", lambda path: None)
+    with pytest.raises(FileExistsError):
+        os.link("new", "taken.yaml")
+    create._rename_new(Path("new"), Path("taken.yaml"))
+    assert Path("taken.yaml").read_text() == "mine"
+
+
+def test_standard_input_is_not_read_where_it_is_no_terminal(photos, measured):
+    done = runner.invoke(app, ["init", "photos/"], input="n\n", catch_exceptions=False)
+    assert "mirrored" not in done.output
+    assert "    # augment: {hflip: true}" in Path("photos.yaml").read_text()
+
+
+@pytest.mark.parametrize(("option", "hflip"), [("--mirror", True), ("--no-mirror", False)])
+def test_an_answer_as_an_option(option, hflip, photos, measured):
+    assert run("photos/", option).exit_code == 0
+    assert load_sweep(Path("photos.yaml")).corners[0].data.augment.hflip is hflip
+
+
+def test_json(photos, measured):
+    done = run("photos", "--json", "--for", "10m")
+    found = json.loads(done.stdout)
+    assert found["images"]["train"] == {"cat": 11, "dog": 5}
+    assert found["file"] == "photos.yaml"
+    assert {choice["key"] for choice in found["choices"]} >= {"metric", "budget", "parameters.epochs"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nothing"], "nothing: no such folder or archive"),
+        (["photos", "--goal", "fast"], "--goal: no goal 'fast' — known: quick, thorough"),
+        (["photos", "--for", "soon"], "--for: 'soon' is not a duration — write 2h, 90m, 1h30m or a number of seconds"),
+        (["photos", "--for", "30s"], "--for: 30s is too short for a sweep — give it 2m or more"),
+    ],
+)
+def test_bad_usage(words, message, photos, measured):
+    done = run(*words)
+    assert (done.exit_code, message in done.output) == (2, True), done.output
+
+
+def test_a_file_that_is_no_sweep_file_is_not_put_in_place(photos):
+    with pytest.raises(UserError, match="parameters"):
+        create._load("name: x\nrun_cap: 2\n", Path("x.yaml"), keep=True)
+    assert sorted(os.listdir()) == ["photos"]

@@ -1,0 +1,194 @@
+"""Each choice of a sweep file by what is known of data, machine and time."""
+
+from dataclasses import replace
+
+import pytest
+
+from hwcls.init.budget import QUICK, THOROUGH, Schedule
+from hwcls.init.facts import DataFacts, MachineFacts
+from hwcls.init.plan import (
+    Wish,
+    batch_sizes,
+    choose_models,
+    choose_side,
+    duration,
+    make_plan,
+    sweep_name,
+    with_budget,
+)
+
+CPU, GPU = MachineFacts(2, 0, 2), MachineFacts(16, 1, 1)
+PHOTOS = DataFacts(
+    classes=("cat", "dog"),
+    counts={"train": (720, 720), "val": (80, 80), "test": (200, 200)},
+    cut=("val", "test"),
+    sides=(90, 300, 2000),
+    square=None,
+)
+SCHEDULE = Schedule(("cnn", "residual"), 20, 1.0, 200.0, None, 100.0, 360.0, 2)
+
+
+def plan(data=PHOTOS, machine=CPU, goal=QUICK, weights=None, schedule=SCHEDULE, mirror=None, **entries):
+    side = choose_side(data, machine, goal, weights)
+    models = choose_models(machine, goal, side.value, weights)
+    return make_plan(Wish("photos/", goal, 360.0, entries, mirror), data, machine, side, models, schedule)
+
+
+def uneven(least, most):
+    return replace(PHOTOS, counts={"train": (least, most), "val": (1, 1), "test": (1, 1)})
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "metric", "weights"),
+    [
+        (100, 100, "val/accuracy", None),
+        (100, 149, "val/accuracy", None),
+        (100, 150, "val/macro_f1", "balanced"),
+        (3, 4000, "val/macro_f1", "balanced"),
+    ],
+)
+def test_uneven_classes_count_the_same(least, most, metric, weights):
+    found = plan(uneven(least, most))
+    assert (found.value("metric"), found.value("parameters.class_weights")) == (metric, weights)
+
+
+def test_a_reason_has_the_numbers():
+    assert plan(uneven(30, 400))["metric"].why == "classes are uneven (30 to 400 images): each counts the same"
+    assert plan()["metric"].why == "classes are even (720 images each)"
+
+
+@pytest.mark.parametrize(
+    ("mirror", "value", "active"), [(None, {"hflip": True}, False), (True, {"hflip": True}, True), (False, {}, True)]
+)
+def test_images_are_mirrored_only_where_somebody_said_so(mirror, value, active):
+    choice = plan(mirror=mirror)["parameters.data.augment"]
+    assert (choice.value, choice.active) == (value, active)
+    assert plan().value("parameters.data.augment") is None
+
+
+@pytest.mark.parametrize(
+    ("square", "median", "machine", "goal", "weights", "side"),
+    [
+        (28, 28, CPU, QUICK, None, 28),
+        (32, 32, GPU, THOROUGH, "resnet18", 32),
+        (96, 96, CPU, QUICK, None, 64),
+        (None, 300, CPU, QUICK, None, 64),
+        (None, 50, CPU, QUICK, None, 48),
+        (None, 3, CPU, QUICK, None, 4),
+        (None, 300, CPU, THOROUGH, None, 96),
+        (None, 300, CPU, QUICK, "resnet18", 128),
+        (None, 300, CPU, THOROUGH, "resnet18", 160),
+        (None, 300, GPU, QUICK, None, 128),
+        (None, 300, GPU, THOROUGH, None, 224),
+        (None, 200, GPU, THOROUGH, None, 200),
+    ],
+)
+def test_the_side_fits_images_and_machine(square, median, machine, goal, weights, side):
+    data = replace(PHOTOS, square=square, sides=(4, median, 5000))
+    assert choose_side(data, machine, goal, weights).value == side
+
+
+def labels(*arguments):
+    return [model.label for model in choose_models(*arguments)]
+
+
+def test_models_fit_the_machine_and_the_weights():
+    assert labels(CPU, QUICK, 64, None) == ["cnn", "residual"]
+    assert labels(CPU, QUICK, 64, "resnet18") == ["cnn", "residual", "pretrained"]
+    assert labels(GPU, QUICK, 128, None) == ["cnn", "resnet"]
+    assert labels(GPU, THOROUGH, 224, None) == ["cnn", "residual", "resnet"]
+    assert labels(GPU, QUICK, 128, "resnet18") == ["cnn", "residual", "pretrained"]
+
+
+@pytest.mark.parametrize(("side", "depth"), [(4, 1), (8, 1), (28, 2), (32, 3), (64, 4), (224, 4)])
+def test_networks_are_as_deep_as_the_images_allow(side, depth):
+    cnn, residual = choose_models(CPU, QUICK, side, None)
+    assert (cnn.settings["depth"], residual.settings["blocks"]) == (depth, depth + 1)
+
+
+def test_a_pretrained_backbone_is_frozen_on_cpu_cores_alone():
+    on_cpu, on_gpu = (choose_models(machine, QUICK, 64, "resnet18")[-1].settings for machine in (CPU, GPU))
+    assert on_cpu == {"name": "timm", "backbone": "resnet18", "pretrained": True, "frozen": True}
+    assert on_gpu == {"name": "timm", "backbone": "resnet18", "pretrained": True}
+    found = plan(machine=GPU, weights="resnet18", schedule=replace(SCHEDULE, models=("cnn", "pretrained")))
+    assert found.value("parameters.optimizer")["lr"]["min"] == 1e-5
+    assert plan().value("parameters.optimizer")["lr"]["min"] == 3e-4
+
+
+def test_what_is_left_out_can_be_switched_on():
+    found = plan(schedule=replace(SCHEDULE, models=("cnn",)))
+    residual, pretrained = (found[f"parameters.model.choice.{label}"] for label in ("residual", "pretrained"))
+    assert (residual.active, residual.why) == (False, "too slow for this time")
+    assert (pretrained.active, pretrained.value["frozen"]) == (False, True)
+    assert found.value("compare") is None
+    assert plan().value("compare") == "model"
+
+
+def test_the_search_and_its_end():
+    found = plan(schedule=replace(SCHEDULE, run_cap=40))
+    assert (found.value("run_cap"), found.value("budget"), found.value("parameters.epochs")) == (40, "3m20s", 20)
+    assert plan().value("run_cap") is None
+    assert plan().value("confirm") == {"top": 1, "seeds": 3}
+    assert plan(goal=THOROUGH).value("confirm") == {"top": 2, "seeds": 5}
+
+
+def test_a_part_of_the_images():
+    found = plan(schedule=replace(SCHEDULE, share=0.25))
+    assert found.value("parameters.data.fraction") == 0.25
+    assert "all of them would take about 24 min" in found["parameters.data.fraction"].why
+    assert plan().value("parameters.data.fraction") is None
+
+
+def test_where_the_splits_come_from():
+    assert plan()["parameters.data.path"].why == "val and test are cut off train"
+    assert plan(replace(PHOTOS, cut=("val",)))["parameters.data.path"].why == "val is cut off train"
+    assert plan(replace(PHOTOS, cut=()))["parameters.data.path"].why == "train, val and test as found"
+
+
+def test_options_of_the_data_are_written():
+    found = plan(layout={"table": "labels.csv"}, test=0.3)
+    assert found.value("parameters.data.layout") == {"table": "labels.csv"}
+    assert found.value("parameters.data.test") == 0.3
+
+
+@pytest.mark.parametrize(
+    ("images", "gpu", "sizes"),
+    [(100, False, [8, 16]), (1_000, False, [16, 32]), (10_000, False, [32, 64]), (90_000, True, [128, 256])],
+)
+def test_batches_by_the_number_of_images(images, gpu, sizes):
+    assert batch_sizes(images, gpu) == sizes
+
+
+def test_few_images_are_named():
+    few = uneven(10, 12)
+    assert few.is_small
+    assert "scores vary where images are few" in plan(few)["confirm"].why
+    assert "few images" in plan(few)["parameters.model.choice.pretrained"].why
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("photos/", "photos"),
+        ("/data/My Photos (2024).tar.gz", "My_Photos_2024"),
+        ("a.ZIP", "a"),
+        ("été", "ete"),
+        ("写真", "images"),
+        ("./-x", "x"),
+        ("..", "images"),
+        ("v1.2", "v1.2"),
+    ],
+)
+def test_a_name_from_a_path(path, name):
+    assert sweep_name(path) == name
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(3, "10s"), (219, "3m40s"), (600, "10m"), (1800, "30m"), (5130, "1h26m"), (7200, "2h")]
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_another_budget():
+    assert with_budget(plan(), 100.0).value("budget") == "1m40s"
