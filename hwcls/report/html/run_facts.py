@@ -14,11 +14,10 @@ import yaml
 from hwcls.data.augment.defaults import describe_augment, spell_out_recorded
 from hwcls.errors import UserError
 from hwcls.format import format_count, format_duration
+from hwcls.report.html.data_facts import Facts, collect_data_facts
 from hwcls.results.confirm.describe import describe_missing, describe_runs
 from hwcls.results.load import SweepResults
 from hwcls.tracking.folders import TrialFolder
-
-Facts = list[tuple[str, str]]  # (name, value)
 
 
 def collect_facts(sweep: SweepResults) -> Facts:
@@ -28,8 +27,7 @@ def collect_facts(sweep: SweepResults) -> Facts:
         *_trial_facts(sweep),
         *_search_facts(sweep),
         *_cost_facts(sweep),
-        *_data_facts(sweep.data or {}),
-        *_image_facts(sweep.data or {}),
+        *collect_data_facts(sweep.data or {}, sweep.folder),
         *_augment_facts(sweep),
         *_effective_facts(environment.get("effective")),
         *_environment_facts(environment),
@@ -85,30 +83,6 @@ def _cost_facts(sweep: SweepResults) -> Facts:
     runs = [*sweep.trials, *(confirm.run for confirm in sweep.confirm)]
     epochs = format_count(sum(len(run.records) for run in runs), "epoch")
     return [("Cost", f"{epochs}, {format_duration(sum(run.seconds for run in runs))} of training")]
-
-
-def _data_facts(data: Mapping[str, Any]) -> Facts:
-    if not data:
-        return []
-    parts = [str(data.get("name", "?"))]
-    parts += [f"{data[split]:,} {split}" for split in ("train", "val", "test") if isinstance(data.get(split), int)]
-    classes, per_class = data.get("classes"), data.get("per_class")
-    if isinstance(classes, list):
-        parts.append(f"{len(classes)} classes")
-    found = [("Data", ", ".join(parts))]
-    if isinstance(per_class, list) and len(per_class) == 2:
-        low, high = per_class
-        found.append(("Training images per class", f"{low:,}" if low == high else f"{low:,} to {high:,}"))
-    return found
-
-
-def _image_facts(data: Mapping[str, Any]) -> Facts:
-    """The images as every model gets them, and where val is from."""
-    size, channels, origin = (data.get(key) for key in ("image_size", "channels", "val_from"))
-    if not size:
-        return []
-    val = {"train": "; val is split off train", "val": "; val as the data set has it"}.get(str(origin), "")
-    return [("Images", f"{size} x {size}, {'grey' if channels == 1 else 'RGB'}{val}")]
 
 
 def _effective_facts(effective: object) -> Facts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -84,7 +84,7 @@ def check_content(sweep: Sweep, path: Path, into: Path, progress: ProgressReport
     if sweep.earlier:
         sets = {key: _of_version_0_1(images) for key, images in sets.items()}
     _check_same_images(list(sets.values()), path)
-    save_splits(list(sets.values()), into)
+    save_splits(list(sets.values()), into, _size_reasons(sweep, path))
     shapes = shapes_of(sets)
     check_models_build(corners, shapes, sweep.source)
     for trial in corners:
@@ -169,16 +169,33 @@ def shapes_of(sets: dict[DataConfig, ImageSet]) -> Shapes:
     return {key: (len(images.classes), images.channels, images.image_size) for key, images in sets.items()}
 
 
-def save_splits(sets: list[ImageSet], path: Path) -> None:
-    """Write splits.npz and data.json: which images are train, val and test; several data sets are numbered."""
+def save_splits(sets: list[ImageSet], path: Path, reasons: Mapping[str, str]) -> None:
+    """Write splits.npz and data.json: which images are train, val and test; several data sets are numbered.
+
+    Args:
+        reasons: Why the images have their size, by data set, where hwcls chose it.
+    """
     arrays, described = {}, []
     for number, images in enumerate(sets):
         prefix = f"{number}/" if len(sets) > 1 else ""
         for name in ("train", "val", "test"):
             arrays[f"{prefix}{name}"] = getattr(images, name).rows
-        described.append({**images.facts(), "fingerprint": _fingerprint(images)})
+        reason = {"image_size_reason": reasons[images.name]} if images.name in reasons else {}
+        described.append({**images.facts(), **reason, "fingerprint": _fingerprint(images)})
     save_arrays(path / "splits.npz", **arrays)
     files.write_json(path / "data.json", {**described[0], **({"others": described[1:]} if described[1:] else {})})
+
+
+def _size_reasons(sweep: Sweep, path: Path) -> dict[str, str]:
+    """Why images have their size, by data set; a sweep that continues keeps the reason of its first start."""
+    found = read_or_none(read_json, path / "data.json", DataShape) or {}
+    entries = {one.get("name"): one for one in (found, *found.get("others", ()))}
+    reasons = {}
+    for name, chosen in sweep.image_sizes.items():
+        earlier = entries.get(name, {})
+        kept = earlier.get("image_size_reason") if earlier.get("image_size") == chosen.side else None
+        reasons[name] = str(kept or chosen.reason)
+    return reasons
 
 
 def _check_same_images(sets: list[ImageSet], path: Path) -> None:

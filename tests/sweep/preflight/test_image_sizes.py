@@ -50,9 +50,15 @@ def test_one_size_for_every_trial_is_said_and_recorded(tiny, photos, tmp_path):
     prepare(sweep, folder.path)
     data = json.loads((folder.path / "data.json").read_text())
     assert (data["image_size"], data["channels"]) == (56, 3)
+    assert data["image_size_reason"] == "the images' median is 80 x 80, of which 56 is about the short side"
     builder = JobBuilder(sweep, folder, Resources(1, 1, 1, 0.0), {})
     builder.build(0, {"model": "mlp", "optimizer.lr": 0.01}, lambda: None)
     assert folder.trial(0).settings()["data"]["image_size"] == 56
+    (folder.path / "sweep.yaml").write_text(yaml.safe_dump(own(tiny, photos).resolved()))
+    again = check_sweep(own(tiny, photos), options)
+    assert again.image_sizes["imagefolder"].reason != data["image_size_reason"]
+    prepare(again, folder.path)  # the reason of the first start stays
+    assert json.loads((folder.path / "data.json").read_text()) == data
 
 
 def test_a_resumed_sweep_keeps_its_size(tiny, photos, tmp_path):

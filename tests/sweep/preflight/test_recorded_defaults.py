@@ -136,7 +136,10 @@ def test_own_images_are_not_augmented_unless_asked_and_every_value_is_recorded(o
         prepare(sweep, folder.path)
         facts = dict(collect_facts(load_results(folder.path)))
         assert facts["Augmentation"] == ("crop 1, hflip" if changes else "none")
-        assert facts["Images"] == "8 x 8, RGB; val is split off train"
+        assert facts["Images"] == "8 x 8, RGB"
+        assert facts["Test and val"].startswith(
+            "test: as the data has it; val: 10 % of the training images, cut by hwcls"
+        )
         assert facts["Resources of a trial"] == "workers 1, cpus per worker 2"
         assert facts["Early stopping at epochs"] == "1, 3"
 

@@ -1,0 +1,88 @@
+"""The page's sentences on the data, from what data.json records."""
+
+from __future__ import annotations
+
+import pytest
+
+from hwcls.report.html.data_facts import collect_data_facts
+from hwcls.report.html.page import write_page
+
+CUT = {
+    "name": "imagefolder",
+    "classes": ["cat", "dog"],
+    "train": 360,
+    "val": 40,
+    "test": 100,
+    "per_class": [150, 210],
+    "image_size": 64,
+    "channels": 3,
+    "test_from": "train",
+    "val_from": "train",
+    "test_share": 0.2,
+    "val_share": 0.1,
+    "split_seed": 3,
+    "together": {"groups": 0, "copies": 12},
+    "duplicates": "near",
+}
+TEST = "test: 20 % of the images, cut by hwcls (seed 3), stratified"
+VAL = "val: 10 % of the other images, in the same way"
+ALONE = "val: 10 % of the training images, cut by hwcls (seed 3), stratified"
+GIVEN = "test: as the data has it"
+
+
+def described(tmp_path, **changes):
+    found = {key: value for key, value in {**CUT, **changes}.items() if value is not None}
+    return dict(collect_data_facts(found, tmp_path))["Test and val"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, f"{TEST}; {VAL}; near copies kept together (12 images are copies)"),
+        ({"together": {"groups": 7, "copies": 1}}, "copies and groups kept together (7 groups, 1 image is a copy)"),
+        ({"together": {"groups": 1, "copies": 0}}, "near copies and groups kept together (1 group)"),
+        ({"together": None, "duplicates": "exact"}, "in the same way; copies kept together"),
+        ({"test_from": "test"}, f"{GIVEN}; {ALONE}; near copies"),
+        ({"val_from": "val"}, f"{TEST}; val: as the data has it; near copies"),
+        ({"val_from": "val", "test_from": "test"}, f"{GIVEN}; val: as the data has it"),
+    ],
+)
+def test_how_test_and_val_came_to_be_is_said(tmp_path, changes, said):
+    found = described(tmp_path, **changes)
+    assert said in found
+    if changes.get("val_from") == changes.get("test_from", "train") != "train":
+        assert found == said  # nothing was cut, so nothing was kept together
+    assert "splits.csv" not in found
+
+
+def test_an_earlier_version_has_its_one_sentence(tmp_path):
+    names = ("test_from", "test_share", "val_share", "split_seed", "together", "duplicates")
+    earlier = {key: value for key, value in CUT.items() if key not in names}
+    found = dict(collect_data_facts(earlier, tmp_path))
+    assert list(found) == ["Data", "Training images per class", "Images"]
+    assert found["Images"] == "64 x 64, RGB; val is split off train"
+    assert dict(collect_data_facts({**earlier, "val_from": "val"}, tmp_path))["Images"].endswith(
+        "val as the data set has it"
+    )
+    assert collect_data_facts({}, tmp_path) == []
+
+
+def test_how_the_files_were_read_and_the_reason_of_the_size_are_said(tmp_path):
+    data = {**CUT, "found": ["labels from labels.csv, column <b>", "a"], "image_size_reason": "the median is 90 x 80"}
+    found = dict(collect_data_facts(data, tmp_path))
+    assert found["How the files were read"] == "labels from labels.csv, column <b>; a"
+    assert found["Images"] == "64 x 64, RGB; the median is 90 x 80"
+
+
+def test_the_page_links_the_splits_and_escapes_what_files_say(results, tmp_path):
+    from hwcls import files
+
+    results.full(tmp_path)
+    (tmp_path / "splits.csv").write_text("file_name,label,split\n")
+    evil = "labels from <img src=x onerror=alert(1)>\x1b[2J"
+    files.write_json(tmp_path / "data.json", {**CUT, "found": [evil]})
+    page = write_page(tmp_path).read_text("utf-8")
+    assert '<a href="splits.csv">splits.csv</a>' in page
+    assert "&lt;img src=x" in page
+    assert "<img src=x" not in page
+    assert "\x1b" not in page
