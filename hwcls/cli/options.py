@@ -74,7 +74,7 @@ def check_overwrite(paths: Iterable[Path], overwrite: bool) -> None:
     taken = [path for path in paths if path.is_file()]
     if overwrite or not taken:
         return
-    where = ", ".join(map(str, taken))
+    where = ", ".join(map(str, taken[:3])) + (f" and {len(taken) - 3:,} more" if taken[3:] else "")
     if not can_ask():
         raise UserError("exists already", where=where, remedy="pass --overwrite to replace it, or name another path")
     ask_to_replace(where)

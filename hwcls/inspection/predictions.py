@@ -1,74 +1,76 @@
-"""Predictions of a trained model for image files."""
+"""Predictions of a trained model for encoded images."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Container, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hwcls.data.decoding.decode import READ_ERRORS, decode_to_size
+from hwcls.data.decoding.decode import READ_ERRORS, chunk_size, count_cpus, decode_to_size
+from hwcls.data.decoding.memory import ENCODED
 from hwcls.data.decoding.opened import describe_error, has_wide_pixels
 from hwcls.data.decoding.pixel_range import SIXTEEN_BITS
-from hwcls.data.formats.archive import read_limited, walk_files
-from hwcls.data.formats.image_types import LeftOut, is_image, summarise, why_not_an_image
+from hwcls.data.formats.image_types import nfc
 from hwcls.data.imageset import InputSpec
-from hwcls.errors import UserError
+from hwcls.inspection.image_sources import ImageSource
 from hwcls.inspection.load_trained import Trained
 
-BATCH = 64
+BATCH = 64  # images
+FIRST = 8  # of the first batch, so that the first results come soon; each next one is twice as large
+DOWNLOADS = 16  # at the same time
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The most probable classes of one file, best first; or why it could not be read.
+    """The most probable classes of one image, best first; or why it could not be read.
 
     Attributes:
         top: Class and probability in [0, 1].
+        margin: Between the two highest probabilities, in [0, 1].
+        entropy: Of all probabilities, in nats, from 0 to log(classes).
         full_range: It has more than 8 bits, no training image had, and so all of 16 bits became 0 to 255.
+        explanation: The picture that explains it, where one was drawn.
     """
 
-    file: Path
-    top: list[tuple[str, float]]
+    file: str
+    top: tuple[tuple[str, float], ...] = ()
+    margin: float = 0.0
+    entropy: float = 0.0
     error: str | None = None
     full_range: bool = False
+    explanation: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-ready values."""
         if self.error is not None:
-            return {"file": str(self.file), "error": self.error}
-        return {"file": str(self.file), "top": [{"class": name, "probability": p} for name, p in self.top]}
+            return {"file": self.file, "error": self.error}
+        found = {
+            "file": self.file,
+            "top": [{"class": name, "probability": probability} for name, probability in self.top],
+            "margin": self.margin,
+            "entropy": self.entropy,
+        }
+        return found | ({"explanation": self.explanation} if self.explanation is not None else {})
 
 
-def find_image_files(paths: Iterable[Path]) -> tuple[list[Path], dict[str, LeftOut]]:
-    """The files themselves and every image below the folders, by name; and the other files below the folders, and why.
+@dataclass(frozen=True)
+class PredictedBatch:
+    """The predictions of some images in order, and the pixels (B, S, S, C) uint8 and classes (B,) of the B readable."""
 
-    Raises:
-        UserError: A path does not exist or is a pipe, or a folder holds no image.
-    """
-    found: list[Path] = []
-    left_out: dict[str, LeftOut] = {}
-    for path in paths:
-        if path.is_dir():
-            no_files: dict[str, LeftOut] = {}
-            names = [name for name, _ in walk_files(path, no_files)]
-            others = {str(path / name): why_not_an_image(name) for name in names if not is_image(name)}
-            others |= {str(path / name): why for name, why in no_files.items()}
-            if len(others) == len(names) + len(no_files):
-                what = "no image in this folder" + (f", but {summarise(others)[0]}" if others else "")
-                raise UserError(what, where=str(path), remedy="" if others else "name image files or their folder")
-            found += sorted(path / name for name in names if is_image(name))
-            left_out |= others
-        elif path.is_file():
-            found.append(path)
-        elif path.exists():
-            raise UserError("is a pipe, a device or a socket", where=str(path), remedy="name a regular file")
-        else:
-            what = "is a link to nothing" if path.is_symlink() else "no such file or folder"
-            raise UserError(what, where=str(path))
-    return found, left_out
+    predictions: list[Prediction]
+    pixels: np.ndarray[Any, Any]
+    classes: np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    pixels: np.ndarray[Any, Any] | None = None  # (S, S, C) uint8
+    error: str | None = None
+    full_range: bool = False
 
 
 def decode_as_trained(data: bytes, inputs: InputSpec) -> np.ndarray[Any, Any]:
@@ -79,25 +81,91 @@ def decode_as_trained(data: bytes, inputs: InputSpec) -> np.ndarray[Any, Any]:
     return decode_to_size(data, inputs.image_size, inputs.channels, inputs.pixel_range or SIXTEEN_BITS)
 
 
-def predict(trained: Trained, paths: Sequence[Path], k: int = 3) -> Iterator[Prediction]:
-    """The `k` most probable classes of each file, in order; a file that cannot be read does not stop the others."""
-    data = trained.inputs
-    for start in range(0, len(paths), BATCH):
-        images, errors, full_range = {}, {}, set()
-        for path in paths[start : start + BATCH]:
-            try:
-                content = read_limited(path)
-                images[path] = decode_as_trained(content, data)
-                if data.pixel_range is None and has_wide_pixels(content):
-                    full_range.add(path)
-            except READ_ERRORS as error:
-                errors[path] = describe_error(error)
-        scores = trained.probabilities(np.stack(list(images.values()))) if images else ()  # (B, K)
-        tops = {path: _top(row, data.classes, k) for path, row in zip(images, scores, strict=True)}
-        for path in paths[start : start + BATCH]:
-            yield Prediction(path, tops.get(path, []), errors.get(path), path in full_range)
+def predict(trained: Trained, images: Sequence[ImageSource], k: int = 3) -> Iterator[Prediction]:
+    """The `k` most probable classes of each image, in order; one that cannot be read does not stop the others."""
+    for batch in predict_batches(trained, images, k):
+        yield from batch.predictions
 
 
-def _top(row: np.ndarray[Any, Any], classes: tuple[str, ...], k: int) -> list[tuple[str, float]]:
-    order = np.argsort(-row, kind="stable")[:k]
-    return [(classes[place], float(row[place])) for place in order]
+def predict_batches(
+    trained: Trained, images: Sequence[ImageSource], k: int = 3, most: int = BATCH
+) -> Iterator[PredictedBatch]:
+    """As `predict`, in batches of at most `most` images, while threads read and decode the next ones."""
+    inputs = trained.inputs
+    start = 0
+    for decoded in _decode_ahead(images, inputs, most):
+        sources = images[start : start + len(decoded)]
+        start += len(decoded)
+        read = [one.pixels for one in decoded if one.pixels is not None]
+        shape = (0, inputs.image_size, inputs.image_size, inputs.channels)
+        pixels = np.stack(read) if read else np.empty(shape, np.uint8)
+        scores = trained.probabilities(pixels) if read else np.empty((0, len(inputs.classes)), np.float32)  # (B, K)
+        rows = iter(scores)
+        predictions = [
+            _describe(source, one, inputs.classes, next(rows), k)
+            if one.error is None
+            else Prediction(source.name, error=one.error)
+            for source, one in zip(sources, decoded, strict=True)
+        ]
+        yield PredictedBatch(predictions, pixels, scores.argmax(1))
+
+
+def by_uncertainty(predictions: Iterable[Prediction]) -> list[Prediction]:
+    """The least certain first, by the margin between the two most probable classes; unreadable images last."""
+    return sorted(predictions, key=lambda one: (one.error is not None, one.margin))
+
+
+def folder_class(file: str, classes: Container[str]) -> str | None:
+    """The class that an image's folder names, such as cat for `photos/cat/1.jpg`; None where it names none.
+
+    A class of folders two deep, such as `Greek/character01`, is known too.
+    """
+    folders = nfc(file).split("/")[:-1]
+    return next((name for deep in (1, 2) if (name := "/".join(folders[-deep:])) in classes), None)
+
+
+def _describe(
+    source: ImageSource, decoded: _Decoded, classes: tuple[str, ...], row: np.ndarray[Any, Any], k: int
+) -> Prediction:
+    order = np.argsort(-row, kind="stable")
+    top = tuple((classes[place], float(row[place])) for place in order[:k])
+    margin = float(row[order[0]] - row[order[1]]) if len(order) > 1 else 1.0
+    entropy = -float((row * np.log(np.maximum(row, np.finfo(row.dtype).tiny))).sum())
+    return Prediction(source.name, top, margin, max(entropy, 0.0), full_range=decoded.full_range)
+
+
+def _decode_ahead(images: Sequence[ImageSource], inputs: InputSpec, most: int) -> Iterator[list[_Decoded]]:
+    """The decoded images in batches, in order; as many as two batches are read and decoded ahead."""
+    most = min(most, chunk_size(inputs.image_size, inputs.channels))
+    workers = max(count_cpus(), DOWNLOADS if any(one.is_remote for one in images) else 1)
+    pool = ThreadPoolExecutor(min(workers, len(images) or 1))
+    waiting: deque[Future[_Decoded]] = deque()
+    remaining = iter(images)
+
+    def submit(count: int) -> None:
+        for _, source in zip(range(count), remaining, strict=False):
+            waiting.append(pool.submit(_decode, source, inputs))
+
+    try:
+        size = min(FIRST, most)
+        submit(2 * most)
+        while waiting:
+            batch: list[_Decoded] = []
+            while waiting and len(batch) < size:
+                batch.append(waiting.popleft().result())
+                submit(1)
+            yield batch
+            size = min(2 * size, most)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _decode(source: ImageSource, inputs: InputSpec) -> _Decoded:
+    try:
+        with ENCODED.reserve(source.size()):
+            content = source.read()
+            pixels = decode_as_trained(content, inputs)
+            return _Decoded(pixels, full_range=inputs.pixel_range is None and has_wide_pixels(content))
+    except READ_ERRORS as error:
+        reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else describe_error(error)
+        return _Decoded(error=reason)

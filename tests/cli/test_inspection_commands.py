@@ -1,6 +1,10 @@
 """The commands around a model: exit codes, JSON, files."""
 
+import csv
+import io
 import json
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -136,6 +140,136 @@ def test_predict(invoke, folder, tmp_path):
     assert "2.png" in some.stdout
     assert invoke("predict", folder, tmp_path / "bad.png").exit_code == 2
     assert invoke("predict", folder, tmp_path / "none.png").exit_code == 2
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Three images and a damaged one."""
+    for place in range(3):
+        Image.new("L", (20, 20), 80 * place).save(tmp_path / f"{place}.png")
+    (tmp_path / "=bad.png").write_bytes(b"nothing")
+    return tmp_path
+
+
+def test_predictions_as_files(invoke, folder, photos, monkeypatch):
+    monkeypatch.chdir(photos)
+    printed = {kind: invoke("predict", folder, "*.png", "--top", 2, f"--{kind}") for kind in ("csv", "json", "jsonl")}
+    for kind, done in printed.items():
+        assert done.exit_code == 1, done.output
+        written = invoke("predict", folder, "*.png", "--top", 2, "--out", f"new/found.{kind}")
+        assert written.exit_code == 1
+        assert written.stdout == f"new/found.{kind}: 4 images\n"
+        assert (photos / "new" / f"found.{kind}").read_text() == done.stdout
+    rows = list(csv.DictReader(io.StringIO(printed["csv"].stdout)))
+    assert [row["file"] for row in rows] == ["0.png", "1.png", "2.png", "'=bad.png"]
+    lines = [json.loads(line) for line in printed["jsonl"].stdout.splitlines()]
+    assert lines == json.loads(printed["json"].stdout)
+    for row, line in zip(rows[:3], lines[:3], strict=True):
+        top = line["top"]
+        assert [row["class"], row["class_2"]] == [one["class"] for one in top]
+        assert float(row["probability"]) == pytest.approx(top[0]["probability"], abs=1e-6)
+        assert line["margin"] == pytest.approx(top[0]["probability"] - top[1]["probability"], abs=1e-6)
+    every = json.loads(invoke("predict", folder, "1.png", "-k", 99, "--json").stdout)[0]
+    shares = np.array([one["probability"] for one in every["top"]])
+    assert len(shares) == 10
+    assert every["entropy"] == pytest.approx(-(shares * np.log(shares)).sum(), abs=1e-5)
+    margins = [line["margin"] for line in lines[:3]]
+    ordered = invoke("predict", folder, "*.png", "--sort", "uncertainty", "--jsonl").stdout.splitlines()
+    assert [json.loads(line).get("margin") for line in ordered] == [*sorted(margins), None]
+
+
+def test_a_file_of_predictions_is_whole_or_not_there(invoke, folder, photos, monkeypatch):
+    out = photos / "found.csv"
+    out.write_text("mine")
+    assert "exists already" in invoke("predict", folder, photos, "--out", out).stderr
+    assert out.read_text() == "mine"
+
+    def broken(*arguments):
+        yield from ()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hwcls.inspection.predictions.predict_batches", broken)
+        assert invoke("predict", folder, photos, "--out", out, "--overwrite").exit_code == 130
+    assert out.read_text() == "mine"
+    assert invoke("predict", folder, photos, "--out", out, "--overwrite").exit_code == 1
+    assert out.read_text().startswith("file,class,probability,class_2")
+    assert sorted(path.name for path in photos.iterdir() if path.suffix != ".png") == ["found.csv"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--csv", "--jsonl"), "--csv and --jsonl exclude each other — leave one of them out"),
+        (("--json", "--out", "a.csv"), "--json and --out exclude each other"),
+        (("--out", "a.txt"), "a.txt: has no known ending — known: .csv, .json, .jsonl"),
+        (("--out", "."), "is a folder"),
+        (("nothing*.png",), "'nothing*.png': matches no file"),
+    ],
+)
+def test_predict_refuses(invoke, folder, photos, monkeypatch, words, message):
+    monkeypatch.chdir(photos)
+    done = invoke("predict", folder, "0.png", *words)
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_predict_reads_names_and_urls(invoke, folder, photos, monkeypatch):
+    from typer.testing import CliRunner
+
+    from hwcls.cli.main import app
+
+    monkeypatch.chdir(photos)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler)
+    monkeypatch.setattr(SimpleHTTPRequestHandler, "log_message", lambda *words: None)
+    url = f"http://127.0.0.1:{server.server_address[1]}"
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    try:
+        given = f"1.png\n{url}/1.png?token=s3cret\n{url}/none.png?token=s3cret\n{url}/=bad.png\n1.png\n"
+        done = CliRunner().invoke(app, ["predict", str(folder), "-", "0.png", "--jsonl"], input=given)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert done.exit_code == 1, done.output
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    hidden = f"{url}/1.png?token=***"
+    assert [one["file"] for one in found][:2] == ["1.png", hidden]
+    assert found[0]["top"] == found[1]["top"]
+    assert [one.get("error") for one in found] == [None, None, "HTTP 404, not found", "of no known image format", None]
+    assert f"{url}/none.png?token=***: cannot be read (HTTP 404, not found) — check the address" in done.stderr
+    assert "s3cret" not in done.output
+
+
+def test_predict_says_how_many_folders_agree(invoke, folder, photos):
+    classes = json.loads(invoke("predict", folder, photos / "0.png", "-k", 10, "--json").stdout)[0]["top"]
+    for place, name in (("a", classes[0]["class"]), ("b", classes[1]["class"])):
+        (photos / place / name).mkdir(parents=True)
+        (photos / "0.png").rename(photos / place / name / "0.png") if place == "a" else Image.new("L", (20, 20)).save(
+            photos / place / name / "1.png"
+        )
+    line = "images whose folder has the name of the predicted class: 1 of 2 (50.0%)"
+    assert line in invoke("predict", folder, photos / "a", photos / "b").stderr
+    assert line not in invoke("predict", folder, photos / "a", photos / "b", photos / "1.png").stderr
+
+
+def test_predict_explains(invoke, folder, photos, monkeypatch):
+    monkeypatch.chdir(photos)
+    done = invoke("predict", folder, "*.png", "--explain", "why", "--csv")
+    assert done.exit_code == 1, done.output
+    assert "note: it ends with no feature map, so occlusion explains it instead of Grad-CAM" in done.stderr
+    assert "explained in why; the first 3 together: why/explain.png" in done.stderr
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [row["explanation"] for row in rows] == ["why/0.png", "why/1.png", "why/2.png", ""]
+    assert sorted(path.name for path in (photos / "why").iterdir()) == ["0.png", "1.png", "2.png", "explain.png"]
+    again = invoke("predict", folder, "*.png", "--explain", "why")
+    assert again.exit_code == 2
+    assert "why/0.png, why/1.png, why/2.png and 1 more: exists already" in again.stderr
+    monkeypatch.setattr("hwcls.inspection.heat_maps.find_spec", lambda name: None)
+    missing = invoke("predict", folder, "*.png", "--explain", "other")
+    assert missing.exit_code == 2
+    assert missing.stderr == "hwcls: --explain needs captum — pip install 'hwcls[explain]'\n"
+    assert not (photos / "other").exists()
 
 
 def test_export(invoke, folder, tmp_path):

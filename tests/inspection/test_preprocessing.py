@@ -14,6 +14,7 @@ from PIL import Image
 from hwcls.config.trial import TrialConfig
 from hwcls.data.decoding.pixel_range import PixelRange
 from hwcls.inspection.export import describe, description_path, export
+from hwcls.inspection.image_sources import file_source
 from hwcls.inspection.load_trained import load_trained, normalise_pixels
 from hwcls.inspection.predictions import decode_as_trained, predict
 from hwcls.inspection.preprocessing import TURNS
@@ -215,10 +216,10 @@ def run_exported(path):
 def by_hwcls(trained, files):
     """(N, K): the probabilities of `hwcls predict`, in the order of the classes."""
     found = {}
-    for one in predict(trained, files, k=len(CLASSES)):
+    for one in predict(trained, list(map(file_source, files)), k=len(CLASSES)):
         assert one.error is None, one
         found[one.file] = dict(one.top)
-    return np.array([[found[file][name] for name in trained.inputs.classes] for file in files])
+    return np.array([[found[str(file)][name] for name in trained.inputs.classes] for file in files])
 
 
 @pytest.mark.parametrize("kind", ["torch", "onnx"])

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hwcls.cli.console import app, echo, print_to_stderr, table_console
 from hwcls.cli.options import AsJson, Overwrite, TrialFolder, TrustCode, check_overwrite
+from hwcls.cli.progress_bar import progress_reporter
+from hwcls.errors import UserError
 from hwcls.escape import printable
 from hwcls.training.threads import configure_threads
 
+if TYPE_CHECKING:
+    from hwcls.inspection.image_sources import ImageSource
+    from hwcls.inspection.load_trained import Trained
+    from hwcls.inspection.prediction_output import OutputFormat
+    from hwcls.inspection.predictions import Prediction
+
+MAX_NAME = 60  # characters of a name that classes are aligned after
 MAX_MATRIX = 12  # classes of a confusion matrix that fits a terminal
 
 
@@ -23,6 +34,12 @@ class Split(StrEnum):
     val = "val"
     test = "test"
     train = "train"
+
+
+class Sort(StrEnum):
+    """The orders of predictions."""
+
+    uncertainty = "uncertainty"
 
 
 @app.command()
@@ -68,48 +85,152 @@ def evaluate(
         _print_scores(found)
 
 
+Images = Annotated[
+    list[str],
+    typer.Argument(
+        help="Image files, folders, archives, quoted patterns ('photos/**/*.jpg'), URLs; - for names on stdin.",
+        show_default=False,
+    ),
+]
+SortBy = Annotated[
+    Sort | None,
+    typer.Option(help="The least certain first: those whose two best classes are closest.", show_default=False),
+]
+OutFile = Annotated[Path | None, typer.Option(help="Write a file: .csv, .jsonl or .json.", show_default=False)]
+ExplainFolder = Annotated[
+    Path | None,
+    typer.Option(help="Draw which part of each image speaks for its class, into this folder.", show_default=False),
+]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV; =1+1 gets an apostrophe.")]
+AsJsonLines = Annotated[bool, typer.Option("--jsonl", help="Print a line of JSON for each image.")]
+
+
 @app.command()
 def predict(
     trial: TrialFolder,
-    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.", show_default=False)],
+    images: Images,
     top: Annotated[int, typer.Option("--top", "-k", min=1, help="How many classes for each image.")] = 3,
+    sort: SortBy = None,
+    out: OutFile = None,
+    explain: ExplainFolder = None,
+    overwrite: Overwrite = False,
     trust_code: TrustCode = False,
+    as_csv: AsCsv = False,
+    as_jsonl: AsJsonLines = False,
     as_json: AsJson = False,
 ) -> None:
-    """Classify image files: the most probable classes of each.
+    """Classify images: the most probable classes of each.
 
-    Images are decoded, cropped and normalised like those that the model was trained on.
+    Images are decoded, cropped and normalised like those that the model was trained on. Files have for each image the
+    classes with their probabilities, the margin between the first two, the entropy of all (in nats), and the error
+    where it cannot be read. --explain draws Grad-CAM, or occlusion where a model ends with no feature map; it needs
+    pip install 'hwcls[explain]'.
 
-    Example: hwcls predict results/fashion_mnist/trials/7 photos/
+    Example: hwcls predict results/fashion_mnist photos/ --out predictions.csv
     """
+    kind = _choose_format(out, {"csv": as_csv, "jsonl": as_jsonl, "json": as_json})
+    check_overwrite([out] if out else [], overwrite)
+    sources = _find_images(images)
     configure_threads()
-    from hwcls.data.decoding.codecs import remedy_for
-    from hwcls.data.formats.image_types import summarise
+    if explain is not None:
+        from hwcls.inspection.heat_maps import require_captum
+
+        require_captum()
     from hwcls.inspection.load_trained import load_trained
-    from hwcls.inspection.predictions import find_image_files
+    from hwcls.inspection.prediction_output import format_predictions
+    from hwcls.inspection.prediction_summary import PredictionSummary
+    from hwcls.inspection.predictions import by_uncertainty
     from hwcls.inspection.predictions import predict as run
 
-    files, left_out = find_image_files(images)
-    for line in summarise(left_out):
-        print_to_stderr(line)
-    found = list(run(load_trained(trial, print_to_stderr), files, top))
-    if as_json:
-        echo(json.dumps([prediction.to_dict() for prediction in found], indent=2))
+    trained = load_trained(trial, print_to_stderr)
+    k = min(top, len(trained.inputs.classes))
+    found = _explain(trained, sources, k, explain, overwrite) if explain is not None else run(trained, sources, k)
+    if sort or out:
+        found = _with_progress(found, len(sources))
+    summary = PredictionSummary(trained.inputs.classes)
+    found = summary.count(by_uncertainty(found) if sort else found)
+    if kind is None:
+        _print_predictions(found, sources)
     else:
-        width = max(len(printable(str(prediction.file))) for prediction in found)
-        for prediction in found:
-            words = "  ".join(f"{name} {probability:.1%}" for name, probability in prediction.top)
-            if prediction.error is None:
-                echo(f"{printable(str(prediction.file)):{width}}  {printable(words)}")
-    if full := [prediction for prediction in found if prediction.full_range]:
-        what = f"note: more than 8 bits, such as {full[0].file}: {len(full):,}; the training images had 8"
-        print_to_stderr(f"{what}, so 0 to 65535 became 0 to 255: save them with 8 bits, scaled as you see fit")
-    unread = [prediction for prediction in found if prediction.error is not None]
-    for prediction in unread:
-        remedy = remedy_for(str(prediction.error)) or "replace or remove it"
-        print_to_stderr(f"hwcls: {printable(str(prediction.file))}: cannot be read ({prediction.error}) — {remedy}")
-    if unread:
-        raise typer.Exit(1 if len(unread) < len(found) else 2)
+        _write_pieces(format_predictions(found, kind, k, explain is not None), out, len(sources))
+    for line in (*summary.notes(explain), *summary.errors()):
+        print_to_stderr(line)
+    if summary.unread:
+        raise typer.Exit(1 if summary.read else 2)
+
+
+def _find_images(arguments: list[str]) -> list[ImageSource]:
+    """The images that the arguments name; what is left out is said."""
+    from hwcls.data.formats.image_types import summarise
+    from hwcls.inspection.image_sources import find_images
+
+    found = find_images(arguments, sys.stdin.buffer)
+    for line in summarise(found.left_out):
+        print_to_stderr(line)
+    return found.images
+
+
+def _choose_format(out: Path | None, wanted: dict[str, bool]) -> OutputFormat | None:
+    """The format of the results, None for a table; raises UserError where options exclude each other."""
+    from hwcls.inspection.prediction_output import OutputFormat, format_of
+
+    named = [f"--{name}" for name, is_wanted in wanted.items() if is_wanted] + (["--out"] if out else [])
+    if len(named) > 1:
+        raise UserError(f"{' and '.join(named)} exclude each other", remedy="leave one of them out")
+    if out is None:
+        return OutputFormat(named[0].removeprefix("--")) if named else None
+    if out.is_dir():
+        raise UserError("is a folder", where=str(out), remedy=f"name a file, such as {out / 'predictions.csv'}")
+    return format_of(out)
+
+
+def _explain(
+    trained: Trained, images: Sequence[ImageSource], k: int, folder: Path, overwrite: bool
+) -> Iterator[Prediction]:
+    from hwcls.inspection.explanations import OVERVIEW, choose_paths, explain_batches
+    from hwcls.inspection.heat_maps import BATCH, choose_method
+    from hwcls.inspection.predictions import predict_batches
+
+    paths = choose_paths([image.name for image in images], folder)
+    check_overwrite([*paths, folder / OVERVIEW], overwrite)
+    folder.mkdir(parents=True, exist_ok=True)
+    heat_maps = choose_method(trained)
+    if heat_maps.reason:
+        print_to_stderr(f"note: {heat_maps.reason}, so {heat_maps.method} explains it instead of Grad-CAM")
+    return explain_batches(predict_batches(trained, images, k, BATCH), heat_maps, paths)
+
+
+def _with_progress(predictions: Iterable[Prediction], total: int) -> Iterator[Prediction]:
+    from hwcls.data.progress import ProgressMeter
+
+    with progress_reporter() as report:
+        meter = ProgressMeter(report, "predict", total, "images")
+        for done, prediction in enumerate(predictions, 1):
+            yield prediction
+            meter.update(done)
+
+
+def _print_predictions(predictions: Iterable[Prediction], images: Sequence[ImageSource]) -> None:
+    """Print a line for each image that could be read, as soon as it is classified."""
+    width = min(max(len(printable(image.name)) for image in images), MAX_NAME)
+    for prediction in predictions:
+        words = "  ".join(f"{name} {probability:.1%}" for name, probability in prediction.top)
+        if prediction.error is None:
+            echo(f"{printable(prediction.file):{width}}  {printable(words)}")
+
+
+def _write_pieces(pieces: Iterable[str], out: Path | None, images: int) -> None:
+    """Print text piece by piece, or write it to `out`, complete or not at all."""
+    if out is None:
+        for piece in pieces:
+            echo(piece, nl=False)
+        return
+    from hwcls.files import open_atomic
+    from hwcls.format import format_count
+
+    with open_atomic(out, "w") as file:
+        file.writelines(pieces)
+    echo(f"{out}: {format_count(images, 'image')}")
 
 
 def _print_scores(found: dict[str, Any]) -> None:
