@@ -18,6 +18,7 @@ DEPENDENCIES_OF = {  # imported, and installed by what it belongs to
     "pyarrow": "ray",
     "huggingface_hub": "timm",
     "pydantic_core": "pydantic",
+    "markupsafe": "jinja2",
 }
 NOT_IMPORTED = {"tensorboard", "boto3", "onnx", "onnxscript", "onnxruntime"}  # run, or imported by Ray and torch
 BOUNDED = {"ray", "optuna", "wandb", "torch", "torchvision", "timm"}  # hwcls uses what their next version may change
