@@ -3,6 +3,7 @@
 import atexit
 import os
 import shutil
+import signal
 import socket
 import tempfile
 from pathlib import Path
@@ -14,6 +15,9 @@ RAY_VARIABLES = ("RAY_ADDRESS", "RAY_AUTH_MODE")  # they concern the cluster of 
 # before any import of hwcls.sweep, which looks for that person's Ray token in this folder
 os.environ["HOME"] = tempfile.mkdtemp(prefix="home-")
 atexit.register(shutil.rmtree, os.environ["HOME"], ignore_errors=True)
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # `pytest &`: what tests start would ignore their Ctrl-C, too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

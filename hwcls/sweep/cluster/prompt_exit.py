@@ -26,7 +26,8 @@ def exits_promptly(limit: float) -> Iterator[None]:
         yield
         return
     received: list[int] = []
-    before = {each: signal.signal(each, lambda number, _: received.append(number)) for each in DEFERRED}
+    heeded = [each for each in DEFERRED if signal.getsignal(each) is not signal.SIG_IGN]  # a shell's `&` ignores SIGINT
+    before = {each: signal.signal(each, lambda number, _: received.append(number)) for each in heeded}
     reader, writer = socket.socketpair()
     writer.setblocking(False)
     waked = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)

@@ -142,6 +142,18 @@ def test_a_signal_acts_at_the_end_of_the_block():
     assert done == ["the rest", "ended"]
 
 
+def test_a_signal_that_is_ignored_stays_so():
+    """A shell starts `hwcls sweep ... &` like that: then Ctrl-C is for others."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with exits_promptly(60):
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+            signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 class FakeNode:
     """A Ray that does not start the first `failures` times."""
 
