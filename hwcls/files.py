@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,6 +73,45 @@ def write_with(path: Path, save: Callable[[IO[bytes]], object]) -> None:
     """Let a library's `save(file)` write `path`, completely or not at all."""
     with open_atomic(path) as file:
         save(file)
+
+
+def replace_folder(new: Path, path: Path) -> None:
+    """Give the folder `new` the place of `path`, whose old content is removed: a crash leaves one of them, complete.
+
+    Where the system cannot exchange two names, a crash between two renames leaves neither.
+    """
+    for folder, _, names in os.walk(new):
+        for name in names:
+            with open(Path(folder, name), "rb") as file:
+                os.fsync(file.fileno())
+        sync_folder(Path(folder))
+    if not os.path.lexists(path):
+        os.rename(new, path)
+    elif not _exchange(new, path):
+        old = new.with_name(f"{new.name.removesuffix('.tmp')}.old.tmp")
+        os.rename(path, old)
+        os.rename(new, path)
+        new = old
+    sync_folder(path.parent)
+    remove(new)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a folder with all it holds, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange the names of two files or folders at once, as Linux can; False where it cannot be done."""
+    try:
+        call = ctypes.CDLL(None).renameat2
+    except (OSError, AttributeError):
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return bool(call(here, os.fsencode(one.absolute()), here, os.fsencode(other.absolute()), exchange) == 0)
 
 
 def append_line(path: Path, line: bytes, *, sync: bool = True) -> None:

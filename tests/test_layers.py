@@ -36,7 +36,14 @@ PACKAGES = [
 ]
 WINGS = {
     "sweep": [{"storage", "monitor"}, {"cluster"}, {"search"}, {"preflight", "run"}, {"driver"}],
-    "cli": [{"os_error"}, {"console", "interrupt"}, {"options", "progress_bar"}, {"commands"}, {"main"}],
+    "cli": [
+        {"os_error"},
+        {"console", "interrupt"},
+        {"choose_run"},
+        {"options", "progress_bar"},
+        {"commands"},
+        {"main"},
+    ],
 }
 ONLY_IN = {
     "ray": {"sweep"},

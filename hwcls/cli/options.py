@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -13,28 +12,10 @@ from typing import Annotated, Any
 
 import typer
 
+from hwcls.cli.choose_run import choose_recorded, choose_trial
 from hwcls.errors import LayoutError, UserError, did_you_mean
 
 WANDB_MODES = ("online", "offline", "off", "auto")
-
-
-def choose_trial(ctx: typer.Context, path: Path) -> Path:
-    """The folder itself if it is a trial's; of a sweep the one whose weights stand for its answer."""
-    if ctx.resilient_parsing or path.name == "config.yaml":  # the shell completes a line
-        return path
-    if not (path / "sweep.yaml").is_file():
-        if not (os.path.lexists(path / "config.yaml") or (path / "trials").is_dir()):
-            what = "holds neither a trial nor a sweep" if path.is_dir() else "no such folder"
-            remedy = "name a trial's folder, results/<sweep>/trials/<n>, or a sweep's, results/<sweep>"
-            raise UserError(what, where=str(path), remedy=remedy)
-        return path
-    from hwcls.cli.console import print_to_stderr
-    from hwcls.results.load import load_results
-    from hwcls.results.representatives import choose_weights
-
-    folder, reason = choose_weights(load_results(path))
-    print_to_stderr(f"{folder}: {reason}")
-    return folder
 
 
 SweepFile = Annotated[Path, typer.Argument(help="The sweep file (YAML).", show_default=False)]
@@ -55,14 +36,9 @@ ResultsFolder = Annotated[Path, typer.Argument(help="A sweep's results folder.",
 ResultsFolders = Annotated[
     list[Path], typer.Argument(metavar="FOLDERS", help="Results folders of sweeps.", show_default=False)
 ]
-TrialFolder = Annotated[
-    Path,
-    typer.Argument(
-        help="A trial's folder, results/SWEEP/trials/N; a sweep's stands for its confirmed winner, or else best trial.",
-        show_default=False,
-        callback=choose_trial,
-    ),
-]
+_TRIAL_HELP = "A sweep's results folder, for its confirmed winner or else best trial; or a trial's folder."
+TrialFolder = Annotated[Path, typer.Argument(help=_TRIAL_HELP, show_default=False, callback=choose_trial)]
+RecordedTrial = Annotated[Path, typer.Argument(help=_TRIAL_HELP, show_default=False, callback=choose_recorded)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Everything = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
 ResultOnly = Annotated[bool, typer.Option("--json", help="Print only the result, as JSON.")]

@@ -78,12 +78,12 @@ def use_copied_source(values: dict[str, Any], trial: Path) -> dict[str, Any]:
 
     Args:
         values: Of config.yaml.
-        trial: The trial's folder: trials/<n> or confirm/<label>/<seed> of a sweep, or any other.
+        trial: The trial's folder: trials/<n> or confirm/<label>/<seed> of a sweep, or best/, which has its own copy.
     """
     model = values.get("model")
     source, colon, function = str(model.get("name") if isinstance(model, dict) else "").rpartition(":")
-    for sweep in trial.absolute().parents[1:3] if colon else ():
-        found = sweep / SOURCES / Path(source).parent.name / Path(source).name
+    for holder in (trial.absolute(), *trial.absolute().parents[1:3]) if colon else ():
+        found = holder / SOURCES / Path(source).parent.name / Path(source).name
         if found.is_file():
             return {**values, "model": {**values["model"], "name": f"{found}:{function}"}}
     return values

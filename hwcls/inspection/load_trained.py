@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from hwcls.data.augment.apply import Normalise
 from hwcls.data.decoding.pixel_range import SIXTEEN_BITS
 from hwcls.data.imageset import ImageSet, InputSpec, open_data
 from hwcls.errors import UserError
-from hwcls.tracking.folders import TEST_READS, SweepFolder, TrialFolder
+from hwcls.tracking.folders import ABOUT, TEST_READS, SweepFolder, TrialFolder
 from hwcls.training.artifacts import read_weights_metadata
 from hwcls.training.checkpoint import first_mismatch
 from hwcls.training.distributed import default_device
@@ -69,7 +70,7 @@ def normalise_pixels(data: InputSpec, pixels: np.ndarray[Any, Any], device: torc
 
 
 def load_trained(path: Path, progress: Callable[[str], None] | None = None) -> Trained:
-    """Open a trial's folder: results/<sweep>/trials/<n>, confirm/<label>/<seed>, or one written by `hwcls train`.
+    """Open a trial's folder: results/<sweep>/trials/<n>, confirm/<label>/<seed>, best, or one written by `hwcls train`.
 
     Raises:
         UserError: It is no trial, or has no weights, or those of another model.
@@ -88,10 +89,9 @@ def load_trained(path: Path, progress: Callable[[str], None] | None = None) -> T
         inputs = InputSpec.from_dict(metadata["inputs"])
     except (KeyError, TypeError, ValueError):  # truncated, or of another version
         inputs = open_data(config.data, progress)
-    device = default_device()
-    return Trained(
-        path, config, inputs, restore_model(config, inputs, weights.read_bytes(), device, str(weights)), device
-    )
+    device, content = default_device(), weights.read_bytes()
+    _check_complete(path, content)
+    return Trained(path, config, inputs, restore_model(config, inputs, content, device, str(weights)), device)
 
 
 def trial_config(path: Path) -> TrialConfig:
@@ -149,7 +149,15 @@ def count_test_read(trained: Trained) -> int:
 
 def find_sweep_folder(path: Path) -> Path | None:
     """The folder of a trial's sweep, if it belongs to one."""
-    return next((folder for folder in path.absolute().parents[1:3] if (folder / "sweep.yaml").is_file()), None)
+    return next((folder for folder in path.absolute().parents[:3] if (folder / "sweep.yaml").is_file()), None)
+
+
+def _check_complete(path: Path, weights: bytes) -> None:
+    """Raise UserError where a sweep's best/ was copied in part, so that its files are of two runs."""
+    origin = TrialFolder(path).origin()
+    if origin is not None and hashlib.sha256(weights).hexdigest() != origin["weights"]["sha256"]:
+        remedy = "copy the whole folder again, or name its sweep's folder"
+        raise UserError(f"is not the file that {ABOUT} describes", where=str(path / WEIGHTS), remedy=remedy)
 
 
 def _check_origin(config: TrialConfig, trained: Any, weights: Path) -> None:

@@ -16,6 +16,7 @@ from hwcls.escape import csv_text
 from hwcls.format import format_cell
 from hwcls.results import test_scores
 from hwcls.results.answer import describe_answer
+from hwcls.results.best.describe import summarize_best
 from hwcls.results.confirm.describe import summarize_confirm
 from hwcls.results.confirm.plan import confirm_label, confirm_metric, winner_runs
 from hwcls.results.diagnostics import class_names
@@ -149,6 +150,7 @@ def build_summary(sweep: SweepResults) -> dict[str, Any]:
     names = class_names(sweep)
     return {
         "answer": describe_answer(sweep),
+        "best": summarize_best(sweep),
         "confirm": summarize_confirm(sweep),
         "notes": find_notes(sweep),
         **tables,

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from hwcls.errors import UserError
 from hwcls.format import format_number
-from hwcls.results.confirm.plan import confirm_label, confirm_winners, winner_runs
+from hwcls.results.confirm.plan import confirm_label, confirm_winners
 from hwcls.results.load import SweepResults, TrialResult
 from hwcls.results.test_comparison import compare_confirmed
-from hwcls.training.artifacts import WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -47,30 +44,6 @@ def choose_representatives(sweep: SweepResults) -> list[Representative]:
         winner = trials.get(number) if number is not None else None
         found.append(Representative(label, winner or leader, winner is not None, leader))
     return sorted(found, key=lambda one: _rank(sweep, one))
-
-
-def choose_weights(sweep: SweepResults) -> tuple[Path, str]:
-    """The folder of the trial that the sweep's answer names, and why it is that one.
-
-    Where a winner's own weights were not kept, it is the best on validation of its confirm runs that were scored.
-
-    Raises:
-        UserError: No trial has a value.
-    """
-    chosen = choose_representatives(sweep)
-    if not chosen:
-        raise UserError("no trial has a value yet", where=str(sweep.folder), remedy="wait for its first epoch")
-    one = chosen[0]
-    of = f" of {one.label}" if one.label is not None and len(chosen) > 1 else ""
-    if not one.confirmed:
-        return one.trial.folder, f"the best trial on {sweep.metric}, not confirmed on test"
-    reason = f"trial {one.trial.number}, the confirmed winner{of}"
-    runs = [run.run for run in winner_runs(sweep).get(confirm_label(one.label), [])]
-    runs = [run for run in runs if (run.folder / WEIGHTS[0]).is_file()]
-    if (one.trial.folder / WEIGHTS[0]).is_file() or not runs:
-        return one.trial.folder, reason
-    best = max(runs, key=lambda run: sweep.sign * (run.value or 0.0))
-    return best.folder, f"a confirm run of {reason}"
 
 
 def winner_number(sweep: SweepResults, label: str | None) -> int | None:

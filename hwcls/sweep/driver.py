@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from hwcls.config.sweep import ResourcesConfig
 from hwcls.config.sweep_file import Sweep
 from hwcls.data.disk import is_disk_full
+from hwcls.errors import UserError
 from hwcls.format import format_duration
 from hwcls.models.user.code import accept_named
 from hwcls.report.html.page import write_page
+from hwcls.results.best.folder import update_best
 from hwcls.sweep.cluster.connect import connected
 from hwcls.sweep.cluster.resources import Machine, Resources, choose_resources, resource_notes, this_machine
 from hwcls.sweep.monitor.eta import Ahead
@@ -70,6 +72,7 @@ def run(sweep: Sweep, options: Options, progress_for: ProgressFor) -> Outcome:
     ):
         if _is_finished(sweep, folder):  # its folder stays as it is, sweep.log too
             _drop_checkpoints(folder, mirror)
+            _update_best(folder)  # a kill may have come before it
             return Outcome(folder, interrupted=False, nothing_to_do=True, failed=_failed(folder))
         accept_named((trial.model for trial in sweep.corners), Path(sweep.source.path), remember=True)
         environment.log_start()
@@ -201,6 +204,7 @@ class _Start:
             environment.write_budget_spent(self.folder.path, search.spending.spent)
         if confirm_run.run(self.sweep, self.folder, group, resources, callback, self.progress_for):
             return True
+        _update_best(self.folder)
         _drop_checkpoints(self.folder, self.mirror)
         return False
 
@@ -224,6 +228,14 @@ def _drop_checkpoints(folder: SweepFolder, mirror: Mirror | None) -> None:
     shutil.rmtree(folder.path / "tune", ignore_errors=True)
     if mirror:
         mirror.delete_states()
+
+
+def _update_best(folder: SweepFolder) -> None:
+    """Bring best/ up to date; where a damaged file prevents that the sweep ends as it would."""
+    try:
+        update_best(folder.path)
+    except UserError as error:
+        log.warning("best/ was not written: %s", error)
 
 
 def _extent(search: FairSearch, budget: float | None) -> str:

@@ -18,10 +18,11 @@ from hwcls.escape import printable
 from hwcls.reading import read_file, read_json, read_or_none, read_yaml
 from hwcls.tracking.json_lines import read_backwards, read_lines
 from hwcls.tracking.records import Result
-from hwcls.tracking.shapes import PurposeShape, ResultShape, is_record
+from hwcls.tracking.shapes import BestShape, PurposeShape, ResultShape, is_record
 
 PURPOSE = "confirm.json"  # in a confirm run's folder: {"trial": 3, "role": "pick"}
 LOOKS = "looks.jsonl"  # in a sweep's folder: a line for each verdict on test, with the number of seeds that it had
+BEST, ABOUT = "best", "best.json"  # a sweep's folder with a copy of its best weights; what it is a copy of
 TEST_READS = "test_reads.jsonl"  # in a sweep's folder: a line for each evaluation on test by `hwcls evaluate`
 
 
@@ -62,6 +63,14 @@ class TrialFolder:
     def purpose(self) -> dict[str, Any]:
         """What `write_purpose` wrote; empty for a trial, and for confirm runs of versions that wrote none."""
         return read_or_none(read_json, self.path / PURPOSE, PurposeShape) or {}
+
+    def origin(self) -> dict[str, Any] | None:
+        """Of a sweep's best/ the run that it is a copy of, and why; None elsewhere. Raises DamagedFile."""
+        try:
+            values: dict[str, Any] = read_json(self.path / ABOUT, BestShape)
+        except FileNotFoundError:
+            return None
+        return values
 
     def records(self) -> list[dict[str, Any]]:
         """All lines of metrics.jsonl; a partial last one is left out."""
@@ -143,6 +152,11 @@ class SweepFolder:
     @property
     def name(self) -> str:
         return os.path.basename(os.path.abspath(self.path))  # also of "."
+
+    @property
+    def best(self) -> TrialFolder:
+        """The copy of the best weights, which may not be there."""
+        return TrialFolder(self.path / BEST)
 
     def trial(self, number: int) -> TrialFolder:
         return TrialFolder(self.path / "trials" / str(number))

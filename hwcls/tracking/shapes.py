@@ -83,6 +83,21 @@ class PurposeShape(BaseModel):
     role: str | None = None
 
 
+class WeightsShape(BaseModel):
+    """`weights` in best.json."""
+
+    sha256: str
+    bytes: int
+
+
+class BestShape(BaseModel):
+    """best.json: which run a sweep's best/ is a copy of."""
+
+    run: str
+    why: str
+    weights: WeightsShape
+
+
 class ElsewhereShape(BaseModel):
     """elsewhere.json of a checkpoint whose state is on shared storage."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import shutil
 import zipfile
 from functools import partial
@@ -15,7 +16,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from hwcls import files
-from hwcls.reading import read_file, read_or_none
+from hwcls.reading import read_file, read_or_none, report_damage
 from hwcls.training.array_shapes import check_arrays
 
 OUTPUTS = ("predictions.npz", "confusion", "inspection.npz")
@@ -33,6 +34,18 @@ def copy_outputs(source: Path, target: Path, *, weights: bool = True) -> None:
         elif found.is_file():
             with open(found, "rb") as file:
                 files.write_with(target / name, partial(shutil.copyfileobj, file))
+
+
+def has_weights(path: Path) -> bool:
+    """Whether there is a weights file; a damaged one, which is logged, is none."""
+    if not os.path.lexists(path):
+        return False
+    try:
+        with safe_open(path, framework="np"):
+            return True
+    except (OSError, SafetensorError) as error:
+        report_damage(path, f"is damaged ({' '.join(str(error).split()) or type(error).__name__})")
+        return False
 
 
 def read_weights_metadata(path: Path) -> dict[str, Any]:

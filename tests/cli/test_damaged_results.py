@@ -30,6 +30,7 @@ import hwcls.cli.main  # noqa: F401  (registers the commands)
 from hwcls.cli.console import app
 from hwcls.data.imageset import open_data
 from hwcls.files import write_json
+from hwcls.results.best.folder import update_best
 from hwcls.sweep.cluster.resources import this_machine
 from hwcls.tracking.folders import TrialFolder
 
@@ -45,6 +46,7 @@ FILES = [
     *("trials/3/error.txt", "confirm/cnn/10001000/config.yaml", "confirm/cnn/10001000/metrics.jsonl"),
     *("confirm/cnn/10001000/confirm.json", "confirm/cnn/10001000/result.json"),
     "confirm/cnn/10001000/test_predictions.npz",
+    *("best/best.json", "best/config.yaml", "best/preprocessing.json", "best/best.safetensors"),
 ]
 DAMAGES = (
     *("empty", "truncated", "not UTF-8", "wrong type", "null values", "wrong values"),
@@ -59,7 +61,7 @@ COMMANDS: dict[str, list[list[str]] | None] = {
     "report": [[RESULTS]],
     "explain": [[TRIAL, OTHER]],
     "evaluate": [[TRIAL], [TRIAL, "--split", "test"]],
-    "predict": [[TRIAL, "image.png"]],
+    "predict": [[TRIAL, "image.png"], [RESULTS, "image.png"], [f"{RESULTS}/best", "image.png"]],
     "inspect": [[TRIAL]],
     "export": [[TRIAL, "--format", "torch"]],
     "check": [[TRIAL, "--steps", "2"]],
@@ -149,6 +151,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         (results / name).write_text(text)
     failed = json.loads((results / "trials/3/result.json").read_text())
     write_json(results / "trials/3/result.json", failed | {"status": "failed", "error": "ValueError: no"})
+    update_best(results)
     shutil.copytree(results, intact / "copy")
     (intact / "other.yaml").write_text((intact / "finished.yaml").read_text().replace("run_cap: 4", "run_cap: 6"))
     Image.new("L", (8, 8), 100).save(intact / "image.png")

@@ -88,10 +88,16 @@ def test_weights_are_loaded_and_give_the_same_accuracy(hwcls):
     assert "0.7833333333333333" in json.dumps(scores)
 
 
-def test_a_finished_sweep_is_left_as_it_is(hwcls, results):
+def test_a_finished_sweep_is_left_as_it_is_and_gets_a_folder_of_its_best_weights(hwcls, results):
     before = checksums(results / "finished")
+    assert "finished/confirm/cnn" in json.loads(hwcls("evaluate", "finished", "--json"))["trial"]
     hwcls("sweep", "finished.yaml", "--results", ".", "--wandb", "off")
-    assert checksums(results / "finished") == before
+    after = checksums(results / "finished")
+    new = {name for name in after if name.startswith(str(results / "finished/best"))}
+    assert {name: found for name, found in after.items() if name not in new} == before
+    assert len(new) == 4
+    scores = json.loads(hwcls("evaluate", "finished/best", "--json"))
+    assert scores["accuracy"] == json.loads(hwcls("evaluate", "finished", "--json"))["accuracy"]
 
 
 @pytest.mark.slow

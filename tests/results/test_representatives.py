@@ -8,11 +8,8 @@ import re
 
 import numpy as np
 import pytest
-import typer
 from rich.console import Console
 
-from hwcls.cli.main import app
-from hwcls.errors import UserError
 from hwcls.report.html.charts import diagnostics as charts
 from hwcls.report.html.charts.learning_curves import epoch_curves, trial_values
 from hwcls.report.html.page import write_page
@@ -22,7 +19,7 @@ from hwcls.results.compare import build_alternatives, build_leaderboard, build_s
 from hwcls.results.diagnostics import load_diagnostics
 from hwcls.results.learning_dynamics import summarize_learning
 from hwcls.results.load import load_results
-from hwcls.results.representatives import choose_representatives, choose_weights
+from hwcls.results.representatives import choose_representatives
 from hwcls.results.test_scores import score_winners
 from hwcls.training.artifacts import load_arrays
 
@@ -108,36 +105,6 @@ def test_learning_dynamics_are_of_the_runs_on_test(sweep):
     assert cnn.test == pytest.approx(mean_on_test(sweep, 1))
     assert mlp.test == pytest.approx(mean_on_test(sweep, 4))
     assert [(one.name, one.trial) for one in score_winners(sweep, 3)] == [("cnn", 1), ("mlp", 4)]
-
-
-def test_the_weights_of_a_sweep_are_the_winners(sweep, results, tmp_path):
-    assert choose_weights(sweep) == (sweep.folder / "trials/1", "trial 1, the confirmed winner of cnn")
-    runs = [run for run in sweep.confirm if run.run.number == 1]
-    for run in runs:
-        (run.run.folder / "best.safetensors").touch()  # those of the trial itself were not kept
-    folder, reason = choose_weights(sweep)
-    assert folder in [run.run.folder for run in runs]
-    assert reason == "a confirm run of trial 1, the confirmed winner of cnn"
-    (sweep.folder / "trials/1/best.safetensors").touch()
-    assert choose_weights(sweep)[0] == sweep.folder / "trials/1"
-
-
-def test_a_command_names_the_trial_that_it_takes_but_not_while_the_shell_completes_it(sweep, capsys):
-    command = typer.main.get_command(app).commands["evaluate"]
-    folder = str(sweep.folder)
-    assert command.make_context("evaluate", [folder]).params["trial"] == sweep.folder / "trials/1"
-    assert capsys.readouterr().err == f"{folder}/trials/1: trial 1, the confirmed winner of cnn\n"
-    command.make_context("evaluate", [folder], resilient_parsing=True)
-    assert capsys.readouterr().err == ""
-
-
-def test_the_weights_of_a_sweep_without_confirm_runs(results, tmp_path):
-    results.full(tmp_path)
-    found = choose_weights(load_results(tmp_path))
-    assert found == (tmp_path / "trials/1", "the best trial on val/accuracy, not confirmed on test")
-    results.sweep(tmp_path / "empty")
-    with pytest.raises(UserError, match="no trial has a value yet"):
-        choose_weights(load_results(tmp_path / "empty"))
 
 
 def printed(console_function, *arguments):

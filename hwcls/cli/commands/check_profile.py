@@ -9,11 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
+from hwcls.cli.choose_run import choose_config
 from hwcls.cli.console import app, echo, print_to_stderr, table_console
 from hwcls.cli.options import AsJson, Overwrite, Preset, Sets, TrustCode, check_overwrite
 from hwcls.training.threads import configure_threads
 
-Subject = Annotated[Path, typer.Argument(help="A sweep file, or a trial's folder.", show_default=False)]
+Subject = Annotated[Path, typer.Argument(help="A sweep file, a trial's folder, or a sweep's.", show_default=False)]
 Only = Annotated[list[str] | None, typer.Option(help="Only this alternative. Repeatable.", show_default=False)]
 
 
@@ -60,7 +61,7 @@ def check(
 
 @app.command()
 def profile(
-    files: Annotated[list[Path], typer.Argument(help="Sweep files, or trials' folders.", show_default=False)],
+    files: Annotated[list[Path], typer.Argument(help="Sweep files, trials' folders, or sweeps'.", show_default=False)],
     preset: Preset = None,
     sets: Sets = None,
     only: Only = None,
@@ -104,6 +105,8 @@ def _open(file: Path, preset: str | None, sets: list[str] | None, only: list[str
     from hwcls.errors import UserError, did_you_mean
     from hwcls.inspection.targets import find_targets
 
+    if (file / "sweep.yaml").is_file():
+        file = choose_config(file)
     found, sweep = find_targets(file, preset, sets or ())
     for name in only or ():
         known = [target.name for target in found]

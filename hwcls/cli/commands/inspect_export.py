@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hwcls.cli.console import app, echo, print_to_stderr, table_console
-from hwcls.cli.options import AsJson, Overwrite, TrialFolder, TrustCode, check_overwrite
+from hwcls.cli.options import AsJson, Overwrite, RecordedTrial, TrialFolder, TrustCode, check_overwrite
 from hwcls.training.threads import configure_threads
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Format(StrEnum):
 
 @app.command()
 def inspect(
-    trial: TrialFolder,
+    trial: RecordedTrial,
     out: Annotated[Path, typer.Option(help="The folder for the pictures.")] = Path("inspect"),
     overwrite: Overwrite = False,
     as_json: AsJson = False,

@@ -205,6 +205,7 @@ def _estimate(checked: Sweep) -> dict[str, Any]:
 
 def _print_outcome(outcome: Outcome, options: Options, as_json: bool) -> None:
     from hwcls.format import format_bytes
+    from hwcls.report.terminal.best_model import print_best
     from hwcls.report.terminal.leaderboard import print_leaderboard
     from hwcls.results.compare import build_summary
     from hwcls.results.load import load_results
@@ -240,6 +241,7 @@ def _print_outcome(outcome: Outcome, options: Options, as_json: bool) -> None:
         echo(f"W&B: {url}")
     for problem in read_problems(outcome.folder):
         echo(f"note: {problem}")
+    print_best(found, table_console())
 
 
 def _exit_interrupted(name: str, as_json: bool) -> NoReturn:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwcls.cli.console import app, echo
+from hwcls.cli.choose_run import choose_config
+from hwcls.cli.console import app, echo, print_to_stderr
 from hwcls.cli.options import ResultOnly, TrustCode
 
 if TYPE_CHECKING:
@@ -18,7 +19,13 @@ if TYPE_CHECKING:
 
 @app.command()
 def train(
-    config: Annotated[Path, typer.Argument(help="A trial's config.yaml.", show_default=False)],
+    config: Annotated[
+        Path,
+        typer.Argument(
+            help="A trial's config.yaml or its folder; or a sweep's results folder, for its best model.",
+            show_default=False,
+        ),
+    ],
     out: Annotated[
         Path | None,
         typer.Option(help="The folder to train into; by default results/train/<hash>.", show_default=False),
@@ -28,11 +35,13 @@ def train(
 ) -> None:
     """Train one trial on this machine, without Ray: repeats a trial of a sweep, or resumes where it stopped.
 
-    Example: hwcls train results/quickstart/trials/7/config.yaml
+    A sweep's folder stands for its confirmed winner, or else best trial, with its seed.
+
+    Example: hwcls train results/quickstart
     """
     from hwcls.config.sweep_file import load_trial
 
-    trial = load_trial(config)
+    trial = load_trial(choose_config(config))
     from hwcls.data.augment.defaults import spell_out
     from hwcls.training.threads import configure_threads
 
@@ -41,6 +50,8 @@ def train(
     from hwcls.training.local import train as run
 
     folder = out or Path("results", "train", _digest(trial))
+    if config.is_dir():
+        print_to_stderr(f"training it into {folder}")
     trial = spell_out(trial, earlier="label" in trial.data.model_fields_set)  # as every config.yaml of hwcls has it
     result = run(trial, folder, _ignore if as_json else _print_epoch, create_recorder)
     if as_json:

@@ -30,6 +30,7 @@ from hwcls.report.html.charts.parallel_coordinates import parallel_coordinates
 from hwcls.report.html.run_facts import collect_facts, collect_failures
 from hwcls.results import test_scores
 from hwcls.results.answer import describe_answer
+from hwcls.results.best.describe import describe_weights
 from hwcls.results.compare import build_alternatives, group_leaderboard, is_overtaken, write_leaderboard
 from hwcls.results.confirm.describe import describe_confirm
 from hwcls.results.diagnostics import Diagnostics, class_names, load_diagnostics
@@ -75,6 +76,7 @@ def render_page(sweep: SweepResults) -> str:
         "sweep": sweep,
         "answer": describe_answer(sweep),
         "confirm_notes": describe_confirm(sweep),
+        "weights": describe_weights(sweep),
         "notes": find_notes(sweep),
         "facts": collect_facts(sweep),
         "failures": collect_failures(sweep),

@@ -33,7 +33,7 @@ EVERY = 5.0  # seconds between two uploads
 DRAIN = 120.0  # seconds that the end of a sweep waits for storage that does not respond
 JOURNAL = "study.journal"  # knows every trial, so it is uploaded first
 RESULT = re.compile(r"trials/(\d+)/result\.json")  # uploaded after all other files of its trial
-LAST = ("checkpoint.json", "result.json", "leaderboard.csv", "report.html")  # refer to other files
+LAST = ("checkpoint.json", "result.json", "best.json", "leaderboard.csv", "report.html")  # refer to other files
 ELSEWHERE = "elsewhere.json"  # in a checkpoint's folder: where its state is on the storage
 STATES = "state"  # the folder of the storage with the states of checkpoints
 COPIES = "results"  # the folder of the cache with the working copies
@@ -214,7 +214,8 @@ class Mirror:
 
     def _local_files(self) -> dict[str, Stamp]:
         found: dict[str, Stamp] = {}
-        for folder, _, names in os.walk(self.local):  # tolerates folders that are deleted meanwhile
+        for folder, inner, names in os.walk(self.local):  # tolerates folders that are deleted meanwhile
+            inner[:] = [name for name in inner if not name.endswith(".tmp")]
             for path in (Path(folder, name) for name in names if name not in INTERNAL and not name.endswith(".tmp")):
                 try:
                     status = path.stat()

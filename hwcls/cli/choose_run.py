@@ -1,0 +1,78 @@
+"""Which run a path on the command line means: a trial's folder is itself, a sweep's stands for its best run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from hwcls.cli.console import print_to_stderr
+from hwcls.errors import UserError
+
+if TYPE_CHECKING:
+    from hwcls.results.best.choose import BestRun
+    from hwcls.results.load import SweepResults
+
+
+def choose_trial(ctx: typer.Context, path: Path) -> Path:
+    """The folder with the weights that are meant; one line says which they are, unless the path names a trial."""
+    if ctx.resilient_parsing or path.name == "config.yaml":  # the shell completes a line
+        return path
+    if _is_sweep(path):
+        from hwcls.results.best.choose import choose_best
+
+        return _choose(choose_best, path)
+    if origin := _read_origin(path):
+        print_to_stderr(f"{path}: {origin['why']}")
+    return path
+
+
+def choose_recorded(ctx: typer.Context, path: Path) -> Path:
+    """As `choose_trial`, but the run itself in place of its copy in best/, which lacks what training recorded."""
+    chosen = choose_trial(ctx, path)
+    origin = None if ctx.resilient_parsing or chosen.name == "config.yaml" else _read_origin(chosen)
+    run = chosen.parent / str(origin["run"]) if origin else chosen
+    return run if run.is_dir() else chosen
+
+
+def choose_config(path: Path) -> Path:
+    """The config.yaml that is meant, to train or measure its model; a file is itself."""
+    if not path.is_dir():
+        return path
+    if not _is_sweep(path):
+        return path / "config.yaml"
+    from hwcls.results.best.choose import choose_repeated
+
+    return _choose(choose_repeated, path) / "config.yaml"
+
+
+def _is_sweep(path: Path) -> bool:
+    """Whether this is a sweep's folder; raises UserError where it is no trial's either."""
+    if (path / "sweep.yaml").is_file():
+        return True
+    if not (os.path.lexists(path / "config.yaml") or (path / "trials").is_dir()):
+        what = "holds neither a trial nor a sweep" if path.is_dir() else "no such folder"
+        remedy = "name a sweep's folder, results/<sweep>, or a trial's, results/<sweep>/trials/<n>"
+        raise UserError(what, where=str(path), remedy=remedy)
+    return False
+
+
+def _choose(choose: Callable[[SweepResults], BestRun | None], path: Path) -> Path:
+    """The folder of a sweep's best run, after a line that says which it is and why."""
+    from hwcls.results.load import load_results
+
+    found = choose(load_results(path))
+    if found is None:
+        raise UserError("no trial has a value yet", where=str(path), remedy="wait for its first epoch")
+    folder = found.weights or found.run.folder
+    print_to_stderr(f"{folder}: {found.why}")
+    return folder
+
+
+def _read_origin(path: Path) -> dict[str, str] | None:
+    from hwcls.tracking.folders import TrialFolder
+
+    return TrialFolder(path).origin()

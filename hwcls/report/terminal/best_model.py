@@ -1,0 +1,27 @@
+"""The last lines of a sweep: the best model and what to do with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hwcls.results.best.describe import describe_best, describe_weights, list_commands
+from hwcls.results.load import SweepResults
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def print_best(sweep: SweepResults, console: Console) -> None:
+    """Print who won, its settings in one line, where its weights are, and the commands that use it."""
+    from rich.text import Text
+
+    name, *settings = describe_best(sweep) or [""]
+    if not name:
+        return
+    console.print(Text(name, style="bold"))
+    for line in settings:
+        console.print(Text(line, no_wrap=True, overflow="ellipsis"))
+    if weights := describe_weights(sweep):
+        console.print(Text(f"  weights: {weights}"))
+    for command in list_commands(sweep):
+        console.print(Text(f"  {command}", no_wrap=True, overflow="ignore"), crop=False)
