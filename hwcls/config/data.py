@@ -51,6 +51,9 @@ class LayoutConfig(Labelled):
     test_folder: Text | None = None
 
 
+Resize = Literal["crop", "squash", "pad"]
+
+
 @dataclass(frozen=True)
 class ChosenSize:
     """A side in pixels for images whose size a file leaves open, and why."""
@@ -76,6 +79,7 @@ class DataConfig(Labelled):
     split_seed: int = Field(0, ge=0)
     duplicates: Literal["near", "exact"] = "near"  # which copies of own images stay in one split
     image_size: int | None = Field(None, ge=4, le=1024)  # None: the data set's own; a user's: chosen
+    resize: Resize = "crop"  # of images that are not square: the centre, both sides to the size, or all of it on grey
     channels: Literal[1, 3] | None = None  # None: the data set's own
     classes: int | Annotated[tuple[int | str, ...], Field(strict=False)] | None = None  # first n, or numbers and names
     per_class: int | None = Field(None, ge=2)  # training images per class, before the split

@@ -24,7 +24,8 @@ DRAWN_SECTIONS = (
 
 # what earlier versions did: no val image of rare classes, and only images of the same pixels were copies
 EARLIER_SPLIT = {"val_min": 0, "duplicates": "exact"}
-ADDED = {**EARLIER_SPLIT, "test": 0.2, "layout": None}  # keys of `data` that version 0.1 did not have, as it did it
+# keys of `data` that version 0.1 did not have, as it did it
+ADDED = {**EARLIER_SPLIT, "test": 0.2, "layout": None, "resize": "crop"}
 
 
 class TrialConfig(Frozen):

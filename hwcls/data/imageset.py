@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
-from hwcls.config.data import AugmentConfig, DataConfig
+from hwcls.config.data import AugmentConfig, DataConfig, Resize
 from hwcls.data.catalog import find_data_set
 from hwcls.data.cuts.cut import Listing, Origin, select_images
 from hwcls.data.decoding.pixel_range import PixelRange
@@ -44,6 +44,7 @@ class InputSpec:
     Attributes:
         mean, std: Per channel, of the training pixels / 255.
         pixel_range: What became 0 and 255 in images of more than 8 bits; None where no training image has them.
+        resize: What becomes of the long side of images that are not square.
     """
 
     name: str
@@ -53,6 +54,7 @@ class InputSpec:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     pixel_range: PixelRange | None = field(default=None, kw_only=True)
+    resize: Resize = field(default="crop", kw_only=True)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-ready values."""
@@ -61,12 +63,15 @@ class InputSpec:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> InputSpec:
-        """Read `to_dict`'s output; raises KeyError, TypeError."""
+        """Read `to_dict`'s output; raises KeyError, TypeError, ValueError."""
         mean, std = (tuple(map(float, value[key])) for key in ("mean", "std"))
         classes = tuple(nfc(str(name)) for name in value["classes"])  # earlier versions kept each spelling
         size, channels = int(value["image_size"]), int(value["channels"])
         pixel_range = PixelRange.from_dict(value.get("pixel_range"))  # earlier versions wrote none
-        return cls(str(value["name"]), classes, size, channels, mean, std, pixel_range=pixel_range)
+        resize = value.get("resize", "crop")  # earlier versions only cropped
+        if resize not in get_args(Resize):
+            raise ValueError(f"unknown resize {resize!r}")
+        return cls(str(value["name"]), classes, size, channels, mean, std, pixel_range=pixel_range, resize=resize)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +144,7 @@ def open_data(config: DataConfig, report: ProgressReporter | None = None) -> Ima
         augment=find_data_set(config.name).augment,
         pixel_range=store.pixel_range,
         origin=selected.origin,
+        resize=config.resize,
     )
 
 

@@ -15,7 +15,7 @@ import os
 import shlex
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import numpy as np
 from filelock import FileLock
 
 from hwcls import files
-from hwcls.config.data import DataConfig
+from hwcls.config.data import DataConfig, Resize
 from hwcls.data import catalog, disk, integrity
 from hwcls.data.decoding.pixel_range import PixelRange, UnknownRangeError
 from hwcls.data.fetch import fetch_data_set
@@ -36,6 +36,16 @@ from hwcls.errors import UserError
 FORMAT = 2  # raised when the layout, the decoding or the images' order changes
 USER_FORMAT = 3  # the same for images of a user's own: 3 scales pixels of more than 8 bits by the set's own range
 ARRAYS = ("images", "labels", "sums", "digests")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How images are decoded: side, channels, what becomes of a long side, the range of wide pixels."""
+
+    size: int
+    channels: int
+    resize: Resize
+    levels: PixelRange | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +119,7 @@ def open_pixel_store(config: DataConfig, report: ProgressReporter | None = None)
         spec = catalog.find_data_set(config.name)
         size, channels = config.image_size or spec.image_size, config.channels or spec.channels
         raw = spec.read(place)
-        _build_store(folder, config.name, raw, size, channels, report)
+        _build_store(folder, config, raw, (size, channels), report)
         for line in summarise(raw.left_out):
             report(f"{config.name}: {line}")
         store = PixelStore(folder, json.loads((folder / "meta.json").read_text(encoding="utf-8")))
@@ -148,8 +158,8 @@ def _load_complete(folder: Path) -> PixelStore | None:
 def _verify_command(config: DataConfig) -> str:
     """The command that verifies this store."""
     words = ["hwcls", "data", "verify", config.name, *(["--path", config.path] if config.path else [])]
-    for key in ("image_size", "channels"):
-        if (value := getattr(config, key)) is not None:
+    for key, default in (("image_size", None), ("channels", None), ("resize", "crop")):
+        if (value := getattr(config, key)) != default:
             words += ["--set", f"{key}={value}"]
     return shlex.join(words)
 
@@ -175,15 +185,16 @@ def _store_folder(config: DataConfig, place: Path, version: int | None = None) -
     # a known data set may move; two folders of a user's may hold files of the same names, sizes and times
     where = str(place.resolve()) if spec.user_files else ""
     version = version or (USER_FORMAT if spec.user_files else FORMAT)
-    text = json.dumps([version, config.name, where, listing, size, channels])
+    settings = [version, config.name, where, listing, size, channels]
+    text = json.dumps(settings if config.resize == "crop" else [*settings, config.resize])  # earlier stores: crop
     key = f"{config.name}-{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
     return catalog.cache_folder() / "stores" / key
 
 
 def _build_store(
-    folder: Path, name: str, raw: RawData, size: int | None, channels: int | None, report: ProgressReporter
+    folder: Path, config: DataConfig, raw: RawData, asked: tuple[int | None, int | None], report: ProgressReporter
 ) -> None:
-    size, channels = _image_shape(raw, size, channels)
+    name, (size, channels) = config.name, _image_shape(raw, *asked)
     for stale in folder.parent.glob(f".{folder.name}.*.tmp"):  # we hold the lock: whoever made it is gone
         shutil.rmtree(stale, ignore_errors=True)
     total = sum(len(split.labels) for split in raw.splits.values())
@@ -192,14 +203,15 @@ def _build_store(
     building.mkdir()
     try:
         meta: dict[str, Any] = {"format": FORMAT, "name": name, "classes": raw.classes}
-        meta |= {"image_size": size, "channels": channels}
+        meta |= {"image_size": size, "channels": channels, "resize": config.resize}
+        shape = Shape(size, channels, config.resize)
         try:
             levels = None
-            meta["splits"] = _write_splits(building, name, raw, (size, channels, levels), report)
+            meta["splits"] = _write_splits(building, name, raw, shape, report)
         except UnknownRangeError:  # the first image of more than 8 bits: only now are all of them looked at
             levels = _measure_range(raw)
             report(f"{name}: {levels.describe()}")
-            meta["splits"] = _write_splits(building, name, raw, (size, channels, levels), report)
+            meta["splits"] = _write_splits(building, name, raw, replace(shape, levels=levels), report)
         meta["pixel_range"] = levels and levels.to_dict()
         files.write_json(building / "meta.json", meta)
         if folder.exists():  # incomplete
@@ -225,10 +237,8 @@ def _measure_range(raw: RawData) -> PixelRange:
     return found
 
 
-def _write_splits(
-    folder: Path, name: str, raw: RawData, shape: tuple[int, int, PixelRange | None], report: ProgressReporter
-) -> dict[str, Any]:
-    """Decode every split as `shape` says: side, channels, range of wide pixels; returns meta.json's list of them."""
+def _write_splits(folder: Path, name: str, raw: RawData, shape: Shape, report: ProgressReporter) -> dict[str, Any]:
+    """Decode every split; returns meta.json's list of them."""
     written = {}
     for split, part in raw.splits.items():
         meter = ProgressMeter(report, f"{name}: {split}", len(part.labels), "images decoded")
@@ -240,13 +250,13 @@ def _write_split(
     stem: Path,
     images: np.ndarray | EncodedImages,
     labels: np.ndarray,
-    shape: tuple[int, int, PixelRange | None],
+    shape: Shape,
     meter: ProgressMeter,
 ) -> dict[str, Any]:
     # loads torch, which an opened store does not need
     from hwcls.data.decoding.decode import chunk_size, decode_tasks, run_tasks
 
-    count, (size, channels, levels) = len(labels), shape
+    count, size, channels = len(labels), shape.size, shape.channels
     out = _allocate_images(stem.with_suffix(".images.npy"), (count, size, size, channels))
     sums = np.empty((count, 2, channels), np.int64)
     digests = np.empty(count, np.uint64)
@@ -261,7 +271,7 @@ def _write_split(
 
         return run
 
-    tasks = [finish(task) for task in decode_tasks(images, size, channels, levels)]
+    tasks = [finish(task) for task in decode_tasks(images, size, channels, shape.levels, shape.resize)]
     for done, _ in enumerate(run_tasks(iter(tasks)), 1):
         meter.update(min(done * chunk_size(size, channels), count))
     out.flush()

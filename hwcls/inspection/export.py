@@ -27,6 +27,11 @@ Format = Literal["onnx", "torch"]
 SUFFIX = {"onnx": ".onnx", "torch": ".pt2"}
 IMAGES = 64  # of val, on which the outputs are compared
 TOLERANCE = 1e-4  # of the largest logit
+RESIZE = {
+    "crop": "the short side to {size}, bilinear with antialiasing, then the centre",
+    "squash": "both sides to {size}, bilinear with antialiasing",
+    "pad": "the long side to {size}, bilinear with antialiasing, then grey beside it",
+}
 
 
 def export(trained: Trained, path: Path, kind: Format) -> dict[str, Any]:
@@ -85,7 +90,7 @@ def describe(trained: Trained) -> dict[str, Any]:
             "shape": ["batch", data.channels, data.image_size, data.image_size],
             "type": "float32",
             "channels": "RGB" if data.channels == 3 else "grey (ITU-R 601 luma)",
-            "resize": f"the short side to {data.image_size}, bilinear with antialiasing, then the centre",
+            "resize": RESIZE[data.resize].format(size=data.image_size),
             "normalise": "(pixel / 255 - mean) / std",
             "mean": list(data.mean),
             "std": list(data.std),

@@ -1,7 +1,8 @@
 """How an image file becomes a model's input, in steps that another program can carry out without hwcls.
 
-`hwcls export` writes them next to the model. Each step has a name and all the numbers that it needs; a change of what a
-step means, or of their order, raises VERSION.
+`hwcls export` writes them next to the model. Each step has a name and all the numbers that it needs. `version` is the
+least one that a reader must know: 1 for models whose images are cropped, 2 for those whose images are squashed or
+padded. A change of what a step means, or of their order, raises it.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from typing import Any
 from hwcls.data.decoding.codecs import MAX_PIXELS
 from hwcls.data.decoding.opened import ORIENTATION
 from hwcls.data.decoding.pixel_range import SIXTEEN_BITS, PixelRange
-from hwcls.data.decoding.resize import MAX_ASPECT
+from hwcls.data.decoding.resize import FILL, MAX_ASPECT
 from hwcls.data.imageset import InputSpec
 
-VERSION = 1
+VERSION = {"crop": 1, "squash": 2, "pad": 2}
 # by EXIF orientation: whether rows and columns are exchanged first, then whether rows and columns are reversed
 TURNS = {
     1: (False, False, False),
@@ -31,9 +32,8 @@ LUMA = (19595, 38470, 7471)  # of 65536: ITU-R 601
 
 def describe_preprocessing(inputs: InputSpec) -> dict[str, Any]:
     """The steps from an encoded image to one input (channels, size, size) of a model, as JSON-ready values."""
-    channels, size = inputs.channels, inputs.image_size
     return {
-        "version": VERSION,
+        "version": VERSION[inputs.resize],
         "from": "an image file",
         "to": "float32 (channels, height, width)",
         "steps": [
@@ -63,22 +63,8 @@ def describe_preprocessing(inputs: InputSpec) -> dict[str, Any]:
                 "colour": [255, 255, 255],
                 "formula": "(pixel * alpha + colour * (255 - alpha)) / 255, rounded",
             },
-            _channel_step(channels),
-            {
-                "step": "crop_long_side",
-                "where": f"the long side is more than {MAX_ASPECT} times the short one",
-                "max_aspect": MAX_ASPECT,
-                "formula": "long = min(long, 2 * short + long % 2), from (old - long) // 2 on",
-            },
-            {
-                "step": "resize",
-                "where": f"the image is not {size} x {size}",
-                "short_side": size,
-                "long_side": "max(short_side, round(long * short_side / short)), halves to even",
-                "filter": "bilinear (a triangle), widened by the factor where it shrinks (antialias)",
-                "order": "columns first, then rows; each rounded to whole numbers from 0 to 255",
-            },
-            {"step": "crop_centre", "size": size, "formula": "from (side - size) // 2 on, in height and in width"},
+            _channel_step(inputs.channels),
+            *_square_steps(inputs),
             {
                 "step": "normalise",
                 "formula": "(pixel / scale - mean) / std, per channel",
@@ -88,6 +74,36 @@ def describe_preprocessing(inputs: InputSpec) -> dict[str, Any]:
             },
         ],
     }
+
+
+def _square_steps(inputs: InputSpec) -> list[dict[str, Any]]:
+    """How an image becomes a square of the model's size: cropped, squashed or padded."""
+    size, how = inputs.image_size, inputs.resize
+    resize: dict[str, Any] = {
+        "step": "resize",
+        "where": f"the image is not {size} x {size}",
+        "filter": "bilinear (a triangle), widened by the factor where it shrinks (antialias)",
+        "order": "columns first, then rows; each rounded to whole numbers from 0 to 255",
+    }
+    if how == "squash":
+        tall = f"the height is more than {MAX_ASPECT} times the width"
+        resize |= {"height": size, "width": size, "max_aspect": MAX_ASPECT}
+        return [resize | {"order": f"{resize['order']}; rows first where {tall}"}]
+    if how == "pad":
+        pad: dict[str, Any] = {"step": "pad", "size": size, "colour": [FILL] * inputs.channels}
+        pad["formula"] = "the image from (size - side) // 2 on, in height and in width, and the colour around it"
+        short = "max(1, round(short * long_side / long)), halves to even"
+        return [resize | {"long_side": size, "short_side": short}, pad]
+    return [
+        {
+            "step": "crop_long_side",
+            "where": f"the long side is more than {MAX_ASPECT} times the short one",
+            "max_aspect": MAX_ASPECT,
+            "formula": "long = min(long, 2 * short + long % 2), from (old - long) // 2 on",
+        },
+        resize | {"short_side": size, "long_side": "max(short_side, round(long * short_side / short)), halves to even"},
+        {"step": "crop_centre", "size": size, "formula": "from (side - size) // 2 on, in height and in width"},
+    ]
 
 
 def _range_step(levels: PixelRange) -> dict[str, Any]:

@@ -22,6 +22,7 @@ def effective_settings(trainer: Trainer) -> dict[str, Any]:
     gpu = device.type == "cuda"
     return {
         "image_size": data.image_size,
+        "resize": data.resize,
         "channels": data.channels,
         "mean": list(data.mean),
         "std": list(data.std),

@@ -1,4 +1,9 @@
-"""One image to the stored size: the short side scaled, the centre kept; large images a strip of rows at a time."""
+"""One image to the stored square: cropped, squashed or padded; large images are scaled a strip of rows at a time.
+
+- crop (the default): the short side to the size, then the centre: shapes keep, what lies at the ends is lost.
+- squash: both sides to the size: nothing is lost, shapes are distorted.
+- pad: the long side to the size, and FILL beside it: nothing is lost or distorted, the image is smaller.
+"""
 
 from __future__ import annotations
 
@@ -7,55 +12,77 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-MAX_ASPECT = 8  # images with longer sides are cropped before they are scaled
+from hwcls.config.data import Resize
+
+MAX_ASPECT = 8  # images with longer sides are cropped before they are scaled, or scaled along them first
 STRIP = 1 << 20  # pixels that are scaled at once
+# YOLO's grey, which is also ImageNet's mean. After normalisation it is near 0, as the zeros that convolutions pad with:
+# an edge to black is the strongest one in most photos. The data set's own mean is known only after it is decoded
+FILL = 114
 Box = tuple[int, int, int, int]  # top, left, bottom, right
 
 
-def resize_and_crop(pixels: torch.Tensor, size: int) -> torch.Tensor:
-    """The short side to `size` (bilinear, antialiased), then the centre: (B, C, H, W) uint8 to (B, C, size, size)."""
+def resize_batch(pixels: torch.Tensor, size: int, how: Resize = "crop") -> torch.Tensor:
+    """Bilinear, antialiased: (B, C, H, W) uint8 to (B, C, size, size)."""
     height, width = pixels.shape[-2:]
     if (height, width) == (size, size):
         return pixels
-    top, left, bottom, right = _kept_box(height, width)
+    top, left, bottom, right = _kept_box(height, width, how)
     pixels = pixels[..., top:bottom, left:right]
-    return _centre(_scale(pixels, _target(bottom - top, right - left, size)), size)
+    target = _target(bottom - top, right - left, size, how)
+    if _rows_first(height, width, how):
+        pixels = _scale(pixels, (size, width))
+    return _fit(_scale(pixels, target), size)
 
 
-def resize_pixels(read: Callable[[Box], np.ndarray], height: int, width: int, size: int) -> np.ndarray:
-    """As `resize_and_crop` for one image, of which `read` gives any part as (h, w, C) uint8: (size, size, C).
+def resize_pixels(
+    read: Callable[[Box], np.ndarray], height: int, width: int, size: int, how: Resize = "crop"
+) -> np.ndarray:
+    """As `resize_batch` for one image, of which `read` gives any part as (h, w, C) uint8: (size, size, C).
 
     Large images are scaled first in width, a strip of rows at a time, and then in height, as torch does it.
     """
-    top, left, bottom, right = _kept_box(height, width)
+    top, left, bottom, right = _kept_box(height, width, how)
     if (height, width) == (size, size):
         return read((0, 0, height, width))
     tall, wide = bottom - top, right - left
-    target = _target(tall, wide, size)
-    if tall * wide <= STRIP:
-        scaled = _scale(_planes(read((top, left, bottom, right))), target)
+    target = _target(tall, wide, size, how)
+    if _rows_first(height, width, how):
+        columns = max(1, STRIP // height)
+        boxes = [(0, start, height, min(start + columns, width)) for start in range(0, width, columns)]
+        scaled = torch.cat([_scale(_planes(read(box)), (size, box[3] - box[1])) for box in boxes], -1)
+    elif tall * wide <= STRIP:
+        scaled = _planes(read((top, left, bottom, right)))
     else:
         lines = max(1, STRIP // wide)
-        strips = []
-        for start in range(top, bottom, lines):
-            stop = min(start + lines, bottom)
-            strips.append(_scale(_planes(read((start, left, stop, right))), (stop - start, target[1])))
-        scaled = _scale(torch.cat(strips, -2), target)
-    found: np.ndarray = _centre(scaled, size)[0].permute(1, 2, 0).numpy()
+        boxes = [(start, left, min(start + lines, bottom), right) for start in range(top, bottom, lines)]
+        scaled = torch.cat([_scale(_planes(read(box)), (box[2] - box[0], target[1])) for box in boxes], -2)
+    found: np.ndarray = _fit(_scale(scaled, target), size)[0].permute(1, 2, 0).numpy()
     return found
 
 
-def _kept_box(height: int, width: int) -> Box:
-    """The centre of an image with a very long side: scaled as it is, a line of a million pixels takes all memory."""
+def _kept_box(height: int, width: int, how: Resize) -> Box:
+    """What is scaled; of an image with a very long side that is cropped anyway the centre, as the rest takes memory."""
     short = min(height, width)
-    if max(height, width) <= MAX_ASPECT * short:
+    if how != "crop" or max(height, width) <= MAX_ASPECT * short:
         return 0, 0, height, width
     tall, wide = (min(side, 2 * short + side % 2) for side in (height, width))  # about the same centre
     top, left = (height - tall) // 2, (width - wide) // 2
     return top, left, top + tall, left + wide
 
 
-def _target(height: int, width: int, size: int) -> tuple[int, int]:
+def _rows_first(height: int, width: int, how: Resize) -> bool:
+    """Whether the rows are scaled before the columns: widening a line of a million pixels would take all memory."""
+    return how == "squash" and height > MAX_ASPECT * width
+
+
+def _target(height: int, width: int, size: int, how: Resize) -> tuple[int, int]:
+    """(height, width) after scaling."""
+    if how == "squash":
+        return size, size
+    if how == "pad":
+        long = max(height, width)
+        return max(1, round(height * size / long)), max(1, round(width * size / long))
     short = min(height, width)
     return max(size, round(height * size / short)), max(size, round(width * size / short))
 
@@ -66,9 +93,16 @@ def _scale(pixels: torch.Tensor, target: tuple[int, int]) -> torch.Tensor:
     return torch.nn.functional.interpolate(pixels, target, mode="bilinear", antialias=True)
 
 
-def _centre(scaled: torch.Tensor, size: int) -> torch.Tensor:
-    top, left = (scaled.shape[-2] - size) // 2, (scaled.shape[-1] - size) // 2
-    return scaled[..., top : top + size, left : left + size]
+def _fit(scaled: torch.Tensor, size: int) -> torch.Tensor:
+    """The centre of what is larger, and FILL around what is smaller."""
+    height, width = scaled.shape[-2:]
+    if height >= size and width >= size:
+        top, left = (height - size) // 2, (width - size) // 2
+        return scaled[..., top : top + size, left : left + size]
+    out = scaled.new_full((*scaled.shape[:-2], size, size), FILL)
+    top, left = (size - height) // 2, (size - width) // 2
+    out[..., top : top + height, left : left + width] = scaled
+    return out
 
 
 def _planes(pixels: np.ndarray) -> torch.Tensor:

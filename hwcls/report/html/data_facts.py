@@ -92,4 +92,5 @@ def _images(data: Mapping[str, Any]) -> Facts:
     reason = f"; {data['image_size_reason']}" if data.get("image_size_reason") else ""
     if "test_from" not in data:
         reason = {"train": "; val is split off train", "val": "; val as the data set has it"}.get(str(origin), "")
-    return [("Images", f"{size} x {size}, {'grey' if channels == 1 else 'RGB'}{reason}")]
+    resized = {"squash": ", squashed", "pad": ", padded"}.get(str(data.get("resize")), "")
+    return [("Images", f"{size} x {size}, {'grey' if channels == 1 else 'RGB'}{resized}{reason}")]

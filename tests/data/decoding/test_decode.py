@@ -14,7 +14,7 @@ from PIL import Image
 from hwcls.config.data import DataConfig
 from hwcls.data.decoding.decode import decode_image
 from hwcls.data.decoding.opened import _plain_jpeg_header
-from hwcls.data.decoding.resize import resize_and_crop
+from hwcls.data.decoding.resize import resize_batch
 from hwcls.data.imageset import open_data
 from hwcls.errors import UserError
 
@@ -41,7 +41,7 @@ def test_the_centre_of_a_long_image(make: SimpleNamespace, shape: tuple[int, int
     scaled = torch.nn.functional.interpolate(pixels, scaled_size, mode="bilinear", antialias=True)
     top, left = (scaled_size[0] - 7) // 2, (scaled_size[1] - 7) // 2
     want = scaled[..., top : top + 7, left : left + 7].int()
-    assert (resize_and_crop(pixels, 7).int() - want).abs().max() <= 1
+    assert (resize_batch(pixels, 7).int() - want).abs().max() <= 1
 
 
 def test_a_line_of_pixels_takes_no_more_memory_than_others(make: SimpleNamespace, tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_a_line_of_pixels_takes_no_more_memory_than_others(make: SimpleNamespace
 def test_an_image_that_takes_all_memory_is_named(
     make: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(read: object, height: int, width: int, size: int) -> torch.Tensor:
+    def full(*arguments: object) -> torch.Tensor:
         raise RuntimeError("you tried to allocate 737280000000 bytes.\nframe #0: ...")
 
     monkeypatch.setattr("hwcls.data.decoding.decode.resize_pixels", full)

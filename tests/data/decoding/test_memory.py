@@ -17,7 +17,7 @@ from PIL import Image
 from hwcls.data.decoding import decode, memory, opened, resize
 from hwcls.data.decoding.decode import chunk_size, decode_image, decode_tasks, decode_to_size, run_tasks
 from hwcls.data.decoding.memory import MB, MemoryBudget
-from hwcls.data.decoding.resize import resize_and_crop
+from hwcls.data.decoding.resize import resize_batch
 from hwcls.data.formats.archive import FolderTree
 from hwcls.data.formats.raw import EncodedImages
 
@@ -96,7 +96,7 @@ def test_strips_give_the_pixels_of_the_whole(
 ) -> None:
     data = make.png(make.noise(0, *shape, 3))
     whole = torch.from_numpy(np.array(decode_image(data, channels))).permute(2, 0, 1)[None]
-    want = resize_and_crop(whole, 64)[0].permute(1, 2, 0).numpy()
+    want = resize_batch(whole, 64)[0].permute(1, 2, 0).numpy()
     assert np.array_equal(decode_to_size(data, 64, channels, None), want)
     monkeypatch.setattr(resize, "STRIP", 4096)
     assert np.array_equal(decode_to_size(data, 64, channels, None), want)
