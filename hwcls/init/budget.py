@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -13,7 +14,7 @@ SAVING = 2.0  # epochs that early stopping saves, as a factor: less than was mea
 LEAST_TRIALS = 6  # of each model, for a search to mean something
 LAST_TRIAL = 0.4  # of a whole training: what still runs, on average, when the budget ends
 IMAGES_SEEN = {"quick": 150_000, "thorough": 1_000_000}  # by a training from scratch, after which it learns little more
-ENOUGH, FEWEST = 200, 20  # images of each class: a model is rather dropped than trained on fewer; never fewer
+ENOUGH, FEWEST = 200, 50  # images of each class: a model is rather dropped than trained on fewer; never fewer
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def plan_schedule(goal: Goal, seconds: float, pace: Pace, images: int, classes: 
     least, most = goal.epochs
     most = min(most, max(least, round(IMAGES_SEEN[goal.name] / images)))
     models = tuple(sorted(pace.speeds, key=lambda label: pace.speeds[label].most))
-    fewest = min(1.0, FEWEST * classes / images)
+    fewest = min(1.0, math.ceil(100 * FEWEST * classes / images) / 100)
     while True:
         share = _affordable(goal, free, pace, models, least)
         if share >= min(1.0, ENOUGH * classes / images) or len(models) == 1:

@@ -12,10 +12,10 @@ from hwcls.config.data import DataConfig
 from hwcls.config.sweep_file import Sweep, load_sweep
 from hwcls.data.progress import ProgressReporter
 from hwcls.errors import UserError
-from hwcls.init.budget import Schedule, plan_schedule, with_more_seeds
-from hwcls.init.facts import DataFacts, MachineFacts, look_at_data, look_at_machine
+from hwcls.init.budget import Goal, Schedule, plan_schedule, with_more_seeds
+from hwcls.init.facts import DataFacts, MachineFacts, describe_data, look_at_machine
 from hwcls.init.measure import pace_of, time_models
-from hwcls.init.plan import BACKBONES, Plan, Wish, choose_models, choose_side, make_plan, with_budget
+from hwcls.init.plan import BACKBONES, Choice, Plan, Wish, choose_models, choose_side, make_plan, with_budget
 from hwcls.init.render import render
 from hwcls.models.pretrained import find_offline_weights, may_have_weights
 from hwcls.sweep.preflight.simulate import ALL, RUNS, Simulation, Waits
@@ -29,11 +29,13 @@ class Found:
     """What there is to choose by.
 
     Attributes:
-        config: Of the data, without a size.
+        config: Of the data, with the size that was chosen.
+        side: That size, and why.
         weights: A backbone whose pretrained weights are on this machine; None where there are none.
     """
 
     config: DataConfig
+    side: Choice
     data: DataFacts
     machine: MachineFacts
     weights: str | None
@@ -54,32 +56,38 @@ class Written:
     models: tuple[str, ...]
 
 
-def look(config: DataConfig) -> Found:
-    """Look at the data and the machine; raises UserError."""
-    data = look_at_data(config)
+def look(config: DataConfig, goal: Goal, report: ProgressReporter) -> Found:
+    """Look at the data, which is decoded, and at the machine.
+
+    Raises:
+        UserError: The data cannot be read, or has too few images to split.
+    """
+    from hwcls.data.decoding.decode import sample_sizes
+    from hwcls.data.imageset import open_data
+    from hwcls.data.store import read_raw_data
+
+    raw = read_raw_data(config)
+    sizes, machine = sample_sizes(raw.splits["train"].images), look_at_machine()
     weights = next(filter(find_offline_weights, BACKBONES), None) if may_have_weights() else None
-    return Found(config, data, look_at_machine(), weights)
+    side = choose_side(sizes.shared_side, sizes.short_side, machine, goal, weights)
+    config = config.model_copy(update={"image_size": side.value})
+    return Found(config, side, describe_data(raw, sizes, open_data(config, report)), machine, weights)
 
 
 def create(found: Found, wish: Wish, out: Path, report: ProgressReporter) -> Written:
     """Measure this machine, choose, and write the file, which was read back before.
 
     Raises:
-        UserError: The images cannot be decoded, a model cannot be trained, or `out` exists.
+        UserError: A model cannot be trained, or `out` exists.
     """
-    from hwcls.data.imageset import open_data
-
     if found.data.is_small:
         wish = replace(wish, goal=with_more_seeds(wish.goal))
-    side = choose_side(found.data, found.machine, wish.goal, found.weights)
-    models = choose_models(found.machine, wish.goal, side.value, found.weights)
-    config = found.config.model_copy(update={"image_size": side.value})
-    open_data(config, report)
+    models = choose_models(found.machine, wish.goal, found.side.value, found.weights)
     report("measuring how fast this machine trains")
-    timing = time_models(models, config)
+    timing = time_models(models, found.config)
     pace = pace_of(timing, found.machine.concurrent)
     schedule = plan_schedule(wish.goal, wish.seconds, pace, found.data.images, len(found.data.classes))
-    plan = make_plan(wish, found.data, found.machine, side, models, schedule)
+    plan = make_plan(wish, found.data, found.machine, found.side, models, schedule)
     plan = _fit_budget(plan, schedule, timing, wish.seconds, out)
     _load(render(plan), out, keep=True)
     seconds = {

@@ -21,7 +21,7 @@ def describe_found(path: str, found: Found) -> Iterator[str]:
     names = ", ".join(data.classes[:NAMES]) + (", ..." if len(data.classes) > NAMES else "")
     yield f"{path}: {format_count(total, 'image')} of {len(data.classes):,} classes: {names}"
     yield from (f"  {line}" for line in data.found)
-    yield f"  {_describe_splits(data)}"
+    yield from (f"  {line}" for line in _describe_splits(data))
     least, middle, most = data.sides
     if data.square:
         yield f"  {data.square} x {data.square} pixels"
@@ -31,13 +31,19 @@ def describe_found(path: str, found: Found) -> Iterator[str]:
     weights = f"of {found.weights}" if found.weights else "none"
     yield f"  pretrained weights on this machine: {weights}"
     yield f"  {found.machine}"
+    yield from (f"note: {note}" for note in data.notes)
 
 
-def _describe_splits(data: DataFacts) -> str:
+def _describe_splits(data: DataFacts) -> Iterator[str]:
     counts = ", ".join(f"{sum(counts):,} {split}" for split, counts in data.counts.items())
     if not data.cut:
-        return f"{counts}, as the files are split"
-    return f"{counts}; {join_words(data.cut)} {'are' if len(data.cut) > 1 else 'is'} cut off train"
+        yield f"{counts}, as the files are split"
+        return
+    shares = join_words([f"{split} ({share:.0%})" for split, share in data.cut.items()])
+    yield f"{counts}; {shares} {'are' if len(data.cut) > 1 else 'is'} cut off train, of every class alike"
+    kept = [format_count(count, noun) for count, noun in ((data.groups, "group"), (data.copies, "duplicate")) if count]
+    if kept:
+        yield f"{join_words(kept)} stay on one side of the cut"
 
 
 def _describe_balance(data: DataFacts) -> str:
@@ -73,7 +79,10 @@ def to_json(found: Found, written: Written) -> dict[str, Any]:
         "file": str(written.path),
         "classes": list(data.classes),
         "images": {split: dict(zip(data.classes, counts, strict=True)) for split, counts in data.counts.items()},
-        "cut": list(data.cut),
+        "cut": dict(data.cut),
+        "groups": data.groups,
+        "copies": data.copies,
+        "notes": list(data.notes),
         "found": list(data.found),
         "short_sides": list(data.sides),
         "weights": found.weights,

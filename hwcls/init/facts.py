@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hwcls.config.data import DataConfig
 from hwcls.config.sweep import ResourcesConfig
+from hwcls.data.decoding.image_sizes import ImageSizes
+from hwcls.data.formats.raw import RawData
+from hwcls.data.imageset import ImageSet
+from hwcls.results.test_size import split_notes
 from hwcls.sweep.cluster.resources import choose_resources, this_machine
 
 FEW = 50  # training images of each class
@@ -14,22 +17,27 @@ FEW = 50  # training images of each class
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What is known of a data set before it is decoded.
+    """What is known of a data set.
 
     Attributes:
         counts: By split, the images of each class in the order of `classes`.
-        cut: The splits that the data does not have, so that they are cut off train.
-        sides: The short sides of the training images in pixels: the least, the median, the largest.
-        square: The side that all images have in common; None where they have not.
+        cut: The share of each split that the data does not have, so that it is cut off train.
+        sides: The short sides of the training images' files in pixels: the least, the median, the largest.
+        square: The side that all files have in common; None where they have not.
+        groups, copies: Groups of several images, and images that are a copy of another one: none is split.
         found: How the files were read, in sentences.
+        notes: What a user should know of the splits.
     """
 
     classes: tuple[str, ...]
     counts: Mapping[str, tuple[int, ...]]
-    cut: tuple[str, ...]
+    cut: Mapping[str, float]
     sides: tuple[int, int, int]
     square: int | None
+    groups: int = 0
+    copies: int = 0
     found: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def images(self) -> int:
@@ -71,26 +79,19 @@ class MachineFacts:
         return f"{self.cpus} CPU core{'s' * (self.cpus > 1)}{gpus or ', no GPU'}: {at_once} at once"
 
 
-def look_at_data(config: DataConfig) -> DataFacts:
-    """Read which images there are, and the sizes of some of them; nothing is decoded.
-
-    Raises:
-        UserError: The data cannot be read, or has too few images to split.
-    """
-    from hwcls.data.decoding.decode import sample_sizes
-    from hwcls.data.imageset import count_images
-    from hwcls.data.store import read_raw_data
-
-    raw = read_raw_data(config)
-    classes, counts = count_images(config)
-    sizes = sample_sizes(raw.splits["train"].images)
+def describe_data(raw: RawData, sizes: ImageSizes, opened: ImageSet) -> DataFacts:
+    """What an opened data set says, and its files before they were decoded."""
+    counts, sides = opened.counts(), sizes.short_sides or [sizes.short_side]
     return DataFacts(
-        classes=classes,
+        classes=opened.classes,
         counts={split: tuple(found) for split, found in counts.items()},
-        cut=tuple(split for split in ("val", "test") if split not in raw.splits),
-        sides=sizes.short_sides,
+        cut=opened.origin.shares,
+        sides=(sides[0], sizes.short_side, sides[-1]),
         square=sizes.shared_side,
+        groups=opened.origin.groups,
+        copies=opened.origin.copies,
         found=raw.found,
+        notes=(*opened.origin.notes, *split_notes(opened.name, opened.classes, counts)),
     )
 
 

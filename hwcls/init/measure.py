@@ -13,19 +13,28 @@ from hwcls.init.budget import Pace, Speed
 from hwcls.init.plan import Model
 from hwcls.sweep.cluster.resources import choose_resources, this_machine
 from hwcls.sweep.preflight.simulate import Waits
-from hwcls.sweep.preflight.timing import MAX_GROUPS, Timing, time_trials
+from hwcls.sweep.preflight.timing import MAX_GROUPS, Timing, TrialTime, time_trials
+
+REPEATS = 2  # of each measurement in each process: another program may disturb one
 
 
 def time_models(models: Sequence[Model], data: DataConfig) -> Timing:
-    """Train each model at its first and its last settings for a moment, on as many processes as a sweep will have.
+    """Train each model at its first and its last settings for moments, on as many processes as a sweep will have.
+
+    The times of a model are one for its first and one for its last settings, each the median of several.
 
     Raises:
         UserError: A model cannot be trained, or there is too little memory.
     """
     resources = choose_resources(ResourcesConfig(), this_machine(), "")
     groups = min(resources.concurrent, MAX_GROUPS)
-    trials = [(model.label, _trial(model, data, end)) for model in models for end in (0, -1)]
-    return time_trials(trials * groups, resources, len(trials) * groups, 0.0)
+    ends = {f"{model.label}/{end}": _trial(model, data, end) for model in models for end in (0, -1)}
+    found = time_trials(list(ends.items()) * groups * REPEATS, resources, len(ends) * groups * REPEATS, 0.0)
+    times: dict[str, list[TrialTime]] = {}
+    for name, measured in found.trials.items():
+        ordered = sorted(measured, key=lambda time: time.epoch)
+        times.setdefault(name.rpartition("/")[0], []).append(ordered[(len(ordered) - 1) // 2])
+    return Timing(found.start, times)
 
 
 def pace_of(timing: Timing, concurrent: int) -> Pace:

@@ -15,6 +15,7 @@ from hwcls.init.budget import Goal, Schedule
 from hwcls.init.facts import DataFacts, MachineFacts
 
 UNEVEN = 1.5  # the largest over the smallest class: data sets above count as imbalanced (KEEL's collection of them)
+VAL = 300  # images: below, the best of some trials is the luckiest one (two standard errors are 6 points)
 SIDES = {  # pixels, at most: on CPU cores and on GPUs
     ("quick", False): 64,
     ("thorough", False): 96,
@@ -84,19 +85,23 @@ class Model:
     why: str
 
 
-def choose_side(data: DataFacts, machine: MachineFacts, goal: Goal, weights: str | None) -> Choice:
-    """The side that images are decoded to."""
+def choose_side(square: int | None, short: int, machine: MachineFacts, goal: Goal, weights: str | None) -> Choice:
+    """The side that images are decoded to.
+
+    Args:
+        square: The side that all images have in common, if they have one.
+        short: The median of their short sides.
+    """
     most = SIDES[goal.name, machine.gpus > 0]
     where = "a GPU" if machine.gpus else "CPU cores"
     if weights:
         most = WITH_WEIGHTS.get(most, most)
-    if data.square is not None and data.square <= most:
-        return Choice("parameters.data.image_size", data.square, "as the images are")
-    short = data.sides[1]
+    if square is not None and square <= most:
+        return Choice("parameters.data.image_size", square, "pixels, as the images are")
     side = min(most, short // 8 * 8 if short >= 8 else max(short, 4))
-    why = f"pixels; half of the images have {short} or more on their short side"
+    why = f"pixels; half of the images have {short:,} or more on their short side"
     if side == most:
-        why += f"; larger ones take too long on {where} for a {goal.name} sweep"
+        why += f", but more takes too long on {where} for a {goal.name} sweep"
     return Choice("parameters.data.image_size", side, why)
 
 
@@ -216,12 +221,16 @@ def _choose_search(wish: Wish, data: DataFacts, schedule: Schedule, models: int)
 
 
 def _choose_data(wish: Wish, data: DataFacts, machine: MachineFacts, side: Choice, schedule: Schedule) -> list[Choice]:
-    at = "parameters.data"
-    cut = " and ".join(data.cut)
-    where = f"{cut} {'are' if len(data.cut) > 1 else 'is'} cut off train" if cut else "train, val and test as found"
-    found = [Choice(f"{at}.path", wish.path, where)]
-    for key, value in wish.data.items():
-        found.append(Choice(f"{at}.{key}", value, "as you said"))
+    at, entries = "parameters.data", dict(wish.data)
+    found = [Choice(f"{at}.path", wish.path, "" if data.cut else "train, val and test are as the files have them")]
+    if layout := entries.pop("layout", None):
+        found.append(Choice(f"{at}.layout", layout, "how the files are read, as you said"))
+    if "test" in data.cut:
+        found.append(Choice(f"{at}.test", data.cut["test"], "of the images, cut off for the scores at the end"))
+    if "val" in data.cut:
+        left = (data.images + sum(data.counts["val"])) * schedule.share
+        why = "of the rest, cut off to choose settings and epochs by"
+        found.append(Choice(f"{at}.val", share := val_share(left), f"{why}: {round(share * left):,} images"))
     found.append(side)
     if schedule.share < 1:
         full = format_duration(schedule.seconds / schedule.share)
@@ -230,6 +239,11 @@ def _choose_data(wish: Wish, data: DataFacts, machine: MachineFacts, side: Choic
     sizes = batch_sizes(round(data.images * schedule.share), machine.gpus > 0)
     found.append(Choice(f"{at}.batch_size", {"values": sizes}, "smaller ones take more steps in each epoch"))
     return [*found, _choose_augment(wish.mirror)]
+
+
+def val_share(images: float) -> float:
+    """The share of so many images that becomes val: a tenth, or more where that would be too few to choose by."""
+    return next((share for share in (0.1, 0.15, 0.2) if share * images >= VAL), 0.25)
 
 
 def batch_sizes(images: int, gpu: bool) -> list[int]:

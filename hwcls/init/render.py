@@ -13,7 +13,7 @@ from hwcls.init.plan import Choice, Plan
 
 COLUMN, WIDTH = 44, 120  # where comments begin; the longest line
 
-_PLAIN = re.compile(r"(\.{0,2}/)?[A-Za-z_][A-Za-z0-9_./-]*")
+_PLAIN = re.compile(r"(\.{0,2}/)?[A-Za-z_][A-Za-z0-9_./-]*|([0-9]+[hms])+")  # words, paths and times
 _NO_TEXT = ("true", "false", "yes", "no", "on", "off", "null", "y", "n")
 
 

@@ -14,6 +14,7 @@ from hwcls.init.plan import (
     duration,
     make_plan,
     sweep_name,
+    val_share,
     with_budget,
 )
 
@@ -21,7 +22,7 @@ CPU, GPU = MachineFacts(2, 0, 2), MachineFacts(16, 1, 1)
 PHOTOS = DataFacts(
     classes=("cat", "dog"),
     counts={"train": (720, 720), "val": (80, 80), "test": (200, 200)},
-    cut=("val", "test"),
+    cut={"test": 0.2, "val": 0.1},
     sides=(90, 300, 2000),
     square=None,
 )
@@ -29,7 +30,7 @@ SCHEDULE = Schedule(("cnn", "residual"), 20, 1.0, 200.0, None, 100.0, 360.0, 2)
 
 
 def plan(data=PHOTOS, machine=CPU, goal=QUICK, weights=None, schedule=SCHEDULE, mirror=None, **entries):
-    side = choose_side(data, machine, goal, weights)
+    side = choose_side(data.square, data.sides[1], machine, goal, weights)
     models = choose_models(machine, goal, side.value, weights)
     return make_plan(Wish("photos/", goal, 360.0, entries, mirror), data, machine, side, models, schedule)
 
@@ -84,8 +85,7 @@ def test_images_are_mirrored_only_where_somebody_said_so(mirror, value, active):
     ],
 )
 def test_the_side_fits_images_and_machine(square, median, machine, goal, weights, side):
-    data = replace(PHOTOS, square=square, sides=(4, median, 5000))
-    assert choose_side(data, machine, goal, weights).value == side
+    assert choose_side(square, median, machine, goal, weights).value == side
 
 
 def labels(*arguments):
@@ -139,16 +139,31 @@ def test_a_part_of_the_images():
     assert plan().value("parameters.data.fraction") is None
 
 
-def test_where_the_splits_come_from():
-    assert plan()["parameters.data.path"].why == "val and test are cut off train"
-    assert plan(replace(PHOTOS, cut=("val",)))["parameters.data.path"].why == "val is cut off train"
-    assert plan(replace(PHOTOS, cut=()))["parameters.data.path"].why == "train, val and test as found"
+def test_cut_splits_have_their_shares():
+    found = plan()
+    assert (found.value("parameters.data.test"), found.value("parameters.data.val")) == (0.2, 0.2)
+    assert found["parameters.data.val"].why.endswith("320 images")
+    found = plan(replace(PHOTOS, cut={"val": 0.1}))
+    assert (found.value("parameters.data.test"), found.value("parameters.data.val")) == (None, 0.2)
+    found = plan(replace(PHOTOS, cut={}))
+    assert found["parameters.data.path"].why == "train, val and test are as the files have them"
 
 
-def test_options_of_the_data_are_written():
-    found = plan(layout={"table": "labels.csv"}, test=0.3)
+@pytest.mark.parametrize(("images", "share"), [(90_000, 0.1), (3000, 0.1), (2999, 0.15), (1600, 0.2), (300, 0.25)])
+def test_val_has_enough_images_to_choose_by(images, share):
+    assert val_share(images) == share
+
+
+def test_a_part_of_the_images_needs_a_larger_share_of_val():
+    many = replace(PHOTOS, counts={"train": (1440, 1440), "val": (160, 160), "test": (200, 200)})
+    assert plan(many).value("parameters.data.val") == 0.1
+    assert plan(many, schedule=replace(SCHEDULE, share=0.5)).value("parameters.data.val") == 0.2
+
+
+def test_the_layout_is_written_as_it_was_given():
+    found = plan(layout={"table": "labels.csv"}, test=0.2)
     assert found.value("parameters.data.layout") == {"table": "labels.csv"}
-    assert found.value("parameters.data.test") == 0.3
+    assert [choice.key for choice in found.choices].count("parameters.data.test") == 1
 
 
 @pytest.mark.parametrize(

@@ -165,14 +165,14 @@ def show_one(
     if split not in ("train", "val", "test"):
         raise UserError(f"no split '{split}'", where="--split", remedy=did_you_mean(split, ("train", "val", "test")))
     config, target = _config(name, path, sets or []), out or Path(f"{name}.png")
-    from hwcls.data.image_grid import write_image_grid
     from hwcls.data.imageset import open_data
+    from hwcls.data.pictures.image_grid import Shown, write_image_grid
 
     config = _sized(config)
     with progress_reporter() as progress:
         opened = open_data(config, progress)
     check_overwrite([target], overwrite)
-    write_image_grid(opened, config, target, split=split, augmented=not plain, columns=columns, rows=rows)
+    write_image_grid(opened, config, target, Shown(split, not plain, columns, rows))
     counts = {part: len(getattr(opened, part)) for part in ("train", "val", "test")}
     if as_json:
         shape = {"image_size": opened.image_size, "channels": opened.channels, "images": counts}

@@ -52,7 +52,8 @@ def init(
     chosen, seconds = _goal(goal, budget)
     target = out or Path(f"{sweep_name(path)}.yaml")
     check_free(target)
-    found = look(_data_config(path, own))
+    with progress_reporter() as progress:
+        found = look(_data_config(path, own), chosen, progress)
     if not as_json:
         for line in describe_found(path, found):
             echo(line)

@@ -38,7 +38,7 @@ class ImageSizes:
     @property
     def short_side(self) -> int:
         """The median of the short sides; USUAL without an image."""
-        return self.short_sides[1]
+        return median_low(self.short_sides) if self._found else USUAL
 
     @property
     def side_from_scratch(self) -> int:
@@ -49,7 +49,6 @@ class ImageSizes:
         return min(USUAL, short // 8 * 8) if short >= 8 else max(short, LEAST)
 
     @property
-    def short_sides(self) -> tuple[int, int, int]:
-        """The short sides: the least, the median, the largest; of USUAL without an image."""
-        found = sorted(map(min, self._found)) or [USUAL]
-        return found[0], median_low(found), found[-1]
+    def short_sides(self) -> list[int]:
+        """The short side of each image, ascending."""
+        return sorted(map(min, self._found))

@@ -1,8 +1,9 @@
-"""A picture of a data set: a few images per class, as they are and as training sees them."""
+"""A picture of a data set: a few images per class, as they are and as training sees them, and how many there are."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,37 +16,48 @@ from hwcls.data.augment.apply import to_pixels
 from hwcls.data.augment.defaults import describe_augment
 from hwcls.data.imageset import ImageSet, Split
 from hwcls.data.loader import Feed
+from hwcls.data.pictures.overview import HEIGHT, NARROWEST, draw_overview
 from hwcls.fonts import draw_text, shorten_text
 
 MARGIN, GAP, LABEL, TEXT = 2, 32, 18, 12  # pixels
 TILE = 64  # small images are enlarged by an integer factor to about this side
 
 
-def write_image_grid(
-    data: ImageSet,
-    config: DataConfig,
-    path: Path,
-    *,
-    split: str = "train",
-    augmented: bool = True,
-    columns: int = 8,
-    rows: int = 10,
-) -> None:
-    """Write a PNG: one line per class with its name, images as they are on the left, augmented on the right.
+@dataclass(frozen=True)
+class Shown:
+    """What a picture shows.
 
-    Args:
-        config: What `data` was opened with; its augmentation is shown (one draw of it).
+    Attributes:
         split: train, val or test; only train is ever augmented.
         augmented: Whether to draw the right half.
         columns: Images per class and half.
         rows: At most so many classes, the first ones.
     """
-    part: Split = getattr(data, split)
-    lines = [np.flatnonzero(part.labels == label)[:columns] for label in range(min(rows, len(data.classes)))]
+
+    split: str = "train"
+    augmented: bool = True
+    columns: int = 8
+    rows: int = 10
+
+
+def write_image_grid(
+    data: ImageSet, config: DataConfig, path: Path, shown: Shown = Shown(), sides: Sequence[int] = ()
+) -> None:
+    """Write a PNG: one line per class with its name, images as they are on the left, augmented on the right.
+
+    Above them are the numbers of images of all classes and the sizes of the files.
+
+    Args:
+        config: What `data` was opened with; its augmentation is shown (one draw of it).
+        sides: The short sides of the files in pixels, ascending; empty where there are none.
+    """
+    part: Split = getattr(data, shown.split)
+    classes = range(min(shown.rows, len(data.classes)))
+    lines = [np.flatnonzero(part.labels == label)[: shown.columns] for label in classes]
     plain = {int(index): np.asarray(part.images[part.rows[index]]) for line in lines for index in line}
-    halves = [(f"{split}, as they are", plain)]
+    halves = [(f"{shown.split}, as they are", plain)]
     augment = config.augment if config.augment is not None else data.augment
-    if augmented and split == "train":
+    if shown.augmented and shown.split == "train":
         halves.append(
             (f"as training sees them: {describe_augment(augment)}", _augment_images(data, config, sorted(plain)))
         )
@@ -54,13 +66,15 @@ def write_image_grid(
     resampling = Image.Resampling.NEAREST if side >= data.image_size else Image.Resampling.BILINEAR
     columns = max(map(len, lines))
     half = (side + MARGIN) * columns
-    sheet = Image.new("RGB", ((half + GAP) * len(halves) - GAP, LABEL + (side + LABEL) * len(lines)), "white")
+    width = max((half + GAP) * len(halves) - GAP, NARROWEST)
+    sheet = Image.new("RGB", (width, HEIGHT + LABEL + (side + LABEL) * len(lines)), "white")
     draw = ImageDraw.Draw(sheet)
+    draw_overview(draw, width, data.classes, data.counts()[shown.split], sides, data.image_size)
     for number, (title, images) in enumerate(halves):
         left = number * (half + GAP)
-        draw_text(draw, (left + MARGIN, MARGIN), shorten_text(title, TEXT, half), "grey", TEXT)
+        draw_text(draw, (left + MARGIN, HEIGHT + MARGIN), shorten_text(title, TEXT, half), "grey", TEXT)
         for line, indices in enumerate(lines):
-            top = LABEL + line * (side + LABEL)
+            top = HEIGHT + LABEL + line * (side + LABEL)
             if number == 0:
                 count = int((part.labels == line).sum())
                 words = shorten_text(data.classes[line], TEXT, half, f" ({count:,})")
