@@ -255,3 +255,18 @@ def test_plain_lines_elsewhere(capsys: pytest.CaptureFixture[Any], monkeypatch: 
         ProgressMeter(progress, "unknown size", 0, "MB").update(5)
     lines = capsys.readouterr().err.splitlines()
     assert lines == [f"x.zip: {tenth}0 % of 100.0 MB" for tenth in range(1, 11)]
+
+
+def test_show_takes_a_folder_and_a_sweep_file(invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with zipfile.ZipFile(archive(tmp_path / "archive.zip")) as packed:
+        packed.extractall(tmp_path / "my photos")
+    done = invoke("show", "my photos", "--set", "image_size=8")
+    assert done.stdout.splitlines()[1].split()[:4] == ["ant", "3", "1", "4"]
+    assert "training sees 8 x 8; short sides of the files: 16 pixels\n" in done.stdout
+    assert (tmp_path / "my_photos.png").is_file()
+    sweep = "{name: mine, run_cap: 2, parameters: {data: {path: my photos, image_size: 12}, model: {name: mlp}, "
+    (tmp_path / "a.yaml").write_text(sweep + "optimizer: {name: adam}}}")
+    found = json.loads(invoke("show", "a.yaml", "--set", "augment.hflip=true", "--json").stdout)
+    assert (found["picture"], found["image_size"], found["short_sides"]) == ("mine.png", 12, [16, 16, 16])
+    assert found["images_per_class"]["test"] == [4, 4, 4]

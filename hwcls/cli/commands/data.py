@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hwcls.cli.console import app, echo, print_to_stderr
+from hwcls.cli.console import app, echo, print_to_stderr, table_console
 from hwcls.cli.options import AsJson, Overwrite, ask_to_replace, can_ask, check_overwrite
 from hwcls.cli.progress_bar import progress_reporter
 
@@ -145,7 +146,9 @@ def _describe(name: str) -> list[str]:
 
 @data.command("show")
 def show_one(
-    name: Name,
+    name: Annotated[
+        str, typer.Argument(help="A data set's name, a folder or archive, or a sweep file.", show_default=False)
+    ],
     out: Annotated[Path | None, typer.Option(help="The PNG to write; by default NAME.png.", show_default=False)] = None,
     path: Folder = None,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "train",
@@ -156,30 +159,40 @@ def show_one(
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a picture of some images of each class, original and augmented.
+    """Show what training sees: a picture of some images of each class, original and augmented; how many there are.
 
-    Example: hwcls data show cifar10 --set classes=[cat,dog] --set augment.crop=4 --set augment.cutmix=1.0
+    Example: hwcls data show photos/, hwcls data show photos.yaml, hwcls data show cifar10 --set augment.crop=4
     """
     from hwcls.errors import UserError, did_you_mean
 
     if split not in ("train", "val", "test"):
         raise UserError(f"no split '{split}'", where="--split", remedy=did_you_mean(split, ("train", "val", "test")))
-    config, target = _config(name, path, sets or []), out or Path(f"{name}.png")
+    config, stem = _find_config(name, path, sets or [])
+    target = out or Path(f"{stem}.png")
     from hwcls.data.imageset import open_data
     from hwcls.data.pictures.image_grid import Shown, write_image_grid
+    from hwcls.data.pictures.overview import describe_sizes
+    from hwcls.report.terminal.class_balance import print_class_balance
+    from hwcls.training.image_size import measure_data
 
     config = _sized(config)
     with progress_reporter() as progress:
         opened = open_data(config, progress)
+        sides = measure_data(config).short_sides or [opened.image_size]
     check_overwrite([target], overwrite)
-    write_image_grid(opened, config, target, Shown(split, not plain, columns, rows))
-    counts = {part: len(getattr(opened, part)) for part in ("train", "val", "test")}
+    write_image_grid(opened, config, target, Shown(split, not plain, columns, rows), sides)
+    counts = opened.counts()
     if as_json:
-        shape = {"image_size": opened.image_size, "channels": opened.channels, "images": counts}
-        echo(json.dumps({"name": name, "picture": str(target), "classes": opened.classes, **shape}, indent=2))
-    else:
-        numbers = ", ".join(f"{count:,} {part}" for part, count in counts.items())
-        echo(f"{name}: {target} ({len(opened.classes)} classes; images: {numbers})")
+        shape: dict[str, object] = {"image_size": opened.image_size, "channels": opened.channels}
+        images = {"images": {part: sum(found) for part, found in counts.items()}, "images_per_class": counts}
+        shape["short_sides"] = [sides[0], sides[len(sides) // 2], sides[-1]]
+        found = {"name": name, "picture": str(target), "classes": opened.classes, **shape, **images}
+        echo(json.dumps(found, indent=2))
+        return
+    print_class_balance(opened.classes, counts, table_console())
+    echo(describe_sizes(sides, opened.image_size))
+    numbers = ", ".join(f"{sum(found):,} {part}" for part, found in counts.items())
+    echo(f"{name}: {target} ({len(opened.classes)} classes; images: {numbers})")
 
 
 @data.command("verify")
@@ -228,6 +241,21 @@ def _sized(config: DataConfig) -> DataConfig:
     if chosen is not None:
         print_to_stderr(f"{chosen}; --set image_size=N takes another")
     return config
+
+
+def _find_config(name: str, path: str | None, sets: list[str]) -> tuple[DataConfig, str]:
+    """The data section that a data set's name, a path or a sweep file stands for, and a name for its picture."""
+    from hwcls.config.sweep_file import load_sweep
+    from hwcls.data.catalog import DATA_SETS
+    from hwcls.init.plan import sweep_name
+
+    if path is None and name not in DATA_SETS.names() and os.path.exists(name):
+        if name.endswith((".yaml", ".yml")):
+            dotted = [f"parameters.data.{item.removeprefix('data.')}" for item in sets]
+            sweep = load_sweep(Path(name), sets=dotted)
+            return sweep.corners[0].data, sweep.config.name
+        return _config("imagefolder", name, sets), sweep_name(name)
+    return _config(name, path, sets), name
 
 
 def _config(name: str, path: str | None, sets: list[str]) -> DataConfig:

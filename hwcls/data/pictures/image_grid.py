@@ -59,7 +59,10 @@ def write_image_grid(
     augment = config.augment if config.augment is not None else data.augment
     if shown.augmented and shown.split == "train":
         halves.append(
-            (f"as training sees them: {describe_augment(augment)}", _augment_images(data, config, sorted(plain)))
+            (
+                f"as training sees them; augment: {describe_augment(augment)}",
+                _augment_images(data, config, sorted(plain)),
+            )
         )
 
     side = min(data.image_size * max(1, round(TILE / data.image_size)), 3 * TILE)
