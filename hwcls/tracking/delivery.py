@@ -28,6 +28,7 @@ class WatchedRun:
         self.size = 0  # bytes of metrics.jsonl
         self.written = 0.0  # time of its last change, in seconds of time.time()
         self.ended = 0  # time of result.json, in ns; 0 while it does not exist
+        self.is_best = False  # whether the sweep's best/ is a copy of it
         self._result, self._metrics = str(info.folder.path / "result.json"), str(info.folder.metrics_path)
 
     def refresh(self) -> None:
@@ -36,6 +37,7 @@ class WatchedRun:
         metrics = stat_file(self._metrics)
         self.ended = result.st_mtime_ns if result else 0
         self.size, self.written = (metrics.st_size, metrics.st_mtime) if metrics else (0, 0.0)
+        self.is_best = self.info.is_best()
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class _Position:
     offset: int = 0  # bytes of metrics.jsonl that were delivered
     size: int = 0  # of metrics.jsonl when it was read: a partial line is not read again in every pass
     ended: int = 0  # time of the result that was delivered
+    is_best: bool = False  # as it was delivered
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,8 @@ class Delivery:
     def has_delivered(self, run: WatchedRun) -> bool:
         """Whether the tracker took all that the last pass saw of a run."""
         position = self._positions.get(run.info.key)
-        return position is not None and (position.size, position.ended) == (run.size, run.ended)
+        seen = (run.size, run.ended, run.is_best)
+        return position is not None and (position.size, position.ended, position.is_best) == seen
 
     def errors(self) -> dict[str, str]:
         """The last error of each run that the tracker did not take, by run key."""
@@ -114,7 +118,7 @@ class Delivery:
             self._tracker.log(info, line, last=result is not None and place == len(lines))
         if run.ended:
             self._tracker.finish(info, result)
-        self._positions[info.key] = _Position(info, offset, size, run.ended)
+        self._positions[info.key] = _Position(info, offset, size, run.ended, run.is_best)
 
     def _try(self, key: str, action: Callable[[], None]) -> bool:
         try:

@@ -26,6 +26,7 @@ class RunInfo:
     tags: tuple[str, ...] = ()
     media: Callable[[], Media | None] = lambda: None  # computed by the call, which takes a moment
     weights: Path | None = None  # the file to upload as an artifact; None: no upload
+    is_best: Callable[[], bool] = lambda: False  # whether the sweep's best/ is a copy of its weights
 
     @property
     def name(self) -> str:
@@ -48,7 +49,7 @@ class Tracker(Protocol):
     problem: str | None  # why it does less than requested, such as W&B offline without credentials
 
     def start(self, run: RunInfo) -> None:
-        """Open `run`: the first time, after an error, in a new process, or when its records grew."""
+        """Open `run`: the first time, after an error, in a new process, or when its records or `is_best` changed."""
 
     def log(self, run: RunInfo, line: dict[str, Any], *, last: bool = False) -> None:
         """Take one line of metrics.jsonl; a line without "epoch" (test/...) describes the run as a whole.

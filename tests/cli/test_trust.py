@@ -43,6 +43,7 @@ def invoke(*words):
 def trained(tmp_path_factory):
     """The results of a sweep with an own model, as another machine makes them, and the file that its code makes."""
     from hwcls.config.sweep_file import load_sweep
+    from hwcls.results.best.folder import update_best
     from hwcls.sweep.preflight.prepare import prepare
     from hwcls.sweep.storage.user_code import with_copied_source
     from hwcls.training.local import train
@@ -56,6 +57,7 @@ def trained(tmp_path_factory):
     (config,) = [with_copied_source(trial, prepare(sweep, results).sources) for trial in sweep.corners]
     train(config, results / "trials/0", lambda line: None)
     (results / "sweep.yaml").write_text(yaml.safe_dump(sweep.resolved()))
+    update_best(results)
     return results, folder / "it_ran"
 
 
@@ -75,6 +77,9 @@ def foreign(trained, tmp_path, monkeypatch):
 
 DOORS = [
     "evaluate got/trials/0",
+    "evaluate got",
+    "predict got/best picture.png",
+    "train got/best --out again",
     "predict got/trials/0 picture.png",
     "export got/trials/0 --format torch --out model.pt2",
     "train got/trials/0/config.yaml --out again",
@@ -165,6 +170,20 @@ def test_other_code_needs_trust_again_or_does_not_run(foreign, change):
     done = invoke("models", results / "trials/0")
     assert done.exit_code == (2 if change in ("net.py", "helper.py") else 0), done.output
     assert not Path(f"{mark}_evil").exists(), "it has run"
+
+
+def test_the_copy_in_best_has_code_of_its_own(foreign):
+    """Trust of a trial's code holds for its copy in best/, and ends where that copy was changed."""
+    results, _ = foreign
+    assert invoke("evaluate", results / "trials/0", "--trust-code").exit_code == 0
+    os.environ.pop("HWCLS_TRUSTED_CODE")
+    assert invoke("evaluate", results / "best").exit_code == 0
+    (helper,) = results.glob("best/source/net-*/helper.py")
+    helper.write_text("WIDTH = 8  # changed\n")
+    done = invoke("evaluate", results / "best")
+    assert done.exit_code == 2
+    assert "best/source/net-" in done.stderr
+    assert invoke("evaluate", results / "trials/0").exit_code == 0
 
 
 def test_the_start_of_a_sweep_makes_its_code_trusted(foreign, trained, monkeypatch):

@@ -10,6 +10,7 @@ import pytest
 
 from hwcls.config.sweep import TRACKERS
 from hwcls.errors import UserError
+from hwcls.files import write_json
 from hwcls.reading import read_yaml
 from hwcls.tracking import delivery, folders
 from hwcls.tracking.follower import Follower
@@ -184,6 +185,21 @@ def test_a_finished_run_that_is_resumed_is_replayed_from_its_first_epoch(sweep):
     follower.poll()
     assert [row["epoch"] for row in memory.rows["trials/0"]] == [1, 2, 3, 4]
     assert memory.ended == {"trials/0": "complete"}
+
+
+def test_a_run_is_delivered_again_when_it_becomes_the_best_one_and_when_another_does(sweep):
+    for number in range(3):
+        sweep.add(sweep.trial(number), range(1, 3), "complete")
+    memory = Memory()
+    follower = Follower(sweep, [memory], "p")
+    assert (follower.poll(), follower.poll()) == (True, False)
+    for number, again in ((1, {1}), (2, {1, 2})):
+        memory.calls.clear()
+        about = {"run": f"trials/{number}", "why": "", "weights": {"sha256": "", "bytes": 0}}
+        write_json(sweep.best.path / "best.json", about)
+        assert (follower.poll(), follower.poll()) == (True, False)
+        assert {key for what, key in memory.calls} == {f"trials/{number}" for number in again}
+        assert [memory.infos[f"trials/{n}"].is_best() for n in range(3)] == [n == number for n in range(3)]
 
 
 def test_a_failing_tracker_does_not_stop_the_other_and_is_tried_again(sweep, clock):

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from hwcls.config.sweep import TRACKERS
+from hwcls.files import write_json
 from hwcls.tracking.cursor import Cursor
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.follower import Follower
@@ -211,6 +212,24 @@ def test_wandb_says_what_a_confirm_run_does_and_that_it_is_unfinished(sweep):
     sweep.add(sweep.confirm_run("small", 2), range(2, 3), "complete")
     deliver(sweep, "wandb")
     assert sink.summary(sweep, "confirm/small/2")["status"] == "complete"
+
+
+@pytest.mark.slow
+def test_wandb_says_where_the_best_weights_are(sweep):
+    for number in range(2):
+        sweep.add(sweep.trial(number), range(1, 3), "complete")
+    deliver(sweep, "wandb")
+    sink = reader_of("wandb")
+    assert "weights" not in sink.summary(sweep, "trials/1")
+    places = []
+    for number in (1, 0):
+        about = {"run": f"trials/{number}", "why": "", "weights": {"sha256": "", "bytes": 0}}
+        write_json(sweep.best.path / "best.json", about)
+        deliver(sweep, "wandb")
+        places.append([sink.summary(sweep, f"trials/{n}").get("weights") for n in range(2)])
+        check_rows(sink, sweep, "trials/1")
+    best, own = str(sweep.best.path), str(sweep.trial(1).path)
+    assert places == [[None, best], [best, own]]
 
 
 @pytest.mark.slow

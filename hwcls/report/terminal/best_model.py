@@ -20,8 +20,10 @@ def print_best(sweep: SweepResults, console: Console) -> None:
         return
     console.print(Text(name, style="bold"))
     for line in settings:
-        console.print(Text(line, no_wrap=True, overflow="ellipsis"))
+        text = Text(line)
+        text.truncate(console.width, overflow="ellipsis")
+        console.print(text)
     if weights := describe_weights(sweep):
         console.print(Text(f"  weights: {weights}"))
     for command in list_commands(sweep):
-        console.print(Text(f"  {command}", no_wrap=True, overflow="ignore"), crop=False)
+        console.print(Text(f"  {command}"), soft_wrap=True)  # a line break would cut what is copied

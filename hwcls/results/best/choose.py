@@ -94,7 +94,8 @@ def _of_winner(sweep: SweepResults, winner: Representative) -> list[BestRun]:
         return round(abs(score - mean), 9), sweep.sign * score, run.seed
 
     name, seeds = f"{name_metric(metric)} on test", format_count(len(runs), "seed")
-    how = f"nearest to the mean of {seeds}, {format_metric(metric, mean)}" if len(runs) > 1 else "the only seed"
+    how = f"nearest to the mean of {seeds}" if len(runs) > 1 else "the only seed"
+    shown = f" (mean {format_metric(metric, mean)})" if len(runs) > 1 else ""
     own = _of_trial(sweep, winner.trial, "the confirmed winner, as the search trained it")
     found = [
         replace(
@@ -102,7 +103,7 @@ def _of_winner(sweep: SweepResults, winner: Representative) -> list[BestRun]:
             key=run.key,
             run=run.run,
             seed=run.seed,
-            score=f"{name} {format_metric(metric, scores[run.seed])}",
+            score=f"{name} {format_metric(metric, scores[run.seed])}{shown}",
             how=how,
             test=dict(run.test or {}),
         )

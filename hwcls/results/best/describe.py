@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from hwcls.format import format_count, format_interval, format_metric, format_number, name_metric
+from hwcls.format import format_interval, format_metric, format_number, name_metric
 from hwcls.results.answer import name_alternative
 from hwcls.results.best.choose import BestRun, choose_best, find_copy
 from hwcls.results.confirm.plan import confirm_label, confirm_metric
@@ -71,11 +71,11 @@ def _place(sweep: SweepResults, best: BestRun) -> Path | None:
 
 
 def _describe_score(sweep: SweepResults, best: BestRun) -> str:
-    """The winner's score: on test with its interval where there is one, else its mean or its value on validation."""
+    """The winner's score: its mean on test with the interval where there is one, else its value on validation."""
     if not best.seeds:
         return best.score
     found, label, metric = compare_confirmed(sweep), confirm_label(best.label), confirm_metric(sweep)
-    name, seeds = name_metric(metric), format_count(best.seeds, "seed")
+    name = f"{name_metric(metric)} on test"
     if found is not None and label in found.labels:
-        return f"{name} on test {format_interval(metric, found.estimate(label))} over {seeds}"
-    return f"{name} on test {format_metric(metric, best.mean[metric])} over {seeds}"
+        return f"{name} {format_interval(metric, found.estimate(label))}"
+    return f"{name} {format_metric(metric, best.mean[metric])}"

@@ -80,7 +80,8 @@ def estimate_disk_usage(
         for found in models.values():  # what is scored keeps its weights until then, whatever `keep` says
             files = _outputs(found, data, epochs, sweep) + _kept(found, "best") + scores
             confirmed += (picks + reports) * files
-    return DiskUsage(total, each, running, BASE + confirmed)
+    copied = 0 if keep == "none" else max(found.file for found in models.values())  # best/
+    return DiskUsage(total, each, running, BASE + confirmed + copied)
 
 
 def max_trials(sweep: Sweep) -> dict[str, int] | None:

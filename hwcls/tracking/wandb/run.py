@@ -68,6 +68,10 @@ class WandbRun:
         error = {"error": result.error} if result.error else {}
         self.handle.summary.update(best | cost | {"status": result.status} | error)
 
+    def log_place(self, folder: Path) -> None:
+        """Put the folder of the sweep's best weights, or of this run's own, into the summary."""
+        self.handle.summary.update({"weights": str(folder)})
+
     def log_media(self, media: Media) -> None:
         """Log confusion matrix, table and pictures, in the row of the last epoch if it is open."""
         rows = [[_none_for_nan(value) for value in row] for row in media.rows]

@@ -46,7 +46,8 @@ class WandbTracker:
         self._finish(run.key, None)
         known = self._cursor.get(run.key)
         same_place = known.get("mode") in ("online", self._mode)
-        if same_place and self._cursor.is_delivered(run):
+        same_weights = bool(known.get("is_best")) == run.is_best()
+        if same_place and same_weights and self._cursor.is_delivered(run):
             self._delivered.add(run.key)
             return
         run_id = hashlib.blake2b(f"{self._cursor.identity}/{run.key}".encode(), digest_size=6).hexdigest()
@@ -71,7 +72,11 @@ class WandbTracker:
         if result is None:
             self._finish(run.key, None)
             return
+        was_best = bool(self._cursor.get(run.key).get("is_best"))
         opened.log_result(result)
+        if run.is_best() or was_best:
+            opened.log_place(self._sweep.best.path if run.is_best() else run.folder.path)
+            self._cursor.update(run.key, is_best=run.is_best())
         if opened.shown is None and (media := run.media()):
             opened.log_media(media)
             self._cursor.update(run.key, shown=opened.shown)  # what follows may time out and is then done again

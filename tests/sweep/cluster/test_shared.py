@@ -65,7 +65,9 @@ def test_what_changes_goes_up_and_comes_down_elsewhere(s3, tmp_path, monkeypatch
 
 def test_the_study_goes_first_and_what_speaks_of_others_last(s3, tmp_path):
     here = started(shared_results(s3, tmp_path, "order").mirror("a"))
-    for name in ("trials/0/best.safetensors", "trials/0/result.json", "tune/x/state.pt", "study.journal", "zzz"):
+    names = ["trials/0/best.safetensors", "trials/0/result.json", "tune/x/state.pt", "study.journal", "zzz"]
+    names += ["best/best.json", "best/best.safetensors", ".best.7.tmp/best.safetensors"]  # of a folder being written
+    for name in names:
         (here.local / name).parent.mkdir(parents=True, exist_ok=True)
         (here.local / name).write_bytes(b"x")
     s3.asked.clear()
@@ -73,9 +75,11 @@ def test_the_study_goes_first_and_what_speaks_of_others_last(s3, tmp_path):
     puts = [path.removeprefix("/results/sweeps/order/a/") for method, path in s3.asked if method == "PUT"]
     assert puts == [
         "study.journal",
+        "best/best.safetensors",
         "trials/0/best.safetensors",
         "tune/x/state.pt",
         "zzz",
+        "best/best.json",
         "trials/0/result.json",
     ]
 
