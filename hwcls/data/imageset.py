@@ -83,6 +83,7 @@ class ImageSet(InputSpec):
     test: Split
     augment: AugmentConfig  # the data set's default, used where the config has none
     origin: Origin = field(default=Origin({}, 0), kw_only=True)  # of test and val
+    found: tuple[str, ...] = field(default=(), kw_only=True)  # how a user's files were read, in sentences
 
     def counts(self) -> dict[str, list[int]]:
         """The images of each class, in the order of `classes`, by split."""
@@ -102,6 +103,7 @@ class ImageSet(InputSpec):
             **{split: sum(found) for split, found in counts.items()},
             "images_per_class": counts,
             "without": {split: _classes_without(self.classes, counts[split]) for split in ("val", "test")},
+            **({"found": list(self.found)} if self.found else {}),
             **self.origin.facts(),
             "augment": self.augment.model_dump(mode="json", exclude={"label"}),
         }
@@ -145,6 +147,7 @@ def open_data(config: DataConfig, report: ProgressReporter | None = None) -> Ima
         pixel_range=store.pixel_range,
         origin=selected.origin,
         resize=config.resize,
+        found=tuple(store.meta.get("found", ())),
     )
 
 

@@ -203,7 +203,7 @@ def _build_store(
     building.mkdir()
     try:
         meta: dict[str, Any] = {"format": FORMAT, "name": name, "classes": raw.classes}
-        meta |= {"image_size": size, "channels": channels, "resize": config.resize}
+        meta |= {"image_size": size, "channels": channels, "resize": config.resize, "found": raw.found}
         shape = Shape(size, channels, config.resize)
         try:
             levels = None

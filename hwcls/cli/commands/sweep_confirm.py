@@ -179,7 +179,8 @@ def _print_dry_run(checked: Sweep, options: Options, probe: bool, as_json: bool)
     from hwcls.sweep.preflight.preview import check_start
 
     checked, prepared = check_start(checked, options, print_to_stderr)
-    found = plan_sweep(checked, None if prepared is None else prepared.notes)
+    known = (None, []) if prepared is None else (prepared.notes, prepared.described)
+    found = plan_sweep(checked, *known)
     if not as_json:
         print_plan(found, echo)
     estimate = _estimate(checked) if probe and not found["missing_data"] else None

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hwcls.data.cuts.describe import describe_origins
 from hwcls.escape import printable
-from hwcls.format import format_count, join_words
 
 Facts = list[tuple[str, str]]  # (name, value)
 SPLITS_FILE = "splits.csv"
@@ -45,43 +45,14 @@ def _reading(data: Mapping[str, Any]) -> Facts:
 
 def _origins(data: Mapping[str, Any], folder: Path) -> Facts:
     """How test and val came to be; an earlier version has recorded less, and its one sentence is that of the images."""
-    if "test_from" not in data:
-        return []
     from markupsafe import Markup, escape
 
-    cut = [split for split in ("test", "val") if data.get(f"{split}_from") == "train"]
-    parts = [_origin(data, split, cut) for split in ("test", "val")]
-    if cut:
-        parts.append(_together(data))
+    if not (parts := describe_origins(data)):
+        return []
     text = escape(printable("; ".join(parts)))
     if (folder / SPLITS_FILE).is_file():
         text += Markup('. The split of each image is in <a href="{0}">{0}</a>').format(SPLITS_FILE)
     return [("Test and val", text)]
-
-
-def _origin(data: Mapping[str, Any], split: str, cut: list[str]) -> str:
-    if split not in cut:
-        return f"{split}: as the data has it"
-    share, left = data.get(f"{split}_share"), split == "val" and "test" in cut
-    whole = "the images" if split == "test" else "the other images" if left else "the training images"
-    amount = f"{100 * share:.3g} % of {whole}" if isinstance(share, (int, float)) else f"a part of {whole}"
-    if left:
-        return f"val: {amount}, in the same way"
-    return f"{split}: {amount}, cut by hwcls (seed {data.get('split_seed', 0)}), stratified"
-
-
-def _together(data: Mapping[str, Any]) -> str:
-    """What a cut kept on one side, and how much of it there was."""
-    found = data.get("together")
-    known = found if isinstance(found, Mapping) else {}
-    counts = {name: known[name] for name in ("copies", "groups") if isinstance(known.get(name), int)}
-    near = "near copies" if data.get("duplicates") == "near" else "copies"
-    words = [near, *(["groups"] if counts.get("groups") else [])]
-    parts = [format_count(counts["groups"], "group")] if counts.get("groups") else []
-    if copies := counts.get("copies"):
-        parts.append("1 image is a copy" if copies == 1 else f"{copies:,} images are copies")
-    amount = f" ({', '.join(parts)})" if parts else ""
-    return f"{join_words(words)} kept together{amount}"
 
 
 def _images(data: Mapping[str, Any]) -> Facts:

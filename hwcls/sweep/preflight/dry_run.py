@@ -50,10 +50,10 @@ class RandomSuggest:
         return int(self.random.randrange(low, high + 1, step))
 
 
-def plan_sweep(sweep: Sweep, notes: Sequence[str] | None = None) -> dict[str, Any]:
+def plan_sweep(sweep: Sweep, notes: Sequence[str] | None = None, described: Sequence[str] = ()) -> dict[str, Any]:
     """The space, sample trials, the trials of each alternative, the rungs and warnings, as JSON-ready values.
 
-    `notes` are those of `Prepared`; None: they are found without it, as far as the data is here.
+    `notes` and `described` are those of `Prepared`; None: notes are found without it, as far as the data is here.
     """
     from hwcls.sweep.search.rungs import plateau_epoch, rung_limits
 
@@ -81,6 +81,7 @@ def plan_sweep(sweep: Sweep, notes: Sequence[str] | None = None) -> dict[str, An
             }
             for p, under in sweep.space.parameters()
         ],
+        "data": list(described),
         "image_size": {name: vars(chosen) for name, chosen in sweep.image_sizes.items()},
         "augment": summarise_augments(corners),
         "samples": [_flat_settings(sample_trial(sweep, i)) for i in range(min(SAMPLES, sweep.total or SAMPLES))],
@@ -225,8 +226,11 @@ def print_plan(found: dict[str, Any], write: Callable[[str], None]) -> None:
     width = max((len(entry["parameter"]) for entry in found["space"]), default=0)
     for entry in found["space"]:
         write(f"  {entry['parameter']:{width}}  {entry['values']}")
-    for name, chosen in found["image_size"].items():
-        write(f"\n{name}: {ChosenSize(**chosen)}")
+    sizes = [f"{name}: {ChosenSize(**chosen)}" for name, chosen in found["image_size"].items()]
+    if lines := [*found["data"], *sizes]:
+        write("\ndata")
+    for line in lines:
+        write(f"  {line}")
     write("\naugmentation")
     for entry in found["augment"]:
         write(f"  {format_augment(entry)}")

@@ -18,6 +18,7 @@ from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.config.yaml_source import YamlSource
 from hwcls.data.augment.defaults import default_augment, describe_augment
+from hwcls.data.cuts.describe import describe_origins
 from hwcls.data.formats.image_types import nfc
 from hwcls.data.imageset import ImageSet, open_data
 from hwcls.data.progress import ProgressReporter
@@ -47,6 +48,7 @@ class Prepared:
     data_size: DataSize
     data: list[DataConfig]  # each distinct data set
     notes: list[str]  # what a user should know and may have meant otherwise
+    described: list[str]  # the data sets, how their files were read and how test and val came to be
 
 
 def prepare(sweep: Sweep, path: Path) -> Prepared:
@@ -56,6 +58,8 @@ def prepare(sweep: Sweep, path: Path) -> Prepared:
         UserError: Data is missing, or a model cannot be built.
     """
     prepared = check_content(sweep, path, path, log.info)
+    for line in prepared.described:
+        log.info("%s", line)
     for note in prepared.notes:
         log.warning("%s", note)
     shapes = shapes_of(open_data_sets(sweep.corners, sweep.source))
@@ -96,7 +100,8 @@ def check_content(sweep: Sweep, path: Path, into: Path, progress: ProgressReport
     groups = group_same_models(copied, lambda trial: _identity(trial, *shapes[trial.data.pixels()]))
     files.write_json(into / "models.json", {"same": groups})
     notes = [*_split_notes(sets.values()), *_model_notes(corners, shapes), *map(describe_same_models, groups)]
-    return Prepared(sources, *measure_sizes(sweep, sets, sources), list(sets), notes)
+    described = [line for lines in dict.fromkeys(map(_describe, sets.values())) for line in lines]
+    return Prepared(sources, *measure_sizes(sweep, sets, sources), list(sets), notes, described)
 
 
 def measure_sizes(
@@ -126,6 +131,13 @@ def open_data_sets(
             except UserError as error:
                 raise locate_data_error(error, place) from None
     return sets
+
+
+def _describe(images: ImageSet) -> tuple[str, ...]:
+    """A line on what a data set is, and one on each step from its files to its splits."""
+    counts = ", ".join(f"{len(getattr(images, split)):,} {split}" for split in ("train", "val", "test"))
+    steps = [*images.found, "; ".join(describe_origins(images.facts()))]
+    return f"{images.name}: {len(images.classes):,} classes; {counts}", *(f"  {step}" for step in steps)
 
 
 def _split_notes(sets: Iterable[ImageSet]) -> list[str]:

@@ -100,7 +100,7 @@ def test_the_dry_run_says_which_size_and_why(sweep_file, photos):
     words = ["sweep", str(sweep_file(parameters={"data": data})), "--dry-run", "--no-probe"]
     line = "imagefolder: image_size 56: the images' median is 80 x 80, of which 56 is about the short side"
     done = CliRunner().invoke(app, words)
-    assert f"\n{line}\n" in done.stdout, done.output
+    assert f"\n  {line}\n" in done.stdout, done.output
     found = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
     assert found["image_size"]["imagefolder"]["side"] == 56
 

@@ -8,6 +8,7 @@ import torch
 
 from hwcls.errors import UserError
 from hwcls.models.timm import TimmConfig
+from hwcls.sweep.preflight.dry_run import plan_sweep, print_plan
 from hwcls.sweep.preflight.prepare import check_content, prepare
 
 K3 = {"name": "kernel_cnn", "kernel": 3, "width": 4}
@@ -34,6 +35,18 @@ def test_a_backbone_is_run_once_for_its_notes(tiny, tmp_path, monkeypatch):
     for folder in ("one", "two"):
         assert check_content(sweep, tmp_path, tmp_path / folder, str).notes == ["it is small"]
     assert runs == [{"channels": 1, "image_size": 8}]
+
+
+def test_the_data_is_described_from_files_to_splits(tiny, tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO", "hwcls")
+    lines = prepare(tiny(), tmp_path).described
+    assert [line for line in lines if line in caplog.messages] == lines
+    assert lines[0] == "digits: 10 classes; 180 train, 20 val, 359 test"
+    assert lines[1].startswith("  test: as the data has it; val: 10 % of the training images, cut by hwcls (seed 0)")
+    assert len(lines) == 2
+    shown = []
+    print_plan(plan_sweep(tiny(), (), lines), shown.append)
+    assert f"\n\ndata\n  {lines[0]}\n  {lines[1]}\n\n" in "\n".join(shown)
 
 
 def test_where_weights_come_from_counts(tiny, tmp_path):

@@ -66,7 +66,7 @@ def begun_by_version_0_1(sweep, options):
     """Its results folder with one trial, as that version wrote it: without the keys of today, with `augment: null`."""
     folder = SweepFolder(options.results / "tiny")
     config = check_sweep(sweep, options).corners[0].to_dict()
-    assert [config["data"].pop(key) for key in ADDED] == [1, "near", 0.2, None]
+    assert [config["data"].pop(key) for key in ADDED] == [1, "near", 0.2, None, "crop"]
     assert config["data"]["augment"] is None
     folder.trial(0).path.mkdir(parents=True)
     (folder.path / "sweep.yaml").write_text(yaml.safe_dump(sweep.resolved()))
@@ -157,6 +157,7 @@ def test_what_data_and_machine_decide_is_in_the_result(own, tmp_path):
     assert len(found.pop("mean")) == len(found.pop("std")) == 3
     assert found == {
         "image_size": 8,
+        "resize": "crop",
         "channels": 3,
         "device": "cpu",
         "precision": "float32",

@@ -1,0 +1,46 @@
+"""How test and val came to be, in words, from what data.json records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hwcls.format import format_count, join_words
+
+
+def describe_origins(data: Mapping[str, Any]) -> list[str]:
+    """A phrase for test, one for val, and one for what was kept together; none where an earlier version recorded less.
+
+    Args:
+        data: As `ImageSet.facts` has it.
+    """
+    if "test_from" not in data:
+        return []
+    cut = [split for split in ("test", "val") if data.get(f"{split}_from") == "train"]
+    found = [_origin(data, split, cut) for split in ("test", "val")]
+    return [*found, _together(data)] if cut else found
+
+
+def _origin(data: Mapping[str, Any], split: str, cut: list[str]) -> str:
+    if split not in cut:
+        return f"{split}: as the data has it"
+    share, left = data.get(f"{split}_share"), split == "val" and "test" in cut
+    whole = "the images" if split == "test" else "the other images" if left else "the training images"
+    amount = f"{100 * share:.3g} % of {whole}" if isinstance(share, (int, float)) else f"a part of {whole}"
+    if left:
+        return f"val: {amount}, in the same way"
+    return f"{split}: {amount}, cut by hwcls (seed {data.get('split_seed', 0)}), stratified"
+
+
+def _together(data: Mapping[str, Any]) -> str:
+    """What a cut kept on one side, and how much of it there was."""
+    found = data.get("together")
+    known = found if isinstance(found, Mapping) else {}
+    counts = {name: known[name] for name in ("copies", "groups") if isinstance(known.get(name), int)}
+    near = "near copies" if data.get("duplicates") == "near" else "copies"
+    words = [near, *(["groups"] if counts.get("groups") else [])]
+    parts = [format_count(counts["groups"], "group")] if counts.get("groups") else []
+    if copies := counts.get("copies"):
+        parts.append("1 image is a copy" if copies == 1 else f"{copies:,} images are copies")
+    amount = f" ({', '.join(parts)})" if parts else ""
+    return f"{join_words(words)} kept together{amount}"
