@@ -118,7 +118,7 @@ def choose_models(machine: MachineFacts, goal: Goal, side: int, weights: str | N
         )
     ]
     if weights or not machine.gpus or goal.name == "thorough":
-        narrow = widths if machine.gpus else [8, 16]
+        narrow = widths if machine.gpus else [16, 24]  # below 16, oneDNN crashes in a shortcut
         residual = {"name": "residual_cnn", "blocks": halvings + 1, "width": {"values": narrow}}
         models.append(Model("residual", residual, "deeper, with shortcuts; slower, often better"))
     if weights:
