@@ -25,6 +25,8 @@ from filelock import FileLock
 from hwcls import files
 from hwcls.config.data import DataConfig, Resize
 from hwcls.data import catalog, disk, integrity
+from hwcls.data.cache import leases
+from hwcls.data.cache.limit import make_room
 from hwcls.data.decoding.pixel_range import PixelRange, UnknownRangeError
 from hwcls.data.fetch import fetch_data_set
 from hwcls.data.formats.archive import walk_files
@@ -32,6 +34,7 @@ from hwcls.data.formats.image_types import summarise
 from hwcls.data.formats.raw import EncodedImages, RawData
 from hwcls.data.progress import ProgressMeter, ProgressReporter
 from hwcls.errors import UserError
+from hwcls.format import format_bytes
 
 FORMAT = 2  # raised when the layout, the decoding or the images' order changes
 USER_FORMAT = 3  # the same for images of a user's own: 3 scales pixels of more than 8 bits by the set's own range
@@ -73,6 +76,11 @@ class PixelStore:
         return PixelRange.from_dict(self.meta.get("pixel_range"))
 
     @property
+    def bytes(self) -> int:
+        """What it takes on the disk."""
+        return sum(sum(part["bytes"].values()) for part in self.meta["splits"].values())
+
+    @property
     def splits(self) -> list[str]:
         """The splits that the raw data has: train, test and perhaps val."""
         return list(self.meta["splits"])
@@ -106,12 +114,14 @@ def open_pixel_store(config: DataConfig, report: ProgressReporter | None = None)
     """
     place = _find_or_fetch(config, report)
     folder = _store_folder(config, place)
+    leases.hold(folder)  # before it is looked for: from here on nobody removes it
     if store := _load_complete(folder):
         return store
     if (old := _store_folder(config, place, FORMAT)) != folder and _load_complete(old):
         why = "images of more than 8 bits are now scaled by the set's own range; whether it has any is not recorded"
         (report or (lambda _: None))(f"{config.name}: is decoded again: {why} in {old}, which can be removed")
     disk.make_cache_folder(folder.parent)
+    leases.hold(folder)
     with FileLock(folder.with_name(f".{folder.name}.lock")):
         if store := _load_complete(folder):
             return store
@@ -135,6 +145,11 @@ def has_pixel_store(config: DataConfig) -> bool:
         return place is not None and _load_complete(_store_folder(config, place)) is not None
     except (UserError, OSError):
         return False
+
+
+def store_bytes(images: int, size: int, channels: int) -> int:
+    """About what a store takes on the disk."""
+    return images * (size * size * channels + 16 * channels + 16)
 
 
 def read_raw_data(config: DataConfig) -> RawData:
@@ -198,7 +213,10 @@ def _build_store(
     for stale in folder.parent.glob(f".{folder.name}.*.tmp"):  # we hold the lock: whoever made it is gone
         shutil.rmtree(stale, ignore_errors=True)
     total = sum(len(split.labels) for split in raw.splits.values())
-    disk.check_free_space(folder.parent, total * (size * size * channels + 16 * channels + 16))
+    needed = store_bytes(total, size, channels)
+    report(f"{name}: {total:,} images decoded to {size} x {size} will take {format_bytes(needed)} in {folder.parent}")
+    make_room(needed, report)
+    disk.check_free_space(folder.parent, needed)
     building = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     building.mkdir()
     try:
@@ -220,7 +238,7 @@ def _build_store(
         files.sync_folder(folder.parent)
     except OSError as error:
         if disk.is_disk_full(error):
-            raise disk.disk_full_error(folder.parent, total * size * size * channels) from None
+            raise disk.disk_full_error(folder.parent, needed) from None
         raise
     finally:
         shutil.rmtree(building, ignore_errors=True)

@@ -29,7 +29,8 @@ MNIST = DataConfig(name="mnist")
 
 def stores(tmp_path: Path) -> list[str]:
     folder = tmp_path / "cache" / "stores"
-    return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock")) if folder.exists() else []
+    names = [path.name for path in folder.iterdir()] if folder.exists() else []
+    return sorted(name for name in names if not name.endswith((".lock", ".lease")))
 
 
 @pytest.fixture
@@ -203,10 +204,10 @@ def test_full_disk(make: SimpleNamespace, raw: Path, tmp_path: Path, monkeypatch
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "posix_fallocate", full)
-        with pytest.raises(UserError, match="62,720 bytes are needed"):
+        with pytest.raises(UserError, match="65,280 bytes are needed"):
             open_data(MNIST)
     with monkeypatch.context() as patch:
-        patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+        patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000, total=10**9))
         with pytest.raises(UserError, match="disk is full"):
             open_data(MNIST)
     assert stores(tmp_path) == []
@@ -298,7 +299,7 @@ def test_duplicates_are_reported_when_a_store_is_built(make: SimpleNamespace, ra
     make.write_files(raw / "mine", {name: make.png(pixels) for name, pixels in files.items()})
     lines: list[str] = []
     store = open_pixel_store(DataConfig(name="mine"), lines.append)
-    assert lines == [
+    assert lines[1:] == [
         "mine: duplicate images: 3 (2 in another split, 1 under another label); `hwcls data verify mine` names them"
     ]
     found = read_raw_data(DataConfig(name="mine"))
@@ -312,7 +313,7 @@ def test_duplicates_are_reported_when_a_store_is_built(make: SimpleNamespace, ra
         ("val/b/0.png", "train/b/0.png"),
     ]
     open_pixel_store(DataConfig(name="mine"), lines.append)
-    assert len(lines) == 1
+    assert len(lines) == 2
 
 
 def test_an_own_set_of_another_place_is_another(
@@ -354,6 +355,6 @@ def test_the_command_that_names_duplicates_opens_the_same_store(make: SimpleName
     open_pixel_store(
         DataConfig(name="imagefolder", path=str(tmp_path / "my set"), image_size=16, channels=1), lines.append
     )
-    [line] = lines
+    line = lines[-1]
     command = f"`hwcls data verify imagefolder --path '{tmp_path}/my set' --set image_size=16 --set channels=1`"
     assert command in line

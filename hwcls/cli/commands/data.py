@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 MAX_LINES = 20  # of a list; --json has all of it
 
 data = typer.Typer(
-    name="data", help="Data sets: list, fetch, import, show, verify.", no_args_is_help=True, rich_markup_mode=None
+    name="data",
+    help="Data sets: list, fetch, import, show, verify, clean.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 app.add_typer(data)
 
@@ -41,16 +44,51 @@ def list_all(as_json: AsJson = False) -> None:
 
     Example: hwcls data list
     """
+    from hwcls.data.cache.limit import describe_cache, list_entries
     from hwcls.data.catalog import DATA_SETS, list_data_sets
+    from hwcls.format import format_bytes
 
+    decoded: dict[str, int] = {}
+    for one in list_entries():
+        decoded[one.data_set] = decoded.get(one.data_set, 0) + one.bytes
     found = list_data_sets()
     if as_json:
-        echo(json.dumps(found, indent=2))
+        echo(json.dumps([{**entry, "decoded_bytes": decoded.get(str(entry["name"]), 0)} for entry in found], indent=2))
         return
     widths = [max(len(entry[key] or "") for entry in found) for key in ("name", "what")]
     for entry in found:
         where = entry["found"] or ("" if DATA_SETS[str(entry["name"])].needs_path else "not found")
+        size = decoded.get(str(entry["name"]), 0)
+        where += f"  decoded {format_bytes(size)}" if size else ""
         echo(f"{entry['name']:{widths[0]}}  {entry['what']:{widths[1]}}  {where}".rstrip())
+    echo(describe_cache())
+
+
+@data.command("clean")
+def clean(
+    name: Annotated[
+        str | None, typer.Argument(help="A data set's name; without it those of all.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove decoded images that nothing uses now; they are decoded again when needed. Imports and downloads stay.
+
+    The cache also removes what was used least recently by itself, above HWCLS_CACHE_LIMIT: 50GB, or 20% of the disk,
+    which is the default.
+
+    Example: hwcls data clean my_images
+    """
+    from hwcls.data.cache.limit import remove_entries
+    from hwcls.format import format_bytes
+
+    gone, kept = remove_entries(name)
+    freed = sum(entry.bytes for entry in gone)
+    if as_json:
+        names = {"removed": [entry.path.name for entry in gone], "in_use": [entry.path.name for entry in kept]}
+        echo(json.dumps({**names, "bytes": freed}, indent=2))
+        return
+    _print_some([*(f"removed: {entry}" for entry in gone), *(f"in use, kept: {entry}" for entry in kept)])
+    echo(f"freed {format_bytes(freed)}")
 
 
 @data.command("fetch")
@@ -111,6 +149,7 @@ def import_one(
     for line in [
         *_describe(name),
         *([f"{chosen}; pretrained weights may get another, and data.image_size sets it"] if chosen else []),
+        *([_cost(name, chosen.side)] if chosen else []),
         *([f"note: {done.pixel_range.describe()}"] if done.pixel_range else []),
     ]:
         echo(line)
@@ -122,6 +161,20 @@ def _chosen_size(name: str, sizes: ImageSizes | None) -> ChosenSize | None:
     from hwcls.training.image_size import choose_image_size
 
     return choose_image_size(sizes) if sizes is not None and find_data_set(name).user_files else None
+
+
+def _cost(name: str, side: int) -> str:
+    """What the images will take once they are decoded."""
+    from hwcls.config.data import DataConfig
+    from hwcls.data.cache.limit import LIMIT, cache_limit
+    from hwcls.data.store import read_raw_data, store_bytes
+    from hwcls.format import format_bytes
+
+    count = sum(len(part.labels) for part in read_raw_data(DataConfig(name=name)).splits.values())
+    size = format_bytes(store_bytes(count, side, 3))
+    return (
+        f"decoded they take up to {size} of the cache, which may take {format_bytes(cache_limit())} ({LIMIT} sets it)"
+    )
 
 
 def _describe(name: str) -> list[str]:
