@@ -84,13 +84,11 @@ def decode_as_trained(data: bytes, inputs: InputSpec) -> np.ndarray[Any, Any]:
 
 def predict(trained: Trained, images: Sequence[ImageSource], k: int = 3) -> Iterator[Prediction]:
     """The `k` most probable classes of each image, in order; one that cannot be read does not stop the others."""
-    for batch in predict_batches(trained, images, k):
+    for batch in predict_batches(trained, images, k, BATCH):
         yield from batch.predictions
 
 
-def predict_batches(
-    trained: Trained, images: Sequence[ImageSource], k: int = 3, most: int = BATCH
-) -> Iterator[PredictedBatch]:
+def predict_batches(trained: Trained, images: Sequence[ImageSource], k: int, most: int) -> Iterator[PredictedBatch]:
     """As `predict`, in batches of at most `most` images, while threads read and decode the next ones."""
     inputs = trained.inputs
     start = 0

@@ -93,6 +93,12 @@ def test_every_family(family):
     assert np.array_equal(trained.probabilities(pixels), before), "explaining has changed the model"
 
 
+@pytest.mark.parametrize("family", sorted(SMALL_MAP))
+def test_a_larger_image_has_a_larger_map(family):
+    found = choose_method(as_trained(FAMILIES[family], size=128))
+    assert (found.method, found.reason) == (GRAD_CAM, "")
+
+
 @pytest.mark.parametrize(
     "config",
     [
@@ -102,12 +108,14 @@ def test_every_family(family):
     ids=["timm", "alexnet"],
 )
 def test_a_frozen_part_is_explained_like_any_other(config):
-    pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
-    frozen = as_trained(config, size=64)
-    free = as_trained(config.unfrozen(), size=64)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), np.uint8)
+    frozen = as_trained(config, size=128)
+    free = as_trained(config.unfrozen(), size=128)
     free.model.load_state_dict(frozen.model.state_dict())
     classes = frozen.probabilities(pixels).argmax(1)
-    assert np.allclose(*(choose_method(one).compute(pixels, classes) for one in (frozen, free)), atol=1e-5)
+    found = [choose_method(one) for one in (frozen, free)]
+    assert [one.method for one in found] == [GRAD_CAM, GRAD_CAM]
+    assert np.allclose(*(one.compute(pixels, classes) for one in found), atol=1e-5)
 
 
 def test_the_last_map_is_the_one_before_positions_are_merged():

@@ -32,6 +32,7 @@ def test_files_score_as_the_split_does(opened, tmp_path, monkeypatch):
         Image.fromarray(np.array(val.images[val.rows[place], :, :, 0])).save(tmp_path / f"{place:03}.png")
     found = list(predict(opened, find_images([str(tmp_path)]).images, k=10))
     scores = evaluate_trial(opened, "val").scores
+    assert len(found) == len(val) > 2 * predictions.BATCH, "more than are decoded ahead"
     for place, prediction in enumerate(found):
         assert Path(prediction.file).name == f"{place:03}.png"
         assert dict(prediction.top) == pytest.approx(
