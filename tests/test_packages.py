@@ -15,7 +15,6 @@ EXTRAS = PROJECT["optional-dependencies"]
 MODULES = {"pyyaml": "yaml", "pillow": "PIL", "scikit-learn": "sklearn"}  # distributions that are named otherwise
 DEPENDENCIES_OF = {  # imported, and installed by what it belongs to
     "fsspec": "ray",
-    "pyarrow": "ray",
     "huggingface_hub": "timm",
     "pydantic_core": "pydantic",
     "markupsafe": "jinja2",

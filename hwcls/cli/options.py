@@ -100,7 +100,7 @@ class DataOptions:
         test: The share of the images that becomes test where the data has no test split.
     """
 
-    layout: dict[str, str] = field(default_factory=dict)
+    layout: dict[str, Any] = field(default_factory=dict)
     test: float | None = None
 
     def entries(self) -> dict[str, Any]:
@@ -117,6 +117,7 @@ _LAYOUT_HELP = {
     "label_column": "Its column of classes.",
     "split_column": "Its column that says train, val or test.",
     "group": "Its column of what must stay in one split (patient, video), or a regular expression on file names.",
+    "class_depth": "How many folders name a class: 1 is Greek, 2 is Greek/character01.",
     "train_folder": "The folder of the training images.",
     "val_folder": "The folder of the validation images.",
     "test_folder": "The folder of the test images.",
@@ -137,7 +138,7 @@ def takes_data_options(command: Callable[..., None]) -> Callable[..., None]:
 
         layout = {name: value for name in _LAYOUT_HELP if (value := given.pop(name)) is not None}
         if table := layout.get("table"):
-            layout["table"] = find_table(table, given.get("path"), Path())
+            layout["table"] = find_table(table, given.get("path") or given.get("name"), Path())
         own = DataOptions(layout, given.pop("test"))
         try:
             command(**given, own=own)
@@ -145,6 +146,7 @@ def takes_data_options(command: Callable[..., None]) -> Callable[..., None]:
             raise error.with_options() from None
 
     options = {name: Annotated[str | None, typer.Option(help=text)] for name, text in _LAYOUT_HELP.items()}
+    options["class_depth"] = Annotated[int | None, typer.Option(help=_LAYOUT_HELP["class_depth"], min=1, max=9)]
     options["test"] = Annotated[float | None, typer.Option(help=_TEST_HELP, min=0, max=1)]
     own = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)

@@ -46,6 +46,7 @@ class LayoutConfig(Labelled):
     label_column: Text | None = None  # its column of the classes
     split_column: Text | None = None  # its column that says train, val or test
     group: Text | None = None  # its column of what must stay in one split, or a regular expression on the file's name
+    class_depth: int | None = Field(None, ge=1, le=9)  # folders in a class's name: 1 is Greek, 2 is Greek/character01
     train_folder: Text | None = None  # the folder of the training images
     val_folder: Text | None = None
     test_folder: Text | None = None

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hwcls.config.data import AugmentConfig, DataConfig
+from hwcls.config.data import AugmentConfig, DataConfig, LayoutConfig
 from hwcls.data.formats.image_types import nfc
 from hwcls.data.formats.raw import RawData
 from hwcls.errors import UserError, did_you_mean, unreadable
@@ -34,6 +34,7 @@ class DataSetSpec:
     Attributes:
         description: A few words, for `hwcls data list`.
         read: Parses the raw data at a path that `matches`; raises UserError.
+        read_layout: The same for images in a layout that the user describes; None where it has only its own files.
         matches: Whether a path may hold the data set.
         places: Glob patterns below the raw folders, the best first.
         image_size, channels: None: as its files are.
@@ -57,11 +58,20 @@ class DataSetSpec:
     embedded: bool = False
     needs_path: bool = False
     user_files: bool = False
+    read_layout: Callable[[Path, LayoutConfig], RawData] | None = None
 
     @property
     def in_raw_folders(self) -> bool:
         """Whether its files are looked for in the raw folders, and can be missing there."""
         return not (self.embedded or self.needs_path)
+
+    def read_as(self, path: Path, layout: LayoutConfig | None) -> RawData:
+        """The raw data at a path, by a layout where there is one; raises UserError."""
+        if layout is None:
+            return self.read(path)
+        if self.read_layout is None:
+            raise UserError("takes no layout", where=str(path), remedy="only images in folders or in a table have one")
+        return self.read_layout(path, layout)
 
     def is_at(self, path: Path) -> bool:
         """Whether `path` matches; a path that cannot be read does not, as lost+found."""
@@ -79,7 +89,7 @@ DATA_SETS: Registry[DataSetSpec] = Registry(
         "fashion_mnist": "hwcls.data.formats.idx",
         "cifar10": "hwcls.data.formats.cifar",
         "tinyimagenet": "hwcls.data.formats.tinyimagenet",
-        "imagefolder": "hwcls.data.formats.class_folders",
+        "imagefolder": "hwcls.data.own.read",
     },
 )
 USER_LAYOUT = "imagefolder"  # the layout of the data sets that users import under names of their choice
@@ -126,6 +136,9 @@ def find_config_spec(config: DataConfig) -> DataSetSpec:
             where="data.path",
             remedy=f"remove it, or write name: {takers}",
         )
+    if config.layout is not None and not spec.user_files:
+        remedy = "remove it; it is for images of your own"
+        raise UserError(f"{config.name} takes no layout", where="data.layout", remedy=remedy)
     return spec
 
 
@@ -162,7 +175,7 @@ def locate_config(config: DataConfig) -> Path | None:
         raise UserError(
             "no such folder or archive",
             where=f"data.path: {path}",
-            remedy="give the folder or archive that contains train/",
+            remedy="give the folder or the archive of the images",
         )
     return path
 

@@ -13,13 +13,14 @@ import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
 
 from hwcls import files
+from hwcls.config.data import LayoutConfig
 from hwcls.data import disk
 from hwcls.data.catalog import DATA_SETS, DataSetSpec, cache_folder, user_spec
 from hwcls.data.decoding.codecs import SKIP, count_problems, remedy_for
@@ -35,11 +36,13 @@ from hwcls.data.decoding.image_sizes import ImageSizes
 from hwcls.data.decoding.memory import ENCODED
 from hwcls.data.decoding.opened import describe_error, read_header
 from hwcls.data.decoding.pixel_range import PixelRange, RangeMeter
-from hwcls.data.formats.archive import FileTree, is_archive
-from hwcls.data.formats.image_types import LeftOut, nfc
+from hwcls.data.formats.archive import FileTree, is_archive, walk_files
+from hwcls.data.formats.image_types import LeftOut, is_image, nfc
 from hwcls.data.formats.raw import EncodedImages, RawData
+from hwcls.data.own.listing import OWN_TABLE
+from hwcls.data.own.write import cut_test, table_of
 from hwcls.data.progress import ProgressMeter, ProgressReporter
-from hwcls.errors import UserError, did_you_mean
+from hwcls.errors import LayoutError, UserError, did_you_mean
 from hwcls.synonyms import same_name
 
 
@@ -50,6 +53,7 @@ class ImportResult:
     Attributes:
         skipped: The images that cannot be read, with the reason.
         left_out: The files that are not images by their ending, or not in a class folder, with the reason.
+        found: How images of a user's own were read, in plain sentences.
         pixel_range: What becomes 0 and 255 of the images of more than 8 bits; None where there are none.
         sizes: Of the training images; None where they are decoded already.
     """
@@ -59,6 +63,7 @@ class ImportResult:
     left_out: Mapping[str, LeftOut] = field(default_factory=dict)
     pixel_range: PixelRange | None = None
     sizes: ImageSizes | None = None
+    found: tuple[str, ...] = ()
 
 
 def import_data_set(
@@ -68,6 +73,8 @@ def import_data_set(
     skip_corrupt: bool = False,
     overwrite: bool = False,
     report: ProgressReporter | None = None,
+    layout: LayoutConfig | None = None,
+    test: float | None = None,
 ) -> ImportResult:
     """Copy an archive or a folder into hwcls's raw folder, complete or not at all.
 
@@ -76,6 +83,8 @@ def import_data_set(
         path: The data set itself, or a folder that contains it as a raw folder would.
         skip_corrupt: Leave out images that cannot be read, instead of an error that counts them and names the first.
         overwrite: Replace what was imported before under this name, once the new copy is complete.
+        layout: How files of a user's own say class, split and group; None: as found.
+        test: The share of the images that becomes the test split for good; None: it is cut by each sweep.
 
     Raises:
         UserError: It is not that data set, is damaged, does not fit on the disk, or was imported before.
@@ -85,7 +94,7 @@ def import_data_set(
     if not os.path.exists(path):
         raise UserError("no such file or folder", where=str(path))
     here = _find_inside(name, spec, path)
-    raw = _read(name, spec, here)
+    raw = _read(name, spec, here, layout, test)
     needed = _estimate_bytes(raw, here)
     target = cache_folder() / "raw" / name
     disk.make_cache_folder(target.parent)
@@ -98,19 +107,16 @@ def import_data_set(
                 shutil.rmtree(stale)
         building = target.with_name(f".{name}.{os.getpid()}.tmp")
         building.mkdir()
-        skipped: dict[str, str] = {}
-        pixel_range, sizes = None, None
+        result = ImportResult(target, {}, raw.left_out, found=raw.found)
         try:
             disk.check_free_space(building, needed)
             if raw.image_files is not None:
                 packed = building / f"{name}.zip"
-                skipped, pixel_range, sizes = _pack_images(raw, packed, skip_corrupt, report or (lambda _: None))
+                skipped, levels, sizes = _pack_images(raw, packed, skip_corrupt, report or (lambda _: None))
+                result = replace(result, skipped=skipped, pixel_range=levels, sizes=sizes)
                 _check_packed(spec, packed, str(here), skipped)
-            elif here.is_dir():
-                for file in raw.other_files:
-                    shutil.copy2(here / file, building)
             else:
-                shutil.copy2(here, building / here.name)
+                _copy_files(raw, here, building)
             _put_in_place(building, target)
         except OSError as error:
             if disk.is_disk_full(error):
@@ -119,7 +125,16 @@ def import_data_set(
         finally:
             shutil.rmtree(building, ignore_errors=True)
         files.sync_folder(target.parent)
-    return ImportResult(target, skipped, raw.left_out, pixel_range, sizes)
+    return result
+
+
+def _copy_files(raw: RawData, here: Path, building: Path) -> None:
+    """Copy files of pixels: an archive whole, of a folder those that were read."""
+    if here.is_dir():
+        for file in raw.other_files:
+            shutil.copy2(here / file, building)
+    else:
+        shutil.copy2(here, building / here.name)
 
 
 def _put_in_place(building: Path, target: Path) -> None:
@@ -157,14 +172,17 @@ def _find_inside(name: str, spec: DataSetSpec, path: Path) -> Path:
     for place in (path, *inside):
         if (place == path and is_archive(path)) or spec.is_at(place):  # an archive is only known once it is read
             return place
-    if spec.user_files:
-        return path  # read as it is, for an error that says what lies there
+    if spec.user_files or (path.is_dir() and any(is_image(found) for found, _ in walk_files(path))):
+        return path  # read as it is, also for an error that says what lies there
     raise UserError(f"this is not {name}", where=str(path), remedy=f"expected {spec.expects}")
 
 
-def _read(name: str, spec: DataSetSpec, here: Path) -> RawData:
+def _read(name: str, spec: DataSetSpec, here: Path, layout: LayoutConfig | None, test: float | None) -> RawData:
     try:
-        return spec.read(here)
+        raw = spec.read_as(here, layout)
+        return raw if test is None else cut_test(raw, test)
+    except LayoutError:
+        raise  # it is a user's own, and its remedy an option
     except UserError as error:
         near = "" if name in DATA_SETS.names() else did_you_mean(name, DATA_SETS.names())
         if not near.startswith("did you mean"):
@@ -201,6 +219,8 @@ def _pack_images(
             meter.update(done)
         if skipped and not skip_corrupt:
             raise _unreadable_error(raw, images, skipped)
+        if not raw.plain:
+            archive.writestr(zipfile.ZipInfo(OWN_TABLE), table_of(raw, skipped))
     with open(target, "rb") as file:
         os.fsync(file.fileno())
     return skipped, check.pixel_range(), check.sizes

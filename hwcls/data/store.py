@@ -128,7 +128,7 @@ def open_pixel_store(config: DataConfig, report: ProgressReporter | None = None)
         report = report or (lambda _: None)
         spec = catalog.find_data_set(config.name)
         size, channels = config.image_size or spec.image_size, config.channels or spec.channels
-        raw = spec.read(place)
+        raw = spec.read_as(place, config.layout)
         _build_store(folder, config, raw, (size, channels), report)
         for line in summarise(raw.left_out):
             report(f"{config.name}: {line}")
@@ -154,7 +154,7 @@ def store_bytes(images: int, size: int, channels: int) -> int:
 
 def read_raw_data(config: DataConfig) -> RawData:
     """The data set before decoding, with the file names of its images."""
-    return catalog.find_data_set(config.name).read(_find_or_fetch(config, None))
+    return catalog.find_data_set(config.name).read_as(_find_or_fetch(config, None), config.layout)
 
 
 def _load_complete(folder: Path) -> PixelStore | None:
@@ -176,6 +176,8 @@ def _verify_command(config: DataConfig) -> str:
     for key, default in (("image_size", None), ("channels", None), ("resize", "crop")):
         if (value := getattr(config, key)) != default:
             words += ["--set", f"{key}={value}"]
+    for key, value in (config.layout.model_dump(exclude_none=True) if config.layout else {}).items():
+        words += [f"--{key.replace('_', '-')}", str(value)]
     return shlex.join(words)
 
 
@@ -200,10 +202,20 @@ def _store_folder(config: DataConfig, place: Path, version: int | None = None) -
     # a known data set may move; two folders of a user's may hold files of the same names, sizes and times
     where = str(place.resolve()) if spec.user_files else ""
     version = version or (USER_FORMAT if spec.user_files else FORMAT)
-    settings = [version, config.name, where, listing, size, channels]
+    settings = [version, config.name, where, listing, size, channels, *_layout_key(config)]
     text = json.dumps(settings if config.resize == "crop" else [*settings, config.resize])  # earlier stores: crop
     key = f"{config.name}-{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
     return catalog.cache_folder() / "stores" / key
+
+
+def _layout_key(config: DataConfig) -> list[Any]:
+    """What a store's key has of the layout: its entries, and the size and time of a table outside of the data."""
+    if config.layout is None:
+        return []
+    table = Path(config.layout.table or "")
+    status = table.stat() if table.is_absolute() and table.is_file() else None
+    written = config.layout.model_dump(exclude_none=True, exclude={"label"})
+    return [written, [status.st_size, status.st_mtime_ns] if status else None]
 
 
 def _build_store(

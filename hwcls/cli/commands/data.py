@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hwcls.cli.console import app, echo, print_to_stderr, table_console
-from hwcls.cli.options import AsJson, Overwrite, ask_to_replace, can_ask, check_overwrite
+from hwcls.cli.options import (
+    AsJson,
+    DataOptions,
+    Overwrite,
+    ask_to_replace,
+    can_ask,
+    check_overwrite,
+    takes_data_options,
+)
 from hwcls.cli.progress_bar import progress_reporter
 
 if TYPE_CHECKING:
@@ -108,11 +116,13 @@ def fetch_one(name: Name, as_json: AsJson = False) -> None:
 
 
 @data.command("import")
+@takes_data_options
 def import_one(
     name: Annotated[
         str, typer.Argument(help="A known data set's name, or a new one for your own images.", show_default=False)
     ],
     path: Annotated[Path, typer.Argument(help="An archive or a folder.", show_default=False)],
+    own: DataOptions,
     skip_corrupt: Annotated[
         bool, typer.Option("--skip-corrupt", help="Leave out images that cannot be read, and list them.")
     ] = False,
@@ -121,32 +131,41 @@ def import_one(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Import a data set from a zip, a tar or a folder; your own images belong in train/<class>/ and val/<class>/.
+    """Import a data set from a zip, a tar or a folder; your own images lie in class folders, or a table names them.
 
     Example: hwcls data import my_images archive.zip, then in a sweep file: data: {name: my_images}
     """
     from hwcls.data.formats.image_types import summarise
     from hwcls.data.importer import find_imported, import_data_set
 
+    layout = _check_section({"name": name, **own.entries()}).layout
     if not overwrite and can_ask() and (before := find_imported(name)):
         ask_to_replace(str(before))
         overwrite = True
     with progress_reporter() as progress:
-        done = import_data_set(name, path, skip_corrupt=skip_corrupt, overwrite=overwrite, report=progress)
+        done = import_data_set(
+            name,
+            path,
+            skip_corrupt=skip_corrupt,
+            overwrite=overwrite,
+            report=progress,
+            layout=layout,
+            test=own.test,
+        )
     chosen = _chosen_size(name, done.sizes)
     if as_json:
         size = {"image_size": chosen and chosen.side, "image_size_reason": chosen and chosen.reason}
         left_out = {"skipped": done.skipped, "passed_over": list(done.left_out), **size}
-        left_out |= {"left_out": summarise(done.left_out)}
+        left_out |= {"left_out": summarise(done.left_out), "found": list(done.found)}
         scaled = {"pixel_range": done.pixel_range and done.pixel_range.to_dict()}
         echo(json.dumps({"name": name, "path": str(done.path), **left_out, **scaled}, indent=2))
         return
     _print_some([f"left out: {file}: {problem}" for file, problem in done.skipped.items()])
     corrupt = f"; corrupt and left out: {len(done.skipped)}" if done.skipped else ""
     echo(f"{name}: {done.path}{corrupt}")
-    for line in summarise(done.left_out):
-        echo(line)
     for line in [
+        *done.found,
+        *summarise(done.left_out),
         *_describe(name),
         *([f"{chosen}; pretrained weights may get another, and data.image_size sets it"] if chosen else []),
         *([_cost(name, chosen.side)] if chosen else []),
@@ -190,7 +209,8 @@ def _describe(name: str) -> list[str]:
     raw = read_raw_data(DataConfig(name=name))
     counts = {split: np.bincount(part.labels, minlength=len(raw.classes)) for split, part in raw.splits.items()}
     numbers = ", ".join(f"{count.sum():,} {split}" for split, count in counts.items())
-    val = "" if "val" in counts else "; val is cut from train"
+    cut = " and ".join(split for split in ("test", "val") if split not in counts)
+    val = f"; {cut} {'are' if ' and ' in cut else 'is'} cut from {'them' if ' and ' in cut else 'train'}" if cut else ""
     lines = [f"{len(raw.classes)} classes; images: {numbers}{val}; in a sweep file: data: {{name: {name}}}"]
     if catalog.find_data_set(name).user_files:
         lines.append("no augmentation by default; where a mirrored image keeps its class: augment: {hflip: true}")
@@ -198,10 +218,12 @@ def _describe(name: str) -> list[str]:
 
 
 @data.command("show")
+@takes_data_options
 def show_one(
     name: Annotated[
         str, typer.Argument(help="A data set's name, a folder or archive, or a sweep file.", show_default=False)
     ],
+    own: DataOptions,
     out: Annotated[Path | None, typer.Option(help="The PNG to write; by default NAME.png.", show_default=False)] = None,
     path: Folder = None,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "train",
@@ -220,7 +242,7 @@ def show_one(
 
     if split not in ("train", "val", "test"):
         raise UserError(f"no split '{split}'", where="--split", remedy=did_you_mean(split, ("train", "val", "test")))
-    config, stem = _find_config(name, path, sets or [])
+    config, stem = _find_config(name, path, sets or [], own)
     target = out or Path(f"{stem}.png")
     from hwcls.data.imageset import open_data
     from hwcls.data.pictures.image_grid import Shown, write_image_grid
@@ -249,12 +271,13 @@ def show_one(
 
 
 @data.command("verify")
-def verify_one(name: Name, path: Folder = None, sets: Sets = None, as_json: AsJson = False) -> None:
+@takes_data_options
+def verify_one(name: Name, own: DataOptions, path: Folder = None, sets: Sets = None, as_json: AsJson = False) -> None:
     """Check a data set's decoded pixels against their checksums, and list duplicate images.
 
     Example: hwcls data verify digits
     """
-    config = _config(name, path, sets or [])
+    config = _config(name, path, sets or [], own)
     from hwcls.data.integrity import describe_duplicates
     from hwcls.data.store import open_pixel_store, read_raw_data
 
@@ -296,7 +319,7 @@ def _sized(config: DataConfig) -> DataConfig:
     return config
 
 
-def _find_config(name: str, path: str | None, sets: list[str]) -> tuple[DataConfig, str]:
+def _find_config(name: str, path: str | None, sets: list[str], own: DataOptions) -> tuple[DataConfig, str]:
     """The data section that a data set's name, a path or a sweep file stands for, and a name for its picture."""
     from hwcls.config.sweep_file import load_sweep
     from hwcls.data.catalog import DATA_SETS
@@ -306,17 +329,13 @@ def _find_config(name: str, path: str | None, sets: list[str]) -> tuple[DataConf
         if name.endswith((".yaml", ".yml")):
             dotted = [f"parameters.data.{item.removeprefix('data.')}" for item in sets]
             sweep = load_sweep(Path(name), sets=dotted)
-            return sweep.corners[0].data, sweep.config.name
-        return _config("imagefolder", name, sets), sweep_name(name)
-    return _config(name, path, sets), name
+            return _check_section({**sweep.corners[0].data.model_dump(), **own.entries()}), sweep.config.name
+        return _config("imagefolder", name, sets, own), sweep_name(name)
+    return _config(name, path, sets, own), name
 
 
-def _config(name: str, path: str | None, sets: list[str]) -> DataConfig:
-    """The data section that `--path` and `--set` describe; raises UserError."""
-    from pydantic import ValidationError
-
-    from hwcls.config.data import AugmentConfig, DataConfig
-    from hwcls.config.remedies.values import describe_error, first_error
+def _config(name: str, path: str | None, sets: list[str], own: DataOptions) -> DataConfig:
+    """The data section that the options describe; raises UserError."""
     from hwcls.config.yaml_source import parse_value
     from hwcls.data.catalog import find_data_set
     from hwcls.errors import UserError
@@ -324,7 +343,7 @@ def _config(name: str, path: str | None, sets: list[str]) -> DataConfig:
     spec = find_data_set(name, where="")
     if spec.needs_path and path is None:
         raise UserError(f"{name} needs --path", remedy=spec.expects)
-    values: dict[str, object] = {"name": name, "path": path}
+    values: dict[str, object] = {"name": name, "path": path, **own.entries()}
     for item in sets:
         dotted, equals, text = item.partition("=")
         if not equals:
@@ -336,12 +355,25 @@ def _config(name: str, path: str | None, sets: list[str]) -> DataConfig:
             if not isinstance(inner, dict):
                 raise UserError(f"--set {item}: {key} is set already")
         inner[last] = parse_value(text, f"--set {item}")
+    return _check_section(values)
+
+
+def _check_section(values: dict[str, object]) -> DataConfig:
+    """A data section from its entries; raises UserError."""
+    from pydantic import ValidationError
+
+    from hwcls.config.data import AugmentConfig, DataConfig, LayoutConfig
+    from hwcls.config.remedies.values import describe_error, first_error
+    from hwcls.errors import UserError
+
     try:
         return DataConfig.model_validate(values)
     except ValidationError as error:
         first = first_error(error)
-        nested = first["loc"][0] == "augment"
-        known = AugmentConfig.model_fields if nested and len(first["loc"]) > 1 else DataConfig.model_fields
+        section = str(first["loc"][0])
+        nested = section in ("augment", "layout")
+        inner = AugmentConfig.model_fields if section == "augment" else LayoutConfig.model_fields
+        known = inner if nested and len(first["loc"]) > 1 else DataConfig.model_fields
         what, remedy = describe_error(first, [name for name in known if name != "label"], DataConfig)
         place = map(str, first["loc"][: 1 + nested])  # without the member of a union that pydantic tried
         raise UserError(what, where=".".join(("data", *place)), remedy=remedy) from None

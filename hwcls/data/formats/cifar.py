@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from hwcls.config.data import AugmentConfig
+from hwcls.config.data import AugmentConfig, LayoutConfig
 from hwcls.data.catalog import DATA_SETS, DataSetSpec, Download
 from hwcls.data.formats.archive import find_files, may_contain, open_tree, read_required_file
-from hwcls.data.formats.class_folders import read_class_folders
+from hwcls.data.formats.image_types import is_image
 from hwcls.data.formats.raw import RawData, RawSplit
 from hwcls.data.formats.restricted_pickle import read_pickle
+from hwcls.data.own.known import may_be_known_folders, read_known_folders
 from hwcls.errors import UserError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -25,11 +26,12 @@ RECORD = 1 + 3 * 32 * 32  # the binary version: the label, then the planes
 
 def is_cifar10(path: Path) -> bool:
     """Whether `path` is an archive that may contain it, a folder of either version, or a folder of the ten classes."""
-    known = ("test_batch.bin", "test_batch", f"train/{CLASSES[0]}")
-    return may_contain(path, *known) or any((path / name).exists() for name in known)
+    known = ("test_batch.bin", "test_batch")
+    here = may_contain(path, *known) or any((path / name).exists() for name in known)
+    return here or may_be_known_folders(path, CLASSES)
 
 
-def read_cifar10(path: Path) -> RawData:
+def read_cifar10(path: Path, layout: LayoutConfig | None = None) -> RawData:
     """The data set at `path`; images (N, 32, 32, 3) uint8, or files of any size in class folders.
 
     Raises:
@@ -50,14 +52,9 @@ def read_cifar10(path: Path) -> RawData:
             images = np.concatenate([pixels for pixels, _ in parts]).reshape(-1, *SHAPE).transpose(0, 2, 3, 1)
             splits[split] = RawSplit(images, np.concatenate([labels for _, labels in parts]))  # (N, 32, 32, 3), (N,)
         return RawData(CLASSES, splits, tuple(places.values()))
-    if any(name.startswith("train/") or "/train/" in name for name in tree.names):
-        raw = read_class_folders(path)
-        if raw.classes != CLASSES:
-            other = min(set(raw.classes) ^ set(CLASSES))
-            what = f"this is not cifar10: {'a' if other in raw.classes else 'no'} class '{other}'"
-            raise UserError(what, where=str(path), remedy=f"its classes are {', '.join(CLASSES)}")
-        return raw
-    raise UserError("this is not cifar10: no data_batch_1, no train/", where=str(path))
+    if any(map(is_image, tree.names)):
+        return read_known_folders(path, layout, "cifar10", CLASSES)
+    raise UserError("this is not cifar10: no data_batch_1, no images", where=str(path))
 
 
 def _binary(data: bytes, where: str) -> tuple[np.ndarray, np.ndarray]:
@@ -92,6 +89,7 @@ DATA_SETS.register("cifar10")(
         "32x32 colour photos, 10 classes",
         read_cifar10,
         is_cifar10,
+        read_layout=read_cifar10,
         places=(
             "cifar-10-batches-bin",
             "cifar-10-binary.tar.gz",

@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST: the IDX files of http://yann.lecun.com/exdb/mnist, raw or gzipped."""
+"""MNIST and Fashion-MNIST: the IDX files of http://yann.lecun.com/exdb/mnist, raw or gzipped, or images in folders."""
 
 from __future__ import annotations
 
@@ -8,16 +8,31 @@ from pathlib import Path
 
 import numpy as np
 
-from hwcls.config.data import AugmentConfig
+from hwcls.config.data import AugmentConfig, LayoutConfig
 from hwcls.data.catalog import DATA_SETS, DataSetSpec, Download
 from hwcls.data.formats.archive import MAX_FILE, FileTree, find_files, may_contain, open_tree, read_required_file
+from hwcls.data.formats.image_types import is_image
 from hwcls.data.formats.raw import RawData, RawSplit
+from hwcls.data.own.known import may_be_known_folders, read_known_folders
 from hwcls.errors import UserError
 
 SPLITS = {"train": "train", "test": "t10k"}
 DIGITS = tuple(str(digit) for digit in range(10))
 CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 FILES = [f"{prefix}-{kind}-ubyte" for prefix in SPLITS.values() for kind in ("images-idx3", "labels-idx1")]
+
+
+def _matches(path: Path, classes: tuple[str, ...]) -> bool:
+    return has_idx_files(path) or may_be_known_folders(path, classes)
+
+
+def _read_as(name: str, path: Path, layout: LayoutConfig | None, classes: tuple[str, ...]) -> RawData:
+    """The data set called `name`, from its own files or as images in class folders."""
+    tree = open_tree(path)
+    own = find_files(tree, [form for file in FILES for form in (file, f"{file}.gz")])
+    if not own and any(map(is_image, tree.names)):
+        return read_known_folders(path, layout, name, classes)
+    return read_idx_files(path, classes)
 
 
 def has_idx_files(path: Path) -> bool:
@@ -77,17 +92,18 @@ def _downloads(mirrors: tuple[str, ...], md5: dict[str, str]) -> tuple[Download,
     return tuple(Download(f"{name}.gz", tuple(f"{m}{name}.gz" for m in mirrors), md5[name]) for name in md5)
 
 
-EXPECTS = f"a folder or an archive with {', '.join(FILES)}, gzipped or not"
+EXPECTS = f"a folder or an archive with {', '.join(FILES)}, gzipped or not, or with images in train/0/, test/0/, ..."
 
 DATA_SETS.register("mnist")(
     DataSetSpec(
         "28x28 grey digits",
-        lambda path: read_idx_files(path, DIGITS),
-        has_idx_files,
+        lambda path: _read_as("mnist", path, None, DIGITS),
+        lambda path: _matches(path, DIGITS),
         places=("MNIST/raw", "mnist", "mnist/*"),
         image_size=28,
         channels=1,
         expects=EXPECTS,
+        read_layout=lambda path, layout: _read_as("mnist", path, layout, DIGITS),
         downloads=_downloads(
             ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
             {
@@ -103,13 +119,14 @@ DATA_SETS.register("mnist")(
 DATA_SETS.register("fashion_mnist")(
     DataSetSpec(
         "28x28 grey clothes, 10 classes",
-        lambda path: read_idx_files(path, CLOTHES),
-        has_idx_files,
+        lambda path: _read_as("fashion_mnist", path, None, CLOTHES),
+        lambda path: _matches(path, CLOTHES),
         places=("FashionMNIST/raw", "fashion_mnist", "fashion_mnist/*"),
         image_size=28,
         channels=1,
         augment=AugmentConfig(crop=2, hflip=True),
         expects=EXPECTS,
+        read_layout=lambda path, layout: _read_as("fashion_mnist", path, layout, CLOTHES),
         downloads=_downloads(
             (
                 "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",

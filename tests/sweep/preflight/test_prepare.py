@@ -94,7 +94,7 @@ def test_images_that_have_changed_since_the_first_trial(tmp_path, tiny, monkeypa
     (tmp_path / "out" / "trials" / "0" / "config.yaml").write_text("{}")
     prepare(sweep, tmp_path / "out")
     with monkeypatch.context() as earlier:  # versions that kept the spelling of macOS
-        earlier.setattr("hwcls.data.formats.class_folders.nfc", lambda name: unicodedata.normalize("NFD", name))
+        earlier.setattr("hwcls.data.own.folders.nfc", lambda name: unicodedata.normalize("NFD", name))
         earlier.setenv("HWCLS_CACHE", str(tmp_path / "cache"))
         (tmp_path / "out" / "data.json").unlink()
         prepare(sweep, tmp_path / "out")

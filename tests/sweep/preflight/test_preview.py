@@ -114,7 +114,6 @@ def test_every_alternative_and_both_ends_are_built(refused, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"splits": ("train",)}, "test"),
         ({"splits": ("val", "test")}, "train"),
         ({"count": 1}, ""),
         ({"classes": "a"}, ""),

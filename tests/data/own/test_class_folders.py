@@ -1,4 +1,4 @@
-"""Class folders: what splits are called, one spelling of a name, and what lies there where the layout is another."""
+"""Class folders with splits: what splits are called, one spelling of a name, and what is left out."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from hwcls.config.data import DataConfig
-from hwcls.data.formats.class_folders import has_class_folders, read_class_folders
 from hwcls.data.formats.image_types import DANGLING, HEIC, SPECIAL, LeftOut, is_image, summarise
 from hwcls.data.imageset import open_data
 from hwcls.data.importer import import_data_set
+from hwcls.data.own.read import may_be_own_images, read_own_images
 from hwcls.errors import UserError
 
 COMPOSED, APART = "caf\u00e9", "cafe\u0301"  # NFC, and NFD as macOS writes it
@@ -47,8 +47,8 @@ def test_a_split_has_several_names(
     root = write_set(make, tmp_path / "set", *(f"{name}/{kind}" for name in names for kind in "ab"))
     make.write_files(root, {f"{val}/b/more.png": make.png(make.noise(77, 8, 8))})
     path = pack(root) if packed else root
-    assert has_class_folders(path)
-    found = read_class_folders(path)
+    assert may_be_own_images(path)
+    found = read_own_images(path)
     assert {split: len(part.labels) for split, part in found.splits.items()} == {"train": 6, "val": 7, "test": 6}
     assert found.left_out == {}
 
@@ -56,25 +56,12 @@ def test_a_split_has_several_names(
 def test_two_folders_of_one_split_are_refused(make: SimpleNamespace, tmp_path: Path) -> None:
     root = write_set(make, tmp_path, *(f"{name}/{kind}" for name in ("train", "val", "valid") for kind in "ab"))
     with pytest.raises(UserError, match=r"val/ and valid/ are both val; it holds .*valid/ \(6 images\).* — join them"):
-        read_class_folders(root)
-
-
-@pytest.mark.parametrize("packed", [False, True])
-def test_what_lies_there_is_shown(make: SimpleNamespace, tmp_path: Path, packed: bool) -> None:
-    root = write_set(make, tmp_path / "set", "a", "b", images=2)
-    (root / "labels.csv").write_text("file,class")
-    with pytest.raises(UserError) as caught:
-        import_data_set("mine", pack(root) if packed else root)
-    found = str(caught.value)
-    assert (
-        "no folder train/; it holds a/ (2 images), b/ (2 images), labels.csv — the layout is train/<class>/*" in found
-    )
-    assert found.endswith("labels.csv is not read: sort the images into class folders by it")
+        read_own_images(root)
 
 
 def test_images_of_folders_that_are_no_split_are_named(make: SimpleNamespace, tmp_path: Path) -> None:
     places = [f"{name}/{kind}" for name in ("train", "test", "holdout") for kind in "ab"]
-    found = read_class_folders(write_set(make, tmp_path, *places))
+    found = read_own_images(write_set(make, tmp_path, *places))
     [line] = summarise(found.left_out)
     assert line.startswith("left out: images in holdout/, which is no split (6), such as holdout/a/4_0.png — move them")
 
@@ -86,7 +73,7 @@ def test_links_to_nothing_and_junk(make: SimpleNamespace, tmp_path: Path) -> Non
     make.write_files(root, {"train/a/Thumbs.db": b"x", "train/b/desktop.ini": b"x", "@eaDir/a.png": b"x"})
     os.mkfifo(root / "train/b/pipe.png")
     expected = {"train/a/gone.png": DANGLING, "train/b/pipe.png": SPECIAL, "train/b/round": DANGLING}
-    assert read_class_folders(root).left_out == expected
+    assert read_own_images(root).left_out == expected
 
 
 def test_a_class_of_files_that_cannot_be_decoded(
@@ -96,20 +83,20 @@ def test_a_class_of_files_that_cannot_be_decoded(
     assert not is_image("x.heic")
     root = write_set(make, tmp_path, "train/a", "train/b", "test/a", "test/b")
     make.write_files(root, {"train/a/IMG_1.HEIC": b"x", "train/a/IMG_2.heif": b"x", "train/a/.x.heic": b"x"})
-    found = read_class_folders(root).left_out
+    found = read_own_images(root).left_out
     assert found == {"train/a/IMG_1.HEIC": HEIC, "train/a/IMG_2.heif": HEIC}
     [line] = summarise(found)
     assert "HEIC photos (2), such as train/a/IMG_1.HEIC — install a decoder: pip install 'hwcls[heif]'" in line
     for i in range(3):
         (root / "train" / "a" / f"0_{i}.png").unlink()
     with pytest.raises(UserError, match=r"train/a: no images in this class folder, but HEIC photos \(2\) — install"):
-        read_class_folders(root)
+        read_own_images(root)
 
 
 def test_other_files_are_named_by_their_ending(make: SimpleNamespace, tmp_path: Path) -> None:
     root = write_set(make, tmp_path, "train/a", "train/b", "test/a", "test/b")
     make.write_files(root, {"train/a/x.xyz": b"x", "train/a/noend": b"x", "train/a/y.XYZ": b"x", "readme.txt": b"x"})
-    lines = summarise(read_class_folders(root).left_out)
+    lines = summarise(read_own_images(root).left_out)
     assert lines[0].startswith("left out: files that are no images by their ending (.xyz) (2), such as train/a/x.xyz")
     assert lines[1].startswith("left out: files without an ending (1), such as train/a/noend — images need one")
     assert len(lines) == 2
@@ -141,7 +128,7 @@ def test_a_zip_of_macos_that_does_not_say_that_its_names_are_utf8(make: SimpleNa
             archive.writestr(name, data)
     raw = (tmp_path / "a.zip").read_bytes().replace(b"ZZZZZ", COMPOSED.encode())
     (tmp_path / "a.zip").write_bytes(raw)
-    assert read_class_folders(tmp_path / "a.zip").classes == ("b", COMPOSED)
+    assert read_own_images(tmp_path / "a.zip").classes == ("b", COMPOSED)
 
 
 def test_each_kind_of_left_out_file_has_one_line() -> None:

@@ -1,0 +1,151 @@
+"""The tables that say the labels of images: which they are, and by which of their columns."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from hwcls.config.data import LayoutConfig
+from hwcls.data.formats.archive import FileTree
+from hwcls.data.own import columns
+from hwcls.data.own.matching import FileIndex, Match
+from hwcls.data.own.split_names import split_of, splits_among
+from hwcls.data.own.tables import Table, is_table, read_table
+from hwcls.errors import LayoutError, UserError
+
+OWN_TABLE = "images.csv"  # which `hwcls data import` writes
+OWN_HEADER = b"file_name,label"
+MOST_TABLES = 30  # that are looked into
+NOT_LABELS = re.compile("sample_?-?submission", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """A table that names images, and its columns.
+
+    Attributes:
+        image: The column of the images.
+        labels: The column of the labels, or several one-hot ones; empty: it has none.
+        split_column, group: None where it has none.
+        match: The images that `image` names.
+        split: Of all rows, by the name of the table or of its folder; None: that says none.
+        doubt: Why `labels` is empty, where several columns can be it.
+    """
+
+    table: Table
+    image: str
+    labels: list[str]
+    split_column: str | None
+    group: str | None
+    match: Match
+    split: str | None = None
+    doubt: LayoutError | None = None
+
+    @property
+    def name(self) -> str:
+        """The table's."""
+        return self.table.name
+
+
+def find_labels(tree: FileTree, index: FileIndex, layout: LayoutConfig) -> list[Labels]:
+    """The tables that say labels: one, or one for each split; [] where there is none.
+
+    Raises:
+        UserError: The layout names a table that cannot be read or names no image, or a column that is not there.
+        LayoutError: Several tables could be it, or several columns.
+    """
+    if layout.table is not None:
+        return [_certain(_chosen_table(tree, index, layout))]
+    names = sorted((name for name in tree.names if is_table(name)), key=lambda name: (name.count("/"), name))
+    if has_own_table(tree) and (own := _understand(read_table(tree, OWN_TABLE), index, layout)) is not None:
+        return [_certain(own)]
+    found = []
+    for name in [name for name in names if not NOT_LABELS.search(name)][:MOST_TABLES]:
+        try:
+            table = read_table(tree, name)
+        except UserError:
+            continue  # another kind of table, as that of an experiment
+        if layout.image_column is not None and layout.image_column not in table.columns:
+            continue
+        if (one := _understand(table, index, layout)) is not None:
+            found.append(one)
+    return _choose(found, tree)
+
+
+def has_own_table(tree: FileTree) -> bool:
+    """Whether an import wrote a table of labels into `tree`."""
+    try:
+        return OWN_TABLE in tree.names and tree.read(OWN_TABLE).startswith(OWN_HEADER)
+    except OSError:
+        return False
+
+
+def _chosen_table(tree: FileTree, index: FileIndex, layout: LayoutConfig) -> Labels:
+    assert layout.table is not None
+    table = read_table(tree, layout.table)
+    if (found := _understand(table, index, layout)) is None:
+        first, *_ = table.columns or [""]
+        what = f"no column names images of {tree.where}; its columns are {_some(list(table.columns), 6)}"
+        remedy = "name the one with the file names"
+        raise LayoutError(what, where=table.where, remedy=lambda say: f"{remedy}: {say('image_column', first)}")
+    return found
+
+
+def _certain(found: Labels) -> Labels:
+    """A table that has labels, without doubt; raises LayoutError for another."""
+    if found.doubt:
+        raise found.doubt
+    if not found.labels:
+        what = f"has no column of labels; its columns are {_some(list(found.table.columns), 6)}"
+        raise LayoutError(what, where=found.table.where, remedy=lambda say: f"name it: {say('label_column', '...')}")
+    return found
+
+
+def _understand(table: Table, index: FileIndex, layout: LayoutConfig) -> Labels | None:
+    """The columns of a table that names images; None where it names none."""
+    image = columns.image_column(table, layout.image_column, index)
+    if image is None:
+        return None
+    group = columns.group_column(table, layout.group)
+    split = columns.split_column(table, layout.split_column, [image, group, layout.label_column])
+    labels, doubt = [], None
+    try:
+        labels = columns.label_columns(table, layout.label_column, [image, split, group])
+    except LayoutError as error:
+        doubt = error
+    return Labels(table, image, labels, split, group, index.match(table.columns[image]), doubt=doubt)
+
+
+def _choose(found: Sequence[Labels], tree: FileTree) -> list[Labels]:
+    """Of tables that name images those that say labels: one, or one for each split."""
+    stems = [one.name.rpartition("/")[2].rpartition(".")[0] for one in found]
+    by_name = splits_among(dict.fromkeys(stems))
+    folders = [(one.table.place or "").rstrip("/").rpartition("/")[2] for one in found]
+    splits = [by_name.get(stem) or split_of(folder) for stem, folder in zip(stems, folders, strict=True)]
+    of_splits = [replace(one, split=split) for one, split in zip(found, splits, strict=True) if split]
+    train = [one for one in of_splits if one.split == "train" and (one.labels or one.doubt)]
+    if train:
+        for split, count in Counter(one.split for one in of_splits).items():
+            if count > 1:
+                raise _which_table([one for one in of_splits if one.split == split], tree)
+        labels = _certain(train[0]).labels
+        return [replace(one, labels=labels if set(labels) <= set(one.table.columns) else []) for one in of_splits]
+    with_labels = [one for one in found if one.labels] or [one for one in found if one.doubt]
+    if len(with_labels) > 1:
+        raise _which_table(with_labels, tree)
+    return [_certain(one) for one in with_labels]
+
+
+def _which_table(found: Sequence[Labels], tree: FileTree) -> LayoutError:
+    shown = ", ".join(f"{one.name} ({len(one.table):,} rows: {_some(list(one.table.columns), 4)})" for one in found[:4])
+    return LayoutError(
+        f"several tables name images: {shown}",
+        where=tree.where,
+        remedy=lambda say: f"choose one: {say('table', found[0].name)}",
+    )
+
+
+def _some(names: Sequence[str], most: int) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

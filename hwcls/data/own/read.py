@@ -1,0 +1,211 @@
+"""Images of a user's own, in the layouts that people have, in a folder or an archive.
+
+Class folders with or without splits, also with folders around them, or a table that names the images and their labels;
+`read_own_images` says which it takes. Rules: `folders` for folders, `listing` and `columns` for tables.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+from hwcls.config.data import LayoutConfig
+from hwcls.data.catalog import DATA_SETS, DataSetSpec
+from hwcls.data.formats.archive import FileTree, may_contain, open_tree
+from hwcls.data.formats.image_types import is_image, list_folders, why_not_an_image
+from hwcls.data.formats.raw import RawData
+from hwcls.data.own.columns import is_label_name
+from hwcls.data.own.folders import Folder, contents, survey, unwrap
+from hwcls.data.own.from_folders import rows_of_folders
+from hwcls.data.own.from_tables import rows_of_tables
+from hwcls.data.own.listing import OWN_TABLE, Labels, find_labels, has_own_table
+from hwcls.data.own.matching import FileIndex
+from hwcls.data.own.rows import Rows, build
+from hwcls.data.own.split_names import SPLIT_NAMES
+from hwcls.data.own.tables import is_table
+from hwcls.errors import LayoutError, UserError
+
+LAYOUT = (
+    "images lie in class folders, as photos/cat/1.jpg, with or without train/, val/ and test/ above the classes,"
+    " or a table names them and their labels"
+)
+MOSTLY = 0.9  # of the images in class folders: a table that names fewer is about something else
+LOOKED_AT = 50  # entries of a folder, to see whether it holds class folders
+
+
+def read_own_images(path: Path, layout: LayoutConfig | None = None) -> RawData:
+    """The images at `path`, a folder or an archive.
+
+    A table of the layout, or the one that an import wrote, says the labels; else class folders do; else a table that is
+    found. Where only one of val and test is there, it is the test split; where none is, all is train.
+
+    Raises:
+        UserError: Nothing says the classes, what does is ambiguous, or images are missing or contradict each other.
+    """
+    layout = layout or LayoutConfig()
+    tree = open_tree(path)
+    names = [name for name in tree.names if is_image(name)]
+    if not names:
+        raise _no_images(tree)
+    root, index = survey(names), FileIndex(names)
+    columns = layout.image_column or layout.label_column or layout.split_column
+    tables = find_labels(tree, index, layout) if layout.table or columns or has_own_table(tree) else []
+    if tables:
+        rows = rows_of_tables(tables, names, layout)
+    elif columns:
+        raise _no_table(tree, columns)
+    else:
+        rows = _read_as_found(tree, root, index, layout)
+    if layout.group and rows.groups is None:
+        rows.groups = _groups(rows, layout.group, tree.where)
+    return build(tree, rows)
+
+
+def _read_as_found(tree: FileTree, root: Folder, index: FileIndex, layout: LayoutConfig) -> Rows:
+    """The rows of class folders; of tables where these say more, or where there are no class folders."""
+    by_user = layout.class_depth or layout.train_folder or layout.val_folder or layout.test_folder
+    rows, doubt = None, None
+    try:
+        rows = rows_of_folders(tree, root, layout)
+    except LayoutError as error:
+        doubt = error
+    if by_user and rows is not None:
+        return rows
+    whole = rows is not None and len(set(rows.labels)) > 1 and not rows.without_labels
+    tables: list[Labels] = []
+    try:
+        tables = [] if layout.class_depth else find_labels(tree, index, layout)
+    except LayoutError:
+        if not doubt and (rows is None or len(set(rows.labels)) < 2):
+            raise
+    if tables and (not whole or _says_more(tables, rows, index, layout, tree)):
+        return rows_of_tables(tables, index.names, layout)
+    if rows is not None:
+        return rows
+    raise doubt or _no_classes(tree, root)
+
+
+def _says_more(
+    tables: Sequence[Labels], rows: Rows | None, index: FileIndex, layout: LayoutConfig, tree: FileTree
+) -> bool:
+    """Whether tables beside class folders say a split or a group that these do not, of the same classes.
+
+    Raises:
+        LayoutError: They say other classes of the same images.
+    """
+    assert rows is not None
+    pairs: dict[str, tuple[str, str]] = {}
+    of = dict(zip(rows.files, rows.labels, strict=True))
+    for one in tables:
+        if len(one.labels) == 1 and is_label_name(one.labels[0]):
+            for found, label in zip(one.match.files, one.table.columns[one.labels[0]], strict=True):
+                if len(found) == 1 and (name := index.names[found[0]]) in of:
+                    pairs[name] = (of[name], label)
+    if len(pairs) < MOSTLY * len(of):
+        return False
+    same = set(pairs.values())
+    if len(same) == len({folder for folder, _ in same}) == len({label for _, label in same}):
+        splits = any(one.split_column or one.split for one in tables) and not any(rows.splits)
+        return bool(splits or (any(one.group for one in tables) and layout.group))
+    name, (folder, label) = next(
+        ((name, pair) for name, pair in pairs.items() if pair[0] != pair[1]), next(iter(pairs.items()))
+    )
+    depth, table = max(1, folder.count("/") + 1), tables[0].name
+    raise LayoutError(
+        f"{table} and the folders say different classes: {name} is '{label}' in the table and '{folder}' by its folder",
+        where=tree.where,
+        remedy=lambda say: f"{say('table', table)} takes the table, {say('class_depth', depth)} the folders",
+    )
+
+
+def _groups(rows: Rows, pattern: str, where: str) -> list[str]:
+    """The group of each image: what the pattern finds in its name, or in its path where the pattern has a slash."""
+    try:
+        wanted = re.compile(pattern)
+    except re.error as error:
+        what = f"'{pattern}' is no column of a table, and no regular expression ({error})"
+        raise LayoutError(what, where=where, remedy=lambda say: f"such as {say('group', '^([^_]+)_')}") from None
+    texts = rows.files if "/" in pattern else [name.rpartition("/")[2] for name in rows.files]
+    found = [wanted.search(text) for text in texts]
+    groups = [(match[1] if wanted.groups else match[0]) or "" if match else "" for match in found]
+    if not any(groups):
+        what = f"'{pattern}' is no column of a table, and finds nothing in the images' names, such as {texts[0]}"
+        raise LayoutError(what, where=where, remedy=lambda say: f"such as {say('group', '^([^_]+)_')}")
+    alone = sum(not group for group in groups)
+    rest = f"; {alone:,} images have none" if alone else ""
+    rows.found.append(f"{len(set(groups) - {''}):,} groups by the pattern {pattern}, such as {groups[0]}{rest}")
+    return groups
+
+
+def _no_images(tree: FileTree) -> UserError:
+    """The error of a place without images: what lies there instead."""
+    kinds: dict[str, tuple[int, str]] = {}
+    for name in tree.names:
+        why = why_not_an_image(name)
+        kinds[why.what] = (kinds.get(why.what, (0, ""))[0] + 1, why.remedy)
+    top = list_folders(dict.fromkeys(tree.folders(), 0), [name for name in tree.names if "/" not in name])
+    most = max(kinds, key=lambda kind: kinds[kind][0], default=None)
+    what = f"no images; it holds {top}" + (f"; {most} ({kinds[most][0]:,})" if most else "")
+    return UserError(what, where=tree.where, remedy=kinds[most][1] if most else LAYOUT)
+
+
+def _no_classes(tree: FileTree, root: Folder) -> LayoutError:
+    """The error of images that lie in no class folders, and that no table names."""
+    top = unwrap(root)
+    tables = [name for name in tree.names if is_table(name)]
+    what = f"nothing says the classes of the images; it holds {contents(top, tables[:3])}"
+    return LayoutError(
+        what,
+        where=tree.where,
+        remedy=lambda say: f"{LAYOUT}; a table elsewhere: {say('table', 'labels.csv')}",
+    )
+
+
+def _no_table(tree: FileTree, column: str) -> LayoutError:
+    """The error of a layout that names a column where no table has it."""
+    tables = [name for name in tree.names if is_table(name)]
+    what = f"no table with a column '{column}' that names the images"
+    shown = f"; it holds {', '.join(tables[:4])}" if tables else ""
+    return LayoutError(
+        f"{what}{shown}",
+        where=tree.where,
+        remedy=lambda say: f"name the table: {say('table', tables[0] if tables else 'labels.csv')}",
+    )
+
+
+def may_be_own_images(path: Path) -> bool:
+    """Whether `path` may hold a user's data set, found without reading it.
+
+    An archive with an imported table or a training folder; a folder with one of these, or with two class folders.
+    """
+    spelled = [form for name in SPLIT_NAMES["train"] for form in (name, name.capitalize(), name.upper())]
+    if not path.is_dir():
+        return may_contain(path, OWN_TABLE, *(form + slash for form in spelled for slash in "/\\"))
+    places = (path, *path.iterdir())
+    if any((place / form).is_dir() for place in places for form in spelled):
+        return True
+    return (path / OWN_TABLE).is_file() or len([*islice((one for one in places[1:] if _has_image(one)), 2)]) == 2
+
+
+def _has_image(folder: Path) -> bool:
+    """Whether one of the first entries of a folder is an image."""
+    if folder.name.startswith(".") or not folder.is_dir():
+        return False
+    with os.scandir(folder) as entries:
+        return any(is_image(entry.name) for entry in islice(entries, LOOKED_AT))
+
+
+DATA_SETS.register("imagefolder")(
+    DataSetSpec(
+        "images of your own, at data.path",
+        read_own_images,
+        may_be_own_images,
+        expects=f"a folder or an archive: {LAYOUT}",
+        needs_path=True,
+        user_files=True,
+        read_layout=read_own_images,
+    )
+)

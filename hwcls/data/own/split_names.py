@@ -1,0 +1,44 @@
+"""What folders, tables and cells of a split are called."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+SPLIT_NAMES = {
+    "train": ("train", "training", "trainset"),
+    "val": ("val", "valid", "validation", "dev", "valset"),
+    "test": ("test", "testing", "eval", "evaluation", "testset"),
+}  # in any case
+SPLIT_OF = {name: split for split, names in SPLIT_NAMES.items() for name in names}
+_FILLERS = frozenset(
+    ("set", "data", "dataset", "images", "image", "imgs", "img", "split", "folder", "photos", "files", "samples")
+)
+
+
+def split_of(name: str) -> str | None:
+    """The split that a name such as `Train`, `training_set` or `test-images` says; None for others."""
+    words = _words(name)
+    return SPLIT_OF.get(words[0]) if len(words) == 1 else None
+
+
+def splits_among(names: Iterable[str]) -> dict[str, str]:
+    """The names that say a split, with it; also such as seg_train and seg_test, which have one word in common."""
+    names = list(names)
+    found = {name: split for name in names if (split := split_of(name))}
+    families: dict[tuple[str, ...], dict[str, str]] = {}
+    for name in names:
+        words = _words(name)
+        said = [word for word in words if word in SPLIT_OF]
+        if len(words) > 1 and len(said) == 1:
+            families.setdefault(tuple(word for word in words if word not in SPLIT_OF), {})[name] = SPLIT_OF[said[0]]
+    if not found:
+        for family in families.values():
+            if "train" in family.values() and len(set(family.values())) > 1:
+                return family
+    return found
+
+
+def _words(name: str) -> list[str]:
+    words = [word for word in re.split(r"[\W_]+", name.lower()) if word]
+    return [word for word in words if word not in _FILLERS] or words

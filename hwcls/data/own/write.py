@@ -1,0 +1,68 @@
+"""The table that an import writes beside images whose folders do not say everything, and a test split cut for good."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Collection
+from dataclasses import replace
+
+import numpy as np
+
+from hwcls.config.data import DataConfig
+from hwcls.data.cuts.cut import Listing, select_images
+from hwcls.data.formats.raw import EncodedImages, RawData, RawSplit
+from hwcls.errors import UserError
+from hwcls.escape import csv_text
+
+
+def table_of(raw: RawData, left_out: Collection[str]) -> bytes:
+    """A CSV of the images: file_name, label, split where there are several, and group where there are groups."""
+    splits, groups = len(raw.splits) > 1, raw.groups is not None
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["file_name", "label", *["split"] * splits, *["group"] * groups])
+    for split, part in raw.splits.items():
+        for row, label in enumerate(part.labels):
+            name = raw.image_name(split, row)
+            if name not in left_out:
+                group = [raw.groups[split][row]] if raw.groups is not None else []
+                cells = [name, raw.classes[label], *[split] * splits, *group]
+                writer.writerow([csv_text(str(cell)) for cell in cells])
+    return text.getvalue().encode()
+
+
+def cut_test(raw: RawData, share: float) -> RawData:
+    """The data set with a test split of about `share` of its images, as a sweep cuts it; copies are equal files.
+
+    Raises:
+        UserError: It has a test split, or none can be cut.
+    """
+    if "test" in raw.splits:
+        count = len(raw.splits["test"].labels)
+        remedy = "leave --test out, or name other folders with --train-folder and --test-folder"
+        raise UserError(f"there is a test split of {count:,} images already", where="--test", remedy=remedy)
+    train = raw.splits["train"]
+    assert isinstance(train.images, EncodedImages)
+    names, groups = train.images.names, raw.groups["train"] if raw.groups is not None else None
+    digests = [hashlib.blake2b(train.images.tree.read(name), digest_size=8).digest() for name in names]
+    copies = np.unique(np.array(digests), return_inverse=True)[1]
+    config = DataConfig(name="imagefolder", test=share)
+    chosen = select_images(raw.classes, {"train": train.labels}, config, lambda: Listing(names, copies, groups))
+    held_out = np.zeros(len(names), bool)
+    held_out[chosen.rows["test"]] = True
+    rows = {"train": np.flatnonzero(~held_out), "test": np.flatnonzero(held_out)}
+    found = f"test is cut from the images: {held_out.sum():,} of {len(names):,}"
+    return replace(
+        raw,
+        splits={split: _some(train, names, of) for split, of in rows.items()},
+        groups=groups if groups is None else {split: groups[of] for split, of in rows.items()},
+        found=(*raw.found, found),
+        plain=False,
+    )
+
+
+def _some(part: RawSplit, names: list[str], rows: np.ndarray) -> RawSplit:
+    assert isinstance(part.images, EncodedImages)
+    return RawSplit(EncodedImages(part.images.tree, [names[row] for row in rows]), part.labels[rows])
