@@ -14,6 +14,8 @@ SAVING = 2.0  # epochs that early stopping saves, as a factor: less than was mea
 LEAST_TRIALS = 6  # of each model, for a search to mean something
 LAST_TRIAL = 0.4  # of a whole training: what still runs, on average, when the budget ends
 IMAGES_SEEN = {"quick": 150_000, "thorough": 1_000_000}  # by a training from scratch, after which it learns little more
+FEWEST_SEEN = 4_000  # by a training, or a model is rather dropped: few images take more epochs
+KEPT_LONGEST = "pretrained"  # the model that is dropped last, as it gains most where images are few
 ENOUGH, FEWEST = 200, 50  # images of each class: a model is rather dropped than trained on fewer; never fewer
 
 
@@ -111,13 +113,15 @@ def plan_schedule(goal: Goal, seconds: float, pace: Pace, images: int, classes: 
     free = max(seconds - pace.idle, seconds / 4)
     least, most = goal.epochs
     most = min(most, max(least, round(IMAGES_SEEN[goal.name] / images)))
+    wanted = min(most, max(least, math.ceil(FEWEST_SEEN / images)))
     models = tuple(sorted(pace.speeds, key=lambda label: pace.speeds[label].most))
     fewest = min(1.0, math.ceil(100 * FEWEST * classes / images) / 100)
     while True:
-        share = _affordable(goal, free, pace, models, least)
+        share = _affordable(goal, free, pace, models, wanted)
         if share >= min(1.0, ENOUGH * classes / images) or len(models) == 1:
             break
-        models = models[:-1]
+        models = _without_slowest(models)
+    share = _affordable(goal, free, pace, models, least)
     share = 1.0 if share >= 1 else max(fewest, _round_down(share))
     epochs = next((n for n in range(most, least, -1) if _affordable(goal, free, pace, models, n) >= share), least)
     kept = tuple(label for label in pace.speeds if label in models)
@@ -131,6 +135,13 @@ def plan_schedule(goal: Goal, seconds: float, pace: Pace, images: int, classes: 
     run_cap = cap if needed < left else None
     search = min(left, needed)
     return Schedule(kept, epochs, share, left, run_cap, confirm, pace.idle + search + last + confirm, pace.concurrent)
+
+
+def _without_slowest(models: tuple[str, ...]) -> tuple[str, ...]:
+    """The models, in the order of their speed, without the slowest one, if possible another one than KEPT_LONGEST."""
+    others = [label for label in models[1:] if label != KEPT_LONGEST]
+    slowest = others[-1] if others else models[-1]
+    return tuple(label for label in models if label != slowest)
 
 
 def _affordable(goal: Goal, free: float, pace: Pace, models: Iterable[str], epochs: int) -> float:

@@ -104,9 +104,10 @@ def find_offline_weights(backbone: str) -> str | None:
 
 def may_have_weights() -> bool:
     """Whether there is any file in the caches of timm's weights; needs neither torch nor timm."""
-    hub = os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME", "~/.cache/huggingface"), "hub")
-    torch_hub = Path(os.environ.get("TORCH_HOME", "~/.cache/torch"), "hub", "checkpoints")
-    return any(any(Path(folder).expanduser().glob("*")) for folder in (hub, torch_hub))
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    hub = os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME") or caches / "huggingface", "hub")
+    torch_hub = Path(os.environ.get("TORCH_HOME") or caches / "torch", "hub", "checkpoints")
+    return any(any(Path(folder).expanduser().glob("[!.]*")) for folder in (hub, torch_hub))
 
 
 def _find_cached(settings: Any) -> str | None:

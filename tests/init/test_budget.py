@@ -37,6 +37,23 @@ def test_a_model_that_is_too_slow_is_dropped_before_images_are():
     assert (found.models, found.share) == (("cnn",), 1.0)
 
 
+def test_a_pretrained_model_is_dropped_last():
+    speeds = {"cnn": (1.0, 2.0), "residual": (5.0, 9.0), "pretrained": (9.0, 12.0)}
+    assert [schedule(seconds, **speeds).models for seconds in (900, 500, 150)] == [
+        ("cnn", "residual", "pretrained"),
+        ("cnn", "pretrained"),
+        ("cnn",),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("images", "models", "epochs"), [(2000, ("cnn", "residual"), 22), (60, ("cnn",), 60), (100, ("cnn",), 60)]
+)
+def test_few_images_are_rather_seen_more_often_than_by_more_models(images, models, epochs):
+    found = schedule(140, images=images, classes=2, cnn=(0.2, 0.2), residual=(0.8, 0.8))
+    assert (found.models, found.epochs, found.share) == (models, epochs, 1.0)
+
+
 def test_both_models_are_kept_where_a_part_of_the_images_is_plenty():
     found = schedule(images=50_000, cnn=(20.0, 40.0), residual=(25.0, 50.0))
     assert found.models == ("cnn", "residual")

@@ -34,9 +34,9 @@ def photos(tmp_path, monkeypatch):
 
 @pytest.fixture
 def measured(monkeypatch):
-    """No process is started: an epoch of each model takes a second, a start three."""
+    """No process is started: an epoch of each model takes a tenth of a second, a start three."""
     monkeypatch.setattr(
-        create, "time_models", lambda models, data: Timing(3.0, {one.label: [TrialTime(0.5, 1.0)] for one in models})
+        create, "time_models", lambda models, data: Timing(3.0, {one.label: [TrialTime(0.5, 0.1)] for one in models})
     )
 
 

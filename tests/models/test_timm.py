@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from hwcls import models
 from hwcls.config.model import HeadConfig
 from hwcls.errors import UserError
+from hwcls.models.pretrained import find_offline_weights, may_have_weights
 from hwcls.models.timm import TimmConfig
 
 torch.set_num_threads(1)
@@ -142,7 +143,9 @@ def test_cached_weights_need_no_hub(hub: Path) -> None:
     (repo / "refs").mkdir(parents=True)
     (repo / "refs/main").write_text("0" * 40)
     (repo / "snapshots" / ("0" * 40)).mkdir(parents=True)
+    assert find_offline_weights("test_resnet") is None
     save_file(source.state_dict(), repo / "snapshots" / ("0" * 40) / "model.safetensors")
+    assert find_offline_weights("test_resnet") == str(repo / "snapshots" / ("0" * 40) / "model.safetensors")
     model = build(backbone="test_resnet", pretrained=True).eval()
     source.reset_classifier(0)
     x = torch.randn(2, 3, 32, 32)
@@ -150,6 +153,19 @@ def test_cached_weights_need_no_hub(hub: Path) -> None:
         assert torch.equal(model.backbone(x), source(x))
     found = TimmConfig(backbone="test_resnet", pretrained=True).decided(model)
     assert found == {"pretrained_weights": "test_resnet.r160_in1k"}
+
+
+def test_weights_are_looked_for_in_the_caches_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HF_HUB_CACHE", "HF_HOME", "TORCH_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert not may_have_weights()
+    (tmp_path / "torch" / "hub" / "checkpoints").mkdir(parents=True)
+    assert not may_have_weights()
+    (tmp_path / "torch" / "hub" / "checkpoints" / "resnet18.pth").touch()
+    assert may_have_weights()
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "elsewhere"))
+    assert not may_have_weights()
 
 
 def test_unknown_names_get_the_nearest() -> None:
