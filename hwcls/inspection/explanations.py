@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from hwcls.escape import printable
 from hwcls.fonts import draw_text, shorten_text
 from hwcls.inspection.heat_maps import HeatMaps
 from hwcls.inspection.pictures import INK, write_png
@@ -28,7 +29,7 @@ def choose_paths(names: Sequence[str], folder: Path) -> list[Path]:
     taken, numbers = {OVERVIEW.casefold()}, dict[str, int]()
     paths = []
     for name in names:
-        stem = re.sub(r"[^\w .()+-]", "_", Path(_last_part(name)).stem).strip(". ")[:100] or "image"
+        stem = re.sub(r"[^\w .()+-]", "_", Path(_last_part(name)).stem).strip(". ")[:50] or "image"
         place = f"{stem}.png"
         while place.casefold() in taken:
             numbers[stem] = numbers.get(stem, 1) + 1
@@ -67,9 +68,9 @@ def draw_explanation(
     name, probability = prediction.top[0]
     draw = ImageDraw.Draw(sheet)
     room, top = width - 2 * GAP, SIDE + 2 * GAP
-    draw_text(draw, (GAP, top), shorten_text(name, 16, room, f" {probability:.1%}"), INK, 16)
+    draw_text(draw, (GAP, top), shorten_text(printable(name), 16, room, f" {probability:.1%}"), INK, 16)
     what = f" · {method}" if heat.any() else f" · {method}: no part speaks for it"
-    draw_text(draw, (GAP, top + TITLE - 4), shorten_text(_last_part(prediction.file), 12, room, what), GREY, 12)
+    draw_text(draw, (GAP, top + TITLE - 4), shorten_text(printable(_last_part(prediction.file)), 12, room, what), GREY, 12)
     return sheet
 
 

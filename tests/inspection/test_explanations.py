@@ -44,6 +44,7 @@ def test_names_are_safe_and_differ():
         "out/h.png",
     ]
     assert len({name.casefold() for name in found}) == len(names)
+    assert all(len(path.name.encode()) < 230 for path in choose_paths(["\u732b" * 80, "\U00020000" * 80], Path()))
 
 
 def test_the_heat_is_painted_on_the_grey_image():
@@ -60,6 +61,7 @@ def test_the_heat_is_painted_on_the_grey_image():
 def test_the_image_stands_beside_its_heat():
     pixels = np.zeros((8, 8, 1), np.uint8)
     picture = draw_explanation(pixels, Half().compute(pixels[None], None)[0], CAT, "Half")
+    draw_explanation(pixels, Half().compute(pixels[None], None)[0], Prediction("a\nb\udcff", (("c\nd", 1.0),)), "Half")
     middle = GAP + SIDE // 2
     assert picture.getpixel((GAP + 9, middle)) == picture.getpixel((GAP + SIDE - 9, middle)) == (0, 0, 0)
     warm, cold = (picture.getpixel((GAP + SIDE + GAP + x, middle)) for x in (9, SIDE - 9))
