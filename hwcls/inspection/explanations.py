@@ -70,7 +70,8 @@ def draw_explanation(
     room, top = width - 2 * GAP, SIDE + 2 * GAP
     draw_text(draw, (GAP, top), shorten_text(printable(name), 16, room, f" {probability:.1%}"), INK, 16)
     what = f" · {method}" if heat.any() else f" · {method}: no part speaks for it"
-    draw_text(draw, (GAP, top + TITLE - 4), shorten_text(printable(_last_part(prediction.file)), 12, room, what), GREY, 12)
+    file = shorten_text(printable(_last_part(prediction.file)), 12, room, what)
+    draw_text(draw, (GAP, top + TITLE - 4), file, GREY, 12)
     return sheet
 
 
