@@ -226,7 +226,9 @@ def _build_store(
         shutil.rmtree(stale, ignore_errors=True)
     total = sum(len(split.labels) for split in raw.splits.values())
     needed = store_bytes(total, size, channels)
-    report(f"{name}: {total:,} images decoded to {size} x {size} will take {format_bytes(needed)} in {folder.parent}")
+    how = "" if config.resize == "crop" else f" ({config.resize})"
+    cost = f"will take {format_bytes(needed)} in {folder.parent}"
+    report(f"{name}: {total:,} images decoded to {size} x {size}{how} {cost}")
     make_room(needed, report)
     disk.check_free_space(folder.parent, needed)
     building = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")

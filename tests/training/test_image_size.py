@@ -57,7 +57,7 @@ def test_models_from_scratch(found: Any, side: int, reason: str) -> None:
 def test_pretrained_weights_get_their_own_size() -> None:
     chosen = choose_image_size(PHOTOS, [Pretrained(), Pretrained(side=260)])
     assert str(chosen) == (
-        "image_size 224: pretrained weights were trained on 224 and 260; the images' median is 500 x 480"
+        "image_size 224: pretrained weights were trained on 224 and 260; the images' median is 500 x 375"
     )
 
 
@@ -76,7 +76,7 @@ def test_models_from_scratch_and_pretrained_ones_share_one_size() -> None:
     assert (chosen.side, chosen.reason) == (
         128,
         "pretrained weights were trained on 224, models from scratch are slow above 128, and all get the same;"
-        " the images' median is 500 x 480",
+        " the images' median is 500 x 375",
     )
     assert choose_image_size(PHOTOS, [SimpleCnnConfig(), Pretrained(side=96)]).side == 96
 
@@ -86,7 +86,7 @@ def test_every_model_takes_the_size() -> None:
     chosen = choose_image_size(PHOTOS, [SimpleCnnConfig(), deep])
     assert (chosen.side, chosen.reason) == (
         96,
-        f"the next size to 64 that every model takes; the images' median is 500 x 480, and {FAST}",
+        f"the next size to 64 that every model takes; the images' median is 500 x 375, and {FAST}",
     )
 
 

@@ -29,11 +29,12 @@ class ImageSizes:
 
     @property
     def median(self) -> tuple[int, int] | None:
-        """The median width and the median height; None without an image."""
+        """(width, height) of a typical image: the medians of the long and the short sides; None without an image."""
         if not self._found:
             return None
-        widths, heights = zip(*self._found, strict=True)
-        return median_low(widths), median_low(heights)
+        short, long = median_low(map(min, self._found)), median_low(map(max, self._found))
+        tall = sum(height > width for width, height in self._found)
+        return (short, long) if 2 * tall > len(self._found) else (long, short)
 
     @property
     def short_side(self) -> int:

@@ -50,7 +50,7 @@ def test_one_size_for_every_trial_is_said_and_recorded(tiny, photos, tmp_path):
     prepare(sweep, folder.path)
     data = json.loads((folder.path / "data.json").read_text())
     assert (data["image_size"], data["channels"]) == (56, 3)
-    assert data["image_size_reason"] == "the images' median is 80 x 80, of which 56 is about the short side"
+    assert data["image_size_reason"] == "the images' median is 90 x 60, of which 56 is about the short side"
     builder = JobBuilder(sweep, folder, Resources(1, 1, 1, 0.0), {})
     builder.build(0, {"model": "mlp", "optimizer.lr": 0.01}, lambda: None)
     assert folder.trial(0).settings()["data"]["image_size"] == 56
@@ -98,7 +98,7 @@ def test_a_sweep_of_an_earlier_version_keeps_the_size_of_its_files(tiny, photos,
 def test_the_dry_run_says_which_size_and_why(sweep_file, photos):
     data = {"name": "imagefolder", "path": str(photos), "per_class": None}
     words = ["sweep", str(sweep_file(parameters={"data": data})), "--dry-run", "--no-probe"]
-    line = "imagefolder: image_size 56: the images' median is 80 x 80, of which 56 is about the short side"
+    line = "imagefolder: image_size 56: the images' median is 90 x 60, of which 56 is about the short side"
     done = CliRunner().invoke(app, words)
     assert f"\n  {line}\n" in done.stdout, done.output
     found = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
