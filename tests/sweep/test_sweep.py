@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -226,13 +227,18 @@ def test_confirm_scores_only_winners_on_test(run, tiny):
             accuracy = (stored["scores"].argmax(1) == stored["labels"]).mean()
             assert accuracy == pytest.approx(trial.result().extra["test"]["test/accuracy"], abs=0.01)
         assert trial.config().seed == key[1]
-    assert "test" in (folder.path / "report.html").read_text()
+    about = json.loads((folder.path / "best/best.json").read_text())
+    assert about["run"] in {f"confirm/{label}/{seed}" for label, seed in scored}
+    assert f"Best weights: {folder.path / 'best'} (seed {about['seed']}" in (folder.path / "report.html").read_text()
+    shutil.rmtree(folder.path / "best")  # as a kill just before it was written
     again, _ = run(tiny(run_cap=4, confirm={"top": 2, "seeds": 2}))
     assert again.nothing_to_do
+    assert json.loads((folder.path / "best/best.json").read_text()) == about
     more, _ = run(confirm_plan.add_seeds(folder.path, 1))
     assert not more.nothing_to_do
     assert set(runs) < set(folder.confirm_runs())
     assert len(folder.confirm_runs()) == 14  # the winner of each once more
+    assert json.loads((folder.path / "best/best.json").read_text())["seeds"] == 3
 
 
 def _study(path, name):

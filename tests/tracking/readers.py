@@ -93,7 +93,9 @@ class WandbReader(Reader):
         for record in self.records(sweep, key):
             if record["type"] == "summary":
                 updates |= record["summary"]["update"]
-        return {name: value for name, value in updates.items() if name.startswith(("best/", "test/", "status"))}
+        return {
+            name: value for name, value in updates.items() if name.startswith(("best/", "test/", "status", "weights"))
+        }
 
     def config(self, sweep: SweepFolder, key: str) -> dict[str, Any]:
         update = self.run(sweep, key)["config"]["update"]

@@ -57,7 +57,7 @@ def evaluate(
 
     A class without an image in the split has no scores, and averages leave it out.
 
-    Example: hwcls evaluate results/quickstart/trials/0
+    Example: hwcls evaluate results/quickstart
     """
     check_overwrite([grid] if grid else [], overwrite)
     configure_threads()

@@ -36,7 +36,7 @@ def inspect(
     Gradients are those of an epoch's last step, before clipping. Pictures are activations.png and, where an autoencoder
     was pretrained, reconstructions.png.
 
-    Example: hwcls inspect results/quickstart/trials/0
+    Example: hwcls inspect results/quickstart
     """
     from hwcls.inspection.pictures import draw_activations, draw_reconstructions, write_png
     from hwcls.inspection.recorded import first_and_last_gradients, load_recorded
@@ -78,7 +78,7 @@ def export(
 
     The exported model's outputs are first compared with the original's on images of val.
 
-    Example: hwcls export results/quickstart/trials/0 --out digits.onnx
+    Example: hwcls export results/quickstart --out digits.onnx
     """
     configure_threads()
     from hwcls.format import format_bytes
