@@ -231,10 +231,12 @@ def _drop_checkpoints(folder: SweepFolder, mirror: Mirror | None) -> None:
 
 
 def _update_best(folder: SweepFolder) -> None:
-    """Bring best/ up to date; where a damaged file prevents that the sweep ends as it would."""
+    """Bring best/ up to date; where a damaged file or a permission prevents that, the sweep ends as it would."""
     try:
         update_best(folder.path)
-    except UserError as error:
+    except (UserError, OSError) as error:
+        if is_disk_full(error):
+            raise
         log.warning("best/ was not written: %s", error)
 
 

@@ -62,7 +62,7 @@ COMMANDS: dict[str, list[list[str]] | None] = {
     "explain": [[TRIAL, OTHER]],
     "evaluate": [[TRIAL], [TRIAL, "--split", "test"]],
     "predict": [[TRIAL, "image.png"], [RESULTS, "image.png"], [f"{RESULTS}/best", "image.png"]],
-    "inspect": [[TRIAL]],
+    "inspect": [[TRIAL], [RESULTS], [f"{RESULTS}/best"]],
     "export": [[TRIAL, "--format", "torch"]],
     "check": [[TRIAL, "--steps", "2"]],
     "profile": [[TRIAL, "--steps", "1"]],

@@ -18,12 +18,13 @@ import yaml
 from hwcls import files
 from hwcls.config.model import SOURCES
 from hwcls.config.trial import use_copied_source
+from hwcls.data.imageset import InputSpec
 from hwcls.errors import UserError
 from hwcls.models.user.code import read_code
 from hwcls.results.best.choose import BestRun, choose_best
 from hwcls.results.load import SweepResults, load_results
 from hwcls.tracking.folders import ABOUT, BEST, TrialFolder
-from hwcls.training.artifacts import WEIGHTS, read_weights_metadata
+from hwcls.training.artifacts import WEIGHTS, read_weights_epoch, read_weights_metadata
 
 CONFIG, PREPROCESSING = "config.yaml", "preprocessing.json"
 
@@ -45,11 +46,13 @@ def update_best(path: Path) -> None:
     if chosen is None or chosen.weights is None:
         files.remove(target)
         return
-    content = _config_and_code(chosen.weights)
-    about = _describe(sweep, chosen, content)
+    content, inputs = _config_and_code(chosen.weights), _read_inputs(chosen.weights / WEIGHTS[0])
+    about = _describe(sweep, chosen, content, inputs)
     if _is_current(target, content, about):
         return
-    content[PREPROCESSING] = _to_json(_describe_inputs(chosen.weights / WEIGHTS[0]))
+    from hwcls.inspection.preprocessing import describe_preprocessing  # imports torch, which takes seconds
+
+    content[PREPROCESSING] = _to_json(describe_preprocessing(inputs))
     new = path / f".{BEST}.{os.getpid()}.tmp"
     try:
         _write(new, content, about, chosen.weights / WEIGHTS[0])
@@ -73,36 +76,31 @@ def _config_and_code(run: Path) -> dict[str, bytes]:
     return content
 
 
-def _describe_inputs(weights: Path) -> dict[str, Any]:
-    """How an image file becomes an input, as `hwcls export` writes it; imports torch, which takes seconds."""
-    from hwcls.data.imageset import InputSpec
-    from hwcls.inspection.preprocessing import describe_preprocessing
-
+def _read_inputs(weights: Path) -> InputSpec:
+    """What the model takes; raises UserError where the file, of another program, does not say it."""
     try:
-        return describe_preprocessing(InputSpec.from_dict(read_weights_metadata(weights)["inputs"]))
-    except (KeyError, TypeError, ValueError, AttributeError):
+        return InputSpec.from_dict(read_weights_metadata(weights)["inputs"])
+    except (KeyError, TypeError, ValueError):
         raise UserError("does not say what its inputs are", where=str(weights), remedy="train it again") from None
 
 
-def _describe(sweep: SweepResults, chosen: BestRun, content: dict[str, bytes]) -> dict[str, Any]:
+def _describe(sweep: SweepResults, chosen: BestRun, content: dict[str, bytes], inputs: InputSpec) -> dict[str, Any]:
     """best.json, still without the checksum of the weights."""
     assert chosen.weights is not None
-    weights = chosen.weights / WEIGHTS[0]
-    metadata = read_weights_metadata(weights)
-    best = chosen.run.best or {}
+    weights, best = chosen.weights / WEIGHTS[0], chosen.run.best or {}
     return {
         "sweep": sweep.name,
         "run": chosen.key,
         "trial": chosen.run.number,
         "label": chosen.label,
-        "seed": metadata.get("config", {}).get("seed"),
+        "seed": yaml.safe_load(content[CONFIG]).get("seed"),
         "why": chosen.why,
         "scores": {**{name: best[name] for name in best if name.startswith("val/")}, **chosen.test},
         "mean": dict(chosen.mean),
         "seeds": chosen.seeds,
         "settings": dict(chosen.run.parameters),
-        "classes": list(metadata["inputs"]["classes"]),
-        "weights": {"file": WEIGHTS[0], "epoch": metadata.get("epoch"), "bytes": weights.stat().st_size},
+        "classes": list(inputs.classes),
+        "weights": {"file": WEIGHTS[0], "epoch": read_weights_epoch(weights), "bytes": weights.stat().st_size},
         "files": [*content, PREPROCESSING, WEIGHTS[0]],
         "use": f"hwcls predict {BEST} IMAGES, wherever this folder is",
     }

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
 from hwcls import files
@@ -226,6 +227,33 @@ def test_without_weights_there_is_none_and_the_last_ones_stay(sweep):
     done = invoke("predict", sweep.path, ROOT / "docs/report.png")
     assert done.exit_code == 2
     assert "no weights were kept" in done.stderr
+
+
+def test_weights_that_say_nothing_of_their_inputs_make_no_handle(sweep):
+    lead(sweep, 1)
+    weights = sweep.trial(1).path / "best.safetensors"
+    save_file({"w": np.zeros(1, np.float32)}, weights, {"hwcls": "{}"})
+    with pytest.raises(UserError, match=r"trials/1/best.safetensors: does not say what its inputs are"):
+        update_best(sweep.path)
+    assert not (sweep.path / "best").exists()
+
+
+def test_a_sweep_ends_as_it_would_where_best_cannot_be_written(sweep, monkeypatch, caplog):
+    from hwcls.sweep import driver
+
+    def fails(error):
+        def update(path):
+            raise error
+
+        return update
+
+    for error in (UserError("is damaged"), PermissionError(13, "Permission denied", "best")):
+        monkeypatch.setattr(driver, "update_best", fails(error))
+        driver._update_best(sweep)
+    assert [record.getMessage()[:20] for record in caplog.records] == ["best/ was not written"[:20]] * 2
+    monkeypatch.setattr(driver, "update_best", fails(OSError(28, "No space left on device", "best")))
+    with pytest.raises(OSError, match="No space left"):
+        driver._update_best(sweep)
 
 
 def test_files_of_others_are_not_replaced(sweep):
