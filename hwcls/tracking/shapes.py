@@ -79,8 +79,8 @@ class ResultShape(BaseModel):
 class PurposeShape(BaseModel):
     """What a confirm run is for, before it has a result."""
 
-    trial: int | None = None
-    role: str | None = None
+    trial: int
+    role: str = ""
 
 
 class WeightsShape(BaseModel):

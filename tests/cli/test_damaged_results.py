@@ -76,7 +76,10 @@ COMMANDS: dict[str, list[list[str]] | None] = {
     "wandb sync": [[RESULTS]],
     "wandb workspace": [[RESULTS]],
     **dict.fromkeys(
-        ("data list", "data fetch", "data import", "data show", "data verify", "doctor", "models", "submit")
+        (
+            *("data list", "data clean", "data fetch", "data import", "data show", "data verify"),
+            *("doctor", "init", "models", "submit"),
+        )
     ),
 }
 SLOW = ("export", "profile", "check", "train")
