@@ -134,8 +134,15 @@ def _note_others(tree: FileTree, root: Folder, place: Folder, read: list[str], r
     rows.left_out |= {name: why for name, why in tree.no_files.items() if name.startswith(place.path)}
     known = set(rows.files) | set(rows.left_out)
     for name in root.all_images():
-        if name not in known:
-            inside = name[len(place.path) :] if name.startswith(place.path) else name
-            folder, slash, _ = inside.partition("/")
-            why = LeftOut(f"images in {folder}/, which is no split", "move them into train/, val/ or test/, or name it")
-            rows.left_out[name] = why if slash else LOOSE
+        folder, slash, _ = name[len(place.path) :].partition("/")
+        if name in known:
+            continue
+        if not name.startswith(place.path):
+            rows.left_out[name] = LeftOut(
+                f"images outside of {place.path}", "move them into the folders of the classes"
+            )
+        elif slash:
+            why = "move them into train/, val/ or test/, or name it as one of these (data.layout, --test-folder)"
+            rows.left_out[name] = LeftOut(f"images in {folder}/, which is no split", why)
+        else:
+            rows.left_out[name] = LOOSE

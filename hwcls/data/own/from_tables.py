@@ -24,6 +24,7 @@ def rows_of_tables(tables: Sequence[Labels], names: Sequence[str], layout: Layou
     """
     rows = Rows(" and ".join(one.table.where for one in tables))
     seen: dict[str, tuple[str, str, str, str]] = {}  # of each image: label, split, group and the row that says so
+    said: list[str] = []
     for one in tables:
         if (labels := _labels(one)) is None:
             _leave_out(one, range(len(one.table)), names, rows)
@@ -43,12 +44,15 @@ def rows_of_tables(tables: Sequence[Labels], names: Sequence[str], layout: Layou
         if twice:
             raise _twice(one, twice)
         rows.found += _describe(one, labels, splits)
+        said += [f"{one.name} is {one.split}"] * bool(one.split)
+    if len(said) > 1:
+        rows.found.append(f"splits by the tables: {', '.join(said)}")
     rows.files = list(seen)
     rows.labels, rows.splits = [row[0] for row in seen.values()], [row[1] for row in seen.values()]
     groups = [row[2] for row in seen.values()]
     rows.groups = groups if any(groups) else None
     where = " or ".join(one.name for one in tables)
-    unlisted = LeftOut(f"images that are not in {where}", "add them to the table")
+    unlisted = LeftOut(f"images that are not in {where}", "add them to the table; hwcls predict classifies them")
     rows.left_out |= {name: unlisted for name in names if name not in seen and name not in rows.left_out}
     return rows
 
@@ -181,9 +185,7 @@ def _describe(one: Labels, labels: Sequence[str], splits: Sequence[str]) -> list
         found.append(f"all names in {one.name} begin with {one.match.stripped}/, which is no folder here")
     if one.split_column:
         found.append(f"splits from {one.name}, column {one.split_column}")
-    elif one.split:
-        found.append(f"{one.name} is {one.split}")
-    elif any(splits):
+    elif any(splits) and one.split is None:
         found.append("splits from the folders of the images")
     if one.group:
         found.append(f"groups from {one.name}, column {one.group}")

@@ -165,6 +165,14 @@ def test_in_splits_classes_of_test_decide_how_deep(write: Write) -> None:
     assert read_own_images(write([f"x/{name}" for name in numbered(*apart)]).joinpath("x")).classes == ("sick", "well")
 
 
+def test_a_copy_deeper_down_is_left_out(write: Write) -> None:
+    """Chest X-rays as of Kaggle: the archive has the data set twice."""
+    once = [f"chest_xray/{split}/{label}" for split in ("train", "test") for label in ("NORMAL", "PNEUMONIA")]
+    raw = read_own_images(write(numbered(*once, *(place.replace("_xray/", "_xray/chest_xray/") for place in once))))
+    assert sizes(raw) == {"train": 6, "test": 6}
+    assert len(raw.left_out) == 12
+
+
 def test_groups_by_a_pattern(write: Write) -> None:
     root = write(["a/p1_1.jpg", "a/p1_2.jpg", "a/p2_1.jpg", "b/p3_1.jpg", "b/p3_2.jpg", "b/x.jpg"])
     raw = read_own_images(root, LayoutConfig(group="^(p[0-9]+)_"))

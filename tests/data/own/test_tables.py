@@ -133,7 +133,7 @@ def test_metadata_of_hugging_face_in_each_split(write: Write, folder: str) -> No
     raw = read_own_images(write(names, texts))
     assert sizes(raw) == {"train": 6, "test": 6}
     assert listed(raw)["test"]["test/test.1.jpg"] == "dog"
-    assert "test/metadata.csv is test" in raw.found
+    assert raw.found[-1] == "splits by the tables: test/metadata.csv is test, train/metadata.csv is train"
 
 
 def test_the_same_names_in_each_split(write: Write) -> None:
@@ -191,6 +191,21 @@ def test_a_table_beside_class_folders(write: Write) -> None:
     assert str(caught.value.with_options()).endswith("--table labels.csv takes the table, --class-depth 1 the folders")
     assert read_own_images(root, LayoutConfig(table="labels.csv")).classes == ("bad", "good")
     assert read_own_images(root, LayoutConfig(class_depth=1)).classes == ("cat", "dog")
+
+
+def test_satellite_images_as_of_kaggle(write: Write) -> None:
+    names = [f"EuroSAT/{label}/{label}_{i}.jpg" for label in ("Forest", "River") for i in range(4)]
+    texts = {}
+    for split, numbers in {"train": (0, 1), "validation": (2,), "test": (3,)}.items():
+        rows = [
+            (str(i), f"{label}/{label}_{i}.jpg", str(k), label)
+            for k, label in enumerate(("Forest", "River"))
+            for i in numbers
+        ]
+        texts[f"EuroSAT/{split}.csv"] = csv(rows, ",Filename,Label,ClassName")
+    texts["EuroSAT/label_map.json"] = "{}"
+    raw = read_own_images(write(names, texts))
+    assert (raw.classes, sizes(raw)) == (("Forest", "River"), {"train": 4, "val": 2, "test": 2})
 
 
 def test_several_tables_are_asked_for(write: Write) -> None:
