@@ -124,6 +124,8 @@ def find_table(table: str, path: object, folder: Path) -> str:
     It is looked for in the data's folder, then in `folder`, then in the current one; else it is a name in an archive.
     """
     table = os.path.expanduser(table)
-    if isinstance(path, str | Path) and os.path.isfile(Path(path).expanduser() / table):
+    data = [Path(path).expanduser()] if isinstance(path, str | Path) else []
+    found = next((place for place in (*data, folder, Path()) if os.path.isfile(place / table)), None)
+    if found is None or (data and found is data[0] and ".." not in Path(table).parts):
         return table
-    return next((os.path.abspath(place / table) for place in (folder, Path()) if os.path.isfile(place / table)), table)
+    return os.path.abspath(found / table)

@@ -63,6 +63,9 @@ def test_a_table_is_looked_for_in_the_data_first(tmp_path: Path, monkeypatch: py
     assert table() == str(tmp_path / "a.csv")
     (tmp_path / "photos" / "a.csv").touch()
     assert table() == "a.csv"
+    found = read(tmp_path, "path: photos, layout: {table: ../a.csv}").layout
+    assert found
+    assert found.table == str(tmp_path / "a.csv")
 
 
 def test_a_layout_is_written_and_read(tmp_path: Path) -> None:

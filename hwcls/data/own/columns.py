@@ -110,7 +110,7 @@ def _named(table: Table, chosen: str, key: str) -> str:
     if chosen not in table.columns:
         near = did_you_mean(chosen, table.columns)
         raise LayoutError(
-            f"no column '{chosen}'", where=table.where, remedy=lambda say: f"{near}; it is set by {say(key, '...')}"
+            f"no column '{chosen}'", where=table.where, remedy=lambda say: f"name one by {say(key, '...')}; {near}"
         )
     return chosen
 

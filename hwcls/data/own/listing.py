@@ -17,7 +17,7 @@ from hwcls.errors import LayoutError, UserError
 
 OWN_TABLE = "images.csv"  # which `hwcls data import` writes
 OWN_HEADER = b"file_name,label"
-MOST_TABLES = 30  # that are looked into
+MOST_TABLES, MOST_BYTES = 30, 1 << 26  # that are looked into, and of each, where the user names none
 NOT_LABELS = re.compile("sample_?-?submission", re.IGNORECASE)
 
 
@@ -64,8 +64,10 @@ def find_labels(tree: FileTree, index: FileIndex, layout: LayoutConfig) -> list[
     found = []
     for name in [name for name in names if not NOT_LABELS.search(name)][:MOST_TABLES]:
         try:
+            if tree.size(name) > MOST_BYTES:
+                continue
             table = read_table(tree, name)
-        except UserError:
+        except (UserError, OSError):
             continue  # another kind of table, as that of an experiment
         if layout.image_column is not None and layout.image_column not in table.columns:
             continue

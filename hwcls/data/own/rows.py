@@ -91,7 +91,7 @@ def _check_classes(rows: Rows, train: Counter[str]) -> None:
         raise UserError("no training images", where=rows.where, remedy="name the folder or the split that has them")
     check_spellings(train, rows.where)
     if len(train) < 2:
-        what = f"all {sum(train.values()):,} training images are of one class, '{next(iter(train))}'"
+        what = f"all training images ({sum(train.values()):,}) are of one class, '{next(iter(train))}'"
         raise UserError(what, where=rows.where, remedy="two classes or more are needed: add images of another")
     if max(train.values()) < 2 and "val" not in rows.splits:
         what = f"each of the {len(train):,} classes has one training image, such as {_some(sorted(train))}"

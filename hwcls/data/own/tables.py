@@ -47,8 +47,10 @@ class Table:
 
 
 def read_table(tree: FileTree, name: str) -> Table:
-    """A table by its name in the tree, or else by its path; raises UserError where it cannot be read."""
-    if name in tree.names:
+    """A table by its name or the end of it in the tree, else by its path; raises UserError where it cannot be read."""
+    inside = [one for one in tree.names if one == name] or [one for one in tree.names if one.endswith(f"/{name}")]
+    if len(inside) == 1:
+        [name] = inside
         where, place = f"{tree.where}/{name}", name[: name.rfind("/") + 1]
         try:
             data = tree.read(name)

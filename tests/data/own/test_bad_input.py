@@ -28,7 +28,7 @@ FILES = ["0.jpg", "1.jpg", "2.jpg"]
             {"a/1.dcm": "x"},
             r"no images; it holds a/ \(no image\); DICOM files \(1\) — convert them to PNG",
         ),
-        (numbered("cat"), {}, "all 3 training images are of one class, 'cat' — two classes or more are needed"),
+        (numbered("cat"), {}, r"all training images \(3\) are of one class, 'cat' — two classes or more are needed"),
         (["a/1.jpg", "b/2.jpg"], {}, "each of the 2 classes has one training image, such as a, b — several images of"),
         (FILES, {}, r"nothing says the classes of the images; it holds 3 images in no folder — images lie in class fo"),
         (

@@ -76,7 +76,8 @@ def test_columns_that_the_user_names(write: Write, tmp_path: Path) -> None:
     raw = read_own_images(root, LayoutConfig(label_column="species_found"))
     assert listed(raw) == {"train": EXPECTED}
     with pytest.raises(
-        LayoutError, match=r"no column 'species' .* did you mean 'species_found'|did you mean 'species_f"
+        LayoutError,
+        match=r"no column 'species' — name one by data.layout.label_column: ...; did you mean 'species_found'",
     ):
         read_own_images(root, LayoutConfig(label_column="species"))
     with pytest.raises(LayoutError, match=r"no table with a column 'z' that names the images; it holds t.csv"):
@@ -208,6 +209,12 @@ def test_satellite_images_as_of_kaggle(write: Write) -> None:
     assert (raw.classes, sizes(raw)) == (("Forest", "River"), {"train": 4, "val": 2, "test": 2})
 
 
+def test_a_table_is_named_by_the_end_of_its_path(write: Write, kind: str) -> None:
+    texts = {"set-master/a.csv": csv(ROWS), "set-master/b.csv": csv(ROWS)}
+    root = write([f"set-master/{file}" for file in FILES], texts, kind)
+    assert read_own_images(root, LayoutConfig(table="b.csv")).found[0].startswith("labels from set-master/b.csv")
+
+
 def test_several_tables_are_asked_for(write: Write) -> None:
     root = write(FILES, {"a.csv": csv(ROWS), "b.csv": csv(ROWS)})
     with pytest.raises(
@@ -231,6 +238,9 @@ def test_a_hundred_thousand_rows(write: Write) -> None:
 
         def read(self, name: str) -> bytes:
             return text.encode()
+
+        def size(self, name: str) -> int:
+            return len(text)
 
         def folders(self, below: str = "") -> list[str]:
             return []
