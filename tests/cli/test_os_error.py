@@ -85,7 +85,7 @@ def test_a_file_of_results_that_may_not_be_read_is_not_damaged(invoke: Invoke, m
 
 @pytest.mark.parametrize("words", ["predict empty x.png", "export empty", "evaluate empty", "inspect empty"])
 def test_a_folder_of_neither_a_trial_nor_a_sweep(invoke: Invoke, tmp_path: Path, words: str) -> None:
-    remedy = "name a trial's folder, results/<sweep>/trials/<n>, or a sweep's, results/<sweep>"
+    remedy = "name a sweep's folder, results/<sweep>, or a trial's, results/<sweep>/trials/<n>"
     assert invoke(*words.split()).stderr == f"hwcls: empty: no such folder — {remedy}\n"
     (tmp_path / "empty").mkdir()
     assert invoke(*words.split()).stderr == f"hwcls: empty: holds neither a trial nor a sweep — {remedy}\n"
