@@ -17,6 +17,7 @@ IMAGES_SEEN = {"quick": 150_000, "thorough": 1_000_000}  # by a training from sc
 FEWEST_SEEN = 4_000  # by a training, or a model is rather dropped: few images take more epochs
 KEPT_LONGEST = "pretrained"  # the model that is dropped last, as it gains most where images are few
 ENOUGH, FEWEST = 200, 50  # images of each class: a model is rather dropped than trained on fewer; never fewer
+SMALL = 1000  # images: all of them are used
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def plan_schedule(goal: Goal, seconds: float, pace: Pace, images: int, classes: 
     most = min(most, max(least, round(IMAGES_SEEN[goal.name] / images)))
     wanted = min(most, max(least, math.ceil(FEWEST_SEEN / images)))
     models = tuple(sorted(pace.speeds, key=lambda label: pace.speeds[label].most))
-    fewest = min(1.0, math.ceil(100 * FEWEST * classes / images) / 100)
+    fewest = min(1.0, math.ceil(100 * max(FEWEST * classes, SMALL) / images) / 100)
     while True:
         share = _affordable(goal, free, pace, models, wanted)
         if share >= min(1.0, ENOUGH * classes / images) or len(models) == 1:

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
-from hwcls.format import format_count, format_duration, format_number, join_words
+from hwcls.format import format_count, format_duration, join_words
 from hwcls.init.create import Found, Written
 from hwcls.init.facts import DataFacts
 from hwcls.init.plan import UNEVEN
@@ -53,7 +53,7 @@ def _describe_balance(data: DataFacts) -> str:
     else:
         smallest, largest = (data.classes[data.counts["train"].index(count)] for count in (least, most))
         text = f"{least:,} ({smallest}) to {most:,} ({largest}) training images of a class"
-        text += f", {format_number(round(data.unevenness, 1))} times as many: "
+        text += f", {data.unevenness:.3g} times as many: "
         text += "uneven" if data.unevenness >= UNEVEN else "even"
     if data.is_small:
         text += "; these are few: more images will help more than all else"
@@ -68,8 +68,12 @@ def describe_written(written: Written) -> Iterator[str]:
         yield f"  an epoch of {label} on all training images takes {span} here{left_out}"
     yield f"{written.path}: a sweep of about {format_duration(written.plan.seconds)}, with the reason of each choice"
     yield "next:"
-    yield f"  hwcls sweep {shlex.quote(str(written.path))}"
-    yield f"  hwcls predict results/{written.plan.value('name')} NEW_IMAGES"
+    yield from (f"  {command}" for command in _next_commands(written))
+
+
+def _next_commands(written: Written) -> list[str]:
+    results = f"results/{written.plan.value('name')}"
+    return [f"hwcls sweep {shlex.quote(str(written.path))}", f"hwcls predict {results} NEW_IMAGES"]
 
 
 def to_json(found: Found, written: Written) -> dict[str, Any]:
@@ -90,5 +94,5 @@ def to_json(found: Found, written: Written) -> dict[str, Any]:
         "epoch_seconds": written.epoch_seconds,
         "seconds": written.plan.seconds,
         "choices": [vars(choice) for choice in written.plan.choices],
-        "next": [f"hwcls sweep {shlex.quote(str(written.path))}"],
+        "next": _next_commands(written),
     }

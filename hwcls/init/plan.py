@@ -164,9 +164,8 @@ def make_plan(
     if data.unevenness >= UNEVEN:
         why = "a mistake in a rare class weighs as much as one in a common class"
         choices.append(Choice("parameters.class_weights", "balanced", why))
-    title = (
-        f"{wish.path}: {format_count(data.images, 'training image')} of {len(data.classes):,} classes, on {machine}."
-    )
+    images = format_count(sum(sum(counts) for counts in data.counts.values()), "image")
+    title = f"{wish.path}: {images} of {len(data.classes):,} classes, on {machine}."
     return Plan(title, tuple(choices), schedule.seconds)
 
 

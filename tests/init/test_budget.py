@@ -61,9 +61,10 @@ def test_both_models_are_kept_where_a_part_of_the_images_is_plenty():
     assert found.seconds == pytest.approx(348)
 
 
-def test_fewest_images_are_trained_even_beyond_the_time():
-    found = schedule(120, images=1000, classes=10, cnn=(50.0, 60.0))
-    assert (found.share, found.epochs) == (0.5, 8)
+@pytest.mark.parametrize(("images", "classes", "share"), [(300, 2, 1.0), (2000, 10, 0.5), (20_000, 100, 0.25)])
+def test_fewest_images_are_trained_even_beyond_the_time(images, classes, share):
+    found = schedule(120, images=images, classes=classes, cnn=(50.0, 60.0))
+    assert (found.share, found.epochs) == (share, 8)
     assert found.seconds > 120
 
 

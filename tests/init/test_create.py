@@ -88,6 +88,32 @@ def test_standard_input_is_not_read_where_it_is_no_terminal(photos, measured):
     assert "    # augment: {hflip: true}" in Path("photos.yaml").read_text()
 
 
+@pytest.mark.parametrize(("another", "hflip"), [(True, False), (False, True)])
+def test_a_question_on_a_terminal(another, hflip, photos, measured, monkeypatch):
+    asked = []
+    monkeypatch.setattr("hwcls.cli.commands.init_doctor.can_ask", lambda: True)
+    monkeypatch.setattr("typer.confirm", lambda text, **_: asked.append(text) or another)
+    assert run("photos/").exit_code == 0
+    assert asked == ["May a mirrored image be another class?"]
+    assert load_sweep(Path("photos.yaml")).corners[0].data.augment.hflip is hflip
+
+
+def test_a_folder_without_splits(photos, measured):
+    os.rename("photos/train", "cats and dogs")
+    done = run("cats and dogs")
+    assert "12 train, 2 val, 4 test; test (20%) and val (10%) are cut off train" in done.output
+    data = load_sweep(Path("cats_and_dogs.yaml")).corners[0].data
+    assert (data.test, data.val, data.path) == (0.2, 0.25, str(photos / "cats and dogs"))
+
+
+def test_a_table(photos, measured):
+    os.rename("photos/train/cat", "cats")
+    Path("cats/labels.csv").write_text("image,kind\n" + "".join(f"{i}.png,k{i % 2}\n" for i in range(12)))
+    assert run("cats", "--label-column", "kind", "--test", "0.4").exit_code == 0
+    data = load_sweep(Path("cats.yaml")).corners[0].data
+    assert (data.layout.label_column, data.test) == ("kind", 0.4)
+
+
 @pytest.mark.parametrize(("option", "hflip"), [("--mirror", True), ("--no-mirror", False)])
 def test_an_answer_as_an_option(option, hflip, photos, measured):
     assert run("photos/", option).exit_code == 0
