@@ -128,15 +128,20 @@ def _pretrained(sizes: ImageSizes, trained: Sequence[int], *, mixed: bool) -> tu
 
 def _first_that_fits(side: int, models: Sequence[ModelFamily], channels: int) -> int:
     """`side`, or the next one that all models take; `side` where none is: building the models then says why."""
-    if not models:
-        return side
-    from hwcls.models import check
-
+    distinct = {str(model.model_dump(exclude={"label", "head"})): model for model in models}
     for tried in (side, *(size for size in LADDER if size > side)):
-        try:
-            for model in models:
-                check(model, classes=2, channels=channels, image_size=tried)
+        if all(_fits(model, channels, tried) for model in distinct.values()):
             return tried
-        except UserError:
-            continue
     return side
+
+
+def _fits(model: ModelFamily, channels: int, side: int) -> bool:
+    """Whether a model takes images of this side; hwcls's own say so when they are built, a user's must be run."""
+    from hwcls import models
+
+    run = models.check if model.source_file else models.build_skeleton
+    try:
+        run(model, classes=2, channels=channels, image_size=side)
+    except UserError:
+        return False
+    return True

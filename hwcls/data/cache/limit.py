@@ -95,7 +95,7 @@ def make_room(needed: int, report: ProgressReporter) -> None:
         report(f"cache: removed {', '.join(map(str, removed))}, used least recently, {why}")
     if used + needed > limit:
         what = f"{format_bytes(used + needed)}, more than its limit of {format_bytes(limit)} ({LIMIT} sets it)"
-        report(f"cache: takes {what}: what is in use stays")
+        report(f"cache: takes {what}; nothing else can be removed")
 
 
 def remove_entries(name: str | None = None) -> tuple[list[Entry], list[Entry]]:

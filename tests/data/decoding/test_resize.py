@@ -15,7 +15,9 @@ from hwcls.config.data import DataConfig, Resize
 from hwcls.data.decoding import resize
 from hwcls.data.decoding.decode import decode_to_size
 from hwcls.data.imageset import ImageSet, InputSpec, open_data
+from hwcls.data.importer import import_data_set
 from hwcls.data.store import open_pixel_store
+from hwcls.training.image_size import size_data
 
 HOW: tuple[Resize, ...] = ("crop", "squash", "pad")
 
@@ -145,6 +147,54 @@ def test_mixed_images_open_in_every_way(make: SimpleNamespace, tmp_path: Path) -
     third = [opened[how].test.images[2] for how in HOW]  # a square
     assert (third[0] == third[1]).all()
     assert (third[0] == third[2]).all()
+
+
+def photo(kind: str, number: int) -> bytes:
+    """A photo of one kind; the numbers differ in size and shape."""
+    height, width = ((50, 80), (80, 50), (64, 64), (30, 200))[number % 4]
+    pixels = np.random.default_rng(number).integers(0, 256, (height, width, 4), np.uint8)
+    file, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 6
+    if kind == "16 bit":
+        Image.fromarray(pixels[..., 0].astype(np.uint16) * 257).save(file, "PNG")
+    elif kind == "alpha":
+        Image.fromarray(pixels).save(file, "PNG")
+    elif kind == "turned":
+        Image.fromarray(pixels[..., :3]).save(file, "JPEG", exif=exif)
+    elif kind == "grey":
+        Image.fromarray(pixels[..., 0]).save(file, "JPEG")
+    else:
+        Image.fromarray(pixels[..., :3]).save(file, "JPEG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("kinds", "channels"),
+    [
+        (("colour",), 3),
+        (("grey",), 1),
+        (("grey", "colour"), 3),
+        (("alpha", "turned"), 3),
+        (("16 bit",), 1),
+        (("16 bit", "grey", "colour", "alpha", "turned"), 3),
+    ],
+)
+def test_photos_of_every_kind_from_import_to_open(kinds: tuple[str, ...], channels: int, tmp_path: Path) -> None:
+    for split, count in (("train", 10), ("test", 5)):
+        for name in ("a", "b"):
+            folder = tmp_path / "photos" / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                (folder / f"{i}.img.png").write_bytes(photo(kinds[i % len(kinds)], i))
+    import_data_set("mine", tmp_path / "photos")
+    for how in HOW:
+        data, chosen = size_data(DataConfig(name="mine", resize=how))
+        assert chosen is not None
+        opened = open_data(data)
+        assert (opened.image_size, opened.channels, opened.resize) == (chosen.side, channels, how)
+        assert len(opened.train) + len(opened.val) + len(opened.test) == 30
+        assert opened.train.images.shape[1:] == (chosen.side, chosen.side, channels)
+        assert min(image.std() for image in opened.train.images) > 2  # none is blank
 
 
 def test_stores_and_weights_of_earlier_versions_are_cropped(make: SimpleNamespace, tmp_path: Path) -> None:
