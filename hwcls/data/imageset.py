@@ -12,6 +12,7 @@ import numpy as np
 from hwcls.config.data import AugmentConfig, DataConfig, Resize
 from hwcls.data.catalog import find_data_set
 from hwcls.data.cuts.cut import Listing, Origin, select_images
+from hwcls.data.cuts.index import has_index, open_index
 from hwcls.data.decoding.pixel_range import PixelRange
 from hwcls.data.formats.image_types import nfc
 from hwcls.data.progress import ProgressReporter
@@ -123,7 +124,7 @@ def open_data(config: DataConfig, report: ProgressReporter | None = None) -> Ima
     labels = {split: np.asarray(store.array(split, "labels")) for split in store.splits}
     names = tuple(store.meta["classes"])
     digests = partial(store.array, "train", "digests")
-    selected = select_images(names, labels, config, partial(_list_images, config, store.splits, digests))
+    selected = select_images(names, labels, config, partial(_list_images, config, store.splits, digests, report))
     images, rows = {split: store.array(split, "images") for split in store.splits}, selected.rows
 
     def split(name: str) -> Split:
@@ -151,19 +152,21 @@ def open_data(config: DataConfig, report: ProgressReporter | None = None) -> Ima
     )
 
 
-def count_images(config: DataConfig) -> tuple[tuple[str, ...], dict[str, list[int]]]:
-    """The classes, and the images of each by split, without decoding: copies count as different images then.
+def count_images(
+    config: DataConfig, report: ProgressReporter | None = None
+) -> tuple[tuple[str, ...], dict[str, list[int]]]:
+    """The classes, and the images of each by split, without decoding: exact copies count as different images then.
 
     Raises:
         UserError: As `open_data` does.
     """
-    if has_pixel_store(config):
-        opened = open_data(config)
+    if is_prepared(config):
+        opened = open_data(config, report)
         return opened.classes, opened.counts()
     raw = read_raw_data(config)
     labels = {split: part.labels for split, part in raw.splits.items()}
     distinct = partial(np.arange, len(labels["train"]))
-    selected = select_images(raw.classes, labels, config, partial(_list_images, config, raw.splits, distinct))
+    selected = select_images(raw.classes, labels, config, partial(_list_images, config, raw.splits, distinct, report))
     counts = {}
     for split, rows in selected.rows.items():
         found = selected.renumber[labels.get(split, labels["train"])[rows]]
@@ -171,12 +174,29 @@ def count_images(config: DataConfig) -> tuple[tuple[str, ...], dict[str, list[in
     return tuple(raw.classes[i] for i in selected.classes), counts
 
 
-def _list_images(config: DataConfig, splits: Collection[str], digests: Callable[[], np.ndarray]) -> Listing:
+def is_prepared(config: DataConfig) -> bool:
+    """Whether `open_data` needs neither to fetch nor to decode nor to compare images on this node."""
+    if not has_pixel_store(config):
+        return False
+    splits = open_pixel_store(config).splits
+    return not (_compares_images(config) and {"val", "test"} - set(splits)) or has_index(config)
+
+
+def _compares_images(config: DataConfig) -> bool:
+    """Whether near copies count where a split is cut: of a user's own images, unless exact ones are asked for."""
+    return config.duplicates == "near" and find_data_set(config.name).user_files
+
+
+def _list_images(
+    config: DataConfig, splits: Collection[str], digests: Callable[[], np.ndarray], report: ProgressReporter | None
+) -> Listing:
     """What a cut knows of the training images of a data set that has these splits; copies have equal digests."""
+    if _compares_images(config):
+        return open_index(config, report).listing()
     if "test" not in splits or find_data_set(config.name).user_files:
         raw = read_raw_data(config)
         groups = raw.groups["train"] if raw.groups is not None else None
-        if "test" not in splits or groups is not None or config.duplicates == "near":
+        if "test" not in splits or groups is not None:
             return Listing(raw.image_names("train"), digests(), groups)
     return Listing(None, digests())
 

@@ -157,6 +157,12 @@ def read_raw_data(config: DataConfig) -> RawData:
     return catalog.find_data_set(config.name).read_as(_find_or_fetch(config, None), config.layout)
 
 
+def data_key(config: DataConfig) -> str:
+    """A name for the raw files of `config`'s data set and their layout, whatever they are decoded to."""
+    plain = DataConfig(name=config.name, path=config.path, layout=config.layout)
+    return _store_folder(plain, _find_or_fetch(plain, None)).name
+
+
 def _load_complete(folder: Path) -> PixelStore | None:
     """The store in `folder`, if its meta.json is readable and every file has the recorded size."""
     try:

@@ -11,9 +11,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from hwcls import files
-from hwcls.data.imageset import ImageSet, Split, open_data
+from hwcls.data.imageset import ImageSet, Split, is_prepared, open_data
 from hwcls.data.splits import random_permutation
-from hwcls.data.store import has_pixel_store
 from hwcls.errors import UserError
 from hwcls.fonts import draw_text, shorten_text
 from hwcls.metrics import predicted_classes
@@ -77,7 +76,7 @@ def open_images(folder: Path) -> ImageSet | None:
         return None
     try:
         key = config.model_dump_json()
-        if key not in _opened and has_pixel_store(config):  # which lists all files of a folder of images
+        if key not in _opened and is_prepared(config):  # which lists all files of a folder of images
             if len(_opened) == KEPT:
                 _opened.clear()
             _opened[key] = open_data(config)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -25,11 +25,15 @@ class Listing:
             do it.
         copies: (N,) equal for copies.
         groups: (N,) str, what is never split; "" for an image of no group. None: there are no groups.
+        duplicates: Which copies are meant.
+        notes: What a user should know of the images.
     """
 
     names: Sequence[str] | None
     copies: np.ndarray
     groups: np.ndarray | None = None
+    duplicates: Literal["near", "exact"] = "exact"
+    notes: tuple[str, ...] = ()
 
     def count_groups(self) -> int:
         """How many groups have several images."""
@@ -55,13 +59,15 @@ class Origin:
     Attributes:
         shares: What was asked for, of the splits that were cut from train.
         groups, copies: What was kept together: groups of several images, and images that are a copy of another one.
-        notes: What a user should know of the cut.
+        duplicates: Which copies are meant.
+        notes: What a user should know of the cut and of copies.
     """
 
     shares: Mapping[str, float]
     seed: int
     groups: int = 0
     copies: int = 0
+    duplicates: Literal["near", "exact"] = "exact"
     notes: tuple[str, ...] = ()
 
     def facts(self) -> dict[str, Any]:
@@ -70,6 +76,7 @@ class Origin:
             **{f"{split}_from": "train" if split in self.shares else split for split in ("val", "test")},
             **{f"{split}_share": share for split, share in self.shares.items()},
             "split_seed": self.seed,
+            "duplicates": self.duplicates,
             "together": {"groups": self.groups, "copies": self.copies},
         }
 
@@ -134,7 +141,7 @@ def _origin(shares: Mapping[str, float], seed: int, listed: Listing | None, note
     if listed is None:
         return Origin(shares, seed)
     copies = len(listed.copies) - len(np.unique(listed.copies))
-    return Origin(shares, seed, listed.count_groups(), copies, tuple(notes))
+    return Origin(shares, seed, listed.count_groups(), copies, listed.duplicates, (*notes, *listed.notes))
 
 
 @dataclass(frozen=True, eq=False)

@@ -227,16 +227,16 @@ def prepare_this_node(
             remedy = "put it on every node and name its absolute path, or use `hwcls submit`, which uploads it"
             yield True, f"has no weights file '{path}' — {remedy}"
             return
-    from hwcls.data.store import has_pixel_store, open_pixel_store
+    from hwcls.data.imageset import is_prepared, open_data
 
     messages: SimpleQueue[tuple[bool, str] | None] = SimpleQueue()
 
     def fetch() -> None:
         try:
             for config in data:
-                if not has_pixel_store(config):
+                if not is_prepared(config):
                     messages.put((False, f"preparing {config.name}; its trials wait for it"))
-                    open_pixel_store(config, lambda text: messages.put((False, text)))
+                    open_data(config, lambda text: messages.put((False, text)))
         except Exception as error:  # reported to the driver, whatever it is
             known = isinstance(error, UserError | OSError)
             messages.put((True, str(error) if known else f"{type(error).__name__}: {error}"))

@@ -45,6 +45,7 @@ def test_test_is_cut_first_and_then_val() -> None:
         "test_share": 0.2,
         "val_share": 0.1,
         "split_seed": 0,
+        "duplicates": "exact",
         "together": {"groups": 0, "copies": 0},
     }
     assert found.origin.notes == ()

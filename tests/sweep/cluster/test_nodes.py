@@ -72,7 +72,7 @@ def test_whatever_goes_wrong_on_a_node_is_said(monkeypatch):
     def fails(config):
         raise MemoryError("no more")
 
-    monkeypatch.setattr("hwcls.data.store.has_pixel_store", fails)
+    monkeypatch.setattr("hwcls.data.imageset.is_prepared", fails)
     messages = nodes.prepare_this_node(nodes.node_versions(), [DataConfig(name="digits")], [])
     assert list(messages) == [(True, "MemoryError: no more")]
 

@@ -1,0 +1,126 @@
+"""Near copies among many images: re-encoded, resized, brightened, slightly cropped, stamped or mirrored ones.
+
+Two images are near copies where the scalar product of their descriptions (`features`) reaches a threshold that the
+data decides: copies have the same label as a rule, so what images of different labels reach by chance is no sign of a
+copy. Photos give 0.8, images that look much alike more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from hwcls.data.cuts.features import SIDE
+from hwcls.data.splits import random_words
+
+LEAST, MOST = 0.8, 0.985  # of the threshold
+NEARER = 0.65  # of the angle between images of different labels that are most alike
+SAMPLE, COMMON = 1000, 0.99  # images that are compared with all others; their quantile that counts as chance
+BANDS = 96  # hashes of each image; near copies have one in common
+FOUND = 0.04  # the probability that one hash of two images at the threshold is the same: 1 - 0.96^96 = 98 % are found
+SKETCH = 128  # bits that are compared before the descriptions are
+AT_ONCE = 1 << 14  # pairs
+REACH = 16  # images with a hash in common that are compared with each
+LARGE, SAME = 20, 0.995  # a larger set of copies is one only where they can hardly be told apart
+
+
+def find_threshold(described: np.ndarray, labels: np.ndarray) -> float:
+    """How alike two images (N, D) of unit length must be to count as copies, given their labels (N,)."""
+    if len(labels) < 2:
+        return LEAST
+    sample = np.argsort(random_words(len(labels), 0))[:SAMPLE]
+    nearest = np.full(len(sample), -1.0)
+    for start in range(0, len(labels), 1 << 14):
+        part = slice(start, start + (1 << 14))
+        alike = described[sample] @ described[part].T
+        alike[labels[sample][:, None] == labels[part]] = -1
+        nearest = np.maximum(nearest, alike.max(1))
+    chance = np.arccos(np.clip(np.quantile(nearest, COMMON), 0, 1))
+    return float(np.clip(np.cos(NEARER * chance), LEAST, MOST))
+
+
+def find_pairs(described: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    """The pairs (P, 2) of rows of `described` (N, D) whose scalar product reaches `threshold`, and it (P,) float32.
+
+    Each image has BANDS hashes, of the signs of its products with random vectors (Charikar 2002); only images with one
+    in common are compared, and of many with the same one REACH neighbours.
+    """
+    count = len(described)
+    bits = _hash_bits(threshold)
+    sketch = _signs(described, SKETCH, 0).view(np.uint64)  # (N, SKETCH / 64)
+    apart = SKETCH * np.arccos(threshold) / np.pi
+    most = int(apart + 3.5 * np.sqrt(apart))
+    found: dict[int, float] = {}
+    for band in range(BANDS):
+        keys = _signs(described, bits, 1 + band).view(np.uint64)[:, 0]
+        for first, second in _pairs_of_equal(keys):
+            near = np.bitwise_count(sketch[first] ^ sketch[second]).sum(1) <= most
+            first, second = first[near], second[near]
+            for start in range(0, len(first), AT_ONCE):
+                one, other = first[start : start + AT_ONCE], second[start : start + AT_ONCE]
+                alike = np.einsum("ij,ij->i", described[one], described[other])
+                kept = alike >= threshold
+                codes = np.minimum(one, other)[kept] * count + np.maximum(one, other)[kept]
+                found |= zip(codes.tolist(), alike[kept].tolist(), strict=True)
+    codes = np.array(sorted(found), np.int64)
+    pairs = np.stack([codes // max(count, 1), codes % max(count, 1)], 1)
+    return pairs, np.array([found[code] for code in codes.tolist()], np.float32)
+
+
+def _hash_bits(threshold: float) -> int:
+    """So many signs that two images at the threshold have all of them in common with the probability FOUND."""
+    same = 1 - np.arccos(threshold) / np.pi
+    return int(np.clip(np.log(FOUND) / np.log(same), 8, 64))
+
+
+def _signs(described: np.ndarray, bits: int, seed: int) -> np.ndarray:
+    """(N, 8 or more) uint8: the packed signs of products with `bits` vectors of -1 and 1, a function of the seed."""
+    size = described.shape[1]
+    words = random_words(bits * size // 64, 7, seed).view(np.uint8)
+    vectors = np.unpackbits(words).reshape(size, bits).astype(np.float32) * 2 - 1
+    packed = np.zeros((len(described), -(-bits // 64) * 8), np.uint8)
+    for start in range(0, len(described), 1 << 14):
+        signs = np.packbits(described[start : start + (1 << 14)] @ vectors > 0, axis=1)
+        packed[start : start + len(signs), : signs.shape[1]] = signs
+    return packed
+
+
+def _pairs_of_equal(keys: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pairs of rows with the same key, of which there are at most REACH for each row."""
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    places = np.arange(len(keys))
+    for step in range(1, REACH + 1):
+        places = places[places < len(keys) - step]
+        places = places[ordered[places] == ordered[places + step]]
+        if not len(places):
+            return
+        yield order[places], order[places + step]
+
+
+def join_copies(count: int, pairs: np.ndarray, alike: np.ndarray) -> np.ndarray:
+    """(count,) int64, equal for copies: pairs (P, 2) are joined, the most alike (P,) first.
+
+    A set of more than LARGE images grows by pairs of SAME and more only: otherwise chains of images that look alike,
+    such as handwritten ones, would become one set.
+    """
+    parent, size = list(range(count)), [1] * count
+
+    def root(place: int) -> int:
+        while parent[place] != place:
+            parent[place] = parent[parent[place]]
+            place = parent[place]
+        return place
+
+    for at in np.lexsort((pairs[:, 1], pairs[:, 0], -alike)).tolist():
+        first, second = sorted((root(int(pairs[at, 0])), root(int(pairs[at, 1]))))
+        if first != second and (alike[at] >= SAME or size[first] + size[second] <= LARGE):
+            parent[second] = first
+            size[first] += size[second]
+    return np.array([root(place) for place in range(count)], np.int64)
+
+
+def mirror(reduced: np.ndarray) -> np.ndarray:
+    """(N, SIDE, SIDE) reduced images, left and right exchanged."""
+    return reduced.reshape(-1, SIDE, SIDE)[..., ::-1]

@@ -1,0 +1,202 @@
+"""Copies among a user's images: what is found, what is not, and that it is found once."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageEnhance, ImageOps
+from scipy.ndimage import gaussian_filter
+
+from hwcls.config.data import DataConfig
+from hwcls.data.cuts import features, near
+from hwcls.data.cuts.index import has_index, open_index
+from hwcls.data.imageset import is_prepared, open_data
+
+SIDE = 64
+
+
+@cache
+def photo(seed: int) -> Image.Image:
+    """An image with structure at all scales, as a photo has it."""
+    random = np.random.default_rng(seed)
+    layers = [gaussian_filter(random.normal(size=(SIDE, SIDE, 3)), (scale, scale, 0)) * scale for scale in (1, 3, 9)]
+    pixels = sum(layers)
+    return Image.fromarray(np.clip(128 + 60 * pixels / pixels.std(), 0, 255).astype(np.uint8))
+
+
+def encode(image: Image.Image, kind: str = "JPEG", quality: int = 90) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, quality=quality)
+    return file.getvalue()
+
+
+def stamped(image: Image.Image) -> Image.Image:
+    copy = image.copy()
+    ImageDraw.Draw(copy).text((2, SIDE - 12), "2021-03", fill="white")
+    return copy
+
+
+def turned(image: Image.Image) -> bytes:
+    """Stored on its side, with the EXIF tag that says so."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = io.BytesIO()
+    image.transpose(Image.Transpose.ROTATE_90).save(file, "JPEG", quality=90, exif=exif)
+    return file.getvalue()
+
+
+COPIES: dict[str, Callable[[Image.Image], bytes]] = {
+    "same": encode,
+    "quality 50": lambda image: encode(image, quality=50),
+    "png": lambda image: encode(image, "PNG"),
+    "smaller": lambda image: encode(image.resize((40, 40))),
+    "larger": lambda image: encode(image.resize((200, 200))),
+    "brighter": lambda image: encode(ImageEnhance.Brightness(image).enhance(1.2)),
+    "less contrast": lambda image: encode(ImageEnhance.Contrast(image).enhance(0.8)),
+    "grey": lambda image: encode(image.convert("L")),
+    "cropped": lambda image: encode(image.crop((1, 1, SIDE - 1, SIDE - 1))),
+    "stamped": lambda image: encode(stamped(image)),
+    "mirrored": lambda image: encode(ImageOps.mirror(image)),
+    "turned": turned,
+}
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> DataConfig:
+    """120 photos of three classes in train and test; each kind of copy of two of the first is in train."""
+    for i in range(120):
+        split, label = ("test", "train")[i % 4 > 0], "abc"[i % 3]
+        write(tmp_path / "mine" / split / label / f"{i:03d}.jpg", encode(photo(i)))
+    for kind, change in COPIES.items():
+        for i in (0, 1):
+            write(tmp_path / "mine" / "train" / "abc"[i % 3] / f"{kind} {i}", change(photo(i)), suffix=".png")
+    return DataConfig(name="imagefolder", path=str(tmp_path / "mine"))
+
+
+def write(path: Path, data: bytes, suffix: str = "") -> None:
+    path = path.with_name(path.name + suffix)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+def test_every_kind_of_copy_is_found_and_nothing_else(photos: DataConfig) -> None:
+    index = open_index(photos)
+    original = {
+        int(Path(name).stem): copies for name, copies in zip(index.names, index.copies, strict=True) if is_digit(name)
+    }
+    for name, copies in zip(index.names, index.copies, strict=True):
+        if not is_digit(name):
+            assert copies == original[int(Path(name).stem[-1])], name
+    assert len(set(original.values())) == 120
+    assert len(index.conflicts) == 0
+
+
+def is_digit(name: str) -> bool:
+    return Path(name).stem.isdigit()
+
+
+def test_it_is_made_once_whatever_the_size(photos: DataConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not has_index(photos)
+    made = open_index(photos)
+    monkeypatch.setattr(features, "reduce_images", None)
+    again = open_index(photos.model_copy(update={"image_size": 32, "val": 0.3, "channels": 1}))
+    assert again.counts == made.counts == {"train": 90 + 24, "test": 30}
+    for field in ("names", "classes", "copies", "conflicts"):
+        assert np.array_equal(getattr(again, field), getattr(made, field))
+    assert made.groups is again.groups is None
+
+
+def test_a_damaged_index_is_made_again(photos: DataConfig, tmp_path: Path) -> None:
+    made = open_index(photos)
+    (path,) = (tmp_path / "cache" / "index").glob("*.npz")
+    for content in (b"", path.read_bytes()[:-100], b"PK\x03\x04"):
+        path.write_bytes(content)
+        assert np.array_equal(open_index(photos).copies, made.copies)
+    assert not list(path.parent.glob("*.tmp"))
+
+
+def test_copies_with_other_labels_and_across_splits_are_named(photos: DataConfig) -> None:
+    folder = Path(photos.path or "")
+    write(folder / "train" / "c" / "conflict.jpg", encode(photo(1), quality=60))
+    write(folder / "train" / "c" / "left.jpg", encode(ImageOps.mirror(photo(2 + 3))))  # a left turn is no right turn
+    index = open_index(photos)
+    assert {tuple(sorted(index.classes[pair])) for pair in index.conflicts} == {("b", "c")}
+    assert "train/c/conflict.jpg (c)" in str(index.describe_conflicts())
+    assert index.describe_across() == (
+        "1 of 30 images of test are near copies of training images, such as test/a/000.jpg of train/a/brighter 0.png"
+    )
+    notes = open_data(photos).origin.notes
+    assert [note.endswith("; `hwcls data verify` lists them") for note in notes] == [True, True]
+
+
+def test_near_copies_are_in_one_split(photos: DataConfig, tmp_path: Path) -> None:
+    index = open_index(photos)
+    for seed in range(3):
+        assert not is_prepared(photos) or seed
+        opened = open_data(photos.model_copy(update={"val": 0.3, "split_seed": seed}))
+        train, val = (set(index.copies[index.rows("train")][part.rows]) for part in (opened.train, opened.val))
+        assert not train & val
+        assert len(opened.val) == pytest.approx(0.3 * 114, abs=6)
+    assert opened.origin.facts()["duplicates"] == "near"
+    assert opened.origin.copies == 11 + 12  # photo 0 itself is in test
+    assert is_prepared(photos)
+    for path in (tmp_path / "cache" / "index").glob("*.npz"):
+        path.unlink()
+    assert not is_prepared(photos)
+    assert is_prepared(photos.model_copy(update={"duplicates": "exact"}))
+
+
+def test_images_that_look_alike_need_to_be_more_alike() -> None:
+    random = np.random.default_rng(0)
+    base = random.normal(size=256)
+    labels = np.arange(1000) % 2
+
+    def described(spread: float) -> np.ndarray:
+        found = base + spread * random.normal(size=(1000, 256))
+        return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
+
+    assert near.find_threshold(described(10.0), labels) == near.LEAST
+    alike = described(0.3)
+    threshold = near.find_threshold(alike, labels)
+    assert 0.95 < threshold <= near.MOST
+    assert len(near.find_pairs(alike, threshold)[0]) == 0
+    alike[1] = alike[0]
+    assert near.find_pairs(alike, threshold)[0].tolist() == [[0, 1]]
+
+
+def test_the_search_finds_what_comparing_all_pairs_finds() -> None:
+    random = np.random.default_rng(1)
+    made = random.normal(size=(1500, 256))
+    made[1000:] = made[:500] + random.uniform(0.1, 0.8, (500, 1)) * random.normal(size=(500, 256))
+    made = (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
+    alike = np.triu(made @ made.T, 1)
+    every = set(map(tuple, np.argwhere(alike >= 0.8).tolist()))
+    pairs, found = near.find_pairs(made, 0.8)
+    assert set(map(tuple, pairs.tolist())) <= every
+    assert len(pairs) >= 0.98 * len(every) > 400
+    assert found == pytest.approx(alike[pairs[:, 0], pairs[:, 1]], abs=1e-5)
+
+
+def test_chains_of_look_alikes_do_not_become_one_set() -> None:
+    pairs = np.stack([np.arange(999), np.arange(1, 1000)], 1)
+    some = near.join_copies(1000, pairs, np.linspace(0.9, 0.95, 999, dtype=np.float32))
+    assert np.unique(some, return_counts=True)[1].max() == near.LARGE
+    same = near.join_copies(1000, pairs, np.full(999, 0.999, np.float32))
+    assert len(set(same)) == 1
+
+
+def test_images_of_one_colour_are_alike_only_as_files(tmp_path: Path) -> None:
+    for i in range(12):
+        write(
+            tmp_path / "mine" / "train" / "ab"[i % 2] / f"{i}.png",
+            encode(Image.new("RGB", (8, 8), (20 * i, 0, 0)), "PNG"),
+        )
+        write(tmp_path / "mine" / "test" / "ab"[i % 2] / f"{i}.png", encode(photo(i), "PNG"))
+    write(tmp_path / "mine" / "train" / "a" / "again.png", encode(Image.new("RGB", (8, 8)), "PNG"))
+    index = open_index(DataConfig(name="imagefolder", path=str(tmp_path / "mine")))
+    assert len(set(index.copies)) == 24
