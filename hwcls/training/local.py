@@ -13,6 +13,7 @@ from hwcls import models
 from hwcls.config.data import ChosenSize
 from hwcls.config.trial import TrialConfig
 from hwcls.data.augment.defaults import spell_out
+from hwcls.data.cuts.table import write_split_tables
 from hwcls.data.imageset import describe_unjudged, open_data
 from hwcls.errors import UserError
 from hwcls.models.user.code import exits_as_errors
@@ -31,7 +32,7 @@ from hwcls.training.observer import Observer
 from hwcls.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
-WRITTEN = ("metrics.jsonl", "result.json", "checkpoint")  # into a trial's folder, with OUTPUTS and WEIGHTS
+WRITTEN = ("metrics.jsonl", "result.json", "checkpoint", "splits.csv")  # to a trial, with OUTPUTS and WEIGHTS
 SAVE_EVERY = 10.0  # seconds between checkpoints
 
 Report = Callable[[dict[str, Any]], None]
@@ -64,6 +65,7 @@ def train(config: TrialConfig, path: Path, report: Report, observe: Callable[[],
         log.warning("%s: %s", data.name, note)
     models.check(config.model, classes=len(data.classes), channels=data.channels, image_size=data.image_size)
     folder.write_config(config)
+    write_split_tables({config.data: data}, path)
     micro_batch: int | None = None
     reported = 0  # the last epoch that `report` got
     while True:

@@ -19,6 +19,7 @@ from hwcls.config.trial import TrialConfig
 from hwcls.config.yaml_source import YamlSource
 from hwcls.data.augment.defaults import default_augment, describe_augment
 from hwcls.data.cuts.describe import describe_origins
+from hwcls.data.cuts.table import write_split_tables
 from hwcls.data.formats.image_types import nfc
 from hwcls.data.imageset import ImageSet, open_data
 from hwcls.data.progress import ProgressReporter
@@ -74,7 +75,7 @@ def check_content(sweep: Sweep, path: Path, into: Path, progress: ProgressReport
     Args:
         sweep: A sweep that `check_sweep` has checked.
         path: Its results folder, whose earlier trials must fit; it need not exist.
-        into: Where the user's files, splits.npz, data.json and models.json are written.
+        into: Where the user's files, splits.npz, splits.csv, data.json and models.json are written.
         progress: Gets a line now and then while data is decoded.
 
     Raises:
@@ -89,6 +90,7 @@ def check_content(sweep: Sweep, path: Path, into: Path, progress: ProgressReport
         sets = {key: _of_version_0_1(images) for key, images in sets.items()}
     _check_same_images(list(sets.values()), path)
     save_splits(list(sets.values()), into, _size_reasons(sweep, path))
+    write_split_tables(sets, into)
     shapes = shapes_of(sets)
     check_models_build(corners, shapes, sweep.source)
     for trial in corners:

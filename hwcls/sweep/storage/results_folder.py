@@ -23,7 +23,7 @@ from hwcls.tracking.shapes import SweepShape
 LOG = "sweep.log"
 PATIENCE = 0.2  # seconds for a lock that `is_in_use` looks at
 # files that a start which failed before the first trial may have left
-PREPARED = {".lock", "data.json", "models.json", "splits.npz", "source", MIRROR, LOG}
+PREPARED = {".lock", "data.json", "models.json", "splits.npz", "splits.csv", "source", MIRROR, LOG}
 
 
 @contextmanager
@@ -131,7 +131,9 @@ def _is_foreign(path: Path) -> bool:
     """Whether a file or a folder of another program has this path."""
     if (path / "sweep.yaml").exists() or not path.exists():
         return False
-    return not path.is_dir() or any(i.name not in PREPARED and i.suffix != ".tmp" for i in path.iterdir())
+    return not path.is_dir() or any(
+        i.name not in PREPARED and i.suffix != ".tmp" and not i.match("splits_*.csv") for i in path.iterdir()
+    )
 
 
 def _busy(path: Path) -> UserError:

@@ -1,0 +1,48 @@
+"""splits.csv: which image of a user's own is train, val and test, as `data.layout.table` takes it back."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+from hwcls import files
+from hwcls.config.data import DataConfig
+from hwcls.data.catalog import find_data_set
+from hwcls.data.imageset import ImageSet
+from hwcls.data.store import read_raw_data
+from hwcls.escape import csv_text
+
+SPLITS = ("train", "val", "test")
+
+
+def write_split_tables(sets: Mapping[DataConfig, ImageSet], folder: Path) -> None:
+    """Write splits.csv of the user's own images, and splits_2.csv ... where there are several splits of them."""
+    tables = {split_table(config, images): None for config, images in sets.items() if _is_own(config)}
+    for number, table in enumerate(tables, 1):
+        files.write_text(folder / (f"splits_{number}.csv" if number > 1 else "splits.csv"), table)
+
+
+def split_table(config: DataConfig, images: ImageSet) -> str:
+    """The rows file_name, label, split and, where there are groups, group, of all images that a trial uses.
+
+    Args:
+        config: What `images` was opened with.
+    """
+    raw = read_raw_data(config)
+    names = {split: raw.image_names(split) for split in raw.splits}
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["file_name", "label", "split", *(["group"] if raw.groups is not None else [])])
+    for split in SPLITS:
+        part, source = getattr(images, split), split if split in raw.splits else "train"
+        for row, label in zip(part.rows.tolist(), part.labels.tolist(), strict=True):
+            group = [] if raw.groups is None else [str(raw.groups[source][row])]
+            cells = [names[source][row], images.classes[label], split, *group]
+            writer.writerow([csv_text(cell) for cell in cells])
+    return text.getvalue()
+
+
+def _is_own(config: DataConfig) -> bool:
+    return find_data_set(config.name).user_files

@@ -1,0 +1,73 @@
+"""splits.csv: what it says, and that it gives the same splits when it is given back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from hwcls.config.data import DataConfig, LayoutConfig
+from hwcls.data.cuts.table import write_split_tables
+from hwcls.data.imageset import ImageSet, open_data
+from hwcls.data.store import read_raw_data
+
+COUNTS = {"cat": 40, "=dog": 20, "élan": 10}
+
+
+@pytest.fixture
+def photos(make: SimpleNamespace, tmp_path: Path) -> Path:
+    """Class folders without a split; the first pixel of an image is its number."""
+    number = 0
+    for name, count in COUNTS.items():
+        for i in range(count):
+            pixels = make.noise(number, 16, 16, 3)
+            pixels[0, 0, 0] = number
+            file = tmp_path / "photos" / name / f"plant{i // 2}-{i}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(make.png(pixels))
+            number += 1
+    return tmp_path / "photos"
+
+
+def shown(images: ImageSet) -> dict[str, dict[int, str]]:
+    """The class of each image, by its number, of each split."""
+    found = {}
+    for split in ("train", "val", "test"):
+        part = getattr(images, split)
+        numbers = part.images[part.rows][:, 0, 0, 0].tolist()
+        found[split] = dict(zip(numbers, (images.classes[label] for label in part.labels), strict=True))
+    return found
+
+
+@pytest.mark.parametrize("settings", [{}, {"classes": ["cat", "élan"], "per_class": 8, "split_seed": 3}])
+@pytest.mark.parametrize("group", [None, r"plant\d+"])
+def test_a_recorded_split_is_given_back(photos: Path, tmp_path: Path, settings: dict[str, object], group: str) -> None:
+    layout = LayoutConfig(group=group) if group else None
+    config = DataConfig.model_validate({"path": str(photos), "layout": layout, **settings})
+    opened = open_data(config)
+    write_split_tables({config: opened}, tmp_path)
+    lines = (tmp_path / "splits.csv").read_text("utf-8").splitlines()
+    assert lines[0] == ("file_name,label,split,group" if group else "file_name,label,split")
+    assert len(lines) == 1 + sum(map(len, shown(opened).values()))
+    again = DataConfig(path=str(photos), layout=LayoutConfig(table=str(tmp_path / "splits.csv")))
+    assert shown(open_data(again)) == shown(opened)
+    assert open_data(again).origin.shares == {}
+    if group:
+        raw = read_raw_data(again)
+        assert raw.groups is not None
+        sides = [set(raw.groups[split]) for split in ("train", "val", "test")]
+        assert not sides[0] & sides[1] | sides[0] & sides[2] | sides[1] & sides[2]
+
+
+def test_only_own_images_are_listed_each_split_once(photos: Path, tmp_path: Path) -> None:
+    own = [DataConfig(path=str(photos), image_size=size, split_seed=seed) for seed in (0, 1) for size in (8, 16)]
+    digits = DataConfig(name="digits")
+    write_split_tables({config: open_data(config) for config in (digits, *own)}, tmp_path)
+    tables = sorted(path.name for path in tmp_path.glob("*.csv"))
+    assert tables == ["splits.csv", "splits_2.csv"]
+    first, second = ((tmp_path / name).read_text("utf-8").splitlines() for name in tables)
+    assert sorted(line.split(",")[0] for line in first) == sorted(line.split(",")[0] for line in second)
+    assert first != second
+    assert np.array_equal(open_data(own[0]).test.rows, open_data(own[1]).test.rows)
