@@ -62,7 +62,17 @@ def test_a_sweep_stands_for_its_best_trial(invoke, folder):
     named = json.loads(invoke("evaluate", folder, "--json").stdout)
     done = invoke("evaluate", folder.parents[1], "--json")
     assert json.loads(done.stdout) == named
-    assert f"{folder}: the best trial on val/accuracy, not confirmed on test" in done.stderr
+    assert f"{folder}: trial 0, the best on validation: val/accuracy " in done.stderr
+
+
+def test_what_trains_takes_a_sweep_too(invoke, folder, tmp_path):
+    sweep = folder.parents[1]
+    done = invoke("profile", sweep, "--steps", "1", "--out", tmp_path / "profile", "--json")
+    assert list(json.loads(done.stdout)) == [folder.name]
+    again = invoke("train", sweep, "--out", tmp_path / "again", "--json")
+    assert f"training it into {tmp_path / 'again'}" in again.stderr
+    for name in ("best.safetensors", "config.yaml"):
+        assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
 
 
 def test_check_a_sweep_file(invoke, tmp_path):

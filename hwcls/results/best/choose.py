@@ -44,10 +44,10 @@ class BestRun:
 
     @property
     def why(self) -> str:
-        """Which it is, its score, and how it was chosen."""
+        """Which it is, how it was chosen, and its score."""
         trial = f"trial {self.run.number}" + ("" if self.label is None else f" ({format_number(self.label)})")
         name = trial if self.seed is None else f"{self.name} of {trial}"
-        return f"{name}, {self.score}, {self.how}"
+        return f"{name}, {self.how}: {self.score}"
 
 
 def choose_best(sweep: SweepResults) -> BestRun | None:

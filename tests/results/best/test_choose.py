@@ -54,7 +54,7 @@ def test_it_is_the_seed_nearest_to_the_mean_and_not_the_luckiest(sweep):
     assert best.test == {"test/accuracy": 0.92}
     assert best.mean == {"test/accuracy": pytest.approx(0.922)}
     assert best.why == (
-        f"seed {seed} of trial 1 (cnn), accuracy on test 92.0 % (mean 92.2 %), nearest to the mean of 5 seeds"
+        f"seed {seed} of trial 1 (cnn), nearest to the mean of 5 seeds: accuracy on test 92.0 % (mean 92.2 %)"
     )
 
 
@@ -74,14 +74,17 @@ def test_without_its_weights_it_is_the_next_nearest_and_at_last_the_trial_of_the
         best = choose_best(load_results(sweep.path))
         assert best.key == f"confirm/cnn/{next_one}"
         assert best.mean == {"test/accuracy": pytest.approx(0.922)}, "it is that of all seeds"
-        assert best.why.endswith("nearest to the mean of 5 seeds, of those whose weights were kept")
+        assert "nearest to the mean of 5 seeds, of those whose weights were kept: " in best.why
     (sweep.confirm_run("cnn", order[-1]).path / "best.safetensors").unlink()
     assert choose_best(load_results(sweep.path)).weights is None
     assert choose_best(load_results(sweep.path)).key == f"confirm/cnn/{order[0]}"
     keep(sweep.trial(1).path)
     best = choose_best(load_results(sweep.path))
     assert (best.key, best.seed, best.test) == ("trials/1", None, {})
-    assert "val/accuracy 0.95, the confirmed winner, as the search trained it" in best.why
+    assert (
+        "the confirmed winner, as the search trained it, of those whose weights were kept: val/accuracy 0.95"
+        in best.why
+    )
 
 
 def test_a_damaged_file_counts_as_not_kept_and_is_named(sweep, caplog):
@@ -97,11 +100,11 @@ def test_before_it_is_confirmed_it_is_the_best_on_validation_that_has_weights(re
     keep(found.trial(0).path, found.trial(1).path)
     best = choose_best(load_results(tmp_path))
     assert (best.key, best.weights) == ("trials/1", tmp_path / "trials/1")
-    assert best.why == "trial 1 (mlp), val/accuracy 0.9, not confirmed on test, the best on validation"
+    assert best.why == "trial 1 (mlp), the best on validation: val/accuracy 0.9, not confirmed on test"
     (tmp_path / "trials/1/best.safetensors").unlink()
     best = choose_best(load_results(tmp_path))
     assert best.key == "trials/0"
-    assert best.why.endswith("the best on validation, of those whose weights were kept")
+    assert "the best on validation, of those whose weights were kept: " in best.why
     assert choose_repeated(load_results(tmp_path)).key == "trials/1", "a config is enough to train"
 
 

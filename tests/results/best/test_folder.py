@@ -119,7 +119,7 @@ def test_what_it_holds_and_says(sweep):
     assert said["label"] == "cnn"
     assert said["classes"] == ["cat", "dog"]
     assert said["scores"]["val/accuracy"] == 0.9
-    assert said["why"] == "trial 1 (cnn), val/accuracy 0.9, not confirmed on test, the best on validation"
+    assert said["why"] == "trial 1 (cnn), the best on validation: val/accuracy 0.9, not confirmed on test"
     assert said["weights"]["sha256"] == hashlib.sha256(found["best.safetensors"]).hexdigest()
     assert set(said["files"]) == set(found) - {"best.json"}
 
@@ -164,8 +164,8 @@ def test_alone_on_an_empty_machine_it_predicts_the_same(sweep, tmp_path, number)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == json.loads(before.stdout)
     assert done.stderr.splitlines() == [
-        f"pets: trial {number} ({'own' if number == 0 else 'cnn'}), val/accuracy 0.9, not confirmed on test,"
-        " the best on validation"
+        f"pets: trial {number} ({'own' if number == 0 else 'cnn'}), the best on validation:"
+        " val/accuracy 0.9, not confirmed on test"
     ]
 
 
