@@ -16,7 +16,7 @@ from hwcls.models.attention import ChannelAttention, SpatialAttention
 from hwcls.models.attention_cnn import AttentionCnnConfig
 from hwcls.models.gated_cnn import GatedCnnConfig
 from hwcls.models.kernel_cnn import KernelCnnConfig, solve_widths
-from hwcls.models.layers import MixedConv
+from hwcls.models.layers import MixedConv, ResidualBlock
 from hwcls.models.mlp import MlpConfig
 from hwcls.models.residual_cnn import ResidualCnnConfig
 from hwcls.models.simple_cnn import SimpleCnnConfig
@@ -161,3 +161,15 @@ def test_the_gate_is_a_gated_linear_unit() -> None:
     values, gates = nn.functional.max_pool2d(convolution(x), 2).chunk(2, 1)  # (2, 3, 4, 4) each
     with torch.no_grad():
         assert torch.allclose(model[:4](x), values * torch.sigmoid(gates))
+
+
+def test_a_narrow_residual_block_trains_on_large_images() -> None:
+    """A 1x1 convolution with a stride ends the process here, on CPUs with oneDNN 3.13."""
+    block = ResidualBlock(8, 16, 2, "none").to(memory_format=torch.channels_last)
+    images = torch.rand(2, 8, 64, 64).contiguous(memory_format=torch.channels_last)
+    block(images).sum().backward()
+    assert isinstance(block.shortcut, nn.Sequential)
+    shortcut = block.shortcut[0]
+    assert (shortcut.kernel_size, shortcut.stride) == ((1, 1), (1, 1))
+    expected = torch.nn.functional.conv2d(images, shortcut.weight, shortcut.bias, stride=2)
+    assert torch.allclose(block.shortcut(images[:, :, ::2, ::2]), expected, atol=1e-6)
