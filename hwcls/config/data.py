@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -108,14 +109,33 @@ class DataConfig(Labelled):
         return self.model_copy(update={"augment": None, "batch_size": 1, "label": None})
 
 
-def find_files_beside(values: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """A data section whose relative `path` and `layout.table` are looked for in `folder` first, the sweep file's."""
+def find_files_beside(
+    values: dict[str, Any], folder: Path, recorded: Callable[[], Collection[str]] = tuple
+) -> dict[str, Any]:
+    """A data section whose relative `path` and `layout.table` are looked for in `folder` first, the sweep file's.
+
+    `recorded` gives absolute paths that they may have had before, for those that are found nowhere.
+    """
     path, layout = values.get("path"), values.get("layout")
-    if isinstance(path, str) and os.path.exists(folder / path):
-        values = {**values, "path": (path := str(folder / path))}
+    if isinstance(path, str):
+        near = str(folder / path)
+        path = near if os.path.exists(near) else _recorded(path, recorded)
+        values = {**values, "path": path}
     if isinstance(layout, dict) and isinstance(table := layout.get("table"), str):
-        values = {**values, "layout": {**layout, "table": find_table(table, path, folder)}}
+        table = find_table(table, path, folder)
+        table = table if isinstance(path, str) and os.path.exists(Path(path) / table) else _recorded(table, recorded)
+        values = {**values, "layout": {**layout, "table": table}}
     return values
+
+
+def _recorded(path: str, recorded: Callable[[], Collection[str]]) -> str:
+    """A relative path that is not there: the recorded one that ends with it; itself where there is none."""
+    if os.path.isabs(os.path.expanduser(path)) or os.path.exists(path):
+        return path
+    end = os.path.normpath(path)
+    while end.startswith(os.pardir + os.sep):
+        end = end[len(os.pardir + os.sep) :]
+    return next((one for one in recorded() if one.endswith(os.sep + end)), path)
 
 
 def find_table(table: str, path: object, folder: Path) -> str:

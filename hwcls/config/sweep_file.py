@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,7 @@ from hwcls.config.sweep import EARLY_STOPPING, EarlyStopping, SweepConfig
 from hwcls.config.trial import DRAWN_SECTIONS, TrialConfig, use_copied_source
 from hwcls.config.yaml_source import Key, YamlSource, parse_value, read_source
 from hwcls.errors import UserError, did_you_mean
+from hwcls.reading import read_or_none, read_yaml
 
 UNION_SECTIONS = ("model", "optimizer", "scheduler")  # pydantic adds the chosen type to an error's location
 
@@ -57,8 +59,18 @@ class Sweep:
         values = {**settings, **self.space.draw(suggest), "metric": self.config.metric.model_dump()}
         data = {**self.earlier_split, **values["data"]} if self.earlier_split else values.get("data")
         if isinstance(data, dict):
-            data = find_files_beside(data, self.folder)
+            data = find_files_beside(data, self.folder, lambda: self._recorded_files)
         return TrialConfig.from_dict({**values, "data": data} if data is not None else values)
+
+    @cached_property
+    def _recorded_files(self) -> list[str]:
+        """The user's files as the trials of a results folder have them, whose sweep.yaml this is: it may have moved."""
+        trials = self.folder.glob("trials/*/config.yaml") if Path(self.source.path).name == "sweep.yaml" else ()
+        found = [read_or_none(read_yaml, config) or {} for config in trials]
+        data = [one["data"] for one in found if isinstance(one.get("data"), dict)]
+        layouts = [one["layout"] for one in data if isinstance(one.get("layout"), dict)]
+        paths = [one.get("path") for one in data] + [one.get("table") for one in layouts]
+        return sorted({path for path in paths if isinstance(path, str) and os.path.isabs(path)})
 
     @property
     def folder(self) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from hwcls.config.data import DataConfig, LayoutConfig
@@ -88,3 +89,17 @@ def test_a_layout_is_written_and_read(tmp_path: Path) -> None:
 def test_mistakes_in_a_layout(tmp_path: Path, layout: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
         load(tmp_path, f"path: /photos, layout: {layout}")
+
+
+def test_a_results_folder_that_was_moved_finds_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "work" / "photos").mkdir(parents=True)
+    (tmp_path / "work" / "labels.csv").touch()
+    written = "path: photos, layout: {table: labels.csv}"
+    before = read(tmp_path / "work", written)
+    trial = load(tmp_path / "work", written).trial(Fixed({}))
+    moved = tmp_path / "else" / "moved"
+    (moved / "trials" / "0").mkdir(parents=True)
+    (moved / "trials" / "0" / "config.yaml").write_text(yaml.safe_dump(trial.to_dict()))
+    (moved / "sweep.yaml").write_text(SWEEP.replace("DATA", written))
+    monkeypatch.chdir(moved)
+    assert load_sweep(moved / "sweep.yaml").trial(Fixed({})).data == before

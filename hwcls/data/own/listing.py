@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from hwcls.config.data import LayoutConfig
@@ -58,22 +59,34 @@ def find_labels(tree: FileTree, index: FileIndex, layout: LayoutConfig) -> list[
     """
     if layout.table is not None:
         return [_certain(_chosen_table(tree, index, layout))]
-    names = sorted((name for name in tree.names if is_table(name)), key=lambda name: (name.count("/"), name))
     if has_own_table(tree) and (own := _understand(read_table(tree, OWN_TABLE), index, layout)) is not None:
         return [_certain(own)]
     found = []
-    for name in [name for name in names if not NOT_LABELS.search(name)][:MOST_TABLES]:
-        try:
-            if tree.size(name) > MOST_BYTES:
-                continue
-            table = read_table(tree, name)
-        except (UserError, OSError):
-            continue  # another kind of table, as that of an experiment
+    for table in _tables(tree):
         if layout.image_column is not None and layout.image_column not in table.columns:
             continue
         if (one := _understand(table, index, layout)) is not None:
             found.append(one)
     return _choose(found, tree)
+
+
+def find_cells(tree: FileTree, index: FileIndex, column: str) -> tuple[str, dict[str, str]] | None:
+    """The first table that names images and has such a column, and its cell of each image."""
+    for table in _tables(tree):
+        if column in table.columns and (image := columns.image_column(table, None, index)) not in (None, column):
+            assert image is not None
+            rows = zip(index.match(table.columns[image]).files, table.columns[column], strict=True)
+            return table.name, {index.names[i]: cell for found, cell in rows for i in found}
+    return None
+
+
+def _tables(tree: FileTree) -> Iterator[Table]:
+    """The tables in a tree that can be read, the least deep first."""
+    names = sorted((name for name in tree.names if is_table(name)), key=lambda name: (name.count("/"), name))
+    for name in [name for name in names if not NOT_LABELS.search(name)][:MOST_TABLES]:
+        with contextlib.suppress(UserError, OSError):  # another kind of table, as that of an experiment
+            if tree.size(name) <= MOST_BYTES:
+                yield read_table(tree, name)
 
 
 def has_own_table(tree: FileTree) -> bool:

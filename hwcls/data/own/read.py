@@ -21,7 +21,7 @@ from hwcls.data.own.columns import is_label_name
 from hwcls.data.own.folders import Folder, contents, survey, unwrap
 from hwcls.data.own.from_folders import rows_of_folders
 from hwcls.data.own.from_tables import rows_of_tables
-from hwcls.data.own.listing import OWN_TABLE, Labels, find_labels, has_own_table
+from hwcls.data.own.listing import OWN_TABLE, Labels, find_cells, find_labels, has_own_table
 from hwcls.data.own.matching import FileIndex
 from hwcls.data.own.rows import Rows, build
 from hwcls.data.own.split_names import SPLIT_NAMES
@@ -60,7 +60,8 @@ def read_own_images(path: Path, layout: LayoutConfig | None = None) -> RawData:
     else:
         rows = _read_as_found(tree, root, index, layout)
     if layout.group and rows.groups is None:
-        rows.groups = _groups(rows, layout.group, tree.where)
+        rows.groups = _groups_by_table(tree, index, layout.group, rows) or _groups(rows, layout.group, tree.where)
+        rows.plain = False
     return build(tree, rows)
 
 
@@ -81,22 +82,19 @@ def _read_as_found(tree: FileTree, root: Folder, index: FileIndex, layout: Layou
     except LayoutError:
         if not doubt and (rows is None or len(set(rows.labels)) < 2):
             raise
-    if tables and (not whole or _says_more(tables, rows, index, layout, tree)):
+    if tables and not (whole and rows is not None and not _says_more(tables, rows, index, tree.where)):
         return rows_of_tables(tables, index.names, layout)
     if rows is not None:
         return rows
     raise doubt or _no_classes(tree, root)
 
 
-def _says_more(
-    tables: Sequence[Labels], rows: Rows | None, index: FileIndex, layout: LayoutConfig, tree: FileTree
-) -> bool:
-    """Whether tables beside class folders say a split or a group that these do not, of the same classes.
+def _says_more(tables: Sequence[Labels], rows: Rows, index: FileIndex, where: str) -> bool:
+    """Whether tables beside class folders say a split that these do not, of the same classes.
 
     Raises:
         LayoutError: They say other classes of the same images.
     """
-    assert rows is not None
     pairs: dict[str, tuple[str, str]] = {}
     of = dict(zip(rows.files, rows.labels, strict=True))
     for one in tables:
@@ -108,17 +106,28 @@ def _says_more(
         return False
     same = set(pairs.values())
     if len(same) == len({folder for folder, _ in same}) == len({label for _, label in same}):
-        splits = any(one.split_column or one.split for one in tables) and not any(rows.splits)
-        return bool(splits or (any(one.group for one in tables) and layout.group))
+        return any(one.split_column or one.split for one in tables) and not any(rows.splits)
     name, (folder, label) = next(
         ((name, pair) for name, pair in pairs.items() if pair[0] != pair[1]), next(iter(pairs.items()))
     )
     depth, table = max(1, folder.count("/") + 1), tables[0].name
     raise LayoutError(
         f"{table} and the folders say different classes: {name} is '{label}' in the table and '{folder}' by its folder",
-        where=tree.where,
+        where=where,
         remedy=lambda say: f"{say('table', table)} takes the table, {say('class_depth', depth)} the folders",
     )
+
+
+def _groups_by_table(tree: FileTree, index: FileIndex, column: str, rows: Rows) -> list[str] | None:
+    """The group of each image by the first table that has such a column; None where there is none."""
+    found = find_cells(tree, index, column)
+    if found is None:
+        return None
+    table, cells = found
+    groups = [cells.get(name, "") for name in rows.files]
+    alone = sum(not group for group in groups)
+    rows.found.append(f"groups from {table}, column {column}" + (f"; {alone:,} images have none" if alone else ""))
+    return groups
 
 
 def _groups(rows: Rows, pattern: str, where: str) -> list[str]:
@@ -184,16 +193,15 @@ def may_be_own_images(path: Path) -> bool:
     spelled = [form for name in SPLIT_NAMES["train"] for form in (name, name.capitalize(), name.upper())]
     if not path.is_dir():
         return may_contain(path, OWN_TABLE, *(form + slash for form in spelled for slash in "/\\"))
-    places = (path, *path.iterdir())
-    if any((place / form).is_dir() for place in places for form in spelled):
+    with os.scandir(path) as entries:
+        folders = [Path(entry.path) for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+    if any((place / form).is_dir() for place in (path, *folders) for form in spelled):
         return True
-    return (path / OWN_TABLE).is_file() or len([*islice((one for one in places[1:] if _has_image(one)), 2)]) == 2
+    return (path / OWN_TABLE).is_file() or len([*islice(filter(_has_image, folders), 2)]) == 2
 
 
 def _has_image(folder: Path) -> bool:
     """Whether one of the first entries of a folder is an image."""
-    if folder.name.startswith(".") or not folder.is_dir():
-        return False
     with os.scandir(folder) as entries:
         return any(is_image(entry.name) for entry in islice(entries, LOOKED_AT))
 

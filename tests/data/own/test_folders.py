@@ -185,6 +185,16 @@ def test_groups_by_a_pattern(write: Write) -> None:
             read_own_images(root, LayoutConfig(group=pattern))
 
 
+def test_groups_by_a_table_beside_class_folders(write: Write) -> None:
+    names = numbered(*(f"{split}/{label}" for split in ("train", "test") for label in "ab"))
+    text = "file,patient\n" + "".join(f"{name.rpartition('/')[2]},p{i // 2}\n" for i, name in enumerate(names))
+    raw = read_own_images(write(names, {"patients.csv": text}), LayoutConfig(group="patient"))
+    assert raw.groups is not None
+    assert raw.groups["train"].tolist() == ["p0", "p0", "p1", "p1", "p2", "p2"]
+    assert raw.found[-1] == "groups from patients.csv, column patient"
+    assert not raw.plain  # an import writes them down
+
+
 def test_what_may_be_a_data_set_is_found_without_reading_it(write: Write, tmp_path: Path) -> None:
     assert may_be_own_images(write(numbered("a", "b")))
     assert not may_be_own_images(write([], {"text/readme.md": "x"}).joinpath("text"))
