@@ -27,7 +27,7 @@ from hwcls.errors import LayoutError, did_you_mean
 NOT_DATA = {
     *("doc", "docs", "documentation", "figure", "figures", "figs", "assets", "static", "media", "example", "examples"),
     *("screenshot", "screenshots", "notebook", "notebooks", "src", "code", "scripts", "result", "results", "output"),
-    *("outputs", "plots", "paper", "report", "reports", "logs", "models"),
+    *("outputs", "plots", "report", "reports", "logs", "models"),
 }
 FEW = 3  # images of a class, in the middle of all classes; with fewer, the deepest folders are hardly classes
 DEEPEST = 4  # folders around a training folder, at most

@@ -33,6 +33,7 @@ def test_folders_of_a_repository_are_no_classes(write: Write) -> None:
     assert set(raw.left_out) == {"docs/plot.png", "logo.png"}
     raw = read_own_images(write(["assets/a.png", *numbered("rose", "tulip")]))
     assert raw.classes == ("rose", "tulip")
+    assert read_own_images(write(numbered("glass", "paper", "plastic"))).classes == ("glass", "paper", "plastic")
 
 
 @pytest.mark.parametrize(
