@@ -32,6 +32,9 @@ def describe_found(path: str, found: Found) -> Iterator[str]:
     yield f"  pretrained weights on this machine: {weights}"
     yield f"  {found.machine}"
     yield from (f"note: {note}" for note in data.notes)
+    if found.machine.is_busy:
+        cores = format_count(found.machine.cpus, "core")
+        yield f"note: other programs use this machine (load {found.machine.load:g} on {cores}): times are as of now"
 
 
 def _describe_splits(data: DataFacts) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -67,11 +68,18 @@ class MachineFacts:
 
     Attributes:
         concurrent: Trials at once.
+        load: Programs that want a CPU core now, on average over a minute; 0 where that is not known.
     """
 
     cpus: int
     gpus: int
     concurrent: int
+    load: float = 0.0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether other programs take half of the CPU cores or more."""
+        return self.load >= self.cpus / 2
 
     def __str__(self) -> str:
         gpus = f" and {self.gpus} GPU{'s' * (self.gpus > 1)}" if self.gpus else ""
@@ -99,4 +107,5 @@ def look_at_machine() -> MachineFacts:
     """The machine as a sweep without `resources` uses it."""
     machine = this_machine()
     chosen = choose_resources(ResourcesConfig(), machine, "")
-    return MachineFacts(int(machine.cpus), int(machine.gpus), chosen.concurrent)
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    return MachineFacts(int(machine.cpus), int(machine.gpus), chosen.concurrent, round(load, 1))

@@ -14,7 +14,7 @@ from hwcls.format import format_count, format_duration
 from hwcls.init.budget import Goal, Schedule
 from hwcls.init.facts import DataFacts, MachineFacts
 
-UNEVEN = 1.5  # the largest over the smallest class: data sets above count as imbalanced (KEEL's collection of them)
+UNEVEN = 1.5  # the largest over the smallest class, from which KEEL counts a set as imbalanced (Fernández et al. 2008)
 VAL = 300  # images: below, the best of some trials is the luckiest one (two standard errors are 6 points)
 SIDES = {  # pixels, at most: on CPU cores and on GPUs
     ("quick", False): 64,

@@ -207,3 +207,8 @@ def test_durations(seconds, text):
 
 def test_another_budget():
     assert with_budget(plan(), 100.0).value("budget") == "1m40s"
+
+
+@pytest.mark.parametrize(("load", "busy"), [(0.0, False), (0.9, False), (1.0, True), (17.0, True)])
+def test_a_busy_machine(load, busy):
+    assert replace(CPU, load=load).is_busy is busy
