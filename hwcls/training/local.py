@@ -11,7 +11,7 @@ from typing import Any
 
 from hwcls import models
 from hwcls.config.data import ChosenSize
-from hwcls.config.trial import TrialConfig
+from hwcls.config.trial import EARLIER_SPLIT, TrialConfig
 from hwcls.data.augment.defaults import spell_out
 from hwcls.data.cuts.table import write_split_tables
 from hwcls.data.imageset import describe_unjudged, open_data
@@ -48,7 +48,7 @@ def train(config: TrialConfig, path: Path, report: Report, observe: Callable[[],
     """
     folder = TrialFolder(path)
     recorded = spell_out(folder.config(), earlier=True) if (path / "config.yaml").exists() else None
-    config, chosen = _with_image_size(spell_out(config), recorded)
+    config, chosen = _with_image_size(_with_earlier_split(spell_out(config), recorded), recorded)
     if recorded is not None:
         if recorded != config:
             raise UserError("holds another trial", where=str(path), remedy="name another folder with --out")
@@ -79,6 +79,15 @@ def train(config: TrialConfig, path: Path, report: Report, observe: Callable[[],
     result = folder.result()
     assert result is not None, "rank 0 writes the result or raises"
     return result
+
+
+def _with_earlier_split(config: TrialConfig, recorded: TrialConfig | None) -> TrialConfig:
+    """The trial, split as the version that began it did, where the config leaves that to hwcls."""
+    if recorded is None:
+        return config
+    left_open = EARLIER_SPLIT.keys() - config.data.model_fields_set
+    split = {key: getattr(recorded.data, key) for key in left_open}
+    return config.model_copy(update={"data": config.data.model_copy(update=split)})
 
 
 def _with_image_size(config: TrialConfig, recorded: TrialConfig | None) -> tuple[TrialConfig, ChosenSize | None]:

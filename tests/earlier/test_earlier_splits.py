@@ -4,11 +4,14 @@ import hashlib
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from hwcls.config.data import DataConfig
-from hwcls.config.trial import TrialConfig, with_recorded_split
+from hwcls.config.trial import EARLIER_SPLIT, TrialConfig, with_recorded_split
 from hwcls.data.imageset import open_data
+from hwcls.errors import UserError
+from hwcls.training import local
 
 SPLITS = ("train", "val", "test")
 IMAGES = {"train": {"a": 30, "b": 12, "c": 5}, "test": {"a": 6, "b": 4, "c": 2}}
@@ -60,3 +63,24 @@ def test_known_data_sets_keep_their_splits(tmp_path, monkeypatch):
         opened = open_data(config)
         rows = [getattr(opened, split).rows.astype("<i8").tobytes() for split in SPLITS]
         assert [hashlib.blake2b(part, digest_size=8).hexdigest() for part in rows] == found
+
+
+def test_a_trial_that_was_begun_before_resumes(tmp_path, monkeypatch):
+    """Its config.yaml lacks the keys of today: a file that leaves them open means what was done then."""
+    monkeypatch.setenv("HWCLS_CACHE", str(tmp_path / "cache"))
+    file = {
+        "data": {"name": "digits", "per_class": 4},
+        "model": {"name": "mlp", "width": 4},
+        "optimizer": {"name": "sgd"},
+        "epochs": 1,
+    }
+    folder = tmp_path / "trial"
+    result = local.train(TrialConfig.from_dict(file), folder, lambda line: None)
+    written = yaml.safe_load((folder / "config.yaml").read_text())
+    for key in EARLIER_SPLIT:
+        del written["data"][key]
+    (folder / "config.yaml").write_text(yaml.safe_dump(written))
+    assert local.train(TrialConfig.from_dict(file), folder, lambda line: None) == result
+    file["data"]["duplicates"] = "near"
+    with pytest.raises(UserError, match="holds another trial"):
+        local.train(TrialConfig.from_dict(file), folder, lambda line: None)
