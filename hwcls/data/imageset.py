@@ -12,7 +12,7 @@ import numpy as np
 from hwcls.config.data import AugmentConfig, DataConfig, Resize
 from hwcls.data.catalog import find_data_set
 from hwcls.data.cuts.cut import Listing, Origin, select_images
-from hwcls.data.cuts.index import has_index, open_index
+from hwcls.data.cuts.index import compares_images, has_index, open_index
 from hwcls.data.decoding.pixel_range import PixelRange
 from hwcls.data.formats.image_types import nfc
 from hwcls.data.progress import ProgressReporter
@@ -168,8 +168,8 @@ def count_images(
     distinct = partial(np.arange, len(labels["train"]))
     selected = select_images(raw.classes, labels, config, partial(_list_images, config, raw.splits, distinct, report))
     counts = {}
-    for split, rows in selected.rows.items():
-        found = selected.renumber[labels.get(split, labels["train"])[rows]]
+    for split in ("train", "val", "test"):
+        found = selected.renumber[labels.get(split, labels["train"])[selected.rows[split]]]
         counts[split] = np.bincount(found, minlength=len(selected.classes)).tolist()
     return tuple(raw.classes[i] for i in selected.classes), counts
 
@@ -179,19 +179,14 @@ def is_prepared(config: DataConfig) -> bool:
     if not has_pixel_store(config):
         return False
     splits = open_pixel_store(config).splits
-    return not (_compares_images(config) and {"val", "test"} - set(splits)) or has_index(config)
-
-
-def _compares_images(config: DataConfig) -> bool:
-    """Whether near copies count where a split is cut: of a user's own images, unless exact ones are asked for."""
-    return config.duplicates == "near" and find_data_set(config.name).user_files
+    return not (compares_images(config) and {"val", "test"} - set(splits)) or has_index(config)
 
 
 def _list_images(
     config: DataConfig, splits: Collection[str], digests: Callable[[], np.ndarray], report: ProgressReporter | None
 ) -> Listing:
     """What a cut knows of the training images of a data set that has these splits; copies have equal digests."""
-    if _compares_images(config):
+    if compares_images(config):
         return open_index(config, report).listing()
     if "test" not in splits or find_data_set(config.name).user_files:
         raw = read_raw_data(config)

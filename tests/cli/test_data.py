@@ -93,7 +93,8 @@ def test_import_says_what_it_left_out(invoke: Invoke, tmp_path: Path) -> None:
 
 def test_import_says_what_a_sweep_will_see(invoke: Invoke, tmp_path: Path) -> None:
     done = invoke("import", "my_set", archive(tmp_path / "archive.zip"))
-    expected = "3 classes; images: 12 train, 12 test; val is cut from train; in a sweep file: data: {name: my_set}"
+    numbers = "images: 9 train, 3 val, 12 test; val is cut from train"
+    expected = f"3 classes; {numbers}; in a sweep file: data: {{name: my_set}}"
     assert expected in done.stdout
     assert "note: no " not in done.stdout
     with zipfile.ZipFile(tmp_path / "archive.zip") as packed, zipfile.ZipFile(tmp_path / "less.zip", "w") as less:
@@ -142,7 +143,7 @@ def test_an_import_again_replaces_only_when_told(
     assert invoke("import", "my_set", broken, "--overwrite").exit_code == 2
     assert copy.read_bytes() == first
     monkeypatch.setattr("typer.confirm", lambda *_, **__: True)
-    assert "13 train" in invoke("import", "my_set", more).stdout
+    assert "10 train, 3 val, 12 test" in invoke("import", "my_set", more).stdout
     assert sorted(entry.name for entry in copy.parents[1].iterdir()) == [".my_set.lock", "my_set"]
 
 
@@ -164,12 +165,22 @@ def test_verify_names_duplicates_and_changed_images(invoke: Invoke, tmp_path: Pa
     assert lines == [
         "the same pixels: archive/val/bee/2.png and archive/train/ant/twin.png",
         "my_set: duplicate images: 1 (1 in another split, 1 under another label)",
+        "near copies with different labels: archive/train/ant/twin.png and archive/val/bee/2.png",
+        "a near copy of a training image: archive/val/bee/2.png of archive/train/ant/twin.png",
+        "my_set: near copies with different labels: 1 pair, such as archive/train/ant/twin.png (ant) and "
+        "archive/val/bee/2.png (bee)",
+        "my_set: near copies of training images in test: 1 of 12, such as archive/val/bee/2.png of "
+        "archive/train/ant/twin.png",
+        "my_set: images: 10 train, 3 val, 12 test",
         "my_set: no pixel has changed since it was decoded",
     ]
     found = json.loads(invoke("verify", "my_set", "--json").stdout)
     [one] = found["duplicates"]
     assert (one["split"], one["of_split"], one["same_label"]) == ("test", "train", False)
     assert (one["file"], one["of_file"]) == ("archive/val/bee/2.png", "archive/train/ant/twin.png")
+    pair = ["archive/train/ant/twin.png", "archive/val/bee/2.png"]
+    assert found["near_copies"] == {"conflicts": [pair], "across": [pair[::-1]]}
+    assert found["images"] == {"train": 10, "val": 3, "test": 12}
     images = Path(found["store"]) / "test.images.npy"
     data = bytearray(images.read_bytes())
     data[-1] ^= 1

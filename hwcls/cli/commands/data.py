@@ -198,23 +198,24 @@ def _cost(name: str, side: int) -> str:
 
 def _describe(name: str) -> list[str]:
     """The imported data set as a sweep will see it, and how to name it in a sweep file."""
-    import numpy as np
-
     from hwcls.config.data import DataConfig
     from hwcls.data import catalog
+    from hwcls.data.cuts.index import describe_copies
     from hwcls.data.imageset import count_images
     from hwcls.data.store import read_raw_data
     from hwcls.results.test_size import split_notes
 
-    raw = read_raw_data(DataConfig(name=name))
-    counts = {split: np.bincount(part.labels, minlength=len(raw.classes)) for split, part in raw.splits.items()}
-    numbers = ", ".join(f"{count.sum():,} {split}" for split, count in counts.items())
-    cut = " and ".join(split for split in ("test", "val") if split not in counts)
-    val = f"; {cut} {'are' if ' and ' in cut else 'is'} cut from {'them' if ' and ' in cut else 'train'}" if cut else ""
-    lines = [f"{len(raw.classes)} classes; images: {numbers}{val}; in a sweep file: data: {{name: {name}}}"]
+    given = read_raw_data(DataConfig(name=name)).splits
+    with progress_reporter() as progress:
+        classes, counts = count_images(DataConfig(name=name), progress)
+        found = describe_copies(DataConfig(name=name), progress)
+    numbers = ", ".join(f"{sum(count):,} {split}" for split, count in counts.items())
+    cut = " and ".join(split for split in ("test", "val") if split not in given)
+    val = f"; {cut} {'are' if ' and ' in cut else 'is'} cut from train" if cut else ""
+    lines = [f"{len(classes)} classes; images: {numbers}{val}; in a sweep file: data: {{name: {name}}}"]
     if catalog.find_data_set(name).user_files:
         lines.append("no augmentation by default; where a mirrored image keeps its class: augment: {hflip: true}")
-    return lines + [f"note: {note}" for note in split_notes(name, *count_images(DataConfig(name=name)))]
+    return lines + [f"note: {note}" for note in (*found, *split_notes(name, classes, counts))]
 
 
 @data.command("show")
@@ -273,17 +274,24 @@ def show_one(
 @data.command("verify")
 @takes_data_options
 def verify_one(name: Name, own: DataOptions, path: Folder = None, sets: Sets = None, as_json: AsJson = False) -> None:
-    """Check a data set's decoded pixels against their checksums, and list duplicate images.
+    """Check a data set's decoded pixels against their checksums; list duplicates, and near copies of your own images.
+
+    Named are near copies that have different labels, and those of training images in given val and test splits.
 
     Example: hwcls data verify digits
     """
     config = _config(name, path, sets or [], own)
+    from hwcls.data.cuts.index import find_copies
+    from hwcls.data.imageset import count_images
     from hwcls.data.integrity import describe_duplicates
     from hwcls.data.store import open_pixel_store, read_raw_data
 
     config = _sized(config)
     with progress_reporter() as progress:
         store = open_pixel_store(config, progress)
+        index = find_copies(config, progress)
+        counts = {split: sum(found) for split, found in count_images(config, progress)[1].items()}
+    near = index.named_pairs() if index else {}
     wrong, again, pairs = store.verify(), store.find_duplicates(), []
     if again:
         raw = read_raw_data(config)
@@ -294,12 +302,17 @@ def verify_one(name: Name, own: DataOptions, path: Folder = None, sets: Sets = N
             {**dataclasses.asdict(one), "file": first, "of_file": second}
             for one, (first, second) in zip(again, pairs, strict=True)
         ]
-        echo(json.dumps(found | {"duplicates": listed}, indent=2))
+        echo(json.dumps(found | {"images": counts, "duplicates": listed, "near_copies": near}, indent=2))
     else:
         _print_some(wrong)
         if again:
             _print_some([f"the same pixels: {first} and {second}" for first, second in pairs])
             echo(f"{name}: {describe_duplicates(again)}")
+        _print_some([f"near copies with different labels: {a} and {b}" for a, b in near.get("conflicts", ())])
+        _print_some([f"a near copy of a training image: {a} of {b}" for a, b in near.get("across", ())])
+        for line in index.describe() if index else ():
+            echo(f"{name}: {line}")
+        echo(f"{name}: images: {', '.join(f'{count:,} {split}' for split, count in counts.items())}")
         echo(
             f"{name}: {len(wrong)} wrong; remove {store.folder} to decode it again"
             if wrong

@@ -27,6 +27,7 @@ from hwcls.data.cuts.cut import Listing
 from hwcls.data.formats.raw import EncodedImages, RawData
 from hwcls.data.progress import ProgressMeter, ProgressReporter
 from hwcls.data.store import data_key, read_raw_data
+from hwcls.format import format_count
 
 FORMAT = 1  # raised when what is found changes
 KEPT = 100_000  # pairs that are named
@@ -66,17 +67,26 @@ class ImageIndex:
         """The training images, and notes on copies that do not look right."""
         train = self.rows("train")
         groups = None if self.groups is None else self.groups[train]
-        found = (self.describe_conflicts(), self.describe_across())
-        notes = tuple(f"{note}; `hwcls data verify` lists them" for note in found if note)
+        notes = tuple(f"{line}; `hwcls data verify` names them" for line in self.describe())
         return Listing(self.names[train].tolist(), self.copies[train], groups, "near", notes)
 
-    def describe_conflicts(self) -> str | None:
-        """One line about copies that have different labels; None where there are none."""
-        if not len(self.conflicts):
-            return None
-        first, second = self.conflicts[0]
-        such = f"such as {self.names[first]} ({self.classes[first]}) and {self.names[second]} ({self.classes[second]})"
-        return f"{_count(len(self.conflicts), 'pair')} of near copies with different labels, {such}"
+    def describe(self) -> list[str]:
+        """A line about copies with different labels, and one for each given split with copies of training images."""
+        lines = []
+        if len(self.conflicts):
+            such = " and ".join(f"{self.names[place]} ({self.classes[place]})" for place in self.conflicts[0])
+            lines.append(
+                f"near copies with different labels: {format_count(len(self.conflicts), 'pair')}, such as {such}"
+            )
+        pairs = self.across()
+        for split in self.counts:
+            rows = self.rows(split)
+            some = pairs[(pairs[:, 0] >= rows.start) & (pairs[:, 0] < rows.stop)]
+            if len(some):
+                first, second = self.names[some[0]]
+                share = f"{len(some):,} of {self.counts[split]:,}"
+                lines.append(f"near copies of training images in {split}: {share}, such as {first} of {second}")
+        return lines
 
     def across(self) -> np.ndarray:
         """(P, 2) places: each image of val and test that is a copy of a training image, and the first such."""
@@ -88,20 +98,25 @@ class ImageIndex:
         places = np.flatnonzero(found)
         return np.stack([places, train.start + first[at[places]]], 1)
 
-    def describe_across(self) -> str | None:
-        """One line about copies of training images in given splits; None where there are none."""
-        pairs = self.across()
-        if not len(pairs):
-            return None
-        lines = []
-        for split in self.counts:
-            rows = self.rows(split)
-            some = pairs[(pairs[:, 0] >= rows.start) & (pairs[:, 0] < rows.stop)]
-            if len(some):
-                first, second = self.names[some[0]]
-                share = f"{len(some):,} of {self.counts[split]:,} images of {split}"
-                lines.append(f"{share} are near copies of training images, such as {first} of {second}")
-        return "; ".join(lines)
+    def named_pairs(self) -> dict[str, list[list[str]]]:
+        """The names of `conflicts` and of `across`, pair by pair."""
+        return {"conflicts": self.names[self.conflicts].tolist(), "across": self.names[self.across()].tolist()}
+
+
+def find_copies(config: DataConfig, report: ProgressReporter | None = None) -> ImageIndex | None:
+    """The index of a user's own images, also where no split is cut; None where near copies do not count."""
+    return open_index(config, report) if compares_images(config) else None
+
+
+def describe_copies(config: DataConfig, report: ProgressReporter | None = None) -> tuple[str, ...]:
+    """Notes on copies that do not look right, where a sweep looks for them since it cuts a split."""
+    index = find_copies(config, report)
+    return index.listing().notes if index is not None and {"val", "test"} - set(index.counts) else ()
+
+
+def compares_images(config: DataConfig) -> bool:
+    """Whether near copies count where a split is cut: of a user's own images, unless exact ones are asked for."""
+    return config.duplicates == "near" and catalog.find_data_set(config.name).user_files
 
 
 def has_index(config: DataConfig) -> bool:
@@ -168,10 +183,6 @@ def _find_copies(
     mirrored = np.concatenate([np.zeros(len(equal), bool), mirrored])
     conflicts = pairs[(labels[pairs[:, 0]] != labels[pairs[:, 1]]) & ~mirrored]
     return join_copies(len(images), pairs, alike), np.unique(np.sort(conflicts, 1), axis=0)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def _save(path: Path, index: ImageIndex) -> None:

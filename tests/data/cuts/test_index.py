@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 
 from hwcls.config.data import DataConfig
 from hwcls.data.cuts import features, near
-from hwcls.data.cuts.index import has_index, open_index
+from hwcls.data.cuts.index import describe_copies, has_index, open_index
 from hwcls.data.imageset import is_prepared, open_data
 
 SIDE = 64
@@ -126,12 +126,19 @@ def test_copies_with_other_labels_and_across_splits_are_named(photos: DataConfig
     write(folder / "train" / "c" / "left.jpg", encode(ImageOps.mirror(photo(2 + 3))))  # a left turn is no right turn
     index = open_index(photos)
     assert {tuple(sorted(index.classes[pair])) for pair in index.conflicts} == {("b", "c")}
-    assert "train/c/conflict.jpg (c)" in str(index.describe_conflicts())
-    assert index.describe_across() == (
-        "1 of 30 images of test are near copies of training images, such as test/a/000.jpg of train/a/brighter 0.png"
+    conflicts, across = index.describe()
+    count = len(index.conflicts)  # also those of copies of the image
+    assert 5 < count <= 13
+    first = "train/b/001.jpg (b) and train/c/conflict.jpg (c)"
+    assert conflicts == f"near copies with different labels: {count} pairs, such as {first}"
+    assert across == (
+        "near copies of training images in test: 1 of 30, such as test/a/000.jpg of train/a/brighter 0.png"
     )
-    notes = open_data(photos).origin.notes
-    assert [note.endswith("; `hwcls data verify` lists them") for note in notes] == [True, True]
+    named = index.named_pairs()
+    assert named["across"] == [["test/a/000.jpg", "train/a/brighter 0.png"]]
+    assert {"train/c/conflict.jpg"} == set.intersection(*map(set, named["conflicts"]))
+    said = tuple(f"{line}; `hwcls data verify` names them" for line in (conflicts, across))
+    assert open_data(photos).origin.notes == said == describe_copies(photos)
 
 
 def test_near_copies_are_in_one_split(photos: DataConfig, tmp_path: Path) -> None:
