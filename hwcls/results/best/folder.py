@@ -30,7 +30,7 @@ CONFIG, PREPROCESSING = "config.yaml", "preprocessing.json"
 
 
 def update_best(path: Path) -> None:
-    """Make best/ of the results folder `path` the copy of its best run; where no weights were kept there is none.
+    """Make best/ of the results folder `path` the copy of its best run; without weights to copy it stays as it is.
 
     Raises:
         UserError: A file of the run is missing or damaged, or best/ is a folder of another program.
@@ -40,12 +40,9 @@ def update_best(path: Path) -> None:
     for leftover in path.glob(f".{BEST}.*.tmp"):  # of a start that was killed
         files.remove(leftover)
     chosen = choose_best(sweep)
-    if chosen is not None and chosen.weights == target:
-        return  # the only ones that are left
+    if chosen is None or chosen.weights is None or chosen.weights == target:
+        return  # none were kept, or those in best/ are the only ones left
     _check_own(target)
-    if chosen is None or chosen.weights is None:
-        files.remove(target)
-        return
     content, inputs = _config_and_code(chosen.weights), _read_inputs(chosen.weights / WEIGHTS[0])
     about = _describe(sweep, chosen, content, inputs)
     if _is_current(target, content, about):
