@@ -23,7 +23,10 @@ from hwcls.cli.options import (
 from hwcls.cli.progress_bar import progress_reporter
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hwcls.config.data import ChosenSize, DataConfig
+    from hwcls.config.model import ModelFamily
     from hwcls.data.decoding.image_sizes import ImageSizes
 
 MAX_LINES = 20  # of a list; --json has all of it
@@ -243,7 +246,7 @@ def show_one(
 
     if split not in ("train", "val", "test"):
         raise UserError(f"no split '{split}'", where="--split", remedy=did_you_mean(split, ("train", "val", "test")))
-    config, stem = _find_config(name, path, sets or [], own)
+    config, stem, models = _find_config(name, path, sets or [], own)
     target = out or Path(f"{stem}.png")
     from hwcls.data.imageset import open_data
     from hwcls.data.pictures.image_grid import Shown, write_image_grid
@@ -251,7 +254,7 @@ def show_one(
     from hwcls.report.terminal.class_balance import print_class_balance
     from hwcls.training.image_size import measure_data
 
-    config = _sized(config)
+    config = _sized(config, models)
     with progress_reporter() as progress:
         opened = open_data(config, progress)
         sides = measure_data(config).short_sides or [opened.image_size]
@@ -322,18 +325,23 @@ def verify_one(name: Name, own: DataOptions, path: Folder = None, sets: Sets = N
         raise typer.Exit(1)
 
 
-def _sized(config: DataConfig) -> DataConfig:
+def _sized(config: DataConfig, models: Sequence[ModelFamily] = ()) -> DataConfig:
     """The data section with an image size, which is said where it has been chosen now."""
     from hwcls.training.image_size import size_data
 
-    config, chosen = size_data(config)
+    config, chosen = size_data(config, models)
     if chosen is not None:
         print_to_stderr(f"{chosen}; --set image_size=N takes another")
     return config
 
 
-def _find_config(name: str, path: str | None, sets: list[str], own: DataOptions) -> tuple[DataConfig, str]:
-    """The data section that a data set's name, a path or a sweep file stands for, and a name for its picture."""
+def _find_config(
+    name: str, path: str | None, sets: list[str], own: DataOptions
+) -> tuple[DataConfig, str, list[ModelFamily]]:
+    """The data section that a data set's name, a path or a sweep file stands for, and a name for its picture.
+
+    Also the models of a sweep file, but for a user's own, whose code is not run here.
+    """
     from hwcls.config.sweep_file import load_sweep
     from hwcls.data.catalog import DATA_SETS
     from hwcls.init.plan import sweep_name
@@ -342,9 +350,11 @@ def _find_config(name: str, path: str | None, sets: list[str], own: DataOptions)
         if name.endswith((".yaml", ".yml")):
             dotted = [f"parameters.data.{item.removeprefix('data.')}" for item in sets]
             sweep = load_sweep(Path(name), sets=dotted)
-            return _check_section({**sweep.corners[0].data.model_dump(), **own.entries()}), sweep.config.name
-        return _config("imagefolder", name, sets, own), sweep_name(name)
-    return _config(name, path, sets, own), name
+            models = [trial.model for trial in sweep.corners if trial.model.source_file is None]
+            section = _check_section({**sweep.corners[0].data.model_dump(), **own.entries()})
+            return section, sweep.config.name, models
+        return _config("imagefolder", name, sets, own), sweep_name(name), []
+    return _config(name, path, sets, own), name, []
 
 
 def _config(name: str, path: str | None, sets: list[str], own: DataOptions) -> DataConfig:

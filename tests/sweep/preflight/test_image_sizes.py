@@ -113,3 +113,12 @@ def test_a_single_training_chooses_and_keeps_a_size(tiny, photos, tmp_path, capl
     assert yaml.safe_load((tmp_path / "trial" / "config.yaml").read_text())["data"]["image_size"] == 56
     write_photos(photos, ((300, 200),) * 9, first=100)
     local.train(config, tmp_path / "trial", lambda line: None)  # which is complete
+
+
+def test_data_show_takes_the_size_of_the_sweep(sweep_file, photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    deep = {"name": "residual_cnn", "blocks": 8, "width": 2}  # 65 pixels at least
+    data = {"name": "imagefolder", "path": str(photos), "per_class": None}
+    file = sweep_file(compare=None, parameters={"data": data, "model": deep})
+    done = CliRunner().invoke(app, ["data", "show", str(file), "--json"])
+    assert json.loads(done.stdout)["image_size"] == 96, done.output
