@@ -17,29 +17,35 @@ from hwcls.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
-FIRST = "hwcls sweep sweeps/quickstart.yaml"
+PAGES = {path.name: path.read_text("utf-8") for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]}
+FIRST = ("hwcls init photos/", "hwcls sweep photos.yaml", "hwcls predict results/photos new_photos/")
 ELSEWHERE = (
     "hwcls dashboard",  # serves until it is ended: tests/cli/test_cli.py
     "hwcls submit",  # needs a cluster: tests/sweep/cluster/test_submit.py
     "hwcls sweep sweeps/quickstart.yaml --address",  # the same: tests/sweep/cluster/test_nodes.py
 )
 SMALL = {  # settings added to a command, so that it takes seconds
+    "photos.yaml": ("run_cap=2", "parameters.epochs=1", "confirm=null"),
     "sweeps/quickstart.yaml": ("run_cap=8", "parameters.epochs=2", "parameters.data.per_class=30"),
     "sweeps/fashion_mnist.yaml": ("run_cap=3", "parameters.data.per_class=30", "parameters.epochs=2"),
 }
 
 
-def commands():
-    """The lines of the README's shell blocks that call hwcls, first the one that installs and runs it."""
-    blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+def commands(page=README):
+    """The lines of a page's shell blocks that call hwcls."""
+    blocks = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
     lines = [line.strip() for block in blocks for line in block.splitlines()]
-    assert any(line.endswith(FIRST) for line in lines)
-    found = [FIRST, *(line.partition("#")[0].strip() for line in lines if line.startswith("hwcls "))]
-    assert len(found) > 15
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(line.partition("  #")[0].strip() for line in lines if line.startswith("hwcls ")))
 
 
-@pytest.mark.parametrize("line", commands())
+def test_the_first_screen_has_the_three_commands():
+    first = README[: README.index("## Sweeps")]
+    assert commands(first) == [*FIRST, "hwcls sweep sweeps/quickstart.yaml"]
+    assert len(first.splitlines()) <= 40
+    assert len(commands()) > 15
+
+
+@pytest.mark.parametrize("line", dict.fromkeys(line for page in PAGES.values() for line in commands(page)))
 def test_its_options_exist(line):
     command, words = typer.main.get_command(app), shlex.split(line)[1:]
     while isinstance(command, TyperGroup):
@@ -49,6 +55,15 @@ def test_its_options_exist(line):
         command.make_context("hwcls", words)  # raises click's own errors for an unknown option or a missing argument
 
 
+def take_photos(folder):
+    """photos/, of two classes, and new_photos/."""
+    random = np.random.default_rng(0)
+    for name in [*(f"photos/{kind}/{i}.jpg" for kind in ("day", "night") for i in range(12)), "new_photos/1.jpg"]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        pixels = random.integers(100 * ("day" in name), 120 + 100 * ("day" in name), (40, 50, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / name)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_they_run(ray_here, tmp_path, monkeypatch):
@@ -56,8 +71,7 @@ def test_they_run(ray_here, tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sweeps").symlink_to(ROOT / "sweeps")
-    (tmp_path / "photos").mkdir()
-    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(tmp_path / "photos" / "one.png")
+    take_photos(tmp_path)
     have = Path(os.environ.get("HWCLS_DATA") or "/nowhere", "FashionMNIST").is_dir()
     ran = []
     for line in commands():
@@ -75,3 +89,5 @@ def test_they_run(ray_here, tmp_path, monkeypatch):
     assert len(ran) > 12
     assert (tmp_path / "results" / "quickstart-2" / "report.html").exists()
     assert (tmp_path / "grid.png").exists()
+    assert (tmp_path / "results" / "photos" / "report.html").exists()
+    assert "imagefolder" in (tmp_path / "results" / "photos" / "data.json").read_text()
