@@ -94,7 +94,8 @@ def import_data_set(
     if not os.path.exists(path):
         raise UserError("no such file or folder", where=str(path))
     here = _find_inside(name, spec, path)
-    raw = _read(name, spec, here, layout, test)
+    report = report or (lambda _: None)
+    raw = _read(name, spec, here, layout, test, report)
     needed = _estimate_bytes(raw, here)
     target = cache_folder() / "raw" / name
     disk.make_cache_folder(target.parent)
@@ -105,14 +106,13 @@ def import_data_set(
         for stale in target.parent.iterdir():
             if re.fullmatch(rf"\.{re.escape(name)}\.\d+\.tmp", stale.name):  # we hold the lock: whoever made it is gone
                 shutil.rmtree(stale)
-        building = target.with_name(f".{name}.{os.getpid()}.tmp")
-        building.mkdir()
+        (building := target.with_name(f".{name}.{os.getpid()}.tmp")).mkdir()
         result = ImportResult(target, {}, raw.left_out, found=raw.found)
         try:
             disk.check_free_space(building, needed)
             if raw.image_files is not None:
                 packed = building / f"{name}.zip"
-                skipped, levels, sizes = _pack_images(raw, packed, skip_corrupt, report or (lambda _: None))
+                skipped, levels, sizes = _pack_images(raw, packed, skip_corrupt, report)
                 result = replace(result, skipped=skipped, pixel_range=levels, sizes=sizes)
                 _check_packed(spec, packed, str(here), skipped)
             else:
@@ -177,10 +177,17 @@ def _find_inside(name: str, spec: DataSetSpec, path: Path) -> Path:
     raise UserError(f"this is not {name}", where=str(path), remedy=f"expected {spec.expects}")
 
 
-def _read(name: str, spec: DataSetSpec, here: Path, layout: LayoutConfig | None, test: float | None) -> RawData:
+def _read(
+    name: str,
+    spec: DataSetSpec,
+    here: Path,
+    layout: LayoutConfig | None,
+    test: float | None,
+    report: ProgressReporter,
+) -> RawData:
     try:
         raw = spec.read_as(here, layout)
-        return raw if test is None else cut_test(raw, test)
+        return raw if test is None else cut_test(name, raw, test, report)
     except LayoutError:
         raise  # it is a user's own, and its remedy an option
     except UserError as error:
@@ -206,7 +213,7 @@ def _pack_images(
     check = _Check(tree, raw.splits["train"].images)
     meter = ProgressMeter(report, f"{target.stem}: images", len(images), "checked")
     with zipfile.ZipFile(target, "w") as archive:
-        for folder in sorted({name.rpartition("/")[0] for name in images.names}):
+        for folder in sorted({name.rpartition("/")[0] for name in images.names} - {""}):
             archive.writestr(zipfile.ZipInfo(f"{folder}/"), b"")  # so that a class left without images is noticed
         for name in raw.other_files:
             archive.writestr(zipfile.ZipInfo(name), tree.read(name))

@@ -137,7 +137,7 @@ def open_index(config: DataConfig, report: ProgressReporter | None = None) -> Im
     with FileLock(path.with_name(f".{path.name}.lock")):
         if found := _load(path):
             return found
-        made = _make(config.name, read_raw_data(config), report or (lambda _: None))
+        made = make_index(config.name, read_raw_data(config), report or (lambda _: None))
         _save(path, made)
     return made
 
@@ -146,7 +146,8 @@ def _path(config: DataConfig) -> Path:
     return catalog.cache_folder() / "index" / f"{data_key(config)}.npz"
 
 
-def _make(name: str, raw: RawData, report: ProgressReporter) -> ImageIndex:
+def make_index(name: str, raw: RawData, report: ProgressReporter) -> ImageIndex:
+    """The index of image files; raises UserError where one cannot be read."""
     images = raw.image_files
     assert images is not None, "a user's own images are files"
     labels = np.concatenate([part.labels for part in raw.splits.values()])

@@ -10,9 +10,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from hwcls.config.data import DataConfig
+from hwcls.config.data import OWN_IMAGES, DataConfig
 from hwcls.data.cuts.cut import Listing, select_images
+from hwcls.data.cuts.index import make_index
 from hwcls.data.formats.raw import EncodedImages, RawData, RawSplit
+from hwcls.data.progress import ProgressReporter
 from hwcls.errors import UserError
 from hwcls.escape import csv_text
 
@@ -33,8 +35,8 @@ def table_of(raw: RawData, left_out: Collection[str]) -> bytes:
     return text.getvalue().encode()
 
 
-def cut_test(raw: RawData, share: float) -> RawData:
-    """The data set with a test split of about `share` of its images, as a sweep cuts it; copies are equal files.
+def cut_test(name: str, raw: RawData, share: float, report: ProgressReporter) -> RawData:
+    """The data set with a test split of about `share` of its images, as a sweep cuts it.
 
     Raises:
         UserError: It has a test split, or none can be cut.
@@ -46,10 +48,8 @@ def cut_test(raw: RawData, share: float) -> RawData:
     train = raw.splits["train"]
     assert isinstance(train.images, EncodedImages)
     names, groups = train.images.names, raw.groups["train"] if raw.groups is not None else None
-    digests = [hashlib.blake2b(train.images.tree.read(name), digest_size=8).digest() for name in names]
-    copies = np.unique(np.array(digests), return_inverse=True)[1]
-    config = DataConfig(name="imagefolder", test=share)
-    chosen = select_images(raw.classes, {"train": train.labels}, config, lambda: Listing(names, copies, groups))
+    config = DataConfig(name=OWN_IMAGES, test=share)
+    chosen = select_images(raw.classes, {"train": train.labels}, config, lambda: _list(name, raw, report))
     held_out = np.zeros(len(names), bool)
     held_out[chosen.rows["test"]] = True
     rows = {"train": np.flatnonzero(~held_out), "test": np.flatnonzero(held_out)}
@@ -61,6 +61,17 @@ def cut_test(raw: RawData, share: float) -> RawData:
         found=(*raw.found, found),
         plain=False,
     )
+
+
+def _list(name: str, raw: RawData, report: ProgressReporter) -> Listing:
+    """What the cut knows of the images; copies are equal files where an image cannot be read, as import then says."""
+    try:
+        return make_index(name, raw, report).listing()
+    except UserError:
+        images, groups = raw.image_files, raw.groups["train"] if raw.groups is not None else None
+        assert images is not None
+        digests = [hashlib.blake2b(images.tree.read(name), digest_size=8).digest() for name in images.names]
+        return Listing(images.names, np.unique(np.array(digests), return_inverse=True)[1], groups)
 
 
 def _some(part: RawSplit, names: list[str], rows: np.ndarray) -> RawSplit:

@@ -97,6 +97,33 @@ def test_a_test_split_is_cut_for_good(make: SimpleNamespace, tmp_path: Path) -> 
         import_data_set("again", done.path / "mine.zip", test=0.5)
 
 
+def test_near_copies_stay_in_one_split(make: SimpleNamespace, tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    for label in "ab":
+        for i in range(8):
+            pixels = make.noise(100 * ord(label) + i, 4, 4).repeat(16, 0).repeat(16, 1)
+            make.write_files(root, {f"{label}/{i}_0.png": make.png(pixels), f"{label}/{i}_1.jpg": make.jpeg(pixels)})
+    import_data_set("mine", root, test=0.3)
+    found = listed(read_raw_data(DataConfig(name="mine")))
+    sides = {split: {name.split("_")[0] for name in names} for split, names in found.items()}
+    assert not sides["train"] & sides["test"]
+
+
+def test_a_damaged_image_does_not_prevent_the_cut(make: SimpleNamespace, tmp_path: Path) -> None:
+    root = write(make, tmp_path / "photos", [f"{label}/{name}" for label in "ab" for name in NAMES])
+    (root / "a" / "0.png").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"a/0.png"):
+        import_data_set("mine", root, test=0.3)
+    assert list(import_data_set("mine", root, test=0.3, skip_corrupt=True).skipped) == ["a/0.png"]
+    assert set(sizes(read_raw_data(DataConfig(name="mine")))) == {"train", "test"}
+
+
+def test_a_flat_folder_and_a_table(make: SimpleNamespace, tmp_path: Path) -> None:
+    rows = "".join(f"{name},{'ab'[i % 2]}\n" for i, name in enumerate(NAMES))
+    import_data_set("mine", write(make, tmp_path / "photos", NAMES, f"file,label\n{rows}"))
+    assert sizes(read_raw_data(DataConfig(name="mine"))) == {"train": 8}
+
+
 def test_images_left_out_are_not_in_the_table(make: SimpleNamespace, tmp_path: Path) -> None:
     root = write(make, tmp_path / "photos", [f"{label}/{name}" for label in "ab" for name in NAMES])
     (root / "a" / "0.png").write_bytes(b"x")
