@@ -38,15 +38,19 @@ def describe_found(path: str, found: Found) -> Iterator[str]:
 
 
 def _describe_splits(data: DataFacts) -> Iterator[str]:
-    counts = ", ".join(f"{sum(counts):,} {split}" for split, counts in data.counts.items())
+    counts = {split: sum(found) for split, found in data.counts.items()}
+    if "val" in data.cut:  # its share is chosen later
+        counts["train"] += counts.pop("val")
+    numbers = ", ".join(f"{count:,} {split}" for split, count in counts.items())
     if not data.cut:
-        yield f"{counts}, as the files are split"
+        yield f"{numbers}, as the files are split"
         return
-    shares = join_words([f"{split} ({share:.0%})" for split, share in data.cut.items()])
-    yield f"{counts}; {shares} {'are' if len(data.cut) > 1 else 'is'} cut off train, of every class alike"
+    shares = [f"test ({data.cut['test']:.0%})"] if "test" in data.cut else []
+    shares += ["val"] if "val" in data.cut else []
+    yield f"{numbers}; {join_words(shares)} {'are' if len(shares) > 1 else 'is'} cut off train, of every class alike"
     kept = [format_count(count, noun) for count, noun in ((data.groups, "group"), (data.copies, "duplicate")) if count]
     if kept:
-        yield f"{join_words(kept)} stay on one side of the cut"
+        yield f"kept on one side of the cut: {join_words(kept)}"
 
 
 def _describe_balance(data: DataFacts) -> str:

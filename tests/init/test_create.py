@@ -47,8 +47,7 @@ def run(*words):
 def test_a_folder_becomes_a_sweep_file(photos, measured):
     done = run("photos/")
     assert done.exit_code == 0, done.output
-    assert "18 train" not in done.output  # val is cut off
-    assert "16 train, 2 val, 18 test; val (10%) is cut off train, of every class alike" in done.output
+    assert "18 train, 18 test; val is cut off train, of every class alike" in done.output
     assert "short sides of 16 to 16 pixels, 16 at the middle" in done.output
     assert "5 (dog) to 11 (cat) training images of a class, 2.2 times as many: uneven" in done.output
     assert done.output.endswith("next:\n  hwcls sweep photos.yaml\n  hwcls predict results/photos NEW_IMAGES\n")
@@ -101,7 +100,7 @@ def test_a_question_on_a_terminal(another, hflip, photos, measured, monkeypatch)
 def test_a_folder_without_splits(photos, measured):
     os.rename("photos/train", "cats and dogs")
     done = run("cats and dogs")
-    assert "12 train, 2 val, 4 test; test (20%) and val (10%) are cut off train" in done.output
+    assert "14 train, 4 test; test (20%) and val are cut off train, of every class alike" in done.output
     data = load_sweep(Path("cats_and_dogs.yaml")).corners[0].data
     assert (data.test, data.val, data.path) == (0.2, 0.25, str(photos / "cats and dogs"))
 
