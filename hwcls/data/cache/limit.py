@@ -23,7 +23,7 @@ from hwcls.format import BYTE_UNITS, format_bytes
 
 LIMIT = "HWCLS_CACHE_LIMIT"
 SHARE = 20  # percent of the disk, where LIMIT is not set
-STORES, INDEXES = "stores", "indexes"
+STORES, INDEXES = "stores", "index"
 UNFINISHED = re.compile(r"\.(.+)\.\d+\.tmp")  # a folder that is being built or removed, with the name that it is for
 
 

@@ -23,6 +23,7 @@ from filelock import FileLock
 from hwcls import files
 from hwcls.config.data import DataConfig
 from hwcls.data import catalog, disk
+from hwcls.data.cache import leases
 from hwcls.data.cuts.cut import Listing
 from hwcls.data.formats.raw import EncodedImages, RawData
 from hwcls.data.progress import ProgressMeter, ProgressReporter
@@ -131,9 +132,11 @@ def open_index(config: DataConfig, report: ProgressReporter | None = None) -> Im
         UserError: The raw data is missing or damaged, or an image cannot be read.
     """
     path = _path(config)
+    leases.hold(path)  # which notes its use: the cache removes what was used least recently
     if found := _load(path):
         return found
     disk.make_cache_folder(path.parent)
+    leases.hold(path)
     with FileLock(path.with_name(f".{path.name}.lock")):
         if found := _load(path):
             return found
