@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -32,7 +33,7 @@ LAYOUT = (
     "images lie in class folders, as photos/cat/1.jpg, with or without train/, val/ and test/ above the classes,"
     " or a table names them and their labels"
 )
-MOSTLY = 0.9  # of the images in class folders: a table that names fewer is about something else
+MOSTLY = 0.9  # of the images: a table that names fewer is no table of them, a folder that holds more is hardly a class
 LOOKED_AT = 50  # entries of a folder, to see whether it holds class folders
 
 
@@ -80,7 +81,7 @@ def _read_as_found(tree: FileTree, root: Folder, index: FileIndex, layout: Layou
     try:
         tables = [] if layout.class_depth else find_labels(tree, index, layout)
     except LayoutError:
-        if not doubt and (rows is None or len(set(rows.labels)) < 2):
+        if not doubt and (rows is None or max(Counter(rows.labels).values()) > MOSTLY * len(rows.labels)):
             raise
     if tables and not (whole and rows is not None and not _says_more(tables, rows, index, tree.where)):
         return rows_of_tables(tables, index.names, layout)

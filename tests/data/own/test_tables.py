@@ -173,6 +173,13 @@ def test_a_table_of_labels_beside_folders_of_splits(write: Write) -> None:
     assert raw.found[-1] == "splits from the folders of the images"
 
 
+def test_an_ambiguous_table_of_nearly_all_images_is_no_reason_to_take_their_folder_as_a_class(write: Write) -> None:
+    rows = "".join(f"{i % 3},{i}.jpg,{'ab'[i % 2]}\n" for i in range(20))
+    place = write([*(f"images/{i}.jpg" for i in range(20)), "doc/a.jpg"], {"legend.csv": f"user,image,mood\n{rows}"})
+    with pytest.raises(LayoutError, match="several columns can hold the labels"):
+        read_own_images(place)
+
+
 def test_a_table_beside_class_folders(write: Write) -> None:
     names = [f"{label}/{file}" for file, label in ROWS]
     about = {"notes.csv": csv([(file, str(i)) for i, file in enumerate(FILES)], "file,width")}
