@@ -102,7 +102,8 @@ def _chosen_table(tree: FileTree, index: FileIndex, layout: LayoutConfig) -> Lab
     table = read_table(tree, layout.table)
     if (found := _understand(table, index, layout)) is None:
         first, *_ = table.columns or [""]
-        what = f"no column names images of {tree.where}; its columns are {_some(list(table.columns), 6)}"
+        cells = [f"{name} ({next(iter(column), '')[:40]})" for name, column in table.columns.items()]
+        what = f"no column names images of {tree.where}; its columns are {_some(cells, 6)}"
         remedy = "name the one with the file names"
         raise LayoutError(what, where=table.where, remedy=lambda say: f"{remedy}: {say('image_column', first)}")
     return found

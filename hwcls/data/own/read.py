@@ -67,7 +67,11 @@ def read_own_images(path: Path, layout: LayoutConfig | None = None) -> RawData:
 
 
 def _read_as_found(tree: FileTree, root: Folder, index: FileIndex, layout: LayoutConfig) -> Rows:
-    """The rows of class folders; of tables where these say more, or where there are no class folders."""
+    """The rows of class folders; of tables where these say more, or where there are no class folders.
+
+    Raises:
+        UserError: It is ambiguous, or the one folder is no class and the table beside it names none of the images.
+    """
     by_user = layout.class_depth or layout.train_folder or layout.val_folder or layout.test_folder
     rows, doubt = None, None
     try:
@@ -86,6 +90,8 @@ def _read_as_found(tree: FileTree, root: Folder, index: FileIndex, layout: Layou
     if tables and not (whole and rows is not None and not _says_more(tables, rows, index, tree.where)):
         return rows_of_tables(tables, index.names, layout)
     if rows is not None:
+        if len(set(rows.labels)) < 2 and (unread := [name for name in tree.names if is_table(name)]):
+            find_labels(tree, index, layout.model_copy(update={"table": unread[0]}))  # raises: it names no image
         return rows
     raise doubt or _no_classes(tree, root)
 
