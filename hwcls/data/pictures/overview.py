@@ -78,6 +78,8 @@ def _draw_balance(
 def _draw_sizes(draw: ImageDraw.ImageDraw, left: int, width: int, sides: Sequence[int], size: int) -> None:
     """How many files have which short side; the bar of the decoded size is marked."""
     _write(draw, left, 0, width, describe_sizes(sides, size))
+    if sides[0] == sides[-1] == size:
+        return
     low, high = math.log(min(sides[0], size)), math.log(max(sides[-1], size) + 1)
 
     def bin_of(side: int) -> int:

@@ -88,6 +88,14 @@ def test_any_number_of_classes_fits(count: int) -> None:
     assert (pixels[:, NARROWEST // 2 - 6 : NARROWEST // 2 + 6] == 255).all()
 
 
+@pytest.mark.parametrize(("sides", "drawn"), [((16, 16), False), ((16, 17), True), ((8, 8), True)])
+def test_sizes_are_drawn_where_they_differ(sides: tuple[int, int], drawn: bool) -> None:
+    sheet = Image.new("RGB", (NARROWEST, HEIGHT), "white")
+    draw_overview(ImageDraw.Draw(sheet), NARROWEST, ("a", "b"), (1, 1), sides, 16)
+    right = np.asarray(sheet)[:, NARROWEST // 2 :]
+    assert (right == (0x4C, 0x78, 0xA8)).all(2).any() == drawn
+
+
 def test_words() -> None:
     assert describe_balance(("a", "b"), (3, 3)) == "2 classes of 3 images"
     assert describe_balance(("a", "b", "c"), (3, 1, 2000)) == "3 classes of 1 (b) to 2,000 (c) images"
