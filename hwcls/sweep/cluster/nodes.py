@@ -26,7 +26,8 @@ from hwcls.sweep.storage.environment import package_versions
 
 log = logging.getLogger(__name__)
 
-PACKAGES = ("hwcls", "torch", "ray", "optuna", "timm")  # all nodes of a cluster must have the same versions of them
+# all nodes of a cluster must have the same versions of them; pillow decides with others which images are near copies
+PACKAGES = ("hwcls", "torch", "ray", "optuna", "timm", "pillow")
 POLL = 2.0  # seconds between two looks at the nodes
 JOIN_TIMEOUT = 10.0  # seconds for the threads to end
 NODES_TIMEOUT = 120.0  # seconds to wait for the nodes that the cluster starts itself, if trials can run without them,
