@@ -69,7 +69,7 @@ def _without_splits(tree: FileTree, root: Folder, top: Folder, layout: LayoutCon
     else:
         depth = layout.class_depth or decide_depth(top, [], tree.where)
         _add(tree, top, depth, "", rows)
-        rows.found.append(f"class folders in {top.path or 'it'}, without splits")
+        rows.found.append(f"class folders{f' in {top.path}' if top.path else ''}, without splits")
         _say_depth(rows, depth)
     _check_photos(tree, top)
     _note_others(tree, root, top, [folder.path for folder in top.folders.values()], rows)

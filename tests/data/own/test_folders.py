@@ -22,7 +22,7 @@ def test_class_folders_without_splits(write: Write, kind: str, around: str) -> N
     raw = read_own_images(write([f"{around}{name}" for name in numbered("rose", "tulip")], beside, kind))
     assert (raw.classes, sizes(raw), raw.plain) == (("rose", "tulip"), {"train": 6}, False)
     assert listed(raw)["train"][f"{around}tulip/1_0.jpg"] == "tulip"
-    assert raw.found == (f"class folders in {around or 'it'}, without splits",)
+    assert raw.found == (f"class folders{f' in {around}' if around else ''}, without splits",)
     assert raw.left_out == {}
 
 

@@ -183,9 +183,9 @@ def test_an_ambiguous_table_of_nearly_all_images_is_no_reason_to_take_their_fold
 def test_a_table_beside_class_folders(write: Write) -> None:
     names = [f"{label}/{file}" for file, label in ROWS]
     about = {"notes.csv": csv([(file, str(i)) for i, file in enumerate(FILES)], "file,width")}
-    assert read_own_images(write(names, about)).found == ("class folders in it, without splits",)
+    assert read_own_images(write(names, about)).found == ("class folders, without splits",)
     same = {"labels.csv": csv(ROWS)}
-    assert read_own_images(write(names, same)).found == ("class folders in it, without splits",)
+    assert read_own_images(write(names, same)).found == ("class folders, without splits",)
     split = {
         "labels.csv": csv([(*row, "test" if i < 2 else "train") for i, row in enumerate(ROWS)], "file,label,split")
     }
