@@ -23,6 +23,7 @@ NUMBERS = ("labelid", "classid", "targetid", "categoryid", "labelindex", "classi
 SPLIT = ("split", "subset", "partition", "set", "usage", "phase", "dataset")
 GROUP = "group"
 SAMPLE = 300  # cells looked at to see whether a column holds images
+_WORDS_OF_OTHERS = {"id", "path", "file", "filename", "image", "url"}
 PLAIN = re.compile(r"[01](\.0*)?")
 
 
@@ -74,12 +75,14 @@ def label_columns(table: Table, chosen: str | None, others: Sequence[str | None]
 
 
 def split_column(table: Table, chosen: str | None, others: Sequence[str | None]) -> str | None:
-    """The column that says the split, in any spelling of it."""
+    """The column that says the split, in any spelling of it: by its name, or as it says train and another split."""
     if chosen is not None:
         return _named(table, chosen, "split_column")
-    for name in _known(table, SPLIT, [name for name in table.columns if name not in others]):
-        values = {value for value in table.columns[name] if value}
-        if values and all(map(split_of, values)):
+    free = [name for name in table.columns if name not in others]
+    known = _known(table, SPLIT, free)
+    for name in [*known, *(name for name in free if name not in known and not is_label_name(name))]:
+        splits = {split_of(value) for value in set(table.columns[name]) if value}
+        if splits and None not in splits and (name in known or {"train"} < splits):
             return name
     return None
 
@@ -120,7 +123,9 @@ def _which(table: Table, names: Sequence[str]) -> LayoutError:
     counts = {name: len(set(table.columns[name])) for name in names}
     shown = ", ".join(f"{name} ({count:,} values)" for name, count in list(counts.items())[:6])
     more = f" and {len(names) - 6:,} more" if len(names) > 6 else ""
-    likely = min(names, key=lambda name: (counts[name] < 2, counts[name]))
+    others = {name for name in names if _WORDS_OF_OTHERS & set(re.split("[^a-z]+", name.lower()))}  # ids and files
+    unlikely = {name: (counts[name] < 2, name in others, _is_numeric(table.columns[name])) for name in names}
+    likely = min(names, key=lambda name: (unlikely[name], counts[name]))
     return LayoutError(
         f"several columns can hold the labels: {shown}{more}",
         where=table.where,

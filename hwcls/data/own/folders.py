@@ -2,7 +2,7 @@
 
 The root is the shallowest folder with a training folder that has class folders in it. Without one, it is reached by
 going down through each folder that is alone with images at its place, as archives of GitHub and Kaggle have it;
-folders such as docs/ or notebooks/ beside it do not count (NOT_DATA).
+folders such as docs/ or notebooks/ beside it do not count (HARDLY_CLASSES).
 
 A class is named by the folders between root and image. How many of them count, without `class_depth`:
 
@@ -16,20 +16,22 @@ A class is named by the folders between root and image. How many of them count, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median_low
 
 from hwcls.data.formats.image_types import list_folders, nfc
-from hwcls.data.own.split_names import splits_among
+from hwcls.data.own.split_names import splits_among, splits_in_words
 from hwcls.errors import LayoutError, did_you_mean
 
-NOT_DATA = {
+HARDLY_CLASSES = {  # beside classes left out where they hold few images, else asked for
+    *("image", "images", "img", "imgs", "picture", "pictures", "photo", "photos", "data", "dataset", "test"),
     *("doc", "docs", "documentation", "figure", "figures", "figs", "assets", "static", "media", "example", "examples"),
     *("screenshot", "screenshots", "notebook", "notebooks", "src", "code", "scripts", "result", "results", "output"),
     *("outputs", "plots", "report", "reports", "logs", "models"),
 }
 FEW = 3  # images of a class, in the middle of all classes; with fewer, the deepest folders are hardly classes
+SMALL = 0.1  # of the images of the median folder beside it
 DEEPEST = 4  # folders around a training folder, at most
 
 
@@ -87,11 +89,27 @@ def survey(images: Iterable[str]) -> Folder:
 def unwrap(folder: Folder) -> Folder:
     """The folder that classes lie in: down through those that are alone with folders of images."""
     while True:
-        inner = list(folder.folders.values())
-        inner = [one for one in inner if one.name.lower() not in NOT_DATA] or inner
+        aside = small_others(folder)
+        inner = [one for name, one in folder.folders.items() if name not in aside]
         if len(inner) != 1 or not inner[0].folders or len(folder.images) > inner[0].count():
             return folder
         folder = inner[0]
+
+
+def small_others(folder: Folder) -> list[str]:
+    """The folders in a folder that are no class by their name, and hold few images against those beside them."""
+    counts = {name: one.count() for name, one in folder.folders.items()}
+    small = []
+    for name in hardly_classes(folder):
+        others = [count for other, count in counts.items() if other != name]
+        if others and counts[name] < max(FEW, SMALL * median_low(others)):
+            small.append(name)
+    return small
+
+
+def hardly_classes(folder: Folder) -> list[str]:
+    """The folders in a folder that are no class by their name."""
+    return [name for name in folder.folders if name.lower() in HARDLY_CLASSES]
 
 
 def find_splits(root: Folder, chosen: dict[str, str], where: str) -> tuple[Folder, dict[str, Folder]]:
@@ -219,15 +237,31 @@ def _ambiguous(folder: Folder, why: str, where: str) -> LayoutError:
     depths = (1, max(folder.depths()))
     classes = {depth: sorted(folder.paths(depth) - {""}) for depth in depths}
     what = f"{why}, which can be classes or not; it holds {contents(folder)}"
+    splits = splits_in_words(folder.folders)
 
     def remedy(say: Callable[[str, object], str]) -> str:
         ways = []
         for depth, names in classes.items():
             shown = ", ".join(names[:3]) + ", ..." * (len(names) > 3)
             ways.append(f"{say('class_depth', depth)} makes {len(names):,} classes ({shown})")
+        if splits:
+            by_splits = " ".join(say(f"{split}_folder", name) for split, name in splits.items())
+            ways.insert(0, f"{by_splits} takes them as splits")
         return f"{'; '.join(ways)}; or give one of the folders"
 
     return LayoutError(what, where=where, remedy=remedy)
+
+
+def ask_whether_classes(folder: Folder, names: Sequence[str], where: str) -> LayoutError:
+    """The error about folders that hold many images, and are no classes by their names."""
+    named = " and ".join(f"{name}/" for name in names)
+    hardly = "are hardly classes" if len(names) > 1 else "is hardly a class"
+
+    def remedy(say: Callable[[str, object], str]) -> str:
+        by_folder, by_table = say("class_depth", 1), say("table", "labels.csv")
+        return f"{by_folder} takes each folder as a class, {by_table} a table; or give one of the folders"
+
+    return LayoutError(f"{named} {hardly} by name; it holds {contents(folder)}", where=where, remedy=remedy)
 
 
 def contents(folder: Folder, files: Iterable[str] = ()) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from hwcls.config.data import LayoutConfig
 from hwcls.data.formats.archive import FileTree
 from hwcls.data.formats.image_types import KINDS, LOOSE, LeftOut, is_image, nfc, why_not_an_image
-from hwcls.data.own.folders import NOT_DATA, Folder, class_of, decide_depth, find_splits, unwrap
+from hwcls.data.own import folders
+from hwcls.data.own.folders import HARDLY_CLASSES, Folder, class_of, decide_depth, find_splits, unwrap
 from hwcls.data.own.rows import Rows
-from hwcls.data.own.split_names import SPLIT_OF, split_of, splits_among
+from hwcls.data.own.split_names import SPLIT_OF, split_ends, split_of, splits_among
 from hwcls.errors import UserError
 
 
@@ -53,12 +54,16 @@ def _are_splits(top: Folder) -> bool:
     return len(named) > 1 and ("train" in named.values() or len(named) == len(top.folders))
 
 
-def _without_splits(tree: FileTree, root: Folder, top: Folder, layout: LayoutConfig) -> Rows:
+def _without_splits(tree: FileTree, root: Folder, top: Folder, layout: LayoutConfig) -> Rows | None:
     rows = Rows(f"{tree.where}/{top.path}".rstrip("/"))
-    for name in [name for name in top.folders if name.lower() in NOT_DATA]:
-        if len(top.folders) > 2:
+    if not layout.class_depth:
+        for name in folders.small_others(top):
             why = LeftOut(f"images in {name}/, which is hardly a class", "rename the folder if it is one")
             rows.left_out |= dict.fromkeys(top.folders.pop(name).all_images(), why)
+        if hardly := folders.hardly_classes(top):
+            if len(top.folders) == 1:
+                return None
+            raise folders.ask_whether_classes(top, hardly, rows.where)
     inner = {name for folder in top.folders.values() for name in folder.folders}
     said = set(map(split_of, inner))
     if None not in said and {"train"} < said and not any(folder.images for folder in top.folders.values()):
@@ -66,12 +71,19 @@ def _without_splits(tree: FileTree, root: Folder, top: Folder, layout: LayoutCon
             for name, part in folder.folders.items():
                 _add(tree, Folder(top.path, folders={folder.name: part}), 1, split_of(name) or "", rows)
         rows.found.append(f"splits from the folders in each class: {', '.join(sorted(inner))}")
+    elif not layout.class_depth and (ends := split_ends(top.folders)):  # cat, cat_test, dog, dog_test
+        for name, (label, split) in ends.items():
+            for image in top.folders[name].all_images():
+                rows.add(image, nfc(label), split)
+        other = next(name for name, (label, _) in ends.items() if name != label)
+        rows.found.append(f"splits from the ends of the folders' names, such as {other}")
     else:
         depth = layout.class_depth or decide_depth(top, [], tree.where)
         _add(tree, top, depth, "", rows)
         rows.found.append(f"class folders{f' in {top.path}' if top.path else ''}, without splits")
         _say_depth(rows, depth)
     _check_photos(tree, top)
+    _note_empty(tree, top, rows)
     _note_others(tree, root, top, [folder.path for folder in top.folders.values()], rows)
     return rows
 
@@ -81,9 +93,7 @@ def _add(tree: FileTree, top: Folder, depth: int, split: str, rows: Rows) -> Non
     rows.left_out |= dict.fromkeys(top.images, LOOSE)
     for folder in top.folders.values():
         for name in folder.all_images():
-            rows.files.append(name)
-            rows.labels.append(class_of(name, top.path, depth))
-            rows.splits.append(split)
+            rows.add(name, class_of(name, top.path, depth), split)
 
 
 def _say_depth(rows: Rows, depth: int) -> None:
@@ -105,7 +115,7 @@ def _check_empty(tree: FileTree, tops: dict[str, Folder]) -> None:
     for top in tops.values():
         filled = set(map(nfc, top.folders))
         for folder in tree.folders(top.path):
-            if nfc(folder) not in filled and folder.lower() not in NOT_DATA:
+            if nfc(folder) not in filled and folder.lower() not in HARDLY_CLASSES:
                 raise _no_images(tree, f"{top.path}{folder}")
 
 
@@ -115,6 +125,14 @@ def _check_photos(tree: FileTree, top: Folder) -> None:
         below = f"{top.path}{folder}/"
         if any(why_not_an_image(name) in KINDS.values() for name in tree.names if name.startswith(below)):
             raise _no_images(tree, below.rstrip("/"))
+
+
+def _note_empty(tree: FileTree, top: Folder, rows: Rows) -> None:
+    """Note folders beside those of classes that hold nothing at all."""
+    others = sorted(set(map(nfc, tree.folders(top.path))) - set(map(nfc, top.folders)))
+    empty = [one for one in others if not any(nfc(name).startswith(f"{nfc(top.path)}{one}/") for name in tree.names)]
+    if empty:
+        rows.found.append(f"note: nothing is in {', '.join(f'{name}/' for name in empty[:3])}, so it is no class")
 
 
 def _no_images(tree: FileTree, folder: str) -> UserError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from hwcls.config.data import LayoutConfig
@@ -11,6 +12,8 @@ from hwcls.data.own.matching import leaves
 from hwcls.data.own.rows import Rows
 from hwcls.data.own.split_names import split_of, splits_among
 from hwcls.errors import LayoutError, UserError
+
+USUAL = 0.9  # of a table's rows, whose images lie in one folder: there lie the others, too
 
 
 def rows_of_tables(tables: Sequence[Labels], names: Sequence[str], layout: LayoutConfig) -> Rows:
@@ -27,7 +30,7 @@ def rows_of_tables(tables: Sequence[Labels], names: Sequence[str], layout: Layou
     said: list[str] = []
     for one in tables:
         if (labels := _labels(one)) is None:
-            _leave_out(one, range(len(one.table)), names, rows)
+            _leave_out(one, range(len(one.table)), _splits_of_cells(one), names, rows)
             continue
         splits = _splits_of_cells(one)
         files = _files(one, labels, splits, names)
@@ -112,10 +115,9 @@ def _files(one: Labels, labels: Sequence[str], splits: Sequence[str], names: Seq
     if outside:
         what = f"'{outside[0]}' leaves the data's folder ({len(outside):,} such rows)"
         raise UserError(what, where=one.table.where, remedy="name images by their path below it")
-    files, missing = [], []
+    files, missing, usual = [], [], _usual_folder(one, names)
     for cell, label, split, found in zip(cells, labels, splits, one.match.files, strict=True):
-        if len(found) > 1 and split:  # the same name in several folders
-            found = tuple(i for i in found if split in map(split_of, names[i].split("/")[:-1])) or found
+        found = _likely(found, split, names, usual)
         if label and len(found) > 1:
             raise _several(one, cell, [names[i] for i in found])
         if label and not found:
@@ -124,6 +126,25 @@ def _files(one: Labels, labels: Sequence[str], splits: Sequence[str], names: Seq
     if missing:
         raise _missing(one, missing, sum(map(bool, labels)))
     return files
+
+
+def _likely(found: tuple[int, ...], split: str, names: Sequence[str], usual: str | None) -> tuple[int, ...]:
+    """Of images of the same name in several folders those in a folder of the row's split, or in the usual folder."""
+    if len(found) < 2:
+        return found
+    in_split = tuple(i for i in found if split and split in map(split_of, names[i].split("/")[:-1]))
+    return in_split or tuple(i for i in found if _folder_of(names[i]) == usual) or found
+
+
+def _usual_folder(one: Labels, names: Sequence[str]) -> str | None:
+    """The folder of nearly all images that a table names; None where there is none."""
+    counts = Counter(_folder_of(names[found[0]]) for found in one.match.files if len(found) == 1)
+    most = max(counts, key=lambda folder: counts[folder], default=None)
+    return most if most is not None and counts[most] >= USUAL * len(one.table) else None
+
+
+def _folder_of(name: str) -> str:
+    return name.rpartition("/")[0]
 
 
 def _several(one: Labels, cell: str, files: Sequence[str]) -> LayoutError:
@@ -146,7 +167,7 @@ def _note_missing_labels(
     empty = [i for i, label in enumerate(labels) if not label]
     test = [i for i, split in enumerate(splits) if split == "test"]
     if empty and empty == test:
-        _leave_out(one, empty, names, rows)
+        _leave_out(one, empty, splits, names, rows)
     elif empty:
         cells = [one.table.columns[one.image][i] for i in empty]
         what = f"{len(empty):,} rows have no label in column {one.labels[0]}, such as {one.table.row(empty[0])}"
@@ -154,9 +175,11 @@ def _note_missing_labels(
         raise UserError(f"{what} ({cells[0]})", where=one.table.where, remedy=remedy)
 
 
-def _leave_out(one: Labels, numbers: Sequence[int], names: Sequence[str], rows: Rows) -> None:
+def _leave_out(one: Labels, numbers: Sequence[int], splits: Sequence[str], names: Sequence[str], rows: Rows) -> None:
     """Leave out the images of some rows, which have no label."""
-    files = [names[found[0]] for found in (one.match.files[i] for i in numbers) if found]
+    usual = _usual_folder(one, names)
+    likely = [_likely(one.match.files[i], splits[i], names, usual) for i in numbers]
+    files = [names[found[0]] for found in likely if found]
     why = LeftOut(f"images without a label in {one.name}", "hwcls predict classifies them")
     rows.left_out |= dict.fromkeys(files, why)
     rest = "; a test split is cut from the other images (data.test, --test)"

@@ -49,6 +49,11 @@ class Labels:
         """The table's."""
         return self.table.name
 
+    @property
+    def images(self) -> set[int]:
+        """The numbers of the images that it names without doubt."""
+        return {found[0] for found in self.match.files if len(found) == 1}
+
 
 def find_labels(tree: FileTree, index: FileIndex, layout: LayoutConfig) -> list[Labels]:
     """The tables that say labels: one, or one for each split; [] where there is none.
@@ -57,17 +62,26 @@ def find_labels(tree: FileTree, index: FileIndex, layout: LayoutConfig) -> list[
         UserError: The layout names a table that cannot be read or names no image, or a column that is not there.
         LayoutError: Several tables could be it, or several columns.
     """
+    return choose_tables(find_tables(tree, index, layout), tree)
+
+
+def find_tables(tree: FileTree, index: FileIndex, layout: LayoutConfig) -> list[Labels]:
+    """The tables that name images; only that of the layout or of an import, where there is one.
+
+    Raises:
+        UserError: The layout names a table that cannot be read or names no image, or a column that is not there.
+    """
     if layout.table is not None:
-        return [_certain(_chosen_table(tree, index, layout))]
+        return [_chosen_table(tree, index, layout)]
     if has_own_table(tree) and (own := _understand(read_table(tree, OWN_TABLE), index, layout)) is not None:
-        return [_certain(own)]
+        return [own]
     found = []
     for table in _tables(tree):
         if layout.image_column is not None and layout.image_column not in table.columns:
             continue
         if (one := _understand(table, index, layout)) is not None:
             found.append(one)
-    return _choose(found, tree)
+    return found
 
 
 def find_cells(tree: FileTree, index: FileIndex, column: str) -> tuple[str, dict[str, str]] | None:
@@ -134,8 +148,8 @@ def _understand(table: Table, index: FileIndex, layout: LayoutConfig) -> Labels 
     return Labels(table, image, labels, split, group, index.match(table.columns[image]), doubt=doubt)
 
 
-def _choose(found: Sequence[Labels], tree: FileTree) -> list[Labels]:
-    """Of tables that name images those that say labels: one, or one for each split."""
+def choose_tables(found: Sequence[Labels], tree: FileTree) -> list[Labels]:
+    """Of tables that name images those that say labels: one, or one for each split; raises LayoutError in doubt."""
     stems = [one.name.rpartition("/")[2].rpartition(".")[0] for one in found]
     by_name = splits_among(dict.fromkeys(stems))
     folders = [(one.table.place or "").rstrip("/").rpartition("/")[2] for one in found]
@@ -159,7 +173,7 @@ def _which_table(found: Sequence[Labels], tree: FileTree) -> LayoutError:
     return LayoutError(
         f"several tables name images: {shown}",
         where=tree.where,
-        remedy=lambda say: f"choose one: {say('table', found[0].name)}",
+        remedy=lambda say: f"choose one: {say('table', max(found, key=lambda one: len(one.table)).name)}",
     )
 
 

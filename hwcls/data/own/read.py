@@ -8,23 +8,30 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
 from hwcls.config.data import LayoutConfig
 from hwcls.data.catalog import DATA_SETS, DataSetSpec
-from hwcls.data.formats.archive import FileTree, may_contain, open_tree
+from hwcls.data.formats.archive import ARCHIVES, FileTree, FolderTree, may_contain, open_tree
 from hwcls.data.formats.image_types import is_image, list_folders, why_not_an_image
 from hwcls.data.formats.raw import RawData
 from hwcls.data.own.columns import is_label_name
 from hwcls.data.own.folders import Folder, contents, survey, unwrap
 from hwcls.data.own.from_folders import rows_of_folders
 from hwcls.data.own.from_tables import rows_of_tables
-from hwcls.data.own.listing import OWN_TABLE, Labels, find_cells, find_labels, has_own_table
+from hwcls.data.own.listing import (
+    OWN_TABLE,
+    Labels,
+    choose_tables,
+    find_cells,
+    find_labels,
+    find_tables,
+    has_own_table,
+)
 from hwcls.data.own.matching import FileIndex
-from hwcls.data.own.rows import Rows, build
+from hwcls.data.own.rows import Rows, build, find_masks
 from hwcls.data.own.split_names import SPLIT_NAMES
 from hwcls.data.own.tables import is_table
 from hwcls.errors import LayoutError, UserError
@@ -33,7 +40,8 @@ LAYOUT = (
     "images lie in class folders, as photos/cat/1.jpg, with or without train/, val/ and test/ above the classes,"
     " or a table names them and their labels"
 )
-MOSTLY = 0.9  # of the images: a table that names fewer is no table of them, a folder that holds more is hardly a class
+MOSTLY = 0.9  # of the images in class folders: a table that names fewer is about something else
+MOST = 0.5  # of all images: a table that names as many is about them, whatever the folders are
 LOOKED_AT = 50  # entries of a folder, to see whether it holds class folders
 
 
@@ -51,7 +59,7 @@ def read_own_images(path: Path, layout: LayoutConfig | None = None) -> RawData:
     names = [name for name in tree.names if is_image(name)]
     if not names:
         raise _no_images(tree)
-    root, index = survey(names), FileIndex(names)
+    index = FileIndex(names)
     columns = layout.image_column or layout.label_column or layout.split_column
     tables = find_labels(tree, index, layout) if layout.table or columns or has_own_table(tree) else []
     if tables:
@@ -59,41 +67,70 @@ def read_own_images(path: Path, layout: LayoutConfig | None = None) -> RawData:
     elif columns:
         raise _no_table(tree, columns)
     else:
-        rows = _read_as_found(tree, root, index, layout)
+        rows = _read_as_found(tree, index, layout)
     if layout.group and rows.groups is None:
         rows.groups = _groups_by_table(tree, index, layout.group, rows) or _groups(rows, layout.group, tree.where)
         rows.plain = False
     return build(tree, rows)
 
 
-def _read_as_found(tree: FileTree, root: Folder, index: FileIndex, layout: LayoutConfig) -> Rows:
-    """The rows of class folders; of tables where these say more, or where there are no class folders.
+def _read_as_found(tree: FileTree, index: FileIndex, layout: LayoutConfig) -> Rows:
+    """The rows of class folders; of tables where these say more, or where the folders are no classes.
+
+    They are none where a table names most images and all of these lie in one folder, as in images/ beside more/.
 
     Raises:
         UserError: It is ambiguous, or the one folder is no class and the table beside it names none of the images.
     """
     by_user = layout.class_depth or layout.train_folder or layout.val_folder or layout.test_folder
-    rows, doubt = None, None
+    masks, rows, doubt = find_masks(index.names), None, None
+    root = survey(name for name in index.names if name not in masks)
     try:
         rows = rows_of_folders(tree, root, layout)
     except LayoutError as error:
         doubt = error
+    if rows is not None:
+        rows.leave_out_masks(masks)
     if by_user and rows is not None:
         return rows
-    whole = rows is not None and len(set(rows.labels)) > 1 and not rows.without_labels
+    found = [] if layout.class_depth else find_tables(tree, index, layout)
+    most = [one for one in found if len(one.images) >= MOST * len(index.names)]
+    if rows is not None and any(_lie_in_one_class(one, rows, index) for one in most):
+        rows = None
     tables: list[Labels] = []
     try:
-        tables = [] if layout.class_depth else find_labels(tree, index, layout)
+        tables = choose_tables(found, tree)
     except LayoutError:
-        if not doubt and (rows is None or max(Counter(rows.labels).values()) > MOSTLY * len(rows.labels)):
+        if (rows is None or len(set(rows.labels)) < 2) and (most or not doubt):
             raise
-    if tables and not (whole and rows is not None and not _says_more(tables, rows, index, tree.where)):
+    whole = rows is not None and len(set(rows.labels)) > 1 and not rows.without_labels
+    if tables and (rows is None or not whole):
         return rows_of_tables(tables, index.names, layout)
-    if rows is not None:
-        if len(set(rows.labels)) < 2 and (unread := [name for name in tree.names if is_table(name)]):
-            find_labels(tree, index, layout.model_copy(update={"table": unread[0]}))  # raises: it names no image
-        return rows
-    raise doubt or _no_classes(tree, root)
+    one_folder = not doubt and not root.images and (rows is None or len(set(rows.labels)) < 2)
+    if one_folder and (unread := [name for name in tree.names if is_table(name)]):
+        find_labels(tree, index, layout.model_copy(update={"table": unread[0]}))  # raises: it names no image
+    if rows is None:
+        raise doubt or _no_classes(tree, root)
+    if tables and _says_more(tables, rows, index, tree.where):
+        return _call_as_folders(rows_of_tables(tables, index.names, layout), rows)
+    return rows
+
+
+def _call_as_folders(rows: Rows, folders: Rows) -> Rows:
+    """The rows of tables; where these only number the classes of folders, the classes are called as the folders."""
+    of = dict(zip(folders.files, folders.labels, strict=True))
+    if all(label.isdecimal() for label in rows.labels) and set(rows.files) <= set(of):
+        labels = [of[file] for file in rows.files]
+        rows.found += ["classes are called as their folders, not by number"] * (labels != rows.labels)
+        rows.labels = labels
+    return rows
+
+
+def _lie_in_one_class(one: Labels, rows: Rows, index: FileIndex) -> bool:
+    """Whether all images that a table names are of one class by their folders, and others are of another."""
+    named = {index.names[i] for i in one.images}
+    labels = {label for file, label in zip(rows.files, rows.labels, strict=True) if file in named}
+    return len(labels) == 1 < len(set(rows.labels))
 
 
 def _says_more(tables: Sequence[Labels], rows: Rows, index: FileIndex, where: str) -> bool:
@@ -163,6 +200,8 @@ def _no_images(tree: FileTree) -> UserError:
         why = why_not_an_image(name)
         kinds[why.what] = (kinds.get(why.what, (0, ""))[0] + 1, why.remedy)
     top = list_folders(dict.fromkeys(tree.folders(), 0), [name for name in tree.names if "/" not in name])
+    if archives := _name_archives(tree):
+        return UserError(f"no images; {archives}", where=tree.where, remedy="give one of these")
     most = max(kinds, key=lambda kind: kinds[kind][0], default=None)
     what = f"no images; it holds {top}" + (f"; {most} ({kinds[most][0]:,})" if most else "")
     return UserError(what, where=tree.where, remedy=kinds[most][1] if most else LAYOUT)
@@ -173,11 +212,22 @@ def _no_classes(tree: FileTree, root: Folder) -> LayoutError:
     top = unwrap(root)
     tables = [name for name in tree.names if is_table(name)]
     what = f"nothing says the classes of the images; it holds {contents(top, tables[:3])}"
+    if archives := _name_archives(tree):
+        return LayoutError(f"{what}; {archives}", where=tree.where, remedy=lambda _: f"give one of these; or {LAYOUT}")
+    name = next(top.all_images()).rpartition("/")[2]
+    by_name = f"is the class in the file names ({name})? then write a table of file_name,label"
     return LayoutError(
         what,
         where=tree.where,
-        remedy=lambda say: f"{LAYOUT}; a table elsewhere: {say('table', 'labels.csv')}",
+        remedy=lambda say: f"{LAYOUT}; {by_name}; a table elsewhere: {say('table', 'labels.csv')}",
     )
+
+
+def _name_archives(tree: FileTree) -> str:
+    """The archives that lie in a folder, in words."""
+    archives = [name for name in tree.names if name.lower().endswith(ARCHIVES)] if isinstance(tree, FolderTree) else []
+    more = f" and {len(archives) - 3:,} more" if len(archives) > 3 else ""
+    return f"archives lie there: {', '.join(archives[:3])}{more}" if archives else ""
 
 
 def _no_table(tree: FileTree, column: str) -> LayoutError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +14,9 @@ from hwcls.data.formats.raw import EncodedImages, RawData, RawSplit
 from hwcls.errors import UserError, did_you_mean
 
 SPLITS = ("train", "val", "test")
+PHOTOS, NEARLY = (".jpg", ".jpeg"), 0.9
+MASKS = LeftOut("masks or copies of photos, by their names", "rename them if they are images of their own")
+TINY, LARGE = 3, 100  # training images of a class, below and from which it is said
 
 
 @dataclass
@@ -40,6 +43,26 @@ class Rows:
     plain: bool = False
     without_labels: tuple[str, ...] = ()
 
+    def add(self, file: str, label: str, split: str) -> None:
+        """Add an image."""
+        self.files.append(file)
+        self.labels.append(label)
+        self.splits.append(split)
+
+    def leave_out_masks(self, masks: Collection[str]) -> None:
+        """Leave out what `find_masks` found."""
+        if masks:
+            self.left_out |= dict.fromkeys(masks, MASKS)
+            said = "images have the name of a photo beside them and are left out, as masks give the class away"
+            self.found.append(f"note: {len(masks):,} {said}: {min(masks)}")
+
+
+def find_masks(names: Sequence[str]) -> set[str]:
+    """The images that go with photos, as 1.png beside 1.jpg; none unless nearly each photo has one."""
+    photos = {name.rpartition(".")[0] for name in names if name.lower().endswith(PHOTOS)}
+    masks = {name for name in names if name.rpartition(".")[0] in photos and not name.lower().endswith(PHOTOS)}
+    return masks if len(masks) >= NEARLY * len(photos) else set()
+
 
 def build(tree: FileTree, rows: Rows) -> RawData:
     """Check the rows and make the data set; where only one of val and test is there, it is the test split.
@@ -53,6 +76,7 @@ def build(tree: FileTree, rows: Rows) -> RawData:
     members = {split: [i for i in order if splits[i] == split] for split in SPLITS}
     train = Counter(rows.labels[i] for i in members["train"])
     _check_classes(rows, train)
+    _note_tiny_classes(rows, train)
     for split in ("val", "test"):
         for label in sorted({rows.labels[i] for i in members[split]} - set(train)):
             what = f"class '{label}' is in {split}, but not in train"
@@ -96,6 +120,14 @@ def _check_classes(rows: Rows, train: Counter[str]) -> None:
     if max(train.values()) < 2 and "val" not in rows.splits:
         what = f"each of the {len(train):,} classes has one training image, such as {_some(sorted(train))}"
         raise UserError(what, where=rows.where, remedy="several images of each class are needed")
+
+
+def _note_tiny_classes(rows: Rows, train: Counter[str]) -> None:
+    """Note classes of hardly any image beside one of very many."""
+    (largest, most), tiny = train.most_common(1)[0], sorted(label for label in train if train[label] < TINY)
+    if tiny and most >= LARGE:
+        shown = ", ".join(f"{label} ({train[label]})" for label in tiny[:3]) + ", ..." * (len(tiny) > 3)
+        rows.found.append(f"note: {len(tiny):,} classes have one or two training images: {shown}; {largest} {most:,}")
 
 
 def check_spellings(counts: Counter[str], where: str) -> None:

@@ -39,6 +39,30 @@ def splits_among(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def splits_in_words(names: Iterable[str]) -> dict[str, str]:
+    """The first name for each split that ends in it, as TrainData and NonAugmentedTrain do; {} without train."""
+    found: dict[str, str] = {}
+    for name in names:
+        split = split_of(_words(re.sub("([a-z])([A-Z])", r"\1 \2", name))[-1])
+        if split:
+            found.setdefault(split, name)
+    return found if "train" in found and len(found) > 1 else {}
+
+
+def split_ends(names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """The class and the split of each name where each class is a pair such as `indoor` and `indoor_test`; else {}."""
+    found: dict[str, tuple[str, str]] = {}
+    for name in names:
+        match = re.fullmatch(r"(.+)[\W_]+([A-Za-z]+)", name)
+        split = SPLIT_OF.get(match[2].lower()) if match else None
+        found[name] = (match[1], split) if match and split else (name, "train")
+    classes: dict[str, set[str]] = {}
+    for label, split in found.values():
+        classes.setdefault(split, set()).add(label)
+    same = len(classes) > 1 and all(labels == classes.get("train") for labels in classes.values())
+    return found if same and len(classes["train"]) > 1 else {}
+
+
 def _words(name: str) -> list[str]:
     words = [word for word in re.split(r"[\W_]+", name.lower()) if word]
     return [word for word in words if word not in _FILLERS] or words
