@@ -69,11 +69,26 @@ def choose_method(trained: Trained) -> HeatMaps:
     model = _differentiable(trained)
     inputs = trained.inputs
     blank = np.zeros((1, inputs.image_size, inputs.image_size, inputs.channels), np.uint8)
-    layer, side = find_last_map(model, normalise_pixels(inputs, blank, trained.device))
-    if layer is not None and side >= LEAST_SIDE:
-        return HeatMaps(GRAD_CAM, "", trained, _grad_cam(model, layer))
-    reason = "it ends with no feature map" if layer is None else f"its last feature map has {side} x {side} positions"
+    images = normalise_pixels(inputs, blank, trained.device)
+    layer, side = find_last_map(model, images)
+    if layer is None:
+        reason = "it ends with no feature map"
+    elif side < LEAST_SIDE:
+        reason = f"its last feature map has {side} x {side} positions"
+    elif not _has_gradients(grad_cam := _grad_cam(model, layer), images):
+        reason = "no gradient reaches its last feature map"
+    else:
+        return HeatMaps(GRAD_CAM, "", trained, grad_cam)
     return HeatMaps("occlusion", reason, trained, _occlusion(model))
+
+
+def _has_gradients(attribute: Attribute, images: Tensor) -> bool:
+    """Whether gradients flow: a model of the user's own may detach tensors or turn gradients off."""
+    try:
+        attribute(images, torch.zeros(len(images), dtype=torch.long, device=images.device))
+    except RuntimeError:
+        return False
+    return True
 
 
 def find_last_map(model: nn.Module, images: Tensor) -> tuple[nn.Module | None, int]:

@@ -114,7 +114,8 @@ def _add_url(found: FoundImages, url: str) -> None:
         what, remedy = f"{scheme}:// is not read", "copy the images here, or give http(s) URLs"
         raise UserError(what, where=hide_secrets(url), remedy=remedy)
     elif not rest.startswith(("/", "localhost/")):
-        raise UserError("names a file of another machine", where=url, remedy="file:///path is one of this machine")
+        what, remedy = "names a file of another machine", "file:///path is one of this machine"
+        raise UserError(what, where=hide_secrets(url), remedy=remedy)
     else:
         _add_path(found, Path(url2pathname(rest.removeprefix("localhost"))))
 

@@ -1,4 +1,4 @@
-"""What is said after predictions: notes on all of them, and the images that could not be read."""
+"""What is said after predictions: notes on all of them, and the images without one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from hwcls.data.decoding.codecs import remedy_for
 from hwcls.escape import printable
 from hwcls.inspection.explanations import SHOWN, draw_overview
-from hwcls.inspection.predictions import Prediction, folder_class
+from hwcls.inspection.predictions import NOT_A_NUMBER, Prediction, folder_class
 
 
 class PredictionSummary:
@@ -62,8 +62,11 @@ class PredictionSummary:
             yield f"{what}, so 0 to 65535 became 0 to 255: save them with 8 bits, scaled as you see fit"
 
     def errors(self) -> Iterator[str]:
-        """A line for each image that could not be read."""
+        """A line for each image that could not be read, or that the model has no probabilities for."""
         for prediction in self.unread:
+            if prediction.error == NOT_A_NUMBER:
+                yield f"hwcls: {printable(prediction.file)}: {NOT_A_NUMBER} — name another trial, this one diverged"
+                continue
             problem, is_remote = str(prediction.error), "://" in prediction.file
             remedy = remedy_for(problem) or ("check the address" if is_remote else "replace or remove it")
             yield f"hwcls: {printable(prediction.file)}: cannot be read ({problem}) — {remedy}"

@@ -22,11 +22,12 @@ from hwcls.inspection.load_trained import Trained
 BATCH = 64  # images
 FIRST = 8  # of the first batch, so that the first results come soon; each next one is twice as large
 DOWNLOADS = 16  # at the same time
+NOT_A_NUMBER = "the model's probabilities are not numbers"
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The most probable classes of one image, best first; or why it could not be read.
+    """The most probable classes of one image, best first; or why it has none.
 
     Attributes:
         top: Class and probability in [0, 1].
@@ -59,7 +60,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class PredictedBatch:
-    """The predictions of some images in order, and the pixels (B, S, S, C) uint8 and classes (B,) of the B readable."""
+    """The predictions of some images in order; pixels (B, S, S, C) uint8 and classes (B,) of the B without an error."""
 
     predictions: list[Prediction]
     pixels: np.ndarray[Any, Any]
@@ -99,14 +100,14 @@ def predict_batches(trained: Trained, images: Sequence[ImageSource], k: int, mos
         shape = (0, inputs.image_size, inputs.image_size, inputs.channels)
         pixels = np.stack(read) if read else np.empty(shape, np.uint8)
         scores = trained.probabilities(pixels) if read else np.empty((0, len(inputs.classes)), np.float32)  # (B, K)
-        rows = iter(scores)
+        sound, rows = np.isfinite(scores).all(1), iter(scores)
         predictions = [
             _describe(source, one, inputs.classes, next(rows), k)
             if one.error is None
             else Prediction(source.name, error=one.error)
             for source, one in zip(sources, decoded, strict=True)
         ]
-        yield PredictedBatch(predictions, pixels, scores.argmax(1))
+        yield PredictedBatch(predictions, pixels[sound], scores[sound].argmax(1))
 
 
 def by_uncertainty(predictions: Iterable[Prediction]) -> list[Prediction]:
@@ -126,6 +127,8 @@ def folder_class(file: str, classes: Container[str]) -> str | None:
 def _describe(
     source: ImageSource, decoded: _Decoded, classes: tuple[str, ...], row: np.ndarray[Any, Any], k: int
 ) -> Prediction:
+    if not np.isfinite(row).all():
+        return Prediction(source.name, error=NOT_A_NUMBER)
     order = np.argsort(-row, kind="stable")
     top = tuple((classes[place], float(row[place])) for place in order[:k])
     margin = float(row[order[0]] - row[order[1]]) if len(order) > 1 else 1.0

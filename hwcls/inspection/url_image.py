@@ -47,10 +47,10 @@ def read_url(url: str) -> bytes:
 
 
 def hide_secrets(url: str) -> str:
-    """A URL without its user and password, and without the values of query parameters that may be keys."""
+    """A URL without its user and password, and without the values of parameters that may be keys."""
     parts = _split(url)
-    query = "&".join(map(_hide_value, parts.query.split("&")))
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=query))
+    query, fragment = ("&".join(map(_hide_value, part.split("&"))) for part in (parts.query, parts.fragment))
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=query, fragment=fragment))
 
 
 def _hide_value(pair: str) -> str:

@@ -137,3 +137,22 @@ def test_without_captum(monkeypatch):
     monkeypatch.setattr("hwcls.inspection.heat_maps.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"--explain needs captum — pip install 'hwcls\[explain\]'"):
         require_captum()
+
+
+@pytest.mark.parametrize("way", ["detach", "no_grad"])
+def test_a_model_whose_gradients_end_is_explained_by_occlusion(way):
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.convolution, self.head = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4, 5)
+
+        def forward(self, images):
+            with torch.set_grad_enabled(torch.is_grad_enabled() and way != "no_grad"):
+                found = self.convolution(images)
+            return self.head((found.detach() if way == "detach" else found).mean((2, 3)))
+
+    trained = as_trained(SimpleCnnConfig(), model=Own())
+    found = choose_method(trained)
+    assert (found.method, found.reason) == ("occlusion", "no gradient reaches its last feature map")
+    heat = found.compute(np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3), np.uint8), np.array([0, 1]))
+    assert heat.shape == (2, SIDE, SIDE)

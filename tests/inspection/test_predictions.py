@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from hwcls.data.decoding.pixel_range import PixelRange
@@ -17,6 +18,7 @@ from hwcls.inspection.export import export
 from hwcls.inspection.image_sources import file_source, find_images
 from hwcls.inspection.load_trained import load_trained
 from hwcls.inspection.pictures import COLUMNS, GAP, RIGHT, ROWS, SIDE, TITLE, WRONG, draw_predictions, write_png
+from hwcls.inspection.prediction_summary import PredictionSummary
 from hwcls.inspection.predictions import decode_as_trained, predict
 
 
@@ -73,6 +75,28 @@ def test_an_unreadable_file_does_not_stop_the_others(opened, tmp_path):
     ]
     assert found[2].to_dict()["error"]
     assert decode_as_trained((tmp_path / "a.png").read_bytes(), opened.inputs).shape == (8, 8, 1)
+
+
+def test_probabilities_that_are_not_numbers_are_errors(opened, tmp_path):
+    class Diverged(torch.nn.Module):
+        def forward(self, images):
+            scores = opened.model(images)
+            return torch.where(images.mean((1, 2, 3)) > 0, torch.nan, 1)[:, None] * scores
+
+    for name, grey in (("bright.png", 255), ("dark.png", 0)):
+        Image.new("L", (8, 8), grey).save(tmp_path / name)
+    diverged = replace(opened, model=Diverged())
+    images = find_images([str(tmp_path)]).images
+    (batch,) = predictions.predict_batches(diverged, images, 3, 16)
+    bright, dark = batch.predictions
+    assert bright.to_dict() == {"file": str(tmp_path / "bright.png"), "error": predictions.NOT_A_NUMBER}
+    assert [name for name, _ in dark.top] == [name for name, _ in next(predict(opened, images[1:])).top]
+    assert batch.pixels.shape == (1, 8, 8, 1), "pictures are drawn of the others alone"
+    assert batch.pixels.max() == 0
+    summary = PredictionSummary(opened.inputs.classes)
+    assert list(summary.count(batch.predictions)) == batch.predictions
+    (line,) = summary.errors()
+    assert line.endswith("are not numbers — name another trial, this one diverged")
 
 
 def test_only_the_formats_of_training_are_opened(opened, tmp_path):

@@ -118,4 +118,5 @@ def test_size_and_time_are_bounded(server, monkeypatch):
 def test_keys_are_hidden():
     assert hide_secrets("http://a/b?X-Amz-Signature=1&id=2&flag") == "http://a/b?X-Amz-Signature=***&id=2&flag"
     assert hide_secrets("https://me@host:8/a?token=") == "https://host:8/a?token=***"
+    assert hide_secrets("http://a/b#access_token=1&page=2") == "http://a/b#access_token=***&page=2"
     assert hide_secrets("http://me:pw@[x/a.jpg?key=1") == "http://[x/a.jpg"
