@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -36,6 +37,20 @@ class AugmentConfig(Labelled):
 
 
 OWN_IMAGES = "imagefolder"  # the name of a user's own images, which are read at `path`
+ARCHIVES = re.compile(r"\.(zip|tar|tar\.\w+|tgz|tbz2?|txz)$", re.IGNORECASE)
+NOT_TITLES = {  # folders that are called so in many data sets: the one above says which it is
+    *("data", "dataset", "datasets", "dataset-resized", "images", "image", "imgs", "img", "train", "training"),
+    *("src", "archive", "raw"),
+}
+
+
+def title_of(path: str) -> str:
+    """What data at a path is called: the nearest folder, or the archive, whose name is not that of any data set."""
+    names = [part for part in PurePath(os.path.abspath(os.path.expanduser(path))).parts if part.strip(os.sep)]
+    names[-1:] = [ARCHIVES.sub("", name) for name in names[-1:]]
+    return next((name for name in reversed(names) if name.lower() not in NOT_TITLES), (names or [""])[-1])
+
+
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -103,6 +118,11 @@ class DataConfig(Labelled):
     @classmethod
     def _absolute(cls, path: str | None) -> str | None:
         return None if path is None else os.path.abspath(os.path.expanduser(path))
+
+    @property
+    def title(self) -> str:
+        """What it is called on the terminal: its name, or of a user's own images what their path says."""
+        return self.name if self.path is None else title_of(self.path)
 
     def pixels(self) -> DataConfig:
         """The config without settings that change neither images nor splits: equal ones share one open data set."""

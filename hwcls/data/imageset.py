@@ -85,6 +85,7 @@ class ImageSet(InputSpec):
     augment: AugmentConfig  # the data set's default, used where the config has none
     origin: Origin = field(default=Origin({}, 0), kw_only=True)  # of test and val
     found: tuple[str, ...] = field(default=(), kw_only=True)  # how a user's files were read, in sentences
+    title: str = field(default="", kw_only=True)  # what it is called on the terminal
 
     def counts(self) -> dict[str, list[int]]:
         """The images of each class, in the order of `classes`, by split."""
@@ -149,6 +150,7 @@ def open_data(config: DataConfig, report: ProgressReporter | None = None) -> Ima
         origin=selected.origin,
         resize=config.resize,
         found=tuple(store.meta.get("found", ())),
+        title=config.title,
     )
 
 

@@ -119,7 +119,7 @@ def open_pixel_store(config: DataConfig, report: ProgressReporter | None = None)
         return store
     if (old := _store_folder(config, place, FORMAT)) != folder and _load_complete(old):
         why = "images of more than 8 bits are now scaled by the set's own range; whether it has any is not recorded"
-        (report or (lambda _: None))(f"{config.name}: is decoded again: {why} in {old}, which can be removed")
+        (report or (lambda _: None))(f"{config.title}: is decoded again: {why} in {old}, which can be removed")
     disk.make_cache_folder(folder.parent)
     leases.hold(folder)
     with FileLock(folder.with_name(f".{folder.name}.lock")):
@@ -131,10 +131,10 @@ def open_pixel_store(config: DataConfig, report: ProgressReporter | None = None)
         raw = spec.read_as(place, config.layout)
         _build_store(folder, config, raw, (size, channels), report)
         for line in summarise(raw.left_out):
-            report(f"{config.name}: {line}")
+            report(f"{config.title}: {line}")
         store = PixelStore(folder, json.loads((folder / "meta.json").read_text(encoding="utf-8")))
         if found := store.find_duplicates():
-            report(f"{config.name}: {integrity.describe_duplicates(found)}; `{_verify_command(config)}` names them")
+            report(f"{config.title}: {integrity.describe_duplicates(found)}; `{_verify_command(config)}` names them")
     return store
 
 
@@ -234,7 +234,7 @@ def _build_store(
     needed = store_bytes(total, size, channels)
     how = "" if config.resize == "crop" else f" ({config.resize})"
     cost = f"will take {format_bytes(needed)} in {folder.parent}"
-    report(f"{name}: {total:,} images decoded to {size} x {size}{how} {cost}")
+    report(f"{config.title}: {total:,} images decoded to {size} x {size}{how} {cost}")
     make_room(needed, report)
     disk.check_free_space(folder.parent, needed)
     building = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
@@ -245,11 +245,11 @@ def _build_store(
         shape = Shape(size, channels, config.resize)
         try:
             levels = None
-            meta["splits"] = _write_splits(building, name, raw, shape, report)
+            meta["splits"] = _write_splits(building, config.title, raw, shape, report)
         except UnknownRangeError:  # the first image of more than 8 bits: only now are all of them looked at
             levels = _measure_range(raw)
-            report(f"{name}: {levels.describe()}")
-            meta["splits"] = _write_splits(building, name, raw, replace(shape, levels=levels), report)
+            report(f"{config.title}: {levels.describe()}")
+            meta["splits"] = _write_splits(building, config.title, raw, replace(shape, levels=levels), report)
         meta["pixel_range"] = levels and levels.to_dict()
         files.write_json(building / "meta.json", meta)
         if folder.exists():  # incomplete
@@ -275,11 +275,11 @@ def _measure_range(raw: RawData) -> PixelRange:
     return found
 
 
-def _write_splits(folder: Path, name: str, raw: RawData, shape: Shape, report: ProgressReporter) -> dict[str, Any]:
+def _write_splits(folder: Path, title: str, raw: RawData, shape: Shape, report: ProgressReporter) -> dict[str, Any]:
     """Decode every split; returns meta.json's list of them."""
     written = {}
     for split, part in raw.splits.items():
-        meter = ProgressMeter(report, f"{name}: {split}", len(part.labels), "images decoded")
+        meter = ProgressMeter(report, f"{title}: {split}", len(part.labels), "images decoded")
         written[split] = _write_split(folder / split, part.images, part.labels, shape, meter)
     return written
 

@@ -25,6 +25,8 @@ def describe_found(path: str, found: Found) -> Iterator[str]:
     least, middle, most = data.sides
     if data.square:
         yield f"  {data.square} x {data.square} pixels"
+    elif least == most:
+        yield f"  {least:,} pixels on the short side"
     else:
         yield f"  short sides of {least:,} to {most:,} pixels, {middle:,} at the middle"
     yield f"  {_describe_balance(data)}"
@@ -60,8 +62,8 @@ def _describe_balance(data: DataFacts) -> str:
     else:
         smallest, largest = (data.classes[data.counts["train"].index(count)] for count in (least, most))
         text = f"{least:,} ({smallest}) to {most:,} ({largest}) training images of a class"
-        text += f", {data.unevenness:.3g} times as many: "
-        text += "uneven" if data.unevenness >= UNEVEN else "even"
+        uneven = data.unevenness >= UNEVEN
+        text += f", {data.unevenness:.3g} times as many: uneven" if uneven else ": even"
     if data.is_small:
         text += "; these are few: more images will help more than all else"
     return text

@@ -7,9 +7,9 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import log2
-from pathlib import PurePath
 from typing import Any
 
+from hwcls.config.data import title_of
 from hwcls.format import format_count, format_duration
 from hwcls.init.budget import Goal, Schedule
 from hwcls.init.facts import DataFacts, MachineFacts
@@ -24,7 +24,6 @@ SIDES = {  # pixels, at most: on CPU cores and on GPUs
 }
 WITH_WEIGHTS = {64: 128, 96: 160}  # what a pretrained backbone needs on CPU cores, which it only passes forward
 BACKBONES = ("resnet18", "mobilenetv3_small_100", "efficientnet_b0", "resnet50", "vit_tiny_patch16_224")
-ARCHIVES = re.compile(r"\.(zip|tar|tar\.\w+|tgz|tbz2?|txz)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -176,9 +175,8 @@ def with_budget(plan: Plan, budget: float) -> Plan:
 
 
 def sweep_name(path: str) -> str:
-    """A sweep's name from the name of a folder or archive."""
-    name = ARCHIVES.sub("", PurePath(path).name)
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    """A sweep's name from what data at a path is called."""
+    plain = unicodedata.normalize("NFKD", title_of(path)).encode("ascii", "ignore").decode()
     return re.sub(r"[^A-Za-z0-9_.+-]+", "_", plain).strip("_.+-")[:60] or "images"
 
 
@@ -267,7 +265,8 @@ def _choose_model(models: tuple[Model, ...], kept: list[Model], machine: Machine
         if model not in kept:
             found.append(Choice(f"{at}.{model.label}", dict(model.settings), "too slow for this time", active=False))
     if all(model.label != "pretrained" for model in models):
-        why = f"switch on where the network may be used{': with few images it helps most' if few else ''}"
+        why = "pretrained weights are downloaded once: switch on where this machine reaches the internet"
+        why += "; with few images they help most" if few else ""
         model = pretrained(BACKBONES[0], machine)
         found.append(Choice(f"{at}.{model.label}", dict(model.settings), why, active=False))
     return found

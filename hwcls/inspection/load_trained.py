@@ -50,7 +50,7 @@ class Trained:
         old, new = (found.pixel_range or SIXTEEN_BITS for found in (self.inputs, data))
         if old != new:
             what = f"trained on images whose pixels {old.low:g} to {old.high:g} became 0 to 255"
-            what += f"; in {data.name} it is now {new.low:g} to {new.high:g}"
+            what += f"; in {data.title} it is now {new.low:g} to {new.high:g}"
             raise UserError(what, where=str(self.path), remedy="train it again; hwcls predict scales as it was trained")
         return data
 

@@ -34,6 +34,7 @@ from hwcls.sweep.run.termination import Termination
 from hwcls.sweep.storage import environment, results_folder
 from hwcls.sweep.storage.mirror import Mirror
 from hwcls.tracking.folders import SweepFolder
+from hwcls.training.image_size import sizes_by_title
 
 if TYPE_CHECKING:
     from hwcls.sweep.cluster.nodes import Nodes
@@ -164,8 +165,8 @@ class _Start:
         name, budget = self.sweep.config.name, self.sweep.config.budget
         log.info("%s: %s, %s; results in %s", name, _extent(search, budget), resources, results)
         log.info("%s", usage)
-        for data, chosen in self.sweep.image_sizes.items():
-            log.info("%s: %s", data, chosen)
+        for title, chosen in sizes_by_title(self.sweep).items():
+            log.info("%s: %s", title, chosen)
         for line in describe_tracking(self.sweep.config):
             log.info("%s", line)
         for note in describe_notes(self.sweep):

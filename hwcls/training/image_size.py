@@ -63,6 +63,12 @@ def size_sweep(sweep: Sweep, recorded: Mapping[str, int | None] | None = None) -
     return replace(sweep, image_sizes={**sweep.image_sizes, **chosen})
 
 
+def sizes_by_title(sweep: Sweep) -> dict[str, ChosenSize]:
+    """The sizes that were chosen for a sweep's images, by what the terminal calls them."""
+    found = {trial.data.title: sweep.image_sizes.get(trial.data.name) for trial in sweep.corners}
+    return {title: chosen for title, chosen in found.items() if chosen is not None}
+
+
 def size_trial(trial: TrialConfig) -> tuple[TrialConfig, ChosenSize | None]:
     """The trial with an `image_size` where its images are a user's own and it has none; and the choice, if any.
 

@@ -59,10 +59,10 @@ def train(config: TrialConfig, path: Path, report: Report, observe: Callable[[],
         what = f"holds no trial, but files that would be overwritten: {', '.join(taken)}"
         raise UserError(what, where=str(path), remedy="name another folder with --out")
     if chosen is not None:
-        log.warning("%s: %s", config.data.name, chosen)
+        log.warning("%s: %s", config.data.title, chosen)
     data = open_data(config.data)  # errors are raised here, once, before anything is written
     for note in (*data.origin.notes, *describe_unjudged(data.classes, data.counts())):
-        log.warning("%s: %s", data.name, note)
+        log.warning("%s: %s", data.title, note)
     models.check(config.model, classes=len(data.classes), channels=data.channels, image_size=data.image_size)
     folder.write_config(config)
     write_split_tables({config.data: data}, path)

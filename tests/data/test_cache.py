@@ -310,7 +310,7 @@ def open_held(config: DataConfig) -> Iterator[None]:
 
 def test_the_cost_is_said_before_it_is_built(photos: list[DataConfig], tmp_path: Path) -> None:
     lines = build(photos[0])
-    assert lines[0] == f"imagefolder: 12 images decoded to 32 x 32 will take 38 KB in {tmp_path}/cache/stores"
+    assert lines[0] == f"set0: 12 images decoded to 32 x 32 will take 38 KB in {tmp_path}/cache/stores"
     assert build(photos[0]) == []  # it is there
 
 

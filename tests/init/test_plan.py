@@ -190,8 +190,13 @@ def test_few_images_are_named():
         ("été", "ete"),
         ("写真", "images"),
         ("./-x", "x"),
-        ("..", "images"),
+        ("/photos/..", "images"),
         ("v1.2", "v1.2"),
+        ("/sets/sign-language/data", "sign-language"),
+        ("trash/dataset-resized/", "trash"),
+        ("/sets/fruits/archive.zip", "fruits"),
+        ("/solar/src/Images/train", "solar"),
+        ("/data/images", "images"),
     ],
 )
 def test_a_name_from_a_path(path, name):

@@ -60,13 +60,13 @@ def summarise_augments(trials: Iterable[TrialConfig]) -> list[dict[str, Any]]:
     for trial in trials:
         augment = spell_out(trial).data.augment
         assert augment is not None, "spell_out fills it"
-        key = (trial.data.name, augment.label, trial.data.augment is None)
+        key = (trial.data.title, augment.label, trial.data.augment is None)
         found.setdefault(key, []).append(augment.model_dump(mode="json", exclude={"label"}))
     summary = []
-    for (name, label, is_default), every in found.items():
+    for (title, label, is_default), every in found.items():
         values = {field: sorted({one[field] for one in every}) for field in every[0]}
         settings = {field: some[0] if len(some) == 1 else some for field, some in values.items()}
-        summary.append({"data": name, "label": label, "is_default": is_default, "settings": settings})
+        summary.append({"data": title, "label": label, "is_default": is_default, "settings": settings})
     return summary
 
 

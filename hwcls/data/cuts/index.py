@@ -140,7 +140,7 @@ def open_index(config: DataConfig, report: ProgressReporter | None = None) -> Im
     with FileLock(path.with_name(f".{path.name}.lock")):
         if found := _load(path):
             return found
-        made = make_index(config.name, read_raw_data(config), report or (lambda _: None))
+        made = make_index(config.title, read_raw_data(config), report or (lambda _: None))
         _save(path, made)
     return made
 
@@ -149,26 +149,26 @@ def _path(config: DataConfig) -> Path:
     return catalog.cache_folder() / "index" / f"{data_key(config)}.npz"
 
 
-def make_index(name: str, raw: RawData, report: ProgressReporter) -> ImageIndex:
+def make_index(title: str, raw: RawData, report: ProgressReporter) -> ImageIndex:
     """The index of image files; raises UserError where one cannot be read."""
     images = raw.image_files
     assert images is not None, "a user's own images are files"
     labels = np.concatenate([part.labels for part in raw.splits.values()])
     groups = None if raw.groups is None else np.concatenate([raw.groups[split] for split in raw.splits])
-    copies, conflicts = _find_copies(name, images, labels, report)
+    copies, conflicts = _find_copies(title, images, labels, report)
     counts = {split: len(part.labels) for split, part in raw.splits.items()}
     return ImageIndex(counts, np.array(images.names), np.array(raw.classes)[labels], groups, copies, conflicts[:KEPT])
 
 
 def _find_copies(
-    name: str, images: EncodedImages, labels: np.ndarray, report: ProgressReporter
+    title: str, images: EncodedImages, labels: np.ndarray, report: ProgressReporter
 ) -> tuple[np.ndarray, np.ndarray]:
     """(N,) int64, equal for copies; and (P, 2), the copies of different labels."""
     # loads torch and PIL, which an index that is there does not need
     from hwcls.data.cuts.features import describe_images, reduce_images
     from hwcls.data.cuts.near import find_pairs, find_threshold, join_copies, mirror
 
-    meter = ProgressMeter(report, f"{name}: copies", len(images), "images compared")
+    meter = ProgressMeter(report, f"{title}: copies", len(images), "images compared")
     reduced, digests = reduce_images(images, meter)
     pixels = reduced.reshape(len(reduced), -1)
     varied = np.flatnonzero(pixels.max(1) - pixels.min(1) >= VARIED)

@@ -236,7 +236,7 @@ def prepare_this_node(
         try:
             for config in data:
                 if not is_prepared(config):
-                    messages.put((False, f"preparing {config.name}; its trials wait for it"))
+                    messages.put((False, f"preparing {config.title}; its trials wait for it"))
                     open_data(config, lambda text: messages.put((False, text)))
         except Exception as error:  # reported to the driver, whatever it is
             known = isinstance(error, UserError | OSError)

@@ -20,6 +20,7 @@ from hwcls.errors import UserError
 from hwcls.format import format_count, format_duration
 from hwcls.models.alternatives import describe_same_models, expand_alternatives, group_same_models
 from hwcls.sweep.preflight.notes import describe_notes
+from hwcls.training.image_size import sizes_by_title
 
 SAMPLES = 5
 
@@ -82,7 +83,7 @@ def plan_sweep(sweep: Sweep, notes: Sequence[str] | None = None, described: Sequ
             for p, under in sweep.space.parameters()
         ],
         "data": list(described),
-        "image_size": {name: vars(chosen) for name, chosen in sweep.image_sizes.items()},
+        "image_size": {title: vars(chosen) for title, chosen in sizes_by_title(sweep).items()},
         "augment": summarise_augments(corners),
         "samples": [_flat_settings(sample_trial(sweep, i)) for i in range(min(SAMPLES, sweep.total or SAMPLES))],
         "per_alternative": sweep.shares.trials_each() or dict.fromkeys(sweep.shares.labels),
@@ -212,7 +213,7 @@ def _split_notes(trials: Sequence[TrialConfig]) -> list[str]:
     for data in dict.fromkeys(trial.data.pixels() for trial in trials):
         with contextlib.suppress(UserError):  # what cannot be read is an error of the start
             if locate_config(data) is not None:
-                found += [f"{data.name}: {note}" for note in split_notes(data.name, *count_images(data))]
+                found += [f"{data.title}: {note}" for note in split_notes(data.name, *count_images(data))]
     return list(dict.fromkeys(found))
 
 
@@ -226,7 +227,7 @@ def print_plan(found: dict[str, Any], write: Callable[[str], None]) -> None:
     width = max((len(entry["parameter"]) for entry in found["space"]), default=0)
     for entry in found["space"]:
         write(f"  {entry['parameter']:{width}}  {entry['values']}")
-    sizes = [f"{name}: {ChosenSize(**chosen)}" for name, chosen in found["image_size"].items()]
+    sizes = [f"{title}: {ChosenSize(**chosen)}" for title, chosen in found["image_size"].items()]
     if lines := [*found["data"], *sizes]:
         write("\ndata")
     for line in lines:

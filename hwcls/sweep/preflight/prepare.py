@@ -139,13 +139,13 @@ def _describe(images: ImageSet) -> tuple[str, ...]:
     """A line on what a data set is, and one on each step from its files to its splits."""
     counts = ", ".join(f"{len(getattr(images, split)):,} {split}" for split in ("train", "val", "test"))
     steps = [*images.found, "; ".join(describe_origins(images.facts()))]
-    return f"{images.name}: {len(images.classes):,} classes; {counts}", *(f"  {step}" for step in steps)
+    return f"{images.title}: {len(images.classes):,} classes; {counts}", *(f"  {step}" for step in steps)
 
 
 def _split_notes(sets: Iterable[ImageSet]) -> list[str]:
     """What is to be known of the splits of each data set, each line once."""
     found = [
-        f"{images.name}: {note}"
+        f"{images.title}: {note}"
         for images in sets
         for note in (*images.origin.notes, *split_notes(images.name, images.classes, images.counts()))
     ]
@@ -173,7 +173,7 @@ def _of_version_0_1(images: ImageSet) -> ImageSet:
     """The data set with the default augmentation of version 0.1, which the sweep keeps; logs where that is another."""
     augment = default_augment(images.name, earlier=True)
     if augment != images.augment:
-        found = f"{images.name}: {describe_augment(augment)} where the sweep file has no augment"
+        found = f"{images.title}: {describe_augment(augment)} where the sweep file has no augment"
         log.info("%s, as in the trials of version 0.1 that this sweep has", found)
     return replace(images, augment=augment)
 
@@ -221,7 +221,7 @@ def _check_same_images(sets: list[ImageSet], path: Path) -> None:
         spelled = tuple(entry.get("classes") or ())  # earlier versions kept each spelling of a name
         same = replace(images, classes=spelled) if tuple(map(nfc, spelled)) == images.classes else images
         if entry.get("fingerprint") not in (None, _fingerprint(same)):
-            what = f"the images of {images.name} have changed since this sweep started: its trials are not comparable"
+            what = f"the images of {images.title} have changed since this sweep started: its trials are not comparable"
             raise UserError(what, where=str(path), remedy="restore them, or use a new folder: hwcls sweep --new")
 
 

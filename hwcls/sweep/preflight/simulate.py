@@ -18,11 +18,12 @@ from pydantic import ValidationError
 from hwcls.config.shares import Unit
 from hwcls.config.space import Fixed
 from hwcls.config.sweep_file import Sweep
+from hwcls.errors import UserError
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.monitor.eta import AFTER, GROUP, SCORE
 from hwcls.sweep.preflight import prepare
 from hwcls.sweep.preflight.dry_run import sample_trial
-from hwcls.sweep.preflight.timing import Labelled, TrialTime, time_trials
+from hwcls.sweep.preflight.timing import CrashedError, Labelled, TrialTime, time_trials
 from hwcls.sweep.search.messages import EpochReport
 from hwcls.sweep.search.pruning import build_scheduler
 
@@ -63,7 +64,10 @@ def estimate_duration(sweep: Sweep, resources: Resources) -> SweepEstimate:
     sets = prepare.open_data_sets([*sweep.corners, *(trial for _, trial in trials)], sweep.source)
     prepare.check_models_build(sweep.corners, prepare.shapes_of(sets), sweep.source)
     count = max(1, len(sweep.alternatives))
-    timing = time_trials(trials, resources, MIN_TIMED * count, SECONDS * count)
+    try:
+        timing = time_trials(trials, resources, MIN_TIMED * count, SECONDS * count)
+    except CrashedError as error:
+        raise UserError(error.what, remedy=f"{error.remedy}; --no-probe skips the estimate") from None
     waits = Waits.from_start(timing.start, resources.workers)
     runs = [Simulation(sweep, timing.trials, waits, resources.concurrent, seed).run() for seed in range(RUNS)]
     seconds, busy = _range(run.wall for run in runs), _range(run.busy for run in runs)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,21 @@ class Timing:
 Labelled = tuple[str, TrialConfig]
 
 
+class CrashedError(UserError):
+    """A process that measured has ended without a word; a caller adds how to do without it.
+
+    Args:
+        exit_code: As `multiprocessing` has it: the negative number of the signal that ended it.
+    """
+
+    def __init__(self, exit_code: int) -> None:
+        names = {-one: one.name for one in signal.Signals}
+        why = f"ended by {names[exit_code]}" if exit_code in names else f"exit code {exit_code}"
+        killed = exit_code == -signal.SIGKILL  # as the kernel does where memory is short
+        remedy = "the memory is probably full: free some and try again" if killed else "a library has crashed"
+        super().__init__(f"a process that measured training times crashed ({why})", remedy=remedy)
+
+
 def time_trials(trials: Sequence[Labelled], resources: Resources, fewest: int, seconds: float) -> Timing:
     """Measure trials on groups of ranks that run at the same time, as many as the sweep will have.
 
@@ -72,7 +88,7 @@ def time_trials(trials: Sequence[Labelled], resources: Resources, fewest: int, s
             processes[-1].start()
             sender.close()
             receivers.append(receiver)
-        found = [_receive(receiver) for receiver in receivers]
+        found = [_receive(*pair) for pair in zip(receivers, processes, strict=True)]
     except BaseException:
         for process in processes:
             process.kill()
@@ -87,13 +103,13 @@ def time_trials(trials: Sequence[Labelled], resources: Resources, fewest: int, s
     return Timing(median(ready - started for ready, _ in found), times)
 
 
-def _receive(receiver: Connection) -> tuple[float, list[tuple[str, TrialTime]]]:
+def _receive(receiver: Connection, process: BaseProcess) -> tuple[float, list[tuple[str, TrialTime]]]:
     """When a group was ready (seconds since 1970), and the times of its trials."""
     try:
         message = receiver.recv()
     except EOFError:
-        remedy = "is the memory full? pass --no-probe to skip the estimate"
-        raise UserError("a process that measured training times crashed", remedy=remedy) from None
+        process.join()
+        raise CrashedError(process.exitcode or 0) from None
     if isinstance(message, UserError):
         raise message
     ready, times = message

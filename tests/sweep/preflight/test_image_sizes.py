@@ -98,18 +98,18 @@ def test_a_sweep_of_an_earlier_version_keeps_the_size_of_its_files(tiny, photos,
 def test_the_dry_run_says_which_size_and_why(sweep_file, photos):
     data = {"name": "imagefolder", "path": str(photos), "per_class": None}
     words = ["sweep", str(sweep_file(parameters={"data": data})), "--dry-run", "--no-probe"]
-    line = "imagefolder: image_size 56: the images' median is 90 x 60, of which 56 is about the short side"
+    line = "photos: image_size 56: the images' median is 90 x 60, of which 56 is about the short side"
     done = CliRunner().invoke(app, words)
     assert f"\n  {line}\n" in done.stdout, done.output
     found = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
-    assert found["image_size"]["imagefolder"]["side"] == 56
+    assert found["image_size"]["photos"]["side"] == 56
 
 
 def test_a_single_training_chooses_and_keeps_a_size(tiny, photos, tmp_path, caplog):
     config = own(tiny, photos).corners[0].model_copy(update={"epochs": 1})
     assert config.data.image_size is None
     assert local.train(config, tmp_path / "trial", lambda line: None).extra["effective"]["image_size"] == 56
-    assert "imagefolder: image_size 56: " in caplog.text
+    assert "photos: image_size 56: " in caplog.text
     assert yaml.safe_load((tmp_path / "trial" / "config.yaml").read_text())["data"]["image_size"] == 56
     write_photos(photos, ((300, 200),) * 9, first=100)
     local.train(config, tmp_path / "trial", lambda line: None)  # which is complete

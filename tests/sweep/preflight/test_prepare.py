@@ -101,5 +101,5 @@ def test_images_that_have_changed_since_the_first_trial(tmp_path, tiny, monkeypa
     assert json.loads((tmp_path / "out" / "data.json").read_text())["classes"] == ["a", "e\u0301"]
     prepare(sweep, tmp_path / "out")
     write(8)
-    with pytest.raises(UserError, match="images of imagefolder have changed since this sweep started"):
+    with pytest.raises(UserError, match="images of mine have changed since this sweep started"):
         prepare(sweep, tmp_path / "out")

@@ -26,7 +26,7 @@ from hwcls.tracking.folders import SweepFolder
 from hwcls.training import local
 
 COUNTS = {"common": 40, "rare": 2, "single": 1}
-NOTE = "imagefolder: no val image of single (1 in train): no val metric judges it"
+NOTE = "mine: no val image of single (1 in train): no val metric judges it"
 
 
 @pytest.fixture
@@ -49,10 +49,10 @@ def own(tiny, tmp_path, monkeypatch):
 
 def test_classes_that_nothing_judges_are_named(own, tmp_path, caplog):
     for _ in range(2):  # before the images are decoded, and then
-        notes = [note for note in plan_sweep(own())["warnings"] if note.startswith("imagefolder: ")]
+        notes = [note for note in plan_sweep(own())["warnings"] if note.startswith("mine: ")]
         assert [note.startswith(NOTE) for note in notes] == [True, False, False]
-        assert notes[1].startswith("imagefolder: no test image of single (1 in train)")
-        assert notes[2].startswith("imagefolder: test has 6 images: too few to tell")
+        assert notes[1].startswith("mine: no test image of single (1 in train)")
+        assert notes[2].startswith("mine: test has 6 images: too few to tell")
         caplog.clear()
         prepare(own(), tmp_path / "out")
         assert [note for note in notes if note in caplog.messages] == notes
@@ -125,7 +125,7 @@ def test_own_images_are_not_augmented_unless_asked_and_every_value_is_recorded(o
         assert job.config.data.augment == AugmentConfig(**expected)
         shown = []
         print_plan(plan_sweep(sweep), shown.append)
-        words = "imagefolder: crop 1, hflip" if changes else "imagefolder: none (the data set's default)"
+        words = "mine: crop 1, hflip" if changes else "mine: none (the data set's default)"
         assert f"  {words}" in shown
         (entry,) = plan_sweep(sweep)["augment"]
         assert entry["settings"] == {name: value for name, value in full.items() if name != "label"}

@@ -130,3 +130,20 @@ def test_what_cannot_be_tried_is_a_users_error(trial, tmp_path, body, message):
     broken = trial.model_copy(update={"model": model})
     with pytest.raises(UserError, match=message):
         time_trials([("a", broken)], Resources(1, 1, 0.0, 1), fewest=1, seconds=0.0)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (-9, r"\(ended by SIGKILL\) — the memory is probably full"),
+        (-11, r"\(ended by SIGSEGV\) — a library"),
+        (3, "code 3"),
+    ],
+)
+def test_a_crashed_process_is_told_from_a_full_memory(code, words):
+    receiver, sender = module.get_context("spawn").Pipe(duplex=False)
+    sender.close()
+    process = type("Ended", (), {"exitcode": code, "join": lambda self: None})()
+    with pytest.raises(UserError, match=words) as raised:
+        module._receive(receiver, process)
+    assert "--no-probe" not in str(raised.value)  # which only a dry run has
