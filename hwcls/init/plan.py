@@ -62,7 +62,7 @@ class Wish:
     """What the user asked for.
 
     Attributes:
-        path: Of the data, as typed.
+        path: Of the data, as typed; its name where it is `imported`.
         data: Further entries of the data section: the layout and the share of test.
         mirror: Whether a mirrored image keeps its class; None: nobody said.
         seconds: Of the whole command.
@@ -73,6 +73,7 @@ class Wish:
     seconds: float
     data: Mapping[str, Any] = field(default_factory=dict)
     mirror: bool | None = None
+    imported: bool = False
 
 
 @dataclass(frozen=True)
@@ -219,7 +220,8 @@ def _choose_search(wish: Wish, data: DataFacts, schedule: Schedule, models: int)
 
 def _choose_data(wish: Wish, data: DataFacts, machine: MachineFacts, side: Choice, schedule: Schedule) -> list[Choice]:
     at, entries = "parameters.data", dict(wish.data)
-    found = [Choice(f"{at}.path", wish.path, "" if data.cut else "train, val and test are as the files have them")]
+    key = "name" if wish.imported else "path"
+    found = [Choice(f"{at}.{key}", wish.path, "" if data.cut else "train, val and test are as the files have them")]
     if layout := entries.pop("layout", None):
         found.append(Choice(f"{at}.layout", layout, "how the files are read, as you said"))
     if "test" in data.cut:

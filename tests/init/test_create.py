@@ -119,6 +119,21 @@ def test_an_answer_as_an_option(option, hflip, photos, measured):
     assert load_sweep(Path("photos.yaml")).corners[0].data.augment.hflip is hflip
 
 
+def test_unreadable_images_are_left_out_by_an_import_that_init_takes(photos, measured):
+    """What the error says is what works."""
+    Path("photos/train/cat/3.png").write_bytes(b"")
+    done = run("photos/")
+    assert done.exit_code == 2
+    assert "hwcls data import NAME PATH --skip-corrupt, then hwcls init NAME or data: {name: NAME}" in done.output
+    command = ["data", "import", "our_pets", "photos/", "--skip-corrupt"]
+    assert runner.invoke(app, command, catch_exceptions=False).exit_code == 0
+    done = run("our_pets")
+    assert done.exit_code == 0, done.output
+    assert "17 train, 18 test" in done.output
+    data = load_sweep(Path("our_pets.yaml")).corners[0].data
+    assert (data.name, data.path, data.image_size) == ("our_pets", None, 16)
+
+
 def test_json(photos, measured):
     done = run("photos", "--json", "--for", "10m")
     found = json.loads(done.stdout)
@@ -130,7 +145,8 @@ def test_json(photos, measured):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["nothing"], "nothing: no such folder or archive"),
+        (["nothing"], "nothing: no such folder or archive, and nothing was imported under this name"),
+        (["digits"], "digits: no such folder or archive, and"),
         (["photos", "--goal", "fast"], "--goal: no goal 'fast' — known: quick, thorough"),
         (["photos", "--for", "soon"], "--for: 'soon' is not a duration — write 2h, 90m, 1h30m or a number of seconds"),
         (["photos", "--for", "30s"], "--for: 30s is too short for a sweep — give it 2m or more"),

@@ -23,7 +23,9 @@ SIGNS = {"ok": "ok   ", "note": "note ", "wrong": "WRONG"}
 @app.command()
 @takes_data_options
 def init(
-    path: Annotated[str, typer.Argument(help="A folder, zip or tar of images.", show_default=False)],
+    path: Annotated[
+        str, typer.Argument(help="A folder, zip or tar of images, or what they were imported as.", show_default=False)
+    ],
     goal: Annotated[
         str | None,
         typer.Option(help="quick (minutes) or thorough (an hour or two); by default as --for says, or quick."),
@@ -53,14 +55,15 @@ def init(
     target = out or Path(f"{sweep_name(path)}.yaml")
     check_free(target)
     with progress_reporter() as progress:
-        found = look(_data_config(path, own), chosen, progress)
+        found = look(config := _data_config(path, own), chosen, progress)
     if not as_json:
         for line in describe_found(path, found):
             echo(line)
         if mirror is None and can_ask():
             mirror = not typer.confirm("May a mirrored image be another class?", default=True, err=True)
     with progress_reporter() as progress:
-        written = create(found, Wish(path, chosen, seconds, own.entries(), mirror), target, progress)
+        wish = Wish(path, chosen, seconds, own.entries(), mirror, imported=config.path is None)
+        written = create(found, wish, target, progress)
     if as_json:
         echo(json.dumps(to_json(found, written), indent=2))
         return
@@ -69,20 +72,29 @@ def init(
 
 
 def _data_config(path: str, own: DataOptions) -> DataConfig:
-    """The data section of a path and its options; raises UserError."""
+    """The data section of a path, or of the name of an import, and its options; raises UserError."""
     from pydantic import ValidationError
 
     from hwcls.config.data import DataConfig
     from hwcls.config.remedies.values import describe_error, first_error
     from hwcls.errors import UserError
 
-    if not os.path.exists(os.path.expanduser(path)):
-        raise UserError("no such folder or archive", where=path)
+    exists = os.path.exists(os.path.expanduser(path))
+    if not exists and not _is_imported(path):
+        raise UserError("no such folder or archive, and nothing was imported under this name", where=path)
     try:
-        return DataConfig.model_validate({"path": path, **own.entries()})
+        return DataConfig.model_validate({"path" if exists else "name": path, **own.entries()})
     except ValidationError as error:
         what, remedy = describe_error(first := first_error(error), DataConfig.model_fields, DataConfig)
         raise UserError(what, where=f"--{str(first['loc'][-1]).replace('_', '-')}", remedy=remedy) from None
+
+
+def _is_imported(name: str) -> bool:
+    """Whether images of a user's own were imported as `name`."""
+    from hwcls.data.catalog import DATA_SETS, user_spec
+    from hwcls.data.importer import find_imported
+
+    return name not in DATA_SETS.names() and user_spec(name) is not None and find_imported(name) is not None
 
 
 def _goal(name: str | None, budget: str | None) -> tuple[Goal, float]:

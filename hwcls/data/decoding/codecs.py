@@ -16,7 +16,9 @@ BRANDS = {
     **dict.fromkeys((b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"), ("HEIC", "HEIF")),
     **dict.fromkeys((b"avif", b"avis"), ("AVIF", "AVIF")),
 }  # how these files begin, what they are, and PIL's name for the decoder
-SKIP = "or leave out such images: hwcls data import NAME PATH --skip-corrupt"
+SKIP = (
+    "or leave out such images: hwcls data import NAME PATH --skip-corrupt, then hwcls init NAME or data: {name: NAME}"
+)
 UNKNOWN = "of no known image format"
 REMEDIES = {
     "HEIC": HEIC.remedy,
