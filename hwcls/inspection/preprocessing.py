@@ -83,7 +83,7 @@ def _square_steps(inputs: InputSpec) -> list[dict[str, Any]]:
         "step": "resize",
         "where": f"the image is not {size} x {size}",
         "filter": "bilinear (a triangle), widened by the factor where it shrinks (antialias)",
-        "order": "columns first, then rows; each rounded to whole numbers from 0 to 255",
+        "order": "columns first, then rows; each rounded to whole numbers from 0 to 255, halves up",
     }
     if how == "squash":
         tall = f"the height is more than {MAX_ASPECT} times the width"
