@@ -22,6 +22,7 @@ FOUND = 0.04  # the probability that one hash of two images at the threshold is 
 SKETCH = 128  # bits that are compared before the descriptions are
 AT_ONCE = 1 << 14  # pairs
 REACH = 16  # images with a hash in common that are compared with each
+MANY = 64  # copies of an image that are looked for: a camera that never moves has thousands
 LARGE, SAME = 20, 0.995  # a larger set of copies is one only where they can hardly be told apart
 
 
@@ -44,28 +45,33 @@ def find_pairs(described: np.ndarray, threshold: float) -> tuple[np.ndarray, np.
     """The pairs (P, 2) of rows of `described` (N, D) whose scalar product reaches `threshold`, and it (P,) float32.
 
     Each image has BANDS hashes, of the signs of its products with random vectors (Charikar 2002); only images with one
-    in common are compared, and of many with the same one REACH neighbours.
+    in common are compared, and of many with the same one REACH neighbours; one that has MANY copies is done.
     """
     count = len(described)
     bits = _hash_bits(threshold)
     sketch = _signs(described, SKETCH, 0).view(np.uint64)  # (N, SKETCH / 64)
     apart = SKETCH * np.arccos(threshold) / np.pi
     most = int(apart + 3.5 * np.sqrt(apart))
-    found: dict[int, float] = {}
+    codes, products = np.zeros(0, np.int64), np.zeros(0, np.float32)
+    partners = np.zeros(count, np.int64)
     for band in range(BANDS):
-        keys = _signs(described, bits, 1 + band).view(np.uint64)[:, 0]
-        for first, second in _pairs_of_equal(keys):
+        rows = np.flatnonzero(partners < MANY)
+        keys = _signs(described[rows], bits, 1 + band).view(np.uint64)[:, 0]
+        found = [(codes, products)]
+        for places, others in _pairs_of_equal(keys):
+            first, second = rows[places], rows[others]
             near = np.bitwise_count(sketch[first] ^ sketch[second]).sum(1) <= most
             first, second = first[near], second[near]
             for start in range(0, len(first), AT_ONCE):
                 one, other = first[start : start + AT_ONCE], second[start : start + AT_ONCE]
                 alike = np.einsum("ij,ij->i", described[one], described[other])
                 kept = alike >= threshold
-                codes = np.minimum(one, other)[kept] * count + np.maximum(one, other)[kept]
-                found |= zip(codes.tolist(), alike[kept].tolist(), strict=True)
-    codes = np.array(sorted(found), np.int64)
-    pairs = np.stack([codes // max(count, 1), codes % max(count, 1)], 1)
-    return pairs, np.array([found[code] for code in codes.tolist()], np.float32)
+                found.append((np.minimum(one, other)[kept] * count + np.maximum(one, other)[kept], alike[kept]))
+        if len(found) > 1:
+            codes, first_at = np.unique(np.concatenate([some for some, _ in found]), return_index=True)
+            products = np.concatenate([some for _, some in found])[first_at]
+            partners = np.bincount(np.concatenate([codes // count, codes % count]), minlength=count)
+    return np.stack([codes // max(count, 1), codes % max(count, 1)], 1), products
 
 
 def _hash_bits(threshold: float) -> int:

@@ -207,3 +207,14 @@ def test_images_of_one_colour_are_alike_only_as_files(tmp_path: Path) -> None:
     write(tmp_path / "mine" / "train" / "a" / "again.png", encode(Image.new("RGB", (8, 8)), "PNG"))
     index = open_index(DataConfig(name="imagefolder", path=str(tmp_path / "mine")))
     assert len(set(index.copies)) == 24
+
+
+def test_a_camera_that_never_moves_gives_few_pairs() -> None:
+    """Each of its images is a near copy of all others."""
+    random = np.random.default_rng(0)
+    frames = np.clip(random.integers(0, 256, (16, 16)) + random.normal(0, 4, (800, 16, 16)), 0, 255).astype(np.uint8)
+    pairs, alike = near.find_pairs(features.describe_images(frames), 0.8)
+    assert alike.min() > 0.95
+    partners = np.bincount(pairs.ravel(), minlength=800)
+    assert 20 < partners.min() <= partners.mean() < near.MANY + 2 * near.REACH
+    assert len(np.unique(pairs, axis=0)) == len(pairs)
