@@ -24,7 +24,7 @@ from hwcls.config.shares import Shares
 from hwcls.config.space import Alternative, Fixed, Range, Space, Suggest, find_alternatives
 from hwcls.config.space_parser import parse_space
 from hwcls.config.sweep import EARLY_STOPPING, EarlyStopping, SweepConfig
-from hwcls.config.trial import DRAWN_SECTIONS, TrialConfig, use_copied_source
+from hwcls.config.trial import DRAWN_SECTIONS, TrialConfig, use_copied_source, with_earlier_keys
 from hwcls.config.yaml_source import Key, YamlSource, parse_value, read_source
 from hwcls.errors import UserError, did_you_mean
 from hwcls.reading import read_or_none, read_yaml
@@ -57,7 +57,7 @@ class Sweep:
     def _as_written(self, suggest: Suggest, **settings: int) -> TrialConfig:
         """The trial with the path of its model file as the sweep file has it."""
         values = {**settings, **self.space.draw(suggest), "metric": self.config.metric.model_dump()}
-        data = {**self.earlier_split, **values["data"]} if self.earlier_split else values.get("data")
+        data = with_earlier_keys(values["data"], self.earlier_split) if self.earlier_split else values.get("data")
         if isinstance(data, dict):
             data = find_files_beside(data, self.folder, lambda: self._recorded_files)
         return TrialConfig.from_dict({**values, "data": data} if data is not None else values)

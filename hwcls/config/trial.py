@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
 from hwcls.config.base import Frozen
-from hwcls.config.data import DataConfig
+from hwcls.config.data import DataConfig, LayoutConfig
 from hwcls.config.model import SOURCES, ModelFamily, any_family
 from hwcls.config.optim import MetricConfig, OptimizerConfig, PlateauConfig, SchedulerConfig
 
@@ -24,6 +25,9 @@ DRAWN_SECTIONS = (
 
 # what earlier versions did: no val image of rare classes, and only images of the same pixels were copies
 EARLIER_SPLIT = {"val_min": 0, "duplicates": "exact"}
+EARLIER_LAYOUT = LayoutConfig(
+    class_depth=1
+)  # of images at a path: the first folder was the class, however deep they lay
 # keys of `data` that version 0.1 did not have, as it did it
 ADDED = {**EARLIER_SPLIT, "test": 0.2, "layout": None, "resize": "crop"}
 
@@ -91,14 +95,27 @@ def use_copied_source(values: dict[str, Any], trial: Path) -> dict[str, Any]:
 
 
 def with_recorded_split(config: dict[str, Any]) -> dict[str, Any]:
-    """The values of a config.yaml with the keys of EARLIER_SPLIT that the version which wrote it did not have.
+    """The values of a config.yaml with what `earlier_keys` says that the version which wrote it meant.
 
     hwcls writes every key that it knows, labels too; a config written by hand has none.
     """
     data = config.get("data")
     if isinstance(data, dict) and "label" in data:
-        return {**config, "data": {**EARLIER_SPLIT, **data}}
+        return {**config, "data": with_earlier_keys(data, earlier_keys(data))}
     return config
+
+
+def earlier_keys(recorded: dict[str, Any]) -> dict[str, Any]:
+    """The keys that a recorded `data` section lacks, as the version which wrote it meant them."""
+    earlier = {**EARLIER_SPLIT, "layout": EARLIER_LAYOUT.model_dump()}
+    return {key: value for key, value in earlier.items() if key not in recorded}
+
+
+def with_earlier_keys(data: dict[str, Any], keys: Mapping[str, Any]) -> dict[str, Any]:
+    """A `data` section with `keys` where it has none; a layout is for images at a path alone."""
+    if data.get("path") is None:
+        keys = {key: value for key, value in keys.items() if key != "layout"}
+    return {**keys, **data}
 
 
 def flat_name(path: tuple[str, ...]) -> str:

@@ -149,7 +149,14 @@ def user_spec(name: str) -> DataSetSpec | None:
     layout, spellings = DATA_SETS[USER_LAYOUT], dict.fromkeys((name, unicodedata.normalize("NFD", name)))
     # folders of macOS have the second
     places = tuple(place for spelled in spellings for place in (spelled, f"{spelled}/*"))
-    return replace(layout, description="images of your own", places=places, needs_path=False)
+    description = "images of your own"
+    return replace(layout, description=description, places=places, needs_path=False, read=_read_kept)
+
+
+def _read_kept(path: Path) -> RawData:
+    """A user's data set in a raw folder; what an import packed without a table has class folders one deep."""
+    imported = path == cache_folder() / "raw" / path.stem / path.name
+    return DATA_SETS[USER_LAYOUT].read_as(path, LayoutConfig(class_depth=1) if imported else None)
 
 
 def locate(name: str) -> Path | None:

@@ -37,7 +37,9 @@ from hwcls.errors import UserError
 from hwcls.format import format_bytes
 
 FORMAT = 2  # raised when the layout, the decoding or the images' order changes
-USER_FORMAT = 3  # the same for images of a user's own: 3 scales pixels of more than 8 bits by the set's own range
+# the same for images of a user's own: 3 scales pixels of more than 8 bits by the set's own range, 4 reads classes that
+# lie several folders deep
+USER_FORMAT = 4
 ARRAYS = ("images", "labels", "sums", "digests")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from hwcls import models
 from hwcls.config.data import ChosenSize
-from hwcls.config.trial import EARLIER_SPLIT, TrialConfig
+from hwcls.config.trial import EARLIER_LAYOUT, EARLIER_SPLIT, TrialConfig
 from hwcls.data.augment.defaults import spell_out
 from hwcls.data.cuts.table import write_split_tables
 from hwcls.data.imageset import describe_unjudged, open_data
@@ -85,7 +85,8 @@ def _with_earlier_split(config: TrialConfig, recorded: TrialConfig | None) -> Tr
     """The trial, split as the version that began it did, where the config leaves that to hwcls."""
     if recorded is None:
         return config
-    left_open = EARLIER_SPLIT.keys() - config.data.model_fields_set
+    keys = {*EARLIER_SPLIT, *(["layout"] if recorded.data.layout == EARLIER_LAYOUT else [])}
+    left_open = keys - config.data.model_fields_set
     split = {key: getattr(recorded.data, key) for key in left_open}
     return config.model_copy(update={"data": config.data.model_copy(update=split)})
 

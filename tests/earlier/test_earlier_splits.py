@@ -1,6 +1,7 @@
 """Splits of known data sets, and of trials that earlier versions recorded, are as these versions made them."""
 
 import hashlib
+import shutil
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 from hwcls.config.data import DataConfig
 from hwcls.config.trial import EARLIER_SPLIT, TrialConfig, with_recorded_split
 from hwcls.data.imageset import open_data
+from hwcls.data.importer import import_data_set
 from hwcls.errors import UserError
 from hwcls.training import local
 
@@ -84,3 +86,53 @@ def test_a_trial_that_was_begun_before_resumes(tmp_path, monkeypatch):
     file["data"]["duplicates"] = "near"
     with pytest.raises(UserError, match="holds another trial"):
         local.train(TrialConfig.from_dict(file), folder, lambda line: None)
+
+
+def nested(place):
+    """Images two folders deep, of which earlier versions took the first folder as the class."""
+    random = np.random.default_rng(1)
+    for split in ("train", "test"):
+        for name in ("cat/a", "cat/b", "dog/c", "dog/d"):
+            folder = place / split / name
+            folder.mkdir(parents=True)
+            for i in range(4):
+                Image.fromarray(random.integers(0, 256, (8, 8, 3), np.uint8)).save(folder / f"{i}.png")
+
+
+def test_a_recorded_trial_keeps_its_classes(tmp_path, monkeypatch):
+    """Its config.yaml has no `layout`: the first folder was the class, however deep the images lay."""
+    monkeypatch.setenv("HWCLS_CACHE", str(tmp_path / "cache"))
+    nested(tmp_path / "mine")
+    recorded = {"name": "imagefolder", "path": str(tmp_path / "mine"), "label": None}
+    config = DataConfig.model_validate(with_recorded_split({"data": recorded})["data"])
+    assert open_data(config).classes == ("cat", "dog")
+    assert open_data(DataConfig(path=str(tmp_path / "mine"))).classes == ("cat/a", "cat/b", "dog/c", "dog/d")
+    known = with_recorded_split({"data": {"name": "mnist", "label": None}})["data"]
+    assert DataConfig.model_validate(known).layout is None
+
+
+def test_what_was_imported_before_keeps_its_classes(tmp_path, monkeypatch):
+    """It is a zip without a table of labels, as that of class folders one deep is today."""
+    monkeypatch.setenv("HWCLS_CACHE", str(tmp_path / "cache"))
+    nested(tmp_path / "mine")
+    packed = tmp_path / "cache" / "raw" / "pets" / "pets.zip"
+    packed.parent.mkdir(parents=True)
+    shutil.make_archive(str(packed.with_suffix("")), "zip", tmp_path / "mine")
+    assert open_data(DataConfig(name="pets")).classes == ("cat", "dog")
+    import_data_set("animals", tmp_path / "mine")
+    assert open_data(DataConfig(name="animals")).classes == ("cat/a", "cat/b", "dog/c", "dog/d")
+
+
+def test_a_trial_of_nested_folders_resumes(tmp_path, monkeypatch):
+    monkeypatch.setenv("HWCLS_CACHE", str(tmp_path / "cache"))
+    nested(tmp_path / "mine")
+    file = {"data": {"path": str(tmp_path / "mine"), "image_size": 8}, "model": {"name": "mlp", "width": 4}}
+    file |= {"optimizer": {"name": "sgd"}, "epochs": 1}
+    before = {**file, "data": {**file["data"], "layout": {"class_depth": 1}, "duplicates": "exact", "val_min": 0}}
+    folder = tmp_path / "trial"
+    result = local.train(TrialConfig.from_dict(before), folder, lambda line: None)
+    written = yaml.safe_load((folder / "config.yaml").read_text())
+    for key in (*EARLIER_SPLIT, "layout"):
+        del written["data"][key]
+    (folder / "config.yaml").write_text(yaml.safe_dump(written))
+    assert local.train(TrialConfig.from_dict(file), folder, lambda line: None) == result

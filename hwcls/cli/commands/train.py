@@ -65,10 +65,12 @@ def train(
 
 def _digest(trial: TrialConfig) -> str:
     """A name for the trial's folder; the same as in version 0.1 for a trial of it."""
-    from hwcls.config.trial import ADDED
+    from hwcls.config.trial import ADDED, EARLIER_LAYOUT
 
     values = trial.to_dict()
     data = values["data"]
+    if trial.data.layout == EARLIER_LAYOUT:
+        data["layout"] = None
     values["data"] = {key: value for key, value in data.items() if key not in ADDED or value != ADDED[key]}
     return hashlib.blake2b(json.dumps(values).encode(), digest_size=4).hexdigest()
 

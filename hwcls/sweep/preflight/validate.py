@@ -11,7 +11,7 @@ from typing import Any
 from hwcls.config.model import SOURCES
 from hwcls.config.sweep import TRACKERS
 from hwcls.config.sweep_file import Sweep
-from hwcls.config.trial import EARLIER_SPLIT, TrialConfig
+from hwcls.config.trial import TrialConfig, earlier_keys
 from hwcls.config.yaml_source import YamlSource
 from hwcls.data.catalog import locate_config
 from hwcls.errors import UserError
@@ -82,11 +82,11 @@ def _with_image_sizes(sweep: Sweep, folder: SweepFolder) -> Sweep:
 
 
 def _earlier_split(folder: SweepFolder) -> dict[str, Any]:
-    """The keys of EARLIER_SPLIT that the version which began this sweep did not record: version 0.1 no `val_min`."""
+    """What the version that began this sweep meant by keys of `data` that it did not record: 0.1 no `val_min`."""
     for trial in folder.trials().values():
         with contextlib.suppress(UserError):  # damaged: the next one tells
             data = trial.settings().get("data")
-            return {key: value for key, value in EARLIER_SPLIT.items() if isinstance(data, dict) and key not in data}
+            return earlier_keys(data) if isinstance(data, dict) else {}
     return {}
 
 
