@@ -30,6 +30,8 @@ MAX_RATIO = 200  # unpacked to packed bytes of an archive; more counts as a bomb
 METHODS = {9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "xz", 96: "JPEG", 97: "WavPack", 98: "PPMd"}
 JUNK = ("__macosx", "thumbs.db", "desktop.ini", "icon\r", "@eadir", "$recycle.bin")  # of other systems, in any case
 
+RESULTS = ("sweep.yaml", ".lock")  # the files that each sweep's results folder has from its start on
+
 
 class FileTree(Protocol):
     """A folder or an archive: file names with `/`, and their bytes; hidden files are left out."""
@@ -69,7 +71,7 @@ class FolderTree:
         """The names of the folders right below `below`."""
         place = self.root / below
         found = place.iterdir() if place.is_dir() else ()
-        return sorted(path.name for path in found if path.is_dir() and not _is_hidden(path.name))
+        return sorted(path.name for path in found if path.is_dir() and not _is_hidden(path.name) and not _is_ours(path))
 
 
 class _Archive:
@@ -278,6 +280,18 @@ def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in JUNK
 
 
+def _is_results(folder: str) -> bool:
+    """Whether a folder holds the results of a sweep of hwcls."""
+    return all(os.path.isfile(f"{folder}/{name}") for name in RESULTS)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder holds the results of a sweep, or of several and nothing else."""
+    with os.scandir(folder) as entries:
+        inner = list(entries)
+    return _is_results(str(folder)) or (bool(inner) and all(one.is_dir() and _is_results(one.path) for one in inner))
+
+
 def _utf8_name(info: zipfile.ZipInfo) -> str:
     """A member's name; macOS writes UTF-8 and does not say so, and zipfile reads that as the letters of old DOS."""
     if info.flag_bits & 0x800 or info.filename.isascii():
@@ -295,7 +309,10 @@ def _check_name(name: str, where: str) -> None:
 
 
 def walk_files(root: Path, no_files: dict[str, LeftOut] | None = None) -> Iterator[tuple[str, os.stat_result]]:
-    """Every plain file below `root` as (name, stat), sorted by name; hidden files and folders are left out.
+    """Every plain file below `root` as (name, stat), sorted by name.
+
+    Hidden files and folders are left out, and so are the results of sweeps, which a sweep begun in the data's own
+    folder writes there.
 
     Args:
         no_files: Gets the names of links to nothing, and of pipes, sockets and devices.
@@ -323,6 +340,8 @@ def walk_files(root: Path, no_files: dict[str, LeftOut] | None = None) -> Iterat
                         if not entry.is_symlink() or error.errno not in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR):
                             raise
                         others[prefix + entry.name] = DANGLING
+                        continue
+                    if stat.S_ISDIR(status.st_mode) and _is_results(entry.path):
                         continue
                     if stat.S_ISDIR(status.st_mode):
                         stack.append((Path(entry.path), f"{prefix}{entry.name}/", above | {place}))

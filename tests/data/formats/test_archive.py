@@ -217,3 +217,21 @@ def test_what_an_archive_may_hold(tmp_path: Path) -> None:
     assert may_contain(path, "wnids.txt")  # truncated: only reading it shows that
     assert may_contain(write_tar(tmp_path / "a.tar", FILES), "wnids.txt")
     assert not may_contain(tmp_path, "train/")
+
+
+def test_results_of_sweeps_are_no_files_of_the_data(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    results = data / "results" / "photos"
+    for name in ("cat/1.png", "cat/sweep.yaml", "results/photos/sweep.yaml", "results/photos/wandb/2.png"):
+        (data / name).parent.mkdir(parents=True, exist_ok=True)
+        (data / name).write_bytes(b"")
+    tree = open_tree(data)
+    assert tree.names == ["cat/1.png", "cat/sweep.yaml", "results/photos/sweep.yaml", "results/photos/wandb/2.png"]
+    assert tree.folders() == ["cat", "results"]
+    (results / ".lock").touch()
+    tree = open_tree(data)
+    assert tree.names == ["cat/1.png", "cat/sweep.yaml"]
+    assert tree.folders() == ["cat"]
+    assert open_tree(results).names == ["sweep.yaml", "wandb/2.png"], "a folder that is named itself is read"
+    (data / "results" / "dog").mkdir()
+    assert open_tree(data).folders() == ["cat", "results"], "other folders are in it, too"
