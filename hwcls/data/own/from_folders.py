@@ -59,7 +59,8 @@ def _without_splits(tree: FileTree, root: Folder, top: Folder, layout: LayoutCon
     if not layout.class_depth:
         for name in folders.small_others(top):
             why = LeftOut(f"images in {name}/, which is hardly a class", "rename the folder if it is one")
-            rows.left_out |= dict.fromkeys(top.folders.pop(name).all_images(), why)
+            rows.left_out |= dict.fromkeys(images := [*top.folders.pop(name).all_images()], why)
+            rows.found.append(f"note: {name}/ is hardly a class by name and few images: left out ({len(images):,})")
         if hardly := folders.hardly_classes(top):
             if len(top.folders) == 1:
                 return None

@@ -16,7 +16,7 @@ from hwcls.errors import UserError, did_you_mean
 SPLITS = ("train", "val", "test")
 PHOTOS, NEARLY = (".jpg", ".jpeg"), 0.9
 MASKS = LeftOut("masks or copies of photos, by their names", "rename them if they are images of their own")
-TINY, LARGE = 3, 100  # training images of a class, below and from which it is said
+TINY, LARGE = 3, 100  # training images of a class, below and from which it is said; many classes are as many
 
 
 @dataclass
@@ -123,11 +123,12 @@ def _check_classes(rows: Rows, train: Counter[str]) -> None:
 
 
 def _note_tiny_classes(rows: Rows, train: Counter[str]) -> None:
-    """Note classes of hardly any image beside one of very many."""
+    """Note classes of hardly any image beside one of very many, and where most of many classes are so."""
     (largest, most), tiny = train.most_common(1)[0], sorted(label for label in train if train[label] < TINY)
-    if tiny and most >= LARGE:
+    if tiny and (most >= LARGE or 2 * len(tiny) > len(train) >= LARGE):
         shown = ", ".join(f"{label} ({train[label]})" for label in tiny[:3]) + ", ..." * (len(tiny) > 3)
-        rows.found.append(f"note: {len(tiny):,} classes have one or two training images: {shown}; {largest} {most:,}")
+        rare = f"{len(tiny):,} of {len(train):,} classes with one or two training images: {shown}"
+        rows.found.append(f"note: {rare}; {largest} has {most:,}")
 
 
 def check_spellings(counts: Counter[str], where: str) -> None:

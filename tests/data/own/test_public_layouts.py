@@ -72,6 +72,7 @@ def test_a_few_pictures_beside_the_classes(write: Write) -> None:
         read_own_images(write(names))
     raw = read_own_images(write([*numbered("letters", "memos", count=40), *numbered("figures", count=3)]))
     assert (raw.classes, len(raw.left_out)) == (("letters", "memos"), 3)
+    assert raw.found[0] == "note: figures/ is hardly a class by name and few images: left out (3)"
 
 
 def test_folders_of_images_and_documents_at_the_root(write: Write) -> None:
@@ -176,5 +177,9 @@ def test_an_empty_folder_and_a_tiny_class_are_noted(write: Write) -> None:
     assert read_own_images(root).found == (
         "class folders, without splits",
         "note: nothing is in palm/, so it is no class",
-        "note: 1 classes have one or two training images: b (1); a 100",
+        "note: 1 of 3 classes with one or two training images: b (1); a has 100",
     )
+    rows = [f"{i}.jpg,name {i // 2}" for i in range(200)]
+    raw = read_own_images(write([f"{i}.jpg" for i in range(200)], {"labels.csv": table(rows, "file,label")}))
+    said = "note: 100 of 100 classes with one or two training images: name 0 (2), name 1 (2), name 10 (2), ...; name "
+    assert raw.found[-1].startswith(said)
