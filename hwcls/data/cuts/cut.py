@@ -183,7 +183,7 @@ class _Cutter:
         found = float(out.mean())
         if abs(found - share) <= FAR_OFF * share:
             return
-        why = "every class has one image in it"
+        why = "every class has one image in it" if found > share else "copies stay together"
         if self.listing.groups is not None:
             names, counts = np.unique(self.listing.groups[rows], return_counts=True)
             largest = np.argmax(np.where(names == "", 0, counts))

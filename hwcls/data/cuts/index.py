@@ -30,7 +30,7 @@ from hwcls.data.progress import ProgressMeter, ProgressReporter
 from hwcls.data.store import data_key, read_raw_data
 from hwcls.format import format_count
 
-FORMAT = 1  # raised when what is found changes
+FORMAT = 2  # raised when what is found changes
 KEPT = 100_000  # pairs that are named
 VARIED = 8  # grey levels: an image that varies less is alike only as a file
 
@@ -46,6 +46,7 @@ class ImageIndex:
         groups: (N,) str, "" for no group; None: there are none.
         copies: (N,) int64, equal for copies.
         conflicts: (P, 2) places of copies that have different labels; mirrored ones do not count.
+        alike: How many images look too much alike to tell copies from others.
     """
 
     counts: Mapping[str, int]
@@ -54,6 +55,7 @@ class ImageIndex:
     groups: np.ndarray | None
     copies: np.ndarray
     conflicts: np.ndarray
+    alike: int = 0
 
     def rows(self, split: str) -> slice:
         """Where the images of a split are."""
@@ -68,8 +70,11 @@ class ImageIndex:
         """The training images, and notes on copies that do not look right."""
         train = self.rows("train")
         groups = None if self.groups is None else self.groups[train]
-        notes = tuple(f"{line}; `hwcls data verify` names them" for line in self.describe())
-        return Listing(self.names[train].tolist(), self.copies[train], groups, "near", notes)
+        notes = [f"{line}; `hwcls data verify` names them" for line in self.describe()]
+        if self.alike:
+            what = f"{self.alike:,} images look much alike, as those of a camera that never moves"
+            notes.append(f"{what}: only equal ones stay together; name what belongs together by data.layout.group")
+        return Listing(self.names[train].tolist(), self.copies[train], groups, "near", tuple(notes))
 
     def describe(self) -> list[str]:
         """A line about copies with different labels, and one for each given split with copies of training images."""
@@ -155,18 +160,19 @@ def make_index(title: str, raw: RawData, report: ProgressReporter) -> ImageIndex
     assert images is not None, "a user's own images are files"
     labels = np.concatenate([part.labels for part in raw.splits.values()])
     groups = None if raw.groups is None else np.concatenate([raw.groups[split] for split in raw.splits])
-    copies, conflicts = _find_copies(title, images, labels, report)
+    copies, conflicts, alike = _find_copies(title, images, labels, report)
     counts = {split: len(part.labels) for split, part in raw.splits.items()}
-    return ImageIndex(counts, np.array(images.names), np.array(raw.classes)[labels], groups, copies, conflicts[:KEPT])
+    classes = np.array(raw.classes)[labels]
+    return ImageIndex(counts, np.array(images.names), classes, groups, copies, conflicts[:KEPT], alike)
 
 
 def _find_copies(
     title: str, images: EncodedImages, labels: np.ndarray, report: ProgressReporter
-) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) int64, equal for copies; and (P, 2), the copies of different labels."""
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """(N,) int64, equal for copies; (P, 2), the copies of different labels; how many images look too much alike."""
     # loads torch and PIL, which an index that is there does not need
     from hwcls.data.cuts.features import describe_images, reduce_images
-    from hwcls.data.cuts.near import find_pairs, find_threshold, join_copies, mirror
+    from hwcls.data.cuts.near import find_pairs, find_threshold, join_copies, mirror, part_large
 
     meter = ProgressMeter(report, f"{title}: copies", len(images), "images compared")
     reduced, digests = reduce_images(images, meter)
@@ -186,13 +192,15 @@ def _find_copies(
     alike = np.concatenate([np.ones(len(equal), np.float32), alike])
     mirrored = np.concatenate([np.zeros(len(equal), bool), mirrored])
     conflicts = pairs[(labels[pairs[:, 0]] != labels[pairs[:, 1]]) & ~mirrored]
-    return join_copies(len(images), pairs, alike), np.unique(np.sort(conflicts, 1), axis=0)
+    same = join_copies(len(images), equal, np.ones(len(equal), np.float32))
+    copies, parted = part_large(join_copies(len(images), pairs, alike), same, labels)
+    return copies, np.unique(np.sort(conflicts, 1), axis=0), parted
 
 
 def _save(path: Path, index: ImageIndex) -> None:
     arrays: dict[str, Any] = {"format": np.array(FORMAT), "copies": index.copies, "conflicts": index.conflicts}
     arrays |= {"splits": np.array(list(index.counts)), "counts": np.array(list(index.counts.values()))}
-    arrays |= {"names": index.names, "classes": index.classes}
+    arrays |= {"names": index.names, "classes": index.classes, "alike": np.array(index.alike)}
     if index.groups is not None:
         arrays["groups"] = index.groups
     files.write_with(path, lambda file: np.savez(file, **arrays))
@@ -205,7 +213,7 @@ def _load(path: Path) -> ImageIndex | None:
             if int(found["format"]) != FORMAT:
                 return None
             counts = dict(zip(found["splits"].tolist(), found["counts"].tolist(), strict=True))
-            arrays = [found.get(key) for key in ("names", "classes", "groups", "copies", "conflicts")]
-            return ImageIndex(counts, *arrays)
+            arrays = {key: found.get(key) for key in ("names", "classes", "groups", "copies", "conflicts")}
+            return ImageIndex(counts, **arrays, alike=int(found["alike"]))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None

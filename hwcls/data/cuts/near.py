@@ -127,6 +127,26 @@ def join_copies(count: int, pairs: np.ndarray, alike: np.ndarray) -> np.ndarray:
     return np.array([root(place) for place in range(count)], np.int64)
 
 
+def part_large(copies: np.ndarray, same: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, int]:
+    """The copies (N,) without large sets of more than half of a class, of which no split would get a fair part.
+
+    Args:
+        same: (N,) equal for images of the same pixels, which stay together.
+        labels: (N,) class numbers.
+
+    Returns:
+        (N,) int64, equal for copies; and how many images were in such sets.
+    """
+    found, whole = copies.copy(), np.bincount(labels)
+    numbers, counts = np.unique(copies, return_counts=True)
+    for number in numbers[counts > LARGE]:
+        members = np.flatnonzero(copies == number)
+        some = np.bincount(labels[members], minlength=len(whole))
+        if (2 * some > whole)[labels[members]].any() and len(np.unique(same[members])) > 1:
+            found[members] = len(copies) + same[members]
+    return found, int((found != copies).sum())
+
+
 def mirror(reduced: np.ndarray) -> np.ndarray:
     """(N, SIDE, SIDE) reduced images, left and right exchanged."""
     return reduced.reshape(-1, SIDE, SIDE)[..., ::-1]

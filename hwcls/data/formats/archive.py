@@ -26,6 +26,7 @@ from hwcls.errors import UserError, unreadable
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 DECOMPRESS: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
 MAX_FILE = 1 << 28  # bytes of one unpacked file; more counts as a bomb
+DEEPEST = 100  # folders around a file; with a thousand, reading would end at the recursion limit
 MAX_RATIO = 200  # unpacked to packed bytes of an archive; more counts as a bomb
 METHODS = {9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "xz", 96: "JPEG", 97: "WavPack", 98: "PPMd"}
 JUNK = ("__macosx", "thumbs.db", "desktop.ini", "icon\r", "@eadir", "$recycle.bin")  # of other systems, in any case
@@ -102,6 +103,9 @@ class _Archive:
             )
         if not parts or any(map(_is_hidden, parts)):
             return None
+        if len(parts) > DEEPEST:
+            what = f"its member '{name[:40]}...' lies {len(parts):,} folders deep"
+            raise UserError(what, where=self.where, remedy="do not use it")
         deep = len(parts) if folder else len(parts) - 1
         self._folders.update("/".join(parts[:depth]) for depth in range(1, deep + 1))
         return None if folder else "/".join(parts)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import re
+import warnings
 from collections import Counter
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +87,7 @@ def _parse(data: bytes, name: str, where: str) -> tuple[dict[str, list[str]], bo
             from pyarrow import parquet
 
             frame = parquet.read_table(io.BytesIO(data)).to_pandas()
+            frame = frame.reset_index() if any(frame.index.names) else frame
         elif name.endswith((".jsonl", ".ndjson", ".json")):
             lines = not data.lstrip().startswith(b"[")
             frame = pd.read_json(io.BytesIO(data), lines=lines, dtype=False, convert_dates=False, convert_axes=False)
@@ -92,20 +95,33 @@ def _parse(data: bytes, name: str, where: str) -> tuple[dict[str, list[str]], bo
             text = _decode(data)
             delimiter = _delimiter(text, "\t" if name.endswith(".tsv") else ",")
             has_header = _has_header(text, delimiter)
-            frame = pd.read_csv(
-                io.StringIO(text),
-                sep=r"\s+" if delimiter == " " else delimiter,
-                header=0 if has_header else None,
-                dtype=str,
-                keep_default_na=False,
-                skipinitialspace=True,
-                index_col=False,
-            )
+            with warnings.catch_warnings():  # that empty cells at the end of rows are left out
+                warnings.simplefilter("ignore", pd.errors.ParserWarning)
+                frame = pd.read_csv(
+                    io.StringIO(text),
+                    sep=r"\s+" if delimiter == " " else delimiter,
+                    header=0 if has_header else None,
+                    dtype=str,
+                    keep_default_na=False,
+                    skipinitialspace=True,
+                    index_col=False,
+                )
+            _check_widths(text, delimiter, frame.shape[1])
     except (ValueError, KeyError, ImportError, OSError, csv.Error) as error:  # pandas raises several of them
         what = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"is no readable table ({what})", where=where, remedy="one row for each image") from None
     names = [str(name).strip() for name in frame.columns] if has_header else map(str, range(1, frame.shape[1] + 1))
     return {name: _texts(frame.iloc[:, i]) for i, name in enumerate(names)}, has_header
+
+
+def _check_widths(text: str, delimiter: str, width: int) -> None:
+    """Raise ValueError where one of the first rows has more cells than there are columns: pandas drops the last."""
+    if delimiter == " ":
+        return
+    lines = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
+    for number, cells in enumerate(islice(lines, LINES), 1):
+        if any(cell.strip() for cell in cells[width:]):
+            raise ValueError(f"row {number} has {len(cells)} cells, the first one {width}")
 
 
 def _texts(column: Any) -> list[str]:
@@ -129,11 +145,13 @@ def _text(value: object) -> str:
 
 def _decode(data: bytes) -> str:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("cp1252", "replace")
+        text = data.decode("utf-16")
+    else:
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = data.decode("cp1252", "replace")
+    return text if "\n" in text else text.replace("\r", "\n")  # Excel's "CSV (Macintosh)"
 
 
 def _delimiter(text: str, usual: str) -> str:

@@ -66,7 +66,8 @@ def check_sweep(sweep: Sweep, options: Options) -> Sweep:
 
 def _with_image_sizes(sweep: Sweep, folder: SweepFolder) -> Sweep:
     """The sweep with a size for images of a user's own that have none: that of its trials, or chosen now."""
-    if not (names := {trial.data.name for trial in sweep.corners if is_open(trial.data)}):
+    mine = {(trial.data.name, trial.data.label) for trial in sweep.corners if is_open(trial.data)}
+    if not (names := {name for name, _ in mine}):
         return sweep
     recorded: dict[str, int | None] = {}
     for trial in folder.trials().values():
@@ -74,7 +75,8 @@ def _with_image_sizes(sweep: Sweep, folder: SweepFolder) -> Sweep:
             break
         with contextlib.suppress(UserError, TypeError, KeyError):  # damaged: the next one tells
             data = trial.settings()["data"]
-            recorded.setdefault(str(data["name"]), data.get("image_size"))
+            if (data["name"], data.get("label")) in mine:  # others have a size in the file, which is not for these
+                recorded.setdefault(str(data["name"]), data.get("image_size"))
     try:
         return size_sweep(sweep, recorded)
     except UserError as error:

@@ -218,3 +218,25 @@ def test_a_camera_that_never_moves_gives_few_pairs() -> None:
     partners = np.bincount(pairs.ravel(), minlength=800)
     assert 20 < partners.min() <= partners.mean() < near.MANY + 2 * near.REACH
     assert len(np.unique(pairs, axis=0)) == len(pairs)
+
+
+@pytest.mark.parametrize("classes", ["ab", "a"])
+def test_frames_of_one_camera_do_not_swallow_a_class(tmp_path: Path, classes: str) -> None:
+    """They hardly differ, so that all would be one set of copies; equal ones stay together, and a note says so."""
+    scenes = {name: np.random.default_rng(i).integers(0, 256, (32, 32)) for i, name in enumerate("ab")}
+    random = np.random.default_rng(9)
+    for i in range(60):
+        for name in "ab":
+            noise = random.normal(0, 4, (32, 32))
+            pixels = scenes[name] + noise if name in classes else random.integers(0, 256, (32, 32))
+            frame = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+            write(tmp_path / "mine" / name / f"{i:02d}.png", encode(frame, "PNG"))
+            if i < 5:
+                write(tmp_path / "mine" / name / f"{i:02d} again.png", encode(frame, "PNG"))
+    config = DataConfig(path=str(tmp_path / "mine"), image_size=16)
+    opened = open_data(config)
+    assert opened.counts()["test"] == pytest.approx([13, 13], abs=2)
+    index = open_index(config)
+    assert index.alike == 65 * len(classes)
+    assert len(np.unique(index.copies)) == 120
+    assert any(note.startswith(f"{index.alike} images look much alike") for note in opened.origin.notes)

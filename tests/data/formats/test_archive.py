@@ -235,3 +235,10 @@ def test_results_of_sweeps_are_no_files_of_the_data(tmp_path: Path) -> None:
     assert open_tree(results).names == ["sweep.yaml", "wandb/2.png"], "a folder that is named itself is read"
     (data / "results" / "dog").mkdir()
     assert open_tree(data).folders() == ["cat", "results"], "other folders are in it, too"
+
+
+def test_a_member_a_thousand_folders_deep_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "deep.zip", "w") as archive:
+        archive.writestr("a/" * 2000 + "1.png", b"x")
+    with pytest.raises(UserError, match="lies 2,001 folders deep"):
+        open_tree(tmp_path / "deep.zip")

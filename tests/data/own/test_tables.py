@@ -258,3 +258,37 @@ def test_a_hundred_thousand_rows(write: Write) -> None:
         raw = read_own_images(Path("photos"), LayoutConfig(table="labels.csv"))
     assert sizes(raw) == {"train": 100_000}
     assert time.process_time() - start < 10
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"file_name,label\r1.png,a\r2.png,b\r3.png,a\r4.png,b\r",
+        b"file_name,label\n1.png,a,\n2.png,b,\n3.png,a,\n4.png,b,\n",
+    ],
+    ids=["lines of an old Mac", "empty cells at the end"],
+)
+def test_lines_end_as_they_may(tmp_path: Path, content: bytes, recwarn: pytest.WarningsRecorder) -> None:
+    for i in range(1, 5):
+        (tmp_path / f"{i}.png").write_bytes(b"x")
+    (tmp_path / "labels.csv").write_bytes(content)
+    raw = read_own_images(tmp_path)
+    assert (raw.classes, raw.splits["train"].labels.tolist()) == (("a", "b"), [0, 1, 0, 1])
+    assert not recwarn.list
+
+
+def test_rows_longer_than_the_header_are_refused(tmp_path: Path) -> None:
+    """As R writes them, with the numbers of the rows first: the numbers would be taken for the images."""
+    for i in range(1, 5):
+        (tmp_path / f"{i}.png").write_bytes(b"x")
+    (tmp_path / "labels.csv").write_text("file_name,label\n1,4.png,a\n2,3.png,b\n3,2.png,a\n4,1.png,b\n")
+    with pytest.raises(UserError, match="row 2 has 3 cells, the first one 2"):
+        read_own_images(tmp_path, LayoutConfig(table="labels.csv"))
+
+
+def test_a_parquet_index_is_a_column(tmp_path: Path) -> None:
+    names = [f"{i}.png" for i in range(4)]
+    for name in names:
+        (tmp_path / name).write_bytes(b"x")
+    pd.DataFrame({"label": list("abab")}, index=pd.Index(names, name="file_name")).to_parquet(tmp_path / "t.parquet")
+    assert read_own_images(tmp_path).splits["train"].labels.tolist() == [0, 1, 0, 1]

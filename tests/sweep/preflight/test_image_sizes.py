@@ -122,3 +122,18 @@ def test_data_show_takes_the_size_of_the_sweep(sweep_file, photos, tmp_path, mon
     file = sweep_file(compare=None, parameters={"data": data, "model": deep})
     done = CliRunner().invoke(app, ["data", "show", str(file), "--json"])
     assert json.loads(done.stdout)["image_size"] == 96, done.output
+
+
+def test_a_size_in_the_file_is_not_for_the_other_alternative(tiny, photos, tmp_path):
+    """A resumed sweep whose first trial has the size that the file gives keeps the choice for those without one."""
+    data = {"name": "imagefolder", "path": str(photos), "per_class": None}
+    file = tiny(parameters={"data": {"choice": {"small": {**data, "image_size": 32}, "auto": data}}})
+    options = Options(results=tmp_path / "results")
+    sweep, folder = check_sweep(file, options), SweepFolder(tmp_path / "results" / "tiny")
+    sizes = {(trial.data.label, trial.data.image_size) for trial in sweep.corners}
+    assert sizes == {("small", 32), ("auto", 56)}
+    builder = JobBuilder(sweep, folder, Resources(1, 1, 1, 0.0), {})
+    builder.build(0, {"data": "small", "model": "mlp", "optimizer.lr": 0.01}, lambda: None)
+    (folder.path / "sweep.yaml").write_text(yaml.safe_dump(file.resolved()))
+    again = check_sweep(file, options)
+    assert {(trial.data.label, trial.data.image_size) for trial in again.corners} == sizes
