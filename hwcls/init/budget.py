@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from hwcls.config.sweep import ConfirmConfig
+from hwcls.init.economy import HALF
 
 CONFIRM_SHARE = 0.4  # of the time, at most, for the confirm runs: a budget is that of the search alone
 SAVING = 2.0  # epochs that early stopping saves, as a factor: less than was measured on long searches
@@ -84,6 +85,7 @@ class Schedule:
     Attributes:
         models: Those that are compared; the others are too slow for the time.
         share: Of the training images, that are used.
+        affordable: The share that fits into the time with the fewest epochs; above 1 where there is time left.
         budget: Seconds of the search.
         run_cap: Trials of the search, where more are not worth their time; else None.
         confirm: Seconds of the confirm runs.
@@ -99,13 +101,14 @@ class Schedule:
     confirm: float
     seconds: float
     concurrent: int
+    affordable: float = 1.0
 
 
 def plan_schedule(goal: Goal, seconds: float, pace: Pace, images: int, classes: int) -> Schedule:
     """Divide `seconds` between the search and the confirm runs.
 
     As many epochs as fit, within what is useful; where the fewest do not fit, models are dropped, the slowest first, or
-    fewer images used, whichever loses less.
+    fewer images used, whichever loses less: a model from scratch is not worth half of the images.
 
     Args:
         images: Of the training split.
@@ -116,13 +119,14 @@ def plan_schedule(goal: Goal, seconds: float, pace: Pace, images: int, classes: 
     most = min(most, max(least, round(IMAGES_SEEN[goal.name] / images)))
     wanted = min(most, max(least, math.ceil(FEWEST_SEEN / images)))
     models = tuple(sorted(pace.speeds, key=lambda label: pace.speeds[label].most))
-    fewest = min(1.0, math.ceil(100 * max(FEWEST * classes, SMALL) / images) / 100)
+    fewest = fewest_share(images, classes)
     while True:
         share = _affordable(goal, free, pace, models, wanted)
-        if share >= min(1.0, ENOUGH * classes / images) or len(models) == 1:
+        from_scratch = any(label != KEPT_LONGEST for label in models[1:])
+        if share >= min(1.0, max(ENOUGH * classes / images, HALF * from_scratch)) or len(models) == 1:
             break
         models = _without_slowest(models)
-    share = _affordable(goal, free, pace, models, least)
+    affordable = share = _affordable(goal, free, pace, models, least)
     share = 1.0 if share >= 1 else max(fewest, _round_down(share))
     epochs = next((n for n in range(most, least, -1) if _affordable(goal, free, pace, models, n) >= share), least)
     kept = tuple(label for label in pace.speeds if label in models)
@@ -135,7 +139,13 @@ def plan_schedule(goal: Goal, seconds: float, pace: Pace, images: int, classes: 
     needed = cap * trial / pace.concurrent
     run_cap = cap if needed < left else None
     search = min(left, needed)
-    return Schedule(kept, epochs, share, left, run_cap, confirm, pace.idle + search + last + confirm, pace.concurrent)
+    total = pace.idle + search + last + confirm
+    return Schedule(kept, epochs, share, left, run_cap, confirm, total, pace.concurrent, affordable)
+
+
+def fewest_share(images: int, classes: int) -> float:
+    """The share of so many images that is used at least, however little time there is."""
+    return min(1.0, math.ceil(100 * max(FEWEST * classes, SMALL) / images) / 100)
 
 
 def _without_slowest(models: tuple[str, ...]) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -12,16 +13,31 @@ from hwcls.config.data import DataConfig
 from hwcls.config.sweep_file import Sweep, load_sweep
 from hwcls.data.progress import ProgressReporter
 from hwcls.errors import UserError
-from hwcls.init.budget import Goal, Schedule, plan_schedule, with_more_seeds
+from hwcls.init.budget import Goal, Schedule, fewest_share, plan_schedule, with_more_seeds
+from hwcls.init.economy import HALF, Economy, list_economies, next_economy
 from hwcls.init.facts import DataFacts, MachineFacts, describe_data, look_at_machine
 from hwcls.init.measure import pace_of, time_models
-from hwcls.init.plan import BACKBONES, Choice, Plan, Wish, choose_models, choose_side, make_plan, with_budget
+from hwcls.init.plan import (
+    BACKBONES,
+    Choice,
+    Model,
+    Plan,
+    Wish,
+    choose_models,
+    choose_side,
+    make_plan,
+    with_budget,
+    with_fewer_pixels,
+    with_time,
+)
 from hwcls.init.render import render
 from hwcls.models.pretrained import find_offline_weights, may_have_weights
 from hwcls.sweep.preflight.simulate import ALL, RUNS, Simulation, Waits
 from hwcls.sweep.preflight.timing import Timing
 
 CLOSE = 0.05  # a simulated time this near to the wanted one is not corrected
+CORRECTIONS = 3  # of the budget, at most
+SLOW, SLOWER = "residual", 2.0  # the model that is measured last: at least so many times the seconds of cnn
 
 
 @dataclass(frozen=True)
@@ -47,13 +63,13 @@ class Written:
 
     Attributes:
         epoch_seconds: The shortest and the longest epoch of each model that was measured, on all training images.
-        models: Those that the file compares.
+        schedule: How its time is spent.
     """
 
     path: Path
     plan: Plan
     epoch_seconds: dict[str, tuple[float, float]]
-    models: tuple[str, ...]
+    schedule: Schedule
 
 
 def look(config: DataConfig, goal: Goal, report: ProgressReporter) -> Found:
@@ -82,19 +98,56 @@ def create(found: Found, wish: Wish, out: Path, report: ProgressReporter) -> Wri
     """
     if found.data.is_small:
         wish = replace(wish, goal=with_more_seeds(wish.goal))
-    models = choose_models(found.machine, wish.goal, found.side.value, found.weights)
-    report("measuring how fast this machine trains")
-    timing = time_models(models, found.config)
-    pace = pace_of(timing, found.machine.concurrent)
-    schedule = plan_schedule(wish.goal, wish.seconds, pace, found.data.images, len(found.data.classes))
-    plan = make_plan(wish, found.data, found.machine, found.side, models, schedule)
+    at, models, timing, schedule = _measure(found, wish, report)
+    side = with_fewer_pixels(found.side, at.side, wish.seconds)
+    plan = make_plan(wish, found.data, found.machine, side, models, schedule)
     plan = _fit_budget(plan, schedule, timing, wish.seconds, out)
     _load(render(plan), out, keep=True)
     seconds = {
         label: (min(time.epoch for time in times), max(time.epoch for time in times))
         for label, times in timing.trials.items()
     }
-    return Written(out, plan, seconds, schedule.models)
+    return Written(out, plan, seconds, schedule)
+
+
+def _measure(found: Found, wish: Wish, report: ProgressReporter) -> tuple[Economy, tuple[Model, ...], Timing, Schedule]:
+    """Measure models, more cheaply until enough of the images fit into the time: how, the models, times and schedule.
+
+    The slow network is only measured where the others leave time for it.
+    """
+    from hwcls.data.imageset import open_data
+
+    images, classes = found.data.images, len(found.data.classes)
+    steps = list_economies(found.side.value, wish.goal.epochs[0], pretrained=bool(found.weights))
+    needed = max(HALF, fewest_share(images, classes))
+    at: Economy | None = steps[0]
+    while at is not None:
+        now = at
+        config = found.config.model_copy(update={"image_size": now.side})
+        open_data(config, report)  # decoded here, as the processes that measure report nothing
+        report(f"measuring how fast this machine trains, at {now.side} x {now.side} pixels")
+        models = choose_models(found.machine, wish.goal, now.side, found.weights, narrow=now.narrow)
+        goal = replace(wish.goal, epochs=(now.epochs, wish.goal.epochs[1]))
+        plan = partial(_schedule, goal, wish.seconds, found)
+        timing = time_models([model for model in models if model.label != SLOW], config)
+        schedule = plan(timing)
+        at = next_economy(steps, now, schedule.affordable, needed)
+    slow = [model for model in models if model.label == SLOW]
+    if slow and SLOW in plan(_with_slow(timing)).models:
+        timing = replace(timing, trials={**timing.trials, **time_models(slow, config).trials})
+        schedule = plan(timing)
+    return now, models, timing, schedule
+
+
+def _schedule(goal: Goal, seconds: float, found: Found, timing: Timing) -> Schedule:
+    pace = pace_of(timing, found.machine.concurrent)
+    return plan_schedule(goal, seconds, pace, found.data.images, len(found.data.classes))
+
+
+def _with_slow(timing: Timing) -> Timing:
+    """The times as if the slow network was as fast as it can be expected to be."""
+    least = [replace(time, epoch=SLOWER * time.epoch) for time in timing.trials["cnn"]]
+    return replace(timing, trials={**timing.trials, SLOW: least})
 
 
 def _fit_budget(plan: Plan, schedule: Schedule, timing: Timing, seconds: float, out: Path) -> Plan:
@@ -112,12 +165,14 @@ def _fit_budget(plan: Plan, schedule: Schedule, timing: Timing, seconds: float, 
         walls = [Simulation(sweep, times, waits, schedule.concurrent, seed).run().wall for seed in range(RUNS)]
         return median(walls)
 
-    wall = simulate(plan)
-    if schedule.run_cap is None and abs(wall - seconds) > CLOSE * seconds:
-        budget = max(schedule.budget - (wall - seconds), schedule.budget / 2)
+    wall, budget = simulate(plan), schedule.budget
+    for _ in range(CORRECTIONS):
+        if schedule.run_cap is not None or abs(wall - seconds) <= CLOSE * seconds:
+            break
+        budget = max(budget - (wall - seconds), schedule.budget / 2)
         plan = with_budget(plan, budget)
         wall = simulate(plan)
-    return replace(plan, seconds=wall)
+    return with_time(plan, wall)
 
 
 def check_free(out: Path) -> None:

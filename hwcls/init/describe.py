@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterator
 from typing import Any
@@ -71,11 +72,23 @@ def _describe_balance(data: DataFacts) -> str:
 
 def describe_written(written: Written) -> Iterator[str]:
     """What was written, and what comes next."""
+    plan, schedule = written.plan, written.schedule
     for label, (low, high) in written.epoch_seconds.items():
-        left_out = "" if label in written.models else "; too slow for this time, left out"
+        left_out = "" if label in schedule.models else "; too slow for this time, left out"
         span = format_duration(low) if high < 1.1 * low else f"{format_duration(low)} to {format_duration(high)}"
         yield f"  an epoch of {label} on all training images takes {span} here{left_out}"
-    yield f"{written.path}: a sweep of about {format_duration(written.plan.seconds)}, with the reason of each choice"
+    side, used = plan.value("parameters.data.image_size"), plan.images
+    yield (
+        f"  trains on {used['train']:,} images of {side} x {side} pixels, chooses by {used['val']:,} (val),"
+        f" scores on {used['test']:,} (test)"
+    )
+    about, asked = format_duration(plan.seconds), format_duration(plan.asked)
+    if schedule.share < 1:
+        yield f"note: only {schedule.share:.0%} of the training images are used, for the time: a longer --for uses more"
+    if plan.is_late:
+        remedy = f"--for {math.ceil(plan.seconds / 60)}m, or fewer classes (data.classes), or a faster machine"
+        yield f"note: {asked} are too short on this machine, with as few images and epochs as make sense: {remedy}"
+    yield f"{written.path}: a sweep of about {about}, with the reason of each choice"
     yield "next:"
     yield from (f"  {command}" for command in _next_commands(written))
 
@@ -102,6 +115,8 @@ def to_json(found: Found, written: Written) -> dict[str, Any]:
         "machine": vars(found.machine),
         "epoch_seconds": written.epoch_seconds,
         "seconds": written.plan.seconds,
+        "share": written.schedule.share,
+        "used": dict(written.plan.images),
         "choices": [vars(choice) for choice in written.plan.choices],
         "next": _next_commands(written),
     }

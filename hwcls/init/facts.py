@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hwcls.config.sweep import ResourcesConfig
 from hwcls.data.decoding.image_sizes import ImageSizes
@@ -27,6 +27,7 @@ class DataFacts:
         square: The side that all files have in common; None where they have not.
         groups, copies: Groups of several images, and images that are a copy of another one: none is split.
         found: How the files were read, in sentences.
+        layout: The table and its columns that say the labels, as a sweep file names them; empty where none does.
         notes: What a user should know of the splits.
     """
 
@@ -38,6 +39,7 @@ class DataFacts:
     groups: int = 0
     copies: int = 0
     found: tuple[str, ...] = ()
+    layout: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -99,6 +101,7 @@ def describe_data(raw: RawData, sizes: ImageSizes, opened: ImageSet) -> DataFact
         groups=opened.origin.groups,
         copies=opened.origin.copies,
         found=raw.found,
+        layout=raw.layout,
         notes=(*opened.origin.notes, *split_notes(opened.name, opened.classes, counts)),
     )
 

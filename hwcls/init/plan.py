@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from math import log2
 from typing import Any
 
-from hwcls.config.data import title_of
 from hwcls.format import format_count, format_duration
 from hwcls.init.budget import Goal, Schedule
 from hwcls.init.facts import DataFacts, MachineFacts
 
+NEARLY = 0.1  # of the time that was asked for: so near, a measured time says no more
 UNEVEN = 1.5  # the largest over the smallest class, from which KEEL counts a set as imbalanced (Fernández et al. 2008)
 VAL = 300  # images: below, the best of some trials is the luckiest one (two standard errors are 6 points)
 SIDES = {  # pixels, at most: on CPU cores and on GPUs
@@ -43,11 +43,24 @@ class Choice:
 
 @dataclass(frozen=True)
 class Plan:
-    """All choices, in the order of the file, and the seconds that the command will take."""
+    """All choices, in the order of the file.
+
+    Attributes:
+        seconds: That the whole command will take.
+        asked: The seconds that were asked for.
+        images: Of each split, that are used.
+    """
 
     title: str
     choices: tuple[Choice, ...]
     seconds: float
+    asked: float
+    images: Mapping[str, int]
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it takes longer than was asked for."""
+        return self.seconds > self.asked
 
     def __getitem__(self, key: str) -> Choice:
         return next(choice for choice in self.choices if choice.key == key)
@@ -62,12 +75,14 @@ class Wish:
     """What the user asked for.
 
     Attributes:
+        title: What the data is called.
         path: Of the data, as typed; its name where it is `imported`.
         data: Further entries of the data section: the layout and the share of test.
         mirror: Whether a mirrored image keeps its class; None: nobody said.
         seconds: Of the whole command.
     """
 
+    title: str
     path: str
     goal: Goal
     seconds: float
@@ -105,10 +120,21 @@ def choose_side(square: int | None, short: int, machine: MachineFacts, goal: Goa
     return Choice("parameters.data.image_size", side, why)
 
 
-def choose_models(machine: MachineFacts, goal: Goal, side: int, weights: str | None) -> tuple[Model, ...]:
-    """The alternatives to compare: networks from scratch, and a pretrained backbone where its weights are here."""
-    halvings = max(1, min(4, int(log2(side / 4))))
+def with_fewer_pixels(side: Choice, less: int, seconds: float) -> Choice:
+    """The choice of a smaller side, as the first one leaves too few images for a time."""
+    if less == side.value:
+        return side
+    why = f"pixels; at {side.value} less than half of the training images would fit into {format_duration(seconds)}"
+    return replace(side, value=less, why=why)
+
+
+def choose_models(
+    machine: MachineFacts, goal: Goal, side: int, weights: str | None, *, narrow: bool = False
+) -> tuple[Model, ...]:
+    """The alternatives to compare: from scratch, `narrow` or not, and a pretrained backbone whose weights are here."""
+    halvings = max(1, min(4, int(math.log2(side / 4))))
     widths = [32, 64] if machine.gpus else [16, 32]
+    widths = [width // 2 for width in widths] if narrow else widths
     head = {"dropout": {"min": 0.0, "max": 0.5}}
     models = [
         Model(
@@ -118,8 +144,8 @@ def choose_models(machine: MachineFacts, goal: Goal, side: int, weights: str | N
         )
     ]
     if weights or not machine.gpus or goal.name == "thorough":
-        narrow = widths if machine.gpus else [16, 24]  # below 16, oneDNN crashes in a shortcut
-        residual = {"name": "residual_cnn", "blocks": halvings + 1, "width": {"values": narrow}}
+        shortcut = widths if machine.gpus else [16, 24]  # below 16, oneDNN crashes in a shortcut
+        residual = {"name": "residual_cnn", "blocks": halvings + 1, "width": {"values": shortcut}}
         models.append(Model("residual", residual, "deeper, with shortcuts; slower, often better"))
     if weights:
         models.append(pretrained(weights, machine))
@@ -154,7 +180,7 @@ def make_plan(
     """
     kept = [model for model in models if model.label in schedule.models]
     choices = [
-        Choice("name", sweep_name(wish.path), "the results are in results/ under this name"),
+        Choice("name", sweep_name(wish.title), "the results are in results/ under this name"),
         *_choose_metric(data),
         *_choose_search(wish, data, schedule, len(kept)),
         *_choose_data(wish, data, machine, side, schedule),
@@ -166,7 +192,7 @@ def make_plan(
         choices.append(Choice("parameters.class_weights", "balanced", why))
     images = format_count(sum(sum(counts) for counts in data.counts.values()), "image")
     title = f"{wish.path}: {images} of {len(data.classes):,} classes, on {machine}."
-    return Plan(title, tuple(choices), schedule.seconds)
+    return with_time(Plan(title, tuple(choices), 0.0, wish.seconds, _count_used(data, schedule)), schedule.seconds)
 
 
 def with_budget(plan: Plan, budget: float) -> Plan:
@@ -175,9 +201,28 @@ def with_budget(plan: Plan, budget: float) -> Plan:
     return replace(plan, choices=tuple(choices))
 
 
-def sweep_name(path: str) -> str:
-    """A sweep's name from what data at a path is called."""
-    plain = unicodedata.normalize("NFKD", title_of(path)).encode("ascii", "ignore").decode()
+def with_time(plan: Plan, seconds: float) -> Plan:
+    """The plan with the time of the whole command; the one that was asked for where it is nearly that."""
+    seconds = plan.asked if abs(seconds - plan.asked) <= NEARLY * plan.asked else seconds
+    whole = f"of the search; of about {format_duration(seconds)} in all the rest is for the start and for confirm"
+    why = "at most, of the search, which ends before" if plan.value("run_cap") else whole
+    choices = [replace(one, why=why) if one.key == "budget" else one for one in plan.choices]
+    return replace(plan, choices=tuple(choices), seconds=seconds)
+
+
+def _count_used(data: DataFacts, schedule: Schedule) -> dict[str, int]:
+    """The images of each split that the sweep uses."""
+    counts = {split: sum(found) for split, found in data.counts.items()}
+    if "val" not in data.cut:
+        return {**counts, "train": round(counts["train"] * schedule.share)}
+    used = (counts["train"] + counts["val"]) * schedule.share
+    val = round(used * val_share(used))
+    return {"train": round(used) - val, "val": val, "test": counts["test"]}
+
+
+def sweep_name(title: str) -> str:
+    """A sweep's name from what its data is called."""
+    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode()
     return re.sub(r"[^A-Za-z0-9_.+-]+", "_", plain).strip("_.+-")[:60] or "images"
 
 
@@ -203,9 +248,7 @@ def _choose_search(wish: Wish, data: DataFacts, schedule: Schedule, models: int)
     if schedule.run_cap is not None:
         why = f"trials; {wish.goal.trials} of each model are enough"
         found.append(Choice("run_cap", schedule.run_cap, why))
-    asked = format_duration(wish.seconds)
-    why = f"of the search; of {asked} in all the rest is for the start and for confirm"
-    found.append(Choice("budget", duration(schedule.budget), why))
+    found.append(Choice("budget", duration(schedule.budget)))  # `with_time` adds why
     if models > 1:
         found.append(Choice("compare", "model", "every model gets the same share"))
     found.append(
@@ -220,10 +263,12 @@ def _choose_search(wish: Wish, data: DataFacts, schedule: Schedule, models: int)
 
 def _choose_data(wish: Wish, data: DataFacts, machine: MachineFacts, side: Choice, schedule: Schedule) -> list[Choice]:
     at, entries = "parameters.data", dict(wish.data)
-    key = "name" if wish.imported else "path"
-    found = [Choice(f"{at}.{key}", wish.path, "" if data.cut else "train, val and test are as the files have them")]
-    if layout := entries.pop("layout", None):
-        found.append(Choice(f"{at}.layout", layout, "how the files are read, as you said"))
+    why = "" if data.cut else "train, val and test are as the files have them"
+    found = [Choice(f"{at}.{'name' if wish.imported else 'path'}", wish.path, why)]
+    asked = entries.pop("layout", {})
+    if layout := asked if wish.imported else {**data.layout, **asked}:
+        why = "how the files are read, as you said" if asked else "how the table was read, as it stays"
+        found.append(Choice(f"{at}.layout", layout, why))
     if "test" in data.cut:
         found.append(Choice(f"{at}.test", data.cut["test"], "of the images, cut off for the scores at the end"))
     if "val" in data.cut:
@@ -232,12 +277,18 @@ def _choose_data(wish: Wish, data: DataFacts, machine: MachineFacts, side: Choic
         found.append(Choice(f"{at}.val", share := val_share(left), f"{why}: {round(share * left):,} images"))
     found.append(side)
     if schedule.share < 1:
-        full = format_duration(schedule.seconds / schedule.share)
+        full = format_duration(time_of_all(schedule))
         why = f"of the training images: all of them would take about {full}; 1 trains on all"
         found.append(Choice(f"{at}.fraction", schedule.share, why))
     sizes = batch_sizes(round(data.images * schedule.share), machine.gpus > 0)
     found.append(Choice(f"{at}.batch_size", {"values": sizes}, "smaller ones take more steps in each epoch"))
     return [*found, _choose_augment(wish.mirror)]
+
+
+def time_of_all(schedule: Schedule) -> float:
+    """About the seconds that would be asked for all training images, rounded up."""
+    step = 60 if schedule.seconds < 1800 else 600
+    return math.ceil(schedule.seconds / schedule.share / step) * step
 
 
 def val_share(images: float) -> float:

@@ -19,7 +19,8 @@ _NO_TEXT = ("true", "false", "yes", "no", "on", "off", "null", "y", "n")
 
 def render(plan: Plan) -> str:
     """The sweep file."""
-    about = f"About {format_duration(plan.seconds)}. Every line can be changed; the README has all keys."
+    late = f", as {format_duration(plan.asked)} are too short here" if plan.is_late else ""
+    about = f"About {format_duration(plan.seconds)}{late}. Every line can be changed; the README has all keys."
     lines = [f"# {printable(plan.title)}", f"# {about}"]
     open_keys: list[str] = []
     for choice in plan.choices:

@@ -54,11 +54,18 @@ def test_few_images_are_rather_seen_more_often_than_by_more_models(images, model
     assert (found.models, found.epochs, found.share) == (models, epochs, 1.0)
 
 
-def test_both_models_are_kept_where_a_part_of_the_images_is_plenty():
-    found = schedule(images=50_000, cnn=(20.0, 40.0), residual=(25.0, 50.0))
-    assert found.models == ("cnn", "residual")
-    assert (found.epochs, found.share, found.run_cap) == (8, 0.1, 40)
-    assert found.seconds == pytest.approx(348)
+@pytest.mark.parametrize(
+    ("seconds", "models", "share"), [(360, ("cnn",), 0.2), (720, ("cnn",), 0.3), (1800, ("cnn", "residual"), 0.5)]
+)
+def test_a_model_from_scratch_is_not_worth_half_of_the_images(seconds, models, share):
+    found = schedule(seconds, images=50_000, cnn=(20.0, 40.0), residual=(25.0, 50.0))
+    assert (found.models, found.epochs, found.share) == (models, 8, share)
+    assert found.seconds <= seconds
+
+
+def test_a_pretrained_model_is_worth_it():
+    found = schedule(images=50_000, cnn=(20.0, 40.0), pretrained=(25.0, 50.0))
+    assert (found.models, found.share) == (("cnn", "pretrained"), 0.1)
 
 
 @pytest.mark.parametrize(("images", "classes", "share"), [(300, 2, 1.0), (2000, 10, 0.5), (20_000, 100, 0.25)])
@@ -66,6 +73,7 @@ def test_fewest_images_are_trained_even_beyond_the_time(images, classes, share):
     found = schedule(120, images=images, classes=classes, cnn=(50.0, 60.0))
     assert (found.share, found.epochs) == (share, 8)
     assert found.seconds > 120
+    assert found.affordable < share
 
 
 @pytest.mark.parametrize("slots", [1, 2, 8])

@@ -10,9 +10,13 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from hwcls.cli.main import app
+from hwcls.config.data import DataConfig
 from hwcls.config.sweep_file import load_sweep
 from hwcls.errors import UserError
+from hwcls.format import format_duration
 from hwcls.init import create
+from hwcls.init.budget import QUICK
+from hwcls.init.describe import describe_written
 from hwcls.sweep.preflight.timing import Timing, TrialTime
 
 runner = CliRunner()
@@ -111,6 +115,92 @@ def test_a_table(photos, measured):
     assert run("cats", "--label-column", "kind", "--test", "0.4").exit_code == 0
     data = load_sweep(Path("cats.yaml")).corners[0].data
     assert (data.layout.label_column, data.test) == ("kind", 0.4)
+
+
+def test_how_a_table_was_read_is_kept(photos, measured):
+    os.rename("photos/train/cat", "cats")
+    Path("cats/labels.csv").write_text("image,kind\n" + "".join(f"{i}.png,k{i % 2}\n" for i in range(12)))
+    assert run("cats").exit_code == 0
+    table = {"table": "labels.csv", "image_column": "image", "label_column": "kind"}
+    data = load_sweep(Path("cats.yaml")).corners[0].data
+    assert data.layout.model_dump(exclude_none=True, exclude={"label"}) == table
+    first = create.look(data, create.Goal("quick", 1, (8, 9), 1, None), print).data
+    Path("cats/another.csv").write_text("image,kind\n" + "".join(f"{i}.png,k{i % 3}\n" for i in range(12)))
+    assert run("cats", "--out", "new.yaml").exit_code == 2  # two tables
+    assert create.look(data, create.Goal("quick", 1, (8, 9), 1, None), print).data == first
+
+
+class Machine:
+    """Measures models without training them: seconds of an epoch of each at 64 x 64 pixels, less at fewer."""
+
+    def __init__(self, **seconds):
+        self.seconds, self.asked = seconds, []
+
+    def __call__(self, models, data):
+        self.asked.append(
+            (data.image_size, [model.label for model in models], models[0].settings["width"]["values"][0])
+        )
+        epochs = {one.label: self.seconds[one.label] * (data.image_size / 64) ** 2 for one in models}
+        return Timing(3.0, {label: [TrialTime(0.1, epoch)] for label, epoch in epochs.items()})
+
+
+@pytest.fixture
+def large(photos, monkeypatch):
+    """What is written for 2,000 training images of 300 pixels that a machine trains so fast."""
+    many = create.DataFacts(
+        ("a", "b"), {"train": (900, 900), "val": (100, 100), "test": (250, 250)}, {"val": 0.1}, (300,) * 3, None
+    )
+    monkeypatch.setattr("hwcls.data.imageset.open_data", lambda config, report: None)
+
+    def write(seconds=360.0, **speeds):
+        machine = Machine(**speeds)
+        monkeypatch.setattr(create, "time_models", machine)
+        config = DataConfig(path="photos", image_size=64)
+        side = create.Choice("parameters.data.image_size", 64, "")
+        found = create.Found(config, side, many, create.MachineFacts(2, 0, 2), None)
+        Path("photos.yaml").unlink(missing_ok=True)
+        wish = create.Wish("photos", "photos", QUICK, seconds)
+        return machine.asked, create.create(found, wish, Path("photos.yaml"), print)
+
+    return write
+
+
+def test_a_slow_network_is_measured_only_where_there_is_time(large):
+    asked, written = large(cnn=1.0, residual=3.0)
+    assert [labels for _, labels, _ in asked] == [["cnn"], ["residual"]]
+    assert written.schedule.models == ("cnn", "residual")
+    asked, written = large(cnn=10.0, residual=30.0)
+    assert asked == [(64, ["cnn"], 16)]
+    assert written.plan["parameters.model.choice.residual"].active is False
+
+
+@pytest.mark.parametrize(
+    ("epoch", "sides", "epochs", "share"),
+    [(10.0, [64], 8, 0.75), (25.0, [64, 48], 8, 0.5), (60.0, [64, 32], 8, 0.5), (100.0, [64, 32], 5, 0.5)],
+)
+def test_pixels_are_left_out_before_images(epoch, sides, epochs, share, large):
+    asked, written = large(cnn=epoch, residual=3 * epoch)
+    assert list(dict.fromkeys(side for side, _, _ in asked)) == sides
+    assert written.plan.value("parameters.data.image_size") == sides[-1]
+    assert written.plan.value("parameters.epochs") >= epochs
+    assert written.schedule.share >= share
+    assert written.plan.seconds == 360
+    assert any(line.startswith("note: only") for line in describe_written(written)) is (written.schedule.share < 1)
+
+
+def test_a_time_that_cannot_be_kept_is_said_once(large):
+    asked, written = large(cnn=2000.0, residual=9000.0)
+    assert asked[-1] == (32, ["cnn"], 8)
+    assert written.plan.seconds > 400
+    notes = [line for line in describe_written(written) if "too short" in line]
+    minutes = -(-written.plan.seconds // 60)
+    assert notes == [
+        "note: 6 min are too short on this machine, with as few images and epochs as make sense: "
+        f"--for {minutes:.0f}m, or fewer classes (data.classes), or a faster machine"
+    ]
+    text = Path("photos.yaml").read_text()
+    assert f"of about {format_duration(written.plan.seconds)} in all" in text
+    assert text.splitlines()[1].startswith(f"# About {format_duration(written.plan.seconds)}, as 6 min are too short")
 
 
 @pytest.mark.parametrize(("option", "hflip"), [("--mirror", True), ("--no-mirror", False)])

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from hwcls.config.data import DataConfig
 from hwcls.init.budget import QUICK, THOROUGH, Schedule
 from hwcls.init.facts import DataFacts, MachineFacts
 from hwcls.init.plan import (
@@ -16,7 +17,10 @@ from hwcls.init.plan import (
     sweep_name,
     val_share,
     with_budget,
+    with_fewer_pixels,
+    with_time,
 )
+from hwcls.init.render import render
 
 CPU, GPU = MachineFacts(2, 0, 2), MachineFacts(16, 1, 1)
 PHOTOS = DataFacts(
@@ -32,7 +36,7 @@ SCHEDULE = Schedule(("cnn", "residual"), 20, 1.0, 200.0, None, 100.0, 360.0, 2)
 def plan(data=PHOTOS, machine=CPU, goal=QUICK, weights=None, schedule=SCHEDULE, mirror=None, **entries):
     side = choose_side(data.square, data.sides[1], machine, goal, weights)
     models = choose_models(machine, goal, side.value, weights)
-    return make_plan(Wish("photos/", goal, 360.0, entries, mirror), data, machine, side, models, schedule)
+    return make_plan(Wish("photos", "photos/", goal, 360.0, entries, mirror), data, machine, side, models, schedule)
 
 
 def uneven(least, most):
@@ -200,7 +204,7 @@ def test_few_images_are_named():
     ],
 )
 def test_a_name_from_a_path(path, name):
-    assert sweep_name(path) == name
+    assert sweep_name(DataConfig(path=path).title) == name
 
 
 @pytest.mark.parametrize(
@@ -212,6 +216,51 @@ def test_durations(seconds, text):
 
 def test_another_budget():
     assert with_budget(plan(), 100.0).value("budget") == "1m40s"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said", "late"),
+    [(330, "6 min", False), (394, "6 min", False), (120, "2 min", False), (840, "14 min", True)],
+)
+def test_one_time_is_said(seconds, said, late):
+    found = with_time(plan(), seconds)
+    assert found["budget"].why == f"of the search; of about {said} in all the rest is for the start and for confirm"
+    assert found.is_late is late
+    head = render(found).splitlines()[1]
+    assert head.startswith(f"# About {said}{', as 6 min are too short here' if late else ''}. ")
+
+
+def test_a_budget_that_does_not_end_the_search():
+    assert plan(schedule=replace(SCHEDULE, run_cap=40))["budget"].why == "at most, of the search, which ends before"
+
+
+def test_the_images_that_are_used():
+    assert plan().images == {"train": 1280, "val": 320, "test": 400}
+    assert plan(schedule=replace(SCHEDULE, share=0.5)).images == {"train": 600, "val": 200, "test": 400}
+    given = replace(PHOTOS, cut={})
+    assert plan(given, schedule=replace(SCHEDULE, share=0.5)).images == {"train": 720, "val": 160, "test": 400}
+
+
+def test_fewer_pixels_have_their_reason():
+    side = choose_side(None, 300, CPU, QUICK, None)
+    assert with_fewer_pixels(side, 64, 360.0) is side
+    found = with_fewer_pixels(side, 32, 360.0)
+    assert found.value == 32
+    assert found.why == "pixels; at 64 less than half of the training images would fit into 6 min"
+
+
+def test_narrow_networks():
+    cnn, residual = choose_models(CPU, QUICK, 32, None, narrow=True)
+    assert (cnn.settings["width"], residual.settings["width"]) == ({"values": [8, 16]}, {"values": [16, 24]})
+
+
+def test_how_a_table_was_read_stays():
+    table = {"table": "labels.csv", "image_column": "file", "label_column": "kind"}
+    read = replace(PHOTOS, layout=table)
+    assert plan(read)["parameters.data.layout"].value == table
+    found = plan(read, layout={"label_column": "sort"})["parameters.data.layout"]
+    assert found.value == {**table, "label_column": "sort"}
+    assert found.why == "how the files are read, as you said"
 
 
 @pytest.mark.parametrize(("load", "busy"), [(0.0, False), (0.9, False), (1.0, True), (17.0, True)])

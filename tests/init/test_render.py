@@ -9,7 +9,7 @@ from hwcls.init.render import flow, render
 
 
 def text(*choices, title="two photos"):
-    return render(Plan(title, choices, 90.0))
+    return render(Plan(title, choices, 90.0, 90.0, {}))
 
 
 def test_the_file():

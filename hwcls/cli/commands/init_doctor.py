@@ -52,17 +52,18 @@ def init(
     from hwcls.init.plan import Wish, sweep_name
 
     chosen, seconds = _goal(goal, budget)
-    target = out or Path(f"{sweep_name(path)}.yaml")
+    config = _data_config(path, own)
+    target = out or Path(f"{sweep_name(config.title)}.yaml")
     check_free(target)
     with progress_reporter() as progress:
-        found = look(config := _data_config(path, own), chosen, progress)
+        found = look(config, chosen, progress)
     if not as_json:
         for line in describe_found(path, found):
             echo(line)
         if mirror is None and can_ask():
             mirror = not typer.confirm("May a mirrored image be another class?", default=True, err=True)
     with progress_reporter() as progress:
-        wish = Wish(path, chosen, seconds, own.entries(), mirror, imported=config.path is None)
+        wish = Wish(config.title, path, chosen, seconds, own.entries(), mirror, imported=config.path is None)
         written = create(found, wish, target, progress)
     if as_json:
         echo(json.dumps(to_json(found, written), indent=2))

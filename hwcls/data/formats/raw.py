@@ -40,6 +40,7 @@ class RawData:
         left_out: Files that are ignored, and why: not images by their ending, or not in a class folder.
         groups: By split, (N,) str: images of one group belong into one split, "" is none; None where there are none.
         found: How a user's own data was read, in plain sentences.
+        layout: The table and its columns that were read, as a sweep file names them; empty where no one table says all.
         plain: Whether the names of the files alone say class and split; else an import writes a table of them.
     """
 
@@ -50,6 +51,7 @@ class RawData:
     groups: Mapping[str, np.ndarray] | None = None
     found: tuple[str, ...] = ()
     plain: bool = True
+    layout: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def image_files(self) -> EncodedImages | None:

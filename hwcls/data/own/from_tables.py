@@ -48,6 +48,8 @@ def rows_of_tables(tables: Sequence[Labels], names: Sequence[str], layout: Layou
             raise _twice(one, twice)
         rows.found += _describe(one, labels, splits)
         said += [f"{one.name} is {one.split}"] * bool(one.split)
+    if len(tables) == 1 and len(tables[0].labels) == 1:
+        rows.layout = _layout(tables[0])
     if len(said) > 1:
         rows.found.append(f"splits by the tables: {', '.join(said)}")
     rows.files = list(seen)
@@ -58,6 +60,12 @@ def rows_of_tables(tables: Sequence[Labels], names: Sequence[str], layout: Layou
     unlisted = LeftOut(f"images that are not in {where}", "add them to the table; hwcls predict classifies them")
     rows.left_out |= {name: unlisted for name in names if name not in seen and name not in rows.left_out}
     return rows
+
+
+def _layout(one: Labels) -> dict[str, str]:
+    """The entries of a layout that read this table and these columns again, whatever other tables there are."""
+    columns = {"image_column": one.image, "label_column": one.labels[0], "split_column": one.split_column}
+    return {"table": one.name, **{key: column for key, column in columns.items() if column is not None}}
 
 
 def _labels(one: Labels) -> list[str] | None:

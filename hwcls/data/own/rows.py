@@ -30,6 +30,7 @@ class Rows:
         groups: "" is no group; None: nothing says the groups.
         found: How they were read, in plain sentences.
         plain: Whether split and class folders alone say everything.
+        layout: The table and its columns, where one table says all; else empty.
         without_labels: The split folders whose images have no class.
     """
 
@@ -41,6 +42,7 @@ class Rows:
     found: list[str] = field(default_factory=list)
     left_out: dict[str, LeftOut] = field(default_factory=dict)
     plain: bool = False
+    layout: dict[str, str] = field(default_factory=dict)
     without_labels: tuple[str, ...] = ()
 
     def add(self, file: str, label: str, split: str) -> None:
@@ -97,6 +99,7 @@ def build(tree: FileTree, rows: Rows) -> RawData:
         groups=groups if rows.groups else None,
         found=tuple(rows.found),
         plain=rows.plain,
+        layout=rows.layout,
     )
 
 
