@@ -58,7 +58,7 @@ def rows_of_tables(tables: Sequence[Labels], names: Sequence[str], layout: Layou
     rows.groups = groups if any(groups) else None
     where = " or ".join(one.name for one in tables)
     unlisted = LeftOut(f"images that are not in {where}", "add them to the table; hwcls predict classifies them")
-    rows.left_out |= {name: unlisted for name in names if name not in seen and name not in rows.left_out}
+    rows.left_out = {name: rows.left_out.get(name, unlisted) for name in names if name not in seen}
     return rows
 
 
