@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -91,6 +92,14 @@ class ImageSet(InputSpec):
         """The images of each class, in the order of `classes`, by split."""
         parts = {"train": self.train, "val": self.val, "test": self.test}
         return {name: np.bincount(part.labels, minlength=len(self.classes)).tolist() for name, part in parts.items()}
+
+    def split_digest(self) -> str:
+        """A hash of the classes and of which image is in which split: equal where two nodes split alike."""
+        digest = hashlib.blake2b(repr(self.classes).encode(), digest_size=16)
+        for part in (self.train, self.val, self.test):
+            digest.update(np.ascontiguousarray(part.rows).tobytes())
+            digest.update(np.ascontiguousarray(part.labels).tobytes())
+        return digest.hexdigest()
 
     def facts(self) -> dict[str, Any]:
         """What a trial of this data depends on, as JSON-ready values; data.json keeps it.

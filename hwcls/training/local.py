@@ -13,7 +13,7 @@ from hwcls import models
 from hwcls.config.data import ChosenSize
 from hwcls.config.trial import EARLIER_LAYOUT, EARLIER_SPLIT, TrialConfig
 from hwcls.data.augment.defaults import spell_out
-from hwcls.data.cuts.table import write_split_tables
+from hwcls.data.cuts.table import has_other_splits, write_split_tables
 from hwcls.data.imageset import describe_unjudged, open_data
 from hwcls.errors import UserError
 from hwcls.models.user.code import exits_as_errors
@@ -61,6 +61,9 @@ def train(config: TrialConfig, path: Path, report: Report, observe: Callable[[],
     if chosen is not None:
         log.warning("%s: %s", config.data.title, chosen)
     data = open_data(config.data)  # errors are raised here, once, before anything is written
+    if recorded is not None and folder.last_epoch() and has_other_splits(config.data, data, path):
+        what = f"the images of {data.title} have changed since this training began"
+        raise UserError(what, where=str(path), remedy="restore them, or name another folder with --out")
     for note in (*data.origin.notes, *describe_unjudged(data.classes, data.counts())):
         log.warning("%s: %s", data.title, note)
     models.check(config.model, classes=len(data.classes), channels=data.channels, image_size=data.image_size)

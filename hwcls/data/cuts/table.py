@@ -24,6 +24,15 @@ def write_split_tables(sets: Mapping[DataConfig, ImageSet], folder: Path) -> Non
         files.write_text(folder / (f"splits_{number}.csv" if number > 1 else "splits.csv"), table)
 
 
+def has_other_splits(config: DataConfig, images: ImageSet, folder: Path) -> bool:
+    """Whether the splits.csv that a training began with is of other images or splits than these."""
+    try:
+        begun = (folder / "splits.csv").read_text("utf-8")
+    except OSError:  # of a known data set, or of an earlier version
+        return False
+    return _is_own(config) and begun != split_table(config, images)
+
+
 def split_table(config: DataConfig, images: ImageSet) -> str:
     """The rows file_name, label, split and, where there are groups, group, of all images that a trial uses.
 

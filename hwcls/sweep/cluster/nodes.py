@@ -6,7 +6,7 @@ import _thread
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
@@ -32,6 +32,7 @@ POLL = 2.0  # seconds between two looks at the nodes
 JOIN_TIMEOUT = 10.0  # seconds for the threads to end
 NODES_TIMEOUT = 120.0  # seconds to wait for the nodes that the cluster starts itself, if trials can run without them,
 NO_NODES_TIMEOUT = 600.0  # and if none can
+SAME_SPLITS = "copy the same files to every node; where they are the same, write data.duplicates: exact"
 REMIND = 120.0  # seconds between two reminders
 
 
@@ -39,12 +40,13 @@ class Nodes:
     """Prepares every node that joins, and logs those that leave, on threads.
 
     Args:
-        data: The data sets of the trials: a node that lacks one fetches and decodes it.
+        data: The data sets of the trials, each with the digest of its splits: a node that lacks one fetches and decodes
+            it, one that splits it in another way is an error.
         weights: The files of pretrained weights: a node that lacks one is an error.
         resources: Of each trial, to know how many trials fit on the nodes.
     """
 
-    def __init__(self, data: list[DataConfig], weights: list[str], resources: Resources) -> None:
+    def __init__(self, data: Mapping[DataConfig, str], weights: list[str], resources: Resources) -> None:
         self.data, self.weights, self.resources = data, weights, resources
         self.own = ray.get_runtime_context().get_node_id()
         self.known: dict[str, str] = {}  # address by node
@@ -217,9 +219,15 @@ def version_differences(mine: dict[str, str | None], theirs: dict[str, str | Non
 
 
 def prepare_this_node(
-    driver: dict[str, str | None], data: list[DataConfig], weights: list[str]
+    driver: dict[str, str | None], data: Mapping[DataConfig, str], weights: list[str]
 ) -> Iterator[tuple[bool, str]]:
-    """Run on a node: check its versions and files and fetch data; yields messages, each with whether it is an error."""
+    """Run on a node: check its versions and files and fetch data; yields messages, each with whether it is an error.
+
+    Args:
+        driver: The versions there.
+        data: Each data set with the digest of its splits there.
+        weights: Files that must be here.
+    """
     if found := version_differences(driver, node_versions()):
         yield True, f"has {found} — use the same image on every node"
         return
@@ -234,10 +242,11 @@ def prepare_this_node(
 
     def fetch() -> None:
         try:
-            for config in data:
+            for config, digest in data.items():
                 if not is_prepared(config):
                     messages.put((False, f"preparing {config.title}; its trials wait for it"))
-                    open_data(config, lambda text: messages.put((False, text)))
+                if open_data(config, lambda text: messages.put((False, text))).split_digest() != digest:
+                    messages.put((True, f"splits {config.title} in another way — {SAME_SPLITS}"))
         except Exception as error:  # reported to the driver, whatever it is
             known = isinstance(error, UserError | OSError)
             messages.put((True, str(error) if known else f"{type(error).__name__}: {error}"))

@@ -47,7 +47,7 @@ class Prepared:
     sources: dict[str, str]  # what `copy_sources` returns
     models: dict[str | None, ModelSize]  # the largest model of each alternative
     data_size: DataSize
-    data: list[DataConfig]  # each distinct data set
+    data: dict[DataConfig, str]  # each distinct data set, and the digest of its splits
     notes: list[str]  # what a user should know and may have meant otherwise
     described: list[str]  # the data sets, how their files were read and how test and val came to be
 
@@ -103,7 +103,8 @@ def check_content(sweep: Sweep, path: Path, into: Path, progress: ProgressReport
     files.write_json(into / "models.json", {"same": groups})
     notes = [*_split_notes(sets.values()), *_model_notes(corners, shapes), *map(describe_same_models, groups)]
     described = [line for lines in dict.fromkeys(map(_describe, sets.values())) for line in lines]
-    return Prepared(sources, *measure_sizes(sweep, sets, sources), list(sets), notes, described)
+    digests = {key: images.split_digest() for key, images in sets.items()}
+    return Prepared(sources, *measure_sizes(sweep, sets, sources), digests, notes, described)
 
 
 def measure_sizes(

@@ -7,11 +7,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from hwcls.config.data import DataConfig, LayoutConfig
+from hwcls.config.trial import TrialConfig
 from hwcls.data.cuts.table import write_split_tables
 from hwcls.data.imageset import ImageSet, open_data
 from hwcls.data.store import read_raw_data
+from hwcls.errors import UserError
+from hwcls.training import local
 
 COUNTS = {"cat": 40, "=dog": 20, "élan": 10}
 
@@ -71,3 +75,28 @@ def test_only_own_images_are_listed_each_split_once(photos: Path, tmp_path: Path
     assert sorted(line.split(",")[0] for line in first) == sorted(line.split(",")[0] for line in second)
     assert first != second
     assert np.array_equal(open_data(own[0]).test.rows, open_data(own[1]).test.rows)
+
+
+def test_a_training_does_not_go_on_with_other_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HWCLS_CACHE", str(tmp_path / "cache"))
+    random = np.random.default_rng(0)
+
+    def add(count: int, first: int = 0) -> None:
+        for name in "ab":
+            (tmp_path / "mine" / name).mkdir(parents=True, exist_ok=True)
+            for i in range(first, first + count):
+                pixels = random.integers(0, 256, (8, 8, 3), np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "mine" / name / f"{i}.png")
+
+    add(10)
+    file = {"data": {"path": str(tmp_path / "mine"), "image_size": 8}, "model": {"name": "mlp", "width": 4}}
+    config = TrialConfig.from_dict({**file, "optimizer": {"name": "sgd"}, "epochs": 1})
+    result = local.train(config, tmp_path / "trial", lambda line: None)
+    (tmp_path / "trial" / "result.json").unlink()  # as if it had been killed
+    assert local.train(config, tmp_path / "trial", lambda line: None).best == result.best
+    (tmp_path / "trial" / "result.json").unlink()
+    add(2, first=10)
+    before = (tmp_path / "trial" / "splits.csv").read_text()
+    with pytest.raises(UserError, match="images of mine have changed since this training began"):
+        local.train(config, tmp_path / "trial", lambda line: None)
+    assert (tmp_path / "trial" / "splits.csv").read_text() == before

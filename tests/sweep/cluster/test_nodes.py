@@ -7,6 +7,7 @@ import pytest
 
 from hwcls.config.data import DataConfig
 from hwcls.config.sweep_file import load_sweep
+from hwcls.data.imageset import open_data
 from hwcls.sweep.cluster import nodes, spot_notice
 from hwcls.sweep.cluster.autoscaler import minimum_nodes, startable_nodes
 from tests.sweep.cluster.raylets import cluster
@@ -46,8 +47,8 @@ def test_where_there_is_no_instance_nothing_is_watched(monkeypatch, tmp_path):
 
 def test_a_node_with_other_versions_is_named():
     mine = nodes.node_versions()
-    assert list(nodes.prepare_this_node(mine, [], [])) == []
-    (wrong, text), *rest = nodes.prepare_this_node({**mine, "hwcls": "9.9", "python": "3.99"}, [], [])
+    assert list(nodes.prepare_this_node(mine, {}, [])) == []
+    (wrong, text), *rest = nodes.prepare_this_node({**mine, "hwcls": "9.9", "python": "3.99"}, {}, [])
     assert wrong
     assert not rest
     assert "hwcls" in text
@@ -56,16 +57,25 @@ def test_a_node_with_other_versions_is_named():
 
 
 def test_a_node_fetches_what_it_lacks_and_says_so(tmp_path, monkeypatch):
+    data = {(digits := DataConfig(name="digits")): open_data(digits).split_digest()}
     monkeypatch.setenv("HWCLS_CACHE", str(tmp_path / "cache"))
-    data = [DataConfig(name="digits")]
     first = list(nodes.prepare_this_node(nodes.node_versions(), data, []))
     assert [wrong for wrong, _ in first] == [False] * len(first)
     assert "preparing digits" in first[0][1]
     assert list(nodes.prepare_this_node(nodes.node_versions(), data, [])) == []  # it is there
     lacking = DataConfig(name="imagefolder", path=str(tmp_path / "nowhere"))
-    *_, (wrong, text) = nodes.prepare_this_node(nodes.node_versions(), [lacking], [])
+    *_, (wrong, text) = nodes.prepare_this_node(nodes.node_versions(), {lacking: ""}, [])
     assert wrong
     assert "nowhere" in text
+
+
+def test_a_node_that_splits_in_another_way_is_refused():
+    """Its training images would be test images elsewhere."""
+    digits = DataConfig(name="digits")
+    other = open_data(digits.model_copy(update={"split_seed": 1})).split_digest()
+    *_, (wrong, text) = nodes.prepare_this_node(nodes.node_versions(), {digits: other}, [])
+    assert wrong
+    assert text.startswith("splits digits in another way — copy the same files")
 
 
 def test_whatever_goes_wrong_on_a_node_is_said(monkeypatch):
@@ -73,14 +83,14 @@ def test_whatever_goes_wrong_on_a_node_is_said(monkeypatch):
         raise MemoryError("no more")
 
     monkeypatch.setattr("hwcls.data.imageset.is_prepared", fails)
-    messages = nodes.prepare_this_node(nodes.node_versions(), [DataConfig(name="digits")], [])
+    messages = nodes.prepare_this_node(nodes.node_versions(), {DataConfig(name="digits"): ""}, [])
     assert list(messages) == [(True, "MemoryError: no more")]
 
 
 def test_a_node_without_the_weights_of_a_model_is_refused(tmp_path):
     there, lacking = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
     there.touch()
-    ((wrong, text),) = nodes.prepare_this_node(nodes.node_versions(), [], [str(there), str(lacking)])
+    ((wrong, text),) = nodes.prepare_this_node(nodes.node_versions(), {}, [str(there), str(lacking)])
     assert wrong
     assert f"no weights file '{lacking}'" in text
 
