@@ -124,8 +124,8 @@ def _measure(found: Found, wish: Wish, report: ProgressReporter) -> tuple[Econom
     while at is not None:
         now = at
         config = found.config.model_copy(update={"image_size": now.side})
-        open_data(config, report)  # decoded here, as the processes that measure report nothing
         report(f"measuring how fast this machine trains, at {now.side} x {now.side} pixels")
+        open_data(config)  # decoded once, for all processes that measure
         models = choose_models(found.machine, wish.goal, now.side, found.weights, narrow=now.narrow)
         goal = replace(wish.goal, epochs=(now.epochs, wish.goal.epochs[1]))
         plan = partial(_schedule, goal, wish.seconds, found)

@@ -150,7 +150,7 @@ def large(photos, monkeypatch):
     many = create.DataFacts(
         ("a", "b"), {"train": (900, 900), "val": (100, 100), "test": (250, 250)}, {"val": 0.1}, (300,) * 3, None
     )
-    monkeypatch.setattr("hwcls.data.imageset.open_data", lambda config, report: None)
+    monkeypatch.setattr("hwcls.data.imageset.open_data", lambda config: None)
 
     def write(seconds=360.0, **speeds):
         machine = Machine(**speeds)
