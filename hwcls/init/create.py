@@ -176,9 +176,13 @@ def _fit_budget(plan: Plan, schedule: Schedule, timing: Timing, seconds: float, 
 
 
 def check_free(out: Path) -> None:
-    """Raise UserError where `out` exists: a sweep file is never overwritten."""
+    """Raise UserError where `out` exists, as a sweep file is never overwritten, or its folder cannot be written."""
     if os.path.lexists(out):
         raise UserError("exists, and is not overwritten", where=str(out), remedy="write another one with --out FILE")
+    above = next(place for place in out.absolute().parents if os.path.lexists(place))
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        what = "cannot be written" if above.is_dir() else "is no folder"
+        raise UserError(what, where=str(above), remedy="name another file: --out FILE")
 
 
 def _load(text: str, out: Path, *, keep: bool) -> Sweep:

@@ -75,6 +75,18 @@ def test_nothing_is_overwritten(photos, measured):
     assert Path("photos.yaml").read_text() == "mine"
 
 
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_measured(photos, monkeypatch):
+    Path("file").write_text("mine")
+    monkeypatch.setattr(create, "time_models", None)
+    done = run("photos/", "--out", "file/photos.yaml")
+    assert done.exit_code == 2
+    assert "file: is no folder — name another file: --out FILE" in done.output
+    monkeypatch.setattr("os.access", lambda *_: False)
+    done = run("photos/", "--out", "new/photos.yaml")
+    assert done.exit_code == 2
+    assert f"{Path.cwd()}: cannot be written" in done.output
+
+
 def test_a_name_that_is_taken_meanwhile_is_kept(photos, monkeypatch):
     Path("taken.yaml").write_text("mine")
     Path("new").write_text("new")

@@ -174,7 +174,8 @@ class _Cutter:
                 held_out: np.ndarray = rows[out]
                 return held_out
         if self.listing.groups is None:
-            raise UserError("no class has two images, so nothing can be held out", remedy="keep more images per class")
+            what = f"no class has two images left that {split} could be cut from"
+            raise UserError(what, remedy="add images: three or more of each class")
         what = f"no group of images can be held out as {split}, since each class has only one"
         raise UserError(what, where="data.layout.group", remedy=f"name smaller groups, or give {split} yourself")
 
