@@ -66,7 +66,7 @@ class FileIndex:
             for i, name in enumerate(self.names):
                 parts = nfc(name).split("/")
                 if len(parts) >= count:
-                    end = "/".join(parts[-count:])
+                    end = "/".join(parts[-count:]).strip()  # as cells are
                     folded = end.casefold()
                     if without_ending:
                         ends.setdefault(folded.rpartition(".")[0], []).append(i)

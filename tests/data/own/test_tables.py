@@ -292,3 +292,14 @@ def test_a_parquet_index_is_a_column(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"x")
     pd.DataFrame({"label": list("abab")}, index=pd.Index(names, name="file_name")).to_parquet(tmp_path / "t.parquet")
     assert read_own_images(tmp_path).splits["train"].labels.tolist() == [0, 1, 0, 1]
+
+
+def test_a_folder_that_begins_with_a_blank_is_found(tmp_path: Path) -> None:
+    for name in (" a", "b"):
+        (tmp_path / "w" / name).mkdir(parents=True)
+        for i in range(2):
+            (tmp_path / "w" / name / f"{i}.png").write_bytes(b"x")
+    rows = "".join(f"{name}/{i}.png,{name.strip()}\n" for name in (" a", "b") for i in range(2))
+    (tmp_path / "labels.csv").write_text("file_name,label\n" + rows)
+    raw = read_own_images(tmp_path, LayoutConfig(table="labels.csv"))
+    assert raw.image_names("train") == ["w/ a/0.png", "w/ a/1.png", "w/b/0.png", "w/b/1.png"]
