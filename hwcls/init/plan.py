@@ -124,7 +124,7 @@ def with_fewer_pixels(side: Choice, less: int, seconds: float) -> Choice:
     """The choice of a smaller side, as the first one leaves too few images for a time."""
     if less == side.value:
         return side
-    why = f"pixels; at {side.value} less than half of the training images would fit into {format_duration(seconds)}"
+    why = f"pixels; at {side.value} too few of the training images would fit into {format_duration(seconds)}"
     return replace(side, value=less, why=why)
 
 

@@ -246,7 +246,7 @@ def test_fewer_pixels_have_their_reason():
     assert with_fewer_pixels(side, 64, 360.0) is side
     found = with_fewer_pixels(side, 32, 360.0)
     assert found.value == 32
-    assert found.why == "pixels; at 64 less than half of the training images would fit into 6 min"
+    assert found.why == "pixels; at 64 too few of the training images would fit into 6 min"
 
 
 def test_narrow_networks():
