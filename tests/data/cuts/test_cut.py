@@ -117,3 +117,10 @@ def test_an_opened_data_set_has_the_images_of_its_splits(
     assert counted == (("dog", "cat"), opened.counts()) == count_images(config)
     assert opened.facts()["test_from"] == "train"
     assert opened.facts()["images_per_class"] == {"train": [29, 72], "val": [3, 8], "test": [8, 20]}
+
+
+def test_too_few_images_for_val_after_test_was_cut() -> None:
+    labels, config = np.array([0, 0, 1, 1]), DataConfig.model_validate({"name": "mine"})
+    listing = Listing(["cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png"], np.arange(4))
+    with pytest.raises(UserError, match="no class has two images left that val could be cut from"):
+        select_images(CLASSES[:2], {"train": labels}, config, lambda: listing)
