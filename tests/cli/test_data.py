@@ -167,9 +167,10 @@ def test_verify_names_duplicates_and_changed_images(invoke: Invoke, tmp_path: Pa
         "my_set: duplicate images: 1 (1 in another split, 1 under another label)",
         "near copies with different labels: archive/train/ant/twin.png and archive/val/bee/2.png",
         "a near copy of a training image: archive/val/bee/2.png of archive/train/ant/twin.png",
-        "my_set: near copies with different labels: 1 pair, such as archive/train/ant/twin.png (ant) and "
+        "my_set: near copies are not looked for, only exact ones: the images are too small for them (16 pixels)",
+        "my_set: exact copies with different labels: 1 pair, such as archive/train/ant/twin.png (ant) and "
         "archive/val/bee/2.png (bee)",
-        "my_set: near copies of training images in test: 1 of 12, such as archive/val/bee/2.png of "
+        "my_set: exact copies of training images in test: 1 of 12, such as archive/val/bee/2.png of "
         "archive/train/ant/twin.png",
         "my_set: images: 10 train, 3 val, 12 test",
         "my_set: no pixel has changed since it was decoded",

@@ -32,6 +32,8 @@ from hwcls.data.progress import ProgressMeter
 SIDE = 16  # pixels of a reduced image
 BLUR = 1.5  # pixels, sigma of the surroundings
 LEAST_SPREAD = 4.0  # grey levels: what varies less is noise
+WEIGHT, FINE = 256, 16  # the sum of the weights of the surroundings; parts of a grey level
+STEPS = 2048  # of a number of the description: float32 holds sums of products of two exactly
 ROWS = 4096  # images at once
 
 
@@ -100,20 +102,28 @@ def _mean_of_fours(pixels: np.ndarray) -> np.ndarray:
 
 
 def describe_images(reduced: np.ndarray) -> np.ndarray:
-    """(N, SIDE * SIDE) float32 of (N, SIDE, SIDE) uint8: of unit length, zero for an image of one colour.
+    """(N, SIDE * SIDE) float32 of (N, SIDE, SIDE) uint8: of about unit length, zero for an image of one colour.
 
-    The scalar product of two of them is how alike they are, from -1 to 1.
+    The scalar product of two of them is how alike they are, from -1 to 1. All numbers are multiples of 1 / STEPS, and
+    what they are made of are integers: sums of their products are exact, so the CPU and the order do not matter.
     """
-    place = np.arange(SIDE)
-    weights = np.exp(-((place[:, None] - place) ** 2) / (2 * BLUR**2)).astype(np.float32)
-    weights /= weights.sum(1, keepdims=True)
+    weights = _weights()
     found = np.empty((len(reduced), SIDE * SIDE), np.float32)
     for start in range(0, len(reduced), ROWS):
-        pixels = reduced[start : start + ROWS].astype(np.float32)
-        pixels -= weights @ pixels @ weights.T
-        pixels /= np.sqrt(np.maximum(weights @ pixels**2 @ weights.T, 0)) + LEAST_SPREAD
-        flat = pixels.reshape(len(pixels), -1)
-        flat = flat - flat.mean(1, keepdims=True)
-        length = np.linalg.norm(flat, axis=1, keepdims=True)
-        found[start : start + ROWS] = np.where(length > 1e-3, flat / np.maximum(length, 1e-3), 0)
+        pixels = reduced[start : start + ROWS].astype(np.float64)
+        pixels = np.rint((WEIGHT**2 * pixels - weights @ pixels @ weights.T) / (WEIGHT**2 / FINE))
+        spread = np.sqrt(weights @ pixels**2 @ weights.T / WEIGHT**2)
+        flat = np.rint(WEIGHT * pixels / (spread + FINE * LEAST_SPREAD)).reshape(len(pixels), -1)
+        flat -= np.rint(flat.sum(1, keepdims=True) / flat.shape[1])
+        length = np.sqrt((flat**2).sum(1, keepdims=True))
+        found[start : start + ROWS] = np.rint(STEPS * flat / np.maximum(length, 1)) / STEPS
     return found
+
+
+def _weights() -> np.ndarray:
+    """(SIDE, SIDE) float64, integers: the weight of each pixel of a line in the surroundings of each; WEIGHT in all."""
+    place = np.arange(SIDE)
+    weights: np.ndarray = np.exp(-((place[:, None] - place) ** 2) / (2 * BLUR**2))
+    weights = np.rint(WEIGHT * weights / weights.sum(1, keepdims=True))
+    weights[place, place] += WEIGHT - weights.sum(1)
+    return weights

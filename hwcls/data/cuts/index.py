@@ -5,7 +5,8 @@ Found are files of the same bytes and near copies: re-encoded, resized, brighter
 stamped, mirrored. Of planted copies of CIFAR-10 and TinyImageNet photos all that were saved as JPEG 50, resized to 0.7
 or 2, or brightened by a quarter are found, 85 to 99 % of those cropped by 3 %, 88 % of those with a white stamp on
 6 % of their area, and next to none cropped by 6 %. 33 of the 24,000 photos themselves are found, and all are copies.
-Images that look alike by nature, as handwritten digits, need to be more alike: see `near`.
+Images that look alike by nature need to be more alike, and of those that look too much alike, as handwritten digits,
+and of small ones only files of the same bytes and of the same pixels are copies: see `near`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from filelock import FileLock
@@ -30,7 +31,7 @@ from hwcls.data.progress import ProgressMeter, ProgressReporter
 from hwcls.data.store import data_key, read_raw_data
 from hwcls.format import format_count
 
-FORMAT = 2  # raised when what is found changes
+FORMAT = 3  # raised when what is found changes
 KEPT = 100_000  # pairs that are named
 VARIED = 8  # grey levels: an image that varies less is alike only as a file
 
@@ -47,6 +48,7 @@ class ImageIndex:
         copies: (N,) int64, equal for copies.
         conflicts: (P, 2) places of copies that have different labels; mirrored ones do not count.
         alike: How many images look too much alike to tell copies from others.
+        exact: Why only exact copies are found; "": near ones are too.
     """
 
     counts: Mapping[str, int]
@@ -56,6 +58,7 @@ class ImageIndex:
     copies: np.ndarray
     conflicts: np.ndarray
     alike: int = 0
+    exact: str = ""
 
     def rows(self, split: str) -> slice:
         """Where the images of a split are."""
@@ -70,19 +73,28 @@ class ImageIndex:
         """The training images, and notes on copies that do not look right."""
         train = self.rows("train")
         groups = None if self.groups is None else self.groups[train]
-        notes = [f"{line}; `hwcls data verify` names them" for line in self.describe()]
+        notes = [f"{line}; `hwcls data verify` names them" for line in self._describe_copies()]
+        duplicates: Literal["near", "exact"] = "exact" if self.exact else "near"
+        return Listing(self.names[train].tolist(), self.copies[train], groups, duplicates, (*self._limits(), *notes))
+
+    def describe(self) -> list[str]:
+        """What was not looked for, a line about copies with different labels, and one for each given split with copies
+        of training images."""
+        return [*self._limits(), *self._describe_copies()]
+
+    def _limits(self) -> list[str]:
+        notes = [f"near copies are not looked for, only exact ones: {self.exact}"] if self.exact else []
         if self.alike:
             what = f"{self.alike:,} images look much alike, as those of a camera that never moves"
             notes.append(f"{what}: only equal ones stay together; name what belongs together by data.layout.group")
-        return Listing(self.names[train].tolist(), self.copies[train], groups, "near", tuple(notes))
+        return notes
 
-    def describe(self) -> list[str]:
-        """A line about copies with different labels, and one for each given split with copies of training images."""
-        lines = []
+    def _describe_copies(self) -> list[str]:
+        lines, near = [], "exact" if self.exact else "near"
         if len(self.conflicts):
             such = " and ".join(f"{self.names[place]} ({self.classes[place]})" for place in self.conflicts[0])
             lines.append(
-                f"near copies with different labels: {format_count(len(self.conflicts), 'pair')}, such as {such}"
+                f"{near} copies with different labels: {format_count(len(self.conflicts), 'pair')}, such as {such}"
             )
         pairs = self.across()
         for split in self.counts:
@@ -91,7 +103,7 @@ class ImageIndex:
             if len(some):
                 first, second = self.names[some[0]]
                 share = f"{len(some):,} of {self.counts[split]:,}"
-                lines.append(f"near copies of training images in {split}: {share}, such as {first} of {second}")
+                lines.append(f"{near} copies of training images in {split}: {share}, such as {first} of {second}")
         return lines
 
     def across(self) -> np.ndarray:
@@ -160,19 +172,20 @@ def make_index(title: str, raw: RawData, report: ProgressReporter) -> ImageIndex
     assert images is not None, "a user's own images are files"
     labels = np.concatenate([part.labels for part in raw.splits.values()])
     groups = None if raw.groups is None else np.concatenate([raw.groups[split] for split in raw.splits])
-    copies, conflicts, alike = _find_copies(title, images, labels, report)
+    copies, conflicts, alike, exact = _find_copies(title, images, labels, report)
     counts = {split: len(part.labels) for split, part in raw.splits.items()}
     classes = np.array(raw.classes)[labels]
-    return ImageIndex(counts, np.array(images.names), classes, groups, copies, conflicts[:KEPT], alike)
+    return ImageIndex(counts, np.array(images.names), classes, groups, copies, conflicts[:KEPT], alike, exact)
 
 
 def _find_copies(
     title: str, images: EncodedImages, labels: np.ndarray, report: ProgressReporter
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """(N,) int64, equal for copies; (P, 2), the copies of different labels; how many images look too much alike."""
+) -> tuple[np.ndarray, np.ndarray, int, str]:
+    """The attributes `copies`, `conflicts`, `alike` and `exact` of an index."""
     # loads torch and PIL, which an index that is there does not need
     from hwcls.data.cuts.features import describe_images, reduce_images
-    from hwcls.data.cuts.near import find_pairs, find_threshold, join_copies, mirror, part_large
+    from hwcls.data.cuts.near import SMALL, find_pairs, find_threshold, join_copies, mirror, part_large
+    from hwcls.data.decoding.decode import sample_sizes
 
     meter = ProgressMeter(report, f"{title}: copies", len(images), "images compared")
     reduced, digests = reduce_images(images, meter)
@@ -181,8 +194,14 @@ def _find_copies(
     _, first, place = np.unique(pixels[varied], axis=0, return_index=True, return_inverse=True)
     kept = varied[first]
     described = describe_images(reduced[kept])
-    both = np.concatenate([described, describe_images(mirror(reduced[kept]))])
-    pairs, alike = find_pairs(both, find_threshold(described, labels[kept]))
+    side, threshold, exact = sample_sizes(images).short_side, None, ""
+    if side < SMALL:
+        exact = f"the images are too small for them ({side} pixels)"
+    elif (threshold := find_threshold(described, labels[kept])) is None:
+        exact = "too many of the images look alike; name what belongs together by data.layout.group"
+    pairs, alike = np.empty((0, 2), np.int64), np.empty(0, np.float32)
+    if threshold is not None:
+        pairs, alike = find_pairs(np.concatenate([described, describe_images(mirror(reduced[kept]))]), threshold)
     mirrored = (pairs[:, 0] < len(kept)) != (pairs[:, 1] < len(kept))
     same_pixels = np.stack([kept[place.ravel()], varied], 1)
     _, first, place = np.unique(digests, return_index=True, return_inverse=True)
@@ -194,13 +213,14 @@ def _find_copies(
     conflicts = pairs[(labels[pairs[:, 0]] != labels[pairs[:, 1]]) & ~mirrored]
     same = join_copies(len(images), equal, np.ones(len(equal), np.float32))
     copies, parted = part_large(join_copies(len(images), pairs, alike), same, labels)
-    return copies, np.unique(np.sort(conflicts, 1), axis=0), parted
+    return copies, np.unique(np.sort(conflicts, 1), axis=0), parted, exact
 
 
 def _save(path: Path, index: ImageIndex) -> None:
     arrays: dict[str, Any] = {"format": np.array(FORMAT), "copies": index.copies, "conflicts": index.conflicts}
     arrays |= {"splits": np.array(list(index.counts)), "counts": np.array(list(index.counts.values()))}
     arrays |= {"names": index.names, "classes": index.classes, "alike": np.array(index.alike)}
+    arrays["exact"] = np.array(index.exact)
     if index.groups is not None:
         arrays["groups"] = index.groups
     files.write_with(path, lambda file: np.savez(file, **arrays))
@@ -213,7 +233,9 @@ def _load(path: Path) -> ImageIndex | None:
             if int(found["format"]) != FORMAT:
                 return None
             counts = dict(zip(found["splits"].tolist(), found["counts"].tolist(), strict=True))
-            arrays = {key: found.get(key) for key in ("names", "classes", "groups", "copies", "conflicts")}
-            return ImageIndex(counts, **arrays, alike=int(found["alike"]))
+            arrays: dict[str, Any] = {
+                key: found.get(key) for key in ("names", "classes", "groups", "copies", "conflicts")
+            }
+            return ImageIndex(counts, **arrays, alike=int(found["alike"]), exact=str(found["exact"]))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None

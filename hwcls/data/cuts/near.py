@@ -1,12 +1,14 @@
 """Near copies among many images: re-encoded, resized, brightened, slightly cropped, stamped or mirrored ones.
 
 Two images are near copies where the scalar product of their descriptions (`features`) reaches a threshold that the
-data decides: copies have the same label as a rule, so what images of different labels reach by chance is no sign of a
-copy. Photos give 0.8, images that look much alike more.
+data decides: copies have the same label as a rule and are few, so what images of different labels reach by chance, and
+what an image has in common with its twentieth neighbour, is no sign of a copy. Photos give 0.8, images that look much
+alike more; where many are as alike as copies, such as the ones among handwritten digits, only exact copies count.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,30 +17,44 @@ from hwcls.data.cuts.features import SIDE
 from hwcls.data.splits import random_words
 
 LEAST, MOST = 0.8, 0.985  # of the threshold
-NEARER = 0.65  # of the angle between images of different labels that are most alike
+NEARER = (0.6, 0.8), (0.65, 0.4)  # than the angle of images that are alike by chance: the more so, the more alike
+CROWDED = 0.9  # by chance: nothing tells a copy
+SMALL = 32  # pixels of the short side: less has too little detail
 SAMPLE, COMMON = 1000, 0.99  # images that are compared with all others; their quantile that counts as chance
 BANDS = 96  # hashes of each image; near copies have one in common
 FOUND = 0.04  # the probability that one hash of two images at the threshold is the same: 1 - 0.96^96 = 98 % are found
 SKETCH = 128  # bits that are compared before the descriptions are
-AT_ONCE = 1 << 14  # pairs
+AT_ONCE = 1 << 14  # pairs, or images
 REACH = 16  # images with a hash in common that are compared with each
 MANY = 64  # copies of an image that are looked for: a camera that never moves has thousands
 LARGE, SAME = 20, 0.995  # a larger set of copies is one only where they can hardly be told apart
 
 
-def find_threshold(described: np.ndarray, labels: np.ndarray) -> float:
-    """How alike two images (N, D) of unit length must be to count as copies, given their labels (N,)."""
+def find_threshold(described: np.ndarray, labels: np.ndarray) -> float | None:
+    """How alike two images (N, D) of unit length must be to count as copies, given their labels (N,).
+
+    None: so many images are alike that nothing tells a copy.
+    """
     if len(labels) < 2:
         return LEAST
-    sample = np.argsort(random_words(len(labels), 0))[:SAMPLE]
-    nearest = np.full(len(sample), -1.0)
-    for start in range(0, len(labels), 1 << 14):
-        part = slice(start, start + (1 << 14))
+    sample = np.argsort(random_words(len(labels), 0), kind="stable")[:SAMPLE]
+    other = np.full(len(sample), -1.0)  # the image of another label that is most alike
+    nearest = np.full((len(sample), 0), -1.0)  # the LARGE images that are
+    for start in range(0, len(labels), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
         alike = described[sample] @ described[part].T
+        alike[sample[:, None] == np.arange(len(labels))[part]] = -1
+        nearest = np.hstack([nearest, alike])
+        nearest = -np.partition(-nearest, min(LARGE, nearest.shape[1]) - 1, 1)[:, :LARGE]
         alike[labels[sample][:, None] == labels[part]] = -1
-        nearest = np.maximum(nearest, alike.max(1))
-    chance = np.arccos(np.clip(np.quantile(nearest, COMMON), 0, 1))
-    return float(np.clip(np.cos(NEARER * chance), LEAST, MOST))
+        other = np.maximum(other, alike.max(1))
+    crowd = float(np.quantile(nearest.min(1), COMMON, method="lower"))  # -1, its own, with fewer than LARGE others
+    if crowd > CROWDED:
+        return None
+    chance = max(crowd, float(np.quantile(other, COMMON, method="lower")), 0.0)
+    nearer = float(np.interp(chance, *NEARER))
+    found = math.cos(nearer * math.acos(min(chance, 1.0)))
+    return round(min(max(found, LEAST), MOST), 3)  # which hides the last digit, that CPUs disagree on
 
 
 def find_pairs(described: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
@@ -50,8 +66,8 @@ def find_pairs(described: np.ndarray, threshold: float) -> tuple[np.ndarray, np.
     count = len(described)
     bits = _hash_bits(threshold)
     sketch = _signs(described, SKETCH, 0).view(np.uint64)  # (N, SKETCH / 64)
-    apart = SKETCH * np.arccos(threshold) / np.pi
-    most = int(apart + 3.5 * np.sqrt(apart))
+    apart = SKETCH * math.acos(threshold) / math.pi
+    most = int(apart + 3.5 * math.sqrt(apart))
     codes, products = np.zeros(0, np.int64), np.zeros(0, np.float32)
     partners = np.zeros(count, np.int64)
     for band in range(BANDS):
@@ -76,8 +92,8 @@ def find_pairs(described: np.ndarray, threshold: float) -> tuple[np.ndarray, np.
 
 def _hash_bits(threshold: float) -> int:
     """So many signs that two images at the threshold have all of them in common with the probability FOUND."""
-    same = 1 - np.arccos(threshold) / np.pi
-    return int(np.clip(np.log(FOUND) / np.log(same), 8, 64))
+    same = 1 - math.acos(threshold) / math.pi
+    return min(max(int(math.log(FOUND) / math.log(same)), 8), 64)
 
 
 def _signs(described: np.ndarray, bits: int, seed: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable
 from functools import cache
@@ -168,8 +169,10 @@ def test_images_that_look_alike_need_to_be_more_alike() -> None:
         return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
 
     assert near.find_threshold(described(10.0), labels) == near.LEAST
-    alike = described(0.3)
+    assert near.find_threshold(described(0.3), labels) is None  # nothing tells a copy
+    alike = described(0.5)
     threshold = near.find_threshold(alike, labels)
+    assert threshold is not None
     assert 0.95 < threshold <= near.MOST
     assert len(near.find_pairs(alike, threshold)[0]) == 0
     alike[1] = alike[0]
@@ -237,6 +240,55 @@ def test_frames_of_one_camera_do_not_swallow_a_class(tmp_path: Path, classes: st
     opened = open_data(config)
     assert opened.counts()["test"] == pytest.approx([13, 13], abs=2)
     index = open_index(config)
-    assert index.alike == 65 * len(classes)
+    assert index.exact.startswith("too many of the images look alike")
     assert len(np.unique(index.copies)) == 120
-    assert any(note.startswith(f"{index.alike} images look much alike") for note in opened.origin.notes)
+    assert any(index.exact in note for note in opened.origin.notes)
+
+
+def test_a_set_of_half_a_class_is_parted_but_for_equal_images() -> None:
+    copies, labels = np.array([0] * 30 + list(range(30, 60))), np.array([0] * 40 + [1] * 20)
+    same = np.arange(60)
+    same[1] = 0
+    parted, count = near.part_large(copies, same, labels)
+    assert (len(np.unique(parted)), count) == (59, 30)
+    assert parted[0] == parted[1]
+    kept, none = near.part_large(copies, same, np.zeros(60, np.int64))
+    assert (len(np.unique(kept)), none) == (31, 0)
+
+
+def test_of_small_images_and_crowds_only_exact_copies_count(tmp_path: Path) -> None:
+    """Strokes that differ a little, as handwritten ones do; two files hold the same pixels."""
+    crowded = "too many of the images look alike; name what belongs together by data.layout.group"
+    for side, why in ((28, "the images are too small for them (28 pixels)"), (64, crowded)):
+        for i in range(60):
+            image = Image.new("L", (64, 64))
+            ImageDraw.Draw(image).line((30 + i % 4, 8, 32 + i // 20, 50 + i % 7), fill=200 + i % 50, width=4 + i % 3)
+            write(tmp_path / str(side) / "ab"[i % 2] / f"{i:02d}.png", encode(image.resize((side, side)), "PNG"))
+        write(
+            tmp_path / str(side) / "a" / "again.tif", encode(Image.open(tmp_path / str(side) / "a" / "00.png"), "TIFF")
+        )
+        config = DataConfig(name="imagefolder", path=str(tmp_path / str(side)))
+        index = open_index(config)
+        assert (
+            [sorted(map(str, index.names[index.copies == copies])) for copies in set(index.copies.tolist())].count(
+                ["a/00.png", "a/again.tif"]
+            )
+            == len(index.names) - len(set(index.copies))
+            == 1
+        )
+        said = f"near copies are not looked for, only exact ones: {why}"
+        assert describe_copies(config) == open_index(config).listing().notes == (said,)
+        assert open_data(config).origin.facts()["duplicates"] == "exact"
+        assert index.describe() == [said]
+
+
+def test_descriptions_are_the_same_on_every_cpu() -> None:
+    """Sums of products are exact, whatever their order; the numbers themselves are pinned."""
+    reduced = np.random.default_rng(0).integers(0, 256, (50, 16, 16)).astype(np.uint8)
+    described = features.describe_images(reduced)
+    assert np.array_equal(described * features.STEPS, np.rint(described * features.STEPS))
+    exact = described.astype(np.float64) @ described.T.astype(np.float64)
+    assert np.array_equal(described @ described.T, exact)
+    assert np.array_equal(np.einsum("ij,kj->ik", described[:, ::-1], described[:, ::-1]), exact)
+    assert np.diag(exact) == pytest.approx(1, abs=2e-3)
+    assert hashlib.blake2b(described.astype("<f4").tobytes(), digest_size=8).hexdigest() == "145b933d1c7396ea"
