@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hwcls import files
@@ -12,7 +12,7 @@ from hwcls.config.data import DataConfig
 from hwcls.data.catalog import find_data_set
 from hwcls.data.imageset import ImageSet
 from hwcls.data.store import read_raw_data
-from hwcls.escape import csv_text
+from hwcls.escape import csv_text, printable
 
 SPLITS = ("train", "val", "test")
 
@@ -51,6 +51,29 @@ def split_table(config: DataConfig, images: ImageSet) -> str:
             cells = [names[source][row], images.classes[label], split, *group]
             writer.writerow([csv_text(cell) for cell in cells])
     return text.getvalue()
+
+
+def read_test_names(folder: Path, labels: Sequence[str]) -> list[str] | None:
+    """The file names of the test images, in the order of a trial's predictions.
+
+    Args:
+        folder: Of the sweep.
+        labels: Of the test images, by name, in that order.
+
+    Returns:
+        None where the sweep has no such table, as of earlier versions, known data sets and several splits, or where its
+        labels are others.
+    """
+    if (folder / "splits_2.csv").exists():
+        return None
+    try:
+        with open(folder / "splits.csv", encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row.get("split") == "test"]
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return None
+    if [row.get("label") for row in rows] != [csv_text(label) for label in labels]:
+        return None
+    return [printable(row.get("file_name") or "").removeprefix("'") for row in rows]
 
 
 def _is_own(config: DataConfig) -> bool:

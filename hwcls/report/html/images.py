@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from hwcls.data.cuts.table import read_test_names
 from hwcls.data.imageset import Split
 from hwcls.inspection.pictures import choose_images, colour_maps, open_images
 from hwcls.results.diagnostics import Diagnostics
@@ -66,11 +67,12 @@ def draw_mislabelled(sweep: SweepResults, classes: Sequence[str]) -> Mislabelled
     if found is None:
         return Mislabelled([], 0, 0)
     opened, shown = open_images(found.folder), []
+    names = read_test_names(sweep.folder, [classes[label] for label in found.labels.tolist()])
     if opened is not None and len(opened.test) == len(found.labels):
         for index in map(int, found.images[:MAX_MISLABELLED]):
             guess = int(found.scores[index].argmax())
             title = f"{classes[guess]} {found.scores[index, guess]:.0%}"
-            note = f"labelled {classes[int(found.labels[index])]}; test image {index}"
+            note = f"labelled {classes[int(found.labels[index])]}; {names[index] if names else f'test image {index}'}"
             shown.append(Picture(_encode_row(opened.test, index), title, note))
     return Mislabelled(shown, len(found.images), found.runs)
 

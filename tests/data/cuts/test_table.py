@@ -11,7 +11,7 @@ from PIL import Image
 
 from hwcls.config.data import DataConfig, LayoutConfig
 from hwcls.config.trial import TrialConfig
-from hwcls.data.cuts.table import write_split_tables
+from hwcls.data.cuts.table import read_test_names, write_split_tables
 from hwcls.data.imageset import ImageSet, open_data
 from hwcls.data.store import read_raw_data
 from hwcls.errors import UserError
@@ -100,3 +100,20 @@ def test_a_training_does_not_go_on_with_other_images(tmp_path: Path, monkeypatch
     with pytest.raises(UserError, match="images of mine have changed since this training began"):
         local.train(config, tmp_path / "trial", lambda line: None)
     assert (tmp_path / "trial" / "splits.csv").read_text() == before
+
+
+def test_the_names_of_the_test_images(photos: Path, tmp_path: Path) -> None:
+    """In the order of the predictions; none where the table is not of these images."""
+    config = DataConfig(path=str(photos))
+    opened = open_data(config)
+    labels = [opened.classes[label] for label in opened.test.labels]
+    assert read_test_names(tmp_path, labels) is None  # as of earlier versions
+    write_split_tables({config: opened}, tmp_path)
+    raw = read_raw_data(config)
+    names = [raw.image_name("train", row) for row in opened.test.rows.tolist()]
+    assert read_test_names(tmp_path, labels) == names
+    assert any(name.startswith("=dog/plant") for name in names)
+    assert read_test_names(tmp_path, labels[1:]) is None
+    assert read_test_names(tmp_path, labels[::-1]) is None
+    (tmp_path / "splits_2.csv").touch()
+    assert read_test_names(tmp_path, labels) is None

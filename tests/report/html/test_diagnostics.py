@@ -1,17 +1,20 @@
 """Diagnostics on the page: tables, charts and images hold what the trials' files hold."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from hwcls import files, metrics
+from hwcls.config.data import DataConfig
 from hwcls.data.imageset import open_data
 from hwcls.report.html import images, tables
 from hwcls.report.html.charts import diagnostics as charts
 from hwcls.report.html.page import write_page
 from hwcls.results.diagnostics import load_diagnostics
 from hwcls.results.load import load_results
+from hwcls.results.test_scores import CommonErrors
 from hwcls.training.artifacts import load_confusion
 
 CLASSES = ["0", "1", "2"]
@@ -129,6 +132,20 @@ def test_mislabelled_images_are_misclassified_by_every_run_of_every_winner(resul
         else "Every test image" in text
     )
     assert not found.shown  # of another size than the digits' test split
+
+
+def test_possible_label_errors_have_the_names_of_their_files(monkeypatch, tmp_path):
+    opened = open_data(DataConfig(name="digits", classes=["0", "1", "2"]))
+    labels = opened.test.labels
+    wrong = CommonErrors(np.array([5]), labels, np.eye(3, dtype=np.float32)[(labels + 1) % 3], 2, tmp_path)
+    monkeypatch.setattr(images, "find_common_errors", lambda *_: wrong)
+    monkeypatch.setattr(images, "open_images", lambda _: opened)
+    sweep = SimpleNamespace(folder=tmp_path)
+    label = CLASSES[labels[5]]
+    assert images.draw_mislabelled(sweep, CLASSES).shown[0].note == f"labelled {label}; test image 5"
+    rows = "".join(f"{i}.png,{CLASSES[one]},test\n" for i, one in enumerate(labels))
+    (tmp_path / "splits.csv").write_text(f"file_name,label,split\nx.png,0,train\n{rows}")
+    assert images.draw_mislabelled(sweep, CLASSES).shown[0].note == f"labelled {label}; 5.png"
 
 
 def test_while_running_the_predictions_name_their_epoch(results, sweep):
