@@ -58,6 +58,11 @@ def _as_option(name: str, value: object) -> str:
     return f"--{name.replace('_', '-')} {shlex.quote(str(value))}"
 
 
+def install_extra(extra: str) -> str:
+    """The remedy where a package of one of hwcls's extras is missing; right for a checkout too (pip install -e .)."""
+    return f"pip install 'hwcls[{extra}]'"
+
+
 def unreadable(error: OSError, where: object) -> UserError:
     """The error of a file or folder that the operating system does not let us read."""
     remedy = "make it readable" if isinstance(error, PermissionError) else ""

@@ -36,6 +36,15 @@ def test_what_is_imported_is_required():
     assert {DEPENDENCIES_OF.get(name, name) for name in imported} == required
 
 
+def test_messages_and_pages_name_extras_that_exist():
+    sources = "".join(path.read_text("utf-8") for path in (ROOT / "hwcls").rglob("*.py"))
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    text = sources + "".join(path.read_text("utf-8") for path in pages)
+    named = set(re.findall(r"install_extra\(['\"](\w+)['\"]\)|hwcls\[(\w+)\]", text))
+    assert {one or other for one, other in named} <= set(EXTRAS)
+    assert {"export", "explain", "heif"} <= {one for one, _ in named}
+
+
 def test_constraints_are_within_the_bounds():
     lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
     pinned = dict(line.lower().split("==") for line in lines if not line.startswith("#"))

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from hwcls.results.load import SweepResults
 
 
+SWEEP = "hwcls.sweep"  # in a context's meta: the name of the sweep whose best run was chosen
+
+
 def choose_trial(ctx: typer.Context, path: Path) -> Path:
     """The folder with the weights that are meant; one line says which they are, unless the path names a trial."""
     if ctx.resilient_parsing or path.name == "config.yaml":  # the shell completes a line
@@ -24,6 +27,7 @@ def choose_trial(ctx: typer.Context, path: Path) -> Path:
     if _is_sweep(path):
         from hwcls.results.best.choose import choose_best
 
+        ctx.meta[SWEEP] = path.resolve().name
         return _choose(choose_best, path)
     if origin := _read_origin(path):
         print_to_stderr(f"{path}: {origin['why']}")

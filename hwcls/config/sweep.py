@@ -14,7 +14,7 @@ from pydantic_core import InitErrorDetails
 
 from hwcls.config.base import Frozen
 from hwcls.config.optim import MetricConfig
-from hwcls.errors import UserError, did_you_mean
+from hwcls.errors import UserError, did_you_mean, install_extra
 from hwcls.registry import Registry
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -183,7 +183,7 @@ class TrackerSpec(ABC):
     """What hwcls needs to know of a tracker before opening it; the base class of all in `TRACKERS`."""
 
     package: ClassVar[str | None] = None  # Python package that the tracker needs
-    extra: ClassVar[str | None] = None  # pip install 'hwcls[extra]' installs it
+    extra: ClassVar[str | None] = None  # of hwcls, which installs it
     waits_for_server: ClassVar[bool] = False  # such trackers are served last, to keep nothing from the others
     secrets: ClassVar[tuple[str, ...]] = ()  # environment variables that workers do not get
     login_command: ClassVar[str | None] = None  # logs in to the server; None: there is no login
@@ -223,7 +223,7 @@ class TrackerSpec(ABC):
     def check_installed(cls, where: str) -> None:
         """Raise UserError, with the remedy, where the package is not installed."""
         if cls.package and importlib.util.find_spec(cls.package) is None:
-            remedy = f"pip install 'hwcls[{cls.extra}]'" if cls.extra else f"pip install {cls.package}"
+            remedy = install_extra(cls.extra) if cls.extra else f"pip install {cls.package}"
             raise UserError(f"{cls.package} is not installed", where=where, remedy=remedy)
 
 

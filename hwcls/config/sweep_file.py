@@ -42,6 +42,7 @@ class Sweep:
     earlier: bool = False  # version 0.1 began it: the trials to come keep that version's defaults
     image_sizes: Mapping[str, ChosenSize] = field(default_factory=dict)  # by data set, where the file has none
     earlier_split: Mapping[str, Any] = field(default_factory=dict)  # of `data`, as the version that began it split
+    notes: tuple[str, ...] = ()  # on what options changed in the file
 
     def trial(self, suggest: Suggest, *, seed: int = 0, workers: int = 1, threads: int = 1) -> TrialConfig:
         """Draw a complete TrialConfig; `seed` applies unless the file searches the seed.
@@ -173,12 +174,14 @@ def load_sweep(path: Path, preset: str | None = None, sets: Sequence[str] = (), 
         if not equals or not dotted.strip():
             raise UserError(f"--set {item}: no '=' in it", remedy="write --set run_cap=20")
         _apply(source, dotted.strip(), parse_value(text, f"--set {item}"), f"--set {dotted.strip()}")
+    notes: tuple[str, ...] = ()
     if budget is not None:
         _apply(source, "budget", budget, "--for")
-        source.values.pop("run_cap", None)
+        cap = source.values.pop("run_cap", None)
+        notes = () if cap is None else (f"--for {budget}: run_cap {cap} of the file is not used",)
     if source.values.get("name") is None:
         source.values["name"] = path.stem
-    sweep = parse_sweep(source)
+    sweep = replace(parse_sweep(source), notes=notes)
     _ = sweep.corners  # raises where a trial of this sweep would be invalid
     _check_search(sweep)
     return sweep

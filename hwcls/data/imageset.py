@@ -198,7 +198,7 @@ def _list_images(
 ) -> Listing:
     """What a cut knows of the training images of a data set that has these splits; copies have equal digests."""
     if compares_images(config):
-        return open_index(config, report).listing()
+        return open_index(config, report).listing(config)
     if "test" not in splits or find_data_set(config.name).user_files:
         raw = read_raw_data(config)
         groups = raw.groups["train"] if raw.groups is not None else None

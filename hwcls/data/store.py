@@ -136,7 +136,7 @@ def open_pixel_store(config: DataConfig, report: ProgressReporter | None = None)
             report(f"{config.title}: {line}")
         store = PixelStore(folder, json.loads((folder / "meta.json").read_text(encoding="utf-8")))
         if found := store.find_duplicates():
-            report(f"{config.title}: {integrity.describe_duplicates(found)}; `{_verify_command(config)}` names them")
+            report(f"{config.title}: {integrity.describe_duplicates(found)}; `{verify_command(config)}` names them")
     return store
 
 
@@ -178,8 +178,8 @@ def _load_complete(folder: Path) -> PixelStore | None:
     return PixelStore(folder, meta) if complete else None
 
 
-def _verify_command(config: DataConfig) -> str:
-    """The command that verifies this store."""
+def verify_command(config: DataConfig) -> str:
+    """The command that verifies this store and names its copies."""
     words = ["hwcls", "data", "verify", config.name, *(["--path", config.path] if config.path else [])]
     for key, default in (("image_size", None), ("channels", None), ("resize", "crop")):
         if (value := getattr(config, key)) != default:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from hwcls import files
-from hwcls.errors import UserError
+from hwcls.errors import UserError, install_extra
 from hwcls.inspection.load_trained import Trained, normalise_pixels
 from hwcls.inspection.preprocessing import describe_preprocessing
 from hwcls.temporary import temporary_folder
@@ -128,7 +128,7 @@ def _to_onnx(model: nn.Module, example: Tensor, path: Path) -> Callable[[Tensor]
         onnxruntime = importlib.import_module("onnxruntime")
         importlib.import_module("onnxscript")  # torch's exporter needs it
     except ImportError as error:
-        raise UserError(f"ONNX needs {error.name}", remedy="pip install 'hwcls[export]', or --format torch") from None
+        raise UserError(f"ONNX needs {error.name}", remedy=f"{install_extra('export')}, or --format torch") from None
     with _silenced(), _export_errors(), torch.no_grad():
         torch.onnx.export(
             model,

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from hwcls import models
-from hwcls.errors import UserError
+from hwcls.errors import UserError, install_extra
 from hwcls.inspection.load_trained import Trained, normalise_pixels
 
 GRAD_CAM = "Grad-CAM (HiResCAM)"
@@ -61,7 +61,7 @@ class HeatMaps:
 def require_captum() -> None:
     """Raise UserError where captum is not installed."""
     if find_spec("captum") is None:
-        raise UserError("--explain needs captum", remedy="pip install 'hwcls[explain]'")
+        raise UserError("--explain needs captum", remedy=install_extra("explain"))
 
 
 def choose_method(trained: Trained) -> HeatMaps:

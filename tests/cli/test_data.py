@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 import zipfile
@@ -283,3 +284,31 @@ def test_show_takes_a_folder_and_a_sweep_file(invoke: Invoke, tmp_path: Path, mo
     found = json.loads(invoke("show", "a.yaml", "--set", "augment.hflip=true", "--json").stdout)
     assert (found["picture"], found["image_size"], found["short_sides"]) == ("mine.png", 12, [16, 16, 16])
     assert found["images_per_class"]["test"] == [4, 4, 4]
+    for place in ("my photos", "a.yaml"):
+        verified = invoke("verify", place, "--set", "image_size=12")
+        assert verified.exit_code == 0, verified.output
+        assert f"{place}: no pixel has changed since it was decoded" in verified.stdout
+
+
+def test_a_note_on_copies_has_the_command_that_names_them(invoke: Invoke, tmp_path: Path) -> None:
+    from hwcls.config.data import DataConfig, LayoutConfig
+    from hwcls.data.cuts.index import describe_copies
+
+    with zipfile.ZipFile(archive(tmp_path / "archive.zip")) as packed:
+        files = {
+            f"{kind}/{file}": packed.read(f"archive/train/{kind}/{file}")
+            for kind in ("ant", "bee")
+            for file in ("0.png", "1.png", "2.png")
+        }
+    for name, content in {**files, "bee/again.png": files["ant/0.png"]}.items():
+        (tmp_path / "my photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "my photos" / name).write_bytes(content)
+    layout = LayoutConfig(class_depth=1)
+    config = DataConfig(name="imagefolder", path=str(tmp_path / "my photos"), resize="pad", layout=layout)
+    *_, note = describe_copies(config)
+    command = note.split("`")[1]
+    found = shlex.quote(str(tmp_path / "my photos"))
+    assert command == f"hwcls data verify imagefolder --path {found} --set resize=pad --class-depth 1"
+    done = invoke(*shlex.split(command)[2:])
+    assert done.exit_code == 0, done.output
+    assert "copies with different labels: ant/0.png and bee/again.png\n" in done.stdout

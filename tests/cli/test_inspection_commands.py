@@ -225,6 +225,13 @@ def test_predict_refuses(invoke, folder, photos, monkeypatch, words, message):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+def test_missing_images_are_said_before_the_run_that_was_chosen(invoke, folder):
+    done = invoke("predict", folder.parents[1])
+    assert done.exit_code == 2
+    assert "Missing argument 'images'" in done.stderr
+    assert str(folder) not in done.stderr
+
+
 def test_predict_reads_names_and_urls(invoke, folder, photos, monkeypatch):
     from typer.testing import CliRunner
 
@@ -287,6 +294,18 @@ def test_export(invoke, folder, tmp_path):
     assert done.exit_code == 0, done.output
     assert "largest difference" in done.output
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.pt2", "m.pt2.json"]
+
+
+def test_an_export_is_named_after_its_sweep(invoke, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sweep = folder.parents[1]
+    monkeypatch.setattr("hwcls.inspection.export.export", lambda trained, path, kind: path.write_bytes(b"") or {})
+    for named, written in ((sweep, f"{sweep.name}.onnx"), (folder, "model.onnx")):
+        assert json.loads(invoke("export", named, "--json").stdout)["file"] == written
+    monkeypatch.chdir(sweep)
+    taken = invoke("export", ".", "--format", "torch", "--json")
+    (sweep / f"{sweep.name}.pt2").unlink()
+    assert json.loads(taken.stdout)["file"] == f"{sweep.name}.pt2"
 
 
 def test_errors_are_one_line(invoke, tmp_path):

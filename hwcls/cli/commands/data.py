@@ -40,6 +40,9 @@ data = typer.Typer(
 app.add_typer(data)
 
 Name = Annotated[str, typer.Argument(help="A data set's name: see `hwcls data list`.", show_default=False)]
+NameOrPlace = Annotated[
+    str, typer.Argument(help="A data set's name, a folder or archive, or a sweep file.", show_default=False)
+]
 Folder = Annotated[
     str | None, typer.Option("--path", help="The folder or archive of an imagefolder.", show_default=False)
 ]
@@ -224,9 +227,7 @@ def _describe(name: str) -> list[str]:
 @data.command("show")
 @takes_data_options
 def show_one(
-    name: Annotated[
-        str, typer.Argument(help="A data set's name, a folder or archive, or a sweep file.", show_default=False)
-    ],
+    name: NameOrPlace,
     own: DataOptions,
     out: Annotated[Path | None, typer.Option(help="The PNG to write; by default NAME.png.", show_default=False)] = None,
     path: Folder = None,
@@ -276,20 +277,22 @@ def show_one(
 
 @data.command("verify")
 @takes_data_options
-def verify_one(name: Name, own: DataOptions, path: Folder = None, sets: Sets = None, as_json: AsJson = False) -> None:
+def verify_one(
+    name: NameOrPlace, own: DataOptions, path: Folder = None, sets: Sets = None, as_json: AsJson = False
+) -> None:
     """Check a data set's decoded pixels against their checksums; list duplicates, and near copies of your own images.
 
     Named are near copies that have different labels, and those of training images in given val and test splits.
 
-    Example: hwcls data verify digits
+    Example: hwcls data verify digits, hwcls data verify photos/, hwcls data verify photos.yaml
     """
-    config = _config(name, path, sets or [], own)
+    config, _, models = _find_config(name, path, sets or [], own)
     from hwcls.data.cuts.index import find_copies
     from hwcls.data.imageset import count_images
     from hwcls.data.integrity import describe_duplicates
     from hwcls.data.store import open_pixel_store, read_raw_data
 
-    config = _sized(config)
+    config = _sized(config, models)
     with progress_reporter() as progress:
         store = open_pixel_store(config, progress)
         index = find_copies(config, progress)

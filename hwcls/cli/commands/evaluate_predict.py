@@ -90,6 +90,7 @@ Images = Annotated[
     typer.Argument(
         help="Image files, folders, archives, quoted patterns ('photos/**/*.jpg'), URLs; - for names on stdin.",
         show_default=False,
+        is_eager=True,  # that they are missing is said before which run was chosen
     ),
 ]
 SortBy = Annotated[

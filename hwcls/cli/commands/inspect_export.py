@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hwcls.cli.choose_run import SWEEP
 from hwcls.cli.console import app, echo, print_to_stderr, table_console
 from hwcls.cli.options import AsJson, Overwrite, RecordedTrial, TrialFolder, TrustCode, check_overwrite
 from hwcls.training.threads import configure_threads
@@ -65,10 +66,12 @@ def inspect(
 
 @app.command()
 def export(
+    ctx: typer.Context,
     trial: TrialFolder,
     kind: Annotated[Format, typer.Option("--format", help="onnx, or torch: torch.export's .pt2.")] = Format.onnx,
     out: Annotated[
-        Path | None, typer.Option(help="The file to write; by default model.onnx or model.pt2.", show_default=False)
+        Path | None,
+        typer.Option(help="The file to write; by default NAME.onnx; of a trial, model.onnx.", show_default=False),
     ] = None,
     overwrite: Overwrite = False,
     trust_code: TrustCode = False,
@@ -86,7 +89,7 @@ def export(
     from hwcls.inspection.export import export as run
     from hwcls.inspection.load_trained import load_trained
 
-    path = out or Path(f"model{SUFFIX[kind.value]}")
+    path = out or Path(f"{ctx.meta.get(SWEEP, 'model')}{SUFFIX[kind.value]}")
     check_overwrite((path, description_path(path)), overwrite)
     found = run(load_trained(trial, print_to_stderr), path, kind.value)
     if as_json:

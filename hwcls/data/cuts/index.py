@@ -28,7 +28,7 @@ from hwcls.data.cache import leases
 from hwcls.data.cuts.cut import Listing
 from hwcls.data.formats.raw import EncodedImages, RawData
 from hwcls.data.progress import ProgressMeter, ProgressReporter
-from hwcls.data.store import data_key, read_raw_data
+from hwcls.data.store import data_key, read_raw_data, verify_command
 from hwcls.format import format_count
 
 FORMAT = 3  # raised when what is found changes
@@ -69,11 +69,11 @@ class ImageIndex:
             start += count
         raise KeyError(split)
 
-    def listing(self) -> Listing:
-        """The training images, and notes on copies that do not look right."""
+    def listing(self, config: DataConfig) -> Listing:
+        """The training images of `config`, and notes on copies that do not look right."""
         train = self.rows("train")
         groups = None if self.groups is None else self.groups[train]
-        notes = [f"{line}; `hwcls data verify` names them" for line in self._describe_copies()]
+        notes = [f"{line}; `{verify_command(config)}` names them" for line in self._describe_copies()]
         duplicates: Literal["near", "exact"] = "exact" if self.exact else "near"
         return Listing(self.names[train].tolist(), self.copies[train], groups, duplicates, (*self._limits(), *notes))
 
@@ -129,7 +129,7 @@ def find_copies(config: DataConfig, report: ProgressReporter | None = None) -> I
 def describe_copies(config: DataConfig, report: ProgressReporter | None = None) -> tuple[str, ...]:
     """Notes on copies that do not look right, where a sweep looks for them since it cuts a split."""
     index = find_copies(config, report)
-    return index.listing().notes if index is not None and {"val", "test"} - set(index.counts) else ()
+    return index.listing(config).notes if index is not None and {"val", "test"} - set(index.counts) else ()
 
 
 def compares_images(config: DataConfig) -> bool:

@@ -8,6 +8,8 @@ from functools import cache
 from importlib.util import find_spec
 from typing import NamedTuple
 
+from hwcls.errors import install_extra
+
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".gif", ".tif", ".tiff")
 HEIC_ENDINGS, AVIF_ENDINGS = (".heic", ".heif", ".hif"), (".avif",)
 
@@ -20,7 +22,7 @@ class LeftOut(NamedTuple):
 
 
 CONVERT = "convert them to PNG or JPEG"
-HEIC = LeftOut("HEIC photos", "install a decoder: pip install 'hwcls[heif]'; or convert them to JPEG")
+HEIC = LeftOut("HEIC photos", f"install a decoder: {install_extra('heif')}; or convert them to JPEG")
 AVIF = LeftOut("AVIF images", f"install a Pillow that reads AVIF, or {CONVERT}")
 LOOSE = LeftOut("images outside a class folder", "move each into the folder of its class")
 SPECIAL = LeftOut("pipes, sockets or devices", "save the images as files")

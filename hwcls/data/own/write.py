@@ -66,7 +66,7 @@ def cut_test(name: str, raw: RawData, share: float, report: ProgressReporter) ->
 def _list(name: str, raw: RawData, report: ProgressReporter) -> Listing:
     """What the cut knows of the images; copies are equal files where an image cannot be read, as import then says."""
     try:
-        return make_index(name, raw, report).listing()
+        return make_index(name, raw, report).listing(DataConfig(name=name))
     except UserError:
         images, groups = raw.image_files, raw.groups["train"] if raw.groups is not None else None
         assert images is not None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from hwcls.errors import install_extra
 from hwcls.results.best.describe import describe_best, describe_weights, list_commands
 from hwcls.results.load import SweepResults
 
@@ -26,4 +28,6 @@ def print_best(sweep: SweepResults, console: Console) -> None:
     if weights := describe_weights(sweep):
         console.print(Text(f"  weights: {weights}"))
     for command in list_commands(sweep):
-        console.print(Text(f"  {command}"), soft_wrap=True)  # a line break would cut what is copied
+        lacks = command.startswith("hwcls export") and not find_spec("onnxruntime")
+        needs = f"  # needs {install_extra('export')}" if lacks else ""
+        console.print(Text(f"  {command}{needs}"), soft_wrap=True)  # a line break would cut what is copied

@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 
 TIMEOUT = 10.0  # seconds for a cluster's head to respond
 START_SECONDS = 60.0  # for Ray's processes to start here, and again to be joined; 2 s on a quiet machine
+SLOW = 10.0  # seconds after which a line says that Ray still starts
 CLUSTER_SECONDS = 300.0  # for a cluster to be joined, whose head may be starting
 HEAD = "node:__internal_head__"  # a resource that Ray gives to the head alone
 FOREIGN = (  # of a cluster or one of its jobs: not for a Ray of this machine
@@ -98,7 +100,8 @@ def _start_local(cpus: int) -> LocalNode:
     for attempt in (1, 2):  # a busy machine can miss Ray's deadlines once
         node = LocalNode(cpus)  # starts while this process imports Ray
         try:
-            _join_local(node)
+            with _said_when_slow():
+                _join_local(node)
             return node
         except BaseException as error:
             _end_local(node)
@@ -109,6 +112,18 @@ def _start_local(cpus: int) -> LocalNode:
                 raise UserError(what, remedy="is the machine very busy, or its memory full?") from None
             log.warning("Ray did not start: %s; trying once more", first_line(error))
     raise AssertionError("the second try returns or raises")
+
+
+@contextmanager
+def _said_when_slow() -> Iterator[None]:
+    """Log one line where the block takes long."""
+    timer = threading.Timer(SLOW, log.info, ("Ray is starting; this machine is busy",))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _join_local(node: LocalNode) -> None:

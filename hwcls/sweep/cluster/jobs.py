@@ -17,7 +17,7 @@ from ray.exceptions import AuthenticationError, RayError
 
 from hwcls import files
 from hwcls.config.sweep_file import Sweep
-from hwcls.errors import UserError
+from hwcls.errors import UserError, install_extra
 from hwcls.models.user.code import read_code
 from hwcls.sweep.cluster.connect import first_line
 from hwcls.sweep.storage.object_store import is_url
@@ -141,7 +141,7 @@ def _client(address: str | None) -> tuple[Any, str]:
 
 def _refused(address: str, error: Exception) -> UserError:
     if "ray[default]" in str(error):
-        return UserError("Ray Jobs is not installed here", remedy="pip install 'hwcls[cluster]'")
+        return UserError("Ray Jobs is not installed here", remedy=install_extra("cluster"))
     if isinstance(error, AuthenticationError):
         remedy = "copy ~/.ray/auth_token from where you ran `ray up`"
         return UserError("the cluster rejects the local token", where=address, remedy=remedy)

@@ -8,7 +8,7 @@ from pathlib import Path
 import optuna
 from optuna.storages.journal import JournalFileBackend
 
-from hwcls.errors import UserError
+from hwcls.errors import UserError, install_extra
 from hwcls.reading import damage_named
 
 HOST = "127.0.0.1"  # the dashboard has no password
@@ -23,7 +23,7 @@ def serve_dashboard(folder: Path, port: int) -> None:
     try:
         from optuna_dashboard import run_server
     except ImportError:
-        remedy = "pip install 'hwcls[dashboard]'"
+        remedy = install_extra("dashboard")
         raise UserError("optuna-dashboard is not installed", where="hwcls dashboard", remedy=remedy) from None
     journal = folder / "study.journal"
     if not journal.is_file():

@@ -8,7 +8,7 @@ from hwcls.format import format_count
 
 def describe_notes(sweep: Sweep) -> list[str]:
     """One sentence for each."""
-    return [*_finite_space(sweep), *_few_seeds(sweep)]
+    return [*sweep.notes, *_finite_space(sweep), *_few_seeds(sweep)]
 
 
 def _finite_space(sweep: Sweep) -> list[str]:

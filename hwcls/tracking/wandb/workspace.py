@@ -9,7 +9,7 @@ from typing import Any
 import wandb
 
 from hwcls import files
-from hwcls.errors import UserError
+from hwcls.errors import UserError, install_extra
 from hwcls.reading import read_json, read_or_none
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.wandb.environment import project_name
@@ -47,7 +47,7 @@ def save_workspace(folder: SweepFolder, view: View) -> str:
     try:
         from wandb_workspaces import workspaces
     except ImportError:
-        remedy = "pip install 'hwcls[workspace]'"
+        remedy = install_extra("workspace")
         raise UserError("wandb-workspaces is not installed", where="hwcls wandb workspace", remedy=remedy) from None
     require_login()
     view = replace(view, project=project_name(view.project))

@@ -138,7 +138,8 @@ def test_copies_with_other_labels_and_across_splits_are_named(photos: DataConfig
     named = index.named_pairs()
     assert named["across"] == [["test/a/000.jpg", "train/a/brighter 0.png"]]
     assert {"train/c/conflict.jpg"} == set.intersection(*map(set, named["conflicts"]))
-    said = tuple(f"{line}; `hwcls data verify` names them" for line in (conflicts, across))
+    command = f"hwcls data verify imagefolder --path {folder}"
+    said = tuple(f"{line}; `{command}` names them" for line in (conflicts, across))
     assert open_data(photos).origin.notes == said == describe_copies(photos)
 
 
@@ -277,7 +278,7 @@ def test_of_small_images_and_crowds_only_exact_copies_count(tmp_path: Path) -> N
             == 1
         )
         said = f"near copies are not looked for, only exact ones: {why}"
-        assert describe_copies(config) == open_index(config).listing().notes == (said,)
+        assert describe_copies(config) == open_index(config).listing(config).notes == (said,)
         assert open_data(config).origin.facts()["duplicates"] == "exact"
         assert index.describe() == [said]
 

@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 
 from hwcls import files
 from hwcls.report.html.page import write_page
+from hwcls.report.terminal import best_model
 from hwcls.report.terminal.best_model import print_best
 from hwcls.results.compare import build_summary
 from hwcls.results.load import load_results
@@ -32,7 +33,9 @@ def sweep(results, tmp_path, monkeypatch):
     return found
 
 
-def test_the_winner_its_settings_its_weights_and_the_commands(sweep, tmp_path):
+@pytest.mark.parametrize("installed", [True, False])
+def test_the_winner_its_settings_its_weights_and_the_commands(sweep, tmp_path, monkeypatch, installed):
+    monkeypatch.setattr(best_model, "find_spec", lambda name: installed or None)
     path = sweep.path.relative_to(tmp_path)
     first, settings, weights, *commands = printed(path, 160)
     assert first.startswith("best: cnn (trial 1), accuracy on test 9")
@@ -44,7 +47,7 @@ def test_the_winner_its_settings_its_weights_and_the_commands(sweep, tmp_path):
     assert commands == [
         "  hwcls predict 'my photos' NEW_PHOTOS",
         "  hwcls evaluate 'my photos'",
-        "  hwcls export 'my photos'",
+        "  hwcls export 'my photos'" + ("" if installed else "  # needs pip install 'hwcls[export]'"),
         "  hwcls report 'my photos'",
     ]
 

@@ -51,6 +51,16 @@ def test_files_of_the_working_folder_are_not_run(tmp_path, monkeypatch):
         assert (ended.returncode, ended.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(("limit", "lines"), [(0.05, ["Ray is starting; this machine is busy"]), (60, [])])
+def test_a_slow_start_is_said(monkeypatch, caplog, limit, lines):
+    monkeypatch.setattr(connect, "SLOW", limit)
+    monkeypatch.setattr(connect, "LocalNode", lambda cpus: cpus)
+    monkeypatch.setattr(connect, "_join_local", lambda node: time.sleep(0.5))
+    with caplog.at_level("INFO", "hwcls"):
+        assert connect._start_local(2) == 2
+    assert caplog.messages == lines
+
+
 @pytest.mark.slow
 def test_nobody_else_reaches_it(ray_here):
     import ray

@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hwcls.cli.main import app
+from hwcls.config.sweep_file import load_sweep
 from hwcls.sweep.preflight.dry_run import plan_sweep
 from hwcls.sweep.preflight.notes import describe_notes
 
@@ -66,3 +67,15 @@ def test_the_dry_run_says_it(sweep_file):
     assert "confirm: 4 runs pick the winners, 2 others report them on test" in done.stdout
     found = json.loads(CliRunner().invoke(app, ["sweep", str(path), "--dry-run", "--no-probe", "--json"]).stdout)
     assert found["confirm"] == {"picks": 4, "reports": 2, "runs": 6}
+
+
+def test_a_time_budget_says_which_run_cap_it_replaces(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("{run_cap: 20, parameters: {data: {name: digits}, model: {name: mlp}, optimizer: {name: adam}}}")
+    assert load_sweep(path).notes == ()
+    sweep = load_sweep(path, budget="2m")
+    assert (sweep.total, sweep.config.budget) == (None, 120)
+    assert describe_notes(sweep) == ["--for 2m: run_cap 20 of the file is not used"]
+    assert "--for 2m: run_cap 20 of the file is not used" in plan_sweep(sweep, ())["warnings"]
+    path.write_text(path.read_text().replace("run_cap: 20", "budget: 1h"))
+    assert load_sweep(path, budget="2m").notes == ()
