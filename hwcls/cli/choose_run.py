@@ -30,7 +30,7 @@ def choose_trial(ctx: typer.Context, path: Path) -> Path:
         ctx.meta[SWEEP] = path.resolve().name
         return _choose(choose_best, path)
     if origin := _read_origin(path):
-        print_to_stderr(f"{path}: {origin['why']}")
+        print_to_stderr(f"model: {origin['why']}")
     return path
 
 
@@ -71,9 +71,8 @@ def _choose(choose: Callable[[SweepResults], BestRun | None], path: Path) -> Pat
     found = choose(load_results(path))
     if found is None:
         raise UserError("no trial has a value yet", where=str(path), remedy="wait for its first epoch")
-    folder = found.weights or found.run.folder
-    print_to_stderr(f"{folder}: {found.why}")
-    return folder
+    print_to_stderr(f"model: {found.why}")
+    return found.weights or found.run.folder
 
 
 def _read_origin(path: Path) -> dict[str, str] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import shlex
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -18,7 +19,20 @@ from hwcls.errors import LayoutError, UserError, did_you_mean
 WANDB_MODES = ("online", "offline", "off", "auto")
 
 
-SweepFile = Annotated[Path, typer.Argument(help="The sweep file (YAML).", show_default=False)]
+def _refuse_photos(ctx: typer.Context, path: Path) -> Path:
+    """Raise UserError where images of the user's own are named in place of a sweep file."""
+    if ctx.resilient_parsing or (path / "sweep.yaml").is_file():
+        return path
+    from hwcls.data.formats.archive import is_archive
+    from hwcls.data.formats.image_types import is_image
+
+    if path.is_dir() or is_archive(path) or (path.is_file() and is_image(path.name)):
+        of = path.parent if path.is_file() and is_image(path.name) else path
+        raise UserError("is no sweep file", where=str(path), remedy=f"hwcls init {shlex.quote(str(of))} writes one")
+    return path
+
+
+SweepFile = Annotated[Path, typer.Argument(help="The sweep file (YAML).", show_default=False, callback=_refuse_photos)]
 Preset = Annotated[str | None, typer.Option(help="Apply one of the file's presets.", show_default=False)]
 Sets = Annotated[
     list[str] | None, typer.Option("--set", help="Set any entry: a.b=value. Repeatable.", show_default=False)

@@ -59,12 +59,13 @@ def find_images(arguments: Iterable[str], stdin: BinaryIO | None = None) -> Foun
 
     An argument is a file, a folder or archive (all images below it, by name), a pattern such as `photos/**/*.jpg`, an
     http(s) or file URL of an image, or `-`: names on `stdin`, one a line or ended by NUL. A file that exists is never
-    read as a pattern, nor is a name on `stdin`; one that is missing there is an image that cannot be read.
+    read as a pattern, nor is a name on `stdin`; one that is missing there, or beside other arguments, is an image that
+    cannot be read.
 
     Raises:
         UserError: An argument names nothing, no image, or what cannot be read as images.
     """
-    found = FoundImages()
+    found, arguments = FoundImages(), list(arguments)
     for argument in arguments:
         if argument == STDIN:
             _add_names(found, stdin)
@@ -72,6 +73,8 @@ def find_images(arguments: Iterable[str], stdin: BinaryIO | None = None) -> Foun
             _add_url(found, argument)
         elif glob.has_magic(argument) and not os.path.lexists(argument):
             _add_pattern(found, argument)
+        elif len(arguments) > 1 and not os.path.lexists(argument):
+            _add_file(found, Path(argument))
         else:
             _add_path(found, Path(argument))
     if not found.images:  # standard input named pipes alone

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -9,6 +11,8 @@ from hwcls.data.decoding.codecs import remedy_for
 from hwcls.escape import printable
 from hwcls.inspection.explanations import SHOWN, draw_overview
 from hwcls.inspection.predictions import NOT_A_NUMBER, Prediction, folder_class
+
+MISSING = os.strerror(errno.ENOENT).lower()
 
 
 class PredictionSummary:
@@ -56,6 +60,7 @@ class PredictionSummary:
             yield f"explained in {explained}; the first {len(self.pictures)} together: {overview}"
         if self.read and self.labelled == self.read:
             share = f"{self.agreeing:,} of {self.read:,} ({self.agreeing / self.read:.1%})"
+            share += "; any that it was trained on count, too"
             yield f"images whose folder has the name of the predicted class: {share}"
         if self.full_range:
             what = f"note: more than 8 bits, such as {self.first_wide}: {self.full_range:,}; the training images had 8"
@@ -68,5 +73,6 @@ class PredictionSummary:
                 yield f"hwcls: {printable(prediction.file)}: {NOT_A_NUMBER} — name another trial, this one diverged"
                 continue
             problem, is_remote = str(prediction.error), "://" in prediction.file
-            remedy = remedy_for(problem) or ("check the address" if is_remote else "replace or remove it")
+            otherwise = "check the address" if is_remote else "replace or remove it"
+            remedy = remedy_for(problem) or (otherwise if problem != MISSING else "check its name")
             yield f"hwcls: {printable(prediction.file)}: cannot be read ({problem}) — {remedy}"

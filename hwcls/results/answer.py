@@ -38,10 +38,12 @@ def describe_answer(sweep: SweepResults) -> str:
         return text + _describe_without_interval(sweep)
     single = _describe_without_interval(sweep, found.labels)
     if len(found.labels) > 1:
-        return f"{_describe_verdict(sweep, found)}{_describe_overtaken(sweep)}{single}"
+        verdict = f"{_describe_verdict(sweep, found)}{_describe_guessing(found, found.best)}"
+        return f"{verdict}{_describe_overtaken(sweep)}{single}"
     value = format_interval(found.metric, found.estimate(found.labels[0]))
     who = _name_winner(sweep, found.labels[0])
     text = f"Confirmed: on test the {name_metric(found.metric)} of {who} is {value} {_seeds(found, found.labels[0])}."
+    text += _describe_guessing(found, found.labels[0])
     if len(chosen) == 1:
         one = chosen[0]
         values = f"{format_number(one.leader.value)} on {sweep.metric}"
@@ -107,6 +109,14 @@ def _describe_verdict(sweep: SweepResults, found: ConfirmComparison) -> str:
         whom = _join_few([other for other, _ in tied], "or")
         parts.append(f"No significant difference from {whom}: {size}; {_describe_seeds_needed(tied)}.")
     return " ".join(parts)
+
+
+def _describe_guessing(found: ConfirmComparison, label: str) -> str:
+    """That a winner may know nothing, where its interval includes what guessing gives."""
+    if found.guessing is None or not found.is_guessing(label):
+        return ""
+    level = format_metric(found.metric, found.guessing)
+    return f" That is no better than guessing ({level}): use more photos or a pretrained backbone."
 
 
 def _describe_without_interval(sweep: SweepResults, compared: Sequence[str] = ()) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from hwcls.format import format_count, join_words
+from hwcls.results.best.choose import choose_best
+from hwcls.results.best.trained_on import describe_share
 from hwcls.results.confirm.plan import winner_runs
 from hwcls.results.diagnostics import class_names, load_diagnostics
 from hwcls.results.load import SweepResults
@@ -14,12 +16,18 @@ from hwcls.training.artifacts import load_arrays
 
 def find_notes(sweep: SweepResults) -> list[str]:
     """One sentence each."""
-    return [*_small_test(sweep), *_unjudged(sweep), *_not_a_number(sweep)]
+    return [*_small_test(sweep), *_share_of_train(sweep), *_unjudged(sweep), *_not_a_number(sweep)]
 
 
 def _small_test(sweep: SweepResults) -> list[str]:
     note = judge_test_size(sweep)
     return [f"{note[:1].upper()}{note[1:]}."] if note else []
+
+
+def _share_of_train(sweep: SweepResults) -> list[str]:
+    best = choose_best(sweep)
+    note = "" if best is None else describe_share(best.weights or best.run.folder)
+    return [f"The best model was {note}."] if note else []
 
 
 def _unjudged(sweep: SweepResults) -> list[str]:

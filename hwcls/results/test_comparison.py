@@ -25,6 +25,7 @@ class ConfirmComparison:
     comparison: Comparison
     metric: str = "test/accuracy"
     goal: str = "maximize"
+    guessing: float | None = None  # what guessing gives: the most frequent class of test, macro metrics 1/K
 
     @property
     def best(self) -> str:
@@ -38,6 +39,10 @@ class ConfirmComparison:
     def estimate(self, label: str) -> Estimate:
         """Mean and interval of one alternative's metric on test."""
         return self.comparison.estimates[self.labels.index(label)]
+
+    def is_guessing(self, label: str) -> bool:
+        """Whether the interval of `label` is not wholly better than what guessing gives."""
+        return self.guessing is not None and self.estimate(label).low <= self.guessing
 
     def seeds(self, label: str) -> int:
         """The number of scored runs of `label`."""
@@ -84,7 +89,13 @@ def compare_confirmed(sweep: SweepResults) -> ConfirmComparison | None:
         return None
     most = math.inf if metric == "test/loss" else 1.0
     compared = bootstrap_mean(list(stacked.values()), most=most, look=max(1, len(sweep.looks)))
-    return ConfirmComparison(tuple(stacked), compared, metric, sweep.goal)
+    return ConfirmComparison(tuple(stacked), compared, metric, sweep.goal, _guess(metric, truth))
+
+
+def _guess(metric: str, truth: NDArray[Any]) -> float | None:
+    """What guessing gives on test with the true classes (N,); None for a loss."""
+    counts = np.unique(truth, return_counts=True)[1]
+    return {"test/accuracy": float(counts.max() / len(truth)), "test/macro_f1": 1 / len(counts)}.get(metric)
 
 
 def _scored(run: ConfirmRun, metric: str) -> tuple[NDArray[Any], NDArray[Any]] | None:

@@ -245,3 +245,16 @@ def test_the_dashboard_listens_on_this_machine_alone(tmp_path):
     finally:
         process.terminate()
         process.wait(30)
+
+
+@pytest.mark.parametrize(
+    ("name", "of"), [("photos.zip", "photos.zip"), ("photos", "photos"), ("my photos/cat.jpg", "'my photos'")]
+)
+def test_photos_are_no_sweep_file(invoke, tmp_path, monkeypatch, name, of):
+    monkeypatch.chdir(tmp_path)
+    path = Path(name)
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"") if path.suffix else path.mkdir()
+    done = invoke("sweep", name, "--dry-run")
+    assert done.exit_code == 2
+    assert done.stderr == f"hwcls: {name}: is no sweep file — hwcls init {of} writes one\n"

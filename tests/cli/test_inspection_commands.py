@@ -62,7 +62,7 @@ def test_a_sweep_stands_for_its_best_trial(invoke, folder):
     named = json.loads(invoke("evaluate", folder, "--json").stdout)
     done = invoke("evaluate", folder.parents[1], "--json")
     assert json.loads(done.stdout) == named
-    assert f"{folder}: trial 0, the best on validation: val/accuracy " in done.stderr
+    assert "model: trial 0, the best on validation: val/accuracy " in done.stderr
 
 
 def test_what_trains_takes_a_sweep_too(invoke, folder, tmp_path):
@@ -123,6 +123,8 @@ def test_evaluate(invoke, folder, tmp_path):
     with Image.open(tmp_path / "grid.png") as picture:
         assert picture.width > 500
     table = invoke("evaluate", folder)
+    images = f"val, {found['images']:,} images (which chose the model; --split test reads test): accuracy 0."
+    assert table.stdout.startswith(images)
     assert "weighted average" in table.output
     assert "true \\ predicted" in table.output
 
@@ -134,6 +136,7 @@ def test_evaluate_on_test_is_noted_and_counted(invoke, folder, monkeypatch):
     done = invoke("evaluate", "0", "--split", "test")
     assert done.exit_code == 0
     assert "test has now been read once outside confirm" in done.stderr
+    assert " images: accuracy 0." in done.stdout
     (line,) = reads.read_text().splitlines()
     assert json.loads(line)["trial"] == "trials/0"
 
@@ -265,9 +268,21 @@ def test_predict_says_how_many_folders_agree(invoke, folder, photos):
         (photos / "0.png").rename(photos / place / name / "0.png") if place == "a" else Image.new("L", (20, 20)).save(
             photos / place / name / "1.png"
         )
-    line = "images whose folder has the name of the predicted class: 1 of 2 (50.0%)"
+    line = (
+        "images whose folder has the name of the predicted class: 1 of 2 (50.0%); any that it was trained on count, too"
+    )
     assert line in invoke("predict", folder, photos / "a", photos / "b").stderr
     assert line not in invoke("predict", folder, photos / "a", photos / "b", photos / "1.png").stderr
+
+
+def test_predict_goes_on_where_a_named_file_is_missing(invoke, folder, photos):
+    done = invoke("predict", folder, photos / "none.png", photos / "0.png", "--jsonl")
+    assert done.exit_code == 1
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [one.get("error") for one in found] == ["no such file or directory", None]
+    missing = f"hwcls: {photos / 'none.png'}: cannot be read (no such file or directory) — check its name"
+    assert done.stderr.splitlines() == [missing]
+    assert invoke("predict", folder, photos / "none.png", photos / "no.png").exit_code == 2
 
 
 def test_predict_explains(invoke, folder, photos, monkeypatch):

@@ -168,3 +168,15 @@ def test_a_verdict_that_is_not_significant_has_its_p_and_level(tmp_path, results
     found = load_results(tmp_path)
     pair = compare_confirmed(found).comparison.differences[0]
     assert f"; p {pair.p:.2g}, significant below 0.033); " in describe_answer(found)
+
+
+def test_a_winner_that_may_be_guessing_is_named(tmp_path, results):
+    sweep = results.full(tmp_path)
+    results.confirm(sweep, "resnet", 0.34)  # of three classes, 134 of the 400 images are of the first
+    sentence = " That is no better than guessing (33.5 %): use more photos or a pretrained backbone."
+    assert f" over 5 seeds.{sentence} " in describe_answer(load_results(tmp_path))
+    assert sentence.strip() in write_page(tmp_path).read_text("utf-8")
+    results.confirm(sweep, "mlp", 0.3)
+    assert sentence in describe_answer(load_results(tmp_path)), "beside another one, too"
+    results.confirm(sweep, "mlp", 0.8)
+    assert "guessing" not in describe_answer(load_results(tmp_path)), "the best one is not"

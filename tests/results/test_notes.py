@@ -96,3 +96,26 @@ def test_probabilities_that_are_nan_are_counted_and_named(results, tmp_path):
         "The confirm runs of resnet have no probabilities (NaN) for 7 test images together: they count as wrong.",
     ]
     write_page(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"fraction": 0.256}, "26 % of the training images: --set parameters.data.fraction=1 uses all."),
+        (
+            {"fraction": 0.5, "per_class": 1000},
+            "50 % of at most 1,000 training images of each class:"
+            " --set parameters.data.per_class=null --set parameters.data.fraction=1 uses all.",
+        ),
+        ({"fraction": 1.0, "per_class": None}, None),
+        ({"fraction": "half"}, None),
+    ],
+)
+def test_a_model_of_a_part_of_the_training_images_is_named(results, tmp_path, data, said):
+    folder = results.sweep(tmp_path)
+    results.trial(folder.trial(0), [0.9])
+    config = folder.trial(0).settings()
+    files.write_yaml(folder.trial(0).path / "config.yaml", config | {"data": config["data"] | data})
+    notes = [note for note in find_notes(load_results(tmp_path)) if "trained on" in note]
+    assert notes == ([f"The best model was trained on {said}"] if said else [])
+    assert (said or "uses all") in write_page(tmp_path).read_text("utf-8") or not said

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 MAX_NAME = 60  # characters of a name that classes are aligned after
 MAX_MATRIX = 12  # classes of a confusion matrix that fits a terminal
 
+ROLES = {  # of the splits: what their scores are worth
+    "val": " (which chose the model; --split test reads test)",
+    "test": "",
+    "train": " (which trained the model)",
+}
+
 
 class Split(StrEnum):
     """The splits that can be evaluated."""
@@ -55,7 +61,8 @@ def evaluate(
 ) -> None:
     """Score a trial's best weights: accuracy, each class, top-5, AUC, calibration, confusion matrix.
 
-    A class without an image in the split has no scores, and averages leave it out.
+    Without --split they are of val, which also chose the model, so they are too high on average; --split test reads
+    the images that chose nothing. A class without an image in the split has no scores, and averages leave it out.
 
     Example: hwcls evaluate results/quickstart
     """
@@ -242,7 +249,7 @@ def _print_scores(found: dict[str, Any]) -> None:
     console = table_console()
     parts = {"accuracy": found["accuracy"], "top-5": found["top5"], "mean AUC": found["auc"], "ECE": found["ece"]}
     words = "  ".join(f"{name} {value:.4f}" for name, value in parts.items() if value is not None)
-    echo(f"{found['split']}, {found['images']:,} images: {words}  loss {found['loss']:.4f}")
+    echo(f"{found['split']}, {found['images']:,} images{ROLES[found['split']]}: {words}  loss {found['loss']:.4f}")
     table = Table("class", box=None, pad_edge=False)
     for name in ("precision", "recall", "f1", "auc", "images"):
         table.add_column(name, justify="right")

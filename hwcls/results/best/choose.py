@@ -29,7 +29,7 @@ class BestRun:
     key: str  # its folder in the sweep's: trials/7, confirm/cnn/10007002
     run: TrialResult  # `number` is that of the trial, also of a confirm run
     label: str | None  # of the alternative; None without `compare`
-    score: str  # its own, in words
+    score: str  # in words: the winner's mean on test, else its own
     how: str  # it was chosen, in words
     seed: int | None = None  # of a confirm run
     test: Mapping[str, float] = field(default_factory=dict)  # of this run; empty where it was not scored there
@@ -46,8 +46,9 @@ class BestRun:
     def why(self) -> str:
         """Which it is, how it was chosen, and its score."""
         trial = f"trial {self.run.number}" + ("" if self.label is None else f" ({format_number(self.label)})")
-        name = trial if self.seed is None else f"{self.name} of {trial}"
-        return f"{name}, {self.how}: {self.score}"
+        if self.seed is None:
+            return f"{trial}, {self.how}: {self.score}"
+        return f"{trial}, seed {self.seed} ({self.how}), {self.score}"
 
 
 def choose_best(sweep: SweepResults) -> BestRun | None:
@@ -95,7 +96,6 @@ def _of_winner(sweep: SweepResults, winner: Representative) -> list[BestRun]:
 
     name, seeds = f"{name_metric(metric)} on test", format_count(len(runs), "seed")
     how = f"nearest to the mean of {seeds}" if len(runs) > 1 else "the only seed"
-    shown = f" (mean {format_metric(metric, mean)})" if len(runs) > 1 else ""
     own = _of_trial(sweep, winner.trial, "the confirmed winner, as the search trained it")
     found = [
         replace(
@@ -103,7 +103,7 @@ def _of_winner(sweep: SweepResults, winner: Representative) -> list[BestRun]:
             key=run.key,
             run=run.run,
             seed=run.seed,
-            score=f"{name} {format_metric(metric, scores[run.seed])}{shown}",
+            score=f"{name} {format_metric(metric, mean)}",
             how=how,
             test=dict(run.test or {}),
         )

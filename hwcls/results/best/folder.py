@@ -22,6 +22,7 @@ from hwcls.data.imageset import InputSpec
 from hwcls.errors import UserError
 from hwcls.models.user.code import read_code
 from hwcls.results.best.choose import BestRun, choose_best
+from hwcls.results.best.trained_on import describe_images
 from hwcls.results.load import SweepResults, load_results
 from hwcls.tracking.folders import ABOUT, BEST, TrialFolder
 from hwcls.training.artifacts import WEIGHTS, read_weights_epoch, read_weights_metadata
@@ -96,6 +97,7 @@ def _describe(sweep: SweepResults, chosen: BestRun, content: dict[str, bytes], i
         "mean": dict(chosen.mean),
         "seeds": chosen.seeds,
         "settings": dict(chosen.run.parameters),
+        "trained_on": describe_images(chosen.weights),
         "classes": list(inputs.classes),
         "weights": {"file": WEIGHTS[0], "epoch": read_weights_epoch(weights), "bytes": weights.stat().st_size},
         "files": [*content, PREPROCESSING, WEIGHTS[0]],

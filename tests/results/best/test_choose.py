@@ -53,9 +53,7 @@ def test_it_is_the_seed_nearest_to_the_mean_and_not_the_luckiest(sweep):
     assert (best.label, best.run.number, best.seed, best.seeds) == ("cnn", 1, seed, 5)
     assert best.test == {"test/accuracy": 0.92}
     assert best.mean == {"test/accuracy": pytest.approx(0.922)}
-    assert best.why == (
-        f"seed {seed} of trial 1 (cnn), nearest to the mean of 5 seeds: accuracy on test 92.0 % (mean 92.2 %)"
-    )
+    assert best.why == (f"trial 1 (cnn), seed {seed} (nearest to the mean of 5 seeds), accuracy on test 92.2 %")
 
 
 def test_of_two_seeds_it_is_not_the_luckier_one(results, tmp_path):
@@ -74,7 +72,7 @@ def test_without_its_weights_it_is_the_next_nearest_and_at_last_the_trial_of_the
         best = choose_best(load_results(sweep.path))
         assert best.key == f"confirm/cnn/{next_one}"
         assert best.mean == {"test/accuracy": pytest.approx(0.922)}, "it is that of all seeds"
-        assert "nearest to the mean of 5 seeds, of those whose weights were kept: " in best.why
+        assert "(nearest to the mean of 5 seeds, of those whose weights were kept), " in best.why
     (sweep.confirm_run("cnn", order[-1]).path / "best.safetensors").unlink()
     assert choose_best(load_results(sweep.path)).weights is None
     assert choose_best(load_results(sweep.path)).key == f"confirm/cnn/{order[0]}"
@@ -121,7 +119,7 @@ def test_a_command_says_which_it_takes_but_not_while_the_shell_completes_it(swee
     folder = sweep.confirm_run("cnn", seeds(sweep)[2]).path
     of = typer.main.get_command(app).commands[command]
     assert of.make_context(command, list(words)).params["trial"] == folder
-    assert capsys.readouterr().err.splitlines() == [f"{folder}: {choose_best(load_results(sweep.path)).why}"]
+    assert capsys.readouterr().err.splitlines() == [f"model: {choose_best(load_results(sweep.path)).why}"]
     of.make_context(command, list(words), resilient_parsing=True)
     assert capsys.readouterr().err == ""
 
@@ -130,7 +128,7 @@ def test_training_takes_the_config_of_that_seed(sweep, capsys):
     folder = sweep.confirm_run("cnn", seeds(sweep)[2]).path
     (folder / "best.safetensors").unlink()
     assert choose_config(sweep.path) == folder / "config.yaml"
-    assert capsys.readouterr().err.startswith(f"{folder}: seed {folder.name} of trial 1 (cnn)")
+    assert capsys.readouterr().err.startswith(f"model: trial 1 (cnn), seed {folder.name} (nearest")
     assert choose_config(sweep.trial(9).path) == sweep.trial(9).path / "config.yaml"
     assert choose_config(sweep.path / "sweep.yaml") == sweep.path / "sweep.yaml", "a file is itself"
     with pytest.raises(UserError, match="holds neither a trial nor a sweep"):

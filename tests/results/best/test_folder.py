@@ -117,6 +117,7 @@ def test_what_it_holds_and_says(sweep):
     said = about(sweep)
     assert (said["sweep"], said["run"], said["trial"], said["seed"]) == ("photos", "trials/1", 1, 0)
     assert said["label"] == "cnn"
+    assert said["trained_on"] == "all training images"
     assert said["classes"] == ["cat", "dog"]
     assert said["scores"]["val/accuracy"] == 0.9
     assert said["why"] == "trial 1 (cnn), the best on validation: val/accuracy 0.9, not confirmed on test"
@@ -164,7 +165,7 @@ def test_alone_on_an_empty_machine_it_predicts_the_same(sweep, tmp_path, number)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == json.loads(before.stdout)
     assert done.stderr.splitlines() == [
-        f"pets: trial {number} ({'own' if number == 0 else 'cnn'}), the best on validation:"
+        f"model: trial {number} ({'own' if number == 0 else 'cnn'}), the best on validation:"
         " val/accuracy 0.9, not confirmed on test"
     ]
 
