@@ -158,6 +158,11 @@ class SweepFolder:
         """The copy of the best weights, which may not be there."""
         return TrialFolder(self.path / BEST)
 
+    def best_run(self) -> str | None:
+        """The key of the run that best/ is a copy of; None without one, also where its best.json is damaged."""
+        origin = read_or_none(read_json, self.best.path / ABOUT, BestShape)
+        return str(origin["run"]) if origin else None
+
     def trial(self, number: int) -> TrialFolder:
         return TrialFolder(self.path / "trials" / str(number))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Container, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from hwcls.config.trial import flatten
 from hwcls.errors import UserError
 from hwcls.reading import read_json, read_or_none, read_yaml
 from hwcls.tracking.delivery import Delivery, WatchedRun
-from hwcls.tracking.folders import ABOUT, SweepFolder, TrialFolder
+from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.tracking.media import Media
 from hwcls.tracking.shapes import DataShape
 from hwcls.tracking.tracker import RunInfo, Tracker
@@ -58,7 +57,7 @@ class Follower:
         line of a run is held back a moment, to be delivered together with the run's end if that comes.
         """
         new = self._discover()
-        self._best = _read_best(self._sweep)
+        self._best = self._sweep.best_run()
         runs = [run for run in self._runs.values() if run] if recheck else self._open + new
         for run in runs:
             run.refresh()
@@ -111,8 +110,8 @@ class Follower:
         tags = tuple(str(tag) for tag in (label, self._sweep.name, own.get("role")) if tag)
         weights = folder.path / "best.safetensors" if self._artifacts else None
         media = partial(self._compute_media, key, folder)
-        run = RunInfo(key, folder, self._sweep.name, self._project, label, config, tags, media, weights)
-        return replace(run, is_best=lambda: self._best == key)
+        name, project = self._sweep.name, self._project
+        return RunInfo(key, folder, name, project, label, config, tags, media, weights, lambda: self._best == key)
 
     def _compute_media(self, key: str, folder: TrialFolder) -> Media | None:
         """A run's media; when they fail, the run is delivered without them."""
@@ -135,11 +134,6 @@ def _list_names(folder: Path) -> list[str]:
         return os.listdir(folder)
     except (FileNotFoundError, NotADirectoryError):
         return []
-
-
-def _read_best(sweep: SweepFolder) -> str | None:
-    origin = read_or_none(lambda path: TrialFolder(path.parent).origin(), sweep.best.path / ABOUT)
-    return str(origin["run"]) if origin else None
 
 
 def _read_compare(sweep: SweepFolder) -> str | None:

@@ -14,11 +14,10 @@ from pathlib import Path
 from statistics import fmean
 
 from hwcls.format import format_count, format_metric, format_number, name_metric
-from hwcls.reading import read_or_none
 from hwcls.results.confirm.plan import confirm_label, confirm_metric, winner_runs
 from hwcls.results.load import ConfirmRun, SweepResults, TrialResult
 from hwcls.results.representatives import Representative, choose_representatives
-from hwcls.tracking.folders import ABOUT, SweepFolder, TrialFolder
+from hwcls.tracking.folders import SweepFolder
 from hwcls.training.artifacts import WEIGHTS, has_weights
 
 
@@ -68,9 +67,8 @@ def choose_repeated(sweep: SweepResults) -> BestRun | None:
 
 def find_copy(sweep: SweepResults, run: BestRun) -> Path | None:
     """best/, if it is a copy of this run; what is damaged in it is logged, and none."""
-    best = SweepFolder(sweep.folder).best.path
-    origin = read_or_none(lambda path: TrialFolder(path.parent).origin(), best / ABOUT)
-    return best if origin is not None and origin["run"] == run.key and has_weights(best / WEIGHTS[0]) else None
+    folder = SweepFolder(sweep.folder)
+    return folder.best.path if folder.best_run() == run.key and has_weights(folder.best.path / WEIGHTS[0]) else None
 
 
 def _candidates(sweep: SweepResults) -> list[BestRun]:
