@@ -73,13 +73,8 @@ def check_folder(path: Path, settings: Mapping[str, Any]) -> None:
     existing = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise _unwritable(path)
-    if (path / ".lock").exists():
-        try:
-            FileLock(path / ".lock", timeout=PATIENCE).acquire(poll_interval=PATIENCE / 10).lock.release()
-        except Timeout:
-            raise _busy(path) from None
-        except OSError:
-            pass  # reported when it is opened to write
+    if is_in_use(path):
+        raise _busy(path)
 
 
 def is_in_use(path: Path) -> bool:
