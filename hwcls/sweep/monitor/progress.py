@@ -89,8 +89,7 @@ class Lines(Quiet):
     ) -> None:
         self.metric, self.total = metric, total
         self.pace = Pace(total, done, left, ahead)
-        self.best: tuple[float, str] | None = None
-        self.leader = ""  # the key of that trial
+        self.best: tuple[float, str] | None = None  # the value and the key of the best trial
         self.confirmed = SeedMeans(metric)
 
     def ended_before(self, key: str, result: Result) -> None:
@@ -100,14 +99,14 @@ class Lines(Quiet):
         if key.startswith("confirm/"):
             self.confirmed.add(key, result, value)
         elif self.best is None or self._leads(value, key):
-            self.best, self.leader = (value, _name(key)), key
+            self.best = value, key
 
     def _leads(self, value: float, key: str) -> bool:
         """Whether a trial would stand before the best one in the leaderboard: of equal ones the lower number does."""
         assert self.best is not None
         if value != self.best[0]:
             return self.metric.better(value, self.best[0])
-        return _number(key) < _number(self.leader)
+        return _number(key) < _number(self.best[1])
 
     def started(self, key: str, label: str | None, parameters: dict[str, Any], epoch: int, epochs: int) -> None:
         self.pace.started(key, epoch, epochs, label)
@@ -134,7 +133,7 @@ class Lines(Quiet):
     def _overall(self) -> list[str]:
         """Trials done, the best one (of confirm runs the best mean over seeds), and the time left or what follows."""
         facts = [f"{self.pace.done}{'' if self.total is None else f' of {self.total}'} done"]
-        facts += [f"best {self.best[0]:.4f} ({self.best[1]})"] if self.best else []
+        facts += [f"best {self.best[0]:.4f} ({_name(self.best[1])})"] if self.best else []
         facts += self.confirmed.best()
         if self.pace.finished:
             return [*facts, self.pace.ahead.what]
