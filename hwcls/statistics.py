@@ -215,11 +215,9 @@ def count_images_needed(
     return math.ceil((apart / difference) ** 2)
 
 
-def smallest_difference(
-    images: int, *, accuracy: float | None = None, disagreement: float | None = None, precision: float = 1e-3
-) -> float:
-    """The smallest difference in accuracy that `images` are enough for, by `count_images_needed`; 1 where none is."""
-    sizes = np.arange(precision, 1, precision)  # rising: the larger the difference, the fewer images it needs
+def smallest_difference(images: int, *, accuracy: float | None = None, disagreement: float | None = None) -> float:
+    """The smallest difference in accuracy that `images` are enough for, in steps of 0.001; 1 where none is."""
+    sizes = np.arange(1e-3, 1, 1e-3)  # rising: the larger the difference, the fewer images it needs
     enough = (n for n in sizes if count_images_needed(n, accuracy=accuracy, disagreement=disagreement) <= images)
     return float(next(enough, 1.0))
 
