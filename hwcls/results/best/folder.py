@@ -24,7 +24,7 @@ from hwcls.models.user.code import read_code
 from hwcls.results.best.choose import BestRun, choose_best
 from hwcls.results.best.trained_on import describe_images
 from hwcls.results.load import SweepResults, load_results
-from hwcls.tracking.folders import ABOUT, BEST, TrialFolder
+from hwcls.tracking.folders import ABOUT, BEST, TEST_READS, TrialFolder
 from hwcls.training.artifacts import WEIGHTS, read_weights_epoch, read_weights_metadata
 
 CONFIG, PREPROCESSING = "config.yaml", "preprocessing.json"
@@ -133,9 +133,9 @@ def _to_json(value: Any) -> bytes:
 
 
 def _check_own(target: Path) -> None:
-    """Raise UserError where `target` is not a best/ that hwcls wrote, whole or torn."""
+    """Raise UserError where `target` is not a best/ that hwcls wrote, complete or not."""
     if not os.path.lexists(target):
         return
-    own = {ABOUT, CONFIG, PREPROCESSING, SOURCES, *WEIGHTS, "test_reads.jsonl"}
+    own = {ABOUT, CONFIG, PREPROCESSING, SOURCES, *WEIGHTS, TEST_READS}
     if not target.is_dir() or any(path.name not in own for path in target.iterdir()):
         raise UserError("holds files that hwcls did not write", where=str(target), remedy="move it away")

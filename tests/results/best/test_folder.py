@@ -201,13 +201,13 @@ def test_it_follows_the_winner_and_is_left_alone_where_nothing_changed(sweep):
 
 
 @pytest.mark.parametrize("name", ["best.json", "best.safetensors", "config.yaml", "preprocessing.json"])
-@pytest.mark.parametrize("how", ["gone", "torn"])
-def test_a_torn_one_is_written_again(sweep, name, how):
+@pytest.mark.parametrize("how", ["missing", "truncated"])
+def test_an_incomplete_one_is_written_again(sweep, name, how):
     update_best(sweep.path)
-    whole, path = content(sweep.path / "best"), sweep.path / "best" / name
-    path.unlink() if how == "gone" else path.write_bytes(path.read_bytes()[:-9])
+    complete, path = content(sweep.path / "best"), sweep.path / "best" / name
+    path.unlink() if how == "missing" else path.write_bytes(path.read_bytes()[:-9])
     update_best(sweep.path)
-    assert content(sweep.path / "best") == whole
+    assert content(sweep.path / "best") == complete
 
 
 def test_without_weights_there_is_none_and_the_last_ones_stay(sweep):
