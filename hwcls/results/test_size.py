@@ -19,7 +19,7 @@ from hwcls.results.representatives import choose_representatives
 from hwcls.statistics import count_images_needed, smallest_difference
 from hwcls.training.artifacts import load_arrays
 
-TOLD = 0.05  # a difference in accuracy that test should tell
+SMALLEST_DIFFERENCE = 0.05  # in accuracy, that test should detect
 ASSUMED = 0.2  # how often one of two models is right and the other wrong, before any is trained
 
 
@@ -34,13 +34,13 @@ def describe_test_size(images: int, *, accuracy: float | None = None, disagreeme
     assumed = ""
     if accuracy is None and disagreement is None:
         disagreement, assumed = ASSUMED, " (if they disagree on a fifth of the images)"
-    needed = count_images_needed(TOLD, accuracy=accuracy, disagreement=disagreement)
+    needed = count_images_needed(SMALLEST_DIFFERENCE, accuracy=accuracy, disagreement=disagreement)
     if images >= needed:
         return None
     least = math.ceil(100 * smallest_difference(images, accuracy=accuracy, disagreement=disagreement))
     few = f"models apart by less than {least} points" if least < 100 else "any two models apart"
     has = f"test has {format_count(images, 'image')}: too few to tell {few}"
-    return f"{has}; about {_round(needed):,} would tell {100 * TOLD:.0f} points{assumed}"
+    return f"{has}; about {_round(needed):,} would tell {100 * SMALLEST_DIFFERENCE:.0f} points{assumed}"
 
 
 def split_notes(name: str, classes: Sequence[str], counts: Mapping[str, Sequence[int]]) -> list[str]:

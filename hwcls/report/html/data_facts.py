@@ -38,7 +38,7 @@ def _counts(data: Mapping[str, Any]) -> Facts:
 
 
 def _reading(data: Mapping[str, Any]) -> Facts:
-    """How a user's own files say the classes, splits and groups."""
+    """How classes, splits and groups were read from a user's own files."""
     found = data.get("found")
     return [("How the files were read", "; ".join(map(str, found)))] if isinstance(found, list) and found else []
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 MOST, ENDS = 20, 10  # classes that are all shown; else so many of the largest and of the smallest
-BAR = 30  # letters of the largest class
+BAR = 30  # characters of the largest class
 
 
 def print_class_balance(classes: Sequence[str], counts: Mapping[str, Sequence[int]], console: Console) -> None:

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 TIMEOUT = 10.0  # seconds for a cluster's head to respond
 START_SECONDS = 60.0  # for Ray's processes to start here, and again to be joined; 2 s on a quiet machine
-SLOW = 10.0  # seconds after which a line says that Ray still starts
+SLOW = 10.0  # seconds after which a log line reports that Ray is still starting
 CLUSTER_SECONDS = 300.0  # for a cluster to be joined, whose head may be starting
 HEAD = "node:__internal_head__"  # a resource that Ray gives to the head alone
 FOREIGN = (  # of a cluster or one of its jobs: not for a Ray of this machine
@@ -100,7 +100,7 @@ def _start_local(cpus: int) -> LocalNode:
     for attempt in (1, 2):  # a busy machine can miss Ray's deadlines once
         node = LocalNode(cpus)  # starts while this process imports Ray
         try:
-            with _said_when_slow():
+            with _logged_when_slow():
                 _join_local(node)
             return node
         except BaseException as error:
@@ -115,7 +115,7 @@ def _start_local(cpus: int) -> LocalNode:
 
 
 @contextmanager
-def _said_when_slow() -> Iterator[None]:
+def _logged_when_slow() -> Iterator[None]:
     """Log one line where the block takes long."""
     timer = threading.Timer(SLOW, log.info, ("Ray is starting; this machine is busy",))
     timer.daemon = True

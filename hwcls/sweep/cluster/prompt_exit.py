@@ -26,17 +26,18 @@ def exits_promptly(limit: float) -> Iterator[None]:
         yield
         return
     received: list[int] = []
-    heeded = [each for each in DEFERRED if signal.getsignal(each) is not signal.SIG_IGN]  # a shell's `&` ignores SIGINT
-    before = {each: signal.signal(each, lambda number, _: received.append(number)) for each in heeded}
+    # a shell's `&` ignores SIGINT
+    handled = [each for each in DEFERRED if signal.getsignal(each) is not signal.SIG_IGN]
+    before = {each: signal.signal(each, lambda number, _: received.append(number)) for each in handled}
     reader, writer = socket.socketpair()
     writer.setblocking(False)
-    waked = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    outer_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     ended = threading.Event()
-    threading.Thread(target=_watch, args=(reader, ended, limit, waked), daemon=True).start()
+    threading.Thread(target=_watch, args=(reader, ended, limit, outer_fd), daemon=True).start()
     try:
         yield
     finally:
-        signal.set_wakeup_fd(waked)
+        signal.set_wakeup_fd(outer_fd)
         ended.set()
         writer.close()
         for each, handler in before.items():
@@ -45,7 +46,7 @@ def exits_promptly(limit: float) -> Iterator[None]:
         signal.raise_signal(number)
 
 
-def _watch(reader: socket.socket, ended: threading.Event, limit: float, waked: int) -> None:
+def _watch(reader: socket.socket, ended: threading.Event, limit: float, outer_fd: int) -> None:
     code, line = 2, f"Ray did not respond within {limit:.0f} s — is the machine very busy, or its memory full?"
     deadline = time.monotonic() + limit
     with reader:
@@ -57,8 +58,8 @@ def _watch(reader: socket.socket, ended: threading.Event, limit: float, waked: i
                 break
             if not number:
                 return
-            if waked != -1:
-                os.write(waked, number)  # who waits for signals outside of the block learns of them at once
+            if outer_fd != -1:
+                os.write(outer_fd, number)  # wakes up what waits for signals outside of the block
             if number[0] in DEFERRED:
                 code, line = 130, "interrupted while Ray was starting; the same command starts again"
                 break

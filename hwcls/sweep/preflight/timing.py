@@ -50,7 +50,7 @@ Labelled = tuple[str, TrialConfig]
 
 
 class CrashedError(UserError):
-    """A process that measured has ended without a word; a caller adds how to do without it.
+    """A process that measured has ended without a result; a caller adds how to do without the measurement.
 
     Args:
         exit_code: As `multiprocessing` has it: the negative number of the signal that ended it.
