@@ -8,7 +8,7 @@ from hwcls.data.formats.image_types import KINDS, LOOSE, LeftOut, is_image, nfc,
 from hwcls.data.own import folders
 from hwcls.data.own.folders import HARDLY_CLASSES, Folder, class_of, decide_depth, find_splits, unwrap
 from hwcls.data.own.rows import Rows
-from hwcls.data.own.split_names import SPLIT_OF, split_ends, split_of, splits_among
+from hwcls.data.own.split_names import SPELLINGS, split_ends, split_of, splits_among
 from hwcls.errors import UserError
 
 
@@ -42,8 +42,7 @@ def rows_of_folders(tree: FileTree, root: Folder, layout: LayoutConfig) -> Rows 
     shown = [folder.name + "/" + f" ({split})" * (folder.name != split) for split, folder in splits.items()]
     rows.found.insert(0, f"splits from the folders {', '.join(shown)}")
     _say_depth(rows, depth)
-    spelled = [form for name in SPLIT_OF for form in (name, name.capitalize(), name.upper())]  # as catalogs find it
-    as_named = all(folder.name in spelled and tops[split] is folder for split, folder in splits.items())
+    as_named = all(folder.name in SPELLINGS[split] and tops[split] is folder for split, folder in splits.items())
     rows.plain = as_named and depth == 1 and not chosen and layout.class_depth is None
     return rows
 

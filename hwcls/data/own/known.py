@@ -13,7 +13,7 @@ from hwcls.data.formats.archive import may_contain
 from hwcls.data.formats.raw import RawData
 from hwcls.data.own.listing import OWN_TABLE
 from hwcls.data.own.read import read_own_images
-from hwcls.data.own.split_names import SPLIT_NAMES
+from hwcls.data.own.split_names import SPELLINGS
 from hwcls.errors import UserError
 
 
@@ -46,8 +46,7 @@ def read_known_folders(path: Path, layout: LayoutConfig | None, name: str, class
 
 def may_be_known_folders(path: Path, classes: Sequence[str]) -> bool:
     """Whether a folder has the first class in its training folder, or an archive may; by its name or as 0."""
-    spelled = [form for name in SPLIT_NAMES["train"] for form in (name, name.capitalize())]
-    firsts = [f"{train}/{first}" for train in spelled for first in (classes[0], "0")]
+    firsts = [f"{train}/{first}" for train in SPELLINGS["train"] for first in (classes[0], "0")]
     return may_contain(path, OWN_TABLE, *(f"{first}/" for first in firsts)) or any(
         (path / first).is_dir() for first in firsts
     )

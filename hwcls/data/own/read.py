@@ -32,7 +32,7 @@ from hwcls.data.own.listing import (
 )
 from hwcls.data.own.matching import FileIndex
 from hwcls.data.own.rows import Rows, build, find_masks
-from hwcls.data.own.split_names import SPLIT_NAMES
+from hwcls.data.own.split_names import SPELLINGS
 from hwcls.data.own.tables import is_table
 from hwcls.errors import LayoutError, UserError
 
@@ -247,12 +247,11 @@ def may_be_own_images(path: Path) -> bool:
 
     An archive with an imported table or a training folder; a folder with one of these, or with two class folders.
     """
-    spelled = [form for name in SPLIT_NAMES["train"] for form in (name, name.capitalize(), name.upper())]
     if not path.is_dir():
-        return may_contain(path, OWN_TABLE, *(form + slash for form in spelled for slash in "/\\"))
+        return may_contain(path, OWN_TABLE, *(form + slash for form in SPELLINGS["train"] for slash in "/\\"))
     with os.scandir(path) as entries:
         folders = [Path(entry.path) for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
-    if any((place / form).is_dir() for place in (path, *folders) for form in spelled):
+    if any((place / form).is_dir() for place in (path, *folders) for form in SPELLINGS["train"]):
         return True
     return (path / OWN_TABLE).is_file() or len([*islice(filter(_has_image, folders), 2)]) == 2
 

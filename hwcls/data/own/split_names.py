@@ -11,6 +11,10 @@ SPLIT_NAMES = {
     "test": ("test", "testing", "eval", "evaluation", "testset"),
 }  # in any case
 SPLIT_OF = {name: split for split, names in SPLIT_NAMES.items() for name in names}
+SPELLINGS = {  # of the folders of a split, by which an import is found again without reading it
+    split: tuple(form for name in names for form in (name, name.capitalize(), name.upper()))
+    for split, names in SPLIT_NAMES.items()
+}
 _FILLERS = frozenset(
     ("set", "data", "dataset", "images", "image", "imgs", "img", "split", "folder", "photos", "files", "samples")
 )

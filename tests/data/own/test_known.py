@@ -26,7 +26,8 @@ def write_digits(make: SimpleNamespace, root: Path, train: str, test: str, names
 
 
 @pytest.mark.parametrize(
-    ("train", "test"), [("train", "test"), ("mnist_png/training", "mnist_png/testing"), ("a/b/Train", "a/b/Test")]
+    ("train", "test"),
+    [("train", "test"), ("mnist_png/training", "mnist_png/testing"), ("a/b/Train", "a/b/Test"), ("TRAIN", "TEST")],
 )
 def test_mnist_as_png_folders(make: SimpleNamespace, tmp_path: Path, train: str, test: str) -> None:
     pixels = write_digits(make, tmp_path / "got", train, test, tuple("0123456789"))
