@@ -13,7 +13,7 @@ import numpy as np
 
 from hwcls.data.formats.image_types import nfc
 
-SCALE = 2.0**64
+SCALE = 2.0**64  # a hash divided by it lies in [0, 1)
 
 
 def hash_names(names: Sequence[str], *stream: object) -> np.ndarray:

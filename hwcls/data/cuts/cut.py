@@ -10,7 +10,7 @@ import numpy as np
 
 from hwcls.config.data import DataConfig
 from hwcls.data import splits
-from hwcls.data.cuts.by_name import hash_names, hold_out, join_groups
+from hwcls.data.cuts.by_name import SCALE, hash_names, hold_out, join_groups
 from hwcls.errors import UserError
 
 FAR_OFF = 0.3  # of the share that was asked for
@@ -166,7 +166,7 @@ class _Cutter:
         seed, share = self.config.split_seed, getattr(self.config, split)
         least = self.config.val_min if split == "val" else 1
         order = hash_names(self.listing.names, seed, split)[rows]
-        dither = hash_names(self.classes, seed, split) / 2.0**64
+        dither = hash_names(self.classes, seed, split) / SCALE
         for together in self.listing.memberships():
             out = hold_out(order, self.labels[rows], dither, together[rows], share, least)
             if out.any():

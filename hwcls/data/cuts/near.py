@@ -102,8 +102,8 @@ def _signs(described: np.ndarray, bits: int, seed: int) -> np.ndarray:
     words = random_words(bits * size // 64, 7, seed).view(np.uint8)
     vectors = np.unpackbits(words).reshape(size, bits).astype(np.float32) * 2 - 1
     packed = np.zeros((len(described), -(-bits // 64) * 8), np.uint8)
-    for start in range(0, len(described), 1 << 14):
-        signs = np.packbits(described[start : start + (1 << 14)] @ vectors > 0, axis=1)
+    for start in range(0, len(described), AT_ONCE):
+        signs = np.packbits(described[start : start + AT_ONCE] @ vectors > 0, axis=1)
         packed[start : start + len(signs), : signs.shape[1]] = signs
     return packed
 

@@ -67,7 +67,7 @@ def _draw_balance(
         ordered = [ordered[place * len(ordered) // width] for place in range(width)]
     each = min(width / len(ordered), 48.0)
     gap = 1 if each >= 4 else 0
-    _draw_bars(draw, left, each, gap, ordered, [BAR] * len(ordered))
+    _draw_bars(draw, left, each, gap, ordered)
     right = left + round(each * len(ordered))
     _write(draw, left, BARS + CAPTION + 4, width, f"{ordered[0]:,}")
     last = f"{ordered[-1]:,}"
@@ -87,7 +87,7 @@ def _draw_sizes(draw: ImageDraw.ImageDraw, left: int, width: int, sides: Sequenc
 
     found = Counter(map(bin_of, sides))
     each = width / BINS
-    _draw_bars(draw, left, each, 1, [found[place] for place in range(BINS)], [BAR] * BINS)
+    _draw_bars(draw, left, each, 1, [found[place] for place in range(BINS)])
     at = left + round((bin_of(size) + 0.5) * each)
     draw.line([(at, CAPTION), (at, CAPTION + BARS + 2)], fill=MARK, width=2)
     below = BARS + CAPTION + 4
@@ -102,17 +102,13 @@ def _draw_sizes(draw: ImageDraw.ImageDraw, left: int, width: int, sides: Sequenc
         draw_text(draw, (place, below), mark, MARK, TEXT)
 
 
-def _draw_bars(
-    draw: ImageDraw.ImageDraw, left: int, each: float, gap: int, values: Sequence[int], colours: Sequence[str]
-) -> None:
+def _draw_bars(draw: ImageDraw.ImageDraw, left: int, each: float, gap: int, values: Sequence[int]) -> None:
     base, most = CAPTION + BARS + 2, max(*values, 1)
-    for place, (value, colour) in enumerate(zip(values, colours, strict=True)):
+    for place, value in enumerate(values):
         if value:
-            x = (
-                left + round(place * each),
-                max(left + round(place * each), left + round((place + 1) * each) - 1 - gap),
-            )
-            draw.rectangle([(x[0], base - max(1, round(BARS * value / most))), (x[1], base)], fill=colour)
+            first = left + round(place * each)
+            last = max(first, left + round((place + 1) * each) - 1 - gap)
+            draw.rectangle([(first, base - max(1, round(BARS * value / most))), (last, base)], fill=BAR)
 
 
 def _write(draw: ImageDraw.ImageDraw, left: int, top: int, width: int, text: str) -> None:
