@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from statistics import median_low
 
 from hwcls.data.formats.image_types import list_folders, nfc
+from hwcls.data.own.rows import first_of
 from hwcls.data.own.split_names import splits_among, splits_in_words
 from hwcls.errors import LayoutError, did_you_mean
 
@@ -242,8 +243,7 @@ def _ambiguous(folder: Folder, why: str, where: str) -> LayoutError:
     def remedy(say: Callable[[str, object], str]) -> str:
         ways = []
         for depth, names in classes.items():
-            shown = ", ".join(names[:3]) + ", ..." * (len(names) > 3)
-            ways.append(f"{say('class_depth', depth)} makes {len(names):,} classes ({shown})")
+            ways.append(f"{say('class_depth', depth)} makes {len(names):,} classes ({first_of(names)})")
         if splits:
             by_splits = " ".join(say(f"{split}_folder", name) for split, name in splits.items())
             ways.insert(0, f"{by_splits} takes them as splits")

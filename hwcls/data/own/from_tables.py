@@ -9,7 +9,7 @@ from hwcls.config.data import LayoutConfig
 from hwcls.data.formats.image_types import LeftOut, nfc
 from hwcls.data.own.listing import Labels
 from hwcls.data.own.matching import leaves
-from hwcls.data.own.rows import Rows
+from hwcls.data.own.rows import Rows, first_of
 from hwcls.data.own.split_names import split_of, splits_among
 from hwcls.errors import LayoutError, UserError
 
@@ -162,8 +162,9 @@ def _several(one: Labels, cell: str, files: Sequence[str]) -> LayoutError:
 
 
 def _missing(one: Labels, missing: Sequence[str], count: int) -> LayoutError:
-    shown = ", ".join(missing[:3]) + ", ..." * (len(missing) > 3)
-    what = f"{len(missing):,} of the {count:,} images that it lists in column {one.image} are missing: {shown}"
+    what = (
+        f"{len(missing):,} of the {count:,} images that it lists in column {one.image} are missing: {first_of(missing)}"
+    )
     remedy = "add the files or remove the rows, or name another column"
     return LayoutError(what, where=one.table.where, remedy=lambda say: f"{remedy}: {say('image_column', '...')}")
 
@@ -206,7 +207,7 @@ def _twice(one: Labels, twice: Sequence[tuple[str, tuple[str, ...], tuple[str, .
 
 def _describe(one: Labels, labels: Sequence[str], splits: Sequence[str]) -> list[str]:
     """How the table was read, in sentences."""
-    hot = f"one-hot columns {', '.join(one.labels[:3])}{', ...' * (len(one.labels) > 3)}"
+    hot = f"one-hot columns {first_of(one.labels)}"
     by = f"column {one.labels[0]}" if len(one.labels) == 1 else hot
     whose = f", images by column {one.image}"
     found = [f"labels from {one.name}, {by}{whose}"]

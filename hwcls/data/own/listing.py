@@ -12,6 +12,7 @@ from hwcls.config.data import LayoutConfig
 from hwcls.data.formats.archive import FileTree
 from hwcls.data.own import columns
 from hwcls.data.own.matching import FileIndex, Match
+from hwcls.data.own.rows import first_of
 from hwcls.data.own.split_names import split_of, splits_among
 from hwcls.data.own.tables import Table, is_table, read_table
 from hwcls.errors import LayoutError, UserError
@@ -117,7 +118,7 @@ def _chosen_table(tree: FileTree, index: FileIndex, layout: LayoutConfig) -> Lab
     if (found := _understand(table, index, layout)) is None:
         first, *_ = table.columns or [""]
         cells = [f"{name} ({next(iter(column), '')[:40]})" for name, column in table.columns.items()]
-        what = f"no column names images of {tree.where}; its columns are {_some(cells, 6)}"
+        what = f"no column names images of {tree.where}; its columns are {first_of(cells, 6)}"
         remedy = "name the one with the file names"
         raise LayoutError(what, where=table.where, remedy=lambda say: f"{remedy}: {say('image_column', first)}")
     return found
@@ -128,7 +129,7 @@ def _certain(found: Labels) -> Labels:
     if found.doubt:
         raise found.doubt
     if not found.labels:
-        what = f"has no column of labels; its columns are {_some(list(found.table.columns), 6)}"
+        what = f"has no column of labels; its columns are {first_of(list(found.table.columns), 6)}"
         raise LayoutError(what, where=found.table.where, remedy=lambda say: f"name it: {say('label_column', '...')}")
     return found
 
@@ -169,13 +170,11 @@ def choose_tables(found: Sequence[Labels], tree: FileTree) -> list[Labels]:
 
 
 def _which_table(found: Sequence[Labels], tree: FileTree) -> LayoutError:
-    shown = ", ".join(f"{one.name} ({len(one.table):,} rows: {_some(list(one.table.columns), 4)})" for one in found[:4])
+    shown = ", ".join(
+        f"{one.name} ({len(one.table):,} rows: {first_of(list(one.table.columns), 4)})" for one in found[:4]
+    )
     return LayoutError(
         f"several tables name images: {shown}",
         where=tree.where,
         remedy=lambda say: f"choose one: {say('table', max(found, key=lambda one: len(one.table)).name)}",
     )
-
-
-def _some(names: Sequence[str], most: int) -> str:
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

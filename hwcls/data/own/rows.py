@@ -121,7 +121,7 @@ def _check_classes(rows: Rows, train: Counter[str]) -> None:
         what = f"all training images ({sum(train.values()):,}) are of one class, '{next(iter(train))}'"
         raise UserError(what, where=rows.where, remedy="two classes or more are needed: add images of another")
     if max(train.values()) < 2 and "val" not in rows.splits:
-        what = f"each of the {len(train):,} classes has one training image, such as {_some(sorted(train))}"
+        what = f"each of the {len(train):,} classes has one training image, such as {first_of(sorted(train))}"
         raise UserError(what, where=rows.where, remedy="several images of each class are needed")
 
 
@@ -129,7 +129,7 @@ def _note_tiny_classes(rows: Rows, train: Counter[str]) -> None:
     """Note classes of hardly any image beside one of very many, and where most of many classes are so."""
     (largest, most), tiny = train.most_common(1)[0], sorted(label for label in train if train[label] < TINY)
     if tiny and (most >= LARGE or 2 * len(tiny) > len(train) >= LARGE):
-        shown = ", ".join(f"{label} ({train[label]})" for label in tiny[:3]) + ", ..." * (len(tiny) > 3)
+        shown = first_of([f"{label} ({train[label]})" for label in tiny])
         rare = f"{len(tiny):,} of {len(train):,} classes with one or two training images: {shown}"
         rows.found.append(f"note: {rare}; {largest} has {most:,}")
 
@@ -147,5 +147,6 @@ def check_spellings(counts: Counter[str], where: str) -> None:
             raise UserError(what, where=where, remedy="give both one spelling")
 
 
-def _some(names: Sequence[str], most: int = 3) -> str:
+def first_of(names: Sequence[str], most: int = 3) -> str:
+    """The first names in words, with `...` where there are more."""
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
