@@ -113,7 +113,7 @@ def _named(table: Table, chosen: str, key: str) -> str:
     if chosen not in table.columns:
         near = did_you_mean(chosen, table.columns)
         raise LayoutError(
-            f"no column '{chosen}'", where=table.where, remedy=lambda say: f"name one by {say(key, '...')}; {near}"
+            f"no column '{chosen}'", where=table.where, remedy=lambda write: f"name one by {write(key, '...')}; {near}"
         )
     return chosen
 
@@ -129,7 +129,7 @@ def _which(table: Table, names: Sequence[str]) -> LayoutError:
     return LayoutError(
         f"several columns can hold the labels: {shown}{more}",
         where=table.where,
-        remedy=lambda say: f"name it: {say('label_column', likely)}",
+        remedy=lambda write: f"name it: {write('label_column', likely)}",
     )
 
 

@@ -150,7 +150,7 @@ def _only(held: list[tuple[Folder, dict[str, list[Folder]]]], where: str) -> tup
         raise LayoutError(
             what,
             where=f"{where}/{folder.path}".rstrip("/"),
-            remedy=lambda say: f"join them, rename one, or choose one: {say(f'{twice}_folder', names[0])}",
+            remedy=lambda write: f"join them, rename one, or choose one: {write(f'{twice}_folder', names[0])}",
         )
     return folder, {split: places[0] for split, places in here.items()}
 
@@ -185,7 +185,7 @@ def _check_chosen(root: Folder, chosen: Mapping[str, str], found: Collection[str
         top = unwrap(root)
         near = did_you_mean(chosen[lacking], top.folders)
         what = f"no folder '{chosen[lacking]}' with images beside a training folder; it holds {contents(top)}"
-        raise LayoutError(what, where=where, remedy=lambda say: f"{near}: {say(f'{lacking}_folder', '...')}")
+        raise LayoutError(what, where=where, remedy=lambda write: f"{near}: {write(f'{lacking}_folder', '...')}")
 
 
 def _train_is_missing(folder: Folder, here: dict[str, list[Folder]], where: str) -> LayoutError:
@@ -196,7 +196,7 @@ def _train_is_missing(folder: Folder, here: dict[str, list[Folder]], where: str)
     return LayoutError(
         f"no training folder; it holds {contents(folder)}",
         where=f"{where}/{folder.path}".rstrip("/"),
-        remedy=lambda say: f"{remedy}: {say('train_folder', guess)}",
+        remedy=lambda write: f"{remedy}: {write('train_folder', guess)}",
     )
 
 
@@ -240,12 +240,12 @@ def _ambiguous(folder: Folder, why: str, where: str) -> LayoutError:
     what = f"{why}, which can be classes or not; it holds {contents(folder)}"
     splits = splits_in_words(folder.folders)
 
-    def remedy(say: Callable[[str, object], str]) -> str:
+    def remedy(write: Callable[[str, object], str]) -> str:
         ways = []
         for depth, names in classes.items():
-            ways.append(f"{say('class_depth', depth)} makes {len(names):,} classes ({first_of(names)})")
+            ways.append(f"{write('class_depth', depth)} makes {len(names):,} classes ({first_of(names)})")
         if splits:
-            by_splits = " ".join(say(f"{split}_folder", name) for split, name in splits.items())
+            by_splits = " ".join(write(f"{split}_folder", name) for split, name in splits.items())
             ways.insert(0, f"{by_splits} takes them as splits")
         return f"{'; '.join(ways)}; or give one of the folders"
 
@@ -257,8 +257,8 @@ def ask_whether_classes(folder: Folder, names: Sequence[str], where: str) -> Lay
     named = " and ".join(f"{name}/" for name in names)
     hardly = "are hardly classes" if len(names) > 1 else "is hardly a class"
 
-    def remedy(say: Callable[[str, object], str]) -> str:
-        by_folder, by_table = say("class_depth", 1), say("table", "labels.csv")
+    def remedy(write: Callable[[str, object], str]) -> str:
+        by_folder, by_table = write("class_depth", 1), write("table", "labels.csv")
         return f"{by_folder} takes each folder as a class, {by_table} a table; or give one of the folders"
 
     return LayoutError(f"{named} {hardly} by name; it holds {contents(folder)}", where=where, remedy=remedy)

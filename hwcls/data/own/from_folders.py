@@ -41,7 +41,7 @@ def rows_of_folders(tree: FileTree, root: Folder, layout: LayoutConfig) -> Rows 
     _note_others(tree, root, place, [folder.path for folder in splits.values()], rows)
     shown = [folder.name + "/" + f" ({split})" * (folder.name != split) for split, folder in splits.items()]
     rows.found.insert(0, f"splits from the folders {', '.join(shown)}")
-    _say_depth(rows, depth)
+    _note_depth(rows, depth)
     as_named = all(folder.name in SPELLINGS[split] and tops[split] is folder for split, folder in splits.items())
     rows.plain = as_named and depth == 1 and not chosen and layout.class_depth is None
     return rows
@@ -65,8 +65,8 @@ def _without_splits(tree: FileTree, root: Folder, top: Folder, layout: LayoutCon
                 return None
             raise folders.ask_whether_classes(top, hardly, rows.where)
     inner = {name for folder in top.folders.values() for name in folder.folders}
-    said = set(map(split_of, inner))
-    if None not in said and {"train"} < said and not any(folder.images for folder in top.folders.values()):
+    splits = set(map(split_of, inner))
+    if None not in splits and {"train"} < splits and not any(folder.images for folder in top.folders.values()):
         for folder in top.folders.values():  # cat/train, cat/test
             for name, part in folder.folders.items():
                 _add(tree, Folder(top.path, folders={folder.name: part}), 1, split_of(name) or "", rows)
@@ -81,7 +81,7 @@ def _without_splits(tree: FileTree, root: Folder, top: Folder, layout: LayoutCon
         depth = layout.class_depth or decide_depth(top, [], tree.where)
         _add(tree, top, depth, "", rows)
         rows.found.append(f"class folders{f' in {top.path}' if top.path else ''}, without splits")
-        _say_depth(rows, depth)
+        _note_depth(rows, depth)
     _check_photos(tree, top)
     _note_empty(tree, top, rows)
     _note_others(tree, root, top, [folder.path for folder in top.folders.values()], rows)
@@ -96,7 +96,7 @@ def _add(tree: FileTree, top: Folder, depth: int, split: str, rows: Rows) -> Non
             rows.add(name, class_of(name, top.path, depth), split)
 
 
-def _say_depth(rows: Rows, depth: int) -> None:
+def _note_depth(rows: Rows, depth: int) -> None:
     if depth > 1:
         deepest = max(rows.labels, key=lambda label: label.count("/"))
         rows.found.append(f"class folders {depth} deep: a class is named by its path, such as {deepest}")

@@ -27,7 +27,7 @@ def rows_of_tables(tables: Sequence[Labels], names: Sequence[str], layout: Layou
     """
     rows = Rows(" and ".join(one.table.where for one in tables))
     seen: dict[str, tuple[str, str, str, str]] = {}  # of each image: label, split, group and the row that says so
-    said: list[str] = []
+    by_table: list[str] = []
     for one in tables:
         if (labels := _labels(one)) is None:
             _leave_out(one, range(len(one.table)), _splits_of_cells(one), names, rows)
@@ -47,11 +47,11 @@ def rows_of_tables(tables: Sequence[Labels], names: Sequence[str], layout: Layou
         if twice:
             raise _twice(one, twice)
         rows.found += _describe(one, labels, splits)
-        said += [f"{one.name} is {one.split}"] * bool(one.split)
+        by_table += [f"{one.name} is {one.split}"] * bool(one.split)
     if len(tables) == 1 and len(tables[0].labels) == 1:
         rows.layout = _layout(tables[0])
-    if len(said) > 1:
-        rows.found.append(f"splits by the tables: {', '.join(said)}")
+    if len(by_table) > 1:
+        rows.found.append(f"splits by the tables: {', '.join(by_table)}")
     rows.files = list(seen)
     rows.labels, rows.splits = [row[0] for row in seen.values()], [row[1] for row in seen.values()]
     groups = [row[2] for row in seen.values()]
@@ -91,7 +91,7 @@ def _splits_of_cells(one: Labels) -> list[str]:
         shown = ", ".join(f"'{cell}'" for cell in unknown[:4])
         what = f"column {one.split_column} says {shown}, which is no split"
         remedy = "write train, val or test into each row, or name another column"
-        raise LayoutError(what, where=one.table.where, remedy=lambda say: f"{remedy}: {say('split_column', '...')}")
+        raise LayoutError(what, where=one.table.where, remedy=lambda write: f"{remedy}: {write('split_column', '...')}")
     return splits
 
 
@@ -158,7 +158,7 @@ def _folder_of(name: str) -> str:
 def _several(one: Labels, cell: str, files: Sequence[str]) -> LayoutError:
     what = f"'{cell}' can be {len(files):,} images, such as {files[0]} and {files[1]}"
     remedy = f"write their folders into column {one.image}, or name another"
-    return LayoutError(what, where=one.table.where, remedy=lambda say: f"{remedy}: {say('image_column', '...')}")
+    return LayoutError(what, where=one.table.where, remedy=lambda write: f"{remedy}: {write('image_column', '...')}")
 
 
 def _missing(one: Labels, missing: Sequence[str], count: int) -> LayoutError:
@@ -166,7 +166,7 @@ def _missing(one: Labels, missing: Sequence[str], count: int) -> LayoutError:
         f"{len(missing):,} of the {count:,} images that it lists in column {one.image} are missing: {first_of(missing)}"
     )
     remedy = "add the files or remove the rows, or name another column"
-    return LayoutError(what, where=one.table.where, remedy=lambda say: f"{remedy}: {say('image_column', '...')}")
+    return LayoutError(what, where=one.table.where, remedy=lambda write: f"{remedy}: {write('image_column', '...')}")
 
 
 def _note_missing_labels(
@@ -201,8 +201,8 @@ def _twice(one: Labels, twice: Sequence[tuple[str, tuple[str, ...], tuple[str, .
     kind = next(i for i in range(3) if before[i] != again[i])
     word = ("labels", "splits", "groups")[kind]
     what = f"{len(twice):,} images have two {word}, such as {file}"
-    said = f"'{before[kind]}' in {before[3]} and '{again[kind]}' in {again[3]}"
-    return UserError(f"{what}: {said}", where=one.table.where, remedy="keep one row for each image")
+    entries = f"'{before[kind]}' in {before[3]} and '{again[kind]}' in {again[3]}"
+    return UserError(f"{what}: {entries}", where=one.table.where, remedy="keep one row for each image")
 
 
 def _describe(one: Labels, labels: Sequence[str], splits: Sequence[str]) -> list[str]:

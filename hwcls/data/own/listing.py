@@ -120,7 +120,7 @@ def _chosen_table(tree: FileTree, index: FileIndex, layout: LayoutConfig) -> Lab
         cells = [f"{name} ({next(iter(column), '')[:40]})" for name, column in table.columns.items()]
         what = f"no column names images of {tree.where}; its columns are {first_of(cells, 6)}"
         remedy = "name the one with the file names"
-        raise LayoutError(what, where=table.where, remedy=lambda say: f"{remedy}: {say('image_column', first)}")
+        raise LayoutError(what, where=table.where, remedy=lambda write: f"{remedy}: {write('image_column', first)}")
     return found
 
 
@@ -130,7 +130,9 @@ def _certain(found: Labels) -> Labels:
         raise found.doubt
     if not found.labels:
         what = f"has no column of labels; its columns are {first_of(list(found.table.columns), 6)}"
-        raise LayoutError(what, where=found.table.where, remedy=lambda say: f"name it: {say('label_column', '...')}")
+        raise LayoutError(
+            what, where=found.table.where, remedy=lambda write: f"name it: {write('label_column', '...')}"
+        )
     return found
 
 
@@ -176,5 +178,5 @@ def _which_table(found: Sequence[Labels], tree: FileTree) -> LayoutError:
     return LayoutError(
         f"several tables name images: {shown}",
         where=tree.where,
-        remedy=lambda say: f"choose one: {say('table', max(found, key=lambda one: len(one.table)).name)}",
+        remedy=lambda write: f"choose one: {write('table', max(found, key=lambda one: len(one.table)).name)}",
     )

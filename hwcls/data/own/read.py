@@ -111,7 +111,7 @@ def _read_as_found(tree: FileTree, index: FileIndex, layout: LayoutConfig) -> Ro
         find_labels(tree, index, layout.model_copy(update={"table": unread[0]}))  # raises: it names no image
     if rows is None:
         raise doubt or _no_classes(tree, root)
-    if tables and _says_more(tables, rows, index, tree.where):
+    if tables and _have_new_splits(tables, rows, index, tree.where):
         return _call_as_folders(rows_of_tables(tables, index.names, layout), rows)
     return rows
 
@@ -133,7 +133,7 @@ def _lie_in_one_class(one: Labels, rows: Rows, index: FileIndex) -> bool:
     return len(labels) == 1 < len(set(rows.labels))
 
 
-def _says_more(tables: Sequence[Labels], rows: Rows, index: FileIndex, where: str) -> bool:
+def _have_new_splits(tables: Sequence[Labels], rows: Rows, index: FileIndex, where: str) -> bool:
     """Whether tables beside class folders say a split that these do not, of the same classes.
 
     Raises:
@@ -158,7 +158,7 @@ def _says_more(tables: Sequence[Labels], rows: Rows, index: FileIndex, where: st
     raise LayoutError(
         f"{table} and the folders say different classes: {name} is '{label}' in the table and '{folder}' by its folder",
         where=where,
-        remedy=lambda say: f"{say('table', table)} takes the table, {say('class_depth', depth)} the folders",
+        remedy=lambda write: f"{write('table', table)} takes the table, {write('class_depth', depth)} the folders",
     )
 
 
@@ -180,13 +180,13 @@ def _groups(rows: Rows, pattern: str, where: str) -> list[str]:
         wanted = re.compile(pattern)
     except re.error as error:
         what = f"'{pattern}' is no column of a table, and no regular expression ({error})"
-        raise LayoutError(what, where=where, remedy=lambda say: f"such as {say('group', '^([^_]+)_')}") from None
+        raise LayoutError(what, where=where, remedy=lambda write: f"such as {write('group', '^([^_]+)_')}") from None
     texts = rows.files if "/" in pattern else [name.rpartition("/")[2] for name in rows.files]
     found = [wanted.search(text) for text in texts]
     groups = [(match[1] if wanted.groups else match[0]) or "" if match else "" for match in found]
     if not any(groups):
         what = f"'{pattern}' is no column of a table, and finds nothing in the images' names, such as {texts[0]}"
-        raise LayoutError(what, where=where, remedy=lambda say: f"such as {say('group', '^([^_]+)_')}")
+        raise LayoutError(what, where=where, remedy=lambda write: f"such as {write('group', '^([^_]+)_')}")
     alone = sum(not group for group in groups)
     rest = f"; {alone:,} images have none" if alone else ""
     rows.found.append(f"{len(set(groups) - {''}):,} groups by the pattern {pattern}, such as {groups[0]}{rest}")
@@ -219,7 +219,7 @@ def _no_classes(tree: FileTree, root: Folder) -> LayoutError:
     return LayoutError(
         what,
         where=tree.where,
-        remedy=lambda say: f"{LAYOUT}; {by_name}; a table elsewhere: {say('table', 'labels.csv')}",
+        remedy=lambda write: f"{LAYOUT}; {by_name}; a table elsewhere: {write('table', 'labels.csv')}",
     )
 
 
@@ -238,7 +238,7 @@ def _no_table(tree: FileTree, column: str) -> LayoutError:
     return LayoutError(
         f"{what}{shown}",
         where=tree.where,
-        remedy=lambda say: f"name the table: {say('table', tables[0] if tables else 'labels.csv')}",
+        remedy=lambda write: f"name the table: {write('table', tables[0] if tables else 'labels.csv')}",
     )
 
 

@@ -16,7 +16,7 @@ from hwcls.errors import UserError, did_you_mean
 SPLITS = ("train", "val", "test")
 PHOTOS, NEARLY = (".jpg", ".jpeg"), 0.9
 MASKS = LeftOut("masks or copies of photos, by their names", "rename them if they are images of their own")
-TINY, LARGE = 3, 100  # training images of a class, below and from which it is said; many classes are as many
+TINY, LARGE = 3, 100  # training images of a class, below and from which it is noted; many classes are as many
 
 
 @dataclass
@@ -55,8 +55,8 @@ class Rows:
         """Leave out what `find_masks` found."""
         if masks:
             self.left_out |= dict.fromkeys(masks, MASKS)
-            said = "images have the name of a photo beside them and are left out, as masks give the class away"
-            self.found.append(f"note: {len(masks):,} {said}: {min(masks)}")
+            what = "images have the name of a photo beside them and are left out, as masks give the class away"
+            self.found.append(f"note: {len(masks):,} {what}: {min(masks)}")
 
 
 def find_masks(names: Sequence[str]) -> set[str]:

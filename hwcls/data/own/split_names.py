@@ -33,9 +33,9 @@ def splits_among(names: Iterable[str]) -> dict[str, str]:
     families: dict[tuple[str, ...], dict[str, str]] = {}
     for name in names:
         words = _words(name)
-        said = [word for word in words if word in SPLIT_OF]
-        if len(words) > 1 and len(said) == 1:
-            families.setdefault(tuple(word for word in words if word not in SPLIT_OF), {})[name] = SPLIT_OF[said[0]]
+        known = [word for word in words if word in SPLIT_OF]
+        if len(words) > 1 and len(known) == 1:
+            families.setdefault(tuple(word for word in words if word not in SPLIT_OF), {})[name] = SPLIT_OF[known[0]]
     if not found:
         for family in families.values():
             if "train" in family.values() and len(set(family.values())) > 1:
