@@ -3,9 +3,9 @@
 Grad-CAM (arXiv 1610.02391) on the last feature map, in the form that multiplies each position with its own gradient
 (HiResCAM, arXiv 2011.08891): the same where the head averages all positions, and right also where it weighs them, as
 in most of hwcls's own families: where the class is the corner with a bright square, the maximum of a simple_cnn's map
-lies in that corner for 64 of 64 images, and for 1 with the mean of the gradients. Models whose last map is too small,
-or that have none (a fully connected net, a vision transformer), are explained by occlusion (arXiv 1311.2901): how much
-of its probability the class loses where a square is covered.
+lies in that corner for over 90 % of the images, and for less than half with the mean of the gradients. Models whose
+last map is too small, or that have none (a fully connected net, a vision transformer), are explained by occlusion
+(arXiv 1311.2901): how much of its probability the class loses where a square is covered.
 """
 
 from __future__ import annotations

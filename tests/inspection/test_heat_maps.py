@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, interpolate
 
 from hwcls import models
 from hwcls.config.model import HeadConfig, PretrainConfig
@@ -15,7 +15,7 @@ from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import InputSpec
 from hwcls.errors import UserError
 from hwcls.inspection.heat_maps import GRAD_CAM, choose_method, find_last_map, require_captum
-from hwcls.inspection.load_trained import Trained
+from hwcls.inspection.load_trained import Trained, normalise_pixels
 from hwcls.models.alexnet import AlexNetConfig
 from hwcls.models.mlp import MlpConfig
 from hwcls.models.simple_cnn import SimpleCnnConfig
@@ -65,14 +65,31 @@ def corner_finder(request):
     return trained
 
 
+def share_in_corner(heat, labels):
+    """The share of the heat maps (B, S, S) whose maximum lies in the image's corner."""
+    rows, columns = np.divmod(heat.reshape(len(heat), -1).argmax(1), SIDE)
+    return (rows // 16 * 2 + columns // 16 == labels).mean()
+
+
 def test_the_heat_lies_where_the_class_is(corner_finder):
     pixels, labels = corners(32, 1000)
     assert (corner_finder.probabilities(pixels).argmax(1) == labels).mean() > 0.9
     heat = choose_method(corner_finder).compute(pixels, labels)
-    rows, columns = np.divmod(heat.reshape(len(heat), -1).argmax(1), SIDE)
-    assert (rows // 16 * 2 + columns // 16 == labels).mean() > 0.9
+    assert share_in_corner(heat, labels) > 0.9
     half = heat.reshape(len(heat), 2, 16, 2, 16).sum((2, 4)).reshape(len(heat), CORNERS)
     assert (half.argmax(1) == labels).mean() > 0.9
+
+
+@pytest.mark.parametrize("corner_finder", ["simple_cnn"], indirect=True)
+def test_the_mean_of_the_gradients_would_mislead(corner_finder):
+    from captum.attr import LayerGradCam
+
+    pixels, labels = corners(64, 1000)
+    images = normalise_pixels(corner_finder.inputs, pixels, corner_finder.device)
+    layer, _ = find_last_map(corner_finder.model, images)
+    found = LayerGradCam(corner_finder.model, layer).attribute(images, torch.from_numpy(labels), relu_attributions=True)
+    heat = interpolate(found.detach(), (SIDE, SIDE), mode="bilinear")[:, 0].numpy()
+    assert share_in_corner(heat, labels) < 0.5
 
 
 @pytest.mark.parametrize("family", FAMILIES)
