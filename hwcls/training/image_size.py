@@ -31,12 +31,13 @@ def choose_image_size(sizes: ImageSizes, models: Sequence[ModelFamily] = (), cha
         models: Of the sweep; none: one from scratch is meant. A user's own code is run: it must be trusted.
         channels: Of the decoded images.
     """
-    sides = {str(model.model_dump()): model.pretrained_side for model in models}
-    trained = sorted({side for side in sides.values() if side})
+    distinct = list({str(model.model_dump(exclude={"label", "head"})): model for model in models}.values())
+    sides = {model.pretrained_side for model in distinct}
+    trained = sorted(side for side in sides if side)
     side, reason = _from_scratch(sizes)
     if trained:
-        side, reason = _pretrained(sizes, trained, mixed=None in sides.values())
-    fitting = _first_that_fits(side, models, channels)
+        side, reason = _pretrained(sizes, trained, mixed=None in sides)
+    fitting = _first_that_fits(side, distinct, channels)
     if fitting != side:
         reason = f"the next size to {side} that every model takes; {reason}"
     return ChosenSize(fitting, reason)
@@ -57,8 +58,8 @@ def size_sweep(sweep: Sweep, recorded: Mapping[str, int | None] | None = None) -
         if name in recorded and recorded[name] is None:  # an earlier version took the files' own size
             continue
         if not known:
-            models = {trial.model.model_dump_json(exclude={"label"}): trial.model for trial in sweep.corners}
-            known.append(choose_image_size(measure_data(data), list(models.values()), data.channels or 3))
+            models = [trial.model for trial in sweep.corners]
+            known.append(choose_image_size(measure_data(data), models, data.channels or 3))
         chosen[name] = known[0]
     return replace(sweep, image_sizes={**sweep.image_sizes, **chosen})
 
@@ -118,7 +119,9 @@ def _from_scratch(sizes: ImageSizes) -> tuple[int, str]:
     side, what = sizes.side_from_scratch, _describe(sizes)
     if side == USUAL and sizes.short_side > USUAL:
         return side, f"{what}, and models from scratch train in reasonable time at {USUAL}"
-    return side, what if side == sizes.shared_side else f"{what}, of which {side} is about the short side"
+    if side == sizes.shared_side or sizes.median is None:
+        return side, what
+    return side, f"{what}, of which {side} is about the short side"
 
 
 def _pretrained(sizes: ImageSizes, trained: Sequence[int], *, mixed: bool) -> tuple[int, str]:
@@ -127,16 +130,14 @@ def _pretrained(sizes: ImageSizes, trained: Sequence[int], *, mixed: bool) -> tu
         side, what = MIXED, f"{what}, models from scratch are slow above {MIXED}, and all get the same"
     most = max(STEP, ENLARGED * sizes.short_side // STEP * STEP)
     if most < side:
-        side, what = most, f"{what}, but {_describe(sizes)}: twice that at most"
-        return side, what
+        return most, f"{what}, but {_describe(sizes)}: twice that at most"
     return side, f"{what}; {_describe(sizes)}"
 
 
 def _first_that_fits(side: int, models: Sequence[ModelFamily], channels: int) -> int:
     """`side`, or the next one that all models take; `side` where none is: building the models then says why."""
-    distinct = {str(model.model_dump(exclude={"label", "head"})): model for model in models}
     for tried in (side, *(size for size in LADDER if size > side)):
-        if all(_fits(model, channels, tried) for model in distinct.values()):
+        if all(_fits(model, channels, tried) for model in models):
             return tried
     return side
 

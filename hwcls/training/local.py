@@ -96,7 +96,7 @@ def _with_earlier_split(config: TrialConfig, recorded: TrialConfig | None) -> Tr
 
 def _with_image_size(config: TrialConfig, recorded: TrialConfig | None) -> tuple[TrialConfig, ChosenSize | None]:
     """The trial with the size that was recorded when it began, however many images there are now, or chosen now."""
-    if recorded is not None and config.data.image_size is None and is_open(config.data):
+    if recorded is not None and is_open(config.data):
         size = {"image_size": recorded.data.image_size}
         return config.model_copy(update={"data": config.data.model_copy(update=size)}), None
     return size_trial(config)
