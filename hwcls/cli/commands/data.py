@@ -209,6 +209,7 @@ def _describe(name: str) -> list[str]:
     from hwcls.data.cuts.index import describe_copies
     from hwcls.data.imageset import count_images
     from hwcls.data.store import read_raw_data
+    from hwcls.format import join_words
     from hwcls.results.test_size import split_notes
 
     given = read_raw_data(DataConfig(name=name)).splits
@@ -216,8 +217,8 @@ def _describe(name: str) -> list[str]:
         classes, counts = count_images(DataConfig(name=name), progress)
         found = describe_copies(DataConfig(name=name), progress)
     numbers = ", ".join(f"{sum(count):,} {split}" for split, count in counts.items())
-    cut = " and ".join(split for split in ("test", "val") if split not in given)
-    val = f"; {cut} {'are' if ' and ' in cut else 'is'} cut from train" if cut else ""
+    cut = [split for split in ("test", "val") if split not in given]
+    val = f"; {join_words(cut)} {'are' if len(cut) > 1 else 'is'} cut from train" if cut else ""
     lines = [f"{len(classes)} classes; images: {numbers}{val}; in a sweep file: data: {{name: {name}}}"]
     if catalog.find_data_set(name).user_files:
         lines.append("no augmentation by default; where a mirrored image keeps its class: augment: {hflip: true}")
