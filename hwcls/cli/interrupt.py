@@ -38,15 +38,15 @@ def handle_interrupts() -> None:
 
 
 @contextmanager
-def acknowledged(tell: Callable[[], None]) -> Iterator[None]:
-    """At the first Ctrl-C in the block `tell` is called at once, in a thread, whoever handles the signal and when."""
+def acknowledged(report: Callable[[], None]) -> Iterator[None]:
+    """At the first Ctrl-C in the block `report` is called at once, in a thread, whoever handles the signal and when."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    threading.Thread(target=_tell_once, args=(reader, tell), daemon=True).start()
+    threading.Thread(target=_report_once, args=(reader, report), daemon=True).start()
     try:
         yield
     finally:
@@ -54,13 +54,13 @@ def acknowledged(tell: Callable[[], None]) -> Iterator[None]:
         os.close(writer)
 
 
-def _tell_once(reader: int, tell: Callable[[], None]) -> None:
+def _report_once(reader: int, report: Callable[[], None]) -> None:
     reported = False
     with open(reader, "rb", buffering=0) as signals:
         while number := signals.read(1):
             if number[0] == signal.SIGINT and not reported:
                 reported = True
-                tell()
+                report()
 
 
 def leave_at_once() -> None:

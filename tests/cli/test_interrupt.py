@@ -45,17 +45,17 @@ def test_an_interrupt_is_one_line(case):
 
 def test_the_first_interrupt_is_acknowledged_while_something_else_handles_it():
     """Ray's start defers it, Tune has a handler of its own."""
-    told, handled = threading.Event(), []
+    reported, handled = threading.Event(), []
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
-        with acknowledged(lambda: (handled.append("told"), told.set())):
+        with acknowledged(lambda: (handled.append("reported"), reported.set())):
             with exits_promptly(30):
                 signal.raise_signal(signal.SIGINT)
-                assert told.wait(10)
+                assert reported.wait(10)
             signal.raise_signal(signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)
-    assert handled == ["told"]
+    assert handled == ["reported"]
     assert signal.set_wakeup_fd(-1) == -1
 
 
