@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hwcls.config.sweep import ConfirmConfig
@@ -155,9 +155,8 @@ def _without_slowest(models: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(label for label in models if label != slowest)
 
 
-def _affordable(goal: Goal, free: float, pace: Pace, models: Iterable[str], epochs: int) -> float:
+def _affordable(goal: Goal, free: float, pace: Pace, models: Sequence[str], epochs: int) -> float:
     """The share of the images with which so many epochs fit into `free` seconds; above 1 where there is time left."""
-    models = tuple(models)
     confirm = _confirm_seconds(goal, pace, models, epochs)
     speeds = [pace.speeds[label] for label in models]
     search = LEAST_TRIALS * epochs * sum(speed.mean for speed in speeds) / SAVING / pace.concurrent
