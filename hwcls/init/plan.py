@@ -133,8 +133,9 @@ def choose_models(
 ) -> tuple[Model, ...]:
     """The alternatives to compare: from scratch, `narrow` or not, and a pretrained backbone whose weights are here."""
     halvings = max(1, min(4, int(math.log2(side / 4))))
-    widths = [32, 64] if machine.gpus else [16, 32]
-    widths = [width // 2 for width in widths] if narrow else widths
+    widths, residual_widths = ([32, 64], [32, 64]) if machine.gpus else ([16, 32], [16, 24])
+    if narrow:
+        widths, residual_widths = ([width // 2 for width in each] for each in (widths, residual_widths))
     head = {"dropout": {"min": 0.0, "max": 0.5}}
     models = [
         Model(
@@ -144,8 +145,7 @@ def choose_models(
         )
     ]
     if weights or not machine.gpus or goal.name == "thorough":
-        shortcut = widths if machine.gpus else [16, 24]  # below 16, oneDNN crashes in a shortcut
-        residual = {"name": "residual_cnn", "blocks": halvings + 1, "width": {"values": shortcut}}
+        residual = {"name": "residual_cnn", "blocks": halvings + 1, "width": {"values": residual_widths}}
         models.append(Model("residual", residual, "deeper, with shortcuts; slower, often better"))
     if weights:
         models.append(pretrained(weights, machine))

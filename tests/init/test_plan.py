@@ -251,7 +251,7 @@ def test_fewer_pixels_have_their_reason():
 
 def test_narrow_networks():
     cnn, residual = choose_models(CPU, QUICK, 32, None, narrow=True)
-    assert (cnn.settings["width"], residual.settings["width"]) == ({"values": [8, 16]}, {"values": [16, 24]})
+    assert (cnn.settings["width"], residual.settings["width"]) == ({"values": [8, 16]}, {"values": [8, 12]})
 
 
 def test_how_a_table_was_read_stays():
