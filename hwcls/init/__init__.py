@@ -1,1 +1,1 @@
-"""`hwcls init`: a sweep file that fits data, machine and time; each choice says why."""
+"""`hwcls init`: a sweep file that fits data, machine and time; each choice has a reason."""

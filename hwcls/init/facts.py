@@ -10,6 +10,7 @@ from hwcls.config.sweep import ResourcesConfig
 from hwcls.data.decoding.image_sizes import ImageSizes
 from hwcls.data.formats.raw import RawData
 from hwcls.data.imageset import ImageSet
+from hwcls.format import format_count
 from hwcls.results.test_size import split_notes
 from hwcls.sweep.cluster.resources import choose_resources, this_machine
 
@@ -84,13 +85,13 @@ class MachineFacts:
         return self.load >= self.cpus / 2
 
     def __str__(self) -> str:
-        gpus = f" and {self.gpus} GPU{'s' * (self.gpus > 1)}" if self.gpus else ""
+        gpus = f" and {format_count(self.gpus, 'GPU')}" if self.gpus else ", no GPU"
         at_once = "one trial" if self.concurrent == 1 else f"{self.concurrent} trials"
-        return f"{self.cpus} CPU core{'s' * (self.cpus > 1)}{gpus or ', no GPU'}: {at_once} at once"
+        return f"{format_count(self.cpus, 'CPU core')}{gpus}: {at_once} at once"
 
 
 def describe_data(raw: RawData, sizes: ImageSizes, opened: ImageSet) -> DataFacts:
-    """What an opened data set says, and its files before they were decoded."""
+    """The facts of an opened data set, and of its files before they were decoded."""
     counts, sides = opened.counts(), sizes.short_sides or [sizes.short_side]
     return DataFacts(
         classes=opened.classes,

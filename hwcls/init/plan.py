@@ -78,7 +78,7 @@ class Wish:
         title: What the data is called.
         path: Of the data, as typed; its name where it is `imported`.
         data: Further entries of the data section: the layout and the share of test.
-        mirror: Whether a mirrored image keeps its class; None: nobody said.
+        mirror: Whether a mirrored image keeps its class; None: not answered.
         seconds: Of the whole command.
     """
 
@@ -185,7 +185,7 @@ def make_plan(
         *_choose_search(wish, data, schedule, len(kept)),
         *_choose_data(wish, data, machine, side, schedule),
         *_choose_model(models, kept, machine, data.is_small),
-        *_choose_training(machine, schedule, kept),
+        *_choose_training(schedule, kept),
     ]
     if data.unevenness >= UNEVEN:
         why = "a mistake in a rare class weighs as much as one in a common class"
@@ -252,7 +252,7 @@ def _choose_search(wish: Wish, data: DataFacts, schedule: Schedule, models: int)
     if models > 1:
         found.append(Choice("compare", "model", "every model gets the same share"))
     found.append(
-        Choice("early_terminate", {"type": "asha", "eta": 3}, "poor trials end early: at each look a third goes on")
+        Choice("early_terminate", {"type": "asha", "eta": 3}, "poor trials end early: at each rung a third continues")
     )
     many = " as scores vary where images are few," if data.is_small else ""
     who = "the best trial" if confirm.top == 1 else f"the best {confirm.top} trials"
@@ -325,7 +325,7 @@ def _choose_model(models: tuple[Model, ...], kept: list[Model], machine: Machine
     return found
 
 
-def _choose_training(machine: MachineFacts, schedule: Schedule, kept: list[Model]) -> list[Choice]:
+def _choose_training(schedule: Schedule, kept: list[Model]) -> list[Choice]:
     tuned = any(model.label == "pretrained" and not model.settings.get("frozen") for model in kept)
     least = 1e-5 if tuned else 3e-4
     optimizer = {

@@ -219,15 +219,15 @@ def test_another_budget():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said", "late"),
+    ("seconds", "expected", "late"),
     [(330, "6 min", False), (394, "6 min", False), (120, "2 min", False), (840, "14 min", True)],
 )
-def test_one_time_is_said(seconds, said, late):
+def test_one_time_is_named(seconds, expected, late):
     found = with_time(plan(), seconds)
-    assert found["budget"].why == f"of the search; of about {said} in all the rest is for the start and for confirm"
+    assert found["budget"].why == f"of the search; of about {expected} in all the rest is for the start and for confirm"
     assert found.is_late is late
     head = render(found).splitlines()[1]
-    assert head.startswith(f"# About {said}{', as 6 min are too short here' if late else ''}. ")
+    assert head.startswith(f"# About {expected}{', as 6 min are too short here' if late else ''}. ")
 
 
 def test_a_budget_that_does_not_end_the_search():

@@ -28,7 +28,7 @@ def init(
     ],
     goal: Annotated[
         str | None,
-        typer.Option(help="quick (minutes) or thorough (an hour or two); by default as --for says, or quick."),
+        typer.Option(help="quick (minutes) or thorough (an hour or two); by default what fits --for, or quick."),
     ] = None,
     budget: Annotated[
         str | None, typer.Option("--for", help="The time of the whole sweep: 20m, 2h.", show_default=False)
@@ -42,7 +42,7 @@ def init(
     *,
     own: DataOptions,
 ) -> None:
-    """Look at your images and write a sweep file that fits them, this machine and your time; each choice says why.
+    """Look at your images and write a sweep file that fits them, this machine and your time; each choice has a reason.
 
     Example: hwcls init photos/
     """
