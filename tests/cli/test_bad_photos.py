@@ -88,13 +88,13 @@ COMMANDS: dict[str, Callable[[Invoke, Path], Result]] = {
 }
 
 
-def check(done: Result, *said: str) -> str:
+def check(done: Result, *expected: str) -> str:
     """One line on stderr, no traceback, exit code 2; returns the line."""
     assert done.exit_code == 2, f"{done.exit_code}\n{done.output}\n{done.exception!r}"
     lines = [line for line in done.stderr.splitlines() if line.startswith("hwcls: ")]
     assert len(lines) == 1, done.output
     assert "Traceback" not in done.output
-    for words in said:
+    for words in expected:
         assert words.casefold() in lines[0].casefold(), f"{words!r} is not in {lines[0]!r}"
     assert " — " in lines[0] or "no such" in lines[0], f"no remedy in {lines[0]!r}"
     assert len(lines[0]) < 500
@@ -186,8 +186,8 @@ BAD: dict[str, tuple[Make, tuple[str, ...]]] = {
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("what", BAD)
 def test_one_line_says_what_lies_there_and_what_to_do(invoke: Invoke, tmp_path: Path, what: str, command: str) -> None:
-    make, said = BAD[what]
-    line = check(COMMANDS[command](invoke, make(tmp_path / "photos")), *said)
+    make, expected = BAD[what]
+    line = check(COMMANDS[command](invoke, make(tmp_path / "photos")), *expected)
     assert str(tmp_path / "photos") in line
     left = {path.name for path in Path().iterdir()}
     assert left <= {"photos.yaml"}, "something was written"
@@ -290,7 +290,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "expected"),
     [
         (lambda root: root / "none", ("no such", "photos/none")),
         (lambda root: write(root), ("no image",)),
@@ -301,9 +301,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ids=["nowhere", "nothing", "no images", "a text", "an empty file"],
 )
 def test_photos_that_cannot_be_predicted(
-    invoke: Invoke, results: Path, tmp_path: Path, make: Make, said: tuple[str, ...]
+    invoke: Invoke, results: Path, tmp_path: Path, make: Make, expected: tuple[str, ...]
 ) -> None:
-    check(invoke("predict", results, make(tmp_path / "photos")), *said)
+    check(invoke("predict", results, make(tmp_path / "photos")), *expected)
 
 
 def test_predict_with_a_folder_that_is_no_result(invoke: Invoke, tmp_path: Path) -> None:
