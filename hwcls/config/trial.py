@@ -25,9 +25,8 @@ DRAWN_SECTIONS = (
 
 # what earlier versions did: no val image of rare classes, and only images of the same pixels were copies
 EARLIER_SPLIT = {"val_min": 0, "duplicates": "exact"}
-EARLIER_LAYOUT = LayoutConfig(
-    class_depth=1
-)  # of images at a path: the first folder was the class, however deep they lay
+# of images at a path: the first folder was the class, however deep they lay
+EARLIER_LAYOUT = LayoutConfig(class_depth=1)
 # keys of `data` that version 0.1 did not have, as it did it
 ADDED = {**EARLIER_SPLIT, "test": 0.2, "layout": None, "resize": "crop"}
 

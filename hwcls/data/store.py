@@ -26,7 +26,7 @@ from hwcls import files
 from hwcls.config.data import DataConfig, Resize
 from hwcls.data import catalog, disk, integrity
 from hwcls.data.cache import leases
-from hwcls.data.cache.limit import make_room
+from hwcls.data.cache.limit import STORES, make_room
 from hwcls.data.decoding.pixel_range import PixelRange, UnknownRangeError
 from hwcls.data.fetch import fetch_data_set
 from hwcls.data.formats.archive import walk_files
@@ -213,7 +213,7 @@ def _store_folder(config: DataConfig, place: Path, version: int | None = None) -
     settings = [version, config.name, where, listing, size, channels, *_layout_key(config)]
     text = json.dumps(settings if config.resize == "crop" else [*settings, config.resize])  # earlier stores: crop
     key = f"{config.name}-{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
-    return catalog.cache_folder() / "stores" / key
+    return catalog.cache_folder() / STORES / key
 
 
 def _layout_key(config: DataConfig) -> list[Any]:

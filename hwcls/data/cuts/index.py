@@ -25,6 +25,7 @@ from hwcls import files
 from hwcls.config.data import DataConfig
 from hwcls.data import catalog, disk
 from hwcls.data.cache import leases
+from hwcls.data.cache.limit import INDEXES
 from hwcls.data.cuts.cut import Listing
 from hwcls.data.formats.raw import EncodedImages, RawData
 from hwcls.data.progress import ProgressMeter, ProgressReporter
@@ -163,7 +164,7 @@ def open_index(config: DataConfig, report: ProgressReporter | None = None) -> Im
 
 
 def _path(config: DataConfig) -> Path:
-    return catalog.cache_folder() / "index" / f"{data_key(config)}.npz"
+    return catalog.cache_folder() / INDEXES / f"{data_key(config)}.npz"
 
 
 def make_index(title: str, raw: RawData, report: ProgressReporter) -> ImageIndex:

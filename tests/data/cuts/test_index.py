@@ -139,8 +139,8 @@ def test_copies_with_other_labels_and_across_splits_are_named(photos: DataConfig
     assert named["across"] == [["test/a/000.jpg", "train/a/brighter 0.png"]]
     assert {"train/c/conflict.jpg"} == set.intersection(*map(set, named["conflicts"]))
     command = f"hwcls data verify imagefolder --path {folder}"
-    said = tuple(f"{line}; `{command}` names them" for line in (conflicts, across))
-    assert open_data(photos).origin.notes == said == describe_copies(photos)
+    expected = tuple(f"{line}; `{command}` names them" for line in (conflicts, across))
+    assert open_data(photos).origin.notes == expected == describe_copies(photos)
 
 
 def test_near_copies_are_in_one_split(photos: DataConfig, tmp_path: Path) -> None:
@@ -277,10 +277,10 @@ def test_of_small_images_and_crowds_only_exact_copies_count(tmp_path: Path) -> N
             == len(index.names) - len(set(index.copies))
             == 1
         )
-        said = f"near copies are not looked for, only exact ones: {why}"
-        assert describe_copies(config) == open_index(config).listing(config).notes == (said,)
+        expected = f"near copies are not looked for, only exact ones: {why}"
+        assert describe_copies(config) == open_index(config).listing(config).notes == (expected,)
         assert open_data(config).origin.facts()["duplicates"] == "exact"
-        assert index.describe() == [said]
+        assert index.describe() == [expected]
 
 
 def test_descriptions_are_the_same_on_every_cpu() -> None:
