@@ -114,7 +114,7 @@ def _print_trials(sweep: SweepResults, console: Console, rows: int) -> int:
 
 
 def _settings_texts(sweep: SweepResults, rows: list[dict[str, Any]]) -> dict[int, str]:
-    """By trial what it drew but its label, in one line: first that in which the rows differ most."""
+    """The settings of each trial without its label, in one line: first those in which the rows differ most."""
     trials, drawn = {trial.number: trial for trial in sweep.trials}, {}
     for row in rows:
         found = trials[row["trial"]].parameters

@@ -73,7 +73,7 @@ def _with_image_sizes(sweep: Sweep, folder: SweepFolder) -> Sweep:
     for trial in folder.trials().values():
         if names <= recorded.keys():
             break
-        with contextlib.suppress(UserError, TypeError, KeyError):  # damaged: the next one tells
+        with contextlib.suppress(UserError, TypeError, KeyError):  # damaged: the next one is read
             data = trial.settings()["data"]
             if (data["name"], data.get("label")) in mine:  # others have a size in the file, which is not for these
                 recorded.setdefault(str(data["name"]), data.get("image_size"))
@@ -86,7 +86,7 @@ def _with_image_sizes(sweep: Sweep, folder: SweepFolder) -> Sweep:
 def _earlier_split(folder: SweepFolder) -> dict[str, Any]:
     """What the version that began this sweep meant by keys of `data` that it did not record: 0.1 no `val_min`."""
     for trial in folder.trials().values():
-        with contextlib.suppress(UserError):  # damaged: the next one tells
+        with contextlib.suppress(UserError):  # damaged: the next one is read
             data = trial.settings().get("data")
             return earlier_keys(data) if isinstance(data, dict) else {}
     return {}
