@@ -32,7 +32,7 @@ def test_a_trial_in_mid_run_counts_with_what_it_has(tmp_path, results):
     results.full(tmp_path)
     running, started = load_results(tmp_path).trials[4:]
     assert running.status == started.status == UNFINISHED
-    assert [line["epoch"] for line in running.records] == [1, 2]  # the third is torn
+    assert [line["epoch"] for line in running.records] == [1, 2]  # the third is incomplete
     assert running.value == 0.72
     assert running.label == "resnet"  # from its config
     assert running.parameters == {"model": "resnet", "lr": 0.02}
@@ -140,10 +140,10 @@ def test_a_missing_folder_and_a_file_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("classes", "said"),
+    ("classes", "expected"),
     [(["a"], "1 class, predictions have 3"), (["a", "b"], "2 classes, predictions have 3"), (["a", "b", "c"], None)],
 )
-def test_a_data_file_of_other_classes_is_left_out(tmp_path, results, caplog, capsys, classes, said):
+def test_a_data_file_of_other_classes_is_left_out(tmp_path, results, caplog, capsys, classes, expected):
     sweep = results.full(tmp_path)
     for number in (0, 1):
         results.seen(sweep.trial(number), 0.7)
@@ -155,9 +155,9 @@ def test_a_data_file_of_other_classes_is_left_out(tmp_path, results, caplog, cap
         forget_reports()
         caplog.clear()
         app(command, standalone_mode=False)
-        wanted = [f"{tmp_path / 'data.json'} is damaged ({said}); it is left out"] if said else []
+        wanted = [f"{tmp_path / 'data.json'} is damaged ({expected}); it is left out"] if expected else []
         assert [record.getMessage() for record in caplog.records if "data.json" in record.getMessage()] == wanted
-    assert (load_results(tmp_path).data is None) == (said is not None)
+    assert (load_results(tmp_path).data is None) == (expected is not None)
 
 
 def test_predictions_of_other_classes_are_not_the_data_files_fault(tmp_path, results, caplog):

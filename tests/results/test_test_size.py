@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from hwcls import files
@@ -12,7 +11,7 @@ from hwcls.results.test_size import describe_test_size, judge_test_size, split_n
 
 
 @pytest.mark.parametrize(
-    ("images", "known", "said"),
+    ("images", "known", "expected"),
     [
         (
             40,
@@ -24,9 +23,9 @@ from hwcls.results.test_size import describe_test_size, judge_test_size, split_n
         (1, {}, "test has 1 image: too few to tell any two models apart; about 630 would tell 5 points (if they"),
     ],
 )
-def test_a_small_test_split_is_named(images, known, said):
+def test_a_small_test_split_is_named(images, known, expected):
     found = describe_test_size(images, **known)
-    assert said in found
+    assert expected in found
     assert ("disagree on a fifth" in found) == (not known)
 
 
@@ -81,4 +80,4 @@ def test_a_size_that_is_not_recorded_is_not_judged(results, tmp_path, test):
     files.write_json(tmp_path / "data.json", {"name": "mine", "classes": ["a", "b", "c"], "test": test})
     results.trial(sweep.trial(0), [0.9])
     assert judge_test_size(load_results(tmp_path)) is None
-    assert not np.any([note.startswith("Test has") for note in find_notes(load_results(tmp_path))])
+    assert not any(note.startswith("Test has") for note in find_notes(load_results(tmp_path)))

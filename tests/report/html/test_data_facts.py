@@ -36,7 +36,7 @@ def described(tmp_path, **changes):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "expected"),
     [
         ({}, f"{TEST}; {VAL}; near copies kept together (12 images are copies)"),
         ({"together": {"groups": 7, "copies": 1}}, "copies and groups kept together (7 groups, 1 image is a copy)"),
@@ -47,11 +47,11 @@ def described(tmp_path, **changes):
         ({"val_from": "val", "test_from": "test"}, f"{GIVEN}; val: as the data has it"),
     ],
 )
-def test_how_test_and_val_came_to_be_is_said(tmp_path, changes, said):
+def test_how_test_and_val_came_to_be_is_said(tmp_path, changes, expected):
     found = described(tmp_path, **changes)
-    assert said in found
+    assert expected in found
     if changes.get("val_from") == changes.get("test_from", "train") != "train":
-        assert found == said  # nothing was cut, so nothing was kept together
+        assert found == expected  # nothing was cut, so nothing was kept together
     assert "splits.csv" not in found
 
 

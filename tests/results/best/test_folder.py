@@ -114,15 +114,15 @@ def test_what_it_holds_and_says(sweep):
     assert set(found) == {"best.json", "best.safetensors", "config.yaml", "preprocessing.json"}
     assert found["best.safetensors"] == (sweep.trial(1).path / "best.safetensors").read_bytes()
     assert sweep.best.config() == sweep.trial(1).config()
-    said = about(sweep)
-    assert (said["sweep"], said["run"], said["trial"], said["seed"]) == ("photos", "trials/1", 1, 0)
-    assert said["label"] == "cnn"
-    assert said["trained_on"] == "all training images"
-    assert said["classes"] == ["cat", "dog"]
-    assert said["scores"]["val/accuracy"] == 0.9
-    assert said["why"] == "trial 1 (cnn), the best on validation: val/accuracy 0.9, not confirmed on test"
-    assert said["weights"]["sha256"] == hashlib.sha256(found["best.safetensors"]).hexdigest()
-    assert set(said["files"]) == set(found) - {"best.json"}
+    recorded = about(sweep)
+    assert (recorded["sweep"], recorded["run"], recorded["trial"], recorded["seed"]) == ("photos", "trials/1", 1, 0)
+    assert recorded["label"] == "cnn"
+    assert recorded["trained_on"] == "all training images"
+    assert recorded["classes"] == ["cat", "dog"]
+    assert recorded["scores"]["val/accuracy"] == 0.9
+    assert recorded["why"] == "trial 1 (cnn), the best on validation: val/accuracy 0.9, not confirmed on test"
+    assert recorded["weights"]["sha256"] == hashlib.sha256(found["best.safetensors"]).hexdigest()
+    assert set(recorded["files"]) == set(found) - {"best.json"}
 
 
 def test_the_preprocessing_is_what_export_writes(sweep, tmp_path):

@@ -34,6 +34,6 @@ def test_a_trial_whose_results_are_not_there_has_not_ended(journal, tmp_path):
     assert drop_ends(content, {3}) == content
     cut = tmp_path / "cut"
     cut.write_bytes(drop_ends(content, {0, 2}))
-    torn = content + b'{"op_code":6,"trial_id":3,"sta'
-    assert drop_ends(torn, {3}) == torn
+    partial = content + b'{"op_code":6,"trial_id":3,"sta'
+    assert drop_ends(partial, {3}) == partial
     assert states(cut) == ["COMPLETE", "RUNNING", "PRUNED", "RUNNING", "RUNNING"]
