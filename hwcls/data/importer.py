@@ -117,14 +117,13 @@ def import_data_set(
                 _check_packed(spec, packed, str(here), skipped)
             else:
                 _copy_files(raw, here, building)
-            _put_in_place(building, target)
+            files.replace_folder(building, target)
         except OSError as error:
             if disk.is_disk_full(error):
                 raise disk.disk_full_error(target.parent, needed) from None
             raise UserError(f"cannot be copied ({error})", where=str(here)) from None
         finally:
             shutil.rmtree(building, ignore_errors=True)
-        files.sync_folder(target.parent)
     return result
 
 
@@ -135,15 +134,6 @@ def _copy_files(raw: RawData, here: Path, building: Path) -> None:
             shutil.copy2(here / file, building)
     else:
         shutil.copy2(here, building / here.name)
-
-
-def _put_in_place(building: Path, target: Path) -> None:
-    """Rename `building` to `target`; an earlier one is moved away just before, and removed afterwards."""
-    earlier = target.with_name(f".{target.name}.0.tmp")  # a name that the next import removes
-    if target.exists():
-        os.replace(target, earlier)
-    os.replace(building, target)
-    shutil.rmtree(earlier, ignore_errors=True)
 
 
 def find_imported(name: str) -> Path | None:

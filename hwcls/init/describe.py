@@ -61,7 +61,7 @@ def _describe_balance(data: DataFacts) -> str:
     if least == most:
         text = f"{least:,} training images of each class"
     else:
-        smallest, largest = (data.classes[data.counts["train"].index(count)] for count in (least, most))
+        smallest, largest = (data.classes[data.per_class.index(count)] for count in (least, most))
         text = f"{least:,} ({smallest}) to {most:,} ({largest}) training images of a class"
         uneven = data.unevenness >= UNEVEN
         text += f", {data.unevenness:.3g} times as many: uneven" if uneven else ": even"

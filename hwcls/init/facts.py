@@ -54,9 +54,15 @@ class DataFacts:
         return self.images < FEW * len(self.classes)
 
     @property
+    def per_class(self) -> tuple[int, ...]:
+        """The training images of each class, with those that are cut off as val."""
+        val = self.counts["val"] if "val" in self.cut else (0,) * len(self.classes)
+        return tuple(map(sum, zip(self.counts["train"], val, strict=True)))
+
+    @property
     def extremes(self) -> tuple[int, int]:
         """The training images of the smallest and of the largest class."""
-        return min(self.counts["train"]), max(self.counts["train"])
+        return min(self.per_class), max(self.per_class)
 
     @property
     def unevenness(self) -> float:

@@ -53,7 +53,7 @@ def test_a_folder_becomes_a_sweep_file(photos, measured):
     assert done.exit_code == 0, done.output
     assert "18 train, 18 test; val is cut off train, of every class alike" in done.output
     assert "\n  16 pixels on the short side\n" in done.output
-    assert "5 (dog) to 11 (cat) training images of a class, 2.2 times as many: uneven" in done.output
+    assert "6 (dog) to 12 (cat) training images of a class, 2 times as many: uneven" in done.output
     assert done.output.endswith("next:\n  hwcls sweep photos.yaml\n  hwcls predict results/photos NEW_IMAGES\n")
     sweep = load_sweep(Path("photos.yaml"))
     assert sweep.config.name == "photos"

@@ -40,7 +40,7 @@ def plan(data=PHOTOS, machine=CPU, goal=QUICK, weights=None, schedule=SCHEDULE, 
 
 
 def uneven(least, most):
-    return replace(PHOTOS, counts={"train": (least, most), "val": (1, 1), "test": (1, 1)})
+    return replace(PHOTOS, counts={"train": (least - 1, most - 1), "val": (1, 1), "test": (1, 1)})
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_uneven_classes_count_the_same(least, most, metric, weights):
 
 def test_a_reason_has_the_numbers():
     assert plan(uneven(30, 400))["metric"].why == "classes are uneven (30 to 400 images): each counts the same"
-    assert plan()["metric"].why == "classes are even (720 images each)"
+    assert plan()["metric"].why == "classes are even (800 images each)"
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,7 @@
 
 `index/<name>-<key>.npz` below HWCLS_CACHE, the key that of the raw files and their layout, whatever the image size.
 Found are files of the same bytes and near copies: re-encoded, resized, brighter or of less contrast, slightly cropped,
-stamped, mirrored. Of planted copies of CIFAR-10 and TinyImageNet photos all that were saved as JPEG 50, resized to 0.7
-or 2, or brightened by a quarter are found, 85 to 99 % of those cropped by 3 %, 88 % of those with a white stamp on
-6 % of their area, and next to none cropped by 6 %. 33 of the 24,000 photos themselves are found, and all are copies.
+stamped, mirrored.
 Images that look alike by nature need to be more alike, and of those that look too much alike, as handwritten digits,
 and of small ones only files of the same bytes and of the same pixels are copies: see `near`.
 """
