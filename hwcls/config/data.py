@@ -35,6 +35,15 @@ class AugmentConfig(Labelled):
     mixup: float = Field(0.0, ge=0)  # Beta(a, a) of the mixture, arXiv 1710.09412
     cutmix: float = Field(0.0, ge=0)  # Beta(a, a) of the pasted area, arXiv 1905.04899
 
+    def without_mixing(self) -> AugmentConfig:
+        """What changes an image by itself: all but mixup and cutmix, which take two."""
+        return self.model_copy(update={"mixup": 0.0, "cutmix": 0.0, "label": None})
+
+    @property
+    def changes_pixels(self) -> bool:
+        """Whether it changes an image by itself."""
+        return self.without_mixing() != AugmentConfig()
+
 
 OWN_IMAGES = "imagefolder"  # the name of a user's own images, which are read at `path`
 ARCHIVES = re.compile(r"\.(zip|tar|tar\.\w+|tgz|tbz2?|txz)$", re.IGNORECASE)

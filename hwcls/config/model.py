@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -10,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Discriminator, Field, Tag
 
 from hwcls.config.base import Labelled
+from hwcls.config.data import AugmentConfig
 from hwcls.registry import Registry
 
 SOURCES = "source"  # in a sweep's results folder: copies of the user's own model files
@@ -44,6 +46,7 @@ class ModelFamily(Labelled):
     """
 
     slow_to_build: ClassVar[bool] = False  # then a dry run compares models by their settings alone
+    earlier: ClassVar[Mapping[str, Any]] = {}  # keys that earlier versions did not have, as they did it
 
     name: str
 
@@ -102,6 +105,13 @@ class ModelFamily(Labelled):
         """The same model with all of its weights trained."""
         return self
 
+    def cached_views(self, augment: AugmentConfig) -> int | None:
+        """How many views of each training image a frozen backbone's features are computed of, once; None: none are.
+
+        View 0 is the plain image, the others are changed by `augment`.
+        """
+        return None
+
     @property
     def encoder_pretraining(self) -> PretrainConfig | None:
         """How an autoencoder is trained before the model, whose `encoder` takes its weights; None: not at all."""
@@ -142,6 +152,13 @@ MODELS: Registry[type[ModelFamily]] = Registry(
 def _family(value: Any) -> str:
     name = value.get("name", "") if isinstance(value, dict) else getattr(value, "name", "")
     return "user" if ":" in str(name) else str(name)
+
+
+def earlier_model_keys(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys that a recorded `model` section lacks, as the version which wrote it meant them."""
+    family = _family(recorded)
+    earlier = MODELS[family].earlier if family in MODELS.names() else {}
+    return {key: value for key, value in earlier.items() if key not in recorded}
 
 
 def any_family() -> Any:

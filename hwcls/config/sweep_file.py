@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -42,6 +42,7 @@ class Sweep:
     earlier: bool = False  # version 0.1 began it: the trials to come keep that version's defaults
     image_sizes: Mapping[str, ChosenSize] = field(default_factory=dict)  # by data set, where the file has none
     earlier_split: Mapping[str, Any] = field(default_factory=dict)  # of `data`, as the version that began it split
+    earlier_models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # of `model`, by name; likewise
     notes: tuple[str, ...] = ()  # on what options changed in the file
 
     def trial(self, suggest: Suggest, *, seed: int = 0, workers: int = 1, threads: int = 1) -> TrialConfig:
@@ -61,6 +62,9 @@ class Sweep:
         data = with_earlier_keys(values["data"], self.earlier_split) if self.earlier_split else values.get("data")
         if isinstance(data, dict):
             data = find_files_beside(data, self.folder, lambda: self._recorded_files)
+        model = values.get("model")
+        if isinstance(model, dict) and (earlier := self.earlier_models.get(str(model.get("name")))):
+            values["model"] = {**earlier, **model}
         return TrialConfig.from_dict({**values, "data": data} if data is not None else values)
 
     @cached_property
@@ -253,17 +257,20 @@ def _known_keys(cls: type[Frozen], key: Key) -> list[str]:
 
 def _trial_error(error: ValidationError, sweep: Sweep, settings: Mapping[str, Any]) -> UserError:
     first = first_error(error)
-    loc = _key_path(first)
     keys = sweep.space.keys(settings)
+    loc = _key_path(first, keys)
     place = next((loc[:n] for n in range(len(loc), 0, -1) if loc[:n] in keys), ())
     what, remedy = describe_error(first, root=TrialConfig, searched=True)
     return UserError(what, where=sweep.source.where(keys.get(place, ("parameters",))), remedy=remedy)
 
 
-def _key_path(error: ErrorDetails) -> Key:
+def _key_path(error: ErrorDetails, known: Container[Key]) -> Key:
     """The path in a trial's config that a pydantic error is about."""
     loc = tuple(str(part) for part in error["loc"])
-    return (loc[0], *loc[2:]) if loc and loc[0] in UNION_SECTIONS else loc
+    loc = (loc[0], *loc[2:]) if loc and loc[0] in UNION_SECTIONS else loc
+    word = str(error["ctx"]["error"]).partition(" ")[0] if error["type"] == "value_error" else ""
+    named = (*loc, *word.split("."))  # an error about several keys starts with the key to change
+    return named if named in known else loc
 
 
 def _check_search(sweep: Sweep) -> None:
@@ -333,4 +340,4 @@ def load_trial(path: Path) -> TrialConfig:
     except ValidationError as error:
         first = first_error(error)
         what, remedy = describe_error(first, TrialConfig.model_fields, TrialConfig)
-        raise UserError(what, where=source.where(_key_path(first)), remedy=remedy) from None
+        raise UserError(what, where=source.where(_key_path(first, source.places)), remedy=remedy) from None

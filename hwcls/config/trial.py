@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from hwcls.config.base import Frozen
-from hwcls.config.data import DataConfig, LayoutConfig
-from hwcls.config.model import SOURCES, ModelFamily, any_family
+from hwcls.config.data import AugmentConfig, DataConfig, LayoutConfig
+from hwcls.config.model import SOURCES, ModelFamily, any_family, earlier_model_keys
 from hwcls.config.optim import MetricConfig, OptimizerConfig, PlateauConfig, SchedulerConfig
 
 if TYPE_CHECKING:
@@ -58,6 +58,20 @@ class TrialConfig(Frozen):
             )
         return self
 
+    @model_validator(mode="after")
+    def _cached_features_are_not_cut(self) -> TrialConfig:
+        augment = self.data.augment
+        if augment is not None and augment.cutmix and self.cached_views(augment) is not None:
+            raise ValueError(
+                "data.augment.cutmix pastes pixels, but the features of a frozen backbone are computed before"
+                " — use mixup, or set model.features: live or model.frozen: false"
+            )
+        return self
+
+    def cached_views(self, default: AugmentConfig) -> int | None:
+        """As `ModelFamily.cached_views`; `default` is the augmentation where the config has none."""
+        return self.model.cached_views(default if self.data.augment is None else self.data.augment)
+
     def to_dict(self) -> dict[str, Any]:
         """As plain YAML-ready values; `TrialConfig.from_dict` reads it back unchanged."""
         return self.model_dump(mode="json")
@@ -94,14 +108,15 @@ def use_copied_source(values: dict[str, Any], trial: Path) -> dict[str, Any]:
 
 
 def with_recorded_split(config: dict[str, Any]) -> dict[str, Any]:
-    """The values of a config.yaml with what `earlier_keys` says that the version which wrote it meant.
+    """The values of a config.yaml with what the version which wrote it meant by keys that it did not have.
 
     hwcls writes every key that it knows, labels too; a config written by hand has none.
     """
-    data = config.get("data")
-    if isinstance(data, dict) and "label" in data:
-        return {**config, "data": with_earlier_keys(data, earlier_keys(data))}
-    return config
+    data, model = config.get("data"), config.get("model")
+    if not isinstance(data, dict) or "label" not in data:
+        return config
+    model = {"model": {**earlier_model_keys(model), **model}} if isinstance(model, dict) else {}
+    return {**config, "data": with_earlier_keys(data, earlier_keys(data)), **model}
 
 
 def earlier_keys(recorded: dict[str, Any]) -> dict[str, Any]:

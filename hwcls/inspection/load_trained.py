@@ -163,7 +163,7 @@ def _check_complete(path: Path, weights: bytes) -> None:
 def _check_origin(config: TrialConfig, trained: Any, weights: Path) -> None:
     """Compare the config that the weights were trained with to config.yaml: equal shapes do not suffice."""
     try:
-        origin = TrialConfig.from_dict(trained)
+        origin = TrialConfig.from_recorded(trained)
     except ValueError:
         return  # of another version: the shapes decide
     if config.model.source_file is not None:

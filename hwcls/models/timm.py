@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import field_validator
+from pydantic import Field, field_validator, model_validator
 
+from hwcls.config.data import AugmentConfig
 from hwcls.config.model import MODELS, HeadConfig, ModelFamily
 
 if TYPE_CHECKING:
     from hwcls.models.timm_backbone import TimmModel
+
+VIEWS = 4  # of each training image, the plain one among them, where augmentation changes it
 
 
 @MODELS.register("timm")
@@ -19,11 +23,14 @@ class TimmConfig(ModelFamily):
     """Any backbone of timm, with hwcls's head on its pooled features."""
 
     slow_to_build: ClassVar[bool] = True
+    earlier: ClassVar[Mapping[str, Any]] = {"features": "live", "views": None}
 
     name: Literal["timm"] = "timm"
     backbone: str
     pretrained: bool | str = False  # or the path of a weights file
     frozen: bool = False  # a linear probe: only the head is trained
+    features: Literal["cached", "live"] = "cached"  # of a frozen pretrained backbone: computed once, or in each epoch
+    views: int | None = Field(None, ge=1)  # of each training image, for cached features; None: 4 if augment changes it
     stem: Literal["standard", "small"] = "standard"  # small: a stride-1 3x3 stem without pooling
     head: HeadConfig = HeadConfig()
 
@@ -37,6 +44,24 @@ class TimmConfig(ModelFamily):
         if isinstance(pretrained, str) and pretrained.casefold() in ("false", "no", "none", "null", ""):
             raise ValueError(f"pretrained '{pretrained}' would be a file — write false, without quotes")
         return pretrained
+
+    @model_validator(mode="after")
+    def _views_are_of_cached_features(self) -> Self:
+        if self.views is not None and not self._caches_features:
+            raise ValueError(
+                "views are of cached features, which a frozen pretrained backbone alone has"
+                " — set frozen: true, pretrained: true and features: cached, or remove views"
+            )
+        return self
+
+    @property
+    def _caches_features(self) -> bool:
+        return self.frozen and bool(self.pretrained) and self.features == "cached"
+
+    def cached_views(self, augment: AugmentConfig) -> int | None:
+        if not self._caches_features:
+            return None
+        return self.views or (VIEWS if augment.changes_pixels else 1)
 
     def build(self, *, classes: int, channels: int, image_size: int) -> TimmModel:
         """The backbone, with its weights where `pretrained` asks for them, and a new head.
@@ -96,7 +121,7 @@ class TimmConfig(ModelFamily):
         return {"pretrained_weights": ".".join(str(weights.get(key, "?")) for key in ("architecture", "tag"))}
 
     def without_pretrained(self) -> Self:
-        return self.model_copy(update={"pretrained": False})
+        return self.model_copy(update={"pretrained": False, "views": None})
 
     def unfrozen(self) -> Self:
-        return self.model_copy(update={"frozen": False})
+        return self.model_copy(update={"frozen": False, "views": None})

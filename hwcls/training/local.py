@@ -91,7 +91,11 @@ def _with_earlier_split(config: TrialConfig, recorded: TrialConfig | None) -> Tr
     keys = {*EARLIER_SPLIT, *(["layout"] if recorded.data.layout == EARLIER_LAYOUT else [])}
     left_open = keys - config.data.model_fields_set
     split = {key: getattr(recorded.data, key) for key in left_open}
-    return config.model_copy(update={"data": config.data.model_copy(update=split)})
+    model = config.model
+    if model.name == recorded.model.name:
+        earlier = {key for key, value in model.earlier.items() if getattr(recorded.model, key) == value}
+        model = model.model_copy(update={key: getattr(recorded.model, key) for key in earlier - model.model_fields_set})
+    return config.model_copy(update={"data": config.data.model_copy(update=split), "model": model})
 
 
 def _with_image_size(config: TrialConfig, recorded: TrialConfig | None) -> tuple[TrialConfig, ChosenSize | None]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
+from hwcls.config.data import AugmentConfig
 from hwcls.config.model import MODELS, ModelFamily, PretrainConfig
 from hwcls.config.trial import TrialConfig
 from hwcls.models.alexnet import AlexNetConfig
@@ -61,3 +63,43 @@ def test_a_family_is_found_by_its_name(name: str) -> None:
     trial = TrialConfig.from_dict(values)
     assert type(trial.model) is MODELS[name]
     assert TrialConfig.from_dict(trial.to_dict()) == trial
+
+
+PROBE = {"backbone": "test_resnet", "pretrained": True, "frozen": True}
+
+
+@pytest.mark.parametrize(
+    ("settings", "plain", "augmented"),
+    [
+        (PROBE, 1, 4),
+        ({**PROBE, "views": 3}, 3, 3),
+        ({**PROBE, "features": "live"}, None, None),
+        ({**PROBE, "pretrained": False}, None, None),
+        ({**PROBE, "frozen": False}, None, None),
+    ],
+)
+def test_views_of_cached_features(settings, plain, augmented):
+    """Mixing does not make views: it takes features as well as pixels."""
+    model = TimmConfig(**settings)
+    assert model.cached_views(AugmentConfig(mixup=0.2, cutmix=1.0, label="none")) == plain
+    assert model.cached_views(AugmentConfig(hflip=True)) == augmented
+    assert MlpConfig().cached_views(AugmentConfig(hflip=True)) is None
+
+
+@pytest.mark.parametrize("change", [{"frozen": False}, {"features": "live"}, {"pretrained": False}])
+def test_views_need_cached_features(change):
+    with pytest.raises(ValidationError, match="views are of cached features"):
+        TimmConfig(**{**PROBE, "views": 2, **change})
+    with pytest.raises(ValidationError):
+        TimmConfig(**{**PROBE, "views": 0})
+    whole = TimmConfig(**PROBE, views=2)
+    for model in (whole.unfrozen(), whole.without_pretrained()):
+        assert TimmConfig.model_validate(model.model_dump()) == model
+
+
+def test_cutmix_needs_pixels():
+    values = {"data": {"name": "digits", "augment": {"cutmix": 1.0}}, "optimizer": {"name": "sgd"}}
+    with pytest.raises(ValidationError, match="cutmix pastes pixels"):
+        TrialConfig.from_dict({**values, "model": {"name": "timm", **PROBE}})
+    for change in ({"features": "live"}, {"frozen": False}):
+        TrialConfig.from_dict({**values, "model": {"name": "timm", **PROBE, **change}})

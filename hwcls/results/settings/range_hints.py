@@ -105,7 +105,7 @@ def _possible(trial: TrialResult, parameter: Range, end: float) -> bool:
         return False
     values[parameter.path[-1]] = end
     try:
-        TrialConfig.from_dict(trial_values)
+        TrialConfig.from_recorded(trial_values)
     except ValidationError:
         return False
     return True

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hwcls.config.model import SOURCES
+from hwcls.config.model import SOURCES, earlier_model_keys
 from hwcls.config.sweep import TRACKERS
 from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig, earlier_keys
@@ -59,8 +59,8 @@ def check_sweep(sweep: Sweep, options: Options) -> Sweep:
         options.shared.mirror(sweep.config.name).download()
     folder = options.results / sweep.config.name
     results_folder.check_folder(folder, sweep.resolved())
-    split = _earlier_split(SweepFolder(folder))
-    sweep = replace(sweep, earlier="val_min" in split, earlier_split=split)
+    split, models = _earlier_split(SweepFolder(folder)), _earlier_models(SweepFolder(folder))
+    sweep = replace(sweep, earlier="val_min" in split, earlier_split=split, earlier_models=models)
     return _with_image_sizes(sweep, SweepFolder(folder))
 
 
@@ -90,6 +90,17 @@ def _earlier_split(folder: SweepFolder) -> dict[str, Any]:
             data = trial.settings().get("data")
             return earlier_keys(data) if isinstance(data, dict) else {}
     return {}
+
+
+def _earlier_models(folder: SweepFolder) -> dict[str, dict[str, Any]]:
+    """What the version that began this sweep meant by keys of `model` that it did not record, by the model's name."""
+    found: dict[str, dict[str, Any]] = {}
+    for trial in folder.trials().values():
+        with contextlib.suppress(UserError):  # damaged: the next one is read
+            model = trial.settings().get("model")
+            if isinstance(model, dict) and (name := str(model.get("name"))) not in found:
+                found[name] = earlier_model_keys(model)
+    return found
 
 
 def _check_trackers(sweep: Sweep, mode: str) -> None:
