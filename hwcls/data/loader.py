@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 from weakref import WeakKeyDictionary
 
 import torch
@@ -19,6 +20,7 @@ from hwcls.errors import UserError
 
 RESERVED = 0.2  # share of a GPU's memory
 UPLOADED = 2**28  # bytes at once
+SplitName = Literal["train", "val", "test"]
 SAMPLE = 5  # stream of (split_seed) that picks an evaluation sample
 
 
@@ -27,7 +29,7 @@ class Batch:
     """Images and what the loss needs: share * ce(labels) + (1 - share) * ce(other), share 1 where it is None.
 
     Attributes:
-        images: (b, C, S, S), normalised, channels_last.
+        images: (b, C, S, S), normalised, channels_last; (b, F) where a model gets features of images.
         labels: (b,) int64.
         index: (b,) int64, the position in the split, a row of Split.labels.
         other: (b,) int64, the labels mixed in by mixup or cutmix, or None.
@@ -58,10 +60,10 @@ class Step:
     first: int = 0
 
 
-class Feed:
-    """Batches of an ImageSet for one rank.
+class EpochFeed:
+    """Batches for one rank, of whatever a subclass makes of the images of an ImageSet.
 
-    The order of an epoch and each image's augmentation are functions of (seed, epoch) alone. A global batch is a run
+    The order of an epoch and what becomes of each image are functions of (seed, epoch) alone. A global batch is a run
     of `config.batch_size` positions, of which each rank takes its contiguous share: two images or more, or none, as
     BatchNorm cannot use a single one. So an incomplete last batch is kept, for any
     number of ranks, unless it is one image.
@@ -70,7 +72,7 @@ class Feed:
         data: From `open_data`.
         config: Its batch_size, augment and split_seed are used.
         seed: Of order and augmentation.
-        device: Where batches are made; a GPU gets each split's pixels once per ImageSet.
+        device: Where batches are made.
         rank, world: This rank, of how many.
         dtype: Of the images.
 
@@ -92,17 +94,49 @@ class Feed:
         self.data, self.config, self.seed = data, config, seed
         self.device, self.rank, self.world, self.dtype = device, rank, world, dtype
         self.augment = config.augment if config.augment is not None else data.augment
-        self._normalise = Normalise(data.mean, data.std, data.image_size, device, dtype)
-        for part in (data.train, data.val):  # at once: what is left is the model's
-            _Pixels.cached(part, device)
         self._plan: AugmentPlan | None = None  # of the epoch that `train` is in
         self._reuse_plan = False
-        count = len(data.train)
-        self.steps = -(-count // config.batch_size)
-        if count % config.batch_size == 1:
-            self.steps -= 1
+        self.steps = self._count_steps()
         if not self.steps:
             raise UserError("a single training image is too few", where="data", remedy="keep more images")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one image in a batch."""
+        raise NotImplementedError
+
+    @property
+    def resident(self) -> bool:
+        """Whether the training images are on the device itself, so that no step waits for the host."""
+        raise NotImplementedError
+
+    def evaluation_size(self, micro_batch: int) -> int:
+        """How many images are evaluated at once where `micro_batch` of them fit into memory in training."""
+        raise NotImplementedError
+
+    def _draw_plan(self, epoch: int) -> AugmentPlan:
+        """The plan of an epoch, on the CPU."""
+        raise NotImplementedError
+
+    def _train_batch(self, plan: AugmentPlan, place: slice | Tensor) -> Batch:
+        """The batch of some positions of an epoch."""
+        raise NotImplementedError
+
+    def _plain_batch(self, split: SplitName, index: Tensor) -> Batch:
+        """Some images (b,) of a split, unaugmented."""
+        raise NotImplementedError
+
+    def rebatched(self, size: int) -> Self:
+        """The same epochs in batches of `size`, for a single rank."""
+        other = copy.copy(self)
+        other.config = self.config.model_copy(update={"batch_size": size})
+        other.rank, other.world, other._plan, other._reuse_plan = 0, 1, None, False
+        other.steps = other._count_steps()
+        return other
+
+    def _count_steps(self) -> int:
+        count, size = len(self.data.train), self.config.batch_size
+        return -(-count // size) - (count % size == 1)
 
     def train(self, epoch: int, micro_batch: int | None = None) -> Iterator[Step]:
         """The steps of an epoch.
@@ -113,26 +147,18 @@ class Feed:
                 begins with three, as BatchNorm cannot use a single image; only with 1 are there
                 micro-batches of one.
         """
-        split = self.data.train
-        plan = self._load_plan(epoch)
-        pixels = _Pixels.cached(split, self.device)
+        plan, count = self._load_plan(epoch), len(self.data.train)
         size = self.config.batch_size
         for start in range(0, self.steps * size, size):
-            stop = min(start + size, len(split))
+            stop = min(start + size, count)
             low, high = chunk_bounds(stop - start, self.world, self.rank, least=2)
             here = high - low
             most = micro_batch or here
-            count = -(-here // most) if here else 0
-            bounds = [chunk_bounds(here, count, part, least=min(most, 2)) for part in range(count)]
+            parts = -(-here // most) if here else 0
+            bounds = [chunk_bounds(here, parts, part, least=min(most, 2)) for part in range(parts)]
             places = [slice(start + low + first, start + low + last) for first, last in bounds if first < last]
-            parts = (self._train_batch(pixels, plan, place) for place in places)
-            yield Step(stop - start, len(places), parts, start)
-
-    @property
-    def resident(self) -> bool:
-        """Whether the training pixels are on the device itself, so that no step waits for the host."""
-        pixels = _Pixels.cached(self.data.train, self.device)
-        return pixels.images.device == pixels.labels.device
+            batches = (self._train_batch(plan, place) for place in places)
+            yield Step(stop - start, len(places), batches, start)
 
     def reuse_plan(self) -> None:
         """From the next epoch on, write each epoch's plan into the memory of the one before, where a captured step
@@ -142,20 +168,18 @@ class Feed:
     def batch_at(self, positions: Tensor) -> Batch:
         """The batch of some positions (b,) int64 of the epoch that `train` is in."""
         assert self._plan is not None, "`train` comes first"
-        return self._train_batch(_Pixels.cached(self.data.train, self.device), self._plan, positions)
+        return self._train_batch(self._plan, positions)
 
     def _load_plan(self, epoch: int) -> AugmentPlan:
         """Draw the plan of an epoch and copy it to the device."""
-        plan = plan_epoch(self.augment, len(self.data.train), self.data.image_size, self.seed, epoch)
+        plan = self._draw_plan(epoch)
         if self._plan is not None and self._reuse_plan:
             self._plan.copy_(plan)
         else:
-            self._plan = plan.to(self.device, self._normalise.work)
+            self._plan = plan.to(self.device, torch.promote_types(self.dtype, torch.float32))
         return self._plan
 
-    def evaluate(
-        self, split: Literal["train", "val", "test"], batch_size: int = 512, limit: int | None = None
-    ) -> Iterator[Batch]:
+    def evaluate(self, split: SplitName, batch_size: int = 512, limit: int | None = None) -> Iterator[Batch]:
         """This rank's share of a split, unaugmented; the ranks together see each image exactly once.
 
         Args:
@@ -163,21 +187,56 @@ class Feed:
             batch_size: The most images at once.
             limit: Only a sample of so many images, the same for every epoch, seed and trial.
         """
-        part: Split = getattr(self.data, split)
-        pixels = _Pixels.cached(part, self.device)
-        chosen = torch.arange(len(part))
-        if limit is not None and limit < len(part):
-            chosen = (
-                torch.from_numpy(random_permutation(len(part), self.config.split_seed, SAMPLE)[:limit]).sort().values
-            )
+        count = len(getattr(self.data, split))
+        chosen = torch.arange(count)
+        if limit is not None and limit < count:
+            chosen = torch.from_numpy(random_permutation(count, self.config.split_seed, SAMPLE)[:limit]).sort().values
         low, high = chunk_bounds(len(chosen), self.world, self.rank)
         chosen = chosen[low:high].to(self.device)
         for start in range(0, len(chosen), batch_size):
-            index = chosen[start : start + batch_size]
-            yield Batch(self._finish(self._normalise(pixels.take(index))), pixels.labels[index], index)
+            yield self._plain_batch(split, chosen[start : start + batch_size])
 
-    def _train_batch(self, pixels: _Pixels, plan: AugmentPlan, place: slice | Tensor) -> Batch:
-        here = plan.at(place)
+
+class Feed(EpochFeed):
+    """Batches of augmented images, (b, C, S, S); a GPU gets each split's pixels once per ImageSet."""
+
+    def __init__(
+        self,
+        data: ImageSet,
+        config: DataConfig,
+        *,
+        seed: int,
+        device: torch.device,
+        rank: int = 0,
+        world: int = 1,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__(data, config, seed=seed, device=device, rank=rank, world=world, dtype=dtype)
+        self._normalise = Normalise(data.mean, data.std, data.image_size, device, dtype)
+        for part in (data.train, data.val):  # at once: what is left is the model's
+            _Pixels.cached(part, device)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.data.channels, self.data.image_size, self.data.image_size
+
+    @property
+    def resident(self) -> bool:
+        pixels = _Pixels.cached(self.data.train, self.device)
+        return pixels.images.device == pixels.labels.device
+
+    def evaluation_size(self, micro_batch: int) -> int:
+        return max(1, min(512, 2 * micro_batch))
+
+    def _draw_plan(self, epoch: int) -> AugmentPlan:
+        return plan_epoch(self.augment, len(self.data.train), self.data.image_size, self.seed, epoch)
+
+    def _plain_batch(self, split: SplitName, index: Tensor) -> Batch:
+        pixels = _Pixels.cached(getattr(self.data, split), self.device)
+        return Batch(self._finish(self._normalise(pixels.take(index))), pixels.labels[index], index)
+
+    def _train_batch(self, plan: AugmentPlan, place: slice | Tensor) -> Batch:
+        pixels, here = _Pixels.cached(self.data.train, self.device), plan.at(place)
         images = augment_batch(pixels.take(here.order), here, self.augment, self._normalise)
         labels = pixels.labels[here.order]
         if here.partner is None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from hwcls.data.loader import Feed
+from hwcls.data.loader import EpochFeed
 from hwcls.training.step.ghost_batches import GroupFeed
 
 CHANNELS, SIDE = 16, 64  # at most; keeps the file small
@@ -48,7 +48,7 @@ class Activations:
         self.image: np.ndarray[Any, Any] | None = None  # (S, S, channels) uint8
 
     @torch.no_grad()
-    def update(self, model: nn.Module, feed: Feed | GroupFeed) -> None:
+    def update(self, model: nn.Module, feed: EpochFeed | GroupFeed) -> None:
         """Run the first layer alone; the first time the model runs up to it, to find it."""
         if self.layer is None:
             val = feed.data.val

@@ -19,7 +19,7 @@ from torch.profiler import ProfilerActivity, profile
 from hwcls import files, models
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet
-from hwcls.data.loader import Feed
+from hwcls.data.loader import EpochFeed
 from hwcls.inspection.load_trained import normalise_pixels
 from hwcls.temporary import temporary_folder
 from hwcls.tracking.records import EpochRecord
@@ -66,7 +66,7 @@ class StepTimer(Observer):
         if len(self.seconds) >= self.limit:
             raise _StepLimitReached
 
-    def after_epoch(self, model: nn.Module, feed: Feed | GroupFeed, record: EpochRecord) -> None:
+    def after_epoch(self, model: nn.Module, feed: EpochFeed | GroupFeed, record: EpochRecord) -> None:
         self.inner.after_epoch(model, feed, record)
 
 

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from torch import nn
 
-from hwcls.data.loader import Feed
+from hwcls.data.loader import EpochFeed
 from hwcls.inspection.activations import Activations
 from hwcls.inspection.gradients import GradientFlow, gradients_of, layer_weights
 from hwcls.inspection.histograms import Histograms
@@ -55,7 +55,7 @@ class InspectionRecorder(Observer):
         self.flow.add(weights, epoch)
         self.gradients.add(gradients_of(weights), epoch)
 
-    def after_epoch(self, model: nn.Module, feed: Feed | GroupFeed, record: EpochRecord) -> None:
+    def after_epoch(self, model: nn.Module, feed: EpochFeed | GroupFeed, record: EpochRecord) -> None:
         self.weights.add(layer_weights(model), record.epoch)
         self.first.update(model, feed)
 

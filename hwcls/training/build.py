@@ -6,6 +6,7 @@ import torch
 
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet
+from hwcls.data.loader import Feed
 from hwcls.training.built_model import build_model
 from hwcls.training.distributed import World
 from hwcls.training.memory import retain_freed_memory
@@ -39,7 +40,10 @@ def build_trainer(
     world = world or World()
     retain_freed_memory()
     built = build_model(config, data, world.device, dtype)
-    trainer = Trainer(config, data, built, world, observer, _share(config, world, micro_batch))
+    feed = Feed(
+        data, config.data, seed=config.seed, device=world.device, rank=world.rank, world=world.size, dtype=dtype
+    )
+    trainer = Trainer(config, data, built, feed, world, observer, _share(config, world, micro_batch))
     if world.device.type in PROBED:  # last, so that everything else already takes its memory
         trainer.micro_batch = _fit(trainer)
     return trainer
@@ -54,7 +58,7 @@ def _share(config: TrialConfig, world: World, most: int | None) -> int:
 
 def _fit(trainer: Trainer) -> int:
     """The largest micro-batch up to the trainer's own that fits into memory; the model stays as it was."""
-    model, world, data = trainer.model, trainer.world, trainer.data
+    model, world = trainer.model, trainer.world
     buffers = [buffer.clone() for buffer in model.buffers()]
     copies = 2 + (world.size > 1)  # Adam's two moments, DDP's buckets
 
@@ -63,7 +67,7 @@ def _fit(trainer: Trainer) -> int:
             logits: torch.Tensor = model(images)
         return logits
 
-    attempt = memory_attempt(model, (data.channels, data.image_size, data.image_size), copies, forward)
+    attempt = memory_attempt(model, trainer.feed.shape, copies, forward)
     size = fit_micro_batch(trainer.micro_batch, attempt, world, trainer.config.norm_batch or 1)
     for buffer, kept in zip(model.buffers(), buffers, strict=True):
         buffer.copy_(kept)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from hwcls.data.loader import Feed
+from hwcls.data.loader import EpochFeed
 from hwcls.tracking.records import EpochRecord
 from hwcls.training.step.ghost_batches import GroupFeed
 
@@ -31,7 +31,7 @@ class Observer:
     def after_step(self) -> None:
         """Called on every rank after each optimizer step."""
 
-    def after_epoch(self, model: nn.Module, feed: Feed | GroupFeed, record: EpochRecord) -> None:
+    def after_epoch(self, model: nn.Module, feed: EpochFeed | GroupFeed, record: EpochRecord) -> None:
         """Called on rank 0 after an epoch's validation, before its record is yielded."""
 
     def arrays(self) -> dict[str, np.ndarray[Any, Any]]:

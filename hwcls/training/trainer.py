@@ -19,7 +19,7 @@ from torch import nn
 from hwcls import metrics
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet
-from hwcls.data.loader import Feed
+from hwcls.data.loader import EpochFeed
 from hwcls.tracking.records import EpochRecord
 from hwcls.training import watchdog
 from hwcls.training.built_model import BuiltModel
@@ -52,6 +52,7 @@ class Trainer:
         config: The trial.
         data: Its images.
         built: Its model, on the device of `world`.
+        feed: Batches of what the model takes, for this rank.
         world: This rank among all; the global batch is split over the ranks.
         observer: Its hooks are called; see hwcls.training.observer.
         micro_batch: The most images per rank and backward pass.
@@ -62,6 +63,7 @@ class Trainer:
         config: TrialConfig,
         data: ImageSet,
         built: BuiltModel,
+        feed: EpochFeed,
         world: World,
         observer: Observer | None,
         micro_batch: int,
@@ -69,7 +71,6 @@ class Trainer:
         self.config, self.data, self.built, self.world = config, data, built, world
         self.observer, self.micro_batch = observer or Observer(), micro_batch
         device, dtype = world.device, next(built.model.parameters()).dtype
-        feed = Feed(data, config.data, seed=config.seed, device=device, rank=world.rank, world=world.size, dtype=dtype)
         self.feed = GroupFeed(feed, config.norm_batch) if config.norm_batch else feed
         self.accumulator = GradientAccumulator(
             built.model,
@@ -77,7 +78,7 @@ class Trainer:
             world,
             choose_precision(device, dtype),
             config.norm_batch,
-            (data.channels, data.image_size, data.image_size),
+            feed.shape,
         )
         self.optimizer = build_optimizer(config.optimizer, built.model)
         self.step = TrainStep(self.accumulator, self.optimizer, config.clip, device)
@@ -180,7 +181,7 @@ class Trainer:
 
     def evaluate(self, split: Literal["train", "val", "test"], limit: int | None = None) -> Evaluation:
         """Score this rank's share of a split (or of a fixed sample of `limit` images), unaugmented."""
-        batches = self.feed.evaluate(split, batch_size=max(1, min(512, 2 * self.micro_batch)), limit=limit)
+        batches = self.feed.evaluate(split, self.feed.evaluation_size(self.micro_batch), limit)
         classes, device = len(self.data.classes), self.world.device
         return score_batches(self.model, batches, classes, device, self.accumulator.precision)
 

@@ -21,7 +21,7 @@ class GradientAccumulator:
         world: This rank.
         precision: Of the passes.
         norm_batch: Images of a BatchNorm group, None: BatchNorm uses all images of a micro-batch.
-        image_shape: (C, H, W).
+        image_shape: Of an image as the model gets it, (C, H, W).
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class GradientAccumulator:
         world: World,
         precision: Precision,
         norm_batch: int | None,
-        image_shape: tuple[int, int, int],
+        image_shape: tuple[int, ...],
     ) -> None:
         self.model, self.loss, self.world, self.image_shape = model, loss, world, image_shape
         self.norms = GroupedNorms(model, norm_batch, world) if norm_batch else None

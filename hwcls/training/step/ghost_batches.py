@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from hwcls.data.loader import Batch, Feed, Step, chunk_bounds
+from hwcls.data.loader import Batch, EpochFeed, SplitName, Step, chunk_bounds
 from hwcls.errors import UserError
 
 
 class GroupFeed:
-    """A Feed split into groups: the same images in the same order, each rank's share of a step is complete groups.
+    """A feed split into groups: the same images in the same order, each rank's share of a step is complete groups.
 
     An epoch leaves out the images after the last complete group; these differ, as each epoch is shuffled again.
 
@@ -26,7 +25,7 @@ class GroupFeed:
         UserError: There are fewer training images than a group has.
     """
 
-    def __init__(self, feed: Feed, size: int) -> None:
+    def __init__(self, feed: EpochFeed, size: int) -> None:
         self.feed, self.data, self.size = feed, feed.data, size
         self.per_step = feed.config.batch_size // size
         self.count = len(feed.data.train) // size
@@ -34,8 +33,7 @@ class GroupFeed:
             what = f"{len(feed.data.train)} training images are fewer than one group of {size}"
             raise UserError(what, where="norm_batch", remedy="keep more images or reduce it")
         self.steps = -(-self.count // self.per_step)
-        config = feed.config.model_copy(update={"batch_size": size})  # each of its steps is a group
-        self.groups = Feed(feed.data, config, seed=feed.seed, device=feed.device, dtype=feed.dtype)
+        self.groups = feed.rebatched(size)  # each of its steps is a group
 
     def train(self, epoch: int, micro_batch: int) -> Iterator[Step]:
         """The steps of an epoch, from 1; `micro_batch` is in images, a multiple of the group."""
@@ -49,9 +47,16 @@ class GroupFeed:
             parts = (_concatenated([next(group.parts) for group in chunk]) for chunk in chosen)
             yield Step(len(step) * self.size, count, parts)
 
-    def evaluate(
-        self, split: Literal["train", "val", "test"], batch_size: int = 512, limit: int | None = None
-    ) -> Iterator[Batch]:
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one image in a batch."""
+        return self.feed.shape
+
+    def evaluation_size(self, micro_batch: int) -> int:
+        """As Feed.evaluation_size."""
+        return self.feed.evaluation_size(micro_batch)
+
+    def evaluate(self, split: SplitName, batch_size: int = 512, limit: int | None = None) -> Iterator[Batch]:
         """As Feed.evaluate: evaluation has no groups."""
         return self.feed.evaluate(split, batch_size, limit)
 

@@ -55,9 +55,9 @@ def fit_micro_batch(start: int, attempt: Attempt, world: World, unit: int = 1) -
 
 
 def memory_attempt(
-    model: nn.Module, shape: tuple[int, int, int], copies: int, forward: Callable[[Tensor], Tensor]
+    model: nn.Module, shape: tuple[int, ...], copies: int, forward: Callable[[Tensor], Tensor]
 ) -> Attempt:
-    """An attempt for `fit_micro_batch`: forward and backward of images of `shape` (C, H, W), on this rank alone.
+    """An attempt for `fit_micro_batch`: forward and backward of images of `shape`, (C, H, W), on this rank alone.
 
     Meanwhile `copies` of the weights are allocated, as much as the optimizer and DDP will take later.
     """
@@ -66,9 +66,11 @@ def memory_attempt(
     def attempt(size: int) -> None:
         like = next(model.parameters())
         reserved = [torch.empty_like(weight) for _ in range(copies) for weight in weights]
-        images = torch.zeros(size, *shape, device=like.device, dtype=like.dtype)  # (B, C, H, W)
+        images = torch.zeros(size, *shape, device=like.device, dtype=like.dtype)  # (B, *shape)
+        if images.ndim == 4:
+            images = images.contiguous(memory_format=torch.channels_last)
         try:
-            forward(images.contiguous(memory_format=torch.channels_last)).sum().backward()  # type: ignore[no-untyped-call]
+            forward(images).sum().backward()  # type: ignore[no-untyped-call]
         finally:
             reserved.clear()
             model.zero_grad(set_to_none=True)

@@ -9,7 +9,7 @@ from weakref import WeakMethod
 import torch
 from torch import Tensor, nn
 
-from hwcls.data.loader import Feed, Step
+from hwcls.data.loader import EpochFeed, Step
 from hwcls.training.step.accumulate import GradientAccumulator
 from hwcls.training.step.graph import StepGraph
 from hwcls.training.totals import TrainingLoss
@@ -37,7 +37,7 @@ class TrainStep:
         self.rates: list[Tensor] = []  # the learning rates, () each, where a graph reads them from the device
         self.graph: StepGraph | None = None
 
-    def capture(self, feed: Feed) -> None:
+    def capture(self, feed: EpochFeed) -> None:
         """From now on steps of a complete batch in one micro-batch may be captured, see `run`."""
         feed.reuse_plan()
         size = feed.config.batch_size
