@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from hwcls.config.base import Labelled
 
@@ -78,6 +78,11 @@ class LayoutConfig(Labelled):
 
 
 Resize = Literal["crop", "squash", "pad"]
+Interpolation = Literal["bilinear", "bicubic"]
+IMAGES = "images"  # as `mean` and `std`: those of the training images themselves
+PerChannel = Literal["images"] | Annotated[tuple[float, ...], Field(strict=False)]  # of pixels from 0 to 1
+# what models from scratch get, and what every model got before these keys could be chosen
+PLAIN_INPUTS: dict[str, Any] = {"interpolation": "bilinear", "crop_pct": 1.0, "mean": IMAGES, "std": IMAGES}
 
 
 @dataclass(frozen=True)
@@ -86,13 +91,37 @@ class ChosenSize:
 
     side: int
     reason: str
+    pretrained_only: bool = False  # models from scratch then keep the data set's own
 
     def __str__(self) -> str:
-        return f"image_size {self.side}: {self.reason}"
+        whose = ", of pretrained models" if self.pretrained_only else ""
+        return f"image_size {self.side}{whose}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class ExpectedInputs:
+    """The inputs that pretrained weights were trained on, and so work best with.
+
+    Attributes:
+        mean, std: Per channel, 3 or 1, of pixels from 0 to 1.
+        interpolation, crop_pct, resize: As `DataConfig` has them.
+        side: In pixels; None where it is not known.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: Interpolation = "bilinear"
+    crop_pct: float = 1.0
+    resize: Resize = "crop"
+    side: int | None = None
 
 
 class DataConfig(Labelled):
-    """A data set by name, the part of it that is used, and the batch."""
+    """A data set by name, the part of it that is used, and the batch.
+
+    How its images become inputs (`interpolation`, `crop_pct`, `mean`, `std`; None: left open) is what the model's
+    weights expect, see `complete_inputs`; config.yaml has it in full.
+    """
 
     name: str  # with a `path`, imagefolder by default
     path: str | None = None  # of a user's own images; kept absolute, so that results can be used from any folder
@@ -107,6 +136,10 @@ class DataConfig(Labelled):
     image_size: int | None = Field(None, ge=4, le=1024)  # None: the data set's own; a user's: chosen
     resize: Resize = "crop"  # of images that are not square: the centre, both sides to the size, or all of it on grey
     channels: Literal[1, 3] | None = None  # None: the data set's own
+    interpolation: Interpolation | None = None  # of a resize, with antialiasing
+    crop_pct: float | None = Field(None, ge=0.1, le=1)  # share of the resized side that the centre keeps; 1: all
+    mean: PerChannel | None = None  # that is subtracted; `images`: that of the training images
+    std: PerChannel | None = None  # by which it is then divided
     classes: int | Annotated[tuple[int | str, ...], Field(strict=False)] | None = None  # first n, or numbers and names
     per_class: int | None = Field(None, ge=2)  # training images per class, before the split
     fraction: float | None = Field(None, gt=0, le=1)  # of the training images, before the split
@@ -128,6 +161,25 @@ class DataConfig(Labelled):
     def _absolute(cls, path: str | None) -> str | None:
         return None if path is None else os.path.abspath(os.path.expanduser(path))
 
+    @field_validator("mean", "std", mode="before")
+    @classmethod
+    def _numbers_for_each_channel(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None or value == IMAGES:
+            return value
+        name, low = info.field_name, ("more than 0" if info.field_name == "std" else "0 or more")
+        numbers = value if isinstance(value, list | tuple) else ()
+        if not numbers or not all(type(one) in (int, float) for one in numbers):
+            raise ValueError(f"{name} {value!r} is no list of numbers — write [0.5, 0.5, 0.5], or {IMAGES}")
+        channels = info.data.get("channels") or 3
+        if len(numbers) not in (channels, 3):
+            counts = f"{len(numbers)} for {channels}" if info.data.get("channels") else f"{len(numbers)}"
+            raise ValueError(f"{name} has {counts} channels — give {channels} numbers")
+        wrong = [one for one in numbers if not (0 < one <= 1 or (one == 0 and name == "mean"))]
+        if wrong:
+            remedy = "divide it by 255" if wrong[0] > 1 else f"leave {name} out for what the weights expect"
+            raise ValueError(f"{name} {wrong[0]:g} is not {low} and 1 at most, as pixels are from 0 to 1 — {remedy}")
+        return tuple(map(float, numbers))
+
     @property
     def title(self) -> str:
         """What it is called on the terminal: its name, or of a user's own images what their path says."""
@@ -136,6 +188,31 @@ class DataConfig(Labelled):
     def pixels(self) -> DataConfig:
         """The config without settings that change neither images nor splits: equal ones share one open data set."""
         return self.model_copy(update={"augment": None, "batch_size": 1, "label": None})
+
+
+def complete_inputs(data: DataConfig, expected: ExpectedInputs | None) -> DataConfig:
+    """The config with what it leaves open of how images become inputs: as the weights expect, or PLAIN_INPUTS.
+
+    The share of a crop holds for the way to resize that the weights were trained with: where a file names another one,
+    it keeps what that is chosen for, all of the image.
+    """
+    if all(getattr(data, key) is not None for key in PLAIN_INPUTS):
+        return data
+    found = PLAIN_INPUTS
+    if expected is not None:
+        resize = data.resize if "resize" in data.model_fields_set else expected.resize
+        crop_pct = expected.crop_pct if resize == expected.resize else 1.0
+        mean, std = (fit_channels(values, data.channels or 3) for values in (expected.mean, expected.std))
+        found = {"interpolation": expected.interpolation, "crop_pct": crop_pct, "mean": mean, "std": std}
+        data = data.model_copy(update={"resize": resize})
+    return data.model_copy(update={key: value for key, value in found.items() if getattr(data, key) is None})
+
+
+def fit_channels(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    """A value for each channel: grey images get the average of the colours', colours that of grey."""
+    if len(values) == channels:
+        return values
+    return (sum(values) / len(values),) * channels
 
 
 def find_files_beside(

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Discriminator, Field, Tag
 
 from hwcls.config.base import Labelled
-from hwcls.config.data import AugmentConfig
+from hwcls.config.data import AugmentConfig, ExpectedInputs
 from hwcls.registry import Registry
 
 SOURCES = "source"  # in a sweep's results folder: copies of the user's own model files
@@ -78,8 +78,8 @@ class ModelFamily(Labelled):
         return None
 
     @property
-    def pretrained_side(self) -> int | None:
-        """The side in pixels of the images that the pretrained weights were trained on; None where none is known."""
+    def expects(self) -> ExpectedInputs | None:
+        """The inputs that the pretrained weights were trained on; None where there are none, or nothing is known."""
         return None
 
     def beside(self, folder: Path) -> Self:

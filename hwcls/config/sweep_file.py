@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from hwcls.config.annotations import config_classes
 from hwcls.config.base import Frozen
-from hwcls.config.data import ChosenSize, find_files_beside
+from hwcls.config.data import ChosenSize, complete_inputs, find_files_beside
 from hwcls.config.model import ModelFamily
 from hwcls.config.remedies.keys import unknown_key
 from hwcls.config.remedies.values import describe_error, first_error, show
@@ -41,6 +41,7 @@ class Sweep:
     source: YamlSource
     earlier: bool = False  # version 0.1 began it: the trials to come keep that version's defaults
     image_sizes: Mapping[str, ChosenSize] = field(default_factory=dict)  # by data set, where the file has none
+    completes_inputs: bool = False  # what the file leaves open of a trial's inputs is then what its weights expect
     earlier_split: Mapping[str, Any] = field(default_factory=dict)  # of `data`, as the version that began it split
     earlier_models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # of `model`, by name; likewise
     notes: tuple[str, ...] = ()  # on what options changed in the file
@@ -51,10 +52,12 @@ class Sweep:
         Relative paths of the user's files are looked for beside the sweep file first.
         """
         trial = self._as_written(suggest, seed=seed, workers=workers, threads=threads)
-        data, chosen = trial.data, self.image_sizes.get(trial.data.name)
-        if data.image_size is None and chosen is not None:
+        data, model, chosen = trial.data, trial.model.beside(self.folder), self.image_sizes.get(trial.data.name)
+        if self.completes_inputs:
+            data = complete_inputs(data, model.expects)
+        if data.image_size is None and chosen is not None and (model.pretrained_from or not chosen.pretrained_only):
             data = data.model_copy(update={"image_size": chosen.side})
-        return trial.model_copy(update={"data": data, "model": trial.model.beside(self.folder)})
+        return trial.model_copy(update={"data": data, "model": model})
 
     def _as_written(self, suggest: Suggest, **settings: int) -> TrialConfig:
         """The trial with the path of its model file as the sweep file has it."""

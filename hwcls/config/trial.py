@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from hwcls.config.base import Frozen
-from hwcls.config.data import AugmentConfig, DataConfig, LayoutConfig
+from hwcls.config.data import PLAIN_INPUTS, AugmentConfig, DataConfig, LayoutConfig
 from hwcls.config.model import SOURCES, ModelFamily, any_family, earlier_model_keys
 from hwcls.config.optim import MetricConfig, OptimizerConfig, PlateauConfig, SchedulerConfig
 
@@ -28,7 +28,7 @@ EARLIER_SPLIT = {"val_min": 0, "duplicates": "exact"}
 # of images at a path: the first folder was the class, however deep they lay
 EARLIER_LAYOUT = LayoutConfig(class_depth=1)
 # keys of `data` that version 0.1 did not have, as it did it
-ADDED = {**EARLIER_SPLIT, "test": 0.2, "layout": None, "resize": "crop"}
+ADDED = {**EARLIER_SPLIT, "test": 0.2, "layout": None, "resize": "crop", **PLAIN_INPUTS}
 
 
 class TrialConfig(Frozen):
@@ -121,7 +121,7 @@ def with_recorded_split(config: dict[str, Any]) -> dict[str, Any]:
 
 def earlier_keys(recorded: dict[str, Any]) -> dict[str, Any]:
     """The keys that a recorded `data` section lacks, as the version which wrote it meant them."""
-    earlier = {**EARLIER_SPLIT, "layout": EARLIER_LAYOUT.model_dump()}
+    earlier = {**EARLIER_SPLIT, **PLAIN_INPUTS, "layout": EARLIER_LAYOUT.model_dump()}
     return {key: value for key, value in earlier.items() if key not in recorded}
 
 

@@ -10,11 +10,12 @@ from typing import Any, get_args
 
 import numpy as np
 
-from hwcls.config.data import AugmentConfig, DataConfig, Resize
+from hwcls.config.data import AugmentConfig, DataConfig, Interpolation, PerChannel, Resize, fit_channels
 from hwcls.data.catalog import find_data_set
 from hwcls.data.cuts.cut import Listing, Origin, select_images
 from hwcls.data.cuts.index import compares_images, has_index, open_index
 from hwcls.data.decoding.pixel_range import PixelRange
+from hwcls.data.decoding.resizing import Resizing
 from hwcls.data.formats.image_types import nfc
 from hwcls.data.progress import ProgressReporter
 from hwcls.data.store import PixelStore, has_pixel_store, open_pixel_store, read_raw_data
@@ -44,9 +45,12 @@ class InputSpec:
     """What a trained model depends on.
 
     Attributes:
-        mean, std: Per channel, of the training pixels / 255.
+        mean, std: Per channel, of pixels / 255, by which they are normalised: of the training pixels, or what
+            pretrained weights expect.
         pixel_range: What became 0 and 255 in images of more than 8 bits; None where no training image has them.
         resize: What becomes of the long side of images that are not square.
+        interpolation: Of the resize, which is antialiased.
+        crop_pct: The share of the resized side that is kept, its centre; 1: all of it.
     """
 
     name: str
@@ -57,6 +61,13 @@ class InputSpec:
     std: tuple[float, ...]
     pixel_range: PixelRange | None = field(default=None, kw_only=True)
     resize: Resize = field(default="crop", kw_only=True)
+    interpolation: Interpolation = field(default="bilinear", kw_only=True)
+    crop_pct: float = field(default=1.0, kw_only=True)
+
+    @property
+    def resizing(self) -> Resizing:
+        """How an image is resized."""
+        return Resizing(self.resize, self.interpolation, self.crop_pct)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-ready values."""
@@ -70,10 +81,18 @@ class InputSpec:
         classes = tuple(nfc(str(name)) for name in value["classes"])  # earlier versions kept each spelling
         size, channels = int(value["image_size"]), int(value["channels"])
         pixel_range = PixelRange.from_dict(value.get("pixel_range"))  # earlier versions wrote none
-        resize = value.get("resize", "crop")  # earlier versions only cropped
-        if resize not in get_args(Resize):
-            raise ValueError(f"unknown resize {resize!r}")
-        return cls(str(value["name"]), classes, size, channels, mean, std, pixel_range=pixel_range, resize=resize)
+        # earlier versions only cropped, and resized bilinearly
+        resize, interpolation = value.get("resize", "crop"), value.get("interpolation", "bilinear")
+        for key, one, known in (("resize", resize, Resize), ("interpolation", interpolation, Interpolation)):
+            if one not in get_args(known):
+                raise ValueError(f"unknown {key} {one!r}")
+        return cls(
+            *(str(value["name"]), classes, size, channels, mean, std),
+            pixel_range=pixel_range,
+            resize=resize,
+            interpolation=interpolation,
+            crop_pct=float(value.get("crop_pct", 1.0)),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +104,9 @@ class ImageSet(InputSpec):
     test: Split
     augment: AugmentConfig  # the data set's default, used where the config has none
     origin: Origin = field(default=Origin({}, 0), kw_only=True)  # of test and val
+    moments: tuple[tuple[float, ...], ...] = field(
+        default=(), kw_only=True
+    )  # mean and std of the training pixels / 255
     found: tuple[str, ...] = field(default=(), kw_only=True)  # how a user's files were read, in sentences
     title: str = field(default="", kw_only=True)  # what it is called on the terminal
 
@@ -143,14 +165,15 @@ def open_data(config: DataConfig, report: ProgressReporter | None = None) -> Ima
             raise UserError(f"no image of these classes in {source}", where="data.classes", remedy="name other classes")
         return Split(images[source], selected.renumber[labels[source][rows[name]]], rows[name])
 
-    mean, std = _channel_moments(store, rows["train"])
+    moments = _channel_moments(store, rows["train"])
+    channels, resizing = store.meta["channels"], Resizing.of(config)
     return ImageSet(
         name=config.name,
         classes=tuple(names[i] for i in selected.classes),
         image_size=store.meta["image_size"],
-        channels=store.meta["channels"],
-        mean=mean,
-        std=std,
+        channels=channels,
+        mean=_per_channel("mean", config.mean, moments[0], channels),
+        std=_per_channel("std", config.std, moments[1], channels),
         train=split("train"),
         val=split("val"),
         test=split("test"),
@@ -158,6 +181,9 @@ def open_data(config: DataConfig, report: ProgressReporter | None = None) -> Ima
         pixel_range=store.pixel_range,
         origin=selected.origin,
         resize=config.resize,
+        interpolation=resizing.interpolation,
+        crop_pct=resizing.crop_pct,
+        moments=moments,
         found=tuple(store.meta.get("found", ())),
         title=config.title,
     )
@@ -214,6 +240,16 @@ def _channel_moments(store: PixelStore, rows: np.ndarray) -> tuple[tuple[float, 
     mean = first / count
     std = np.sqrt(np.maximum(second / count - mean**2, 1.0))  # a channel of one colour is not divided by zero
     return tuple((mean / 255).tolist()), tuple((std / 255).tolist())
+
+
+def _per_channel(key: str, asked: PerChannel | None, of_images: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    """The mean or std that images are normalised by: their own where a config does not give it."""
+    if asked is None or isinstance(asked, str):
+        return of_images
+    if len(asked) < channels:
+        what = f"{key} has {len(asked)} number for images of {channels} channels"
+        raise UserError(what, where=f"data.{key}", remedy=f"give {channels} numbers")
+    return fit_channels(asked, channels)
 
 
 def describe_unjudged(classes: Sequence[str], counts: Mapping[str, Sequence[int]]) -> list[str]:

@@ -23,11 +23,12 @@ import numpy as np
 from filelock import FileLock
 
 from hwcls import files
-from hwcls.config.data import DataConfig, Resize
+from hwcls.config.data import PLAIN_INPUTS, DataConfig
 from hwcls.data import catalog, disk, integrity
 from hwcls.data.cache import leases
 from hwcls.data.cache.limit import STORES, make_room
 from hwcls.data.decoding.pixel_range import PixelRange, UnknownRangeError
+from hwcls.data.decoding.resizing import Resizing
 from hwcls.data.fetch import fetch_data_set
 from hwcls.data.formats.archive import walk_files
 from hwcls.data.formats.image_types import summarise
@@ -45,11 +46,11 @@ ARRAYS = ("images", "labels", "sums", "digests")
 
 @dataclass(frozen=True)
 class Shape:
-    """How images are decoded: side, channels, what becomes of a long side, the range of wide pixels."""
+    """How images are decoded: side, channels, how they are resized, the range of wide pixels."""
 
     size: int
     channels: int
-    resize: Resize
+    resizing: Resizing
     levels: PixelRange | None = None
 
 
@@ -181,8 +182,9 @@ def _load_complete(folder: Path) -> PixelStore | None:
 def verify_command(config: DataConfig) -> str:
     """The command that verifies this store and names its copies."""
     words = ["hwcls", "data", "verify", config.name, *(["--path", config.path] if config.path else [])]
-    for key, default in (("image_size", None), ("channels", None), ("resize", "crop")):
-        if (value := getattr(config, key)) != default:
+    usual = {"image_size": None, "channels": None, "resize": "crop", **PLAIN_INPUTS}
+    for key in ("image_size", "channels", "resize", "interpolation", "crop_pct"):
+        if (value := getattr(config, key)) not in (usual[key], None):
             words += ["--set", f"{key}={value}"]
     for key, value in (config.layout.model_dump(exclude_none=True) if config.layout else {}).items():
         words += [f"--{key.replace('_', '-')}", str(value)]
@@ -211,7 +213,7 @@ def _store_folder(config: DataConfig, place: Path, version: int | None = None) -
     where = str(place.resolve()) if spec.user_files else ""
     version = version or (USER_FORMAT if spec.user_files else FORMAT)
     settings = [version, config.name, where, listing, size, channels, *_layout_key(config)]
-    text = json.dumps(settings if config.resize == "crop" else [*settings, config.resize])  # earlier stores: crop
+    text = json.dumps([*settings, *Resizing.of(config).key()])
     key = f"{config.name}-{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
     return catalog.cache_folder() / STORES / key
 
@@ -234,7 +236,8 @@ def _build_store(
         shutil.rmtree(stale, ignore_errors=True)
     total = sum(len(split.labels) for split in raw.splits.values())
     needed = store_bytes(total, size, channels)
-    how = "" if config.resize == "crop" else f" ({config.resize})"
+    resizing = Resizing.of(config)
+    how = f" ({resizing})" if str(resizing) else ""
     cost = f"will take {format_bytes(needed)} in {folder.parent}"
     report(f"{config.title}: {total:,} images decoded to {size} x {size}{how} {cost}")
     make_room(needed, report)
@@ -243,8 +246,9 @@ def _build_store(
     building.mkdir()
     try:
         meta: dict[str, Any] = {"format": FORMAT, "name": name, "classes": raw.classes}
-        meta |= {"image_size": size, "channels": channels, "resize": config.resize, "found": raw.found}
-        shape = Shape(size, channels, config.resize)
+        meta |= {"image_size": size, "channels": channels, "found": raw.found}
+        meta |= {"resize": resizing.how, "interpolation": resizing.interpolation, "crop_pct": resizing.crop_pct}
+        shape = Shape(size, channels, resizing)
         try:
             levels = None
             meta["splits"] = _write_splits(building, config.title, raw, shape, report)
@@ -311,7 +315,7 @@ def _write_split(
 
         return run
 
-    tasks = [finish(task) for task in decode_tasks(images, size, channels, shape.levels, shape.resize)]
+    tasks = [finish(task) for task in decode_tasks(images, size, channels, shape.levels, shape.resizing)]
     for done, _ in enumerate(run_tasks(iter(tasks)), 1):
         meter.update(min(done * chunk_size(size, channels), count))
     out.flush()

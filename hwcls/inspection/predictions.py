@@ -80,7 +80,7 @@ def decode_as_trained(data: bytes, inputs: InputSpec) -> np.ndarray[Any, Any]:
     Where no training image had more than 8 bits, 16 bits are read in full.
     """
     levels = inputs.pixel_range or SIXTEEN_BITS
-    return decode_to_size(data, inputs.image_size, inputs.channels, levels, inputs.resize)
+    return decode_to_size(data, inputs.image_size, inputs.channels, levels, inputs.resizing)
 
 
 def predict(trained: Trained, images: Sequence[ImageSource], k: int = 3) -> Iterator[Prediction]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import urllib.request
 from pathlib import Path
@@ -49,17 +48,6 @@ def read_weights_file(path: str, backbone: str) -> dict[str, Any] | None:
             weights.pop(f"{classifier}.{part}", None)
     # with num_classes 0 on both sides timm's loader checks every other name
     return {"state_dict": weights, "num_classes": 0, "label_offset": 0}
-
-
-def side_in_weights(path: str) -> int | None:
-    """The side of the images that a trial's best.safetensors was trained on; None where a file does not say it."""
-    try:
-        from safetensors import safe_open
-
-        with safe_open(path, "pt") as file:
-            return int(json.loads(file.metadata()["hwcls"])["inputs"]["image_size"])
-    except Exception:  # no safetensors file, or of another program
-        return None
 
 
 def find_hub_weights(backbone: str) -> dict[str, Any]:

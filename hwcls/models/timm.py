@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from hwcls.config.data import AugmentConfig
+from hwcls.config.data import AugmentConfig, ExpectedInputs
 from hwcls.config.model import MODELS, HeadConfig, ModelFamily
 
 if TYPE_CHECKING:
@@ -100,10 +100,10 @@ class TimmConfig(ModelFamily):
         return (self.backbone, self.pretrained) if self.pretrained else None
 
     @property
-    def pretrained_side(self) -> int | None:
-        from hwcls.models.timm_backbone import trained_side
+    def expects(self) -> ExpectedInputs | None:
+        from hwcls.models.expected_inputs import find_expected_inputs
 
-        return trained_side(self.backbone, self.pretrained) if self.pretrained else None
+        return find_expected_inputs(self.backbone, self.pretrained) if self.pretrained else None
 
     def find_pretrained(self) -> None:
         from hwcls.models.pretrained import find_hub_weights

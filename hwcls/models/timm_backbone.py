@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hwcls.errors import UserError, did_you_mean
 from hwcls.models.layers import Head
-from hwcls.models.pretrained import find_hub_weights, read_weights_file, side_in_weights
+from hwcls.models.pretrained import find_hub_weights, read_weights_file
 from hwcls.models.skip_init import skip_init
 
 SIZES = (32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384)  # that a remedy may name
@@ -196,16 +196,6 @@ def _run_backbone(
     remedy = f"with data.image_size {max(size, kernel)} it sees all"
     pixels = f"the last {image_size - end} of {image_size} pixels, right and bottom"
     return shape, f"{backbone}, whose patches have {kernel} pixels, does not see {pixels}; {remedy}"
-
-
-def trained_side(backbone: str, pretrained: bool | str) -> int | None:
-    """The side of the images that weights were trained on: a trial's file says it, else timm's settings do."""
-    if isinstance(pretrained, str) and (side := side_in_weights(pretrained)):
-        return side
-    import timm
-
-    settings = timm.get_pretrained_cfg(backbone)
-    return int(settings.input_size[-1]) if settings is not None and settings.input_size else None
 
 
 def _size_remedy(backbone: str, stem: str, channels: int, image_size: int) -> str:

@@ -1,11 +1,12 @@
-"""`image_size` where a file leaves it open: one size for a whole sweep, chosen from its images and its models."""
+"""What a file leaves open of the inputs: one `image_size` for a whole sweep, chosen from its images and its models,
+and for each trial what its weights expect."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from hwcls.config.data import ChosenSize, DataConfig
+from hwcls.config.data import ChosenSize, DataConfig, complete_inputs
 from hwcls.config.model import ModelFamily
 from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
@@ -32,7 +33,7 @@ def choose_image_size(sizes: ImageSizes, models: Sequence[ModelFamily] = (), cha
         channels: Of the decoded images.
     """
     distinct = list({str(model.model_dump(exclude={"label", "head"})): model for model in models}.values())
-    sides = {model.pretrained_side for model in distinct}
+    sides = {model.expects.side if model.expects else None for model in distinct}
     trained = sorted(side for side in sides if side)
     side, reason = _from_scratch(sizes)
     if trained:
@@ -44,24 +45,42 @@ def choose_image_size(sizes: ImageSizes, models: Sequence[ModelFamily] = (), cha
 
 
 def size_sweep(sweep: Sweep, recorded: Mapping[str, int | None] | None = None) -> Sweep:
-    """The sweep with an `image_size` for those images of a user's own that have none in the file.
+    """The sweep whose trials have an `image_size` where `is_open`, and get what their weights expect.
 
     Args:
         sweep: Its models' code is trusted, its data is here.
         recorded: Of each data set of the trials that the sweep has, by name; None: as its files are.
     """
     recorded = recorded or {}
-    mine = {trial.data.name: trial.data for trial in sweep.corners if is_open(trial.data)}
-    known = [ChosenSize(side, "as in the trials that this sweep has") for side in recorded.values() if side]
+    left_open = {trial.data.name: trial.data for trial in sweep.corners if is_open(trial.data, trial.model)}
+    models = [trial.model for trial in sweep.corners]
+    shared: ChosenSize | None = None  # by all images of a user's own
     chosen: dict[str, ChosenSize] = {}
-    for name, data in mine.items():
+    for name, data in left_open.items():
         if name in recorded and recorded[name] is None:  # an earlier version took the files' own size
             continue
-        if not known:
-            models = [trial.model for trial in sweep.corners]
-            known.append(choose_image_size(measure_data(data), models, data.channels or 3))
-        chosen[name] = known[0]
-    return replace(sweep, image_sizes={**sweep.image_sizes, **chosen})
+        if not find_data_set(name).user_files:
+            chosen[name] = _as_recorded(recorded.get(name), True) or _choose(data, models)
+            continue
+        shared = shared or _as_recorded(next(filter(None, recorded.values()), None)) or _choose(data, models)
+        chosen[name] = shared
+    return replace(sweep, image_sizes={**sweep.image_sizes, **chosen}, completes_inputs=True)
+
+
+def _as_recorded(side: int | None, pretrained_only: bool = False) -> ChosenSize | None:
+    return ChosenSize(side, "as in the trials that this sweep has", pretrained_only) if side else None
+
+
+def _choose(data: DataConfig, models: Sequence[ModelFamily]) -> ChosenSize:
+    """The size of a data set's images for all models; of a known set, whose side is known, for pretrained ones."""
+    spec = find_data_set(data.name)
+    if spec.user_files:
+        return choose_image_size(measure_data(data), models, data.channels or 3)
+    sizes = ImageSizes()
+    sizes.add((spec.image_size or USUAL,) * 2)
+    pretrained = [model for model in models if model.pretrained_from is not None]
+    found = choose_image_size(sizes, pretrained, data.channels or spec.channels or 3)
+    return replace(found, pretrained_only=True)
 
 
 def sizes_by_title(sweep: Sweep) -> dict[str, ChosenSize]:
@@ -71,9 +90,9 @@ def sizes_by_title(sweep: Sweep) -> dict[str, ChosenSize]:
 
 
 def size_trial(trial: TrialConfig) -> tuple[TrialConfig, ChosenSize | None]:
-    """The trial with an `image_size` where its images are a user's own and it has none; and the choice, if any.
+    """The trial with an `image_size` where `is_open`, and with what its weights expect; and the chosen size, if any.
 
-    What an earlier version recorded without a size keeps that of its files.
+    What was recorded stays as it is: without a size it is that of the files.
     """
     if "label" in trial.data.model_fields_set:  # hwcls writes every key
         return trial, None
@@ -87,15 +106,21 @@ def size_data(data: DataConfig, models: Sequence[ModelFamily] = ()) -> tuple[Dat
     Raises:
         UserError: The data is missing or cannot be read.
     """
-    if not is_open(data):
+    model = models[0] if models else None
+    data = complete_inputs(data, model.expects if model else None)
+    if not is_open(data, model):
         return data, None
-    chosen = choose_image_size(measure_data(data), models, data.channels or 3)
+    chosen = _choose(data, models)
     return data.model_copy(update={"image_size": chosen.side}), chosen
 
 
-def is_open(data: DataConfig) -> bool:
-    """Whether an image size is to be chosen: the images are a user's own, and the config has none."""
-    return data.image_size is None and find_data_set(data.name).user_files
+def is_open(data: DataConfig, model: ModelFamily | None = None) -> bool:
+    """Whether an image size is to be chosen: the config has none, and the images are a user's own or the weights given.
+
+    Models from scratch take a known data set as its files are.
+    """
+    pretrained = model is not None and model.pretrained_from is not None
+    return data.image_size is None and (pretrained or find_data_set(data.name).user_files)
 
 
 def measure_data(data: DataConfig) -> ImageSizes:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hwcls import models
-from hwcls.config.data import ChosenSize
+from hwcls.config.data import PLAIN_INPUTS, ChosenSize
 from hwcls.config.trial import EARLIER_LAYOUT, EARLIER_SPLIT, TrialConfig
 from hwcls.data.augment.defaults import spell_out
 from hwcls.data.cuts.table import has_other_splits, write_split_tables
@@ -88,7 +88,7 @@ def _with_earlier_split(config: TrialConfig, recorded: TrialConfig | None) -> Tr
     """The trial, split as the version that began it did, where the config leaves that to hwcls."""
     if recorded is None:
         return config
-    keys = {*EARLIER_SPLIT, *(["layout"] if recorded.data.layout == EARLIER_LAYOUT else [])}
+    keys = {*EARLIER_SPLIT, *PLAIN_INPUTS, *(["layout"] if recorded.data.layout == EARLIER_LAYOUT else [])}
     left_open = keys - config.data.model_fields_set
     split = {key: getattr(recorded.data, key) for key in left_open}
     model = config.model
@@ -100,7 +100,7 @@ def _with_earlier_split(config: TrialConfig, recorded: TrialConfig | None) -> Tr
 
 def _with_image_size(config: TrialConfig, recorded: TrialConfig | None) -> tuple[TrialConfig, ChosenSize | None]:
     """The trial with the size that was recorded when it began, however many images there are now, or chosen now."""
-    if recorded is not None and is_open(config.data):
+    if recorded is not None and is_open(config.data, config.model):
         size = {"image_size": recorded.data.image_size}
         return config.model_copy(update={"data": config.data.model_copy(update=size)}), None
     return size_trial(config)

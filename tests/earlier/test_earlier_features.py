@@ -11,7 +11,7 @@ import yaml
 
 from hwcls.cli.commands.train import _digest
 from hwcls.config.sweep_file import load_sweep, load_trial
-from hwcls.config.trial import TrialConfig, with_recorded_split
+from hwcls.config.trial import ADDED, TrialConfig, with_recorded_split
 from hwcls.errors import UserError
 from hwcls.sweep.preflight.validate import Options, check_sweep
 from hwcls.tracking.folders import SweepFolder
@@ -58,9 +58,7 @@ def test_a_file_that_leaves_it_open_resumes_such_a_trial():
 
 def test_its_folder_is_named_as_before():
     before = recorded_before()
-    data = {key: one for key, one in before["data"].items() if key not in ("val_min", "duplicates", "test")}
-    for key in ("layout", "resize"):
-        del data[key]
+    data = {key: one for key, one in before["data"].items() if key not in ADDED}
     named = hashlib.blake2b(json.dumps({**before, "data": data}).encode(), digest_size=4).hexdigest()
     assert _digest(TrialConfig.from_recorded({**before, "data": data})) == named
 

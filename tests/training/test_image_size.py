@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hwcls.config.data import DataConfig
+from hwcls.config.data import PLAIN_INPUTS, DataConfig, ExpectedInputs
 from hwcls.data.decoding.image_sizes import ImageSizes
 from hwcls.models.residual_cnn import ResidualCnnConfig
 from hwcls.models.simple_cnn import SimpleCnnConfig
@@ -27,8 +27,8 @@ class Pretrained(SimpleCnnConfig):
     side: int = 224
 
     @property
-    def pretrained_side(self) -> int | None:
-        return self.side
+    def expects(self) -> ExpectedInputs:
+        return ExpectedInputs((0.5,) * 3, (0.5,) * 3, side=self.side)
 
 
 PHOTOS = sizes_of((500, 375), (375, 500), (640, 480))
@@ -94,7 +94,7 @@ def test_a_backbone_gets_the_size_that_its_weights_have() -> None:
     from hwcls.models import check
 
     models = [TimmConfig(backbone="vit_tiny_patch16_224", pretrained=True), TimmConfig(backbone="resnet18")]
-    assert [model.pretrained_side for model in models] == [224, None]
+    assert [model.expects and model.expects.side for model in models] == [224, None]
     for names, side in (([0], 224), ([0, 1], 128), ([1], 64)):
         chosen = choose_image_size(PHOTOS, [models[i] for i in names])
         assert chosen.side == side
@@ -104,4 +104,4 @@ def test_a_backbone_gets_the_size_that_its_weights_have() -> None:
 
 def test_what_has_a_size_keeps_it() -> None:
     for data in (DataConfig(name="digits"), DataConfig(name="imagefolder", path="nowhere", image_size=40)):
-        assert size_data(data) == (data, None)
+        assert size_data(data) == (data.model_copy(update=PLAIN_INPUTS), None)

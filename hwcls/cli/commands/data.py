@@ -355,7 +355,7 @@ def _find_config(
             dotted = [f"parameters.data.{item.removeprefix('data.')}" for item in sets]
             sweep = load_sweep(Path(name), sets=dotted)
             models = [trial.model for trial in sweep.corners if trial.model.source_file is None]
-            section = _check_section({**sweep.corners[0].data.model_dump(), **own.entries()})
+            section = _check_section({**sweep.corners[0].data.model_dump(exclude_unset=True), **own.entries()})
             return section, sweep.config.name, models
         return _config("imagefolder", name, sets, own), sweep_name(name), []
     return _config(name, path, sets, own), name, []

@@ -71,7 +71,8 @@ def _digest(trial: TrialConfig) -> str:
     data = values["data"]
     if trial.data.layout == EARLIER_LAYOUT:
         data["layout"] = None
-    values["data"] = {key: value for key, value in data.items() if key not in ADDED or value != ADDED[key]}
+    as_earlier = {key for key, value in ADDED.items() if data[key] in (value, None)}
+    values["data"] = {key: value for key, value in data.items() if key not in as_earlier}
     earlier = trial.model.earlier
     values["model"] = {key: one for key, one in values["model"].items() if key not in earlier or one != earlier[key]}
     return hashlib.blake2b(json.dumps(values).encode(), digest_size=4).hexdigest()

@@ -11,13 +11,13 @@ from functools import partial
 import numpy as np
 import torch
 
-from hwcls.config.data import Resize
 from hwcls.data.decoding.codecs import SKIP, remedy_for
 from hwcls.data.decoding.image_sizes import ImageSizes
 from hwcls.data.decoding.memory import ENCODED
 from hwcls.data.decoding.opened import describe_error, has_wide_pixels, open_pixels, read_header
 from hwcls.data.decoding.pixel_range import PixelRange, RangeMeter, UnknownRangeError
 from hwcls.data.decoding.resize import resize_batch, resize_pixels
+from hwcls.data.decoding.resizing import USUAL, Resizing
 from hwcls.data.formats.raw import EncodedImages
 from hwcls.errors import UserError
 
@@ -42,11 +42,11 @@ def decode_image(data: bytes, channels: int, levels: PixelRange | None = None) -
 
 
 def decode_to_size(
-    data: bytes, size: int, channels: int, levels: PixelRange | None, resize: Resize = "crop"
+    data: bytes, size: int, channels: int, levels: PixelRange | None, resizing: Resizing = USUAL
 ) -> np.ndarray:
     """One encoded image as (size, size, channels) uint8, in little more memory than its pixels; raises READ_ERRORS."""
     with open_pixels(data, channels) as pixels:
-        return resize_pixels(lambda box: pixels.read(box, channels, levels), *pixels.shape, size, resize)
+        return resize_pixels(lambda box: pixels.read(box, channels, levels), *pixels.shape, size, resizing)
 
 
 def check_image(data: bytes, meter: RangeMeter) -> None:
@@ -122,7 +122,7 @@ def decode_tasks(
     size: int,
     channels: int,
     levels: PixelRange | None = None,
-    resize: Resize = "crop",
+    resizing: Resizing = USUAL,
 ) -> Iterator[Callable[[], tuple[int, np.ndarray]]]:
     """Tasks that each return (first row, pixels (n, size, size, channels) uint8); run them in any order.
 
@@ -133,10 +133,10 @@ def decode_tasks(
     for start in range(0, len(images), chunk):
         stop = min(start + chunk, len(images))
         if isinstance(images, np.ndarray):
-            yield lambda start=start, stop=stop: (start, _resize_batch(images[start:stop], size, channels, resize))  # type: ignore[misc]
+            yield lambda start=start, stop=stop: (start, _resize_batch(images[start:stop], size, channels, resizing))  # type: ignore[misc]
         else:
             part = EncodedImages(images.tree, images.names[start:stop])
-            yield lambda start=start, part=part: (start, _decode_files(part, size, channels, levels, resize))  # type: ignore[misc]
+            yield lambda start=start, part=part: (start, _decode_files(part, size, channels, levels, resizing))  # type: ignore[misc]
 
 
 def chunk_size(size: int, channels: int) -> int:
@@ -167,13 +167,13 @@ def corrupt_image_error(images: EncodedImages, name: str, problem: object) -> Us
 
 
 def _decode_files(
-    images: EncodedImages, size: int, channels: int, levels: PixelRange | None, resize: Resize
+    images: EncodedImages, size: int, channels: int, levels: PixelRange | None, resizing: Resizing
 ) -> np.ndarray:
     out = np.empty((len(images), size, size, channels), np.uint8)
     for place, name in enumerate(images.names):
         try:
             with ENCODED.reserve(images.tree.size(name)):
-                out[place] = decode_to_size(images.tree.read(name), size, channels, levels, resize)
+                out[place] = decode_to_size(images.tree.read(name), size, channels, levels, resizing)
         except UnknownRangeError:
             raise
         except READ_ERRORS as error:
@@ -181,14 +181,14 @@ def _decode_files(
     return out
 
 
-def _resize_batch(pixels: np.ndarray, size: int, channels: int, resize: Resize) -> np.ndarray:
+def _resize_batch(pixels: np.ndarray, size: int, channels: int, resizing: Resizing) -> np.ndarray:
     """Decoded pixels (n, H, W, C) at another size and number of channels."""
     if channels != pixels.shape[3]:
         pixels = _luma(pixels) if channels == 1 else np.repeat(pixels, channels, axis=3)
     if pixels.shape[1:3] == (size, size):
         return pixels
     batch = torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2)
-    return resize_batch(batch, size, resize).permute(0, 2, 3, 1).numpy()
+    return resize_batch(batch, size, resizing).permute(0, 2, 3, 1).numpy()
 
 
 def _luma(pixels: np.ndarray) -> np.ndarray:

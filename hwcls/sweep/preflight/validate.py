@@ -13,7 +13,7 @@ from hwcls.config.sweep import TRACKERS
 from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig, earlier_keys
 from hwcls.config.yaml_source import YamlSource
-from hwcls.data.catalog import locate_config
+from hwcls.data.catalog import find_data_set, locate_config
 from hwcls.errors import UserError
 from hwcls.models.user.code import accept_named
 from hwcls.sweep.preflight.dry_run import check_data_names
@@ -61,22 +61,28 @@ def check_sweep(sweep: Sweep, options: Options) -> Sweep:
     results_folder.check_folder(folder, sweep.resolved())
     split, models = _earlier_split(SweepFolder(folder)), _earlier_models(SweepFolder(folder))
     sweep = replace(sweep, earlier="val_min" in split, earlier_split=split, earlier_models=models)
-    return _with_image_sizes(sweep, SweepFolder(folder))
+    return _with_inputs(sweep, SweepFolder(folder))
 
 
-def _with_image_sizes(sweep: Sweep, folder: SweepFolder) -> Sweep:
-    """The sweep with a size for images of a user's own that have none: that of its trials, or chosen now."""
-    mine = {(trial.data.name, trial.data.label) for trial in sweep.corners if is_open(trial.data)}
-    if not (names := {name for name, _ in mine}):
-        return sweep
+def _with_inputs(sweep: Sweep, folder: SweepFolder) -> Sweep:
+    """The sweep with what its file leaves open of the inputs: a size as its trials have, or chosen now."""
+    left_open = {
+        (trial.data.name, trial.data.label): find_data_set(trial.data.name).user_files
+        for trial in sweep.corners
+        if is_open(trial.data, trial.model)
+    }
     recorded: dict[str, int | None] = {}
+    if "interpolation" in sweep.earlier_split:  # the version that began it took a known data set as its files are
+        recorded = {name: None for (name, _), own in left_open.items() if not own}
     for trial in folder.trials().values():
-        if names <= recorded.keys():
+        if {name for name, _ in left_open} <= recorded.keys():
             break
-        with contextlib.suppress(UserError, TypeError, KeyError):  # damaged: the next one is read
-            data = trial.settings()["data"]
-            if (data["name"], data.get("label")) in mine:  # others have a size in the file, which is not for these
-                recorded.setdefault(str(data["name"]), data.get("image_size"))
+        with contextlib.suppress(UserError):  # damaged: the next one is read
+            config = trial.config()
+            # others have a size in the file, or are from scratch: theirs is not for these
+            own = left_open.get((config.data.name, config.data.label))
+            if own or (own is False and config.model.pretrained_from is not None):
+                recorded.setdefault(config.data.name, config.data.image_size)
     try:
         return size_sweep(sweep, recorded)
     except UserError as error:

@@ -14,6 +14,7 @@ from PIL import Image
 from hwcls.config.data import DataConfig, Resize
 from hwcls.data.decoding import resize
 from hwcls.data.decoding.decode import decode_to_size
+from hwcls.data.decoding.resizing import Resizing
 from hwcls.data.imageset import ImageSet, InputSpec, open_data
 from hwcls.data.importer import import_data_set
 from hwcls.data.store import open_pixel_store
@@ -31,7 +32,7 @@ def stripes(height: int, width: int) -> np.ndarray:
 
 def whole(pixels: np.ndarray, size: int, how: Resize) -> np.ndarray:
     batch = torch.from_numpy(pixels).permute(2, 0, 1)[None]
-    return resize.resize_batch(batch, size, how)[0].permute(1, 2, 0).numpy()
+    return resize.resize_batch(batch, size, Resizing(how))[0].permute(1, 2, 0).numpy()
 
 
 def test_what_each_way_keeps() -> None:
@@ -63,7 +64,7 @@ def test_strips_give_what_the_whole_image_gives(
 
     for strip in (1 << 20, 64):
         monkeypatch.setattr(resize, "STRIP", strip)
-        assert (resize.resize_pixels(read, *shape, 16, how) == expected).all()
+        assert (resize.resize_pixels(read, *shape, 16, Resizing(how)) == expected).all()
 
 
 @pytest.mark.parametrize("how", HOW)
@@ -74,14 +75,14 @@ def test_a_line_of_millions_of_pixels_takes_little_memory(
     """Scaled in the wrong order it would take 200 MB and more at once."""
     largest, scale = [0], resize._scale
 
-    def watched(pixels: torch.Tensor, target: tuple[int, int]) -> torch.Tensor:
-        found = scale(pixels, target)
+    def watched(pixels: torch.Tensor, target: tuple[int, int], resizing: Resizing) -> torch.Tensor:
+        found = scale(pixels, target, resizing)
         largest[0] = max(largest[0], found.numel())
         return found
 
     monkeypatch.setattr(resize, "_scale", watched)
     line = np.full((*shape, 1), 50, np.uint8)
-    found = resize.resize_pixels(lambda box: line[box[0] : box[2], box[1] : box[3]], *shape, 64, how)
+    found = resize.resize_pixels(lambda box: line[box[0] : box[2], box[1] : box[3]], *shape, 64, Resizing(how))
     assert found.shape == (64, 64, 1)
     assert set(np.unique(found)) <= {50, resize.FILL}
     assert largest[0] <= 3_000_000
@@ -103,11 +104,11 @@ def test_every_decoder_resizes_alike(how: Resize) -> None:
     image.convert("L").save(files["grey"], "PNG")
     image.quantize(4).save(files["palette"], "PNG")
     for name, file in files.items():
-        found = decode_to_size(file.getvalue(), 24, 3, None, how)
+        found = decode_to_size(file.getvalue(), 24, 3, None, Resizing(how))
         assert np.abs(found.astype(int) - expected).max() <= 3, name
     wide, file = io.BytesIO(), stripes(30, 90)[..., 0].astype(np.uint16) * 257
     Image.fromarray(file).save(wide, "PNG")
-    found = decode_to_size(wide.getvalue(), 24, 1, resize_range(), how)
+    found = decode_to_size(wide.getvalue(), 24, 1, resize_range(), Resizing(how))
     assert np.abs(found.astype(int) - expected[..., :1]).max() <= 1
 
 

@@ -66,7 +66,8 @@ def begun_by_version_0_1(sweep, options):
     """Its results folder with one trial, as that version wrote it: without the keys of today, with `augment: null`."""
     folder = SweepFolder(options.results / "tiny")
     config = check_sweep(sweep, options).corners[0].to_dict()
-    assert [config["data"].pop(key) for key in ADDED] == [1, "near", 0.2, None, "crop"]
+    plain = ["bilinear", 1.0, "images", "images"]
+    assert [config["data"].pop(key) for key in ADDED] == [1, "near", 0.2, None, "crop", *plain]
     assert config["data"]["augment"] is None
     folder.trial(0).path.mkdir(parents=True)
     (folder.path / "sweep.yaml").write_text(yaml.safe_dump(sweep.resolved()))
