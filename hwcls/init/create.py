@@ -31,7 +31,7 @@ from hwcls.init.plan import (
     with_time,
 )
 from hwcls.init.render import render
-from hwcls.models.pretrained import find_offline_weights, may_have_weights
+from hwcls.models.weights.find import find_offline_weights, may_have_weights
 from hwcls.sweep.preflight.simulate import ALL, RUNS, Simulation, Waits
 from hwcls.sweep.preflight.timing import Timing
 

@@ -32,8 +32,8 @@ def build_skeleton(config: ModelFamily, *, classes: int, channels: int, image_si
     """
     import torch
 
-    from hwcls.models.pretrained import require_weights_file
     from hwcls.models.skip_init import skip_init
+    from hwcls.models.weights.file import require_weights_file
 
     if config.source_file is not None:
         with torch.random.fork_rng(devices=[]):

@@ -106,19 +106,23 @@ class TimmConfig(ModelFamily):
         return find_expected_inputs(self.backbone, self.pretrained) if self.pretrained else None
 
     def find_pretrained(self) -> None:
-        from hwcls.models.pretrained import find_hub_weights
+        from hwcls.models.weights.find import find_weights
 
-        if self.pretrained is True:
-            find_hub_weights(self.backbone)
+        if self.pretrained:
+            find_weights(self.backbone, self.pretrained)
 
     def initialisation(self) -> dict[str, Any]:
         return {"pretrained": self.pretrained}
 
     def decided(self, model: TimmModel) -> dict[str, Any]:
-        weights: dict[str, Any] = getattr(model.backbone, "pretrained_cfg", None) or {}
-        if self.pretrained is not True:
+        from hwcls.models.weights.find import find_weights
+        from hwcls.models.weights.source import weights_name
+
+        if not self.pretrained:
             return {}
-        return {"pretrained_weights": ".".join(str(weights.get(key, "?")) for key in ("architecture", "tag"))}
+        found = find_weights(self.backbone, self.pretrained)
+        named = {"pretrained_weights": weights_name(self.backbone)} if self.pretrained is True else {}
+        return {**named, "weights_source": found.label, "weights_sha256": found.digest}
 
     def without_pretrained(self) -> Self:
         return self.model_copy(update={"pretrained": False, "views": None})

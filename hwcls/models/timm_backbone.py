@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from hwcls.errors import UserError, did_you_mean
 from hwcls.models.layers import Head
-from hwcls.models.pretrained import find_hub_weights, read_weights_file
 from hwcls.models.skip_init import skip_init
+from hwcls.models.weights.find import fetch_weights
+from hwcls.models.weights.load import load_backbone
 
 SIZES = (32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384)  # that a remedy may name
 
@@ -103,22 +104,9 @@ def _create_backbone(name: str, pretrained: bool | str, options: dict[str, Any])
     """timm's model without classifier, weights loaded."""
     import timm
 
-    overlay: dict[str, Any] | None = None
-    if isinstance(pretrained, str):
-        overlay = read_weights_file(pretrained, name)
-    elif pretrained:
-        overlay = find_hub_weights(name)
-    if overlay is None:
-        return timm.create_model(name, **options)
-    try:
-        model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **options)
-    except Exception as error:
-        raise UserError(
-            f"the weights do not load into {name}: {str(error)[:240]}",
-            where=pretrained if isinstance(pretrained, str) else "model.pretrained",
-            remedy="give a file with the weights of this very backbone, named as timm names them",
-        ) from error
-    vars(model)["pretrained_cfg"].pop("state_dict", None)  # a second copy of the weights
+    if pretrained:
+        return load_backbone(fetch_weights(name, pretrained), options)
+    model: nn.Module = timm.create_model(name, **options)
     return model
 
 

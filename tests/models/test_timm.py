@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 from hwcls import models
 from hwcls.config.model import HeadConfig
 from hwcls.errors import UserError
-from hwcls.models.pretrained import find_offline_weights, may_have_weights
 from hwcls.models.timm import TimmConfig
+from hwcls.models.weights.find import find_offline_weights, may_have_weights
 
 torch.set_num_threads(1)
 
@@ -84,7 +84,7 @@ def test_weights_of_another_shape_are_rejected(tmp_path: Path) -> None:
     weights = trained("test_resnet").state_dict()
     weights["layer1.0.conv1.weight"] = torch.zeros(1, 2, 3, 3)
     save_file(weights, tmp_path / "shape.safetensors")
-    with pytest.raises(UserError, match=r"size mismatch for layer1\.0\.conv1\.weight"):
+    with pytest.raises(UserError, match=r"'layer1\.0\.conv1\.weight' is 1x2x3x3 there and 32x32x3x3 in test_resnet"):
         build(backbone="test_resnet", pretrained=str(tmp_path / "shape.safetensors"))
 
 
@@ -152,13 +152,16 @@ def test_cached_weights_need_no_hub(hub: Path) -> None:
     with torch.no_grad():
         assert torch.equal(model.backbone(x), source(x))
     found = TimmConfig(backbone="test_resnet", pretrained=True).decided(model)
-    assert found == {"pretrained_weights": "test_resnet.r160_in1k"}
+    assert found["pretrained_weights"] == "test_resnet.r160_in1k"
+    assert found["weights_source"] == "timm's cache"
+    assert len(found["weights_sha256"]) == 64
 
 
 def test_weights_are_looked_for_in_the_caches_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HF_HUB_CACHE", "HF_HOME", "TORCH_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("hwcls.models.weights.package.PACKAGES", {})
     assert not may_have_weights()
     (tmp_path / "torch" / "hub" / "checkpoints").mkdir(parents=True)
     assert not may_have_weights()

@@ -1,0 +1,1 @@
+"""Pretrained weights of timm's backbones: where they are looked for, what identifies them, how they are loaded."""

@@ -1,0 +1,99 @@
+"""The tensors of a file against those of a backbone: named alike, in the same order, or of another model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from itertools import groupby
+from typing import Any
+
+Shape = tuple[int, ...]
+COUNTER = "num_batches_tracked"  # of a batch norm: no weight, and in some files only
+
+
+@lru_cache(maxsize=64)
+def backbone_shapes(backbone: str) -> dict[str, Shape]:
+    """The name and shape of each tensor of timm's backbone with the classifier of its weights, in its modules' order.
+
+    timm's first convolution has the channels of its weights.
+    """
+    import timm
+    import torch
+
+    with torch.device("meta"):
+        model = timm.create_model(backbone)
+    return shapes_of(model.state_dict())
+
+
+def shapes_of(weights: Mapping[str, Any]) -> dict[str, Shape]:
+    """The shape of each tensor, in order, without the counters of batch norms."""
+    return {name: tuple(tensor.shape) for name, tensor in weights.items() if not name.endswith(COUNTER)}
+
+
+def classifier_names(backbone: str) -> frozenset[str]:
+    """The names of the tensors of the classifier, which a file may have for other classes, or not at all."""
+    import timm
+
+    known = timm.get_pretrained_cfg(backbone)
+    found = (known.classifier if known else None) or ()
+    modules = (found,) if isinstance(found, str) else found
+    return frozenset(f"{module}.{part}" for module in modules for part in ("weight", "bias"))
+
+
+def rename_by_order(weights: dict[str, Any], backbone: str) -> dict[str, Any] | None:
+    """The same tensors with timm's names, where a file names the same modules in the same order in another way.
+
+    Modules are the same where their tensors (weight, bias, running_mean ...) and every shape are; a classifier may be
+    for another number of classes, or missing. None where they are not the same, or are named as timm names them.
+    """
+    theirs = shapes_of(weights)
+    own, classifier = backbone_shapes(backbone), classifier_names(backbone)
+    bare = {name: shape for name, shape in own.items() if name not in classifier}
+    if bare.keys() <= theirs.keys():
+        return None
+    for wanted in (own, bare):
+        if len(wanted) == len(theirs) and _modules(theirs) == _modules(wanted):
+            pairs = list(zip(theirs, wanted, strict=True))
+            if all(theirs[a] == own[b] or (b in classifier and theirs[a][1:] == own[b][1:]) for a, b in pairs):
+                return {b: weights[a] for a, b in pairs}
+    return None
+
+
+def _modules(names: Iterable[str]) -> list[list[str]]:
+    """The last part of the tensors' names, module by module."""
+    parts = [name.rpartition(".") for name in names]
+    return [[last for _, _, last in group] for _, group in groupby(parts, key=lambda part: part[0])]
+
+
+def has_all_shapes(weights: Mapping[str, Any], backbone: str) -> bool:
+    """Whether there is a tensor of the shape of each of a backbone's, under any name and in any order."""
+    own = Counter(shape for name, shape in backbone_shapes(backbone).items() if name not in classifier_names(backbone))
+    return own <= Counter(shapes_of(weights).values())
+
+
+def describe_difference(weights: Mapping[str, Any], backbone: str) -> str:
+    """The first thing in which tensors differ from those of a backbone, for a sentence that begins with their file."""
+    theirs, own, classifier = shapes_of(weights), backbone_shapes(backbone), classifier_names(backbone)
+    bare = {name: shape for name, shape in own.items() if name not in classifier}
+    common = bare.keys() & theirs.keys()
+    if 2 * len(common) < len(bare):
+        some = next(iter(theirs), None)
+        named = f" ('{some}' ...)" if some else ""
+        return f"holds another architecture: {len(theirs)} tensors{named}, where {backbone} has {len(bare)}"
+    for name in bare:
+        if name in theirs and theirs[name] != bare[name]:
+            there, here = ("x".join(map(str, shape)) or "one number" for shape in (theirs[name], bare[name]))
+            return f"holds another architecture: '{name}' is {there} there and {here} in {backbone}"
+    missing = [name for name in bare if name not in theirs]
+    if missing:
+        return f"is incomplete: it has no '{missing[0]}'{_and_more(missing)}, which {backbone} has"
+    surplus = [name for name in theirs if name not in own]
+    if surplus:
+        return f"holds another architecture: it has '{surplus[0]}'{_and_more(surplus)}, which {backbone} has not"
+    return f"does not load into {backbone}"
+
+
+def _and_more(names: Iterable[str]) -> str:
+    others = len(list(names)) - 1
+    return f" and {others} more" if others else ""
