@@ -23,6 +23,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 class HeadConfig(Labelled):
     """`depth` fully connected layers; all but the last are `width` wide with an activation and dropout."""
 
+    norm: Norm = "none"  # batch: each feature is standardised first, by BatchNorm without weights
     depth: int = Field(1, ge=1, le=4)
     width: int = Field(256, ge=1, le=8192)
     dropout: float = Field(0.0, ge=0, lt=1)
@@ -90,7 +91,7 @@ class ModelFamily(Labelled):
         """Raise UserError where weights of a hub that the model starts from cannot be had; nothing is downloaded."""
 
     def initialisation(self) -> dict[str, Any]:
-        """Settings that change the first weights but not the architecture, as plain values."""
+        """Settings that change the first weights or how they are trained, not the architecture, as plain values."""
         return {}
 
     def decided(self, model: Any) -> dict[str, Any]:
@@ -111,6 +112,22 @@ class ModelFamily(Labelled):
         View 0 is the plain image, the others are changed by `augment`.
         """
         return None
+
+    @property
+    def frozen_epochs(self) -> int:
+        """In how many first epochs a part of the model is not trained yet; a training needs more than these."""
+        return 0
+
+    def before_epoch(self, model: Any, epoch: int) -> None:
+        """Called before each epoch of a training, from 1: freezes or unfreezes parts of `model`, which `build` made.
+
+        Depends on the epoch alone, as a training may resume anywhere. A frozen part has weights with `requires_grad`
+        off; `build` leaves it on for those that some epoch trains, and `lr_scales` names those that are frozen first.
+        """
+
+    def lr_scales(self, model: Any) -> dict[str, float]:
+        """Factors on the learning rate of some of `model`'s weights, by name; at least one trained weight has none."""
+        return {}
 
     @property
     def encoder_pretraining(self) -> PretrainConfig | None:

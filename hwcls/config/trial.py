@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from hwcls.config.base import Frozen
 from hwcls.config.data import PLAIN_INPUTS, AugmentConfig, DataConfig, LayoutConfig
@@ -38,7 +38,7 @@ class TrialConfig(Frozen):
     model: ModelConfig
     optimizer: OptimizerConfig
     scheduler: SchedulerConfig = PlateauConfig()
-    epochs: int = Field(10, ge=1)
+    epochs: int = Field(10, ge=1, validate_default=True)
     seed: int = Field(0, ge=0, lt=2**32)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     class_weights: Literal["balanced"] | None = None  # balanced: weights inverse to the class's frequency in train
@@ -48,6 +48,16 @@ class TrialConfig(Frozen):
     metric: MetricConfig = MetricConfig()
     workers: int = Field(1, ge=1)  # DDP ranks; with BatchNorm they change the result
     threads: int = Field(1, ge=1)  # CPU threads per rank: they change the order of sums
+
+    @field_validator("epochs")
+    @classmethod
+    def _all_of_the_model_is_trained(cls, epochs: int, info: ValidationInfo) -> int:
+        model = info.data.get("model")
+        if model is not None and 0 < model.frozen_epochs >= epochs:
+            frozen = model.frozen_epochs
+            what = f"freeze_epochs {frozen} leaves none of {epochs} epochs to train the backbone"
+            raise ValueError(f"{what} — set epochs to {frozen + 1} or more, or lower freeze_epochs")
+        return epochs
 
     @model_validator(mode="after")
     def _batch_is_a_multiple_of_norm_batch(self) -> TrialConfig:

@@ -37,7 +37,9 @@ class GradientFlow:
         """Add the current gradients of `weights`."""
         if not weights:
             return
-        self.layers = {name: weight.numel() for name, weight in weights.items()}
+        layers = {name: weight.numel() for name, weight in weights.items()}
+        if layers != self.layers:  # a part was frozen until now: the epochs since then are kept
+            self.layers, self.sums, self.largest = layers, {}, {}
         found = list(gradients_of(weights).values())
         # two launches for all layers; the values stay on the device until they are saved
         self.sums[epoch] = norms(found, 1)  # (L,)

@@ -28,7 +28,8 @@ class Histograms:
         chosen = _spread(list(values))
         if not chosen:
             return
-        self.layers = chosen
+        if chosen != self.layers:  # a part was frozen until now: the epochs since then are kept
+            self.layers, self.counts, self.ends = chosen, {}, {}
         found = [histogram(values[name]) for name in chosen]
         self.counts[epoch] = torch.stack([counts for counts, _ in found])
         self.ends[epoch] = torch.stack([ends for _, ends in found])

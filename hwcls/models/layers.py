@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import relu
+from torch.nn.functional import batch_norm, relu
 
 from hwcls.config.model import Activation, HeadConfig, Norm
 from hwcls.errors import UserError
@@ -17,15 +17,30 @@ HEAD_SIDE = 8  # a flattened feature map is at most this high and wide
 _ACTIVATIONS: dict[Activation, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
 
 
+class Standardise(nn.BatchNorm1d):
+    """Each feature with mean 0 and variance 1 over the batch, by the running statistics in evaluation: (B, F).
+
+    A batch of one image, such as the rest of an epoch, has no variance: it is standardised as in evaluation.
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__(features, affine=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and len(x) == 1:
+            return batch_norm(x, self.running_mean, self.running_var, eps=self.eps)
+        return super().forward(x)
+
+
 class Head(nn.Sequential):
     """`config.depth` fully connected layers from features to logits.
 
-    Maps (B, in_features) to (B, classes). All layers but the last are `config.width` wide, each followed by the
-    activation and dropout; a depth of 1 is a linear classifier.
+    Maps (B, in_features) to (B, classes), standardised first with `norm="batch"`. All layers but the last are
+    `config.width` wide, each followed by the activation and dropout; a depth of 1 is a linear classifier.
     """
 
     def __init__(self, in_features: int, classes: int, config: HeadConfig) -> None:
-        layers: list[nn.Module] = []
+        layers: list[nn.Module] = [Standardise(in_features)] if config.norm == "batch" else []
         for _ in range(config.depth - 1):
             layers += [nn.Linear(in_features, config.width), _ACTIVATIONS[config.activation]()]  # (B, width)
             if config.dropout:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from hwcls.config.data import AugmentConfig, ExpectedInputs
 from hwcls.config.model import MODELS, HeadConfig, ModelFamily
@@ -33,6 +33,23 @@ class TimmConfig(ModelFamily):
     views: int | None = Field(None, ge=1)  # of each training image, for cached features; None: 4 if augment changes it
     stem: Literal["standard", "small"] = "standard"  # small: a stride-1 3x3 stem without pooling
     head: HeadConfig = HeadConfig()
+    freeze_epochs: int = Field(0, ge=0)  # first epochs in which only the head is trained
+    backbone_lr: float = Field(1.0, gt=0)  # factor on the learning rate of the backbone
+    layer_decay: float = Field(1.0, gt=0, le=1)  # factor from each of timm's layers to the one before it, head first
+    drop_path: float = Field(0.0, ge=0, lt=1)  # probability that the last block is skipped in training; less before it
+    frozen_norm: bool = False  # BatchNorm of the backbone keeps its statistics, and normalises by them
+
+    @field_validator("freeze_epochs", "backbone_lr", "layer_decay", "drop_path", "frozen_norm")
+    @classmethod
+    def _is_for_a_pretrained_backbone_that_is_trained(cls, value: Any, info: ValidationInfo) -> Any:
+        name = str(info.field_name)
+        if value == cls.model_fields[name].default:
+            return value
+        if info.data.get("frozen"):
+            raise ValueError(f"{name} is for a backbone that is trained, this one is frozen — remove it or frozen")
+        if info.data.get("pretrained") is False and name != "drop_path":
+            raise ValueError(f"{name} is for pretrained weights — add pretrained: true, or remove it")
+        return value
 
     @field_validator("pretrained")
     @classmethod
@@ -68,6 +85,7 @@ class TimmConfig(ModelFamily):
 
         Raises UserError for an unknown name, images it cannot take, weights that are not available.
         """
+        from hwcls.models.fine_tuning import layer_scales, require_batch_norm
         from hwcls.models.layers import Head
         from hwcls.models.timm_backbone import TimmModel, build_backbone
 
@@ -78,8 +96,31 @@ class TimmConfig(ModelFamily):
             frozen=self.frozen,
             channels=channels,
             image_size=image_size,
+            drop_path=self.drop_path,
         )
-        return TimmModel(backbone, Head(features, classes, self.head), self.frozen)
+        if self.frozen_norm:
+            require_batch_norm(backbone, self.backbone)
+        if self.layer_decay != 1:
+            layer_scales(backbone, self.backbone, self.layer_decay)  # raises where there are none
+        return TimmModel(backbone, Head(features, classes, self.head), self.frozen, self.frozen_norm)
+
+    @property
+    def frozen_epochs(self) -> int:
+        return self.freeze_epochs
+
+    def before_epoch(self, model: TimmModel, epoch: int) -> None:
+        if self.freeze_epochs:
+            model.freeze(epoch <= self.freeze_epochs)
+
+    def lr_scales(self, model: TimmModel) -> dict[str, float]:
+        from hwcls.models.fine_tuning import layer_scales
+
+        if self.backbone_lr == self.layer_decay == 1 and not self.freeze_epochs:
+            return {}
+        scales = dict.fromkeys((name for name, _ in model.backbone.named_parameters()), 1.0)
+        if self.layer_decay != 1:
+            scales = layer_scales(model.backbone, self.backbone, self.layer_decay)
+        return {f"backbone.{name}": self.backbone_lr * scale for name, scale in scales.items()}
 
     def notes(self, *, channels: int, image_size: int) -> tuple[str, ...]:
         from hwcls.models.timm_backbone import unseen_edge
@@ -112,7 +153,14 @@ class TimmConfig(ModelFamily):
             find_weights(self.backbone, self.pretrained)
 
     def initialisation(self) -> dict[str, Any]:
-        return {"pretrained": self.pretrained}
+        tuned = (
+            "freeze_epochs",
+            "backbone_lr",
+            "layer_decay",
+        )  # only what is searched or set: models compare as before
+        defaults = type(self).model_fields
+        set_ = {name: getattr(self, name) for name in tuned if getattr(self, name) != defaults[name].default}
+        return {"pretrained": self.pretrained, **set_}
 
     def decided(self, model: TimmModel) -> dict[str, Any]:
         from hwcls.models.weights.find import find_weights
@@ -128,4 +176,4 @@ class TimmConfig(ModelFamily):
         return self.model_copy(update={"pretrained": False, "views": None})
 
     def unfrozen(self) -> Self:
-        return self.model_copy(update={"frozen": False, "views": None})
+        return self.model_copy(update={"frozen": False, "freeze_epochs": 0, "views": None})

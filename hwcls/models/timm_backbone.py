@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hwcls.errors import UserError, did_you_mean
+from hwcls.models.fine_tuning import batch_norms, require_drop_path
 from hwcls.models.layers import Head
 from hwcls.models.skip_init import skip_init
 from hwcls.models.weights.find import fetch_weights
@@ -20,22 +21,33 @@ SIZES = (32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384)  # that a remedy may
 class TimmModel(nn.Module):
     """`head` on the pooled features of `backbone`: (B, C, H, W) to (B, classes).
 
-    A frozen backbone stays in evaluation mode, also in training, and keeps nothing for a backward pass.
+    A frozen backbone stays in evaluation mode, also in training, and keeps nothing for a backward pass. With
+    `frozen_norm` the BatchNorms of one that is trained keep their statistics and normalise by them.
     """
 
-    def __init__(self, backbone: nn.Module, head: Head, frozen: bool) -> None:
+    def __init__(self, backbone: nn.Module, head: Head, frozen: bool, frozen_norm: bool = False) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
+        self.frozen_norm = frozen_norm
+        self.trained = {name for name, weight in backbone.named_parameters() if weight.requires_grad}
+        self.freeze(frozen)
+
+    def freeze(self, frozen: bool) -> None:
+        """Freeze the backbone, or train those of its weights that timm trains."""
         self.frozen = frozen
-        if frozen:
-            backbone.requires_grad_(False).eval()
+        for name, weight in self.backbone.named_parameters():
+            weight.requires_grad_(name in self.trained and not frozen)
+        self.train(self.training)
 
     def train(self, mode: bool = True) -> TimmModel:
-        """Switch to training mode, except a frozen backbone."""
+        """Switch to training mode, except what is frozen."""
         super().train(mode)
         if self.frozen:
             self.backbone.eval()
+        elif self.frozen_norm:
+            for norm in batch_norms(self.backbone):
+                norm.eval()
         return self
 
     def forward(self, x: Tensor) -> Tensor:
@@ -46,7 +58,14 @@ class TimmModel(nn.Module):
 
 
 def build_backbone(
-    name: str, pretrained: bool | str, *, stem: str, frozen: bool, channels: int, image_size: int
+    name: str,
+    pretrained: bool | str,
+    *,
+    stem: str,
+    frozen: bool,
+    channels: int,
+    image_size: int,
+    drop_path: float = 0.0,
 ) -> tuple[nn.Module, int]:
     """timm's backbone without its classifier, and the length of its pooled features.
 
@@ -58,7 +77,9 @@ def build_backbone(
         raise UserError("no backbone named", where="model.backbone", remedy="for example resnet18")
     _check_backbone(name)
     features, options, _ = _fit_backbone(name, stem, channels, image_size)
-    backbone = _create_backbone(name, pretrained, dict(options))
+    if drop_path:
+        require_drop_path(name)
+    backbone = _create_backbone(name, pretrained, dict(options) | ({"drop_path_rate": drop_path} if drop_path else {}))
     if stem == "small":
         fresh = _make_stem_small(backbone, name, channels)
         if fresh and frozen:

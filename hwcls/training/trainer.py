@@ -80,7 +80,7 @@ class Trainer:
             config.norm_batch,
             feed.shape,
         )
-        self.optimizer = build_optimizer(config.optimizer, built.model)
+        self.optimizer = build_optimizer(config.optimizer, built.model, config.model.lr_scales(built.model))
         self.step = TrainStep(self.accumulator, self.optimizer, config.clip, device)
         # the code of a user's model may depend on the host in ways that a replay would not repeat
         own_code = config.model.source_file is not None
@@ -149,6 +149,8 @@ class Trainer:
 
     def train_epoch(self, epoch: int) -> int:
         """One pass over the training split; returns its images, of all ranks."""
+        self.config.model.before_epoch(self.model, epoch)
+        self.step.follow_model()
         self.model.train()
         self.step.losses.reset()
         steps, images = self.feed.steps, 0

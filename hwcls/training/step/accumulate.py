@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import torch
 from torch import nn
 
@@ -35,8 +37,19 @@ class GradientAccumulator:
     ) -> None:
         self.model, self.loss, self.world, self.image_shape = model, loss, world, image_shape
         self.norms = GroupedNorms(model, norm_batch, world) if norm_batch else None
+        self.trained = _trained(model)
         self.ddp = wrap_ddp(model, world)
         self.precision = precision
+
+    def follow_model(self) -> bool:
+        """Whether other weights are trained than before, which get the gradients from now on; on all ranks alike."""
+        if (trained := _trained(self.model)) == self.trained:
+            return False
+        self.trained = trained
+        self.ddp = self.model
+        gc.collect()  # the hooks of the DDP before are removed with it
+        self.ddp = wrap_ddp(self.model, self.world)
+        return True
 
     def backward(self, step: Step) -> torch.Tensor:
         """Leave the gradients of the global batch in the weights; returns the sum of this rank's losses, ()."""
@@ -61,3 +74,8 @@ class GradientAccumulator:
         dtype = next(self.model.parameters()).dtype
         blank = torch.zeros((1, *self.image_shape), device=self.world.device, dtype=dtype)  # (1, C, H, W)
         join_all_reduce(self.ddp, blank, self.precision.autocast())
+
+
+def _trained(model: nn.Module) -> list[bool]:
+    """Which of the model's weights are trained."""
+    return [weight.requires_grad for weight in model.parameters()]

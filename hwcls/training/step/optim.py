@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -25,11 +26,14 @@ KINDS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.opti
 WRAPPED = ("step", "zero_grad", "add_param_group", "state_dict", "load_state_dict")
 
 
-def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:
-    """A fused optimizer over the trainable weights.
+def build_optimizer(
+    config: OptimizerConfig, model: nn.Module, scales: Mapping[str, float] | None = None
+) -> torch.optim.Optimizer:
+    """A fused optimizer over the trainable weights, in groups of one `lr_scale` and one weight decay.
 
-    Weight decay excludes norms and biases (at most one axis) and what a module names in `no_weight_decay()`, as timm's
-    models do: class tokens and position embeddings.
+    `scales` are factors on the learning rate by the weights' names, which `Schedule` applies; weights that are not in
+    it have 1 and are the first groups, apart from all others. Weight decay excludes norms and biases (at most one axis)
+    and what a module names in `no_weight_decay()`, as timm's models do: class tokens and position embeddings.
     """
     excluded = {
         f"{prefix}.{name}".lstrip(".")
@@ -37,16 +41,16 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Op
         if callable(names := getattr(module, "no_weight_decay", None))
         for name in names()
     }
-    decayed: list[nn.Parameter] = []
-    not_decayed: list[nn.Parameter] = []
+    scales = scales or {}
+    found: dict[tuple[bool, float, bool], list[nn.Parameter]] = {}  # by how they are sorted
     for name, weight in model.named_parameters():
         if weight.requires_grad:
-            (decayed if weight.ndim > 1 and name not in excluded else not_decayed).append(weight)
+            decayed = weight.ndim > 1 and name not in excluded
+            found.setdefault((name in scales, -scales.get(name, 1.0), not decayed), []).append(weight)
     groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": not_decayed, "weight_decay": 0.0},
+        {"params": weights, "weight_decay": 0.0 if spared else config.weight_decay, "lr_scale": -scale}
+        for (_, scale, spared), weights in sorted(found.items(), key=lambda one: one[0])
     ]
-    groups = [group for group in groups if group["params"]]
     settings: dict[str, Any] = {"lr": config.lr, "fused": True}
     if isinstance(config, SgdConfig):
         settings |= {"momentum": config.momentum, "nesterov": config.nesterov}
@@ -63,6 +67,9 @@ def _without_compiler(kind: Any) -> Any:
 
 class Schedule:
     """Sets the learning rate before every step: a linear warm-up, then the configured schedule.
+
+    Each group of the optimizer gets the rate times its `lr_scale`, so that their ratios stay: a plateau lowers all of
+    them when it lowers the first, and `min_lr` is the least rate of scale 1.
 
     Args:
         config: Which schedule.
@@ -82,7 +89,9 @@ class Schedule:
         steps: int = 1,
     ) -> None:
         self.config, self.optimizer, self.epochs, self.steps = config, optimizer, epochs, steps
-        self.base = self.lr
+        self.scales = [float(group.get("lr_scale", 1.0)) for group in optimizer.param_groups]
+        self.base = float(optimizer.param_groups[0]["lr"])
+        self._set_rates(self.base)
         self.plateau = (
             ReduceLROnPlateau(
                 optimizer,
@@ -97,14 +106,16 @@ class Schedule:
 
     @property
     def lr(self) -> float:
-        """The current learning rate."""
-        return float(self.optimizer.param_groups[0]["lr"])
+        """The current learning rate of scale 1."""
+        return float(self.optimizer.param_groups[0]["lr"]) / self.scales[0]
 
     def before_step(self, epoch: int, progress: float) -> None:
         """Set the rate for a step of `epoch` (from 1) that starts at `progress` in [0, 1) of it."""
-        lr = self.at(epoch, progress)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+        self._set_rates(self.at(epoch, progress))
+
+    def _set_rates(self, lr: float) -> None:
+        for group, scale in zip(self.optimizer.param_groups, self.scales, strict=True):
+            group["lr"] = lr * scale
 
     def at(self, epoch: int, progress: float) -> float:
         """The rate of such a step; of a plateau, which depends on the metric, the current one."""

@@ -58,6 +58,11 @@ class TrainStep:
         if self.graph is not None:
             self.graph.reset()
 
+    def follow_model(self) -> None:
+        """Train what the model trains by now: parts of it may have been frozen or unfrozen."""
+        if self.accumulator.follow_model() and self.graph is not None:
+            self.graph.reset()
+
     def run(self, step: Step, before_clip: Callable[[], None] | None = None) -> None:
         """Train on `step`, as a replayed graph if it can be.
 

@@ -171,6 +171,88 @@ def test_each_name_builds_its_optimizer(config, kind):
     assert all(torch.equal(*pair) for pair in zip(*(model.parameters() for model in models), strict=True))
 
 
+GROUPS = {"0.weight": 0.1, "0.bias": 0.1, "1.weight": 0.025}
+SCHEDULES = [
+    ConstantConfig(),
+    ConstantConfig(warmup=2),
+    PlateauConfig(factor=0.1, patience=0, min_lr=1e-3, warmup=1),
+    CosineConfig(min_lr=1e-3, warmup=1),
+    OneCycleConfig(),
+]
+
+
+def three_layers():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 4), nn.Linear(4, 2))
+
+
+@pytest.mark.parametrize("kind", [AdamConfig, AdamWConfig, SgdConfig])
+@pytest.mark.parametrize("config", SCHEDULES, ids=lambda one: f"{one.name}{one.warmup or ''}")
+def test_every_group_keeps_its_share_of_the_rate(kind, config):
+    """Each weight moves as by torch's optimizer with that rate; through a checkpoint in the middle."""
+    settings = kind(lr=0.05, weight_decay=0.1)
+    net, reference = three_layers(), three_layers()
+    optimizer = build_optimizer(settings, net, GROUPS)
+    schedule = Schedule(config, optimizer, epochs=5, metric=UP, steps=3)
+    alone = {name: build_optimizer(settings, nn.ParameterList([w])) for name, w in reference.named_parameters()}
+    expected = rates(config, [1.0] * 5, epochs=5, steps=3, lr=0.05)
+    for epoch in range(1, 6):
+        for step in range(3):
+            schedule.before_step(epoch, step / 3)
+            for name, one in alone.items():
+                one.param_groups[0]["lr"] = schedule.lr * GROUPS.get(name, 1.0)
+            for model, some in ((net, [optimizer]), (reference, alone.values())):
+                model(torch.full((4, 3), epoch + step / 3)).square().sum().backward()
+                for one in some:
+                    one.step()
+                model.zero_grad()
+        assert all(torch.equal(*pair) for pair in zip(net.parameters(), reference.parameters(), strict=True))
+        if config.name != "one_cycle":  # `rates` has no steps
+            assert schedule.lr == expected[epoch - 1]
+        schedule.after_epoch(epoch, 1.0)
+        if epoch == 2:
+            stored = optimizer.state_dict(), schedule.state()
+            optimizer = build_optimizer(settings, net, GROUPS)
+            schedule = Schedule(config, optimizer, epochs=5, metric=UP, steps=3)
+            optimizer.load_state_dict(stored[0])
+            schedule.load_state(stored[1])
+    assert (len(set(expected)) > 1) == (config != ConstantConfig())
+
+
+def test_a_plateau_lowers_tiny_rates_too():
+    """torch's own leaves a rate that would change by less than 1e-8."""
+    optimizer = build_optimizer(AdamConfig(lr=1e-4), three_layers(), {"0.weight": 1e-5})
+    schedule = Schedule(PlateauConfig(factor=0.5, patience=0), optimizer, epochs=3, metric=UP)
+    for epoch in (1, 2):
+        schedule.before_step(epoch, 0.0)
+        schedule.after_epoch(epoch, 1.0)
+    schedule.before_step(3, 0.0)
+    assert [group["lr"] for group in optimizer.param_groups] == [5e-5, 5e-5, 5e-5 * 1e-5]
+
+
+def test_weights_that_are_named_are_groups_of_their_own():
+    net = three_layers()
+    assert [len(group["params"]) for group in build_optimizer(AdamConfig(), net).param_groups] == [3, 3]
+    scales = {"0.weight": 1.0, "0.bias": 2.0, "1.weight": 2.0}
+    groups = build_optimizer(AdamConfig(), net, scales).param_groups
+    assert [(group["lr_scale"], len(group["params"])) for group in groups] == [(1, 1), (1, 2), (2, 1), (2, 1), (1, 1)]
+
+
+@pytest.mark.parametrize("kind", [AdamConfig, AdamWConfig, SgdConfig])
+def test_a_checkpoint_of_an_earlier_version_is_resumed(kind):
+    """Its groups have no scale."""
+    net = three_layers()
+    optimizer = build_optimizer(kind(lr=0.1), net)
+    schedule = Schedule(PlateauConfig(factor=0.5, patience=0), optimizer, epochs=3, metric=UP)
+    stored = optimizer.state_dict()
+    for group in stored["param_groups"]:
+        del group["lr_scale"]
+        group["lr"] = 0.05  # lowered once
+    optimizer.load_state_dict(stored)
+    schedule.before_step(2, 0.0)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.05, 0.05]
+
+
 def test_no_step_loads_the_compiler():
     """It takes seconds, which every process that trains would wait for."""
     code = """
