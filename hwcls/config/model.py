@@ -113,6 +113,13 @@ class ModelFamily(Labelled):
         """
         return None
 
+    def feature_settings(self) -> list[Any]:
+        """What the features of a frozen backbone depend on besides the images, as plain values: equal ones share them.
+
+        The weights are known by their content. Raises UserError where they cannot be found.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.feature_settings")
+
     @property
     def frozen_epochs(self) -> int:
         """In how many first epochs a part of the model is not trained yet; a training needs more than these."""

@@ -18,9 +18,14 @@ def make_cache_folder(folder: Path) -> None:
         raise UserError(f"cannot be created ({error.strerror})", where=str(folder), remedy=remedy) from None
 
 
+def free_bytes(folder: Path) -> int:
+    """What is left of the disk of `folder`."""
+    return shutil.disk_usage(folder).free
+
+
 def check_free_space(folder: Path, needed: int) -> None:
     """Raise UserError unless the disk of `folder` has `needed` bytes."""
-    if shutil.disk_usage(folder).free < needed:
+    if free_bytes(folder) < needed:
         raise disk_full_error(folder, needed)
 
 

@@ -109,6 +109,7 @@ class ImageSet(InputSpec):
     )  # mean and std of the training pixels / 255
     found: tuple[str, ...] = field(default=(), kw_only=True)  # how a user's files were read, in sentences
     title: str = field(default="", kw_only=True)  # what it is called on the terminal
+    store: str = field(default="", kw_only=True)  # the name of the folder of its pixels, which identifies them
 
     def counts(self) -> dict[str, list[int]]:
         """The images of each class, in the order of `classes`, by split."""
@@ -186,6 +187,7 @@ def open_data(config: DataConfig, report: ProgressReporter | None = None) -> Ima
         moments=moments,
         found=tuple(store.meta.get("found", ())),
         title=config.title,
+        store=store.folder.name,
     )
 
 

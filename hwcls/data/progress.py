@@ -34,12 +34,15 @@ class ProgressMeter:
         self.amount = f"{total / scale:,.{0 if scale == 1 else 1}f} {unit}"
         self._reported, self._tenth = time.monotonic(), 0
 
-    def update(self, done: int) -> None:
-        """Note that `done` units are done; reports a line at most every tenth and every REPORT_EVERY seconds."""
+    def update(self, done: int, note: str = "") -> None:
+        """Note that `done` units are done; reports a line at most every tenth and every REPORT_EVERY seconds.
+
+        `note` follows a line.
+        """
         if not self.total:
             return
         if isinstance(self.report, StepReporter):
             self.report.step(self.task, done, self.total)
         elif done * 10 // self.total > self._tenth and time.monotonic() - self._reported > REPORT_EVERY:
             self._reported, self._tenth = time.monotonic(), done * 10 // self.total
-            self.report(f"{self.task}: {100 * done // self.total} % of {self.amount}")
+            self.report(f"{self.task}: {100 * done // self.total} % of {self.amount}{note}")

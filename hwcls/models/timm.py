@@ -80,6 +80,14 @@ class TimmConfig(ModelFamily):
             return None
         return self.views or (VIEWS if augment.changes_pixels else 1)
 
+    def feature_settings(self) -> list[Any]:
+        from importlib.metadata import version
+
+        from hwcls.models.weights.find import find_weights
+
+        found = find_weights(self.backbone, self.pretrained)
+        return [self.backbone, self.stem, version("timm"), found.digest or found.place]
+
     def build(self, *, classes: int, channels: int, image_size: int) -> TimmModel:
         """The backbone, with its weights where `pretrained` asks for them, and a new head.
 

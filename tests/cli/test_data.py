@@ -201,7 +201,7 @@ def test_list_is_in_columns(invoke: Invoke, tmp_path: Path) -> None:
     assert found["mnist"].index("not found") == column
     assert found["a_data_set_with_a_long_name"].index(str(tmp_path)) == column
     assert all(line[column - 2 : column] in ("  ", "") for line in lines[:-1])
-    assert lines[-1].startswith("decoded images take ")
+    assert lines[-1].startswith("decoded images and features take ")
 
 
 @pytest.mark.parametrize(

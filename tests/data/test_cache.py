@@ -208,9 +208,9 @@ def test_what_is_being_built_counts_and_stays(photos: list[DataConfig], tmp_path
     unfinished.mkdir(parents=True)
     (unfinished / "train.images.npy").write_bytes(b"x" * 1000)
     with FileLock(stores / ".other-0123.lock"):
-        assert limit._drop_leftovers(stores) == 1000
+        assert limit._drop_leftovers() == 1000
         assert unfinished.exists()
-    assert limit._drop_leftovers(stores) == 0
+    assert limit._drop_leftovers() == 0
     assert not unfinished.exists()
 
 
@@ -287,12 +287,12 @@ def test_the_commands_show_and_clean(photos: list[DataConfig], tmp_path: Path, m
     monkeypatch.setenv(limit.LIMIT, "50GB")
     shown = CliRunner().invoke(app, ["data", "list"]).stdout.splitlines()
     assert next(line for line in shown if line.startswith("imagefolder ")).endswith("  decoded 40 KB")
-    assert shown[-1].startswith("decoded images take 2")
+    assert shown[-1].startswith("decoded images and features take 2")
     assert shown[-1].endswith(f" KB of at most 50 GB in {tmp_path}/cache (HWCLS_CACHE_LIMIT sets it)")
     wrong = CliRunner().invoke(app, ["data", "clean", "nothing"])
     assert (wrong.exit_code, wrong.stderr.splitlines()[-1]) == (
         2,
-        f"hwcls: {tmp_path}/cache: no decoded images of 'nothing' — there are those of digits, imagefolder",
+        f"hwcls: {tmp_path}/cache: no decoded images or features of 'nothing' — there are those of digits, imagefolder",
     )
     assert "removed: imagefolder 32 x 32 (40 KB)\n" in CliRunner().invoke(app, ["data", "clean", "imagefolder"]).stdout
     with open_held(DataConfig(name="digits")):

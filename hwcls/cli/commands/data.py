@@ -58,22 +58,24 @@ def list_all(as_json: AsJson = False) -> None:
 
     Example: hwcls data list
     """
-    from hwcls.data.cache.limit import describe_cache, list_entries
+    from hwcls.data.cache.limit import FEATURES, describe_cache, list_entries
     from hwcls.data.catalog import DATA_SETS, list_data_sets
     from hwcls.format import format_bytes
 
-    decoded: dict[str, int] = {}
-    for one in list_entries():
-        decoded[one.data_set] = decoded.get(one.data_set, 0) + one.bytes
     found = list_data_sets()
+    sizes = {str(entry["name"]): {"decoded": 0, "features": 0} for entry in found}
+    for one in list_entries():
+        if one.data_set in sizes:
+            sizes[one.data_set]["features" if one.kind == FEATURES else "decoded"] += one.bytes
     if as_json:
-        echo(json.dumps([{**entry, "decoded_bytes": decoded.get(str(entry["name"]), 0)} for entry in found], indent=2))
+        bytes_of = {name: {f"{kind}_bytes": size for kind, size in some.items()} for name, some in sizes.items()}
+        echo(json.dumps([{**entry, **bytes_of[str(entry["name"])]} for entry in found], indent=2))
         return
     widths = [max(len(entry[key] or "") for entry in found) for key in ("name", "what")]
     for entry in found:
         where = entry["found"] or ("" if DATA_SETS[str(entry["name"])].needs_path else "not found")
-        size = decoded.get(str(entry["name"]), 0)
-        where += f"  decoded {format_bytes(size)}" if size else ""
+        for kind, size in sizes[str(entry["name"])].items():
+            where += f"  {kind} {format_bytes(size)}" if size else ""
         echo(f"{entry['name']:{widths[0]}}  {entry['what']:{widths[1]}}  {where}".rstrip())
     echo(describe_cache())
 
@@ -85,7 +87,7 @@ def clean(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Remove decoded images that nothing uses now; they are decoded again when needed. Imports and downloads stay.
+    """Remove decoded images and features that nothing uses now; they are made again when needed. Imports stay.
 
     The cache also removes what was used least recently by itself, above HWCLS_CACHE_LIMIT: 50GB, or 20% of the disk,
     which is the default.

@@ -1,4 +1,4 @@
-"""How much the cache may take: decoded images and indexes, of which the least recently used are removed first.
+"""How much the cache may take: decoded images, indexes and features; the least recently used are removed first.
 
 What a process uses is never removed, and downloads and imports never are: they may be the user's only copy.
 """
@@ -23,13 +23,13 @@ from hwcls.format import BYTE_UNITS, format_bytes
 
 LIMIT = "HWCLS_CACHE_LIMIT"
 SHARE = 20  # percent of the disk, where LIMIT is not set
-STORES, INDEXES = "stores", "index"
+STORES, INDEXES, FEATURES = "stores", "index", "features"
 UNFINISHED = re.compile(r"\.(.+)\.\d+\.tmp")  # a folder that is being built or removed, with the name that it is for
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A decoded data set, or an index, in the cache."""
+    """A decoded data set, an index, or the features of a data set for one backbone, in the cache."""
 
     path: Path
     bytes: int
@@ -37,17 +37,23 @@ class Entry:
     side: int | None = None  # of decoded images
 
     @property
+    def kind(self) -> str:
+        """STORES, INDEXES or FEATURES."""
+        return self.path.parent.name
+
+    @property
     def data_set(self) -> str:
         """Its name."""
         return self.path.name.rpartition("-")[0] or self.path.name
 
     def __str__(self) -> str:
-        kind = " (index)" if self.path.parent.name == INDEXES else f" {self.side} x {self.side}" if self.side else ""
-        return f"{self.data_set}{kind} ({format_bytes(self.bytes)})"
+        kind = {INDEXES: " (index)", FEATURES: " (features)"}.get(self.kind, "")
+        side = f" {self.side} x {self.side}" if self.side else ""
+        return f"{self.data_set}{kind or side} ({format_bytes(self.bytes)})"
 
 
 def cache_limit() -> int:
-    """The bytes that decoded images and indexes may take: HWCLS_CACHE_LIMIT, or a fifth of the disk.
+    """The bytes that decoded images, indexes and features may take: HWCLS_CACHE_LIMIT, or a fifth of the disk.
 
     Raises:
         UserError: HWCLS_CACHE_LIMIT is no size.
@@ -64,9 +70,9 @@ def cache_limit() -> int:
 
 
 def list_entries() -> list[Entry]:
-    """All decoded data sets and indexes, the least recently used first."""
+    """All decoded data sets, indexes and features, the least recently used first."""
     found = []
-    for part in (STORES, INDEXES):
+    for part in (STORES, INDEXES, FEATURES):
         for path in _children(cache_folder() / part):
             if not path.name.startswith("."):
                 found.append(Entry(path, tree_bytes(path), leases.last_use(path), _side(path)))
@@ -79,8 +85,9 @@ def make_room(needed: int, report: ProgressReporter) -> None:
     What was removed is reported in one line; that the limit is passed, since all else is in use, in another.
     """
     folder = cache_folder() / STORES
+    folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".room.lock"):
-        unfinished = _drop_leftovers(folder)
+        unfinished = _drop_leftovers()
         entries, limit = list_entries(), cache_limit()
         used = unfinished + sum(entry.bytes for entry in entries)
         removed = []
@@ -99,7 +106,7 @@ def make_room(needed: int, report: ProgressReporter) -> None:
 
 
 def remove_entries(name: str | None = None) -> tuple[list[Entry], list[Entry]]:
-    """Remove the decoded images and indexes of a data set, or of all: those removed, and those in use.
+    """Remove decoded images, indexes and features of a data set, or of all: those removed, and those in use.
 
     Raises:
         UserError: There are none of that name.
@@ -108,33 +115,32 @@ def remove_entries(name: str | None = None) -> tuple[list[Entry], list[Entry]]:
     if name is not None and not entries:
         known = sorted({entry.data_set for entry in list_entries()})
         remedy = f"there are those of {', '.join(known)}" if known else "the cache is empty"
-        raise UserError(f"no decoded images of '{name}'", where=str(cache_folder()), remedy=remedy)
-    if (stores := cache_folder() / STORES).is_dir():
-        _drop_leftovers(stores)
+        raise UserError(f"no decoded images or features of '{name}'", where=str(cache_folder()), remedy=remedy)
+    _drop_leftovers()
     gone = [entry for entry in entries if leases.remove_unused(entry.path)]
     return gone, [entry for entry in entries if entry not in gone]
 
 
 def describe_cache() -> str:
-    """How much decoded images take of what they may, in one line."""
+    """How much decoded images and features take of what they may, in one line."""
     total, limit = format_bytes(sum(entry.bytes for entry in list_entries())), format_bytes(cache_limit())
-    return f"decoded images take {total} of at most {limit} in {cache_folder()} ({LIMIT} sets it)"
+    return f"decoded images and features take {total} of at most {limit} in {cache_folder()} ({LIMIT} sets it)"
 
 
 def tree_bytes(path: Path) -> int:
-    """The sizes of all files below a folder, or of a file; what cannot be read counts nothing."""
+    """What all files below a folder, or a file, take on the disk; what cannot be read counts nothing."""
     if not path.is_dir() or path.is_symlink():
         return _size(path)
     return sum(_size(Path(folder, name)) for folder, _, names in os.walk(path) for name in names)
 
 
-def _drop_leftovers(folder: Path) -> int:
+def _drop_leftovers() -> int:
     """Remove what killed processes left unfinished; the bytes of what is being built now."""
     building = 0
-    for path in _children(folder):
+    for path in [path for part in (STORES, FEATURES) for path in _children(cache_folder() / part)]:
         if unfinished := UNFINISHED.fullmatch(path.name):
             try:
-                with FileLock(folder / f".{unfinished[1]}.lock", timeout=0):  # held by whoever builds it
+                with FileLock(path.with_name(f".{unfinished[1]}.lock"), timeout=0):  # held by whoever builds it
                     leases.remove(path)
             except (Timeout, OSError):
                 building += tree_bytes(path)
@@ -158,7 +164,8 @@ def _children(folder: Path) -> Iterator[Path]:
 
 def _size(path: Path) -> int:
     try:
-        return path.lstat().st_size
+        found = path.lstat()
+        return min(found.st_size, 512 * found.st_blocks)  # files of features are sparse
     except OSError:  # removed meanwhile
         return 0
 

@@ -1,0 +1,1 @@
+"""Features of a frozen backbone: computed once, kept in the cache, shared by trials."""

@@ -1,0 +1,77 @@
+"""A small data set of class folders, and backbones of timm with random weights in a file."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hwcls.config.trial import TrialConfig
+from hwcls.data.imageset import ImageSet, open_data
+
+SIDE = 32
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HWCLS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of 40 training images and 10 test images each."""
+    root, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    for split, count in (("train", 40), ("test", 10)):
+        for name in ("a", "b", "c"):
+            (root / split / name).mkdir(parents=True)
+            for number in range(count):
+                coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+                file = io.BytesIO()
+                coarse.resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(file, "PNG")
+                (root / split / name / f"{number}.png").write_bytes(file.getvalue())
+    return root
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The path of a file with random weights of a backbone, with the statistics of BatchNorm random, too."""
+    folder = tmp_path_factory.mktemp("weights")
+
+    def make(backbone: str) -> Path:
+        import timm
+        import torch
+        from safetensors.torch import save_file
+
+        path = folder / f"{backbone}.safetensors"
+        if not path.exists():
+            with torch.random.fork_rng():
+                torch.manual_seed(0)
+                state = timm.create_model(backbone).state_dict()
+                for name, value in state.items():
+                    if name.endswith("running_var"):
+                        value.uniform_(0.5, 2)
+                    elif name.endswith(("running_mean", "bias")):
+                        value.normal_(0, 0.2)
+            save_file(state, path)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def trial(photos: Path, weights: Callable[[str], Path]) -> Callable[..., tuple[TrialConfig, ImageSet]]:
+    """A trial of a frozen backbone on the photos, and its data; keywords are keys of `data` and `model`."""
+
+    def make(backbone: str = "test_efficientnet", **keys: Any) -> tuple[TrialConfig, ImageSet]:
+        data = {"path": str(photos), "image_size": SIDE, **keys.pop("data", {})}
+        model = {"name": "timm", "backbone": backbone, "pretrained": str(weights(backbone)), "frozen": True, **keys}
+        optimizer = {"name": "adam", "lr": 0.01}
+        config = TrialConfig.from_dict({"data": data, "model": model, "optimizer": optimizer})
+        return config, open_data(config.data)
+
+    return make
