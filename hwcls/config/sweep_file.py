@@ -105,13 +105,21 @@ class Sweep:
 
         The first has the first or lowest of everything.
         """
-        built = []
-        for settings in self.space.corners():
-            try:
-                built.append(self.trial(Fixed(settings)))
-            except ValidationError as error:
-                raise _trial_error(error, self, settings) from None
-        return tuple(built)
+        return tuple(self._valid_trial(settings) for settings in self.space.corners())
+
+    def check_lengths(self) -> None:
+        """Raise UserError where a corner cannot be trained for one of the numbers of epochs that are searched."""
+        lengths = [parameter for parameter, _ in self.space.parameters() if parameter.path == ("epochs",)]
+        for parameter in lengths:
+            for settings in self.space.corners():
+                for epochs in parameter.ends():
+                    self._valid_trial({**settings, parameter.name: epochs})
+
+    def _valid_trial(self, settings: Mapping[str, Any]) -> TrialConfig:
+        try:
+            return self.trial(Fixed(settings))
+        except ValidationError as error:
+            raise _trial_error(error, self, settings) from None
 
     def alternative_label(self, settings: Mapping[str, Any]) -> str | None:
         """The alternative that drawn settings belong to; None without `compare`, or where they leave it open."""
@@ -190,6 +198,7 @@ def load_sweep(path: Path, preset: str | None = None, sets: Sequence[str] = (), 
         source.values["name"] = path.stem
     sweep = replace(parse_sweep(source), notes=notes)
     _ = sweep.corners  # raises where a trial of this sweep would be invalid
+    sweep.check_lengths()
     _check_search(sweep)
     return sweep
 

@@ -97,7 +97,9 @@ class TimedTraining:
 
     def _next_epoch(self) -> None:
         trainer = self.trainer
-        trainer.epoch %= trainer.config.epochs
+        first = trainer.config.model.frozen_epochs  # all of the model is trained after these
+        if not first <= trainer.epoch < trainer.config.epochs:
+            trainer.epoch = first
         next(trainer.epochs())
 
 

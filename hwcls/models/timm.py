@@ -161,14 +161,8 @@ class TimmConfig(ModelFamily):
             find_weights(self.backbone, self.pretrained)
 
     def initialisation(self) -> dict[str, Any]:
-        tuned = (
-            "freeze_epochs",
-            "backbone_lr",
-            "layer_decay",
-        )  # only what is searched or set: models compare as before
-        defaults = type(self).model_fields
-        set_ = {name: getattr(self, name) for name in tuned if getattr(self, name) != defaults[name].default}
-        return {"pretrained": self.pretrained, **set_}
+        tuned = self.model_dump(include={"freeze_epochs", "backbone_lr", "layer_decay"}, exclude_defaults=True)
+        return {"pretrained": self.pretrained, **tuned}
 
     def decided(self, model: TimmModel) -> dict[str, Any]:
         from hwcls.models.weights.find import find_weights

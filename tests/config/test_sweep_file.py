@@ -36,6 +36,7 @@ ERRORS = {
     "parameters.model.choice.x/y={name: mlp}": "cannot be a label",
     "parameters.model.choice={}": "needs alternatives",
     "parameters.trainer=1": "unknown key 'trainer'",
+    "parameters.model.choice.resnet.freeze_epochs=100": "freeze_epochs 100 leaves none of 100 epochs",
     "epochs=2": "parameters.epochs",
     "metric.name=test/accuracy": "test is read once",
     "metric.name=val/acuracy": "did you mean 'val/accuracy'",
@@ -480,3 +481,22 @@ def test_any_set_option_is_at_worst_an_error(key, value):
         load_sweep(TINY, sets=[f"{key}={value}"])
     except UserError as error:
         assert "\n" not in str(error)
+
+
+def test_every_number_of_epochs_that_is_searched_trains_all_of_the_model():
+    """Also where no end of one range alone shows it."""
+    frozen = "parameters.model.choice.resnet.freeze_epochs={min: 0, max: 4}"
+    with pytest.raises(UserError, match=r"freeze_epochs 4 leaves none of 4 epochs .* — set epochs to 5 or more"):
+        load_sweep(TINY, sets=[frozen, "parameters.epochs={values: [20, 4]}"])
+    assert load_sweep(TINY, sets=[frozen, "parameters.epochs={values: [20, 5]}"]).corners
+
+
+@pytest.mark.parametrize("name", ["freeze_epochs=1", "backbone_lr=0.1", "layer_decay=0.75", "frozen_norm=true"])
+def test_what_fine_tunes_needs_weights_to_tune(name):
+    place = r"tinyimagenet\.yaml .*parameters\.model\.choice\.resnet"
+    with pytest.raises(UserError, match=f"{place}.*is for pretrained weights — add pretrained: true, or remove it"):
+        load_sweep(
+            TINY, sets=[f"parameters.model.choice.resnet.{name}", "parameters.model.choice.resnet.pretrained=false"]
+        )
+    with pytest.raises(UserError, match=f"{place}.*this one is frozen — remove it or frozen"):
+        load_sweep(TINY, sets=[f"parameters.model.choice.resnet.{name}", "parameters.model.choice.resnet.frozen=true"])

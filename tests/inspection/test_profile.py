@@ -43,6 +43,16 @@ def test_steps_go_on_over_the_end_of_the_training(trial):
     assert training.run_epochs(3) == 3 * steps
 
 
+def test_steps_are_those_of_the_whole_model(trial):
+    """Also where its backbone is frozen in the first epochs."""
+    family = {"name": "timm", "backbone": "test_resnet", "pretrained": True, "freeze_epochs": 1}
+    config = trial(data__per_class=20, data__batch_size=32, epochs=2, model=family)
+    training = TimedTraining(without_pretrained_weights(config), open_data(config.data))
+    for measure in (lambda: training.run(1), lambda: training.run_epochs(3), lambda: training.run(1)):
+        measure()
+        assert training.trainer.model.backbone.layer1[0].conv1.weight.requires_grad
+
+
 def test_memory_is_the_models_own(trial, tmp_path):
     config = trial(data__per_class=20, data__batch_size=32)
     large = trial(data__per_class=20, model={"name": "mlp", "width": 512, "depth": 3})
