@@ -125,7 +125,9 @@ _REMEDIES = {
     "hwcls trains with cross-entropy: label_smoothing and class_weights change it": (
         "loss loss_fn criterion loss_function cross_entropy cross_entropy_loss"
     ),
-    "images are normalised by the training images: remove it": "normalize normalise mean std",
+    "it is data.mean and data.std; left out, what pretrained weights expect, or of the training images": (
+        "normalize normalise normalization normalisation"
+    ),
     "set brightness, contrast, saturation and hue": "color_jitter colour_jitter jitter",
     "hwcls has no use for it: remove it": "program command description verbose",
     "set the environment variable WANDB_ENTITY": "entity team wandb_entity",

@@ -170,10 +170,10 @@ class DataConfig(Labelled):
         numbers = value if isinstance(value, list | tuple) else ()
         if not numbers or not all(type(one) in (int, float) for one in numbers):
             raise ValueError(f"{name} {value!r} is no list of numbers — write [0.5, 0.5, 0.5], or {IMAGES}")
-        channels = info.data.get("channels") or 3
-        if len(numbers) not in (channels, 3):
-            counts = f"{len(numbers)} for {channels}" if info.data.get("channels") else f"{len(numbers)}"
-            raise ValueError(f"{name} has {counts} channels — give {channels} numbers")
+        counts = (3,) if info.data.get("channels") == 3 else (3, 1)  # of grey images the average is taken
+        if len(numbers) not in counts:
+            remedy = f"give {' or '.join(map(str, counts))}, one for each channel"
+            raise ValueError(f"{name} has {len(numbers)} numbers — {remedy}")
         wrong = [one for one in numbers if not (0 < one <= 1 or (one == 0 and name == "mean"))]
         if wrong:
             remedy = "divide it by 255" if wrong[0] > 1 else f"leave {name} out for what the weights expect"

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -116,6 +116,17 @@ class ImageSet(InputSpec):
         parts = {"train": self.train, "val": self.val, "test": self.test}
         return {name: np.bincount(part.labels, minlength=len(self.classes)).tolist() for name, part in parts.items()}
 
+    @property
+    def normalised_by(self) -> Literal["images", "given"]:
+        """Whether mean and std are those of the training images, or given, as pretrained weights expect them."""
+        return "images" if (self.mean, self.std) == self.moments else "given"
+
+    @property
+    def decoded_bytes(self) -> int:
+        """What the pixels of all splits take on the disk."""
+        arrays = {id(part.images): part.images.nbytes for part in (self.train, self.val, self.test)}
+        return sum(arrays.values())
+
     def split_digest(self) -> str:
         """A hash of the classes and of which image is in which split: equal where two nodes split alike."""
         digest = hashlib.blake2b(repr(self.classes).encode(), digest_size=16)
@@ -132,6 +143,7 @@ class ImageSet(InputSpec):
         counts = self.counts()
         return {
             **self.to_dict(),
+            "normalised_by": self.normalised_by,
             "classes": list(self.classes),
             "per_class": [min(counts["train"]), max(counts["train"])],
             **{split: sum(found) for split, found in counts.items()},
@@ -250,7 +262,7 @@ def _per_channel(key: str, asked: PerChannel | None, of_images: tuple[float, ...
         return of_images
     if len(asked) < channels:
         what = f"{key} has {len(asked)} number for images of {channels} channels"
-        raise UserError(what, where=f"data.{key}", remedy=f"give {channels} numbers")
+        raise UserError(what, where=f"data.{key}", remedy=f"give {channels}, one for each channel")
     return fit_channels(asked, channels)
 
 

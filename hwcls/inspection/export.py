@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from hwcls import files
+from hwcls.data.imageset import InputSpec
 from hwcls.errors import UserError, install_extra
 from hwcls.inspection.load_trained import Trained, normalise_pixels
 from hwcls.inspection.preprocessing import describe_preprocessing
@@ -28,9 +29,9 @@ SUFFIX = {"onnx": ".onnx", "torch": ".pt2"}
 IMAGES = 64  # of val, on which the outputs are compared
 TOLERANCE = 1e-4  # of the largest logit
 RESIZE = {
-    "crop": "the short side to {size}, bilinear with antialiasing, then the centre",
-    "squash": "both sides to {size}, bilinear with antialiasing",
-    "pad": "the long side to {size}, bilinear with antialiasing, then grey beside it",
+    "crop": "the short side to {side}, {filter} with antialiasing, then the centre{centre}",
+    "squash": "both sides to {side}, {filter} with antialiasing{centre}",
+    "pad": "the long side to {side}, {filter} with antialiasing{centre}, then grey beside it",
 }
 
 
@@ -90,7 +91,7 @@ def describe(trained: Trained) -> dict[str, Any]:
             "shape": ["batch", data.channels, data.image_size, data.image_size],
             "type": "float32",
             "channels": "RGB" if data.channels == 3 else "grey (ITU-R 601 luma)",
-            "resize": RESIZE[data.resize].format(size=data.image_size),
+            "resize": _describe_resize(data),
             "normalise": "(pixel / 255 - mean) / std",
             "mean": list(data.mean),
             "std": list(data.std),
@@ -101,6 +102,14 @@ def describe(trained: Trained) -> dict[str, Any]:
         "epoch": read_weights_epoch(trained.path / "best.safetensors"),
         "config": trained.config.to_dict(),
     }
+
+
+def _describe_resize(data: InputSpec) -> str:
+    side = data.resizing.scaled_side(data.image_size)
+    larger = side > data.image_size
+    centre = "" if not larger else f" {data.image_size} x {data.image_size}"
+    centre = f", then the centre{centre}" if larger and data.resize != "crop" else centre
+    return RESIZE[data.resize].format(side=side, filter=data.interpolation, centre=centre)
 
 
 def _to_torch(model: nn.Module, example: Tensor, path: Path) -> Callable[[Tensor], Tensor]:

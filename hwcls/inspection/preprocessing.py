@@ -2,7 +2,8 @@
 
 `hwcls export` writes them next to the model. Each step has a name and all the numbers that it needs. `version` is the
 least one that a reader must know: 1 for models whose images are cropped, 2 for those whose images are squashed or
-padded. A change of what a step means, or of their order, raises it.
+padded, 3 where they are resized with another filter than the bilinear one, or cropped after that. A change of what a
+step means, or of their order, raises it.
 """
 
 from __future__ import annotations
@@ -13,9 +14,13 @@ from hwcls.data.decoding.codecs import MAX_PIXELS
 from hwcls.data.decoding.opened import ORIENTATION
 from hwcls.data.decoding.pixel_range import SIXTEEN_BITS, PixelRange
 from hwcls.data.decoding.resize import FILL, MAX_ASPECT
+from hwcls.data.decoding.resizing import Resizing
 from hwcls.data.imageset import InputSpec
 
-VERSION = {"crop": 1, "squash": 2, "pad": 2}
+FILTER = {
+    "bilinear": "bilinear (a triangle), widened by the factor where it shrinks (antialias)",
+    "bicubic": "bicubic (Keys, a = -0.5), widened by the factor where it shrinks (antialias)",
+}
 # by EXIF orientation: whether rows and columns are exchanged first, then whether rows and columns are reversed
 TURNS = {
     1: (False, False, False),
@@ -33,7 +38,7 @@ LUMA = (19595, 38470, 7471)  # of 65536: ITU-R 601
 def describe_preprocessing(inputs: InputSpec) -> dict[str, Any]:
     """The steps from an encoded image to one input (channels, size, size) of a model, as JSON-ready values."""
     return {
-        "version": VERSION[inputs.resize],
+        "version": _version(inputs.resizing),
         "from": "an image file",
         "to": "float32 (channels, height, width)",
         "steps": [
@@ -76,24 +81,36 @@ def describe_preprocessing(inputs: InputSpec) -> dict[str, Any]:
     }
 
 
+def _version(resizing: Resizing) -> int:
+    """A crop of more of the scaled side than the centre's size was in version 1 already."""
+    if resizing.how == "crop":
+        return 1 if resizing.interpolation == "bilinear" else 3
+    return 2 if resizing == Resizing(resizing.how) else 3
+
+
 def _square_steps(inputs: InputSpec) -> list[dict[str, Any]]:
     """How an image becomes a square of the model's size: cropped, squashed or padded."""
-    size, how = inputs.image_size, inputs.resize
+    size, how, side = inputs.image_size, inputs.resize, inputs.resizing.scaled_side(inputs.image_size)
     resize: dict[str, Any] = {
         "step": "resize",
-        "where": f"the image is not {size} x {size}",
-        "filter": "bilinear (a triangle), widened by the factor where it shrinks (antialias)",
+        "where": f"the image is not {side} x {side}",
+        "filter": FILTER[inputs.interpolation],
         "order": "columns first, then rows; each rounded to whole numbers from 0 to 255, halves up",
     }
+    resize |= {} if inputs.interpolation == "bilinear" else {"interpolation": inputs.interpolation, "a": -0.5}
+    centre = {"step": "crop_centre", "size": size, "formula": "from (side - size) // 2 on, in height and in width"}
+    larger = [centre] if side > size else []
+    if larger and how == "pad":
+        centre |= {"where": "a side is longer than size"}
     if how == "squash":
         tall = f"the height is more than {MAX_ASPECT} times the width"
-        resize |= {"height": size, "width": size, "max_aspect": MAX_ASPECT}
-        return [resize | {"order": f"{resize['order']}; rows first where {tall}"}]
+        resize |= {"height": side, "width": side, "max_aspect": MAX_ASPECT}
+        return [resize | {"order": f"{resize['order']}; rows first where {tall}"}, *larger]
     if how == "pad":
         pad: dict[str, Any] = {"step": "pad", "size": size, "colour": [FILL] * inputs.channels}
         pad["formula"] = "the image from (size - side) // 2 on, in height and in width, and the colour around it"
         short = "max(1, round(short * long_side / long)), halves to even"
-        return [resize | {"long_side": size, "short_side": short}, pad]
+        return [resize | {"long_side": side, "short_side": short}, *larger, pad]
     return [
         {
             "step": "crop_long_side",
@@ -101,8 +118,8 @@ def _square_steps(inputs: InputSpec) -> list[dict[str, Any]]:
             "max_aspect": MAX_ASPECT,
             "formula": "long = min(long, 2 * short + long % 2), from (old - long) // 2 on",
         },
-        resize | {"short_side": size, "long_side": "max(short_side, round(long * short_side / short)), halves to even"},
-        {"step": "crop_centre", "size": size, "formula": "from (side - size) // 2 on, in height and in width"},
+        resize | {"short_side": side, "long_side": "max(short_side, round(long * short_side / short)), halves to even"},
+        centre,
     ]
 
 

@@ -13,9 +13,9 @@ from hwcls.training.trainer import Trainer
 def effective_settings(trainer: Trainer) -> dict[str, Any]:
     """JSON-ready values of rank 0: images as the model gets them, how they are computed, what the loss weighs.
 
-    `mean` and `std` are per channel, of the training pixels / 255; `norm_batch` is the most images that BatchNorm
-    normalises together; `train_sample` the training images on which train/accuracy is measured; `class_weights` are
-    in the order of the classes, None without. What the model's family decided comes last.
+    `mean` and `std`, per channel, normalise pixels / 255; `norm_batch` is the most images that BatchNorm normalises
+    together; `train_sample` the training images on which train/accuracy is measured; `class_weights` are in the order
+    of the classes, None without. What the model's family decided comes last.
     """
     data, config, precision = trainer.data, trainer.config, trainer.accumulator.precision
     device, weights = trainer.world.device, trainer.accumulator.loss.weights
@@ -23,6 +23,8 @@ def effective_settings(trainer: Trainer) -> dict[str, Any]:
     return {
         "image_size": data.image_size,
         "resize": data.resize,
+        "interpolation": data.interpolation,
+        "crop_pct": data.crop_pct,
         "channels": data.channels,
         "mean": list(data.mean),
         "std": list(data.std),

@@ -54,16 +54,22 @@ def write_folders(path, kind, shapes):
                 picture.save(folder / f"{seed}.png")
 
 
-@pytest.fixture(scope="module", params=["colour", "grey", "twelve", "colour squash", "colour pad", "twelve pad"])
+KINDS = ["colour", "grey", "twelve", "colour squash", "colour pad", "twelve pad"]
+KINDS += ["colour crop bicubic 0.75", "grey crop bicubic 1", "colour crop bilinear 0.75", "colour squash bicubic 0.75"]
+KINDS += ["twelve pad bicubic 0.75"]
+
+
+@pytest.fixture(scope="module", params=KINDS)
 def trained(request, tmp_path_factory):
     """A model of own images, after a second of training."""
     torch.set_num_threads(1)
     path = tmp_path_factory.mktemp(request.param)
-    kind, _, resize = request.param.partition(" ")
-    write_folders(path / "images", kind, SHAPES if resize else SHAPES[:1])
+    kind, *how = request.param.split()
+    write_folders(path / "images", kind, SHAPES if how else SHAPES[:1])
     channels = 3 if kind == "colour" else 1
     data = {"name": "imagefolder", "path": str(path / "images"), "image_size": SIZE, "channels": channels}
-    data |= {"resize": resize} if resize else {}
+    data |= dict(zip(("resize", "interpolation", "crop_pct"), [*how[:2], *map(float, how[2:])], strict=False))
+    data |= {"mean": [0.5] * channels, "std": [0.5] * channels} if how[1:] else {}
     values = {"data": {**data, "batch_size": 32}, "model": {"name": "mlp", "width": 16, "depth": 1}, "epochs": 4}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HWCLS_CACHE", str(path / "cache"))
@@ -113,7 +119,7 @@ class Interpreter:
     """Carries out the steps of a preprocessing file."""
 
     def __init__(self, description):
-        assert description["preprocessing"]["version"] in (1, 2)
+        assert description["preprocessing"]["version"] in (1, 2, 3)
         self.steps = description["preprocessing"]["steps"]
 
     def __call__(self, file):
@@ -186,8 +192,10 @@ class Interpreter:
             target = [max(step["short_side"], round(side * step["short_side"] / min(size))) for side in size]
         for axis in (0, 1) if rows_first else (1, 0):
             if size[axis] != target[axis]:
-                weights = triangle(size[axis], target[axis])
-                pixels = np.floor(np.moveaxis(np.tensordot(weights, pixels, (1, axis)), 0, axis) + 0.5)
+                kernel = keys(step["a"]) if step.get("interpolation") == "bicubic" else triangle
+                weights = antialiased(kernel, size[axis], target[axis])
+                found = np.moveaxis(np.tensordot(weights, pixels, (1, axis)), 0, axis)
+                pixels = np.floor(found + 0.5).clip(0, 255)
         return pixels
 
     def pad(self, step, pixels):
@@ -199,18 +207,32 @@ class Interpreter:
         return found
 
     def crop_centre(self, step, pixels):
-        top, left = ((side - step["size"]) // 2 for side in pixels.shape[:2])
+        top, left = (max(0, (side - step["size"]) // 2) for side in pixels.shape[:2])
         return pixels[top : top + step["size"], left : left + step["size"]]
 
     def normalise(self, step, pixels):
         return (pixels / step["scale"] - step["mean"]) / step["std"]
 
 
-def triangle(old, new):
-    """(new, old): the weights of a bilinear filter that is as wide as the factor by which it shrinks."""
+def triangle(distance):
+    return np.maximum(0, 1 - distance)
+
+
+def keys(a):
+    """The bicubic filter with this coefficient."""
+
+    def kernel(x):
+        near, far = ((a + 2) * x - (a + 3)) * x**2 + 1, a * (((x - 5) * x + 8) * x - 4)
+        return np.where(x < 1, near, np.where(x < 2, far, 0))
+
+    return kernel
+
+
+def antialiased(kernel, old, new):
+    """(new, old): the weights of a filter that is widened by the factor by which it shrinks."""
     factor = old / new
     centre = (np.arange(new)[:, None] + 0.5) * factor
-    weights = np.maximum(0, 1 - np.abs(np.arange(old) + 0.5 - centre) / max(factor, 1))
+    weights = kernel(np.abs(np.arange(old) + 0.5 - centre) / max(factor, 1))
     return weights / weights.sum(1, keepdims=True)
 
 
@@ -257,7 +279,7 @@ def test_the_file_alone_classifies_photos_as_predict_does(trained, kind, tmp_pat
         pixels = decode_as_trained(file.read_bytes(), opened.inputs)
         exact = normalise_pixels(opened.inputs, pixels[None], torch.device("cpu"))[0].numpy()
         assert np.abs((image - exact) * spread).max() < LEVELS + 0.01, file
-        assert file.stem != "same" or np.abs(one - other).max() < 1e-4
+        assert file.stem != "same" or opened.inputs.crop_pct < 1 or np.abs(one - other).max() < 1e-4
     assert len({*expected.argmax(1)}) == len(CLASSES)
     assert (opened.inputs.pixel_range is None) == (which != "twelve")
 
@@ -287,16 +309,19 @@ def test_the_numbers_are_those_of_the_data_set(trained):
     steps = {step["step"]: step for step in describe(trained[1])["preprocessing"]["steps"]}
     inputs = trained[1].inputs
     assert steps["normalise"]["mean"] == list(inputs.mean)
+    cropped = ["crop_centre"] if inputs.crop_pct < 1 else []
     expected = {
         "crop": ["crop_long_side", "resize", "crop_centre"],
-        "squash": ["resize"],
-        "pad": ["resize", "pad"],
+        "squash": ["resize", *cropped],
+        "pad": ["resize", *cropped, "pad"],
     }[inputs.resize]
     assert list(steps)[5:-1] == expected
     key = {"crop": "short_side", "squash": "height", "pad": "long_side"}[inputs.resize]
-    assert steps["resize"][key] == SIZE
+    assert steps["resize"][key] == SIZE / inputs.crop_pct
     assert {steps[name]["size"] for name in expected if "size" in steps[name]} <= {SIZE}
-    assert describe(trained[1])["preprocessing"]["version"] == (1 if inputs.resize == "crop" else 2)
+    version = 3 if inputs.interpolation == "bicubic" else 1 if inputs.resize == "crop" else 2
+    assert describe(trained[1])["preprocessing"]["version"] == version
+    assert inputs.interpolation == "bilinear" or inputs.mean == (0.5,) * inputs.channels
     levels = inputs.pixel_range or PixelRange(0, 65535)
     assert (steps["scale_range"]["low"], steps["scale_range"]["high"]) == (levels.low, levels.high)
     assert json.loads(json.dumps(steps)) == steps

@@ -204,12 +204,15 @@ def _shape(data: DataConfig, given: Sequence[int | None]) -> Shape:
 def _plain(one: Row, summary: Summary) -> dict[str, Any]:
     _, channels, side = one.shape
     settings = one.config.model_dump(mode="json", exclude={"label"})
-    return {"name": one.name, "image": [channels, side, side], **dataclasses.asdict(summary), "settings": settings}
+    expected = one.config.expects
+    found = {"name": one.name, "image": [channels, side, side], **dataclasses.asdict(summary), "settings": settings}
+    return {**found, "expects": expected and vars(expected)}
 
 
 def _print(rows: Sequence[tuple[Row, Summary]]) -> None:
     from rich.table import Table
 
+    from hwcls.data.input_words import describe_expected
     from hwcls.models.alternatives import describe_same_models
 
     console = table_console()
@@ -237,6 +240,9 @@ def _print(rows: Sequence[tuple[Row, Summary]]) -> None:
     for one, _ in rows:
         for note in one.config.notes(channels=one.shape[1], image_size=one.shape[2]):
             echo(f"note: {note}")
+    expected = {one.name: inputs for one, _ in rows if (inputs := one.config.expects) is not None}
+    for name, inputs in expected.items():
+        echo(f"{name}: its weights were trained on {describe_expected(inputs)}")
     for labels in alike.values():
         if len(labels) > 1:
             echo(f"note: {describe_same_models(labels)}")

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from hwcls.data.cuts.describe import describe_origins
+from hwcls.data.input_words import describe_inputs
 from hwcls.escape import printable
+from hwcls.format import join_words
 
 Facts = list[tuple[str, str]]  # (name, value)
 SPLITS_FILE = "splits.csv"
@@ -57,11 +59,20 @@ def _origins(data: Mapping[str, Any], folder: Path) -> Facts:
 
 def _images(data: Mapping[str, Any]) -> Facts:
     """The images as every model gets them, and why in this size; of earlier versions also where val is from."""
-    size, channels, origin = (data.get(key) for key in ("image_size", "channels", "val_from"))
-    if not size:
+    if not data.get("image_size"):
         return []
-    reason = f"; {data['image_size_reason']}" if data.get("image_size_reason") else ""
+    others = data.get("others")
+    entries = [data, *(one for one in others if isinstance(one, Mapping))] if isinstance(others, list) else [data]
+    parts = [_prepared(one) for one in (entries if "models" in data else entries[:1])]
     if "test_from" not in data:
-        reason = {"train": "; val is split off train", "val": "; val as the data set has it"}.get(str(origin), "")
-    resized = {"squash": ", squashed", "pad": ", padded"}.get(str(data.get("resize")), "")
-    return [("Images", f"{size} x {size}, {'grey' if channels == 1 else 'RGB'}{resized}{reason}")]
+        parts += {"train": ["val is split off train"], "val": ["val as the data set has it"]}.get(
+            str(data.get("val_from")), []
+        )
+    return [("Images", "; ".join(parts))]
+
+
+def _prepared(data: Mapping[str, Any]) -> str:
+    """How the images of an entry of data.json become inputs, whose and why in this size."""
+    models, reason = data.get("models"), data.get("image_size_reason")
+    whose = f"for {join_words(list(map(str, models)))}: " if isinstance(models, list) and models else ""
+    return f"{whose}{describe_inputs(data)}" + (f"; {reason}" if reason and "test_from" in data else "")

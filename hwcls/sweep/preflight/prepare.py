@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from hwcls import files
-from hwcls.config.data import DataConfig
+from hwcls.config.data import ChosenSize, DataConfig
 from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.config.yaml_source import YamlSource
@@ -22,6 +22,7 @@ from hwcls.data.cuts.describe import describe_origins
 from hwcls.data.cuts.table import write_split_tables
 from hwcls.data.formats.image_types import nfc
 from hwcls.data.imageset import ImageSet, open_data
+from hwcls.data.input_words import describe_decoded
 from hwcls.data.progress import ProgressReporter
 from hwcls.errors import UserError
 from hwcls.models.alternatives import describe_same_models, expand_alternatives, group_same_models
@@ -89,7 +90,8 @@ def check_content(sweep: Sweep, path: Path, into: Path, progress: ProgressReport
     if sweep.earlier:
         sets = {key: _of_version_0_1(images) for key, images in sets.items()}
     _check_same_images(list(sets.values()), path)
-    save_splits(list(sets.values()), into, _size_reasons(sweep, path))
+    labels = _labels_of(corners)
+    save_splits(sets, into, _size_reasons(sweep, path), labels)
     write_split_tables(sets, into)
     shapes = shapes_of(sets)
     check_models_build(corners, shapes, sweep.source)
@@ -103,6 +105,7 @@ def check_content(sweep: Sweep, path: Path, into: Path, progress: ProgressReport
     files.write_json(into / "models.json", {"same": groups})
     notes = [*_split_notes(sets.values()), *_model_notes(corners, shapes), *map(describe_same_models, groups)]
     described = [line for lines in dict.fromkeys(map(_describe, sets.values())) for line in lines]
+    described += describe_decoded(list(sets.values()), [labels[key] for key in sets])
     digests = {key: images.split_digest() for key, images in sets.items()}
     return Prepared(sources, *measure_sizes(sweep, sets, sources), digests, notes, described)
 
@@ -184,32 +187,48 @@ def shapes_of(sets: dict[DataConfig, ImageSet]) -> Shapes:
     return {key: (len(images.classes), images.channels, images.image_size) for key, images in sets.items()}
 
 
-def save_splits(sets: list[ImageSet], path: Path, reasons: Mapping[str, str]) -> None:
+def _labels_of(trials: Sequence[TrialConfig]) -> dict[DataConfig, list[str]]:
+    """The names of the models that are trained on each data set."""
+    found: dict[DataConfig, list[str]] = {}
+    for trial in trials:
+        names, name = found.setdefault(trial.data.pixels(), []), trial.model.label or trial.model.name
+        names += [name] if name not in names else []
+    return found
+
+
+def save_splits(
+    sets: Mapping[DataConfig, ImageSet],
+    path: Path,
+    reasons: Mapping[str, ChosenSize],
+    labels: Mapping[DataConfig, list[str]],
+) -> None:
     """Write splits.npz and data.json: which images are train, val and test; several data sets are numbered.
 
     Args:
         reasons: Why the images have their size, by data set, where hwcls chose it.
+        labels: The names of each data set's models.
     """
     arrays, described = {}, []
-    for number, images in enumerate(sets):
+    for number, (key, images) in enumerate(sets.items()):
         prefix = f"{number}/" if len(sets) > 1 else ""
         for name in ("train", "val", "test"):
             arrays[f"{prefix}{name}"] = getattr(images, name).rows
-        reason = {"image_size_reason": reasons[images.name]} if images.name in reasons else {}
-        described.append({**images.facts(), **reason, "fingerprint": _fingerprint(images)})
+        chosen = reasons.get(images.name)  # models from scratch may have the images as their files are
+        facts = images.facts() | ({"models": labels[key]} if len(sets) > 1 else {})
+        facts |= {"image_size_reason": chosen.reason} if chosen and chosen.side == images.image_size else {}
+        described.append({**facts, "fingerprint": _fingerprint(images)})
     save_arrays(path / "splits.npz", **arrays)
     files.write_json(path / "data.json", {**described[0], **({"others": described[1:]} if described[1:] else {})})
 
 
-def _size_reasons(sweep: Sweep, path: Path) -> dict[str, str]:
-    """Why images have their size, by data set; a sweep that continues keeps the reason of its first start."""
+def _size_reasons(sweep: Sweep, path: Path) -> dict[str, ChosenSize]:
+    """Sizes that hwcls chose, and why, by data set; a sweep that continues keeps the reason of its first start."""
     found = read_or_none(read_json, path / "data.json", DataShape) or {}
-    entries = {one.get("name"): one for one in (found, *found.get("others", ()))}
+    entries = {(one.get("name"), one.get("image_size")): one for one in (found, *found.get("others", ()))}
     reasons = {}
     for name, chosen in sweep.image_sizes.items():
-        earlier = entries.get(name, {})
-        kept = earlier.get("image_size_reason") if earlier.get("image_size") == chosen.side else None
-        reasons[name] = str(kept or chosen.reason)
+        kept = entries.get((name, chosen.side), {}).get("image_size_reason")
+        reasons[name] = replace(chosen, reason=str(kept or chosen.reason))
     return reasons
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hwcls.config.data import DataConfig, Resize
+from hwcls.config.data import DataConfig, Interpolation, Resize
 from hwcls.data.decoding import resize
 from hwcls.data.decoding.decode import decode_to_size
 from hwcls.data.decoding.resizing import Resizing
@@ -30,9 +30,43 @@ def stripes(height: int, width: int) -> np.ndarray:
     return pixels
 
 
-def whole(pixels: np.ndarray, size: int, how: Resize) -> np.ndarray:
+def whole(pixels: np.ndarray, size: int, how: Resize | Resizing) -> np.ndarray:
     batch = torch.from_numpy(pixels).permute(2, 0, 1)[None]
-    return resize.resize_batch(batch, size, Resizing(how))[0].permute(1, 2, 0).numpy()
+    resizing = how if isinstance(how, Resizing) else Resizing(how)
+    return resize.resize_batch(batch, size, resizing)[0].permute(1, 2, 0).numpy()
+
+
+FILTERS: dict[Interpolation, Image.Resampling] = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+
+
+@pytest.mark.parametrize("interpolation", FILTERS)
+@pytest.mark.parametrize("side", [64, 73, 224, 500])
+def test_a_square_is_resized_as_pil_does_it(side: int, interpolation: Interpolation) -> None:
+    pixels = np.random.default_rng(side).integers(0, 256, (side, side, 3), np.uint8)
+    pixels[: side // 2] = 255 * (pixels[: side // 2] > 128)  # edges, over which a bicubic filter shoots
+    for size, crop_pct in ((160, 1.0), (112, 0.875)):
+        resizing = Resizing("crop", interpolation, crop_pct)
+        scaled = resizing.scaled_side(size)
+        assert scaled == {160: 160, 112: 128}[size]
+        wanted = np.asarray(Image.fromarray(pixels).resize((scaled, scaled), FILTERS[interpolation])).astype(int)
+        start = (scaled - size) // 2
+        found = whole(pixels, size, resizing)
+        difference = np.abs(found - wanted[start : start + size, start : start + size])
+        assert difference.max() <= (1 if interpolation == "bilinear" else 2)
+        assert (difference > 1).mean() < 1e-4
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("shape", [(30, 90), (90, 30), (40, 40), (20, 400)])
+def test_the_centre_of_a_larger_square_is_kept(how: Resize, shape: tuple[int, int]) -> None:
+    """As if it had been resized to the larger side first, and then cropped."""
+    pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    larger = whole(pixels, 40, Resizing(how))
+    assert (whole(pixels, 32, Resizing(how, crop_pct=0.8)) == larger[4:36, 4:36]).all()
+    assert (whole(pixels, 40, Resizing(how, "bicubic")) != larger).any() == (shape != (40, 40))
 
 
 def test_what_each_way_keeps() -> None:
@@ -50,10 +84,13 @@ def test_what_each_way_keeps() -> None:
         assert (whole(pixels[:, :20], 10, how) == square).all()  # a square is the same in all of them
 
 
-@pytest.mark.parametrize("how", HOW)
+EVERY = [*map(Resizing, HOW), *(Resizing(how, "bicubic", 0.8) for how in HOW)]
+
+
+@pytest.mark.parametrize("how", EVERY, ids=str)
 @pytest.mark.parametrize("shape", [(40, 90), (90, 40), (7, 300), (300, 7), (9, 12), (5, 5), (1, 50), (50, 1), (16, 16)])
 def test_strips_give_what_the_whole_image_gives(
-    how: Resize, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+    how: Resizing, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
     expected = whole(pixels, 16, how)
@@ -64,7 +101,7 @@ def test_strips_give_what_the_whole_image_gives(
 
     for strip in (1 << 20, 64):
         monkeypatch.setattr(resize, "STRIP", strip)
-        assert (resize.resize_pixels(read, *shape, 16, Resizing(how)) == expected).all()
+        assert (resize.resize_pixels(read, *shape, 16, how) == expected).all()
 
 
 @pytest.mark.parametrize("how", HOW)
@@ -141,6 +178,10 @@ def test_mixed_images_open_in_every_way(make: SimpleNamespace, tmp_path: Path) -
         again = InputSpec.from_dict(opened[how].to_dict())
         assert (again.resize, again.image_size) == (how, 24)
     assert len(folders) == 3
+    bicubic = open_data(config.model_copy(update={"interpolation": "bicubic", "crop_pct": 0.8}))
+    assert bicubic.resizing == Resizing("crop", "bicubic", 0.8)
+    assert InputSpec.from_dict(bicubic.to_dict()).resizing == bicubic.resizing
+    assert (bicubic.test.images != opened["crop"].test.images).any()
     first = [opened[how].test.images[0] for how in HOW]
     assert (first[2][:8] == resize.FILL).all()
     assert (first[2][8:16] != resize.FILL).any()
@@ -203,5 +244,9 @@ def test_stores_and_weights_of_earlier_versions_are_cropped(make: SimpleNamespac
     meta = open_data(config).to_dict()
     del meta["resize"]
     assert InputSpec.from_dict(meta).resize == "crop"
+    del meta["interpolation"], meta["crop_pct"]
+    assert InputSpec.from_dict(meta).resizing == Resizing()
+    with pytest.raises(ValueError, match="unknown interpolation 'lanczos'"):
+        InputSpec.from_dict({**meta, "interpolation": "lanczos"})
     with pytest.raises(ValueError, match="unknown resize 'stretch'"):
         InputSpec.from_dict({**meta, "resize": "stretch"})

@@ -159,6 +159,8 @@ def test_what_data_and_machine_decide_is_in_the_result(own, tmp_path):
     assert found == {
         "image_size": 8,
         "resize": "crop",
+        "interpolation": "bilinear",
+        "crop_pct": 1.0,
         "channels": 3,
         "device": "cpu",
         "precision": "float32",
