@@ -87,8 +87,16 @@ class ModelFamily(Labelled):
         """The same model, with an absolute path where it names a file that exists in `folder`, the sweep file's."""
         return self
 
-    def find_pretrained(self) -> None:
-        """Raise UserError where weights of a hub that the model starts from cannot be had; nothing is downloaded."""
+    def find_pretrained(self) -> Any:
+        """Where the pretrained weights are that the model starts from, a FoundWeights; None where it needs none.
+
+        Nothing is downloaded. Raises UserError where they cannot be had.
+        """
+        return None
+
+    def look_for_pretrained(self) -> list[Any]:
+        """What each place says of pretrained weights, a FoundWeights or NotFound, in the order of the search."""
+        return []
 
     def initialisation(self) -> dict[str, Any]:
         """Settings that change the first weights or how they are trained, not the architecture, as plain values."""

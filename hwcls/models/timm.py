@@ -14,6 +14,7 @@ from hwcls.config.model import MODELS, HeadConfig, ModelFamily
 
 if TYPE_CHECKING:
     from hwcls.models.timm_backbone import TimmModel
+    from hwcls.models.weights.source import FoundWeights, NotFound
 
 VIEWS = 4  # of each training image, the plain one among them, where augmentation changes it
 
@@ -154,11 +155,15 @@ class TimmConfig(ModelFamily):
 
         return find_expected_inputs(self.backbone, self.pretrained) if self.pretrained else None
 
-    def find_pretrained(self) -> None:
+    def find_pretrained(self) -> FoundWeights | None:
         from hwcls.models.weights.find import find_weights
 
-        if self.pretrained:
-            find_weights(self.backbone, self.pretrained)
+        return find_weights(self.backbone, self.pretrained) if self.pretrained else None
+
+    def look_for_pretrained(self) -> list[FoundWeights | NotFound]:
+        from hwcls.models.weights.find import look_for_weights
+
+        return look_for_weights(self.backbone, self.pretrained or True)
 
     def initialisation(self) -> dict[str, Any]:
         tuned = self.model_dump(include={"freeze_epochs", "backbone_lr", "layer_decay"}, exclude_defaults=True)

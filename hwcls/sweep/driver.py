@@ -144,9 +144,9 @@ class _Start:
         if not self.options.address:
             return None
         from hwcls.sweep.cluster.nodes import Nodes
-        from hwcls.sweep.storage.user_code import weight_files
+        from hwcls.sweep.storage.weights import needed_weights
 
-        nodes = Nodes(prepared.data, weight_files(self.sweep.corners), resources)
+        nodes = Nodes(prepared.data, needed_weights(self.sweep.corners), resources)
         nodes.prepare()
         return nodes
 

@@ -17,6 +17,7 @@ from hwcls.data.cuts.table import has_other_splits, write_split_tables
 from hwcls.data.imageset import describe_unjudged, open_data
 from hwcls.errors import UserError
 from hwcls.models.user.code import exits_as_errors
+from hwcls.models.weights.describe import describe_weights, weights_note
 from hwcls.tracking.folders import TrialFolder
 from hwcls.tracking.records import Result, best_of
 from hwcls.training import checkpoint
@@ -67,6 +68,10 @@ def train(config: TrialConfig, path: Path, report: Report, observe: Callable[[],
     for note in (*data.origin.notes, *describe_unjudged(data.classes, data.counts())):
         log.warning("%s: %s", data.title, note)
     models.check(config.model, classes=len(data.classes), channels=data.channels, image_size=data.image_size)
+    if found := config.model.find_pretrained():
+        log.info("%s", describe_weights(found))
+        if renamed := weights_note(found):
+            log.warning("%s", renamed)
     folder.write_config(config)
     write_split_tables({config.data: data}, path)
     micro_batch: int | None = None

@@ -76,6 +76,27 @@ def test_a_backbone_of_timm(invoke):
     assert "trained" in invoke("test_resnet", "--set", "frozen=true").stdout
 
 
+def test_where_the_weights_of_a_backbone_would_come_from(invoke, tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    lines = invoke("test_resnet", "mlp").stdout.splitlines()
+    (place,) = [line for line in lines if line.startswith("weights of")]
+    assert place == "weights of test_resnet would be downloaded from https://huggingface.co/timm/test_resnet.r160_in1k"
+    assert f"  cache: not in timm's cache ({tmp_path}/models--timm--test_resnet.r160_in1k)" in lines
+    row = rows(invoke("test_resnet", "mlp", "--json"))
+    assert [(one["source"], one["found"]) for one in row["test_resnet"]["weights"]] == [("cache", False), ("hub", None)]
+    assert "weights" not in row["mlp"]
+    found = tmp_path / "models--timm--test_resnet.r160_in1k" / "snapshots" / ("0" * 40) / "model.safetensors"
+    found.parent.mkdir(parents=True)
+    found.write_bytes(b"weights")
+    (found.parents[2] / "refs").mkdir()
+    (found.parents[2] / "refs/main").write_text("0" * 40)
+    assert "weights of test_resnet come from timm's cache" in invoke("test_resnet").stdout.splitlines()
+    (cache, _) = rows(invoke("test_resnet", "--json"))["test_resnet"]["weights"]
+    assert (cache["found"], cache["place"], len(cache["sha256"])) == (True, str(found), 64)
+
+
 def test_a_sweep_file(invoke, tmp_path):
     file = tmp_path / "three.yaml"
     file.write_text(yaml.safe_dump(SWEEP, sort_keys=False))

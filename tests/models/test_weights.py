@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import logging
 import time
 from collections import OrderedDict
 from pathlib import Path
@@ -21,6 +20,7 @@ from hwcls.models.timm import TimmConfig
 from hwcls.models.weights import hub as hub_source
 from hwcls.models.weights import load as loading
 from hwcls.models.weights import package
+from hwcls.models.weights.describe import describe_places, describe_weights, weights_note
 from hwcls.models.weights.find import fetch_weights, find_offline_weights, find_weights, look_for_weights
 from hwcls.models.weights.load import read_weights
 from hwcls.models.weights.match import rename_by_order
@@ -97,16 +97,22 @@ def test_a_package_is_found_before_the_hub(lite0: FoundWeights, no_hub: Path) ->
     assert lite0.digest is not None
     assert lite0.digest.startswith("57934424"), "the name of the file says so"
     assert find_weights(f"{LITE0}.in1k", True).place == lite0.place == find_offline_weights(LITE0)
+    assert describe_weights(lite0) == f"weights of {LITE0} are from the package {PACKAGES[LITE0].name}"
     looked = look_for_weights(LITE0, True)
-    assert [one.kind for one in looked] == ["cache", "package", "hub"]
     assert isinstance(looked[0], NotFound)
+    assert describe_places(looked) == [
+        f"weights of {LITE0} come from the package {PACKAGES[LITE0].name}",
+        f"  cache: not in timm's cache ({no_hub / 'hub'}/models--timm--{LITE0}.in1k)",
+        f"  package: {lite0.place}",
+        f"  hub: http://127.0.0.1:9/timm/{LITE0}.in1k (asked where nothing above has them)",
+    ]
 
 
 @pytest.mark.parametrize("backbone", PACKAGES)
 def test_the_weights_of_a_package(backbone: str) -> None:
     if PACKAGES[backbone].file is None:
         pytest.skip(f"{PACKAGES[backbone].name} is not installed")
-    loading._checked.clear()
+    loading._verified.clear()
     found = read_weights(find_weights(backbone, True))
     own = timm.create_model(backbone).state_dict()
     shapes = {name: value.shape for name, value in own.items() if not name.endswith("num_batches_tracked")}
@@ -118,8 +124,8 @@ def test_the_weights_of_a_package(backbone: str) -> None:
 def test_weights_of_a_package_that_give_other_outputs_are_refused(
     lite0: FoundWeights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "_checked", set())
-    right = rename_by_order(loading._read_tensors(lite0.path), LITE0)
+    monkeypatch.setattr(loading, "_verified", set())
+    right = rename_by_order(loading.read_tensors(lite0), LITE0)
     one, other = "blocks.2.0.bn1.weight", "blocks.2.0.bn1.bias"  # of one shape
     wrong = {**right, one: right[other], other: right[one]}
     assert max(abs(a - b) for a, b in zip(checksum(LITE0, right), checksum(LITE0, wrong), strict=True)) > 0.1
@@ -136,7 +142,7 @@ def test_every_place_that_was_tried_is_named(no_hub: Path, monkeypatch: pytest.M
         text = str(caught.value)
         assert f"not in timm's cache ({no_hub / 'hub'}/models--timm--{backbone}.in1k)" in text
         assert f"the package {PACKAGES[backbone].name} is not installed" in text
-        assert f"cannot be reached at http://127.0.0.1:9/timm/{backbone}.in1k (ConnectError)" in text
+        assert f"the hub cannot be reached (http://127.0.0.1:9/timm/{backbone}.in1k: ConnectError)" in text
         assert f"{command}" in text
         assert f"hf download timm/{backbone}.in1k" in text
         assert "pretrained: path/to/weights.safetensors" in text
@@ -178,20 +184,18 @@ def test_no_weights_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("backbone", ["test_resnet", "test_efficientnet", "test_vit"])
 @pytest.mark.parametrize("classes", [1000, 7, 0])
-def test_other_names_in_the_same_order(
-    backbone: str, classes: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_other_names_in_the_same_order(backbone: str, classes: int, tmp_path: Path) -> None:
     state = weights(backbone, num_classes=classes)
     torch.save(renamed(state), path := tmp_path / "other.pth")
-    with caplog.at_level(logging.INFO, "hwcls"):
-        model, again = build(path, backbone), build(path, backbone)
+    model = build(path, backbone)
     for name, value in model.backbone.state_dict().items():
         assert torch.equal(value, state[name]), name
-    assert torch.equal(again.backbone.state_dict()[name], state[name])
-    notes = [record.message for record in caplog.records if "in another way" in record.message]
-    assert len(notes) == 1, "once in a process"
-    assert f"{path} names its" in notes[0]
-    assert f"they are {backbone}'s in their order" in notes[0]
+    note = weights_note(find_weights(backbone, str(path)))
+    assert note is not None
+    assert note.startswith(f"{path} names its {len(renamed(state))} tensors in another way than timm")
+    assert f"they are {backbone}'s in their order" in note
+    torch.save(state, path)
+    assert weights_note(find_weights(backbone, str(path))) is None
 
 
 def test_another_order_is_another_model(tmp_path: Path) -> None:
@@ -201,6 +205,11 @@ def test_another_order_is_another_model(tmp_path: Path) -> None:
     swapped[index], swapped[index + 1] = swapped[index + 1], swapped[index]  # running_var, of the same shape
     torch.save(OrderedDict(swapped), path := tmp_path / "swapped.pth")
     assert "holds another architecture: " in error_of(path)
+
+
+def test_other_names_and_another_shape(tmp_path: Path) -> None:
+    torch.save(renamed(weights("test_efficientnet", in_chans=1)), path := tmp_path / "grey.pth")
+    assert "'net.conv_stem.weight' is 24x1x3x3 there and 'conv_stem.weight' 24x3x3x3 in test_eff" in error_of(path)
 
 
 def test_safetensors_with_other_names_have_lost_their_order(tmp_path: Path) -> None:

@@ -65,7 +65,8 @@ def models(
 
     FLOPs: one image's forward pass; a multiplication and an addition are two. Activations: what a training step keeps
     of one image, in float32. Receptive field: the pixels that a value of the last feature map depends on, padding
-    included; unknown after operations that hwcls does not follow.
+    included; unknown after operations that hwcls does not follow. Of a timm backbone also where its pretrained weights
+    would come from; nothing is downloaded, and no hub is asked.
 
     Example: hwcls models simple_cnn resnet18 sweeps/quickstart.yaml
     """
@@ -86,6 +87,8 @@ def models(
         echo(json.dumps([_plain(*row) for row in rows], indent=2))
         return
     _print(rows)
+    for line in _weights_lines([one for one, _ in rows]):
+        echo(line)
     if layers:
         for one, summary in rows:
             _print_layers(one, summary)
@@ -206,7 +209,21 @@ def _plain(one: Row, summary: Summary) -> dict[str, Any]:
     settings = one.config.model_dump(mode="json", exclude={"label"})
     expected = one.config.expects
     found = {"name": one.name, "image": [channels, side, side], **dataclasses.asdict(summary), "settings": settings}
-    return {**found, "expects": expected and vars(expected)}
+    weights = [place.to_dict() for place in one.config.look_for_pretrained()]
+    return {**found, "expects": expected and vars(expected), **({"weights": weights} if weights else {})}
+
+
+def _weights_lines(rows: Sequence[Row]) -> Iterator[str]:
+    """Where the weights come from of each backbone that is pretrained or was named itself."""
+    from hwcls.models.weights.describe import describe_places
+
+    told = set()
+    for one in rows:
+        looked = one.config.look_for_pretrained()
+        is_asked = one.config.pretrained_from is not None or one.name == one.group
+        if looked and is_asked and looked[0] not in told:
+            told.add(looked[0])
+            yield from describe_places(looked)
 
 
 def _print(rows: Sequence[tuple[Row, Summary]]) -> None:

@@ -23,7 +23,7 @@ class TimmCache(WeightSource):
             return None
         path = Path(known.file) if known.file else find_cached(known)
         if path is None:
-            return NotFound("cache", str(_folder(known)), "not in timm's cache")
+            return NotFound("cache", backbone, str(_folder(known)), f"not in timm's cache ({_folder(known)})")
         return FoundWeights("cache", backbone, str(path), path, "timm's cache")
 
     @property

@@ -19,7 +19,7 @@ class WeightsFile(WeightSource):
             return None
         path = Path(pretrained)
         if not path.is_file():
-            return NotFound("file", pretrained, f"no such weights file '{pretrained}'", REMEDY)
+            return NotFound("file", backbone, pretrained, f"no such weights file '{pretrained}'", REMEDY)
         return FoundWeights("file", backbone, pretrained, path, f"the file {path}")
 
 

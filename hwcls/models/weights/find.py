@@ -76,7 +76,7 @@ def _nowhere(backbone: str, pretrained: bool | str, missing: list[NotFound]) -> 
     if not missing:
         remedy = f"set it to false, or to a weights file: {GIVE_A_FILE}"
         return UserError(f"timm has no weights for {backbone}", where="model.pretrained", remedy=remedy)
-    tried = "; ".join(one.reason if one.kind != "cache" else f"{one.reason} ({one.place})" for one in missing)
+    tried = "; ".join(one.reason for one in missing)
     commands = [one.remedy for one in missing if one.remedy]
-    remedy = f"{', or where the hub can be reached '.join(commands)}; or give a file ({GIVE_A_FILE})"
+    remedy = f"get them: {' or '.join(commands)}; or name a file: {GIVE_A_FILE}"
     return UserError(f"no weights for {backbone}: {tried}", where="model.pretrained", remedy=remedy)

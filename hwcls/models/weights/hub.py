@@ -47,7 +47,8 @@ class Hub(WeightSource):
         asking.join(PATIENCE + 1)
         if asking.is_alive() or errors:
             why = type(errors[0]).__name__ if errors else "no answer"
-            return NotFound("hub", found.place, f"cannot be reached at {found.place} ({why})", _command(known))
+            reason = f"the hub cannot be reached ({found.place}: {why})"
+            return NotFound("hub", found.backbone, found.place, reason, f"{_command(known)} (where it can be)")
         _reached.add(found.place)
         return None
 

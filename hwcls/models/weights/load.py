@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from hwcls.errors import UserError
@@ -13,21 +12,17 @@ from hwcls.models.weights.match import (
     has_all_shapes,
     rename_by_order,
 )
-from hwcls.models.weights.source import SOURCES, FoundWeights, file_digest
+from hwcls.models.weights.source import SOURCES, FoundWeights
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from torch import nn
-
-log = logging.getLogger(__name__)
 
 PREFIX = "backbone."  # of the backbone's tensors in a trial's best.safetensors
 WHERE = "model.pretrained"
 LFS = b"version https://git-lfs"
 REMEDY = "give a file with the weights of this very backbone"
 
-_checked: set[tuple[str, str]] = set()  # backbones and files that were verified or announced in this process
+_verified: set[tuple[str, str]] = set()  # backbones and files, in this process
 
 
 def read_weights(found: FoundWeights) -> dict[str, Any]:
@@ -35,25 +30,20 @@ def read_weights(found: FoundWeights) -> dict[str, Any]:
 
     Raises UserError where the file is damaged, holds no weights, or not those that its source should have.
     """
-    path = _path(found)
-    weights = _read_tensors(path)
-    if any(name.startswith(PREFIX) for name in weights):  # a trial's best.safetensors, of which the backbone is used
-        weights = {name.removeprefix(PREFIX): value for name, value in weights.items() if name.startswith(PREFIX)}
-    # safetensors sorts what it writes
-    renamed = None if path.suffix == ".safetensors" else rename_by_order(weights, found.backbone)
-    once = (found.backbone, file_digest(path))
-    if once not in _checked:
-        SOURCES[found.kind]().verify(found, renamed or weights)
-        if renamed is not None and found.kind == "file":
-            log.info("%s", describe_renaming(found, len(renamed)))
-        _checked.add(once)
-    return weights if renamed is None else renamed
+    weights = read_tensors(found)
+    weights = rename_tensors(found, weights) or weights
+    once = (found.backbone, str(found.digest))
+    if once not in _verified:
+        SOURCES[found.kind]().verify(found, weights)
+        _verified.add(once)
+    return weights
 
 
-def describe_renaming(found: FoundWeights, count: int) -> str:
-    """A sentence on a file whose tensors have other names than timm's."""
-    what = f"{found.place} names its {count} tensors in another way than timm"
-    return f"{what}: they are {found.backbone}'s in their order, as every module and shape is the same"
+def rename_tensors(found: FoundWeights, weights: dict[str, Any]) -> dict[str, Any] | None:
+    """The tensors with timm's names, where a file has others for the same modules in the same order; else None."""
+    if str(found.path).endswith(".safetensors"):
+        return None  # which sorts what it writes
+    return rename_by_order(weights, found.backbone)
 
 
 def load_backbone(found: FoundWeights, options: dict[str, Any]) -> nn.Module:
@@ -105,30 +95,28 @@ def _other_channels(weights: dict[str, Any], found: FoundWeights, channels: int)
     return None
 
 
-def _read_tensors(path: Path) -> dict[str, Any]:
-    """The tensors of a .safetensors or .pth file by name, those of its moving average where it has one."""
+def read_tensors(found: FoundWeights) -> dict[str, Any]:
+    """The tensors of weights on this machine by the names in their file: those of its moving average where it has one.
+
+    Of a trial's best.safetensors the backbone's. Raises UserError where the file cannot be read.
+    """
     from timm.models import load_state_dict
 
-    remedy = "save them as .safetensors or with torch.save(model.state_dict(), ...)"
+    if found.path is None:
+        raise ValueError(f"{found.place} has not been downloaded")
+    path = found.path
+    remedy = "copy it again, or save it as .safetensors or with torch.save(model.state_dict(), ...)"
     try:
         with open(path, "rb") as file:
             is_pointer = file.read(len(LFS)) == LFS
-        if is_pointer:
-            what = f"'{path}' is a pointer of Git LFS, not the weights"
-            raise UserError(what, where=WHERE, remedy="run git lfs pull")
-        weights = load_state_dict(str(path), weights_only=True)
+        weights = {} if is_pointer else load_state_dict(str(path), weights_only=True)
         tensors = {name: weight for name, weight in weights.items() if hasattr(weight, "shape")}
-    except UserError:
-        raise
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"'{path}' is unreadable as weights: {reason}", where=WHERE, remedy=remedy) from error
+    if is_pointer:
+        raise UserError(f"'{path}' is a pointer of Git LFS, not the weights", where=WHERE, remedy="run git lfs pull")
     if not tensors:
         raise UserError(f"'{path}' holds no weights", where=WHERE, remedy=remedy)
-    return tensors
-
-
-def _path(found: FoundWeights) -> Path:
-    if found.path is None:
-        raise ValueError(f"{found.place} has not been downloaded")
-    return found.path
+    own = {name.removeprefix(PREFIX): value for name, value in tensors.items() if name.startswith(PREFIX)}
+    return own or tensors

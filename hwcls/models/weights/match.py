@@ -47,16 +47,31 @@ def rename_by_order(weights: dict[str, Any], backbone: str) -> dict[str, Any] | 
     Modules are the same where their tensors (weight, bias, running_mean ...) and every shape are; a classifier may be
     for another number of classes, or missing. None where they are not the same, or are named as timm names them.
     """
-    theirs = shapes_of(weights)
-    own, classifier = backbone_shapes(backbone), classifier_names(backbone)
-    bare = {name: shape for name, shape in own.items() if name not in classifier}
-    if bare.keys() <= theirs.keys():
+    pairs = _pair_by_order(shapes_of(weights), backbone)
+    if pairs is None or _first_other_shape(shapes_of(weights), pairs, backbone):
         return None
-    for wanted in (own, bare):
-        if len(wanted) == len(theirs) and _modules(theirs) == _modules(wanted):
-            pairs = list(zip(theirs, wanted, strict=True))
-            if all(theirs[a] == own[b] or (b in classifier and theirs[a][1:] == own[b][1:]) for a, b in pairs):
-                return {b: weights[a] for a, b in pairs}
+    return {own: weights[name] for name, own in pairs.items()}
+
+
+def _pair_by_order(theirs: Mapping[str, Shape], backbone: str) -> dict[str, str] | None:
+    """timm's name of each tensor, where the modules of a file have other names; None where they are not the same."""
+    own, classifier = backbone_shapes(backbone), classifier_names(backbone)
+    bare = [name for name in own if name not in classifier]
+    if set(bare) <= theirs.keys():
+        return None
+    same = (wanted for wanted in (list(own), bare) if _modules(theirs) == _modules(wanted))
+    return next((dict(zip(theirs, wanted, strict=True)) for wanted in same), None)
+
+
+def _first_other_shape(theirs: Mapping[str, Shape], pairs: Mapping[str, str], backbone: str) -> str | None:
+    """The first tensor whose shape is not that of its pair, for a sentence; None where all are."""
+    own, classifier = backbone_shapes(backbone), classifier_names(backbone)
+    for name, wanted in pairs.items():
+        first = 1 if wanted in classifier else 0  # other classes
+        if theirs[name][first:] != own[wanted][first:]:
+            there, here = ("x".join(map(str, shape)) or "one number" for shape in (theirs[name], own[wanted]))
+            other = "" if name == wanted else f"'{wanted}' "
+            return f"'{name}' is {there} there and {other}{here} in {backbone}"
     return None
 
 
@@ -77,14 +92,14 @@ def describe_difference(weights: Mapping[str, Any], backbone: str) -> str:
     theirs, own, classifier = shapes_of(weights), backbone_shapes(backbone), classifier_names(backbone)
     bare = {name: shape for name, shape in own.items() if name not in classifier}
     common = bare.keys() & theirs.keys()
+    if (pairs := _pair_by_order(theirs, backbone)) and (other := _first_other_shape(theirs, pairs, backbone)):
+        return f"holds another architecture: {other}"
     if 2 * len(common) < len(bare):
         some = next(iter(theirs), None)
         named = f" ('{some}' ...)" if some else ""
         return f"holds another architecture: {len(theirs)} tensors{named}, where {backbone} has {len(bare)}"
-    for name in bare:
-        if name in theirs and theirs[name] != bare[name]:
-            there, here = ("x".join(map(str, shape)) or "one number" for shape in (theirs[name], bare[name]))
-            return f"holds another architecture: '{name}' is {there} there and {here} in {backbone}"
+    if other := _first_other_shape(theirs, {name: name for name in bare if name in theirs}, backbone):
+        return f"holds another architecture: {other}"
     missing = [name for name in bare if name not in theirs]
     if missing:
         return f"is incomplete: it has no '{missing[0]}'{_and_more(missing)}, which {backbone} has"

@@ -73,7 +73,7 @@ class InstalledPackage(WeightSource):
             return None
         path, label = package.file, f"the package {package.name}"
         if path is None:
-            return NotFound("package", package.name, f"{label} is not installed", package.command)
+            return NotFound("package", backbone, package.name, f"{label} is not installed", package.command)
         return FoundWeights("package", backbone, str(path), path, label)
 
     def verify(self, found: FoundWeights, weights: dict[str, Any]) -> None:

@@ -33,10 +33,15 @@ class FoundWeights:
         """The sha256 of the file, in hex, which identifies the weights; None where it is not on this machine."""
         return None if self.path is None else file_digest(self.path)
 
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-ready values; `found` is null where a hub would have to be asked."""
+        found = None if self.path is None else True
+        return {"source": self.kind, "found": found, "place": self.place, "sha256": self.digest}
+
 
 @dataclass(frozen=True)
 class NotFound:
-    """A place that does not have the weights.
+    """A place that does not have the weights of a backbone.
 
     Attributes:
         reason: What is missing there, for a sentence.
@@ -44,9 +49,15 @@ class NotFound:
     """
 
     kind: str
+    backbone: str
     place: str
     reason: str
     remedy: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-ready values, in the form of `FoundWeights.to_dict`."""
+        told = {"place": self.place, "sha256": None, "reason": self.reason, "remedy": self.remedy}
+        return {"source": self.kind, "found": False, **told}
 
 
 class WeightSource:

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -23,6 +22,7 @@ from hwcls.sweep.cluster.connect import cluster_machine, first_line, on_head
 from hwcls.sweep.cluster.ray_private import draining_nodes, was_idle, was_preempted
 from hwcls.sweep.cluster.resources import Machine, Resources, choose_resources
 from hwcls.sweep.storage.environment import package_versions
+from hwcls.sweep.storage.weights import Needed, weights_problem
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +42,11 @@ class Nodes:
     Args:
         data: The data sets of the trials, each with the digest of its splits: a node that lacks one fetches and decodes
             it, one that splits it in another way is an error.
-        weights: The files of pretrained weights: a node that lacks one is an error.
+        weights: The pretrained weights there: a node that lacks one or has another is an error.
         resources: Of each trial, to know how many trials fit on the nodes.
     """
 
-    def __init__(self, data: Mapping[DataConfig, str], weights: list[str], resources: Resources) -> None:
+    def __init__(self, data: Mapping[DataConfig, str], weights: Needed, resources: Resources) -> None:
         self.data, self.weights, self.resources = data, weights, resources
         self.own = ray.get_runtime_context().get_node_id()
         self.known: dict[str, str] = {}  # address by node
@@ -219,23 +219,21 @@ def version_differences(mine: dict[str, str | None], theirs: dict[str, str | Non
 
 
 def prepare_this_node(
-    driver: dict[str, str | None], data: Mapping[DataConfig, str], weights: list[str]
+    driver: dict[str, str | None], data: Mapping[DataConfig, str], weights: Needed
 ) -> Iterator[tuple[bool, str]]:
     """Run on a node: check its versions and files and fetch data; yields messages, each with whether it is an error.
 
     Args:
         driver: The versions there.
         data: Each data set with the digest of its splits there.
-        weights: Files that must be here.
+        weights: Those that must be here.
     """
     if found := version_differences(driver, node_versions()):
         yield True, f"has {found} — use the same image on every node"
         return
-    for path in weights:
-        if not Path(path).is_file():
-            remedy = "put it on every node and name its absolute path, or use `hwcls submit`, which uploads it"
-            yield True, f"has no weights file '{path}' — {remedy}"
-            return
+    if problem := weights_problem(weights):
+        yield True, problem
+        return
     from hwcls.data.imageset import is_prepared, open_data
 
     messages: SimpleQueue[tuple[bool, str] | None] = SimpleQueue()

@@ -26,6 +26,8 @@ from hwcls.data.input_words import describe_decoded
 from hwcls.data.progress import ProgressReporter
 from hwcls.errors import UserError
 from hwcls.models.alternatives import describe_same_models, expand_alternatives, group_same_models
+from hwcls.models.weights.describe import describe_weights, weights_note
+from hwcls.models.weights.source import FoundWeights
 from hwcls.reading import read_json, read_or_none
 from hwcls.results.test_size import split_notes
 from hwcls.sweep.preflight.disk_usage import DataSize
@@ -50,7 +52,7 @@ class Prepared:
     data_size: DataSize
     data: dict[DataConfig, str]  # each distinct data set, and the digest of its splits
     notes: list[str]  # what a user should know and may have meant otherwise
-    described: list[str]  # the data sets, how their files were read and how test and val came to be
+    described: list[str]  # the data sets, how their files were read, test and val came to be; where weights come from
 
 
 def prepare(sweep: Sweep, path: Path) -> Prepared:
@@ -95,17 +97,17 @@ def check_content(sweep: Sweep, path: Path, into: Path, progress: ProgressReport
     write_split_tables(sets, into)
     shapes = shapes_of(sets)
     check_models_build(corners, shapes, sweep.source)
-    for trial in corners:
-        with _model_errors_located(trial, sweep.source):
-            trial.model.find_pretrained()
+    weights = _find_weights(corners, sweep.source)
     check_pretrained([trial for trial in corners if trial.model.weights_file is not None], shapes, sweep.source)
     by_label = expand_alternatives(sweep).items()
     copied = {label: [with_copied_source(trial, sources) for trial in trials] for label, trials in by_label}
     groups = group_same_models(copied, lambda trial: _identity(trial, *shapes[trial.data.pixels()]))
     files.write_json(into / "models.json", {"same": groups})
     notes = [*_split_notes(sets.values()), *_model_notes(corners, shapes), *map(describe_same_models, groups)]
+    notes += [note for note in map(weights_note, weights) if note]
     described = [line for lines in dict.fromkeys(map(_describe, sets.values())) for line in lines]
     described += describe_decoded(list(sets.values()), [labels[key] for key in sets])
+    described += map(describe_weights, weights)
     digests = {key: images.split_digest() for key, images in sets.items()}
     return Prepared(sources, *measure_sizes(sweep, sets, sources), digests, notes, described)
 
@@ -137,6 +139,17 @@ def open_data_sets(
             except UserError as error:
                 raise locate_data_error(error, place) from None
     return sets
+
+
+def _find_weights(corners: Sequence[TrialConfig], place: YamlSource) -> list[FoundWeights]:
+    """The pretrained weights of a sweep, each once, as its files can be read; raises UserError with its place."""
+    found: dict[FoundWeights, None] = {}
+    for trial in corners:
+        with _model_errors_located(trial, place):
+            if (weights := trial.model.find_pretrained()) is not None and weights not in found:
+                weights_note(weights)
+                found[weights] = None
+    return list(found)
 
 
 def _describe(images: ImageSet) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +63,6 @@ def with_copied_source(config: TrialConfig, names: dict[str, str]) -> TrialConfi
     """The trial with its model file replaced by the copy in the results folder; `names` as `copy_sources` returns."""
     name: Any = names.get(config.model.name)
     return config.model_copy(update={"model": config.model.model_copy(update={"name": name})}) if name else config
-
-
-def weight_files(trials: Iterable[TrialConfig]) -> list[str]:
-    """The files of pretrained weights that some trials name."""
-    return sorted({path for trial in trials if (path := trial.model.weights_file) is not None})
 
 
 def read_sources(config: TrialConfig) -> dict[str, bytes]:

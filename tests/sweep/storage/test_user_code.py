@@ -6,7 +6,7 @@ import pytest
 
 from hwcls.config.sweep_file import load_sweep
 from hwcls.errors import UserError
-from hwcls.sweep.storage.user_code import copy_sources, weight_files, write_sources
+from hwcls.sweep.storage.user_code import copy_sources, write_sources
 
 MODEL = "from torch import nn\n\ndef build(classes, channels, image_size):\n    return nn.Flatten()\n"
 
@@ -36,10 +36,3 @@ def test_a_changed_file_is_seen_wherever_it_was_sent_to(sweep_file, tmp_path, mo
     monkeypatch.chdir(tmp_path / "job3")
     with pytest.raises(UserError, match="has changed since this sweep began"):
         copy_sources(sweep, tmp_path / "results")
-
-
-def test_the_files_of_weights(sweep_file):
-    timm = {"name": "timm", "backbone": "resnet18"}
-    choice = {"hub": {**timm, "pretrained": True}, "none": timm, "own": {**timm, "pretrained": "mine.safetensors"}}
-    sweep = load_sweep(sweep_file(parameters={"model": {"choice": choice}}))
-    assert weight_files(sweep.corners) == ["mine.safetensors"]
