@@ -26,6 +26,7 @@ Floats = NDArray[np.float64]
 MAX_DRAWS = 1_000_000  # of the bootstrap
 MAX_RESAMPLED = 100_000  # of them by resampling images one by one
 BLOCK = 10_000  # of these at a time
+Z = NormalDist().inv_cdf(0.975)
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,17 @@ class Difference:
     p: float  # two-sided, adjusted by Holm over all pairs
     differs: bool  # whether the adjusted p is below Comparison.alpha
     more_seeds: int | None  # needed by each of the two, with power 0.8; None: significant, or no number is enough
+
+
+@dataclass(frozen=True)
+class PairedComparison:
+    """The result of `compare_paired`."""
+
+    images: int
+    first: Estimate
+    second: Estimate
+    difference: Estimate  # first minus second
+    p: float  # two-sided
 
 
 @dataclass(frozen=True)
@@ -124,6 +136,61 @@ def bootstrap_mean(
         more = None if differs or not can_differ else _more_seeds(tables[i], tables[j], next_alpha / len(pairs))
         differences.append(Difference(i, j, mean, *interval(mean, gap), p, differs, more))
     return Comparison(level, len(by_image), tuple(seeds), look, alpha, tuple(estimates), tuple(differences))
+
+
+def compare_paired(first: NDArray[Any], second: NDArray[Any], *, most: float = 1.0) -> PairedComparison:
+    """Two models on the same test images, one training each: 95 % intervals, and whether they differ.
+
+    The seed's part is not in it: another training of either may score otherwise. Of hits the intervals are Wilson's
+    (Journal of the American Statistical Association 22, 1927) and for the difference Bonett and Price's (Journal of
+    Educational and Behavioral Statistics 37, 2012), p is of McNemar's exact test; of other values all are normal.
+
+    Args:
+        first, second: (N,) of each image: booleans, whether it is right, or numbers of `metrics.metric_per_image`.
+        most: The highest possible mean; the lowest is 0.
+
+    Raises:
+        ValueError: When there are fewer than two images, or they differ in number.
+    """
+    images = len(first)
+    if images < 2 or first.shape != second.shape:
+        raise ValueError("both models must be scored on the same images, two or more")
+    if first.dtype == second.dtype == np.bool_:
+        won, lost = int((first & ~second).sum()), int((second & ~first).sum())
+        difference = _hit_difference(won, lost, images)
+        return PairedComparison(images, _hit_rate(first), _hit_rate(second), difference, _mcnemar(won, lost))
+    one, other = first.astype(np.float64), second.astype(np.float64)
+    gap = _normal_mean(one - other)
+    error = (gap.high - gap.mean) / Z
+    p = 2 * NormalDist().cdf(-abs(gap.mean) / error) if error else float(gap.mean == 0)
+    return PairedComparison(images, _normal_mean(one, 0.0, most), _normal_mean(other, 0.0, most), gap, p)
+
+
+def _hit_rate(hits: NDArray[np.bool_]) -> Estimate:
+    """Wilson's interval of a share of hits (N,)."""
+    images, share = len(hits), float(hits.mean())
+    centre = (share + Z**2 / (2 * images)) / (1 + Z**2 / images)
+    half = Z * math.sqrt(share * (1 - share) / images + Z**2 / (4 * images**2)) / (1 + Z**2 / images)
+    return Estimate(share, min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half)))
+
+
+def _hit_difference(won: int, lost: int, images: int) -> Estimate:
+    """Bonett and Price's interval, from the images that one of two models gets right and the other wrong."""
+    up, down = (won + 1) / (images + 2), (lost + 1) / (images + 2)
+    half = Z * math.sqrt((up + down - (up - down) ** 2) / (images + 2))
+    return Estimate((won - lost) / images, max(-1.0, up - down - half), min(1.0, up - down + half))
+
+
+def _mcnemar(won: int, lost: int) -> float:
+    """McNemar's exact test: the probability of so uneven a share of the images that one alone gets right."""
+    from scipy.special import bdtr
+
+    return min(1.0, 2 * float(bdtr(min(won, lost), won + lost, 0.5))) if won + lost else 1.0
+
+
+def _normal_mean(values: Floats, least: float = -math.inf, most: float = math.inf) -> Estimate:
+    mean, half = float(values.mean()), Z * float(values.std(ddof=1)) / math.sqrt(len(values))
+    return Estimate(mean, max(least, mean - half), min(most, mean + half))
 
 
 def _check_tables(values: Sequence[NDArray[Any]]) -> list[Floats]:

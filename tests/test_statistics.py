@@ -9,11 +9,13 @@ from math import erf, sqrt
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from hwcls import statistics
 from hwcls.metrics import metric_per_image
 from hwcls.statistics import (
     bootstrap_mean,
+    compare_paired,
     count_images_needed,
     expected_best,
     holm,
@@ -332,3 +334,54 @@ def test_the_smallest_difference_is_one_that_the_images_are_enough_for():
         assert count_images_needed(least, disagreement=0.2) <= images
         assert count_images_needed(least - 1e-3, disagreement=0.2) > images
     assert smallest_difference(1, accuracy=0.8) == 1.0
+
+
+def test_paired_hits_by_the_definitions():
+    rng = np.random.default_rng(0)
+    first, second = rng.random(200) < 0.9, rng.random(200) < 0.8
+    found = compare_paired(first, second)
+    won, lost = int((first & ~second).sum()), int((second & ~first).sum())
+    tail = sum(math.comb(won + lost, k) for k in range(min(won, lost) + 1)) / 2 ** (won + lost)
+    assert found.p == pytest.approx(2 * tail)
+    assert (found.first.mean, found.second.mean) == (first.mean(), second.mean())
+    assert found.difference.mean == pytest.approx(first.mean() - second.mean())
+    wilson = scipy.stats.binomtest(int(first.sum()), 200).proportion_ci(method="wilson")
+    assert (found.first.low, found.first.high) == pytest.approx((wilson.low, wilson.high))
+    swapped = compare_paired(second, first)
+    assert swapped.p == found.p
+    assert (swapped.difference.low, swapped.difference.high) == pytest.approx(
+        (-found.difference.high, -found.difference.low)
+    )
+
+
+def test_paired_hits_that_agree_still_have_an_interval():
+    hits = np.ones(50, bool)
+    found = compare_paired(hits, hits)
+    assert found.p == 1
+    assert found.difference.low < 0 < found.difference.high
+    assert found.first.low < 1 == found.first.high
+
+
+def test_paired_intervals_cover_the_true_difference():
+    rng = np.random.default_rng(1)
+    covered = significant = 0
+    for _ in range(400):
+        hard = rng.random(150)
+        first, second = hard + 0.3 * rng.random(150) < 0.9, hard + 0.3 * rng.random(150) < 0.9
+        found = compare_paired(first, second)
+        covered += found.difference.low <= 0 <= found.difference.high
+        significant += found.p < 0.05
+    assert covered / 400 >= 0.93
+    assert significant / 400 <= 0.06
+
+
+def test_paired_losses_by_scipy():
+    rng = np.random.default_rng(2)
+    first, second = rng.exponential(1.0, 500), rng.exponential(1.2, 500)
+    found = compare_paired(first, second, most=math.inf)
+    error = (first - second).std(ddof=1) / math.sqrt(500)
+    assert found.difference.mean == pytest.approx(first.mean() - second.mean())
+    assert found.difference.high - found.difference.mean == pytest.approx(1.959964 * error)
+    assert found.p == pytest.approx(2 * scipy.stats.norm.sf(abs(found.difference.mean) / error))
+    with pytest.raises(ValueError, match="same images"):
+        compare_paired(first, second[:-1])

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hwcls.results.load import SweepResults
 
 
+MEMBERS = "ensemble.json"  # as in hwcls.tracking.folders, whose import would cost time
 SWEEP = "hwcls.sweep"  # in a context's meta: the name of the sweep whose best run was chosen
 
 
@@ -29,13 +30,14 @@ def choose_trial(ctx: typer.Context, path: Path) -> Path:
 
         ctx.meta[SWEEP] = path.resolve().name
         return _choose(choose_best, path)
-    if origin := _read_origin(path):
+    if origin := _read_ensemble(path) or _read_origin(path):
         print_to_stderr(f"model: {origin['why']}")
     return path
 
 
 def choose_recorded(ctx: typer.Context, path: Path) -> Path:
     """As `choose_trial`, but the run itself in place of its copy in best/, which lacks what training recorded."""
+    _refuse_ensemble(path)
     chosen = choose_trial(ctx, path)
     origin = None if ctx.resilient_parsing or chosen.name == "config.yaml" else _read_origin(chosen)
     run = chosen.parent / str(origin["run"]) if origin else chosen
@@ -46,6 +48,7 @@ def choose_config(path: Path) -> Path:
     """The config.yaml that is meant, to train or measure its model; a file is itself."""
     if not path.is_dir():
         return path
+    _refuse_ensemble(path)
     if not _is_sweep(path):
         return path / "config.yaml"
     from hwcls.results.best.choose import choose_repeated
@@ -57,11 +60,17 @@ def _is_sweep(path: Path) -> bool:
     """Whether this is a sweep's folder; raises UserError where it is no trial's either."""
     if (path / "sweep.yaml").is_file():
         return True
-    if not (os.path.lexists(path / "config.yaml") or (path / "trials").is_dir()):
+    if not (os.path.lexists(path / "config.yaml") or (path / "trials").is_dir() or (path / MEMBERS).is_file()):
         what = "holds neither a trial nor a sweep" if path.is_dir() else "no such folder"
         remedy = "name a sweep's folder, results/<sweep>, or a trial's, results/<sweep>/trials/<n>"
         raise UserError(what, where=str(path), remedy=remedy)
     return False
+
+
+def _refuse_ensemble(path: Path) -> None:
+    """Raise UserError where a single model is needed, and the folder holds several."""
+    if (path / MEMBERS).is_file():
+        raise UserError("holds an ensemble", where=str(path), remedy=f"name one of its models, such as {path / '1'}")
 
 
 def _choose(choose: Callable[[SweepResults], BestRun | None], path: Path) -> Path:
@@ -73,6 +82,13 @@ def _choose(choose: Callable[[SweepResults], BestRun | None], path: Path) -> Pat
         raise UserError("no trial has a value yet", where=str(path), remedy="wait for its first epoch")
     print_to_stderr(f"model: {found.why}")
     return found.weights or found.run.folder
+
+
+def _read_ensemble(path: Path) -> dict[str, str] | None:
+    from hwcls.reading import read_json
+    from hwcls.tracking.shapes import EnsembleShape
+
+    return read_json(path / MEMBERS, EnsembleShape) if (path / MEMBERS).is_file() else None
 
 
 def _read_origin(path: Path) -> dict[str, str] | None:

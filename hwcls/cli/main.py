@@ -22,7 +22,7 @@ from hwcls.cli.commands import (  # noqa: F401  (each registers its commands)
     report_dashboard,
     submit,
     sweep_confirm,
-    train,
+    train_ensemble,
     wandb,
 )
 from hwcls.cli.console import SUMMARY, app, echo

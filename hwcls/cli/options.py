@@ -53,6 +53,15 @@ ResultsFolders = Annotated[
 _TRIAL_HELP = "A sweep's results folder, for its confirmed winner or else best trial; or a trial's folder."
 TrialFolder = Annotated[Path, typer.Argument(help=_TRIAL_HELP, show_default=False, callback=choose_trial)]
 RecordedTrial = Annotated[Path, typer.Argument(help=_TRIAL_HELP, show_default=False, callback=choose_recorded)]
+Views = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=64,
+        show_default=False,
+        help="Average over so many views of each image: the plain one, others changed as in the training.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Everything = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
 ResultOnly = Annotated[bool, typer.Option("--json", help="Print only the result, as JSON.")]

@@ -14,7 +14,8 @@ from hwcls import metrics
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet, open_data
 from hwcls.data.loader import Feed
-from hwcls.inspection.load_trained import Trained, restore_model
+from hwcls.errors import UserError
+from hwcls.inspection.load_trained import Classifier, Trained, restore_model
 from hwcls.training import evaluation
 from hwcls.training.distributed import default_device
 from hwcls.training.step.precision import Precision
@@ -45,9 +46,35 @@ def evaluate_weights(config: TrialConfig, weights: bytes, split: SplitName) -> S
     return SplitScores(scored.values, scored.labels, metrics.to_float16(scored.scores), scored.confusion)
 
 
-def evaluate_trial(trained: Trained, split: SplitName) -> SplitScores:
-    """Score a trial's best weights on one split, unaugmented; scores are float32."""
-    return score_split(trained.model, trained.config, trained.data, split, trained.device)
+def evaluate_trial(trained: Classifier, split: SplitName) -> SplitScores:
+    """Score a trial's best weights, or models that are averaged, on one split; scores are float32.
+
+    The images are unaugmented, unless several views are averaged. Raises UserError where the data sets of models that
+    are averaged hold different images.
+    """
+    if isinstance(trained, Trained) and trained.views == 1:
+        return score_split(trained.model, trained.config, trained.data, split, trained.device)
+    parts = [getattr(data, split) for data in trained.data_sets]
+    labels = parts[0].labels
+    if not all(np.array_equal(part.labels, labels) for part in parts):
+        what = f"its models have different images in {split}: the data set has changed since they were trained"
+        raise UserError(what, where=str(trained.path), remedy="restore the images, or train again")
+    scores = np.zeros((len(labels), len(trained.classes)), np.float32)  # (N, K)
+    for start in range(0, len(labels), BATCH):
+        some = slice(start, start + BATCH)
+        scores[some] = trained.probabilities(*(part.images[part.rows[some]] for part in parts))
+    return measure_scores(split, labels, scores)
+
+
+def measure_scores(split: SplitName, labels: np.ndarray[Any, Any], scores: np.ndarray[Any, Any]) -> SplitScores:
+    """The metrics of probabilities (N, K) of a split whose true classes are (N,)."""
+    confusion = metrics.confusion_matrix(labels, metrics.predicted_classes(scores, labels), scores.shape[1])
+    values = {
+        f"{split}/loss": float(metrics.metric_per_image("loss", labels, scores).mean()),
+        f"{split}/accuracy": metrics.accuracy(confusion),
+        f"{split}/macro_f1": metrics.macro_f1(confusion),
+    }
+    return SplitScores(values, labels, scores, confusion)
 
 
 def score_split(

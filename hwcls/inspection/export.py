@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import importlib
 import io
 import logging
@@ -19,7 +18,9 @@ from torch import Tensor, nn
 from hwcls import files
 from hwcls.data.imageset import InputSpec
 from hwcls.errors import UserError, install_extra
-from hwcls.inspection.load_trained import Trained, normalise_pixels
+from hwcls.inspection.ensemble.averaged import merge_models
+from hwcls.inspection.ensemble.model import Ensemble
+from hwcls.inspection.load_trained import WEIGHTS, Trained, normalise_pixels
 from hwcls.inspection.preprocessing import describe_preprocessing
 from hwcls.temporary import temporary_folder
 from hwcls.training.artifacts import read_weights_epoch
@@ -35,7 +36,7 @@ RESIZE = {
 }
 
 
-def export(trained: Trained, path: Path, kind: Format) -> dict[str, Any]:
+def export(trained: Trained | Ensemble, path: Path, kind: Format) -> dict[str, Any]:
     """Write the model to `path` and a description of its inputs and outputs to a .json next to it; returns the latter.
 
     The file maps `images` (B, C, S, S) float32, normalised, any B, to `logits` (B, K). `max_difference` is the largest
@@ -45,9 +46,9 @@ def export(trained: Trained, path: Path, kind: Format) -> dict[str, Any]:
     Raises:
         UserError: A package is missing, the model cannot be exported, or the outputs differ.
     """
-    model = copy.deepcopy(trained.model).cpu().to(memory_format=torch.contiguous_format)
+    model = merge_models(trained).eval()
     pixels, what = _comparison_images(trained)
-    images = normalise_pixels(trained.inputs, pixels, torch.device("cpu")).contiguous()  # (B, C, S, S)
+    images = normalise_pixels(trained.decodings[0], pixels, torch.device("cpu")).contiguous()  # (B, C, S, S)
     with temporary_folder() as folder:
         temporary = Path(folder, f"model{SUFFIX[kind]}")
         run = (_to_onnx if kind == "onnx" else _to_torch)(model, images[:2], temporary)
@@ -62,12 +63,12 @@ def export(trained: Trained, path: Path, kind: Format) -> dict[str, Any]:
     return found
 
 
-def _comparison_images(trained: Trained) -> tuple[np.ndarray[Any, Any], str]:
+def _comparison_images(trained: Trained | Ensemble) -> tuple[np.ndarray[Any, Any], str]:
     """Pixels on which the outputs are compared, (B, S, S, C) uint8, and their origin."""
     try:
-        split = trained.data.val
+        split = trained.data_sets[0].val
     except UserError:
-        inputs = trained.inputs
+        inputs = trained.decodings[0]
         shape = (IMAGES, inputs.image_size, inputs.image_size, inputs.channels)
         return np.random.default_rng(0).integers(0, 256, shape, np.uint8), "images of noise"
     return split.images[split.rows[:IMAGES]], "images of val"
@@ -78,12 +79,12 @@ def description_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def describe(trained: Trained) -> dict[str, Any]:
+def describe(trained: Trained | Ensemble) -> dict[str, Any]:
     """What another program needs: the classes, and how an image file becomes the input.
 
     `preprocessing` has every step; resize and normalise of `input` are the part of it for plain RGB or grey pixels.
     """
-    data = trained.inputs
+    data = trained.decodings[0]
     return {
         "classes": list(data.classes),
         "input": {
@@ -99,8 +100,7 @@ def describe(trained: Trained) -> dict[str, Any]:
         "preprocessing": describe_preprocessing(data),
         "output": {"name": "logits", "shape": ["batch", len(data.classes)], "probabilities": "softmax over classes"},
         "trained_on": data.name,
-        "epoch": read_weights_epoch(trained.path / "best.safetensors"),
-        "config": trained.config.to_dict(),
+        **_describe_models(trained),
     }
 
 
@@ -110,6 +110,15 @@ def _describe_resize(data: InputSpec) -> str:
     centre = "" if not larger else f" {data.image_size} x {data.image_size}"
     centre = f", then the centre{centre}" if larger and data.resize != "crop" else centre
     return RESIZE[data.resize].format(side=side, filter=data.interpolation, centre=centre)
+
+
+def _describe_models(trained: Trained | Ensemble) -> dict[str, Any]:
+    """The training of a model, or of each of those that are averaged."""
+    views = {"views": trained.views} if trained.views > 1 else {}
+    if isinstance(trained, Trained):
+        return {"epoch": read_weights_epoch(trained.path / WEIGHTS), "config": trained.config.to_dict(), **views}
+    pairs = zip(trained.members, trained.shares, strict=True)
+    return {"members": [{"share": share, **_describe_models(one)} for one, share in pairs], **views}
 
 
 def _to_torch(model: nn.Module, example: Tensor, path: Path) -> Callable[[Tensor], Tensor]:

@@ -6,11 +6,11 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,15 +22,43 @@ from hwcls import files, models
 from hwcls.config.sweep_file import load_trial
 from hwcls.config.trial import TrialConfig, flatten
 from hwcls.data.augment.apply import Normalise
+from hwcls.data.augment.defaults import spell_out
 from hwcls.data.decoding.pixel_range import SIXTEEN_BITS
 from hwcls.data.imageset import ImageSet, InputSpec, open_data
 from hwcls.errors import UserError
-from hwcls.tracking.folders import ABOUT, TEST_READS, SweepFolder, TrialFolder
+from hwcls.inspection.views import PLAIN, Views, plan_views
+from hwcls.tracking.folders import ABOUT, MEMBERS, TEST_READS, SweepFolder, TrialFolder
 from hwcls.training.artifacts import read_weights_metadata
 from hwcls.training.checkpoint import first_mismatch
 from hwcls.training.distributed import default_device
 
 WEIGHTS = "best.safetensors"
+
+
+class Classifier(Protocol):
+    """What predictions need of a trained model, or of several that are averaged.
+
+    Attributes:
+        path: Its folder.
+        classes: In the order of the probabilities.
+        decodings: The distinct ways in which it takes an image: pixels are given in this order.
+        data_sets: The data set decoded in each of these ways.
+        views: How many views of an image are averaged, at most.
+    """
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def decodings(self) -> tuple[InputSpec, ...]: ...
+    @property
+    def data_sets(self) -> tuple[ImageSet, ...]: ...
+    @property
+    def views(self) -> int: ...
+
+    def probabilities(self, *pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """(B, S, S, C) uint8, in each way of `decodings`, to (B, K) float32."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +70,28 @@ class Trained:
     inputs: InputSpec
     model: nn.Module  # (B, C, S, S) normalised floats to (B, K) logits
     device: torch.device
+    shown: Views = PLAIN  # of each image, whose probabilities are averaged
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.inputs.classes
+
+    @property
+    def decodings(self) -> tuple[InputSpec, ...]:
+        return (self.inputs,)
+
+    @property
+    def data_sets(self) -> tuple[ImageSet, ...]:
+        return (self.data,)
+
+    @property
+    def views(self) -> int:
+        return len(self.shown)
+
+    @property
+    def title(self) -> str:
+        """What it is called in a picture."""
+        return self.config.model.label or self.config.model.name
 
     @cached_property
     def data(self) -> ImageSet:
@@ -55,17 +105,30 @@ class Trained:
         return data
 
     @torch.no_grad()
-    def probabilities(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """(B, S, S, C) uint8 to (B, K) float32."""
-        found: np.ndarray[Any, Any] = (
-            self.model(normalise_pixels(self.inputs, pixels, self.device)).float().softmax(1).cpu().numpy()
-        )
-        return found
+    def probabilities(self, *pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """One array of (B, S, S, C) uint8 to (B, K) float32."""
+        (own,) = pixels
+        normalise = pixel_normaliser(self.inputs, self.device)
+        images = self.shown.images(torch.from_numpy(np.array(own)).to(self.device), normalise)
+        found: Tensor = sum(self.model(view).float().softmax(1) for view in images) / self.views  # (B, K)
+        scores: np.ndarray[Any, Any] = found.cpu().numpy()
+        return scores
+
+    def with_views(self, count: int) -> Trained:
+        """The same model, averaged over at most `count` views; raises UserError where there is but one."""
+        augment = spell_out(self.config, earlier=True).data.augment
+        assert augment is not None, "spell_out fills it"
+        return replace(self, shown=plan_views(augment, self.inputs.image_size, count))
+
+
+def pixel_normaliser(data: InputSpec, device: torch.device) -> Normalise:
+    """Makes the floats that a model of this data set takes of its pixels."""
+    return Normalise(data.mean, data.std, data.image_size, device, torch.float32)
 
 
 def normalise_pixels(data: InputSpec, pixels: np.ndarray[Any, Any], device: torch.device) -> Tensor:
     """(B, S, S, C) uint8 as the (B, C, S, S) floats that a model of this data set takes."""
-    normalise = Normalise(data.mean, data.std, data.image_size, device, torch.float32)
+    normalise = pixel_normaliser(data, device)
     return normalise(torch.from_numpy(np.array(pixels)).to(device)).permute(0, 3, 1, 2)
 
 
@@ -102,6 +165,8 @@ def trial_config(path: Path) -> TrialConfig:
         some = sorted(found.parent for found in path.glob("trials/*/config.yaml"))
         remedy = f"name one of its trials: {some[0]}" if some else "it has no trials yet"
         raise UserError("is a sweep's folder, not a trial's", where=str(path), remedy=remedy)
+    if (path / MEMBERS).is_file():
+        raise UserError("holds an ensemble", where=str(path), remedy=f"name one of its models, such as {path / '1'}")
     if not os.path.lexists(path / "config.yaml"):
         what = "has no config.yaml" if path.is_dir() else "no such folder"
         raise UserError(what, where=str(path), remedy="name a trial's folder: results/<sweep>/trials/<n>")
@@ -131,12 +196,12 @@ def restore_model(
     return model.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]
 
 
-def count_test_read(trained: Trained) -> int:
-    """Count a read of test in the sweep's folder; returns the number of reads, this one included.
+def count_test_read(path: Path) -> int:
+    """Count a read of test by the model in `path`, in its sweep's folder; returns the number of reads, with this one.
 
     Raises UserError where the folder cannot be written: an uncounted read is not allowed.
     """
-    path = trained.path.absolute()
+    path = path.absolute()
     folder = find_sweep_folder(path) or path
     line = {"trial": str(path.relative_to(folder)), "time": datetime.now(UTC).isoformat(timespec="seconds")}
     try:

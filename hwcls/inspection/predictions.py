@@ -17,7 +17,7 @@ from hwcls.data.decoding.pixel_range import SIXTEEN_BITS
 from hwcls.data.formats.image_types import nfc
 from hwcls.data.imageset import InputSpec
 from hwcls.inspection.image_sources import ImageSource
-from hwcls.inspection.load_trained import Trained
+from hwcls.inspection.load_trained import Classifier
 
 BATCH = 64  # images
 FIRST = 8  # of the first batch, so that the first results come soon; each next one is twice as large
@@ -60,7 +60,10 @@ class Prediction:
 
 @dataclass(frozen=True)
 class PredictedBatch:
-    """The predictions of some images in order; pixels (B, S, S, C) uint8 and classes (B,) of the B without an error."""
+    """The predictions of some images in order; pixels (B, S, S, C) uint8 and classes (B,) of the B without an error.
+
+    The pixels are those of the classifier's first decoding.
+    """
 
     predictions: list[Prediction]
     pixels: np.ndarray[Any, Any]
@@ -69,7 +72,7 @@ class PredictedBatch:
 
 @dataclass(frozen=True)
 class _Decoded:
-    pixels: np.ndarray[Any, Any] | None = None  # (S, S, C) uint8
+    pixels: tuple[np.ndarray[Any, Any], ...] | None = None  # (S, S, C) uint8, in each way of the classifier
     error: str | None = None
     full_range: bool = False
 
@@ -83,26 +86,28 @@ def decode_as_trained(data: bytes, inputs: InputSpec) -> np.ndarray[Any, Any]:
     return decode_to_size(data, inputs.image_size, inputs.channels, levels, inputs.resizing)
 
 
-def predict(trained: Trained, images: Sequence[ImageSource], k: int = 3) -> Iterator[Prediction]:
+def predict(trained: Classifier, images: Sequence[ImageSource], k: int = 3) -> Iterator[Prediction]:
     """The `k` most probable classes of each image, in order; one that cannot be read does not stop the others."""
     for batch in predict_batches(trained, images, k, BATCH):
         yield from batch.predictions
 
 
-def predict_batches(trained: Trained, images: Sequence[ImageSource], k: int, most: int) -> Iterator[PredictedBatch]:
+def predict_batches(trained: Classifier, images: Sequence[ImageSource], k: int, most: int) -> Iterator[PredictedBatch]:
     """As `predict`, in batches of at most `most` images, while threads read and decode the next ones."""
-    inputs = trained.inputs
+    classes, first = trained.classes, trained.decodings[0]
     start = 0
-    for decoded in _decode_ahead(images, inputs, most):
+    for decoded in _decode_ahead(images, trained.decodings, most):
         sources = images[start : start + len(decoded)]
         start += len(decoded)
         read = [one.pixels for one in decoded if one.pixels is not None]
-        shape = (0, inputs.image_size, inputs.image_size, inputs.channels)
-        pixels = np.stack(read) if read else np.empty(shape, np.uint8)
-        scores = trained.probabilities(pixels) if read else np.empty((0, len(inputs.classes)), np.float32)  # (B, K)
+        pixels = np.empty((0, first.image_size, first.image_size, first.channels), np.uint8)
+        scores = np.empty((0, len(classes)), np.float32)  # (B, K)
+        if read:
+            every = [np.stack(ones) for ones in zip(*read, strict=True)]
+            pixels, scores = every[0], trained.probabilities(*every)
         sound, rows = np.isfinite(scores).all(1), iter(scores)
         predictions = [
-            _describe(source, one, inputs.classes, next(rows), k)
+            _describe(source, one, classes, next(rows), k)
             if one.error is None
             else Prediction(source.name, error=one.error)
             for source, one in zip(sources, decoded, strict=True)
@@ -136,9 +141,9 @@ def _describe(
     return Prediction(source.name, top, margin, max(entropy, 0.0), full_range=decoded.full_range)
 
 
-def _decode_ahead(images: Sequence[ImageSource], inputs: InputSpec, most: int) -> Iterator[list[_Decoded]]:
+def _decode_ahead(images: Sequence[ImageSource], decodings: Sequence[InputSpec], most: int) -> Iterator[list[_Decoded]]:
     """The decoded images in batches, in order; as many as two batches are read and decoded ahead."""
-    most = min(most, chunk_size(inputs.image_size, inputs.channels))
+    most = min(most, *(chunk_size(inputs.image_size, inputs.channels) for inputs in decodings))
     workers = max(count_cpus(), DOWNLOADS if any(one.is_remote for one in images) else 1)
     pool = ThreadPoolExecutor(min(workers, len(images) or 1))
     waiting: deque[Future[_Decoded]] = deque()
@@ -146,7 +151,7 @@ def _decode_ahead(images: Sequence[ImageSource], inputs: InputSpec, most: int) -
 
     def submit(count: int) -> None:
         for _, source in zip(range(count), remaining, strict=False):
-            waiting.append(pool.submit(_decode, source, inputs))
+            waiting.append(pool.submit(_decode, source, decodings))
 
     try:
         size = min(FIRST, most)
@@ -162,12 +167,13 @@ def _decode_ahead(images: Sequence[ImageSource], inputs: InputSpec, most: int) -
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _decode(source: ImageSource, inputs: InputSpec) -> _Decoded:
+def _decode(source: ImageSource, decodings: Sequence[InputSpec]) -> _Decoded:
     try:
         with ENCODED.reserve(source.size()):
             content = source.read()
-            pixels = decode_as_trained(content, inputs)
-            return _Decoded(pixels, full_range=inputs.pixel_range is None and has_wide_pixels(content))
+            pixels = tuple(decode_as_trained(content, inputs) for inputs in decodings)
+            scaled = all(inputs.pixel_range is not None for inputs in decodings)
+            return _Decoded(pixels, full_range=not scaled and has_wide_pixels(content))
     except READ_ERRORS as error:
         reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else describe_error(error)
         return _Decoded(error=reason)

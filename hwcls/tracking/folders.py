@@ -23,6 +23,7 @@ from hwcls.tracking.shapes import BestShape, PurposeShape, ResultShape, is_recor
 PURPOSE = "confirm.json"  # in a confirm run's folder: {"trial": 3, "role": "pick"}
 LOOKS = "looks.jsonl"  # in a sweep's folder: a line for each verdict on test, with the number of seeds that it had
 BEST, ABOUT = "best", "best.json"  # a sweep's folder with a copy of its best weights; what it is a copy of
+ENSEMBLE, MEMBERS = "ensemble", "ensemble.json"  # a sweep's folder with models that are averaged; which they are
 TEST_READS = "test_reads.jsonl"  # in a sweep's folder: a line for each evaluation on test by `hwcls evaluate`
 
 

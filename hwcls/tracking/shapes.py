@@ -98,6 +98,37 @@ class BestShape(BaseModel):
     weights: WeightsShape
 
 
+class MemberShape(BaseModel):
+    """One of `members` in ensemble.json."""
+
+    folder: str
+    run: str
+    times: int
+    weights: WeightsShape
+
+
+class EnsembleTestShape(BaseModel):
+    """`test` in ensemble.json: both means on test, and their difference, with the ends of their intervals."""
+
+    metric: str
+    images: int
+    ensemble: list[float]
+    winner: list[float]
+    difference: list[float]
+    p: float
+
+
+class EnsembleShape(BaseModel):
+    """ensemble.json: the models that an ensemble averages, and how it scored."""
+
+    kind: Literal["ensemble", "soup"]
+    why: str
+    winner: str
+    views: int = 1
+    members: list[MemberShape]
+    test: EnsembleTestShape
+
+
 class ElsewhereShape(BaseModel):
     """elsewhere.json of a checkpoint whose state is on shared storage."""
 

@@ -31,6 +31,8 @@ from hwcls.cli.console import app
 from hwcls.data.imageset import open_data
 from hwcls.files import write_json
 from hwcls.results.best.folder import update_best
+from hwcls.results.ensemble.build import Request, build_ensemble
+from hwcls.results.load import load_results
 from hwcls.sweep.cluster.resources import this_machine
 from hwcls.tracking.folders import TrialFolder
 
@@ -47,6 +49,7 @@ FILES = [
     *("confirm/cnn/10001000/confirm.json", "confirm/cnn/10001000/result.json"),
     "confirm/cnn/10001000/test_predictions.npz",
     *("best/best.json", "best/config.yaml", "best/preprocessing.json", "best/best.safetensors"),
+    *("ensemble/ensemble.json", "ensemble/1/config.yaml", "ensemble/1/best.safetensors"),
 ]
 DAMAGES = (
     *("empty", "truncated", "not UTF-8", "wrong type", "null values", "wrong values"),
@@ -61,7 +64,11 @@ COMMANDS: dict[str, list[list[str]] | None] = {
     "report": [[RESULTS]],
     "explain": [[TRIAL, OTHER]],
     "evaluate": [[TRIAL], [TRIAL, "--split", "test"]],
-    "predict": [[TRIAL, "image.png"], [RESULTS, "image.png"], [f"{RESULTS}/best", "image.png"]],
+    "predict": [
+        *([TRIAL, "image.png"], [RESULTS, "image.png"], [f"{RESULTS}/best", "image.png"]),
+        [f"{RESULTS}/ensemble", "image.png"],
+    ],
+    "ensemble": [[RESULTS, "--overwrite"]],
     "inspect": [[TRIAL], [RESULTS], [f"{RESULTS}/best"]],
     "export": [[TRIAL, "--format", "torch"]],
     "check": [[TRIAL, "--steps", "2"]],
@@ -155,6 +162,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     failed = json.loads((results / "trials/3/result.json").read_text())
     write_json(results / "trials/3/result.json", failed | {"status": "failed", "error": "ValueError: no"})
     update_best(results)
+    assert build_ensemble(load_results(results), Request(), lambda line: None), "an average is better than the best"
+    (results / "test_reads.jsonl").write_text('{"trial": "trials/1", "time": "2026-01-01T00:00:00+00:00"}\n')
     shutil.copytree(results, intact / "copy")
     (intact / "other.yaml").write_text((intact / "finished.yaml").read_text().replace("run_cap: 4", "run_cap: 6"))
     Image.new("L", (8, 8), 100).save(intact / "image.png")

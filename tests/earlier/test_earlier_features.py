@@ -9,7 +9,7 @@ import json
 import pytest
 import yaml
 
-from hwcls.cli.commands.train import _digest
+from hwcls.cli.commands.train_ensemble import _digest
 from hwcls.config.sweep_file import load_sweep, load_trial
 from hwcls.config.trial import ADDED, TrialConfig, with_recorded_split
 from hwcls.errors import UserError

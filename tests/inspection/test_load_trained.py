@@ -84,7 +84,7 @@ def test_reads_of_test_are_counted_in_the_sweep(copied):
     sweep = find_sweep_folder(copied)
     assert sweep == copied.parent.parent
     assert SweepFolder(sweep).count_test_reads() == 0
-    assert [count_test_read(opened), count_test_read(opened)] == [1, 2]
+    assert [count_test_read(opened.path), count_test_read(opened.path)] == [1, 2]
     assert SweepFolder(sweep).count_test_reads() == 2
     line = json.loads((sweep / "test_reads.jsonl").read_text().splitlines()[0])
     assert line["trial"] == "trials/3"

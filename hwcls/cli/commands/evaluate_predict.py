@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hwcls.cli.console import app, echo, print_to_stderr, table_console
-from hwcls.cli.options import AsJson, Overwrite, TrialFolder, TrustCode, check_overwrite
+from hwcls.cli.options import AsJson, Overwrite, TrialFolder, TrustCode, Views, check_overwrite
 from hwcls.cli.progress_bar import progress_reporter
 from hwcls.errors import UserError
 from hwcls.escape import printable
 from hwcls.training.threads import configure_threads
 
 if TYPE_CHECKING:
+    from hwcls.inspection.ensemble.model import Ensemble
     from hwcls.inspection.image_sources import ImageSource
     from hwcls.inspection.load_trained import Trained
     from hwcls.inspection.prediction_output import OutputFormat
@@ -55,6 +56,7 @@ def evaluate(
     grid: Annotated[
         Path | None, typer.Option(help="Also write a picture of right and wrong predictions (PNG).", show_default=False)
     ] = None,
+    views: Views = None,
     overwrite: Overwrite = False,
     trust_code: TrustCode = False,
     as_json: AsJson = False,
@@ -69,21 +71,22 @@ def evaluate(
     check_overwrite([grid] if grid else [], overwrite)
     configure_threads()
     from hwcls.inspection.evaluate import evaluate_trial, summarise_scores
-    from hwcls.inspection.load_trained import count_test_read, load_trained
+    from hwcls.inspection.load_trained import count_test_read
 
-    trained = load_trained(trial, print_to_stderr)
-    data = trained.data
+    trained = _load(trial, views)
+    data = trained.data_sets[0]
     if split is Split.test:
-        times = count_test_read(trained)
+        times = count_test_read(trained.path)
         count = "once" if times == 1 else f"{times} times"
         print_to_stderr(f"test has now been read {count} outside confirm: do not choose a model by it")
     scored = evaluate_trial(trained, split.value)
     found = {"trial": str(trained.path), "split": split.value, **summarise_scores(scored, data.classes)}
+    if trained.views > 1:
+        found["views"] = trained.views
     if grid is not None:
         from hwcls.inspection.pictures import draw_predictions, write_png
 
-        title = trained.config.model.label or trained.config.model.name
-        picture = draw_predictions(data, getattr(data, split.value), scored.labels, scored.scores, title)
+        picture = draw_predictions(data, getattr(data, split.value), scored.labels, scored.scores, trained.title)
         write_png(picture, grid)
         found["grid"] = str(grid)
     if as_json:
@@ -121,6 +124,7 @@ def predict(
     sort: SortBy = None,
     out: OutFile = None,
     explain: ExplainFolder = None,
+    views: Views = None,
     overwrite: Overwrite = False,
     trust_code: TrustCode = False,
     as_csv: AsCsv = False,
@@ -144,18 +148,17 @@ def predict(
         from hwcls.inspection.heat_maps import require_captum
 
         require_captum()
-    from hwcls.inspection.load_trained import load_trained
     from hwcls.inspection.prediction_output import format_predictions
     from hwcls.inspection.prediction_summary import PredictionSummary
     from hwcls.inspection.predictions import by_uncertainty
     from hwcls.inspection.predictions import predict as run
 
-    trained = load_trained(trial, print_to_stderr)
-    k = min(top, len(trained.inputs.classes))
+    trained = _load(trial, views)
+    k = min(top, len(trained.classes))
     found = _explain(trained, sources, k, explain, overwrite) if explain is not None else run(trained, sources, k)
     if sort or out:
         found = _with_progress(found, len(sources))
-    summary = PredictionSummary(trained.inputs.classes)
+    summary = PredictionSummary(trained.classes)
     found = summary.count(by_uncertainty(found) if sort else found)
     if kind is None:
         _print_predictions(found, sources)
@@ -165,6 +168,16 @@ def predict(
         print_to_stderr(line)
     if summary.unread:
         raise typer.Exit(1 if summary.read else 2)
+
+
+def _load(path: Path, views: int | None) -> Trained | Ensemble:
+    """The model of a trial or an ensemble; that it has fewer views than were asked for is said."""
+    from hwcls.inspection.ensemble.model import load_classifier
+
+    found = load_classifier(path, print_to_stderr, views)
+    if views is not None and found.views < views:
+        print_to_stderr(f"note: {found.views} views in place of {views}: the training did no more than mirror images")
+    return found
 
 
 def _find_images(arguments: list[str]) -> list[ImageSource]:
@@ -193,12 +206,16 @@ def _choose_format(out: Path | None, wanted: dict[str, bool]) -> OutputFormat | 
 
 
 def _explain(
-    trained: Trained, images: Sequence[ImageSource], k: int, folder: Path, overwrite: bool
+    trained: Trained | Ensemble, images: Sequence[ImageSource], k: int, folder: Path, overwrite: bool
 ) -> Iterator[Prediction]:
     from hwcls.inspection.explanations import OVERVIEW, choose_paths, explain_batches
     from hwcls.inspection.heat_maps import BATCH, choose_method
+    from hwcls.inspection.load_trained import Trained
     from hwcls.inspection.predictions import predict_batches
 
+    if not isinstance(trained, Trained):
+        remedy = f"name one of its models, such as {trained.members[0].path}"
+        raise UserError("--explain is for a single model", where=str(trained.path), remedy=remedy)
     paths = choose_paths([image.name for image in images], folder)
     check_overwrite([*paths, folder / OVERVIEW], overwrite)
     folder.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ import typer
 
 from hwcls.cli.choose_run import SWEEP
 from hwcls.cli.console import app, echo, print_to_stderr, table_console
-from hwcls.cli.options import AsJson, Overwrite, RecordedTrial, TrialFolder, TrustCode, check_overwrite
+from hwcls.cli.options import AsJson, Overwrite, RecordedTrial, TrialFolder, TrustCode, Views, check_overwrite
 from hwcls.training.threads import configure_threads
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def export(
         Path | None,
         typer.Option(help="The file to write; by default NAME.onnx; of a trial, model.onnx.", show_default=False),
     ] = None,
+    views: Views = None,
     overwrite: Overwrite = False,
     trust_code: TrustCode = False,
     as_json: AsJson = False,
@@ -85,13 +86,13 @@ def export(
     """
     configure_threads()
     from hwcls.format import format_bytes
+    from hwcls.inspection.ensemble.model import load_classifier
     from hwcls.inspection.export import SUFFIX, description_path
     from hwcls.inspection.export import export as run
-    from hwcls.inspection.load_trained import load_trained
 
     path = out or Path(f"{ctx.meta.get(SWEEP, 'model')}{SUFFIX[kind.value]}")
     check_overwrite((path, description_path(path)), overwrite)
-    found = run(load_trained(trial, print_to_stderr), path, kind.value)
+    found = run(load_classifier(trial, print_to_stderr, views), path, kind.value)
     if as_json:
         echo(json.dumps({**found, "file": str(path)}, indent=2))
     else:

@@ -34,6 +34,7 @@ from hwcls.results.best.describe import describe_weights
 from hwcls.results.compare import build_alternatives, group_leaderboard, is_overtaken, write_leaderboard
 from hwcls.results.confirm.describe import describe_confirm
 from hwcls.results.diagnostics import Diagnostics, class_names, load_diagnostics
+from hwcls.results.ensemble.describe import describe_ensemble
 from hwcls.results.expected_best import choose_counts, collect_trial_sequences
 from hwcls.results.learning_dynamics import describe_runs, describe_target, summarize_learning
 from hwcls.results.load import SweepResults, load_results
@@ -77,6 +78,7 @@ def render_page(sweep: SweepResults) -> str:
         "answer": describe_answer(sweep),
         "confirm_notes": describe_confirm(sweep),
         "weights": describe_weights(sweep),
+        "ensemble": describe_ensemble(sweep),
         "notes": find_notes(sweep),
         "facts": collect_facts(sweep),
         "failures": collect_failures(sweep),

@@ -44,13 +44,13 @@ def update_best(path: Path) -> None:
     if chosen is None or chosen.weights is None or chosen.weights == target:
         return  # none were kept, or those in best/ are the only ones left
     _check_own(target)
-    content, inputs = _config_and_code(chosen.weights), _read_inputs(chosen.weights / WEIGHTS[0])
+    content, inputs = config_and_code(chosen.weights), read_inputs(chosen.weights / WEIGHTS[0])
     about = _describe(sweep, chosen, content, inputs)
     if _is_current(target, content, about):
         return
     from hwcls.inspection.preprocessing import describe_preprocessing  # imports torch, which takes seconds
 
-    content[PREPROCESSING] = _to_json(describe_preprocessing(inputs))
+    content[PREPROCESSING] = to_json(describe_preprocessing(inputs))
     new = path / f".{BEST}.{os.getpid()}.tmp"
     try:
         _write(new, content, about, chosen.weights / WEIGHTS[0])
@@ -59,7 +59,7 @@ def update_best(path: Path) -> None:
         files.remove(new)
 
 
-def _config_and_code(run: Path) -> dict[str, bytes]:
+def config_and_code(run: Path) -> dict[str, bytes]:
     """config.yaml and the user's own code, by name."""
     values = use_copied_source(TrialFolder(run).settings(), run)
     model = values.get("model")
@@ -74,7 +74,7 @@ def _config_and_code(run: Path) -> dict[str, bytes]:
     return content
 
 
-def _read_inputs(weights: Path) -> InputSpec:
+def read_inputs(weights: Path) -> InputSpec:
     """What the model takes; raises UserError where the file, of another program, does not say it."""
     try:
         return InputSpec.from_dict(read_weights_metadata(weights)["inputs"])
@@ -125,10 +125,10 @@ def _write(new: Path, content: dict[str, bytes], about: dict[str, Any], weights:
     with open(new / WEIGHTS[0], "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     whole = {**about, "weights": {**about["weights"], "sha256": digest}}
-    (new / ABOUT).write_bytes(_to_json(whole))
+    (new / ABOUT).write_bytes(to_json(whole))
 
 
-def _to_json(value: Any) -> bytes:
+def to_json(value: Any) -> bytes:
     return (json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n").encode()
 
 

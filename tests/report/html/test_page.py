@@ -153,7 +153,7 @@ def test_confirmed_intervals_are_on_the_page(results, tmp_path):
     assert "read 10 times, once per confirm run that reports a winner." in text
     (tmp_path / "test_reads.jsonl").write_text('{"trial": "trials/0"}\n' * 2)
     assert (
-        "read 10 times, once per confirm run that reports a winner, and 2 more by hwcls evaluate."
+        "read 10 times, once per confirm run that reports a winner, and 2 more by hwcls evaluate or ensemble."
         in Page(write_page(tmp_path).read_text("utf-8")).text
     )
     assert re.search(r"\bsignificant\b", text)

@@ -1,4 +1,4 @@
-"""`hwcls train`: one trial without Ray."""
+"""`hwcls train` and `hwcls ensemble`: one trial without Ray, and a sweep's best models averaged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import typer
 
 from hwcls.cli.choose_run import choose_config
 from hwcls.cli.console import app, echo, print_to_stderr
-from hwcls.cli.options import ResultOnly, TrustCode
+from hwcls.cli.options import AsJson, Overwrite, ResultOnly, ResultsFolder, TrustCode, Views, check_overwrite
+from hwcls.errors import UserError
 
 if TYPE_CHECKING:
     from hwcls.config.trial import TrialConfig
@@ -61,6 +62,58 @@ def train(
         echo(f"{result.status}{best}; results in {folder}" + (f"; {result.error}" if result.error else ""))
     if result.status == "failed":
         raise typer.Exit(1)
+
+
+@app.command()
+def ensemble(
+    folder: ResultsFolder,
+    more: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Further sweeps or trials whose models may be averaged.", show_default=False),
+    ] = None,
+    top: Annotated[int, typer.Option(min=2, help="The most models that are averaged.")] = 5,
+    soup: Annotated[
+        bool, typer.Option("--soup", help="Average weights, where models began with the same ones.")
+    ] = False,
+    views: Views = None,
+    overwrite: Overwrite = False,
+    trust_code: TrustCode = False,
+    as_json: AsJson = False,
+) -> None:
+    """Average the models of a finished sweep that are best together on val, and score them once on test.
+
+    Greedy, with replacement: from the best model on, each step adds the one with which the average of the probabilities
+    is best on val, until that no longer gets better. Test is read once, which is counted. The result is the folder
+    ensemble/ in that of the sweep, which predict, evaluate and export take; it can be moved.
+
+    Example: hwcls ensemble results/quickstart
+    """
+    from hwcls.results.load import load_results
+    from hwcls.sweep.storage.results_folder import is_in_use
+    from hwcls.tracking.folders import ENSEMBLE, MEMBERS
+
+    running = is_in_use(folder)
+    sweep = load_results(folder)
+    if running:
+        remedy = "wait until it ends: its models and its winner may still change"
+        raise UserError("this sweep is running", where=str(folder), remedy=remedy)
+    check_overwrite([folder / ENSEMBLE / MEMBERS], overwrite)
+    from hwcls.training.threads import configure_threads
+
+    configure_threads()
+    from hwcls.report.html.page import write_page
+    from hwcls.results.ensemble.build import Request, build_ensemble
+    from hwcls.results.ensemble.describe import describe_members
+
+    request = Request(top, views or 1, soup, tuple(more or ()))
+    found = build_ensemble(sweep, request, print_to_stderr)
+    if found is not None:
+        write_page(folder)
+    if as_json:
+        echo(json.dumps(found, indent=2))
+    elif found is not None:
+        echo(describe_members(found))
+        echo(f"  hwcls predict {folder / ENSEMBLE} NEW_PHOTOS")
 
 
 def _digest(trial: TrialConfig) -> str:

@@ -1,0 +1,1 @@
+"""Several trained models as one: the average of their probabilities, or of their weights."""

@@ -1,0 +1,1 @@
+"""The ensemble of a sweep: chosen among its runs, written to ensemble/, and described."""
