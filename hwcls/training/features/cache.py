@@ -7,6 +7,7 @@ the backbone, the store of the pixels, and the mean and std that they are normal
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from dataclasses import dataclass
@@ -70,5 +71,7 @@ def open_features(config: TrialConfig, data: ImageSet) -> FeatureStore:
     depends = [FORMAT, data.store, data.mean, data.std, data.channels, config.model.feature_settings()]
     key = hashlib.blake2b(json.dumps(depends).encode(), digest_size=8).hexdigest()
     folder = cache_folder() / FEATURES / f"{data.name}-{key}"
+    with contextlib.suppress(OSError):  # compute_features says it
+        folder.parent.mkdir(parents=True, exist_ok=True)
     leases.hold(folder)
     return FeatureStore(folder, data, pixel_augment(config, data))

@@ -28,14 +28,16 @@ from hwcls.training import watchdog
 from hwcls.training.features.cache import FeatureStore, open_features
 from hwcls.training.features.feature_file import Claim, FeatureFile
 from hwcls.training.features.fold import fold_batch_norm, relative_difference
-from hwcls.training.features.views import needed_parts, pixel_augment, plan_view
+from hwcls.training.features.views import first_alike, needed_parts, pixel_augment, plan_view
 from hwcls.training.memory import free_memory, is_out_of_memory, retain_freed_memory
 from hwcls.training.step.micro_batch import halve_micro_batch
 
 CPU_BATCH, GPU_BATCH = 32, 256  # images at once: on a CPU as many as its caches hold
 PROBED = 8  # images that folded BatchNorm and float16 are tried on
 HALF = 1e-3  # the largest relative difference with which a GPU computes in float16
+COPIED = 4096  # rows at once
 WAIT = 0.1  # seconds between looks at what other processes compute
+UPDATE_EVERY = 1.0  # seconds between looks at how much is done
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Work:
     rows: np.ndarray
     images: np.ndarray
     view: int
+    earlier: tuple[FeatureFile, ...]  # of the views before
 
 
 def compute_features(
@@ -106,13 +109,16 @@ def _find_work(config: TrialConfig, data: ImageSet) -> list[Work]:
     for part in needed_parts(config, data):
         file = store.file(part.split, part.view)
         if len(missing := file.missing(part.rows)):
-            work.append(Work(file, missing, getattr(data, part.split).images, part.view))
+            earlier = tuple(store.file(part.split, view) for view in range(part.view))
+            work.append(Work(file, missing, getattr(data, part.split).images, part.view, earlier))
     return work
 
 
 def _compute(work: Work, extractor: _Extractor) -> Iterator[None]:
     """Compute the rows that no other process computes; yields after each step, and while others are waited for."""
-    plan = plan_view(extractor.augment, len(work.images), extractor.side, work.view)
+    augment, count, side = extractor.augment, len(work.images), extractor.side
+    plan = plan_view(augment, count, side, work.view)
+    _copy_alike(work, first_alike(augment, count, side, work.view))
     with ThreadPoolExecutor(1) as pool:
         for found in _read_ahead(work, extractor.batch, pool):
             if found is None:
@@ -123,6 +129,17 @@ def _compute(work: Work, extractor: _Extractor) -> Iterator[None]:
                 work.file.write(claim.rows, extractor(torch.from_numpy(pixels.result()), here))
                 claim.release()
             yield
+
+
+def _copy_alike(work: Work, first: np.ndarray) -> None:
+    """Copy the features of images that look as in an earlier view, which for each row is `first` (M,)."""
+    for view, file in enumerate(work.earlier):
+        rows = work.rows[first[work.rows] == view]
+        rows = rows[~np.isin(rows, file.missing(rows))]
+        for start in range(0, len(rows), COPIED):
+            some = rows[start : start + COPIED]
+            if (features := file.read()) is not None:
+                work.file.write(some, features[some])
 
 
 def _read_ahead(work: Work, size: int, pool: ThreadPoolExecutor) -> Iterator[tuple[Claim, Future[np.ndarray]] | None]:
@@ -219,9 +236,9 @@ class _Progress:
         self._updated = self.started
 
     def update(self) -> None:
-        """Look at the files, at most once a second."""
+        """Look at the files, at most every UPDATE_EVERY."""
         now = time.monotonic()
-        if now - self._updated < 1:
+        if now - self._updated < UPDATE_EVERY:
             return
         self._updated, done = now, self._done()
         rate = (done - self.first) / (now - self.started)

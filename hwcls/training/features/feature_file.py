@@ -69,8 +69,8 @@ class FeatureFile:
         for start in range(0, len(unchecked), CHECKED):
             some = unchecked[start : start + CHECKED]
             intact[some] = _checksums(features[some]) == checksums[some]
-        found_missing: np.ndarray = rows[~intact[rows]]
-        return found_missing
+        left: np.ndarray = rows[(checksums[rows] == 0) | ~intact[rows]]
+        return left
 
     def count_pending(self, rows: np.ndarray) -> int:
         """How many of `rows` are not computed; whether the others are damaged is not looked at."""

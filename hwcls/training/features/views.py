@@ -54,3 +54,26 @@ def view_name(split: str, view: int, augment: AugmentConfig) -> str:
 def plan_view(augment: AugmentConfig, count: int, side: int, view: int) -> AugmentPlan | None:
     """How each of the `count` images of a store is changed in a view, an entry per row; None: not at all."""
     return plan_epoch(augment, count, side, SEED, view) if view else None
+
+
+def first_alike(augment: AugmentConfig, count: int, side: int, view: int) -> np.ndarray:
+    """(count,) the first view in which each image is as in `view`: where images are only mirrored, half are plain."""
+    first = np.full(count, view)
+    moves = [_whole_moves(plan_view(augment, count, side, number), count) for number in range(view + 1)]
+    for number in range(view - 1, -1, -1):
+        if (here := moves[view]) is not None and (there := moves[number]) is not None:
+            first[(here == there).all(axis=1)] = number
+    return first
+
+
+def _whole_moves(plan: AugmentPlan | None, count: int) -> np.ndarray | None:
+    """(count, 4) how each image is shifted and mirrored, in whole pixels; None where a plan does anything else."""
+    moves = np.zeros((count, 4), np.int64)
+    if plan is None:
+        return moves
+    if any(getattr(plan, name) is not None for name in ("theta", "colour", "op", "hole", "square")):
+        return None
+    for place, part in ((slice(0, 2), plan.shift), (2, plan.vflip), (3, plan.hflip)):
+        if part is not None:
+            moves[:, place] = part.numpy()
+    return moves

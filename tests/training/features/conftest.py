@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 
 from hwcls.config.trial import TrialConfig
+from hwcls.data.cache import leases
 from hwcls.data.imageset import ImageSet, open_data
+from hwcls.training.features.feature_file import FeatureFile
 
 SIDE = 32
 
@@ -20,6 +22,8 @@ SIDE = 32
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HWCLS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(leases, "_held", {})
+    monkeypatch.setattr(FeatureFile, "_intact", {})
 
 
 @pytest.fixture(scope="session")
@@ -68,7 +72,8 @@ def trial(photos: Path, weights: Callable[[str], Path]) -> Callable[..., tuple[T
     """A trial of a frozen backbone on the photos, and its data; keywords are keys of `data` and `model`."""
 
     def make(backbone: str = "test_efficientnet", **keys: Any) -> tuple[TrialConfig, ImageSet]:
-        data = {"path": str(photos), "image_size": SIDE, **keys.pop("data", {})}
+        inputs = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
+        data = {"path": str(photos), "image_size": SIDE, **inputs, **keys.pop("data", {})}
         model = {"name": "timm", "backbone": backbone, "pretrained": str(weights(backbone)), "frozen": True, **keys}
         optimizer = {"name": "adam", "lr": 0.01}
         config = TrialConfig.from_dict({"data": data, "model": model, "optimizer": optimizer})
