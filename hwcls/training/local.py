@@ -18,6 +18,7 @@ from hwcls.data.imageset import describe_unjudged, open_data
 from hwcls.errors import UserError
 from hwcls.models.user.code import exits_as_errors
 from hwcls.models.weights.describe import describe_weights, weights_note
+from hwcls.models.weights.find import download
 from hwcls.tracking.folders import TrialFolder
 from hwcls.tracking.records import Result, best_of
 from hwcls.training import checkpoint
@@ -70,8 +71,11 @@ def train(config: TrialConfig, path: Path, report: Report, observe: Callable[[],
     models.check(config.model, classes=len(data.classes), channels=data.channels, image_size=data.image_size)
     if found := config.model.find_pretrained():
         log.info("%s", describe_weights(found))
+        found = download(found)  # once, before the ranks start
         if renamed := weights_note(found):
             log.warning("%s", renamed)
+        if found.kind == "file":  # which may be of another model
+            models.build(config.model, classes=len(data.classes), channels=data.channels, image_size=data.image_size)
     folder.write_config(config)
     write_split_tables({config.data: data}, path)
     micro_batch: int | None = None

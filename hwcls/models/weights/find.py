@@ -37,14 +37,18 @@ def find_weights(backbone: str, pretrained: bool | str) -> FoundWeights:
 
 def fetch_weights(backbone: str, pretrained: bool | str) -> FoundWeights:
     """`find_weights` with a path: weights at a hub are downloaded."""
-    found = find_weights(backbone, pretrained)
+    return download(find_weights(backbone, pretrained))
+
+
+def download(found: FoundWeights) -> FoundWeights:
+    """The same weights on this machine; raises UserError where they cannot be downloaded."""
     if found.path is not None:
         return found
     try:
         path = SOURCES[found.kind]().download(found)
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
-        what = f"the weights of {backbone} could not be downloaded ({type(error).__name__}: {reason})"
+        what = f"the weights of {found.backbone} could not be downloaded ({type(error).__name__}: {reason})"
         raise UserError(what, where=found.place, remedy=f"try again, or give a file: {GIVE_A_FILE}") from error
     return replace(found, path=path)
 

