@@ -43,6 +43,12 @@ def test_an_interrupt_is_one_line(case):
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "hwcls: interrupted\n")
 
 
+def test_an_interrupt_while_python_ends_keeps_the_exit_code():
+    code = "import gc\ngc.disable()\none = Interrupted()\none.itself = one\nsys.exit(7)"
+    done = subprocess.run([sys.executable, "-c", SCRIPT + code], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (7, "")
+
+
 def test_the_first_interrupt_is_acknowledged_while_something_else_handles_it():
     """Ray's start defers it, Tune has a handler of its own."""
     reported, handled = threading.Event(), []
