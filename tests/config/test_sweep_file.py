@@ -36,7 +36,7 @@ ERRORS = {
     "parameters.model.choice.x/y={name: mlp}": "cannot be a label",
     "parameters.model.choice={}": "needs alternatives",
     "parameters.trainer=1": "unknown key 'trainer'",
-    "parameters.model.choice.resnet.freeze_epochs=100": "freeze_epochs 100 leaves none of 100 epochs",
+    "parameters.model.freeze_epochs=100": "freeze_epochs 100 leaves none of 20 epochs",
     "epochs=2": "parameters.epochs",
     "metric.name=test/accuracy": "test is read once",
     "metric.name=val/acuracy": "did you mean 'val/accuracy'",
@@ -493,10 +493,11 @@ def test_every_number_of_epochs_that_is_searched_trains_all_of_the_model():
 
 @pytest.mark.parametrize("name", ["freeze_epochs=1", "backbone_lr=0.1", "layer_decay=0.75", "frozen_norm=true"])
 def test_what_fine_tunes_needs_weights_to_tune(name):
-    place = r"tinyimagenet\.yaml .*parameters\.model\.choice\.resnet"
-    with pytest.raises(UserError, match=f"{place}.*is for pretrained weights — add pretrained: true, or remove it"):
-        load_sweep(
-            TINY, sets=[f"parameters.model.choice.resnet.{name}", "parameters.model.choice.resnet.pretrained=false"]
-        )
-    with pytest.raises(UserError, match=f"{place}.*this one is frozen — remove it or frozen"):
-        load_sweep(TINY, sets=[f"parameters.model.choice.resnet.{name}", "parameters.model.choice.resnet.frozen=true"])
+    settings = ["freeze_epochs=0", "backbone_lr=1.0", "layer_decay=1.0", name]
+    place = rf"tinyimagenet\.yaml .*parameters\.model\.{name.partition('=')[0]}: "
+    for change, words in (
+        ("choice.resnet.pretrained=false", "is for pretrained weights — add pretrained: true, or remove it"),
+        ("choice.resnet.frozen=true", "this one is frozen — remove it or frozen"),
+    ):
+        with pytest.raises(UserError, match=f"{place}.*{words}"):
+            load_sweep(TINY, sets=[f"parameters.model.{setting}" for setting in (*settings, change)])

@@ -167,14 +167,14 @@ def test_pretraining(row):
 
 def test_probe(row):
     found = row("fashion_mnist_probe")
-    assert set(found.winners) == {"cnn", "vit_probe"}
+    assert set(found.winners) == {"cnn", "probe"}
     assert found.sweep.data["classes"] == ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal"]
     for one in summarize_learning(found.sweep)[0]:
         assert [mark for mark, _, _ in one.at_epochs] == [1, 10]
         assert all(f1 is not None for _, _, f1 in one.at_epochs)
-    probe = json.loads((found.winners["vit_probe"] / "result.json").read_text())
-    assert probe["parameters"]["model"] == "vit_probe"
-    assert "sweeps/weights/test_vit.safetensors" in found.page  # not ImageNet's, as the page notes
+    probe = json.loads((found.winners["probe"] / "result.json").read_text())
+    assert probe["parameters"]["model"] == "probe"
+    assert probe["effective"]["pretrained_weights"] == "tf_efficientnet_lite0.in1k"
     reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     folder = found.sweep.folder / "tensorboard" / "trials" / found.winners["cnn"].name
     events = reader.EventAccumulator(str(folder))
