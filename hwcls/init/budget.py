@@ -16,7 +16,7 @@ LEAST_TRIALS = 6  # of each model, for a search to mean something
 LAST_TRIAL = 0.4  # of a whole training: what still runs, on average, when the budget ends
 IMAGES_SEEN = {"quick": 150_000, "thorough": 1_000_000}  # by a training from scratch, after which it learns little more
 FEWEST_SEEN = 4_000  # by a training, or a model is rather dropped: few images take more epochs
-KEPT_LONGEST = "pretrained"  # the model that is dropped last, as it gains most where images are few
+PROBE = "probe"  # the model whose features are computed once; dropped last, as it gains most where images are few
 ENOUGH, FEWEST = 200, 50  # images of each class: a model is rather dropped than trained on fewer; never fewer
 SMALL = 1000  # images: all of them are used
 
@@ -71,11 +71,17 @@ class Pace:
     Attributes:
         idle: Seconds in which a sweep trains nothing: its start, that of the confirm runs, scores on test, the page.
         concurrent: Trials at once.
+        once: Seconds in which all of them compute the features of all images, once for all trials of PROBE.
     """
 
     idle: float
     concurrent: int
     speeds: Mapping[str, Speed]  # by model
+    once: float = 0.0
+
+    def features(self, models: Iterable[str]) -> float:
+        """Seconds of `once` where these models need it."""
+        return self.once if PROBE in models else 0.0
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,7 @@ class Schedule:
         confirm: Seconds of the confirm runs.
         seconds: Of the whole command.
         concurrent: Trials at once.
+        features: Seconds in which the features of PROBE are computed, before the search.
     """
 
     models: tuple[str, ...]
@@ -102,6 +109,7 @@ class Schedule:
     seconds: float
     concurrent: int
     affordable: float = 1.0
+    features: float = 0.0
 
 
 def plan_schedule(goal: Goal, seconds: float, pace: Pace, images: int, classes: int) -> Schedule:
@@ -122,7 +130,7 @@ def plan_schedule(goal: Goal, seconds: float, pace: Pace, images: int, classes: 
     fewest = fewest_share(images, classes)
     while True:
         share = _affordable(goal, free, pace, models, wanted)
-        from_scratch = any(label != KEPT_LONGEST for label in models[1:])
+        from_scratch = any(label != PROBE for label in models[1:])
         if share >= min(1.0, max(ENOUGH * classes / images, HALF * from_scratch)) or len(models) == 1:
             break
         models = _without_slowest(models)
@@ -134,13 +142,14 @@ def plan_schedule(goal: Goal, seconds: float, pace: Pace, images: int, classes: 
     mean = sum(pace.speeds[label].mean for label in kept) / len(kept)
     last = LAST_TRIAL * epochs * share * max(pace.speeds[label].most for label in kept)
     trial = epochs * share * mean / SAVING
-    left = max(free - confirm - last, LEAST_TRIALS * len(kept) * trial / pace.concurrent)
+    once = pace.features(kept) * share
+    left = max(free - once - confirm - last, LEAST_TRIALS * len(kept) * trial / pace.concurrent)
     cap = goal.trials * len(kept)
     needed = cap * trial / pace.concurrent
     run_cap = cap if needed < left else None
     search = min(left, needed)
-    total = pace.idle + search + last + confirm
-    return Schedule(kept, epochs, share, left, run_cap, confirm, total, pace.concurrent, affordable)
+    total = pace.idle + once + search + last + confirm
+    return Schedule(kept, epochs, share, left, run_cap, confirm, total, pace.concurrent, affordable, once)
 
 
 def fewest_share(images: int, classes: int) -> float:
@@ -149,8 +158,8 @@ def fewest_share(images: int, classes: int) -> float:
 
 
 def _without_slowest(models: tuple[str, ...]) -> tuple[str, ...]:
-    """The models, in the order of their speed, without the slowest one, if possible another one than KEPT_LONGEST."""
-    others = [label for label in models[1:] if label != KEPT_LONGEST]
+    """The models, in the order of their speed, without the slowest one, if possible another one than PROBE."""
+    others = [label for label in models[1:] if label != PROBE]
     slowest = others[-1] if others else models[-1]
     return tuple(label for label in models if label != slowest)
 
@@ -161,7 +170,7 @@ def _affordable(goal: Goal, free: float, pace: Pace, models: Sequence[str], epoc
     speeds = [pace.speeds[label] for label in models]
     search = LEAST_TRIALS * epochs * sum(speed.mean for speed in speeds) / SAVING / pace.concurrent
     search += LAST_TRIAL * epochs * max(speed.most for speed in speeds)
-    return min(CONFIRM_SHARE * free / confirm, free / (confirm + search))
+    return min(CONFIRM_SHARE * free / confirm, free / (confirm + search + pace.features(models)))
 
 
 def _confirm_seconds(goal: Goal, pace: Pace, models: Iterable[str], epochs: int) -> float:

@@ -19,6 +19,7 @@ from hwcls.init.facts import DataFacts, MachineFacts, describe_data, look_at_mac
 from hwcls.init.measure import pace_of, time_models
 from hwcls.init.plan import (
     BACKBONES,
+    FINE_TUNED,
     Choice,
     Model,
     Plan,
@@ -31,13 +32,15 @@ from hwcls.init.plan import (
     with_time,
 )
 from hwcls.init.render import render
+from hwcls.models.timm import VIEWS
 from hwcls.models.weights.find import find_offline_weights, may_have_weights
 from hwcls.sweep.preflight.simulate import ALL, RUNS, Simulation, Waits
 from hwcls.sweep.preflight.timing import Timing
 
 CLOSE = 0.05  # a simulated time this near to the wanted one is not corrected
 CORRECTIONS = 3  # of the budget, at most
-SLOW, SLOWER = "residual", 2.0  # the model that is measured last: at least so many times the seconds of cnn
+# the models that are measured last, where others leave time for them: at least so many times the seconds of cnn
+SLOWER = {"residual": 2.0, FINE_TUNED: 3.0}
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ def create(found: Found, wish: Wish, out: Path, report: ProgressReporter) -> Wri
 def _measure(found: Found, wish: Wish, report: ProgressReporter) -> tuple[Economy, tuple[Model, ...], Timing, Schedule]:
     """Measure models, more cheaply until enough of the images fit into the time: how, the models, times and schedule.
 
-    The slow network is only measured where the others leave time for it.
+    The slow models are only measured where the others leave time for them.
     """
     from hwcls.data.imageset import open_data
 
@@ -128,26 +131,33 @@ def _measure(found: Found, wish: Wish, report: ProgressReporter) -> tuple[Econom
         open_data(config)  # decoded once, for all processes that measure
         models = choose_models(found.machine, wish.goal, now.side, found.weights, narrow=now.narrow)
         goal = replace(wish.goal, epochs=(now.epochs, wish.goal.epochs[1]))
-        plan = partial(_schedule, goal, wish.seconds, found)
-        timing = time_models([model for model in models if model.label != SLOW], config)
+        plan = partial(_schedule, replace(wish, goal=goal), found)
+        timing = time_models([model for model in models if model.label not in SLOWER], config)
         schedule = plan(timing)
         at = next_economy(steps, now, schedule.affordable, needed)
-    slow = [model for model in models if model.label == SLOW]
-    if slow and SLOW in plan(_with_slow(timing)).models:
+    expected = plan(_with_slow(timing, models))
+    slow = [model for model in models if model.label in SLOWER and model.label in expected.models]
+    if slow:
         timing = replace(timing, trials={**timing.trials, **time_models(slow, config).trials})
         schedule = plan(timing)
     return now, models, timing, schedule
 
 
-def _schedule(goal: Goal, seconds: float, found: Found, timing: Timing) -> Schedule:
-    pace = pace_of(timing, found.machine.concurrent)
-    return plan_schedule(goal, seconds, pace, found.data.images, len(found.data.classes))
+def _schedule(wish: Wish, found: Found, timing: Timing) -> Schedule:
+    counts = {split: sum(every) for split, every in found.data.counts.items()}
+    views = VIEWS if wish.mirror else 1  # of each training image
+    pace = pace_of(timing, found.machine.concurrent, sum(counts.values()) + (views - 1) * counts["train"])
+    return plan_schedule(wish.goal, wish.seconds, pace, found.data.images, len(found.data.classes))
 
 
-def _with_slow(timing: Timing) -> Timing:
-    """The times as if the slow network was as fast as it can be expected to be."""
-    least = [replace(time, epoch=SLOWER * time.epoch) for time in timing.trials["cnn"]]
-    return replace(timing, trials={**timing.trials, SLOW: least})
+def _with_slow(timing: Timing, models: tuple[Model, ...]) -> Timing:
+    """The times as if the slow models were as fast as they can be expected to be."""
+    slow = {
+        model.label: [replace(time, epoch=SLOWER[model.label] * time.epoch) for time in timing.trials["cnn"]]
+        for model in models
+        if model.label in SLOWER
+    }
+    return replace(timing, trials={**timing.trials, **slow})
 
 
 def _fit_budget(plan: Plan, schedule: Schedule, timing: Timing, seconds: float, out: Path) -> Plan:
@@ -162,6 +172,8 @@ def _fit_budget(plan: Plan, schedule: Schedule, timing: Timing, seconds: float, 
 
     def simulate(plan: Plan) -> float:
         sweep, waits = _load(render(plan), out, keep=False), Waits.from_start(timing.start, workers=1)
+        if schedule.features:  # computed by processes of their own
+            waits = replace(waits, before=waits.before + waits.group + schedule.features)
         walls = [Simulation(sweep, times, waits, schedule.concurrent, seed).run().wall for seed in range(RUNS)]
         return median(walls)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from hwcls.format import format_count, format_duration, join_words
+from hwcls.init.budget import PROBE
 from hwcls.init.create import Found, Written
 from hwcls.init.facts import DataFacts
 from hwcls.init.plan import UNEVEN
@@ -77,6 +78,8 @@ def describe_written(written: Written) -> Iterator[str]:
         left_out = "" if label in schedule.models else "; too slow for this time, left out"
         span = format_duration(low) if high < 1.1 * low else f"{format_duration(low)} to {format_duration(high)}"
         yield f"  an epoch of {label} on all training images takes {span} here{left_out}"
+    if schedule.features:
+        yield f"  the features of {PROBE} take {format_duration(schedule.features)} here, once for all of its trials"
     side, used = plan.value("parameters.data.image_size"), plan.images
     yield (
         f"  trains on {used['train']:,} images of {side} x {side} pixels, chooses by {used['val']:,} (val),"
@@ -114,6 +117,7 @@ def to_json(found: Found, written: Written) -> dict[str, Any]:
         "weights": found.weights,
         "machine": vars(found.machine),
         "epoch_seconds": written.epoch_seconds,
+        "features_seconds": written.schedule.features,
         "seconds": written.plan.seconds,
         "share": written.schedule.share,
         "used": dict(written.plan.images),

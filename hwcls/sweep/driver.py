@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from hwcls.sweep.monitor.progress import ProgressFor
 from hwcls.sweep.monitor.tracking_process import TrackingProcess
 from hwcls.sweep.preflight.disk_usage import check_results_disk, estimate_disk_usage
 from hwcls.sweep.preflight.dry_run import describe_tracking
+from hwcls.sweep.preflight.features.disk import CacheUsage
 from hwcls.sweep.preflight.notes import describe_notes
 from hwcls.sweep.preflight.validate import Options, check_sweep
 from hwcls.sweep.run import confirm_plan
@@ -38,6 +40,7 @@ from hwcls.training.image_size import sizes_by_title
 
 if TYPE_CHECKING:
     from hwcls.sweep.cluster.nodes import Nodes
+    from hwcls.sweep.preflight.features.jobs import FeatureJob
     from hwcls.sweep.preflight.prepare import Prepared
     from hwcls.sweep.run.callback import RecordCallback
     from hwcls.sweep.search.searcher import FairSearch
@@ -112,6 +115,8 @@ class _Start:
             resources = self._choose_resources(machine)
             nodes = self._prepare_nodes(prepared, resources)
             search, scheduler = self._open_search(prepared, resources)
+            self._compute_features(prepared.features, resources)
+            search.spending.begin()
             callback = self._start_recording(search)
             termination.leave = callback.interrupt_when_saved
             with nodes.watched() if nodes else nullcontext():
@@ -165,6 +170,8 @@ class _Start:
         name, budget = self.sweep.config.name, self.sweep.config.budget
         log.info("%s: %s, %s; results in %s", name, _extent(search, budget), resources, results)
         log.info("%s", usage)
+        if prepared.features:
+            log.info("%s", CacheUsage.of(prepared.features, prepared.pixels))
         for title, chosen in sizes_by_title(self.sweep).items():
             log.info("%s: %s", title, chosen)
         for line in describe_tracking(self.sweep.config):
@@ -174,6 +181,30 @@ class _Start:
         if low_disk:
             log.warning("%s", low_disk)
         return search, scheduler
+
+    def _compute_features(self, jobs: Sequence[FeatureJob], resources: Resources) -> None:
+        """Compute what all trials share; it takes its time before the budget of the search begins."""
+        if not jobs:
+            return
+        started, facts = time.monotonic(), [job.facts() for job in jobs]
+        try:
+            if self.options.address or any(job.pending for job in jobs):
+                self._run_extraction(jobs, resources)
+        finally:
+            environment.write_features(self.folder.path, facts, time.monotonic() - started)
+
+    def _run_extraction(self, jobs: Sequence[FeatureJob], resources: Resources) -> None:
+        from hwcls.sweep.run.extraction import list_places, run_workers
+
+        started, total, pending = time.monotonic(), sum(job.images for job in jobs), sum(job.pending for job in jobs)
+        for job in jobs:
+            if job.pending:
+                log.info("%s: %s to compute, once for all trials", job, f"{job.pending:,}")
+        trials = tuple(trial for job in jobs for trial in job.trials)
+        places = list_places(resources, trials, cluster=bool(self.options.address))
+        run_workers(places, total, total - pending, self.sweep.config.max_restarts)
+        if pending:
+            log.info("features: computed in %s", format_duration(time.monotonic() - started))
 
     def _start_recording(self, search: FairSearch) -> RecordCallback:
         """Open the progress view and start what writes and follows the records."""

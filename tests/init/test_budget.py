@@ -6,8 +6,8 @@ from hwcls.config.sweep import ConfirmConfig
 from hwcls.init.budget import QUICK, THOROUGH, Pace, Speed, choose_goal, plan_schedule, with_more_seeds
 
 
-def schedule(seconds=360.0, *, idle=40.0, slots=2, images=2700, classes=10, goal=QUICK, **speeds):
-    pace = Pace(idle, slots, {label: Speed(*both) for label, both in speeds.items()})
+def schedule(seconds=360.0, *, idle=40.0, slots=2, images=2700, classes=10, goal=QUICK, once=0.0, **speeds):
+    pace = Pace(idle, slots, {label: Speed(*both) for label, both in speeds.items()}, once)
     return plan_schedule(goal, seconds, pace, images, classes)
 
 
@@ -37,11 +37,11 @@ def test_a_model_that_is_too_slow_is_dropped_before_images_are():
     assert (found.models, found.share) == (("cnn",), 1.0)
 
 
-def test_a_pretrained_model_is_dropped_last():
-    speeds = {"cnn": (1.0, 2.0), "residual": (5.0, 9.0), "pretrained": (9.0, 12.0)}
+def test_a_probe_is_dropped_last():
+    speeds = {"cnn": (1.0, 2.0), "residual": (5.0, 9.0), "probe": (9.0, 12.0)}
     assert [schedule(seconds, **speeds).models for seconds in (900, 500, 150)] == [
-        ("cnn", "residual", "pretrained"),
-        ("cnn", "pretrained"),
+        ("cnn", "residual", "probe"),
+        ("cnn", "probe"),
         ("cnn",),
     ]
 
@@ -63,9 +63,25 @@ def test_a_model_from_scratch_is_not_worth_half_of_the_images(seconds, models, s
     assert found.seconds <= seconds
 
 
-def test_a_pretrained_model_is_worth_it():
-    found = schedule(images=50_000, cnn=(20.0, 40.0), pretrained=(25.0, 50.0))
-    assert (found.models, found.share) == (("cnn", "pretrained"), 0.1)
+def test_a_probe_is_worth_it():
+    found = schedule(images=50_000, cnn=(20.0, 40.0), probe=(25.0, 50.0))
+    assert (found.models, found.share) == (("cnn", "probe"), 0.1)
+
+
+def test_features_cost_once_however_many_trials_there_are():
+    plain, cached = (schedule(once=once, cnn=(1.0, 2.0), probe=(0.1, 0.1)) for once in (0.0, 60.0))
+    assert (plain.features, cached.features) == (0.0, 60.0)
+    assert plain.seconds <= 360 == pytest.approx(cached.seconds)
+    assert cached.epochs == plain.epochs
+    assert cached.budget == pytest.approx(plain.budget - 60)
+    assert schedule(once=60.0, cnn=(1.0, 2.0)).features == 0.0  # no model has any
+
+
+def test_features_of_fewer_images_cost_less():
+    found = schedule(once=3_200.0, images=50_000, probe=(0.5, 0.5))
+    assert found.share == 0.07
+    assert found.features == pytest.approx(0.07 * 3_200)
+    assert found.seconds <= 360
 
 
 @pytest.mark.parametrize(("images", "classes", "share"), [(300, 2, 1.0), (2000, 10, 0.5), (20_000, 100, 0.25)])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,12 @@ def photos(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture(autouse=True)
+def no_weights(monkeypatch):
+    """None are on this machine."""
+    monkeypatch.setattr(create, "may_have_weights", lambda: False)
+
+
 @pytest.fixture
 def measured(monkeypatch):
     """No process is started: an epoch of each model takes a tenth of a second, a start three."""
@@ -63,6 +70,22 @@ def test_a_folder_becomes_a_sweep_file(photos, measured):
     assert (trial.data.image_size, trial.class_weights, trial.data.augment) == (16, "balanced", None)
     assert [one.label for one in sweep.alternatives] == ["cnn", "residual"]
     assert sorted(os.listdir(photos)) == ["photos", "photos.yaml"]
+
+
+def test_weights_that_are_here_are_probed_and_fine_tuned(photos, monkeypatch):
+    def time_models(models, data):
+        times = {one.label: [TrialTime(0.5, 0.01 if one.label == "probe" else 0.1)] for one in models}
+        return Timing(3.0, times, (0.5,) if "probe" in times else ())
+
+    monkeypatch.setattr(create, "may_have_weights", lambda: True)
+    monkeypatch.setattr(create, "find_offline_weights", "tf_efficientnet_lite0".__eq__)
+    monkeypatch.setattr(create, "time_models", time_models)
+    done = run("photos/", "--mirror")
+    assert done.exit_code == 0, done.output
+    sweep = load_sweep(Path("photos.yaml"))
+    assert [one.label for one in sweep.alternatives] == ["cnn", "residual", "probe", "fine_tuned"]
+    (seconds,) = re.findall(r"the features of probe take (.+) here, once for all of its trials", done.output)
+    assert f"then a trial trains a head in seconds ({seconds} here)" in Path("photos.yaml").read_text()
 
 
 def test_nothing_is_overwritten(photos, measured):

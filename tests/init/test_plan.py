@@ -98,10 +98,10 @@ def labels(*arguments):
 
 def test_models_fit_the_machine_and_the_weights():
     assert labels(CPU, QUICK, 64, None) == ["cnn", "residual"]
-    assert labels(CPU, QUICK, 64, "resnet18") == ["cnn", "residual", "pretrained"]
+    assert labels(CPU, QUICK, 64, "resnet18") == ["cnn", "residual", "probe", "fine_tuned"]
     assert labels(GPU, QUICK, 128, None) == ["cnn", "resnet"]
     assert labels(GPU, THOROUGH, 224, None) == ["cnn", "residual", "resnet"]
-    assert labels(GPU, QUICK, 128, "resnet18") == ["cnn", "residual", "pretrained"]
+    assert labels(GPU, QUICK, 128, "resnet18") == ["cnn", "residual", "probe", "fine_tuned"]
 
 
 @pytest.mark.parametrize(("side", "depth"), [(4, 1), (8, 1), (28, 2), (32, 3), (64, 4), (224, 4)])
@@ -110,20 +110,30 @@ def test_networks_are_as_deep_as_the_images_allow(side, depth):
     assert (cnn.settings["depth"], residual.settings["blocks"]) == (depth, depth + 1)
 
 
-def test_a_pretrained_backbone_is_frozen_on_cpu_cores_alone():
-    on_cpu, on_gpu = (choose_models(machine, QUICK, 64, "resnet18")[-1].settings for machine in (CPU, GPU))
-    assert on_cpu == {"name": "timm", "backbone": "resnet18", "pretrained": True, "frozen": True}
-    assert on_gpu == {"name": "timm", "backbone": "resnet18", "pretrained": True}
-    found = plan(machine=GPU, weights="resnet18", schedule=replace(SCHEDULE, models=("cnn", "pretrained")))
+def test_pretrained_weights_are_probed_and_fine_tuned():
+    probe, tuned = (model.settings for model in choose_models(CPU, QUICK, 64, "resnet18")[-2:])
+    assert (probe["backbone"], probe["pretrained"], probe["frozen"]) == ("resnet18", True, True)
+    assert (tuned["backbone"], tuned["pretrained"], tuned.get("frozen")) == ("resnet18", True, None)
+    assert tuned["backbone_lr"] == {"values": [0.1, 0.3]}
+    found = plan(weights="resnet18", schedule=replace(SCHEDULE, models=("cnn", "fine_tuned")))
     assert found.value("parameters.optimizer")["lr"]["min"] == 1e-5
-    assert plan().value("parameters.optimizer")["lr"]["min"] == 3e-4
+    for models in (("cnn", "residual"), ("cnn", "probe")):
+        found = plan(weights="resnet18", schedule=replace(SCHEDULE, models=models))
+        assert found.value("parameters.optimizer")["lr"]["min"] == 3e-4
+
+
+def test_what_features_cost_once_is_in_the_reason():
+    schedule = replace(SCHEDULE, models=("cnn", "probe"), features=40.0)
+    why = plan(weights="resnet18", schedule=schedule)["parameters.model.choice.probe"].why
+    assert why.endswith("computed once, then a trial trains a head in seconds (40 s here)")
 
 
 def test_what_is_left_out_can_be_switched_on():
     found = plan(schedule=replace(SCHEDULE, models=("cnn",)))
-    residual, pretrained = (found[f"parameters.model.choice.{label}"] for label in ("residual", "pretrained"))
+    residual, probe = (found[f"parameters.model.choice.{label}"] for label in ("residual", "probe"))
     assert (residual.active, residual.why) == (False, "too slow for this time")
-    assert (pretrained.active, pretrained.value["frozen"]) == (False, True)
+    assert (probe.active, probe.value["frozen"]) == (False, True)
+    assert "pip install 'hwcls[weights]'" in probe.why
     assert found.value("compare") is None
     assert plan().value("compare") == "model"
 
@@ -182,7 +192,7 @@ def test_few_images_are_named():
     few = uneven(10, 12)
     assert few.is_small
     assert "scores vary where images are few" in plan(few)["confirm"].why
-    assert "few images" in plan(few)["parameters.model.choice.pretrained"].why
+    assert "few images" in plan(few)["parameters.model.choice.probe"].why
 
 
 @pytest.mark.parametrize(

@@ -193,6 +193,7 @@ def _print_dry_run(checked: Sweep, options: Options, probe: bool, as_json: bool)
 def _estimate(checked: Sweep) -> dict[str, Any]:
     from hwcls.sweep.cluster.resources import choose_resources, resource_notes, this_machine
     from hwcls.sweep.preflight import disk_usage, prepare
+    from hwcls.sweep.preflight.features.disk import CacheUsage, pixel_bytes
     from hwcls.sweep.preflight.simulate import estimate_duration
 
     asked, machine = checked.config.resources, this_machine()
@@ -200,8 +201,10 @@ def _estimate(checked: Sweep) -> dict[str, Any]:
     found = estimate_duration(checked, resources)
     sets = prepare.open_data_sets(checked.corners, checked.source)
     disk = disk_usage.estimate_disk_usage(checked, *prepare.measure_sizes(checked, sets, {}), resources.concurrent)
+    cached = CacheUsage.of(prepare.list_features(checked), pixel_bytes(sets.values()))
     chosen = {"resources": str(resources), "notes": resource_notes(asked, resources, machine)}
-    return {**vars(found), **chosen, "disk": {**vars(disk), "total": disk.total, "text": str(disk)}}
+    sizes = {"disk": {**vars(disk), "total": disk.total, "text": str(disk)}}
+    return {**vars(found), **chosen, **sizes, "cache": {**vars(cached), "text": str(cached)}}
 
 
 def _print_outcome(outcome: Outcome, options: Options, as_json: bool) -> None:

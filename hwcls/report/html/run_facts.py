@@ -29,6 +29,7 @@ def collect_facts(sweep: SweepResults) -> Facts:
         *_cost_facts(sweep),
         *collect_data_facts(sweep.data or {}, sweep.folder),
         *_augment_facts(sweep),
+        *_feature_facts(environment.get("features")),
         *_effective_facts(environment.get("effective")),
         *_environment_facts(environment),
         *_change_facts(environment.get("changes")),
@@ -107,6 +108,25 @@ def _augment_facts(sweep: SweepResults) -> Facts:
             words.append(": ".join([*(str(part) for part in (data, label) if part), describe_augment(fixed)]))
     more = f"; searched: {', '.join(name.removeprefix('augment_') for name in searched)}" if searched else ""
     return [("Augmentation", "; ".join(words) + more)] if words else []
+
+
+def _feature_facts(features: object) -> Facts:
+    """Which features of frozen backbones were computed once, before the first trial, and how long that took."""
+    if not isinstance(features, Mapping) or not isinstance(features.get("of"), list):
+        return []
+    words = []
+    for one in features["of"]:
+        if isinstance(one, Mapping) and isinstance(one.get("images"), int):
+            size, views = one.get("image_size"), one.get("views")
+            text = f"of {format_count(one['images'], 'image')} by {one.get('backbone')}"
+            text += f" at {size} x {size}" if size else ""
+            text += f", {views} views of each training image" if isinstance(views, int) and views > 1 else ""
+            words.append(f"{text} (weights from {one['weights']})" if one.get("weights") else text)
+    seconds = features.get("seconds")
+    took = "by an earlier sweep"  # so that they were there
+    if isinstance(seconds, int | float) and seconds >= 1:
+        took = f"in {format_duration(seconds)}"
+    return [("Features", f"{'; '.join(words)}: computed once, {took}, and shared by all trials")] if words else []
 
 
 def _environment_facts(environment: Mapping[str, Any]) -> Facts:

@@ -266,12 +266,19 @@ def print_estimate(found: dict[str, Any], write: Callable[[str], None], *, confi
     write(f"\nit will take about {format_duration(low)} to {format_duration(high)} here, {found['resources']}")
     low, high = found["start_seconds"]
     write(f"  of it {format_duration(low)} to {format_duration(high)} until the first trial trains")
+    for job in found["features"]:
+        once = f"once: {format_duration(job['seconds'])}" if job["pending"] else "there already"
+        write(f"  {job['what']}, {once}")
     if found["gpu_hours"][1]:
         write("  {:.2g} to {:.2g} GPU-hours".format(*found["gpu_hours"]))
     epochs = " to ".join(f"{count:,}" for count in dict.fromkeys(found["epochs"]))
-    write(f"  {found['trials']} trials, {epochs} epochs in all{', confirm runs included' if confirm else ''}")
+    each = format_duration(sum(found["trial_seconds"]) / 2 / max(found["trials"], 1))
+    length = f" of about {each}" if found["features"] and not confirm else ""
+    also = ", confirm runs included" if confirm else ""
+    write(f"  {found['trials']} trials{length}, {epochs} epochs in all{also}")
     for label, seconds in found["epoch_seconds"].items():
         write(f"  an epoch of {label}: {seconds:.2g} s")
     write(f"  {found['disk']['text']}")
+    write(f"  {found['cache']['text']}")
     for note in found["notes"]:
         write(f"\nnote: {note}")

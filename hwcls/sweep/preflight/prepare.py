@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,8 @@ from hwcls.models.weights.source import FoundWeights
 from hwcls.reading import read_json, read_or_none
 from hwcls.results.test_size import split_notes
 from hwcls.sweep.preflight.disk_usage import DataSize
+from hwcls.sweep.preflight.features.disk import check_cache, pixel_bytes
+from hwcls.sweep.preflight.features.jobs import FeatureJob, feature_width, list_jobs
 from hwcls.sweep.preflight.model_size import ModelSize, largest_models, measure_model
 from hwcls.sweep.preflight.validate import locate_data_error, locate_model
 from hwcls.sweep.storage.user_code import check_trust, copy_sources, with_copied_source
@@ -53,6 +56,8 @@ class Prepared:
     data: dict[DataConfig, str]  # each distinct data set, and the digest of its splits
     notes: list[str]  # what a user should know and may have meant otherwise
     described: list[str]  # the data sets, how their files were read, test and val came to be; where weights come from
+    pixels: int  # bytes of the decoded images
+    features: tuple[FeatureJob, ...] = ()  # that are computed once, before the first trial
 
 
 def prepare(sweep: Sweep, path: Path) -> Prepared:
@@ -69,7 +74,7 @@ def prepare(sweep: Sweep, path: Path) -> Prepared:
     shapes = shapes_of(open_data_sets(sweep.corners, sweep.source))
     hub = [trial for trial in sweep.corners if trial.model.weights_file is None]
     check_pretrained(hub, shapes, sweep.source)  # which downloads weights that are missing
-    return prepared
+    return with_features(prepared, sweep)
 
 
 def check_content(sweep: Sweep, path: Path, into: Path, progress: ProgressReporter) -> Prepared:
@@ -109,7 +114,32 @@ def check_content(sweep: Sweep, path: Path, into: Path, progress: ProgressReport
     described += describe_decoded(list(sets.values()), [labels[key] for key in sets])
     described += map(describe_weights, weights)
     digests = {key: images.split_digest() for key, images in sets.items()}
-    return Prepared(sources, *measure_sizes(sweep, sets, sources), digests, notes, described)
+    sizes = measure_sizes(sweep, sets, sources)
+    return Prepared(sources, *sizes, digests, notes, described, pixel_bytes(sets.values()))
+
+
+def with_features(prepared: Prepared, sweep: Sweep) -> Prepared:
+    """With the features that are computed once; raises UserError where they do not fit into the cache."""
+    features = list_features(sweep)
+    check_cache(features, prepared.pixels)
+    return replace(prepared, features=features)
+
+
+def list_features(sweep: Sweep) -> tuple[FeatureJob, ...]:
+    """The features that a sweep computes once; raises UserError with the place of a data set that cannot be opened."""
+
+    @cache
+    def opened(pixels: DataConfig) -> ImageSet:
+        try:
+            return open_data(pixels, log.info)
+        except UserError as error:
+            raise locate_data_error(error, sweep.source) from None
+
+    def measure(trial: TrialConfig, images: ImageSet) -> int:
+        shape = {"classes": len(images.classes), "channels": images.channels, "image_size": images.image_size}
+        return int(_cached("features", trial, shape, lambda: str(feature_width(trial.model, **shape))))
+
+    return list_jobs(sweep, lambda data: opened(data.pixels()), measure)
 
 
 def measure_sizes(

@@ -7,7 +7,7 @@ from hwcls.data.progress import ProgressReporter
 from hwcls.sweep.cluster.resources import choose_resources, this_machine
 from hwcls.sweep.preflight.disk_usage import check_results_disk, estimate_disk_usage
 from hwcls.sweep.preflight.dry_run import check_data_names, missing_data
-from hwcls.sweep.preflight.prepare import Prepared, check_content
+from hwcls.sweep.preflight.prepare import Prepared, check_content, with_features
 from hwcls.sweep.preflight.validate import Options, check_sweep
 from hwcls.temporary import temporary_folder
 
@@ -30,6 +30,7 @@ def check_start(sweep: Sweep, options: Options, progress: ProgressReporter) -> t
         return sweep, None
     with temporary_folder() as folder:
         prepared = check_content(sweep, path, folder, progress)
+    prepared = with_features(prepared, sweep)
     if resources is not None:
         usage = estimate_disk_usage(sweep, prepared.models, prepared.data_size, resources.concurrent)
         check_results_disk(usage, path)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import cycle, islice
 from statistics import median
-from typing import get_args
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -23,7 +23,8 @@ from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.monitor.eta import AFTER, GROUP, SCORE
 from hwcls.sweep.preflight import prepare
 from hwcls.sweep.preflight.dry_run import sample_trial
-from hwcls.sweep.preflight.timing import CrashedError, Labelled, TrialTime, time_trials
+from hwcls.sweep.preflight.features.jobs import FeatureJob
+from hwcls.sweep.preflight.timing import CrashedError, Labelled, Timing, TrialTime, time_trials
 from hwcls.sweep.search.messages import EpochReport
 from hwcls.sweep.search.pruning import build_scheduler
 
@@ -52,6 +53,7 @@ class SweepEstimate:
     trials: int
     epochs: tuple[int, int]  # of all trials, confirm runs included
     epoch_seconds: dict[str, float]  # median of an epoch, by alternative
+    features: list[dict[str, Any]]  # what is computed once, before the first trial: `what`, `pending` images, `seconds`
 
 
 def estimate_duration(sweep: Sweep, resources: Resources) -> SweepEstimate:
@@ -64,11 +66,17 @@ def estimate_duration(sweep: Sweep, resources: Resources) -> SweepEstimate:
     sets = prepare.open_data_sets([*sweep.corners, *(trial for _, trial in trials)], sweep.source)
     prepare.check_models_build(sweep.corners, prepare.shapes_of(sets), sweep.source)
     count = max(1, len(sweep.alternatives))
+    jobs = prepare.list_features(sweep)
+    pending = [job for job in jobs if job.pending]
     try:
-        timing = time_trials(trials, resources, MIN_TIMED * count, SECONDS * count)
+        firsts = [job.trials[0] for job in pending]
+        timing = time_trials(trials, resources, MIN_TIMED * count, SECONDS * count, firsts)
     except CrashedError as error:
         raise UserError(error.what, remedy=f"{error.remedy}; --no-probe skips the estimate") from None
     waits = Waits.from_start(timing.start, resources.workers)
+    extraction = dict(zip((job.folder for job in pending), feature_seconds(pending, timing, resources), strict=True))
+    if pending:  # by processes of their own, before the first trial
+        waits = replace(waits, before=waits.before + waits.group + sum(extraction.values()))
     runs = [Simulation(sweep, timing.trials, waits, resources.concurrent, seed).run() for seed in range(RUNS)]
     seconds, busy = _range(run.wall for run in runs), _range(run.busy for run in runs)
     gpus = resources.gpus_per_worker * resources.workers / 3600
@@ -80,7 +88,16 @@ def estimate_duration(sweep: Sweep, resources: Resources) -> SweepEstimate:
         trials=max(run.trials for run in runs),
         epochs=(min(run.epochs for run in runs), max(run.epochs for run in runs)),
         epoch_seconds={label: median(time.epoch for time in times) for label, times in timing.trials.items()},
+        features=[
+            {"what": str(job), "pending": job.pending, "seconds": extraction.get(job.folder, 0.0)} for job in jobs
+        ],
     )
+
+
+def feature_seconds(jobs: Sequence[FeatureJob], timing: Timing, resources: Resources) -> list[float]:
+    """How long each job takes on all processes of the trials that run at once."""
+    processes = resources.workers * resources.concurrent
+    return [job.pending * each / processes for job, each in zip(jobs, timing.features, strict=True)]
 
 
 def _range(found: Iterable[float]) -> tuple[float, float]:

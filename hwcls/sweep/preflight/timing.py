@@ -44,6 +44,7 @@ class Timing:
 
     start: float  # seconds until a group of ranks was ready for its first trial, when all groups start at once
     trials: dict[str, list[TrialTime]]  # by alternative
+    features: tuple[float, ...] = ()  # seconds of an image on one process while all compute, for each backbone
 
 
 Labelled = tuple[str, TrialConfig]
@@ -64,13 +65,20 @@ class CrashedError(UserError):
         super().__init__(f"a process that measured training times crashed ({why})", remedy=remedy)
 
 
-def time_trials(trials: Sequence[Labelled], resources: Resources, fewest: int, seconds: float) -> Timing:
+def time_trials(
+    trials: Sequence[Labelled],
+    resources: Resources,
+    fewest: int,
+    seconds: float,
+    features: Sequence[TrialConfig] = (),
+) -> Timing:
     """Measure trials on groups of ranks that run at the same time, as many as the sweep will have.
 
     Args:
         trials: Candidates, in order; each group gets its part of them.
         fewest: The minimum number that is measured.
         seconds: How long more are measured.
+        features: Trials whose cached features are timed as well: how long it takes to compute them.
 
     Raises:
         UserError: A model cannot be trained, or there is too little memory.
@@ -83,7 +91,8 @@ def time_trials(trials: Sequence[Labelled], resources: Resources, fewest: int, s
     try:
         for group in range(groups):
             receiver, sender = context.Pipe(duplex=False)
-            arguments = trials[group * share :][:share], resources, devices[group], -(-fewest // groups), seconds
+            least = -(-fewest // groups)
+            arguments = trials[group * share :][:share], resources, devices[group], least, seconds, features
             processes.append(context.Process(target=_group, args=(sender, *arguments)))
             processes[-1].start()
             sender.close()
@@ -97,14 +106,18 @@ def time_trials(trials: Sequence[Labelled], resources: Resources, fewest: int, s
         for process in processes:
             process.join()
     times: dict[str, list[TrialTime]] = {}
-    for _, measured in found:
+    for _, measured, _ in found:
         for label, time_of_trial in measured:
             times.setdefault(label, []).append(time_of_trial)
-    return Timing(median(ready - started for ready, _ in found), times)
+    extraction = tuple(map(median, zip(*(seconds for _, _, seconds in found), strict=True)))
+    return Timing(median(ready - started for ready, _, _ in found), times, extraction)
 
 
-def _receive(receiver: Connection, process: BaseProcess) -> tuple[float, list[tuple[str, TrialTime]]]:
-    """When a group was ready (seconds since 1970), and the times of its trials."""
+Measured = tuple[float, list[tuple[str, TrialTime]], list[float]]
+
+
+def _receive(receiver: Connection, process: BaseProcess) -> Measured:
+    """When a group was ready (seconds since 1970), the times of its trials, and seconds of each backbone's features."""
     try:
         message = receiver.recv()
     except EOFError:
@@ -112,8 +125,8 @@ def _receive(receiver: Connection, process: BaseProcess) -> tuple[float, list[tu
         raise CrashedError(process.exitcode or 0) from None
     if isinstance(message, UserError):
         raise message
-    ready, times = message
-    return ready, times
+    measured: Measured = message
+    return measured
 
 
 def _devices(resources: Resources, groups: int) -> list[str]:
@@ -130,7 +143,13 @@ def _devices(resources: Resources, groups: int) -> list[str]:
 
 
 def _group(
-    sender: Connection, trials: Sequence[Labelled], resources: Resources, devices: str, fewest: int, seconds: float
+    sender: Connection,
+    trials: Sequence[Labelled],
+    resources: Resources,
+    devices: str,
+    fewest: int,
+    seconds: float,
+    features: Sequence[TrialConfig],
 ) -> None:
     """Run one group in this process; several ranks are further processes."""
     from hwcls.training.threads import configure_threads
@@ -142,18 +161,26 @@ def _group(
     from hwcls.training.distributed import launch
 
     try:
-        launch(resources.workers, _time_on_rank, sender, trials, resources.cpus_per_worker, fewest, seconds)
+        limits = resources.cpus_per_worker, fewest, seconds
+        launch(resources.workers, _time_on_rank, sender, trials, *limits, features)
     except UserError as error:
         sender.send(error)
 
 
 def _time_on_rank(
-    world: World, sender: Connection, trials: Sequence[Labelled], threads: int, fewest: int, seconds: float
+    world: World,
+    sender: Connection,
+    trials: Sequence[Labelled],
+    threads: int,
+    fewest: int,
+    seconds: float,
+    features: Sequence[TrialConfig],
 ) -> None:
     """Run on each rank of a group: all ranks measure the same trials, rank 0 sends the times."""
     import torch
 
     from hwcls.data.imageset import open_data
+    from hwcls.training.features.extract import time_extraction
 
     torch.set_num_threads(threads)
     data: dict[Any, ImageSet] = {}
@@ -171,8 +198,9 @@ def _time_on_rank(
         started = time.perf_counter()
         found.append((label, time_trial(trial, data[key], world)))
         spent += _mean_over_ranks(world, time.perf_counter() - started)
+    extraction = [time_extraction(one, open_data(one.data), world.device, LONG_ENOUGH) for one in features]
     if world.rank == 0:
-        sender.send((ready, found))
+        sender.send((ready, found, extraction))
 
 
 def time_trial(trial: TrialConfig, data: ImageSet, world: World) -> TrialTime:

@@ -102,6 +102,7 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
             except UserError as error:  # starting again would give the same
                 failure, seconds = str(getattr(error, "cause", error)), time.monotonic() - started
                 return self.records.report(self.job.epochs, seconds=seconds, failure=failure).to_result()
+            started += self.phases.get("features", 0.0)  # which all trials share: they are charged to none
         while True:  # epochs that the driver has are trained again where memory ran out
             ran = self._run_epoch()
             if ran.record:

@@ -95,6 +95,8 @@ class Rank:
     ) -> dict[str, float]:
         """Build the trainer of a trial; from here on the process ends if it hangs, except while it opens the data.
 
+        Features that it needs and the cache does not have are computed first, without that limit.
+
         Args:
             config: Of the trial.
             sources: The files of the user's model, by path.
@@ -112,6 +114,7 @@ class Rank:
         from hwcls.models.user.output import bounded_output, start_counting
         from hwcls.sweep.storage.user_code import write_sources
         from hwcls.training.build import build_trainer
+        from hwcls.training.features.extract import compute_features
         from hwcls.training.memory import return_freed_memory
 
         called, self.hang_after = time.time(), hang_after
@@ -124,10 +127,14 @@ class Rank:
             self.data = (config.data.pixels(), open_data(config.data))  # what was uploaded to a GPU stays there
         data = self.data[1]
         opened = time.time()
+        assert self.world is not None, "join() comes first"
+        compute_features(config, data, self.world.device)  # of a node that joined later, or of settings nobody foresaw
+        computed = time.time()
         with self._watched(), exits_as_errors(config.model.name), bounded_output():
             self.trainer = build_trainer(config, data, self.world, create_recorder(), micro_batch=micro_batch)
         built = time.time()
-        return {"wait": called - self.last_step, "data": opened - called, "model": built - opened}
+        features = {"features": computed - opened} if config.cached_views(data.augment) is not None else {}
+        return {"wait": called - self.last_step, "data": opened - called, **features, "model": built - computed}
 
     def load(self, folder: str | None, content: dict[str, bytes] | None, store: str) -> list[dict[str, Any]]:
         """Resume from a checkpoint in `folder`, or from its files' `content` where that is on another node.

@@ -31,6 +31,10 @@ class Spending:
             self.add_epoch(label, each)
             self.before += each / self.concurrent
 
+    def begin(self) -> None:
+        """Count the time of this start from now on: the first trial can start, all that comes once is done."""
+        self.started = time.monotonic()
+
     def add_epoch(self, label: str | None, seconds: float) -> None:
         """Count an epoch."""
         self.epochs[label] += 1

@@ -8,7 +8,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -58,6 +58,14 @@ def write_budget_spent(path: Path, seconds: float) -> None:
 def write_effective(path: Path, values: Mapping[str, Any]) -> None:
     """Record what the machine and the space decided at the last start, where the sweep file leaves it open."""
     files.write_json(path / "environment.json", {**_read_environment(path), "effective": values})
+
+
+def write_features(path: Path, found: Sequence[Mapping[str, Any]], seconds: float) -> None:
+    """Record which features trials share, and that this start computed them for so long; earlier starts count too."""
+    old = _read_environment(path)
+    before = old.get("features", {}).get("seconds", 0.0)
+    features = {"of": list(found), "seconds": round(before + seconds, 1)}
+    files.write_json(path / "environment.json", {**old, "features": features})
 
 
 def read_budget_spent(path: Path) -> float:

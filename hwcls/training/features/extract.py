@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from statistics import median
 from typing import cast
 
 import numpy as np
@@ -101,6 +102,28 @@ def compute_features(
         for one in work:
             one.file.close()
     return True
+
+
+@torch.inference_mode()
+def time_extraction(config: TrialConfig, data: ImageSet, device: torch.device, seconds: float) -> float:
+    """How many seconds the features of an image take here, augmentation included; nothing is written.
+
+    The weights are random, so that none are downloaded. It is measured for about `seconds`, one batch at least.
+    """
+    model = config.model.without_pretrained()
+    extractor = _Extractor(config.model_copy(update={"model": model}), data, device)
+    rows = data.train.rows[: extractor.batch]
+    pixels = torch.from_numpy(data.train.images[rows])
+    view = (config.cached_views(data.augment) or 1) - 1
+    augmented = plan_view(extractor.augment, len(data.train.images), extractor.side, view)
+    plan = None if augmented is None else augmented.at(torch.from_numpy(rows))
+    extractor._features(pixels, plan)
+    steps: list[float] = []
+    while not steps or sum(steps) < seconds:
+        started = time.perf_counter()
+        extractor._features(pixels, plan)
+        steps.append(time.perf_counter() - started)
+    return median(steps) / len(rows)
 
 
 def _find_work(config: TrialConfig, data: ImageSet) -> list[Work]:

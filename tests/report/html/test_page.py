@@ -15,6 +15,7 @@ from hwcls.errors import UserError
 from hwcls.report.html.charts.learning_curves import epoch_curves, expected_best, trial_values
 from hwcls.report.html.page import script_json, write_page
 from hwcls.results.load import load_results
+from hwcls.sweep.storage import environment
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 
@@ -74,11 +75,32 @@ def test_the_contents_of_the_page(page, tmp_path):
 def test_changes_by_a_preset_are_on_the_page(results, tmp_path):
     results.full(tmp_path)
     changes = {"preset quick": {"run_cap": 6, "parameters.data": {"name": "digits"}}, "options": {"seed": 3}}
-    environment = json.loads((tmp_path / "environment.json").read_text())
-    files.write_json(tmp_path / "environment.json", {**environment, "changes": changes})
+    known = json.loads((tmp_path / "environment.json").read_text())
+    files.write_json(tmp_path / "environment.json", {**known, "changes": changes})
     text = Page(write_page(tmp_path).read_text("utf-8")).text
     assert "Changed by preset quick run_cap: 6; parameters.data: {name: digits}" in text
     assert "Changed by options seed: 3" in text
+
+
+def test_features_that_were_computed_once_are_on_the_page(results, tmp_path):
+    results.full(tmp_path)
+    probe = {"backbone": "tiny_vit", "image_size": 160, "images": 2_000, "views": 4, "weights": "timm's cache"}
+    environment.write_features(tmp_path, [probe], 30.0)
+    environment.write_features(tmp_path, [probe], 10.04)  # after a restart
+    text = Page(write_page(tmp_path).read_text("utf-8")).text
+    assert (
+        "Features of 2,000 images by tiny_vit at 160 x 160, 4 views of each training image (weights from timm's cache):"
+        " computed once, in 40 s, and shared by all trials" in text
+    )
+
+
+def test_features_of_an_earlier_sweep_and_damaged_ones(results, tmp_path):
+    results.full(tmp_path)
+    environment.write_features(tmp_path, [{"backbone": "tiny_vit", "images": 9, "views": 1}, "?"], 0.02)
+    text = Page(write_page(tmp_path).read_text("utf-8")).text
+    assert "Features of 9 images by tiny_vit: computed once, by an earlier sweep, and shared by all trials" in text
+    environment.write_features(tmp_path, ["?"], 0.0)
+    assert "shared by all trials" not in Page(write_page(tmp_path).read_text("utf-8")).text
 
 
 def test_a_chart_has_a_text_alternative(page):

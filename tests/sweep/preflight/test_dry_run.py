@@ -88,19 +88,38 @@ def test_a_model_that_cannot_be_built_is_a_note(tiny):
     assert "8x8 are too small for simple_cnn with depth 4" in warning
 
 
+ESTIMATE = {
+    "seconds": (60, 90),
+    "start_seconds": (5, 6),
+    "trial_seconds": (30, 50),
+    "gpu_hours": (0, 0),
+    "resources": "2 at once",
+    "trials": 16,
+    "epochs": (46, 145),
+    "epoch_seconds": {},
+    "features": [],
+    "disk": {"text": "up to 1 MB"},
+    "cache": {"text": "cache: 1 MB"},
+    "notes": [],
+}
+
+
+def printed(estimate, *, confirm=False):
+    lines = []
+    print_estimate(estimate, lines.append, confirm=confirm)
+    return lines
+
+
 def test_an_estimate_names_confirm_runs_where_there_are_some():
-    estimate = {
-        "seconds": (60, 90),
-        "start_seconds": (5, 6),
-        "gpu_hours": (0, 0),
-        "resources": "2 at once",
-        "trials": 16,
-        "epochs": (46, 145),
-        "epoch_seconds": {},
-        "disk": {"text": "up to 1 MB"},
-        "notes": [],
-    }
-    for confirm, end in ((False, ""), (True, ", confirm runs included")):
-        lines = []
-        print_estimate(estimate, lines.append, confirm=confirm)
-        assert f"  16 trials, 46 to 145 epochs in all{end}" in lines
+    assert "  16 trials, 46 to 145 epochs in all" in printed(ESTIMATE)
+    assert "  16 trials, 46 to 145 epochs in all, confirm runs included" in printed(ESTIMATE, confirm=True)
+
+
+def test_what_is_computed_once_stands_before_the_trials_that_use_it():
+    new = {"what": "features of 2,000 images by a at 160 px", "pending": 2_000, "seconds": 40.0}
+    old = {"what": "features of 2,000 images by b at 160 px", "pending": 0, "seconds": 0.0}
+    lines = printed({**ESTIMATE, "features": [new, old]})
+    at = lines.index("  features of 2,000 images by a at 160 px, once: 40 s")
+    assert lines[at + 1] == "  features of 2,000 images by b at 160 px, there already"
+    assert lines[at + 2] == "  16 trials of about 2.5 s, 46 to 145 epochs in all"
+    assert "  cache: 1 MB" in lines

@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hwcls.sweep.cluster.resources import Resources
+from hwcls.sweep.preflight.features.jobs import FeatureJob
 from hwcls.sweep.preflight.simulate import (
     ERROR,
     MAX_TIMED,
@@ -14,8 +15,9 @@ from hwcls.sweep.preflight.simulate import (
     _range,
     _sample_trials,
     estimate_duration,
+    feature_seconds,
 )
-from hwcls.sweep.preflight.timing import TrialTime
+from hwcls.sweep.preflight.timing import Timing, TrialTime
 
 COSTS = {"mlp": 1.0, "cnn": 3.0}  # seconds of an epoch
 ASHA = {"type": "asha", "min_iter": 1, "eta": 3}
@@ -55,6 +57,12 @@ def test_a_range_holds_every_play_and_the_error():
     assert 5 * ERROR[0] < low < 5
     assert 20 < high < 20 * ERROR[1]
     assert _range([0.0, 0.0]) == (0.0, 0.0)
+
+
+def test_features_are_computed_by_the_processes_of_all_trials_at_once():
+    jobs = [FeatureJob(None, (), 5_000, pending, 1, 8) for pending in (1_000, 400)]
+    timing = Timing(1.0, {}, (0.02, 0.1))
+    assert feature_seconds(jobs, timing, Resources(2, 1, 0.0, 2)) == pytest.approx([5.0, 10.0])
 
 
 def test_trials_run_side_by_side(tiny):

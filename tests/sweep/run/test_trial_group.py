@@ -68,6 +68,18 @@ def test_a_model_that_cannot_be_built_ends_the_trial_and_costs_its_alternative_t
     assert report.records == ()
 
 
+def test_features_that_all_trials_share_are_charged_to_none(group):
+    """A node that joined later computes its own with its first trial."""
+
+    class Late(Ranks):
+        def call(self, method, *arguments):
+            return [{"features": 1e6, "model": 0.1}] if method == "start" else super().call(method, *arguments)
+
+    report = report_in(group([record(1, 0.2)], Late).step())
+    assert report.seconds < -9e5  # without them
+    assert report.phases["features"] == 1e6
+
+
 def test_each_epoch_is_reported_once(group):
     found = group([record(1, 0.2), record(2, 0.5), record(3, 0.4)])
     reports = [report_in(found.step()) for _ in range(3)]

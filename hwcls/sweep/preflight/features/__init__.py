@@ -1,0 +1,1 @@
+"""What a sweep computes once, before its first trial: the features of frozen backbones."""
