@@ -16,6 +16,7 @@ from hwcls.data.cuts.cut import Listing, Origin, select_images
 from hwcls.data.cuts.index import compares_images, has_index, open_index
 from hwcls.data.decoding.pixel_range import PixelRange
 from hwcls.data.decoding.resizing import Resizing
+from hwcls.data.enlarged import EnlargedImages
 from hwcls.data.formats.image_types import nfc
 from hwcls.data.progress import ProgressReporter
 from hwcls.data.store import PixelStore, has_pixel_store, open_pixel_store, read_raw_data
@@ -27,12 +28,12 @@ class Split:
     """Some images of a store, in order.
 
     Attributes:
-        images: (M, H, W, C) uint8, memory-mapped copy-on-write; splits share it.
+        images: (M, H, W, C) uint8, memory-mapped copy-on-write, or enlarged when they are read; splits share it.
         labels: (N,) int64, of this split.
         rows: (N,) int64, the rows of `images` that belong to it, ascending.
     """
 
-    images: np.ndarray
+    images: np.ndarray | EnlargedImages
     labels: np.ndarray
     rows: np.ndarray
 
@@ -109,7 +110,7 @@ class ImageSet(InputSpec):
     )  # mean and std of the training pixels / 255
     found: tuple[str, ...] = field(default=(), kw_only=True)  # how a user's files were read, in sentences
     title: str = field(default="", kw_only=True)  # what it is called on the terminal
-    store: str = field(default="", kw_only=True)  # the name of the folder of its pixels, which identifies them
+    store: str = field(default="", kw_only=True)  # what identifies its pixels
 
     def counts(self) -> dict[str, list[int]]:
         """The images of each class, in the order of `classes`, by split."""
@@ -170,7 +171,7 @@ def open_data(config: DataConfig, report: ProgressReporter | None = None) -> Ima
     names = tuple(store.meta["classes"])
     digests = partial(store.array, "train", "digests")
     selected = select_images(names, labels, config, partial(_list_images, config, store.splits, digests, report))
-    images, rows = {split: store.array(split, "images") for split in store.splits}, selected.rows
+    images, rows = {split: store.images(split) for split in store.splits}, selected.rows
 
     def split(name: str) -> Split:
         source = name if name in images else "train"
@@ -183,7 +184,7 @@ def open_data(config: DataConfig, report: ProgressReporter | None = None) -> Ima
     return ImageSet(
         name=config.name,
         classes=tuple(names[i] for i in selected.classes),
-        image_size=store.meta["image_size"],
+        image_size=store.image_size,
         channels=channels,
         mean=_per_channel("mean", config.mean, moments[0], channels),
         std=_per_channel("std", config.std, moments[1], channels),
@@ -199,7 +200,7 @@ def open_data(config: DataConfig, report: ProgressReporter | None = None) -> Ima
         moments=moments,
         found=tuple(store.meta.get("found", ())),
         title=config.title,
-        store=store.folder.name,
+        store=store.key,
     )
 
 

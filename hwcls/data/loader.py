@@ -14,6 +14,7 @@ from torch import Tensor
 from hwcls.config.data import DataConfig
 from hwcls.data.augment.apply import Normalise, augment_batch, cache_sized_portions, mix_images
 from hwcls.data.augment.parameters import AugmentPlan, plan_epoch
+from hwcls.data.enlarged import flat_images
 from hwcls.data.imageset import ImageSet, Split
 from hwcls.data.splits import random_permutation
 from hwcls.errors import UserError
@@ -258,9 +259,9 @@ class _Pixels:
     _known: ClassVar[WeakKeyDictionary[Split, dict[torch.device, _Pixels]]] = WeakKeyDictionary()
 
     def __init__(self, split: Split, device: torch.device) -> None:
-        images, rows = torch.from_numpy(split.images), torch.from_numpy(split.rows)
-        self.side, self.channels = images.shape[1], images.shape[3]
-        images = images.view(len(images), -1)  # (M, S*S*C) uint8
+        images: Tensor
+        images, rows = flat_images(split.images), torch.from_numpy(split.rows)  # (M, S*S*C) uint8
+        self.side, self.channels = split.images.shape[1], split.images.shape[3]
         if _fits(len(rows) * images.shape[1], device):
             images, rows = _upload(images, rows, device), torch.arange(len(rows), device=device)
         self.images, self.rows, self.device = images, rows, device

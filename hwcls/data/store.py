@@ -29,6 +29,7 @@ from hwcls.data.cache import leases
 from hwcls.data.cache.limit import STORES, make_room
 from hwcls.data.decoding.pixel_range import PixelRange, UnknownRangeError
 from hwcls.data.decoding.resizing import Resizing
+from hwcls.data.enlarged import EnlargedImages
 from hwcls.data.fetch import fetch_data_set
 from hwcls.data.formats.archive import walk_files
 from hwcls.data.formats.image_types import summarise
@@ -60,6 +61,23 @@ class PixelStore:
 
     folder: Path
     meta: dict[str, Any]
+    enlarged: Shape | None = None  # what its images are enlarged to when they are read
+
+    @property
+    def key(self) -> str:
+        """What identifies its images as they are read."""
+        larger = self.enlarged
+        return f"{self.folder.name} {larger.size} {larger.resizing.key()}" if larger else self.folder.name
+
+    @property
+    def image_size(self) -> int:
+        """The side of its images as they are read."""
+        return self.enlarged.size if self.enlarged else int(self.meta["image_size"])
+
+    def images(self, split: str) -> np.ndarray | EnlargedImages:
+        """A split's images as they are read; raises UserError when their file is damaged."""
+        stored = self.array(split, "images")
+        return EnlargedImages(stored, self.enlarged.size, self.enlarged.resizing) if self.enlarged else stored
 
     def array(self, split: str, kind: str) -> np.ndarray:
         """One of ARRAYS of a split; raises UserError when its file is damaged."""
@@ -115,6 +133,27 @@ def open_pixel_store(config: DataConfig, report: ProgressReporter | None = None)
     Raises:
         UserError: The raw data is missing or damaged, or does not fit on the disk.
     """
+    stored = _stored_config(config)
+    store = _open_stored(stored, report)
+    if stored is config or config.image_size is None:
+        return store
+    return replace(store, enlarged=Shape(config.image_size, store.meta["channels"], Resizing.of(config)))
+
+
+def _stored_config(config: DataConfig) -> DataConfig:
+    """`config`, or at their own size where a data set's images are smaller: they are enlarged when they are read.
+
+    Where images are normalised by their own mean and std, these are of the enlarged pixels, which are kept then.
+    """
+    own = catalog.find_data_set(config.name).image_size
+    given = isinstance(config.mean, tuple) and isinstance(config.std, tuple)
+    if own is None or config.image_size is None or config.image_size <= own or not given:
+        return config
+    return config.model_copy(update={"image_size": None, "resize": "crop", "interpolation": None, "crop_pct": None})
+
+
+def _open_stored(config: DataConfig, report: ProgressReporter | None) -> PixelStore:
+    """The store of `config` itself, built now if there is no complete one."""
     place = _find_or_fetch(config, report)
     folder = _store_folder(config, place)
     leases.hold(folder)  # before it is looked for: from here on nobody removes it
@@ -144,7 +183,7 @@ def open_pixel_store(config: DataConfig, report: ProgressReporter | None = None)
 def has_pixel_store(config: DataConfig) -> bool:
     """Whether this node has the store of `config`'s data set, so that `open_pixel_store` neither fetches nor builds."""
     try:
-        place = catalog.locate_config(config)
+        config, place = _stored_config(config), catalog.locate_config(config)
         return place is not None and _load_complete(_store_folder(config, place)) is not None
     except (UserError, OSError):
         return False

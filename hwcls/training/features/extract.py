@@ -21,6 +21,7 @@ from hwcls.data import disk
 from hwcls.data.augment.apply import Normalise, augment_batch
 from hwcls.data.augment.parameters import AugmentPlan
 from hwcls.data.cache.limit import LIMIT, cache_limit, make_room
+from hwcls.data.enlarged import EnlargedImages
 from hwcls.data.imageset import ImageSet
 from hwcls.data.progress import ProgressMeter, ProgressReporter
 from hwcls.errors import UserError
@@ -47,7 +48,7 @@ class Work:
 
     file: FeatureFile
     rows: np.ndarray
-    images: np.ndarray
+    images: np.ndarray | EnlargedImages
     view: int
     earlier: tuple[FeatureFile, ...]  # of the views before
 
