@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from hwcls.errors import UserError
-from hwcls.format import format_metric, name_metric
-from hwcls.inspection.ensemble.choose import choose_members
+from hwcls.format import format_metric, join_words, name_metric
+from hwcls.inspection.ensemble.choose import LEAST, choose_members
 from hwcls.inspection.ensemble.model import Ensemble
 from hwcls.inspection.ensemble.soup import Soup, why_not_soup
 from hwcls.inspection.evaluate import SplitScores, evaluate_trial
@@ -61,22 +61,35 @@ def build_ensemble(sweep: SweepResults, request: Request, say: Say) -> dict[str,
     candidates = find_candidates(sweep, request.more)
     say(candidates.describe())
     chosen = _choose_soup(sweep, candidates, request) if request.soup else _choose(sweep, candidates, request)
-    if len(chosen.keys) < 2 and chosen.model.views == 1:
-        value = f"{name_metric(sweep.metric)} {format_metric(sweep.metric, chosen.alone)}"
-        say(
-            f"no average is better on val than {chosen.keys[0]} alone ({value}): nothing was written, test was not read"
-        )
+    val = evaluate_trial(chosen.model, "val")
+    if (reason := _why_not(sweep, chosen, candidates.found[0], val.values[sweep.metric])) is not None:
+        say(f"{reason}: nothing was written, test was not read")
         return None
     alone = load_trained(winner.weights)
     if not np.array_equal(alone.data.test.labels, chosen.model.data_sets[0].test.labels):
         raise UserError("the winner has other images in test", where=str(sweep.folder), remedy="restore the images")
-    val = evaluate_trial(chosen.model, "val")
     times = count_test_read(sweep.folder / ENSEMBLE)
     count = "once" if times == 1 else f"{times} times"
     say(f"test has now been read {count} outside confirm: do not choose a model by it")
     test = evaluate_trial(chosen.model, "test")
     compared = _compare(sweep, test, evaluate_trial(alone, "test"))
     return write_ensemble(sweep, chosen, Scored({**val.values, **test.values}, compared, winner))
+
+
+def _why_not(sweep: SweepResults, chosen: Chosen, best: Candidate, value: float) -> str | None:
+    """Why an average is not worth a look at test: it is not better on val than the best model alone; None: it is.
+
+    A soup, which costs no more than that model, may be as good.
+    """
+    single, gain = len(chosen.keys) < 2 and chosen.model.views == 1, sweep.sign * (value - best.value)
+    if not single and (gain > LEAST or (chosen.kind == "soup" and gain > -LEAST)):
+        return None
+    name, alone = name_metric(sweep.metric), format_metric(sweep.metric, best.value)
+    text = f"no average is better on val than {best.key} alone ({name} {alone})"
+    if single:
+        return text
+    views = f" over {chosen.model.views} views" if chosen.model.views > 1 else ""
+    return f"{text}: that of {join_words(chosen.keys)}{views} has {format_metric(sweep.metric, value)}"
 
 
 def _choose(sweep: SweepResults, candidates: Candidates, request: Request) -> Chosen:
@@ -108,7 +121,7 @@ def _choose_soup(sweep: SweepResults, candidates: Candidates, request: Request) 
     soup = Ensemble(sweep.folder / ENSEMBLE, (mixed,), (1.0,))
     if request.views > 1:
         soup = soup.with_views(request.views)
-    return Chosen("soup", soup, keys, (1,) * len(keys), group[0].value)
+    return Chosen("soup", soup, keys, (1,) * len(keys), candidates.found[0].value)
 
 
 def _find_soup(found: Sequence[Candidate]) -> list[Candidate]:

@@ -18,7 +18,7 @@ import yaml
 
 from hwcls import files
 from hwcls.errors import UserError
-from hwcls.format import format_count, format_metric, join_words, name_metric
+from hwcls.format import format_metric, join_words, name_metric
 from hwcls.inspection.ensemble.model import Ensemble
 from hwcls.inspection.load_trained import Trained
 from hwcls.inspection.preprocessing import describe_preprocessing
@@ -92,17 +92,15 @@ def _describe(sweep: SweepResults, chosen: Chosen, scored: Scored) -> dict[str, 
     """ensemble.json, still without its members."""
     compared, metric = scored.compared, sweep.metric
     name, value = name_metric(metric), format_metric(metric, scored.scores[metric])
-    runs = [
-        key if count == 1 else f"{key} ({count} times)" for key, count in zip(chosen.keys, chosen.times, strict=True)
-    ]
-    what = "the weights" if chosen.kind == "soup" else "the probabilities"
-    why = f"the average of {what} of {format_count(len(runs), 'model')}, {join_words(runs)}, chosen on val"
-    views = f" and averaged over {chosen.model.views} views" if chosen.model.views > 1 else ""
+    runs = [key if n == 1 else f"{key} ({n} times)" for key, n in zip(chosen.keys, chosen.times, strict=True)]
+    what = f"the {'weights' if chosen.kind == 'soup' else 'probabilities'} of "
+    what += f"{len(runs)} models, {join_words(runs)}" if len(runs) > 1 else runs[0]
+    views = f", over {chosen.model.views} views of each image" if chosen.model.views > 1 else ""
     alone = format_metric(metric, chosen.alone)
     return {
         "sweep": sweep.name,
         "kind": chosen.kind,
-        "why": f"{why}{views}: {name} on val {value}, the best alone {alone}",
+        "why": f"the average of {what}{views}, chosen on val: {name} there {value}, of the best alone {alone}",
         "averaged": list(chosen.keys),
         "views": chosen.model.views,
         "members": [],

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from hwcls.inspection.ensemble.model import load_classifier
 from hwcls.inspection.evaluate import evaluate_trial
 from hwcls.inspection.load_trained import load_trained
 from hwcls.results.ensemble import folder as module
-from hwcls.results.ensemble.build import Request, build_ensemble
+from hwcls.results.ensemble.build import Request, _why_not, build_ensemble
 from hwcls.results.ensemble.candidates import find_candidates
 from hwcls.results.ensemble.describe import describe_ensemble
 from hwcls.results.load import load_results
@@ -140,6 +141,25 @@ def test_where_nothing_is_better_nothing_is_written(made):
     assert said[-1].endswith("nothing was written, test was not read")
     assert not (made / "ensemble").exists()
     assert not (made / "test_reads.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys", "views", "value", "reason"),
+    [
+        ("ensemble", ("a", "b"), 1, 0.81, None),
+        ("ensemble", ("a", "b"), 2, 0.80, "alone (accuracy 80.0 %): that of a and b over 2 views has 80.0 %"),
+        ("ensemble", ("a",), 4, 0.79, "alone (accuracy 80.0 %): that of a over 4 views has 79.0 %"),
+        ("ensemble", ("a",), 4, 0.81, None),
+        ("ensemble", ("a",), 1, 0.80, "alone (accuracy 80.0 %)"),
+        ("soup", ("a", "b"), 1, 0.80, None),
+        ("soup", ("a", "b"), 1, 0.79, "alone (accuracy 80.0 %): that of a and b has 79.0 %"),
+    ],
+)
+def test_what_is_worth_a_look_at_test(kind, keys, views, value, reason):
+    sweep = SimpleNamespace(metric="val/accuracy", sign=1)
+    chosen = SimpleNamespace(kind=kind, keys=keys, model=SimpleNamespace(views=views))
+    found = _why_not(sweep, chosen, SimpleNamespace(key="trials/5", value=0.8), value)
+    assert found == (reason and f"no average is better on val than trials/5 {reason}")
 
 
 def test_other_images_are_no_members(made, tmp_path):
