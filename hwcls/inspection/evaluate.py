@@ -14,6 +14,7 @@ from hwcls import metrics
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet, open_data
 from hwcls.data.loader import Feed
+from hwcls.data.progress import ProgressMeter, ProgressReporter
 from hwcls.errors import UserError
 from hwcls.inspection.load_trained import Classifier, Trained, restore_model
 from hwcls.training import evaluation
@@ -46,11 +47,11 @@ def evaluate_weights(config: TrialConfig, weights: bytes, split: SplitName) -> S
     return SplitScores(scored.values, scored.labels, metrics.to_float16(scored.scores), scored.confusion)
 
 
-def evaluate_trial(trained: Classifier, split: SplitName) -> SplitScores:
+def evaluate_trial(trained: Classifier, split: SplitName, report: ProgressReporter | None = None) -> SplitScores:
     """Score a trial's best weights, or models that are averaged, on one split; scores are float32.
 
-    The images are unaugmented, unless several views are averaged. Raises UserError where the data sets of models that
-    are averaged hold different images.
+    The images are unaugmented, unless several views are averaged; `report` gets the progress of an average. Raises
+    UserError where the data sets of models that are averaged hold different images.
     """
     if isinstance(trained, Trained) and trained.views == 1:
         return score_split(trained.model, trained.config, trained.data, split, trained.device)
@@ -60,10 +61,16 @@ def evaluate_trial(trained: Classifier, split: SplitName) -> SplitScores:
         what = f"its models have different images in {split}: the data set has changed since they were trained"
         raise UserError(what, where=str(trained.path), remedy="restore the images, or train again")
     scores = np.zeros((len(labels), len(trained.classes)), np.float32)  # (N, K)
+    meter = ProgressMeter(report or _ignore, split, len(labels), "images")
     for start in range(0, len(labels), BATCH):
         some = slice(start, start + BATCH)
         scores[some] = trained.probabilities(*(part.images[part.rows[some]] for part in parts))
+        meter.update(min(start + BATCH, len(labels)))
     return measure_scores(split, labels, scores)
+
+
+def _ignore(line: str) -> None:
+    pass
 
 
 def measure_scores(split: SplitName, labels: np.ndarray[Any, Any], scores: np.ndarray[Any, Any]) -> SplitScores:

@@ -79,7 +79,8 @@ def evaluate(
         times = count_test_read(trained.path)
         count = "once" if times == 1 else f"{times} times"
         print_to_stderr(f"test has now been read {count} outside confirm: do not choose a model by it")
-    scored = evaluate_trial(trained, split.value)
+    with progress_reporter() as report:
+        scored = evaluate_trial(trained, split.value, report)
     found = {"trial": str(trained.path), "split": split.value, **summarise_scores(scored, data.classes)}
     if trained.views > 1:
         found["views"] = trained.views

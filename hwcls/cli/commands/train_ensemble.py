@@ -12,6 +12,7 @@ import typer
 from hwcls.cli.choose_run import choose_config
 from hwcls.cli.console import app, echo, print_to_stderr
 from hwcls.cli.options import AsJson, Overwrite, ResultOnly, ResultsFolder, TrustCode, Views, check_overwrite
+from hwcls.cli.progress_bar import progress_reporter
 from hwcls.errors import UserError
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ def ensemble(
     from hwcls.results.ensemble.describe import describe_members
 
     request = Request(top, views or 1, soup, tuple(more or ()))
-    found = build_ensemble(sweep, request, print_to_stderr)
+    with progress_reporter() as report:
+        found = build_ensemble(sweep, request, report)
     if found is not None:
         write_page(folder)
     if as_json:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hwcls.data.progress import ProgressReporter
 from hwcls.errors import UserError
 from hwcls.format import format_metric, join_words, name_metric
 from hwcls.inspection.ensemble.choose import LEAST, choose_members
@@ -24,8 +25,6 @@ from hwcls.results.ensemble.folder import Chosen, Scored, write_ensemble
 from hwcls.results.load import SweepResults
 from hwcls.statistics import PairedComparison, compare_paired
 from hwcls.tracking.folders import ENSEMBLE
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -45,11 +44,11 @@ class Request:
     more: tuple[Path, ...] = ()
 
 
-def build_ensemble(sweep: SweepResults, request: Request, say: Say) -> dict[str, Any] | None:
+def build_ensemble(sweep: SweepResults, request: Request, say: ProgressReporter) -> dict[str, Any] | None:
     """Choose an ensemble on val, score it and the winner on test, and write it to ensemble/.
 
     Returns its ensemble.json; or None, where no average is better on val than the best model alone: then test is not
-    read and nothing is written. `say` gets this and other notes.
+    read and nothing is written. `say` gets this, other notes and the progress.
 
     Raises:
         UserError: There is no candidate, a member is damaged, or the folder cannot be written.
@@ -61,7 +60,7 @@ def build_ensemble(sweep: SweepResults, request: Request, say: Say) -> dict[str,
     candidates = find_candidates(sweep, request.more)
     say(candidates.describe())
     chosen = _choose_soup(sweep, candidates, request) if request.soup else _choose(sweep, candidates, request)
-    val = evaluate_trial(chosen.model, "val")
+    val = evaluate_trial(chosen.model, "val", say)
     if (reason := _why_not(sweep, chosen, candidates.found[0], val.values[sweep.metric])) is not None:
         say(f"{reason}: nothing was written, test was not read")
         return None
@@ -71,7 +70,7 @@ def build_ensemble(sweep: SweepResults, request: Request, say: Say) -> dict[str,
     times = count_test_read(sweep.folder / ENSEMBLE)
     count = "once" if times == 1 else f"{times} times"
     say(f"test has now been read {count} outside confirm: do not choose a model by it")
-    test = evaluate_trial(chosen.model, "test")
+    test = evaluate_trial(chosen.model, "test", say)
     compared = _compare(sweep, test, evaluate_trial(alone, "test"))
     return write_ensemble(sweep, chosen, Scored({**val.values, **test.values}, compared, winner))
 

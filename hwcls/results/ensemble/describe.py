@@ -37,11 +37,12 @@ def describe_test(about: Mapping[str, Any]) -> str:
     text = f"On {format_count(test['images'], 'image')} of test its {name_metric(metric)} is {ensemble};"
     text += f" that of {about['winner']}, the winner, alone is {winner}: a difference of {difference}"
     kind = "McNemar's " if metric == "test/accuracy" else ""
+    scope = "These intervals are of the images, not of the seeds of the trainings."
     p = f"{kind}{format_p(test['p'], ALPHA)}"
     if test["p"] >= ALPHA:
-        return f"{text}, so that they cannot be told apart ({p})."
+        return f"{text}, so that they cannot be told apart ({p}). {scope}"
     better = (gap.mean > 0) != (metric == "test/loss")
-    return f"{text}, so that the {about['kind']} is {'better' if better else 'worse'} ({p})."
+    return f"{text}, so that the {about['kind']} is {'better' if better else 'worse'} ({p}). {scope}"
 
 
 def _estimate(bounds: list[float]) -> Estimate:

@@ -100,7 +100,7 @@ def _describe(sweep: SweepResults, chosen: Chosen, scored: Scored) -> dict[str, 
     return {
         "sweep": sweep.name,
         "kind": chosen.kind,
-        "why": f"the average of {what}{views}, chosen on val: {name} there {value}, of the best alone {alone}",
+        "why": f"the average of {what}{views}, chosen on val, where its {name} is {value} (of the best alone: {alone})",
         "averaged": list(chosen.keys),
         "views": chosen.model.views,
         "members": [],
