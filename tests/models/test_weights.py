@@ -7,6 +7,7 @@ import hashlib
 import time
 from collections import OrderedDict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -170,6 +171,40 @@ def test_a_hub_is_asked_once_and_downloaded_from(no_hub: Path, monkeypatch: pyte
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda repo, name: 1 / 0)
     with pytest.raises(UserError, match=r"could not be downloaded \(ZeroDivisionError.*give a file"):
         fetch_weights("test_resnet", True)
+
+
+def test_a_hub_that_answers_with_an_error_is_not_reached(no_hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    def refuse(known: Any) -> None:
+        error = OSError()
+        error.response = SimpleNamespace(status_code=403)  # type: ignore[attr-defined]
+        raise error
+
+    def fail(repo: str, name: str) -> str:
+        raise LocalEntryNotFoundError("a proxy answered")  # which is an EntryNotFoundError, too
+
+    monkeypatch.setattr(hub_source, "_ask", refuse)
+    with pytest.raises(UserError, match=r"the hub cannot be reached \(http://.*test_resnet.*: HTTP 403\)"):
+        find_weights("test_resnet", True)
+    monkeypatch.setattr(hub_source, "_reached", set())
+    monkeypatch.setattr(hub_source, "_ask", lambda known: None)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", fail)
+    with pytest.raises(UserError, match=r"could not be downloaded \(LocalEntryNotFoundError: a proxy answered\)"):
+        fetch_weights("test_resnet", True)
+
+
+def test_the_source_and_the_digest_are_recorded(lite0: FoundWeights, tmp_path: Path) -> None:
+    assert TimmConfig(backbone=LITE0, pretrained=True).decided(None) == {  # type: ignore[arg-type]
+        "pretrained_weights": f"{LITE0}.in1k",
+        "weights_source": f"the package {PACKAGES[LITE0].name}",
+        "weights_sha256": lite0.digest,
+    }
+    save_file(weights("test_resnet"), path := tmp_path / "own.safetensors")
+    recorded = TimmConfig(backbone="test_resnet", pretrained=str(path)).decided(None)  # type: ignore[arg-type]
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert recorded == {"weights_source": f"the file {path}", "weights_sha256": digest}
+    assert TimmConfig(backbone=LITE0).decided(None) == {}  # type: ignore[arg-type]
 
 
 def test_no_weights_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:

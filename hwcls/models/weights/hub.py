@@ -46,9 +46,9 @@ class Hub(WeightSource):
         asking.start()
         asking.join(PATIENCE + 1)
         if asking.is_alive() or errors:
-            why = type(errors[0]).__name__ if errors else "no answer"
+            why = _reason(errors[0]) if errors else "no answer"
             reason = f"the hub cannot be reached ({found.place}: {why})"
-            return NotFound("hub", found.backbone, found.place, reason, f"{_command(known)} (where it can be)")
+            return NotFound("hub", found.backbone, found.place, reason, f"{_command(known)} (where it can be reached)")
         _reached.add(found.place)
         return None
 
@@ -60,12 +60,12 @@ class Hub(WeightSource):
             load_state_dict_from_url(known.url, map_location="cpu", progress=False, weights_only=True)
         elif find_cached(known) is None:
             from huggingface_hub import hf_hub_download
-            from huggingface_hub.errors import EntryNotFoundError
+            from huggingface_hub.errors import RemoteEntryNotFoundError
 
             for name in file_names(known):
                 try:
                     return Path(hf_hub_download(known.hf_hub_id, name))
-                except EntryNotFoundError:
+                except RemoteEntryNotFoundError:
                     continue
         path = find_cached(known)
         if path is None:
@@ -93,6 +93,11 @@ def _command(known: Any) -> str:
     return f"hf download {known.hf_hub_id}" if known.hf_hub_id else f"curl -LO {known.url}"
 
 
+def _reason(error: BaseException) -> str:
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return f"HTTP {status}" if status else type(error).__name__
+
+
 def _ask(known: Any) -> None:
     """One short request to the weights' server; raises where it would not give the file."""
     if not known.hf_hub_id:
@@ -100,7 +105,7 @@ def _ask(known: Any) -> None:
         urllib.request.urlopen(request, timeout=PATIENCE).close()
         return
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
-    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub.errors import RemoteEntryNotFoundError
 
-    with suppress(EntryNotFoundError):  # then the file has another of its names
+    with suppress(RemoteEntryNotFoundError):  # then the file has another of its names
         get_hf_file_metadata(hf_hub_url(known.hf_hub_id, file_names(known)[0]), timeout=PATIENCE)
