@@ -139,3 +139,43 @@ def test_a_winner_is_reported_on_other_seeds_than_it_was_chosen_on(benchmark_mod
         excess[same] = 100 * (np.mean([hits.mean() for hits in found]) - verdicts.true_accuracy(spread))
     assert excess[True] > 0.5
     assert abs(excess[False]) < 0.5
+
+
+def test_transfer_in_small(benchmark_module, tmp_path, monkeypatch):
+    """Every part on made-up images and random weights; what is measured in part costs more in all."""
+    monkeypatch.setenv("HWCLS_CACHE", str(tmp_path / "cache"))
+    transfer = benchmark_module("transfer")
+    monkeypatch.setattr(transfer, "LOADERS", 0)
+    task = transfer.Task(
+        str(tmp_path), backbone="test_resnet", side=32, trials=2, epochs=4, measured=2, pretrained=False
+    )
+    transfer.prepare(task, None, 8)
+    costs = {name: part(task) for name, part in transfer.PARTS.items()}
+    assert costs["scikit-learn"].accuracy == 1
+    assert 0 < costs["hwcls"].accuracy <= 1
+    assert all((cost.seconds > cost.measured) == (name in ("hwcls, live", "timm loop")) for name, cost in costs.items())
+    assert all((cost.speed is None) == (name in ("hwcls, live", "timm loop")) for name, cost in costs.items())
+
+
+def test_transfer_extrapolates_and_compares(benchmark_module):
+    """39 trials of 15 epochs at 2 s and 1 s beside them, and 13 epochs of the measured one."""
+    transfer = benchmark_module("transfer")
+    task = transfer.Task("", "", side=32, trials=40, epochs=15, measured=2, pretrained=False)
+    live = transfer.of_all(10.0, epoch=2.0, trial=1.0, task=task)
+    assert (live.seconds, live.measured) == (10 + 39 * 31 + 13 * 2, 10)
+    rows = transfer.table({"hwcls": [transfer.Cost(4, 4, 9.0, 0.5), transfer.Cost(6, 6, 8.0, 0.5)], "live": [live]})
+    assert [(row["cpu_seconds"], row["hwcls_is_faster"]) for row in rows] == [(5, 1), (1245, 249)]
+    assert [row["features_per_cpu_second"] for row in rows] == [8.5, None]
+
+
+def test_transfer_links_other_images_into_each_split(benchmark_module, tmp_path):
+    transfer = benchmark_module("transfer")
+    for label in "ab":
+        (tmp_path / "photos" / label / "deep").mkdir(parents=True)
+        for number in range(30):
+            (tmp_path / "photos" / label / "deep" / f"{number}.png").write_text(f"{label}{number}")
+    transfer.link_images(tmp_path / "photos", 10, tmp_path)
+    found = {split: sorted(path.read_text() for path in tmp_path.glob(f"{split}/*/*")) for split in transfer.SPLITS}
+    assert {split: len(texts) for split, texts in found.items()} == {"train": 20, "val": 4, "test": 4}
+    assert len({text for texts in found.values() for text in texts}) == 28
+    assert all(path.read_text()[0] == path.parent.name for path in tmp_path.glob("val/*/*"))
