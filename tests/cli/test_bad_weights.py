@@ -11,17 +11,24 @@ DATA = {"name": "digits", "per_class": 5, "image_size": 32}
 
 
 @pytest.fixture
-def refused(tmp_path, monkeypatch):
-    """The line with which a dry run and hwcls train refuse a model, without the place."""
+def line(tmp_path, monkeypatch):
+    """The one line, without the program's name, with which a command refuses."""
     from hwcls.cli.main import app
 
     monkeypatch.chdir(tmp_path)
 
-    def line(*words):
+    def run(*words):
         done = CliRunner().invoke(app, [*words])
         lines = [line for line in done.stderr.splitlines() if line.startswith("hwcls: ")]
         assert (done.exit_code, len(lines), done.stdout) == (2, 1, ""), (done.output, done.exception)
         return lines[0].partition(": ")[2].replace(f"'{tmp_path}/", "'")  # a sweep's paths are absolute
+
+    return run
+
+
+@pytest.fixture
+def refused(line, tmp_path):
+    """The line with which a dry run and hwcls train refuse a model alike."""
 
     def check(model):
         model = {**RESNET, **model}
@@ -97,3 +104,15 @@ def test_layers_that_timm_does_not_know(refused, tmp_path):
     told = refused({"backbone": "pit_ti_224", "pretrained": weights, "layer_decay": 0.75})
     assert "timm knows no layers of pit_ti_224" in told
     assert "remove layer_decay: backbone_lr lowers" in told
+
+
+def test_views_that_the_cache_cannot_hold(line, tmp_path, monkeypatch):
+    model = {**RESNET, "pretrained": save(tmp_path / "own.pth", "test_resnet"), "frozen": True, "views": 1000}
+    data = {**DATA, "augment": {"hflip": True}}
+    parameters = {"data": data, "model": model, "optimizer": {"name": "adam"}, "epochs": 1}
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump({"name": "s", "run_cap": 2, "parameters": parameters}))
+    monkeypatch.setenv("HWCLS_CACHE_LIMIT", "1MB")
+    told = line("sweep", "s.yaml", "--dry-run", "--no-probe")
+    assert "(1000 views of each training image) by test_resnet at 32 px take " in told
+    assert "more than the cache may take, 1" in told
+    assert "raise it, set model.views lower, use fewer images" in told
