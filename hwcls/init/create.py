@@ -145,8 +145,9 @@ def _measure(found: Found, wish: Wish, report: ProgressReporter) -> tuple[Econom
 
 def _schedule(wish: Wish, found: Found, timing: Timing) -> Schedule:
     counts = {split: sum(every) for split, every in found.data.counts.items()}
-    views = VIEWS if wish.mirror else 1  # of each training image
-    pace = pace_of(timing, found.machine.concurrent, sum(counts.values()) + (views - 1) * counts["train"])
+    # each view mirrors half of the images, and one that looks as in an earlier view is copied
+    mirrored = round((1 - 0.5 ** (VIEWS - 1)) * counts["train"]) if wish.mirror else 0
+    pace = pace_of(timing, found.machine.concurrent, sum(counts.values()) + mirrored)
     return plan_schedule(wish.goal, wish.seconds, pace, found.data.images, len(found.data.classes))
 
 

@@ -13,6 +13,7 @@ from hwcls.errors import install_extra
 from hwcls.format import format_count, format_duration
 from hwcls.init.budget import PROBE, Goal, Schedule
 from hwcls.init.facts import DataFacts, MachineFacts
+from hwcls.training.image_size import ENLARGED, STEP
 
 NEARLY = 0.1  # of the time that was asked for: so near, a measured time says no more
 UNEVEN = 1.5  # the largest over the smallest class, from which KEEL counts a set as imbalanced (Fernández et al. 2008)
@@ -115,7 +116,11 @@ def choose_side(square: int | None, short: int, machine: MachineFacts, goal: Goa
     most = SIDES[goal.name, machine.gpus > 0]
     where = "a GPU" if machine.gpus else "CPU cores"
     if weights:
-        most = WITH_WEIGHTS.get(most, most)
+        most, own = WITH_WEIGHTS.get(most, most), square or short
+        larger = min(most, ENLARGED * own // STEP * STEP)
+        if own < larger:
+            why = f"pixels; the images have {own}, but pretrained weights see more in enlarged ones"
+            return Choice("parameters.data.image_size", larger, why)
     if square is not None and square <= most:
         return Choice("parameters.data.image_size", square, "pixels, as the images are")
     side = min(most, short // 8 * 8 if short >= 8 else max(short, 4))

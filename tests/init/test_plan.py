@@ -75,7 +75,10 @@ def test_images_are_mirrored_only_where_somebody_said_so(mirror, value, active):
     ("square", "median", "machine", "goal", "weights", "side"),
     [
         (28, 28, CPU, QUICK, None, 28),
-        (32, 32, GPU, THOROUGH, "resnet18", 32),
+        (32, 32, GPU, THOROUGH, "resnet18", 64),
+        (28, 28, CPU, QUICK, "resnet18", 32),
+        (96, 96, CPU, QUICK, "resnet18", 128),
+        (None, 40, CPU, QUICK, "resnet18", 64),
         (96, 96, CPU, QUICK, None, 64),
         (None, 300, CPU, QUICK, None, 64),
         (None, 50, CPU, QUICK, None, 48),

@@ -18,12 +18,12 @@ from pydantic import ValidationError
 from hwcls.config.shares import Unit
 from hwcls.config.space import Fixed
 from hwcls.config.sweep_file import Sweep
+from hwcls.data.imageset import open_data
 from hwcls.errors import UserError
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.monitor.eta import AFTER, GROUP, SCORE
 from hwcls.sweep.preflight import prepare
 from hwcls.sweep.preflight.dry_run import sample_trial
-from hwcls.sweep.preflight.features.jobs import FeatureJob
 from hwcls.sweep.preflight.timing import CrashedError, Labelled, Timing, TrialTime, time_trials
 from hwcls.sweep.search.messages import EpochReport
 from hwcls.sweep.search.pruning import build_scheduler
@@ -74,7 +74,10 @@ def estimate_duration(sweep: Sweep, resources: Resources) -> SweepEstimate:
     except CrashedError as error:
         raise UserError(error.what, remedy=f"{error.remedy}; --no-probe skips the estimate") from None
     waits = Waits.from_start(timing.start, resources.workers)
-    extraction = dict(zip((job.folder for job in pending), feature_seconds(pending, timing, resources), strict=True))
+    from hwcls.training.features.rows import count_distinct  # loads torch
+
+    counts = [count_distinct(job.trials, open_data) for job in pending]
+    extraction = dict(zip((job.folder for job in pending), feature_seconds(counts, timing, resources), strict=True))
     if pending:  # by processes of their own, before the first trial
         waits = replace(waits, before=waits.before + waits.group + sum(extraction.values()))
     runs = [Simulation(sweep, timing.trials, waits, resources.concurrent, seed).run() for seed in range(RUNS)]
@@ -94,10 +97,10 @@ def estimate_duration(sweep: Sweep, resources: Resources) -> SweepEstimate:
     )
 
 
-def feature_seconds(jobs: Sequence[FeatureJob], timing: Timing, resources: Resources) -> list[float]:
-    """How long each job takes on all processes of the trials that run at once."""
+def feature_seconds(images: Sequence[int], timing: Timing, resources: Resources) -> list[float]:
+    """How long the features of so many images take, by backbone, on all processes of the trials that run at once."""
     processes = resources.workers * resources.concurrent
-    return [job.pending * each / processes for job, each in zip(jobs, timing.features, strict=True)]
+    return [count * each / processes for count, each in zip(images, timing.features, strict=True)]
 
 
 def _range(found: Iterable[float]) -> tuple[float, float]:

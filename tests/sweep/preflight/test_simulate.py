@@ -6,7 +6,6 @@ import pytest
 from typer.testing import CliRunner
 
 from hwcls.sweep.cluster.resources import Resources
-from hwcls.sweep.preflight.features.jobs import FeatureJob
 from hwcls.sweep.preflight.simulate import (
     ERROR,
     MAX_TIMED,
@@ -60,9 +59,8 @@ def test_a_range_holds_every_play_and_the_error():
 
 
 def test_features_are_computed_by_the_processes_of_all_trials_at_once():
-    jobs = [FeatureJob(None, (), 5_000, pending, 1, 8) for pending in (1_000, 400)]
     timing = Timing(1.0, {}, (0.02, 0.1))
-    assert feature_seconds(jobs, timing, Resources(2, 1, 0.0, 2)) == pytest.approx([5.0, 10.0])
+    assert feature_seconds([1_000, 400], timing, Resources(2, 1, 0.0, 2)) == pytest.approx([5.0, 10.0])
 
 
 def test_trials_run_side_by_side(tiny):

@@ -14,8 +14,6 @@ from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet
 from hwcls.format import format_count
 from hwcls.sweep.preflight.features.combinations import needing_trials
-from hwcls.training.features.cache import open_features
-from hwcls.training.features.rows import list_rows
 
 OpenData = Callable[[DataConfig], ImageSet]
 MeasureWidth = Callable[[TrialConfig, ImageSet], int]
@@ -72,6 +70,10 @@ class FeatureJob:
 
 def list_jobs(sweep: Sweep, open_data: OpenData, width: MeasureWidth) -> tuple[FeatureJob, ...]:
     """What the trials of a sweep will use, as far as that can be known before; empty where they cache no features."""
+    if all(trial.cached_views(AugmentConfig()) is None for trial in sweep.corners):
+        return ()
+    from hwcls.training.features.cache import open_features  # loads torch
+    from hwcls.training.features.rows import list_rows
 
     def key(trial: TrialConfig) -> Hashable:
         if trial.cached_views(AugmentConfig()) is None:  # known without the data
@@ -101,6 +103,8 @@ def feature_width(model: ModelFamily, *, classes: int, channels: int, image_size
 
 def _job(folder: Path, trials: Sequence[TrialConfig], open_data: OpenData, width: MeasureWidth) -> FeatureJob:
     """The job of a folder; of its trials those that need images which the ones before do not need."""
+    from hwcls.training.features.rows import list_rows
+
     needed: list[TrialConfig] = []
     images = 0
     for trial in trials:

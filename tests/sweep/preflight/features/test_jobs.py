@@ -13,7 +13,7 @@ from hwcls.sweep.preflight.features.disk import CacheUsage, check_cache, pixel_b
 from hwcls.sweep.preflight.features.jobs import FeatureJob, list_jobs
 from hwcls.sweep.preflight.prepare import list_features
 from hwcls.sweep.run.extraction import FeatureWorker
-from hwcls.training.features.rows import list_rows
+from hwcls.training.features.rows import count_distinct, list_rows
 
 IMAGES = 1797  # of digits
 
@@ -61,6 +61,14 @@ def test_views_count_for_the_training_images(make):
     assert str(job) == f"features of {job.images:,} images (3 views of each training image) by test_vit at 32 px"
 
 
+def test_what_looks_as_in_an_earlier_view_costs_no_time(make):
+    """A mirrored view: half of the images are as the plain ones, and of a second one a quarter are new."""
+    (job,) = jobs_of(make({"augment": {"hflip": True}}, backbone="test_vit", views=3))
+    train = len(open_data(job.trials[0].data).train)
+    assert job.images == IMAGES + 2 * train
+    assert count_distinct(job.trials, open_data) == pytest.approx(IMAGES + 0.75 * train, rel=0.03)
+
+
 def test_parts_of_a_data_set_share_a_job_that_needs_them_all(make):
     """A searched share of the images: at both ends, the smaller of which is part of the larger."""
     (job,) = jobs_of(make({"fraction": {"min": 0.1, "max": 1.0}}, backbone="test_vit"))
@@ -95,7 +103,7 @@ def test_what_a_worker_has_computed_is_not_pending(make, tmp_path):
 def test_pixels_of_one_store_count_once(make):
     sweep = make({"fraction": {"min": 0.1, "max": 1.0}}, backbone="test_vit")
     sets = [open_data(trial.data) for trial in sweep.corners]
-    assert pixel_bytes(sets) == IMAGES * 32 * 32 * 3
+    assert pixel_bytes(sets) == IMAGES * 8 * 8 * 3  # enlarged when they are read
 
 
 def job(pending=10**6, width=1000):
