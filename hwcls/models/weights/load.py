@@ -61,8 +61,8 @@ def load_backbone(found: FoundWeights, options: dict[str, Any]) -> nn.Module:
     for name in classifier_names(found.backbone):
         weights.pop(name, None)
     overlay: dict[str, Any] = {"state_dict": weights, "num_classes": 0, "label_offset": 0}
-    if channels := _other_channels(weights, found, options["in_chans"]):
-        overlay["input_size"] = (channels, 1, 1)  # of which timm reads the channels
+    if size := _other_input_size(weights, found, options["in_chans"]):
+        overlay["input_size"] = size
     try:
         # with num_classes 0 on both sides timm's loader checks every name and shape
         model: nn.Module = timm.create_model(found.backbone, pretrained=True, pretrained_cfg_overlay=overlay, **options)
@@ -76,8 +76,11 @@ def load_backbone(found: FoundWeights, options: dict[str, Any]) -> nn.Module:
     return model
 
 
-def _other_channels(weights: dict[str, Any], found: FoundWeights, channels: int) -> int | None:
-    """The channels of images that the weights were trained on where those are not timm's 3; raises for others."""
+def _other_input_size(weights: dict[str, Any], found: FoundWeights, channels: int) -> tuple[int, ...] | None:
+    """timm's input size with `channels` where the weights are for those and not for timm's 3.
+
+    Raises UserError where they are for others.
+    """
     import timm
 
     known: Any = timm.get_pretrained_cfg(found.backbone)
@@ -88,7 +91,7 @@ def _other_channels(weights: dict[str, Any], found: FoundWeights, channels: int)
         if wanted is None or shape is None or len(shape) != len(wanted) or shape[1] == wanted[1]:
             continue
         if shape[1] == channels and wanted[1] == known.input_size[0]:
-            return channels
+            return (channels, *known.input_size[1:])
         what = f"'{found.place}' holds weights for images of {shape[1]} channels ('{name}'), and these have {channels}"
         remedy = f"give weights for 3 channels, which any images can use, or for {channels}"
         raise UserError(what, where=WHERE, remedy=remedy)

@@ -8,6 +8,8 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
+from hwcls.format import format_count
+
 Shape = tuple[int, ...]
 COUNTER = "num_batches_tracked"  # of a batch norm: no weight, and in some files only
 
@@ -97,7 +99,8 @@ def describe_difference(weights: Mapping[str, Any], backbone: str) -> str:
     if 2 * len(common) < len(bare):
         some = next(iter(theirs), None)
         named = f" ('{some}' ...)" if some else ""
-        return f"holds another architecture: {len(theirs)} tensors{named}, where {backbone} has {len(bare)}"
+        what = f"holds another architecture: {format_count(len(theirs), 'tensor')}{named}"
+        return f"{what}, where {backbone} has {len(bare)}"
     if other := _first_other_shape(theirs, {name: name for name in bare if name in theirs}, backbone):
         return f"holds another architecture: {other}"
     missing = [name for name in bare if name not in theirs]
