@@ -23,6 +23,11 @@ WIDTH = 256  # of test_efficientnet
 DEADLINE = 120.0  # seconds for each step
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("HWCLS_CACHE", str(tmp_path / "cache"))
+
+
 class Extraction:
     """A sweep of one head on the features of 1,797 digits, enlarged so that they take some seconds."""
 
