@@ -121,6 +121,17 @@ class ModelFamily(Labelled):
         """
         return None
 
+    def build_head(self, *, features: int, classes: int) -> Any:
+        """The part of a model that is trained on cached features, a torch.nn.Module: (B, features) to (B, classes).
+
+        Its weights have their names in the whole model, and are drawn as `build` draws them.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.build_head")
+
+    def split(self, model: Any) -> tuple[Any, Any]:
+        """The frozen backbone of a model that `build` made, (B, C, H, W) to (B, features), and the head on it."""
+        raise NotImplementedError(f"{type(self).__name__}.split")
+
     def feature_settings(self) -> list[Any]:
         """What the features of a frozen backbone depend on besides the images, as plain values: equal ones share them.
 

@@ -262,8 +262,8 @@ class _Pixels:
         images: Tensor
         images, rows = flat_images(split.images), torch.from_numpy(split.rows)  # (M, S*S*C) uint8
         self.side, self.channels = split.images.shape[1], split.images.shape[3]
-        if _fits(len(rows) * images.shape[1], device):
-            images, rows = _upload(images, rows, device), torch.arange(len(rows), device=device)
+        if fits(len(rows) * images.shape[1], device):
+            images, rows = upload(images, rows, device), torch.arange(len(rows), device=device)
         self.images, self.rows, self.device = images, rows, device
         self.labels = torch.from_numpy(split.labels).to(device)
 
@@ -282,7 +282,7 @@ class _Pixels:
         return found.view(len(index), self.side, self.side, self.channels)
 
 
-def _fits(size: int, device: torch.device) -> bool:
+def fits(size: int, device: torch.device) -> bool:
     """Whether `size` bytes of pixels are kept on `device`: a GPU's model needs RESERVED of its memory."""
     if device.type != "cuda":
         return device.type != "cpu"
@@ -291,7 +291,7 @@ def _fits(size: int, device: torch.device) -> bool:
     return size < free + unused - RESERVED * total
 
 
-def _upload(images: Tensor, rows: Tensor, device: torch.device) -> Tensor:
+def upload(images: Tensor, rows: Tensor, device: torch.device) -> Tensor:
     """The `rows` (N,) of (M, P) pixels on `device`, (N, P): a part at a time, for the host may not hold all."""
     found = torch.empty(len(rows), images.shape[1], dtype=images.dtype, device=device)
     step = max(1, UPLOADED // max(1, images.shape[1]))

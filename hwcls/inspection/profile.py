@@ -23,7 +23,7 @@ from hwcls.data.loader import EpochFeed
 from hwcls.inspection.load_trained import normalise_pixels
 from hwcls.temporary import temporary_folder
 from hwcls.tracking.records import EpochRecord
-from hwcls.training.build import build_trainer
+from hwcls.training.build import build_measured_trainer
 from hwcls.training.cost import static_bytes
 from hwcls.training.distributed import World
 from hwcls.training.observer import Observer
@@ -78,7 +78,7 @@ class TimedTraining:
     ) -> None:
         world = world or World()
         self.timer = StepTimer(world.device, observer)
-        self.trainer = build_trainer(config, data, world, self.timer)
+        self.trainer = build_measured_trainer(config, data, world, self.timer)
 
     def run(self, steps: int) -> list[float]:
         """Train for `steps` steps, starting over at the end of the training if need be: seconds of each."""
@@ -134,7 +134,7 @@ def profile_training(
         UserError: The model cannot be built.
     """
     torch.set_num_threads(config.threads)
-    training = TimedTraining(without_pretrained_weights(config), data)
+    training = TimedTraining(config, data)
     trainer = training.trainer
     device, batch = trainer.world.device, config.data.batch_size
     training.run(WARM_UP)
@@ -151,7 +151,7 @@ def profile_training(
         memory, counted = static + peak, "tensors at their peak: weights, optimizer state and what a step allocates"
     one, many = _inference(trainer, data)
     return Profile(
-        parameters=models.count_parameters(trainer.model),
+        parameters=models.count_parameters(trainer.built.whole),
         batch_size=batch,
         step_ms=1000 * step,
         images_per_second=min(batch, len(data.train)) / step,
@@ -163,12 +163,6 @@ def profile_training(
         slowest=_slowest_operators(profiler, traced, device),
         trace=str(trace),
     )
-
-
-def without_pretrained_weights(config: TrialConfig) -> TrialConfig:
-    """The same work without downloading or pretraining: a step takes as long whatever the weights' values."""
-    model = config.model.without_pretrained().with_least_pretraining()
-    return config.model_copy(update={"model": model})
 
 
 def _now(device: torch.device) -> float:
@@ -225,7 +219,7 @@ def _slowest_operators(profiler: Any, steps: int, device: torch.device) -> list[
 @torch.no_grad()
 def _inference(trainer: Trainer, data: ImageSet) -> tuple[float, float]:
     """Seconds of an image: alone, and as its share of a batch; medians, the image already on the device."""
-    model, device = trainer.model.eval(), trainer.world.device
+    model, device = trainer.built.whole.eval(), trainer.world.device
     images = normalise_pixels(data, data.val.images[data.val.rows[:BATCH]], device)
 
     def time_of(call: Callable[[], object], count: int) -> float:

@@ -57,7 +57,8 @@ class InspectionRecorder(Observer):
 
     def after_epoch(self, model: nn.Module, feed: EpochFeed | GroupFeed, record: EpochRecord) -> None:
         self.weights.add(layer_weights(model), record.epoch)
-        self.first.update(model, feed)
+        if len(feed.shape) == 3:  # cached features have no first layer on the image
+            self.first.update(model, feed)
 
     def arrays(self) -> dict[str, np.ndarray[Any, Any]]:
         return {name: array for part in self.parts.values() for name, array in part.arrays().items()}

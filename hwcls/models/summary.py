@@ -64,6 +64,20 @@ def measure_size(config: ModelFamily, model: nn.Module, classes: int, channels: 
     return dict(_sizes[key])
 
 
+def measure_head(config: ModelFamily, head: nn.Module, classes: int, features: int) -> dict[str, Any]:
+    """`parameters`, `flops` and `activations` (bytes of one image) of a model's part that takes (B, features).
+
+    `head` is that of `config`, by which the result is cached.
+    """
+    key = (config.model_dump_json(), classes, features, 0)
+    if key not in _sizes:
+        weight = next(head.parameters())
+        images = torch.zeros(2, features, device=weight.device, dtype=weight.dtype)  # (2, F)
+        found = {"parameters": count_parameters(head), "flops": _count_operations(head, images[:1])}
+        _sizes[key] = found | {"activations": _count_kept_bytes(head, images)}
+    return dict(_sizes[key])
+
+
 _sizes: dict[tuple[str, int, int, int], dict[str, Any]] = {}
 
 
@@ -74,8 +88,12 @@ def count_flops(model: nn.Module, channels: int, image_size: int) -> int:
     multiplication.
     """
     weight = next(model.parameters(), torch.zeros(()))
-    training = model.training
     images = torch.zeros(1, channels, image_size, image_size, device=weight.device, dtype=weight.dtype)  # (1, C, H, W)
+    return _count_operations(model, images)
+
+
+def _count_operations(model: nn.Module, images: Tensor) -> int:
+    training = model.training
     counted = _Flops()
     with counted, torch.no_grad():
         model.eval()(images)
@@ -89,7 +107,10 @@ def count_activation_bytes(model: nn.Module, channels: int, image_size: int) -> 
     Every tensor that autograd saves is counted once, except weights and the image itself; what a norm keeps per batch
     is shared by two images here. A frozen part keeps nothing. The statistics of norms are restored.
     """
-    images = _two_images(model, channels, image_size)
+    return _count_kept_bytes(model, _two_images(model, channels, image_size))
+
+
+def _count_kept_bytes(model: nn.Module, images: Tensor) -> int:
     known = {storage_id(tensor.untyped_storage()) for tensor in (images, *model.parameters(), *model.buffers())}
     kept: dict[int, torch.UntypedStorage] = {}  # kept alive, so that no other storage gets its address
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -13,6 +14,8 @@ from hwcls.config.data import AugmentConfig, ExpectedInputs
 from hwcls.config.model import MODELS, HeadConfig, ModelFamily
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from hwcls.models.timm_backbone import TimmModel
     from hwcls.models.weights.source import FoundWeights, NotFound
 
@@ -89,15 +92,28 @@ class TimmConfig(ModelFamily):
         found = find_weights(self.backbone, self.pretrained)
         return [self.backbone, self.stem, version("timm"), found.digest or found.place]
 
+    def build_head(self, *, features: int, classes: int) -> nn.Module:
+        from torch import nn
+
+        from hwcls.models.layers import Head
+
+        return nn.Sequential(OrderedDict(head=Head(features, classes, self.head)))
+
+    def split(self, model: TimmModel) -> tuple[nn.Module, nn.Module]:
+        return model.backbone, model.head
+
     def build(self, *, classes: int, channels: int, image_size: int) -> TimmModel:
         """The backbone, with its weights where `pretrained` asks for them, and a new head.
 
         Raises UserError for an unknown name, images it cannot take, weights that are not available.
         """
+        import torch
+
         from hwcls.models.fine_tuning import layer_scales, require_batch_norm
         from hwcls.models.layers import Head
         from hwcls.models.timm_backbone import TimmModel, build_backbone
 
+        drawn = torch.get_rng_state()
         backbone, features = build_backbone(
             self.backbone,
             self.pretrained,
@@ -111,6 +127,8 @@ class TimmConfig(ModelFamily):
             require_batch_norm(backbone, self.backbone)
         if self.layer_decay != 1:
             layer_scales(backbone, self.backbone, self.layer_decay)  # raises where there are none
+        if self.frozen and self.pretrained:  # the head is drawn as `build_head` draws it, which needs no backbone
+            torch.set_rng_state(drawn)
         return TimmModel(backbone, Head(features, classes, self.head), self.frozen, self.frozen_norm)
 
     @property

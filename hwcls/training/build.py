@@ -1,4 +1,4 @@
-"""From a TrialConfig to a Trainer: the model, then a micro-batch that fits into memory."""
+"""From a TrialConfig to a Trainer: the model and its feed, then a micro-batch that fits into memory."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import torch
 
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet
-from hwcls.data.loader import Feed
-from hwcls.training.built_model import build_model
+from hwcls.data.loader import EpochFeed, Feed
+from hwcls.training.built_model import BuiltModel, build_model
 from hwcls.training.distributed import World
+from hwcls.training.features.head import build_head, build_measured_head
 from hwcls.training.memory import retain_freed_memory
 from hwcls.training.observer import Observer
 from hwcls.training.step.micro_batch import PROBED, fit_micro_batch, memory_attempt
@@ -39,10 +40,48 @@ def build_trainer(
     """
     world = world or World()
     retain_freed_memory()
+    if config.cached_views(data.augment) is None:
+        built, feed = _build_whole(config, data, world, dtype)
+    else:
+        built, feed = build_head(config, data, world, dtype)
+    return _assemble(config, data, built, feed, world, observer, micro_batch)
+
+
+def build_measured_trainer(
+    config: TrialConfig, data: ImageSet, world: World | None = None, observer: Observer | None = None
+) -> Trainer:
+    """A trainer whose steps take as long as those of `build_trainer`'s: nothing is downloaded, pretrained or computed.
+
+    A step takes as long whatever the values of weights and features. Raises UserError as `build_trainer` does.
+    """
+    world = world or World()
+    retain_freed_memory()
+    model = config.model.without_pretrained().with_least_pretraining()
+    measured = config.model_copy(update={"model": model})
+    if config.cached_views(data.augment) is None:
+        built, feed = _build_whole(measured, data, world, torch.float32)
+    else:
+        built, feed = build_measured_head(config, data, world)
+    return _assemble(measured, data, built, feed, world, observer, None)
+
+
+def _build_whole(config: TrialConfig, data: ImageSet, world: World, dtype: torch.dtype) -> tuple[BuiltModel, EpochFeed]:
     built = build_model(config, data, world.device, dtype)
     feed = Feed(
         data, config.data, seed=config.seed, device=world.device, rank=world.rank, world=world.size, dtype=dtype
     )
+    return built, feed
+
+
+def _assemble(
+    config: TrialConfig,
+    data: ImageSet,
+    built: BuiltModel,
+    feed: EpochFeed,
+    world: World,
+    observer: Observer | None,
+    micro_batch: int | None,
+) -> Trainer:
     trainer = Trainer(config, data, built, feed, world, observer, _share(config, world, micro_batch))
     if world.device.type in PROBED:  # last, so that everything else already takes its memory
         trainer.micro_batch = _fit(trainer)

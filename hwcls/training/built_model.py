@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hwcls import models
 from hwcls.config.trial import TrialConfig
 from hwcls.data.catalog import cache_folder
 from hwcls.data.imageset import ImageSet
+from hwcls.training.features.backbone import FrozenBackbone
 from hwcls.training.pretrain import encoder_weights, pretrain_seconds, reconstructions
 
 
@@ -20,9 +22,19 @@ from hwcls.training.pretrain import encoder_weights, pretrain_seconds, reconstru
 class BuiltModel:
     """A trial's model before its first step."""
 
-    model: nn.Module
+    model: nn.Module  # what is trained: the whole model, or the head alone on the features of `backbone`
     pictures: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)  # of its pretraining, for inspection.npz
     pretrain_seconds: float | None = None
+    backbone: FrozenBackbone | None = None
+
+    @property
+    def whole(self) -> nn.Module:
+        """From images (B, C, H, W) to logits (B, K), with the weights that are trained."""
+        return self.model if self.backbone is None else self.backbone.with_head(self.model)
+
+    def complete(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The weights of the whole model, from those of `model`."""
+        return dict(weights) if self.backbone is None else self.backbone.complete(weights)
 
 
 def build_model(

@@ -19,14 +19,15 @@ from hwcls.training.trainer import Trainer
 STATE = "state.pt"
 
 
-def save(trainer: Trainer, folder: Path, *, last: bool = False) -> None:
+def save(trainer: Trainer, folder: Path, *, last: bool = False, whole: bool = False) -> None:
     """Write a checkpoint: the state that the next epoch needs and the outputs so far, each file complete or absent.
 
-    `last` also writes the latest weights, as last.safetensors.
+    `last` also writes the latest weights, as last.safetensors. Weights are those that are trained, with `whole` also
+    those of a frozen backbone: files that will be kept.
     """
-    write_outputs(trainer, folder)
+    write_outputs(trainer, folder, whole=whole)
     if last:
-        save_weights(trainer.weights(), folder / "last.safetensors", trainer, trainer.epoch)
+        save_weights(_kept(trainer, trainer.weights(), whole), folder / "last.safetensors", trainer, trainer.epoch)
     if trainer.epoch < trainer.config.epochs:  # after the last epoch there is nothing to resume
         files.write_with(folder / STATE, lambda file: torch.save(trainer.state(), file))
 
@@ -40,6 +41,8 @@ def load(trainer: Trainer, folder: Path) -> None:
         state = torch.load(folder / STATE, map_location=trainer.world.device, weights_only=True)
         if state["best"] is not None:
             weights = load_file(folder / "best.safetensors", device=str(trainer.world.device))
+            if trainer.built.backbone is not None:  # the file may have that too
+                weights = {name: weights[name] for name in trainer.model.state_dict()}
             state |= {"best_weights": weights, "best_scores": np.load(folder / "predictions.npz")["scores"]}
         state["confusions"] = {int(path.stem): load_confusion(path) for path in folder.glob("confusion/*.npz")}
     except Exception as error:
@@ -66,15 +69,19 @@ def exists(folder: Path) -> bool:
     return (folder / STATE).exists()
 
 
-def write_outputs(trainer: Trainer, folder: Path) -> None:
-    """Write best.safetensors, predictions.npz, confusion/<epoch>.npz and the observer's inspection.npz."""
+def write_outputs(trainer: Trainer, folder: Path, *, whole: bool = True) -> None:
+    """Write best.safetensors, predictions.npz, confusion/<epoch>.npz and the observer's inspection.npz.
+
+    Without `whole` the weights of a frozen backbone, whose features are cached, are left out.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     if recorded := trainer.built.pictures | trainer.observer.arrays():
         save_arrays(folder / "inspection.npz", **recorded)
     history = trainer.history
     if history.best is None:
         return
-    save_weights(history.best_weights, folder / "best.safetensors", trainer, history.best["epoch"])
+    weights = _kept(trainer, history.best_weights, whole)
+    save_weights(weights, folder / "best.safetensors", trainer, history.best["epoch"])
     labels = trainer.data.val.labels
     arrays = {"labels": labels, "scores": history.best_scores, "index": np.arange(len(labels))}
     save_arrays(folder / "predictions.npz", **arrays, epoch=np.int64(history.best["epoch"]))
@@ -83,6 +90,10 @@ def write_outputs(trainer: Trainer, folder: Path) -> None:
     for path in folder.glob("confusion/*.npz"):
         if int(path.stem) not in history.confusions:
             path.unlink()
+
+
+def _kept(trainer: Trainer, weights: dict[str, torch.Tensor], whole: bool) -> dict[str, torch.Tensor]:
+    return trainer.built.complete(weights) if whole else weights
 
 
 def save_weights(weights: dict[str, torch.Tensor], path: Path, trainer: Trainer, epoch: int) -> None:

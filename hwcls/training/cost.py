@@ -20,18 +20,28 @@ def trial_cost(trainer: Trainer) -> dict[str, Any]:
     `pretrain_seconds` the time of an encoder's pretraining. `flops`, `receptive_field` and on a CPU `memory_mb` are
     absent where the model cannot be traced.
     """
-    data = trainer.data
+    backbone = trainer.built.backbone
     try:
-        found = summary.measure_size(
-            trainer.config.model, trainer.model, len(data.classes), data.channels, data.image_size
-        )
+        found = _measure_size(trainer)
     except Exception:  # a user's model may not be traceable, which must not fail its trial
-        found = {"parameters": count_parameters(trainer.model)}
+        found = {"parameters": count_parameters(trainer.built.whole)}
     found["batch_size"] = trainer.config.data.batch_size
     memory = memory_bytes(trainer, found.pop("activations", None))
-    measured = {"inference_ms": 1000 * trainer.inference, "memory_mb": memory and memory / 2**20}
+    inference = trainer.inference + (backbone.seconds if backbone else 0.0)
+    measured = {"inference_ms": 1000 * inference, "memory_mb": memory and memory / 2**20}
     measured["pretrain_seconds"] = trainer.built.pretrain_seconds
     return found | {name: value for name, value in measured.items() if value is not None and math.isfinite(value)}
+
+
+def _measure_size(trainer: Trainer) -> dict[str, Any]:
+    """As `summary.measure_size`; of a head on cached features with the backbone's size, which keeps no activations."""
+    data, backbone = trainer.data, trainer.built.backbone
+    if backbone is None:
+        shape = data.channels, data.image_size
+        return summary.measure_size(trainer.config.model, trainer.model, len(data.classes), *shape)
+    head = summary.measure_head(trainer.config.model, trainer.model, len(data.classes), *trainer.feed.shape)
+    both = {name: backbone.size[name] + head[name] for name in ("parameters", "flops")}
+    return {**both, "activations": head["activations"], "receptive_field": backbone.size["receptive_field"]}
 
 
 def memory_bytes(trainer: Trainer, activations: int | None) -> int | None:

@@ -15,7 +15,8 @@ def effective_settings(trainer: Trainer) -> dict[str, Any]:
 
     `mean` and `std`, per channel, normalise pixels / 255; `norm_batch` is the most images that BatchNorm normalises
     together; `train_sample` the training images on which train/accuracy is measured; `class_weights` are in the order
-    of the classes, None without. What the model's family decided comes last.
+    of the classes, None without. Where only the head was trained, on cached features, `features` says so, and `views`
+    on how many views of each training image. What the model's family decided comes last.
     """
     data, config, precision = trainer.data, trainer.config, trainer.accumulator.precision
     device, weights = trainer.world.device, trainer.accumulator.loss.weights
@@ -35,5 +36,12 @@ def effective_settings(trainer: Trainer) -> dict[str, Any]:
         "norm_batch": config.norm_batch or trainer.micro_batch,
         "class_weights": None if weights is None else [round(weight, 6) for weight in weights.tolist()],
         "train_sample": train_sample_size(data),
-        **config.model.decided(trainer.model),
+        **_features(trainer),
+        **config.model.decided(trainer.model if trainer.built.backbone is None else trainer.built.backbone.model),
     }
+
+
+def _features(trainer: Trainer) -> dict[str, Any]:
+    if trainer.built.backbone is None:
+        return {}
+    return {"features": "cached", "views": trainer.config.cached_views(trainer.data.augment)}

@@ -296,7 +296,7 @@ def test_a_gpu_never_waits_nor_meets_cpu_tensors(
 ) -> None:
     """Fake tensors know devices, but no values: to ask for one, or for how many are chosen, is an error."""
     data = make.made_set(count=16)
-    monkeypatch.setattr(loader, "_fits", lambda size, device: True)
+    monkeypatch.setattr(loader, "fits", lambda size, device: True)
     with FakeTensorMode():
         one = feed(data, augment=augment, device=torch.device("cuda"))
         batches = [batch for step in one.train(1) for batch in step.parts]
@@ -310,15 +310,15 @@ def test_pixels_that_a_gpu_has_no_room_for_stay_in_host_memory(monkeypatch: pyte
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (50, 100))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 10)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 4)
-    assert loader._fits(35, torch.device("cuda", 0))
-    assert not loader._fits(36, torch.device("cuda", 0))
-    assert not loader._fits(0, torch.device("cpu"))
+    assert loader.fits(35, torch.device("cuda", 0))
+    assert not loader.fits(36, torch.device("cuda", 0))
+    assert not loader.fits(0, torch.device("cpu"))
 
 
 def test_pixels_are_uploaded_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
     images, rows = torch.arange(40, dtype=torch.uint8).view(10, 4), torch.tensor([1, 2, 5, 9, 3])
     monkeypatch.setattr(loader, "UPLOADED", 9)  # two images
-    assert torch.equal(loader._upload(images, rows, torch.device("cpu")), images[rows])
+    assert torch.equal(loader.upload(images, rows, torch.device("cpu")), images[rows])
 
 
 @pytest.mark.parametrize("augment", [STRONG, ALL], ids=["strong", "all"])

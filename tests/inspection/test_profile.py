@@ -5,7 +5,7 @@ import json
 import torch
 
 from hwcls.data.imageset import open_data
-from hwcls.inspection.profile import TRACED, TimedTraining, profile_training, without_pretrained_weights
+from hwcls.inspection.profile import TRACED, TimedTraining, profile_training
 
 
 def test_steps(trial, tmp_path):
@@ -37,7 +37,7 @@ def test_epochs(trial, tmp_path):
 
 def test_steps_go_on_over_the_end_of_the_training(trial):
     config = trial(data__per_class=20, data__batch_size=32, epochs=2)
-    training = TimedTraining(without_pretrained_weights(config), open_data(config.data))
+    training = TimedTraining(config, open_data(config.data))
     steps = training.trainer.feed.steps
     assert len(training.run(5 * steps)) == 5 * steps
     assert training.run_epochs(3) == 3 * steps
@@ -47,7 +47,7 @@ def test_steps_are_those_of_the_whole_model(trial):
     """Also where its backbone is frozen in the first epochs."""
     family = {"name": "timm", "backbone": "test_resnet", "pretrained": True, "freeze_epochs": 1}
     config = trial(data__per_class=20, data__batch_size=32, epochs=2, model=family)
-    training = TimedTraining(without_pretrained_weights(config), open_data(config.data))
+    training = TimedTraining(config, open_data(config.data))
     for measure in (lambda: training.run(1), lambda: training.run_epochs(3), lambda: training.run(1)):
         measure()
         assert training.trainer.model.backbone.layer1[0].conv1.weight.requires_grad

@@ -42,6 +42,7 @@ class AugmentPlan:
         blend: (N,) float64, mixup's weight of the image itself; 1 where cutmix is used.
         patch: (N, 4) int64, cutmix's rectangle, copied from the partner; empty where mixup is used.
         share: (N,) float64, the weight of the image's own label.
+        view: (N,) int64, the view of the image, where its features are cached.
     """
 
     order: Tensor
@@ -58,6 +59,7 @@ class AugmentPlan:
     blend: Tensor | None = None
     patch: Tensor | None = None
     share: Tensor | None = None
+    view: Tensor | None = None
 
     def to(self, device: torch.device, dtype: torch.dtype) -> AugmentPlan:
         """The same plan on `device`, fractions as `dtype`."""

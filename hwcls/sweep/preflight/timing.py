@@ -230,16 +230,14 @@ def time_trial(trial: TrialConfig, data: ImageSet, world: World) -> TrialTime:
 def _first_step(trial: TrialConfig, data: ImageSet, world: World, batch: int | None) -> tuple[TimedTraining, float]:
     """A training after its first step, and the seconds until then; `batch` replaces the trial's batch size."""
     from hwcls.inspection import create_recorder
-    from hwcls.inspection.profile import TimedTraining, without_pretrained_weights
+    from hwcls.inspection.profile import TimedTraining
 
     if batch is not None:
         changed = {"data": trial.data.model_copy(update={"batch_size": batch}), "norm_batch": None}
         trial = trial.model_copy(update=changed)
     slow = trial.optimizer.model_copy(update={"lr": 1e-6})  # so that no loss diverges
     started = time.perf_counter()
-    training = TimedTraining(
-        without_pretrained_weights(trial.model_copy(update={"optimizer": slow})), data, world, create_recorder()
-    )
+    training = TimedTraining(trial.model_copy(update={"optimizer": slow}), data, world, create_recorder())
     training.run(1)
     return training, _mean_over_ranks(world, time.perf_counter() - started)
 

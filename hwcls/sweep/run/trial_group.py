@@ -181,11 +181,11 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Rank 0 writes; from another node the files come through Ray, except a state that goes to the store."""
-        keep_last = self.job.keep == "all"
+        keep_last, keep_best = self.job.keep == "all", self.job.keep != "none"  # any checkpoint may be the last one
         if self.ranks.first_is_local and not self.store:
-            self.ranks.call_first("save", checkpoint_dir, keep_last)
+            self.ranks.call_first("save", checkpoint_dir, keep_last, keep_best)
             return
-        files = self.ranks.call_first("save_content", keep_last, self.store, self.job.name)
+        files = self.ranks.call_first("save_content", keep_last, keep_best, self.store, self.job.name)
         for name, content in files.items():
             path = Path(checkpoint_dir, name)
             path.parent.mkdir(parents=True, exist_ok=True)

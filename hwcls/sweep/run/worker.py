@@ -158,19 +158,19 @@ class Rank:
                 checkpoint.load(trainer, temporary if content else Path(folder or ""))
         return [] if self.rank else trainer.history.records
 
-    def save(self, folder: str, last: bool) -> None:
-        """Write a checkpoint into `folder` on this node."""
+    def save(self, folder: str, last: bool, whole: bool) -> None:
+        """Write a checkpoint into `folder` on this node; `last` and `whole` are as `checkpoint.save` has them."""
         from hwcls.training import checkpoint
 
         with self._watched():
-            checkpoint.save(self._built(), Path(folder), last=last)
+            checkpoint.save(self._built(), Path(folder), last=last, whole=whole)
 
-    def save_content(self, last: bool, store: str, trial: str) -> dict[str, bytes]:
+    def save_content(self, last: bool, whole: bool, store: str, trial: str) -> dict[str, bytes]:
         """A checkpoint as file names and contents, for a supervisor on another node; its state goes to `store`."""
         from hwcls.sweep.storage import checkpoint_store
 
         with temporary_folder() as folder:
-            self.save(str(folder), last)
+            self.save(str(folder), last, whole)
             if store:
                 checkpoint_store.upload_state(folder, store, trial)
             return read_folder(str(folder))
