@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,12 +14,13 @@ from torch import nn
 from hwcls import metrics
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet, open_data
-from hwcls.data.loader import Feed
+from hwcls.data.loader import Batch, Feed
 from hwcls.data.progress import ProgressMeter, ProgressReporter
 from hwcls.errors import UserError
 from hwcls.inspection.load_trained import Classifier, Trained, restore_model
 from hwcls.training import evaluation
 from hwcls.training.distributed import default_device
+from hwcls.training.features.head import find_features
 from hwcls.training.step.precision import Precision
 
 SplitName = Literal["train", "val", "test"]
@@ -39,11 +41,14 @@ class SplitScores:
 def evaluate_weights(config: TrialConfig, weights: bytes, split: SplitName) -> SplitScores:
     """Score the weights (a safetensors file's content) of a trial on one split, unaugmented; scores are float16.
 
+    Where its features are cached, only the head runs.
+
     Raises:
         UserError: The weights are no safetensors file or belong to another model.
     """
     data, device = open_data(config.data), default_device()
-    scored = score_split(restore_model(config, data, weights, device), config, data, split, device)
+    model = restore_model(config, data, weights, device)
+    scored = _score_features(model, config, data, split, device) or score_split(model, config, data, split, device)
     return SplitScores(scored.values, scored.labels, metrics.to_float16(scored.scores), scored.confusion)
 
 
@@ -88,9 +93,26 @@ def score_split(
     model: nn.Module, config: TrialConfig, data: ImageSet, split: SplitName, device: torch.device
 ) -> SplitScores:
     """Run a model in evaluation mode over a split, in its order."""
-    part, classes = getattr(data, split), len(data.classes)
     feed = Feed(data, config.data, seed=config.seed, device=device)
-    found = evaluation.score_batches(model, feed.evaluate(split, BATCH), classes, device, Precision())
+    return _score(model, feed.evaluate(split, BATCH), data, split, device)
+
+
+def _score_features(
+    model: nn.Module, config: TrialConfig, data: ImageSet, split: SplitName, device: torch.device
+) -> SplitScores | None:
+    """As `score_split`, by the cached features of a split; None where there are none of this model."""
+    if config.cached_views(data.augment) is None:
+        return None
+    backbone, head = config.model.split(model)
+    feed = find_features(config, data, split, backbone, device)
+    return _score(head, feed.evaluate(split, feed.evaluation_size(BATCH)), data, split, device) if feed else None
+
+
+def _score(
+    model: nn.Module, batches: Iterable[Batch], data: ImageSet, split: SplitName, device: torch.device
+) -> SplitScores:
+    part, classes = getattr(data, split), len(data.classes)
+    found = evaluation.score_batches(model, batches, classes, device, Precision())
     confusion = found.confusion.cpu().numpy()
     values = {
         f"{split}/loss": float(found.loss) / len(part),

@@ -6,6 +6,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from hwcls.config.data import PLAIN_INPUTS, ChosenSize
 from hwcls.config.trial import EARLIER_LAYOUT, EARLIER_SPLIT, TrialConfig
 from hwcls.data.augment.defaults import spell_out
 from hwcls.data.cuts.table import has_other_splits, write_split_tables
-from hwcls.data.imageset import describe_unjudged, open_data
+from hwcls.data.imageset import ImageSet, describe_unjudged, open_data
+from hwcls.data.progress import ProgressReporter
 from hwcls.errors import UserError
 from hwcls.models.user.code import exits_as_errors
 from hwcls.models.weights.describe import describe_weights, weights_note
@@ -28,6 +30,7 @@ from hwcls.training.cost import trial_cost
 from hwcls.training.distributed import World, launch
 from hwcls.training.effective import effective_settings
 from hwcls.training.errors import MemoryRanOutError, NotFiniteError
+from hwcls.training.features.extract import compute_features
 from hwcls.training.image_size import is_open, size_trial
 from hwcls.training.memory import free_memory
 from hwcls.training.observer import Observer
@@ -40,10 +43,32 @@ SAVE_EVERY = 10.0  # seconds between checkpoints
 Report = Callable[[dict[str, Any]], None]
 
 
-def train(config: TrialConfig, path: Path, report: Report, observe: Callable[[], Observer] | None = None) -> Result:
-    """Train a trial into the folder `path`, or resume it; `report` is called once with each epoch's record.
+@dataclass(frozen=True)
+class _Hooks:
+    """What a caller of `train` gets to see."""
 
-    `observe` creates an observer on each rank; with several ranks it must be picklable.
+    report: Report
+    observe: Callable[[], Observer] | None
+    progress: ProgressReporter | None
+
+
+def train(
+    config: TrialConfig,
+    path: Path,
+    report: Report,
+    observe: Callable[[], Observer] | None = None,
+    progress: ProgressReporter | None = None,
+) -> Result:
+    """Train a trial into the folder `path`, or resume it.
+
+    With several ranks what is called must be picklable.
+
+    Args:
+        config: The trial.
+        path: Its folder.
+        report: Called once with each epoch's record.
+        observe: Creates an observer on each rank.
+        progress: Called with a line now and then while features are computed.
 
     Raises:
         UserError: The folder holds another trial, or data or model cannot be built.
@@ -68,6 +93,27 @@ def train(config: TrialConfig, path: Path, report: Report, observe: Callable[[],
         raise UserError(what, where=str(path), remedy="restore them, or name another folder with --out")
     for note in (*data.origin.notes, *describe_unjudged(data.classes, data.counts())):
         log.warning("%s: %s", data.title, note)
+    _check_model(config, data)
+    folder.write_config(config)
+    write_split_tables({config.data: data}, path)
+    hooks = _Hooks(report, observe, progress)
+    micro_batch: int | None = None
+    reported = 0  # the last epoch that `report` got
+    while True:
+        reported = max(reported, folder.last_epoch())
+        try:
+            launch(config.workers, _train_rank, config.to_dict(), path, hooks, micro_batch, reported)
+            break
+        except MemoryRanOutError as error:
+            micro_batch = error.smaller
+        free_memory()  # outside the handler; then it resumes from the last checkpoint
+    result = folder.result()
+    assert result is not None, "rank 0 writes the result or raises"
+    return result
+
+
+def _check_model(config: TrialConfig, data: ImageSet) -> None:
+    """Raise UserError where the model cannot be built; its pretrained weights are downloaded."""
     models.check(config.model, classes=len(data.classes), channels=data.channels, image_size=data.image_size)
     if found := config.model.find_pretrained():
         log.info("%s", describe_weights(found))
@@ -76,21 +122,6 @@ def train(config: TrialConfig, path: Path, report: Report, observe: Callable[[],
             log.warning("%s", renamed)
         if found.kind == "file":  # which may be of another model
             models.build(config.model, classes=len(data.classes), channels=data.channels, image_size=data.image_size)
-    folder.write_config(config)
-    write_split_tables({config.data: data}, path)
-    micro_batch: int | None = None
-    reported = 0  # the last epoch that `report` got
-    while True:
-        reported = max(reported, folder.last_epoch())
-        try:
-            launch(config.workers, _train_rank, config.to_dict(), path, report, observe, micro_batch, reported)
-            break
-        except MemoryRanOutError as error:
-            micro_batch = error.smaller
-        free_memory()  # outside the handler; then it resumes from the last checkpoint
-    result = folder.result()
-    assert result is not None, "rank 0 writes the result or raises"
-    return result
 
 
 def _with_earlier_split(config: TrialConfig, recorded: TrialConfig | None) -> TrialConfig:
@@ -119,8 +150,7 @@ def _train_rank(
     world: World,
     values: dict[str, Any],
     path: Path,
-    report: Report,
-    observe: Callable[[], Observer] | None,
+    hooks: _Hooks,
     micro_batch: int | None,
     reported: int,
 ) -> None:
@@ -128,9 +158,11 @@ def _train_rank(
 
     config, folder = TrialConfig.from_dict(values), TrialFolder(path)
     torch.set_num_threads(config.threads)
-    observer = observe() if observe else None
+    observer = hooks.observe() if hooks.observe else None
+    data, progress = open_data(config.data), hooks.progress if world.rank == 0 else None
+    compute_features(config, data, world.device, progress)  # none where the whole model is trained
     with exits_as_errors(config.model.name):
-        trainer = build_trainer(config, open_data(config.data), world, observer, micro_batch=micro_batch)
+        trainer = build_trainer(config, data, world, observer, micro_batch=micro_batch)
     saved = path / "checkpoint"
     if checkpoint.exists(saved):
         checkpoint.load(trainer, saved)
@@ -145,7 +177,7 @@ def _train_rank(
                     continue
                 for line in folder.append_missing(trainer.history.records):
                     if line["epoch"] > reported:
-                        report(line)
+                        hooks.report(line)
                 if time.monotonic() - last_save > SAVE_EVERY:
                     checkpoint.save(trainer, saved)
                     last_save = time.monotonic()

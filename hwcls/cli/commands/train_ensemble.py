@@ -55,7 +55,7 @@ def train(
     if config.is_dir():
         print_to_stderr(f"training it into {folder}")
     trial = spell_out(trial, earlier="label" in trial.data.model_fields_set)  # as every config.yaml of hwcls has it
-    result = run(trial, folder, _ignore if as_json else _print_epoch, create_recorder)
+    result = run(trial, folder, _ignore if as_json else _print_epoch, create_recorder, print_to_stderr)
     if as_json:
         echo(json.dumps({**result.to_dict(), "folder": str(folder)}, indent=2))
     else:

@@ -129,8 +129,10 @@ def time_extraction(config: TrialConfig, data: ImageSet, device: torch.device, s
 
 def _find_work(config: TrialConfig, data: ImageSet) -> list[Work]:
     """What a trial needs, without what is there."""
+    if not (parts := needed_parts(config, data)):
+        return []  # most families have no features
     store, work = open_features(config, data), []
-    for part in needed_parts(config, data):
+    for part in parts:
         file = store.file(part.split, part.view)
         if len(missing := file.missing(part.rows)):
             earlier = tuple(store.file(part.split, view) for view in range(part.view))

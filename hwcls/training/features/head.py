@@ -6,15 +6,22 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import nn
 
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet
+from hwcls.data.loader import Feed, SplitName
+from hwcls.errors import UserError
 from hwcls.training.built_model import BuiltModel
 from hwcls.training.distributed import World
 from hwcls.training.features.backbone import FrozenBackbone, share_backbone
 from hwcls.training.features.cache import open_features
 from hwcls.training.features.extract import compute_features
 from hwcls.training.features.feed import FeatureFeed, FeatureSource
+from hwcls.training.features.fold import relative_difference
+
+COMPARED = 16  # images
+SAME = 0.01  # the most that features of the same backbone differ, relative to their norm
 
 
 def build_head(
@@ -41,6 +48,24 @@ def build_measured_head(
     """As `build_head`, to measure how long steps take: no weights are loaded, and no features computed."""
     backbone = share_backbone(config.model.without_pretrained(), data, world.device)
     return _assemble(config, data, world, dtype, _Blank(data, backbone.width), backbone)
+
+
+@torch.no_grad()
+def find_features(
+    config: TrialConfig, data: ImageSet, split: SplitName, backbone: nn.Module, device: torch.device
+) -> FeatureFeed | None:
+    """Cached features of a split that are those of `backbone`, which is on `device`; None where they are not there.
+
+    Some images tell whether they are: the trial's weights may have been exchanged since it was trained.
+    """
+    try:
+        feed = FeatureFeed(config, data, open_features(config, data), World(device=device))
+        found = next(feed.evaluate(split, COMPARED)).images  # (b, F)
+    except UserError:  # some are missing
+        return None
+    images = next(Feed(data, config.data, seed=config.seed, device=device).evaluate(split, COMPARED)).images
+    difference = relative_difference(found, backbone(images))
+    return feed if difference < SAME else None
 
 
 def _assemble(

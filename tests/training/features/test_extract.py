@@ -23,6 +23,7 @@ from hwcls.config.trial import TrialConfig
 from hwcls.data.augment.apply import Normalise, augment_batch
 from hwcls.data.augment.parameters import AugmentPlan, plan_epoch
 from hwcls.data.cache import leases, limit
+from hwcls.data.catalog import cache_folder
 from hwcls.data.imageset import ImageSet
 from hwcls.errors import UserError
 from hwcls.training.features import extract
@@ -320,3 +321,12 @@ def test_features_in_use_stay_when_the_cache_makes_room(trial: Make, fake: type[
     computed()
     assert compute_features(config, data, CPU)
     assert computed() == 150
+
+
+def test_a_trial_without_cached_features_needs_none(trial: Make) -> None:
+    """Whatever its family, and whether or not its weights can be found."""
+    config, data = trial()
+    for model in ({"name": "mlp"}, {"name": "timm", "backbone": "test_resnet", "pretrained": "missing.pth"}):
+        other = TrialConfig.from_dict({**config.to_dict(), "model": model})
+        assert compute_features(other, data, CPU)
+    assert not (cache_folder() / "features").exists()

