@@ -72,7 +72,8 @@ class ImageIndex:
         """The training images of `config`, and notes on copies that do not look right."""
         train = self.rows("train")
         groups = None if self.groups is None else self.groups[train]
-        notes = [f"{line}; `{verify_command(config)}` names them" for line in self._describe_copies()]
+        plain = config.model_copy(update={"interpolation": None, "crop_pct": None})  # copies are the same in any way
+        notes = [f"{line}; `{verify_command(plain)}` names them" for line in self._describe_copies()]
         duplicates: Literal["near", "exact"] = "exact" if self.exact else "near"
         return Listing(self.names[train].tolist(), self.copies[train], groups, duplicates, (*self._limits(), *notes))
 

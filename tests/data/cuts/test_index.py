@@ -141,6 +141,8 @@ def test_copies_with_other_labels_and_across_splits_are_named(photos: DataConfig
     command = f"hwcls data verify imagefolder --path {folder}"
     expected = tuple(f"{line}; `{command}` names them" for line in (conflicts, across))
     assert open_data(photos).origin.notes == expected == describe_copies(photos)
+    resized = photos.model_copy(update={"interpolation": "bicubic", "crop_pct": 0.8})
+    assert open_data(resized).origin.notes == expected  # a sweep that has both says it once
 
 
 def test_near_copies_are_in_one_split(photos: DataConfig, tmp_path: Path) -> None:
