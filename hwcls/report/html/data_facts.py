@@ -63,16 +63,17 @@ def _images(data: Mapping[str, Any]) -> Facts:
         return []
     others = data.get("others")
     entries = [data, *(one for one in others if isinstance(one, Mapping))] if isinstance(others, list) else [data]
-    parts = [_prepared(one) for one in (entries if "models" in data else entries[:1])]
-    if "test_from" not in data:
-        parts += {"train": ["val is split off train"], "val": ["val as the data set has it"]}.get(
-            str(data.get("val_from")), []
-        )
+    entries = entries if "models" in data else entries[:1]
+    parts = list(map(_prepared, entries))
+    if "test_from" in data:
+        parts += dict.fromkeys(str(one["image_size_reason"]) for one in entries if one.get("image_size_reason"))
+    elif data.get("val_from") in ("train", "val"):
+        parts.append("val is split off train" if data["val_from"] == "train" else "val as the data set has it")
     return [("Images", "; ".join(parts))]
 
 
 def _prepared(data: Mapping[str, Any]) -> str:
-    """How the images of an entry of data.json become inputs, whose and why in this size."""
-    models, reason = data.get("models"), data.get("image_size_reason")
+    """How the images of an entry of data.json become inputs, and for which models."""
+    models = data.get("models")
     whose = f"for {join_words(list(map(str, models)))}: " if isinstance(models, list) and models else ""
-    return f"{whose}{describe_inputs(data)}" + (f"; {reason}" if reason and "test_from" in data else "")
+    return f"{whose}{describe_inputs(data)}"

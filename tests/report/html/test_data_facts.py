@@ -72,6 +72,10 @@ def test_how_the_files_were_read_and_the_reason_of_the_size_are_said(tmp_path):
     found = dict(collect_data_facts(data, tmp_path))
     assert found["How the files were read"] == "labels from labels.csv, column <b>; a"
     assert found["Images"] == "64 x 64, RGB; the median is 90 x 80"
+    both = {**data, "models": ["cnn"], "others": [{**data, "models": ["lite", "vit"], "interpolation": "bicubic"}]}
+    assert dict(collect_data_facts(both, tmp_path))["Images"] == (
+        "for cnn: 64 x 64, RGB; for lite and vit: 64 x 64, RGB, bicubic; the median is 90 x 80"  # the reason once
+    )
 
 
 def test_the_page_links_the_splits_and_escapes_what_files_say(results, tmp_path):
