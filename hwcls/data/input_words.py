@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hwcls.config.data import ExpectedInputs
+from hwcls.data.enlarged import EnlargedImages
 from hwcls.data.imageset import ImageSet
 from hwcls.format import format_bytes, join_words
 
@@ -47,7 +48,8 @@ def describe_decoded(sets: Sequence[ImageSet], models: Sequence[Sequence[str]]) 
     for images, names in zip(sets, models, strict=True):
         inputs = describe_inputs({**images.to_dict(), "normalised_by": images.normalised_by})
         whose = f", for {join_words(list(names))}" if len(sets) > 1 else ""
-        lines.append(f"{images.title}{whose}: {inputs}; {format_bytes(images.decoded_bytes)} decoded")
+        enlarged = ", enlarged when they are read" if isinstance(images.train.images, EnlargedImages) else ""
+        lines.append(f"{images.title}{whose}: {inputs}; {format_bytes(images.decoded_bytes)} decoded{enlarged}")
     return lines
 
 

@@ -66,10 +66,10 @@ def test_inputs_in_words() -> None:
     words = "16 x 16, RGB, bicubic, the centre 87.5 % of each side, mean 0.5 0.25 0.125 and std 1 1 1"
     assert describe_inputs(given.facts()) == words
     assert describe_decoded([plain], [["cnn"]]) == []
-    assert describe_decoded([given], [["probe"]]) == [f"digits: {words}; 345 KB decoded"]
+    assert describe_decoded([given], [["probe"]]) == [f"digits: {words}; 345 KB decoded, enlarged when they are read"]
     assert describe_decoded([plain, given], [["cnn", "mlp"], ["probe"]]) == [
         "digits, for cnn and mlp: 8 x 8, grey; 115 KB decoded",
-        f"digits, for probe: {words}; 345 KB decoded",
+        f"digits, for probe: {words}; 345 KB decoded, enlarged when they are read",
     ]
     assert describe_inputs({"image_size": 8, "mean": 3, "std": ["x"], "normalised_by": "given", "crop_pct": "a"}) == (
         "8 x 8, RGB"
