@@ -151,6 +151,11 @@ class ModelFamily(Labelled):
         off; `build` leaves it on for those that some epoch trains, and `lr_scales` names those that are frozen first.
         """
 
+    @property
+    def probe(self) -> Self | None:
+        """The same model with a frozen backbone, whose trained head this one starts with; None: it is drawn."""
+        return None
+
     def lr_scales(self, model: Any) -> dict[str, float]:
         """Factors on the learning rate of some of `model`'s weights, by name; at least one trained weight has none."""
         return {}

@@ -155,6 +155,8 @@ def flat_name(path: tuple[str, ...]) -> str:
         return "_".join(path)
     if path[1:] == ("name",):
         return f"{path[0]}_type"
+    if path == ("model", "start"):  # a schedule has one too
+        return "model_start"
     return "_".join(path[1:])
 
 

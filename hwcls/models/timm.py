@@ -42,8 +42,9 @@ class TimmConfig(ModelFamily):
     layer_decay: float = Field(1.0, gt=0, le=1)  # factor from each of timm's layers to the one before it, head first
     drop_path: float = Field(0.0, ge=0, lt=1)  # probability that the last block is skipped in training; less before it
     frozen_norm: bool = False  # BatchNorm of the backbone keeps its statistics, and normalises by them
+    start: Literal["random", "probe"] = "random"  # of the head; probe: trained on the frozen backbone's features first
 
-    @field_validator("freeze_epochs", "backbone_lr", "layer_decay", "drop_path", "frozen_norm")
+    @field_validator("freeze_epochs", "backbone_lr", "layer_decay", "drop_path", "frozen_norm", "start")
     @classmethod
     def _is_for_a_pretrained_backbone_that_is_trained(cls, value: Any, info: ValidationInfo) -> Any:
         name = str(info.field_name)
@@ -118,7 +119,7 @@ class TimmConfig(ModelFamily):
             self.backbone,
             self.pretrained,
             stem=self.stem,
-            frozen=self.frozen,
+            frozen=self.frozen or self.start == "probe",
             channels=channels,
             image_size=image_size,
             drop_path=self.drop_path,
@@ -184,7 +185,8 @@ class TimmConfig(ModelFamily):
         return look_for_weights(self.backbone, self.pretrained or True)
 
     def initialisation(self) -> dict[str, Any]:
-        tuned = self.model_dump(include={"freeze_epochs", "backbone_lr", "layer_decay"}, exclude_defaults=True)
+        names = {"freeze_epochs", "backbone_lr", "layer_decay", "start"}
+        tuned = self.model_dump(include=names, exclude_defaults=True)
         return {"pretrained": self.pretrained, **tuned}
 
     def decided(self, model: TimmModel) -> dict[str, Any]:
@@ -202,3 +204,10 @@ class TimmConfig(ModelFamily):
 
     def unfrozen(self) -> Self:
         return self.model_copy(update={"frozen": False, "freeze_epochs": 0, "views": None})
+
+    @property
+    def probe(self) -> Self | None:
+        if self.start == "random" or not self.pretrained:
+            return None
+        kept = self.model_dump(include={"label", "backbone", "pretrained", "stem", "head"})
+        return self.model_validate({**kept, "frozen": True, "views": 1})

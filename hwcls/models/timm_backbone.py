@@ -84,9 +84,9 @@ def build_backbone(
         fresh = _make_stem_small(backbone, name, channels)
         if fresh and frozen:
             raise UserError(
-                f"the small stem of {name} has new weights, which a frozen backbone would not train",
-                where="model.frozen",
-                remedy="set it to false, or model.stem to standard",
+                f"the small stem of {name} has new weights, which no frozen backbone and no probe would train",
+                where="model.stem",
+                remedy="set model.stem to standard, or model.frozen to false and model.start to random",
             )
     return backbone, features
 

@@ -12,6 +12,7 @@ from hwcls.training.distributed import World
 from hwcls.training.features.head import build_head, build_measured_head
 from hwcls.training.memory import retain_freed_memory
 from hwcls.training.observer import Observer
+from hwcls.training.probe import start_from_probe
 from hwcls.training.step.micro_batch import PROBED, fit_micro_batch, memory_attempt
 from hwcls.training.trainer import Trainer
 
@@ -66,7 +67,7 @@ def build_measured_trainer(
 
 
 def _build_whole(config: TrialConfig, data: ImageSet, world: World, dtype: torch.dtype) -> tuple[BuiltModel, EpochFeed]:
-    built = build_model(config, data, world.device, dtype)
+    built = start_from_probe(build_model(config, data, world.device, dtype), config, data, world.device)
     feed = Feed(
         data, config.data, seed=config.seed, device=world.device, rank=world.rank, world=world.size, dtype=dtype
     )

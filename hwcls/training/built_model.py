@@ -26,6 +26,7 @@ class BuiltModel:
     pictures: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)  # of its pretraining, for inspection.npz
     pretrain_seconds: float | None = None
     backbone: FrozenBackbone | None = None
+    probe: Mapping[str, Any] | None = None  # how the head was trained that it starts with
 
     @property
     def whole(self) -> nn.Module:

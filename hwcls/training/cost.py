@@ -17,10 +17,11 @@ def trial_cost(trainer: Trainer) -> dict[str, Any]:
 
     `inference_ms` is the time of an image on this rank's device in batches, preprocessing included, absent before the
     first epoch; `memory_mb` (2**20 bytes) the memory of this rank's training step, see `memory_bytes`;
-    `pretrain_seconds` the time of an encoder's pretraining. `flops`, `receptive_field` and on a CPU `memory_mb` are
-    absent where the model cannot be traced.
+    `pretrain_seconds` the time of an encoder's pretraining or of a head's probe. `flops`, `receptive_field` and on a
+    CPU `memory_mb` are absent where the model cannot be traced.
     """
     backbone = trainer.built.backbone
+    trainer.config.model.before_epoch(trainer.model, trainer.config.epochs)  # it may have ended before all was trained
     try:
         found = _measure_size(trainer)
     except Exception:  # a user's model may not be traceable, which must not fail its trial

@@ -37,6 +37,7 @@ def effective_settings(trainer: Trainer) -> dict[str, Any]:
         "class_weights": None if weights is None else [round(weight, 6) for weight in weights.tolist()],
         "train_sample": train_sample_size(data),
         **_features(trainer),
+        **({"probe": dict(trainer.built.probe)} if trainer.built.probe else {}),
         **config.model.decided(trainer.model if trainer.built.backbone is None else trainer.built.backbone.model),
     }
 

@@ -122,7 +122,14 @@ def test_what_a_backbone_does_not_have(backbone: str, settings: dict[str, Any], 
         models.check(config(backbone, **settings), classes=5, channels=3, image_size=224)
 
 
-TUNED = {"freeze_epochs": 1, "backbone_lr": 0.1, "layer_decay": 0.75, "drop_path": 0.1, "frozen_norm": True}
+TUNED = {
+    "freeze_epochs": 1,
+    "backbone_lr": 0.1,
+    "layer_decay": 0.75,
+    "drop_path": 0.1,
+    "frozen_norm": True,
+    "start": "probe",
+}
 
 
 @pytest.mark.parametrize("name", TUNED)
@@ -159,6 +166,14 @@ def test_how_it_is_tuned_is_part_of_what_is_compared() -> None:
     assert config().initialisation() == {"pretrained": True}
     assert config(backbone_lr=0.1).initialisation() == {"pretrained": True, "backbone_lr": 0.1}
     assert config(freeze_epochs=2).initialisation() == {"pretrained": True, "freeze_epochs": 2}
+    assert config(start="probe").initialisation() == {"pretrained": True, "start": "probe"}
+
+
+def test_the_start_of_the_head_is_not_that_of_a_schedule() -> None:
+    values = {"data": {"name": "digits"}, "optimizer": {"name": "adam"}, "scheduler": {"name": "one_cycle"}}
+    values["model"] = {"name": "timm", "backbone": "test_resnet", "pretrained": True, "start": "probe"}
+    flat = TrialConfig.from_dict(values).flat()
+    assert (flat["model_start"], flat["start"]) == ("probe", 0.04)
 
 
 def test_a_head_on_standardised_features() -> None:

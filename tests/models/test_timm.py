@@ -253,7 +253,7 @@ def test_a_frozen_backbone_over_ranks(tmp_path: Path) -> None:
 
 
 def test_a_frozen_stem_must_have_been_trained() -> None:
-    with pytest.raises(UserError, match=r"small stem of resnet18 has new weights.*model\.stem to standard"):
+    with pytest.raises(UserError, match=r"small stem of resnet18 has new weights.*set model\.stem to standard"):
         build(backbone="resnet18", stem="small", frozen=True)
     assert build(backbone="test_efficientnet", stem="small", frozen=True).frozen  # its 3x3 stem keeps its weights
 

@@ -115,6 +115,7 @@ class Rank:
         from hwcls.sweep.storage.user_code import write_sources
         from hwcls.training.build import build_trainer
         from hwcls.training.features.extract import compute_features
+        from hwcls.training.features.probe_recipe import feature_trial
         from hwcls.training.memory import return_freed_memory
 
         called, self.hang_after = time.time(), hang_after
@@ -128,12 +129,13 @@ class Rank:
         data = self.data[1]
         opened = time.time()
         assert self.world is not None, "join() comes first"
-        compute_features(config, data, self.world.device)  # of a node that joined later, or of settings nobody foresaw
+        probed = feature_trial(config)
+        compute_features(probed, data, self.world.device)  # of a node that joined later, or of settings nobody foresaw
         computed = time.time()
         with self._watched(), exits_as_errors(config.model.name), bounded_output():
             self.trainer = build_trainer(config, data, self.world, create_recorder(), micro_batch=micro_batch)
         built = time.time()
-        features = {"features": computed - opened} if config.cached_views(data.augment) is not None else {}
+        features = {"features": computed - opened} if probed.cached_views(data.augment) is not None else {}
         return {"wait": called - self.last_step, "data": opened - called, **features, "model": built - computed}
 
     def load(self, folder: str | None, content: dict[str, bytes] | None, store: str) -> list[dict[str, Any]]:

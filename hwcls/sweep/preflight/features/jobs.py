@@ -14,6 +14,7 @@ from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet
 from hwcls.format import format_count
 from hwcls.sweep.preflight.features.combinations import needing_trials
+from hwcls.training.features.probe_recipe import feature_trial
 
 OpenData = Callable[[DataConfig], ImageSet]
 MeasureWidth = Callable[[TrialConfig, ImageSet], int]
@@ -70,12 +71,13 @@ class FeatureJob:
 
 def list_jobs(sweep: Sweep, open_data: OpenData, width: MeasureWidth) -> tuple[FeatureJob, ...]:
     """What the trials of a sweep will use, as far as that can be known before; empty where they cache no features."""
-    if all(trial.cached_views(AugmentConfig()) is None for trial in sweep.corners):
+    if all(feature_trial(trial).cached_views(AugmentConfig()) is None for trial in sweep.corners):
         return ()
     from hwcls.training.features.cache import open_features  # loads torch
     from hwcls.training.features.rows import list_rows
 
-    def key(trial: TrialConfig) -> Hashable:
+    def key(drawn: TrialConfig) -> Hashable:
+        trial = feature_trial(drawn)
         if trial.cached_views(AugmentConfig()) is None:  # known without the data
             return None
         return tuple(file.path for file, _ in list_rows([trial], open_data))
@@ -84,7 +86,8 @@ def list_jobs(sweep: Sweep, open_data: OpenData, width: MeasureWidth) -> tuple[F
     needing = needing_trials(sweep, key)
     files = {key(trial) for trial in needing}
     # the corners have other images of the same data sets: more or fewer of them, other splits
-    for trial in [*needing, *(corner for corner in sweep.corners if needing and key(corner) in files)]:
+    drawn = [*needing, *(corner for corner in sweep.corners if needing and key(corner) in files)]
+    for trial in map(feature_trial, drawn):
         by_folder.setdefault(open_features(trial, open_data(trial.data)).folder, []).append(trial)
     return tuple(_job(folder, trials, open_data, width) for folder, trials in by_folder.items())
 

@@ -82,6 +82,14 @@ def test_a_sweep_without_frozen_backbones_has_no_job(make):
     assert jobs_of(make(backbone="test_vit", features="live")) == ()
 
 
+def test_a_head_that_starts_as_a_probe_needs_the_plain_images(make):
+    (job,) = jobs_of(make({"augment": {"crop": 2}}, backbone="test_vit", frozen=False, start="probe"))
+    assert (job.images, job.views) == (IMAGES, 1)
+    assert all(trial.model.frozen for trial in job.trials)
+    (both,) = jobs_of(make(backbone="test_vit", frozen={"values": [False, True]}, start="random"))
+    assert (both.folder, both.images) == (job.folder, IMAGES), "the same as a frozen backbone's"
+
+
 def test_what_a_worker_has_computed_is_not_pending(make, tmp_path):
     import timm
     import torch
