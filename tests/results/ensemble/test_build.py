@@ -341,3 +341,22 @@ def test_views_that_move_images_are_not_exported(made, tmp_path):
     done = invoke("export", made / "trials/1", "--views", 3, "--format", "torch", "--out", tmp_path / "one")
     assert done.exit_code == 2
     assert "only mirrored ones — export with --views 1" in done.stderr
+
+
+def test_an_image_is_decoded_once_for_each_way(made, photos, monkeypatch):
+    from hwcls.inspection import predictions
+    from hwcls.inspection.ensemble.model import Ensemble
+    from hwcls.inspection.image_sources import find_images
+
+    members = tuple(load_trained(made / "trials" / str(number)) for number in range(4))
+    ensemble, calls = Ensemble(made, members, (0.25,) * 4), []
+    honest = predictions.decode_as_trained
+
+    def counted(content, inputs):
+        calls.append(inputs.image_size)
+        return honest(content, inputs)
+
+    monkeypatch.setattr(predictions, "decode_as_trained", counted)
+    found = list(predictions.predict(ensemble, find_images([str(photos)]).images, 1))
+    assert len(found) == 9
+    assert sorted(calls) == [8] * 9 + [12] * 9
