@@ -21,7 +21,7 @@ from hwcls.metrics import metric_per_image
 from hwcls.results.best.choose import choose_best
 from hwcls.results.confirm.plan import confirm_metric
 from hwcls.results.ensemble.candidates import Candidate, Candidates, find_candidates
-from hwcls.results.ensemble.folder import Chosen, Scored, write_ensemble
+from hwcls.results.ensemble.folder import Chosen, Scored, check_own, write_ensemble
 from hwcls.results.load import SweepResults
 from hwcls.statistics import PairedComparison, compare_paired
 from hwcls.tracking.folders import ENSEMBLE
@@ -51,12 +51,13 @@ def build_ensemble(sweep: SweepResults, request: Request, say: ProgressReporter)
     read and nothing is written. `say` gets this, other notes and the progress.
 
     Raises:
-        UserError: There is no candidate, a member is damaged, or the folder cannot be written.
+        UserError: There is no candidate, a member is damaged, or ensemble/ is a folder of another program.
     """
     winner = choose_best(sweep)
     if winner is None or winner.weights is None:
         what = "no trial has a value yet" if winner is None else "no weights were kept"
         raise UserError(what, where=str(sweep.folder), remedy="sweep with keep: best, or wait for its first epoch")
+    check_own(sweep.folder / ENSEMBLE)  # before test is read
     candidates = find_candidates(sweep, request.more)
     say(candidates.describe())
     chosen = _choose_soup(sweep, candidates, request) if request.soup else _choose(sweep, candidates, request)

@@ -59,13 +59,8 @@ class Scored:
 
 
 def write_ensemble(sweep: SweepResults, chosen: Chosen, scored: Scored) -> dict[str, Any]:
-    """Write ensemble/, complete or not at all; returns its ensemble.json.
-
-    Raises:
-        UserError: ensemble/ is a folder of another program.
-    """
+    """Write ensemble/, complete or not at all; returns its ensemble.json."""
     target = sweep.folder / ENSEMBLE
-    _check_own(target)
     for leftover in sweep.folder.glob(f".{ENSEMBLE}.*.tmp"):  # of a start that was killed
         files.remove(leftover)
     new = sweep.folder / f".{ENSEMBLE}.{os.getpid()}.tmp"
@@ -150,7 +145,7 @@ def _write(folder: Path, content: dict[str, bytes]) -> None:
         (folder / name).write_bytes(data)
 
 
-def _check_own(target: Path) -> None:
+def check_own(target: Path) -> None:
     """Raise UserError where `target` is not an ensemble/ that hwcls wrote."""
     if not os.path.lexists(target):
         return

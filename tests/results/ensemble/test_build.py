@@ -195,8 +195,10 @@ def test_a_kill_leaves_the_old_or_the_new_one(made, monkeypatch):
     assert {path: path.read_bytes() for path in (made / "ensemble").rglob("*") if path.is_file()} == before
     assert not list(made.glob(".ensemble*"))
     (made / "ensemble" / "mine.txt").write_text("x")
+    reads = SweepFolder(made).count_test_reads()
     with pytest.raises(UserError, match="files that hwcls did not write"):
         build(made)
+    assert SweepFolder(made).count_test_reads() == reads, "refused before test is read"
 
 
 def test_damaged_members_are_named(made, photos):
