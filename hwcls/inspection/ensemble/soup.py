@@ -92,7 +92,8 @@ class Soup:
 
 
 def _is_frozen(config: TrialConfig) -> bool:
-    return config.model.unfrozen() != config.model
+    """Whether a part was never trained; one that was frozen in the first epochs alone was."""
+    return config.model.unfrozen() != config.model and not config.model.frozen_epochs
 
 
 def average_weights(every: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -97,6 +97,13 @@ def test_statistics_of_a_frozen_backbone_stay(tuned):
     moved = Soup([opened, frozen], lambda model: 0.0).mix([0, 1])
     assert not torch.equal(moved.model.state_dict()["backbone.bn1.running_mean"], before["backbone.bn1.running_mean"])
     assert not moved.config.model.frozen, "a part was trained, so that its statistics are computed anew"
+    later = replace(opened, config=changed(opened.config.to_dict(), model__freeze_epochs=1, epochs=2))
+    for pair in ([frozen, later], [later, later]):
+        moved = Soup(pair, lambda model: 0.0).mix([0, 1])
+        after = moved.model.state_dict()["backbone.bn1.running_mean"]
+        assert not torch.equal(after, before["backbone.bn1.running_mean"])
+        assert not moved.config.model.frozen
+        assert moved.config.model.frozen_epochs == 0
 
 
 def test_which_weights_can_be_averaged(tuned):
