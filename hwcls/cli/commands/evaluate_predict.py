@@ -70,10 +70,11 @@ def evaluate(
     """
     check_overwrite([grid] if grid else [], overwrite)
     configure_threads()
+    from hwcls.inspection.ensemble.model import load_classifier
     from hwcls.inspection.evaluate import evaluate_trial, summarise_scores
     from hwcls.inspection.load_trained import count_test_read
 
-    trained = _load(trial, views)
+    trained = load_classifier(trial, print_to_stderr, views)
     data = trained.data_sets[0]
     if split is Split.test:
         times = count_test_read(trained.path)
@@ -149,12 +150,13 @@ def predict(
         from hwcls.inspection.heat_maps import require_captum
 
         require_captum()
+    from hwcls.inspection.ensemble.model import load_classifier
     from hwcls.inspection.prediction_output import format_predictions
     from hwcls.inspection.prediction_summary import PredictionSummary
     from hwcls.inspection.predictions import by_uncertainty
     from hwcls.inspection.predictions import predict as run
 
-    trained = _load(trial, views)
+    trained = load_classifier(trial, print_to_stderr, views)
     k = min(top, len(trained.classes))
     found = _explain(trained, sources, k, explain, overwrite) if explain is not None else run(trained, sources, k)
     if sort or out:
@@ -169,16 +171,6 @@ def predict(
         print_to_stderr(line)
     if summary.unread:
         raise typer.Exit(1 if summary.read else 2)
-
-
-def _load(path: Path, views: int | None) -> Trained | Ensemble:
-    """The model of a trial or an ensemble; that it has fewer views than were asked for is said."""
-    from hwcls.inspection.ensemble.model import load_classifier
-
-    found = load_classifier(path, print_to_stderr, views)
-    if views is not None and found.views < views:
-        print_to_stderr(f"note: {found.views} views in place of {views}: the training did no more than mirror images")
-    return found
 
 
 def _find_images(arguments: list[str]) -> list[ImageSource]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from hwcls.data.imageset import ImageSet, InputSpec
 from hwcls.errors import UserError
-from hwcls.inspection.load_trained import WEIGHTS, Trained, load_trained
+from hwcls.inspection.load_trained import WEIGHTS, Classifier, Trained, load_trained
 from hwcls.reading import read_json
 from hwcls.tracking.folders import MEMBERS
 from hwcls.tracking.shapes import EnsembleShape
@@ -52,12 +52,19 @@ class Ensemble:
 
     @cached_property
     def decodings(self) -> tuple[InputSpec, ...]:
-        return tuple({decoding_key(one.inputs): one.inputs for one in reversed(self.members)}.values())[::-1]
+        return tuple(one.inputs for one in self._distinct)
 
     @cached_property
     def data_sets(self) -> tuple[ImageSet, ...]:
-        found = {decoding_key(one.inputs): one for one in self.members}
-        return tuple(found[decoding_key(one)].data for one in self.decodings)
+        return tuple(one.data for one in self._distinct)
+
+    @cached_property
+    def _distinct(self) -> list[Trained]:
+        """The first member of each way in which images are decoded."""
+        found: dict[str, Trained] = {}
+        for one in self.members:
+            found.setdefault(decoding_key(one.inputs), one)
+        return list(found.values())
 
     def probabilities(self, *pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """(B, S, S, C) uint8, in each way of `decodings`, to (B, K) float32."""
@@ -125,4 +132,14 @@ def load_classifier(
 ) -> Trained | Ensemble:
     """Open a trial's folder or an ensemble's; `views` None: as many as the ensemble was scored with, of a trial one."""
     found = load_ensemble(path, progress) if is_ensemble(path) else load_trained(path, progress)
-    return found if views is None else found.with_views(views)
+    if views is None:
+        return found
+    found = found.with_views(views)
+    report_views(found, views, progress)
+    return found
+
+
+def report_views(model: Classifier, wanted: int, progress: Callable[[str], None] | None) -> None:
+    """Say where a model has fewer views than were asked for."""
+    if model.views < wanted and progress is not None:
+        progress(f"note: {model.views} views in place of {wanted}: the training did no more than mirror images")

@@ -13,7 +13,7 @@ from hwcls.data.progress import ProgressReporter
 from hwcls.errors import UserError
 from hwcls.format import format_metric, join_words, name_metric
 from hwcls.inspection.ensemble.choose import LEAST, choose_members
-from hwcls.inspection.ensemble.model import Ensemble
+from hwcls.inspection.ensemble.model import Ensemble, report_views
 from hwcls.inspection.ensemble.soup import Soup, why_not_soup
 from hwcls.inspection.evaluate import SplitScores, evaluate_trial
 from hwcls.inspection.load_trained import Trained, count_test_read, load_trained
@@ -60,7 +60,7 @@ def build_ensemble(sweep: SweepResults, request: Request, say: ProgressReporter)
     check_own(sweep.folder / ENSEMBLE)  # before test is read
     candidates = find_candidates(sweep, request.more)
     say(candidates.describe())
-    chosen = _choose_soup(sweep, candidates, request) if request.soup else _choose(sweep, candidates, request)
+    chosen = (_choose_soup if request.soup else _choose)(sweep, candidates, request, say)
     val = evaluate_trial(chosen.model, "val", say)
     if (reason := _why_not(sweep, chosen, candidates.found[0], val.values[sweep.metric])) is not None:
         say(f"{reason}: nothing was written, test was not read")
@@ -92,7 +92,7 @@ def _why_not(sweep: SweepResults, chosen: Chosen, best: Candidate, value: float)
     return f"{text}: that of {join_words(chosen.keys)}{views} has {format_metric(sweep.metric, value)}"
 
 
-def _choose(sweep: SweepResults, candidates: Candidates, request: Request) -> Chosen:
+def _choose(sweep: SweepResults, candidates: Candidates, request: Request, say: ProgressReporter) -> Chosen:
     """The average of probabilities that is best on val, by the predictions that the trainings kept."""
     found = candidates.found
     times = choose_members(
@@ -105,10 +105,11 @@ def _choose(sweep: SweepResults, candidates: Candidates, request: Request) -> Ch
     ensemble = Ensemble(sweep.folder / ENSEMBLE, models, shares)
     if request.views > 1:
         ensemble = ensemble.with_views(request.views)
+        report_views(ensemble, request.views, say)
     return Chosen("ensemble", ensemble, tuple(one.key for one in members), tuple(counts), found[0].value)
 
 
-def _choose_soup(sweep: SweepResults, candidates: Candidates, request: Request) -> Chosen:
+def _choose_soup(sweep: SweepResults, candidates: Candidates, request: Request, say: ProgressReporter) -> Chosen:
     """The average of weights that is best on val; raises UserError where no two candidates can be averaged."""
     group = _find_soup(candidates.found)[: request.top]
     metric = sweep.metric
@@ -121,6 +122,7 @@ def _choose_soup(sweep: SweepResults, candidates: Candidates, request: Request) 
     soup = Ensemble(sweep.folder / ENSEMBLE, (mixed,), (1.0,))
     if request.views > 1:
         soup = soup.with_views(request.views)
+        report_views(soup, request.views, say)
     return Chosen("soup", soup, keys, (1,) * len(keys), candidates.found[0].value)
 
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from hwcls import files
 from hwcls.errors import UserError
-from hwcls.inspection.ensemble.model import load_classifier
+from hwcls.inspection.ensemble.model import Ensemble, load_classifier, report_views
 from hwcls.inspection.evaluate import evaluate_trial
 from hwcls.inspection.load_trained import load_trained
 from hwcls.results.ensemble import folder as module
@@ -263,6 +263,10 @@ def test_explanations_are_of_a_single_model(made, photos, tmp_path):
 def test_views(made, photos):
     about, _ = build(made, views=3)
     assert about["views"] == 3
+    mirrored = tuple(load_trained(made / "trials" / number) for number in "03")
+    said = []
+    report_views(Ensemble(made, mirrored, (0.5, 0.5)).with_views(4), 4, said.append)
+    assert said == ["note: 2 views in place of 4: the training did no more than mirror images"]
     opened = load_classifier(made / "ensemble")
     views = {str(one.config.data.augment.model_dump(exclude_defaults=True)): one.views for one in opened.members}
     assert set(views.items()) <= {("{'hflip': True}", 2), ("{'crop': 2}", 3), ("{}", 1)}
@@ -327,7 +331,6 @@ def test_members_of_other_means_share_one_exported_input(made):
     from dataclasses import replace
 
     from hwcls.inspection.ensemble.averaged import merge_models
-    from hwcls.inspection.ensemble.model import Ensemble
 
     one, other = (load_trained(made / "trials" / number) for number in "02")
     other = replace(other, inputs=replace(other.inputs, mean=(0.5,), std=(0.5,)))
@@ -347,7 +350,6 @@ def test_views_that_move_images_are_not_exported(made, tmp_path):
 
 def test_an_image_is_decoded_once_for_each_way(made, photos, monkeypatch):
     from hwcls.inspection import predictions
-    from hwcls.inspection.ensemble.model import Ensemble
     from hwcls.inspection.image_sources import find_images
 
     members = tuple(load_trained(made / "trials" / str(number)) for number in range(4))
