@@ -1,4 +1,4 @@
-"""What a reader must know before trusting the values: a small test split, classes that nothing judges, NaN."""
+"""What a reader must know before trusting the values: few test images, pretrained weights, unjudged classes, NaN."""
 
 from __future__ import annotations
 
@@ -10,13 +10,20 @@ from hwcls.results.best.trained_on import describe_share
 from hwcls.results.confirm.plan import winner_runs
 from hwcls.results.diagnostics import class_names, load_diagnostics
 from hwcls.results.load import SweepResults
+from hwcls.results.pretrained import describe_pretrained
 from hwcls.results.test_size import judge_test_size
 from hwcls.training.artifacts import load_arrays
 
 
 def find_notes(sweep: SweepResults) -> list[str]:
     """One sentence each."""
-    return [*_small_test(sweep), *_share_of_train(sweep), *_unjudged(sweep), *_not_a_number(sweep)]
+    return [
+        *_small_test(sweep),
+        *_share_of_train(sweep),
+        *_pretrained(sweep),
+        *_unjudged(sweep),
+        *_not_a_number(sweep),
+    ]
 
 
 def _small_test(sweep: SweepResults) -> list[str]:
@@ -28,6 +35,11 @@ def _share_of_train(sweep: SweepResults) -> list[str]:
     best = choose_best(sweep)
     note = "" if best is None else describe_share(best.weights or best.run.folder)
     return [f"The best model was {note}."] if note else []
+
+
+def _pretrained(sweep: SweepResults) -> list[str]:
+    note = describe_pretrained(sweep)
+    return [note] if note else []
 
 
 def _unjudged(sweep: SweepResults) -> list[str]:

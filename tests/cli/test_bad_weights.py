@@ -96,7 +96,8 @@ def test_a_file_that_was_cut_off(refused, tmp_path):
 
 def test_a_frozen_stem_that_is_new(refused):
     told = refused({"backbone": "resnet18", "frozen": True, "stem": "small"})
-    assert "the small stem of resnet18 has new weights, which a frozen backbone would not train" in told
+    assert "the small stem of resnet18 has new weights, which no frozen backbone and no probe would train" in told
+    assert "set model.stem to standard, or model.frozen to false and model.start to random" in told
 
 
 def test_layers_that_timm_does_not_know(refused, tmp_path):

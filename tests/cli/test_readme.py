@@ -25,7 +25,7 @@ ELSEWHERE = (
     "hwcls sweep sweeps/quickstart.yaml --address",  # the same: tests/sweep/cluster/test_nodes.py
 )
 SMALL = {  # settings added to a command, so that it takes seconds
-    "photos.yaml": ("run_cap=2", "parameters.epochs=1", "confirm=null"),
+    "photos.yaml": ("run_cap=4", "parameters.epochs=1", "confirm=null"),
     "sweeps/quickstart.yaml": ("run_cap=8", "parameters.epochs=2", "parameters.data.per_class=30"),
     "sweeps/fashion_mnist.yaml": ("run_cap=3", "parameters.data.per_class=30", "parameters.epochs=2"),
 }
