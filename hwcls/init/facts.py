@@ -11,7 +11,7 @@ from hwcls.data.decoding.image_sizes import ImageSizes
 from hwcls.data.formats.raw import RawData
 from hwcls.data.imageset import ImageSet
 from hwcls.format import format_count
-from hwcls.results.test_size import split_notes
+from hwcls.results.notes.test_size import split_notes
 from hwcls.sweep.cluster.resources import choose_resources, this_machine
 
 FEW = 50  # training images of each class

@@ -22,7 +22,7 @@ from hwcls.results.confirm.plan import confirm_label, confirm_metric, winner_run
 from hwcls.results.diagnostics import class_names
 from hwcls.results.expected_best import choose_counts, collect_trial_sequences
 from hwcls.results.load import SweepResults, is_finite
-from hwcls.results.notes import find_notes
+from hwcls.results.notes.find import find_notes
 from hwcls.results.representatives import Representative, choose_representatives
 from hwcls.results.settings.importance import summarize_importances
 from hwcls.results.test_comparison import compare_confirmed

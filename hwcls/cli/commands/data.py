@@ -212,7 +212,7 @@ def _describe(name: str) -> list[str]:
     from hwcls.data.imageset import count_images
     from hwcls.data.store import read_raw_data
     from hwcls.format import join_words
-    from hwcls.results.test_size import split_notes
+    from hwcls.results.notes.test_size import split_notes
 
     given = read_raw_data(DataConfig(name=name)).splits
     with progress_reporter() as progress:

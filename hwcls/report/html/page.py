@@ -38,7 +38,7 @@ from hwcls.results.ensemble.describe import describe_ensemble
 from hwcls.results.expected_best import choose_counts, collect_trial_sequences
 from hwcls.results.learning_dynamics import describe_runs, describe_target, summarize_learning
 from hwcls.results.load import SweepResults, load_results
-from hwcls.results.notes import find_notes
+from hwcls.results.notes.find import find_notes
 from hwcls.results.representatives import Representative, choose_representatives
 from hwcls.results.settings.importance import describe_importances
 from hwcls.results.settings.marginal_effects import setting_effects

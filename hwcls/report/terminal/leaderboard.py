@@ -9,7 +9,7 @@ from hwcls.results.answer import describe_answer
 from hwcls.results.compare import build_alternatives, group_leaderboard, is_overtaken
 from hwcls.results.confirm.describe import describe_confirm
 from hwcls.results.load import SweepResults
-from hwcls.results.notes import find_notes
+from hwcls.results.notes.find import find_notes
 from hwcls.results.representatives import choose_representatives
 from hwcls.results.test_comparison import compare_confirmed
 

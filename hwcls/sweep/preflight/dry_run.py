@@ -207,7 +207,7 @@ def _split_notes(trials: Sequence[TrialConfig]) -> list[str]:
     """What is to be known of the splits of the data sets that are here: classes that nothing judges, a small test."""
     from hwcls.data.catalog import locate_config
     from hwcls.data.imageset import count_images
-    from hwcls.results.test_size import split_notes
+    from hwcls.results.notes.test_size import split_notes
 
     found = []
     for data in dict.fromkeys(trial.data.pixels() for trial in trials):

@@ -30,7 +30,7 @@ from hwcls.models.alternatives import describe_same_models, expand_alternatives,
 from hwcls.models.weights.describe import describe_weights, weights_note
 from hwcls.models.weights.source import FoundWeights
 from hwcls.reading import read_json, read_or_none
-from hwcls.results.test_size import split_notes
+from hwcls.results.notes.test_size import split_notes
 from hwcls.sweep.preflight.disk_usage import DataSize
 from hwcls.sweep.preflight.features.disk import check_cache, pixel_bytes
 from hwcls.sweep.preflight.features.jobs import FeatureJob, feature_width, list_jobs

@@ -10,8 +10,8 @@ from hwcls.results.best.trained_on import describe_share
 from hwcls.results.confirm.plan import winner_runs
 from hwcls.results.diagnostics import class_names, load_diagnostics
 from hwcls.results.load import SweepResults
-from hwcls.results.pretrained import describe_pretrained
-from hwcls.results.test_size import judge_test_size
+from hwcls.results.notes.pretrained import describe_pretrained
+from hwcls.results.notes.test_size import judge_test_size
 from hwcls.training.artifacts import load_arrays
 
 

@@ -14,7 +14,7 @@ from hwcls.report.html.page import write_page
 from hwcls.report.terminal.leaderboard import print_leaderboard
 from hwcls.results.compare import build_summary
 from hwcls.results.load import load_results
-from hwcls.results.notes import find_notes
+from hwcls.results.notes.find import find_notes
 from hwcls.training.artifacts import load_arrays, save_arrays
 
 COUNTS = {"train": [40, 41, 2], "val": [15, 15, 0], "test": [30, 30, 0]}

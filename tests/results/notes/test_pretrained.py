@@ -2,7 +2,7 @@
 
 from hwcls.config.trial import TrialConfig
 from hwcls.results.load import load_results
-from hwcls.results.pretrained import CAUTION, describe_pretrained, find_pretrained
+from hwcls.results.notes.pretrained import CAUTION, describe_pretrained, find_pretrained
 
 BACKBONE = {"name": "timm", "backbone": "test_vit"}
 

@@ -6,8 +6,8 @@ import pytest
 
 from hwcls import files
 from hwcls.results.load import load_results
-from hwcls.results.notes import find_notes
-from hwcls.results.test_size import describe_test_size, judge_test_size, split_notes
+from hwcls.results.notes.find import find_notes
+from hwcls.results.notes.test_size import describe_test_size, judge_test_size, split_notes
 
 
 @pytest.mark.parametrize(
