@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from hwcls.config.data import PLAIN_INPUTS, DataConfig
+from hwcls.data.decoding.resize import Box, resize_pixels
+from hwcls.data.decoding.resizing import Resizing
 from hwcls.data.imageset import ImageSet, InputSpec, open_data
 from hwcls.data.input_words import describe_decoded, describe_inputs
 from hwcls.data.store import open_pixel_store, verify_command
@@ -56,6 +60,18 @@ def test_each_way_to_resize_has_its_pixels() -> None:
     assert verify_command(config) == (
         "hwcls data verify digits --set image_size=12 --set interpolation=bicubic --set crop_pct=0.8"
     )
+
+
+def test_images_of_the_size_itself_are_cropped_as_a_file_of_them_is() -> None:
+    config = DataConfig(name="digits", image_size=8, interpolation="bicubic", crop_pct=0.8)
+    found, own = (open_pixel_store(one).array("test", "images")[:20] for one in (config, DataConfig(name="digits")))
+    for image, file in zip(found, own, strict=True):
+        assert np.array_equal(image, resize_pixels(_part_of(file), 8, 8, 8, Resizing.of(config)))
+    assert not np.array_equal(found, own)
+
+
+def _part_of(image: np.ndarray) -> Callable[[Box], np.ndarray]:
+    return lambda box: image[box[0] : box[2], box[1] : box[3]]
 
 
 def test_inputs_in_words() -> None:

@@ -185,7 +185,7 @@ def _resize_batch(pixels: np.ndarray, size: int, channels: int, resizing: Resizi
     """Decoded pixels (n, H, W, C) at another size and number of channels."""
     if channels != pixels.shape[3]:
         pixels = _luma(pixels) if channels == 1 else np.repeat(pixels, channels, axis=3)
-    if pixels.shape[1:3] == (size, size):
+    if pixels.shape[1:3] == (size, size) and resizing.scaled_side(size) == size:
         return pixels
     batch = torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2)
     return resize_batch(batch, size, resizing).permute(0, 2, 3, 1).numpy()
