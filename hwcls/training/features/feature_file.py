@@ -110,8 +110,11 @@ class FeatureFile:
                 if not len(self.missing(inside)):
                     del left[block]
                 elif self._lock(block):
-                    claimed[block] = self.missing(inside)  # another process may have computed some meanwhile
                     del left[block]
+                    if not len(missing := self.missing(inside)):  # another process has computed them meanwhile
+                        self.unlock(block)
+                        continue
+                    claimed[block] = missing
                     if sum(map(len, claimed.values())) >= least:
                         yield self._claim(claimed)
                         claimed, found = {}, True

@@ -215,3 +215,21 @@ def test_claims_have_about_as_many_rows_as_asked_for(path: Path) -> None:
     assert sizes == [39, 27]
     assert list(file.claims(rows, 30)) == []
     file.close()
+
+
+def test_rows_that_another_process_computes_just_before_the_claim_are_not_claimed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, lock = FeatureFile(path, COUNT), FeatureFile._lock
+    file.create(WIDTH)
+
+    def compute_first(self: FeatureFile, block: int) -> bool:
+        self.write(ROWS, values(ROWS))
+        return lock(self, block)
+
+    monkeypatch.setattr(FeatureFile, "_lock", compute_first)
+    assert list(file.claims(ROWS, 1000)) == []
+    other = FORK.Process(target=lambda: os._exit(0 if lock(FeatureFile(path, COUNT), 0) else 1))
+    other.start()
+    other.join()
+    assert other.exitcode == 0  # nothing stays locked
