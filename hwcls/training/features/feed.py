@@ -130,11 +130,12 @@ class _Features:
         """The features of these files on a device; a GPU keeps those that were used last."""
         if device.type == "cpu":
             return cls(split, arrays, device)
-        key = device, tuple(str(getattr(array, "filename", id(array))) for array in arrays)
-        if (known := cls._uploaded.get(split)) is None or known[0] != key:
-            cls._uploaded.pop(split, None)  # its memory is free before more is taken
-            known = cls._uploaded[split] = key, cls(split, arrays, device)
-        return known[1]
+        key = device, tuple((str(getattr(array, "filename", id(array))), array.shape) for array in arrays)
+        if split in cls._uploaded and cls._uploaded[split][0] != key:
+            del cls._uploaded[split]  # its memory is free before more is taken
+        if split not in cls._uploaded:
+            cls._uploaded[split] = key, cls(split, arrays, device)
+        return cls._uploaded[split][1]
 
     def take(self, index: Tensor, view: Tensor | None) -> Tensor:
         """(b, F) float16 of some positions of the split, each in its view; None: of the plain images."""

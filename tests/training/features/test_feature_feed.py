@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -153,6 +154,25 @@ def test_a_gpu_gets_all_views_at_once_and_keeps_them_for_the_next_trial(
             assert torch.equal(getattr(got, name), getattr(plain, name)), name
         at = found.batch_at(torch.tensor([3, 1]))
         assert torch.equal(at.images, plain.images[[3, 1]])
+
+
+def test_a_gpu_has_the_memory_of_the_trial_before_when_it_gets_other_features(
+    data: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meta, before, alive = torch.device("meta"), [], []
+
+    def fits(size: int, device: torch.device) -> bool:
+        alive.append([one() is not None for one in before])
+        return True
+
+    monkeypatch.setattr(module, "fits", fits)
+    arrays = [Made().read("train", view) for view in range(3)]
+    for some in (arrays[:2], arrays[:2], arrays[2:]):
+        before.append(weakref.ref(module._Features.cached(data.train, some, meta)))
+    assert alive == [[], [False, False]]
+    narrow = np.ones((200, 2), np.float16)  # an array in the place of one that is gone has its id
+    monkeypatch.setattr(module, "id", lambda one: 0, raising=False)
+    assert [module._Features.cached(data.train, [one], meta).width for one in (arrays[0], narrow)] == [WIDTH, 2]
 
 
 def test_a_mixture_that_needs_pixels_is_refused(data: ImageSet) -> None:
