@@ -118,11 +118,11 @@ def time_extraction(config: TrialConfig, data: ImageSet, device: torch.device, s
     view = (config.cached_views(data.augment) or 1) - 1
     augmented = plan_view(extractor.augment, len(data.train.images), extractor.side, view)
     plan = None if augmented is None else augmented.at(torch.from_numpy(rows))
-    extractor._features(pixels, plan)
+    extractor.compute(pixels, plan)
     steps: list[float] = []
     while not steps or sum(steps) < seconds:
         started = time.perf_counter()
-        extractor._features(pixels, plan)
+        extractor.compute(pixels, plan)
         steps.append(time.perf_counter() - started)
     return median(steps) / len(rows)
 
@@ -206,6 +206,14 @@ class _Extractor:
 
     def __call__(self, pixels: Tensor, plan: AugmentPlan | None) -> np.ndarray:
         """(n, F) float16 of pixels (n, S, S, C) uint8 changed by `plan`; raises UserError where it cannot hold them."""
+        features = self.compute(pixels, plan)
+        if self.half and not np.isfinite(features).all():  # the images that it was tried on have smaller activations
+            self.half = False
+            features = self.compute(pixels, plan)
+        return _to_float16(features)
+
+    def compute(self, pixels: Tensor, plan: AugmentPlan | None) -> np.ndarray:
+        """As calling it, float32; in smaller batches from here on where memory runs out."""
         parts, start = [], 0
         while start < len(pixels):
             some = slice(start, start + self.batch)
@@ -216,7 +224,7 @@ class _Extractor:
                 continue
             parts.append(features)
             start += len(features)
-        return _to_float16(np.concatenate(parts))
+        return np.concatenate(parts)
 
     @torch.inference_mode()
     def _features(self, pixels: Tensor, plan: AugmentPlan | None) -> np.ndarray | None:

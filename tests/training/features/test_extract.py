@@ -248,6 +248,22 @@ def test_features_beyond_float16_are_an_error() -> None:
     assert "the features of 2 of 3 images" in str(error.value)
 
 
+def test_what_float16_arithmetic_cannot_hold_is_computed_in_float32(
+    trial: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU, of images that the arithmetic was not tried on."""
+    config, data = trial()
+    extractor, forward = extract._Extractor(config, data, CPU), extract._Extractor._forward
+
+    def run(self: Any, images: torch.Tensor) -> torch.Tensor:
+        return torch.full((len(images), self.width), torch.inf) if self.half else forward(self, images)
+
+    monkeypatch.setattr(extract._Extractor, "_forward", run)
+    extractor.half = True
+    found = extractor(torch.from_numpy(data.test.images[data.test.rows]), None)
+    assert np.abs(found - live_features(config, data, "test")).max() < 0.01
+
+
 def test_less_memory_means_smaller_batches(trial: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     config, data = trial()
     forward, sizes = extract._Extractor._forward, []
@@ -261,6 +277,9 @@ def test_less_memory_means_smaller_batches(trial: Make, monkeypatch: pytest.Monk
     monkeypatch.setattr(extract._Extractor, "_forward", run)
     assert compute_features(config, data, CPU)
     assert sizes[:4] == [32, 16, 8, 8]
+    sizes.clear()
+    assert extract.time_extraction(config, data, CPU, 0.0) > 0
+    assert sizes == [32, 16, *[8] * 8]  # the steps that are timed are whole
     expected = live_features(config, data, "test")
     assert np.abs(open_features(config, data).read("test") - expected).max() <= 2**-11 * np.abs(expected).max() + 1e-5
 
