@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from hwcls.config.trial import TrialConfig
+from hwcls.data.augment.apply import Normalise
 from hwcls.data.imageset import ImageSet
-from hwcls.data.loader import Feed, SplitName
+from hwcls.data.loader import SplitName
 from hwcls.errors import UserError
 from hwcls.training.built_model import BuiltModel
 from hwcls.training.distributed import World
@@ -63,7 +64,9 @@ def find_features(
         found = next(feed.evaluate(split, COMPARED)).images  # (b, F)
     except UserError:  # some are missing
         return None
-    images = next(Feed(data, config.data, seed=config.seed, device=device).evaluate(split, COMPARED)).images
+    part = getattr(data, split)
+    pixels = torch.from_numpy(part.images[part.rows[:COMPARED]]).to(device)
+    images = Normalise(data.mean, data.std, data.image_size, device, torch.float32)(pixels).permute(0, 3, 1, 2)
     difference = relative_difference(found, backbone(images))
     return feed if difference < SAME else None
 
