@@ -45,9 +45,9 @@ class FeatureStore:
         source = next(name for name in ("train", "val", "test") if getattr(self.data, name).images is images)
         return FeatureFile(self.folder / f"{view_name(source, view, self.augment)}.npy", len(images))
 
-    def missing(self, split: str, view: int = 0, rows: np.ndarray | None = None) -> np.ndarray:
-        """Those of `rows`, by default all of the split, that are not computed or damaged."""
-        return self.file(split, view).missing(getattr(self.data, split).rows if rows is None else rows)
+    def missing(self, split: str, view: int = 0) -> np.ndarray:
+        """Those of the split's rows that are not computed or damaged."""
+        return self.file(split, view).missing(getattr(self.data, split).rows)
 
     def read(self, split: str, view: int = 0) -> np.ndarray:
         """(M, F) float16, memory-mapped, read-only; index it with the split's `rows`.
