@@ -24,6 +24,7 @@ from hwcls.data.imageset import ImageSet
 from hwcls.data.splits import random_permutation
 from hwcls.errors import UserError
 from hwcls.files import write_with
+from hwcls.training import watchdog
 from hwcls.training.memory import free_memory, is_out_of_memory
 from hwcls.training.step.micro_batch import halve_micro_batch
 
@@ -53,7 +54,7 @@ def autoencoder(config: TrialConfig, data: ImageSet, device: torch.device, cache
     model, _ = _configs(config)
     path = _path(config, data, cache)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
+    with watchdog.waiting_for(FileLock(f"{path}.lock")):
         if not path.is_file():
             started = time.perf_counter()
             trained = _train(config, data, device)
@@ -140,6 +141,7 @@ def _train(config: TrialConfig, data: ImageSet, device: torch.device) -> nn.Modu
                     micro_batch = halve_micro_batch(micro_batch)
                 loss = found
                 optimizer.step()
+                watchdog.reset_timer()
     if not math.isfinite(loss.item()):
         raise UserError("the autoencoder's loss is not finite", where="model.pretrain", remedy="set another seed")
     return net

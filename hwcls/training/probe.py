@@ -29,6 +29,7 @@ from hwcls.data.catalog import cache_folder
 from hwcls.data.imageset import ImageSet
 from hwcls.errors import UserError
 from hwcls.files import write_with
+from hwcls.training import watchdog
 from hwcls.training.built_model import BuiltModel
 from hwcls.training.distributed import World
 from hwcls.training.errors import NotFiniteError
@@ -63,7 +64,7 @@ def probe_head(config: TrialConfig, data: ImageSet, device: torch.device, cache:
     compute_features(trial, data, device)
     path = cache / "probes" / f"{_key(trial, data)}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
+    with watchdog.waiting_for(FileLock(f"{path}.lock")):
         if not path.is_file():
             found = _train(trial, data, device)
             metadata = {"facts": json.dumps(found.facts)}

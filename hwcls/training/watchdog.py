@@ -6,8 +6,10 @@ import faulthandler
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, Any
+
+from filelock import FileLock, Timeout
 
 _watch: _Watch | None = None
 
@@ -32,6 +34,19 @@ def reset_timer() -> None:
     """Call after each step and scored batch; does nothing outside `watch`."""
     if _watch is not None:
         _watch.set()
+
+
+@contextmanager
+def waiting_for(lock: FileLock) -> Iterator[None]:
+    """Within the block the lock is held; to wait for a process that holds it, and works, is not to hang."""
+    while not lock.is_locked:
+        reset_timer()
+        with suppress(Timeout):
+            lock.acquire(timeout=_watch.interval if _watch else -1)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

@@ -9,7 +9,9 @@ from hwcls.training.watchdog import hung_location, reset_timer, watch
 
 PROGRAM = """
 import sys, time
-from hwcls.training.watchdog import reset_timer, watch
+from threading import Thread
+from filelock import FileLock
+from hwcls.training.watchdog import reset_timer, waiting_for, watch
 
 def stuck(seconds):
     time.sleep(seconds)
@@ -19,13 +21,24 @@ def works():
         time.sleep(0.1)
         reset_timer()
 
+def hold():
+    with FileLock(sys.argv[1] + ".lock"):
+        time.sleep(3)
+
+def waits():
+    Thread(target=hold).start()
+    time.sleep(0.1)
+    started = time.monotonic()
+    with waiting_for(FileLock(sys.argv[1] + ".lock")):
+        assert time.monotonic() - started > 2
+
 with open(sys.argv[1], "wb") as file, watch(1.0, file):
-    stuck(60) if sys.argv[2] == "stuck" else works()
+    {"stuck": lambda: stuck(60), "works": works, "waits": waits}[sys.argv[2]]()
 time.sleep(2)  # nobody watches any more
 """
 
 
-@pytest.mark.parametrize(("what", "code"), [("stuck", 1), ("works", 0)])
+@pytest.mark.parametrize(("what", "code"), [("stuck", 1), ("works", 0), ("waits", 0)])
 def test_a_process_without_steps_ends(tmp_path, what, code):
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
@@ -33,7 +46,7 @@ def test_a_process_without_steps_ends(tmp_path, what, code):
     done = subprocess.run([sys.executable, str(program), str(dump), what], timeout=50)
     assert done.returncode == code
     if what == "stuck":
-        assert hung_location(dump.read_text()) == f"{program}:6 in stuck"
+        assert hung_location(dump.read_text()) == f"{program}:8 in stuck"
     else:
         assert dump.read_text() == ""
 
