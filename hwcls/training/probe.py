@@ -26,6 +26,7 @@ from hwcls.config.data import AugmentConfig
 from hwcls.config.optim import AdamWConfig
 from hwcls.config.trial import TrialConfig
 from hwcls.data.catalog import cache_folder
+from hwcls.data.disk import make_cache_folder
 from hwcls.data.imageset import ImageSet
 from hwcls.errors import UserError
 from hwcls.files import write_with
@@ -60,15 +61,17 @@ def probe_head(config: TrialConfig, data: ImageSet, device: torch.device, cache:
     trial = probe_trial(config)
     if trial is None:
         return None
-    data = replace(data, augment=AugmentConfig())
+    # splits of its own: the features that a GPU keeps of them are gone when the fine-tuning begins
+    data = replace(data, augment=AugmentConfig(), train=replace(data.train), val=replace(data.val))
     compute_features(trial, data, device)
     path = cache / "probes" / f"{_key(trial, data)}.safetensors"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with watchdog.waiting_for(FileLock(f"{path}.lock")):
-        if not path.is_file():
-            found = _train(trial, data, device)
-            metadata = {"facts": json.dumps(found.facts)}
-            write_with(path, lambda file: file.write(save(dict(found.weights), metadata)))
+    if not path.is_file():
+        make_cache_folder(path.parent)
+        with watchdog.waiting_for(FileLock(f"{path}.lock")):
+            if not path.is_file():
+                found = _train(trial, data, device)
+                metadata = {"facts": json.dumps(found.facts)}
+                write_with(path, lambda file: file.write(save(dict(found.weights), metadata)))
     with safe_open(path, framework="pt") as file:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
         return ProbedHead(weights, json.loads(file.metadata()["facts"]))

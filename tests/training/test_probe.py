@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -115,6 +117,37 @@ def test_the_same_seed_gives_the_same_head_anew(probed, trainings):
     torch.rand(5)
     assert same(first, head_of(trainer_of(config)))
     assert len(trainings) == 2 * len(RECIPE)
+
+
+def test_features_on_a_gpu_are_kept_for_the_probe_alone(probed, monkeypatch):
+    """They are kept as long as their splits are, and those of the trial are as long as its worker."""
+    splits, build_head = [], probe.build_head
+
+    def noted(config, data, *args):
+        splits.extend([weakref.ref(data.train), weakref.ref(data.val)])
+        return build_head(config, data, *args)
+
+    monkeypatch.setattr(probe, "build_head", noted)
+    trainer = trainer_of(probed())
+    gc.collect()
+    assert len(splits) == 2 * len(RECIPE)
+    assert {split() for split in splits} == {None}
+    assert len(trainer.data.train)
+
+
+def test_a_head_that_is_there_needs_no_cache_that_can_be_written(probed, monkeypatch):
+    config = probed()
+    first = head_of(trainer_of(config))
+    monkeypatch.delattr(probe, "FileLock")
+    assert same(first, head_of(trainer_of(config)))
+
+
+def test_a_cache_that_cannot_hold_heads_is_said(probed):
+    config = probed()
+    cache_folder().mkdir()
+    (cache_folder() / "probes").touch()
+    with pytest.raises(UserError, match="probes: cannot be created .* — set HWCLS_CACHE to a folder"):
+        trainer_of(config)
 
 
 def test_generators_keep_their_state(probed):
