@@ -31,6 +31,7 @@ from hwcls.training.distributed import World, launch
 from hwcls.training.effective import effective_settings
 from hwcls.training.errors import MemoryRanOutError, NotFiniteError
 from hwcls.training.features.extract import compute_features
+from hwcls.training.features.probe_recipe import feature_trial
 from hwcls.training.image_size import is_open, size_trial
 from hwcls.training.memory import free_memory
 from hwcls.training.observer import Observer
@@ -160,7 +161,7 @@ def _train_rank(
     torch.set_num_threads(config.threads)
     observer = hooks.observe() if hooks.observe else None
     data, progress = open_data(config.data), hooks.progress if world.rank == 0 else None
-    compute_features(config, data, world.device, progress)  # none where the whole model is trained
+    compute_features(feature_trial(config), data, world.device, progress)  # none for most models
     with exits_as_errors(config.model.name):
         trainer = build_trainer(config, data, world, observer, micro_batch=micro_batch)
     saved = path / "checkpoint"

@@ -6,6 +6,7 @@ import gc
 import multiprocessing
 import weakref
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
 import timm
@@ -15,8 +16,9 @@ from safetensors.torch import load_file, save_file
 from hwcls import models
 from hwcls.data.catalog import cache_folder
 from hwcls.data.imageset import open_data
+from hwcls.data.progress import StepReporter
 from hwcls.errors import UserError
-from hwcls.training import probe
+from hwcls.training import local, probe
 from hwcls.training.build import build_trainer
 from hwcls.training.distributed import World
 from hwcls.training.effective import effective_settings
@@ -148,6 +150,13 @@ def test_a_cache_that_cannot_hold_heads_is_said(probed):
     (cache_folder() / "probes").touch()
     with pytest.raises(UserError, match="probes: cannot be created .* — set HWCLS_CACHE to a folder"):
         trainer_of(config)
+
+
+def test_a_training_of_its_own_shows_how_far_its_features_are(probed, tmp_path, monkeypatch):
+    monkeypatch.setattr("hwcls.training.features.extract.UPDATE_EVERY", 0.0)
+    reporter = Mock(spec=StepReporter)
+    local.train(probed(epochs=1), tmp_path / "out", lambda record: None, progress=reporter)
+    assert {task for task, _, _ in (call.args for call in reporter.step.call_args_list)} == {"digits: features"}
 
 
 def test_generators_keep_their_state(probed):
