@@ -202,7 +202,7 @@ class _Start:
                 log.info("%s: %s to compute, once for all trials", job, f"{job.pending:,}")
         trials = tuple(trial for job in jobs for trial in job.trials)
         places = list_places(resources, trials, cluster=bool(self.options.address))
-        run_workers(places, total, total - pending, self.sweep.config.max_restarts)
+        run_workers(places, total, self.sweep.config.max_restarts)
         if pending:
             log.info("features: computed in %s", format_duration(time.monotonic() - started))
 

@@ -148,7 +148,7 @@ def test_a_cache_that_cannot_hold_heads_is_said(probed):
     config = probed()
     cache_folder().mkdir()
     (cache_folder() / "probes").touch()
-    with pytest.raises(UserError, match="probes: cannot be created .* — set HWCLS_CACHE to a folder"):
+    with pytest.raises(UserError, match=r"probes: cannot be created .* — set HWCLS_CACHE to a folder"):
         trainer_of(config)
 
 

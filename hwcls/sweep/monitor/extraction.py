@@ -17,30 +17,30 @@ class ExtractionPace:
 
     Args:
         total: Images in all; each view of a training image counts.
-        done: Those whose features were there before this start.
     """
 
-    def __init__(self, total: int, done: int = 0) -> None:
-        self.total, self.done = total, done
-        self.first: tuple[float, int] | None = None  # when the first new images were seen, and how many were done
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.done = self.new = 0
+        self.first: tuple[float, int] | None = None  # when the first new images were seen, and how many
         self.logged = time.monotonic()
 
-    def update(self, done: int) -> None:
-        """Note that `done` images are done; what a node that left had computed may be missing again."""
+    def update(self, done: int, before: int) -> None:
+        """Note that `done` images are done, `before` of them before this start; a node that left has none."""
         now = time.monotonic()
-        if self.first is None and done > self.done:
-            self.first = now, done
-        self.done = done
-        if now - self.logged >= EVERY:
+        self.done, self.new = done, done - before
+        if self.first is None and self.new > 0:
+            self.first = now, self.new
+        if now - self.logged >= EVERY and done < self.total:
             self.logged = now
             log.info("features: %s", str(self))
 
     @property
     def rate(self) -> float | None:
         """Images per second of this start; None while unknown. The start of the processes does not count."""
-        if self.first is None or self.done <= self.first[1]:
+        if self.first is None or self.new <= self.first[1]:
             return None
-        return (self.done - self.first[1]) / max(time.monotonic() - self.first[0], 1e-9)
+        return (self.new - self.first[1]) / max(time.monotonic() - self.first[0], 1e-9)
 
     def __str__(self) -> str:
         parts = [f"{self.done:,} of {self.total:,} images"]

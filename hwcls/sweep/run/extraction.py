@@ -24,6 +24,7 @@ from hwcls.sweep.monitor.extraction import ExtractionPace
 log = logging.getLogger(__name__)
 
 POLL = 0.5  # seconds between two looks at the workers
+PATIENCE = 120.0  # seconds
 MEMORY = "its memory may be full: set data.image_size lower, or resources.concurrent"
 
 
@@ -147,20 +148,22 @@ def list_places(resources: Resources, trials: tuple[TrialConfig, ...], *, cluste
     return places
 
 
-def run_workers(places: Sequence[Place], total: int, done: int, max_restarts: int) -> None:
+def run_workers(places: Sequence[Place], total: int, max_restarts: int) -> None:
     """Have each place compute all features; it is done when one of its workers has found nothing missing.
+
+    A place where no worker could start is not waited for longer than PATIENCE after the others: it has other work.
 
     Args:
         total: Images whose features every place is to have.
-        done: Of them, those that the driver's own place has already.
         max_restarts: Of the workers of a place in a row, without an image between them.
 
     Raises:
         UserError: The features cannot be computed, or workers die again and again.
     """
-    pace = ExtractionPace(total * len(places), done * len(places))
-    left = [_PlaceAtWork(place, max_restarts) for place in places]
-    finished = 0
+    pace = ExtractionPace(total * len(places))
+    every = [_PlaceAtWork(place, total, max_restarts) for place in places]
+    left = list(every)
+    waiting: float | None = None  # since when only for places where none has started
     try:
         for one in left:
             one.start()
@@ -170,9 +173,14 @@ def run_workers(places: Sequence[Place], total: int, done: int, max_restarts: in
                 if one.look():
                     left.remove(one)
                     one.kill()
-                    finished += not one.is_gone
-            if left:
-                pace.update(finished * total + sum(min(one.images, total) for one in left))
+            pace.update(sum(one.images or 0 for one in every), sum(one.before for one in every))
+            if not left or len(left) == len(every) or any(one.images is not None for one in left):
+                continue
+            waiting = waiting or time.monotonic()
+            if time.monotonic() - waiting > PATIENCE:
+                names = ", ".join(one.place.name for one in left)
+                log.info("features: no worker could start on %s; trials there compute what they need", names)
+                return
     finally:
         for one in left:
             one.kill()
@@ -181,12 +189,12 @@ def run_workers(places: Sequence[Place], total: int, done: int, max_restarts: in
 class _PlaceAtWork:
     """The workers of a place."""
 
-    def __init__(self, place: Place, max_restarts: int) -> None:
-        self.place, self.max_restarts = place, max_restarts
+    def __init__(self, place: Place, total: int, max_restarts: int) -> None:
+        self.place, self.total, self.max_restarts = place, total, max_restarts
         self.workers: list[Worker] = []
-        self.images = 0
+        self.images: int | None = None  # whose features are there; None: no worker has said so yet
+        self.before = 0  # of them, those that were there at the first answer
         self.restarts = 0  # since the last new image
-        self.is_gone = False
 
     def start(self) -> None:
         self.workers = [self.place.start() for _ in range(self.place.slots)]
@@ -198,16 +206,25 @@ class _PlaceAtWork:
             if state.error is not None:
                 raise self._located(state.error)
             if state.ended:
+                self.before = self.total if self.images is None else self.before
+                self.images = self.total
                 return True
-            if state.images is not None and state.images > self.images:
-                self.images, self.restarts = state.images, 0
+            if state.images is not None:
+                self._count(min(state.images, self.total))
             if state.lost is not None:
                 if not self.place.is_there():
                     log.info("%s is lost while it computes features", self.place.name)
-                    self.is_gone = True
+                    self.images = self.before = 0
                     return True
                 self._replace(number, state.lost)
         return False
+
+    def _count(self, images: int) -> None:
+        if self.images is None:
+            self.before = images
+        if images > (self.images or 0):
+            self.restarts = 0
+        self.images = max(images, self.images or 0)
 
     def _replace(self, number: int, why: str) -> None:
         self.restarts += 1

@@ -45,7 +45,7 @@ def at_once(monkeypatch):
 
 
 def run(*nodes, restarts=1):
-    run_workers([node.place for node in nodes], 100, 0, restarts)
+    run_workers([node.place for node in nodes], 100, restarts)
 
 
 def test_the_first_worker_of_a_node_that_finds_nothing_missing_ends_it():
@@ -97,6 +97,20 @@ def test_a_node_that_leaves_is_no_error():
     run(Node([State(images=5), DEAD], there=False, name="node a"), Node([State(), DONE]))
 
 
+def test_a_node_that_is_busy_with_other_work_is_not_waited_for(monkeypatch, caplog):
+    """None of its workers gets a CPU; once one has started, the node is waited for."""
+    caplog.set_level(logging.INFO, "hwcls")
+    now = itertools.count(step=30.0)
+    monkeypatch.setattr(extraction, "time", SimpleNamespace(sleep=lambda seconds: None, monotonic=lambda: next(now)))
+    busy, slow = Node([State()], name="node a"), Node([State(images=0)] + [State()] * 50 + [DONE], name="node b")
+    run(busy, slow, Node([DONE]))
+    assert busy.workers[0].killed
+    assert slow.workers[0].states == [DONE]
+    assert [record.getMessage() for record in caplog.records] == [
+        "features: no worker could start on node a; trials there compute what they need"
+    ]
+
+
 def test_each_node_gets_as_many_workers_as_ranks_of_trials_that_fit(monkeypatch):
     nodes = [
         {"NodeID": "a", "NodeManagerAddress": "1", "Alive": True, "Resources": {"CPU": 8.0, "GPU": 2.0}},
@@ -124,4 +138,20 @@ def test_progress_is_logged_now_and_then(monkeypatch, caplog):
         "features: 0 of 100 images",
         "features: 20 of 100 images, 2 images/s, 40 s left",
         "features: 40 of 100 images, 2 images/s, 30 s left",
+    ]
+
+
+def test_what_a_node_had_before_is_no_progress(monkeypatch, caplog):
+    """The second node answers late, and has nearly everything from an earlier start."""
+    caplog.set_level(logging.INFO, "hwcls")
+    now = [0.0]
+    monkeypatch.setattr(
+        extraction, "time", SimpleNamespace(sleep=lambda seconds: now.__setitem__(0, now[0] + 5.0), monotonic=None)
+    )
+    monkeypatch.setattr("hwcls.sweep.monitor.extraction.time", SimpleNamespace(monotonic=lambda: now[0]))
+    first = Node([State(images=count) for count in (0, 10, 20, 30, 40)] + [DONE])
+    run(first, Node([State(images=count) for count in (None, None, None, 90)] + [DONE]))
+    assert [record.getMessage() for record in caplog.records] == [
+        "features: 10 of 200 images",
+        "features: 120 of 200 images, 2 images/s, 40 s left",
     ]
