@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import weakref
 from typing import cast
 
 import torch
@@ -49,18 +50,19 @@ def relative_difference(features: Tensor, expected: Tensor) -> float:
 def _find_pairs(backbone: nn.Module, images: Tensor) -> tuple[list[tuple[str, str]], Tensor]:
     """The names of the convolutions that only a BatchNorm follows, and of that BatchNorm; the features of `images`."""
     names = {module: name for name, module in backbone.named_modules()}
-    made: dict[int, tuple[nn.Module, Tensor]] = {}  # by the id of the tensor, which lives as long
+    made: dict[int, tuple[nn.Module, weakref.ref[Tensor]]] = {}  # by the id of the tensor, which may be gone
     calls: dict[nn.Module, int] = {}
     pairs: list[tuple[nn.Module, nn.Module]] = []
 
     def after_convolution(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        made[id(output)] = module, output
+        made[id(output)] = module, weakref.ref(output)
         calls[module] = calls.get(module, 0) + 1
 
     def before_norm(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         calls[module] = calls.get(module, 0) + 1
-        if id(inputs[0]) in made:
-            pairs.append((made[id(inputs[0])][0], module))
+        conv, output = made.get(id(inputs[0]), (None, None))
+        if conv is not None and output is not None and output() is inputs[0]:
+            pairs.append((conv, module))
 
     hooks = []
     for module in names:

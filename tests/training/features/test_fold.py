@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 
 import pytest
 import timm
@@ -67,3 +68,21 @@ def test_what_has_other_uses_is_not_folded(kind: str, caplog: pytest.LogCaptureF
 def test_standardised_weights_are_not_folded() -> None:
     model = with_statistics(timm.create_model("test_nfnet", num_classes=0))
     assert fold_batch_norm(model, IMAGES)[0] is model
+
+
+def test_what_convolutions_return_is_not_kept_until_the_end() -> None:
+    """Of a large input it would take more memory than training."""
+    model = with_statistics(timm.create_model("test_resnet", num_classes=0))
+    returned: list[weakref.ref[Tensor]] = []
+    alive: list[int] = []
+
+    def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        alive.append(sum(one() is not None for one in returned))
+        returned.append(weakref.ref(output))
+
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(note)
+    fold_batch_norm(model, IMAGES)
+    assert len(alive) > 8
+    assert max(alive) < 4
