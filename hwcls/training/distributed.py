@@ -157,7 +157,7 @@ def gradient_sync(ddp: nn.Module, last: bool) -> contextlib.AbstractContextManag
 
 
 def join_all_reduce(ddp: nn.Module, blank: torch.Tensor, autocast: contextlib.AbstractContextManager[Any]) -> None:
-    """Join the other ranks' all-reduce with zero gradients, by a pass of `blank` (1, C, H, W) instead of images."""
+    """Join the other ranks' all-reduce with zero gradients, by a pass of `blank`, one empty image, for images."""
     ddp.eval()  # so that no statistic and no dropout mask changes
     with autocast:
         (ddp(blank).sum() * 0).backward()

@@ -23,7 +23,7 @@ class GradientAccumulator:
         world: This rank.
         precision: Of the passes.
         norm_batch: Images of a BatchNorm group, None: BatchNorm uses all images of a micro-batch.
-        image_shape: Of an image as the model gets it, (C, H, W).
+        image_shape: Of an image as the model gets it, (C, H, W), or (F,) where it gets features.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class GradientAccumulator:
 
     def _join_without_images(self) -> None:
         dtype = next(self.model.parameters()).dtype
-        blank = torch.zeros((1, *self.image_shape), device=self.world.device, dtype=dtype)  # (1, C, H, W)
+        blank = torch.zeros((1, *self.image_shape), device=self.world.device, dtype=dtype)  # (1, *image_shape)
         join_all_reduce(self.ddp, blank, self.precision.autocast())
 
 

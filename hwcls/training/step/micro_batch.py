@@ -57,9 +57,10 @@ def fit_micro_batch(start: int, attempt: Attempt, world: World, unit: int = 1) -
 def memory_attempt(
     model: nn.Module, shape: tuple[int, ...], copies: int, forward: Callable[[Tensor], Tensor]
 ) -> Attempt:
-    """An attempt for `fit_micro_batch`: forward and backward of images of `shape`, (C, H, W), on this rank alone.
+    """An attempt for `fit_micro_batch`: forward and backward of images of `shape`, (C, H, W), or (F,) of features.
 
-    Meanwhile `copies` of the weights are allocated, as much as the optimizer and DDP will take later.
+    On this rank alone. Meanwhile `copies` of the weights are allocated, as much as the optimizer and DDP will take
+    later.
     """
     weights = [weight for weight in model.parameters() if weight.requires_grad]
 

@@ -100,7 +100,7 @@ def feature_width(model: ModelFamily, *, classes: int, channels: int, image_size
 
     skeleton = models.build_skeleton(model, classes=classes, channels=channels, image_size=image_size).eval()
     with torch.no_grad():
-        features = skeleton.get_submodule("backbone")(torch.zeros(2, channels, image_size, image_size))  # (2, F)
+        features = model.split(skeleton)[0](torch.zeros(2, channels, image_size, image_size))  # (2, F)
     return int(features.shape[1])
 
 
