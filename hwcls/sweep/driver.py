@@ -15,7 +15,7 @@ from hwcls.config.sweep import ResourcesConfig
 from hwcls.config.sweep_file import Sweep
 from hwcls.data.disk import is_disk_full
 from hwcls.errors import UserError
-from hwcls.format import format_duration
+from hwcls.format import format_count, format_duration
 from hwcls.models.user.code import accept_named
 from hwcls.report.html.page import write_page
 from hwcls.results.best.folder import update_best
@@ -274,7 +274,7 @@ def _update_best(folder: SweepFolder) -> None:
 
 def _extent(search: FairSearch, budget: float | None) -> str:
     """How many trials or how much time the search has, and how much of it is done."""
-    words = [f"{search.total} trials"] if search.total is not None else []
+    words = [format_count(search.total, "trial")] if search.total is not None else []
     if search.warm_start is not None:
         words.append("warm-started from {} of {} earlier ones".format(*search.warm_start))
     if budget is not None:

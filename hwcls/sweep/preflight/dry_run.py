@@ -219,8 +219,9 @@ def _split_notes(trials: Sequence[TrialConfig]) -> list[str]:
 
 def print_plan(found: dict[str, Any], write: Callable[[str], None]) -> None:
     """Print the result of `plan_sweep` as text."""
-    extent = f"{found['trials']} trials"
-    if not found["trials"]:
+    if found["trials"]:
+        extent = format_count(found["trials"], "trial")
+    else:
         extent = f"trials for {format_duration(found['budget_seconds'])}"
     write(f"{found['name']}: {extent}, {found['method']}")
     write("\nspace")
@@ -275,7 +276,7 @@ def print_estimate(found: dict[str, Any], write: Callable[[str], None], *, confi
     each = format_duration(sum(found["trial_seconds"]) / 2 / max(found["trials"], 1))
     length = f" of about {each}" if found["features"] and not confirm else ""
     also = ", confirm runs included" if confirm else ""
-    write(f"  {found['trials']} trials{length}, {epochs} epochs in all{also}")
+    write(f"  {format_count(found['trials'], 'trial')}{length}, {epochs} epochs in all{also}")
     for label, seconds in found["epoch_seconds"].items():
         write(f"  an epoch of {label}: {seconds:.2g} s")
     write(f"  {found['disk']['text']}")

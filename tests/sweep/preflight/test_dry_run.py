@@ -45,6 +45,12 @@ def test_data_that_is_missing_is_a_note(tiny, monkeypatch, tmp_path):
     assert not any("digits" in warning for warning in plan_sweep(tiny())["warnings"])
 
 
+def test_one_trial(tiny):
+    shown = text(plan_sweep(tiny(run_cap=1, compare=None, parameters={"model": {"name": "mlp"}})))
+    assert ": 1 trial, " in shown
+    assert "1 trials" not in shown
+
+
 def test_a_budget_of_time(tiny):
     found = plan_sweep(tiny(run_cap=None, budget="1h"))
     assert "its share of the time" in text(found)

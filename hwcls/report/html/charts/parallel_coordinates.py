@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from hwcls.format import format_number
+from hwcls.format import format_count, format_number
 from hwcls.report.html.charts.figure import Figure, escape_text, round_value
 from hwcls.results.load import SweepResults, TrialResult, is_finite
 from hwcls.results.settings.importance import setting_importances
@@ -61,7 +61,8 @@ def parallel_coordinates(sweep: SweepResults) -> Figure | None:
         "yaxis": {"visible": False, "range": [-0.2, 1.08]},
         "legend": {"traceorder": "reversed"},
     }
-    description = f"{len(trials)} trials by {', '.join([*names, sweep.metric])}; the leaderboard lists all of them"
+    of = ", ".join([*names, sweep.metric])
+    description = f"{format_count(len(trials), 'trial')} by {of}; the leaderboard lists all of them"
     return {"data": data, "layout": layout, "description": description, "width": SPACE * len(axes)}
 
 

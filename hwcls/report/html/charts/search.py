@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from hwcls.format import format_count
 from hwcls.report.html.charts.figure import Figure, assign_colours, escape_text, name_trial, round_value, titled_axis
 from hwcls.results.load import SweepResults, is_finite
 from hwcls.results.settings.importance import Importance, describe_importances, setting_importances
@@ -108,7 +109,7 @@ def epochs_spent(sweep: SweepResults) -> Figure | None:
                 epochs[bar] += last
                 trials[bar] += 1
         bars = sorted(epochs)
-        words = [f"{trials[bar]} trials" for bar in bars]
+        words = [format_count(trials[bar], "trial") for bar in bars]
         x = [f"{bar - width + 1} to {bar}" if width else str(bar) for bar in bars]
         hover = "%{text} ended at epoch %{x}: %{y} epochs<extra></extra>"
         bar_of = {"type": "bar", "name": escape_text(label or "epochs"), "x": x, "y": [epochs[bar] for bar in bars]}
