@@ -1,4 +1,7 @@
-"""A tiny trial on digits."""
+"""A tiny trial on digits, and weights for timm's backbones."""
+
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -24,3 +27,29 @@ def build(**changes) -> TrialConfig:
 def trial():
     torch.set_num_threads(1)
     return build
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The path of a file with random weights of a backbone, with the statistics of BatchNorm random, too."""
+    folder = tmp_path_factory.mktemp("weights")
+
+    def make(backbone: str) -> Path:
+        import timm
+        import torch
+        from safetensors.torch import save_file
+
+        path = folder / f"{backbone}.safetensors"
+        if not path.exists():
+            with torch.random.fork_rng():
+                torch.manual_seed(0)
+                state = timm.create_model(backbone).state_dict()
+                for name, value in state.items():
+                    if name.endswith("running_var"):
+                        value.uniform_(0.5, 2)
+                    elif name.endswith(("running_mean", "bias")):
+                        value.normal_(0, 0.2)
+            save_file(state, path)
+        return path
+
+    return make

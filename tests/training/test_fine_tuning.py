@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 
 import pytest
-import timm
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from hwcls.data.imageset import open_data
 from hwcls.inspection.record import InspectionRecorder
@@ -21,20 +20,17 @@ CPU = World(device=torch.device("cpu"))
 FIXED = "backbone.conv_stem.weight"
 
 
-@pytest.fixture(scope="session")
-def weights(tmp_path_factory):
-    torch.manual_seed(3)
-    path = tmp_path_factory.mktemp("weights") / "test_efficientnet.safetensors"
-    save_file(timm.create_model("test_efficientnet").state_dict(), path)
-    return str(path)
-
-
 @pytest.fixture
 def tuned(trial, weights):
     """A trial that fine-tunes; `model` are further settings of it."""
 
     def build(model=None, **changes):
-        family = {"name": "timm", "backbone": "test_efficientnet", "pretrained": weights, **(model or {})}
+        family = {
+            "name": "timm",
+            "backbone": "test_efficientnet",
+            "pretrained": str(weights("test_efficientnet")),
+            **(model or {}),
+        }
         return trial(
             **{"model": family, "data__per_class": 12, "data__batch_size": 32, "optimizer__lr": 0.02} | changes
         )
@@ -61,7 +57,7 @@ def same(one, other):
 def test_the_head_is_trained_first_and_then_all(tuned, weights):
     trainer = trainer_of(tuned({"freeze_epochs": 2}, ema=0.9, clip=0.5, optimizer__weight_decay=0.1))
     before = backbone(trainer.model)
-    assert torch.equal(before[FIXED], load_file(weights)["conv_stem.weight"].sum(1, keepdim=True))
+    assert torch.equal(before[FIXED], load_file(weights("test_efficientnet"))["conv_stem.weight"].sum(1, keepdim=True))
     for record in trainer.epochs():
         frozen = record.epoch <= 2
         assert same(before, backbone(trainer.model)) == frozen, "not even decayed, nor its statistics"

@@ -9,9 +9,8 @@ from dataclasses import replace
 from unittest.mock import Mock
 
 import pytest
-import timm
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from hwcls import models
 from hwcls.data.catalog import cache_folder
@@ -29,14 +28,6 @@ from hwcls.training.probe import probe_head
 CPU = World(device=torch.device("cpu"))
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    torch.manual_seed(3)
-    path = tmp_path_factory.mktemp("weights") / "test_vit.safetensors"
-    save_file(timm.create_model("test_vit").state_dict(), path)
-    return str(path)
-
-
 @pytest.fixture
 def probed(trial, weights, tmp_path, monkeypatch):
     """A trial that starts from a probe, with a cache of its own and a short recipe; `model` are further settings."""
@@ -44,7 +35,13 @@ def probed(trial, weights, tmp_path, monkeypatch):
     monkeypatch.setattr("hwcls.training.features.probe_recipe.EPOCHS", 3)
 
     def build(model=None, **changes):
-        family = {"name": "timm", "backbone": "test_vit", "pretrained": weights, "start": "probe", **(model or {})}
+        family = {
+            "name": "timm",
+            "backbone": "test_vit",
+            "pretrained": str(weights("test_vit")),
+            "start": "probe",
+            **(model or {}),
+        }
         given = {"model": family, "data__per_class": 12, "data__image_size": 32, "optimizer": {"name": "adamw"}}
         return trial(**given | changes)
 

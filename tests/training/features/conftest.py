@@ -41,32 +41,6 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture(scope="session")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The path of a file with random weights of a backbone, with the statistics of BatchNorm random, too."""
-    folder = tmp_path_factory.mktemp("weights")
-
-    def make(backbone: str) -> Path:
-        import timm
-        import torch
-        from safetensors.torch import save_file
-
-        path = folder / f"{backbone}.safetensors"
-        if not path.exists():
-            with torch.random.fork_rng():
-                torch.manual_seed(0)
-                state = timm.create_model(backbone).state_dict()
-                for name, value in state.items():
-                    if name.endswith("running_var"):
-                        value.uniform_(0.5, 2)
-                    elif name.endswith(("running_mean", "bias")):
-                        value.normal_(0, 0.2)
-            save_file(state, path)
-        return path
-
-    return make
-
-
 @pytest.fixture
 def trial(photos: Path, weights: Callable[[str], Path]) -> Callable[..., tuple[TrialConfig, ImageSet]]:
     """A trial of a frozen backbone on the photos, and its data; keywords are keys of `data` and `model`."""
