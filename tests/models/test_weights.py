@@ -295,7 +295,10 @@ def test_damaged_files(suffix: str, tmp_path: Path) -> None:
     path.write_bytes(b"")
     assert "unreadable as weights" in error_of(path)
     path.write_text("<html>404</html>")
-    assert "unreadable as weights" in error_of(path)
+    text = error_of(path)
+    assert "unreadable as weights" in text
+    assert "trusted" not in text
+    assert suffix == ".safetensors" or "weights: it is damaged, or holds more than tensors — copy it again" in text
     path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n")
     assert "is a pointer of Git LFS, not the weights — run git lfs pull" in error_of(path)
 

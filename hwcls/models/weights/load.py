@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from hwcls.errors import UserError
@@ -115,7 +117,9 @@ def read_tensors(found: FoundWeights) -> dict[str, Any]:
         weights = {} if is_pointer else load_state_dict(str(path), weights_only=True)
         tensors = {name: weight for name, weight in weights.items() if hasattr(weight, "shape")}
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = textwrap.shorten(str(error), 200, placeholder=" ...")
+        if isinstance(error.__cause__ or error, (UnpicklingError, EOFError)):  # whose text says to trust it
+            reason = "it is damaged, or holds more than tensors"
         raise UserError(f"'{path}' is unreadable as weights: {reason}", where=WHERE, remedy=remedy) from error
     if is_pointer:
         raise UserError(f"'{path}' is a pointer of Git LFS, not the weights", where=WHERE, remedy="run git lfs pull")
