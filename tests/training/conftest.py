@@ -36,7 +36,6 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
     def make(backbone: str) -> Path:
         import timm
-        import torch
         from safetensors.torch import save_file
 
         path = folder / f"{backbone}.safetensors"

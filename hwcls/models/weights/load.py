@@ -118,7 +118,7 @@ def read_tensors(found: FoundWeights) -> dict[str, Any]:
         tensors = {name: weight for name, weight in weights.items() if hasattr(weight, "shape")}
     except Exception as error:
         reason = textwrap.shorten(str(error), 200, placeholder=" ...")
-        if isinstance(error.__cause__ or error, (UnpicklingError, EOFError)):  # whose text says to trust it
+        if isinstance(error.__cause__ or error, (UnpicklingError, EOFError)):  # torch says to trust it, or nothing
             reason = "it is damaged, or holds more than tensors"
         raise UserError(f"'{path}' is unreadable as weights: {reason}", where=WHERE, remedy=remedy) from error
     if is_pointer:
