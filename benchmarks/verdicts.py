@@ -3,6 +3,8 @@
 Training is drawn instead of run; what is measured is hwcls's own code, with the draws that a sweep would give it:
 
   intervals   how often the 95 % interval of a mean and of a difference on test covers the truth
+  splits      the same where a cut of train and val matters too: all runs on one cut, or each on its own; and how often
+              the interval of an out-of-fold accuracy covers, beside Wilson's of all images
   looks       how often a difference is found between two equal models, when seeds are added and it is looked at again
   winner      how far the reported score of the winner of three equal candidates is too high, and how often its interval
               covers: chosen and reported on the same runs (as versions before roles did), or on other seeds
@@ -29,7 +31,7 @@ from hwcls.config.sweep import ConfirmConfig
 from hwcls.results.confirm.plan import choose_winner, plan_confirm
 from hwcls.results.load import PICK, ConfirmRun, SweepResults, TrialResult
 from hwcls.results.settings.importance import rank_settings
-from hwcls.statistics import bootstrap_mean
+from hwcls.statistics import bootstrap_mean, cross_validated, wilson
 
 LEVEL, IMAGE_SPREAD = 1.0, 1.5  # of the latent normal: an accuracy of some 71 %
 POINT = 0.0525  # latent units that change the accuracy by one point
@@ -86,6 +88,47 @@ def intervals(runs: int) -> Iterator[Row]:
                     share(gaps),
                     f"{np.mean(widths):.2f} points",
                 )
+
+
+def splits(runs: int) -> Iterator[Row]:
+    """Coverage over cuts of train and val with 5 runs of each of two equal models, and of 5 folds."""
+    yield "seeds, cuts differ by", "images", "runs", "a mean is covered", "false verdicts", "out-of-fold", "Wilson's"
+    for images in (1000, 4000):
+        for seed_points, cut_points in ((0.5, 0.0), (0.5, 0.5), (0.5, 2.0)):
+            for own in (False, True):
+                covered, false, folds, simple = (list[bool]() for _ in range(4))
+                for run in range(runs):
+                    rng = np.random.default_rng([5, run])
+                    found, truth, hits = cut_runs(rng, images, seed_points * POINT, cut_points * POINT, own)
+                    compared = bootstrap_mean(found, draws=DRAWS, seed=run)
+                    covered += [one.low <= truth <= one.high for one in compared.estimates]
+                    false += [one.differs for one in compared.differences]
+                    plain = wilson(float(np.concatenate(hits).mean()), images)
+                    for kind, one in ((folds, cross_validated([hits])), (simple, plain)):
+                        kind.append(one.low <= truth <= one.high)
+                name = f"{seed_points}, {cut_points} points", f"{images:,}", "own cuts" if own else "one cut"
+                yield *name, share(covered), share(false), share(folds), share(simple)
+
+
+def cut_runs(
+    rng: Rng, images: int, seed_spread: float, cut_spread: float, own: bool
+) -> tuple[list[NDArray[np.bool_]], float, list[NDArray[np.bool_]]]:
+    """Hits of five runs of two equal models on test, (5, images) each, the accuracy that they have over all seeds and
+    cuts, and the hits of five folds of as many other images.
+
+    Args:
+        own: Whether each run has a cut of its own, the same ones for both models; else there is one for each model.
+    """
+    common = rng.normal(0, cut_spread, 5)
+    effects = [common if own else np.full(5, rng.normal(0, cut_spread)) for _ in range(2)]
+    found = [
+        draw_hits(rng, easy, effect + rng.normal(0, seed_spread, 5))
+        for easy, effect in zip(draw_images(rng, 2, images), effects, strict=True)
+    ]
+    truth = true_accuracy(float(np.hypot(seed_spread, cut_spread)))
+    easy = np.array_split(draw_images(rng, 1, images)[0], 5)
+    spread = float(np.hypot(seed_spread, cut_spread))
+    return found, truth, [draw_hits(rng, part, rng.normal(0, spread, 1))[0] for part in easy]
 
 
 def looks(runs: int) -> Iterator[Row]:
@@ -245,6 +288,7 @@ def share(values: Sequence[bool] | NDArray[np.bool_]) -> str:
 
 PARTS: dict[str, tuple[Callable[[int], Iterator[Row]], int]] = {  # and simulated sweeps of each row
     "intervals": (intervals, 300),
+    "splits": (splits, 300),
     "looks": (looks, 400),
     "winner": (winner, 400),
     "importance": (importance, 100),

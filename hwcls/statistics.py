@@ -158,7 +158,13 @@ def compare_paired(first: NDArray[Any], second: NDArray[Any], *, most: float = 1
     if first.dtype == second.dtype == np.bool_:
         won, lost = int((first & ~second).sum()), int((second & ~first).sum())
         difference = _hit_difference(won, lost, images)
-        return PairedComparison(images, _hit_rate(first), _hit_rate(second), difference, _mcnemar(won, lost))
+        return PairedComparison(
+            images,
+            wilson(float(first.mean()), images),
+            wilson(float(second.mean()), images),
+            difference,
+            _mcnemar(won, lost),
+        )
     one, other = first.astype(np.float64), second.astype(np.float64)
     gap = _normal_mean(one - other)
     error = (gap.high - gap.mean) / Z
@@ -166,9 +172,41 @@ def compare_paired(first: NDArray[Any], second: NDArray[Any], *, most: float = 1
     return PairedComparison(images, _normal_mean(one, 0.0, most), _normal_mean(other, 0.0, most), gap, p)
 
 
-def _hit_rate(hits: NDArray[np.bool_]) -> Estimate:
-    """Wilson's interval of a share of hits (N,)."""
-    images, share = len(hits), float(hits.mean())
+def cross_validated(rounds: Sequence[Sequence[NDArray[np.bool_]]]) -> Estimate:
+    """The accuracy on images that were held out in turn, and its 95 % interval.
+
+    The folds of a round have other images and other models, so that the spread of their accuracies has all chance in
+    it: that of images, of seeds, of training images, and of groups, which no fold divides. Few folds are a small
+    sample, hence Student's t. That they share training images is neglected, as in the central limit theorem of Bayle
+    et al. (NeurIPS 2020, arXiv 2007.12671). Rounds share all images: their variances are averaged, not divided.
+    Where the folds happen to be more alike than as many images can be, the interval is Wilson's.
+
+    Args:
+        rounds: Of each round the hits of each fold, (N_f,); two folds or more.
+
+    Raises:
+        ValueError: A round has fewer than two folds.
+    """
+    from scipy.special import stdtrit
+
+    means, variances, images = [], [], 0
+    for folds in rounds:
+        sizes, hits = (np.array([float(f(fold)) for fold in folds]) for f in (len, np.sum))  # (folds,) each
+        if len(folds) < 2 or not sizes.all():
+            raise ValueError("a round needs two folds with images")
+        mean = float(hits.sum() / sizes.sum())
+        deviations = (hits - sizes * mean) / sizes.sum()  # what each fold adds to the mean
+        means.append(mean)
+        variances.append(len(folds) / (len(folds) - 1) * float((deviations**2).sum()))
+        images = max(images, int(sizes.sum()))
+    share = float(np.mean(means))
+    half = float(stdtrit(min(map(len, rounds)) - 1, 0.975)) * math.sqrt(float(np.mean(variances)))
+    least = wilson(share, images)
+    return Estimate(share, max(0.0, min(least.low, share - half)), min(1.0, max(least.high, share + half)))
+
+
+def wilson(share: float, images: int) -> Estimate:
+    """Wilson's interval of a share of hits among so many images, 95 %."""
     centre = (share + Z**2 / (2 * images)) / (1 + Z**2 / images)
     half = Z * math.sqrt(share * (1 - share) / images + Z**2 / (4 * images**2)) / (1 + Z**2 / images)
     return Estimate(share, min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half)))

@@ -17,10 +17,12 @@ from hwcls.statistics import (
     bootstrap_mean,
     compare_paired,
     count_images_needed,
+    cross_validated,
     expected_best,
     holm,
     smallest_difference,
     spend_alpha,
+    wilson,
 )
 
 
@@ -50,6 +52,61 @@ def coverage(seed_spread, runs, images, draws):
         gaps += [d.low <= 0 <= d.high for d in found.differences]
         false.append(any(d.differs for d in found.differences))
     return np.mean(means), np.mean(gaps), np.mean(false)
+
+
+def cut_coverage(own, runs=150, images=1000, seed_spread=0.03, cut_spread=0.1):
+    """Shares of means covered, and of false verdicts of two equal models, over all seeds and cuts of train and val.
+
+    `own`: each run has a cut of its own, the same ones for both models; else all runs of a model are on one.
+    """
+    rng = np.random.default_rng(12)
+    truth, means, false = expected(1.0, math.hypot(seed_spread, cut_spread)), [], []
+    for run in range(runs):
+        cuts = rng.normal(0, cut_spread, 5)
+        common, tables = rng.normal(0, 1.5 * sqrt(0.7), images), []
+        for _ in range(2):
+            effect = (cuts if own else rng.normal(0, cut_spread)) + rng.normal(0, seed_spread, 5)
+            latent = 1.0 + effect[:, None] + common + rng.normal(0, 1.5 * sqrt(0.3), images)
+            tables.append(latent + rng.normal(0, 1, (5, images)) > 0)
+        found = bootstrap_mean(tables, draws=500, seed=run)
+        means += [e.low <= truth <= e.high for e in found.estimates]
+        false += [d.differs for d in found.differences]
+    return np.mean(means), np.mean(false)
+
+
+def test_runs_on_cuts_of_their_own_cover_the_cut_and_runs_on_one_do_not():
+    means, false = cut_coverage(own=True)
+    assert 0.93 <= means <= 0.99
+    assert false <= 0.05
+    means, false = cut_coverage(own=False)
+    assert means < 0.8  # which splits are for
+    assert false > 0.15
+
+
+@pytest.mark.parametrize(("folds", "spread", "rounds"), [(5, 0.0, 1), (5, 0.1, 1), (10, 0.05, 1), (5, 0.05, 2)])
+def test_out_of_fold_intervals_cover_the_truth(folds, spread, rounds):
+    """Over images, and models that differ from fold to fold; Wilson's interval of all images knows only the first."""
+    rng, covered, simple = np.random.default_rng(13), [], []
+    for _ in range(400):
+        easy, found = rng.normal(0, 1.5, 1000), []
+        for _ in range(rounds):
+            parts = np.array_split(rng.permutation(easy), folds)
+            found.append([1.0 + rng.normal(0, spread) + part + rng.normal(0, 1, len(part)) > 0 for part in parts])
+        one, plain = cross_validated(found), wilson(float(np.concatenate(found[0]).mean()), 1000)
+        covered.append(one.low <= expected(1.0, spread) <= one.high)
+        simple.append(plain.low <= expected(1.0, spread) <= plain.high)
+    assert 0.93 <= np.mean(covered) <= 1
+    assert np.mean(simple) < 0.9 or spread < 0.1
+
+
+def test_out_of_fold_intervals_of_folds_that_are_alike_are_those_of_the_images():
+    found = cross_validated([[np.ones(40, bool)] * 5])
+    assert found == wilson(1.0, 200)
+    assert found.low < 0.99
+    mean = cross_validated([[np.ones(30, bool), np.zeros(10, bool)]]).mean
+    assert mean == pytest.approx(0.75)  # folds of other sizes: a mean over images
+    with pytest.raises(ValueError, match="two folds"):
+        cross_validated([[np.ones(40, bool)]])
 
 
 def test_intervals_cover_the_truth():

@@ -132,6 +132,9 @@ class DataConfig(Labelled):
     val_min: int = Field(1, ge=0)  # val images of each class at least, if it keeps one to train; 0 in version 0.1
     test: float = Field(0.2, gt=0, lt=1)  # share of all images that becomes test where the data has no test split
     split_seed: int = Field(0, ge=0)
+    val_seed: int | None = Field(None, ge=0)  # of the cut of val alone: test and the subset stay; None: split_seed
+    folds: int | None = Field(None, ge=2)  # equal parts of train and val together, one of which is val; None: a share
+    fold: int | None = Field(None, ge=1)  # which of them
     duplicates: Literal["near", "exact"] = "near"  # which copies of own images stay in one split
     image_size: int | None = Field(None, ge=4, le=1024)  # None: the data set's own; a user's: chosen
     resize: Resize = "crop"  # of images that are not square: the centre, both sides to the size, or all of it on grey
@@ -179,6 +182,15 @@ class DataConfig(Labelled):
             remedy = "divide it by 255" if wrong[0] > 1 else f"leave {name} out for what the weights expect"
             raise ValueError(f"{name} {wrong[0]:g} is not {low} and 1 at most, as pixels are from 0 to 1 — {remedy}")
         return tuple(map(float, numbers))
+
+    @model_validator(mode="after")
+    def _one_of_the_folds(self) -> DataConfig:
+        if (self.fold is None) != (self.folds is None):
+            there, missing = ("fold", "folds") if self.folds is None else ("folds", "fold")
+            raise ValueError(f"{there} is set without {missing} — write both: folds: 5, fold: 1")
+        if self.fold is not None and self.folds is not None and self.fold > self.folds:
+            raise ValueError(f"fold {self.fold} of {self.folds} folds — write 1 to {self.folds}")
+        return self
 
     @property
     def title(self) -> str:

@@ -132,11 +132,45 @@ def parse_early_stopping(values: object) -> object:
 PICK_SEEDS = 2  # on which each of several trials is retrained, to pick the winner of its alternative
 
 
+FOLDS = "folds"  # as `splits`
+
+
+def _known_splits(value: object) -> object:
+    """A number of cuts, or `folds`; raises ValueError."""
+    if value is None or value == FOLDS or (type(value) is int and value >= 1):
+        return value
+    raise ValueError(f"splits {value!r} is neither a number from 1 nor {FOLDS} — write splits: 5, or splits: {FOLDS}")
+
+
 class ConfirmConfig(Frozen):
     """The best trials of each alternative are retrained to pick a winner, which is then scored on other seeds."""
 
     top: int = Field(3, ge=1)
     seeds: int = Field(5, ge=1, le=999)  # of the winner, none of which picked it
+    # the number of seeds: each run gets a cut of train and val of its own; folds: cross-validation; None: the search's
+    splits: Annotated[int | str | None, BeforeValidator(_known_splits)] = None
+    folds: int | None = Field(None, ge=2, le=999)  # of the cross-validation; None: one for each seed
+
+    @model_validator(mode="after")
+    def _a_split_for_each_run(self) -> ConfirmConfig:
+        if self.splits != FOLDS:
+            if self.folds is not None:
+                raise ValueError(f"folds {self.folds} without splits: {FOLDS} — add it, or remove folds")
+            if self.splits not in (None, self.seeds):
+                what = f"splits {self.splits} with seeds {self.seeds}: each run gets a cut of its own"
+                raise ValueError(f"{what} — write splits: {self.seeds}, or seeds: {self.splits}")
+        elif self.seeds < 2:
+            raise ValueError(f"seeds {self.seeds} with splits: {FOLDS} is a single fold — write seeds: 5 for five")
+        elif self.folds is not None and self.seeds % self.folds:
+            least = self.folds * -(-self.seeds // self.folds)
+            what = f"seeds {self.seeds} is not a multiple of folds {self.folds}, and each round has a run per fold"
+            raise ValueError(f"{what} — write seeds: {least}")
+        return self
+
+    @property
+    def fold_count(self) -> int | None:
+        """The folds of each round of a cross-validation; None without one."""
+        return (self.folds or self.seeds) if self.splits == FOLDS else None
 
     def runs(self, trials: int) -> tuple[int, int]:
         """For an alternative with so many trials: how many runs pick its winner, and how many report it."""

@@ -16,7 +16,7 @@ from hwcls.format import (
     join_words,
     name_metric,
 )
-from hwcls.results.confirm.plan import confirm_metric, confirm_winners, winner_runs
+from hwcls.results.confirm.plan import confirm_metric, confirm_winners, find_splits, winner_runs
 from hwcls.results.load import SweepResults
 from hwcls.results.representatives import choose_representatives
 from hwcls.results.test_comparison import ConfirmComparison, compare_confirmed
@@ -41,8 +41,8 @@ def describe_answer(sweep: SweepResults) -> str:
         verdict = f"{_describe_verdict(sweep, found)}{_describe_guessing(found, found.best)}"
         return f"{verdict}{_describe_overtaken(sweep)}{single}"
     value = format_interval(found.metric, found.estimate(found.labels[0]))
-    who = _name_winner(sweep, found.labels[0])
-    text = f"Confirmed: on test the {name_metric(found.metric)} of {who} is {value} {_seeds(found, found.labels[0])}."
+    who, seeds = _name_winner(sweep, found.labels[0]), _seeds(sweep, found, found.labels[0])
+    text = f"Confirmed: on test the {name_metric(found.metric)} of {who} is {value} {seeds}."
     text += _describe_guessing(found, found.labels[0])
     if len(chosen) == 1:
         one = chosen[0]
@@ -95,7 +95,7 @@ def _describe_verdict(sweep: SweepResults, found: ConfirmComparison) -> str:
     best, metric = found.best, found.metric
     name, most = _name_winner(sweep, best), "lowest" if found.goal == "minimize" else "highest"
     value = format_interval(metric, found.estimate(best))
-    parts = [f"On test {name} has the {most} {name_metric(metric)}, {value} {_seeds(found, best)}."]
+    parts = [f"On test {name} has the {most} {name_metric(metric)}, {value} {_seeds(sweep, found, best)}."]
     pairs = [(name_alternative(sweep, other), pair) for other, pair in found.differences_to(best)]
     beaten = [row for row in pairs if row[1].differs]
     tied = [row for row in pairs if not row[1].differs]
@@ -153,8 +153,12 @@ def _gap(metric: str, pair: Difference, test: str = "") -> str:
     return f"{format_difference(metric, pair.mean)} (95 % interval {low} to {high}{'; ' if test else ''}{test})"
 
 
-def _seeds(found: ConfirmComparison, label: str) -> str:
-    return f"over {format_count(found.seeds(label), 'seed')}"
+def _seeds(sweep: SweepResults, found: ConfirmComparison, label: str) -> str:
+    """What the mean is over: where seeds have cuts of train and val of their own, or are folds, that too."""
+    seeds = format_count(found.seeds(label), "seed")
+    words = {"cuts": f"over {seeds}, each on another cut of train and val", "folds": f"over {seeds}, a fold each"}
+    splits = find_splits(sweep)
+    return words[splits] if splits else f"over {seeds}"
 
 
 def _join_few(words: list[str], joint: str = "and") -> str:

@@ -16,6 +16,7 @@ from hwcls.config.yaml_source import YamlSource
 from hwcls.errors import UserError
 from hwcls.escape import printable
 from hwcls.reading import DamagedFile, UnreadableFile, read_json, read_or_none, read_yaml, report_damage
+from hwcls.results.confirm.cuts import Cut
 from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.tracking.records import Result
 from hwcls.tracking.shapes import DataShape, EnvironmentShape, ModelsShape, SweepShape
@@ -61,6 +62,7 @@ class ConfirmRun:
     run: TrialResult  # `number` is that of the trial it repeats, -1 while unknown
     test: Mapping[str, float] | None  # test/accuracy and so on
     role: str | None = None  # "pick" or "report"; None in results of versions whose winners were reported on picks
+    cut: Cut | None = None  # of train and val; None: that of the search
 
     @property
     def key(self) -> str:
@@ -262,7 +264,8 @@ def _confirm_run(folder_label: str, seed: int, source: TrialFolder, read: Any) -
     run = read(number if isinstance(number, int) else -1, source)
     test = extra.get("test") or next((line for line in source.records() if "epoch" not in line), None)
     scores = {key: value for key, value in _mapping(test).items() if key.startswith("test/") and is_finite(value)}
-    return ConfirmRun(run.label or folder_label, seed, run, scores or None, role if role in ROLES else None)
+    cut = Cut.from_record(known.get("cut"))
+    return ConfirmRun(run.label or folder_label, seed, run, scores or None, role if role in ROLES else None, cut)
 
 
 def read_settings(path: Path) -> dict[str, Any]:

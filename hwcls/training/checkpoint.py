@@ -84,6 +84,8 @@ def write_outputs(trainer: Trainer, folder: Path, *, whole: bool = True) -> None
     save_weights(weights, folder / "best.safetensors", trainer, history.best["epoch"])
     labels = trainer.data.val.labels
     arrays = {"labels": labels, "scores": history.best_scores, "index": np.arange(len(labels))}
+    if trainer.config.data.folds is not None:  # other runs predict the other images
+        arrays["rows"] = trainer.data.val.rows
     save_arrays(folder / "predictions.npz", **arrays, epoch=np.int64(history.best["epoch"]))
     for epoch, matrix in history.confusions.items():
         save_confusion(matrix, folder / "confusion" / f"{epoch}.npz")

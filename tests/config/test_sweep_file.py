@@ -346,7 +346,7 @@ WORDS_OF_OTHERS = {
     "project=team/proj": "a project's name takes none of / \\ # ? % :",
     "project=true": "true is not text — put it into quotes: 'true'",
     "track=wandb": "'wandb' is not a list — write [wandb]",
-    "confirm=3": "3 is not a mapping — write {top: ..., seeds: ...}",
+    "confirm=3": "3 is not a mapping — write {top: ..., seeds: ..., splits: ...}",
     # sections
     "parameters.optimizer={values: [adam, sgd]}": "write optimizer: {choice: {adam: {}, sgd: {}}}",
     "parameters.optimizer=[adam, sgd]": "write optimizer: {choice: {adam: {}, sgd: {}}}",

@@ -246,6 +246,28 @@ def _study(path, name):
     return optuna.load_study(study_name=name, storage=optuna.storages.JournalStorage(backend))
 
 
+def test_a_cross_validation_holds_out_each_image_once(run, tiny):
+    """The test images stay, and out-of-fold scores are on the page."""
+    sweep = tiny(run_cap=1, compare=None, confirm={"top": 1, "seeds": 3, "splits": "folds"})
+    outcome, text = run(sweep)
+    folder = outcome.folder
+    assert "3 runs on fresh seeds" in text
+    runs = [folder.confirm_run("best", 10_000_000 + place) for place in range(3)]
+    held_out = [np.load(one.path / "predictions.npz")["rows"] for one in runs]
+    splits = np.load(folder.path / "splits.npz")
+    pool = np.sort(np.concatenate([splits["train"], splits["val"]]))
+    assert np.array_equal(np.sort(np.concatenate(held_out)), pool)
+    assert np.array_equal(np.load(folder.path / "confirm/best/out_of_fold.npz")["rows"], pool)
+    tested = [np.load(one.path / "test_predictions.npz")["labels"] for one in runs]
+    assert all(np.array_equal(labels, tested[0]) for labels in tested)
+    assert len(tested[0]) == len(splits["test"])
+    about = json.loads((folder.path / "best/best.json").read_text())
+    assert about["trained_on"] == "2 of 3 folds of at most 20 training images of each class"
+    assert "Out-of-fold scores" in (folder.path / "report.html").read_text("utf-8")
+    again, _ = run(sweep)
+    assert again.nothing_to_do
+
+
 def test_config_of_a_trial_is_complete(done):
     outcome, _ = done
     values = yaml.safe_load((outcome.folder.path / "trials" / "0" / "config.yaml").read_text())

@@ -82,7 +82,7 @@ def _hold_out_groups(
     grouped = np.bincount(labels[members], minlength=len(quota))
     lacking = np.where(grouped == counts, quota, np.minimum(quota, share * grouped))  # of each class
     left = counts.copy()  # in train
-    groups = _split_by(together, np.flatnonzero(members), order)
+    groups = split_by(together, np.flatnonzero(members), order)
     skipped = []
     for rows in groups:
         classes, amount = np.unique(labels[rows], return_counts=True)
@@ -102,7 +102,7 @@ def _hold_out_groups(
     return chosen
 
 
-def _split_by(together: np.ndarray, rows: np.ndarray, order: np.ndarray) -> list[np.ndarray]:
+def split_by(together: np.ndarray, rows: np.ndarray, order: np.ndarray) -> list[np.ndarray]:
     """The rows of each group, the group of the first image in `order` first."""
     rows = rows[np.argsort(order[rows], kind="stable")]
     by_group = np.argsort(together[rows], kind="stable")

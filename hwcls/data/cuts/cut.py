@@ -11,6 +11,7 @@ import numpy as np
 from hwcls.config.data import DataConfig
 from hwcls.data import splits
 from hwcls.data.cuts.by_name import SCALE, hash_names, hold_out, join_groups
+from hwcls.data.cuts.folds import assign_folds, check_folds, check_train
 from hwcls.errors import UserError
 
 FAR_OFF = 0.3  # of the share that was asked for
@@ -114,6 +115,8 @@ def select_images(
     renumber[chosen] = np.arange(len(chosen))
     rows = {split: np.flatnonzero(renumber[found] >= 0) for split, found in labels.items()}
     shares = {split: getattr(config, split) for split in ("test", "val") if split not in labels}
+    if "val" in shares and config.folds is not None:
+        shares["val"] = 1 / config.folds
     listed = listing() if shares else None
     notes: list[str] = []
     order = None
@@ -127,14 +130,38 @@ def select_images(
     train, seed = labels["train"], config.split_seed
     rows["train"] = splits.take_subset(train, rows["train"], seed, config.per_class, config.fraction, order)
     if listed is not None and "val" in shares:
-        if order is not None:
+        if config.folds is not None:
+            out = _fold_of(classes, train, rows["train"], config, listed)
+            rows["train"], rows["val"] = rows["train"][~out], rows["train"][out]
+        elif order is not None:
             rows["val"] = cutter.hold_out("val", rows["train"])
             rows["train"] = np.setdiff1d(rows["train"], rows["val"])
         else:
             rows["train"], rows["val"] = splits.split_with_copies_together(
-                train, rows["train"], listed.copies, config.val, seed, config.val_min
+                train, rows["train"], listed.copies, config.val, _val_seed(config), config.val_min
             )
     return Selection(chosen, renumber, rows, _origin(shares, seed, listed, notes))
+
+
+def _val_seed(config: DataConfig) -> int:
+    return config.split_seed if config.val_seed is None else config.val_seed
+
+
+def _fold_of(
+    classes: tuple[str, ...], labels: np.ndarray, rows: np.ndarray, config: DataConfig, listing: Listing
+) -> np.ndarray:
+    """Which of the `rows` of train, sorted, are in the fold that becomes val, (N,) bool."""
+    assert config.folds is not None
+    assert config.fold is not None
+    check_folds(classes, labels[rows], config.folds)
+    seed = _val_seed(config)
+    by_position = listing.names is None
+    order = splits.random_words(len(labels), seed) if by_position else hash_names(listing.names or (), seed, "folds")
+    together = listing.memberships()[0]
+    found = assign_folds(order[rows], labels[rows], np.unique(together[rows], return_inverse=True)[1], config.folds)
+    check_train(classes, labels[rows], found)
+    chosen: np.ndarray = found == config.fold - 1
+    return chosen
 
 
 def _origin(shares: Mapping[str, float], seed: int, listed: Listing | None, notes: list[str]) -> Origin:
@@ -163,7 +190,8 @@ class _Cutter:
     def hold_out(self, split: str, rows: np.ndarray) -> np.ndarray:
         """Those of the `rows` of train, sorted, that become `split`."""
         assert self.listing.names is not None
-        seed, share = self.config.split_seed, getattr(self.config, split)
+        seed = _val_seed(self.config) if split == "val" else self.config.split_seed
+        share = getattr(self.config, split)
         least = self.config.val_min if split == "val" else 1
         order = hash_names(self.listing.names, seed, split)[rows]
         dither = hash_names(self.classes, seed, split) / SCALE

@@ -76,5 +76,30 @@ def read_test_names(folder: Path, labels: Sequence[str]) -> list[str] | None:
     return [printable(row.get("file_name") or "").removeprefix("'") for row in rows]
 
 
+def read_names(folder: Path, train: Sequence[int], val: Sequence[int]) -> dict[int, str]:
+    """The file names of the images of train and val, by row.
+
+    Args:
+        folder: Of the sweep.
+        train, val: The rows of both, as its splits have them.
+
+    Returns:
+        Nothing where the sweep has no such table, as for `read_test_names`, or one of other images.
+    """
+    if (folder / "splits_2.csv").exists():
+        return {}
+    found: dict[str, list[str]] = {"train": [], "val": []}
+    try:
+        with open(folder / "splits.csv", encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                if (split := row.get("split") or "") in found:
+                    found[split].append(printable(row.get("file_name") or "").removeprefix("'"))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return {}
+    if (len(found["train"]), len(found["val"])) != (len(train), len(val)):
+        return {}
+    return dict(zip((*train, *val), (*found["train"], *found["val"]), strict=True))
+
+
 def _is_own(config: DataConfig) -> bool:
     return find_data_set(config.name).user_files

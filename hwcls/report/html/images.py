@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hwcls.data.cuts.table import read_test_names
+from hwcls.data.cuts.table import read_names, read_test_names
 from hwcls.data.imageset import Split
 from hwcls.inspection.pictures import choose_images, colour_maps, open_images
+from hwcls.results.confirm.out_of_fold import find_out_of_fold, rank_wrong
 from hwcls.results.diagnostics import Diagnostics
 from hwcls.results.load import SweepResults
 from hwcls.results.test_scores import find_common_errors
+from hwcls.training.artifacts import load_arrays
 
 SIDE = 96  # pixels: larger images are scaled down
 MAX_PREDICTIONS = 12  # of a kind
@@ -75,6 +77,26 @@ def draw_mislabelled(sweep: SweepResults, classes: Sequence[str]) -> Mislabelled
             note = f"labelled {classes[int(found.labels[index])]}; {names[index] if names else f'test image {index}'}"
             shown.append(Picture(_encode_row(opened.test, index), title, note))
     return Mislabelled(shown, len(found.images), found.runs)
+
+
+def draw_often_wrong(sweep: SweepResults, classes: Sequence[str]) -> list[Picture]:
+    """The images of train and val that runs which were not trained on them most often get wrong; none without folds."""
+    found = rank_wrong(find_out_of_fold(sweep))
+    opened = open_images(found.folder) if found is not None and len(found.rows) else None
+    if found is None or opened is None:
+        return []
+    stored = load_arrays(sweep.folder / "splits.npz")
+    rows = [stored[name].tolist() if name in stored else [] for name in ("train", "val")]
+    names, shown = read_names(sweep.folder, *rows), []
+    for place, row in enumerate(found.rows[:MAX_MISLABELLED].tolist()):
+        if row >= len(opened.train.images):
+            return []  # the images have changed
+        guess, true = classes[int(found.guesses[place])], classes[int(found.labels[place])]
+        title = f"{guess} {found.confidence[place]:.0%}"
+        name = names.get(row, f"train image {row}")
+        note = f"labelled {true}; wrong in {found.wrong[place]} of {found.runs[place]}; {name}"
+        shown.append(Picture(encode_uri(np.asarray(opened.train.images[row])), title, note))
+    return shown
 
 
 def draw_activations(one: Diagnostics) -> tuple[Picture, list[str], float] | None:

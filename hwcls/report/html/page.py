@@ -33,6 +33,7 @@ from hwcls.results.answer import describe_answer
 from hwcls.results.best.describe import describe_weights
 from hwcls.results.compare import build_alternatives, group_leaderboard, is_overtaken, write_leaderboard
 from hwcls.results.confirm.describe import describe_confirm
+from hwcls.results.confirm.out_of_fold import find_out_of_fold, write_out_of_fold
 from hwcls.results.diagnostics import Diagnostics, class_names, load_diagnostics
 from hwcls.results.ensemble.describe import describe_ensemble
 from hwcls.results.expected_best import choose_counts, collect_trial_sequences
@@ -62,6 +63,7 @@ def write_page(path: Path) -> Path:
     """
     sweep = load_results(path)
     write_leaderboard(sweep)
+    write_out_of_fold(sweep)
     page = path / "report.html"
     files.write_text(page, render_page(sweep))
     return page
@@ -234,7 +236,8 @@ def _test_values(sweep: SweepResults, classes: list[str]) -> dict[str, Any]:
     seeds = sorted({one.seeds for one in found})
     words = format_count(seeds[0], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds" if seeds else ""
     averaged = tables.name_averaged(found[0].support) if found else ""
-    return {"winners": found, "winner_rows": rows, "winner_seeds": words, "winner_averaged": averaged}
+    folds = {"out_of_fold": find_out_of_fold(sweep)}
+    return {**folds, "winners": found, "winner_rows": rows, "winner_seeds": words, "winner_averaged": averaged}
 
 
 def _diagnostic_values(sweep: SweepResults, found: list[Diagnostics], classes: list[str]) -> dict[str, Any]:
@@ -253,6 +256,7 @@ def _diagnostic_values(sweep: SweepResults, found: list[Diagnostics], classes: l
         "activations": [(one, *maps) for one in found if (maps := images.draw_activations(one))],
         "reconstructions": [(one, pairs) for one in found if (pairs := images.draw_reconstructions(one))],
         "mislabelled": images.draw_mislabelled(sweep, classes),
+        "often_wrong": images.draw_often_wrong(sweep, classes),
     }
 
 

@@ -14,7 +14,10 @@ ALL = "all training images"
 def describe_images(run: Path) -> str:
     """By its config: `26 % of the training images`, or ALL; empty where the config cannot be read."""
     data = _data(run)
-    return "" if data is None else _describe(data)
+    if data is None:
+        return ""
+    folds = data.get("folds")
+    return f"{folds - 1} of {folds} folds of {_describe(data)}" if isinstance(folds, int) else _describe(data)
 
 
 def describe_share(run: Path) -> str:

@@ -6,9 +6,10 @@ from collections import defaultdict
 from dataclasses import asdict
 from typing import Any
 
-from hwcls.format import format_count, join_words
+from hwcls.format import format_count, format_interval, join_words
 from hwcls.results.confirm.missing import MissingRun, find_missing, resume_command
-from hwcls.results.confirm.plan import reports_on_picks, winner_runs
+from hwcls.results.confirm.out_of_fold import find_out_of_fold, summarize_out_of_fold
+from hwcls.results.confirm.plan import find_splits, reports_on_picks, winner_runs
 from hwcls.results.load import PICK, SweepResults
 from hwcls.results.test_comparison import compare_confirmed
 
@@ -18,7 +19,8 @@ MAX_NAMED = 6  # missing runs in a sentence
 
 def describe_confirm(sweep: SweepResults) -> list[str]:
     """What the page and the terminal say of the confirm runs; nothing where none is planned."""
-    return [text for text in (describe_runs(sweep), describe_missing(sweep), describe_look(sweep)) if text]
+    texts = (describe_runs(sweep), describe_splits(sweep), describe_out_of_fold(sweep))
+    return [text for text in (*texts, describe_missing(sweep), describe_look(sweep)) if text]
 
 
 def describe_runs(sweep: SweepResults) -> str:
@@ -43,6 +45,33 @@ def describe_runs(sweep: SweepResults) -> str:
     whose = "is of a trial" if other == 1 else "are of trials"
     parts += [f"{other} {whose} that another one overtook, or not scored yet"] if other else []
     return f"{text}: {join_words(parts)}."
+
+
+def describe_splits(sweep: SweepResults) -> str:
+    """What the intervals on test cover where the runs were trained on other cuts of train and val."""
+    found = find_splits(sweep)
+    if found is None:
+        return ""
+    how = "on a cut of train and val of its own"
+    if found != "cuts":
+        how = "without another fold of train and val"
+    covers = "each interval covers the chance of that cut, of the seed and of the test images"
+    return f"Each run that reports a winner was trained {how}, test stayed the same: {covers}."
+
+
+def describe_out_of_fold(sweep: SweepResults) -> str:
+    """The accuracy of the winners on train and val, of which each image is predicted by runs not trained on it."""
+    found = find_out_of_fold(sweep)
+    if not found:
+        return ""
+    parts = []
+    for one in found:
+        whose = f"{one.label} (trial {one.trial})" if sweep.compare else f"trial {one.trial}"
+        value = format_interval("val/accuracy", one.accuracy) if one.accuracy else "no interval from one fold"
+        lacking = f"; {format_count(one.missing, 'fold')} missing" if one.missing else ""
+        parts.append(f"{whose} {value} ({format_count(len(one.rows), 'image')}{lacking})")
+    why = "slightly too high, as each fold also chose the epoch of its run, and val the settings; test did neither"
+    return f"Out-of-fold accuracy: {'; '.join(parts)}. It is {why}."
 
 
 def describe_missing(sweep: SweepResults) -> str:
@@ -97,6 +126,9 @@ def summarize_confirm(sweep: SweepResults) -> dict[str, Any] | None:
         "look": found.comparison.look if found and verdict else None,
         "alpha": found.comparison.alpha if found and verdict else None,
         "looks": [dict(seeds) for seeds in sweep.looks],
+        "splits": find_splits(sweep),
+        "intervals_cover": ["seed", "test images", *(["cut of train and val"] if find_splits(sweep) else [])],
+        "out_of_fold": summarize_out_of_fold(sweep),
     }
 
 

@@ -49,7 +49,9 @@ def resume_command(sweep: SweepResults, missing: list[MissingRun]) -> str | None
     failed = [
         sum(run.label == label for run in missing if run.role != PICK) for label in {run.label for run in missing}
     ]
-    return f"{command} --add-seeds {max(failed)}" if any(failed) else None
+    config = confirm_config(sweep)
+    folds = (config.fold_count if config else None) or 1  # which are repeated as a whole
+    return f"{command} --add-seeds {-(-max(failed) // folds) * folds}" if any(failed) else None
 
 
 def _has_all_trials(sweep: SweepResults) -> bool:

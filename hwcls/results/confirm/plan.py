@@ -11,10 +11,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
+from typing import Literal
 
 from pydantic import ValidationError
 
 from hwcls.config.sweep import PICK_SEEDS, ConfirmConfig
+from hwcls.results.confirm.cuts import Cut, plan_cut
 from hwcls.results.load import PICK, REPORT, ConfirmRun, SweepResults
 
 FIRST_SEED, FIRST_PICK_SEED = 10_000_000, 1_000_000_000  # of runs that report and that pick; the search's are smaller
@@ -28,6 +30,7 @@ class PlannedRun:
     trial: int
     seed: int
     role: str | None = None  # as ConfirmRun.role
+    cut: Cut | None = None  # as ConfirmRun.cut
 
     @property
     def key(self) -> str:
@@ -75,14 +78,17 @@ def plan_confirm(sweep: SweepResults, config: ConfirmConfig | None) -> ConfirmPl
     reports: list[PlannedRun] = []
     winners, waiting = dict[str, int](), dict[str, int]()
     for label, trials in candidates.items():
-        own = _picks(label, trials)
+        own = _picks(label, trials, config)
         picks += own
         if any(run.key not in ended for run in own):
             waiting[label] = config.seeds
         elif (winner := choose_winner(sweep, label, trials)) is not None:
             winners[label] = winner
-            seeds = range(FIRST_SEED + 1000 * winner, FIRST_SEED + 1000 * winner + config.seeds)
-            reports += [PlannedRun(label, winner, seed, REPORT) for seed in seeds]
+            first = FIRST_SEED + 1000 * winner
+            reports += [
+                PlannedRun(label, winner, first + place, REPORT, plan_cut(config, place, picks=False))
+                for place in range(config.seeds)
+            ]
     return ConfirmPlan((*picks, *reports), winners, waiting)
 
 
@@ -155,6 +161,14 @@ def winner_runs(sweep: SweepResults) -> dict[str, list[ConfirmRun]]:
     return found
 
 
+def find_splits(sweep: SweepResults) -> Literal["cuts", "folds"] | None:
+    """How train and val of the runs that report winners were cut; None: as in the search."""
+    cuts = [run.cut for runs in winner_runs(sweep).values() for run in runs]
+    if not cuts or None in cuts:
+        return None
+    return "cuts" if any(cut is not None and cut.folds is None for cut in cuts) else "folds"
+
+
 def _candidates(sweep: SweepResults, top: int) -> dict[str, list[int]]:
     """The best trials of each alternative, no two with the same settings, and those that have picks already."""
     together = reports_on_picks(sweep)  # then settings may repeat, as they did
@@ -178,8 +192,12 @@ def _candidates(sweep: SweepResults, top: int) -> dict[str, list[int]]:
     return found
 
 
-def _picks(label: str, trials: Sequence[int]) -> list[PlannedRun]:
+def _picks(label: str, trials: Sequence[int], config: ConfirmConfig) -> list[PlannedRun]:
+    """Each trial of several on the same cuts."""
     if len(trials) < 2:
         return []
-    firsts = [(trial, FIRST_PICK_SEED + 1000 * trial) for trial in trials]
-    return [PlannedRun(label, trial, seed + place, PICK) for trial, seed in firsts for place in range(PICK_SEEDS)]
+    return [
+        PlannedRun(label, trial, FIRST_PICK_SEED + 1000 * trial + place, PICK, plan_cut(config, place, picks=True))
+        for trial in trials
+        for place in range(PICK_SEEDS)
+    ]

@@ -74,7 +74,7 @@ def find_candidates(sweep: SweepResults, more: Sequence[Path] = ()) -> Candidate
         words = join_words([f"{count:,} {why}" for why, count in left_out.items()]) or "none has ended"
         remedy = "sweep with keep: best, or repeat runs with hwcls train and name their folders"
         raise UserError(f"no trial can be a member: {words}", where=str(sweep.folder), remedy=remedy)
-    first = max(own, key=lambda one: sweep.sign * one.value)
+    first = _of_most(own, sweep.sign)
     every = [*own, *(run for path in more for run in _read_more(sweep, path, first, left_out))]
     same = [one for one in every if _has_same_images(one, first)]
     left_out[OTHER_IMAGES] += len(every) - len(same)
@@ -148,6 +148,19 @@ def _read_more(sweep: SweepResults, path: Path, first: Candidate, left_out: Coun
         raise UserError(what, where=str(path), remedy="only models of the same classes and splits can be averaged")
     left_out.update(missing)
     return found
+
+
+def _of_most(found: Sequence[Candidate], sign: int) -> Candidate:
+    """The best candidate of those that most have their images in common with: confirm runs may have other splits."""
+    groups: list[list[Candidate]] = []
+    for one in found:
+        group = next((group for group in groups if _has_same_images(one, group[0])), None)
+        if group is None:
+            groups.append([one])
+        else:
+            group.append(one)
+    most = max(groups, key=lambda group: len(group))
+    return max(most, key=lambda one: sign * one.value)
 
 
 def _has_same_images(one: Candidate, other: Candidate) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hwcls.config.sweep import TRACKERS
@@ -31,6 +31,7 @@ class DataSize:
     side: int  # pixels
     val: int  # images
     test: int
+    train_and_val: int = 0  # images of both together
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,14 @@ def estimate_disk_usage(
         config = sweep.config.confirm
         scores = data.test * (2 * data.classes + 8) + BLOCK
         picks, reports = config.runs(config.top)
+        joined = 0
+        if config.fold_count:  # twice a fold's share, as groups are not divided
+            held_out = min(data.train_and_val, 2 * -(-data.train_and_val // config.fold_count))
+            data = replace(data, val=max(data.val, held_out))
+            joined = data.train_and_val * (2 * data.classes + 40) + BLOCK  # out_of_fold.npz
         for found in models.values():  # what is scored keeps its weights until then, whatever `keep` says
             files = _outputs(found, data, epochs, sweep) + _kept(found, "best") + scores
-            confirmed += (picks + reports) * files
+            confirmed += (picks + reports) * files + joined
     copied = 0 if keep == "none" else max(found.file for found in models.values())  # best/
     return DiskUsage(total, each, running, BASE + confirmed + copied)
 

@@ -96,15 +96,16 @@ def plan_sweep(sweep: Sweep, notes: Sequence[str] | None = None, described: Sequ
     }
 
 
-def _confirm_counts(sweep: Sweep) -> dict[str, int] | None:
-    """The confirm runs: how many pick the winners and how many report them; None without confirm."""
+def _confirm_counts(sweep: Sweep) -> dict[str, Any] | None:
+    """The confirm runs: how many pick the winners and how many report them, on which cuts; None without confirm."""
     config = sweep.config.confirm
     if config is None:
         return None
     each = [min(trials, int(min(size, trials))) for _, trials, size in sweep.sizes]
     counts = [config.runs(count) for count in each or [config.top] * max(1, len(sweep.alternatives))]
     picks, reports = sum(count for count, _ in counts), sum(count for _, count in counts)
-    return {"picks": picks, "reports": reports, "runs": picks + reports}
+    found = {"picks": picks, "reports": reports, "runs": picks + reports}
+    return found | {"splits": config.splits, "folds": config.fold_count}
 
 
 def describe_tracking(config: SweepConfig) -> list[str]:
@@ -247,7 +248,12 @@ def print_plan(found: dict[str, Any], write: Callable[[str], None]) -> None:
     if found["confirm"]:
         picks = "{picks} runs pick the winners, ".format(**found["confirm"]) if found["confirm"]["picks"] else ""
         other = "others" if picks else "runs"
-        write(f"\nconfirm: {picks}{found['confirm']['reports']} {other} report them on test")
+        text = f"\nconfirm: {picks}{found['confirm']['reports']} {other} report them on test"
+        if found["confirm"]["folds"]:
+            text += f", each without one of {found['confirm']['folds']} folds of train and val"
+        elif found["confirm"]["splits"]:
+            text += ", each on a cut of train and val of its own"
+        write(text)
     write(f"\n{len(found['samples'])} random example trials")
     constant = {k for k in found["samples"][0] if all(s.get(k) == found["samples"][0][k] for s in found["samples"])}
     for sample in found["samples"]:

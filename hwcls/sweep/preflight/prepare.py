@@ -31,6 +31,7 @@ from hwcls.models.weights.describe import describe_weights, weights_note
 from hwcls.models.weights.source import FoundWeights
 from hwcls.reading import read_json, read_or_none
 from hwcls.results.notes.test_size import split_notes
+from hwcls.sweep.preflight.cuts import check_cuts
 from hwcls.sweep.preflight.disk_usage import DataSize
 from hwcls.sweep.preflight.features.disk import check_cache, pixel_bytes
 from hwcls.sweep.preflight.features.jobs import FeatureJob, feature_width, list_jobs
@@ -113,7 +114,7 @@ def check_content(sweep: Sweep, path: Path, into: Path, progress: ProgressReport
     described = [line for lines in dict.fromkeys(map(_describe, sets.values())) for line in lines]
     described += describe_decoded(list(sets.values()), [labels[key] for key in sets])
     described += map(describe_weights, weights)
-    digests = {key: images.split_digest() for key, images in sets.items()}
+    digests = {key: images.split_digest() for key, images in (sets | check_cuts(sweep, sets)).items()}
     sizes = measure_sizes(sweep, sets, sources)
     return Prepared(sources, *sizes, digests, notes, described, pixel_bytes(sets.values()))
 
@@ -146,14 +147,14 @@ def measure_sizes(
     sweep: Sweep, sets: dict[DataConfig, ImageSet], sources: dict[str, str]
 ) -> tuple[dict[str | None, ModelSize], DataSize]:
     """The largest model of each alternative, and the largest shape of the data."""
-    counts = [(len(images.val), len(images.test)) for images in sets.values()]
+    counts = [(len(images.val), len(images.test), len(images.train) + len(images.val)) for images in sets.values()]
     classes, channels, side = (max(values) for values in zip(*shapes_of(sets).values(), strict=True))
-    val, test = (max(values) for values in zip(*counts, strict=True))
+    val, test, every = (max(values) for values in zip(*counts, strict=True))
 
     def measure(trial: TrialConfig) -> ModelSize:
         return _model_size(with_copied_source(trial, sources), classes, channels, side)
 
-    return largest_models(sweep, measure), DataSize(classes, channels, side, val, test)
+    return largest_models(sweep, measure), DataSize(classes, channels, side, val, test, every)
 
 
 def open_data_sets(

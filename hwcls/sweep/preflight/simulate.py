@@ -135,6 +135,12 @@ def _sample_trials(sweep: Sweep) -> list[Labelled]:
     return trials
 
 
+def train_share(sweep: Sweep) -> float:
+    """The images that a run which reports a winner is trained on, over those of a trial: other ones with folds."""
+    config, data = sweep.config.confirm, sweep.corners[0].data
+    return (1 - 1 / config.fold_count) / (1 - data.val) if config and config.fold_count else 1.0
+
+
 @dataclass(frozen=True)
 class Waits:
     """Idle times in seconds; see the constants."""
@@ -234,8 +240,10 @@ class Simulation:
         if config is None:
             return 0.0
         runs: list[TrialTime] = []
+        shares = (1.0, train_share(self.sweep))
         for place in (0, 1):  # the picks of every alternative, then its reports
             for label, times in self.times.items():
                 count = config.runs(min(int(self.spent["trials"][label]), self.distinct.get(label, config.top)))[place]
-                runs += [self.random.choice(times) for _ in range(count)]
+                drawn = [self.random.choice(times) for _ in range(count)]
+                runs += [replace(time, epoch=time.epoch * shares[place]) for time in drawn]
         return self._run_in_parallel(lambda now: self._train(runs.pop(0)) if runs else None) + self.waits.score

@@ -16,6 +16,7 @@ from hwcls.config.yaml_source import YamlSource
 from hwcls.data.catalog import find_data_set, locate_config
 from hwcls.errors import UserError
 from hwcls.models.user.code import accept_named
+from hwcls.sweep.preflight.cuts import check_same_cuts
 from hwcls.sweep.preflight.dry_run import check_data_names
 from hwcls.sweep.search.earlier_results import check_earlier_results
 from hwcls.sweep.storage import results_folder
@@ -59,6 +60,7 @@ def check_sweep(sweep: Sweep, options: Options) -> Sweep:
         options.shared.mirror(sweep.config.name).download()
     folder = options.results / sweep.config.name
     results_folder.check_folder(folder, sweep.resolved())
+    check_same_cuts(sweep, SweepFolder(folder))
     split, models = _earlier_split(SweepFolder(folder)), _earlier_models(SweepFolder(folder))
     sweep = replace(sweep, earlier="val_min" in split, earlier_split=split, earlier_models=models)
     return _with_inputs(sweep, SweepFolder(folder))

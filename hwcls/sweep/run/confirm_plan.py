@@ -40,7 +40,20 @@ def add_seeds(folder: Path, more: int, shown: str | None = None) -> Sweep:
         seeds = max(config.seeds, most_seeds(load_results(folder))) + more
     if seeds < 2 and (more or config is None):
         raise UserError("at least 2 seeds are needed", where="--add-seeds", remedy="add 2 or more; 5 are common")
-    return load_sweep(folder / "sweep.yaml", sets=[f"confirm.seeds={seeds}"]).renamed(folder.resolve().name)
+    sets = [f"confirm.{key}={value}" for key, value in {"seeds": seeds, **_more_splits(config, seeds, more)}.items()]
+    return load_sweep(folder / "sweep.yaml", sets=sets).renamed(folder.resolve().name)
+
+
+def _more_splits(config: ConfirmConfig | None, seeds: int, more: int) -> dict[str, int]:
+    """What else of `confirm` changes with the seeds: each gets a cut of its own, of folds in whole rounds."""
+    if config is None or config.splits is None:
+        return {}
+    if config.fold_count is None:
+        return {"splits": seeds}
+    if lacking := -seeds % config.fold_count:
+        what = f"a further round of the {config.fold_count} folds has {config.fold_count} runs, not {more}"
+        raise UserError(what, where="--add-seeds", remedy=f"write --add-seeds {more + lacking}")
+    return {"folds": config.fold_count}
 
 
 def most_seeds(results: SweepResults) -> int:

@@ -93,11 +93,13 @@ class ConfirmQueue(Searcher):  # type: ignore[misc]
 def open_job(sweep: Sweep, opened: SweepFolder, run: PlannedRun, resources: Resources) -> Job:
     """The job of a run, whose folder is made where there is none."""
     folder, original = opened.confirm_run(run.label, run.seed), opened.trial(run.trial)
-    purpose = {"trial": run.trial} | ({"role": run.role} if run.role else {})
+    purpose: dict[str, Any] = {"trial": run.trial} | ({"role": run.role} if run.role else {})
+    purpose |= {"cut": run.cut.to_record()} if run.cut else {}
     if not (folder.path / "config.yaml").exists():
         folder.write_purpose(purpose)
         config = spell_out(original.config(), earlier=True)
-        folder.write_config(config.model_copy(update={"seed": run.seed}))
+        data = run.cut.apply(config.data) if run.cut else config.data
+        folder.write_config(config.model_copy(update={"seed": run.seed, "data": data}))
     result = original.result()
     return Job(
         key=run.key,

@@ -21,6 +21,8 @@ from hwcls.results.ensemble.candidates import find_candidates
 from hwcls.results.ensemble.describe import describe_ensemble
 from hwcls.results.load import load_results
 from hwcls.tracking.folders import SweepFolder
+from hwcls.training.artifacts import save_arrays
+from tests.results.ensemble.conftest import TRIALS
 
 
 def invoke(*words):
@@ -180,6 +182,10 @@ def test_other_images_are_no_members(made, tmp_path):
     assert str(same / "trials/0") in {one.key for one in found}
     shutil.copytree(other / "trials/0", made / "trials/9")
     assert "1 trained on other images" in find_candidates(load_results(made)).describe()
+    stored = dict(np.load(made / "trials/9/predictions.npz"))  # though it is the best, as a confirm run may be
+    save_arrays(made / "trials/9/predictions.npz", **{**stored, "scores": np.eye(10, dtype="f2")[stored["labels"]]})
+    found = find_candidates(load_results(made))
+    assert (len(found.found), found.left_out["trained on other images"]) == (len(TRIALS), 1)
 
 
 def test_a_kill_leaves_the_old_or_the_new_one(made, monkeypatch):

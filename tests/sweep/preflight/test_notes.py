@@ -66,7 +66,7 @@ def test_the_dry_run_says_it(sweep_file):
     assert f"note: confirm: {TWO}" in done.stdout
     assert "confirm: 4 runs pick the winners, 2 others report them on test" in done.stdout
     found = json.loads(CliRunner().invoke(app, ["sweep", str(path), "--dry-run", "--no-probe", "--json"]).stdout)
-    assert found["confirm"] == {"picks": 4, "reports": 2, "runs": 6}
+    assert found["confirm"] == {"picks": 4, "reports": 2, "runs": 6, "splits": None, "folds": None}
 
 
 def test_a_time_budget_says_which_run_cap_it_replaces(tmp_path):

@@ -13,6 +13,7 @@ from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import ImageSet
 from hwcls.format import format_count
+from hwcls.results.confirm.cuts import list_cuts
 from hwcls.sweep.preflight.features.combinations import needing_trials
 from hwcls.training.features.probe_recipe import feature_trial
 
@@ -87,6 +88,8 @@ def list_jobs(sweep: Sweep, open_data: OpenData, width: MeasureWidth) -> tuple[F
     files = {key(trial) for trial in needing}
     # the corners have other images of the same data sets: more or fewer of them, other splits
     drawn = [*needing, *(corner for corner in sweep.corners if needing and key(corner) in files)]
+    cuts = list_cuts(sweep.config.confirm)  # confirm runs train on images that are val in the search
+    drawn += [trial.model_copy(update={"data": cut.apply(trial.data)}) for cut in cuts for trial in drawn]
     for trial in map(feature_trial, drawn):
         by_folder.setdefault(open_features(trial, open_data(trial.data)).folder, []).append(trial)
     return tuple(_job(folder, trials, open_data, width) for folder, trials in by_folder.items())

@@ -1,10 +1,12 @@
 """What a sweep computes once, how much of the cache it takes, and whether that fits."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import yaml
 
+from hwcls.config.sweep import ConfirmConfig
 from hwcls.config.sweep_file import load_sweep
 from hwcls.data.imageset import open_data
 from hwcls.errors import UserError
@@ -75,6 +77,23 @@ def test_parts_of_a_data_set_share_a_job_that_needs_them_all(make):
     assert [trial.data.fraction for trial in job.trials] == [0.1, 1.0]
     assert job.images == IMAGES
     assert job.images == sum(len(rows) for _, rows in list_rows(job.trials, open_data))
+
+
+def test_confirm_runs_on_other_cuts_need_all_views_of_what_is_val_in_the_search(make):
+    """Every image of train and val is trained on in some fold."""
+    sweep = make({"augment": {"crop": 2}}, backbone="test_vit", views=3)
+    opened = open_data(sweep.corners[0].data)
+    plain = IMAGES + 2 * len(opened.train)
+    for confirm, images in (
+        ({"seeds": 3}, plain),
+        ({"seeds": 3, "splits": "folds"}, IMAGES + 2 * (len(opened.train) + len(opened.val))),
+    ):
+        config = sweep.config.model_copy(update={"confirm": ConfirmConfig(**confirm)})
+        (job,) = jobs_of(replace(sweep, config=config))
+        assert job.images == images
+    config = sweep.config.model_copy(update={"confirm": ConfirmConfig(seeds=3, splits=3)})
+    (job,) = jobs_of(replace(sweep, config=config))
+    assert plain < job.images <= images
 
 
 def test_a_sweep_without_frozen_backbones_has_no_job(make):
