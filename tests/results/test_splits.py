@@ -126,6 +126,7 @@ def test_the_answer_says_that_it_covers_the_cut(results, tmp_path):
     assert own["out_of_fold"] == []
     page = write_page(tmp_path).read_text("utf-8")
     assert "each interval covers the chance of that cut" in page
+    assert "account for new seeds, new cuts of train and val and new test images" in page
     assert "Out-of-fold" not in page
 
 

@@ -251,7 +251,7 @@ def test_a_cross_validation_holds_out_each_image_once(run, tiny):
     sweep = tiny(run_cap=1, compare=None, confirm={"top": 1, "seeds": 3, "splits": "folds"})
     outcome, text = run(sweep)
     folder = outcome.folder
-    assert "3 runs on fresh seeds" in text
+    assert "3 runs on fresh seeds and on other cuts of train and val" in text
     runs = [folder.confirm_run("best", 10_000_000 + place) for place in range(3)]
     held_out = [np.load(one.path / "predictions.npz")["rows"] for one in runs]
     splits = np.load(folder.path / "splits.npz")

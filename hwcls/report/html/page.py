@@ -34,6 +34,7 @@ from hwcls.results.best.describe import describe_weights
 from hwcls.results.compare import build_alternatives, group_leaderboard, is_overtaken, write_leaderboard
 from hwcls.results.confirm.describe import describe_confirm
 from hwcls.results.confirm.out_of_fold import find_out_of_fold, write_out_of_fold
+from hwcls.results.confirm.plan import find_splits
 from hwcls.results.diagnostics import Diagnostics, class_names, load_diagnostics
 from hwcls.results.ensemble.describe import describe_ensemble
 from hwcls.results.expected_best import choose_counts, collect_trial_sequences
@@ -147,6 +148,7 @@ def _alternative_values(sweep: SweepResults) -> dict[str, Any]:
         "represented": _describe_representatives(chosen),
         "counts": choose_counts(collect_trial_sequences(sweep)),
         "confirmed": compare_confirmed(sweep),
+        "splits": find_splits(sweep),
         "evaluations": SweepFolder(sweep.folder).count_test_reads(),
         "test_runs": sum(run.test is not None for run in sweep.confirm),
     }

@@ -54,7 +54,7 @@ def describe_splits(sweep: SweepResults) -> str:
         return ""
     how = "on a cut of train and val of its own"
     if found != "cuts":
-        how = "without another fold of train and val"
+        how = "on train and val without one of their folds, which was its val"
     covers = "each interval covers the chance of that cut, of the seed and of the test images"
     return f"Each run that reports a winner was trained {how}, test stayed the same: {covers}."
 

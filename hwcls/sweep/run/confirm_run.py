@@ -160,10 +160,11 @@ def describe_plan(queue: ConfirmQueue) -> str:
     total, picks = queue.plan.total, sum(run.role == PICK for run in queue.plan.runs)
     done = total - len(queue.open) - sum(queue.plan.waiting.values())
     before = f", {done} of them done before" if done else ""
+    cuts = " on other cuts of train and val" if any(run.cut for run in queue.plan.runs) else ""
     if not picks:
-        return f"{total} runs on fresh seeds{before}"
+        return f"{total} runs on fresh seeds{cuts and ' and'}{cuts}{before}"
     what = f"{picks} pick the winners on {PICK_SEEDS} seeds each, {total - picks} report them on other seeds"
-    return f"{total} runs{before}: {what}"
+    return f"{total} runs{cuts}{before}: {what}"
 
 
 def record_look(opened: SweepFolder, results: SweepResults, waiting: list[ConfirmRun]) -> None:

@@ -89,7 +89,8 @@ def list_jobs(sweep: Sweep, open_data: OpenData, width: MeasureWidth) -> tuple[F
     # the corners have other images of the same data sets: more or fewer of them, other splits
     drawn = [*needing, *(corner for corner in sweep.corners if needing and key(corner) in files)]
     cuts = list_cuts(sweep.config.confirm)  # confirm runs train on images that are val in the search
-    drawn += [trial.model_copy(update={"data": cut.apply(trial.data)}) for cut in cuts for trial in drawn]
+    distinct = {(key(trial), trial.data.pixels()): trial for trial in drawn if cuts}.values()
+    drawn += [trial.model_copy(update={"data": cut.apply(trial.data)}) for cut in cuts for trial in distinct]
     for trial in map(feature_trial, drawn):
         by_folder.setdefault(open_features(trial, open_data(trial.data)).folder, []).append(trial)
     return tuple(_job(folder, trials, open_data, width) for folder, trials in by_folder.items())
