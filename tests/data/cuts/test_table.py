@@ -11,7 +11,7 @@ from PIL import Image
 
 from hwcls.config.data import DataConfig, LayoutConfig
 from hwcls.config.trial import TrialConfig
-from hwcls.data.cuts.table import read_test_names, write_split_tables
+from hwcls.data.cuts.table import read_names, read_test_names, write_split_tables
 from hwcls.data.imageset import ImageSet, open_data
 from hwcls.data.store import read_raw_data
 from hwcls.errors import UserError
@@ -63,6 +63,24 @@ def test_a_recorded_split_is_given_back(photos: Path, tmp_path: Path, settings: 
         assert raw.groups is not None
         sides = [set(raw.groups[split]) for split in ("train", "val", "test")]
         assert not sides[0] & sides[1] | sides[0] & sides[2] | sides[1] & sides[2]
+
+
+def test_names_are_those_of_the_rows_in_every_cut(photos: Path, tmp_path: Path) -> None:
+    config = DataConfig(path=str(photos), layout=LayoutConfig(group=r"plant\d+"))
+    opened = open_data(config)
+    write_split_tables({config: opened}, tmp_path)
+    train, val = (part.rows.tolist() for part in (opened.train, opened.val))
+    found = read_names(tmp_path, train, val)
+    assert sorted(found) == sorted([*train, *val])
+    every = read_raw_data(config).image_names("train")
+    assert all(name == every[row].removeprefix("=") or every[row] == name for row, name in found.items())
+    fold = open_data(config.model_copy(update={"folds": 5, "fold": 2}))
+    assert set(fold.val.rows.tolist()) <= set(found)
+    groups = [{every[row].rpartition("-")[0] for row in part.rows} for part in (fold.train, fold.val, fold.test)]
+    assert not groups[0] & groups[1] | groups[0] & groups[2] | groups[1] & groups[2]
+    assert read_names(tmp_path, train[1:], val) == read_names(tmp_path / "none", train, val) == {}
+    (tmp_path / "splits_2.csv").touch()
+    assert read_names(tmp_path, train, val) == {}
 
 
 def test_only_own_images_are_listed_each_split_once(photos: Path, tmp_path: Path) -> None:
