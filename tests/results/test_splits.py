@@ -199,7 +199,7 @@ def test_a_fold_that_failed_is_missing_and_said(results, folds, tmp_path):
     found = {one.label: one for one in find_out_of_fold(loaded)}
     assert (found["mlp"].missing, found["resnet"].missing) == (1, 0)
     assert len(found["mlp"].rows) < len(found["resnet"].rows)
-    assert "images; 1 fold missing)" in " ".join(describe_confirm(loaded))
+    assert "images, 1 fold missing." in " ".join(describe_confirm(loaded))
     missing = find_missing(loaded)
     assert [(one.label, one.failed) for one in missing] == [("mlp", True)]
     assert resume_command(loaded, missing).endswith("--add-seeds 4")  # a whole round

@@ -209,7 +209,10 @@ def test_early_stopping_prunes(run, tiny):
 
 
 def test_confirm_scores_only_winners_on_test(run, tiny):
-    outcome, _ = run(tiny(run_cap=4, confirm={"top": 2, "seeds": 2}))
+    """As a cross-validation: each run that reports holds out other images, and test stays."""
+    confirm = {"top": 2, "seeds": 2, "splits": "folds"}
+    outcome, text = run(tiny(run_cap=4, confirm=confirm))
+    assert "12 runs on other cuts of train and val: 8 pick the winners" in text
     folder = outcome.folder
     runs = folder.confirm_runs()
     assert len(runs) == 2 * (2 * 2 + 2)
@@ -231,41 +234,28 @@ def test_confirm_scores_only_winners_on_test(run, tiny):
     assert about["run"] in {f"confirm/{label}/{seed}" for label, seed in scored}
     assert f"Best weights: {folder.path / 'best'} (seed {about['seed']}" in (folder.path / "report.html").read_text()
     shutil.rmtree(folder.path / "best")  # as a kill just before it was written
-    again, _ = run(tiny(run_cap=4, confirm={"top": 2, "seeds": 2}))
+    again, _ = run(tiny(run_cap=4, confirm=confirm))
     assert again.nothing_to_do
     assert json.loads((folder.path / "best/best.json").read_text()) == about
-    more, _ = run(confirm_plan.add_seeds(folder.path, 1))
+    splits = np.load(folder.path / "splits.npz")
+    pool = np.sort(np.concatenate([splits["train"], splits["val"]]))
+    for label in ("mlp", "cnn"):
+        own = [trial.path for (name, seed), trial in runs.items() if name == label and (name, seed) in scored]
+        held_out = np.concatenate([np.load(path / "predictions.npz")["rows"] for path in own])
+        assert np.array_equal(np.sort(held_out), pool)
+        assert np.array_equal(np.load(own[0].parent / "out_of_fold.npz")["rows"], pool)
+        assert {len(np.load(path / "test_predictions.npz")["labels"]) for path in own} == {len(splits["test"])}
+    assert about["trained_on"] == "1 of 2 folds of at most 20 training images of each class"
+    more, _ = run(confirm_plan.add_seeds(folder.path, 2))
     assert not more.nothing_to_do
     assert set(runs) < set(folder.confirm_runs())
-    assert len(folder.confirm_runs()) == 14  # the winner of each once more
-    assert json.loads((folder.path / "best/best.json").read_text())["seeds"] == 3
+    assert len(folder.confirm_runs()) == 16  # another round of each winner
+    assert json.loads((folder.path / "best/best.json").read_text())["seeds"] == 4
 
 
 def _study(path, name):
     backend = optuna.storages.journal.JournalFileBackend(str(path / "study.journal"))
     return optuna.load_study(study_name=name, storage=optuna.storages.JournalStorage(backend))
-
-
-def test_a_cross_validation_holds_out_each_image_once(run, tiny):
-    """The test images stay, and out-of-fold scores are on the page."""
-    sweep = tiny(run_cap=1, compare=None, confirm={"top": 1, "seeds": 3, "splits": "folds"})
-    outcome, text = run(sweep)
-    folder = outcome.folder
-    assert "3 runs on fresh seeds and on other cuts of train and val" in text
-    runs = [folder.confirm_run("best", 10_000_000 + place) for place in range(3)]
-    held_out = [np.load(one.path / "predictions.npz")["rows"] for one in runs]
-    splits = np.load(folder.path / "splits.npz")
-    pool = np.sort(np.concatenate([splits["train"], splits["val"]]))
-    assert np.array_equal(np.sort(np.concatenate(held_out)), pool)
-    assert np.array_equal(np.load(folder.path / "confirm/best/out_of_fold.npz")["rows"], pool)
-    tested = [np.load(one.path / "test_predictions.npz")["labels"] for one in runs]
-    assert all(np.array_equal(labels, tested[0]) for labels in tested)
-    assert len(tested[0]) == len(splits["test"])
-    about = json.loads((folder.path / "best/best.json").read_text())
-    assert about["trained_on"] == "2 of 3 folds of at most 20 training images of each class"
-    assert "Out-of-fold scores" in (folder.path / "report.html").read_text("utf-8")
-    again, _ = run(sweep)
-    assert again.nothing_to_do
 
 
 def test_config_of_a_trial_is_complete(done):

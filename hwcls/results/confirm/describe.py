@@ -68,8 +68,8 @@ def describe_out_of_fold(sweep: SweepResults) -> str:
     for one in found:
         whose = f"{one.label} (trial {one.trial})" if sweep.compare else f"trial {one.trial}"
         value = format_interval("val/accuracy", one.accuracy) if one.accuracy else "no interval from one fold"
-        lacking = f"; {format_count(one.missing, 'fold')} missing" if one.missing else ""
-        parts.append(f"{whose} {value} ({format_count(len(one.rows), 'image')}{lacking})")
+        lacking = f", {format_count(one.missing, 'fold')} missing" if one.missing else ""
+        parts.append(f"{whose} {value} on {format_count(len(one.rows), 'image')}{lacking}")
     why = "slightly too high, as each fold also chose the epoch of its run, and val the settings; test did neither"
     return f"Out-of-fold accuracy: {'; '.join(parts)}. It is {why}."
 
