@@ -1,7 +1,7 @@
-"""Records the learning curves that benchmarks/replay.py plays: python benchmarks/record_curves.py
+"""Records the learning curves that benchmarks/replay.py plays: python benchmarks/record_curves.py curves_cifar10
 
-Trains every point of benchmarks/curves.yaml to its last epoch with hwcls's Trainer on one thread, and writes
-benchmarks/curves.npz: accuracy on the half of val by which a search chooses (the plateau sees it too), accuracy on the
+Trains every point of a space, benchmarks/curves*.yaml, to its last epoch with hwcls's Trainer on one thread, and writes
+the .npz beside it: accuracy on the half of val by which a search chooses (the plateau sees it too), accuracy on the
 half that only scores, and seconds of CPU, each (configurations, epochs), NaN after a loss that was not finite; and the
 settings of each configuration. Each configuration is a file in the work folder, so that an interrupted run resumes.
 """
@@ -61,11 +61,13 @@ def curves(config: TrialConfig, data: ImageSet) -> dict[str, list[float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("space", nargs="?", default="curves", help="the name of its files")
     parser.add_argument("--work", type=Path, required=True, help="a folder for the configurations that are done")
-    parser.add_argument("--out", type=Path, default=HERE / "curves.npz")
+    parser.add_argument("--images", help="the folder of the images where the space has its own")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    sweep = load_sweep(HERE / "curves.yaml")
+    sets = [f"parameters.data.path={options.images}"] if options.images else []
+    sweep, out = load_sweep(HERE / f"{options.space}.yaml", sets=sets), HERE / f"{options.space}.npz"
     points = sweep.space.grid()
     configs = [sweep.trial(Fixed(point), seed=number) for number, point in enumerate(points)]
     data = halved(open_data(configs[0].data), seed=0)
@@ -78,10 +80,10 @@ def main() -> None:
         best = np.nanmax([0.0, *found["selection"]])
         print(f"{number + 1}/{len(points)} {point}: {best:.4f}", flush=True)
     done = [json.loads((options.work / f"{number}.json").read_text()) for number in range(len(points))]
-    with files.open_atomic(options.out) as file:
+    with files.open_atomic(out) as file:
         arrays = {name: np.array([one[name] for one in done], np.float32) for name in (*SPLITS, "seconds")}
         np.savez_compressed(file, settings=np.array([json.dumps(one["settings"]) for one in done]), **arrays)
-    print(f"{options.out}: {options.out.stat().st_size / 1000:.0f} kB")
+    print(f"{out}: {out.stat().st_size / 1000:.0f} kB")
 
 
 if __name__ == "__main__":

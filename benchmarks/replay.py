@@ -1,7 +1,7 @@
 """Savings and regret of early stopping, on recorded curves: python benchmarks/replay.py
 
-Plays searches over the space of benchmarks/curves.yaml through hwcls's own searcher and scheduler. Training is read
-from benchmarks/curves.npz (see record_curves.py), under a virtual clock of recorded seconds on several workers. A
+Plays searches over the spaces of benchmarks/curves*.yaml through hwcls's own searcher and scheduler. Training is read
+from the .npz beside each (see record_curves.py), under a virtual clock of recorded seconds on several workers. A
 search chooses the trial and epoch with the best accuracy on one half of val; its regret is what the same trials, all
 run to their end, would have given more on the other half, in points, the mean over the alternatives of `compare`.
 """
@@ -28,11 +28,13 @@ from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.search.messages import JOB, EpochReport, Job
 from hwcls.sweep.search.pruning import build_scheduler
 from hwcls.sweep.search.searcher import FairSearch
+from hwcls.sweep.search.stopping.paused import PausedTrials
 from hwcls.tracking.folders import SweepFolder
 
 HERE = Path(__file__).parent
 MEMORY = Path("/dev/shm")  # the journal is written some thousand times
-WORKERS, TRIALS = 4, 64
+WORKERS, TRIALS = 4, 64  # fewer trials where the space has fewer points
+SPACES = ("curves", "curves_cifar10", "curves_fine_tuning")
 RULES = {
     "none": "none",
     "asha": "{type: asha}",
@@ -40,6 +42,9 @@ RULES = {
     **{f"asha, eta {eta}": f"{{type: asha, eta: {eta}}}" for eta in (2, 4)},
     "hyperband": "{type: hyperband}",
     "median": "{type: median}",
+    "promotion": "{type: asha, rule: promotion}",
+    **{f"promotion, min_iter {first}": f"{{type: asha, rule: promotion, min_iter: {first}}}" for first in (2, 3)},
+    **{f"promotion, eta {eta}": f"{{type: asha, rule: promotion, eta: {eta}}}" for eta in (2, 4)},
 }
 
 
@@ -47,16 +52,22 @@ RULES = {
 class Curves:
     """Recorded trainings; arrays are (configurations, epochs), NaN after a loss that was not finite."""
 
+    space: str  # the name of its files
     settings: Sequence[dict[str, Any]]
     selection: np.ndarray  # accuracy on the images by which a search chooses
     scoring: np.ndarray  # accuracy on other images
     seconds: np.ndarray
 
     @classmethod
-    def load(cls, path: Path = HERE / "curves.npz") -> Curves:
-        with np.load(path) as arrays:
+    def load(cls, space: str = SPACES[0]) -> Curves:
+        with np.load(HERE / f"{space}.npz") as arrays:
             settings = [json.loads(text) for text in arrays["settings"]]
-            return cls(settings, arrays["selection"], arrays["scoring"], arrays["seconds"])
+            return cls(space, settings, arrays["selection"], arrays["scoring"], arrays["seconds"])
+
+    @property
+    def trials(self) -> int:
+        """Of a search."""
+        return min(TRIALS, len(self.settings))
 
     @cached_property
     def rows(self) -> dict[frozenset[tuple[str, Any]], int]:
@@ -90,9 +101,10 @@ class Play:
         resources = Resources(workers=1, cpus_per_worker=1, gpus_per_worker=0, concurrent=WORKERS)
         self.search = FairSearch(sweep, SweepFolder(folder), resources, sources={})
         self.stop = build_scheduler(sweep)
+        self.search.paused = PausedTrials(sweep, self.stop)
         self.running: list[tuple[float, int, SimpleNamespace]] = []  # by the end of the epoch that they train
         self.begun = 0
-        self.ended: list[Ended] = []
+        self.ended: dict[str, Ended] = {}  # by key: how far each came
         self.now = 0.0
 
     def run(self) -> list[Ended]:
@@ -100,17 +112,20 @@ class Play:
             while len(self.running) < WORKERS and self._begin():
                 pass
             if not self.running:
-                return self.ended
+                return list(self.ended.values())
             self.now, _, trial = heapq.heappop(self.running)
             self._epoch(trial)
 
     def _begin(self) -> bool:
         trial_id = f"t{self.begun}"
         config = self.search.suggest(trial_id)
-        if config == Searcher.FINISHED:
+        if config is None or config == Searcher.FINISHED:
             return False
-        row = self.curves.rows[frozenset(self.search.known_trials()[self.begun].params.items())]
-        trial = SimpleNamespace(trial_id=trial_id, number=self.begun, job=config[JOB], row=row, epoch=0)
+        job: Job = config[JOB]
+        number = int(job.key.rpartition("/")[2])
+        row = self.curves.rows[frozenset(self.search.known_trials()[number].params.items())]
+        epoch = self.ended[job.key].epochs if job.key in self.ended else 0  # it paused there
+        trial = SimpleNamespace(trial_id=trial_id, number=self.begun, job=job, row=row, epoch=epoch)
         self.begun += 1
         self._train(trial)
         return True
@@ -128,12 +143,14 @@ class Play:
         if np.isnan(values[-1]):
             report = EpochReport(trial.epoch - 1, self.last, None, 0.0, failure="the loss is not finite")
         stopped = report.failure is None and self.stop and self.stop.stops(job.label, job.key, report)
+        if stopped and self.stop:
+            self.stop.pause(job.label, job.key)
         if not report.done and not stopped:
             self.search.on_trial_result(trial.trial_id, report.to_result())
             self._train(trial)
             return
         self.search.on_trial_complete(trial.trial_id, report.to_result())
-        self.ended.append(Ended(job.label, trial.row, trial.epoch))
+        self.ended[job.key] = Ended(job.label, trial.row, trial.epoch)
 
 
 def play(sweep: Sweep, curves: Curves) -> Outcome:
@@ -159,8 +176,8 @@ def chosen(curves: Curves, trials: Sequence[Ended]) -> float:
 
 def replay(curves: Curves, rule: str, method: str, compare: bool, seeds: Sequence[int]) -> list[Outcome]:
     """The outcomes of searches that differ by their seed alone; `rule` is early_terminate's YAML."""
-    sets = [f"method={method}", f"run_cap={TRIALS}", f"early_terminate={rule}"] + ["compare=model"] * compare
-    sweep = load_sweep(HERE / "curves.yaml", sets=sets)
+    sets = [f"method={method}", f"run_cap={curves.trials}", f"early_terminate={rule}"] + ["compare=model"] * compare
+    sweep = load_sweep(HERE / f"{curves.space}.yaml", sets=sets)
     return [play(replace(sweep, config=sweep.config.model_copy(update={"seed": seed})), curves) for seed in seeds]
 
 
@@ -169,23 +186,29 @@ def times_fewer(outcomes: Sequence[Outcome]) -> float:
     return sum(outcome.epochs * outcome.saved for outcome in outcomes) / sum(outcome.epochs for outcome in outcomes)
 
 
+def table(curves: Curves, method: str, compare: bool, seeds: Sequence[int]) -> None:
+    """Print a row for each rule."""
+    print(f"\n{curves.space}: {method}{', compare: model' * compare}, {curves.trials} trials, {len(seeds)} seeds")
+    print(f"{'':22}{'fewer epochs':>14}{'score':>9}{'regret':>9}{'±':>7}{'worst':>8}{'within 0.5':>13}")
+    for name, rule in RULES.items():
+        outcomes = replay(curves, rule, method, compare, seeds)
+        regrets = [outcome.regret for outcome in outcomes]
+        error = stdev(regrets) / len(regrets) ** 0.5 if len(regrets) > 1 else float("nan")
+        score, within = mean(o.score for o in outcomes), mean(float(regret <= 0.5) for regret in regrets)
+        row = f"{times_fewer(outcomes):13.2f}x{score:9.2f}{mean(regrets):9.3f}{error:7.3f}{max(regrets):8.2f}"
+        print(f"{name:22}{row}{within:12.0%}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=50)
-    parser.add_argument("--curves", type=Path, default=HERE / "curves.npz")
+    parser.add_argument("--space", action="append", choices=SPACES, help="one of them; may be repeated")
     options = parser.parse_args()
-    curves, seeds = Curves.load(options.curves), range(options.seeds)
-    for method in ("random", "tpe"):
-        for compare in (False, True):
-            print(f"\n{method}{', compare: model' * compare}, {TRIALS} trials, {WORKERS} workers, {len(seeds)} seeds")
-            print(f"{'':18}{'fewer epochs':>14}{'score':>9}{'regret':>9}{'±':>7}{'within 0.5':>13}")
-            for name, rule in RULES.items():
-                outcomes = replay(curves, rule, method, compare, seeds)
-                regrets = [outcome.regret for outcome in outcomes]
-                error = stdev(regrets) / len(regrets) ** 0.5 if len(regrets) > 1 else float("nan")
-                score, within = mean(o.score for o in outcomes), mean(float(regret <= 0.5) for regret in regrets)
-                row = f"{times_fewer(outcomes):13.2f}x{score:9.2f}{mean(regrets):9.3f}{error:7.3f}{within:12.0%}"
-                print(f"{name:18}{row}", flush=True)
+    for space in options.space or SPACES:
+        curves = Curves.load(space)
+        for method in ("random", "tpe"):
+            for compare in (False, True):
+                table(curves, method, compare, range(options.seeds))
 
 
 if __name__ == "__main__":

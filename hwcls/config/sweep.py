@@ -81,6 +81,39 @@ class StoppingRule(Protocol):
         ...
 
 
+class PausingRule(StoppingRule, Protocol):
+    """A rule whose `stops` pauses a trial, unless it is out: it may go on later."""
+
+    def expect(self, trials: int) -> None:
+        """At most so many trials come, which decides earlier which ones are out."""
+        ...
+
+    def promotable(self, *, last: bool, lowest: float) -> str | None:
+        """The trial to go on with; None: there is none.
+
+        Args:
+            last: Whether no more trials are to come that are new.
+            lowest: The lowest epoch at which a trial of this race is that runs now; infinite where none does.
+        """
+        ...
+
+    def hold(self, key: str, epoch: int) -> bool:
+        """Have a trial of an earlier start wait if it pauses at `epoch`, its last one; whether it does."""
+        ...
+
+    def leave(self, key: str) -> None:
+        """A trial goes on, or has ended in another way: it does not wait any more."""
+        ...
+
+    def waits(self, key: str) -> bool:
+        """Whether a trial waits, be it out or not."""
+        ...
+
+    def out(self) -> Sequence[str]:
+        """The trials that wait and cannot go on any more."""
+        ...
+
+
 class EarlyStopping(Frozen):
     """Which trials end early; a subclass in `EARLY_STOPPING` is a value of `early_terminate.type`."""
 
@@ -96,9 +129,35 @@ class EarlyStopping(Frozen):
                 raise ValueError(f"'{key}' is not a setting of {values.get('type', 'asha')} — remove it")
         return values
 
-    def rule(self, first: int, epochs: int, mode: str) -> StoppingRule:
+    @property
+    def pauses(self) -> bool:
+        """Whether trials pause at a rung and go on later: `race` then returns a PausingRule."""
+        return False
+
+    def spell_out(self, *, before: str | None, keeps_weights: bool) -> EarlyStopping:
+        """The config with what is left open.
+
+        Args:
+            before: The rule of earlier starts of the sweep; None at the first one.
+            keeps_weights: Whether trials keep their weights, as one that pauses must.
+        """
+        return self
+
+    def first_rung(self, epochs: int) -> int:
+        """The epoch of the first decision where nothing else is asked for: a ninth of all."""
+        return -(-epochs // 9)
+
+    def race(self, first: int, epochs: int, mode: str) -> StoppingRule:
         """A new race whose first decision is at epoch `first` of `epochs`; `mode` is "max" or "min"."""
         raise NotImplementedError
+
+    def expected_epochs(self, first: int, epochs: int, trials: int) -> int | None:
+        """About how many epochs so many trials of an alternative take; None where the values decide it."""
+        return None
+
+    def most_paused(self, first: int, epochs: int, trials: int) -> int:
+        """How many of so many trials may wait at a time."""
+        return 0
 
     def rungs(self, first: int, epochs: int) -> list[int]:
         """The epochs at which it decides; of a rule that decides in each epoch the first one."""
@@ -327,6 +386,11 @@ class SweepConfig(Frozen):
             )
         if self.share is not None and (self.compare is None or self.search.enumerates):
             raise ValueError("share needs compare and a search — remove share, or add compare: KEY with method: tpe")
+        if self.keep == "none" and getattr(self.early_terminate, "rule", None) == "promotion":
+            raise ValueError(
+                "keep: none leaves nothing of a trial that pauses, and under rule: promotion any may be the best"
+                " — write keep: best, or rule: stopping"
+            )
         if not self.search.enumerates and self.run_cap is None and self.budget is None:
             raise ValueError("neither run_cap nor budget is set — add run_cap: 20 (trials) or budget: 2h")
         return self

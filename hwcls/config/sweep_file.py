@@ -44,6 +44,7 @@ class Sweep:
     completes_inputs: bool = False  # what the file leaves open of a trial's inputs is then what its weights expect
     earlier_split: Mapping[str, Any] = field(default_factory=dict)  # of `data`, as the version that began it split
     earlier_models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # of `model`, by name; likewise
+    rule_before: str | None = None  # of early stopping, that of earlier starts: the file may leave it open
     notes: tuple[str, ...] = ()  # on what options changed in the file
 
     def trial(self, suggest: Suggest, *, seed: int = 0, workers: int = 1, threads: int = 1) -> TrialConfig:
@@ -147,6 +148,17 @@ class Sweep:
     def total(self) -> int | None:
         """How many trials the search has in all; None where only the time budget ends it."""
         return self.config.run_cap if self.grid is None else len(self.grid)
+
+    @cached_property
+    def early_stopping(self) -> EarlyStopping | None:
+        """The early stopping of the search, with what the file leaves open."""
+        config = self.config.early_terminate
+        return config and config.spell_out(before=self.rule_before, keeps_weights=self.config.keep != "none")
+
+    def most_trials(self, label: str | None) -> int | None:
+        """How many trials an alternative has at most; None where that is known only at the end."""
+        each = None if self.config.first else self.shares.trials_each()  # settings of `first` belong to any
+        return each[label] if each and label in each else self.total
 
     @cached_property
     def shares(self) -> Shares:

@@ -23,6 +23,7 @@ from hwcls.tracking.shapes import DataShape, EnvironmentShape, ModelsShape, Swee
 from hwcls.training.artifacts import read_class_count
 
 UNFINISHED = "unfinished"  # no result.json: running or interrupted
+PAUSED = "paused"  # it waits at a rung of early stopping, and goes on if it is promoted
 RUNNING = "running"  # no result.json, and a driver works in the folder: see `mark_running`
 ROLES = PICK, REPORT = "pick", "report"  # of confirm runs
 Record = Mapping[str, Any]
@@ -35,7 +36,7 @@ class TrialResult:
     number: int
     folder: Path
     label: str | None  # of the alternative that `compare` names
-    status: str  # one of records.STATUSES, UNFINISHED or RUNNING
+    status: str  # one of records.STATUSES, UNFINISHED, RUNNING or PAUSED
     records: tuple[Record, ...]  # one per epoch, in order
     best: Record | None  # the metrics of the best epoch; None when no epoch has a finite metric
     value: float | None  # of the sweep's metric in `best`
@@ -50,7 +51,7 @@ class TrialResult:
 
     @property
     def ended(self) -> bool:
-        return self.status not in (UNFINISHED, RUNNING)
+        return self.status not in (UNFINISHED, RUNNING, PAUSED)
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ def mark_running(sweep: SweepResults) -> SweepResults:
     """The same results while a driver works in their folder: what has not ended is running."""
 
     def mark(trial: TrialResult) -> TrialResult:
-        return trial if trial.ended else replace(trial, status=RUNNING)
+        return replace(trial, status=RUNNING) if trial.status == UNFINISHED else trial
 
     confirm = tuple(replace(one, run=mark(one.run)) for one in sweep.confirm)
     return replace(sweep, trials=tuple(map(mark, sweep.trials)), confirm=confirm, running=True)
@@ -218,7 +219,7 @@ def _trial(number: int, source: TrialFolder, metric: str, goal: str, compare: st
         number=number,
         folder=source.path,
         label=_label(source, result, compare),
-        status=result.status if result else UNFINISHED,
+        status=result.status if result else PAUSED if source.paused() else UNFINISHED,
         records=records,
         best=best,
         value=float(best[metric]) if best else None,

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -160,11 +161,13 @@ class _Start:
         from hwcls.sweep.run.reconcile import reconcile
         from hwcls.sweep.search import pruning
         from hwcls.sweep.search.searcher import FairSearch
+        from hwcls.sweep.search.stopping.paused import PausedTrials
 
         usage = estimate_disk_usage(self.sweep, prepared.models, prepared.data_size, resources.concurrent)
         low_disk = check_results_disk(usage, self.folder.path)
         search = FairSearch(self.sweep, self.folder, resources, prepared.sources, self.options.warm_start)
         scheduler = pruning.build_scheduler(self.sweep)
+        search.paused = PausedTrials(self.sweep, scheduler)
         reconcile(self.sweep, self.folder, search, scheduler)
         results = self.mirror.url if self.mirror else self.folder.path
         name, budget = self.sweep.config.name, self.sweep.config.budget
@@ -209,20 +212,26 @@ class _Start:
     def _start_recording(self, search: FairSearch) -> RecordCallback:
         """Open the progress view and start what writes and follows the records."""
         from hwcls.sweep.run.callback import RecordCallback
+        from hwcls.sweep.run.reconcile import end_paused
 
         ended = {f"trials/{n}": result for n, trial in self.folder.trials().items() if (result := trial.result())}
-        ahead = Ahead.of_search(confirm_plan.expected_epochs(self.sweep))
+        ahead = Ahead.of_search(
+            confirm_plan.expected_epochs(self.sweep), search.paused.expected_epochs(search.spending.by_unit())
+        )
         progress = self.progress_for(search.total, len(ended), search.spending.left, ahead)
         for key, result in ended.items():
             progress.ended_before(key, result)
         results_folder.drop_leftovers(self.folder)
         self.tracking.start()
-        return RecordCallback(self.folder, self.sweep.config, progress, self.tracking.keep_alive)
+        callback = RecordCallback(self.folder, self.sweep.config, progress, self.tracking.keep_alive)
+        callback.paused, callback.end_paused = search.paused, partial(end_paused, self.sweep, self.folder, search)
+        return callback
 
     def _train(self, search: FairSearch, scheduler: Any, callback: RecordCallback, resources: Resources) -> bool:
         """Run the trials of the search, then the confirm runs; True when they were interrupted."""
         from hwcls.sweep.cluster.connect import driver_node_resource
         from hwcls.sweep.run import confirm_run
+        from hwcls.sweep.run.reconcile import end_paused
         from hwcls.sweep.run.trial_group import build_trainable
         from hwcls.sweep.run.tune import tune_run
 
@@ -234,6 +243,7 @@ class _Start:
             if tune_run(group, self.folder, search, scheduler, callback, resources, restarts):
                 return True
             environment.write_budget_spent(self.folder.path, search.spending.spent)
+        callback.show_ended(end_paused(self.sweep, self.folder, search, last=True))
         if confirm_run.run(self.sweep, self.folder, group, resources, callback, self.progress_for):
             return True
         _update_best(self.folder)
@@ -245,9 +255,10 @@ def _decided(sweep: Sweep, resources: Resources) -> dict[str, Any]:
     """What the machine and the space decided, where the sweep file leaves it open."""
     from hwcls.sweep.search.rungs import rung_limits
 
-    early = sweep.config.early_terminate
+    early = sweep.early_stopping
     rungs = early.rungs(*rung_limits(early, sweep.corners)) if early else []
-    return {"resources": vars(resources), "share": sweep.shares.unit, "rungs": rungs}
+    found = {"resources": vars(resources), "share": sweep.shares.unit, "rungs": rungs}
+    return found | ({"early_terminate": early.model_dump(exclude_none=True)} if early else {})
 
 
 def _where(sweep: Sweep) -> str:
@@ -281,7 +292,9 @@ def _extent(search: FairSearch, budget: float | None) -> str:
         total, left = format_duration(budget), format_duration(search.spending.left or 0.0)
         words.append(f"new trials for {total if search.count == 0 else f'{left} of {total}'}")
     if search.count:
-        words.append(f"{search.count - len(search.unfinished)} of them done before")
+        waiting = len(search.paused)
+        words.append(f"{search.count - len(search.unfinished) - waiting} of them done before")
+        words += [f"{waiting} paused"] if waiting else []
     return ", ".join(words)
 
 

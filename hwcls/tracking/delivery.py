@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
+from hwcls.tracking.folders import PAUSED
 from hwcls.tracking.json_lines import read_lines_from
 from hwcls.tracking.shapes import is_record
 from hwcls.tracking.tracker import RunInfo, Tracker
@@ -29,6 +30,8 @@ class WatchedRun:
         self.written = 0.0  # time of its last change, in seconds of time.time()
         self.ended = 0  # time of result.json, in ns; 0 while it does not exist
         self.is_best = False  # whether the sweep's best/ is a copy of it
+        self.is_paused = False  # whether it waits at a rung, and may go on later
+        self._paused = str(info.folder.path / PAUSED)
         self._result, self._metrics = str(info.folder.path / "result.json"), str(info.folder.metrics_path)
 
     def refresh(self) -> None:
@@ -38,6 +41,7 @@ class WatchedRun:
         self.ended = result.st_mtime_ns if result else 0
         self.size, self.written = (metrics.st_size, metrics.st_mtime) if metrics else (0, 0.0)
         self.is_best = self.info.is_best()
+        self.is_paused = not self.ended and os.path.exists(self._paused)
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class _Position:
     size: int = 0  # of metrics.jsonl when it was read: a partial line is not read again in every pass
     ended: int = 0  # time of the result that was delivered
     is_best: bool = False  # as it was delivered
+    is_paused: bool = False  # so that the tracker has closed it
 
 
 @dataclass(frozen=True)
@@ -83,15 +88,16 @@ class Delivery:
     def close(self) -> None:
         """End open runs as unfinished and close the tracker."""
         for key, position in self._positions.items():
-            if not position.ended and self._failed_in_a_row < 2:
+            if not position.ended and not position.is_paused and self._failed_in_a_row < 2:
                 self._try(key, partial(self._tracker.finish, position.info, None))
         self._try("close", self._tracker.close)
 
     def has_delivered(self, run: WatchedRun) -> bool:
         """Whether the tracker took all that the last pass saw of a run."""
         position = self._positions.get(run.info.key)
-        seen = (run.size, run.ended, run.is_best)
-        return position is not None and (position.size, position.ended, position.is_best) == seen
+        if position is None or (position.size, position.ended, position.is_best) != (run.size, run.ended, run.is_best):
+            return False
+        return position.is_paused or not run.is_paused  # a run that goes on stays closed until its next epoch
 
     def errors(self) -> dict[str, str]:
         """The last error of each run that the tracker did not take, by run key."""
@@ -106,19 +112,21 @@ class Delivery:
     def _deliver(self, run: WatchedRun, *, wait: bool) -> None:
         info = run.info
         position = self._positions.pop(info.key, None)  # gone if anything below raises: then all is replayed
-        if position is None or position.ended or run.size < position.offset:
+        if position is None or position.ended or position.is_paused or run.size < position.offset:
             self._tracker.start(info)
             position = _Position(info)
         lines, offset = read_lines_from(info.folder.metrics_path, position.offset, is_record)
         size = run.size
-        if wait and lines and not run.ended and time.time() - run.written < LINE_DELAY:
+        if wait and lines and not run.ended and not run.is_paused and time.time() - run.written < LINE_DELAY:
             size = offset = lines.pop()[0]
         result = info.folder.result() if run.ended else None
         for place, (_, line) in enumerate(lines, 1):
             self._tracker.log(info, line, last=result is not None and place == len(lines))
         if run.ended:
             self._tracker.finish(info, result)
-        self._positions[info.key] = _Position(info, offset, size, run.ended, run.is_best)
+        elif run.is_paused:
+            self._tracker.finish(info, None)
+        self._positions[info.key] = _Position(info, offset, size, run.ended, run.is_best, run.is_paused)
 
     def _try(self, key: str, action: Callable[[], None]) -> bool:
         try:

@@ -18,8 +18,9 @@ from hwcls.escape import printable
 from hwcls.reading import read_file, read_json, read_or_none, read_yaml
 from hwcls.tracking.json_lines import read_backwards, read_lines
 from hwcls.tracking.records import Result
-from hwcls.tracking.shapes import BestShape, PurposeShape, ResultShape, is_record
+from hwcls.tracking.shapes import BestShape, PausedShape, PurposeShape, ResultShape, is_record
 
+PAUSED = "paused.json"  # in a trial's folder while it waits at a rung: its last epoch, and its result if it ended now
 PURPOSE = "confirm.json"  # in a confirm run's folder: {"trial": 3, "role": "pick"}
 LOOKS = "looks.jsonl"  # in a sweep's folder: a line for each verdict on test, with the number of seeds that it had
 BEST, ABOUT = "best", "best.json"  # a sweep's folder with a copy of its best weights; what it is a copy of
@@ -107,6 +108,23 @@ class TrialFolder:
     def write_result(self, result: Result) -> None:
         files.write_json(self.path / "result.json", result.to_dict())
 
+    def pause(self, result: Result) -> None:
+        """The trial waits at a rung; `result` is what it ends with if it does not go on. One checkpoint is kept."""
+        for path in self.checkpoints()[1:]:
+            shutil.rmtree(path, ignore_errors=True)
+        files.write_json(self.path / PAUSED, {"epoch": self.last_epoch(), "result": result.to_dict()})
+
+    def paused(self) -> Result | None:
+        """What `pause` was given; None where the trial has gone on since, or never paused."""
+        values = read_or_none(read_json, self.path / PAUSED, PausedShape)
+        if values is None or values["epoch"] != self.last_epoch():
+            return None
+        return Result.from_dict(values["result"])
+
+    def resume(self) -> None:
+        """The trial does not wait any more."""
+        (self.path / PAUSED).unlink(missing_ok=True)
+
     def checkpoints(self) -> list[str]:
         """The checkpoints that the trial can resume from, the newest first.
 
@@ -130,6 +148,7 @@ class TrialFolder:
         """Delete the checkpoints of a trial that has ended."""
         for path in self.checkpoints():
             shutil.rmtree(path, ignore_errors=True)
+        self.resume()
         (self.path / "checkpoint.json").unlink(missing_ok=True)
 
     def request_stop(self) -> None:

@@ -76,6 +76,13 @@ class ResultShape(BaseModel):
     test: dict[str, int | float | None] | None = None
 
 
+class PausedShape(BaseModel):
+    """paused.json."""
+
+    epoch: int
+    result: ResultShape
+
+
 class PurposeShape(BaseModel):
     """What a confirm run is for, before it has a result."""
 

@@ -14,6 +14,7 @@ from hwcls.files import write_json
 from hwcls.reading import read_yaml
 from hwcls.tracking import delivery, folders
 from hwcls.tracking.follower import Follower
+from hwcls.tracking.records import Result
 from hwcls.tracking.tracker import RunInfo
 
 
@@ -341,3 +342,37 @@ def test_following_imports_no_logger():
     heavy = "{'wandb', 'tensorboardX', 'torch', 'ray'}"
     code = f"import sys, hwcls.tracking.follower; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_a_paused_run_is_closed_and_goes_on(sweep):
+    """It waits at a rung, perhaps for hours, and is then the same run with its first epochs."""
+    memory = Memory()
+    follower = Follower(sweep, [memory], "p")
+    trial = sweep.add(sweep.trial(0), range(1, 3))
+    trial.pause(Result("stopped", None, None, {}, 0.0))
+    follower.poll(recheck=False)
+    assert memory.ended == {"trials/0": None}
+    assert [line["epoch"] for line in memory.rows["trials/0"]] == [1, 2]  # none waits for an end that may not come
+    calls = len(memory.calls)
+    assert not follower.poll(recheck=False)
+    trial.resume()
+    assert not follower.poll(recheck=False)  # it stays closed until there is something to tell
+    assert len(memory.calls) == calls
+    sweep.add(trial, range(3, 5), "complete")
+    follower.poll(recheck=False)
+    assert memory.ended == {"trials/0": "complete"}
+    assert [line["epoch"] for line in memory.rows["trials/0"]] == [1, 2, 3, 4]
+    follower.close()
+    assert memory.ended == {"trials/0": "complete"}
+
+
+def test_a_run_that_ends_where_it_paused(sweep):
+    memory = Memory()
+    follower = Follower(sweep, [memory], "p")
+    trial = sweep.add(sweep.trial(0), range(1, 3))
+    trial.pause(Result("stopped", None, None, {}, 0.0))
+    follower.poll()
+    sweep.add(trial, range(0), "stopped")
+    follower.poll()
+    assert memory.ended == {"trials/0": "stopped"}
+    assert [line["epoch"] for line in memory.rows["trials/0"]] == [1, 2]

@@ -92,7 +92,10 @@ def _effective_facts(effective: object) -> Facts:
         return []
     found, rungs = effective.get("resources"), effective.get("rungs")
     resources = [("Resources of a trial", _flatten(found).replace("_", " "))] if isinstance(found, Mapping) else []
-    stopping = [("Early stopping at epochs", _flatten(rungs))] if isinstance(rungs, list) and rungs else []
+    early = effective.get("early_terminate")
+    pauses = isinstance(early, Mapping) and early.get("rule") == "promotion"
+    what = "Trials pause, and the best go on, at epochs" if pauses else "Early stopping at epochs"
+    stopping = [(what, _flatten(rungs))] if isinstance(rungs, list) and rungs else []
     return resources + stopping
 
 

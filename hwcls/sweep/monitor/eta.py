@@ -21,13 +21,14 @@ class Ahead:
     epochs: Mapping[str | None, float] = field(default_factory=dict)  # of confirm runs, by alternative
     starts: float = 0.0  # idle time, as a multiple of that until the first trial of this phase trains
     what: str = "writing the report"
+    own: float | None = None  # epochs that these trials take from now on; None where only their values decide that
 
     @classmethod
-    def of_search(cls, epochs: Mapping[str | None, float]) -> Ahead:
-        """After the search; confirm runs start new groups."""
+    def of_search(cls, epochs: Mapping[str | None, float], own: float | None = None) -> Ahead:
+        """After the search, which itself takes `own` epochs more; confirm runs start new groups."""
         if not epochs:
-            return cls(starts=AFTER / GROUP)
-        return cls(epochs, (GROUP + SCORE + AFTER) / GROUP, "starting the confirm runs")
+            return cls(starts=AFTER / GROUP, own=own)
+        return cls(epochs, (GROUP + SCORE + AFTER) / GROUP, "starting the confirm runs", own)
 
     @classmethod
     def of_confirm(cls) -> Ahead:
@@ -84,6 +85,10 @@ class Pace:
         if known is not None:
             self.ended_after.append(known.epoch)
 
+    def paused(self, key: str) -> None:
+        """A trial frees its place until it goes on or ends."""
+        self.running.pop(key, None)
+
     @property
     def finished(self) -> bool:
         """Whether the last of these trials has ended, so that what follows has begun."""
@@ -122,6 +127,8 @@ class Pace:
 
     def _epochs_left(self, *, over: bool) -> float:
         """Epochs that are left if trials run as long as earlier ones did; `over`: no new trial starts."""
+        if self.ahead.own is not None and not over:
+            return max(self.ahead.own - self.epochs, float(len(self.running)))
         usual = sum(self.ended_after) / len(self.ended_after) if self.ended_after else None
         left = 0.0
         for trial in self.running.values():

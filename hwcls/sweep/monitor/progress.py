@@ -36,6 +36,7 @@ class Progress(Protocol):
     ) -> None: ...  # resumes after `epoch`, 0 for a new one; ends with `epochs` at the latest
     def epoch(self, key: str, line: dict[str, Any]) -> None: ...
     def restarted(self, key: str, error: str) -> None: ...
+    def paused(self, key: str, result: Result) -> None: ...  # it waits; `result`: if it does not go on
     def ended(self, key: str, result: Result) -> None: ...
 
 
@@ -60,6 +61,9 @@ class Quiet:
         pass
 
     def restarted(self, key: str, error: str) -> None:
+        pass
+
+    def paused(self, key: str, result: Result) -> None:
         pass
 
     def ended(self, key: str, result: Result) -> None:
@@ -118,6 +122,11 @@ class Lines(Quiet):
 
     def restarted(self, key: str, error: str) -> None:
         log.info("%s is restarted: %s", _name(key), error)
+
+    def paused(self, key: str, result: Result) -> None:
+        self.pace.paused(key)
+        self.ended_before(key, result)
+        log.info(" · ".join([f"{_name(key)} paused", *self._facts(result)]))
 
     def ended(self, key: str, result: Result) -> None:
         self.pace.ended(key)
@@ -227,6 +236,11 @@ class LiveTable(Lines, AbstractContextManager["LiveTable"]):
         super().restarted(key, error)
         if key in self.running:
             self.running[key].state = "restarting"
+
+    def paused(self, key: str, result: Result) -> None:
+        self.running.pop(key, None)
+        self.live.refresh()
+        super().paused(key, result)
 
     def ended(self, key: str, result: Result) -> None:
         self.running.pop(key, None)

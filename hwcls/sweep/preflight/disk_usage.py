@@ -13,6 +13,7 @@ from hwcls.config.sweep_file import Sweep
 from hwcls.errors import UserError
 from hwcls.format import format_bytes
 from hwcls.sweep.preflight.model_size import ModelSize
+from hwcls.sweep.search.rungs import rung_limits
 
 KB, MB, GB = 10**3, 10**6, 10**9
 BLOCK = 4096  # bytes that the smallest file occupies
@@ -72,7 +73,10 @@ def estimate_disk_usage(
     counts = max_trials(sweep)
     checkpoint = max(_checkpoint(found, data, epochs, keep) for found in models.values())
     total = sum(count * kept.get(label, each) for label, count in counts.items()) if counts is not None else None
+    paused, open_ended = _most_paused(sweep)
+    each += open_ended * checkpoint  # which a paused trial keeps
     running = concurrent * (CHECKPOINTS * checkpoint + max(found.file for found in models.values()))
+    running += paused * checkpoint
     confirmed = 0
     if sweep.config.confirm is not None:
         config = sweep.config.confirm
@@ -98,6 +102,20 @@ def max_trials(sweep: Sweep) -> dict[str, int] | None:
     if not each or sweep.config.first:  # settings of `first` belong to any alternative
         return {"any": sweep.total}  # as if each were of the largest alternative
     return each
+
+
+def _most_paused(sweep: Sweep) -> tuple[int, bool]:
+    """How many trials may wait at a time, or whether all may, where only time ends the search."""
+    early = sweep.early_stopping
+    if early is None or not early.pauses:
+        return 0, False
+    counts = max_trials(sweep)
+    if counts is None:
+        return 0, True
+    first, epochs = rung_limits(early, sweep.corners)
+    if set(counts) == set(sweep.shares.labels):
+        return sum(early.most_paused(first, epochs, count) for count in counts.values()), False
+    return len(sweep.shares.labels or (None,)) * early.most_paused(first, epochs, sum(counts.values())), False
 
 
 def check_results_disk(found: DiskUsage, path: Path) -> str | None:

@@ -60,7 +60,7 @@ def plan_sweep(sweep: Sweep, notes: Sequence[str] | None = None, described: Sequ
 
     config = sweep.config
     corners = sweep.corners
-    early = config.early_terminate
+    early = sweep.early_stopping
     steps = []
     if early:
         steps = early.rungs(*rung_limits(early, corners))
@@ -89,6 +89,7 @@ def plan_sweep(sweep: Sweep, notes: Sequence[str] | None = None, described: Sequ
         "per_alternative": sweep.shares.trials_each() or dict.fromkeys(sweep.shares.labels),
         "share": sweep.shares.unit,
         "rungs": steps,
+        "pauses": bool(early and early.pauses),
         "confirm": _confirm_counts(sweep),
         "tracking": describe_tracking(config),
         "warnings": [*warnings, *describe_notes(sweep), *notes, *missing],
@@ -242,9 +243,8 @@ def print_plan(found: dict[str, Any], write: Callable[[str], None]) -> None:
         share = f"its share of the {'time' if found['share'] == 'seconds' else found['share']}"
         for label, count in found["per_alternative"].items():
             write(f"  {label}: {share if count is None else count}")
-    write(
-        f"\nearly stopping at epochs {', '.join(map(str, found['rungs']))}" if found["rungs"] else "\nno early stopping"
-    )
+    how = "trials pause, and the best go on," if found["pauses"] else "early stopping"
+    write(f"\n{how} at epochs {', '.join(map(str, found['rungs']))}" if found["rungs"] else "\nno early stopping")
     if found["confirm"]:
         picks = "{picks} runs pick the winners, ".format(**found["confirm"]) if found["confirm"]["picks"] else ""
         other = "others" if picks else "runs"

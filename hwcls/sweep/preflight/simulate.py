@@ -27,6 +27,7 @@ from hwcls.sweep.preflight.dry_run import sample_trial
 from hwcls.sweep.preflight.timing import CrashedError, Labelled, Timing, TrialTime, time_trials
 from hwcls.sweep.search.messages import EpochReport
 from hwcls.sweep.search.pruning import build_scheduler
+from hwcls.sweep.search.stopping.paused import PausedTrials
 
 ALL = "every trial"  # the label where nothing is compared
 MIN_TIMED = 3  # timed trials of each alternative
@@ -171,9 +172,11 @@ class Simulation:
         self.sweep, self.times, self.waits, self.slots = sweep, times, waits, slots
         self.random = random.Random(seed)
         self.stop = build_scheduler(sweep)
+        self.paused = PausedTrials(sweep, self.stop)
+        self.running: dict[str, str | None] = {}  # trials by key, and their alternatives
+        self.waiting: dict[str, tuple[str, Iterator[float | None]]] = {}  # paused ones, and what follows of each
         self.shares = replace(sweep.shares, labels=tuple(times))
         self.spent: dict[Unit, dict[str, float]] = {unit: dict.fromkeys(times, 0.0) for unit in get_args(Unit)}
-        self.distinct = {label or ALL: int(min(trials, size)) for label, trials, size in sweep.sizes}
         self.wall = self.busy = 0.0
         self.trials = self.epochs = 0
 
@@ -184,37 +187,55 @@ class Simulation:
 
     def _run_in_parallel(self, next_trial: Callable[[float], Iterator[float] | None]) -> float:
         """Run trials in all slots until `next_trial(now)` returns None; a trial yields the seconds of its parts."""
-        end = 0.0
+        end, idle = 0.0, list[int]()
         running: list[tuple[float, int, Iterator[float]]] = [(0.0, slot, iter(())) for slot in range(self.slots)]
         while running:
             now, slot, parts = heapq.heappop(running)
             seconds = next(parts, None)
-            if seconds is None:  # its trial has ended, or its group is new
-                end = now
-                trial = next_trial(now)
-                if trial is None:
-                    continue
-                seconds, parts = self.waits.turnaround if now else self.waits.group, trial
-            heapq.heappush(running, (now + seconds, slot, parts))
+            if seconds is not None:
+                heapq.heappush(running, (now + seconds, slot, parts))
+                continue
+            end = now  # its trial has ended or pauses, or its group is new
+            idle.append(slot)
+            while idle and (trial := next_trial(now)) is not None:  # others may have waited for what has ended
+                heapq.heappush(running, (now + (self.waits.turnaround if now else self.waits.group), idle.pop(), trial))
         return end
 
     def _next_trial(self, now: float) -> Iterator[float] | None:
         """The next trial of the search, None at its end."""
-        number = self.trials
-        if number >= (self.sweep.total or math.inf) or now >= (self.sweep.config.budget or math.inf):
+        number, budget = self.trials, self.sweep.config.budget or math.inf
+        over = number >= (self.sweep.total or math.inf) or now >= budget
+        last = over or now >= budget - self.paused.kept(self.spent)
+        key = self.paused.next(self.running, self.spent, last=last) if now < budget else None
+        if key is not None:
+            label, parts = self.waiting.pop(key)
+            self.paused.leave(label, key)
+            self.running[key] = label
+            return self._until_pause(key, label, parts)
+        if over or (last and self.running):
             return None
         self.trials += 1
-        label = self._label(number)
+        label, key = self._label(number), f"trials/{number}"
         self.spent["trials"][label] += 1
-        return self._search_trial(number, label, self.random.choice(self.times[label]))
+        self.running[key] = label
+        return self._until_pause(key, label, self._search_trial(key, label, self.random.choice(self.times[label])))
+
+    def _until_pause(self, key: str, label: str, parts: Iterator[float | None]) -> Iterator[float]:
+        """The parts of a trial until it ends or pauses; what follows then waits."""
+        for seconds in parts:
+            if seconds is None:
+                self.waiting[key] = label, parts
+                break
+            yield seconds
+        del self.running[key]
 
     def _label(self, number: int) -> str:
         if self.shares.points is not None:
             return self.shares.points[number] or ALL
         return self.shares.next(self.spent)
 
-    def _search_trial(self, number: int, label: str, time: TrialTime) -> Iterator[float]:
-        """Train until early stopping ends the trial; its metric approaches a random value."""
+    def _search_trial(self, key: str, label: str, time: TrialTime) -> Iterator[float | None]:
+        """Train until early stopping ends the trial, None where it pauses; its metric approaches a random value."""
         sign = 1 if self.sweep.config.metric.goal == "maximize" else -1
         goal, speed, best = self.random.random(), self.random.uniform(0.1, 0.4) * time.epochs, 0.0
         for epoch, seconds in enumerate(self._train(time), start=1):
@@ -224,15 +245,18 @@ class Simulation:
             value = goal * (1 - math.exp(-epoch / speed)) + self.random.gauss(0, 0.01)
             best = max(best, value)
             report = EpochReport(epoch, time.epochs, sign * value, sign * best)
-            if self.stop and self.stop.stops(label, f"trials/{number}", report):
-                return
+            if self.stop and self.stop.stops(label, key, report):
+                if not self.stop.pause(label, key):
+                    return
+                yield None
+                yield time.build
 
     def _train(self, time: TrialTime) -> Iterator[float]:
         """Yield the seconds of each epoch."""
         for epoch in range(time.epochs):
-            yield time.epoch + self.waits.record + (0.0 if epoch else time.build)
-            self.busy += time.epoch
+            self.busy += time.epoch  # before it, as early stopping may end the trial with it
             self.epochs += 1
+            yield time.epoch + self.waits.record + (0.0 if epoch else time.build)
 
     def _confirm(self) -> float:
         """The seconds of the confirm runs, on new groups, and of scoring the winners on test."""
@@ -240,10 +264,11 @@ class Simulation:
         if config is None:
             return 0.0
         runs: list[TrialTime] = []
+        distinct = {label or ALL: int(min(trials, size)) for label, trials, size in self.sweep.sizes}
         shares = (1.0, train_share(self.sweep))
         for place in (0, 1):  # the picks of every alternative, then its reports
             for label, times in self.times.items():
-                count = config.runs(min(int(self.spent["trials"][label]), self.distinct.get(label, config.top)))[place]
+                count = config.runs(min(int(self.spent["trials"][label]), distinct.get(label, config.top)))[place]
                 drawn = [self.random.choice(times) for _ in range(count)]
                 runs += [replace(time, epoch=time.epoch * shares[place]) for time in drawn]
         return self._run_in_parallel(lambda now: self._train(runs.pop(0)) if runs else None) + self.waits.score

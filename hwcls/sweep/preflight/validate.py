@@ -19,7 +19,7 @@ from hwcls.models.user.code import accept_named
 from hwcls.sweep.preflight.cuts import check_same_cuts
 from hwcls.sweep.preflight.dry_run import check_data_names
 from hwcls.sweep.search.earlier_results import check_earlier_results
-from hwcls.sweep.storage import results_folder
+from hwcls.sweep.storage import environment, results_folder
 from hwcls.sweep.storage.mirror import SharedResults
 from hwcls.temporary import own_temporary_files
 from hwcls.tracking.folders import SweepFolder
@@ -63,7 +63,20 @@ def check_sweep(sweep: Sweep, options: Options) -> Sweep:
     check_same_cuts(sweep, SweepFolder(folder))
     split, models = _earlier_split(SweepFolder(folder)), _earlier_models(SweepFolder(folder))
     sweep = replace(sweep, earlier="val_min" in split, earlier_split=split, earlier_models=models)
-    return _with_inputs(sweep, SweepFolder(folder))
+    return _with_inputs(_with_rule(sweep, folder), SweepFolder(folder))
+
+
+def _with_rule(sweep: Sweep, folder: Path) -> Sweep:
+    """The sweep with the rule of early stopping that its earlier starts had, where the file leaves it open."""
+    before = environment.read_stopping_rule(folder)
+    if before is None and SweepFolder(folder).trials():  # of a version that did not record it
+        before = "stopping"
+    sweep = replace(sweep, rule_before=before)
+    early = sweep.early_stopping
+    if early is not None and early.pauses and sweep.config.keep == "none":
+        what = "keep: none leaves nothing of a trial that pauses, as trials of this sweep do (rule: promotion)"
+        raise UserError(what, where=sweep.source.where(("keep",)), remedy="write keep: best, or pass --new")
+    return sweep
 
 
 def _with_inputs(sweep: Sweep, folder: SweepFolder) -> Sweep:

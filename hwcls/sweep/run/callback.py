@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,8 @@ class RecordCallback(Callback):  # type: ignore[misc]
         self.unsaved: set[str] | None = None  # trials to save before the sweep is interrupted; None: it is not
         self.interrupt: Callable[[], None] = lambda: None
         self.write_error: Exception | None = None  # of a checkpoint; Tune drops what is raised there
+        self.paused: Container[object] = ()  # keys of trials that wait at a rung
+        self.end_paused: Callable[[], Iterable[tuple[str, Result]]] = tuple  # those that cannot go on any more
 
     def _folder(self, job: Job) -> TrialFolder:
         return TrialFolder(self.folder.path / job.key)
@@ -60,6 +62,7 @@ class RecordCallback(Callback):  # type: ignore[misc]
         self.saved.setdefault(trial.trial_id, time.monotonic())
         job = job_of(trial)
         epoch = self._folder(job).last_epoch()
+        self._folder(job).resume()
         self.progress.started(job.key, job.label, dict(job.parameters), epoch, job.epochs)
 
     def on_trial_result(
@@ -99,12 +102,20 @@ class RecordCallback(Callback):  # type: ignore[misc]
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         job, report = job_of(trial), report_in(trial.last_result)
-        if report is not None and report.failure is not None:
+        if job.key in self.paused:
+            self._pause(trial)
+        elif report is not None and report.failure is not None:
             self._end(trial, "failed", report.failure)
         elif report is not None and report.epoch >= job.epochs:
             self._end(trial, "complete", None)
         else:
             self._end(trial, "stopped_by_user" if self._folder(job).stop_requested() else "stopped", None)
+        self.show_ended(self.end_paused())
+
+    def show_ended(self, ended: Iterable[tuple[str, Result]]) -> None:
+        """Show paused trials that have ended, by key."""
+        for key, result in ended:
+            self.progress.ended(key, result)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         error = _last_line(_error_text(trial))
@@ -120,23 +131,39 @@ class RecordCallback(Callback):  # type: ignore[misc]
         self._end(trial, "failed", _last_line(text))
 
     def _end(self, trial: Any, status: str, error: str | None) -> None:
+        result = self._result(trial, status, error)
+        folder = self._folder(job_of(trial))
+        if error and not (folder.path / "error.txt").exists():
+            folder.write_error(error + "\n")
+        folder.write_result(result)
+        folder.delete_checkpoints()
+        self.progress.ended(job_of(trial).key, result)
+        self._leave(trial)
+
+    def _pause(self, trial: Any) -> None:
+        """The trial waits at a rung; where it does not go on it has stopped there."""
+        result = self._result(trial, "stopped", None)
+        self._folder(job_of(trial)).pause(result)
+        self.progress.paused(job_of(trial).key, result)
+        self._leave(trial)
+
+    def _result(self, trial: Any, status: str, error: str | None) -> Result:
         if self.write_error is not None:
             raise self.write_error
         job, report = job_of(trial), report_in(trial.last_result)
-        folder = self._folder(job)
-        result = build_result(folder, self.metric, status, job.label, dict(job.parameters))
+        result = build_result(self._folder(job), self.metric, status, job.label, dict(job.parameters))
         result = replace(result, micro_batch=report.micro_batch if report else None, error=error)
         if report:
             result.extra["turnaround"] = dict(report.phases)
             found = {"cost": dict(report.cost), "effective": dict(report.effective)}
             result.extra.update({key: value for key, value in found.items() if value})
         result.extra.update(job.extra)
-        if error and not (folder.path / "error.txt").exists():
-            folder.write_error(error + "\n")
-        folder.write_result(result)
-        folder.delete_checkpoints()
-        self.progress.ended(job.key, result)
+        return result
+
+    def _leave(self, trial: Any) -> None:
+        """The trial does not run any more."""
         self.running.discard(trial.trial_id)
+        self.saved.pop(trial.trial_id, None)
         self._mark_saved(trial)
 
     def interrupt_when_saved(self, interrupt: Callable[[], None]) -> None:

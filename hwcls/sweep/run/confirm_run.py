@@ -26,6 +26,7 @@ from hwcls.sweep.run import confirm_plan
 from hwcls.sweep.run.callback import RecordCallback
 from hwcls.sweep.run.tune import tune_run
 from hwcls.sweep.search.messages import Job
+from hwcls.sweep.search.study.unsaved import UnsavedSearcher
 from hwcls.sweep.storage.user_code import read_sources, write_sources
 from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.training.artifacts import save_arrays
@@ -33,7 +34,7 @@ from hwcls.training.artifacts import save_arrays
 log = logging.getLogger(__name__)
 
 
-class ConfirmQueue(Searcher):  # type: ignore[misc]
+class ConfirmQueue(UnsavedSearcher):
     """A Tune searcher over the confirm runs: the picks, and of each alternative the reports once its picks have ended.
 
     Args:
@@ -82,12 +83,6 @@ class ConfirmQueue(Searcher):  # type: ignore[misc]
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         self.running.discard(trial_id)
         self.has_ended = True
-
-    def save(self, checkpoint_path: str) -> None:
-        pass
-
-    def restore(self, checkpoint_path: str) -> None:
-        pass
 
 
 def open_job(sweep: Sweep, opened: SweepFolder, run: PlannedRun, resources: Resources) -> Job:

@@ -10,7 +10,7 @@ from hwcls.config.sweep_file import Sweep
 from hwcls.errors import UserError
 from hwcls.sweep.search.messages import EpochReport
 from hwcls.tracking.folders import SweepFolder, TrialFolder
-from hwcls.tracking.records import best_of
+from hwcls.tracking.records import Result, best_of
 from hwcls.training.artifacts import read_weights_epoch
 
 if TYPE_CHECKING:
@@ -24,41 +24,75 @@ STATUSES = {"COMPLETE": "complete", "PRUNED": "stopped", "FAIL": "failed"}  # by
 def reconcile(sweep: Sweep, opened: SweepFolder, search: FairSearch, scheduler: FairScheduler | None) -> None:
     """Make study, records and races agree: a trial that has ended in one of them has ended in all.
 
-    A crash may come between any two of them. What ended without leaving its weights resumes from its checkpoint.
+    A crash may come between any two of them. What ended or paused without leaving its weights resumes from its
+    checkpoint.
 
     Raises:
         UserError: There are records of a trial that is not in the study.
     """
-    from hwcls.sweep.run.callback import build_result
-
-    metric, known = sweep.config.metric, search.known_trials()
-    for number, trial in opened.trials().items():
-        state = known[number].state if number < len(known) else None
-        if state is None or state.name == "WAITING":
-            what = f"trial {number} is missing from study.journal"
-            raise UserError(
-                what, where=str(opened.path), remedy="put the file back, or use a new folder: hwcls sweep --new"
-            )
-        settings = known[number].params
-        label = sweep.alternative_label(settings)
-        stopped = _replay(scheduler, label, number, trial, metric)
+    known, trials = search.known_trials(), opened.trials()
+    missing = [number for number in trials if number >= len(known) or known[number].state.name == "WAITING"]
+    if missing:
+        what = f"trial {missing[0]} is missing from study.journal"
+        remedy = "put the file back, or use a new folder: hwcls sweep --new"
+        raise UserError(what, where=str(opened.path), remedy=remedy)
+    labels = {number: sweep.alternative_label(known[number].params) for number in trials}
+    stopped = {n: _replay(scheduler, labels[n], n, trial, sweep.config.metric) for n, trial in trials.items()}
+    for number, trial in trials.items():  # where trials pause, it takes all races to know which ones are out
         result = trial.result()
         if result is None:
-            status = STATUSES.get(state.name)
-            if status is None and _has_weights(trial, metric, sweep.config.keep):
-                status = "complete" if trial.last_epoch() >= trial.config().epochs else "stopped" if stopped else None
+            status = STATUSES.get(known[number].state.name)
+            if status is None and _has_weights(trial, sweep.config.metric, sweep.config.keep):
+                complete = trial.last_epoch() >= trial.config().epochs
+                status = "complete" if complete else "stopped" if stopped[number] else None
+                if status == "stopped" and scheduler and scheduler.pause(labels[number], f"trials/{number}"):
+                    if trial.paused() is None:
+                        trial.pause(_result(sweep, trial, status, known[number].params))
+                    search.pause(number)
+                    continue
             if status is None:
                 continue
-            if status == "stopped" and trial.stop_requested():
-                status = "stopped_by_user"
-            error = "it failed; the process ended before the error was written" if status == "failed" else None
-            closed = build_result(trial, metric, status, label, sweep.space.flat_settings(settings))
-            result = replace(closed, error=error)
-            if error:
-                trial.write_error(error + "\n")
-            trial.write_result(result)
-            trial.delete_checkpoints()
-        search.close(number, result)
+            result = _end(sweep, trial, status, known[number].params)
+        search.close(known[number], result)
+
+
+def end_paused(
+    sweep: Sweep, opened: SweepFolder, search: FairSearch, *, last: bool = False
+) -> list[tuple[str, Result]]:
+    """End the paused trials that cannot go on any more, and those that a user stops; `last`: all of them.
+
+    Returns:
+        The key and the result of each.
+    """
+    ended, out, known = [], set(search.paused.out()), search.known_trials() if search.paused else []
+    for key in list(search.paused):
+        if not (last or key in out or TrialFolder(opened.path / key).stop_requested()):
+            continue
+        number = int(key.rpartition("/")[2])
+        result = _end(sweep, opened.trial(number), "stopped", known[number].params)
+        search.close(known[number], result)
+        ended.append((key, result))
+    return ended
+
+
+def _end(sweep: Sweep, trial: TrialFolder, status: str, settings: dict[str, Any]) -> Result:
+    """Write the result of a trial that has ended; what is known since it paused stays."""
+    if status == "stopped" and trial.stop_requested():
+        status = "stopped_by_user"
+    error = "it failed; the process ended before the error was written" if status == "failed" else None
+    result = replace(trial.paused() or _result(sweep, trial, status, settings), status=status, error=error)
+    if error:
+        trial.write_error(error + "\n")
+    trial.write_result(result)
+    trial.delete_checkpoints()
+    return result
+
+
+def _result(sweep: Sweep, trial: TrialFolder, status: str, settings: dict[str, Any]) -> Result:
+    from hwcls.sweep.run.callback import build_result
+
+    label, flat = sweep.alternative_label(settings), sweep.space.flat_settings(settings)
+    return build_result(trial, sweep.config.metric, status, label, flat)
 
 
 def _replay(
@@ -71,8 +105,9 @@ def _replay(
     best: dict[str, Any] | None = None
     for line in trial.records():
         best = best_of([best, line] if best else [line], metric)
-        if best and "epoch" in line:
-            reports.append(EpochReport(line["epoch"], scheduler.epochs, line[metric.name], best[metric.name]))
+        if "epoch" in line:
+            value = best[metric.name] if best else metric.worst
+            reports.append(EpochReport(line["epoch"], scheduler.epochs, line[metric.name], value))
     return scheduler.replay(label, f"trials/{number}", reports)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Container
 from typing import Any
 
@@ -22,6 +23,34 @@ class StudyView(optuna.Study):
         self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
     ) -> list[FrozenTrial]:
         return [trial for trial in self._visible if states is None or trial.state in states]
+
+
+class ShownAsPruned(optuna.Study):
+    """A study whose sampler learns from trials that have come to `epoch` as from pruned ones, though they may go on."""
+
+    def __init__(self, study: optuna.Study, epoch: int) -> None:
+        vars(self).update(vars(study))
+        self._epoch = epoch
+
+    def _get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
+    ) -> list[FrozenTrial]:
+        found = [self._shown(trial) for trial in super()._get_trials(False, None, use_cache)]
+        chosen = [trial for trial in found if states is None or trial.state in states]
+        return copy.deepcopy(chosen) if deepcopy else chosen
+
+    def _shown(self, trial: FrozenTrial) -> FrozenTrial:
+        if trial.state != TrialState.RUNNING or max(trial.intermediate_values, default=0) < self._epoch:
+            return trial
+        shown = copy.copy(trial)
+        shown.state = TrialState.PRUNED
+        shown.values = [trial.intermediate_values[max(trial.intermediate_values)]]
+        return shown
+
+
+def shown_to_sampler(study: optuna.Study, epoch: int | None) -> optuna.Study:
+    """The study that a trial is asked of; trials pause from `epoch` on, None: none does."""
+    return study if epoch is None else ShownAsPruned(study, epoch)
 
 
 def resume_trial(study: optuna.Study, frozen: FrozenTrial) -> Trial:

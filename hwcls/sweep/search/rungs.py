@@ -10,7 +10,7 @@ from hwcls.config.trial import TrialConfig
 
 
 def rung_limits(early: EarlyStopping, trials: Iterable[TrialConfig]) -> tuple[int, int]:
-    """(first rung, last epoch): about a ninth of the epochs, but after the warm-up where that ends early.
+    """(first rung, last epoch): the share of the epochs that the rule states, but after a warm-up that ends early.
 
     It may come before a plateau's first step: recorded curves rank as well by then (benchmarks/replay.py).
     """
@@ -18,7 +18,7 @@ def rung_limits(early: EarlyStopping, trials: Iterable[TrialConfig]) -> tuple[in
     epochs = max(trial.epochs for trial in trials)
     if early.min_iter is not None:
         return min(early.min_iter, epochs), epochs
-    grace = -(-epochs // 9)
+    grace = early.first_rung(epochs)
     warm = max(trial.scheduler.warmup for trial in trials)
     return max(grace, warm if warm <= epochs // 2 else 0), epochs
 

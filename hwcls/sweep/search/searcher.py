@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +12,26 @@ from pydantic import ValidationError
 from ray.tune.search import Searcher
 
 from hwcls import files
+from hwcls.config.sweep import SearchMethod
 from hwcls.config.sweep_file import Sweep, first_settings
-from hwcls.errors import UserError
 from hwcls.reading import damage_named
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.search.finite_space import FiniteSpace
 from hwcls.sweep.search.job_builder import JobBuilder
 from hwcls.sweep.search.journal import Journal
 from hwcls.sweep.search.messages import EpochReport, report_in
-from hwcls.sweep.search.optuna_private import drawn_or_pinned, resume_trial
+from hwcls.sweep.search.optuna_private import drawn_or_pinned, resume_trial, shown_to_sampler
 from hwcls.sweep.search.spending import Spending
-from hwcls.sweep.search.warm_start import add_earlier_trials
+from hwcls.sweep.search.stopping.paused import PausedTrials
+from hwcls.sweep.search.study.outcome import close_trial, end_trial, report_epoch
+from hwcls.sweep.search.study.unsaved import UnsavedSearcher
+from hwcls.sweep.search.warm_start import warm_start
 from hwcls.sweep.storage.journal_format import BORROWED
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.records import Result
 
-STATES = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "stopped_by_user": TrialState.PRUNED}
 
-
-class FairSearch(Searcher):  # type: ignore[misc]
+class FairSearch(UnsavedSearcher):
     """Asks Optuna for trials, pins the alternative whose turn it is, and reports to Optuna how each trial ended.
 
     Args:
@@ -58,10 +57,11 @@ class FairSearch(Searcher):  # type: ignore[misc]
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.sweep, self.folder = sweep, folder
         self.jobs = JobBuilder(sweep, folder, resources, sources)
-        self.method, self.first, self.finite = sweep.config.search, first_settings(sweep), FiniteSpace(sweep)
+        self.first, self.finite = first_settings(sweep), FiniteSpace(sweep)
         self.journal, self.study = self._open_study()
-        self.warm_start = self._add_earlier_trials(source)
+        self.warm_start = warm_start(self.study, sweep, source)
         self.running: dict[str, Trial] = {}  # by Tune's id
+        self.paused = PausedTrials(sweep, None)  # replaced where trials pause
         known = self.study.get_trials(deepcopy=False)
         self.offset = sum(BORROWED in trial.user_attrs for trial in known)  # the first have no folder
         known = known[self.offset :]
@@ -87,18 +87,6 @@ class FairSearch(Searcher):  # type: ignore[misc]
         )
         return journal, study
 
-    def _add_earlier_trials(self, source: Path | None) -> tuple[int, int] | None:
-        """How many trials of the earlier sweep were added, of how many; None at a later start."""
-        if source is None:
-            return None
-        known = self.study.get_trials(deepcopy=False)
-        if not known:
-            return add_earlier_trials(self.study, self.sweep, source)
-        if BORROWED not in known[0].user_attrs:
-            remedy = "remove --from to resume, or pass --new to use a new folder"
-            raise UserError("--from only applies at the first start", where=f"--from {source}", remedy=remedy)
-        return None
-
     def _spent(self, known: list[FrozenTrial], concurrent: int) -> Spending:
         """What the trials of earlier starts had."""
         spending = Spending(self.sweep.config.budget, concurrent)
@@ -110,6 +98,10 @@ class FairSearch(Searcher):  # type: ignore[misc]
         return spending
 
     @property
+    def method(self) -> SearchMethod:
+        return self.sweep.config.search
+
+    @property
     def total(self) -> int | None:
         """Trials in all; None when only a time budget ends the search."""
         return self.sweep.total
@@ -117,20 +109,35 @@ class FairSearch(Searcher):  # type: ignore[misc]
     @property
     def finished(self) -> bool:
         """Whether no trial is left to ask for; trials that run when a time budget ends are completed."""
-        if self.unfinished:
-            return False
-        if self.spending.left == 0.0:
-            return True
-        return self.total is not None and self.count >= self.total
+        return not self.unfinished and self._is_over and self._next_paused() is None
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        """The next trial: first those that a crash interrupted, then new ones."""
-        while not self.finished:
-            if self.unfinished:
-                trial = resume_trial(self.study, self.unfinished.pop(0))
-            else:
-                self._pin_next()
-                trial = self.study.ask()
+    @property
+    def _is_over(self) -> bool:
+        """Whether no new trial is to come."""
+        return self.spending.left == 0.0 or (self.total is not None and self.count >= self.total)
+
+    @property
+    def _is_ending(self) -> bool:
+        """Whether no new trial is to come while there are paused ones to go on with."""
+        left = self.spending.left
+        return self._is_over or (left is not None and left <= self.paused.kept(self.spending.by_unit()))
+
+    def _next_paused(self) -> str | None:
+        """The key of the paused trial that goes on next."""
+        if self.spending.left == 0.0:
+            return None
+        running = {self._key(trial): self.sweep.alternative_label(trial.params) for trial in self.running.values()}
+        return self.paused.next(running, self.spending.by_unit(), last=self._is_ending)
+
+    def _key(self, trial: Trial | FrozenTrial) -> str:
+        return f"trials/{trial.number - self.offset}"
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next trial: first those that a crash interrupted, then paused ones that go on, then new ones.
+
+        None: there is none until a trial that runs has come to its next rung.
+        """
+        while (trial := self._next_trial()) is not None:
             self.sweep.space.draw(trial)  # of a resumed trial what was not drawn before the crash
             try:
                 job = self.jobs.build(trial.number - self.offset, dict(trial.params), self.journal.sync)
@@ -139,7 +146,19 @@ class FairSearch(Searcher):  # type: ignore[misc]
                 continue
             self.running[trial_id] = trial
             return job.to_config()
-        return str(Searcher.FINISHED)
+        return None if self.running and self.paused.first_rung is not None else str(Searcher.FINISHED)
+
+    def _next_trial(self) -> Trial | None:
+        if self.unfinished:
+            return resume_trial(self.study, self.unfinished.pop(0))
+        if (key := self._next_paused()) is not None:
+            frozen = self.known_trials()[int(key.rpartition("/")[2])]
+            self._leave(frozen)
+            return resume_trial(self.study, frozen)
+        if self._is_over or (self._is_ending and self.running):  # which may let a paused one go on
+            return None
+        self._pin_next()
+        return shown_to_sampler(self.study, self.paused.first_rung).ask()
 
     def _pin_next(self) -> None:
         """Pin what the next trial must try: a grid point, a setting of `first`, or the alternative whose turn it is."""
@@ -177,54 +196,37 @@ class FairSearch(Searcher):  # type: ignore[misc]
         """Report an epoch to Optuna; it counts for its alternative at once."""
         report = report_in(result)
         if report is not None:
-            self._report(self.running[trial_id], report)
+            self._count(self.running[trial_id], report)
+            report_epoch(self.running[trial_id], report)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """End a trial as COMPLETE, PRUNED (stopped early) or FAIL (an error, or a loss that is not finite).
-
-        Tune passes a trial's last result here and not to `on_trial_result`.
-        """
+        """End a trial in the study, where one that pauses runs on; Tune passes the last result here alone."""
         trial, report = self.running.pop(trial_id), report_in(result)
-        if error or report is None or report.failure is not None:
-            if report is not None:
-                self._count(trial, report)
-            self.study.tell(trial, state=TrialState.FAIL)
+        if report is not None:
+            self._count(trial, report)
+        if self._key(trial) in self.paused and report is not None and not error:
+            report_epoch(trial, report)
             return
-        self._report(trial, report)
-        if report.epoch < report.epochs:
-            self.study.tell(trial, state=TrialState.PRUNED)  # its value is the last one reported
-        elif math.isfinite(report.best):
-            self.study.tell(trial, report.best)
-        else:
-            self.study.tell(trial, state=TrialState.FAIL)
-
-    def _report(self, trial: Trial, report: EpochReport) -> None:
-        self._count(trial, report)
-        if report.value is not None:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # an epoch that a restart repeats is reported again
-                trial.report(report.value, report.epoch)
+        self._leave(trial)
+        end_trial(self.study, trial, report, error=error)
 
     def _count(self, trial: Trial, report: EpochReport) -> None:
         self.spending.add_epoch(self.sweep.alternative_label(trial.params), report.seconds)
 
-    def close(self, number: int, result: Result) -> None:
+    def _leave(self, trial: Trial | FrozenTrial) -> None:
+        self.paused.leave(self.sweep.alternative_label(trial.params), self._key(trial))
+
+    def pause(self, number: int) -> None:
+        """A trial of an earlier start waits: it does not resume at once."""
+        self.unfinished = [frozen for frozen in self.unfinished if frozen.number - self.offset != number]
+
+    def close(self, frozen: FrozenTrial, result: Result) -> None:
         """End a trial in the study that has ended in the records."""
-        for frozen in self.unfinished:
-            if frozen.number - self.offset == number:
-                self.unfinished.remove(frozen)
-                state = STATES.get(result.status, TrialState.FAIL) if result.best else TrialState.FAIL
-                complete = state == TrialState.COMPLETE
-                value = result.best[self.sweep.config.metric.name] if result.best and complete else None
-                self.study.tell(resume_trial(self.study, frozen), value, state=state)
-                return
+        self._leave(frozen)
+        if frozen.state == TrialState.RUNNING:
+            self.pause(frozen.number - self.offset)
+            close_trial(self.study, frozen, result, self.sweep.config.metric.name)
 
     def known_trials(self) -> list[FrozenTrial]:
         """The study's trials of this sweep, by number."""
         return self.study.get_trials(deepcopy=False)[self.offset :]
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing: the journal and the records hold all that a restart needs."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing: see `save`."""

@@ -21,6 +21,23 @@ from hwcls.sweep.storage.journal_format import BORROWED
 log = logging.getLogger(__name__)
 
 
+def warm_start(study: optuna.Study, sweep: Sweep, source: Path | None) -> tuple[int, int] | None:
+    """Add the trials of `source` to a study at its first start, as `add_earlier_trials`; None where there is none.
+
+    Raises:
+        UserError: `source` cannot be used, or the search has already started without it.
+    """
+    if source is None:
+        return None
+    known = study.get_trials(deepcopy=False)
+    if not known:
+        return add_earlier_trials(study, sweep, source)
+    if BORROWED not in known[0].user_attrs:
+        remedy = "remove --from to resume, or pass --new to use a new folder"
+        raise UserError("--from only applies at the first start", where=f"--from {source}", remedy=remedy)
+    return None
+
+
 class _Replay:
     """Draws what an earlier trial drew, and keeps the distributions; LookupError where a parameter is new."""
 

@@ -60,6 +60,15 @@ def write_effective(path: Path, values: Mapping[str, Any]) -> None:
     files.write_json(path / "environment.json", {**_read_environment(path), "effective": values})
 
 
+def read_stopping_rule(path: Path) -> str | None:
+    """The rule of early stopping at earlier starts, where it has several; those of older versions stopped trials."""
+    effective = _read_environment(path).get("effective")
+    early = effective.get("early_terminate") if isinstance(effective, dict) else None
+    if isinstance(early, dict):
+        return str(early["rule"]) if "rule" in early else None
+    return "stopping" if effective is not None else None
+
+
 def write_features(path: Path, found: Sequence[Mapping[str, Any]], seconds: float) -> None:
     """Record which features trials share, and that this start computed them for so long; earlier starts count too."""
     old = _read_environment(path)

@@ -302,3 +302,29 @@ def test_of_equal_trials_the_lower_number_is_the_best(clock):
     for number, value in ((1, 0.2361), (10, 0.2361), (0, 0.2361), (2, 0.1)):
         lines.ended(f"trials/{number}", Result("complete", {"epoch": 1, "val/accuracy": value}, None, {}, 1.0))
     assert lines._overall()[1] == "best 0.2361 (trial 0)"
+
+
+def test_where_trials_pause_the_rule_says_how_many_epochs_are_left(clock):
+    """Six trials: one epoch of each, and eight more of the best three."""
+    pace = Pace(6, ahead=Ahead(own=6 + 3 * 8))
+    for key in "ab":
+        pace.started(key, 0, 9)
+        run_epochs(pace, clock, key, [1])
+        pace.paused(key)
+    assert pace.remaining() == pytest.approx(2 * 28)
+    assert pace.done == 0
+    pace.started("a", 1, 9)
+    run_epochs(pace, clock, "a", range(2, 10))
+    pace.ended("a")
+    assert pace.remaining() == pytest.approx(2 * 20)
+
+
+def test_a_paused_trial_is_named(clock):
+    console = Console(record=True, width=200, file=io.StringIO())
+    with log_to_console(console):
+        lines = Lines(METRIC, 6)
+        lines.started("trials/3", None, {}, 0, 9)
+        lines.paused("trials/3", Result("stopped", {"epoch": 1, "val/accuracy": 0.5}, None, {}, 2.0))
+    assert "trial 3 paused · val/accuracy 0.5000 in epoch 1" in console.export_text()
+    assert lines.best == (0.5, "trials/3")
+    assert not lines.pace.running

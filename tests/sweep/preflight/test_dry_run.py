@@ -129,3 +129,10 @@ def test_what_is_computed_once_stands_before_the_trials_that_use_it():
     assert lines[at + 1] == "  features of 2,000 images by b at 160 px, there already"
     assert lines[at + 2] == "  16 trials of about 2.5 s, 46 to 145 epochs in all"
     assert "  cache: 1 MB" in lines
+
+
+def test_where_trials_pause(tiny):
+    promotion = {"type": "asha", "rule": "promotion"}
+    found = plan_sweep(tiny(run_cap=5, early_terminate=promotion, parameters={"epochs": 54}))
+    assert (found["rungs"], found["pauses"]) == ([2, 6, 18], True)
+    assert "trials pause, and the best go on, at epochs 2, 6, 18" in text(found)

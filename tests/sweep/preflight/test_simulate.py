@@ -17,6 +17,7 @@ from hwcls.sweep.preflight.simulate import (
     feature_seconds,
 )
 from hwcls.sweep.preflight.timing import Timing, TrialTime
+from hwcls.sweep.search.stopping.promotion import expected_epochs
 
 COSTS = {"mlp": 1.0, "cnn": 3.0}  # seconds of an epoch
 ASHA = {"type": "asha", "min_iter": 1, "eta": 3}
@@ -165,3 +166,32 @@ def test_without_a_probe_it_tells_nothing_of_time(sweep_file):
     words = ["sweep", str(sweep_file()), "--dry-run", "--no-probe"]
     assert "it will take about" not in CliRunner().invoke(app, words).output
     assert json.loads(CliRunner().invoke(app, [*words, "--json"]).output)["estimate"] is None
+
+
+PROMOTION = {"type": "asha", "rule": "promotion"}
+
+
+def test_trials_that_pause_go_on(tiny):
+    """Of 27 trials about a third goes on from each rung; all slots are busy but at the end."""
+    sweep = tiny(run_cap=27, compare=None, early_terminate=PROMOTION, parameters={"epochs": 27})
+    found = play(sweep, slots=4, costs={"every trial": 1.0}, epochs=27)
+    assert found.trials == 27
+    expected = expected_epochs([1, 3, 9], 27, 3, 27)
+    assert expected <= found.epochs <= 2 * expected
+    assert not found.running
+    assert all(key in found.waiting for key in found.paused)  # they end where they wait
+    assert found.wall >= found.busy / 4
+
+
+def test_a_time_budget_ends_with_what_is_paused(tiny):
+    sweep = tiny(run_cap=None, budget=200, compare=None, early_terminate=PROMOTION, parameters={"epochs": 27})
+    found = play(sweep, costs={"every trial": 1.0}, epochs=27)
+    assert 195 <= found.wall <= 200 + 18
+    assert found.trials < 200
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_pausing_leaves_the_shares_as_they_are(tiny, seed):
+    sweep = tiny(run_cap=None, budget=300, early_terminate=PROMOTION, parameters={"epochs": 9})
+    found = play(sweep, slots=2, epochs=9, seed=seed)
+    assert found.spent["seconds"]["mlp"] == pytest.approx(found.spent["seconds"]["cnn"], rel=0.15)

@@ -12,6 +12,7 @@ from hwcls.sweep.run import callback as module
 from hwcls.sweep.run.callback import RecordCallback
 from hwcls.sweep.search.messages import JOB, EpochReport
 from hwcls.tracking.folders import SweepFolder
+from hwcls.tracking.records import Result
 
 CONFIG = SweepConfig(name="recorded", run_cap=2, parameters={})
 
@@ -111,3 +112,38 @@ def test_what_cannot_be_kept_of_a_checkpoint_ends_the_sweep(callback, two, monke
         with pytest.raises(OSError, match="No space"):
             hook(0, two, **({"trial": two[0]} if hook == callback.on_trial_complete else {}))
     assert callback._folder(two[0].config[JOB]).result() is None
+
+
+def checkpoints(folder, count):
+    for number in range(count):
+        path = folder.path.parents[1] / "tune" / folder.path.name / f"checkpoint_{number:06d}"
+        path.mkdir(parents=True)
+        folder.add_checkpoint(str(path))
+
+
+def test_a_paused_trial_keeps_one_checkpoint_and_has_no_result(callback, two, tmp_path):
+    (tmp_path / "sweep.yaml").write_text("name: recorded\n")
+    callback.on_trial_result(0, two, two[0], found := result(3))
+    two[0].last_result = found
+    folder = SweepFolder(tmp_path).trial(0)
+    checkpoints(folder, 2)
+    callback.paused = {"trials/0"}
+    callback.on_trial_complete(0, two, two[0])
+    assert folder.result() is None
+    assert len(folder.checkpoints()) == 1
+    assert folder.checkpoints()[0].endswith("checkpoint_000001")
+    waiting = folder.paused()
+    assert (waiting.status, waiting.best) == ("stopped", {"epoch": 1, "val/accuracy": 0.5})
+    assert callback.running == {"tune-1"}
+    callback.on_trial_start(0, two, two[0])  # it goes on
+    assert folder.paused() is None
+
+
+def test_where_it_went_on_an_old_mark_means_nothing(tmp_path):
+    """The driver was killed between its mark and its end."""
+    folder = SweepFolder(tmp_path).trial(0)
+    folder.append(line(1))
+    folder.pause(Result("stopped", None, None, {}, 0.0))
+    assert folder.paused() is not None
+    folder.append(line(2))
+    assert folder.paused() is None

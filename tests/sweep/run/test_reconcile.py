@@ -1,6 +1,7 @@
 """A crash between any two of study, records, weights and result, and the next start."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,10 +10,12 @@ from safetensors.numpy import save_file
 
 from hwcls.errors import UserError
 from hwcls.sweep.cluster.resources import Resources
-from hwcls.sweep.run.reconcile import reconcile
+from hwcls.sweep.run.callback import build_result
+from hwcls.sweep.run.reconcile import end_paused, reconcile
 from hwcls.sweep.search.messages import JOB, EpochReport
 from hwcls.sweep.search.pruning import FairScheduler, build_scheduler
 from hwcls.sweep.search.searcher import FairSearch
+from hwcls.sweep.search.stopping.paused import PausedTrials
 from hwcls.tracking.folders import SweepFolder
 
 ASHA = {"type": "asha", "min_iter": 1, "eta": 2}
@@ -112,3 +115,60 @@ def test_trials_that_are_missing_from_the_study(crashed):
     (start.folder.path / "study.journal").unlink()
     with pytest.raises(UserError, match=r"trial 0 is missing from study\.journal"):
         start.reconcile()
+
+
+PROMOTION = {"type": "asha", "rule": "promotion", "min_iter": 1}
+
+
+def promoted(start):
+    """The next start, whose search knows the paused trials."""
+    scheduler, search = build_scheduler(start.sweep), start.search()
+    search.paused = PausedTrials(start.sweep, scheduler)
+    reconcile(start.sweep, start.folder, search, scheduler)
+    return search
+
+
+def test_trials_at_a_rung_are_paused(crashed):
+    start = crashed(early_terminate=PROMOTION, compare=None)
+    for value in (0.5, 0.6):
+        start.trial([value], weights_of=1)
+    between, _ = start.trial([0.1, 0.2], weights_of=2)
+    search = promoted(start)
+    assert set(search.paused) == {"trials/0", "trials/1"}
+    assert [trial.number for trial in search.unfinished] == [2]
+    assert start.folder.trial(0).paused().status == "stopped"
+    assert between.paused() is None
+    assert [search.suggest(str(n))[JOB].key for n in range(2)] == ["trials/2", "trials/1"]  # the best third of three
+
+
+def test_a_trial_that_paused_without_its_weights_resumes(crashed):
+    start = crashed(early_terminate=PROMOTION, compare=None)
+    start.trial([0.5])
+    search = promoted(start)
+    assert not search.paused
+    assert [trial.number for trial in search.unfinished] == [0]
+
+
+def test_paused_trials_end_with_what_they_had(crashed):
+    start = crashed(early_terminate=PROMOTION, compare=None)
+    folder, _ = start.trial([0.5], weights_of=1)
+    known = replace(build_result(folder, start.sweep.config.metric, "stopped", None, {}), micro_batch=8)
+    folder.pause(known)
+    search = promoted(start)
+    ((key, result),) = end_paused(start.sweep, start.folder, search, last=True)
+    assert (key, result.status, result.micro_batch) == ("trials/0", "stopped", 8)
+    assert folder.result() == result
+    assert folder.paused() is None
+    assert search.study.trials[0].state == TrialState.PRUNED
+    assert not search.paused
+
+
+def test_the_result_comes_last_where_the_driver_dies_as_trials_end(crashed):
+    """Their results are written before the study has them."""
+    start = crashed(early_terminate=PROMOTION, compare=None)
+    folder, _ = start.trial([0.5], weights_of=1)
+    folder.pause(build_result(folder, start.sweep.config.metric, "stopped", None, {}))
+    folder.write_result(folder.paused())
+    search = promoted(start)
+    assert not search.paused
+    assert search.study.trials[0].state == TrialState.PRUNED

@@ -142,7 +142,7 @@ def stops(race, key, values, sign=1):
 
 
 def test_each_rule_stops_some_trials_and_never_the_best(rule):
-    race = rule.rule(FIRST, EPOCHS, "max")
+    race = rule.race(FIRST, EPOCHS, "max")
     found = {key: stops(race, key, values) for key, values in population(40)}
     assert found["trials/best"] is None
     ended = [epoch for epoch in found.values() if epoch is not None]
@@ -151,13 +151,13 @@ def test_each_rule_stops_some_trials_and_never_the_best(rule):
 
 
 def test_each_rule_decides_by_the_goal(rule):
-    races = rule.rule(FIRST, EPOCHS, "max"), rule.rule(FIRST, EPOCHS, "min")
+    races = rule.race(FIRST, EPOCHS, "max"), rule.race(FIRST, EPOCHS, "min")
     for key, values in population(40):
         assert stops(races[0], key, values) == stops(races[1], key, values, sign=-1)
 
 
 def test_each_rule_takes_values_that_are_not_finite(rule):
-    race, plain = rule.rule(FIRST, EPOCHS, "max"), rule.rule(FIRST, EPOCHS, "max")
+    race, plain = rule.race(FIRST, EPOCHS, "max"), rule.race(FIRST, EPOCHS, "max")
     for epoch in range(1, FIRST):
         for value in (None, math.nan):
             assert not race.stops(f"trials/{value}", epoch, value, -math.inf)

@@ -33,6 +33,15 @@ def test_asha_as_shipped_trains_a_third_of_the_epochs_and_finds_as_much(asha):
     assert mean(outcome.regret <= 0.5 for outcome in asha) >= 0.9
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("compare", [False, True])
+def test_promotion_trains_a_fifth_of_the_epochs_and_finds_as_much(curves, compare):
+    found = replay.replay(curves, replay.RULES["promotion"], "random", compare, SEEDS)
+    assert replay.times_fewer(found) >= 5
+    assert mean(outcome.regret for outcome in found) <= 0.05  # points
+    assert max(outcome.regret for outcome in found[:20]) <= 1
+
+
 @pytest.mark.parametrize("rule", ["hyperband", "median"])
 def test_the_other_rules_save_epochs_too(curves, rule):
     found = replay.replay(curves, replay.RULES[rule], "random", False, SEEDS[:6])

@@ -227,8 +227,9 @@ def test_a_trial_that_has_ended_in_the_records_is_closed(search):
     for i in range(3):
         ask(first, str(i))
     again = search(run_cap=4)
-    again.close(0, Result("complete", {"epoch": 2, "val/accuracy": 0.9}, "mlp", {}, 1.0))
-    again.close(1, Result("failed", None, "cnn", {}, 1.0))
+    first, second, _ = again.known_trials()
+    again.close(first, Result("complete", {"epoch": 2, "val/accuracy": 0.9}, "mlp", {}, 1.0))
+    again.close(second, Result("failed", None, "cnn", {}, 1.0))
     assert [t.state for t in again.study.trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING]
     assert again.study.trials[0].value == 0.9
     assert [trial.number for trial in again.unfinished] == [2]

@@ -3,20 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
 from hwcls.config.sweep import EARLY_STOPPING, EarlyStopping, StoppingRule
+from hwcls.sweep.search.stopping.promotion import Promotion, expected_epochs, going_on
+
+RULE: Literal["promotion", "stopping"] = "stopping"  # where the file leaves it open
 
 
 @EARLY_STOPPING.register("asha")
 class Asha(EarlyStopping):
-    """At each rung the best 1/eta by their best value so far continue."""
+    """At each rung the best 1/eta by their best value so far continue.
+
+    Under `stopping` a trial that is among them when it comes continues, another one ends. Under `promotion` it waits:
+    it goes on if it is among them later, so that it pays to decide from the first epochs on.
+    """
 
     eta: int = Field(3, ge=2)
+    rule: Literal["promotion", "stopping"] | None = None
 
-    def rule(self, first: int, epochs: int, mode: str) -> StoppingRule:
+    @property
+    def pauses(self) -> bool:
+        return (self.rule or RULE) == "promotion"
+
+    def spell_out(self, *, before: str | None, keeps_weights: bool) -> EarlyStopping:
+        chosen = before or (RULE if keeps_weights else "stopping")
+        return self if self.rule else self.model_copy(update={"rule": chosen})
+
+    def first_rung(self, epochs: int) -> int:
+        return -(-epochs // 27) if self.pauses else super().first_rung(epochs)
+
+    def race(self, first: int, epochs: int, mode: str) -> StoppingRule:
+        if self.pauses:
+            return Promotion(self.rungs(first, epochs), mode, self.eta)
         return SuccessiveHalving(first, epochs, mode, self.eta)
 
     def rungs(self, first: int, epochs: int) -> list[int]:
@@ -25,6 +46,13 @@ class Asha(EarlyStopping):
             found.append(first)
             first *= self.eta
         return found
+
+    def expected_epochs(self, first: int, epochs: int, trials: int) -> int | None:
+        return expected_epochs(self.rungs(first, epochs), epochs, self.eta, trials) if self.pauses else None
+
+    def most_paused(self, first: int, epochs: int, trials: int) -> int:
+        places = range(1, len(self.rungs(first, epochs)) + 1) if self.pauses else ()
+        return min(trials, sum(going_on(trials, self.eta, place) for place in places))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from hwcls.config.sweep import EARLY_STOPPING
 from hwcls.sweep.search.stopping.asha import Asha
 
@@ -9,6 +11,8 @@ from hwcls.sweep.search.stopping.asha import Asha
 @EARLY_STOPPING.register("hyperband")
 class Hyperband(Asha):
     """As ASHA; some trials start at a later rung, some are never stopped."""
+
+    rule: Literal["stopping"] = "stopping"
 
     def brackets(self, first: int, epochs: int) -> list[tuple[int, float]]:
         most = 0

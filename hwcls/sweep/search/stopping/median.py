@@ -17,7 +17,7 @@ class Median(EarlyStopping):
 
     min_trials: int = Field(3, ge=1)  # so many others must have come as far
 
-    def rule(self, first: int, epochs: int, mode: str) -> StoppingRule:
+    def race(self, first: int, epochs: int, mode: str) -> StoppingRule:
         return MedianRule(first, self.min_trials, mode)
 
 

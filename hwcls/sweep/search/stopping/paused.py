@@ -1,0 +1,87 @@
+"""Which trial that waits at a rung goes on next, with the alternatives in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from hwcls.config.shares import Had, Unit
+from hwcls.config.sweep_file import Sweep
+
+if TYPE_CHECKING:
+    from hwcls.sweep.search.pruning import FairScheduler
+
+
+class PausedTrials:
+    """The paused trials as the search sees them; without a rule that pauses there are none.
+
+    Args:
+        sweep: The sweep.
+        scheduler: Of its trials; None where each runs to its end.
+    """
+
+    def __init__(self, sweep: Sweep, scheduler: FairScheduler | None) -> None:
+        self.sweep = sweep
+        self.scheduler = scheduler if scheduler and scheduler.config.pauses else None
+
+    def __contains__(self, key: object) -> bool:
+        return self.scheduler is not None and key in self.scheduler.paused
+
+    def __len__(self) -> int:
+        return len(self.scheduler.paused) if self.scheduler else 0
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.scheduler.paused if self.scheduler else ())
+
+    def out(self) -> list[str]:
+        """Those that cannot go on any more."""
+        return self.scheduler.out() if self.scheduler else []
+
+    @property
+    def first_rung(self) -> int | None:
+        """The first epoch at which trials pause; None where none does."""
+        return self.scheduler.rungs[0] if self.scheduler else None
+
+    def expected_epochs(self, had: Mapping[Unit, Had]) -> float | None:
+        """About how many epochs the search takes from now on; None where the values decide it."""
+        total, config = self.sweep.total, self.sweep.early_stopping
+        if self.scheduler is None or config is None or total is None:
+            return None
+        labels = self.sweep.shares.labels or ("all",)
+        each = self.sweep.shares.trials_each() or dict.fromkeys(labels, total // len(labels))
+        first, epochs = self.scheduler.rungs[0], self.scheduler.epochs
+        counts = [config.expected_epochs(first, epochs, trials) or 0 for trials in each.values()]
+        return max(0.0, sum(counts) - sum(had["epochs"].values()))
+
+    def kept(self, had: Mapping[Unit, Had]) -> float:
+        """Seconds at the end of a time budget in which only paused trials go on: those of one from start to end."""
+        epochs, budget = sum(had["epochs"].values()), self.sweep.config.budget
+        if self.scheduler is None or budget is None or not epochs:
+            return 0.0
+        return min(self.scheduler.epochs * sum(had["seconds"].values()) / epochs, budget / 3)
+
+    def leave(self, label: str | None, key: str) -> None:
+        """A trial goes on, or has ended."""
+        if self.scheduler:
+            self.scheduler.leave(label, key)
+
+    def next(self, running: Mapping[str, str | None], had: Mapping[Unit, Had], *, last: bool) -> str | None:
+        """The key of the trial to go on with; None: there is none, or it is the turn of a new one.
+
+        Args:
+            running: The trials that run, and their alternatives.
+            had: What each alternative has had, as Shares takes it.
+            last: Whether no new trials are to come.
+        """
+        shares = self.sweep.shares
+        found = self.scheduler.promotable(running, last=last) if self.scheduler else {}
+        if found and shares.labels and not last and shares.unit != "trials":  # trials are counted when they are new
+            turn = shares.next(had)
+            found = {label: key for label, key in found.items() if label in (turn, None)}
+        if not found:
+            return None
+        return min(found.items(), key=lambda one: [_amount(had[unit], one[0]) for unit in (shares.unit, "epochs")])[1]
+
+
+def _amount(had: Had, label: str | None) -> float:
+    return next((amount for one, amount in had.items() if one == label), 0)

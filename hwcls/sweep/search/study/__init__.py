@@ -1,0 +1,1 @@
+"""The Optuna study of a sweep, rebuilt where trials count no more or the space has changed."""
