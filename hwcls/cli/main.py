@@ -13,7 +13,7 @@ import typer
 from hwcls import __version__
 from hwcls.cli.commands import (  # noqa: F401  (each registers its commands)
     check_profile,
-    compare_explain,
+    compare_explain_trials,
     data,
     evaluate_predict,
     init_doctor,

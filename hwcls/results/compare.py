@@ -22,6 +22,7 @@ from hwcls.results.confirm.plan import confirm_label, confirm_metric, winner_run
 from hwcls.results.diagnostics import class_names
 from hwcls.results.expected_best import choose_counts, collect_trial_sequences
 from hwcls.results.load import SweepResults, is_finite
+from hwcls.results.notes.changes import summarize_changes, summarize_left_out
 from hwcls.results.notes.find import find_notes
 from hwcls.results.representatives import Representative, choose_representatives
 from hwcls.results.settings.importance import summarize_importances
@@ -32,22 +33,26 @@ COSTS = ("parameters", "flops", "inference_ms")  # columns, if recorded
 
 
 def build_leaderboard(sweep: SweepResults) -> list[dict[str, Any]]:
-    """One row per trial, best on validation first, failed ones last; all rows have the same columns.
+    """One row per trial, best on validation first, failed ones and those left out last; all have the same columns.
 
-    A missing value is None. Where there are confirm runs, `confirmed` is "winner" or "retrained", and a mean on test
-    is in the row of the trial that was scored.
+    A missing value is None. Where trials are left out, `left_out` is why. Where there are confirm runs, `confirmed` is
+    "winner" or "retrained", and a mean on test is in the row of the trial that was scored.
     """
     metrics = _metric_names(sweep)
     tests, retrained = _mean_tests(sweep), {run.run.number for run in sweep.confirm if run.run.status == "complete"}
-    costs = [name for name in COSTS if any(name in trial.cost for trial in sweep.trials)]
-    parameters = list(dict.fromkeys(name for trial in sweep.trials for name in trial.parameters))
+    reasons = {one.trial.number: str(one.reason) for one in sweep.left_out}
+    trials = [*sweep.ranked(), *(one.trial for one in sweep.left_out)]
+    costs = [name for name in COSTS if any(name in trial.cost for trial in trials)]
+    parameters = list(dict.fromkeys(name for trial in trials for name in trial.parameters))
     rows = []
-    for rank, trial in enumerate(sweep.ranked(), 1):
-        best = trial.best or {}
-        row: dict[str, Any] = {"rank": None if trial.failed or trial.value is None else rank, "trial": trial.number}
+    for place, trial in enumerate(trials, 1):
+        best, unranked = trial.best or {}, trial.failed or trial.value is None or trial.number in reasons
+        row: dict[str, Any] = {"rank": None if unranked else place, "trial": trial.number}
         if sweep.compare is not None:
             row["label"] = trial.label
         row["status"] = trial.status
+        if reasons:
+            row["left_out"] = reasons.get(trial.number)
         if sweep.confirm:
             row["confirmed"] = "winner" if trial.number in tests else "retrained" if trial.number in retrained else None
         row |= {"epoch": best.get("epoch"), sweep.metric: trial.value}
@@ -153,6 +158,8 @@ def build_summary(sweep: SweepResults) -> dict[str, Any]:
         "best": summarize_best(sweep),
         "confirm": summarize_confirm(sweep),
         "notes": find_notes(sweep),
+        "changes": summarize_changes(sweep),
+        "left_out": summarize_left_out(sweep),
         **tables,
         "importance": summarize_importances(sweep),
         "classes": test_scores.summarize_classes(test_scores.score_winners(sweep, len(names)), names),

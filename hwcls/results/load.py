@@ -18,6 +18,7 @@ from hwcls.escape import printable
 from hwcls.reading import DamagedFile, UnreadableFile, read_json, read_or_none, read_yaml, report_damage
 from hwcls.results.confirm.cuts import Cut
 from hwcls.tracking.folders import SweepFolder, TrialFolder
+from hwcls.tracking.left_out import LeftOut, find_left_out
 from hwcls.tracking.records import Result
 from hwcls.tracking.shapes import DataShape, EnvironmentShape, ModelsShape, SweepShape
 from hwcls.training.artifacts import read_class_count
@@ -75,6 +76,15 @@ class ConfirmRun:
         return self.run.status == "complete" and self.run.value is not None
 
 
+@dataclass(frozen=True)
+class LeftOutTrial:
+    """A trial that does not count, and why."""
+
+    trial: TrialResult
+    reason: LeftOut
+    confirm: tuple[ConfirmRun, ...] = ()  # which do not count either
+
+
 @dataclass(frozen=True, eq=False)
 class SweepResults:
     """The contents of a results folder."""
@@ -92,6 +102,7 @@ class SweepResults:
     confirm: tuple[ConfirmRun, ...]
     looks: tuple[Mapping[str, int], ...] = ()  # seeds of each alternative at every verdict on test; none: not counted
     running: bool = False  # whether a driver is known to work in the folder now
+    left_out: tuple[LeftOutTrial, ...] = ()  # neither in `trials` nor in `confirm`: in no ranking, chart or verdict
 
     @property
     def sign(self) -> int:
@@ -131,6 +142,8 @@ def load_results(path: Path) -> SweepResults:
     folder, models = SweepFolder(path), read_or_none(read_json, path / "models.json", ModelsShape)
 
     trials = [_trial(n, source, name, goal, compare) for n, source in folder.trials().items()]
+    left_out = find_left_out(path, settings)
+    filled = _fill_parameters(trials, settings)
     found = SweepResults(
         folder=path,
         name=str(settings.get("name") or path.name),
@@ -141,8 +154,9 @@ def load_results(path: Path) -> SweepResults:
         data=read_data(folder),
         same_models=tuple(map(tuple, models["same"])) if models else (),
         environment=read_or_none(read_json, path / "environment.json", EnvironmentShape),
-        trials=tuple(_fill_parameters(trials, settings)),
+        trials=tuple(trial for trial in filled if trial.number not in left_out),
         confirm=(),
+        left_out=tuple(LeftOutTrial(t, left_out[t.number]) for t in filled if t.number in left_out),
     )
     return reload_confirm(found)
 
@@ -177,7 +191,12 @@ def reload_confirm(sweep: SweepResults) -> SweepResults:
 
     folder = SweepFolder(sweep.folder)
     runs = tuple(_confirm_run(*key, source, read) for key, source in folder.confirm_runs().items())
-    return replace(sweep, confirm=runs, looks=tuple(folder.looks()))
+    left_out = {
+        one.trial.number: replace(one, confirm=tuple(run for run in runs if run.run.number == one.trial.number))
+        for one in sweep.left_out
+    }
+    confirm = tuple(run for run in runs if run.run.number not in left_out)
+    return replace(sweep, confirm=confirm, looks=tuple(folder.looks()), left_out=tuple(left_out.values()))
 
 
 def mark_running(sweep: SweepResults) -> SweepResults:

@@ -37,6 +37,7 @@ from hwcls.sweep.run.termination import Termination
 from hwcls.sweep.storage import environment, results_folder
 from hwcls.sweep.storage.mirror import Mirror
 from hwcls.tracking.folders import SweepFolder
+from hwcls.tracking.left_out import find_left_out
 from hwcls.training.image_size import sizes_by_title
 
 if TYPE_CHECKING:
@@ -78,6 +79,10 @@ def run(sweep: Sweep, options: Options, progress_for: ProgressFor) -> Outcome:
         if _is_finished(sweep, folder):  # its folder stays as it is, sweep.log too
             _drop_checkpoints(folder, mirror)
             _update_best(folder)  # a kill may have come before it
+            for note in sweep.notes:  # its file was changed
+                log.warning("%s", note)
+            if sweep.notes:
+                write_page(folder.path)
             return Outcome(folder, interrupted=False, nothing_to_do=True, failed=_failed(folder))
         accept_named((trial.model for trial in sweep.corners), Path(sweep.source.path), remember=True)
         environment.log_start()
@@ -214,7 +219,9 @@ class _Start:
         from hwcls.sweep.run.callback import RecordCallback
         from hwcls.sweep.run.reconcile import end_paused
 
-        ended = {f"trials/{n}": result for n, trial in self.folder.trials().items() if (result := trial.result())}
+        left_out = search.left_out
+        counted = [(n, trial) for n, trial in self.folder.trials().items() if n not in left_out]
+        ended = {f"trials/{n}": result for n, trial in counted if (result := trial.result())}
         ahead = Ahead.of_search(
             confirm_plan.expected_epochs(self.sweep), search.paused.expected_epochs(search.spending.by_unit())
         )
@@ -291,28 +298,29 @@ def _extent(search: FairSearch, budget: float | None) -> str:
     if budget is not None:
         total, left = format_duration(budget), format_duration(search.spending.left or 0.0)
         words.append(f"new trials for {total if search.count == 0 else f'{left} of {total}'}")
-    if search.count:
+    if count := search.count - len(search.left_out):
         waiting = len(search.paused)
-        words.append(f"{search.count - len(search.unfinished) - waiting} of them done before")
+        words.append(f"{count - len(search.unfinished) - waiting} of them done before")
         words += [f"{waiting} paused"] if waiting else []
     return ", ".join(words)
 
 
 def _is_finished(sweep: Sweep, folder: SweepFolder) -> bool:
     """Whether nothing is left to do, known from the records alone: then Ray need not start."""
-    ended = [trial.result() for trial in folder.trials().values()]
-    if not ended or any(result is None for result in ended):
+    ended = {number: trial.result() for number, trial in folder.trials().items()}
+    if not ended or any(result is None for result in ended.values()):
         return False
-    budget = sweep.config.budget
+    budget, counted = sweep.config.budget, ended.keys() - find_left_out(folder.path).keys()
     used_up = budget is not None and environment.read_budget_spent(folder.path) >= budget
-    if not used_up and (sweep.total is None or len(ended) < sweep.total):
+    if not used_up and (sweep.total is None or len(counted) < sweep.total):
         return False
     return not confirm_plan.is_incomplete(sweep, folder.path)
 
 
 def _failed(folder: SweepFolder) -> tuple[str, ...]:
-    """Keys of failed trials and confirm runs."""
-    every = {f"trials/{n}": t for n, t in folder.trials().items()}
+    """Keys of failed trials and confirm runs; trials that are left out are none."""
+    left_out = find_left_out(folder.path)
+    every = {f"trials/{n}": t for n, t in folder.trials().items() if n not in left_out}
     every |= {f"confirm/{label}/{seed}": t for (label, seed), t in folder.confirm_runs().items()}
     results = {key: trial.result() for key, trial in every.items()}
     return tuple(key for key, result in results.items() if result and result.status == "failed")

@@ -15,9 +15,10 @@ from hwcls.errors import UserError
 from hwcls.reading import read_json, read_or_none, read_yaml
 from hwcls.tracking.delivery import Delivery, WatchedRun
 from hwcls.tracking.folders import SweepFolder, TrialFolder
+from hwcls.tracking.left_out import find_left_out
 from hwcls.tracking.media import Media
 from hwcls.tracking.shapes import DataShape
-from hwcls.tracking.tracker import RunInfo, Tracker
+from hwcls.tracking.tracker import LEFT_OUT_TAG, RunInfo, Tracker
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Follower:
     ) -> None:
         self._sweep, self._project, self._media, self._artifacts = sweep, project, media, artifacts
         self._compare, self._images = _read_compare(sweep), _read_images(sweep)
+        self._left_out = find_left_out(sweep.path)  # as it was when tracking began: it changes between starts only
         self._best: str | None = None  # the run that best/ is a copy of
         self._runs: dict[str, WatchedRun | None] = {}  # None: no readable config
         self._open: list[WatchedRun] = []  # runs that have not ended, or that a tracker has not completely
@@ -107,7 +109,8 @@ class Follower:
         own = folder.purpose() if parts[0] == "confirm" else {"trial": int(parts[-1])}
         config |= {"sweep": self._sweep.name, **{key: own[key] for key in ("trial", "role") if key in own}}
         config |= {name: value for name, value in self._images.items() if config.get(name) is None}
-        tags = tuple(str(tag) for tag in (label, self._sweep.name, own.get("role")) if tag)
+        left_out = LEFT_OUT_TAG if own.get("trial") in self._left_out else None
+        tags = tuple(str(tag) for tag in (label, self._sweep.name, own.get("role"), left_out) if tag)
         weights = folder.path / "best.safetensors" if self._artifacts else None
         media = partial(self._compute_media, key, folder)
         name, project = self._sweep.name, self._project

@@ -136,6 +136,36 @@ class EnsembleShape(BaseModel):
     test: EnsembleTestShape
 
 
+class ExcludedShape(BaseModel):
+    """excluded.json of a trial."""
+
+    why: str
+    when: str = ""
+
+
+class ChangedShape(BaseModel):
+    """A key of a sweep file that was changed; None: the file did not have it, or has it no more."""
+
+    key: str
+    old: str | None = None
+    new: str | None = None
+
+
+class ChangeShape(BaseModel):
+    """What one start of a sweep changed in its file."""
+
+    when: str
+    changed: list[ChangedShape] = []
+
+
+class ChangesShape(BaseModel):
+    """`x-changes` in sweep.yaml."""
+
+    log: list[ChangeShape] = []
+    outside: dict[int, str] = {}  # trials whose settings the file does not search any more, and why
+    dropped: list[str] = []  # keys under `parameters` that earlier versions of the file had
+
+
 class ElsewhereShape(BaseModel):
     """elsewhere.json of a checkpoint whose state is on shared storage."""
 

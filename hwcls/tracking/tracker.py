@@ -12,6 +12,8 @@ from hwcls.tracking.folders import TrialFolder
 from hwcls.tracking.media import Media
 from hwcls.tracking.records import Result
 
+LEFT_OUT_TAG = "left out"  # of the runs of trials that do not count
+
 
 @dataclass(frozen=True)
 class RunInfo:

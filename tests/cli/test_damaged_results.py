@@ -80,12 +80,14 @@ COMMANDS: dict[str, list[list[str]] | None] = {
         ["other.yaml", "--results", "new", "--wandb", "off", "--from", RESULTS],
     ],
     "dashboard": [[RESULTS]],
+    "trials exclude": [[RESULTS, "0", "--why", "faulty"]],
     "wandb sync": [[RESULTS]],
     "wandb workspace": [[RESULTS]],
     **dict.fromkeys(
         (
             *("data list", "data clean", "data fetch", "data import", "data show", "data verify"),
             *("doctor", "init", "models", "submit"),
+            "trials include",  # reads what `trials exclude` reads
         )
     ),
 }
@@ -295,6 +297,7 @@ def run(command: str, arguments: list[str], caplog: Any) -> Output:
 
 def _steady(text: str) -> str:
     """Without what differs between two runs of one command; of a profile nothing is left."""
+    text = re.sub(r"\d{4}-\d\d-\d\dT[\d:+]+", "", text)
     return "" if "slowest" in text else re.sub(r"\d[\d.,]* ?(KB|MB|GB|bytes|ms|s\b|images/s)", "", text)
 
 

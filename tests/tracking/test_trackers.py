@@ -18,6 +18,7 @@ from hwcls.files import write_json
 from hwcls.tracking.cursor import Cursor
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.follower import Follower
+from hwcls.tracking.left_out import exclude, include
 from hwcls.tracking.media import Histogram, Media
 from hwcls.tracking.tracker import numeric_values
 from tests.tracking.readers import READERS, Reader, WandbReader, reader_of
@@ -230,6 +231,29 @@ def test_wandb_says_where_the_best_weights_are(sweep):
         check_rows(sink, sweep, "trials/1")
     best, own = str(sweep.best.path), str(sweep.trial(1).path)
     assert places == [[None, best], [best, own]]
+
+
+@pytest.mark.slow
+def test_wandb_tags_the_runs_of_excluded_trials(sweep):
+    """Also of a trial that was delivered before, and of its confirm runs; they lose the tag with the mark."""
+    for number in range(2):
+        sweep.add(sweep.trial(number), range(1, 3), "complete")
+    sweep.confirm_run("small", 1).write_purpose({"trial": 1, "role": "pick"})
+    sweep.add(sweep.confirm_run("small", 1), range(1, 3), "complete")
+    deliver(sweep, "wandb")
+
+    def tagged():
+        keys = ("trials/0", "trials/1", "confirm/small/1")
+        return [key for key in keys if "left out" in WandbReader("wandb").run(sweep, key)["tags"]]
+
+    assert tagged() == []
+    exclude(sweep.trial(1).path, "faulty")
+    deliver(sweep, "wandb")
+    assert tagged() == ["trials/1", "confirm/small/1"]
+    check_rows(reader_of("wandb"), sweep, "trials/1")
+    include(sweep.trial(1).path)
+    deliver(sweep, "wandb")
+    assert tagged() == []
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from hwcls.format import format_count, format_duration
 from hwcls.report.html.data_facts import Facts, collect_data_facts
 from hwcls.results.confirm.describe import describe_missing, describe_runs
 from hwcls.results.load import SweepResults
+from hwcls.results.notes.changes import describe_left_out, describe_outdated, list_changes
 from hwcls.tracking.folders import TrialFolder
 
 
@@ -33,6 +34,7 @@ def collect_facts(sweep: SweepResults) -> Facts:
         *_effective_facts(environment.get("effective")),
         *_environment_facts(environment),
         *_change_facts(environment.get("changes")),
+        *((f"Changed at {when}", text) for when, text in list_changes(sweep)),
         *_command_facts(environment.get("command")),
     ]
 
@@ -57,7 +59,12 @@ def _trial_facts(sweep: SweepResults) -> Facts:
     counts = Counter(trial.status.replace("_", " ") for trial in sweep.trials)
     by_status = ", ".join(f"{count} {status}" for status, count in counts.most_common())
     found = [("Trials", f"{len(sweep.trials)} ({by_status}){_describe_repeats(sweep)}" if counts else "none yet")]
-    facts = (("Confirm runs", describe_runs(sweep)), ("Missing confirm runs", describe_missing(sweep)))
+    found += [("Left out", text) for text in describe_left_out(sweep)]
+    facts = (
+        ("Confirm runs", describe_runs(sweep)),
+        ("Missing confirm runs", describe_missing(sweep)),
+        ("Confirm runs left out", describe_outdated(sweep)),
+    )
     return [*found, *((name, text) for name, text in facts if text)]
 
 
@@ -82,6 +89,7 @@ def _search_facts(sweep: SweepResults) -> Facts:
 
 def _cost_facts(sweep: SweepResults) -> Facts:
     runs = [*sweep.trials, *(confirm.run for confirm in sweep.confirm)]
+    runs += [run for one in sweep.left_out for run in (one.trial, *(confirm.run for confirm in one.confirm))]
     epochs = format_count(sum(len(run.records) for run in runs), "epoch")
     return [("Cost", f"{epochs}, {format_duration(sum(run.seconds for run in runs))} of training")]
 

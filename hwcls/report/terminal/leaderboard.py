@@ -9,6 +9,7 @@ from hwcls.results.answer import describe_answer
 from hwcls.results.compare import build_alternatives, group_leaderboard, is_overtaken
 from hwcls.results.confirm.describe import describe_confirm
 from hwcls.results.load import SweepResults
+from hwcls.results.notes.changes import describe_left_out
 from hwcls.results.notes.find import find_notes
 from hwcls.results.representatives import choose_representatives
 from hwcls.results.test_comparison import compare_confirmed
@@ -33,6 +34,8 @@ def print_leaderboard(sweep: SweepResults, console: Console, rows: int = 10) -> 
         console.print(Text(f"… and {format_count(more, 'more trial')} in leaderboard.csv"))
     for trial in failed:
         console.print(Text(f"trial {trial.number} failed: {trial.error}", style="red"))
+    for text in describe_left_out(sweep):
+        console.print(Text(f"left out: {text}"))
     console.print(Text(describe_answer(sweep)))
     for text in describe_confirm(sweep):
         console.print(Text(text))
@@ -82,7 +85,10 @@ def _print_trials(sweep: SweepResults, console: Console, rows: int) -> int:
     right = ("rank", "trial", sweep.metric, "epoch", "epochs", "time")
     label = ["label"] if sweep.compare else []
     columns = ["rank", "trial", *label, "status", sweep.metric, "epoch", "epochs", "time"]
-    groups = [[row for row in group if row["status"] != "failed"] for group in group_leaderboard(sweep)]
+    groups = [
+        [row for row in group if row["status"] != "failed" and not row.get("left_out")]
+        for group in group_leaderboard(sweep)
+    ]
     groups = [group for group in groups if group]
     each = max(1, -(-rows // max(1, len(groups))))
     chosen = {one.trial.number: one.confirmed for one in choose_representatives(sweep)}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from hwcls.format import format_count, format_difference, format_interval, format_p, name_metric
+from hwcls.format import format_count, format_difference, format_interval, format_p, join_words, name_metric
 from hwcls.reading import read_json, read_or_none
 from hwcls.results.load import SweepResults
 from hwcls.statistics import Estimate
@@ -19,7 +20,19 @@ NAMES = {"ensemble": "The ensemble", "soup": "The soup"}
 def describe_ensemble(sweep: SweepResults) -> str:
     """What there is in ensemble/ and how it compares to the winner; empty where there is none, or it is damaged."""
     about = read_or_none(read_json, sweep.folder / ENSEMBLE / MEMBERS, EnsembleShape)
-    return "" if about is None else describe_members(about)
+    return "" if about is None else describe_members(about) + _name_left_out(sweep, about)
+
+
+def _name_left_out(sweep: SweepResults, about: Mapping[str, Any]) -> str:
+    """The members that count no more."""
+    gone = {key for one in sweep.left_out for key in (f"trials/{one.trial.number}", *(run.key for run in one.confirm))}
+    members = sorted({key for member in about["members"] for key in member["run"].split("+")} & gone)  # of a soup: all
+    remedy = f"hwcls ensemble {shlex.quote(str(sweep.folder))} chooses anew"
+    return (
+        f" Since then {join_words(members)} {'is' if len(members) == 1 else 'are'} left out: {remedy}."
+        if members
+        else ""
+    )
 
 
 def describe_members(about: Mapping[str, Any]) -> str:

@@ -59,7 +59,9 @@ def check_sweep(sweep: Sweep, options: Options) -> Sweep:
     if options.shared:
         options.shared.mirror(sweep.config.name).download()
     folder = options.results / sweep.config.name
-    results_folder.check_folder(folder, sweep.resolved())
+    change = results_folder.check_folder(folder, sweep.resolved())
+    if change is not None:
+        sweep = replace(sweep, notes=tuple(dict.fromkeys((*sweep.notes, *change.describe()))))
     check_same_cuts(sweep, SweepFolder(folder))
     split, models = _earlier_split(SweepFolder(folder)), _earlier_models(SweepFolder(folder))
     sweep = replace(sweep, earlier="val_min" in split, earlier_split=split, earlier_models=models)

@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hwcls.config.optim import MetricConfig
+from hwcls.config.space import recorded_label
 from hwcls.config.sweep_file import Sweep
 from hwcls.errors import UserError
 from hwcls.sweep.search.messages import EpochReport
+from hwcls.sweep.storage.journal_format import LEFT_OUT
 from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.tracking.records import Result, best_of
 from hwcls.training.artifacts import read_weights_epoch
@@ -36,6 +38,8 @@ def reconcile(sweep: Sweep, opened: SweepFolder, search: FairSearch, scheduler: 
         what = f"trial {missing[0]} is missing from study.journal"
         remedy = "put the file back, or use a new folder: hwcls sweep --new"
         raise UserError(what, where=str(opened.path), remedy=remedy)
+    for number in [number for number in trials if LEFT_OUT in known[number].user_attrs]:
+        _end_left_out(sweep, trials.pop(number))
     labels = {number: sweep.alternative_label(known[number].params) for number in trials}
     stopped = {n: _replay(scheduler, labels[n], n, trial, sweep.config.metric) for n, trial in trials.items()}
     for number, trial in trials.items():  # where trials pause, it takes all races to know which ones are out
@@ -93,6 +97,19 @@ def _result(sweep: Sweep, trial: TrialFolder, status: str, settings: dict[str, A
 
     label, flat = sweep.alternative_label(settings), sweep.space.flat_settings(settings)
     return build_result(trial, sweep.config.metric, status, label, flat)
+
+
+def _end_left_out(sweep: Sweep, trial: TrialFolder) -> None:
+    """End a trial that had not when the sweep file stopped searching its settings; it takes no part in a race."""
+    from hwcls.sweep.run.callback import build_result
+
+    if trial.result() is None:
+        settings = trial.settings()
+        label = None if sweep.config.compare is None else recorded_label(settings, sweep.config.compare)
+        drawn = sweep.space.recorded_settings(settings)
+        found = trial.paused() or build_result(trial, sweep.config.metric, "stopped", label, drawn)
+        trial.write_result(replace(found, status="stopped_by_user"))
+        trial.delete_checkpoints()
 
 
 def _replay(

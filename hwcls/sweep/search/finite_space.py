@@ -6,7 +6,7 @@ A sampler would repeat its favourite while other points wait. A repeat is a tria
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,13 +16,14 @@ Key = frozenset[tuple[str, Any]]
 
 
 class FiniteSpace:
-    """The points of such alternatives, in random order.
+    """The points of such alternatives, in random order; those of a grid in its own.
 
     Args:
-        sweep: The sweep; a grid pins its own points.
+        sweep: The sweep.
     """
 
     def __init__(self, sweep: Sweep) -> None:
+        self.grid, self.open = sweep.grid or [], deque[dict[str, Any]]()
         self.points: dict[str | None, list[dict[str, Any]]] = {}
         for label, trials, size in () if sweep.grid is not None else sweep.sizes:
             if size <= trials:
@@ -41,6 +42,13 @@ class FiniteSpace:
             return {}
         counts = Counter(map(_key, tried))
         return min(self.points[label], key=lambda point: counts[_key(point)])
+
+    def next_of_grid(self, tried: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+        """The next point of the grid that no trial has; `tried` as `next` takes it, by the first call alone."""
+        if not self.open:
+            known = set(map(_key, tried))
+            self.open.extend(point for point in self.grid if _key(point) not in known)
+        return self.open.popleft()
 
 
 def _key(settings: Mapping[str, Any]) -> Key:

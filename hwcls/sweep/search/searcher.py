@@ -6,27 +6,24 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 from pydantic import ValidationError
 from ray.tune.search import Searcher
 
-from hwcls import files
 from hwcls.config.sweep import SearchMethod
 from hwcls.config.sweep_file import Sweep, first_settings
-from hwcls.reading import damage_named
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.search.finite_space import FiniteSpace
 from hwcls.sweep.search.job_builder import JobBuilder
-from hwcls.sweep.search.journal import Journal
 from hwcls.sweep.search.messages import EpochReport, report_in
 from hwcls.sweep.search.optuna_private import drawn_or_pinned, resume_trial, shown_to_sampler
 from hwcls.sweep.search.spending import Spending
 from hwcls.sweep.search.stopping.paused import PausedTrials
+from hwcls.sweep.search.study.open import open_study
 from hwcls.sweep.search.study.outcome import close_trial, end_trial, report_epoch
 from hwcls.sweep.search.study.unsaved import UnsavedSearcher
 from hwcls.sweep.search.warm_start import warm_start
-from hwcls.sweep.storage.journal_format import BORROWED
+from hwcls.sweep.storage.journal_format import BORROWED, LEFT_OUT
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.records import Result
 
@@ -58,7 +55,7 @@ class FairSearch(UnsavedSearcher):
         self.sweep, self.folder = sweep, folder
         self.jobs = JobBuilder(sweep, folder, resources, sources)
         self.first, self.finite = first_settings(sweep), FiniteSpace(sweep)
-        self.journal, self.study = self._open_study()
+        self.journal, self.study = open_study(sweep, folder)
         self.warm_start = warm_start(self.study, sweep, source)
         self.running: dict[str, Trial] = {}  # by Tune's id
         self.paused = PausedTrials(sweep, None)  # replaced where trials pause
@@ -70,28 +67,11 @@ class FairSearch(UnsavedSearcher):
         self.count = len(known) - self.pinned  # trials that were ever asked for
         self.spending = self._spent(known, resources.concurrent)
 
-    def _open_study(self) -> tuple[Journal, optuna.Study]:
-        config, path = self.sweep.config, self.folder.path / "study.journal"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with damage_named(path):
-            files.cut_partial_line(path)
-            journal = Journal(path)
-            storage = JournalStorage(journal)
-        names = [known.study_name for known in storage.get_all_studies()]  # one; the folder may have been renamed since
-        study = optuna.create_study(
-            storage=storage,
-            sampler=self.method.sampler(config.seed + journal.count()),  # a restart draws other trials
-            study_name=names[0] if names else config.name,
-            direction=config.metric.goal,
-            load_if_exists=True,
-        )
-        return journal, study
-
     def _spent(self, known: list[FrozenTrial], concurrent: int) -> Spending:
         """What the trials of earlier starts had."""
         spending = Spending(self.sweep.config.budget, concurrent)
         labels = [self.sweep.alternative_label(drawn_or_pinned(trial)) for trial in known]
-        spending.trials.update(labels)
+        spending.trials.update(label for number, label in enumerate(labels) if LEFT_OUT not in known[number].user_attrs)
         for number, folder in self.folder.trials().items():
             label = labels[number] if number < len(labels) else None
             spending.add_earlier(label, (line.get("seconds") or 0.0 for line in folder.records()))
@@ -114,7 +94,8 @@ class FairSearch(UnsavedSearcher):
     @property
     def _is_over(self) -> bool:
         """Whether no new trial is to come."""
-        return self.spending.left == 0.0 or (self.total is not None and self.count >= self.total)
+        counted = self.spending.trials.total() - self.pinned
+        return self.spending.left == 0.0 or (self.total is not None and counted >= self.total)
 
     @property
     def _is_ending(self) -> bool:
@@ -168,7 +149,7 @@ class FairSearch(UnsavedSearcher):
             return
         settings: dict[str, Any] = {}
         if self.sweep.grid is not None:
-            settings = self.sweep.grid[number]
+            settings = self.finite.next_of_grid(map(drawn_or_pinned, self.known_trials()))
         else:
             if number < len(self.first):
                 settings = self.first[number]
@@ -226,6 +207,11 @@ class FairSearch(UnsavedSearcher):
         if frozen.state == TrialState.RUNNING:
             self.pause(frozen.number - self.offset)
             close_trial(self.study, frozen, result, self.sweep.config.metric.name)
+
+    @property
+    def left_out(self) -> set[int]:
+        """The numbers of the trials that do not count."""
+        return {number for number, trial in enumerate(self.known_trials()) if LEFT_OUT in trial.user_attrs}
 
     def known_trials(self) -> list[FrozenTrial]:
         """The study's trials of this sweep, by number."""

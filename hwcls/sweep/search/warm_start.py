@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
@@ -16,6 +15,7 @@ from hwcls.config.sweep_file import Sweep
 from hwcls.errors import UserError
 from hwcls.reading import damage_named
 from hwcls.sweep.search.earlier_results import check_earlier_results
+from hwcls.sweep.search.study.replay import Replay
 from hwcls.sweep.storage.journal_format import BORROWED
 
 log = logging.getLogger(__name__)
@@ -36,27 +36,6 @@ def warm_start(study: optuna.Study, sweep: Sweep, source: Path | None) -> tuple[
         remedy = "remove --from to resume, or pass --new to use a new folder"
         raise UserError("--from only applies at the first start", where=f"--from {source}", remedy=remedy)
     return None
-
-
-class _Replay:
-    """Draws what an earlier trial drew, and keeps the distributions; LookupError where a parameter is new."""
-
-    def __init__(self, params: dict[str, Any]) -> None:
-        self.params = params
-        self.distributions: dict[str, BaseDistribution] = {}
-
-    def suggest_categorical(self, name: str, choices: list[Any]) -> Any:
-        return self._take(name, CategoricalDistribution(choices))
-
-    def suggest_float(self, name: str, low: float, high: float, *, step: float | None, log: bool) -> float:
-        return float(self._take(name, FloatDistribution(low, high, log=log, step=step)))
-
-    def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int:
-        return int(self._take(name, IntDistribution(low, high, log=log, step=step)))
-
-    def _take(self, name: str, distribution: BaseDistribution) -> Any:
-        self.distributions[name] = distribution
-        return self.params[name]
 
 
 def add_earlier_trials(study: optuna.Study, sweep: Sweep, source: Path) -> tuple[int, int]:
@@ -83,7 +62,7 @@ def add_earlier_trials(study: optuna.Study, sweep: Sweep, source: Path) -> tuple
     ended = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and trial.params]
     added = 0
     for trial in ended:
-        replay = _Replay(trial.params)
+        replay = Replay(trial.params)
         try:
             sweep.space.draw(replay)
             copied = _copy_trial(trial, replay.distributions, source)

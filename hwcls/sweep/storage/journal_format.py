@@ -9,6 +9,7 @@ from typing import Any
 CREATED, STATE = 4, 6  # Optuna's JournalOperation: a trial's creation, a trial's new state
 ENDED = (1, 2, 3)  # Optuna's TrialState: complete, pruned, failed
 BORROWED = "from"  # the user attribute of a trial borrowed from another sweep: its results folder
+LEFT_OUT = "left_out"  # the user attribute of a trial that does not count: why
 
 
 def drop_ends(content: bytes, running: Container[int]) -> bytes:

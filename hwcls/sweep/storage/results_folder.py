@@ -15,8 +15,8 @@ from filelock import FileLock, Timeout
 from hwcls import files
 from hwcls.errors import UserError
 from hwcls.reading import DamagedFile, read_yaml
+from hwcls.sweep.storage.changes.accept import Change, check_change, with_change
 from hwcls.sweep.storage.lease import MIRROR
-from hwcls.sweep.storage.settings import changed_keys
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.shapes import SweepShape
 
@@ -40,6 +40,25 @@ def open_folder(path: Path, settings: Mapping[str, Any]) -> Iterator[SweepFolder
     check_folder(path, settings)
     if (path / "sweep.yaml").exists() and not _has_trials(path):
         (path / "study.journal").unlink(missing_ok=True)  # of a start that failed before its first trial
+    with locked(path):
+        old = _read_settings(path) if _has_trials(path) else {}
+        change = check_change(path, old, settings) if old else None
+        try:
+            files.write_yaml(path / "sweep.yaml", with_change(old, settings, change))
+            yield SweepFolder(path)
+        except UserError:
+            if not _has_trials(path):
+                shutil.rmtree(path, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a results folder, which is made where there is none, while the block runs.
+
+    Raises:
+        UserError: Another process works in it, or it cannot be written.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path / ".lock", timeout=PATIENCE)
@@ -49,24 +68,20 @@ def open_folder(path: Path, settings: Mapping[str, Any]) -> Iterator[SweepFolder
     except OSError as error:
         raise _unwritable(path, f": {error.strerror}") from None
     try:
-        files.write_yaml(path / "sweep.yaml", settings)
-        yield SweepFolder(path)
-    except UserError:
-        if not _has_trials(path):
-            shutil.rmtree(path, ignore_errors=True)
-        raise
+        yield
     finally:
         lock.release()
 
 
-def check_folder(path: Path, settings: Mapping[str, Any]) -> None:
-    """Check a sweep's folder without changing it.
+def check_folder(path: Path, settings: Mapping[str, Any]) -> Change | None:
+    """Check a sweep's folder without changing it; what a start would change in a sweep that has trials.
 
     Raises:
         UserError: As `open_folder` does, as far as it can be known without writing.
     """
+    change = None
     if _has_trials(path):
-        _check_settings(path, settings)
+        change = check_change(path, _read_settings(path), settings)
     elif _is_foreign(path):
         remedy = "name another --results, or pass --new"
         raise UserError("exists and is not an hwcls results folder", where=str(path), remedy=remedy)
@@ -75,6 +90,7 @@ def check_folder(path: Path, settings: Mapping[str, Any]) -> None:
         raise _unwritable(path)
     if is_in_use(path):
         raise _busy(path)
+    return change
 
 
 def is_in_use(path: Path) -> bool:
@@ -140,17 +156,13 @@ def _unwritable(path: Path, why: str = "") -> UserError:
     return UserError(f"cannot be written{why}", where=str(path), remedy="make it writable, or use another folder")
 
 
-def _check_settings(path: Path, settings: Mapping[str, Any]) -> None:
-    """Raise UserError unless the folder holds the results of this sweep."""
+def _read_settings(path: Path) -> dict[str, Any]:
+    """The sweep.yaml of a folder with trials; raises UserError where it is missing or damaged."""
     remedy = "pass --new to use a new folder"
     try:
-        old = read_yaml(path / "sweep.yaml", SweepShape)
+        values: dict[str, Any] = read_yaml(path / "sweep.yaml", SweepShape)
     except FileNotFoundError:
         raise UserError("has trials, but no sweep.yaml", where=str(path), remedy=remedy) from None
     except DamagedFile as error:
         raise UserError(error.what, where=error.where, remedy=remedy) from None
-    changed = changed_keys(old, settings)
-    if changed:
-        listed = ", ".join(changed[:5]) + (" and more" if len(changed) > 5 else "")
-        what = f"holds the results of another version of this sweep; changed: {listed}"
-        raise UserError(what, where=str(path), remedy="pass --new to use a new folder, or name another --results")
+    return values

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hwcls.config.space import Constant, Group, Node, Values
-from hwcls.config.sweep_file import parse_sweep
+from hwcls.config.sweep_file import Sweep, parse_sweep
 from hwcls.config.yaml_source import YamlSource
 from hwcls.errors import UserError
 
@@ -31,18 +31,23 @@ def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 def _meaning(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings with defaults added and short forms, aliases and units resolved."""
     sweep = parse_sweep(YamlSource("sweep.yaml", dict(settings)))
-    config = sweep.config.model_dump(mode="json", exclude={"parameters", "presets"})
-    return {**config, "parameters": _plain(sweep.space.root)}
+    return {**plain_config(sweep), "parameters": plain_node(sweep.space.root)}
 
 
-def _plain(node: Node) -> Any:
+def plain_config(sweep: Sweep) -> dict[str, Any]:
+    """A sweep's settings without its space, as plain values."""
+    return sweep.config.model_dump(mode="json", exclude={"parameters", "presets"})
+
+
+def plain_node(node: Node) -> Any:
+    """A part of a space as plain values."""
     if isinstance(node, Constant):
         return node.value
     if isinstance(node, Values):
         return {"values": list(node.options)}
     if isinstance(node, Group):
-        labelled = {label: _plain(branch) for label, branch in node.choice.branches.items()} if node.choice else {}
-        entries = {name: _plain(child) for name, child in node.children.items()}
+        labelled = {label: plain_node(branch) for label, branch in node.choice.branches.items()} if node.choice else {}
+        entries = {name: plain_node(child) for name, child in node.children.items()}
         return entries | ({"choice": labelled} if labelled else {})
     step = node.step or (1 if node.integer else None)
     return {"min": node.low, "max": node.high, "log": node.log, "step": step}

@@ -15,7 +15,7 @@ from hwcls.errors import UserError
 from hwcls.tracking.cursor import Cursor
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.records import Result
-from hwcls.tracking.tracker import RunInfo
+from hwcls.tracking.tracker import LEFT_OUT_TAG, RunInfo
 from hwcls.tracking.wandb.login import login_problem
 from hwcls.tracking.wandb.run import EXIT_CODES, WandbRun
 
@@ -46,8 +46,9 @@ class WandbTracker:
         self._finish(run.key, None)
         known = self._cursor.get(run.key)
         same_place = known.get("mode") in ("online", self._mode)
-        same_weights = bool(known.get("is_best")) == run.is_best()
-        if same_place and same_weights and self._cursor.is_delivered(run):
+        left_out = LEFT_OUT_TAG in run.tags
+        same_run = bool(known.get("is_best")) == run.is_best() and bool(known.get("left_out")) == left_out
+        if same_place and same_run and self._cursor.is_delivered(run):
             self._delivered.add(run.key)
             return
         run_id = hashlib.blake2b(f"{self._cursor.identity}/{run.key}".encode(), digest_size=6).hexdigest()
@@ -58,6 +59,11 @@ class WandbTracker:
         self._init_failed = True
         self._open[run.key] = opened = WandbRun(run, run_id, self._sweep, self._mode, shown)
         self._init_failed = False
+        if left_out or known.get("left_out"):
+            opened.handle.tags = tuple(
+                tag[:64] for tag in run.tags
+            )  # W&B's limits; of a resumed run init keeps the old
+            self._cursor.update(run.key, left_out=left_out)
         if self._online:
             self._cursor.update(run.key, url=opened.handle.url)
 

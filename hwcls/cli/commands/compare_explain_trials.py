@@ -1,4 +1,4 @@
-"""`hwcls compare` and `hwcls explain`: the leaderboard of sweeps, and two trials side by side."""
+"""`hwcls compare`, `explain` and `trials`: leaderboards, two trials side by side, and which trials count."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from typing import Annotated
 import typer
 
 from hwcls.cli.console import app, echo, table_console
-from hwcls.cli.options import Everything, ResultsFolders
+from hwcls.cli.options import Everything, ResultOnly, ResultsFolder, ResultsFolders
+
+trials = typer.Typer(
+    name="trials", help="The trials of a sweep: exclude, include.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(trials)
+
+Numbers = Annotated[list[int], typer.Argument(metavar="NUMBERS", help="The trials.", show_default=False, min=0)]
 
 
 @app.command()
@@ -70,3 +77,54 @@ def explain(
         return
     names = [f"{path.resolve().parent.name}/{path.resolve().name}" for path in (a, b)]
     print_trial_comparison(found, (names[0], names[1]), table_console(), rows)
+
+
+@trials.command("exclude")
+def exclude(
+    folder: ResultsFolder,
+    numbers: Numbers,
+    why: Annotated[str, typer.Option(help="The reason, which the page gives.", show_default=False)] = "",
+    as_json: ResultOnly = False,
+) -> None:
+    """Leave trials out of ranking, search and confirm; nothing of them is deleted.
+
+    The sweep's command, run again, tries others in their place.
+
+    Example: hwcls trials exclude results/quickstart 7 --why "the GPU was faulty"
+    """
+    from hwcls.sweep.storage.changes.exclusion import exclude_trials
+
+    exclude_trials(folder, numbers, why)
+    _print_left_out(folder, as_json)
+
+
+@trials.command("include")
+def include(folder: ResultsFolder, numbers: Numbers, as_json: ResultOnly = False) -> None:
+    """Count excluded trials again.
+
+    Example: hwcls trials include results/quickstart 7
+    """
+    from hwcls.sweep.storage.changes.exclusion import include_trials
+
+    include_trials(folder, numbers)
+    _print_left_out(folder, as_json)
+
+
+def _print_left_out(folder: Path, as_json: bool) -> None:
+    """Bring the page and best/ up to date, and print what is left out and what the sweep says without it."""
+    from hwcls.report.html.page import write_page
+    from hwcls.results.answer import describe_answer
+    from hwcls.results.best.folder import update_best
+    from hwcls.results.load import load_results
+    from hwcls.results.notes.changes import describe_left_out, summarize_left_out
+
+    update_best(folder)
+    page, found = write_page(folder), load_results(folder)
+    if as_json:
+        values = {"left_out": summarize_left_out(found), "answer": describe_answer(found), "report": str(page)}
+        echo(json.dumps(values, indent=2, default=str))
+        return
+    for text in describe_left_out(found):
+        echo(f"left out: {text}")
+    echo(describe_answer(found))
+    echo(f"report: {page}")

@@ -1,0 +1,41 @@
+"""Opens the study of a sweep, which its journal keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import optuna
+from optuna.storages import JournalStorage
+
+from hwcls import files
+from hwcls.config.sweep_file import Sweep
+from hwcls.reading import damage_named
+from hwcls.sweep.search.journal import Journal
+from hwcls.sweep.search.study.rebuild import earlier_lines, rebuild_changed
+from hwcls.tracking.folders import SweepFolder
+
+
+def open_study(sweep: Sweep, folder: SweepFolder) -> tuple[Journal, optuna.Study]:
+    """The study with its journal: a new one, or that of earlier starts, rebuilt where the sweep was changed since."""
+    config, path = sweep.config, folder.path / "study.journal"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    journal, storage = _open_journal(path)
+    if rebuild_changed(journal, storage, sweep, folder):
+        journal, storage = _open_journal(path)
+    known = storage.get_all_studies()  # one; the folder may have been renamed since
+    lines = journal.count() + sum(map(earlier_lines, known))
+    study = optuna.create_study(
+        storage=storage,
+        sampler=config.search.sampler(config.seed + lines),  # a restart draws other trials
+        study_name=known[0].study_name if known else config.name,
+        direction=config.metric.goal,
+        load_if_exists=True,
+    )
+    return journal, study
+
+
+def _open_journal(path: Path) -> tuple[Journal, JournalStorage]:
+    with damage_named(path):
+        files.cut_partial_line(path)
+        journal = Journal(path)
+        return journal, JournalStorage(journal)

@@ -1,0 +1,76 @@
+"""Excludes trials from ranking, search and confirm, and includes them again; their folders stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from hwcls.errors import UserError
+from hwcls.format import format_count
+from hwcls.results.load import read_settings
+from hwcls.sweep.storage.results_folder import locked
+from hwcls.tracking.folders import SweepFolder, TrialFolder
+from hwcls.tracking.left_out import LeftOut, exclude, find_left_out, include
+
+MAX_WHY = 500  # characters
+
+
+def exclude_trials(path: Path, numbers: Sequence[int], why: str) -> None:
+    """Have trials of the results folder `path` left out, all or none.
+
+    Raises:
+        UserError: There is no such sweep or trial, it has not ended, it is excluded already, or `why` is empty.
+    """
+    why = " ".join(why.split())
+    if not why:
+        raise UserError("no reason is given", where="--why", remedy='write it: --why "the GPU was faulty"')
+    if len(why) > MAX_WHY:
+        raise UserError(f"has {len(why)} characters", where="--why", remedy=f"write {MAX_WHY} at most")
+    with _opened(path, numbers) as (trials, left):
+        for number, trial in trials.items():
+            where = str(trial.path)
+            if number in left and left[number].by_user:
+                remedy = f"hwcls trials include {path} {number} counts it again"
+                raise UserError(f"is excluded already ({left[number].why})", where=where, remedy=remedy)
+            if trial.result() is None:
+                remedy = "resume the sweep: it can be excluded once it has ended"
+                raise UserError("has not ended", where=where, remedy=remedy)
+        for trial in trials.values():
+            exclude(trial.path, why)
+
+
+def include_trials(path: Path, numbers: Sequence[int]) -> None:
+    """Have excluded trials counted again, all or none.
+
+    Raises:
+        UserError: There is no such sweep or trial, or it is not excluded.
+    """
+    with _opened(path, numbers) as (trials, left):
+        for number, trial in trials.items():
+            if number in left and not left[number].by_user:
+                remedy = "change the sweep file back to count it"
+                raise UserError(
+                    f"is outside of the sweep file ({left[number].why})", where=str(trial.path), remedy=remedy
+                )
+            if number not in left:
+                raise UserError("is not excluded", where=str(trial.path))
+        for trial in trials.values():
+            include(trial.path)
+
+
+@contextmanager
+def _opened(path: Path, numbers: Sequence[int]) -> Iterator[tuple[dict[int, TrialFolder], dict[int, LeftOut]]]:
+    """The named trials, and all that are left out; no driver works in the folder meanwhile."""
+    settings = read_settings(path)
+    with locked(path):
+        known = SweepFolder(path).trials()
+        for number in numbers:
+            if number not in known:
+                there = (
+                    f"it has {format_count(len(known), 'trial')}, {min(known)} to {max(known)}"
+                    if known
+                    else "it has none"
+                )
+                raise UserError(f"no trial {number}", where=str(path), remedy=there)
+        yield {number: known[number] for number in numbers}, find_left_out(path, settings)
