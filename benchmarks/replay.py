@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import heapq
 import json
+import random
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -100,6 +101,8 @@ class Play:
         self.curves, self.last = curves, curves.selection.shape[1]
         resources = Resources(workers=1, cpus_per_worker=1, gpus_per_worker=0, concurrent=WORKERS)
         self.search = FairSearch(sweep, SweepFolder(folder), resources, sources={})
+        if sweep.config.method == "random":  # which draws no setting twice where settings are continuous
+            self.search.finite.points = shuffled(sweep)
         self.stop = build_scheduler(sweep)
         self.search.paused = PausedTrials(sweep, self.stop)
         self.running: list[tuple[float, int, SimpleNamespace]] = []  # by the end of the epoch that they train
@@ -151,6 +154,15 @@ class Play:
             return
         self.search.on_trial_complete(trial.trial_id, report.to_result())
         self.ended[job.key] = Ended(job.label, trial.row, trial.epoch)
+
+
+def shuffled(sweep: Sweep) -> dict[str | None, list[dict[str, Any]]]:
+    """The points of each alternative in random order, as FiniteSpace takes them."""
+    pinned = {one.label: dict(one.settings) for one in sweep.alternatives} or {None: {}}
+    points = {label: sweep.space.grid(settings) for label, settings in pinned.items()}
+    for label in points:
+        random.Random(f"{sweep.config.seed} {label}").shuffle(points[label])
+    return points
 
 
 def play(sweep: Sweep, curves: Curves) -> Outcome:

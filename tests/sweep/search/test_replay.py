@@ -34,12 +34,23 @@ def test_asha_as_shipped_trains_a_third_of_the_epochs_and_finds_as_much(asha):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("compare", [False, True])
-def test_promotion_trains_a_fifth_of_the_epochs_and_finds_as_much(curves, compare):
+@pytest.mark.parametrize(("compare", "times", "regret"), [(False, 6, 0.05), (True, 4.5, 0.1)])
+def test_promotion_trains_fewer_epochs_and_finds_as_much(curves, compare, times, regret):
+    """Of two alternatives each has half of the trials, and ASHA loses 0.08 points too, for 2.9 times fewer epochs."""
     found = replay.replay(curves, replay.RULES["promotion"], "random", compare, SEEDS)
-    assert replay.times_fewer(found) >= 5
-    assert mean(outcome.regret for outcome in found) <= 0.05  # points
-    assert max(outcome.regret for outcome in found[:20]) <= 1
+    assert replay.times_fewer(found) >= times
+    assert mean(outcome.regret for outcome in found) <= regret  # points
+
+
+@pytest.mark.parametrize("space", replay.SPACES[1:])
+def test_after_a_warm_up_promotion_loses_nothing(space):
+    """Trials with warm-up beside others that have none, and a fine-tuned backbone."""
+    curves = replay.Curves.load(space)
+    points = load_sweep(replay.HERE / f"{space}.yaml").space.grid()
+    assert list(curves.settings) == points
+    found = replay.replay(curves, replay.RULES["promotion"], "random", False, SEEDS[:6])
+    assert replay.times_fewer(found) >= 2
+    assert mean(outcome.regret for outcome in found) <= 0.05
 
 
 @pytest.mark.parametrize("rule", ["hyperband", "median"])
