@@ -96,7 +96,9 @@ _OTHER_NAMES = {
     "val/macro_f1": "f1 f1_score macro_f1 val_f1",
     "maximize": "max maximise",
     "minimize": "min minimise",
-    "tpe": "bayesian bayes bo optuna",
+    "tpe": "bayes optuna",
+    "gp": "gaussian_process bayesian bo bayesian_optimization",
+    "cmaes": "cma cma_es evolution",
     "random": "random_search",
     "grid": "grid_search",
     "asha": "successive_halving sha",
@@ -136,7 +138,7 @@ _REMEDIES = {
 _OTHER_THINGS = """
     nadam radam adamax adagrad adadelta asgd sparse_adam rmsprop rprop lbfgs lion lamb lars adafactor muon shampoo
     step_lr multi_step_lr exponential_lr cyclic_lr polynomial_lr linear_lr lambda_lr cosine_annealing_warm_restarts
-    bohb pbt cmaes mlflow comet neptune clearml aim leaky_relu prelu relu6 elu selu mish tanh sigmoid
+    bohb pbt mlflow comet neptune clearml aim leaky_relu prelu relu6 elu selu mish tanh sigmoid
     resnet wide_resnet resnext densenet efficientnet mobilenet convnext vgg vit swin inception googlenet lenet regnet
 """
 

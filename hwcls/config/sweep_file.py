@@ -23,7 +23,7 @@ from hwcls.config.remedies.values import describe_error, first_error, show
 from hwcls.config.shares import Shares
 from hwcls.config.space import Alternative, Fixed, Range, Space, Suggest, find_alternatives
 from hwcls.config.space_parser import parse_space
-from hwcls.config.sweep import EARLY_STOPPING, EarlyStopping, SweepConfig
+from hwcls.config.sweep import EARLIER_METHOD, EARLY_STOPPING, EarlyStopping, SweepConfig
 from hwcls.config.trial import DRAWN_SECTIONS, TrialConfig, use_copied_source, with_earlier_keys
 from hwcls.config.yaml_source import Key, YamlSource, parse_value, read_source
 from hwcls.errors import UserError, did_you_mean
@@ -182,7 +182,14 @@ class Sweep:
     def resolved(self) -> dict[str, Any]:
         """The file with presets and --set applied and short forms expanded, as sweep.yaml keeps it."""
         values = {key: value for key, value in self.source.values.items() if key != "presets"}
-        return values | {"metric": self.config.metric.model_dump(), "track": list(self.config.track)}
+        given = {"metric": self.config.metric.model_dump(), "method": self.config.method}
+        return values | given | {"track": list(self.config.track)}
+
+    def begun(self, recorded: Mapping[str, Any]) -> Sweep:
+        """The sweep as it has begun by its sweep.yaml: where neither has a method, by the default of then."""
+        if self.source.values.get("method") is not None or recorded.get("method", EARLIER_METHOD) != EARLIER_METHOD:
+            return self
+        return replace(self, config=self.config.model_copy(update={"method": EARLIER_METHOD}))
 
     def renamed(self, name: str) -> Sweep:
         """The same sweep under another name."""
@@ -306,12 +313,18 @@ def _check_search(sweep: Sweep) -> None:
     if config.search.enumerates:
         for parameter, _ in sweep.space.parameters():
             if isinstance(parameter, Range) and not parameter.integer and parameter.step is None:
-                remedy = "give it a step, or write values: [...], or use method: tpe"
+                remedy = "give it a step, or write values: [...], or use method: auto"
                 raise UserError(
                     "a grid needs a finite number of values, this range is continuous",
                     where=source.where(parameter.key),
                     remedy=remedy,
                 )
+    method, alternatives = config.search, max(1, count)
+    method.check_installed(source.where(("method",)))
+    if config.run_cap is not None and config.run_cap < (least := method.start * alternatives):
+        what = f"run_cap {config.run_cap} is below the {least} trials with which method: {config.method} starts"
+        remedy = f"raise it above {least}, or write method: auto"
+        raise UserError(what, where=source.where(("run_cap",)), remedy=remedy)
     if config.search.enumerates and config.first:
         raise UserError(
             "first cannot be combined with a grid",

@@ -260,7 +260,10 @@ def _choose_metric(data: DataFacts) -> list[Choice]:
 
 
 def _choose_search(wish: Wish, data: DataFacts, schedule: Schedule, models: int) -> list[Choice]:
-    confirm, found = wish.goal.confirm, [Choice("method", "tpe", "tries what is like the best so far")]
+    confirm, found = (
+        wish.goal.confirm,
+        [Choice("method", "auto", "tries what may improve on the best so far")],
+    )
     if schedule.run_cap is not None:
         why = f"trials; {wish.goal.trials} of each model are enough"
         found.append(Choice("run_cap", schedule.run_cap, why))

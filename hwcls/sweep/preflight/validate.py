@@ -16,6 +16,7 @@ from hwcls.config.yaml_source import YamlSource
 from hwcls.data.catalog import find_data_set, locate_config
 from hwcls.errors import UserError
 from hwcls.models.user.code import accept_named
+from hwcls.reading import read_or_none, read_yaml
 from hwcls.sweep.preflight.cuts import check_same_cuts
 from hwcls.sweep.preflight.dry_run import check_data_names
 from hwcls.sweep.search.earlier_results import check_earlier_results
@@ -59,6 +60,7 @@ def check_sweep(sweep: Sweep, options: Options) -> Sweep:
     if options.shared:
         options.shared.mirror(sweep.config.name).download()
     folder = options.results / sweep.config.name
+    sweep = sweep.begun(read_or_none(read_yaml, folder / "sweep.yaml") or {"method": sweep.config.method})
     change = results_folder.check_folder(folder, sweep.resolved())
     if change is not None:
         sweep = replace(sweep, notes=tuple(dict.fromkeys((*sweep.notes, *change.describe()))))

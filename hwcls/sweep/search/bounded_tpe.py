@@ -20,8 +20,12 @@ class BoundedTPE(optuna.samplers.TPESampler):
     Its model of good trials stays that of all trials; its model of the others forgets the oldest, which weigh least.
     """
 
+    def view(self, study: optuna.Study) -> StudyView:
+        """What is modelled of a study."""
+        return StudyView(study, excerpt(study.get_trials(deepcopy=False), study.direction))
+
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        self._view = StudyView(study, excerpt(study.get_trials(deepcopy=False), study.direction))  # for one ask
+        self._view = self.view(study)  # for one ask
         return dict(super().infer_relative_search_space(self._view, trial))
 
     def sample_relative(

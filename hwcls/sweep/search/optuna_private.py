@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from typing import Any
 
 import optuna
+from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 WRITTEN_FOR = "5.0"  # the Optuna release; tests/sweep/search/test_optuna_private.py compares it with the installed one
@@ -61,3 +62,20 @@ def resume_trial(study: optuna.Study, frozen: FrozenTrial) -> Trial:
 def drawn_or_pinned(trial: FrozenTrial) -> dict[str, Any]:
     """The settings drawn for a trial; before they are drawn, those pinned by `enqueue_trial`."""
     return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+
+
+def conditioned_estimator(
+    pinned: Mapping[str, Any], observations: Any, search_space: Any, *options: Any
+) -> _ParzenEstimator:
+    """TPE's density of settings, given labels: each observation counts as much as its own density says of them."""
+    estimator = _ParzenEstimator(observations, search_space, *options)
+    weights, densities = estimator._mixture_distribution
+    for at, (name, distribution) in enumerate(search_space.items()):
+        if name in pinned:
+            label = int(distribution.to_internal_repr(pinned[name]))
+            shares: Any = densities[at]  # of the labels, by observation
+            weights = weights * shares.weights[:, label]
+            shares.weights[:] = 1e-12  # samples have the label, whatever the observation's was
+            shares.weights[:, label] = 1.0 - 1e-12 * (shares.weights.shape[1] - 1)
+    estimator._mixture_distribution = estimator._mixture_distribution._replace(weights=weights / weights.sum())
+    return estimator

@@ -19,7 +19,7 @@ from hwcls.sweep.search.messages import EpochReport, report_in
 from hwcls.sweep.search.optuna_private import drawn_or_pinned, resume_trial, shown_to_sampler
 from hwcls.sweep.search.spending import Spending
 from hwcls.sweep.search.stopping.paused import PausedTrials
-from hwcls.sweep.search.study.open import open_study
+from hwcls.sweep.search.study.open import build_sampler, open_study
 from hwcls.sweep.search.study.outcome import close_trial, end_trial, report_epoch
 from hwcls.sweep.search.study.unsaved import UnsavedSearcher
 from hwcls.sweep.search.warm_start import warm_start
@@ -158,7 +158,7 @@ class FairSearch(UnsavedSearcher):
             if number >= len(self.first):
                 settings = self._next_point(settings)
         if self.method.seeded_by_trial:
-            self.study.sampler = self.method.sampler(self.sweep.config.seed * 100_003 + number)
+            self.study.sampler = build_sampler(self.sweep, self.study, self.sweep.config.seed * 100_003 + number)
         if settings:
             self.study.enqueue_trial(settings)
         self.spending.trials[self.sweep.alternative_label(settings)] += 1

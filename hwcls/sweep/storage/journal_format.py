@@ -10,6 +10,7 @@ CREATED, STATE = 4, 6  # Optuna's JournalOperation: a trial's creation, a trial'
 ENDED = (1, 2, 3)  # Optuna's TrialState: complete, pruned, failed
 BORROWED = "from"  # the user attribute of a trial borrowed from another sweep: its results folder
 LEFT_OUT = "left_out"  # the user attribute of a trial that does not count: why
+RANKED = "ranked"  # the user attribute of a study whose sampler ranks trials within their alternative
 
 
 def drop_ends(content: bytes, running: Container[int]) -> bytes:

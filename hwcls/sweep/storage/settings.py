@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hwcls.config.space import Constant, Group, Node, Values
+from hwcls.config.sweep import EARLIER_METHOD
 from hwcls.config.sweep_file import Sweep, parse_sweep
 from hwcls.config.yaml_source import YamlSource
 from hwcls.errors import UserError
@@ -30,8 +31,13 @@ def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 def _meaning(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings with defaults added and short forms, aliases and units resolved."""
-    sweep = parse_sweep(YamlSource("sweep.yaml", dict(settings)))
+    sweep = parse_recorded(settings)
     return {**plain_config(sweep), "parameters": plain_node(sweep.space.root)}
+
+
+def parse_recorded(settings: Mapping[str, Any], place: str = "sweep.yaml") -> Sweep:
+    """The sweep that a sweep.yaml describes, with what earlier versions left out of it; raises UserError."""
+    return parse_sweep(YamlSource(place, {"method": EARLIER_METHOD, **settings}))
 
 
 def plain_config(sweep: Sweep) -> dict[str, Any]:

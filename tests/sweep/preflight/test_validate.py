@@ -60,6 +60,24 @@ def test_a_changed_file_and_a_second_sweep(tiny, tmp_path):
     assert check_sweep(tiny(seed=3), Options(results=tmp_path, new=True)).config.name == "tiny-2"
 
 
+def test_a_sweep_keeps_the_method_that_was_the_default_when_it_began(tiny, tmp_path):
+    options, plain = Options(results=tmp_path), tiny(method=None)
+    with open_sweep(plain, tmp_path) as folder:
+        begin(folder)
+    path = folder.path / "sweep.yaml"
+    assert "method: auto\n" in path.read_text()
+    assert check_sweep(plain, options).config.method == "auto"
+    path.write_text(path.read_text().replace("method: auto\n", ""))  # as versions before wrote it
+    assert check_sweep(plain, options).config.method == "tpe"
+    assert check_sweep(plain, options).resolved()["method"] == "tpe"
+    assert check_sweep(tiny(method="tpe"), options).config.method == "tpe"
+    with pytest.raises(UserError, match="changed: method"):
+        check_sweep(tiny(method="auto"), options)
+    path.write_text(path.read_text() + "method: tpe\n")
+    assert check_sweep(plain, options).config.method == "tpe"
+    assert check_sweep(plain, Options(results=tmp_path, new=True)).config.method == "auto"
+
+
 def test_nothing_heavy_is_loaded_for_it(sweep_file):
     code = f"""
 import sys

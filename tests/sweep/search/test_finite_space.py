@@ -30,7 +30,7 @@ def drive(search, trials):
     return jobs
 
 
-@pytest.mark.parametrize("method", ["tpe", "random"])
+@pytest.mark.parametrize("method", ["auto", "tpe", "gp", "random"])
 def test_thirty_trials_of_two_points_are_fifteen_of_each_on_seeds_of_their_own(search, method):
     jobs = drive(search(run_cap=30, compare=None, method=method, parameters=LRS | {"model": {"name": "mlp"}}), 99)
     assert Counter(job.parameters["lr"] for job in jobs) == {0.1: 15, 0.01: 15}

@@ -40,6 +40,8 @@ def test_a_component_loads_neither_optuna_nor_ray(table):
 def search(request, tiny, tmp_path):
     """Opens a search with each method: twelve trials, or all points of a grid; the alternatives have other settings."""
     method = SAMPLERS[request.param]()
+    if method.package:
+        pytest.importorskip(method.package)
     rate = {"values": [0.01, 0.02]} if method.enumerates else {"min": 1e-3, "max": 1e-1, "log": True}
     settings = {"method": request.param, "run_cap": None if method.enumerates else 12}
     settings["parameters"] = {"model": MODEL, "optimizer": {"name": "adam", "lr": rate}}
@@ -96,7 +98,7 @@ def test_each_method_resumes(search):
 
 def test_each_method_respects_settings_that_come_first(search):
     first = {"first": [{"model": "cnn", "optimizer.lr": 0.02}]}
-    if search().method.enumerates:
+    if search().sweep.config.search.enumerates:
         with pytest.raises(UserError, match="first cannot be combined with a grid"):
             search(**first)
         return

@@ -11,7 +11,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from hwcls import files
-from hwcls.config.sweep import SAMPLERS
+from hwcls.config.sweep import SAMPLERS, Searched
 from hwcls.sweep.search.bounded_tpe import BEST, LATEST, BoundedTPE, excerpt
 from hwcls.sweep.search.journal import Journal
 
@@ -62,7 +62,7 @@ def test_a_short_history_is_taken_whole():
 
 def test_asking_looks_at_no_more_trials_than_the_excerpt(monkeypatch):
     study = trials(2 * (BEST + LATEST))
-    study.sampler = SAMPLERS["tpe"]().sampler(0)
+    study.sampler = SAMPLERS["tpe"]().sampler(0, Searched(space=None))
     assert isinstance(study.sampler, BoundedTPE)
     split, group = tpe._split_trials, group_decomposed._SearchSpaceGroup.add_distributions
     seen, grouped = [], []

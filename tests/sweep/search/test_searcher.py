@@ -60,12 +60,12 @@ def drive(search, trials=None, value=0.5):
     return jobs
 
 
-@pytest.mark.parametrize("method", ["tpe", "random"])
+@pytest.mark.parametrize("method", ["auto", "tpe", "gp", "random"])
 def test_every_alternative_gets_the_same_number_of_trials(search, method):
     jobs = drive(search(method=method, run_cap=14))
     assert Counter(job.label for job in jobs) == {"mlp": 7, "cnn": 7}
     assert [job.key for job in jobs] == [f"trials/{i}" for i in range(14)]
-    assert len({job.parameters["lr"] for job in jobs}) == 14
+    assert len({(job.label, job.parameters["lr"]) for job in jobs}) == 14
 
 
 def test_tpe_moves_towards_what_is_better(search):
@@ -109,13 +109,13 @@ def test_a_restart_resumes_running_trials(search):
     assert Counter(trial.params["model"] for trial in again.study.trials) == {"mlp": 3, "cnn": 3}
 
 
-@pytest.mark.parametrize("method", ["tpe", "random"])
+@pytest.mark.parametrize("method", ["auto", "tpe", "gp", "random"])
 def test_a_restart_draws_nothing_twice(search, method):
-    drive(search(method=method, run_cap=8), trials=4)
-    drive(search(method=method, run_cap=8))
-    trials = search(method=method, run_cap=8).study.trials
-    assert len(trials) == 8
-    assert len({trial.params["optimizer.lr"] for trial in trials}) == 8
+    drive(search(method=method, run_cap=14), trials=8)
+    drive(search(method=method, run_cap=14))
+    trials = search(method=method, run_cap=14).study.trials
+    assert len(trials) == 14
+    assert len({(trial.params["model"], trial.params["optimizer.lr"]) for trial in trials}) == 14
 
 
 def test_random_draws_are_the_same_with_and_without_a_restart(search, tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hwcls.config.sweep import SAMPLERS, SearchMethod
+from hwcls.config.sweep import SAMPLERS, Searched, SearchMethod
 
 
 @SAMPLERS.register("random")
@@ -13,7 +13,7 @@ class Random(SearchMethod):
 
     seeded_by_trial = True
 
-    def sampler(self, seed: int) -> Any:
+    def sampler(self, seed: int, searched: Searched) -> Any:
         from optuna.samplers import RandomSampler
 
         return RandomSampler(seed=seed)

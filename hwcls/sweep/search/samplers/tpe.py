@@ -5,18 +5,20 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from hwcls.config.sweep import SAMPLERS, SearchMethod
+from hwcls.config.sweep import SAMPLERS, Searched, SearchMethod
 
 
 @SAMPLERS.register("tpe")
 class Tpe(SearchMethod):
     """Multivariate TPE, in groups for parameters that only some trials have."""
 
-    def sampler(self, seed: int) -> Any:
+    def sampler(self, seed: int, searched: Searched) -> Any:
         from optuna.exceptions import ExperimentalWarning
 
         from hwcls.sweep.search.bounded_tpe import BoundedTPE
+        from hwcls.sweep.search.sampling.pinned_tpe import PinnedTPE
 
+        options: dict[str, Any] = {"seed": seed, "multivariate": True, "group": True, "constant_liar": True}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            return BoundedTPE(seed=seed, multivariate=True, group=True, constant_liar=True)
+            return PinnedTPE(searched.compared, **options) if searched.compared else BoundedTPE(**options)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
 
 from hwcls import files
+from hwcls.config.sweep import Searched
 from hwcls.config.sweep_file import Sweep
 from hwcls.reading import damage_named
 from hwcls.sweep.search.journal import Journal
 from hwcls.sweep.search.study.rebuild import earlier_lines, rebuild_changed
+from hwcls.sweep.storage.journal_format import RANKED
 from hwcls.tracking.folders import SweepFolder
 
 
@@ -26,12 +29,21 @@ def open_study(sweep: Sweep, folder: SweepFolder) -> tuple[Journal, optuna.Study
     lines = journal.count() + sum(map(earlier_lines, known))
     study = optuna.create_study(
         storage=storage,
-        sampler=config.search.sampler(config.seed + lines),  # a restart draws other trials
         study_name=known[0].study_name if known else config.name,
         direction=config.metric.goal,
         load_if_exists=True,
     )
+    if not known:
+        study.set_user_attr(RANKED, True)
+    study.sampler = build_sampler(sweep, study, config.seed + lines)  # a restart draws other trials
     return journal, study
+
+
+def build_sampler(sweep: Sweep, study: optuna.Study, seed: int) -> Any:
+    """The sampler of a study; one that began before samplers knew the alternatives does without them."""
+    known = sweep.alternatives and RANKED in study.user_attrs
+    compared = next(iter(sweep.alternatives[0].settings)) if known else None
+    return sweep.config.search.sampler(seed, Searched(sweep.space, compared))
 
 
 def _open_journal(path: Path) -> tuple[Journal, JournalStorage]:

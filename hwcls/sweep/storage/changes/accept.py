@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from hwcls.config.space import recorded_label
-from hwcls.config.sweep_file import Sweep, parse_sweep
-from hwcls.config.yaml_source import YamlSource
+from hwcls.config.sweep_file import Sweep
 from hwcls.errors import UserError
 from hwcls.format import format_count, join_words
 from hwcls.sweep.storage.changes.differences import Difference, list_differences, list_leaves
 from hwcls.sweep.storage.changes.outside import Outside, find_settings
-from hwcls.sweep.storage.settings import changed_keys
+from hwcls.sweep.storage.settings import changed_keys, parse_recorded
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.left_out import CHANGES, find_left_out, now, read_changes
 
@@ -72,7 +71,7 @@ def check_change(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> 
     log, old, new = read_changes(old), _without_notes(old), _without_notes(new)
     changed = changed_keys(old, new)
     try:
-        before, after = (parse_sweep(YamlSource(str(path / "sweep.yaml"), dict(one))) for one in (old, new))
+        before, after = (parse_recorded(one, str(path / "sweep.yaml")) for one in (old, new))
     except (UserError, TypeError, ValueError, AttributeError):  # of another version, or damaged: taken as written
         if changed:
             raise _refused(path, changed) from None

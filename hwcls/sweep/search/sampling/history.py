@@ -1,0 +1,81 @@
+"""What samplers see of a study: its ended trials ranked within each alternative, the best and the latest of them.
+
+The values of one alternative say nothing about the settings of another: among all of them the good ones would be those
+of the strongest.
+"""
+
+from __future__ import annotations
+
+import copy
+import heapq
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from hwcls.sweep.search.optuna_private import StudyView
+
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+def goodness(trial: FrozenTrial, direction: StudyDirection) -> tuple[float, float]:
+    """Smaller is better, as TPE orders trials: complete ones by value, then stopped ones by their last step."""
+    sign = 1 if direction == StudyDirection.MINIMIZE else -1
+    if trial.state == TrialState.COMPLETE:
+        return -math.inf, sign * (trial.value or 0.0)
+    step, value = max(trial.intermediate_values.items(), default=(-1, 0.0))
+    return -step, math.inf if math.isnan(value) else sign * value
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """An ended trial, and its rank within its alternative: between 0, the best, and 1; ties share theirs."""
+
+    trial: FrozenTrial
+    rank: float
+
+
+def rank_trials(trials: Iterable[FrozenTrial], direction: StudyDirection, compared: str | None) -> list[Ranked]:
+    """The ended trials by number, ranked.
+
+    Args:
+        trials: Of a study.
+        direction: Of the study.
+        compared: The parameter whose values are the alternatives; None: all trials are of one.
+    """
+    groups: dict[object, list[tuple[tuple[float, float], FrozenTrial]]] = defaultdict(list)
+    for trial in trials:
+        if trial.state in ENDED:
+            groups[trial.params.get(compared) if compared else None].append((goodness(trial, direction), trial))
+    found = []
+    for group in groups.values():
+        group.sort(key=lambda one: one[0])
+        first = 0
+        for last in range(1, len(group) + 1):
+            if last == len(group) or group[last][0] != group[first][0]:
+                found += [Ranked(trial, (first + last) / 2 / len(group)) for _, trial in group[first:last]]
+                first = last
+    return sorted(found, key=lambda one: one.trial.number)
+
+
+def excerpt(ranked: list[Ranked], best: int, latest: int) -> list[Ranked]:
+    """The latest, and the best of those before, by number: asking takes no longer with more trials than these."""
+    if len(ranked) <= best + latest:
+        return ranked
+    kept = heapq.nsmallest(best, ranked[:-latest], key=lambda one: (one.rank, one.trial.number)) + ranked[-latest:]
+    return sorted(kept, key=lambda one: one.trial.number)
+
+
+def ranked_view(study: optuna.Study, ranked: list[Ranked], running: list[FrozenTrial]) -> StudyView:
+    """The study as if each of `ranked` were complete, its rank the value."""
+    maximize = study.direction == StudyDirection.MAXIMIZE
+    shown = []
+    for one in ranked:
+        trial = copy.copy(one.trial)
+        trial.state, trial.value = TrialState.COMPLETE, 1 - one.rank if maximize else one.rank
+        shown.append(trial)
+    return StudyView(study, sorted([*shown, *running], key=lambda trial: trial.number))

@@ -1,0 +1,37 @@
+"""TPE for a study with alternatives: trials are ranked within theirs, and draws are for the one that is pinned."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from hwcls.sweep.search.bounded_tpe import BEST, LATEST, BoundedTPE
+from hwcls.sweep.search.optuna_private import StudyView, conditioned_estimator, drawn_or_pinned
+from hwcls.sweep.search.sampling.history import excerpt, rank_trials, ranked_view
+
+
+class PinnedTPE(BoundedTPE):
+    """BoundedTPE, of whose densities only what is about the pinned alternative counts.
+
+    Args:
+        compared: The parameter whose values are the alternatives.
+        options: As TPESampler takes them.
+    """
+
+    def __init__(self, compared: str, **options: Any) -> None:
+        super().__init__(**options)
+        self.compared = compared
+
+    def view(self, study: optuna.Study) -> StudyView:
+        trials = study.get_trials(deepcopy=False)
+        ranked = excerpt(rank_trials(trials, study.direction, self.compared), BEST, LATEST)
+        return ranked_view(study, ranked, [trial for trial in trials if trial.state == TrialState.RUNNING])
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        pinned = {name: value for name, value in drawn_or_pinned(trial).items() if name == self.compared}
+        self._parzen_estimator_cls: Any = partial(conditioned_estimator, pinned)
+        return super().infer_relative_search_space(study, trial)

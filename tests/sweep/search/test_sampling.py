@@ -1,0 +1,329 @@
+"""What samplers see of a study, and what the models make of it."""
+
+import time
+
+import numpy as np
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.study import StudyDirection
+from optuna.trial import TrialState, create_trial
+from scipy.optimize import approx_fprime
+
+from hwcls.config.sweep import SAMPLERS, Searched
+from hwcls.config.sweep_file import load_sweep
+from hwcls.errors import UserError
+from hwcls.sweep.cluster.resources import Resources
+from hwcls.sweep.search.bounded_tpe import BoundedTPE
+from hwcls.sweep.search.messages import JOB, EpochReport
+from hwcls.sweep.search.sampling import gaussian_process
+from hwcls.sweep.search.sampling import gp as gp_module
+from hwcls.sweep.search.sampling.auto import FEW, AutoSampler
+from hwcls.sweep.search.sampling.gaussian_process import GaussianProcess, log_improvement
+from hwcls.sweep.search.sampling.history import excerpt, rank_trials, ranked_view
+from hwcls.sweep.search.sampling.pinned_tpe import PinnedTPE
+from hwcls.sweep.search.sampling.points import NEUTRAL, NONE, Points
+from hwcls.sweep.search.searcher import FairSearch
+from hwcls.tracking.folders import SweepFolder
+
+SPACE = {"model": CategoricalDistribution(["weak", "strong"]), "lr": FloatDistribution(0.0, 1.0)}
+
+
+def ended(label, lr, value=None, steps=None):
+    state = TrialState.PRUNED if steps else TrialState.COMPLETE
+    return create_trial(
+        state=state,
+        value=value,
+        params={"model": label, "lr": lr},
+        distributions=SPACE,
+        intermediate_values=steps or {},
+    )
+
+
+def study_of(trials, direction="maximize"):
+    study = optuna.create_study(direction=direction)
+    study.add_trials(trials)
+    return study
+
+
+def test_trials_are_ranked_within_their_alternative():
+    trials = [ended("weak", 0.1, 0.2), ended("strong", 0.1, 0.9), ended("weak", 0.2, 0.4), ended("strong", 0.2, 0.8)]
+    trials += [
+        ended("weak", 0.3, steps={1: 0.6}),
+        ended("weak", 0.4, steps={1: 0.1, 3: 0.3}),
+        ended("strong", 0.3, 0.8),
+    ]
+    study = study_of(trials)
+    found = rank_trials(study.get_trials(), study.direction, "model")
+    assert [one.trial.number for one in found] == list(range(7))
+    # weak: 0.4, 0.2, stopped after 3 epochs, after 1; strong: 0.9, then 0.8 twice
+    assert [one.rank for one in found] == pytest.approx([3 / 8, 1 / 6, 1 / 8, 2 / 3, 7 / 8, 5 / 8, 2 / 3])
+    view = ranked_view(study, found, [])
+    assert [trial.state for trial in view.get_trials()] == [TrialState.COMPLETE] * 7
+    assert [trial.value for trial in view.get_trials()] == pytest.approx([1 - one.rank for one in found])
+    assert study.trials[4].state == TrialState.PRUNED
+    low = rank_trials(study.get_trials()[:4], StudyDirection.MINIMIZE, "model")
+    assert [one.rank for one in low] == [0.25, 0.75, 0.75, 0.25]
+
+
+def test_an_excerpt_has_the_best_of_each_alternative():
+    trials = [ended("weak" if i % 2 else "strong", 0.5, 10.0 * (i % 2 == 0) - i) for i in range(100)]
+    found = excerpt(rank_trials(study_of(trials).get_trials(), StudyDirection.MAXIMIZE, "model"), 4, 10)
+    assert [one.trial.number for one in found] == [0, 1, 2, 3, *range(90, 100)]
+
+
+def tpe(seed=0):
+    return SAMPLERS["tpe"]().sampler(seed, Searched(space=None, compared="model"))
+
+
+def draws(sampler, label, count=30):
+    """What is drawn for an alternative that does best where the other does worst."""
+    chance = np.random.default_rng(0)
+    best, level = {"weak": 0.2, "strong": 0.8}, {"weak": 0.0, "strong": 5.0}
+    trials = [
+        ended(name, lr, level[name] - abs(lr - best[name])) for lr in chance.random(40) for name in ("weak", "strong")
+    ]
+    found = []
+    for _ in range(count):
+        study = study_of(trials)
+        study.sampler = sampler
+        study.enqueue_trial({"model": label})
+        trial = study.ask()
+        assert trial.suggest_categorical("model", ["weak", "strong"]) == label
+        found.append(trial.suggest_float("lr", 0.0, 1.0))
+    return np.array(found)
+
+
+def test_tpe_draws_for_the_pinned_alternative():
+    """Beside a stronger one, which takes every place among the good trials unless each is ranked by itself."""
+    assert np.abs(draws(tpe(), "weak") - 0.2).mean() < 0.15
+    assert np.abs(draws(tpe(), "strong") - 0.8).mean() < 0.15
+    plain = SAMPLERS["tpe"]().sampler(0, Searched(space=None))
+    assert np.abs(draws(plain, "weak") - 0.2).mean() > 0.3
+
+
+MODEL = {
+    "choice": {
+        "mlp": {"width": {"min": 8, "max": 512, "log": True}, "depth": {"values": [1, 2, 4]}},
+        "cnn": {"name": "simple_cnn", "width": {"values": [4, 8]}},
+    }
+}
+OPTIMIZER = {
+    "choice": {
+        "adamw": {"lr": {"min": 1e-4, "max": 1e-1, "log": True}},
+        "sgd": {"lr": {"min": 0.1, "max": 0.9, "step": 0.1}, "nesterov": {"values": [True, False]}, "momentum": 0.9},
+    }
+}
+
+
+@pytest.fixture
+def space(tiny):
+    return tiny(parameters={"model": MODEL, "optimizer": OPTIMIZER}).space
+
+
+def test_points_are_settings_and_back(space):
+    points, study = Points(space), optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(50):
+        trial = study.ask()
+        space.draw(trial)
+        (row,) = points.encode([trial.params])
+        assert points.decode(row) == pytest.approx(trial.params)
+        assert {name: points.distributions[name] for name in trial.distributions} == trial.distributions
+
+
+def test_a_row_has_nothing_of_other_branches(space):
+    points = Points(space)
+    at = points.index
+    (row,) = points.encode([{"model": "cnn", "model.cnn.width": 8, "optimizer": "adamw", "optimizer.adamw.lr": 1e-4}])
+    assert row[at["model.mlp.width"]] == row[at["model.mlp.depth"]] == row[at["optimizer.sgd.lr"]] == NEUTRAL
+    assert row[at["optimizer.sgd.nesterov"]] == NONE
+    assert row[at["optimizer.adamw.lr"]] == 0
+    rng = np.random.default_rng(0)
+    for rows in (points.spread(rng.random((50, len(at))), {}), points.near(np.repeat(row[None], 50, 0), 0.1, {}, rng)):
+        decoded = [points.decode(one) for one in rows]
+        assert points.encode(decoded) == pytest.approx(rows)
+        assert {settings["model"] for settings in decoded} == {"mlp", "cnn"}
+        for settings in decoded:
+            assert ("model.mlp.width" in settings) == (settings["model"] == "mlp")
+            assert ("optimizer.sgd.nesterov" in settings) == (settings["optimizer"] == "sgd")
+
+
+def test_what_is_pinned_stays(space):
+    points, rng = Points(space), np.random.default_rng(0)
+    pinned = {"model": "mlp", "model.mlp.depth": 4}
+    rows = points.spread(rng.random((20, len(points.columns))), pinned)
+    for row in (*rows, *points.near(rows, 0.3, pinned, rng)):
+        assert points.decode(row).items() >= pinned.items()
+
+
+def test_numbers_in_a_list_are_ordered_and_labels_are_not(space):
+    points = Points(space)
+    assert dict(zip(points.index, points.labels, strict=True)) == {
+        **dict.fromkeys(points.index, False),
+        **dict.fromkeys(("model", "model.cnn.width", "optimizer", "optimizer.sgd.nesterov"), True),
+    }
+    (column,) = [column for column in points.columns if column.name == "model.mlp.depth"]
+    assert [column.place(depth) for depth in (1, 2, 4)] == pytest.approx([1 / 6, 3 / 6, 5 / 6])
+
+
+def sample(count=40, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.random((count, 4))
+    x[:, 3] = rng.integers(0, 3, count)
+    y = np.sin(5 * x[:, 0]) + x[:, 1] + (x[:, 3] == 1) + 0.05 * rng.normal(size=count)
+    return x, (y - y.mean()) / y.std(), np.array([False, False, False, True]), np.full(4, 0.4)
+
+
+def test_the_gradient_of_the_fit(monkeypatch):
+    given = []
+    minimize = gaussian_process.minimize
+    monkeypatch.setattr(gaussian_process, "minimize", lambda *a, **k: given.append(a) or minimize(*a, **k))
+    GaussianProcess.fit(*sample())
+    loss, begin = given[0]
+    for seed in range(3):
+        scales = begin + 0.5 * np.random.default_rng(seed).normal(size=len(begin))
+        numeric = approx_fprime(scales, lambda at: loss(at)[0], 1e-6)
+        assert loss(scales)[1] == pytest.approx(numeric, rel=1e-3, abs=1e-3)
+
+
+def test_a_process_finds_what_matters():
+    x, y, labels, lengths = sample()
+    process = GaussianProcess.fit(x, y, labels, lengths)
+    fresh, truth, *_ = sample(200, seed=1)
+    mean, deviation = process.predict(fresh)
+    assert np.corrcoef(mean, truth)[0, 1] > 0.95
+    assert process.scales[2] > max(process.scales[0], process.scales[3])  # nothing depends on the third column
+    assert deviation.min() > 0
+    assert process.predict(x)[1].mean() < deviation.mean()
+
+
+def test_expected_improvement():
+    rng = np.random.default_rng(0)
+    mean, deviation = np.array([0.0, 0.5, -1.0, 1.0]), np.array([1.0, 0.1, 0.5, 2.0])
+    drawn = mean + deviation * rng.normal(size=(1_000_000, 4))
+    expected = np.maximum(drawn - 0.6, 0).mean(0)
+    found = np.exp(log_improvement(mean, deviation, 0.6)) / np.sqrt(2 * np.pi)
+    assert found == pytest.approx(expected, rel=0.05, abs=1e-4)
+    far = log_improvement(-np.logspace(0, 6, 200), np.ones(200), 0.0)
+    assert np.isfinite(far).all()
+    assert (np.diff(far) < 0).all()
+
+
+@pytest.fixture
+def search(tiny, tmp_path):
+    def build(**changes):
+        return FairSearch(tiny(**changes), SweepFolder(tmp_path / "out"), Resources(1, 1, 0.0, 4), {})
+
+    return build
+
+
+def play(found, count, value):
+    """The settings of trials that run one after the other."""
+    settings = []
+    for number in range(count):
+        job = found.suggest(str(number))[JOB]
+        settings.append(dict(job.parameters))
+        score = value(settings[-1])
+        found.on_trial_complete(str(number), EpochReport(3, 3, score, score).to_result())
+    return settings
+
+
+RATE = {"optimizer": {"name": "adam", "lr": {"min": 1e-4, "max": 1.0, "log": True}}}
+
+
+def distance(settings):
+    """The two alternatives are best at learning rates a thousand times apart; one is far better."""
+    best, level = {"mlp": (-1, 5.0), "cnn": (-3, 0.0)}[settings["model"]]
+    return level - abs(np.log10(settings["lr"]) - best)
+
+
+@pytest.mark.parametrize("method", ["auto", "gp", "tpe"])
+def test_each_alternative_is_searched_for_its_own_optimum(search, method):
+    settings = play(search(method=method, run_cap=60, parameters=RATE), 60, distance)
+    for label, best in (("mlp", -1), ("cnn", -3)):
+        gaps = [abs(np.log10(one["lr"]) - best) for one in settings if one["model"] == label]
+        assert np.median(gaps[20:]) < np.median(gaps[:6]) / 2
+        assert min(gaps) < 0.2
+
+
+def test_a_start_has_a_trial_in_each_part_of_a_range(search):
+    settings = play(search(method="gp", run_cap=12, parameters=RATE), 12, distance)
+    for label in ("mlp", "cnn"):
+        parts = [int((np.log10(one["lr"]) + 4) / 4 * 6) for one in settings if one["model"] == label]
+        assert sorted(parts) == list(range(6))
+
+
+def test_trials_at_the_same_time_are_not_the_same(search):
+    found = search(method="gp", run_cap=40, parameters=RATE)
+    play(found, 20, distance)
+    rates = [found.suggest(f"more{i}")[JOB].parameters["lr"] for i in range(8)]
+    assert len(set(np.round(np.log10(rates), 3))) == 8
+
+
+def test_the_process_models_a_bounded_number_of_trials(search, monkeypatch):
+    """And so an ask takes as long after thousands of trials as after hundreds."""
+    found = search(method="gp", run_cap=5000, parameters=RATE)
+    chance, seen = np.random.default_rng(0), []
+    lr, labels = FloatDistribution(1e-4, 1.0, log=True), CategoricalDistribution(["mlp", "cnn"])
+    for number in range(3000):
+        settings = {"model": labels.choices[number % 2], "lr": 10 ** chance.uniform(-4, 0)}
+        params = {"model": settings["model"], "optimizer.lr": settings["lr"]}
+        distributions = {"model": labels, "optimizer.lr": lr}
+        found.study.add_trial(create_trial(params=params, distributions=distributions, value=distance(settings)))
+    fit = GaussianProcess.fit
+    monkeypatch.setattr(gp_module.GaussianProcess, "fit", lambda x, *rest: seen.append(len(x)) or fit(x, *rest))
+    seconds = []
+    for number in range(6):
+        before = time.process_time()
+        found.suggest(str(number))
+        seconds.append(time.process_time() - before)
+    assert seen == [gp_module.BEST + gp_module.LATEST] * 6
+    assert min(seconds) < 0.1  # alone on a core 0.03
+
+
+def test_auto_begins_with_the_process_and_goes_on_with_tpe():
+    few, many = SAMPLERS["gp"](), SAMPLERS["tpe"]()
+    sampler = SAMPLERS["auto"]().sampler(0, Searched(space=load_space()))
+    assert isinstance(sampler, AutoSampler)
+    study = optuna.create_study()
+    asked = []
+    for name in ("few", "many"):
+        part = getattr(sampler, name)
+        part.infer_relative_search_space = lambda study, trial, name=name: asked.append(name) or {}
+    for number in (0, FEW - 1, FEW):
+        trial = create_trial(value=0.0)
+        trial.number = number
+        sampler.infer_relative_search_space(study, trial)
+    assert asked == ["few", "few", "many"]
+    assert (few.start, many.start) == (6, 0)
+
+
+def load_space():
+    from hwcls.config.space import Group, Space
+
+    return Space(Group((), (), {}))
+
+
+def test_a_study_of_an_earlier_version_keeps_its_sampler(search, tmp_path):
+    assert isinstance(search(method="tpe").study.sampler, PinnedTPE)
+    assert isinstance(search(method="tpe").study.sampler, PinnedTPE)  # a later start
+    journal = tmp_path / "out" / "study.journal"
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(line for line in lines if '"ranked"' not in line))
+    assert type(search(method="tpe").study.sampler) is BoundedTPE
+    assert type(search(method="tpe", compare=None).study.sampler) is BoundedTPE
+
+
+@pytest.mark.parametrize("compare", ["model", None])
+def test_fewer_trials_than_a_model_starts_with(sweep_file, compare):
+    least = 12 if compare else 6
+    with pytest.raises(UserError, match=f"run_cap 5 is below the {least} trials with which method: gp starts"):
+        load_sweep(sweep_file(method="gp", run_cap=5, compare=compare))
+    assert load_sweep(sweep_file(method="gp", run_cap=least, compare=compare)).total == least
+    assert load_sweep(sweep_file(method="auto", run_cap=5, compare=compare)).total == 5
+
+
+def test_a_method_whose_package_is_missing(sweep_file, monkeypatch):
+    monkeypatch.setattr(SAMPLERS["cmaes"], "package", "no_such_package")
+    with pytest.raises(UserError, match=r"no_such_package is not installed.*hwcls\[cmaes\]"):
+        load_sweep(sweep_file(method="cmaes"))

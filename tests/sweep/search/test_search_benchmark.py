@@ -1,0 +1,54 @@
+"""The search beside Optuna's samplers: a light part of benchmarks/search.py, of what needs no package of tables."""
+
+from statistics import mean
+
+import pytest
+
+from benchmarks import search
+
+SEEDS = range(3)
+
+
+def regret(problem, contender):
+    return mean(search.play(problem, contender, seed).regret[-1] for seed in SEEDS)
+
+
+@pytest.mark.parametrize("problem", ["curves by model", "synthetic"])
+def test_the_default_is_ahead_where_alternatives_differ(problem):
+    found = regret(problem, "hwcls auto")
+    assert found < 0.9 * regret(problem, "Optuna TPE, joint")
+    assert found < 0.8 * regret(problem, "Optuna random")
+
+
+def test_tpe_is_ahead_of_one_that_does_not_know_alternatives():
+    assert regret("synthetic", "hwcls tpe") < 0.9 * regret("synthetic", "Optuna TPE, joint")
+
+
+def test_the_same_seed_gives_the_same_search():
+    once, again = (search.play("curves by model", "hwcls auto", 3, trials=24).regret for _ in range(2))
+    assert once == again
+    assert len(once) == 1
+
+
+def test_regret_is_none_at_the_best_and_one_at_the_median():
+    problem = search.PROBLEMS["synthetic"]()
+    assert problem.labels == ["plain", "wide", "deep"]
+    assert search.mean_regret(problem, problem.best) == 0
+    assert search.mean_regret(problem, problem.median) == 1
+    assert search.mean_regret(problem, {**problem.best, "wide": problem.median["wide"]}) == pytest.approx(1 / 3)
+    assert search.mean_regret(problem, {"plain": problem.best["plain"]}) == pytest.approx(2 / 3)
+
+
+def test_mean_ranks():
+    def outcome(problem, contender, seed, regret):
+        return search.Outcome(problem, contender, seed, (1.0, regret), 0.0)
+
+    # a is before b in three of four games, and as good in the fourth; c is the last
+    games = [("x", 0, 0.1, 0.2), ("x", 1, 0.1, 0.2), ("y", 0, 0.0, 0.1), ("y", 1, 0.3, 0.3)]
+    outcomes = [outcome(p, name, s, value) for p, s, a, b in games for name, value in (("a", a), ("b", b), ("c", 0.9))]
+    found = search.mean_ranks(outcomes)
+    assert {name: rank for name, (rank, _, _) in found.items()} == {"a": 1.125, "b": 1.875, "c": 3.0}
+    assert found["c"] == (3.0, 3.0, 3.0)
+    assert found["a"][1] <= 1.125 <= found["a"][2] < found["c"][1]
+    (line,) = [line for line in search.report(outcomes).splitlines() if line.startswith("  a ") and " to " in line]
+    assert line.split()[1] == "1.12"
