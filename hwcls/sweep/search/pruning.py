@@ -58,6 +58,7 @@ class FairScheduler(FifoScheduler):
         self.rungs, self.shares = zip(*config.brackets(first, epochs), strict=True)  # of each bracket
         self.races: dict[Race, StoppingRule] = {}
         self.seen: dict[str, int] = {}  # the last epoch of each trial that its race has
+        self.pausing: set[str] = set()  # trials that stop at a rung, and are saved first
         self.paused: dict[str, PausingRule] = {}  # trials that wait to go on, and the race of each
 
     def stops(self, label: str | None, key: str, report: EpochReport) -> bool:
@@ -98,7 +99,7 @@ class FairScheduler(FifoScheduler):
             return str(TrialScheduler.STOP)
         if not self.stops(job.label, job.key, report):
             return str(TrialScheduler.CONTINUE)
-        self.pause(job.label, job.key)
+        self.pausing.add(job.key)
         return str(TrialScheduler.STOP)
 
     def pause(self, label: str | None, key: str) -> bool:
@@ -113,6 +114,7 @@ class FairScheduler(FifoScheduler):
     def leave(self, label: str | None, key: str) -> None:
         """A trial goes on, or has ended."""
         self.paused.pop(key, None)
+        self.pausing.discard(key)
         if self.config.pauses:
             cast(PausingRule, self._race(label, key)).leave(key)
 
@@ -144,6 +146,9 @@ class FairScheduler(FifoScheduler):
         report, job = report_in(result), job_of(trial)
         if report and report.failure is None:
             self.stops(job.label, job.key, report)
+        if job.key in self.pausing:
+            self.pausing.discard(job.key)
+            self.pause(job.label, job.key)
 
 
 def pick(key: str, shares: Sequence[float]) -> int:

@@ -3,6 +3,7 @@
 import heapq
 import random
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 from optuna.trial import TrialState
@@ -288,6 +289,24 @@ def test_without_its_weights_a_paused_trial_resumes_at_once(driver, monkeypatch)
     report = EpochReport(before.epochs()[number], EPOCHS, 0.0, 0.0)  # its epoch is trained again
     assert again.scheduler.stops(None, f"trials/{number}", report)
     assert again.scheduler.pause(None, f"trials/{number}")
+
+
+def test_a_trial_is_paused_once_tune_has_saved_and_released_it(driver):
+    """Until then it may neither go on nor end, whatever the others do."""
+    scheduler = driver().scheduler
+    trials = [SimpleNamespace(config={JOB: SimpleNamespace(key=f"trials/{n}", label=None)}) for n in range(9)]
+    reports = [EpochReport(1, EPOCHS, 0.1 * n, 0.1 * n).to_result() for n in range(9)]
+    assert scheduler.on_trial_result(None, trials[0], reports[0]) == "STOP"
+    assert not scheduler.paused
+    for trial, report in zip(trials[1:], reports[1:], strict=True):  # better ones: trial 0 is out
+        scheduler.on_trial_result(None, trial, report)
+    assert (scheduler.out(), scheduler.promotable({}, last=True)) == ([], {})
+    scheduler.on_trial_complete(None, trials[0], reports[0])
+    assert not scheduler.paused
+    again = driver().scheduler
+    again.on_trial_result(None, trials[0], reports[0])
+    again.on_trial_complete(None, trials[0], reports[0])
+    assert set(again.paused) == {"trials/0"}
 
 
 def test_alternatives_have_races_of_their_own(driver):
