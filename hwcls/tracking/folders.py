@@ -203,9 +203,14 @@ class SweepFolder:
         found = [line.get("seeds") for line in read_lines(self.path / LOOKS)]
         return [one for one in found if one and isinstance(one, dict) and all(type(n) is int for n in one.values())]
 
-    def add_look(self, seeds: Mapping[str, int]) -> None:
-        """Record a verdict on test."""
-        files.append_line(self.path / LOOKS, json.dumps({"seeds": dict(seeds)}).encode())
+    def last_winners(self) -> dict[str, int] | None:
+        """The trials of the last verdict by alternative; None where that is not on record."""
+        found = [line.get("trials") for line in read_lines(self.path / LOOKS)]
+        return found[-1] if found and isinstance(found[-1], dict) else None
+
+    def add_look(self, seeds: Mapping[str, int], winners: Mapping[str, int]) -> None:
+        """Record a verdict on test: how many seeds of each alternative, and of which trial they are."""
+        files.append_line(self.path / LOOKS, json.dumps({"seeds": dict(seeds), "trials": dict(winners)}).encode())
 
     def confirm_run(self, label: str, seed: int) -> TrialFolder:
         return TrialFolder(self.path / "confirm" / label / str(seed))

@@ -152,7 +152,7 @@ def test_a_look_is_named_with_its_level(results, picked, tmp_path):
     report(results, picked, "resnet", 0)
     report(results, picked, "mlp", 1)
     for seeds in (3, 5, 9):
-        picked.add_look({"resnet": seeds, "mlp": seeds})
+        picked.add_look({"resnet": seeds, "mlp": seeds}, {})
     loaded = load_results(tmp_path)
     found = compare_confirmed(loaded).comparison
     assert (found.look, found.alpha) == (3, pytest.approx(0.1 / 27))

@@ -165,15 +165,15 @@ def describe_plan(queue: ConfirmQueue) -> str:
 def record_look(opened: SweepFolder, results: SweepResults, waiting: list[ConfirmRun]) -> None:
     """Count the verdict that follows, before anything of it is known, so that a crash hides none."""
     before = Counter({label: len(runs) for label, runs in winner_runs(results).items()})
-    after, looks = Counter(before), opened.looks()
+    after, looks, winners = Counter(before), opened.looks(), dict(confirm_winners(results))
     for label in {run.label for run in waiting}:
         new = [run for run in waiting if run.label == label]
-        stays = confirm_winners(results).get(label) == new[0].run.number  # else another trial has won
-        after[label] = len(new) + (before[label] if stays else 0)
+        stays = winners.get(label) == new[0].run.number  # else another trial has won, or the winner was excluded
+        after[label], winners[label] = len(new) + (before[label] if stays else 0), new[0].run.number
     if not looks and is_verdict(before):  # of a version that did not count
-        opened.add_look(before)
-    if is_verdict(after) and (not looks or looks[-1] != after):
-        opened.add_look(after)
+        opened.add_look(before, confirm_winners(results))
+    if is_verdict(after) and (not looks or looks[-1] != after or opened.last_winners() not in (None, winners)):
+        opened.add_look(after, winners)
         look = len(opened.looks())
         if look > 1:
             log.info("look %d at the verdicts: significant is p below %.2g", look, spend_alpha(look))

@@ -8,6 +8,7 @@ from hwcls.results.load import load_results
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.run import confirm_plan, confirm_run
 from hwcls.tracking.folders import SweepFolder
+from hwcls.tracking.left_out import exclude
 from hwcls.tracking.records import Result
 
 ONE = Resources(1, 1, 0.0, 1)
@@ -252,3 +253,23 @@ def test_there_is_no_verdict_on_one_alternative_or_one_seed():
     assert not confirm_run.is_verdict({"mlp": 9})
     assert not confirm_run.is_verdict({"mlp": 9, "cnn": 1})
     assert confirm_run.is_verdict({"mlp": 2, "cnn": 2})
+
+
+def test_another_winner_after_an_exclusion_is_another_look(folder):
+    """With as many seeds as before: whoever excludes winners until one wins pays for each."""
+    sweep, found = folder
+    for _ in range(2):
+        for run in planned(sweep, found).runs:
+            end(found, run)
+    look(sweep, found)
+    for run in planned(sweep, found).runs:
+        end(found, run, test=0.5 if run.role == "report" else None)
+    winner = planned(sweep, found).winners["mlp"]
+    exclude(found.trial(winner).path, "x")
+    for _ in range(2):
+        for run in planned(sweep, found).runs:
+            if found.confirm_run(run.label, run.seed).result() is None:
+                end(found, run)
+    for _ in range(2):
+        look(sweep, found)
+    assert found.looks() == [{"mlp": 3, "cnn": 3}, {"mlp": 3, "cnn": 3}]
