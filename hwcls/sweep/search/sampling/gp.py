@@ -64,7 +64,7 @@ class GaussianProcessSampler(BaseSampler):
         if sum(self._alternative(one.trial.params, pinned) for one in ranked) < 2 or len(alike) < self.start:
             return self.points.decode(self._start(len(alike), pinned))
         rng = np.random.default_rng([self.seed, trial.number])
-        return self.points.decode(self._propose(excerpt(ranked, BEST, LATEST), running, pinned, rng))
+        return self.points.decode(self._propose(excerpt(ranked, BEST, LATEST), running[-LATEST:], pinned, rng))
 
     def _alternative(self, settings: Mapping[str, Any], pinned: Mapping[str, Any]) -> bool:
         """Whether settings are of the pinned alternative."""

@@ -28,8 +28,9 @@ class PinnedTPE(BoundedTPE):
 
     def view(self, study: optuna.Study) -> StudyView:
         trials = study.get_trials(deepcopy=False)
-        ranked = excerpt(rank_trials(trials, study.direction, self.compared), BEST, LATEST)
-        return ranked_view(study, ranked, [trial for trial in trials if trial.state == TrialState.RUNNING])
+        running = [trial for trial in trials if trial.state == TrialState.RUNNING][-LATEST // 2 :]
+        ranked = excerpt(rank_trials(trials, study.direction, self.compared), BEST, LATEST - len(running))
+        return ranked_view(study, ranked, running)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         pinned = {name: value for name, value in drawn_or_pinned(trial).items() if name == self.compared}
