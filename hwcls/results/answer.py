@@ -170,7 +170,8 @@ def _join_few(words: list[str], joint: str = "and") -> str:
 
 def _describe_no_value(sweep: SweepResults) -> str:
     if not sweep.trials:
-        return "No trial has started yet."
+        count = len(sweep.left_out)
+        return f"No trial counts: {format_count(count, 'trial')} left out." if count else "No trial has started yet."
     counts = Counter(trial.status for trial in sweep.trials)
     ended = join_words([f"{count} {status.replace('_', ' ')}" for status, count in counts.items()])
     return f"No trial has a value of {sweep.metric} yet: {ended}."

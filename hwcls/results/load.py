@@ -104,6 +104,11 @@ class SweepResults:
     running: bool = False  # whether a driver is known to work in the folder now
     left_out: tuple[LeftOutTrial, ...] = ()  # neither in `trials` nor in `confirm`: in no ranking, chart or verdict
 
+    def count_test_scores(self) -> int:
+        """How often confirm runs were scored on test: those of trials that are left out have been seen as well."""
+        every = [*self.confirm, *(run for one in self.left_out for run in one.confirm)]
+        return sum(run.test is not None for run in every)
+
     @property
     def sign(self) -> int:
         """1 to maximize, -1 to minimize."""

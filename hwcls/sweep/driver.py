@@ -297,7 +297,10 @@ def _extent(search: FairSearch, budget: float | None) -> str:
         words.append("warm-started from {} of {} earlier ones".format(*search.warm_start))
     if budget is not None:
         total, left = format_duration(budget), format_duration(search.spending.left or 0.0)
-        words.append(f"new trials for {total if search.count == 0 else f'{left} of {total}'}")
+        if search.spending.left == 0.0:
+            words.append(f"no new trials, as the budget of {total} is used up")
+        else:
+            words.append(f"new trials for {total if search.count == 0 else f'{left} of {total}'}")
     if count := search.count - len(search.left_out):
         waiting = len(search.paused)
         words.append(f"{count - len(search.unfinished) - waiting} of them done before")
@@ -318,12 +321,14 @@ def _is_finished(sweep: Sweep, folder: SweepFolder) -> bool:
 
 
 def _failed(folder: SweepFolder) -> tuple[str, ...]:
-    """Keys of failed trials and confirm runs; trials that are left out are none."""
+    """Keys of failed trials and confirm runs, without those of trials that are left out."""
     left_out = find_left_out(folder.path)
     every = {f"trials/{n}": t for n, t in folder.trials().items() if n not in left_out}
     every |= {f"confirm/{label}/{seed}": t for (label, seed), t in folder.confirm_runs().items()}
-    results = {key: trial.result() for key, trial in every.items()}
-    return tuple(key for key, result in results.items() if result and result.status == "failed")
+    results = {key: result for key, trial in every.items() if (result := trial.result())}
+    return tuple(
+        key for key, one in results.items() if one.status == "failed" and one.extra.get("trial") not in left_out
+    )
 
 
 @contextmanager

@@ -203,10 +203,12 @@ class SweepFolder:
         found = [line.get("seeds") for line in read_lines(self.path / LOOKS)]
         return [one for one in found if one and isinstance(one, dict) and all(type(n) is int for n in one.values())]
 
-    def last_winners(self) -> dict[str, int] | None:
-        """The trials of the last verdict by alternative; None where that is not on record."""
-        found = [line.get("trials") for line in read_lines(self.path / LOOKS)]
-        return found[-1] if found and isinstance(found[-1], dict) else None
+    def has_look(self, seeds: Mapping[str, int], winners: Mapping[str, int]) -> bool:
+        """Whether this verdict is on record; without trials, as of earlier versions, only the last one can be it."""
+        lines = list(read_lines(self.path / LOOKS))
+        wanted, last = (dict(seeds), dict(winners)), lines[-1] if lines else {}
+        known = [(line.get("seeds"), line.get("trials")) for line in lines]
+        return wanted in known or (last.get("seeds") == wanted[0] and not isinstance(last.get("trials"), dict))
 
     def add_look(self, seeds: Mapping[str, int], winners: Mapping[str, int]) -> None:
         """Record a verdict on test: how many seeds of each alternative, and of which trial they are."""

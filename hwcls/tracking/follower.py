@@ -114,7 +114,10 @@ class Follower:
         weights = folder.path / "best.safetensors" if self._artifacts else None
         media = partial(self._compute_media, key, folder)
         name, project = self._sweep.name, self._project
-        return RunInfo(key, folder, name, project, label, config, tags, media, weights, lambda: self._best == key)
+        return RunInfo(
+            *(key, folder, name, project, label, config, tags, media, weights),
+            is_best=lambda: self._best == key and left_out is None,
+        )
 
     def _compute_media(self, key: str, folder: TrialFolder) -> Media | None:
         """A run's media; when they fail, the run is delivered without them."""

@@ -11,6 +11,11 @@ Array = np.ndarray[Any, Any]
 # the last part of an array's name: the kinds of its dtype and its number of dimensions
 PREDICTIONS = {"labels": ("iu", 1), "scores": ("f", 2), "index": ("iu", 1), "rows": ("iu", 1), "epoch": ("iu", 0)}
 CONFUSION = {"row": ("iu", 1), "col": ("iu", 1), "count": ("iu", 1), "classes": ("iu", 0)}
+OUT_OF_FOLD = {
+    **dict.fromkeys(("rows", "labels", "rounds", "wrong"), ("iu", 1)),
+    "scores": ("f", 2),
+    "trial": ("iu", 0),
+}
 SPLITS = {"train": ("iu", 1), "val": ("iu", 1), "test": ("iu", 1)}
 INSPECTION = {
     "layers": ("U", 1),
@@ -27,6 +32,7 @@ INSPECTION = {
 SHAPES = {
     "predictions": PREDICTIONS,
     "test_predictions": PREDICTIONS,
+    "out_of_fold": OUT_OF_FOLD,
     "confusion": CONFUSION,
     "splits": SPLITS,
     "inspection": INSPECTION,

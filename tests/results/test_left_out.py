@@ -11,13 +11,18 @@ from hwcls.cli.main import app
 from hwcls.report.html.page import render_page, write_page
 from hwcls.results.answer import describe_answer
 from hwcls.results.best.choose import choose_best
+from hwcls.results.best.folder import update_best
 from hwcls.results.compare import build_summary
 from hwcls.results.confirm.plan import confirm_config, confirm_winners, plan_confirm
 from hwcls.results.ensemble.describe import describe_ensemble
 from hwcls.results.expected_best import collect_trial_sequences
 from hwcls.results.load import load_results
+from hwcls.results.notes.find import find_notes
+from hwcls.sweep.storage.changes.exclusion import exclude_trials, include_trials
+from hwcls.tracking.follower import Follower
 from hwcls.tracking.left_out import exclude
-from tests.results.conftest import full_sweep, write_overtaken, write_sweep, write_trial
+from tests.results.conftest import full_sweep, write_confirm, write_overtaken, write_sweep, write_trial
+from tests.tracking.test_follower import Memory
 
 CHANGES = {
     "log": [{"when": "2026-01-02T03:04:05+00:00", "changed": [{"key": "run_cap", "old": "4", "new": "<b>6"}]}],
@@ -94,6 +99,52 @@ def test_confirm_runs_of_an_excluded_winner_do_not_count(tmp_path):
     assert "<dt>Confirm runs left out</dt><dd>7 runs of trials that are left out</dd>" in render_page(found)
     (sweep.trial(1).path / "excluded.json").unlink()
     assert confirm_winners(load_results(sweep.path)) == {"cnn": 1, "mlp": 4}
+
+
+def test_best_says_that_its_run_is_left_out_where_no_other_has_weights(tmp_path):
+    """Its copy may be the only one, so that it stays; no tracker calls the run the best any more."""
+    sweep = write_sweep(tmp_path / "s")
+    for number in range(2):
+        write_trial(sweep.trial(number), [0.5 + number / 10], label=None)
+    files.write_json(
+        sweep.best.path / "best.json", {"run": "trials/1", "why": "w", "weights": {"sha256": "", "bytes": 1}}
+    )
+    assert not any("best/" in note for note in find_notes(load_results(sweep.path)))
+    exclude(sweep.trial(1).path, "x")
+    update_best(sweep.path)
+    note = "best/ still has the weights of trials/1, which is left out: no run that counts has kept any."
+    assert note in find_notes(load_results(sweep.path))
+    memory = Memory()
+    Follower(sweep, [memory], "p").poll()
+    assert not any(run.is_best() for run in memory.infos.values())
+
+
+def test_where_all_are_left_out_no_trial_counts(swept):
+    for trial in swept.trials().values():
+        exclude(trial.path, "x")
+    assert describe_answer(load_results(swept.path)) == "No trial counts: 6 trials left out."
+    assert "No trial counts: 6 trials left out." in render_page(load_results(swept.path))
+
+
+def test_test_scores_that_were_seen_are_said(tmp_path):
+    sweep = write_overtaken(tmp_path / "s")
+    exclude(sweep.trial(1).path, "x")
+    page = render_page(load_results(sweep.path))
+    assert "read 10 times, once per confirm run" in page
+
+
+def test_another_verdict_by_an_exclusion_is_a_further_look(tmp_path):
+    """The comparison of fewer alternatives is another one; the first one again is not."""
+    sweep = write_overtaken(tmp_path / "s")
+    third = 10_000_000 + 1000 * 7
+    write_trial(sweep.trial(7), [0.5], label="vit", lr=0.7)
+    write_confirm(sweep, "vit", 0.8, trial=7, first=third, role="report")
+    exclude_trials(sweep.path, [7], "x")
+    seen = [{"cnn": 5, "mlp": 5, "vit": 5}, {"cnn": 5, "mlp": 5}]  # results of a version that counted none
+    assert [dict(sorted(one.items())) for one in sweep.looks()] == seen
+    include_trials(sweep.path, [7])
+    exclude_trials(sweep.path, [2], "picked, but no winner")
+    assert len(sweep.looks()) == 2
 
 
 def test_a_damaged_mark_excludes_without_a_reason(swept, caplog):

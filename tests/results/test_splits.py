@@ -24,6 +24,7 @@ from hwcls.results.confirm.missing import find_missing, resume_command
 from hwcls.results.confirm.out_of_fold import find_out_of_fold, rank_wrong, write_out_of_fold
 from hwcls.results.confirm.plan import FIRST_SEED, plan_confirm
 from hwcls.results.load import load_results
+from hwcls.tracking.left_out import exclude, include
 from hwcls.training.artifacts import load_arrays, save_arrays
 
 RATES = {"resnet": 0.95, "mlp": 0.8}
@@ -212,3 +213,24 @@ def test_damaged_predictions_leave_no_traceback(folds, tmp_path):
     assert {one.label: one.missing for one in find_out_of_fold(loaded)} == {"resnet": 0, "mlp": 1}
     write_out_of_fold(loaded)
     assert write_page(tmp_path).exists()
+
+
+def test_no_fold_of_a_trial_that_is_excluded_is_kept_as_a_score(results, folds, tmp_path):
+    """Also where its predictions are older than what was written of them."""
+    config = ConfirmConfig(top=1, seeds=4, splits="folds")
+    results.trial(folds.trial(2), [0.5, 0.4], label="resnet", lr=0.5)
+    path = tmp_path / "confirm" / "resnet" / "out_of_fold.npz"
+    for place in range(4):
+        write_report(results, folds, "resnet", 2, place, plan_cut(config, place, picks=False))
+    write_page(tmp_path)
+    assert int(load_arrays(path)["trial"]) == 0
+    exclude(folds.trial(0).path, "x")
+    write_page(tmp_path)
+    assert int(load_arrays(path)["trial"]) == 2
+    exclude(folds.trial(2).path, "x")
+    write_page(tmp_path)
+    assert not path.exists()
+    assert (tmp_path / "confirm" / "mlp" / "out_of_fold.npz").exists()
+    include(folds.trial(0).path)
+    write_page(tmp_path)
+    assert int(load_arrays(path)["trial"]) == 0

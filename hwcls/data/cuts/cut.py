@@ -11,7 +11,7 @@ import numpy as np
 from hwcls.config.data import DataConfig
 from hwcls.data import splits
 from hwcls.data.cuts.by_name import SCALE, hash_names, hold_out, join_groups
-from hwcls.data.cuts.folds import assign_folds, check_folds, check_train
+from hwcls.data.cuts.folds import assign_folds, check_assigned, check_folds
 from hwcls.errors import UserError
 
 FAR_OFF = 0.3  # of the share that was asked for
@@ -159,7 +159,7 @@ def _fold_of(
     order = splits.random_words(len(labels), seed) if by_position else hash_names(listing.names or (), seed, "folds")
     together = listing.memberships()[0]
     found = assign_folds(order[rows], labels[rows], np.unique(together[rows], return_inverse=True)[1], config.folds)
-    check_train(classes, labels[rows], found)
+    check_assigned(classes, labels[rows], found, config.folds)
     chosen: np.ndarray = found == config.fold - 1
     return chosen
 

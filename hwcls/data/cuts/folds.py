@@ -80,8 +80,17 @@ def check_folds(names: Sequence[str], labels: np.ndarray, folds: int) -> None:
         raise UserError(f"{what} besides test", where="data.folds", remedy=f"{fewer}add images of it")
 
 
-def check_train(names: Sequence[str], labels: np.ndarray, found: np.ndarray) -> None:
-    """Raise UserError where a fold (N,) has all images of a class (N,), of which none is then left to train on."""
+def check_assigned(names: Sequence[str], labels: np.ndarray, found: np.ndarray, folds: int) -> None:
+    """Raise UserError where a fold is empty, or has all images of a class, of which none is then left to train on.
+
+    Args:
+        names: Of the classes.
+        labels, found: (N,) the class and the fold of each image.
+    """
+    if (filled := len(np.unique(found))) < folds:
+        what = f"{folds} folds, but the images besides test form only {filled} groups, none of which is divided"
+        fewer = f"use {filled} folds, or " if filled > 1 else ""
+        raise UserError(what, where="data.folds", remedy=f"{fewer}name smaller groups (data.layout.group)")
     for kind in np.unique(labels):
         if len(np.unique(found[labels == kind])) < 2:
             what = f"all images of class '{names[kind]}' belong together (a group or copies): none is left to train on"

@@ -150,7 +150,7 @@ def _alternative_values(sweep: SweepResults) -> dict[str, Any]:
         "confirmed": compare_confirmed(sweep),
         "splits": find_splits(sweep),
         "evaluations": SweepFolder(sweep.folder).count_test_reads(),
-        "test_runs": sum(run.test is not None for run in sweep.confirm),
+        "test_runs": sweep.count_test_scores(),
     }
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwcls.metrics import predicted_classes
-from hwcls.results.confirm.plan import winner_runs
+from hwcls.results.confirm.plan import confirm_winners, winner_runs
 from hwcls.results.load import ConfirmRun, SweepResults
 from hwcls.statistics import Estimate, cross_validated
 from hwcls.training.artifacts import load_arrays, save_arrays
@@ -147,14 +147,27 @@ def rank_wrong(found: Sequence[OutOfFold]) -> OftenWrong | None:
 
 
 def write_out_of_fold(sweep: SweepResults) -> None:
-    """Write each cross-validated winner's confirm/<label>/out_of_fold.npz, where it is not up to date."""
-    for one in find_out_of_fold(sweep):
-        path = one.folder.parent / FILE
-        newest = max(file.stat().st_mtime for file in one.folder.parent.glob("*/predictions.npz"))
-        if path.exists() and path.stat().st_mtime >= newest:
+    """Write each cross-validated winner's confirm/<label>/out_of_fold.npz, where it is not up to date.
+
+    That of a trial which is no winner any more, as one that is left out, is removed.
+    """
+    found = {one.folder.parent / FILE: one for one in find_out_of_fold(sweep)}
+    for path, one in found.items():
+        newest = max(file.stat().st_mtime for file in path.parent.glob("*/predictions.npz"))
+        if path.exists() and path.stat().st_mtime >= newest and _trial_of(path) == one.trial:
             continue
         arrays = {name: getattr(one, name) for name in ("rows", "labels", "rounds", "wrong")}
         save_arrays(path, **arrays, scores=one.scores.astype(np.float16), trial=np.int64(one.trial))
+    winners = set(confirm_winners(sweep).values())
+    for path in sweep.folder.glob(f"confirm/*/{FILE}"):
+        if path not in found and _trial_of(path) not in winners:
+            path.unlink()
+
+
+def _trial_of(path: Path) -> int | None:
+    """The trial whose scores a file has; None where it is damaged."""
+    trial = load_arrays(path).get("trial")
+    return int(trial) if trial is not None else None
 
 
 def summarize_out_of_fold(sweep: SweepResults) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Any
 from hwcls.format import format_count, format_difference, format_interval, format_p, join_words, name_metric
 from hwcls.reading import read_json, read_or_none
 from hwcls.results.load import SweepResults
+from hwcls.results.notes.changes import list_left_out
 from hwcls.statistics import Estimate
 from hwcls.tracking.folders import ENSEMBLE, MEMBERS
 from hwcls.tracking.shapes import EnsembleShape
@@ -25,8 +26,8 @@ def describe_ensemble(sweep: SweepResults) -> str:
 
 def _name_left_out(sweep: SweepResults, about: Mapping[str, Any]) -> str:
     """The members that count no more."""
-    gone = {key for one in sweep.left_out for key in (f"trials/{one.trial.number}", *(run.key for run in one.confirm))}
-    members = sorted({key for member in about["members"] for key in member["run"].split("+")} & gone)  # of a soup: all
+    used = {key for member in about["members"] for key in member["run"].split("+")}  # of a soup: all
+    members = sorted(used & list_left_out(sweep))
     remedy = f"hwcls ensemble {shlex.quote(str(sweep.folder))} chooses anew"
     return (
         f" Since then {join_words(members)} {'is' if len(members) == 1 else 'are'} left out: {remedy}."

@@ -28,6 +28,12 @@ def describe_left_out(sweep: SweepResults) -> list[str]:
     return [f"{_name_trials(numbers)}: {why}" for why, numbers in groups.items()]
 
 
+def list_left_out(sweep: SweepResults) -> set[str]:
+    """The folders of the trials and confirm runs that do not count."""
+    trials = {f"trials/{one.trial.number}" for one in sweep.left_out}
+    return trials | {run.key for one in sweep.left_out for run in one.confirm}
+
+
 def describe_outdated(sweep: SweepResults) -> str:
     """The confirm runs that do not count with their trials; empty where there are none."""
     count = sum(len(one.confirm) for one in sweep.left_out)

@@ -10,8 +10,10 @@ from hwcls.results.best.trained_on import describe_share
 from hwcls.results.confirm.plan import winner_runs
 from hwcls.results.diagnostics import class_names, load_diagnostics
 from hwcls.results.load import SweepResults
+from hwcls.results.notes.changes import list_left_out
 from hwcls.results.notes.pretrained import describe_pretrained
 from hwcls.results.notes.test_size import judge_test_size
+from hwcls.tracking.folders import BEST, SweepFolder
 from hwcls.training.artifacts import load_arrays
 
 
@@ -20,6 +22,7 @@ def find_notes(sweep: SweepResults) -> list[str]:
     return [
         *_small_test(sweep),
         *_share_of_train(sweep),
+        *_best_left_out(sweep),
         *_pretrained(sweep),
         *_unjudged(sweep),
         *_not_a_number(sweep),
@@ -35,6 +38,14 @@ def _share_of_train(sweep: SweepResults) -> list[str]:
     best = choose_best(sweep)
     note = "" if best is None else describe_share(best.weights or best.run.folder)
     return [f"The best model was {note}."] if note else []
+
+
+def _best_left_out(sweep: SweepResults) -> list[str]:
+    """Of best/ where no other run kept its weights: it stays, as its copy may be the only one."""
+    key = sweep.left_out and SweepFolder(sweep.folder).best_run()
+    if not key or key not in list_left_out(sweep):
+        return []
+    return [f"{BEST}/ still has the weights of {key}, which is left out: no run that counts has kept any."]
 
 
 def _pretrained(sweep: SweepResults) -> list[str]:

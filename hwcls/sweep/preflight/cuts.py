@@ -29,7 +29,9 @@ def check_cuts(sweep: Sweep, sets: dict[DataConfig, ImageSet]) -> dict[DataConfi
         try:
             opened[data.pixels()] = open_data(data)
         except UserError as error:
-            remedy = error.remedy.replace(" folds, or", " seeds, or")  # of which each is a fold
+            remedy = error.remedy
+            if sweep.config.confirm and sweep.config.confirm.folds is None:
+                remedy = remedy.replace(" folds, or", " seeds, or")  # of which each is a fold
             raise UserError(error.what, where=where, remedy=remedy) from None
     return opened
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,9 +14,9 @@ from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.data.augment.defaults import spell_out
 from hwcls.errors import UserError
-from hwcls.results.confirm.plan import ConfirmPlan, PlannedRun, confirm_winners, plan_confirm, winner_runs
-from hwcls.results.load import PICK, ConfirmRun, SweepResults, load_results, reload_confirm
-from hwcls.statistics import spend_alpha
+from hwcls.results.confirm.looks import record_look
+from hwcls.results.confirm.plan import ConfirmPlan, PlannedRun, plan_confirm
+from hwcls.results.load import PICK, load_results, reload_confirm
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.monitor.eta import Ahead
 from hwcls.sweep.monitor.progress import Progress, ProgressFor
@@ -128,8 +126,8 @@ def run(
             return True
     plan = queue.refresh()
     waiting = confirm_plan.unscored_runs(queue.results, plan)
+    record_look(queue.results, waiting)
     if waiting:
-        record_look(opened, queue.results, waiting)
         log.info("confirm: the winners on test, %d runs", len(waiting))
         score_on_test([TrialFolder(run.run.folder) for run in waiting], resources)
     if sweep.config.keep == "none":
@@ -160,28 +158,6 @@ def describe_plan(queue: ConfirmQueue) -> str:
         return f"{total} runs on fresh seeds{cuts and ' and'}{cuts}{before}"
     what = f"{picks} pick the winners on {PICK_SEEDS} seeds each, {total - picks} report them on other seeds"
     return f"{total} runs{cuts}{before}: {what}"
-
-
-def record_look(opened: SweepFolder, results: SweepResults, waiting: list[ConfirmRun]) -> None:
-    """Count the verdict that follows, before anything of it is known, so that a crash hides none."""
-    before = Counter({label: len(runs) for label, runs in winner_runs(results).items()})
-    after, looks, winners = Counter(before), opened.looks(), dict(confirm_winners(results))
-    for label in {run.label for run in waiting}:
-        new = [run for run in waiting if run.label == label]
-        stays = winners.get(label) == new[0].run.number  # else another trial has won, or the winner was excluded
-        after[label], winners[label] = len(new) + (before[label] if stays else 0), new[0].run.number
-    if not looks and is_verdict(before):  # of a version that did not count
-        opened.add_look(before, confirm_winners(results))
-    if is_verdict(after) and (not looks or looks[-1] != after or opened.last_winners() not in (None, winners)):
-        opened.add_look(after, winners)
-        look = len(opened.looks())
-        if look > 1:
-            log.info("look %d at the verdicts: significant is p below %.2g", look, spend_alpha(look))
-
-
-def is_verdict(seeds: Mapping[str, int]) -> bool:
-    """Whether so many seeds of each alternative give a verdict: two alternatives with two seeds each."""
-    return sum(count >= 2 for count in seeds.values()) >= 2
 
 
 def score_on_test(folders: list[TrialFolder], resources: Resources) -> None:

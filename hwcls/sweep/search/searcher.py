@@ -74,7 +74,8 @@ class FairSearch(UnsavedSearcher):
         spending.trials.update(label for number, label in enumerate(labels) if LEFT_OUT not in known[number].user_attrs)
         for number, folder in self.folder.trials().items():
             label = labels[number] if number < len(labels) else None
-            spending.add_earlier(label, (line.get("seconds") or 0.0 for line in folder.records()))
+            counts = number >= len(known) or LEFT_OUT not in known[number].user_attrs
+            spending.add_earlier(label, (line.get("seconds") or 0.0 for line in folder.records()), counts=counts)
         return spending
 
     @property

@@ -25,10 +25,14 @@ class Spending:
         self.before = 0.0  # about what earlier starts took
         self.started = time.monotonic()
 
-    def add_earlier(self, label: str | None, seconds: Iterable[float]) -> None:
-        """Count the epochs of a trial that is on record, by their seconds."""
+    def add_earlier(self, label: str | None, seconds: Iterable[float], *, counts: bool = True) -> None:
+        """Count the epochs of a trial that is on record, by their seconds.
+
+        One that is left out is nothing that its alternative has had, but its time is gone.
+        """
         for each in seconds:
-            self.add_epoch(label, each)
+            if counts:
+                self.add_epoch(label, each)
             self.before += each / self.concurrent
 
     def begin(self) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -15,8 +17,10 @@ from hwcls.config.sweep_file import Sweep
 from hwcls.errors import UserError
 from hwcls.reading import damage_named
 from hwcls.sweep.search.earlier_results import check_earlier_results
+from hwcls.sweep.search.study.rebuild import what_it_was
 from hwcls.sweep.search.study.replay import Replay
 from hwcls.sweep.storage.journal_format import BORROWED
+from hwcls.tracking.left_out import find_left_out
 
 log = logging.getLogger(__name__)
 
@@ -59,13 +63,13 @@ def add_earlier_trials(study: optuna.Study, sweep: Sweep, source: Path) -> tuple
         if len(names) != 1:
             raise ValueError(f"it holds {len(names)} studies instead of one")
         trials = optuna.load_study(study_name=names[0], storage=storage).get_trials(deepcopy=False)
-    ended = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and trial.params]
+    ended = _list_ended(trials, source)
     added = 0
-    for trial in ended:
-        replay = Replay(trial.params)
+    for trial, was in ended:
+        replay = Replay(was["params"])
         try:
             sweep.space.draw(replay)
-            copied = _copy_trial(trial, replay.distributions, source)
+            copied = _copy_trial(trial, was, replay.distributions, source)
         except (LookupError, ValueError):  # this space cannot draw it
             continue
         study.add_trial(copied)
@@ -76,12 +80,25 @@ def add_earlier_trials(study: optuna.Study, sweep: Sweep, source: Path) -> tuple
     return added, len(ended)
 
 
-def _copy_trial(trial: FrozenTrial, distributions: dict[str, BaseDistribution], source: Path) -> FrozenTrial:
+def _list_ended(trials: Sequence[FrozenTrial], source: Path) -> list[tuple[FrozenTrial, dict[str, Any]]]:
+    """The trials that have ended with settings, and what they were before their sweep left them out, if it did.
+
+    One that a user excluded is none; one outside of the sweep's present space may be in another one.
+    """
+    offset = sum(BORROWED in trial.user_attrs for trial in trials)
+    excluded = {offset + number for number, why in find_left_out(source).items() if why.by_user}
+    found = [(trial, what_it_was(trial)) for trial in trials if trial.number not in excluded]
+    return [(trial, was) for trial, was in found if was["state"] in ("COMPLETE", "PRUNED") and was["params"]]
+
+
+def _copy_trial(
+    trial: FrozenTrial, was: Mapping[str, Any], distributions: dict[str, BaseDistribution], source: Path
+) -> FrozenTrial:
     return optuna.trial.create_trial(
-        state=trial.state,
-        value=trial.value,
-        params={name: trial.params[name] for name in distributions},
+        state=TrialState[was["state"]],
+        values=was["values"],
+        params={name: was["params"][name] for name in distributions},
         distributions=distributions,
-        intermediate_values=trial.intermediate_values,
+        intermediate_values={int(epoch): value for epoch, value in was["epochs"].items()},
         user_attrs={BORROWED: trial.user_attrs.get(BORROWED, str(source))},
     )

@@ -130,6 +130,21 @@ def test_a_class_in_a_single_group_cannot_be_held_out_and_trained_on() -> None:
         select_images(CLASSES, given, config, lambda: Listing(NAMES, EACH, groups))
 
 
+def test_more_folds_than_groups_are_refused_whichever_is_asked_for() -> None:
+    """Each class has enough images, and two groups: the other folds would be empty."""
+    groups = np.array([f"day{i % 2}" for i in range(len(LABELS))])
+    given = {"train": LABELS, "test": LABELS}
+    for fold in (1, 5):
+        config = DataConfig(name="mine", folds=5, fold=fold)
+        what = (
+            "5 folds, but the images besides test form only 2 groups, none of which is divided — use 2 folds, or name"
+        )
+        with pytest.raises(UserError, match=what):
+            select_images(CLASSES, given, config, lambda: Listing(NAMES, EACH, groups))
+    config = DataConfig(name="mine", folds=2, fold=1)
+    assert len(select_images(CLASSES, given, config, lambda: Listing(NAMES, EACH, groups)).rows["val"]) == 77
+
+
 def test_fold_and_folds_come_together() -> None:
     for settings, text in (({"folds": 3}, "folds is set without fold"), ({"fold": 3}, "fold is set without folds")):
         with pytest.raises(ValidationError, match=text):

@@ -58,6 +58,8 @@ def test_folds_and_cuts_are_checked_with_the_data(tiny, tmp_path):
         assert len(prepared.data) == len(set(prepared.data.values())) == found  # other nodes cut alike
     text = refused(tiny(confirm={"top": 1, "seeds": 30, "splits": "folds"}), tmp_path)
     assert "confirm.splits: 30 folds, but only 20 images of class '0' besides test — use 20 seeds, or add" in text
+    text = refused(tiny(confirm={"top": 1, "seeds": 60, "splits": "folds", "folds": 30}), tmp_path)
+    assert "use 20 folds, or add" in text
 
 
 def test_data_with_its_own_val_has_nothing_to_cut(tiny, photos, tmp_path):

@@ -3,7 +3,7 @@ import yaml
 
 from hwcls.config.space import Fixed
 from hwcls.errors import UserError
-from hwcls.results.confirm import plan
+from hwcls.results.confirm import looks, plan
 from hwcls.results.load import load_results
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.run import confirm_plan, confirm_run
@@ -221,7 +221,7 @@ def test_no_confirm_is_nothing_to_do(tiny, folder):
 def look(sweep, found):
     """As before the scores on test."""
     results = load_results(found.path)
-    confirm_run.record_look(found, results, confirm_plan.unscored_runs(results, planned(sweep, found)))
+    looks.record_look(results, confirm_plan.unscored_runs(results, planned(sweep, found)))
 
 
 def test_a_look_is_counted_before_the_scores_are_known(folder):
@@ -250,9 +250,9 @@ def test_a_look_is_counted_before_the_scores_are_known(folder):
 
 
 def test_there_is_no_verdict_on_one_alternative_or_one_seed():
-    assert not confirm_run.is_verdict({"mlp": 9})
-    assert not confirm_run.is_verdict({"mlp": 9, "cnn": 1})
-    assert confirm_run.is_verdict({"mlp": 2, "cnn": 2})
+    assert not looks.is_verdict({"mlp": 9})
+    assert not looks.is_verdict({"mlp": 9, "cnn": 1})
+    assert looks.is_verdict({"mlp": 2, "cnn": 2})
 
 
 def test_another_winner_after_an_exclusion_is_another_look(folder):

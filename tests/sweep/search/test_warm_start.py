@@ -7,6 +7,7 @@ from hwcls.errors import UserError
 from hwcls.results.load import load_results
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.search.searcher import FairSearch
+from hwcls.tracking.left_out import exclude
 from tests.sweep.conftest import open_sweep
 from tests.sweep.search.test_searcher import ask, drive, result
 
@@ -94,3 +95,10 @@ def test_earlier_sweeps_that_cannot_be_used(search, old, tmp_path):
     (path / "study.journal").write_text("nonsense\n")
     with pytest.raises(UserError, match=r"study\.journal: is damaged \(it holds 0 studies"):
         search("four", path)
+
+
+def test_what_a_user_excluded_is_not_known(search, old, tmp_path):
+    """Also where its own sweep has not begun again since, and knows it still."""
+    path, _ = old
+    exclude(path / "trials" / "5", "labels leaked")  # the best one
+    assert search("new", path, run_cap=4, parameters=WIDER).warm_start == (5, 5)

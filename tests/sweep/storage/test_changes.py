@@ -10,11 +10,13 @@ from hwcls.errors import UserError
 from hwcls.reading import read_yaml
 from hwcls.results.load import load_results
 from hwcls.results.notes.changes import list_changes
+from hwcls.sweep import driver
 from hwcls.sweep.preflight.notes import describe_notes
 from hwcls.sweep.preflight.validate import Options, check_sweep
 from hwcls.sweep.storage.changes.exclusion import exclude_trials, include_trials
 from hwcls.sweep.storage.results_folder import open_folder
 from hwcls.tracking.folders import SweepFolder
+from hwcls.tracking.records import Result
 from tests.sweep.changing import begin
 from tests.sweep.conftest import SWEEP
 
@@ -216,6 +218,35 @@ def test_an_excluded_trial_is_left_out_and_another_takes_its_place(tiny, results
     assert jobs == []
     assert search.left_out == set()
     assert len(load_results(folder).trials) == 5
+
+
+@pytest.mark.parametrize("share", ["epochs", "seconds"])
+def test_what_an_excluded_trial_took_is_none_of_what_its_alternative_has_had(tiny, tmp_path, share):
+    """But its time is gone: a time budget is that of a clock."""
+    results = tmp_path / "results"
+    sweep = tiny(share=share)
+    begin(sweep, results)
+    exclude_trials(results / "tiny", [0, 2], "x")
+    label = SweepFolder(results / "tiny").trial(0).result().label
+    search, _, jobs = begin(sweep, results)
+    assert [job.label for job in jobs] == [label, label]
+    assert search.spending.before == 12.0
+
+
+def test_a_failed_confirm_run_of_an_excluded_trial_fails_no_sweep(results):
+    folder = SweepFolder(results / "tiny")
+    run = folder.confirm_run("mlp", 10_000_000)
+    run.write_config(folder.trial(0).config())
+    run.write_result(Result("failed", None, "mlp", {}, 1.0, error="x", extra={"trial": 0}))
+    assert driver._failed(folder) == ("confirm/mlp/10000000",)
+    exclude_trials(folder.path, [0], "x")
+    assert driver._failed(folder) == ()
+
+
+def test_a_budget_below_the_time_that_was_spent_starts_no_new_trial(tiny, results):
+    search, _, jobs = begin(tiny(run_cap=8, budget="10s"), results)
+    assert jobs == []
+    assert driver._extent(search, 10.0).startswith("8 trials, no new trials, as the budget of 10")
 
 
 @pytest.mark.parametrize(

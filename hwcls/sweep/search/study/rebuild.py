@@ -97,7 +97,7 @@ class _Mapping:
         return [self._one(trial, trial.number - offset) for trial in asked]
 
     def _one(self, trial: FrozenTrial, number: int) -> FrozenTrial:
-        was = _what_it_was(trial)
+        was = what_it_was(trial)
         if BORROWED in trial.user_attrs:
             return self._present(trial, was, was["params"]) or _hidden(trial, was)
         if number in self.left_out:
@@ -130,7 +130,7 @@ class _Mapping:
         return _dated(found, trial)
 
 
-def _what_it_was(trial: FrozenTrial) -> dict[str, Any]:
+def what_it_was(trial: FrozenTrial) -> dict[str, Any]:
     """State, value and settings, also of a trial that was left out."""
     if HIDDEN in trial.user_attrs:
         return dict(trial.user_attrs[HIDDEN])

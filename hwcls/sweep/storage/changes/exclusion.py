@@ -8,7 +8,8 @@ from pathlib import Path
 
 from hwcls.errors import UserError
 from hwcls.format import format_count
-from hwcls.results.load import read_settings
+from hwcls.results.confirm.looks import record_look
+from hwcls.results.load import load_results, read_settings
 from hwcls.sweep.storage.results_folder import locked
 from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.tracking.left_out import LeftOut, exclude, find_left_out, include
@@ -17,7 +18,7 @@ MAX_WHY = 500  # characters
 
 
 def exclude_trials(path: Path, numbers: Sequence[int], why: str) -> None:
-    """Have trials of the results folder `path` left out, all or none.
+    """Have trials of the results folder `path` left out, all or none; another verdict on test is a further look.
 
     Raises:
         UserError: There is no such sweep or trial, it has not ended, it is excluded already, or `why` is empty.
@@ -36,8 +37,10 @@ def exclude_trials(path: Path, numbers: Sequence[int], why: str) -> None:
             if trial.result() is None:
                 remedy = "resume the sweep: it can be excluded once it has ended"
                 raise UserError("has not ended", where=where, remedy=remedy)
+        record_look(load_results(path))  # which has been seen
         for trial in trials.values():
             exclude(trial.path, why)
+        record_look(load_results(path))
 
 
 def include_trials(path: Path, numbers: Sequence[int]) -> None:
@@ -57,6 +60,7 @@ def include_trials(path: Path, numbers: Sequence[int]) -> None:
                 raise UserError("is not excluded", where=str(trial.path))
         for trial in trials.values():
             include(trial.path)
+        record_look(load_results(path))
 
 
 @contextmanager
