@@ -17,6 +17,7 @@ from hwcls.results.confirm.plan import confirm_config, confirm_winners, plan_con
 from hwcls.results.ensemble.describe import describe_ensemble
 from hwcls.results.expected_best import collect_trial_sequences
 from hwcls.results.load import load_results
+from hwcls.results.notes.changes import describe_left_out
 from hwcls.results.notes.find import find_notes
 from hwcls.sweep.storage.changes.exclusion import exclude_trials, include_trials
 from hwcls.tracking.follower import Follower
@@ -117,6 +118,16 @@ def test_best_says_that_its_run_is_left_out_where_no_other_has_weights(tmp_path)
     memory = Memory()
     Follower(sweep, [memory], "p").poll()
     assert not any(run.is_best() for run in memory.infos.values())
+
+
+def test_few_of_many_reasons_are_named(tmp_path):
+    """Outside of a narrower range each trial has a reason of its own."""
+    outside = {number: f"lr 0.{number} is not in the file" for number in range(12)}
+    sweep = write_sweep(tmp_path / "s", **{"x-changes": {"outside": outside}})
+    for number in range(12):
+        write_trial(sweep.trial(number), [0.5])
+    texts = describe_left_out(load_results(sweep.path))
+    assert texts[9:] == ["trial 9: lr 0.9 is not in the file", "2 more trials: leaderboard.csv has the reasons"]
 
 
 def test_where_all_are_left_out_no_trial_counts(swept):

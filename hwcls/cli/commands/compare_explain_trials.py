@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from hwcls.cli.console import app, echo, table_console
+from hwcls.cli.console import app, echo, print_to_stderr, table_console
 from hwcls.cli.options import Everything, ResultOnly, ResultsFolder, ResultsFolders
+from hwcls.errors import UserError
 
 trials = typer.Typer(
     name="trials", help="The trials of a sweep: exclude, include.", no_args_is_help=True, rich_markup_mode=None
@@ -118,7 +119,10 @@ def _print_left_out(folder: Path, as_json: bool) -> None:
     from hwcls.results.load import load_results
     from hwcls.results.notes.changes import describe_left_out, summarize_left_out
 
-    update_best(folder)
+    try:
+        update_best(folder)
+    except UserError as error:  # the trial is left out all the same
+        print_to_stderr(f"note: best/ was not written: {error}")
     page, found = write_page(folder), load_results(folder)
     if as_json:
         values = {"left_out": summarize_left_out(found), "answer": describe_answer(found), "report": str(page)}

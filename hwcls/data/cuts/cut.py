@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ from hwcls.data.cuts.by_name import SCALE, hash_names, hold_out, join_groups
 from hwcls.data.cuts.folds import assign_folds, check_assigned, check_folds
 from hwcls.errors import UserError
 
+OF_VAL = ("val_seed", "fold", "folds")  # keys that change the cut of val alone
 FAR_OFF = 0.3  # of the share that was asked for
 
 
@@ -70,6 +71,7 @@ class Origin:
     copies: int = 0
     duplicates: Literal["near", "exact"] = "exact"
     notes: tuple[str, ...] = ()
+    own: Mapping[str, int] = field(default_factory=dict)  # what val alone depends on: val_seed, fold, folds; where set
 
     def facts(self) -> dict[str, Any]:
         """As JSON-ready values, for data.json."""
@@ -77,6 +79,7 @@ class Origin:
             **{f"{split}_from": "train" if split in self.shares else split for split in ("val", "test")},
             **{f"{split}_share": share for split, share in self.shares.items()},
             "split_seed": self.seed,
+            **self.own,
             "duplicates": self.duplicates,
             "together": {"groups": self.groups, "copies": self.copies},
         }
@@ -115,7 +118,10 @@ def select_images(
     renumber[chosen] = np.arange(len(chosen))
     rows = {split: np.flatnonzero(renumber[found] >= 0) for split, found in labels.items()}
     shares = {split: getattr(config, split) for split in ("test", "val") if split not in labels}
-    if "val" in shares and config.folds is not None:
+    if config.folds is not None:
+        if "val" not in shares:
+            what, remedy = "the data has a val split of its own, and so no folds", "leave folds and fold out"
+            raise UserError(what, where="data.folds", remedy=f"{remedy}, or put the images of val into train")
         shares["val"] = 1 / config.folds
     listed = listing() if shares else None
     notes: list[str] = []
@@ -140,7 +146,8 @@ def select_images(
             rows["train"], rows["val"] = splits.split_with_copies_together(
                 train, rows["train"], listed.copies, config.val, _val_seed(config), config.val_min
             )
-    return Selection(chosen, renumber, rows, _origin(shares, seed, listed, notes))
+    own = {name: value for name in OF_VAL if "val" in shares and (value := getattr(config, name)) is not None}
+    return Selection(chosen, renumber, rows, replace(_origin(shares, seed, listed, notes), own=own))
 
 
 def _val_seed(config: DataConfig) -> int:

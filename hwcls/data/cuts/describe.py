@@ -27,9 +27,13 @@ def _origin(data: Mapping[str, Any], split: str, cut: list[str]) -> str:
     share, left = data.get(f"{split}_share"), split == "val" and "test" in cut
     whole = "the images" if split == "test" else "the other images" if left else "the training images"
     amount = f"{100 * share:.3g} % of {whole}" if isinstance(share, (int, float)) else f"a part of {whole}"
+    seed = data.get("split_seed", 0)
+    own = data.get("val_seed") if split == "val" else None
+    if split == "val" and "fold" in data:
+        amount = f"fold {data['fold']} of {data.get('folds')} of {whole}"
     if left:
-        return f"val: {amount}, in the same way"
-    return f"{split}: {amount}, cut by hwcls (seed {data.get('split_seed', 0)}), stratified"
+        return f"val: {amount}, in the same way" + ("" if own is None else f" (seed {own})")
+    return f"{split}: {amount}, cut by hwcls (seed {seed if own is None else own}), stratified"
 
 
 def _together(data: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from hwcls.tracking.left_out import read_changes
 from hwcls.tracking.shapes import ChangedShape
 
 MAX_NAMED = 20  # trials of one reason
+MAX_REASONS = 10  # that are named: outside of a range each trial has its own
 
 
 def list_changes(sweep: SweepResults) -> list[tuple[str, str]]:
@@ -20,12 +21,16 @@ def list_changes(sweep: SweepResults) -> list[tuple[str, str]]:
 
 
 def describe_left_out(sweep: SweepResults) -> list[str]:
-    """The trials that do not count: one text for each reason."""
+    """The trials that do not count: one text for each reason, as far as they are few."""
     groups: dict[str, list[int]] = defaultdict(list)
     for one in sweep.left_out:
         when = f" ({one.reason.when})" if one.reason.when else ""
         groups[f"{one.reason}{when}"].append(one.trial.number)
-    return [f"{_name_trials(numbers)}: {why}" for why, numbers in groups.items()]
+    texts = [f"{_name_trials(numbers)}: {why}" for why, numbers in groups.items()]
+    if len(texts) <= MAX_REASONS:
+        return texts
+    others = sum(map(len, list(groups.values())[MAX_REASONS:]))
+    return [*texts[:MAX_REASONS], f"{format_count(others, 'more trial')}: leaderboard.csv has the reasons"]
 
 
 def list_left_out(sweep: SweepResults) -> set[str]:

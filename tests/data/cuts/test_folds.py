@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from hwcls.config.data import DataConfig
 from hwcls.data.cuts.cut import Listing, Selection, select_images
+from hwcls.data.cuts.describe import describe_origins
 from hwcls.data.cuts.folds import assign_folds
 from hwcls.data.imageset import open_data
 from hwcls.errors import UserError
@@ -160,3 +161,18 @@ def test_splits_share_a_store() -> None:
     assert fold.val.images is fold.train.images
     assert len(fold.val) == pytest.approx((len(plain.train) + len(plain.val)) / 4, abs=5)
     assert np.array_equal(plain.test.rows, fold.test.rows)
+
+
+def test_data_with_a_val_split_of_its_own_has_no_folds() -> None:
+    given = {"train": LABELS, "val": LABELS, "test": LABELS}
+    with pytest.raises(UserError, match="the data has a val split of its own, and so no folds — leave folds and fold"):
+        select_images(CLASSES, given, DataConfig(name="mine", folds=5, fold=1), listed(len(LABELS)))
+
+
+def test_facts_and_words_name_the_cut_of_val() -> None:
+    fold, cut, plain = (select(**own).origin.facts() for own in ({"folds": 5, "fold": 2}, {"val_seed": 3}, {}))
+    assert (fold["fold"], fold["folds"], cut["val_seed"]) == (2, 5, 3)
+    assert not {"fold", "folds", "val_seed"} & plain.keys()
+    assert describe_origins(fold)[1] == "val: fold 2 of 5 of the other images, in the same way"
+    assert describe_origins(cut)[1] == "val: 10 % of the other images, in the same way (seed 3)"
+    assert describe_origins({**cut, "test_from": "test"})[1].endswith("cut by hwcls (seed 3), stratified")
