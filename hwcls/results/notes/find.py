@@ -42,9 +42,9 @@ def _share_of_train(sweep: SweepResults) -> list[str]:
 
 def _best_left_out(sweep: SweepResults) -> list[str]:
     """Of best/ where no other run kept its weights: it stays, as its copy may be the only one."""
-    key = sweep.left_out and SweepFolder(sweep.folder).best_run()
-    if not key or key not in list_left_out(sweep):
-        return []
+    key = SweepFolder(sweep.folder).best_run() if sweep.left_out else None
+    if key not in list_left_out(sweep) or ((best := choose_best(sweep)) is not None and best.weights is not None):
+        return []  # or it is replaced at the end of the sweep
     return [f"{BEST}/ still has the weights of {key}, which is left out: no run that counts has kept any."]
 
 

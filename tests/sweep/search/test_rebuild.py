@@ -154,6 +154,16 @@ def test_trials_of_an_earlier_sweep_stay_where_they_are_in_the_space(tiny, tmp_p
     assert all(t.state == TrialState.COMPLETE for t in search.study.get_trials()[:12])
 
 
+def test_what_is_outside_of_a_sweep_may_be_inside_of_another_one(tiny, tmp_path):
+    begin(flat(tiny), tmp_path)
+    middle = sorted(t.config().optimizer.lr for t in SweepFolder(tmp_path / "tiny").trials().values())[5]
+    search, _, _ = begin(flat(tiny, high=middle), tmp_path, trials=0)
+    assert len(search.left_out) == 6
+    exclude_trials(tmp_path / "tiny", [0], "x")
+    search, _, _ = begin(flat(tiny).renamed("second"), tmp_path, trials=0, source=tmp_path / "tiny")
+    assert search.warm_start == (11, 11)
+
+
 @pytest.mark.parametrize("again", ["changed", "unchanged"])
 @pytest.mark.parametrize("moment", ["before sweep.yaml", "before study.journal", "after study.journal"])
 def test_killed_in_the_middle_of_a_change(tiny, tmp_path, moment, again):
