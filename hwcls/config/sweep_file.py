@@ -125,7 +125,7 @@ class Sweep:
     def alternative_label(self, settings: Mapping[str, Any]) -> str | None:
         """The alternative that drawn settings belong to; None without `compare`, or where they leave it open."""
         for alternative in self.alternatives:
-            if all(settings.get(name) == value for name, value in alternative.settings.items()):
+            if all(name in settings and settings[name] == value for name, value in alternative.settings.items()):
                 return alternative.label
         return None
 

@@ -132,7 +132,9 @@ class FairSearch(UnsavedSearcher):
 
     def _next_trial(self) -> Trial | None:
         if self.unfinished:
-            return resume_trial(self.study, self.unfinished.pop(0))
+            frozen = self.unfinished.pop(0)
+            self._seed(frozen.number - self.offset)
+            return resume_trial(self.study, frozen)
         if (key := self._next_paused()) is not None:
             frozen = self.known_trials()[int(key.rpartition("/")[2])]
             self._leave(frozen)
@@ -145,6 +147,7 @@ class FairSearch(UnsavedSearcher):
     def _pin_next(self) -> None:
         """Pin what the next trial must try: a grid point, a setting of `first`, or the alternative whose turn it is."""
         number, self.count = self.count, self.count + 1
+        self._seed(number)
         if self.pinned:  # a crash came between pinning and asking
             self.pinned -= 1
             return
@@ -158,11 +161,14 @@ class FairSearch(UnsavedSearcher):
                 settings = {**self._next_alternative(), **settings}
             if number >= len(self.first):
                 settings = self._next_point(settings)
-        if self.method.seeded_by_trial:
-            self.study.sampler = build_sampler(self.sweep, self.study, self.sweep.config.seed * 100_003 + number)
         if settings:
             self.study.enqueue_trial(settings)
         self.spending.trials[self.sweep.alternative_label(settings)] += 1
+
+    def _seed(self, number: int) -> None:
+        """Have a trial drawn by its number, where the method does so, whatever crash came before."""
+        if self.method.seeded_by_trial:
+            self.study.sampler = build_sampler(self.sweep, self.study, self.sweep.config.seed * 100_003 + number)
 
     def _next_point(self, settings: dict[str, Any]) -> dict[str, Any]:
         """`settings`, with all others where the alternative has fewer points than trials."""

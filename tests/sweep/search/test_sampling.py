@@ -66,6 +66,21 @@ def test_trials_are_ranked_within_their_alternative():
     assert [one.rank for one in low] == [0.25, 0.75, 0.75, 0.25]
 
 
+def test_failed_trials_are_the_worst_where_they_count():
+    trials = [ended("weak", 0.1, 0.2), ended("weak", 0.2, steps={1: 0.0}), ended("weak", 0.3, 0.4)]
+    failed = {"state": TrialState.FAIL, "params": {"model": "weak", "lr": 0.4}, "distributions": SPACE}
+    trials += [
+        create_trial(**failed),
+        create_trial(**failed),
+        create_trial(state=TrialState.FAIL),
+    ]  # the last does not count
+    for direction, worst in ((StudyDirection.MAXIMIZE, 2), (StudyDirection.MINIMIZE, 0)):
+        found = rank_trials(study_of(trials).get_trials(), direction, "model")
+        assert [one.trial.number for one in found] == list(range(5))
+        assert [one.rank for one in found[3:]] == [0.8, 0.8]
+        assert min(found, key=lambda one: one.rank).trial.number == worst
+
+
 def test_an_excerpt_has_the_best_of_each_alternative():
     trials = [ended("weak" if i % 2 else "strong", 0.5, 10.0 * (i % 2 == 0) - i) for i in range(100)]
     found = excerpt(rank_trials(study_of(trials).get_trials(), StudyDirection.MAXIMIZE, "model"), 4, 10)
@@ -156,6 +171,14 @@ def test_what_is_pinned_stays(space):
         assert points.decode(row).items() >= pinned.items()
 
 
+def test_what_is_new_in_a_neighbour_is_anywhere(space):
+    points, rng = Points(space), np.random.default_rng(0)
+    (row,) = points.encode([{"model": "cnn", "model.cnn.width": 8, "optimizer": "adamw", "optimizer.adamw.lr": 1e-4}])
+    rows = points.near(np.repeat(row[None], 400, 0), 0.01, {}, rng)
+    new = rows[rows[:, points.index["model"]] == 0][:, points.index["model.mlp.width"]]
+    assert np.histogram(new, 4, (0.0, 1.0))[0].min() > len(new) / 8 > 5
+
+
 def test_numbers_in_a_list_are_ordered_and_labels_are_not(space):
     points = Points(space)
     assert dict(zip(points.index, points.labels, strict=True)) == {
@@ -204,9 +227,11 @@ def test_expected_improvement():
     expected = np.maximum(drawn - 0.6, 0).mean(0)
     found = np.exp(log_improvement(mean, deviation, 0.6)) / np.sqrt(2 * np.pi)
     assert found == pytest.approx(expected, rel=0.05, abs=1e-4)
-    far = log_improvement(-np.logspace(0, 6, 200), np.ones(200), 0.0)
+    ends = np.logspace(0, 6, 200)
+    with np.errstate(all="raise", under="ignore"):
+        far = log_improvement(np.concatenate([-ends[::-1], [0.0], ends]), np.ones(401), 0.0)
     assert np.isfinite(far).all()
-    assert (np.diff(far) < 0).all()
+    assert (np.diff(far) > 0).all()
 
 
 @pytest.fixture
@@ -251,6 +276,58 @@ def test_a_start_has_a_trial_in_each_part_of_a_range(search):
     for label in ("mlp", "cnn"):
         parts = [int((np.log10(one["lr"]) + 4) / 4 * 6) for one in settings if one["model"] == label]
         assert sorted(parts) == list(range(6))
+
+
+def test_a_start_goes_on_after_a_restart(search):
+    settings = [one for _ in range(4) for one in play(search(method="gp", run_cap=12, parameters=RATE), 3, distance)]
+    for label in ("mlp", "cnn"):
+        parts = [int((np.log10(one["lr"]) + 4) / 4 * 6) for one in settings if one["model"] == label]
+        assert sorted(parts) == list(range(6))
+
+
+def test_a_start_tries_nothing_again_where_an_earlier_trial_does_not_count(search, monkeypatch):
+    found = search(method="gp", run_cap=12, parameters=RATE)
+    settings = play(found, 10, distance)
+    trials = found.study.get_trials()
+    found.study.get_trials = lambda *args, **options: trials[1:] + found.study._get_trials()[10:]
+    settings.append(dict(found.suggest("more")[JOB].parameters))
+    assert len({one["lr"] for one in settings}) == 11
+
+
+@pytest.mark.parametrize("method", ["auto", "tpe"])
+def test_settings_that_fail_are_left(search, method):
+    """The best ones that end are beside those that fail."""
+    found, failed = search(method=method, run_cap=50, parameters=RATE), []
+    for number in range(50):
+        rate = np.log10(found.suggest(str(number))[JOB].parameters["lr"])
+        failed.append(rate > -1)
+        report = EpochReport(3, 3, rate, rate).to_result()
+        found.on_trial_complete(str(number), None if failed[-1] else report, error=failed[-1])
+    assert sum(failed[-20:]) < 10
+
+
+def test_where_all_fail_something_else_is_tried(search):
+    found, rates = search(method="auto", run_cap=24, parameters=RATE), []
+    for number in range(24):
+        rates.append(np.log10(found.suggest(str(number))[JOB].parameters["lr"]))
+        found.on_trial_complete(str(number), None, error=True)
+    for own in (rates[::2], rates[1::2]):
+        assert np.diff([-4, *sorted(own), 0]).max() < 1
+
+
+def test_an_alternative_of_few_trials_beside_one_of_many(search):
+    """Its own best are modelled, however many others are better among theirs."""
+    found, chance = search(method="gp", run_cap=5000, parameters=RATE), np.random.default_rng(0)
+    labels, lr = CategoricalDistribution(["mlp", "cnn"]), FloatDistribution(1e-4, 1.0, log=True)
+    for number in range(400):
+        params = {"model": "cnn" if number < 8 else "mlp", "optimizer.lr": 10 ** chance.uniform(-4, 0)}
+        value = -1.0 if number < 8 else chance.random()
+        distributions = {"model": labels, "optimizer.lr": lr}
+        found.study.add_trial(create_trial(params=params, distributions=distributions, value=value))
+    found.study.enqueue_trial({"model": "cnn"})
+    trial = found.study.ask()
+    found.sweep.space.draw(trial)
+    assert trial.params["model"] == "cnn"
 
 
 def test_trials_at_the_same_time_are_not_the_same(search):

@@ -39,6 +39,22 @@ def test_regret_is_none_at_the_best_and_one_at_the_median():
     assert search.mean_regret(problem, {"plain": problem.best["plain"]}) == pytest.approx(2 / 3)
 
 
+def test_of_settings_that_were_observed_as_equally_good_any_may_be_chosen(monkeypatch):
+    drawn = []
+
+    def observe(settings, rng):
+        drawn.append(settings["x"])
+        return min(settings["x"], 0.4), 1.0
+
+    space = {"x": {"min": 0.0, "max": 1.0}}
+    problem = search.Problem("flat", space, observe, lambda settings: settings["x"], {None: 1.0}, {None: 0.5})
+    monkeypatch.setitem(search.PROBLEMS, "flat", lambda: problem)
+    (regret,) = search.play("flat", "Optuna random", 0, trials=20).regret
+    equal = [x for x in drawn if x >= 0.4]
+    assert len(drawn) == 20 > len(equal) > 1
+    assert regret == pytest.approx((1.0 - mean(equal)) / 0.5)
+
+
 def test_mean_ranks():
     def outcome(problem, contender, seed, regret):
         return search.Outcome(problem, contender, seed, (1.0, regret), 0.0)

@@ -129,6 +129,27 @@ def test_random_draws_are_the_same_with_and_without_a_restart(search, tmp_path):
     assert [trial.params for trial in search(run_cap=6).study.trials] == restarted
 
 
+@pytest.mark.parametrize("asked", [False, True])
+def test_random_draws_are_the_same_after_a_crash_before_one(search, tmp_path, asked):
+    once = [job.parameters for job in drive(search(method="random", run_cap=4))]
+    (tmp_path / "out").rename(tmp_path / "uninterrupted")
+    before = search(method="random", run_cap=4)
+    drive(before, trials=1)
+    before._pin_next()
+    if asked:
+        before.study.ask()
+    drive(search(method="random", run_cap=4))
+    assert [job.parameters for job in drive(search(method="random", run_cap=5))] != []
+    folders = SweepFolder(tmp_path / "out").trials().values()
+    assert [folder.config().optimizer.lr for folder in folders][:4] == [one["lr"] for one in once]
+
+
+def test_an_alternative_without_a_value_gets_its_share(search):
+    jobs = drive(search(compare="clip", run_cap=6, parameters={"model": "mlp", "clip": {"values": [None, 1.0]}}))
+    assert [job.config.clip for job in jobs] == [None, 1.0] * 3
+    assert [job.label for job in jobs] == ["None", "1.0"] * 3
+
+
 def test_a_partial_journal_line_is_cut(search, tmp_path):
     drive(search(run_cap=6), trials=2)
     journal = tmp_path / "out" / "study.journal"

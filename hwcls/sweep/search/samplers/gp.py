@@ -16,4 +16,4 @@ class Gp(SearchMethod):
     def sampler(self, seed: int, searched: Searched) -> Any:
         from hwcls.sweep.search.sampling.gp import GaussianProcessSampler
 
-        return GaussianProcessSampler(seed, searched, self.start)
+        return GaussianProcessSampler(searched.seed, searched, self.start)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
-from scipy.special import log_ndtr
+from scipy.special import log_ndtr, ndtr
 
 from hwcls.sweep.search.sampling.points import Mask, Rows
 
@@ -106,8 +106,9 @@ def _covariance(a: Rows, b: Rows, labels: Mask, scales: Rows) -> Rows:
 def log_improvement(mean: Rows, deviation: Rows, best: float) -> Rows:
     """The logarithm of the expected improvement on `best`, to a constant."""
     u = (mean - best) / deviation
-    density = -0.5 * np.square(u)
-    ratio = np.exp(log_ndtr(u) - density) * math.sqrt(2 * math.pi)
-    close = np.log(np.maximum(1.0 + u * ratio, 1e-300))
-    far = -2.0 * np.log(np.maximum(np.abs(u), 1.0))  # as of about -1,000 the difference above is lost
-    return np.asarray(np.log(deviation) + density + np.where(u > -1e3, close, far))
+    above, below = np.maximum(u, 0.0), np.minimum(u, 0.0)
+    ratio = np.exp(log_ndtr(below) + 0.5 * np.square(below)) * math.sqrt(2 * math.pi)
+    close = -0.5 * np.square(below) + np.log(np.maximum(1.0 + below * ratio, 1e-300))
+    far = -0.5 * np.square(below) - 2.0 * np.log(np.maximum(-below, 1.0))  # as of -1,000 the difference above is lost
+    better = np.log(np.exp(-0.5 * np.square(above)) + above * ndtr(above) * math.sqrt(2 * math.pi))
+    return np.asarray(np.log(deviation) + np.where(u > 0, better, np.where(u > -1e3, close, far)))

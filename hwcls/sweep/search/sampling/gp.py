@@ -17,7 +17,7 @@ from scipy.special import ndtri
 from hwcls.config.sweep import Searched
 from hwcls.sweep.search.optuna_private import drawn_or_pinned
 from hwcls.sweep.search.sampling.gaussian_process import GaussianProcess, log_improvement
-from hwcls.sweep.search.sampling.history import Ranked, excerpt, rank_trials
+from hwcls.sweep.search.sampling.history import Ranked, best_of, excerpt, rank_trials
 from hwcls.sweep.search.sampling.points import Points, Rows
 
 BEST, LATEST = 50, 100  # trials that are modelled
@@ -32,7 +32,7 @@ class GaussianProcessSampler(BaseSampler):
     """Draws all parameters of a trial together, those of its branch, for what is pinned of it.
 
     Args:
-        seed: Of all its draws.
+        seed: Of all its draws; the same after a restart, which then goes on as it would have.
         searched: The space, and what is compared.
         start: Trials of each alternative that a Latin hypercube places before the model does.
     """
@@ -60,17 +60,28 @@ class GaussianProcessSampler(BaseSampler):
         trials = [one for one in study.get_trials(deepcopy=False) if one.number != trial.number]
         ranked = rank_trials(trials, study.direction, self.compared)
         running = [drawn_or_pinned(one) for one in trials if one.state == TrialState.RUNNING]
-        alike = [one for one in (*(r.trial.params for r in ranked), *running) if self._alternative(one, pinned)]
-        if sum(self._alternative(one.trial.params, pinned) for one in ranked) < 2 or len(alike) < self.start:
-            return self.points.decode(self._start(len(alike), pinned))
+        own = [one for one in ranked if self._alternative(one.trial.params, pinned)]
+        tried = [*(one.trial.params for one in own), *(one for one in running if self._alternative(one, pinned))]
+        if len(own) < 2 or len(tried) < self.start:
+            return self._start(tried, pinned)
         rng = np.random.default_rng([self.seed, trial.number])
-        return self.points.decode(self._propose(excerpt(ranked, BEST, LATEST), running[-LATEST:], pinned, rng))
+        modelled = {one.trial.number: one for one in (*excerpt(ranked, BEST, LATEST), *best_of(own, TOP))}
+        return self.points.decode(self._propose(list(modelled.values()), running[-LATEST:], pinned, rng))
 
     def _alternative(self, settings: Mapping[str, Any], pinned: Mapping[str, Any]) -> bool:
         """Whether settings are of the pinned alternative."""
         return self.compared is None or settings.get(self.compared) == pinned.get(self.compared)
 
-    def _start(self, number: int, pinned: Mapping[str, Any]) -> Rows:
+    def _start(self, tried: list[dict[str, Any]], pinned: Mapping[str, Any]) -> dict[str, Any]:
+        """The next settings of the start that were not tried; some were left out since where they are fewer."""
+        found: dict[str, Any] = {}
+        for number in range(len(tried), len(tried) + self.start):
+            found = self.points.decode(self._hypercube(number, pinned))
+            if found not in tried:
+                break
+        return found
+
+    def _hypercube(self, number: int, pinned: Mapping[str, Any]) -> Rows:
         """A point of a Latin hypercube: of as many in a row as there are, every parameter has one in each part."""
         shares, count = [], self.start
         for column in self.points.columns:

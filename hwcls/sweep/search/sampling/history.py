@@ -1,7 +1,7 @@
 """What samplers see of a study: its ended trials ranked within each alternative, the best and the latest of them.
 
 The values of one alternative say nothing about the settings of another: among all of them the good ones would be those
-of the strongest.
+of the strongest. Trials that failed are the worst: a sampler that did not know them would try the same again.
 """
 
 from __future__ import annotations
@@ -22,9 +22,16 @@ from hwcls.sweep.search.optuna_private import StudyView
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
+def has_ended(trial: FrozenTrial) -> bool:
+    """Whether a trial is known to be good or bad; one that does not count has failed without settings."""
+    return trial.state in ENDED or (trial.state == TrialState.FAIL and bool(trial.params))
+
+
 def goodness(trial: FrozenTrial, direction: StudyDirection) -> tuple[float, float]:
     """Smaller is better, as TPE orders trials: complete ones by value, then stopped ones by their last step."""
     sign = 1 if direction == StudyDirection.MINIMIZE else -1
+    if trial.state == TrialState.FAIL:
+        return math.inf, 0.0
     if trial.state == TrialState.COMPLETE:
         return -math.inf, sign * (trial.value or 0.0)
     step, value = max(trial.intermediate_values.items(), default=(-1, 0.0))
@@ -49,7 +56,7 @@ def rank_trials(trials: Iterable[FrozenTrial], direction: StudyDirection, compar
     """
     groups: dict[object, list[tuple[tuple[float, float], FrozenTrial]]] = defaultdict(list)
     for trial in trials:
-        if trial.state in ENDED:
+        if has_ended(trial):
             groups[trial.params.get(compared) if compared else None].append((goodness(trial, direction), trial))
     found = []
     for group in groups.values():
@@ -66,8 +73,12 @@ def excerpt(ranked: list[Ranked], best: int, latest: int) -> list[Ranked]:
     """The latest, and the best of those before, by number: asking takes no longer with more trials than these."""
     if len(ranked) <= best + latest:
         return ranked
-    kept = heapq.nsmallest(best, ranked[:-latest], key=lambda one: (one.rank, one.trial.number)) + ranked[-latest:]
-    return sorted(kept, key=lambda one: one.trial.number)
+    return sorted(best_of(ranked[:-latest], best) + ranked[-latest:], key=lambda one: one.trial.number)
+
+
+def best_of(ranked: Iterable[Ranked], count: int) -> list[Ranked]:
+    """So many of the best, the best first, of equal ones the earlier."""
+    return heapq.nsmallest(count, ranked, key=lambda one: (one.rank, one.trial.number))
 
 
 def ranked_view(study: optuna.Study, ranked: list[Ranked], running: list[FrozenTrial]) -> StudyView:

@@ -121,11 +121,12 @@ class Points:
         return self._completed(rows, pinned)
 
     def near(self, rows: Rows, scale: float, pinned: Mapping[str, Any], rng: np.random.Generator) -> Rows:
-        """A neighbour of each row: some parameters moved, numbers by about `scale`."""
+        """A neighbour of each row: some parameters moved, numbers by about `scale`; what is new in it is anywhere."""
         shape: tuple[int, ...] = rows.shape
         change = rng.random(shape) < max(0.25, 1.5 / len(self.columns))
         change[np.arange(len(rows)), rng.integers(rows.shape[1], size=len(rows))] = True
         moved, noise, drawn = rows.copy(), rng.normal(size=shape), rng.random(shape)
+        existed = self._exist(rows)
         for at, column in enumerate(self.columns):
             if column.is_label:
                 new = column.snap(drawn[:, at])
@@ -133,18 +134,17 @@ class Points:
                 least = 0.0 if column.options is None else 1.0 / max(1, len(column.options) - 1)
                 new = column.snap(rows[:, at] + noise[:, at] * max(scale, least))
             moved[:, at] = np.where(change[:, at], new, rows[:, at])
-        return self._completed(moved, pinned, drawn)
+            moved[:, at] = np.where(existed[:, at], moved[:, at], column.snap(drawn[:, at]))
+        return self._completed(moved, pinned)
 
-    def _completed(self, rows: Rows, pinned: Mapping[str, Any], drawn: Rows | None = None) -> Rows:
-        """With what is pinned, and without what does not exist; what now exists is from `drawn`."""
+    def _completed(self, rows: Rows, pinned: Mapping[str, Any]) -> Rows:
+        """With what is pinned, and without what does not exist."""
         for name, value in pinned.items():
             if name in self.index:
                 rows[:, self.index[name]] = self.columns[self.index[name]].place(value)
         for at, column in enumerate(self.columns):  # a choice comes before what exists under it
-            neutral = NONE if column.is_label else NEUTRAL
-            if column.is_label and drawn is not None:
-                rows[:, at] = np.where(rows[:, at] == NONE, column.snap(drawn[:, at]), rows[:, at])
             if column.under:
+                neutral = NONE if column.is_label else NEUTRAL
                 rows[:, at] = np.where(self._exists(rows, column), rows[:, at], neutral)
         return rows
 

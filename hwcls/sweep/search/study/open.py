@@ -43,7 +43,7 @@ def build_sampler(sweep: Sweep, study: optuna.Study, seed: int) -> Any:
     """The sampler of a study; one that began before samplers knew the alternatives does without them."""
     known = sweep.alternatives and RANKED in study.user_attrs
     compared = next(iter(sweep.alternatives[0].settings)) if known else None
-    return sweep.config.search.sampler(seed, Searched(sweep.space, compared))
+    return sweep.config.search.sampler(seed, Searched(sweep.space, compared, sweep.config.seed))
 
 
 def _open_journal(path: Path) -> tuple[Journal, JournalStorage]:

@@ -103,8 +103,9 @@ class _Mapping:
         if number in self.left_out:
             return _hidden(trial, was, str(self.left_out[number]))
         if number not in self.folders:  # it failed before it began, or a crash came before its first line
-            began = was["state"] != TrialState.RUNNING.name
-            return _hidden(trial, was, trial.user_attrs.get(LEFT_OUT) if began else NOT_BEGUN)
+            if was["state"] == TrialState.RUNNING.name:
+                return _hidden(trial, was, NOT_BEGUN)
+            return self._present(trial, was, was["params"]) or _hidden(trial, was)
         try:
             recorded = find_settings(self.sweep, self.folders[number])
         except Outside:  # it was judged with more tolerance
