@@ -10,6 +10,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from hwcls.sweep.search.optuna_private import StudyView
+from hwcls.sweep.search.sampling.history import fail_as_pruned
 
 BEST, LATEST = 25, 475  # trials that TPE models: its "good" ones are never more than 25
 
@@ -22,7 +23,8 @@ class BoundedTPE(optuna.samplers.TPESampler):
 
     def view(self, study: optuna.Study) -> StudyView:
         """What is modelled of a study."""
-        return StudyView(study, excerpt(study.get_trials(deepcopy=False), study.direction))
+        trials = [fail_as_pruned(trial) for trial in study.get_trials(deepcopy=False)]
+        return StudyView(study, excerpt(trials, study.direction))
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         self._view = self.view(study)  # for one ask

@@ -294,10 +294,10 @@ def test_a_start_tries_nothing_again_where_an_earlier_trial_does_not_count(searc
     assert len({one["lr"] for one in settings}) == 11
 
 
-@pytest.mark.parametrize("method", ["auto", "tpe"])
-def test_settings_that_fail_are_left(search, method):
+@pytest.mark.parametrize(("method", "compare"), [("auto", "model"), ("auto", None), ("tpe", "model"), ("tpe", None)])
+def test_settings_that_fail_are_left(search, method, compare):
     """The best ones that end are beside those that fail."""
-    found, failed = search(method=method, run_cap=50, parameters=RATE), []
+    found, failed = search(method=method, run_cap=50, compare=compare, parameters=RATE), []
     for number in range(50):
         rate = np.log10(found.suggest(str(number))[JOB].parameters["lr"])
         failed.append(rate > -1)

@@ -139,9 +139,8 @@ def test_random_draws_are_the_same_after_a_crash_before_one(search, tmp_path, as
     if asked:
         before.study.ask()
     drive(search(method="random", run_cap=4))
-    assert [job.parameters for job in drive(search(method="random", run_cap=5))] != []
     folders = SweepFolder(tmp_path / "out").trials().values()
-    assert [folder.config().optimizer.lr for folder in folders][:4] == [one["lr"] for one in once]
+    assert [folder.config().optimizer.lr for folder in folders] == [one["lr"] for one in once]
 
 
 def test_an_alternative_without_a_value_gets_its_share(search):

@@ -27,6 +27,15 @@ def has_ended(trial: FrozenTrial) -> bool:
     return trial.state in ENDED or (trial.state == TrialState.FAIL and bool(trial.params))
 
 
+def fail_as_pruned(trial: FrozenTrial) -> FrozenTrial:
+    """A trial that failed as one that was stopped before its first epoch, which TPE takes for the worst."""
+    if trial.state != TrialState.FAIL or not has_ended(trial):
+        return trial
+    shown = copy.copy(trial)
+    shown.state, shown.intermediate_values = TrialState.PRUNED, {}
+    return shown
+
+
 def goodness(trial: FrozenTrial, direction: StudyDirection) -> tuple[float, float]:
     """Smaller is better, as TPE orders trials: complete ones by value, then stopped ones by their last step."""
     sign = 1 if direction == StudyDirection.MINIMIZE else -1
