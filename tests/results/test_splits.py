@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -213,6 +214,8 @@ def test_damaged_predictions_leave_no_traceback(folds, tmp_path):
     assert {one.label: one.missing for one in find_out_of_fold(loaded)} == {"resnet": 0, "mlp": 1}
     write_out_of_fold(loaded)
     assert write_page(tmp_path).exists()
+    (tmp_path / "data.json").unlink()
+    assert re.search(r"labelled \d; wrong in 1 of 1; train image", write_page(tmp_path).read_text("utf-8"))
 
 
 def test_no_fold_of_a_trial_that_is_excluded_is_kept_as_a_score(results, folds, tmp_path):

@@ -91,7 +91,8 @@ def draw_often_wrong(sweep: SweepResults, classes: Sequence[str]) -> list[Pictur
     for place, row in enumerate(found.rows[:MAX_MISLABELLED].tolist()):
         if row >= len(opened.train.images):
             return []  # the images have changed
-        guess, true = classes[int(found.guesses[place])], classes[int(found.labels[place])]
+        pair = (int(found.guesses[place]), int(found.labels[place]))
+        guess, true = (classes[k] if k < len(classes) else str(k) for k in pair)  # data.json may be missing
         title = f"{guess} {found.confidence[place]:.0%}"
         name = names.get(row, f"train image {row}")
         note = f"labelled {true}; wrong in {found.wrong[place]} of {found.runs[place]}; {name}"
