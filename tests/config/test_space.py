@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from optuna.distributions import FloatDistribution, IntDistribution
 
 from hwcls.config.space import Fixed, Range, folder_label, recorded_label
 from hwcls.config.sweep_file import load_sweep
@@ -36,6 +37,20 @@ CHOICE = {
 def test_the_end_of_a_range_of_steps_is_inside_it():
     found = Range("lr", ("lr",), ("lr",), low=0.1, high=0.7, log=False, step=0.1, integer=False)
     assert (found.grid()[-1], found.count()) == (0.7, 7)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "step", "last"), [(0.5, 0.9, 0.15, 0.8), (0.1, 0.7, 0.1, 0.7), (2, 11, 4, 10), (0.0, 1.0, 0.3, 0.9)]
+)
+def test_a_range_ends_at_its_last_step(tmp_path, low, high, step, last):
+    """Optuna warns of another end, and never draws it."""
+    given, whole = {"min": low, "max": high, "step": step}, isinstance(low, int)
+    searched = {"epochs": given} if whole else {"optimizer": {"name": "adam", "weight_decay": given}}
+    ((parameter, _),) = sweep(tmp_path, searched).space.parameters()
+    kind = IntDistribution if whole else FloatDistribution
+    assert parameter.ends() == [low, last]
+    assert kind(low, parameter.ends()[-1], step=step).high == last == pytest.approx(parameter.grid()[-1])
+    assert parameter.holds(last)
 
 
 def test_parameters_of_a_branch_exist_only_there(tmp_path):
