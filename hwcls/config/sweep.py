@@ -136,6 +136,10 @@ class PausingRule(StoppingRule, Protocol):
         """The trials that wait and cannot go on any more."""
         ...
 
+    def is_out(self, key: str) -> bool:
+        """Whether a trial that waits is one of `out`."""
+        ...
+
 
 class EarlyStopping(Frozen):
     """Which trials end early; a subclass in `EARLY_STOPPING` is a value of `early_terminate.type`."""

@@ -236,18 +236,19 @@ def _trial(number: int, source: TrialFolder, metric: str, goal: str, compare: st
         if result.best.get("epoch") not in lines:
             report_damage(source.metrics_path, f"lacks epoch {result.best.get('epoch')}, the best one")
         best = {**lines.get(result.best.get("epoch", 0), {}), **result.best}
-    error = None
+    waiting, error = None if result else source.paused(), None
+    known = result or waiting
     if result is not None and result.status == "failed":
         error = printable(" ".join((result.error or "no recorded reason").split()))
     return TrialResult(
         number=number,
         folder=source.path,
-        label=_label(source, result, compare),
-        status=result.status if result else PAUSED if source.paused() else UNFINISHED,
+        label=_label(source, known, compare),
+        status=result.status if result else PAUSED if waiting else UNFINISHED,
         records=records,
         best=best,
         value=float(best[metric]) if best else None,
-        parameters=_mapping(result.parameters) if result else {},
+        parameters=_mapping(known.parameters) if known else {},
         seconds=float(result.seconds) if result else sum(r["seconds"] for r in records if is_finite(r.get("seconds"))),
         error=error,
         cost=_mapping(result.extra.get("cost")) if result else {},
@@ -263,8 +264,8 @@ def _label(source: TrialFolder, result: Result | None, compare: str | None) -> s
 
 
 def _fill_parameters(trials: list[TrialResult], settings: Record) -> list[TrialResult]:
-    """Fill the parameters of unfinished trials from their config: what the sweep file searches."""
-    if all(trial.ended for trial in trials):
+    """Fill the parameters of trials that run or were interrupted from their config: what the sweep file searches."""
+    if all(trial.ended or trial.status == PAUSED for trial in trials):
         return trials
     try:
         space = parse_space(YamlSource("sweep.yaml", dict(settings)))
@@ -278,7 +279,10 @@ def _fill_parameters(trials: list[TrialResult], settings: Record) -> list[TrialR
             return space.recorded_settings(config)
         return {name: value for name, value in flatten(config).items() if name in drawn}
 
-    return [trial if trial.ended else replace(trial, parameters=recorded(trial)) for trial in trials]
+    return [
+        trial if trial.ended or trial.status == PAUSED else replace(trial, parameters=recorded(trial))
+        for trial in trials
+    ]
 
 
 def _confirm_run(folder_label: str, seed: int, source: TrialFolder, read: Any) -> ConfirmRun:

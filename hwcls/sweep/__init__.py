@@ -12,7 +12,6 @@ RAY_SETTINGS = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # workers inherit the environment of the driver, also under `uv run`
     "RAY_DEDUP_LOGS_SKIP_REGEX": "(?s).",  # the output of its raylets, which log_to_driver does not silence
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # hwcls resumes from its own records, not from Tune's snapshot
     "TUNE_ONLY_STORE_CHECKPOINT_SCORE_ATTRIBUTE": "1",  # or each checkpoint keeps its metrics in memory
 }
 for _name, _value in RAY_SETTINGS.items():

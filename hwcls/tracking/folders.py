@@ -188,7 +188,12 @@ class SweepFolder:
 
     def trials(self) -> dict[int, TrialFolder]:
         """Every trial that has a config, by number, in order."""
-        numbers = [int(path.name) for path in self.path.glob("trials/*") if _is_run(path)]
+        root = self.path / "trials"
+        try:
+            names = os.listdir(root)
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            return {}
+        numbers = [int(name) for name in names if _is_run(root, name)]
         return {number: self.trial(number) for number in sorted(numbers)}
 
     def count_test_reads(self) -> int:
@@ -219,13 +224,13 @@ class SweepFolder:
 
     def confirm_runs(self) -> dict[tuple[str, int], TrialFolder]:
         """Every confirm run that has a config, by (label, seed), in order."""
-        paths = [path for path in self.path.glob("confirm/*/*") if _is_run(path)]
+        paths = [path for path in self.path.glob("confirm/*/*") if _is_run(path.parent, path.name)]
         return {
             (p.parent.name, int(p.name)): TrialFolder(p)
             for p in sorted(paths, key=lambda p: (p.parent.name, int(p.name)))
         }
 
 
-def _is_run(path: Path) -> bool:
+def _is_run(parent: Path, name: str) -> bool:
     """Whether a folder is that of a trial or confirm run, even if the link that is its config leads nowhere."""
-    return path.name.isdecimal() and os.path.lexists(path / "config.yaml")
+    return name.isdecimal() and os.path.lexists(os.path.join(parent, name, "config.yaml"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import deque
 from collections.abc import Callable, Container, Iterator
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,8 @@ from hwcls.tracking.shapes import DataShape
 from hwcls.tracking.tracker import LEFT_OUT_TAG, RunInfo, Tracker
 
 log = logging.getLogger(__name__)
+
+PAUSED_LOOKS = 200  # paused runs that a pass looks at: of thousands each has its turn after some seconds
 
 
 class Follower:
@@ -48,7 +51,8 @@ class Follower:
         self._left_out = find_left_out(sweep.path)  # as it was when tracking began: it changes between starts only
         self._best: str | None = None  # the run that best/ is a copy of
         self._runs: dict[str, WatchedRun | None] = {}  # None: no readable config
-        self._open: list[WatchedRun] = []  # runs that have not ended, or that a tracker has not completely
+        self._open: list[WatchedRun] = []  # runs that train, or that a tracker has not completely
+        self._paused: deque[WatchedRun] = deque()  # delivered runs that wait at a rung
         self._deliveries = [Delivery(tracker) for tracker in trackers]
 
     def poll(self, *, recheck: bool = True) -> bool:
@@ -60,12 +64,23 @@ class Follower:
         """
         new = self._discover()
         self._best = self._sweep.best_run()
-        runs = [run for run in self._runs.values() if run] if recheck else self._open + new
+        runs = [run for run in self._runs.values() if run] if recheck else [*self._open, *self._some_paused(), *new]
         for run in runs:
             run.refresh()
         delivered = [delivery.poll(runs, wait=not recheck) for delivery in self._deliveries]
-        self._open = [run for run in runs if not self._is_done(run)]
+        if recheck:
+            self._paused.clear()
+        self._open = []
+        for run in runs:
+            if run.is_paused and self._has_all(run):
+                self._paused.append(run)
+            elif not (run.ended and self._has_all(run)):
+                self._open.append(run)
         return any(delivered)
+
+    def _some_paused(self) -> list[WatchedRun]:
+        """The paused runs that have waited longest for a look, PAUSED_LOOKS at most, taken from the queue."""
+        return [self._paused.popleft() for _ in range(min(PAUSED_LOOKS, len(self._paused)))]
 
     @property
     def ended_runs(self) -> int:
@@ -81,8 +96,9 @@ class Follower:
         for delivery in self._deliveries:
             delivery.close()
 
-    def _is_done(self, run: WatchedRun) -> bool:
-        return bool(run.ended) and all(delivery.has_delivered(run) for delivery in self._deliveries)
+    def _has_all(self, run: WatchedRun) -> bool:
+        """Whether each tracker took all that the last look at a run saw."""
+        return all(delivery.has_delivered(run) for delivery in self._deliveries)
 
     def _discover(self) -> list[WatchedRun]:
         """Add runs that are new since the last pass."""

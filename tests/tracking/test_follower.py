@@ -13,6 +13,7 @@ from hwcls.errors import UserError
 from hwcls.files import write_json
 from hwcls.reading import read_yaml
 from hwcls.tracking import delivery, folders
+from hwcls.tracking import follower as follower_module
 from hwcls.tracking.follower import Follower
 from hwcls.tracking.records import Result
 from hwcls.tracking.tracker import RunInfo
@@ -376,3 +377,27 @@ def test_a_run_that_ends_where_it_paused(sweep):
     follower.poll()
     assert memory.ended == {"trials/0": "stopped"}
     assert [line["epoch"] for line in memory.rows["trials/0"]] == [1, 2]
+
+
+def test_of_many_paused_runs_some_are_looked_at_in_a_pass(sweep, monkeypatch):
+    """A run that goes on is seen when it is its turn; looks at all of thousands would take as long as they are many."""
+    monkeypatch.setattr(follower_module, "PAUSED_LOOKS", 4)
+    memory = Memory()
+    follower = Follower(sweep, [memory], "p")
+    for number in range(10):
+        sweep.add(sweep.trial(number), range(1, 3)).pause(Result("stopped", None, None, {}, 0.0))
+    follower.poll(recheck=False)
+    assert len(memory.ended) == 10
+    looks, refresh = [], delivery.WatchedRun.refresh
+    monkeypatch.setattr(delivery.WatchedRun, "refresh", lambda run: looks.append(run.info.key) or refresh(run))
+    sweep.trial(9).resume()
+    sweep.add(sweep.trial(9), range(3, 5), "complete")
+    for _ in range(2):
+        assert not follower.poll(recheck=False)
+    assert looks == [f"trials/{number}" for number in range(8)]
+    assert follower.poll(recheck=False)
+    assert looks[8:] == ["trials/8", "trials/9", "trials/0", "trials/1"]
+    assert memory.ended["trials/9"] == "complete"
+    assert follower.ended_runs == 1
+    follower.poll()  # at the end all are looked at
+    assert len(looks) == 12 + 10

@@ -28,6 +28,7 @@ from hwcls.report.html.charts import learning_curves, search
 from hwcls.report.html.charts.figure import Figure, assign_colours, describe_figure
 from hwcls.report.html.charts.parallel_coordinates import parallel_coordinates
 from hwcls.report.html.run_facts import collect_facts, collect_failures
+from hwcls.report.html.sample import MAX_LISTED, MAX_ROWS, describe_sample
 from hwcls.results import test_scores
 from hwcls.results.answer import describe_answer
 from hwcls.results.best.describe import describe_weights
@@ -84,7 +85,8 @@ def render_page(sweep: SweepResults) -> str:
         "ensemble": describe_ensemble(sweep),
         "notes": find_notes(sweep),
         "facts": collect_facts(sweep),
-        "failures": collect_failures(sweep),
+        "failures": collect_failures(sweep, MAX_LISTED),
+        "failed": sum(trial.failed for trial in sweep.trials) + sum(one.run.failed for one in sweep.confirm),
         "effects": setting_effects(sweep),
         "importances": describe_importances(sweep),
         **_alternative_values(sweep),
@@ -169,7 +171,10 @@ def _leaderboard_values(sweep: SweepResults) -> dict[str, Any]:
     board = [row for group in groups for row in group]
     names = list(board[0]) if board else []
     columns = [(name, all(_is_number(row[name]) or row[name] is None for row in board)) for name in names]
-    return {"groups": groups, "board": board, "columns": columns}
+    if len(board) > MAX_ROWS:
+        groups = [group[: MAX_ROWS // len(groups)] for group in groups]
+    shown = sum(map(len, groups))
+    return {"groups": groups, "board": len(board), "columns": columns, "rows": shown}
 
 
 def _chart_values(sweep: SweepResults, diagnostics: list[Diagnostics], classes: list[str]) -> dict[str, Any]:
@@ -182,6 +187,7 @@ def _chart_values(sweep: SweepResults, diagnostics: list[Diagnostics], classes: 
     return {
         "charts": described,
         "figures": script_json(drawn),
+        "sampled": describe_sample(sweep),
         "matrices": script_json(diagnostic_charts.confusion_matrices(diagnostics, classes)) if diagnostics else "",
         "plotly": PLOTLY.read_text("utf-8") if drawn or diagnostics else "",
     }
@@ -267,10 +273,13 @@ def _folder_values(sweep: SweepResults) -> dict[str, Any]:
     offline = (sweep.folder / "wandb").is_dir()
     first = {one.trial.number for one in choose_representatives(sweep) if one.confirmed}
     ranked = sorted(sweep.ranked(), key=lambda trial: trial.number not in first)  # the winners first
+    runs = read_run_urls(folder)
     return {
-        "commands": [f"hwcls train {shlex.quote(str(trial.folder / 'config.yaml'))}" for trial in ranked],
+        "commands": [f"hwcls train {shlex.quote(str(one.folder / 'config.yaml'))}" for one in ranked[:MAX_LISTED]],
+        "more_commands": len(ranked[MAX_LISTED:]),
         "confirmed_first": len(first),
-        "runs": read_run_urls(folder),
+        "runs": dict(list(runs.items())[:MAX_LISTED]),
+        "all_runs": len(runs),
         "problems": read_problems(folder),
         "wandb": f"hwcls wandb sync {shlex.quote(str(sweep.folder))}" if offline else None,
     }

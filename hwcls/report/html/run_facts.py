@@ -39,19 +39,18 @@ def collect_facts(sweep: SweepResults) -> Facts:
     ]
 
 
-def collect_failures(sweep: SweepResults) -> list[dict[str, Any]]:
-    """The runs that failed: name, error in one line, and the end of error.txt."""
+def collect_failures(sweep: SweepResults, most: int) -> list[dict[str, Any]]:
+    """The first runs that failed, so many at most: name, error in one line, and the end of error.txt."""
     runs = [(f"trial {trial.number}", trial) for trial in sweep.trials]
     runs += [(f"confirm {confirm.label}, seed {confirm.seed}", confirm.run) for confirm in sweep.confirm]
     failures = []
-    for name, run in runs:
-        if run.failed:
-            file = run.folder / "error.txt"
-            try:
-                detail = file.read_text("utf-8", errors="replace")[-4000:]
-            except OSError:
-                detail = ""
-            failures.append({"name": name, "label": run.label, "error": run.error, "detail": detail})
+    for name, run in [(name, run) for name, run in runs if run.failed][:most]:
+        file = run.folder / "error.txt"
+        try:
+            detail = file.read_text("utf-8", errors="replace")[-4000:]
+        except OSError:
+            detail = ""
+        failures.append({"name": name, "label": run.label, "error": run.error, "detail": detail})
     return failures
 
 

@@ -65,7 +65,7 @@ def check_sweep(sweep: Sweep, options: Options) -> Sweep:
     if change is not None:
         sweep = replace(sweep, notes=tuple(dict.fromkeys((*sweep.notes, *change.describe()))))
     check_same_cuts(sweep, SweepFolder(folder))
-    split, models = _earlier_split(SweepFolder(folder)), _earlier_models(SweepFolder(folder))
+    split, models = _earlier_split(SweepFolder(folder)), _earlier_models(sweep, SweepFolder(folder))
     sweep = replace(sweep, earlier="val_min" in split, earlier_split=split, earlier_models=models)
     return _with_inputs(_with_rule(sweep, folder), SweepFolder(folder))
 
@@ -117,10 +117,16 @@ def _earlier_split(folder: SweepFolder) -> dict[str, Any]:
     return {}
 
 
-def _earlier_models(folder: SweepFolder) -> dict[str, dict[str, Any]]:
-    """What the version that began this sweep meant by keys of `model` that it did not record, by the model's name."""
+def _earlier_models(sweep: Sweep, folder: SweepFolder) -> dict[str, dict[str, Any]]:
+    """What the version that began this sweep meant by keys of `model` that it did not record, by the model's name.
+
+    Only models that had other keys before are looked for, each until a trial has it.
+    """
+    wanted = {trial.model.name for trial in sweep.corners if earlier_model_keys({"name": trial.model.name})}
     found: dict[str, dict[str, Any]] = {}
-    for trial in folder.trials().values():
+    for trial in folder.trials().values() if wanted else ():
+        if wanted <= found.keys():
+            break
         with contextlib.suppress(UserError):  # damaged: the next one is read
             model = trial.settings().get("model")
             if isinstance(model, dict) and (name := str(model.get("name"))) not in found:

@@ -65,13 +65,15 @@ def end_paused(
 ) -> list[tuple[str, Result]]:
     """End the paused trials that cannot go on any more, and those that a user stops; `last`: all of them.
 
+    Whether a user stops one is looked up for some of them each time, in turn.
+
     Returns:
         The key and the result of each.
     """
-    ended, out, known = [], set(search.paused.out()), search.known_trials() if search.paused else []
-    for key in list(search.paused):
-        if not (last or key in out or TrialFolder(opened.path / key).stop_requested()):
-            continue
+    stopped = [key for key in search.paused.some() if TrialFolder(opened.path / key).stop_requested()]
+    chosen = list(search.paused) if last else list(dict.fromkeys([*search.paused.out(), *stopped]))
+    ended, known = [], search.known_trials() if chosen else []
+    for key in chosen:
         number = int(key.rpartition("/")[2])
         result = _end(sweep, opened.trial(number), "stopped", known[number].params)
         search.close(known[number], result)

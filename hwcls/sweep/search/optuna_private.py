@@ -26,12 +26,18 @@ class StudyView(optuna.Study):
         return [trial for trial in self._visible if states is None or trial.state in states]
 
 
-class ShownAsPruned(optuna.Study):
-    """A study whose sampler learns from trials that have come to `epoch` as from pruned ones, though they may go on."""
+Shown = dict[int, tuple[FrozenTrial, FrozenTrial]]  # by number: a trial that may go on, and as samplers see it
 
-    def __init__(self, study: optuna.Study, epoch: int) -> None:
+
+class ShownAsPruned(optuna.Study):
+    """A study whose sampler learns from trials that have come to `epoch` as from pruned ones, though they may go on.
+
+    `shown` is kept from ask to ask: a trial that has not changed is shown as the same object.
+    """
+
+    def __init__(self, study: optuna.Study, epoch: int, shown: Shown) -> None:
         vars(self).update(vars(study))
-        self._epoch = epoch
+        self._epoch, self._already = epoch, shown
 
     def _get_trials(
         self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
@@ -41,17 +47,23 @@ class ShownAsPruned(optuna.Study):
         return copy.deepcopy(chosen) if deepcopy else chosen
 
     def _shown(self, trial: FrozenTrial) -> FrozenTrial:
-        if trial.state != TrialState.RUNNING or max(trial.intermediate_values, default=0) < self._epoch:
+        if trial.state != TrialState.RUNNING:
+            return trial
+        known = self._already.get(trial.number)
+        if known is not None and known[0] is trial:
+            return known[1]
+        if max(trial.intermediate_values, default=0) < self._epoch:
             return trial
         shown = copy.copy(trial)
         shown.state = TrialState.PRUNED
         shown.values = [trial.intermediate_values[max(trial.intermediate_values)]]
+        self._already[trial.number] = trial, shown
         return shown
 
 
-def shown_to_sampler(study: optuna.Study, epoch: int | None) -> optuna.Study:
-    """The study that a trial is asked of; trials pause from `epoch` on, None: none does."""
-    return study if epoch is None else ShownAsPruned(study, epoch)
+def shown_to_sampler(study: optuna.Study, epoch: int | None, shown: Shown) -> optuna.Study:
+    """The study that a trial is asked of; trials pause from `epoch` on, None: none does. `shown`: see there."""
+    return study if epoch is None else ShownAsPruned(study, epoch, shown)
 
 
 def resume_trial(study: optuna.Study, frozen: FrozenTrial) -> Trial:

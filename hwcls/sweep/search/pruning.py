@@ -107,7 +107,7 @@ class FairScheduler(FifoScheduler):
         if not self.config.pauses:
             return False
         race = cast(PausingRule, self._race(label, key))
-        if race.waits(key) and key not in race.out():
+        if race.waits(key) and not race.is_out(key):
             self.paused[key] = race
         return key in self.paused
 
@@ -153,6 +153,8 @@ class FairScheduler(FifoScheduler):
 
 def pick(key: str, shares: Sequence[float]) -> int:
     """An index into `shares`, drawn by them, but always the same one for a trial's key."""
+    if len(shares) == 1:
+        return 0
     chance = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big") / 2**64
     for index, share in enumerate(shares):
         chance -= share

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.search.finite_space import FiniteSpace
 from hwcls.sweep.search.job_builder import JobBuilder
 from hwcls.sweep.search.messages import EpochReport, report_in
-from hwcls.sweep.search.optuna_private import drawn_or_pinned, resume_trial, shown_to_sampler
+from hwcls.sweep.search.optuna_private import Shown, drawn_or_pinned, resume_trial, shown_to_sampler
 from hwcls.sweep.search.spending import Spending
 from hwcls.sweep.search.stopping.paused import PausedTrials
 from hwcls.sweep.search.study.open import build_sampler, open_study
@@ -26,6 +27,15 @@ from hwcls.sweep.search.warm_start import warm_start
 from hwcls.sweep.storage.journal_format import BORROWED, LEFT_OUT
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.records import Result
+
+
+@dataclass(frozen=True)
+class Running:
+    """A trial that runs now; a trial's settings are costly to ask Optuna for."""
+
+    trial: Trial
+    key: str
+    label: str | None  # its alternative
 
 
 class FairSearch(UnsavedSearcher):
@@ -57,7 +67,8 @@ class FairSearch(UnsavedSearcher):
         self.first, self.finite = first_settings(sweep), FiniteSpace(sweep)
         self.journal, self.study = open_study(sweep, folder)
         self.warm_start = warm_start(self.study, sweep, source)
-        self.running: dict[str, Trial] = {}  # by Tune's id
+        self.running: dict[str, Running] = {}  # by Tune's id
+        self.shown: Shown = {}  # as the sampler sees paused trials
         self.paused = PausedTrials(sweep, None)  # replaced where trials pause
         known = self.study.get_trials(deepcopy=False)
         self.offset = sum(BORROWED in trial.user_attrs for trial in known)  # the first have no folder
@@ -108,7 +119,7 @@ class FairSearch(UnsavedSearcher):
         """The key of the paused trial that goes on next."""
         if self.spending.left == 0.0:
             return None
-        running = {self._key(trial): self.sweep.alternative_label(trial.params) for trial in self.running.values()}
+        running = {one.key: one.label for one in self.running.values()}
         return self.paused.next(running, self.spending.by_unit(), last=self._is_ending)
 
     def _key(self, trial: Trial | FrozenTrial) -> str:
@@ -121,12 +132,13 @@ class FairSearch(UnsavedSearcher):
         """
         while (trial := self._next_trial()) is not None:
             self.sweep.space.draw(trial)  # of a resumed trial what was not drawn before the crash
+            settings = dict(trial.params)
             try:
-                job = self.jobs.build(trial.number - self.offset, dict(trial.params), self.journal.sync)
+                job = self.jobs.build(trial.number - self.offset, settings, self.journal.sync)
             except ValidationError:  # a combination that no corner of the space showed
                 self.study.tell(trial, state=TrialState.FAIL)
                 continue
-            self.running[trial_id] = trial
+            self.running[trial_id] = Running(trial, self._key(trial), self.sweep.alternative_label(settings))
             return job.to_config()
         return None if self.running and self.paused.first_rung is not None else str(Searcher.FINISHED)
 
@@ -142,7 +154,7 @@ class FairSearch(UnsavedSearcher):
         if self._is_over or (self._is_ending and self.running):  # which may let a paused one go on
             return None
         self._pin_next()
-        return shown_to_sampler(self.study, self.paused.first_rung).ask()
+        return shown_to_sampler(self.study, self.paused.first_rung, self.shown).ask()
 
     def _pin_next(self) -> None:
         """Pin what the next trial must try: a grid point, a setting of `first`, or the alternative whose turn it is."""
@@ -184,24 +196,26 @@ class FairSearch(UnsavedSearcher):
         """Report an epoch to Optuna; it counts for its alternative at once."""
         report = report_in(result)
         if report is not None:
-            self._count(self.running[trial_id], report)
-            report_epoch(self.running[trial_id], report)
+            running = self.running[trial_id]
+            self._count(running, report)
+            report_epoch(running.trial, report)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """End a trial in the study, where one that pauses runs on; Tune passes the last result here alone."""
-        trial, report = self.running.pop(trial_id), report_in(result)
+        running, report = self.running.pop(trial_id), report_in(result)
         if report is not None:
-            self._count(trial, report)
-        if self._key(trial) in self.paused and report is not None and not error:
-            report_epoch(trial, report)
+            self._count(running, report)
+        if running.key in self.paused and report is not None and not error:
+            report_epoch(running.trial, report)
             return
-        self._leave(trial)
-        end_trial(self.study, trial, report, error=error)
+        self.paused.leave(running.label, running.key)
+        end_trial(self.study, running.trial, report, error=error)
 
-    def _count(self, trial: Trial, report: EpochReport) -> None:
-        self.spending.add_epoch(self.sweep.alternative_label(trial.params), report.seconds)
+    def _count(self, running: Running, report: EpochReport) -> None:
+        self.spending.add_epoch(running.label, report.seconds)
 
-    def _leave(self, trial: Trial | FrozenTrial) -> None:
+    def _leave(self, trial: FrozenTrial) -> None:
+        self.shown.pop(trial.number, None)
         self.paused.leave(self.sweep.alternative_label(trial.params), self._key(trial))
 
     def pause(self, number: int) -> None:

@@ -50,3 +50,15 @@ def test_an_error_is_read_from_its_file(tmp_path, monkeypatch):
         monkeypatch.setattr(Trial, "error_file", path)
         (tmp_path / "error.txt").write_text("ValueError: x")
         assert tune_private.error_text(trial) == text
+
+
+def test_tune_writes_no_snapshots(monkeypatch):
+    """The loop in `tune.run` calls `checkpoint` after each step, and at its end with `force` and `wait`."""
+    saved = []
+    monkeypatch.setattr(TuneController, "checkpoint", lambda self, force=False, wait=False: saved.append(force))
+    with tune_private.no_snapshots():
+        TuneController.checkpoint(None)
+        TuneController.checkpoint(None, force=True, wait=True)
+    assert saved == []
+    TuneController.checkpoint(None)
+    assert saved == [False]

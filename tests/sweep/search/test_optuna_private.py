@@ -44,3 +44,18 @@ def test_what_was_pinned_is_known_before_it_is_drawn():
     trial.suggest_float("y", 0.0, 1.0)
     (frozen,) = study.get_trials()
     assert optuna_private.drawn_or_pinned(frozen) == frozen.params
+
+
+def test_a_trial_that_has_not_changed_is_shown_as_the_same_object():
+    """So that what a sampler knows of it holds."""
+    study = optuna.create_study()
+    trials = [study.ask() for _ in range(3)]
+    trials[0].report(0.5, 1)
+    already = {}
+    first, second = (optuna_private.shown_to_sampler(study, 1, already).get_trials(deepcopy=False) for _ in range(2))
+    assert [trial.state.name for trial in first] == ["PRUNED", "RUNNING", "RUNNING"]
+    assert all(one is other for one, other in zip(first, second, strict=True))
+    trials[0].report(0.7, 2)
+    third = optuna_private.shown_to_sampler(study, 1, already).get_trials(deepcopy=False)
+    assert (third[0].value, third[1] is first[1]) == (0.7, True)
+    assert optuna_private.shown_to_sampler(study, None, already) is study

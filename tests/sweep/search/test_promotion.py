@@ -6,7 +6,7 @@ from collections import Counter
 from types import SimpleNamespace
 
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import Trial, TrialState
 from ray.tune.search import Searcher
 
 from hwcls.config.sweep import parse_early_stopping
@@ -19,9 +19,9 @@ from hwcls.sweep.search.messages import JOB, EpochReport
 from hwcls.sweep.search.optuna_private import shown_to_sampler
 from hwcls.sweep.search.pruning import build_scheduler
 from hwcls.sweep.search.searcher import FairSearch
-from hwcls.sweep.search.stopping.paused import PausedTrials
+from hwcls.sweep.search.stopping.paused import LOOKS, PausedTrials
 from hwcls.sweep.search.stopping.promotion import LEAST, Promotion, expected_epochs, going_on
-from hwcls.tracking.folders import SweepFolder
+from hwcls.tracking.folders import SweepFolder, TrialFolder
 
 module = "hwcls.sweep.search.stopping.promotion"
 PROMOTION = {"type": "asha", "rule": "promotion", "eta": 2}
@@ -332,7 +332,7 @@ def test_shares_of_epochs_hold(driver, share):
 def test_the_sampler_learns_from_paused_trials(driver):
     found = driver(run_cap=40, method="tpe").run(25)
     assert found.search.paused
-    shown = shown_to_sampler(found.search.study, 1).get_trials(deepcopy=False)
+    shown = shown_to_sampler(found.search.study, 1, {}).get_trials(deepcopy=False)
     states = Counter(trial.state for trial in shown if trial.number in range(20))
     real = Counter(trial.state for trial in found.search.known_trials() if trial.number in range(20))
     assert states[TrialState.PRUNED] >= real[TrialState.PRUNED] + len(found.search.paused)
@@ -400,3 +400,43 @@ def test_a_sweep_keeps_the_rule_that_it_began_with():
     assert asha.spell_out(before="promotion", keeps_weights=True).rule == "promotion"
     own = parse_early_stopping({"type": "asha", "rule": "promotion"})
     assert own.spell_out(before="stopping", keeps_weights=True).rule == "promotion"
+
+
+def test_of_many_paused_trials_some_are_looked_at_each_time(driver, monkeypatch):
+    """Whether a user stops one: a look at thousands whenever a trial ends would take longer with each trial."""
+    found = driver(run_cap=200).run(130)
+    waiting = list(found.search.paused)
+    assert len(waiting) > 2 * LOOKS
+    looks = []
+    monkeypatch.setattr(TrialFolder, "stop_requested", lambda folder: looks.append(folder.path.name))
+    for _ in range(-(-len(waiting) // LOOKS)):
+        before = len(looks)
+        assert not end_paused(found.sweep, found.folder, found.search)
+        assert len(looks) == before + LOOKS
+    assert {f"trials/{name}" for name in looks} == set(waiting)
+
+
+def test_one_that_a_user_stops_among_many_ends_in_its_turn(driver):
+    found = driver(run_cap=200).run(130)
+    waiting = list(found.search.paused)
+    found.folder.trial(int(waiting[-1].rpartition("/")[2])).request_stop()
+    ended = []
+    for _ in range(-(-len(waiting) // LOOKS)):
+        ended += end_paused(found.sweep, found.folder, found.search)
+    assert [(key, result.status) for key, result in ended] == [(waiting[-1], "stopped_by_user")]
+
+
+def test_whether_one_is_out_needs_no_list_of_them(least):
+    found = race([0.9, 0.8, 0.7, 0.6, 0.5, 0.95], trials=9)
+    assert {key for key in found.waiting if found.is_out(key)} == set(found.out()) == {"2", "3", "4"}
+
+
+def test_an_epoch_asks_optuna_for_no_settings(driver, monkeypatch):
+    """It copies them each time, and with hundreds of running trials for each of them."""
+    found = driver(run_cap=12, compare="model").run(10)
+    asked, params = [], Trial.params.fget
+    monkeypatch.setattr(Trial, "params", property(lambda trial: asked.append(1) or params(trial)))
+    number, _, epoch = found.running[0][1:]
+    found.search.on_trial_result(str(number), EpochReport(epoch + 1, EPOCHS, 0.5, 0.5).to_result())
+    found.search._next_paused()
+    assert asked == []

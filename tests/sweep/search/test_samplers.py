@@ -7,12 +7,11 @@ import optuna
 import pytest
 from optuna.samplers._tpe import sampler as tpe
 from optuna.search_space import group_decomposed
-from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from hwcls import files
 from hwcls.config.sweep import SAMPLERS, Searched
-from hwcls.sweep.search.bounded_tpe import BEST, LATEST, BoundedTPE, excerpt
+from hwcls.sweep.search.bounded_tpe import BEST, LATEST, BoundedTPE
 from hwcls.sweep.search.journal import Journal
 
 LR = {"lr": optuna.distributions.FloatDistribution(0.0, 1.0)}
@@ -45,7 +44,7 @@ def test_an_excerpt_keeps_what_tpe_calls_good(goal, complete):
     study.add_trials([t for t in trials(2000).get_trials() if complete or t.state == TrialState.PRUNED])
     running = study.ask()
     every = study.get_trials()
-    chosen = excerpt(every, study.direction)
+    chosen = BoundedTPE().view(study).get_trials(deepcopy=False)
     numbers = [trial.number for trial in chosen]
     assert len(chosen) == BEST + LATEST + 1
     assert numbers == sorted(set(numbers))
@@ -56,8 +55,8 @@ def test_an_excerpt_keeps_what_tpe_calls_good(goal, complete):
 
 
 def test_a_short_history_is_taken_whole():
-    every = trials(BEST + LATEST).get_trials()
-    assert excerpt(every, StudyDirection.MAXIMIZE) == every
+    study = trials(BEST + LATEST)
+    assert BoundedTPE().view(study).get_trials() == study.get_trials()
 
 
 def test_asking_looks_at_no_more_trials_than_the_excerpt(monkeypatch):

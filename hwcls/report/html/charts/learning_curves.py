@@ -15,6 +15,7 @@ from hwcls.report.html.charts.figure import (
     round_value,
     titled_axis,
 )
+from hwcls.report.html.sample import MAX_DOTS, sample_curves, sample_dots
 from hwcls.results.expected_best import collect_trial_sequences
 from hwcls.results.load import SweepResults, TrialResult, is_finite
 from hwcls.results.representatives import choose_representatives
@@ -31,13 +32,13 @@ def epoch_curves(sweep: SweepResults, metric: str) -> Figure | None:
     palette = assign_colours(sweep)
     ranked = [trial for trial in sweep.ranked() if any(is_finite(line.get(val)) for line in trial.records)]
     best = {trial.label: trial for trial in reversed(ranked)}
-    numbers = {trial.number for trial in ranked}
+    numbers, drawn = {trial.number for trial in ranked}, sample_curves(ranked)
     best |= {one.label: one.trial for one in choose_representatives(sweep) if one.trial.number in numbers}
     faint: list[dict[str, Any]] = []
     strong: list[dict[str, Any]] = []
     for label, first in ((label, best[label]) for label in sweep.labels if label in best):
         group = {"legendgroup": str(label), "line": {"color": palette[label], "width": 1}}
-        others = [trial for trial in ranked if trial.label == label and trial is not first]
+        others = [t for t in ranked if t.label == label and t is not first and t.number in drawn]
         for alike in ([t for t in others if len(t.records) > 1], [t for t in others if len(t.records) == 1]):
             if alike:  # thousands of dots are slow to draw: only single points get one
                 faint.append({**_lines(alike, val), **group, "opacity": 0.45, "showlegend": False})
@@ -75,6 +76,7 @@ def trial_values(sweep: SweepResults) -> Figure | None:
     A confirmed winner is a star.
     """
     winners = {one.trial.number for one in choose_representatives(sweep) if one.confirmed}
+    drawn = sample_dots(sweep, winners)
     last = max((trial.number for trial in sweep.trials), default=0)
     dots, steps = [], []
     for label, colour in assign_colours(sweep).items():
@@ -88,14 +90,16 @@ def trial_values(sweep: SweepResults) -> Figure | None:
         }
         numbers, values = [t.number for t in trials], [t.value for t in trials if t.value is not None]
         best = list(accumulate(values, max if sweep.sign > 0 else min))
+        bends = [place for place, value in enumerate(best) if place == 0 or value != best[place - 1]]
+        if len(numbers) <= MAX_DOTS:
+            bends = list(range(len(numbers)))
+        x, y = [*(numbers[place] for place in bends), last], [*(round_value(best[place]) for place in bends)]
         line = {"color": colour, "width": 2, "shape": "hv"}
-        step = {
-            "mode": "lines",
-            "x": [*numbers, last],
-            "y": [*map(round_value, best), round_value(best[-1])],
-            "line": line,
-        }
+        step = {"mode": "lines", "x": x, "y": [*y, y[-1]], "line": line}
         steps.append({**group, **step, "hoverinfo": "skip"})
+        drawn_here = drawn | {numbers[place] for place in bends}
+        trials = [trial for trial in trials if trial.number in drawn_here]
+        numbers, values = [t.number for t in trials], [t.value for t in trials if t.value is not None]
         words = [f"{t.status}, confirmed winner" if t.number in winners else t.status for t in trials]
         dot = {"mode": "markers", "x": numbers, "y": [*map(round_value, values)], "text": words}
         marker: dict[str, Any] = {"color": colour, "size": [14 if n in winners else 7 for n in numbers]}

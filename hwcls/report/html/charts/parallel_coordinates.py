@@ -8,6 +8,7 @@ from typing import Any
 
 from hwcls.format import format_count, format_number
 from hwcls.report.html.charts.figure import Figure, escape_text, round_value
+from hwcls.report.html.sample import MAX_DOTS, sample
 from hwcls.results.load import SweepResults, TrialResult, is_finite
 from hwcls.results.settings.importance import setting_importances
 from hwcls.results.settings.marginal_effects import log_settings, trials_with_value, varied_settings
@@ -32,12 +33,12 @@ def parallel_coordinates(sweep: SweepResults) -> Figure | None:
     logs = log_settings(sweep)
     axes = [_Axis([trial.parameters.get(name) for trial in trials], name in logs) for name in names]
     axes.append(_Axis([trial.value for trial in trials], False))
-    data, start = [], 0
+    drawn, data, start = sample(trials, MAX_DOTS), list[dict[str, Any]](), 0
     for share, title, colour, width in BANDS:
-        end = max(start, round(share * len(trials))) if share < 1 else len(trials)
+        end = max(start, round(share * len(drawn))) if share < 1 else len(drawn)
         if end > start:
             line = {"color": colour, "width": width}
-            data.append({**_trial_lines(trials, names, axes, range(start, end)), "name": title, "line": line})
+            data.append({**_trial_lines(drawn, names, axes, range(start, end)), "name": title, "line": line})
         start = end
     data.reverse()  # the best on top
     marks = [(place, height, word) for place, axis in enumerate(axes) for height, word in axis.tick_labels()]
@@ -62,7 +63,8 @@ def parallel_coordinates(sweep: SweepResults) -> Figure | None:
         "legend": {"traceorder": "reversed"},
     }
     of = ", ".join([*names, sweep.metric])
-    description = f"{format_count(len(trials), 'trial')} by {of}; the leaderboard lists all of them"
+    some = f", {len(drawn):,} of them drawn" if len(drawn) < len(trials) else ""
+    description = f"{format_count(len(trials), 'trial')} by {of}{some}; leaderboard.csv lists all of them"
     return {"data": data, "layout": layout, "description": description, "width": SPACE * len(axes)}
 
 

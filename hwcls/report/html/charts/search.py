@@ -6,6 +6,7 @@ from collections import Counter
 
 from hwcls.format import format_count
 from hwcls.report.html.charts.figure import Figure, assign_colours, escape_text, name_trial, round_value, titled_axis
+from hwcls.report.html.sample import sample_dots
 from hwcls.results.load import SweepResults, is_finite
 from hwcls.results.settings.importance import Importance, describe_importances, setting_importances
 from hwcls.results.settings.marginal_effects import trials_with_value
@@ -69,9 +70,12 @@ def pareto(sweep: SweepResults, cost: str) -> Figure | None:
     points = [(trial, value) for trial, value in found if value is not None and is_finite(value) and value > 0]
     if len({value for _, value in points}) < 2:
         return None
-    data = []
+    front = _front([(value, sweep.sign * float(trial.value or 0.0)) for trial, value in points])
+    on_front = set(front)
+    ends = [t.number for t, value in points if (value, sweep.sign * float(t.value or 0.0)) in on_front]
+    drawn, data = sample_dots(sweep, ends), []
     for label, colour in assign_colours(sweep).items():
-        own = [(trial, value) for trial, value in points if trial.label == label]
+        own = [(trial, value) for trial, value in points if trial.label == label and trial.number in drawn]
         if own:
             dots = {"x": [round_value(value) for _, value in own], "y": [round_value(trial.value) for trial, _ in own]}
             words = {"text": [name_trial(sweep, trial) for trial, _ in own], "name": escape_text(label or "trials")}
@@ -80,7 +84,6 @@ def pareto(sweep: SweepResults, cost: str) -> Figure | None:
             data.append(
                 {"type": "scatter", "mode": "markers", **dots, **words, "marker": marker, "hovertemplate": hover}
             )
-    front = _front([(value, sweep.sign * float(trial.value or 0.0)) for trial, value in points])
     x, y = [round_value(value) for value, _ in front], [round_value(sweep.sign * value) for _, value in front]
     line = {"color": "#888888", "width": 1.5, "shape": "hv"}
     data.append({"type": "scatter", "mode": "lines", "name": "Pareto front", "x": x, "y": y, "line": line})

@@ -7,11 +7,12 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from hwcls.sweep.search.bounded_tpe import BEST, LATEST, BoundedTPE
 from hwcls.sweep.search.optuna_private import StudyView, conditioned_estimator, drawn_or_pinned
-from hwcls.sweep.search.sampling.history import excerpt, rank_trials, ranked_view
+from hwcls.sweep.search.sampling.history import ranked_view
+from hwcls.sweep.search.sampling.ranking import RankedHistory
 
 
 class PinnedTPE(BoundedTPE):
@@ -24,13 +25,12 @@ class PinnedTPE(BoundedTPE):
 
     def __init__(self, compared: str, **options: Any) -> None:
         super().__init__(**options)
-        self.compared = compared
+        self.compared, self.history = compared, RankedHistory(compared)
 
     def view(self, study: optuna.Study) -> StudyView:
-        trials = study.get_trials(deepcopy=False)
-        running = [trial for trial in trials if trial.state == TrialState.RUNNING][-LATEST // 2 :]
-        ranked = excerpt(rank_trials(trials, study.direction, self.compared), BEST, LATEST - len(running))
-        return ranked_view(study, ranked, running)
+        self.history.update(study.get_trials(deepcopy=False), study.direction)
+        running = self.history.running[-LATEST // 2 :]
+        return ranked_view(study, self.history.excerpt(BEST, LATEST - len(running)), running)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         pinned = {name: value for name, value in drawn_or_pinned(trial).items() if name == self.compared}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ from hwcls.config.sweep_file import Sweep
 
 if TYPE_CHECKING:
     from hwcls.sweep.search.pruning import FairScheduler
+
+LOOKS = 20  # paused trials that are looked at whenever a trial ends or pauses: whether a user stops them
 
 
 class PausedTrials:
@@ -23,6 +26,7 @@ class PausedTrials:
     def __init__(self, sweep: Sweep, scheduler: FairScheduler | None) -> None:
         self.sweep = sweep
         self.scheduler = scheduler if scheduler and scheduler.config.pauses else None
+        self._in_turn: deque[str] = deque()  # those that `some` has not had in this round
 
     def __contains__(self, key: object) -> bool:
         return self.scheduler is not None and key in self.scheduler.paused
@@ -32,6 +36,18 @@ class PausedTrials:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.scheduler.paused if self.scheduler else ())
+
+    def some(self, count: int = LOOKS) -> list[str]:
+        """So many of them, in turn; all where there are no more: thousands are not looked at each time."""
+        if len(self) <= count:
+            return list(self)
+        found: dict[str, None] = {}
+        while len(found) < count:
+            self._in_turn = self._in_turn or deque(self)
+            key = self._in_turn.popleft()
+            if key in self:
+                found[key] = None
+        return list(found)
 
     def out(self) -> list[str]:
         """Those that cannot go on any more."""

@@ -122,6 +122,11 @@ class Promotion:
         """The trials that wait and cannot go on any more: the last of each queue."""
         return [key for rung in self.rungs.values() for key in rung.last()]
 
+    def is_out(self, key: str) -> bool:
+        """Whether a trial that waits is one of `out`: without a look at the others."""
+        rung = self.rungs[self.waiting[key]]
+        return rung.rank(key) >= rung.most
+
 
 def going_on(trials: int, eta: int, place: int) -> int:
     """Of so many trials those that go on from the rung at `place` (from 1) if all are compared at once."""
