@@ -8,7 +8,8 @@ last start:
 
     wall        seconds
     driver      milliseconds of the driver's CPU; `- ask` without the drawing of settings, whose median over the last
-                tenth of the trials is `ask`; `first` and `last` are `- ask` over the first and the last 100 trials
+                tenth of the trials is `ask` (`--json` also has that of its CPU); `first` and `last` are `- ask` over
+                the first and the last 100 trials
     consumer    milliseconds of CPU of the process that writes the page and feeds the trackers, its start included
     memory      the driver's, MB at its peak
 
@@ -74,8 +75,8 @@ class Clock:
 
     def __init__(self) -> None:
         self.marks: list[tuple[float, float, float]] = []
-        self.asks: list[float] = []  # seconds in which the settings of a trial were drawn
-        self.asking = 0.0  # CPU seconds of that
+        self.asks: list[tuple[float, float]] = []  # seconds, and of CPU, in which the settings of a trial were drawn
+        self.asking = 0.0  # CPU seconds of all of them
         self.epochs, self.last = 0, (0.0, 0.0)  # until now, and when the last one came: wall, CPU
 
     def mark(self) -> None:
@@ -84,22 +85,19 @@ class Clock:
     def epoch(self) -> None:
         self.epochs, self.last = self.epochs + 1, (time.monotonic(), time.process_time())
 
-    @contextmanager
-    def asked(self) -> Iterator[None]:
-        """The block draws settings of the latest trial."""
-        wall, cpu = time.perf_counter(), time.thread_time()
-        try:
-            yield
-        finally:
-            self.asks[-1] += time.perf_counter() - wall
-            self.asking += time.thread_time() - cpu
+    def ask(self, wall: float, cpu: float) -> None:
+        """The settings of the latest trial, or some of them, were drawn in so many seconds."""
+        before = self.asks[-1]
+        self.asks[-1] = before[0] + wall, before[1] + cpu
+        self.asking += cpu
 
     def columns(self) -> dict[str, float]:
         end = min(END, len(self.marks) // 2)
         wall, driver, ask = self._between(0, -1)
         tail = self.asks[-max(1, len(self.asks) // 10) :]
         without = [1000 * (cpu - own) for _, cpu, own in (self._between(0, end), self._between(-1 - end, -1))]
-        found = {"wall": wall, "driver": 1000 * driver, "- ask": 1000 * (driver - ask), "ask": 1000 * median(tail)}
+        found = {"wall": wall, "driver": 1000 * driver, "- ask": 1000 * (driver - ask)}
+        found |= {"ask": 1000 * median(wall for wall, _ in tail), "ask CPU": 1000 * median(cpu for _, cpu in tail)}
         found |= {"first": without[0], "last": without[1], "memory": peak()}
         if self.epochs:
             spent = [after - before for before, after in zip(self.marks[0], self.last, strict=False)]
@@ -119,7 +117,7 @@ class Timed:
         self.sampler, self.clock = sampler, clock
 
     def before_trial(self, *arguments: Any) -> None:
-        self.clock.asks.append(0.0)
+        self.clock.asks.append((0.0, 0.0))
         self.sampler.before_trial(*arguments)
 
     def __getattr__(self, name: str) -> Any:
@@ -128,8 +126,11 @@ class Timed:
 
     def _timed(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*arguments: Any) -> Any:
-            with self.clock.asked():
+            wall, cpu = time.perf_counter(), time.thread_time()
+            try:
                 return call(*arguments)
+            finally:
+                self.clock.ask(time.perf_counter() - wall, time.thread_time() - cpu)
 
         return timed
 
@@ -160,20 +161,21 @@ def timed_draws(clock: Clock) -> Iterator[None]:
 
     suggest, build = FairSearch.suggest, JobBuilder.build
 
+    writing = [0.0, 0.0]  # seconds, and of CPU
+
     def timed_suggest(search: Any, trial_id: str) -> Any:
-        count = search.count
-        clock.asks.append(0.0)
-        with clock.asked():
-            found = suggest(search, trial_id)
-        if search.count == count:  # a paused trial goes on, or there is none
-            clock.asks.pop()
+        count, writing[:] = search.count, (0.0, 0.0)
+        wall, cpu = time.perf_counter(), time.thread_time()
+        found = suggest(search, trial_id)
+        if search.count > count:  # else a paused trial goes on, or there is none
+            clock.asks.append((0.0, 0.0))
+            clock.ask(time.perf_counter() - wall - writing[0], time.thread_time() - cpu - writing[1])
         return found
 
     def timed_build(jobs: Any, *arguments: Any) -> Any:
         wall, cpu = time.perf_counter(), time.thread_time()
         found = build(jobs, *arguments)
-        clock.asks[-1] -= time.perf_counter() - wall
-        clock.asking -= time.thread_time() - cpu
+        writing[:] = time.perf_counter() - wall, time.thread_time() - cpu
         return found
 
     with ExitStack() as stack:

@@ -13,6 +13,8 @@ from hwcls.errors import UserError
 from hwcls.reading import forget_reports
 from hwcls.results.compare import build_leaderboard
 from hwcls.results.load import UNFINISHED, best_record, load_results
+from hwcls.tracking.folders import TrialFolder
+from hwcls.tracking.records import Result
 
 
 def test_a_sweep_is_read_completely(tmp_path, results):
@@ -166,3 +168,24 @@ def test_predictions_of_other_classes_are_not_the_data_files_fault(tmp_path, res
     results.seen(sweep.trial(1), 0.7)
     assert load_results(tmp_path).data["classes"] == ["0", "1", "2"]
     assert caplog.records == []
+
+
+def test_paused_trials_are_read_without_their_configs(tmp_path, results, monkeypatch):
+    """Of thousands: what they drew is in paused.json; of one that runs it is in the config alone."""
+    sweep = results.sweep(tmp_path)
+    for number in range(3):
+        results.trial(sweep.trial(number), [0.1, 0.2], label=("resnet", "mlp")[number % 2], lr=0.5, status=None)
+    for number in range(2):
+        label = ("resnet", "mlp")[number % 2]
+        best = {"epoch": 2, "val/accuracy": 0.2}
+        sweep.trial(number).pause(Result("stopped", best, label, {"model": label, "lr": 0.5}, 1.0))
+    read, settings = [], TrialFolder.settings
+    monkeypatch.setattr(TrialFolder, "settings", lambda folder: read.append(folder.path.name) or settings(folder))
+    found = load_results(tmp_path)
+    assert [trial.status for trial in found.trials] == ["paused", "paused", "unfinished"]
+    assert [trial.label for trial in found.trials] == ["resnet", "mlp", "resnet"]
+    assert [dict(trial.parameters) for trial in found.trials[:2]] == [
+        {"model": "resnet", "lr": 0.5},
+        {"model": "mlp", "lr": 0.5},
+    ]
+    assert set(read) == {"2"}

@@ -11,7 +11,9 @@ import timm
 import yaml
 from safetensors.torch import save_file
 
+from hwcls import files
 from hwcls.config.data import PLAIN_INPUTS
+from hwcls.config.space import Fixed
 from hwcls.config.sweep_file import Sweep
 from hwcls.report.html.data_facts import collect_data_facts
 from hwcls.sweep.cluster.resources import Resources
@@ -19,7 +21,7 @@ from hwcls.sweep.preflight.dry_run import plan_sweep, print_plan
 from hwcls.sweep.preflight.prepare import prepare
 from hwcls.sweep.preflight.validate import Options, check_sweep
 from hwcls.sweep.search.job_builder import JobBuilder
-from hwcls.tracking.folders import SweepFolder
+from hwcls.tracking.folders import SweepFolder, TrialFolder
 
 KEYS = ("image_size", *PLAIN_INPUTS)
 HALF = (0.5, 0.5, 0.5)
@@ -101,3 +103,15 @@ def test_inputs_that_the_file_gives_are_kept(tiny: Any, mixed: Sweep, tmp_path: 
         "mlp": (16, "bicubic", 1.0, "images", "images"),
         "probe": (16, "bicubic", 0.95, "images", HALF),
     }
+
+
+def test_a_start_reads_few_configs_of_many_trials(mixed: Sweep, tmp_path: Path, monkeypatch: Any) -> None:
+    """Of each model that had other keys before the first trial, which is the probe here, and of the inputs one."""
+    sweep, folder = check_sweep(mixed, Options(results=tmp_path)), SweepFolder(tmp_path / "tiny")
+    files.write_yaml(folder.path / "sweep.yaml", sweep.resolved())
+    jobs(sweep, folder, "mlp", "probe", *["mlp", "probe"] * 5)
+    read, settings = [], TrialFolder.settings
+    monkeypatch.setattr(TrialFolder, "settings", lambda trial: read.append(trial.path.name) or settings(trial))
+    again = check_sweep(mixed, Options(results=tmp_path))
+    assert set(read) == {"0", "1"}
+    assert again.trial(Fixed({"model": "probe"})) == sweep.trial(Fixed({"model": "probe"}))
