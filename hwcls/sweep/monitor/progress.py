@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict, deque
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from itertools import islice
 from statistics import fmean
 from typing import Any, Protocol
 
@@ -24,6 +26,7 @@ log = logging.getLogger(__name__)
 COLUMNS = {"trial": 21, "state": 10, "epoch": 7, "train/loss": 10, "lr": 9, "images/s": 8}  # characters, in the table
 TRIAL, SETTINGS = 10, 30  # characters of "trial 1234", and those that the settings get before other columns do
 RECENT = 50  # trials
+LEAST_ROWS, AROUND = 5, 4  # rows of the table in any terminal, and lines that it needs for the rest of it
 WORDS = ("trial", "state", "settings")  # columns that hold words
 
 
@@ -249,16 +252,18 @@ class LiveTable(Lines, AbstractContextManager["LiveTable"]):
 
     def _table(self) -> Table:
         begun = self.running or self.pace.epochs or self.pace.finished
+        rows = dict(islice(self.running.items(), max(self.console.height - AROUND, LEAST_ROWS)))
         caption = [*self._overall(), *([] if begun else ["starting the workers"])]
+        caption += [f"{more} more run"] if (more := len(self.running) - len(rows)) else []
         table = Table(caption=" · ".join(caption), caption_justify="left", box=None)
-        settings, name = self._settings(), self.metric.name
+        settings, name = self._settings(rows), self.metric.name
         widths = self._widths(max(map(len, settings.values()), default=0))
         shown = list(widths)
         for column in shown:
             width = None if column == "settings" else widths[column]
             justify: JustifyMethod = "left" if column in WORDS else "right"
             table.add_column(column, justify=justify, no_wrap=True, overflow="ellipsis", min_width=width)
-        for key, row in self.running.items():
+        for key, row in rows.items():
             speed, line = row.line.get("images_per_second"), row.line
             cells = {
                 "trial": _short(_name(key), widths["trial"]),
@@ -273,11 +278,11 @@ class LiveTable(Lines, AbstractContextManager["LiveTable"]):
             table.add_row(*texts.values())
         return table
 
-    def _settings(self) -> dict[str, str]:
-        """The settings of each running trial: its alternative, then those in which recent trials differ most."""
-        order = order_by_difference([*self.recent, *(row.parameters for row in self.running.values())])
+    def _settings(self, rows: Mapping[str, _Row]) -> dict[str, str]:
+        """The settings of each trial in the table: its alternative, then those in which recent trials differ most."""
+        order = order_by_difference([*self.recent, *(row.parameters for row in rows.values())])
         found = {}
-        for key, row in self.running.items():
+        for key, row in rows.items():
             names = sorted(row.parameters, key=lambda name: (str(row.parameters[name]) != row.label, order.index(name)))
             ordered = {name: row.parameters[name] for name in names}
             found[key] = describe_parameters(row.label, ordered)

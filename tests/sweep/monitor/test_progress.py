@@ -8,7 +8,7 @@ from rich.console import Console
 from hwcls.config.optim import MetricConfig
 from hwcls.sweep.monitor.eta import AFTER, GROUP, SCORE, Ahead, Pace
 from hwcls.sweep.monitor.logs import log_to_console
-from hwcls.sweep.monitor.progress import Lines, LiveTable
+from hwcls.sweep.monitor.progress import AROUND, Lines, LiveTable
 from hwcls.tracking.records import Result
 
 METRIC = MetricConfig(name="val/accuracy")
@@ -328,3 +328,20 @@ def test_a_paused_trial_is_named(clock):
     assert "trial 3 paused · val/accuracy 0.5000 in epoch 1" in console.export_text()
     assert lines.best == (0.5, "trials/3")
     assert not lines.pace.running
+
+
+def test_a_table_of_hundreds_of_trials_fits_the_terminal():
+    """What is drawn four times a second are the rows that a terminal shows."""
+    table, console = shown(120, total=1000)
+    for number in range(256):
+        table.started(f"trials/{number}", "cnn", {"lr": 0.1}, 0, 9)
+    lines = text_of(table, console).splitlines()
+    assert len(lines) < console.height
+    rows = [line for line in lines if "starting" in line]
+    assert len(rows) == console.height - AROUND
+    assert f"{256 - len(rows)} more run" in lines[-1]
+    for number in range(240):
+        table.ended(f"trials/{number}", Result("complete", None, "cnn", {}, 1.0))
+    text = text_of(table, console)
+    assert text.count("starting") == 16
+    assert "more run" not in text
