@@ -17,7 +17,7 @@ from ray.tune import Callback
 from hwcls.config.optim import MetricConfig
 from hwcls.config.sweep import SweepConfig
 from hwcls.sweep.monitor.progress import Progress
-from hwcls.sweep.run.tune_private import error_text, forget_failures, request_checkpoint
+from hwcls.sweep.run.tune_private import error_text, forget_failures, release_trial, request_checkpoint
 from hwcls.sweep.search.messages import REPORT, Job, job_of, report_in
 from hwcls.sweep.storage.results_folder import full_disk
 from hwcls.tracking.folders import SweepFolder, TrialFolder
@@ -165,6 +165,7 @@ class RecordCallback(Callback):  # type: ignore[misc]
         self.running.discard(trial.trial_id)
         self.saved.pop(trial.trial_id, None)
         self._mark_saved(trial)
+        release_trial(trial)
 
     def interrupt_when_saved(self, interrupt: Callable[[], None]) -> None:
         """Have every running trial saved at the end of its epoch, and then call `interrupt`."""

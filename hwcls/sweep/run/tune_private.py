@@ -12,14 +12,24 @@ WRITTEN_FOR = "2.60"  # the Ray release; tests/sweep/run/test_tune_private.py co
 
 @contextmanager
 def no_snapshots() -> Iterator[None]:
-    """Tune writes no state of its trials in the block, which grows with them: hwcls resumes from its own records."""
+    """Tune neither writes the state of all trials in the block nor reads it at the end: hwcls has its own records."""
+    import importlib
+
     from ray.tune.execution.tune_controller import TuneController
 
-    kept, TuneController.checkpoint = TuneController.checkpoint, lambda self, force=False, wait=False: None
+    module: Any = importlib.import_module("ray.tune.tune")
+    kept = TuneController.checkpoint, module.ExperimentAnalysis
+    TuneController.checkpoint = lambda self, force=False, wait=False: None
+    module.ExperimentAnalysis = lambda **given: None
     try:
         yield
     finally:
-        TuneController.checkpoint = kept
+        TuneController.checkpoint, module.ExperimentAnalysis = kept
+
+
+def release_trial(trial: Any) -> None:
+    """Let go of what Tune keeps of a trial that has ended: its job, of thousands the most of the driver's memory."""
+    trial.config = trial._Trial__unresolved_config = trial.evaluated_params = {}
 
 
 @contextmanager

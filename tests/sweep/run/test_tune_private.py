@@ -1,8 +1,11 @@
 """Ray Tune's private API is as it was in the release that hwcls was written for."""
 
+import importlib
 import inspect
+import weakref
 
 import ray
+from ray.tune import ExperimentAnalysis
 from ray.tune.execution.class_cache import _ActorClassCache
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
@@ -53,12 +56,29 @@ def test_an_error_is_read_from_its_file(tmp_path, monkeypatch):
 
 
 def test_tune_writes_no_snapshots(monkeypatch):
-    """The loop in `tune.run` calls `checkpoint` after each step, and at its end with `force` and `wait`."""
-    saved = []
+    """`tune.run` calls `checkpoint` after each step, and at its end, where it looks for what that wrote."""
+    saved, module = [], importlib.import_module("ray.tune.tune")
+    assert "return ExperimentAnalysis(" in inspect.getsource(module.run)
     monkeypatch.setattr(TuneController, "checkpoint", lambda self, force=False, wait=False: saved.append(force))
     with tune_private.no_snapshots():
         TuneController.checkpoint(None)
         TuneController.checkpoint(None, force=True, wait=True)
+        assert module.ExperimentAnalysis(trials=[]) is None
     assert saved == []
+    assert module.ExperimentAnalysis is ExperimentAnalysis
     TuneController.checkpoint(None)
     assert saved == [False]
+
+
+def test_nothing_of_a_job_is_kept_of_a_trial_that_has_ended():
+    class Job:
+        def __deepcopy__(self, memo):
+            return self
+
+    job = Job()
+    known = weakref.ref(job)
+    trial = Trial("nothing", stub=True, config={"job": job}, evaluated_params={"job": job})
+    del job
+    assert known() is not None
+    tune_private.release_trial(trial)
+    assert known() is None
