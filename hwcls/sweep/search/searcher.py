@@ -74,7 +74,8 @@ class FairSearch(UnsavedSearcher):
         self.offset = sum(BORROWED in trial.user_attrs for trial in known)  # the first have no folder
         known = known[self.offset :]
         self.pinned = sum(trial.state == TrialState.WAITING for trial in known)  # but not asked for before a crash
-        self.unfinished = [trial for trial in known if trial.state == TrialState.RUNNING]
+        running = (trial for trial in known if trial.state == TrialState.RUNNING)
+        self._unfinished = {trial.number - self.offset: trial for trial in running}  # and do not wait
         self.count = len(known) - self.pinned  # trials that were ever asked for
         self.spending = self._spent(known, resources.concurrent)
 
@@ -101,7 +102,7 @@ class FairSearch(UnsavedSearcher):
     @property
     def finished(self) -> bool:
         """Whether no trial is left to ask for; trials that run when a time budget ends are completed."""
-        return not self.unfinished and self._is_over and self._next_paused() is None
+        return not self._unfinished and self._is_over and self._next_paused() is None
 
     @property
     def _is_over(self) -> bool:
@@ -143,8 +144,8 @@ class FairSearch(UnsavedSearcher):
         return None if self.running and self.paused.first_rung is not None else str(Searcher.FINISHED)
 
     def _next_trial(self) -> Trial | None:
-        if self.unfinished:
-            frozen = self.unfinished.pop(0)
+        if self._unfinished:
+            frozen = self._unfinished.pop(next(iter(self._unfinished)))
             self._seed(frozen.number - self.offset)
             return resume_trial(self.study, frozen)
         if (key := self._next_paused()) is not None:
@@ -220,7 +221,7 @@ class FairSearch(UnsavedSearcher):
 
     def pause(self, number: int) -> None:
         """A trial of an earlier start waits: it does not resume at once."""
-        self.unfinished = [frozen for frozen in self.unfinished if frozen.number - self.offset != number]
+        self._unfinished.pop(number, None)
 
     def close(self, frozen: FrozenTrial, result: Result) -> None:
         """End a trial in the study that has ended in the records."""
@@ -228,6 +229,11 @@ class FairSearch(UnsavedSearcher):
         if frozen.state == TrialState.RUNNING:
             self.pause(frozen.number - self.offset)
             close_trial(self.study, frozen, result, self.sweep.config.metric.name)
+
+    @property
+    def unfinished(self) -> list[FrozenTrial]:
+        """The trials that a crash interrupted and that have not resumed yet."""
+        return list(self._unfinished.values())
 
     @property
     def left_out(self) -> set[int]:

@@ -440,3 +440,15 @@ def test_an_epoch_asks_optuna_for_no_settings(driver, monkeypatch):
     found.search.on_trial_result(str(number), EpochReport(epoch + 1, EPOCHS, 0.5, 0.5).to_result())
     found.search._next_paused()
     assert asked == []
+
+
+def test_a_restart_makes_no_list_for_each_paused_trial(driver, monkeypatch):
+    """Of those that are out, nor of those that run: with thousands of both it would never end."""
+    before = driver(run_cap=60, method="random").run(60)
+    waiting = set(before.search.paused)
+    listed = []
+    monkeypatch.setattr(Promotion, "out", lambda race: listed.append("out"))
+    monkeypatch.setattr(FairSearch, "unfinished", property(lambda search: listed.append("unfinished")))
+    again = driver(run_cap=60, method="random")
+    assert len(again.search.paused) >= len(waiting) > 10
+    assert listed == []
