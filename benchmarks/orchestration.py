@@ -126,11 +126,11 @@ class Timed:
 
     def _timed(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*arguments: Any) -> Any:
-            wall, cpu = time.perf_counter(), time.thread_time()
+            wall, cpu = time.perf_counter(), time.process_time()
             try:
                 return call(*arguments)
             finally:
-                self.clock.ask(time.perf_counter() - wall, time.thread_time() - cpu)
+                self.clock.ask(time.perf_counter() - wall, time.process_time() - cpu)
 
         return timed
 
@@ -165,17 +165,17 @@ def timed_draws(clock: Clock) -> Iterator[None]:
 
     def timed_suggest(search: Any, trial_id: str) -> Any:
         count, writing[:] = search.count, (0.0, 0.0)
-        wall, cpu = time.perf_counter(), time.thread_time()
+        wall, cpu = time.perf_counter(), time.process_time()
         found = suggest(search, trial_id)
         if search.count > count:  # else a paused trial goes on, or there is none
             clock.asks.append((0.0, 0.0))
-            clock.ask(time.perf_counter() - wall - writing[0], time.thread_time() - cpu - writing[1])
+            clock.ask(time.perf_counter() - wall - writing[0], time.process_time() - cpu - writing[1])
         return found
 
     def timed_build(jobs: Any, *arguments: Any) -> Any:
-        wall, cpu = time.perf_counter(), time.thread_time()
+        wall, cpu = time.perf_counter(), time.process_time()
         found = build(jobs, *arguments)
-        writing[:] = time.perf_counter() - wall, time.thread_time() - cpu
+        writing[:] = time.perf_counter() - wall, time.process_time() - cpu
         return found
 
     with ExitStack() as stack:

@@ -17,7 +17,7 @@ from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.search.finite_space import FiniteSpace
 from hwcls.sweep.search.job_builder import JobBuilder
 from hwcls.sweep.search.messages import EpochReport, report_in
-from hwcls.sweep.search.optuna_private import Shown, drawn_or_pinned, resume_trial, shown_to_sampler
+from hwcls.sweep.search.optuna_private import drawn_or_pinned, resume_trial, shown_to_sampler
 from hwcls.sweep.search.spending import Spending
 from hwcls.sweep.search.stopping.paused import PausedTrials
 from hwcls.sweep.search.study.open import build_sampler, open_study
@@ -68,7 +68,6 @@ class FairSearch(UnsavedSearcher):
         self.journal, self.study = open_study(sweep, folder)
         self.warm_start = warm_start(self.study, sweep, source)
         self.running: dict[str, Running] = {}  # by Tune's id
-        self.shown: Shown = {}  # as the sampler sees paused trials
         self.paused = PausedTrials(sweep, None)  # replaced where trials pause
         known = self.study.get_trials(deepcopy=False)
         self.offset = sum(BORROWED in trial.user_attrs for trial in known)  # the first have no folder
@@ -155,7 +154,7 @@ class FairSearch(UnsavedSearcher):
         if self._is_over or (self._is_ending and self.running):  # which may let a paused one go on
             return None
         self._pin_next()
-        return shown_to_sampler(self.study, self.paused.first_rung, self.shown).ask()
+        return shown_to_sampler(self.study, self.paused.first_rung, self.paused.shown).ask()
 
     def _pin_next(self) -> None:
         """Pin what the next trial must try: a grid point, a setting of `first`, or the alternative whose turn it is."""
@@ -216,7 +215,7 @@ class FairSearch(UnsavedSearcher):
         self.spending.add_epoch(running.label, report.seconds)
 
     def _leave(self, trial: FrozenTrial) -> None:
-        self.shown.pop(trial.number, None)
+        self.paused.shown.pop(trial.number, None)
         self.paused.leave(self.sweep.alternative_label(trial.params), self._key(trial))
 
     def pause(self, number: int) -> None:

@@ -12,6 +12,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial
+from scipy.spatial.distance import cdist
 from scipy.special import ndtri
 
 from hwcls.config.sweep import Searched
@@ -135,7 +136,7 @@ class GaussianProcessSampler(BaseSampler):
             new = np.concatenate([pool[len(scores) :], points.near(np.repeat(top, AROUND, 0), scale, pinned, rng)])
             pool = np.concatenate([pool[: len(scores)], new])
             found = log_improvement(*process.predict(new), best)
-            found[(np.abs(new[:, None] - x).max(2) < SAME).any(1)] = -np.inf
+            found[(cdist(new, x, "chebyshev") < SAME).any(1)] = -np.inf
             scores = np.concatenate([scores, found])
             top = pool[np.argsort(-scores)[:TOP]]
         return np.asarray(top[0])

@@ -10,6 +10,7 @@ from hwcls.config.shares import Had, Unit
 from hwcls.config.sweep_file import Sweep
 
 if TYPE_CHECKING:
+    from hwcls.sweep.search.optuna_private import Shown
     from hwcls.sweep.search.pruning import FairScheduler
 
 LOOKS = 20  # paused trials that are looked at whenever a trial ends or pauses: whether a user stops them
@@ -26,6 +27,7 @@ class PausedTrials:
     def __init__(self, sweep: Sweep, scheduler: FairScheduler | None) -> None:
         self.sweep = sweep
         self.scheduler = scheduler if scheduler and scheduler.config.pauses else None
+        self.shown: Shown = {}  # as the sampler sees them
         self._in_turn: deque[str] = deque()  # those that `some` has not had in this round
 
     def __contains__(self, key: object) -> bool:
