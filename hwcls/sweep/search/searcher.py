@@ -76,18 +76,7 @@ class FairSearch(UnsavedSearcher):
         running = (trial for trial in known if trial.state == TrialState.RUNNING)
         self._unfinished = {trial.number - self.offset: trial for trial in running}  # and do not wait
         self.count = len(known) - self.pinned  # trials that were ever asked for
-        self.spending = self._spent(known, resources.concurrent)
-
-    def _spent(self, known: list[FrozenTrial], concurrent: int) -> Spending:
-        """What the trials of earlier starts had."""
-        spending = Spending(self.sweep.config.budget, concurrent)
-        labels = [self.sweep.alternative_label(drawn_or_pinned(trial)) for trial in known]
-        spending.trials.update(label for number, label in enumerate(labels) if LEFT_OUT not in known[number].user_attrs)
-        for number, folder in self.folder.trials().items():
-            label = labels[number] if number < len(labels) else None
-            counts = number >= len(known) or LEFT_OUT not in known[number].user_attrs
-            spending.add_earlier(label, (line.get("seconds") or 0.0 for line in folder.records()), counts=counts)
-        return spending
+        self.spending = _spent_before(sweep, folder, known, resources.concurrent)
 
     @property
     def method(self) -> SearchMethod:
@@ -242,3 +231,15 @@ class FairSearch(UnsavedSearcher):
     def known_trials(self) -> list[FrozenTrial]:
         """The study's trials of this sweep, by number."""
         return self.study.get_trials(deepcopy=False)[self.offset :]
+
+
+def _spent_before(sweep: Sweep, opened: SweepFolder, known: list[FrozenTrial], concurrent: int) -> Spending:
+    """What the trials of earlier starts had."""
+    spending = Spending(sweep.config.budget, concurrent)
+    labels = [sweep.alternative_label(drawn_or_pinned(trial)) for trial in known]
+    spending.trials.update(label for number, label in enumerate(labels) if LEFT_OUT not in known[number].user_attrs)
+    for number, folder in opened.trials().items():
+        label = labels[number] if number < len(labels) else None
+        counts = number >= len(known) or LEFT_OUT not in known[number].user_attrs
+        spending.add_earlier(label, (line.get("seconds") or 0.0 for line in folder.records()), counts=counts)
+    return spending

@@ -18,16 +18,7 @@ from scipy.special import ndtri
 from hwcls.config.sweep import Searched
 from hwcls.sweep.search.optuna_private import drawn_or_pinned
 from hwcls.sweep.search.sampling.gaussian_process import GaussianProcess, log_improvement
-        history, label = self.history, pinned.get(self.compared) if self.compared else None
-        history.update(study.get_trials(deepcopy=False), study.direction)
-        running = [drawn_or_pinned(one) for one in history.running if one.number != trial.number]
-        alike = [one for one in running if self._alternative(one, pinned)]
-        if history.count(label) < 2 or history.count(label) + len(alike) < self.start:
-            return self._start([*(one.trial.params for one in history.best(label, self.start)), *alike], pinned)
-        rng = np.random.default_rng([self.seed, trial.number])
-        chosen = (*history.excerpt(BEST, LATEST), *history.best(label, TOP))
-        modelled = {one.trial.number: one for one in chosen}
-        return self.points.decode(self._propose(list(modelled.values()), running[-LATEST:], pinned, rng))
+from hwcls.sweep.search.sampling.history import Ranked
 from hwcls.sweep.search.sampling.points import Points, Rows
 from hwcls.sweep.search.sampling.ranking import RankedHistory
 
@@ -68,29 +59,16 @@ class GaussianProcessSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         pinned = drawn_or_pinned(trial)
-<<<<<<< HEAD
-        trials = [one for one in study.get_trials(deepcopy=False) if one.number != trial.number]
-        ranked = rank_trials(trials, study.direction, self.compared)
-        running = [drawn_or_pinned(one) for one in trials if one.state == TrialState.RUNNING]
-        own = [one for one in ranked if self._alternative(one.trial.params, pinned)]
-        tried = [*(one.trial.params for one in own), *(one for one in running if self._alternative(one, pinned))]
-        if len(own) < 2 or len(tried) < self.start:
-            return self._start(tried, pinned)
-        rng = np.random.default_rng([self.seed, trial.number])
-        modelled = {one.trial.number: one for one in (*excerpt(ranked, BEST, LATEST), *best_of(own, TOP))}
-        return self.points.decode(self._propose(list(modelled.values()), running[-LATEST:], pinned, rng))
-=======
-        history = self.history
+        history, label = self.history, pinned.get(self.compared) if self.compared else None
         history.update(study.get_trials(deepcopy=False), study.direction)
         running = [drawn_or_pinned(one) for one in history.running if one.number != trial.number]
-        ended = history.count(pinned.get(self.compared) if self.compared else None)
-        alike = ended + sum(self._alternative(one, pinned) for one in running)
-        if ended < 2 or alike < self.start:
-            return self.points.decode(self._start(alike, pinned))
+        alike = [one for one in running if self._alternative(one, pinned)]
+        if history.count(label) < 2 or history.count(label) + len(alike) < self.start:
+            return self._start([*(one.trial.params for one in history.best(label, self.start)), *alike], pinned)
         rng = np.random.default_rng([self.seed, trial.number])
-        modelled = history.excerpt(BEST, LATEST, study.direction)
-        return self.points.decode(self._propose(modelled, running[-LATEST:], pinned, rng))
->>>>>>> 1277d6a (Scale: benchmarks/orchestration.py runs the real driver with made-up trainings; samplers, paused trials, the page and restarts for 10,000 trials)
+        chosen = (*history.excerpt(BEST, LATEST), *history.best(label, TOP))
+        modelled = {one.trial.number: one for one in chosen}
+        return self.points.decode(self._propose(list(modelled.values()), running[-LATEST:], pinned, rng))
 
     def _alternative(self, settings: Mapping[str, Any], pinned: Mapping[str, Any]) -> bool:
         """Whether settings are of the pinned alternative."""
