@@ -58,7 +58,7 @@ def choose_config(path: Path) -> Path:
 
 def _is_sweep(path: Path) -> bool:
     """Whether this is a sweep's folder; raises UserError where it is no trial's either."""
-    if (path / "sweep.yaml").is_file():
+    if os.path.lexists(path / "sweep.yaml"):  # also a damaged one, which is then named
         return True
     if not (os.path.lexists(path / "config.yaml") or (path / "trials").is_dir() or (path / MEMBERS).is_file()):
         what = "holds neither a trial nor a sweep" if path.is_dir() else "no such folder"

@@ -9,6 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from hwcls.cli.choose_run import choose_config, choose_recorded, choose_trial
 from hwcls.cli.options import DataOptions, takes_data_options
 from hwcls.errors import LayoutError, UserError
 
@@ -45,3 +46,21 @@ def test_errors_about_the_data_name_options() -> None:
     assert isinstance(error, UserError)
     assert str(error) == "x: two tables — choose: --table 'a b.csv'"
     assert str(error.__context__) == "x: two tables — choose: data.layout.table: a b.csv"
+
+
+@pytest.mark.parametrize("damage", ["a folder", "dangling link"])
+def test_a_sweep_is_one_with_a_damaged_file_too(tmp_path: Path, damage: str) -> None:
+    """Else it would be taken for a trial, and the error would not name the file."""
+    (tmp_path / "trials" / "0").mkdir(parents=True)
+    file = tmp_path / "sweep.yaml"
+    if damage == "a folder":
+        file.mkdir()
+    else:
+        file.symlink_to(tmp_path / "nowhere")
+    context = typer.Context(typer.main.get_command(app))
+    for choose in (choose_trial, choose_recorded):
+        with pytest.raises(UserError) as found:
+            choose(context, tmp_path)
+        assert str(found.value).startswith(f"{file}: is damaged")
+    with pytest.raises(UserError, match="is damaged"):
+        choose_config(tmp_path)
