@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from hwcls.config.base import Frozen, Labelled
+from hwcls.errors import did_you_mean
 
 
 class Optimizer(Labelled):
@@ -93,26 +96,123 @@ SchedulerConfig = Annotated[ConstantConfig | PlateauConfig | CosineConfig | OneC
 METRICS = {"val/accuracy": "maximize", "val/macro_f1": "maximize", "val/loss": "minimize"}
 
 
-class MetricConfig(Frozen):
-    """The validation metric that selects epochs and trials, and drives the plateau schedule."""
+@dataclass(frozen=True)
+class Cost:
+    """A figure of `cost` in a trial's result.json that can be searched for beside the metric."""
 
-    name: Literal["val/accuracy", "val/macro_f1", "val/loss"] = "val/accuracy"
-    goal: Literal["maximize", "minimize"] = "maximize"
+    recorded: str  # its key there
+    goal: str | None  # None: it depends, so that the sweep file must name it
+    unit: str
+    axis: str  # in charts, with the unit
+
+
+COSTS = {
+    "cost/latency": Cost("latency_ms", "minimize", "ms", "ms for a single image"),
+    "cost/inference": Cost("inference_ms", "minimize", "ms", "ms per image, in batches"),
+    "cost/parameters": Cost("parameters", "minimize", "parameters", "parameters"),
+    "cost/flops": Cost("flops", "minimize", "FLOPs", "FLOPs of an image"),
+    "cost/memory": Cost("memory_mb", "minimize", "MiB", "MiB of a training step"),
+    "cost/receptive_field": Cost("receptive_field", None, "pixels", "pixels of the receptive field"),
+}
+
+
+class CostConfig(Frozen):
+    """A further metric of a sweep with several: what a trial's model costs."""
+
+    name: str
+    goal: Literal["maximize", "minimize"]
 
     @model_validator(mode="before")
     @classmethod
     def _goal_follows_name(cls, value: object) -> object:
+        given = {"name": value} if isinstance(value, str) else value
+        if not isinstance(given, dict) or not isinstance(name := given.get("name"), str):
+            return given
+        if name in METRICS:
+            what = f"{name} as a further metric, but these are costs of the model"
+            raise ValueError(f"{what} — write {', '.join(COSTS)}")
+        if name not in COSTS:
+            raise ValueError(f"unknown metric '{name}' — {did_you_mean(name, COSTS)}")
+        goal = COSTS[name].goal
+        if goal is None and given.get("goal") is None:
+            raise ValueError(f"{name} has no direction by itself — write {{name: {name}, goal: minimize}} or maximize")
+        if goal is not None and given.get("goal", goal) != goal:
+            raise ValueError(f"{name} is better when {goal}d — leave its goal out")
+        return {"goal": goal, **given}
+
+    @model_serializer(mode="wrap")
+    def _by_name(self, plain: SerializerFunctionWrapHandler) -> Any:
+        """The name alone, where it says all."""
+        return self.name if COSTS[self.name].goal else plain(self)
+
+    @property
+    def recorded(self) -> str:
+        """Its key in `cost` of a trial's result.json."""
+        return COSTS[self.name].recorded
+
+    @property
+    def unit(self) -> str:
+        """In a sentence, after the number."""
+        return COSTS[self.name].unit
+
+    @property
+    def axis(self) -> str:
+        """In a chart."""
+        return COSTS[self.name].axis
+
+    def value(self, cost: Mapping[str, Any]) -> float | None:
+        """The figure among those of a trial; None where it could not be measured."""
+        found = cost.get(self.recorded)
+        return float(found) if isinstance(found, (int, float)) and not isinstance(found, bool) else None
+
+
+def _first_of_several(value: list[Any] | tuple[Any, ...]) -> object:
+    if not value:
+        raise ValueError("metric is an empty list — write val/accuracy")
+    first, *others = value
+    first = {"name": first} if isinstance(first, str) else first
+    return {**first, "costs": others} if isinstance(first, dict) and others else first
+
+
+class MetricConfig(Frozen):
+    """The validation metric that selects epochs and trials, and drives the plateau schedule.
+
+    A sweep file may list further ones, `[val/accuracy, cost/latency]`: then the search is for the trials that no other
+    one beats in all of them.
+    """
+
+    name: Literal["val/accuracy", "val/macro_f1", "val/loss"] = "val/accuracy"
+    goal: Literal["maximize", "minimize"] = "maximize"
+    costs: Annotated[tuple[CostConfig, ...], Field(strict=False)] = ()  # the further ones
+
+    @model_validator(mode="before")
+    @classmethod
+    def _goal_follows_name(cls, value: object) -> object:
+        if isinstance(value, (list, tuple)):
+            value = _first_of_several(value)
         if isinstance(value, str):
             value = {"name": value}
-        if isinstance(value, dict) and isinstance(value.get("name"), str) and value["name"] in METRICS:
-            return {"goal": METRICS[value["name"]], **value}
+        if isinstance(value, dict) and isinstance(name := value.get("name"), str):
+            if name in COSTS:
+                what = f"{name} as the first metric, but epochs are selected by it, on val"
+                raise ValueError(f"{what} — write [val/accuracy, {name}]")
+            value = {"goal": METRICS[name], **value} if name in METRICS else value
         return value
 
     @model_validator(mode="after")
     def _goal_fits_name(self) -> MetricConfig:
         if self.goal != METRICS[self.name]:
             raise ValueError(f"{self.name} is better when {METRICS[self.name]}d — set goal: {METRICS[self.name]}")
+        names = [cost.name for cost in self.costs]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"{twice[0]} is named twice — name each metric once")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_no_costs(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As versions with one metric wrote it, where there is one."""
+        found: dict[str, Any] = plain(self)
+        return found if self.costs else {key: value for key, value in found.items() if key != "costs"}
 
     def better(self, new: float, old: float) -> bool:
         """Whether `new` beats `old`; NaN never does."""

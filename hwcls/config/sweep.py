@@ -44,6 +44,7 @@ class Searched:
     space: Any  # a hwcls.config.space.Space
     compared: str | None = None  # the parameter whose values are the alternatives: a trial's is pinned beforehand
     seed: int = 0  # of the sweep, the same after a restart
+    metrics: int = 1  # how many are searched for
 
 
 class SearchMethod(Frozen):
@@ -51,6 +52,8 @@ class SearchMethod(Frozen):
 
     enumerates: ClassVar[bool] = False  # every point of a grid once: no run_cap, no ranges without a step
     seeded_by_trial: ClassVar[bool] = False  # a trial draws by its number alone, however often the sweep restarts
+    one_metric: ClassVar[bool] = True  # whether it can search for a single metric
+    several_metrics: ClassVar[bool] = False  # whether it can search for several at once
     start: ClassVar[int] = 0  # trials of each alternative before its model draws: fewer would never get there
     package: ClassVar[str | None] = None  # Python package that it needs
     extra: ClassVar[str | None] = None  # of hwcls, which installs it
@@ -74,6 +77,7 @@ SAMPLERS: Registry[type[SearchMethod]] = Registry(
         "tpe": "hwcls.sweep.search.samplers.tpe",
         "gp": "hwcls.sweep.search.samplers.gp",
         "cmaes": "hwcls.sweep.search.samplers.cmaes",
+        "nsga2": "hwcls.sweep.search.samplers.nsga2",
         "random": "hwcls.sweep.search.samplers.random",
         "grid": "hwcls.sweep.search.samplers.grid",
     },
@@ -413,6 +417,7 @@ class SweepConfig(Frozen):
             )
         if self.share is not None and (self.compare is None or self.search.enumerates):
             raise ValueError("share needs compare and a search — remove share, or add compare: KEY with method: auto")
+        self._method_fits_metrics()
         if self.keep == "none" and getattr(self.early_terminate, "rule", None) == "promotion":
             raise ValueError(
                 "keep: none leaves nothing of a trial that pauses, and under rule: promotion any may be the best"
@@ -421,6 +426,16 @@ class SweepConfig(Frozen):
         if not self.search.enumerates and self.run_cap is None and self.budget is None:
             raise ValueError("neither run_cap nor budget is set — add run_cap: 20 (trials) or budget: 2h")
         return self
+
+    def _method_fits_metrics(self) -> None:
+        """Raise ValueError where the method cannot search for so many metrics."""
+        if self.metric.costs and not self.search.several_metrics:
+            able = [name for name in SAMPLERS.names() if SAMPLERS[name].several_metrics]
+            what = f"method {self.method} searches for one metric, and there are {1 + len(self.metric.costs)}"
+            raise ValueError(f"{what} — write method: auto (or {', '.join(able[1:])}), or a single metric")
+        if not self.metric.costs and not self.search.one_metric:
+            what = f"method {self.method} searches for several metrics, and {self.metric.name} is one"
+            raise ValueError(f"{what} — write method: auto, or metric: [{self.metric.name}, cost/latency]")
 
     @property
     def search(self) -> SearchMethod:

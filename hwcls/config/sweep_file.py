@@ -62,7 +62,7 @@ class Sweep:
 
     def _as_written(self, suggest: Suggest, **settings: int) -> TrialConfig:
         """The trial with the path of its model file as the sweep file has it."""
-        values = {**settings, **self.space.draw(suggest), "metric": self.config.metric.model_dump()}
+        values = {**settings, **self.space.draw(suggest), "metric": self.config.metric.model_dump(mode="json")}
         data = with_earlier_keys(values["data"], self.earlier_split) if self.earlier_split else values.get("data")
         if isinstance(data, dict):
             data = find_files_beside(data, self.folder, lambda: self._recorded_files)
@@ -144,6 +144,27 @@ class Sweep:
             turns[label] += 1
         return [point for _, point in sorted(placed, key=lambda turn: turn[0])]
 
+    def confirm_runs(
+        self, settings: Mapping[Any, int], labels: Sequence[str | None]
+    ) -> dict[str | None, tuple[int, int]]:
+        """Of each alternative: how many runs pick its winner, and how many report it; zeros without confirm.
+
+        Args:
+            settings: How many there are to confirm, by alternative; of those left out, as many as `confirm.top`.
+            labels: The alternatives.
+        """
+        config = self.config.confirm
+        if config is None:
+            return dict.fromkeys(labels, (0, 0))
+        known = {label: settings.get(label, config.top) for label in labels}
+        if not self.config.metric.costs:
+            return {label: config.runs(count) for label, count in known.items()}
+        points, parts = min(config.top, sum(known.values())), len(labels)  # of the front, as if spread evenly
+        return {
+            label: (0, config.seeds * (points // parts + (place < points % parts)))
+            for place, label in enumerate(labels)
+        }
+
     @property
     def total(self) -> int | None:
         """How many trials the search has in all; None where only the time budget ends it."""
@@ -182,7 +203,7 @@ class Sweep:
     def resolved(self) -> dict[str, Any]:
         """The file with presets and --set applied and short forms expanded, as sweep.yaml keeps it."""
         values = {key: value for key, value in self.source.values.items() if key != "presets"}
-        given = {"metric": self.config.metric.model_dump(), "method": self.config.method}
+        given = {"metric": self.config.metric.model_dump(mode="json"), "method": self.config.method}
         return values | given | {"track": list(self.config.track)}
 
     def begun(self, recorded: Mapping[str, Any]) -> Sweep:
@@ -248,15 +269,7 @@ def _apply(source: YamlSource, dotted: str, value: Any, place: str) -> None:
 
 def _sweep_config(source: YamlSource) -> SweepConfig:
     values = {key: value for key, value in source.values.items() if value is not None}
-    metric = values.get("metric")
-    name = metric.get("name") if isinstance(metric, dict) else metric
-    if isinstance(name, str) and name.startswith("test/"):
-        where = source.where(("metric", "name") if isinstance(metric, dict) else ("metric",))
-        raise UserError(
-            f"'{name}' cannot be the metric: test is read once, at the end",
-            where=where,
-            remedy="use val/accuracy",
-        )
+    _check_no_test_metric(source, values.get("metric"))
     early = values.get("early_terminate")
     if isinstance(early, str):
         values["early_terminate"] = early = {"type": early}
@@ -269,9 +282,28 @@ def _sweep_config(source: YamlSource) -> SweepConfig:
         key = tuple(str(part) for part in first["loc"])
         section = ".".join(key[:-1])
         what, remedy = describe_error(first, _known_keys(SweepConfig, key[:-1]), SweepConfig, section=section)
+        key = _key_of_several(key) if isinstance(values.get("metric"), list) else key
         word = what.partition(" ")[0]  # an error about several keys starts with the key to change
         place = key or ((word,) if word in source.values else ())
         raise UserError(what, where=source.where(place), remedy=remedy) from None
+
+
+def _check_no_test_metric(source: YamlSource, metric: object) -> None:
+    """Raise UserError where a metric, or one of several, is of test."""
+    for place, one in enumerate(metric if isinstance(metric, list) else [metric]):
+        name = one.get("name") if isinstance(one, dict) else one
+        if isinstance(name, str) and name.startswith("test/"):
+            key = ("metric", *([str(place)] if isinstance(metric, list) else []))
+            where = source.where((*key, "name") if isinstance(one, dict) else key)
+            what = f"'{name}' cannot be the metric: test is read once, at the end"
+            raise UserError(what, where=where, remedy="use val/accuracy")
+
+
+def _key_of_several(key: Key) -> Key:
+    """The place in the file's list of metrics, of which the config keeps the first apart from the others."""
+    if key[:2] == ("metric", "costs"):
+        return ("metric", *(str(int(part) + 1) for part in key[2:3]), *key[3:])
+    return ("metric", "0") if key[:1] == ("metric",) and len(key) > 1 else key
 
 
 def _known_keys(cls: type[Frozen], key: Key) -> list[str]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -26,6 +24,7 @@ from hwcls.tracking.records import EpochRecord
 from hwcls.training.build import build_measured_trainer
 from hwcls.training.cost import static_bytes
 from hwcls.training.distributed import World
+from hwcls.training.latency import image_seconds, median_seconds, now
 from hwcls.training.observer import Observer
 from hwcls.training.step import graph
 from hwcls.training.step.ghost_batches import GroupFeed
@@ -56,13 +55,13 @@ class StepTimer(Observer):
         self.started = 0.0
 
     def before_step(self) -> None:
-        self.started = _now(self.device)
+        self.started = now(self.device)
 
     def before_clip(self, model: nn.Module, rank: int, epoch: int) -> None:
         self.inner.before_clip(model, rank, epoch)
 
     def after_step(self) -> None:
-        self.seconds.append(_now(self.device) - self.started)
+        self.seconds.append(now(self.device) - self.started)
         if len(self.seconds) >= self.limit:
             raise _StepLimitReached
 
@@ -165,12 +164,6 @@ def profile_training(
     )
 
 
-def _now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
-
-
 def _profiler(device: torch.device) -> Any:
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
     return profile(activities=activities, profile_memory=True)
@@ -221,14 +214,4 @@ def _inference(trainer: Trainer, data: ImageSet) -> tuple[float, float]:
     """Seconds of an image: alone, and as its share of a batch; medians, the image already on the device."""
     model, device = trainer.built.whole.eval(), trainer.world.device
     images = normalise_pixels(data, data.val.images[data.val.rows[:BATCH]], device)
-
-    def time_of(call: Callable[[], object], count: int) -> float:
-        call()
-        times = []
-        for _ in range(count):
-            started = _now(device)
-            call()
-            times.append(_now(device) - started)
-        return median(times)
-
-    return time_of(lambda: model(images[:1]), 20), time_of(lambda: model(images), 3) / len(images)
+    return image_seconds(model, images[:1]), median_seconds(lambda: model(images), device, 3) / len(images)

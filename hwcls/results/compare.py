@@ -18,9 +18,11 @@ from hwcls.results import test_scores
 from hwcls.results.answer import describe_answer
 from hwcls.results.best.describe import summarize_best
 from hwcls.results.confirm.describe import summarize_confirm
-from hwcls.results.confirm.plan import confirm_label, confirm_metric, winner_runs
+from hwcls.results.confirm.plan import confirm_label, confirm_metric, point_runs, winner_runs
 from hwcls.results.diagnostics import class_names
 from hwcls.results.expected_best import choose_counts, collect_trial_sequences
+from hwcls.results.front.describe import summarize_front
+from hwcls.results.front.find import find_front
 from hwcls.results.load import SweepResults, is_finite
 from hwcls.results.notes.changes import summarize_changes, summarize_left_out
 from hwcls.results.notes.find import find_notes
@@ -35,14 +37,18 @@ COSTS = ("parameters", "flops", "inference_ms")  # columns, if recorded
 def build_leaderboard(sweep: SweepResults) -> list[dict[str, Any]]:
     """One row per trial, best on validation first, failed ones and those left out last; all have the same columns.
 
-    A missing value is None. Where trials are left out, `left_out` is why. Where there are confirm runs, `confirmed` is
-    "winner" or "retrained", and a mean on test is in the row of the trial that was scored.
+    A missing value is None. Where trials are left out, `left_out` is why. With several metrics `front` is whether no
+    other trial beats it in all. Where there are confirm runs, `confirmed` is "winner", "point" (of the front) or
+    "retrained", and a mean on test is in the row of the trial that was scored.
     """
     metrics = _metric_names(sweep)
     tests, retrained = _mean_tests(sweep), {run.run.number for run in sweep.confirm if run.run.status == "complete"}
+    winners = {runs[0].run.number for runs in winner_runs(sweep).values()}
     reasons = {one.trial.number: str(one.reason) for one in sweep.left_out}
     trials = [*sweep.ranked(), *(one.trial for one in sweep.left_out)]
-    costs = [name for name in COSTS if any(name in trial.cost for trial in trials)]
+    searched, front = [cost.recorded for cost in sweep.costs], {point.trial.number for point in find_front(sweep)}
+    names = dict.fromkeys((*COSTS, *searched))
+    costs = [name for name in names if any(name in trial.cost for trial in trials)]
     parameters = list(dict.fromkeys(name for trial in trials for name in trial.parameters))
     rows = []
     for place, trial in enumerate(trials, 1):
@@ -51,10 +57,13 @@ def build_leaderboard(sweep: SweepResults) -> list[dict[str, Any]]:
         if sweep.compare is not None:
             row["label"] = trial.label
         row["status"] = trial.status
+        if sweep.costs:
+            row["front"] = trial.number in front
         if reasons:
             row["left_out"] = reasons.get(trial.number)
         if sweep.confirm:
-            row["confirmed"] = "winner" if trial.number in tests else "retrained" if trial.number in retrained else None
+            won = "winner" if trial.number in winners else "point" if trial.number in tests else None
+            row["confirmed"] = won or ("retrained" if trial.number in retrained else None)
         row |= {"epoch": best.get("epoch"), sweep.metric: trial.value}
         if sweep.confirm:
             row[confirm_metric(sweep)] = tests.get(trial.number)
@@ -156,6 +165,7 @@ def build_summary(sweep: SweepResults) -> dict[str, Any]:
     return {
         "answer": describe_answer(sweep),
         "best": summarize_best(sweep),
+        "front": summarize_front(sweep),
         "confirm": summarize_confirm(sweep),
         "notes": find_notes(sweep),
         "changes": summarize_changes(sweep),
@@ -235,9 +245,9 @@ def _confirmed_columns(sweep: SweepResults, label: str | None, one: Representati
 
 
 def _mean_tests(sweep: SweepResults) -> dict[int, float]:
-    """The mean on test of each confirmed winner, by its trial's number."""
+    """The mean on test of each confirmed winner or point of the front, by its trial's number."""
     metric, found = confirm_metric(sweep), {}
-    for runs in winner_runs(sweep).values():
+    for runs in (point_runs(sweep) or winner_runs(sweep)).values():
         found[runs[0].run.number] = float(np.mean([(run.test or {})[metric] for run in runs]))
     return found
 

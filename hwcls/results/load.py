@@ -9,6 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from pydantic import ValidationError
+
+from hwcls.config.optim import CostConfig, MetricConfig
 from hwcls.config.space import recorded_label
 from hwcls.config.space_parser import parse_space
 from hwcls.config.trial import flatten
@@ -102,6 +105,7 @@ class SweepResults:
     confirm: tuple[ConfirmRun, ...]
     looks: tuple[Mapping[str, int], ...] = ()  # seeds of each alternative at every verdict on test; none: not counted
     running: bool = False  # whether a driver is known to work in the folder now
+    costs: tuple[CostConfig, ...] = ()  # the further metrics of a sweep with several
     left_out: tuple[LeftOutTrial, ...] = ()  # neither in `trials` nor in `confirm`: in no ranking, chart or verdict
 
     def count_test_scores(self) -> int:
@@ -155,6 +159,7 @@ def load_results(path: Path) -> SweepResults:
         settings=settings,
         metric=name,
         goal=goal,
+        costs=_costs(metric),
         compare=None if compare is None else str(compare),
         data=read_data(folder),
         same_models=tuple(map(tuple, models["same"])) if models else (),
@@ -251,8 +256,15 @@ def _trial(number: int, source: TrialFolder, metric: str, goal: str, compare: st
         parameters=_mapping(known.parameters) if known else {},
         seconds=float(result.seconds) if result else sum(r["seconds"] for r in records if is_finite(r.get("seconds"))),
         error=error,
-        cost=_mapping(result.extra.get("cost")) if result else {},
+        cost=_mapping(result.extra.get("cost")) if result else source.cost(),
     )
+
+
+def _costs(metric: Record) -> tuple[CostConfig, ...]:
+    try:
+        return MetricConfig.model_validate(dict(metric)).costs
+    except ValidationError:  # of another version
+        return ()
 
 
 def _label(source: TrialFolder, result: Result | None, compare: str | None) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwcls.metrics import metric_per_image
-from hwcls.results.confirm.plan import confirm_metric, winner_runs
+from hwcls.results.confirm.plan import confirm_metric, point_runs, winner_runs
 from hwcls.results.load import ConfirmRun, SweepResults
 from hwcls.statistics import Comparison, Difference, Estimate, bootstrap_mean
 from hwcls.training.artifacts import load_arrays
@@ -73,17 +74,32 @@ class ConfirmComparison:
 @functools.lru_cache(maxsize=1)
 def compare_confirmed(sweep: SweepResults) -> ConfirmComparison | None:
     """Compare the scores on test by the sweep's metric; None until an alternative has two seeds there."""
-    metric, runs = confirm_metric(sweep), winner_runs(sweep)
+    return _compare(sweep, winner_runs(sweep))
+
+
+@functools.lru_cache(maxsize=1)
+def compare_points(sweep: SweepResults) -> ConfirmComparison | None:
+    """The same of the confirmed trials of a sweep with several metrics, by `name_point`."""
+    return _compare(sweep, {name_point(number): runs for number, runs in point_runs(sweep).items()})
+
+
+def name_point(number: int) -> str:
+    """A confirmed trial, where it is not its alternative that is compared."""
+    return f"trial {number}"
+
+
+def _compare(sweep: SweepResults, runs: Mapping[str, Sequence[ConfirmRun]]) -> ConfirmComparison | None:
+    metric = confirm_metric(sweep)
     tables: dict[str, list[NDArray[Any]]] = {}
     truth: NDArray[Any] | None = None
-    for run in (run for found in runs.values() for run in found):
+    for label, run in ((label, run) for label, found in runs.items() for run in found):
         scored = _scored(run, metric)
         if scored is None:
             continue
         labels, values = scored
         truth = labels if truth is None else truth
         if np.array_equal(labels, truth):  # another split cannot be paired
-            tables.setdefault(run.label, []).append(values)
+            tables.setdefault(label, []).append(values)
     stacked = {label: np.stack(rows) for label, rows in tables.items() if len(rows) >= 2}  # (S, N) each
     if truth is None or len(truth) < 2 or not stacked:
         return None

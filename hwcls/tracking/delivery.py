@@ -29,7 +29,7 @@ class WatchedRun:
         self.size = 0  # bytes of metrics.jsonl
         self.written = 0.0  # time of its last change, in seconds of time.time()
         self.ended = 0  # time of result.json, in ns; 0 while it does not exist
-        self.is_best = False  # whether the sweep's best/ is a copy of it
+        self.standing = (False, False)  # whether the sweep's best/ is a copy of it, and whether it is on its front
         self.is_paused = False  # whether it waits at a rung, and may go on later
         self._paused = str(info.folder.path / PAUSED)
         self._result, self._metrics = str(info.folder.path / "result.json"), str(info.folder.metrics_path)
@@ -40,7 +40,7 @@ class WatchedRun:
         metrics = stat_file(self._metrics)
         self.ended = result.st_mtime_ns if result else 0
         self.size, self.written = (metrics.st_size, metrics.st_mtime) if metrics else (0, 0.0)
-        self.is_best = self.info.is_best()
+        self.standing = self.info.is_best(), bool(self.info.on_front())
         self.is_paused = not self.ended and os.path.exists(self._paused)
 
 
@@ -52,7 +52,7 @@ class _Position:
     offset: int = 0  # bytes of metrics.jsonl that were delivered
     size: int = 0  # of metrics.jsonl when it was read: a partial line is not read again in every pass
     ended: int = 0  # time of the result that was delivered
-    is_best: bool = False  # as it was delivered
+    standing: tuple[bool, bool] = (False, False)  # as it was delivered
     is_paused: bool = False  # so that the tracker has closed it
 
 
@@ -95,7 +95,11 @@ class Delivery:
     def has_delivered(self, run: WatchedRun) -> bool:
         """Whether the tracker took all that the last pass saw of a run."""
         position = self._positions.get(run.info.key)
-        if position is None or (position.size, position.ended, position.is_best) != (run.size, run.ended, run.is_best):
+        if position is None or (position.size, position.ended, position.standing) != (
+            run.size,
+            run.ended,
+            run.standing,
+        ):
             return False
         return position.is_paused or not run.is_paused  # a run that goes on stays closed until its next epoch
 
@@ -126,7 +130,7 @@ class Delivery:
             self._tracker.finish(info, result)
         elif run.is_paused:
             self._tracker.finish(info, None)
-        self._positions[info.key] = _Position(info, offset, size, run.ended, run.is_best, run.is_paused)
+        self._positions[info.key] = _Position(info, offset, size, run.ended, run.standing, run.is_paused)
 
     def _try(self, key: str, action: Callable[[], None]) -> bool:
         try:

@@ -18,13 +18,15 @@ from hwcls.escape import printable
 from hwcls.reading import read_file, read_json, read_or_none, read_yaml
 from hwcls.tracking.json_lines import read_backwards, read_lines
 from hwcls.tracking.records import Result
-from hwcls.tracking.shapes import BestShape, PausedShape, PurposeShape, ResultShape, is_record
+from hwcls.tracking.shapes import BestShape, PausedShape, PurposeShape, ResultShape, Scalar, is_record
 
 PAUSED = "paused.json"  # in a trial's folder while it waits at a rung: its last epoch, and its result if it ended now
+COST = "cost.json"  # in a trial's folder while it trains and its cost is searched for: as `cost` in result.json
 PURPOSE = "confirm.json"  # in a confirm run's folder: {"trial": 3, "role": "pick"}
 LOOKS = "looks.jsonl"  # in a sweep's folder: a line for each verdict on test, with the number of seeds that it had
 BEST, ABOUT = "best", "best.json"  # a sweep's folder with a copy of its best weights; what it is a copy of
 ENSEMBLE, MEMBERS = "ensemble", "ensemble.json"  # a sweep's folder with models that are averaged; which they are
+FRONT = "front.json"  # in a sweep's folder with several metrics: the numbers of the trials on its Pareto front
 TEST_READS = "test_reads.jsonl"  # in a sweep's folder: a line for each evaluation on test by `hwcls evaluate`
 
 
@@ -125,6 +127,14 @@ class TrialFolder:
         """The trial does not wait any more."""
         (self.path / PAUSED).unlink(missing_ok=True)
 
+    def write_cost(self, cost: Mapping[str, Any]) -> None:
+        """What the model costs, before the trial has a result: a crash may come before it."""
+        files.write_json(self.path / COST, dict(cost))
+
+    def cost(self) -> dict[str, Any]:
+        """What `write_cost` wrote while the trial trains; else empty."""
+        return read_or_none(read_json, self.path / COST, dict[str, Scalar]) or {}
+
     def checkpoints(self) -> list[str]:
         """The checkpoints that the trial can resume from, the newest first.
 
@@ -149,7 +159,8 @@ class TrialFolder:
         for path in self.checkpoints():
             shutil.rmtree(path, ignore_errors=True)
         self.resume()
-        (self.path / "checkpoint.json").unlink(missing_ok=True)
+        for name in ("checkpoint.json", COST):
+            (self.path / name).unlink(missing_ok=True)
 
     def request_stop(self) -> None:
         """Ask for the trial to be stopped after its current epoch, as by the Stop button of a dashboard."""
@@ -177,6 +188,15 @@ class SweepFolder:
     def best(self) -> TrialFolder:
         """The copy of the best weights, which may not be there."""
         return TrialFolder(self.path / BEST)
+
+    @property
+    def front_path(self) -> Path:
+        return self.path / FRONT
+
+    def front(self) -> set[int] | None:
+        """The trials on the Pareto front when the sweep last ended; None with one metric, or before."""
+        found = read_or_none(read_json, self.front_path, list[int])
+        return None if found is None else set(found)
 
     def best_run(self) -> str | None:
         """The key of the run that best/ is a copy of; None without one, also where its best.json is damaged."""

@@ -48,7 +48,9 @@ class Follower:
     ) -> None:
         self._sweep, self._project, self._media, self._artifacts = sweep, project, media, artifacts
         self._compare, self._images = _read_compare(sweep), _read_images(sweep)
+        self._has_front = _has_several_metrics(sweep)
         self._left_out = find_left_out(sweep.path)  # as it was when tracking began: it changes between starts only
+        self._front: set[int] | None = None  # the trials on the Pareto front, by front.json
         self._best: str | None = None  # the run that best/ is a copy of
         self._runs: dict[str, WatchedRun | None] = {}  # None: no readable config
         self._open: list[WatchedRun] = []  # runs that train, or that a tracker has not completely
@@ -63,7 +65,7 @@ class Follower:
         line of a run is held back a moment, to be delivered together with the run's end if that comes.
         """
         new = self._discover()
-        self._best = self._sweep.best_run()
+        self._best, self._front = self._sweep.best_run(), self._sweep.front() if self._has_front else None
         runs = [run for run in self._runs.values() if run] if recheck else [*self._open, *self._some_paused(), *new]
         for run in runs:
             run.refresh()
@@ -132,8 +134,13 @@ class Follower:
         name, project = self._sweep.name, self._project
         return RunInfo(
             *(key, folder, name, project, label, config, tags, media, weights),
+            on_front=partial(self._is_on_front, key),
             is_best=lambda: self._best == key and left_out is None,
         )
+
+    def _is_on_front(self, key: str) -> bool | None:
+        kind, _, number = key.rpartition("/")
+        return int(number) in (self._front or ()) if self._has_front and kind == "trials" else None
 
     def _compute_media(self, key: str, folder: TrialFolder) -> Media | None:
         """A run's media; when they fail, the run is delivered without them."""
@@ -162,6 +169,12 @@ def _read_compare(sweep: SweepFolder) -> str | None:
     settings = read_or_none(read_yaml, sweep.path / "sweep.yaml") or {}
     compare = settings.get("compare")
     return None if compare is None else str(compare)
+
+
+def _has_several_metrics(sweep: SweepFolder) -> bool:
+    settings = read_or_none(read_yaml, sweep.path / "sweep.yaml") or {}
+    metric = settings.get("metric")
+    return isinstance(metric, dict) and bool(metric.get("costs"))
 
 
 def _read_images(sweep: SweepFolder) -> dict[str, Any]:

@@ -28,6 +28,8 @@ class RunInfo:
     tags: tuple[str, ...] = ()
     media: Callable[[], Media | None] = lambda: None  # computed by the call, which takes a moment
     weights: Path | None = None  # the file to upload as an artifact; None: no upload
+    # whether it is on the Pareto front, as the sweep last ended; None with one metric, and for confirm runs
+    on_front: Callable[[], bool | None] = lambda: None
     is_best: Callable[[], bool] = lambda: False  # whether the sweep's best/ is a copy of its weights
 
     @property
@@ -51,7 +53,9 @@ class Tracker(Protocol):
     problem: str | None  # why it does less than requested, such as W&B offline without credentials
 
     def start(self, run: RunInfo) -> None:
-        """Open `run`: the first time, after an error, in a new process, or when its records or `is_best` changed."""
+        """Open `run`: the first time, after an error, in a new process, or when its records, `is_best` or `on_front`
+        changed.
+        """
 
     def log(self, run: RunInfo, line: dict[str, Any], *, last: bool = False) -> None:
         """Take one line of metrics.jsonl; a line without "epoch" (test/...) describes the run as a whole.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
 from hwcls.models import count_parameters, summary
+from hwcls.training.latency import image_seconds
 from hwcls.training.trainer import Trainer
 
 
@@ -18,7 +20,8 @@ def trial_cost(trainer: Trainer) -> dict[str, Any]:
     `inference_ms` is the time of an image on this rank's device in batches, preprocessing included, absent before the
     first epoch; `memory_mb` (2**20 bytes) the memory of this rank's training step, see `memory_bytes`;
     `pretrain_seconds` the time of an encoder's pretraining or of a head's probe. `flops`, `receptive_field` and on a
-    CPU `memory_mb` are absent where the model cannot be traced.
+    CPU `memory_mb` are absent where the model cannot be traced. `latency_ms`, the median of single images through the
+    whole model, is measured where the sweep searches for it.
     """
     backbone = trainer.built.backbone
     trainer.config.model.before_epoch(trainer.model, trainer.config.epochs)  # it may have ended before all was trained
@@ -31,7 +34,27 @@ def trial_cost(trainer: Trainer) -> dict[str, Any]:
     inference = trainer.inference + (backbone.seconds if backbone else 0.0)
     measured = {"inference_ms": 1000 * inference, "memory_mb": memory and memory / 2**20}
     measured["pretrain_seconds"] = trainer.built.pretrain_seconds
+    measured["latency_ms"] = _latency(trainer)
     return found | {name: value for name, value in measured.items() if value is not None and math.isfinite(value)}
+
+
+def _latency(trainer: Trainer) -> float | None:
+    """Milliseconds of an image by itself, once for each trial; None where nobody asks."""
+    if not any(cost.recorded == "latency_ms" for cost in trainer.config.metric.costs):
+        return None
+    if trainer not in _latencies:
+        data, whole = trainer.data, trainer.built.whole
+        dtype, pixels = next(whole.parameters()).dtype, data.channels * data.image_size**2
+        image = torch.linspace(-1, 1, pixels, device=trainer.world.device, dtype=dtype)  # draws no random numbers
+        try:
+            seconds = image_seconds(whole, image.view(1, data.channels, data.image_size, data.image_size))
+        except Exception:  # a user's model may not take a single image, which must not fail its trial
+            seconds = math.nan
+        _latencies[trainer] = 1000 * seconds
+    return _latencies[trainer]
+
+
+_latencies: WeakKeyDictionary[Trainer, float] = WeakKeyDictionary()
 
 
 def _measure_size(trainer: Trainer) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 
 from hwcls.config.sweep import TRACKERS
 from hwcls.errors import UserError
-from hwcls.files import write_json
+from hwcls.files import write_json, write_yaml
 from hwcls.reading import read_yaml
 from hwcls.tracking import delivery, folders
 from hwcls.tracking import follower as follower_module
@@ -401,3 +401,26 @@ def test_of_many_paused_runs_some_are_looked_at_in_a_pass(sweep, monkeypatch):
     assert follower.ended_runs == 1
     follower.poll()  # at the end all are looked at
     assert len(looks) == 12 + 10
+
+
+def test_a_trial_is_delivered_again_when_it_is_on_the_front_of_several_metrics(sweep):
+    metric = {"name": "val/accuracy", "goal": "maximize", "costs": ["cost/latency"]}
+    write_yaml(sweep.path / "sweep.yaml", {"metric": metric})
+    for number in range(3):
+        sweep.add(sweep.trial(number), range(1, 3), "complete")
+    memory = Memory()
+    follower = Follower(sweep, [memory], "p")
+    assert (follower.poll(), follower.poll()) == (True, False)
+    assert [memory.infos[f"trials/{n}"].on_front() for n in range(3)] == [False] * 3
+    memory.calls.clear()
+    write_json(sweep.front_path, [1])
+    assert (follower.poll(), follower.poll()) == (True, False)
+    assert {key for what, key in memory.calls} == {"trials/1"}
+    assert [memory.infos[f"trials/{n}"].on_front() for n in range(3)] == [False, True, False]
+
+
+def test_without_several_metrics_nothing_is_said_of_a_front(sweep):
+    sweep.add(sweep.trial(0), range(1, 3), "complete")
+    memory = Memory()
+    Follower(sweep, [memory], "p").poll()
+    assert memory.infos["trials/0"].on_front() is None

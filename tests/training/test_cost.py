@@ -2,6 +2,7 @@
 
 import pytest
 
+from hwcls.config.optim import MetricConfig
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import open_data
 from hwcls.models.summary import count_activation_bytes, summarise_model
@@ -68,3 +69,40 @@ def test_a_model_that_cannot_be_traced_fails_no_trial(trainer, monkeypatch):
     monkeypatch.setattr("hwcls.training.cost.summary.measure_size", broken)
     parameters = sum(weight.numel() for weight in trainer.model.parameters())
     assert trial_cost(trainer) == {"parameters": parameters, "batch_size": trainer.config.data.batch_size}
+
+
+def test_latency_is_measured_once_where_the_sweep_searches_for_it(trainer):
+    assert "latency_ms" not in trial_cost(trainer)
+    config = trainer.config.model_copy(
+        update={"metric": MetricConfig.model_validate(["val/accuracy", "cost/parameters", "cost/latency"])}
+    )
+    asked = build_trainer(config, trainer.data)
+    calls = []
+    asked.built.whole.register_forward_pre_hook(lambda module, inputs: calls.append(len(inputs[0])))
+    latency = trial_cost(asked)["latency_ms"]
+    assert 0 < latency < 1000
+    assert calls.count(1) >= 20  # an image by itself
+    calls.clear()
+    assert trial_cost(asked)["latency_ms"] == latency
+    assert calls == []
+
+
+def test_a_latency_that_cannot_be_measured_fails_no_trial(trainer, monkeypatch):
+    def broken(*args):
+        raise RuntimeError("no single images here")
+
+    monkeypatch.setattr("hwcls.training.cost.image_seconds", broken)
+    metric = MetricConfig.model_validate(["val/accuracy", "cost/latency"])
+    asked = build_trainer(trainer.config.model_copy(update={"metric": metric}), trainer.data)
+    assert "latency_ms" not in trial_cost(asked)
+
+
+def test_measuring_the_latency_changes_no_training(trainer):
+    metric = MetricConfig.model_validate(["val/accuracy", "cost/latency"])
+    asked = build_trainer(trainer.config.model_copy(update={"metric": metric}), trainer.data)
+    losses = []
+    for one in (trainer, asked):
+        for _ in one.epochs():
+            trial_cost(one)
+        losses.append([line["train/loss"] for line in one.history.records])
+    assert losses[0] == losses[1]

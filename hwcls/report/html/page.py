@@ -24,7 +24,7 @@ from hwcls.format import (
 )
 from hwcls.report.html import images, tables
 from hwcls.report.html.charts import diagnostics as diagnostic_charts
-from hwcls.report.html.charts import learning_curves, search
+from hwcls.report.html.charts import front, learning_curves, search
 from hwcls.report.html.charts.figure import Figure, assign_colours, describe_figure
 from hwcls.report.html.charts.parallel_coordinates import parallel_coordinates
 from hwcls.report.html.run_facts import collect_facts, collect_failures
@@ -39,6 +39,7 @@ from hwcls.results.confirm.plan import find_splits
 from hwcls.results.diagnostics import Diagnostics, class_names, load_diagnostics
 from hwcls.results.ensemble.describe import describe_ensemble
 from hwcls.results.expected_best import choose_counts, collect_trial_sequences
+from hwcls.results.front.describe import build_front, describe_front, format_cost
 from hwcls.results.learning_dynamics import describe_runs, describe_target, summarize_learning
 from hwcls.results.load import SweepResults, load_results
 from hwcls.results.notes.find import find_notes
@@ -81,6 +82,8 @@ def render_page(sweep: SweepResults) -> str:
         "sweep": sweep,
         "answer": describe_answer(sweep),
         "confirm_notes": describe_confirm(sweep),
+        "front": build_front(sweep),
+        "front_notes": describe_front(sweep),
         "weights": describe_weights(sweep),
         "ensemble": describe_ensemble(sweep),
         "notes": find_notes(sweep),
@@ -119,6 +122,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "cell": lambda value, name: format_cell(name, value),
+        "cost": lambda value, cost: format_cost(cost, value),
         "count": format_count,
         "decimals": format_decimals,
         "difference": lambda value, metric: format_difference(metric, value, unit=False),
@@ -204,13 +208,16 @@ def _draw_charts(sweep: SweepResults, diagnostics: list[Diagnostics], classes: l
     curves = [*reversed(by_epoch.values()), ("progress", "Value of each trial", learning_curves.trial_values(sweep))]
     if sweep.compare:
         curves.append(("after", "Expected best after k trials", learning_curves.expected_best(sweep)))
-    pareto = [(f"pareto-{cost}", title, search.pareto(sweep, cost)) for cost, (title, _) in search.COSTS.items()]
+    shown = {cost.recorded for cost in sweep.costs}
+    others = [(cost, title) for cost, (title, _) in search.COSTS.items() if cost not in shown]
+    pareto = [(f"pareto-{cost}", title, search.pareto(sweep, cost)) for cost, title in others]
     palette = assign_colours(sweep)
     by_class = [
         (f"roc-classes-{place}", f"{one.name}: ROC by class", diagnostic_charts.class_roc(one, classes))
         for place, one in enumerate(diagnostics)
     ]
     return {
+        "front": front.fronts(sweep),
         "curves": curves,
         "search": [
             ("parallel", "Parallel coordinates", parallel_coordinates(sweep)),

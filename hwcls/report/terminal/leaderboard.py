@@ -8,6 +8,7 @@ from hwcls.format import format_cell, format_count, format_duration, format_metr
 from hwcls.results.answer import describe_answer
 from hwcls.results.compare import build_alternatives, group_leaderboard, is_overtaken
 from hwcls.results.confirm.describe import describe_confirm
+from hwcls.results.front.describe import describe_front
 from hwcls.results.load import SweepResults
 from hwcls.results.notes.changes import describe_left_out
 from hwcls.results.notes.find import find_notes
@@ -37,6 +38,8 @@ def print_leaderboard(sweep: SweepResults, console: Console, rows: int = 10) -> 
     for text in describe_left_out(sweep):
         console.print(Text(f"left out: {text}"))
     console.print(Text(describe_answer(sweep)))
+    for text in describe_front(sweep):
+        console.print(Text(text))
     for text in describe_confirm(sweep):
         console.print(Text(text))
     for note in find_notes(sweep):
@@ -82,9 +85,11 @@ def _print_trials(sweep: SweepResults, console: Console, rows: int) -> int:
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
-    right = ("rank", "trial", sweep.metric, "epoch", "epochs", "time")
     label = ["label"] if sweep.compare else []
-    columns = ["rank", "trial", *label, "status", sweep.metric, "epoch", "epochs", "time"]
+    costs = [cost.recorded for cost in sweep.costs]
+    right = ("rank", "trial", sweep.metric, *costs, "epoch", "epochs", "time")
+    front = ["front"] if costs else []
+    columns = ["rank", "trial", *label, "status", *front, sweep.metric, *costs, "epoch", "epochs", "time"]
     groups = [
         [row for row in group if row["status"] != "failed" and not row.get("left_out")]
         for group in group_leaderboard(sweep)
@@ -141,4 +146,5 @@ def _keep_winner(group: list[dict[str, Any]], count: int) -> list[dict[str, Any]
 def _shown_row(row: dict[str, Any], chosen: dict[int, bool]) -> dict[str, Any]:
     """A row as the table shows it: a confirmed winner is marked."""
     status = "winner" if chosen.get(row["trial"]) else row["status"]
-    return row | {"time": format_duration(row["seconds"]), "status": status}
+    front = {"front": "yes" if row["front"] else ""} if "front" in row else {}
+    return row | {"time": format_duration(row["seconds"]), "status": status} | front

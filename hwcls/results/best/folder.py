@@ -23,6 +23,7 @@ from hwcls.errors import UserError
 from hwcls.models.user.code import read_code
 from hwcls.results.best.choose import BestRun, choose_best
 from hwcls.results.best.trained_on import describe_images
+from hwcls.results.front.describe import write_front
 from hwcls.results.load import SweepResults, load_results
 from hwcls.tracking.folders import ABOUT, BEST, TEST_READS, TrialFolder
 from hwcls.training.artifacts import WEIGHTS, read_weights_epoch, read_weights_metadata
@@ -33,10 +34,13 @@ CONFIG, PREPROCESSING = "config.yaml", "preprocessing.json"
 def update_best(path: Path) -> None:
     """Make best/ of the results folder `path` the copy of its best run; without weights to copy it stays as it is.
 
+    With several metrics front.json is written too.
+
     Raises:
         UserError: A file of the run is missing or damaged, or best/ is a folder of another program.
     """
     sweep = load_results(path)
+    write_front(sweep)
     target = path / BEST
     for leftover in path.glob(f".{BEST}.*.tmp"):  # of a start that was killed
         files.remove(leftover)

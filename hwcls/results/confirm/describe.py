@@ -9,7 +9,7 @@ from typing import Any
 from hwcls.format import format_count, format_interval, join_words
 from hwcls.results.confirm.missing import MissingRun, find_missing, resume_command
 from hwcls.results.confirm.out_of_fold import find_out_of_fold, summarize_out_of_fold
-from hwcls.results.confirm.plan import find_splits, reports_on_picks, winner_runs
+from hwcls.results.confirm.plan import find_splits, point_runs, reports_on_picks, winner_runs
 from hwcls.results.load import PICK, SweepResults
 from hwcls.results.test_comparison import compare_confirmed
 
@@ -35,6 +35,10 @@ def describe_runs(sweep: SweepResults) -> str:
         )
         own = "the winners were chosen and reported on the same runs: slightly optimistic"
         return f"{text}; {own}." if several else f"{text}: they report the winners on test."
+    if points := point_runs(sweep):
+        scored = sum(map(len, points.values()))
+        more = f", {len(complete) - scored} not scored yet" if len(complete) > scored else ""
+        return f"{text}: {scored} report {format_count(len(points), 'point')} of the Pareto front on test{more}."
     picks, reports = sum(run.role == PICK for run in complete), sum(map(len, winner_runs(sweep).values()))
     parts = [f"{picks} picked the winners on validation"] if picks else []
     verb = "reports" if reports == 1 else "report"
@@ -119,7 +123,7 @@ def summarize_confirm(sweep: SweepResults) -> dict[str, Any] | None:
     return {
         "complete": len(complete),
         "picks": sum(run.role == PICK for run in complete),
-        "reports": sum(map(len, winner_runs(sweep).values())),
+        "reports": sum(map(len, (point_runs(sweep) or winner_runs(sweep)).values())),
         "chosen_and_reported_on_the_same_runs": reports_on_picks(sweep),
         "missing": [asdict(run) for run in missing],
         "command": resume_command(sweep, missing) if missing else None,

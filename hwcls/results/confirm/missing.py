@@ -70,5 +70,4 @@ def _reason(sweep: SweepResults, plan: ConfirmPlan, run: ConfirmRun | None) -> s
         return f"failed: {run.run.error}"
     if not run.complete:
         return run.run.status.replace("_", " ")
-    reports = run.role != PICK and plan.winners.get(run.label) == run.run.number
-    return "not scored on test" if reports and confirm_metric(sweep) not in (run.test or {}) else None
+    return "not scored on test" if plan.reports(run) and confirm_metric(sweep) not in (run.test or {}) else None

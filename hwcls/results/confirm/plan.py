@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from hwcls.config.sweep import PICK_SEEDS, ConfirmConfig
 from hwcls.results.confirm.cuts import Cut, plan_cut
+from hwcls.results.front.find import choose_points
 from hwcls.results.load import PICK, REPORT, ConfirmRun, SweepResults
 
 FIRST_SEED, FIRST_PICK_SEED = 10_000_000, 1_000_000_000  # of runs that report and that pick; the search's are smaller
@@ -44,6 +45,12 @@ class ConfirmPlan:
     runs: tuple[PlannedRun, ...] = ()  # picks, and the reports of alternatives whose picks have ended
     winners: Mapping[str, int] = field(default_factory=dict)  # the trial, by alternative; none where every pick failed
     waiting: Mapping[str, int] = field(default_factory=dict)  # reports that follow, of alternatives whose picks run
+    points: frozenset[int] = frozenset()  # of several metrics: those of the front that are reported
+
+    def reports(self, run: ConfirmRun) -> bool:
+        """Whether a run is one that reports a winner, or a point of the front, on test."""
+        number = run.run.number
+        return run.role != PICK and (number in self.points or self.winners.get(run.label) == number)
 
     @property
     def total(self) -> int:
@@ -63,6 +70,8 @@ def plan_confirm(sweep: SweepResults, config: ConfirmConfig | None) -> ConfirmPl
     """Every confirm run of a sweep whose search has ended, in the order in which they are trained."""
     if config is None:
         return ConfirmPlan()
+    if sweep.costs:
+        return _plan_front(sweep, config)
     candidates = _candidates(sweep, config.top)
     if reports_on_picks(sweep):
         runs = [
@@ -90,6 +99,20 @@ def plan_confirm(sweep: SweepResults, config: ConfirmConfig | None) -> ConfirmPl
                 for place in range(config.seeds)
             ]
     return ConfirmPlan((*picks, *reports), winners, waiting)
+
+
+def _plan_front(sweep: SweepResults, config: ConfirmConfig) -> ConfirmPlan:
+    """Of several metrics: points of the front, each on fresh seeds, none of which chose it."""
+    points = [point.trial for point in choose_points(sweep, config.top)]
+    runs, winners = list[PlannedRun](), dict[str, int]()
+    for trial in points:
+        label, first = confirm_label(trial.label), FIRST_SEED + 1000 * trial.number
+        winners.setdefault(label, trial.number)  # the best by the first metric comes first
+        runs += [
+            PlannedRun(label, trial.number, first + place, REPORT, plan_cut(config, place, picks=False))
+            for place in range(config.seeds)
+        ]
+    return ConfirmPlan(tuple(runs), winners, points=frozenset(trial.number for trial in points))
 
 
 def reports_on_picks(sweep: SweepResults) -> bool:
@@ -158,6 +181,16 @@ def winner_runs(sweep: SweepResults) -> dict[str, list[ConfirmRun]]:
     for run in sweep.confirm:
         if run.complete and run.role != PICK and run.run.number == won.get(run.label) and metric in (run.test or {}):
             found.setdefault(run.label, []).append(run)
+    return found
+
+
+@functools.lru_cache(maxsize=1)
+def point_runs(sweep: SweepResults) -> dict[int, list[ConfirmRun]]:
+    """Of several metrics: the runs of each trial that were scored on test, also of one that left the front since."""
+    metric, found = confirm_metric(sweep), dict[int, list[ConfirmRun]]()
+    for run in sweep.confirm if sweep.costs else ():
+        if run.complete and run.role != PICK and metric in (run.test or {}):
+            found.setdefault(run.run.number, []).append(run)
     return found
 
 

@@ -81,15 +81,16 @@ def estimate_disk_usage(
     if sweep.config.confirm is not None:
         config = sweep.config.confirm
         scores = data.test * (2 * data.classes + 8) + BLOCK
-        picks, reports = config.runs(config.top)
-        joined = 0
+        runs = config.top * config.seeds if sweep.config.metric.costs else sum(config.runs(config.top))
+        joined, each_model = 0, list[int]()
         if config.fold_count:  # twice a fold's share, as groups are not divided
             held_out = min(data.train_and_val, 2 * -(-data.train_and_val // config.fold_count))
             data = replace(data, val=max(data.val, held_out))
             joined = data.train_and_val * (2 * data.classes + 40) + BLOCK  # out_of_fold.npz
         for found in models.values():  # what is scored keeps its weights until then, whatever `keep` says
             files = _outputs(found, data, epochs, sweep) + _kept(found, "best") + scores
-            confirmed += (picks + reports) * files + joined
+            each_model.append(runs * files + joined)
+        confirmed = max(each_model) if sweep.config.metric.costs else sum(each_model)  # all points may be of one
     copied = 0 if keep == "none" else max(found.file for found in models.values())  # best/
     return DiskUsage(total, each, running, BASE + confirmed + copied)
 

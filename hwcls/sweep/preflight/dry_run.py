@@ -102,8 +102,8 @@ def _confirm_counts(sweep: Sweep) -> dict[str, Any] | None:
     config = sweep.config.confirm
     if config is None:
         return None
-    each = [min(trials, int(min(size, trials))) for _, trials, size in sweep.sizes]
-    counts = [config.runs(count) for count in each or [config.top] * max(1, len(sweep.alternatives))]
+    each = {label: int(min(size, trials)) for label, trials, size in sweep.sizes}
+    counts = sweep.confirm_runs(each, list(each) or list(sweep.shares.labels) or [None]).values()
     picks, reports = sum(count for count, _ in counts), sum(count for _, count in counts)
     found = {"picks": picks, "reports": reports, "runs": picks + reports}
     return found | {"splits": config.splits, "folds": config.fold_count}

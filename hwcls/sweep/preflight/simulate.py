@@ -266,9 +266,11 @@ class Simulation:
         runs: list[TrialTime] = []
         distinct = {label or ALL: int(min(trials, size)) for label, trials, size in self.sweep.sizes}
         shares = (1.0, train_share(self.sweep))
+        trials = {label: int(count) for label, count in self.spent["trials"].items()}
+        settings = {label: min(count, distinct.get(label, config.top)) for label, count in trials.items()}
+        counts = self.sweep.confirm_runs(settings, list(self.times))
         for place in (0, 1):  # the picks of every alternative, then its reports
             for label, times in self.times.items():
-                count = config.runs(min(int(self.spent["trials"][label]), distinct.get(label, config.top)))[place]
-                drawn = [self.random.choice(times) for _ in range(count)]
+                drawn = [self.random.choice(times) for _ in range(counts[label][place])]
                 runs += [replace(time, epoch=time.epoch * shares[place]) for time in drawn]
         return self._run_in_parallel(lambda now: self._train(runs.pop(0)) if runs else None) + self.waits.score

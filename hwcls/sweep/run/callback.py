@@ -71,7 +71,10 @@ class RecordCallback(Callback):  # type: ignore[misc]
         """Record the epoch; request a checkpoint when the trial ends or leaves its node, or the last one is old."""
         job, report = job_of(trial), report_in(result)
         assert report is not None, "WarmGroup reports after each step"
-        for line in self._folder(job).append_missing(report.records):
+        folder = self._folder(job)
+        if self.metric.costs and report.cost and not folder.cost():
+            folder.write_cost(report.cost)
+        for line in folder.append_missing(report.records):
             self.progress.epoch(job.key, line)
             forget_failures(trial)  # restarts are counted in a row, without a new epoch
         if report.note:
@@ -195,7 +198,8 @@ def build_result(
     """The result of a trial from its records."""
     lines = folder.records()
     seconds = round(sum(line.get("seconds") or 0.0 for line in lines), 3)
-    return Result(status, best_of(lines, metric), label, parameters, seconds)
+    cost = folder.cost()
+    return Result(status, best_of(lines, metric), label, parameters, seconds, extra={"cost": cost} if cost else {})
 
 
 def _error_text(trial: Any) -> str:

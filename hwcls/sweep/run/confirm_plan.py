@@ -85,7 +85,7 @@ def expected_epochs(sweep: Sweep) -> dict[str | None, float]:
     epochs = [trial.epochs for trial in sweep.corners]
     settings = {label: int(min(trials, size)) for label, trials, size in sweep.sizes}
     labels: list[str | None] = list(sweep.shares.labels) or [None]
-    counts = {label: sum(config.runs(settings.get(label, config.top))) for label in labels}
+    counts = {label: sum(runs) for label, runs in sweep.confirm_runs(settings, labels).items()}
     return {label: count * (min(epochs) + max(epochs)) / 2 for label, count in counts.items()}
 
 
@@ -96,6 +96,6 @@ def ended_runs(results: SweepResults) -> set[str]:
 
 def unscored_runs(results: SweepResults, plan: ConfirmPlan) -> list[ConfirmRun]:
     """The complete runs of the winners that are without a test score; runs that picked a winner never get one."""
-    reports = [run for run in plan.runs if run.role != PICK and plan.winners.get(run.label) == run.trial]
-    keys, metric = {run.key for run in reports}, confirm_metric(results)
-    return [run for run in results.confirm if run.key in keys and run.complete and metric not in (run.test or {})]
+    keys, metric = {run.key for run in plan.runs}, confirm_metric(results)
+    reports = [run for run in results.confirm if run.key in keys and plan.reports(run)]
+    return [run for run in reports if run.complete and metric not in (run.test or {})]

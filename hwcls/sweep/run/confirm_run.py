@@ -14,6 +14,7 @@ from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.data.augment.defaults import spell_out
 from hwcls.errors import UserError
+from hwcls.format import format_count
 from hwcls.results.confirm.looks import record_look
 from hwcls.results.confirm.plan import ConfirmPlan, PlannedRun, plan_confirm
 from hwcls.results.load import PICK, load_results, reload_confirm
@@ -126,9 +127,9 @@ def run(
             return True
     plan = queue.refresh()
     waiting = confirm_plan.unscored_runs(queue.results, plan)
-    record_look(queue.results, waiting)
+    record_look(queue.results, [run for run in waiting if plan.winners.get(run.label) == run.run.number])
     if waiting:
-        log.info("confirm: the winners on test, %d runs", len(waiting))
+        log.info("confirm: the %s on test, %d runs", "front" if plan.points else "winners", len(waiting))
         score_on_test([TrialFolder(run.run.folder) for run in waiting], resources)
     if sweep.config.keep == "none":
         for found in reload_confirm(queue.results).confirm:  # after a longer search another one may win
@@ -154,6 +155,9 @@ def describe_plan(queue: ConfirmQueue) -> str:
     done = total - len(queue.open) - sum(queue.plan.waiting.values())
     before = f", {done} of them done before" if done else ""
     cuts = " on other cuts of train and val" if any(run.cut for run in queue.plan.runs) else ""
+    if queue.plan.points:
+        points = format_count(len(queue.plan.points), "point")
+        return f"{total} runs{before} on fresh seeds{cuts and ' and'}{cuts}: they report {points} of the front"
     if not picks:
         return f"{total} runs on fresh seeds{cuts and ' and'}{cuts}{before}"
     what = f"{picks} pick the winners on {PICK_SEEDS} seeds each, {total - picks} report them on other seeds"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hwcls.config.optim import MetricConfig
 from hwcls.errors import UserError
+from hwcls.format import join_words
 
 
 def check_earlier_results(path: Path, metric: MetricConfig) -> None:
@@ -13,6 +14,10 @@ def check_earlier_results(path: Path, metric: MetricConfig) -> None:
     from hwcls.results.load import load_results
 
     earlier = load_results(path)
-    if (earlier.metric, earlier.goal) != (metric.name, metric.goal):
-        what = f"was ranked by {earlier.metric}, this sweep is by {metric.name}"
+    if (earlier.metric, earlier.goal, earlier.costs) != (metric.name, metric.goal, metric.costs):
+        before, now = (
+            join_words([name, *(cost.name for cost in costs)])
+            for name, costs in ((earlier.metric, earlier.costs), (metric.name, metric.costs))
+        )
+        what = f"was ranked by {before}, this sweep is by {now}"
         raise UserError(what, where=f"--from {path}", remedy="use the same metric in both")

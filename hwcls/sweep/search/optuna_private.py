@@ -71,6 +71,11 @@ def resume_trial(study: optuna.Study, frozen: FrozenTrial) -> Trial:
     return Trial(study, frozen._trial_id)
 
 
+def report_epoch_value(trial: Trial, value: float, epoch: int) -> None:
+    """`Trial.report`, which a study with several metrics refuses: the value is that of the first."""
+    trial.storage.set_trial_intermediate_value(trial._trial_id, epoch, value)
+
+
 def drawn_or_pinned(trial: FrozenTrial) -> dict[str, Any]:
     """The settings drawn for a trial; before they are drawn, those pinned by `enqueue_trial`."""
     return {**trial.system_attrs.get("fixed_params", {}), **trial.params}

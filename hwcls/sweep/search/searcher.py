@@ -187,7 +187,7 @@ class FairSearch(UnsavedSearcher):
         if report is not None:
             running = self.running[trial_id]
             self._count(running, report)
-            report_epoch(running.trial, report)
+            report_epoch(running.trial, report, self.sweep.config.metric)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """End a trial in the study, where one that pauses runs on; Tune passes the last result here alone."""
@@ -195,10 +195,10 @@ class FairSearch(UnsavedSearcher):
         if report is not None:
             self._count(running, report)
         if running.key in self.paused and report is not None and not error:
-            report_epoch(running.trial, report)
+            report_epoch(running.trial, report, self.sweep.config.metric)
             return
         self.paused.leave(running.label, running.key)
-        end_trial(self.study, running.trial, report, error=error)
+        end_trial(self.study, running.trial, report, self.sweep.config.metric, error=error)
 
     def _count(self, running: Running, report: EpochReport) -> None:
         self.spending.add_epoch(running.label, report.seconds)
@@ -216,7 +216,7 @@ class FairSearch(UnsavedSearcher):
         self._leave(frozen)
         if frozen.state == TrialState.RUNNING:
             self.pause(frozen.number - self.offset)
-            close_trial(self.study, frozen, result, self.sweep.config.metric.name)
+            close_trial(self.study, frozen, result, self.sweep.config.metric)
 
     @property
     def unfinished(self) -> list[FrozenTrial]:

@@ -19,7 +19,7 @@ from hwcls.reading import damage_named
 from hwcls.sweep.search.earlier_results import check_earlier_results
 from hwcls.sweep.search.study.rebuild import what_it_was
 from hwcls.sweep.search.study.replay import Replay
-from hwcls.sweep.storage.journal_format import BORROWED
+from hwcls.sweep.storage.journal_format import BORROWED, COSTS
 from hwcls.tracking.left_out import find_left_out
 
 log = logging.getLogger(__name__)
@@ -94,11 +94,12 @@ def _list_ended(trials: Sequence[FrozenTrial], source: Path) -> list[tuple[Froze
 def _copy_trial(
     trial: FrozenTrial, was: Mapping[str, Any], distributions: dict[str, BaseDistribution], source: Path
 ) -> FrozenTrial:
+    costs = {name: value for name, value in trial.user_attrs.items() if name == COSTS}
     return optuna.trial.create_trial(
         state=TrialState[was["state"]],
         values=was["values"],
         params={name: was["params"][name] for name in distributions},
         distributions=distributions,
         intermediate_values={int(epoch): value for epoch, value in was["epochs"].items()},
-        user_attrs={BORROWED: trial.user_attrs.get(BORROWED, str(source))},
+        user_attrs={**costs, BORROWED: trial.user_attrs.get(BORROWED, str(source))},
     )

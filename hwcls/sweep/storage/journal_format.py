@@ -32,3 +32,6 @@ def _parse(line: bytes, operation: int) -> dict[str, Any]:
         return {}
     values: dict[str, Any] = json.loads(line)
     return values
+
+
+COSTS = "costs"  # of a trial: the values of the further metrics, where there are several

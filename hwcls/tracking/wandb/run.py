@@ -72,6 +72,10 @@ class WandbRun:
         """Put the folder of the sweep's best weights, or of this run's own, into the summary."""
         self.handle.summary.update({"weights": str(folder)})
 
+    def log_front(self, on_front: bool) -> None:
+        """Put into the summary whether the trial is on the Pareto front of the sweep."""
+        self.handle.summary.update({"front": on_front})
+
     def log_media(self, media: Media) -> None:
         """Log confusion matrix, table and pictures, in the row of the last epoch if it is open."""
         rows = [[_none_for_nan(value) for value in row] for row in media.rows]

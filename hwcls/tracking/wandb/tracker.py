@@ -47,7 +47,8 @@ class WandbTracker:
         known = self._cursor.get(run.key)
         same_place = known.get("mode") in ("online", self._mode)
         left_out = LEFT_OUT_TAG in run.tags
-        same_run = bool(known.get("is_best")) == run.is_best() and bool(known.get("left_out")) == left_out
+        standing = run.is_best(), bool(run.on_front()), left_out
+        same_run = tuple(bool(known.get(key)) for key in ("is_best", "on_front", "left_out")) == standing
         if same_place and same_run and self._cursor.is_delivered(run):
             self._delivered.add(run.key)
             return
@@ -83,6 +84,9 @@ class WandbTracker:
         if run.is_best() or was_best:
             opened.log_place(self._sweep.best.path if run.is_best() else run.folder.path)
             self._cursor.update(run.key, is_best=run.is_best())
+        if (front := run.on_front()) is not None:
+            opened.log_front(front)
+            self._cursor.update(run.key, on_front=front)
         if opened.shown is None and (media := run.media()):
             opened.log_media(media)
             self._cursor.update(run.key, shown=opened.shown)  # what follows may time out and is then done again

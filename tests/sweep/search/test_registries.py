@@ -44,6 +44,7 @@ def search(request, tiny, tmp_path):
         pytest.importorskip(method.package)
     rate = {"values": [0.01, 0.02]} if method.enumerates else {"min": 1e-3, "max": 1e-1, "log": True}
     settings = {"method": request.param, "run_cap": None if method.enumerates else 12}
+    settings |= {} if method.one_metric else {"metric": ["val/accuracy", "cost/parameters"]}
     settings["parameters"] = {"model": MODEL, "optimizer": {"name": "adam", "lr": rate}}
 
     def build(**changes):

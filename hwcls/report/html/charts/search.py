@@ -70,7 +70,7 @@ def pareto(sweep: SweepResults, cost: str) -> Figure | None:
     points = [(trial, value) for trial, value in found if value is not None and is_finite(value) and value > 0]
     if len({value for _, value in points}) < 2:
         return None
-    front = _front([(value, sweep.sign * float(trial.value or 0.0)) for trial, value in points])
+    front = front_line([(value, sweep.sign * float(trial.value or 0.0)) for trial, value in points])
     on_front = set(front)
     ends = [t.number for t, value in points if (value, sweep.sign * float(t.value or 0.0)) in on_front]
     drawn, data = sample_dots(sweep, ends), []
@@ -126,7 +126,7 @@ def epochs_spent(sweep: SweepResults) -> Figure | None:
     return {"data": data, "layout": layout}
 
 
-def _front(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+def front_line(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     """The Pareto front of (cost, gain) points, by cost."""
     front: list[tuple[float, float]] = []
     for cost, gain in sorted(points, key=lambda point: (point[0], -point[1])):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from hwcls.config.sweep import SAMPLERS, Searched, SearchMethod
 
@@ -12,6 +12,7 @@ class Grid(SearchMethod):
     """Every combination once, pinned by the search, so that the sampler has nothing to draw."""
 
     enumerates = True
+    several_metrics: ClassVar[bool] = True
 
     def sampler(self, seed: int, searched: Searched) -> Any:
         from optuna.samplers import RandomSampler

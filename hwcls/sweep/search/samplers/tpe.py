@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 from hwcls.config.sweep import SAMPLERS, Searched, SearchMethod
 
@@ -12,12 +12,17 @@ from hwcls.config.sweep import SAMPLERS, Searched, SearchMethod
 class Tpe(SearchMethod):
     """Multivariate TPE, in groups for parameters that only some trials have."""
 
+    several_metrics: ClassVar[bool] = True
+
     def sampler(self, seed: int, searched: Searched) -> Any:
         from optuna.exceptions import ExperimentalWarning
 
         from hwcls.sweep.search.bounded_tpe import BoundedTPE
+        from hwcls.sweep.search.sampling.front import FrontSampler
         from hwcls.sweep.search.sampling.pinned_tpe import PinnedTPE
 
+        if searched.metrics > 1:
+            return FrontSampler(seed, searched.compared, few=None)
         options: dict[str, Any] = {"seed": seed, "multivariate": True, "group": True, "constant_liar": True}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)

@@ -30,7 +30,7 @@ def open_study(sweep: Sweep, folder: SweepFolder) -> tuple[Journal, optuna.Study
     study = optuna.create_study(
         storage=storage,
         study_name=known[0].study_name if known else config.name,
-        direction=config.metric.goal,
+        directions=[config.metric.goal, *(cost.goal for cost in config.metric.costs)],
         load_if_exists=True,
     )
     if not known:
@@ -43,7 +43,8 @@ def build_sampler(sweep: Sweep, study: optuna.Study, seed: int) -> Any:
     """The sampler of a study; one that began before samplers knew the alternatives does without them."""
     known = sweep.alternatives and RANKED in study.user_attrs
     compared = next(iter(sweep.alternatives[0].settings)) if known else None
-    return sweep.config.search.sampler(seed, Searched(sweep.space, compared, sweep.config.seed))
+    searched = Searched(sweep.space, compared, sweep.config.seed, len(study.directions))
+    return sweep.config.search.sampler(seed, searched)
 
 
 def _open_journal(path: Path) -> tuple[Journal, JournalStorage]:

@@ -1,0 +1,1 @@
+"""The Pareto front of a sweep with several metrics: its trials, and how they are shown."""
