@@ -7,6 +7,7 @@ from typing import Any
 from hwcls.config.optim import CostConfig
 from hwcls.report.html.charts.figure import Figure, assign_colours, escape_text, name_trial, round_value, titled_axis
 from hwcls.report.html.charts.search import front_line
+from hwcls.report.html.sample import sample_dots
 from hwcls.results.front.describe import FrontRow, build_front
 from hwcls.results.front.find import trial_values
 from hwcls.results.load import SweepResults
@@ -28,9 +29,9 @@ def _front(sweep: SweepResults, place: int, cost: CostConfig) -> Figure | None:
     front = {row.trial.number for row in rows if row.on_front}
     if not front:
         return None
-    data: list[dict[str, Any]] = []
+    drawn, data = sample_dots(sweep, sorted(front)), list[dict[str, Any]]()
     for label, colour in assign_colours(sweep).items():
-        own = [trial for trial in sweep.ranked() if trial.label == label]
+        own = [trial for trial in sweep.ranked() if trial.label == label and trial.number in drawn]
         known = [(trial, values) for trial in own if (values := trial_values(sweep, trial)) is not None]
         if not known:
             continue
