@@ -78,6 +78,7 @@ def test_nothing_of_a_job_is_kept_of_a_trial_that_has_ended():
     job = Job()
     known = weakref.ref(job)
     trial = Trial("nothing", stub=True, config={"job": job}, evaluated_params={"job": job})
+    trial.run_metadata.last_result = {"config": {"job": job}}
     del job
     assert known() is not None
     tune_private.release_trial(trial)
