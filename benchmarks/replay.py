@@ -38,9 +38,9 @@ WORKERS, TRIALS = 4, 64  # fewer trials where the space has fewer points
 SPACES = ("curves", "curves_cifar10", "curves_fine_tuning")
 RULES = {
     "none": "none",
-    "asha": "{type: asha}",
-    **{f"asha, min_iter {first}": f"{{type: asha, min_iter: {first}}}" for first in (1, 3, 9)},
-    **{f"asha, eta {eta}": f"{{type: asha, eta: {eta}}}" for eta in (2, 4)},
+    "stopping": "{type: asha, rule: stopping}",
+    **{f"stopping, min_iter {first}": f"{{type: asha, rule: stopping, min_iter: {first}}}" for first in (1, 9)},
+    **{f"stopping, eta {eta}": f"{{type: asha, rule: stopping, eta: {eta}}}" for eta in (2, 4)},
     "hyperband": "{type: hyperband}",
     "median": "{type: median}",
     "promotion": "{type: asha, rule: promotion}",

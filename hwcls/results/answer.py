@@ -17,7 +17,7 @@ from hwcls.format import (
     name_metric,
 )
 from hwcls.results.confirm.plan import confirm_metric, confirm_winners, find_splits, winner_runs
-from hwcls.results.load import SweepResults
+from hwcls.results.load import PAUSED, SweepResults
 from hwcls.results.representatives import choose_representatives
 from hwcls.results.test_comparison import ConfirmComparison, compare_confirmed
 from hwcls.statistics import Difference
@@ -33,7 +33,9 @@ def describe_answer(sweep: SweepResults) -> str:
         return _describe_no_value(sweep)
     if found is None:
         running = sum(not trial.ended for trial in sweep.trials)
-        unfinished = f" {format_count(running, 'trial')} not finished." if running else ""
+        paused = sum(trial.status == PAUSED for trial in sweep.trials)
+        waiting = f" ({paused:,} paused: those among the best go on)" if paused else ""
+        unfinished = f" {format_count(running, 'trial')} not finished{waiting}." if running else ""
         text = f"Best on {sweep.metric}: {_describe_leaders(sweep)} {CAUTION}{unfinished}"
         return text + _describe_without_interval(sweep)
     single = _describe_without_interval(sweep, found.labels)

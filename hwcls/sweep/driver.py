@@ -178,6 +178,8 @@ class _Start:
         name, budget = self.sweep.config.name, self.sweep.config.budget
         log.info("%s: %s, %s; results in %s", name, _extent(search, budget), resources, results)
         log.info("%s", usage)
+        if pauses := search.paused.describe():
+            log.info("%s", pauses)
         if prepared.features:
             log.info("%s", CacheUsage.of(prepared.features, prepared.pixels))
         for title, chosen in sizes_by_title(self.sweep).items():

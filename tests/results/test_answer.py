@@ -13,6 +13,7 @@ from hwcls.results.answer import describe_answer, name_alternative
 from hwcls.results.compare import build_alternatives
 from hwcls.results.load import load_results
 from hwcls.results.test_comparison import compare_confirmed
+from hwcls.tracking.records import Result
 
 
 def test_the_answer_before_confirm_is_careful(tmp_path, results):
@@ -21,6 +22,15 @@ def test_the_answer_before_confirm_is_careful(tmp_path, results):
     assert text.startswith("Best on val/accuracy: mlp with 0.9 (trial 1, epoch 2), ahead of resnet 0.72.")
     assert "one run" in text
     assert "2 trials not finished" in text
+
+
+def test_the_answer_says_what_waits(tmp_path, results):
+    sweep = results.full(tmp_path)
+    results.trial(sweep.trial(7), [0.5], status=None, label="mlp")
+    sweep.trial(7).pause(Result("stopped", None, "mlp", {}, 0.0))
+    text = describe_answer(load_results(tmp_path))
+    assert "3 trials not finished (1 paused: those among the best go on)." in text
+    assert "A paused trial waits at an epoch of early stopping" in write_page(tmp_path).read_text()
 
 
 def test_the_answer_when_less_is_better(tmp_path, results):

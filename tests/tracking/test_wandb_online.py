@@ -14,6 +14,7 @@ from hwcls.config.sweep import TRACKERS
 from hwcls.errors import UserError
 from hwcls.tracking import delivery
 from hwcls.tracking.follower import Follower
+from hwcls.tracking.records import Result
 from hwcls.tracking.wandb import login, read_run_urls
 from hwcls.tracking.wandb import run as wandb_run
 from hwcls.tracking.wandb.sync import sync_sweep
@@ -88,6 +89,30 @@ def test_resumed_each_epoch_is_there_once(sweep, server):
     drained(sweep).close()
     assert server.epochs() == {"small-0": [1, 2, 3, 4, 5], "small-1": [1, 2, 3, 4]}
     assert {run["state"] for run in server.runs.values()} == {"finished"}
+
+
+def test_a_paused_trial_is_one_run_that_goes_on(sweep, server):
+    """At a rung it is closed, but not as one that failed; a sweep that starts again leaves it so until it goes on."""
+    trial = sweep.add(sweep.trial(0), range(1, 3))
+    trial.pause(Result("stopped", {"epoch": 2, "val/accuracy": 0.5}, None, {}, 1.0))
+    for _ in range(2):
+        drained(sweep).close()
+        (run,) = server.runs.values()
+        assert (run["state"], run["summary"]["status"]) == ("finished", "paused")
+        assert server.epochs() == {"small-0": [1, 2]}
+    follower = drained(sweep)
+    trial.resume()
+    sweep.add(trial, range(3, 5))
+    while follower.poll(recheck=False):
+        pass
+    assert run["state"] == "running"
+    sweep.add(trial, range(5, 6), "complete")
+    while follower.poll(recheck=False):
+        pass
+    follower.close()
+    assert len(server.runs) == 1
+    assert server.epochs() == {"small-0": [1, 2, 3, 4, 5]}
+    assert (run["state"], run["summary"]["status"]) == ("finished", "complete")
 
 
 def test_killed_with_rows_on_their_way(sweep, server):

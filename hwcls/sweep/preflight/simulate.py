@@ -205,8 +205,8 @@ class Simulation:
         """The next trial of the search, None at its end."""
         number, budget = self.trials, self.sweep.config.budget or math.inf
         over = number >= (self.sweep.total or math.inf) or now >= budget
-        last = over or now >= budget - self.paused.kept(self.spent)
-        key = self.paused.next(self.running, self.spent, last=last) if now < budget else None
+        last = over or now >= budget - self.paused.kept(self.spent, self.slots)
+        key = self.paused.next(self.running, self.spent, last=last, late=now >= budget)
         if key is not None:
             label, parts = self.waiting.pop(key)
             self.paused.leave(label, key)

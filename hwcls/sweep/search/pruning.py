@@ -58,6 +58,7 @@ class FairScheduler(FifoScheduler):
         self.rungs, self.shares = zip(*config.brackets(first, epochs), strict=True)  # of each bracket
         self.races: dict[Race, StoppingRule] = {}
         self.seen: dict[str, int] = {}  # the last epoch of each trial that its race has
+        self.complete: set[str | None] = set()  # alternatives of which a trial has come to its end
         self.pausing: set[str] = set()  # trials that stop at a rung, and are saved first
         self.paused: dict[str, PausingRule] = {}  # trials that wait to go on, and the race of each
 
@@ -73,6 +74,8 @@ class FairScheduler(FifoScheduler):
         if report.epoch <= seen:
             return self.config.pauses and report.epoch == seen and cast(PausingRule, race).waits(key)
         self.seen[key] = report.epoch
+        if report.done:
+            self.complete.add(label)
         return race.stops(key, report.epoch, report.value, report.best)
 
     def _race(self, label: str | None, key: str) -> StoppingRule:

@@ -101,15 +101,15 @@ class FairSearch(UnsavedSearcher):
     @property
     def _is_ending(self) -> bool:
         """Whether no new trial is to come while there are paused ones to go on with."""
-        left = self.spending.left
-        return self._is_over or (left is not None and left <= self.paused.kept(self.spending.by_unit()))
+        left, spending = self.spending.left, self.spending
+        kept = self.paused.kept(spending.by_unit(), spending.concurrent)
+        return self._is_over or (left is not None and left <= kept)
 
     def _next_paused(self) -> str | None:
         """The key of the paused trial that goes on next."""
-        if self.spending.left == 0.0:
-            return None
         running = {one.key: one.label for one in self.running.values()}
-        return self.paused.next(running, self.spending.by_unit(), last=self._is_ending)
+        late = self.spending.left == 0.0
+        return self.paused.next(running, self.spending.by_unit(), last=self._is_ending, late=late)
 
     def _key(self, trial: Trial | FrozenTrial) -> str:
         return f"trials/{trial.number - self.offset}"

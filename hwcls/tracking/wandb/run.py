@@ -22,7 +22,8 @@ UPLOAD_SECONDS = 30.0  # that the end of a run may take: the rest is uploaded ag
 SLOWEST_UPLOAD = 100_000  # bytes per second: weights get longer by their size
 NAME_LENGTH = 128  # of an artifact at most
 MATRIX_CLASSES = 50  # of a confusion matrix at most: W&B makes a table row for each pair of classes
-EXIT_CODES = {"complete": 0, "stopped": 0, "failed": 1, None: 255}  # other statuses: 255, ended by a user ("killed")
+PAUSED = "paused"  # at a rung of early stopping: W&B has no such state, and calls it finished until it is resumed
+EXIT_CODES = {"complete": 0, "stopped": 0, PAUSED: 0, "failed": 1, None: 255}  # others: 255, by a user ("killed")
 
 
 class WandbRun:
@@ -99,13 +100,13 @@ class WandbRun:
         self.handle.log_artifact(artifact)
 
     def finish(self, status: str | None) -> None:
-        """End the run and wait for its upload; None: it is unfinished.
+        """End the run and wait for its upload; None: it is unfinished, and PAUSED: it may go on.
 
         Raises:
             ConnectionError: W&B gave the upload up.
         """
-        if status is None:
-            self.handle.summary.update({"status": "unfinished"})  # until it is resumed
+        if status in (None, PAUSED):
+            self.handle.summary.update({"status": status or "unfinished"})  # until it is resumed
         self.handle.finish(exit_code=EXIT_CODES.get(status, 255))
         raise_if_upload_failed(self.handle)
 

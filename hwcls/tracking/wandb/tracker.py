@@ -17,7 +17,7 @@ from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.records import Result
 from hwcls.tracking.tracker import LEFT_OUT_TAG, RunInfo
 from hwcls.tracking.wandb.login import login_problem
-from hwcls.tracking.wandb.run import EXIT_CODES, WandbRun
+from hwcls.tracking.wandb.run import EXIT_CODES, PAUSED, WandbRun
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class WandbTracker:
             return
         opened = self._opened(run)
         if result is None:
-            self._finish(run.key, None)
+            self._finish(run.key, PAUSED if run.folder.paused() else None)
             return
         was_best = bool(self._cursor.get(run.key).get("is_best"))
         opened.log_result(result)

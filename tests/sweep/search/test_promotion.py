@@ -143,6 +143,17 @@ def test_the_order_of_the_records_does_not_matter(seed):
     assert found[0][0] == found[1][0]
 
 
+@pytest.mark.parametrize(("trials", "least"), [(1, 1), (2, 2), (3, 2), (4, 3), (6, 4), (7, 5), (64, 5)])
+def test_of_few_trials_two_thirds_go_on(trials, least):
+    assert going_on(trials, 3, 9) == least
+    found = race([1 - 0.01 * number for number in range(trials)], trials=trials)
+    gone = []
+    while (key := found.promotable(last=True, lowest=1)) is not None:
+        found.leave(key)
+        gone.append(key)
+    assert gone == [str(number) for number in range(max(least, trials // 3))]
+
+
 @pytest.mark.parametrize(("trials", "epochs"), [(64, 64 + 21 * 2 + 7 * 6 + 3 * 18), (2, 2 * 27), (9, 9 + 3 * 26)])
 def test_the_epochs_that_it_takes(least, trials, epochs):
     assert expected_epochs([1, 3, 9], 27, 3, trials) == epochs
@@ -356,13 +367,20 @@ def test_a_time_budget_leaves_time_for_what_is_paused(driver, monkeypatch):
     assert len(late) < len(begun) / 4  # the others fill the time that is left when none of them can go on
 
 
-def test_after_a_time_budget_nothing_goes_on(driver, monkeypatch):
-    found = driver(run_cap=None, budget=100)
-    found.run(12)
+@pytest.mark.parametrize("compare", [None, "model"])
+def test_after_a_time_budget_only_what_has_no_complete_trial_goes_on(driver, monkeypatch, compare):
+    found = driver(run_cap=None, budget=100, compare=compare)
+    monkeypatch.setattr(type(found.search.spending), "spent", property(lambda self: 0.0))
+    found.run(9)
+    assert EPOCHS not in found.epochs().values()
+    begun = len(found.epochs())
     monkeypatch.setattr(type(found.search.spending), "spent", property(lambda self: 101.0))
-    resumed = sum(found.resumed.values())
     found.run()
-    assert sum(found.resumed.values()) == resumed
+    assert len(found.epochs()) == begun
+    complete = [trial.result().label for trial in found.folder.trials().values() if trial.last_epoch() == EPOCHS]
+    assert Counter(complete).keys() == ({"mlp", "cnn"} if compare else {None})
+    assert len(complete) <= 3 + len(set(complete))  # those that ran, and one for each alternative
+    assert found.search.finished
     assert None not in found.status().values()
 
 
@@ -398,6 +416,8 @@ def test_a_sweep_keeps_the_rule_that_it_began_with():
     asha = parse_early_stopping({"type": "asha"})
     assert asha.spell_out(before="stopping", keeps_weights=True).rule == "stopping"
     assert asha.spell_out(before="promotion", keeps_weights=True).rule == "promotion"
+    assert asha.spell_out(before=None, keeps_weights=True).rule == "promotion"  # the default of a new one
+    assert asha.spell_out(before=None, keeps_weights=False).rule == "stopping"
     own = parse_early_stopping({"type": "asha", "rule": "promotion"})
     assert own.spell_out(before="stopping", keeps_weights=True).rule == "promotion"
 

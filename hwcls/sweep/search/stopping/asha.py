@@ -10,7 +10,7 @@ from pydantic import Field
 from hwcls.config.sweep import EARLY_STOPPING, EarlyStopping, StoppingRule
 from hwcls.sweep.search.stopping.promotion import Promotion, expected_epochs, going_on
 
-RULE: Literal["promotion", "stopping"] = "stopping"  # where the file leaves it open
+RULE: Literal["promotion", "stopping"] = "promotion"  # where the file leaves it open
 
 
 @EARLY_STOPPING.register("asha")

@@ -39,6 +39,12 @@ class PausedTrials:
     def __iter__(self) -> Iterator[str]:
         return iter(self.scheduler.paused if self.scheduler else ())
 
+    def describe(self) -> str:
+        """Where trials pause, in words; empty where none does."""
+        rungs = self.scheduler.config.rungs(self.scheduler.rungs[0], self.scheduler.epochs) if self.scheduler else []
+        at = ", ".join(map(str, rungs))
+        return f"trials pause at epoch {at}: those among the best there go on" if rungs else ""
+
     def some(self, count: int = LOOKS) -> list[str]:
         """So many of them, in turn; all where there are no more: thousands are not looked at each time."""
         if len(self) <= count:
@@ -71,28 +77,40 @@ class PausedTrials:
         counts = [config.expected_epochs(first, epochs, trials) or 0 for trials in each.values()]
         return max(0.0, sum(counts) - sum(had["epochs"].values()))
 
-    def kept(self, had: Mapping[Unit, Had]) -> float:
-        """Seconds at the end of a time budget in which only paused trials go on: those of one from start to end."""
+    def kept(self, had: Mapping[Unit, Had], concurrent: int) -> float:
+        """Seconds at the end of a time budget in which only paused trials go on: one of each alternative to its end.
+
+        Args:
+            had: What each alternative has had, as Shares takes it.
+            concurrent: Trials at once.
+        """
         epochs, budget = sum(had["epochs"].values()), self.sweep.config.budget
         if self.scheduler is None or budget is None or not epochs:
             return 0.0
-        return min(self.scheduler.epochs * sum(had["seconds"].values()) / epochs, budget / 3)
+        rounds = -(-len(self.sweep.shares.labels or ("all",)) // concurrent)
+        return min(rounds * self.scheduler.epochs * sum(had["seconds"].values()) / epochs, budget / 2)
 
     def leave(self, label: str | None, key: str) -> None:
         """A trial goes on, or has ended."""
         if self.scheduler:
             self.scheduler.leave(label, key)
 
-    def next(self, running: Mapping[str, str | None], had: Mapping[Unit, Had], *, last: bool) -> str | None:
+    def next(
+        self, running: Mapping[str, str | None], had: Mapping[Unit, Had], *, last: bool, late: bool = False
+    ) -> str | None:
         """The key of the trial to go on with; None: there is none, or it is the turn of a new one.
 
         Args:
             running: The trials that run, and their alternatives.
             had: What each alternative has had, as Shares takes it.
             last: Whether no new trials are to come.
+            late: Whether the time budget is used up: only an alternative that would have no complete trial goes on.
         """
         shares = self.sweep.shares
         found = self.scheduler.promotable(running, last=last) if self.scheduler else {}
+        if late and self.scheduler:
+            served = {*self.scheduler.complete, *running.values()}
+            found = {label: key for label, key in found.items() if label not in served}
         if found and shares.labels and not last and shares.unit != "trials":  # trials are counted when they are new
             turn = shares.next(had)
             found = {label: key for label, key in found.items() if label in (turn, None)}

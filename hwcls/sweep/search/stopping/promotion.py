@@ -54,7 +54,7 @@ class Rung:
 class Promotion:
     """Of each rung the best 1/eta go on; the others wait, as more trials that come to it may let them go on.
 
-    When no more trials are to come, at least LEAST go on from each rung. A trial that cannot be among those that go
+    When no more trials are to come, at least `fewest` go on from each rung. A trial that cannot be among those that go
     on, however the rest of the search ends, is out. All of it follows from the records: a restart enters them in any
     order.
 
@@ -107,10 +107,11 @@ class Promotion:
             lowest: The lowest epoch at which a trial of this race is that runs now; infinite where none does.
         """
         found, settled = None, last
+        least = fewest(len(next(iter(self.rungs.values())).order)) if self.rungs else 0
         for epoch, rung in self.rungs.items():
             settled = settled and lowest >= epoch  # nothing comes to this rung any more
             share = len(rung.order) // self.eta
-            key = rung.first(max(share, LEAST) if settled else share)
+            key = rung.first(max(share, least) if settled else share)
             found, settled = key or found, settled and key is None
         return found
 
@@ -128,9 +129,14 @@ class Promotion:
         return rung.rank(key) >= rung.most
 
 
+def fewest(trials: int) -> int:
+    """Of so many trials those that go on from every rung at least: of few ones two thirds."""
+    return min(LEAST, -(-2 * trials // 3))
+
+
 def going_on(trials: int, eta: int, place: int) -> int:
     """Of so many trials those that go on from the rung at `place` (from 1) if all are compared at once."""
-    return min(trials, max(LEAST, trials // int(eta**place)))
+    return min(trials, max(fewest(trials), trials // int(eta**place)))
 
 
 def expected_epochs(rungs: Sequence[int], epochs: int, eta: int, trials: int) -> int:
