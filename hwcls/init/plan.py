@@ -271,7 +271,11 @@ def _choose_search(wish: Wish, data: DataFacts, schedule: Schedule, models: int)
     if models > 1:
         found.append(Choice("compare", "model", "every model gets the same share"))
     found.append(
-        Choice("early_terminate", {"type": "asha", "eta": 3}, "poor trials end early: at each rung a third continues")
+        Choice(
+            "early_terminate",
+            {"type": "asha", "eta": 3},
+            "poor trials pause: at each rung the best third goes on",
+        )
     )
     many = " as scores vary where images are few," if data.is_small else ""
     who = "the best trial" if confirm.top == 1 else f"the best {confirm.top} trials"

@@ -193,11 +193,8 @@ def test_tune_does_not_write_all_trials_at_each_checkpoint(run, tiny, monkeypatc
 
 
 def test_early_stopping_prunes(run, tiny):
-    outcome, _ = run(
-        tiny(
-            run_cap=8, compare=None, early_terminate={"type": "asha", "min_iter": 1, "eta": 2}, parameters={"epochs": 6}
-        )
-    )
+    early = {"type": "asha", "rule": "stopping", "min_iter": 1, "eta": 2}
+    outcome, _ = run(tiny(run_cap=8, compare=None, early_terminate=early, parameters={"epochs": 6}))
     statuses = {n: t.result().status for n, t in outcome.folder.trials().items()}
     assert "stopped" in statuses.values()
     assert "complete" in statuses.values()

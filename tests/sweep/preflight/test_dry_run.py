@@ -11,7 +11,11 @@ def text(found):
 
 def test_says_what_would_run(tiny):
     found = plan_sweep(
-        tiny(run_cap=5, early_terminate={"type": "asha", "min_iter": 1, "eta": 2}, parameters={"epochs": 8})
+        tiny(
+            run_cap=5,
+            early_terminate={"type": "asha", "rule": "stopping", "min_iter": 1, "eta": 2},
+            parameters={"epochs": 8},
+        )
     )
     assert found["per_alternative"] == {"mlp": 3, "cnn": 2}
     assert found["rungs"] == [1, 2, 4]

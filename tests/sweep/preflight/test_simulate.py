@@ -20,7 +20,7 @@ from hwcls.sweep.preflight.timing import Timing, TrialTime
 from hwcls.sweep.search.stopping.promotion import expected_epochs
 
 COSTS = {"mlp": 1.0, "cnn": 3.0}  # seconds of an epoch
-ASHA = {"type": "asha", "min_iter": 1, "eta": 3}
+ASHA = {"type": "asha", "rule": "stopping", "min_iter": 1, "eta": 3}
 AT_ONCE = Waits(0, 0, 0, 0, 0, 0)
 
 

@@ -18,7 +18,7 @@ from hwcls.sweep.search.searcher import FairSearch
 from hwcls.sweep.search.stopping.paused import PausedTrials
 from hwcls.tracking.folders import SweepFolder
 
-ASHA = {"type": "asha", "min_iter": 1, "eta": 2}
+ASHA = {"type": "asha", "rule": "stopping", "min_iter": 1, "eta": 2}
 
 
 class Crashed:

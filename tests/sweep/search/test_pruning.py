@@ -19,7 +19,7 @@ def scheduler(settings, first=2, epochs=16, goal="maximize"):
 
 
 def asha(goal="maximize"):
-    return scheduler({"type": "asha", "eta": 2}, goal=goal)
+    return scheduler({"type": "asha", "rule": "stopping", "eta": 2}, goal=goal)
 
 
 def trial(number, label="a", session="x"):

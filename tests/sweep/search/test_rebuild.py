@@ -113,7 +113,7 @@ def test_a_trial_in_mid_run_goes_on_inside_and_ends_outside(tiny, tmp_path):
 
 
 def test_races_are_without_excluded_trials(tiny, tmp_path):
-    asha = {"early_terminate": {"type": "asha", "min_iter": 1, "eta": 2}}
+    asha = {"early_terminate": {"type": "asha", "rule": "stopping", "min_iter": 1, "eta": 2}}
     values = {"trials/0": 0.9, "trials/1": 0.5}
     begin(flat(tiny, **asha), tmp_path, trials=2, value=lambda job: values[job.key])
     _, scheduler, _ = begin(flat(tiny, **asha), tmp_path, trials=0)
