@@ -218,12 +218,15 @@ def test_a_failure_stops():
     ],
 )
 def test_the_first_rung(tiny, epochs, patience, warmup, min_iter, first):
-
+    """Of trials that are stopped; those that pause do so after a 27th of the epochs already."""
     plateau = {"name": "plateau", "patience": patience, "warmup": warmup}
     sweep = tiny(parameters={"epochs": epochs, "scheduler": plateau})
     trials = sweep.corners
     assert plateau_epoch(trials[0]) == warmup + patience + 2
-    assert rung_limits(parse_early_stopping({"min_iter": min_iter}), trials) == (first, epochs)
+    stopping, promotion = (parse_early_stopping({"min_iter": min_iter, "rule": rule}) for rule in ("stopping", None))
+    assert rung_limits(stopping, trials) == (first, epochs)
+    early = first if min_iter else max(-(-epochs // 27), warmup if 2 * warmup <= epochs else 0)
+    assert rung_limits(promotion, trials) == (early, epochs)
 
 
 def test_a_sweep_without_early_terminate_stops_no_trial(tiny):
