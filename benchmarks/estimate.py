@@ -1,4 +1,4 @@
-"""How well `hwcls sweep FILE --dry-run` predicts the time of a sweep. Run by hand, on two CPU cores in 15 minutes.
+"""How well `hwcls sweep FILE --dry-run` predicts the time of a sweep. Run by hand, on two idle CPU cores in 20 minutes.
 
     HWCLS_DATA=... python benchmarks/estimate.py [--only NAME ...] [--json FILE]
 
@@ -61,6 +61,26 @@ SWEEPS: dict[str, dict[str, Any]] = {
         "confirm": {"top": 2, "seeds": 3},
         "parameters": trials(DIGITS, {"cnn": CNN, "mlp": MLP}, 10),
     },
+    "digits-stopping": {
+        "method": "tpe",
+        "run_cap": 16,
+        "early_terminate": {"type": "asha", "rule": "stopping"},
+        "parameters": trials(DIGITS, MLP, 18),
+    },
+    "digits-folds": {
+        "run_cap": 8,
+        "early_terminate": {"type": "asha"},
+        "confirm": {"top": 2, "seeds": 4, "splits": "folds"},
+        "parameters": trials(DIGITS, CNN, 10),
+    },
+    "digits-splits": {
+        "method": "gp",
+        "run_cap": 12,
+        "compare": "model",
+        "early_terminate": {"type": "asha"},
+        "confirm": {"top": 2, "seeds": 3, "splits": 3},
+        "parameters": trials(DIGITS, {"cnn": CNN, "mlp": MLP}, 9),
+    },
     "digits-budget": {"budget": "40s", "parameters": trials(DIGITS, CNN, 12)},
     "digits-workers": {
         "method": "random",
@@ -84,7 +104,7 @@ SWEEPS: dict[str, dict[str, Any]] = {
     "fashion-timm": {"method": "random", "run_cap": 8, "parameters": trials(fashion(60), TIMM, 4)},
     "fashion-workers": {
         "run_cap": 9,
-        "early_terminate": {"type": "asha", "min_iter": 2},
+        "early_terminate": {"type": "asha"},
         "resources": {"workers": 2},
         "parameters": trials(fashion(150), CNN, 8),
     },
