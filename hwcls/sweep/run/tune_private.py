@@ -30,11 +30,11 @@ def no_snapshots() -> Iterator[None]:
 def release_trial(trial: Any) -> None:
     """Let go of what Tune keeps of a trial that has ended: its job, of thousands the most of the driver's memory.
 
-    Its last result has a copy of it, as Tune's trainables add their config, and each number in results has a history.
+    Its last result and its last checkpoint have copies of it, as Tune's trainables add their config to results.
     """
     trial.config = trial._Trial__unresolved_config = trial.evaluated_params = {}
     known = trial.run_metadata
-    known.last_result, known.metric_analysis, known.metric_n_steps = {}, {}, {}
+    known.last_result, known.metric_analysis, known.metric_n_steps, known.checkpoint_manager = {}, {}, {}, None
 
 
 @contextmanager

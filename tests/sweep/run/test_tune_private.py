@@ -5,6 +5,7 @@ import inspect
 import weakref
 
 import ray
+from ray.train._internal.session import _TrainingResult
 from ray.tune import ExperimentAnalysis
 from ray.tune.execution.class_cache import _ActorClassCache
 from ray.tune.execution.tune_controller import TuneController
@@ -79,6 +80,7 @@ def test_nothing_of_a_job_is_kept_of_a_trial_that_has_ended():
     known = weakref.ref(job)
     trial = Trial("nothing", stub=True, config={"job": job}, evaluated_params={"job": job})
     trial.run_metadata.last_result = {"config": {"job": job}}
+    trial.run_metadata.checkpoint_manager.register_checkpoint(_TrainingResult(None, {"config": {"job": job}}))
     del job
     assert known() is not None
     tune_private.release_trial(trial)
