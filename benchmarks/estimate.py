@@ -3,8 +3,8 @@
     HWCLS_DATA=... python benchmarks/estimate.py [--only NAME ...] [--json FILE]
 
 Each of the small sweeps below is estimated first and then run, as a user would. `command` is its wall time;
-`trials` is the sum of the seconds in which trials train, which times the GPUs of a trial is the GPU-hours. With --json
-the rows are added to those in FILE, so that the sweeps can be run in several parts.
+`trials` is the sum of the seconds in which trials train, which times the GPUs of a trial is the GPU-hours; `epochs` are
+theirs. With --json the rows are added to those in FILE, so that the sweeps can be run in several parts.
 """
 
 from __future__ import annotations
@@ -40,6 +40,12 @@ def trials(data: Any, model: Any, epochs: int, **others: Any) -> dict[str, Any]:
     model = model if "name" in model else {"choice": model}
     return {"data": data, "model": model, "optimizer": ADAM, "epochs": epochs, **others}
 
+
+FIGURES = {
+    "seconds": "the time of the command",
+    "trial_seconds": "the time of its trials",
+    "epochs": "their epochs, which no other load on the machine changes",
+}
 
 SWEEPS: dict[str, dict[str, Any]] = {
     "digits-asha": {
@@ -133,7 +139,8 @@ def measure(name: str) -> dict[str, Any]:
         opened = SweepFolder(Path(folder, name))
         runs = [*opened.trials().values(), *opened.confirm_runs().values()]
         trained = sum(result.seconds for run in runs if (result := run.result()))
-        rows = {"seconds": seconds, "trial_seconds": trained}
+        epochs = sum(run.last_epoch() for run in runs)
+        rows = {"seconds": seconds, "trial_seconds": trained, "epochs": epochs}
         return {"name": name, **{key: {"range": found[key], "real": real} for key, real in rows.items()}}
 
 
@@ -151,12 +158,12 @@ def inside(figure: dict[str, Any]) -> bool:
 
 
 def show(row: dict[str, Any]) -> None:
-    """Print a line of the table, for the command and for its trials: range, real value, real / middle of the range."""
+    """Print a line of the table, of each figure: its range, the real value, real / middle of the range."""
     cells = []
-    for figure in (row["seconds"], row["trial_seconds"]):
-        low, high = figure["range"]
-        cells.append(f"{low:7.0f} to {high:4.0f}{figure['real']:7.0f} {'in ' if inside(figure) else 'out'}")
-        cells.append(f"{2 * figure['real'] / (low + high):5.2f}")
+    for key in FIGURES:
+        low, high = row[key]["range"]
+        cells.append(f"{low:7.0f} to {high:4.0f}{row[key]['real']:7.0f} {'in ' if inside(row[key]) else 'out'}")
+        cells.append(f"{2 * row[key]['real'] / (low + high):5.2f}")
     print(f"{row['name']:18}" + " ".join(cells), flush=True)
 
 
@@ -168,15 +175,16 @@ def main() -> None:
     rows = {}
     if options.json and options.json.exists():
         rows = {row["name"]: row for row in json.loads(options.json.read_text())}
-    print(f"{'':18}{'command, s':>14}{'real':>8}{'':9} {'trials, s':>12}{'real':>9}     real / middle of the range")
+    heads = [f"{head:>15}{'real':>7}{'':10}" for head in ("command, s", "trials, s", "epochs")]
+    print(f"{'':18}{' '.join(heads)}  real / middle of the range")
     for name in options.only:
         rows[name] = measure(name)
         show(rows[name])
         if options.json:
             options.json.write_text(json.dumps(list(rows.values()), indent=2) + "\n")
-    for key, words in (("seconds", "the time of the command"), ("trial_seconds", "the time of its trials")):
+    for key, words in FIGURES.items():
         count = sum(inside(row[key]) for row in rows.values())
-        print(f"{words} is in the estimated range in {count} of {len(rows)} sweeps")
+        print(f"{words}: in the estimated range in {count} of {len(rows)} sweeps")
 
 
 if __name__ == "__main__":
