@@ -8,7 +8,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
-from hwcls.sweep.search.optuna_private import StudyView
+from hwcls.sweep.search.optuna_private import StudyView, with_settings
 from hwcls.sweep.search.sampling.history import fail_as_pruned
 from hwcls.sweep.search.sampling.ranking import RankedHistory
 
@@ -24,15 +24,23 @@ class BoundedTPE(optuna.samplers.TPESampler):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.history = RankedHistory(None)
+        self._running: dict[int, tuple[FrozenTrial, FrozenTrial]] = {}  # by number: a trial, and as it is modelled
 
     def view(self, study: optuna.Study) -> StudyView:
         """What is modelled of a study: the trials that run, the latest that have ended, and the best before those."""
-        trials, history = study.get_trials(deepcopy=False), self.history
-        history.update(trials, study.direction)
-        if len(history) > BEST + LATEST:
-            kept = [one.trial for one in history.excerpt(BEST, LATEST)]
-            trials = sorted([*kept, *history.running], key=lambda trial: trial.number)
-        return StudyView(study, [fail_as_pruned(trial) for trial in trials])
+        self.history.update(study.get_trials(deepcopy=False), study.direction)
+        ended = [fail_as_pruned(one.trial) for one in self.history.excerpt(BEST, LATEST)]
+        return StudyView(study, sorted([*ended, *self.running(study)], key=lambda trial: trial.number))
+
+    def running(self, study: optuna.Study) -> list[FrozenTrial]:
+        """The trials that run, by number."""
+        known, self._running = self._running, {}
+        for trial in self.history.running:
+            before, shown = known.get(trial.number, (None, trial))
+            if before is not trial:
+                shown = with_settings(self, study, trial)
+            self._running[trial.number] = trial, shown
+        return [shown for _, shown in self._running.values()]
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         self._view = self.view(study)  # for one ask

@@ -76,6 +76,13 @@ def report_epoch_value(trial: Trial, value: float, epoch: int) -> None:
     trial.storage.set_trial_intermediate_value(trial._trial_id, epoch, value)
 
 
+def with_settings(sampler: optuna.samplers.TPESampler, study: optuna.Study, trial: FrozenTrial) -> FrozenTrial:
+    """A running trial with the settings that `sampler` drew for it, which it would decode anew at each look."""
+    shown = copy.copy(trial)
+    shown.params, shown.system_attrs = sampler._get_params(trial, study), {}
+    return shown
+
+
 def drawn_or_pinned(trial: FrozenTrial) -> dict[str, Any]:
     """The settings drawn for a trial; before they are drawn, those pinned by `enqueue_trial`."""
     return {**trial.system_attrs.get("fixed_params", {}), **trial.params}

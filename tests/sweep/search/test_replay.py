@@ -8,6 +8,7 @@ from benchmarks import replay
 from hwcls.config.sweep_file import load_sweep
 
 SEEDS = range(100)  # of fewer, chance is worth more than what is asserted
+MANY = range(400)  # of 100 with alternatives the mean regret has a standard error of 0.04 points
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +40,10 @@ def test_the_default_rule_exactly(space, compare, epochs, regret, worst):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("compare", "times"), [(False, 6.5), (True, 4.7)])
-def test_promotion_trains_fewer_epochs_and_finds_as_much(curves, compare, times):
+@pytest.mark.parametrize(("compare", "times", "seeds"), [(False, 6.5, SEEDS), (True, 4.7, MANY)])
+def test_promotion_trains_fewer_epochs_and_finds_as_much(curves, compare, times, seeds):
     """Of two alternatives each has half of the trials."""
-    found = replay.replay(curves, replay.RULES["promotion"], "random", compare, SEEDS)
+    found = replay.replay(curves, replay.RULES["promotion"], "random", compare, seeds)
     assert replay.times_fewer(found) >= times
     assert mean(outcome.regret for outcome in found) <= 0.05  # points
     assert replay.worst_of_20(found) <= 1

@@ -76,6 +76,34 @@ def test_asking_looks_at_no_more_trials_than_the_excerpt(monkeypatch):
     assert len(grouped) == BEST + LATEST
 
 
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_draws_beside_running_trials_are_those_of_tpe_which_are_decoded_once(monkeypatch):
+    """A trial that runs may have been given settings that it has not asked for yet."""
+    options = {
+        "multivariate": True,
+        "group": True,
+        "constant_liar": True,
+        "seed": 7,
+        "warn_independent_sampling": False,
+    }
+    decoded, decode = [], BoundedTPE._get_params
+
+    def counted(sampler, trial, study):
+        if trial.system_attrs:
+            decoded.append(trial.number)
+        return decode(sampler, trial, study)
+
+    monkeypatch.setattr(optuna.samplers.TPESampler, "_get_params", counted)
+    drawn = []
+    for sampler in (optuna.samplers.TPESampler(**options), BoundedTPE(**options)):
+        study = trials(40)
+        study.sampler = sampler
+        decoded.clear()
+        drawn.append([study.ask(LR).params for _ in range(5)])
+    assert drawn[0] == drawn[1]
+    assert decoded == [40, 41, 42, 43]
+
+
 def test_the_journal_is_made_safe_when_it_is_asked_to_be(tmp_path, monkeypatch):
     journal, synced = Journal(tmp_path / "study.journal"), []
     monkeypatch.setattr(os, "fsync", synced.append)

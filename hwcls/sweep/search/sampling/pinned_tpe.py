@@ -29,7 +29,7 @@ class PinnedTPE(BoundedTPE):
 
     def view(self, study: optuna.Study) -> StudyView:
         self.history.update(study.get_trials(deepcopy=False), study.direction)
-        running = self.history.running[-LATEST // 2 :]
+        running = self.running(study)[-LATEST // 2 :]
         return ranked_view(study, self.history.excerpt(BEST, LATEST - len(running)), running)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
