@@ -103,7 +103,8 @@ class Play:
         resources = Resources(workers=1, cpus_per_worker=1, gpus_per_worker=0, concurrent=WORKERS)
         self.search = FairSearch(sweep, SweepFolder(folder), resources, sources={})
         if sweep.config.method == "random":  # which draws no setting twice where settings are continuous
-            self.search.finite.points = shuffled(sweep)
+            for label, points in shuffled(sweep).items():
+                self.search.finite.add(label, points)
         self.stop = build_scheduler(sweep)
         self.search.paused = PausedTrials(sweep, self.stop)
         self.running: list[tuple[float, int, SimpleNamespace]] = []  # by the end of the epoch that they train
@@ -158,7 +159,7 @@ class Play:
 
 
 def shuffled(sweep: Sweep) -> dict[str | None, list[dict[str, Any]]]:
-    """The points of each alternative in random order, as FiniteSpace takes them."""
+    """The points of each alternative in random order."""
     pinned = {one.label: dict(one.settings) for one in sweep.alternatives} or {None: {}}
     points = {label: sweep.space.grid(settings) for label, settings in pinned.items()}
     for label in points:

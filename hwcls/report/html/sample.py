@@ -40,10 +40,9 @@ def sample_dots(sweep: SweepResults, always: Iterable[int] = ()) -> set[int]:
 
 def describe_sample(sweep: SweepResults) -> str:
     """What charts leave out of the trials, in a sentence; empty where they show every one."""
-    count = len(sweep.trials)
-    points = sum(len(trial.records) for trial in sweep.trials)
-    if count <= MAX_CURVES and points <= MAX_POINTS:
+    count, able = len(sweep.trials), [trial for trial in sweep.ranked() if trial.records]
+    curves = len(sample_curves(able))
+    if curves == len(able) and count <= MAX_DOTS:
         return ""
-    dots = f" and at most {MAX_DOTS:,} as dots or as lines through their settings" if count > MAX_DOTS else ""
-    curves = len(sample_curves(sweep.ranked()))
+    dots = f" and about {MAX_DOTS:,} as dots or as lines through their settings" if count > MAX_DOTS else ""
     return f"Of {count:,} trials a chart shows {curves:,} as thin curves{dots}, evenly over the ranks."

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import random
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from optuna.trial import FrozenTrial
+
 from hwcls.config.sweep_file import Sweep
+from hwcls.sweep.search.optuna_private import drawn_or_pinned
 
 Key = frozenset[tuple[str, Any]]
 
@@ -24,27 +27,35 @@ class FiniteSpace:
 
     def __init__(self, sweep: Sweep) -> None:
         self.grid, self.open = sweep.grid or [], deque[dict[str, Any]]()
-        self.points: dict[str | None, list[dict[str, Any]]] = {}
+        self.points: dict[str | None, dict[Key, dict[str, Any]]] = {}
+        self.counts, self.counted = Counter[Key](), 0  # how often each was tried, by so many trials
         for label, trials, size in () if sweep.grid is not None else sweep.sizes:
             if size <= trials:
                 pinned = next((dict(one.settings) for one in sweep.alternatives if one.label == label), {})
-                self.points[label] = sweep.space.grid(pinned)
-                random.Random(sweep.config.seed).shuffle(self.points[label])
+                points = sweep.space.grid(pinned)
+                random.Random(sweep.config.seed).shuffle(points)
+                self.add(label, points)
 
-    def next(self, label: str | None, tried: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    def add(self, label: str | None, points: Iterable[dict[str, Any]]) -> None:
+        """Have an alternative try these points, in this order."""
+        self.points[label] = {_key(point): point for point in points}
+
+    def next(self, label: str | None, tried: Sequence[FrozenTrial]) -> dict[str, Any]:
         """The point of an alternative that was tried least, the first of several; empty where the sampler draws.
 
         Args:
             label: The alternative; None without `compare`.
-            tried: The settings of all trials so far, by name.
+            tried: All trials so far, with all their settings; those of an earlier call are not counted again.
         """
         if label not in self.points:
             return {}
-        counts = Counter(map(_key, tried))
-        return min(self.points[label], key=lambda point: counts[_key(point)])
+        self.counts.update(_key(drawn_or_pinned(trial)) for trial in tried[self.counted :])
+        self.counted = len(tried)
+        points = self.points[label]
+        return points[min(points, key=self.counts.__getitem__)]
 
     def next_of_grid(self, tried: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-        """The next point of the grid that no trial has; `tried` as `next` takes it, by the first call alone."""
+        """The next point of the grid that no trial has; `tried`: the settings of all so far, read by the first call."""
         if not self.open:
             known = set(map(_key, tried))
             self.open.extend(point for point in self.grid if _key(point) not in known)

@@ -135,7 +135,7 @@ class FairSearch(UnsavedSearcher):
         if self._unfinished:
             frozen = self._unfinished.pop(next(iter(self._unfinished)))
             self._seed(frozen.number - self.offset)
-            return resume_trial(self.study, frozen)
+            return resume_trial(self._as_seen, frozen)
         if (key := self._next_paused()) is not None:
             frozen = self.known_trials()[int(key.rpartition("/")[2])]
             self._leave(frozen)
@@ -143,7 +143,12 @@ class FairSearch(UnsavedSearcher):
         if self._is_over or (self._is_ending and self.running):  # which may let a paused one go on
             return None
         self._pin_next()
-        return shown_to_sampler(self.study, self.paused.first_rung, self.paused.shown).ask()
+        return self._as_seen.ask()
+
+    @property
+    def _as_seen(self) -> optuna.Study:
+        """The study as the sampler sees it."""
+        return shown_to_sampler(self.study, self.paused.first_rung, self.paused.shown)
 
     def _pin_next(self) -> None:
         """Pin what the next trial must try: a grid point, a setting of `first`, or the alternative whose turn it is."""
@@ -174,7 +179,7 @@ class FairSearch(UnsavedSearcher):
     def _next_point(self, settings: dict[str, Any]) -> dict[str, Any]:
         """`settings`, with all others where the alternative has fewer points than trials."""
         label = self.sweep.alternative_label(settings)
-        return {**settings, **self.finite.next(label, map(drawn_or_pinned, self.known_trials()))}
+        return {**settings, **self.finite.next(label, self.known_trials())}
 
     def _next_alternative(self) -> dict[str, Any]:
         """The settings that pin the alternative whose turn it is."""
@@ -198,6 +203,7 @@ class FairSearch(UnsavedSearcher):
             report_epoch(running.trial, report, self.sweep.config.metric)
             return
         self.paused.leave(running.label, running.key)
+        self.paused.shown.pop(running.trial.number, None)
         end_trial(self.study, running.trial, report, self.sweep.config.metric, error=error)
 
     def _count(self, running: Running, report: EpochReport) -> None:

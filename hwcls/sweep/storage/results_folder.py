@@ -115,10 +115,11 @@ def drop_leftovers(folder: SweepFolder) -> None:
     """Remove what earlier starts left in tune/, except for the checkpoints that trials resume from."""
     runs = [*folder.trials().values(), *folder.confirm_runs().values()]
     needed = {Path(path).resolve() for run in runs for path in run.checkpoints()}
+    above = {parent for path in needed for parent in path.parents}
     for found in (folder.path / "tune").glob("*"):
         if found.is_file():
             found.unlink(missing_ok=True)
-        elif not any(found.resolve() in path.parents for path in needed):
+        elif found.resolve() not in above:
             shutil.rmtree(found, ignore_errors=True)
         else:
             for inner in found.iterdir():

@@ -76,7 +76,7 @@ def test_the_page_of_ten_thousand_trials(results_of_ten_thousand):
     assert rows.count("<tr ") == sample.MAX_ROWS
     text = re.sub(r"\s+", " ", re.sub("<[^>]+>", "", page))
     assert "The first 1000 of 10000 rows of leaderboard.csv, the first of each alternative." in text
-    said = "Of 10,000 trials a chart shows 300 as thin curves and at most 1,000 as dots or as lines"
+    said = "Of 10,000 trials a chart shows 300 as thin curves and about 1,000 as dots or as lines"
     assert text.count(said) == 2  # by the curves and by the charts of the search
     assert "faint lines some of the other trials" in text
     assert text.count("hwcls train ") == sample.MAX_LISTED
@@ -114,6 +114,24 @@ def test_the_best_so_far_is_that_of_all_trials(results_of_ten_thousand):
             best = trial.value
             expected.append((trial.number, float(f"{best:.5g}")))
     assert list(zip(step["x"], step["y"], strict=True)) == [*expected, (9999, expected[-1][1])]
+
+
+def test_several_alternatives_have_no_more_dots_than_one(tmp_path, results):
+    """Each of them has fewer trials than a chart has dots."""
+    dots = learning_curves.trial_values(many(tmp_path, results, 1500))["data"]
+    shown = sum(len(trace["x"]) for trace in dots if trace["mode"] == "markers")
+    bends = sum(len(trace["x"]) for trace in dots if trace["mode"] == "lines")
+    assert sample.MAX_DOTS <= shown <= sample.MAX_DOTS + bends < 1100
+
+
+def test_trials_without_a_curve_are_not_said_to_be_left_out(tmp_path, results):
+    sweep = many(tmp_path, results, 310)
+    lost = (
+        replace(trial, status="failed", value=None, best=None, records=(), error="x") for trial in sweep.trials[:50]
+    )
+    sweep = replace(sweep, trials=(*lost, *sweep.trials[50:]))
+    assert curves(learning_curves.epoch_curves(sweep, "accuracy")) == 258  # and the best of each alternative
+    assert sample.describe_sample(sweep) == ""
 
 
 def test_a_few_hundred_trials_are_all_shown(tmp_path, results):

@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+from pathlib import PurePath
 
 import optuna
 import pytest
@@ -203,6 +204,28 @@ def test_leftovers_of_earlier_starts_go(tmp_path):
     assert [str(path.relative_to(tune)) for path in sorted(tune.rglob("*"))] == [
         *("trials-0-a", "trials-0-a/checkpoint_000002"),
     ]
+
+
+def test_a_start_compares_no_folder_of_tune_with_each_checkpoint(tmp_path, monkeypatch):
+    """Thousands of trials have left one, and thousands of paused ones a checkpoint."""
+    from hwcls.sweep.storage.results_folder import drop_leftovers
+    from hwcls.tracking.folders import SweepFolder
+
+    sweep, looks, parents = SweepFolder(tmp_path), [], PurePath.parents.fget
+    for number in range(5):
+        (tmp_path / f"tune/trials-{number}-a/checkpoint_000001").mkdir(parents=True)
+        sweep.trial(number).path.mkdir(parents=True)
+        (sweep.trial(number).path / "config.yaml").write_text("x: 1")
+        sweep.trial(number).add_checkpoint(str(tmp_path / f"tune/trials-{number}-a/checkpoint_000001"))
+    monkeypatch.setattr(PurePath, "parents", property(lambda path: looks.append(path) or parents(path)))
+    drop_leftovers(sweep)
+    few = len(looks)
+    for number in range(5, 50):
+        (tmp_path / f"tune/trials-{number}-a").mkdir()
+    looks.clear()
+    drop_leftovers(sweep)
+    assert len(looks) == few
+    assert len(list((tmp_path / "tune").iterdir())) == 5
 
 
 def test_weights_and_their_header():

@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from hwcls.sweep.cluster.resources import Resources
+from hwcls.sweep.search import finite_space
 from hwcls.sweep.search.messages import JOB, EpochReport
 from hwcls.sweep.search.searcher import FairSearch
 from hwcls.tracking.folders import SweepFolder
@@ -56,6 +57,15 @@ def test_a_restart_goes_on_with_what_was_tried_least(search):
     again = drive(search(**changes), 9)
     counts = Counter((job.label, job.parameters["lr"]) for job in first + again)
     assert (len(counts), set(counts.values())) == (4, {1, 2})
+
+
+def test_what_was_tried_is_counted_once(search, monkeypatch):
+    """Not all of thousands whenever one is asked for."""
+    found, counted, settings_of = search(run_cap=20, parameters=LRS), [], finite_space.drawn_or_pinned
+    count = lambda trial: counted.append(trial.number) or settings_of(trial)  # noqa: E731
+    monkeypatch.setattr(finite_space, "drawn_or_pinned", count)
+    drive(found, 20)
+    assert counted == list(range(19))
 
 
 def test_steps_of_a_range_are_the_same_point(search):

@@ -352,6 +352,27 @@ def test_the_sampler_learns_from_paused_trials(driver):
     assert found.search.known_trials()[waiting].state == TrialState.RUNNING
 
 
+def test_a_trial_that_a_crash_cut_off_is_drawn_with_what_is_known_of_paused_ones(driver, monkeypatch):
+    before = driver(run_cap=40, method="tpe").run(25)
+    before.search.study.ask()  # the crash came before its settings
+    again, seen = driver(run_cap=40, method="tpe"), []
+    sampler = again.search.study.sampler
+    infer = sampler.infer_relative_search_space
+    look = lambda study, trial: seen.append(study.get_trials(deepcopy=False)) or infer(study, trial)  # noqa: E731
+    monkeypatch.setattr(sampler, "infer_relative_search_space", look)
+    for number in range(len(again.search.unfinished)):
+        again.search.suggest(str(number))
+    waiting = [int(key.rpartition("/")[2]) for key in again.search.paused]
+    assert len(seen) == 1
+    assert {seen[0][number].state for number in waiting} == {TrialState.PRUNED}
+
+
+def test_of_trials_that_have_ended_nothing_is_kept_for_the_sampler(driver):
+    found = driver(run_cap=40, method="tpe").run(25)
+    assert found.search.paused.shown
+    assert found.run().search.paused.shown == {}
+
+
 def test_a_time_budget_leaves_time_for_what_is_paused(driver, monkeypatch):
     found = driver(run_cap=None, budget=30)
     monkeypatch.setattr(type(found.search.spending), "spent", property(lambda self: found.now))

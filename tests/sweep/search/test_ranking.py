@@ -49,8 +49,10 @@ def test_it_is_what_a_new_look_at_all_trials_finds(compared, direction):
             assert history.excerpt(best, latest) == excerpt(ranked, best, latest)
         assert history.running == [one for one in trials if one.state == TrialState.RUNNING]
         for label in "ab":
-            own = sum(one.trial.params["model"] == label for one in ranked)
-            assert history.count(label) == (own if compared else 0)
+            own = [one for one in ranked if one.trial.params["model"] == label]
+            assert history.count(label) == (len(own) if compared else 0)
+            assert history.latest(label, 9) == (own[-9:] if compared else [])
+        assert history.latest(None, 9) == ([] if compared else ranked[-9:])
 
 
 def test_only_what_changed_is_ranked_anew():

@@ -1,7 +1,5 @@
 """What samplers see of a study, and what the models make of it."""
 
-import time
-
 import numpy as np
 import optuna
 import pytest
@@ -9,6 +7,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 from scipy.optimize import approx_fprime
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from hwcls.config.sweep import SAMPLERS, Searched
 from hwcls.config.sweep_file import load_sweep
@@ -18,6 +17,7 @@ from hwcls.sweep.search.bounded_tpe import BoundedTPE
 from hwcls.sweep.search.messages import JOB, EpochReport
 from hwcls.sweep.search.sampling import gaussian_process
 from hwcls.sweep.search.sampling import gp as gp_module
+from hwcls.sweep.search.sampling.alternative_cmaes import LATEST, AlternativeCmaEs
 from hwcls.sweep.search.sampling.auto import FEW, AutoSampler
 from hwcls.sweep.search.sampling.gaussian_process import GaussianProcess, log_improvement
 from hwcls.sweep.search.sampling.history import excerpt, rank_trials, ranked_view
@@ -340,22 +340,68 @@ def test_trials_at_the_same_time_are_not_the_same(search):
 def test_the_process_models_a_bounded_number_of_trials(search, monkeypatch):
     """And so an ask takes as long after thousands of trials as after hundreds."""
     found = search(method="gp", run_cap=5000, parameters=RATE)
-    chance, seen = np.random.default_rng(0), []
+    chance, rows = np.random.default_rng(0), []
     lr, labels = FloatDistribution(1e-4, 1.0, log=True), CategoricalDistribution(["mlp", "cnn"])
-    for number in range(3000):
-        settings = {"model": labels.choices[number % 2], "lr": 10 ** chance.uniform(-4, 0)}
-        params = {"model": settings["model"], "optimizer.lr": settings["lr"]}
-        distributions = {"model": labels, "optimizer.lr": lr}
-        found.study.add_trial(create_trial(params=params, distributions=distributions, value=distance(settings)))
-    fit = GaussianProcess.fit
-    monkeypatch.setattr(gp_module.GaussianProcess, "fit", lambda x, *rest: seen.append(len(x)) or fit(x, *rest))
-    seconds = []
-    for number in range(6):
-        before = time.process_time()
-        found.suggest(str(number))
-        seconds.append(time.process_time() - before)
-    assert seen == [gp_module.BEST + gp_module.LATEST] * 6
-    assert min(seconds) < 0.1  # alone on a core 0.03
+
+    def add(count):
+        for number in range(count):
+            settings = {"model": labels.choices[number % 2], "lr": 10 ** chance.uniform(-4, 0)}
+            params = {"model": settings["model"], "optimizer.lr": settings["lr"]}
+            distributions = {"model": labels, "optimizer.lr": lr}
+            found.study.add_trial(create_trial(params=params, distributions=distributions, value=distance(settings)))
+
+    def ask(name):
+        """How many rows are fitted, solved and predicted."""
+        rows.clear()
+        found.suggest(name)
+        found.on_trial_complete(name, EpochReport(3, 3, 1.0, 1.0).to_result())
+        return list(rows)
+
+    for name in ("fit", "of"):
+        made = getattr(GaussianProcess, name)
+        count = lambda x, *rest, made=made: rows.append(len(x)) or made(x, *rest)  # noqa: E731
+        monkeypatch.setattr(GaussianProcess, name, count)
+    predict = GaussianProcess.predict
+    monkeypatch.setattr(GaussianProcess, "predict", lambda self, x: rows.append(len(x)) or predict(self, x))
+    add(400)
+    few = [ask("0"), ask("1")]
+    add(2600)
+    assert [ask("2"), ask("3")] == few
+    assert few[0][0] == gp_module.BEST + gp_module.LATEST
+
+
+def test_the_process_takes_a_single_thread(search, monkeypatch):
+    """Several ones wait for cores on which trials train: an ask then takes many times as long."""
+    found, threads, fit = search(method="gp", run_cap=40, parameters=RATE), [], GaussianProcess.fit
+    play(found, 14, distance)
+
+    def look(*arguments):
+        threads.extend(one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas")
+        return fit(*arguments)
+
+    monkeypatch.setattr(GaussianProcess, "fit", look)
+    with threadpool_limits(2, "blas"):
+        found.suggest("more")
+        after = {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+    assert set(threads) == {1}
+    assert after == {2}
+
+
+def test_cmaes_looks_at_the_latest_trials_of_an_alternative():
+    """Ranked among all of it, and only those that changed are ranked anew."""
+    study = study_of([ended(("weak", "strong")[number % 2], 0.5, float(number)) for number in range(2 * LATEST + 100)])
+    study.enqueue_trial({"model": "weak"})
+    running = study.ask()
+    sampler, (*_, frozen) = AlternativeCmaEs(0, "model"), study.get_trials(deepcopy=False)
+    seen = sampler.view(study, frozen).get_trials(deepcopy=False)
+    assert [trial.number for trial in seen] == [*range(100, 2 * LATEST + 100, 2), running.number]
+    assert seen[0].value == pytest.approx(1 - (LATEST - 0.5) / (LATEST + 50))
+    assert seen[-2].value == pytest.approx(1 - 0.5 / (LATEST + 50))
+    ranked = sampler.history.ranked
+    running.suggest_categorical("model", ["weak", "strong"])
+    study.tell(running, 1e9)
+    sampler.view(study, frozen)
+    assert sampler.history.ranked == ranked + 1
 
 
 def test_auto_begins_with_the_process_and_goes_on_with_tpe():

@@ -91,9 +91,8 @@ def trial_values(sweep: SweepResults) -> Figure | None:
         numbers, values = [t.number for t in trials], [t.value for t in trials if t.value is not None]
         best = list(accumulate(values, max if sweep.sign > 0 else min))
         bends = [place for place, value in enumerate(best) if place == 0 or value != best[place - 1]]
-        if len(numbers) <= MAX_DOTS:
-            bends = list(range(len(numbers)))
-        x, y = [*(numbers[place] for place in bends), last], [*(round_value(best[place]) for place in bends)]
+        ends = bends if len(sweep.trials) > MAX_DOTS else range(len(numbers))
+        x, y = [*(numbers[place] for place in ends), last], [round_value(best[place]) for place in ends]
         line = {"color": colour, "width": 2, "shape": "hv"}
         step = {"mode": "lines", "x": x, "y": [*y, y[-1]], "line": line}
         steps.append({**group, **step, "hoverinfo": "skip"})

@@ -7,10 +7,13 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, CmaEsSampler
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from hwcls.sweep.search.optuna_private import StudyView, drawn_or_pinned
-from hwcls.sweep.search.sampling.history import rank_trials, ranked_view
+from hwcls.sweep.search.sampling.history import ranked_view
+from hwcls.sweep.search.sampling.ranking import RankedHistory
+
+LATEST = 500  # trials of an alternative that are looked at: more than a generation, also where hundreds run at once
 
 
 class AlternativeCmaEs(BaseSampler):
@@ -23,6 +26,7 @@ class AlternativeCmaEs(BaseSampler):
 
     def __init__(self, seed: int, compared: str | None) -> None:
         self.seed, self.compared = seed, compared
+        self.history = RankedHistory(compared)
         self._samplers: dict[object, CmaEsSampler] = {}
 
     def _of(self, trial: FrozenTrial) -> CmaEsSampler:
@@ -35,20 +39,23 @@ class AlternativeCmaEs(BaseSampler):
     def _label(self, trial: FrozenTrial) -> object:
         return drawn_or_pinned(trial).get(self.compared) if self.compared else None
 
-    def _view(self, study: optuna.Study, trial: FrozenTrial) -> StudyView:
-        trials = [one for one in study.get_trials(deepcopy=False) if self._label(one) == self._label(trial)]
-        running = [one for one in trials if one.state == TrialState.RUNNING]
-        return ranked_view(study, rank_trials(trials, study.direction, None), running)
+    def view(self, study: optuna.Study, trial: FrozenTrial) -> StudyView:
+        """What is looked at for a trial: the latest of its alternative that have ended, and those that run."""
+        self.history.update(study.get_trials(deepcopy=False), study.direction)
+        label = self._label(trial)
+        running = [one for one in self.history.running if self._label(one) == label]
+        return ranked_view(study, self.history.latest(label, LATEST), running)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return self._of(trial).infer_relative_search_space(self._view(study, trial), trial)
+        self._view = self.view(study, trial)  # for one ask
+        return self._of(trial).infer_relative_search_space(self._view, trial)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        return self._of(trial).sample_relative(self._view(study, trial), trial, search_space)
+        return self._of(trial).sample_relative(self._view, trial, search_space)
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        return self._of(trial).sample_independent(self._view(study, trial), trial, param_name, param_distribution)
+        return self._of(trial).sample_independent(self._view, trial, param_name, param_distribution)

@@ -14,6 +14,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial
 from scipy.spatial.distance import cdist
 from scipy.special import ndtri
+from threadpoolctl import ThreadpoolController
 
 from hwcls.config.sweep import Searched
 from hwcls.sweep.search.optuna_private import drawn_or_pinned
@@ -46,6 +47,7 @@ class GaussianProcessSampler(BaseSampler):
         many = 0.5 * math.log(max(1, len(self.points.columns)))  # each of many parameters matters less
         self._lengths = np.array([ALIKE if name == self.compared else LENGTH + many for name in self.points.index])
         self._scales: Rows | None = None  # of the last model, with which the next one begins
+        self._blas = ThreadpoolController().select(user_api="blas")
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return self.points.distributions
@@ -68,7 +70,8 @@ class GaussianProcessSampler(BaseSampler):
         rng = np.random.default_rng([self.seed, trial.number])
         chosen = (*history.excerpt(BEST, LATEST), *history.best(label, TOP))
         modelled = {one.trial.number: one for one in chosen}
-        return self.points.decode(self._propose(list(modelled.values()), running[-LATEST:], pinned, rng))
+        with self._blas.limit(limits=1):  # more threads would wait for each other, and for cores on which trials train
+            return self.points.decode(self._propose(list(modelled.values()), running[-LATEST:], pinned, rng))
 
     def _alternative(self, settings: Mapping[str, Any], pinned: Mapping[str, Any]) -> bool:
         """Whether settings are of the pinned alternative."""

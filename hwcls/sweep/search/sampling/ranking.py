@@ -92,6 +92,12 @@ class RankedHistory:
         """So many of the best of an alternative, the best first, of equal ones the earlier."""
         return [self._rank(int(place.number)) for place in self._groups.get(alternative, [])[:count]]
 
+    def latest(self, alternative: object, count: int) -> list[Ranked]:
+        """So many of the latest of an alternative, by number."""
+        group = self._groups.get(alternative)
+        own = (number for number in reversed(self._ended) if self._group(self._known[number]) is group)
+        return [self._rank(number) for number in sorted(itertools.islice(own, count))]
+
     def excerpt(self, best: int, latest: int) -> list[Ranked]:
         """As `history.excerpt` of all ended trials, ranked within their alternatives; `latest`: 1 or more."""
         numbers = self._ended

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from bisect import insort
 from collections import defaultdict
-from statistics import median
+from collections.abc import Sequence
 
 from pydantic import Field
 
@@ -34,7 +35,7 @@ class MedianRule:
         self.first, self.min_trials, self.sign = first, min_trials, 1 if mode == "max" else -1
         self.best: dict[str, float] = {}  # of each trial; more is better
         self.sums: dict[str, tuple[float, int]] = {}  # of each trial's values since `first`, and how many
-        self.means: defaultdict[int, dict[str, float]] = defaultdict(dict)  # by epoch and trial
+        self.means: defaultdict[int, list[float]] = defaultdict(list)  # of the trials, by epoch; in order
 
     def stops(self, key: str, epoch: int, value: float | None, best: float) -> bool:
         if value is None or not math.isfinite(value):
@@ -44,6 +45,13 @@ class MedianRule:
             return False
         total, count = self.sums.get(key, (0.0, 0))
         self.sums[key] = total, count = total + self.sign * value, count + 1
-        others = [mean for other, mean in self.means[epoch].items() if other != key]
-        self.means[epoch][key] = total / count
-        return len(others) >= self.min_trials and self.best[key] < median(others)
+        others = self.means[epoch]  # a trial comes to an epoch once
+        worse = len(others) >= self.min_trials and self.best[key] < _middle(others)
+        insort(others, total / count)
+        return worse
+
+
+def _middle(ordered: Sequence[float]) -> float:
+    """The median, for which thousands of values are not sorted each time."""
+    half = len(ordered) // 2
+    return (ordered[half] + ordered[~half]) / 2
