@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -163,7 +164,9 @@ class CostConfig(Frozen):
     def value(self, cost: Mapping[str, Any]) -> float | None:
         """The figure among those of a trial; None where it could not be measured."""
         found = cost.get(self.recorded)
-        return float(found) if isinstance(found, (int, float)) and not isinstance(found, bool) else None
+        if not isinstance(found, (int, float)) or isinstance(found, bool) or not math.isfinite(found):
+            return None
+        return float(found)
 
 
 def _first_of_several(value: list[Any] | tuple[Any, ...]) -> object:
@@ -195,7 +198,8 @@ class MetricConfig(Frozen):
         if isinstance(value, dict) and isinstance(name := value.get("name"), str):
             if name in COSTS:
                 what = f"{name} as the first metric, but epochs are selected by it, on val"
-                raise ValueError(f"{what} — write [val/accuracy, {name}]")
+                cost = name if COSTS[name].goal else f"{{name: {name}, goal: minimize}}"
+                raise ValueError(f"{what} — write [val/accuracy, {cost}]")
             value = {"goal": METRICS[name], **value} if name in METRICS else value
         return value
 

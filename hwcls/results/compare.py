@@ -48,7 +48,7 @@ def build_leaderboard(sweep: SweepResults) -> list[dict[str, Any]]:
     trials = [*sweep.ranked(), *(one.trial for one in sweep.left_out)]
     searched, front = [cost.recorded for cost in sweep.costs], {point.trial.number for point in find_front(sweep)}
     names = dict.fromkeys((*COSTS, *searched))
-    costs = [name for name in names if any(name in trial.cost for trial in trials)]
+    costs = [name for name in names if name in searched or any(name in trial.cost for trial in trials)]
     parameters = list(dict.fromkeys(name for trial in trials for name in trial.parameters))
     rows = []
     for place, trial in enumerate(trials, 1):

@@ -72,6 +72,7 @@ ERRORS = [
     (["val/accuracy", "cost/flops", "cost/flops"], r"tiny.yaml:3: metric: cost/flops is named twice"),
     (["cost/latency", "val/accuracy"], r"cost/latency as the first metric, .* — write \[val/accuracy, cost/latency\]"),
     ("cost/latency", r"metric: cost/latency as the first metric"),
+    ("cost/receptive_field", r"write \[val/accuracy, {name: cost/receptive_field, goal: minimize}\]"),
     (["val/accuracy", "test/accuracy"], r"metric.1: 'test/accuracy' cannot be the metric: test is read once"),
     (["val/acuracy", "cost/flops"], r"tiny.yaml:4: metric.0: 'val/acuracy' is not a valid value .* did you mean"),
     ([], r"metric is an empty list — write val/accuracy"),

@@ -35,10 +35,13 @@ def describe_runs(sweep: SweepResults) -> str:
         )
         own = "the winners were chosen and reported on the same runs: slightly optimistic"
         return f"{text}; {own}." if several else f"{text}: they report the winners on test."
-    if points := point_runs(sweep):
+    if sweep.costs:
+        points = point_runs(sweep)
         scored = sum(map(len, points.values()))
-        more = f", {len(complete) - scored} not scored yet" if len(complete) > scored else ""
-        return f"{text}: {scored} report {format_count(len(points), 'point')} of the Pareto front on test{more}."
+        verb, front = "reports" if scored == 1 else "report", format_count(len(points), "point")
+        parts = [f"{scored} {verb} {front} of the Pareto front on test"] if scored else []
+        parts += [f"{len(complete) - scored} not scored yet"] if len(complete) > scored else []
+        return f"{text}: {join_words(parts)}."
     picks, reports = sum(run.role == PICK for run in complete), sum(map(len, winner_runs(sweep).values()))
     parts = [f"{picks} picked the winners on validation"] if picks else []
     verb = "reports" if reports == 1 else "report"

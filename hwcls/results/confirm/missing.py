@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from dataclasses import dataclass
 
 from hwcls.results.confirm.plan import ConfirmPlan, confirm_config, confirm_metric, plan_confirm
@@ -46,12 +47,10 @@ def resume_command(sweep: SweepResults, missing: list[MissingRun]) -> str | None
     command = f"hwcls confirm {shlex.quote(str(sweep.folder))}"
     if any(not run.failed for run in missing):
         return command
-    failed = [
-        sum(run.label == label for run in missing if run.role != PICK) for label in {run.label for run in missing}
-    ]
+    failed = Counter((run.label, run.trial) for run in missing if run.role != PICK)  # of each trial, as seeds are added
     config = confirm_config(sweep)
     folds = (config.fold_count if config else None) or 1  # which are repeated as a whole
-    return f"{command} --add-seeds {-(-max(failed) // folds) * folds}" if any(failed) else None
+    return f"{command} --add-seeds {-(-max(failed.values()) // folds) * folds}" if failed else None
 
 
 def _has_all_trials(sweep: SweepResults) -> bool:

@@ -102,12 +102,19 @@ def plan_confirm(sweep: SweepResults, config: ConfirmConfig | None) -> ConfirmPl
 
 
 def _plan_front(sweep: SweepResults, config: ConfirmConfig) -> ConfirmPlan:
-    """Of several metrics: points of the front, each on fresh seeds, none of which chose it."""
+    """Of several metrics: points of the front, each on fresh seeds, none of which chose it.
+
+    Winners are the first point, the best by the first metric, and those of other alternatives that are the best of
+    theirs: a cheap one says nothing about how good its alternative is.
+    """
     points = [point.trial for point in choose_points(sweep, config.top)]
+    ranked = [trial for trial in sweep.ranked() if trial.value is not None and trial.status in ("complete", "stopped")]
+    best = {trial.label: trial.value for trial in reversed(ranked)}
     runs, winners = list[PlannedRun](), dict[str, int]()
     for trial in points:
         label, first = confirm_label(trial.label), FIRST_SEED + 1000 * trial.number
-        winners.setdefault(label, trial.number)  # the best by the first metric comes first
+        if not winners or trial.value == best[trial.label]:
+            winners.setdefault(label, trial.number)
         runs += [
             PlannedRun(label, trial.number, first + place, REPORT, plan_cut(config, place, picks=False))
             for place in range(config.seeds)
@@ -156,13 +163,18 @@ def confirm_metric(sweep: SweepResults) -> str:
 def confirm_winners(sweep: SweepResults) -> dict[str, int]:
     """The winner of each alternative, among its trials that were scored on test.
 
-    Several were scored if a longer search made another trial win; until that one is scored the last winner stands.
+    Several were scored if a longer search made another trial win; until that one is scored the last winner stands,
+    unless there are several metrics: another point of the front does not stand for the best one.
     """
     scored: dict[str, set[int]] = {}
     for run in sweep.confirm:
         if run.complete and run.role != PICK and confirm_metric(sweep) in (run.test or {}):
             scored.setdefault(run.label, set()).add(run.run.number)
-    planned, ranked, winners = plan_confirm(sweep, confirm_config(sweep)).winners, sweep.ranked(), dict[str, int]()
+    config = confirm_config(sweep)
+    if sweep.costs:
+        front = _plan_front(sweep, config or ConfirmConfig()).winners
+        return {label: number for label, number in front.items() if number in scored.get(label, ())}
+    planned, ranked, winners = plan_confirm(sweep, config).winners, sweep.ranked(), dict[str, int]()
     for label, trials in scored.items():
         ordered = [trial.number for trial in ranked if trial.number in trials]
         ordered += sorted(trials - set(ordered))

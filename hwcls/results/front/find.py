@@ -35,14 +35,13 @@ def find_front(sweep: SweepResults) -> list[FrontPoint]:
     """The front, the best by the first metric first; empty where the sweep has one metric."""
     if not sweep.costs:
         return []
-    known = [(trial, values) for trial in sweep.ranked() if (values := trial_values(sweep, trial)) is not None]
-    losses = [_losses(sweep, values) for _, values in known]
-    points = [
-        FrontPoint(*one)
-        for one, own in zip(known, losses, strict=True)
-        if not any(_beats(other, own) for other in losses)
-    ]
-    return sorted(points, key=lambda point: (_losses(sweep, point.values), point.trial.number))
+    known = [(trial, values) for trial in sweep.trials if (values := trial_values(sweep, trial)) is not None]
+    points = [(_losses(sweep, values), FrontPoint(trial, values)) for trial, values in known]
+    front: list[tuple[Point, FrontPoint]] = []
+    for losses, point in sorted(points, key=lambda one: (one[0], one[1].trial.number)):  # what beats one is before it
+        if not any(_beats(other, losses) for other, _ in reversed(front)):
+            front.append((losses, point))
+    return [point for _, point in front]
 
 
 def choose_points(sweep: SweepResults, top: int) -> list[FrontPoint]:

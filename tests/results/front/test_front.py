@@ -1,18 +1,25 @@
 """The Pareto front in the results: its points, which are confirmed, and where it is shown."""
 
 import csv
+import io
 import json
+import math
+import random
+import shutil
 
 import pytest
+from rich.console import Console
 
 from hwcls.report.html.charts.front import fronts
 from hwcls.report.html.page import render_page
+from hwcls.report.terminal.leaderboard import print_leaderboard
+from hwcls.results.answer import describe_answer
 from hwcls.results.best.choose import choose_best
 from hwcls.results.best.folder import update_best
-from hwcls.results.compare import build_leaderboard, build_summary, write_leaderboard
+from hwcls.results.compare import build_alternatives, build_leaderboard, build_summary, write_leaderboard
 from hwcls.results.confirm.describe import describe_confirm
-from hwcls.results.confirm.missing import find_missing
-from hwcls.results.confirm.plan import FIRST_SEED, confirm_config, plan_confirm
+from hwcls.results.confirm.missing import find_missing, resume_command
+from hwcls.results.confirm.plan import FIRST_SEED, confirm_config, plan_confirm, point_runs
 from hwcls.results.front.describe import build_front, describe_front
 from hwcls.results.front.find import choose_points, find_front, volume
 from hwcls.results.load import load_results
@@ -158,3 +165,114 @@ def test_trackers_find_the_front_in_a_file(sweep, tmp_path):
     assert sweep.front() is None
     update_best(tmp_path)
     assert sweep.front() == {0, 5, 1, 4, 3}
+
+
+def test_the_front_is_exact_with_three_metrics_and_ties(results, tmp_path):
+    goal = {"name": "cost/receptive_field", "goal": "maximize"}
+    found = results.sweep(tmp_path, metric={**METRIC, "costs": ["cost/latency", goal]}, compare=None)
+    draw = random.Random(0)
+    values = [(draw.randint(1, 5) / 10, draw.randint(1, 5), draw.randint(1, 5)) for _ in range(40)]
+    for number, (accuracy, latency, field) in enumerate(values):
+        cost = {"latency_ms": latency, "receptive_field": field}
+        results.trial(found.trial(number), [accuracy], label=None, cost=cost)
+    losses = [(-accuracy, latency, -field) for accuracy, latency, field in values]
+    beaten = {
+        number
+        for number, own in enumerate(losses)
+        if any(other != own and all(a <= b for a, b in zip(other, own, strict=True)) for other in losses)
+    }
+    front = [point.trial.number for point in find_front(load_results(tmp_path))]
+    assert set(front) == set(range(40)) - beaten
+    assert front == sorted(front, key=lambda number: (losses[number], number))
+
+
+def test_a_sweep_that_has_just_begun_is_shown(results, sweep, tmp_path):
+    shutil.rmtree(tmp_path / "trials")
+    results.trial(sweep.trial(0), [], label=None, status=None)
+    loaded = load_results(tmp_path)
+    assert build_leaderboard(loaded)[0]["latency_ms"] is None
+    printed = io.StringIO()
+    print_leaderboard(loaded, Console(file=printed, width=120))
+    assert "No trial has a value of val/accuracy and cost/latency yet." in printed.getvalue()
+    assert "No trial has a value of" in render_page(loaded)
+
+
+def test_a_cost_that_is_no_number_counts_as_not_measured(results, sweep, tmp_path):
+    results.trial(sweep.trial(8), [0.99], label=None, cost={"latency_ms": math.nan})
+    assert 8 not in {point.trial.number for point in find_front(load_results(tmp_path))}
+
+
+@pytest.mark.parametrize("goal", ["minimize", "maximize"])
+def test_the_line_of_the_chart_promises_no_more_than_there_is(results, tmp_path, goal):
+    metric = {**METRIC, "costs": [{"name": "cost/receptive_field", "goal": goal}]}
+    found = results.sweep(tmp_path, metric=metric, compare=None)
+    for number, (accuracy, field) in enumerate([(0.9, 30), (0.7, 50 if goal == "maximize" else 10)]):
+        results.trial(found.trial(number), [accuracy], label=None, cost={"receptive_field": field})
+    ((_, _, figure),) = fronts(load_results(tmp_path))
+    line = figure["data"][-1]
+    assert (line["name"], line["y"], line["x"][1]) == ("Pareto front", [0.7, 0.9], 30)
+    assert line["line"]["shape"] == "hv"  # between the two, only the worse one is to be had
+
+
+def test_the_page_speaks_of_early_stopping_only_where_there_was_some(results, sweep, tmp_path):
+    words = "Trials were stopped early by val/accuracy alone"
+    assert words in render_page(load_results(tmp_path))
+    shutil.rmtree(sweep.trial(4).path)
+    assert words not in render_page(load_results(tmp_path))
+
+
+@pytest.fixture
+def compared(results, tmp_path):
+    """The best mlp is beaten by a cnn, a worse one is on the front as the cheapest."""
+    found = results.sweep(tmp_path, metric=METRIC, run_cap=3, confirm={"top": 2, "seeds": 3})
+    trials = {0: ("cnn", 0.9, 4.0), 1: ("mlp", 0.88, 5.0), 2: ("mlp", 0.5, 1.0)}
+    for number, (label, accuracy, latency) in trials.items():
+        results.trial(found.trial(number), [accuracy], label=label, lr=0.1 + number, cost={"latency_ms": latency})
+    for number, rate in ((0, 0.9), (2, 0.5)):
+        first = FIRST_SEED + 1000 * number
+        results.confirm(found, trials[number][0], rate, trial=number, seeds=3, first=first, role="report")
+    return found
+
+
+def test_alternatives_are_not_compared_by_a_point_that_is_not_their_best(compared, tmp_path):
+    loaded = load_results(tmp_path)
+    assert set(point_runs(loaded)) == {0, 2}
+    assert describe_answer(loaded).startswith("Confirmed: on test the accuracy of cnn (trial 0) is")
+    rows = {row["label"]: row for row in build_alternatives(loaded)}
+    assert (rows["cnn"]["confirmed_trial"], rows["mlp"]["confirmed_trial"]) == (0, None)
+    assert (rows["mlp"]["trial"], rows["mlp"]["confirm_runs"]) == (1, 3)
+    assert {row["trial"]: row["confirmed"] for row in build_leaderboard(loaded)} == {0: "winner", 1: None, 2: "point"}
+    assert build_summary(loaded)["differences"] == []
+
+
+def test_alternatives_whose_best_are_on_the_front_are_compared(results, compared, tmp_path):
+    results.trial(compared.trial(1), [0.4], label="mlp", lr=1.1, cost={"latency_ms": 5.0})
+    ((better, worse),) = [(row["better"], row["worse"]) for row in build_summary(load_results(tmp_path))["differences"]]
+    assert (better, worse) == ("cnn", "mlp")
+
+
+def test_a_cheap_point_does_not_stand_for_the_best_one_whose_confirm_runs_failed(results, sweep, tmp_path):
+    confirm(results, sweep, 3, 0.6, 1.0)
+    loaded = load_results(tmp_path)
+    assert choose_best(loaded).run.number == 0
+    assert describe_answer(loaded).startswith("Best on val/accuracy: trial 0 with 0.9")
+    assert {row["trial"]: row["confirmed"] for row in build_leaderboard(loaded) if row["confirmed"]} == {3: "point"}
+
+
+def test_a_seed_that_failed_in_each_point_takes_one_more(results, sweep, tmp_path):
+    for trial in (0, 4, 3):
+        confirm(results, sweep, trial, 0.6, 1.0)
+        path = sweep.confirm_run("best", FIRST_SEED + 1000 * trial).path / "result.json"
+        values = json.loads(path.read_text())
+        path.write_text(json.dumps({**values, "status": "failed", "best": None, "error": "boom"}))
+    loaded = load_results(tmp_path)
+    missing = find_missing(loaded)
+    assert [(run.trial, run.failed) for run in missing] == [(0, True), (4, True), (3, True)]
+    assert resume_command(loaded, missing).endswith("--add-seeds 1")
+
+
+def test_confirm_runs_that_are_not_scored_yet_are_said(results, sweep, tmp_path):
+    for place in range(2):
+        run = sweep.confirm_run("best", FIRST_SEED + place)
+        results.trial(run, [0.5], label=None, trial=0, role="report")
+    assert describe_confirm(load_results(tmp_path))[0] == "2 confirm runs complete: 2 not scored yet."

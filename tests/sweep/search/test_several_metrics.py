@@ -62,7 +62,8 @@ def test_optuna_gets_all_values_and_the_state_in_which_each_trial_ended(search):
     found.on_trial_result("0", result(1, 0.1, cost={"latency_ms": 2.0}))
     found.on_trial_complete("0", result(3, 0.3, cost={"latency_ms": 2.0}))
     found.on_trial_result("1", result(1, 0.1, cost={"latency_ms": 4.0}))
-    found.on_trial_complete("1", result(2, 0.2, cost={"latency_ms": 4.0}))  # stopped early, by the first metric
+    found.on_trial_result("1", result(2, 0.2, cost={"latency_ms": 4.0}))
+    found.on_trial_complete("1", result(3, 0.15, epochs=4, cost={"latency_ms": 4.0}))  # stopped early, by the first one
     found.on_trial_complete("2", error=True)
     found.on_trial_complete("3", result(3, 0.4))  # its latency is not known
     trials = found.study.trials
@@ -75,8 +76,8 @@ def test_optuna_gets_all_values_and_the_state_in_which_each_trial_ended(search):
     assert found.study.directions == [optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE]
     assert trials[0].values == [0.3, 2.0]
     assert trials[3].values == [0.4, math.inf]
-    assert trials[1].intermediate_values == {1: 0.1, 2: 0.2}
-    shown = shown_trials(trials, found.study.directions)  # what the sampler learns from
+    assert trials[1].intermediate_values == {1: 0.1, 2: 0.2, 3: 0.15}
+    shown = shown_trials(trials, found.study.directions)  # what the sampler learns from: of that one its best epoch
     two, four = pytest.approx(math.log(2)), pytest.approx(math.log(4))
     assert [(trial.number, trial.values) for trial in shown if trial.state == TrialState.COMPLETE] == [
         (0, [0.3, two]),

@@ -67,7 +67,7 @@ def _line(sweep: SweepResults, place: int, cost: CostConfig, rows: list[FrontRow
     way = -1 if cost.goal == "maximize" else 1
     points = front_line([(way * row.values[1 + place], sweep.sign * row.values[0]) for row in rows])
     x, y = [round_value(way * value) for value, _ in points], [round_value(sweep.sign * value) for _, value in points]
-    line = {"color": "#888888", "width": 1.5, "shape": "hv" if way > 0 else "vh"}
+    line = {"color": "#888888", "width": 1.5, "shape": "hv"}
     return {
         "type": "scatter",
         "mode": "lines",

@@ -90,14 +90,17 @@ def _build_nsga2(seed: int, name: str) -> NSGAIISampler:
     return made
 
 
-def values_of(trial: FrozenTrial) -> list[float] | None:
-    """The values of all metrics of an ended trial, one that was stopped early too; None where one is not known."""
+def values_of(trial: FrozenTrial, way: StudyDirection) -> list[float] | None:
+    """The values of all metrics of an ended trial, None where one is not known; `way`: that of the first metric.
+
+    One that was stopped early counts with its best epoch, as a complete one does.
+    """
     if trial.state == TrialState.COMPLETE:
         values = trial.values
     else:
-        costs = trial.user_attrs.get(COSTS)
-        last = max(trial.intermediate_values.items(), default=None)
-        values = [last[1], *costs] if last and costs else None
+        costs, epochs = trial.user_attrs.get(COSTS), trial.intermediate_values.values()
+        best = (min if way == StudyDirection.MINIMIZE else max)(epochs, default=math.nan)
+        values = [best, *costs] if costs else None
     return values if values and all(map(math.isfinite, values)) else None
 
 
@@ -113,7 +116,8 @@ def shown_trials(
         directions: Of the study.
         generation: The attribute with NSGA-II's generation: what another sampler drew is of its first one.
     """
-    values = {trial.number: own for trial in trials if trial.state in ENDED and (own := values_of(trial))}
+    ended = [trial for trial in trials if trial.state in ENDED]
+    values = {trial.number: own for trial in ended if (own := values_of(trial, directions[0]))}
     worst = [
         max(column) if way == StudyDirection.MINIMIZE else min(column)
         for column, way in zip(zip(*values.values(), strict=True), directions, strict=False)
