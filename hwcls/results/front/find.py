@@ -8,6 +8,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from hwcls.results.load import SweepResults, TrialResult
 
 MARGIN = 1.1  # the corner from which volumes are measured, in lengths of the front
@@ -36,12 +38,13 @@ def find_front(sweep: SweepResults) -> list[FrontPoint]:
     if not sweep.costs:
         return []
     known = [(trial, values) for trial in sweep.trials if (values := trial_values(sweep, trial)) is not None]
-    points = [(_losses(sweep, values), FrontPoint(trial, values)) for trial, values in known]
-    front: list[tuple[Point, FrontPoint]] = []
-    for losses, point in sorted(points, key=lambda one: (one[0], one[1].trial.number)):  # what beats one is before it
-        if not any(_beats(other, losses) for other, _ in reversed(front)):
-            front.append((losses, point))
-    return [point for _, point in front]
+    points = sorted((FrontPoint(*one) for one in known), key=lambda one: (_losses(sweep, one.values), one.trial.number))
+    losses = np.array([_losses(sweep, point.values) for point in points])  # (N, M); what beats one comes before it
+    found = np.zeros(len(points), np.bool_)
+    for place, own in enumerate(losses):
+        before = losses[:place][found[:place]]
+        found[place] = not ((before <= own).all(1) & (before < own).any(1)).any()
+    return [point for point, one in zip(points, found, strict=True) if one]
 
 
 def choose_points(sweep: SweepResults, top: int) -> list[FrontPoint]:
@@ -85,10 +88,6 @@ def _losses(sweep: SweepResults, values: Point) -> Point:
 def _logs(sweep: SweepResults, point: FrontPoint) -> Point:
     first, *costs = point.values
     return _losses(sweep, (first, *(math.log(max(cost, 1e-9)) for cost in costs)))
-
-
-def _beats(one: Point, other: Point) -> bool:
-    return one != other and all(a <= b for a, b in zip(one, other, strict=True))
 
 
 def _scale(points: Sequence[Point]) -> list[Point]:

@@ -1,5 +1,6 @@
 """The search for several metrics, without Tune: what is drawn, what Optuna gets to know, and how it resumes."""
 
+import copy
 import math
 from collections import Counter
 
@@ -77,7 +78,7 @@ def test_optuna_gets_all_values_and_the_state_in_which_each_trial_ended(search):
     assert trials[0].values == [0.3, 2.0]
     assert trials[3].values == [0.4, math.inf]
     assert trials[1].intermediate_values == {1: 0.1, 2: 0.2, 3: 0.15}
-    shown = shown_trials(trials, found.study.directions)  # what the sampler learns from: of that one its best epoch
+    shown = shown_trials(trials, found.study.directions, {})  # what the sampler learns from: of that one its best epoch
     two, four = pytest.approx(math.log(2)), pytest.approx(math.log(4))
     assert [(trial.number, trial.values) for trial in shown if trial.state == TrialState.COMPLETE] == [
         (0, [0.3, two]),
@@ -86,6 +87,25 @@ def test_optuna_gets_all_values_and_the_state_in_which_each_trial_ended(search):
         (3, [0.2, four]),
     ]
     assert [trial.number for trial in shown if trial.state == TrialState.RUNNING] == [4]
+
+
+def test_what_a_sampler_sees_follows_a_trial_that_changes():
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    x = {"x": optuna.distributions.FloatDistribution(0, 1)}
+    pruned = {"state": TrialState.PRUNED, "intermediate_values": {1: 0.5, 2: 0.4}}
+    study.add_trial(
+        optuna.trial.create_trial(**pruned, params={"x": 0.1}, distributions=x, user_attrs={"costs": [1.0]})
+    )
+    study.add_trial(optuna.trial.create_trial(values=[0.3, 10.0], params={"x": 0.2}, distributions=x))
+    trials, kept = study.get_trials(deepcopy=False), {}
+    first = shown_trials(trials, study.directions, kept)
+    assert [one.values for one in first] == [[0.5, 0.0], [0.3, pytest.approx(math.log(10))]]
+    assert all(a is b for a, b in zip(first, shown_trials(trials, study.directions, kept), strict=True))
+    gone_on = copy.copy(trials[0])  # it had paused; its cost is not known any more
+    gone_on.state, gone_on.values = TrialState.COMPLETE, [0.9, math.inf]
+    again = shown_trials([gone_on, trials[1]], study.directions, kept)
+    assert again[0].values == again[1].values == first[1].values  # as bad as the worst
+    assert again[1] is first[1]
 
 
 def test_a_restart_resumes_running_trials_and_goes_on(search):

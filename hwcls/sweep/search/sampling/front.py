@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import warnings
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from hwcls.sweep.search.optuna_private import StudyView, drawn_or_pinned
+from hwcls.sweep.search.optuna_private import Shown, StudyView, drawn_or_pinned
 from hwcls.sweep.search.sampling.history import ENDED, has_ended
 from hwcls.sweep.storage.journal_format import COSTS
 
@@ -42,6 +43,7 @@ class FrontSampler(BaseSampler):
         self.seed, self.compared, self.few = seed, compared, few
         self._tpe = _build_tpe(seed)
         self._nsga2: dict[object, NSGAIISampler] = {}  # by alternative
+        self._shown: dict[str, Shown] = defaultdict(dict)  # of each sampler, kept from ask to ask
         self._now: tuple[BaseSampler, StudyView] | None = None  # of one ask
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -56,11 +58,11 @@ class FrontSampler(BaseSampler):
         own = [one for one in known if self._label(one) == label]
         enough = self.few == 0 or sum(one.state in ENDED for one in own) >= POPULATION
         if self.few is None or not enough or sum(one.state in ENDED for one in known) < self.few:
-            return self._tpe, StudyView(study, shown_trials(known, study.directions))
+            return self._tpe, StudyView(study, shown_trials(known, study.directions, self._shown[""]))
         if label not in self._nsga2:
             self._nsga2[label] = _build_nsga2(self.seed + len(self._nsga2), "" if label is None else str(label))
-        sampler = self._nsga2[label]
-        return sampler, StudyView(study, shown_trials(own, study.directions, sampler._GENERATION_KEY))
+        sampler, key = self._nsga2[label], self._nsga2[label]._GENERATION_KEY
+        return sampler, StudyView(study, shown_trials(own, study.directions, self._shown[key], key))
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -75,7 +77,9 @@ class FrontSampler(BaseSampler):
         return self._now[0].sample_independent(self._now[1], trial, param_name, param_distribution)
 
     def _label(self, trial: FrozenTrial) -> object:
-        return drawn_or_pinned(trial).get(self.compared) if self.compared else None
+        if self.compared is None:
+            return None
+        return (trial.params if self.compared in trial.params else drawn_or_pinned(trial)).get(self.compared)
 
 
 def _build_tpe(seed: int) -> TPESampler:
@@ -90,22 +94,8 @@ def _build_nsga2(seed: int, name: str) -> NSGAIISampler:
     return made
 
 
-def values_of(trial: FrozenTrial, way: StudyDirection) -> list[float] | None:
-    """The values of all metrics of an ended trial, None where one is not known; `way`: that of the first metric.
-
-    One that was stopped early counts with its best epoch, as a complete one does.
-    """
-    if trial.state == TrialState.COMPLETE:
-        values = trial.values
-    else:
-        costs, epochs = trial.user_attrs.get(COSTS), trial.intermediate_values.values()
-        best = (min if way == StudyDirection.MINIMIZE else max)(epochs, default=math.nan)
-        values = [best, *costs] if costs else None
-    return values if values and all(map(math.isfinite, values)) else None
-
-
 def shown_trials(
-    trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection], generation: str = ""
+    trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection], shown: Shown, generation: str = ""
 ) -> list[FrozenTrial]:
     """The trials that have ended, as if they were complete, and those that run.
 
@@ -114,26 +104,47 @@ def shown_trials(
     Args:
         trials: Of a study.
         directions: Of the study.
+        shown: What was shown before: a trial that has not changed is shown as the same object.
         generation: The attribute with NSGA-II's generation: what another sampler drew is of its first one.
     """
     ended = [trial for trial in trials if trial.state in ENDED]
-    values = {trial.number: own for trial in ended if (own := values_of(trial, directions[0]))}
+    changed = [trial for trial in ended if trial.number not in shown or shown[trial.number][0] is not trial]
+    for trial in changed:
+        shown.pop(trial.number, None)
+        if (own := values_of(trial, directions)) is not None:
+            shown[trial.number] = trial, _as_complete(trial, own, generation)
+    known = {trial.number: shown[trial.number][1] for trial in ended if trial.number in shown}
     worst = [
         max(column) if way == StudyDirection.MINIMIZE else min(column)
-        for column, way in zip(zip(*values.values(), strict=True), directions, strict=False)
+        for column, way in zip(zip(*(one.values for one in known.values()), strict=True), directions, strict=False)
     ]
     found = []
     for trial in trials:
         if trial.state == TrialState.RUNNING:
             found.append(trial)
+        elif trial.number in known:
+            found.append(known[trial.number])
         elif has_ended(trial) and worst:
-            first, *costs = values.get(trial.number, worst)
-            shown = copy.copy(trial)
-            shown.state, shown.values = TrialState.COMPLETE, [first, *map(_logarithm, costs)]
-            shown.system_attrs = {generation: 0, **trial.system_attrs} if generation else trial.system_attrs
-            found.append(shown)
+            found.append(_as_complete(trial, worst, generation))
     return found
 
 
-def _logarithm(cost: float) -> float:
-    return math.log(max(cost, 1e-9))
+def values_of(trial: FrozenTrial, directions: Sequence[StudyDirection]) -> list[float] | None:
+    """The values of an ended trial, costs as logarithms; None where one is not known.
+
+    A trial that was stopped early counts with its best epoch, as a complete one does.
+    """
+    if trial.state == TrialState.COMPLETE:
+        first, *costs = trial.values
+    else:
+        epochs, costs = trial.intermediate_values.values(), trial.user_attrs.get(COSTS) or [math.nan]
+        first = (min if directions[0] == StudyDirection.MINIMIZE else max)(epochs, default=math.nan)
+    known = all(map(math.isfinite, (first, *costs)))
+    return [first, *(math.log(max(cost, 1e-9)) for cost in costs)] if known else None
+
+
+def _as_complete(trial: FrozenTrial, values: Sequence[float], generation: str) -> FrozenTrial:
+    shown = copy.copy(trial)
+    shown.state, shown.values = TrialState.COMPLETE, list(values)
+    shown.system_attrs = {generation: 0, **trial.system_attrs} if generation else trial.system_attrs
+    return shown
