@@ -146,6 +146,10 @@ class CostConfig(Frozen):
         """The name alone, where it says all."""
         return self.name if COSTS[self.name].goal else plain(self)
 
+    def __str__(self) -> str:
+        """The name, with the goal where the name does not say it."""
+        return self.name if COSTS[self.name].goal else f"{self.name} ({self.goal})"
+
     @property
     def recorded(self) -> str:
         """Its key in `cost` of a trial's result.json."""

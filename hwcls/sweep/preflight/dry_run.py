@@ -17,7 +17,7 @@ from hwcls.config.trial import TrialConfig
 from hwcls.config.yaml_source import YamlSource
 from hwcls.data.augment.defaults import format_augment, summarise_augments
 from hwcls.errors import UserError
-from hwcls.format import format_count, format_duration
+from hwcls.format import format_count, format_duration, join_words
 from hwcls.models.alternatives import describe_same_models, expand_alternatives, group_same_models
 from hwcls.sweep.preflight.notes import describe_notes
 from hwcls.training.image_size import sizes_by_title
@@ -71,6 +71,7 @@ def plan_sweep(sweep: Sweep, notes: Sequence[str] | None = None, described: Sequ
     return {
         "name": config.name,
         "method": config.method,
+        "metrics": [config.metric.name, *(cost.name for cost in config.metric.costs)],
         "trials": sweep.total,
         "budget_seconds": config.budget,
         "space": [
@@ -225,7 +226,8 @@ def print_plan(found: dict[str, Any], write: Callable[[str], None]) -> None:
         extent = format_count(found["trials"], "trial")
     else:
         extent = f"trials for {format_duration(found['budget_seconds'])}"
-    write(f"{found['name']}: {extent}, {found['method']}")
+    front = f", the Pareto front of {join_words(found['metrics'])}" if len(found["metrics"]) > 1 else ""
+    write(f"{found['name']}: {extent}, {found['method']}{front}")
     write("\nspace")
     width = max((len(entry["parameter"]) for entry in found["space"]), default=0)
     for entry in found["space"]:
@@ -248,7 +250,8 @@ def print_plan(found: dict[str, Any], write: Callable[[str], None]) -> None:
     if found["confirm"]:
         picks = "{picks} runs pick the winners, ".format(**found["confirm"]) if found["confirm"]["picks"] else ""
         other = "others" if picks else "runs"
-        text = f"\nconfirm: {picks}{found['confirm']['reports']} {other} report them on test"
+        whom = "points of the front" if front else "them"
+        text = f"\nconfirm: {picks}{found['confirm']['reports']} {other} report {whom} on test"
         if found["confirm"]["folds"]:
             text += f", each without one of {found['confirm']['folds']} folds of train and val"
         elif found["confirm"]["splits"]:

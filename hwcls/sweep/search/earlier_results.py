@@ -16,7 +16,7 @@ def check_earlier_results(path: Path, metric: MetricConfig) -> None:
     earlier = load_results(path)
     if (earlier.metric, earlier.goal, earlier.costs) != (metric.name, metric.goal, metric.costs):
         before, now = (
-            join_words([name, *(cost.name for cost in costs)])
+            join_words([name, *map(str, costs)])
             for name, costs in ((earlier.metric, earlier.costs), (metric.name, metric.costs))
         )
         what = f"was ranked by {before}, this sweep is by {now}"

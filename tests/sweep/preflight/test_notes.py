@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from hwcls.cli.main import app
 from hwcls.config.sweep_file import load_sweep
-from hwcls.sweep.preflight.dry_run import plan_sweep
+from hwcls.sweep.preflight.dry_run import plan_sweep, print_plan
 from hwcls.sweep.preflight.notes import describe_notes
 
 LRS = {"optimizer": {"name": "adam", "lr": {"values": [0.1, 0.01]}}}
@@ -67,6 +67,15 @@ def test_the_dry_run_says_it(sweep_file):
     assert "confirm: 4 runs pick the winners, 2 others report them on test" in done.stdout
     found = json.loads(CliRunner().invoke(app, ["sweep", str(path), "--dry-run", "--no-probe", "--json"]).stdout)
     assert found["confirm"] == {"picks": 4, "reports": 2, "runs": 6, "splits": None, "folds": None}
+
+
+def test_the_dry_run_says_that_it_is_for_the_front(tiny):
+    shown = []
+    found = plan_sweep(tiny(metric=["val/accuracy", "cost/latency"], confirm={"top": 3, "seeds": 5}), ())
+    print_plan(found, shown.append)
+    assert found["metrics"] == ["val/accuracy", "cost/latency"]
+    assert shown[0].endswith(", random, the Pareto front of val/accuracy and cost/latency")
+    assert "\nconfirm: 15 runs report points of the front on test" in shown
 
 
 def test_a_time_budget_says_which_run_cap_it_replaces(tmp_path):

@@ -13,6 +13,7 @@ from ray.tune.search import Searcher
 from hwcls.errors import UserError
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.run.reconcile import reconcile
+from hwcls.sweep.search.earlier_results import check_earlier_results
 from hwcls.sweep.search.sampling.front import POPULATION, FrontSampler, shown_trials
 from hwcls.sweep.search.searcher import FairSearch
 from hwcls.tracking.folders import SweepFolder
@@ -193,3 +194,16 @@ def test_an_earlier_sweep_is_known_only_with_the_same_metrics(search, tiny, tmp_
     assert again.study.trials[0].values == [0.5, 1.0]
     with pytest.raises(UserError, match=r"was ranked by val/accuracy and cost/latency, this sweep is by val/accuracy"):
         FairSearch(tiny(), SweepFolder(tmp_path / "other"), Resources(1, 1, 0.0, 1), {}, before)
+
+
+def test_an_earlier_sweep_with_the_other_direction_is_refused(tiny, tmp_path):
+    by_goal = {
+        goal: tiny(metric=["val/accuracy", {"name": "cost/receptive_field", "goal": goal}])
+        for goal in ("minimize", "maximize")
+    }
+    (tmp_path / "before").mkdir()
+    (tmp_path / "before" / "sweep.yaml").write_text(yaml.safe_dump(by_goal["maximize"].resolved()))
+    line = r"by val/accuracy and cost/receptive_field \(maximize\), this sweep is by .*field \(minimize\)"
+    with pytest.raises(UserError, match=line):
+        check_earlier_results(tmp_path / "before", by_goal["minimize"].config.metric)
+    check_earlier_results(tmp_path / "before", by_goal["maximize"].config.metric)
