@@ -47,10 +47,11 @@ def reconcile(sweep: Sweep, opened: SweepFolder, search: FairSearch, scheduler: 
         if result is None:
             status = STATUSES.get(known[number].state.name)
             if status is None and _has_weights(trial, sweep.config.metric, sweep.config.keep):
-                complete = trial.last_epoch() >= trial.config().epochs
+                waiting = trial.paused()  # the configs of thousands that wait are not read
+                complete = waiting is None and trial.last_epoch() >= trial.config().epochs
                 status = "complete" if complete else "stopped" if stopped[number] else None
                 if status == "stopped" and scheduler and scheduler.pause(labels[number], f"trials/{number}"):
-                    if trial.paused() is None:
+                    if waiting is None:
                         trial.pause(_result(sweep, trial, status, known[number].params))
                     search.pause(number)
                     continue

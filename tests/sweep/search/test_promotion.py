@@ -493,3 +493,15 @@ def test_a_restart_makes_no_list_for_each_paused_trial(driver, monkeypatch):
     again = driver(run_cap=60, method="random")
     assert len(again.search.paused) >= len(waiting) > 10
     assert listed == []
+
+
+def test_a_restart_reads_no_config_of_a_paused_trial(driver, monkeypatch):
+    waiting = set(driver(run_cap=60).run(60).search.paused)
+    read, config = [], TrialFolder.config
+    monkeypatch.setattr(
+        TrialFolder, "config", lambda folder: read.append(f"trials/{folder.path.name}") or config(folder)
+    )
+    again = driver(run_cap=60)
+    assert waiting <= set(again.search.paused)
+    assert len(waiting) > 10
+    assert not waiting & set(read)
