@@ -54,6 +54,7 @@ class SearchMethod(Frozen):
     seeded_by_trial: ClassVar[bool] = False  # a trial draws by its number alone, however often the sweep restarts
     one_metric: ClassVar[bool] = True  # whether it can search for a single metric
     several_metrics: ClassVar[bool] = False  # whether it can search for several at once
+    pauses_trials: ClassVar[bool] = True  # whether early stopping pauses them where the file leaves the rule open
     start: ClassVar[int] = 0  # trials of each alternative before its model draws: fewer would never get there
     package: ClassVar[str | None] = None  # Python package that it needs
     extra: ClassVar[str | None] = None  # of hwcls, which installs it
@@ -165,12 +166,12 @@ class EarlyStopping(Frozen):
         """Whether trials pause at a rung and go on later: `race` then returns a PausingRule."""
         return False
 
-    def spell_out(self, *, before: str | None, keeps_weights: bool) -> EarlyStopping:
+    def spell_out(self, *, before: str | None, may_pause: bool) -> EarlyStopping:
         """The config with what is left open.
 
         Args:
             before: The rule of earlier starts of the sweep; None at the first one.
-            keeps_weights: Whether trials keep their weights, as one that pauses must.
+            may_pause: Whether those of a new one may pause: they keep their weights, and its method loses nothing by it.
         """
         return self
 

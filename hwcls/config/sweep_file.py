@@ -173,8 +173,8 @@ class Sweep:
     @cached_property
     def early_stopping(self) -> EarlyStopping | None:
         """The early stopping of the search, with what the file leaves open."""
-        config = self.config.early_terminate
-        return config and config.spell_out(before=self.rule_before, keeps_weights=self.config.keep != "none")
+        config, may_pause = self.config.early_terminate, self.config.keep != "none" and self.config.search.pauses_trials
+        return config and config.spell_out(before=self.rule_before, may_pause=may_pause)
 
     def most_trials(self, label: str | None) -> int | None:
         """How many trials an alternative has at most; None where that is known only at the end."""

@@ -143,7 +143,7 @@ def test_the_order_of_the_records_does_not_matter(seed):
     assert found[0][0] == found[1][0]
 
 
-@pytest.mark.parametrize(("trials", "least"), [(1, 1), (2, 2), (3, 2), (4, 3), (6, 4), (7, 5), (64, 5)])
+@pytest.mark.parametrize(("trials", "least"), [(1, 1), (2, 2), (3, 2), (4, 3), (6, 4), (7, 5), (8, 6), (64, 6)])
 def test_of_few_trials_two_thirds_go_on(trials, least):
     assert going_on(trials, 3, 9) == least
     found = race([1 - 0.01 * number for number in range(trials)], trials=trials)
@@ -426,6 +426,12 @@ def test_promotion_needs_the_weights(sweep_file):
     assert not load_sweep(sweep_file(keep="none", early_terminate="asha")).early_stopping.pauses
 
 
+@pytest.mark.parametrize(("method", "rule"), [("auto", "promotion"), ("random", "promotion"), ("tpe", "stopping")])
+def test_the_rule_that_a_file_leaves_open(sweep_file, method, rule):
+    assert load_sweep(sweep_file(method=method, early_terminate="asha")).early_stopping.rule == rule
+    assert load_sweep(sweep_file(method=method, early_terminate=PROMOTION)).early_stopping.rule == "promotion"
+
+
 def test_only_asha_has_the_rule(sweep_file):
     with pytest.raises(UserError, match="'rule' is not a setting of median"):
         load_sweep(sweep_file(early_terminate={"type": "median", "rule": "promotion"}))
@@ -435,12 +441,12 @@ def test_only_asha_has_the_rule(sweep_file):
 
 def test_a_sweep_keeps_the_rule_that_it_began_with():
     asha = parse_early_stopping({"type": "asha"})
-    assert asha.spell_out(before="stopping", keeps_weights=True).rule == "stopping"
-    assert asha.spell_out(before="promotion", keeps_weights=True).rule == "promotion"
-    assert asha.spell_out(before=None, keeps_weights=True).rule == "promotion"  # the default of a new one
-    assert asha.spell_out(before=None, keeps_weights=False).rule == "stopping"
+    assert asha.spell_out(before="stopping", may_pause=True).rule == "stopping"
+    assert asha.spell_out(before="promotion", may_pause=True).rule == "promotion"
+    assert asha.spell_out(before=None, may_pause=True).rule == "promotion"  # the default of a new one
+    assert asha.spell_out(before=None, may_pause=False).rule == "stopping"
     own = parse_early_stopping({"type": "asha", "rule": "promotion"})
-    assert own.spell_out(before="stopping", keeps_weights=True).rule == "promotion"
+    assert own.spell_out(before="stopping", may_pause=True).rule == "promotion"
 
 
 def test_of_many_paused_trials_some_are_looked_at_each_time(driver, monkeypatch):

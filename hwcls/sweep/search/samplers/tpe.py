@@ -13,6 +13,7 @@ class Tpe(SearchMethod):
     """Multivariate TPE, in groups for parameters that only some trials have."""
 
     several_metrics: ClassVar[bool] = True
+    pauses_trials: ClassVar[bool] = False  # which are so alike that a first epoch tells little (benchmarks/replay.py)
 
     def sampler(self, seed: int, searched: Searched) -> Any:
         from optuna.exceptions import ExperimentalWarning

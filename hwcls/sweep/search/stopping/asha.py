@@ -28,8 +28,8 @@ class Asha(EarlyStopping):
     def pauses(self) -> bool:
         return (self.rule or RULE) == "promotion"
 
-    def spell_out(self, *, before: str | None, keeps_weights: bool) -> EarlyStopping:
-        chosen = before or (RULE if keeps_weights else "stopping")
+    def spell_out(self, *, before: str | None, may_pause: bool) -> EarlyStopping:
+        chosen = before or (RULE if may_pause else "stopping")
         return self if self.rule else self.model_copy(update={"rule": chosen})
 
     def first_rung(self, epochs: int) -> int:
