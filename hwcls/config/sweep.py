@@ -171,7 +171,7 @@ class EarlyStopping(Frozen):
 
         Args:
             before: The rule of earlier starts of the sweep; None at the first one.
-            may_pause: Whether those of a new one may pause: they keep their weights, and its method loses nothing by it.
+            may_pause: Whether those of a new one may pause: they keep their weights, and the method loses nothing.
         """
         return self
 
