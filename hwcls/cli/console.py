@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from hwcls.cli.interrupt import command_begins, leave_at_once
 from hwcls.errors import UserError
 from hwcls.escape import printable
 from hwcls.reading import forget_reports
@@ -30,6 +31,7 @@ class ErrorHandlingGroup(TyperGroup):
         """Run the command that `ctx` names."""
         forget_reports()
         try:
+            command_begins()
             return super().invoke(ctx)
         except UserError as error:
             _exit(str(error), 2)
@@ -40,6 +42,7 @@ class ErrorHandlingGroup(TyperGroup):
                 _exit(_too_many(getattr(error, "ctx", None) or ctx, extra[1]), 2)
             raise
         except KeyboardInterrupt:
+            leave_at_once()
             _exit("interrupted", 130)
         except SystemExit as error:
             from hwcls.models.user.code import error_line, is_raised_by_user

@@ -16,7 +16,7 @@ PATIENCE = 2  # interrupts that save and clean up; the next one ends the process
 CODE = 130
 _SHOW_CURSOR = "\x1b[?25h"  # which a progress display may have hidden
 
-_count = 0
+_count = PATIENCE  # interrupts until now; until a command begins there is nothing to save
 
 
 def handle_interrupts() -> None:
@@ -64,6 +64,12 @@ def _report_once(reader: int, report: Callable[[], None]) -> None:
             if number[0] == signal.SIGINT and not reported:
                 reported = True
                 report()
+
+
+def command_begins() -> None:
+    """From now on an interrupt is an exception, which the command handles."""
+    global _count
+    _count = 0
 
 
 def leave_at_once() -> None:

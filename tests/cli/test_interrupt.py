@@ -17,7 +17,7 @@ from hwcls.sweep.cluster.prompt_exit import exits_promptly
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import os, signal, sys
-from hwcls.cli.interrupt import handle_interrupts, leave_at_once
+from hwcls.cli.interrupt import command_begins, handle_interrupts, leave_at_once
 
 def press():
     os.kill(os.getpid(), signal.SIGINT)
@@ -29,11 +29,12 @@ class Interrupted:
 handle_interrupts()
 """
 CASES = {
-    "outside of any command": "press()",
-    "in a handler of an interrupt": "try:\n    press()\nexcept KeyboardInterrupt:\n    press()",
-    "a third time": "for _ in range(12):\n    try:\n        press()\n    except KeyboardInterrupt:\n        pass",
-    "at exit": "import atexit\natexit.register(press)\nleave_at_once()",
-    "in a destructor": "one = Interrupted()\ndel one\npress()",
+    "before a command begins": "try:\n    press()\nexcept KeyboardInterrupt:\n    os._exit(7)",
+    "that nothing handles": "command_begins()\npress()",
+    "in a handler of an interrupt": "command_begins()\ntry:\n    press()\nexcept KeyboardInterrupt:\n    press()",
+    "a third time": "command_begins()\nwhile True:\n    try:\n        press()\n    except KeyboardInterrupt:\n        pass",
+    "at exit": "command_begins()\nimport atexit\natexit.register(press)\nleave_at_once()",
+    "in a destructor": "command_begins()\none = Interrupted()\ndel one\npress()",
 }
 
 
