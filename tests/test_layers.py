@@ -37,8 +37,8 @@ PACKAGES = [
 WINGS = {
     "sweep": [{"storage", "monitor"}, {"cluster"}, {"search"}, {"preflight", "run"}, {"driver"}],
     "cli": [
-        {"os_error"},
-        {"console", "interrupt"},
+        {"os_error", "interrupt"},
+        {"console"},
         {"choose_run"},
         {"options", "progress_bar"},
         {"commands"},

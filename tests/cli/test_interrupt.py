@@ -32,7 +32,7 @@ CASES = {
     "before a command begins": "try:\n    press()\nexcept KeyboardInterrupt:\n    os._exit(7)",
     "that nothing handles": "command_begins()\npress()",
     "in a handler of an interrupt": "command_begins()\ntry:\n    press()\nexcept KeyboardInterrupt:\n    press()",
-    "a third time": "command_begins()\nwhile True:\n    try:\n        press()\n    except KeyboardInterrupt:\n        pass",
+    "a third time": "command_begins()\nwhile True:\n    try:\n        press()\n    except KeyboardInterrupt: pass",
     "at exit": "command_begins()\nimport atexit\natexit.register(press)\nleave_at_once()",
     "in a destructor": "command_begins()\none = Interrupted()\ndel one\npress()",
 }
