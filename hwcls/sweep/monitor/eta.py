@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 # Measured on two cores.
 GROUP = 1.8  # until a group of ranks starts its first trial
 SCORE = 0.95  # to score the winners of confirm on test
-AFTER = 0.4  # from the last trial's end to the command's
+AFTER = 0.8  # from the last trial's end to the command's
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ ERROR = (0.6, 1.5)  # actual over estimated time: a short measurement is not exa
 
 # Idle times as multiples of the time in which a process starts and imports what training needs, which dominates them.
 # Measured on two cores.
-BEFORE = 1.2  # until Ray runs and the search starts
+BEFORE = 2.2  # until Ray runs and the search starts
 TURNAROUND = 0.035  # between two trials
 RECORD = 0.0025  # between two epochs
 
