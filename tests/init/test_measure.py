@@ -33,7 +33,7 @@ def test_both_ends_of_a_model_are_timed_and_an_outlier_is_not_believed(monkeypat
 def test_pace():
     pace = measure.pace_of(Timing(10.0, {"cnn": [TrialTime(1, 2.0), TrialTime(1, 4.0)]}), 2)
     assert pace.speeds == {"cnn": Speed(pytest.approx(3.025), pytest.approx(4.025))}
-    assert (pace.concurrent, pace.idle) == (2, pytest.approx(10 * (1.2 + 2 * 1.8 + 0.95 + 0.4)))
+    assert (pace.concurrent, pace.idle) == (2, pytest.approx(10 * (2.2 + 2 * 1.8 + 0.95 + 0.8)))
 
 
 def test_of_a_probe_the_features_are_timed_once(monkeypatch):
@@ -48,5 +48,5 @@ def test_of_a_probe_the_features_are_timed_once(monkeypatch):
     found = measure.time_models([CNN, Model("probe", settings, "")], DataConfig(path="photos", image_size=16))
     pace = measure.pace_of(found, 2, images=1_000)
     assert pace.once == 125.0
-    assert pace.idle == pytest.approx(10 * (1.2 + 3 * 1.8 + 0.95 + 0.4))  # and start anew for it
+    assert pace.idle == pytest.approx(10 * (2.2 + 3 * 1.8 + 0.95 + 0.8))  # and start anew for it
     assert pace.features(["cnn"]) == 0.0
