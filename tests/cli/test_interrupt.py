@@ -73,9 +73,12 @@ def test_other_errors_keep_their_traceback():
 
 
 def interrupted(command, delay, times, cwd):
-    """Start hwcls, interrupt its process group so often after a delay, as a terminal does; its code and output."""
+    """Start hwcls, interrupt its process group so often after a delay, as a terminal does; its code and output.
+
+    The delay begins once Python runs: until then an interrupt is its own affair.
+    """
     process = subprocess.Popen(
-        [sys.executable, "-m", "hwcls", *command],
+        [sys.executable, "-c", "print(flush=True); from hwcls.cli import main; main()", *command],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -83,6 +86,8 @@ def interrupted(command, delay, times, cwd):
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         start_new_session=True,
     )
+    assert process.stdout is not None
+    process.stdout.readline()
     time.sleep(delay)
     for _ in range(times):
         if process.poll() is None:
