@@ -60,7 +60,7 @@ def _is_sweep(path: Path) -> bool:
     """Whether this is a sweep's folder; raises UserError where it is no trial's either."""
     if os.path.lexists(path / "sweep.yaml"):  # also a damaged one, which is then named
         return True
-    if not (os.path.lexists(path / "config.yaml") or (path / "trials").is_dir() or (path / MEMBERS).is_file()):
+    if not (os.path.lexists(path / "config.yaml") or (path / "trials").is_dir() or os.path.lexists(path / MEMBERS)):
         what = "holds neither a trial nor a sweep" if path.is_dir() else "no such folder"
         remedy = "name a sweep's folder, results/<sweep>, or a trial's, results/<sweep>/trials/<n>"
         raise UserError(what, where=str(path), remedy=remedy)
@@ -69,7 +69,7 @@ def _is_sweep(path: Path) -> bool:
 
 def _refuse_ensemble(path: Path) -> None:
     """Raise UserError where a single model is needed, and the folder holds several."""
-    if (path / MEMBERS).is_file():
+    if os.path.lexists(path / MEMBERS):
         raise UserError("holds an ensemble", where=str(path), remedy=f"name one of its models, such as {path / '1'}")
 
 
@@ -88,7 +88,7 @@ def _read_ensemble(path: Path) -> dict[str, str] | None:
     from hwcls.reading import read_json
     from hwcls.tracking.shapes import EnsembleShape
 
-    return read_json(path / MEMBERS, EnsembleShape) if (path / MEMBERS).is_file() else None
+    return read_json(path / MEMBERS, EnsembleShape) if os.path.lexists(path / MEMBERS) else None
 
 
 def _read_origin(path: Path) -> dict[str, str] | None:

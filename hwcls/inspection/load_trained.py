@@ -165,7 +165,7 @@ def trial_config(path: Path) -> TrialConfig:
         some = sorted(found.parent for found in path.glob("trials/*/config.yaml"))
         remedy = f"name one of its trials: {some[0]}" if some else "it has no trials yet"
         raise UserError("is a sweep's folder, not a trial's", where=str(path), remedy=remedy)
-    if (path / MEMBERS).is_file():
+    if os.path.lexists(path / MEMBERS):
         raise UserError("holds an ensemble", where=str(path), remedy=f"name one of its models, such as {path / '1'}")
     if not os.path.lexists(path / "config.yaml"):
         what = "has no config.yaml" if path.is_dir() else "no such folder"

@@ -23,6 +23,8 @@ from hwcls.results.load import read_data
 from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.training.artifacts import load_arrays
 
+PARTS = ("data", "model", "optimizer")  # of every config.yaml; one that was cut off may lack some
+
 
 @dataclass(frozen=True)
 class TrialComparison:
@@ -79,7 +81,10 @@ def compare_trials(a: Path, b: Path) -> TrialComparison:
 
 
 def _settings(path: Path) -> dict[str, Any]:
-    return spell_out_recorded(TrialFolder(path).settings())
+    values = TrialFolder(path).settings()
+    if lacking := [part for part in PARTS if part not in values]:
+        raise DamagedFile(path / "config.yaml", f"without '{lacking[0]}'")
+    return spell_out_recorded(values)
 
 
 def _images(path: Path) -> Any:

@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 from hwcls.cli.choose_run import choose_config, choose_recorded, choose_trial
 from hwcls.cli.options import DataOptions, takes_data_options
 from hwcls.errors import LayoutError, UserError
+from hwcls.inspection.ensemble.model import is_ensemble
+from hwcls.inspection.load_trained import trial_config
 
 given: list[DataOptions] = []
 app = typer.Typer()
@@ -64,3 +66,19 @@ def test_a_sweep_is_one_with_a_damaged_file_too(tmp_path: Path, damage: str) -> 
         assert str(found.value).startswith(f"{file}: is damaged")
     with pytest.raises(UserError, match="is damaged"):
         choose_config(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["a folder", "dangling link"])
+def test_an_ensemble_is_one_with_a_damaged_file_too(tmp_path: Path, damage: str) -> None:
+    file = tmp_path / "ensemble.json"
+    if damage == "a folder":
+        file.mkdir()
+    else:
+        file.symlink_to(tmp_path / "nowhere")
+    with pytest.raises((UserError, OSError)) as found:
+        choose_trial(typer.Context(typer.main.get_command(app)), tmp_path)
+    assert str(file) in str(found.value)
+    for choose in (choose_config, trial_config):
+        with pytest.raises(UserError, match="holds an ensemble"):
+            choose(tmp_path)
+    assert is_ensemble(tmp_path)

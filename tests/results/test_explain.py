@@ -84,3 +84,14 @@ def test_what_cannot_be_compared(pair, tmp_path):
     (pair[1] / "predictions.npz").unlink()
     with pytest.raises(UserError, match="has no predictions"):
         compare_trials(*pair)
+
+
+@pytest.mark.parametrize("part", ["data", "model", "optimizer"])
+def test_a_config_that_was_cut_off(pair, part):
+    """Else each of its settings would be shown as one that differs."""
+    path = pair[1] / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    del config[part]
+    path.write_text(yaml.safe_dump(config))
+    with pytest.raises(UserError, match=f"config.yaml: is damaged \\(without '{part}'\\)"):
+        compare_trials(*pair)

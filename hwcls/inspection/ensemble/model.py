@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -103,8 +104,8 @@ def decoding_key(inputs: InputSpec) -> str:
 
 
 def is_ensemble(path: Path) -> bool:
-    """Whether a folder holds an ensemble."""
-    return (path / MEMBERS).is_file()
+    """Whether a folder holds an ensemble, be it damaged: reading it then names the file."""
+    return os.path.lexists(path / MEMBERS)
 
 
 def load_ensemble(path: Path, progress: Callable[[str], None] | None = None) -> Ensemble:
