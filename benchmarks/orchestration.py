@@ -167,7 +167,7 @@ def timed_draws(clock: Clock) -> Iterator[None]:
         count, writing[:] = search.count, (0.0, 0.0)
         wall, cpu = time.perf_counter(), time.process_time()
         found = suggest(search, trial_id)
-        if search.count > count:  # else a paused trial goes on, or there is none
+        if search.count > count:  # else a paused trial continues, or there is none
             clock.asks.append((0.0, 0.0))
             clock.ask(time.perf_counter() - wall - writing[0], time.process_time() - cpu - writing[1])
         return found

@@ -130,7 +130,7 @@ class PausingRule(StoppingRule, Protocol):
         ...
 
     def leave(self, key: str) -> None:
-        """A trial goes on, or has ended in another way: it does not wait any more."""
+        """A trial continues, or has ended in another way: it does not wait any more."""
         ...
 
     def waits(self, key: str) -> bool:

@@ -274,7 +274,7 @@ def _choose_search(wish: Wish, data: DataFacts, schedule: Schedule, models: int)
         Choice(
             "early_terminate",
             {"type": "asha", "eta": 3},
-            "poor trials pause: at each rung the best third goes on",
+            "poor trials pause: at each rung the best third continues",
         )
     )
     many = " as scores vary where images are few," if data.is_small else ""

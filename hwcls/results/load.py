@@ -27,7 +27,7 @@ from hwcls.tracking.shapes import DataShape, EnvironmentShape, ModelsShape, Swee
 from hwcls.training.artifacts import read_class_count
 
 UNFINISHED = "unfinished"  # no result.json: running or interrupted
-PAUSED = "paused"  # it waits at a rung of early stopping, and goes on if it is promoted
+PAUSED = "paused"  # it waits at a rung of early stopping, and continues if it is promoted
 RUNNING = "running"  # no result.json, and a driver works in the folder: see `mark_running`
 ROLES = PICK, REPORT = "pick", "report"  # of confirm runs
 Record = Mapping[str, Any]

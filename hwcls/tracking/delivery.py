@@ -101,7 +101,7 @@ class Delivery:
             run.standing,
         ):
             return False
-        return position.is_paused or not run.is_paused  # a run that goes on stays closed until its next epoch
+        return position.is_paused or not run.is_paused  # a run that continues stays closed until its next epoch
 
     def errors(self) -> dict[str, str]:
         """The last error of each run that the tracker did not take, by run key."""

@@ -48,5 +48,5 @@ def test_of_a_probe_the_features_are_timed_once(monkeypatch):
     found = measure.time_models([CNN, Model("probe", settings, "")], DataConfig(path="photos", image_size=16))
     pace = measure.pace_of(found, 2, images=1_000)
     assert pace.once == 125.0
-    assert pace.idle == pytest.approx(10 * (2.2 + 3 * 1.8 + 0.95 + 0.8))  # and start anew for it
+    assert pace.idle == pytest.approx(10 * (2.2 + 3 * 1.8 + 0.95 + 0.8))  # and start again for it
     assert pace.features(["cnn"]) == 0.0

@@ -176,7 +176,7 @@ def test_an_ensemble_names_members_that_do_not_count(tmp_path):
     assert "left out" not in describe_ensemble(load_results(sweep.path))
     exclude(sweep.trial(1).path, "x")
     text = describe_ensemble(load_results(sweep.path))
-    assert text.endswith(f"Since then trials/1 is left out: hwcls ensemble {sweep.path} chooses anew.")
+    assert text.endswith(f"Since then trials/1 is left out: hwcls ensemble {sweep.path} chooses again.")
 
 
 def run(*words):

@@ -1,4 +1,4 @@
-"""A search for two metrics on a real Ray, whose driver is killed and which then goes on with more trials."""
+"""A search for two metrics on a real Ray, whose driver is killed and which then continues with more trials."""
 
 import json
 import signal

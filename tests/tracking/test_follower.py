@@ -380,7 +380,7 @@ def test_a_run_that_ends_where_it_paused(sweep):
 
 
 def test_of_many_paused_runs_some_are_looked_at_in_a_pass(sweep, monkeypatch):
-    """A run that goes on is seen when it is its turn; looks at all of thousands would take as long as they are many."""
+    """A run that continues is seen when it is its turn; to look at thousands each time would take long."""
     monkeypatch.setattr(follower_module, "PAUSED_LOOKS", 4)
     memory = Memory()
     follower = Follower(sweep, [memory], "p")

@@ -92,7 +92,7 @@ def test_resumed_each_epoch_is_there_once(sweep, server):
 
 
 def test_a_paused_trial_is_one_run_that_goes_on(sweep, server):
-    """At a rung it is closed, but not as one that failed; a sweep that starts again leaves it so until it goes on."""
+    """At a rung it is closed, but not as one that failed; a sweep that starts again leaves it so until it continues."""
     trial = sweep.add(sweep.trial(0), range(1, 3))
     trial.pause(Result("stopped", {"epoch": 2, "val/accuracy": 0.5}, None, {}, 1.0))
     for _ in range(2):

@@ -28,7 +28,7 @@ def _name_left_out(sweep: SweepResults, about: Mapping[str, Any]) -> str:
     """The members that count no more."""
     used = {key for member in about["members"] for key in member["run"].split("+")}  # of a soup: all
     members = sorted(used & list_left_out(sweep))
-    remedy = f"hwcls ensemble {shlex.quote(str(sweep.folder))} chooses anew"
+    remedy = f"hwcls ensemble {shlex.quote(str(sweep.folder))} chooses again"
     return (
         f" Since then {join_words(members)} {'is' if len(members) == 1 else 'are'} left out: {remedy}."
         if members

@@ -86,7 +86,7 @@ class Pace:
             self.ended_after.append(known.epoch)
 
     def paused(self, key: str) -> None:
-        """A trial frees its place until it goes on or ends."""
+        """A trial frees its place until it continues or ends."""
         self.running.pop(key, None)
 
     @property

@@ -77,7 +77,7 @@ def report_epoch_value(trial: Trial, value: float, epoch: int) -> None:
 
 
 def with_settings(sampler: optuna.samplers.TPESampler, study: optuna.Study, trial: FrozenTrial) -> FrozenTrial:
-    """A running trial with the settings that `sampler` drew for it, which it would decode anew at each look."""
+    """A running trial with the settings that `sampler` drew for it, which it would decode again at each look."""
     shown = copy.copy(trial)
     shown.params, shown.system_attrs = sampler._get_params(trial, study), {}
     return shown

@@ -32,9 +32,9 @@ class FifoScheduler(FIFOScheduler):  # type: ignore[misc]
 class FairScheduler(FifoScheduler):
     """One race per alternative and bracket: trials of different alternatives never stop each other.
 
-    A trial that pauses ends for Tune as one that is stopped, which frees its place and its ranks; when it goes on it is
-    another trial for Tune, with the same job, as after a restart. (Tune's own PAUSE would count it among the trials at
-    once, and nothing of it would survive the driver.)
+    A trial that pauses ends for Tune as one that is stopped, which frees its place and its ranks; when it continues, it
+    is another trial for Tune, with the same job, as after a restart. (Tune's own PAUSE would count it among the trials
+    at once, and nothing of it would survive the driver.)
 
     Args:
         config: The stopping rule.
@@ -115,7 +115,7 @@ class FairScheduler(FifoScheduler):
         return key in self.paused
 
     def leave(self, label: str | None, key: str) -> None:
-        """A trial goes on, or has ended."""
+        """A trial continues, or has ended."""
         self.paused.pop(key, None)
         self.pausing.discard(key)
         if self.config.pauses:

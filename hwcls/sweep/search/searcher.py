@@ -106,7 +106,7 @@ class FairSearch(UnsavedSearcher):
         return self._is_over or (left is not None and left <= kept)
 
     def _next_paused(self) -> str | None:
-        """The key of the paused trial that goes on next."""
+        """The key of the paused trial that continues next."""
         running = {one.key: one.label for one in self.running.values()}
         late = self.spending.left == 0.0
         return self.paused.next(running, self.spending.by_unit(), last=self._is_ending, late=late)

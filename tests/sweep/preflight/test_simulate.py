@@ -172,7 +172,7 @@ PROMOTION = {"type": "asha", "rule": "promotion"}
 
 
 def test_trials_that_pause_go_on(tiny):
-    """Of 27 trials about a third goes on from each rung; all slots are busy but at the end."""
+    """Of 27 trials about a third continues from each rung; all slots are busy but at the end."""
     sweep = tiny(run_cap=27, compare=None, early_terminate=PROMOTION, parameters={"epochs": 27})
     found = play(sweep, slots=4, costs={"every trial": 1.0}, epochs=27)
     assert found.trials == 27

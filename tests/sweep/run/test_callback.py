@@ -138,7 +138,7 @@ def test_a_paused_trial_keeps_one_checkpoint_and_has_no_result(callback, two, tm
     assert (waiting.status, waiting.best) == ("stopped", {"epoch": 1, "val/accuracy": 0.5})
     assert callback.running == {"tune-1"}
     two[0].config = job
-    callback.on_trial_start(0, two, two[0])  # it goes on, as another trial for Tune
+    callback.on_trial_start(0, two, two[0])  # it continues, as another trial for Tune
     assert folder.paused() is None
 
 

@@ -47,11 +47,11 @@ def race(values, rungs=(1, 3, 9), eta=3, trials=None):
 
 def test_a_trial_waits_until_it_is_among_the_best_third():
     found = race([0.5, 0.7, 0.4])
-    assert found.waiting == {"0": 1, "1": 1, "2": 1}  # of the first two none goes on, and the third is the worst
+    assert found.waiting == {"0": 1, "1": 1, "2": 1}  # of the first two none continues, and the third is the worst
     assert found.promotable(last=False, lowest=0) == "1"
     found.leave("1")
     assert found.promotable(last=False, lowest=0) is None
-    assert not found.stops("3", 1, 0.9, 0.9)  # the best one goes on at once
+    assert not found.stops("3", 1, 0.9, 0.9)  # the best one continues at once
     assert [found.stops(str(number), 1, 0.1, 0.1) for number in (4, 5)] == [True, True]
     assert found.promotable(last=False, lowest=0) is None  # 1 and 3 are the best third of six
     for number in (6, 7, 8):

@@ -388,7 +388,7 @@ def test_the_process_takes_a_single_thread(search, monkeypatch):
 
 
 def test_cmaes_looks_at_the_latest_trials_of_an_alternative():
-    """Ranked among all of it, and only those that changed are ranked anew."""
+    """Ranked among all of it, and only those that changed are ranked again."""
     study = study_of([ended(("weak", "strong")[number % 2], 0.5, float(number)) for number in range(2 * LATEST + 100)])
     study.enqueue_trial({"model": "weak"})
     running = study.ask()

@@ -35,7 +35,7 @@ class GaussianProcessSampler(BaseSampler):
     """Draws all parameters of a trial together, those of its branch, for what is pinned of it.
 
     Args:
-        seed: Of all its draws; the same after a restart, which then goes on as it would have.
+        seed: Of all its draws; the same after a restart, which then continues as it would have.
         searched: The space, and what is compared.
         start: Trials of each alternative that a Latin hypercube places before the model does.
     """

@@ -1,4 +1,4 @@
-"""The ranks of `history.py`, kept from ask to ask: with thousands of trials only those that changed are ranked anew."""
+"""The ranks of `history.py`, kept from ask to ask: of thousands of trials only those that changed are ranked again."""
 
 from __future__ import annotations
 

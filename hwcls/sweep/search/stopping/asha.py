@@ -18,7 +18,7 @@ class Asha(EarlyStopping):
     """At each rung the best 1/eta by their best value so far continue.
 
     Under `stopping` a trial that is among them when it comes continues, another one ends. Under `promotion` it waits:
-    it goes on if it is among them later, so that it pays to decide from the first epochs on.
+    it continues if it is among them later, so that it pays to decide from the first epochs on.
     """
 
     eta: int = Field(3, ge=2)

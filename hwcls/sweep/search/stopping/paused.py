@@ -1,4 +1,4 @@
-"""Which trial that waits at a rung goes on next, with the alternatives in turn."""
+"""Which trial that waits at a rung continues next, with the alternatives in turn."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class PausedTrials:
         return min(rounds * self.scheduler.epochs * sum(had["seconds"].values()) / epochs, budget / 2)
 
     def leave(self, label: str | None, key: str) -> None:
-        """A trial goes on, or has ended."""
+        """A trial continues, or has ended."""
         if self.scheduler:
             self.scheduler.leave(label, key)
 
@@ -104,7 +104,7 @@ class PausedTrials:
             running: The trials that run, and their alternatives.
             had: What each alternative has had, as Shares takes it.
             last: Whether no new trials are to come.
-            late: Whether the time budget is used up: only an alternative that would have no complete trial goes on.
+            late: Whether the time budget is used up: only an alternative that would have no complete trial continues.
         """
         shares = self.sweep.shares
         found = self.scheduler.promotable(running, last=last) if self.scheduler else {}

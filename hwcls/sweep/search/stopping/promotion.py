@@ -1,4 +1,4 @@
-"""Successive halving by promotion (arXiv 1810.05934): a trial pauses at each rung and goes on once it is promoted."""
+"""Successive halving by promotion (arXiv 1810.05934): a trial pauses at each rung and continues once it is promoted."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Promotion:
         return key in self.waiting
 
     def leave(self, key: str) -> None:
-        """The trial goes on, or has ended in another way: it does not wait any more."""
+        """The trial continues, or has ended in another way: it does not wait any more."""
         if (epoch := self.waiting.pop(key, None)) is not None:
             self.rungs[epoch].leave(key)
 

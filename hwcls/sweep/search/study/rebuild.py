@@ -1,7 +1,7 @@
 """Rebuilds study.journal where trials are left out or counted again, or the space has changed.
 
 Optuna neither changes the values of a categorical parameter in a study nor forgets a trial. So the study is written
-anew: every trial keeps its number; one that counts gets the distributions of the present space, the others have failed
+again: every trial keeps its number; one that counts gets the distributions of the present space, the others have failed
 for Optuna, which all samplers pass over, and keep what they were as an attribute. What the study must agree with is in
 sweep.yaml and the folders of the trials: after a crash before the rename the next start rebuilds the old journal.
 """
@@ -91,7 +91,7 @@ class _Mapping:
         self.folders = folder.trials()
 
     def all(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-        """Without those that were pinned and not asked for, the last ones: the search pins anew."""
+        """Without those that were pinned and not asked for, the last ones: the search pins again."""
         asked = [trial for trial in trials if trial.state != TrialState.WAITING]
         offset = sum(BORROWED in trial.user_attrs for trial in asked)
         return [self._one(trial, trial.number - offset) for trial in asked]
