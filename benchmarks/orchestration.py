@@ -15,7 +15,7 @@ last start:
 
 Of hwcls alone, as a whole:
 
-    epochs/s    epochs that went through the driver in a second of its CPU; `wall` of it in a second of time
+    epochs/s    epochs that went through the driver in a second of its CPU; `of wall` in a second of time
     again       seconds from the start after a kill -9, with all those trials on record, to the first trial that runs
     page        MB of report.html; `write` and `open`: seconds to write it, and for Chromium to draw it
 

@@ -202,7 +202,8 @@ OTHERS: dict[str, tuple[Callable[[int], Any], bool]] = {  # the sampler, and whe
     "Optuna random": (_optuna("RandomSampler"), False),
 }
 INSTALLED = [name for name, (module, _) in PEERS.items() if importlib.util.find_spec(module)]
-CONTENDERS = (*(f"hwcls {name}" for name in SAMPLERS.names() if name != "grid"), *OTHERS, *INSTALLED)
+OWN = [f"hwcls {name}" for name, method in SAMPLERS.all().items() if method.one_metric and not method.enumerates]
+CONTENDERS = (*OWN, *OTHERS, *INSTALLED)
 
 
 def open_search(contender: str, problem: Problem, trials: int, seed: int, folder: Path) -> Searching:

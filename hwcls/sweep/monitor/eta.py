@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 # Idle times as multiples of the time in which a process starts and imports what training needs, which dominates them.
-# Measured on two cores.
+# Set by hand to what starts and ends take on two cores.
 GROUP = 1.8  # until a group of ranks starts its first trial
 SCORE = 0.95  # to score the winners of confirm on test
 AFTER = 0.8  # from the last trial's end to the command's

@@ -37,7 +37,7 @@ RUNS = 20  # simulations
 ERROR = (0.6, 1.5)  # actual over estimated time: a short measurement is not exact
 
 # Idle times as multiples of the time in which a process starts and imports what training needs, which dominates them.
-# Measured on two cores.
+# Set by hand to what starts and ends take on two cores.
 BEFORE = 2.2  # until Ray runs and the search starts
 TURNAROUND = 0.035  # between two trials
 RECORD = 0.0025  # between two epochs

@@ -24,6 +24,11 @@ def test_tpe_is_ahead_of_one_that_does_not_know_alternatives():
     assert regret("synthetic", "hwcls tpe") < 0.9 * regret("synthetic", "Optuna TPE, joint")
 
 
+@pytest.mark.parametrize("contender", search.CONTENDERS)
+def test_every_contender_plays(contender):
+    assert len(search.play("curves by model", contender, 0, trials=20).regret) == 1
+
+
 def test_the_same_seed_gives_the_same_search():
     once, again = (search.play("curves by model", "hwcls auto", 3, trials=24).regret for _ in range(2))
     assert once == again

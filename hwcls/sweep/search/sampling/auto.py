@@ -9,7 +9,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
-FEW = 300  # trials, all alternatives together
+FEW = 300  # trials, all alternatives together: more take the process too long
 
 
 class AutoSampler(BaseSampler):

@@ -1,7 +1,7 @@
 """A Gaussian process over the rows of a space: Matérn 5/2, a length scale for each column, the likeliest ones.
 
 Their priors are log-normal; length scales grow with the square root of the number of parameters, as in Hvarfner et al.,
-Vanilla Bayesian Optimization Performs Great in High Dimensions (2024). The numbers are chosen by benchmarks/search.py.
+Vanilla Bayesian Optimization Performs Great in High Dimensions (2024). The numbers are chosen by hand.
 """
 
 from __future__ import annotations
