@@ -30,8 +30,8 @@ POPULATION = 50  # trials of a generation, as Optuna has it by default
 class FrontSampler(BaseSampler):
     """TPE over all trials, then NSGA-II over those of the trial's alternative.
 
-    TPE sees all, so that what alternatives share is learnt together; NSGA-II mixes settings, which needs trials with the
-    same ones. Where one follows the other is chosen by hand.
+    TPE sees all, so that what alternatives share is learnt together; NSGA-II mixes settings, which needs trials with
+    the same ones. Where one follows the other is chosen by hand.
 
     Args:
         seed: Of all draws.
