@@ -81,7 +81,15 @@ def estimate_duration(sweep: Sweep, resources: Resources) -> SweepEstimate:
     extraction = dict(zip((job.folder for job in pending), feature_seconds(counts, timing, resources), strict=True))
     if pending:  # by processes of their own, before the first trial
         waits = replace(waits, before=waits.before + waits.group + sum(extraction.values()))
-    runs = [Simulation(sweep, timing.trials, waits, resources.concurrent, seed).run() for seed in range(RUNS)]
+
+    def simulate(speed: float = 1.0) -> list[Simulation]:
+        times = _scale(timing.trials, speed)
+        return [Simulation(sweep, times, waits, resources.concurrent, seed).run() for seed in range(RUNS)]
+
+    runs = simulate()
+    epochs = [run.epochs for run in runs]
+    if sweep.config.budget is not None:  # how many fit into it depends on their seconds, which have an error
+        epochs += [run.epochs for speed in ERROR for run in simulate(speed)]
     seconds, busy = _range(run.wall for run in runs), _range(run.busy for run in runs)
     gpus = resources.gpus_per_worker * resources.workers / 3600
     return SweepEstimate(
@@ -90,7 +98,7 @@ def estimate_duration(sweep: Sweep, resources: Resources) -> SweepEstimate:
         trial_seconds=busy,
         gpu_hours=(gpus * busy[0], gpus * busy[1]),
         trials=max(run.trials for run in runs),
-        epochs=(min(run.epochs for run in runs), max(run.epochs for run in runs)),
+        epochs=(min(epochs), max(epochs)),
         epoch_seconds={label: median(time.epoch for time in times) for label, times in timing.trials.items()},
         features=[
             {"what": str(job), "pending": job.pending, "seconds": extraction.get(job.folder, 0.0)} for job in jobs
@@ -115,6 +123,14 @@ def _range(found: Iterable[float]) -> tuple[float, float]:
         for end, error in zip((values[0], values[-1]), ERROR, strict=True)
     )
     return middle * math.exp(-low), middle * math.exp(high)
+
+
+def _scale(times: Mapping[str, Sequence[TrialTime]], factor: float) -> dict[str, list[TrialTime]]:
+    """Trials that take `factor` times as long."""
+    return {
+        label: [replace(one, build=factor * one.build, epoch=factor * one.epoch) for one in measured]
+        for label, measured in times.items()
+    }
 
 
 def _sample_trials(sweep: Sweep) -> list[Labelled]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from optuna.trial import FrozenTrial
@@ -40,17 +40,18 @@ class FiniteSpace:
         """Have an alternative try these points, in this order."""
         self.points[label] = {_key(point): point for point in points}
 
-    def next(self, label: str | None, tried: Sequence[FrozenTrial]) -> dict[str, Any]:
+    def next(self, label: str | None, tried: Callable[[], Sequence[FrozenTrial]]) -> dict[str, Any]:
         """The point of an alternative that was tried least, the first of several; empty where the sampler draws.
 
         Args:
             label: The alternative; None without `compare`.
-            tried: All trials so far, with all their settings; those of an earlier call are not counted again.
+            tried: Gives all trials so far, with all their settings; those of an earlier call are not counted again.
         """
         if label not in self.points:
             return {}
-        self.counts.update(_key(drawn_or_pinned(trial)) for trial in tried[self.counted :])
-        self.counted = len(tried)
+        known = tried()
+        self.counts.update(_key(drawn_or_pinned(trial)) for trial in known[self.counted :])
+        self.counted = len(known)
         points = self.points[label]
         return points[min(points, key=self.counts.__getitem__)]
 

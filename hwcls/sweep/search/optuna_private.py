@@ -42,13 +42,13 @@ class ShownAsPruned(optuna.Study):
     def _get_trials(
         self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
     ) -> list[FrozenTrial]:
-        found = [self._shown(trial) for trial in super()._get_trials(False, None, use_cache)]
+        known = super()._get_trials(False, None, use_cache)
+        found = [self._shown(trial) if trial.state == TrialState.RUNNING else trial for trial in known]
         chosen = [trial for trial in found if states is None or trial.state in states]
         return copy.deepcopy(chosen) if deepcopy else chosen
 
     def _shown(self, trial: FrozenTrial) -> FrozenTrial:
-        if trial.state != TrialState.RUNNING:
-            return trial
+        """A running trial as the sampler sees it."""
         known = self._already.get(trial.number)
         if known is not None and known[0] is trial:
             return known[1]

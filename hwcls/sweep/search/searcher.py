@@ -179,7 +179,7 @@ class FairSearch(UnsavedSearcher):
     def _next_point(self, settings: dict[str, Any]) -> dict[str, Any]:
         """`settings`, with all others where the alternative has fewer points than trials."""
         label = self.sweep.alternative_label(settings)
-        return {**settings, **self.finite.next(label, self.known_trials())}
+        return {**settings, **self.finite.next(label, self.known_trials)}
 
     def _next_alternative(self) -> dict[str, Any]:
         """The settings that pin the alternative whose turn it is."""

@@ -195,3 +195,17 @@ def test_pausing_leaves_the_shares_as_they_are(tiny, seed):
     sweep = tiny(run_cap=None, budget=300, early_terminate=PROMOTION, parameters={"epochs": 9})
     found = play(sweep, slots=2, epochs=9, seed=seed)
     assert found.spent["seconds"]["mlp"] == pytest.approx(found.spent["seconds"]["cnn"], rel=0.15)
+
+
+@pytest.mark.parametrize(("limit", "wider"), [({"budget": 200, "run_cap": None}, True), ({"run_cap": 6}, False)])
+def test_epochs_in_a_time_budget_are_as_uncertain_as_their_seconds(tiny, monkeypatch, limit, wider):
+    """Half as many fit where trials take twice as long as measured; a number of trials stays what it is."""
+    sweep = tiny(compare=None, **limit)
+    measured = Timing(1.0, {"every trial": [TrialTime(0.0, 1.0, 3)]})
+    monkeypatch.setattr("hwcls.sweep.preflight.simulate.time_trials", lambda *given: measured)
+    low, high = estimate_duration(sweep, Resources(1, 1, 0.0, 1)).epochs
+    if wider:
+        assert low == pytest.approx(200 / ERROR[1], rel=0.1)
+        assert high == pytest.approx(200 / ERROR[0], rel=0.1)
+    else:
+        assert low == high == 18
