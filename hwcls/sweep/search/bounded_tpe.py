@@ -13,6 +13,7 @@ from hwcls.sweep.search.sampling.history import fail_as_pruned
 from hwcls.sweep.search.sampling.ranking import RankedHistory
 
 BEST, LATEST = 25, 475  # trials that TPE models: its "good" ones are never more than 25
+SHARED = 32  # each ask sees the newest history, unless so many trials run; each 32 more let another ask share it
 
 
 class BoundedTPE(optuna.samplers.TPESampler):
@@ -25,6 +26,7 @@ class BoundedTPE(optuna.samplers.TPESampler):
         super().__init__(**options)
         self.history = RankedHistory(None)
         self._running: dict[int, tuple[FrozenTrial, FrozenTrial]] = {}  # by number: a trial, and as it is modelled
+        self._asks_left = 0  # that see the same history
 
     def view(self, study: optuna.Study) -> StudyView:
         """What is modelled of a study: the trials that run, the latest that have ended, and the best before those."""
@@ -43,7 +45,10 @@ class BoundedTPE(optuna.samplers.TPESampler):
         return [shown for _, shown in self._running.values()]
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        self._view = self.view(study)  # for one ask
+        if self._asks_left <= 0:
+            self._view = self.view(study)
+            self._asks_left = 1 + len(self._running) // SHARED
+        self._asks_left -= 1
         return dict(super().infer_relative_search_space(self._view, trial))
 
     def sample_relative(

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 
 from hwcls import files
 from hwcls.config.sweep import SAMPLERS, Searched
-from hwcls.sweep.search.bounded_tpe import BEST, LATEST, BoundedTPE
+from hwcls.sweep.search.bounded_tpe import BEST, LATEST, SHARED, BoundedTPE
 from hwcls.sweep.search.journal import Journal
 
 LR = {"lr": optuna.distributions.FloatDistribution(0.0, 1.0)}
@@ -74,6 +74,21 @@ def test_asking_looks_at_no_more_trials_than_the_excerpt(monkeypatch):
     trial.suggest_float("new", 0.0, 1.0)
     assert seen == [BEST + LATEST] * 2
     assert len(grouped) == BEST + LATEST
+
+
+@pytest.mark.parametrize(("running", "looks"), [(0, 4), (SHARED - 4, 4), (2 * SHARED, 2)])
+def test_asks_share_a_history_where_many_trials_run(monkeypatch, running, looks):
+    """All of three asks, with twice SHARED; one trial more among hundreds tells nothing new."""
+    study, looked = trials(40), []
+    view = BoundedTPE.view
+    monkeypatch.setattr(BoundedTPE, "view", lambda *given: looked.append(1) or view(*given))
+    study.sampler = optuna.samplers.RandomSampler(seed=0)
+    for _ in range(running):
+        study.ask(LR)
+    study.sampler = BoundedTPE(seed=0)
+    for _ in range(4):
+        study.ask(LR)
+    assert len(looked) == looks
 
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")

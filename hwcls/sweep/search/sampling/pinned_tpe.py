@@ -14,7 +14,7 @@ from hwcls.sweep.search.optuna_private import StudyView, conditioned_estimator, 
 from hwcls.sweep.search.sampling.history import ranked_view
 from hwcls.sweep.search.sampling.ranking import RankedHistory
 
-BEST, LATEST = 25, 235  # trials that are modelled: half of BoundedTPE's, so that an ask takes half as long
+BEST, LATEST = 25, 175  # trials that are modelled: fewer than BoundedTPE's, so that an ask takes half as long
 
 
 class PinnedTPE(BoundedTPE):
