@@ -17,6 +17,7 @@ from hwcls.sweep.run.worker import Rank, read_text
 from hwcls.training.errors import LostRankError, is_lost_peer
 from hwcls.training.watchdog import describe_hang
 
+DIED = "a rank died: it was killed, it crashed, or its node was lost"
 PATIENCE = 2.0  # seconds for ranks that failed together to report it
 
 
@@ -95,12 +96,13 @@ class RankGroup:
         try:
             return list(ray.get(calls))
         except ray.exceptions.RayActorError as error:
-            lost = f"{error}\na rank died: it was killed, it crashed, or its node was lost"
+            lost = f"{error}\n{DIED}"
         except ray.exceptions.RayTaskError as error:
             if not is_lost_peer(error.cause or error):
                 raise
-            lost = f"{error}\na rank has lost another one: that died, or the network between them fails"
-        ray.wait(calls, num_returns=len(calls), timeout=PATIENCE)  # ranks that wait for the one that hung end with it
+            lost = f"{error}\na rank has lost another one: the network between them fails"
+        ended, _ = ray.wait(calls, num_returns=len(calls), timeout=PATIENCE)  # those that wait for the one that hung
+        lost = next(filter(None, map(_death, ended)), lost)
         stacks = {rank: self._read_stacks(rank) for rank in range(len(self.ranks))}
         if hang := describe_hang(stacks):
             every = "\n".join(f"rank {rank}\n{stack}" for rank, stack in stacks.items() if stack.strip())
@@ -135,3 +137,14 @@ class RankGroup:
         """End all ranks and remove what they left on this node."""
         self.kill()
         shutil.rmtree(self.stacks, ignore_errors=True)
+
+
+def _death(call: Any) -> str:
+    """How the rank of a call died; empty where it lives."""
+    try:
+        ray.get(call)
+    except ray.exceptions.RayActorError as error:
+        return f"{error}\n{DIED}"
+    except ray.exceptions.RayError:
+        pass
+    return ""

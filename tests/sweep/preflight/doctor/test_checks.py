@@ -11,7 +11,7 @@ import pytest
 from hwcls import temporary
 from hwcls.errors import UserError
 from hwcls.sweep.cluster.nodes import node_versions
-from hwcls.sweep.preflight import doctor
+from hwcls.sweep.preflight.doctor import checks as doctor
 
 
 def states(checks):
@@ -64,7 +64,9 @@ def test_little_or_no_shared_memory_is_named(tmp_path, monkeypatch):
     assert "mount it" in doctor._shared_memory().remedy
 
 
-@pytest.mark.parametrize("broken", ["_bytecode", "_gpus", "_disk", "_home", "_sockets", "_data", "_logins", "_ray"])
+@pytest.mark.parametrize(
+    "broken", ["_bytecode", "check_gpus", "_disk", "_home", "_sockets", "_data", "_logins", "_ray"]
+)
 def test_a_check_that_fails_does_not_keep_the_others_from_it(broken, monkeypatch, tmp_path):
     monkeypatch.setattr(doctor, "_ray", lambda address: [doctor.Check("ray", "ok", "starts")])
 
@@ -103,16 +105,6 @@ def test_data_that_is_there_is_named(tmp_path, monkeypatch):
     there, missing = doctor._data()
     assert (there.state, "mnist" in there.found) == ("ok", True)
     assert (missing.state, "cifar10" in missing.found) == ("note", True)
-
-
-def test_a_driver_without_a_gpu_is_wrong(monkeypatch):
-    import torch
-
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
-    assert states(doctor._gpus()) == {"note"}
-    monkeypatch.setattr(doctor.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
-    assert states(doctor._gpus()) == {"wrong"}
 
 
 def test_packages_without_bytecode_are_named(tmp_path, monkeypatch):
