@@ -71,11 +71,11 @@ def join_world(rank: int, size: int, address: str, device: torch.device, hang_af
         torch.cuda.set_device(device)
         # the process ends when a collective fails or takes too long: another rank is gone
         os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "3")
-    choose_network(address)
     try:
+        choose_network(address)
         _open_group(world, address, timedelta(seconds=hang_after + MARGIN))
         world.any(False)  # NCCL connects only now
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, OSError) as error:
         if is_one_machine(address):
             raise
         what = f"the {size} workers of a trial do not reach each other ({str(error).strip().splitlines()[0][:200]})"
