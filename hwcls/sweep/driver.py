@@ -24,8 +24,8 @@ from hwcls.sweep.cluster.connect import connected
 from hwcls.sweep.cluster.resources import (
     Machine,
     Resources,
-    check_gpus,
     choose_resources,
+    require_usable_gpus,
     resource_notes,
     this_machine,
 )
@@ -75,7 +75,7 @@ def run(sweep: Sweep, options: Options, progress_for: ProgressFor) -> Outcome:
     """
     sweep = check_sweep(sweep, options)
     if options.address is None and sweep.config.resources != ResourcesConfig():  # the defaults fit any machine
-        check_gpus(sweep.config.resources)
+        require_usable_gpus(sweep.config.resources)
         choose_resources(sweep.config.resources, this_machine(), _where(sweep))
     mirror = options.shared.mirror(sweep.config.name) if options.shared else None
     with (
@@ -139,7 +139,7 @@ class _Start:
     def _prepare(self) -> Prepared:
         """Prepare data and models, and import Tune and Optuna, which takes seconds."""
         if self.options.address is None:
-            check_gpus(self.sweep.config.resources)  # before the first trial holds one
+            require_usable_gpus(self.sweep.config.resources)  # before the first trial holds one
         from hwcls.sweep.preflight.prepare import prepare
 
         prepared = prepare(self.sweep, self.folder.path)

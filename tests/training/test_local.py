@@ -9,7 +9,7 @@ import torch
 from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
 from hwcls.tracking.folders import TrialFolder
-from hwcls.training import checkpoint, local
+from hwcls.training import checkpoint, gpu, local
 from hwcls.training.trainer import Trainer
 from tests.trials import OUT_OF_MEMORY
 
@@ -88,3 +88,15 @@ def test_a_folder_with_files_of_others_is_left_as_it_is(trial, tmp_path, taken):
     with pytest.raises(UserError, match=f"holds no trial, but files that would be overwritten: {taken}"):
         local.train(trial(), tmp_path, lambda line: None)
     assert [path.name for path in tmp_path.iterdir()] == [taken]
+
+
+def test_a_driver_that_torch_cannot_use_is_refused_before_anything_is_written(trial, tmp_path, monkeypatch):
+    (tmp_path / "nvidiactl").touch()
+    monkeypatch.setattr(gpu, "NVIDIA_DRIVER", str(tmp_path / "nvidiactl"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    with pytest.raises(UserError, match='or set CUDA_VISIBLE_DEVICES="" to train on CPUs'):
+        local.train(trial(), tmp_path / "trial", lambda line: None)
+    assert not (tmp_path / "trial").exists()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert local.train(trial(epochs=1), tmp_path / "trial", lambda line: None).status == "complete"

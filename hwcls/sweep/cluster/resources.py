@@ -92,7 +92,7 @@ def this_machine() -> Machine:
     return Machine(((float(usable_cpus()), float(gpus)),))
 
 
-def check_gpus(config: ResourcesConfig) -> None:
+def require_usable_gpus(config: ResourcesConfig) -> None:
     """Raise UserError where trials of this machine are to have GPUs, but torch cannot use its driver."""
     if config.gpus_per_worker != 0:
         refuse_unusable_driver("set gpus_per_worker: 0")

@@ -124,6 +124,8 @@ def _gpus() -> list[str]:
         return []
     import torch
 
+    if not torch.cuda.is_available():  # a driver that torch cannot use counts its GPUs, but does not name them
+        return []
     return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
 
 

@@ -16,8 +16,8 @@ from hwcls.sweep.cluster import resources
 from hwcls.sweep.cluster.resources import (
     Machine,
     Resources,
-    check_gpus,
     choose_resources,
+    require_usable_gpus,
     resource_notes,
     this_machine,
     usable_cpus,
@@ -102,9 +102,9 @@ def test_a_driver_that_torch_cannot_use_is_refused_before_a_trial_unless_it_is_t
     monkeypatch.setattr(gpu, "cuda_problem", lambda: "torch cannot use it")
     if refused:
         with pytest.raises(UserError, match="torch cannot use it — run `hwcls doctor`, or set gpus_per_worker: 0 to"):
-            check_gpus(ResourcesConfig(**config))
+            require_usable_gpus(ResourcesConfig(**config))
     else:
-        check_gpus(ResourcesConfig(**config))
+        require_usable_gpus(ResourcesConfig(**config))
 
 
 def test_gpus_that_an_old_driver_counts_are_none(monkeypatch):

@@ -20,7 +20,7 @@ from hwcls.errors import UserError
 from hwcls.format import format_bytes
 from hwcls.sweep.cluster.connect import connected, first_line
 from hwcls.sweep.cluster.local_node import LONGEST_FOLDER
-from hwcls.sweep.cluster.nodes import node_versions, version_differences
+from hwcls.sweep.cluster.nodes import GPU_TIMEOUT, gpu_problem, node_versions, version_differences
 from hwcls.sweep.preflight.doctor.check import Check
 from hwcls.sweep.preflight.doctor.gpus import check_gpus
 from hwcls.sweep.storage.environment import package_version
@@ -197,9 +197,12 @@ def _ray(address: str | None) -> Iterator[Check]:
             if address is not None:
                 mine = node_versions()
                 for node in (node for node in ray.nodes() if node["Alive"]):
-                    strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-                    task = ray.remote(node_versions).options(num_cpus=0, scheduling_strategy=strategy)
-                    yield _same_versions(node["NodeManagerAddress"], mine, ray.get(task.remote(), timeout=60))
+                    options = {"scheduling_strategy": NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)}
+                    found = ray.remote(node_versions).options(num_cpus=0, **options).remote()
+                    yield _same_versions(node["NodeManagerAddress"], mine, ray.get(found, timeout=60))
+                    if node["Resources"].get("GPU", 0):
+                        problem = ray.remote(gpu_problem).options(num_cpus=0, **options).remote()
+                        yield _gpus_of(node["NodeManagerAddress"], ray.get(problem, timeout=2 * GPU_TIMEOUT))
     except (ray.exceptions.RayError, ImportError) as error:
         yield Check("ray", "wrong", f"a node does not respond: {first_line(error)}", "is hwcls installed on it?")
 
@@ -208,3 +211,8 @@ def _same_versions(node: str, mine: dict[str, str | None], theirs: dict[str, Any
     if found := version_differences(mine, theirs):
         return Check("node", "wrong", f"{node} has {found}", "use the same image on every node")
     return Check("node", "ok", f"{node} has the same versions")
+
+
+def _gpus_of(node: str, problem: str) -> Check:
+    what, _, remedy = problem.partition(" — ")
+    return Check("node", "wrong", f"{node} {what}", remedy) if what else Check("node", "ok", f"{node} can use its GPUs")

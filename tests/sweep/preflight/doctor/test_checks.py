@@ -130,6 +130,13 @@ def test_nodes_with_other_versions():
     assert f"torch 1.0 instead of {mine['torch']}" in other.found
 
 
+def test_nodes_whose_gpus_torch_cannot_use():
+    assert doctor._gpus_of("10.0.0.2", "").state == "ok"
+    check = doctor._gpus_of("10.0.0.2", "has a GPU, but torch 2 cannot use it — run `hwcls doctor` there")
+    assert (check.state, check.remedy) == ("wrong", "run `hwcls doctor` there")
+    assert check.found == "10.0.0.2 has a GPU, but torch 2 cannot use it"
+
+
 @pytest.mark.slow
 def test_every_node_of_a_cluster_is_asked(ray_here):
     runs, node = doctor._ray("auto")
