@@ -86,7 +86,8 @@ def _cause(ranks: Sequence[SpawnProcess], folder: Path) -> Exception:
         errors = _read_errors(folder)
     if errors and not is_lost_peer(errors[0]):
         return _as_user_error(errors[0])
-    stacks = {number: _stacks(folder, number).read_text(errors="replace") for number in range(len(ranks))}
+    files = {number: _stacks(folder, number) for number in range(len(ranks))}
+    stacks = {number: file.read_text(errors="replace") for number, file in files.items() if file.exists()}
     if hang := describe_hang(stacks):
         return UserError(hang, remedy=RESUME)
     for number, rank in enumerate(ranks):
