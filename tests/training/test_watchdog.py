@@ -66,4 +66,4 @@ def test_a_block_that_raises_is_no_longer_watched(tmp_path):
 def test_an_empty_dump():
     assert hung_location("") == "an unknown place"
     assert describe_hang({0: "", 1: "\n"}) == ""
-    assert describe_hang({0: "Timeout (1:30:00.5)!"}).startswith("hung: no step finished in 1.5 h; rank 0")
+    assert describe_hang({0: "Timeout (1:30:00.5)!"}).startswith("hung: no step finished in 1 h 30 min; rank 0")
