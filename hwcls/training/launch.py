@@ -72,9 +72,10 @@ def _one_fails(ranks: Sequence[SpawnProcess]) -> bool:
     running = list(ranks)
     while running:
         connection.wait([rank.sentinel for rank in running])
-        if any(rank.exitcode for rank in running):
+        codes = [rank.exitcode for rank in running]  # asked once: it may end meanwhile
+        if any(codes):
             return True
-        running = [rank for rank in running if rank.exitcode is None]
+        running = [rank for rank, code in zip(running, codes, strict=True) if code is None]
     return False
 
 

@@ -220,6 +220,22 @@ def test_the_cause_is_told_from_its_consequences(tmp_path):
     assert [is_lost_peer(error) for error in module._read_errors(tmp_path)] == [False, True]
 
 
+def test_a_rank_that_dies_while_it_is_asked_is_not_overlooked(monkeypatch):
+    """Its end is seen before its exit code is there."""
+
+    class Ending:
+        sentinel = 0
+        codes = [None, -9]
+
+        @property
+        def exitcode(self):
+            return self.codes.pop(0) if len(self.codes) > 1 else self.codes[0]
+
+    monkeypatch.setattr(module.connection, "wait", lambda sentinels: sentinels)
+    assert module._one_fails([Ending(), Ended(0)])
+    assert not module._one_fails([Ended(0), Ended(0)])
+
+
 def test_a_lost_rank_is_all_that_is_known(tmp_path):
     """The first one ended before it could open its file."""
     assert str(module._cause([Ended(1)], tmp_path)) == "a rank ended without an error — the same command resumes"
