@@ -1,5 +1,6 @@
 """The ranks of one machine: where one fails, dies or hangs, all end soon, and one line names the cause."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -225,11 +226,13 @@ def test_a_rank_that_dies_while_it_is_asked_is_not_overlooked(monkeypatch):
 
     class Ending:
         sentinel = 0
-        codes = [None, -9]
+
+        def __init__(self):
+            self.codes = itertools.chain([None], itertools.repeat(-9))
 
         @property
         def exitcode(self):
-            return self.codes.pop(0) if len(self.codes) > 1 else self.codes[0]
+            return next(self.codes)
 
     monkeypatch.setattr(module.connection, "wait", lambda sentinels: sentinels)
     assert module._one_fails([Ending(), Ended(0)])
