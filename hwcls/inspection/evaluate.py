@@ -19,7 +19,6 @@ from hwcls.data.progress import ProgressMeter, ProgressReporter
 from hwcls.errors import UserError
 from hwcls.inspection.load_trained import Classifier, Trained, restore_model
 from hwcls.training import evaluation
-from hwcls.training.distributed import default_device
 from hwcls.training.features.head import find_features
 from hwcls.training.step.precision import Precision
 
@@ -38,7 +37,7 @@ class SplitScores:
     confusion: np.ndarray[Any, Any]  # (K, K) int64, rows true, columns predicted
 
 
-def evaluate_weights(config: TrialConfig, weights: bytes, split: SplitName) -> SplitScores:
+def evaluate_weights(config: TrialConfig, weights: bytes, split: SplitName, device: torch.device) -> SplitScores:
     """Score the weights (a safetensors file's content) of a trial on one split, unaugmented; scores are float16.
 
     Where its features are cached, only the head runs.
@@ -46,7 +45,7 @@ def evaluate_weights(config: TrialConfig, weights: bytes, split: SplitName) -> S
     Raises:
         UserError: The weights are no safetensors file or belong to another model.
     """
-    data, device = open_data(config.data), default_device()
+    data = open_data(config.data)
     model = restore_model(config, data, weights, device)
     scored = _score_features(model, config, data, split, device) or score_split(model, config, data, split, device)
     return SplitScores(scored.values, scored.labels, metrics.to_float16(scored.scores), scored.confusion)

@@ -21,7 +21,14 @@ from hwcls.models.user.code import accept_named
 from hwcls.report.html.page import write_page
 from hwcls.results.best.folder import update_best
 from hwcls.sweep.cluster.connect import connected
-from hwcls.sweep.cluster.resources import Machine, Resources, choose_resources, resource_notes, this_machine
+from hwcls.sweep.cluster.resources import (
+    Machine,
+    Resources,
+    choose_resources,
+    require_usable_gpus,
+    resource_notes,
+    this_machine,
+)
 from hwcls.sweep.monitor.eta import Ahead
 from hwcls.sweep.monitor.logs import log_to_file
 from hwcls.sweep.monitor.progress import ProgressFor
@@ -68,6 +75,7 @@ def run(sweep: Sweep, options: Options, progress_for: ProgressFor) -> Outcome:
     """
     sweep = check_sweep(sweep, options)
     if options.address is None and sweep.config.resources != ResourcesConfig():  # the defaults fit any machine
+        require_usable_gpus(sweep.config.resources)
         choose_resources(sweep.config.resources, this_machine(), _where(sweep))
     mirror = options.shared.mirror(sweep.config.name) if options.shared else None
     with (
@@ -130,6 +138,8 @@ class _Start:
 
     def _prepare(self) -> Prepared:
         """Prepare data and models, and import Tune and Optuna, which takes seconds."""
+        if self.options.address is None:
+            require_usable_gpus(self.sweep.config.resources)  # before the first trial holds one
         from hwcls.sweep.preflight.prepare import prepare
 
         prepared = prepare(self.sweep, self.folder.path)

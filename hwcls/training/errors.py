@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from hwcls.errors import UserError
+
+COLLECTIVES = ("/gloo/", "DistBackendError", "DistNetworkError", "DistStoreError")  # in the errors of torch.distributed
+
 
 class NotFiniteError(Exception):
     """The loss became NaN or infinite; a retry would give the same."""
@@ -20,3 +24,9 @@ class MemoryRanOutError(Exception):
 
     def __str__(self) -> str:
         return f"out of memory; micro-batches of {self.smaller} images per worker may fit"
+
+
+def is_lost_peer(error: Exception) -> bool:
+    """Whether a rank's collective failed, which is mostly the consequence of what ended another rank."""
+    text = f"{type(error).__name__}: {error}"
+    return not isinstance(error, UserError) and any(name in text for name in COLLECTIVES)

@@ -27,12 +27,14 @@ from hwcls.training import checkpoint
 from hwcls.training.artifacts import OUTPUTS, WEIGHTS
 from hwcls.training.build import build_trainer
 from hwcls.training.cost import trial_cost
-from hwcls.training.distributed import World, launch
+from hwcls.training.distributed import World
 from hwcls.training.effective import effective_settings
 from hwcls.training.errors import MemoryRanOutError, NotFiniteError
 from hwcls.training.features.extract import compute_features
 from hwcls.training.features.probe_recipe import feature_trial
+from hwcls.training.gpu import refuse_unusable_driver
 from hwcls.training.image_size import is_open, size_trial
+from hwcls.training.launch import launch
 from hwcls.training.memory import free_memory
 from hwcls.training.observer import Observer
 from hwcls.training.trainer import Trainer
@@ -72,7 +74,7 @@ def train(
         progress: Called with a line now and then while features are computed.
 
     Raises:
-        UserError: The folder holds another trial, or data or model cannot be built.
+        UserError: The folder holds another trial, data or model cannot be built, or torch cannot use the GPU.
     """
     folder = TrialFolder(path)
     recorded = spell_out(folder.config(), earlier=True) if (path / "config.yaml").exists() else None
@@ -88,6 +90,7 @@ def train(
         raise UserError(what, where=str(path), remedy="name another folder with --out")
     if chosen is not None:
         log.warning("%s: %s", config.data.title, chosen)
+    refuse_unusable_driver('set CUDA_VISIBLE_DEVICES=""')
     data = open_data(config.data)  # errors are raised here, once, before anything is written
     if recorded is not None and folder.last_epoch() and has_other_splits(config.data, data, path):
         what = f"the images of {data.title} have changed since this training began"

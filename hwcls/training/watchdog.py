@@ -5,12 +5,15 @@ from __future__ import annotations
 import faulthandler
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 from filelock import FileLock, Timeout
 
+from hwcls.format import format_duration
+
+LEAST = 600.0  # seconds that a first epoch, in which kernels are compiled, building, loading and saving may take
 _watch: _Watch | None = None
 
 
@@ -67,3 +70,18 @@ def hung_location(dump: str) -> str:
     main = dump.rstrip().rsplit("\n\n", 1)[-1]  # faulthandler writes the oldest thread last
     found = re.search(r'File "(.+)", line (\d+) in (\S+)', main)
     return f"{found[1]}:{found[2]} in {found[3]}" if found else "an unknown place"
+
+
+def describe_hang(dumps: Mapping[int, str]) -> str:
+    """From the dumps of ranks, by rank, how long no step finished and where they were; empty where none hung."""
+    hung = {rank: dump for rank, dump in dumps.items() if dump.strip()}
+    if not hung:
+        return ""
+    places = ", ".join(f"rank {rank} was at {hung_location(dump)}" for rank, dump in hung.items())
+    return f"hung: no step finished in {format_duration(max(map(_limit, hung.values())))}; {places}"
+
+
+def _limit(dump: str) -> float:
+    """The limit that a dump begins with, in seconds: Timeout (0:10:00)!"""
+    found = re.match(r"Timeout \((\d+):(\d+):([\d.]+)\)", dump)
+    return sum(float(part) * unit for part, unit in zip(found.groups(), (3600, 60, 1), strict=True)) if found else 0.0

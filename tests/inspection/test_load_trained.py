@@ -16,6 +16,8 @@ from hwcls.inspection.evaluate import evaluate_trial, evaluate_weights, most_con
 from hwcls.inspection.load_trained import count_test_read, find_sweep_folder, load_trained
 from hwcls.tracking.folders import SweepFolder, TrialFolder
 
+CPU = torch.device("cpu")
+
 
 @pytest.fixture
 def copied(trained, tmp_path):
@@ -48,7 +50,7 @@ def test_val_scores_are_those_of_the_training(trained):
 def test_confirm_scores_are_those_of_the_folder(trained, trial):
     weights = (trained / "best.safetensors").read_bytes()
     state = torch.random.get_rng_state()
-    found = evaluate_weights(trial(), weights, "test")
+    found = evaluate_weights(trial(), weights, "test", CPU)
     assert torch.equal(state, torch.random.get_rng_state())
     other = evaluate_trial(load_trained(trained), "test")
     assert found.values == other.values
@@ -105,7 +107,7 @@ def test_a_pretrained_backbone_is_not_fetched_again(tmp_path):
     data = open_data(config.data)
     plain = config.model.model_copy(update={"pretrained": False})
     weights = save(build(plain, classes=10, channels=3, image_size=32).state_dict())
-    assert evaluate_weights(config, weights, "val").scores.shape == (len(data.val), 10)
+    assert evaluate_weights(config, weights, "val", CPU).scores.shape == (len(data.val), 10)
 
 
 @pytest.mark.parametrize(
@@ -144,9 +146,9 @@ def test_weights_without_metadata_are_opened_with_the_data(copied, metadata):
 def test_weights_of_another_model_by_their_shapes(trained, trial):
     weights = (trained / "best.safetensors").read_bytes()
     with pytest.raises(UserError, match=r"of another model: .* is \(8, 1, 3, 3\) in the file, \(16, 1, 3, 3\)"):
-        evaluate_weights(trial(model__width=16), weights, "val")
+        evaluate_weights(trial(model__width=16), weights, "val", CPU)
     with pytest.raises(UserError, match=r"of another model: .* is missing"):
-        evaluate_weights(trial(model__depth=3), weights, "val")
+        evaluate_weights(trial(model__depth=3), weights, "val", CPU)
 
 
 def test_a_sweep_is_no_trial(copied):

@@ -1,7 +1,6 @@
-"""Errors of DDP in one line, and the network between hosts."""
+"""The process group: how ranks meet and join it, and errors of DDP in one line."""
 
 import os
-import sys
 
 import pytest
 import torch
@@ -11,7 +10,8 @@ from torch.nn.parallel import DistributedDataParallel
 from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
 from hwcls.training import distributed, local
-from hwcls.training.distributed import find_free_address, join_world, leave_world, new_file_address, unused_weights
+from hwcls.training.distributed import World, join_world, leave_world, unused_weights
+from hwcls.training.network import find_free_address, new_file_address
 
 MODEL = """
 from torch import nn
@@ -59,12 +59,47 @@ def test_ranks_meet_in_a_folder_of_any_name(tmp_path, name):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.distributed, "init_process_group", join)
+        patch.setattr(World, "any", lambda self, flag: flag)
         address = new_file_address(folder)
         for rank in range(2):
-            join_world(rank, 2, address, torch.device("cpu"))
+            join_world(rank, 2, address, torch.device("cpu"), 60.0)
     stores[0].set("key", "value")
     assert stores[1].get("key") == b"value"
     assert [path.parent for path in tmp_path.rglob("*") if path.is_file()] == [folder]
+
+
+def test_gpus_join_by_nccl_with_the_limit_of_the_watchdog_and_what_the_user_has_set(monkeypatch):
+    joined, chosen = [], []
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda *args, **more: joined.append((args, more)))
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(World, "any", lambda self, flag: flag)
+    monkeypatch.setattr(distributed, "choose_network", lambda address: None)
+    monkeypatch.delenv("TORCH_NCCL_ASYNC_ERROR_HANDLING", raising=False)
+    world = join_world(1, 2, "10.0.0.2:5000", torch.device("cuda", 1), 600.0)
+    ((backend,), options) = joined[0]
+    assert (backend, options["init_method"]) == ("nccl", "tcp://10.0.0.2:5000")
+    assert options["timeout"].total_seconds() == 660
+    assert chosen == [world.device] == [torch.device("cuda", 1)]
+    assert os.environ["TORCH_NCCL_ASYNC_ERROR_HANDLING"] == "3"
+    monkeypatch.setenv("TORCH_NCCL_ASYNC_ERROR_HANDLING", "1")
+    join_world(1, 2, "10.0.0.2:5000", torch.device("cuda", 1), 600.0)
+    assert os.environ["TORCH_NCCL_ASYNC_ERROR_HANDLING"] == "1"
+
+
+def test_machines_that_do_not_reach_each_other_are_one_line(monkeypatch, tmp_path):
+    def fail(*args, **more):
+        raise RuntimeError("connect() timed out\nand more")
+
+    monkeypatch.setattr(torch.distributed, "init_process_group", fail)
+    monkeypatch.setattr(distributed, "choose_network", lambda address: None)
+    with pytest.raises(UserError) as caught:
+        join_world(0, 2, "10.0.0.2:5000", torch.device("cpu"), 600.0)
+    assert str(caught.value) == (
+        "the 2 workers of a trial do not reach each other (connect() timed out) — open all TCP ports between the "
+        "nodes; see docs/cluster.md for the choice of the network"
+    )
+    with pytest.raises(RuntimeError, match="timed out"):  # on one machine it is an error of another kind
+        join_world(0, 2, new_file_address(tmp_path), torch.device("cpu"), 600.0)
 
 
 @pytest.mark.slow
@@ -81,20 +116,3 @@ def test_weights_that_nothing_uses_are_a_user_error_with_two_workers(tmp_path):
     )
     with pytest.raises(UserError, match=r"does not use spare\.weight, spare\.bias — remove or use them"):
         local.train(config, tmp_path / "trial", print)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="interfaces are found by Linux's ioctl")
-def test_the_network_that_leads_to_rank_0_is_chosen(monkeypatch):
-    assert distributed._interface("127.0.0.1") == "lo"
-    assert distributed._interface("192.0.2.77") is None  # an address of no interface
-    names = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
-    for name in names:
-        monkeypatch.delenv(name, raising=False)
-    for address in ("127.0.0.1:5000", "file:///tmp/store"):  # one machine alone
-        distributed._choose_network(address)
-        assert [os.environ.pop(name) for name in names] == ["lo", "lo"]
-    monkeypatch.setattr(distributed, "_interface", lambda own: "eth7")
-    monkeypatch.setattr(distributed, "_own_address", lambda host, port: "10.0.0.3")
-    monkeypatch.setenv("NCCL_SOCKET_IFNAME", "ib0")  # the user's setting is kept
-    distributed._choose_network("10.0.0.2:5000")
-    assert [os.environ[name] for name in names] == ["eth7", "ib0"]

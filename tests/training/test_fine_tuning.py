@@ -12,7 +12,8 @@ from hwcls.data.imageset import open_data
 from hwcls.inspection.record import InspectionRecorder
 from hwcls.training import checkpoint
 from hwcls.training.build import build_trainer
-from hwcls.training.distributed import World, launch
+from hwcls.training.distributed import World
+from hwcls.training.launch import launch
 from hwcls.training.step import micro_batch
 from hwcls.training.step.graph import StepGraph
 

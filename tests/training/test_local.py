@@ -1,7 +1,6 @@
-"""`hwcls train`'s loop: memory that runs out during training, and errors of a rank."""
+"""`hwcls train`'s loop: memory that runs out during training, and folders that are not its own."""
 
 import json
-import time
 from functools import partial
 
 import pytest
@@ -10,8 +9,7 @@ import torch
 from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
 from hwcls.tracking.folders import TrialFolder
-from hwcls.training import checkpoint, local
-from hwcls.training.distributed import launch, require_gpu
+from hwcls.training import checkpoint, gpu, local
 from hwcls.training.trainer import Trainer
 from tests.trials import OUT_OF_MEMORY
 
@@ -84,19 +82,6 @@ def test_not_a_single_image_fits(tmp_path, monkeypatch):
         local.train(config(tmp_path, 0), tmp_path / "trial", lambda line: None)
 
 
-def _refuse(world):
-    if world.rank == 1:
-        raise UserError("no", where="here", remedy="do that")
-    world.sum(torch.zeros(1))  # waits for the other in vain
-
-
-@pytest.mark.slow
-def test_a_user_error_of_a_rank_is_raised_unchanged():
-    with pytest.raises(UserError) as caught:
-        launch(2, _refuse)
-    assert str(caught.value) == "here: no — do that"
-
-
 @pytest.mark.parametrize("taken", ["metrics.jsonl", "result.json", "best.safetensors", "predictions.npz"])
 def test_a_folder_with_files_of_others_is_left_as_it_is(trial, tmp_path, taken):
     (tmp_path / taken).write_text("mine")
@@ -105,32 +90,13 @@ def test_a_folder_with_files_of_others_is_left_as_it_is(trial, tmp_path, taken):
     assert [path.name for path in tmp_path.iterdir()] == [taken]
 
 
-def _break(world):
-    if world.rank == 1:
-        raise ValueError("broken")
-    world.sum(torch.zeros(1))  # waits for the other in vain
-
-
-@pytest.mark.slow
-def test_an_error_of_a_rank_ends_the_others():
-    started = time.monotonic()
-    with pytest.raises(RuntimeError, match="ValueError: broken"):
-        launch(2, _break)
-    assert time.monotonic() - started < 60  # the ranks' own limit is 30 minutes
-
-
-def test_several_ranks_on_one_gpu_are_refused(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(UserError) as caught:
-        launch(2, _break)
-    assert str(caught.value) == (
-        "workers: each of the 2 workers needs a GPU of its own, but there are 1 — lower it, or set "
-        'CUDA_VISIBLE_DEVICES="" to train on CPUs'
-    )
-
-
-def test_a_gpu_that_torch_cannot_use_is_an_error(monkeypatch):
+def test_a_driver_that_torch_cannot_use_is_refused_before_anything_is_written(trial, tmp_path, monkeypatch):
+    (tmp_path / "nvidiactl").touch()
+    monkeypatch.setattr(gpu, "NVIDIA_DRIVER", str(tmp_path / "nvidiactl"))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UserError, match=r"has a GPU, but torch .* cannot use it — run `hwcls doctor`, or set"):
-        require_gpu()
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    with pytest.raises(UserError, match='or set CUDA_VISIBLE_DEVICES="" to train on CPUs'):
+        local.train(trial(), tmp_path / "trial", lambda line: None)
+    assert not (tmp_path / "trial").exists()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert local.train(trial(epochs=1), tmp_path / "trial", lambda line: None).status == "complete"

@@ -8,7 +8,8 @@ from hwcls.data.imageset import open_data
 from hwcls.training import checkpoint, local
 from hwcls.training.artifacts import copy_outputs
 from hwcls.training.build import build_trainer
-from hwcls.training.distributed import World, launch
+from hwcls.training.distributed import World
+from hwcls.training.launch import launch
 from hwcls.training.observer import Observer
 
 CPU = World(device=torch.device("cpu"))

@@ -9,11 +9,12 @@ from safetensors.torch import load_file
 
 from hwcls.data.imageset import open_data
 from hwcls.errors import UserError
-from hwcls.training import checkpoint
+from hwcls.training import checkpoint, distributed
 from hwcls.training.build import build_trainer
-from hwcls.training.distributed import World, launch
+from hwcls.training.distributed import World
 from hwcls.training.errors import NotFiniteError
 from hwcls.training.evaluation import train_sample_size
+from hwcls.training.launch import launch
 
 CPU = World(device=torch.device("cpu"))
 
@@ -236,6 +237,42 @@ def test_two_ranks_get_the_weights_of_one(trial, tmp_path, batch):
     for a, b in zip(one["records"], two["records"], strict=True):
         for name in ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "val/macro_f1"):
             assert math.isclose(a[name], b[name], rel_tol=1e-9), name
+
+
+def _frozen_at_first(model, epoch):
+    next(model.parameters()).requires_grad_(epoch > 1)
+
+
+def _viewing_rank(world, config, path, views):
+    """With gradients as views of DDP's buckets or as copies; DDP is made again where the first layer is unfrozen."""
+
+    class Ddp(distributed.DistributedDataParallel):
+        def __init__(self, *args, gradient_as_bucket_view, **more):
+            assert gradient_as_bucket_view
+            super().__init__(*args, gradient_as_bucket_view=views, **more)
+
+    distributed.DistributedDataParallel = Ddp
+    type(config.model).before_epoch = lambda self, model, epoch: _frozen_at_first(model, epoch)
+    torch.set_num_threads(1)
+    trainer = build_trainer(config, open_data(config.data), World(world.rank, world.size, torch.device("cpu")))
+    trainer.micro_batch = 16
+    records = [record.metrics for record in trainer.epochs()]
+    if world.rank == 0:
+        torch.save({"model": trainer.weights(), "values": records}, path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [{"ema": 0.9, "clip": 0.5}, {"norm_batch": 16}], ids=["ema", "ghost"])
+def test_gradients_as_views_change_nothing(trial, tmp_path, changes):
+    """Also with several micro-batches in a step, of which the last one sums over the ranks."""
+    config = trial(epochs=3, optimizer__momentum=0.0, **changes)
+    found = []
+    for views in (True, False):
+        launch(2, _viewing_rank, config, tmp_path / str(views), views)
+        found.append(torch.load(tmp_path / str(views), weights_only=False))
+    assert found[0]["values"] == found[1]["values"]
+    for key, tensor in found[0]["model"].items():
+        assert torch.equal(tensor, found[1]["model"][key]), key
 
 
 def _starved_rank(world, config, path):

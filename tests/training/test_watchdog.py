@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from hwcls.training.watchdog import hung_location, reset_timer, watch
+from hwcls.training.watchdog import describe_hang, hung_location, reset_timer, watch
 
 PROGRAM = """
 import sys, time
@@ -46,7 +46,9 @@ def test_a_process_without_steps_ends(tmp_path, what, code):
     done = subprocess.run([sys.executable, str(program), str(dump), what], timeout=50)
     assert done.returncode == code
     if what == "stuck":
-        assert hung_location(dump.read_text()) == f"{program}:8 in stuck"
+        text, place = dump.read_text(), f"{program}:8 in stuck"
+        assert hung_location(text) == place
+        assert describe_hang({0: "", 3: text}) == f"hung: no step finished in 1.0 s; rank 3 was at {place}"
     else:
         assert dump.read_text() == ""
 
@@ -63,3 +65,5 @@ def test_a_block_that_raises_is_no_longer_watched(tmp_path):
 
 def test_an_empty_dump():
     assert hung_location("") == "an unknown place"
+    assert describe_hang({0: "", 1: "\n"}) == ""
+    assert describe_hang({0: "Timeout (1:30:00.5)!"}).startswith("hung: no step finished in 1 h 30 min; rank 0")

@@ -129,7 +129,7 @@ def doctor(
 
     Example: hwcls doctor
     """
-    from hwcls.sweep.preflight.doctor import run_checks
+    from hwcls.sweep.preflight.doctor.checks import run_checks
 
     checks = []
     for check in run_checks(results, address):

@@ -7,9 +7,9 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from hwcls.data.decoding import wide_pixels
@@ -113,7 +113,7 @@ def open_pixels(data: bytes, channels: int) -> Iterator[Pixels]:
         height, width, colours = header
         with DECODED.reserve(height * width * (1 if colours == "GRAY" else 3)):
             try:
-                pixels = simplejpeg.decode_jpeg(data, colorspace=colours)
+                pixels = _simplejpeg().decode_jpeg(data, colorspace=colours)
             except ValueError:
                 pixels = None  # PIL reports the error
             if pixels is not None:
@@ -134,11 +134,18 @@ def open_pixels(data: bytes, channels: int) -> Iterator[Pixels]:
         yield pixels
 
 
+def _simplejpeg() -> Any:
+    """The package, which only JPEGs need."""
+    import simplejpeg
+
+    return simplejpeg
+
+
 def read_header(data: bytes) -> tuple[tuple[int, int], bool]:
     """(width, height) of an encoded image as it is stored, and whether it is grey; simplejpeg is 14x PIL here."""
     if data[:2] == b"\xff\xd8":
         try:
-            height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+            height, width, colours, _ = _simplejpeg().decode_jpeg_header(data)
             return (width, height), colours == "Gray"
         except ValueError:
             pass  # PIL reports the error
@@ -182,7 +189,7 @@ def _plain_jpeg_header(data: bytes, channels: int) -> tuple[int, int, str] | Non
     if data[:2] != b"\xff\xd8" or _may_be_rotated(data):
         return None
     try:
-        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+        height, width, colours, _ = _simplejpeg().decode_jpeg_header(data)
     except ValueError:
         return None
     if height * width > MAX_PIXELS or colours not in ("YCbCr", "Gray") or (colours == "YCbCr") > (channels == 3):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import _thread
 import logging
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -33,6 +36,7 @@ JOIN_TIMEOUT = 10.0  # seconds for the threads to end
 NODES_TIMEOUT = 120.0  # seconds to wait for the nodes that the cluster starts itself, if trials can run without them,
 NO_NODES_TIMEOUT = 600.0  # and if none can
 SAME_SPLITS = "copy the same files to every node; where they are the same, write data.duplicates: exact"
+GPU_TIMEOUT = 120.0  # seconds for torch to find the GPUs
 REMIND = 120.0  # seconds between two reminders
 
 
@@ -62,8 +66,11 @@ class Nodes:
         """Wait until every live node can run trials.
 
         Raises:
-            UserError: A node has other versions, or cannot have the data.
+            UserError: A node has other versions, cannot have the data, or has GPUs that torch cannot use.
         """
+        own = next(node for node in ray.nodes() if node["NodeID"] == self.own)
+        if self._lends_gpus(own["Resources"]) and (problem := gpu_problem()):
+            raise UserError(problem, where=f"node {own['NodeManagerAddress']}")
         self._prepare_new()
         for thread in self.threads:
             while thread.is_alive():  # in short waits, so that Ctrl-C gets through
@@ -138,6 +145,10 @@ class Nodes:
                 self.known[node["NodeID"]] = node["NodeManagerAddress"]
                 self._start_thread(self._prepare_node, node["NodeID"], node["NodeManagerAddress"], node["Resources"])
 
+    def _lends_gpus(self, resources: Mapping[str, float]) -> bool:
+        """Whether trials get GPUs of a node with these resources."""
+        return self.resources.gpus_per_worker > 0 and resources.get("GPU", 0) > 0
+
     def _start_thread(self, run: Callable[..., None], *args: Any) -> None:
         thread = threading.Thread(target=run, args=args, daemon=True)
         self.threads.append(thread)
@@ -150,7 +161,7 @@ class Nodes:
         options = {"num_cpus": 0, "scheduling_strategy": strategy, "max_retries": 0}
         try:
             task = ray.remote(prepare_this_node).options(num_returns="streaming", **options)
-            messages = task.remote(node_versions(), self.data, self.weights)
+            messages = task.remote(node_versions(), self.data, self.weights, self._lends_gpus(resources))
             self.tasks.append(messages)
             for message in messages:
                 is_error, text = ray.get(message)
@@ -218,8 +229,25 @@ def version_differences(mine: dict[str, str | None], theirs: dict[str, str | Non
     )
 
 
+def gpu_problem() -> str:
+    """Why torch cannot use the GPUs of this node, with the remedy; empty where it can.
+
+    A process of its own looks: Ray hides the GPUs from one that has none, and torch would stay loaded here.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+    look = "from hwcls.training.gpu import cuda_problem; print(cuda_problem())"
+    command = [sys.executable, "-c", look]
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=GPU_TIMEOUT)
+    except (OSError, subprocess.SubprocessError) as error:
+        problem = f"its driver does not answer ({first_line(error)})"
+    else:
+        problem = done.stdout.strip()
+    return f"has a GPU, but {problem} — run `hwcls doctor` there, or set gpus_per_worker: 0" if problem else ""
+
+
 def prepare_this_node(
-    driver: dict[str, str | None], data: Mapping[DataConfig, str], weights: Needed
+    driver: dict[str, str | None], data: Mapping[DataConfig, str], weights: Needed, gpu: bool = False
 ) -> Iterator[tuple[bool, str]]:
     """Run on a node: check its versions and files and fetch data; yields messages, each with whether it is an error.
 
@@ -227,11 +255,15 @@ def prepare_this_node(
         driver: The versions there.
         data: Each data set with the digest of its splits there.
         weights: Those that must be here.
+        gpu: Whether trials get GPUs of this node.
     """
     if found := version_differences(driver, node_versions()):
         yield True, f"has {found} — use the same image on every node"
         return
     if problem := weights_problem(weights):
+        yield True, problem
+        return
+    if gpu and (problem := gpu_problem()):
         yield True, problem
         return
     from hwcls.data.imageset import is_prepared, open_data

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hwcls.config.sweep import ResourcesConfig
 from hwcls.errors import UserError
-from hwcls.sweep.storage.environment import has_gpu_driver
+from hwcls.training.gpu import has_gpu_driver, refuse_unusable_driver
 
 MAX_CPUS_PER_GPU = 8  # more do not speed up its batches
 UNIT = 10_000  # Ray counts in ten-thousandths
@@ -83,13 +83,19 @@ def usable_cpus(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
 
 
 def this_machine() -> Machine:
-    """The CPUs that this process may use, and torch's GPUs."""
+    """The CPUs that this process may use, and the GPUs that torch can use."""
     gpus = 0
     if has_gpu_driver():
         import torch
 
-        gpus = torch.cuda.device_count()
+        gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0  # an old driver counts them all the same
     return Machine(((float(usable_cpus()), float(gpus)),))
+
+
+def require_usable_gpus(config: ResourcesConfig) -> None:
+    """Raise UserError where trials of this machine are to have GPUs, but torch cannot use its driver."""
+    if config.gpus_per_worker != 0:
+        refuse_unusable_driver("set gpus_per_worker: 0")
 
 
 def choose_resources(config: ResourcesConfig, machine: Machine, where: str) -> Resources:

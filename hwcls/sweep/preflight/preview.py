@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hwcls.config.sweep_file import Sweep
 from hwcls.data.progress import ProgressReporter
-from hwcls.sweep.cluster.resources import choose_resources, this_machine
+from hwcls.sweep.cluster.resources import choose_resources, require_usable_gpus, this_machine
 from hwcls.sweep.preflight.disk_usage import check_results_disk, estimate_disk_usage
 from hwcls.sweep.preflight.dry_run import check_data_names, missing_data
 from hwcls.sweep.preflight.prepare import Prepared, check_content, with_features
@@ -25,6 +25,7 @@ def check_start(sweep: Sweep, options: Options, progress: ProgressReporter) -> t
     path = options.results / sweep.config.name
     resources = None
     if options.address is None:  # the nodes of a cluster are known when it is joined
+        require_usable_gpus(sweep.config.resources)
         resources = choose_resources(sweep.config.resources, this_machine(), sweep.source.where(("resources",)))
     if missing_data(check_data_names(sweep.corners, sweep.source)):
         return sweep, None

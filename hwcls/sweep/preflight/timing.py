@@ -158,7 +158,7 @@ def _group(
     os.environ["CUDA_VISIBLE_DEVICES"] = devices
     os.nice(NICE)
     configure_threads(resources.cpus_per_worker)
-    from hwcls.training.distributed import launch
+    from hwcls.training.launch import launch
 
     try:
         limits = resources.cpus_per_worker, fewest, seconds

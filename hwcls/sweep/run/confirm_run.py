@@ -173,7 +173,7 @@ def score_on_test(folders: list[TrialFolder], resources: Resources) -> None:
             folder = folders.pop(0)
             weights = (folder.path / "best.safetensors").read_bytes()
             config = folder.config()
-            waiting[task.remote(config, read_sources(config), weights)] = folder
+            waiting[task.remote(config, read_sources(config), weights, resources.gpus_per_worker > 0)] = folder
         (ready,), _ = ray.wait(list(waiting), num_returns=1)
         folder = waiting.pop(ready)
         try:
@@ -184,11 +184,18 @@ def score_on_test(folders: list[TrialFolder], resources: Resources) -> None:
         _write_score(folder, *scored)
 
 
-def _evaluate(config: TrialConfig, sources: dict[str, bytes], weights: bytes) -> tuple[dict[str, float], Any, Any]:
+def _evaluate(
+    config: TrialConfig, sources: dict[str, bytes], weights: bytes, gpu: bool
+) -> tuple[dict[str, float], Any, Any]:
+    """Score weights on test, on the GPU of this worker or, where trials have none, on the CPU."""
     from hwcls.inspection.evaluate import evaluate_weights
+    from hwcls.training.distributed import default_device
+    from hwcls.training.gpu import require_gpu
 
+    if gpu:
+        require_gpu()
     write_sources(sources, config)
-    scored = evaluate_weights(config, weights, "test")
+    scored = evaluate_weights(config, weights, "test", default_device(gpu=gpu))
     return scored.values, scored.labels, scored.scores
 
 

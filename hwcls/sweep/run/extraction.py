@@ -74,8 +74,9 @@ class FeatureWorker:
         import torch
 
         from hwcls.data.imageset import open_data
-        from hwcls.training.distributed import default_device, require_gpu
+        from hwcls.training.distributed import default_device
         from hwcls.training.features.extract import compute_features
+        from hwcls.training.gpu import require_gpu
 
         torch.set_num_threads(self.threads)
         try:

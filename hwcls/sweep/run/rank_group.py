@@ -10,12 +10,15 @@ import ray
 from ray.util.placement_group import get_current_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
-from hwcls.format import format_duration
+from hwcls.errors import UserError
 from hwcls.sweep.cluster.ray_private import draining_nodes
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.run.worker import Rank, read_text
-from hwcls.training.errors import LostRankError
-from hwcls.training.watchdog import hung_location
+from hwcls.training.errors import LostRankError, is_lost_peer
+from hwcls.training.watchdog import describe_hang
+
+DIED = "a rank died: it was killed, it crashed, or its node was lost"
+PATIENCE = 2.0  # seconds for ranks that failed together to report it
 
 
 class RankGroup:
@@ -24,11 +27,11 @@ class RankGroup:
     Args:
         resources: Of each rank, and how many there are.
         stacks: A folder for what the watchdog of each rank writes when it hangs, on the rank's own node.
+        hang_after: Seconds after which that happens.
     """
 
-    def __init__(self, resources: Resources, stacks: Path) -> None:
-        self.resources, self.stacks = resources, stacks
-        self.hang_after = 0.0  # of the trial that runs, for the error
+    def __init__(self, resources: Resources, stacks: Path, hang_after: float) -> None:
+        self.resources, self.stacks, self.hang_after = resources, stacks, hang_after
         self.node = str(ray.get_runtime_context().get_node_id())  # of this process
         self.start()
 
@@ -41,8 +44,10 @@ class RankGroup:
         self.ranks = [self._start_rank(rank, placement, first + rank) for rank in range(size)]
         try:
             self._join()
-        except BaseException:
+        except BaseException as error:
             self.kill()  # one that waits for another in vain would keep this process from ending
+            if isinstance(error, UserError):  # of a node or the network, not of the trial: another try may succeed
+                raise LostRankError(str(getattr(error, "cause", error))) from None
             raise
 
     def _start_rank(self, rank: int, placement: Any, bundle: int) -> Any:
@@ -58,7 +63,7 @@ class RankGroup:
         on_nodes = dict(zip(self.nodes, self.ranks, strict=True))  # one rank of each node
         self.wait([rank.watch_spot_notice.remote() for node, rank in on_nodes.items() if node != self.node])
         address = self.call_first("address")
-        self.call("join", address)
+        self.call("join", address, self.hang_after)
 
     @property
     def first_is_local(self) -> bool:
@@ -84,18 +89,25 @@ class RankGroup:
         return self.wait([getattr(self.ranks[0], method).remote(*arguments)])[0]
 
     def wait(self, calls: list[Any]) -> list[Any]:
-        """Wait for results; raises LostRankError where a rank has died, with the place where it hung if it did."""
+        """Wait for results; raises the error of a rank as it is.
+
+        Where a rank has died, or has lost another one, it is LostRankError, with the place where a rank hung if it did.
+        """
         try:
             return list(ray.get(calls))
         except ray.exceptions.RayActorError as error:
-            lost = str(error)
-        ray.wait(calls, num_returns=len(calls), timeout=2.0)  # ranks that wait for the one that hung end with it
-        found = {rank: stack for rank in range(len(self.ranks)) if (stack := self._read_stacks(rank)).strip()}
-        if found:
-            places = ", ".join(f"rank {rank} was at {hung_location(stack)}" for rank, stack in found.items())
-            every = "\n".join(f"rank {rank}\n{stack}" for rank, stack in found.items())
-            raise LostRankError(f"{every}\nhung: no step finished in {format_duration(self.hang_after)}; {places}")
-        raise LostRankError(f"{lost}\na rank died: it was killed, it crashed, or its node was lost")
+            lost = f"{error}\n{DIED}"
+        except ray.exceptions.RayTaskError as error:
+            if not is_lost_peer(error.cause or error):
+                raise
+            lost = f"{error}\na rank has lost another one: the network between them fails"
+        ended, _ = ray.wait(calls, num_returns=len(calls), timeout=PATIENCE)  # those that wait for the one that hung
+        lost = next(filter(None, map(_death, ended)), lost)
+        stacks = {rank: self._read_stacks(rank) for rank in range(len(self.ranks))}
+        if hang := describe_hang(stacks):
+            every = "\n".join(f"rank {rank}\n{stack}" for rank, stack in stacks.items() if stack.strip())
+            raise LostRankError(f"{every}\n{hang}")
+        raise LostRankError(lost)
 
     def _read_stacks(self, rank: int) -> str:
         """The stacks that a rank's watchdog dumped; empty where it did not hang or its node is lost."""
@@ -111,6 +123,11 @@ class RankGroup:
         except ray.exceptions.RayError:
             return ""
 
+    def restart(self) -> None:
+        """Replace all ranks: those that wait for one that failed would wait for long."""
+        self.kill()
+        self.start()
+
     def kill(self) -> None:
         """End all ranks."""
         for rank in self.ranks:
@@ -120,3 +137,14 @@ class RankGroup:
         """End all ranks and remove what they left on this node."""
         self.kill()
         shutil.rmtree(self.stacks, ignore_errors=True)
+
+
+def _death(call: Any) -> str:
+    """How the rank of a call died; empty where it lives."""
+    try:
+        ray.get(call)
+    except ray.exceptions.RayActorError as error:
+        return f"{error}\n{DIED}"
+    except ray.exceptions.RayError:
+        pass
+    return ""

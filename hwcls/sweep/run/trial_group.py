@@ -68,7 +68,7 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
     def setup(self, config: dict[str, Any], store: str = "") -> None:
         self.store = store
         stacks = Path(self.logdir, "stacks")  # in Ray's session folder, which Ray removes
-        self.ranks = RankGroup(config[JOB].resources, stacks)
+        self.ranks = RankGroup(config[JOB].resources, stacks, config[JOB].hang_after)
         self.next_job: Job | None = config[JOB]
         self.note = ""  # for the log, with the next report
         self.dropped = 0  # characters that the model's code has printed in vain
@@ -96,12 +96,18 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
         if self.ranks.draining():
             raise LostRankError("its node is about to be taken away")
         started = time.monotonic()
+        try:
+            return self._next_report(started).to_result()
+        except UserError as error:  # trying again would give the same
+            failure, seconds = str(getattr(error, "cause", error)), time.monotonic() - started
+        if self.job.resources.workers > 1:
+            self.ranks.restart()  # for the next trial
+        return self.records.report(self.job.epochs, seconds=seconds, failure=failure).to_result()
+
+    def _next_report(self, started: float) -> EpochReport:
+        """Start the next trial if there is one, and train until there is an epoch that the driver lacks."""
         if self.next_job is not None:
-            try:
-                self._start(self.next_job)
-            except UserError as error:  # starting again would give the same
-                failure, seconds = str(getattr(error, "cause", error)), time.monotonic() - started
-                return self.records.report(self.job.epochs, seconds=seconds, failure=failure).to_result()
+            self._start(self.next_job)
             started += self.phases.get("features", 0.0)  # which all trials share: they are charged to none
         while True:  # epochs that the driver has are trained again where memory ran out
             ran = self._run_epoch()
@@ -115,7 +121,7 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
                 filter(None, [note, f"the model's code prints a lot: {ran.dropped:,} characters were left out"])
             )
         self.dropped = ran.dropped
-        report = self.records.report(
+        return self.records.report(
             self.job.epochs,
             seconds=time.monotonic() - started,
             micro_batch=ran.micro_batch,
@@ -126,11 +132,9 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
             note=note,
             failure=ran.failure,
         )
-        return report.to_result()
 
     def _start(self, job: Job) -> None:
         self.job, self.next_job, self.dropped = job, None, 0
-        self.ranks.hang_after = job.hang_after
         self.checkpoints = list(job.checkpoints)  # the newest first
         self.records = RecordBuffer(job.config.metric)
         self.sources = read_sources(job.config)
@@ -152,7 +156,9 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
             self.note += "; the trial starts again from its first epoch"
 
     def _build_trainers(self, micro_batch: int | None) -> None:
-        self.phases = self.ranks.call("start", self.job.config, self.sources, micro_batch, self.job.hang_after)[0]
+        prepared: dict[str, float] = self.ranks.call("prepare", self.job.config, self.sources)[0]
+        built = self.ranks.call("build", self.job.config, micro_batch, self.job.hang_after)[0]
+        self.phases = {**prepared, "model": built}
 
     def _load(self, checkpoint: str) -> list[Mapping[str, Any]]:
         """Load a checkpoint on every rank; the records of the epochs before it."""
@@ -169,8 +175,7 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
                 return ran
             except MemoryRanOutError as error:
                 smaller = error.smaller
-            self.ranks.kill()  # the others wait for the one that failed
-            self.ranks.start()
+            self.ranks.restart()
             self._build(smaller)
 
     def save(self, checkpoint_dir: str | None = None) -> Any:

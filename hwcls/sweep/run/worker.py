@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from hwcls.training.distributed import World
     from hwcls.training.trainer import Trainer
 
-SLOWEST = 60.0  # seconds that building, loading and saving, which have no steps, may take however short hang_after is
-
 
 @dataclass(frozen=True)
 class RankEpoch:
@@ -31,7 +29,7 @@ class RankEpoch:
     record: Mapping[str, Any] | None  # of rank 0 alone; None where the epoch failed
     micro_batch: int
     cost: Mapping[str, float]
-    failure: str | None = None  # a retry would give the same: the loss is not finite, the model ends the process
+    failure: str | None = None  # a retry would give the same: the loss is not finite
     effective: Mapping[str, Any] = field(default_factory=dict)  # of rank 0: what data, model and machine decided
     dropped: int = 0  # characters that the model's code has printed in vain
 
@@ -62,10 +60,11 @@ class Rank:
         self.data: tuple[DataConfig, ImageSet] | None = None
         self.last_step = time.time()  # of the trial before
         self.hang_after = 0.0  # seconds without a step after which the process ends
+        self.compiled = False  # whether an epoch of the trial ran in this process
 
     def address(self) -> str:
         """Where the ranks find each other, see `join_world`."""
-        from hwcls.training.distributed import find_free_address, new_file_address
+        from hwcls.training.network import find_free_address, new_file_address
 
         host = ray.util.get_node_ip_address()
         if host.startswith("127."):  # Ray is this machine alone
@@ -82,26 +81,23 @@ class Rank:
 
         threading.Thread(target=drain_on_notice, daemon=True).start()
 
-    def join(self, address: str) -> None:
-        """Join the process group, once for all trials."""
-        from hwcls.training.distributed import default_device, join_world, require_gpu
+    def join(self, address: str, hang_after: float) -> None:
+        """Join the process group, once for all trials; the collectives of a first epoch may take longer."""
+        from hwcls.training.distributed import default_device, join_world
+        from hwcls.training.gpu import require_gpu
+        from hwcls.training.watchdog import LEAST
 
         if self.gpu:
             require_gpu()
-        self.world = join_world(self.rank, self.size, address, default_device(gpu=self.gpu))
+        device = default_device(gpu=self.gpu)
+        self.world = join_world(self.rank, self.size, address, device, max(LEAST, hang_after))
 
-    def start(
-        self, config: TrialConfig, sources: dict[str, bytes], micro_batch: int | None, hang_after: float
-    ) -> dict[str, float]:
-        """Build the trainer of a trial; from here on the process ends if it hangs, except while it opens the data.
-
-        Features that it needs and the cache does not have are computed first, without that limit.
+    def prepare(self, config: TrialConfig, sources: dict[str, bytes]) -> dict[str, float]:
+        """Open the data of a trial and compute the features that this node lacks, however long it takes.
 
         Args:
             config: Of the trial.
             sources: The files of the user's model, by path.
-            micro_batch: The most images at once that fit into memory, if that is known.
-            hang_after: Seconds without a step after which the process ends.
 
         Returns:
             The seconds of each phase since the last trial's last step.
@@ -109,16 +105,13 @@ class Rank:
         import torch
 
         from hwcls.data.imageset import open_data
-        from hwcls.inspection import create_recorder
-        from hwcls.models.user.code import exits_as_errors
-        from hwcls.models.user.output import bounded_output, start_counting
+        from hwcls.models.user.output import start_counting
         from hwcls.sweep.storage.user_code import write_sources
-        from hwcls.training.build import build_trainer
         from hwcls.training.features.extract import compute_features
         from hwcls.training.features.probe_recipe import feature_trial
         from hwcls.training.memory import return_freed_memory
 
-        called, self.hang_after = time.time(), hang_after
+        called = time.time()
         write_sources(sources, config)
         start_counting()
         self.trainer = None  # the last trial's memory is free before the next one's is taken
@@ -128,15 +121,34 @@ class Rank:
             self.data = (config.data.pixels(), open_data(config.data))  # what was uploaded to a GPU stays there
         data = self.data[1]
         opened = time.time()
-        assert self.world is not None, "join() comes first"
         probed = feature_trial(config)
-        compute_features(probed, data, self.world.device)  # of a node that joined later, or of settings nobody foresaw
+        compute_features(probed, data, self._joined().device)  # of a node that joined later, or nobody foresaw
         computed = time.time()
-        with self._watched(), exits_as_errors(config.model.name), bounded_output():
-            self.trainer = build_trainer(config, data, self.world, create_recorder(), micro_batch=micro_batch)
-        built = time.time()
         features = {"features": computed - opened} if probed.cached_views(data.augment) is not None else {}
-        return {"wait": called - self.last_step, "data": opened - called, **features, "model": built - computed}
+        return {"wait": called - self.last_step, "data": opened - called, **features}
+
+    def build(self, config: TrialConfig, micro_batch: int | None, hang_after: float) -> float:
+        """Build the trainer of a prepared trial, the same one on all ranks; from here on the process ends if it hangs.
+
+        Args:
+            config: Of the trial.
+            micro_batch: The most images at once that fit into memory, if that is known.
+            hang_after: Seconds without a step after which the process ends; a first epoch has at least `LEAST`.
+
+        Returns:
+            Seconds.
+        """
+        from hwcls.inspection import create_recorder
+        from hwcls.models.user.code import exits_as_errors
+        from hwcls.models.user.output import bounded_output
+        from hwcls.training.build import build_trainer
+
+        assert self.data is not None, "prepare() comes first"
+        started, data, world = time.time(), self.data[1], self._joined()
+        self.hang_after, self.compiled = hang_after, False
+        with self._watched(), exits_as_errors(config.model.name), bounded_output():
+            self.trainer = build_trainer(config, data, world, create_recorder(), micro_batch=micro_batch)
+        return time.time() - started
 
     def load(self, folder: str | None, content: dict[str, bytes] | None, store: str) -> list[dict[str, Any]]:
         """Resume from a checkpoint in `folder`, or from its files' `content` where that is on another node.
@@ -181,9 +193,8 @@ class Rank:
         """Run one epoch.
 
         Raises:
-            MemoryRanOutError: On the rank where it did; the others then wait for it in vain.
+            MemoryRanOutError, UserError: On the rank where it happened; the others then wait for it in vain.
         """
-        from hwcls.errors import UserError
         from hwcls.models.user.code import exits_as_errors
         from hwcls.models.user.output import bounded_output, dropped_characters
         from hwcls.training.cost import trial_cost
@@ -193,14 +204,12 @@ class Rank:
 
         trainer, failure = self._built(), None
         name = trainer.config.model.name
+        watched = watch(self.hang_after, self.stacks) if self.compiled else self._watched()
         try:
-            with watch(self.hang_after, self.stacks), exits_as_errors(name), bounded_output():
+            with watched, exits_as_errors(name), bounded_output():
                 next(trainer.epochs())
+            self.compiled = True
         except NotFiniteError as error:
-            failure = str(error)
-        except UserError as error:
-            if self.size > 1:  # the others may wait for this rank: they end with it
-                raise
             failure = str(error)
         finally:
             self.last_step = time.time()
@@ -211,9 +220,14 @@ class Rank:
         return RankEpoch(record, trainer.micro_batch, cost, failure, effective, dropped_characters())
 
     def _watched(self) -> AbstractContextManager[None]:
-        from hwcls.training.watchdog import watch
+        """Around what has no steps, or compiles them: it takes its time however short `hang_after` is."""
+        from hwcls.training.watchdog import LEAST, watch
 
-        return watch(max(SLOWEST, self.hang_after), self.stacks)
+        return watch(max(LEAST, self.hang_after), self.stacks)
+
+    def _joined(self) -> World:
+        assert self.world is not None, "join() comes first"
+        return self.world
 
     def _built(self) -> Trainer:
         assert self.trainer is not None, "start() comes first"

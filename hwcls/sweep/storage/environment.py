@@ -18,11 +18,11 @@ from hwcls import files
 from hwcls.format import hide_credentials
 from hwcls.reading import read_json, read_or_none
 from hwcls.tracking.shapes import EnvironmentShape
+from hwcls.training.gpu import has_gpu_driver
 
 log = logging.getLogger(__name__)
 
 PACKAGES = ("hwcls", "torch", "torchvision", "ray", "optuna", "wandb", "timm", "numpy")
-GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # CUDA, ROCm, CUDA under Windows' Linux
 
 
 def log_start() -> None:
@@ -95,11 +95,6 @@ def package_version(name: str) -> str | None:
         return None
 
 
-def has_gpu_driver() -> bool:
-    """Whether there may be a GPU: where not, torch, which takes seconds to import, is not asked."""
-    return sys.platform != "linux" or any(os.path.exists(path) for path in GPU_DRIVERS)
-
-
 def _read_environment(path: Path) -> dict[str, Any]:
     """environment.json, empty where it is missing or damaged."""
     return read_or_none(read_json, path / "environment.json", EnvironmentShape) or {}
@@ -129,6 +124,8 @@ def _gpus() -> list[str]:
         return []
     import torch
 
+    if not torch.cuda.is_available():  # a driver that torch cannot use counts its GPUs, but does not name them
+        return []
     return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
 
 

@@ -1,18 +1,23 @@
 """Nodes that join, get the notice that they will be taken away, and are lost, while a sweep runs on them."""
 
+import subprocess
 import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from hwcls.config.data import DataConfig
 from hwcls.config.sweep_file import load_sweep
 from hwcls.data.imageset import open_data
+from hwcls.errors import UserError
 from hwcls.models.weights import hub, package
 from hwcls.models.weights.find import find_weights
 from hwcls.models.weights.source import FoundWeights, NotFound
 from hwcls.sweep.cluster import nodes, spot_notice
 from hwcls.sweep.cluster.autoscaler import minimum_nodes, startable_nodes
+from hwcls.sweep.cluster.resources import Resources
 from tests.sweep.cluster.raylets import cluster
 from tests.sweep.faults import Disturbed
 
@@ -135,6 +140,50 @@ def test_a_node_downloads_weights_that_the_driver_has_from_the_hub(tmp_path, mon
     ((wrong, text),) = nodes.prepare_this_node(nodes.node_versions(), {}, needed)
     assert wrong
     assert "— download the driver's on every node, or name a file" in text
+
+
+def test_a_node_whose_gpu_torch_cannot_use_is_refused(monkeypatch):
+    """Where trials get no GPU of it nothing is asked."""
+    monkeypatch.setattr(nodes, "gpu_problem", lambda: "has a GPU, but no luck")
+    assert list(nodes.prepare_this_node(nodes.node_versions(), {}, [], gpu=False)) == []
+    assert list(nodes.prepare_this_node(nodes.node_versions(), {}, [], gpu=True)) == [(True, "has a GPU, but no luck")]
+
+
+def test_torch_is_asked_for_gpus_in_a_process_that_sees_them(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # as Ray sets it for a task without GPUs
+    asked = []
+
+    def run(command, env, **options):
+        asked.append("CUDA_VISIBLE_DEVICES" in env)
+        if len(asked) == 3:
+            raise subprocess.TimeoutExpired(command, options["timeout"])
+        return subprocess.CompletedProcess(command, 0, ["\n", "torch 2 cannot use it\n"][len(asked) - 1], "")
+
+    monkeypatch.setattr(nodes.subprocess, "run", run)
+    remedy = " — run `hwcls doctor` there, or set gpus_per_worker: 0"
+    assert nodes.gpu_problem() == ""
+    assert nodes.gpu_problem() == f"has a GPU, but torch 2 cannot use it{remedy}"
+    assert nodes.gpu_problem().startswith("has a GPU, but its driver does not answer (")
+    assert asked == [False] * 3
+
+
+@pytest.mark.slow
+def test_torch_here_answers():
+    assert ("has a GPU, but torch" in nodes.gpu_problem()) is not torch.cuda.is_available()
+
+
+@pytest.mark.parametrize(("mine", "gpus", "refused"), [(1, 1.0, True), (0, 1.0, False), (1, 0.0, False)])
+def test_the_driver_s_own_node_is_asked_where_trials_run_on_it(monkeypatch, mine, gpus, refused):
+    own = {"NodeID": "a", "NodeManagerAddress": "10.0.0.1", "Resources": {"CPU": 2, "GPU": mine}, "Alive": True}
+    monkeypatch.setattr(nodes.ray, "nodes", lambda: [own])
+    monkeypatch.setattr(nodes.ray, "get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "a"))
+    monkeypatch.setattr(nodes, "gpu_problem", lambda: "has a GPU, but no luck")
+    prepare = nodes.Nodes({}, [], Resources(1, 1, gpus, 1)).prepare
+    if refused:
+        with pytest.raises(UserError, match=r"node 10\.0\.0\.1: has a GPU, but no luck"):
+            prepare()
+    else:
+        prepare()
 
 
 GROWING = """

@@ -5,13 +5,24 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from hwcls.config.sweep import ResourcesConfig
 from hwcls.errors import UserError
-from hwcls.sweep.cluster.resources import Machine, Resources, choose_resources, resource_notes, usable_cpus
+from hwcls.sweep.cluster import resources
+from hwcls.sweep.cluster.resources import (
+    Machine,
+    Resources,
+    choose_resources,
+    require_usable_gpus,
+    resource_notes,
+    this_machine,
+    usable_cpus,
+)
+from hwcls.training import gpu
 
 LAPTOP = Machine(((2.0, 0.0),))
 SERVER = Machine(((64.0, 8.0),))
@@ -77,6 +88,43 @@ def test_the_impossible_is_refused_with_what_there_is(config, machine, message):
 def test_parts_of_gpus_that_no_rank_can_use_are_refused(config, remedy):
     with pytest.raises(ValidationError, match=remedy):
         ResourcesConfig(**config)
+
+
+@pytest.mark.parametrize(
+    ("config", "refused"), [({}, True), ({"gpus_per_worker": 1}, True), ({"gpus_per_worker": 0}, False)]
+)
+def test_a_driver_that_torch_cannot_use_is_refused_before_a_trial_unless_it_is_to_be_left_alone(
+    monkeypatch, tmp_path, config, refused
+):
+    (tmp_path / "nvidiactl").touch()
+    monkeypatch.setattr(gpu, "NVIDIA_DRIVER", str(tmp_path / "nvidiactl"))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(gpu, "cuda_problem", lambda: "torch cannot use it")
+    if refused:
+        with pytest.raises(UserError, match="torch cannot use it — run `hwcls doctor`, or set gpus_per_worker: 0 to"):
+            require_usable_gpus(ResourcesConfig(**config))
+    else:
+        require_usable_gpus(ResourcesConfig(**config))
+
+
+def test_gpus_that_an_old_driver_counts_are_none(monkeypatch):
+    monkeypatch.setattr(resources, "has_gpu_driver", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    for usable in (False, True):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda usable=usable: usable)
+        assert this_machine().gpus == 4 * usable
+
+
+def test_several_ranks_get_a_gpu_each_on_any_nodes_or_are_refused():
+    """Two nodes of one GPU hold one trial of two ranks; a part of a GPU for each of several ranks is refused."""
+    nodes = Machine(((4.0, 1.0), (4.0, 1.0)))
+    assert choose_resources(ResourcesConfig(workers=2), nodes, "").concurrent == 1
+    with pytest.raises(UserError) as raised:
+        choose_resources(ResourcesConfig(workers=3), nodes, "s.yaml:3: resources")
+    assert str(raised.value) == (
+        "s.yaml:3: resources: a trial needs 3 x 1 CPU and 1 GPU, but there are 8 CPUs and 2 GPUs on 2 nodes, at most 4 "
+        "and 1 on one — lower workers or cpus_per_worker, or set gpus_per_worker: 0 to train on CPUs"
+    )
 
 
 def test_what_does_not_fit_or_stays_idle_is_said():

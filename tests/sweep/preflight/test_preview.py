@@ -9,6 +9,7 @@ import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
+from hwcls.training import gpu
 from tests.sweep.conftest import SWEEP
 
 HEAD = "import os, sys\nfrom torch import nn\n\ndef build(classes, channels, image_size, **more):\n"
@@ -71,6 +72,17 @@ def refused(tmp_path, monkeypatch):
         return found[0]
 
     return check
+
+
+@pytest.mark.parametrize("resources", [{}, {"workers": 2}])
+def test_a_gpu_that_torch_cannot_use(refused, monkeypatch, tmp_path, resources):
+    (tmp_path / "nvidiactl").touch()
+    monkeypatch.setattr(gpu, "NVIDIA_DRIVER", str(tmp_path / "nvidiactl"))
+    monkeypatch.setattr(gpu, "cuda_problem", lambda: "torch 2 cannot use it")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    what = "hwcls: an NVIDIA driver is installed, but torch 2 cannot use it"
+    remedy = "run `hwcls doctor`, or set gpus_per_worker: 0 to train on CPUs"
+    assert refused(resources=resources) == f"{what} — {remedy}"
 
 
 def images(folder, side=8, count=4, splits=("train", "test"), sides=None, classes="ab"):

@@ -1,4 +1,7 @@
+from types import SimpleNamespace
+
 import pytest
+import torch
 import yaml
 
 from hwcls.config.space import Fixed
@@ -273,3 +276,24 @@ def test_another_winner_after_an_exclusion_is_another_look(folder):
     for _ in range(2):
         look(sweep, found)
     assert found.looks() == [{"mlp": 3, "cnn": 3}, {"mlp": 3, "cnn": 3}]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_test_is_scored_where_trials_train(tiny, monkeypatch, share):
+    """Without a share of a GPU it is the CPU, even where there is one."""
+    devices = []
+
+    def evaluate(config, weights, split, device):
+        devices.append(device.type)
+        return SimpleNamespace(values={}, labels=None, scores=None)
+
+    monkeypatch.setattr("hwcls.inspection.evaluate.evaluate_weights", evaluate)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    config = tiny().trial(Fixed({}))
+    confirm_run._evaluate(config, {}, b"", share > 0)
+    assert devices == ["cuda" if share else "cpu"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    if share:
+        with pytest.raises(UserError, match="this trial has a GPU, but torch"):
+            confirm_run._evaluate(config, {}, b"", True)

@@ -23,35 +23,34 @@ class Ranks:
     all_local = first_is_local = True
 
     def __init__(self, script):
-        self.script, self.hang_after, self.built = list(script), 0.0, []
+        self.script, self.built, self.restarts = list(script), [], 0
 
     def draining(self):
         return False
 
     def call(self, method, *arguments):
-        if method == "start":
-            self.built.append(arguments[2])  # the micro-batch
-            return [{"model": 0.1}]
+        if method == "prepare":
+            return [{"data": 0.2}]
+        if method == "build":
+            self.built.append(arguments[1])  # the micro-batch
+            return [0.1]
         assert method == "epoch"
         found = self.script.pop(0)
         if isinstance(found, Exception):
             raise found
         return [RankEpoch(found, 8, {})]
 
-    def kill(self):
-        pass
-
-    def start(self):
-        pass
+    def restart(self):
+        self.restarts += 1
 
 
 @pytest.fixture
 def group(tiny):
-    def build(script, ranks=Ranks):
+    def build(script, ranks=Ranks, workers=1):
         found = WarmGroup.__new__(WarmGroup)  # without Tune and without Ray
         found.ranks, found.store, found.note = ranks(script), "", ""
         config = tiny().trial(Fixed({}))
-        found.next_job = Job("trials/0", "mlp", {}, config, Resources(1, 1, 0.0, 1), "best", 60.0)
+        found.next_job = Job("trials/0", "mlp", {}, config, Resources(workers, 1, 0.0, 1), "best", 60.0)
         return found
 
     return build
@@ -73,7 +72,7 @@ def test_features_that_all_trials_share_are_charged_to_none(group):
 
     class Late(Ranks):
         def call(self, method, *arguments):
-            return [{"features": 1e6, "model": 0.1}] if method == "start" else super().call(method, *arguments)
+            return [{"features": 1e6}] if method == "prepare" else super().call(method, *arguments)
 
     report = report_in(group([record(1, 0.2)], Late).step())
     assert report.seconds < -9e5  # without them
@@ -95,7 +94,17 @@ def test_where_memory_runs_out_the_epochs_so_far_are_trained_again_before_the_ne
     report = report_in(found.step())
     assert (report.epoch, report.best) == (2, 0.6)
     assert found.ranks.built == [None, 4]
+    assert found.ranks.restarts == 1
     assert found.ranks.script == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_of_the_user_ends_the_trial_and_frees_the_ranks_that_wait_for_the_one_that_failed(group, workers):
+    found = group([record(1, 0.2), UserError("the model ends the process")], workers=workers)
+    assert report_in(found.step()).failure is None
+    report = report_in(found.step())
+    assert (report.epoch, report.failure, report.done) == (1, "the model ends the process", True)
+    assert found.ranks.restarts == workers - 1  # one that is alone is as good as before
 
 
 def test_a_restored_trial_reports_the_epochs_of_its_checkpoint_once(tiny):

@@ -25,10 +25,11 @@ from hwcls.inspection.profile import TimedTraining, profile_training
 from hwcls.training import checkpoint, local
 from hwcls.training.build import build_trainer
 from hwcls.training.cost import trial_cost
-from hwcls.training.distributed import World, launch
+from hwcls.training.distributed import World
 from hwcls.training.effective import effective_settings
 from hwcls.training.features import backbone, head
 from hwcls.training.features.extract import compute_features
+from hwcls.training.launch import launch
 from hwcls.training.trainer import Trainer
 
 Make = Callable[..., tuple[TrialConfig, ImageSet]]
@@ -287,7 +288,7 @@ def test_the_test_split_is_scored_by_the_features_of_the_weights(
     expected = evaluate_trial(load_trained(tmp_path / "trial"), "test")
     live, scored = evaluate.score_split, []
     monkeypatch.setattr(evaluate, "score_split", lambda *one: scored.append(1) or live(*one))
-    found = evaluate.evaluate_weights(config, content, "test")
+    found = evaluate.evaluate_weights(config, content, "test", CPU)
     assert not scored
     assert np.abs(found.scores - expected.scores).max() < 2e-3
     assert found.values["test/accuracy"] == expected.values["test/accuracy"]
@@ -295,8 +296,8 @@ def test_the_test_split_is_scored_by_the_features_of_the_weights(
     others = {name: weight.flip(0) if weight.ndim else weight for name, weight in load_file(weights).items()}
     save_file(others, weights)
     compute_features(config, data, CPU)
-    assert np.abs(evaluate.evaluate_weights(config, content, "test").scores - expected.scores).max() < 1e-3
+    assert np.abs(evaluate.evaluate_weights(config, content, "test", CPU).scores - expected.scores).max() < 1e-3
     assert scored == [1], "the features are of other weights by now"
     shutil.rmtree(tmp_path / "cache" / "features")
-    assert np.abs(evaluate.evaluate_weights(config, content, "test").scores - expected.scores).max() < 1e-3
+    assert np.abs(evaluate.evaluate_weights(config, content, "test", CPU).scores - expected.scores).max() < 1e-3
     assert scored == [1, 1]

@@ -10,7 +10,8 @@ from hwcls.data.imageset import open_data
 from hwcls.data.loader import Feed
 from hwcls.errors import UserError
 from hwcls.training import build
-from hwcls.training.distributed import World, launch
+from hwcls.training.distributed import World
+from hwcls.training.launch import launch
 from hwcls.training.step.batch_norm import GroupedNorms, average_statistics
 from hwcls.training.step.ghost_batches import GroupFeed
 

@@ -11,7 +11,7 @@ import pytest
 from hwcls import temporary
 from hwcls.errors import UserError
 from hwcls.sweep.cluster.nodes import node_versions
-from hwcls.sweep.preflight import doctor
+from hwcls.sweep.preflight.doctor import checks as doctor
 
 
 def states(checks):
@@ -64,7 +64,9 @@ def test_little_or_no_shared_memory_is_named(tmp_path, monkeypatch):
     assert "mount it" in doctor._shared_memory().remedy
 
 
-@pytest.mark.parametrize("broken", ["_bytecode", "_gpus", "_disk", "_home", "_sockets", "_data", "_logins", "_ray"])
+@pytest.mark.parametrize(
+    "broken", ["_bytecode", "check_gpus", "_disk", "_home", "_sockets", "_data", "_logins", "_ray"]
+)
 def test_a_check_that_fails_does_not_keep_the_others_from_it(broken, monkeypatch, tmp_path):
     monkeypatch.setattr(doctor, "_ray", lambda address: [doctor.Check("ray", "ok", "starts")])
 
@@ -105,16 +107,6 @@ def test_data_that_is_there_is_named(tmp_path, monkeypatch):
     assert (missing.state, "cifar10" in missing.found) == ("note", True)
 
 
-def test_a_driver_without_a_gpu_is_wrong(monkeypatch):
-    import torch
-
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
-    assert states(doctor._gpus()) == {"note"}
-    monkeypatch.setattr(doctor.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
-    assert states(doctor._gpus()) == {"wrong"}
-
-
 def test_packages_without_bytecode_are_named(tmp_path, monkeypatch):
     (tmp_path / "bare.py").write_text("")
     (tmp_path / "done.py").write_text("")
@@ -136,6 +128,13 @@ def test_nodes_with_other_versions():
     other = doctor._same_versions("10.0.0.2", mine, {**mine, "torch": "1.0"})
     assert other.state == "wrong"
     assert f"torch 1.0 instead of {mine['torch']}" in other.found
+
+
+def test_nodes_whose_gpus_torch_cannot_use():
+    assert doctor._gpus_of("10.0.0.2", "").state == "ok"
+    check = doctor._gpus_of("10.0.0.2", "has a GPU, but torch 2 cannot use it — run `hwcls doctor` there")
+    assert (check.state, check.remedy) == ("wrong", "run `hwcls doctor` there")
+    assert check.found == "10.0.0.2 has a GPU, but torch 2 cannot use it"
 
 
 @pytest.mark.slow

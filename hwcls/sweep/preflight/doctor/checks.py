@@ -10,9 +10,8 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from hwcls.config.sweep import TRACKERS
 from hwcls.data.catalog import cache_folder, find_data_set, list_data_sets, raw_folders
@@ -21,7 +20,9 @@ from hwcls.errors import UserError
 from hwcls.format import format_bytes
 from hwcls.sweep.cluster.connect import connected, first_line
 from hwcls.sweep.cluster.local_node import LONGEST_FOLDER
-from hwcls.sweep.cluster.nodes import node_versions, version_differences
+from hwcls.sweep.cluster.nodes import GPU_TIMEOUT, gpu_problem, node_versions, version_differences
+from hwcls.sweep.preflight.doctor.check import Check
+from hwcls.sweep.preflight.doctor.gpus import check_gpus
 from hwcls.sweep.storage.environment import package_version
 from hwcls.temporary import find_root
 
@@ -37,26 +38,12 @@ REMEDIES = {  # by check
 COMPILED = ("torch", "ray", "timm", "optuna")  # packages of many files that a sweep's processes import
 
 
-@dataclass(frozen=True)
-class Check:
-    """The result of one check."""
-
-    name: str
-    state: Literal["ok", "note", "wrong"]  # wrong: a sweep will fail
-    found: str
-    remedy: str = ""
-
-    def to_dict(self) -> dict[str, str]:
-        """As JSON-ready values."""
-        return asdict(self)
-
-
 def run_checks(results: Path, address: str | None) -> Iterator[Check]:
     """Run every check; each is yielded as soon as it is known, and one that fails does not keep the others from it."""
     checks: dict[str, Callable[[], Iterable[Check]]] = {
         "python": lambda: [_python()],
         "bytecode": lambda: [_bytecode()],
-        "gpu": _gpus,
+        "gpu": check_gpus,
         "results": lambda: [_disk("results", results)],
         "cache": lambda: [_disk("cache", cache_folder())],
         "temporary files": lambda: [_disk("temporary files", Path(tempfile.gettempdir()))],
@@ -105,27 +92,6 @@ def _bytecode() -> Check:
         remedy += "; PYTHONDONTWRITEBYTECODE disables it in Python itself"
     found = f"{', '.join(uncompiled)}: every process compiles them at its start, which takes seconds"
     return Check("bytecode", "note", found, remedy)
-
-
-def _gpus() -> Iterator[Check]:
-    import torch
-
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if not count and shutil.which("nvidia-smi"):
-        remedy = f"its driver must support CUDA {torch.version.cuda}: update the driver or install another torch"
-        yield Check("gpu", "wrong", "an NVIDIA driver is installed, but torch finds no GPU", remedy)
-    elif not count:
-        yield Check("gpu", "note", "none: trials run on CPU cores", "large models need a GPU")
-    for i in range(count):
-        properties = torch.cuda.get_device_properties(i)
-        free, total = torch.cuda.mem_get_info(i)
-        busy = free < 0.5 * total
-        found = f"{properties.name}, {format_bytes(free)} of {format_bytes(total)} free"
-        yield Check("gpu", "note" if busy else "ok", found, "another program uses it; see nvidia-smi" if busy else "")
-    if count > 1:
-        good = torch.distributed.is_available() and torch.distributed.is_nccl_available()
-        remedy = "" if good else "install torch's CUDA build: workers on GPUs communicate through NCCL"
-        yield Check("nccl", "ok" if good else "wrong", "available" if good else "missing", remedy)
 
 
 def _disk(name: str, folder: Path) -> Check:
@@ -231,9 +197,12 @@ def _ray(address: str | None) -> Iterator[Check]:
             if address is not None:
                 mine = node_versions()
                 for node in (node for node in ray.nodes() if node["Alive"]):
-                    strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-                    task = ray.remote(node_versions).options(num_cpus=0, scheduling_strategy=strategy)
-                    yield _same_versions(node["NodeManagerAddress"], mine, ray.get(task.remote(), timeout=60))
+                    options = {"scheduling_strategy": NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)}
+                    found = ray.remote(node_versions).options(num_cpus=0, **options).remote()
+                    yield _same_versions(node["NodeManagerAddress"], mine, ray.get(found, timeout=60))
+                    if node["Resources"].get("GPU", 0):
+                        problem = ray.remote(gpu_problem).options(num_cpus=0, **options).remote()
+                        yield _gpus_of(node["NodeManagerAddress"], ray.get(problem, timeout=2 * GPU_TIMEOUT))
     except (ray.exceptions.RayError, ImportError) as error:
         yield Check("ray", "wrong", f"a node does not respond: {first_line(error)}", "is hwcls installed on it?")
 
@@ -242,3 +211,8 @@ def _same_versions(node: str, mine: dict[str, str | None], theirs: dict[str, Any
     if found := version_differences(mine, theirs):
         return Check("node", "wrong", f"{node} has {found}", "use the same image on every node")
     return Check("node", "ok", f"{node} has the same versions")
+
+
+def _gpus_of(node: str, problem: str) -> Check:
+    what, _, remedy = problem.partition(" — ")
+    return Check("node", "wrong", f"{node} {what}", remedy) if what else Check("node", "ok", f"{node} can use its GPUs")
