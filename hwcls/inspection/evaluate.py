@@ -21,7 +21,7 @@ from hwcls.inspection.load_trained import Classifier, Trained, restore_model
 from hwcls.training import evaluation
 from hwcls.training.distributed import default_device
 from hwcls.training.features.head import find_features
-from hwcls.training.step.precision import Precision
+from hwcls.training.step.precision import choose_precision
 
 SplitName = Literal["train", "val", "test"]
 ROC = 100  # points of a curve at most
@@ -112,7 +112,8 @@ def _score(
     model: nn.Module, batches: Iterable[Batch], data: ImageSet, split: SplitName, device: torch.device
 ) -> SplitScores:
     part, classes = getattr(data, split), len(data.classes)
-    found = evaluation.score_batches(model, batches, classes, device, Precision())
+    precision = choose_precision(device, next(model.parameters()).dtype)
+    found = evaluation.score_batches(model, batches, classes, device, precision)
     confusion = found.confusion.cpu().numpy()
     values = {
         f"{split}/loss": float(found.loss) / len(part),

@@ -31,6 +31,7 @@ from hwcls.tracking.folders import ABOUT, MEMBERS, TEST_READS, SweepFolder, Tria
 from hwcls.training.artifacts import read_weights_metadata
 from hwcls.training.checkpoint import first_mismatch
 from hwcls.training.distributed import default_device
+from hwcls.training.step.precision import choose_precision
 
 WEIGHTS = "best.safetensors"
 
@@ -110,7 +111,9 @@ class Trained:
         (own,) = pixels
         normalise = pixel_normaliser(self.inputs, self.device)
         images = self.shown.images(torch.from_numpy(np.array(own)).to(self.device), normalise)
-        found: Tensor = sum(self.model(view).float().softmax(1) for view in images) / self.views  # (B, K)
+        with choose_precision(self.device, torch.float32).autocast():
+            logits = [self.model(view) for view in images]  # (B, K) each
+        found: Tensor = sum(one.float().softmax(1) for one in logits) / self.views  # (B, K)
         scores: np.ndarray[Any, Any] = found.cpu().numpy()
         return scores
 
@@ -193,6 +196,7 @@ def restore_model(
         remedy = "config.yaml was changed after training, or the file is another trial's"
         raise UserError(f"the weights are of another model: {difference}", where=where, remedy=remedy)
     model.load_state_dict(tensors)
+    choose_precision(device, torch.float32).adapt(model, len(data.classes))
     return model.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]
 
 

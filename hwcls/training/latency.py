@@ -9,6 +9,8 @@ from statistics import median
 import torch
 from torch import Tensor, nn
 
+from hwcls.training.step.precision import choose_precision
+
 RUNS = 20  # of which the median counts
 
 
@@ -34,4 +36,5 @@ def median_seconds(call: Callable[[], object], device: torch.device, runs: int =
 def image_seconds(model: nn.Module, image: Tensor) -> float:
     """Seconds of one image (1, C, H, W), on its device and in evaluation mode, in which the model is left."""
     model.eval()
-    return median_seconds(lambda: model(image), image.device)
+    with choose_precision(image.device, image.dtype).autocast():
+        return median_seconds(lambda: model(image), image.device)

@@ -43,11 +43,11 @@ class Rank:
         rank: From 0.
         size: Ranks in all.
         threads: Of torch.
-        gpu: Whether it trains on one.
+        gpu: The share of a GPU that it trains on, 0: none.
         stacks: The file that the watchdog dumps to, on this node.
     """
 
-    def __init__(self, rank: int, size: int, threads: int, gpu: bool, stacks: str) -> None:
+    def __init__(self, rank: int, size: int, threads: int, gpu: float, stacks: str) -> None:
         from hwcls.training.threads import configure_threads
 
         configure_threads(threads)
@@ -85,10 +85,12 @@ class Rank:
     def join(self, address: str) -> None:
         """Join the process group, once for all trials."""
         from hwcls.training.distributed import default_device, join_world, require_gpu
+        from hwcls.training.memory import limit_memory
 
         if self.gpu:
             require_gpu()
-        self.world = join_world(self.rank, self.size, address, default_device(gpu=self.gpu))
+        self.world = join_world(self.rank, self.size, address, default_device(gpu=self.gpu > 0))
+        limit_memory(self.gpu, self.world.device)
 
     def start(
         self, config: TrialConfig, sources: dict[str, bytes], micro_batch: int | None, hang_after: float

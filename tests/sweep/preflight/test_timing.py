@@ -49,7 +49,7 @@ def timed(monkeypatch):
             built.append(trainer)
             return trainer, 0.125
 
-        monkeypatch.setattr(module, "_first_step", make)
+        monkeypatch.setattr(module, "_warm_up", make)
         monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
         return built
 
