@@ -80,8 +80,7 @@ class TimedTraining:
 
     def warm_up(self) -> None:
         """Train until a step takes as long as those that follow: caches are filled, and on a GPU a step is captured."""
-        captures = self.trainer.step.graph is not None and self.trainer.world.device.type == "cuda"
-        self.run(graph.WARM_UP + 1 if captures else 1)
+        self.run(1 if self.trainer.step.graph is None else graph.WARM_UP + 1)
 
     def run(self, steps: int) -> list[float]:
         """Train for `steps` steps, starting over at the end of the training if need be: seconds of each."""
