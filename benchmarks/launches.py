@@ -5,7 +5,7 @@
 An operator launches one kernel or a few, each of which costs the host 4 to 8 microseconds: a small model waits for
 that, not for the GPU. Views and allocations launch nothing and are not counted. Making the batch is counted on the meta
 device, which takes the code of a GPU; forward, backward, clip, optimizer and averages on the CPU in bfloat16, where
-they are the same code. A captured step is one replay, whatever it launches; the columns say what is left beside it.
+they are the same code. "captured" is one replay and what the host launches beside it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from hwcls.data.loader import Batch, Feed, Step
 from hwcls.models.dispatch_mode import LightDispatchMode, operation_name
 from hwcls.training.built_model import build_model
 from hwcls.training.distributed import World
+from hwcls.training.step.graph import WARM_UP
 from hwcls.training.step.precision import Precision
 from hwcls.training.trainer import Trainer
 
@@ -106,14 +107,28 @@ def count(trainer: Trainer, feed: Feed) -> tuple[Launches, Launches]:
     return making, training
 
 
+def count_replay(trainer: Trainer) -> Launches:
+    """What a captured step launches beside its replay: it gets its positions and the schedules' numbers."""
+    step = trainer.step
+    step.capture(trainer.feed)
+    step.rates = [torch.zeros(()) for _ in step.optimizer.param_groups]  # as on a GPU
+    assert step.graph is not None
+    step.graph.calls, step.graph.replay = WARM_UP + 1, lambda: None
+    with Launches() as found:
+        step.run(Step(BATCH, 1, iter(()), 0), 0)
+    return found
+
+
 def measure(name: str) -> dict[str, Any]:
     """One row of the table."""
-    making, training = count(*build(*STEPS[name]))
+    trainer, feed = build(*STEPS[name])
+    making, training = count(trainer, feed)
     return {
         "step": name,
         "batch": making.total,
         "training": training.total,
         "eager": making.total + training.total,
+        "captured": 1 + count_replay(trainer).total,
         "syncs": making.syncs + training.syncs,
         "operators": (making.found + training.found).most_common(),
     }
@@ -127,9 +142,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows = [measure(name) for name in options.only]
-    print(f"{'step':24s}{'batch':>8s}{'training':>10s}{'eager':>8s}{'syncs':>8s}")
+    print(f"{'step':24s}{'batch':>8s}{'training':>10s}{'eager':>8s}{'captured':>10s}{'syncs':>8s}")
     for row in rows:
-        print(f"{row['step']:24s}{row['batch']:8d}{row['training']:10d}{row['eager']:8d}{row['syncs']:8d}")
+        columns = f"{row['batch']:8d}{row['training']:10d}{row['eager']:8d}{row['captured']:10d}{row['syncs']:8d}"
+        print(f"{row['step']:24s}{columns}")
     if options.json:
         options.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 

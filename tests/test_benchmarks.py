@@ -30,6 +30,7 @@ def test_launches_of_a_step(benchmark_module):
     row = launches.measure("simple_cnn")
     found = dict(row["operators"])
     assert row["eager"] == sum(found.values()) == row["batch"] + row["training"] <= 80
+    assert row["captured"] == 1 + 4, "the positions, two learning rates, and by how much the averages move"
     assert row["syncs"] == 0
     assert found["convolution"] == found["native_batch_norm"] == 2
     with launches.Launches() as counted:
