@@ -217,6 +217,7 @@ def _inference(trainer: Trainer, data: ImageSet) -> tuple[float, float]:
     """Seconds of an image: alone, and as its share of a batch; medians, the image already on the device."""
     model, device = trainer.built.whole.eval(), trainer.world.device
     images = normalise_pixels(data, data.val.images[data.val.rows[:BATCH]], device)
-    with trainer.accumulator.precision.autocast():
+    precision = trainer.accumulator.precision
+    with precision.autocast():
         batch = median_seconds(lambda: model(images), device, 3)
-    return image_seconds(model, images[:1]), batch / len(images)
+    return image_seconds(model, images[:1], precision), batch / len(images)

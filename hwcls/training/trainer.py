@@ -72,7 +72,7 @@ class Trainer:
         self.observer, self.micro_batch = observer or Observer(), micro_batch
         device, dtype = world.device, next(built.model.parameters()).dtype
         self.feed = GroupFeed(feed, config.norm_batch) if config.norm_batch else feed
-        precision = choose_precision(device, dtype)
+        precision = choose_precision(device, dtype, built.backbone is not None)
         precision.adapt(built.model, len(data.classes))
         self.accumulator = GradientAccumulator(
             built.model,

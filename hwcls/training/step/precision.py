@@ -45,9 +45,13 @@ class _IgnoresAutocast(nn.Module):
             return cast(Tensor, super().forward(x.to(cast(Tensor, self.weight).dtype)))
 
 
-def choose_precision(device: torch.device, dtype: torch.dtype) -> Precision:
-    """The precision of a model with weights of `dtype` on a device; on a CPU bfloat16 does not pay."""
-    if device.type != "cuda" or dtype != torch.float32:
+def choose_precision(device: torch.device, dtype: torch.dtype, on_features: bool = False) -> Precision:
+    """The precision of a model with weights of `dtype` on a device.
+
+    On a CPU bfloat16 does not pay, nor for a head that is trained on cached features (`on_features`), which are more
+    precise: its whole model runs in float32.
+    """
+    if device.type != "cuda" or dtype != torch.float32 or on_features:
         return Precision()
     return Precision(torch.cuda.is_bf16_supported(including_emulation=False))
 

@@ -9,7 +9,6 @@ from hwcls.data.imageset import open_data
 from hwcls.inspection import evaluate, load_trained
 from hwcls.training.build import build_trainer
 from hwcls.training.distributed import World
-from hwcls.training.step import precision
 from hwcls.training.step.precision import Precision, choose_precision
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
@@ -29,9 +28,8 @@ FAMILIES = [
 @pytest.fixture
 def half(monkeypatch):
     """All models run in bfloat16, as on a GPU."""
-    for module in (precision, evaluate, load_trained):
-        monkeypatch.setattr(module, "choose_precision", lambda device, dtype: HALF)
-    monkeypatch.setattr("hwcls.training.trainer.choose_precision", lambda device, dtype: HALF)
+    for module in ("hwcls.training.trainer", "hwcls.inspection.load_trained"):
+        monkeypatch.setattr(f"{module}.choose_precision", lambda device, dtype, on_features: HALF)
 
 
 @pytest.mark.parametrize(("capability", "expected"), [((9, 0), Precision(bf16=True)), ((7, 5), Precision())])
@@ -39,6 +37,15 @@ def test_chosen_by_hardware(monkeypatch, capability, expected):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: capability >= (8, 0))
     assert choose_precision(GPU, torch.float32) == expected
     assert choose_precision(GPU, torch.float64) == choose_precision(CPU, torch.float32) == Precision()
+
+
+def test_a_head_on_cached_features_and_its_whole_model_are_in_float32(trial, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    frozen = {"name": "timm", "backbone": "test_resnet", "pretrained": True, "frozen": True}
+    for family, expected in ((frozen, False), (frozen | {"features": "live"}, True), ({"name": "simple_cnn"}, True)):
+        config = trial(model=family)
+        assert load_trained.inference_precision(config, GPU).bf16 == expected
+        assert choose_precision(GPU, torch.float32, on_features=not expected).bf16 == expected
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: f"{family['name']}-{len(str(family))}")
