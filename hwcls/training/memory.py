@@ -32,7 +32,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 def _is_little_free() -> bool:
     if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return False
-    return available_bytes(torch.device("cuda", torch.cuda.current_device())) < LITTLE
+    try:
+        return available_bytes(torch.device("cuda", torch.cuda.current_device())) < LITTLE
+    except RuntimeError:  # the GPU is lost
+        return False
 
 
 def available_bytes(device: torch.device) -> int:

@@ -65,6 +65,14 @@ def test_errors_that_mean_it_where_little_is_free(gpu, monkeypatch, text):
     assert not is_out_of_memory(error), "nothing runs on a GPU"
 
 
+def test_an_error_of_a_gpu_that_is_lost_is_not_of_its_memory(gpu, monkeypatch):
+    def lost(device):
+        raise RuntimeError("CUDA error: unspecified launch failure")
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lost)
+    assert not is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED"))
+
+
 def test_a_limit_counts_what_is_allocated(gpu):
     gpu |= {"free": TOTAL // 2, "reserved": 3 * 2**30, "allocated": 2 * 2**30}
     assert available_bytes(GPU) == TOTAL // 2 + 2**30
