@@ -24,6 +24,21 @@ def test_gpu_in_small_on_a_cpu(tmp_path):
     assert row["gflop_per_image"] == pytest.approx(0.025, rel=0.2)
 
 
+def test_launches_of_a_step(benchmark_module):
+    """A step has few launches beside its layers', and none for which the host waits; those of BatchNorm are one."""
+    launches = benchmark_module("launches")
+    row = launches.measure("simple_cnn")
+    found = dict(row["operators"])
+    assert row["eager"] == sum(found.values()) == row["batch"] + row["training"] <= 80
+    assert row["captured"] == 1 + 4, "the positions, two learning rates, and by how much the averages move"
+    assert row["syncs"] == 0
+    assert found["convolution"] == found["native_batch_norm"] == 2
+    with launches.Launches() as counted:
+        torch.zeros(4).view(2, 2).add(1).sum().item()
+    assert dict(counted.found) == {"zeros": 1, "add": 1, "sum": 1, "_local_scalar_dense": 1}
+    assert counted.syncs == 1
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_no_gpu_is_said_in_one_line():
     done = subprocess.run([sys.executable, str(SCRIPT)], capture_output=True, text=True)

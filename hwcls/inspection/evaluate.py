@@ -17,10 +17,9 @@ from hwcls.data.imageset import ImageSet, open_data
 from hwcls.data.loader import Batch, Feed
 from hwcls.data.progress import ProgressMeter, ProgressReporter
 from hwcls.errors import UserError
-from hwcls.inspection.load_trained import Classifier, Trained, restore_model
+from hwcls.inspection.load_trained import Classifier, Trained, inference_precision, restore_model
 from hwcls.training import evaluation
 from hwcls.training.features.head import find_features
-from hwcls.training.step.precision import Precision
 
 SplitName = Literal["train", "val", "test"]
 ROC = 100  # points of a curve at most
@@ -93,7 +92,7 @@ def score_split(
 ) -> SplitScores:
     """Run a model in evaluation mode over a split, in its order."""
     feed = Feed(data, config.data, seed=config.seed, device=device)
-    return _score(model, feed.evaluate(split, BATCH), data, split, device)
+    return _score(model, feed.evaluate(split, BATCH), config, data, split, device)
 
 
 def _score_features(
@@ -104,14 +103,21 @@ def _score_features(
         return None
     backbone, head = config.model.split(model)
     feed = find_features(config, data, split, backbone, device)
-    return _score(head, feed.evaluate(split, feed.evaluation_size(BATCH)), data, split, device) if feed else None
+    if feed is None:
+        return None
+    return _score(head, feed.evaluate(split, feed.evaluation_size(BATCH)), config, data, split, device)
 
 
 def _score(
-    model: nn.Module, batches: Iterable[Batch], data: ImageSet, split: SplitName, device: torch.device
+    model: nn.Module,
+    batches: Iterable[Batch],
+    config: TrialConfig,
+    data: ImageSet,
+    split: SplitName,
+    device: torch.device,
 ) -> SplitScores:
     part, classes = getattr(data, split), len(data.classes)
-    found = evaluation.score_batches(model, batches, classes, device, Precision())
+    found = evaluation.score_batches(model, batches, classes, device, inference_precision(config, device))
     confusion = found.confusion.cpu().numpy()
     values = {
         f"{split}/loss": float(found.loss) / len(part),

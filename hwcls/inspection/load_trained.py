@@ -19,6 +19,7 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from hwcls import files, models
+from hwcls.config.data import AugmentConfig
 from hwcls.config.sweep_file import load_trial
 from hwcls.config.trial import TrialConfig, flatten
 from hwcls.data.augment.apply import Normalise
@@ -31,6 +32,7 @@ from hwcls.tracking.folders import ABOUT, MEMBERS, TEST_READS, SweepFolder, Tria
 from hwcls.training.artifacts import read_weights_metadata
 from hwcls.training.checkpoint import first_mismatch
 from hwcls.training.distributed import default_device
+from hwcls.training.step.precision import Precision, choose_precision
 
 WEIGHTS = "best.safetensors"
 
@@ -110,7 +112,9 @@ class Trained:
         (own,) = pixels
         normalise = pixel_normaliser(self.inputs, self.device)
         images = self.shown.images(torch.from_numpy(np.array(own)).to(self.device), normalise)
-        found: Tensor = sum(self.model(view).float().softmax(1) for view in images) / self.views  # (B, K)
+        with inference_precision(self.config, self.device).autocast():
+            logits = [self.model(view) for view in images]  # (B, K) each
+        found: Tensor = sum(one.float().softmax(1) for one in logits) / self.views  # (B, K)
         scores: np.ndarray[Any, Any] = found.cpu().numpy()
         return scores
 
@@ -173,6 +177,11 @@ def trial_config(path: Path) -> TrialConfig:
     return load_trial(path / "config.yaml")
 
 
+def inference_precision(config: TrialConfig, device: torch.device) -> Precision:
+    """That in which a trial's model is trained and validated on such a device, for all that is done with it later."""
+    return choose_precision(device, torch.float32, on_features=config.cached_views(AugmentConfig()) is not None)
+
+
 def restore_model(
     config: TrialConfig, data: InputSpec, weights: bytes, device: torch.device, where: str = "weights"
 ) -> nn.Module:
@@ -193,6 +202,7 @@ def restore_model(
         remedy = "config.yaml was changed after training, or the file is another trial's"
         raise UserError(f"the weights are of another model: {difference}", where=where, remedy=remedy)
     model.load_state_dict(tensors)
+    inference_precision(config, device).adapt(model, len(data.classes))
     return model.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]
 
 

@@ -30,7 +30,6 @@ from hwcls.training.step import graph
 from hwcls.training.step.ghost_batches import GroupFeed
 from hwcls.training.trainer import Trainer
 
-WARM_UP = graph.WARM_UP + 1  # untimed steps: caches, and on a GPU the capture of a step
 TRACED = 5  # steps of a trace
 SLOWEST = 5
 BATCH = 128  # of the inference timed in batches
@@ -78,6 +77,10 @@ class TimedTraining:
         world = world or World()
         self.timer = StepTimer(world.device, observer)
         self.trainer = build_measured_trainer(config, data, world, self.timer)
+
+    def warm_up(self) -> None:
+        """Train until a step takes as long as those that follow: caches are filled, and on a GPU a step is captured."""
+        self.run(1 if self.trainer.step.graph is None else graph.WARM_UP + 1)
 
     def run(self, steps: int) -> list[float]:
         """Train for `steps` steps, starting over at the end of the training if need be: seconds of each."""
@@ -136,7 +139,7 @@ def profile_training(
     training = TimedTraining(config, data)
     trainer = training.trainer
     device, batch = trainer.world.device, config.data.batch_size
-    training.run(WARM_UP)
+    training.warm_up()
     step = median(training.run(steps))
     static = static_bytes(trainer)  # gradients are allocated in each step
     if device.type == "cuda":
@@ -214,4 +217,7 @@ def _inference(trainer: Trainer, data: ImageSet) -> tuple[float, float]:
     """Seconds of an image: alone, and as its share of a batch; medians, the image already on the device."""
     model, device = trainer.built.whole.eval(), trainer.world.device
     images = normalise_pixels(data, data.val.images[data.val.rows[:BATCH]], device)
-    return image_seconds(model, images[:1]), median_seconds(lambda: model(images), device, 3) / len(images)
+    precision = trainer.accumulator.precision
+    with precision.autocast():
+        batch = median_seconds(lambda: model(images), device, 3)
+    return image_seconds(model, images[:1], precision), batch / len(images)

@@ -46,8 +46,9 @@ def _latency(trainer: Trainer) -> float | None:
         data, whole = trainer.data, trainer.built.whole
         dtype, pixels = next(whole.parameters()).dtype, data.channels * data.image_size**2
         image = torch.linspace(-1, 1, pixels, device=trainer.world.device, dtype=dtype)  # draws no random numbers
+        image = image.view(1, data.channels, data.image_size, data.image_size)
         try:
-            seconds = image_seconds(whole, image.view(1, data.channels, data.image_size, data.image_size))
+            seconds = image_seconds(whole, image, trainer.accumulator.precision)
         except Exception:  # a user's model may not take a single image, which must not fail its trial
             seconds = math.nan
         _latencies[trainer] = 1000 * seconds

@@ -9,6 +9,8 @@ from statistics import median
 import torch
 from torch import Tensor, nn
 
+from hwcls.training.step.precision import Precision
+
 RUNS = 20  # of which the median counts
 
 
@@ -31,7 +33,8 @@ def median_seconds(call: Callable[[], object], device: torch.device, runs: int =
 
 
 @torch.no_grad()
-def image_seconds(model: nn.Module, image: Tensor) -> float:
+def image_seconds(model: nn.Module, image: Tensor, precision: Precision) -> float:
     """Seconds of one image (1, C, H, W), on its device and in evaluation mode, in which the model is left."""
     model.eval()
-    return median_seconds(lambda: model(image), image.device)
+    with precision.autocast():
+        return median_seconds(lambda: model(image), image.device)

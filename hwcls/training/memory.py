@@ -7,6 +7,13 @@ import gc
 
 import torch
 
+OUT_OF_MEMORY = (
+    *("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"),
+    "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+)
+AMBIGUOUS = ("unable to find an engine", "CUBLAS_STATUS_NOT_INITIALIZED", "CUDNN_STATUS_NOT_INITIALIZED")
+LITTLE = 2**30  # bytes: with less free, an ambiguous error means that memory ran out
+CONTEXT = 2**29  # bytes that a process takes of a GPU before it allocates any tensor
 M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1  # of glibc's malloc.h
 
 
@@ -15,15 +22,39 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     text = str(error)
-    return isinstance(error, RuntimeError) and any(
-        word in text
-        for word in (
-            "out of memory",
-            "CUBLAS_STATUS_ALLOC_FAILED",
-            "CUDNN_STATUS_ALLOC_FAILED",
-            "can't allocate memory",
-        )
+    if not isinstance(error, RuntimeError):
+        return False
+    return any(words in text for words in OUT_OF_MEMORY) or (
+        any(words in text for words in AMBIGUOUS) and _is_little_free()
     )
+
+
+def _is_little_free() -> bool:
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return False
+    try:
+        return available_bytes(torch.device("cuda", torch.cuda.current_device())) < LITTLE
+    except RuntimeError:  # the GPU is lost
+        return False
+
+
+def available_bytes(device: torch.device) -> int:
+    """What this process can still allocate on a GPU: what is free there or kept by torch, within its limit."""
+    free, total = torch.cuda.mem_get_info(device)
+    allocated = torch.cuda.memory_allocated(device)
+    unused = torch.cuda.memory_reserved(device) - allocated
+    limit = int(torch.cuda.get_per_process_memory_fraction(device) * total)
+    return min(free + unused, limit - allocated)
+
+
+def limit_memory(share: float, device: torch.device) -> None:
+    """Let this process have its share of a GPU's memory, in (0, 1], where others have the rest.
+
+    What fits then does not depend on them. A process's CUDA context is outside of torch's count, and is left room for.
+    """
+    if device.type == "cuda" and 0 < share < 1:
+        total = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(max(share - CONTEXT / total, share / 2), device)
 
 
 def retain_freed_memory() -> None:

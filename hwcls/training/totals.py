@@ -21,22 +21,27 @@ class TrainingLoss:
     Attributes:
         sum: () float64.
         steps: () float64, so far.
-        bad_step: () float64, the first step whose loss is not finite, from 1; 0 for none.
+        bad_steps: () float64, those after which `sum` is not finite; it stays so from the first such step on.
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.sum, self.steps, self.bad_step = torch.zeros(3, dtype=torch.float64, device=device).unbind()
+        self._all = torch.zeros(3, dtype=torch.float64, device=device)
+        self.sum, self.steps, self.bad_steps = self._all.unbind()
 
     def reset(self) -> None:
         """Begin an epoch."""
-        for total in (self.sum, self.steps, self.bad_step):
-            total.zero_()
+        self._all.zero_()
 
     def add(self, loss: torch.Tensor) -> None:
         """Add the summed loss () of the next step."""
-        self.steps += 1
-        self.bad_step.copy_(torch.where((self.bad_step == 0) & ~torch.isfinite(loss), self.steps, self.bad_step))
         self.sum += loss
+        self.steps += 1
+        self.bad_steps += self.sum * 0 != 0  # a fifth of the launches of isfinite
+
+    @property
+    def first_bad_step(self) -> torch.Tensor:
+        """() float64, the first step whose loss is not finite, from 1; 0 for none."""
+        return (self.steps - self.bad_steps + 1) * (self.bad_steps > 0)
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ class Totals:
 def read_totals(training: TrainingLoss, train: Evaluation, val: Evaluation, world: World) -> Totals:
     """Add up over the ranks and read: the one device sync of an epoch."""
     bad = torch.zeros(world.size, dtype=torch.float64, device=world.device)
-    bad[world.rank] = training.bad_step
+    bad[world.rank] = training.first_bad_step
     confusions = [train.confusion.double().flatten(), val.confusion.double().flatten()]
     sums = torch.cat([training.sum.view(1), val.loss.view(1), *confusions, bad])
     host = world.sum(sums).cpu().numpy()

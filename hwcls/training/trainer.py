@@ -33,7 +33,7 @@ from hwcls.training.step.accumulate import GradientAccumulator
 from hwcls.training.step.batch_norm import average_statistics
 from hwcls.training.step.ema import Ema
 from hwcls.training.step.ghost_batches import GroupFeed
-from hwcls.training.step.graph import CAPTURED
+from hwcls.training.step.graph import find_obstacle
 from hwcls.training.step.loss import Loss
 from hwcls.training.step.micro_batch import halve_micro_batch
 from hwcls.training.step.optim import Schedule, build_optimizer
@@ -72,24 +72,25 @@ class Trainer:
         self.observer, self.micro_batch = observer or Observer(), micro_batch
         device, dtype = world.device, next(built.model.parameters()).dtype
         self.feed = GroupFeed(feed, config.norm_batch) if config.norm_batch else feed
+        precision = choose_precision(device, dtype, built.backbone is not None)
+        precision.adapt(built.model, len(data.classes))
         self.accumulator = GradientAccumulator(
             built.model,
             Loss(config.label_smoothing, config.class_weights, data.train.labels, len(data.classes), device, dtype),
             world,
-            choose_precision(device, dtype),
+            precision,
             config.norm_batch,
             feed.shape,
         )
         self.optimizer = build_optimizer(config.optimizer, built.model, config.model.lr_scales(built.model))
-        self.step = TrainStep(self.accumulator, self.optimizer, config.clip, device)
-        # the code of a user's model may depend on the host in ways that a replay would not repeat
-        own_code = config.model.source_file is not None
-        if device.type in CAPTURED and world.size == 1 and not config.norm_batch and not own_code and feed.resident:
+        self.ema = Ema(built.model, config.ema) if config.ema else None
+        self.step = TrainStep(self.accumulator, self.optimizer, config.clip, device, self.ema)
+        self.step.obstacle = find_obstacle(config, world, feed)
+        if self.step.obstacle is None:
             self.step.capture(feed)
         self.schedule = Schedule(
             config.scheduler, self.optimizer, epochs=config.epochs, metric=config.metric, steps=self.feed.steps
         )
-        self.ema = Ema(built.model, config.ema) if config.ema else None
         self.epoch = 0  # the last complete one
         self.history = History(config.metric)
         self.inference = math.inf  # seconds of an image on this rank, in batches; of the fastest validation
@@ -161,10 +162,8 @@ class Trainer:
         for number, step in enumerate(self.feed.train(epoch, self.micro_batch), start=1):
             self.observer.before_step()
             self.schedule.before_step(epoch, (number - 1) / steps)
-            self.step.run(step, before_clip if number == steps else None)
+            self.step.run(step, (epoch - 1) * steps + number - 1, before_clip if number == steps else None)
             images += step.size
-            if self.ema:
-                self.ema.update((epoch - 1) * steps + number - 1)
             watchdog.reset_timer()
             self.observer.after_step()
         average_statistics(self.model, self.world)

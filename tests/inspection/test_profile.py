@@ -6,6 +6,7 @@ import torch
 
 from hwcls.data.imageset import open_data
 from hwcls.inspection.profile import TRACED, TimedTraining, profile_training
+from hwcls.training.step import graph
 
 
 def test_steps(trial, tmp_path):
@@ -41,6 +42,20 @@ def test_steps_go_on_over_the_end_of_the_training(trial):
     steps = training.trainer.feed.steps
     assert len(training.run(5 * steps)) == 5 * steps
     assert training.run_epochs(3) == 3 * steps
+
+
+def test_a_warm_up_ends_with_the_capture(trial, monkeypatch):
+    """What is timed afterwards is what a trial does for most of its time."""
+    data = open_data(trial().data)
+    plain = TimedTraining(trial(), data)
+    plain.warm_up()
+    assert (len(plain.timer.seconds), plain.trainer.step.graph) == (1, None)
+    monkeypatch.setattr(graph, "CAPTURED", ("cpu",))
+    monkeypatch.setattr(graph, "capture", lambda call, device: call)
+    captured = TimedTraining(trial(), data)
+    captured.warm_up()
+    assert captured.trainer.step.graph.captured
+    assert len(captured.timer.seconds) == graph.WARM_UP + 1
 
 
 def test_steps_are_those_of_the_whole_model(trial):

@@ -130,13 +130,13 @@ def test_the_rates_of_the_layers_reach_the_optimizer(tuned):
 
 
 def test_a_captured_step_is_captured_again_when_more_is_trained(tuned, monkeypatch):
-    monkeypatch.setattr("hwcls.training.trainer.CAPTURED", ("cpu",))
+    monkeypatch.setattr("hwcls.training.step.graph.CAPTURED", ("cpu",))
     trainer = trainer_of(tuned(TUNED, epochs=4))
     resets, reset = [], StepGraph.reset
     monkeypatch.setattr(StepGraph, "reset", lambda graph: resets.append(trainer.epoch + 1) or reset(graph))
     records = numbers(trainer.epochs())
     assert resets == [1, 3]  # frozen, and trained from then on
-    monkeypatch.setattr("hwcls.training.trainer.CAPTURED", ())
+    monkeypatch.setattr("hwcls.training.step.graph.CAPTURED", ())
     assert numbers(trainer_of(tuned(TUNED, epochs=4)).epochs()) == records
 
 

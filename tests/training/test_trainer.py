@@ -309,8 +309,8 @@ def test_the_settings_of_the_trial_are_used(trial, monkeypatch):
         data__per_class=20,
     )
     trainer = build_trainer(config, open_data(config.data), CPU)
-    taken, update = [], trainer.ema.update
-    monkeypatch.setattr(trainer.ema, "update", lambda step: taken.append(step) or update(step))
+    taken, prepare = [], trainer.ema.before_step
+    monkeypatch.setattr(trainer.ema, "before_step", lambda step: taken.append(step) or prepare(step))
     list(trainer.epochs())
     assert (trainer.accumulator.loss.smoothing, trainer.accumulator.loss.weights is None) == (0.2, False)
     assert taken == list(range(2 * trainer.feed.steps))

@@ -30,14 +30,12 @@ def brightness(images: Tensor, factor: Tensor) -> Tensor:
 
 def contrast(images: Tensor, factor: Tensor) -> Tensor:
     """Away from the mean of the image's luma by `factor` (b,): 0 is that grey, 1 the image."""
-    area = images.shape[2] * images.shape[3]
-    mean = (grey(images) * FINE).round_().to(torch.int32).sum((1, 2, 3)).to(images.dtype) / (FINE * area)  # (b,)
-    return _blend(images, _each(mean), factor)
+    return blend(images, mean_grey(grey(images)), factor)
 
 
 def saturation(images: Tensor, factor: Tensor) -> Tensor:
     """Away from each pixel's luma by `factor` (b,): 0 is grey, 1 the image; grey images stay as they are."""
-    return images if images.shape[1] == 1 else _blend(images, grey(images), factor)
+    return images if images.shape[1] == 1 else blend(images, grey(images), factor)
 
 
 def hue(images: Tensor, turn: Tensor) -> Tensor:
@@ -62,13 +60,22 @@ def hue(images: Tensor, turn: Tensor) -> Tensor:
 
 def sharpness(images: Tensor, factor: Tensor) -> Tensor:
     """Away from PIL's SMOOTH filter (3x3, centre 5, the rest 1) by `factor` (b,); the border stays as it is."""
-    if images.shape[2] < 3:
-        return images
+    return images if images.shape[2] < 3 else blend(images, smooth(images), factor)
+
+
+def mean_grey(luma: Tensor) -> Tensor:
+    """The mean (b, 1, 1, 1) of each (b, 1, S, S)."""
+    area = luma.shape[2] * luma.shape[3]
+    return _each((luma * FINE).round_().to(torch.int32).sum((1, 2, 3)).to(luma.dtype) / (FINE * area))
+
+
+def smooth(images: Tensor) -> Tensor:
+    """PIL's SMOOTH filter of (b, C, S, S), S at least 3; the border stays as it is."""
     rows = images[:, :, :-2] + images[:, :, 1:-1] + images[:, :, 2:]  # (b, C, S-2, S)
     box = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]  # (b, C, S-2, S-2)
-    smooth = images.clone()
-    smooth[:, :, 1:-1, 1:-1] = (box + images[:, :, 1:-1, 1:-1] * 4) / 13
-    return _blend(images, smooth, factor)
+    found = images.clone()
+    found[:, :, 1:-1, 1:-1] = (box + images[:, :, 1:-1, 1:-1] * 4) / 13
+    return found
 
 
 def posterize(images: Tensor, bits: Tensor) -> Tensor:
@@ -101,7 +108,8 @@ def equalize(images: Tensor) -> Tensor:
     return torch.where(step > 0, table.gather(1, levels), levels).to(images.dtype).view(images.shape)
 
 
-def _blend(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:
+def blend(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:
+    """Away from what `other` shows by `factor` (b,): 0 is `other`, 1 the image."""
     return (images * _each(factor)).add_(other * _each(1 - factor)).clamp_(0, 255)
 
 

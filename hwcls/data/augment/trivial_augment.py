@@ -69,12 +69,31 @@ def apply_colour_operations(images: Tensor, op: Tensor, strength: Tensor) -> Ten
         op: (b,) int64, an index of OPS.
         strength: (b,).
     """
+    if images.device.type != "cpu":
+        return apply_to_all(images, op, strength)
     for name, change in COLOUR.items():
-        chosen = op == OPS.index(name)  # (b,)
-        if images.device.type == "cpu":
-            places = chosen.nonzero()[:, 0]
-            if len(places):
-                images[places] = change(images[places], strength[places])
-        else:  # how many there are is not asked: that would make the host wait
-            images = torch.where(chosen[:, None, None, None], change(images, strength), images)
+        places = (op == OPS.index(name)).nonzero()[:, 0]
+        if len(places):
+            images[places] = change(images[places], strength[places])
     return images
+
+
+def apply_to_all(images: Tensor, op: Tensor, strength: Tensor) -> Tensor:
+    """As `apply_colour_operations`, without asking how many images an operation gets: the host would wait for that.
+
+    Each operation changes all images, and each image takes its own. Four of them blend it with another picture: as
+    one, with black for `brightness`, which saves three quarters of their launches and changes no bit.
+    """
+    chosen = (op == torch.arange(len(OPS), device=op.device)[:, None])[:, :, None, None, None]  # (ops, b, 1, 1, 1)
+    masks = dict(zip(OPS, chosen, strict=True))  # (b, 1, 1, 1) each
+    luma = colour.grey(images)  # (b, 1, S, S)
+    other, blended = torch.where(masks["contrast"], colour.mean_grey(luma), 0), masks["brightness"] | masks["contrast"]
+    if images.shape[1] > 1:
+        other, blended = torch.where(masks["saturation"], luma, other), blended | masks["saturation"]
+    if images.shape[2] >= 3:
+        other = torch.where(masks["sharpness"], colour.smooth(images), other)
+        blended = blended | masks["sharpness"]
+    found = torch.where(blended, colour.blend(images, other, strength), images)
+    for name in ("posterize", "solarize", "autocontrast", "equalize"):
+        found = torch.where(masks[name], COLOUR[name](images, strength), found)
+    return found

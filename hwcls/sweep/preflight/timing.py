@@ -33,7 +33,7 @@ FEW = 8  # images per rank in the first measurement
 class TrialTime:
     """Seconds that a trial takes."""
 
-    build: float  # until the end of its first step
+    build: float  # until its steps take as long as all that follow: the first ones, on a GPU a capture
     epoch: float  # training, and evaluation on train and val
     epochs: int = 1
 
@@ -161,8 +161,7 @@ def _group(
     from hwcls.training.launch import launch
 
     try:
-        limits = resources.cpus_per_worker, fewest, seconds
-        launch(resources.workers, _time_on_rank, sender, trials, *limits, features)
+        launch(resources.workers, _time_on_rank, sender, trials, resources, fewest, seconds, features)
     except UserError as error:
         sender.send(error)
 
@@ -171,7 +170,7 @@ def _time_on_rank(
     world: World,
     sender: Connection,
     trials: Sequence[Labelled],
-    threads: int,
+    resources: Resources,
     fewest: int,
     seconds: float,
     features: Sequence[TrialConfig],
@@ -181,8 +180,10 @@ def _time_on_rank(
 
     from hwcls.data.imageset import open_data
     from hwcls.training.features.extract import time_extraction
+    from hwcls.training.memory import limit_memory
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(resources.cpus_per_worker)
+    limit_memory(resources.gpus_per_worker, world.device)
     data: dict[Any, ImageSet] = {}
     found: list[tuple[str, TrialTime]] = []
     ready = spent = 0.0
@@ -193,7 +194,7 @@ def _time_on_rank(
         if key not in data:
             data[key] = open_data(trial.data)
         if not found:
-            _first_step(trial, data[key], world, FEW * world.size)  # imports everything that training needs
+            _warm_up(trial, data[key], world, FEW * world.size)  # imports everything that training needs
             ready = time.time()
         started = time.perf_counter()
         found.append((label, time_trial(trial, data[key], world)))
@@ -209,11 +210,11 @@ def time_trial(trial: TrialConfig, data: ImageSet, world: World) -> TrialTime:
 
     images, scored = len(data.train), train_sample_size(data) + len(data.val)
     batch = min(FEW * world.size, images)
-    training, build = _first_step(trial, data, world, batch)
+    training, build = _warm_up(trial, data, world, batch)
     each = _mean_over_ranks(world, training.run(1)[0]) / batch  # seconds per image
     if each * trial.data.batch_size < LONG_ENOUGH:  # else a few images take long enough to measure
         batch = min(trial.data.batch_size, images)
-        training, build = _first_step(trial, data, world, None)
+        training, build = _warm_up(trial, data, world, None)
     if each * (images + scored) < LONG_ENOUGH:
         started = time.perf_counter()
         training.run_epochs(2)
@@ -227,8 +228,8 @@ def time_trial(trial: TrialConfig, data: ImageSet, world: World) -> TrialTime:
     return TrialTime(build, median(steps) / batch * images + score * scored, trial.epochs)
 
 
-def _first_step(trial: TrialConfig, data: ImageSet, world: World, batch: int | None) -> tuple[TimedTraining, float]:
-    """A training after its first step, and the seconds until then; `batch` replaces the trial's batch size."""
+def _warm_up(trial: TrialConfig, data: ImageSet, world: World, batch: int | None) -> tuple[TimedTraining, float]:
+    """A training that has warmed up, and the seconds until then; `batch` replaces the trial's batch size."""
     from hwcls.inspection import create_recorder
     from hwcls.inspection.profile import TimedTraining
 
@@ -238,7 +239,7 @@ def _first_step(trial: TrialConfig, data: ImageSet, world: World, batch: int | N
     slow = trial.optimizer.model_copy(update={"lr": 1e-6})  # so that no loss diverges
     started = time.perf_counter()
     training = TimedTraining(trial.model_copy(update={"optimizer": slow}), data, world, create_recorder())
-    training.run(1)
+    training.warm_up()
     return training, _mean_over_ranks(world, time.perf_counter() - started)
 
 

@@ -56,7 +56,7 @@ class RankGroup:
             PlacementGroupSchedulingStrategy(placement, placement_group_bundle_index=bundle) if placement else "DEFAULT"
         )
         actor = ray.remote(Rank).options(num_cpus=cpus, num_gpus=gpus, scheduling_strategy=strategy)
-        return actor.remote(rank, self.resources.workers, cpus, gpus > 0, str(self.stacks / str(rank)))
+        return actor.remote(rank, self.resources.workers, cpus, gpus, str(self.stacks / str(rank)))
 
     def _join(self) -> None:
         self.nodes = self.call("node")

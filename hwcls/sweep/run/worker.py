@@ -41,11 +41,11 @@ class Rank:
         rank: From 0.
         size: Ranks in all.
         threads: Of torch.
-        gpu: Whether it trains on one.
+        gpu: The share of a GPU that it trains on, 0: none.
         stacks: The file that the watchdog dumps to, on this node.
     """
 
-    def __init__(self, rank: int, size: int, threads: int, gpu: bool, stacks: str) -> None:
+    def __init__(self, rank: int, size: int, threads: int, gpu: float, stacks: str) -> None:
         from hwcls.training.threads import configure_threads
 
         configure_threads(threads)
@@ -85,12 +85,14 @@ class Rank:
         """Join the process group, once for all trials; the collectives of a first epoch may take longer."""
         from hwcls.training.distributed import default_device, join_world
         from hwcls.training.gpu import require_gpu
+        from hwcls.training.memory import limit_memory
         from hwcls.training.watchdog import LEAST
 
         if self.gpu:
             require_gpu()
-        device = default_device(gpu=self.gpu)
+        device = default_device(gpu=self.gpu > 0)
         self.world = join_world(self.rank, self.size, address, device, max(LEAST, hang_after))
+        limit_memory(self.gpu, device)
 
     def prepare(self, config: TrialConfig, sources: dict[str, bytes]) -> dict[str, float]:
         """Open the data of a trial and compute the features that this node lacks, however long it takes.

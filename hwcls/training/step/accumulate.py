@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 
 import torch
 from torch import nn
 
-from hwcls.data.loader import Step
+from hwcls.data.loader import Batch, Step
 from hwcls.training.distributed import World, gradient_sync, join_all_reduce, wrap_ddp
-from hwcls.training.step.batch_norm import GroupedNorms
+from hwcls.training.step.batch_norm import GroupedNorms, PassCounter
 from hwcls.training.step.loss import Loss
 from hwcls.training.step.precision import Precision, upcast
 
@@ -36,6 +37,7 @@ class GradientAccumulator:
         image_shape: tuple[int, ...],
     ) -> None:
         self.model, self.loss, self.world, self.image_shape = model, loss, world, image_shape
+        self.passes = PassCounter(model) if not norm_batch else None  # groups are counted one by one
         self.norms = GroupedNorms(model, norm_batch, world) if norm_batch else None
         self.trained = _trained(model)
         self.ddp = wrap_ddp(model, world)
@@ -53,22 +55,28 @@ class GradientAccumulator:
 
     def backward(self, step: Step) -> torch.Tensor:
         """Leave the gradients of the global batch in the weights; returns the sum of this rank's losses, ()."""
-        summed = torch.zeros((), dtype=torch.float64, device=self.world.device)
         if self.norms:
             self.norms.before_step()
         if step.count == 0:
             self._join_without_images()
-        for number, batch in enumerate(step.parts, start=1):
-            with gradient_sync(self.ddp, number == step.count):
-                with self.precision.autocast():
-                    logits = self.ddp(batch.images)  # (B, K)
-                loss = self.loss(upcast(logits), batch)
-                # DDP averages over the ranks: times their number, it is sum / global batch
-                (loss * (self.world.size / step.size)).backward()  # type: ignore[no-untyped-call]
-            summed += loss.detach()
+        with self.passes.counted_at_once(step.count) if self.passes else contextlib.nullcontext():
+            losses = [self._backward(batch, step, number == step.count) for number, batch in enumerate(step.parts, 1)]
         if self.norms:
             self.norms.after_step(step.size)
-        return summed
+        if len(losses) == 1:
+            return losses[0]
+        summed = torch.zeros((), dtype=torch.float64, device=self.world.device)
+        return sum(losses, summed)
+
+    def _backward(self, batch: Batch, step: Step, last: bool) -> torch.Tensor:
+        """The passes of one micro-batch; its summed loss, ()."""
+        with gradient_sync(self.ddp, last):
+            with self.precision.autocast():
+                logits = self.ddp(batch.images)  # (B, K)
+            loss = self.loss(upcast(logits), batch)
+            # DDP averages over the ranks: times their number, it is sum / global batch
+            loss.backward(torch.full_like(loss, self.world.size / step.size))  # type: ignore[no-untyped-call]
+        return loss.detach()
 
     def _join_without_images(self) -> None:
         dtype = next(self.model.parameters()).dtype

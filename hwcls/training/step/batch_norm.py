@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
 from hwcls.errors import UserError
 from hwcls.training.distributed import World
-from hwcls.training.step.foreach import copy_into
+from hwcls.training.step.foreach import copy_into, increase
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
+COUNTING = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)  # a SyncBatchNorm needs its counter
 
 
 def average_statistics(model: nn.Module, world: World) -> None:
@@ -27,6 +29,35 @@ def average_statistics(model: nn.Module, world: World) -> None:
     if tensors:
         average = world.sum(torch.cat(tensors)).div_(world.size)  # one all-reduce for all layers
         copy_into(tensors, torch.split(average, [len(tensor) for tensor in tensors]))
+
+
+class PassCounter:
+    """Adds a step's forward passes to each BatchNorm's `num_batches_tracked` in one launch, not one for each.
+
+    Only where nothing reads it: of torch's and timm's own norms, with a momentum.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.norms = [module for module in model.modules() if isinstance(module, COUNTING) and _only_counts(module)]
+
+    @contextlib.contextmanager
+    def counted_at_once(self, passes: int) -> Iterator[None]:
+        """Around the forward passes of a step."""
+        norms = [norm for norm in self.norms if norm.training and norm.num_batches_tracked is not None]
+        counters = [norm.num_batches_tracked for norm in norms]
+        for norm in norms:
+            norm.num_batches_tracked = None
+        try:
+            yield
+        finally:
+            for norm, counter in zip(norms, counters, strict=True):
+                norm.num_batches_tracked = counter
+        if counters:
+            increase([counter for counter in counters if counter is not None], passes)
+
+
+def _only_counts(norm: nn.Module) -> bool:
+    return norm.momentum is not None and type(norm).__module__.split(".")[0] in ("torch", "timm", "hwcls")
 
 
 class GroupedNorms:

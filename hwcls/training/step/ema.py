@@ -24,11 +24,16 @@ class Ema:
         trained = [weight for weight in model.parameters() if weight.requires_grad]
         self.live: list[Tensor] = [*trained, *(buffer for buffer in model.buffers() if buffer.is_floating_point())]
         self.mean = [tensor.detach().clone() for tensor in self.live]
+        self.share = self.live[0].detach().new_zeros(())  # () by which the average moves, where a graph reads it
+
+    def before_step(self, step: int) -> None:
+        """Set `share` for step number `step` of the training, from 0."""
+        self.share.fill_(1 - min(self.decay, (1 + step) / (10 + step)))
 
     @torch.no_grad()
-    def update(self, step: int) -> None:
-        """Add the model after step number `step` of the training, from 0."""
-        move_towards(self.mean, self.live, 1 - min(self.decay, (1 + step) / (10 + step)))
+    def update(self) -> None:
+        """Add the model after a step."""
+        move_towards(self.mean, self.live, self.share)
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:

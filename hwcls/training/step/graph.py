@@ -10,10 +10,31 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from hwcls.config.trial import TrialConfig
+from hwcls.data.loader import EpochFeed
+from hwcls.training.distributed import World
+from hwcls.training.memory import available_bytes
+
 CAPTURED = ("cuda",)  # kinds of device; elsewhere there are no graphs
 WARM_UP = 3  # calls before the capture: they choose kernels and allocate the optimizer's state
 
 _log = logging.getLogger(__name__)
+
+
+class NotCapturedError(Exception):
+    """A step cannot be captured; the message is the reason."""
+
+
+def find_obstacle(config: TrialConfig, world: World, feed: EpochFeed) -> str | None:
+    """Why no step of a trial can be captured, whatever its kernels are; None where it may."""
+    obstacles = {
+        "it runs on a CPU": world.device.type not in CAPTURED,
+        "several workers": world.size > 1,
+        "norm_batch": config.norm_batch is not None,
+        "the code of your own model may depend on the host": config.model.source_file is not None,
+        "the training images are not on the GPU": not feed.resident,
+    }
+    return next((why for why, found in obstacles.items() if found), None)
 
 
 class StepGraph:
@@ -34,7 +55,7 @@ class StepGraph:
         self.offsets = torch.arange(size, device=device)  # (size,)
         self.positions = self.offsets.clone()  # (size,)
         self.calls = 0
-        self.waits = False  # whether `body` makes the host wait for the device
+        self.failure: str | None = None  # why `body` cannot be captured
         self.replay: Callable[[], None] | None = None  # once it is captured
 
     def __call__(self, first: int) -> None:
@@ -44,8 +65,8 @@ class StepGraph:
         if self.calls <= WARM_UP:
             self._warm_up()
             return
-        if self.calls == WARM_UP + 1 and not self.waits:
-            self.replay = capture(self._call, self.device)
+        if self.calls == WARM_UP + 1 and self.failure is None:
+            self._capture()
         (self.replay or self._call)()
 
     @property
@@ -53,9 +74,26 @@ class StepGraph:
         """Whether calls replay a graph by now."""
         return self.replay is not None
 
+    def why_eager(self) -> str | None:
+        """Why calls do not replay a graph by now; None where they do."""
+        if self.captured or self.failure is not None:
+            return self.failure
+        return f"it is captured after {WARM_UP} steps of a complete batch"
+
     def reset(self) -> None:
         """Capture again: tensors that `body` refers to have been replaced."""
         self.calls, self.replay = 0, None
+
+    def _capture(self) -> None:
+        try:
+            self.replay = capture(self._call, self.device)
+        except NotCapturedError as error:
+            self._give_up(str(error))
+
+    def _give_up(self, why: str) -> None:
+        if self.failure is None:
+            _log.info("the training step is not captured as a CUDA graph: %s", why)
+        self.failure = why
 
     def _call(self) -> None:
         self.body(self.positions)
@@ -67,7 +105,8 @@ class StepGraph:
         stream = _warm_up_stream(self.device)
         stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(stream):
-            self.waits = waits_for_device(self._call)
+            if waits_for_device(self._call):
+                self._give_up("it waits for the GPU")
         torch.cuda.current_stream(self.device).wait_stream(stream)
         return None
 
@@ -88,34 +127,29 @@ def waits_for_device(call: Callable[[], None]) -> bool:
             call()
         finally:
             torch.cuda.set_sync_debug_mode(before)
-    reasons = [str(warning.message) for warning in caught if "synchronizing CUDA operation" in str(warning.message)]
-    if reasons:
-        _log.info("the training step is not captured as a CUDA graph: it waits for the GPU")
-    return bool(reasons)
+    return any("synchronizing CUDA operation" in str(warning.message) for warning in caught)
 
 
 def capture(call: Callable[[], None], device: torch.device) -> Callable[[], None] | None:
-    """What replays `call`, which is captured but not run; None where that is impossible, which is logged."""
+    """What replays `call`, which is captured but not run; None where there are no graphs.
+
+    Raises NotCapturedError where it is impossible.
+    """
     if device.type != "cuda":
         return None
     if not has_room(device):
-        _log.info("the training step is not captured as a CUDA graph: too little memory is free")
-        return None
+        raise NotCapturedError("too little memory is free")
     graph = torch.cuda.CUDAGraph()
     try:
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             call()
     except Exception as error:
-        reason = str(error).split("\n", 1)[0]
-        _log.info("the training step is not captured as a CUDA graph: %s", reason)
-        return None
+        raise NotCapturedError(str(error).split("\n", 1)[0]) from None
     replay: Callable[[], None] = graph.replay
     return replay
 
 
 def has_room(device: torch.device) -> bool:
     """Whether a graph's own memory fits beside that of the calls without it; each takes as much as the peak so far."""
-    free, _ = torch.cuda.mem_get_info(device)
     now, peak = torch.cuda.memory_allocated(device), torch.cuda.max_memory_allocated(device)
-    unused = torch.cuda.memory_reserved(device) - now
-    return free + unused > 2 * (peak - now)
+    return available_bytes(device) > 2 * (peak - now)

@@ -38,20 +38,26 @@ def fit_micro_batch(start: int, attempt: Attempt, world: World, unit: int = 1) -
         UserError: Not even a single image (or `unit` of them) fits.
     """
     size = max(unit, start)
-    while True:
-        failed = False
-        try:
-            attempt(size)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            failed = True  # freed below, outside the handler, which would keep the tensors alive
-        if not world.any(failed):
-            if world.device.type == "cuda":  # the peak of a step does not include the attempts
-                torch.cuda.reset_peak_memory_stats(world.device)
-            return size
-        free_memory()
+    # once more after what earlier trials left has been freed: the size must not depend on them
+    while not (_fits(attempt, size, world) or _fits(attempt, size, world)):
         size = halve_micro_batch(size, unit)
+    if world.device.type == "cuda":  # the peak of a step does not include the attempts
+        torch.cuda.reset_peak_memory_stats(world.device)
+    return size
+
+
+def _fits(attempt: Attempt, size: int, world: World) -> bool:
+    """Whether `attempt` succeeds on every rank; frees memory where it does not."""
+    failed = False
+    try:
+        attempt(size)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        failed = True  # freed below, outside the handler, which would keep the tensors alive
+    if failed := world.any(failed):
+        free_memory()
+    return not failed
 
 
 def memory_attempt(

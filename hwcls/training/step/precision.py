@@ -1,32 +1,61 @@
-"""bfloat16, where the GPU has it."""
+"""bfloat16, where the GPU has it: for every pass but the last layer's, in training and in every evaluation alike."""
 
 from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
 class Precision:
-    """How the forward passes of a trial are computed."""
+    """How the forward passes of a model are computed, in training, evaluation and prediction alike."""
 
-    bf16: bool = False  # of activations; weights, loss and optimizer keep their dtype
+    bf16: bool = False  # of activations; weights, logits, loss and optimizer keep their dtype
+    device: str = "cuda"  # the kind of it
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Around every forward pass; without autocast's cache of cast weights, which a captured step must not share."""
-        return torch.autocast("cuda", torch.bfloat16, cache_enabled=False) if self.bf16 else contextlib.nullcontext()
+        if not self.bf16:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device, torch.bfloat16, cache_enabled=False)
+
+    def adapt(self, model: nn.Module, classes: int) -> None:
+        """Let the last linear layer of a model, which makes its logits (B, classes), ignore autocast.
+
+        In bfloat16, with 8 bits of mantissa, the two highest logits of many images are equal.
+        """
+        found = [one for one in model.modules() if isinstance(one, nn.Linear) and one.out_features == classes]
+        if self.bf16 and found and not isinstance(found[-1], _IgnoresAutocast):
+            kind = type(found[-1])
+            found[-1].__class__ = type(kind.__name__, (_IgnoresAutocast, kind), {})
 
 
-def choose_precision(device: torch.device, dtype: torch.dtype) -> Precision:
-    """The precision of a trial; on a CPU bfloat16 does not pay."""
-    if device.type != "cuda" or dtype != torch.float32:
+class _IgnoresAutocast(nn.Module):
+    """Mixed into a layer's class: computes in the dtype of its weights."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        kind = x.device.type
+        if not torch.is_autocast_enabled(kind):
+            return cast(Tensor, super().forward(x))
+        with torch.autocast(kind, enabled=False):
+            return cast(Tensor, super().forward(x.to(cast(Tensor, self.weight).dtype)))
+
+
+def choose_precision(device: torch.device, dtype: torch.dtype, on_features: bool = False) -> Precision:
+    """The precision of a model with weights of `dtype` on a device.
+
+    On a CPU bfloat16 does not pay, nor for a head that is trained on cached features (`on_features`), which are more
+    precise: its whole model runs in float32.
+    """
+    if device.type != "cuda" or dtype != torch.float32 or on_features:
         return Precision()
     return Precision(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def upcast(logits: torch.Tensor) -> torch.Tensor:
-    """Logits (B, K) for the loss: bfloat16 becomes float32."""
+    """Logits (B, K) for the loss: bfloat16, of a model that does not end with a linear layer, becomes float32."""
     return logits.float() if logits.dtype == torch.bfloat16 else logits

@@ -1,4 +1,4 @@
-"""One optimizer step on one rank: gradients, clipping, update, and the sums of the loss."""
+"""One optimizer step on one rank: gradients, clipping, update, the sums of the loss, and the averaged weights."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hwcls.data.loader import EpochFeed, Step
 from hwcls.training.step.accumulate import GradientAccumulator
+from hwcls.training.step.ema import Ema
 from hwcls.training.step.graph import StepGraph
 from hwcls.training.totals import TrainingLoss
 
@@ -23,6 +24,7 @@ class TrainStep:
         optimizer: Of the model's weights.
         clip: The most that the norm of all gradients may be, None: any.
         device: Of this rank.
+        ema: Gets the model after each step, None: nothing does.
     """
 
     def __init__(
@@ -31,11 +33,14 @@ class TrainStep:
         optimizer: torch.optim.Optimizer,
         clip: float | None,
         device: torch.device,
+        ema: Ema | None = None,
     ) -> None:
         self.accumulator, self.optimizer, self.clip, self.device = accumulator, optimizer, clip, device
+        self.ema = ema
         self.losses = TrainingLoss(device)  # of the epoch so far
         self.rates: list[Tensor] = []  # the learning rates, () each, where a graph reads them from the device
         self.graph: StepGraph | None = None
+        self.obstacle: str | None = None  # why `capture` is not called
 
     def capture(self, feed: EpochFeed) -> None:
         """From now on steps of a complete batch in one micro-batch may be captured, see `run`."""
@@ -52,6 +57,10 @@ class TrainStep:
 
         self.graph = StepGraph(body, size, self.device)
 
+    def why_eager(self) -> str | None:
+        """Why no step is replayed so far; None where they are."""
+        return self.obstacle if self.graph is None else self.graph.why_eager()
+
     def load_state(self, state: dict[str, Any]) -> None:
         """Resume with the optimizer's `state_dict`."""
         self.optimizer.load_state_dict(state)
@@ -63,11 +72,16 @@ class TrainStep:
         if self.accumulator.follow_model() and self.graph is not None:
             self.graph.reset()
 
-    def run(self, step: Step, before_clip: Callable[[], None] | None = None) -> None:
+    def run(self, step: Step, number: int, before_clip: Callable[[], None] | None = None) -> None:
         """Train on `step`, as a replayed graph if it can be.
 
-        `before_clip` is called between backward pass and clipping: such a step is not captured.
+        Args:
+            step: The images.
+            number: Of the steps before it in the training.
+            before_clip: Called between backward pass and clipping; such a step is not captured.
         """
+        if self.ema:
+            self.ema.before_step(number)
         for rate, group in zip(self.rates, self.optimizer.param_groups, strict=bool(self.rates)):
             rate.fill_(group["lr"])
         if self.graph is not None and before_clip is None and step.count == 1 and step.size == self.graph.size:
@@ -85,6 +99,8 @@ class TrainStep:
         finally:  # the gradients of a capture that fails were never computed: the next step must not add to them
             self.optimizer.zero_grad(set_to_none=True)
         self.losses.add(loss)
+        if self.ema:
+            self.ema.update()
 
     def _update(self) -> None:
         """The optimizer's step, with the learning rates of `rates` where there are any."""

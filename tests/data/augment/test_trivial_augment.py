@@ -14,7 +14,14 @@ from hwcls.config.data import AugmentConfig
 from hwcls.data.augment import colour
 from hwcls.data.augment.apply import Normalise, augment_batch, warp_images
 from hwcls.data.augment.parameters import AugmentPlan, plan_epoch
-from hwcls.data.augment.trivial_augment import COLOUR, LEVELS, OPS, apply_colour_operations, draw_operations
+from hwcls.data.augment.trivial_augment import (
+    COLOUR,
+    LEVELS,
+    OPS,
+    apply_colour_operations,
+    apply_to_all,
+    draw_operations,
+)
 
 CPU = torch.device("cpu")
 SIDE = 16
@@ -168,6 +175,18 @@ def test_order_of_the_steps(make: SimpleNamespace) -> None:
         for image, (top, bottom, left, right) in zip(want, rectangles.tolist(), strict=True):
             image[top:bottom, left:right] = 0
     assert torch.equal(augment_batch(pixels, plan, config, norm), want)
+
+
+@pytest.mark.parametrize(("channels", "side"), [(3, SIDE), (1, SIDE), (3, 2)])
+def test_all_images_at_once_as_on_a_gpu(make: SimpleNamespace, channels: int, side: int) -> None:
+    """Equal to the bit, whichever operation an image gets."""
+    images = torch.from_numpy(make.noise(0, 140, side, side, channels)).float().permute(0, 3, 1, 2).contiguous()
+    op, _, strength = draw_operations(np.random.default_rng(0).random((3, 140)), side)
+    assert len(set(op)) == len(OPS)
+    drawn = torch.from_numpy(op), torch.from_numpy(strength).float()
+    got = apply_to_all(images, *drawn)
+    assert torch.equal(got, apply_colour_operations(images.clone(), *drawn))
+    assert not torch.equal(got, images)
 
 
 def test_grey_images(make: SimpleNamespace) -> None:

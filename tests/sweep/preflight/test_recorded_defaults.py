@@ -165,6 +165,7 @@ def test_what_data_and_machine_decide_is_in_the_result(own, tmp_path):
         "device": "cpu",
         "precision": "float32",
         "cuda_graph": False,
+        "cuda_graph_reason": "it runs on a CPU",
         "micro_batch": 128,
         "norm_batch": 128,
         "class_weights": [0.351852, 12.666667, 12.666667],

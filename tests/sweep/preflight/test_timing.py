@@ -49,7 +49,7 @@ def timed(monkeypatch):
             built.append(trainer)
             return trainer, 0.125
 
-        monkeypatch.setattr(module, "_first_step", make)
+        monkeypatch.setattr(module, "_warm_up", make)
         monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
         return built
 
@@ -101,6 +101,18 @@ def test_groups_share_the_gpus_out_as_ray_will(monkeypatch, resources, visible, 
     if visible:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert module._devices(resources, resources.concurrent) == expected
+
+
+def test_each_rank_has_its_share_of_a_gpu(trial, monkeypatch):
+    """As in the sweep: what fits, and with it the micro-batch and a capture, depends on it."""
+    limits, sent = [], []
+    monkeypatch.setattr("hwcls.training.memory.limit_memory", lambda share, device: limits.append((share, device)))
+    monkeypatch.setattr(module, "_warm_up", lambda *values: (None, 0.0))
+    monkeypatch.setattr(module, "time_trial", lambda *values: TrialTime(0.1, 0.2))
+    sender = type("Sender", (), {"send": staticmethod(sent.append)})
+    module._time_on_rank(ALONE, sender, [("a", trial)], Resources(1, 1, 0.25, 4), 1, 0.0, [])
+    assert limits == [(0.25, ALONE.device)]
+    assert [measured for _, measured, _ in sent] == [[("a", TrialTime(0.1, 0.2))]]
 
 
 @pytest.mark.slow

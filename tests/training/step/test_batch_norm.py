@@ -1,5 +1,7 @@
 """BatchNorm on groups: a result that depends on neither micro-batches nor ranks, nor on memory."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -9,10 +11,11 @@ from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import open_data
 from hwcls.data.loader import Feed
 from hwcls.errors import UserError
+from hwcls.models.dispatch_mode import LightDispatchMode, operation_name
 from hwcls.training import build
 from hwcls.training.distributed import World
 from hwcls.training.launch import launch
-from hwcls.training.step.batch_norm import GroupedNorms, average_statistics
+from hwcls.training.step.batch_norm import GroupedNorms, PassCounter, average_statistics
 from hwcls.training.step.ghost_batches import GroupFeed
 
 CPU = torch.device("cpu")
@@ -47,6 +50,51 @@ def test_a_frozen_norm_does_not_change():
     grouped.after_step(4)
     assert torch.equal(norm.running_mean, torch.zeros(2))
     assert torch.equal(norm.running_var, torch.ones(2))
+
+
+class OwnNorm(nn.BatchNorm2d):
+    """A user's own, which may do anything with its counter."""
+
+    def forward(self, x):
+        seen = self.num_batches_tracked.item()
+        return super().forward(x) + seen
+
+
+def test_passes_are_counted_in_one_launch():
+    """As by torch, but for the number of launches, and for those whose counter is more than one."""
+    torch.manual_seed(0)
+    layers = [nn.BatchNorm2d(3), OwnNorm(3), nn.BatchNorm2d(3, momentum=None), nn.BatchNorm2d(3).eval()]
+    model, plain = nn.Sequential(*layers), nn.Sequential(*copy.deepcopy(layers))
+    passes, x = PassCounter(model), torch.randn(8, 3, 2, 2)
+    for _ in range(3):
+        with Launched() as launched, passes.counted_at_once(2):
+            found = [model(part) for part in x.split(4)]
+        expected = [plain(part) for part in x.split(4)]
+        assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
+    assert model.state_dict().keys() == plain.state_dict().keys()
+    assert all(torch.equal(value, plain.state_dict()[key]) for key, value in model.state_dict().items())
+    assert launched.found.count("_foreach_add_") == 1
+    assert launched.found.count("add_") == 2 * 2, "of the user's norm, and of the one that averages over all batches"
+
+
+def test_counters_are_back_after_an_error():
+    model = nn.Sequential(nn.BatchNorm2d(3))
+    passes, counter = PassCounter(model), model[0].num_batches_tracked
+    with pytest.raises(ValueError, match="expected 4D"), passes.counted_at_once(1):
+        model(torch.zeros(2, 3))
+    assert model[0].num_batches_tracked is counter
+
+
+class Launched(LightDispatchMode):
+    """Remembers the operations that run within it."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.found.append(operation_name(func))
+        return func(*args, **(kwargs or {}))
 
 
 class Tokens(nn.Module):

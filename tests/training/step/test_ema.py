@@ -24,12 +24,28 @@ def test_formula_and_swap():
         mean.fill_(value)
         decay = min(0.5, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * value
-        ema.update(step)
+        ema.before_step(step)
+        ema.update()
     with ema.in_place():
         assert weight.item() == pytest.approx(expected)
         assert mean.item() != 8
     assert weight.item() == mean.item() == 8
     assert len(ema.mean) == 2 + 2 + 2, "weights, norm's weights, its statistics; nothing frozen"
+
+
+def test_an_average_moves_by_what_its_tensor_says():
+    """A graph reads the share where it was when it was captured, and writes the averages where they were."""
+    model = nn.Linear(3, 2)
+    ema = Ema(model, 0.9)
+    share, places = ema.share, [mean.data_ptr() for mean in ema.mean]
+    ema.load_state([mean + 1 for mean in ema.mean])
+    ema.before_step(5)
+    expected = [torch.lerp(mean, live, 1 - 6 / 15) for mean, live in zip(ema.mean, ema.live, strict=True)]
+    ema.update()
+    assert ema.share is share
+    assert [mean.data_ptr() for mean in ema.mean] == places
+    for mean, wanted in zip(ema.mean, expected, strict=True):
+        torch.testing.assert_close(mean, wanted, rtol=1e-6, atol=1e-7)
 
 
 def test_the_averages_are_what_is_scored_and_saved(trial, tmp_path):

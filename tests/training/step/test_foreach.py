@@ -2,7 +2,7 @@
 
 import torch
 
-from hwcls.training.step.foreach import TESTED, copy_into, move_towards, norms
+from hwcls.training.step.foreach import TESTED, copy_into, increase, move_towards, norms
 
 
 def tensors():
@@ -23,9 +23,15 @@ def test_copy():
 
 def test_move_towards():
     targets, goals = tensors(), [tensor + 1 for tensor in tensors()]
-    move_towards(targets, goals, 0.25)
+    move_towards(targets, goals, torch.tensor(0.25))
     for target, start, goal in zip(targets, tensors(), goals, strict=True):
         assert torch.allclose(target, start + 0.25 * (goal - start))
+
+
+def test_increase():
+    counters = [torch.tensor(number) for number in (0, 3)]
+    increase(counters, 2)
+    assert [counter.item() for counter in counters] == [2, 5]
 
 
 def test_norms():

@@ -6,14 +6,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from hwcls.data.imageset import open_data
 from hwcls.errors import UserError
+from hwcls.training import build
 from hwcls.training.distributed import World
 from hwcls.training.memory import (
     M_MMAP_THRESHOLD,
     M_TRIM_THRESHOLD,
-    is_out_of_memory,
     retain_freed_memory,
 )
+from hwcls.training.step import micro_batch
 from hwcls.training.step.micro_batch import fit_micro_batch
 
 CPU = World(device=torch.device("cpu"))
@@ -50,6 +52,39 @@ def test_not_a_single_group():
 def test_not_a_single_image():
     with pytest.raises(UserError, match="single image"):
         fit_micro_batch(8, attempt_up_to(0, []), CPU)
+
+
+def test_what_an_earlier_trial_left_does_not_halve_it(monkeypatch):
+    """The first attempt fails, the second one, after freeing, does not."""
+    freed, tried = [], []
+    monkeypatch.setattr(micro_batch, "free_memory", lambda: freed.append(len(tried)))
+
+    def attempt(size):
+        tried.append(size)
+        if not freed:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    assert fit_micro_batch(64, attempt, CPU) == 64
+    assert (tried, freed) == ([64, 64], [1])
+
+
+def test_a_failure_of_another_rank_halves_it_too(monkeypatch):
+    monkeypatch.setattr(World, "any", lambda self, flag: tried.count(64) and 32 not in tried)
+    tried = []
+    assert fit_micro_batch(64, tried.append, World(size=2, device=torch.device("cpu"))) == 32
+    assert tried == [64, 64, 32]
+
+
+def test_pixels_are_uploaded_before_the_micro_batch_is_chosen(trial, monkeypatch):
+    """So that what is left is the model's, whether or not an earlier trial has uploaded them."""
+    done = []
+    monkeypatch.setattr(build, "PROBED", ("cpu",))
+    feed, fit = build.Feed, build.fit_micro_batch
+    monkeypatch.setattr(build, "Feed", lambda *values, **named: done.append("feed") or feed(*values, **named))
+    monkeypatch.setattr(build, "fit_micro_batch", lambda *values: done.append("fit") or fit(*values))
+    config = trial()
+    assert build.build_trainer(config, open_data(config.data), CPU).micro_batch == 64
+    assert done == ["feed", "fit"]
 
 
 def test_other_errors_are_not_swallowed():
@@ -103,16 +138,3 @@ def test_an_older_glibc_keeps_what_it_can(monkeypatch):
     monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace(mallopt=mallopt))
     retain_freed_memory()
     assert kept == {M_MMAP_THRESHOLD: 1 << 25, M_TRIM_THRESHOLD: 2**31 - 1}
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (torch.OutOfMemoryError("x"), True),
-        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), True),
-        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
-        (ValueError("out of memory"), False),
-    ],
-)
-def test_which_errors_mean_memory(error, expected):
-    assert is_out_of_memory(error) is expected

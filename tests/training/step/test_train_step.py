@@ -5,6 +5,7 @@ import gc
 import logging
 import warnings
 import weakref
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,17 +13,18 @@ import torch
 from hwcls.data.imageset import open_data
 from hwcls.training.build import build_trainer
 from hwcls.training.distributed import World
+from hwcls.training.effective import effective_settings
 from hwcls.training.step import graph
 from hwcls.training.step.graph import WARM_UP, StepGraph
 
-CPU = torch.device("cpu")
+CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 MIXED = {"mixup": 0.2, "cutmix": 1.0, "erase": 0.5, "trivial": True, "brightness": 0.2, "crop": 1}
 
 
 @pytest.fixture
 def as_on_a_gpu(monkeypatch):
     """Steps are called with positions on the device, as those that are captured."""
-    monkeypatch.setattr("hwcls.training.trainer.CAPTURED", ("cpu",))
+    monkeypatch.setattr("hwcls.training.step.graph.CAPTURED", ("cpu",))
 
 
 @pytest.fixture
@@ -54,7 +56,7 @@ def test_positions_on_the_device_change_nothing(trial, as_on_a_gpu, calls, monke
     records, weights = train(config)
     steps = -(-len(open_data(config.data).train) // config.data.batch_size)
     assert calls == [64 * step for step in range(steps - 1)] * config.epochs  # the last step has an observer
-    monkeypatch.setattr("hwcls.training.trainer.CAPTURED", ())
+    monkeypatch.setattr("hwcls.training.step.graph.CAPTURED", ())
     plain_records, plain_weights = train(config)
     assert len(calls) == (steps - 1) * config.epochs
     assert records == plain_records
@@ -90,6 +92,16 @@ def test_a_resumed_training_captures_again(trial, as_on_a_gpu):
     assert first.step.graph.calls > WARM_UP
     first.load_state(state)
     assert first.step.graph.calls == 0
+
+
+def test_a_replay_averages_the_weights(trial, as_on_a_gpu):
+    config = trial(ema=0.9)
+    trainer = build_trainer(config, open_data(config.data), World(device=CPU))
+    trainer.train_epoch(1)
+    trainer.ema.share.fill_(1)  # the next average is the model itself
+    trainer.step.graph.body(torch.arange(config.data.batch_size))
+    for mean, live in zip(trainer.ema.mean, trainer.ema.live, strict=True):
+        torch.testing.assert_close(mean, live)
 
 
 def test_a_capture_that_fails_changes_nothing(trial, as_on_a_gpu, monkeypatch):
@@ -151,9 +163,47 @@ def test_what_a_replay_would_not_repeat_is_not_captured(trial, as_on_a_gpu, tmp_
         "    return nn.Sequential(nn.Flatten(), nn.Linear(channels * image_size**2, classes))\n"
     )
     data = open_data(trial().data)
-    assert build_trainer(trial(), data, World(device=CPU)).step.graph is not None
-    for changes in ({"model": {"name": f"{own}:build"}}, {"norm_batch": 16}):
-        assert build_trainer(trial(**changes), data, World(device=CPU)).step.graph is None
+    plain = build_trainer(trial(), data, World(device=CPU)).step
+    assert plain.graph is not None
+    assert plain.why_eager() == "it is captured after 3 steps of a complete batch"
+    own_code = "the code of your own model may depend on the host"
+    for changes, why in (({"model": {"name": f"{own}:build"}}, own_code), ({"norm_batch": 16}, "norm_batch")):
+        step = build_trainer(trial(**changes), data, World(device=CPU)).step
+        assert step.graph is None
+        assert step.why_eager() == why
+
+
+@pytest.mark.parametrize(
+    ("world", "resident", "why"),
+    [
+        (World(device=CPU), True, "it runs on a CPU"),
+        (World(size=2, device=GPU), True, "several workers"),
+        (World(device=GPU), False, "the training images are not on the GPU"),
+        (World(device=GPU), True, None),
+    ],
+)
+def test_the_reason_why_none_is_captured(trial, world, resident, why):
+    assert graph.find_obstacle(trial(), world, SimpleNamespace(resident=resident)) == why
+
+
+def test_the_reason_is_in_the_result(trial, as_on_a_gpu):
+    config = trial(epochs=1)
+    trainer = build_trainer(config, open_data(config.data), World(device=CPU))
+    found = effective_settings(trainer)
+    assert not found["cuda_graph"]
+    assert found["cuda_graph_reason"] == "it is captured after 3 steps of a complete batch"
+    trainer.micro_batch = 8
+    assert effective_settings(trainer)["cuda_graph_reason"] == "its batches are split into micro-batches"
+    trainer.micro_batch, trainer.step.graph.replay = 64, lambda: None
+    found = effective_settings(trainer)
+    assert (found["cuda_graph"], found["cuda_graph_reason"]) == (True, None)
+
+
+class FakeStream:
+    """Stands for torch.cuda.Stream."""
+
+    def wait_stream(self, other):
+        """Nothing runs."""
 
 
 class FakeGraph:
@@ -164,30 +214,50 @@ class FakeGraph:
 
 
 @pytest.mark.parametrize(
-    ("room", "error", "message"),
+    ("room", "error", "why"),
     [
         (True, None, None),
-        (False, None, "the training step is not captured as a CUDA graph: too little memory is free"),
-        (True, RuntimeError("unsupported\nmore"), "the training step is not captured as a CUDA graph: unsupported"),
+        (False, None, "too little memory is free"),
+        (True, RuntimeError("unsupported\nmore"), "unsupported"),
     ],
 )
-def test_a_step_that_cannot_be_captured_is_called(monkeypatch, caplog, room, error, message):
+def test_a_step_that_cannot_be_captured_is_called(monkeypatch, caplog, room, error, why):
+    calls, capturing = [], []
     monkeypatch.setattr(graph, "has_room", lambda device: room)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
-    monkeypatch.setattr(torch.cuda, "graph", lambda graph, **_: contextlib.nullcontext())
 
-    def call():
-        if error:
+    @contextlib.contextmanager
+    def capture(_, **settings):
+        capturing.append(settings)
+        try:
+            yield
+        finally:
+            capturing.clear()
+
+    monkeypatch.setattr(torch.cuda, "graph", capture)
+
+    def call(positions):
+        if capturing and error:
             raise error
+        calls.append(positions.tolist())
 
+    step = StepGraph(call, 2, CPU)
+    monkeypatch.setattr(step, "_warm_up", step._call)
+    for first in range(0, 2 * WARM_UP, 2):
+        step(first)
+    step.device = GPU
     with caplog.at_level(logging.INFO, "hwcls"):
-        replay = graph.capture(call, torch.device("cuda", 0))
-    assert (replay is None) == (message is not None)
-    assert [record.getMessage() for record in caplog.records] == ([message] if message else [])
+        for first in (6, 8):
+            step(first)
+    assert step.captured == (why is None)
+    assert step.why_eager() == why
+    message = f"the training step is not captured as a CUDA graph: {why}"
+    assert [record.getMessage() for record in caplog.records] == ([message] if why else [])
+    assert ([8, 9] in calls) == (why is not None), "what cannot be captured is called"
 
 
 @pytest.mark.parametrize("waits", [True, False])
-def test_a_step_that_waits_for_the_gpu_is_found(monkeypatch, caplog, waits):
+def test_a_step_that_waits_for_the_gpu_is_found(monkeypatch, waits):
     modes = []
     monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: 0)
     monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
@@ -195,10 +265,23 @@ def test_a_step_that_waits_for_the_gpu_is_found(monkeypatch, caplog, waits):
     def call():
         warnings.warn("called a synchronizing CUDA operation" if waits else "another", stacklevel=1)
 
-    with caplog.at_level(logging.INFO, "hwcls"):
-        assert graph.waits_for_device(call) == waits
+    assert graph.waits_for_device(call) == waits
     assert modes == ["warn", 0]
-    assert len(caplog.records) == waits
+
+
+def test_a_step_that_waits_for_the_gpu_is_not_captured(monkeypatch, caplog):
+    monkeypatch.setattr(graph, "waits_for_device", lambda call: call() is None)
+    monkeypatch.setattr(graph, "capture", lambda call, device: pytest.fail("it waits"))
+    monkeypatch.setattr(graph, "_warm_up_stream", lambda device: FakeStream())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: FakeStream())
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
+    step = StepGraph(lambda positions: None, 2, CPU)
+    step.device = GPU
+    with caplog.at_level(logging.INFO, "hwcls"):
+        for first in range(0, 4 * WARM_UP, 2):
+            step(first)
+    assert step.why_eager() == "it waits for the GPU"
+    assert len(caplog.records) == 1
 
 
 def test_all_warm_ups_share_a_stream(monkeypatch):
