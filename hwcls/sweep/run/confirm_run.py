@@ -28,7 +28,7 @@ from hwcls.sweep.search.messages import Job
 from hwcls.sweep.search.study.unsaved import UnsavedSearcher
 from hwcls.sweep.storage.user_code import read_sources, write_sources
 from hwcls.tracking.folders import SweepFolder, TrialFolder
-from hwcls.training.artifacts import save_arrays
+from hwcls.training.artifacts import save_predictions
 
 log = logging.getLogger(__name__)
 
@@ -193,7 +193,7 @@ def _evaluate(config: TrialConfig, sources: dict[str, bytes], weights: bytes) ->
 
 
 def _write_score(folder: TrialFolder, values: dict[str, float], labels: Any, scores: Any) -> None:
-    save_arrays(folder.path / "test_predictions.npz", labels=labels, scores=scores)
+    save_predictions(folder.path / "test_predictions.npz", labels=labels, scores=scores)
     if not any("test/accuracy" in line for line in folder.records()):
         folder.append(values)
     result = folder.result()
