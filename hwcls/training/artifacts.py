@@ -22,6 +22,7 @@ from hwcls.training.array_shapes import check_arrays
 OUTPUTS = ("predictions.npz", "confusion", "inspection.npz")
 Array = np.ndarray[Any, Any]
 WEIGHTS = ("best.safetensors", "last.safetensors")
+STATE = "state.pt"  # in a checkpoint, what a trial resumes from
 
 
 def copy_outputs(source: Path, target: Path, *, weights: bool = True) -> None:

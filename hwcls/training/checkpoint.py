@@ -13,11 +13,18 @@ from safetensors.torch import load_file, save_file
 
 from hwcls import files
 from hwcls.errors import UserError
-from hwcls.training.artifacts import load_confusion, read_weights_epoch, save_arrays, save_confusion, save_predictions
+from hwcls.training.artifacts import (
+    STATE,
+    load_confusion,
+    read_weights_epoch,
+    save_arrays,
+    save_confusion,
+    save_predictions,
+)
 from hwcls.training.snapshot import Snapshot, take_snapshot, to_host
 from hwcls.training.trainer import Trainer
 
-STATE, BEST, PREDICTIONS = "state.pt", "best.safetensors", "predictions.npz"
+BEST, PREDICTIONS = "best.safetensors", "predictions.npz"
 
 
 def save(trainer: Trainer, folder: Path, *, last: bool = False, whole: bool = False) -> None:

@@ -73,12 +73,12 @@ def _predictions(trainer: Trainer, epoch: int) -> dict[str, Any]:
 
 def _copied(state: dict[str, Any]) -> dict[str, Any]:
     try:
-        return map_tensors(state, lambda tensor: tensor.detach().clone())
+        return {name: map_tensors(part, lambda tensor: tensor.detach().clone()) for name, part in state.items()}
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
     free_memory()  # outside the handler, whose error would keep the clones alive
-    return map_tensors(state, lambda tensor: tensor.detach().to("cpu", copy=True))
+    return {name: map_tensors(part, lambda t: t.detach().to("cpu", copy=True)) for name, part in state.items()}
 
 
 def to_host(tensors: Any, copied: torch.cuda.Event | None) -> Any:

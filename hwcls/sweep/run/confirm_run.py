@@ -104,6 +104,7 @@ def open_job(sweep: Sweep, opened: SweepFolder, run: PlannedRun, resources: Reso
         keep=sweep.config.keep if run.role == PICK else "best",  # what is scored on test needs its weights
         hang_after=sweep.config.hang_after,
         checkpoints=tuple(folder.checkpoints()),
+        saved_in=opened.saved_in(run.key.replace("/", "-")),
         extra=purpose,
     )
 

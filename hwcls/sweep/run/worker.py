@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
+from hwcls.sweep.storage.rank_saves import RankSaves, SaveRequest
 from hwcls.temporary import temporary_folder
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Rank:
         self.stacks = open(stacks, "wb")  # noqa: SIM115  (the watchdog needs an open file)
         self.world: World | None = None
         self.trainer: Trainer | None = None
+        self.saves = RankSaves()  # of the trial
         self.data: tuple[DataConfig, ImageSet] | None = None
         self.last_step = time.time()  # of the trial before
         self.hang_after = 0.0  # seconds without a step after which the process ends
@@ -121,6 +123,8 @@ class Rank:
         called, self.hang_after = time.time(), hang_after
         write_sources(sources, config)
         start_counting()
+        self.saves.settle()
+        self.saves = RankSaves()
         self.trainer = None  # the last trial's memory is free before the next one's is taken
         return_freed_memory()
         torch.set_num_threads(config.threads)
@@ -158,24 +162,18 @@ class Rank:
             checkpoint_store.download_state(temporary, store)
             with self._watched():
                 checkpoint.load(trainer, temporary if content else Path(folder or ""))
+        self.saves = RankSaves(None if content else Path(folder or ""))
         return [] if self.rank else trainer.history.records
 
-    def save(self, folder: str, last: bool, whole: bool) -> None:
-        """Write a checkpoint into `folder` on this node; `last` and `whole` are as `checkpoint.save` has them."""
-        from hwcls.training import checkpoint
-
+    def begin_save(self, request: SaveRequest) -> None:
+        """As RankSaves.begin: the next epoch may begin."""
         with self._watched():
-            checkpoint.save(self._built(), Path(folder), last=last, whole=whole)
+            self.saves.begin(self._built(), request)
 
-    def save_content(self, last: bool, whole: bool, store: str, trial: str) -> dict[str, bytes]:
-        """A checkpoint as file names and contents, for a supervisor on another node; its state goes to `store`."""
-        from hwcls.sweep.storage import checkpoint_store
-
-        with temporary_folder() as folder:
-            self.save(str(folder), last, whole)
-            if store:
-                checkpoint_store.upload_state(folder, store, trial)
-            return read_folder(str(folder))
+    def saved(self, wait: bool) -> dict[str, bytes] | None:
+        """As RankSaves.collect."""
+        with self._watched():
+            return self.saves.collect(wait=wait)
 
     def epoch(self) -> RankEpoch:
         """Run one epoch.
@@ -202,6 +200,9 @@ class Rank:
             if self.size > 1:  # the others may wait for this rank: they end with it
                 raise
             failure = str(error)
+        except Exception:
+            self.saves.settle()  # a restart resumes from what is being written
+            raise
         finally:
             self.last_step = time.time()
         if self.rank:
@@ -218,12 +219,6 @@ class Rank:
     def _built(self) -> Trainer:
         assert self.trainer is not None, "start() comes first"
         return self.trainer
-
-
-def read_folder(folder: str) -> dict[str, bytes]:
-    """All files below a folder, by relative name."""
-    root = Path(folder)
-    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
 def read_text(file: str) -> str:

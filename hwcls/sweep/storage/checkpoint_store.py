@@ -1,4 +1,4 @@
-"""Checkpoints whose state goes from the worker directly to shared storage, not through the driver's node."""
+"""Where checkpoints are: their place for the driver, and their state, which may go directly to shared storage."""
 
 from __future__ import annotations
 
@@ -12,9 +12,28 @@ from hwcls.reading import read_json
 from hwcls.sweep.storage.mirror import ELSEWHERE, STATES
 from hwcls.sweep.storage.object_store import open_store
 from hwcls.tracking.shapes import ElsewhereShape
-from hwcls.training.checkpoint import STATE
+from hwcls.training.artifacts import STATE
 
+PLACE = "place.json"  # in the folder that Tune has of a checkpoint: where it is
 TRIES, PAUSE = 10, 6.0  # to read a state, and seconds between them
+
+
+def write_place(folder: Path, place: str) -> None:
+    """Have a folder of Tune's name the checkpoint at `place`."""
+    files.write_json(folder / PLACE, {"folder": place})
+
+
+def read_place(folder: Path) -> Path:
+    """The checkpoint that a folder of Tune's names; the folder itself where it names none."""
+    if not (folder / PLACE).exists():
+        return folder
+    return Path(read_json(folder / PLACE, ElsewhereShape)["folder"])
+
+
+def is_resumable(folder: Path) -> bool:
+    """Whether a folder has the state of a checkpoint, or knows where it is, and is complete."""
+    complete = not folder.name.endswith(".tmp")
+    return complete and any((folder / name).exists() for name in (STATE, ELSEWHERE))
 
 
 def upload_state(folder: Path, url: str, trial: str) -> None:
