@@ -294,8 +294,8 @@ def test_a_user_stops_a_trial(run, tiny, monkeypatch):
     assert (stopped.status, complete.status) == ("stopped_by_user", "complete")
     assert stopped.best["epoch"] == 1
     assert len(outcome.folder.trial(0).records()) == 1
-    sizes, measured = {"parameters", "flops", "receptive_field", "batch_size"}, {"inference_ms", "memory_mb"}
-    assert sizes | measured == complete.extra["cost"].keys()
+    sizes = {"parameters", "flops", "receptive_field", "batch_size"}
+    assert sizes | {"inference_ms", "memory_mb", "idle_share"} == complete.extra["cost"].keys()
     assert complete.extra["cost"]["inference_ms"] > 0
     states = [trial.state.name for trial in _study(outcome.folder.path, "tiny").trials]
     assert states == ["PRUNED", "COMPLETE"]

@@ -17,13 +17,12 @@ from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.run.rank_group import RankGroup
 from hwcls.sweep.run.worker import RankEpoch
 from hwcls.sweep.search.messages import JOB, EpochReport, Job
-from hwcls.sweep.storage.checkpoint_store import is_resumable, write_place
+from hwcls.sweep.storage.checkpoint_store import find_checkpoints, name_checkpoint, write_place
 from hwcls.sweep.storage.rank_saves import SaveRequest, read_folder
 from hwcls.sweep.storage.user_code import read_sources
 from hwcls.tracking.records import best_of
 from hwcls.training.errors import LostRankError, MemoryRanOutError
 
-PREFIX = "checkpoint_"  # of a checkpoint's folder, before its epoch
 HOME_SHARE = 0.001  # of the driver node's own resource, of which it has 1
 
 
@@ -83,7 +82,7 @@ class TrialCheckpoints:
 
     def _begin(self, epoch: int) -> None:
         self.begun = time.monotonic()
-        folder = Path(self.job.saved_in, f"{PREFIX}{epoch:06d}")
+        folder = name_checkpoint(Path(self.job.saved_in), epoch)
         here = str(folder) if self.ranks.first_is_local and not self.store else None
         last, whole = self.job.keep == "all", self.job.keep != "none"  # any checkpoint may be the last one
         self.ranks.call_first("begin_save", SaveRequest(here, last, whole, self.store, self.job.name))
@@ -107,7 +106,7 @@ class TrialCheckpoints:
 
     def found(self) -> list[str]:
         """The folders to resume from, the newest first: those of before a restart are known here alone."""
-        own = sorted((path for path in Path(self.job.saved_in).glob(f"{PREFIX}*") if is_resumable(path)), reverse=True)
+        own = find_checkpoints(Path(self.job.saved_in))
         return [*map(str, own), *(path for path in self.job.checkpoints if Path(path).resolve() not in own)]
 
 

@@ -14,6 +14,7 @@ from hwcls.sweep.storage.object_store import open_store
 from hwcls.tracking.shapes import ElsewhereShape
 from hwcls.training.artifacts import STATE
 
+PREFIX = "checkpoint_"  # of a checkpoint's folder, before its epoch
 PLACE = "place.json"  # in the folder that Tune has of a checkpoint: where it is
 TRIES, PAUSE = 10, 6.0  # to read a state, and seconds between them
 
@@ -30,10 +31,15 @@ def read_place(folder: Path) -> Path:
     return Path(read_json(folder / PLACE, ElsewhereShape)["folder"])
 
 
-def is_resumable(folder: Path) -> bool:
-    """Whether a folder has the state of a checkpoint, or knows where it is, and is complete."""
-    complete = not folder.name.endswith(".tmp")
-    return complete and any((folder / name).exists() for name in (STATE, ELSEWHERE))
+def name_checkpoint(folder: Path, epoch: int) -> Path:
+    """Where `folder` has the checkpoint of an epoch."""
+    return folder / f"{PREFIX}{epoch:06d}"
+
+
+def find_checkpoints(folder: Path) -> list[Path]:
+    """The complete checkpoints in a folder that a trial can resume from, the newest first."""
+    found = [path for path in folder.glob(f"{PREFIX}*") if path.suffix != ".tmp"]
+    return sorted((path for path in found if (path / STATE).exists() or (path / ELSEWHERE).exists()), reverse=True)
 
 
 def upload_state(folder: Path, url: str, trial: str) -> None:
