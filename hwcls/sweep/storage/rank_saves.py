@@ -28,10 +28,15 @@ class SaveRequest:
 
 
 class RankSaves:
-    """The checkpoints of one trial; `latest` is the folder of the last one, None where it is not on this node."""
+    """The checkpoints of one trial.
+
+    Attributes:
+        latest: The folder of the last one; None where it is not on this node.
+        uploads: Whether the last one goes to storage, which may take long to respond.
+    """
 
     def __init__(self, latest: Path | None = None) -> None:
-        self.latest = latest
+        self.latest, self.uploads = latest, False
         self.writer: CheckpointWriter[dict[str, bytes]] | None = None
 
     def begin(self, trainer: Trainer, request: SaveRequest) -> None:
@@ -40,6 +45,7 @@ class RankSaves:
 
         if self.writer is None:
             self.writer = CheckpointWriter(last=request.last, whole=request.whole)
+        self.uploads = bool(request.store)
         self.writer.begin(trainer, partial(self._write, request))
 
     def _write(self, request: SaveRequest, snapshot: Snapshot) -> dict[str, bytes]:

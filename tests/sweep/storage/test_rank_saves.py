@@ -1,6 +1,7 @@
 """Checkpoints as rank 0 writes them: on its own node, or as content for another one."""
 
 import errno
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -51,9 +52,11 @@ def test_another_node_gets_the_files_without_a_state_that_goes_to_the_storage(tr
     content = saves.collect(wait=True)
     assert {"best.safetensors", "predictions.npz", "state.pt", "confusion/1.npz"} <= content.keys()
     assert uploaded == []
+    assert not saves.uploads
     saves.begin(trainer, request(None, "s3://a/b"))
     assert content.keys() - saves.collect(wait=True).keys() == {"state.pt"}
     assert uploaded == [("s3://a/b", "trials-0")]
+    assert saves.uploads
     assert saves.latest is None
 
 
@@ -87,3 +90,20 @@ def test_a_full_disk_is_raised_by_the_next_call(trainer, tmp_path, monkeypatch):
     assert saves.latest == tmp_path / "before"
     saves.begin(trainer, request(tmp_path / "1"))
     saves.settle()
+
+
+@pytest.mark.parametrize("uploads", [False, True])
+def test_the_watchdog_does_not_wait_for_storage(uploads, tmp_path, monkeypatch):
+    watched = []
+
+    @contextmanager
+    def watch(limit, file):
+        watched.append(limit)
+        yield
+
+    monkeypatch.setattr("hwcls.training.watchdog.watch", watch)
+    rank = Rank.__new__(Rank)
+    rank.hang_after, rank.stacks = 5.0, None
+    rank.saves = SimpleNamespace(uploads=uploads, collect=lambda wait: {"wait": wait})
+    assert rank.saved(True) == {"wait": True}
+    assert watched == ([] if uploads else [60.0])
