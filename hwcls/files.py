@@ -75,6 +75,20 @@ def write_with(path: Path, save: Callable[[IO[bytes]], object]) -> None:
         save(file)
 
 
+def link(source: Path, path: Path) -> None:
+    """Make `path` another name of the file `source`, at once; OSError where the file system cannot.
+
+    Neither may be changed in place afterwards: that would change both.
+    """
+    if path.exists() and path.samefile(source):  # to rename one name to the other would do nothing
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
+    os.link(source, temporary)
+    os.replace(temporary, path)
+
+
 def replace_folder(new: Path, path: Path) -> None:
     """Give the folder `new` the place of `path`, whose old content is removed: a crash leaves one of them, complete.
 

@@ -48,6 +48,15 @@ def test_no_gpu_is_said_in_one_line():
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
+def test_checkpoints_in_small():
+    command = [sys.executable, str(FOLDER / "checkpoints.py"), "--repeats", "1", "--images", "100"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    rows = dict(line.rsplit("  ", 1) for line in done.stdout.splitlines() if line.startswith(("waited", "in a thread")))
+    assert len(rows) == 2
+    assert "times shorter" in done.stdout
+
+
 HEAVY = [pytest.param(name, marks=pytest.mark.heavy) for name in ("optuna", "tune")]
 
 

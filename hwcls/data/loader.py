@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
@@ -14,6 +15,7 @@ from torch import Tensor
 from hwcls.config.data import DataConfig
 from hwcls.data.augment.apply import Normalise, augment_batch, cache_sized_portions, mix_images
 from hwcls.data.augment.parameters import AugmentPlan, plan_epoch
+from hwcls.data.augment.plan_ahead import PlanAhead
 from hwcls.data.enlarged import flat_images
 from hwcls.data.imageset import ImageSet, Split
 from hwcls.data.splits import random_permutation
@@ -21,6 +23,7 @@ from hwcls.errors import UserError
 
 RESERVED = 0.2  # share of a GPU's memory
 UPLOADED = 2**28  # bytes at once
+EVALUATED, EVALUATED_BYTES = 2048, 2**25  # images at once on a GPU, and their bytes: without gradients more fit
 SplitName = Literal["train", "val", "test"]
 SAMPLE = 5  # stream of (split_seed) that picks an evaluation sample
 
@@ -96,7 +99,8 @@ class EpochFeed:
         self.device, self.rank, self.world, self.dtype = device, rank, world, dtype
         self.augment = config.augment if config.augment is not None else data.augment
         self._plan: AugmentPlan | None = None  # of the epoch that `train` is in
-        self._reuse_plan = False
+        self._reuse_plan, self._plans = False, PlanAhead()
+        self._evaluated: dict[tuple[SplitName, int | None], Tensor] = {}  # this rank's positions, on the device
         self.steps = self._count_steps()
         if not self.steps:
             raise UserError("a single training image is too few", where="data", remedy="keep more images")
@@ -132,6 +136,7 @@ class EpochFeed:
         other = copy.copy(self)
         other.config = self.config.model_copy(update={"batch_size": size})
         other.rank, other.world, other._plan, other._reuse_plan = 0, 1, None, False
+        other._plans, other._evaluated = PlanAhead(self._plans.last), {}
         other.steps = other._count_steps()
         return other
 
@@ -161,6 +166,10 @@ class EpochFeed:
             batches = (self._train_batch(plan, place) for place in places)
             yield Step(stop - start, len(places), batches, start)
 
+    def draw_ahead(self, last: int) -> None:
+        """From the next epoch on, have a thread draw each epoch's plan during the one before, up to epoch `last`."""
+        self._plans = PlanAhead(last)
+
     def reuse_plan(self) -> None:
         """From the next epoch on, write each epoch's plan into the memory of the one before, where a captured step
         reads it; what refers to a batch of that epoch then changes."""
@@ -172,8 +181,8 @@ class EpochFeed:
         return self._train_batch(self._plan, positions)
 
     def _load_plan(self, epoch: int) -> AugmentPlan:
-        """Draw the plan of an epoch and copy it to the device."""
-        plan = self._draw_plan(epoch)
+        """The plan of an epoch, on the device."""
+        plan = self._plans.take(epoch, self._draw_plan)
         if self._plan is not None and self._reuse_plan:
             self._plan.copy_(plan)
         else:
@@ -188,14 +197,20 @@ class EpochFeed:
             batch_size: The most images at once.
             limit: Only a sample of so many images, the same for every epoch, seed and trial.
         """
+        if (split, limit) not in self._evaluated:  # once: to copy them to a GPU waits for it
+            self._evaluated[split, limit] = self._choose(split, limit).to(self.device)
+        chosen = self._evaluated[split, limit]
+        for start in range(0, len(chosen), batch_size):
+            yield self._plain_batch(split, chosen[start : start + batch_size])
+
+    def _choose(self, split: SplitName, limit: int | None) -> Tensor:
+        """The positions of `evaluate` on this rank, (n,) int64."""
         count = len(getattr(self.data, split))
         chosen = torch.arange(count)
         if limit is not None and limit < count:
             chosen = torch.from_numpy(random_permutation(count, self.config.split_seed, SAMPLE)[:limit]).sort().values
         low, high = chunk_bounds(len(chosen), self.world, self.rank)
-        chosen = chosen[low:high].to(self.device)
-        for start in range(0, len(chosen), batch_size):
-            yield self._plain_batch(split, chosen[start : start + batch_size])
+        return chosen[low:high]
 
 
 class Feed(EpochFeed):
@@ -227,7 +242,9 @@ class Feed(EpochFeed):
         return pixels.images.device == pixels.labels.device
 
     def evaluation_size(self, micro_batch: int) -> int:
-        return max(1, min(512, 2 * micro_batch))
+        if self.device.type == "cpu":  # more would leave its caches
+            return max(1, min(512, 2 * micro_batch))
+        return max(2 * micro_batch, min(EVALUATED, EVALUATED_BYTES // (4 * math.prod(self.shape))))
 
     def _draw_plan(self, epoch: int) -> AugmentPlan:
         return plan_epoch(self.augment, len(self.data.train), self.data.image_size, self.seed, epoch)

@@ -216,6 +216,10 @@ class SweepFolder:
         numbers = [int(name) for name in names if _is_run(root, name)]
         return {number: self.trial(number) for number in sorted(numbers)}
 
+    def saved_in(self, name: str) -> str:
+        """The folder of the checkpoints of the run `name`, while the sweep runs."""
+        return str((self.path / "tune" / name).resolve())
+
     def count_test_reads(self) -> int:
         """How often `hwcls evaluate --split test` evaluated a trial of this sweep; confirm runs are not counted.
 

@@ -13,10 +13,18 @@ from safetensors.torch import load_file, save_file
 
 from hwcls import files
 from hwcls.errors import UserError
-from hwcls.training.artifacts import load_confusion, save_arrays, save_confusion
+from hwcls.training.artifacts import (
+    STATE,
+    load_confusion,
+    read_weights_epoch,
+    save_arrays,
+    save_confusion,
+    save_predictions,
+)
+from hwcls.training.snapshot import Snapshot, take_snapshot, to_host
 from hwcls.training.trainer import Trainer
 
-STATE = "state.pt"
+BEST, PREDICTIONS = "best.safetensors", "predictions.npz"
 
 
 def save(trainer: Trainer, folder: Path, *, last: bool = False, whole: bool = False) -> None:
@@ -25,11 +33,34 @@ def save(trainer: Trainer, folder: Path, *, last: bool = False, whole: bool = Fa
     `last` also writes the latest weights, as last.safetensors. Weights are those that are trained, with `whole` also
     those of a frozen backbone: files that will be kept.
     """
-    write_outputs(trainer, folder, whole=whole)
-    if last:
-        save_weights(_kept(trainer, trainer.weights(), whole), folder / "last.safetensors", trainer, trainer.epoch)
-    if trainer.epoch < trainer.config.epochs:  # after the last epoch there is nothing to resume
-        files.write_with(folder / STATE, lambda file: torch.save(trainer.state(), file))
+    write(take_snapshot(trainer, last=last, whole=whole), folder)
+
+
+def replace(snapshot: Snapshot, folder: Path, before: Path | None = None) -> Path:
+    """Write a checkpoint as the complete content of `folder`: a crash leaves what was there.
+
+    Files of the best epoch that the checkpoint `before`, of the same training, has are linked, not written again.
+    """
+    new = unfinished(folder)
+    files.remove(new)  # of a process that was killed
+    write(snapshot, new, before)
+    files.replace_folder(new, folder)
+    return folder
+
+
+def unfinished(folder: Path) -> Path:
+    """Where `replace` writes what will be `folder`."""
+    return folder.with_name(f"{folder.name}.tmp")
+
+
+def write(snapshot: Snapshot, folder: Path, before: Path | None = None) -> None:
+    """Write a snapshot's files; `before` is as `replace` has it."""
+    _write_outputs(snapshot, folder, before)
+    if snapshot.last is not None:
+        _save_weights(snapshot, snapshot.last, snapshot.epoch, folder / "last.safetensors")
+    if snapshot.state is not None:
+        state = to_host(snapshot.state, snapshot.copied)
+        files.write_with(folder / STATE, lambda file: torch.save(state, file))
 
 
 def load(trainer: Trainer, folder: Path) -> None:
@@ -40,10 +71,10 @@ def load(trainer: Trainer, folder: Path) -> None:
     try:
         state = torch.load(folder / STATE, map_location=trainer.world.device, weights_only=True)
         if state["best"] is not None:
-            weights = load_file(folder / "best.safetensors", device=str(trainer.world.device))
+            weights = load_file(folder / BEST, device=str(trainer.world.device))
             if trainer.built.backbone is not None:  # the file may have that too
                 weights = {name: weights[name] for name in trainer.model.state_dict()}
-            state |= {"best_weights": weights, "best_scores": np.load(folder / "predictions.npz")["scores"]}
+            state |= {"best_weights": weights, "best_scores": np.load(folder / PREDICTIONS)["scores"]}
         state["confusions"] = {int(path.stem): load_confusion(path) for path in folder.glob("confusion/*.npz")}
     except Exception as error:
         where = str(folder / STATE)
@@ -74,38 +105,45 @@ def write_outputs(trainer: Trainer, folder: Path, *, whole: bool = True) -> None
 
     Without `whole` the weights of a frozen backbone, whose features are cached, are left out.
     """
+    _write_outputs(take_snapshot(trainer, state=False, whole=whole), folder, None)
+
+
+def _write_outputs(snapshot: Snapshot, folder: Path, before: Path | None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    if recorded := trainer.built.pictures | trainer.observer.arrays():
-        save_arrays(folder / "inspection.npz", **recorded)
-    history = trainer.history
-    if history.best is None:
+    if snapshot.inspection:
+        save_arrays(folder / "inspection.npz", **snapshot.inspection)
+    if snapshot.best is None:
         return
-    weights = _kept(trainer, history.best_weights, whole)
-    save_weights(weights, folder / "best.safetensors", trainer, history.best["epoch"])
-    labels = trainer.data.val.labels
-    arrays = {"labels": labels, "scores": history.best_scores, "index": np.arange(len(labels))}
-    if trainer.config.data.folds is not None:  # other runs predict the other images
-        arrays["rows"] = trainer.data.val.rows
-    save_arrays(folder / "predictions.npz", **arrays, epoch=np.int64(history.best["epoch"]))
-    for epoch, matrix in history.confusions.items():
+    if before is None or not _link_best(snapshot.best, before, folder):
+        _save_weights(snapshot, snapshot.best_weights, snapshot.best, folder / BEST)
+        save_predictions(folder / PREDICTIONS, **snapshot.predictions)
+    for epoch, matrix in snapshot.confusions.items():
         save_confusion(matrix, folder / "confusion" / f"{epoch}.npz")
     for path in folder.glob("confusion/*.npz"):
-        if int(path.stem) not in history.confusions:
+        if int(path.stem) not in snapshot.confusions:
             path.unlink()
 
 
-def _kept(trainer: Trainer, weights: dict[str, torch.Tensor], whole: bool) -> dict[str, torch.Tensor]:
-    return trainer.built.complete(weights) if whole else weights
+def _link_best(epoch: int, before: Path, folder: Path) -> bool:
+    """Link the files of the best epoch to those of another checkpoint; whether it has them, and links are possible."""
+    if read_weights_epoch(before / BEST) != epoch:
+        return False
+    try:
+        for name in (BEST, PREDICTIONS):
+            files.link(before / name, folder / name)
+    except OSError:
+        return False
+    return True
 
 
-def save_weights(weights: dict[str, torch.Tensor], path: Path, trainer: Trainer, epoch: int) -> None:
+def _save_weights(snapshot: Snapshot, weights: dict[str, torch.Tensor], epoch: int, path: Path) -> None:
     """Write weights as safetensors, with config and inputs as metadata."""
     # one key: safetensors writes several in an order that changes from process to process
-    described = {"epoch": epoch, "config": trainer.config.to_dict(), "inputs": trainer.data.to_dict()}
-    metadata = {"hwcls": json.dumps(described)}
+    metadata = {"hwcls": json.dumps({"epoch": epoch, **snapshot.about})}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
-    save_file({key: tensor.contiguous() for key, tensor in weights.items()}, temporary, metadata)
+    host: dict[str, torch.Tensor] = to_host(weights, snapshot.copied)
+    save_file({key: tensor.contiguous() for key, tensor in host.items()}, temporary, metadata)
     with open(temporary, "rb+") as file:
         os.fsync(file.fileno())
     temporary.replace(path)

@@ -18,10 +18,11 @@ def trial_cost(trainer: Trainer) -> dict[str, Any]:
     """The model's `parameters`, `flops` and `receptive_field` (see `summary.measure_size`), `batch_size`, and times.
 
     `inference_ms` is the time of an image on this rank's device in batches, preprocessing included, absent before the
-    first epoch; `memory_mb` (2**20 bytes) the memory of this rank's training step, see `memory_bytes`;
-    `pretrain_seconds` the time of an encoder's pretraining or of a head's probe. `flops`, `receptive_field` and on a
-    CPU `memory_mb` are absent where the model cannot be traced. `latency_ms`, the median of single images through the
-    whole model, is measured where the sweep searches for it.
+    first epoch; `idle_share` the share of its time in which this rank ran no step of training or evaluation, see
+    `Usage`; `memory_mb` (2**20 bytes) the memory of this rank's training step, see `memory_bytes`; `pretrain_seconds`
+    the time of an encoder's pretraining or of a head's probe. `flops`, `receptive_field` and on a CPU `memory_mb` are
+    absent where the model cannot be traced. `latency_ms`, the median of single images through the whole model, is
+    measured where the sweep searches for it.
     """
     backbone = trainer.built.backbone
     trainer.config.model.before_epoch(trainer.model, trainer.config.epochs)  # it may have ended before all was trained
@@ -31,10 +32,11 @@ def trial_cost(trainer: Trainer) -> dict[str, Any]:
         found = {"parameters": count_parameters(trainer.built.whole)}
     found["batch_size"] = trainer.config.data.batch_size
     memory = memory_bytes(trainer, found.pop("activations", None))
-    inference = trainer.inference + (backbone.seconds if backbone else 0.0)
+    inference = trainer.usage.inference + (backbone.seconds if backbone else 0.0)
     measured = {"inference_ms": 1000 * inference, "memory_mb": memory and memory / 2**20}
     measured["pretrain_seconds"] = trainer.built.pretrain_seconds
     measured["latency_ms"] = _latency(trainer)
+    measured["idle_share"] = trainer.usage.idle_share
     return found | {name: value for name, value in measured.items() if value is not None and math.isfinite(value)}
 
 
@@ -75,7 +77,7 @@ def memory_bytes(trainer: Trainer, activations: int | None) -> int | None:
     """
     device = trainer.world.device
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
+        return trainer.usage.memory or torch.cuda.max_memory_allocated(device)
     if activations is None:
         return None
     gradients = sum(weight.nbytes for weight in trainer.model.parameters() if weight.requires_grad)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -10,9 +11,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from hwcls.data.imageset import ImageSet
-from hwcls.data.loader import Batch
+from hwcls.data.loader import Batch, EpochFeed, SplitName
 from hwcls.training import watchdog
+from hwcls.training.memory import free_memory, is_out_of_memory
+from hwcls.training.step.ghost_batches import GroupFeed
+from hwcls.training.step.micro_batch import halve_micro_batch
 from hwcls.training.step.precision import Precision, upcast
+
+_log = logging.getLogger(__name__)
 
 FEWEST, MOST = 1_000, 10_000  # training images on which train/accuracy is measured
 
@@ -49,6 +55,41 @@ def score_batches(
         index.append(batch.index)
         watchdog.reset_timer()
     return Evaluation(loss, confusion.view(classes, classes), torch.cat(scores), torch.cat(index))
+
+
+class Evaluator:
+    """Evaluates splits in batches that fit into memory: where it runs out they are halved, for good.
+
+    A logit may differ in its last bits in a batch of another size: libraries choose their kernels by it.
+
+    Args:
+        feed: Of the images.
+        classes: K.
+        precision: Of the forward pass.
+    """
+
+    def __init__(self, feed: EpochFeed | GroupFeed, classes: int, precision: Precision) -> None:
+        self.feed, self.classes, self.precision = feed, classes, precision
+        self.most: int | None = None  # images at once, once memory has run out
+
+    def evaluate(self, model: nn.Module, split: SplitName, micro_batch: int, limit: int | None = None) -> Evaluation:
+        """Score this rank's share of a split, or of a fixed sample of `limit` images, unaugmented.
+
+        Raises UserError where memory does not hold a single image.
+        """
+        device = next(model.parameters()).device
+        while True:
+            size = self.most or self.feed.evaluation_size(micro_batch)
+            batches = self.feed.evaluate(split, size, limit)
+            try:
+                return score_batches(model, batches, self.classes, device, self.precision)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            del batches
+            free_memory()  # outside the handler, whose error would keep the tensors alive
+            self.most = halve_micro_batch(size)
+            _log.info("out of memory: %s is evaluated in batches of %d images", split, self.most)
 
 
 def train_sample_size(data: ImageSet) -> int:

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from hwcls.tracking.records import Result, best_of
 from hwcls.training import checkpoint
 from hwcls.training.artifacts import OUTPUTS, WEIGHTS
 from hwcls.training.build import build_trainer
+from hwcls.training.checkpoint_writer import CheckpointWriter
 from hwcls.training.cost import trial_cost
 from hwcls.training.distributed import World
 from hwcls.training.effective import effective_settings
@@ -172,7 +174,7 @@ def _train_rank(
         checkpoint.load(trainer, saved)
     if world.rank == 0:
         _drop_later_records(folder, trainer)
-    last_save = time.monotonic()
+    saves = _Saves(saved)
     error = None
     try:
         with exits_as_errors(config.model.name):
@@ -182,11 +184,13 @@ def _train_rank(
                 for line in folder.append_missing(trainer.history.records):
                     if line["epoch"] > reported:
                         hooks.report(line)
-                if time.monotonic() - last_save > SAVE_EVERY:
-                    checkpoint.save(trainer, saved)
-                    last_save = time.monotonic()
+                saves.begin_if_due(trainer)
     except NotFiniteError as not_finite:
         error = str(not_finite)
+    except BaseException:
+        saves.writer.settle()  # what resumes needs the latest one
+        raise
+    saves.writer.wait()
     if world.rank:
         return
     checkpoint.write_outputs(trainer, path)
@@ -202,7 +206,25 @@ def _train_rank(
             extra={"cost": trial_cost(trainer), "effective": effective_settings(trainer)},
         )
     )
-    shutil.rmtree(saved, ignore_errors=True)
+    saves.remove()
+
+
+class _Saves:
+    """The checkpoints of a trial, in one folder: a thread writes them while the trial goes on."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.writer, self.last = folder, CheckpointWriter[Path](), time.monotonic()
+
+    def begin_if_due(self, trainer: Trainer) -> None:
+        if time.monotonic() - self.last > SAVE_EVERY and trainer.epoch < trainer.config.epochs:
+            before = self.folder if checkpoint.exists(self.folder) else None
+            self.writer.begin(trainer, partial(checkpoint.replace, folder=self.folder, before=before))
+            self.last = time.monotonic()
+
+    def remove(self) -> None:
+        """The trial has ended."""
+        for folder in (self.folder, checkpoint.unfinished(self.folder)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _drop_later_records(folder: TrialFolder, trainer: Trainer) -> None:

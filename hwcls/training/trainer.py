@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import math
 import time
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -25,7 +25,7 @@ from hwcls.training import watchdog
 from hwcls.training.built_model import BuiltModel
 from hwcls.training.distributed import World, check_unused_weights
 from hwcls.training.errors import MemoryRanOutError, NotFiniteError
-from hwcls.training.evaluation import Evaluation, score_batches, train_sample_size
+from hwcls.training.evaluation import Evaluation, Evaluator, train_sample_size
 from hwcls.training.history import History
 from hwcls.training.memory import is_out_of_memory
 from hwcls.training.observer import Observer
@@ -39,8 +39,8 @@ from hwcls.training.step.micro_batch import halve_micro_batch
 from hwcls.training.step.optim import Schedule, build_optimizer
 from hwcls.training.step.precision import choose_precision
 from hwcls.training.step.train_step import TrainStep
-from hwcls.training.timer import Timer
 from hwcls.training.totals import Totals, read_totals
+from hwcls.training.usage import Usage
 
 Array = np.ndarray[Any, Any]
 
@@ -71,6 +71,7 @@ class Trainer:
         self.config, self.data, self.built, self.world = config, data, built, world
         self.observer, self.micro_batch = observer or Observer(), micro_batch
         device, dtype = world.device, next(built.model.parameters()).dtype
+        feed.draw_ahead(config.epochs)
         self.feed = GroupFeed(feed, config.norm_batch) if config.norm_batch else feed
         precision = choose_precision(device, dtype, built.backbone is not None)
         precision.adapt(built.model, len(data.classes))
@@ -82,18 +83,24 @@ class Trainer:
             config.norm_batch,
             feed.shape,
         )
-        self.optimizer = build_optimizer(config.optimizer, built.model, config.model.lr_scales(built.model))
+        optimizer = build_optimizer(config.optimizer, built.model, config.model.lr_scales(built.model))
         self.ema = Ema(built.model, config.ema) if config.ema else None
-        self.step = TrainStep(self.accumulator, self.optimizer, config.clip, device, self.ema)
+        self.step = TrainStep(self.accumulator, optimizer, config.clip, device, self.ema)
         self.step.obstacle = find_obstacle(config, world, feed)
         if self.step.obstacle is None:
             self.step.capture(feed)
         self.schedule = Schedule(
-            config.scheduler, self.optimizer, epochs=config.epochs, metric=config.metric, steps=self.feed.steps
+            config.scheduler, optimizer, epochs=config.epochs, metric=config.metric, steps=self.feed.steps
         )
         self.epoch = 0  # the last complete one
         self.history = History(config.metric)
-        self.inference = math.inf  # seconds of an image on this rank, in batches; of the fastest validation
+        self.evaluator = Evaluator(self.feed, len(data.classes), self.accumulator.precision)
+        self.usage = Usage(device)
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """That of the model."""
+        return self.step.optimizer
 
     @property
     def model(self) -> nn.Module:
@@ -125,27 +132,27 @@ class Trainer:
         # dropout is a function of (seed, epoch, rank): independent of what ran before, resumed or not
         torch.manual_seed(derive_seed(self.config.seed, epoch, self.world.rank))
         started = time.perf_counter()
-        timer = Timer(self.world.device)
+        self.usage.begin_epoch()
         images = self.train_epoch(epoch)
-        train_seconds = timer.stop()
         with self._averaged_weights():
-            if self.ema:
-                average_statistics(self.model, self.world)
-            train = self.evaluate("train", train_sample_size(self.data))
-            timer = Timer(self.world.device)
-            val = self.evaluate("val")
-            val_seconds = timer.stop()
+            with self.usage.steps():
+                if self.ema:
+                    average_statistics(self.model, self.world)
+                train = self.evaluate("train", train_sample_size(self.data))
+            with self.usage.steps():
+                val = self.evaluate("val")
             totals = read_totals(self.step.losses, train, val, self.world)
             self._check_finite(epoch, totals)
             values = totals.metrics(images, len(self.data.val))
-            speed = images / max(train_seconds(), 1e-9)
-            self.inference = min(self.inference, val_seconds() / max(1, len(val.index)))
+            speed = images / max(self.usage.seconds(0), 1e-9)
+            self.usage.inference = min(self.usage.inference, self.usage.seconds(2) / max(1, len(val.index)))
             record = EpochRecord(epoch, values, self.schedule.lr, time.perf_counter() - started, speed)
             self.history.add(record, totals.val_confusion, self._copy_weights, lambda: self._val_scores(val))
             self.schedule.after_epoch(epoch, values[self.config.metric.name])
             self.epoch = epoch
             if self.world.rank == 0:
                 self.observer.after_epoch(self.model, self.feed, record)
+        self.usage.end_epoch()
         return record
 
     def train_epoch(self, epoch: int) -> int:
@@ -159,14 +166,17 @@ class Trainer:
         def before_clip() -> None:
             self.observer.before_clip(self.model, self.world.rank, epoch)
 
-        for number, step in enumerate(self.feed.train(epoch, self.micro_batch), start=1):
-            self.observer.before_step()
-            self.schedule.before_step(epoch, (number - 1) / steps)
-            self.step.run(step, (epoch - 1) * steps + number - 1, before_clip if number == steps else None)
-            images += step.size
-            watchdog.reset_timer()
-            self.observer.after_step()
-        average_statistics(self.model, self.world)
+        every = self.feed.train(epoch, self.micro_batch)
+        first = next(every)  # the epoch's plan is there
+        with self.usage.training():
+            for number, step in enumerate(chain([first], every), start=1):
+                self.observer.before_step()
+                self.schedule.before_step(epoch, (number - 1) / steps)
+                self.step.run(step, (epoch - 1) * steps + number - 1, before_clip if number == steps else None)
+                images += step.size
+                watchdog.reset_timer()
+                self.observer.after_step()
+            average_statistics(self.model, self.world)
         return images
 
     def _check_finite(self, epoch: int, totals: Totals) -> None:
@@ -182,9 +192,7 @@ class Trainer:
 
     def evaluate(self, split: Literal["train", "val", "test"], limit: int | None = None) -> Evaluation:
         """Score this rank's share of a split (or of a fixed sample of `limit` images), unaugmented."""
-        batches = self.feed.evaluate(split, self.feed.evaluation_size(self.micro_batch), limit)
-        classes, device = len(self.data.classes), self.world.device
-        return score_batches(self.model, batches, classes, device, self.accumulator.precision)
+        return self.evaluator.evaluate(self.model, split, self.micro_batch, limit)
 
     def weights(self) -> dict[str, torch.Tensor]:
         """A copy of the weights that are scored: the averaged ones if there are any."""
@@ -213,7 +221,7 @@ class Trainer:
             "epoch": self.epoch,
             "best": self.history.best,
             "history": self.history.records,
-            "inference": self.inference,
+            "usage": self.usage.state(),
             "micro_batch": self.micro_batch,
             "observer": self.observer.state(),
         }
@@ -227,7 +235,8 @@ class Trainer:
             self.ema.load_state(state["ema"])
         self.epoch = state["epoch"]
         self.history.load(state)
-        self.inference = state.get("inference", math.inf)  # absent from checkpoints of earlier versions
+        earlier = {key: state[key] for key in ("inference",) if key in state}  # what earlier versions have of it
+        self.usage.load_state(state.get("usage", earlier))
         self.micro_batch = min(state["micro_batch"], self.micro_batch)  # there may be less memory now
         if state["observer"]:
             self.observer.load_state(state["observer"])

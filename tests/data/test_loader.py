@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from hwcls.config.data import AugmentConfig, DataConfig
 from hwcls.data import loader
+from hwcls.data.augment.parameters import AugmentPlan
 from hwcls.data.imageset import ImageSet
 from hwcls.data.loader import Batch, Feed, chunk_bounds
 from hwcls.errors import UserError
@@ -345,3 +347,94 @@ def test_order_is_a_function_of_seed_and_epoch_alone(make: SimpleNamespace) -> N
     assert plain == order(augment=ALL) == order(batch_size=7)[: len(plain)]
     assert plain != order(seed=6)
     assert plain != order(number=2)
+
+
+class TestPlansAhead:
+    """Plans that a thread draws while the epoch before trains."""
+
+    @staticmethod
+    def drawn(found: Feed) -> list[tuple[int, bool]]:
+        """The epochs of the plans that are drawn from now on, and whether the main thread draws."""
+        draws, draw = [], found._draw_plan
+
+        def watched(epoch: int) -> AugmentPlan:
+            draws.append((epoch, threading.current_thread() is threading.main_thread()))
+            return draw(epoch)
+
+        found._draw_plan = watched  # type: ignore[method-assign]
+        return draws
+
+    def test_are_those_that_are_drawn_when_they_are_needed(self, make: SimpleNamespace) -> None:
+        data = make.made_set(count=40)
+        ahead = feed(data, augment=ALL)
+        ahead.draw_ahead(3)
+        draws = self.drawn(ahead)
+        for number in (1, 2, 3):
+            found = joined([list(step.parts) for step in ahead.train(number, 5)])
+            expected = joined([list(step.parts) for step in feed(data, augment=ALL).train(number, 5)])
+            assert found.keys() == expected.keys()
+            assert all(torch.equal(found[name], expected[name]) for name in found)
+        assert draws == [(1, True), (2, False), (3, False)]  # and none beyond the last epoch
+
+    def test_of_another_epoch_are_not_used(self, make: SimpleNamespace) -> None:
+        data = make.made_set(count=40)
+        ahead = feed(data, augment=ALL)
+        ahead.draw_ahead(9)
+        for number in (1, 5, 5, 2):
+            found = joined([list(step.parts) for step in ahead.train(number)])
+            expected = joined([list(step.parts) for step in feed(data, augment=ALL).train(number)])
+            assert torch.equal(found["images"], expected["images"])
+
+    def test_belong_to_one_feed(self, make: SimpleNamespace) -> None:
+        found = feed(make.made_set(count=40))
+        found.draw_ahead(3)
+        groups = found.rebatched(8)
+        draws = self.drawn(found)
+        next(found.train(1))
+        assert next(groups.train(2)).size == 8
+        found._plans._thread.shutdown()  # type: ignore[union-attr]  # waits for the draw
+        assert draws == [(1, True), (2, False)]
+        assert groups._plans._next[0] == 3  # type: ignore[index]
+
+    def test_that_fail_raise_in_the_epoch_that_needs_them(self, make: SimpleNamespace) -> None:
+        found = feed(make.made_set(count=40))
+        found.draw_ahead(2)
+        draw = found._draw_plan
+        next(found.train(1))
+
+        def fail(epoch: int) -> AugmentPlan:
+            raise MemoryError
+
+        found._draw_plan = fail  # type: ignore[method-assign]
+        next(found.train(2))  # was begun before
+        found._draw_plan = draw  # type: ignore[method-assign]
+        found.draw_ahead(9)
+        found._draw_plan = lambda epoch: draw(epoch) if epoch == 1 else fail(epoch)  # type: ignore[method-assign]
+        next(found.train(1))
+        with pytest.raises(MemoryError):
+            next(found.train(2))
+
+
+@pytest.mark.parametrize(
+    ("side", "channels", "micro", "size"),
+    [(28, 1, 16, 2048), (64, 3, 16, 682), (64, 3, 512, 1024), (224, 3, 16, 55), (224, 3, 64, 128), (4096, 3, 1, 2)],
+)
+def test_a_gpu_evaluates_as_many_images_as_a_few_megabytes_hold(
+    monkeypatch: pytest.MonkeyPatch, side: int, channels: int, micro: int, size: int
+) -> None:
+    found = Feed.__new__(Feed)
+    monkeypatch.setattr(Feed, "shape", (channels, side, side))
+    found.device = torch.device("cuda")
+    assert found.evaluation_size(micro) == size
+    found.device = CPU
+    assert found.evaluation_size(micro) == min(512, 2 * micro)
+
+
+def test_what_is_evaluated_goes_to_the_device_once(make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, chosen = feed(make.made_set(count=40)), []
+    choose = found._choose
+    monkeypatch.setattr(found, "_choose", lambda *given: chosen.append(given) or choose(*given))
+    for _ in range(3):
+        for limit in (None, 10):
+            assert sum(len(batch.labels) for batch in found.evaluate("train", 8, limit)) == limit or 40
+    assert chosen == [("train", None), ("train", 10)]

@@ -7,7 +7,7 @@ import pytest
 import ray
 
 from hwcls.config.sweep_file import load_sweep
-from hwcls.sweep.run import callback
+from hwcls.sweep.search import messages
 from tests.sweep.faults import Disturbed, kill
 
 # Ray leaves some of its files and sockets to the garbage collector
@@ -30,7 +30,7 @@ def undisturbed(ray_here, tmp_path_factory):
 @pytest.fixture
 def disturb(run, tmp_path, monkeypatch):
     """Runs the sweep while a thread injects a fault; returns the sweep, its outcome and its output."""
-    monkeypatch.setattr(callback, "SAVE_EVERY", 0.5)
+    monkeypatch.setattr(messages, "SAVE_EVERY", 0.5)
 
     def start(fault, **changes):
         sweep, failed = Disturbed(tmp_path, changes=changes), []

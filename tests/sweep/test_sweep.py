@@ -16,6 +16,7 @@ from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
 from hwcls.results.load import load_results
 from hwcls.sweep.run import callback, confirm_plan
+from hwcls.sweep.search import messages
 from hwcls.sweep.search.messages import job_of
 from hwcls.training.local import train
 
@@ -176,18 +177,23 @@ def test_a_failing_trial_is_retried_counted_and_explained(run, tiny, tmp_path):
 
 def test_tune_does_not_write_all_trials_at_each_checkpoint(run, tiny, monkeypatch):
     """Its snapshot of everything is for a restore, which hwcls does from its own records."""
-    snapshots, saves = [], []
+    snapshots, saves, kept = [], [], []
     save_to_dir, on_checkpoint = TuneController.save_to_dir, callback.RecordCallback.on_checkpoint
+    keep = callback.RecordCallback._keep
     monkeypatch.setattr(TuneController, "save_to_dir", lambda self: snapshots.append(1) or save_to_dir(self))
     monkeypatch.setattr(
         callback.RecordCallback,
         "on_checkpoint",
         lambda *given, **info: saves.append(1) or on_checkpoint(*given, **info),
     )
-    monkeypatch.setattr(callback, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(
+        callback.RecordCallback, "_keep", lambda self, job, path: kept.append(path) or keep(self, job, path)
+    )
+    monkeypatch.setattr(messages, "SAVE_EVERY", 0.0)
     outcome, _ = run(tiny(run_cap=4, parameters={"epochs": 6}))
     assert not outcome.failed
-    assert len(saves) == 24
+    assert len(saves) == 4  # at the end of each: those before are written while it trains
+    assert 8 <= len(kept) <= 24
     assert snapshots == []
     assert not list(outcome.folder.path.glob("tune/*/checkpoint_*"))  # the recorder lets go of them itself
 
@@ -288,8 +294,8 @@ def test_a_user_stops_a_trial(run, tiny, monkeypatch):
     assert (stopped.status, complete.status) == ("stopped_by_user", "complete")
     assert stopped.best["epoch"] == 1
     assert len(outcome.folder.trial(0).records()) == 1
-    sizes, measured = {"parameters", "flops", "receptive_field", "batch_size"}, {"inference_ms", "memory_mb"}
-    assert sizes | measured == complete.extra["cost"].keys()
+    sizes = {"parameters", "flops", "receptive_field", "batch_size"}
+    assert sizes | {"inference_ms", "memory_mb", "idle_share"} == complete.extra["cost"].keys()
     assert complete.extra["cost"]["inference_ms"] > 0
     states = [trial.state.name for trial in _study(outcome.folder.path, "tiny").trials]
     assert states == ["PRUNED", "COMPLETE"]

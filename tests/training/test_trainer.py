@@ -80,6 +80,15 @@ def test_resumed_equals_uninterrupted_to_the_bit(trial, tmp_path, changes):
     assert resumed.history.confusions.keys() == uninterrupted.history.confusions.keys()
 
 
+@pytest.mark.parametrize("changes", [{"data__augment": {"crop": 1, "mixup": 0.5}}, {"norm_batch": 16}])
+def test_plans_that_are_drawn_ahead_change_no_number(trial, changes):
+    ahead, records = train(trial(**changes))
+    alone = build_trainer(ahead.config, ahead.data, CPU)
+    feed = getattr(alone.feed, "groups", alone.feed)
+    feed.draw_ahead(0)
+    assert numbers(records) == numbers(alone.epochs())
+
+
 def test_a_truncated_checkpoint_is_a_user_error_and_changes_nothing(trial, tmp_path):
     trainer, _ = train(trial(), epochs=1)
     checkpoint.save(trainer, tmp_path)

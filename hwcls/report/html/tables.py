@@ -37,6 +37,7 @@ def cost_rows(found: Sequence[Diagnostics]) -> list[dict[str, Any]]:
                 "step": format_step(batch / speed) if speed and is_finite(batch) else "–",
                 "speed": f"{speed:,.0f}" if speed else "–",
                 "memory": format_bytes(cost["memory_mb"] * 2**20) if is_finite(cost.get("memory_mb")) else "–",
+                "idle": f"{100 * cost['idle_share']:.0f} %" if is_finite(cost.get("idle_share")) else None,
                 "inference": f"{ms:.3g} ms" if is_finite(ms) else "–",
             }
         )

@@ -16,7 +16,7 @@ from hwcls.metrics import predicted_classes
 from hwcls.results.confirm.plan import confirm_winners, winner_runs
 from hwcls.results.load import ConfirmRun, SweepResults
 from hwcls.statistics import Estimate, cross_validated
-from hwcls.training.artifacts import load_arrays, save_arrays
+from hwcls.training.artifacts import load_arrays, save_predictions
 
 FILE = "out_of_fold.npz"  # in confirm/<label>/
 
@@ -157,7 +157,7 @@ def write_out_of_fold(sweep: SweepResults) -> None:
         if path.exists() and path.stat().st_mtime >= newest and _trial_of(path) == one.trial:
             continue
         arrays = {name: getattr(one, name) for name in ("rows", "labels", "rounds", "wrong")}
-        save_arrays(path, **arrays, scores=one.scores.astype(np.float16), trial=np.int64(one.trial))
+        save_predictions(path, **arrays, scores=one.scores.astype(np.float16), trial=np.int64(one.trial))
     winners = set(confirm_winners(sweep).values())
     for path in sweep.folder.glob(f"confirm/*/{FILE}"):
         if path not in found and _trial_of(path) not in winners:

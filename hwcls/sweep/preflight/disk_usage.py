@@ -160,7 +160,7 @@ def _outputs(model: ModelSize, data: DataSize, epochs: int, sweep: Sweep) -> int
 def _arrays(model: ModelSize, data: DataSize, epochs: int) -> int:
     """predictions.npz, confusion/ and inspection.npz."""
     kept = epochs.bit_length() + 2  # epochs: powers of two, the best, the last
-    predictions = data.val * (2 * data.classes + 16) + BLOCK
+    predictions = data.val * (2 * data.classes + 24) + BLOCK
     confusion = kept * (16 * min(data.val, data.classes**2) + 2 * BLOCK)
     flow = model.layers * (8 * epochs + 400)
     histograms = min(model.layers, 32) * (kept * HISTOGRAM + 2 * KB)

@@ -6,19 +6,21 @@ import errno
 import logging
 import os
 import re
-import time
 from collections.abc import Callable, Container, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
 
+from hwcls import files
 from hwcls.config.optim import MetricConfig
 from hwcls.config.sweep import SweepConfig
 from hwcls.sweep.monitor.progress import Progress
 from hwcls.sweep.run.tune_private import error_text, forget_failures, release_trial, request_checkpoint
 from hwcls.sweep.search.messages import REPORT, Job, job_of, report_in
+from hwcls.sweep.storage.checkpoint_store import read_place
 from hwcls.sweep.storage.results_folder import full_disk
 from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.tracking.records import Result, best_of
@@ -27,7 +29,6 @@ from hwcls.training.artifacts import copy_outputs
 log = logging.getLogger(__name__)
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-SAVE_EVERY = 10.0  # seconds between a trial's checkpoints; each epoch where one takes longer
 DISK_FULL = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT))
 
 
@@ -46,8 +47,8 @@ class RecordCallback(Callback):  # type: ignore[misc]
     ) -> None:
         self.folder, self.metric, self.progress = folder, config.metric, progress
         self.keep_alive = keep_alive
-        self.saved: dict[str, float] = {}  # when each trial's last checkpoint was requested
         self.running: set[str] = set()  # trials by their Tune id
+        self.named: dict[str, Path] = {}  # by Tune's id, the folder in which Tune has the place of its checkpoint
         self.unsaved: set[str] | None = None  # trials to save before the sweep is interrupted; None: it is not
         self.interrupt: Callable[[], None] = lambda: None
         self.write_error: Exception | None = None  # of a checkpoint; Tune drops what is raised there
@@ -59,7 +60,6 @@ class RecordCallback(Callback):  # type: ignore[misc]
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.running.add(trial.trial_id)
-        self.saved.setdefault(trial.trial_id, time.monotonic())
         job = job_of(trial)
         epoch = self._folder(job).last_epoch()
         self._folder(job).resume()
@@ -68,7 +68,7 @@ class RecordCallback(Callback):  # type: ignore[misc]
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """Record the epoch; request a checkpoint when the trial ends or leaves its node, or the last one is old."""
+        """Record the epoch and what was saved meanwhile; have Tune save a trial that ends or leaves its node."""
         job, report = job_of(trial), report_in(result)
         assert report is not None, "WarmGroup reports after each step"
         folder = self._folder(job)
@@ -80,22 +80,31 @@ class RecordCallback(Callback):  # type: ignore[misc]
         if report.note:
             log.warning("%s: %s", job.key, report.note)
         result[REPORT] = replace(report, records=())  # Tune keeps each trial's last result in memory
-        now = time.monotonic()
-        at_once = result["done"] or report.draining or self.unsaved is not None
-        if at_once or now - self.saved[trial.trial_id] > SAVE_EVERY:
-            self.saved[trial.trial_id] = now
-            if report.epoch > 0:
-                request_checkpoint(result)
+        if report.checkpoint:
+            self._keep(job, Path(report.checkpoint))
+        if report.epoch > 0 and (result["done"] or report.draining or self.unsaved is not None):
+            request_checkpoint(result)
 
     def on_checkpoint(self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **info: Any) -> None:
-        job = job_of(trial)
+        named, place = Path(checkpoint.path), read_place(Path(checkpoint.path))
+        self._keep(job_of(trial), place)
+        self._remove_named(trial.trial_id)
+        if place != named:
+            self.named[trial.trial_id] = named
+        self._mark_saved(trial)
+
+    def _remove_named(self, trial_id: str) -> None:
+        """Remove what Tune has of a trial's checkpoint; the latest one must be there while the trial may restart."""
+        if (path := self.named.pop(trial_id, None)) is not None:
+            files.remove(path)
+
+    def _keep(self, job: Job, checkpoint: Path) -> None:
         folder = self._folder(job)
         try:
-            copy_outputs(Path(checkpoint.path), folder.path, weights=job.keep != "none")
-            folder.add_checkpoint(str(checkpoint.path))
+            copy_outputs(checkpoint, folder.path, weights=job.keep != "none")
+            folder.add_checkpoint(str(checkpoint))
         except OSError as error:
             self.write_error = error
-        self._mark_saved(trial)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Between two of Tune's events: keep the tracking process alive; what could not be written ends the sweep."""
@@ -166,9 +175,18 @@ class RecordCallback(Callback):  # type: ignore[misc]
     def _leave(self, trial: Any) -> None:
         """The trial does not run any more."""
         self.running.discard(trial.trial_id)
-        self.saved.pop(trial.trial_id, None)
+        self._remove_named(trial.trial_id)
+        self._drop_unregistered(job_of(trial))
         self._mark_saved(trial)
         release_trial(trial)
+
+    def _drop_unregistered(self, job: Job) -> None:
+        """Remove what a restart left, and what was written just before the end."""
+        kept, folder = map(Path, self._folder(job).checkpoints()), Path(self.folder.saved_in(job.name))
+        for path in set(folder.glob("*")) - {path.resolve() for path in kept}:
+            files.remove(path)
+        with suppress(OSError):  # one is kept, or there were none
+            folder.rmdir()
 
     def interrupt_when_saved(self, interrupt: Callable[[], None]) -> None:
         """Have every running trial saved at the end of its epoch, and then call `interrupt`."""

@@ -28,7 +28,7 @@ from hwcls.sweep.search.messages import Job
 from hwcls.sweep.search.study.unsaved import UnsavedSearcher
 from hwcls.sweep.storage.user_code import read_sources, write_sources
 from hwcls.tracking.folders import SweepFolder, TrialFolder
-from hwcls.training.artifacts import save_arrays
+from hwcls.training.artifacts import save_predictions
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +104,7 @@ def open_job(sweep: Sweep, opened: SweepFolder, run: PlannedRun, resources: Reso
         keep=sweep.config.keep if run.role == PICK else "best",  # what is scored on test needs its weights
         hang_after=sweep.config.hang_after,
         checkpoints=tuple(folder.checkpoints()),
+        saved_in=opened.saved_in(run.key.replace("/", "-")),
         extra=purpose,
     )
 
@@ -200,7 +201,7 @@ def _evaluate(
 
 
 def _write_score(folder: TrialFolder, values: dict[str, float], labels: Any, scores: Any) -> None:
-    save_arrays(folder.path / "test_predictions.npz", labels=labels, scores=scores)
+    save_predictions(folder.path / "test_predictions.npz", labels=labels, scores=scores)
     if not any("test/accuracy" in line for line in folder.records()):
         folder.append(values)
     result = folder.result()

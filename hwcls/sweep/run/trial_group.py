@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
 
+from hwcls import files
 from hwcls.config.optim import MetricConfig
 from hwcls.errors import UserError
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.run.rank_group import RankGroup
-from hwcls.sweep.run.worker import RankEpoch, read_folder
+from hwcls.sweep.run.worker import RankEpoch
 from hwcls.sweep.search.messages import JOB, EpochReport, Job
+from hwcls.sweep.storage.checkpoint_store import find_checkpoints, name_checkpoint, write_place
+from hwcls.sweep.storage.rank_saves import SaveRequest, read_folder
 from hwcls.sweep.storage.user_code import read_sources
 from hwcls.tracking.records import best_of
 from hwcls.training.errors import LostRankError, MemoryRanOutError
@@ -59,6 +61,65 @@ class RecordBuffer:
         return EpochReport(self.epoch, epochs, value, best, records, **more)
 
 
+class TrialCheckpoints:
+    """The checkpoints of the trial that runs: rank 0 writes them while it trains, this process names their folders.
+
+    Args:
+        ranks: Of the trial.
+        job: The trial.
+        store: As WarmGroup has it.
+    """
+
+    def __init__(self, ranks: RankGroup, job: Job, store: str) -> None:
+        self.ranks, self.job, self.store = ranks, job, store
+        self.begun = time.monotonic()  # the last one
+        self.writing: Path | None = None
+
+    def begin_if_due(self, epoch: int) -> None:
+        """Have a checkpoint written of `epoch`, the last one, unless the one before is recent or not written yet."""
+        if epoch and self.writing is None and time.monotonic() - self.begun > self.job.save_every:
+            self._begin(epoch)
+
+    def _begin(self, epoch: int) -> None:
+        self.begun = time.monotonic()
+        folder = name_checkpoint(Path(self.job.saved_in), epoch)
+        here = str(folder) if self.ranks.first_is_local and not self.store else None
+        last, whole = self.job.keep == "all", self.job.keep != "none"  # any checkpoint may be the last one
+        self.ranks.call_first("begin_save", SaveRequest(here, last, whole, self.store, self.job.name))
+        self.writing = folder
+
+    def collect(self, *, wait: bool = False) -> str:
+        """The folder of what was begun, once it is complete; empty before, and where nothing was begun."""
+        content = self.ranks.call_first("saved", wait) if self.writing else None
+        if self.writing is None or content is None:
+            return ""
+        folder, self.writing = self.writing, None
+        if content:  # of another node
+            _write_content(content, folder)
+        return str(folder)
+
+    def save(self, epoch: int) -> str:
+        """Save the trial and wait for it; the folder."""
+        self.collect(wait=True)
+        self._begin(epoch)
+        return self.collect(wait=True)
+
+    def found(self) -> list[str]:
+        """The folders to resume from, the newest first: those of before a restart are known here alone."""
+        own = find_checkpoints(Path(self.job.saved_in))
+        return [*map(str, own), *(path for path in self.job.checkpoints if Path(path).resolve() not in own)]
+
+
+def _write_content(content: Mapping[str, bytes], folder: Path) -> None:
+    new = folder.with_name(f"{folder.name}.tmp")
+    files.remove(new)
+    for name, part in content.items():
+        path = new / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(part)
+    files.replace_folder(new, folder)
+
+
 class WarmGroup(tune.Trainable):  # type: ignore[misc]
     """Runs one trial after the other on the same processes; its config holds a Job, `step` is one epoch on all ranks.
 
@@ -82,11 +143,7 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
         return True
 
     def load_checkpoint(self, checkpoint: str) -> None:
-        """Have the trial resume from here, or where this cannot be read from the one before, once it is built."""
-        latest = Path(checkpoint)
-        there = sorted((str(path) for path in latest.parent.glob("checkpoint_*") if path <= latest), reverse=True)
-        assert self.next_job is not None, "Tune restores right after setup and reset_config"
-        self.next_job = replace(self.next_job, checkpoints=(*there, *self.next_job.checkpoints))
+        """Nothing: the trial resumes from its newest checkpoint, which Tune need not know."""
 
     def step(self) -> dict[str, Any]:
         """One epoch on every rank; a rank that dies or fails raises at once, an error of the user's ends the trial.
@@ -109,6 +166,7 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
         if self.next_job is not None:
             self._start(self.next_job)
             started += self.phases.get("features", 0.0)  # which all trials share: they are charged to none
+        self.checkpoints.begin_if_due(self.records.epoch)  # now that it is known that the trial goes on
         while True:  # epochs that the driver has are trained again where memory ran out
             ran = self._run_epoch()
             if ran.record:
@@ -129,13 +187,14 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
             effective=ran.effective,
             phases=self.phases,
             draining=self.ranks.draining(),
+            checkpoint=self.checkpoints.collect(),
             note=note,
             failure=ran.failure,
         )
 
     def _start(self, job: Job) -> None:
         self.job, self.next_job, self.dropped = job, None, 0
-        self.checkpoints = list(job.checkpoints)  # the newest first
+        self.checkpoints = TrialCheckpoints(self.ranks, job, self.store)
         self.records = RecordBuffer(job.config.metric)
         self.sources = read_sources(job.config)
         self._build(None)
@@ -144,14 +203,15 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
         """Have the ranks build the trial and resume from the newest checkpoint that can be read."""
         self._build_trainers(micro_batch)
         self.records.restore([])
-        self.note = ""
-        for checkpoint in self.checkpoints:
+        self.note, self.checkpoints.writing = "", None
+        found = self.checkpoints.found()
+        for checkpoint in found:
             try:
                 self.records.restore(self._load(checkpoint))
                 return
             except (ray.exceptions.RayTaskError, OSError) as error:  # truncated or gone: the one before
                 self.note = str(getattr(error, "cause", error))
-        if self.checkpoints:  # some ranks may have loaded what another could not
+        if found:  # some ranks may have loaded what another could not
             self._build_trainers(micro_batch)
             self.note += "; the trial starts again from its first epoch"
 
@@ -178,23 +238,9 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
             self.ranks.restart()
             self._build(smaller)
 
-    def save(self, checkpoint_dir: str | None = None) -> Any:
-        """As Tune's; remembers the folder, to resume from it where memory runs out."""
-        result = super().save(checkpoint_dir)
-        self.checkpoints = [result.checkpoint.path, *self.checkpoints]
-        return result
-
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Rank 0 writes; from another node the files come through Ray, except a state that goes to the store."""
-        keep_last, keep_best = self.job.keep == "all", self.job.keep != "none"  # any checkpoint may be the last one
-        if self.ranks.first_is_local and not self.store:
-            self.ranks.call_first("save", checkpoint_dir, keep_last, keep_best)
-            return
-        files = self.ranks.call_first("save_content", keep_last, keep_best, self.store, self.job.name)
-        for name, content in files.items():
-            path = Path(checkpoint_dir, name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+        """Where the trial's end, a drain or an interrupt needs it at once; Tune gets and copies its place alone."""
+        write_place(Path(checkpoint_dir), self.checkpoints.save(self.records.epoch))
 
     def cleanup(self) -> None:
         self.ranks.close()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
 
+from hwcls.sweep.storage.rank_saves import RankSaves, SaveRequest
 from hwcls.temporary import temporary_folder
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Rank:
         self.stacks = open(stacks, "wb")  # noqa: SIM115  (the watchdog needs an open file)
         self.world: World | None = None
         self.trainer: Trainer | None = None
+        self.saves = RankSaves()  # of the trial
         self.data: tuple[DataConfig, ImageSet] | None = None
         self.last_step = time.time()  # of the trial before
         self.hang_after = 0.0  # seconds without a step after which the process ends
@@ -116,6 +118,8 @@ class Rank:
         called = time.time()
         write_sources(sources, config)
         start_counting()
+        self.saves.settle()
+        self.saves = RankSaves()
         self.trainer = None  # the last trial's memory is free before the next one's is taken
         return_freed_memory()
         torch.set_num_threads(config.threads)
@@ -172,24 +176,18 @@ class Rank:
             checkpoint_store.download_state(temporary, store)
             with self._watched():
                 checkpoint.load(trainer, temporary if content else Path(folder or ""))
+        self.saves = RankSaves(None if content else Path(folder or ""))
         return [] if self.rank else trainer.history.records
 
-    def save(self, folder: str, last: bool, whole: bool) -> None:
-        """Write a checkpoint into `folder` on this node; `last` and `whole` are as `checkpoint.save` has them."""
-        from hwcls.training import checkpoint
-
+    def begin_save(self, request: SaveRequest) -> None:
+        """As RankSaves.begin: the next epoch may begin."""
         with self._watched():
-            checkpoint.save(self._built(), Path(folder), last=last, whole=whole)
+            self.saves.begin(self._built(), request)
 
-    def save_content(self, last: bool, whole: bool, store: str, trial: str) -> dict[str, bytes]:
-        """A checkpoint as file names and contents, for a supervisor on another node; its state goes to `store`."""
-        from hwcls.sweep.storage import checkpoint_store
-
-        with temporary_folder() as folder:
-            self.save(str(folder), last, whole)
-            if store:
-                checkpoint_store.upload_state(folder, store, trial)
-            return read_folder(str(folder))
+    def saved(self, wait: bool) -> dict[str, bytes] | None:
+        """As RankSaves.collect."""
+        with nullcontext() if self.saves.uploads else self._watched():
+            return self.saves.collect(wait=wait)
 
     def epoch(self) -> RankEpoch:
         """Run one epoch.
@@ -213,6 +211,9 @@ class Rank:
             self.compiled = True
         except NotFiniteError as error:
             failure = str(error)
+        except Exception:
+            self.saves.settle()  # a restart resumes from what is being written
+            raise
         finally:
             self.last_step = time.time()
         if self.rank:
@@ -234,12 +235,6 @@ class Rank:
     def _built(self) -> Trainer:
         assert self.trainer is not None, "start() comes first"
         return self.trainer
-
-
-def read_folder(folder: str) -> dict[str, bytes]:
-    """All files below a folder, by relative name."""
-    root = Path(folder)
-    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
 def read_text(file: str) -> str:

@@ -52,4 +52,5 @@ class JobBuilder:
             keep=sweep.config.keep,
             hang_after=sweep.config.hang_after,
             checkpoints=tuple(folder.checkpoints()),
+            saved_in=self.folder.saved_in(f"trials-{number}"),
         )

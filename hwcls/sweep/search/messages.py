@@ -10,6 +10,7 @@ from hwcls.config.trial import TrialConfig
 from hwcls.sweep.cluster.resources import Resources
 
 JOB, REPORT = "job", "report"  # keys in a Tune trial's config and in its results, which are dicts
+SAVE_EVERY = 10.0  # seconds between a trial's checkpoints; each epoch where one takes longer
 
 
 @dataclass(frozen=True, repr=False)
@@ -24,6 +25,8 @@ class Job:
     keep: str  # best, all, none: which weights stay
     hang_after: float  # seconds without a step before the ranks are restarted
     checkpoints: tuple[str, ...] = ()  # folders to resume from, the newest first
+    saved_in: str = "checkpoints"  # the folder of its new ones, on the driver's node
+    save_every: float = field(default_factory=lambda: SAVE_EVERY)
     extra: Mapping[str, Any] = field(default_factory=dict)  # further keys of result.json
 
     @property
@@ -61,6 +64,7 @@ class EpochReport:
     effective: Mapping[str, Any] = field(default_factory=dict)  # what data, model and machine decided
     phases: Mapping[str, float] = field(default_factory=dict)  # seconds from the last trial's last step to this build
     draining: bool = False  # a node of the trial is about to be taken away
+    checkpoint: str = ""  # a folder that was written since the report before
     note: str = ""  # for the log
     failure: str | None = None  # why a retry would be of no use
 

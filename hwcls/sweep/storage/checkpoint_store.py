@@ -1,4 +1,4 @@
-"""Checkpoints whose state goes from the worker directly to shared storage, not through the driver's node."""
+"""Where checkpoints are: their place for the driver, and their state, which may go directly to shared storage."""
 
 from __future__ import annotations
 
@@ -12,9 +12,34 @@ from hwcls.reading import read_json
 from hwcls.sweep.storage.mirror import ELSEWHERE, STATES
 from hwcls.sweep.storage.object_store import open_store
 from hwcls.tracking.shapes import ElsewhereShape
-from hwcls.training.checkpoint import STATE
+from hwcls.training.artifacts import STATE
 
+PREFIX = "checkpoint_"  # of a checkpoint's folder, before its epoch
+PLACE = "place.json"  # in the folder that Tune has of a checkpoint: where it is
 TRIES, PAUSE = 10, 6.0  # to read a state, and seconds between them
+
+
+def write_place(folder: Path, place: str) -> None:
+    """Have a folder of Tune's name the checkpoint at `place`."""
+    files.write_json(folder / PLACE, {"folder": place})
+
+
+def read_place(folder: Path) -> Path:
+    """The checkpoint that a folder of Tune's names; the folder itself where it names none."""
+    if not (folder / PLACE).exists():
+        return folder
+    return Path(read_json(folder / PLACE, ElsewhereShape)["folder"])
+
+
+def name_checkpoint(folder: Path, epoch: int) -> Path:
+    """Where `folder` has the checkpoint of an epoch."""
+    return folder / f"{PREFIX}{epoch:06d}"
+
+
+def find_checkpoints(folder: Path) -> list[Path]:
+    """The complete checkpoints in a folder that a trial can resume from, the newest first."""
+    found = [path for path in folder.glob(f"{PREFIX}*") if path.suffix != ".tmp"]
+    return sorted((path for path in found if (path / STATE).exists() or (path / ELSEWHERE).exists()), reverse=True)
 
 
 def upload_state(folder: Path, url: str, trial: str) -> None:

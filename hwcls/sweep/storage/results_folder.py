@@ -16,8 +16,9 @@ from hwcls import files
 from hwcls.errors import UserError
 from hwcls.reading import DamagedFile, read_yaml
 from hwcls.sweep.storage.changes.accept import Change, check_change, with_change
+from hwcls.sweep.storage.checkpoint_store import find_checkpoints
 from hwcls.sweep.storage.lease import MIRROR
-from hwcls.tracking.folders import SweepFolder
+from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.tracking.shapes import SweepShape
 
 LOG = "sweep.log"
@@ -114,6 +115,8 @@ def full_disk(path: Path, error: str = "") -> UserError:
 def drop_leftovers(folder: SweepFolder) -> None:
     """Remove what earlier starts left in tune/, except for the checkpoints that trials resume from."""
     runs = [*folder.trials().values(), *folder.confirm_runs().values()]
+    for run in runs:
+        _register_unreported(folder, run)
     needed = {Path(path).resolve() for run in runs for path in run.checkpoints()}
     above = {parent for path in needed for parent in path.parents}
     for found in (folder.path / "tune").glob("*"):
@@ -125,6 +128,14 @@ def drop_leftovers(folder: SweepFolder) -> None:
             for inner in found.iterdir():
                 if inner.resolve() not in needed and inner.is_dir():
                     shutil.rmtree(inner, ignore_errors=True)
+
+
+def _register_unreported(folder: SweepFolder, run: TrialFolder) -> None:
+    """Register a checkpoint that was written before an earlier driver ended, but after its last report."""
+    name = run.path.relative_to(folder.path).as_posix().replace("/", "-")
+    written = find_checkpoints(Path(folder.saved_in(name)))
+    if written and written[0] not in {Path(path).resolve() for path in run.checkpoints()}:
+        run.add_checkpoint(str(written[0]))
 
 
 def free_name(name: str, results: Path, taken: Collection[str] = ()) -> str:

@@ -77,7 +77,13 @@ def test_charts_of_the_models(found):
 
 def test_costs(results, tmp_path):
     folder = results.sweep(tmp_path)
-    cost = {"parameters": 11_200_000, "flops": 2_960_000, "receptive_field": None, "inference_ms": 0.1234}
+    cost = {
+        "parameters": 11_200_000,
+        "flops": 2_960_000,
+        "receptive_field": None,
+        "inference_ms": 0.1234,
+        "idle_share": 0.031,
+    }
     results.trial(folder.trial(0), [0.5, 0.6], cost=cost)
     results.trial(folder.trial(1), [0.5], label="mlp")
     for number in (0, 1):
@@ -90,6 +96,8 @@ def test_costs(results, tmp_path):
         "0.123 ms",
     ]
     assert first["speed"] == "240"
+    assert first["idle"] == "3 %"
+    assert second["idle"] is None
     assert second["parameters"] == second["field"] == second["inference"] == "–"
 
 

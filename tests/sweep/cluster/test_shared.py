@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from hwcls.cli.main import app
 from hwcls.config.sweep_file import load_sweep
 from hwcls.errors import UserError
-from hwcls.sweep.run import callback, confirm_plan
+from hwcls.sweep.run import confirm_plan
+from hwcls.sweep.search import messages
 from hwcls.sweep.storage import lease
 from hwcls.sweep.storage import mirror as module
 from hwcls.sweep.storage.mirror import Mirror, SharedResults
@@ -374,7 +375,7 @@ def test_a_state_stays_where_the_storage_does_not_answer(s3, tmp_path):
 def test_a_sweep_goes_on_from_what_a_lost_head_left(run, s3, tmp_path, monkeypatch):
     """What lay on the storage in the middle of a sweep is enough to end it elsewhere as if nothing had been."""
     monkeypatch.setattr(module, "EVERY", 0.3)
-    monkeypatch.setattr(callback, "SAVE_EVERY", 0.5)
+    monkeypatch.setattr(messages, "SAVE_EVERY", 0.5)
     alone, kept = Disturbed(tmp_path / "alone", pause=0.0), {}
     run(load_sweep(alone.file), results=alone.results)
     upload = Mirror.upload_changes

@@ -2,7 +2,7 @@
 
 import itertools
 import threading
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 import optuna
 import pytest
@@ -204,6 +204,29 @@ def test_leftovers_of_earlier_starts_go(tmp_path):
     assert [str(path.relative_to(tune)) for path in sorted(tune.rglob("*"))] == [
         *("trials-0-a", "trials-0-a/checkpoint_000002"),
     ]
+
+
+def test_a_checkpoint_that_was_written_just_before_a_driver_ended_is_kept(tmp_path):
+    from hwcls.sweep.storage.results_folder import drop_leftovers
+    from hwcls.tracking.folders import SweepFolder
+
+    sweep, found = SweepFolder(tmp_path), {}
+    (tmp_path / "sweep.yaml").write_text("name: x\n")
+    for run, name in ((sweep.trial(0), "trials-0"), (sweep.confirm_run("mlp", 7), "confirm-mlp-7")):
+        run.path.mkdir(parents=True)
+        (run.path / "config.yaml").write_text("x: 1")
+        for epoch in ("03", "06", "09.tmp", "12"):
+            folder = tmp_path / f"tune/{name}/checkpoint_0000{epoch}"
+            folder.mkdir(parents=True)
+            (folder / ("best.safetensors" if epoch == "12" else "state.pt")).touch()
+        run.add_checkpoint(str(tmp_path / f"tune/{name}/checkpoint_000003"))
+        found[name] = run
+    for _ in range(2):
+        drop_leftovers(sweep)
+        for name, run in found.items():
+            kept = [Path(path).name for path in run.checkpoints()]
+            assert kept == ["checkpoint_000006", "checkpoint_000003"]
+            assert {path.name for path in (tmp_path / "tune" / name).iterdir()} == set(kept)
 
 
 def test_a_start_compares_no_folder_of_tune_with_each_checkpoint(tmp_path, monkeypatch):

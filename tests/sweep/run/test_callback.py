@@ -1,6 +1,8 @@
 """The driver's callback, called by hand as Tune calls it."""
 
 import errno
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +12,8 @@ from hwcls.errors import UserError
 from hwcls.sweep.monitor.progress import Quiet
 from hwcls.sweep.run import callback as module
 from hwcls.sweep.run.callback import RecordCallback
-from hwcls.sweep.search.messages import JOB, EpochReport
+from hwcls.sweep.search.messages import JOB, REPORT, EpochReport
+from hwcls.sweep.storage.checkpoint_store import write_place
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.records import Result
 
@@ -23,7 +26,15 @@ def trial(number, tmp_path, error=None):
     return SimpleNamespace(
         trial_id=f"tune-{number}",
         config={
-            JOB: SimpleNamespace(key=f"trials/{number}", label=None, parameters={}, extra={}, epochs=9, keep="best")
+            JOB: SimpleNamespace(
+                key=f"trials/{number}",
+                name=f"trials-{number}",
+                label=None,
+                parameters={},
+                extra={},
+                epochs=9,
+                keep="best",
+            )
         },
         error_file=str(file) if error else None,
         run_metadata=SimpleNamespace(num_failures=2),
@@ -112,6 +123,44 @@ def test_what_cannot_be_kept_of_a_checkpoint_ends_the_sweep(callback, two, monke
         with pytest.raises(OSError, match="No space"):
             hook(0, two, **({"trial": two[0]} if hook == callback.on_trial_complete else {}))
     assert callback._folder(two[0].config[JOB]).result() is None
+
+
+def test_what_was_written_while_a_trial_trained_is_kept_and_its_files_are_linked(callback, two, tmp_path):
+    (tmp_path / "sweep.yaml").write_text("name: recorded\n")
+    folder = callback._folder(two[0].config[JOB])
+    for epoch in (1, 2, 3):
+        saved = Path(callback.folder.saved_in("trials-0"), f"checkpoint_{epoch:06d}")
+        saved.mkdir(parents=True)
+        (saved / "best.safetensors").write_bytes(b"best of %d" % epoch)
+        found = result(epoch)
+        found[REPORT] = replace(found[REPORT], checkpoint=str(saved))
+        callback.on_trial_result(0, two, two[0], found)
+        assert "should_checkpoint" not in found
+        assert (folder.path / "best.safetensors").samefile(saved / "best.safetensors")
+    assert [Path(path).name for path in folder.checkpoints()] == ["checkpoint_000003", "checkpoint_000002"]
+    assert {path.name for path in saved.parent.iterdir()} == {"checkpoint_000003", "checkpoint_000002"}
+
+
+def test_the_place_that_tune_has_is_followed_and_goes_with_the_trial(callback, two, tmp_path):
+    (tmp_path / "sweep.yaml").write_text("name: recorded\n")
+    saved = Path(callback.folder.saved_in("trials-0"))
+    for epoch in (8, 9):
+        (saved / f"checkpoint_{epoch:06d}").mkdir(parents=True)
+        (saved / f"checkpoint_{epoch:06d}/best.safetensors").write_bytes(b"%d" % epoch)
+        (tmp_path / f"tune/t/checkpoint_{epoch}").mkdir(parents=True)
+        named = tmp_path / f"tune/t/checkpoint_{epoch}"
+        write_place(named, str(saved / f"checkpoint_{epoch:06d}"))
+        callback.on_trial_result(0, two, two[0], found := result(epoch))
+        callback.on_checkpoint(0, two, two[0], SimpleNamespace(path=str(named)))
+        assert [path.name for path in named.parent.iterdir()] == [named.name]  # Tune restores the latest
+    folder = callback._folder(two[0].config[JOB])
+    assert (folder.path / "best.safetensors").read_bytes() == b"9"
+    (saved / "checkpoint_000007").mkdir()  # which a restart left
+    two[0].last_result = found
+    callback.on_trial_complete(0, two, two[0])
+    assert folder.result().status == "complete"
+    assert not saved.exists()
+    assert not named.exists()
 
 
 def checkpoints(folder, count):

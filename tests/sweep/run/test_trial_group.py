@@ -1,5 +1,7 @@
 """The group of a trial without Ray: what it reports of failed builds, of epochs, and after memory ran out."""
 
+from pathlib import Path
+
 import pytest
 
 from hwcls.config.space import Fixed
@@ -8,6 +10,7 @@ from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.run.trial_group import RecordBuffer, WarmGroup
 from hwcls.sweep.run.worker import RankEpoch
 from hwcls.sweep.search.messages import Job, report_in
+from hwcls.sweep.storage.checkpoint_store import read_place
 from hwcls.training.errors import MemoryRanOutError
 
 METRIC = "val/accuracy"
@@ -24,6 +27,7 @@ class Ranks:
 
     def __init__(self, script):
         self.script, self.built, self.restarts = list(script), [], 0
+        self.saved, self.written = [], True  # what was asked to be saved; whether a save is done after an epoch
 
     def draining(self):
         return False
@@ -43,14 +47,21 @@ class Ranks:
     def restart(self):
         self.restarts += 1
 
+    def call_first(self, method, *arguments):
+        if method == "begin_save":
+            self.saved.append(arguments[0])
+            return None
+        (wait,) = arguments
+        return {} if wait or self.written else None
+
 
 @pytest.fixture
 def group(tiny):
-    def build(script, ranks=Ranks, workers=1):
+    def build(script, ranks=Ranks, workers=1, **job):
         found = WarmGroup.__new__(WarmGroup)  # without Tune and without Ray
         found.ranks, found.store, found.note = ranks(script), "", ""
-        config = tiny().trial(Fixed({}))
-        found.next_job = Job("trials/0", "mlp", {}, config, Resources(workers, 1, 0.0, 1), "best", 60.0)
+        config = tiny().trial(Fixed({"epochs": 9}) if job else Fixed({}))
+        found.next_job = Job("trials/0", "mlp", {}, config, Resources(workers, 1, 0.0, 1), "best", 60.0, **job)
         return found
 
     return build
@@ -115,3 +126,74 @@ def test_a_restored_trial_reports_the_epochs_of_its_checkpoint_once(tiny):
     assert [line["epoch"] for line in report.records] == [1, 2, 3]
     assert (report.value, report.best) == (0.15, 0.2)
     assert buffer.report(5).records == ()
+
+
+def test_a_checkpoint_is_written_while_the_next_epoch_trains(group, tmp_path):
+    """It is begun once the trial goes on, and reported when it is complete; nothing is begun before."""
+    found = group([record(epoch, 0.2) for epoch in (1, 2, 3, 4)], saved_in=str(tmp_path), save_every=0.0)
+    assert report_in(found.step()).checkpoint == ""
+    assert found.ranks.saved == []  # Tune may end the trial here
+    found.ranks.written = False
+    assert report_in(found.step()).checkpoint == ""
+    found.ranks.written = True
+    assert report_in(found.step()).checkpoint == f"{tmp_path}/checkpoint_000001"
+    assert [request.folder for request in found.ranks.saved] == [f"{tmp_path}/checkpoint_000001"]  # one at a time
+    assert report_in(found.step()).checkpoint == f"{tmp_path}/checkpoint_000003"
+
+
+def test_no_checkpoint_is_begun_before_it_is_due(group, tmp_path):
+    found = group([record(epoch, 0.2) for epoch in (1, 2, 3)], saved_in=str(tmp_path), save_every=600.0)
+    for _ in range(3):
+        found.step()
+    assert found.ranks.saved == []
+
+
+def test_what_tune_saves_is_the_place_of_a_complete_checkpoint(group, tmp_path):
+    """The one that is being written comes first."""
+    found = group([record(1, 0.2), record(2, 0.3)], saved_in=str(tmp_path / "saved"), save_every=0.0)
+    found.ranks.written = False
+    found.step(), found.step()
+    (tmp_path / "tune").mkdir()
+    found.save_checkpoint(str(tmp_path / "tune"))
+    assert read_place(tmp_path / "tune") == tmp_path / "saved/checkpoint_000002"
+    assert [Path(request.folder).name for request in found.ranks.saved] == ["checkpoint_000001", "checkpoint_000002"]
+    assert read_place(tmp_path) == tmp_path  # of earlier versions, and of trainings that write there
+
+
+def test_a_checkpoint_of_another_node_is_complete_or_not_there(group, tmp_path, monkeypatch):
+    class Elsewhere(Ranks):
+        first_is_local = False
+
+        def call_first(self, method, *arguments):
+            super().call_first(method, *arguments)
+            return {"state.pt": b"state", "confusion/1.npz": b"counts"} if method == "saved" else None
+
+    found = group([record(1, 0.2), record(2, 0.3)], Elsewhere, saved_in=str(tmp_path), save_every=0.0)
+    found.step()
+    folder = Path(report_in(found.step()).checkpoint)
+    assert found.ranks.saved[0].folder is None
+    assert (folder / "state.pt").read_bytes() == b"state"
+    assert (folder / "confusion/1.npz").read_bytes() == b"counts"
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_restart_resumes_from_the_newest_complete_checkpoint_whether_it_was_reported_or_not(group, tmp_path):
+    for name in ("checkpoint_000002", "checkpoint_000010", "checkpoint_000012.tmp", "checkpoint_000011"):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        (tmp_path / "own" / name / ("best.safetensors" if name.endswith("11") else "state.pt")).touch()
+    loaded = []
+
+    class Resumed(Ranks):
+        def call(self, method, *arguments):
+            if method != "load":
+                return super().call(method, *arguments)
+            loaded.append(arguments[0])
+            if len(loaded) < 3:
+                raise OSError("truncated")
+            return [[record(1, 0.1)]]
+
+    own = [str(tmp_path / "own/checkpoint_000010"), str(tmp_path / "own/checkpoint_000002")]
+    earlier = (f"{tmp_path}/own/../own/checkpoint_000010", str(tmp_path / "earlier"))
+    found = group([record(2, 0.2)], Resumed, saved_in=str(tmp_path / "own"), checkpoints=earlier)
+    assert report_in(found.step()).epoch == 2
+    assert loaded == [*own, str(tmp_path / "earlier")]

@@ -179,3 +179,13 @@ def test_a_mixture_that_needs_pixels_is_refused(data: ImageSet) -> None:
     """A file that asks for it is refused before: this one is the data set's default."""
     with pytest.raises(UserError, match=r"data\.augment\.cutmix: cutmix needs pixels, not features — use mixup"):
         feed(dataclasses.replace(data, augment=AugmentConfig(cutmix=1.0)))
+
+
+def test_plans_that_are_drawn_ahead_give_the_same_features(data: ImageSet) -> None:
+    mixed = AugmentConfig(mixup=0.5)
+    ahead = feed(data, views=4, augment=mixed)
+    ahead.draw_ahead(3)
+    for number in (1, 2, 3):
+        found, expected = epoch(ahead, number), epoch(feed(data, views=4, augment=mixed), number)
+        assert torch.equal(found.images, expected.images)
+        assert torch.equal(found.share, expected.share)
