@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Self
-from weakref import WeakKeyDictionary
+from functools import partial
+from itertools import accumulate
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
@@ -14,13 +16,12 @@ from torch import Tensor
 from hwcls.config.data import DataConfig
 from hwcls.data.augment.apply import Normalise, augment_batch, cache_sized_portions, mix_images
 from hwcls.data.augment.parameters import AugmentPlan, plan_epoch
-from hwcls.data.enlarged import flat_images
-from hwcls.data.imageset import ImageSet, Split
+from hwcls.data.imageset import ImageSet
 from hwcls.data.splits import random_permutation
+from hwcls.data.transfer.pixels import Pixels
+from hwcls.data.transfer.staging import Stage
 from hwcls.errors import UserError
 
-RESERVED = 0.2  # share of a GPU's memory
-UPLOADED = 2**28  # bytes at once
 SplitName = Literal["train", "val", "test"]
 SAMPLE = 5  # stream of (split_seed) that picks an evaluation sample
 
@@ -97,6 +98,7 @@ class EpochFeed:
         self.augment = config.augment if config.augment is not None else data.augment
         self._plan: AugmentPlan | None = None  # of the epoch that `train` is in
         self._reuse_plan = False
+        self._stages = True  # whether batches that wait for the host are read in advance
         self.steps = self._count_steps()
         if not self.steps:
             raise UserError("a single training image is too few", where="data", remedy="keep more images")
@@ -119,17 +121,26 @@ class EpochFeed:
         """The plan of an epoch, on the CPU."""
         raise NotImplementedError
 
-    def _train_batch(self, plan: AugmentPlan, place: slice | Tensor) -> Batch:
-        """The batch of some positions of an epoch."""
+    def _train_batch(self, plan: AugmentPlan, place: slice | Tensor, staged: Tensor | None = None) -> Batch:
+        """The batch of some positions of an epoch, of what a stage has read for it, or else of what is read now."""
         raise NotImplementedError
 
-    def _plain_batch(self, split: SplitName, index: Tensor) -> Batch:
-        """Some images (b,) of a split, unaugmented."""
+    def _plain_batch(self, split: SplitName, index: Tensor, staged: Tensor | None = None) -> Batch:
+        """Some images (b,) of a split, unaugmented, of what a stage has read or of what is read now."""
         raise NotImplementedError
+
+    def _stage_epoch(self, plan: AugmentPlan, places: Sequence[slice]) -> Stage | None:
+        """What reads the batches at `places` of an epoch in advance, by its plan on the CPU; None: nothing has to."""
+        return None
+
+    def _stage_split(self, split: SplitName, batches: Sequence[Tensor]) -> Stage | None:
+        """What reads unaugmented `batches` of positions (b,) on the CPU in advance; None: nothing has to."""
+        return None
 
     def rebatched(self, size: int) -> Self:
         """The same epochs in batches of `size`, for a single rank."""
         other = copy.copy(self)
+        other._stages = self.world == 1  # else most batches are another rank's
         other.config = self.config.model_copy(update={"batch_size": size})
         other.rank, other.world, other._plan, other._reuse_plan = 0, 1, None, False
         other.steps = other._count_steps()
@@ -148,8 +159,22 @@ class EpochFeed:
                 begins with three, as BatchNorm cannot use a single image; only with 1 are there
                 micro-batches of one.
         """
-        plan, count = self._load_plan(epoch), len(self.data.train)
-        size = self.config.batch_size
+        drawn = self._draw_plan(epoch)
+        plan = self._load_plan(drawn)
+        steps = list(self._lay_out(micro_batch))
+        numbers = accumulate((len(some) for *_, some in steps), initial=0)  # of each step's first micro-batch
+        places = [place for *_, some in steps for place in some] if self._stages else []
+        with _closing(self._stage_epoch(drawn, places)) as stage:
+            for (start, size, some), first in zip(steps, numbers, strict=False):
+                batches = (
+                    _make_batch(stage, number, partial(self._train_batch, plan, place))
+                    for number, place in enumerate(some, first)
+                )
+                yield Step(size, len(some), batches, start)
+
+    def _lay_out(self, micro_batch: int | None) -> Iterator[tuple[int, int, list[slice]]]:
+        """Each step's first position, its images, and the positions of this rank's micro-batches."""
+        count, size = len(self.data.train), self.config.batch_size
         for start in range(0, self.steps * size, size):
             stop = min(start + size, count)
             low, high = chunk_bounds(stop - start, self.world, self.rank, least=2)
@@ -158,8 +183,7 @@ class EpochFeed:
             parts = -(-here // most) if here else 0
             bounds = [chunk_bounds(here, parts, part, least=min(most, 2)) for part in range(parts)]
             places = [slice(start + low + first, start + low + last) for first, last in bounds if first < last]
-            batches = (self._train_batch(plan, place) for place in places)
-            yield Step(stop - start, len(places), batches, start)
+            yield start, stop - start, places
 
     def reuse_plan(self) -> None:
         """From the next epoch on, write each epoch's plan into the memory of the one before, where a captured step
@@ -171,9 +195,8 @@ class EpochFeed:
         assert self._plan is not None, "`train` comes first"
         return self._train_batch(self._plan, positions)
 
-    def _load_plan(self, epoch: int) -> AugmentPlan:
-        """Draw the plan of an epoch and copy it to the device."""
-        plan = self._draw_plan(epoch)
+    def _load_plan(self, plan: AugmentPlan) -> AugmentPlan:
+        """Copy the plan of an epoch to the device."""
         if self._plan is not None and self._reuse_plan:
             self._plan.copy_(plan)
         else:
@@ -193,9 +216,14 @@ class EpochFeed:
         if limit is not None and limit < count:
             chosen = torch.from_numpy(random_permutation(count, self.config.split_seed, SAMPLE)[:limit]).sort().values
         low, high = chunk_bounds(len(chosen), self.world, self.rank)
-        chosen = chosen[low:high].to(self.device)
-        for start in range(0, len(chosen), batch_size):
-            yield self._plain_batch(split, chosen[start : start + batch_size])
+        chosen = chosen[low:high]
+        if not len(chosen):
+            return
+        starts, there = range(0, len(chosen), batch_size), chosen.to(self.device)
+        with _closing(self._stage_split(split, [chosen[start : start + batch_size] for start in starts])) as stage:
+            for number, start in enumerate(starts):
+                index = there[start : start + batch_size]
+                yield _make_batch(stage, number, partial(self._plain_batch, split, index))
 
 
 class Feed(EpochFeed):
@@ -215,7 +243,7 @@ class Feed(EpochFeed):
         super().__init__(data, config, seed=seed, device=device, rank=rank, world=world, dtype=dtype)
         self._normalise = Normalise(data.mean, data.std, data.image_size, device, dtype)
         for part in (data.train, data.val):  # at once: what is left is the model's
-            _Pixels.cached(part, device)
+            Pixels.cached(part, device)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -223,8 +251,7 @@ class Feed(EpochFeed):
 
     @property
     def resident(self) -> bool:
-        pixels = _Pixels.cached(self.data.train, self.device)
-        return pixels.images.device == pixels.labels.device
+        return Pixels.cached(self.data.train, self.device).resident
 
     def evaluation_size(self, micro_batch: int) -> int:
         return max(1, min(512, 2 * micro_batch))
@@ -232,72 +259,36 @@ class Feed(EpochFeed):
     def _draw_plan(self, epoch: int) -> AugmentPlan:
         return plan_epoch(self.augment, len(self.data.train), self.data.image_size, self.seed, epoch)
 
-    def _plain_batch(self, split: SplitName, index: Tensor) -> Batch:
-        pixels = _Pixels.cached(getattr(self.data, split), self.device)
-        return Batch(self._finish(self._normalise(pixels.take(index))), pixels.labels[index], index)
+    def _plain_batch(self, split: SplitName, index: Tensor, staged: Tensor | None = None) -> Batch:
+        pixels = Pixels.cached(getattr(self.data, split), self.device)
+        images = pixels.take(index) if staged is None else pixels.shaped(staged)
+        return Batch(self._finish(self._normalise(images)), pixels.labels[index], index)
 
-    def _train_batch(self, plan: AugmentPlan, place: slice | Tensor) -> Batch:
-        pixels, here = _Pixels.cached(self.data.train, self.device), plan.at(place)
-        images = augment_batch(pixels.take(here.order), here, self.augment, self._normalise)
+    def _train_batch(self, plan: AugmentPlan, place: slice | Tensor, staged: Tensor | None = None) -> Batch:
+        pixels, here = Pixels.cached(self.data.train, self.device), plan.at(place)
+        count = len(here.order)
+        own = pixels.take(here.order) if staged is None else pixels.shaped(staged[:count])
+        images = augment_batch(own, here, self.augment, self._normalise)
         labels = pixels.labels[here.order]
         if here.partner is None:
             return Batch(self._finish(images), labels, here.order)
         there = plan.at(here.partner)
         for some in cache_sized_portions(images, images.dtype):
             other = there.at(some)
-            partners = augment_batch(pixels.take(other.order), other, self.augment, self._normalise)
+            taken = pixels.take(other.order) if staged is None else pixels.shaped(staged[count:][some])
+            partners = augment_batch(taken, other, self.augment, self._normalise)
             images[some] = mix_images(images[some], partners, here.at(some))
         return Batch(self._finish(images), labels, here.order, pixels.labels[there.order], here.share)
 
+    def _stage_epoch(self, plan: AugmentPlan, places: Sequence[slice]) -> Stage | None:
+        pixels = Pixels.cached(self.data.train, self.device)
+        return pixels.stage((images_at(plan, place) for place in places), most_images(plan, places))
+
+    def _stage_split(self, split: SplitName, batches: Sequence[Tensor]) -> Stage | None:
+        return Pixels.cached(getattr(self.data, split), self.device).stage(batches, max(map(len, batches)))
+
     def _finish(self, images: Tensor) -> Tensor:
         return images.to(self.dtype).permute(0, 3, 1, 2)  # (b, C, S, S), channels_last
-
-
-class _Pixels:
-    """A split's pixels and labels for a device: the memory map itself on a CPU, one upload where a GPU has room."""
-
-    _known: ClassVar[WeakKeyDictionary[Split, dict[torch.device, _Pixels]]] = WeakKeyDictionary()
-
-    def __init__(self, split: Split, device: torch.device) -> None:
-        images: Tensor
-        images, rows = flat_images(split.images), torch.from_numpy(split.rows)  # (M, S*S*C) uint8
-        self.side, self.channels = split.images.shape[1], split.images.shape[3]
-        if fits(len(rows) * images.shape[1], device):
-            images, rows = upload(images, rows, device), torch.arange(len(rows), device=device)
-        self.images, self.rows, self.device = images, rows, device
-        self.labels = torch.from_numpy(split.labels).to(device)
-
-    @classmethod
-    def cached(cls, split: Split, device: torch.device) -> _Pixels:
-        """The one copy for this split and device; it lives as long as the split does."""
-        devices = cls._known.setdefault(split, {})
-        if device not in devices:
-            devices[device] = cls(split, device)
-        return devices[device]
-
-    def take(self, index: Tensor) -> Tensor:
-        """(b, S, S, C) uint8 of some positions of the split."""
-        # a GPU waits here for pixels that are not on it
-        found = self.images.index_select(0, self.rows[index.to(self.rows.device)]).to(self.device)
-        return found.view(len(index), self.side, self.side, self.channels)
-
-
-def fits(size: int, device: torch.device) -> bool:
-    """Whether `size` bytes of pixels are kept on `device`: a GPU's model needs RESERVED of its memory."""
-    if device.type != "cuda":
-        return device.type != "cpu"
-    free, total = torch.cuda.mem_get_info(device)
-    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return size < free + unused - RESERVED * total
-
-
-def upload(images: Tensor, rows: Tensor, device: torch.device) -> Tensor:
-    """The `rows` (N,) of (M, P) pixels on `device`, (N, P): a part at a time, for the host may not hold all."""
-    found = torch.empty(len(rows), images.shape[1], dtype=images.dtype, device=device)
-    step = max(1, UPLOADED // max(1, images.shape[1]))
-    for start in range(0, len(rows), step):
-        found[start : start + step] = images[rows[start : start + step]].to(device)
-    return found
 
 
 def chunk_bounds(count: int, parts: int, part: int, least: int = 1) -> tuple[int, int]:
@@ -309,3 +300,29 @@ def chunk_bounds(count: int, parts: int, part: int, least: int = 1) -> tuple[int
     shortest, longer = divmod(count, filled)
     low = min(count, part * shortest + min(part, longer))
     return low, min(count, low + shortest + (part < longer))
+
+
+def images_at(plan: AugmentPlan, place: slice) -> Tensor:
+    """The images at some positions of an epoch, (b,), and then their partners, (2 b,) in all, where there are any."""
+    own = plan.order[place]
+    return own if plan.partner is None else torch.cat([own, plan.order[plan.partner[place]]])
+
+
+def most_images(plan: AugmentPlan, places: Sequence[slice]) -> int:
+    """The length of the longest `images_at` these places; 0 where there are none."""
+    return max((place.stop - place.start for place in places), default=0) * (1 if plan.partner is None else 2)
+
+
+def _make_batch(stage: Stage | None, number: int, make: Callable[[Tensor | None], Batch]) -> Batch:
+    """A batch of what the stage has read for that number; its buffer is free as soon as the batch is made."""
+    with stage.batch(number) if stage is not None else nullcontext() as staged:
+        return make(staged)
+
+
+@contextmanager
+def _closing(stage: Stage | None) -> Iterator[Stage | None]:
+    try:
+        yield stage
+    finally:
+        if stage is not None:
+            stage.close()

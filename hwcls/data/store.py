@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from filelock import FileLock
@@ -57,7 +57,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class PixelStore:
-    """An opened store; arrays are memory-mapped copy-on-write."""
+    """An opened store; arrays are memory-mapped, the images read-only."""
 
     folder: Path
     meta: dict[str, Any]
@@ -83,7 +83,9 @@ class PixelStore:
         """One of ARRAYS of a split; raises UserError when its file is damaged."""
         path = self.folder / f"{split}.{kind}.npy"
         try:
-            array: np.ndarray = np.load(path, mmap_mode="c", allow_pickle=False)
+            # a writable map must fit into memory, as if it were filled
+            mode: Literal["r", "c"] = "r" if kind == "images" else "c"
+            array: np.ndarray = np.load(path, mmap_mode=mode, allow_pickle=False)
             if len(array) != self.meta["splits"][split]["count"]:
                 raise ValueError("of another length")
         except (OSError, ValueError, EOFError, TypeError) as error:
