@@ -28,11 +28,27 @@ def used():
 
 torch.set_num_threads(1)
 limit, side = int(sys.argv[2]), int(sys.argv[3])
+
+def work(folder):
+    config = DataConfig(name="imagefolder", path=folder, image_size=side, batch_size=2,
+                        augment={"hflip": True, "mixup": 0.2})
+    data = open_data(config)
+    for on_host in (("cpu",), ()):
+        pixels.ON_HOST = on_host
+        pixels.Pixels._known.clear()
+        feed = Feed(data, config, seed=0, device=torch.device("cpu"))
+        seen = sum(len(batch.labels) for step in feed.train(1) for batch in step.parts)
+        assert seen == len(data.train), seen
+        assert sum(len(batch.labels) for batch in feed.evaluate("val", 2)) == len(data.val)
+    store = open_pixel_store(config)
+    assert store.verify() == []
+    store.find_duplicates()
+    find_copies(config)
+    return data.decoded_bytes
+
+work(sys.argv[1] + "/few")  # loads what is needed for any number of images
 resource.setrlimit(resource.RLIMIT_DATA, (used() + limit, used() + limit))
-config = DataConfig(name="imagefolder", path=sys.argv[1], image_size=side, batch_size=2,
-                    augment={"hflip": True, "mixup": 0.2})
-data = open_data(config)
-size = data.decoded_bytes
+size = work(sys.argv[1] + "/many")
 assert size > 2 * limit, size
 try:
     torch.empty(size, dtype=torch.uint8).fill_(1)
@@ -40,27 +56,17 @@ except RuntimeError:
     pass
 else:
     raise SystemExit("the limit does not hold")
-for on_host in (("cpu",), ()):
-    pixels.ON_HOST = on_host
-    pixels.Pixels._known.clear()
-    feed = Feed(data, config, seed=0, device=torch.device("cpu"))
-    seen = sum(len(batch.labels) for step in feed.train(1) for batch in step.parts)
-    assert seen == len(data.train), seen
-    assert sum(len(batch.labels) for batch in feed.evaluate("val", 2)) == len(data.val)
-store = open_pixel_store(config)
-assert store.verify() == []
-store.find_duplicates()
-find_copies(config)
-print(size, data.facts()["train"])
+print(size)
 """
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the memory that a process writes to")
 def test_photos_of_twice_the_memory_are_decoded_and_trained_on(make: SimpleNamespace, tmp_path: Path) -> None:
-    files = {f"{'ab'[i % 2]}/{i}.jpg": make.jpeg(make.noise(i, 48, 64, 3)) for i in range(PHOTOS)}
-    make.write_files(tmp_path / "photos", files)
-    command = [sys.executable, "-c", WORK, str(tmp_path / "photos"), str(LIMIT), str(SIDE)]
+    for folder, count in (("few", 8), ("many", PHOTOS)):
+        files = {f"{'ab'[i % 2]}/{i}.jpg": make.jpeg(make.noise(i, 48, 64, 3)) for i in range(count)}
+        make.write_files(tmp_path / folder, files)
+    command = [sys.executable, "-c", WORK, str(tmp_path), str(LIMIT), str(SIDE)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout.split()[0]) == PHOTOS * SIDE * SIDE * 3
