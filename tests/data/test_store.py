@@ -290,7 +290,7 @@ def test_two_folders_of_like_files_are_two_data_sets(make: SimpleNamespace, tmp_
 
 
 @pytest.mark.slow
-def test_killed_in_mid_build_the_next_builds_again(make: SimpleNamespace, raw: Path, tmp_path: Path) -> None:
+def test_killed_in_mid_build_the_next_finishes_it(make: SimpleNamespace, raw: Path, tmp_path: Path) -> None:
     make.write_idx(raw / "mnist", train=5000)
     code = """
 import os, signal
@@ -302,12 +302,12 @@ open_pixel_store(DataConfig(name="mnist"), lambda line: "% of" in line and os.ki
 """
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == -signal.SIGKILL
     [left] = stores(tmp_path)
-    assert left.endswith(".tmp")
+    assert left.endswith(".partial")
     data = open_data(MNIST)
     assert open_pixel_store(MNIST).verify() == []
     assert len(data.train) == 4500
     [key] = stores(tmp_path)
-    assert not key.endswith(".tmp")
+    assert not key.endswith(".partial")
 
 
 def test_duplicates_are_reported_when_a_store_is_built(make: SimpleNamespace, raw: Path) -> None:

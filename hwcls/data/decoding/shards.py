@@ -172,10 +172,10 @@ def _identity(raw: RawData, shape: Shape) -> dict[str, Any]:
 
 def _open_array(path: Path, dtype: Any, shape: tuple[int, ...]) -> np.memmap:
     """A .npy to be written; raises ValueError where it is of another shape, or cut off."""
-    array = np.lib.format.open_memmap(path, mode="r+")
-    if array.shape != shape or array.dtype != dtype:
+    found = np.load(path, mmap_mode="r")  # which refuses a file that is cut off; to be written, it would be extended
+    if found.shape != shape or found.dtype != dtype:
         raise ValueError("of another shape")
-    return array
+    return np.lib.format.open_memmap(path, mode="r+")
 
 
 def _allocate(path: Path, dtype: Any, shape: tuple[int, ...]) -> np.memmap:
