@@ -1,6 +1,9 @@
 """Speed of decoding, opening and augmenting images, compared with the usual ways. Run by hand on real TinyImageNet.
 
-    HWCLS_DATA=... python benchmarks/data.py [--images 4096] [--rounds 3] [--only crop+flip] [--json FILE]
+    HWCLS_DATA=... python benchmarks/data.py [--images 4096] [--rounds 3] [--only crop+flip] [--large] [--json FILE]
+
+--large measures what is done for data larger than a GPU or than memory alone: batches that are read in advance by a
+thread against those of memory, on a CPU, where nothing is copied; and a decoding that is interrupted halfway.
 
 Augmentation is counted in images per CPU-second (user + system, children included; one torch thread), contenders
 interleaved, medians over the rounds; the first contender is the ratio's base. kornia is measured where it is installed.
@@ -36,6 +39,7 @@ from hwcls.data.formats.raw import EncodedImages
 from hwcls.data.formats.tinyimagenet import read_tinyimagenet
 from hwcls.data.imageset import ImageSet, open_data
 from hwcls.data.loader import Feed
+from hwcls.data.transfer import pixels
 
 BATCH = 128
 STEPS = 20  # of a trial whose memory is measured
@@ -144,6 +148,80 @@ def images_per_cpu_second(make: Callable[[int], Any], images: int) -> float:
     return seen / (cpu_seconds() - start)
 
 
+def read_in_advance(data: ImageSet, images: int, rounds: int) -> dict[str, Any]:
+    """Images per CPU-second of each augmentation, and without any: those of memory, and those that a thread reads."""
+    found: dict[str, Any] = {}
+    for name, augment in {"nothing": AugmentConfig(), **AUGMENTS, "mixup": AugmentConfig(mixup=0.2)}.items():
+        config = DataConfig(name="tinyimagenet", batch_size=BATCH, augment=augment)
+        makers = {}
+        for way, on_host in {"memory": ("cpu",), "thread": ()}.items():
+            pixels.ON_HOST = on_host
+            pixels.Pixels._known.clear()
+            feed = Feed(data, config, seed=0, device=torch.device("cpu"))
+            makers[way] = pixels.Pixels._known.pop(data.train), feed
+        speeds: dict[str, list[float]] = {way: [] for way in makers}
+        for _ in range(rounds):
+            for way, (opened, feed) in makers.items():
+                pixels.Pixels._known[data.train] = opened
+
+                def batches(epoch: int, feed: Feed = feed) -> Iterator[tuple[Tensor, Tensor]]:
+                    return ((batch.images, batch.labels) for step in feed.train(epoch) for batch in step.parts)
+
+                speeds[way].append(images_per_cpu_second(batches, images))
+        medians = {way: statistics.median(runs) for way, runs in speeds.items()}
+        found[name] = {**medians, "ratio": medians["thread"] / medians["memory"]}
+    pixels.ON_HOST = ("cpu",)
+    pixels.Pixels._known.clear()
+    return found
+
+
+class Halfway:
+    """A reporter that interrupts a decoding once, when half of a split is done."""
+
+    def __init__(self) -> None:
+        self.interrupted = False
+
+    def __call__(self, line: str) -> None:
+        """Lines are not shown."""
+
+    def step(self, task: str, done: int, total: int) -> None:
+        """Interrupt at half of a split."""
+        if not self.interrupted and 2 * done >= total:
+            self.interrupted = True
+            raise KeyboardInterrupt
+
+
+def decode_in_two() -> dict[str, float]:
+    """CPU-seconds of a decoding, and of the same one in two parts, each in an empty cache."""
+    found: dict[str, float] = {}
+    config = DataConfig(name="tinyimagenet")
+    for way in ("whole", "resumed"):
+        with tempfile.TemporaryDirectory() as scratch:
+            os.environ["HWCLS_CACHE"] = scratch
+            report, start = Halfway(), cpu_seconds()
+            if way == "resumed":
+                try:
+                    open_data(config, report)
+                except KeyboardInterrupt:
+                    found["until the interruption"] = cpu_seconds() - start
+            open_data(config)
+            found[way] = cpu_seconds() - start
+    return found
+
+
+def measure_large(images: int, rounds: int) -> dict[str, Any]:
+    """The part of --large; prints its tables."""
+    result: dict[str, Any] = {"decode_cpu_seconds": decode_in_two()}
+    print("decoding, CPU-s: " + ", ".join(f"{way} {value:.1f}" for way, value in result["decode_cpu_seconds"].items()))
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ["HWCLS_CACHE"] = scratch
+        result["read_in_advance"] = read_in_advance(open_data(DataConfig(name="tinyimagenet")), images, rounds)
+    print(f"\n{'images per CPU-second':24s} {'memory':>9s} {'thread':>9s} {'ratio':>6s}")
+    for name, speed in result["read_in_advance"].items():
+        print(f"{name:24s} {speed['memory']:9,.0f} {speed['thread']:9,.0f} {speed['ratio']:6.2f}")
+    return result
+
+
 def used_kb() -> tuple[int, int]:
     """KB of mapped files (this process's share) and of its own memory; inherited pages cancel out."""
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()[1:]
@@ -188,14 +266,20 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=4096, help="per run")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=AUGMENTS, action="append", help="these augmentations (repeatable)")
+    parser.add_argument("--large", action="store_true", help="only what is done for data larger than memory")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    if not importlib.util.find_spec("kornia"):
+    if not options.large and not importlib.util.find_spec("kornia"):
         print("without kornia, which is not installed: pip install --no-deps kornia kornia_rs")
     torch.set_num_threads(1)
     place = locate("tinyimagenet")
     if place is None:
         raise SystemExit("HWCLS_DATA has no tinyimagenet")
+    if options.large:
+        large = measure_large(options.images, options.rounds)
+        if options.json:
+            options.json.write_text(json.dumps(large, indent=2) + "\n", encoding="utf-8")
+        return
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["HWCLS_CACHE"] = scratch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -54,7 +55,9 @@ def flat_images(images: np.ndarray | EnlargedImages) -> torch.Tensor:
     import torch
 
     if isinstance(images, np.ndarray):
-        return torch.from_numpy(images).view(len(images), -1)
+        with warnings.catch_warnings():  # the map is read-only, and nothing writes to it
+            warnings.simplefilter("ignore")
+            return torch.from_numpy(images).view(len(images), -1)
     return cast(torch.Tensor, _EnlargedRows(images))
 
 

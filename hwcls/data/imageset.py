@@ -28,7 +28,7 @@ class Split:
     """Some images of a store, in order.
 
     Attributes:
-        images: (M, H, W, C) uint8, memory-mapped copy-on-write, or enlarged when they are read; splits share it.
+        images: (M, H, W, C) uint8, memory-mapped read-only, or enlarged when they are read; splits share it.
         labels: (N,) int64, of this split.
         rows: (N,) int64, the rows of `images` that belong to it, ascending.
     """

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Self
-from weakref import WeakKeyDictionary
+from functools import partial
+from itertools import accumulate
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
@@ -16,13 +18,12 @@ from hwcls.config.data import DataConfig
 from hwcls.data.augment.apply import Normalise, augment_batch, cache_sized_portions, mix_images
 from hwcls.data.augment.parameters import AugmentPlan, plan_epoch
 from hwcls.data.augment.plan_ahead import PlanAhead
-from hwcls.data.enlarged import flat_images
-from hwcls.data.imageset import ImageSet, Split
+from hwcls.data.imageset import ImageSet
 from hwcls.data.splits import random_permutation
+from hwcls.data.transfer.pixels import Pixels
+from hwcls.data.transfer.staging import Stage
 from hwcls.errors import UserError
 
-RESERVED = 0.2  # share of a GPU's memory
-UPLOADED = 2**28  # bytes at once
 EVALUATED, EVALUATED_BYTES = 2048, 2**25  # images at once on a GPU, and their bytes: without gradients more fit
 SplitName = Literal["train", "val", "test"]
 SAMPLE = 5  # stream of (split_seed) that picks an evaluation sample
@@ -100,7 +101,8 @@ class EpochFeed:
         self.augment = config.augment if config.augment is not None else data.augment
         self._plan: AugmentPlan | None = None  # of the epoch that `train` is in
         self._reuse_plan, self._plans = False, PlanAhead()
-        self._evaluated: dict[tuple[SplitName, int | None], Tensor] = {}  # this rank's positions, on the device
+        self._stages = True  # whether batches that wait for the host are read in advance
+        self._evaluated: dict[tuple[SplitName, int | None], tuple[Tensor, Tensor]] = {}  # positions: on CPU, on device
         self.steps = self._count_steps()
         if not self.steps:
             raise UserError("a single training image is too few", where="data", remedy="keep more images")
@@ -123,17 +125,26 @@ class EpochFeed:
         """The plan of an epoch, on the CPU."""
         raise NotImplementedError
 
-    def _train_batch(self, plan: AugmentPlan, place: slice | Tensor) -> Batch:
-        """The batch of some positions of an epoch."""
+    def _train_batch(self, plan: AugmentPlan, place: slice | Tensor, staged: Tensor | None = None) -> Batch:
+        """The batch of some positions of an epoch, of what a stage has read for it, or else of what is read now."""
         raise NotImplementedError
 
-    def _plain_batch(self, split: SplitName, index: Tensor) -> Batch:
-        """Some images (b,) of a split, unaugmented."""
+    def _plain_batch(self, split: SplitName, index: Tensor, staged: Tensor | None = None) -> Batch:
+        """Some images (b,) of a split, unaugmented, of what a stage has read or of what is read now."""
         raise NotImplementedError
+
+    def _stage_epoch(self, plan: AugmentPlan, places: Sequence[slice]) -> Stage | None:
+        """What reads the batches at `places` of an epoch in advance, by its plan on the CPU; None: nothing has to."""
+        return None
+
+    def _stage_split(self, split: SplitName, batches: Sequence[Tensor]) -> Stage | None:
+        """What reads unaugmented `batches` of positions (b,) on the CPU in advance; None: nothing has to."""
+        return None
 
     def rebatched(self, size: int) -> Self:
         """The same epochs in batches of `size`, for a single rank."""
         other = copy.copy(self)
+        other._stages = self.world == 1  # else most batches are another rank's
         other.config = self.config.model_copy(update={"batch_size": size})
         other.rank, other.world, other._plan, other._reuse_plan = 0, 1, None, False
         other._plans, other._evaluated = PlanAhead(self._plans.last), {}
@@ -153,8 +164,22 @@ class EpochFeed:
                 begins with three, as BatchNorm cannot use a single image; only with 1 are there
                 micro-batches of one.
         """
-        plan, count = self._load_plan(epoch), len(self.data.train)
-        size = self.config.batch_size
+        drawn = self._plans.take(epoch, self._draw_plan)
+        plan = self._load_plan(drawn)
+        steps = list(self._lay_out(micro_batch))
+        numbers = accumulate((len(some) for *_, some in steps), initial=0)  # of each step's first micro-batch
+        places = [place for *_, some in steps for place in some] if self._stages else []
+        with _closing(self._stage_epoch(drawn, places)) as stage:
+            for (start, size, some), first in zip(steps, numbers, strict=False):
+                batches = (
+                    _make_batch(stage, number, partial(self._train_batch, plan, place))
+                    for number, place in enumerate(some, first)
+                )
+                yield Step(size, len(some), batches, start)
+
+    def _lay_out(self, micro_batch: int | None) -> Iterator[tuple[int, int, list[slice]]]:
+        """Each step's first position, its images, and the positions of this rank's micro-batches."""
+        count, size = len(self.data.train), self.config.batch_size
         for start in range(0, self.steps * size, size):
             stop = min(start + size, count)
             low, high = chunk_bounds(stop - start, self.world, self.rank, least=2)
@@ -163,8 +188,7 @@ class EpochFeed:
             parts = -(-here // most) if here else 0
             bounds = [chunk_bounds(here, parts, part, least=min(most, 2)) for part in range(parts)]
             places = [slice(start + low + first, start + low + last) for first, last in bounds if first < last]
-            batches = (self._train_batch(plan, place) for place in places)
-            yield Step(stop - start, len(places), batches, start)
+            yield start, stop - start, places
 
     def draw_ahead(self, last: int) -> None:
         """From the next epoch on, have a thread draw each epoch's plan during the one before, up to epoch `last`."""
@@ -180,9 +204,8 @@ class EpochFeed:
         assert self._plan is not None, "`train` comes first"
         return self._train_batch(self._plan, positions)
 
-    def _load_plan(self, epoch: int) -> AugmentPlan:
-        """The plan of an epoch, on the device."""
-        plan = self._plans.take(epoch, self._draw_plan)
+    def _load_plan(self, plan: AugmentPlan) -> AugmentPlan:
+        """Copy the plan of an epoch to the device."""
         if self._plan is not None and self._reuse_plan:
             self._plan.copy_(plan)
         else:
@@ -198,10 +221,16 @@ class EpochFeed:
             limit: Only a sample of so many images, the same for every epoch, seed and trial.
         """
         if (split, limit) not in self._evaluated:  # once: to copy them to a GPU waits for it
-            self._evaluated[split, limit] = self._choose(split, limit).to(self.device)
-        chosen = self._evaluated[split, limit]
-        for start in range(0, len(chosen), batch_size):
-            yield self._plain_batch(split, chosen[start : start + batch_size])
+            chosen = self._choose(split, limit)
+            self._evaluated[split, limit] = chosen, chosen.to(self.device)
+        chosen, there = self._evaluated[split, limit]
+        if not len(chosen):
+            return
+        starts = range(0, len(chosen), batch_size)
+        with _closing(self._stage_split(split, [chosen[start : start + batch_size] for start in starts])) as stage:
+            for number, start in enumerate(starts):
+                index = there[start : start + batch_size]
+                yield _make_batch(stage, number, partial(self._plain_batch, split, index))
 
     def _choose(self, split: SplitName, limit: int | None) -> Tensor:
         """The positions of `evaluate` on this rank, (n,) int64."""
@@ -230,7 +259,7 @@ class Feed(EpochFeed):
         super().__init__(data, config, seed=seed, device=device, rank=rank, world=world, dtype=dtype)
         self._normalise = Normalise(data.mean, data.std, data.image_size, device, dtype)
         for part in (data.train, data.val):  # at once: what is left is the model's
-            _Pixels.cached(part, device)
+            Pixels.cached(part, device)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -238,8 +267,7 @@ class Feed(EpochFeed):
 
     @property
     def resident(self) -> bool:
-        pixels = _Pixels.cached(self.data.train, self.device)
-        return pixels.images.device == pixels.labels.device
+        return Pixels.cached(self.data.train, self.device).resident
 
     def evaluation_size(self, micro_batch: int) -> int:
         if self.device.type == "cpu":  # more would leave its caches
@@ -249,72 +277,36 @@ class Feed(EpochFeed):
     def _draw_plan(self, epoch: int) -> AugmentPlan:
         return plan_epoch(self.augment, len(self.data.train), self.data.image_size, self.seed, epoch)
 
-    def _plain_batch(self, split: SplitName, index: Tensor) -> Batch:
-        pixels = _Pixels.cached(getattr(self.data, split), self.device)
-        return Batch(self._finish(self._normalise(pixels.take(index))), pixels.labels[index], index)
+    def _plain_batch(self, split: SplitName, index: Tensor, staged: Tensor | None = None) -> Batch:
+        pixels = Pixels.cached(getattr(self.data, split), self.device)
+        images = pixels.take(index) if staged is None else pixels.shaped(staged)
+        return Batch(self._finish(self._normalise(images)), pixels.labels[index], index)
 
-    def _train_batch(self, plan: AugmentPlan, place: slice | Tensor) -> Batch:
-        pixels, here = _Pixels.cached(self.data.train, self.device), plan.at(place)
-        images = augment_batch(pixels.take(here.order), here, self.augment, self._normalise)
+    def _train_batch(self, plan: AugmentPlan, place: slice | Tensor, staged: Tensor | None = None) -> Batch:
+        pixels, here = Pixels.cached(self.data.train, self.device), plan.at(place)
+        count = len(here.order)
+        own = pixels.take(here.order) if staged is None else pixels.shaped(staged[:count])
+        images = augment_batch(own, here, self.augment, self._normalise)
         labels = pixels.labels[here.order]
         if here.partner is None:
             return Batch(self._finish(images), labels, here.order)
         there = plan.at(here.partner)
         for some in cache_sized_portions(images, images.dtype):
             other = there.at(some)
-            partners = augment_batch(pixels.take(other.order), other, self.augment, self._normalise)
+            taken = pixels.take(other.order) if staged is None else pixels.shaped(staged[count:][some])
+            partners = augment_batch(taken, other, self.augment, self._normalise)
             images[some] = mix_images(images[some], partners, here.at(some))
         return Batch(self._finish(images), labels, here.order, pixels.labels[there.order], here.share)
 
+    def _stage_epoch(self, plan: AugmentPlan, places: Sequence[slice]) -> Stage | None:
+        pixels = Pixels.cached(self.data.train, self.device)
+        return pixels.stage((images_at(plan, place) for place in places), most_images(plan, places))
+
+    def _stage_split(self, split: SplitName, batches: Sequence[Tensor]) -> Stage | None:
+        return Pixels.cached(getattr(self.data, split), self.device).stage(batches, max(map(len, batches)))
+
     def _finish(self, images: Tensor) -> Tensor:
         return images.to(self.dtype).permute(0, 3, 1, 2)  # (b, C, S, S), channels_last
-
-
-class _Pixels:
-    """A split's pixels and labels for a device: the memory map itself on a CPU, one upload where a GPU has room."""
-
-    _known: ClassVar[WeakKeyDictionary[Split, dict[torch.device, _Pixels]]] = WeakKeyDictionary()
-
-    def __init__(self, split: Split, device: torch.device) -> None:
-        images: Tensor
-        images, rows = flat_images(split.images), torch.from_numpy(split.rows)  # (M, S*S*C) uint8
-        self.side, self.channels = split.images.shape[1], split.images.shape[3]
-        if fits(len(rows) * images.shape[1], device):
-            images, rows = upload(images, rows, device), torch.arange(len(rows), device=device)
-        self.images, self.rows, self.device = images, rows, device
-        self.labels = torch.from_numpy(split.labels).to(device)
-
-    @classmethod
-    def cached(cls, split: Split, device: torch.device) -> _Pixels:
-        """The one copy for this split and device; it lives as long as the split does."""
-        devices = cls._known.setdefault(split, {})
-        if device not in devices:
-            devices[device] = cls(split, device)
-        return devices[device]
-
-    def take(self, index: Tensor) -> Tensor:
-        """(b, S, S, C) uint8 of some positions of the split."""
-        # a GPU waits here for pixels that are not on it
-        found = self.images.index_select(0, self.rows[index.to(self.rows.device)]).to(self.device)
-        return found.view(len(index), self.side, self.side, self.channels)
-
-
-def fits(size: int, device: torch.device) -> bool:
-    """Whether `size` bytes of pixels are kept on `device`: a GPU's model needs RESERVED of its memory."""
-    if device.type != "cuda":
-        return device.type != "cpu"
-    free, total = torch.cuda.mem_get_info(device)
-    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return size < free + unused - RESERVED * total
-
-
-def upload(images: Tensor, rows: Tensor, device: torch.device) -> Tensor:
-    """The `rows` (N,) of (M, P) pixels on `device`, (N, P): a part at a time, for the host may not hold all."""
-    found = torch.empty(len(rows), images.shape[1], dtype=images.dtype, device=device)
-    step = max(1, UPLOADED // max(1, images.shape[1]))
-    for start in range(0, len(rows), step):
-        found[start : start + step] = images[rows[start : start + step]].to(device)
-    return found
 
 
 def chunk_bounds(count: int, parts: int, part: int, least: int = 1) -> tuple[int, int]:
@@ -326,3 +318,29 @@ def chunk_bounds(count: int, parts: int, part: int, least: int = 1) -> tuple[int
     shortest, longer = divmod(count, filled)
     low = min(count, part * shortest + min(part, longer))
     return low, min(count, low + shortest + (part < longer))
+
+
+def images_at(plan: AugmentPlan, place: slice) -> Tensor:
+    """The images at some positions of an epoch, (b,), and then their partners, (2 b,) in all, where there are any."""
+    own = plan.order[place]
+    return own if plan.partner is None else torch.cat([own, plan.order[plan.partner[place]]])
+
+
+def most_images(plan: AugmentPlan, places: Sequence[slice]) -> int:
+    """The length of the longest `images_at` these places; 0 where there are none."""
+    return max((place.stop - place.start for place in places), default=0) * (1 if plan.partner is None else 2)
+
+
+def _make_batch(stage: Stage | None, number: int, make: Callable[[Tensor | None], Batch]) -> Batch:
+    """A batch of what the stage has read for that number; its buffer is free as soon as the batch is made."""
+    with stage.batch(number) if stage is not None else nullcontext() as staged:
+        return make(staged)
+
+
+@contextmanager
+def _closing(stage: Stage | None) -> Iterator[Stage | None]:
+    try:
+        yield stage
+    finally:
+        if stage is not None:
+            stage.close()

@@ -6,7 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
+from hwcls.format import format_duration
+
 REPORT_EVERY = 2.0  # seconds
+REPORT_LATEST = 60.0  # seconds: a line comes at least as often as this, where there is progress
 ProgressReporter = Callable[[str], None]  # called with one line now and then
 
 
@@ -35,14 +38,23 @@ class ProgressMeter:
         self._reported, self._tenth = time.monotonic(), 0
 
     def update(self, done: int, note: str = "") -> None:
-        """Note that `done` units are done; reports a line at most every tenth and every REPORT_EVERY seconds.
+        """Note that `done` units are done; reports a line every tenth, but at most every REPORT_EVERY seconds.
 
         `note` follows a line.
         """
         if not self.total:
             return
+        since = time.monotonic() - self._reported
         if isinstance(self.report, StepReporter):
             self.report.step(self.task, done, self.total)
-        elif done * 10 // self.total > self._tenth and time.monotonic() - self._reported > REPORT_EVERY:
+        elif (done * 10 // self.total > self._tenth and since > REPORT_EVERY) or since > REPORT_LATEST:
             self._reported, self._tenth = time.monotonic(), done * 10 // self.total
             self.report(f"{self.task}: {100 * done // self.total} % of {self.amount}{note}")
+
+
+def rate_note(done: int, left: int, seconds: float) -> str:
+    """What follows a line on images: how many a second, by `done` in `seconds`, and how long those left take."""
+    if not done or not left or seconds <= 0:
+        return ""
+    rate = done / seconds
+    return f" ({rate:,.0f} images/s, {format_duration(left / rate)} left)"

@@ -14,10 +14,9 @@ import json
 import os
 import shlex
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from filelock import FileLock
@@ -26,9 +25,10 @@ from hwcls import files
 from hwcls.config.data import PLAIN_INPUTS, DataConfig
 from hwcls.data import catalog, disk, integrity
 from hwcls.data.cache import leases
-from hwcls.data.cache.limit import STORES, make_room
+from hwcls.data.cache.limit import STORES, make_room, tree_bytes, unfinished_folder
 from hwcls.data.decoding.pixel_range import PixelRange, UnknownRangeError
 from hwcls.data.decoding.resizing import Resizing
+from hwcls.data.decoding.shards import ARRAYS, RECORD, Shape, Unfinished, decode_split, finish_split
 from hwcls.data.enlarged import EnlargedImages
 from hwcls.data.fetch import fetch_data_set
 from hwcls.data.formats.archive import walk_files
@@ -42,22 +42,11 @@ FORMAT = 2  # raised when the layout, the decoding or the images' order changes
 # the same for images of a user's own: 3 scales pixels of more than 8 bits by the set's own range, 4 reads classes that
 # lie several folders deep
 USER_FORMAT = 4
-ARRAYS = ("images", "labels", "sums", "digests")
-
-
-@dataclass(frozen=True)
-class Shape:
-    """How images are decoded: side, channels, how they are resized, the range of wide pixels."""
-
-    size: int
-    channels: int
-    resizing: Resizing
-    levels: PixelRange | None = None
 
 
 @dataclass(frozen=True)
 class PixelStore:
-    """An opened store; arrays are memory-mapped copy-on-write."""
+    """An opened store; arrays are memory-mapped, the images read-only."""
 
     folder: Path
     meta: dict[str, Any]
@@ -83,7 +72,9 @@ class PixelStore:
         """One of ARRAYS of a split; raises UserError when its file is damaged."""
         path = self.folder / f"{split}.{kind}.npy"
         try:
-            array: np.ndarray = np.load(path, mmap_mode="c", allow_pickle=False)
+            # a writable map must fit into memory, as if it were filled
+            mode: Literal["r", "c"] = "r" if kind == "images" else "c"
+            array: np.ndarray = np.load(path, mmap_mode=mode, allow_pickle=False)
             if len(array) != self.meta["splits"][split]["count"]:
                 raise ValueError("of another length")
         except (OSError, ValueError, EOFError, TypeError) as error:
@@ -270,43 +261,70 @@ def _layout_key(config: DataConfig) -> list[Any]:
 def _build_store(
     folder: Path, config: DataConfig, raw: RawData, asked: tuple[int | None, int | None], report: ProgressReporter
 ) -> None:
-    name, (size, channels) = config.name, _image_shape(raw, *asked)
-    for stale in folder.parent.glob(f".{folder.name}.*.tmp"):  # we hold the lock: whoever made it is gone
+    """Decode `raw` into `folder`; continues what an earlier process left unfinished.
+
+    What is left behind by an interruption is kept, and removed after an error.
+    """
+    size, channels = _image_shape(raw, *asked)
+    shape = Shape(size, channels, Resizing.of(config))
+    for stale in folder.parent.glob(f".{folder.name}.*.tmp"):  # of an earlier version; we hold the lock
         shutil.rmtree(stale, ignore_errors=True)
+    building = unfinished_folder(folder)
+    leases.hold(building)
     total = sum(len(split.labels) for split in raw.splits.values())
     needed = store_bytes(total, size, channels)
-    resizing = Resizing.of(config)
-    how = f" ({resizing})" if str(resizing) else ""
-    cost = f"will take {format_bytes(needed)} in {folder.parent}"
-    report(f"{config.title}: {total:,} images decoded to {size} x {size}{how} {cost}")
-    make_room(needed, report)
-    disk.check_free_space(folder.parent, needed)
-    building = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    building.mkdir()
     try:
-        meta: dict[str, Any] = {"format": FORMAT, "name": name, "classes": raw.classes}
+        unfinished = Unfinished.open(building, raw, shape)
+        missing = max(0, needed - tree_bytes(building))
+        report(f"{config.title}: {_describe_work(unfinished, total, shape, needed)} in {folder.parent}")
+        make_room(missing, report)
+        disk.check_free_space(folder.parent, missing)
+        building.mkdir(exist_ok=True)
+        meta: dict[str, Any] = {"format": FORMAT, "name": config.name, "classes": raw.classes}
         meta |= {"image_size": size, "channels": channels, "found": raw.found}
-        meta |= {"resize": resizing.how, "interpolation": resizing.interpolation, "crop_pct": resizing.crop_pct}
-        shape = Shape(size, channels, resizing)
-        try:
-            levels = None
-            meta["splits"] = _write_splits(building, config.title, raw, shape, report)
-        except UnknownRangeError:  # the first image of more than 8 bits: only now are all of them looked at
-            levels = _measure_range(raw)
-            report(f"{config.title}: {levels.describe()}")
-            meta["splits"] = _write_splits(building, config.title, raw, replace(shape, levels=levels), report)
-        meta["pixel_range"] = levels and levels.to_dict()
+        how = shape.resizing
+        meta |= {"resize": how.how, "interpolation": how.interpolation, "crop_pct": how.crop_pct}
+        meta["splits"] = _decode_splits(unfinished, config.title, raw, shape, report)
+        meta["pixel_range"] = unfinished.levels and unfinished.levels.to_dict()
         files.write_json(building / "meta.json", meta)
         if folder.exists():  # incomplete
             shutil.rmtree(folder)
         os.replace(building, folder)
+        (folder / RECORD).unlink(missing_ok=True)
         files.sync_folder(folder.parent)
-    except OSError as error:
+    except Exception as error:
+        files.remove(building)
         if disk.is_disk_full(error):
             raise disk.disk_full_error(folder.parent, needed) from None
         raise
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+
+
+def _describe_work(unfinished: Unfinished, total: int, shape: Shape, needed: int) -> str:
+    """What will be decoded, in words, and what it takes."""
+    how = f" ({shape.resizing})" if str(shape.resizing) else ""
+    what = f"{total:,} images decoded to {shape.size} x {shape.size}{how} will take {format_bytes(needed)}"
+    done = sum(unfinished.done.values())
+    return f"{what}; {done:,} of them are there already," if done else what
+
+
+def _decode_splits(
+    unfinished: Unfinished, title: str, raw: RawData, shape: Shape, report: ProgressReporter
+) -> dict[str, Any]:
+    """Decode what is missing of every split; returns meta.json's list of them."""
+
+    def decode_all() -> None:
+        for split, part in raw.splits.items():
+            meter = ProgressMeter(report, f"{title}: {split}", len(part.labels), "images decoded")
+            decode_split(unfinished, split, part, shape, meter)
+
+    try:
+        decode_all()
+    except UnknownRangeError:  # the first image of more than 8 bits: only now are all of them looked at
+        unfinished.levels = _measure_range(raw)
+        unfinished.record()
+        report(f"{title}: {unfinished.levels.describe()}")
+        decode_all()  # images of 8 bits, which are there, do not depend on the range
+    return {split: finish_split(unfinished, split, part.labels) for split, part in raw.splits.items()}
 
 
 def _measure_range(raw: RawData) -> PixelRange:
@@ -318,68 +336,6 @@ def _measure_range(raw: RawData) -> PixelRange:
     found = (measure_range(train) if isinstance(train, EncodedImages) else None) or measure_range(everything)
     assert found is not None
     return found
-
-
-def _write_splits(folder: Path, title: str, raw: RawData, shape: Shape, report: ProgressReporter) -> dict[str, Any]:
-    """Decode every split; returns meta.json's list of them."""
-    written = {}
-    for split, part in raw.splits.items():
-        meter = ProgressMeter(report, f"{title}: {split}", len(part.labels), "images decoded")
-        written[split] = _write_split(folder / split, part.images, part.labels, shape, meter)
-    return written
-
-
-def _write_split(
-    stem: Path,
-    images: np.ndarray | EncodedImages,
-    labels: np.ndarray,
-    shape: Shape,
-    meter: ProgressMeter,
-) -> dict[str, Any]:
-    # loads torch, which an opened store does not need
-    from hwcls.data.decoding.decode import chunk_size, decode_tasks, run_tasks
-
-    count, size, channels = len(labels), shape.size, shape.channels
-    out = _allocate_images(stem.with_suffix(".images.npy"), (count, size, size, channels))
-    sums = np.empty((count, 2, channels), np.int64)
-    digests = np.empty(count, np.uint64)
-
-    def finish(task: Callable[[], tuple[int, np.ndarray]]) -> Callable[[], None]:
-        def run() -> None:
-            start, pixels = task()
-            stop = start + len(pixels)
-            out[start:stop] = pixels
-            sums[start:stop] = _channel_sums(pixels)
-            digests[start:stop] = integrity.digest_images(pixels)
-
-        return run
-
-    tasks = [finish(task) for task in decode_tasks(images, size, channels, shape.levels, shape.resizing)]
-    for done, _ in enumerate(run_tasks(iter(tasks)), 1):
-        meter.update(min(done * chunk_size(size, channels), count))
-    out.flush()
-    for kind, array in (("labels", labels), ("sums", sums), ("digests", digests)):
-        files.write_with(stem.with_suffix(f".{kind}.npy"), lambda file, array=array: np.save(file, array))  # type: ignore[misc]
-    with open(stem.with_suffix(".images.npy"), "rb") as file:
-        os.fsync(file.fileno())
-    return {
-        "count": count,
-        "bytes": {kind: stem.with_suffix(f".{kind}.npy").stat().st_size for kind in ARRAYS},
-        "blake2b": {
-            "labels": integrity.hash_array(labels),
-            "sums": integrity.hash_array(sums),
-            "digests": integrity.hash_array(digests),
-        },
-    }
-
-
-def _allocate_images(path: Path, shape: tuple[int, ...]) -> np.memmap:
-    """A .npy of uint8 with its disk blocks reserved: a write into a map of a full disk would be SIGBUS."""
-    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-    if hasattr(os, "posix_fallocate"):
-        with open(path, "r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    return array
 
 
 def _image_shape(raw: RawData, size: int | None, channels: int | None) -> tuple[int, int]:
@@ -394,11 +350,3 @@ def _image_shape(raw: RawData, size: int | None, channels: int | None) -> tuple[
     sizes, found = measure_images(images)
     # earlier versions took the files' own side and recorded none; where they have none in common, it is chosen
     return size or sizes.shared_side or sizes.side_from_scratch, channels or found
-
-
-def _channel_sums(pixels: np.ndarray) -> np.ndarray:
-    """(n, 2, C) int64: the sum and the sum of squares of each channel of (n, S, S, C) uint8; columns first is 13x."""
-    n, side, _, channels = pixels.shape
-    lines = pixels.reshape(n, side, side * channels)
-    columns = [part.sum(1, dtype=np.uint32) for part in (lines, np.multiply(lines, lines, dtype=np.uint16))]
-    return np.stack([part.reshape(n, side, channels).sum(1, dtype=np.int64) for part in columns], 1)

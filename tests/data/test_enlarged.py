@@ -75,3 +75,18 @@ def test_batches_are_those_of_a_large_store() -> None:
         steps = [part.images for step in feed.train(1) for part in step.parts]
         batches.append(torch.cat([*steps, *(batch.images for batch in feed.evaluate("test"))]))
     assert torch.equal(*batches)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_batches_that_are_read_in_advance_are_enlarged_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for a GPU that has no room for the enlarged pixels."""
+    keys: dict[str, Any] = {"image_size": 80, "augment": {"hflip": True, "mixup": 0.2}}
+    batches = []
+    for on_host in (("cpu",), ()):
+        monkeypatch.setattr("hwcls.data.transfer.pixels.ON_HOST", on_host)
+        data = open_data(config(**keys, **GIVEN))
+        feed = Feed(data, config(**keys, **GIVEN), seed=1, device=torch.device("cpu"))
+        assert feed.resident == bool(on_host)
+        steps = [part.images for step in feed.train(1) for part in step.parts]
+        batches.append(torch.cat([*steps, *(batch.images for batch in feed.evaluate("test"))]))
+    assert torch.equal(*batches)

@@ -15,11 +15,13 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from hwcls.config.data import AugmentConfig, DataConfig
-from hwcls.data import loader
 from hwcls.data.augment.parameters import AugmentPlan
 from hwcls.data.imageset import ImageSet
 from hwcls.data.loader import Batch, Feed, chunk_bounds
+from hwcls.data.transfer import pixels, staging
+from hwcls.data.transfer import upload as transfer
 from hwcls.errors import UserError
+from hwcls.training.step.ghost_batches import GroupFeed
 
 CPU = torch.device("cpu")
 STRONG = AugmentConfig(crop=2, hflip=True, rotate=20, resized_crop=0.5, erase=0.5, mixup=0.3, cutmix=1.0)
@@ -298,29 +300,13 @@ def test_a_gpu_never_waits_nor_meets_cpu_tensors(
 ) -> None:
     """Fake tensors know devices, but no values: to ask for one, or for how many are chosen, is an error."""
     data = make.made_set(count=16)
-    monkeypatch.setattr(loader, "fits", lambda size, device: True)
+    monkeypatch.setattr(transfer, "fits", lambda size, device: True)
     with FakeTensorMode():
         one = feed(data, augment=augment, device=torch.device("cuda"))
         batches = [batch for step in one.train(1) for batch in step.parts]
         batches += list(one.evaluate("val"))
     assert {part.device.type for batch in batches for part in vars(batch).values() if part is not None} == {"cuda"}
     assert sum(len(batch.labels) for batch in batches) == len(data.train) + len(data.val)
-
-
-def test_pixels_that_a_gpu_has_no_room_for_stay_in_host_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """20 % of the GPU is left to the model; what torch has reserved but does not use counts as free."""
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (50, 100))
-    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 10)
-    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 4)
-    assert loader.fits(35, torch.device("cuda", 0))
-    assert not loader.fits(36, torch.device("cuda", 0))
-    assert not loader.fits(0, torch.device("cpu"))
-
-
-def test_pixels_are_uploaded_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    images, rows = torch.arange(40, dtype=torch.uint8).view(10, 4), torch.tensor([1, 2, 5, 9, 3])
-    monkeypatch.setattr(loader, "UPLOADED", 9)  # two images
-    assert torch.equal(loader.upload(images, rows, torch.device("cpu")), images[rows])
 
 
 @pytest.mark.parametrize("augment", [STRONG, ALL], ids=["strong", "all"])
@@ -438,3 +424,125 @@ def test_what_is_evaluated_goes_to_the_device_once(make: SimpleNamespace, monkey
         for limit in (None, 10):
             assert sum(len(batch.labels) for batch in found.evaluate("train", 8, limit)) == limit or 40
     assert chosen == [("train", None), ("train", 10)]
+
+
+@pytest.fixture
+def staged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CPU that is treated as a GPU without room for the data: what is opened from here on is read batch by batch."""
+    monkeypatch.setattr(pixels, "ON_HOST", ())
+
+
+def threads() -> int:
+    return sum(thread.name == "stage" for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize(
+    "augment",
+    [AugmentConfig(), MOVES, STRONG, AugmentConfig(mixup=0.3), ALL],
+    ids=["nothing", "moves", "strong", "mixup", "all"],
+)
+@pytest.mark.parametrize(("world", "micro"), [(1, None), (1, 5), (3, 2)])
+def test_images_read_batch_by_batch_are_those_of_memory(
+    make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, augment: AugmentConfig, world: int, micro: int | None
+) -> None:
+    """Also of a second epoch, of an incomplete last batch and of partners in cutmix; to the bit."""
+    plain = [joined(epoch(make.made_set(), world, micro, number, augment=augment)) for number in (1, 2)]
+    monkeypatch.setattr(pixels, "ON_HOST", ())
+    monkeypatch.setattr("hwcls.data.augment.apply.PORTION", 3 * 432 * 4)  # partners in several portions
+    data = make.made_set()
+    assert not feed(data).resident
+    for number, expected in enumerate(plain, 1):
+        got = joined(epoch(data, world, micro, number, augment=augment))
+        assert got.keys() == expected.keys()
+        for name, values in got.items():
+            assert torch.equal(values, expected[name]), name
+    assert threads() == 0
+
+
+@pytest.mark.parametrize("limit", [None, 10])
+def test_evaluation_batch_by_batch(make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, limit: int | None) -> None:
+    def found() -> list[torch.Tensor]:
+        one = feed(make.made_set())
+        return [batch.images for name in ("train", "val", "test") for batch in one.evaluate(name, 7, limit)]  # type: ignore[arg-type]
+
+    plain = found()
+    monkeypatch.setattr(pixels, "ON_HOST", ())
+    with torch.inference_mode():
+        assert all(torch.equal(*pair) for pair in zip(found(), plain, strict=True))
+    assert threads() == 0
+
+
+def test_only_what_does_not_fit_is_read_batch_by_batch(
+    make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, staged: None
+) -> None:
+    """What of several splits fits is kept on the GPU, train first."""
+    asked = []
+    monkeypatch.setattr(transfer, "fits", lambda size, device: asked.append(size) or size < 10_000)  # type: ignore[func-returns-value]
+    one = feed(make.made_set())  # 53 images of 432 bytes to train on, 20 of val
+    assert not one.resident
+    assert pixels.Pixels.cached(one.data.val, CPU).resident
+    assert asked == [53 * 432, 20 * 432]
+    assert sum(len(batch.labels) for batch in one.evaluate("val", 7)) == 20
+
+
+@pytest.mark.parametrize("taken", [0, 1, 2])
+def test_an_epoch_that_is_left_early_ends_its_thread(make: SimpleNamespace, staged: None, taken: int) -> None:
+    one = feed(make.made_set(), batch_size=4)
+    for number, step in enumerate(one.train(1), 1):
+        assert threads() == 1
+        if number > taken:
+            break
+        list(step.parts)
+    assert threads() == 0
+    batches = one.evaluate("val", 2)
+    next(batches)
+    assert threads() == 1
+    del batches
+    assert threads() == 0
+
+
+def test_parts_that_are_asked_for_late_or_not_at_all(make: SimpleNamespace, staged: None) -> None:
+    """As where a captured step does without them, or several ranks share the groups of a BatchNorm."""
+    data = make.made_set()
+    expected = [next(step.parts).images for step in feed(data).train(1)]
+    one, found = feed(data), {}
+    for number, step in enumerate(one.train(1)):
+        if number % 2:
+            found[number] = next(step.parts).images
+    assert sorted(found) == [1, 3]
+    assert all(torch.equal(images, expected[number]) for number, images in found.items())
+    steps = list(one.train(1))
+    assert all(torch.equal(next(step.parts).images, expected[number]) for number, step in enumerate(steps))
+
+
+def test_several_ranks_do_not_read_the_groups_of_the_others(
+    make: SimpleNamespace, staged: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, read = [], []
+    for world in (1, 2):
+        for rank in range(world):
+            groups = GroupFeed(feed(make.made_set(), 16, rank=rank, world=world), 4)
+            plain.append(torch.cat([part.images for step in groups.train(1, 8) for part in step.parts]))
+            read.append(len(plain[-1]))
+    assert read[1] + read[2] == read[0] == 52
+    assert torch.equal(plain[0].flatten(1).sum(1).sort().values, torch.cat(plain[1:]).flatten(1).sum(1).sort().values)
+    monkeypatch.setattr(staging.Stage, "__init__", None)  # with several ranks there is none
+    for _ in GroupFeed(feed(make.made_set(), 16, rank=1, world=2), 4).train(1, 8):
+        pass
+
+
+def test_a_file_that_cannot_be_read_is_named_in_the_training(
+    make: SimpleNamespace, staged: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, calls = feed(make.made_set()), itertools.count()
+    read = pixels.Pixels._read
+
+    def failing(self: pixels.Pixels, rows: torch.Tensor, out: torch.Tensor) -> None:
+        if next(calls) == 2:
+            raise OSError("Input/output error: train.images.npy")
+        read(self, rows, out)
+
+    monkeypatch.setattr(pixels.Pixels, "_read", failing)
+    with pytest.raises(OSError, match=r"Input/output error: train\.images\.npy"):
+        joined([list(step.parts) for step in one.train(1)])
+    assert threads() == 0

@@ -24,6 +24,7 @@ from hwcls.format import BYTE_UNITS, format_bytes
 LIMIT = "HWCLS_CACHE_LIMIT"
 SHARE = 20  # percent of the disk, where LIMIT is not set
 STORES, INDEXES, FEATURES = "stores", "index", "features"
+PARTIAL = re.compile(r"\.(.+)\.partial")  # a store whose decoding was interrupted, with the name that it is for
 UNFINISHED = re.compile(r"\.(.+)\.\d+\.tmp")  # a folder that is being built or removed, with the name that it is for
 
 
@@ -44,11 +45,15 @@ class Entry:
     @property
     def data_set(self) -> str:
         """Its name."""
-        return self.path.name.rpartition("-")[0] or self.path.name
+        unfinished = PARTIAL.fullmatch(self.path.name)
+        name = unfinished[1] if unfinished else self.path.name
+        return name.rpartition("-")[0] or name
 
     def __str__(self) -> str:
         kind = {INDEXES: " (index)", FEATURES: " (features)"}.get(self.kind, "")
         side = f" {self.side} x {self.side}" if self.side else ""
+        if PARTIAL.fullmatch(self.path.name):
+            side = " (decoded in part)"
         return f"{self.data_set}{kind or side} ({format_bytes(self.bytes)})"
 
 
@@ -69,12 +74,17 @@ def cache_limit() -> int:
     return int(float(found[1]) * units.get(unit, 1))
 
 
+def unfinished_folder(store: Path) -> Path:
+    """Where a store is built; it stays there when its decoding is interrupted."""
+    return store.with_name(f".{store.name}.partial")
+
+
 def list_entries() -> list[Entry]:
     """All decoded data sets, indexes and features, the least recently used first."""
     found = []
     for part in (STORES, INDEXES, FEATURES):
         for path in _children(cache_folder() / part):
-            if not path.name.startswith("."):
+            if not path.name.startswith(".") or PARTIAL.fullmatch(path.name):
                 found.append(Entry(path, tree_bytes(path), leases.last_use(path), _side(path)))
     return sorted(found, key=lambda entry: (entry.used, entry.path))
 

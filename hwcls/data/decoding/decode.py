@@ -123,14 +123,15 @@ def decode_tasks(
     channels: int,
     levels: PixelRange | None = None,
     resizing: Resizing = USUAL,
+    first: int = 0,
 ) -> Iterator[Callable[[], tuple[int, np.ndarray]]]:
-    """Tasks that each return (first row, pixels (n, size, size, channels) uint8); run them in any order.
+    """Tasks that each return (row, pixels (n, size, size, channels) uint8), from row `first` on; run them in any order.
 
     A task raises UnknownRangeError for pixels of more than 8 bits where `levels` is None, and UserError for an image
     that cannot be read.
     """
     chunk = chunk_size(size, channels)
-    for start in range(0, len(images), chunk):
+    for start in range(first, len(images), chunk):
         stop = min(start + chunk, len(images))
         if isinstance(images, np.ndarray):
             yield lambda start=start, stop=stop: (start, _resize_batch(images[start:stop], size, channels, resizing))  # type: ignore[misc]

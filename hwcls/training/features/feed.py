@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar, Protocol
 from weakref import WeakKeyDictionary
 
@@ -15,7 +15,10 @@ from hwcls.config.data import AugmentConfig
 from hwcls.config.trial import TrialConfig
 from hwcls.data.augment.parameters import AugmentPlan, plan_epoch
 from hwcls.data.imageset import ImageSet, Split
-from hwcls.data.loader import Batch, EpochFeed, SplitName, fits, upload
+from hwcls.data.loader import Batch, EpochFeed, SplitName, images_at, most_images
+from hwcls.data.transfer.pixels import ON_HOST
+from hwcls.data.transfer.staging import Stage
+from hwcls.data.transfer.upload import try_upload
 from hwcls.errors import UserError
 from hwcls.training.distributed import World
 
@@ -85,18 +88,30 @@ class FeatureFeed(EpochFeed):
             plan.view = torch.from_numpy(view)[plan.order]
         return plan
 
-    def _train_batch(self, plan: AugmentPlan, place: slice | Tensor) -> Batch:
+    def _train_batch(self, plan: AugmentPlan, place: slice | Tensor, staged: Tensor | None = None) -> Batch:
         part, here = self._part("train"), plan.at(place)
-        features, labels = part.take(here.order, here.view).to(self.dtype), part.labels[here.order]
+        count = len(here.order)
+        own = part.take(here.order, here.view) if staged is None else staged[:count]
+        features, labels = own.to(self.dtype, copy=True), part.labels[here.order]  # a stage reuses its memory
         if here.partner is None or here.blend is None:
             return Batch(features, labels, here.order)
         there, weight = plan.at(here.partner), here.blend[:, None].to(self.dtype)  # (b, 1)
-        features = features * weight + part.take(there.order, there.view).to(self.dtype) * (1 - weight)
+        partners = part.take(there.order, there.view) if staged is None else staged[count:]
+        features = features * weight + partners.to(self.dtype) * (1 - weight)
         return Batch(features, labels, here.order, part.labels[there.order], here.share)
 
-    def _plain_batch(self, split: SplitName, index: Tensor) -> Batch:
+    def _plain_batch(self, split: SplitName, index: Tensor, staged: Tensor | None = None) -> Batch:
         part = self._part(split)
-        return Batch(part.take(index, None).to(self.dtype), part.labels[index], index)
+        features = part.take(index, None) if staged is None else staged
+        return Batch(features.to(self.dtype, copy=True), part.labels[index], index)
+
+    def _stage_epoch(self, plan: AugmentPlan, places: Sequence[slice]) -> Stage | None:
+        part = self._part("train")
+        places_of = AugmentPlan(part.places(plan.order, plan.view), partner=plan.partner)
+        return part.stage((images_at(places_of, place) for place in places), most_images(plan, places))
+
+    def _stage_split(self, split: SplitName, batches: Sequence[Tensor]) -> Stage | None:
+        return self._part(split).stage(batches, max(map(len, batches)))
 
     def _part(self, split: SplitName) -> _Features:
         if split not in self._parts:
@@ -117,13 +132,11 @@ class _Features:
             self.views = [torch.from_numpy(array) for array in arrays]  # (M, F) each
         self.rows = torch.from_numpy(split.rows)
         self.labels = torch.from_numpy(split.labels).to(device)
-        self.resident = fits(len(arrays) * self.count * self.width * 2, device)
-        if self.resident:
-            every = torch.empty(len(arrays), self.count, self.width, dtype=self.views[0].dtype, device=device)
-            for number, view in enumerate(self.views):
-                every[number] = upload(view, self.rows, device)
-            self.views = [every.flatten(0, 1)]  # (V * N, F)
-        self.resident |= device.type == "cpu"
+        uploaded = try_upload(self.views, self.rows, device)
+        if uploaded is not None:
+            self.views = [uploaded]  # (V * N, F)
+        self.uploaded = uploaded is not None
+        self.resident = self.uploaded or device.type in ON_HOST
 
     @classmethod
     def cached(cls, split: Split, arrays: Sequence[np.ndarray], device: torch.device) -> _Features:
@@ -139,13 +152,32 @@ class _Features:
 
     def take(self, index: Tensor, view: Tensor | None) -> Tensor:
         """(b, F) float16 of some positions of the split, each in its view; None: of the plain images."""
-        if self.device.type != "cpu" and self.resident:
-            return self.views[0].index_select(0, index if view is None else view * self.count + index)
-        rows = self.rows[index.to(self.rows.device)]
-        if view is None:
-            return self.views[0].index_select(0, rows).to(self.device)
-        found, view = torch.empty(len(rows), self.width, dtype=self.views[0].dtype), view.to(rows.device)
-        for number, features in enumerate(self.views):
-            places = (view == number).nonzero()[:, 0]
-            found[places] = features.index_select(0, rows[places])
+        places = self.places(index, view)
+        if self.uploaded:
+            return self.views[0].index_select(0, places)
+        found = torch.empty(len(index), self.width, dtype=self.views[0].dtype)
+        self._read(places.to(found.device), found)
         return found.to(self.device)
+
+    def places(self, index: Tensor, view: Tensor | None) -> Tensor:
+        """Where among V * N features those of some positions are, (b,); view None: those of the plain images."""
+        return index if view is None else view * self.count + index
+
+    def stage(self, requests: Iterable[Tensor], largest: int) -> Stage | None:
+        """What makes batches of `places` (b,) on the CPU ready in advance, (b, F); None where `take` does not wait.
+
+        `largest` is the length of the longest; 0: there are none.
+        """
+        if self.resident or not largest:
+            return None
+        return Stage(self._read, requests, (largest, self.width), self.views[0].dtype, self.device)
+
+    def _read(self, places: Tensor, out: Tensor) -> None:
+        """Write the features at `places` (b,) of the memory maps to `out`, (b, F)."""
+        rows, views = self.rows[places % self.count], places // self.count
+        if len(self.views) == 1:
+            torch.index_select(self.views[0], 0, rows, out=out)
+            return
+        for number, features in enumerate(self.views):
+            some = (views == number).nonzero()[:, 0]
+            out[some] = features.index_select(0, rows[some])

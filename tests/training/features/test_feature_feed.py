@@ -15,6 +15,7 @@ from hwcls.config.trial import TrialConfig
 from hwcls.data.augment.parameters import plan_epoch
 from hwcls.data.imageset import ImageSet, Split
 from hwcls.data.loader import Batch
+from hwcls.data.transfer import upload as transfer
 from hwcls.errors import UserError
 from hwcls.training.distributed import World
 from hwcls.training.features import feed as module
@@ -139,7 +140,7 @@ def test_a_gpu_gets_all_views_at_once_and_keeps_them_for_the_next_trial(
 ) -> None:
     """The code of a GPU, on a CPU that passes for one."""
     expected = [epoch(feed(data, views=3, augment=AugmentConfig(mixup=0.4)), number) for number in (1, 2)]
-    monkeypatch.setattr(module, "fits", lambda size, device: True)
+    monkeypatch.setattr(transfer, "fits", lambda size, device: True)
     meta = SimpleNamespace(type="cuda")
     part = module._Features(data.train, [Made().read("train", view) for view in range(3)], CPU)
     part.device = meta  # type: ignore[assignment]
@@ -165,7 +166,7 @@ def test_a_gpu_has_the_memory_of_the_trial_before_when_it_gets_other_features(
         alive.append([one() is not None for one in before])
         return True
 
-    monkeypatch.setattr(module, "fits", fits)
+    monkeypatch.setattr(transfer, "fits", fits)
     arrays = [Made().read("train", view) for view in range(3)]
     for some in (arrays[:2], arrays[:2], arrays[2:]):
         before.append(weakref.ref(module._Features.cached(data.train, some, meta)))
@@ -189,3 +190,18 @@ def test_plans_that_are_drawn_ahead_give_the_same_features(data: ImageSet) -> No
         found, expected = epoch(ahead, number), epoch(feed(data, views=4, augment=mixed), number)
         assert torch.equal(found.images, expected.images)
         assert torch.equal(found.share, expected.share)
+
+
+@pytest.mark.parametrize("augment", [None, AugmentConfig(mixup=0.4)], ids=["plain", "mixup"])
+def test_features_that_a_gpu_has_no_room_for_are_read_in_advance(
+    data: ImageSet, monkeypatch: pytest.MonkeyPatch, augment: AugmentConfig | None
+) -> None:
+    def found() -> list[torch.Tensor]:
+        one = feed(data, views=3, augment=augment)
+        assert one.resident == bool(module.ON_HOST)
+        batches = [batch.images for batch in (epoch(one, 1), epoch(one, 2))]
+        return [*batches, *(batch.images for batch in one.evaluate("val", 7))]
+
+    plain = found()
+    monkeypatch.setattr(module, "ON_HOST", ())
+    assert all(torch.equal(*pair) for pair in zip(found(), plain, strict=True))

@@ -1,0 +1,1 @@
+"""How pixels reach the device: at once where its memory has room, else batch by batch."""
