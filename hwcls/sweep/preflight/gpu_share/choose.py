@@ -67,7 +67,8 @@ def choose_share(found: Measurement, others: list[Limit]) -> Share:
     trials = max(1, min(MOST, *(limit.trials for limit in limits)))
     together = f"{trials} trials share a GPU by {'MPS' if found.mps else 'time slices (see docs/cluster.md)'}"
     how = together if trials > 1 else "a trial has a GPU of its own"
-    return Share(share_of(trials), f"{how}: {', '.join(map(str, limits))}, {MOST} at most", is_measured=True)
+    reason = f"{how}: {', '.join(map(str, limits))}, {MOST} at most; measured on {found.gpu}"
+    return Share(share_of(trials), reason, is_measured=True)
 
 
 def host_limits(config: ResourcesConfig, machine: Machine) -> list[Limit]:

@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 from hwcls.errors import UserError
+from hwcls.sweep.cluster.connect import first_line
 from hwcls.sweep.preflight.gpu_share.choose import GpuUse, Measurement
 from hwcls.sweep.preflight.gpu_share.mps import mps_pipe
 from hwcls.sweep.preflight.timing import CrashedError, Labelled
@@ -64,10 +65,17 @@ def _run(sender: Connection, trials: Sequence[Labelled]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends this process
     os.environ["CUDA_VISIBLE_DEVICES"] = (os.environ.get("CUDA_VISIBLE_DEVICES") or "0").split(",")[0]
     configure_threads(1)
+    sender.send(try_measuring(trials))
+
+
+def try_measuring(trials: Sequence[Labelled]) -> Measurement | UserError:
+    """The result of `measure_here`, or why there is none: what fails here fails in a trial too, which reports it."""
     try:
-        sender.send(measure_here(trials))
+        return measure_here(trials)
     except UserError as error:
-        sender.send(error)
+        return error
+    except Exception as error:
+        return UserError(f"{type(error).__name__}: {first_line(error)}")
 
 
 def measure_here(trials: Sequence[Labelled]) -> Measurement:

@@ -103,6 +103,21 @@ def test_without_a_gpu_that_torch_can_use_nothing_is_measured(monkeypatch, trial
         module.measure_here([("cnn", trial)])
 
 
+@pytest.mark.parametrize(
+    ("error", "what"),
+    [
+        (UserError("the model cannot be built", remedy="build another"), "the model cannot be built"),
+        (RuntimeError("CUDA error: unknown\nmore"), "RuntimeError: CUDA error: unknown"),
+    ],
+)
+def test_what_fails_is_said_in_one_line(monkeypatch, error, what):
+    def fail(trials):
+        raise error
+
+    monkeypatch.setattr(module, "measure_here", fail)
+    assert module.try_measuring([]).what == what
+
+
 class Process:
     """Sends what it is given and ends; `silent` ones only end, `slow` ones do nothing."""
 

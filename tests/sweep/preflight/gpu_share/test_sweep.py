@@ -140,6 +140,21 @@ def test_where_nothing_can_be_measured_trials_have_gpus_of_their_own(start, tmp_
     assert read_gpu_share(tmp_path) == 1.0
 
 
+def test_a_cluster_without_a_live_gpu_is_not_measured(monkeypatch):
+    monkeypatch.setattr(with_ray, "alive_nodes", lambda: ((4.0, 0.0),))
+    with pytest.raises(UserError, match="no node with a GPU runs yet"):
+        with_ray.measure_with_ray([])
+
+
+def test_a_cluster_of_different_gpus_is_warned_about(monkeypatch):
+    nodes = [
+        {"Alive": alive, "Resources": {"CPU": 4.0, "GPU": 1.0, f"accelerator_type:{kind}": 1.0}}
+        for kind, alive in (("T4", True), ("A100", True), ("T4", True), ("V100", False))
+    ]
+    monkeypatch.setattr(with_ray.ray, "nodes", lambda: nodes)
+    assert with_ray._kinds() == ["A100", "T4"]
+
+
 SHARED = """
 import logging, sys
 import ray
@@ -150,14 +165,14 @@ from hwcls.sweep import driver
 from hwcls.sweep.monitor.progress import Quiet
 
 def made_up():  # this GPU is Ray's alone
-    import hwcls.sweep.preflight.gpu_share.with_ray as with_ray
+    import hwcls.sweep.preflight.gpu_share.measure as module
     import hwcls.training.distributed as distributed
     from hwcls.sweep.preflight.gpu_share.choose import GpuUse, Measurement
 
     def measure(trials):
         return Measurement("H200", 80 * 10**9, False, tuple(GpuUse(label, 10**9, 0.5, 0.2) for label, _ in trials))
 
-    with_ray.measure_here = measure
+    module.measure_here = measure
     distributed.require_gpu = lambda: None
 
 ray.init(
