@@ -194,8 +194,8 @@ def _estimate(checked: Sweep, options: Options) -> dict[str, Any]:
     from hwcls.sweep.cluster.resources import choose_resources, resource_notes, this_machine
     from hwcls.sweep.preflight import disk_usage, prepare
     from hwcls.sweep.preflight.features.disk import CacheUsage, pixel_bytes
+    from hwcls.sweep.preflight.gpu_share.preview import preview_share
     from hwcls.sweep.preflight.gpu_share.resolve import with_share
-    from hwcls.sweep.preflight.preview import preview_share
     from hwcls.sweep.preflight.simulate import estimate_duration
 
     machine = this_machine()

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from hwcls.config.sweep_file import Sweep
 from hwcls.data.progress import ProgressReporter
-from hwcls.sweep.cluster.resources import Machine, choose_resources, this_machine
+from hwcls.sweep.cluster.resources import choose_resources, this_machine
 from hwcls.sweep.preflight.disk_usage import check_results_disk, estimate_disk_usage
 from hwcls.sweep.preflight.dry_run import check_data_names, missing_data
-from hwcls.sweep.preflight.gpu_share.choose import Share
-from hwcls.sweep.preflight.gpu_share.measure import measure_in_process
-from hwcls.sweep.preflight.gpu_share.resolve import resolve_share
-from hwcls.sweep.preflight.prepare import Prepared, check_content, list_heaviest, with_features
+from hwcls.sweep.preflight.prepare import Prepared, check_content, with_features
 from hwcls.sweep.preflight.validate import Options, check_sweep
 from hwcls.temporary import temporary_folder
 
@@ -38,9 +35,3 @@ def check_start(sweep: Sweep, options: Options, progress: ProgressReporter) -> t
         usage = estimate_disk_usage(sweep, prepared.models, prepared.data_size, resources.concurrent)
         check_results_disk(usage, path)
     return sweep, prepared
-
-
-def preview_share(sweep: Sweep, options: Options, machine: Machine) -> Share | None:
-    """What the start would choose for `gpus_per_worker: auto` on this machine; nothing is recorded."""
-    folder = options.results / sweep.config.name
-    return resolve_share(sweep.config.resources, machine, folder, lambda: measure_in_process(list_heaviest(sweep, {})))

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from hwcls.config.sweep import ResourcesConfig
-from hwcls.config.sweep_file import load_sweep
 from hwcls.errors import UserError
 from hwcls.sweep.cluster.resources import Machine, Resources, choose_resources, resource_notes, usable_cpus
 
@@ -80,22 +79,6 @@ def test_the_impossible_is_refused_with_what_there_is(config, machine, message):
 def test_parts_of_gpus_that_no_rank_can_use_are_refused(config, remedy):
     with pytest.raises(ValidationError, match=remedy):
         ResourcesConfig(**config)
-
-
-@pytest.mark.parametrize(
-    ("value", "words"),
-    [
-        ("auot", "resources.gpus_per_worker: 'auot' is not a valid value here — did you mean 'auto'?"),
-        ("full", "'full' is not a valid value here — known: auto, a number from 0 to 1"),
-        ("0.5", "resources.gpus_per_worker: '0.5' is not a number — write 0.5, without quotes"),
-        (True, "resources.gpus_per_worker: true is not a number"),
-        (-1, "resources.gpus_per_worker: -1: input should be greater than or equal to 0"),
-    ],
-)
-def test_a_share_is_a_number_or_auto(sweep_file, value, words):
-    with pytest.raises(UserError) as raised:
-        load_sweep(sweep_file(resources={"gpus_per_worker": value}))
-    assert words in str(raised.value)
 
 
 def test_what_does_not_fit_or_stays_idle_is_said():

@@ -87,9 +87,10 @@ def measure_here(trials: Sequence[Labelled]) -> Measurement:
     import torch
 
     from hwcls.data.imageset import open_data
-    from hwcls.training.distributed import World, require_gpu
+    from hwcls.training.distributed import World
 
-    require_gpu()
+    if not torch.cuda.is_available():
+        raise UserError(f"torch {torch.__version__} cannot use the GPU")
     torch.set_num_threads(1)
     world, uses = World(), []
     data: tuple[Any, ImageSet] | None = None  # one at a time, as the workers of a sweep keep it

@@ -99,7 +99,7 @@ def test_every_trial_is_measured_on_its_own_data(counted, monkeypatch, trial):
 
 def test_without_a_gpu_that_torch_can_use_nothing_is_measured(monkeypatch, trial):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UserError, match="cannot use it"):
+    with pytest.raises(UserError, match="cannot use the GPU"):
         module.measure_here([("cnn", trial)])
 
 
@@ -170,5 +170,5 @@ def test_a_process_of_its_own_says_what_it_found(trial):
         assert found.uses[0].memory > 0
         assert 0 < found.uses[0].busy <= 1
     else:
-        with pytest.raises(UserError, match="cannot use it"):
+        with pytest.raises(UserError, match="cannot use the GPU"):
             measure_in_process([("cnn", trial)])

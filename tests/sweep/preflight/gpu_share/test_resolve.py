@@ -3,6 +3,7 @@
 import pytest
 
 from hwcls.config.sweep import ResourcesConfig
+from hwcls.config.sweep_file import load_sweep
 from hwcls.errors import UserError
 from hwcls.sweep.cluster.resources import Machine
 from hwcls.sweep.preflight.gpu_share.choose import GpuUse, Measurement
@@ -71,3 +72,19 @@ def test_a_later_start_keeps_the_share_of_the_first(tmp_path):
 def test_a_damaged_record_is_measured_again(tmp_path, recorded):
     (tmp_path / "environment.json").write_text(f'{{"gpu_share": {recorded}}}')
     assert resolve_share(AUTO, SERVER, tmp_path, measured).is_measured
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("auot", "resources.gpus_per_worker: 'auot' is not a valid value here — did you mean 'auto'?"),
+        ("full", "'full' is not a valid value here — known: auto, a number from 0 to 1"),
+        ("0.5", "resources.gpus_per_worker: '0.5' is not a number — write 0.5, without quotes"),
+        (True, "resources.gpus_per_worker: true is not a number"),
+        (-1, "resources.gpus_per_worker: -1: input should be greater than or equal to 0"),
+    ],
+)
+def test_a_share_is_a_number_or_auto(sweep_file, value, words):
+    with pytest.raises(UserError) as raised:
+        load_sweep(sweep_file(resources={"gpus_per_worker": value}))
+    assert words in str(raised.value)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,8 @@ from hwcls.errors import UserError
 from hwcls.sweep import driver
 from hwcls.sweep.cluster import resources
 from hwcls.sweep.cluster.resources import Machine, Resources
-from hwcls.sweep.preflight import preview, simulate
-from hwcls.sweep.preflight.gpu_share import with_ray
+from hwcls.sweep.preflight import simulate
+from hwcls.sweep.preflight.gpu_share import preview, with_ray
 from hwcls.sweep.preflight.gpu_share.choose import GpuUse, Measurement
 from hwcls.sweep.preflight.prepare import list_heaviest
 from hwcls.sweep.storage.environment import read_gpu_share
@@ -166,14 +167,18 @@ from hwcls.sweep.monitor.progress import Quiet
 
 def made_up():  # this GPU is Ray's alone
     import hwcls.sweep.preflight.gpu_share.measure as module
-    import hwcls.training.distributed as distributed
+    import torch
+    from hwcls.sweep.run.worker import Rank
+    from hwcls.training.distributed import World
     from hwcls.sweep.preflight.gpu_share.choose import GpuUse, Measurement
 
     def measure(trials):
         return Measurement("H200", 80 * 10**9, False, tuple(GpuUse(label, 10**9, 0.5, 0.2) for label, _ in trials))
 
-    module.measure_here = measure
-    distributed.require_gpu = lambda: None
+    def join(self, address):
+        self.world = World(device=torch.device("cpu"))
+
+    module.measure_here, Rank.join = measure, join
 
 ray.init(
     address="local", num_cpus=3, num_gpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
@@ -195,7 +200,8 @@ def test_a_sweep_measures_once_and_shares_a_gpu(sweep_file, tmp_path):
     for trials in (2, 3):
         path = sweep_file(run_cap=trials, resources=AUTO)
         command = [sys.executable, "-W", "ignore", "-c", SHARED, str(path), str(tmp_path / "results")]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[4])
+        environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}  # the script starts its Ray without hwcls
+        done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[4], env=environment)
         assert done.returncode == 0, done.stderr
         outputs.append(done.stdout)
         assert done.stdout.strip().splitlines()[-1] == f"0 {trials}"
