@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
-from pydantic_core import InitErrorDetails
+from pydantic_core import InitErrorDetails, PydanticKnownError
 
 from hwcls.config.base import Frozen
 from hwcls.config.optim import MetricConfig
 from hwcls.errors import UserError, did_you_mean, install_extra
 from hwcls.registry import Registry
 
+AUTO = "auto"  # of gpus_per_worker: as many trials share a GPU as a measurement of the heaviest ones allows
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -269,17 +270,33 @@ class ConfirmConfig(Frozen):
         return PICK_SEEDS * candidates if candidates > 1 else 0, self.seeds if candidates else 0
 
 
+def _check_share(value: object) -> object:
+    """The share of a GPU: a number of at least 0, "auto" or None; errors as pydantic's, which names a union's parts."""
+    if value is None or value == AUTO:
+        return value
+    if isinstance(value, str) and not re.fullmatch(r"[\d.]+", value):
+        raise PydanticKnownError("literal_error", {"expected": f"'{AUTO}' or a number from 0 to 1"})
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise PydanticKnownError("float_type")
+    if value < 0:
+        raise PydanticKnownError("greater_than_equal", {"ge": 0.0})
+    return value
+
+
 class ResourcesConfig(Frozen):
-    """The resources of a trial; missing values are chosen from the machine."""
+    """The resources of a trial; missing values are chosen from the machine.
+
+    With `gpus_per_worker` below 1 several trials share a GPU; "auto" measures how many.
+    """
 
     workers: int = Field(1, ge=1)  # DDP ranks per trial
-    gpus_per_worker: float | None = Field(None, ge=0)  # below 1: several trials share a GPU
+    gpus_per_worker: Annotated[float | Literal["auto"] | None, BeforeValidator(_check_share)] = None
     cpus_per_worker: int | None = Field(None, ge=1)
     concurrent: int | None = Field(None, ge=1)  # trials at once
 
     @model_validator(mode="after")
     def _one_gpu_for_each_rank(self) -> ResourcesConfig:
-        gpus = self.gpus_per_worker or 0.0
+        gpus = self.gpus_per_worker if isinstance(self.gpus_per_worker, float) else 0.0
         if gpus > 1:
             raise ValueError(f"gpus_per_worker {gpus:g}, but a worker trains on one GPU — raise workers to use more")
         if 0 < gpus < 0.01:

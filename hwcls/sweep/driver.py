@@ -50,6 +50,7 @@ from hwcls.training.image_size import sizes_by_title
 if TYPE_CHECKING:
     from hwcls.sweep.cluster.nodes import Nodes
     from hwcls.sweep.preflight.features.jobs import FeatureJob
+    from hwcls.sweep.preflight.gpu_share.choose import Measurement
     from hwcls.sweep.preflight.prepare import Prepared
     from hwcls.sweep.run.callback import RecordCallback
     from hwcls.sweep.search.searcher import FairSearch
@@ -126,8 +127,7 @@ class _Start:
             self.tracking.draining(),
         ):
             prepared = preparation.result()
-            resources = self._choose_resources(machine)
-            nodes = self._prepare_nodes(prepared, resources)
+            resources, nodes = self._place_trials(prepared, machine)
             search, scheduler = self._open_search(prepared, resources)
             self._compute_features(prepared.features, resources)
             search.spending.begin()
@@ -147,29 +147,48 @@ class _Start:
 
         return prepared
 
-    def _choose_resources(self, machine: Machine) -> Resources:
-        """What each trial gets of this machine or cluster."""
-        asked, where = self.sweep.config.resources, _where(self.sweep)
+    def _place_trials(self, prepared: Prepared, machine: Machine) -> tuple[Resources, Nodes | None]:
+        """What each trial gets of this machine or cluster, and the prepared nodes of a cluster."""
+        asked, where, nodes = self.sweep.config.resources, _where(self.sweep), None
         if self.options.address:
             from hwcls.sweep.cluster.nodes import wait_for_resources
 
             resources, machine = wait_for_resources(asked, where)
-        else:
-            resources = choose_resources(asked, machine, where)
+            nodes = self._prepare_nodes(prepared, resources)
+        asked = self._share_gpus(asked, prepared, machine)
+        resources = choose_resources(asked, machine, where)
+        if nodes:
+            nodes.resources = resources
         for note in resource_notes(asked, resources, machine):
             log.warning("%s", note)
-        return resources
+        return resources, nodes
 
-    def _prepare_nodes(self, prepared: Prepared, resources: Resources) -> Nodes | None:
-        """The nodes of a cluster, each with the data; None on a single machine."""
-        if not self.options.address:
-            return None
+    def _prepare_nodes(self, prepared: Prepared, resources: Resources) -> Nodes:
+        """The nodes of a cluster, each with the data."""
         from hwcls.sweep.cluster.nodes import Nodes
         from hwcls.sweep.storage.weights import needed_weights
 
         nodes = Nodes(prepared.data, needed_weights(self.sweep.corners), resources)
         nodes.prepare()
         return nodes
+
+    def _share_gpus(self, asked: ResourcesConfig, prepared: Prepared, machine: Machine) -> ResourcesConfig:
+        """The resources with `gpus_per_worker: auto` resolved, which is logged and recorded for later starts."""
+        from hwcls.sweep.preflight.gpu_share.resolve import resolve_share, with_share
+
+        def measure() -> Measurement:
+            from hwcls.sweep.preflight.gpu_share.with_ray import measure_with_ray
+            from hwcls.sweep.preflight.prepare import list_heaviest
+
+            log.info("measuring what the heaviest trials take of a GPU (gpus_per_worker: auto)")
+            return measure_with_ray(list_heaviest(self.sweep, prepared.sources))
+
+        share = resolve_share(asked, machine, self.folder.path, measure)
+        if share is not None:
+            log.info("%s", share)
+            if share.is_measured:
+                environment.write_gpu_share(self.folder.path, share.gpus_per_worker, share.reason)
+        return with_share(asked, share)
 
     def _open_search(self, prepared: Prepared, resources: Resources) -> tuple[FairSearch, Any]:
         """Searcher and scheduler, reconciled with the records of earlier starts."""

@@ -183,26 +183,31 @@ def _print_dry_run(checked: Sweep, options: Options, probe: bool, as_json: bool)
     found = plan_sweep(checked, *known)
     if not as_json:
         print_plan(found, echo)
-    estimate = _estimate(checked) if probe and not found["missing_data"] else None
+    estimate = _estimate(checked, options) if probe and not found["missing_data"] else None
     if as_json:
         echo(json.dumps({**found, "estimate": estimate}, indent=2, default=str))
     elif estimate is not None:
         print_estimate(estimate, echo, confirm=found["confirm"] is not None)
 
 
-def _estimate(checked: Sweep) -> dict[str, Any]:
+def _estimate(checked: Sweep, options: Options) -> dict[str, Any]:
     from hwcls.sweep.cluster.resources import choose_resources, resource_notes, this_machine
     from hwcls.sweep.preflight import disk_usage, prepare
     from hwcls.sweep.preflight.features.disk import CacheUsage, pixel_bytes
+    from hwcls.sweep.preflight.gpu_share.preview import preview_share
+    from hwcls.sweep.preflight.gpu_share.resolve import with_share
     from hwcls.sweep.preflight.simulate import estimate_duration
 
-    asked, machine = checked.config.resources, this_machine()
+    machine = this_machine()
+    share = preview_share(checked, options, machine)
+    asked = with_share(checked.config.resources, share)
     resources = choose_resources(asked, machine, checked.source.where(("resources",)))
     found = estimate_duration(checked, resources)
     sets = prepare.open_data_sets(checked.corners, checked.source)
     disk = disk_usage.estimate_disk_usage(checked, *prepare.measure_sizes(checked, sets, {}), resources.concurrent)
     cached = CacheUsage.of(prepare.list_features(checked), pixel_bytes(sets.values()))
-    chosen = {"resources": str(resources), "notes": resource_notes(asked, resources, machine)}
+    chosen: dict[str, Any] = {"resources": str(resources), "notes": resource_notes(asked, resources, machine)}
+    chosen |= {"gpu_share": share and {**vars(share), "text": str(share)}}
     sizes = {"disk": {**vars(disk), "total": disk.total, "text": str(disk)}}
     return {**vars(found), **chosen, **sizes, "cache": {**vars(cached), "text": str(cached)}}
 

@@ -32,6 +32,7 @@ def collect_facts(sweep: SweepResults) -> Facts:
         *_augment_facts(sweep),
         *_feature_facts(environment.get("features")),
         *_effective_facts(environment.get("effective")),
+        *_gpu_share_facts(environment.get("gpu_share")),
         *_environment_facts(environment),
         *_change_facts(environment.get("changes")),
         *((f"Changed at {when}", text) for when, text in list_changes(sweep)),
@@ -104,6 +105,11 @@ def _effective_facts(effective: object) -> Facts:
     what = "Trials pause, and the best go on, at epochs" if pauses else "Early stopping at epochs"
     stopping = [(what, _flatten(rungs))] if isinstance(rungs, list) and rungs else []
     return resources + stopping
+
+
+def _gpu_share_facts(share: object) -> Facts:
+    """Why so many trials share a GPU, where it was measured."""
+    return [("Trials on a GPU", str(share["reason"]))] if isinstance(share, Mapping) and "reason" in share else []
 
 
 def _augment_facts(sweep: SweepResults) -> Facts:

@@ -101,12 +101,14 @@ def require_usable_gpus(config: ResourcesConfig) -> None:
 def choose_resources(config: ResourcesConfig, machine: Machine, where: str) -> Resources:
     """A GPU per rank where there are any, else a core; as many trials at once as fit.
 
-    With a GPU, a rank gets as many CPUs, up to MAX_CPUS_PER_GPU, as reduce no number of trials at once.
+    With a GPU, a rank gets as many CPUs, up to MAX_CPUS_PER_GPU, as reduce no number of trials at once. `auto`, which
+    is resolved elsewhere, counts as a whole GPU.
 
     Raises:
         UserError: The machine can never run a single trial.
     """
-    gpus = config.gpus_per_worker if config.gpus_per_worker is not None else float(machine.gpus > 0)
+    asked = config.gpus_per_worker
+    gpus = asked if isinstance(asked, float) else float(machine.gpus > 0)
 
     def at_once(cpus: int) -> int:
         fitting = machine.slots(cpus, gpus) // config.workers
@@ -117,7 +119,7 @@ def choose_resources(config: ResourcesConfig, machine: Machine, where: str) -> R
     chosen = Resources(config.workers, cpus, gpus, at_once(cpus))
     if not chosen.concurrent:
         remedy = "lower workers, cpus_per_worker or gpus_per_worker"
-        if config.gpus_per_worker is None and gpus:
+        if not isinstance(asked, float) and gpus:
             remedy = "lower workers or cpus_per_worker, or set gpus_per_worker: 0 to train on CPUs"
         what = f"a trial needs {config.workers} x {chosen.per_worker}, but there are {machine}"
         raise UserError(what, where=where, remedy=remedy)

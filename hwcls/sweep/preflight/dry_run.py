@@ -274,6 +274,8 @@ def print_estimate(found: dict[str, Any], write: Callable[[str], None], *, confi
     """Print an estimate as text; `confirm`: confirm runs are part of it."""
     low, high = found["seconds"]
     write(f"\nit will take about {format_duration(low)} to {format_duration(high)} here, {found['resources']}")
+    if found["gpu_share"]:
+        write(f"  {found['gpu_share']['text']}")
     low, high = found["start_seconds"]
     write(f"  of it {format_duration(low)} to {format_duration(high)} until the first trial trains")
     for job in found["features"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
 
+HEAVY_DATA = (("data", "batch_size"), ("data", "image_size"))
 FEW = 8  # an integer range of so many values is tried completely, a longer one only at its ends
 
 
@@ -48,12 +50,45 @@ def largest_models(sweep: Sweep, measure: Measure) -> dict[str | None, ModelSize
     moments = max(optimizer_moments(trial.optimizer) for trial in corners)
     averaged = any(trial.ema for trial in corners)
     found: dict[str | None, ModelSize] = {}
-    pinned: list[tuple[str | None, Mapping[str, Any]]] = [(a.label, a.settings) for a in sweep.alternatives]
-    for label, settings in pinned or [(None, {})]:
-        models = [_maximize_size(sweep, start, measure) for start in _start_points(sweep, settings)]
-        largest = max(models, key=lambda model: model.all)
+    for label, settings in _pinned(sweep):
+        largest, _ = _largest(sweep, settings, measure)
         found[label] = replace(largest, moments=moments, averaged=averaged)
     return found
+
+
+def heaviest_trials(sweep: Sweep, measure: Measure, most: int) -> list[tuple[str | None, TrialConfig]]:
+    """For each alternative the largest model on the largest batches and images; at most so many, the largest first."""
+    found = []
+    for label, settings in _pinned(sweep):
+        size, settings = _largest(sweep, settings, measure)
+        found.append((size.all, label, sweep.trial(Fixed(_heaviest_data(sweep, settings)))))
+    found.sort(key=lambda one: one[0], reverse=True)
+    return [(label, trial) for _, label, trial in found[:most]]
+
+
+def _pinned(sweep: Sweep) -> list[tuple[str | None, Mapping[str, Any]]]:
+    """What is fixed in each alternative."""
+    return [(one.label, one.settings) for one in sweep.alternatives] or [(None, {})]
+
+
+def _largest(sweep: Sweep, settings: Mapping[str, Any], measure: Measure) -> tuple[ModelSize, dict[str, Any]]:
+    """The largest model with some `settings`, and its own."""
+    models = [_maximize_size(sweep, start, measure) for start in _start_points(sweep, settings)]
+    return max(models, key=lambda model: model[0].all)
+
+
+def _heaviest_data(sweep: Sweep, settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings with the most images and pixels in a batch, as far as a trial may have them."""
+    for parameter, under in sweep.space.parameters():
+        is_free = parameter.path in HEAVY_DATA and parameter.name not in settings
+        if is_free and all(settings.get(name, label) == label for name, label in under.items()):
+            for value in sorted((end for end in parameter.ends() if isinstance(end, int)), reverse=True):
+                heavier = {**settings, **under, parameter.name: value}
+                with suppress(ValidationError):
+                    sweep.trial(Fixed(heavier))
+                    settings = heavier
+                    break
+    return settings
 
 
 def optimizer_moments(optimizer: OptimizerConfig) -> int:
@@ -87,8 +122,8 @@ def _start_points(sweep: Sweep, settings: Mapping[str, Any]) -> list[dict[str, A
     return [dict(settings)]
 
 
-def _maximize_size(sweep: Sweep, settings: dict[str, Any], measure: Measure) -> ModelSize:
-    """Coordinate ascent over the model's parameters, two passes."""
+def _maximize_size(sweep: Sweep, settings: dict[str, Any], measure: Measure) -> tuple[ModelSize, dict[str, Any]]:
+    """Coordinate ascent over the model's parameters, two passes: the largest model and its settings."""
     settings = dict(settings)
     is_users = sweep.trial(Fixed(settings)).model.source_file is not None
     pinned = set(settings)
@@ -105,7 +140,7 @@ def _maximize_size(sweep: Sweep, settings: dict[str, Any], measure: Measure) -> 
                     best, settings = found, tried
     if best is None:
         raise UserError("no model of this sweep can be built", where=sweep.source.where(("parameters", "model")))
-    return best
+    return best, settings
 
 
 def _candidates(parameter: Parameter, is_users: bool) -> list[Any]:

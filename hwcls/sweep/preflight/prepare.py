@@ -35,7 +35,7 @@ from hwcls.sweep.preflight.cuts import check_cuts
 from hwcls.sweep.preflight.disk_usage import DataSize
 from hwcls.sweep.preflight.features.disk import check_cache, pixel_bytes
 from hwcls.sweep.preflight.features.jobs import FeatureJob, feature_width, list_jobs
-from hwcls.sweep.preflight.model_size import ModelSize, largest_models, measure_model
+from hwcls.sweep.preflight.model_size import ModelSize, heaviest_trials, largest_models, measure_model
 from hwcls.sweep.preflight.validate import locate_data_error, locate_model
 from hwcls.sweep.storage.user_code import check_trust, copy_sources, with_copied_source
 from hwcls.tracking.folders import SweepFolder
@@ -44,6 +44,7 @@ from hwcls.training.artifacts import save_arrays
 
 log = logging.getLogger(__name__)
 
+HEAVIEST = 4  # trials whose use of a GPU is measured, which takes some seconds each
 Shapes = dict[DataConfig, tuple[int, int, int]]  # classes, channels, side
 
 
@@ -143,12 +144,32 @@ def list_features(sweep: Sweep) -> tuple[FeatureJob, ...]:
     return list_jobs(sweep, lambda data: opened(data.pixels()), measure)
 
 
+def list_heaviest(sweep: Sweep, sources: dict[str, str]) -> list[tuple[str, TrialConfig]]:
+    """The trials that take the most of a GPU, a few at most, by names for them: see `heaviest_trials`.
+
+    `sources` are those of `Prepared`; without them a user's model file is where the sweep file names it.
+    """
+    classes, channels, side = _largest_shape(open_data_sets(sweep.corners, sweep.source))
+
+    def measure(trial: TrialConfig) -> ModelSize:
+        return _model_size(with_copied_source(trial, sources), classes, channels, side)
+
+    found = heaviest_trials(sweep, measure, HEAVIEST)
+    return [(label or trial.model.name, with_copied_source(trial, sources)) for label, trial in found]
+
+
+def _largest_shape(sets: dict[DataConfig, ImageSet]) -> tuple[int, int, int]:
+    """The most classes and channels, and the largest side."""
+    classes, channels, side = (max(values) for values in zip(*shapes_of(sets).values(), strict=True))
+    return classes, channels, side
+
+
 def measure_sizes(
     sweep: Sweep, sets: dict[DataConfig, ImageSet], sources: dict[str, str]
 ) -> tuple[dict[str | None, ModelSize], DataSize]:
     """The largest model of each alternative, and the largest shape of the data."""
     counts = [(len(images.val), len(images.test), len(images.train) + len(images.val)) for images in sets.values()]
-    classes, channels, side = (max(values) for values in zip(*shapes_of(sets).values(), strict=True))
+    classes, channels, side = _largest_shape(sets)
     val, test, every = (max(values) for values in zip(*counts, strict=True))
 
     def measure(trial: TrialConfig) -> ModelSize:

@@ -60,6 +60,19 @@ def write_effective(path: Path, values: Mapping[str, Any]) -> None:
     files.write_json(path / "environment.json", {**_read_environment(path), "effective": values})
 
 
+def write_gpu_share(path: Path, gpus_per_worker: float, reason: str) -> None:
+    """Record what `gpus_per_worker: auto` was measured to be, and why: later starts keep it."""
+    share = {"gpus_per_worker": gpus_per_worker, "reason": reason}
+    files.write_json(path / "environment.json", {**_read_environment(path), "gpu_share": share})
+
+
+def read_gpu_share(path: Path) -> float | None:
+    """The share of a GPU that `write_gpu_share` recorded, None before."""
+    recorded = _read_environment(path).get("gpu_share")
+    share = recorded.get("gpus_per_worker") if isinstance(recorded, dict) else None
+    return float(share) if isinstance(share, int | float) and 0 < share <= 1 else None
+
+
 def read_stopping_rule(path: Path) -> str | None:
     """The rule of early stopping at earlier starts, where it has several; those of older versions stopped trials."""
     effective = _read_environment(path).get("effective")

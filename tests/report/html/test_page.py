@@ -226,6 +226,15 @@ def test_any_folder_gives_a_page(results, tmp_path, kind):
         assert "Alternatives" not in shown.text
 
 
+@pytest.mark.parametrize(("share", "shown"), [({"reason": "4 trials share a GPU"}, True), ({}, False), ([], False)])
+def test_why_trials_share_a_gpu_is_said(results, tmp_path, share, shown):
+    results.sweep(tmp_path)
+    known = json.loads((tmp_path / "environment.json").read_text())
+    files.write_json(tmp_path / "environment.json", {**known, "gpu_share": share})
+    assert ("4 trials share a GPU" in write_page(tmp_path).read_text("utf-8")) == shown
+    assert ("Trials on a GPU" in write_page(tmp_path).read_text("utf-8")) == shown
+
+
 def test_the_wandb_folder_is_named(results, tmp_path):
     results.sweep(tmp_path)
     assert "hwcls wandb sync" not in write_page(tmp_path).read_text("utf-8")

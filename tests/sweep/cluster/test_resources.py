@@ -41,6 +41,8 @@ CLUSTER = Machine(((2.0, 0.0), (16.0, 4.0), (16.0, 4.0)))
         ({"workers": 4}, SERVER, Resources(4, 8, 1.0, 2)),
         ({"gpus_per_worker": 0.5}, SERVER, Resources(1, 4, 0.5, 16)),
         ({"gpus_per_worker": 0}, SERVER, Resources(1, 1, 0.0, 64)),
+        ({"gpus_per_worker": "auto"}, SERVER, Resources(1, 8, 1.0, 8)),  # as long as nothing is measured
+        ({"gpus_per_worker": "auto"}, LAPTOP, Resources(1, 1, 0.0, 2)),
         ({}, CLUSTER, Resources(1, 4, 1.0, 8)),
         ({"workers": 8}, CLUSTER, Resources(8, 4, 1.0, 1)),
         ({"workers": 6}, CLUSTER, Resources(6, 5, 1.0, 1)),

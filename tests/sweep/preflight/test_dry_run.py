@@ -104,6 +104,7 @@ ESTIMATE = {
     "trial_seconds": (30, 50),
     "gpu_hours": (0, 0),
     "resources": "2 at once",
+    "gpu_share": None,
     "trials": 16,
     "epochs": (46, 145),
     "epoch_seconds": {},

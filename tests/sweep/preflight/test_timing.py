@@ -93,6 +93,9 @@ def test_no_learning_rate_is_too_large(trial):
         (Resources(2, 1, 1.0, 2), None, ["0,1", "2,3"]),
         (Resources(1, 1, 0.5, 3), None, ["0", "0", "1"]),
         (Resources(1, 1, 0.4, 4), "5,7", ["5", "5", "7", "7"]),
+        (Resources(1, 1, 0.3333, 6), None, ["0", "0", "0", "1", "1", "1"]),
+        (Resources(1, 1, 0.1428, 8), None, ["0"] * 7 + ["1"]),
+        (Resources(1, 1, 0.125, 8), None, ["0"] * 8),
     ],
 )
 def test_groups_share_the_gpus_out_as_ray_will(monkeypatch, resources, visible, expected):
