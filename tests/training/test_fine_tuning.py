@@ -82,7 +82,7 @@ def test_no_settings_is_what_it_was(tuned):
     records = list(found.epochs())
     assert len(found.optimizer.param_groups) == 2
     plain = trainer_of(config)
-    plain.optimizer = torch.optim.SGD(
+    optimizer = torch.optim.SGD(
         [
             {"params": [w for w in plain.model.parameters() if w.ndim > 1]},
             {"params": [w for w in plain.model.parameters() if w.ndim <= 1]},
@@ -91,7 +91,7 @@ def test_no_settings_is_what_it_was(tuned):
         momentum=config.optimizer.momentum,
         fused=True,
     )
-    plain.step.optimizer = plain.schedule.optimizer = plain.schedule.plateau.optimizer = plain.optimizer
+    plain.step.optimizer = plain.schedule.optimizer = plain.schedule.plateau.optimizer = optimizer
     assert numbers(plain.epochs()) == numbers(records)
     assert same(found.weights(), plain.weights())
 

@@ -5,10 +5,10 @@ import torch
 
 from hwcls.data.imageset import open_data
 from hwcls.data.transfer import pixels, staging
-from hwcls.training import trainer as module
 from hwcls.training.build import build_trainer
 from hwcls.training.distributed import World
 from hwcls.training.errors import MemoryRanOutError
+from hwcls.training.step import graph
 
 CPU = World(device=torch.device("cpu"))
 
@@ -33,7 +33,7 @@ def test_the_numbers_are_those_of_data_in_memory(trial, no_room, changes):
 
 
 def test_only_steps_on_resident_data_are_captured(trial, no_room, monkeypatch):
-    monkeypatch.setattr(module, "CAPTURED", ("cpu",))
+    monkeypatch.setattr(graph, "CAPTURED", ("cpu",))
     config = trial(epochs=1)
     assert build_trainer(config, open_data(config.data), CPU).step.graph is not None
     no_room()

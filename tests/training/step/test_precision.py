@@ -112,7 +112,7 @@ def test_the_same_images_get_the_same_classes_everywhere(trial, half, tmp_path):
     weights = save({name: tensor.contiguous() for name, tensor in trainer.weights().items()})
     assert trainer.accumulator.precision == HALF
     assert val.scores.unique(dim=0).shape == val.scores.shape, "no ties"
-    confirmed = evaluate.evaluate_weights(config, weights, "val")
+    confirmed = evaluate.evaluate_weights(config, weights, "val", CPU)
     model = load_trained.restore_model(config, data, weights, CPU)
     scored = evaluate.score_split(model, config, data, "val", CPU)
     trained = load_trained.Trained(tmp_path, config, data, model, CPU)
