@@ -21,12 +21,12 @@ checks       memory that runs out, a split larger than the GPU, repeated and res
 
 Ten minutes on a GPU, what matters first, each with --json gpu.json:
 
-    python benchmarks/gpu.py --only steps/simple_cnn steps/resnet18 --limit 150
+    python benchmarks/gpu.py --only steps/simple_cnn steps/resnet18 --limit 120
     python benchmarks/gpu.py --only checks --limit 120
-    python benchmarks/gpu.py --only processes --limit 90
-    python benchmarks/gpu.py --only turnaround epochs --limit 60
+    python benchmarks/gpu.py --only processes --limit 110
+    python benchmarks/gpu.py --only turnaround epochs --limit 50
     python benchmarks/gpu.py --only loops --limit 120
-    python benchmarks/gpu.py --only steps/resnet18-small steps/efficientnet_b0 --limit 150
+    python benchmarks/gpu.py --only steps/resnet18-small steps/efficientnet_b0
 
 `--device cpu --images 256 --batch 32 --seconds 0.2` shows that it runs; what needs a GPU is left out.
 """
@@ -94,11 +94,18 @@ def without_gpu(items: Sequence[str]) -> list[str]:
     return [item for item in items if item not in left_out]
 
 
+def open_device(name: str) -> torch.device:
+    """The device; raises UserError where there is none."""
+    if name != "cpu" and not torch.cuda.is_available():
+        raise UserError("no GPU here: torch sees none", remedy="--device cpu only shows that the script runs")
+    return torch.device("cpu") if name == "cpu" else torch.device("cuda", 0)
+
+
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=[], metavar="PART[/ITEM]")
-    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--images", type=int, help="of each data set, instead of the real numbers")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
@@ -112,10 +119,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables and write the JSON; exit 2 where there is no such device."""
     options = parse(arguments)
     try:
-        if torch.device(options.device).type == "cuda" and not torch.cuda.is_available():
-            raise UserError("no GPU here: torch sees none", remedy="--device cpu only shows that the script runs")
+        device = open_device(options.device)
         loaders = {} if options.loaders is None else {"loaders": options.loaders}
-        setting = Setting(options.device, options.batch, options.images, options.seconds, **loaders)
+        setting = Setting(device, options.batch, options.images, options.seconds, **loaders)
         items = choose_items(options.only)
         results = Results(options.json, describe_machine(setting))
         run(items if setting.cuda else without_gpu(items), results, setting, options.limit)

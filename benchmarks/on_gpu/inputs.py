@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ MODELS: dict[str, tuple[Shape, dict[str, Any]]] = {
 class Setting:
     """What all measurements of a run have in common: rows of different settings do not belong into one table."""
 
-    device: str = "cuda"
+    device: torch.device
     batch: int = 256
     images: int | None = None  # of each data set; None: as many as the real one has
     seconds: float = 5.0  # of each measurement
@@ -39,7 +40,7 @@ class Setting:
     @property
     def cuda(self) -> bool:
         """Whether this is a GPU."""
-        return torch.device(self.device).type == "cuda"
+        return self.device.type == "cuda"
 
 
 def random_images(shape: Shape, images: int | None, *, patterned: bool = False) -> ImageSet:
@@ -55,8 +56,11 @@ def random_images(shape: Shape, images: int | None, *, patterned: bool = False) 
     if patterned:
         patterns = draw.integers(0, 128, (classes, side, side, channels), np.uint8)  # (K, S, S, C)
         pixels = pixels // 2 + patterns[labels]
-
     return image_set(shape, pixels, labels, cut)
+
+
+# one at a time: what is measured after it has its pixels on the GPU already, as the trials of a sweep have
+shared_images = lru_cache(1)(random_images)
 
 
 def image_set(shape: Shape, pixels: np.ndarray, labels: np.ndarray, cut: int) -> ImageSet:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -37,7 +38,11 @@ class Profiler:
     """torch.profiler over some steps."""
 
     def __init__(self) -> None:
-        self.profile = torch.profiler.profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA])
+        os.environ.setdefault("DISABLE_CUPTI_LAZY_REINIT", "1")  # it would crash with CUDA graphs, as torch says
+        os.environ.setdefault("TEARDOWN_CUPTI", "0")
+        with _recording():  # begins to watch the GPU: kernels of graphs captured before would not be seen
+            torch.cuda.synchronize()
+        self.profile = _recording()
 
     def start(self) -> None:
         """Begin to record."""
@@ -48,6 +53,10 @@ class Profiler:
         torch.cuda.synchronize()
         self.profile.stop()
         return count_kernels(self.profile.events() or [], steps)
+
+
+def _recording() -> torch.profiler.profile:
+    return torch.profiler.profile(activities=[ProfilerActivity.CUDA])  # has the launches too
 
 
 def count_kernels(events: Iterable[Any], steps: int) -> Kernels:

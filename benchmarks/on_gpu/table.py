@@ -49,16 +49,20 @@ class Goal:
         except (KeyError, TypeError):
             return None
         reached = found <= self.value if self.at_most else found >= self.value
+        number = f"{found:,.0f}" if found >= 100 else f"{found:.3g}"
         bound = "at most" if self.at_most else "at least"
-        return f"{'reached' if reached else 'missed':8s}{self.what}: {found:,.4g}, {bound} {self.value:,g}"
+        return f"{'reached' if reached else 'missed':8s}{self.what}: {number}, {bound} {self.value:,g}"
 
 
 def _speed(name: str) -> Callable[[Rows], float]:
     """The fastest of a model's modes."""
 
     def found(rows: Rows) -> float:
-        speeds = [row["images_per_second"] for key, row in rows.items() if key.startswith(f"steps/{name}/")]
-        return max(speeds) if speeds else float(rows[name]["images_per_second"])
+        measured = (row for key, row in rows.items() if key.startswith(f"steps/{name}/") and "step_ms" in row)
+        speeds = [row["images_per_second"] for row in measured]
+        if not speeds:
+            raise KeyError(name)
+        return float(max(speeds))
 
     return found
 

@@ -34,7 +34,7 @@ FEW = 20_000  # images
 
 def check_memory(setting: Setting) -> dict[str, Any]:
     """With a twentieth of the memory: the error's text, and the micro-batch before and after the pixels went up."""
-    device = torch.device(setting.device)
+    device = setting.device
     shape, model = MODELS["resnet18-small"]
     config = trial_config(model, LARGE_BATCH)
     torch.cuda.set_per_process_memory_fraction(FRACTION, device)
@@ -70,7 +70,7 @@ def _provoke_error(config: Any, batch: int, device: torch.device) -> dict[str, A
 
 def check_large_split(setting: Setting) -> dict[str, Any]:
     """Training on a split larger than the GPU: a file without content, so that no disk needs to hold it."""
-    device = torch.device(setting.device)
+    device = setting.device
     side = LARGE_SIDE if setting.cuda else SMALL_SIDE
     each = side * side * 3
     memory = torch.cuda.get_device_properties(device).total_memory if setting.cuda else 0
@@ -95,7 +95,7 @@ def check_repeat(setting: Setting) -> dict[str, Any]:
     """Three epochs, twice, and once resumed after the second: the largest difference of a weight, 0 where equal."""
     shape, model = MODELS[MODEL]
     data = random_images(shape, setting.images or FEW, patterned=True)
-    config, device = trial_config(model, setting.batch, epochs=3), torch.device(setting.device)
+    config, device = trial_config(model, setting.batch, epochs=3), setting.device
 
     def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
         for _ in trainer.epochs():
@@ -120,7 +120,7 @@ def _largest_difference(one: dict[str, torch.Tensor], other: dict[str, torch.Ten
 
 def check_bf16(setting: Setting) -> dict[str, Any]:
     """The share of val whose predicted class differs between bfloat16 and float32, after three epochs."""
-    device, found = torch.device(setting.device), dict[str, Any]()
+    device, found = setting.device, dict[str, Any]()
     optimizer = {"name": "adamw", "lr": 0.001}
     shape, model = MODELS[MODEL]
     for classes in (10, 200, 1000):
@@ -152,7 +152,7 @@ def full_precision() -> Iterator[None]:
 def check_checkpoint(setting: Setting) -> dict[str, Any]:
     """Seconds of a checkpoint of ResNet-18 with AdamW, and of a second one of the same best epoch."""
     shape, model = MODELS[MODEL]
-    data, device = random_images(shape, setting.images or FEW), torch.device(setting.device)
+    data, device = random_images(shape, setting.images or FEW), setting.device
     config = trial_config(model, setting.batch, optimizer={"name": "adamw", "lr": 0.001})
     trainer = build_trainer(config, data, World(device=device))
     next(trainer.epochs())

@@ -8,9 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
-
-from benchmarks.on_gpu.inputs import MODELS, Setting, random_images, trial_config
+from benchmarks.on_gpu.inputs import MODELS, Setting, shared_images, trial_config
 from benchmarks.on_gpu.part import Part
 from hwcls.training import checkpoint
 from hwcls.training.build import build_trainer
@@ -23,7 +21,7 @@ FEWEST = 2  # epochs that count
 def measure(item: str, setting: Setting) -> dict[str, Any]:
     """Epochs after a first one, for the seconds of a measurement; then one checkpoint, and the share it would have."""
     shape, model = MODELS[item]
-    data, device = random_images(shape, setting.images), torch.device(setting.device)
+    data, device = shared_images(shape, setting.images), setting.device
     trainer = build_trainer(trial_config(model, setting.batch), data, World(device=device))
     records, began = [], 0.0
     for record in trainer.epochs():

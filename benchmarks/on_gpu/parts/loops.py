@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from benchmarks.loops import Images, Loop, Task, lightning_loop, timm_loop, torchvision_loop, tutorial
-from benchmarks.on_gpu.inputs import MODELS, Setting, random_images, trial_config
+from benchmarks.on_gpu.inputs import MODELS, Setting, shared_images, trial_config
 from benchmarks.on_gpu.part import LeftOutError, Part
 from benchmarks.on_gpu.window import Window, WindowObserver, time_steps
 from hwcls import models
@@ -33,7 +33,7 @@ def measure(item: str, setting: Setting) -> dict[str, Any]:
     """A row of `MODEL/LOOP`; raises LeftOutError where a package is missing."""
     name, loop = item.split("/")
     shape, model = MODELS[name]
-    data, device = random_images(shape, setting.images), torch.device(setting.device)
+    data, device = shared_images(shape, setting.images), setting.device
     if loop == "hwcls":
         observer = WindowObserver()
         trainer = build_trainer(trial_config(model, setting.batch), data, World(device=device), observer)

@@ -50,7 +50,7 @@ def _serve(setting: Setting, share: float, pipe: Connection) -> None:
     """One process: a window of steps, then as many trials as take about as long, each when it is told to begin."""
     torch.set_num_threads(1)
     shape, model = MODELS[MODEL]
-    data, device = random_images(shape, setting.images), torch.device(setting.device)
+    data, device = random_images(shape, setting.images), setting.device
     if setting.cuda:
         torch.cuda.set_per_process_memory_fraction(share, device)
     trial = trial_config(model, setting.batch, epochs=EPOCHS)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.on_gpu.inputs import MODELS, Setting, random_images, trial_config
+from benchmarks.on_gpu.inputs import MODELS, Setting, shared_images, trial_config
 from benchmarks.on_gpu.part import Part
 from benchmarks.on_gpu.peaks import peak_of
 from benchmarks.on_gpu.window import Window, WindowObserver, time_steps
@@ -30,7 +30,7 @@ def measure(item: str, setting: Setting) -> dict[str, Any]:
     """A row of `MODEL/MODE`."""
     name, mode = item.split("/")
     shape, model = MODELS[name]
-    data, device = random_images(shape, setting.images), torch.device(setting.device)
+    data, device = shared_images(shape, setting.images), setting.device
     if setting.cuda:
         torch.cuda.reset_peak_memory_stats(device)
     observer = WindowObserver()

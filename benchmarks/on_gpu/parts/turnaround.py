@@ -8,9 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
-
-from benchmarks.on_gpu.inputs import MODELS, Setting, random_images, trial_config
+from benchmarks.on_gpu.inputs import MODELS, Setting, shared_images, trial_config
 from benchmarks.on_gpu.part import Part
 from benchmarks.on_gpu.trials import EPOCHS, train_trial
 
@@ -23,7 +21,7 @@ def measure(item: str, setting: Setting) -> dict[str, Any]:
     `step` ends with the first step of a trial: it draws the epoch's plan, and chooses kernels.
     """
     shape, model = MODELS[item]
-    data, device = random_images(shape, setting.images), torch.device(setting.device)
+    data, device = shared_images(shape, setting.images), setting.device
     with tempfile.TemporaryDirectory() as folder:
         times = [
             train_trial(
