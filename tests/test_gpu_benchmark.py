@@ -20,7 +20,7 @@ from benchmarks.on_gpu import run, window
 from benchmarks.on_gpu.inputs import MODELS, Setting, random_images
 from benchmarks.on_gpu.kernels import Kernels, count_kernels
 from benchmarks.on_gpu.part import LeftOutError, Part
-from benchmarks.on_gpu.parts import PARTS, checks, loops
+from benchmarks.on_gpu.parts import PARTS, checks, loops, steps
 from benchmarks.on_gpu.peaks import peak_of
 from benchmarks.on_gpu.results import Results, describe_machine
 from benchmarks.on_gpu.table import GOALS, header, line
@@ -44,6 +44,16 @@ def test_what_needs_no_process_of_its_own(item):
     assert all(value is None or value >= 0 for key, value in row.items() if key in part.columns)
     assert len(line(item, row, part)) == len(header(name, part))
     json.dumps(row)
+
+
+@pytest.mark.parametrize("mode", steps.MODES)
+def test_the_modes_of_a_step(mode, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda model, dynamic: ("compiled", model))
+    monkeypatch.setattr(torch.compiler, "reset", lambda: None)
+    trainer = SimpleNamespace(accumulator=SimpleNamespace(ddp="model"), step=SimpleNamespace(graph="graph"))
+    steps.set_mode(trainer, mode)
+    assert trainer.accumulator.ddp == (("compiled", "model") if "compiled" in mode else "model")
+    assert trainer.step.graph == ("graph" if "graph" in mode else None)
 
 
 def test_a_training_repeats_and_resumes_to_the_bit(monkeypatch):
@@ -84,38 +94,25 @@ def test_classes_that_differ_without_bfloat16_are_none(monkeypatch):
     assert {row[f"differ_{classes}"] for classes in (10, 200, 1000)} == {0.0}
 
 
-@pytest.fixture
-def small_gpu(monkeypatch):
-    """A GPU whose memory fraction is set; passes of more than 32 images run out of memory."""
-    fractions = []
-    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda share, device: fractions.append(share))
-    build = checks.models.build
+class TooLarge(torch.nn.Module):
+    """A model for which there is too little memory."""
 
-    def limited(*args, **kwargs):
-        model = build(MODELS_SIMPLE, classes=10, channels=3, image_size=64)
-
-        def check(module, inputs):
-            if len(inputs[0]) > 32:
-                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-
-        model.register_forward_pre_hook(check)
-        return model
-
-    MODELS_SIMPLE = checks.trial_config(MODELS["simple_cnn"][1], 1).model
-    monkeypatch.setattr(checks.models, "build", limited)
-    monkeypatch.setattr(checks, "LARGE_BATCH", 64)
-    monkeypatch.setitem(checks.MODELS, "resnet18-small", MODELS["simple_cnn"])
-    return fractions
+    def forward(self, images):
+        raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {len(images)} GiB\nmore lines")
 
 
-def test_memory_that_runs_out(small_gpu, monkeypatch):
+def test_memory_that_runs_out(monkeypatch):
     built = [SimpleNamespace(micro_batch=size, train_epoch=lambda epoch: 0) for size in (32, 16, 16)]
+    shares = []
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda share, device: shares.append(share))
+    monkeypatch.setattr(checks.models, "build", lambda *args, **kwargs: TooLarge())
+    monkeypatch.setattr(checks, "LARGE_BATCH", 64)
     monkeypatch.setattr(checks, "build_trainer", lambda *args: built.pop(0))
     row = checks.check_memory(SMALL)
-    assert row["error_text"] == "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"
+    assert row["error_text"] == "OutOfMemoryError: CUDA out of memory. Tried to allocate 64 GiB"
     assert row["is_out_of_memory"]
     assert (row["micro_batch_before_upload"], row["micro_batch_after_upload"]) == (32, 16)
-    assert small_gpu == [checks.FRACTION, 1.0]
+    assert shares == [checks.FRACTION, 1.0]
 
 
 def test_two_workers_on_one_gpu(monkeypatch):
@@ -131,7 +128,7 @@ def test_two_workers_on_one_gpu(monkeypatch):
 def test_loops_of_others(name):
     make, _ = loops.LOOPS[name]
     shape, model = MODELS["simple_cnn"]
-    data, seen = random_images(shape, 60), []
+    data, seen = random_images(shape, 60), list[tuple[int, ...]]()
 
     def follow(batches):
         for batch in batches:

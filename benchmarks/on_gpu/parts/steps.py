@@ -21,6 +21,7 @@ MODES = ("eager", "graph", "compiled", "compiled graph")
 def set_mode(trainer: Trainer, mode: str) -> None:
     """Let a trainer that has not begun launch its steps so."""
     if "compiled" in mode:
+        torch.compiler.reset()  # it stops to compile code that many models have in common
         trainer.accumulator.ddp = torch.compile(trainer.accumulator.ddp, dynamic=False)
     if "graph" not in mode:
         trainer.step.graph = None
