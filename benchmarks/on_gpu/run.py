@@ -20,7 +20,6 @@ from benchmarks.on_gpu.parts import PARTS
 from hwcls.training.memory import free_memory
 
 NOT_MEASURED = ("error", "left_out")  # keys of a row that is measured again the next time
-PATIENCE = 10.0  # seconds that a process has to end by itself
 
 
 def run_part(name: str, items: Sequence[str], setting: Setting, limit: float) -> Iterator[tuple[str, Row]]:
@@ -57,7 +56,6 @@ def _part_process(name: str, items: Sequence[str], setting: Setting) -> Iterator
     there.close()
     try:
         yield here
-        process.join(PATIENCE)
     finally:
         with contextlib.suppress(ProcessLookupError):  # it has ended, or has no group of its own yet
             os.killpg(process.pid, signal.SIGKILL)
