@@ -1,130 +1,135 @@
-"""Training speed on one GPU. Run by hand; needs neither Ray nor W&B, nor a network or a data set.
+"""Training speed on one GPU, beside other loops and beside the GPU's peak. Run by hand.
 
-    python benchmarks/gpu.py [--only NAME ...] [--batch 256] [--images N] [--json FILE]
+    python benchmarks/gpu.py [--only PART[/ITEM] ...] [--json gpu.json] [--limit 300]
 
-Per model and mode (kernels launched one by one, by torch.compile, in a CUDA graph of the step, both), in bfloat16 where
-the GPU has it: images per second of a training epoch after a warm-up epoch, its share of the bf16 peak (an image costs
-three forward passes of FLOPs), peak memory, the seconds of a complete epoch with both evaluations, and the seconds of
-the start (compiling, capturing).
-The images are random with the real shapes: 100,000
-of 64x64x3 in 200 classes, 60,000 of 28x28x1 in 10. `--device cpu --images 256 --batch 32` shows that it runs.
+It needs no network, no data set, and neither Ray nor Optuna nor W&B: beside torch, torchvision, timm and numpy only
+pydantic, pydantic-core, annotated-types, typing-inspection, PyYAML, filelock, simplejpeg and safetensors, which can be
+carried along as wheels. Images are random, of real shapes: 100,000 of 64x64x3 in 200 classes, 60,000 of 28x28x1 in 10,
+50,000 of 32x32x3 in 10. Each row is kept in the JSON file as soon as it is measured, and is not measured again; a
+part ends after `--limit` seconds, and the same command goes on with what is left.
+
+steps        hwcls's steps, each kernel launched by the host, in a CUDA graph, compiled, and both: images/s, their share
+             of the peak (an image costs three forward passes), launches of the host and kernels a step, the share of
+             time in which the GPU is busy (kernels of 20 steps by torch.profiler, against steps without it), memory,
+             and the seconds of the start
+loops        the same beside the PyTorch tutorial's loop, Lightning's, timm's and torchvision's reference
+processes    1, 2, 4 and 8 processes that train SimpleCNN side by side: images/s and trials per hour of all
+epochs       complete epochs, and the shares of evaluation and checkpoints (one in 10 s)
+turnaround   from the last step of a trial to the first of the next, in a warm process
+checks       memory that runs out, a split larger than the GPU, repeated and resumed trainings, bfloat16 against
+             float32, a checkpoint, and `workers: 2`
+
+Ten minutes on a GPU, what matters first, each with --json gpu.json:
+
+    python benchmarks/gpu.py --only steps/simple_cnn steps/resnet18 --limit 120
+    python benchmarks/gpu.py --only checks --limit 120
+    python benchmarks/gpu.py --only processes --limit 110
+    python benchmarks/gpu.py --only turnaround epochs --limit 50
+    python benchmarks/gpu.py --only loops --limit 120
+    python benchmarks/gpu.py --only steps/resnet18-small steps/efficientnet_b0
+
+`--device cpu --images 256 --batch 32 --seconds 0.2` shows that it runs; what needs a GPU is left out.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 
-from hwcls.config.data import AugmentConfig
-from hwcls.config.trial import TrialConfig
-from hwcls.data.imageset import ImageSet, Split
-from hwcls.models.summary import count_flops
-from hwcls.training.build import build_trainer
-from hwcls.training.distributed import World
+sys.path.insert(0, str(Path(__file__).parents[1]))  # of this checkout, whether it is installed or not
 
-PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}  # dense bf16, of the vendor
-TINY, FASHION = (64, 3, 200, 100_000), (28, 1, 10, 60_000)  # side, channels, classes, images
-MODES = ("eager", "compiled", "graph", "compiled graph")
-MODELS: dict[str, tuple[tuple[int, int, int, int], dict[str, Any]]] = {
-    "resnet18-small": (TINY, {"name": "timm", "backbone": "resnet18", "stem": "small"}),
-    "resnet18": (TINY, {"name": "timm", "backbone": "resnet18"}),
-    "efficientnet_b0": (TINY, {"name": "timm", "backbone": "efficientnet_b0"}),
-    "efficientnet_b5": (TINY, {"name": "timm", "backbone": "efficientnet_b5"}),
-    "simple_cnn": (FASHION, {"name": "simple_cnn"}),
-}
+from benchmarks.on_gpu.inputs import FASHION, MODELS, TINY, Setting, random_images
+from benchmarks.on_gpu.parts import PARTS
+from benchmarks.on_gpu.results import Results, describe_machine
+from benchmarks.on_gpu.run import run_part
+from benchmarks.on_gpu.table import GOALS, header, line
+from hwcls.errors import UserError
+
+__all__ = ["FASHION", "MODELS", "TINY", "main", "random_images"]
 
 
-def random_images(shape: tuple[int, int, int, int], images: int | None) -> ImageSet:
-    """A data set of random pixels: nine tenths train, the rest val (and test)."""
-    side, channels, classes, count = shape
-    count = images or count
-    draw = np.random.default_rng(0)
-    pixels = draw.integers(0, 256, (count, side, side, channels), np.uint8)  # (N, S, S, C)
-    labels, cut = draw.integers(0, classes, count), count * 9 // 10
-
-    def split(low: int, high: int) -> Split:
-        return Split(pixels, labels[low:high], np.arange(low, high))
-
-    names, val = tuple(map(str, range(classes))), split(cut, count)
-    moments = (0.5,) * channels, (0.29,) * channels
-    return ImageSet("random", names, side, channels, *moments, split(0, cut), val, val, AugmentConfig())
+def choose_items(only: Sequence[str]) -> list[str]:
+    """PART/ITEM of all items that a word of `only` names, or names the beginning of; without any, all."""
+    every = [f"{name}/{item}" for name, part in PARTS.items() for item in part.items]
+    for word in only:
+        if not any(_names(word, item) for item in every):
+            raise UserError(f"there is no {word}", where="--only", remedy=f"known: {', '.join([*PARTS, *every])}")
+    return [item for item in every if not only or any(_names(word, item) for word in only)]
 
 
-def measure(name: str, batch: int, images: int | None, device: torch.device, mode: str) -> dict[str, Any]:
-    """One row: two epochs, of which the second counts."""
-    shape, model = MODELS[name]
-    data = random_images(shape, images)
-    config = TrialConfig.from_dict(
-        {
-            "data": {"name": "random", "batch_size": batch, "augment": {"crop": 4, "hflip": True}},
-            "model": model,
-            "optimizer": {"name": "sgd", "lr": 0.01},
-            "scheduler": {"name": "constant"},
-            "epochs": 2,
-        }
-    )
-    cuda = device.type == "cuda"
-    if cuda:
-        torch.cuda.reset_peak_memory_stats(device)
-    trainer = build_trainer(config, data, World(device=device))
-    if "compiled" in mode:
-        trainer.accumulator.ddp = torch.compile(trainer.accumulator.ddp, dynamic=False)
-    if "graph" not in mode:
-        trainer.step.graph = None
-    work = 3 * count_flops(trainer.model, data.channels, data.image_size)
-    began = time.perf_counter()
-    _, second = trainer.epochs()
-    speed = second.images_per_second
-    kind = torch.cuda.get_device_name(device) if cuda else ""
-    peak = next((peak for name, peak in PEAKS.items() if name in kind), None)
-    return {
-        "model": name,
-        "mode": mode,
-        "images_per_second": speed,
-        "share_of_peak": speed * work / peak if peak else None,
-        "memory_gb": torch.cuda.max_memory_allocated(device) / 1e9 if cuda else None,
-        "epoch_seconds": second.seconds,
-        "start_seconds": time.perf_counter() - began - 2 * second.seconds,  # compiling, choosing kernels
-        "gflop_per_image": work / 1e9,
-        "micro_batch": trainer.micro_batch,
-    }
+def _names(word: str, item: str) -> bool:
+    return item == word or item.startswith(f"{word.rstrip('/')}/")
 
 
-def main() -> None:
-    """Print the table and write the JSON; exit 2 where there is no such device."""
+def run(items: Sequence[str], results: Results, setting: Setting, limit: float) -> None:
+    """Measure the items part by part and print each row as it comes."""
+    for name, part in PARTS.items():
+        own = [item for item in items if item.startswith(f"{name}/")]
+        if not own:
+            continue
+        print(header(name, part), flush=True)
+        missing = [item.removeprefix(f"{name}/") for item in results.missing(own)]
+        for item in own:
+            if (short := item.removeprefix(f"{name}/")) not in missing:
+                print(line(short, results.rows[item], part), flush=True)
+        for item, row in run_part(name, missing, setting, limit):
+            results.add(f"{name}/{item}", row)
+            print(line(item, row, part), flush=True)
+        if left := results.missing(own):
+            print(f"not measured: {', '.join(left)}; the same command goes on with them", flush=True)
+        print()
+
+
+def without_gpu(items: Sequence[str]) -> list[str]:
+    """Those that a CPU can run; raises UserError where there is none."""
+    left_out = [item for item in items if item.split("/", 1)[1] in PARTS[item.split("/")[0]].gpu_only]
+    if len(left_out) == len(items):
+        raise UserError(f"needs a GPU: {', '.join(items)}")
+    if left_out:
+        print(f"left out, as it needs a GPU: {', '.join(left_out)}\n")
+    return [item for item in items if item not in left_out]
+
+
+def open_device(name: str) -> torch.device:
+    """The device; raises UserError where there is none."""
+    if name != "cpu" and not torch.cuda.is_available():
+        raise UserError("no GPU here: torch sees none", remedy="--device cpu only shows that the script runs")
+    return torch.device("cpu") if name == "cpu" else torch.device("cuda", 0)
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=list(MODELS), default=list(MODELS))
-    parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
+    parser.add_argument("--only", nargs="+", default=[], metavar="PART[/ITEM]")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--images", type=int, help="instead of the real numbers")
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    device = torch.device(options.device)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        print("no GPU here: torch sees none (--device cpu only shows that the script runs)", file=sys.stderr)
-        raise SystemExit(2)
-    rows = []
-    print(f"{'model':18s}{'':18s}{'images/s':>12s}{'of peak':>9s}{'GB':>7s}{'epoch s':>9s}{'start s':>9s}")
-    for name in options.only:
-        for mode in options.modes if device.type == "cuda" else ("eager",):
-            row = measure(name, options.batch, options.images, device, mode)
-            rows.append(row)
-            share = f"{row['share_of_peak']:.1%}" if row["share_of_peak"] is not None else "-"
-            memory = f"{row['memory_gb']:.1f}" if row["memory_gb"] is not None else "-"
-            print(
-                f"{name:18s}{mode:18s}{row['images_per_second']:12,.0f}{share:>9s}{memory:>7s}"
-                f"{row['epoch_seconds']:9.2f}{row['start_seconds']:9.1f}"
-            )
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    parser.add_argument("--images", type=int, help="of each data set, instead of the real numbers")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
+    parser.add_argument("--limit", type=float, default=300.0, help="seconds of each part")
+    parser.add_argument("--loaders", type=int, help="processes of a DataLoader; by default one per core, up to 16")
+    parser.add_argument("--json", type=Path, default=Path("gpu.json"))
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the tables and write the JSON; exit 2 where there is no such device."""
+    options = parse(arguments)
+    try:
+        device = open_device(options.device)
+        loaders = {} if options.loaders is None else {"loaders": options.loaders}
+        setting = Setting(device, options.batch, options.images, options.seconds, **loaders)
+        items = choose_items(options.only)
+        results = Results(options.json, describe_machine(setting))
+        run(items if setting.cuda else without_gpu(items), results, setting, options.limit)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+    for text in filter(None, (goal.line(results.rows) for goal in GOALS if setting.cuda)):
+        print(text)
 
 
 if __name__ == "__main__":

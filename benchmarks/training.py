@@ -25,14 +25,8 @@ from typing import Any
 
 import torch
 from data import cpu_seconds
-from PIL import Image
-from timm.data import create_loader
-from timm.optim import create_optimizer_v2
-from timm.scheduler import create_scheduler_v2
-from timm.utils import AverageMeter, accuracy
+from loops import DECAY, LR, MOMENTUM, Images, Loop, Task, lightning_loop, timm_loop, tutorial
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
-from torchvision import transforms
 
 from hwcls import models
 from hwcls.config.trial import TrialConfig
@@ -42,12 +36,12 @@ from hwcls.training.distributed import World
 
 try:
     import lightning
-    from torchmetrics.classification import MulticlassAccuracy
+    import torchmetrics  # noqa: F401
 except ImportError as error:
     raise SystemExit(f"{error.name} is missing: pip install lightning torchmetrics") from None
 
 CPU = torch.device("cpu")
-BATCH, LR, MOMENTUM, DECAY = 128, 0.05, 0.9, 5e-4
+BATCH = 128
 SETUPS: dict[str, dict[str, Any]] = {
     "SimpleCNN, Fashion-MNIST": {
         "data": {"name": "fashion_mnist", "augment": {"crop": 2, "hflip": True}},
@@ -60,145 +54,19 @@ SETUPS: dict[str, dict[str, Any]] = {
 }
 
 
-class Images(Dataset[Any]):
-    """Decoded images, each made a PIL image and augmented alone, as torchvision's own MNIST and CIFAR sets do it."""
-
-    def __init__(self, data: ImageSet, crop: int) -> None:
-        self.pixels, self.rows, self.labels = data.train.images, data.train.rows, data.train.labels
-        self.data, self.classes = data, data.classes
-        self.transform = transforms.Compose(
-            [
-                transforms.RandomCrop(data.image_size, padding=crop),
-                transforms.RandomHorizontalFlip(),
-                transforms.ToTensor(),
-                transforms.Normalize(data.mean, data.std),
-            ]
-        )
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> Any:
-        pixels = self.pixels[self.rows[index]]
-        image = Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
-        return self.transform(image), int(self.labels[index])
-
-
-def tutorial(config: TrialConfig, images: Images, build: Callable[[], nn.Module]) -> Callable[[], int]:
-    """pytorch.org's "Training a classifier", with the DataLoader's two workers."""
-    model = build()
-    optimizer = torch.optim.SGD(model.parameters(), LR, MOMENTUM, weight_decay=DECAY)
-    criterion = nn.CrossEntropyLoss()
-
-    def epoch() -> int:
-        model.train()
-        seen, total, right = 0, 0.0, 0
-        for inputs, labels in DataLoader(images, BATCH, shuffle=True, num_workers=2):
-            optimizer.zero_grad()
-            outputs = model(inputs)
-            loss = criterion(outputs, labels)
-            loss.backward()
-            optimizer.step()
-            total += loss.item()
-            right += (outputs.argmax(1) == labels).sum().item()
-            seen += len(labels)
-        return seen
-
-    return epoch
-
-
-def timm_loop(config: TrialConfig, images: Images, build: Callable[[], nn.Module]) -> Callable[[], int]:
-    """The loader, optimizer, schedule and meters of timm's train.py, channels_last as its option has it."""
-    model = build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = create_optimizer_v2(model, "sgd", LR, DECAY, MOMENTUM)
-    criterion = nn.CrossEntropyLoss()
-    side = images[0][0].shape
-    transform = images.transform
-    loader = create_loader(
-        images,
-        tuple(side),
-        BATCH,
-        is_training=True,
-        num_workers=2,
-        device=CPU,
-        use_prefetcher=False,
-        persistent_workers=False,
-    )
-    images.transform = transform  # create_loader sets its own
-    schedule, _ = create_scheduler_v2(optimizer, "cosine", num_epochs=100, updates_per_epoch=len(loader))
-
-    def epoch() -> int:
-        model.train()
-        losses, top1, seen = AverageMeter(), AverageMeter(), 0
-        optimizer.zero_grad()
-        for number, (inputs, labels) in enumerate(loader):
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-            output = model(inputs)
-            loss = criterion(output, labels)
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            losses.update(loss.item(), len(labels))
-            top1.update(accuracy(output.detach(), labels)[0].item(), len(labels))
-            schedule.step_update(num_updates=number, metric=losses.avg)
-            seen += len(labels)
-        return seen
-
-    return epoch
-
-
-class Module(lightning.LightningModule):
-    """The same as Lightning's users write it."""
-
-    def __init__(self, model: nn.Module, classes: int) -> None:
-        super().__init__()
-        self.model, self.accuracy = model, MulticlassAccuracy(classes, average="micro")
-
-    def training_step(self, batch: Any, index: int) -> Any:
-        inputs, labels = batch
-        outputs = self.model(inputs)
-        loss = nn.functional.cross_entropy(outputs, labels)
-        self.accuracy(outputs, labels)
-        self.log("train/loss", loss, on_step=False, on_epoch=True)
-        self.log("train/accuracy", self.accuracy, on_step=False, on_epoch=True)
-        return loss
-
-    def configure_optimizers(self) -> Any:
-        return torch.optim.SGD(self.parameters(), LR, MOMENTUM, weight_decay=DECAY)
-
-
-def lightning_loop(config: TrialConfig, images: Images, build: Callable[[], nn.Module]) -> Callable[[], int]:
-    """Lightning's Trainer with a metric of torchmetrics, without logger, checkpoints and progress bar."""
-    module = Module(build(), len(images.classes))
-
-    def epoch() -> int:
-        trainer = lightning.Trainer(
-            max_epochs=1,
-            accelerator="cpu",
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        trainer.fit(module, DataLoader(images, BATCH, shuffle=True, num_workers=2))
-        return len(images)
-
-    return epoch
-
-
-def hwcls_loop(config: TrialConfig, images: Images, build: Callable[[], nn.Module]) -> Callable[[], int]:
+def hwcls_loop(config: TrialConfig, data: ImageSet) -> Callable[[], int]:
     """The training pass of hwcls's Trainer, without its evaluation, which the others do not have either."""
-    trainer = build_trainer(config, images.data, World(device=CPU))
+    trainer = build_trainer(config, data, World(device=CPU))
     number = iter(range(1, 1_000_000))
     return lambda: trainer.train_epoch(next(number))
 
 
-CONTENDERS = {
+LOOPS: dict[str, Loop] = {
     "PyTorch tutorial + DataLoader(2)": tutorial,
     f"Lightning {lightning.__version__} + torchmetrics": lightning_loop,
     "timm's train.py": timm_loop,
-    "hwcls": hwcls_loop,
 }
+CONTENDERS = (*LOOPS, "hwcls")
 
 
 def serve(name: str, values: dict[str, Any], pipe: Connection) -> None:
@@ -214,7 +82,8 @@ def serve(name: str, values: dict[str, Any], pipe: Connection) -> None:
         torch.manual_seed(0)
         return models.build(config.model, classes=len(data.classes), channels=data.channels, image_size=data.image_size)
 
-    epoch = CONTENDERS[name](config, Images(data, values["data"]["augment"]["crop"]), build)
+    images = Images(data, values["data"]["augment"]["crop"])
+    epoch = LOOPS[name](Task(images, build, CPU, BATCH)) if name in LOOPS else hwcls_loop(config, data)
     while pipe.recv():
         gc.collect()
         start = cpu_seconds()
