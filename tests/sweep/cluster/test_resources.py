@@ -251,10 +251,12 @@ from hwcls.sweep import driver
 from hwcls.sweep.monitor.progress import Quiet
 
 def train_on_cpu():  # this GPU is Ray's alone
-    import hwcls.training.distributed as distributed
+    from hwcls.sweep.cluster import nodes
+    from hwcls.training import gpu
 
-    distributed.require_gpu = lambda: None
+    nodes.gpu_problem = gpu.cuda_problem = lambda: ""
 
+train_on_cpu()
 ray.init(
     address="local", num_cpus=3, num_gpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
     runtime_env={"worker_process_setup_hook": train_on_cpu},
@@ -269,7 +271,7 @@ def watch():
 handler = logging.StreamHandler(sys.stdout)
 handler.setLevel(logging.WARNING)
 logging.getLogger("hwcls").addHandler(handler)
-watcher = threading.Thread(target=watch)
+watcher = threading.Thread(target=watch, daemon=True)
 watcher.start()
 options = driver.Options(results=Path(sys.argv[2]), wandb="off", address="local")
 outcome = driver.run(load_sweep(Path(sys.argv[1])), options, lambda *_: Quiet())
