@@ -82,7 +82,7 @@ class RecordCallback(Callback):  # type: ignore[misc]
         result[REPORT] = replace(report, records=())  # Tune keeps each trial's last result in memory
         if report.checkpoint:
             self._keep(job, Path(report.checkpoint))
-        if report.epoch > 0 and (result["done"] or report.draining or self.unsaved is not None):
+        if report.epoch > 0 and report.saveable and (result["done"] or report.draining or self.unsaved is not None):
             request_checkpoint(result)
 
     def on_checkpoint(self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **info: Any) -> None:

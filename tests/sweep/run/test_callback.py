@@ -77,6 +77,14 @@ def test_an_interrupt_waits_until_every_running_trial_is_saved(callback, two, tm
     assert calls == ["now"]
 
 
+def test_no_checkpoint_is_requested_of_a_trial_that_the_ranks_no_longer_hold(callback, two):
+    for saveable in (True, False):
+        report = EpochReport(1, 9, 0.5, 0.5, (line(1),), failure="the model ends the process", saveable=saveable)
+        found = report.to_result()
+        callback.on_trial_result(0, two, two[0], found)
+        assert found.get("should_checkpoint", False) == saveable
+
+
 def test_an_interrupt_does_not_wait_for_what_does_not_run(callback):
     calls = []
     callback.interrupt_when_saved(lambda: calls.append("now"))
