@@ -1,11 +1,13 @@
 """Checkpoints that a thread writes: of the moment of the snapshot, complete or not there, with its errors."""
 
 import errno
+import io
 import json
 import os
 import signal
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from types import SimpleNamespace
@@ -14,9 +16,10 @@ import numpy as np
 import pytest
 import torch
 
+from hwcls import files
 from hwcls.data.imageset import open_data
 from hwcls.training import checkpoint, local, snapshot
-from hwcls.training.artifacts import copy_outputs
+from hwcls.training.artifacts import copy_outputs, read_weight_names
 from hwcls.training.build import build_trainer
 from hwcls.training.checkpoint_writer import CheckpointWriter
 from hwcls.training.distributed import World
@@ -95,9 +98,35 @@ def test_an_error_in_the_middle_leaves_the_checkpoint_before(config, tmp_path, m
         with pytest.raises(OSError, match="No space"):
             checkpoint.replace(snapshot.take_snapshot(trainer), folder)
     assert {path.name: path.read_bytes() for path in folder.glob("*.*")} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]  # nothing half written takes up the disk
     checkpoint.replace(snapshot.take_snapshot(trainer), folder, folder)
     assert epoch_of(folder) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+
+
+class Full(io.BytesIO):
+    """A file on a disk that has room for 1,000 bytes."""
+
+    def write(self, data):
+        if self.tell() + len(data) > 1000:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(data)
+
+
+@pytest.mark.parametrize("name", ["best.safetensors", "state.pt"])
+def test_a_full_disk_is_an_error_of_the_system_that_names_the_file(config, tmp_path, monkeypatch, name):
+    trainer, open_atomic = build(config), files.open_atomic
+    next(trainer.epochs())
+
+    @contextmanager
+    def full(path, mode="wb"):
+        with open_atomic(path, mode) as file:
+            yield Full() if path.name == name else file
+
+    monkeypatch.setattr(files, "open_atomic", full)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        checkpoint.replace(snapshot.take_snapshot(trainer), tmp_path / "checkpoint")
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / f"checkpoint.tmp/{name}"))
 
 
 def killed(config, folder):
@@ -147,6 +176,18 @@ def test_files_of_the_best_epoch_are_written_once(config, tmp_path):
     for name in ("best.safetensors", "predictions.npz"):
         assert (same("1", "2", name), same("2", "3", name)) == (True, False)
     assert not same("1", "2", checkpoint.STATE)
+
+
+def test_best_weights_without_the_backbone_that_is_kept_now_are_not_linked(config, tmp_path):
+    """As after `keep: none` became `keep: best` between two starts."""
+    trainer = build(config)
+    next(trainer.epochs())
+    whole = snapshot.take_snapshot(trainer)
+    head = dict(list(whole.best_weights.items())[-1:])
+    first = checkpoint.replace(replace(whole, best_weights=head), tmp_path / "1")
+    second = checkpoint.replace(whole, tmp_path / "2", first)
+    assert read_weight_names(first / "best.safetensors") == head.keys()
+    assert read_weight_names(second / "best.safetensors") == whole.best_weights.keys()
 
 
 def test_a_file_system_without_links_gets_copies(config, tmp_path, monkeypatch):
@@ -251,7 +292,7 @@ def test_hwcls_train_writes_while_it_trains_and_resumes_exactly_after_an_error(t
     """The error comes while a checkpoint is written: it is waited for, and the trial resumes from it."""
     monkeypatch.setattr(local, "SAVE_EVERY", 0.0)
     alone = local.train(trial(), tmp_path / "alone", lambda line: None)
-    train_epoch, replace, training = Trainer.train_epoch, checkpoint.replace, threading.Event()
+    train_epoch, write, training = Trainer.train_epoch, checkpoint.replace, threading.Event()
 
     def fail(self, epoch):
         if epoch == 3:
@@ -261,7 +302,7 @@ def test_hwcls_train_writes_while_it_trains_and_resumes_exactly_after_an_error(t
 
     def slow(taken, folder, before):
         assert taken.epoch < 2 or training.wait(60)
-        return replace(taken, folder, before)
+        return write(taken, folder, before)
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "train_epoch", fail)
