@@ -2,6 +2,7 @@
 
 import errno
 import io
+import itertools
 import json
 import os
 import signal
@@ -234,10 +235,46 @@ def test_where_the_device_is_full_the_snapshot_is_copied_to_the_host(config, mon
 
     with monkeypatch.context() as patch:
         patch.setattr(torch.Tensor, "clone", full)
-        taken = snapshot._copied(trainer.state())
+        found = [snapshot.take_snapshot(trainer, last=True)]
+        patch.setattr(snapshot, "_has_room", lambda trainer, tensors: False)
+        patch.setattr(torch.Tensor, "clone", None)  # not even tried
+        found.append(snapshot.take_snapshot(trainer, last=True))
+    scored = trainer.weights()
+    for taken, (name, weight) in itertools.product(found, trainer.model.state_dict().items()):
+        assert torch.equal(taken.state["model"][name], weight)
+        assert taken.state["model"][name].data_ptr() != weight.data_ptr()
+        assert torch.equal(taken.last[name], scored[name])
+
+
+@pytest.mark.parametrize(
+    ("left", "captured", "fits"), [(101, False, True), (100, False, False), (121, True, True), (120, True, False)]
+)
+def test_a_snapshot_stays_on_a_gpu_where_a_step_fits_beside_it(monkeypatch, left, captured, fits):
+    """80 bytes are copied and a step takes 20, with a graph twice: training's peak is 70, what is there takes 50."""
+    trainer = SimpleNamespace(
+        world=SimpleNamespace(device=torch.device("cuda", 0)),
+        step=SimpleNamespace(why_eager=lambda: None if captured else "norm_batch"),
+        usage=SimpleNamespace(memory=70),
+    )
+    monkeypatch.setattr(snapshot, "available_bytes", lambda device: left)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 60)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 50)
+    state = {"model": {"a": torch.zeros(10)}, "optimizer": {"state": {0: [torch.zeros(5, dtype=torch.float64)]}}}
+    assert snapshot._has_room(trainer, [state, {}]) is fits
+
+
+def test_the_latest_weights_are_the_averages_and_training_is_left_alone(config):
+    trainer = build(config)
+    next(trainer.epochs())
+    before = {name: weight.clone() for name, weight in trainer.model.state_dict().items()}
+    with trainer.ema.in_place():
+        scored = {name: weight.clone() for name, weight in trainer.model.state_dict().items()}
+    taken = snapshot.take_snapshot(trainer, last=True).last
+    assert taken.keys() == scored.keys()
     for name, weight in trainer.model.state_dict().items():
-        assert torch.equal(taken["model"][name], weight)
-        assert taken["model"][name].data_ptr() != weight.data_ptr()
+        assert torch.equal(taken[name], scored[name])
+        assert torch.equal(weight, before[name])
+    assert any(not torch.equal(taken[name], before[name]) for name in before)
 
 
 def test_on_a_gpu_the_copies_wait_for_the_clones_and_only_the_thread_for_the_copies(monkeypatch):

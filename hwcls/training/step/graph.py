@@ -13,7 +13,7 @@ from torch import Tensor
 from hwcls.config.trial import TrialConfig
 from hwcls.data.loader import EpochFeed
 from hwcls.training.distributed import World
-from hwcls.training.memory import available_bytes
+from hwcls.training.memory import available_bytes, step_bytes
 
 CAPTURED = ("cuda",)  # kinds of device; elsewhere there are no graphs
 WARM_UP = 3  # calls before the capture: they choose kernels and allocate the optimizer's state
@@ -151,5 +151,4 @@ def capture(call: Callable[[], None], device: torch.device) -> Callable[[], None
 
 def has_room(device: torch.device) -> bool:
     """Whether a graph's own memory fits beside that of the calls without it; each takes as much as the peak so far."""
-    now, peak = torch.cuda.memory_allocated(device), torch.cuda.max_memory_allocated(device)
-    return available_bytes(device) > 2 * (peak - now)
+    return available_bytes(device) > 2 * step_bytes(device)
