@@ -51,6 +51,11 @@ def available_bytes(device: torch.device) -> int:
     return min(free + unused, limit - allocated)
 
 
+def step_bytes(device: torch.device, peak: int = 0) -> int:
+    """What a step on a GPU takes for a time: as much as the highest peak, that so far or `peak` bytes."""
+    return max(peak, torch.cuda.max_memory_allocated(device)) - torch.cuda.memory_allocated(device)
+
+
 def limit_memory(share: float, device: torch.device) -> None:
     """Let this process have its share of a GPU's memory, in (0, 1], where others have the rest.
 

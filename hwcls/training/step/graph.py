@@ -13,7 +13,7 @@ from torch import Tensor
 from hwcls.config.trial import TrialConfig
 from hwcls.data.loader import EpochFeed
 from hwcls.training.distributed import World
-from hwcls.training.memory import available_bytes
+from hwcls.training.memory import available_bytes, step_bytes
 
 CAPTURED = ("cuda",)  # kinds of device; elsewhere there are no graphs
 WARM_UP = 3  # calls before the capture: they choose kernels and allocate the optimizer's state
@@ -112,9 +112,7 @@ class StepGraph:
             if waits_for_device(self._call):
                 self._give_up("it waits for the GPU")
         torch.cuda.current_stream(self.device).wait_stream(stream)
-        # now, as the peak may be reset before the capture
-        taken = torch.cuda.max_memory_allocated(self.device) - torch.cuda.memory_allocated(self.device)
-        self.needed = max(self.needed, taken)
+        self.needed = max(self.needed, step_bytes(self.device))  # now: the peak may be reset before the capture
         return None
 
 
