@@ -158,7 +158,8 @@ class Trainer:
     def train_epoch(self, epoch: int) -> int:
         """One pass over the training split; returns its images, of all ranks."""
         self.config.model.before_epoch(self.model, epoch)
-        self.step.follow_model()
+        if self.step.follow_model():
+            self.usage.memory = 0  # a step takes other memory now: it is measured again
         self.model.train()
         self.step.losses.reset()
         steps, images = self.feed.steps, 0

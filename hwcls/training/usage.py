@@ -19,7 +19,8 @@ class Usage:
 
     Attributes:
         inference: Seconds of an image, in batches, of the fastest validation; infinite before the first.
-        memory: The most bytes of tensors at once in the training of the first epoch, on a GPU, 0 before its end.
+        memory: The most bytes of tensors at once in the training of the first epoch, on a GPU, 0 before its end; of the
+            first in which as much of the model is trained as later on.
         idle: Seconds in which no step of training or evaluation ran.
         wall: Seconds in all, to the end of the last epoch.
     """
