@@ -29,15 +29,6 @@ from hwcls.training.trainer import Trainer
 BEST, PREDICTIONS = "best.safetensors", "predictions.npz"
 
 
-def save(trainer: Trainer, folder: Path, *, last: bool = False, whole: bool = False) -> None:
-    """Write a checkpoint: the state that the next epoch needs and the outputs so far, each file complete or absent.
-
-    `last` also writes the latest weights, as last.safetensors. Weights are those that are trained, with `whole` also
-    those of a frozen backbone: files that will be kept.
-    """
-    write(take_snapshot(trainer, last=last, whole=whole), folder)
-
-
 def replace(snapshot: Snapshot, folder: Path, before: Path | None = None) -> Path:
     """Write a checkpoint as the complete content of `folder`: a crash leaves what was there.
 
@@ -60,7 +51,7 @@ def unfinished(folder: Path) -> Path:
 
 
 def write(snapshot: Snapshot, folder: Path, before: Path | None = None) -> None:
-    """Write a snapshot's files; `before` is as `replace` has it."""
+    """Write a snapshot's files, each complete or absent; `before` is as `replace` has it."""
     _write_outputs(snapshot, folder, before)
     if snapshot.last is not None:
         _save_weights(snapshot, snapshot.last, snapshot.epoch, folder / "last.safetensors")
@@ -79,7 +70,7 @@ def _save_state(state: dict[str, Any], file: IO[bytes]) -> None:
 
 
 def load(trainer: Trainer, folder: Path) -> None:
-    """Resume from `save`'s folder; only tensors, numbers and lists are unpickled.
+    """Resume from what `write` wrote; only tensors, numbers and lists are unpickled.
 
     Raises UserError, with nothing changed, when it is truncated or of another model.
     """

@@ -15,6 +15,7 @@ from hwcls.training import checkpoint
 from hwcls.training.build import build_trainer
 from hwcls.training.distributed import World
 from hwcls.training.launch import launch
+from hwcls.training.snapshot import take_snapshot
 from hwcls.training.step import micro_batch
 from hwcls.training.step.graph import StepGraph
 from hwcls.training.usage import Usage
@@ -113,7 +114,7 @@ def test_resumed_equals_uninterrupted_to_the_bit(tuned, tmp_path, changes, stop)
     expected = list(uninterrupted.epochs())
     first = trainer_of(config)
     before = [next(running) for running in [first.epochs()] for _ in range(stop)]
-    checkpoint.save(first, tmp_path)
+    checkpoint.write(take_snapshot(first), tmp_path)
     resumed = trainer_of(config)
     checkpoint.load(resumed, tmp_path)
     assert numbers(before + list(resumed.epochs())) == numbers(expected)

@@ -127,7 +127,7 @@ def test_the_share_goes_on_after_a_resume(trial, tmp_path):
     half = build_trainer(config, open_data(config.data), CPU)
     next(half.epochs())
     half.usage.idle, half.usage.wall = 30.0, 40.0
-    checkpoint.save(half, tmp_path)
+    checkpoint.write(snapshot.take_snapshot(half), tmp_path)
     resumed = build_trainer(config, half.data, CPU)
     checkpoint.load(resumed, tmp_path)
     assert trial_cost(resumed)["idle_share"] == 0.75
