@@ -23,6 +23,7 @@ from hwcls.data.imageset import open_data
 from hwcls.training import checkpoint
 from hwcls.training.build import build_trainer
 from hwcls.training.checkpoint_writer import CheckpointWriter
+from hwcls.training.snapshot import take_snapshot
 from hwcls.training.trainer import Trainer
 
 CONFIG = {
@@ -40,7 +41,7 @@ def measure(trainer: Trainer, folder: Path, repeats: int) -> dict[str, list[floa
     writer = CheckpointWriter[Path]()
     for number in range(repeats):
         began = time.perf_counter()
-        checkpoint.save(trainer, folder / "waited for")
+        checkpoint.write(take_snapshot(trainer), folder / "waited for")
         found["waited for"].append(time.perf_counter() - began)
         before = None
         for kind in ("written", "same best"):

@@ -42,7 +42,7 @@ from hwcls.data.formats.raw import EncodedImages, RawData
 from hwcls.data.own.listing import OWN_TABLE
 from hwcls.data.own.write import cut_test, table_of
 from hwcls.data.progress import ProgressMeter, ProgressReporter
-from hwcls.errors import LayoutError, UserError, did_you_mean
+from hwcls.errors import LayoutError, UserError, did_you_mean, unreadable
 from hwcls.synonyms import same_name
 
 
@@ -278,6 +278,8 @@ class _Check:
                 if name in self.train:
                     self.sizes.add(read_header(data)[0])
         except READ_ERRORS as error:
+            if isinstance(error, OSError) and error.errno is not None:  # not the photo's fault: it is not left out
+                raise unreadable(error, f"{self.tree.where}/{name}") from None
             return name, describe_error(error)
         return name, None
 

@@ -33,7 +33,7 @@ from hwcls.data.enlarged import EnlargedImages
 from hwcls.data.fetch import fetch_data_set
 from hwcls.data.formats.archive import walk_files
 from hwcls.data.formats.image_types import summarise
-from hwcls.data.formats.raw import EncodedImages, RawData
+from hwcls.data.formats.raw import EncodedImages, RawData, UnusableImagesError
 from hwcls.data.progress import ProgressMeter, ProgressReporter
 from hwcls.errors import UserError
 from hwcls.format import format_bytes
@@ -263,7 +263,7 @@ def _build_store(
 ) -> None:
     """Decode `raw` into `folder`; continues what an earlier process left unfinished.
 
-    What is left behind by an interruption is kept, and removed after an error.
+    What is decoded when an error ends it is kept, unless its source cannot stay as it is.
     """
     size, channels = _image_shape(raw, *asked)
     shape = Shape(size, channels, Resizing.of(config))
@@ -273,12 +273,12 @@ def _build_store(
     leases.hold(building)
     total = sum(len(split.labels) for split in raw.splits.values())
     needed = store_bytes(total, size, channels)
+    unfinished = Unfinished.open(building, raw, shape)
+    missing = max(0, needed - tree_bytes(building))
+    report(f"{config.title}: {_describe_work(unfinished, total, shape, needed)} in {folder.parent}")
+    make_room(missing, report)
+    disk.check_free_space(folder.parent, missing)
     try:
-        unfinished = Unfinished.open(building, raw, shape)
-        missing = max(0, needed - tree_bytes(building))
-        report(f"{config.title}: {_describe_work(unfinished, total, shape, needed)} in {folder.parent}")
-        make_room(missing, report)
-        disk.check_free_space(folder.parent, missing)
         building.mkdir(exist_ok=True)
         meta: dict[str, Any] = {"format": FORMAT, "name": config.name, "classes": raw.classes}
         meta |= {"image_size": size, "channels": channels, "found": raw.found}
@@ -293,9 +293,10 @@ def _build_store(
         (folder / RECORD).unlink(missing_ok=True)
         files.sync_folder(folder.parent)
     except Exception as error:
-        files.remove(building)
+        if isinstance(error, UnusableImagesError) or not any(unfinished.done.values()):
+            files.remove(building)
         if disk.is_disk_full(error):
-            raise disk.disk_full_error(folder.parent, needed) from None
+            raise disk.disk_full_error(folder.parent, missing) from None
         raise
 
 

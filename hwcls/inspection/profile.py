@@ -69,12 +69,17 @@ class StepTimer(Observer):
 
 
 class TimedTraining:
-    """A training that is timed step by step, or run for complete epochs."""
+    """A training that is timed step by step, or run for complete epochs.
+
+    Attributes:
+        peak: The most bytes of tensors at once on a GPU so far; 0 on a CPU.
+    """
 
     def __init__(
         self, config: TrialConfig, data: ImageSet, world: World | None = None, observer: Observer | None = None
     ) -> None:
         world = world or World()
+        self.device, self.peak = world.device, 0
         self.timer = StepTimer(world.device, observer)
         self.trainer = build_measured_trainer(config, data, world, self.timer)
 
@@ -88,6 +93,7 @@ class TimedTraining:
         with contextlib.suppress(_StepLimitReached):
             while True:
                 self._next_epoch()
+        self._update_peak()
         return self.timer.seconds
 
     def run_epochs(self, count: int) -> int:
@@ -95,7 +101,12 @@ class TimedTraining:
         self.timer.seconds, self.timer.limit = [], math.inf
         for _ in range(count):
             self._next_epoch()
+        self._update_peak()
         return len(self.timer.seconds)
+
+    def _update_peak(self) -> None:
+        if self.device.type == "cuda":
+            self.peak = max(self.peak, torch.cuda.max_memory_allocated(self.device))
 
     def _next_epoch(self) -> None:
         trainer = self.trainer
@@ -142,13 +153,11 @@ def profile_training(
     training.warm_up()
     step = median(training.run(steps))
     static = static_bytes(trainer)  # gradients are allocated in each step
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
     with _profiler(device) as profiler:
         traced = training.run_epochs(epochs) if epochs else len(training.run(min(TRACED, steps)))
     peak = _write_trace(profiler, trace)
     if device.type == "cuda":
-        memory, counted = torch.cuda.max_memory_allocated(device), "tensors on the GPU, at their peak"
+        memory, counted = training.peak, "tensors on the GPU, at their peak"
     else:
         memory, counted = static + peak, "tensors at their peak: weights, optimizer state and what a step allocates"
     one, many = _inference(trainer, data)

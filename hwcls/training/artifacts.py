@@ -78,6 +78,15 @@ def read_weights_epoch(path: Path) -> int | None:
     return epoch if isinstance(epoch, int) else None
 
 
+def read_weight_names(path: Path) -> set[str]:
+    """The names of the tensors in a weights file; none where it is missing or damaged."""
+    try:
+        with safe_open(path, framework="np") as file:
+            return set(file.keys())
+    except (OSError, SafetensorError):
+        return set()
+
+
 def save_arrays(path: Path, **arrays: Any) -> None:
     """Write a compressed .npz, complete or not at all."""
     buffer = io.BytesIO()

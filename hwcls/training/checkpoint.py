@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
 
 from hwcls import files
 from hwcls.errors import UserError
 from hwcls.training.artifacts import (
     STATE,
     load_confusion,
+    read_weight_names,
     read_weights_epoch,
     save_arrays,
     save_confusion,
@@ -27,15 +29,6 @@ from hwcls.training.trainer import Trainer
 BEST, PREDICTIONS = "best.safetensors", "predictions.npz"
 
 
-def save(trainer: Trainer, folder: Path, *, last: bool = False, whole: bool = False) -> None:
-    """Write a checkpoint: the state that the next epoch needs and the outputs so far, each file complete or absent.
-
-    `last` also writes the latest weights, as last.safetensors. Weights are those that are trained, with `whole` also
-    those of a frozen backbone: files that will be kept.
-    """
-    write(take_snapshot(trainer, last=last, whole=whole), folder)
-
-
 def replace(snapshot: Snapshot, folder: Path, before: Path | None = None) -> Path:
     """Write a checkpoint as the complete content of `folder`: a crash leaves what was there.
 
@@ -43,8 +36,12 @@ def replace(snapshot: Snapshot, folder: Path, before: Path | None = None) -> Pat
     """
     new = unfinished(folder)
     files.remove(new)  # of a process that was killed
-    write(snapshot, new, before)
-    files.replace_folder(new, folder)
+    try:
+        write(snapshot, new, before)
+        files.replace_folder(new, folder)
+    except BaseException:
+        files.remove(new)  # a full disk has no room for a half
+        raise
     return folder
 
 
@@ -54,17 +51,26 @@ def unfinished(folder: Path) -> Path:
 
 
 def write(snapshot: Snapshot, folder: Path, before: Path | None = None) -> None:
-    """Write a snapshot's files; `before` is as `replace` has it."""
+    """Write a snapshot's files, each complete or absent; `before` is as `replace` has it."""
     _write_outputs(snapshot, folder, before)
     if snapshot.last is not None:
         _save_weights(snapshot, snapshot.last, snapshot.epoch, folder / "last.safetensors")
     if snapshot.state is not None:
         state = to_host(snapshot.state, snapshot.copied)
-        files.write_with(folder / STATE, lambda file: torch.save(state, file))
+        files.write_with(folder / STATE, lambda file: _save_state(state, file))
+
+
+def _save_state(state: dict[str, Any], file: IO[bytes]) -> None:
+    try:
+        torch.save(state, file)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):  # what torch makes of a full disk hides it
+            raise error.__context__ from None
+        raise
 
 
 def load(trainer: Trainer, folder: Path) -> None:
-    """Resume from `save`'s folder; only tensors, numbers and lists are unpickled.
+    """Resume from what `write` wrote; only tensors, numbers and lists are unpickled.
 
     Raises UserError, with nothing changed, when it is truncated or of another model.
     """
@@ -114,7 +120,7 @@ def _write_outputs(snapshot: Snapshot, folder: Path, before: Path | None) -> Non
         save_arrays(folder / "inspection.npz", **snapshot.inspection)
     if snapshot.best is None:
         return
-    if before is None or not _link_best(snapshot.best, before, folder):
+    if before is None or not _link_best(snapshot, before, folder):
         _save_weights(snapshot, snapshot.best_weights, snapshot.best, folder / BEST)
         save_predictions(folder / PREDICTIONS, **snapshot.predictions)
     for epoch, matrix in snapshot.confusions.items():
@@ -124,9 +130,14 @@ def _write_outputs(snapshot: Snapshot, folder: Path, before: Path | None) -> Non
             path.unlink()
 
 
-def _link_best(epoch: int, before: Path, folder: Path) -> bool:
-    """Link the files of the best epoch to those of another checkpoint; whether it has them, and links are possible."""
-    if read_weights_epoch(before / BEST) != epoch:
+def _link_best(snapshot: Snapshot, before: Path, folder: Path) -> bool:
+    """Link the files of the best epoch to those of another checkpoint; whether it has them, and links are possible.
+
+    One that was written while no weights were kept lacks those of a frozen backbone.
+    """
+    if read_weights_epoch(before / BEST) != snapshot.best:
+        return False
+    if read_weight_names(before / BEST) != snapshot.best_weights.keys():
         return False
     try:
         for name in (BEST, PREDICTIONS):
@@ -140,10 +151,6 @@ def _save_weights(snapshot: Snapshot, weights: dict[str, torch.Tensor], epoch: i
     """Write weights as safetensors, with config and inputs as metadata."""
     # one key: safetensors writes several in an order that changes from process to process
     metadata = {"hwcls": json.dumps({"epoch": epoch, **snapshot.about})}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
     host: dict[str, torch.Tensor] = to_host(weights, snapshot.copied)
-    save_file({key: tensor.contiguous() for key, tensor in host.items()}, temporary, metadata)
-    with open(temporary, "rb+") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    content = serialize({key: tensor.contiguous() for key, tensor in host.items()}, metadata)
+    files.write_with(path, lambda file: file.write(content))

@@ -72,8 +72,8 @@ def _measure_size(trainer: Trainer) -> dict[str, Any]:
 
 
 def memory_bytes(trainer: Trainer, activations: int | None) -> int | None:
-    """The memory of this rank's training step: on a GPU the peak of allocated tensors since the trial began, on a CPU
-    weights, gradients, the optimizer's state and the `activations` (bytes of an image) of a micro-batch together.
+    """The memory of this rank's training step: on a GPU the peak of allocated tensors, see `Usage`, on a CPU weights,
+    gradients, the optimizer's state and the `activations` (bytes of an image) of a micro-batch together.
     """
     device = trainer.world.device
     if device.type == "cuda":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+from pathlib import Path
 
 from hwcls.errors import UserError
 
@@ -34,6 +36,29 @@ def refuse_unusable_driver(remedy: str) -> None:
     if problem := cuda_problem():
         what = f"an NVIDIA driver is installed, but {problem}"
         raise UserError(what, remedy=f"run `hwcls doctor`, or {remedy} to train on CPUs")
+
+
+def run_apart(arguments: list[str], limit: float, hidden: str = "") -> tuple[str, str]:
+    """Run Python, which finds this hwcls, in a process of its own: what asks a driver may hang or crash.
+
+    Args:
+        arguments: Of Python.
+        limit: Seconds.
+        hidden: A variable that the process does not get.
+
+    Returns:
+        What it wrote, and why it failed, in words; empty where it did not.
+    """
+    paths = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
+    environment = {name: value for name, value in os.environ.items() if name != hidden} | {"PYTHONPATH": paths}
+    command = [sys.executable, "-P", *arguments]
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=limit)
+    except subprocess.TimeoutExpired as error:
+        output = error.stdout.decode() if isinstance(error.stdout, bytes) else error.stdout or ""
+        return output, f"no answer in {limit:.0f} s"
+    lines = done.stderr.strip().splitlines() or [f"its process ended with {done.returncode}"]
+    return done.stdout, lines[-1][:200] if done.returncode else ""
 
 
 def cuda_problem() -> str:

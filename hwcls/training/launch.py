@@ -38,6 +38,7 @@ def launch(size: int, run: Callable[..., None], *args: Any) -> None:
 
     Raises:
         MemoryRanOutError: As a rank raised it.
+        OSError: As a rank raised it, with the name of a file.
         UserError: As a rank raised it, or what else ended a rank, whose traceback is on standard error.
     """
     if size == 1:
@@ -90,6 +91,7 @@ def _cause(ranks: Sequence[SpawnProcess], folder: Path) -> Exception:
     files = {number: _stacks(folder, number) for number in range(len(ranks))}
     stacks = {number: file.read_text(errors="replace") for number, file in files.items() if file.exists()}
     if hang := describe_hang(stacks):
+        sys.stderr.writelines(f"rank {number}\n{dump}\n" for number, dump in stacks.items() if dump.strip())
         return UserError(hang, remedy=RESUME)
     for number, rank in enumerate(ranks):
         if rank.exitcode is not None and rank.exitcode < 0:
@@ -100,7 +102,7 @@ def _cause(ranks: Sequence[SpawnProcess], folder: Path) -> Exception:
 
 
 def _as_user_error(error: Exception) -> Exception:
-    return error if isinstance(error, UserError | MemoryRanOutError) else UserError(str(error))
+    return error if isinstance(error, UserError | MemoryRanOutError | OSError) else UserError(str(error))
 
 
 def _rank_main(rank: int, size: int, folder: Path, address: str, run: Callable[..., None], args: Any) -> None:
@@ -134,9 +136,10 @@ def _stacks(folder: Path, rank: int) -> Path:
 
 
 def _write_error(error: BaseException, folder: Path, rank: int) -> None:
-    """Keep an error for the parent; the traceback of what is no UserError goes to standard error."""
+    """Keep an error for the parent; a traceback goes to standard error unless the error says what the user can do."""
     kept = error
-    if not isinstance(error, UserError | MemoryRanOutError):
+    of_a_file = isinstance(error, OSError) and error.filename is not None  # such as a full disk
+    if not of_a_file and not isinstance(error, UserError | MemoryRanOutError):
         kept = RuntimeError(f"rank {rank} failed: {error_line(error)}")
         if not is_lost_peer(kept):
             traceback.print_exception(error)

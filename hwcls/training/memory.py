@@ -11,8 +11,10 @@ OUT_OF_MEMORY = (
     *("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"),
     "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
 )
-AMBIGUOUS = ("unable to find an engine", "CUBLAS_STATUS_NOT_INITIALIZED", "CUDNN_STATUS_NOT_INITIALIZED")
-LITTLE = 2**30  # bytes: with less free, an ambiguous error means that memory ran out
+NO_ENGINE = "unable to find an engine"  # of cuDNN: none that works, or none whose workspace fits
+NO_HANDLE = ("CUBLAS_STATUS_NOT_INITIALIZED", "CUDNN_STATUS_NOT_INITIALIZED")
+LITTLE = 2**30  # bytes: with less for tensors, NO_ENGINE means that memory ran out
+HANDLE = 2**28  # bytes of a library's handle and kernels, which it takes from the driver: what torch keeps is no help
 CONTEXT = 2**29  # bytes that a process takes of a GPU before it allocates any tensor
 M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1  # of glibc's malloc.h
 
@@ -24,16 +26,18 @@ def is_out_of_memory(error: BaseException) -> bool:
     text = str(error)
     if not isinstance(error, RuntimeError):
         return False
-    return any(words in text for words in OUT_OF_MEMORY) or (
-        any(words in text for words in AMBIGUOUS) and _is_little_free()
-    )
+    return any(words in text for words in OUT_OF_MEMORY) or _is_little_free(text)
 
 
-def _is_little_free() -> bool:
+def _is_little_free(text: str) -> bool:
+    """Whether so little is free that an error with this text, which may mean other things as well, means that."""
     if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return False
+    device = torch.device("cuda", torch.cuda.current_device())
     try:
-        return available_bytes(torch.device("cuda", torch.cuda.current_device())) < LITTLE
+        if NO_ENGINE in text:
+            return available_bytes(device) < LITTLE
+        return any(words in text for words in NO_HANDLE) and torch.cuda.mem_get_info(device)[0] < HANDLE
     except RuntimeError:  # the GPU is lost
         return False
 
@@ -45,6 +49,11 @@ def available_bytes(device: torch.device) -> int:
     unused = torch.cuda.memory_reserved(device) - allocated
     limit = int(torch.cuda.get_per_process_memory_fraction(device) * total)
     return min(free + unused, limit - allocated)
+
+
+def step_bytes(device: torch.device, peak: int = 0) -> int:
+    """What a step on a GPU takes for a time: as much as the highest peak, that so far or `peak` bytes."""
+    return max(peak, torch.cuda.max_memory_allocated(device)) - torch.cuda.memory_allocated(device)
 
 
 def limit_memory(share: float, device: torch.device) -> None:

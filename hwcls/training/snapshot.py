@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hwcls.training.memory import free_memory, is_out_of_memory
+from hwcls.training.memory import available_bytes, free_memory, is_out_of_memory, step_bytes
 from hwcls.training.trainer import Trainer
 
 Array = np.ndarray[Any, Any]
@@ -35,7 +35,9 @@ class Snapshot:
 
 
 def take_snapshot(trainer: Trainer, *, state: bool = True, last: bool = False, whole: bool = False) -> Snapshot:
-    """Copy on the trainer's device, without waiting for it; where its memory is full, to the host.
+    """Copy on the trainer's device, or to the host where a step would not fit beside the copies.
+
+    Copies on a GPU are only queued; what waits for it is an observer that reads its arrays there.
 
     Args:
         trainer: Between two epochs.
@@ -49,11 +51,12 @@ def take_snapshot(trainer: Trainer, *, state: bool = True, last: bool = False, w
         return trainer.built.complete(weights) if whole else weights
 
     resumable = state and trainer.epoch < trainer.config.epochs
+    copied, latest = _copies(trainer, state=resumable, last=last)
     return Snapshot(
         trainer.epoch,
         {"config": trainer.config.to_dict(), "inputs": trainer.data.to_dict()},
-        _copied(trainer.state()) if resumable else None,
-        kept(trainer.weights()) if last else None,
+        copied,
+        None if latest is None else kept(latest),
         None if history.best is None else history.best["epoch"],
         kept(history.best_weights),
         {} if history.best is None else _predictions(trainer, history.best["epoch"]),
@@ -71,14 +74,40 @@ def _predictions(trainer: Trainer, epoch: int) -> dict[str, Any]:
     return arrays | {"epoch": np.int64(epoch)}
 
 
-def _copied(state: dict[str, Any]) -> dict[str, Any]:
-    try:
-        return {name: map_tensors(part, lambda tensor: tensor.detach().clone()) for name, part in state.items()}
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-    free_memory()  # outside the handler, whose error would keep the clones alive
-    return {name: map_tensors(part, lambda t: t.detach().to("cpu", copy=True)) for name, part in state.items()}
+Copies = tuple[dict[str, Any] | None, dict[str, Tensor] | None]
+
+
+def _copies(trainer: Trainer, *, state: bool, last: bool) -> Copies:
+    """The trainer's state and its latest weights, each where it is wanted."""
+
+    def taken(copy: Callable[[Tensor], Tensor]) -> Copies:
+        found = map_tensors(trainer.state(), copy) if state else None
+        return found, trainer.weights(copy) if last else None
+
+    if _has_room(trainer, [trainer.state() if state else {}, trainer.model.state_dict() if last else {}]):
+        try:
+            return taken(lambda tensor: tensor.detach().clone())
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        free_memory()  # outside the handler, whose error would keep the clones alive
+    return taken(lambda tensor: tensor.detach().to("cpu", copy=True))
+
+
+def _has_room(trainer: Trainer, tensors: Any) -> bool:
+    """Whether nested `tensors` fit on the trainer's device a second time, beside a step."""
+    device = trainer.world.device
+    if device.type != "cuda":
+        return True
+    steps = 2 if trainer.step.why_eager() is None else 1  # a graph keeps its own memory, which torch counts as unused
+    return available_bytes(device) > _count_bytes(tensors) + steps * step_bytes(device, trainer.usage.memory)
+
+
+def _count_bytes(value: Any) -> int:
+    if isinstance(value, Tensor):
+        return value.nbytes
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return sum(map(_count_bytes, items))
 
 
 def to_host(tensors: Any, copied: torch.cuda.Event | None) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any, Literal
 
@@ -158,7 +158,8 @@ class Trainer:
     def train_epoch(self, epoch: int) -> int:
         """One pass over the training split; returns its images, of all ranks."""
         self.config.model.before_epoch(self.model, epoch)
-        self.step.follow_model()
+        if self.step.follow_model():
+            self.usage.memory = 0  # a step takes other memory now: it is measured again
         self.model.train()
         self.step.losses.reset()
         steps, images = self.feed.steps, 0
@@ -194,10 +195,11 @@ class Trainer:
         """Score this rank's share of a split (or of a fixed sample of `limit` images), unaugmented."""
         return self.evaluator.evaluate(self.model, split, self.micro_batch, limit)
 
-    def weights(self) -> dict[str, torch.Tensor]:
+    def weights(self, copy: Callable[[torch.Tensor], torch.Tensor] = torch.clone) -> dict[str, torch.Tensor]:
         """A copy of the weights that are scored: the averaged ones if there are any."""
-        with self._averaged_weights():
-            return self._copy_weights()
+        averages = self.ema.averages() if self.ema else {}
+        state = self.model.state_dict(keep_vars=True)
+        return {key: copy(averages.get(tensor, tensor).detach()) for key, tensor in state.items()}
 
     def _averaged_weights(self) -> contextlib.AbstractContextManager[None]:
         return self.ema.in_place() if self.ema else contextlib.nullcontext()

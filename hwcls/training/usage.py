@@ -19,7 +19,8 @@ class Usage:
 
     Attributes:
         inference: Seconds of an image, in batches, of the fastest validation; infinite before the first.
-        memory: The most bytes of tensors at once in training, on a GPU.
+        memory: The most bytes of tensors at once in the training of the first epoch, on a GPU, 0 before its end; of the
+            first in which as much of the model is trained as later on.
         idle: Seconds in which no step of training or evaluation ran.
         wall: Seconds in all, to the end of the last epoch.
     """
@@ -45,13 +46,13 @@ class Usage:
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """As `steps`, of training: its memory is measured."""
+        """As `steps`, of training: its memory is measured, once: later a snapshot may be on the device as well."""
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         with self.steps():
             yield
-        if self.device.type == "cuda":
-            self.memory = max(self.memory, torch.cuda.max_memory_allocated(self.device))
+        if self.device.type == "cuda" and not self.memory:
+            self.memory = torch.cuda.max_memory_allocated(self.device)
 
     def seconds(self, part: int) -> float:
         """Of one block of this epoch, once the device has got as far."""
@@ -72,9 +73,9 @@ class Usage:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
-        return {"inference": self.inference, "idle": self.idle, "wall": self.wall}
+        return {"inference": self.inference, "memory": self.memory, "idle": self.idle, "wall": self.wall}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from `state`'s result, or from a part of it."""
-        self.inference = state.get("inference", math.inf)
+        self.inference, self.memory = state.get("inference", math.inf), state.get("memory", 0)
         self.idle, self.wall = state.get("idle", 0.0), state.get("wall", 0.0)

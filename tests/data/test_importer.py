@@ -17,6 +17,7 @@ import pytest
 
 from hwcls.config.data import DataConfig
 from hwcls.data.catalog import DATA_SETS, list_data_sets
+from hwcls.data.formats.archive import FolderTree
 from hwcls.data.formats.cifar import CLASSES
 from hwcls.data.formats.idx import FILES
 from hwcls.data.formats.image_types import LOOSE, LeftOut
@@ -137,6 +138,24 @@ def test_corrupt_images_are_named_or_left_out(make: SimpleNamespace, tmp_path: P
     assert list(done.skipped) == ["train/ant/3.png", "val/bee/0.png"]
     data = open_data(DataConfig(name="my_set"))
     assert (len(data.train) + len(data.val), len(data.test)) == (11, 11)
+
+
+@pytest.mark.parametrize("skip", [True, False])
+def test_an_image_that_cannot_be_read_now_is_not_corrupt(
+    make: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, skip: bool
+) -> None:
+    make.write_files(tmp_path / "set", make.tiny_files())
+    real = FolderTree.read
+
+    def read(tree: FolderTree, name: str) -> bytes:
+        if name.endswith("_1.JPEG"):
+            raise OSError(errno.EIO, "Input/output error")
+        return real(tree, name)
+
+    monkeypatch.setattr(FolderTree, "read", read)
+    with pytest.raises(UserError, match=r"_1\.JPEG: cannot be read \(Input/output error\)$"):
+        import_data_set("tinyimagenet", tmp_path / "set", skip_corrupt=skip)
+    assert not (tmp_path / "cache" / "raw" / "tinyimagenet").exists()
 
 
 def test_leaving_out_must_leave_something(make: SimpleNamespace, tmp_path: Path) -> None:

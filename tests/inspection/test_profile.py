@@ -58,6 +58,21 @@ def test_a_warm_up_ends_with_the_capture(trial, monkeypatch):
     assert len(captured.timer.seconds) == graph.WARM_UP + 1
 
 
+def test_the_peak_on_a_gpu_is_that_of_the_steps_before_the_capture(trial, monkeypatch):
+    """A replay allocates nothing, and the peak is reset at the start of an epoch."""
+    peaks = iter([900, 200, 300])
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: next(peaks))
+    training = TimedTraining(trial(epochs=1), open_data(trial().data))
+    assert training.run(1)
+    assert training.peak == 0
+    training.device = torch.device("cuda", 0)
+    training.warm_up()
+    training.run(1)
+    training.run_epochs(1)
+    assert training.peak == 900
+    assert not list(peaks)
+
+
 def test_steps_are_those_of_the_whole_model(trial):
     """Also where its backbone is frozen in the first epochs."""
     family = {"name": "timm", "backbone": "test_resnet", "pretrained": True, "freeze_epochs": 1}

@@ -12,6 +12,7 @@ from hwcls.inspection.record import InspectionRecorder
 from hwcls.training import checkpoint
 from hwcls.training.build import build_trainer
 from hwcls.training.distributed import World
+from hwcls.training.snapshot import take_snapshot
 
 CPU = World(device=torch.device("cpu"))
 
@@ -102,7 +103,7 @@ def test_looking_changes_nothing_and_a_resumed_run_sees_the_same(trial, tmp_path
     epochs = first.epochs()
     for _ in range(3):
         next(epochs)
-    checkpoint.save(first, tmp_path)
+    checkpoint.write(take_snapshot(first), tmp_path)
     second = trainer_of(config)
     checkpoint.load(second, tmp_path)
     so_far = second.observer.arrays()

@@ -1,11 +1,14 @@
 """Checkpoints that a thread writes: of the moment of the snapshot, complete or not there, with its errors."""
 
 import errno
+import io
+import itertools
 import json
 import os
 import signal
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from types import SimpleNamespace
@@ -14,9 +17,10 @@ import numpy as np
 import pytest
 import torch
 
+from hwcls import files
 from hwcls.data.imageset import open_data
 from hwcls.training import checkpoint, local, snapshot
-from hwcls.training.artifacts import copy_outputs
+from hwcls.training.artifacts import copy_outputs, read_weight_names
 from hwcls.training.build import build_trainer
 from hwcls.training.checkpoint_writer import CheckpointWriter
 from hwcls.training.distributed import World
@@ -95,9 +99,35 @@ def test_an_error_in_the_middle_leaves_the_checkpoint_before(config, tmp_path, m
         with pytest.raises(OSError, match="No space"):
             checkpoint.replace(snapshot.take_snapshot(trainer), folder)
     assert {path.name: path.read_bytes() for path in folder.glob("*.*")} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]  # nothing half written takes up the disk
     checkpoint.replace(snapshot.take_snapshot(trainer), folder, folder)
     assert epoch_of(folder) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+
+
+class Full(io.BytesIO):
+    """A file on a disk that has room for 1,000 bytes."""
+
+    def write(self, data):
+        if self.tell() + len(data) > 1000:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(data)
+
+
+@pytest.mark.parametrize("name", ["best.safetensors", "state.pt"])
+def test_a_full_disk_is_an_error_of_the_system_that_names_the_file(config, tmp_path, monkeypatch, name):
+    trainer, open_atomic = build(config), files.open_atomic
+    next(trainer.epochs())
+
+    @contextmanager
+    def full(path, mode="wb"):
+        with open_atomic(path, mode) as file:
+            yield Full() if path.name == name else file
+
+    monkeypatch.setattr(files, "open_atomic", full)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        checkpoint.replace(snapshot.take_snapshot(trainer), tmp_path / "checkpoint")
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / f"checkpoint.tmp/{name}"))
 
 
 def killed(config, folder):
@@ -149,6 +179,18 @@ def test_files_of_the_best_epoch_are_written_once(config, tmp_path):
     assert not same("1", "2", checkpoint.STATE)
 
 
+def test_best_weights_without_the_backbone_that_is_kept_now_are_not_linked(config, tmp_path):
+    """As after `keep: none` became `keep: best` between two starts."""
+    trainer = build(config)
+    next(trainer.epochs())
+    whole = snapshot.take_snapshot(trainer)
+    head = dict(list(whole.best_weights.items())[-1:])
+    first = checkpoint.replace(replace(whole, best_weights=head), tmp_path / "1")
+    second = checkpoint.replace(whole, tmp_path / "2", first)
+    assert read_weight_names(first / "best.safetensors") == head.keys()
+    assert read_weight_names(second / "best.safetensors") == whole.best_weights.keys()
+
+
 def test_a_file_system_without_links_gets_copies(config, tmp_path, monkeypatch):
     trainer = build(config)
     next(trainer.epochs())
@@ -193,10 +235,46 @@ def test_where_the_device_is_full_the_snapshot_is_copied_to_the_host(config, mon
 
     with monkeypatch.context() as patch:
         patch.setattr(torch.Tensor, "clone", full)
-        taken = snapshot._copied(trainer.state())
+        found = [snapshot.take_snapshot(trainer, last=True)]
+        patch.setattr(snapshot, "_has_room", lambda trainer, tensors: False)
+        patch.setattr(torch.Tensor, "clone", None)  # not even tried
+        found.append(snapshot.take_snapshot(trainer, last=True))
+    scored = trainer.weights()
+    for taken, (name, weight) in itertools.product(found, trainer.model.state_dict().items()):
+        assert torch.equal(taken.state["model"][name], weight)
+        assert taken.state["model"][name].data_ptr() != weight.data_ptr()
+        assert torch.equal(taken.last[name], scored[name])
+
+
+@pytest.mark.parametrize(
+    ("left", "captured", "fits"), [(101, False, True), (100, False, False), (121, True, True), (120, True, False)]
+)
+def test_a_snapshot_stays_on_a_gpu_where_a_step_fits_beside_it(monkeypatch, left, captured, fits):
+    """80 bytes are copied and a step takes 20, with a graph twice: training's peak is 70, what is there takes 50."""
+    trainer = SimpleNamespace(
+        world=SimpleNamespace(device=torch.device("cuda", 0)),
+        step=SimpleNamespace(why_eager=lambda: None if captured else "norm_batch"),
+        usage=SimpleNamespace(memory=70),
+    )
+    monkeypatch.setattr(snapshot, "available_bytes", lambda device: left)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 60)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 50)
+    state = {"model": {"a": torch.zeros(10)}, "optimizer": {"state": {0: [torch.zeros(5, dtype=torch.float64)]}}}
+    assert snapshot._has_room(trainer, [state, {}]) is fits
+
+
+def test_the_latest_weights_are_the_averages_and_training_is_left_alone(config):
+    trainer = build(config)
+    next(trainer.epochs())
+    before = {name: weight.clone() for name, weight in trainer.model.state_dict().items()}
+    with trainer.ema.in_place():
+        scored = {name: weight.clone() for name, weight in trainer.model.state_dict().items()}
+    taken = snapshot.take_snapshot(trainer, last=True).last
+    assert taken.keys() == scored.keys()
     for name, weight in trainer.model.state_dict().items():
-        assert torch.equal(taken["model"][name], weight)
-        assert taken["model"][name].data_ptr() != weight.data_ptr()
+        assert torch.equal(taken[name], scored[name])
+        assert torch.equal(weight, before[name])
+    assert any(not torch.equal(taken[name], before[name]) for name in before)
 
 
 def test_on_a_gpu_the_copies_wait_for_the_clones_and_only_the_thread_for_the_copies(monkeypatch):
@@ -251,7 +329,7 @@ def test_hwcls_train_writes_while_it_trains_and_resumes_exactly_after_an_error(t
     """The error comes while a checkpoint is written: it is waited for, and the trial resumes from it."""
     monkeypatch.setattr(local, "SAVE_EVERY", 0.0)
     alone = local.train(trial(), tmp_path / "alone", lambda line: None)
-    train_epoch, replace, training = Trainer.train_epoch, checkpoint.replace, threading.Event()
+    train_epoch, write, training = Trainer.train_epoch, checkpoint.replace, threading.Event()
 
     def fail(self, epoch):
         if epoch == 3:
@@ -261,7 +339,7 @@ def test_hwcls_train_writes_while_it_trains_and_resumes_exactly_after_an_error(t
 
     def slow(taken, folder, before):
         assert taken.epoch < 2 or training.wait(60)
-        return replace(taken, folder, before)
+        return write(taken, folder, before)
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "train_epoch", fail)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -14,8 +15,10 @@ from hwcls.training import checkpoint
 from hwcls.training.build import build_trainer
 from hwcls.training.distributed import World
 from hwcls.training.launch import launch
+from hwcls.training.snapshot import take_snapshot
 from hwcls.training.step import micro_batch
 from hwcls.training.step.graph import StepGraph
+from hwcls.training.usage import Usage
 
 CPU = World(device=torch.device("cpu"))
 FIXED = "backbone.conv_stem.weight"
@@ -111,7 +114,7 @@ def test_resumed_equals_uninterrupted_to_the_bit(tuned, tmp_path, changes, stop)
     expected = list(uninterrupted.epochs())
     first = trainer_of(config)
     before = [next(running) for running in [first.epochs()] for _ in range(stop)]
-    checkpoint.save(first, tmp_path)
+    checkpoint.write(take_snapshot(first), tmp_path)
     resumed = trainer_of(config)
     checkpoint.load(resumed, tmp_path)
     assert numbers(before + list(resumed.epochs())) == numbers(expected)
@@ -138,6 +141,22 @@ def test_a_captured_step_is_captured_again_when_more_is_trained(tuned, monkeypat
     assert resets == [1, 3]  # frozen, and trained from then on
     monkeypatch.setattr("hwcls.training.step.graph.CAPTURED", ())
     assert numbers(trainer_of(tuned(TUNED, epochs=4)).epochs()) == records
+
+
+def test_memory_is_measured_where_all_of_the_model_is_trained(tuned, monkeypatch):
+    peaks, measured, found = iter([100, 700]), Usage.training, []
+
+    @contextmanager
+    def training(usage):
+        with measured(usage):
+            yield
+        usage.memory = usage.memory or next(peaks)  # as on a GPU
+
+    monkeypatch.setattr(Usage, "training", training)
+    trainer = trainer_of(tuned({"freeze_epochs": 2}, epochs=4))
+    for _ in trainer.epochs():
+        found.append(trainer.usage.memory)
+    assert found == [100, 100, 700, 700]
 
 
 def test_memory_is_fitted_for_the_model_that_is_trained_at_last(tuned, monkeypatch):

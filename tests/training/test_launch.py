@@ -1,5 +1,6 @@
 """The ranks of one machine: where one fails, dies or hangs, all end soon, and one line names the cause."""
 
+import errno
 import itertools
 import os
 import signal
@@ -204,7 +205,7 @@ class Ended:
         return False
 
 
-def test_the_cause_is_told_from_its_consequences(tmp_path):
+def test_the_cause_is_told_from_its_consequences(tmp_path, capfd):
     """A rank that was killed, and one that lost it; then an error of a third one, which came first or later."""
     ranks = [Ended(1), Ended(-signal.SIGKILL), Ended(1)]
     for rank in range(3):
@@ -213,12 +214,24 @@ def test_the_cause_is_told_from_its_consequences(tmp_path):
     module._write_error(lost, tmp_path, 0)
     assert "rank 1 was ended by SIGKILL" in str(module._cause(ranks, tmp_path))
     module._stacks(tmp_path, 1).write_text('Timeout (0:10:00)!\n\nThread 1\n  File "mine.py", line 3 in forward\n')
+    capfd.readouterr()
     assert str(module._cause(ranks, tmp_path)).startswith(
         "hung: no step finished in 10 min; rank 1 was at mine.py:3 in forward"
     )
+    assert capfd.readouterr().err == f"rank 1\n{(tmp_path / 'stacks-1').read_text()}\n"  # no other one hung
     module._write_error(MemoryRanOutError(4), tmp_path, 2)
     assert module._cause(ranks, tmp_path).smaller == 4
     assert [is_lost_peer(error) for error in module._read_errors(tmp_path)] == [False, True]
+
+
+def test_a_full_disk_of_a_rank_stays_an_error_of_the_system_without_a_traceback(tmp_path, capfd):
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "checkpoint/state.pt")
+    module._write_error(full, tmp_path, 1)
+    cause = module._cause([Ended(1), Ended(1)], tmp_path)
+    assert (type(cause), cause.errno, cause.filename) == (OSError, errno.ENOSPC, "checkpoint/state.pt")
+    assert capfd.readouterr().err == ""
+    module._write_error(OSError("of no file"), tmp_path, 0)
+    assert "OSError: of no file" in capfd.readouterr().err
 
 
 def test_a_rank_that_dies_while_it_is_asked_is_not_overlooked(monkeypatch):

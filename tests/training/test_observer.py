@@ -11,6 +11,7 @@ from hwcls.training.build import build_trainer
 from hwcls.training.distributed import World
 from hwcls.training.launch import launch
 from hwcls.training.observer import Observer
+from hwcls.training.snapshot import take_snapshot
 
 CPU = World(device=torch.device("cpu"))
 
@@ -82,7 +83,7 @@ def test_resumed_sees_what_an_uninterrupted_one_saw(trial, tmp_path):
     list(build_trainer(config, open_data(config.data), CPU, uninterrupted).epochs())
     half = build_trainer(config, open_data(config.data), CPU, Norms())
     next(half.epochs())
-    checkpoint.save(half, tmp_path)
+    checkpoint.write(take_snapshot(half), tmp_path)
     assert np.array_equal(np.load(tmp_path / "inspection.npz")["epochs"], [1])
     resumed = build_trainer(config, open_data(config.data), CPU, Norms())
     checkpoint.load(resumed, tmp_path)

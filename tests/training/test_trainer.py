@@ -15,6 +15,7 @@ from hwcls.training.distributed import World
 from hwcls.training.errors import NotFiniteError
 from hwcls.training.evaluation import train_sample_size
 from hwcls.training.launch import launch
+from hwcls.training.snapshot import take_snapshot
 
 CPU = World(device=torch.device("cpu"))
 
@@ -67,7 +68,7 @@ def test_resumed_equals_uninterrupted_to_the_bit(trial, tmp_path, changes):
     config = trial(**changes)
     uninterrupted, expected = train(config)
     half, before = train(config, epochs=2)
-    checkpoint.save(half, tmp_path)
+    checkpoint.write(take_snapshot(half), tmp_path)
     resumed = build_trainer(config, open_data(config.data), CPU)
     torch.rand(3)
     checkpoint.load(resumed, tmp_path)
@@ -91,7 +92,7 @@ def test_plans_that_are_drawn_ahead_change_no_number(trial, changes):
 
 def test_a_truncated_checkpoint_is_a_user_error_and_changes_nothing(trial, tmp_path):
     trainer, _ = train(trial(), epochs=1)
-    checkpoint.save(trainer, tmp_path)
+    checkpoint.write(take_snapshot(trainer), tmp_path)
     path = tmp_path / checkpoint.STATE
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     before = {key: tensor.clone() for key, tensor in trainer.model.state_dict().items()}
@@ -109,7 +110,7 @@ def test_a_truncated_checkpoint_is_a_user_error_and_changes_nothing(trial, tmp_p
 )
 def test_a_checkpoint_of_another_model_is_a_user_error_and_changes_nothing(trial, tmp_path, changes, message):
     trainer, _ = train(trial(data__per_class=10), epochs=1)
-    checkpoint.save(trainer, tmp_path)
+    checkpoint.write(take_snapshot(trainer), tmp_path)
     config = trial(data__per_class=10, **changes)
     other = build_trainer(config, trainer.data, CPU)
     before = {key: tensor.clone() for key, tensor in other.model.state_dict().items()}
@@ -120,7 +121,7 @@ def test_a_checkpoint_of_another_model_is_a_user_error_and_changes_nothing(trial
 
 def test_a_resumed_trial_uses_no_more_than_the_memory_of_now(trial, tmp_path):
     trainer, _ = train(trial(), epochs=1, micro_batch=32)
-    checkpoint.save(trainer, tmp_path)
+    checkpoint.write(take_snapshot(trainer), tmp_path)
     found = {}
     for most in (8, 32, None):
         resumed = build_trainer(trainer.config, trainer.data, CPU)

@@ -60,7 +60,7 @@ def test_idle_is_what_no_step_takes(clock):
 def test_a_checkpoint_of_an_earlier_version_has_the_time_of_an_image_or_nothing():
     usage = Usage(torch.device("cpu"))
     usage.load_state({"inference": 0.5})
-    assert (usage.inference, usage.idle_share) == (0.5, None)
+    assert (usage.inference, usage.memory, usage.idle_share) == (0.5, 0, None)
     usage.load_state({})
     assert usage.inference == float("inf")
 
@@ -86,7 +86,7 @@ def test_a_gpu_is_timed_by_its_own_clock_and_its_memory_is_that_of_training(monk
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: memory.peak)
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: setattr(memory, "peak", 0))
     usage = Usage(device)
-    for most in (10, 20):
+    for most in (10, 20):  # in the second epoch with a snapshot
         usage.begin_epoch()
         with usage.training():
             now.ms += 3000
@@ -97,7 +97,12 @@ def test_a_gpu_is_timed_by_its_own_clock_and_its_memory_is_that_of_training(monk
         clock(5.0)  # the device has got as far
         usage.end_epoch()
     assert usage.idle_share == pytest.approx(0.2)
-    assert usage.memory == 20
+    assert usage.memory == 10
+    resumed = Usage(device)
+    resumed.load_state(usage.state())
+    with resumed.training():
+        allocate(30)
+    assert resumed.memory == 10
 
 
 def test_a_trial_whose_checkpoints_are_slow_shows_it_over_a_resume(trial, tmp_path, monkeypatch):
@@ -122,7 +127,7 @@ def test_the_share_goes_on_after_a_resume(trial, tmp_path):
     half = build_trainer(config, open_data(config.data), CPU)
     next(half.epochs())
     half.usage.idle, half.usage.wall = 30.0, 40.0
-    checkpoint.save(half, tmp_path)
+    checkpoint.write(snapshot.take_snapshot(half), tmp_path)
     resumed = build_trainer(config, half.data, CPU)
     checkpoint.load(resumed, tmp_path)
     assert trial_cost(resumed)["idle_share"] == 0.75

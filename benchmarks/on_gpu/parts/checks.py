@@ -24,6 +24,7 @@ from hwcls.training.build import build_trainer
 from hwcls.training.distributed import World
 from hwcls.training.local import train
 from hwcls.training.memory import free_memory, is_out_of_memory
+from hwcls.training.snapshot import take_snapshot
 from hwcls.training.trainer import Trainer
 
 FRACTION, LARGE_BATCH = 0.05, 8192
@@ -107,7 +108,7 @@ def check_repeat(setting: Setting) -> dict[str, Any]:
         trainer = build_trainer(config, data, World(device=device))
         epochs = trainer.epochs()
         next(epochs), next(epochs)
-        checkpoint.save(trainer, Path(folder))
+        checkpoint.write(take_snapshot(trainer), Path(folder))
         resumed = build_trainer(config, data, World(device=device))
         checkpoint.load(resumed, Path(folder))
         third = weights(resumed)
@@ -160,7 +161,7 @@ def check_checkpoint(setting: Setting) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(3):
             began = time.perf_counter()
-            checkpoint.save(trainer, Path(folder))
+            checkpoint.write(take_snapshot(trainer), Path(folder))
             seconds.append(time.perf_counter() - began)
         size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
     return {"seconds": seconds[0], "seconds_again": min(seconds[1:]), "megabytes": size / 1e6}

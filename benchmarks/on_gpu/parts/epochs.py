@@ -14,6 +14,7 @@ from hwcls.training import checkpoint
 from hwcls.training.build import build_trainer
 from hwcls.training.distributed import World
 from hwcls.training.local import SAVE_EVERY
+from hwcls.training.snapshot import take_snapshot
 
 FEWEST = 2  # epochs that count
 
@@ -32,7 +33,7 @@ def measure(item: str, setting: Setting) -> dict[str, Any]:
         began = began or time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        checkpoint.save(trainer, Path(folder))
+        checkpoint.write(take_snapshot(trainer), Path(folder))
         saved = time.perf_counter() - start
     seconds, images = median(record.seconds for record in records), len(data.train)
     training = median(images / record.images_per_second for record in records)

@@ -32,8 +32,6 @@ def measure(item: str, setting: Setting) -> dict[str, Any]:
     name, mode = item.split("/")
     shape, model = MODELS[name]
     data, device = shared_images(shape, setting.images), setting.device
-    if setting.cuda:
-        torch.cuda.reset_peak_memory_stats(device)
     observer = WindowObserver()
     trainer = build_trainer(trial_config(model, setting.batch), data, World(device=device), observer)
     set_mode(trainer, mode)
@@ -44,7 +42,7 @@ def measure(item: str, setting: Setting) -> dict[str, Any]:
     peak = peak_of(torch.cuda.get_device_name(device)) if setting.cuda else None
     return row | {
         "share_of_peak": row["images_per_second"] * work / peak if peak else None,
-        "memory_gb": torch.cuda.max_memory_allocated(device) / 1e9 if setting.cuda else None,
+        "memory_gb": trainer.usage.memory / 1e9 if setting.cuda else None,
         "start_seconds": window.start_seconds,
         "captured": graph is not None and graph.captured,
         "gflop_per_image": work / 1e9,

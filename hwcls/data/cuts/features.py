@@ -19,12 +19,12 @@ from hwcls.data.decoding.decode import (
     CHUNK,
     READ_ERRORS,
     check_image,
-    corrupt_image_error,
     decode_to_size,
+    read_error,
     run_tasks,
 )
 from hwcls.data.decoding.memory import ENCODED
-from hwcls.data.decoding.opened import ORIENTATION, UPRIGHT, describe_error, has_wide_pixels
+from hwcls.data.decoding.opened import ORIENTATION, UPRIGHT, has_wide_pixels
 from hwcls.data.decoding.pixel_range import RangeMeter
 from hwcls.data.formats.raw import EncodedImages
 from hwcls.data.progress import ProgressMeter
@@ -57,7 +57,7 @@ def reduce_images(images: EncodedImages, meter: ProgressMeter) -> tuple[np.ndarr
                     digests[row] = int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
                     reduced[row] = reduce_image(data)
             except READ_ERRORS as error:
-                raise corrupt_image_error(images, name, describe_error(error)) from None
+                raise read_error(images, name, error) from None
 
     tasks: Iterator[Callable[[], None]] = (partial(read, start) for start in range(0, len(images), CHUNK))
     for done, _ in enumerate(run_tasks(tasks), 1):

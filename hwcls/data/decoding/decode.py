@@ -18,8 +18,8 @@ from hwcls.data.decoding.opened import describe_error, has_wide_pixels, open_pix
 from hwcls.data.decoding.pixel_range import PixelRange, RangeMeter, UnknownRangeError
 from hwcls.data.decoding.resize import resize_batch, resize_pixels
 from hwcls.data.decoding.resizing import USUAL, Resizing
-from hwcls.data.formats.raw import EncodedImages
-from hwcls.errors import UserError
+from hwcls.data.formats.raw import EncodedImages, UnusableImagesError
+from hwcls.errors import UserError, unreadable
 
 CHUNK = 256  # images per task, at most
 CHUNK_BYTES = 16 << 20  # of their pixels
@@ -68,7 +68,7 @@ def measure_images(images: EncodedImages) -> tuple[ImageSizes, int]:
         try:
             size, is_grey = read_header(images.tree.read(name))
         except Exception as error:
-            raise corrupt_image_error(images, name, describe_error(error)) from None
+            raise read_error(images, name, error) from None
         sizes.add(size)
         grey = grey and is_grey
     return sizes, (1 if grey else 3)
@@ -102,7 +102,7 @@ def measure_range(images: EncodedImages) -> PixelRange | None:
                     if has_wide_pixels(data):
                         check_image(data, meter)
             except READ_ERRORS as error:
-                raise corrupt_image_error(images, name, describe_error(error)) from None
+                raise read_error(images, name, error) from None
 
     for _ in run_tasks(partial(measure, start) for start in range(0, len(images), CHUNK)):
         pass
@@ -110,11 +110,11 @@ def measure_range(images: EncodedImages) -> PixelRange | None:
 
 
 def finish_range(meter: RangeMeter, where: str) -> PixelRange | None:
-    """What `meter` has found; raises UserError for integers beside floats."""
+    """What `meter` has found; raises UnusableImagesError for integers beside floats."""
     try:
         return meter.range()
     except ValueError as error:
-        raise UserError(str(error), where=where, remedy="save all of them alike") from None
+        raise UnusableImagesError(str(error), where=where, remedy="save all of them alike") from None
 
 
 def decode_tasks(
@@ -161,10 +161,17 @@ def count_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def corrupt_image_error(images: EncodedImages, name: str, problem: object) -> UserError:
-    """The error about an image that cannot be read, with its path."""
+def read_error(images: EncodedImages, name: str, error: Exception) -> UserError:
+    """One of READ_ERRORS with the path of its image: what the operating system refuses is not the image's fault."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return unreadable(error, f"{images.tree.where}/{name}")
+    return corrupt_image_error(images, name, describe_error(error))
+
+
+def corrupt_image_error(images: EncodedImages, name: str, problem: object) -> UnusableImagesError:
+    """The error about an image whose bytes are no readable one, with its path."""
     remedy = remedy_for(str(problem)) or f"replace or remove it, {SKIP}"
-    return UserError(f"not a readable image ({problem})", where=f"{images.tree.where}/{name}", remedy=remedy)
+    return UnusableImagesError(f"not a readable image ({problem})", where=f"{images.tree.where}/{name}", remedy=remedy)
 
 
 def _decode_files(
@@ -178,7 +185,7 @@ def _decode_files(
         except UnknownRangeError:
             raise
         except READ_ERRORS as error:
-            raise corrupt_image_error(images, name, describe_error(error)) from None
+            raise read_error(images, name, error) from None
     return out
 
 

@@ -55,7 +55,11 @@ class Unfinished:
 
     @classmethod
     def open(cls, folder: Path, raw: RawData, shape: Shape) -> Unfinished:
-        """What an earlier process left in `folder` of the same images; where that is nothing usable, no folder."""
+        """What an earlier process left in `folder` of the same images; where that is nothing usable, no folder.
+
+        Raises:
+            OSError: What it left cannot be read now.
+        """
         identity = _identity(raw, shape)
         try:
             found = json.loads((folder / RECORD).read_text(encoding="utf-8"))
@@ -65,7 +69,7 @@ class Unfinished:
                 for split in done:
                     unfinished.arrays(split, raw.splits[split], shape)
                 return unfinished
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none, or damaged
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):  # none, or damaged
             pass
         files.remove(folder)
         return cls(folder, identity)
@@ -88,11 +92,15 @@ class Unfinished:
             "sums": (np.int64, (count, 2, channels)),
             "digests": (np.uint64, (count,)),
         }
-        opened = {}
-        for kind, (dtype, wanted) in shapes.items():
-            path = self.folder / f"{split}.{kind}.npy"
-            opened[kind] = _open_array(path, dtype, wanted) if split in self.done else _allocate(path, dtype, wanted)
-        return opened
+        paths = {kind: self.folder / f"{split}.{kind}.npy" for kind in shapes}
+        if split in self.done:
+            return {kind: _open_array(paths[kind], *wanted) for kind, wanted in shapes.items()}
+        try:
+            return {kind: _allocate(paths[kind], *wanted) for kind, wanted in shapes.items()}
+        except OSError:  # they do not fit: what they have of the disk so far is free again
+            for path in paths.values():
+                path.unlink(missing_ok=True)
+            raise
 
 
 def decode_split(unfinished: Unfinished, split: str, part: RawSplit, shape: Shape, meter: ProgressMeter) -> None:

@@ -9,6 +9,11 @@ import numpy as np
 
 from hwcls.data.formats.archive import FileTree
 from hwcls.data.formats.image_types import LeftOut
+from hwcls.errors import UserError
+
+
+class UnusableImagesError(UserError):
+    """Images that cannot be decoded, however often they are read: their files have to change."""
 
 
 @dataclass(frozen=True)

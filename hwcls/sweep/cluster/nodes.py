@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import _thread
 import logging
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +23,7 @@ from hwcls.sweep.cluster.ray_private import draining_nodes, was_idle, was_preemp
 from hwcls.sweep.cluster.resources import Machine, Resources, choose_resources
 from hwcls.sweep.storage.environment import package_versions
 from hwcls.sweep.storage.weights import Needed, weights_problem
+from hwcls.training.gpu import run_apart
 
 log = logging.getLogger(__name__)
 
@@ -234,15 +232,9 @@ def gpu_problem() -> str:
 
     A process of its own looks: Ray hides the GPUs from one that has none, and torch would stay loaded here.
     """
-    environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
     look = "from hwcls.training.gpu import cuda_problem; print(cuda_problem())"
-    command = [sys.executable, "-c", look]
-    try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=GPU_TIMEOUT)
-    except (OSError, subprocess.SubprocessError) as error:
-        problem = f"its driver does not answer ({first_line(error)})"
-    else:
-        problem = done.stdout.strip()
+    found, failure = run_apart(["-c", look], GPU_TIMEOUT, "CUDA_VISIBLE_DEVICES")
+    problem = f"whether torch can use it is not known: {failure}" if failure else found.strip()
     return f"has a GPU, but {problem} — run `hwcls doctor` there, or set gpus_per_worker: 0" if problem else ""
 
 

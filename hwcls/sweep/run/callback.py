@@ -20,7 +20,7 @@ from hwcls.config.sweep import SweepConfig
 from hwcls.sweep.monitor.progress import Progress
 from hwcls.sweep.run.tune_private import error_text, forget_failures, release_trial, request_checkpoint
 from hwcls.sweep.search.messages import REPORT, Job, job_of, report_in
-from hwcls.sweep.storage.checkpoint_store import read_place
+from hwcls.sweep.storage.checkpoint_store import drop_older, read_place
 from hwcls.sweep.storage.results_folder import full_disk
 from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.tracking.records import Result, best_of
@@ -82,7 +82,7 @@ class RecordCallback(Callback):  # type: ignore[misc]
         result[REPORT] = replace(report, records=())  # Tune keeps each trial's last result in memory
         if report.checkpoint:
             self._keep(job, Path(report.checkpoint))
-        if report.epoch > 0 and (result["done"] or report.draining or self.unsaved is not None):
+        if report.epoch > 0 and report.saveable and (result["done"] or report.draining or self.unsaved is not None):
             request_checkpoint(result)
 
     def on_checkpoint(self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **info: Any) -> None:
@@ -103,6 +103,7 @@ class RecordCallback(Callback):  # type: ignore[misc]
         try:
             copy_outputs(checkpoint, folder.path, weights=job.keep != "none")
             folder.add_checkpoint(str(checkpoint))
+            drop_older(Path(self.folder.saved_in(job.name)), folder.checkpoints())
         except OSError as error:
             self.write_error = error
 

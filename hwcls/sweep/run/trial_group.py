@@ -52,6 +52,11 @@ class RecordBuffer:
     def epoch(self) -> int:
         return self.last["epoch"] if self.last else 0
 
+    @property
+    def seconds(self) -> float:
+        """Of the last epoch."""
+        return (self.last or {}).get("seconds") or 0.0
+
     def report(self, epochs: int, **more: Any) -> EpochReport:
         """What the driver lacks."""
         records, self.unsent, self.reported = tuple(self.unsent), [], self.epoch
@@ -74,29 +79,48 @@ class TrialCheckpoints:
         self.ranks, self.job, self.store = ranks, job, store
         self.begun = time.monotonic()  # the last one
         self.writing: Path | None = None
+        self.complete = ""  # the folder of the last one, until it is collected
 
-    def begin_if_due(self, epoch: int) -> None:
-        """Have a checkpoint written of `epoch`, the last one, unless the one before is recent or not written yet."""
-        if epoch and self.writing is None and time.monotonic() - self.begun > self.job.save_every:
-            self._begin(epoch)
+    @property
+    def _written_here(self) -> bool:
+        """Whether rank 0 writes where this process reads: the files then survive a lost rank."""
+        return self.ranks.first_is_local and not self.store
+
+    def begin_if_due(self, epoch: int, seconds: float) -> None:
+        """Have a checkpoint written of `epoch`, the last one, unless the one before is recent or not written yet.
+
+        When the next one can be read, the one before is at most `save_every` or one epoch old. What rank 0 does not
+        write here is fetched after the next epoch, or waited for where two epochs, of `seconds`, take longer than that.
+        """
+        ahead = seconds if self._written_here else 2 * seconds
+        if self.writing is not None or time.monotonic() - self.begun + ahead <= self.job.save_every:
+            return
+        self._begin(epoch)
+        if not self._written_here and ahead > self.job.save_every:
+            self._fetch(wait=True)
 
     def _begin(self, epoch: int) -> None:
         self.begun = time.monotonic()
         folder = name_checkpoint(Path(self.job.saved_in), epoch)
-        here = str(folder) if self.ranks.first_is_local and not self.store else None
+        here = str(folder) if self._written_here else None
         last, whole = self.job.keep == "all", self.job.keep != "none"  # any checkpoint may be the last one
         self.ranks.call_first("begin_save", SaveRequest(here, last, whole, self.store, self.job.name))
         self.writing = folder
 
     def collect(self, *, wait: bool = False) -> str:
-        """The folder of what was begun, once it is complete; empty before, and where nothing was begun."""
+        """The folder of what was begun, once it is complete; empty before, and where nothing was begun since."""
+        self._fetch(wait=wait)
+        folder, self.complete = self.complete, ""
+        return folder
+
+    def _fetch(self, *, wait: bool) -> None:
         content = self.ranks.call_first("saved", wait) if self.writing else None
         if self.writing is None or content is None:
-            return ""
+            return
         folder, self.writing = self.writing, None
         if content:  # of another node
             _write_content(content, folder)
-        return str(folder)
+        self.complete = str(folder)
 
     def save(self, epoch: int) -> str:
         """Save the trial and wait for it; the folder."""
@@ -131,6 +155,7 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
         stacks = Path(self.logdir, "stacks")  # in Ray's session folder, which Ray removes
         self.ranks = RankGroup(config[JOB].resources, stacks, config[JOB].hang_after)
         self.next_job: Job | None = config[JOB]
+        self.built = False  # whether the ranks hold the trial
         self.note = ""  # for the log, with the next report
         self.dropped = 0  # characters that the model's code has printed in vain
 
@@ -159,14 +184,16 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
             failure, seconds = str(getattr(error, "cause", error)), time.monotonic() - started
         if self.job.resources.workers > 1:
             self.ranks.restart()  # for the next trial
-        return self.records.report(self.job.epochs, seconds=seconds, failure=failure).to_result()
+            self.built = False
+        return self.records.report(self.job.epochs, seconds=seconds, failure=failure, saveable=self.built).to_result()
 
     def _next_report(self, started: float) -> EpochReport:
         """Start the next trial if there is one, and train until there is an epoch that the driver lacks."""
         if self.next_job is not None:
             self._start(self.next_job)
             started += self.phases.get("features", 0.0)  # which all trials share: they are charged to none
-        self.checkpoints.begin_if_due(self.records.epoch)  # now that it is known that the trial goes on
+        else:  # now it is known that the trial goes on
+            self.checkpoints.begin_if_due(self.records.epoch, self.records.seconds)
         while True:  # epochs that the driver has are trained again where memory ran out
             ran = self._run_epoch()
             if ran.record:
@@ -201,7 +228,9 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
 
     def _build(self, micro_batch: int | None) -> None:
         """Have the ranks build the trial and resume from the newest checkpoint that can be read."""
+        self.built = False
         self._build_trainers(micro_batch)
+        self.built = True
         self.records.restore([])
         self.note, self.checkpoints.writing = "", None
         found = self.checkpoints.found()

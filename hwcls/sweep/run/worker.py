@@ -212,7 +212,7 @@ class Rank:
         except NotFiniteError as error:
             failure = str(error)
         except Exception:
-            self.saves.settle()  # a restart resumes from what is being written
+            self.saves.settle()  # on the driver's node a restart resumes from what is being written
             raise
         finally:
             self.last_step = time.time()
@@ -233,7 +233,7 @@ class Rank:
         return self.world
 
     def _built(self) -> Trainer:
-        assert self.trainer is not None, "start() comes first"
+        assert self.trainer is not None, "build() comes first"
         return self.trainer
 
 

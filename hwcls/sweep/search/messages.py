@@ -67,6 +67,7 @@ class EpochReport:
     checkpoint: str = ""  # a folder that was written since the report before
     note: str = ""  # for the log
     failure: str | None = None  # why a retry would be of no use
+    saveable: bool = True  # whether the ranks still hold the trial, so that a checkpoint can be written
 
     @property
     def done(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from hwcls import files
@@ -40,6 +41,17 @@ def find_checkpoints(folder: Path) -> list[Path]:
     """The complete checkpoints in a folder that a trial can resume from, the newest first."""
     found = [path for path in folder.glob(f"{PREFIX}*") if path.suffix != ".tmp"]
     return sorted((path for path in found if (path / STATE).exists() or (path / ELSEWHERE).exists()), reverse=True)
+
+
+def drop_older(folder: Path, registered: Iterable[str]) -> None:
+    """Remove the checkpoints in a folder that are older than all registered ones there.
+
+    They were written but never reported, as before a restart.
+    """
+    kept = [path.name for path in map(Path, registered) if path.resolve().parent == folder.resolve()]
+    for path in folder.glob(f"{PREFIX}*"):
+        if path.name < min(kept, default=""):
+            files.remove(path)
 
 
 def upload_state(folder: Path, url: str, trial: str) -> None:

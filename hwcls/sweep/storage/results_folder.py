@@ -116,7 +116,10 @@ def drop_leftovers(folder: SweepFolder) -> None:
     """Remove what earlier starts left in tune/, except for the checkpoints that trials resume from."""
     runs = [*folder.trials().values(), *folder.confirm_runs().values()]
     for run in runs:
-        _register_unreported(folder, run)
+        if run.result() is None:
+            _register_unreported(folder, run)
+        else:
+            run.delete_checkpoints()  # its driver may have been killed before it did
     needed = {Path(path).resolve() for run in runs for path in run.checkpoints()}
     above = {parent for path in needed for parent in path.parents}
     for found in (folder.path / "tune").glob("*"):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -76,16 +78,19 @@ class GroupedNorms:
         self.groups = [0] * len(self.norms)  # so far in this step
         self.before: list[list[Tensor]] = []  # running mean and variance
         for place, norm in enumerate(self.norms):
-            norm.forward = self._grouped(place, norm, norm.forward)  # type: ignore[method-assign,assignment]
+            norm.forward = self._grouped(place, norm, norm.forward)  # type: ignore[method-assign]
         model.register_forward_pre_hook(self._count)
 
     def _count(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         self.images = len(inputs[0])
 
-    def _grouped(self, place: int, norm: BatchNorm, forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-        def grouped(x: Tensor) -> Tensor:
+    def _grouped(self, place: int, norm: BatchNorm, forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        first = next(iter(inspect.signature(forward).parameters))  # what a model may call its input
+
+        def grouped(*inputs: Any, **named: Any) -> Tensor:
             if not norm.training:
-                return forward(x)
+                return forward(*inputs, **named)
+            x, *more = inputs or (named.pop(first),)
             parts, rows = [], len(x) * self.size // self.images  # more than `size` where images become tokens
             if rows * self.images != len(x) * self.size:
                 what = f"a BatchNorm sees {len(x)} rows of {self.images} images: no groups of {self.size}"
@@ -93,7 +98,7 @@ class GroupedNorms:
             for group in torch.split(x, rows):
                 self.groups[place] += 1
                 norm.momentum = 1 / self.groups[place]  # the running statistics are the mean of the step's so far
-                parts.append(forward(group))
+                parts.append(forward(group, *more, **named))
             return torch.cat(parts)  # (B, C, ...)
 
         return grouped

@@ -51,6 +51,10 @@ class Ema:
             live.copy_(mean)
             mean.copy_(kept)
 
+    def averages(self) -> dict[Tensor, Tensor]:
+        """The averages by what they average."""
+        return dict(zip(self.live, self.mean, strict=True))
+
     def state(self) -> list[Tensor]:
         """The averages, in the order of the model's weights and buffers."""
         return self.mean

@@ -13,7 +13,7 @@ from torch import Tensor
 from hwcls.config.trial import TrialConfig
 from hwcls.data.loader import EpochFeed
 from hwcls.training.distributed import World
-from hwcls.training.memory import available_bytes
+from hwcls.training.memory import available_bytes, step_bytes
 
 CAPTURED = ("cuda",)  # kinds of device; elsewhere there are no graphs
 WARM_UP = 3  # calls before the capture: they choose kernels and allocate the optimizer's state
@@ -55,6 +55,7 @@ class StepGraph:
         self.offsets = torch.arange(size, device=device)  # (size,)
         self.positions = self.offsets.clone()  # (size,)
         self.calls = 0
+        self.needed = 0  # bytes that a call takes beside what stays allocated
         self.failure: str | None = None  # why `body` cannot be captured
         self.replay: Callable[[], None] | None = None  # once it is captured
 
@@ -82,13 +83,16 @@ class StepGraph:
 
     def reset(self) -> None:
         """Capture again: tensors that `body` refers to have been replaced."""
-        self.calls, self.replay = 0, None
+        self.calls, self.needed, self.replay = 0, 0, None
 
     def _capture(self) -> None:
+        if self.device.type == "cuda" and not has_room(self.needed, self.device):
+            return self._give_up("too little memory is free")
         try:
             self.replay = capture(self._call, self.device)
         except NotCapturedError as error:
             self._give_up(str(error))
+        return None
 
     def _give_up(self, why: str) -> None:
         if self.failure is None:
@@ -108,6 +112,7 @@ class StepGraph:
             if waits_for_device(self._call):
                 self._give_up("it waits for the GPU")
         torch.cuda.current_stream(self.device).wait_stream(stream)
+        self.needed = max(self.needed, step_bytes(self.device))  # now: the peak may be reset before the capture
         return None
 
 
@@ -137,8 +142,6 @@ def capture(call: Callable[[], None], device: torch.device) -> Callable[[], None
     """
     if device.type != "cuda":
         return None
-    if not has_room(device):
-        raise NotCapturedError("too little memory is free")
     graph = torch.cuda.CUDAGraph()
     try:
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):
@@ -149,7 +152,6 @@ def capture(call: Callable[[], None], device: torch.device) -> Callable[[], None
     return replay
 
 
-def has_room(device: torch.device) -> bool:
-    """Whether a graph's own memory fits beside that of the calls without it; each takes as much as the peak so far."""
-    now, peak = torch.cuda.memory_allocated(device), torch.cuda.max_memory_allocated(device)
-    return available_bytes(device) > 2 * (peak - now)
+def has_room(needed: int, device: torch.device) -> bool:
+    """Whether a graph's own memory fits beside that of the calls without it; each takes `needed` bytes."""
+    return available_bytes(device) > 2 * needed

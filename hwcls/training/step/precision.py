@@ -24,25 +24,33 @@ class Precision:
         return torch.autocast(self.device, torch.bfloat16, cache_enabled=False)
 
     def adapt(self, model: nn.Module, classes: int) -> None:
-        """Let the last linear layer of a model, which makes its logits (B, classes), ignore autocast.
+        """Let the linear layers with an output for each class, one of which makes the logits, ignore autocast.
 
-        In bfloat16, with 8 bits of mantissa, the two highest logits of many images are equal.
+        In bfloat16, with 8 bits of mantissa, the two highest logits of many images are equal. The order of the layers
+        in the model does not say which of them runs last.
         """
-        found = [one for one in model.modules() if isinstance(one, nn.Linear) and one.out_features == classes]
-        if self.bf16 and found and not isinstance(found[-1], _IgnoresAutocast):
-            kind = type(found[-1])
-            found[-1].__class__ = type(kind.__name__, (_IgnoresAutocast, kind), {})
+        if not self.bf16:
+            return
+        linear = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
+        for layer in linear:
+            kind = type(layer)
+            if layer.out_features == classes and not issubclass(kind, _IgnoresAutocast):
+                layer.__class__ = type(kind.__name__, (_IgnoresAutocast, kind), {})
 
 
 class _IgnoresAutocast(nn.Module):
     """Mixed into a layer's class: computes in the dtype of its weights."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        kind = x.device.type
-        if not torch.is_autocast_enabled(kind):
-            return cast(Tensor, super().forward(x))
-        with torch.autocast(kind, enabled=False):
-            return cast(Tensor, super().forward(x.to(cast(Tensor, self.weight).dtype)))
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        weight = cast(Tensor, self.weight)
+        if not torch.is_autocast_enabled(weight.device.type):
+            return super().forward(*inputs, **named)
+
+        def convert(value: Any) -> Any:
+            return value.to(weight.dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
+
+        with torch.autocast(weight.device.type, enabled=False):
+            return super().forward(*map(convert, inputs), **{name: convert(value) for name, value in named.items()})
 
 
 def choose_precision(device: torch.device, dtype: torch.dtype, on_features: bool = False) -> Precision:

@@ -67,10 +67,12 @@ class TrainStep:
         if self.graph is not None:
             self.graph.reset()
 
-    def follow_model(self) -> None:
-        """Train what the model trains by now: parts of it may have been frozen or unfrozen."""
-        if self.accumulator.follow_model() and self.graph is not None:
+    def follow_model(self) -> bool:
+        """Train what the model trains by now; whether parts of it have been frozen or unfrozen."""
+        changed = self.accumulator.follow_model()
+        if changed and self.graph is not None:
             self.graph.reset()
+        return changed
 
     def run(self, step: Step, number: int, before_clip: Callable[[], None] | None = None) -> None:
         """Train on `step`, as a replayed graph if it can be.

@@ -18,8 +18,11 @@ import numpy as np
 import pytest
 
 from hwcls.config.data import DataConfig
+from hwcls.data import disk
 from hwcls.data.cache import leases, limit
 from hwcls.data.decoding import decode, shards
+from hwcls.data.formats.archive import FolderTree
+from hwcls.data.progress import ProgressMeter
 from hwcls.data.store import open_pixel_store
 from hwcls.errors import UserError
 
@@ -237,18 +240,85 @@ def test_only_what_is_missing_needs_space(
             open_pixel_store(config(folder))
 
 
-def test_a_disk_that_fills_up_leaves_nothing(
-    folder: Path, interrupt: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+def fails(number: int) -> Callable[..., None]:
+    """A call that the operating system refuses."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+def break_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ProgressMeter, "update", fails(errno.EPIPE))
+
+
+@pytest.mark.parametrize(
+    ("cause", "error"),
+    [
+        (lambda patch: patch.setenv(limit.LIMIT, "5 gigs"), r"HWCLS_CACHE_LIMIT: '5 gigs' is no size"),
+        (lambda patch: patch.setattr(disk, "free_bytes", lambda folder: 10), "the disk is full"),
+        (lambda patch: patch.setattr(shards, "_write", fails(errno.ENOSPC)), "the disk is full"),
+        (break_report, "Broken pipe"),
+        (
+            lambda patch: patch.setattr(FolderTree, "read", fails(errno.EIO)),
+            r"png: cannot be read \(Input/output",
+        ),
+        (lambda patch: patch.setattr(Path, "read_text", fails(errno.EIO)), "Input/output error"),
+        (lambda patch: patch.setattr(shards, "_open_array", fails(errno.EMFILE)), "Too many open files"),
+        (lambda patch: patch.setattr(decode, "decode_to_size", fails(errno.ENOMEM)), "Cannot allocate memory"),
+    ],
+    ids=["limit", "space", "full", "report", "photo", "record", "arrays", "memory"],
+)
+def test_an_error_that_is_no_fault_of_the_photos_keeps_what_is_decoded(
+    folder: Path,
+    whole: Callable[[], dict[str, bytes]],
+    interrupt: Callable[[int], None],
+    decoded: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    cause: Callable[[pytest.MonkeyPatch], None],
+    error: str,
 ) -> None:
+    expected = whole()
     interrupt(7)
+    with monkeypatch.context() as patch:
+        cause(patch)
+        with pytest.raises((UserError, OSError), match=error):
+            open_pixel_store(config(folder))
+    done = json.loads((partial() / shards.RECORD).read_text())["done"]["train"]
+    assert done >= 28
+    decoded.clear()
+    assert contents(open_pixel_store(config(folder)).folder) == expected
+    assert len(decoded) == COUNT - done + 2
 
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(shards, "_write", full)
-    with pytest.raises(UserError, match="the disk is full"):
+def test_an_error_before_anything_is_decoded_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "_write", fails(errno.EIO))
+    with pytest.raises(OSError, match="Input/output error"):
         open_pixel_store(config(folder))
     assert not list((limit.cache_folder() / "stores").glob(".*.partial"))
+
+
+def test_a_split_that_does_not_fit_takes_no_space(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[str]
+) -> None:
+    """Its blocks are reserved before it is decoded; those that were to be had are given back."""
+    real = os.posix_fallocate
+
+    def full(file: int, start: int, size: int) -> None:
+        if size < 200:  # the last of the three of the test split
+            fails(errno.ENOSPC)()
+        real(file, start, size)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full)
+        with pytest.raises(UserError, match="the disk is full"):
+            open_pixel_store(config(folder))
+    assert not list(partial().glob("test.*"))
+    assert json.loads((partial() / shards.RECORD).read_text())["done"] == {"train": COUNT}
+    decoded.clear()
+    assert open_pixel_store(config(folder)).verify() == []
+    assert len(decoded) == 2
 
 
 def test_what_was_interrupted_counts_in_the_cache_and_can_be_removed(

@@ -157,14 +157,18 @@ def test_torch_is_asked_for_gpus_in_a_process_that_sees_them(monkeypatch):
         asked.append("CUDA_VISIBLE_DEVICES" in env)
         if len(asked) == 3:
             raise subprocess.TimeoutExpired(command, options["timeout"])
-        return subprocess.CompletedProcess(command, 0, ["\n", "torch 2 cannot use it\n"][len(asked) - 1], "")
+        if len(asked) == 4:
+            return subprocess.CompletedProcess(command, 1, "", "Traceback\nModuleNotFoundError: no hwcls\n")
+        return subprocess.CompletedProcess(command, 0, ["\n", "torch 2 cannot use it\n"][len(asked) - 1], "a warning")
 
-    monkeypatch.setattr(nodes.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
     remedy = " — run `hwcls doctor` there, or set gpus_per_worker: 0"
     assert nodes.gpu_problem() == ""
     assert nodes.gpu_problem() == f"has a GPU, but torch 2 cannot use it{remedy}"
-    assert nodes.gpu_problem().startswith("has a GPU, but its driver does not answer (")
-    assert asked == [False] * 3
+    unknown = "has a GPU, but whether torch can use it is not known"
+    assert nodes.gpu_problem() == f"{unknown}: no answer in 120 s{remedy}"
+    assert nodes.gpu_problem() == f"{unknown}: ModuleNotFoundError: no hwcls{remedy}"
+    assert asked == [False] * 4
 
 
 @pytest.mark.slow

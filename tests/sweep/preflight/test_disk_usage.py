@@ -229,6 +229,28 @@ def test_a_checkpoint_that_was_written_just_before_a_driver_ended_is_kept(tmp_pa
             assert {path.name for path in (tmp_path / "tune" / name).iterdir()} == set(kept)
 
 
+@pytest.mark.parametrize("registered", [True, False])
+def test_a_trial_that_has_ended_keeps_no_checkpoint(tmp_path, registered):
+    """Its driver was killed between the result and the removal."""
+    from hwcls.sweep.storage.results_folder import drop_leftovers
+    from hwcls.tracking.folders import SweepFolder
+    from hwcls.tracking.records import Result
+
+    (tmp_path / "sweep.yaml").write_text("name: x\n")
+    sweep, saved = SweepFolder(tmp_path), tmp_path / "tune/trials-0/checkpoint_000005"
+    trial = sweep.trial(0)
+    trial.path.mkdir(parents=True)
+    (trial.path / "config.yaml").write_text("x: 1")
+    trial.write_result(Result("complete", None, "x", {}, 1.0))
+    saved.mkdir(parents=True)
+    (saved / "state.pt").touch()
+    if registered:
+        trial.add_checkpoint(str(saved))
+    drop_leftovers(sweep)
+    assert list((tmp_path / "tune").iterdir()) == []
+    assert not (trial.path / "checkpoint.json").exists()
+
+
 def test_a_start_compares_no_folder_of_tune_with_each_checkpoint(tmp_path, monkeypatch):
     """Thousands of trials have left one, and thousands of paused ones a checkpoint."""
     from hwcls.sweep.storage.results_folder import drop_leftovers

@@ -77,6 +77,14 @@ def test_an_interrupt_waits_until_every_running_trial_is_saved(callback, two, tm
     assert calls == ["now"]
 
 
+def test_no_checkpoint_is_requested_of_a_trial_that_the_ranks_no_longer_hold(callback, two):
+    for saveable in (True, False):
+        report = EpochReport(1, 9, 0.5, 0.5, (line(1),), failure="the model ends the process", saveable=saveable)
+        found = report.to_result()
+        callback.on_trial_result(0, two, two[0], found)
+        assert found.get("should_checkpoint", False) == saveable
+
+
 def test_an_interrupt_does_not_wait_for_what_does_not_run(callback):
     calls = []
     callback.interrupt_when_saved(lambda: calls.append("now"))
@@ -139,6 +147,19 @@ def test_what_was_written_while_a_trial_trained_is_kept_and_its_files_are_linked
         assert (folder.path / "best.safetensors").samefile(saved / "best.safetensors")
     assert [Path(path).name for path in folder.checkpoints()] == ["checkpoint_000003", "checkpoint_000002"]
     assert {path.name for path in saved.parent.iterdir()} == {"checkpoint_000003", "checkpoint_000002"}
+
+
+def test_what_restarts_left_unreported_goes_once_it_is_older_than_what_a_trial_resumes_from(callback, two, tmp_path):
+    (tmp_path / "sweep.yaml").write_text("name: recorded\n")
+    saved_in, left = Path(callback.folder.saved_in("trials-0")), []
+    for epoch in range(1, 10):
+        (saved_in / f"checkpoint_{epoch:06d}").mkdir(parents=True)
+        if epoch % 3 == 0:  # the ranks died before they could report it
+            continue
+        report = EpochReport(epoch, 9, 0.5, 0.5, checkpoint=str(saved_in / f"checkpoint_{epoch:06d}"))
+        callback.on_trial_result(0, two, two[0], report.to_result() | {"done": False})
+        left.append(sorted(int(path.name[-6:]) for path in saved_in.iterdir()))
+    assert left == [[1], [1, 2], [2, 3, 4], [4, 5], [5, 6, 7], [7, 8]]
 
 
 def test_the_place_that_tune_has_is_followed_and_goes_with_the_trial(callback, two, tmp_path):

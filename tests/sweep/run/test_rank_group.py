@@ -14,6 +14,7 @@ from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.run import rank_group
 from hwcls.sweep.run.rank_group import RankGroup
 from hwcls.sweep.run.worker import Rank
+from hwcls.sweep.storage.rank_saves import SaveRequest
 from hwcls.sweep.storage.user_code import read_sources
 from hwcls.training.errors import LostRankError
 from hwcls.training.watchdog import LEAST
@@ -90,7 +91,8 @@ def train(group, folder, stage, size):
         group.call("epoch")
     (folder / "failed").write_text(str(time.time()))
     (folder / "taken").write_text("no folder")
-    group.call_first("save", str(folder / "taken"), False, False)
+    group.call_first("begin_save", SaveRequest(str(folder / "taken/checkpoint_000002"), False, False, "", "trials-0"))
+    group.call_first("saved", True)
 
 
 def ended(folder):

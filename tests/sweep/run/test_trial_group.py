@@ -1,12 +1,14 @@
 """The group of a trial without Ray: what it reports of failed builds, of epochs, and after memory ran out."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from hwcls.config.space import Fixed
 from hwcls.errors import UserError
 from hwcls.sweep.cluster.resources import Resources
+from hwcls.sweep.run import trial_group
 from hwcls.sweep.run.trial_group import RecordBuffer, WarmGroup
 from hwcls.sweep.run.worker import RankEpoch
 from hwcls.sweep.search.messages import Job, report_in
@@ -116,6 +118,22 @@ def test_an_error_of_the_user_ends_the_trial_and_frees_the_ranks_that_wait_for_t
     report = report_in(found.step())
     assert (report.epoch, report.failure, report.done) == (1, "the model ends the process", True)
     assert found.ranks.restarts == workers - 1  # one that is alone is as good as before
+    assert report.saveable == (workers == 1)
+
+
+def test_a_model_that_no_longer_fits_ends_the_trial_and_is_not_saved(group):
+    """Memory has run out, and the new rank cannot build it again."""
+
+    class Full(Ranks):
+        def call(self, method, *arguments):
+            if method == "build" and self.restarts:
+                raise UserError("the model failed")
+            return super().call(method, *arguments)
+
+    found = group([record(1, 0.2), MemoryRanOutError(4)], Full)
+    assert report_in(found.step()).saveable
+    report = report_in(found.step())
+    assert (report.epoch, report.failure, report.saveable) == (1, "the model failed", False)
 
 
 def test_a_restored_trial_reports_the_epochs_of_its_checkpoint_once(tiny):
@@ -175,6 +193,51 @@ def test_a_checkpoint_of_another_node_is_complete_or_not_there(group, tmp_path, 
     assert (folder / "state.pt").read_bytes() == b"state"
     assert (folder / "confusion/1.npz").read_bytes() == b"counts"
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("here", [True, False])
+@pytest.mark.parametrize("epoch_seconds", [0.7, 2.0, 4.0, 6.0, 9.0, 25.0])
+def test_what_a_lost_machine_costs_is_at_most_ten_seconds_or_one_epoch(monkeypatch, tmp_path, here, epoch_seconds):
+    """Whether rank 0 writes on this node, or on another one from which the files are fetched between two epochs."""
+    clock, requests = SimpleNamespace(now=0.0), []
+    monkeypatch.setattr(trial_group.time, "monotonic", lambda: clock.now)
+
+    class Saving:
+        first_is_local = here
+
+        def call_first(self, method, *arguments):
+            if method == "begin_save":
+                requests.append(arguments[0])
+                if here:
+                    (Path(requests[-1].folder) / "state.pt").mkdir(parents=True)
+                return None
+            return {} if here else {"state.pt": b"state"}
+
+    job = SimpleNamespace(saved_in=str(tmp_path), keep="best", save_every=10.0, name="trials-0", checkpoints=())
+    checkpoints, ages = trial_group.TrialCheckpoints(Saving(), job, ""), []
+    for epoch in range(1, 40):
+        clock.now += epoch_seconds
+        newest = checkpoints.found()[0][-6:] if checkpoints.found() else "0"
+        ages.append((epoch - int(newest)) * epoch_seconds)  # if the machine is lost now
+        checkpoints.collect()
+        checkpoints.begin_if_due(epoch, epoch_seconds)
+    assert max(ages) <= max(10.0, epoch_seconds)
+    assert len(requests) <= 1 + 40 * epoch_seconds / max(epoch_seconds, 10.0 - 2 * epoch_seconds)
+
+
+def test_what_was_waited_for_is_reported_once(group, tmp_path):
+    class Elsewhere(Ranks):
+        first_is_local = False
+
+        def call_first(self, method, *arguments):
+            super().call_first(method, *arguments)
+            return {"state.pt": b"state"} if method == "saved" else None
+
+    records = [record(epoch, 0.2) | {"seconds": 700.0} for epoch in (1, 2)]
+    found = group(records, Elsewhere, saved_in=str(tmp_path), save_every=600.0)
+    assert report_in(found.step()).checkpoint == ""
+    assert report_in(found.step()).checkpoint == f"{tmp_path}/checkpoint_000001"
+    assert found.checkpoints.collect() == ""
 
 
 def test_a_restart_resumes_from_the_newest_complete_checkpoint_whether_it_was_reported_or_not(group, tmp_path):

@@ -30,6 +30,7 @@ from hwcls.training.effective import effective_settings
 from hwcls.training.features import backbone, head
 from hwcls.training.features.extract import compute_features
 from hwcls.training.launch import launch
+from hwcls.training.snapshot import take_snapshot
 from hwcls.training.trainer import Trainer
 
 Make = Callable[..., tuple[TrialConfig, ImageSet]]
@@ -168,7 +169,7 @@ def test_checkpoints_hold_the_head_alone_and_a_trial_resumes_from_them(trial: Ma
         folder = tmp_path / str(saves_whole)
         begun = build_trainer(config, data, World(device=CPU))
         for record in begun.epochs():
-            checkpoint.save(begun, folder, last=True, whole=saves_whole)
+            checkpoint.write(take_snapshot(begun, last=True, whole=saves_whole), folder)
             if record.epoch == 2:
                 break
         for name in ("best", "last"):

@@ -42,6 +42,27 @@ def test_each_group_is_normalised_separately_and_counts_equally():
     assert torch.equal(norm(x), plain(x)), "evaluation as ever"
 
 
+def test_a_norm_of_a_models_own_may_take_more_than_an_input():
+    class Scaled(nn.BatchNorm2d):
+        def forward(self, x, scale, *, shift=0.0):
+            return super().forward(x) * scale + shift
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.BatchNorm2d(3), Scaled(3)
+
+        def forward(self, x):
+            return self.second(x=self.first(input=x), scale=2.0, shift=1.0) + self.second(x, 3.0)
+
+    torch.manual_seed(0)
+    model, x = Model(), torch.randn(8, 3, 2, 2)
+    expected = torch.cat([model(group) for group in x.split(4)])
+    GroupedNorms(model, 4, World(device=CPU))
+    torch.testing.assert_close(model(x), expected)
+    torch.testing.assert_close(model.eval()(x), model(x))
+
+
 def test_a_frozen_norm_does_not_change():
     norm = nn.BatchNorm2d(2).eval()
     grouped = GroupedNorms(nn.Sequential(norm), 2, World(device=CPU))

@@ -9,6 +9,7 @@ from hwcls.data.imageset import open_data
 from hwcls.training import checkpoint
 from hwcls.training.build import build_trainer
 from hwcls.training.distributed import World
+from hwcls.training.snapshot import take_snapshot
 from hwcls.training.step.ema import Ema
 
 CPU = World(device=torch.device("cpu"))
@@ -52,7 +53,7 @@ def test_the_averages_are_what_is_scored_and_saved(trial, tmp_path):
     config = trial(ema=0.9, epochs=3)
     trainer = build_trainer(config, open_data(config.data), CPU)
     records = list(trainer.epochs())
-    checkpoint.save(trainer, tmp_path, last=True)
+    checkpoint.write(take_snapshot(trainer, last=True), tmp_path)
     last = load_file(tmp_path / "last.safetensors")
     assert any(not torch.equal(last[key], value) for key, value in trainer.model.state_dict().items())
     trainer.model.load_state_dict(last)
@@ -75,7 +76,7 @@ def test_resumed_equals_uninterrupted_to_the_bit(trial, tmp_path):
     for record in half.epochs():
         if record.epoch == 2:
             break
-    checkpoint.save(half, tmp_path)
+    checkpoint.write(take_snapshot(half), tmp_path)
     resumed = build_trainer(config, data, CPU)
     checkpoint.load(resumed, tmp_path)
     assert [(r.metrics, r.lr) for r in resumed.epochs()] == expected[2:]

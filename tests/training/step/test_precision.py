@@ -57,11 +57,14 @@ def test_logits_are_float32_and_all_else_bfloat16(trial, family):
         assert model(images).dtype == torch.bfloat16
     HALF.adapt(model, 10)
     HALF.adapt(model, 10)  # once is enough
-    head = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    head = linear[-1]
     head.register_forward_pre_hook(lambda module, inputs: taken.append(inputs[0]))
     with HALF.autocast():
         logits = model(images)
-    assert (taken[0].dtype, logits.dtype) == (torch.bfloat16, torch.float32)
+    others = {one.out_features for one in linear[:-1]}  # of 10 outputs: in float32 as well
+    hidden = torch.bfloat16 if 10 not in others else torch.float32
+    assert (taken[0].dtype, logits.dtype) == (hidden, torch.float32)
     assert torch.equal(logits, nn.functional.linear(taken[0].float(), head.weight, head.bias))
     assert list(model.state_dict()) == keys
     assert type(head).__name__ == "Linear"
@@ -83,6 +86,42 @@ def test_a_model_without_a_linear_last_layer_is_left_as_it_is(last):
     kind = type(last)
     HALF.adapt(nn.Sequential(last), 3)
     assert type(last) is kind
+
+
+class TwoHeads(nn.Module):
+    """Its logits are made by the layer that is registered first."""
+
+    def __init__(self):
+        super().__init__()
+        self.head, self.hidden = nn.Linear(3, 3), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head(input=self.hidden(x))
+
+
+def test_the_layer_that_makes_the_logits_is_found_wherever_it_is_registered():
+    model, images = TwoHeads(), torch.randn(2, 4)
+    HALF.adapt(model, 3)
+    with HALF.autocast():
+        logits = model(images)
+    assert logits.dtype == torch.float32
+    expected = nn.functional.linear(model.hidden(images), model.head.weight, model.head.bias)
+    assert torch.equal(logits, expected)
+
+
+def test_a_users_linear_layer_may_take_more_than_an_input():
+    class Masked(nn.Linear):
+        def forward(self, x, mask, *, rows, scale=1.0):
+            return super().forward(x[rows] * mask) * scale
+
+    layer, images = Masked(4, 3), torch.randn(2, 4)
+    HALF.adapt(layer, 3)
+    half, mask, rows = images.bfloat16(), torch.tensor([1.0, 0.0, 1.0, 0.0]).bfloat16(), torch.tensor([1, 0])
+    with HALF.autocast():
+        logits = layer(half, mask, rows=rows, scale=2.0)
+    expected = 2 * nn.functional.linear(half.float()[rows] * mask.float(), layer.weight, layer.bias)
+    assert torch.equal(logits, expected)
+    assert torch.equal(layer(images, mask.float(), rows=rows), layer(images, mask=mask.float(), rows=rows))
 
 
 def test_a_users_own_linear_layer_keeps_its_forward():

@@ -223,7 +223,7 @@ class FakeGraph:
 )
 def test_a_step_that_cannot_be_captured_is_called(monkeypatch, caplog, room, error, why):
     calls, capturing = [], []
-    monkeypatch.setattr(graph, "has_room", lambda device: room)
+    monkeypatch.setattr(graph, "has_room", lambda needed, device: room)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
 
     @contextlib.contextmanager
@@ -282,6 +282,27 @@ def test_a_step_that_waits_for_the_gpu_is_not_captured(monkeypatch, caplog):
             step(first)
     assert step.why_eager() == "it waits for the GPU"
     assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize(("peaks", "needed"), [((1000, 400, 300), 900), ((100, 100, 100), 0)])
+def test_a_capture_needs_the_room_of_the_calls_before_it(monkeypatch, peaks, needed):
+    """Also where it is the first step of an epoch, at whose start the peak is reset."""
+    peak, asked = iter(peaks), []
+    monkeypatch.setattr(graph, "waits_for_device", lambda call: call())
+    monkeypatch.setattr(graph, "_warm_up_stream", lambda device: FakeStream())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: FakeStream())
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 100)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: next(peak))
+    monkeypatch.setattr(graph, "has_room", lambda needed, device: asked.append(needed))
+    step = StepGraph(lambda positions: None, 2, CPU)
+    step.device = GPU
+    for first in range(0, 2 * WARM_UP + 2, 2):
+        step(first)
+    assert asked == [needed]
+    assert step.why_eager() == "too little memory is free"
+    step.reset()
+    assert step.needed == 0
 
 
 def test_all_warm_ups_share_a_stream(monkeypatch):

@@ -26,6 +26,7 @@ def try_each(devices: Iterable[torch.device]) -> list[Check]:
     """Memory and bf16 of every device, and compilation on the first: all are alike to a compiler."""
     devices = list(devices)
     trials: list[tuple[str, Callable[[torch.device], Check], list[torch.device]]] = [
+        ("gpu", describe, devices),
         ("memory", try_memory, devices),
         ("bf16", try_bf16, devices),
         ("compile", try_compile, devices[:1]),
@@ -42,6 +43,15 @@ def _report(name: str, trial: Callable[[torch.device], Check], device: torch.dev
     sys.stdout.write(json.dumps(check.to_dict()) + "\n")
     sys.stdout.flush()
     return check
+
+
+def describe(device: torch.device) -> Check:
+    """Its name and free memory."""
+    free, total = torch.cuda.mem_get_info(device)
+    found = f"{torch.cuda.get_device_name(device)}, {format_bytes(free)} of {format_bytes(total)} free"
+    if free < 0.5 * total:
+        return Check("gpu", "note", found, "another program uses it; see nvidia-smi")
+    return Check("gpu", "ok", found)
 
 
 def try_memory(device: torch.device) -> Check:

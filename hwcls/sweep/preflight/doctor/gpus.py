@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
-from hwcls.format import format_bytes
 from hwcls.sweep.preflight.doctor.check import Check
-from hwcls.training.gpu import GPU_DRIVERS, HIDDEN, NVIDIA_DRIVER, cuda_problem
+from hwcls.training.gpu import GPU_DRIVERS, HIDDEN, NVIDIA_DRIVER, cuda_problem, run_apart
 
 TRIALS = "hwcls.sweep.preflight.doctor.gpu_trials"
 LIMIT = 180.0  # seconds: torch is imported, and Triton compiles
 REMEDIES = {  # by trial
-    "memory": "another program may hold the GPU, or it is faulty; see nvidia-smi",
+    **dict.fromkeys(("gpu", "memory"), "another program may hold the GPU, or it is faulty; see nvidia-smi"),
     "bf16": "update the driver, or install another torch",
     "compile": "install gcc, and triton as torch asks for it; training does without",
     "all-reduce": "run with NCCL_DEBUG=INFO; NCCL_P2P_DISABLE=1 helps where GPUs do not reach each other",
@@ -24,20 +20,14 @@ REMEDIES = {  # by trial
 
 
 def check_gpus() -> Iterator[Check]:
-    """What torch finds, and on each GPU: memory, bf16, compilation; with several, a sum over all of them."""
+    """Whether torch finds GPUs, and on each: free memory, bf16, compilation; with several, a sum over all of them."""
     import torch
 
     if problem := cuda_problem():
         yield _without_gpu(problem)
         return
     count = torch.cuda.device_count()
-    for i in range(count):
-        properties = torch.cuda.get_device_properties(i)
-        free, total = torch.cuda.mem_get_info(i)
-        busy = free < 0.5 * total
-        found = f"{properties.name}, {format_bytes(free)} of {format_bytes(total)} free"
-        yield Check("gpu", "note" if busy else "ok", found, "another program uses it; see nvidia-smi" if busy else "")
-    yield from _run_trials("each", count, ["memory", "bf16", "compile"])
+    yield from _run_trials("each", count, ["gpu", "memory", "bf16", "compile"])
     if count < 2:
         return
     if torch.distributed.is_available() and torch.distributed.is_nccl_available():
@@ -61,25 +51,13 @@ def _without_gpu(problem: str) -> Check:
 
 def _run_trials(which: str, count: int, names: list[str]) -> Iterator[Check]:
     """Run trials in a process of their own; those that it does not report have hung or crashed."""
-    command = [sys.executable, "-P", "-m", TRIALS, which, str(count)]
-    paths = os.pathsep.join(filter(None, [str(Path(__file__).parents[4]), os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "PYTHONPATH": paths}
-    try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT)
-        output, end = done.stdout, _last_line(done.stderr) or f"its process ended with {done.returncode}"
-    except subprocess.TimeoutExpired as error:
-        output = error.stdout.decode() if isinstance(error.stdout, bytes) else error.stdout or ""
-        end = f"no answer in {LIMIT:.0f} s"
+    output, failure = run_apart(["-m", TRIALS, which, str(count)], LIMIT)
     found = [Check(**json.loads(line)) for line in output.splitlines() if line.startswith("{")]
     yield from (check if check.remedy or check.state == "ok" else _with_remedy(check) for check in found)
     if missing := [name for name in names if name not in {check.name for check in found}]:
+        end = failure or "its process reported nothing"
         yield _with_remedy(Check(missing[0], "note" if missing[0] == "compile" else "wrong", end))
 
 
 def _with_remedy(check: Check) -> Check:
     return Check(check.name, check.state, check.found, REMEDIES[check.name])
-
-
-def _last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1][:200] if lines else ""

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +10,7 @@ from hwcls.sweep.preflight.doctor import gpu_trials, gpus
 from hwcls.sweep.preflight.doctor.check import Check
 
 CPU = torch.device("cpu")
-EACH = ["memory", "bf16", "compile"]
+EACH = ["gpu", "memory", "bf16", "compile"]
 
 
 @pytest.fixture
@@ -25,13 +24,12 @@ def driver(monkeypatch, tmp_path):
 
 @pytest.fixture
 def machine(monkeypatch):
-    """A machine with GPUs, of which a part of the memory is free."""
+    """A machine with GPUs; this process must not open a context on any."""
 
-    def build(count, free=0.9):
+    def build(count):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
-        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda i: SimpleNamespace(name="NVIDIA H200"))
-        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (int(free * 2**37), 2**37))
+        monkeypatch.setattr(torch.cuda, "_lazy_init", lambda: pytest.fail("a context"))
 
     return build
 
@@ -50,7 +48,7 @@ def answers(monkeypatch):
                 raise subprocess.TimeoutExpired(command, timeout, output.encode())
             return subprocess.CompletedProcess(command, code, output, error)
 
-        monkeypatch.setattr(gpus.subprocess, "run", run)
+        monkeypatch.setattr(subprocess, "run", run)
         return commands
 
     return build
@@ -77,12 +75,8 @@ def test_one_gpu_is_tried_by_itself(machine, answers):
     machine(1)
     every = [Check(name, "ok", "cuda:0: fine") for name in EACH]
     commands = answers(*every)
-    first, *others = gpus.check_gpus()
-    assert (first.name, first.state) == ("gpu", "ok")
-    assert others == every
+    assert list(gpus.check_gpus()) == every
     assert [command[-2:] for command in commands] == [["each", "1"]]
-    machine(1, free=0.2)
-    assert next(gpus.check_gpus()).remedy == "another program uses it; see nvidia-smi"
 
 
 def test_several_gpus_sum_over_all_of_them(machine, answers, monkeypatch):
@@ -99,18 +93,20 @@ def test_several_gpus_sum_over_all_of_them(machine, answers, monkeypatch):
 
 def test_the_trial_that_hangs_or_crashes_is_named(answers):
     """The first one without a result; those before it stay."""
-    fine = Check("memory", "ok", "cuda:0: fine")
-    answers(fine, hangs=True)
+    fine = [Check("gpu", "ok", "H200"), Check("memory", "ok", "cuda:0: fine")]
+    answers(*fine, hangs=True)
     assert list(gpus._run_trials("each", 1, EACH)) == [
-        fine,
+        *fine,
         Check("bf16", "wrong", "no answer in 180 s", gpus.REMEDIES["bf16"]),
     ]
-    answers(fine, Check("bf16", "ok", "fine"), error="Traceback\nRuntimeError: no Triton\n", code=1)
-    assert list(gpus._run_trials("each", 1, EACH))[2] == Check(
+    answers(*fine, Check("bf16", "ok", "fine"), error="Traceback\nRuntimeError: no Triton\n", code=1)
+    assert list(gpus._run_trials("each", 1, EACH))[3] == Check(
         "compile", "note", "RuntimeError: no Triton", gpus.REMEDIES["compile"]
     )
     answers(code=-11)
-    assert next(gpus._run_trials("each", 1, EACH)).found == "its process ended with -11"
+    assert list(gpus._run_trials("each", 1, EACH)) == [
+        Check("gpu", "wrong", "its process ended with -11", gpus.REMEDIES["gpu"])
+    ]
 
 
 @pytest.mark.slow
@@ -134,11 +130,19 @@ def device(monkeypatch):
 def test_each_trial_of_a_sound_gpu(device, capsys):
     found = gpu_trials.try_each([CPU, CPU])
     assert [(check.name, check.state) for check in found] == [
+        *[("gpu", "ok")] * 2,
         *[("memory", "ok")] * 2,
         *[("bf16", "ok")] * 2,
         ("compile", "ok"),
     ]
     assert [Check(**json.loads(line)) for line in capsys.readouterr().out.splitlines()] == found
+
+
+def test_a_gpu_that_another_program_uses_is_a_note(device):
+    assert gpu_trials.describe(CPU) == Check("gpu", "ok", "Tesla T4, 1.0 MB of 2.1 MB free")
+    device.setattr(torch.cuda, "mem_get_info", lambda device: (2**19, 2**21))
+    check = gpu_trials.describe(CPU)
+    assert (check.state, check.remedy) == ("note", "another program uses it; see nvidia-smi")
 
 
 def test_a_t4_trains_in_float32(device):
