@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import hwcls
 from hwcls.errors import UserError
 from hwcls.training import gpu
 
@@ -47,3 +48,18 @@ def test_without_a_driver_or_where_the_user_hides_the_gpus_the_cpu_is_meant(brok
     gpu.refuse_unusable_driver("set this")
     broken.setattr(torch.cuda, "is_available", lambda: True)
     assert gpu.has_gpu_driver()
+
+
+def test_a_process_of_its_own_finds_this_hwcls_and_says_why_it_failed(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.setenv("HIDDEN", "1")
+    look = "import hwcls, os; print(hwcls.__file__, os.environ.get('HIDDEN'))"
+    assert gpu.run_apart(["-c", look], 60.0, "HIDDEN") == (f"{hwcls.__file__} None\n", "")
+    assert gpu.run_apart(["-c", "print('first', flush=True); raise OSError('lost')"], 60.0) == (
+        "first\n",
+        "OSError: lost",
+    )
+    assert gpu.run_apart(["-c", "import os; os._exit(3)"], 60.0) == ("", "its process ended with 3")
+    hangs = "import time; print('first', flush=True); time.sleep(60)"
+    assert gpu.run_apart(["-c", hangs], 1.0)[1] == "no answer in 1 s"
