@@ -11,11 +11,15 @@ from __future__ import annotations
 import argparse
 import heapq
 import json
+import os
 import random
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean, median, stdev
 from types import SimpleNamespace
@@ -35,6 +39,7 @@ from hwcls.tracking.folders import SweepFolder
 HERE = Path(__file__).parent
 MEMORY = Path("/dev/shm")  # the journal is written some thousand times
 WORKERS, TRIALS = 4, 64  # fewer trials where the space has fewer points
+MANY = 50  # searches that are worth a process for each core
 METHODS = ("random", "tpe", "auto")
 SPACES = ("curves", "curves_cifar10", "curves_fine_tuning")
 RULES = {
@@ -192,7 +197,12 @@ def replay(curves: Curves, rule: str, method: str, compare: bool, seeds: Sequenc
     """The outcomes of searches that differ by their seed alone; `rule` is early_terminate's YAML."""
     sets = [f"method={method}", f"run_cap={curves.trials}", f"early_terminate={rule}"] + ["compare=model"] * compare
     sweep = load_sweep(HERE / f"{curves.space}.yaml", sets=sets)
-    return [play(replace(sweep, config=sweep.config.model_copy(update={"seed": seed})), curves) for seed in seeds]
+    searches = [replace(sweep, config=sweep.config.model_copy(update={"seed": seed})) for seed in seeds]
+    if len(searches) < MANY:
+        return [play(search, curves) for search in searches]
+    processes = os.cpu_count() or 1
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        return list(pool.map(play, searches, repeat(curves), chunksize=-(-len(searches) // processes)))
 
 
 def times_fewer(outcomes: Sequence[Outcome]) -> float:
