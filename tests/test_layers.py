@@ -29,7 +29,7 @@ PACKAGES = [
     {"training"},
     {"inspection"},
     {"results"},
-    {"report"},
+    {"report", "figures"},
     {"sweep"},
     {"init"},
     {"cli"},
@@ -51,6 +51,7 @@ ONLY_IN = {
     "wandb": {"tracking"},
     "tensorboardX": {"tracking"},
     "typer": {"cli"},
+    "matplotlib": {"figures"},
 }
 MAX_MODULES, FLAT = 12, {"models", "training", "inspection"}
 MAX_LINES, MAX_PARAMETERS = 60, 7
