@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hwcls.figures.drawable import NothingToShow
 from hwcls.figures.metric_axis import MetricAxis
-from hwcls.figures.style import add_legend, assign_looks, count_on_axis, new_figure, short_name
+from hwcls.figures.style import add_legend, assign_looks, count_on_axis, new_figure
 from hwcls.results.answer import name_alternative
 from hwcls.results.expected_best import collect_trial_sequences
 from hwcls.results.load import SweepResults
@@ -70,7 +70,8 @@ class Budget:
         """Draw it."""
         panels = self.panels()
         across = 2 if width == "one" else len(panels)
-        figure, scale = new_figure(width, 0.3 + HEIGHT * len(panels) / across), self.axis.scale
+        names, scale = [row.name for row in self.rows], self.axis.scale
+        figure = new_figure(width, 0.15 + HEIGHT * len(panels) / across, names)
         grid = figure.subplots(len(panels) // across, across, sharey=True, squeeze=False)
         handles: list[Any] = []
         figure.supylabel(f"best {self.axis.title}", fontsize=8)
@@ -84,8 +85,7 @@ class Budget:
             axes.set_xlabel(name)
             count_on_axis(axes)
             axes.margins(x=0.06)
-        if len(self.rows) > 1:
-            add_legend(figure, handles, [short_name(row.name) for row in self.rows])
+        add_legend(figure, handles, names)
         return figure
 
 

@@ -83,8 +83,7 @@ class Confusion:
         axes.set_xticks(places, names, rotation=90 if upright else 0)
         axes.set_yticks(places, names)
         axes.tick_params(length=1.5)
-        ending = {2: "2nd", 3: "3rd"}.get(every, f"{every}th")
-        which = "" if every == 1 else f" (every {ending} named)"
+        which = "" if every == 1 else f" (one in {every} named)"
         axes.set_xlabel(f"predicted class{which}")
         axes.set_ylabel(f"true class{which}")
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MAX_SETTINGS = 8  # of a group
 ACROSS = 3  # panels in a row of a figure of two columns
-BAR, MARGIN = 0.17, 0.3  # inches: of a setting, and of the title of a panel
+BAR, MARGIN = 0.17, 0.28  # inches: of a setting, and of the title of a panel
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,14 @@ class ImportanceFigure:
         """Draw it."""
         across = 1 if width == "one" else min(ACROSS, len(self.groups))
         rows = [self.groups[start : start + across] for start in range(0, len(self.groups), across)]
-        heights = [MARGIN + BAR * max(len(group.rows) for group in row) for row in rows]
-        figure = new_figure(width, 0.4 + sum(heights))
+        heights = [BAR * max(len(group.rows) for group in row) for row in rows]  # of the axes alone
+        figure = new_figure(width, 0.45 + MARGIN * len(rows) + sum(heights))
         grid = figure.subplots(len(rows), across, squeeze=False, sharex=True, height_ratios=heights)
         for axes in grid.flat[len(self.groups) :]:
             axes.set_visible(False)
-        for axes, group in zip(grid.flat, self.groups, strict=False):
+        for place, (axes, group) in enumerate(zip(grid.flat, self.groups, strict=False)):
             _draw_group(axes, group, titled=len(self.groups) > 1)
+            axes.tick_params(axis="x", labelbottom=place + across >= len(self.groups))
         most = max(max(one.share, one.band) for group in self.groups for one in group.rows)
         grid.flat[0].set_xlim(0, 105 * max(most, 0.01))  # all share it
         label = "explained share of the differences (%)"
@@ -80,7 +81,7 @@ def collect_importance(sweep: SweepResults) -> ImportanceFigure:
     for label, rows in found.items():
         count = format_count(len(trials_with_value(sweep, label)), "trial")
         look = looks[label] if label is not None else {"color": GREY}
-        title = f"all {count}" if label is None else f"{name_alternative(sweep, label)}, {count}"
+        title = f"all {count}" if label is None else f"{short_name(name_alternative(sweep, label))}, {count}"
         groups.append(Group(title, look, tuple(rows[:MAX_SETTINGS]), len(rows[MAX_SETTINGS:])))
     return ImportanceFigure(MetricAxis(sweep.metric), tuple(groups))
 
@@ -94,8 +95,7 @@ def _draw_group(axes: Axes, group: Group, *, titled: bool) -> None:
     axes.set_yticks(range(len(group.rows)), [short_name(one.name) for one in group.rows])
     axes.set_ylim(len(group.rows) - 0.5, -0.5)  # the most important on top
     axes.tick_params(axis="y", length=0)
-    axes.tick_params(axis="x", labelbottom=True)
     axes.grid(axis="y", visible=False)
     axes.grid(axis="x", visible=True)
     if titled:
-        axes.set_title(short_name(group.name, 40), loc="left")
+        axes.set_title(group.name, loc="left")

@@ -10,7 +10,7 @@ import numpy as np
 
 from hwcls.figures.drawable import NothingToShow
 from hwcls.figures.metric_axis import MetricAxis
-from hwcls.figures.style import add_legend, assign_looks, count_on_axis, new_figure, short_name
+from hwcls.figures.style import add_legend, assign_looks, count_on_axis, new_figure
 from hwcls.format import format_count
 from hwcls.results.answer import name_alternative
 from hwcls.results.load import SweepResults, TrialResult, is_finite
@@ -69,7 +69,8 @@ class LearningCurves:
 
     def draw(self, width: str) -> Figure:
         """Draw it."""
-        figure, scale = new_figure(width, 2.4 if width == "one" else 3.0), self.axis.scale
+        names, scale = [curve.name for curve in self.strong], self.axis.scale
+        figure = new_figure(width, 2.2 if width == "one" else 2.8, names)
         axes = figure.subplots()
         for curve in self.faint:
             values, dot = [scale * value for value in curve.values], "." if len(curve.epochs) == 1 else ""
@@ -85,8 +86,7 @@ class LearningCurves:
         axes.set_xlabel("epoch")
         axes.set_ylabel(self.axis.title)
         count_on_axis(axes)
-        if len(handles) > 1:
-            add_legend(figure, handles, [short_name(curve.name) for curve in self.strong])
+        add_legend(figure, handles, names)
         return figure
 
 

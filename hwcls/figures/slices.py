@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +72,9 @@ class Slices:
         """Draw it."""
         across = min(ACROSS[width], len(self.panels))
         rows = -(-len(self.panels) // across)
-        figure = new_figure(width, 0.35 + HEIGHT * rows)
+        known = [label for label in self.looks if any(label in panel.points for panel in self.panels)]
+        names = [self.names[label] for label in known]
+        figure = new_figure(width, 0.2 + HEIGHT * rows, names)
         grid = figure.subplots(rows, across, sharey=True, squeeze=False)
         handles: dict[str | None, Any] = {}
         for place, axes in enumerate(grid.flat):
@@ -83,9 +85,7 @@ class Slices:
             if place % across == 0:
                 axes.set_ylabel(self.axis.title)
         self._limit(grid.flat[0])  # all share it
-        known = [label for label in self.looks if label in handles]
-        if len(known) > 1:
-            add_legend(figure, [handles[label] for label in known], [short_name(self.names[label]) for label in known])
+        add_legend(figure, [handles[label] for label in known], names)
         return figure
 
     def _draw_panel(self, axes: Axes, panel: Panel, handles: dict[str | None, Any]) -> None:
@@ -161,9 +161,15 @@ def _panel(sweep: SweepResults, name: str, trials: Sequence[TrialResult]) -> Pan
                 own = trial.parameters[name]
                 x = float(categories.index(str(own)) if categories else own)
                 points.setdefault(label, []).append((x, trial.value))
-    log = name in log_settings(sweep) and not categories
+    log = not categories and (name in log_settings(sweep) or (name not in ranges and _spans_powers(values.values())))
     shown = tuple(short_name(format_number(values[word]), NAME) for word in categories)
     return Panel(name, log, shown, {label: tuple(own) for label, own in points.items()})
+
+
+def _spans_powers(values: Iterable[float]) -> bool:
+    """Whether values whose range is not known are read best on a log scale."""
+    known = list(values)
+    return min(known) > 0 and max(known) >= 100 * min(known)
 
 
 def _name_categories(axes: Axes, categories: Sequence[str]) -> None:

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 WIDTHS = {"one": 3.3, "two": 6.9}  # inches: a column of a page of two, and the whole page
 BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
-SKY, PURPLE, BLACK, YELLOW = "#56B4E9", "#CC79A7", "#000000", "#F0E442"
-COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE, BLACK, YELLOW)  # Okabe and Ito, the clearest on white first
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # 7 with 8 colours: 56 alternatives that look different
-GREY, PALE = "#767676", "#D9D9D9"
-MAX_NAME = 28  # letters of a name in a legend or at an axis
+SKY, PURPLE, BLACK, GREY = "#56B4E9", "#CC79A7", "#000000", "#767676"
+COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE, BLACK)  # Okabe and Ito's without yellow, pale on white
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")  # 8 with 7 colours: 56 alternatives that look different
+LINES = ("-", "--", ":")  # the second and third time that a colour is used
+MAX_NAME = 22  # letters of a name in a legend or at an axis
+HANDLE, LETTER, LEGEND_ROW = 0.4, 0.056, 0.16  # inches, in a legend
 DOTS = 300  # per inch, of PNG
 
 STYLE: dict[str, Any] = {
@@ -88,17 +89,22 @@ def paper_style(texts: Iterable[str] = ()) -> Iterator[None]:
         yield
 
 
-def new_figure(width: str, height: float) -> Figure:
-    """An empty figure: `width` is a key of WIDTHS, `height` in inches."""
+def new_figure(width: str, height: float, names: Sequence[str] = ()) -> Figure:
+    """An empty figure: `width` is a key of WIDTHS, `height` in inches without the legend that `names` will get."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(WIDTHS[width], height), layout="constrained")
+    rows = -(-len(names) // _legend_columns(WIDTHS[width], names)) if len(names) > 1 else 0
+    return Figure(figsize=(WIDTHS[width], height + LEGEND_ROW * rows), layout="constrained")
 
 
 def assign_looks(sweep: SweepResults) -> dict[str | None, dict[str, Any]]:
-    """Colour and marker of each alternative, the same in every figure."""
+    """Colour, marker and line of each alternative, the same in every figure."""
     return {
-        label: {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
+        label: {
+            "color": COLOURS[place % len(COLOURS)],
+            "marker": MARKERS[place % len(MARKERS)],
+            "linestyle": LINES[place // len(COLOURS) % len(LINES)],
+        }
         for place, label in enumerate(sweep.labels)
     }
 
@@ -110,12 +116,17 @@ def short_name(text: object, most: int = MAX_NAME) -> str:
 
 
 def add_legend(figure: Figure, handles: Sequence[Any], names: Sequence[str]) -> None:
-    """A legend above the axes, in as many columns as fit."""
-    longest = max((len(name) for name in names), default=0)
-    columns = max(1, int(figure.get_figwidth() / (0.4 + 0.06 * longest)))  # inches: a handle, and a letter of 7 points
+    """A legend above the axes, in as many columns as fit; none for a single name."""
+    if len(names) > 1:
+        columns = _legend_columns(figure.get_figwidth(), names)
+        figure.legend(handles, list(map(short_name, names)), loc="outside upper center", ncols=columns)
+
+
+def _legend_columns(inches: float, names: Sequence[str]) -> int:
+    longest = max(len(short_name(name)) for name in names)
+    columns = max(1, int(inches / (HANDLE + LETTER * longest)))
     rows = -(-len(names) // columns)
-    even = -(-len(names) // rows) if names else 1  # two rows of three rather than of five and one
-    figure.legend(handles, names, loc="outside upper center", ncols=even)
+    return -(-len(names) // rows)  # two rows of three rather than of five and one
 
 
 def count_on_axis(axes: Axes) -> None:

@@ -38,7 +38,7 @@ class ScoreRow:
 
 @dataclass(frozen=True)
 class TestScores:
-    """Every scored alternative, the best first."""
+    """Every scored alternative, the best first; those without an interval last."""
 
     axis: MetricAxis
     rows: tuple[ScoreRow, ...]
@@ -78,7 +78,7 @@ class TestScores:
         axes.grid(axis="x", visible=True)
         if width == "two":
             self._write_values(axes)
-        axes.set_xlabel(f"{self.axis.title}{', 95 % interval' if self.images is not None else ''}")
+        axes.set_xlabel(self.axis.title)
         return figure
 
     def _write_values(self, axes: Axes) -> None:
@@ -101,11 +101,13 @@ def collect_test_scores(sweep: SweepResults) -> TestScores:
     for name, own in runs.items():
         seeds = tuple(float((run.test or {})[metric]) for run in own)
         estimate = compared.estimate(name) if compared and name in compared.labels else None
-        look = looks.get(None if sweep.compare is None else own[0].label, {"color": BLUE, "marker": "o"})
+        look = looks.get(
+            None if sweep.compare is None else own[0].label, {"color": BLUE, "marker": "o", "linestyle": "-"}
+        )
         low, high = (estimate.low, estimate.high) if estimate else (None, None)
         mean = estimate.mean if estimate else fmean(seeds)
         rows.append(ScoreRow(name_scored(sweep, name, own), own[0].run.number, look, mean, low, high, seeds))
-    rows.sort(key=lambda row: -sweep.sign * row.mean)
+    rows.sort(key=lambda row: (row.low is None, -sweep.sign * row.mean))
     guessing, images = (compared.guessing, compared.comparison.images) if compared else (None, None)
     return TestScores(MetricAxis(metric), tuple(rows), guessing, images)
 

@@ -122,7 +122,8 @@ def _comparisons(sweep: SweepResults, _: int | None) -> Table:
         estimate = format_estimate((pair.mean, pair.low, pair.high), axis.scale, digits)
         p = f"< {SMALLEST_P}" if pair.p < SMALLEST_P else f"{pair.p:.3f}"
         cells.append((*names, estimate, p, "yes" if pair.differs else "no"))
-        row = dict(zip(header[:2], names, strict=True)) | {"mean": pair.mean, "low": pair.low, "high": pair.high}
+        row: dict[str, Any] = {"better": names[0], "worse": names[1]}
+        row |= {"mean": pair.mean, "low": pair.low, "high": pair.high}
         records.append(row | {"p": pair.p, "significant": pair.differs, "more_seeds": pair.more_seeds})
     caption = f"Differences in {axis.name} of {sweep.name}. Each interval is for its own difference; p is two-sided,"
     caption += f" adjusted for {format_count(len(pairs), 'pair')} (Holm), significant below"
