@@ -71,9 +71,12 @@ def tables(
     ] = None,
     rows: Annotated[
         int | None,
-        typer.Option(min=1, help=f"Trials in the leaderboard: {BEST}, in CSV all by default.", show_default=False),
+        typer.Option(
+            min=1, help=f"Trials in the leaderboard; {BEST} by default, in CSV and JSON all.", show_default=False
+        ),
     ] = None,
     overwrite: Overwrite = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON with the unrounded rows instead of --format.")] = False,
 ) -> None:
     """Print a sweep's tables for a paper: leaderboard, confirmed models, comparisons, settings.
 
@@ -86,11 +89,15 @@ def tables(
 
     _check_word("--format", format, FORMATS)
     names, sweep = choose_names(only or [], TABLES), _load(folder)
-    most = rows or (None if format == "csv" else BEST)
+    most = rows or (None if as_json or format == "csv" else BEST)
     built, left_out = build_tables(sweep, names, most)
     if not built:
         raise nothing_to_show("table", left_out, sweep)
-    text = format_tables(built, format, sweep.name)
+    if as_json:
+        rows_by_name = {one.name: {"caption": one.caption, "rows": one.records} for one in built}
+        text = json.dumps({"tables": rows_by_name, "left_out": left_out}, indent=2, default=str) + "\n"
+    else:
+        text = format_tables(built, format, sweep.name)
     if out is None:
         echo(text, nl=False)
     else:
