@@ -48,6 +48,13 @@ def test_figures_as_json(tmp_path):
     assert found["left_out"] == {"test": "no confirm run has been scored on test"}
 
 
+def test_a_sweep_that_has_not_ended_is_said(tmp_path):
+    full_sweep(tmp_path)
+    note = "note: 2 trials have not ended: this is what is recorded now\n"
+    assert run("figures", tmp_path, "--only", "curves", "--format", "png").stderr == note
+    assert run("tables", tmp_path, "--only", "leaderboard").stderr == note
+
+
 def test_a_file_that_hwcls_did_not_write_is_kept(tmp_path):
     full_sweep(tmp_path)
     out = tmp_path / "paper"

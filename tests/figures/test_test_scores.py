@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from hwcls.figures.confusion import collect_confusion
 from hwcls.figures.drawable import NothingToShow
+from hwcls.figures.tables.rows import build_table
 from hwcls.figures.test_scores import collect_test_scores
 from hwcls.results.load import load_results
 from hwcls.results.test_comparison import compare_confirmed
@@ -50,6 +52,26 @@ def test_less_is_better_where_the_metric_is_a_loss(tmp_path, results):
     found = collect_test_scores(load_results(tmp_path))
     assert found.axis.title == "test loss"
     assert [row.mean for row in found.rows] == sorted(row.mean for row in found.rows)
+
+
+@pytest.mark.parametrize(
+    ("compare", "names"), [("model", ["cnn, trial 0", "mlp, trial 2"]), (None, ["trial 0", "trial 2"])]
+)
+def test_with_several_metrics_the_points_of_the_front_are_named_by_trial(tmp_path, results, compare, names):
+    metric = {"name": "val/accuracy", "goal": "maximize", "costs": ["cost/latency"]}
+    sweep: SweepFolder = results.sweep(tmp_path, metric=metric, compare=compare, confirm={"top": 2, "seeds": 3})
+    for number, label, rate in ((0, "cnn", 0.9), (2, "mlp", 0.5)):
+        own = label if compare else None
+        results.trial(sweep.trial(number), [rate], label=own, lr=0.1 + number, cost={"latency_ms": 4.0 - number})
+        first = 10_000_000 + 1000 * number
+        results.confirm(sweep, label if compare else "best", rate, trial=number, seeds=3, first=first, role="report")
+    loaded = load_results(tmp_path)
+    assert [(row.name, row.trial, row.low is None) for row in collect_test_scores(loaded).rows] == [
+        (names[0], 0, False),
+        (names[1], 2, False),
+    ]
+    assert collect_confusion(loaded).name == names[0]
+    assert build_table(loaded, "comparisons").cells[0][:2] == tuple(names)
 
 
 def test_nothing_without_confirm_runs(tmp_path, results):

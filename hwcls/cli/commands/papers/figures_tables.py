@@ -12,6 +12,7 @@ import typer
 from hwcls.cli.console import app, echo, print_to_stderr
 from hwcls.cli.options import AsJson, Overwrite, ResultsFolder, check_overwrite
 from hwcls.errors import UserError, did_you_mean
+from hwcls.format import format_count
 
 if TYPE_CHECKING:
     from hwcls.results.load import SweepResults
@@ -55,7 +56,7 @@ def figures(
         return
     for one in planned:
         echo(f"{one.name}: {one.path}")
-    _print_left_out(left_out)
+    _print_notes(sweep, left_out)
 
 
 @app.command()
@@ -104,7 +105,7 @@ def tables(
         check_overwrite([out], overwrite)
         files.write_text(out, text)
         print_to_stderr(f"tables: {out}")
-    _print_left_out(left_out)
+    _print_notes(sweep, left_out)
 
 
 def _load(folder: Path) -> SweepResults:
@@ -116,7 +117,11 @@ def _load(folder: Path) -> SweepResults:
     return mark_running(found) if used else found
 
 
-def _print_left_out(left_out: Mapping[str, str]) -> None:
+def _print_notes(sweep: SweepResults, left_out: Mapping[str, str]) -> None:
+    """What is missing, and whether more is to come."""
+    if waiting := sum(not trial.ended for trial in sweep.trials):
+        verb = "has" if waiting == 1 else "have"
+        print_to_stderr(f"note: {format_count(waiting, 'trial')} {verb} not ended: this is what is recorded now")
     for name, reason in left_out.items():
         print_to_stderr(f"left out: {name}, as {reason}")
 
