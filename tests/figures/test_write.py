@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from hwcls.errors import UserError
 from hwcls.figures import write
 from hwcls.figures.style import DOTS, WIDTHS, paper_style
 from hwcls.figures.write import FIGURES, MANIFEST, find_foreign, plan_figures, write_figures
+from hwcls.fonts import SHIPPED
 from hwcls.results.load import load_results
 from hwcls.tracking.folders import SweepFolder
 from tests.results.conftest import DATA, write_confirm, write_whole
@@ -103,6 +105,18 @@ def test_names_of_classes_are_no_formulas_and_need_no_font(tmp_path, results):
     sweep = load_results(tmp_path)
     write_figures(sweep, plan_figures(sweep, ["confusion"], tmp_path / "out", "png")[0], "one")
     assert (tmp_path / "out" / "confusion.png").stat().st_size > 1000
+
+
+def test_a_font_of_the_system_draws_what_dejavu_sans_lacks(tmp_path, results, monkeypatch):
+    import matplotlib
+
+    other = str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "STIXGeneral.ttf")
+    monkeypatch.setattr("hwcls.fonts._font_with", lambda letter: other if letter == "\u1d81" else SHIPPED)
+    results.overtaken(tmp_path)
+    files.write_json(tmp_path / "data.json", DATA | {"classes": ["a", "\u1d81", "c"]})
+    sweep = load_results(tmp_path)
+    write_figures(sweep, plan_figures(sweep, ["confusion"], tmp_path, "pdf")[0], "one")
+    assert b"STIXGeneral" in (tmp_path / "confusion.pdf").read_bytes()
 
 
 def test_what_the_results_lack_is_left_out_with_the_reason(tmp_path, results):
