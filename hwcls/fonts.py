@@ -56,6 +56,12 @@ def shorten_text(text: str, size: int, width: float, end: str = "") -> str:
     return cut + end
 
 
+def find_font_files(text: str) -> list[str]:
+    """The system's fonts that a text needs for letters that DejaVu Sans lacks; what no font has is said once."""
+    letters = [letter for letter in dict.fromkeys(text) if not letter.isascii() and letter.isprintable()]
+    return list(dict.fromkeys(path for path in map(_font_with, letters) if path != SHIPPED))
+
+
 def _parts(text: str, size: int) -> Iterator[tuple[Font, str]]:
     """The text in parts, each with the font that draws it."""
     if all(letter.isascii() or _has(None, letter) for letter in text):

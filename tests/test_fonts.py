@@ -103,3 +103,9 @@ def test_the_readme_names_the_version_of_the_shipped_font():
     assert "Version 2.37".encode("utf-16-be") in Path(fonts.SHIPPED).read_bytes()
     assert "2.37" in (folder / "README.md").read_text("utf-8")
     assert "Tavmjong Bah" in (folder / "DejaVuSans.LICENSE.txt").read_text("utf-8")
+
+
+def test_a_plot_gets_the_fonts_that_dejavu_sans_lacks_letters_for(monkeypatch):
+    monkeypatch.setattr(fonts, "_font_with", lambda letter: "cjk.ttc" if letter in "猫犬" else fonts.SHIPPED)
+    assert fonts.find_font_files("café 猫犬 Ω\u200b") == ["cjk.ttc"]
+    assert fonts.find_font_files("plain") == []

@@ -29,7 +29,7 @@ PACKAGES = [
     {"training"},
     {"inspection"},
     {"results"},
-    {"report"},
+    {"report", "figures"},
     {"sweep"},
     {"init"},
     {"cli"},
@@ -51,6 +51,7 @@ ONLY_IN = {
     "wandb": {"tracking"},
     "tensorboardX": {"tracking"},
     "typer": {"cli"},
+    "matplotlib": {"figures"},
 }
 MAX_MODULES, FLAT = 12, {"models", "training", "inspection"}
 MAX_LINES, MAX_PARAMETERS = 60, 7
@@ -227,6 +228,7 @@ def test_each_private_api_is_used_in_one_file():
         ("hwcls.sweep.preflight.dry_run", ["ray", "wandb", "optuna", "timm", "torch"]),
         ("hwcls.sweep.run.trial_group", ["torch", "wandb", "timm", "sklearn"]),
         ("hwcls.sweep.driver", ["torch", "wandb", "timm", "sklearn"]),  # while Ray starts
+        ("hwcls.figures.write", ["matplotlib", "torch", "ray", "optuna", "wandb", "timm"]),
         ("hwcls.tracking.follower", ["torch", "ray", "wandb", "optuna", "timm"]),
     ],
 )

@@ -25,6 +25,7 @@ from hwcls.cli.commands import (  # noqa: F401  (each registers its commands)
     train_ensemble,
     wandb,
 )
+from hwcls.cli.commands.papers import figures_tables  # noqa: F401
 from hwcls.cli.console import SUMMARY, app, echo
 from hwcls.cli.interrupt import leave_at_once
 

@@ -62,6 +62,8 @@ NOT_NOTICED |= {("test_reads.jsonl", "empty"), ("test_reads.jsonl", "random byte
 COMMANDS: dict[str, list[list[str]] | None] = {
     "compare": [[RESULTS], [RESULTS, "--json"], [RESULTS, "--csv"], [RESULTS, "copy"]],
     "report": [[RESULTS]],
+    "figures": [[RESULTS, "--out", "figures", "--format", "svg"]],
+    "tables": [[RESULTS], [RESULTS, "--json"]],
     "explain": [[TRIAL, OTHER]],
     "evaluate": [[TRIAL], [TRIAL, "--split", "test"]],
     "predict": [

@@ -53,6 +53,24 @@ def test_tables_show_hostile_text_as_letters(results):
     shown("compare", "finished", "finished")
 
 
+@pytest.mark.parametrize("format", ["latex", "markdown"])
+def test_tables_for_papers_hold_no_such_text(results, format):
+    assert "x1b" in shown("tables", "finished", "--format", format, "--only", "leaderboard")
+
+
+def test_the_values_of_tables_hold_no_such_text(results):
+    shown("tables", "finished", "--json")
+    done = CliRunner().invoke(app, ["tables", "finished", "--format", "csv", "--only", "leaderboard"])
+    assert "'=[red]=1+1" in done.output
+    assert not HARMFUL.search(done.output)
+
+
+def test_figures_show_hostile_text_as_letters(results):
+    shown("figures", "finished", "--format", "svg", "--json")
+    for path in (results / "figures").iterdir():
+        assert not re.search("[\x1b\u202e\x07]", path.read_text("utf-8")), path
+
+
 def test_the_page_and_the_csv_hold_no_such_text(results):
     shown("report", "finished")
     page = (results / "report.html").read_text("utf-8")

@@ -83,6 +83,13 @@ def test_a_report_can_be_written(hwcls, results):
     assert "83.3" in (results / "finished" / "report.html").read_text("utf-8")
 
 
+def test_figures_and_tables_can_be_made(hwcls, results):
+    found = json.loads(hwcls("figures", "finished", "--format", "svg", "--out", "figures", "--json"))
+    assert list(found["figures"]) == ["test", "curves", "confusion", "slices", "budget"]
+    assert list(found["left_out"]) == ["importance"]  # of four trials
+    assert "| cnn |" in hwcls("tables", "finished", "--only", "confirmed")
+
+
 def test_weights_are_loaded_and_give_the_same_accuracy(hwcls):
     scores = json.loads(hwcls("evaluate", "finished/trials/1", "--json"))
     assert "0.7833333333333333" in json.dumps(scores)

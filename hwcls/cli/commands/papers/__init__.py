@@ -1,0 +1,1 @@
+"""Commands whose results go into papers."""

@@ -1,0 +1,1 @@
+"""Tables for papers: their rows, and LaTeX, Markdown and CSV."""
