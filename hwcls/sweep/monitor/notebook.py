@@ -13,6 +13,7 @@ from rich.console import Console, RenderableType
 from hwcls.config.optim import MetricConfig
 from hwcls.sweep.monitor.eta import Ahead
 from hwcls.sweep.monitor.progress import LiveTable
+from hwcls.tracking.records import Result
 
 INTERVAL = 0.5  # seconds between two pictures of the table, at least
 
@@ -41,9 +42,13 @@ class NotebookView:
         self.output = importlib.import_module("IPython.display").display(self._content(), raw=True, display_id=True)
 
     def refresh(self) -> None:
-        """Show what is to be shown now, unless that was done just before."""
+        """Show what is to be shown now."""
+        self.output.update(self._content(), raw=True)
+
+    def refresh_sometimes(self) -> None:
+        """The same, unless that was done just before."""
         if time.monotonic() - self.shown >= INTERVAL:
-            self.output.update(self._content(), raw=True)
+            self.refresh()
 
     def stop(self) -> None:
         """Leave the output empty."""
@@ -69,8 +74,16 @@ class NotebookTable(LiveTable):
         ahead: Ahead | None = None,
     ) -> None:
         super().__init__(console, metric, total, done, left, ahead)
-        self.live = NotebookView(console, self._table)
+        self.live = self.view = NotebookView(console, self._table)
+
+    def started(self, key: str, label: str | None, parameters: dict[str, Any], epoch: int, epochs: int) -> None:
+        super().started(key, label, parameters, epoch, epochs)
+        self.view.refresh()
 
     def epoch(self, key: str, line: dict[str, Any]) -> None:
         super().epoch(key, line)
-        self.live.refresh()
+        self.view.refresh_sometimes()
+
+    def ended(self, key: str, result: Result) -> None:
+        super().ended(key, result)
+        self.view.refresh()
