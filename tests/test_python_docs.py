@@ -55,7 +55,13 @@ def test_the_notebook_runs(tmp_path, monkeypatch):
     (tmp_path / "docs").mkdir()
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path / "docs")}})
+    notebook.cells.append(
+        nbformat.v4.new_code_cell('hwcls.load_results("nowhere")', metadata={"tags": ["raises-exception"]})
+    )
     client.execute()
+    (error,) = notebook.cells.pop().outputs
+    assert len(error.traceback) == 1
+    assert error.traceback[0].startswith("UserError: nowhere: there is no such folder")
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     html = [output.data["text/html"] for output in outputs if "text/html" in output.get("data", {})]
     assert "On test" in html[0]

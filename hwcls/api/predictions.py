@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from hwcls.api.html import render_table
-from hwcls.format import format_cell
+from hwcls.format import format_cell, format_count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,7 +83,7 @@ class Predictions(Sequence["Prediction"]):
         return iter(self.images)
 
     def __repr__(self) -> str:
-        return f"Predictions of {len(self.images):,} images, {len(self.classes):,} classes"
+        return f"Predictions of {format_count(len(self), 'image')} for {len(self.classes):,} classes"
 
     def _repr_html_(self) -> str:
         rows = self._rows()[:MAX_ROWS]

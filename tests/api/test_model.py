@@ -42,6 +42,7 @@ def test_paths_images_and_arrays_give_the_same(model, tmp_path):
     assert found[0].top[0] == (best, pytest.approx(found.probabilities[0].max()))
     assert [one.file for one in found] == [str(path), str(path), "images[2]", "images[3]"]
     assert found.frame["class"].tolist() == found.labels
+    assert repr(found) == "Predictions of 4 images for 10 classes"
     assert len(model.predict(path)) == len(model.predict(PIXELS)) == 1
     assert len(model.predict(tmp_path)) == len(model.predict(str(tmp_path / "*.png"))) == 1
     batch = model.predict(np.stack([PIXELS] * 2))

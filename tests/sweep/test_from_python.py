@@ -46,6 +46,11 @@ def test_what_is_wrong_is_a_user_error(options, words, tmp_path, monkeypatch):
     assert not (tmp_path / "results").exists()
 
 
+def test_a_notebook_shows_one_line():
+    error = hwcls.UserError("is damaged", where="sweep.yaml", remedy="restore it")
+    assert error._render_traceback_() == ["UserError: sweep.yaml: is damaged — restore it"]
+
+
 def test_an_unknown_option_is_a_type_error():
     with pytest.raises(TypeError, match="budgt"):
         hwcls.sweep(QUICKSTART, budgt="2h")
