@@ -63,7 +63,7 @@ def test_the_notebook_runs(tmp_path, monkeypatch):
     assert len(error.traceback) == 1
     assert error.traceback[0].startswith("UserError: nowhere: there is no such folder")
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
-    html = [output.data["text/html"] for output in outputs if "text/html" in output.get("data", {})]
+    html = [output.data["text/html"] for output in outputs if output.get("data", {}).get("text/html")]
     assert "On test" in html[0]
     assert "<th>settings</th>" in html[0]
     assert len(html) >= 5
