@@ -32,6 +32,10 @@ class UserError(Exception):
         text = f"{text} — {self.remedy}" if self.remedy else text
         return printable(" ".join(text.split()))  # one line, even where a library's message has several
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in place of a traceback."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class LayoutError(UserError):
     """An error about a user's own data that a setting mends: a key of a sweep file, an option on the command line.

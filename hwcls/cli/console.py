@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from hwcls.api.user_errors import as_user_errors
 from hwcls.cli.interrupt import command_begins, leave_at_once
 from hwcls.errors import UserError
 from hwcls.escape import printable
 from hwcls.reading import forget_reports
+from hwcls.report.terminal.console import terminal_console
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,7 +34,8 @@ class ErrorHandlingGroup(TyperGroup):
         forget_reports()
         try:
             command_begins()
-            return super().invoke(ctx)
+            with as_user_errors():
+                return super().invoke(ctx)
         except UserError as error:
             _exit(str(error), 2)
         except USAGE_ERROR as error:
@@ -44,22 +47,9 @@ class ErrorHandlingGroup(TyperGroup):
         except KeyboardInterrupt:
             leave_at_once()
             _exit("interrupted", 130)
-        except SystemExit as error:
-            from hwcls.models.user.code import error_line, is_raised_by_user
-
-            if not is_raised_by_user(error):
-                raise
-            _exit(f"the model ends the process: {error_line(error)}", 2)
         except BrokenPipeError:  # `hwcls ... | head`
             sys.stderr.close()
             raise typer.Exit(0) from None
-        except OSError as error:
-            if error.filename is None:
-                raise
-            from hwcls.cli.os_error import remedy_for
-
-            problem = (error.strerror or type(error).__name__).lower()
-            _exit(str(UserError(problem, where=str(error.filename), remedy=remedy_for(error))), 2)
 
 
 def _too_many(ctx: Any, extra: str) -> str:
@@ -93,22 +83,6 @@ def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
 def print_to_stderr(text: str) -> None:
     """Print a line of progress or a note, apart from the result on stdout."""
     echo(text, err=True)
-
-
-def terminal_console(**options: Any) -> Console:
-    """Rich's console without markup, in which text from elsewhere is escaped; `options` are those of Console."""
-    from rich.console import Console
-    from rich.segment import Segment
-
-    class Escaping(Console):
-        def render(self, renderable: Any, options: Any = None) -> Any:
-            for text, style, control in super().render(renderable, options):
-                yield Segment(text if control else printable(text, "\n"), style, control)
-
-        def on_broken_pipe(self) -> None:
-            raise  # the BrokenPipeError that is being handled; Rich would end the process
-
-    return Escaping(markup=False, emoji=False, highlight=False, **options)
 
 
 def table_console() -> Console:

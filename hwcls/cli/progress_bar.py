@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from hwcls.cli.console import print_to_stderr, terminal_console
+from hwcls.cli.console import print_to_stderr
 from hwcls.escape import printable
+from hwcls.report.terminal.console import terminal_console
 
 
 @contextmanager

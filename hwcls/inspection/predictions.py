@@ -60,14 +60,20 @@ class Prediction:
 
 @dataclass(frozen=True)
 class PredictedBatch:
-    """The predictions of some images in order; pixels (B, S, S, C) uint8 and classes (B,) of the B without an error.
+    """The predictions of some images in order; pixels (B, S, S, C) uint8 and scores (B, K) of the B without an error.
 
-    The pixels are those of the classifier's first decoding.
+    The pixels are those of the classifier's first decoding, the scores are probabilities.
     """
 
     predictions: list[Prediction]
     pixels: np.ndarray[Any, Any]
-    classes: np.ndarray[Any, Any]
+    scores: np.ndarray[Any, Any]
+
+    @property
+    def classes(self) -> np.ndarray[Any, Any]:
+        """(B,), the most probable ones."""
+        found: np.ndarray[Any, Any] = self.scores.argmax(1)
+        return found
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,7 @@ def predict_batches(trained: Classifier, images: Sequence[ImageSource], k: int, 
             else Prediction(source.name, error=one.error)
             for source, one in zip(sources, decoded, strict=True)
         ]
-        yield PredictedBatch(predictions, pixels[sound], scores[sound].argmax(1))
+        yield PredictedBatch(predictions, pixels[sound], scores[sound])
 
 
 def by_uncertainty(predictions: Iterable[Prediction]) -> list[Prediction]:

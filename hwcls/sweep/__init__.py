@@ -1,9 +1,13 @@
 """Sweeps: a search over trials, which train on reused groups of DDP ranks and survive crashes of every process.
 
+`hwcls.sweep("file.yaml")` runs one: `from_python.sweep`.
 Ray reads these variables when it is imported, so they are set before any module here can import it.
 """
 
 import os
+import sys
+import types
+from typing import Any
 
 RAY_SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -18,3 +22,23 @@ for _name, _value in RAY_SETTINGS.items():
     os.environ.setdefault(_name, _value)
 if os.path.exists(os.path.expanduser("~/.ray/auth_token")):  # of a cluster: without this Ray does not send it
     os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
+class _Package(types.ModuleType):
+    """This package as a function: `hwcls.sweep` is the package once a module of it is imported."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        from hwcls.sweep.from_python import sweep
+
+        return sweep(*arguments, **options)
+
+    @property
+    def __signature__(self) -> Any:
+        import inspect
+
+        from hwcls.sweep.from_python import sweep
+
+        return inspect.signature(sweep)
+
+
+sys.modules[__name__].__class__ = _Package

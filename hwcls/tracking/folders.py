@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -258,3 +259,15 @@ class SweepFolder:
 def _is_run(parent: Path, name: str) -> bool:
     """Whether a folder is that of a trial or confirm run, even if the link that is its config leads nowhere."""
     return name.isdecimal() and os.path.lexists(os.path.join(parent, name, "config.yaml"))
+
+
+def is_in_use(path: Path) -> bool:
+    """Whether a driver works in a results folder now; nothing is written, and no driver is kept from its start."""
+    try:
+        with open(path / ".lock", "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

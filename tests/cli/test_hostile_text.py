@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 
 import hwcls.cli.main  # noqa: F401  (registers the commands)
 from hwcls.cli.commands.evaluate_predict import _print_scores
-from hwcls.cli.console import app, terminal_console
+from hwcls.cli.console import app
 from hwcls.files import write_json
+from hwcls.report.terminal.console import terminal_console
 
 FIXTURE = Path(__file__).parents[1] / "earlier" / "results_0.1.zip"
 HOSTILE = "[red]=1+1\x1b[2J\x1b]8;;http://evil\x07\u202eexe[/blue]\nhwcls: all is well"

@@ -75,8 +75,8 @@ def test_each_prediction_gets_its_picture(tmp_path):
     bad = Prediction("bad.png", error="is empty")
     black, white = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 255, np.uint8)
     batches = [
-        PredictedBatch([bad, CAT, CAT], np.stack([black, white]), np.array([0, 0])),
-        PredictedBatch([bad], np.empty((0, 8, 8, 3), np.uint8), np.empty(0, np.int64)),
+        PredictedBatch([bad, CAT, CAT], np.stack([black, white]), np.eye(2)[[0, 0]]),
+        PredictedBatch([bad], np.empty((0, 8, 8, 3), np.uint8), np.empty((0, 2))),
     ]
     paths = [tmp_path / name for name in ("0.png", "1.png", "2.png", "3.png")]
     found = list(explain_batches(batches, Half(), paths))

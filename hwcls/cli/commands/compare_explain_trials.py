@@ -38,7 +38,7 @@ def compare(
     from hwcls.report.terminal.merged_leaderboard import print_merged_leaderboard
     from hwcls.results.compare import build_leaderboard, build_summary, find_cautions, format_csv, merge_leaderboards
     from hwcls.results.load import load_results, mark_running
-    from hwcls.sweep.storage.results_folder import is_in_use
+    from hwcls.tracking.folders import is_in_use
 
     if as_json and as_csv:
         raise UserError("--json and --csv exclude each other", remedy="leave one of them out")

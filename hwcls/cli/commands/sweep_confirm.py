@@ -11,19 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from hwcls.cli.console import app, echo, print_to_stderr, table_console, terminal_console
+from hwcls.cli.console import app, echo, print_to_stderr, table_console
 from hwcls.cli.interrupt import acknowledged
 from hwcls.cli.options import Budget, Cluster, New, Preset, ResultOnly, Sets, SweepFile, TrustCode, Wandb, check_wandb
+from hwcls.report.terminal.console import terminal_console
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from hwcls.config.sweep_file import Sweep
     from hwcls.sweep.driver import Outcome
-    from hwcls.sweep.monitor.eta import Ahead
-    from hwcls.sweep.monitor.progress import LiveTable, Progress
     from hwcls.sweep.preflight.validate import Options
-    from hwcls.sweep.storage.mirror import SharedResults
 
 
 @app.command()
@@ -57,8 +53,9 @@ def sweep(
     check_wandb(wandb)
     checked = load_sweep(file, preset, sets or (), budget)
     from hwcls.sweep.preflight.validate import Options
+    from hwcls.sweep.storage.mirror import locate_results
 
-    local, shared = _results(results)
+    local, shared = locate_results(results)
     options = Options(local, new, wandb, address, source, shared)
     if dry_run:
         _print_dry_run(checked, options, probe, as_json)
@@ -85,6 +82,7 @@ def confirm(
     Example: hwcls confirm results/quickstart --add-seeds 5
     """
     from hwcls.sweep.run import confirm_plan
+    from hwcls.sweep.storage.mirror import locate_results
     from hwcls.sweep.storage.object_store import is_url
 
     check_wandb(wandb)
@@ -94,7 +92,7 @@ def confirm(
         parent, _, name = folder.rstrip("/").rpartition("/")
     else:
         parent, name = str(Path(folder).resolve().parent), Path(folder).resolve().name
-    local, shared = _results(parent)
+    local, shared = locate_results(parent)
     if shared and name in shared.sweep_names():
         shared.mirror(name).download()
     checked = confirm_plan.add_seeds(local / name, add_seeds, folder)
@@ -103,28 +101,12 @@ def confirm(
     _run(checked, Options(results=local, wandb=wandb, address=address, shared=shared), quiet, as_json)
 
 
-def _results(results: str) -> tuple[Path, SharedResults | None]:
-    """The folder to work in, and the shared storage that it mirrors, if any."""
-    from hwcls.data.catalog import cache_folder
-    from hwcls.errors import UserError
-    from hwcls.sweep.storage.mirror import COPIES, SharedResults
-    from hwcls.sweep.storage.object_store import is_url
-
-    if is_url(results):
-        shared = SharedResults(results, cache_folder())
-        return shared.local, shared
-    local = Path(results).expanduser()
-    if local.resolve().is_relative_to((cache_folder() / COPIES).resolve()):
-        remedy = "name the shared storage itself: s3://bucket/prefix"
-        raise UserError("is only the local copy of results on shared storage", where=results, remedy=remedy)
-    return local, None
-
-
 def _run(checked: Sweep, options: Options, quiet: bool, as_json: bool) -> None:
     from hwcls.sweep.preflight import validate
 
     checked, options = validate.check_sweep(checked, options), replace(options, new=False)
     from hwcls.sweep import driver
+    from hwcls.sweep.monitor.display import ProgressDisplay
     from hwcls.sweep.monitor.logs import log_to_console
 
     on_terminal = sys.stdout.isatty() and sys.stderr.isatty()  # then the result alone goes to standard output
@@ -133,7 +115,7 @@ def _run(checked: Sweep, options: Options, quiet: bool, as_json: bool) -> None:
     console = terminal_console(stderr=as_json or on_terminal, quiet=quiet or as_json, force_terminal=live)
     try:
         ending = acknowledged(lambda: console.print("ending …"))
-        with ending, log_to_console(console), _ProgressDisplay(console, checked) as display:
+        with ending, log_to_console(console), ProgressDisplay(console, checked.config.metric) as display:
             outcome = driver.run(checked, options, display.progress)
     except KeyboardInterrupt:  # before the first trial; later ones are part of the outcome
         _exit_interrupted(checked.config.name, as_json)
@@ -142,33 +124,6 @@ def _run(checked: Sweep, options: Options, quiet: bool, as_json: bool) -> None:
         _exit_interrupted(outcome.folder.name, as_json)
     if outcome.failed:
         raise typer.Exit(1)
-
-
-class _ProgressDisplay:
-    """A live table on a terminal, plain lines elsewhere, until the block ends."""
-
-    def __init__(self, console: Console, sweep: Sweep) -> None:
-        self.console, self.metric = console, sweep.config.metric
-        self.live: LiveTable | None = None
-
-    def progress(
-        self, total: int | None, done: int = 0, left: float | None = None, ahead: Ahead | None = None
-    ) -> Progress:
-        from hwcls.sweep.monitor.progress import Lines, LiveTable
-
-        self.__exit__()
-        if not self.console.is_terminal or self.console.quiet:
-            return Lines(self.metric, total, done, left, ahead)
-        self.live = LiveTable(self.console, self.metric, total, done, left, ahead).__enter__()
-        return self.live
-
-    def __enter__(self) -> _ProgressDisplay:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self.live is not None:
-            self.live.__exit__(*exception)
-            self.live = None
 
 
 def _print_dry_run(checked: Sweep, options: Options, probe: bool, as_json: bool) -> None:

@@ -90,8 +90,7 @@ def ensemble(
     Example: hwcls ensemble results/quickstart
     """
     from hwcls.results.load import load_results
-    from hwcls.sweep.storage.results_folder import is_in_use
-    from hwcls.tracking.folders import ENSEMBLE, MEMBERS
+    from hwcls.tracking.folders import ENSEMBLE, MEMBERS, is_in_use
 
     running = is_in_use(folder)
     sweep = load_results(folder)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hwcls.errors import UserError
@@ -26,6 +27,20 @@ def state_file() -> Path:
 def accept_all() -> None:
     """Let this command and its processes run any code, and remember it."""
     os.environ[VARIABLE] = ALL
+
+
+@contextmanager
+def all_accepted(wanted: bool) -> Iterator[None]:
+    """Where it is wanted, any code may run while the block does, and is remembered."""
+    before = os.environ.get(VARIABLE)
+    if wanted:
+        accept_all()
+    try:
+        yield
+    finally:
+        if wanted:
+            os.environ.pop(VARIABLE)
+            os.environ |= {} if before is None else {VARIABLE: before}
 
 
 def accept(checksum: str) -> None:

@@ -98,7 +98,7 @@ def _print_trials(sweep: SweepResults, console: Console, rows: int) -> int:
     each = max(1, -(-rows // max(1, len(groups))))
     chosen = {one.trial.number: one.confirmed for one in choose_representatives(sweep)}
     shown = [[_shown_row(row, chosen) for row in _keep_winner(group, each)] for group in groups]
-    texts = _settings_texts(sweep, [row for group in shown for row in group])
+    texts = describe_settings(sweep, [row for group in shown for row in group])
     widths = {
         name: max([len(name), *(len(format_cell(name, row[name])) for group in shown for row in group)]) + 2
         for name in columns
@@ -124,7 +124,7 @@ def _print_trials(sweep: SweepResults, console: Console, rows: int) -> int:
     return sum(map(len, shown))
 
 
-def _settings_texts(sweep: SweepResults, rows: list[dict[str, Any]]) -> dict[int, str]:
+def describe_settings(sweep: SweepResults, rows: list[dict[str, Any]]) -> dict[int, str]:
     """The settings of each trial without its label, in one line: first those in which the rows differ most."""
     trials, drawn = {trial.number: trial for trial in sweep.trials}, {}
     for row in rows:

@@ -43,6 +43,14 @@ class Progress(Protocol):
     def ended(self, key: str, result: Result) -> None: ...
 
 
+class View(Protocol):
+    """Shows a table that changes; Rich's Live is one."""
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def refresh(self) -> None: ...
+
+
 class ProgressFor(Protocol):
     """Opens the view of a phase: trials (None: unknown), how many have ended, seconds of a budget, what follows."""
 
@@ -212,7 +220,7 @@ class LiveTable(Lines, AbstractContextManager["LiveTable"]):
         self.console = console
         self.running: dict[str, _Row] = {}
         self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT)  # settings of trials that started, by which to order
-        self.live = Live(console=console, refresh_per_second=4, get_renderable=self._table, transient=True)
+        self.live: View = Live(console=console, refresh_per_second=4, get_renderable=self._table, transient=True)
 
     def __enter__(self) -> LiveTable:
         self.live.start()

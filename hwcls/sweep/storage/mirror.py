@@ -20,11 +20,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from hwcls.data.catalog import cache_folder
 from hwcls.errors import UserError
 from hwcls.reading import read_json, read_or_none
 from hwcls.sweep.storage.journal_format import drop_ends
 from hwcls.sweep.storage.lease import DRIVER, MIRROR, Lease
-from hwcls.sweep.storage.object_store import Store, open_store
+from hwcls.sweep.storage.object_store import Store, is_url, open_store
 from hwcls.tracking.shapes import ElsewhereShape
 
 log = logging.getLogger(__name__)
@@ -250,6 +251,21 @@ class SharedResults:
             return open_store(self.url).list_folders()
         except OSError as error:
             raise UserError(f"cannot be read ({_short(error)})", where=self.url) from None
+
+
+def locate_results(results: str) -> tuple[Path, SharedResults | None]:
+    """The folder to work in, and the shared storage that it mirrors, if any.
+
+    Raises UserError where `results` is only the working copy of results on shared storage.
+    """
+    if is_url(results):
+        shared = SharedResults(results, cache_folder())
+        return shared.local, shared
+    local = Path(results).expanduser()
+    if local.resolve().is_relative_to((cache_folder() / COPIES).resolve()):
+        remedy = "name the shared storage itself: s3://bucket/prefix"
+        raise UserError("is only the local copy of results on shared storage", where=results, remedy=remedy)
+    return local, None
 
 
 def _repeat(work: Callable[[], object], until: threading.Event, on_lost: Callable[[UserError], None]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
@@ -18,7 +17,7 @@ from hwcls.reading import DamagedFile, read_yaml
 from hwcls.sweep.storage.changes.accept import Change, check_change, with_change
 from hwcls.sweep.storage.checkpoint_store import find_checkpoints
 from hwcls.sweep.storage.lease import MIRROR
-from hwcls.tracking.folders import SweepFolder, TrialFolder
+from hwcls.tracking.folders import SweepFolder, TrialFolder, is_in_use
 from hwcls.tracking.shapes import SweepShape
 
 LOG = "sweep.log"
@@ -92,18 +91,6 @@ def check_folder(path: Path, settings: Mapping[str, Any]) -> Change | None:
     if is_in_use(path):
         raise _busy(path)
     return change
-
-
-def is_in_use(path: Path) -> bool:
-    """Whether a driver works in a results folder now; nothing is written, and no driver is kept from its start."""
-    try:
-        with open(path / ".lock", "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def full_disk(path: Path, error: str = "") -> UserError:

@@ -232,7 +232,7 @@ def test_bad_usage_is_one_line(made, monkeypatch):
     soup = invoke("ensemble", made, "--soup")
     assert soup.exit_code == 2
     assert "trained from scratch — a soup needs models of one architecture" in soup.stderr
-    monkeypatch.setattr("hwcls.sweep.storage.results_folder.is_in_use", lambda path: True)
+    monkeypatch.setattr("hwcls.tracking.folders.is_in_use", lambda path: True)
     assert "this sweep is running — wait until it ends" in invoke("ensemble", made).stderr
     assert not (made / "ensemble").exists()
 

@@ -8,7 +8,8 @@ import yaml
 from hwcls import files
 from hwcls.errors import UserError
 from hwcls.sweep.storage.environment import write_environment
-from hwcls.sweep.storage.results_folder import free_name, is_in_use
+from hwcls.sweep.storage.results_folder import free_name
+from hwcls.tracking.folders import is_in_use
 from tests.sweep.conftest import open_sweep
 
 

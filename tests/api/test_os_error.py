@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from hwcls.cli.os_error import remedy_for
+from hwcls.api.os_error import remedy_for
 from hwcls.models.user import trust
 from hwcls.models.user.code import call_function
 

@@ -1,0 +1,161 @@
+"""Models from Python: predictions of paths, PIL images and arrays, and the torch module."""
+
+import io
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import hwcls
+from hwcls.api.images import list_sources
+from hwcls.data.decoding.decode import decode_image
+from hwcls.models.user import trust
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (20, 24, 3), np.uint8)
+
+
+@pytest.fixture
+def model(trained):
+    return hwcls.load_model(trained)
+
+
+def encoded(image, kind="PNG", **options):
+    content = io.BytesIO()
+    image.save(content, kind, **options)
+    return content.getvalue()
+
+
+def test_paths_images_and_arrays_give_the_same(model, tmp_path):
+    path = tmp_path / "one.png"
+    Image.fromarray(PIXELS).save(path)
+    found = model.predict([path, str(path), Image.open(path), PIXELS])
+    assert found.classes == tuple("0123456789")
+    assert found.probabilities.shape == (4, 10)
+    assert np.allclose(found.probabilities.sum(1), 1)
+    assert np.allclose(found.probabilities, found.probabilities[0], atol=1e-6)
+    best = found.classes[found.probabilities[0].argmax()]
+    assert found.labels == [best] * 4
+    assert found[0].top[0] == (best, pytest.approx(found.probabilities[0].max()))
+    assert [one.file for one in found] == [str(path), str(path), "images[2]", "images[3]"]
+    assert found.frame["class"].tolist() == found.labels
+    assert repr(found) == "Predictions of 4 images for 10 classes"
+    assert len(model.predict(path)) == len(model.predict(PIXELS)) == 1
+    assert len(model.predict(tmp_path)) == len(model.predict(str(tmp_path / "*.png"))) == 1
+    batch = model.predict(np.stack([PIXELS] * 2))
+    assert np.allclose(batch.probabilities, found.probabilities[:2], atol=1e-6)
+    assert [one.file for one in batch] == ["images[0]", "images[1]"]
+
+
+def test_no_images_give_no_rows(model):
+    found = model.predict([])
+    assert (found.probabilities.shape, len(found), found.labels) == ((0, 10), 0, [])
+    assert list(found.frame) == ["file", "class", "probability", "margin", "entropy", "error"]
+    assert model.preprocess([]).shape == (0, 1, 8, 8)
+
+
+def test_an_image_that_cannot_be_decoded_stops_nothing(model, tmp_path):
+    (tmp_path / "<b>.png").write_bytes(b"no image")
+    found = model.predict([PIXELS, tmp_path / "<b>.png", PIXELS])
+    assert [label is None for label in found.labels] == [False, True, False]
+    assert np.isnan(found.probabilities).all(1).tolist() == [False, True, False]
+    assert found[1].error
+    assert "&lt;b&gt;.png" in found._repr_html_()
+    assert "<b>" not in found._repr_html_()
+    with pytest.raises(hwcls.UserError, match=r"<b>\.png: cannot be read as an image"):
+        model.preprocess(tmp_path / "<b>.png")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (3, "a value of type int is no image"),
+        ([b"png"], r"images\[0\]: a value of type bytes is no image"),
+        ([PIXELS.astype(np.float32)], r"an array \(20, 24, 3\) of float32 is no image — give paths"),
+        ([PIXELS[..., :2]], r"an array \(20, 24, 2\) of uint8 is no image"),
+        ([PIXELS[..., 0].astype(np.int64)], "int64 has an unknown black and white"),
+        ([np.empty((0, 4), np.uint8)], "is no image"),
+        ("nowhere.png", "nowhere.png: no such file or folder"),
+        ("-", "standard input: names no image"),
+    ],
+)
+def test_what_is_no_image_is_an_error(given, words):
+    with pytest.raises(hwcls.UserError, match=words):
+        list_sources(given)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV"])
+def test_images_of_every_mode_are_decoded_as_files_are(mode):
+    image = Image.fromarray(PIXELS).convert(mode)
+    kind = "TIFF" if mode in ("CMYK", "YCbCr") else "PNG"
+    wanted = np.asarray(image.convert("RGB")) if mode in ("YCbCr", "HSV") else decode_image(encoded(image, kind), 3)
+    (source,) = list_sources(image)
+    assert np.array_equal(decode_image(source.read(), 3), wanted)
+
+
+def test_an_image_of_a_rotated_photo_is_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(PIXELS).save(tmp_path / "turned.png", exif=exif)
+    (source,), image = list_sources(tmp_path / "turned.png"), Image.open(tmp_path / "turned.png")
+    assert np.array_equal(decode_image(list_sources(image)[0].read(), 3), decode_image(source.read(), 3))
+
+
+def test_wide_grey_arrays_keep_their_bits():
+    deep = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
+    (source,) = list_sources([deep])
+    with Image.open(io.BytesIO(source.read())) as image:
+        assert np.array_equal(np.asarray(image), deep)
+
+
+def test_the_module_gives_the_same_probabilities(model, tmp_path):
+    module, inputs = model.model(), model.preprocess([PIXELS, PIXELS[::-1]])
+    assert not module.training
+    assert inputs.shape == (2, 1, 8, 8)
+    with torch.no_grad():
+        found = module(inputs).softmax(1)
+    assert np.allclose(found, model.predict([PIXELS, PIXELS[::-1]]).probabilities, atol=1e-5)
+    assert module is not model.model()
+    about = model.describe()
+    assert [step["step"] for step in about["preprocessing"]["steps"]][-1] == "normalise"
+    assert about["classes"] == list(model.classes)
+
+
+def test_a_model_without_weights_says_so(results, tmp_path):
+    sweep = results.sweep(tmp_path)
+    results.trial(sweep.trial(0), [0.5])
+    best = hwcls.load_results(tmp_path).best
+    assert (best.trial, best.label, best.settings["lr"]) == (0, "resnet", 0.01)
+    with pytest.raises(hwcls.UserError, match="no weights were kept"):
+        best.predict(PIXELS)
+    with pytest.raises(hwcls.UserError, match="is a sweep's folder, not a trial's"):
+        hwcls.load_model(tmp_path)
+
+
+def test_trust_is_given_for_the_loading_alone(monkeypatch, tmp_path):
+    monkeypatch.setattr(trust, "state_file", lambda: tmp_path / "trusted")
+    for before in (None, "abc"):
+        monkeypatch.delenv(trust.VARIABLE) if before is None else monkeypatch.setenv(trust.VARIABLE, before)
+        with trust.all_accepted(True):
+            assert os.environ[trust.VARIABLE] == trust.ALL
+            trust.require("own.py", "sum", "build", ["own.py"])
+        assert os.environ.get(trust.VARIABLE) == before
+        with trust.all_accepted(False):
+            assert os.environ.get(trust.VARIABLE) == before
+    trust.require("own.py", "sum", "build", ["own.py"])  # it is remembered
+    with pytest.raises(hwcls.UserError, match="which no sweep on this machine has run"):
+        trust.require("own.py", "other", "build", ["own.py"])
+
+
+def test_a_damaged_file_is_one_error(trained, tmp_path):
+    import shutil
+
+    copy = shutil.copytree(trained, tmp_path / "copy")
+    (copy / "best.safetensors").write_bytes(b"damaged")
+    code = f"import hwcls; hwcls.load_model({str(copy)!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "UserError" in done.stderr.splitlines()[-1]
+    assert "best.safetensors" in done.stderr.splitlines()[-1]
