@@ -110,7 +110,7 @@ def tables(
 
 def _load(folder: Path) -> SweepResults:
     from hwcls.results.load import load_results, mark_running
-    from hwcls.sweep.storage.results_folder import is_in_use
+    from hwcls.tracking.folders import is_in_use
 
     used = is_in_use(folder)  # before the records are read: a trial may end meanwhile
     found = load_results(folder)
