@@ -24,18 +24,19 @@ from hwcls.format import (
 )
 from hwcls.report.html import images, tables
 from hwcls.report.html.charts import diagnostics as diagnostic_charts
-from hwcls.report.html.charts import front, learning_curves, search
+from hwcls.report.html.charts import dots, front, learning_curves, search
 from hwcls.report.html.charts.figure import Figure, assign_colours, describe_figure
 from hwcls.report.html.charts.parallel_coordinates import parallel_coordinates
 from hwcls.report.html.run_facts import collect_facts, collect_failures
 from hwcls.report.html.sample import MAX_LISTED, MAX_ROWS, describe_sample
+from hwcls.report.html.sections import list_sections
 from hwcls.results import test_scores
 from hwcls.results.answer import describe_answer
-from hwcls.results.best.describe import describe_weights
+from hwcls.results.best.describe import describe_weights, summarize_best
 from hwcls.results.compare import build_alternatives, group_leaderboard, is_overtaken, write_leaderboard
 from hwcls.results.confirm.describe import describe_confirm
 from hwcls.results.confirm.out_of_fold import find_out_of_fold, write_out_of_fold
-from hwcls.results.confirm.plan import find_splits
+from hwcls.results.confirm.plan import confirm_label, find_splits
 from hwcls.results.diagnostics import Diagnostics, class_names, load_diagnostics
 from hwcls.results.ensemble.describe import describe_ensemble
 from hwcls.results.expected_best import choose_counts, collect_trial_sequences
@@ -85,6 +86,8 @@ def render_page(sweep: SweepResults) -> str:
         "front": build_front(sweep),
         "front_notes": describe_front(sweep),
         "weights": describe_weights(sweep),
+        "best": summarize_best(sweep),
+        "shown_alternatives": dots.alternatives_chart(sweep),
         "ensemble": describe_ensemble(sweep),
         "notes": find_notes(sweep),
         "facts": collect_facts(sweep),
@@ -100,7 +103,8 @@ def render_page(sweep: SweepResults) -> str:
         **_diagnostic_values(sweep, diagnostics, classes),
         **_folder_values(sweep),
     }
-    return _environment().get_template("page.html.jinja").render(values)
+    sections = list_sections(sweep, values, classes)
+    return _environment().get_template("page.html.jinja").render(values, sections=sections)
 
 
 def script_json(value: object) -> str:
@@ -132,7 +136,7 @@ def _environment() -> Environment:
         "number": format_number,
         "percent": lambda value: "–" if value is None else format_percent(value).replace("-", "−"),
     }
-    environment.tests["numeric"] = _is_number
+    environment.tests |= {"numeric": _is_number, "match": lambda text, start: str(text).startswith(start)}
     return environment
 
 
@@ -251,14 +255,23 @@ def _test_values(sweep: SweepResults, classes: list[str]) -> dict[str, Any]:
     seeds = sorted({one.seeds for one in found})
     words = format_count(seeds[0], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds" if seeds else ""
     averaged = tables.name_averaged(found[0].support) if found else ""
+    shown = dots.class_chart(found, classes, _label_colours(sweep), "test") if found else None
     folds = {"out_of_fold": find_out_of_fold(sweep)}
-    return {**folds, "winners": found, "winner_rows": rows, "winner_seeds": words, "winner_averaged": averaged}
+    shares = {"winner_seeds": words, "winner_averaged": averaged, "test_class_chart": shown}
+    return {**folds, **shares, "winners": found, "winner_rows": rows}
+
+
+def _label_colours(sweep: SweepResults) -> dict[str, str]:
+    """The colours of the alternatives by the names that confirm runs and diagnostics have."""
+    return {confirm_label(label): colour for label, colour in assign_colours(sweep).items()}
 
 
 def _diagnostic_values(sweep: SweepResults, found: list[Diagnostics], classes: list[str]) -> dict[str, Any]:
+    colours = _label_colours(sweep)
     valued = {trial.label for trial in sweep.trials if trial.value is not None and not trial.failed}
     return {
         "diagnostics": found,
+        "val_class_chart": dots.class_chart(dots.score_on_validation(found), classes, colours, "validation"),
         "left_out": len(valued) - len(found),
         "diagnosed": join_words(
             [f"trial {one.trial.number} ({one.name})" if sweep.compare else one.name for one in found]
