@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,13 +28,14 @@ from hwcls.report.html.charts import diagnostics as diagnostic_charts
 from hwcls.report.html.charts import dots, front, learning_curves, search
 from hwcls.report.html.charts.figure import Figure, assign_colours, describe_figure
 from hwcls.report.html.charts.parallel_coordinates import parallel_coordinates
+from hwcls.report.html.leaderboard import build_board
 from hwcls.report.html.run_facts import collect_facts, collect_failures
-from hwcls.report.html.sample import MAX_LISTED, MAX_ROWS, describe_sample
+from hwcls.report.html.sample import MAX_LISTED, describe_sample
 from hwcls.report.html.sections import list_sections
 from hwcls.results import test_scores
 from hwcls.results.answer import describe_answer
 from hwcls.results.best.describe import describe_weights, summarize_best
-from hwcls.results.compare import build_alternatives, group_leaderboard, is_overtaken, write_leaderboard
+from hwcls.results.compare import build_alternatives, is_overtaken, write_leaderboard
 from hwcls.results.confirm.describe import describe_confirm
 from hwcls.results.confirm.out_of_fold import find_out_of_fold, write_out_of_fold
 from hwcls.results.confirm.plan import confirm_label, find_splits
@@ -96,7 +98,7 @@ def render_page(sweep: SweepResults) -> str:
         "effects": setting_effects(sweep),
         "importances": describe_importances(sweep),
         **_alternative_values(sweep),
-        **_leaderboard_values(sweep),
+        "board": build_board(sweep),
         **_chart_values(sweep, diagnostics, classes),
         **_learning_values(sweep),
         **_test_values(sweep, classes),
@@ -125,6 +127,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
+        "breakable": _breakable,
         "cell": lambda value, name: format_cell(name, value),
         "cost": lambda value, cost: format_cost(cost, value),
         "count": format_count,
@@ -143,6 +146,14 @@ def _environment() -> Environment:
 def _finalize(value: object) -> object:
     """Text without characters that would reorder the text around it; markup as it is."""
     return printable(value, "\n\t") if type(value) is str else value
+
+
+def _breakable(name: str) -> object:
+    """A name that may break after its underscores and slashes, as markup."""
+    from markupsafe import Markup, escape
+
+    parts = re.split(r"(?<=[_/])", printable(name))
+    return Markup("<wbr>").join(map(escape, parts))
 
 
 def _is_number(value: object) -> bool:
@@ -172,17 +183,6 @@ def _describe_representatives(chosen: Sequence[Representative]) -> str:
     if any(one.confirmed for one in chosen):
         return f"the confirmed winner{each}, or its best trial on validation where none is confirmed"
     return f"the best trial{each}"
-
-
-def _leaderboard_values(sweep: SweepResults) -> dict[str, Any]:
-    groups = group_leaderboard(sweep)
-    board = [row for group in groups for row in group]
-    names = list(board[0]) if board else []
-    columns = [(name, all(_is_number(row[name]) or row[name] is None for row in board)) for name in names]
-    if len(board) > MAX_ROWS:
-        groups = [group[: MAX_ROWS // len(groups)] for group in groups]
-    shown = sum(map(len, groups))
-    return {"groups": groups, "board": len(board), "columns": columns, "rows": shown}
 
 
 def _chart_values(sweep: SweepResults, diagnostics: list[Diagnostics], classes: list[str]) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def gradient_flow(found: Sequence[Diagnostics], palette: dict[str | None, str]) 
 
 
 def confusion_matrices(found: Sequence[Diagnostics], classes: Sequence[str]) -> dict[str, Any]:
-    """The data of page.js: for each model its confusion matrices by epoch, sparse, and an order of the classes."""
+    """The data of confusion.js: for each model its confusion matrices by epoch, sparse, and an order of the classes."""
     models = []
     for one in found:
         known = dict(one.confusions)
