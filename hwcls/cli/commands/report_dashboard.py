@@ -24,12 +24,13 @@ def report(
     """
     from hwcls.report.html.page import write_page
     from hwcls.results.load import read_settings
+    from hwcls.sweep.storage.results_folder import is_in_use
 
     for folder in folders:  # before any is written
         read_settings(folder)
     written = []
     for folder in dict.fromkeys(folders):
-        page = write_page(folder)
+        page = write_page(folder, running=is_in_use(folder))
         written.append({"report": str(page), "leaderboard": str(folder / "leaderboard.csv")})
         if not as_json:
             echo(f"report: {page}")

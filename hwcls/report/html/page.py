@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,7 @@ from hwcls.results.ensemble.describe import describe_ensemble
 from hwcls.results.expected_best import choose_counts, collect_trial_sequences
 from hwcls.results.front.describe import build_front, describe_front, format_cost
 from hwcls.results.learning_dynamics import describe_runs, describe_target, summarize_learning
-from hwcls.results.load import SweepResults, load_results
+from hwcls.results.load import SweepResults, load_results, mark_running
 from hwcls.results.notes.find import find_notes
 from hwcls.results.representatives import Representative, choose_representatives
 from hwcls.results.settings.importance import describe_importances
@@ -62,12 +63,15 @@ PLOTLY = HERE / "vendor" / "plotly-cartesian.min.js"
 Charts = dict[str, list[tuple[str, str, Figure | None]]]  # by section: id, title, figure
 
 
-def write_page(path: Path) -> Path:
+def write_page(path: Path, *, running: bool = False) -> Path:
     """Read the results folder `path`, write its report.html and leaderboard.csv, and return the page's path.
+
+    Args:
+        running: Whether a driver works in the folder: the page says so, and loads itself again.
 
     Raises UserError if `path` is not a results folder.
     """
-    sweep = load_results(path)
+    sweep = mark_running(load_results(path)) if running else load_results(path)
     write_leaderboard(sweep)
     write_out_of_fold(sweep)
     page = path / "report.html"
@@ -83,6 +87,8 @@ def render_page(sweep: SweepResults) -> str:
         classes = [str(place) for place in range(diagnostics[0].scores.shape[1] if diagnostics else 0)]
     values = {
         "sweep": sweep,
+        "written": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        "ended": sum(trial.ended for trial in sweep.trials),
         "answer": describe_answer(sweep),
         "confirm_notes": describe_confirm(sweep),
         "front": build_front(sweep),

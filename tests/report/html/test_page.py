@@ -335,3 +335,19 @@ def test_sentences_are_apart(results, tmp_path):
     text = re.sub(r"<[^>]+>", "", re.sub(r"(?s)<(script|style).*?</\1>", "", write_page(tmp_path).read_text("utf-8")))
     assert "a star is a confirmed winner.\nExpected best: solid lines" in text
     assert re.findall(r"[a-z]\.[A-Z][a-z]+ ", text) == []
+
+
+def test_a_running_sweep_says_when_its_page_was_written_and_loads_again(results, tmp_path):
+    results.full(tmp_path)
+    running = write_page(tmp_path, running=True).read_text("utf-8")
+    assert '<meta http-equiv="refresh" content="30">' in running
+    assert re.search(r"4 trials ended when this page was written, at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d", running)
+    assert "2 running" in Page(running).text
+    ended = write_page(tmp_path).read_text("utf-8")
+    assert "refresh" not in ended.split("<style>")[0]
+    assert "This sweep is running" not in ended
+
+
+def test_plotly_is_compiled_after_the_page_can_be_read(page):
+    kinds = {attrs.get("id"): attrs.get("type") for tag, attrs in page().tags if tag == "script"}
+    assert kinds["plotly"] == "text/plain"

@@ -77,8 +77,16 @@ const drawn = loaded.then(draw);
 const repaint = () => painters.forEach((paint) => paint());
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
 const paper = (printing) => { document.documentElement.classList.toggle("paper", printing); repaint(); };
-addEventListener("beforeprint", () => paper(true));
-addEventListener("afterprint", () => paper(false));
+let unfolded = [];  // a printed page has nothing to unfold
+addEventListener("beforeprint", () => {
+  unfolded = [...document.querySelectorAll("main details:not([open], .chooser)")];
+  unfolded.forEach((one) => { one.open = true; });
+  paper(true);
+});
+addEventListener("afterprint", () => {
+  unfolded.forEach((one) => { one.open = false; });
+  paper(false);
+});
 let drawnWidth = innerWidth, resized;
 addEventListener("resize", () => {  // titles are wrapped again
   if (innerWidth === drawnWidth) return;
