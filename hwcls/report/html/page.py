@@ -29,6 +29,7 @@ from hwcls.report.html.charts import diagnostics as diagnostic_charts
 from hwcls.report.html.charts import dots, front, learning_curves, search
 from hwcls.report.html.charts.figure import Figure, assign_colours, describe_figure
 from hwcls.report.html.charts.parallel_coordinates import parallel_coordinates
+from hwcls.report.html.charts.slices import slices
 from hwcls.report.html.leaderboard import build_board
 from hwcls.report.html.run_facts import collect_facts, collect_failures
 from hwcls.report.html.sample import MAX_LISTED, describe_sample
@@ -193,18 +194,26 @@ def _describe_representatives(chosen: Sequence[Representative]) -> str:
 
 def _chart_values(sweep: SweepResults, diagnostics: list[Diagnostics], classes: list[str]) -> dict[str, Any]:
     sections = _draw_charts(sweep, diagnostics, classes)
+    winners = test_scores.score_winners(sweep, len(classes))
     drawn = {key: figure for charts in sections.values() for key, _, figure in charts if figure}
-    described = {
-        name: [(key, title, describe_figure(figure), figure.get("width")) for key, title, figure in charts if figure]
-        for name, charts in sections.items()
-    }
+    described = {name: [_describe_chart(*chart) for chart in charts if chart[2]] for name, charts in sections.items()}
+    matrices = diagnostic_charts.confusion_matrices(winners, diagnostics, classes)
+    clipped = any("range" in figure["layout"]["yaxis"] for _, _, figure in sections["slices"] if figure)
     return {
+        "figures_clipped": clipped,
         "charts": described,
+        "matrix_names": [model["name"] for model in matrices["models"]],
         "figures": script_json(drawn),
         "sampled": describe_sample(sweep),
-        "matrices": script_json(diagnostic_charts.confusion_matrices(diagnostics, classes)) if diagnostics else "",
+        "matrices": script_json(matrices) if diagnostics else "",
         "plotly": PLOTLY.read_text("utf-8") if drawn or diagnostics else "",
     }
+
+
+def _describe_chart(key: str, title: str, figure: Figure | None) -> tuple[Any, ...]:
+    """What a template needs of a chart: id, title, text alternative, width and caption."""
+    assert figure is not None, "left out before"
+    return key, title, describe_figure(figure), figure.get("width"), figure.get("caption", "")
 
 
 def _draw_charts(sweep: SweepResults, diagnostics: list[Diagnostics], classes: list[str]) -> Charts:
@@ -229,15 +238,15 @@ def _draw_charts(sweep: SweepResults, diagnostics: list[Diagnostics], classes: l
     return {
         "front": front.fronts(sweep),
         "curves": curves,
+        "slices": slices(sweep),
         "search": [
             ("parallel", "Parallel coordinates", parallel_coordinates(sweep)),
             ("importance", "Importance of settings", search.importance(sweep)),
             *pareto,
             ("spent", "Epochs spent by rung", search.epochs_spent(sweep)),
         ],
+        "roc": [("roc", "ROC, mean over classes", diagnostic_charts.mean_roc(diagnostics, palette)), *by_class],
         "diagnostics": [
-            ("roc", "ROC, mean over classes", diagnostic_charts.mean_roc(diagnostics, palette)),
-            *by_class,
             ("calibration", "Reliability diagram", diagnostic_charts.reliability(diagnostics, palette)),
             ("gradients", "Gradient magnitude by layer", diagnostic_charts.gradient_flow(diagnostics, palette)),
         ],

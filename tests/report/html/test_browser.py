@@ -278,6 +278,8 @@ def test_the_contents_list_stays_and_folds_on_a_phone(browser, whole):
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")])
 def test_everything_is_drawn(browser, whole, artefacts, width, scheme):
     browser.open(whole, width=width, scheme=scheme)
+    browser.evaluate("document.querySelectorAll('main details').forEach(one => { one.open = true; })")
+    browser.evaluate("new Promise(done => setTimeout(() => done(0), 1000))")  # folds draw when they are opened
     assert browser.problems() == []
     assert browser.requests() == [whole.as_uri()]
     drawn = browser.evaluate(
@@ -288,6 +290,7 @@ def test_everything_is_drawn(browser, whole, artefacts, width, scheme):
     )
     wanted = {"metric", "loss", "progress", "after", "parallel", "importance", "pareto-parameters", "pareto-seconds"}
     wanted |= {"pareto-inference_ms", "spent", "roc", "calibration", "gradients", "confusion"}
+    wanted |= {"slice-0"}
     wanted |= {"roc-classes-0", "roc-classes-1", "roc-classes-2"}
     assert set(drawn) == wanted
     assert all(w > 200 and h > 150 and marks > 0 for w, h, marks in drawn.values()), drawn
@@ -335,7 +338,7 @@ def test_every_chart_has_a_text_alternative(browser, whole):
         "Object.fromEntries([...document.querySelectorAll('.chart[aria-describedby]')].map(c => "
         "[c.id.slice(6), document.getElementById(c.getAttribute('aria-describedby')).textContent]))"
     )
-    assert set(told) == set(browser.evaluate("Object.keys(figures)"))
+    assert set(browser.evaluate("Object.keys(figures)")) <= set(told)
     assert all(len(words) > 20 for words in told.values()), told
     assert "highest" in told["metric"]
 
@@ -354,7 +357,6 @@ def test_the_slider_goes_through_the_epochs(browser, whole):
     assert (first_said.split()[0], last_said.split()[0]) == ("1", "4")
     told = json.loads(browser.evaluate("document.getElementById('confusions').textContent"))
     model = told["models"][0]
-    browser.evaluate("document.getElementById('matrix-sorted').click()")
     counts = browser.evaluate("document.getElementById('chart-confusion').data[0].text")
     stored = [[""] * 10 for _ in range(10)]
     final = model["epochs"][-1]

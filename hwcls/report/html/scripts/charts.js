@@ -60,13 +60,18 @@ const distance = (id) => {
   const { top, bottom } = document.getElementById(id).getBoundingClientRect();
   return Math.max(0, top - innerHeight, -bottom);
 };
+const visible = (id) => document.getElementById(id).checkVisibility();
+// A chart in a fold is drawn when the fold is opened.
+document.addEventListener("toggle", ({ target }) => {
+  if (target.open) target.querySelectorAll(".chart").forEach((chart) => painters.get(chart.id)?.());
+}, true);
 async function draw() {
   const waiting = new Set(painters.keys());
   while (waiting.size) {
     await pause();
     const next = [...waiting].sort((a, b) => distance(a) - distance(b))[0];
     waiting.delete(next);
-    painters.get(next)();
+    if (visible(next)) painters.get(next)();
   }
   document.documentElement.dataset.drawn = "all";
 }
@@ -74,7 +79,7 @@ const loaded = new Promise((done) => addEventListener("load", done));
 const drawn = loaded.then(draw);
 
 // Colours follow the theme. Printing is always light and synchronous.
-const repaint = () => painters.forEach((paint) => paint());
+const repaint = () => painters.forEach((paint, id) => { if (visible(id)) paint(); });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
 const paper = (printing) => { document.documentElement.classList.toggle("paper", printing); repaint(); };
 let unfolded = [];  // a printed page has nothing to unfold

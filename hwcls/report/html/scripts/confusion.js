@@ -37,8 +37,9 @@ if (confusions) {
 
   function show() {
     const model = models[pick.value], epoch = model.epochs[slider.value];
+    document.getElementById("matrix-epochs").hidden = epoch.epoch === null;
     now.textContent = `${epoch.epoch}${epoch.epoch === model.best ? " (best)" : ""}`;
-    shown.textContent = `${model.name}, epoch ${now.textContent}`;
+    shown.textContent = epoch.epoch === null ? model.name : `${model.name}, epoch ${now.textContent}`;
     slider.setAttribute("aria-valuetext", `epoch ${now.textContent}`);
     order = check.checked ? model.order : named;
     const range = [-0.5, count - 0.5], kept = chart.layout ? [chart.layout.xaxis.range, chart.layout.yaxis.range] : [range, [...range].reverse()];

@@ -6,7 +6,8 @@ fold();
 const links = new Map([...contents.querySelectorAll("a")].map((link) => [link.hash.slice(1), link]));
 const headings = [...links.keys()].map((id) => document.getElementById(id));
 function markCurrent() {
-  const passed = headings.filter((heading) => heading.getBoundingClientRect().top < innerHeight / 3);
+  const atEnd = scrollY + innerHeight > document.documentElement.scrollHeight - 4;
+  const passed = headings.filter((heading) => atEnd || heading.getBoundingClientRect().top < innerHeight / 3);
   const current = (passed.at(-1) ?? headings[0]).id;
   for (const [id, link] of links) {
     if (id === current) link.setAttribute("aria-current", "true");
