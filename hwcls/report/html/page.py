@@ -113,7 +113,7 @@ def render_page(sweep: SweepResults) -> str:
         **_folder_values(sweep),
     }
     sections = list_sections(sweep, values, classes)
-    return _environment().get_template("page.html.jinja").render(values, sections=sections)
+    return build_environment().get_template("page.html.jinja").render(values, sections=sections)
 
 
 def script_json(value: object) -> str:
@@ -122,7 +122,7 @@ def script_json(value: object) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _environment() -> Environment:
+def build_environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
