@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from hwcls import files
-from hwcls.config.trial import flatten
 from hwcls.report.html.charts.dots import DotChart, alternatives_chart
 from hwcls.report.html.page import build_environment
 from hwcls.results.answer import describe_answer
@@ -49,10 +48,21 @@ def render_comparison(first: SweepResults, second: SweepResults) -> str:
     values = {
         "sides": sides,
         "cautions": find_cautions([first, second]),
-        "settings": find_differences(flatten(dict(first.settings)), flatten(dict(second.settings))),
+        "settings": find_differences(list_entries(first.settings), list_entries(second.settings)),
         "winners": find_differences(*winners),
     }
     return build_environment().get_template("comparison.html.jinja").render(values)
+
+
+def list_entries(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """The entries of a sweep file by their paths: {"confirm.top": 3}; lists as text."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            found |= list_entries(value, f"{above}{key}.")
+        else:
+            found[f"{above}{key}"] = ", ".join(map(str, value)) if isinstance(value, list) else value
+    return found
 
 
 def find_differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> Differences:

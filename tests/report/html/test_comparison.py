@@ -7,7 +7,7 @@ import re
 import pytest
 
 from hwcls.errors import UserError
-from hwcls.report.html.comparison import find_differences, write_comparison
+from hwcls.report.html.comparison import find_differences, list_entries, write_comparison
 
 EVIL = "<script>alert(1)</script>"
 
@@ -64,3 +64,16 @@ def test_what_is_no_results_folder_is_an_error(folders, tmp_path):
 
 def test_differences_name_what_one_lacks():
     assert find_differences({"a": 1, "b": 2}, {"a": 1, "c": 3}) == [("b", 2, None), ("c", None, 3)]
+
+
+def test_entries_have_their_paths():
+    space = {"lr": {"min": 1, "max": 2}, "width": {"min": 3, "values": [4, 5]}}
+    found = list_entries({"parameters": space, "confirm": {"top": 3}, "presets": {}})
+    assert found == {
+        "parameters.lr.min": 1,
+        "parameters.lr.max": 2,
+        "parameters.width.min": 3,
+        "parameters.width.values": "4, 5",
+        "confirm.top": 3,
+        "presets": {},
+    }
