@@ -343,6 +343,27 @@ def test_every_chart_has_a_text_alternative(browser, whole):
     assert "highest" in told["metric"]
 
 
+def test_a_box_over_an_axis_keeps_the_trials_that_pass_there(browser, whole):
+    browser.open(whole, width=1400)
+    browser.evaluate("parallel.scrollIntoView()")
+    place = "(({left, top}, {_fullLayout: {xaxis, yaxis}}) => [left + xaxis._offset + xaxis.d2p(1),"
+    place += " top + yaxis._offset + yaxis.d2p(0.5), top + yaxis._offset + yaxis.d2p(1.05)])"
+    x, middle, high = browser.evaluate(f"{place}(parallel.getBoundingClientRect(), parallel)")
+    button = {"button": "left", "buttons": 1, "clickCount": 1}
+    browser.call("Input.dispatchMouseEvent", type="mousePressed", x=x - 12, y=high, **button)
+    for step in (x, x + 12):
+        browser.call("Input.dispatchMouseEvent", type="mouseMoved", x=step, y=middle, **button)
+    browser.call("Input.dispatchMouseEvent", type="mouseReleased", x=x + 12, y=middle, **button)
+    browser.evaluate("new Promise(done => setTimeout(() => done(0), 500))")
+    told = browser.evaluate("parallel.closest('figure').querySelector('[role=status]').textContent")
+    kept, total = map(int, re.match(r"(\d+) of (\d+) trials pass the marked ranges", told).groups())
+    assert 0 < kept < total == 40
+    lines = "parallel.data.filter(t => t.mode === 'lines' && t.opacity === undefined)"
+    heights = browser.evaluate(f"{lines}.flatMap(t => t.y.filter((_, at) => t.x[at] === 1))")
+    assert len(heights) == kept
+    assert min(heights) > 0.45
+
+
 def test_the_slider_goes_through_the_epochs(browser, whole):
     browser.open(whole)
     shown = "JSON.stringify(document.getElementById('chart-confusion').data[0].z)"
