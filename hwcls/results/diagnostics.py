@@ -53,26 +53,31 @@ class Diagnostics:
         return metrics.roc_auc(self.scores, self.labels)
 
     def order_classes(self) -> list[int]:
-        """An order of the classes in which confused ones are neighbours.
-
-        Greedy: each class is followed by the one that it is most often confused with.
-        """
-        wrong = self.confusion + self.confusion.T  # (K, K)
-        np.fill_diagonal(wrong, 0)
-        left = set(range(len(wrong)))
-        place = int(wrong.sum(1).argmax())
-        found = []
-        while True:
-            found.append(place)
-            left.discard(place)
-            if not left:
-                return found
-            place = max(left, key=lambda other: (wrong[place, other], wrong[other].sum(), -other))
+        """An order of the classes in which confused ones are neighbours."""
+        return cluster_classes(self.confusion)
 
     def most_confused_pairs(self, classes: list[str]) -> list[tuple[str, str, int, float]]:
         """(true, predicted, images, share of the true class) of the most frequent confusions."""
         pairs, images = metrics.most_confused_pairs(self.confusion, MAX_PAIRS), self.confusion.sum(1)
         return [(classes[true], classes[guess], count, count / int(images[true])) for true, guess, count in pairs]
+
+
+def cluster_classes(confusion: NDArray[Any]) -> list[int]:
+    """An order of the classes of a (K, K) confusion matrix in which confused ones are neighbours.
+
+    Greedy: each class is followed by the one that it is most often confused with.
+    """
+    wrong = confusion + confusion.T  # (K, K)
+    np.fill_diagonal(wrong, 0)
+    left = set(range(len(wrong)))
+    place = int(wrong.sum(1).argmax())
+    found = []
+    while True:
+        found.append(place)
+        left.discard(place)
+        if not left:
+            return found
+        place = max(left, key=lambda other: (wrong[place, other], wrong[other].sum(), -other))
 
 
 @functools.lru_cache(maxsize=1)

@@ -16,6 +16,7 @@ from hwcls.results.load import SweepResults
 from hwcls.training.artifacts import load_arrays
 
 KINDS = ("precision", "recall", "f1", "area")  # area: under the one-vs-rest ROC curve, AUC
+DRAWS = 2000  # of the bootstrap
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +27,7 @@ class WinnerScores:
     trial: int  # its number
     values: NDArray[Any]  # (S, 4, K): KINDS in [0, 1], AUC is NaN for a class without images
     support: NDArray[Any]  # (K,) test images
+    confusions: NDArray[Any]  # (S, K, K) images: rows true, columns predicted
 
     @property
     def seeds(self) -> int:
@@ -45,6 +47,17 @@ class WinnerScores:
         """(4,) means over the classes that have test images."""
         return np.asarray(self.mean[:, self.support > 0].mean(1))
 
+    def f1_intervals(self) -> NDArray[Any]:
+        """(2, K): where 95 % of F1 are over seeds and as many new test images; a bootstrap of each class by itself."""
+        hits = np.diagonal(self.confusions, axis1=1, axis2=2)  # (S, K)
+        total = self.confusions.sum((1, 2))[:, None]  # (S, 1)
+        missed, wrong = self.confusions.sum(2) - hits, self.confusions.sum(1) - hits  # (S, K) each
+        shares = np.stack([hits, missed, wrong, total - hits - missed - wrong], -1) / total[..., None]  # (S, K, 4)
+        draws = -(-DRAWS // self.seeds)
+        drawn = np.random.default_rng(0).multinomial(int(total[0, 0]), shares, (draws, *shares.shape[:2]))
+        f1 = 2 * drawn[..., 0] / np.maximum(2 * drawn[..., 0] + drawn[..., 1] + drawn[..., 2], 1)  # (draws, S, K)
+        return np.asarray(np.quantile(f1.reshape(-1, f1.shape[-1]), (0.025, 0.975), axis=0))
+
 
 @dataclass(frozen=True, eq=False)
 class CommonErrors:
@@ -59,18 +72,20 @@ class CommonErrors:
 
 def score_winners(sweep: SweepResults, classes: int) -> list[WinnerScores]:
     """Each winner that was scored on test, the best macro F1 first; runs with broken predictions are left out."""
-    won, found = confirm_winners(sweep), dict[str, list[tuple[NDArray[Any], NDArray[Any]]]]()
+    won, found = confirm_winners(sweep), dict[str, list[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]]()
     for run in (run for runs in winner_runs(sweep).values() for run in runs):
         stored = load_arrays(run.run.folder / "test_predictions.npz")
         labels, scores = stored.get("labels"), stored.get("scores")
         if labels is None or scores is None or scores.shape != (len(labels), classes) or not len(labels):
             continue
         scores = scores.astype(np.float32)
-        each = metrics.per_class(metrics.confusion_matrix(labels, metrics.predicted_classes(scores, labels), classes))
+        confusion = metrics.confusion_matrix(labels, metrics.predicted_classes(scores, labels), classes)  # (K, K)
+        each = metrics.per_class(confusion)
         values = np.stack([each.precision, each.recall, each.f1, metrics.roc_auc(scores, labels)])  # (4, K)
-        found.setdefault(run.label, []).append((values, each.support))
+        found.setdefault(run.label, []).append((values, each.support, confusion))
     winning = [
-        WinnerScores(name, won[name], np.stack([v for v, _ in rows]), rows[0][1]) for name, rows in found.items()
+        WinnerScores(name, won[name], np.stack([v for v, _, _ in rows]), rows[0][1], np.stack([c for *_, c in rows]))
+        for name, rows in found.items()
     ]
     return sorted(winning, key=lambda one: -one.macro()[2])
 

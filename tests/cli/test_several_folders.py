@@ -28,10 +28,14 @@ def folders(tmp_path):
 
 def test_report_writes_the_page_of_each_folder(folders):
     done = invoke("report", *folders, folders[0])
-    assert done.stdout.splitlines() == [f"report: {folder / 'report.html'}" for folder in folders]
+    comparison = folders[0] / "comparison-unfinished.html"
+    pages = [f"report: {folder / 'report.html'}" for folder in folders]
+    assert done.stdout.splitlines() == [*pages, f"comparison: {comparison}"]
+    assert "Two sweeps compared" in comparison.read_text("utf-8")
     assert all("<title>" in (folder / "report.html").read_text("utf-8") for folder in folders)
     files = [{"report": str(f / "report.html"), "leaderboard": str(f / "leaderboard.csv")} for f in folders]
-    assert json.loads(invoke("report", *folders, "--json").stdout) == files
+    both = [one | {"comparison": str(comparison)} for one in files]
+    assert json.loads(invoke("report", *folders, "--json").stdout) == both
     assert json.loads(invoke("report", folders[0], "--json").stdout) == files[0]
 
 

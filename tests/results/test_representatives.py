@@ -79,7 +79,8 @@ def test_every_row_has_its_own_score(sweep):
 
 def test_curves_and_diagnostics_are_the_winners(sweep):
     named = {trace["name"] for trace in epoch_curves(sweep, "accuracy")["data"] if "name" in trace}
-    assert named == {"cnn, trial 1", "cnn, trial 1, train", "mlp, trial 4", "mlp, trial 4, train"}
+    trials = {"cnn, trial 1", "cnn, trial 1, train", "mlp, trial 4", "mlp, trial 4, train"}
+    assert named == trials | {"training images", "other trials"}
     stars = {
         number
         for trace in trial_values(sweep)["data"]
@@ -92,7 +93,7 @@ def test_curves_and_diagnostics_are_the_winners(sweep):
     assert [(one.name, one.trial.number) for one in found] == [("cnn", 1), ("mlp", 4)]
     stored = load_arrays(sweep.folder / "trials" / "1" / "predictions.npz")
     assert np.array_equal(found[0].scores, stored["scores"].astype(np.float32))
-    drawn = charts.confusion_matrices(found, ["0", "1", "2"])["models"][0]
+    drawn = charts.confusion_matrices([], found, ["0", "1", "2"])["models"][0]
     matrix = np.zeros((3, 3), int)
     last = drawn["epochs"][-1]
     matrix[last["row"], last["col"]] = last["count"]

@@ -16,23 +16,30 @@ def report(
     folders: ResultsFolders,
     as_json: Annotated[bool, typer.Option("--json", help="Print the paths of the files as JSON.")] = False,
 ) -> None:
-    """Write report.html and leaderboard.csv of a sweep again; of several sweeps, each its own.
+    """Write report.html and leaderboard.csv of a sweep again; of two sweeps also a page that compares them.
 
-    `hwcls compare` has the leaderboard of several sweeps together.
+    The comparison is in the first folder. `hwcls compare` has the leaderboard of several sweeps together.
 
     Example: hwcls report results/quickstart
     """
+    from hwcls.report.html.comparison import write_comparison
     from hwcls.report.html.page import write_page
     from hwcls.results.load import read_settings
+    from hwcls.sweep.storage.results_folder import is_in_use
 
     for folder in folders:  # before any is written
         read_settings(folder)
-    written = []
-    for folder in dict.fromkeys(folders):
-        page = write_page(folder)
+    written, different = [], list(dict.fromkeys(folders))
+    for folder in different:
+        page = write_page(folder, running=is_in_use(folder))
         written.append({"report": str(page), "leaderboard": str(folder / "leaderboard.csv")})
         if not as_json:
             echo(f"report: {page}")
+    if len(different) == 2:
+        comparison = write_comparison(different[0], different[1])
+        written = [one | {"comparison": str(comparison)} for one in written]
+        if not as_json:
+            echo(f"comparison: {comparison}")
     if as_json:
         echo(json.dumps(written if len(folders) > 1 else written[0]))
 

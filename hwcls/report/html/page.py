@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,24 +26,27 @@ from hwcls.format import (
 )
 from hwcls.report.html import images, tables
 from hwcls.report.html.charts import diagnostics as diagnostic_charts
-from hwcls.report.html.charts import front, learning_curves, search
+from hwcls.report.html.charts import dots, front, learning_curves, search
 from hwcls.report.html.charts.figure import Figure, assign_colours, describe_figure
 from hwcls.report.html.charts.parallel_coordinates import parallel_coordinates
+from hwcls.report.html.charts.slices import slices
+from hwcls.report.html.leaderboard import build_board
 from hwcls.report.html.run_facts import collect_facts, collect_failures
-from hwcls.report.html.sample import MAX_LISTED, MAX_ROWS, describe_sample
+from hwcls.report.html.sample import MAX_LISTED, describe_sample
+from hwcls.report.html.sections import list_sections
 from hwcls.results import test_scores
 from hwcls.results.answer import describe_answer
-from hwcls.results.best.describe import describe_weights
-from hwcls.results.compare import build_alternatives, group_leaderboard, is_overtaken, write_leaderboard
+from hwcls.results.best.describe import describe_weights, summarize_best
+from hwcls.results.compare import build_alternatives, is_overtaken, write_leaderboard
 from hwcls.results.confirm.describe import describe_confirm
 from hwcls.results.confirm.out_of_fold import find_out_of_fold, write_out_of_fold
-from hwcls.results.confirm.plan import find_splits
+from hwcls.results.confirm.plan import confirm_label, find_splits
 from hwcls.results.diagnostics import Diagnostics, class_names, load_diagnostics
 from hwcls.results.ensemble.describe import describe_ensemble
 from hwcls.results.expected_best import choose_counts, collect_trial_sequences
 from hwcls.results.front.describe import build_front, describe_front, format_cost
 from hwcls.results.learning_dynamics import describe_runs, describe_target, summarize_learning
-from hwcls.results.load import SweepResults, load_results
+from hwcls.results.load import SweepResults, load_results, mark_running
 from hwcls.results.notes.find import find_notes
 from hwcls.results.representatives import Representative, choose_representatives
 from hwcls.results.settings.importance import describe_importances
@@ -59,12 +64,15 @@ PLOTLY = HERE / "vendor" / "plotly-cartesian.min.js"
 Charts = dict[str, list[tuple[str, str, Figure | None]]]  # by section: id, title, figure
 
 
-def write_page(path: Path) -> Path:
+def write_page(path: Path, *, running: bool = False) -> Path:
     """Read the results folder `path`, write its report.html and leaderboard.csv, and return the page's path.
+
+    Args:
+        running: Whether a driver works in the folder: the page says so, and loads itself again.
 
     Raises UserError if `path` is not a results folder.
     """
-    sweep = load_results(path)
+    sweep = mark_running(load_results(path)) if running else load_results(path)
     write_leaderboard(sweep)
     write_out_of_fold(sweep)
     page = path / "report.html"
@@ -80,11 +88,15 @@ def render_page(sweep: SweepResults) -> str:
         classes = [str(place) for place in range(diagnostics[0].scores.shape[1] if diagnostics else 0)]
     values = {
         "sweep": sweep,
+        "written": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        "ended": sum(trial.ended for trial in sweep.trials),
         "answer": describe_answer(sweep),
         "confirm_notes": describe_confirm(sweep),
         "front": build_front(sweep),
         "front_notes": describe_front(sweep),
         "weights": describe_weights(sweep),
+        "best": summarize_best(sweep),
+        "shown_alternatives": dots.alternatives_chart(sweep),
         "ensemble": describe_ensemble(sweep),
         "notes": find_notes(sweep),
         "facts": collect_facts(sweep),
@@ -93,14 +105,15 @@ def render_page(sweep: SweepResults) -> str:
         "effects": setting_effects(sweep),
         "importances": describe_importances(sweep),
         **_alternative_values(sweep),
-        **_leaderboard_values(sweep),
+        "board": build_board(sweep),
         **_chart_values(sweep, diagnostics, classes),
         **_learning_values(sweep),
         **_test_values(sweep, classes),
         **_diagnostic_values(sweep, diagnostics, classes),
         **_folder_values(sweep),
     }
-    return _environment().get_template("page.html.jinja").render(values)
+    sections = list_sections(sweep, values, classes)
+    return build_environment().get_template("page.html.jinja").render(values, sections=sections)
 
 
 def script_json(value: object) -> str:
@@ -109,7 +122,7 @@ def script_json(value: object) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _environment() -> Environment:
+def build_environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -121,6 +134,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
+        "breakable": _breakable,
         "cell": lambda value, name: format_cell(name, value),
         "cost": lambda value, cost: format_cost(cost, value),
         "count": format_count,
@@ -132,13 +146,21 @@ def _environment() -> Environment:
         "number": format_number,
         "percent": lambda value: "–" if value is None else format_percent(value).replace("-", "−"),
     }
-    environment.tests["numeric"] = _is_number
+    environment.tests |= {"numeric": _is_number, "match": lambda text, start: str(text).startswith(start)}
     return environment
 
 
 def _finalize(value: object) -> object:
     """Text without characters that would reorder the text around it; markup as it is."""
     return printable(value, "\n\t") if type(value) is str else value
+
+
+def _breakable(name: str) -> object:
+    """A name that may break after its underscores and slashes, as markup."""
+    from markupsafe import Markup, escape
+
+    parts = re.split(r"(?<=[_/])", printable(name))
+    return Markup("<wbr>").join(map(escape, parts))
 
 
 def _is_number(value: object) -> bool:
@@ -170,31 +192,28 @@ def _describe_representatives(chosen: Sequence[Representative]) -> str:
     return f"the best trial{each}"
 
 
-def _leaderboard_values(sweep: SweepResults) -> dict[str, Any]:
-    groups = group_leaderboard(sweep)
-    board = [row for group in groups for row in group]
-    names = list(board[0]) if board else []
-    columns = [(name, all(_is_number(row[name]) or row[name] is None for row in board)) for name in names]
-    if len(board) > MAX_ROWS:
-        groups = [group[: MAX_ROWS // len(groups)] for group in groups]
-    shown = sum(map(len, groups))
-    return {"groups": groups, "board": len(board), "columns": columns, "rows": shown}
-
-
 def _chart_values(sweep: SweepResults, diagnostics: list[Diagnostics], classes: list[str]) -> dict[str, Any]:
     sections = _draw_charts(sweep, diagnostics, classes)
+    winners = test_scores.score_winners(sweep, len(classes))
     drawn = {key: figure for charts in sections.values() for key, _, figure in charts if figure}
-    described = {
-        name: [(key, title, describe_figure(figure), figure.get("width")) for key, title, figure in charts if figure]
-        for name, charts in sections.items()
-    }
+    described = {name: [_describe_chart(*chart) for chart in charts if chart[2]] for name, charts in sections.items()}
+    matrices = diagnostic_charts.confusion_matrices(winners, diagnostics, classes)
+    clipped = any("range" in figure["layout"]["yaxis"] for _, _, figure in sections["slices"] if figure)
     return {
+        "figures_clipped": clipped,
         "charts": described,
+        "matrix_names": [model["name"] for model in matrices["models"]],
         "figures": script_json(drawn),
         "sampled": describe_sample(sweep),
-        "matrices": script_json(diagnostic_charts.confusion_matrices(diagnostics, classes)) if diagnostics else "",
+        "matrices": script_json(matrices) if diagnostics else "",
         "plotly": PLOTLY.read_text("utf-8") if drawn or diagnostics else "",
     }
+
+
+def _describe_chart(key: str, title: str, figure: Figure | None) -> tuple[Any, ...]:
+    """What a template needs of a chart: id, title, text alternative, width and caption."""
+    assert figure is not None, "left out before"
+    return key, title, describe_figure(figure), figure.get("width"), figure.get("caption", "")
 
 
 def _draw_charts(sweep: SweepResults, diagnostics: list[Diagnostics], classes: list[str]) -> Charts:
@@ -219,15 +238,15 @@ def _draw_charts(sweep: SweepResults, diagnostics: list[Diagnostics], classes: l
     return {
         "front": front.fronts(sweep),
         "curves": curves,
+        "slices": slices(sweep),
         "search": [
             ("parallel", "Parallel coordinates", parallel_coordinates(sweep)),
             ("importance", "Importance of settings", search.importance(sweep)),
             *pareto,
             ("spent", "Epochs spent by rung", search.epochs_spent(sweep)),
         ],
+        "roc": [("roc", "ROC, mean over classes", diagnostic_charts.mean_roc(diagnostics, palette)), *by_class],
         "diagnostics": [
-            ("roc", "ROC, mean over classes", diagnostic_charts.mean_roc(diagnostics, palette)),
-            *by_class,
             ("calibration", "Reliability diagram", diagnostic_charts.reliability(diagnostics, palette)),
             ("gradients", "Gradient magnitude by layer", diagnostic_charts.gradient_flow(diagnostics, palette)),
         ],
@@ -251,14 +270,23 @@ def _test_values(sweep: SweepResults, classes: list[str]) -> dict[str, Any]:
     seeds = sorted({one.seeds for one in found})
     words = format_count(seeds[0], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds" if seeds else ""
     averaged = tables.name_averaged(found[0].support) if found else ""
+    shown = dots.class_chart(found, classes, _label_colours(sweep), "test") if found else None
     folds = {"out_of_fold": find_out_of_fold(sweep)}
-    return {**folds, "winners": found, "winner_rows": rows, "winner_seeds": words, "winner_averaged": averaged}
+    shares = {"winner_seeds": words, "winner_averaged": averaged, "test_class_chart": shown}
+    return {**folds, **shares, "winners": found, "winner_rows": rows}
+
+
+def _label_colours(sweep: SweepResults) -> dict[str, str]:
+    """The colours of the alternatives by the names that confirm runs and diagnostics have."""
+    return {confirm_label(label): colour for label, colour in assign_colours(sweep).items()}
 
 
 def _diagnostic_values(sweep: SweepResults, found: list[Diagnostics], classes: list[str]) -> dict[str, Any]:
+    colours = _label_colours(sweep)
     valued = {trial.label for trial in sweep.trials if trial.value is not None and not trial.failed}
     return {
         "diagnostics": found,
+        "val_class_chart": dots.class_chart(dots.score_on_validation(found), classes, colours, "validation"),
         "left_out": len(valued) - len(found),
         "diagnosed": join_words(
             [f"trial {one.trial.number} ({one.name})" if sweep.compare else one.name for one in found]

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -138,14 +139,14 @@ def track_sweep(path: Path, mode: str) -> bool:
     trackers, problems = _open_each(settings.get("track", TRACK), folder, mode)
     write_problems(folder, problems)
     follower = Follower(folder, trackers, project, build_media, artifacts=bool(settings.get("artifacts")))
-    page = PageWriter(folder, write_page)
+    page = PageWriter(folder, partial(write_page, running=True))
     while not _input_closes(POLL_SECONDS):
         follower.poll(recheck=False)
         page.update(follower.ended_runs)
     while follower.poll():
         pass
     write_problems(folder, problems + _describe_undelivered(folder, follower.undelivered()))
-    written = page.write()
+    written = PageWriter(folder, write_page).write()
     follower.close()
     return written
 

@@ -21,7 +21,7 @@ from hwcls.tracking.folders import SweepFolder, TrialFolder, is_in_use
 from hwcls.tracking.shapes import SweepShape
 
 LOG = "sweep.log"
-PATIENCE = 0.2  # seconds for a lock that `is_in_use` looks at
+PATIENCE = 0.2  # seconds for a lock that another process looks at
 # files that a start which failed before the first trial may have left
 PREPARED = {".lock", "data.json", "models.json", "splits.npz", "splits.csv", "source", MIRROR, LOG}
 

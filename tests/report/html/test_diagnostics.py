@@ -1,6 +1,7 @@
 """Diagnostics on the page: tables, charts and images hold what the trials' files hold."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,14 +15,14 @@ from hwcls.report.html.charts import diagnostics as charts
 from hwcls.report.html.page import write_page
 from hwcls.results.diagnostics import load_diagnostics
 from hwcls.results.load import load_results
-from hwcls.results.test_scores import CommonErrors
+from hwcls.results.test_scores import CommonErrors, score_winners
 from hwcls.training.artifacts import load_confusion
 
 CLASSES = ["0", "1", "2"]
 
 
 def test_matrices_of_every_stored_epoch_are_on_the_page(found, sweep):
-    drawn = charts.confusion_matrices(found, CLASSES)
+    drawn = charts.confusion_matrices([], found, CLASSES)
     (model,) = drawn["models"]
     assert (model["name"], model["best"]) == ("mlp", 2)
     assert [epoch["epoch"] for epoch in model["epochs"]] == [1, 2, 3, 4]
@@ -69,7 +70,8 @@ def test_charts_of_the_models(found):
     assert len(charts.class_roc(found[0], CLASSES)["data"]) == 3
     _, calibrated = charts.reliability(found, palette)["data"]
     assert all(0 <= y <= 1 for y in calibrated["y"])
-    last, first = charts.gradient_flow(found, palette)["data"]
+    last, first, key = charts.gradient_flow(found, palette)["data"]
+    assert (key["name"], key["x"], key["line"]["dash"]) == ("first epoch", [None], "dot")
     stored = found[0].inspection["gradient_mean"]
     assert (last["y"], first["y"]) == (pytest.approx(stored[-1], rel=1e-4), pytest.approx(stored[0], rel=1e-4))
     assert [line["line"]["color"] for line in (roc, last)] == ["#123456"] * 2
@@ -163,10 +165,27 @@ def test_while_running_the_predictions_name_their_epoch(results, sweep):
     np.savez(folder / "predictions.npz", **stored, epoch=np.int64(1))
     (one,) = load_diagnostics(load_results(sweep.path))
     assert (one.epoch, one.trial.best["epoch"]) == (1, 2)
-    shown = charts.confusion_matrices([one], CLASSES)["models"][0]
+    shown = charts.confusion_matrices([], [one], CLASSES)["models"][0]
     assert shown["best"] == 1
 
 
 def test_times_and_counts_with_three_digits():
     assert [tables.format_step(value) for value in (0.0247, 0.9996, 2.913)] == ["24.7 ms", "1 s", "2.91 s"]
     assert [tables.format_large(value) for value in (999, 11_200_000, None)] == ["999", "11.2 M", "–"]
+
+
+def test_confusion_is_that_of_the_confirm_runs_on_test(results, sweep):
+    """Summed over the seeds, before the matrices on validation, which have epochs."""
+    results.confirm(sweep, "mlp", 0.8, seeds=4)
+    loaded = load_results(sweep.path)
+    (winner,) = score_winners(loaded, 3)
+    first, *others = charts.confusion_matrices([winner], load_diagnostics(loaded), CLASSES)["models"]
+    assert first["name"] == "mlp, on test (4 confirm runs)"
+    (only,) = first["epochs"]
+    assert only["epoch"] is None
+    assert sum(only["count"]) == 4 * winner.support.sum()
+    assert sorted(first["order"]) == [0, 1, 2]
+    assert others[0]["name"].endswith(", on validation")
+    text = write_page(sweep.path).read_text("utf-8")
+    assert '<option value="0">mlp, on test (4 confirm runs)</option>' in text
+    assert re.search(r'<input id="matrix-sorted" type="checkbox">', text)  # the data's order first

@@ -78,8 +78,8 @@ def test_the_page_of_ten_thousand_trials(results_of_ten_thousand):
     assert "The first 1,000 of 10,000 rows of leaderboard.csv, the first of each alternative." in text
     said = "Of 10,000 trials a chart shows 300 as thin curves and about 1,000 as dots or as lines"
     assert text.count(said) == 2  # by the curves and by the charts of the search
-    assert "faint lines some of the other trials" in text
-    assert text.count("hwcls train ") == sample.MAX_LISTED
+    assert "Faint: some of the other trials." in text
+    assert text.count("hwcls train ") == sample.MAX_LISTED + 1  # and that of the winner
     assert "9,800 more: each trial's folder has a config.yaml." in text
 
 

@@ -106,8 +106,8 @@ def test_labels_of_parallel_coordinates_are_short(results, tmp_path):
     figure = parallel_coordinates(load_results(tmp_path))
     words = next(trace for trace in figure["data"] if trace["mode"] == "text")["text"]
     assert words == ("0.0001235", "0.0356", "0.7778", "0.8333")
-    assert figure["width"] == 200  # two axes
-    assert parallel_labels(["cosine_with_restarts", None, "linear"]) == ["none", "cosine_with…", "linear"]
+    assert figure["width"] == 144  # two axes
+    assert parallel_labels(["cosine_with_restarts", None, "linear"]) == ["none", "cosine_wi…", "linear"]
 
 
 def parallel_labels(values):

@@ -9,8 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwcls import metrics
-from hwcls.report.html.charts.figure import COLOURS, Figure, escape_text, integer_axis, round_value, titled_axis
-from hwcls.results.diagnostics import Diagnostics
+from hwcls.format import format_count
+from hwcls.report.html.charts.figure import (
+    COLOURS,
+    Figure,
+    escape_text,
+    integer_axis,
+    legend_line,
+    round_value,
+    titled_axis,
+)
+from hwcls.results.diagnostics import Diagnostics, cluster_classes
+from hwcls.results.test_scores import WinnerScores
 
 GRID = np.linspace(0, 1, 101)  # false positive rates at which the curves of classes are averaged
 MAX_CLASSES = 10  # curves by class: those with the lowest AUC
@@ -69,7 +79,8 @@ def reliability(found: Sequence[Diagnostics], palette: dict[str | None, str]) ->
         np.array([0.0, 1.0]), np.array([0.0, 1.0]), "perfectly calibrated", {"color": "#888888", "dash": "dot"}
     )
     axes = {"xaxis": titled_axis("confidence (probability of the predicted class)"), "yaxis": titled_axis("accuracy")}
-    return {"data": [level, *data], "layout": axes}
+    caption = "A perfectly calibrated model is on the dotted line, where accuracy equals confidence. ECE: the expected"
+    return {"data": [level, *data], "layout": axes, "caption": f"{caption} calibration error ({BINS} bins)."}
 
 
 def gradient_flow(found: Sequence[Diagnostics], palette: dict[str | None, str]) -> Figure | None:
@@ -91,17 +102,31 @@ def gradient_flow(found: Sequence[Diagnostics], palette: dict[str | None, str]) 
         "xaxis": integer_axis("layer, from input to output", most),
         "yaxis": titled_axis("mean |gradient|", type="log"),
     }
-    return {"data": data, "layout": axes} if data else None
+    caption = "From the last step of an epoch, before clipping. Solid: the last epoch; dotted: the first."
+    return (
+        {"data": [*data, legend_line("first epoch", dash="dot")], "layout": axes, "caption": caption} if data else None
+    )
 
 
-def confusion_matrices(found: Sequence[Diagnostics], classes: Sequence[str]) -> dict[str, Any]:
-    """The data of page.js: for each model its confusion matrices by epoch, sparse, and an order of the classes."""
-    models = []
+def confusion_matrices(
+    winners: Sequence[WinnerScores], found: Sequence[Diagnostics], classes: Sequence[str]
+) -> dict[str, Any]:
+    """The data of confusion.js: matrices of each model, sparse, and an order of the classes that clusters them.
+
+    Those of the winners on test, summed over the confirm runs, come first; those on validation are by epoch.
+    """
+    models: list[dict[str, Any]] = []
+    for winner in winners:
+        matrix = winner.confusions.sum(0)  # (K, K)
+        name = f"{winner.name}, on test ({format_count(winner.seeds, 'confirm run')})"
+        epochs: list[dict[str, Any]] = [{"epoch": None, **_sparse(matrix)}]
+        models.append({"name": name, "best": None, "order": cluster_classes(matrix), "epochs": epochs})
     for one in found:
         known = dict(one.confusions)
         known.setdefault(one.epoch, one.confusion)
         epochs = [{"epoch": epoch, **_sparse(matrix)} for epoch, matrix in sorted(known.items())]
-        models.append({"name": one.name, "best": one.epoch, "order": one.order_classes(), "epochs": epochs})
+        name = f"{one.name}, on validation" if winners else one.name
+        models.append({"name": name, "best": one.epoch, "order": one.order_classes(), "epochs": epochs})
     return {"classes": list(classes), "models": models}
 
 

@@ -33,6 +33,13 @@ def name_trial(sweep: SweepResults, trial: TrialResult) -> str:
     return f"trial {trial.number}" if sweep.compare is None else f"{escape_text(trial.label)}, trial {trial.number}"
 
 
+def legend_line(name: str, **line: Any) -> dict[str, Any]:
+    """An entry of the legend alone: what a kind of line means, whatever its colour."""
+    grey = {"color": "#888888", "width": 1.5, **line}
+    nothing: dict[str, Any] = {"x": [None], "y": [None], "hoverinfo": "skip"}
+    return {"type": "scatter", "mode": "lines", "name": name, "line": grey, **nothing}
+
+
 def escape_text(value: object) -> str:
     """Text without HTML, some of which plotly.js would interpret."""
     return html.escape(printable(str(value)), quote=False)

@@ -11,6 +11,7 @@ from hwcls.report.html.charts.figure import (
     assign_colours,
     escape_text,
     integer_axis,
+    legend_line,
     name_trial,
     round_value,
     titled_axis,
@@ -57,7 +58,15 @@ def epoch_curves(sweep: SweepResults, metric: str) -> Figure | None:
         "xaxis": integer_axis("epoch", last),
         "yaxis": titled_axis(metric.replace("_", " "), **_range(faint, strong)),
     }
-    return {"data": faint + strong, "layout": layout}
+    keys, captions = [], list[str]()
+    if any(trace["line"].get("dash") == "dot" for trace in strong):
+        keys.append(legend_line("training images", dash="dot"))
+        captions.append("Dotted: the same trial on the training images.")
+    if faint:
+        some = " some of" if len(drawn) < len(ranked) else ""
+        keys.append(legend_line("other trials", width=1, color="#bbbbbb"))
+        captions.append(f"Faint:{some} the other trials.")
+    return {"data": [*faint, *strong, *keys], "layout": layout, "caption": " ".join(captions)}
 
 
 def _range(faint: Iterable[dict[str, Any]], strong: Iterable[dict[str, Any]]) -> dict[str, Any]:
@@ -109,7 +118,9 @@ def trial_values(sweep: SweepResults) -> Figure | None:
     if not dots:
         return None
     layout = {"xaxis": integer_axis("trial", last), "yaxis": {"title": {"text": escape_text(sweep.metric)}}}
-    return {"data": steps + dots, "layout": layout}
+    caption = "A dot is a trial, the line the best so far."
+    caption += " A star is a confirmed winner." if winners else ""
+    return {"data": steps + dots, "layout": layout, "caption": caption}
 
 
 def expected_best(sweep: SweepResults) -> Figure | None:
@@ -136,7 +147,9 @@ def expected_best(sweep: SweepResults) -> Figure | None:
         "xaxis": integer_axis("trials of the alternative", last),
         "yaxis": {"title": {"text": escape_text(sweep.metric)}},
     }
-    return {"data": data, "layout": layout}
+    caption = "Solid: the average over random orders of the trials. Dotted: the order in which they ran."
+    key = legend_line("order in which they ran", dash="dot", shape="hv")
+    return {"data": [*data, key], "layout": layout, "caption": caption}
 
 
 def _lines(trials: Iterable[TrialResult], metric: str) -> dict[str, Any]:

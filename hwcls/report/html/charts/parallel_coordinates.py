@@ -17,8 +17,8 @@ from hwcls.results.settings.marginal_effects import log_settings, trials_with_va
 BANDS = [(0.1, "best 10 %", "#d9480f", 2.5), (0.25, "to 25 %", "#e8a33d", 1.8)]
 BANDS += [(0.5, "to 50 %", "#7f9cc0", 1.2), (1.0, "others", "#a9b4c2", 0.8)]
 MAX_AXES = 12
-SPACE = 100  # pixels of an axis and its labels: a narrow screen scrolls
-LABEL = 12  # characters of a label
+SPACE = 72  # pixels of an axis and its labels: a narrow screen scrolls
+LABEL = 10  # characters of a label
 
 
 def parallel_coordinates(sweep: SweepResults) -> Figure | None:
@@ -51,7 +51,7 @@ def parallel_coordinates(sweep: SweepResults) -> Figure | None:
             "y": y,
             "text": words,
             "textposition": "middle right",
-            "textfont": {"size": 10},
+            "textfont": {"size": 11},
             "hoverinfo": "skip",
             "showlegend": False,
         }
