@@ -25,7 +25,7 @@ def report(
     from hwcls.report.html.comparison import write_comparison
     from hwcls.report.html.page import write_page
     from hwcls.results.load import read_settings
-    from hwcls.sweep.storage.results_folder import is_in_use
+    from hwcls.tracking.folders import is_in_use
 
     for folder in folders:  # before any is written
         read_settings(folder)
