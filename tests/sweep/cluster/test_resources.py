@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -155,6 +155,7 @@ PARTS = st.sampled_from([None, 0, 0.01, 0.2, 0.25, 0.3, 1 / 3, 0.4, 0.5, 0.6, 0.
 COUNT = st.none() | st.integers(1, 5)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # on a loaded machine
 @given(nodes=NODES, workers=st.integers(1, 5), gpus=PARTS, cpus=COUNT, concurrent=COUNT, first=st.randoms())
 def test_never_more_than_there_is_and_never_nothing(nodes, workers, gpus, cpus, concurrent, first):
     """Whatever fits goes wherever there is room, in any order, until it is all placed; or an error is raised."""

@@ -17,12 +17,13 @@ def test_the_next_trial_finds_the_images_where_the_last_one_left_them(tiny, tmp_
     sweep = tiny()
     rank = Rank(0, 1, 1, False, str(tmp_path / "stacks"))
     try:
-        rank.join("")
+        rank.join("", 60.0)
         seen = []
         for model, batch in (("mlp", 64), ("cnn", 32)):
             trial = sweep.trial(Fixed({"model": model}))
             trial = trial.model_copy(update={"data": trial.data.model_copy(update={"batch_size": batch})})
-            phases = rank.start(trial, {}, None, 60.0)
+            phases = rank.prepare(trial, {})
+            rank.build(trial, None, 60.0)
             seen.append(rank.trainer.data.train)
             assert rank.epoch().record["epoch"] == 1
         assert seen[0] is seen[1]

@@ -14,6 +14,7 @@ from hwcls.errors import UserError
 from hwcls.sweep import driver
 from hwcls.sweep.cluster import resources
 from hwcls.sweep.cluster.resources import Machine, Resources
+from hwcls.sweep.preflight import preview as preflight_preview
 from hwcls.sweep.preflight import simulate
 from hwcls.sweep.preflight.gpu_share import preview, with_ray
 from hwcls.sweep.preflight.gpu_share.choose import GpuUse, Measurement
@@ -61,7 +62,8 @@ def dry_run(sweep_file, monkeypatch, tmp_path):
         seen.append(chosen)
         return simulate.SweepEstimate((1, 2), (1, 2), (1, 2), (0, 0), 4, (1, 2), {}, [])
 
-    monkeypatch.setattr(resources, "this_machine", lambda: SERVER)
+    for module in (resources, preflight_preview):
+        monkeypatch.setattr(module, "this_machine", lambda: SERVER)
     monkeypatch.setattr(simulate, "estimate_duration", estimate)
 
     def run(measure, **asked):
