@@ -91,7 +91,8 @@ def confirm_run_frame(sweep: SweepResults) -> pd.DataFrame:
 def comparison_frame(comparisons: Sequence[PairComparison]) -> pd.DataFrame:
     """A row a pair of confirmed alternatives: the lead of the better one on test, and whether it is significant."""
     names = list(PairComparison.__dataclass_fields__)
-    return _frame([vars(one) for one in comparisons], names, floats=("mean", "low", "high", "p", "more_seeds"))
+    found = _frame([vars(one) for one in comparisons], names, floats=("mean", "low", "high", "p", "more_seeds"))
+    return found.astype({"differs": bool})  # also without any pair, so that it can select rows
 
 
 def _frame(rows: Sequence[dict[str, Any]], columns: Sequence[str], floats: Iterable[str]) -> pd.DataFrame:

@@ -121,6 +121,6 @@ def load_model(path: str | os.PathLike[str], *, trust_code: bool = False) -> Mod
     Raises:
         UserError: It holds no model, or a file in it is damaged.
     """
-    found = Model(Path(path), trust_code)
+    found = Model(Path(path).expanduser(), trust_code)
     _ = found.classes  # read now, so that errors are raised here
     return found

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
-from hwcls.results.compare import build_differences
+from hwcls.results.compare import list_pairs
 from hwcls.results.confirm.plan import confirm_label, confirm_metric, point_runs, winner_runs
 from hwcls.results.load import ConfirmRun, Record, SweepResults, TrialResult
-from hwcls.results.test_comparison import compare_confirmed, compare_points, name_point
+from hwcls.results.test_comparison import ConfirmComparison, compare_confirmed, compare_points, name_point
 
 
 @dataclass(frozen=True)
@@ -87,15 +87,20 @@ def build_objects(sweep: SweepResults) -> Objects:
         curves={trial.number: trial.records for trial in sweep.trials},
         confirmed=tuple(find_confirmed(sweep)),
         confirm_runs=sweep.confirm,
-        comparisons=tuple(PairComparison(**row) for row in build_differences(sweep)),
+        comparisons=tuple(PairComparison(**row) for row in list_pairs(_compared(sweep))),
     )
+
+
+def _compared(sweep: SweepResults) -> ConfirmComparison | None:
+    """The comparison on test of the points of the front, or else of the winners."""
+    return compare_points(sweep) if point_runs(sweep) else compare_confirmed(sweep)
 
 
 def find_confirmed(sweep: SweepResults) -> list[Confirmed]:
     """The winner of each alternative, or with several metrics each confirmed point of the front; the best first."""
     metric, found = confirm_metric(sweep), []
     points = {name_point(number): runs for number, runs in point_runs(sweep).items()}
-    compared = compare_points(sweep) if points else compare_confirmed(sweep)
+    compared = _compared(sweep)
     labels = {confirm_label(trial.label): trial.label for trial in sweep.trials}
     for name, runs in (points or winner_runs(sweep)).items():
         values = [float((run.test or {})[metric]) for run in runs]

@@ -84,12 +84,18 @@ def nothing_to_show(noun: str, left_out: Mapping[str, str], sweep: SweepResults)
     return UserError(f"has nothing for a {noun} ({what})", where=str(sweep.folder))
 
 
-def find_foreign(planned: Sequence[FigureFile], folder: Path) -> list[Path]:
-    """The files in the way that are not as hwcls wrote them: of others, or edited since."""
+def find_foreign(sweep: SweepResults, planned: Sequence[FigureFile], folder: Path) -> list[Path]:
+    """The files in the way that are not as hwcls wrote them for this sweep: of others, or edited since."""
     known, manifest = _read_manifest(folder), folder / MANIFEST
     found = [manifest] if manifest.exists() and not known else []
     for one in planned:
-        if one.path.exists() and known.get(one.path.name, {}).get("blake2b") != _digest(one.path.read_bytes()):
+        entry = known.get(one.path.name, {})
+        own = (
+            entry.get("sweep") == sweep.name
+            and one.path.exists()
+            and entry["blake2b"] == _digest(one.path.read_bytes())
+        )
+        if one.path.exists() and not own:
             found.append(one.path)
     return found
 
@@ -106,7 +112,8 @@ def write_figures(sweep: SweepResults, planned: Sequence[FigureFile], width: str
             one.figure.draw(width).savefig(content, format=format, metadata=dict(NO_DATES[format]))
             with files.open_atomic(one.path) as file:
                 file.write(content.getvalue())
-            entry = {"caption": one.figure.caption, "width": width, "blake2b": _digest(content.getvalue())}
+            entry = {"sweep": sweep.name, "caption": one.figure.caption, "width": width}
+            entry["blake2b"] = _digest(content.getvalue())
             known = _read_manifest(one.path.parent) | {one.path.name: entry}
             files.write_json(one.path.parent / MANIFEST, dict(sorted(known.items())))
 

@@ -28,7 +28,7 @@ from hwcls.results.notes.changes import summarize_changes, summarize_left_out
 from hwcls.results.notes.find import find_notes
 from hwcls.results.representatives import Representative, choose_representatives
 from hwcls.results.settings.importance import summarize_importances
-from hwcls.results.test_comparison import compare_confirmed
+from hwcls.results.test_comparison import ConfirmComparison, compare_confirmed
 from hwcls.training.artifacts import load_arrays
 
 COSTS = ("parameters", "flops", "inference_ms")  # columns, if recorded
@@ -145,7 +145,11 @@ def build_differences(sweep: SweepResults) -> list[dict[str, Any]]:
 
     Each interval is for its own difference; `p` and `differs` are corrected for the number of pairs (Holm).
     """
-    found = compare_confirmed(sweep)
+    return list_pairs(compare_confirmed(sweep))
+
+
+def list_pairs(found: ConfirmComparison | None) -> list[dict[str, Any]]:
+    """One row per pair of a comparison on test, as `build_differences` has them."""
     rows = []
     for better, worse, pair in found.ordered_pairs() if found else []:
         values = {"mean": pair.mean, "low": pair.low, "high": pair.high, "p": pair.p}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -83,7 +84,7 @@ def sweep(
     chosen = _Chosen(**options)
     forget_reports()
     with as_user_errors(), all_accepted(chosen.trust_code):
-        checked, run_options = _check(Path(file), set or {}, preset, os.fspath(results), chosen)
+        checked, run_options = _check(Path(file).expanduser(), set or {}, preset, os.fspath(results), chosen)
         # a notebook shows stderr in red; its table is no terminal's
         width = {"width": NOTEBOOK_WIDTH, "force_terminal": False, "force_jupyter": False} if in_notebook() else {}
         outcome = _run(checked, run_options, terminal_console(stderr=not width, quiet=chosen.quiet, **width))
@@ -105,7 +106,7 @@ def _check(
         file, preset, [f"{name}={_as_yaml(name, value)}" for name, value in entries.items()], chosen.budget
     )
     local, shared = locate_results(results)
-    source = None if chosen.warm_start is None else Path(chosen.warm_start)
+    source = None if chosen.warm_start is None else Path(chosen.warm_start).expanduser()
     return checked, Options(local, chosen.new, chosen.wandb, chosen.address, source, shared)
 
 
@@ -125,7 +126,10 @@ def _run(checked: Sweep, options: Options, console: Console) -> Outcome:
 def _as_yaml(name: str, value: object) -> str:
     """A value as `--set` takes it; raises UserError for what a sweep file cannot hold."""
     try:
-        return json.dumps(value, default=_plain)
+        text = json.dumps(value, default=_plain, ensure_ascii=False)
+        return re.sub(
+            "[\x7f-\x9f\u2028\u2029\ufeff]", lambda found: f"\\u{ord(found[0]):04x}", text
+        )  # no lines, to YAML
     except (TypeError, ValueError):
         what = f"{name}: a sweep file holds no value of type {type(value).__name__}"
         raise UserError(what, where="set", remedy="use numbers, texts, lists and dicts") from None

@@ -103,10 +103,23 @@ def test_a_sweep_without_trials_has_empty_frames_with_their_columns(results, tmp
     assert {"trial", "label", "status", "epoch", "val/accuracy", "epochs", "seconds", "error"} <= set(empty.trials)
     assert {"trial", "epoch", "train/loss", "val/accuracy"} <= set(empty.curves)
     assert list(empty.confirmed) == ["label", "trial", "seeds", "test/accuracy", "low", "high"]
+    assert list(empty.comparisons[empty.comparisons.differs].better) == []
     assert empty.objects.trials == ()
     assert "No trial has started yet." in empty._repr_html_()
     with pytest.raises(hwcls.UserError, match="no trial has a value yet — wait for its first epoch"):
         _ = empty.best
+
+
+def test_with_several_metrics_the_points_of_the_front_are_compared(results, tmp_path):
+    metric = {"name": "val/accuracy", "goal": "maximize", "costs": ["cost/latency"]}
+    sweep = results.sweep(tmp_path, metric=metric, compare=None, confirm={"top": 2, "seeds": 3})
+    for number, rate in ((0, 0.9), (2, 0.5)):
+        results.trial(sweep.trial(number), [rate], lr=0.1 + number, cost={"latency_ms": 4.0 - number})
+        first = 10_000_000 + 1000 * number
+        results.confirm(sweep, "best", rate, trial=number, seeds=3, first=first, role="report")
+    loaded = hwcls.load_results(tmp_path)
+    assert [one.trial for one in loaded.objects.confirmed] == [0, 2]
+    assert [(one.better, one.worse) for one in loaded.objects.comparisons] == [("trial 0", "trial 2")]
 
 
 def test_a_running_sweep_is_marked(results, tmp_path):

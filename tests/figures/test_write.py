@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -143,15 +144,16 @@ def test_an_unknown_name_has_the_nearest(whole, tmp_path):
 
 def test_what_hwcls_wrote_may_be_replaced_and_nothing_else(whole, tmp_path):
     planned, _ = plan_figures(whole, ["test", "curves"], tmp_path, "svg")
-    assert find_foreign(planned, tmp_path) == []
+    assert find_foreign(whole, planned, tmp_path) == []
     write_figures(whole, planned, "one")
-    assert find_foreign(planned, tmp_path) == []
+    assert find_foreign(whole, planned, tmp_path) == []
+    assert find_foreign(replace(whole, name="another"), planned, tmp_path) == [one.path for one in planned]
     planned[1].path.write_text("edited in Inkscape")
-    assert find_foreign(planned, tmp_path) == [tmp_path / "curves.svg"]
+    assert find_foreign(whole, planned, tmp_path) == [tmp_path / "curves.svg"]
     other = tmp_path / "other"
     other.mkdir()
     (other / MANIFEST).write_text('{"mine": 1}')
-    assert find_foreign(plan_figures(whole, ["test"], other, "svg")[0], other) == [other / MANIFEST]
+    assert find_foreign(whole, plan_figures(whole, ["test"], other, "svg")[0], other) == [other / MANIFEST]
 
 
 def test_the_list_of_files_has_captions_and_keeps_other_formats(whole, tmp_path):

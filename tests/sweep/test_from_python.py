@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 import hwcls
 from hwcls.sweep import from_python
@@ -105,3 +106,8 @@ def test_an_interrupted_sweep_of_a_script_resumes(tmp_path):
     ]
     assert "of 24 done" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("text", ["/data/\U0001f600/x", "a\u2028b", "a\x85b", "a\x7fb", "\ufeffa", "yes", "1e-5"])
+def test_texts_are_taken_as_they_are(text):
+    assert yaml.safe_load(from_python._as_yaml("data.path", text)) == text

@@ -48,7 +48,7 @@ def figures(
     _check_word("--width", width, WIDTHS)
     sweep, to = _load(folder), folder / "figures" if out is None else out
     planned, left_out = plan_figures(sweep, only or [], to, format)
-    check_overwrite(find_foreign(planned, to), overwrite)
+    check_overwrite(find_foreign(sweep, planned, to), overwrite)
     write_figures(sweep, planned, width)
     if as_json:
         written = {one.name: {"file": str(one.path), "caption": one.figure.caption} for one in planned}
