@@ -126,7 +126,8 @@ def test_what_every_study_shows(row, name):
     tested = {(one["label"], one["class"]) for one in build_summary(found.sweep)["classes"]}
     assert tested == {(label, name) for label in labels for name in classes}
     assert {"accuracy", "loss"} & found.figures.keys() or "metric" in found.figures
-    assert labels <= {name.split(",")[0] for name in found.names("loss")} <= {*labels, "training images", "other trials"}
+    drawn = {name.split(",")[0] for name in found.names("loss")}
+    assert labels <= drawn <= {*labels, "training images", "other trials"}  # the latter two are the legend's
     assert {name.partition(",")[0] for name in found.names("roc")} >= labels
     for words in ("Test scores by class", "Learning dynamics", "Changed by preset quick", "receptive field", "step"):
         assert words in found.page, words
