@@ -6,7 +6,7 @@ It needs no network, no data set, and neither Ray nor Optuna nor W&B: beside tor
 pydantic, pydantic-core, annotated-types, typing-inspection, PyYAML, filelock, simplejpeg and safetensors, which can be
 carried along as wheels. Images are random, of real shapes: 100,000 of 64x64x3 in 200 classes, 60,000 of 28x28x1 in 10,
 50,000 of 32x32x3 in 10. Each row is kept in the JSON file as soon as it is measured, and is not measured again; a
-part ends after `--limit` seconds, and the same command goes on with what is left.
+part ends after `--limit` seconds, and the same command measures what is left.
 
 steps        hwcls's steps, each kernel launched by the host, in a CUDA graph, compiled, and both: images/s, their share
              of the peak (an image costs three forward passes), launches of the host and kernels a step, the share of
@@ -80,7 +80,7 @@ def run(items: Sequence[str], results: Results, setting: Setting, limit: float) 
             results.add(f"{name}/{item}", row)
             print(line(item, row, part), flush=True)
         if left := results.missing(own):
-            print(f"not measured: {', '.join(left)}; the same command goes on with them", flush=True)
+            print(f"not measured: {', '.join(left)}; the same command measures them", flush=True)
         print()
 
 

@@ -26,7 +26,7 @@ def run_part(name: str, items: Sequence[str], setting: Setting, limit: float) ->
     """The rows of some items as they are measured.
 
     After `limit` seconds the process is killed: an item that had all of them gets a row that says so, what is left of
-    the others none. Where the process dies, another one goes on with the next item.
+    the others none. Where the process dies, another one runs the next item.
     """
     until, left = time.monotonic() + limit, list(items)
     while left:

@@ -1,4 +1,4 @@
-"""What a budget brings: the expected best of k trials, and the best so far by trials, epochs and time."""
+"""Budget: the expected best of k trials, and the best so far by trials, epochs and time."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Budget:
 
 
 def collect_budget(sweep: SweepResults) -> Budget:
-    """What each alternative's trials cost and brought; raises NothingToShow where no trial has ended with a value."""
+    """Cost and best value of each alternative's trials; raises NothingToShow where no trial has ended with a value."""
     looks, rows = assign_looks(sweep), []
     for found in collect_trial_sequences(sweep):
         trials = [trial for trial in sweep.trials if trial.label == found.label and trial.ended]

@@ -4,6 +4,7 @@
 Ray reads these variables when it is imported, so they are set before any module here can import it.
 """
 
+import importlib
 import os
 import sys
 import types
@@ -28,17 +29,18 @@ class _Package(types.ModuleType):
     """This package as a function: `hwcls.sweep` is the package once a module of it is imported."""
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
-        from hwcls.sweep.from_python import sweep
-
-        return sweep(*arguments, **options)
+        return _function()(*arguments, **options)
 
     @property
     def __signature__(self) -> Any:
         import inspect
 
-        from hwcls.sweep.from_python import sweep
+        return inspect.signature(_function())
 
-        return inspect.signature(sweep)
+
+def _function() -> Any:
+    """`from_python.sweep`, imported when it is called: it needs the driver."""
+    return importlib.import_module("hwcls.sweep.from_python").sweep
 
 
 sys.modules[__name__].__class__ = _Package

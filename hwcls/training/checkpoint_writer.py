@@ -1,4 +1,4 @@
-"""Checkpoints that a thread writes while the trainer goes on."""
+"""Checkpoints that a thread writes while the trainer runs."""
 
 from __future__ import annotations
 

@@ -210,7 +210,7 @@ def _train_rank(
 
 
 class _Saves:
-    """The checkpoints of a trial, in one folder: a thread writes them while the trial goes on."""
+    """The checkpoints of a trial, in one folder: a thread writes them while the trial runs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.writer, self.last = folder, CheckpointWriter[Path](), time.monotonic()

@@ -1,4 +1,4 @@
-"""What a checkpoint holds of a trainer at one moment: the trainer may go on while it is written."""
+"""What a checkpoint holds of a trainer at one moment: the trainer may train on while it is written."""
 
 from __future__ import annotations
 

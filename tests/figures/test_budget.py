@@ -1,4 +1,4 @@
-"""What a budget brings."""
+"""The figure of the budget."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The live table in a notebook: one output of the cell, replaced as the sweep goes on."""
+"""The live table in a notebook: one output of the cell, replaced as the sweep proceeds."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 
-from hwcls.config.optim import MetricConfig
-from hwcls.sweep.monitor.eta import Ahead
 from hwcls.sweep.monitor.progress import LiveTable
 from hwcls.tracking.records import Result
 
@@ -64,17 +62,9 @@ class NotebookView:
 class NotebookTable(LiveTable):
     """The live table in a notebook; log lines appear beneath it."""
 
-    def __init__(
-        self,
-        console: Console,
-        metric: MetricConfig,
-        total: int | None,
-        done: int = 0,
-        left: float | None = None,
-        ahead: Ahead | None = None,
-    ) -> None:
-        super().__init__(console, metric, total, done, left, ahead)
-        self.live = self.view = NotebookView(console, self._table)
+    def open_view(self) -> NotebookView:
+        self.view = NotebookView(self.console, self._table)
+        return self.view
 
     def started(self, key: str, label: str | None, parameters: dict[str, Any], epoch: int, epochs: int) -> None:
         super().started(key, label, parameters, epoch, epochs)

@@ -220,7 +220,11 @@ class LiveTable(Lines, AbstractContextManager["LiveTable"]):
         self.console = console
         self.running: dict[str, _Row] = {}
         self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT)  # settings of trials that started, by which to order
-        self.live: View = Live(console=console, refresh_per_second=4, get_renderable=self._table, transient=True)
+        self.live = self.open_view()
+
+    def open_view(self) -> View:
+        """What shows the table."""
+        return Live(console=self.console, refresh_per_second=4, get_renderable=self._table, transient=True)
 
     def __enter__(self) -> LiveTable:
         self.live.start()

@@ -192,7 +192,7 @@ class WarmGroup(tune.Trainable):  # type: ignore[misc]
         if self.next_job is not None:
             self._start(self.next_job)
             started += self.phases.get("features", 0.0)  # which all trials share: they are charged to none
-        else:  # now it is known that the trial goes on
+        else:  # now it is known that the trial continues
             self.checkpoints.begin_if_due(self.records.epoch, self.records.seconds)
         while True:  # epochs that the driver has are trained again where memory ran out
             ran = self._run_epoch()

@@ -147,7 +147,7 @@ def test_a_restored_trial_reports_the_epochs_of_its_checkpoint_once(tiny):
 
 
 def test_a_checkpoint_is_written_while_the_next_epoch_trains(group, tmp_path):
-    """It is begun once the trial goes on, and reported when it is complete; nothing is begun before."""
+    """It is begun once the trial continues, and reported when it is complete; nothing is begun before."""
     found = group([record(epoch, 0.2) for epoch in (1, 2, 3, 4)], saved_in=str(tmp_path), save_every=0.0)
     assert report_in(found.step()).checkpoint == ""
     assert found.ranks.saved == []  # Tune may end the trial here

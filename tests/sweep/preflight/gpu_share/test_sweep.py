@@ -200,7 +200,7 @@ print(len(outcome.failed), len(outcome.folder.trials()))
 
 @pytest.mark.slow
 def test_a_sweep_measures_once_and_shares_a_gpu(sweep_file, tmp_path):
-    """A sweep on a GPU that Ray is told of; the second start adds trials."""
+    """A sweep on a GPU that only Ray knows of; the second start adds trials."""
     outputs = []
     for trials in (2, 3):
         path = sweep_file(run_cap=trials, resources=AUTO)
