@@ -8,7 +8,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
-from hwcls.sweep.search.optuna_private import StudyView, with_settings
+from hwcls.sweep.search.optuna_private import KeptDensities, StudyView, with_settings
 from hwcls.sweep.search.sampling.history import fail_as_pruned
 from hwcls.sweep.search.sampling.ranking import RankedHistory
 
@@ -16,7 +16,7 @@ BEST, LATEST = 25, 475  # trials that TPE models: its "good" ones are never more
 SHARED = 32  # each ask sees the newest history, unless so many trials run; each 32 more let another ask share it
 
 
-class BoundedTPE(optuna.samplers.TPESampler):
+class BoundedTPE(KeptDensities):
     """TPE over the best trials and the latest: asking takes as long at trial 20,000 as at trial 500.
 
     Its model of good trials stays that of all trials; its model of the others forgets the oldest, which weigh least.

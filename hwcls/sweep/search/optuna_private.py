@@ -7,10 +7,15 @@ from collections.abc import Container, Mapping
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
+from optuna.samplers._tpe.sampler import _split_trials, default_gamma
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 WRITTEN_FOR = "5.0"  # the Optuna release; tests/sweep/search/test_optuna_private.py compares it with the installed one
+
+MODELLED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)  # the trials of which TPE has densities
+Pair = tuple[_ParzenEstimator, _ParzenEstimator]  # TPE's densities of settings: of good trials, of the others
 
 
 class StudyView(optuna.Study):
@@ -19,11 +24,47 @@ class StudyView(optuna.Study):
     def __init__(self, study: optuna.Study, trials: list[FrozenTrial]) -> None:
         vars(self).update(vars(study))
         self._visible = trials
+        self.densities: dict[object, Pair] = {}  # of these trials
 
     def _get_trials(
         self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
     ) -> list[FrozenTrial]:
         return [trial for trial in self._visible if states is None or trial.state in states]
+
+
+class KeptDensities(optuna.samplers.TPESampler):
+    """TPE that builds its densities once for all trials that it draws from the same StudyView."""
+
+    def _sample(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        good, others = self._densities(study, trial, search_space)
+        samples = good.sample(self._rng.rng, self._n_ei_candidates)
+        chosen = self._compare(samples, self._compute_acquisition_func(samples, good, others))
+        return {name: one.to_external_repr(chosen[name]) for name, one in search_space.items()}
+
+    def _densities(self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> Pair:
+        """Of the good trials and of the others."""
+        assert isinstance(study, StudyView)
+        trials = study._get_trials(states=MODELLED)
+        if any(one.number == trial.number for one in trials):  # it continues: it is not drawn from itself
+            kept: dict[object, Pair] = {}
+            trials = [one for one in trials if one.number != trial.number]
+        else:
+            kept = study.densities
+        key = (self._densities_of(trial), tuple(search_space))
+        if key not in kept:
+            count = sum(one.state != TrialState.RUNNING for one in trials)
+            good, others = _split_trials(study, trials, default_gamma(count))
+            kept[key] = (
+                self._build_parzen_estimator(study, search_space, good, handle_below=True),
+                self._build_parzen_estimator(study, search_space, others, handle_below=False),
+            )
+        return kept[key]
+
+    def _densities_of(self, trial: FrozenTrial) -> object:
+        """What the densities depend on besides the study."""
+        return None
 
 
 Shown = dict[int, tuple[FrozenTrial, FrozenTrial]]  # by number: a trial that may go on, and as samplers see it

@@ -1,8 +1,11 @@
 """Optuna's private API is as it was in the release that hwcls was written for."""
 
 import optuna
+import pytest
 
 from hwcls.sweep.search import optuna_private
+from hwcls.sweep.search.bounded_tpe import SHARED, BoundedTPE
+from hwcls.sweep.search.sampling.pinned_tpe import PinnedTPE
 
 
 def test_optuna_is_the_release_that_it_was_written_for():
@@ -59,3 +62,32 @@ def test_a_trial_that_has_not_changed_is_shown_as_the_same_object():
     third = optuna_private.shown_to_sampler(study, 1, already).get_trials(deepcopy=False)
     assert (third[0].value, third[1] is first[1]) == (0.7, True)
     assert optuna_private.shown_to_sampler(study, None, already) is study
+
+
+def drawn_settings(sampler, trials):
+    """The settings of so many trials with an alternative each, of which more than 2 * SHARED run at once."""
+    study, running, found = optuna.create_study(sampler=sampler), [], []
+    for number in range(trials):
+        study.enqueue_trial({"model": "ab"[number % 2]})
+        trial = study.ask()
+        label = trial.suggest_categorical("model", ["a", "b"])
+        value = trial.suggest_float("x", 0.0, 1.0) * trial.suggest_int(f"width of {label}", 1, 5)
+        found.append(trial.params)
+        running.append((trial, value))
+        if len(running) > 2 * SHARED + 1:
+            study.tell(*running.pop(0))
+    return found
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.parametrize("kind", [BoundedTPE, lambda **options: PinnedTPE("model", **options)])
+def test_densities_that_are_kept_draw_what_optuna_draws(kind, monkeypatch):
+    options = {"seed": 3, "multivariate": True, "group": True, "constant_liar": True}
+    built = []
+    split = optuna_private._split_trials
+    monkeypatch.setattr(optuna_private, "_split_trials", lambda *given: built.append(given) or split(*given))
+    kept = drawn_settings(kind(**options), 110)
+    sampled = 2 * (110 - 2 * SHARED - 1 - 10)  # two groups of parameters, but for TPE's random start
+    assert 0 < len(built) < sampled
+    monkeypatch.delattr(optuna_private.KeptDensities, "_sample")  # Optuna's own
+    assert drawn_settings(kind(**options), 110) == kept

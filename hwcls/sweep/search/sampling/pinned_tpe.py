@@ -35,6 +35,11 @@ class PinnedTPE(BoundedTPE):
         return ranked_view(study, self.history.excerpt(BEST, LATEST - len(running)), running)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        pinned = {name: value for name, value in drawn_or_pinned(trial).items() if name == self.compared}
-        self._parzen_estimator_cls: Any = partial(conditioned_estimator, pinned)
+        self._parzen_estimator_cls: Any = partial(conditioned_estimator, self._pinned(trial))
         return super().infer_relative_search_space(study, trial)
+
+    def _densities_of(self, trial: FrozenTrial) -> object:
+        return tuple(self._pinned(trial).values())
+
+    def _pinned(self, trial: FrozenTrial) -> dict[str, Any]:
+        return {name: value for name, value in drawn_or_pinned(trial).items() if name == self.compared}
