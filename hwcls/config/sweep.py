@@ -46,6 +46,7 @@ class Searched:
     compared: str | None = None  # the parameter whose values are the alternatives: a trial's is pinned beforehand
     seed: int = 0  # of the sweep, the same after a restart
     metrics: int = 1  # how many are searched for
+    at_once: int = 1  # trials that run at the same time
 
 
 class SearchMethod(Frozen):

@@ -13,17 +13,22 @@ from hwcls.sweep.search.sampling.history import fail_as_pruned
 from hwcls.sweep.search.sampling.ranking import RankedHistory
 
 BEST, LATEST = 25, 475  # trials that TPE models: its "good" ones are never more than 25
-SHARED = 32  # each ask sees the newest history, unless so many trials run; each 32 more let another ask share it
+SHARED = 32  # each so many trials at once let one more ask use the same view of the history
 
 
 class BoundedTPE(KeptDensities):
     """TPE over the best trials and the latest: asking takes as long at trial 20,000 as at trial 500.
 
     Its model of good trials stays that of all trials; its model of the others forgets the oldest, which weigh least.
+
+    Args:
+        at_once: Trials that run at the same time: where they are many, an ask knows some of them less than the last.
+        options: As TPESampler takes them.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, at_once: int = 1, **options: Any) -> None:
         super().__init__(**options)
+        self._asks_of_a_view = 1 + at_once // SHARED
         self.history = RankedHistory(None)
         self._running: dict[int, tuple[FrozenTrial, FrozenTrial]] = {}  # by number: a trial, and as it is modelled
         self._asks_left = 0  # that see the same history
@@ -45,9 +50,9 @@ class BoundedTPE(KeptDensities):
         return [shown for _, shown in self._running.values()]
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        if self._asks_left <= 0:
-            self._view = self.view(study)
-            self._asks_left = 1 + len(self._running) // SHARED
+        if self._asks_left <= 0 or trial.number in self._running:  # no trial is drawn from itself
+            self._view = self.view(study).without(trial)
+            self._asks_left = self._asks_of_a_view
         self._asks_left -= 1
         return dict(super().infer_relative_search_space(self._view, trial))
 

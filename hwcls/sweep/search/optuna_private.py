@@ -26,6 +26,10 @@ class StudyView(optuna.Study):
         self._visible = trials
         self.densities: dict[object, Pair] = {}  # of these trials
 
+    def without(self, trial: FrozenTrial) -> StudyView:
+        """A view without a trial."""
+        return StudyView(self, [one for one in self._visible if one.number != trial.number])
+
     def _get_trials(
         self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
     ) -> list[FrozenTrial]:
@@ -33,7 +37,7 @@ class StudyView(optuna.Study):
 
 
 class KeptDensities(optuna.samplers.TPESampler):
-    """TPE that builds its densities once for all trials that it draws from the same StudyView."""
+    """TPE that builds its densities once for all trials that it draws from a StudyView, which has none of them."""
 
     def _sample(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -46,14 +50,9 @@ class KeptDensities(optuna.samplers.TPESampler):
     def _densities(self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> Pair:
         """Of the good trials and of the others."""
         assert isinstance(study, StudyView)
-        trials = study._get_trials(states=MODELLED)
-        if any(one.number == trial.number for one in trials):  # it continues: it is not drawn from itself
-            kept: dict[object, Pair] = {}
-            trials = [one for one in trials if one.number != trial.number]
-        else:
-            kept = study.densities
-        key = (self._densities_of(trial), tuple(search_space))
+        kept, key = study.densities, (self._densities_of(trial), tuple(search_space))
         if key not in kept:
+            trials = study._get_trials(states=MODELLED)
             count = sum(one.state != TrialState.RUNNING for one in trials)
             good, others = _split_trials(study, trials, default_gamma(count))
             kept[key] = (

@@ -65,7 +65,7 @@ class FairSearch(UnsavedSearcher):
         self.sweep, self.folder = sweep, folder
         self.jobs = JobBuilder(sweep, folder, resources, sources)
         self.first, self.finite = first_settings(sweep), FiniteSpace(sweep)
-        self.journal, self.study = open_study(sweep, folder)
+        self.journal, self.study = open_study(sweep, folder, resources.concurrent)
         self.warm_start = warm_start(self.study, sweep, source)
         self.running: dict[str, Running] = {}  # by Tune's id
         self.paused = PausedTrials(sweep, None)  # replaced where trials pause

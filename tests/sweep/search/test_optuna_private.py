@@ -1,5 +1,7 @@
 """Optuna's private API is as it was in the release that hwcls was written for."""
 
+import sys
+
 import optuna
 import pytest
 
@@ -82,12 +84,11 @@ def drawn_settings(sampler, trials):
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 @pytest.mark.parametrize("kind", [BoundedTPE, lambda **options: PinnedTPE("model", **options)])
 def test_densities_that_are_kept_draw_what_optuna_draws(kind, monkeypatch):
-    options = {"seed": 3, "multivariate": True, "group": True, "constant_liar": True}
-    built = []
-    split = optuna_private._split_trials
-    monkeypatch.setattr(optuna_private, "_split_trials", lambda *given: built.append(given) or split(*given))
-    kept = drawn_settings(kind(**options), 110)
-    sampled = 2 * (110 - 2 * SHARED - 1 - 10)  # two groups of parameters, but for TPE's random start
-    assert 0 < len(built) < sampled
+    options = {"seed": 3, "multivariate": True, "group": True, "constant_liar": True, "at_once": 2 * SHARED}
+    split, builds = optuna_private._split_trials, []
+    for module in (optuna_private, sys.modules["optuna.samplers._tpe.sampler"]):
+        monkeypatch.setattr(module, "_split_trials", lambda *given: builds.append(1) or split(*given))
+    kept, shared = drawn_settings(kind(**options), 110), len(builds)
     monkeypatch.delattr(optuna_private.KeptDensities, "_sample")  # Optuna's own
     assert drawn_settings(kind(**options), 110) == kept
+    assert 0 < shared < len(builds) - shared

@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 
 from hwcls import files
 from hwcls.config.sweep import SAMPLERS, Searched
+from hwcls.sweep.search import optuna_private
 from hwcls.sweep.search.bounded_tpe import BEST, LATEST, SHARED, BoundedTPE
 from hwcls.sweep.search.journal import Journal
 
@@ -65,7 +66,7 @@ def test_asking_looks_at_no_more_trials_than_the_excerpt(monkeypatch):
     assert isinstance(study.sampler, BoundedTPE)
     split, group = tpe._split_trials, group_decomposed._SearchSpaceGroup.add_distributions
     seen, grouped = [], []
-    monkeypatch.setattr(tpe, "_split_trials", lambda *given: seen.append(len(given[1])) or split(*given))
+    monkeypatch.setattr(optuna_private, "_split_trials", lambda *given: seen.append(len(given[1])) or split(*given))
     monkeypatch.setattr(
         group_decomposed._SearchSpaceGroup, "add_distributions", lambda *given: grouped.append(1) or group(*given)
     )
@@ -76,16 +77,13 @@ def test_asking_looks_at_no_more_trials_than_the_excerpt(monkeypatch):
     assert len(grouped) == BEST + LATEST
 
 
-@pytest.mark.parametrize(("running", "looks"), [(0, 4), (SHARED - 4, 4), (2 * SHARED, 2)])
-def test_asks_share_a_history_where_many_trials_run(monkeypatch, running, looks):
-    """All of three asks, with twice SHARED; one trial more among hundreds tells nothing new."""
+@pytest.mark.parametrize(("at_once", "looks"), [(1, 4), (SHARED - 1, 4), (SHARED, 2), (2 * SHARED, 2)])
+def test_asks_share_a_history_where_many_trials_run(monkeypatch, at_once, looks):
+    """One trial more among hundreds tells nothing new."""
     study, looked = trials(40), []
     view = BoundedTPE.view
     monkeypatch.setattr(BoundedTPE, "view", lambda *given: looked.append(1) or view(*given))
-    study.sampler = optuna.samplers.RandomSampler(seed=0)
-    for _ in range(running):
-        study.ask(LR)
-    study.sampler = BoundedTPE(seed=0)
+    study.sampler = SAMPLERS["tpe"]().sampler(0, Searched(space=None, at_once=at_once))
     for _ in range(4):
         study.ask(LR)
     assert len(looked) == looks

@@ -25,6 +25,7 @@ class Tpe(SearchMethod):
         if searched.metrics > 1:
             return FrontSampler(seed, searched.compared, few=None)
         options: dict[str, Any] = {"seed": seed, "multivariate": True, "group": True, "constant_liar": True}
+        options["at_once"] = searched.at_once
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             return PinnedTPE(searched.compared, **options) if searched.compared else BoundedTPE(**options)

@@ -18,8 +18,14 @@ from hwcls.sweep.storage.journal_format import RANKED
 from hwcls.tracking.folders import SweepFolder
 
 
-def open_study(sweep: Sweep, folder: SweepFolder) -> tuple[Journal, optuna.Study]:
-    """The study with its journal: a new one, or that of earlier starts, rebuilt where the sweep was changed since."""
+def open_study(sweep: Sweep, folder: SweepFolder, at_once: int = 1) -> tuple[Journal, optuna.Study]:
+    """The study with its journal: a new one, or that of earlier starts, rebuilt where the sweep was changed since.
+
+    Args:
+        sweep: The sweep.
+        folder: Its results folder.
+        at_once: Trials that run at the same time.
+    """
     config, path = sweep.config, folder.path / "study.journal"
     path.parent.mkdir(parents=True, exist_ok=True)
     journal, storage = _open_journal(path)
@@ -35,15 +41,15 @@ def open_study(sweep: Sweep, folder: SweepFolder) -> tuple[Journal, optuna.Study
     )
     if not known:
         study.set_user_attr(RANKED, True)
-    study.sampler = build_sampler(sweep, study, config.seed + lines)  # a restart draws other trials
+    study.sampler = build_sampler(sweep, study, config.seed + lines, at_once)  # a restart draws other trials
     return journal, study
 
 
-def build_sampler(sweep: Sweep, study: optuna.Study, seed: int) -> Any:
+def build_sampler(sweep: Sweep, study: optuna.Study, seed: int, at_once: int = 1) -> Any:
     """The sampler of a study; one that began before samplers knew the alternatives does without them."""
     known = sweep.alternatives and RANKED in study.user_attrs
     compared = next(iter(sweep.alternatives[0].settings)) if known else None
-    searched = Searched(sweep.space, compared, sweep.config.seed, len(study.directions))
+    searched = Searched(sweep.space, compared, sweep.config.seed, len(study.directions), at_once)
     return sweep.config.search.sampler(seed, searched)
 
 
