@@ -14,12 +14,12 @@ from hwcls import files
 from hwcls.errors import UserError
 from hwcls.format import hide_credentials
 from hwcls.results.load import load_results, mark_running
-from hwcls.results.sweeps.find import find_sweeps, last_written
+from hwcls.results.sweeps.find import find_sweeps, record_times
 from hwcls.results.sweeps.summary import SweepSummary, summarize_sweep
 from hwcls.tracking.folders import SweepFolder, is_in_use
 from hwcls.tracking.wandb import read_project_urls
 
-Version = tuple[float | None, bool]  # time of the last record, and whether a driver works in the folder
+Version = tuple[tuple[float, ...], bool]  # times of the records, and whether a driver works in the folder
 REFRESHES = b'http-equiv="refresh"'  # in the head of the page of a running sweep
 HEAD = 2000  # bytes
 
@@ -98,18 +98,18 @@ class Library:
 
 
 def _version(sweep: Path) -> Version:
-    return last_written(sweep), is_in_use(sweep)
+    return record_times(sweep), is_in_use(sweep)
 
 
 def _is_current(page: Path, version: Version) -> bool:
     """Whether a sweep's own page shows its records; while it runs its driver keeps the page up to date."""
-    written, running = version
+    times, running = version
     try:
         with open(page, "rb", opener=_open_regular) as file:
-            time, refreshes = os.fstat(file.fileno()).st_mtime, REFRESHES in file.read(HEAD)
+            written, refreshes = os.fstat(file.fileno()).st_mtime, REFRESHES in file.read(HEAD)
     except OSError:
         return False
-    return refreshes == running and (running or time >= (written or 0.0))
+    return refreshes == running and (running or written >= max(times, default=0.0))
 
 
 def _open_regular(path: str, flags: int) -> int:

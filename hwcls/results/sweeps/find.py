@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from hwcls.errors import UserError, unreadable
@@ -29,14 +29,19 @@ def find_sweeps(folder: Path) -> list[Path]:
 
 def last_written(sweep: Path) -> float | None:
     """When the records of a results folder were last written, in seconds since 1970; None where it has none."""
-    return max(_times(sweep), default=None)
+    return max(record_times(sweep), default=None)
 
 
-def _times(sweep: Path) -> Iterator[float]:
+def record_times(sweep: Path) -> tuple[float, ...]:
+    """When each of its records was last written: another value where any has changed since."""
     folder = SweepFolder(sweep)
     runs = [*folder.trials().values(), *folder.confirm_runs().values()]
     # a new file in a run's folder changes the time of that folder; a line more changes only the file's
     paths = [sweep / name for name in RECORDS] + [path for run in runs for path in (run.path, run.metrics_path)]
+    return tuple(_read_times(paths))
+
+
+def _read_times(paths: Iterable[Path]) -> Iterator[float]:
     for path in paths:
         try:
             yield os.stat(path).st_mtime
