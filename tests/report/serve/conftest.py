@@ -41,6 +41,6 @@ def server(folder):
     with serve(folder, listening) as serving:
         thread = threading.Thread(target=serving.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield SimpleNamespace(ask=ask, port=port, library=serving.library)
+        yield SimpleNamespace(ask=ask, port=port, library=serving.library, close=serving.server_close)
         serving.shutdown()
         thread.join()
