@@ -19,6 +19,7 @@ from hwcls.report.serve.listen import DEFAULT_PORT, address, listen_on_any
 
 PORTS = range(DEFAULT_PORT, DEFAULT_PORT + 20)  # the first that is free is taken
 NICE = 15  # as the tracking process: it may wait, trials do not
+SECONDS = 10.0  # that it may take to end
 
 
 @contextmanager
@@ -39,7 +40,16 @@ def served(folder: Path) -> Iterator[str]:
     try:
         yield found
     finally:
-        process.communicate()  # closes its input
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Close the input of the server, which then ends."""
+    try:
+        process.communicate(timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def main(arguments: list[str]) -> None:

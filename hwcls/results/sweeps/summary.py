@@ -124,7 +124,7 @@ def _total(sweep: SweepResults) -> int | None:
     values = {key: value for key, value in sweep.settings.items() if not key.startswith("x-")}
     try:
         return parse_sweep(YamlSource("sweep.yaml", values)).total
-    except (UserError, TypeError, ValueError, AttributeError):  # of another version
+    except Exception:  # of another version, or damaged
         cap = sweep.settings.get("run_cap")
         return cap if isinstance(cap, int) else None
 
