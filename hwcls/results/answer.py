@@ -56,8 +56,8 @@ def describe_answer(sweep: SweepResults) -> str:
 
 def describe_briefly(sweep: SweepResults) -> str:
     """The answer in a sentence, from the records alone: an interval or a verdict needs the predictions on test."""
-    if scores := _score_winners(sweep, list(winner_runs(sweep))):
-        return f"{_test_metric(sweep)} on test: {_join_few(scores)}."
+    if winners := sorted(winner_runs(sweep), key=lambda label: -sweep.sign * _test_mean(sweep, label)):
+        return f"{_test_metric(sweep)} on test: {_join_few(_score_winners(sweep, winners))}."
     if all(trial.value is None or trial.failed for trial in sweep.trials):
         return _describe_no_value(sweep)
     return f"Best on {sweep.metric}: {_describe_leaders(sweep)}"
@@ -143,13 +143,19 @@ def _test_metric(sweep: SweepResults) -> str:
 
 
 def _score_winners(sweep: SweepResults, labels: Sequence[str]) -> list[str]:
-    """The mean on test of some winners, the best first: cnn (trial 1) 94.4 % (5 seeds)."""
+    """Some winners with their means on test: cnn (trial 1) 94.4 % (5 seeds)."""
     metric, runs = confirm_metric(sweep), winner_runs(sweep)
-    means = {label: fmean((run.test or {})[metric] for run in runs[label]) for label in labels}
     return [
-        f"{_name_winner(sweep, label)} {format_metric(metric, mean)} ({format_count(len(runs[label]), 'seed')})"
-        for label, mean in sorted(means.items(), key=lambda one: -sweep.sign * one[1])
+        f"{_name_winner(sweep, label)} {format_metric(metric, _test_mean(sweep, label))}"
+        f" ({format_count(len(runs[label]), 'seed')})"
+        for label in labels
     ]
+
+
+def _test_mean(sweep: SweepResults, label: str) -> float:
+    """The mean of a winner on test over its seeds."""
+    metric = confirm_metric(sweep)
+    return fmean((run.test or {})[metric] for run in winner_runs(sweep)[label])
 
 
 def _name_winner(sweep: SweepResults, label: str) -> str:
