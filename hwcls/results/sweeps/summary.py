@@ -134,5 +134,5 @@ def _explain_unreadable(path: Path, error: UserError) -> tuple[str, str]:
     environment = read_or_none(read_json, path / "environment.json", EnvironmentShape) or {}
     version = (environment.get("versions") or {}).get("hwcls")
     if version in (None, __version__) or isinstance(error, UnreadableFile):
-        return DAMAGED, str(error)
+        return DAMAGED, str(UserError(error.what, where=error.where))
     return OTHER_VERSION, f"hwcls {version} wrote it, this is {__version__}: its sweep.yaml {error.what}"
