@@ -56,6 +56,16 @@ def format_duration(seconds: float) -> str:
     return _join_units(*zip(divmod(round(seconds / 3600), 24), ("d", "h"), strict=True))
 
 
+def format_age(seconds: float) -> str:
+    """How long ago something was, in its largest unit: just now, 40 s ago, 3 min ago, 12 d ago."""
+    if seconds < 5:
+        return "just now"
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"
+
+
 def order_by_difference(rows: Iterable[Mapping[str, object]]) -> list[str]:
     """The names in some rows, those with the most different values first, else in their order."""
     values: dict[str, set[str]] = {}

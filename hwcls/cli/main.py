@@ -19,12 +19,12 @@ from hwcls.cli.commands import (  # noqa: F401  (each registers its commands)
     init_doctor,
     inspect_export,
     models,
-    report_dashboard,
     submit,
     sweep_confirm,
     train_ensemble,
     wandb,
 )
+from hwcls.cli.commands.pages import report_dashboard, runs_serve  # noqa: F401
 from hwcls.cli.commands.papers import figures_tables  # noqa: F401
 from hwcls.cli.console import SUMMARY, app, echo
 from hwcls.cli.interrupt import leave_at_once

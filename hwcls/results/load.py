@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -31,6 +31,8 @@ PAUSED = "paused"  # it waits at a rung of early stopping, and continues if it i
 RUNNING = "running"  # no result.json, and a driver works in the folder: see `mark_running`
 ROLES = PICK, REPORT = "pick", "report"  # of confirm runs
 Record = Mapping[str, Any]
+Recorded = tuple[Result | None, Sequence[Record]]  # result.json of a trial, and its epochs
+ReadTrial = Callable[[TrialFolder], Recorded]
 
 
 @dataclass(frozen=True)
@@ -144,13 +146,22 @@ def load_results(path: Path) -> SweepResults:
 
     Raises UserError if `path` is not a results folder.
     """
+    return _load(path, _read_all)
+
+
+def load_outcomes(path: Path) -> SweepResults:
+    """As `load_results`, with the best epoch alone of the trials that have ended: it reads their result.json only."""
+    return _load(path, _read_outcome)
+
+
+def _load(path: Path, read: ReadTrial) -> SweepResults:
     settings = read_settings(path)
     metric = _mapping(settings.get("metric"))
     name, goal = str(metric.get("name", "val/accuracy")), str(metric.get("goal", "maximize"))
     compare = settings.get("compare")
     folder, models = SweepFolder(path), read_or_none(read_json, path / "models.json", ModelsShape)
 
-    trials = [_trial(n, source, name, goal, compare) for n, source in folder.trials().items()]
+    trials = [_trial(n, source, read(source), name, goal, compare) for n, source in folder.trials().items()]
     left_out = find_left_out(path, settings)
     filled = _fill_parameters(trials, settings)
     found = SweepResults(
@@ -197,7 +208,7 @@ def reload_confirm(sweep: SweepResults) -> SweepResults:
     """The same results with the confirm runs as they are on disk now."""
 
     def read(number: int, source: TrialFolder) -> TrialResult:
-        return _trial(number, source, sweep.metric, sweep.goal, sweep.compare)
+        return _trial(number, source, _read_all(source), sweep.metric, sweep.goal, sweep.compare)
 
     folder = SweepFolder(sweep.folder)
     runs = tuple(_confirm_run(*key, source, read) for key, source in folder.confirm_runs().items())
@@ -232,10 +243,24 @@ def best_record(records: Iterable[Record], metric: str, goal: str) -> Record | N
     )
 
 
-def _trial(number: int, source: TrialFolder, metric: str, goal: str, compare: str | None) -> TrialResult:
-    lines = {line["epoch"]: line for line in source.records() if isinstance(line.get("epoch"), int)}
-    records = tuple(lines[epoch] for epoch in sorted(lines))
+def _read_all(source: TrialFolder) -> Recorded:
+    return source.result(), source.records()
+
+
+def _read_outcome(source: TrialFolder) -> Recorded:
+    """What a trial's result has of its best epoch; all epochs while it has none."""
     result = source.result()
+    if result is None:
+        return None, source.records()
+    return result, [result.best] if result.best else []
+
+
+def _trial(
+    number: int, source: TrialFolder, recorded: Recorded, metric: str, goal: str, compare: str | None
+) -> TrialResult:
+    result, epochs = recorded
+    lines = {line["epoch"]: line for line in epochs if isinstance(line.get("epoch"), int)}
+    records = tuple(lines[epoch] for epoch in sorted(lines))
     best = best_record(records, metric, goal)
     if result is not None and result.best and is_finite(result.best.get(metric)):
         if result.best.get("epoch") not in lines:

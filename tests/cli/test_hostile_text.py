@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -52,6 +53,8 @@ def test_tables_show_hostile_text_as_letters(results):
     assert r"[red]=1+1\x1b[2J" in shown("compare", "finished")
     assert r"[red]=1+1\x1b[2J" in shown("explain", "finished/trials/0", "finished/trials/1")
     shown("compare", "finished", "finished")
+    shutil.rmtree("finished/confirm")
+    assert r"[red]=1+1\x1b[2J" in shown("runs", ".")
 
 
 @pytest.mark.parametrize("format", ["latex", "markdown"])

@@ -78,6 +78,12 @@ def test_the_comparison_is_the_same(hwcls):
         assert figure in answer
 
 
+def test_the_sweeps_are_listed(hwcls):
+    found = json.loads(hwcls("runs", ".", "--json"))
+    facts = [(one["name"], one["state"], one["trials"], one["total"], one["confirm"]) for one in found]
+    assert facts == [("finished", "finished", 4, 4, 4), ("unfinished", "interrupted", 3, 6, 0)]
+
+
 def test_a_report_can_be_written(hwcls, results):
     hwcls("report", "finished")
     assert "83.3" in (results / "finished" / "report.html").read_text("utf-8")

@@ -9,7 +9,7 @@ import numpy as np
 
 from hwcls import files
 from hwcls.report.html.page import write_page
-from hwcls.results.answer import describe_answer, name_alternative
+from hwcls.results.answer import describe_answer, describe_briefly, name_alternative
 from hwcls.results.compare import build_alternatives
 from hwcls.results.load import load_results
 from hwcls.results.test_comparison import compare_confirmed
@@ -190,3 +190,14 @@ def test_a_winner_that_may_be_guessing_is_named(tmp_path, results):
     assert sentence in describe_answer(load_results(tmp_path)), "beside another one, too"
     results.confirm(sweep, "mlp", 0.8)
     assert "guessing" not in describe_answer(load_results(tmp_path)), "the best one is not"
+
+
+def test_the_short_answer_needs_no_predictions_and_begins_with_the_best(tmp_path, results):
+    sweep = results.full(tmp_path)
+    assert describe_briefly(load_results(tmp_path)).endswith("mlp with 0.9 (trial 1, epoch 2), ahead of resnet 0.72.")
+    results.confirm(sweep, "mlp", 0.7, seeds=3, trial=1)
+    results.confirm(sweep, "resnet", 0.8, seeds=1, trial=4)
+    for path in tmp_path.glob("confirm/*/*/test_predictions.npz"):
+        path.unlink()
+    pattern = r"Accuracy on test: resnet \(trial 4\) \d\d\.\d % \(1 seed\) and mlp \(trial 1\) \d\d\.\d % \(3 seeds\)\."
+    assert re.fullmatch(pattern, describe_briefly(load_results(tmp_path)))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -40,6 +42,9 @@ def sweep(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, without starting it.")] = False,
     probe: Annotated[bool, typer.Option("--probe/--no-probe", help="Whether a dry run times a few steps.")] = True,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Serve the pages of all sweeps in the results meanwhile; see hwcls serve.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")] = False,
     trust_code: TrustCode = False,
     as_json: ResultOnly = False,
@@ -59,7 +64,8 @@ def sweep(
     options = Options(local, new, wandb, address, source, shared)
     if dry_run:
         _print_dry_run(checked, options, probe, as_json)
-    else:
+        return
+    with _served(options.results) if serve else nullcontext():
         _run(checked, options, quiet, as_json)
 
 
@@ -99,6 +105,16 @@ def confirm(
     if add_seeds and confirm_plan.waits_for_missing(local / name):
         print_to_stderr("note: confirm runs are missing and are trained first; then the same command adds the seeds")
     _run(checked, Options(results=local, wandb=wandb, address=address, shared=shared), quiet, as_json)
+
+
+@contextmanager
+def _served(results: Path) -> Iterator[None]:
+    """Serve the sweeps of a folder while the block runs, and print the address."""
+    from hwcls.report.serve.process import served
+
+    with served(results) as address:
+        print_to_stderr(f"serving {results} on {address}")
+        yield
 
 
 def _run(checked: Sweep, options: Options, quiet: bool, as_json: bool) -> None:
@@ -176,7 +192,7 @@ def _print_outcome(outcome: Outcome, options: Options, as_json: bool) -> None:
     from hwcls.results.settings.range_hints import suggest_ranges
     from hwcls.sweep.preflight.disk_usage import folder_size
     from hwcls.tracking.log import read_problems
-    from hwcls.tracking.wandb import read_run_urls
+    from hwcls.tracking.wandb import read_project_urls, read_run_urls
 
     path = outcome.folder.path
     found = load_results(path)
@@ -201,7 +217,7 @@ def _print_outcome(outcome: Outcome, options: Options, as_json: bool) -> None:
     copy = f", with a local copy in {path}" if url else ""
     echo(f"results: {format_bytes(folder_size(path))} in {url or path}{copy}")
     echo(f"report: {page}")
-    for url in sorted({url.partition("/runs/")[0] for url in read_run_urls(outcome.folder).values()}):
+    for url in read_project_urls(outcome.folder):
         echo(f"W&B: {url}")
     for problem in read_problems(outcome.folder):
         echo(f"note: {problem}")

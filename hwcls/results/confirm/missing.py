@@ -24,7 +24,7 @@ class MissingRun:
 
 def find_missing(sweep: SweepResults) -> list[MissingRun]:
     """The missing runs of a sweep whose search has ended; none while trials run, as confirm then refuses to start."""
-    if not all(trial.ended for trial in sweep.trials) or not (sweep.confirm or _has_all_trials(sweep)):
+    if not all(trial.ended for trial in sweep.trials) or not (sweep.confirm or has_all_trials(sweep)):
         return []
     plan = plan_confirm(sweep, confirm_config(sweep))
     known = {run.key: run for run in sweep.confirm}
@@ -53,7 +53,8 @@ def resume_command(sweep: SweepResults, missing: list[MissingRun]) -> str | None
     return f"{command} --add-seeds {-(-max(failed.values()) // folds) * folds}" if failed else None
 
 
-def _has_all_trials(sweep: SweepResults) -> bool:
+def has_all_trials(sweep: SweepResults) -> bool:
+    """Whether the search has begun every trial that it has room for."""
     cap = sweep.settings.get("run_cap")
     enough = len(sweep.trials) >= cap if isinstance(cap, int) else "budget_spent" in (sweep.environment or {})
     return bool(sweep.trials) and enough

@@ -67,3 +67,8 @@ def read_run_urls(sweep: SweepFolder) -> dict[str, str]:
     entries = [(change.get("run"), change.get("entry")) for change in changes]
     urls = {str(run): str(entry["url"]) for run, entry in entries if isinstance(entry, dict) and entry.get("url")}
     return {run: url for run, url in urls.items() if url.startswith(("https://", "http://"))}
+
+
+def read_project_urls(sweep: SweepFolder) -> list[str]:
+    """The address of each W&B project that has runs of the sweep."""
+    return sorted({url.partition("/runs/")[0] for url in read_run_urls(sweep).values()})

@@ -77,16 +77,16 @@ class Browser:
         return result["result"].get("value")
 
     def open(self, path, width=1280, height=900, scheme="light"):
-        """Open a page and wait until all its charts are drawn; returns the seconds until it could be read."""
+        """Open a file or an address and wait until all charts are drawn; returns the seconds until it could be read."""
         self.events.clear()
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         begun = time.monotonic()
-        self.call("Page.navigate", url=path.as_uri())
+        self.call("Page.navigate", url=path if isinstance(path, str) else path.as_uri())
         deadline = begun + 30
-        while self.evaluate("document.readyState") != "complete" or self.evaluate("location.protocol") != "file:":
+        while self.evaluate("document.readyState") != "complete" or self.evaluate("location.protocol") == "about:":
             assert time.monotonic() < deadline
             time.sleep(0.05)
         seconds = time.monotonic() - begun

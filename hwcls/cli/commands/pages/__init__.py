@@ -1,0 +1,1 @@
+"""Commands that list or show sweeps: in the terminal and in the browser."""

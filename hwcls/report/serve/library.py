@@ -1,0 +1,119 @@
+"""The sweeps that are served and their pages; what was read is kept until the records change."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import stat
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from hwcls import files
+from hwcls.errors import UserError
+from hwcls.format import hide_credentials
+from hwcls.results.load import load_results, mark_running
+from hwcls.results.sweeps.find import find_sweeps, record_times
+from hwcls.results.sweeps.summary import SweepSummary, summarize_sweep
+from hwcls.tracking.folders import SweepFolder, is_in_use
+from hwcls.tracking.wandb import read_project_urls
+
+Version = tuple[tuple[float, ...], bool]  # times of the records, and whether a driver works in the folder
+REFRESHES = b'http-equiv="refresh"'  # in the head of the page of a running sweep
+HEAD = 2000  # bytes
+
+
+@dataclass(frozen=True)
+class ListedSweep:
+    """One row of the list."""
+
+    summary: SweepSummary
+    wandb: tuple[str, ...]  # addresses of its projects
+    tensorboard: str  # the command that shows it; empty without logs
+
+
+class Library:
+    """Summaries and pages of the sweeps in a folder; may be used from several threads.
+
+    Args:
+        folder: The folder of the sweeps, which may not exist yet, or the results folder of one.
+        pages: A folder for the pages of sweeps whose own report.html is older than their records.
+    """
+
+    def __init__(self, folder: Path, pages: Path) -> None:
+        self.folder, self._pages = folder, pages
+        self._listed: dict[str, tuple[Version, ListedSweep]] = {}
+        self._written: dict[str, tuple[Version, Path]] = {}
+        self._listing, self._writing = threading.Lock(), threading.Lock()
+
+    def sweeps(self) -> dict[str, Path]:
+        """The folders by name, without links that lead out of the folder."""
+        try:
+            found = find_sweeps(self.folder)
+        except UserError:  # the first sweep may be about to create it
+            return {}
+        root = self.folder.resolve()
+        return {SweepFolder(path).name: path for path in found if path.resolve().is_relative_to(root)}
+
+    def list_sweeps(self) -> list[ListedSweep]:
+        """Every sweep: running ones first, then by the time of the last record, the newest first."""
+        with self._listing:
+            found = self.sweeps()
+            self._listed = {name: self._list_one(name, path) for name, path in found.items()}
+            rows = [row for _, row in self._listed.values()]
+        return sorted(rows, key=lambda row: (not row.summary.running, -(row.summary.written or 0.0)))
+
+    def find_page(self, name: str) -> Path | None:
+        """The page of a sweep as a file; None where there is no such sweep. Raises UserError if it cannot be read."""
+        sweep = self.sweeps().get(name)
+        if sweep is None:
+            return None
+        version = _version(sweep)
+        own = sweep / "report.html"
+        if _is_current(own, version) and own.resolve().is_relative_to(sweep.resolve()):
+            return own
+        with self._writing:  # one at a time, as each takes a core
+            known = self._written.get(name)
+            if known is None or known[0] != version:
+                known = self._written[name] = version, self._write_page(sweep, running=version[1])
+            return known[1]
+
+    def _list_one(self, name: str, path: Path) -> tuple[Version, ListedSweep]:
+        version, known = _version(path), self._listed.get(name)
+        if known is not None and known[0] == version:
+            return known
+        logs = path / "tensorboard"
+        command = f"tensorboard --logdir {shlex.quote(str(logs))}" if logs.is_dir() else ""
+        urls = tuple(hide_credentials(url) for url in read_project_urls(SweepFolder(path)))
+        return version, ListedSweep(summarize_sweep(path), urls, command)
+
+    def _write_page(self, sweep: Path, *, running: bool) -> Path:
+        from hwcls.report.html.page import render_page
+
+        found = load_results(sweep)
+        page = self._pages / f"{hashlib.sha256(os.fsencode(sweep.name)).hexdigest()}.html"
+        files.write_text(page, render_page(mark_running(found) if running else found))
+        return page
+
+
+def _version(sweep: Path) -> Version:
+    return record_times(sweep), is_in_use(sweep)
+
+
+def _is_current(page: Path, version: Version) -> bool:
+    """Whether a sweep's own page shows its records; while it runs its driver keeps the page up to date."""
+    times, running = version
+    try:
+        with open(page, "rb", opener=_open_regular) as file:
+            written, refreshes = os.fstat(file.fileno()).st_mtime, REFRESHES in file.read(HEAD)
+    except OSError:
+        return False
+    return refreshes == running and (running or written >= max(times, default=0.0))
+
+
+def _open_regular(path: str, flags: int) -> int:
+    """Opens a file, but no pipe, on which it would wait; raises OSError."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise FileNotFoundError(path)
+    return os.open(path, flags)

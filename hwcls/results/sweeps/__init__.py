@@ -1,0 +1,1 @@
+"""The sweeps of a folder, and the state of each."""

@@ -1,0 +1,25 @@
+"""The list of sweeps in the terminal."""
+
+from __future__ import annotations
+
+import io
+
+from hwcls.report.terminal.console import terminal_console
+from hwcls.report.terminal.sweeps import print_sweeps
+from hwcls.results.sweeps.summary import summarize_sweep
+
+
+def test_a_line_of_facts_and_the_answer_beneath(results, tmp_path):
+    results.overtaken(tmp_path / "a")
+    results.full(tmp_path / "b [red]")
+    console = terminal_console(width=70, record=True, file=io.StringIO())
+    print_sweeps([summarize_sweep(tmp_path / name) for name in ("a", "b [red]")], console)
+    assert [line.rstrip() for line in console.export_text().splitlines()] == [
+        "sweep    state                      trials  confirm    best  written",
+        "a        interrupted                   4/6    18/18  0.9900  just now",
+        "  Accuracy on test: cnn (trial 1) 94.4 % (5 seeds) and mlp (trial 4)",
+        "  75.8 % (5 seeds).",
+        "b [red]  interrupted, 1 run failed     4/6           0.9000  just now",
+        "  Best on val/accuracy: mlp with 0.9 (trial 1, epoch 2), ahead of",
+        "  resnet 0.72.",
+    ]
