@@ -22,20 +22,25 @@ Images = Annotated[int, Unit("images")]
 class AugmentConfig(Labelled):
     """Random changes of each training image, drawn per image; 0 and false turn an operation off."""
 
-    crop: Pixels = Field(0, ge=0, le=64, description="Zero padding before a random crop of the old size.")
+    crop: Pixels = Field(0, ge=0, le=64, description="Zero padding before a random crop of the old size.", examples=[4])
     hflip: bool = Field(False, description="Mirror half of the images left to right.")
     vflip: bool = Field(False, description="Mirror half of the images top to bottom.")
-    rotate: Degrees = Field(0.0, ge=0, le=180, description="Angle, drawn from [-rotate, rotate].")
+    rotate: Degrees = Field(0.0, ge=0, le=180, description="Angle, drawn from [-rotate, rotate].", examples=[15])
     resized_crop: float = Field(
         0.0,
         ge=0,
         le=1,
         description="Smallest share of the area that a crop keeps, before it is resized to the image's size.",
+        examples=[0.5],
     )
     translate: float = Field(
-        0.0, ge=0, le=0.5, description="Shift as a share of the side, drawn from [-translate, translate]."
+        0.0,
+        ge=0,
+        le=0.5,
+        description="Shift as a share of the side, drawn from [-translate, translate].",
+        examples=[0.1],
     )
-    scale: float = Field(0.0, ge=0, lt=1, description="Zoom, drawn from [1 - scale, 1 + scale].")
+    scale: float = Field(0.0, ge=0, lt=1, description="Zoom, drawn from [1 - scale, 1 + scale].", examples=[0.1])
     brightness: float = Field(
         0.0, ge=0, description="Brightness factor, drawn from [max(0, 1 - brightness), 1 + brightness].", examples=[0.3]
     )
@@ -56,10 +61,18 @@ class AugmentConfig(Labelled):
         False, description="TrivialAugment, wide: one random operation and strength per image (arXiv 2103.10158)."
     )
     erase: float = Field(
-        0.0, ge=0, le=1, description="Probability that a random rectangle is erased (arXiv 1708.04896)."
+        0.0,
+        ge=0,
+        le=1,
+        description="Probability that a random rectangle is erased (arXiv 1708.04896).",
+        examples=[0.25],
     )
     cutout: Pixels = Field(
-        0, ge=0, le=1024, description="Side of a square that is erased at a random place (arXiv 1708.04552)."
+        0,
+        ge=0,
+        le=1024,
+        description="Side of a square that is erased at a random place (arXiv 1708.04552).",
+        examples=[8],
     )
     mixup: float = Field(
         0.0, ge=0, description="Mix pairs of images by Beta(mixup, mixup) (arXiv 1710.09412).", examples=[0.2]

@@ -205,10 +205,12 @@ class MetricConfig(Frozen):
         "val/accuracy", description="The metric on val that selects epochs and trials."
     )
     goal: Literal["maximize", "minimize"] = Field(
-        "maximize", description="Follows from the name: loss is minimized, the others are maximized."
+        "maximize", description="Follows from the name: loss is minimized, the others maximized.", examples=["maximize"]
     )
     costs: Annotated[tuple[CostConfig, ...], Field(strict=False)] = Field(
-        (), description="Further metrics, of what the model costs; shorter as a list: [val/accuracy, cost/latency]."
+        (),
+        description="Further metrics, of what the model costs; shorter as a list: [val/accuracy, cost/latency].",
+        examples=[["cost/latency"]],
     )
 
     @model_validator(mode="before")

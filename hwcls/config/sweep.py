@@ -458,7 +458,9 @@ class SweepConfig(Frozen):
     )
     project: Annotated[str, AfterValidator(check_project)] = Field("hwcls", description="The project in W&B.")
     metric: MetricConfig = Field(
-        MetricConfig(), description="What is searched for, on val; a list searches for the best trade-offs."
+        MetricConfig(),
+        description="What is searched for, on val; a list searches for the best trade-offs.",
+        examples=["val/macro_f1"],
     )
     method: Annotated[str, BeforeValidator(_known_method, json_schema_input_type=Method)] = Field(
         "auto", description="How settings are drawn."
@@ -466,9 +468,10 @@ class SweepConfig(Frozen):
     run_cap: int | None = Field(
         None, ge=1, description="Trials in all. By default `budget` ends the search.", examples=[40]
     )
-    budget: Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=Duration), Field(gt=0)] | None = (
-        Field(None, description="Time for the search: 2h, 90m. By default `run_cap` ends it.", examples=["2h"])
-    )
+    budget: (
+        Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=Duration), Unit("seconds"), Field(gt=0)]
+        | None
+    ) = Field(None, description="Time for the search: 2h, 90m. By default `run_cap` ends it.", examples=["2h"])
     compare: str | None = Field(
         None,
         description="The parameter whose values are the alternatives: each gets the same budget. By default none.",
@@ -488,10 +491,14 @@ class SweepConfig(Frozen):
         tuple[Annotated[str, BeforeValidator(_known_tracker, json_schema_input_type=Tracker)], ...], Field(strict=False)
     ] = Field(("wandb",), description="Trackers that follow the trials.", examples=[["wandb", "tensorboard"]])
     artifacts: bool = Field(False, description="Upload each trial's best weights.")
-    parameters: dict[str, Any] = Field(description="The settings of a trial: constants, and what is searched.")
+    parameters: dict[str, Any] = Field(
+        description="The settings of a trial: constants, and what is searched.",
+        examples=[{"data": {"name": "digits"}, "model": "mlp", "optimizer": "adam"}],
+    )
     presets: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
         description="Changes by name, for --preset: dotted paths and their values, * for every key.",
+        examples=[{"quick": {"run_cap": 6, "parameters.epochs": 2}}],
     )
     seed: int = Field(0, ge=0, lt=1_000_000, description="Seed of the search.", examples=[1])
     resources: ResourcesConfig = Field(
