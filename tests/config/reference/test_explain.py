@@ -1,6 +1,7 @@
 """What `hwcls explain-key` says of each key."""
 
 import json
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -132,6 +133,11 @@ def test_an_unknown_key(name, remedy):
     with pytest.raises(UserError) as raised:
         explain_key(name)
     assert str(raised.value.remedy).startswith(remedy)
+
+
+def test_the_page_for_editors_shows_what_is_printed():
+    page = (Path(__file__).parents[3] / "docs" / "editors.md").read_text("utf-8")
+    assert f"```\n{CliRunner().invoke(app, ['explain-key', 'optimizer.lr']).stdout}```" in page
 
 
 def test_the_commands():
