@@ -51,8 +51,7 @@ def test_every_file_of_others_is_in_the_notice():
 def test_forms_and_workflow_are_what_their_readers_expect():
     for path in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"):
         form = yaml.safe_load(path.read_text("utf-8"))
-        if path.name != "config.yml":
-            assert {"name", "description", "body"} <= set(form)
-            assert all(one["type"] in ("markdown", "textarea") for one in form["body"])
+        assert {"name", "description", "body"} <= set(form)
+        assert all(one["type"] in ("markdown", "textarea") for one in form["body"])
     workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8")
     assert yaml.safe_load(workflow)["jobs"]["ci"]["steps"][-1] == {"run": "bash .ci/run"}
