@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, get_args, get_origin
@@ -10,10 +9,10 @@ from typing import Annotated, Any, get_args, get_origin
 from pydantic_core import PydanticUndefined
 
 from hwcls.config.base import Frozen, Unit
+from hwcls.config.reference.find_key import find_keys
 from hwcls.config.reference.keys import DRAWN, Key, sweep_keys
-from hwcls.config.reference.values import Schema, number_part, parts, value_schema
+from hwcls.config.reference.values import Schema, number_part, options, parts, value_schema
 from hwcls.config.remedies.values import as_yaml
-from hwcls.errors import UserError
 
 _TYPES = {
     "integer": "whole number",
@@ -23,7 +22,6 @@ _TYPES = {
     "object": "mapping",
 }
 _SELECTORS = ("name", "type")  # of one of several types of a section
-NEAREST = 3  # names in an error
 
 
 @dataclass(frozen=True)
@@ -78,44 +76,6 @@ def explain_key(name: str) -> list[Explanation]:
         replace(facts, owners=() if set(owners) == everyone[facts.key.rpartition(".")[0]] else tuple(owners))
         for facts, owners in alike
     ]
-
-
-def find_keys(name: str) -> list[Key]:
-    """The keys that a dotted name means: one for each type that has it; raises UserError."""
-    words = [word for word in name.split(".") if word != "choice"]
-    exact = [key for key in sweep_keys() if words in (_short(key), list(key.path))]
-    words = words[1:] if words[:1] == [DRAWN] else words
-    if exact:
-        return exact
-    of_type = [key for key in sweep_keys() if key.owner and [*_short(key)[:1], key.owner, *_short(key)[1:]] == words]
-    if of_type:
-        return of_type
-    ending = [key for key in sweep_keys() if _short(key)[-len(words) :] == words]
-    if len({key.path for key in ending}) == 1:
-        return ending
-    raise UserError(f"{'no' if not ending else 'more than one'} key '{name}'", remedy=_nearest(words, ending))
-
-
-def _short(key: Key) -> list[str]:
-    """The path as a user would name it."""
-    return list(key.path[1:] if key.path[0] == DRAWN and key.path[1:] else key.path)
-
-
-def _nearest(words: Sequence[str], ending: Sequence[Key]) -> str:
-    """The remedy for a name that is no key, or several."""
-    from hwcls.synonyms import same_name
-
-    names = list(dict.fromkeys(".".join(_short(key)) for key in sweep_keys()))
-    near = list(dict.fromkeys(".".join(_short(key)) for key in ending))
-    if not near and (known := same_name(words[-1], {name.rpartition(".")[2] for name in names})):
-        near = [name for name in names if name.rpartition(".")[2] == known]
-    if not near:
-        last = difflib.get_close_matches(words[-1], [name.rpartition(".")[2] for name in names], n=1)
-        near = [name for name in names if name.rpartition(".")[2] in last]
-    near = difflib.get_close_matches(".".join(words), near, n=len(near), cutoff=0.0) if near else near
-    if not near:
-        return f"known at the top: {', '.join(name for name in names if '.' not in name)}"
-    return f"did you mean {' or '.join(near[:NEAREST])}?"
 
 
 def _explain(key: Key) -> Explanation:
@@ -185,21 +145,17 @@ def example_of(key: Key) -> Any:
         named = {_SELECTORS[key.path == ("early_terminate",)]: kind} if kind else {}
         return {**named, **({first.name: example_of(first)} if first else {})}
     schema = value_schema(key.cls, key.name)
-    options = [
-        value for part in parts(schema) for value in part.get("enum", [part["const"]] if "const" in part else [])
-    ]
-    if options:
-        return next((value for value in reversed(options) if value != key.default), options[0])
+    listed = options(schema)
+    if listed:
+        return next((value for value in reversed(listed) if value != key.default), listed[0])
     return not key.default if isinstance(key.default, bool) else key.default
 
 
 def _describe_type(schema: Schema) -> str:
     """The type of a value in words."""
-    options = [
-        value for part in parts(schema) for value in part.get("enum", [part["const"]] if "const" in part else [])
-    ]
+    listed = options(schema)
     plain = [_type_word(part) for part in parts(schema) if not {"enum", "const"} & part.keys()]
-    words = [*dict.fromkeys(plain), *([", ".join(map(as_yaml, options))] if options else [])]
+    words = [*dict.fromkeys(plain), *([", ".join(map(as_yaml, listed))] if listed else [])]
     return " or ".join(words)
 
 
@@ -207,8 +163,8 @@ def _type_word(part: Schema) -> str:
     if part.get("type") != "array":
         return _TYPES.get(str(part.get("type")), "any value")
     items = parts(part.get("items", {}))
-    options = [as_yaml(value) for one in items for value in one.get("enum", ())]
-    return f"list of {', '.join(options) or ' or '.join(dict.fromkeys(map(_type_word, items)))}"
+    named = [as_yaml(value) for one in items for value in options(one)]
+    return f"list of {', '.join(named) or ' or '.join(dict.fromkeys(map(_type_word, items)))}"
 
 
 def _describe_range(number: Schema) -> str | None:

@@ -52,16 +52,15 @@ class Sections:
 
     def section(self, classes: Classes) -> Schema:
         """A section of `parameters`: of one class, or of the one that its `name` selects, or a choice."""
-        name = "or".join(cls.__name__ for cls in classes.values()) if len(classes) == 1 else self._title(classes)
-        if name + "Section" not in self.definitions:
-            self.definitions[name + "Section"] = {}  # a section may hold itself one day
+        name = f"{self._title(classes)}Section"
+        if name not in self.definitions:
             single = self._body(classes[""]) if "" in classes else self._named(classes)
             form = {"if": {"required": ["choice"]}, "then": self._choice(classes), "else": single}
             schemas = [{"type": "object", **form}]
             if any("name" in cls.model_fields for cls in classes.values()):
                 schemas.append(self._name(classes))  # `optimizer: adam`
-            self.definitions[name + "Section"] = any_of(*schemas)
-        return {"$ref": f"#/definitions/{name}Section"}
+            self.definitions[name] = any_of(*schemas)
+        return {"$ref": f"#/definitions/{name}"}
 
     def by_type(self, classes: Classes, word: str, default: str | None = None) -> Schema:
         """A mapping whose keys are those of the class that `word` selects; without it, of `default`."""

@@ -24,7 +24,18 @@ _BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
 @cache
 def _properties(cls: type[Frozen]) -> dict[str, Schema]:
-    return dict(cls.model_json_schema()["properties"])
+    schema = cls.model_json_schema()
+    return {name: _inline(part, schema.get("$defs", {})) for name, part in schema["properties"].items()}
+
+
+def _inline(part: Any, definitions: Schema) -> Any:
+    """A part of pydantic's schema with its references replaced by what they name."""
+    if isinstance(part, list):
+        return [_inline(one, definitions) for one in part]
+    if not isinstance(part, dict):
+        return part
+    named = definitions[part["$ref"].rpartition("/")[2]] if isinstance(part.get("$ref"), str) else {}
+    return {word: _inline(one, definitions) for word, one in {**named, **part}.items() if word != "$ref"}
 
 
 def value_schema(cls: type[Frozen], name: str) -> Schema:
@@ -37,6 +48,11 @@ def parts(schema: Schema) -> list[Schema]:
     """The single types of a value, null left out."""
     found = [part for one in schema.get("anyOf", [schema]) for part in (parts(one) if "anyOf" in one else [one])]
     return [one for one in found if one.get("type") != "null"]
+
+
+def options(schema: Schema) -> list[Any]:
+    """The values that are named one by one."""
+    return [value for one in parts(schema) for value in one.get("enum", [one["const"]] if "const" in one else [])]
 
 
 def number_part(schema: Schema) -> Schema | None:
