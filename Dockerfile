@@ -33,7 +33,7 @@ RUN uv pip install -c constraints.txt --extra tensorboard --extra cluster --extr
 
 FROM tools AS code
 ARG SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY hwcls hwcls
 RUN uv pip install --no-deps .
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _MODULES = {  # of the public names, each imported when it is first used; __init__.pyi has them for type checkers
     "Best": "hwcls.api.best",

@@ -233,6 +233,8 @@ def test_each_private_api_is_used_in_one_file():
         ("hwcls.sweep.run.trial_group", ["torch", "wandb", "timm", "sklearn"]),
         ("hwcls.sweep.driver", ["torch", "wandb", "timm", "sklearn"]),  # while Ray starts
         ("hwcls.figures.write", ["matplotlib", "torch", "ray", "optuna", "wandb", "timm"]),
+        ("hwcls.config.reference.explain", ["torch", "ray", "wandb", "timm", "optuna", "numpy", "pandas"]),
+        ("hwcls.config.reference.sweep_schema", ["torch", "ray", "wandb", "timm", "optuna", "numpy", "pandas"]),
         ("hwcls.tracking.follower", ["torch", "ray", "wandb", "optuna", "timm"]),
     ],
 )

@@ -12,28 +12,77 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from hwcls.config.base import Labelled
+from hwcls.config.base import Labelled, Pixels, Unit
+
+Degrees = Annotated[float, Unit("degrees")]
+Turns = Annotated[float, Unit("turns of the colour circle")]
+Images = Annotated[int, Unit("images")]
 
 
 class AugmentConfig(Labelled):
     """Random changes of each training image, drawn per image; 0 and false turn an operation off."""
 
-    crop: int = Field(0, ge=0, le=64)  # pixels of zero padding before a crop of the old size
-    hflip: bool = False
-    vflip: bool = False
-    rotate: float = Field(0.0, ge=0, le=180)  # degrees, drawn from [-rotate, rotate]
-    resized_crop: float = Field(0.0, ge=0, le=1)  # the smallest share of the area that is kept
-    translate: float = Field(0.0, ge=0, le=0.5)  # share of the side, drawn from [-t, t]
-    scale: float = Field(0.0, ge=0, lt=1)  # zoom drawn from [1 - s, 1 + s]
-    brightness: float = Field(0.0, ge=0)  # factor drawn from [max(0, 1 - b), 1 + b]; then contrast, saturation, hue
-    contrast: float = Field(0.0, ge=0)  # factor drawn likewise, around the image's mean grey
-    saturation: float = Field(0.0, ge=0)  # factor drawn likewise, about each pixel's grey; grey images stay
-    hue: float = Field(0.0, ge=0, le=0.5)  # turns of the colour circle, drawn from [-hue, hue]; grey images stay
-    trivial: bool = False  # TrivialAugment, wide: one random operation and strength per image, arXiv 2103.10158
-    erase: float = Field(0.0, ge=0, le=1)  # probability that a random rectangle is erased, arXiv 1708.04896
-    cutout: int = Field(0, ge=0, le=1024)  # side in pixels of a square erased anywhere, arXiv 1708.04552
-    mixup: float = Field(0.0, ge=0)  # Beta(a, a) of the mixture, arXiv 1710.09412
-    cutmix: float = Field(0.0, ge=0)  # Beta(a, a) of the pasted area, arXiv 1905.04899
+    crop: Pixels = Field(0, ge=0, le=64, description="Zero padding before a random crop of the old size.", examples=[4])
+    hflip: bool = Field(False, description="Mirror half of the images left to right.")
+    vflip: bool = Field(False, description="Mirror half of the images top to bottom.")
+    rotate: Degrees = Field(0.0, ge=0, le=180, description="Angle, drawn from [-rotate, rotate].", examples=[15])
+    resized_crop: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Smallest share of the area that a crop keeps, before it is resized to the image's size.",
+        examples=[0.5],
+    )
+    translate: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="Shift as a share of the side, drawn from [-translate, translate].",
+        examples=[0.1],
+    )
+    scale: float = Field(0.0, ge=0, lt=1, description="Zoom, drawn from [1 - scale, 1 + scale].", examples=[0.1])
+    brightness: float = Field(
+        0.0, ge=0, description="Brightness factor, drawn from [max(0, 1 - brightness), 1 + brightness].", examples=[0.3]
+    )
+    contrast: float = Field(
+        0.0, ge=0, description="Contrast factor around the image's mean grey, drawn as for brightness.", examples=[0.3]
+    )
+    saturation: float = Field(
+        0.0, ge=0, description="Saturation factor, drawn as for brightness; grey images stay.", examples=[0.3]
+    )
+    hue: Turns = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="Rotation of the colours, drawn from [-hue, hue]; grey images stay.",
+        examples=[0.1],
+    )
+    trivial: bool = Field(
+        False, description="TrivialAugment, wide: one random operation and strength per image (arXiv 2103.10158)."
+    )
+    erase: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Probability that a random rectangle is erased (arXiv 1708.04896).",
+        examples=[0.25],
+    )
+    cutout: Pixels = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="Side of a square that is erased at a random place (arXiv 1708.04552).",
+        examples=[8],
+    )
+    mixup: float = Field(
+        0.0, ge=0, description="Mix pairs of images by Beta(mixup, mixup) (arXiv 1710.09412).", examples=[0.2]
+    )
+    cutmix: float = Field(
+        0.0,
+        ge=0,
+        description="Paste a part of another image, its area by Beta(cutmix, cutmix) (arXiv 1905.04899).",
+        examples=[1.0],
+    )
 
     def without_mixing(self) -> AugmentConfig:
         """What changes an image by itself: all but mixup and cutmix, which take two."""
@@ -66,15 +115,37 @@ Text = Annotated[str, Field(min_length=1)]
 class LayoutConfig(Labelled):
     """How the files of a user's own data say the class, the split and the group of an image; None: as found."""
 
-    table: Text | None = None  # a file of the data, or elsewhere: CSV, TSV, JSON lines or Parquet, one image in a row
-    image_column: Text | None = None  # the table's column of the images' file names
-    label_column: Text | None = None  # its column of the classes
-    split_column: Text | None = None  # its column that says train, val or test
-    group: Text | None = None  # its column of what must stay in one split, or a regular expression on the file's name
-    class_depth: int | None = Field(None, ge=1, le=9)  # folders in a class's name: 1 is Greek, 2 is Greek/character01
-    train_folder: Text | None = None  # the folder of the training images
-    val_folder: Text | None = None
-    test_folder: Text | None = None
+    table: Text | None = Field(
+        None,
+        description="A table of the images, in the data or not: CSV, TSV, JSON lines or Parquet, an image per row.",
+        examples=["labels.csv"],
+    )
+    image_column: Text | None = Field(None, description="The table's column of file names.", examples=["file"])
+    label_column: Text | None = Field(None, description="The table's column of classes.", examples=["species"])
+    split_column: Text | None = Field(
+        None, description="The table's column that says train, val or test.", examples=["split"]
+    )
+    group: Text | None = Field(
+        None,
+        description="What must stay in one split (patient, video): a column, or a regular expression on file names.",
+        examples=["patient"],
+    )
+    class_depth: int | None = Field(
+        None,
+        ge=1,
+        le=9,
+        description="How many folders name a class: 1 is Greek, 2 is Greek/character01. By default as found.",
+        examples=[2],
+    )
+    train_folder: Text | None = Field(
+        None, description="The folder of the training images. By default as found.", examples=["training"]
+    )
+    val_folder: Text | None = Field(
+        None, description="The folder of the validation images. By default as found.", examples=["validation"]
+    )
+    test_folder: Text | None = Field(
+        None, description="The folder of the test images. By default as found.", examples=["holdout"]
+    )
 
 
 Resize = Literal["crop", "squash", "pad"]
@@ -123,29 +194,96 @@ class DataConfig(Labelled):
     weights expect, see `complete_inputs`; config.yaml has it in full.
     """
 
-    name: str  # with a `path`, imagefolder by default
-    path: str | None = None  # of a user's own images; kept absolute, so that results can be used from any folder
-    layout: LayoutConfig | None = None  # of a user's own images; None: as found
-    batch_size: int = Field(128, ge=1)  # of the trial, over all its workers
-    augment: AugmentConfig | None = None  # None: the data set's default; config.yaml has it in full
-    val: float = Field(0.1, gt=0, lt=1)  # share of train that becomes val, stratified
-    val_min: int = Field(1, ge=0)  # val images of each class at least, if it keeps one to train; 0 in version 0.1
-    test: float = Field(0.2, gt=0, lt=1)  # share of all images that becomes test where the data has no test split
-    split_seed: int = Field(0, ge=0)
-    val_seed: int | None = Field(None, ge=0)  # of the cut of val alone: test and the subset stay; None: split_seed
-    folds: int | None = Field(None, ge=2)  # equal parts of train and val together, one of which is val; None: a share
-    fold: int | None = Field(None, ge=1)  # which of them
-    duplicates: Literal["near", "exact"] = "near"  # which copies of own images stay in one split
-    image_size: int | None = Field(None, ge=4, le=1024)  # None: the data set's own; a user's: chosen
-    resize: Resize = "crop"  # of images that are not square: the centre, both sides to the size, or all of it on grey
-    channels: Literal[1, 3] | None = None  # None: the data set's own
-    interpolation: Interpolation | None = None  # of a resize, with antialiasing
-    crop_pct: float | None = Field(None, ge=0.1, le=1)  # share of the resized side that the centre keeps; 1: all
-    mean: PerChannel | None = None  # that is subtracted; `images`: that of the training images
-    std: PerChannel | None = None  # by which it is then divided
-    classes: int | Annotated[tuple[int | str, ...], Field(strict=False)] | None = None  # first n, or numbers and names
-    per_class: int | None = Field(None, ge=2)  # training images per class, before the split
-    fraction: float | None = Field(None, gt=0, le=1)  # of the training images, before the split
+    name: str = Field(
+        description="A known data set, or what was imported under this name; not needed with `path`.",
+        examples=["fashion_mnist"],
+    )
+    path: str | None = Field(  # kept absolute, so that results can be used from any folder
+        None, description="Your own images: a folder, zip or tar.", examples=["photos/"]
+    )
+    layout: LayoutConfig | None = Field(
+        None, description="How your files say class, split and group. By default as found."
+    )
+    batch_size: Images = Field(128, ge=1, description="The batch of a step, over all workers of the trial.")
+    augment: AugmentConfig | None = Field(  # config.yaml has it in full
+        None, description="Random changes of the training images. By default those of the data set."
+    )
+    val: float = Field(0.1, gt=0, lt=1, description="Share of train that becomes val, stratified.", examples=[0.2])
+    val_min: int = Field(  # 0 in version 0.1
+        1, ge=0, description="Val images of each class at least, where one is left to train on."
+    )
+    test: float = Field(
+        0.2,
+        gt=0,
+        lt=1,
+        description="Share of all images that becomes test, where the data has no test split.",
+        examples=[0.3],
+    )
+    split_seed: int = Field(0, ge=0, description="Seed of the splits and of the subset.", examples=[1])
+    val_seed: int | None = Field(
+        None,
+        ge=0,
+        description="Seed of the cut of val alone: test and the subset stay. By default `split_seed`.",
+        examples=[1],
+    )
+    folds: int | None = Field(
+        None,
+        ge=2,
+        description="Equal parts of train and val together, of which `fold` is val. By default val is a share.",
+        examples=[5],
+    )
+    fold: int | None = Field(None, ge=1, description="Which of the folds is val, from 1.", examples=[1])
+    duplicates: Literal["near", "exact"] = Field(
+        "near", description="Which copies of your own images stay in one split: near copies too, or exact ones alone."
+    )
+    image_size: Pixels | None = Field(
+        None,
+        ge=4,
+        le=1024,
+        description="Side of the images. By default the data set's own; of your own images a fitting one is chosen.",
+        examples=[64],
+    )
+    resize: Resize = Field(
+        "crop",
+        description="Images that are not square: keep the centre, squash both sides, or pad with grey to keep all.",
+    )
+    channels: Literal[1, 3] | None = Field(None, description="1 for grey, 3 for colour. By default the data set's own.")
+    interpolation: Interpolation | None = Field(
+        None, description="Of a resize, with antialiasing. By default what the weights expect, else bilinear."
+    )
+    crop_pct: float | None = Field(
+        None,
+        ge=0.1,
+        le=1,
+        description="Share of the resized side that the centre keeps. By default what the weights expect, else 1: all.",
+        examples=[0.875],
+    )
+    mean: PerChannel | None = Field(
+        None,
+        description="Subtracted from pixels of 0 to 1: numbers for each channel, or `images`: their own."
+        " By default what the weights expect.",
+        examples=[[0.5, 0.5, 0.5]],
+    )
+    std: PerChannel | None = Field(
+        None,
+        description="Divides the pixels after `mean`: numbers for each channel, or `images`. By default as for `mean`.",
+        examples=[[0.25, 0.25, 0.25]],
+    )
+    classes: int | Annotated[tuple[int | str, ...], Field(strict=False)] | None = Field(
+        None,
+        description="The first n classes, or a list of their numbers and names. By default all.",
+        examples=[[0, 1, 8]],
+    )
+    per_class: Images | None = Field(
+        None, ge=2, description="Training images per class, before val is cut off. By default all.", examples=[1000]
+    )
+    fraction: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Share of the training images, before val is cut off. By default all.",
+        examples=[0.5],
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, Tag
 
-from hwcls.config.base import Labelled
+from hwcls.config.base import Epochs, Labelled
 from hwcls.config.data import AugmentConfig, ExpectedInputs
 from hwcls.registry import Registry
 
@@ -23,19 +23,23 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 class HeadConfig(Labelled):
     """`depth` fully connected layers; all but the last are `width` wide with an activation and dropout."""
 
-    norm: Norm = "none"  # batch: each feature is standardised first, by BatchNorm without weights
-    depth: int = Field(1, ge=1, le=4)
-    width: int = Field(256, ge=1, le=8192)
-    dropout: float = Field(0.0, ge=0, lt=1)
-    activation: Activation = "relu"
+    norm: Norm = Field("none", description="batch: standardise each feature first, by BatchNorm without weights.")
+    depth: int = Field(1, ge=1, le=4, description="Fully connected layers.", examples=[{"min": 1, "max": 3}])
+    width: int = Field(
+        256, ge=1, le=8192, description="Units of each layer but the last.", examples=[{"values": [128, 256]}]
+    )
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="Dropout after each layer but the last.", examples=[{"min": 0.0, "max": 0.5}]
+    )
+    activation: Activation = Field("relu", description="Activation after each layer but the last.")
 
 
 class PretrainConfig(Labelled):
     """An autoencoder trained first on a share of the training split; its encoder feeds the model."""
 
-    share: float = Field(1.0, gt=0, le=1)  # of the training images
-    frozen: bool = False  # whether the encoder stays as it was pretrained
-    epochs: int = Field(5, ge=1)
+    share: float = Field(1.0, gt=0, le=1, description="Share of the training images.", examples=[0.5])
+    frozen: bool = Field(False, description="Keep the encoder as it was pretrained.")
+    epochs: Epochs = Field(5, ge=1, description="Length of the pretraining.")
 
 
 class ModelFamily(Labelled):
@@ -49,7 +53,7 @@ class ModelFamily(Labelled):
     slow_to_build: ClassVar[bool] = False  # then a dry run compares models by their settings alone
     earlier: ClassVar[Mapping[str, Any]] = {}  # keys that earlier versions did not have, as they did it
 
-    name: str
+    name: str = Field(description="The family.")
 
     def build(self, *, classes: int, channels: int, image_size: int) -> Any:
         """The model, a torch.nn.Module with its weights drawn from torch's global generator (seed it first).

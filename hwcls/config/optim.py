@@ -9,15 +9,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from hwcls.config.base import Frozen, Labelled
+from hwcls.config.base import Epochs, Frozen, Labelled
 from hwcls.errors import did_you_mean
 
 
 class Optimizer(Labelled):
     """The settings of every optimizer."""
 
-    lr: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(0.0, ge=0)  # not applied to norms, biases, class tokens and position embeddings
+    lr: float = Field(1e-3, gt=0, description="Learning rate.", examples=[{"min": 1e-4, "max": 1e-2, "log": True}])
+    weight_decay: float = Field(
+        0.0,
+        ge=0,
+        description="Weight decay; not of norms, biases, class tokens and position embeddings.",
+        examples=[{"min": 1e-6, "max": 1e-2, "log": True}],
+    )
 
 
 class AdamConfig(Optimizer):
@@ -36,8 +41,8 @@ class SgdConfig(Optimizer):
     """Stochastic gradient descent with momentum."""
 
     name: Literal["sgd"] = "sgd"
-    momentum: float = Field(0.9, ge=0, lt=1)
-    nesterov: bool = False
+    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum.", examples=[{"min": 0.8, "max": 0.98}])
+    nesterov: bool = Field(False, description="Nesterov's momentum.")
 
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> SgdConfig:
@@ -52,7 +57,7 @@ OptimizerConfig = Annotated[AdamConfig | AdamWConfig | SgdConfig, Field(discrimi
 class Scheduler(Labelled):
     """The settings of every schedule."""
 
-    warmup: int = Field(0, ge=0)  # epochs of a linear rise of the learning rate, updated every step
+    warmup: Epochs = Field(0, ge=0, description="Linear rise of the learning rate, updated every step.", examples=[1])
 
 
 class ConstantConfig(Scheduler):
@@ -65,25 +70,29 @@ class PlateauConfig(Scheduler):
     """torch's ReduceLROnPlateau on the trial's validation metric, once an epoch."""
 
     name: Literal["plateau"] = "plateau"
-    factor: float = Field(0.1, gt=0, lt=1)
-    patience: int = Field(3, ge=0)  # epochs without improvement before the rate is lowered
-    min_lr: float = Field(0.0, ge=0)
+    factor: float = Field(
+        0.1, gt=0, lt=1, description="Factor on the learning rate.", examples=[{"values": [0.2, 0.5]}]
+    )
+    patience: Epochs = Field(
+        3, ge=0, description="Without improvement, before the rate is lowered.", examples=[{"min": 2, "max": 4}]
+    )
+    min_lr: float = Field(0.0, ge=0, description="Lowest learning rate.", examples=[1e-5])
 
 
 class CosineConfig(Scheduler):
     """Cosine decay to `min_lr` over the epochs after the warm-up (arXiv 1608.03983)."""
 
     name: Literal["cosine"] = "cosine"
-    min_lr: float = Field(0.0, ge=0)
+    min_lr: float = Field(0.0, ge=0, description="Learning rate at the end.", examples=[1e-5])
 
 
 class OneCycleConfig(Scheduler):
     """The rate rises to `lr` and falls again, both along a cosine and updated every step (arXiv 1708.07120)."""
 
     name: Literal["one_cycle"] = "one_cycle"
-    rise: float = Field(0.3, gt=0, lt=1)  # share of the steps in which the rate rises
-    start: float = Field(0.04, gt=0, le=1)  # of lr, before the rise
-    end: float = Field(4e-6, ge=0, le=1)  # of lr, after the fall
+    rise: float = Field(0.3, gt=0, lt=1, description="Share of the steps in which the rate rises.")
+    start: float = Field(0.04, gt=0, le=1, description="Learning rate before the rise, as a share of `lr`.")
+    end: float = Field(4e-6, ge=0, le=1, description="Learning rate after the fall, as a share of `lr`.")
 
     @model_validator(mode="after")
     def _has_own_warmup(self) -> OneCycleConfig:
@@ -120,8 +129,12 @@ COSTS = {
 class CostConfig(Frozen):
     """A further metric of a sweep with several: what a trial's model costs."""
 
-    name: str
-    goal: Literal["maximize", "minimize"]
+    name: str = Field(
+        description="What the model costs.", json_schema_extra={"enum": list(COSTS)}, examples=["cost/latency"]
+    )
+    goal: Literal["maximize", "minimize"] = Field(
+        description="Only of cost/receptive_field: the others have one.", examples=["minimize"]
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -188,9 +201,17 @@ class MetricConfig(Frozen):
     one beats in all of them.
     """
 
-    name: Literal["val/accuracy", "val/macro_f1", "val/loss"] = "val/accuracy"
-    goal: Literal["maximize", "minimize"] = "maximize"
-    costs: Annotated[tuple[CostConfig, ...], Field(strict=False)] = ()  # the further ones
+    name: Literal["val/accuracy", "val/macro_f1", "val/loss"] = Field(
+        "val/accuracy", description="The metric on val that selects epochs and trials."
+    )
+    goal: Literal["maximize", "minimize"] = Field(
+        "maximize", description="Follows from the name: loss is minimized, the others maximized.", examples=["maximize"]
+    )
+    costs: Annotated[tuple[CostConfig, ...], Field(strict=False)] = Field(
+        (),
+        description="Further metrics, of what the model costs; shorter as a list: [val/accuracy, cost/latency].",
+        examples=[["cost/latency"]],
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -9,10 +9,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
-from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import InitErrorDetails, PydanticKnownError
 
-from hwcls.config.base import Frozen
+from hwcls.config.base import Epochs, Frozen, Unit
 from hwcls.config.optim import MetricConfig
 from hwcls.errors import UserError, did_you_mean, install_extra
 from hwcls.registry import Registry
@@ -29,6 +37,10 @@ def parse_duration(value: object) -> object:
     if not amounts or re.sub(r"(\d+(?:\.\d+)?)\s*([smhd])", "", value).strip():
         raise ValueError(f"'{value}' is not a duration — write 2h, 90m, 1h30m or a number of seconds")
     return sum(float(amount) * _UNITS[unit] for amount, unit in amounts)
+
+
+# what a sweep file may hold where the value itself is another type
+Duration = Annotated[float, Field(gt=0)] | Annotated[str, Field(pattern=r"^\s*(\d+(\.\d+)?\s*[smhd]\s*)+$")]
 
 
 def _unknown(title: str, loc: tuple[str, ...], value: object, names: Sequence[str]) -> ValidationError:
@@ -86,6 +98,7 @@ SAMPLERS: Registry[type[SearchMethod]] = Registry(
     },
 )
 ALIASES = {"bayes": "tpe"}  # W&B's word
+Method = Annotated[str, WithJsonSchema({"type": "string", "enum": [*SAMPLERS.names(), *ALIASES]})]
 EARLIER_METHOD = "tpe"  # of a results folder that does not say, as earlier versions left it out
 
 
@@ -151,8 +164,13 @@ class PausingRule(StoppingRule, Protocol):
 class EarlyStopping(Frozen):
     """Which trials end early; a subclass in `EARLY_STOPPING` is a value of `early_terminate.type`."""
 
-    type: str = "asha"
-    min_iter: int | None = Field(None, ge=1)  # epochs before the first decision; None: chosen from the epochs
+    type: str = Field("asha", description="The rule.")
+    min_iter: Epochs | None = Field(
+        None,
+        ge=1,
+        description="Before the first decision. By default chosen from `epochs` and the warm-up.",
+        examples=[4],
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -226,6 +244,7 @@ PICK_SEEDS = 2  # on which each of several trials is retrained, to pick the winn
 
 
 FOLDS = "folds"  # as `splits`
+Cuts = Annotated[int, Field(ge=1)] | Literal["folds"]
 
 
 def _known_splits(value: object) -> object:
@@ -238,11 +257,23 @@ def _known_splits(value: object) -> object:
 class ConfirmConfig(Frozen):
     """The best trials of each alternative are retrained to pick a winner, which is then scored on other seeds."""
 
-    top: int = Field(3, ge=1)
-    seeds: int = Field(5, ge=1, le=999)  # of the winner, none of which picked it
-    # the number of seeds: each run gets a cut of train and val of its own; folds: cross-validation; None: the search's
-    splits: Annotated[int | str | None, BeforeValidator(_known_splits)] = None
-    folds: int | None = Field(None, ge=2, le=999)  # of the cross-validation; None: one for each seed
+    top: int = Field(3, ge=1, description="Trials of each alternative that are retrained to pick its winner.")
+    seeds: int = Field(
+        5, ge=1, le=999, description="Seeds on which the winner is scored on test; none of them picked it."
+    )
+    splits: Annotated[int | str | None, BeforeValidator(_known_splits, json_schema_input_type=Cuts | None)] = Field(
+        None,
+        description="Cuts of train and val: as many as `seeds`, one for each run; or folds, a cross-validation."
+        " By default that of the search.",
+        examples=["folds"],
+    )
+    folds: int | None = Field(
+        None,
+        ge=2,
+        le=999,
+        description="Folds of the cross-validation; `seeds` may be a multiple, for several rounds. By default `seeds`.",
+        examples=[5],
+    )
 
     @model_validator(mode="after")
     def _a_split_for_each_run(self) -> ConfirmConfig:
@@ -284,16 +315,29 @@ def _check_share(value: object) -> object:
     return value
 
 
+GpuShare = Annotated[float, Field(ge=0, le=1)] | Literal["auto"]
+
+
 class ResourcesConfig(Frozen):
     """The resources of a trial; missing values are chosen from the machine.
 
     With `gpus_per_worker` below 1 several trials share a GPU; "auto" measures how many.
     """
 
-    workers: int = Field(1, ge=1)  # DDP ranks per trial
-    gpus_per_worker: Annotated[float | Literal["auto"] | None, BeforeValidator(_check_share)] = None
-    cpus_per_worker: int | None = Field(None, ge=1)
-    concurrent: int | None = Field(None, ge=1)  # trials at once
+    workers: int = Field(1, ge=1, description="DDP ranks per trial.", examples=[2])
+    gpus_per_worker: Annotated[
+        float | Literal["auto"] | None, BeforeValidator(_check_share, json_schema_input_type=GpuShare | None)
+    ] = Field(
+        None,
+        description="0: on CPUs; below 1: trials share a GPU; auto: measured. By default 1 where there are GPUs.",
+        examples=[0.5],
+    )
+    cpus_per_worker: int | None = Field(
+        None, ge=1, description="CPU cores of a worker. By default chosen from the machine.", examples=[2]
+    )
+    concurrent: int | None = Field(
+        None, ge=1, description="Trials at once. By default as many as the machine has room for.", examples=[2]
+    )
 
     @model_validator(mode="after")
     def _one_gpu_for_each_rank(self) -> ResourcesConfig:
@@ -378,6 +422,8 @@ TRACKERS: Registry[type[TrackerSpec]] = Registry(
     },
 )
 
+Tracker = Annotated[str, WithJsonSchema({"type": "string", "enum": TRACKERS.names()})]
+
 
 def _check_name(name: str) -> str:
     """The name of a sweep, which is also that of its folder and of its group in W&B."""
@@ -407,26 +453,70 @@ def _known_tracker(name: object) -> object:
 class SweepConfig(Frozen):
     """A sweep: how to search, for how long, what to compare and to record."""
 
-    name: Annotated[str, AfterValidator(_check_name)]
-    project: Annotated[str, AfterValidator(check_project)] = "hwcls"
-    metric: MetricConfig = MetricConfig()
-    method: Annotated[str, BeforeValidator(_known_method)] = "auto"  # a name in SAMPLERS
-    run_cap: int | None = Field(None, ge=1)  # trials
-    budget: Annotated[float, BeforeValidator(parse_duration), Field(gt=0)] | None = None  # seconds
-    compare: str | None = None
-    share: Literal["trials", "epochs", "seconds"] | None = None  # unit of which every alternative gets the same amount
-    early_terminate: Annotated[SerializeAsAny[EarlyStopping], BeforeValidator(parse_early_stopping)] | None = None
-    confirm: ConfirmConfig | None = None
-    track: Annotated[tuple[Annotated[str, BeforeValidator(_known_tracker)], ...], Field(strict=False)] = ("wandb",)
-    artifacts: bool = False  # whether each trial's best weights are uploaded
-    parameters: dict[str, Any]
-    presets: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    seed: int = Field(0, ge=0, lt=1_000_000)
-    resources: ResourcesConfig = ResourcesConfig()
-    max_restarts: int = Field(2, ge=0)  # in a row, without a new epoch
-    hang_after: Annotated[float, BeforeValidator(parse_duration), Field(gt=0)] = 600.0  # seconds without a step
-    keep: Literal["best", "all", "none"] = "best"
-    first: Annotated[tuple[dict[str, Any], ...], Field(strict=False)] = ()
+    name: Annotated[str, AfterValidator(_check_name)] = Field(
+        description="Name of the sweep and of its results folder. By default that of the file.",
+        examples=["mine"],
+    )
+    project: Annotated[str, AfterValidator(check_project)] = Field("hwcls", description="The project in W&B.")
+    metric: MetricConfig = Field(
+        MetricConfig(),
+        description="What is searched for, on val; a list searches for the best trade-offs.",
+        examples=["val/macro_f1"],
+    )
+    method: Annotated[str, BeforeValidator(_known_method, json_schema_input_type=Method)] = Field(
+        "auto", description="How settings are drawn."
+    )
+    run_cap: int | None = Field(
+        None, ge=1, description="Trials in all. By default `budget` ends the search.", examples=[40]
+    )
+    budget: (
+        Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=Duration), Unit("seconds"), Field(gt=0)]
+        | None
+    ) = Field(None, description="Time for the search: 2h, 90m. By default `run_cap` ends it.", examples=["2h"])
+    compare: str | None = Field(
+        None,
+        description="The parameter whose values are the alternatives: each gets the same budget. By default none.",
+        examples=["model"],
+    )
+    share: Literal["trials", "epochs", "seconds"] | None = Field(
+        None,
+        description="What is divided equally among the alternatives. By default trials, or seconds without `run_cap`.",
+    )
+    early_terminate: Annotated[SerializeAsAny[EarlyStopping], BeforeValidator(parse_early_stopping)] | None = Field(
+        None, description="Which trials end early. By default none."
+    )
+    confirm: ConfirmConfig | None = Field(
+        None, description="Retrain the winners on fresh seeds and score them on test. By default it is not done."
+    )
+    track: Annotated[
+        tuple[Annotated[str, BeforeValidator(_known_tracker, json_schema_input_type=Tracker)], ...], Field(strict=False)
+    ] = Field(("wandb",), description="Trackers that follow the trials.", examples=[["wandb", "tensorboard"]])
+    artifacts: bool = Field(False, description="Upload each trial's best weights.")
+    parameters: dict[str, Any] = Field(
+        description="The settings of a trial: constants, and what is searched.",
+        examples=[{"data": {"name": "digits"}, "model": "mlp", "optimizer": "adam"}],
+    )
+    presets: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="Changes by name, for --preset: dotted paths and their values, * for every key.",
+        examples=[{"quick": {"run_cap": 6, "parameters.epochs": 2}}],
+    )
+    seed: int = Field(0, ge=0, lt=1_000_000, description="Seed of the search.", examples=[1])
+    resources: ResourcesConfig = Field(
+        ResourcesConfig(), description="What a trial gets. By default chosen from the machine."
+    )
+    max_restarts: int = Field(
+        2, ge=0, description="Restarts of a trial in a row, without a new epoch, before it counts as failed."
+    )
+    hang_after: Annotated[
+        float, BeforeValidator(parse_duration, json_schema_input_type=Duration), Field(gt=0), Unit("seconds")
+    ] = Field(600.0, description="Time without a step after which a trial counts as hung: 10m.", examples=["10m"])
+    keep: Literal["best", "all", "none"] = Field("best", description="Of which trials the weights are kept.")
+    first: Annotated[tuple[dict[str, Any], ...], Field(strict=False)] = Field(
+        (),
+        description="Settings to try first, by the names that --dry-run prints under space.",
+        examples=[[{"optimizer.lr": 0.001}]],
+    )
 
     @model_validator(mode="after")
     def _has_an_end(self) -> SweepConfig:

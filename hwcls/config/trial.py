@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from hwcls.config.base import Frozen
-from hwcls.config.data import PLAIN_INPUTS, AugmentConfig, DataConfig, LayoutConfig
+from hwcls.config.base import Epochs, Frozen
+from hwcls.config.data import PLAIN_INPUTS, AugmentConfig, DataConfig, Images, LayoutConfig
 from hwcls.config.model import SOURCES, ModelFamily, any_family, earlier_model_keys
 from hwcls.config.optim import MetricConfig, OptimizerConfig, PlateauConfig, SchedulerConfig
 
@@ -34,20 +34,40 @@ ADDED = {**EARLIER_SPLIT, "test": 0.2, "layout": None, "resize": "crop", **PLAIN
 class TrialConfig(Frozen):
     """All settings of one training; `hwcls train` repeats it without Ray."""
 
-    data: DataConfig
-    model: ModelConfig
-    optimizer: OptimizerConfig
-    scheduler: SchedulerConfig = PlateauConfig()
-    epochs: int = Field(10, ge=1, validate_default=True)
-    seed: int = Field(0, ge=0, lt=2**32)
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    class_weights: Literal["balanced"] | None = None  # balanced: weights inverse to the class's frequency in train
-    clip: float | None = Field(None, gt=0)  # maximum L2 norm of all gradients together
-    ema: float = Field(0.0, ge=0, lt=1)  # decay of the averaged weights, which are evaluated and saved; 0: none
-    norm_batch: int | None = Field(None, ge=2)  # images that BatchNorm normalises together; None: a micro-batch
-    metric: MetricConfig = MetricConfig()
-    workers: int = Field(1, ge=1)  # DDP ranks; with BatchNorm they change the result
-    threads: int = Field(1, ge=1)  # CPU threads per rank: they change the order of sums
+    data: DataConfig = Field(description="The images, how they are split and augmented, and the batch.")
+    model: ModelConfig = Field(description="The model: one of the families, or your own function.")
+    optimizer: OptimizerConfig = Field(description="The optimizer and its learning rate.")
+    scheduler: SchedulerConfig = Field(PlateauConfig(), description="The learning rate over time; by default plateau.")
+    epochs: Epochs = Field(
+        10, ge=1, validate_default=True, description="Length of a trial that nothing stops.", examples=[30]
+    )
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of weights, order and augmentation.", examples=[1])
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="Share of each label that is spread over all classes.", examples=[0.1]
+    )
+    class_weights: Literal["balanced"] | None = Field(
+        None,
+        description="balanced: the loss weighs classes inversely to their frequency in train. By default it does not.",
+    )
+    clip: float | None = Field(
+        None, gt=0, description="Maximum L2 norm of all gradients together. By default none.", examples=[1.0]
+    )
+    ema: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Decay of the averaged weights, which are evaluated and saved; 0: no average.",
+        examples=[0.99],
+    )
+    norm_batch: Images | None = Field(
+        None,
+        ge=2,
+        description="Images that BatchNorm normalises together; divides `batch_size`. By default a micro-batch.",
+        examples=[32],
+    )
+    metric: MetricConfig = Field(MetricConfig(), description="The metric on val that selects the epoch.")
+    workers: int = Field(1, ge=1, description="DDP ranks; with BatchNorm they change the result.")
+    threads: int = Field(1, ge=1, description="CPU threads per rank: they change the order of sums.")
 
     @field_validator("epochs")
     @classmethod

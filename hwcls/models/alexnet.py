@@ -18,10 +18,14 @@ class AlexNetConfig(ModelFamily):
     """AlexNet for small images, alone or on the encoder of a U-Net autoencoder."""
 
     name: Literal["alexnet"] = "alexnet"
-    width: int = Field(64, ge=4, le=512)  # channels of the first convolution
-    dropout: float = Field(0.5, ge=0, lt=1)
-    pretrain: PretrainConfig | None = None
-    head: HeadConfig = HeadConfig(depth=3, width=512)
+    width: int = Field(
+        64, ge=4, le=512, description="Channels of the first convolution.", examples=[{"values": [32, 64]}]
+    )
+    dropout: float = Field(0.5, ge=0, lt=1, description="Dropout before the head.", examples=[{"min": 0.3, "max": 0.6}])
+    pretrain: PretrainConfig | None = Field(
+        None, description="Train the encoder first, as a part of an autoencoder. By default it is not."
+    )
+    head: HeadConfig = Field(HeadConfig(depth=3, width=512), description="The fully connected layers on top.")
 
     def build(self, *, classes: int, channels: int, image_size: int) -> AlexNet:
         """An AlexNet, its encoder (if any) not yet pretrained; raises UserError for images under 8x8."""

@@ -17,11 +17,17 @@ class AttentionCnnConfig(ModelFamily):
     """simple_cnn with a CBAM (channel, then spatial attention; arXiv 1807.06521) after each block."""
 
     name: Literal["attention_cnn"] = "attention_cnn"
-    width: int = Field(32, ge=1, le=1024)  # channels of the first block
-    depth: int = Field(2, ge=1, le=4)
-    reduction: int = Field(16, ge=1, le=64)  # channels per hidden unit of the channel attention
-    kernel: Literal[3, 5, 7] = 7  # of the spatial attention
-    head: HeadConfig = HeadConfig()
+    width: int = Field(
+        32,
+        ge=1,
+        le=1024,
+        description="Channels of the first block; later ones double them.",
+        examples=[{"values": [16, 32]}],
+    )
+    depth: int = Field(2, ge=1, le=4, description="Convolution blocks.", examples=[{"min": 1, "max": 3}])
+    reduction: int = Field(16, ge=1, le=64, description="Channels per hidden unit of the channel attention.")
+    kernel: Literal[3, 5, 7] = Field(7, description="Kernel of the spatial attention.")
+    head: HeadConfig = Field(HeadConfig(), description="The fully connected layers on top.")
 
     def build(self, *, classes: int, channels: int, image_size: int) -> nn.Module:
         """`depth` blocks that each halve the image and double the width, each with a CBAM, then the head.

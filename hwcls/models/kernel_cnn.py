@@ -22,12 +22,25 @@ class KernelCnnConfig(ModelFamily):
     """simple_cnn with kernels of another size: to compare sizes at the same number of parameters, set `params`."""
 
     name: Literal["kernel_cnn"] = "kernel_cnn"
-    kernel: Literal[3, 5, 7, "mixed"] = 3  # mixed: half of the channels 1x1, half 3x3
-    width: int = Field(32, ge=2, le=1024)  # channels of the first block
-    params: int | None = Field(None, ge=1)  # of the complete model, within 2 %: the widths are solved for
-    depth: int = Field(2, ge=1, le=4)
-    norm: Norm = "batch"
-    head: HeadConfig = HeadConfig()
+    kernel: Literal[3, 5, 7, "mixed"] = Field(
+        3, description="Kernel of the convolutions; mixed: half of the channels 1x1, half 3x3."
+    )
+    width: int = Field(
+        32,
+        ge=2,
+        le=1024,
+        description="Channels of the first block; later ones double them.",
+        examples=[{"values": [16, 32]}],
+    )
+    params: int | None = Field(
+        None,
+        ge=1,
+        description="Parameters of the complete model, within 2 %, instead of `width`: the widths are solved for.",
+        examples=[50000],
+    )
+    depth: int = Field(2, ge=1, le=4, description="Convolution blocks.", examples=[{"min": 1, "max": 3}])
+    norm: Norm = Field("batch", description="Normalisation after each convolution.")
+    head: HeadConfig = Field(HeadConfig(), description="The fully connected layers on top.")
 
     @model_validator(mode="after")
     def _one_size(self) -> KernelCnnConfig:

@@ -20,11 +20,19 @@ class MlpConfig(ModelFamily):
     """
 
     name: Literal["mlp"] = "mlp"
-    width: int = Field(256, ge=1, le=8192)
-    depth: int = Field(3, ge=1, le=8)  # hidden layers
-    widths: Annotated[tuple[Annotated[int, Field(ge=1, le=8192)], ...], Field(strict=False, min_length=1)] | None = None
-    dropout: Share | Annotated[tuple[Share, ...], Field(strict=False)] = 0.0
-    head: HeadConfig = HeadConfig()
+    width: int = Field(256, ge=1, le=8192, description="Units of each hidden layer.", examples=[{"values": [128, 256]}])
+    depth: int = Field(3, ge=1, le=8, description="Hidden layers.", examples=[{"min": 1, "max": 3}])
+    widths: Annotated[tuple[Annotated[int, Field(ge=1, le=8192)], ...], Field(strict=False, min_length=1)] | None = (
+        Field(
+            None, description="Units of each hidden layer, instead of `width` and `depth`.", examples=[[1024, 512, 256]]
+        )
+    )
+    dropout: Share | Annotated[tuple[Share, ...], Field(strict=False)] = Field(
+        0.0,
+        description="Dropout of all hidden layers, or a list with one for each.",
+        examples=[{"min": 0.0, "max": 0.5}],
+    )
+    head: HeadConfig = Field(HeadConfig(), description="The fully connected layers on top.")
 
     @model_validator(mode="after")
     def _fits_together(self) -> MlpConfig:

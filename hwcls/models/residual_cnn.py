@@ -19,11 +19,23 @@ class ResidualCnnConfig(ModelFamily):
     """A stem and `blocks` residual blocks (arXiv 1512.03385); each block but the first halves the image."""
 
     name: Literal["residual_cnn"] = "residual_cnn"
-    width: int = Field(32, ge=1, le=1024)
-    blocks: int = Field(3, ge=1, le=8)
-    norm: Norm = "batch"
-    dropout: float = Field(0.0, ge=0, lt=1)  # of whole feature maps, after each block
-    head: HeadConfig = HeadConfig()
+    width: int = Field(
+        32,
+        ge=1,
+        le=1024,
+        description="Channels of the first block; later ones double them.",
+        examples=[{"values": [16, 32]}],
+    )
+    blocks: int = Field(3, ge=1, le=8, description="Residual blocks.", examples=[{"min": 2, "max": 4}])
+    norm: Norm = Field("batch", description="Normalisation after each convolution.")
+    dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Dropout of whole feature maps, after each block.",
+        examples=[{"min": 0.0, "max": 0.3}],
+    )
+    head: HeadConfig = Field(HeadConfig(), description="The fully connected layers on top.")
 
     def build(self, *, classes: int, channels: int, image_size: int) -> nn.Module:
         """A 3x3 stem, `blocks` residual blocks and the head on the mean of all positions.

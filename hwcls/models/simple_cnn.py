@@ -17,10 +17,16 @@ class SimpleCnnConfig(ModelFamily):
     """`depth` blocks of 3x3 convolution, pooling, norm, activation; the width doubles per block."""
 
     name: Literal["simple_cnn"] = "simple_cnn"
-    width: int = Field(32, ge=1, le=1024)  # channels of the first block
-    depth: int = Field(2, ge=1, le=4)
-    norm: Norm = "batch"
-    head: HeadConfig = HeadConfig()
+    width: int = Field(
+        32,
+        ge=1,
+        le=1024,
+        description="Channels of the first block; later ones double them.",
+        examples=[{"values": [16, 32]}],
+    )
+    depth: int = Field(2, ge=1, le=4, description="Convolution blocks.", examples=[{"min": 1, "max": 3}])
+    norm: Norm = Field("batch", description="Normalisation after each convolution.")
+    head: HeadConfig = Field(HeadConfig(), description="The fully connected layers on top.")
 
     def build(self, *, classes: int, channels: int, image_size: int) -> nn.Module:
         """`depth` blocks that each halve the image and double the width, then the head on all positions.

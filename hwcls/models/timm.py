@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from hwcls.config.base import Epochs
 from hwcls.config.data import AugmentConfig, ExpectedInputs
 from hwcls.config.model import MODELS, HeadConfig, ModelFamily
 
@@ -22,27 +23,55 @@ if TYPE_CHECKING:
 VIEWS = 4  # of each training image, the plain one among them, where augmentation changes it
 
 
-@MODELS.register("timm")
-class TimmConfig(ModelFamily):
-    """Any backbone of timm, with hwcls's head on its pooled features."""
-
-    slow_to_build: ClassVar[bool] = True
-    earlier: ClassVar[Mapping[str, Any]] = {"features": "live", "views": None}
+class TimmSettings(ModelFamily):
+    """The keys of a model of timm."""
 
     name: Literal["timm"] = "timm"
-    backbone: str
-    pretrained: bool | str = False  # or the path of a weights file
-    frozen: bool = False  # a linear probe: only the head is trained
-    features: Literal["cached", "live"] = "cached"  # of a frozen pretrained backbone: computed once, or in each epoch
-    views: int | None = Field(None, ge=1)  # of each training image, for cached features; None: 4 if augment changes it
-    stem: Literal["standard", "small"] = "standard"  # small: a stride-1 3x3 stem without pooling
-    head: HeadConfig = HeadConfig()
-    freeze_epochs: int = Field(0, ge=0)  # first epochs in which only the head is trained
-    backbone_lr: float = Field(1.0, gt=0)  # factor on the learning rate of the backbone
-    layer_decay: float = Field(1.0, gt=0, le=1)  # factor from each of timm's layers to the one before it, head first
-    drop_path: float = Field(0.0, ge=0, lt=1)  # probability that the last block is skipped in training; less before it
-    frozen_norm: bool = False  # BatchNorm of the backbone keeps its statistics, and normalises by them
-    start: Literal["random", "probe"] = "random"  # of the head; probe: trained on the frozen backbone's features first
+    backbone: str = Field(description="Any backbone of timm.", examples=["resnet18"])
+    pretrained: bool | str = Field(
+        False, description="Start with timm's pretrained weights, or with those of a file.", examples=[True]
+    )
+    frozen: bool = Field(False, description="A linear probe: the head alone is trained.")
+    features: Literal["cached", "live"] = Field(
+        "cached", description="Features of a frozen pretrained backbone: computed once, or in each epoch."
+    )
+    views: int | None = Field(
+        None,
+        ge=1,
+        description="Views of each training image for cached features. By default 4 if `augment` changes it, else 1.",
+        examples=[4],
+    )
+    stem: Literal["standard", "small"] = Field(
+        "standard", description="small: a stride-1 3x3 stem without pooling, for small images."
+    )
+    head: HeadConfig = Field(HeadConfig(), description="The fully connected layers on top.")
+    freeze_epochs: Epochs = Field(0, ge=0, description="First epochs in which the head alone is trained.", examples=[1])
+    backbone_lr: float = Field(
+        1.0,
+        gt=0,
+        description="Factor on the learning rate of the pretrained backbone.",
+        examples=[{"min": 0.03, "max": 1.0, "log": True}],
+    )
+    layer_decay: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Factor on the learning rate from each of timm's layers to the one before it, head first.",
+        examples=[{"min": 0.6, "max": 1.0}],
+    )
+    drop_path: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Probability that the last block is skipped in training; less for earlier ones.",
+        examples=[{"min": 0.0, "max": 0.3}],
+    )
+    frozen_norm: bool = Field(
+        False, description="The backbone's BatchNorm keeps its statistics and normalises by them."
+    )
+    start: Literal["random", "probe"] = Field(
+        "random", description="First weights of the head; probe: trained on the frozen backbone's features first."
+    )
 
     @field_validator("freeze_epochs", "backbone_lr", "layer_decay", "drop_path", "frozen_norm", "start")
     @classmethod
@@ -79,6 +108,14 @@ class TimmConfig(ModelFamily):
     @property
     def _caches_features(self) -> bool:
         return self.frozen and bool(self.pretrained) and self.features == "cached"
+
+
+@MODELS.register("timm")
+class TimmConfig(TimmSettings):
+    """Any backbone of timm, with hwcls's head on its pooled features."""
+
+    slow_to_build: ClassVar[bool] = True
+    earlier: ClassVar[Mapping[str, Any]] = {"features": "live", "views": None}
 
     def cached_views(self, augment: AugmentConfig) -> int | None:
         if not self._caches_features:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import ConfigDict, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from hwcls.config.model import MODELS, SOURCES, ModelFamily
 from hwcls.errors import UserError
@@ -24,7 +24,10 @@ class UserModelConfig(ModelFamily):
     model_config = ConfigDict(extra="allow")
     slow_to_build: ClassVar[bool] = True
 
-    name: str
+    name: str = Field(
+        description="Your function, its file beside the sweep file; other keys are its arguments.",
+        examples=["my_file.py:build"],
+    )
 
     @field_validator("name")
     @classmethod

@@ -20,7 +20,7 @@ COMMANDS = [
     for words in (
         "", "sweep", "train", "compare", "report", "data", "data list", "data fetch", "data import", "data show",
         "data verify", "wandb", "wandb sync", "confirm", "explain", "doctor", "models", "check", "profile", "evaluate",
-        "predict", "ensemble", "inspect", "export", "wandb workspace", "dashboard", "submit",
+        "predict", "ensemble", "inspect", "export", "wandb workspace", "dashboard", "submit", "schema", "explain-key",
     )
 ]  # fmt: skip
 TRIAL = {

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cache
 
-from hwcls.config.annotations import config_classes
-from hwcls.config.base import Frozen
 from hwcls.errors import did_you_mean
 
 
@@ -53,26 +51,10 @@ def _place_of(word: str, section: str) -> str:
 @cache
 def _places() -> dict[str, list[tuple[str, str]]]:
     """For each key of a sweep file: the paths of its sections, with the type that has it where they have several."""
-    from hwcls.config.sweep import EARLY_STOPPING, SweepConfig
-    from hwcls.config.trial import DRAWN_SECTIONS, TrialConfig
+    from hwcls.config.reference.keys import sweep_keys
 
     found: dict[str, list[tuple[str, str]]] = {}
-    sections = [*_walk(SweepConfig, "", ""), *_walk(TrialConfig, "parameters", "")]
-    for kind, rule in EARLY_STOPPING.all().items():  # the field is annotated with their base class
-        sections += _walk(rule, "early_terminate", kind)
-    for path, owner, field in sections:
-        if (path, field) != ("parameters", "metric") and (path != "parameters" or field in DRAWN_SECTIONS):
-            found.setdefault(field, []).append((path, owner))
+    for key in sweep_keys():
+        if key.name != "name" or not key.section:
+            found.setdefault(key.name, []).append((key.section, key.owner))
     return found
-
-
-def _walk(cls: type[Frozen], path: str, owner: str) -> Iterator[tuple[str, str, str]]:
-    """The section's path, the type and the name of each field of a class and of those in it."""
-    for field, info in cls.model_fields.items():
-        if field in ("name", "label") and path:
-            continue
-        yield path, owner, field
-        inner = config_classes(info.annotation)
-        for kind, one in inner.items():
-            if f"{path}.{field}" != "parameters.metric":
-                yield from _walk(one, f"{path}.{field}".lstrip("."), kind if len(inner) > 1 else owner)

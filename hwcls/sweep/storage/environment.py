@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hwcls import files
+from hwcls import __version__, files
 from hwcls.format import hide_credentials
 from hwcls.reading import read_json, read_or_none
 from hwcls.tracking.shapes import EnvironmentShape
@@ -101,7 +101,9 @@ def package_versions(names: Iterable[str]) -> dict[str, str | None]:
 
 
 def package_version(name: str) -> str | None:
-    """The version of an installed package, None for one that is missing."""
+    """The version of an installed package, None for one that is missing; of hwcls, that of the code that runs."""
+    if name == "hwcls":
+        return __version__
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

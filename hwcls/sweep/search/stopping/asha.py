@@ -21,8 +21,15 @@ class Asha(EarlyStopping):
     it continues if it is among them later, so that it pays to decide from the first epochs on.
     """
 
-    eta: int = Field(3, ge=2)
-    rule: Literal["promotion", "stopping"] | None = None
+    eta: int = Field(
+        3, ge=2, description="One in `eta` trials continues at each rung; rungs are `eta` times as far apart."
+    )
+    rule: Literal["promotion", "stopping"] | None = Field(
+        None,
+        description="promotion: a trial pauses at a rung and resumes if it is among the best later; stopping: it ends."
+        " By default promotion, with method: tpe stopping.",
+        examples=["promotion"],
+    )
 
     @property
     def pauses(self) -> bool:

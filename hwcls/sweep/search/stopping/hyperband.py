@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from hwcls.config.sweep import EARLY_STOPPING
 from hwcls.sweep.search.stopping.asha import Asha
 
@@ -12,7 +14,7 @@ from hwcls.sweep.search.stopping.asha import Asha
 class Hyperband(Asha):
     """As ASHA; some trials start at a later rung, some are never stopped."""
 
-    rule: Literal["stopping"] = "stopping"
+    rule: Literal["stopping"] = Field("stopping", description="A trial that is not among the best at a rung ends.")
 
     def brackets(self, first: int, epochs: int) -> list[tuple[int, float]]:
         most = 0

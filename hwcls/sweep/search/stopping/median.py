@@ -16,7 +16,7 @@ from hwcls.config.sweep import EARLY_STOPPING, EarlyStopping, StoppingRule
 class Median(EarlyStopping):
     """A trial ends whose best value is worse than the median of the others' means up to the same epoch."""
 
-    min_trials: int = Field(3, ge=1)  # so many others must have come as far
+    min_trials: int = Field(3, ge=1, description="So many other trials must have come as far.")
 
     def race(self, first: int, epochs: int, mode: str) -> StoppingRule:
         return MedianRule(first, self.min_trials, mode)
