@@ -20,7 +20,7 @@ from hwcls.cli.commands import (  # noqa: F401  (each registers its commands)
     inspect_export,
     models,
     report_dashboard,
-    submit,
+    submit_slurm,
     sweep_confirm,
     train_ensemble,
     wandb,
