@@ -7,8 +7,7 @@ import subprocess
 from hwcls.errors import UserError
 
 SBATCH_TIMEOUT = 120.0  # seconds; a busy controller takes a while
-PREFIXES = ("sbatch: error: ", "sbatch: fatal: ", "sbatch: ")
-BATCH_FAILED = "Batch job submission failed: "
+PREFIXES = ("sbatch: ", "error: ", "fatal: ")
 
 
 def submit_script(script: str) -> str:
@@ -35,9 +34,8 @@ def submit_script(script: str) -> str:
 
 
 def _reason(output: str) -> str:
-    """The last line of sbatch's errors, which says why."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    reason = lines[-1] if lines else "sbatch gave no reason"
-    for prefix in (*PREFIXES, BATCH_FAILED):
-        reason = reason.removeprefix(prefix)
-    return reason
+    """What sbatch printed as its errors: the last line says which kind of error, the one before it often where."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()][-2:]
+    for prefix in PREFIXES:
+        lines = [line.removeprefix(prefix) for line in lines]
+    return "; ".join(lines) or "sbatch gave no reason"

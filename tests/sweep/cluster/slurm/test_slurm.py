@@ -220,11 +220,14 @@ def test_a_submission_says_how_to_follow_it(call, sbatch, tmp_path):
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
-        ("sbatch: error: invalid partition specified: x\\nsbatch: error: Batch job submission failed: Invalid partition"
-         " name specified", "Invalid partition name specified"),
+        (
+            "sbatch: error: invalid partition specified: x\\nsbatch: error: Batch job submission failed: Why",
+            "invalid partition specified: x; Batch job submission failed: Why",
+        ),
+        ("sbatch: fatal: no configuration", "no configuration"),
         ("", "sbatch gave no reason"),
     ],
-)  # fmt: skip
+)
 def test_what_slurm_refuses_is_its_own_line(call, sbatch, said, reason):
     sbatch(f"printf '{said}' >&2", "exit 1")
     done = call("--submit")
