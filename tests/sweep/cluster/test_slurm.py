@@ -1,4 +1,4 @@
-"""A sweep on a real Slurm on this machine: on two nodes, preempted, at its time limit, and refused."""
+"""A sweep on a real Slurm on this machine: on two nodes, preempted, killed, at its time limit, and refused."""
 
 import json
 import subprocess
@@ -72,22 +72,22 @@ def test_a_sweep_runs_on_both_nodes_of_a_job(slurm, tmp_path, monkeypatch):
     check_records(sweep)
 
 
-def test_it_continues_after_its_time_limit_and_after_a_preemption(slurm, tmp_path):
-    """No epoch is lost or recorded twice; at the limit trials are saved, a preemption costs what no checkpoint has."""
+def test_it_continues_after_a_preemption_and_after_a_kill(slurm, tmp_path):
+    """No epoch is lost or recorded twice. A signal saves the trials; a kill costs what no checkpoint has."""
     sweep = Disturbed(tmp_path / "long", trials=3, epochs=30, pause=0.3)
     done = submit(slurm, sweep)
     assert done.returncode == 0, done.stderr
     number, output = (json.loads(done.stdout)[key] for key in ("job", "output"))
     sweep.wait_for_epochs(0, 3)
-    slurm.call("scancel", "--batch", "--signal=USR1", number)  # as Slurm does two minutes before the limit
-    slurm.start_again(number)
+    urgent = slurm.call("sbatch", "--parsable", "--partition=urgent", "--nodes=2", "--exclusive", "--wrap=true").strip()
+    slurm.wait_for(urgent, "COMPLETED")
     saved = sweep.numbers()
     assert max(sweep.done_twice().values()) <= 1  # what began while Tune ended
     assert "continues when Slurm starts this job again" in Path(output).read_text()
 
+    slurm.start_again(number)
     sweep.wait_for_epochs(0, len(saved[0]) + 3)
-    urgent = slurm.call("sbatch", "--parsable", "--partition=urgent", "--nodes=2", "--exclusive", "--wrap=true").strip()
-    slurm.wait_for(urgent, "COMPLETED")
+    slurm.call("scontrol", "requeue", number)
     slurm.start_again(number)
     job = slurm.wait_for(number, "COMPLETED")
     assert job["Restarts"] == "2"
@@ -98,12 +98,12 @@ def test_it_continues_after_its_time_limit_and_after_a_preemption(slurm, tmp_pat
     assert max(sweep.done_twice().values()) * STEPS * sweep.pause <= CHECKPOINT_AGE
 
 
-def test_without_a_requeue_left_it_ends_and_the_same_script_resumes(slurm, tmp_path):
+def test_at_its_time_limit_without_a_requeue_left_it_ends_and_the_same_script_resumes(slurm, tmp_path):
     """On one node, where the sweep starts its own Ray."""
     sweep = Disturbed(tmp_path / "short", trials=1, epochs=12, pause=0.2)
     first = json.loads(submit(slurm, sweep, "--nodes", 1, "--requeues", 0).stdout)
     sweep.wait_for_epochs(0, 2)
-    slurm.call("scancel", "--batch", "--signal=USR1", first["job"])
+    slurm.call("scancel", "--batch", "--signal=USR1", first["job"])  # as Slurm does two minutes before the limit
     ended = slurm.wait_for(first["job"], "FAILED")
     assert ended["ExitCode"] == "130:0"
     assert "submitted again, this script resumes it" in Path(first["output"]).read_text()

@@ -69,6 +69,8 @@ def test_the_script_starts_ray_on_all_nodes_and_runs_the_sweep(call):
     )
     assert '--num-cpus="$SLURM_CPUS_PER_TASK" --num-gpus=0' in script
     assert "env -u WANDB_API_KEY " in script
+    assert "export CUDA_VISIBLE_DEVICES=''  # where" in script
+    assert "CUDA_VISIBLE_DEVICES" not in call("--nodes", 2, "--gpus", 1).stdout
     assert f"python={sys.executable}" in lines
     assert "requeues=3  # how often" in script
     sweep = "hwcls sweep tiny.yaml --results /shared/results --wandb auto --for 2h"
