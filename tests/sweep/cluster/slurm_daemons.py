@@ -37,7 +37,7 @@ SelectTypeParameters=CR_CPU
 SchedulerParameters=bf_interval=2
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
-PreemptParameters=send_user_signal
+SlurmctldParameters=preempt_send_user_signal
 KillWait=20
 NodeName=node1 NodeHostname={host} NodeAddr=localhost Port={ports[1]} CPUs=2 RealMemory=1000
 NodeName=node2 NodeHostname={host} NodeAddr=localhost Port={ports[2]} CPUs=2 RealMemory=1000
