@@ -79,7 +79,8 @@ def test_it_continues_after_a_preemption_and_after_a_kill(slurm, tmp_path):
     assert done.returncode == 0, done.stderr
     number, output = (json.loads(done.stdout)[key] for key in ("job", "output"))
     sweep.wait_for_epochs(0, 3)
-    urgent = slurm.call("sbatch", "--parsable", "--partition=urgent", "--nodes=2", "--exclusive", "--wrap=true").strip()
+    words = ("--partition=urgent", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=true")
+    urgent = slurm.call("sbatch", "--parsable", *words).strip()
     slurm.wait_for(urgent, "COMPLETED")
     saved = sweep.numbers()
     assert max(sweep.done_twice().values()) <= 1  # what began while Tune ended
