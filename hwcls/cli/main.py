@@ -19,7 +19,7 @@ from hwcls.cli.commands import (  # noqa: F401  (each registers its commands)
     init_doctor,
     inspect_export,
     models,
-    submit,
+    submit_slurm,
     sweep_confirm,
     train_ensemble,
     wandb,
