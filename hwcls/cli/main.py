@@ -26,6 +26,7 @@ from hwcls.cli.commands import (  # noqa: F401  (each registers its commands)
     wandb,
 )
 from hwcls.cli.commands.papers import figures_tables  # noqa: F401
+from hwcls.cli.completion.bash_words import bash_completion
 from hwcls.cli.console import SUMMARY, app, echo
 from hwcls.cli.interrupt import leave_at_once
 
@@ -62,7 +63,8 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
             stream.reconfigure(errors="replace")  # an odd locale has no arrow or dash
     try:
-        app()
+        with bash_completion():
+            app()
     finally:
         leave_at_once()
         if "triton" not in sys.modules:  # it complains about a frozen collector

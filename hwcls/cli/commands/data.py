@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hwcls.cli.completion import names
+from hwcls.cli.completion.completer import words
+from hwcls.cli.completion.sweep_file import data_settings
 from hwcls.cli.console import app, echo, print_to_stderr, table_console
 from hwcls.cli.options import (
     AsJson,
@@ -39,16 +42,33 @@ data = typer.Typer(
 )
 app.add_typer(data)
 
-Name = Annotated[str, typer.Argument(help="A data set's name: see `hwcls data list`.", show_default=False)]
+Name = Annotated[
+    str,
+    typer.Argument(
+        help="A data set's name: see `hwcls data list`.",
+        show_default=False,
+        autocompletion=names.known_data_sets,
+    ),
+]
 NameOrPlace = Annotated[
-    str, typer.Argument(help="A data set's name, a folder or archive, or a sweep file.", show_default=False)
+    str,
+    typer.Argument(
+        help="A data set's name, a folder or archive, or a sweep file.",
+        show_default=False,
+        autocompletion=names.data_sets,
+    ),
 ]
 Folder = Annotated[
     str | None, typer.Option("--path", help="The folder or archive of an imagefolder.", show_default=False)
 ]
 Sets = Annotated[
     list[str] | None,
-    typer.Option("--set", help="An entry of a sweep file's data section: classes=3. Repeatable.", show_default=False),
+    typer.Option(
+        "--set",
+        help="An entry of a sweep file's data section: classes=3. Repeatable.",
+        show_default=False,
+        autocompletion=data_settings,
+    ),
 ]
 
 
@@ -83,7 +103,10 @@ def list_all(as_json: AsJson = False) -> None:
 @data.command("clean")
 def clean(
     name: Annotated[
-        str | None, typer.Argument(help="A data set's name; without it those of all.", show_default=False)
+        str | None,
+        typer.Argument(
+            help="A data set's name; without it those of all.", show_default=False, autocompletion=names.data_sets
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -127,7 +150,12 @@ def fetch_one(name: Name, as_json: AsJson = False) -> None:
 @takes_data_options
 def import_one(
     name: Annotated[
-        str, typer.Argument(help="A known data set's name, or a new one for your own images.", show_default=False)
+        str,
+        typer.Argument(
+            help="A known data set's name, or a new one for your own images.",
+            show_default=False,
+            autocompletion=names.known_data_sets,
+        ),
     ],
     path: Annotated[Path, typer.Argument(help="An archive or a folder.", show_default=False)],
     own: DataOptions,
@@ -234,7 +262,9 @@ def show_one(
     own: DataOptions,
     out: Annotated[Path | None, typer.Option(help="The PNG to write; by default NAME.png.", show_default=False)] = None,
     path: Folder = None,
-    split: Annotated[str, typer.Option(help="train, val or test.")] = "train",
+    split: Annotated[
+        str, typer.Option(help="train, val or test.", autocompletion=words("train", "val", "test"))
+    ] = "train",
     sets: Sets = None,
     plain: Annotated[bool, typer.Option("--plain", help="Only the original images.")] = False,
     columns: Annotated[int, typer.Option(min=1, max=64, help="Images of each class.")] = 8,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hwcls.cli.completion.completer import words
 from hwcls.cli.console import app, echo
 from hwcls.cli.options import AsJson, DataOptions, can_ask, takes_data_options
 
@@ -28,7 +29,10 @@ def init(
     ],
     goal: Annotated[
         str | None,
-        typer.Option(help="quick (minutes) or thorough (an hour or two); by default what fits --for, or quick."),
+        typer.Option(
+            help="quick (minutes) or thorough (an hour or two); by default what fits --for, or quick.",
+            autocompletion=words("quick", "thorough"),
+        ),
     ] = None,
     budget: Annotated[
         str | None, typer.Option("--for", help="The time of the whole sweep: 20m, 2h.", show_default=False)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hwcls.cli.completion.names import models as complete_model
+from hwcls.cli.completion.sweep_file import model_settings
 from hwcls.cli.console import app, echo, print_to_stderr, table_console
 from hwcls.cli.options import TrustCode
 
@@ -21,6 +23,23 @@ if TYPE_CHECKING:
 
 CLASSES, CHANNELS, SIZE = 10, 3, 32  # where no data set is given
 Shape = tuple[int, int, int]  # classes, channels, side
+
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Families, timm backbones, my_file.py:build, sweep files, trials' folders; by default all families.",
+        show_default=False,
+        autocompletion=complete_model,
+    ),
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="A setting of the models, as width=64; any entry of a sweep file. Repeatable.",
+        autocompletion=model_settings,
+    ),
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,13 +54,7 @@ class Row:
 
 @app.command()
 def models(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="Families, timm backbones, my_file.py:build, sweep files, trials' folders; by default all families.",
-            show_default=False,
-        ),
-    ] = None,
+    names: Names = None,
     image_size: Annotated[
         int | None,
         typer.Option(min=1, help=f"Side in pixels; by default the data's, or {SIZE}.", show_default=False),
@@ -53,10 +66,7 @@ def models(
     classes: Annotated[
         int | None, typer.Option(min=1, help=f"By default the data's, or {CLASSES}.", show_default=False)
     ] = None,
-    sets: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="A setting of the models, as width=64; any entry of a sweep file. Repeatable."),
-    ] = None,
+    sets: Sets = None,
     layers: Annotated[bool, typer.Option("--layers", help="Print every layer with its receptive field.")] = False,
     trust_code: TrustCode = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything, layers too, as JSON.")] = False,

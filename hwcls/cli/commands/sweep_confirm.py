@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from hwcls.cli.completion.folders import sweeps
 from hwcls.cli.console import app, echo, print_to_stderr, table_console
 from hwcls.cli.interrupt import acknowledged
 from hwcls.cli.options import Budget, Cluster, New, Preset, ResultOnly, Sets, SweepFile, TrustCode, Wandb, check_wandb
@@ -36,7 +37,12 @@ def sweep(
     budget: Budget = None,
     source: Annotated[
         Path | None,
-        typer.Option("--from", help="Results of another sweep to warm-start from.", show_default=False),
+        typer.Option(
+            "--from",
+            help="Results of another sweep to warm-start from.",
+            show_default=False,
+            autocompletion=sweeps,
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, without starting it.")] = False,
     probe: Annotated[bool, typer.Option("--probe/--no-probe", help="Whether a dry run times a few steps.")] = True,
@@ -66,7 +72,10 @@ def sweep(
 @app.command()
 def confirm(
     folder: Annotated[
-        str, typer.Argument(help="A sweep's results folder, or s3://bucket/prefix/name.", show_default=False)
+        str,
+        typer.Argument(
+            help="A sweep's results folder, or s3://bucket/prefix/name.", show_default=False, autocompletion=sweeps
+        ),
     ],
     add_seeds: Annotated[
         int, typer.Option("--add-seeds", min=0, max=900, help="How many seeds to add to those that ran.")
