@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +14,7 @@ import typer
 from hwcls.cli.completion import names
 from hwcls.cli.completion.completer import words
 from hwcls.cli.completion.sweep_file import data_settings
-from hwcls.cli.console import app, echo, print_to_stderr, table_console
+from hwcls.cli.console import app, echo, echo_wrapped, print_to_stderr, table_console, terminal_width
 from hwcls.cli.options import (
     AsJson,
     DataOptions,
@@ -92,12 +93,16 @@ def list_all(as_json: AsJson = False) -> None:
         echo(json.dumps([{**entry, **bytes_of[str(entry["name"])]} for entry in found], indent=2))
         return
     widths = [max(len(entry[key] or "") for entry in found) for key in ("name", "what")]
+    width = terminal_width() or sys.maxsize
     for entry in found:
         where = entry["found"] or ("" if DATA_SETS[str(entry["name"])].needs_path else "not found")
         for kind, size in sizes[str(entry["name"])].items():
             where += f"  {kind} {format_bytes(size)}" if size else ""
-        echo(f"{entry['name']:{widths[0]}}  {entry['what']:{widths[1]}}  {where}".rstrip())
-    echo(describe_cache())
+        line = f"{entry['name']:{widths[0]}}  {entry['what']:{widths[1]}}  {where}".rstrip()
+        if len(line) > width:  # a path is not broken
+            line = f"{entry['name']:{widths[0]}}  {entry['what']}\n{'':{widths[0]}}  {where}"
+        echo(line)
+    echo_wrapped(describe_cache(), 2)
 
 
 @data.command("clean")

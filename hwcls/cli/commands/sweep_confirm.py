@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from hwcls.cli.completion.folders import sweeps
-from hwcls.cli.console import app, echo, print_to_stderr, table_console
+from hwcls.cli.console import app, echo, echo_wrapped, print_to_stderr, table_console
 from hwcls.cli.interrupt import acknowledged
 from hwcls.cli.options import Budget, Cluster, New, Preset, ResultOnly, Sets, SweepFile, TrustCode, Wandb, check_wandb
 from hwcls.report.terminal.console import terminal_console
@@ -204,7 +204,7 @@ def _print_outcome(outcome: Outcome, options: Options, as_json: bool) -> None:
         echo("This sweep is complete; nothing is left to do (--new runs it again in a new folder).")
     print_leaderboard(found, table_console())
     for hint in suggest_ranges(found):
-        echo(f"hint: {hint}")
+        echo_wrapped(f"hint: {hint}", 6)
     for key in outcome.failed:
         echo(f"failed: {path / key / 'error.txt'}")
     copy = f", with a local copy in {path}" if url else ""
@@ -213,7 +213,7 @@ def _print_outcome(outcome: Outcome, options: Options, as_json: bool) -> None:
     for url in sorted({url.partition("/runs/")[0] for url in read_run_urls(outcome.folder).values()}):
         echo(f"W&B: {url}")
     for problem in read_problems(outcome.folder):
-        echo(f"note: {problem}")
+        echo_wrapped(f"note: {problem}", 6)
     print_best(found, table_console())
 
 

@@ -18,7 +18,7 @@ from rich.text import Text
 from hwcls.config.optim import MetricConfig
 from hwcls.escape import printable
 from hwcls.format import format_cell, order_by_difference
-from hwcls.sweep.monitor.columns import Column, fill_lines, fit_columns, shorten, shorten_names
+from hwcls.report.terminal.columns import Column, fill_lines, fit_columns, shorten, shorten_names
 from hwcls.sweep.monitor.eta import Ahead
 from hwcls.sweep.monitor.progress import Leader, Lines, describe_parameters
 from hwcls.tracking.records import Result

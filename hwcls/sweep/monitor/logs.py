@@ -78,7 +78,7 @@ class _Facts(_Message):
         self.console = console
 
     def format(self, record: logging.LogRecord) -> str:
-        from hwcls.sweep.monitor.columns import JOINT, fill_lines
+        from hwcls.report.terminal.columns import JOINT, fill_lines
 
         return "\n".join(fill_lines(super().format(record).split(JOINT), self.console.width - TIME))
 

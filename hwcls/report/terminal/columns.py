@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len, set_cell_size
@@ -39,6 +39,27 @@ def fit_columns(columns: Sequence[Column], width: int) -> dict[str, int]:
     return widths
 
 
+def measure_columns(names: Iterable[str], rows: Iterable[Mapping[str, str]]) -> dict[str, int]:
+    """The characters that the cells of each column need, its header among them."""
+    rows = list(rows)
+    return {name: max([cell_len(name), *(cell_len(row[name]) for row in rows)]) for name in names}
+
+
+def total_width(widths: Mapping[str, int]) -> int:
+    """The characters of columns and of what is between them."""
+    return sum(widths.values()) + GAP * (len(widths) - 1)
+
+
+def drop_columns(widths: Mapping[str, int], expendable: Iterable[str], width: int) -> dict[str, int]:
+    """The columns without as many of the expendable ones, the first one first, as the others need to fit."""
+    kept = dict(widths)
+    for name in expendable:
+        if total_width(kept) <= width:
+            break
+        kept.pop(name, None)
+    return kept
+
+
 def shorten(text: str, width: int, end: int | None = None) -> str:
     """A text cut to at most `width` characters of a terminal, `end` of them its last ones; by default half of them."""
     if cell_len(text) <= width:
@@ -58,12 +79,12 @@ def shorten_names(names: Iterable[str], width: int) -> dict[str, str]:
     return {name: shorten(name, width) for name in names}
 
 
-def fill_lines(facts: Iterable[str], width: int) -> list[str]:
+def fill_lines(facts: Iterable[str], width: int, joint: str = JOINT) -> list[str]:
     """Facts in lines of at most `width` characters, of which none is broken; a longer one has its own line."""
     lines: list[str] = []
     for fact in facts:
-        if lines and cell_len(lines[-1] + JOINT + fact) <= width:
-            lines[-1] += JOINT + fact
+        if lines and cell_len(lines[-1] + joint + fact) <= width:
+            lines[-1] += joint + fact
         else:
             lines.append(fact)
     return lines
