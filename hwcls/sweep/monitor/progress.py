@@ -138,11 +138,12 @@ class Lines(Quiet):
     ) -> None:
         self.pace.started(key, epoch, epochs, label)
         self.labels[key] = label
-        if is_promoted := key in self.waiting:
+        if key in self.waiting:
             self.waiting.discard(key)
-        verb = f"{'is promoted, ' if is_promoted else ''}resumes after epoch {epoch}" if epoch else "starts"
-        level = logging.INFO if is_promoted else self.start_level
-        log.log(level, "%s %s: %s", self._title(key), verb, describe_parameters(label, parameters))
+            log.info("%s is promoted, resumes after epoch %d", self._title(key), epoch)
+            return
+        verb = f"resumes after epoch {epoch}" if epoch else "starts"
+        log.log(self.start_level, "%s %s: %s", self._title(key), verb, describe_parameters(label, parameters))
 
     def epoch(self, key: str, line: dict[str, Any]) -> None:
         self.pace.epoch(key, line["epoch"], line.get("seconds") or 0.0)

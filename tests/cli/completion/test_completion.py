@@ -131,6 +131,10 @@ def test_the_words_are_those_that_commands_know(complete):
     assert complete("init", "--goal", "") == list(GOALS)
 
 
+def test_no_version_is_printed_into_the_line(complete):
+    assert complete("--version", "sw") == ["sweep"]
+
+
 def test_code_is_not_trusted_while_a_line_is_completed(here, complete, monkeypatch):
     monkeypatch.setattr("hwcls.models.user.trust.accept_all", lambda: pytest.fail("it was"))
     assert complete("sweep", "photos.yaml", "--trust-code", "--preset", "q") == ["quick"]

@@ -1,6 +1,14 @@
 """The live table, as the text of a terminal of a given size."""
 
+import fcntl
 import io
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
 
 import pytest
 from rich.cells import cell_len
@@ -231,7 +239,7 @@ def test_event_lines_name_the_alternative_and_break_between_facts(clock):
         f"trial 1 ({STRONG}) paused",
         "val/accuracy 0.5000 in epoch 3 · new best · 2 min 5 s",
         f"trial 1 ({STRONG}) is promoted, resumes",
-        "after epoch 3: lr 0.1",
+        "after epoch 3",
         f"trial 1 ({STRONG}) stopped",
         "val/accuracy 0.5000 in epoch 3 · 2 min 5 s",
     ]
@@ -265,3 +273,56 @@ def test_colours_are_off_where_the_user_wants_none_and_in_pipes(monkeypatch, ter
     assert f"trial 0 ({WIDE}) complete" in text
     assert "\x1b[3" not in text  # the codes of colours
     assert ("\x1b" in text) == terminal
+
+
+PLAY = """
+from hwcls.config.optim import MetricConfig
+from hwcls.report.terminal.console import terminal_console
+from hwcls.sweep.monitor.display import ProgressDisplay
+
+console = terminal_console()
+with ProgressDisplay(console, MetricConfig(name="val/accuracy")) as display:
+    progress = display.progress(99)
+    for number in range(40):
+        progress.started(f"trials/{number}", "a_long_name_of_a_network", {"lr": 0.1, "batch_size": 64}, 0, 9)
+    for columns in (100, 60):
+        print(f"<{columns}>", flush=True)
+        input()
+        progress.live.refresh()
+print("<end>")
+"""
+
+
+def test_in_a_terminal_whose_width_changes():
+    """A real one: the table has as many columns as there is room for, and no line is wrapped or too low."""
+    terminal, end = pty.openpty()
+    _resize(terminal, 100)
+    environ = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    environ |= {"TERM": "xterm-256color", "NO_COLOR": "1"}
+    with subprocess.Popen([sys.executable, "-c", PLAY], stdin=end, stdout=end, stderr=end, env=environ) as process:
+        os.close(end)
+        before = _read_until(terminal, "<100>")
+        os.write(terminal, b"\n")
+        wide = before + _read_until(terminal, "<60>")
+        _resize(terminal, 60)
+        os.write(terminal, b"\n")
+        narrow = _read_until(terminal, "<end>")
+    os.close(terminal)
+    assert process.returncode == 0
+    for picture, width, shown in ((wide, 100, True), (narrow, 60, False)):
+        table = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", picture).split("alternative")[-1].splitlines()
+        rows = [line.rstrip() for line in table if line.startswith("trial")]
+        assert 10 <= len(rows) < 20
+        assert max(map(len, rows)) <= width
+        assert all(("starting" in row) == shown for row in rows)
+
+
+def _resize(terminal, columns):
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 20, columns, 0, 0))
+
+
+def _read_until(terminal, mark):
+    text = ""
+    while mark not in text:
+        text += os.read(terminal, 65536).decode("utf-8", "replace")
+    return text

@@ -229,7 +229,7 @@ def test_every_event_names_the_alternative(clock):
         "trial 3 (cnn) starts: lr 0.5",
         "trial 3 (cnn) is restarted: a rank died",
         "trial 3 (cnn) paused · val/accuracy 0.5000 in epoch 1 · new best",
-        "trial 3 (cnn) is promoted, resumes after epoch 1: lr 0.5",
+        "trial 3 (cnn) is promoted, resumes after epoch 1",
         "trial 3 (cnn) stopped · val/accuracy 0.5000 in epoch 1",
         "trial 4 (cnn) stopped by user · val/accuracy 0.7500 in epoch 1 · new best",
         "trial 5 (cnn) failed · val/accuracy 0.2500 in epoch 1 · loss is NaN",
