@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hwcls.cli.completion import folders
-from hwcls.cli.console import app, echo, print_to_stderr, table_console
+from hwcls.cli.console import app, echo, echo_wrapped, print_to_stderr, table_console
 from hwcls.cli.options import Everything, ResultOnly, ResultsFolder, ResultsFolders
 from hwcls.errors import UserError
 
@@ -146,6 +146,6 @@ def _print_left_out(folder: Path, as_json: bool) -> None:
         echo(json.dumps(values, indent=2, default=str))
         return
     for text in describe_left_out(found):
-        echo(f"left out: {text}")
-    echo(describe_answer(found))
+        echo_wrapped(f"left out: {text}", 2)
+    echo_wrapped(describe_answer(found), 0)
     echo(f"report: {page}")
