@@ -321,9 +321,22 @@ class LoginProblem:
         return self.what
 
 
+class TrackerSettings(Frozen):
+    """Settings of one tracker in a sweep file, under `trackers`; a tracker's own subclass has its keys."""
+
+    @property
+    def uploads_weights(self) -> bool:
+        """Whether they ask for weights, which `keep: none` does not leave."""
+        return False
+
+    def check_installed(self, where: str) -> None:
+        """Raise UserError, with the remedy, where a package that the settings need is not installed."""
+
+
 class TrackerSpec(ABC):
     """What hwcls needs to know of a tracker before opening it; the base class of all in `TRACKERS`."""
 
+    settings: ClassVar[type[TrackerSettings]] = TrackerSettings  # its keys in a sweep file
     package: ClassVar[str | None] = None  # Python package that the tracker needs
     extra: ClassVar[str | None] = None  # of hwcls, which installs it
     waits_for_server: ClassVar[bool] = False  # such trackers are served last, to keep nothing from the others
@@ -374,8 +387,24 @@ TRACKERS: Registry[type[TrackerSpec]] = Registry(
     {
         "wandb": "hwcls.tracking.wandb",
         "tensorboard": "hwcls.tracking.tensorboard",
+        "mlflow": "hwcls.tracking.mlflow",
     },
 )
+
+
+def _name_trackers(values: object) -> object:
+    """Each tracker's settings with its name, which decides their class; raises ValueError for an unknown one."""
+    if not isinstance(values, dict):
+        return values
+    return {name: (_known_tracker(name), settings) for name, settings in values.items()}
+
+
+def _parse_tracker(named: object) -> object:
+    """The settings of a tracker from its name and its keys in a sweep file."""
+    if not isinstance(named, tuple):
+        return named
+    name, settings = named
+    return TRACKERS[name].settings.model_validate({} if settings is None else settings)
 
 
 def _check_name(name: str) -> str:
@@ -417,6 +446,10 @@ class SweepConfig(Frozen):
     early_terminate: Annotated[SerializeAsAny[EarlyStopping], BeforeValidator(parse_early_stopping)] | None = None
     confirm: ConfirmConfig | None = None
     track: Annotated[tuple[Annotated[str, BeforeValidator(_known_tracker)], ...], Field(strict=False)] = ("wandb",)
+    trackers: Annotated[
+        dict[str, Annotated[SerializeAsAny[TrackerSettings], BeforeValidator(_parse_tracker)]],
+        BeforeValidator(_name_trackers),
+    ] = Field(default_factory=dict)  # settings by the tracker's name
     artifacts: bool = False  # whether each trial's best weights are uploaded
     parameters: dict[str, Any]
     presets: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -436,6 +469,7 @@ class SweepConfig(Frozen):
         if self.share is not None and (self.compare is None or self.search.enumerates):
             raise ValueError("share needs compare and a search — remove share, or add compare: KEY with method: auto")
         self._method_fits_metrics()
+        self._trackers_get_what_they_need()
         if self.keep == "none" and getattr(self.early_terminate, "rule", None) == "promotion":
             raise ValueError(
                 "keep: none leaves nothing of a trial that pauses, and under rule: promotion any may be the best"
@@ -444,6 +478,12 @@ class SweepConfig(Frozen):
         if not self.search.enumerates and self.run_cap is None and self.budget is None:
             raise ValueError("neither run_cap nor budget is set — add run_cap: 20 (trials) or budget: 2h")
         return self
+
+    def _trackers_get_what_they_need(self) -> None:
+        """Raise ValueError where a tracker's settings ask for what the other keys exclude."""
+        wanting = [name for name, settings in self.trackers.items() if settings.uploads_weights]
+        if self.keep == "none" and wanting:
+            raise ValueError(f"keep none leaves no weights, and trackers.{wanting[0]} uploads them — write keep: best")
 
     def _method_fits_metrics(self) -> None:
         """Raise ValueError where the method cannot search for so many metrics."""
