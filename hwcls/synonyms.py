@@ -105,6 +105,7 @@ _OTHER_NAMES = {
     "median": "median_stopping median_pruner",
     "wandb": "wb w&b weights_and_biases",
     "tensorboard": "tb tensorboardx",
+    "mlflow": "ml_flow mlflow_skinny",
     "silu": "swish",
     "batch": "batch_norm batch_norm_2d bn",
     "balanced": "balance weighted",

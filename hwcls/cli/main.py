@@ -26,6 +26,7 @@ from hwcls.cli.commands import (  # noqa: F401  (each registers its commands)
     wandb,
 )
 from hwcls.cli.commands.papers import figures_tables  # noqa: F401
+from hwcls.cli.commands.trackers import mlflow  # noqa: F401
 from hwcls.cli.console import SUMMARY, app, echo
 from hwcls.cli.interrupt import leave_at_once
 

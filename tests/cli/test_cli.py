@@ -20,7 +20,7 @@ COMMANDS = [
     for words in (
         "", "sweep", "train", "compare", "report", "data", "data list", "data fetch", "data import", "data show",
         "data verify", "wandb", "wandb sync", "confirm", "explain", "doctor", "models", "check", "profile", "evaluate",
-        "predict", "ensemble", "inspect", "export", "wandb workspace", "dashboard", "submit",
+        "predict", "ensemble", "inspect", "export", "wandb workspace", "dashboard", "submit", "mlflow", "mlflow sync",
     )
 ]  # fmt: skip
 TRIAL = {
@@ -46,7 +46,7 @@ def invoke():
 def test_every_command_is_documented(invoke, words):
     done = invoke(*words, "--help")
     assert done.exit_code == 0
-    if words and words not in (["data"], ["wandb"]):
+    if words and words not in (["data"], ["wandb"], ["mlflow"]):
         assert "Example: hwcls" in done.output
 
 

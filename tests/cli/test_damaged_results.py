@@ -84,6 +84,7 @@ COMMANDS: dict[str, list[list[str]] | None] = {
     "dashboard": [[RESULTS]],
     "trials exclude": [[RESULTS, "0", "--why", "faulty"]],
     "wandb sync": [[RESULTS]],
+    "mlflow sync": [[RESULTS]],
     "wandb workspace": [[RESULTS]],
     **dict.fromkeys(
         (

@@ -46,6 +46,13 @@ def test_report_writes_nothing_where_one_is_no_results_folder(folders, tmp_path)
     assert not (folders[0] / "report.html").exists()
 
 
+def test_mlflow_sync_delivers_each_folder(folders, monkeypatch):
+    monkeypatch.setattr("hwcls.tracking.mlflow.sync.sync_sweep", lambda sweep, *rest, **more: (2, "http://host"))
+    assert invoke("mlflow", "sync", folders[0]).stdout == "2 runs delivered to http://host\n"
+    done = invoke("mlflow", "sync", *folders)
+    assert done.stdout.splitlines() == [f"{folder}: 2 runs delivered to http://host" for folder in folders]
+
+
 def test_sync_uploads_each_folder(folders, monkeypatch):
     seen = []
     monkeypatch.setattr(

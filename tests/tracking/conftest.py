@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import shutil
 import sys
 import threading
 import time
@@ -22,8 +23,10 @@ from hwcls.config.trial import TrialConfig
 from hwcls.models.mlp import MlpConfig
 from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.tracking.log import log_tracking
+from hwcls.tracking.mlflow import place, store
 from hwcls.tracking.records import EpochRecord, Result
 
+CREATE_DATABASE = store.create_database
 KEY = "0123456789abcdef0123456789abcdef01234567"  # has the shape of a key, opens nothing
 
 
@@ -218,6 +221,33 @@ def _no_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     yield
     if "wandb" in sys.modules:
         sys.modules["wandb"].teardown()
+
+
+@pytest.fixture(scope="session")
+def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database of MLflow's: to make one takes a second."""
+    place.prepare()
+    path = tmp_path_factory.mktemp("mlflow") / "empty.db"
+    CREATE_DATABASE(path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _no_mlflow_server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No server of whoever runs the tests; what is set for MLflow is taken back; databases are copies of one."""
+    before = {name: value for name, value in os.environ.items() if name.startswith("MLFLOW_")}
+    for name in before:
+        del os.environ[name]
+
+    def copy_database(path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(request.getfixturevalue("mlflow_database"), path)
+
+    monkeypatch.setattr(store, "create_database", copy_database)
+    yield
+    for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
+        del os.environ[name]
+    os.environ.update(before)
 
 
 @pytest.fixture

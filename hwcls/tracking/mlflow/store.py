@@ -23,7 +23,7 @@ class Store:
         from mlflow import MlflowClient
 
         if place.database is not None and not place.database.exists():
-            _create_database(place.database)
+            create_database(place.database)
         self.client = MlflowClient(place.uri)
         found = self.client.get_experiment_by_name(experiment)
         if found is None:
@@ -73,13 +73,15 @@ def open_cursor(place: Place) -> Cursor:
 def _is_sound(database: Path) -> bool:
     """Whether a SQLite file is there and can be read."""
     try:
-        with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-            return bool(connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
-    except sqlite3.Error:
+        with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True)) as connection:
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()  # it ends what a killed process began
+            (pages,), (size,) = (connection.execute(f"PRAGMA page_{what}").fetchone() for what in ("count", "size"))
+            return bool(found == "ok" and pages * size == database.stat().st_size)
+    except (sqlite3.Error, OSError):
         return False
 
 
-def _create_database(path: Path) -> None:
+def create_database(path: Path) -> None:
     """Create a database under another name and move it: a killed process leaves none without its tables."""
     from mlflow import MlflowClient
 
