@@ -40,13 +40,15 @@ class MlflowTracker:
             self._cursor.update(run.key, status=None)
             began = self._began(run.key, run.folder.path / "config.yaml")
             known = self._known_run(run.key)
-            run_id = known or self._create(run.key, run.name, began)
+            tags = run_tags(run)
+            run_id = known or self._create(run.key, run.name, began, {**tags, "state": "running"})
             epochs = find_epochs(self._client, run_id, run) if known else set()
             opened = MlflowRun(self._client, run_id, run, began, epochs)
             if not self._cursor.get(run.key).get("id"):
                 opened.log_params()
                 self._cursor.update(run.key, id=run_id)
-            opened.set_state("running", run_tags(run))
+            if known:
+                opened.set_state("running", tags)
             self._open[run.key] = opened
 
     def log(self, run: RunInfo, line: dict[str, Any], *, last: bool = False) -> None:
@@ -84,10 +86,9 @@ class MlflowTracker:
             with plain_errors(self.place):
                 run_id = self._known_run(SWEEP)
                 if run_id is None:
-                    run_id = self._create(SWEEP, self._sweep.name, self._began(SWEEP, page))
+                    tags = {"sweep": self._sweep.name, "kind": SWEEP, "state": "complete"}
+                    run_id = self._create(SWEEP, self._sweep.name, self._began(SWEEP, page), tags)
                 self._client.log_artifact(run_id, str(page))
-                for name, value in {"sweep": self._sweep.name, "kind": SWEEP, "state": "complete"}.items():
-                    self._client.set_tag(run_id, name, value)
                 self._client.set_terminated(run_id)
         except ConnectionError as error:
             return [f"the page did not arrive: {error}"]
@@ -120,10 +121,10 @@ class MlflowTracker:
             return None
         return self._connected().find_run(self._identity(key)) if known.get("began") else None
 
-    def _create(self, key: str, name: str, began: int) -> str:
+    def _create(self, key: str, name: str, began: int, tags: dict[str, str]) -> str:
         store = self._connected()
         self._cursor.update(key, began=began, files=None)
-        return store.create_run(name, began, {IDENTITY: self._identity(key)})
+        return store.create_run(name, began, {**tags, IDENTITY: self._identity(key)})
 
     def _identity(self, key: str) -> str:
         return hashlib.blake2b(f"{self._cursor.identity}/{key}".encode(), digest_size=8).hexdigest()
