@@ -49,6 +49,17 @@ def test_points_that_are_sent_again_are_the_same_points(sweep, monkeypatch):
     check_rows(reader_of("mlflow"), sweep, "trials/0")
 
 
+def test_the_page_is_in_a_run_of_its_own(sweep):
+    sweep.add(sweep.trial(0), range(1, 3), "complete")
+    for text in ("first", "first", "second"):
+        (sweep.path / "report.html").write_text(text)
+        deliver(sweep, "mlflow")
+    runs = find_runs(sweep)
+    assert sorted(runs) == ["demo", "small-0"]
+    assert runs["demo"].data.tags["kind"] == "sweep"
+    assert [path.read_text() for path in sweep.path.glob("mlflow/artifacts/*/artifacts/report.html")] == ["second"]
+
+
 def test_a_deleted_run_is_made_again(sweep):
     sweep.add(sweep.trial(0), range(1, 3))
     deliver(sweep, "mlflow")

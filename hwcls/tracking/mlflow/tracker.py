@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ class MlflowTracker:
         self._sweep, self.place = sweep, place
         self._cursor = open_cursor(place)
         self._store: Store | None = None
+        self._answers = True  # whether MLflow did what it was last asked for
         self._open: dict[str, MlflowRun] = {}  # by run key; none for a run that was delivered before
         self.finished_runs = 0  # runs that this tracker delivered to their end
 
@@ -36,7 +39,7 @@ class MlflowTracker:
         self._open.pop(run.key, None)
         if self._cursor.is_delivered(run) and self._cursor.get(run.key).get("tags") == run_tags(run):
             return
-        with plain_errors(self.place):
+        with self._talking():
             self._cursor.update(run.key, status=None)
             began = self._began(run.key, run.folder.path / "config.yaml")
             known = self._known_run(run.key)
@@ -53,14 +56,14 @@ class MlflowTracker:
 
     def log(self, run: RunInfo, line: dict[str, Any], *, last: bool = False) -> None:
         if opened := self._open.get(run.key):
-            with plain_errors(self.place):
+            with self._talking():
                 opened.log(line)
 
     def finish(self, run: RunInfo, result: Result | None) -> None:
         opened = self._open.pop(run.key, None)
         if opened is None:
             return
-        with plain_errors(self.place):
+        with self._talking():
             opened.flush()
             if result is None:
                 opened.set_state("paused" if run.folder.paused() else "unfinished", run_tags(run))
@@ -74,29 +77,34 @@ class MlflowTracker:
             self._cursor.update(run.key, **end, tags=tags, files=list(end.values()))
         self.finished_runs += 1
 
-    def conclude(self, summary: Any, alert: Any = None) -> list[str]:
-        """Upload the sweep's page (`summary.page`) into a run of its own; returns what failed, a line each."""
-        page: Path | None = summary.page
-        if page is None or not page.is_file():
-            return []
+    def close(self) -> None:
+        """Upload the sweep's page if it has changed, unless the server does not answer."""
+        self._open.clear()
+        page = self._sweep.path / "report.html"
+        if self._answers and page.is_file():
+            with self._talking():
+                self._log_page(page)
+
+    def _log_page(self, page: Path) -> None:
+        """Upload a page into the sweep's own run, unless MLflow has it as it is now."""
         digest = hashlib.blake2b(page.read_bytes(), digest_size=8).hexdigest()
         if self._cursor.get(SWEEP).get("page") == digest:
-            return []
-        try:
-            with plain_errors(self.place):
-                run_id = self._known_run(SWEEP)
-                if run_id is None:
-                    tags = {"sweep": self._sweep.name, "kind": SWEEP, "state": "complete"}
-                    run_id = self._create(SWEEP, self._sweep.name, self._began(SWEEP, page), tags)
-                self._client.log_artifact(run_id, str(page))
-                self._client.set_terminated(run_id)
-        except ConnectionError as error:
-            return [f"the page did not arrive: {error}"]
+            return
+        run_id = self._known_run(SWEEP)
+        if run_id is None:
+            tags = {"sweep": self._sweep.name, "kind": SWEEP, "state": "complete"}
+            run_id = self._create(SWEEP, self._sweep.name, self._began(SWEEP, page), tags)
+        self._client.log_artifact(run_id, str(page))
+        self._client.set_terminated(run_id)
         self._cursor.update(SWEEP, id=run_id, page=digest)
-        return []
 
-    def close(self) -> None:
-        self._open.clear()
+    @contextlib.contextmanager
+    def _talking(self) -> Iterator[None]:
+        """What is asked of MLflow: an error is one line."""
+        self._answers = False
+        with plain_errors(self.place):
+            yield
+        self._answers = True
 
     @property
     def _client(self) -> Any:
