@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -407,6 +408,38 @@ def _parse_tracker(named: object) -> object:
     return TRACKERS[name].settings.model_validate({} if settings is None else settings)
 
 
+def _split_command(command: str) -> str:
+    """A command that can be run without a shell; raises ValueError."""
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise ValueError(f"'{command}' is not a command ({error}) — close its quotes") from None
+    if not words:
+        raise ValueError("the command is empty — name a program, or remove it")
+    return command
+
+
+EVENTS = ("end", "failure", "interrupt")  # of a sweep, in `notify.on`
+
+
+class NotifyConfig(Frozen):
+    """Who is told that a sweep has ended or failed: W&B, which sends its alerts, and a command of the user's."""
+
+    wandb: bool = False
+    command: Annotated[str, AfterValidator(_split_command)] | None = None  # run without a shell
+    on: Annotated[tuple[Literal["end", "failure", "interrupt"], ...], Field(strict=False, min_length=1)] = (
+        "end",
+        "failure",
+    )
+    timeout: Annotated[float, BeforeValidator(parse_duration), Field(gt=0, le=3600)] = 30.0  # of the command, seconds
+
+    @model_validator(mode="after")
+    def _tells_someone(self) -> NotifyConfig:
+        if not self.wandb and self.command is None:
+            raise ValueError("notify tells nobody — add wandb: true, or command: a program")
+        return self
+
+
 def _check_name(name: str) -> str:
     """The name of a sweep, which is also that of its folder and of its group in W&B."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}", name):
@@ -450,6 +483,7 @@ class SweepConfig(Frozen):
         dict[str, Annotated[SerializeAsAny[TrackerSettings], BeforeValidator(_parse_tracker)]],
         BeforeValidator(_name_trackers),
     ] = Field(default_factory=dict)  # settings by the tracker's name
+    notify: NotifyConfig | None = None
     artifacts: bool = False  # whether each trial's best weights are uploaded
     parameters: dict[str, Any]
     presets: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -480,10 +514,14 @@ class SweepConfig(Frozen):
         return self
 
     def _trackers_get_what_they_need(self) -> None:
-        """Raise ValueError where a tracker's settings ask for what the other keys exclude."""
+        """Raise ValueError where a tracker's settings, or notify, ask for what the other keys exclude."""
         wanting = [name for name, settings in self.trackers.items() if settings.uploads_weights]
         if self.keep == "none" and wanting:
             raise ValueError(f"keep none leaves no weights, and trackers.{wanting[0]} uploads them — write keep: best")
+        if self.notify is not None and self.notify.wandb and "wandb" not in self.track:
+            raise ValueError(
+                "notify wants alerts of W&B, which track lacks — add wandb to track, or remove notify.wandb"
+            )
 
     def _method_fits_metrics(self) -> None:
         """Raise ValueError where the method cannot search for so many metrics."""
