@@ -109,8 +109,6 @@ def test_own_tags_come_first_and_each_once(tmp_path):
 def test_a_report_without_its_package_is_an_error_before_the_first_trial(load, tmp_path, monkeypatch):
     known = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "wandb_workspaces" else known(name))
-    with pytest.raises(
-        UserError, match="small.yaml:2: trackers.wandb: report: true needs wandb-w.*workspace"
-    ):
+    with pytest.raises(UserError, match=r"small.yaml:2: trackers.wandb: report: true needs wandb-w.*workspace"):
         check_sweep(load("trackers: {wandb: {report: true}}"), Options(tmp_path / "results"))
     check_sweep(load("track: []\ntrackers: {wandb: {report: true}}"), Options(tmp_path / "results"))
