@@ -114,6 +114,14 @@ def test_a_report_is_saved_and_later_replaced(sweep, server, summary):
         assert track(sweep, summary) == []
     (saved,) = server.views.values()
     assert (saved["type"], saved["displayName"], saved["description"]) == ("runs", "hwcls demo", ANSWER)
+    blocks = json.loads(saved["spec"])["blocks"]
+    assert "| cnn | 2 |\n| a\\|b | 1 |" in next(one["content"] for one in blocks if one["type"] == "markdown-block")
+    grids = [one["metadata"] for one in blocks if one["type"] == "panel-grid"]
+    for (runs,) in (grid["runSets"] for grid in grids):
+        (chosen,) = runs["filters"]["filters"]
+        assert (chosen["key"], chosen["value"]) == ({"section": "config", "name": "sweep"}, "demo")
+    panels = [panel["viewType"] for grid in grids for panel in grid["panelBankSectionConfig"]["panels"]]
+    assert {"Run History Line Plot", "Parallel Coordinates Plot", "Parameter Importance", "Scatter Plot"} <= set(panels)
     assert server.unknown == []
 
 
