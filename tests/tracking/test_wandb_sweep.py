@@ -169,7 +169,7 @@ def test_offline_the_artifacts_are_recorded_and_synced_later(sweep, server, summ
     ]
     assert server.runs == {}
     logged = [one for path in (sweep.path / "wandb").glob("offline-run-*/*.wandb") for one in recorded_artifacts(path)]
-    assert logged == [("demo", {"best", "latest"}), ("demo-page", {"latest"})]
+    assert dict(logged) == {"demo": {"best", "latest"}, "demo-page": {"latest"}}
     assert sync_sweep(sweep, "p", summary=summary) == 1
     assert [len(server.logged(name)) for name in ("demo", "demo-page")] == [1, 1]
     assert server.artifacts.links[0][3] == ["best"]
