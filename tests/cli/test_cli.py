@@ -20,7 +20,8 @@ COMMANDS = [
     for words in (
         "", "sweep", "train", "compare", "report", "data", "data list", "data fetch", "data import", "data show",
         "data verify", "wandb", "wandb sync", "confirm", "explain", "doctor", "models", "check", "profile", "evaluate",
-        "predict", "ensemble", "inspect", "export", "wandb workspace", "dashboard", "submit", "mlflow", "mlflow sync",
+        "predict", "ensemble", "inspect", "export", "wandb workspace", "wandb report", "dashboard", "submit", "mlflow",
+        "mlflow sync",
     )
 ]  # fmt: skip
 TRIAL = {
@@ -112,6 +113,7 @@ def test_version(invoke):
         (["compare", "none", "--json", "--csv"], "exclude each other"),
         (["wandb", "sync", "none"], "none"),
         (["wandb", "workspace", "none"], "none"),
+        (["wandb", "report", "none"], "none"),
         (["dashboard", "none"], "no study.journal"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

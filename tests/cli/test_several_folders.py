@@ -65,7 +65,7 @@ def test_sync_uploads_each_folder(folders, monkeypatch):
     assert seen[1:] == [(folder, "hwcls") for folder in folders]
 
 
-@pytest.mark.parametrize("command", ["sync", "workspace"])
+@pytest.mark.parametrize("command", ["sync", "workspace", "report"])
 def test_a_project_that_wandb_refuses_is_refused_before_the_upload(folders, command):
     path = folders[1] / "sweep.yaml"
     path.write_text(path.read_text("utf-8") + "\nproject: team/project\n", "utf-8")

@@ -114,6 +114,14 @@ def test_a_report_is_saved_and_later_replaced(sweep, server, summary):
         assert track(sweep, summary) == []
     (saved,) = server.views.values()
     assert (saved["type"], saved["displayName"], saved["description"]) == ("runs", "hwcls demo", ANSWER)
+    blocks = json.loads(saved["spec"])["blocks"]
+    assert "| cnn | 2 |\n| a\\|b | 1 |" in next(one["content"] for one in blocks if one["type"] == "markdown-block")
+    grids = [one["metadata"] for one in blocks if one["type"] == "panel-grid"]
+    for (runs,) in (grid["runSets"] for grid in grids):
+        (chosen,) = runs["filters"]["filters"]
+        assert (chosen["key"], chosen["value"]) == ({"section": "config", "name": "sweep"}, "demo")
+    panels = [panel["viewType"] for grid in grids for panel in grid["panelBankSectionConfig"]["panels"]]
+    assert {"Run History Line Plot", "Parallel Coordinates Plot", "Parameter Importance", "Scatter Plot"} <= set(panels)
     assert server.unknown == []
 
 
@@ -161,7 +169,7 @@ def test_offline_the_artifacts_are_recorded_and_synced_later(sweep, server, summ
     ]
     assert server.runs == {}
     logged = [one for path in (sweep.path / "wandb").glob("offline-run-*/*.wandb") for one in recorded_artifacts(path)]
-    assert logged == [("demo", {"best", "latest"}), ("demo-page", {"latest"})]
+    assert dict(logged) == {"demo": {"best", "latest"}, "demo-page": {"latest"}}
     assert sync_sweep(sweep, "p", summary=summary) == 1
     assert [len(server.logged(name)) for name in ("demo", "demo-page")] == [1, 1]
     assert server.artifacts.links[0][3] == ["best"]

@@ -28,6 +28,8 @@ from hwcls.sweep.monitor.ending import Ending, State
 from hwcls.tracking.tracker import Alert
 
 EVENTS: dict[State, str] = {"ended": "end", "failed": "failure", "killed": "failure", "interrupted": "interrupt"}
+WORDS: dict[State, str] = {"ended": "has ended", "failed": "has failed"}
+WORDS |= {"interrupted": "was interrupted", "killed": "was killed"}
 LEVELS: dict[str, Literal["INFO", "WARN", "ERROR"]] = {"end": "INFO", "interrupt": "WARN", "failure": "ERROR"}
 FAILED_SHARE = 0.5  # of the trials: with as many that failed the sweep has failed
 ERROR_BYTES = 4_096  # of what a command wrote to its standard error that are read
@@ -62,8 +64,7 @@ def build_message(path: Path, ending: Ending) -> Message:
     facts |= {"RESULTS": str(path.resolve()), "REPORT": str(path.resolve() / "report.html")}
     facts |= {"TRIALS": str(len(found.trials)), "FAILED_TRIALS": str(failed), "METRIC": found.metric}
     facts = {name: printable(value) for name, value in facts.items()}
-    title = f"hwcls: {facts['SWEEP']} {'was killed' if ending.state == 'killed' else f'has {ending.state}'}"
-    title = title.replace("has interrupted", "was interrupted")
+    title = f"hwcls: {facts['SWEEP']} {WORDS[ending.state]}"
     lines = [title, facts["ERROR"], facts["ANSWER"], f"report: {facts['REPORT']}"]
     return Message(ending, title, "\n".join(filter(None, lines)), facts)
 
@@ -95,8 +96,8 @@ def tell(config: NotifyConfig, path: Path, ending: Ending) -> None:
         return
     try:
         message = build_message(path, ending)
-    except (UserError, OSError) as error:  # a damaged folder
-        log.warning("notify.command was not run: %s", error)
+    except Exception as error:  # of a damaged folder: the sweep ends as it would
+        log.warning("notify.command was not run: %s", " ".join(str(error).split()))
         return
     run_command(config, message)
 

@@ -59,7 +59,7 @@ class TrackingProcess:
         # -P: a file of the working folder, such as token.py, is no module of Python
         self.command = [sys.executable, "-P", "-m", "hwcls.sweep.monitor.tracking_process", str(folder), "--mode", mode]
         self.environment = dict(os.environ)  # with the secrets of the trackers, which workers do not get
-        self.environment |= {NOTIFY: notify.model_dump_json()} if notify else {}
+        self.environment |= {NOTIFY: notify.model_dump_json() if notify else ""}
         self.ending: Ending | None = None  # of the driver, once it is known
         self.folder, self.log_path = folder, folder / LOG
         self.process: subprocess.Popen[bytes] | None = None
@@ -179,7 +179,7 @@ def conclude(folder: SweepFolder, project: str, trackers: Sequence[Tracker], end
     from hwcls.sweep.monitor.notify import build_message, run_command
 
     showing = [tracker for tracker in trackers if isinstance(tracker, ShowsSweeps)]
-    notify = NotifyConfig.model_validate_json(os.environ[NOTIFY]) if NOTIFY in os.environ else None
+    notify = NotifyConfig.model_validate_json(given) if (given := os.environ.get(NOTIFY)) else None
     if notify is None and not showing:
         return []
     try:

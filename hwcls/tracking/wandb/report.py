@@ -13,7 +13,7 @@ from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.tracker import SweepSummary
 from hwcls.tracking.wandb.environment import project_name
 from hwcls.tracking.wandb.login import require_login
-from hwcls.tracking.wandb.workspace import curve_panels, find_entity, search_panels
+from hwcls.tracking.wandb.workspace import curve_panels, find_entity, runs_of, search_panels
 
 TITLE_LENGTH = 128  # of a report at most
 
@@ -65,13 +65,11 @@ def _load_saved(v2: Any, path: Path, project: str, entity: str | None) -> Any:
 
 
 def _blocks(v2: Any, summary: SweepSummary, entity: str, project: str) -> list[Any]:
-    from wandb_workspaces import expr
-
     runs = v2.Runset(
         entity=entity,
         project=project,
         name=summary.sweep,
-        filters=[expr.Config("sweep") == summary.sweep],
+        filters=runs_of(summary),
         order=[v2.OrderBy(v2.SummaryMetric(f"best/{summary.metric}"), ascending=summary.goal == "minimize")],
     )
     blocks = [v2.P(summary.answer)]

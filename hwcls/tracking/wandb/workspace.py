@@ -63,6 +63,11 @@ def find_entity(entity: str | None) -> str:
     return str(found)
 
 
+def runs_of(view: SweepSummary) -> str:
+    """The filter for the runs of a sweep; as an expression, Config("sweep") would be W&B's own "Sweep"."""
+    return f"Config('sweep') == {view.sweep!r}"
+
+
 def _load_saved(workspaces: Any, path: Any, project: str, entity: str | None) -> Any:
     """The workspace that was saved before; None if there is none, it is of another project, or it was deleted."""
     known = read_or_none(read_json, path, dict[str, str])
@@ -79,14 +84,14 @@ def _runset_settings(view: SweepSummary) -> Any:
 
     best = workspaces.Summary(f"best/{view.metric}")
     return workspaces.RunsetSettings(
-        filters=[workspaces.Config("sweep") == view.sweep],
+        filters=runs_of(view),
         order=[workspaces.Ordering(best, ascending=view.goal == "minimize")],
         pinned_columns=[  # a score on test stands beside the trial that it is of, and the role of its run
             f"summary:best/{view.metric}",
             f"summary:test/{view.metric.partition('/')[2]}",
-            "config:trial",
-            "config:role",
-            *(f"config:{axis.name}" for axis in view.settings[:4]),
+            "config:trial.value",
+            "config:role.value",
+            *(f"config:{axis.name}.value" for axis in view.settings[:4]),
         ],
     )
 

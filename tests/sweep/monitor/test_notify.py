@@ -80,6 +80,12 @@ def test_a_command_gets_the_message_and_the_facts(folder, script):
     assert facts["HWCLS_ANSWER"] in found["text"]
 
 
+def test_a_damaged_folder_costs_a_line(folder, script, caplog):
+    (folder.path / "sweep.yaml").write_text("[")
+    tell(NotifyConfig(command=str(script()[0])), folder.path, ENDED)
+    assert caplog.messages[-1].startswith("notify.command was not run: ")
+
+
 def test_names_are_no_code(folder, script, tmp_path):
     """They reach no shell, and hide nothing on a terminal."""
     path, received = script()
@@ -112,6 +118,8 @@ def test_failures_are_known_by_the_error_or_by_the_results(folder, statuses, end
     assert message.facts["STATE"] == state
     level = {"ended": "INFO", "interrupted": "WARN"}.get(state, "ERROR")
     assert message.alert().level == level
+    verb = {"ended": "has", "failed": "has"}.get(state, "was")
+    assert message.title == f"hwcls: tiny {verb} {state}"
 
 
 @pytest.mark.parametrize(
