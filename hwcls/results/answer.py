@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from statistics import fmean
 
 from hwcls.format import (
     format_count,
@@ -16,9 +15,10 @@ from hwcls.format import (
     join_words,
     name_metric,
 )
-from hwcls.results.confirm.plan import confirm_metric, confirm_winners, find_splits, winner_runs
+from hwcls.results.confirm.plan import confirm_metric, confirm_winners, find_splits
 from hwcls.results.load import PAUSED, SweepResults
 from hwcls.results.representatives import choose_representatives
+from hwcls.results.scored_runs import score_confirmed
 from hwcls.results.test_comparison import ConfirmComparison, compare_confirmed
 from hwcls.statistics import Difference
 
@@ -125,12 +125,11 @@ def _describe_without_interval(sweep: SweepResults, compared: Sequence[str] = ()
     """The winners without an interval or a verdict: scored on a single seed, or their predictions are gone."""
     metric, scores = confirm_metric(sweep), []
     name = name_metric(metric)
-    for label, runs in winner_runs(sweep).items():
+    for label, one in score_confirmed(sweep).items():
         if label in compared:
             continue
-        mean = fmean((run.test or {})[metric] for run in runs)
-        seeds = format_count(len(runs), "seed")
-        scores.append(f"{_name_winner(sweep, label)} {format_metric(metric, mean)} ({seeds})")
+        seeds = format_count(len(one.runs), "seed")
+        scores.append(f"{_name_winner(sweep, label)} {format_metric(metric, one.mean)} ({seeds})")
     if not scores:
         return ""
     return f" {name[:1].upper()}{name[1:]} on test, without an interval: {_join_few(scores)}."
