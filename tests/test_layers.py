@@ -232,6 +232,7 @@ def test_each_private_api_is_used_in_one_file():
         ("hwcls.sweep.preflight.dry_run", ["ray", "wandb", "optuna", "timm", "torch"]),
         ("hwcls.sweep.run.trial_group", ["torch", "wandb", "timm", "sklearn"]),
         ("hwcls.sweep.driver", ["torch", "wandb", "timm", "sklearn"]),  # while Ray starts
+        ("hwcls.report.html.page", ["torch", "ray", "wandb", "timm", "optuna", "pandas", "scipy.stats", "matplotlib"]),
         ("hwcls.figures.write", ["matplotlib", "torch", "ray", "optuna", "wandb", "timm"]),
         ("hwcls.tracking.follower", ["torch", "ray", "wandb", "optuna", "timm"]),
     ],
