@@ -229,6 +229,7 @@ def test_each_private_api_is_used_in_one_file():
         ("hwcls.config.sweep_file", ["torch", "ray", "wandb", "timm", "optuna", "numpy"]),
         ("hwcls.training.trainer", ["ray", "wandb", "optuna", "timm", "sklearn"]),
         ("hwcls.training.local", ["ray", "wandb", "optuna", "timm", "sklearn", "simplejpeg"]),
+        ("hwcls.sweep.preflight.doctor.checks", ["torch", "ray", "timm", "optuna"]),  # they are asked side by side
         ("hwcls.sweep.preflight.dry_run", ["ray", "wandb", "optuna", "timm", "torch"]),
         ("hwcls.sweep.run.trial_group", ["torch", "wandb", "timm", "sklearn"]),
         ("hwcls.sweep.driver", ["torch", "wandb", "timm", "sklearn"]),  # while Ray starts
