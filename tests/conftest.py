@@ -1,6 +1,7 @@
 """For every test: a temporary cache and home, no W&B account, one torch thread, and one shared Ray."""
 
 import atexit
+import gc
 import os
 import shutil
 import signal
@@ -18,6 +19,11 @@ atexit.register(shutil.rmtree, os.environ["HOME"], ignore_errors=True)
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # `pytest &`: what tests start would ignore their Ctrl-C, too
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish():
+    """Leave the modules and tests out of garbage collection, which would go through them again and again."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -48,6 +48,18 @@ def test_no_gpu_is_said_in_one_line():
     assert done.stderr.count("\n") == 1
 
 
+def test_seconds_of_a_command_in_two_checkouts():
+    command = [sys.executable, str(FOLDER / "commands.py"), "--only", "tables", "--rounds", "1"]
+    done = subprocess.run([*command, "--against", str(FOLDER.parent)], capture_output=True, text=True, check=True)
+    head, row = done.stdout.splitlines()
+    assert head.split() == ["command", "seconds", "CPU", "against", "CPU", "ratio"]
+    name, *numbers = row.split()
+    _, here, _, there, ratio = map(float, numbers)
+    assert name == "tables"
+    assert ratio == pytest.approx(here / there, abs=0.1)
+    assert 0.05 < here < 20
+
+
 @pytest.mark.slow
 def test_checkpoints_in_small():
     command = [sys.executable, str(FOLDER / "checkpoints.py"), "--repeats", "1", "--images", "100"]

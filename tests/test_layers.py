@@ -230,9 +230,11 @@ def test_each_private_api_is_used_in_one_file():
         ("hwcls.config.sweep_file", ["torch", "ray", "wandb", "timm", "optuna", "numpy"]),
         ("hwcls.training.trainer", ["ray", "wandb", "optuna", "timm", "sklearn"]),
         ("hwcls.training.local", ["ray", "wandb", "optuna", "timm", "sklearn", "simplejpeg"]),
+        ("hwcls.sweep.preflight.doctor.checks", ["torch", "ray", "timm", "optuna"]),  # they are asked side by side
         ("hwcls.sweep.preflight.dry_run", ["ray", "wandb", "optuna", "timm", "torch"]),
         ("hwcls.sweep.run.trial_group", ["torch", "wandb", "timm", "sklearn"]),
         ("hwcls.sweep.driver", ["torch", "wandb", "timm", "sklearn"]),  # while Ray starts
+        ("hwcls.report.html.page", ["torch", "ray", "wandb", "timm", "optuna", "pandas", "scipy.stats", "matplotlib"]),
         ("hwcls.figures.write", ["matplotlib", "torch", "ray", "optuna", "wandb", "timm"]),
         ("hwcls.config.reference.explain", ["torch", "ray", "wandb", "timm", "optuna", "numpy", "pandas"]),
         ("hwcls.config.reference.sweep_schema", ["torch", "ray", "wandb", "timm", "optuna", "numpy", "pandas"]),

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from hwcls.format import format_count, join_words
 from hwcls.results.load import SweepResults, is_finite
@@ -95,7 +94,7 @@ def rank_settings(settings: Mapping[str, Sequence[Any]], values: Sequence[float]
         values: Of the metric, N.
         seed: Of the permutations.
     """
-    ranks = rankdata(values) - (len(values) + 1) / 2  # (N,)
+    ranks = _mean_ranks(values) - (len(values) + 1) / 2  # (N,)
     rng = np.random.default_rng(seed)
     order = np.stack([np.arange(len(ranks)), *(rng.permutation(len(ranks)) for _ in range(PERMUTATIONS))])
     chosen = np.zeros((len(ranks), 0))  # (N, D), an orthonormal basis of what is explained already
@@ -125,7 +124,8 @@ def _test_settings(bases: Mapping[str, Floats], chosen: Floats, rest: Floats, sc
         explained, free = ((rest @ own) ** 2).sum(1) / total, left - own.shape[1]
         shares.append(1 - (1 - explained) * left / free if free > 0 else 0 * total)  # a value for each trial: unknown
     table = np.stack(shares, axis=1)  # (1 + P, S)
-    p = (len(table) + 1 - rankdata(table, axis=0, method="min")) / len(table)  # (1 + P, S)
+    below = np.stack([np.searchsorted(np.sort(column), column) for column in table.T], axis=1)  # (1 + P, S)
+    p = (len(table) - below) / len(table)  # (1 + P, S)
     smallest = p.min(1)
     limit = float(np.quantile(smallest, LEVEL, method="lower"))  # p of all settings stay above it in 95 % of cases
     step = []
@@ -137,10 +137,16 @@ def _test_settings(bases: Mapping[str, Floats], chosen: Floats, rest: Floats, sc
     return [found for _, found in sorted(step, key=lambda row: (row[0], -row[1].share))]
 
 
+def _mean_ranks(values: Sequence[float] | Floats) -> Floats:
+    """Ranks from 1, (N,), equal values share their mean; scipy.stats takes longer to import than a page to write."""
+    _, place, counts = np.unique(np.asarray(values, float), return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[place])
+
+
 def _explaining(values: Sequence[Any]) -> Floats:
     """The centred columns that a setting explains values by, (N, D)."""
     if all(is_finite(value) for value in values) and len(set(values)) > 2:
-        rank = rankdata(values)
+        rank = _mean_ranks(values)
         columns = np.stack([rank, (rank - rank.mean()) ** 2], axis=1)
     else:
         words = np.array([str(value) for value in values])

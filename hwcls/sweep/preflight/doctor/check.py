@@ -1,7 +1,9 @@
-"""The result of one check."""
+"""The result of one check, and how a process of its own reports it: as a line of JSON."""
 
 from __future__ import annotations
 
+import json
+import sys
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -18,3 +20,14 @@ class Check:
     def to_dict(self) -> dict[str, str]:
         """As JSON-ready values."""
         return asdict(self)
+
+
+def write_check(check: Check) -> None:
+    """Print a check at once: its process may crash in the next one."""
+    sys.stdout.write(json.dumps(check.to_dict()) + "\n")
+    sys.stdout.flush()
+
+
+def read_checks(output: str) -> list[Check]:
+    """The checks in what a process has printed."""
+    return [Check(**json.loads(line)) for line in output.splitlines() if line.startswith("{")]

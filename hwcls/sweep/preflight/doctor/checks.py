@@ -10,6 +10,7 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,8 @@ from hwcls.errors import UserError
 from hwcls.format import format_bytes
 from hwcls.sweep.cluster.connect import connected, first_line
 from hwcls.sweep.cluster.local_node import LONGEST_FOLDER
-from hwcls.sweep.cluster.nodes import GPU_TIMEOUT, gpu_problem, node_versions, version_differences
 from hwcls.sweep.preflight.doctor.check import Check
-from hwcls.sweep.preflight.doctor.gpus import check_gpus
+from hwcls.sweep.preflight.doctor.torch_checks import ask_torch
 from hwcls.sweep.storage.environment import package_version
 from hwcls.temporary import find_root
 
@@ -40,41 +40,42 @@ COMPILED = ("torch", "ray", "timm", "optuna")  # packages of many files that a s
 
 def run_checks(results: Path, address: str | None) -> Iterator[Check]:
     """Run every check; each is yielded as soon as it is known, and one that fails does not keep the others from it."""
-    checks: dict[str, Callable[[], Iterable[Check]]] = {
-        "python": lambda: [_python()],
-        "bytecode": lambda: [_bytecode()],
-        "gpu": check_gpus,
-        "results": lambda: [_disk("results", results)],
-        "cache": lambda: [_disk("cache", cache_folder())],
-        "temporary files": lambda: [_disk("temporary files", Path(tempfile.gettempdir()))],
-        "home": lambda: [_home()],
-        "sockets": lambda: [_sockets()],
-        "shared memory": lambda: [_shared_memory()],
-        "open files": lambda: [_open_files()],
-        "encoding": lambda: [_encoding()],
-        "data": _data,
-        "login": _logins,
-        "ray": lambda: _ray(address),
-    }
-    for name, check in checks.items():
-        try:
-            yield from check()
-        except UserError as error:
-            where = f"{error.where}: " if error.where else ""
-            yield Check(name, "wrong", f"{where}{error.what}", error.remedy)
-        except Exception as error:  # the doctor names what is wrong; it does not die of it
-            found = f"cannot be checked: {first_line(error)}"
-            yield Check(name, "wrong", found, "free some space" if is_disk_full(error) else REMEDIES.get(name, ""))
+    with ThreadPoolExecutor(1) as pool:
+        torch = pool.submit(ask_torch)  # a process of its own, which is done when Ray has started
+        checks: dict[str, Callable[[], Iterable[Check]]] = {
+            "python": lambda: [_python()],
+            "bytecode": lambda: [_bytecode()],
+            "results": lambda: [_disk("results", results)],
+            "cache": lambda: [_disk("cache", cache_folder())],
+            "temporary files": lambda: [_disk("temporary files", Path(tempfile.gettempdir()))],
+            "home": lambda: [_home()],
+            "sockets": lambda: [_sockets()],
+            "shared memory": lambda: [_shared_memory()],
+            "open files": lambda: [_open_files()],
+            "encoding": lambda: [_encoding()],
+            "data": _data,
+            "login": _logins,
+            "ray": lambda: _ray(address),
+            "torch": torch.result,
+        }
+        for name, check in checks.items():
+            yield from _run_check(name, check)
+
+
+def _run_check(name: str, check: Callable[[], Iterable[Check]]) -> Iterator[Check]:
+    try:
+        yield from check()
+    except UserError as error:
+        where = f"{error.where}: " if error.where else ""
+        yield Check(name, "wrong", f"{where}{error.what}", error.remedy)
+    except Exception as error:  # the doctor names what is wrong; it does not die of it
+        found = f"cannot be checked: {first_line(error)}"
+        yield Check(name, "wrong", found, "free some space" if is_disk_full(error) else REMEDIES.get(name, ""))
 
 
 def _python() -> Check:
     names = ("hwcls", "torch", "torchvision", "ray", "optuna")
     found = ", ".join(f"{name} {package_version(name) or 'missing'}" for name in names)
-    try:
-        import torchvision  # noqa: F401  (its operators must fit torch)
-    except (ImportError, RuntimeError, OSError) as error:
-        remedy = "install both from the same index: pip install --force-reinstall torch torchvision"
-        return Check("python", "wrong", f"torchvision cannot be imported: {first_line(error)}", remedy)
     return Check("python", "ok", f"Python {platform.python_version()}, {found}")
 
 
@@ -191,6 +192,8 @@ def _ray(address: str | None) -> Iterator[Check]:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+    from hwcls.sweep.cluster.nodes import GPU_TIMEOUT, gpu_problem, node_versions
+
     try:
         with connected(address) as machine:
             yield Check("ray", "ok", f"starts, with {machine}")
@@ -208,6 +211,8 @@ def _ray(address: str | None) -> Iterator[Check]:
 
 
 def _same_versions(node: str, mine: dict[str, str | None], theirs: dict[str, Any]) -> Check:
+    from hwcls.sweep.cluster.nodes import version_differences
+
     if found := version_differences(mine, theirs):
         return Check("node", "wrong", f"{node} has {found}", "use the same image on every node")
     return Check("node", "ok", f"{node} has the same versions")

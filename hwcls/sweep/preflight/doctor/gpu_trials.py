@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Callable, Iterable
@@ -13,7 +12,7 @@ from collections.abc import Callable, Iterable
 import torch
 
 from hwcls.format import format_bytes
-from hwcls.sweep.preflight.doctor.check import Check
+from hwcls.sweep.preflight.doctor.check import Check, write_check
 from hwcls.training.distributed import World
 from hwcls.training.launch import launch
 
@@ -40,8 +39,7 @@ def _report(name: str, trial: Callable[[torch.device], Check], device: torch.dev
     except Exception as error:
         line = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         check = Check(name, "note" if name == "compile" else "wrong", f"{device}: {line}")
-    sys.stdout.write(json.dumps(check.to_dict()) + "\n")
-    sys.stdout.flush()
+    write_check(check)
     return check
 
 

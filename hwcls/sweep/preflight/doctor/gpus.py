@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 
-from hwcls.sweep.preflight.doctor.check import Check
+from hwcls.sweep.preflight.doctor.check import Check, read_checks
 from hwcls.training.gpu import GPU_DRIVERS, HIDDEN, NVIDIA_DRIVER, cuda_problem, run_apart
 
 TRIALS = "hwcls.sweep.preflight.doctor.gpu_trials"
@@ -52,7 +51,7 @@ def _without_gpu(problem: str) -> Check:
 def _run_trials(which: str, count: int, names: list[str]) -> Iterator[Check]:
     """Run trials in a process of their own; those that it does not report have hung or crashed."""
     output, failure = run_apart(["-m", TRIALS, which, str(count)], LIMIT)
-    found = [Check(**json.loads(line)) for line in output.splitlines() if line.startswith("{")]
+    found = read_checks(output)
     yield from (check if check.remedy or check.state == "ok" else _with_remedy(check) for check in found)
     if missing := [name for name in names if name not in {check.name for check in found}]:
         end = failure or "its process reported nothing"

@@ -64,11 +64,10 @@ def test_little_or_no_shared_memory_is_named(tmp_path, monkeypatch):
     assert "mount it" in doctor._shared_memory().remedy
 
 
-@pytest.mark.parametrize(
-    "broken", ["_bytecode", "check_gpus", "_disk", "_home", "_sockets", "_data", "_logins", "_ray"]
-)
+@pytest.mark.parametrize("broken", ["_bytecode", "ask_torch", "_disk", "_home", "_sockets", "_data", "_logins", "_ray"])
 def test_a_check_that_fails_does_not_keep_the_others_from_it(broken, monkeypatch, tmp_path):
     monkeypatch.setattr(doctor, "_ray", lambda address: [doctor.Check("ray", "ok", "starts")])
+    monkeypatch.setattr(doctor, "ask_torch", lambda: [doctor.Check("gpu", "ok", "one")])
 
     def fail(*_):
         raise OSError(errno.EACCES, "Permission denied", "/somewhere")
