@@ -47,7 +47,7 @@ def test_what_is_imported_is_required():
 
 def test_messages_and_pages_name_extras_that_exist():
     sources = "".join(path.read_text("utf-8") for path in (ROOT / "hwcls").rglob("*.py"))
-    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
     text = sources + "".join(path.read_text("utf-8") for path in pages)
     named = set(re.findall(r"install_extra\(['\"](\w+)['\"]\)|hwcls\[(\w+)\]", text))
     assert {one or other for one, other in named} <= set(EXTRAS)

@@ -17,7 +17,7 @@ from hwcls.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
-PAGES = {path.name: path.read_text("utf-8") for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]}
+PAGES = {path.name: path.read_text("utf-8") for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]}
 FIRST = ("hwcls init photos/", "hwcls sweep photos.yaml", "hwcls predict results/photos new_photos/")
 ELSEWHERE = (
     "hwcls dashboard",  # serves until it is ended: tests/cli/test_cli.py
