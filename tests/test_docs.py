@@ -41,7 +41,8 @@ def test_the_site_builds_strictly_and_loads_nothing_from_the_network(tmp_path):
 def test_the_build_refuses_what_leads_nowhere(tmp_path):
     shutil.copy(DOCS / "conf.py", tmp_path)
     (tmp_path / "index.md").write_text(
-        "# Home\n\n[page](gone.md), [place](other.md#gone), [right](other.md#here)\n\n```{toctree}\nother\nmissing\n```\n"
+        "# Home\n\n[page](gone.md), [place](other.md#gone), [right](other.md#here)\n\n"
+        "```{toctree}\nother\nmissing\n```\n"
     )
     (tmp_path / "other.md").write_text("# Other\n\n## Here\n")
     (tmp_path / "orphan.md").write_text("# Orphan\n")
