@@ -74,7 +74,7 @@ def test_the_first_screen_has_the_set_up_and_the_first_commands():
     first = "\n".join(README.splitlines()[:40])
     assert tuple(commands(first)) == FIRST
     assert all(line in first for line in SET_UP)
-    assert "![" in first
+    assert "docs/report.png" in first
 
 
 def test_the_readme_is_short():
@@ -85,7 +85,7 @@ def test_the_readme_is_short():
 @pytest.mark.parametrize("name", ["README.md", *PAGES])
 def test_its_links_lead_somewhere(name):
     page = README if name == "README.md" else PAGES[name]
-    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", page)
+    links = re.findall(r'(?:\]\(|src=")(?!https?://|#)([^)#"]+)', page)
     assert [one for one in links if not ((ROOT / name).parent / one).exists()] == []
 
 
@@ -160,6 +160,8 @@ def run(line: str) -> str:
     extra = [word for name, sets in SMALL.items() if name in words for one in sets for word in ("--set", one)]
     if words[0] == "sweep":  # what the line itself sets comes last and holds
         words = [*words[:2], *extra, *words[2:]]
+    if "--dry-run" in words and "photos.yaml" in words:  # one dry run with a probe is enough
+        words.append("--no-probe")
     done = CliRunner().invoke(app, [word.replace("run_cap=24", "run_cap=10") for word in words])
     trouble = f"{line}\n{done.output}\n{done.exception}"
     assert done.exit_code == 0 or (words[0] == "doctor" and done.exit_code == 1), trouble
@@ -193,9 +195,7 @@ def test_they_run(ray_here, clone, capsys):
     assert "imagefolder" in (clone / "results" / "photos" / "data.json").read_text()
     (shown,) = blocks(README, "text")
     output = outputs["hwcls confirm results/quickstart --add-seeds 5"]
-    assert {line.split()[0] for line in shown.text.splitlines()} <= {
-        line.split()[0] for line in output.splitlines() if line.strip()
-    }
+    assert [line for line in shown.text.splitlines() if line.split()[0] not in (*output.split(), "…")] == []
     assert "report: results/quickstart/report.html" in shown.text
     assert "report: results/quickstart/report.html" in output
     (python,) = blocks(README, "python")
