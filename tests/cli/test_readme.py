@@ -1,7 +1,8 @@
-"""Every command in the README works, in the order in which the README has them."""
+"""Every command in README.md and docs/ works, in the order in which the pages have them."""
 
 import re
 import shlex
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,10 +15,11 @@ from typer.testing import CliRunner
 
 from hwcls.cli.main import app
 from hwcls.errors import UserError
+from tests.test_results_page import not_named
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
-PAGES = {path.name: path.read_text("utf-8") for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]}
+PAGES = {str(path): path.read_text("utf-8") for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]}
 FIRST = ("hwcls init photos/", "hwcls sweep photos.yaml", "hwcls predict results/photos new_photos/")
 ELSEWHERE = (
     "hwcls dashboard",  # serves until it is ended: tests/cli/test_cli.py
@@ -31,10 +33,10 @@ SMALL = {  # settings added to a command, so that it takes seconds
 }
 
 
-def commands(page=README):
-    """The lines of a page's shell blocks that call hwcls."""
-    blocks = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
-    lines = [line.strip() for block in blocks for line in block.splitlines()]
+def commands(page=README, *, every=False):
+    """The lines of a page's shell blocks that call hwcls; of those that are not run only if `every`."""
+    blocks = re.findall(r"(<!-- not run: [^\n]+ -->\n *)?```sh\n(.*?)```", page, re.DOTALL)
+    lines = [line.strip() for reason, block in blocks if every or not reason for line in block.splitlines()]
     return list(dict.fromkeys(line.partition("  #")[0].strip() for line in lines if line.startswith("hwcls ")))
 
 
@@ -45,7 +47,7 @@ def test_the_first_screen_has_the_three_commands():
     assert len(commands()) > 15
 
 
-@pytest.mark.parametrize("line", dict.fromkeys(line for page in PAGES.values() for line in commands(page)))
+@pytest.mark.parametrize("line", dict.fromkeys(line for page in PAGES.values() for line in commands(page, every=True)))
 def test_its_options_exist(line):
     command, words = typer.main.get_command(app), shlex.split(line)[1:]
     while isinstance(command, TyperGroup):
@@ -56,12 +58,14 @@ def test_its_options_exist(line):
 
 
 def take_photos(folder):
-    """photos/, of two classes, and new_photos/."""
+    """photos/, of two classes, new_photos/, and the same as inbox/ and inbox.zip."""
     random = np.random.default_rng(0)
     for name in [*(f"photos/{kind}/{i}.jpg" for kind in ("day", "night") for i in range(12)), "new_photos/1.jpg"]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         pixels = random.integers(100 * ("day" in name), 120 + 100 * ("day" in name), (40, 50, 3), np.uint8)
         Image.fromarray(pixels).save(folder / name)
+    shutil.copytree(folder / "new_photos", folder / "inbox")
+    shutil.make_archive(str(folder / "inbox"), "zip", folder / "new_photos")
 
 
 @pytest.mark.slow
@@ -74,7 +78,7 @@ def test_they_run(ray_here, tmp_path, monkeypatch):
     take_photos(tmp_path)
     have = Path(os.environ.get("HWCLS_DATA") or "/nowhere", "FashionMNIST").is_dir()
     ran = []
-    for line in commands():
+    for line in dict.fromkeys(line for page in PAGES.values() for line in commands(page)):
         if line.startswith(ELSEWHERE) or ("fashion" in line and not have):
             continue
         words = shlex.split(line)[1:]
@@ -86,7 +90,9 @@ def test_they_run(ray_here, tmp_path, monkeypatch):
         trouble = f"{line}\n{done.output}\n{done.exception}"
         assert done.exit_code == 0 or (words[0] == "doctor" and done.exit_code == 1), trouble
         ran.append(line)
-    assert len(ran) > 12
+    assert len(ran) > 30
+    results = tmp_path / "results" / "quickstart"
+    assert not_named(str(path.relative_to(results)) for path in results.rglob("*") if path.is_file()) == set()
     assert (tmp_path / "results" / "quickstart-2" / "report.html").exists()
     assert (tmp_path / "grid.png").exists()
     assert (tmp_path / "results" / "photos" / "report.html").exists()
