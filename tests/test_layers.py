@@ -40,7 +40,7 @@ WINGS = {
     "cli": [
         {"interrupt"},
         {"console"},
-        {"choose_run"},
+        {"choose_run", "completion"},
         {"options", "progress_bar"},
         {"commands"},
         {"main"},

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
@@ -83,6 +85,24 @@ def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
 def print_to_stderr(text: str) -> None:
     """Print a line of progress or a note, apart from the result on stdout."""
     echo(text, err=True)
+
+
+def terminal_width() -> int | None:
+    """The columns of the terminal on stdout; None where stdout is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def echo_wrapped(text: str, indent: int) -> None:
+    """Print a line, on a terminal broken between words, with further lines indented."""
+    width = terminal_width()
+    lines = (
+        [text]
+        if width is None
+        else textwrap.wrap(
+            text, max(width, 2 * indent), subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+        )
+    )
+    echo("\n".join(lines))
 
 
 def table_console() -> Console:

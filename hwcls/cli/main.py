@@ -19,7 +19,7 @@ from hwcls.cli.commands import (  # noqa: F401  (each registers its commands)
     init_doctor,
     inspect_export,
     models,
-    submit,
+    submit_slurm,
     sweep_confirm,
     train_ensemble,
     wandb,
@@ -27,12 +27,13 @@ from hwcls.cli.commands import (  # noqa: F401  (each registers its commands)
 from hwcls.cli.commands.pages import report_dashboard, runs_serve  # noqa: F401
 from hwcls.cli.commands.papers import figures_tables  # noqa: F401
 from hwcls.cli.commands.sweep_files import schema_explain_key  # noqa: F401
+from hwcls.cli.completion.bash_words import bash_completion
 from hwcls.cli.console import SUMMARY, app, echo
 from hwcls.cli.interrupt import leave_at_once
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(ctx: typer.Context, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:  # the shell completes a line
         echo(f"hwcls {__version__}")
         raise typer.Exit
 
@@ -63,7 +64,8 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
             stream.reconfigure(errors="replace")  # an odd locale has no arrow or dash
     try:
-        app()
+        with bash_completion():
+            app()
     finally:
         leave_at_once()
         if "triton" not in sys.modules:  # it complains about a frozen collector

@@ -14,6 +14,8 @@ from typing import Annotated, Any
 import typer
 
 from hwcls.cli.choose_run import choose_recorded, choose_trial
+from hwcls.cli.completion import folders, sweep_file
+from hwcls.cli.completion.completer import words
 from hwcls.errors import LayoutError, UserError, did_you_mean
 
 WANDB_MODES = ("online", "offline", "off", "auto")
@@ -33,12 +35,26 @@ def _refuse_photos(ctx: typer.Context, path: Path) -> Path:
 
 
 SweepFile = Annotated[Path, typer.Argument(help="The sweep file (YAML).", show_default=False, callback=_refuse_photos)]
-Preset = Annotated[str | None, typer.Option(help="Apply one of the file's presets.", show_default=False)]
+Preset = Annotated[
+    str | None,
+    typer.Option(help="Apply one of the file's presets.", show_default=False, autocompletion=sweep_file.presets),
+]
 Sets = Annotated[
-    list[str] | None, typer.Option("--set", help="Set any entry: a.b=value. Repeatable.", show_default=False)
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="Set any entry: a.b=value. Repeatable.",
+        show_default=False,
+        autocompletion=sweep_file.settings,
+    ),
 ]
 New = Annotated[bool, typer.Option("--new", help="Start in a new folder instead of resuming.")]
-Wandb = Annotated[str, typer.Option(help="online, offline, off, or auto: online where you are logged in.")]
+Wandb = Annotated[
+    str,
+    typer.Option(
+        help="online, offline, off, or auto: online where you are logged in.", autocompletion=words(*WANDB_MODES)
+    ),
+]
 Cluster = Annotated[
     str | None,
     typer.Option("--address", help="A running Ray cluster; by default this machine alone.", show_default=False),
@@ -46,13 +62,37 @@ Cluster = Annotated[
 Budget = Annotated[
     str | None, typer.Option("--for", help="A time budget instead of run_cap: 2h, 90m.", show_default=False)
 ]
-ResultsFolder = Annotated[Path, typer.Argument(help="A sweep's results folder.", show_default=False)]
+ResultsFolder = Annotated[
+    Path, typer.Argument(help="A sweep's results folder.", show_default=False, autocompletion=folders.sweeps)
+]
 ResultsFolders = Annotated[
-    list[Path], typer.Argument(metavar="FOLDERS", help="Results folders of sweeps.", show_default=False)
+    list[Path],
+    typer.Argument(
+        metavar="FOLDERS",
+        help="Results folders of sweeps.",
+        show_default=False,
+        autocompletion=folders.sweeps,
+    ),
 ]
 _TRIAL_HELP = "A sweep's results folder, for its confirmed winner or else best trial; or a trial's folder."
-TrialFolder = Annotated[Path, typer.Argument(help=_TRIAL_HELP, show_default=False, callback=choose_trial)]
-RecordedTrial = Annotated[Path, typer.Argument(help=_TRIAL_HELP, show_default=False, callback=choose_recorded)]
+TrialFolder = Annotated[
+    Path,
+    typer.Argument(
+        help=_TRIAL_HELP,
+        show_default=False,
+        callback=choose_trial,
+        autocompletion=folders.sweeps_or_trials,
+    ),
+]
+RecordedTrial = Annotated[
+    Path,
+    typer.Argument(
+        help=_TRIAL_HELP,
+        show_default=False,
+        callback=choose_recorded,
+        autocompletion=folders.sweeps_or_trials,
+    ),
+]
 Views = Annotated[
     int | None,
     typer.Option(
@@ -90,8 +130,8 @@ def can_ask() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def _accept_code(wanted: bool) -> bool:
-    if wanted:
+def _accept_code(ctx: typer.Context, wanted: bool) -> bool:
+    if wanted and not ctx.resilient_parsing:  # the shell completes a line
         from hwcls.models.user import trust
 
         trust.accept_all()

@@ -1,5 +1,6 @@
 """`hwcls models`: names, families, sweep files, trials; figures and errors."""
 
+import io
 import json
 import subprocess
 import sys
@@ -7,6 +8,8 @@ import sys
 import pytest
 import yaml
 from typer.testing import CliRunner
+
+from hwcls.report.terminal.console import terminal_console
 
 SWEEP = {
     "run_cap": 4,
@@ -190,3 +193,21 @@ def test_nothing_is_said_beside_the_table():
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert "simple_cnn" in done.stdout
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_narrow_table_cuts_no_name_and_breaks_no_number(invoke, tmp_path, monkeypatch, width):
+    console = terminal_console(file=io.StringIO(), width=width)
+    monkeypatch.setattr("hwcls.cli.commands.models.table_console", lambda: console)
+    choice = {"a_fully_connected_net": {"name": "mlp", "width": {"values": [8, 16]}}, "mlp": {}}
+    long = {**SWEEP["parameters"]["model"], "choice": choice}
+    path = tmp_path / "models.yaml"
+    path.write_text(yaml.safe_dump({**SWEEP, "parameters": {**SWEEP["parameters"], "model": long}}))
+    done = invoke(path)
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    text = " ".join(console.file.getvalue().split())
+    assert text.count("a_fully_connected_net") >= 3
+    assert "parameters" in text
+    assert ("each on images of 1x8x8" in done.output) == (width < 120)
+    assert ("1x8x8" in text) == (width == 120)

@@ -60,7 +60,7 @@ def test_from_file_to_page(done):
     assert {"trial", "label", "status", "epoch", "lr", "model"} <= board[0].keys()
     page = (path / "report.html").read_text()
     assert "tiny" in page
-    assert "trial 3 complete" in output
+    assert "trial 3 (cnn) complete" in output
     assert "4 of 4" in output
 
 

@@ -10,12 +10,16 @@ from typing import Annotated, Any
 import typer
 
 from hwcls.cli.choose_run import choose_config
+from hwcls.cli.completion.sweep_file import alternatives
 from hwcls.cli.console import app, echo, print_to_stderr, table_console
 from hwcls.cli.options import AsJson, Overwrite, Preset, Sets, TrustCode, check_overwrite
 from hwcls.training.threads import configure_threads
 
 Subject = Annotated[Path, typer.Argument(help="A sweep file, a trial's folder, or a sweep's.", show_default=False)]
-Only = Annotated[list[str] | None, typer.Option(help="Only this alternative. Repeatable.", show_default=False)]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(help="Only this alternative. Repeatable.", show_default=False, autocompletion=alternatives),
+]
 
 
 @app.command()

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from hwcls.cli.console import app, echo, print_to_stderr, table_console
+from hwcls.cli.completion import folders
+from hwcls.cli.console import app, echo, echo_wrapped, print_to_stderr, table_console
 from hwcls.cli.options import Everything, ResultOnly, ResultsFolder, ResultsFolders
 from hwcls.errors import UserError
 
@@ -17,7 +18,16 @@ trials = typer.Typer(
 )
 app.add_typer(trials)
 
-Numbers = Annotated[list[int], typer.Argument(metavar="NUMBERS", help="The trials.", show_default=False, min=0)]
+Numbers = Annotated[
+    list[int],
+    typer.Argument(
+        metavar="NUMBERS",
+        help="The trials.",
+        show_default=False,
+        min=0,
+        autocompletion=folders.trial_numbers,
+    ),
+]
 
 
 @app.command()
@@ -60,8 +70,15 @@ def compare(
 
 @app.command()
 def explain(
-    a: Annotated[Path, typer.Argument(help="A trial's folder: results/SWEEP/trials/N.", show_default=False)],
-    b: Annotated[Path, typer.Argument(help="Another trial's folder.", show_default=False)],
+    a: Annotated[
+        Path,
+        typer.Argument(
+            help="A trial's folder: results/SWEEP/trials/N.", show_default=False, autocompletion=folders.trials
+        ),
+    ],
+    b: Annotated[
+        Path, typer.Argument(help="Another trial's folder.", show_default=False, autocompletion=folders.trials)
+    ],
     rows: Annotated[int, typer.Option(min=1, help="How many classes and images to show.")] = 10,
     as_json: Everything = False,
 ) -> None:
@@ -129,6 +146,6 @@ def _print_left_out(folder: Path, as_json: bool) -> None:
         echo(json.dumps(values, indent=2, default=str))
         return
     for text in describe_left_out(found):
-        echo(f"left out: {text}")
-    echo(describe_answer(found))
+        echo_wrapped(f"left out: {text}", 2)
+    echo_wrapped(describe_answer(found), 0)
     echo(f"report: {page}")

@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hwcls.cli.console import app, echo, print_to_stderr, table_console
+from hwcls.cli.completion import names
+from hwcls.cli.completion.completer import words
+from hwcls.cli.completion.sweep_file import data_settings
+from hwcls.cli.console import app, echo, echo_wrapped, print_to_stderr, table_console, terminal_width
 from hwcls.cli.options import (
     AsJson,
     DataOptions,
@@ -39,16 +43,33 @@ data = typer.Typer(
 )
 app.add_typer(data)
 
-Name = Annotated[str, typer.Argument(help="A data set's name: see `hwcls data list`.", show_default=False)]
+Name = Annotated[
+    str,
+    typer.Argument(
+        help="A data set's name: see `hwcls data list`.",
+        show_default=False,
+        autocompletion=names.known_data_sets,
+    ),
+]
 NameOrPlace = Annotated[
-    str, typer.Argument(help="A data set's name, a folder or archive, or a sweep file.", show_default=False)
+    str,
+    typer.Argument(
+        help="A data set's name, a folder or archive, or a sweep file.",
+        show_default=False,
+        autocompletion=names.data_sets,
+    ),
 ]
 Folder = Annotated[
     str | None, typer.Option("--path", help="The folder or archive of an imagefolder.", show_default=False)
 ]
 Sets = Annotated[
     list[str] | None,
-    typer.Option("--set", help="An entry of a sweep file's data section: classes=3. Repeatable.", show_default=False),
+    typer.Option(
+        "--set",
+        help="An entry of a sweep file's data section: classes=3. Repeatable.",
+        show_default=False,
+        autocompletion=data_settings,
+    ),
 ]
 
 
@@ -72,18 +93,25 @@ def list_all(as_json: AsJson = False) -> None:
         echo(json.dumps([{**entry, **bytes_of[str(entry["name"])]} for entry in found], indent=2))
         return
     widths = [max(len(entry[key] or "") for entry in found) for key in ("name", "what")]
+    width = terminal_width() or sys.maxsize
     for entry in found:
         where = entry["found"] or ("" if DATA_SETS[str(entry["name"])].needs_path else "not found")
         for kind, size in sizes[str(entry["name"])].items():
             where += f"  {kind} {format_bytes(size)}" if size else ""
-        echo(f"{entry['name']:{widths[0]}}  {entry['what']:{widths[1]}}  {where}".rstrip())
-    echo(describe_cache())
+        line = f"{entry['name']:{widths[0]}}  {entry['what']:{widths[1]}}  {where}".rstrip()
+        if len(line) > width:  # a path is not broken
+            line = f"{entry['name']:{widths[0]}}  {entry['what']}\n{'':{widths[0]}}  {where}"
+        echo(line)
+    echo_wrapped(describe_cache(), 2)
 
 
 @data.command("clean")
 def clean(
     name: Annotated[
-        str | None, typer.Argument(help="A data set's name; without it those of all.", show_default=False)
+        str | None,
+        typer.Argument(
+            help="A data set's name; without it those of all.", show_default=False, autocompletion=names.data_sets
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -127,7 +155,12 @@ def fetch_one(name: Name, as_json: AsJson = False) -> None:
 @takes_data_options
 def import_one(
     name: Annotated[
-        str, typer.Argument(help="A known data set's name, or a new one for your own images.", show_default=False)
+        str,
+        typer.Argument(
+            help="A known data set's name, or a new one for your own images.",
+            show_default=False,
+            autocompletion=names.known_data_sets,
+        ),
     ],
     path: Annotated[Path, typer.Argument(help="An archive or a folder.", show_default=False)],
     own: DataOptions,
@@ -234,7 +267,9 @@ def show_one(
     own: DataOptions,
     out: Annotated[Path | None, typer.Option(help="The PNG to write; by default NAME.png.", show_default=False)] = None,
     path: Folder = None,
-    split: Annotated[str, typer.Option(help="train, val or test.")] = "train",
+    split: Annotated[
+        str, typer.Option(help="train, val or test.", autocompletion=words("train", "val", "test"))
+    ] = "train",
     sets: Sets = None,
     plain: Annotated[bool, typer.Option("--plain", help="Only the original images.")] = False,
     columns: Annotated[int, typer.Option(min=1, max=64, help="Images of each class.")] = 8,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hwcls.cli.console import app, echo
+from hwcls.cli.completion.completer import words
+from hwcls.cli.console import app, echo, echo_wrapped
 from hwcls.cli.options import AsJson, DataOptions, can_ask, takes_data_options
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 SHORTEST = 120  # seconds that `init --for` takes at least: a start and the confirm runs need a minute
 SIGNS = {"ok": "ok   ", "note": "note ", "wrong": "WRONG"}
+INDENT = 7  # characters of a sign and what follows it
 
 
 @app.command()
@@ -28,7 +30,10 @@ def init(
     ],
     goal: Annotated[
         str | None,
-        typer.Option(help="quick (minutes) or thorough (an hour or two); by default what fits --for, or quick."),
+        typer.Option(
+            help="quick (minutes) or thorough (an hour or two); by default what fits --for, or quick.",
+            autocompletion=words("quick", "thorough"),
+        ),
     ] = None,
     budget: Annotated[
         str | None, typer.Option("--for", help="The time of the whole sweep: 20m, 2h.", show_default=False)
@@ -136,7 +141,7 @@ def doctor(
         checks.append(check)
         if not as_json:
             remedy = f" → {check.remedy}" if check.remedy else ""
-            echo(f"{SIGNS[check.state]}  {check.name}: {check.found}{remedy}")
+            echo_wrapped(f"{SIGNS[check.state]}  {check.name}: {check.found}{remedy}", INDENT)
     if as_json:
         echo(json.dumps([check.to_dict() for check in checks], indent=2))
     if any(check.state == "wrong" for check in checks):

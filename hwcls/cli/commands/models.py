@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hwcls.cli.completion.names import models as complete_model
+from hwcls.cli.completion.sweep_file import model_settings
 from hwcls.cli.console import app, echo, print_to_stderr, table_console
 from hwcls.cli.options import TrustCode
 
 if TYPE_CHECKING:
+    from rich.console import JustifyMethod
+
     from hwcls.config.data import DataConfig
     from hwcls.config.model import ModelFamily
     from hwcls.models.receptive_field import FieldSize
@@ -21,6 +25,23 @@ if TYPE_CHECKING:
 
 CLASSES, CHANNELS, SIZE = 10, 3, 32  # where no data set is given
 Shape = tuple[int, int, int]  # classes, channels, side
+
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Families, timm backbones, my_file.py:build, sweep files, trials' folders; by default all families.",
+        show_default=False,
+        autocompletion=complete_model,
+    ),
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="A setting of the models, as width=64; any entry of a sweep file. Repeatable.",
+        autocompletion=model_settings,
+    ),
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,13 +56,7 @@ class Row:
 
 @app.command()
 def models(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="Families, timm backbones, my_file.py:build, sweep files, trials' folders; by default all families.",
-            show_default=False,
-        ),
-    ] = None,
+    names: Names = None,
     image_size: Annotated[
         int | None,
         typer.Option(min=1, help=f"Side in pixels; by default the data's, or {SIZE}.", show_default=False),
@@ -53,10 +68,7 @@ def models(
     classes: Annotated[
         int | None, typer.Option(min=1, help=f"By default the data's, or {CLASSES}.", show_default=False)
     ] = None,
-    sets: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="A setting of the models, as width=64; any entry of a sweep file. Repeatable."),
-    ] = None,
+    sets: Sets = None,
     layers: Annotated[bool, typer.Option("--layers", help="Print every layer with its receptive field.")] = False,
     trust_code: TrustCode = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything, layers too, as JSON.")] = False,
@@ -227,30 +239,10 @@ def _weights_lines(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _print(rows: Sequence[tuple[Row, Summary]]) -> None:
-    from rich.table import Table
-
     from hwcls.data.input_words import describe_expected
     from hwcls.models.alternatives import describe_same_models
 
-    console = table_console()
-    frozen = any(summary.trainable != summary.parameters for _, summary in rows)
-    table = Table("model", "image", box=None, pad_edge=False)
-    trained = ["trained"] if frozen else []
-    for name in ("parameters", *trained, "MFLOPs", "activations kB", "receptive field", "output"):
-        table.add_column(name, justify="right")
-    for one, summary in rows:
-        _, channels, side = one.shape
-        table.add_row(
-            one.name,
-            f"{channels}x{side}x{side}",
-            f"{summary.parameters:,}",
-            *([f"{summary.trainable:,}"] if frozen else []),
-            f"{summary.flops / 1e6:,.2f}",
-            f"{summary.activations / 1e3:,.1f}",
-            _field(summary.receptive_field),
-            "x".join(map(str, summary.output)),
-        )
-    console.print(table)
+    _print_table(rows)
     alike: dict[tuple[str, Shape], list[str]] = {}
     for one, summary in rows:
         alike.setdefault((summary.signature, one.shape), []).append(one.name)
@@ -263,6 +255,47 @@ def _print(rows: Sequence[tuple[Row, Summary]]) -> None:
     for labels in alike.values():
         if len(labels) > 1:
             echo(f"note: {describe_same_models(labels)}")
+
+
+def _print_table(rows: Sequence[tuple[Row, Summary]]) -> None:
+    """Print a row for each model; a narrow table has no column for an image size that is the same for all."""
+    from rich.table import Table
+
+    from hwcls.report.terminal.columns import drop_columns, measure_columns, total_width
+
+    console = table_console()
+    frozen = any(summary.trainable != summary.parameters for _, summary in rows)
+    cells = [_cells(*row, frozen=frozen) for row in rows]
+    images = {row["image"] for row in cells}
+    expendable = ["image"] if len(images) == 1 else []
+    needed = measure_columns(cells[0], cells)
+    widths, is_narrow = drop_columns(needed, expendable, console.width), total_width(needed) > console.width
+    table = Table(box=None, pad_edge=False)
+    for name in widths:
+        header = name.replace(" ", "\n") if is_narrow else name
+        # no figure is broken or cut: the name takes several lines
+        justify: JustifyMethod = "left" if name in ("model", "image") else "right"
+        table.add_column(header, justify=justify, no_wrap=name != "model", overflow="fold")
+    for row in cells:
+        table.add_row(*(row[name] for name in widths))
+    console.print(table)
+    if "image" not in widths:
+        echo(f"each on images of {images.pop()}")
+
+
+def _cells(one: Row, summary: Summary, *, frozen: bool) -> dict[str, str]:
+    """A row of the table, by column; `frozen`: with what is trained."""
+    _, channels, side = one.shape
+    return {
+        "model": one.name,
+        "image": f"{channels}x{side}x{side}",
+        "parameters": f"{summary.parameters:,}",
+        **({"trained": f"{summary.trainable:,}"} if frozen else {}),
+        "MFLOPs": f"{summary.flops / 1e6:,.2f}",
+        "activations kB": f"{summary.activations / 1e3:,.1f}",
+        "receptive field": _field(summary.receptive_field),
+        "output": "x".join(map(str, summary.output)),
+    }
 
 
 def _print_layers(one: Row, summary: Summary) -> None:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from hwcls.cli.console import app, echo, print_to_stderr, table_console
+from hwcls.cli.completion.folders import sweeps
+from hwcls.cli.console import app, echo, echo_wrapped, print_to_stderr, table_console
 from hwcls.cli.interrupt import acknowledged
 from hwcls.cli.options import Budget, Cluster, New, Preset, ResultOnly, Sets, SweepFile, TrustCode, Wandb, check_wandb
 from hwcls.report.terminal.console import terminal_console
@@ -38,7 +39,12 @@ def sweep(
     budget: Budget = None,
     source: Annotated[
         Path | None,
-        typer.Option("--from", help="Results of another sweep to warm-start from.", show_default=False),
+        typer.Option(
+            "--from",
+            help="Results of another sweep to warm-start from.",
+            show_default=False,
+            autocompletion=sweeps,
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, without starting it.")] = False,
     probe: Annotated[bool, typer.Option("--probe/--no-probe", help="Whether a dry run times a few steps.")] = True,
@@ -72,7 +78,10 @@ def sweep(
 @app.command()
 def confirm(
     folder: Annotated[
-        str, typer.Argument(help="A sweep's results folder, or s3://bucket/prefix/name.", show_default=False)
+        str,
+        typer.Argument(
+            help="A sweep's results folder, or s3://bucket/prefix/name.", show_default=False, autocompletion=sweeps
+        ),
     ],
     add_seeds: Annotated[
         int, typer.Option("--add-seeds", min=0, max=900, help="How many seeds to add to those that ran.")
@@ -97,7 +106,8 @@ def confirm(
     if is_url(folder):
         parent, _, name = folder.rstrip("/").rpartition("/")
     else:
-        parent, name = str(Path(folder).resolve().parent), Path(folder).resolve().name
+        path = Path(folder) if Path(folder).name not in ("", "..") else Path(folder).resolve()
+        parent, name = str(path.parent), path.name
     local, shared = locate_results(parent)
     if shared and name in shared.sweep_names():
         shared.mirror(name).download()
@@ -211,7 +221,7 @@ def _print_outcome(outcome: Outcome, options: Options, as_json: bool) -> None:
         echo("This sweep is complete; nothing is left to do (--new runs it again in a new folder).")
     print_leaderboard(found, table_console())
     for hint in suggest_ranges(found):
-        echo(f"hint: {hint}")
+        echo_wrapped(f"hint: {hint}", 6)
     for key in outcome.failed:
         echo(f"failed: {path / key / 'error.txt'}")
     copy = f", with a local copy in {path}" if url else ""
@@ -220,7 +230,7 @@ def _print_outcome(outcome: Outcome, options: Options, as_json: bool) -> None:
     for url in read_project_urls(outcome.folder):
         echo(f"W&B: {url}")
     for problem in read_problems(outcome.folder):
-        echo(f"note: {problem}")
+        echo_wrapped(f"note: {problem}", 6)
     print_best(found, table_console())
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hwcls.cli.choose_run import choose_config
+from hwcls.cli.completion import folders
 from hwcls.cli.console import app, echo, print_to_stderr
 from hwcls.cli.options import AsJson, Overwrite, ResultOnly, ResultsFolder, TrustCode, Views, check_overwrite
 from hwcls.cli.progress_bar import progress_reporter
@@ -26,6 +27,7 @@ def train(
         typer.Argument(
             help="A trial's config.yaml or its folder; or a sweep's results folder, for its best model.",
             show_default=False,
+            autocompletion=folders.sweeps_or_trials,
         ),
     ],
     out: Annotated[
@@ -70,7 +72,11 @@ def ensemble(
     folder: ResultsFolder,
     more: Annotated[
         list[Path] | None,
-        typer.Argument(help="Further sweeps or trials whose models may be averaged.", show_default=False),
+        typer.Argument(
+            help="Further sweeps or trials whose models may be averaged.",
+            show_default=False,
+            autocompletion=folders.sweeps_or_trials,
+        ),
     ] = None,
     top: Annotated[int, typer.Option(min=2, help="The most models that are averaged.")] = 5,
     soup: Annotated[

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from hwcls.data.formats.archive import FileTree
 from hwcls.data.formats.image_types import LeftOut
 from hwcls.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class UnusableImagesError(UserError):

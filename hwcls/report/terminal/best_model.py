@@ -17,14 +17,15 @@ def print_best(sweep: SweepResults, console: Console) -> None:
     """Print who won, its settings in one line, where its weights are, and the commands that use it."""
     from rich.text import Text
 
+    from hwcls.report.terminal.columns import fill_lines
+
     name, *settings = describe_best(sweep) or [""]
     if not name:
         return
     console.print(Text(name, style="bold"))
     for line in settings:
-        text = Text(line)
-        text.truncate(console.width, overflow="ellipsis")
-        console.print(text)
+        for part in fill_lines(line.split(), console.width - 2, " "):
+            console.print(Text(f"  {part}"))
     if weights := describe_weights(sweep):
         console.print(Text(f"  weights: {weights}"))
     for command in list_commands(sweep):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import TYPE_CHECKING, Any
 
 from hwcls.format import format_cell, format_count, format_duration, format_metric, format_number, order_by_difference
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 EXPENDABLE = ("epoch", "epochs", "time")  # columns that make room for the settings, the first one first
+EXPENDABLE_OF_ALTERNATIVES = ("time", "epochs", "trials", "failed", "trial", "search leader")
 SETTINGS = 30  # characters that the settings get before these columns do
+LEAST_LABEL = 12  # characters of an alternative's name
 
 
 def print_leaderboard(sweep: SweepResults, console: Console, rows: int = 10) -> None:
@@ -50,46 +53,51 @@ def _print_alternatives(sweep: SweepResults, console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    found = build_alternatives(sweep)
-    test = compare_confirmed(sweep)
-    if not found:
+    from hwcls.report.terminal.columns import drop_columns, measure_columns
+
+    rows = _list_alternatives(sweep)
+    if not rows:
         return
-    failed = any(row["failed"] for row in found)
-    columns = [str(sweep.compare).rpartition(".")[2], "trials", *(["failed"] if failed else []), "epochs", "time"]
-    overtaken = any(is_overtaken(sweep, row) for row in found)
-    columns += [*(["trial"] if sweep.confirm else []), sweep.metric, *(["on test", "95 % interval"] if test else [])]
-    columns += ["search leader"] if overtaken else []
+    first = next(iter(rows[0]))
+    widths = drop_columns(measure_columns(rows[0], rows), EXPENDABLE_OF_ALTERNATIVES, console.width)
     table = Table(box=None, pad_edge=False)
-    for place, name in enumerate(columns):
-        table.add_column(Text(name), justify="right" if place else "left", overflow="fold")
-    for row in found:
-        cells = [format_number(row["label"]), str(row["trials"]), *([str(row["failed"])] if failed else [])]
-        cells += [str(row["epochs"]), format_duration(row["seconds"])]
-        cells += [format_number(row["trial"])] if sweep.confirm else []
-        cells.append(format_cell(sweep.metric, row["value"]))
-        if test:
-            ends = (row["low"], row["high"])
-            cells.append("–" if None in ends else format_metric(test.metric, row[test.metric]))
-            cells.append("–" if None in ends else " to ".join(format_metric(test.metric, end) for end in ends))
-        if overtaken:
-            leader = f"trial {row['best_trial']}, {format_cell(sweep.metric, row['best_value'])}"
-            cells.append(leader if is_overtaken(sweep, row) else "–")
-        table.add_row(*map(Text, cells))
+    for name in widths:
+        is_first = name == first  # the only one that may take several lines
+        table.add_column(Text(name), justify="left" if is_first else "right", no_wrap=not is_first, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(row[name]) for name in widths))
     console.print(table)
     console.print()
 
 
+def _list_alternatives(sweep: SweepResults) -> list[dict[str, str]]:
+    """The cells of each alternative, by column."""
+    found, test = build_alternatives(sweep), compare_confirmed(sweep)
+    failed = any(row["failed"] for row in found)
+    overtaken = any(is_overtaken(sweep, row) for row in found)
+    cells = []
+    for row in found:
+        own = {str(sweep.compare).rpartition(".")[2]: format_number(row["label"]), "trials": str(row["trials"])}
+        own |= {"failed": str(row["failed"])} if failed else {}
+        own |= {"epochs": str(row["epochs"]), "time": format_duration(row["seconds"])}
+        own |= {"trial": format_number(row["trial"])} if sweep.confirm else {}
+        own[sweep.metric] = format_cell(sweep.metric, row["value"])
+        if test:
+            ends = (row["low"], row["high"])
+            own["on test"] = "–" if None in ends else format_metric(test.metric, row[test.metric])
+            interval = " to ".join(format_metric(test.metric, end) for end in ends if end is not None)
+            own["95 % interval"] = "–" if None in ends else interval
+        if overtaken:
+            leader = f"trial {row['best_trial']}, {format_cell(sweep.metric, row['best_value'])}"
+            own["search leader"] = leader if is_overtaken(sweep, row) else "–"
+        cells.append(own)
+    return cells
+
+
 def _print_trials(sweep: SweepResults, console: Console, rows: int) -> int:
     """Print trials that did not fail, of each alternative also its winner, and return how many."""
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False)
-    label = ["label"] if sweep.compare else []
-    costs = [cost.recorded for cost in sweep.costs]
-    right = ("rank", "trial", sweep.metric, *costs, "epoch", "epochs", "time")
-    front = ["front"] if costs else []
-    columns = ["rank", "trial", *label, "status", *front, sweep.metric, *costs, "epoch", "epochs", "time"]
     groups = [
         [row for row in group if row["status"] != "failed" and not row.get("left_out")]
         for group in group_leaderboard(sweep)
@@ -98,30 +106,63 @@ def _print_trials(sweep: SweepResults, console: Console, rows: int) -> int:
     each = max(1, -(-rows // max(1, len(groups))))
     chosen = {one.trial.number: one.confirmed for one in choose_representatives(sweep)}
     shown = [[_shown_row(row, chosen) for row in _keep_winner(group, each)] for group in groups]
+    if not shown:
+        return 0
     texts = describe_settings(sweep, [row for group in shown for row in group])
-    widths = {
-        name: max([len(name), *(len(format_cell(name, row[name])) for group in shown for row in group)]) + 2
-        for name in columns
-    }
-    wanted = min(max(map(len, texts.values()), default=0), SETTINGS)
-    for name in EXPENDABLE:
-        if console.width - sum(widths[name] for name in columns) < wanted:
-            columns.remove(name)
-    room = console.width - sum(widths[name] for name in columns)  # Rich would shrink every column for the settings
-    for name in columns:
-        table.add_column(Text(name), justify="right" if name in right else "left", no_wrap=True)
-    table.add_column("settings", no_wrap=True)
-    for group in shown:
-        for row in group:
-            cells = [Text(format_cell(name, row[name])) for name in columns]
-            settings = Text(texts[row["trial"]])
-            settings.truncate(max(room, 12), overflow="ellipsis")
-            table.add_row(*cells, settings, style="bold" if row["trial"] in chosen else "")
-        if group is not shown[-1]:
-            table.add_row()
-    if shown:
-        console.print(table)
+    if _print_rows(sweep, shown, texts, console, chosen):
+        console.print(Text("… settings that do not fit are in leaderboard.csv"))
     return sum(map(len, shown))
+
+
+def _print_rows(
+    sweep: SweepResults,
+    groups: list[list[dict[str, Any]]],
+    settings: dict[int, str],
+    console: Console,
+    chosen: Container[int],
+) -> bool:
+    """Print trials by alternative, `chosen` ones in bold; whether some of their settings did not fit."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from hwcls.report.terminal.columns import GAP, drop_columns, measure_columns, shorten_names
+
+    costs = [cost.recorded for cost in sweep.costs]
+    label, front = ["label"] if sweep.compare else [], ["front"] if costs else []
+    names = ["rank", "trial", *label, "status", *front, sweep.metric, *costs, "epoch", "epochs", "time"]
+    cells = {row["trial"]: {name: format_cell(name, row[name]) for name in names} for group in groups for row in group}
+    wanted = min(max(map(len, settings.values()), default=0), SETTINGS)
+    widths = drop_columns(measure_columns(names, cells.values()), EXPENDABLE, console.width - wanted - GAP)
+    room = console.width - sum(widths.values()) - GAP * len(widths)
+    if label and room < wanted:
+        widths["label"] = max(LEAST_LABEL, widths["label"] + room - wanted)
+        short = shorten_names((row["label"] for row in cells.values()), widths["label"])
+        cells = {trial: {**row, "label": short[row["label"]]} for trial, row in cells.items()}
+        room = console.width - sum(widths.values()) - GAP * len(widths)
+    table = Table(box=None, pad_edge=False)
+    for name in widths:
+        left = name in ("label", "status", "front")
+        table.add_column(Text(name), justify="left" if left else "right", no_wrap=True)
+    table.add_column("settings", no_wrap=True)
+    lines = {trial: cut_settings(text, room) for trial, text in settings.items()}
+    for group in groups:
+        for row in group:
+            style, trial = "bold" if row["trial"] in chosen else "", row["trial"]
+            table.add_row(*(Text(cells[trial][name]) for name in widths), Text(lines[trial]), style=style)
+        if group is not groups[-1]:
+            table.add_row()
+    console.print(table)
+    return any(lines[trial] != text for trial, text in settings.items())
+
+
+def cut_settings(text: str, width: int) -> str:
+    """As many settings as fit whole, and … for those that do not."""
+    from hwcls.report.terminal.columns import fill_lines
+
+    if len(text) <= width:
+        return text
+    first = fill_lines(text.split(), width - 2, " ")[0]
+    return f"{first} …" if len(first) <= width - 2 else "…"
 
 
 def describe_settings(sweep: SweepResults, rows: list[dict[str, Any]]) -> dict[int, str]:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 SHOWN = ("rank", "sweep", "trial", "label", "status")
+EXPENDABLE = ("epoch", "epochs", "time", "status")  # columns that make room for the others, the first one first
+NAMES, LEAST_NAME = ("label", "sweep"), 8  # columns that are cut, the first one first, and how far
 
 
 def print_merged_leaderboard(sweeps: Sequence[SweepResults], console: Console, rows: int) -> None:
@@ -22,18 +24,27 @@ def print_merged_leaderboard(sweeps: Sequence[SweepResults], console: Console, r
     from rich.table import Table
     from rich.text import Text
 
+    from hwcls.report.terminal.columns import drop_columns, measure_columns, shorten_names, total_width
+
     board, metric = merge_leaderboards(sweeps), sweeps[0].metric
     for text in find_cautions(sweeps):
         console.print(Text(f"note: {text}", style="yellow"))
     columns = [name for name in SHOWN if board and name in board[0]] + [metric, "epoch", "epochs", "time"]
-    table = Table(box=None, pad_edge=False)
-    right = {"rank", "trial", metric, "epoch", "epochs", "time"}
-    for name in columns:
-        table.add_column(Text(name), justify="right" if name in right else "left")
     shown = board[:rows] if have_same_data(sweeps) else _share_rows(board, rows)
-    for row in shown:
-        cells = row | {"time": format_duration(row["seconds"])}
-        table.add_row(*(Text(format_cell(name, cells[name])) for name in columns))
+    timed = [row | {"time": format_duration(row["seconds"])} for row in shown]
+    cells = [{name: format_cell(name, row[name]) for name in columns} for row in timed]
+    widths = drop_columns(measure_columns(columns, cells), EXPENDABLE, console.width)
+    for name in NAMES:
+        lack = total_width(widths) - console.width
+        if name in widths and lack > 0:
+            widths[name] = max(LEAST_NAME, widths[name] - lack)
+            short = shorten_names((row[name] for row in cells), widths[name])
+            cells = [{**row, name: short[row[name]]} for row in cells]
+    table = Table(box=None, pad_edge=False)
+    for name in widths:
+        table.add_column(Text(name), justify="left" if name in (*NAMES, "status") else "right", no_wrap=True)
+    for row in cells:
+        table.add_row(*(Text(row[name]) for name in widths))
     console.print(table)
     if more := len(board) - len(shown):
         console.print(Text(f"… and {format_count(more, 'more trial')}"))

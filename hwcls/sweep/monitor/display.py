@@ -6,8 +6,9 @@ from rich.console import Console
 
 from hwcls.config.optim import MetricConfig
 from hwcls.sweep.monitor.eta import Ahead
+from hwcls.sweep.monitor.live_table import LiveTable
 from hwcls.sweep.monitor.notebook import NotebookTable, in_notebook
-from hwcls.sweep.monitor.progress import Lines, LiveTable, Progress
+from hwcls.sweep.monitor.progress import Lines, Progress
 
 
 class ProgressDisplay:
@@ -27,7 +28,8 @@ class ProgressDisplay:
     ) -> Progress:
         """As ProgressFor."""
         self.__exit__()
-        table = LiveTable if self.console.is_terminal else NotebookTable if in_notebook() else None
+        moves_cursor = self.console.is_terminal and not self.console.is_dumb_terminal
+        table = LiveTable if moves_cursor else NotebookTable if in_notebook() else None
         if table is None or self.console.quiet:
             return Lines(self.metric, total, done, left, ahead)
         self.live = table(self.console, self.metric, total, done, left, ahead).__enter__()

@@ -18,10 +18,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+TIME = 11  # characters before each line of a terminal
+
+
 @contextmanager
 def log_to_console(console: Console) -> Iterator[None]:
     """Log to a console while the block runs: by Rich on a terminal, in plain lines elsewhere."""
     handler: logging.Handler = _Lines(console)
+    handler.setFormatter(_Message())
     if console.is_terminal:
         from rich.highlighter import NullHighlighter
         from rich.logging import RichHandler
@@ -29,7 +33,7 @@ def log_to_console(console: Console) -> Iterator[None]:
         handler = RichHandler(
             console=console, show_level=False, show_path=False, highlighter=NullHighlighter(), log_time_format="[%X]"
         )
-    handler.setFormatter(_Message())
+        handler.setFormatter(_Facts(console))
     with _attached(handler, logging.INFO):
         yield
 
@@ -64,6 +68,19 @@ class _Message(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         text = printable(record.getMessage(), "\n")
         return f"note: {text}" if record.levelno >= logging.WARNING else text
+
+
+class _Facts(_Message):
+    """For a terminal, whose lines break between two facts; Rich breaks those that are longer between two words."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self.console = console
+
+    def format(self, record: logging.LogRecord) -> str:
+        from hwcls.report.terminal.columns import JOINT, fill_lines
+
+        return "\n".join(fill_lines(super().format(record).split(JOINT), self.console.width - TIME))
 
 
 class _Timed(logging.Formatter):

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 
-from hwcls.sweep.monitor.progress import LiveTable
+from hwcls.sweep.monitor.live_table import LiveTable
 from hwcls.tracking.records import Result
 
 INTERVAL = 0.5  # seconds between two pictures of the table, at least
@@ -63,11 +63,19 @@ class NotebookTable(LiveTable):
     """The live table in a notebook; log lines appear beneath it."""
 
     def open_view(self) -> NotebookView:
-        self.view = NotebookView(self.console, self._table)
+        self.view = NotebookView(self.console, self.render)
         return self.view
 
-    def started(self, key: str, label: str | None, parameters: dict[str, Any], epoch: int, epochs: int) -> None:
-        super().started(key, label, parameters, epoch, epochs)
+    def started(
+        self,
+        key: str,
+        label: str | None,
+        parameters: dict[str, Any],
+        epoch: int,
+        epochs: int,
+        best: float | None = None,
+    ) -> None:
+        super().started(key, label, parameters, epoch, epochs, best)
         self.view.refresh()
 
     def epoch(self, key: str, line: dict[str, Any]) -> None:

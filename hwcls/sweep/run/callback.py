@@ -61,9 +61,12 @@ class RecordCallback(Callback):  # type: ignore[misc]
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.running.add(trial.trial_id)
         job = job_of(trial)
-        epoch = self._folder(job).last_epoch()
-        self._folder(job).resume()
-        self.progress.started(job.key, job.label, dict(job.parameters), epoch, job.epochs)
+        folder = self._folder(job)
+        epoch = folder.last_epoch()
+        best = best_of(folder.records(), self.metric) if epoch else None
+        value = None if best is None else best[self.metric.name]
+        folder.resume()
+        self.progress.started(job.key, job.label, dict(job.parameters), epoch, job.epochs, value)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any

@@ -52,7 +52,7 @@ def test_the_winner_its_settings_its_weights_and_the_commands(sweep, tmp_path, m
     ]
 
 
-def test_a_narrow_terminal_cuts_settings_and_no_command(results, tmp_path):
+def test_a_narrow_terminal_breaks_between_settings_and_in_no_command(results, tmp_path):
     found = results.full(tmp_path / ("a" * 60))
     path = found.trial(1).path / "result.json"
     drawn = {f"setting_{n}": n for n in range(20)}
@@ -60,8 +60,10 @@ def test_a_narrow_terminal_cuts_settings_and_no_command(results, tmp_path):
     save_file({"w": np.zeros(1, np.float32)}, found.trial(1).path / "best.safetensors", {"hwcls": "{}"})
     lines = printed(found.path)
     assert lines[0] == "best: mlp (trial 1), val/accuracy 0.9, not confirmed on test"
-    assert len(lines[1]) == 80
-    assert lines[1].endswith("…")
+    of = lines[1 : lines.index(next(line for line in lines if "weights:" in line))]
+    assert " ".join(line.strip() for line in of) == " ".join(f"{name}={value}" for name, value in drawn.items())
+    assert len(of) == 4
+    assert max(map(len, of)) <= 80
     assert f"  hwcls predict {found.path} NEW_PHOTOS" in lines
 
 

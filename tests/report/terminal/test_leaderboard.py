@@ -8,7 +8,7 @@ import json
 from rich.console import Console
 
 from hwcls import files
-from hwcls.report.terminal.leaderboard import print_leaderboard
+from hwcls.report.terminal.leaderboard import cut_settings, print_leaderboard
 from hwcls.results.compare import build_leaderboard, write_leaderboard
 from hwcls.results.load import load_results, mark_running
 
@@ -34,7 +34,7 @@ def test_printed_leaderboard(tmp_path, results):
 def test_printed_by_alternative(tmp_path, results):
     sweep = results.full(tmp_path)
     results.confirm(sweep, "resnet", 0.9)
-    lines = printed(load_results(tmp_path)).splitlines()
+    lines = printed(load_results(tmp_path), width=120).splitlines()
     spent = next(line.split() for line in lines if line.startswith("resnet"))
     assert spent[:3] == ["resnet", "3", "0"]  # trials, failed ones
     assert spent[6:8] == ["0", "0.7000"]  # the confirmed trial and its value
@@ -79,3 +79,47 @@ def test_an_empty_sweep_prints_its_answer(tmp_path, results):
     loaded = load_results(tmp_path)
     assert printed(loaded).split("\n") == ["tiny", "No trial has started yet.", ""]
     assert write_leaderboard(loaded).read_text().startswith("rank,trial")
+
+
+LABEL = "efficientnet_b0_with_strong_augmentation_{}"
+
+
+def test_narrow_tables_cut_no_number_and_break_no_header(tmp_path, results):
+    """Long names of alternatives, many settings, a confirmed winner that another trial leads."""
+    sweep = results.full(tmp_path)
+    results.confirm(sweep, "resnet", 0.9)
+    for trial in sweep.trials().values():
+        drawn = {"lr": 0.0012345, "batch_size": 256, "head_dropout": 0.25, "weight_decay": 1.2345e-06}
+        path = trial.path / "result.json"
+        if path.exists():
+            files.write_json(path, json.loads(path.read_text()) | {"parameters": drawn})
+    whole = {word for word in printed(load_results(tmp_path), width=400).split() if "=" in word}
+    assert len(whole) >= 4
+    for width in (60, 80, 100):
+        lines = printed(load_results(tmp_path), width=width).splitlines()
+        assert max(map(len, lines)) <= width
+        table = [line for line in lines if line.startswith(("model", "resnet", "mlp", "rank"))]
+        assert "val/accuracy" in table[0]
+        assert "95 % interval" in table[0]
+        assert all(line.count("0.") >= 1 for line in table[1:3])
+        rows = [line.rstrip() for line in lines if line[:4].strip().isdecimal() and "0." in line]
+        assert len(rows) == 4
+        assert {word for row in rows for word in row.split() if "=" in word} <= whole
+        assert any(row.endswith("…") for row in rows)
+        assert "… settings that do not fit are in leaderboard.csv" in lines
+
+
+def test_settings_are_shown_whole():
+    assert cut_settings("lr=0.1 width=64", 15) == "lr=0.1 width=64"
+    assert cut_settings("lr=0.1 width=64", 14) == "lr=0.1 …"
+    assert cut_settings("lr=0.1 width=64", 7) == "…"
+
+
+def test_long_alternatives_make_room_for_values(tmp_path, results):
+    sweep = results.sweep(tmp_path, name="tiny")
+    for number in range(4):
+        results.trial(sweep.trial(number), [0.5, 0.6 + number / 10], label=LABEL.format(number % 2))
+    lines = printed(load_results(tmp_path), width=80).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert sum("0.9000" in line for line in lines) >= 1
+    assert len({line.split()[2] for line in lines if line.split()[:1] and line.split()[0].isdecimal()}) == 2

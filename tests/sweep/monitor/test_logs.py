@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from hwcls.config.optim import MetricConfig
+from hwcls.sweep.monitor.live_table import LiveTable
 from hwcls.sweep.monitor.logs import log_to_console, log_to_file
-from hwcls.sweep.monitor.progress import LiveTable
 
 log = logging.getLogger("hwcls.sweep.anything")
 

@@ -1,4 +1,4 @@
-"""What is seen of a sweep while it runs, under a clock of the test's own."""
+"""What is told of a sweep while it runs, under a clock of the test's own."""
 
 import io
 
@@ -8,21 +8,10 @@ from rich.console import Console
 from hwcls.config.optim import MetricConfig
 from hwcls.sweep.monitor.eta import AFTER, GROUP, SCORE, Ahead, Pace
 from hwcls.sweep.monitor.logs import log_to_console
-from hwcls.sweep.monitor.progress import AROUND, Lines, LiveTable
+from hwcls.sweep.monitor.progress import Lines
 from hwcls.tracking.records import Result
 
 METRIC = MetricConfig(name="val/accuracy")
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    now = [1000.0]
-    monkeypatch.setattr("hwcls.sweep.monitor.eta.time.monotonic", lambda: now[0])
-
-    def wait(seconds):
-        now[0] += seconds
-
-    return wait
 
 
 def run_epochs(pace, wait, key, epochs, seconds=2.0):
@@ -161,115 +150,6 @@ def test_the_best_of_confirm_is_a_mean_and_no_lucky_seed(clock):
     assert lines._overall()[1] == "best mean 0.9300 over 2 seeds (cnn, trial 6)"
 
 
-def shown(width, total=4, left=None, done=0):
-    console = Console(file=io.StringIO(), width=width, force_terminal=True, legacy_windows=False, color_system=None)
-    return LiveTable(console, METRIC, total, done, left), console
-
-
-def text_of(table, console):
-    with console.capture() as capture:
-        console.print(table._table())
-    return capture.get()
-
-
-LINE = {"val/accuracy": 0.98761, "train/loss": 0.0123, "lr": 9.983e-05, "seconds": 1.0, "images_per_second": 123456.7}
-
-
-NARROW = {80: ("train/loss", "lr", "images/s"), 100: ("train/loss",), 140: ()}  # columns that do not fit
-
-
-@pytest.mark.parametrize(("width", "absent"), NARROW.items())
-def test_the_table_fits_and_keeps_what_matters(width, absent):
-    table, console = shown(width)
-    table.started("trials/100", "cnn", {"lr": 0.0001, "width": 32}, 0, 200)
-    table.epoch("trials/100", {"epoch": 120, **LINE})
-    table.started("confirm/fully_connected/10007002", "fully_connected", {"lr": 0.1}, 0, 30)
-    text = text_of(table, console)
-    assert max(map(len, text.splitlines())) <= width
-    head, first, second, *_ = text.splitlines()
-    columns = ["trial", "state", "epoch", "val/accuracy", "train/loss", "lr", "images/s", "settings"]
-    assert head.split() == [name for name in columns if name not in absent]
-    assert first.split()[:5] == ["trial", "100", "training", "120/200", "0.9876"]
-    assert ("9.983e-05" in first) == ("lr" not in absent)
-    assert ("123,457" in first) == ("images/s" not in absent)
-    assert "lr 0.0001, width 32" in first
-    assert "starting" in second
-    assert "0/30" in second
-    assert "/10007002" in second
-
-
-def test_the_states_of_a_trial():
-    table, console = shown(80)
-
-    def state():
-        return text_of(table, console).splitlines()[1].split()[2]
-
-    table.started("trials/1", None, {}, 0, 9)
-    assert state() == "starting"
-    table.epoch("trials/1", {"epoch": 1, **LINE})
-    assert state() == "training"
-    table.restarted("trials/1", "the worker died")
-    assert state() == "restarting"
-    assert "0.9876" in text_of(table, console)  # what it had reached stays in sight
-    table.started("trials/1", None, {}, 1, 9)
-    assert state() == "restarting"
-    table.epoch("trials/1", {"epoch": 2, **LINE})
-    assert state() == "training"
-    table.ended("trials/1", Result("complete", {"epoch": 2, "val/accuracy": 0.5}, None, {}, 1.0))
-    table.started("trials/2", None, {}, 4, 9)
-    assert (state(), "4/9" in text_of(table, console)) == ("resuming", True)
-    table.ended("trials/2", Result("failed", None, None, {}, 1.0, error="it broke"))
-    table.started("confirm/a/7", "a", {}, 0, 9)
-    table.epoch("confirm/a/7", {"epoch": 1, **LINE})
-    assert text_of(table, console).splitlines()[1].split()[:3] == ["confirm", "a/7", "confirming"]
-
-
-def test_the_caption_of_a_time_budget(clock):
-    table, console = shown(80, total=None, left=90)
-    table.ended_before("trials/0", Result("complete", {"epoch": 2, "val/accuracy": 0.5}, None, {}, 1.0))
-    assert text_of(table, console).split("\n")[-2].strip() == (
-        "0 done · best 0.5000 (trial 0) · 1 min 30 s left · starting the workers"
-    )
-
-
-def test_rows_of_a_narrow_table_differ_in_what_they_show():
-    table, console = shown(80)
-    for number, rate in enumerate((0.001, 0.002)):
-        table.started(f"trials/{number}", "cnn", {"batch_size": 32, "head_dropout": 0.25, "lr": rate}, 0, 9)
-    head, first, second, *_ = text_of(table, console).splitlines()
-    assert head.split() == ["trial", "state", "epoch", "val/accuracy", "settings"]
-    assert first.rstrip().endswith("lr 0.001, batch_size 32, head_…")
-    assert second.rstrip().endswith("lr 0.002, batch_size 32, head_…")
-    table.ended("trials/0", Result("complete", None, "cnn", {}, 1.0))
-    assert text_of(table, console).splitlines()[1] == second  # as before: the order of columns does not jump
-    table.started("trials/2", "mlp", {"batch_size": 64, "model": "mlp", "lr": 0.003}, 0, 9)
-    assert text_of(table, console).splitlines()[2].rstrip().endswith("model mlp, lr 0.003, batch_siz…")
-    for number in range(3, 60):  # more than the order is of
-        table.started(f"trials/{number}", "cnn", {"lr": 0.1}, 0, 9)
-        table.ended(f"trials/{number}", Result("complete", None, "cnn", {}, 1.0))
-    assert "batch_siz…" in text_of(table, console)
-
-
-def test_the_caption_says_what_is_done_where_no_trial_runs(clock):
-    table, console = shown(80, total=1)
-
-    def last():
-        return text_of(table, console).split("\n")[-2].strip()
-
-    table.pace.ahead = Ahead.of_search({})
-    assert last() == "0 of 1 done · starting the workers"
-    table.started("trials/0", None, {}, 0, 1)
-    assert last() == "0 of 1 done"
-    clock(30)
-    table.epoch("trials/0", {"epoch": 1, **LINE})
-    table.ended("trials/0", Result("complete", {"epoch": 1, "val/accuracy": 0.5}, None, {}, 1.0))
-    assert last() == "1 of 1 done · best 0.5000 (trial 0) · writing the report"
-    table.pace.ahead = Ahead.of_confirm()
-    assert last().endswith(" · scoring on test, writing the report")
-    table.pace.ahead = Ahead.of_search({None: 5})
-    assert last().endswith(" · starting the confirm runs")
-
-
 def test_a_late_trial_uses_up_the_time_of_what_follows(clock):
     pace = Pace(1, ahead=Ahead.of_search({}))
     pace.started("a", 0, 2)
@@ -291,9 +171,9 @@ def test_lines_say_how_far_it_is(clock):
         run_epochs(lines.pace, clock, "trials/0", [1, 2])
         lines.ended("trials/0", Result("complete", {"epoch": 2, "val/accuracy": 0.5}, "a", {}, 4.0))
     begun, ended = console.file.getvalue().splitlines()
-    assert begun == "trial 0 starts: lr 0.125"
-    facts = ["trial 0 complete", "val/accuracy 0.5000 in epoch 2", "4.0 s", "1 of 3 done", "best 0.5000 (trial 0)"]
-    assert ended.split(" · ")[:-1] == facts
+    assert begun == "trial 0 (a) starts: lr 0.125"
+    facts = ["trial 0 (a) complete", "val/accuracy 0.5000 in epoch 2", "new best", "4.0 s", "1 of 3 done"]
+    assert ended.split(" · ")[:-1] == [*facts, "best 0.5000 (a, trial 0)"]
     assert ended.endswith(" left")
 
 
@@ -319,29 +199,50 @@ def test_where_trials_pause_the_rule_says_how_many_epochs_are_left(clock):
     assert pace.remaining() == pytest.approx(2 * 20)
 
 
-def test_a_paused_trial_is_named(clock):
-    console = Console(record=True, width=200, file=io.StringIO())
+def logged(act):
+    """The lines of a pipe."""
+    console, lines = Console(width=200, file=io.StringIO()), Lines(METRIC, 6)
     with log_to_console(console):
-        lines = Lines(METRIC, 6)
-        lines.started("trials/3", None, {}, 0, 9)
-        lines.paused("trials/3", Result("stopped", {"epoch": 1, "val/accuracy": 0.5}, None, {}, 2.0))
-    assert "trial 3 paused · val/accuracy 0.5000 in epoch 1" in console.export_text()
-    assert lines.best == (0.5, "trials/3")
-    assert not lines.pace.running
+        act(lines)
+    assert "\x1b" not in console.file.getvalue()
+    return console.file.getvalue().splitlines()
 
 
-def test_a_table_of_hundreds_of_trials_fits_the_terminal():
-    """What is drawn four times a second are the rows that a terminal shows."""
-    table, console = shown(120, total=1000)
-    for number in range(256):
-        table.started(f"trials/{number}", "cnn", {"lr": 0.1}, 0, 9)
-    lines = text_of(table, console).splitlines()
-    assert len(lines) < console.height
-    rows = [line for line in lines if "starting" in line]
-    assert len(rows) == console.height - AROUND
-    assert f"{256 - len(rows)} more run" in lines[-1]
-    for number in range(240):
-        table.ended(f"trials/{number}", Result("complete", None, "cnn", {}, 1.0))
-    text = text_of(table, console)
-    assert text.count("starting") == 16
-    assert "more run" not in text
+def test_every_event_names_the_alternative(clock):
+    def result(status, value, error=None):
+        return Result(status, {"epoch": 1, "val/accuracy": value}, "cnn", {}, 2.0, error=error)
+
+    def act(lines):
+        lines.started("trials/3", "cnn", {"lr": 0.5}, 0, 9)
+        lines.restarted("trials/3", "a rank died")
+        lines.paused("trials/3", result("stopped", 0.5))
+        assert lines.best == (0.5, "trials/3", "cnn")
+        assert not lines.pace.running
+        lines.started("trials/3", "cnn", {"lr": 0.5}, 1, 9, 0.5)
+        lines.ended("trials/3", result("stopped", 0.5))
+        lines.ended("trials/4", result("stopped_by_user", 0.75))
+        lines.ended("trials/5", result("failed", 0.25, "loss is NaN"))
+        lines.ended("confirm/cnn/3000", result("complete", 0.75))
+
+    found = [line.partition(" · 2.0 s")[0] for line in logged(act)]
+    assert found == [
+        "trial 3 (cnn) starts: lr 0.5",
+        "trial 3 (cnn) is restarted: a rank died",
+        "trial 3 (cnn) paused · val/accuracy 0.5000 in epoch 1 · new best",
+        "trial 3 (cnn) is promoted, resumes after epoch 1",
+        "trial 3 (cnn) stopped · val/accuracy 0.5000 in epoch 1",
+        "trial 4 (cnn) stopped by user · val/accuracy 0.7500 in epoch 1 · new best",
+        "trial 5 (cnn) failed · val/accuracy 0.2500 in epoch 1 · loss is NaN",
+        "confirm run cnn/3000 complete · val/accuracy 0.7500 in epoch 1",
+    ]
+
+
+def test_without_alternatives_a_trial_has_its_number(clock):
+    def act(lines):
+        lines.started("trials/3", None, {}, 4, 9)
+        lines.ended("trials/3", Result("complete", {"epoch": 9, "val/accuracy": 0.5}, None, {}, 2.0))
+
+    begun, ended = logged(act)
+    assert begun == "trial 3 resumes after epoch 4: the file's settings"
+    assert ended.startswith("trial 3 complete · ")
+    assert ended.endswith("best 0.5000 (trial 3)")

@@ -208,8 +208,11 @@ def test_a_paused_trial_keeps_one_checkpoint_and_has_no_result(callback, two, tm
     assert (waiting.status, waiting.best) == ("stopped", {"epoch": 1, "val/accuracy": 0.5})
     assert callback.running == {"tune-1"}
     two[0].config = job
+    shown = []
+    callback.progress = SimpleNamespace(started=lambda *told: shown.append(told))
     callback.on_trial_start(0, two, two[0])  # it continues, as another trial for Tune
     assert folder.paused() is None
+    assert shown == [("trials/0", None, {}, 3, 9, 0.5)]  # with the best value that it has reached
 
 
 def test_where_it_went_on_an_old_mark_means_nothing(tmp_path):

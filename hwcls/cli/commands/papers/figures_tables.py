@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hwcls.cli.completion.completer import words
 from hwcls.cli.console import app, echo, print_to_stderr
 from hwcls.cli.options import AsJson, Overwrite, ResultsFolder, check_overwrite
 from hwcls.errors import UserError, did_you_mean
@@ -23,15 +24,21 @@ BEST = 10  # trials of a leaderboard in LaTeX and Markdown
 @app.command()
 def figures(
     folder: ResultsFolder,
-    format: Annotated[str, typer.Option(help="svg, pdf or png.")] = "pdf",
+    format: Annotated[str, typer.Option(help="svg, pdf or png.", autocompletion=words("svg", "pdf", "png"))] = "pdf",
     out: Annotated[
         Path | None, typer.Option(help="The folder to write to; by default figures/ there.", show_default=False)
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="test, curves, confusion, slices, importance or budget. Repeatable.", show_default=False),
+        typer.Option(
+            help="test, curves, confusion, slices, importance or budget. Repeatable.",
+            show_default=False,
+            autocompletion=words("test", "curves", "confusion", "slices", "importance", "budget"),
+        ),
     ] = None,
-    width: Annotated[str, typer.Option(help="Columns of a page: one (3.3 in) or two (6.9 in).")] = "one",
+    width: Annotated[
+        str, typer.Option(help="Columns of a page: one (3.3 in) or two (6.9 in).", autocompletion=words("one", "two"))
+    ] = "one",
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
@@ -62,13 +69,19 @@ def figures(
 @app.command()
 def tables(
     folder: ResultsFolder,
-    format: Annotated[str, typer.Option(help="latex, markdown or csv.")] = "markdown",
+    format: Annotated[
+        str, typer.Option(help="latex, markdown or csv.", autocompletion=words("latex", "markdown", "csv"))
+    ] = "markdown",
     out: Annotated[
         Path | None, typer.Option(help="The file to write; by default they are printed.", show_default=False)
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="leaderboard, confirmed, comparisons or settings. Repeatable.", show_default=False),
+        typer.Option(
+            help="leaderboard, confirmed, comparisons or settings. Repeatable.",
+            show_default=False,
+            autocompletion=words("leaderboard", "confirmed", "comparisons", "settings"),
+        ),
     ] = None,
     rows: Annotated[
         int | None,
