@@ -11,3 +11,6 @@ html_theme = "furo"
 html_title = "hwcls"
 html_copy_source = False
 html_show_sphinx = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+smartquotes = False  # options are written with two hyphens

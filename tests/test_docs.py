@@ -16,6 +16,10 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 LOADED = re.compile(r"""(?:<(?:link|script|img|iframe|source)\b[^>]*?(?:src|href)=|url\()["']?(?:https?:)?//""")
 
+NAMED = re.compile(r"(?<![\w/.])docs/[\w/-]+\.(?:md|ipynb|png|svg)")
+TEXTS = (".md", ".py", ".pyi", ".yaml", ".yml")
+RUN_BY_OTHERS = ("contenders.py", "made_up.py")  # scripts of benchmarks/ that other ones start
+
 
 def build(source: Path, out: Path) -> subprocess.CompletedProcess[str]:
     """A strict build: warnings are errors, and all of them are printed."""
@@ -53,3 +57,19 @@ def test_the_build_refuses_what_leads_nowhere(tmp_path):
     assert "nonexisting document 'missing'" in done.stderr
     assert "orphan.md: WARNING: document isn't included in any toctree" in done.stderr
     assert "here" not in done.stderr.lower()
+
+
+def test_pages_and_pictures_that_files_name_exist():
+    folders = [path for name in ("hwcls", "benchmarks", "sweeps", ".github") for path in (ROOT / name).rglob("*.*")]
+    files = [path for path in (*folders, *ROOT.glob("*.md"), *ROOT.glob("*.yaml")) if path.suffix in TEXTS]
+    named = {(path.name, found) for path in files for found in NAMED.findall(path.read_text("utf-8"))}
+    assert len(named) > 20
+    assert {one for one in named if not (ROOT / one[1]).exists()} == set()
+
+
+def test_every_script_that_measures_is_listed():
+    page = (DOCS / "explanation/benchmarks.md").read_text("utf-8")
+    scripts = [path for path in (ROOT / "benchmarks").glob("*.py") if "argparse" in path.read_text("utf-8")]
+    run = [path.name for path in scripts if path.name not in RUN_BY_OTHERS]
+    assert len(run) > 10
+    assert [name for name in run if f"| `{name}` |" not in page] == []
