@@ -105,6 +105,7 @@ _OTHER_NAMES = {
     "median": "median_stopping median_pruner",
     "wandb": "wb w&b weights_and_biases",
     "tensorboard": "tb tensorboardx",
+    "mlflow": "ml_flow mlflow_skinny",
     "silu": "swish",
     "batch": "batch_norm batch_norm_2d bn",
     "balanced": "balance weighted",
@@ -138,7 +139,7 @@ _REMEDIES = {
 _OTHER_THINGS = """
     nadam radam adamax adagrad adadelta asgd sparse_adam rmsprop rprop lbfgs lion lamb lars adafactor muon shampoo
     step_lr multi_step_lr exponential_lr cyclic_lr polynomial_lr linear_lr lambda_lr cosine_annealing_warm_restarts
-    bohb pbt mlflow comet neptune clearml aim leaky_relu prelu relu6 elu selu mish tanh sigmoid
+    bohb pbt comet neptune clearml aim leaky_relu prelu relu6 elu selu mish tanh sigmoid
     resnet wide_resnet resnext densenet efficientnet mobilenet convnext vgg vit swin inception googlenet lenet regnet
 """
 

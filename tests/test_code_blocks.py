@@ -10,6 +10,7 @@ import yaml
 
 from hwcls.config.sweep_file import load_sweep
 from hwcls.config.trial import DRAWN_SECTIONS
+from hwcls.config.yaml_source import read_source
 from tests.code_blocks import ROOT, all_blocks, blocks_of, commands_in
 
 # text is what a program prints; the blocks of `{toctree}` are those of Sphinx
@@ -79,9 +80,10 @@ CHECKED = [block for block in all_blocks("yaml") if not block.page.startswith(EX
 
 @pytest.mark.parametrize("block", CHECKED, ids=lambda block: block.where)
 def test_a_block_of_yaml_is_part_of_a_sweep_file(block, tmp_path):
-    values = yaml.safe_load(block.text) or {}
+    (tmp_path / "part.yaml").write_text(block.text)
+    values = read_source(tmp_path / "part.yaml").values if yaml.safe_load(block.text) else {}
     trial = values.pop("parameters", {}) | {name: values.pop(name) for name in DRAWN_SECTIONS if name in values}
     limit = {} if {"run_cap", "budget"} & values.keys() else {"run_cap": 20}
     (tmp_path / "my_file.py").write_text(OWN_MODEL.text)
-    (tmp_path / "block.yaml").write_text(yaml.safe_dump({**limit, **values, "parameters": TRIAL | trial}), "utf-8")
+    (tmp_path / "block.yaml").write_text(json.dumps({**limit, **values, "parameters": TRIAL | trial}), "utf-8")
     load_sweep(tmp_path / "block.yaml")

@@ -51,6 +51,7 @@ ONLY_IN = {
     "optuna": {"sweep"},
     "wandb": {"tracking"},
     "tensorboardX": {"tracking"},
+    "mlflow": {"tracking"},
     "typer": {"cli"},
     "matplotlib": {"figures"},
 }
@@ -236,6 +237,7 @@ def test_each_private_api_is_used_in_one_file():
         ("hwcls.config.reference.explain", ["torch", "ray", "wandb", "timm", "optuna", "numpy", "pandas"]),
         ("hwcls.config.reference.sweep_schema", ["torch", "ray", "wandb", "timm", "optuna", "numpy", "pandas"]),
         ("hwcls.tracking.follower", ["torch", "ray", "wandb", "optuna", "timm"]),
+        ("hwcls.tracking.mlflow", ["torch", "ray", "wandb", "mlflow", "sqlalchemy"]),
     ],
 )
 def test_a_module_does_not_load_what_it_does_not_need(module, absent):

@@ -12,7 +12,12 @@ from tests.test_layers import GRAPH
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-MODULES = {"pyyaml": "yaml", "pillow": "PIL", "scikit-learn": "sklearn"}  # distributions that are named otherwise
+MODULES = {
+    "pyyaml": "yaml",
+    "pillow": "PIL",
+    "scikit-learn": "sklearn",
+    "mlflow-skinny": "mlflow",
+}  # distributions that are named otherwise
 DEPENDENCIES_OF = {  # imported, and installed by what it belongs to
     "fsspec": "ray",
     "huggingface_hub": "timm",

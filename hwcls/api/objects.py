@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import fmean
 
 from hwcls.results.compare import list_pairs
-from hwcls.results.confirm.plan import confirm_label, confirm_metric, point_runs, winner_runs
+from hwcls.results.confirm.plan import confirm_label, confirm_metric, point_runs
 from hwcls.results.load import ConfirmRun, Record, SweepResults, TrialResult
-from hwcls.results.test_comparison import ConfirmComparison, compare_confirmed, compare_points, name_point
+from hwcls.results.scored_runs import score_on_test
+from hwcls.results.test_comparison import ConfirmComparison, compare_confirmed, compare_points
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class Confirmed:
         label: The alternative; None without `compare`.
         trial: Its number.
         mean, low, high: The metric on test over the seeds, with its 95 % interval; None with a single seed.
-        runs: One for each seed.
+        runs: One for each seed that the mean is over.
+        left_out: Further ones, whose predictions are missing or damaged: the interval could not cover them.
     """
 
     label: str | None
@@ -30,6 +31,7 @@ class Confirmed:
     low: float | None
     high: float | None
     runs: tuple[ConfirmRun, ...]
+    left_out: tuple[ConfirmRun, ...] = ()
 
     @property
     def seeds(self) -> int:
@@ -99,13 +101,9 @@ def _compared(sweep: SweepResults) -> ConfirmComparison | None:
 def find_confirmed(sweep: SweepResults) -> list[Confirmed]:
     """The winner of each alternative, or with several metrics each confirmed point of the front; the best first."""
     metric, found = confirm_metric(sweep), []
-    points = {name_point(number): runs for number, runs in point_runs(sweep).items()}
-    compared = _compared(sweep)
     labels = {confirm_label(trial.label): trial.label for trial in sweep.trials}
-    for name, runs in (points or winner_runs(sweep)).items():
-        values = [float((run.test or {})[metric]) for run in runs]
-        known = compared.estimate(name) if compared and name in compared.labels else None
-        mean, low, high = (known.mean, known.low, known.high) if known else (fmean(values), None, None)
-        label = labels.get(runs[0].label, runs[0].label)
-        found.append(Confirmed(label, runs[0].run.number, metric, mean, low, high, tuple(runs)))
+    for one in score_on_test(sweep).values():
+        first, (low, high) = one.runs[0], one.interval
+        label = labels.get(first.label, first.label)
+        found.append(Confirmed(label, first.run.number, metric, one.mean, low, high, one.runs, one.left_out))
     return sorted(found, key=lambda one: -sweep.sign * one.mean)

@@ -27,6 +27,7 @@ from hwcls.cli.commands import (  # noqa: F401  (each registers its commands)
 from hwcls.cli.commands.pages import report_dashboard, runs_serve  # noqa: F401
 from hwcls.cli.commands.papers import figures_tables  # noqa: F401
 from hwcls.cli.commands.sweep_files import schema_explain_key  # noqa: F401
+from hwcls.cli.commands.trackers import mlflow  # noqa: F401
 from hwcls.cli.completion.bash_words import bash_completion
 from hwcls.cli.console import SUMMARY, app, echo
 from hwcls.cli.interrupt import leave_at_once

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -366,9 +367,22 @@ class LoginProblem:
         return self.what
 
 
+class TrackerSettings(Frozen):
+    """Settings of one tracker in a sweep file, under `trackers`; a tracker's own subclass has its keys."""
+
+    @property
+    def uploads_weights(self) -> bool:
+        """Whether they ask for weights, which `keep: none` does not leave."""
+        return False
+
+    def check_installed(self, where: str) -> None:
+        """Raise UserError, with the remedy, where a package that the settings need is not installed."""
+
+
 class TrackerSpec(ABC):
     """What hwcls needs to know of a tracker before opening it; the base class of all in `TRACKERS`."""
 
+    settings: ClassVar[type[TrackerSettings]] = TrackerSettings  # its keys in a sweep file
     package: ClassVar[str | None] = None  # Python package that the tracker needs
     extra: ClassVar[str | None] = None  # of hwcls, which installs it
     waits_for_server: ClassVar[bool] = False  # such trackers are served last, to keep nothing from the others
@@ -419,10 +433,66 @@ TRACKERS: Registry[type[TrackerSpec]] = Registry(
     {
         "wandb": "hwcls.tracking.wandb",
         "tensorboard": "hwcls.tracking.tensorboard",
+        "mlflow": "hwcls.tracking.mlflow",
     },
 )
 
 Tracker = Annotated[str, WithJsonSchema({"type": "string", "enum": TRACKERS.names()})]
+
+
+def _name_trackers(values: object) -> object:
+    """Each tracker's settings with its name, which decides their class; raises ValueError for an unknown one."""
+    if not isinstance(values, dict):
+        return values
+    return {name: (_known_tracker(name), settings) for name, settings in values.items()}
+
+
+def _parse_tracker(named: object) -> object:
+    """The settings of a tracker from its name and its keys in a sweep file."""
+    if not isinstance(named, tuple):
+        return named
+    name, settings = named
+    return TRACKERS[name].settings.model_validate({} if settings is None else settings)
+
+
+def _split_command(command: str) -> str:
+    """A command that can be run without a shell; raises ValueError."""
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise ValueError(f"'{command}' is not a command ({error}) — close its quotes") from None
+    if not words:
+        raise ValueError("the command is empty — name a program, or remove it")
+    return command
+
+
+EVENTS = ("end", "failure", "interrupt")  # of a sweep, in `notify.on`
+
+
+class NotifyConfig(Frozen):
+    """Who is told that a sweep has ended or failed: W&B, which sends its alerts, and a command of the user's."""
+
+    wandb: bool = Field(False, description="Send an alert of W&B.")
+    command: Annotated[str, AfterValidator(_split_command)] | None = Field(
+        None,
+        description="A program to run, without a shell: the message is its input. By default none.",
+        examples=["mail -s sweep me@example.org"],
+    )
+    on: Annotated[tuple[Literal["end", "failure", "interrupt"], ...], Field(strict=False, min_length=1)] = Field(
+        ("end", "failure"), description="At which of its events.", examples=[["failure"]]
+    )
+    timeout: Annotated[
+        float,
+        BeforeValidator(parse_duration, json_schema_input_type=Duration),
+        Field(gt=0, le=3600),
+        Unit("seconds"),
+    ] = Field(30.0, description="Time after which the command is ended: 30s.", examples=["1m"])
+
+    @model_validator(mode="after")
+    def _tells_someone(self) -> NotifyConfig:
+        if not self.wandb and self.command is None:
+            raise ValueError("notify tells nobody — add wandb: true, or command: a program")
+        return self
 
 
 def _check_name(name: str) -> str:
@@ -491,6 +561,13 @@ class SweepConfig(Frozen):
     track: Annotated[
         tuple[Annotated[str, BeforeValidator(_known_tracker, json_schema_input_type=Tracker)], ...], Field(strict=False)
     ] = Field(("wandb",), description="Trackers that follow the trials.", examples=[["wandb", "tensorboard"]])
+    trackers: Annotated[
+        dict[str, Annotated[SerializeAsAny[TrackerSettings], BeforeValidator(_parse_tracker)]],
+        BeforeValidator(_name_trackers),
+    ] = Field(default_factory=dict, description="Settings of trackers, by the tracker's name.")
+    notify: NotifyConfig | None = Field(
+        None, description="Who is told that the sweep has ended or failed. By default nobody."
+    )
     artifacts: bool = Field(False, description="Upload each trial's best weights.")
     parameters: dict[str, Any] = Field(
         description="The settings of a trial: constants, and what is searched.",
@@ -527,6 +604,7 @@ class SweepConfig(Frozen):
         if self.share is not None and (self.compare is None or self.search.enumerates):
             raise ValueError("share needs compare and a search — remove share, or add compare: KEY with method: auto")
         self._method_fits_metrics()
+        self._trackers_get_what_they_need()
         if self.keep == "none" and getattr(self.early_terminate, "rule", None) == "promotion":
             raise ValueError(
                 "keep: none leaves nothing of a trial that pauses, and under rule: promotion any may be the best"
@@ -535,6 +613,16 @@ class SweepConfig(Frozen):
         if not self.search.enumerates and self.run_cap is None and self.budget is None:
             raise ValueError("neither run_cap nor budget is set — add run_cap: 20 (trials) or budget: 2h")
         return self
+
+    def _trackers_get_what_they_need(self) -> None:
+        """Raise ValueError where a tracker's settings, or notify, ask for what the other keys exclude."""
+        wanting = [name for name, settings in self.trackers.items() if settings.uploads_weights]
+        if self.keep == "none" and wanting:
+            raise ValueError(f"keep none leaves no weights, and trackers.{wanting[0]} uploads them — write keep: best")
+        if self.notify is not None and self.notify.wandb and "wandb" not in self.track:
+            raise ValueError(
+                "notify wants alerts of W&B, which track lacks — add wandb to track, or remove notify.wandb"
+            )
 
     def _method_fits_metrics(self) -> None:
         """Raise ValueError where the method cannot search for so many metrics."""

@@ -23,7 +23,7 @@ from hwcls.config.remedies.values import describe_error, first_error, show
 from hwcls.config.shares import Shares
 from hwcls.config.space import Alternative, Fixed, Range, Space, Suggest, find_alternatives
 from hwcls.config.space_parser import parse_space
-from hwcls.config.sweep import EARLIER_METHOD, EARLY_STOPPING, EarlyStopping, SweepConfig
+from hwcls.config.sweep import EARLIER_METHOD, EARLY_STOPPING, TRACKERS, EarlyStopping, SweepConfig
 from hwcls.config.trial import DRAWN_SECTIONS, TrialConfig, use_copied_source, with_earlier_keys
 from hwcls.config.yaml_source import Key, YamlSource, parse_value, read_source
 from hwcls.errors import UserError, did_you_mean
@@ -281,7 +281,9 @@ def _sweep_config(source: YamlSource) -> SweepConfig:
         first = first_error(error)
         key = tuple(str(part) for part in first["loc"])
         section = ".".join(key[:-1])
-        what, remedy = describe_error(first, _known_keys(SweepConfig, key[:-1]), SweepConfig, section=section)
+        root, own = _root_of(first)
+        known = _known_keys(root, tuple(map(str, own["loc"][:-1])))
+        what, remedy = describe_error(own, known, root, section=section)
         key = _key_of_several(key) if isinstance(values.get("metric"), list) else key
         word = what.partition(" ")[0]  # an error about several keys starts with the key to change
         place = key or ((word,) if word in source.values else ())
@@ -304,6 +306,14 @@ def _key_of_several(key: Key) -> Key:
     if key[:2] == ("metric", "costs"):
         return ("metric", *(str(int(part) + 1) for part in key[2:3]), *key[3:])
     return ("metric", "0") if key[:1] == ("metric",) and len(key) > 1 else key
+
+
+def _root_of(error: ErrorDetails) -> tuple[type[Frozen], ErrorDetails]:
+    """The class in which an error's location starts, and the error: of a tracker's settings their own class."""
+    match error["loc"]:
+        case ("trackers", str(name), *rest) if rest and name in TRACKERS.names():
+            return TRACKERS[name].settings, {**error, "loc": tuple(rest)}
+    return SweepConfig, error
 
 
 def _known_keys(cls: type[Frozen], key: Key) -> list[str]:

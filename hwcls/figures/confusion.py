@@ -13,9 +13,9 @@ from hwcls.figures.drawable import NothingToShow
 from hwcls.figures.style import new_figure, short_name
 from hwcls.figures.test_scores import collect_test_scores
 from hwcls.format import format_count
-from hwcls.results.confirm.plan import point_runs, winner_runs
 from hwcls.results.diagnostics import class_names
 from hwcls.results.load import SweepResults
+from hwcls.results.scored_runs import score_on_test
 from hwcls.training.artifacts import load_arrays
 
 if TYPE_CHECKING:
@@ -91,8 +91,7 @@ class Confusion:
 def collect_confusion(sweep: SweepResults) -> Confusion:
     """The best alternative on test; raises NothingToShow where no predictions on test are there."""
     best = collect_test_scores(sweep).rows[0]
-    found = point_runs(sweep).values() if sweep.costs else winner_runs(sweep).values()
-    runs = next(own for own in found if own[0].run.number == best.trial)
+    runs = next(one.runs for one in score_on_test(sweep).values() if one.runs[0].run.number == best.trial)
     names = class_names(sweep)
     total, seeds = None, 0
     for run in runs:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from hwcls.figures.drawable import NothingToShow
@@ -12,9 +11,10 @@ from hwcls.figures.metric_axis import MetricAxis, choose_digits, format_estimate
 from hwcls.figures.style import BLUE, GREY, assign_looks, new_figure, short_name
 from hwcls.format import format_count
 from hwcls.results.answer import name_alternative
-from hwcls.results.confirm.plan import confirm_metric, confirm_winners, point_runs, winner_runs
+from hwcls.results.confirm.plan import confirm_metric, confirm_winners
 from hwcls.results.load import ConfirmRun, SweepResults
-from hwcls.results.test_comparison import ConfirmComparison, compare_confirmed, compare_points, name_point
+from hwcls.results.scored_runs import describe_left_out, score_on_test
+from hwcls.results.test_comparison import ConfirmComparison, compare_confirmed, compare_points
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,9 +31,9 @@ class ScoreRow:
     trial: int
     look: Mapping[str, Any]  # colour and marker
     mean: float
-    low: float | None  # None with a single seed, or where predictions are gone
+    low: float | None  # None with fewer than two seeds that have predictions
     high: float | None
-    seeds: tuple[float, ...]
+    seeds: tuple[float, ...]  # those that the mean is over
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class TestScores:
     rows: tuple[ScoreRow, ...]
     guessing: float | None  # what guessing gives on test
     images: int | None  # of test; None without an interval
+    left_out: str = ""  # which runs, in a sentence
 
     __test__ = False  # pytest would take it for tests
 
@@ -58,7 +59,7 @@ class TestScores:
             text += f" Bars are 95 % intervals (two-way bootstrap over seeds and {self.images:,} test images)."
         if any(row.low is None for row in self.rows):
             text += " An open marker is a mean without an interval."
-        return text
+        return f"{text} {self.left_out}".rstrip()
 
     def draw(self, width: str) -> Figure:
         """Draw it."""
@@ -93,30 +94,24 @@ class TestScores:
 
 def collect_test_scores(sweep: SweepResults) -> TestScores:
     """The scores on test of the winners, or of the points of the front; raises NothingToShow without any."""
-    runs, compared = collect_scored(sweep)
-    if not runs:
+    scored, compared = score_on_test(sweep), compare_on_test(sweep)
+    if not scored:
         raise NothingToShow("no confirm run has been scored on test")
-    metric, looks = confirm_metric(sweep), assign_looks(sweep)
-    rows = []
-    for name, own in runs.items():
-        seeds = tuple(float((run.test or {})[metric]) for run in own)
-        estimate = compared.estimate(name) if compared and name in compared.labels else None
+    looks, rows = assign_looks(sweep), []
+    for name, one in scored.items():
         look = looks.get(
-            None if sweep.compare is None else own[0].label, {"color": BLUE, "marker": "o", "linestyle": "-"}
+            None if sweep.compare is None else one.runs[0].label, {"color": BLUE, "marker": "o", "linestyle": "-"}
         )
-        low, high = (estimate.low, estimate.high) if estimate else (None, None)
-        mean = estimate.mean if estimate else fmean(seeds)
-        rows.append(ScoreRow(name_scored(sweep, name, own), own[0].run.number, look, mean, low, high, seeds))
+        named, (low, high) = name_scored(sweep, name, one.runs), one.interval
+        rows.append(ScoreRow(named, one.runs[0].run.number, look, one.mean, low, high, one.values))
     rows.sort(key=lambda row: (row.low is None, -sweep.sign * row.mean))
     guessing, images = (compared.guessing, compared.comparison.images) if compared else (None, None)
-    return TestScores(MetricAxis(metric), tuple(rows), guessing, images)
+    return TestScores(MetricAxis(confirm_metric(sweep)), tuple(rows), guessing, images, describe_left_out(scored))
 
 
-def collect_scored(sweep: SweepResults) -> tuple[Mapping[str, Sequence[ConfirmRun]], ConfirmComparison | None]:
-    """The runs scored on test by alternative, or by point of the front, and their comparison."""
-    if sweep.costs:
-        return {name_point(number): own for number, own in point_runs(sweep).items()}, compare_points(sweep)
-    return winner_runs(sweep), compare_confirmed(sweep)
+def compare_on_test(sweep: SweepResults) -> ConfirmComparison | None:
+    """The comparison of the winners, or of the points of the front."""
+    return compare_points(sweep) if sweep.costs else compare_confirmed(sweep)
 
 
 def name_scored(sweep: SweepResults, name: str, runs: Sequence[ConfirmRun]) -> str:

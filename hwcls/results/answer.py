@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from statistics import fmean
+from collections.abc import Mapping, Sequence
 
 from hwcls.format import (
     format_count,
@@ -16,9 +15,10 @@ from hwcls.format import (
     join_words,
     name_metric,
 )
-from hwcls.results.confirm.plan import confirm_metric, confirm_winners, find_splits, winner_runs
+from hwcls.results.confirm.plan import confirm_metric, confirm_winners, find_splits
 from hwcls.results.load import PAUSED, SweepResults
 from hwcls.results.representatives import choose_representatives
+from hwcls.results.scored_runs import ScoredRuns, score_confirmed, score_records
 from hwcls.results.test_comparison import ConfirmComparison, compare_confirmed
 from hwcls.statistics import Difference
 
@@ -56,8 +56,9 @@ def describe_answer(sweep: SweepResults) -> str:
 
 def describe_briefly(sweep: SweepResults) -> str:
     """The answer in a sentence, from the records alone: an interval or a verdict needs the predictions on test."""
-    if winners := sorted(winner_runs(sweep), key=lambda label: -sweep.sign * _test_mean(sweep, label)):
-        return f"{_test_metric(sweep)} on test: {_join_few(_score_winners(sweep, winners))}."
+    if scored := score_records(sweep):
+        best_first = sorted(scored.items(), key=lambda one: -sweep.sign * one[1].mean)
+        return f"{_test_metric(sweep)} on test: {_join_scores(sweep, dict(best_first))}."
     if all(trial.value is None or trial.failed for trial in sweep.trials):
         return _describe_no_value(sweep)
     return f"Best on {sweep.metric}: {_describe_leaders(sweep)}"
@@ -132,8 +133,8 @@ def _describe_guessing(found: ConfirmComparison, label: str) -> str:
 
 def _describe_without_interval(sweep: SweepResults, compared: Sequence[str] = ()) -> str:
     """The winners without an interval or a verdict: scored on a single seed, or their predictions are gone."""
-    scores = _score_winners(sweep, [label for label in winner_runs(sweep) if label not in compared])
-    return f" {_test_metric(sweep)} on test, without an interval: {_join_few(scores)}." if scores else ""
+    rest = {label: one for label, one in score_confirmed(sweep).items() if label not in compared}
+    return f" {_test_metric(sweep)} on test, without an interval: {_join_scores(sweep, rest)}." if rest else ""
 
 
 def _test_metric(sweep: SweepResults) -> str:
@@ -142,20 +143,15 @@ def _test_metric(sweep: SweepResults) -> str:
     return f"{name[:1].upper()}{name[1:]}"
 
 
-def _score_winners(sweep: SweepResults, labels: Sequence[str]) -> list[str]:
-    """Some winners with their means on test: cnn (trial 1) 94.4 % (5 seeds)."""
-    metric, runs = confirm_metric(sweep), winner_runs(sweep)
-    return [
-        f"{_name_winner(sweep, label)} {format_metric(metric, _test_mean(sweep, label))}"
-        f" ({format_count(len(runs[label]), 'seed')})"
-        for label in labels
-    ]
-
-
-def _test_mean(sweep: SweepResults, label: str) -> float:
-    """The mean of a winner on test over its seeds."""
+def _join_scores(sweep: SweepResults, scored: Mapping[str, ScoredRuns]) -> str:
+    """Winners with their means on test: cnn (trial 1) 94.4 % (5 seeds)."""
     metric = confirm_metric(sweep)
-    return fmean((run.test or {})[metric] for run in winner_runs(sweep)[label])
+    return _join_few(
+        [
+            f"{_name_winner(sweep, label)} {format_metric(metric, one.mean)} ({format_count(len(one.runs), 'seed')})"
+            for label, one in scored.items()
+        ]
+    )
 
 
 def _name_winner(sweep: SweepResults, label: str) -> str:

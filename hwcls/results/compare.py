@@ -18,7 +18,7 @@ from hwcls.results import test_scores
 from hwcls.results.answer import describe_answer
 from hwcls.results.best.describe import summarize_best
 from hwcls.results.confirm.describe import summarize_confirm
-from hwcls.results.confirm.plan import confirm_label, confirm_metric, point_runs, winner_runs
+from hwcls.results.confirm.plan import confirm_label, confirm_metric, winner_runs
 from hwcls.results.diagnostics import class_names
 from hwcls.results.expected_best import choose_counts, collect_trial_sequences
 from hwcls.results.front.describe import summarize_front
@@ -27,6 +27,7 @@ from hwcls.results.load import SweepResults, is_finite
 from hwcls.results.notes.changes import summarize_changes, summarize_left_out
 from hwcls.results.notes.find import find_notes
 from hwcls.results.representatives import Representative, choose_representatives
+from hwcls.results.scored_runs import score_on_test
 from hwcls.results.settings.importance import summarize_importances
 from hwcls.results.test_comparison import ConfirmComparison, compare_confirmed
 from hwcls.training.artifacts import load_arrays
@@ -250,10 +251,7 @@ def _confirmed_columns(sweep: SweepResults, label: str | None, one: Representati
 
 def _mean_tests(sweep: SweepResults) -> dict[int, float]:
     """The mean on test of each confirmed winner or point of the front, by its trial's number."""
-    metric, found = confirm_metric(sweep), {}
-    for runs in (point_runs(sweep) or winner_runs(sweep)).values():
-        found[runs[0].run.number] = float(np.mean([(run.test or {})[metric] for run in runs]))
-    return found
+    return {one.runs[0].run.number: one.mean for one in score_on_test(sweep).values()}
 
 
 def _metric_names(sweep: SweepResults) -> list[str]:

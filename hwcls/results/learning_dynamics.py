@@ -9,9 +9,10 @@ from statistics import fmean, median
 from typing import Any
 
 from hwcls.format import format_count, format_metric, format_percent, format_points
-from hwcls.results.confirm.plan import confirm_label, winner_runs
+from hwcls.results.confirm.plan import confirm_label
 from hwcls.results.load import ConfirmRun, Record, SweepResults, TrialResult, is_finite
 from hwcls.results.representatives import choose_representatives
+from hwcls.results.scored_runs import score_confirmed
 
 COMPARED_EPOCHS = (1, 10)  # and the last one
 SMOOTH = 3  # epochs over which the gap of train and val accuracy is averaged
@@ -86,17 +87,17 @@ def summarize_learning(sweep: SweepResults) -> tuple[list[LearningSummary], Shar
     target = _shared_target(sweep, list(groups.values())) if len(groups) > 1 else None
     last = max((len(run.records) for runs in groups.values() for run in runs), default=0)
     epochs = sorted({epoch for epoch in (*COMPARED_EPOCHS, last) if 1 <= epoch <= last})
-    scored = {run.run.folder: run for run in sweep.confirm}
+    scored = {run.run.folder: run for own in score_confirmed(sweep).values() for run in own.runs}
     found = [_summarize_alternative(sweep, label, runs, epochs, target, scored) for label, runs in groups.items()]
     return found, target
 
 
 def _groups(sweep: SweepResults) -> dict[str | None, list[TrialResult]]:
     """The runs of each alternative, the best alternative first: of a winner those on test, or else its trial."""
-    reports, groups = winner_runs(sweep), {}
+    reports, groups = score_confirmed(sweep), {}
     for one in choose_representatives(sweep):
-        confirmed = [run.run for run in reports.get(confirm_label(one.label), [])]
-        runs = confirmed or [one.trial]
+        own = reports.get(confirm_label(one.label))
+        runs = [run.run for run in own.runs] if own else [one.trial]
         if any(run.records for run in runs):
             groups[one.label] = runs
     return groups

@@ -24,6 +24,7 @@ class ConfirmComparison:
 
     labels: tuple[str, ...]
     comparison: Comparison
+    runs: tuple[tuple[ConfirmRun, ...], ...]  # of each label: those whose predictions are compared
     metric: str = "test/accuracy"
     goal: str = "maximize"
     guessing: float | None = None  # what guessing gives: the most frequent class of test, macro metrics 1/K
@@ -46,8 +47,12 @@ class ConfirmComparison:
         return self.guessing is not None and self.estimate(label).low <= self.guessing
 
     def seeds(self, label: str) -> int:
-        """The number of scored runs of `label`."""
-        return self.comparison.seeds[self.labels.index(label)]
+        """The number of runs that the estimate of `label` covers."""
+        return len(self.covered(label))
+
+    def covered(self, label: str) -> tuple[ConfirmRun, ...]:
+        """The runs that the estimate of `label` covers."""
+        return self.runs[self.labels.index(label)]
 
     def differences_to(self, label: str) -> list[tuple[str, Difference]]:
         """(other, lead of `label`) for every other alternative, the smallest lead first."""
@@ -91,6 +96,7 @@ def name_point(number: int) -> str:
 def _compare(sweep: SweepResults, runs: Mapping[str, Sequence[ConfirmRun]]) -> ConfirmComparison | None:
     metric = confirm_metric(sweep)
     tables: dict[str, list[NDArray[Any]]] = {}
+    covered: dict[str, list[ConfirmRun]] = {}
     truth: NDArray[Any] | None = None
     for label, run in ((label, run) for label, found in runs.items() for run in found):
         scored = _scored(run, metric)
@@ -100,12 +106,14 @@ def _compare(sweep: SweepResults, runs: Mapping[str, Sequence[ConfirmRun]]) -> C
         truth = labels if truth is None else truth
         if np.array_equal(labels, truth):  # another split cannot be paired
             tables.setdefault(label, []).append(values)
+            covered.setdefault(label, []).append(run)
     stacked = {label: np.stack(rows) for label, rows in tables.items() if len(rows) >= 2}  # (S, N) each
     if truth is None or len(truth) < 2 or not stacked:
         return None
     most = math.inf if metric == "test/loss" else 1.0
     compared = bootstrap_mean(list(stacked.values()), most=most, look=max(1, len(sweep.looks)))
-    return ConfirmComparison(tuple(stacked), compared, metric, sweep.goal, _guess(metric, truth))
+    own = tuple(tuple(covered[label]) for label in stacked)
+    return ConfirmComparison(tuple(stacked), compared, own, metric, sweep.goal, _guess(metric, truth))
 
 
 def _guess(metric: str, truth: NDArray[Any]) -> float | None:

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwcls import metrics
-from hwcls.results.confirm.plan import confirm_winners, winner_runs
+from hwcls.results.confirm.plan import confirm_winners
 from hwcls.results.load import SweepResults
+from hwcls.results.scored_runs import score_confirmed
 from hwcls.training.artifacts import load_arrays
 
 KINDS = ("precision", "recall", "f1", "area")  # area: under the one-vs-rest ROC curve, AUC
@@ -73,7 +74,7 @@ class CommonErrors:
 def score_winners(sweep: SweepResults, classes: int) -> list[WinnerScores]:
     """Each winner that was scored on test, the best macro F1 first; runs with broken predictions are left out."""
     won, found = confirm_winners(sweep), dict[str, list[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]]()
-    for run in (run for runs in winner_runs(sweep).values() for run in runs):
+    for run in (run for one in score_confirmed(sweep).values() for run in one.runs):
         stored = load_arrays(run.run.folder / "test_predictions.npz")
         labels, scores = stored.get("labels"), stored.get("scores")
         if labels is None or scores is None or scores.shape != (len(labels), classes) or not len(labels):
@@ -96,7 +97,7 @@ def find_common_errors(sweep: SweepResults, classes: int) -> CommonErrors | None
     Runs with broken predictions are left out. Probabilities that are NaN say nothing of an image.
     """
     labels, scores, folder = None, [], None
-    for run in (run for runs in winner_runs(sweep).values() for run in runs):
+    for run in (run for one in score_confirmed(sweep).values() for run in one.runs):
         stored = load_arrays(run.run.folder / "test_predictions.npz")
         if "labels" not in stored or "scores" not in stored:
             continue

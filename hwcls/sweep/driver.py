@@ -29,8 +29,10 @@ from hwcls.sweep.cluster.resources import (
     resource_notes,
     this_machine,
 )
+from hwcls.sweep.monitor.ending import Ending
 from hwcls.sweep.monitor.eta import Ahead
 from hwcls.sweep.monitor.logs import log_to_file
+from hwcls.sweep.monitor.notify import notify_config, tell
 from hwcls.sweep.monitor.progress import ProgressFor
 from hwcls.sweep.monitor.tracking_process import TrackingProcess
 from hwcls.sweep.preflight.disk_usage import check_results_disk, estimate_disk_usage
@@ -96,12 +98,18 @@ def run(sweep: Sweep, options: Options, progress_for: ProgressFor) -> Outcome:
         accept_named((trial.model for trial in sweep.corners), Path(sweep.source.path), remember=True)
         environment.log_start()
         environment.write_environment(folder.path, sweep.source.changes())
-        tracking = TrackingProcess(folder.path, options.wandb)
+        notify = notify_config(sweep)
+        tracking = TrackingProcess(folder.path, options.wandb, notify)
         try:
             interrupted = _Start(sweep, options, folder, mirror, tracking, progress_for).run()
+        except BaseException as error:
+            tracking.ending = Ending.of_error(error)
+            raise
         finally:
             if not tracking.finish():
                 write_page(folder.path)
+            if notify and tracking.ending:
+                tell(notify, folder.path, tracking.ending)
         log.debug("interrupted; the same command resumes" if interrupted else "the sweep has ended")
         return Outcome(folder, interrupted=interrupted, nothing_to_do=False, failed=_failed(folder))
 
@@ -134,7 +142,9 @@ class _Start:
             callback = self._start_recording(search)
             termination.leave = callback.interrupt_when_saved
             with nodes.watched() if nodes else nullcontext():
-                return self._train(search, scheduler, callback, resources)
+                interrupted = self._train(search, scheduler, callback, resources)
+            self.tracking.ending = Ending("interrupted" if interrupted else "ended")
+            return interrupted
 
     def _prepare(self) -> Prepared:
         """Prepare data and models, and import Tune and Optuna, which takes seconds."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from hwcls.config.sweep import TRACKERS
 from hwcls.tracking.folders import TrialFolder
@@ -43,6 +43,37 @@ class RunInfo:
         return self.key.split("/", 1)[0].removesuffix("s")
 
 
+@dataclass(frozen=True)
+class Axis:
+    """A searched setting, by its flat name."""
+
+    name: str
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class SweepSummary:
+    """What a sweep has found when a start of it ends."""
+
+    sweep: str
+    project: str
+    metric: str
+    goal: str  # maximize or minimize
+    settings: Sequence[Axis]
+    answer: str  # a few sentences
+    alternatives: Sequence[Mapping[str, Any]] = ()  # a table's rows, the best first; texts and numbers
+    page: Path | None = None  # report.html
+
+
+@dataclass(frozen=True)
+class Alert:
+    """A message to the people who follow a sweep."""
+
+    title: str
+    text: str
+    level: Literal["INFO", "WARN", "ERROR"]
+
+
 class Tracker(Protocol):
     """One sink. After every `start` all of the run's lines follow, from the first: a restart is a replay.
 
@@ -68,6 +99,18 @@ class Tracker(Protocol):
 
     def close(self) -> None:
         """Release everything; runs without `finish` count as unfinished."""
+
+
+@runtime_checkable
+class ShowsSweeps(Protocol):
+    """A tracker that also shows a sweep as a whole."""
+
+    def conclude(self, summary: SweepSummary, alert: Alert | None = None) -> list[str]:
+        """Take what the sweep has found when its runs are delivered, and send the alert.
+
+        Returns:
+            What failed, a line each: that never fails the sweep, and a later start or sync does it again.
+        """
 
 
 def serving_order(names: Sequence[str]) -> list[str]:

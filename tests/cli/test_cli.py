@@ -20,7 +20,8 @@ COMMANDS = [
     for words in (
         "", "sweep", "train", "compare", "report", "data", "data list", "data fetch", "data import", "data show",
         "data verify", "wandb", "wandb sync", "confirm", "explain", "doctor", "models", "check", "profile", "evaluate",
-        "predict", "ensemble", "inspect", "export", "wandb workspace", "dashboard", "submit", "schema", "explain-key",
+        "predict", "ensemble", "inspect", "export", "wandb workspace", "wandb report", "dashboard", "submit", "mlflow",
+        "mlflow sync", "schema", "explain-key",
     )
 ]  # fmt: skip
 TRIAL = {
@@ -46,7 +47,7 @@ def invoke():
 def test_every_command_is_documented(invoke, words):
     done = invoke(*words, "--help")
     assert done.exit_code == 0
-    if words and words not in (["data"], ["wandb"]):
+    if words and words not in (["data"], ["wandb"], ["mlflow"]):
         assert "Example: hwcls" in done.output
 
 
@@ -112,6 +113,7 @@ def test_version(invoke):
         (["compare", "none", "--json", "--csv"], "exclude each other"),
         (["wandb", "sync", "none"], "none"),
         (["wandb", "workspace", "none"], "none"),
+        (["wandb", "report", "none"], "none"),
         (["dashboard", "none"], "no study.journal"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

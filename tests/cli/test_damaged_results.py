@@ -42,7 +42,7 @@ RESULTS, TRIAL, OTHER = "finished", "finished/trials/1", "finished/trials/3"
 FILES = [
     *("sweep.yaml", "data.json", "environment.json", "models.json", "tracking.json", "splits.npz", "study.journal"),
     *("leaderboard.csv", "report.html", "sweep.log", "tracking.log", "test_reads.jsonl"),
-    *("wandb/cursor.jsonl", "wandb/workspace.json"),
+    *("wandb/cursor.jsonl", "wandb/workspace.json", "wandb/report.json"),
     *("trials/1/config.yaml", "trials/1/metrics.jsonl", "trials/1/result.json", "trials/1/best.safetensors"),
     *("trials/1/predictions.npz", "trials/1/inspection.npz", "trials/1/confusion/3.npz", "trials/1/checkpoint.json"),
     *("trials/3/error.txt", "confirm/cnn/10001000/config.yaml", "confirm/cnn/10001000/metrics.jsonl"),
@@ -86,11 +86,13 @@ COMMANDS: dict[str, list[list[str]] | None] = {
     "dashboard": [[RESULTS]],
     "trials exclude": [[RESULTS, "0", "--why", "faulty"]],
     "wandb sync": [[RESULTS]],
+    "mlflow sync": [[RESULTS]],
     "wandb workspace": [[RESULTS]],
+    "wandb report": [[RESULTS]],
     **dict.fromkeys(
         (
             *("data list", "data clean", "data fetch", "data import", "data show", "data verify"),
-            *("doctor", "init", "models", "submit"),
+            *("doctor", "explain-key", "init", "models", "schema", "slurm", "submit"),
             "trials include",  # reads what `trials exclude` reads
         )
     ),
@@ -159,6 +161,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         "test_reads.jsonl": '{"trial": "trials/1", "time": "2026-01-01T00:00:00+00:00"}\n',
         "wandb/cursor.jsonl": '{"identity": "0123"}\n{"run": "trials/1", "entry": {"id": "a", "mode": "offline"}}\n',
         "wandb/workspace.json": '{"url": "https://wandb.ai/a/hwcls?nw=b"}\n',
+        "wandb/report.json": '{"url": "https://wandb.ai/a/hwcls/reports/b--c"}\n',
         "trials/3/error.txt": "Traceback\nValueError: no\n",
         "trials/1/checkpoint.json": '["../../tune/trials-1/checkpoint_000001"]\n',
         "confirm/cnn/10001000/confirm.json": '{"trial": 1, "role": "pick"}\n',
@@ -187,7 +190,7 @@ def _without_ray_and_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     from hwcls.sweep import driver
     from hwcls.sweep.cluster import nodes  # noqa: F401
     from hwcls.sweep.monitor import tracking_process
-    from hwcls.tracking.wandb import sync, tracker, workspace
+    from hwcls.tracking.wandb import report, sync, tracker, workspace
 
     monkeypatch.setattr(driver, "connected", lambda address: contextlib.nullcontext(this_machine()))
     monkeypatch.setattr(driver._Start, "_train", lambda *arguments: False)
@@ -197,6 +200,7 @@ def _without_ray_and_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setattr(sync, "require_login", lambda: None)
     monkeypatch.setattr(workspace, "require_login", lambda: None)
+    monkeypatch.setattr(report, "require_login", lambda: None)
     monkeypatch.setattr(tracker, "WandbRun", _Run)
     for name in ("wandb_workspaces", "wandb_workspaces.reports", "wandb_workspaces.reports.v2", "optuna_dashboard"):
         monkeypatch.setitem(sys.modules, name, _Anything())
@@ -301,7 +305,9 @@ def run(command: str, arguments: list[str], caplog: Any) -> Output:
         out += page.read_text("utf-8") if page.is_file() else ""
     notes = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     notes += [line for line in found.stderr.splitlines() if not line.startswith("serving")]
-    notes += [line for line in out.splitlines() if "is damaged" in line]  # a list of sweeps has a row for the error
+    notes += [
+        line.removeprefix("note: ") for line in out.splitlines() if "is damaged" in line
+    ]  # a list of sweeps has a row for the error
     return Output(found.exit_code, out, notes, trace)
 
 

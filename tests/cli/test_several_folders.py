@@ -46,6 +46,13 @@ def test_report_writes_nothing_where_one_is_no_results_folder(folders, tmp_path)
     assert not (folders[0] / "report.html").exists()
 
 
+def test_mlflow_sync_delivers_each_folder(folders, monkeypatch):
+    monkeypatch.setattr("hwcls.tracking.mlflow.sync.sync_sweep", lambda sweep, *rest, **more: (2, "http://host"))
+    assert invoke("mlflow", "sync", folders[0]).stdout == "2 runs delivered to http://host\n"
+    done = invoke("mlflow", "sync", *folders)
+    assert done.stdout.splitlines() == [f"{folder}: 2 runs delivered to http://host" for folder in folders]
+
+
 def test_sync_uploads_each_folder(folders, monkeypatch):
     seen = []
     monkeypatch.setattr(
@@ -58,7 +65,7 @@ def test_sync_uploads_each_folder(folders, monkeypatch):
     assert seen[1:] == [(folder, "hwcls") for folder in folders]
 
 
-@pytest.mark.parametrize("command", ["sync", "workspace"])
+@pytest.mark.parametrize("command", ["sync", "workspace", "report"])
 def test_a_project_that_wandb_refuses_is_refused_before_the_upload(folders, command):
     path = folders[1] / "sweep.yaml"
     path.write_text(path.read_text("utf-8") + "\nproject: team/project\n", "utf-8")

@@ -65,10 +65,16 @@ def test_from_file_to_page(done):
 
 
 def test_a_second_start_reports_that_it_has_ended(run, tiny, tmp_path):
-    run(tiny(run_cap=2))
+    """It notifies nobody a second time."""
+    told = tmp_path / "told"
+    notify = {"command": f"""sh -c 'echo "$HWCLS_SWEEP $HWCLS_STATE $HWCLS_TRIALS" >> {told}; exit 3'"""}
+    _, output = run(tiny(run_cap=2, notify=notify))
+    assert told.read_text() == "tiny ended 2\n"
+    assert "notify.command: sh exited with 3" in output
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "results").rglob("metrics.jsonl")}
-    outcome, _ = run(tiny(run_cap=2))
+    outcome, _ = run(tiny(run_cap=2, notify=notify))
     assert outcome.nothing_to_do
+    assert told.read_text() == "tiny ended 2\n"
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "results").rglob("metrics.jsonl")} == before
     outcome, _ = run(tiny(run_cap=3))
     assert not outcome.nothing_to_do

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import shutil
 import sys
 import threading
 import time
@@ -22,8 +23,11 @@ from hwcls.config.trial import TrialConfig
 from hwcls.models.mlp import MlpConfig
 from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.tracking.log import log_tracking
+from hwcls.tracking.mlflow import place, store
 from hwcls.tracking.records import EpochRecord, Result
+from tests.tracking.artifacts import Artifacts, Views
 
+CREATE_DATABASE = store.create_database
 KEY = "0123456789abcdef0123456789abcdef01234567"  # has the shape of a key, opens nothing
 
 
@@ -43,18 +47,28 @@ class Server:
         self.delay = 0.0  # seconds before each
         self.bodies: list[str] = []
         self.files: list[str] = []  # that were put
-        self.artifacts: dict[str, str] = {}  # their types by name
+        self.alerts: list[tuple[str, str, str]] = []  # title, text, severity
         self.stopped: set[str] = set()  # names of runs whose Stop button was pressed
-        self.views: dict[str, dict[str, Any]] = {}  # saved workspaces by id
+        self._views = Views()
         self.unknown: list[str] = []
         self.key = KEY
         self._http = _Quiet(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._http.server_port}"
+        self.artifacts = Artifacts(self.url)
         threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True).start()
 
     def close(self) -> None:
         self._http.shutdown()
         self._http.server_close()
+
+    @property
+    def views(self) -> dict[str, dict[str, Any]]:
+        """Saved workspaces and reports by id."""
+        return self._views.saved
+
+    def logged(self, artifact: str) -> list[dict[str, Any]]:
+        """The versions of an artifact, in order."""
+        return [version for version in self.artifacts.versions if version["name"] == artifact]
 
     def epochs(self) -> dict[str, list[int]]:
         """The epochs in each run's history, by the run's name, in the order of arrival."""
@@ -82,43 +96,15 @@ class Server:
             return {"createRunFiles": {"runID": "r", "uploadHeaders": [], "files": files}}
         if name == "ServerFeaturesQuery":
             return {"serverInfo": {"features": []}}
-        if name == "UpsertView2":
-            view = variables.get("id") or f"view-{len(self.views)}"
-            self.views[view] = self.views.get(view, {}) | {k: v for k, v in variables.items() if v}
-            return {"upsertView": {"view": {"id": view, "name": variables["name"]}, "inserted": True}}
-        if name == "View":
-            found = [(i, v) for i, v in self.views.items() if v["name"] == variables["viewName"]]
-            nodes = [{"node": {"id": i, "displayName": v["displayName"], "spec": v["spec"]}} for i, v in found]
-            return {"project": {"allViews": {"edges": nodes}}}
-        if "Artifact" in name:
-            return self._artifact(name, variables)
-        if name not in ("Viewer", "ServerInfo"):
+        if name == "NotifyScriptableRunAlert":
+            self.alerts.append((variables["title"], variables["text"], variables["severity"]))
+            return {"notifyScriptableRunAlert": {"success": True}}
+        for part in (self.artifacts, self._views):
+            if (answer := part.answer(name, variables)) is not None:
+                return answer
+        if name not in ("Viewer", "ServerInfo", "GetDefaultEntity"):
             self.unknown.append(f"{name} {json.dumps(variables)[:600]} {query[:600]}")
         return {"viewer": viewer, "serverInfo": {"cliVersionInfo": {}, "latestLocalVersionInfo": None}}
-
-    def _artifact(self, name: str, variables: dict[str, Any]) -> dict[str, Any]:
-        if name == "ArtifactType":
-            return {"project": {"artifact": None}}
-        if name == "CreateArtifact":
-            given = variables.get("input", variables)
-            sequence = given.get("artifactCollectionName") or given.get("artifactCollectionNames", ["?"])[0]
-            self.artifacts[sequence] = given["artifactTypeName"]
-            artifact = {"id": sequence, "state": "PENDING", "artifactSequence": {"id": "s", "latestArtifact": None}}
-            return {"createArtifact": {"artifact": artifact}}
-        if name == "CreateArtifactManifest":
-            file = {"id": "f", "name": "m", "displayName": "m", "uploadUrl": f"{self.url}/put/m", "uploadHeaders": []}
-            return {"createArtifactManifest": {"artifactManifest": {"id": "m", "file": file}}}
-        if name == "CreateArtifactFiles":
-            nodes = []
-            for spec in variables["input"]["artifactFiles"] if "input" in variables else variables["artifactFiles"]:
-                node = {"id": spec["name"], "name": spec["name"], "displayName": spec["name"], "uploadHeaders": []}
-                node |= {"uploadUrl": f"{self.url}/put/{spec['name']}", "storagePath": spec["name"]}
-                nodes.append({"node": node | {"uploadMultipartUrls": None, "artifact": {"id": spec.get("artifactID")}}})
-            return {"createArtifactFiles": {"files": {"edges": nodes}}}
-        if name == "CommitArtifact":
-            return {"commitArtifact": {"artifact": {"id": variables["artifactID"], "digest": "d"}}}
-        self.unknown.append(f"{name} {variables}")
-        return {}
 
     def stream(self, run_id: str, body: dict[str, Any]) -> None:
         run, files = self.runs[run_id], body.get("files") or {}
@@ -218,6 +204,33 @@ def _no_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     yield
     if "wandb" in sys.modules:
         sys.modules["wandb"].teardown()
+
+
+@pytest.fixture(scope="session")
+def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database of MLflow's: to make one takes a second."""
+    place.prepare()
+    path = tmp_path_factory.mktemp("mlflow") / "empty.db"
+    CREATE_DATABASE(path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _no_mlflow_server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No server of whoever runs the tests; what is set for MLflow is taken back; databases are copies of one."""
+    before = {name: value for name, value in os.environ.items() if name.startswith("MLFLOW_")}
+    for name in before:
+        del os.environ[name]
+
+    def copy_database(path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(request.getfixturevalue("mlflow_database"), path)
+
+    monkeypatch.setattr(store, "create_database", copy_database)
+    yield
+    for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
+        del os.environ[name]
+    os.environ.update(before)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import json
 import struct
@@ -110,7 +111,47 @@ class WandbReader(Reader):
         return inspect(path, path.stat().st_mtime_ns)
 
 
-READERS: dict[str, type[Reader]] = {"tensorboard": TensorBoardReader, "wandb": WandbReader}
+class MlflowReader(Reader):
+    """Asks the store, as MlflowClient does."""
+
+    def rows(self, sweep: SweepFolder, key: str) -> list[dict[str, Any]]:
+        client, run_id = self._open(sweep, key)
+        rows: dict[int, dict[str, Any]] = {}
+        for name in client.get_run(run_id).data.metrics:
+            for point in client.get_metric_history(run_id, name):
+                if not name.startswith(("best/", "test/")):
+                    row = rows.setdefault(point.step, {"epoch": point.step})
+                    assert name not in row, f"{name} twice in epoch {point.step}"
+                    row[name] = point.value
+        return [rows[step] for step in sorted(rows)]
+
+    def summary(self, sweep: SweepFolder, key: str) -> dict[str, Any]:
+        client, run_id = self._open(sweep, key)
+        data = client.get_run(run_id).data
+        named = {name: value for name, value in data.metrics.items() if name.startswith(("best/", "test/"))}
+        return named | {"status": data.tags["state"]}
+
+    def config(self, sweep: SweepFolder, key: str) -> dict[str, Any]:
+        client, run_id = self._open(sweep, key)
+        return {name: _parse_param(text) for name, text in client.get_run(run_id).data.params.items()}
+
+    def _open(self, sweep: SweepFolder, key: str) -> tuple[Any, str]:
+        from hwcls.tracking.mlflow.place import find_place
+        from hwcls.tracking.mlflow.store import Store
+
+        place = find_place(sweep)
+        return Store(place, sweep.name).client, Cursor(place.cursor).get(key)["id"]
+
+
+def _parse_param(text: str) -> Any:
+    """The value of a param, all of which are texts."""
+    try:
+        return {"true": True, "false": False}[text] if text in ("true", "false") else ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+READERS: dict[str, type[Reader]] = {"tensorboard": TensorBoardReader, "wandb": WandbReader, "mlflow": MlflowReader}
 
 
 def reader_of(name: str) -> Reader:

@@ -15,11 +15,12 @@ from hwcls.errors import UserError
 from hwcls.tracking import delivery
 from hwcls.tracking.follower import Follower
 from hwcls.tracking.records import Result
+from hwcls.tracking.tracker import Axis, SweepSummary
 from hwcls.tracking.wandb import login, read_run_urls
 from hwcls.tracking.wandb import run as wandb_run
 from hwcls.tracking.wandb.sync import sync_sweep
 from hwcls.tracking.wandb.tracker import WandbTracker
-from hwcls.tracking.wandb.workspace import Axis, View, save_workspace
+from hwcls.tracking.wandb.workspace import save_workspace
 from tests.tracking.test_trackers import MEDIA
 
 pytestmark = pytest.mark.slow
@@ -249,7 +250,7 @@ def test_media_and_weights_reach_the_server_once(sweep, server):
     assert [row["epoch"] for row in run["rows"]] == [1, 2, 3]
     assert {"per_class", "confusion_table", "predictions"} <= run["rows"][-1].keys()
     assert any(name.startswith("media/images/predictions") for name in server.files)
-    assert {"run_table", "model"} <= set(server.artifacts.values())
+    assert {"run_table", "model"} <= {version["type"] for version in server.artifacts.versions}
     folder.append({"test/accuracy": 0.5})  # as a confirm run that is scored later
     sweep.add(folder, range(0), "complete")
     follow_once()
@@ -281,7 +282,7 @@ def test_the_stop_button_asks_for_the_end_of_that_trial(sweep, server):
 @pytest.mark.filterwarnings("ignore")
 def test_a_workspace_is_saved_twice(sweep, server):
     pytest.importorskip("wandb_workspaces", reason="pip install 'hwcls[workspace]'")
-    view = View("demo", "p", "val/accuracy", "maximize", [Axis("lr", log=True), Axis("model")])
+    view = SweepSummary("demo", "p", "val/accuracy", "maximize", [Axis("lr", log=True), Axis("model")], "")
     url = save_workspace(sweep, view)
     assert save_workspace(sweep, view) == url
     (saved,) = server.views.values()
@@ -292,10 +293,11 @@ def test_a_workspace_is_saved_twice(sweep, server):
     kinds = {panel["viewType"] for panel in panels}
     wanted = {"Run History Line Plot", "Parallel Coordinates Plot", "Parameter Importance", "Run Comparer"}
     assert wanted | {"Media Browser", "Scatter Plot"} <= kinds
-    assert '"demo"' in saved["spec"].replace('\\"', '"')
+    (chosen,) = spec["section"]["runSets"][0]["filters"]["filters"]
+    assert (chosen["key"], chosen["op"], chosen["value"]) == ({"section": "config", "name": "sweep"}, "=", "demo")
 
 
 def test_a_workspace_without_credentials(sweep):
     pytest.importorskip("wandb_workspaces", reason="pip install 'hwcls[workspace]'")
     with pytest.raises(UserError, match="wandb login"):
-        save_workspace(sweep, View("demo", "p", "val/accuracy", "maximize", []))
+        save_workspace(sweep, SweepSummary("demo", "p", "val/accuracy", "maximize", [], ""))

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hwcls.cli.console import app, echo
 from hwcls.cli.options import ResultsFolders
 
+if TYPE_CHECKING:
+    from hwcls.tracking.folders import SweepFolder
+    from hwcls.tracking.tracker import SweepSummary
+
 wandb = typer.Typer(
-    name="wandb", help="Weights & Biases: sync, workspace.", no_args_is_help=True, rich_markup_mode=None
+    name="wandb", help="Weights & Biases: sync, workspace, report.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(wandb)
 
@@ -29,16 +33,22 @@ def sync(folders: ResultsFolders) -> None:
     from hwcls.errors import UserError
     from hwcls.inspection.media import build_media
     from hwcls.results.load import load_results
+    from hwcls.results.sweep_summary import summarize_sweep
     from hwcls.tracking.folders import SweepFolder
     from hwcls.tracking.wandb.sync import sync_sweep
 
-    found = {folder: load_results(folder).settings for folder in folders}
-    projects = {folder: _project(folder, settings) for folder, settings in found.items()}
-    for folder, settings in found.items():
+    found = {folder: load_results(folder) for folder in folders}
+    projects = {folder: _project(folder, results.settings) for folder, results in found.items()}
+    for folder, results in found.items():
+        artifacts, summary = (
+            bool(results.settings.get("artifacts")),
+            summarize_sweep(results, projects[folder], folder / "report.html"),
+        )
         try:
             with FileLock(folder / ".tracking.lock", timeout=0):
-                artifacts = bool(settings.get("artifacts"))
-                uploaded = sync_sweep(SweepFolder(folder), projects[folder], build_media, artifacts=artifacts)
+                uploaded = sync_sweep(
+                    SweepFolder(folder), projects[folder], build_media, artifacts=artifacts, summary=summary
+                )
         except Timeout:
             what = "the sweep is still being tracked"
             raise UserError(what, where=str(folder), remedy="wait until it ends") from None
@@ -57,31 +67,51 @@ def _project(folder: Path, settings: Mapping[str, Any]) -> str:
         raise UserError(what, where=f"{folder / 'sweep.yaml'}: project", remedy=remedy) from None
 
 
+Entity = Annotated[
+    str | None, typer.Option(help="The user or team that the project belongs to.", show_default="your default")
+]
+
+
 @wandb.command("workspace")
-def workspace(
-    folders: ResultsFolders,
-    entity: Annotated[
-        str | None, typer.Option(help="The user or team that the project belongs to.", show_default="your default")
-    ] = None,
-) -> None:
+def workspace(folders: ResultsFolders, entity: Entity = None) -> None:
     """Save a W&B workspace for each sweep: curves, parallel coordinates, importance, run comparer, media.
 
     Run it again to update the same workspace. Needs: pip install 'hwcls[workspace]'
 
     Example: hwcls wandb workspace results/quickstart
     """
+    from hwcls.tracking.wandb.workspace import save_workspace
+
+    _save_each(save_workspace, folders, entity)
+
+
+@wandb.command("report")
+def report(folders: ResultsFolders, entity: Entity = None) -> None:
+    """Save a W&B report for each sweep: its answer, its alternatives, curves and charts of the search.
+
+    Run it again to update the same report. Needs: pip install 'hwcls[workspace]'
+
+    Example: hwcls wandb report results/quickstart
+    """
+    from hwcls.tracking.wandb.report import save_report
+
+    _save_each(save_report, folders, entity)
+
+
+def _save_each(
+    save: Callable[[SweepFolder, SweepSummary, str | None], str], folders: list[Path], entity: str | None
+) -> None:
+    """Save something of each sweep at W&B, and print its address; without an entity that of the sweep file owns it."""
     from hwcls.errors import UserError
     from hwcls.results.load import load_results
-    from hwcls.results.settings.marginal_effects import log_settings, trials_with_value, varied_settings
+    from hwcls.results.sweep_summary import summarize_sweep
     from hwcls.tracking.folders import SweepFolder
-    from hwcls.tracking.wandb.workspace import Axis, View, save_workspace
+    from hwcls.tracking.wandb.settings import read_settings
 
     if entity is not None and not re.fullmatch(r"[\w.-]+", entity):
         raise UserError(f"'{entity}' is not a user or team", where="--entity", remedy="write its name alone")
     loaded = {folder: load_results(folder) for folder in folders}
     projects = {folder: _project(folder, found.settings) for folder, found in loaded.items()}
     for folder, found in loaded.items():
-        logs = log_settings(found)
-        axes = [Axis(name, name in logs) for name in varied_settings(trials_with_value(found))]
-        view = View(SweepFolder(folder).name, projects[folder], found.metric, found.goal, axes, entity)
-        echo(save_workspace(SweepFolder(folder), view))
+        owner = entity or read_settings(SweepFolder(folder)).entity
+        echo(save(SweepFolder(folder), summarize_sweep(found, projects[folder]), owner))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from pydantic import Field, create_model
 from pydantic.fields import FieldInfo
 
 from hwcls.config.annotations import config_classes
@@ -47,12 +48,27 @@ class Key:
 
 def section_classes(field: FieldInfo) -> dict[str, type[Frozen]]:
     """The config classes that a field may hold, by the name that selects them; a single class has the name ''."""
-    from hwcls.config.sweep import EARLY_STOPPING, EarlyStopping
+    from hwcls.config.sweep import EARLY_STOPPING, EarlyStopping, SweepConfig
 
     found = config_classes(field.annotation)
     if found == {"": EarlyStopping}:  # the base class of all rules
         return dict(EARLY_STOPPING.all())
+    if field is SweepConfig.model_fields["trackers"]:
+        return {"": _trackers()}
     return found
+
+
+@cache
+def _trackers() -> type[Frozen]:
+    """`trackers` as a section with a key for each tracker that has settings."""
+    from hwcls.config.sweep import TRACKERS
+
+    fields: dict[str, Any] = {}
+    for name, spec in TRACKERS.all().items():
+        if spec.settings.model_fields:
+            about = (spec.settings.__doc__ or "").partition("\n\n")[0]
+            fields[name] = spec.settings, Field(default_factory=spec.settings, description=about)
+    return create_model("Trackers", __base__=Frozen, __doc__="Settings of trackers.", **fields)
 
 
 @cache

@@ -13,13 +13,14 @@ from hwcls.errors import UserError
 from hwcls.figures.drawable import NothingToShow
 from hwcls.figures.metric_axis import MetricAxis, choose_digits, format_estimate, format_fixed
 from hwcls.figures.settings_order import is_alternative, order_settings
-from hwcls.figures.test_scores import collect_scored, collect_test_scores, name_scored
+from hwcls.figures.test_scores import collect_test_scores, compare_on_test, name_scored
 from hwcls.format import format_count, format_duration, format_number
 from hwcls.results.answer import name_alternative
 from hwcls.results.compare import build_leaderboard
 from hwcls.results.confirm.plan import confirm_metric
 from hwcls.results.load import SweepResults
 from hwcls.results.representatives import choose_representatives
+from hwcls.results.scored_runs import score_on_test
 from hwcls.results.settings.marginal_effects import trials_with_value
 
 MAX_SETTINGS = 5  # columns of the leaderboard; CSV has all
@@ -105,11 +106,12 @@ def _confirmed(sweep: SweepResults, _: int | None) -> Table:
     caption = f"Confirmed models of {sweep.name}: mean {axis.name} over seeds, and {own.name} in the search."
     if between:
         caption += f" Intervals: two-way bootstrap over seeds and {found.images:,} test images."
+    caption = f"{caption} {found.left_out}".rstrip()
     return Table("confirmed", caption, header, frozenset({0}), tuple(cells), tuple(records))
 
 
 def _comparisons(sweep: SweepResults, _: int | None) -> Table:
-    runs, found = collect_scored(sweep)
+    scored, found = score_on_test(sweep), compare_on_test(sweep)
     if found is None or len(found.labels) < 2:
         raise NothingToShow("fewer than two alternatives have been scored on test with two seeds each")
     axis, pairs = MetricAxis(confirm_metric(sweep)), found.ordered_pairs()
@@ -118,7 +120,7 @@ def _comparisons(sweep: SweepResults, _: int | None) -> Table:
     header = ("better", "worse", f"difference in {axis.name}{unit}, 95 % interval", "p", "significant")
     cells, records = [], []
     for better, worse, pair in pairs:
-        names = [name_scored(sweep, name, runs[name]) for name in (better, worse)]
+        names = [name_scored(sweep, name, scored[name].runs) for name in (better, worse)]
         estimate = format_estimate((pair.mean, pair.low, pair.high), axis.scale, digits)
         p = f"< {SMALLEST_P}" if pair.p < SMALLEST_P else f"{pair.p:.3f}"
         cells.append((*names, estimate, p, "yes" if pair.differs else "no"))

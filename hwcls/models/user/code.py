@@ -87,12 +87,17 @@ def accept_named(models: Iterable[ModelFamily], file: Path | None = None, *, rem
         file: The sweep file; that of a results folder, which may come from elsewhere, makes nothing trusted.
         remember: Also in later commands.
     """
-    if file is not None and file.name == "sweep.yaml" and any((file.parent / name).exists() for name in RESULTS):
+    if file is not None and is_of_results(file):
         return
     for source in {model.source_file for model in models} - {None}:
         if source is not None and source.is_file():
             checksum = read_code(source).checksum
             trust.remember(checksum, str(source)) if remember else trust.accept(checksum)
+
+
+def is_of_results(file: Path) -> bool:
+    """Whether a sweep file is the sweep.yaml of a results folder."""
+    return file.name == "sweep.yaml" and any((file.parent / name).exists() for name in RESULTS)
 
 
 def require_trusted(name: str) -> UserCode:

@@ -29,6 +29,11 @@ def accept_all() -> None:
     os.environ[VARIABLE] = ALL
 
 
+def accepts_all() -> bool:
+    """Whether this command was given --trust-code."""
+    return ALL in os.environ.get(VARIABLE, "").split()
+
+
 @contextmanager
 def all_accepted(wanted: bool) -> Iterator[None]:
     """Where it is wanted, any code may run while the block does, and is remembered."""

@@ -14,9 +14,10 @@ from pathlib import Path
 from statistics import fmean
 
 from hwcls.format import format_count, format_metric, format_number, name_metric
-from hwcls.results.confirm.plan import confirm_label, confirm_metric, winner_runs
+from hwcls.results.confirm.plan import confirm_label, confirm_metric
 from hwcls.results.load import ConfirmRun, SweepResults, TrialResult
 from hwcls.results.representatives import Representative, choose_representatives
+from hwcls.results.scored_runs import score_confirmed
 from hwcls.tracking.folders import SweepFolder
 from hwcls.training.artifacts import WEIGHTS, has_weights
 
@@ -84,9 +85,9 @@ def _candidates(sweep: SweepResults) -> list[BestRun]:
 def _of_winner(sweep: SweepResults, winner: Representative) -> list[BestRun]:
     """The runs that report the winner, those nearest to their mean first, of equally near ones the lower score; then
     its own trial."""
-    metric, runs = confirm_metric(sweep), winner_runs(sweep).get(confirm_label(winner.label), [])
-    scores = {run.seed: float((run.test or {})[metric]) for run in runs}
-    mean = fmean(scores.values())
+    metric, scored = confirm_metric(sweep), score_confirmed(sweep)[confirm_label(winner.label)]
+    runs, mean = scored.runs, fmean(scored.values)
+    scores = {run.seed: value for run, value in zip(runs, scored.values, strict=True)}
 
     def key(run: ConfirmRun) -> tuple[float, float, int]:
         score = scores[run.seed]

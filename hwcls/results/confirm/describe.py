@@ -11,6 +11,7 @@ from hwcls.results.confirm.missing import MissingRun, find_missing, resume_comma
 from hwcls.results.confirm.out_of_fold import find_out_of_fold, summarize_out_of_fold
 from hwcls.results.confirm.plan import find_splits, point_runs, reports_on_picks, winner_runs
 from hwcls.results.load import PICK, SweepResults
+from hwcls.results.scored_runs import describe_left_out, score_on_test
 from hwcls.results.test_comparison import compare_confirmed
 
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
@@ -20,7 +21,8 @@ MAX_NAMED = 6  # missing runs in a sentence
 def describe_confirm(sweep: SweepResults) -> list[str]:
     """What the page and the terminal say of the confirm runs; nothing where none is planned."""
     texts = (describe_runs(sweep), describe_splits(sweep), describe_out_of_fold(sweep))
-    return [text for text in (*texts, describe_missing(sweep), describe_look(sweep)) if text]
+    left_out = describe_left_out(score_on_test(sweep))
+    return [text for text in (*texts, left_out, describe_missing(sweep), describe_look(sweep)) if text]
 
 
 def describe_runs(sweep: SweepResults) -> str:

@@ -10,10 +10,11 @@ from hwcls import files
 from hwcls.config.optim import CostConfig
 from hwcls.format import format_count, format_metric, format_number, join_words, name_metric
 from hwcls.results.best.choose import choose_best
-from hwcls.results.confirm.plan import confirm_metric, point_runs
+from hwcls.results.confirm.plan import confirm_metric
 from hwcls.results.front.find import Point, find_front, trial_values
 from hwcls.results.load import SweepResults, TrialResult
-from hwcls.results.test_comparison import compare_points, name_point
+from hwcls.results.scored_runs import score_points
+from hwcls.results.test_comparison import name_point
 from hwcls.statistics import Estimate
 from hwcls.tracking.folders import SweepFolder
 
@@ -25,7 +26,7 @@ class FrontRow:
     trial: TrialResult
     values: Point  # in the search: of the first metric, then of the further ones
     on_front: bool
-    runs: int  # confirm runs that were scored on test
+    runs: int  # confirm runs on test that the mean is over
     test: Estimate | None  # of the first metric on test, with its interval; None with fewer than two runs
     mean: float | None  # on test
     costs: tuple[tuple[float, float, float] | None, ...]  # of each further metric over the runs: mean, lowest, highest
@@ -34,20 +35,18 @@ class FrontRow:
 def build_front(sweep: SweepResults) -> list[FrontRow]:
     """The rows, the best by the first metric first, then those that left the front; empty with one metric."""
     points = {point.trial.number: point for point in find_front(sweep)}
-    confirmed, compared = point_runs(sweep), compare_points(sweep)
-    left = [trial for trial in sweep.ranked() if trial.number in confirmed and trial.number not in points]
+    scored = score_points(sweep)
+    left = [t for t in sweep.ranked() if name_point(t.number) in scored and t.number not in points]
     rows = []
     for trial in [*(point.trial for point in points.values()), *left]:
-        values, runs = trial_values(sweep, trial), confirmed.get(trial.number, [])
+        values, own = trial_values(sweep, trial), scored.get(name_point(trial.number))
         if values is None:
             continue
-        name, scores = name_point(trial.number), [(run.test or {})[confirm_metric(sweep)] for run in runs]
-        spans = []
+        runs, spans = own.runs if own else (), []
         for cost in sweep.costs:
             found = [value for run in runs if (value := cost.value(run.run.cost)) is not None]
             spans.append((fmean(found), min(found), max(found)) if found else None)
-        test = compared.estimate(name) if compared and name in compared.labels else None
-        mean = fmean(scores) if scores else None
+        test, mean = (own.estimate, own.mean) if own else (None, None)
         rows.append(FrontRow(trial, values, trial.number in points, len(runs), test, mean, tuple(spans)))
     return rows
 

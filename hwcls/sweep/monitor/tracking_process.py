@@ -1,7 +1,7 @@
 """Tracking process: feeds the trackers and rewrites report.html; can be restarted at any moment.
 
-Run as `python -m hwcls.sweep.monitor.tracking_process DIR --mode MODE`. When its standard input closes, which also
-happens when the driver is killed, it delivers what is left and exits.
+Run as `python -m hwcls.sweep.monitor.tracking_process DIR --mode MODE`. When its standard input closes, it delivers
+what is left and exits. The driver writes there first how it ended; without that it was killed, and people are told so.
 """
 
 from __future__ import annotations
@@ -14,26 +14,28 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from hwcls.config.sweep import TRACKERS, SweepConfig
+from hwcls.config.sweep import TRACKERS, NotifyConfig, SweepConfig
 from hwcls.errors import UserError
 from hwcls.format import format_duration
 from hwcls.reading import read_or_none, read_yaml
+from hwcls.sweep.monitor.ending import Ending
 from hwcls.temporary import SOCKET_LIMIT, TemporaryFolder, open_folder
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.log import LOG, log_tracking, write_problems
 from hwcls.tracking.shapes import SweepShape
-from hwcls.tracking.tracker import Tracker, serving_order
+from hwcls.tracking.tracker import ShowsSweeps, Tracker, serving_order
 
 log = logging.getLogger(__name__)
 
 TRACK = SweepConfig.model_fields["track"].default
+NOTIFY = "HWCLS_NOTIFY"  # the variable that has the notify section of a sweep file which may run its command
 POLL_SECONDS = 0.5
 PAGE_SECONDS = 20.0  # between two pages while trials end, at least
 PAGE_SHARE = 20  # and at least this many times the seconds that the last page took
@@ -45,12 +47,20 @@ DRAIN_SECONDS = 60.0  # that the driver waits at the end; what is not uploaded b
 
 
 class TrackingProcess:
-    """The driver's handle on the tracking process of a results folder; `mode` is that of --wandb."""
+    """The driver's handle on the tracking process of a results folder.
 
-    def __init__(self, folder: Path, mode: str) -> None:
+    Args:
+        folder: The results.
+        mode: That of --wandb.
+        notify: Who is told of the end.
+    """
+
+    def __init__(self, folder: Path, mode: str, notify: NotifyConfig | None = None) -> None:
         # -P: a file of the working folder, such as token.py, is no module of Python
         self.command = [sys.executable, "-P", "-m", "hwcls.sweep.monitor.tracking_process", str(folder), "--mode", mode]
         self.environment = dict(os.environ)  # with the secrets of the trackers, which workers do not get
+        self.environment |= {NOTIFY: notify.model_dump_json() if notify else ""}
+        self.ending: Ending | None = None  # of the driver, once it is known
         self.folder, self.log_path = folder, folder / LOG
         self.process: subprocess.Popen[bytes] | None = None
         self.temporary: TemporaryFolder | None = None  # of W&B, which a killed process would leave
@@ -86,9 +96,12 @@ class TrackingProcess:
 
     @contextmanager
     def draining(self) -> Iterator[None]:
-        """At the end of the block the process begins to drain, while the driver ends the rest."""
+        """At the end of the block, or with its error, the process begins to drain, while the driver ends the rest."""
         try:
             yield
+        except BaseException as error:
+            self.ending = Ending.of_error(error)
+            raise
         finally:
             self._close_input()
 
@@ -118,7 +131,11 @@ class TrackingProcess:
             return False
 
     def _close_input(self) -> None:
-        if self.process is not None and self.process.stdin is not None:
+        if self.process is None or self.process.stdin is None or self.process.stdin.closed:
+            return
+        with suppress(OSError):  # it has crashed
+            if self.ending is not None:
+                self.process.stdin.write(self.ending.to_bytes())
             self.process.stdin.close()
 
 
@@ -129,9 +146,10 @@ def track_sweep(path: Path, mode: str) -> bool:
     from hwcls.tracking.follower import Follower
 
     folder = SweepFolder(path)
+    driver = DriverInput()
     lock = FileLock(path / ".tracking.lock", timeout=0)
     while not _acquire(lock):  # the process of an earlier start is still draining, or a sync command runs
-        if _input_closes(POLL_SECONDS):
+        if driver.closes(POLL_SECONDS):
             log.warning("another process fed the trackers until the end; what was recorded since was not delivered")
             return False
     settings = read_yaml(path / "sweep.yaml", SweepShape)
@@ -140,15 +158,41 @@ def track_sweep(path: Path, mode: str) -> bool:
     write_problems(folder, problems)
     follower = Follower(folder, trackers, project, build_media, artifacts=bool(settings.get("artifacts")))
     page = PageWriter(folder, partial(write_page, running=True))
-    while not _input_closes(POLL_SECONDS):
+    while not driver.closes(POLL_SECONDS):
         follower.poll(recheck=False)
         page.update(follower.ended_runs)
     while follower.poll():
         pass
-    write_problems(folder, problems + _describe_undelivered(folder, follower.undelivered()))
+    problems += _describe_undelivered(folder, follower.undelivered())
+    write_problems(folder, problems)
     written = PageWriter(folder, write_page).write()
+    if more := conclude(folder, project, trackers, Ending.parse(driver.received)):
+        write_problems(folder, problems + more)
     follower.close()
     return written
+
+
+def conclude(folder: SweepFolder, project: str, trackers: Sequence[Tracker], ending: Ending) -> list[str]:
+    """Show the sweep as a whole and tell people of its end; returns what failed, which fails nothing else."""
+    from hwcls.results.load import load_results
+    from hwcls.results.sweep_summary import summarize_sweep
+    from hwcls.sweep.monitor.notify import build_message, run_command
+
+    showing = [tracker for tracker in trackers if isinstance(tracker, ShowsSweeps)]
+    notify = NotifyConfig.model_validate_json(given) if (given := os.environ.get(NOTIFY)) else None
+    if notify is None and not showing:
+        return []
+    try:
+        message = build_message(folder.path, ending)
+        if notify and ending.state == "killed":  # otherwise the driver does it
+            run_command(notify, message)
+        alert = message.alert() if notify and notify.wandb and message.event in notify.on else None
+        summary = summarize_sweep(load_results(folder.path), project, folder.path / "report.html")
+        return [problem for tracker in showing for problem in tracker.conclude(summary, alert)]
+    except Exception as error:  # of any library, or a damaged file
+        problem = f"the end of the sweep was not shown: {type(error).__name__}: {error}"
+        log.warning("%s", problem)
+        return [problem]
 
 
 def _open_each(names: Sequence[str], folder: SweepFolder, mode: str) -> tuple[list[Tracker], list[str]]:
@@ -225,10 +269,19 @@ def _acquire(lock: FileLock) -> bool:
     return True
 
 
-def _input_closes(seconds: float) -> bool:
-    """Wait for so long; True once standard input has ended."""
-    readable, _, _ = select.select([sys.stdin], [], [], seconds)
-    return bool(readable) and not os.read(sys.stdin.fileno(), 1)
+class DriverInput:
+    """Standard input, on which the driver writes how it ended."""
+
+    def __init__(self) -> None:
+        self.received = b""
+
+    def closes(self, seconds: float) -> bool:
+        """Wait for so long; True once it has ended."""
+        while select.select([sys.stdin], [], [], seconds)[0]:
+            if not (content := os.read(sys.stdin.fileno(), 4_096)):
+                return True
+            self.received += content
+        return False
 
 
 def main(arguments: list[str] | None = None) -> Any:

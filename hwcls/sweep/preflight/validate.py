@@ -135,6 +135,13 @@ def _earlier_models(sweep: Sweep, folder: SweepFolder) -> dict[str, dict[str, An
 
 
 def _check_trackers(sweep: Sweep, mode: str) -> None:
+    for name, settings in sweep.config.trackers.items():
+        if name in sweep.config.track:
+            settings.check_installed(sweep.source.where(("trackers", name)))
+    if sweep.config.notify and sweep.config.notify.command is not None:
+        from hwcls.sweep.monitor.notify import check_command
+
+        check_command(sweep.config.notify.command, sweep.source.where(("notify", "command")))
     for name in sweep.config.track:
         tracker = TRACKERS[name]
         tracker.check_installed(sweep.source.where(("track",)))

@@ -13,7 +13,7 @@ from hwcls.errors import UserError
 
 # keys that may change between two starts of one sweep; `name` is that of its folder, which may have been renamed
 MUTABLE = {"name", "run_cap", "budget", "confirm", "track", "artifacts", "project", "keep"}
-MUTABLE |= {"max_restarts", "hang_after", "resources.concurrent"}
+MUTABLE |= {"max_restarts", "hang_after", "resources.concurrent", "trackers", "notify"}
 
 
 def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ from hwcls.errors import UserError
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.json_lines import read_lines
 from hwcls.tracking.wandb import environment
+from hwcls.tracking.wandb.settings import WandbSettings
 
 if TYPE_CHECKING:
     from hwcls.tracking.wandb.tracker import WandbTracker
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 class Wandb(TrackerSpec):
     """One W&B run per trial, online or offline."""
 
+    settings = WandbSettings
     package = "wandb"
     waits_for_server = True
     secrets = ("WANDB_API_KEY",)

@@ -48,6 +48,11 @@ def project_name(project: str) -> str:
         raise UserError(str(error), where="WANDB_PROJECT") from None
 
 
+def entity_name(entity: str | None) -> str | None:
+    """The user or team of the runs: WANDB_ENTITY, or else the sweep file's; None: the user's default."""
+    return os.environ.get("WANDB_ENTITY") or entity
+
+
 def describe(project: str | None = None) -> str:
     """Where runs go by the environment, and what is ignored; empty if it says nothing. `project`: the sweep file's."""
     found = [

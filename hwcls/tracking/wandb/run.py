@@ -5,25 +5,77 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import shutil
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import wandb
 
-from hwcls.tracking.folders import SweepFolder
+from hwcls.tracking.folders import ABOUT, SweepFolder
 from hwcls.tracking.media import Media
 from hwcls.tracking.records import Result
 from hwcls.tracking.tracker import RunInfo, numeric_values
-from hwcls.tracking.wandb.environment import project_name
+from hwcls.tracking.wandb.environment import entity_name, project_name
 from hwcls.tracking.wandb.private import count_rows, prepare, raise_if_upload_failed, run_settings
+from hwcls.tracking.wandb.settings import GROUP_LENGTH, TAG_LENGTH, WandbSettings
 
 INIT_SECONDS = 10.0  # to wait for the server at the start of a run
+LINK_SECONDS = 30.0  # that a link in the registry may take
 UPLOAD_SECONDS = 30.0  # that the end of a run may take: the rest is uploaded again later
 SLOWEST_UPLOAD = 100_000  # bytes per second: weights get longer by their size
 NAME_LENGTH = 128  # of an artifact at most
+BEST_FILES = ("best.safetensors", "config.yaml", "preprocessing.json", ABOUT)  # of best/, and the user's code
 MATRIX_CLASSES = 50  # of a confusion matrix at most: W&B makes a table row for each pair of classes
 PAUSED = "paused"  # at a rung of early stopping: W&B has no such state, and calls it finished until it is resumed
 EXIT_CODES = {"complete": 0, "stopped": 0, PAUSED: 0, "failed": 1, None: 255}  # others: 255, by a user ("killed")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the runs of a sweep go."""
+
+    sweep: SweepFolder  # W&B's files lie in it
+    mode: Literal["online", "offline"]
+    settings: WandbSettings
+
+    def open_run(
+        self, project: str, run_id: str, upload: float, stop: Callable[[], None] = lambda: None, **shown: Any
+    ) -> Any:
+        """Open the run of an id, or resume it, as wandb.init does.
+
+        Args:
+            project: Of the sweep file.
+            run_id: Its id at W&B.
+            upload: Seconds that its end may take.
+            stop: See `run_settings`.
+            shown: Further arguments of wandb.init, such as its name.
+        """
+        prepare()
+        return wandb.init(
+            project=project_name(project),
+            entity=entity_name(self.settings.entity),
+            id=run_id,
+            resume="allow",
+            reinit="create_new",  # the runs of other trials stay open in this process
+            mode=self.mode,
+            dir=os.environ.get("WANDB_DIR") or str(self.sweep.path),
+            group=self.settings.group or self.sweep.name[:GROUP_LENGTH],
+            notes=self.settings.notes,
+            settings=run_settings(stop, INIT_SECONDS, upload),
+            **shown,
+        )
+
+    def tags(self, own: Sequence[str]) -> tuple[str, ...]:
+        """A run's own tags and those of the sweep file, as long as W&B takes them."""
+        return tuple(dict.fromkeys(tag[:TAG_LENGTH] for tag in (*own, *self.settings.tags)))
+
+    def delete_offline_files(self, run_id: str) -> None:
+        """Delete what was written offline of a run."""
+        for folder in (self.sweep.path / "wandb").glob(f"offline-run-*-{run_id}*"):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class WandbRun:
@@ -35,14 +87,13 @@ class WandbRun:
     Args:
         info: The run.
         run_id: Its id at W&B; a run of this id is resumed.
-        sweep: The folder for W&B's files.
-        mode: "online" or "offline".
+        place: Where it goes.
         shown: As the cursor has it; None for a new run.
     """
 
-    def __init__(self, info: RunInfo, run_id: str, sweep: SweepFolder, mode: str, shown: str | None) -> None:
-        self.info = info
-        self.handle = _init(info, run_id, sweep, mode)
+    def __init__(self, info: RunInfo, run_id: str, place: Place, shown: str | None) -> None:
+        self.info, self._place = info, place
+        self.handle = _init(info, run_id, place)
         self.lines = 0
         epochs = sum("epoch" in line for line in info.folder.records())
         rows = count_rows(self.handle)  # epochs in order, then the media
@@ -99,6 +150,31 @@ class WandbRun:
         artifact.add_file(str(path), name="best.safetensors")
         self.handle.log_artifact(artifact)
 
+    def log_best(self, best: Path) -> Any:
+        """Upload the sweep's best/, a copy of this run, as a version of an artifact that is named after the sweep.
+
+        W&B moves the alias `best` to it from the version before, and `confirmed` if this is a confirm run.
+        """
+        artifact = wandb.Artifact(
+            artifact_name(self.info.sweep), type="model", metadata={**self.info.config, "run": self.info.key}
+        )
+        code = sorted(best.glob("source/**/*.py"))
+        for path in [path for path in (*(best / name for name in BEST_FILES), *code) if path.is_file()]:
+            artifact.add_file(str(path), name=path.relative_to(best).as_posix())
+        return self.handle.log_artifact(artifact, aliases=self._aliases())
+
+    def link_best(self, artifact: Any, target: str) -> None:
+        """Link what `log_best` returned to a collection of W&B's registry, in LINK_SECONDS; raises any error."""
+
+        def link() -> None:
+            artifact.wait(timeout=int(LINK_SECONDS))
+            self.handle.link_artifact(artifact, target, aliases=self._aliases())
+
+        run_within(LINK_SECONDS, link)
+
+    def _aliases(self) -> list[str]:
+        return ["best", "confirmed"] if self.info.kind == "confirm" else ["best"]
+
     def finish(self, status: str | None) -> None:
         """End the run and wait for its upload; None: it is unfinished, and PAUSED: it may go on.
 
@@ -111,33 +187,50 @@ class WandbRun:
         raise_if_upload_failed(self.handle)
 
 
-def artifact_name(sweep: str, key: str) -> str:
-    """The name of a run's weights at W&B, unique within NAME_LENGTH characters."""
-    name = f"{sweep}-{key.replace('/', '-')}"
+def artifact_name(sweep: str, key: str = "") -> str:
+    """The name of a run's weights at W&B, or of the sweep's best ones, unique within NAME_LENGTH characters."""
+    name = f"{sweep}-{key.replace('/', '-')}" if key else sweep
     if len(name) <= NAME_LENGTH:
         return name
     digest = hashlib.blake2b(name.encode(), digest_size=4).hexdigest()
     return f"{name[: NAME_LENGTH - len(digest) - 1]}-{digest}"
 
 
-def _init(info: RunInfo, run_id: str, sweep: SweepFolder, mode: Any) -> Any:
-    upload = UPLOAD_SECONDS
-    if info.weights and info.weights.is_file():
-        upload += info.weights.stat().st_size / SLOWEST_UPLOAD
-    prepare()
-    handle = wandb.init(
-        project=project_name(info.project),
-        id=run_id,
-        resume="allow",
-        reinit="create_new",  # the runs of other trials stay open in this process
-        mode=mode,
-        dir=os.environ.get("WANDB_DIR") or str(sweep.path),
+def run_within(seconds: float, action: Callable[[], None]) -> None:
+    """Run what has no time limit of its own; raises TimeoutError, or what it raises."""
+    errors: list[Exception] = []
+
+    def run() -> None:
+        try:
+            action()
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise TimeoutError(f"no answer in {seconds:.0f} s")
+    if errors:
+        raise errors[0]
+
+
+def upload_seconds(*files: Path | None) -> float:
+    """How long the upload of some files may take; those that do not exist take nothing."""
+    return UPLOAD_SECONDS + sum(file.stat().st_size for file in files if file and file.is_file()) / SLOWEST_UPLOAD
+
+
+def _init(info: RunInfo, run_id: str, place: Place) -> Any:
+    best = place.sweep.best.path / BEST_FILES[0] if info.is_best() else None
+    handle = place.open_run(
+        info.project,
+        run_id,
+        upload_seconds(info.weights, best),
+        info.folder.request_stop,
         name=info.name,
-        group=info.sweep[:128],
-        job_type=info.kind,
-        tags=[tag[:64] for tag in info.tags],  # W&B's limits
+        job_type=place.settings.job_type or info.kind,
+        tags=place.tags(info.tags),
         config=info.config,
-        settings=run_settings(info.folder.request_stop, INIT_SECONDS, upload),
     )
     handle.define_metric("epoch", hidden=True)
     handle.define_metric("*", step_metric="epoch", step_sync=False)  # a row of media only belongs to no epoch

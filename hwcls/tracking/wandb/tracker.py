@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import logging
 import os
-import shutil
 from typing import Any
 
 import wandb
@@ -15,9 +14,11 @@ from hwcls.errors import UserError
 from hwcls.tracking.cursor import Cursor
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.records import Result
-from hwcls.tracking.tracker import LEFT_OUT_TAG, RunInfo
+from hwcls.tracking.tracker import LEFT_OUT_TAG, Alert, RunInfo, SweepSummary
+from hwcls.tracking.wandb.conclusion import Conclusion, describe_failure
 from hwcls.tracking.wandb.login import login_problem
-from hwcls.tracking.wandb.run import EXIT_CODES, PAUSED, WandbRun
+from hwcls.tracking.wandb.run import BEST_FILES, EXIT_CODES, PAUSED, Place, WandbRun
+from hwcls.tracking.wandb.settings import read_settings
 
 log = logging.getLogger(__name__)
 
@@ -32,11 +33,12 @@ class WandbTracker:
 
     def __init__(self, sweep: SweepFolder, *, online: bool, problem: str | None = None) -> None:
         self._sweep, self._online, self.problem = sweep, online, problem
-        self._mode = "online" if online else "offline"
+        self._place = Place(sweep, "online" if online else "offline", read_settings(sweep))
         self._cursor = Cursor(sweep.path / "wandb" / "cursor.jsonl")
         self._open: dict[str, WandbRun] = {}  # by run key
         self._delivered: set[str] = set()  # keys of runs that W&B has completely
         self._init_failed = False
+        self._link_problem: str | None = None  # of the registry
         self.finished_runs = 0  # runs that this tracker delivered to their end
 
     def start(self, run: RunInfo) -> None:
@@ -45,25 +47,23 @@ class WandbTracker:
         self._delivered.discard(run.key)
         self._finish(run.key, None)
         known = self._cursor.get(run.key)
-        same_place = known.get("mode") in ("online", self._mode)
+        same_place = known.get("mode") in ("online", self._place.mode)
         left_out = LEFT_OUT_TAG in run.tags
         standing = run.is_best(), bool(run.on_front()), left_out
         same_run = tuple(bool(known.get(key)) for key in ("is_best", "on_front", "left_out")) == standing
-        if same_place and same_run and self._cursor.is_delivered(run):
+        if same_place and same_run and self._is_linked(run) and self._cursor.is_delivered(run):
             self._delivered.add(run.key)
             return
-        run_id = hashlib.blake2b(f"{self._cursor.identity}/{run.key}".encode(), digest_size=6).hexdigest()
+        run_id = self._run_id(run.key)
         if known and not self._online:
-            self._delete_offline_files(run_id)
+            self._place.delete_offline_files(run_id)
         shown = known.get("shown") if same_place and self._online else None
-        self._cursor.update(run.key, id=run_id, mode=self._mode, status=None, shown=shown)
+        self._cursor.update(run.key, id=run_id, mode=self._place.mode, status=None, shown=shown)
         self._init_failed = True
-        self._open[run.key] = opened = WandbRun(run, run_id, self._sweep, self._mode, shown)
+        self._open[run.key] = opened = WandbRun(run, run_id, self._place, shown)
         self._init_failed = False
         if left_out or known.get("left_out"):
-            opened.handle.tags = tuple(
-                tag[:64] for tag in run.tags
-            )  # W&B's limits; of a resumed run init keeps the old
+            opened.handle.tags = self._place.tags(run.tags)  # of a resumed run init keeps the old
             self._cursor.update(run.key, left_out=left_out)
         if self._online:
             self._cursor.update(run.key, url=opened.handle.url)
@@ -92,12 +92,17 @@ class WandbTracker:
             self._cursor.update(run.key, shown=opened.shown)  # what follows may time out and is then done again
         if run.weights and run.weights.is_file():
             opened.log_weights(run.weights)
+        self._log_best(run, opened)
         self._finish(run.key, result.status)
         self._cursor.update(run.key, status=result.status, lines=opened.lines, shown=opened.shown)
         self._delivered.add(run.key)
         self.finished_runs += 1
         if self._online:
-            self._delete_offline_files(opened.handle.id)
+            self._place.delete_offline_files(opened.handle.id)
+
+    def conclude(self, summary: SweepSummary, alert: Alert | None = None) -> list[str]:
+        found = Conclusion(self._place, self._cursor, self._run_id("sweep"), summary).deliver(alert)
+        return [*([self._link_problem] if self._link_problem else []), *found]
 
     def close(self) -> None:
         with contextlib.suppress(Exception):  # unfinished in the cursor: these runs are started again
@@ -132,9 +137,34 @@ class WandbTracker:
             for line in opened.info.folder.records()[: opened.lines]:
                 self.log(opened.info, line)
 
-    def _delete_offline_files(self, run_id: str) -> None:
-        for folder in (self._sweep.path / "wandb").glob(f"offline-run-*-{run_id}*"):
-            shutil.rmtree(folder, ignore_errors=True)
+    def _run_id(self, key: str) -> str:
+        return hashlib.blake2b(f"{self._cursor.identity}/{key}".encode(), digest_size=6).hexdigest()
+
+    def _is_linked(self, run: RunInfo) -> bool:
+        """Whether nothing of a run is to be linked in the registry, or that was done."""
+        target = self._place.settings.registry
+        return not (target and self._online and run.is_best()) or self._cursor.get(run.key).get("registry") == target
+
+    def _log_best(self, run: RunInfo, opened: WandbRun) -> None:
+        """Upload best/ if it is a copy of the run and weights are wanted, and link it; a link that fails is noted."""
+        best, settings = self._sweep.best.path, self._place.settings
+        wanted = run.is_best() and (run.weights or settings.registry)
+        if not wanted or not (best / BEST_FILES[0]).is_file():
+            return
+        artifact = opened.log_best(best)
+        if settings.registry is None:
+            return
+        self._link_problem = None
+        if not self._online:
+            self._link_problem = (
+                f"W&B's registry gets the weights when `hwcls wandb sync {self._sweep.path}` uploads them"
+            )
+            return
+        try:
+            opened.link_best(artifact, settings.registry_target(run.sweep))
+            self._cursor.update(run.key, registry=settings.registry)
+        except Exception as error:  # of the network, or the registry does not exist
+            self._link_problem = describe_failure("the link in the registry", error)
 
 
 def open_wandb(sweep: SweepFolder, mode: str) -> list[WandbTracker]:

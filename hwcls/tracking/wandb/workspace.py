@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import wandb
@@ -12,34 +11,20 @@ from hwcls import files
 from hwcls.errors import UserError, install_extra
 from hwcls.reading import read_json, read_or_none
 from hwcls.tracking.folders import SweepFolder
-from hwcls.tracking.wandb.environment import project_name
+from hwcls.tracking.tracker import SweepSummary
+from hwcls.tracking.wandb.environment import entity_name, project_name
 from hwcls.tracking.wandb.login import require_login
 
 MEDIA = ("confusion", "predictions", "activations", "reconstructions")
 
 
-@dataclass(frozen=True)
-class Axis:
-    """A searched setting, by its flat name."""
-
-    name: str
-    log: bool = False
-
-
-@dataclass(frozen=True)
-class View:
-    """Contents of the workspace."""
-
-    sweep: str
-    project: str
-    metric: str
-    goal: str  # maximize or minimize
-    settings: Sequence[Axis]
-    entity: str | None = None  # None: the user's default
-
-
-def save_workspace(folder: SweepFolder, view: View) -> str:
+def save_workspace(folder: SweepFolder, view: SweepSummary, entity: str | None = None) -> str:
     """Save the workspace of a sweep, in place of the one saved before; returns its address.
+
+    Args:
+        folder: The sweep's folder.
+        view: What is shown.
+        entity: The user or team that owns it; None: WANDB_ENTITY, or else the user's default.
 
     Raises:
         UserError: wandb-workspaces is not installed, no good credentials, or W&B refuses.
@@ -53,12 +38,9 @@ def save_workspace(folder: SweepFolder, view: View) -> str:
     view = replace(view, project=project_name(view.project))
     known = folder.path / "wandb" / "workspace.json"
     try:
-        saved = _load_saved(workspaces, known, view)
+        saved = _load_saved(workspaces, known, view.project, entity)
         if saved is None:
-            entity = view.entity or wandb.Api().default_entity
-            if entity is None:
-                raise UserError("this W&B user has no default entity", remedy="pass --entity NAME")
-            saved = workspaces.Workspace(entity=entity, project=view.project, name=f"hwcls {view.sweep}")
+            saved = workspaces.Workspace(entity=find_entity(entity), project=view.project, name=f"hwcls {view.sweep}")
         saved.sections = _sections(view)
         saved.settings = workspaces.WorkspaceSettings(x_axis="epoch", group_by_prefix="first")
         saved.runset_settings = _runset_settings(view)
@@ -73,61 +55,86 @@ def save_workspace(folder: SweepFolder, view: View) -> str:
     return url
 
 
-def _load_saved(workspaces: Any, path: Any, view: View) -> Any:
+def find_entity(entity: str | None) -> str:
+    """The user or team to own something; raises UserError where none is named and the user has no default."""
+    found = entity_name(entity) or wandb.Api().default_entity
+    if found is None:
+        raise UserError("this W&B user has no default entity", remedy="pass --entity NAME")
+    return str(found)
+
+
+def runs_of(view: SweepSummary) -> str:
+    """The filter for the runs of a sweep; as an expression, Config("sweep") would be W&B's own "Sweep"."""
+    return f"Config('sweep') == {view.sweep!r}"
+
+
+def _load_saved(workspaces: Any, path: Any, project: str, entity: str | None) -> Any:
     """The workspace that was saved before; None if there is none, it is of another project, or it was deleted."""
     known = read_or_none(read_json, path, dict[str, str])
     try:
         saved = workspaces.Workspace.from_url((known or {})["url"])
     except Exception:
         return None
-    return saved if saved.project == view.project and view.entity in (None, saved.entity) else None
+    return saved if saved.project == project and entity in (None, saved.entity) else None
 
 
-def _runset_settings(view: View) -> Any:
+def _runset_settings(view: SweepSummary) -> Any:
     """The sweep's runs, the best first."""
     from wandb_workspaces import workspaces
 
     best = workspaces.Summary(f"best/{view.metric}")
     return workspaces.RunsetSettings(
-        filters=[workspaces.Config("sweep") == view.sweep],
+        filters=runs_of(view),
         order=[workspaces.Ordering(best, ascending=view.goal == "minimize")],
         pinned_columns=[  # a score on test stands beside the trial that it is of, and the role of its run
             f"summary:best/{view.metric}",
             f"summary:test/{view.metric.partition('/')[2]}",
-            "config:trial",
-            "config:role",
-            *(f"config:{axis.name}" for axis in view.settings[:4]),
+            "config:trial.value",
+            "config:role.value",
+            *(f"config:{axis.name}.value" for axis in view.settings[:4]),
         ],
     )
 
 
-def _sections(view: View) -> list[Any]:
-    from wandb_workspaces import workspaces
+def curve_panels(view: SweepSummary) -> list[Any]:
+    """Line plots of metric, accuracy and loss, and of the learning rate."""
     from wandb_workspaces.reports import v2 as panels
 
     def curve(*names: str) -> Any:
         return panels.LinePlot(title=names[0].partition("/")[2].replace("_", " "), x="epoch", y=list(names))
 
-    metric = view.metric.partition("/")[2]
+    shown = dict.fromkeys((view.metric.partition("/")[2], "accuracy", "loss"))
+    return [*(curve(f"val/{name}", f"train/{name}") for name in shown), curve("lr")]
+
+
+def search_panels(view: SweepSummary) -> list[Any]:
+    """How settings, size and speed go with the metric."""
+    from wandb_workspaces.reports import v2 as panels
+
     best = panels.SummaryMetric(f"best/{view.metric}")
     columns = [
         panels.ParallelCoordinatesPlotColumn(panels.Config(axis.name), log=axis.log or None) for axis in view.settings
     ]
     columns.append(panels.ParallelCoordinatesPlotColumn(best))
-    curves = [curve(f"val/{name}", f"train/{name}") for name in dict.fromkeys((metric, "accuracy", "loss"))]
-    search = [
+    return [
         panels.ParallelCoordinatesPlot(title="settings side by side", columns=columns),
         panels.ParameterImportancePlot(with_respect_to=f"best/{view.metric}"),
         panels.ScatterPlot(title="against parameters", x=panels.SummaryMetric("parameters"), y=best, log_x=True),
         panels.ScatterPlot(title="against inference", x=panels.SummaryMetric("inference_ms"), y=best, log_x=True),
     ]
+
+
+def _sections(view: SweepSummary) -> list[Any]:
+    from wandb_workspaces import workspaces
+    from wandb_workspaces.reports import v2 as panels
+
     models = [
         panels.MediaBrowser(title="pictures", media_keys=list(MEDIA)),
         panels.WeavePanelSummaryTable(table_name="per_class"),
         panels.RunComparer(diff_only="split"),
     ]
     return [
-        workspaces.Section(name="Curves", panels=[*curves, curve("lr")], is_open=True),
-        workspaces.Section(name="Search", panels=search, is_open=True),
+        workspaces.Section(name="Curves", panels=curve_panels(view), is_open=True),
+        workspaces.Section(name="Search", panels=search_panels(view), is_open=True),
         workspaces.Section(name="Models", panels=models, is_open=True),
     ]

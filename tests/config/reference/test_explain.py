@@ -27,6 +27,8 @@ NEEDS = {  # what else has to be there for an example to be valid
     "model.frozen_norm": {"pretrained": True},
     "model.start": {"pretrained": True},
     "confirm.folds": {"splits": "folds"},
+    "notify.on": {"wandb": True},
+    "notify.timeout": {"wandb": True},
 }
 
 
@@ -98,7 +100,7 @@ def test_a_number():
         ("optimizer.sgd.momentum", {"owners": ("sgd",), "range": "0 or more and less than 1"}),
         ("model.choice.timm.backbone", {"owners": ("timm",), "default": None, "type": "text"}),
         ("keep", {"type": "best, all, none"}),
-        ("track", {"type": "list of wandb, tensorboard", "default": "[wandb]"}),
+        ("track", {"type": "list of wandb, tensorboard, mlflow", "default": "[wandb]"}),
         ("optimizer.name", {"type": "adam, adamw, sgd", "owners": ()}),
         ("early_terminate.eta", {"owners": ("asha", "hyperband")}),
         ("early_terminate", {"type": "asha, hyperband, median, or mapping"}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import os
 import re
@@ -96,7 +97,7 @@ class Browser:
 
     def press(self, key, text=""):
         for kind in ("keyDown", "keyUp"):
-            code = {"Enter": 13, "Tab": 9, "End": 35, "Home": 36}.get(key, 0)
+            code = {"Enter": 13, "Tab": 9, "End": 35, "Home": 36, "ArrowDown": 40}.get(key, 0)
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, text=text, windowsVirtualKeyCode=code)
 
     def problems(self):
@@ -275,6 +276,48 @@ def test_the_contents_list_stays_and_folds_on_a_phone(browser, whole):
     assert browser.evaluate("document.querySelector('nav').offsetHeight") < 60
 
 
+def test_on_a_phone_tables_begin_with_the_metric_and_fit(browser, page):
+    browser.open(page, width=390)
+    table = "document.querySelector('[aria-labelledby=alternatives] table')"
+    shown = f"[...{table}.tHead.rows[0].cells].filter(c => c.offsetWidth).map(c => c.textContent)"
+    assert browser.evaluate(shown) == ["model", "on test", "95 % interval", "val/accuracy"]
+    wide = "[...document.querySelectorAll('.folds')].filter(e => e.scrollWidth > e.clientWidth)"
+    wide += ".map(e => e.getAttribute('aria-labelledby') ?? e.getAttribute('aria-label'))"
+    assert browser.evaluate(wide) == []
+    browser.evaluate(f"{table}.closest('.folds').previousElementSibling.querySelector('input').click()")
+    assert browser.evaluate(shown)[4:6] == ["trial", "search leader"]
+    browser.open(page, width=1280)
+    assert browser.evaluate(shown)[:4] == ["model", "on test", "95 % interval", "val/accuracy"]
+    assert len(browser.evaluate(shown)) == 12
+    assert browser.evaluate("document.querySelector('.more').offsetWidth") == 0
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+def test_the_ticks_of_dots_are_apart(browser, page, width):
+    browser.open(page, width=width)
+    ends = browser.evaluate(
+        "[...document.querySelectorAll('.dots tfoot svg')].map(s => [...s.querySelectorAll('text')]"
+        ".map(t => t.getBoundingClientRect()).filter(r => r.width).map(r => [r.left, r.right]))"
+    )
+    assert ends
+    assert all(len(one) > 1 for one in ends)
+    assert all(right + 2 < left for one in ends for (_, right), (left, _) in itertools.pairwise(one))
+
+
+def test_commands_are_copied_by_keyboard(browser, page):
+    browser.open(page)
+    browser.call("Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
+    line = browser.evaluate("document.querySelector('.commands code').textContent")
+    assert line.startswith("hwcls ")
+    browser.evaluate("document.querySelector('.commands button').focus()")
+    browser.press("Enter", "\r")
+    browser.evaluate("new Promise(done => setTimeout(() => done(0), 200))")
+    assert browser.evaluate("navigator.clipboard.readText()") == line
+    assert browser.evaluate("copied.textContent") == f"Copied: {line}"
+    count = "document.querySelectorAll('.commands {}').length"
+    assert browser.evaluate(count.format("button")) == browser.evaluate(count.format("code"))
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")])
 def test_everything_is_drawn(browser, whole, artefacts, width, scheme):
     browser.open(whole, width=width, scheme=scheme)
@@ -362,6 +405,25 @@ def test_a_box_over_an_axis_keeps_the_trials_that_pass_there(browser, whole):
     heights = browser.evaluate(f"{lines}.flatMap(t => t.y.filter((_, at) => t.x[at] === 1))")
     assert len(heights) == kept
     assert min(heights) > 0.45
+
+
+def test_trials_are_kept_by_a_list_without_a_mouse(browser, whole):
+    browser.open(whole, width=390)
+    own = "parallel.closest('figure')"
+    browser.evaluate(f"{own}.querySelector('details').open = true")
+    names = browser.evaluate(f"[...{own}.querySelectorAll('label')].map(l => l.firstChild.textContent)")
+    assert names == browser.evaluate("figures.parallel.layout.xaxis.ticktext")
+    select, clear = f"{own}.querySelector('select')", f"{own}.querySelector('figure > button')"
+    browser.evaluate(f"{select}.focus()")
+    browser.press("ArrowDown")
+    assert browser.evaluate(f"{select}.selectedOptions[0].textContent") == "cnn"
+    told = browser.evaluate(f"{own}.querySelector('[role=status]').textContent")
+    kept, total = map(int, re.match(r"(\d+) of (\d+) trials pass", told).groups())
+    assert 0 < kept < total == 40
+    assert browser.evaluate(f"{clear}.offsetHeight") > 0
+    browser.evaluate(f"{clear}.click()")
+    assert browser.evaluate(f"[{clear}.hidden, {select}.value]") == [True, ""]
+    assert browser.problems() == []
 
 
 def test_the_slider_goes_through_the_epochs(browser, whole):

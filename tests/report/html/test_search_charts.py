@@ -110,5 +110,17 @@ def test_labels_of_parallel_coordinates_are_short(results, tmp_path):
     assert parallel_labels(["cosine_with_restarts", None, "linear"]) == ["none", "cosine_wi…", "linear"]
 
 
+def test_an_axis_offers_its_values_or_quarters_of_its_numbers():
+    words = _Axis(["b", None, "a"], log=False)
+    assert [name for name, *_ in words.ranges()] == ["none", "a", "b"]
+    places = zip(map(words.height, (None, "a", "b")), words.ranges(), strict=True)
+    assert all(low < height < high for height, (_, low, high) in places)
+    numbers = _Axis([1e-5, 1e-3, 1e-1], log=True)
+    names = [name for name, *_ in numbers.ranges()]
+    assert names == ["1e-05 to 0.0001", "0.0001 to 0.001", "0.001 to 0.01", "0.01 to 0.1"]
+    (_, low, _), *_, (_, _, high) = numbers.ranges()
+    assert low <= numbers.height(1e-5) < numbers.height(1e-1) <= high
+
+
 def parallel_labels(values):
     return [word for _, word in _Axis(values, False).tick_labels()]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from hwcls.escape import printable
 from hwcls.format import format_count, format_number
 from hwcls.report.html.charts.figure import Figure, escape_text, round_value
 from hwcls.report.html.sample import MAX_DOTS, sample
@@ -19,6 +20,8 @@ BANDS += [(0.5, "to 50 %", "#7f9cc0", 1.2), (1.0, "others", "#a9b4c2", 0.8)]
 MAX_AXES = 12
 SPACE = 72  # pixels of an axis and its labels: a narrow screen scrolls
 LABEL = 10  # characters of a label
+QUARTERS = 4  # of an axis of numbers, to choose from
+EDGE = 1e-4  # of an axis: heights are rounded
 
 
 def parallel_coordinates(sweep: SweepResults) -> Figure | None:
@@ -65,7 +68,9 @@ def parallel_coordinates(sweep: SweepResults) -> Figure | None:
     of = ", ".join([*names, sweep.metric])
     some = f", {len(drawn):,} of them drawn" if len(drawn) < len(trials) else ""
     description = f"{format_count(len(trials), 'trial')} by {of}{some}; leaderboard.csv lists all of them"
-    return {"data": data, "layout": layout, "description": description, "width": SPACE * len(axes)}
+    ranges = [[name, axis.ranges()] for name, axis in zip((*names, sweep.metric), axes, strict=True)]
+    figure = {"data": data, "layout": layout, "description": description, "width": SPACE * len(axes)}
+    return {**figure, "ranges": ranges}
 
 
 class _Axis:
@@ -102,6 +107,25 @@ class _Axis:
         if len(self.words) > 24:
             return found
         return [*found, *((self.height(value), _label(value)) for value in self.words.values())]
+
+    def ranges(self) -> list[tuple[str, float, float]]:
+        """What trials can be kept by, each with its lowest and highest place: a value, or a quarter of the numbers."""
+        found = [("none", self.MISSING - EDGE, self.MISSING + EDGE)] if self.missing else []
+        if not self.numeric:
+            places = [(word, self.height(value)) for word, value in self.words.items()]
+            return [*found, *((printable(word), place - EDGE, place + EDGE) for word, place in places)]
+        ends = [self._value(place / QUARTERS) for place in range(QUARTERS + 1)]
+        texts = [format_number(float(f"{end:.4g}")) for end in ends]
+        for place in range(QUARTERS):
+            low, high = place / QUARTERS, (place + 1) / QUARTERS
+            found.append((f"{texts[place]} to {texts[place + 1]}", low - EDGE, high + EDGE))
+        return found
+
+    def _value(self, height: float) -> float:
+        """The number at a height; the inverse of `height`."""
+        if self.log:
+            return float(self.low * (self.high / self.low) ** height)
+        return float(self.low + height * (self.high - self.low))
 
 
 def _label(value: Any) -> str:

@@ -1,0 +1,45 @@
+"""`hwcls mlflow`: deliver to MLflow."""
+
+from __future__ import annotations
+
+import typer
+
+from hwcls.cli.console import app, echo
+from hwcls.cli.options import ResultsFolders
+
+mlflow = typer.Typer(name="mlflow", help="MLflow: sync.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(mlflow)
+
+
+@mlflow.callback()
+def group() -> None:
+    """MLflow: sync."""
+
+
+@mlflow.command("sync")
+def sync(folders: ResultsFolders) -> None:
+    """Deliver to MLflow what it does not have yet: of sweeps whose server was down, or that did not track with it.
+
+    The runs go to MLFLOW_TRACKING_URI, or else to the place that the sweep names, or to a database in its folder.
+    Needs: pip install 'hwcls[mlflow]'
+
+    Example: hwcls mlflow sync results/quickstart
+    """
+    from filelock import FileLock, Timeout
+
+    from hwcls.errors import UserError
+    from hwcls.inspection.media import build_media
+    from hwcls.results.load import load_results
+    from hwcls.tracking.folders import SweepFolder
+    from hwcls.tracking.mlflow.sync import sync_sweep
+
+    found = {folder: load_results(folder).settings for folder in folders}
+    for folder, settings in found.items():
+        project, artifacts = str(settings.get("project", "hwcls")), bool(settings.get("artifacts"))
+        try:
+            with FileLock(folder / ".tracking.lock", timeout=0):
+                delivered, place = sync_sweep(SweepFolder(folder), project, build_media, artifacts=artifacts)
+        except Timeout:
+            what = "the sweep is still being tracked"
+            raise UserError(what, where=str(folder), remedy="wait until it ends") from None
+        echo(f"{f'{folder}: ' if len(found) > 1 else ''}{delivered} runs delivered to {place}")

@@ -1,0 +1,240 @@
+"""Who is told that a sweep has ended, and what."""
+
+import json
+import stat
+import sys
+import time
+
+import pytest
+import yaml
+
+from hwcls.config.sweep import NotifyConfig
+from hwcls.config.sweep_file import load_sweep
+from hwcls.errors import UserError
+from hwcls.models.user import trust
+from hwcls.sweep.monitor.ending import Ending
+from hwcls.sweep.monitor.notify import build_message, notify_config, tell
+from hwcls.sweep.monitor.tracking_process import TrackingProcess
+from hwcls.sweep.preflight.validate import Options, check_sweep
+from hwcls.tracking.folders import SweepFolder
+from hwcls.tracking.records import Result
+
+ENDED = Ending("ended")
+REMEMBER = """#!{python}
+import json, os, sys
+facts = {{name: value for name, value in os.environ.items() if name.startswith("HWCLS_")}}
+with open({target!r}, "w") as file:
+    json.dump({{"text": sys.stdin.read(), "facts": facts, "arguments": sys.argv[1:]}}, file)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A results folder; `folder.end(*statuses)` fills it with trials."""
+    path = tmp_path / "tiny"
+    path.mkdir()
+    (path / "sweep.yaml").write_text(yaml.safe_dump({"name": "tiny", "metric": {"name": "val/accuracy"}, "track": []}))
+    sweep = SweepFolder(path)
+
+    def end(*statuses):
+        for number, status in enumerate(statuses):
+            trial = sweep.trial(number)
+            trial.path.mkdir(parents=True)
+            (trial.path / "config.yaml").write_text("seed: 0\n")
+            best = None if status == "failed" else {"epoch": 1, "val/accuracy": 0.5 + number / 100}
+            trial.append({"epoch": 1, "val/accuracy": 0.5 + number / 100})
+            trial.write_result(Result(status, best, None, {}, 1.0))
+        return path
+
+    sweep.end = end
+    return sweep
+
+
+@pytest.fixture
+def script(tmp_path):
+    """Makes an executable file from the body of a Python script, or one that remembers what it gets."""
+
+    def make(body=None, name="notify"):
+        path, target = tmp_path / name, tmp_path / f"{name}.json"
+        path.write_text(
+            f"#!{sys.executable}\n{body}" if body else REMEMBER.format(python=sys.executable, target=str(target))
+        )
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+        return path, lambda: json.loads(target.read_text())
+
+    return make
+
+
+def test_a_command_gets_the_message_and_the_facts(folder, script):
+    path, received = script()
+    folder.end("complete", "complete", "failed")
+    tell(NotifyConfig(command=f"{path} 'one word' $HOME"), folder.path, ENDED)
+    found = received()
+    assert found["arguments"] == ["one word", "$HOME"]
+    facts = found["facts"]
+    assert (facts["HWCLS_SWEEP"], facts["HWCLS_STATE"], facts["HWCLS_ERROR"]) == ("tiny", "ended", "")
+    assert (facts["HWCLS_TRIALS"], facts["HWCLS_FAILED_TRIALS"], facts["HWCLS_METRIC"]) == ("3", "1", "val/accuracy")
+    assert "trial 1 with 0.51" in facts["HWCLS_ANSWER"]
+    assert facts["HWCLS_REPORT"] == str(folder.path / "report.html")
+    assert found["text"].splitlines()[0] == "hwcls: tiny has ended"
+    assert facts["HWCLS_ANSWER"] in found["text"]
+
+
+def test_a_damaged_folder_costs_a_line(folder, script, caplog):
+    (folder.path / "sweep.yaml").write_text("[")
+    tell(NotifyConfig(command=str(script()[0])), folder.path, ENDED)
+    assert caplog.messages[-1].startswith("notify.command was not run: ")
+
+
+def test_names_are_no_code(folder, script, tmp_path):
+    """They reach no shell, and hide nothing on a terminal."""
+    path, received = script()
+    evil = f"x; touch {tmp_path / 'owned'} $(touch {tmp_path / 'owned'}) \x1b[2J"
+    settings = {"name": evil, "metric": {"name": "val/accuracy"}}
+    (folder.path / "sweep.yaml").write_text(yaml.safe_dump(settings))
+    tell(NotifyConfig(command=str(path)), folder.end("complete"), ENDED)
+    assert received()["facts"]["HWCLS_SWEEP"] == evil.replace("\x1b", "\\x1b")
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize(
+    ("statuses", "ending", "state", "reason"),
+    [
+        (["complete"], ENDED, "ended", ""),
+        (["complete", "complete", "failed"], ENDED, "ended", ""),
+        (["complete", "failed"], ENDED, "failed", "1 of 2 trials failed"),
+        (["failed", "failed"], ENDED, "failed", "no answer: 2 of 2 trials failed, none has a result"),
+        ([], ENDED, "failed", "no answer: 0 of 0 trials failed, none has a result"),
+        (["complete"], Ending.of_error(UserError("the disk is full")), "failed", "the disk is full"),
+        (["complete"], Ending.of_error(RuntimeError("two\nlines")), "failed", "two lines"),
+        (["complete"], Ending.of_error(KeyboardInterrupt()), "interrupted", ""),
+        (["failed"], Ending.parse(Ending("interrupted").to_bytes()), "interrupted", ""),
+        (["complete"], Ending.parse(b""), "killed", "the driver was killed; the same command resumes the sweep"),
+    ],
+)
+def test_failures_are_known_by_the_error_or_by_the_results(folder, statuses, ending, state, reason):
+    message = build_message(folder.end(*statuses), ending)
+    assert (message.ending.state, message.ending.reason) == (state, reason)
+    assert message.facts["STATE"] == state
+    level = {"ended": "INFO", "interrupted": "WARN"}.get(state, "ERROR")
+    assert message.alert().level == level
+    verb = {"ended": "has", "failed": "has"}.get(state, "was")
+    assert message.title == f"hwcls: tiny {verb} {state}"
+
+
+@pytest.mark.parametrize(
+    ("on", "ending", "told"),
+    [
+        (None, ENDED, True),
+        (None, Ending("failed"), True),
+        (None, Ending("interrupted"), False),
+        (["interrupt"], Ending("interrupted"), True),
+        (["failure"], ENDED, False),
+        (["failure"], Ending("killed"), True),
+    ],
+)
+def test_only_events_that_are_named_are_told(folder, script, tmp_path, on, ending, told):
+    path, _ = script()
+    tell(NotifyConfig(command=str(path), **({"on": on} if on else {})), folder.end("complete"), ending)
+    assert (tmp_path / "notify.json").exists() == told
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ("import sys; print('no mail server\\n', file=sys.stderr); sys.exit(3)", "exited with 3 (no mail server)"),
+        ("import time; time.sleep(60)", "was ended after 1.0 s"),
+        (None, "No such file or directory"),
+    ],
+)
+def test_a_command_that_fails_is_one_line(folder, script, tmp_path, caplog, body, problem):
+    path = script(body)[0] if body else tmp_path / "gone"
+    began = time.monotonic()
+    tell(NotifyConfig(command=str(path), timeout=1.0 if "sleep" in str(body) else 30.0), folder.end("complete"), ENDED)
+    assert time.monotonic() - began < 20
+    (line,) = caplog.messages
+    assert line.startswith("notify.command: ")
+    assert line.endswith(problem)
+
+
+def test_what_a_command_starts_ends_with_it(folder, script, tmp_path):
+    body = "import subprocess, time, pathlib; child = subprocess.Popen(['sleep', '60'])\n"
+    body += f"pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(child.pid)); time.sleep(60)"
+    tell(NotifyConfig(command=str(script(body)[0]), timeout=2.0), folder.end("complete"), ENDED)
+    pid = int((tmp_path / "pid").read_text())
+    deadline = time.monotonic() + 5
+    while is_running(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_running(pid)
+
+
+def is_running(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch):
+    """Loads a small sweep file with some keys."""
+    monkeypatch.setenv(trust.VARIABLE, "")
+
+    def load(keys, folder="files"):
+        path = tmp_path / folder / ("sweep.yaml" if folder != "files" else "small.yaml")
+        path.parent.mkdir(exist_ok=True)
+        parameters = "parameters: {data: {name: digits}, model: {name: mlp}, optimizer: {name: adam}, epochs: 1}"
+        path.write_text(f"name: small\n{keys}\nrun_cap: 1\ntrack: []\n{parameters}\n")
+        return load_sweep(path)
+
+    return load
+
+
+def test_a_program_that_is_missing_is_found_before_the_first_trial(written, tmp_path, script):
+    sweep = written("notify: {command: nonsense-of-hwcls --now}")
+    with pytest.raises(UserError, match=r"small.yaml:2: notify.command: no program 'nonsense-of-hwcls' — .*chmod"):
+        check_sweep(sweep, Options(tmp_path / "results"))
+    check_sweep(written(f"notify: {{command: {script()[0]}}}"), Options(tmp_path / "results"))
+
+
+@pytest.mark.parametrize(
+    ("keys", "error"),
+    [
+        ("notify: {}", "small.yaml:2: notify: notify tells nobody — add wandb: true, or command"),
+        ("notify: {command: ' '}", "small.yaml:2: notify.command: the command is empty"),
+        ('notify: {command: "a \'b"}', "small.yaml:2: notify.command: .*No closing quotation"),
+        ("notify: {wandb: true}", "small.yaml:2: notify: .* add wandb to track"),
+        ("notify: {command: ls, on: [ende]}", "small.yaml:2: notify.on.0: 'ende' .* did you mean 'end'"),
+        ("notify: {commande: ls}", "small.yaml:2: notify.commande: unknown key .* did you mean 'command'"),
+    ],
+)
+def test_what_notify_cannot_do_is_an_error_at_its_line(written, keys, error):
+    with pytest.raises(UserError, match=error):
+        written(keys)
+
+
+def test_the_sweep_file_of_a_results_folder_runs_no_command(written, caplog, monkeypatch):
+    keys = "notify: {command: ls}"
+    assert notify_config(written(keys)).command == "ls"
+    sweep = written(keys, "strange")
+    (sweep.folder / "trials").mkdir()
+    assert notify_config(sweep).command is None
+    assert "notify.command is not run for the sweep.yaml of a results folder" in caplog.text
+    monkeypatch.setenv(trust.VARIABLE, trust.ALL)
+    assert notify_config(sweep).command == "ls"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", [None, ENDED])
+def test_a_driver_that_was_killed_is_told_by_the_tracking_process(folder, script, ending):
+    path, received = script()
+    folder.end("complete")
+    process = TrackingProcess(folder.path, "off", NotifyConfig(command=str(path)))
+    process.start()
+    process.ending = ending
+    assert process.finish()
+    if ending is None:
+        assert received()["facts"]["HWCLS_STATE"] == "killed"
+    else:  # it is the driver's to tell
+        assert not path.with_name("notify.json").exists()
