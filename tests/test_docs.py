@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from docs.generate.__main__ import GENERATED, text_of
+from tests.test_packages import requirements
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -73,3 +74,16 @@ def test_every_script_that_measures_is_listed():
     run = [path.name for path in scripts if path.name not in RUN_BY_OTHERS]
     assert len(run) > 10
     assert [name for name in run if f"| `{name}` |" not in page] == []
+
+
+def test_every_page_is_in_the_contents():
+    contents = (DOCS / "index.md").read_text("utf-8").splitlines()
+    pages = {path.relative_to(DOCS).with_suffix("").as_posix() for path in DOCS.rglob("*.md")} - {"index"}
+    assert pages - set(contents) == set()
+    assert [page for page in contents if "/" in page and contents.count(page) > 1] == []
+
+
+def test_the_install_page_has_every_dependency():
+    page = (DOCS / "explanation/install.md").read_text("utf-8")
+    names = [requirement.name for requirement in requirements()]
+    assert [name for name in names if f"| {name} |  |" not in page] == []
