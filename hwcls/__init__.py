@@ -1,7 +1,7 @@
 """hwcls: fair hyperparameter sweeps of image classifiers.
 
 From Python: `sweep` runs a sweep, `load_results` reads one, `load_model` opens a trained model; `UserError` is what
-they raise where a file, the data or the usage is wrong. docs/python.md has examples.
+they raise where a file, the data or the usage is wrong. docs/how-to/python.md has examples.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The worked examples of CONTRIBUTING.md, built from the document into a copy of hwcls, and used in one sweep."""
+"""The worked examples of docs/how-to/extend, built from the pages into a copy of hwcls, and used in one sweep."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-TEXT = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+PAGES = ROOT / "docs/how-to/extend"
 KINDS = ("model family", "data set", "tracker", "search method", "early-stopping rule")
 BLOCK = re.compile(r'^```python title="([^"]+)"(?: after="(\w+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 USE = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -25,7 +25,7 @@ PARAMETERS = {"optimizer": {"name": "adam", "lr": {"min": 1e-6, "max": 0.1, "log
 
 
 class Example(NamedTuple):
-    """What a section adds to hwcls: one file, one line in a table, and its use in a sweep file."""
+    """What a page adds to hwcls: one file, one line in a table, and its use in a sweep file."""
 
     path: str
     code: str
@@ -41,17 +41,16 @@ class Example(NamedTuple):
 
 
 def example(kind: str) -> Example:
-    section = re.search(rf"^## Add an? {kind}$(.*?)(?=^## |\Z)", TEXT, re.MULTILINE | re.DOTALL)
-    assert section, f"CONTRIBUTING.md has no section on how to add a {kind}"
-    file, entry = BLOCK.findall(section[1])  # no more than that
+    text = (PAGES / f"{kind.replace(' ', '_').replace('-', '_')}.md").read_text("utf-8")
+    file, entry = BLOCK.findall(text)  # no more than that
     assert (bool(file[1]), bool(entry[1])) == (False, True)
     assert not (ROOT / file[0]).exists()
     assert entry[2].count("\n") == 1
-    return Example(file[0], file[2], *entry, yaml.safe_load(USE.search(section[1])[1]))
+    return Example(file[0], file[2], *entry, yaml.safe_load(USE.search(text)[1]))
 
 
 def add(one: Example, root: Path) -> None:
-    """Do what a section describes, in the copy of the repository at `root`."""
+    """Do what a page describes, in the copy of the repository at `root`."""
     (root / one.path).write_text(one.code, "utf-8")
     text = (root / one.table_path).read_text("utf-8")
     table = re.search(rf"^{one.table}\b.*?{{", text, re.MULTILINE | re.DOTALL)

@@ -1,4 +1,4 @@
-"""docs/python.md and the notebook beside it work as they stand."""
+"""docs/how-to/python.md and the notebook beside it work as they stand."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGE, NOTEBOOK = ROOT / "docs" / "python.md", ROOT / "docs" / "quickstart.ipynb"
+PAGE, NOTEBOOK = ROOT / "docs/how-to/python.md", ROOT / "docs/tutorials/quickstart.ipynb"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
 
 
@@ -52,9 +52,9 @@ def test_the_notebook_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("WANDB_MODE", "disabled")
     (tmp_path / "sweeps").symlink_to(ROOT / "sweeps")
-    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/tutorials").mkdir(parents=True)
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path / "docs")}})
+    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path / "docs/tutorials")}})
     notebook.cells.append(
         nbformat.v4.new_code_cell('hwcls.load_results("nowhere")', metadata={"tags": ["raises-exception"]})
     )

@@ -1,1 +1,1 @@
-"""hwcls from Python: results as data frames and plain objects, and the trained models. docs/python.md describes it."""
+"""hwcls from Python: results as data frames and plain objects, and the trained models. See docs/how-to/python.md."""

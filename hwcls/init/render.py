@@ -20,7 +20,7 @@ _NO_TEXT = ("true", "false", "yes", "no", "on", "off", "null", "y", "n")
 def render(plan: Plan) -> str:
     """The sweep file."""
     late = f", as {format_duration(plan.asked)} are too short here" if plan.is_late else ""
-    about = f"About {format_duration(plan.seconds)}{late}. Every line can be changed; the README has all keys."
+    about = f"About {format_duration(plan.seconds)}{late}. Every line can be changed; hwcls explain-key explains it."
     lines = [f"# {printable(plan.title)}", f"# {about}"]
     open_keys: list[str] = []
     for choice in plan.choices:

@@ -1,0 +1,1 @@
+"""What a results folder tells: leaderboard, intervals on test, diagnostics, the answer."""

@@ -29,15 +29,25 @@ NOTEBOOK_WIDTH = 120  # characters
 
 
 class SweepOptions(TypedDict, total=False):
-    """The further options of `sweep`, each that of `hwcls sweep`."""
+    """The further options of `sweep`, each that of `hwcls sweep`.
 
-    new: bool  # start in a new folder instead of resuming
-    wandb: WandbMode  # auto, the default: online where you are logged in
-    address: str | None  # a running Ray cluster; by default this machine alone
-    budget: str | None  # a time budget instead of run_cap, such as "2h"; on the command line --for
-    warm_start: str | os.PathLike[str] | None  # results of another sweep; on the command line --from
-    quiet: bool  # show no progress
-    trust_code: bool  # run model code that no sweep on this machine has run
+    Attributes:
+        new: Start in a new folder instead of resuming.
+        wandb: online, offline, off, or auto, the default: online where you are logged in.
+        address: A running Ray cluster; by default this machine alone.
+        budget: A time budget instead of run_cap, such as "2h"; on the command line --for.
+        warm_start: Results of another sweep; on the command line --from.
+        quiet: Show no progress.
+        trust_code: Run model code that no sweep on this machine has run.
+    """
+
+    new: bool
+    wandb: WandbMode
+    address: str | None
+    budget: str | None
+    warm_start: str | os.PathLike[str] | None
+    quiet: bool
+    trust_code: bool
 
 
 @dataclass(frozen=True)

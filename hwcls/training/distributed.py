@@ -79,7 +79,7 @@ def join_world(rank: int, size: int, address: str, device: torch.device, hang_af
         if is_one_machine(address):
             raise
         what = f"the {size} workers of a trial do not reach each other ({str(error).strip().splitlines()[0][:200]})"
-        remedy = "open all TCP ports between the nodes; see docs/cluster.md for the choice of the network"
+        remedy = "open all TCP ports between the nodes; see docs/how-to/cluster.md for the choice of the network"
         raise UserError(what, remedy=remedy) from None
     return world
 

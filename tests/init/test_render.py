@@ -22,7 +22,7 @@ def test_the_file():
     )
     assert found == (
         "# two photos\n"
-        "# About 1 min 30 s. Every line can be changed; the README has all keys.\n"
+        "# About 1 min 30 s. Every line can be changed; hwcls explain-key explains it.\n"
         "name: photos                                  # why\n"
         "parameters:\n"
         "  data:\n"

@@ -24,7 +24,7 @@ class Reader:
 
     def rows(self, sweep: SweepFolder, key: str) -> list[dict[str, Any]]:
         read = getattr(TRACKERS[self.name], "read_rows", None)
-        assert read, f"the tracker '{self.name}' needs read_rows(sweep, key): see CONTRIBUTING.md, Add a tracker"
+        assert read, f"the tracker '{self.name}' needs read_rows(sweep, key): see docs/how-to/extend/tracker.md"
         return read(sweep, key)
 
 

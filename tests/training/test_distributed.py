@@ -96,7 +96,7 @@ def test_machines_that_do_not_reach_each_other_are_one_line(monkeypatch, tmp_pat
         join_world(0, 2, "10.0.0.2:5000", torch.device("cpu"), 600.0)
     assert str(caught.value) == (
         "the 2 workers of a trial do not reach each other (connect() timed out) — open all TCP ports between the "
-        "nodes; see docs/cluster.md for the choice of the network"
+        "nodes; see docs/how-to/cluster.md for the choice of the network"
     )
     with pytest.raises(RuntimeError, match="timed out"):  # on one machine it is an error of another kind
         join_world(0, 2, new_file_address(tmp_path), torch.device("cpu"), 600.0)

@@ -106,7 +106,8 @@ def confirm(
     if is_url(folder):
         parent, _, name = folder.rstrip("/").rpartition("/")
     else:
-        parent, name = str(Path(folder).resolve().parent), Path(folder).resolve().name
+        path = Path(folder) if Path(folder).name not in ("", "..") else Path(folder).resolve()
+        parent, name = str(path.parent), path.name
     local, shared = locate_results(parent)
     if shared and name in shared.sweep_names():
         shared.mirror(name).download()

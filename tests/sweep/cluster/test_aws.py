@@ -76,7 +76,7 @@ def test_what_is_edited_stands_in_one_place(written):
 
 @pytest.fixture(scope="module")
 def aws(_isolated, tmp_path_factory):
-    """A stand-in for AWS with what docs/cluster.md makes beforehand, and cluster.yaml as `ray up` completes it."""
+    """A stand-in for AWS with what docs/how-to/cluster.md makes first, and cluster.yaml as `ray up` completes it."""
     moto = pytest.importorskip("moto", reason="moto is not installed: pip install -e '.[test]'")
     boto3 = pytest.importorskip("boto3", reason="boto3 is not installed: pip install -e '.[cluster]'")
     from ray._private.authentication.authentication_token_setup import generate_and_save_token

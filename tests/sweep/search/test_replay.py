@@ -32,7 +32,7 @@ def test_the_curves_are_those_of_the_space(curves):
     ],
 )
 def test_the_default_rule_exactly(space, compare, epochs, regret, worst):
-    """Twenty random searches: a change of the rule changes these numbers, and those of docs/search.md with them."""
+    """Twenty random searches: a changed rule changes these, and the numbers of docs/explanation/early_stopping.md."""
     found = replay.replay(replay.Curves.load(space), "asha", "random", compare, SEEDS[:20])
     assert sum(outcome.epochs for outcome in found) == epochs
     regrets = [outcome.regret for outcome in found]

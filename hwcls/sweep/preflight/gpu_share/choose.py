@@ -65,7 +65,9 @@ def choose_share(found: Measurement, others: list[Limit]) -> Share:
     """
     limits = [_time_limit(found), _memory_limit(found), *others]
     trials = max(1, min(MOST, *(limit.trials for limit in limits)))
-    together = f"{trials} trials share a GPU by {'MPS' if found.mps else 'time slices (see docs/cluster.md)'}"
+    together = (
+        f"{trials} trials share a GPU by {'MPS' if found.mps else 'time slices (see docs/how-to/share_a_gpu.md)'}"
+    )
     how = together if trials > 1 else "a trial has a GPU of its own"
     reason = f"{how}: {', '.join(map(str, limits))}, {MOST} at most; measured on {found.gpu}"
     return Share(share_of(trials), reason, is_measured=True)

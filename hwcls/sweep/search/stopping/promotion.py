@@ -6,7 +6,7 @@ import math
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 
-LEAST = 6  # trials that go on from every rung, however few come to it (docs/search.md)
+LEAST = 6  # trials that go on from every rung, however few come to it (docs/explanation/early_stopping.md)
 
 Place = tuple[float, int, str]  # of a trial at a rung: sorted, the best is the first, of equal ones the earlier number
 

@@ -60,7 +60,7 @@ def test_mps_counts_the_multiprocessors_that_kernels_fill():
 def test_the_reasons_are_one_line():
     uses = ("mlp", 2.5, 0.1, 0.05), ("cnn", 2, 0.24, 0.1)
     assert str(choose_share(measured(*uses), CPUS)) == (
-        "gpus_per_worker: auto is 0.25: 4 trials share a GPU by time slices (see docs/cluster.md): "
+        "gpus_per_worker: auto is 0.25: 4 trials share a GPU by time slices (see docs/how-to/share_a_gpu.md): "
         "4 by time (cnn 24 %), 25 by memory (mlp 2.5 GB of 80 GB), 16 by CPUs, 8 at most; measured on H200"
     )
     assert "8 trials share a GPU by MPS: 10 by computing (cnn fills 10 %)" in str(

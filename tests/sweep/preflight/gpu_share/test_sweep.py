@@ -212,7 +212,10 @@ def test_a_sweep_measures_once_and_shares_a_gpu(sweep_file, tmp_path):
         assert done.stdout.strip().splitlines()[-1] == f"0 {trials}"
         assert "2 trials at once, each on 1 CPU and 0.5 GPU" in done.stdout
     assert "measuring what the heaviest trials take of a GPU" in outputs[0]
-    assert "auto is 0.5: 2 trials share a GPU by time slices (see docs/cluster.md): 2 by time (mlp 50 %)" in outputs[0]
+    assert (
+        "auto is 0.5: 2 trials share a GPU by time slices (see docs/how-to/share_a_gpu.md): 2 by time (mlp 50 %)"
+        in outputs[0]
+    )
     assert "measuring" not in outputs[1]
     assert "auto is 0.5: as at the first start of this sweep" in outputs[1]
     kept = json.loads((tmp_path / "results" / "tiny" / "environment.json").read_text())
