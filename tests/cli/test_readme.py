@@ -128,6 +128,7 @@ def clone(tmp_path, monkeypatch):
 def test_they_run(ray_here, clone, capsys):
     have = (clone / "data" / "FashionMNIST").exists()
     lines = [line for line in commands() if not line.startswith(ELSEWHERE) and (have or "fashion" not in line)]
+    lines.sort(key=lambda line: "run_cap=24" in line)  # last: fewer trials than were run are refused
     outputs = {line: run(line) for line in lines}
     assert len(outputs) > 40
     results = clone / "results" / "quickstart"
