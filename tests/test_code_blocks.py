@@ -14,7 +14,7 @@ from hwcls.config.yaml_source import read_source
 from tests.code_blocks import ROOT, all_blocks, blocks_of, commands_in
 
 # text is what a program prints; the blocks of `{toctree}` are those of Sphinx
-LANGUAGES = {"sh", "python", "yaml", "json", "text", "{toctree}"}
+LANGUAGES = {"{include}", "sh", "python", "yaml", "json", "text", "{toctree}"}
 REASONS = {  # details may follow after a semicolon
     "changes this repository",
     "installs packages",
