@@ -22,7 +22,7 @@ SWEEP = {
     "method": "random",
     "track": ["wandb"],
     "parameters": {
-        "data": {"name": "digits", "batch_size": 16, "per_class": 60},
+        "data": {"name": "digits", "batch_size": 16},
         "model": {"choice": {"mlp": {"width": 64}, "cnn": {"name": "simple_cnn", "width": 8}}},
         "optimizer": {"name": "adam", "lr": {"min": 1e-4, "max": 1e-2, "log": True}},
         "epochs": 12,
