@@ -195,8 +195,8 @@ def hwcls(options: Any) -> dict[str, float]:
     finish = TrackingProcess.finish
 
     class Watch(Lines):
-        def started(self, key: str, label: Any, parameters: Any, epoch: int, epochs: int) -> None:
-            super().started(key, label, parameters, epoch, epochs)
+        def started(self, key: str, label: Any, parameters: Any, epoch: int, *facts: Any) -> None:
+            super().started(key, label, parameters, epoch, *facts)
             if epoch == 0:
                 clock.mark()
             events.write(f"{key}\n")

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,11 +74,18 @@ def growing(folder: Path):
         head.wait(60)
 
 
+@pytest.fixture
+def short_folder():
+    """A folder with a short path, as Ray's sockets want it: pytest's own has the name of the worker in it."""
+    with tempfile.TemporaryDirectory(prefix="g") as folder:
+        yield Path(folder)
+
+
 @pytest.mark.slow
-def test_workers_come_when_trials_wait_and_go_when_none_is_left(metadata, monkeypatch, tmp_path_factory):
+def test_workers_come_when_trials_wait_and_go_when_none_is_left(metadata, monkeypatch, short_folder):
     """Each as soon as it has nothing to do, though others still train; no notice comes from the metadata server."""
     monkeypatch.setenv(spot_notice.METADATA, metadata.url)
-    folder = tmp_path_factory.mktemp("g")  # Ray's sockets want a short path
+    folder = short_folder
     first = {"first": [{"epochs": 1}, {"epochs": 40}]}
     sweep = Disturbed(folder / "s", trials=2, epochs={"values": [1, 40]}, pause=0.3, changes=first)
     with growing(folder) as (address, environment):
