@@ -55,8 +55,8 @@ def start(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     started = []
 
-    def run(nodes, steps=400, **variables):
-        job = Job("tiny", tmp_path, ["sweep", "tiny.yaml"], str(tmp_path / "bin" / "python"), "", 2)
+    def run(nodes, steps=400, setup="", **variables):
+        job = Job("tiny", tmp_path, ["sweep", "tiny.yaml"], str(tmp_path / "bin" / "python"), setup, 2)
         (tmp_path / "job.sh").write_text(build_script(Allocation(nodes, 0, "", 1, 60), job))
         slurm = {"SLURM_JOB_ID": "17", "SLURMD_NODENAME": "node1", "SLURM_CPUS_PER_TASK": "1", "WANDB_API_KEY": "key"}
         path = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "STEPS": str(steps), "ON_TERM": "130"}
@@ -82,9 +82,10 @@ def calls(program):
     return [line.removeprefix(f"{program} ") for line in Path("calls").read_text().splitlines() if program in line[:9]]
 
 
+@pytest.mark.parametrize("setup", ["", "set -euo pipefail"])
 @pytest.mark.parametrize("nodes", [1, 2])
-def test_near_the_time_limit_the_sweep_is_ended_and_the_job_requeued(start, nodes):
-    process = start(nodes, SLURM_RESTART_COUNT="1")
+def test_near_the_time_limit_the_sweep_is_ended_and_the_job_requeued(start, nodes, setup):
+    process = start(nodes, setup=setup, SLURM_RESTART_COUNT="1")
     process.send_signal(signal.SIGUSR1)
     assert process.wait(20) == 130
     assert calls("scontrol")[-1] == "requeue 17"

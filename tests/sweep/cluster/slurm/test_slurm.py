@@ -80,7 +80,8 @@ def test_the_script_starts_ray_on_all_nodes_and_runs_the_sweep(call):
 
 def test_on_one_node_the_sweep_starts_ray_itself(call):
     script = call("--setup", "module load cuda\nexport A=1\n", "--python", "/opt/my env/bin/python").stdout
-    assert "\nmodule load cuda\nexport A=1\npython='/opt/my env/bin/python'\n" in script
+    setup = r"\nmodule load cuda\nexport A=1\nset \+eu; set \+o pipefail  # .*\n"
+    assert re.search(setup + "python='/opt/my env/bin/python'\n", script)
     assert '\nrun "$python" -P -m hwcls sweep tiny.yaml --results results --wandb auto\n' in script
     assert "ray.scripts" not in script
     assert "--address" not in script
