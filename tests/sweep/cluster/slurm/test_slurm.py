@@ -59,7 +59,7 @@ def test_the_script_asks_for_the_nodes(call, tmp_path):
 
 def test_the_script_starts_ray_on_all_nodes_and_runs_the_sweep(call):
     script = call("--nodes", 2, "--results", "/shared/results", "--for", "2h", "--requeues", 3).stdout
-    lines = script.replace("\\\n  ", "").splitlines()
+    lines = [line.strip() for line in re.sub(r"\\\n +", "", script).splitlines()]
     assert [line for line in lines if line.startswith("start_ray --head")] == [
         'start_ray --head --node-ip-address="$ip" --port=0 --include-dashboard=false --temp-dir="$folder/ray" '
         "--ray-client-server-port=$((20000 + SLURM_JOB_ID % 10000)) &"
@@ -74,7 +74,7 @@ def test_the_script_starts_ray_on_all_nodes_and_runs_the_sweep(call):
     assert f"python={sys.executable}" in lines
     assert "requeues=3  # how often" in script
     sweep = "hwcls sweep tiny.yaml --results /shared/results --wandb auto --for 2h"
-    assert f'run "$python" -P -m {sweep} --address "$address"' in lines
+    assert f'join_nodes && run "$python" -P -m {sweep} --address "$address"' in lines
     assert "ray stop" not in script  # it would end the Ray of other jobs on the node
 
 
