@@ -216,7 +216,7 @@ class SeedMeans:
 
     def best(self) -> list[str]:
         """The best mean of two or more seeds; of runs that report, once there are such means, as picks are chosen."""
-        means = {group: fmean(found.values()) for group, found in self.values.items() if len(found) > 1}
+        means = {group: fmean(found.values()) for group, found in dict(self.values).items() if len(found) > 1}
         able = [group for group in means if not group[0]] or list(means)
         if not able:
             return []

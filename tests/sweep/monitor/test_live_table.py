@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 
 import pytest
 from rich.cells import cell_len
@@ -326,3 +327,34 @@ def _read_until(terminal, mark):
     while mark not in text:
         text += os.read(terminal, 65536).decode("utf-8", "replace")
     return text
+
+
+@pytest.fixture
+def often():
+    """Threads take turns much more often than they usually do."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
+
+
+@pytest.mark.parametrize("kind", ["trials", "confirm/cnn"])
+def test_it_is_drawn_while_another_thread_changes_it(often, kind):
+    table, _ = open_table(80, total=3000)
+    for number in range(100):
+        table.started(f"trials/{number}", f"model {number}", {}, 0, 9)
+        table.running.pop(f"trials/{number}")
+
+    def change():
+        for number in range(100, 3000):
+            label = f"model {number}"
+            table.started(f"{kind}/{number}", label, {}, 0, 9)
+            table.epoch(f"{kind}/{number}", {**LINE, "epoch": 2})
+            table.running.pop(f"{kind}/{number}")
+            Lines.ended(table, f"{kind}/{number}", complete(label=label))
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    while thread.is_alive():
+        table.render()
+    assert table.pace.done == 2900
