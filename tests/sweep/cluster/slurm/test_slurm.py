@@ -133,7 +133,7 @@ def test_it_is_correct_bash(sweep_file, tmp_path, nodes, monkeypatch):
         (["--gpus", "many"], "--gpus: 'many' is no number of GPUs — write the GPUs of each node: 4, or a100:4"),
         (["--gpus", "-1"], "--gpus: '-1' is no number of GPUs"),
         (["--gpus", "a100:0"], "--gpus: 'a100:0' is no number of GPUs"),
-        (["--mem", "lots"], "--mem: 'lots' is no amount of memory — write 64G, of each node"),
+        (["--mem", "lots"], "--mem: 'lots' is no amount of memory — write 64G, of each node, or 0 for all"),
         (
             ["--sbatch", "constraint=a100"],
             "--sbatch: 'constraint=a100' is no option of sbatch — write --constraint=a100",
@@ -182,6 +182,19 @@ def test_gpus_that_stay_idle_are_a_note(call):
     done = call("--gpus", 4, resources={"workers": 3})
     assert done.exit_code == 0
     assert "note: 1 of 4 GPUs stay idle" in done.stderr
+
+
+def test_a_sweep_that_shares_gpus_on_nodes_without_one_is_a_note(call):
+    done = call(resources={"gpus_per_worker": "auto"})
+    assert done.exit_code == 0, done.output
+    assert "note: gpus_per_worker: auto, but no --gpus: the job sees no GPU\n" in done.stderr
+    assert "GPU" not in call("--gpus", 1, resources={"gpus_per_worker": "auto"}).stderr
+    assert "GPU" not in call(resources={"gpus_per_worker": 0}).stderr
+
+
+@pytest.mark.parametrize("memory", ["0", "64g", "512M", "1000"])
+def test_amounts_of_memory_that_slurm_takes(call, memory):
+    assert f"--mem={memory}" in directives(call("--mem", memory).stdout)
 
 
 def test_without_slurm_it_is_one_line(call, monkeypatch):
