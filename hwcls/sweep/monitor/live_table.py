@@ -59,9 +59,9 @@ class Row:
             "alternative": self.label or "",
             "state": self.state,
             "epoch": f"{self.epoch}/{self.epochs}",
-            metric: _number(metric, self.line.get(metric)),
-            "best": _number(metric, self.best),
-            "train/loss": _number("train/loss", self.line.get("train/loss")),
+            metric: _format_value(metric, self.line.get(metric)),
+            "best": _format_value(metric, self.best),
+            "train/loss": _format_value("train/loss", self.line.get("train/loss")),
             "lr": "" if rate is None else f"{rate:.4g}",
             "images/s": f"{speed:,.0f}" if speed else "",
         }
@@ -236,5 +236,5 @@ def _row_name(key: str) -> str:
     return f"seed {number}" if kind.startswith("confirm") else f"trial {number}"
 
 
-def _number(metric: str, value: float | None) -> str:
+def _format_value(metric: str, value: float | None) -> str:
     return "" if value is None else format_cell(metric, value)

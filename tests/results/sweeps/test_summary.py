@@ -114,7 +114,7 @@ def test_a_budget_that_is_raised_leaves_time_for_trials(results, tmp_path, param
     assert summarize_sweep(tmp_path).state == "interrupted"
 
 
-def test_another_version_and_damage_are_told_apart(ended):
+def test_another_version_and_damage_are_different_states(ended):
     files.write_yaml(ended.path / "sweep.yaml", {"metric": ["val/accuracy"]})
     found = summarize_sweep(ended.path)
     assert (found.state, found.readable) == ("another version", False)

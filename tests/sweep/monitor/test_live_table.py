@@ -191,7 +191,7 @@ def test_a_table_of_one_line_in_a_tiny_terminal():
     assert [line.split()[1] for line in lines_of(table, console) if line.startswith("trial ")][1:] == ["0", "1"]
 
 
-def test_what_stands_below_of_a_time_budget(clock):
+def test_the_line_below_the_table_of_a_time_budget(clock):
     table, console = open_table(80, total=None, left=90)
     table.ended_before("trials/0", complete(0.5, "cnn"))
     assert lines_of(table, console)[-1] == (
@@ -204,7 +204,7 @@ def test_what_stands_below_of_a_time_budget(clock):
     ]
 
 
-def test_what_stands_below_where_no_trial_runs(clock):
+def test_the_line_below_the_table_while_no_trial_runs(clock):
     table, console = open_table(80, total=1)
 
     def last():
@@ -225,7 +225,7 @@ def test_what_stands_below_where_no_trial_runs(clock):
 
 
 def test_event_lines_name_the_alternative_and_break_between_facts(clock):
-    """How far the sweep is stands below the table, and not in each line as well."""
+    """How far the sweep is appears below the table, and not in each line as well."""
     table, console = open_table(80)
     with log_to_console(console), console.capture() as capture:
         table.started("trials/1", STRONG, {"lr": 0.1}, 0, 9)
