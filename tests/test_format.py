@@ -90,6 +90,6 @@ def test_a_mean_has_one_text_however_it_was_summed():
     assert format_points(0.010449999999999999) == format_points(0.01045)
 
 
-def test_a_p_and_its_level_are_told_apart():
+def test_a_p_and_its_level_are_printed_differently():
     assert format_p(0.0352, 0.05 * 2 / 9) == "p 0.035, significant below 0.011"
     assert format_p(0.0114, 0.05 * 2 / 9) == "p 0.0114, significant below 0.0111"  # both are 0.011 in two digits

@@ -347,7 +347,7 @@ def test_intervals_of_other_metrics_cover_the_truth(metric):
     assert 0.9 <= np.mean(gaps) <= 0.99
 
 
-def test_many_alternatives_can_still_be_told_apart():
+def test_many_alternatives_can_still_differ_significantly():
     """The smallest p that the draws allow lies below Holm's threshold for the first of 300 pairs."""
     rng = np.random.default_rng(0)
     tables = [rng.random((10, 200)) < (0.9 if k == 7 else 0.3) for k in range(25)]

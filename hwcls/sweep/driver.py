@@ -20,6 +20,7 @@ from hwcls.format import format_count, format_duration
 from hwcls.models.user.code import accept_named
 from hwcls.report.html.page import write_page
 from hwcls.results.best.folder import update_best
+from hwcls.results.confirm.search_end import starts_no_more
 from hwcls.sweep.cluster.connect import connected
 from hwcls.sweep.cluster.resources import (
     Machine,
@@ -354,9 +355,8 @@ def _is_finished(sweep: Sweep, folder: SweepFolder) -> bool:
     ended = {number: trial.result() for number, trial in folder.trials().items()}
     if not ended or any(result is None for result in ended.values()):
         return False
-    budget, counted = sweep.config.budget, ended.keys() - find_left_out(folder.path).keys()
-    used_up = budget is not None and environment.read_budget_spent(folder.path) >= budget
-    if not used_up and (sweep.total is None or len(counted) < sweep.total):
+    counted, spent = ended.keys() - find_left_out(folder.path).keys(), environment.read_budget_spent(folder.path)
+    if not starts_no_more(len(counted), sweep.total, spent, sweep.config.budget):
         return False
     return not confirm_plan.is_incomplete(sweep, folder.path)
 

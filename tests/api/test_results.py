@@ -177,7 +177,7 @@ def test_the_html_escapes_everything(results, tmp_path):
     assert "3 more rows" in html
 
 
-def test_a_setting_with_the_name_of_a_column_is_told_apart(results, tmp_path):
+def test_a_setting_with_the_name_of_a_column_keeps_its_own_column(results, tmp_path):
     sweep = results.sweep(tmp_path)
     results.trial(sweep.trial(0), [0.5])
     path = sweep.trial(0).path / "result.json"

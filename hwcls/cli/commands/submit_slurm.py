@@ -70,7 +70,7 @@ Time = Annotated[str, typer.Option(help="The time limit of each start: 8h, 30m, 
 Cpus = Annotated[
     int | None, typer.Option(min=1, max=1024, help="CPUs of each node; by default 4 for each GPU.", show_default=False)
 ]
-Memory = Annotated[str, typer.Option("--mem", help="Memory of each node: 64G.", show_default=False)]
+Memory = Annotated[str, typer.Option("--mem", help="Memory of each node: 64G, or 0 for all of it.", show_default=False)]
 Partition = Annotated[str, typer.Option(help="The partition.", show_default=False)]
 Account = Annotated[str, typer.Option(help="The account to charge.", show_default=False)]
 JobName = Annotated[str, typer.Option(help="The job's name; by default the sweep's.", show_default=False)]

@@ -51,7 +51,7 @@ def join_words(parts: list[str], place: int) -> tuple[list[str], int]:
 
 
 def last_part(completion: str, word: str) -> str:
-    """What stands in a completion of `word` after bash's last break in it; special characters are escaped."""
+    """The part of a completion of `word` after bash's last break in the word; special characters are escaped."""
     before = word[: max(word.rfind("="), word.rfind(":")) + 1]
     known = next((place for place in range(len(before)) if completion.startswith(before[place:])), len(before))
     return QUOTED.sub(r"\\\1", completion[len(before) - known :])

@@ -125,7 +125,8 @@ MODEL_SECTION = Entry(MODEL, (ModelConfig,))
 def complete_setting(root: Entry, incomplete: str) -> list[str]:
     """Completions of `a.b=value`: the keys at the next dot, or the values of a key that is complete.
 
-    A single one goes on to what follows it, as a shell adds a space after it. Raises KeyError for an unknown key.
+    A single completion includes the keys or values below it, as a shell would add a space after it.
+    Raises KeyError for an unknown key.
     """
     dotted, equals, _ = incomplete.partition("=")
     if equals:

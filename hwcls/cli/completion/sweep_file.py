@@ -62,7 +62,7 @@ def _read(file: str) -> dict[str, Any]:
     """The values of a sweep file, also of that in a results folder; raises UserError."""
     from hwcls.config.yaml_source import read_source
 
-    path = Path(file)
+    path = Path(file).expanduser()  # the shell expands ~ only once the line is complete
     values: dict[str, Any] = read_source(path / "sweep.yaml" if path.is_dir() else path).values
     return values
 

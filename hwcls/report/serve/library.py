@@ -30,7 +30,7 @@ class ListedSweep:
 
     summary: SweepSummary
     wandb: tuple[str, ...]  # addresses of its projects
-    tensorboard: str  # the command that shows it; empty without logs
+    commands: tuple[str, ...]  # that show its local logs: those of TensorBoard, the database of MLflow
 
 
 class Library:
@@ -43,7 +43,7 @@ class Library:
 
     def __init__(self, folder: Path, pages: Path) -> None:
         self.folder, self._pages = folder, pages
-        self._listed: dict[str, tuple[Version, ListedSweep]] = {}
+        self._summaries: dict[str, tuple[Version, SweepSummary]] = {}
         self._written: dict[str, tuple[Version, Path]] = {}
         self._listing, self._writing = threading.Lock(), threading.Lock()
 
@@ -60,8 +60,8 @@ class Library:
         """Every sweep: running ones first, then by the time of the last record, the newest first."""
         with self._listing:
             found = self.sweeps()
-            self._listed = {name: self._list_one(name, path) for name, path in found.items()}
-            rows = [row for _, row in self._listed.values()]
+            self._summaries = {name: self._summarize(name, path) for name, path in found.items()}
+            rows = [_list_one(path, self._summaries[name][1]) for name, path in found.items()]
         return sorted(rows, key=lambda row: (not row.summary.running, -(row.summary.written or 0.0)))
 
     def find_page(self, name: str) -> Path | None:
@@ -79,14 +79,9 @@ class Library:
                 known = self._written[name] = version, self._write_page(sweep, running=version[1])
             return known[1]
 
-    def _list_one(self, name: str, path: Path) -> tuple[Version, ListedSweep]:
-        version, known = _version(path), self._listed.get(name)
-        if known is not None and known[0] == version:
-            return known
-        logs = path / "tensorboard"
-        command = f"tensorboard --logdir {shlex.quote(str(logs))}" if logs.is_dir() else ""
-        urls = tuple(hide_credentials(url) for url in read_project_urls(SweepFolder(path)))
-        return version, ListedSweep(summarize_sweep(path), urls, command)
+    def _summarize(self, name: str, path: Path) -> tuple[Version, SweepSummary]:
+        version, known = _version(path), self._summaries.get(name)
+        return known if known is not None and known[0] == version else (version, summarize_sweep(path))
 
     def _write_page(self, sweep: Path, *, running: bool) -> Path:
         from hwcls.report.html.page import render_page
@@ -95,6 +90,16 @@ class Library:
         page = self._pages / f"{hashlib.sha256(os.fsencode(sweep.name)).hexdigest()}.html"
         files.write_text(page, render_page(mark_running(found) if running else found))
         return page
+
+
+def _list_one(path: Path, summary: SweepSummary) -> ListedSweep:
+    """A row; what trackers wrote is read each time, as they follow the records, also after the sweep's end."""
+    urls = tuple(hide_credentials(url) for url in read_project_urls(SweepFolder(path)))
+    logs, database = path / "tensorboard", path / "mlflow" / "mlflow.db"
+    commands = [f"tensorboard --logdir {shlex.quote(str(logs))}"] if logs.is_dir() else []
+    if database.is_file():
+        commands.append(f"uvx mlflow@3.17 server --backend-store-uri {shlex.quote(f'sqlite:///{database.absolute()}')}")
+    return ListedSweep(summary, urls, tuple(commands))
 
 
 def _version(sweep: Path) -> Version:

@@ -60,6 +60,11 @@ def drop_columns(widths: Mapping[str, int], expendable: Iterable[str], width: in
     return kept
 
 
+def narrow(width: int, lack: int, least: int) -> int:
+    """The width of a column that gives `lack` characters to others, and keeps `least` of those that it has."""
+    return min(width, max(least, width - lack))
+
+
 def shorten(text: str, width: int, end: int | None = None) -> str:
     """A text cut to at most `width` characters of a terminal, `end` of them its last ones; by default half of them."""
     if cell_len(text) <= width:

@@ -125,7 +125,7 @@ def _print_rows(
     from rich.table import Table
     from rich.text import Text
 
-    from hwcls.report.terminal.columns import GAP, drop_columns, measure_columns, shorten_names
+    from hwcls.report.terminal.columns import GAP, drop_columns, measure_columns, narrow, shorten_names
 
     costs = [cost.recorded for cost in sweep.costs]
     label, front = ["label"] if sweep.compare else [], ["front"] if costs else []
@@ -134,8 +134,8 @@ def _print_rows(
     wanted = min(max(map(len, settings.values()), default=0), SETTINGS)
     widths = drop_columns(measure_columns(names, cells.values()), EXPENDABLE, console.width - wanted - GAP)
     room = console.width - sum(widths.values()) - GAP * len(widths)
-    if label and room < wanted:
-        widths["label"] = max(LEAST_LABEL, widths["label"] + room - wanted)
+    if label:
+        widths["label"] = narrow(widths["label"], wanted - room, LEAST_LABEL)
         short = shorten_names((row["label"] for row in cells.values()), widths["label"])
         cells = {trial: {**row, "label": short[row["label"]]} for trial, row in cells.items()}
         room = console.width - sum(widths.values()) - GAP * len(widths)

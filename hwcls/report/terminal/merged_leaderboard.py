@@ -24,7 +24,7 @@ def print_merged_leaderboard(sweeps: Sequence[SweepResults], console: Console, r
     from rich.table import Table
     from rich.text import Text
 
-    from hwcls.report.terminal.columns import drop_columns, measure_columns, shorten_names, total_width
+    from hwcls.report.terminal.columns import drop_columns, measure_columns, narrow, shorten_names, total_width
 
     board, metric = merge_leaderboards(sweeps), sweeps[0].metric
     for text in find_cautions(sweeps):
@@ -35,9 +35,8 @@ def print_merged_leaderboard(sweeps: Sequence[SweepResults], console: Console, r
     cells = [{name: format_cell(name, row[name]) for name in columns} for row in timed]
     widths = drop_columns(measure_columns(columns, cells), EXPENDABLE, console.width)
     for name in NAMES:
-        lack = total_width(widths) - console.width
-        if name in widths and lack > 0:
-            widths[name] = max(LEAST_NAME, widths[name] - lack)
+        if name in widths:
+            widths[name] = narrow(widths[name], total_width(widths) - console.width, LEAST_NAME)
             short = shorten_names((row[name] for row in cells), widths[name])
             cells = [{**row, name: short[row[name]]} for row in cells]
     table = Table(box=None, pad_edge=False)

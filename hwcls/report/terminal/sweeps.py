@@ -6,12 +6,16 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from hwcls.escape import printable
 from hwcls.format import format_age, format_cell, format_count
+from hwcls.report.terminal.columns import GAP, drop_columns, measure_columns, narrow, shorten_names, total_width
 from hwcls.results.sweeps.summary import Progress, SweepSummary
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+EXPENDABLE = ("written", "confirm", "trials")  # columns that make room for the others, the first one first
+NAME, LEAST_NAME = 24, 12  # characters that the names get before these columns do, and that they get in any case
 RIGHT = ("trials", "confirm", "best")  # columns of numbers
 
 
@@ -22,18 +26,27 @@ def print_sweeps(found: Sequence[SweepSummary], console: Console) -> None:
     from rich.text import Text
 
     rows = [_cells(one) for one in found]
-    columns = [name for name in rows[0] if any(row[name] for row in rows)]
-    widths = {name: max(cell_len(name), *(cell_len(row[name]) for row in rows)) for name in columns}
+    widths = _fit(rows, console.width)
+    short = shorten_names((row["sweep"] for row in rows), widths["sweep"])
 
-    def line(cells: dict[str, str]) -> str:
-        gaps = {name: " " * (widths[name] - cell_len(cells[name])) for name in columns}
-        padded = [gaps[name] + cells[name] if name in RIGHT else cells[name] + gaps[name] for name in columns]
-        return "  ".join(padded).rstrip()
+    def line(cells: dict[str, str], style: str = "") -> Text:
+        gaps = {name: " " * (width - cell_len(cells[name])) for name, width in widths.items()}
+        padded = [gaps[name] + cells[name] if name in RIGHT else cells[name] + gaps[name] for name in widths]
+        return Text((" " * GAP).join(padded).rstrip(), style)
 
-    console.print(Text(line({name: name for name in columns}), style="bold"))
+    console.print(line({name: name for name in widths}, "bold"), no_wrap=True, overflow="ellipsis")
     for one, row in zip(found, rows, strict=True):
-        console.print(Text(line(row)))
+        console.print(line({**row, "sweep": short[row["sweep"]]}), no_wrap=True, overflow="ellipsis")
         console.print(Padding(Text(one.answer, style="" if one.readable else "red"), (0, 0, 0, 2), expand=False))
+
+
+def _fit(rows: Sequence[dict[str, str]], width: int) -> dict[str, int]:
+    """The widths of the columns that have cells; less important ones make room, and then the names do."""
+    columns = [name for name in rows[0] if any(row[name] for row in rows)]
+    whole = measure_columns(columns, rows)
+    widths = drop_columns({**whole, "sweep": min(whole["sweep"], NAME)}, EXPENDABLE, width)
+    widths["sweep"] = narrow(whole["sweep"], total_width({**widths, "sweep": whole["sweep"]}) - width, LEAST_NAME)
+    return widths
 
 
 def describe_trials(progress: Progress) -> str:
@@ -50,7 +63,7 @@ def _cells(one: SweepSummary) -> dict[str, str]:
     progress, best = one.progress, one.best
     state = f"{one.state}, {format_count(progress.failed, 'run')} failed" if progress.failed else one.state
     return {
-        "sweep": one.name,
+        "sweep": printable(one.name),
         "state": state,
         "trials": describe_trials(progress) if one.readable else "",
         "confirm": describe_confirm_runs(progress),

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from hwcls.results.confirm.plan import ConfirmPlan, confirm_config, confirm_metric, plan_confirm
+from hwcls.results.confirm.search_end import has_all_trials
 from hwcls.results.load import PICK, REPORT, ConfirmRun, SweepResults
 
 
@@ -51,13 +52,6 @@ def resume_command(sweep: SweepResults, missing: list[MissingRun]) -> str | None
     config = confirm_config(sweep)
     folds = (config.fold_count if config else None) or 1  # which are repeated as a whole
     return f"{command} --add-seeds {-(-max(failed.values()) // folds) * folds}" if failed else None
-
-
-def has_all_trials(sweep: SweepResults) -> bool:
-    """Whether the search has begun every trial that it has room for."""
-    cap = sweep.settings.get("run_cap")
-    enough = len(sweep.trials) >= cap if isinstance(cap, int) else "budget_spent" in (sweep.environment or {})
-    return bool(sweep.trials) and enough
 
 
 def _reason(sweep: SweepResults, plan: ConfirmPlan, run: ConfirmRun | None) -> str | None:

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from hwcls import __version__
-from hwcls.config.sweep_file import parse_sweep
-from hwcls.config.yaml_source import YamlSource
 from hwcls.errors import UserError
 from hwcls.reading import UnreadableFile, read_json, read_or_none
 from hwcls.results.answer import describe_briefly
-from hwcls.results.confirm.missing import find_missing, has_all_trials
+from hwcls.results.confirm.missing import find_missing
 from hwcls.results.confirm.plan import confirm_config, plan_confirm
+from hwcls.results.confirm.search_end import has_all_trials, read_limits
 from hwcls.results.load import SweepResults, TrialResult, load_outcomes, mark_running
 from hwcls.results.sweeps.find import last_written
 from hwcls.tracking.folders import SweepFolder, is_in_use
@@ -113,20 +112,11 @@ def _progress(sweep: SweepResults) -> Progress:
     runs = [*sweep.trials, *(one.run for one in sweep.confirm)]
     return Progress(
         trials=sum(trial.ended for trial in sweep.trials),
-        total=_total(sweep),
+        total=read_limits(sweep)[0],
         confirm=confirm,
         confirm_total=max(planned, confirm) or None,  # seeds may have been added to those in the file
         failed=sum(run.failed for run in runs),
     )
-
-
-def _total(sweep: SweepResults) -> int | None:
-    values = {key: value for key, value in sweep.settings.items() if not key.startswith("x-")}
-    try:
-        return parse_sweep(YamlSource("sweep.yaml", values)).total
-    except Exception:  # of another version, or damaged
-        cap = sweep.settings.get("run_cap")
-        return cap if isinstance(cap, int) else None
 
 
 def _explain_unreadable(path: Path, error: UserError) -> tuple[str, str]:

@@ -46,7 +46,7 @@ class _Running:
 
 
 class Pace:
-    """Counts epochs, since trials differ in length when many are stopped early.
+    """Counts epochs, since trials differ in length when many are stopped early; a second thread may ask what remains.
 
     Args:
         total: Number of trials; None where only time ends the sweep.
@@ -76,8 +76,8 @@ class Pace:
         if key in self.running:
             self.running[key].epoch = epoch
             label = self.running[key].label
+            self.counts[label] += 1  # first, as the other thread divides by it
             self.seconds[label] += seconds
-            self.counts[label] += 1
 
     def ended(self, key: str) -> None:
         self.done += 1
@@ -109,7 +109,7 @@ class Pace:
         total = sum(self.seconds.values())
         at_once = max(1.0, total / max(self.last - self.first, 1e-9))  # trials
         usual = total / self.epochs
-        means = {label: seconds / self.counts[label] for label, seconds in self.seconds.items()}
+        means = {label: seconds / self.counts[label] for label, seconds in dict(self.seconds).items()}
         work = sum(count * means.get(label, usual) for label, count in self.ahead.epochs.items())
         return work / at_once + self.ahead.starts * max(0.0, self.first - self.begun)
 
@@ -130,12 +130,12 @@ class Pace:
         if self.ahead.own is not None and not over:
             return max(self.ahead.own - self.epochs, float(len(self.running)))
         usual = sum(self.ended_after) / len(self.ended_after) if self.ended_after else None
-        left = 0.0
-        for trial in self.running.values():
+        left, running = 0.0, list(self.running.values())
+        for trial in running:
             goal = usual if usual is not None and trial.epoch < usual else trial.epochs
             left += goal - trial.epoch
-        waiting = 0 if over or self.total is None else max(0, self.total - self.done - len(self.running))
+        waiting = 0 if over or self.total is None else max(0, self.total - self.done - len(running))
         if waiting:
-            longest = max((trial.epochs for trial in self.running.values()), default=0)
+            longest = max((trial.epochs for trial in running), default=0)
             left += waiting * (usual if usual is not None else longest)
         return left

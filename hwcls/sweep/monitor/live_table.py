@@ -59,16 +59,19 @@ class Row:
             "alternative": self.label or "",
             "state": self.state,
             "epoch": f"{self.epoch}/{self.epochs}",
-            metric: _number(metric, self.line.get(metric)),
-            "best": _number(metric, self.best),
-            "train/loss": _number("train/loss", self.line.get("train/loss")),
+            metric: _format_value(metric, self.line.get(metric)),
+            "best": _format_value(metric, self.best),
+            "train/loss": _format_value("train/loss", self.line.get("train/loss")),
             "lr": "" if rate is None else f"{rate:.4g}",
             "images/s": f"{speed:,.0f}" if speed else "",
         }
 
 
 class LiveTable(Lines, AbstractContextManager["LiveTable"]):
-    """A table of the running trials; log lines scroll by above it."""
+    """A table of the running trials; log lines scroll by above it.
+
+    Rich draws it in a thread of its own, so what the driver's thread changes is iterated over as a copy.
+    """
 
     start_level = logging.DEBUG  # the table shows it
 
@@ -84,6 +87,7 @@ class LiveTable(Lines, AbstractContextManager["LiveTable"]):
         super().__init__(metric, total, done, left, ahead)
         self.console = console
         self.running: dict[str, Row] = {}
+        self.alternatives: set[str] = {""}  # of all trials that have started
         self.recent: deque[Mapping[str, Any]] = deque(maxlen=RECENT)  # settings of trials that started
         self.longest: Counter[str] = Counter()  # characters that columns have needed, so that they do not jump
         self.live = self.open_view()
@@ -113,6 +117,7 @@ class LiveTable(Lines, AbstractContextManager["LiveTable"]):
         before = self.running.get(key)
         state = "restarting" if before else "resuming" if epoch else "starting"
         row = Row(_row_name(key), label and printable(label), parameters, state, epoch, epochs, best)
+        self.alternatives.add(row.label or "")
         if before:
             row.line, row.best = before.line, before.best
         self.running[key] = row
@@ -165,7 +170,7 @@ class LiveTable(Lines, AbstractContextManager["LiveTable"]):
         return [*self._overall(), *([] if begun else ["starting the workers"])]
 
     def _describe_leader(self, leader: Leader) -> str:
-        known = {printable(label) for label in (leader.label, *self.labels.values()) if label}
+        known = self.alternatives | {printable(leader.label or "")}
         names = shorten_names(known, max(12, self.console.width // 4))
         return str(leader._replace(label=leader.label and names[printable(leader.label)]))
 
@@ -190,7 +195,7 @@ class LiveTable(Lines, AbstractContextManager["LiveTable"]):
             justify: JustifyMethod = "left" if column in WORDS else "right"
             header = Text(column, overflow="ellipsis")
             table.add_column(header, justify=justify, no_wrap=True, overflow="ellipsis", width=widths[column])
-        names = shorten_names((printable(label or "") for label in self.labels.values()), widths.get("alternative", 0))
+        names = shorten_names(set(self.alternatives), widths.get("alternative", 0))
         for key, row in rows.items():
             cells = {**row.cells(metric), "alternative": names[row.label or ""], "settings": settings[key]}
             table.add_row(*(Text(cells[column]) for column in shown))
@@ -231,5 +236,5 @@ def _row_name(key: str) -> str:
     return f"seed {number}" if kind.startswith("confirm") else f"trial {number}"
 
 
-def _number(metric: str, value: float | None) -> str:
+def _format_value(metric: str, value: float | None) -> str:
     return "" if value is None else format_cell(metric, value)

@@ -1,4 +1,4 @@
-"""Progress of a running sweep: what is told of it, and one log line per event."""
+"""Progress of a running sweep: the events that a view is notified of, and one log line for each."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Progress(Protocol):
     ) -> None: ...  # resumes after `epoch`, with `best` so far; 0 for a new one; ends with `epochs` at the latest
     def epoch(self, key: str, line: dict[str, Any]) -> None: ...
     def restarted(self, key: str, error: str) -> None: ...
-    def paused(self, key: str, result: Result) -> None: ...  # it waits; `result`: if it does not go on
+    def paused(self, key: str, result: Result) -> None: ...  # it waits; `result`: if it is not resumed
     def ended(self, key: str, result: Result) -> None: ...
 
 
@@ -121,11 +121,11 @@ class Lines(Quiet):
             self.best = Leader(value, key, result.label)
 
     def _leads(self, value: float, key: str) -> bool:
-        """Whether a trial would stand before the best one in the leaderboard: of equal ones the lower number does."""
+        """Whether a trial would rank above the best one in the leaderboard: of equal ones, the lower number does."""
         assert self.best is not None
         if value != self.best.value:
             return self.metric.better(value, self.best.value)
-        return _number(key) < _number(self.best.key)
+        return _trial_number(key) < _trial_number(self.best.key)
 
     def started(
         self,
@@ -216,7 +216,7 @@ class SeedMeans:
 
     def best(self) -> list[str]:
         """The best mean of two or more seeds; of runs that report, once there are such means, as picks are chosen."""
-        means = {group: fmean(found.values()) for group, found in self.values.items() if len(found) > 1}
+        means = {group: fmean(found.values()) for group, found in dict(self.values).items() if len(found) > 1}
         able = [group for group in means if not group[0]] or list(means)
         if not able:
             return []
@@ -233,7 +233,7 @@ def describe_parameters(label: str | None, parameters: dict[str, Any]) -> str:
     return ", ".join(words) or label or "the file's settings"
 
 
-def _number(key: str) -> int:
+def _trial_number(key: str) -> int:
     last = key.rpartition("/")[2]
     return int(last) if last.isdecimal() else 0
 

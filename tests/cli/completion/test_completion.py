@@ -90,6 +90,13 @@ def test_folders_in_the_home_folder(here, complete, monkeypatch):
     assert complete("report", "~/results/q", shell="fish") == ["~/results/quick"]
 
 
+def test_a_file_in_the_home_folder(here, complete, monkeypatch):
+    monkeypatch.setenv("HOME", str(here))
+    presets = complete("sweep", "photos.yaml", "--preset", "")
+    assert presets
+    assert complete("sweep", "~/photos.yaml", "--preset", "") == presets
+
+
 def test_folders_of_trials(here, complete):
     trials = [f"results/quick/trials/{number}" for number in (0, 2, 10)]
     assert complete("evaluate", "results/q") == ["results/quick"]

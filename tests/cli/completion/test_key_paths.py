@@ -67,7 +67,7 @@ def test_alternatives_are_below_their_choice(keys):
     assert keys("parameters.model.head.dep") == ["th.", "th="]
 
 
-def test_a_single_completion_goes_on_to_what_follows(complete):
+def test_a_single_completion_includes_what_is_below_it(complete):
     """A shell adds a space after it."""
     assert complete("parameters.model.hea")[0] == "parameters.model.head.norm="
     assert complete("parameters.data.aug")[0] == "parameters.data.augment."

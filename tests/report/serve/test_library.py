@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from hwcls import files
 from hwcls.report.html.page import write_page
 from hwcls.report.serve.library import Library
 from hwcls.results.sweeps import summary
@@ -81,3 +82,20 @@ def test_running_sweeps_come_first_and_only_what_changed_is_read_again(library, 
 
 def test_a_folder_that_does_not_exist_yet_has_no_sweeps(tmp_path):
     assert Library(tmp_path / "later", tmp_path).list_sweeps() == []
+
+
+def test_what_trackers_write_later_is_shown_without_a_change_of_the_records(library, folder, monkeypatch):
+    (row,) = library.list_sweeps()
+    assert (row.wandb, row.commands) == ((), ())
+    monkeypatch.setattr("hwcls.report.serve.library.summarize_sweep", lambda path: pytest.fail("it is read again"))
+    change = b'{"run": "trials/0", "entry": {"url": "https://wandb.example/me/p/runs/1"}}'
+    sweep = folder / "tiny"
+    files.append_line(sweep / "wandb" / "cursor.jsonl", change)
+    (sweep / "tensorboard").mkdir()
+    files.write_text(sweep / "mlflow" / "mlflow.db", "")
+    (row,) = library.list_sweeps()
+    assert row.wandb == ("https://wandb.example/me/p",)
+    assert row.commands == (
+        f"tensorboard --logdir {sweep}/tensorboard",
+        f"uvx mlflow@3.17 server --backend-store-uri sqlite:///{sweep}/mlflow/mlflow.db",
+    )

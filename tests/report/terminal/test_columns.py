@@ -9,6 +9,7 @@ from hwcls.report.terminal.columns import (
     fill_lines,
     fit_columns,
     measure_columns,
+    narrow,
     shorten,
     shorten_names,
 )
@@ -40,6 +41,11 @@ def test_expendable_columns_go_until_the_others_fit():
     assert drop_columns(widths, ("time", "epochs"), 22) == {"name": 4, "epochs": 6}
     assert drop_columns(widths, ("time", "epochs"), 3) == {"name": 4}
     assert drop_columns(widths, ("none",), 3) == widths
+
+
+def test_a_column_never_gets_wider_where_others_lack_room():
+    assert [narrow(5, lack, 12) for lack in (-3, 0, 2, 9)] == [5, 5, 5, 5]
+    assert [narrow(20, lack, 12) for lack in (-3, 0, 2, 9)] == [20, 20, 18, 12]
 
 
 def test_names_are_cut_where_they_remain_different():

@@ -123,3 +123,19 @@ def test_long_alternatives_make_room_for_values(tmp_path, results):
     assert max(map(len, lines)) <= 80
     assert sum("0.9000" in line for line in lines) >= 1
     assert len({line.split()[2] for line in lines if line.split()[:1] and line.split()[0].isdecimal()}) == 2
+
+
+def test_nothing_gets_shorter_in_a_wider_terminal(tmp_path, results):
+    sweep = results.sweep(tmp_path)
+    for number, label in enumerate(("cnn", "mlp")):
+        results.trial(sweep.trial(number), [0.5, 0.6], label=label, lr=0.01)
+    path = tmp_path / "trials" / "0" / "result.json"
+    drawn = {"model": "cnn", "batch_size": 32, "lr": 0.01, "width": 64}
+    files.write_json(path, json.loads(path.read_text()) | {"parameters": drawn})
+    loaded, before = load_results(tmp_path), 0
+    for width in range(60, 90):
+        (row,) = (line for line in printed(loaded, width=width).splitlines() if "complete" in line and "cnn" in line)
+        shown = len(" ".join(row.split()))
+        assert shown >= before, (width, row)
+        before = shown
+        assert width - len(row.rstrip()) < len("batch_size=32 ") or "…" not in row

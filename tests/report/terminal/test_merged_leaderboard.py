@@ -26,3 +26,13 @@ def test_long_names_make_room_for_values(tmp_path, results, width):
     assert len(rows) == 4
     assert len({tuple(row.split()[1:4]) for row in rows}) == 4
     assert ("time" in head, LONG.format(0) in rows[-1]) == (width == 160, width == 160)
+
+
+def test_short_names_take_no_room_from_long_ones(tmp_path, results):
+    names = [f"sweep_number_{number}" for number in range(2)]
+    for name in names:
+        results.trial(results.sweep(tmp_path / name).trial(0), [0.5, 0.6], label="cnn")
+    console = Console(file=io.StringIO(), width=44)
+    print_merged_leaderboard([load_results(tmp_path / name) for name in names], console, 10)
+    lines = console.file.getvalue().splitlines()
+    assert max(len(line.rstrip()) for line in lines if line.startswith(("rank", "   1"))) == 44

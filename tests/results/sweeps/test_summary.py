@@ -13,6 +13,12 @@ from hwcls.results.sweeps.summary import Progress, summarize_sweep
 from hwcls.tracking import left_out
 from hwcls.tracking.folders import TrialFolder
 
+SPACE = {
+    "data": {"name": "digits"},
+    "model": {"name": "mlp"},
+    "optimizer": {"name": "adam", "lr": {"values": [1, 2, 3]}},
+}
+
 
 @pytest.fixture
 def ended(results, tmp_path):
@@ -78,18 +84,37 @@ def test_no_finished_trial(results, tmp_path):
 
 
 def test_a_grid_has_as_many_trials_as_points_and_a_budget_any(results, tmp_path):
-    space = {
-        "data": {"name": "digits"},
-        "model": {"name": "mlp"},
-        "optimizer": {"name": "adam", "lr": {"values": [1, 2, 3]}},
-    }
-    results.sweep(tmp_path / "grid", method="grid", run_cap=None, compare=None, early_terminate=None, parameters=space)
-    results.sweep(tmp_path / "budget", run_cap=None, budget="2h", compare=None, parameters=space)
+    results.sweep(tmp_path / "grid", method="grid", run_cap=None, compare=None, early_terminate=None, parameters=SPACE)
+    results.sweep(tmp_path / "budget", run_cap=None, budget="2h", compare=None, parameters=SPACE)
     assert summarize_sweep(tmp_path / "grid").progress.total == 3
     assert summarize_sweep(tmp_path / "budget").progress.total is None
 
 
-def test_another_version_and_damage_are_told_apart(ended):
+def test_a_grid_is_finished_when_every_point_counts(results, tmp_path):
+    sweep = results.sweep(tmp_path, method="grid", run_cap=None, compare=None, early_terminate=None, parameters=SPACE)
+    for number in range(3):
+        assert summarize_sweep(tmp_path).state != "finished"
+        results.trial(sweep.trial(number), [0.5], label=None, lr=number + 1)
+    assert summarize_sweep(tmp_path).state == "finished"
+    left_out.exclude(sweep.trial(1).path, "faulty")
+    assert summarize_sweep(tmp_path).state == "interrupted"
+
+
+@pytest.mark.parametrize("parameters", [SPACE, {"model": {"name": "unknown"}}], ids=["this version", "another version"])
+def test_a_budget_that_is_raised_leaves_time_for_trials(results, tmp_path, parameters):
+    settings = {"run_cap": None, "compare": None, "parameters": parameters}
+    sweep = results.sweep(tmp_path, budget="1h", **settings)
+    results.trial(sweep.trial(0), [0.5], label=None)
+    assert summarize_sweep(tmp_path).state == "interrupted"  # no time was recorded: it has not come to its end
+    environment = json.loads((tmp_path / "environment.json").read_text())
+    files.write_json(tmp_path / "environment.json", {**environment, "budget_spent": 3600.1})
+    assert summarize_sweep(tmp_path).state == "finished"
+    path = tmp_path / "sweep.yaml"
+    path.write_text(path.read_text().replace("budget: 1h", "budget: 2h"))
+    assert summarize_sweep(tmp_path).state == "interrupted"
+
+
+def test_another_version_and_damage_are_different_states(ended):
     files.write_yaml(ended.path / "sweep.yaml", {"metric": ["val/accuracy"]})
     found = summarize_sweep(ended.path)
     assert (found.state, found.readable) == ("another version", False)

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 
 import pytest
 from rich.cells import cell_len
@@ -190,7 +191,7 @@ def test_a_table_of_one_line_in_a_tiny_terminal():
     assert [line.split()[1] for line in lines_of(table, console) if line.startswith("trial ")][1:] == ["0", "1"]
 
 
-def test_what_stands_below_of_a_time_budget(clock):
+def test_the_line_below_the_table_of_a_time_budget(clock):
     table, console = open_table(80, total=None, left=90)
     table.ended_before("trials/0", complete(0.5, "cnn"))
     assert lines_of(table, console)[-1] == (
@@ -203,7 +204,7 @@ def test_what_stands_below_of_a_time_budget(clock):
     ]
 
 
-def test_what_stands_below_where_no_trial_runs(clock):
+def test_the_line_below_the_table_while_no_trial_runs(clock):
     table, console = open_table(80, total=1)
 
     def last():
@@ -224,7 +225,7 @@ def test_what_stands_below_where_no_trial_runs(clock):
 
 
 def test_event_lines_name_the_alternative_and_break_between_facts(clock):
-    """How far the sweep is stands below the table, and not in each line as well."""
+    """How far the sweep is appears below the table, and not in each line as well."""
     table, console = open_table(80)
     with log_to_console(console), console.capture() as capture:
         table.started("trials/1", STRONG, {"lr": 0.1}, 0, 9)
@@ -326,3 +327,34 @@ def _read_until(terminal, mark):
     while mark not in text:
         text += os.read(terminal, 65536).decode("utf-8", "replace")
     return text
+
+
+@pytest.fixture
+def often():
+    """Threads take turns much more often than they usually do."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
+
+
+@pytest.mark.parametrize("kind", ["trials", "confirm/cnn"])
+def test_it_is_drawn_while_another_thread_changes_it(often, kind):
+    table, _ = open_table(80, total=3000)
+    for number in range(100):
+        table.started(f"trials/{number}", f"model {number}", {}, 0, 9)
+        table.running.pop(f"trials/{number}")
+
+    def change():
+        for number in range(100, 3000):
+            label = f"model {number}"
+            table.started(f"{kind}/{number}", label, {}, 0, 9)
+            table.epoch(f"{kind}/{number}", {**LINE, "epoch": 2})
+            table.running.pop(f"{kind}/{number}")
+            Lines.ended(table, f"{kind}/{number}", complete(label=label))
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    while thread.is_alive():
+        table.render()
+    assert table.pace.done == 2900

@@ -27,7 +27,7 @@ class Allocation:
         gpu_type: Slurm's name of their type; empty: any.
         cpus: Of each node.
         minutes: The time limit.
-        memory: Of each node, in Slurm's words; empty: Slurm's default.
+        memory: Of each node, in Slurm's words, 0: all of it; empty: Slurm's default.
         partition, account: Empty: Slurm's defaults.
         extra: Further options of sbatch, as they are written.
     """
@@ -45,8 +45,9 @@ class Allocation:
     def __post_init__(self) -> None:
         check_line("--partition", self.partition)
         check_line("--account", self.account)
-        if self.memory and not re.fullmatch(r"[1-9][0-9]*[KMGT]?", self.memory):
-            raise UserError(f"'{self.memory}' is no amount of memory", where="--mem", remedy="write 64G, of each node")
+        if self.memory and not re.fullmatch(r"0|[1-9][0-9]*[kKmMgGtT]?", self.memory):
+            remedy = "write 64G, of each node, or 0 for all"
+            raise UserError(f"'{self.memory}' is no amount of memory", where="--mem", remedy=remedy)
         for option in self.extra:
             check_line("--sbatch", option)
             if not re.match(r"--?[A-Za-z]", option):
@@ -105,6 +106,8 @@ def check_fits(sweep: Sweep, allocation: Allocation) -> list[str]:
         raise UserError(f"gpus_per_worker: 0, but --gpus {allocation.gpus} asks for GPUs", where=where, remedy=remedy)
     chosen = choose_resources(asked, allocation.machine, where)
     notes = resource_notes(asked, chosen, allocation.machine)
+    if not allocation.gpus and asked.gpus_per_worker not in (None, 0):
+        notes.append(f"gpus_per_worker: {asked.gpus_per_worker}, but no --gpus: the job sees no GPU")
     if sweep.total is not None and sweep.total < chosen.concurrent:
         notes.append(f"{chosen.concurrent} trials fit at once, but the search has {sweep.total}")
     return notes

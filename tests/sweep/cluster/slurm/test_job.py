@@ -19,13 +19,14 @@ case "$*" in
   *"-c import secrets"*) echo token ;;
   *"start --head"*) mkdir -p "$folder/ray" && echo 10.0.0.7:1 > "$folder/ray/ray_current_cluster"; serve=1 ;;
   *"start --address"*) echo "$SLURMD_NODENAME $RAY_AUTH_TOKEN ${WANDB_API_KEY-}" > joined; serve=1 ;;
-  *await_nodes*) until [ -e joined ]; do sleep 0.05; done ;;
+  *await_nodes*) trap 'exit 15' TERM; touch awaiting; until [ -e "$AWAITED" ]; do sleep 0.05; done ;;
   *"hwcls sweep"*) trap 'exit $ON_TERM' TERM; touch running; for _ in $(seq $STEPS); do sleep 0.05; done; exit 1 ;;
 esac
 if [ -n "${serve-}" ]; then trap 'exit 0' TERM; while :; do sleep 0.05; done; fi
 """,
     "scontrol": """
 echo "scontrol $*" >> calls
+[ "$1" != requeue ] || exit "$ON_REQUEUE"
 [ "$2" != show ] || echo "NodeName=node1 Arch=x86_64 NodeAddr=head.lan NodeHostName=node1"
 """,
     "getent": """
@@ -47,7 +48,7 @@ kill -URG "$(cat step)"
 
 @pytest.fixture
 def start(tmp_path, monkeypatch):
-    """Starts the script of a job on so many nodes; `variables` are those of the job."""
+    """Starts the script of a job on so many nodes, up to a file; `variables` are those of the job."""
     for name, lines in PROGRAMS.items():
         (tmp_path / "bin").mkdir(exist_ok=True)
         (tmp_path / "bin" / name).write_text("#!/bin/bash" + lines)
@@ -55,19 +56,20 @@ def start(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     started = []
 
-    def run(nodes, steps=400, **variables):
-        job = Job("tiny", tmp_path, ["sweep", "tiny.yaml"], str(tmp_path / "bin" / "python"), "", 2)
+    def run(nodes, steps=400, setup="", until="running", **variables):
+        job = Job("tiny", tmp_path, ["sweep", "tiny.yaml"], str(tmp_path / "bin" / "python"), setup, 2)
         (tmp_path / "job.sh").write_text(build_script(Allocation(nodes, 0, "", 1, 60), job))
         slurm = {"SLURM_JOB_ID": "17", "SLURMD_NODENAME": "node1", "SLURM_CPUS_PER_TASK": "1", "WANDB_API_KEY": "key"}
-        path = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "STEPS": str(steps), "ON_TERM": "130"}
+        path = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "STEPS": str(steps)}
+        path |= {"ON_TERM": "130", "ON_REQUEUE": "0", "AWAITED": "joined"}
         with open("output", "wb") as output:
             process = subprocess.Popen(
                 ["bash", "job.sh"], env={**os.environ, **slurm, **path, **variables}, stdout=output, stderr=output
             )
         started.append(process)
-        until = time.monotonic() + 30
-        while not Path("running").exists():
-            assert time.monotonic() < until, Path("output").read_text()
+        deadline = time.monotonic() + 30
+        while not Path(until).exists():
+            assert time.monotonic() < deadline, Path("output").read_text()
             assert process.poll() is None, Path("output").read_text()
             time.sleep(0.02)
         return process
@@ -82,14 +84,36 @@ def calls(program):
     return [line.removeprefix(f"{program} ") for line in Path("calls").read_text().splitlines() if program in line[:9]]
 
 
+@pytest.mark.parametrize("setup", ["", "set -euo pipefail"])
 @pytest.mark.parametrize("nodes", [1, 2])
-def test_near_the_time_limit_the_sweep_is_ended_and_the_job_requeued(start, nodes):
-    process = start(nodes, SLURM_RESTART_COUNT="1")
+def test_near_the_time_limit_the_sweep_is_ended_and_the_job_requeued(start, nodes, setup):
+    process = start(nodes, setup=setup, SLURM_RESTART_COUNT="1")
     process.send_signal(signal.SIGUSR1)
     assert process.wait(20) == 130
     assert calls("scontrol")[-1] == "requeue 17"
     (line,) = Path("output").read_text().splitlines()
     assert "continues when Slurm starts this job again" in line
+
+
+@pytest.mark.parametrize("until", ["head", "awaiting"])
+def test_a_signal_while_the_nodes_join_requeues_the_job_too(start, until):
+    python = Path("bin/python")
+    if until == "head":
+        python.write_text(python.read_text().replace("mkdir -p", "touch head; serve=1; false && mkdir -p"))
+    process = start(2, until=until, AWAITED="never")
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(20) == 143
+    assert calls("scontrol")[-1] == "requeue 17"
+    assert "hwcls sweep" not in Path("calls").read_text()
+    assert calls("scancel") == ["--signal=URG 17"]
+
+
+def test_where_slurm_refuses_the_requeue_it_does_not_say_that_the_sweep_continues(start):
+    process = start(1, ON_REQUEUE="1")
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(20) == 130
+    (line,) = Path("output").read_text().splitlines()
+    assert "submitted again, this script resumes it" in line
 
 
 def test_a_sweep_that_does_not_end_in_time_is_killed_and_the_job_requeued(start, monkeypatch):

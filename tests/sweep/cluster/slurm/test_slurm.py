@@ -59,7 +59,7 @@ def test_the_script_asks_for_the_nodes(call, tmp_path):
 
 def test_the_script_starts_ray_on_all_nodes_and_runs_the_sweep(call):
     script = call("--nodes", 2, "--results", "/shared/results", "--for", "2h", "--requeues", 3).stdout
-    lines = script.replace("\\\n  ", "").splitlines()
+    lines = [line.strip() for line in re.sub(r"\\\n +", "", script).splitlines()]
     assert [line for line in lines if line.startswith("start_ray --head")] == [
         'start_ray --head --node-ip-address="$ip" --port=0 --include-dashboard=false --temp-dir="$folder/ray" '
         "--ray-client-server-port=$((20000 + SLURM_JOB_ID % 10000)) &"
@@ -74,13 +74,14 @@ def test_the_script_starts_ray_on_all_nodes_and_runs_the_sweep(call):
     assert f"python={sys.executable}" in lines
     assert "requeues=3  # how often" in script
     sweep = "hwcls sweep tiny.yaml --results /shared/results --wandb auto --for 2h"
-    assert f'run "$python" -P -m {sweep} --address "$address"' in lines
+    assert f'join_nodes && run "$python" -P -m {sweep} --address "$address"' in lines
     assert "ray stop" not in script  # it would end the Ray of other jobs on the node
 
 
 def test_on_one_node_the_sweep_starts_ray_itself(call):
     script = call("--setup", "module load cuda\nexport A=1\n", "--python", "/opt/my env/bin/python").stdout
-    assert "\nmodule load cuda\nexport A=1\npython='/opt/my env/bin/python'\n" in script
+    setup = r"\nmodule load cuda\nexport A=1\nset \+eu; set \+o pipefail  # .*\n"
+    assert re.search(setup + "python='/opt/my env/bin/python'\n", script)
     assert '\nrun "$python" -P -m hwcls sweep tiny.yaml --results results --wandb auto\n' in script
     assert "ray.scripts" not in script
     assert "--address" not in script
@@ -132,7 +133,7 @@ def test_it_is_correct_bash(sweep_file, tmp_path, nodes, monkeypatch):
         (["--gpus", "many"], "--gpus: 'many' is no number of GPUs — write the GPUs of each node: 4, or a100:4"),
         (["--gpus", "-1"], "--gpus: '-1' is no number of GPUs"),
         (["--gpus", "a100:0"], "--gpus: 'a100:0' is no number of GPUs"),
-        (["--mem", "lots"], "--mem: 'lots' is no amount of memory — write 64G, of each node"),
+        (["--mem", "lots"], "--mem: 'lots' is no amount of memory — write 64G, of each node, or 0 for all"),
         (
             ["--sbatch", "constraint=a100"],
             "--sbatch: 'constraint=a100' is no option of sbatch — write --constraint=a100",
@@ -181,6 +182,19 @@ def test_gpus_that_stay_idle_are_a_note(call):
     done = call("--gpus", 4, resources={"workers": 3})
     assert done.exit_code == 0
     assert "note: 1 of 4 GPUs stay idle" in done.stderr
+
+
+def test_a_sweep_that_shares_gpus_on_nodes_without_one_is_a_note(call):
+    done = call(resources={"gpus_per_worker": "auto"})
+    assert done.exit_code == 0, done.output
+    assert "note: gpus_per_worker: auto, but no --gpus: the job sees no GPU\n" in done.stderr
+    assert "GPU" not in call("--gpus", 1, resources={"gpus_per_worker": "auto"}).stderr
+    assert "GPU" not in call(resources={"gpus_per_worker": 0}).stderr
+
+
+@pytest.mark.parametrize("memory", ["0", "64g", "512M", "1000"])
+def test_amounts_of_memory_that_slurm_takes(call, memory):
+    assert f"--mem={memory}" in directives(call("--mem", memory).stdout)
 
 
 def test_without_slurm_it_is_one_line(call, monkeypatch):
