@@ -11,6 +11,7 @@ from hwcls.results.compare import build_alternatives, build_summary
 from hwcls.results.confirm.describe import describe_confirm, name_look
 from hwcls.results.confirm.missing import find_missing, resume_command
 from hwcls.results.confirm.plan import FIRST_PICK_SEED, FIRST_SEED, confirm_winners, winner_runs
+from hwcls.results.confirm.search_end import starts_no_more
 from hwcls.results.load import load_results, mark_running
 from hwcls.results.test_comparison import compare_confirmed
 
@@ -186,3 +187,19 @@ def test_damaged_looks_are_left_out(results, tmp_path):
 
 def test_looks_have_names():
     assert [name_look(look) for look in (1, 10, 11)] == ["first", "tenth", "11th"]
+
+
+@pytest.mark.parametrize(
+    ("trials", "total", "spent", "budget", "ended"),
+    [
+        (3, 3, 0.0, None, True),
+        (2, 3, 99.0, None, False),
+        (2, None, 60.0, 60.0, True),
+        (2, None, 60.0, 61.0, False),
+        (2, 3, 60.0, 60.0, True),  # whichever of the two comes first
+        (3, 3, 1.0, 60.0, True),
+        (3, None, 60.0, None, False),
+    ],
+)
+def test_the_search_ends_by_its_trials_or_by_its_budget(trials, total, spent, budget, ended):
+    assert starts_no_more(trials, total, spent, budget) == ended
