@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sqlite3
@@ -15,6 +16,7 @@ from hwcls.config.sweep_file import load_sweep
 from hwcls.errors import UserError
 from hwcls.sweep.preflight.dry_run import describe_tracking
 from hwcls.tracking.cursor import Cursor
+from hwcls.tracking.follower import Follower
 from hwcls.tracking.mlflow.media_files import write_media
 from hwcls.tracking.mlflow.place import PASSWORD, SECRETS, USER, VARIABLE, find_place, plain_errors, prepare
 from hwcls.tracking.mlflow.store import open_cursor
@@ -113,7 +115,7 @@ def test_the_cause_of_an_error_is_named(sweep, monkeypatch, error, words):
 
 
 @pytest.mark.parametrize("damage", ["deleted", "garbled", "cut", "moved"])
-def test_the_own_database_is_made_anew_where_it_is_of_no_use(sweep, damage):
+def test_the_own_database_is_created_again_where_it_is_of_no_use(sweep, damage):
     place = find_place(sweep)
     first = open_cursor(place)
     first.update("trials/0", id="1")
@@ -133,6 +135,33 @@ def test_the_own_database_is_made_anew_where_it_is_of_no_use(sweep, damage):
     assert again.get("trials/0") == {}
     assert again.identity != first.identity
     assert not place.database.exists()
+
+
+def test_a_symbolic_link_to_the_folder_costs_no_database(sweep, tmp_path):
+    (tmp_path / "link").symlink_to(sweep.path.parent)
+    linked = type(sweep)(tmp_path / "link" / sweep.path.name)
+    first = open_cursor(find_place(sweep))
+    sqlite3.connect(find_place(sweep).database).execute("create table runs (id text)").connection.close()
+    assert open_cursor(find_place(linked)).identity == first.identity
+    first.update("folder", path=str(linked.path / "mlflow"))  # as earlier versions kept it
+    assert open_cursor(find_place(sweep)).identity == first.identity
+    assert find_place(linked).database.exists()
+
+
+def test_a_locked_database_is_kept_and_tried_again(sweep, monkeypatch):
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *rest, **more: connect(*rest, **more, timeout=0.1))
+    place = find_place(sweep)
+    first = open_cursor(place)
+    sweep.add(sweep.trial(0), range(1, 3), "complete")
+    with contextlib.closing(connect(place.database, isolation_level=None)) as other:
+        other.execute("create table runs (id text)")
+        other.execute("BEGIN EXCLUSIVE")
+        follower = Follower(sweep, TRACKERS["mlflow"].open(sweep, "auto"), "p")
+        follower.poll()
+        (error,) = follower.undelivered().values()
+        assert error == f"ConnectionError: MLflow at {place.database}: database is locked"
+    assert open_cursor(place).identity == first.identity
 
 
 def test_a_moved_folder_still_knows_what_a_server_has(sweep, monkeypatch):

@@ -23,7 +23,7 @@ VARIABLE = "MLFLOW_TRACKING_URI"
 USER, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
 SECRETS = (VARIABLE, USER, PASSWORD, "MLFLOW_TRACKING_TOKEN")
 ANSWER_SECONDS = 10  # to wait for an answer of the server
-OWN = {  # no telemetry, no progress bars; a database file is opened for each access, as it may be made anew
+OWN = {  # no telemetry, no progress bars; a database file is opened for each access, as it may be created again
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",
@@ -74,7 +74,7 @@ def uri_of_environment() -> str | None:
 
 def find_place(sweep: SweepFolder) -> Place:
     """The place of a sweep's runs; raises UserError where MLFLOW_TRACKING_URI is none."""
-    folder = (sweep.path / "mlflow").absolute()
+    folder = (sweep.path / "mlflow").resolve()  # the same one through a symbolic link
     uri = uri_of_environment() or read_settings(sweep).uri
     return Place(uri or f"{SQLITE}{folder / 'mlflow.db'}", folder, uri is None)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from hwcls.tracking.cursor import Cursor
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.mlflow.place import Place, plain_errors
 from hwcls.tracking.mlflow.run import MlflowRun, find_epochs, run_tags
@@ -29,7 +31,6 @@ class MlflowTracker:
 
     def __init__(self, sweep: SweepFolder, place: Place) -> None:
         self._sweep, self.place = sweep, place
-        self._cursor = open_cursor(place)
         self._store: Store | None = None
         self._answers = True  # whether MLflow did what it was last asked for
         self._open: dict[str, MlflowRun] = {}  # by run key; none for a run that was delivered before
@@ -37,7 +38,9 @@ class MlflowTracker:
 
     def start(self, run: RunInfo) -> None:
         self._open.pop(run.key, None)
-        if self._cursor.is_delivered(run) and self._cursor.get(run.key).get("tags") == run_tags(run):
+        with plain_errors(self.place):
+            is_delivered = self._cursor.is_delivered(run) and self._cursor.get(run.key).get("tags") == run_tags(run)
+        if is_delivered:
             return
         with self._talking():
             self._cursor.update(run.key, status=None)
@@ -105,6 +108,11 @@ class MlflowTracker:
         with plain_errors(self.place):
             yield
         self._answers = True
+
+    @cached_property
+    def _cursor(self) -> Cursor:
+        """Opened when it is needed: a database that is locked is then for Delivery to try again."""
+        return open_cursor(self.place)
 
     @property
     def _client(self) -> Any:
