@@ -427,6 +427,10 @@ class TrackerSpec(ABC):
             remedy = install_extra(cls.extra) if cls.extra else f"pip install {cls.package}"
             raise UserError(f"{cls.package} is not installed", where=where, remedy=remedy)
 
+    @classmethod  # noqa: B027  (most trackers have their address from the user alone)
+    def check_trusted(cls, settings: TrackerSettings, where: str) -> None:
+        """Raise UserError where settings in a results folder, which may come from elsewhere, would get credentials."""
+
 
 TRACKERS: Registry[type[TrackerSpec]] = Registry(
     "tracker",

@@ -10,11 +10,15 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
+from hwcls.cli.main import app
 from hwcls.config.sweep import TRACKERS
 from hwcls.config.sweep_file import load_sweep
 from hwcls.errors import UserError
+from hwcls.models.user import trust
 from hwcls.sweep.preflight.dry_run import describe_tracking
+from hwcls.sweep.preflight.validate import Options, check_sweep
 from hwcls.tracking.cursor import Cursor
 from hwcls.tracking.follower import Follower
 from hwcls.tracking.mlflow.media_files import write_media
@@ -135,6 +139,44 @@ def test_the_own_database_is_created_again_where_it_is_of_no_use(sweep, damage):
     assert again.get("trials/0") == {}
     assert again.identity != first.identity
     assert not place.database.exists()
+
+
+@pytest.fixture
+def token(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "hunter2")
+    monkeypatch.setenv(trust.VARIABLE, "")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [(VARIABLE, "http://host:5000"), (trust.VARIABLE, trust.ALL), ("MLFLOW_TRACKING_TOKEN", "")],
+)
+def test_credentials_go_to_the_server_of_a_results_folder_only_if_the_user_names_it(
+    tmp_path, token, monkeypatch, variable, value
+):
+    own = load(tmp_path, "http://host:5000")
+    check_sweep(own, Options(tmp_path / "results"))
+    (tmp_path / "trials").mkdir()  # it is that of a results folder now
+    words = r"sweep.yaml:5: .* credentials would go to http://host:5000, .* set MLFLOW_TRACKING_URI=http://host"
+    with pytest.raises(UserError, match=words) as caught:
+        check_sweep(own, Options(tmp_path / "results"))
+    assert "hunter2" not in str(caught.value)
+    monkeypatch.setenv(variable, value)
+    check_sweep(own, Options(tmp_path / "results"))
+
+
+def test_sync_sends_no_credentials_to_the_server_of_a_results_folder(tmp_path, sweep, token, monkeypatch):
+    load(tmp_path, "http://127.0.0.1:9")
+    (sweep.path / "sweep.yaml").write_text((tmp_path / "sweep.yaml").read_text())
+    sweep.add(sweep.trial(0), range(1, 3), "complete")
+    delivered = []
+    monkeypatch.setattr("hwcls.tracking.mlflow.sync.sync_sweep", lambda *rest, **more: delivered.append(1) or (1, "x"))
+    found = CliRunner().invoke(app, ["mlflow", "sync", str(sweep.path)])
+    assert found.exit_code == 2
+    assert "would go to http://127.0.0.1:9, " in found.stderr
+    assert not delivered
+    assert CliRunner().invoke(app, ["mlflow", "sync", "--trust-code", str(sweep.path)]).exit_code == 0
+    assert delivered
 
 
 def test_a_symbolic_link_to_the_folder_costs_no_database(sweep, tmp_path):

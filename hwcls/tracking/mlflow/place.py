@@ -22,6 +22,7 @@ from hwcls.tracking.mlflow.settings import SQLITE, check_uri, database_of, read_
 VARIABLE = "MLFLOW_TRACKING_URI"
 USER, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
 SECRETS = (VARIABLE, USER, PASSWORD, "MLFLOW_TRACKING_TOKEN")
+SENT = (USER, PASSWORD, "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4")  # to any address
 ANSWER_SECONDS = 10  # to wait for an answer of the server
 OWN = {  # no telemetry, no progress bars; a database file is opened for each access, as it may be created again
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -70,6 +71,20 @@ def uri_of_environment() -> str | None:
     except ValueError as error:
         what, _, remedy = str(error).partition(" — ")
         raise UserError(what, where=VARIABLE, remedy=remedy) from None
+
+
+def require_trusted(uri: str | None, where: str) -> None:
+    """Raise UserError where credentials would go to an address of a results folder, which may come from elsewhere.
+
+    Args:
+        uri: The address in its sweep.yaml.
+        where: The place of the address, for the error.
+    """
+    if uri is None or uri.startswith(SQLITE) or uri_of_environment():
+        return
+    if any(os.environ.get(name) for name in SENT) or Path("~/.mlflow/credentials").expanduser().exists():
+        what = f"your MLflow credentials would go to {uri}, which this results folder names"
+        raise UserError(what, where=where, remedy=f"set {VARIABLE}={uri} if it is yours, or pass --trust-code")
 
 
 def find_place(sweep: SweepFolder) -> Place:
