@@ -163,12 +163,11 @@ def track_sweep(path: Path, mode: str) -> bool:
         page.update(follower.ended_runs)
     while follower.poll():
         pass
-    problems += _describe_undelivered(folder, follower.undelivered())
-    write_problems(folder, problems)
+    write_problems(folder, problems + _describe_undelivered(folder, follower.undelivered()))
     written = PageWriter(folder, write_page).write()
-    if more := conclude(folder, project, trackers, Ending.parse(driver.received)):
-        write_problems(folder, problems + more)
-    follower.close()
+    problems += conclude(folder, project, trackers, Ending.parse(driver.received))
+    follower.close()  # which delivers the page
+    write_problems(folder, problems + _describe_undelivered(folder, follower.undelivered()))
     return written
 
 

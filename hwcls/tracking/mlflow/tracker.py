@@ -72,11 +72,11 @@ class MlflowTracker:
                 opened.set_state("paused" if run.folder.paused() else "unfinished", run_tags(run))
                 return
             opened.log_result(result)
-            end = {"status": result.status, "lines": opened.lines}
-            if self._cursor.get(run.key).get("files") != list(end.values()):
-                opened.log_files()
             tags = run_tags(run)
             opened.set_state(result.status, tags | ({"error": result.error} if result.error else {}))
+            end = {"status": result.status, "lines": opened.lines}
+            if self._cursor.get(run.key).get("files") != list(end.values()):
+                opened.log_files()  # it may fail for ever, as without the package of a store of artifacts
             self._cursor.update(run.key, **end, tags=tags, files=list(end.values()))
         self.finished_runs += 1
 
