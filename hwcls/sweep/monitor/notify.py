@@ -32,6 +32,7 @@ WORDS: dict[State, str] = {"ended": "has ended", "failed": "has failed"}
 WORDS |= {"interrupted": "was interrupted", "killed": "was killed"}
 LEVELS: dict[str, Literal["INFO", "WARN", "ERROR"]] = {"end": "INFO", "interrupt": "WARN", "failure": "ERROR"}
 FAILED_SHARE = 0.5  # of the trials: with as many that failed the sweep has failed
+KILL_SECONDS = 1.0  # for a killed command to be gone
 ERROR_BYTES = 4_096  # of what a command wrote to its standard error that are read
 
 log = logging.getLogger(__name__)
@@ -130,20 +131,32 @@ def run_command(config: NotifyConfig, message: Message) -> None:
 def _run(command: list[str], text: str, environment: dict[str, str], seconds: float) -> str:
     """Run a command, and kill it and its children after so many seconds; returns what is wrong, "" if nothing."""
     options: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "start_new_session": True}
-    with (
-        tempfile.TemporaryFile() as errors,
-        subprocess.Popen(command, stderr=errors, env=environment, **options) as run,
-    ):
+    with tempfile.TemporaryFile() as errors:
+        run = subprocess.Popen(command, stderr=errors, env=environment, **options)
         try:
             run.communicate(f"{text}\n".encode(), timeout=seconds)
         except subprocess.TimeoutExpired:
-            return f"{command[0]} was ended after {format_duration(seconds)}"
-        finally:
-            if run.poll() is None:
-                with suppress(ProcessLookupError):
-                    os.killpg(run.pid, signal.SIGKILL)
+            ended = f"{command[0]} was ended after {format_duration(seconds)}"
+            return ended if _kill(run) else f"{command[0]} still runs after {format_duration(seconds)}, as another user"
+        except BaseException:
+            _kill(run)
+            raise
         if run.returncode == 0:
             return ""
         errors.seek(max(0, errors.seek(0, os.SEEK_END) - ERROR_BYTES))
         last = errors.read().decode(errors="replace").strip().rpartition("\n")[2]
         return f"{command[0]} exited with {run.returncode}{f' ({printable(last)})' if last else ''}"
+
+
+def _kill(run: subprocess.Popen[bytes]) -> bool:
+    """Kill a command and its children; False where that is not permitted, as it runs as another user."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(run.pid, signal.SIGKILL)
+    if run.stdin is not None:
+        with suppress(OSError):
+            run.stdin.close()
+    try:
+        run.wait(timeout=KILL_SECONDS)
+    except subprocess.TimeoutExpired:
+        return False
+    return True

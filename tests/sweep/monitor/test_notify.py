@@ -168,6 +168,21 @@ def test_what_a_command_starts_ends_with_it(folder, script, tmp_path):
     assert not is_running(pid)
 
 
+@pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
+def test_a_command_that_may_not_be_killed_is_left(folder, script, monkeypatch, caplog):
+    """As one that runs as another user."""
+
+    def deny(*rest):
+        raise PermissionError(1, "Operation not permitted")
+
+    command = script("import time; time.sleep(6)")[0]
+    monkeypatch.setattr("os.killpg", deny)
+    began = time.monotonic()
+    tell(NotifyConfig(command=str(command), timeout=0.5), folder.end("complete"), ENDED)
+    assert time.monotonic() - began < 5
+    assert caplog.messages[-1].endswith("still runs after 0.5 s, as another user")
+
+
 def is_running(pid):
     try:
         with open(f"/proc/{pid}/stat") as file:
