@@ -99,6 +99,8 @@ def run(sweep: Sweep, options: Options, progress_for: ProgressFor) -> Outcome:
         environment.log_start()
         environment.write_environment(folder.path, sweep.source.changes())
         notify = notify_config(sweep)
+        if notify != sweep.config.notify:
+            log.warning("notify.command is not run for the sweep.yaml of a results folder; --trust-code runs it")
         tracking = TrackingProcess(folder.path, options.wandb, notify)
         try:
             interrupted = _Start(sweep, options, folder, mirror, tracking, progress_for).run()

@@ -87,8 +87,7 @@ def notify_config(sweep: Sweep) -> NotifyConfig | None:
     config = sweep.config.notify
     if config is None or config.command is None or accepts_all() or not is_of_results(Path(sweep.source.path)):
         return config
-    log.warning("notify.command is not run for the sweep.yaml of a results folder; --trust-code runs it")
-    return config.model_copy(update={"command": None})
+    return config.model_copy(update={"command": None}) if config.wandb else None
 
 
 def tell(config: NotifyConfig, path: Path, ending: Ending) -> None:

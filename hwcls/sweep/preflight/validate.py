@@ -142,9 +142,11 @@ def _check_trackers(sweep: Sweep, mode: str) -> None:
             if is_of_results(Path(sweep.source.path)) and not accepts_all():
                 TRACKERS[name].check_trusted(settings, sweep.source.where(("trackers", name)))
     if sweep.config.notify and sweep.config.notify.command is not None:
-        from hwcls.sweep.monitor.notify import check_command
+        from hwcls.sweep.monitor.notify import check_command, notify_config
 
-        check_command(sweep.config.notify.command, sweep.source.where(("notify", "command")))
+        notify = notify_config(sweep)
+        if notify and notify.command is not None:
+            check_command(notify.command, sweep.source.where(("notify", "command")))
     for name in sweep.config.track:
         tracker = TRACKERS[name]
         tracker.check_installed(sweep.source.where(("track",)))

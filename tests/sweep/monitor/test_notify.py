@@ -200,7 +200,8 @@ def written(tmp_path, monkeypatch):
         path = tmp_path / folder / ("sweep.yaml" if folder != "files" else "small.yaml")
         path.parent.mkdir(exist_ok=True)
         parameters = "parameters: {data: {name: digits}, model: {name: mlp}, optimizer: {name: adam}, epochs: 1}"
-        path.write_text(f"name: small\n{keys}\nrun_cap: 1\ntrack: []\n{parameters}\n")
+        track = "" if "track:" in keys else "track: []"
+        path.write_text(f"name: small\n{keys}\nrun_cap: 1\n{track}\n{parameters}\n")
         return load_sweep(path)
 
     return load
@@ -229,15 +230,25 @@ def test_what_notify_cannot_do_is_an_error_at_its_line(written, keys, error):
         written(keys)
 
 
-def test_the_sweep_file_of_a_results_folder_runs_no_command(written, caplog, monkeypatch):
+def test_the_sweep_file_of_a_results_folder_runs_no_command(written, monkeypatch):
     keys = "notify: {command: ls}"
     assert notify_config(written(keys)).command == "ls"
     sweep = written(keys, "strange")
     (sweep.folder / "trials").mkdir()
-    assert notify_config(sweep).command is None
-    assert "notify.command is not run for the sweep.yaml of a results folder" in caplog.text
+    assert notify_config(sweep) is None
+    more = written("notify: {command: ls, wandb: true}\ntrack: [wandb]", "strange")
+    assert (notify_config(more).command, notify_config(more).wandb) == (None, True)
     monkeypatch.setenv(trust.VARIABLE, trust.ALL)
     assert notify_config(sweep).command == "ls"
+
+
+def test_a_command_that_is_not_run_need_not_be_there(written, tmp_path, monkeypatch):
+    sweep = written("notify: {command: nonsense-of-hwcls}", "strange")
+    (sweep.folder / "trials").mkdir()
+    check_sweep(sweep, Options(tmp_path / "results"))
+    monkeypatch.setenv(trust.VARIABLE, trust.ALL)
+    with pytest.raises(UserError, match="no program 'nonsense-of-hwcls'"):
+        check_sweep(sweep, Options(tmp_path / "results"))
 
 
 @pytest.mark.slow
