@@ -59,6 +59,7 @@ def test_a_server_or_a_database_is_a_place(tmp_path, sweep, uri):
         "http://host:port": "is not a place",
         "databricks": "is not a place",
         "https://me:hunter2@host": "'https://host' has a user or password in it",
+        "https://me:hunter2/se@cret@host": "'https://host' has a user or password in it",
         "https://hunter2@host": "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
     }.items(),
 )
@@ -75,15 +76,22 @@ def test_an_unknown_setting_names_the_nearest(tmp_path):
         load_sweep(tmp_path / "sweep.yaml")
 
 
-def test_the_environment_decides_and_its_password_is_shown_nowhere(tmp_path, sweep, monkeypatch):
+@pytest.mark.parametrize(
+    ("written", "password"),
+    [("hunter%232", "hunter#2"), ("se/cret", "se/cret"), ("se@cret", "se@cret"), ("a:b?c", "a:b?c")],
+)
+def test_the_environment_decides_and_its_password_is_shown_nowhere(tmp_path, sweep, monkeypatch, written, password):
+    for name in (USER, PASSWORD):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)  # prepare sets it
     loaded = load(tmp_path, "http://host")
     assert describe_tracking(loaded.config) == []
-    monkeypatch.setenv(VARIABLE, "https://me:hunter%232@other:5000/x")
+    monkeypatch.setenv(VARIABLE, f"https://me:{written}@other:5000/x")
     assert describe_tracking(loaded.config) == ["mlflow: server https://other:5000/x (MLFLOW_TRACKING_URI)"]
     (sweep.path / "sweep.yaml").write_text((tmp_path / "sweep.yaml").read_text())
     assert find_place(sweep).uri == "https://other:5000/x"
     prepare()
-    assert [os.environ[name] for name in (VARIABLE, USER, PASSWORD)] == ["https://other:5000/x", "me", "hunter#2"]
+    assert [os.environ[name] for name in (VARIABLE, USER, PASSWORD)] == ["https://other:5000/x", "me", password]
     assert set(TRACKERS["mlflow"].secrets) == set(SECRETS) > {VARIABLE, PASSWORD, "MLFLOW_TRACKING_TOKEN"}
 
 

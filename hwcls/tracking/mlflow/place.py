@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from hwcls.errors import UserError
-from hwcls.format import hide_credentials
+from hwcls.format import hide_credentials, split_credentials
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.mlflow.settings import SQLITE, check_uri, database_of, read_settings
 
@@ -65,7 +65,7 @@ class Place:
 
 def uri_of_environment() -> str | None:
     """MLFLOW_TRACKING_URI without credentials; raises UserError where it is no place for runs."""
-    uri = hide_credentials(os.environ.get(VARIABLE, ""))
+    uri, _ = split_credentials(os.environ.get(VARIABLE, ""))
     try:
         return check_uri(uri) if uri else None
     except ValueError as error:
@@ -96,8 +96,8 @@ def find_place(sweep: SweepFolder) -> Place:
 
 def describe() -> str:
     """Where runs go by the environment, in words; empty if it says nothing."""
-    uri = os.environ.get(VARIABLE)
-    return f"server {hide_credentials(uri)} ({VARIABLE})" if uri else ""
+    uri, _ = split_credentials(os.environ.get(VARIABLE, ""))
+    return f"server {uri} ({VARIABLE})" if uri else ""
 
 
 def prepare() -> None:
@@ -105,13 +105,13 @@ def prepare() -> None:
     os.environ.update(OWN)
     for name, value in LIMITS.items():
         os.environ.setdefault(name, value)
-    uri = os.environ.get(VARIABLE, "")
-    parts = urlsplit(uri)
-    for name, part in ((USER, parts.username), (PASSWORD, parts.password)):
+    uri, credentials = split_credentials(os.environ.get(VARIABLE, ""))
+    user, _, password = credentials.partition(":")
+    for name, part in ((USER, user), (PASSWORD, password)):
         if part:
             os.environ.setdefault(name, unquote(part))
     if uri:
-        os.environ[VARIABLE] = hide_credentials(uri)
+        os.environ[VARIABLE] = uri
 
 
 @contextlib.contextmanager
