@@ -32,7 +32,7 @@ from hwcls.sweep.cluster.resources import (
 from hwcls.sweep.monitor.ending import Ending
 from hwcls.sweep.monitor.eta import Ahead
 from hwcls.sweep.monitor.logs import log_to_file
-from hwcls.sweep.monitor.notify import notify_config, tell
+from hwcls.sweep.monitor.notify import notify_config, run_command
 from hwcls.sweep.monitor.progress import ProgressFor
 from hwcls.sweep.monitor.tracking_process import TrackingProcess
 from hwcls.sweep.preflight.disk_usage import check_results_disk, estimate_disk_usage
@@ -111,7 +111,7 @@ def run(sweep: Sweep, options: Options, progress_for: ProgressFor) -> Outcome:
             if not tracking.finish():
                 write_page(folder.path)
             if notify and tracking.ending:
-                tell(notify, folder.path, tracking.ending)
+                run_command(notify, folder.path, tracking.ending)
         log.debug("interrupted; the same command resumes" if interrupted else "the sweep has ended")
         return Outcome(folder, interrupted=interrupted, nothing_to_do=False, failed=_failed(folder))
 

@@ -90,8 +90,8 @@ def notify_config(sweep: Sweep) -> NotifyConfig | None:
     return config.model_copy(update={"command": None}) if config.wandb else None
 
 
-def tell(config: NotifyConfig, path: Path, ending: Ending) -> None:
-    """Run the user's command at the end of a start, if it is to hear of that; what fails is logged in one line."""
+def run_command(config: NotifyConfig, path: Path, ending: Ending) -> None:
+    """Run the user's command at the end of a start, if `notify.on` has that event; a failure is logged in one line."""
     if config.command is None:
         return
     try:
@@ -99,7 +99,8 @@ def tell(config: NotifyConfig, path: Path, ending: Ending) -> None:
     except Exception as error:  # of a damaged folder: the sweep ends as it would
         log.warning("notify.command was not run: %s", " ".join(str(error).split()))
         return
-    run_command(config, message)
+    if message.event in config.on:
+        _run_command(config.command, message, config.timeout)
 
 
 def check_command(command: str, where: str) -> None:
@@ -110,17 +111,11 @@ def check_command(command: str, where: str) -> None:
         raise UserError(f"no program '{program}'", where=where, remedy=remedy)
 
 
-def run_command(config: NotifyConfig, message: Message) -> None:
-    """Run the user's command: the message on its standard input, the facts in HWCLS_... variables, no shell.
-
-    What fails is logged in one line.
-    """
-    if config.command is None or message.event not in config.on:
-        return
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("HWCLS_")}
-    environment = {**inherited, **{f"HWCLS_{name}": value for name, value in message.facts.items()}}
+def _run_command(command: str, message: Message, seconds: float) -> None:
+    """Run a command, without a shell: the message on its standard input, the facts in HWCLS_... variables."""
+    environment = {**os.environ, **{f"HWCLS_{name}": value for name, value in message.facts.items()}}
     try:
-        problem = _run(shlex.split(config.command), message.text, environment, config.timeout)
+        problem = _run(shlex.split(command), message.text, environment, seconds)
     except (OSError, ValueError) as error:
         problem = getattr(error, "strerror", None) or str(error)
     if problem:

@@ -1,20 +1,23 @@
 """Who is told that a sweep has ended, and what."""
 
 import json
+import os
 import stat
+import subprocess
 import sys
 import time
 
 import pytest
 import yaml
+from filelock import FileLock
 
 from hwcls.config.sweep import NotifyConfig
 from hwcls.config.sweep_file import load_sweep
 from hwcls.errors import UserError
 from hwcls.models.user import trust
 from hwcls.sweep.monitor.ending import Ending
-from hwcls.sweep.monitor.notify import build_message, notify_config, tell
-from hwcls.sweep.monitor.tracking_process import TrackingProcess
+from hwcls.sweep.monitor.notify import build_message, notify_config, run_command
+from hwcls.sweep.monitor.tracking_process import NOTIFY, DriverInput, notify_for
 from hwcls.sweep.preflight.validate import Options, check_sweep
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.records import Result
@@ -68,7 +71,7 @@ def script(tmp_path):
 def test_a_command_gets_the_message_and_the_facts(folder, script):
     path, received = script()
     folder.end("complete", "complete", "failed")
-    tell(NotifyConfig(command=f"{path} 'one word' $HOME"), folder.path, ENDED)
+    run_command(NotifyConfig(command=f"{path} 'one word' $HOME"), folder.path, ENDED)
     found = received()
     assert found["arguments"] == ["one word", "$HOME"]
     facts = found["facts"]
@@ -82,7 +85,7 @@ def test_a_command_gets_the_message_and_the_facts(folder, script):
 
 def test_a_damaged_folder_costs_a_line(folder, script, caplog):
     (folder.path / "sweep.yaml").write_text("[")
-    tell(NotifyConfig(command=str(script()[0])), folder.path, ENDED)
+    run_command(NotifyConfig(command=str(script()[0])), folder.path, ENDED)
     assert caplog.messages[-1].startswith("notify.command was not run: ")
 
 
@@ -92,7 +95,7 @@ def test_names_are_no_code(folder, script, tmp_path):
     evil = f"x; touch {tmp_path / 'owned'} $(touch {tmp_path / 'owned'}) \x1b[2J"
     settings = {"name": evil, "metric": {"name": "val/accuracy"}}
     (folder.path / "sweep.yaml").write_text(yaml.safe_dump(settings))
-    tell(NotifyConfig(command=str(path)), folder.end("complete"), ENDED)
+    run_command(NotifyConfig(command=str(path)), folder.end("complete"), ENDED)
     assert received()["facts"]["HWCLS_SWEEP"] == evil.replace("\x1b", "\\x1b")
     assert not (tmp_path / "owned").exists()
 
@@ -135,7 +138,7 @@ def test_failures_are_known_by_the_error_or_by_the_results(folder, statuses, end
 )
 def test_only_events_that_are_named_are_told(folder, script, tmp_path, on, ending, told):
     path, _ = script()
-    tell(NotifyConfig(command=str(path), **({"on": on} if on else {})), folder.end("complete"), ending)
+    run_command(NotifyConfig(command=str(path), **({"on": on} if on else {})), folder.end("complete"), ending)
     assert (tmp_path / "notify.json").exists() == told
 
 
@@ -150,7 +153,9 @@ def test_only_events_that_are_named_are_told(folder, script, tmp_path, on, endin
 def test_a_command_that_fails_is_one_line(folder, script, tmp_path, caplog, body, problem):
     path = script(body)[0] if body else tmp_path / "gone"
     began = time.monotonic()
-    tell(NotifyConfig(command=str(path), timeout=1.0 if "sleep" in str(body) else 30.0), folder.end("complete"), ENDED)
+    run_command(
+        NotifyConfig(command=str(path), timeout=1.0 if "sleep" in str(body) else 30.0), folder.end("complete"), ENDED
+    )
     assert time.monotonic() - began < 20
     (line,) = caplog.messages
     assert line.startswith("notify.command: ")
@@ -160,7 +165,7 @@ def test_a_command_that_fails_is_one_line(folder, script, tmp_path, caplog, body
 def test_what_a_command_starts_ends_with_it(folder, script, tmp_path):
     body = "import subprocess, time, pathlib; child = subprocess.Popen(['sleep', '60'])\n"
     body += f"pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(child.pid)); time.sleep(60)"
-    tell(NotifyConfig(command=str(script(body)[0]), timeout=2.0), folder.end("complete"), ENDED)
+    run_command(NotifyConfig(command=str(script(body)[0]), timeout=2.0), folder.end("complete"), ENDED)
     pid = int((tmp_path / "pid").read_text())
     deadline = time.monotonic() + 5
     while is_running(pid) and time.monotonic() < deadline:
@@ -178,7 +183,7 @@ def test_a_command_that_may_not_be_killed_is_left(folder, script, monkeypatch, c
     command = script("import time; time.sleep(6)")[0]
     monkeypatch.setattr("os.killpg", deny)
     began = time.monotonic()
-    tell(NotifyConfig(command=str(command), timeout=0.5), folder.end("complete"), ENDED)
+    run_command(NotifyConfig(command=str(command), timeout=0.5), folder.end("complete"), ENDED)
     assert time.monotonic() - began < 5
     assert caplog.messages[-1].endswith("still runs after 0.5 s, as another user")
 
@@ -251,16 +256,50 @@ def test_a_command_that_is_not_run_need_not_be_there(written, tmp_path, monkeypa
         check_sweep(sweep, Options(tmp_path / "results"))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("ending", [None, ENDED])
-def test_a_driver_that_was_killed_is_told_by_the_tracking_process(folder, script, ending):
+class Driver(DriverInput):
+    def __init__(self, ending, *, gone):
+        super().__init__(0 if gone else os.getppid())
+        self.received = ending.to_bytes() if ending else b""
+
+
+@pytest.mark.parametrize(
+    ("ending", "gone", "state"),
+    [(None, True, "killed"), (None, False, "killed"), (ENDED, True, "ended"), (ENDED, False, None)],
+)
+def test_the_tracking_process_notifies_if_the_driver_cannot(folder, script, monkeypatch, ending, gone, state):
     path, received = script()
-    folder.end("complete")
-    process = TrackingProcess(folder.path, "off", NotifyConfig(command=str(path)))
-    process.start()
-    process.ending = ending
-    assert process.finish()
-    if ending is None:
-        assert received()["facts"]["HWCLS_STATE"] == "killed"
-    else:  # it is the driver's to tell
+    monkeypatch.setenv(NOTIFY, NotifyConfig(command=str(path)).model_dump_json())
+    notify_for(Driver(ending, gone=gone), folder.end("complete"))
+    if state:
+        assert received()["facts"]["HWCLS_STATE"] == state
+    else:  # the driver does it
         assert not path.with_name("notify.json").exists()
+
+
+DRIVER = """
+import os, pathlib, sys
+from hwcls.config.sweep import NotifyConfig
+from hwcls.sweep.monitor.ending import Ending
+from hwcls.sweep.monitor.tracking_process import TrackingProcess
+process = TrackingProcess(pathlib.Path(sys.argv[1]), "off", NotifyConfig(command=sys.argv[2]))
+process.start()
+if sys.argv[3] == "ended":
+    with process.draining():
+        process.ending = Ending("ended")
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("state", ["killed", "ended"])
+def test_a_driver_that_is_killed_is_notified_of_once(folder, script, tmp_path, state):
+    """Also if that is after the end of training."""
+    body = f"import os\nopen({str(tmp_path / 'states')!r}, 'a').write(os.environ['HWCLS_STATE'] + chr(10))"
+    command = str(script(body)[0])
+    folder.end("complete")
+    subprocess.run([sys.executable, "-c", DRIVER, str(folder.path), command, state], check=False)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "states").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    with FileLock(folder.path / ".tracking.lock", timeout=30):  # the process has ended
+        assert (tmp_path / "states").read_text() == f"{state}\n"
