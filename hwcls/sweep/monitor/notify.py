@@ -1,4 +1,4 @@
-"""Tells people that a sweep has ended or failed: by a command of theirs, and through trackers that send alerts."""
+"""Notifies people that a sweep has ended or failed: by a command of theirs, and through trackers that send alerts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Message:
-    """What people are told of a sweep."""
+    """A notification about a sweep."""
 
     ending: Ending
     title: str

@@ -1,4 +1,4 @@
-"""Progress of a running sweep: what is told of it, and one log line per event."""
+"""Progress of a running sweep: what it reports, and one log line per event."""
 
 from __future__ import annotations
 

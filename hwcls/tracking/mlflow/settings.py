@@ -44,6 +44,7 @@ class MlflowSettings(TrackerSettings):
         None,
         description="The MLflow server. By default a database in the results folder.",
         examples=["http://127.0.0.1:5000"],
+        json_schema_extra={"pattern": "^(https?://|sqlite:///)."},
     )
 
 

@@ -23,7 +23,7 @@ SWEEP = "sweep"  # key in the cursor of the sweep's own run, which has its page
 class MlflowTracker:
     """Writes one MLflow run per trial; its id is kept in the cursor in <sweep>/mlflow/.
 
-    A run that goes on is the same run, and gets the epochs that it does not have. MLflow is imported and the server is
+    A resumed run is the same run, and gets the epochs that it does not have. MLflow is imported and the server is
     asked when there is something to deliver; each request has a time limit, and an error is for Delivery to retry.
     """
 

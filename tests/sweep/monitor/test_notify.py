@@ -1,4 +1,4 @@
-"""Who is told that a sweep has ended, and what."""
+"""Who is notified that a sweep has ended, and of what."""
 
 import json
 import os
@@ -126,7 +126,7 @@ def test_failures_are_known_by_the_error_or_by_the_results(folder, statuses, end
 
 
 @pytest.mark.parametrize(
-    ("on", "ending", "told"),
+    ("on", "ending", "notified"),
     [
         (None, ENDED, True),
         (None, Ending("failed"), True),
@@ -136,10 +136,10 @@ def test_failures_are_known_by_the_error_or_by_the_results(folder, statuses, end
         (["failure"], Ending("killed"), True),
     ],
 )
-def test_only_events_that_are_named_are_told(folder, script, tmp_path, on, ending, told):
+def test_only_events_that_are_named_run_the_command(folder, script, tmp_path, on, ending, notified):
     path, _ = script()
     run_command(NotifyConfig(command=str(path), **({"on": on} if on else {})), folder.end("complete"), ending)
-    assert (tmp_path / "notify.json").exists() == told
+    assert (tmp_path / "notify.json").exists() == notified
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_a_program_that_is_missing_is_found_before_the_first_trial(written, tmp_
 @pytest.mark.parametrize(
     ("keys", "error"),
     [
-        ("notify: {}", "small.yaml:2: notify: notify tells nobody — add wandb: true, or command"),
+        ("notify: {}", "small.yaml:2: notify: notify names nobody to notify — add wandb: true, or command"),
         ("notify: {command: ' '}", "small.yaml:2: notify.command: the command is empty"),
         ('notify: {command: "a \'b"}', "small.yaml:2: notify.command: .*No closing quotation"),
         ("notify: {wandb: true}", "small.yaml:2: notify: .* add wandb to track"),
