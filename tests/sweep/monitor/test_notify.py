@@ -17,7 +17,7 @@ from hwcls.errors import UserError
 from hwcls.models.user import trust
 from hwcls.sweep.monitor.ending import Ending
 from hwcls.sweep.monitor.notify import build_message, notify_config, run_command
-from hwcls.sweep.monitor.tracking_process import NOTIFY, DriverInput, notify_for
+from hwcls.sweep.monitor.tracking_process import NOTIFY, DriverInput, conclude, notify_for
 from hwcls.sweep.preflight.validate import Options, check_sweep
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.records import Result
@@ -81,6 +81,13 @@ def test_a_command_gets_the_message_and_the_facts(folder, script):
     assert facts["HWCLS_REPORT"] == str(folder.path / "report.html")
     assert found["text"].splitlines()[0] == "hwcls: tiny has ended"
     assert facts["HWCLS_ANSWER"] in found["text"]
+
+
+def test_a_command_keeps_the_other_variables_of_hwcls(folder, script, monkeypatch):
+    monkeypatch.setenv("HWCLS_DATA", "/data")
+    path, received = script()
+    run_command(NotifyConfig(command=str(path)), folder.end("complete"), ENDED)
+    assert received()["facts"]["HWCLS_DATA"] == "/data"
 
 
 def test_a_damaged_folder_costs_a_line(folder, script, caplog):
@@ -274,6 +281,15 @@ def test_the_tracking_process_notifies_if_the_driver_cannot(folder, script, monk
         assert received()["facts"]["HWCLS_STATE"] == state
     else:  # the driver does it
         assert not path.with_name("notify.json").exists()
+
+
+def test_an_alert_that_cannot_be_sent_is_one_line(folder, monkeypatch):
+    """As with --wandb off."""
+    monkeypatch.setenv(NOTIFY, NotifyConfig(wandb=True).model_dump_json())
+    folder.end("complete")
+    (line,) = conclude(folder, "p", [], ENDED)
+    assert line.startswith("notify.wandb: no alert was sent, as W&B is off")
+    assert conclude(folder, "p", [], Ending("interrupted")) == []  # not one of notify.on
 
 
 DRIVER = """
