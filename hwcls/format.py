@@ -90,6 +90,15 @@ def hide_credentials(text: str) -> str:
     return re.sub(r"(?<=://)[^/@\s]+@", "", text)
 
 
+def split_credentials(address: str) -> tuple[str, str]:
+    """A single address without its user and password, and these as USER:PASSWORD; the last @ ends a password."""
+    scheme, mark, rest = address.partition("://")
+    given, at, place = rest.rpartition("@")
+    if not at or rest.startswith("/"):  # as of a file: it has no user
+        return address, ""
+    return f"{scheme}{mark}{place}", given
+
+
 def format_percent(share: float) -> str:
     """A share as a percentage with one decimal, the same for means that differ by how they were summed alone."""
     return f"{round(100 * share, 6):.1f} %"

@@ -427,6 +427,10 @@ class TrackerSpec(ABC):
             remedy = install_extra(cls.extra) if cls.extra else f"pip install {cls.package}"
             raise UserError(f"{cls.package} is not installed", where=where, remedy=remedy)
 
+    @classmethod  # noqa: B027  (most trackers have their address from the user alone)
+    def check_trusted(cls, settings: TrackerSettings, where: str) -> None:
+        """Raise UserError where settings in a results folder, which may come from elsewhere, would get credentials."""
+
 
 TRACKERS: Registry[type[TrackerSpec]] = Registry(
     "tracker",
@@ -466,17 +470,15 @@ def _split_command(command: str) -> str:
     return command
 
 
-EVENTS = ("end", "failure", "interrupt")  # of a sweep, in `notify.on`
-
-
 class NotifyConfig(Frozen):
-    """Who is told that a sweep has ended or failed: W&B, which sends its alerts, and a command of the user's."""
+    """Who is notified that a sweep has ended or failed: by an alert of W&B, or a command of the user's."""
 
     wandb: bool = Field(False, description="Send an alert of W&B.")
     command: Annotated[str, AfterValidator(_split_command)] | None = Field(
         None,
         description="A program to run, without a shell: the message is its input. By default none.",
         examples=["mail -s sweep me@example.org"],
+        json_schema_extra={"pattern": r"\S"},
     )
     on: Annotated[tuple[Literal["end", "failure", "interrupt"], ...], Field(strict=False, min_length=1)] = Field(
         ("end", "failure"), description="At which of its events.", examples=[["failure"]]
@@ -489,9 +491,9 @@ class NotifyConfig(Frozen):
     ] = Field(30.0, description="Time after which the command is ended: 30s.", examples=["1m"])
 
     @model_validator(mode="after")
-    def _tells_someone(self) -> NotifyConfig:
+    def _notifies_someone(self) -> NotifyConfig:
         if not self.wandb and self.command is None:
-            raise ValueError("notify tells nobody — add wandb: true, or command: a program")
+            raise ValueError("notify names nobody to notify — add wandb: true, or command: a program")
         return self
 
 
@@ -527,7 +529,9 @@ class SweepConfig(Frozen):
         description="Name of the sweep and of its results folder. By default that of the file.",
         examples=["mine"],
     )
-    project: Annotated[str, AfterValidator(check_project)] = Field("hwcls", description="The project in W&B.")
+    project: Annotated[str, AfterValidator(check_project)] = Field(
+        "hwcls", description="The project in W&B.", json_schema_extra={"pattern": r"^[^/\\#?%:\r\n]{1,128}$"}
+    )
     metric: MetricConfig = Field(
         MetricConfig(),
         description="What is searched for, on val; a list searches for the best trade-offs.",
@@ -566,7 +570,7 @@ class SweepConfig(Frozen):
         BeforeValidator(_name_trackers),
     ] = Field(default_factory=dict, description="Settings of trackers, by the tracker's name.")
     notify: NotifyConfig | None = Field(
-        None, description="Who is told that the sweep has ended or failed. By default nobody."
+        None, description="Who is notified that the sweep has ended or failed. By default nobody."
     )
     artifacts: bool = Field(False, description="Upload each trial's best weights.")
     parameters: dict[str, Any] = Field(

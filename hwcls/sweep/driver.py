@@ -33,7 +33,7 @@ from hwcls.sweep.cluster.resources import (
 from hwcls.sweep.monitor.ending import Ending
 from hwcls.sweep.monitor.eta import Ahead
 from hwcls.sweep.monitor.logs import log_to_file
-from hwcls.sweep.monitor.notify import notify_config, tell
+from hwcls.sweep.monitor.notify import notify_config, run_command
 from hwcls.sweep.monitor.progress import ProgressFor
 from hwcls.sweep.monitor.tracking_process import TrackingProcess
 from hwcls.sweep.preflight.disk_usage import check_results_disk, estimate_disk_usage
@@ -100,6 +100,8 @@ def run(sweep: Sweep, options: Options, progress_for: ProgressFor) -> Outcome:
         environment.log_start()
         environment.write_environment(folder.path, sweep.source.changes())
         notify = notify_config(sweep)
+        if notify != sweep.config.notify:
+            log.warning("notify.command is not run for the sweep.yaml of a results folder; --trust-code runs it")
         tracking = TrackingProcess(folder.path, options.wandb, notify)
         try:
             interrupted = _Start(sweep, options, folder, mirror, tracking, progress_for).run()
@@ -110,7 +112,7 @@ def run(sweep: Sweep, options: Options, progress_for: ProgressFor) -> Outcome:
             if not tracking.finish():
                 write_page(folder.path)
             if notify and tracking.ending:
-                tell(notify, folder.path, tracking.ending)
+                run_command(notify, folder.path, tracking.ending)
         log.debug("interrupted; the same command resumes" if interrupted else "the sweep has ended")
         return Outcome(folder, interrupted=interrupted, nothing_to_do=False, failed=_failed(folder))
 

@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS, MAX_RETRY_SECONDS = 10.0, 600.0  # until a failed run is tried again: doubled each time
 LINE_DELAY = 2.0  # seconds after which a run's newest line is delivered without waiting for the end of the run
+CLOSING = "the end of the sweep"  # in place of a run's key in errors
 PAUSE_SECONDS = 5.0  # for a tracker after two failures in a row: its server may be down
 
 
@@ -90,7 +91,7 @@ class Delivery:
         for key, position in self._positions.items():
             if not position.ended and not position.is_paused and self._failed_in_a_row < 2:
                 self._try(key, partial(self._tracker.finish, position.info, None))
-        self._try("close", self._tracker.close)
+        self._try(CLOSING, self._tracker.close)
 
     def has_delivered(self, run: WatchedRun) -> bool:
         """Whether the tracker took all that the last pass saw of a run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sqlite3
@@ -9,12 +10,17 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
+from hwcls.cli.main import app
 from hwcls.config.sweep import TRACKERS
 from hwcls.config.sweep_file import load_sweep
 from hwcls.errors import UserError
+from hwcls.models.user import trust
 from hwcls.sweep.preflight.dry_run import describe_tracking
+from hwcls.sweep.preflight.validate import Options, check_sweep
 from hwcls.tracking.cursor import Cursor
+from hwcls.tracking.follower import Follower
 from hwcls.tracking.mlflow.media_files import write_media
 from hwcls.tracking.mlflow.place import PASSWORD, SECRETS, USER, VARIABLE, find_place, plain_errors, prepare
 from hwcls.tracking.mlflow.store import open_cursor
@@ -53,6 +59,7 @@ def test_a_server_or_a_database_is_a_place(tmp_path, sweep, uri):
         "http://host:port": "is not a place",
         "databricks": "is not a place",
         "https://me:hunter2@host": "'https://host' has a user or password in it",
+        "https://me:hunter2/se@cret@host": "'https://host' has a user or password in it",
         "https://hunter2@host": "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
     }.items(),
 )
@@ -69,15 +76,22 @@ def test_an_unknown_setting_names_the_nearest(tmp_path):
         load_sweep(tmp_path / "sweep.yaml")
 
 
-def test_the_environment_decides_and_its_password_is_shown_nowhere(tmp_path, sweep, monkeypatch):
+@pytest.mark.parametrize(
+    ("written", "password"),
+    [("hunter%232", "hunter#2"), ("se/cret", "se/cret"), ("se@cret", "se@cret"), ("a:b?c", "a:b?c")],
+)
+def test_the_environment_decides_and_its_password_is_shown_nowhere(tmp_path, sweep, monkeypatch, written, password):
+    for name in (USER, PASSWORD):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)  # prepare sets it
     loaded = load(tmp_path, "http://host")
     assert describe_tracking(loaded.config) == []
-    monkeypatch.setenv(VARIABLE, "https://me:hunter%232@other:5000/x")
+    monkeypatch.setenv(VARIABLE, f"https://me:{written}@other:5000/x")
     assert describe_tracking(loaded.config) == ["mlflow: server https://other:5000/x (MLFLOW_TRACKING_URI)"]
     (sweep.path / "sweep.yaml").write_text((tmp_path / "sweep.yaml").read_text())
     assert find_place(sweep).uri == "https://other:5000/x"
     prepare()
-    assert [os.environ[name] for name in (VARIABLE, USER, PASSWORD)] == ["https://other:5000/x", "me", "hunter#2"]
+    assert [os.environ[name] for name in (VARIABLE, USER, PASSWORD)] == ["https://other:5000/x", "me", password]
     assert set(TRACKERS["mlflow"].secrets) == set(SECRETS) > {VARIABLE, PASSWORD, "MLFLOW_TRACKING_TOKEN"}
 
 
@@ -113,7 +127,7 @@ def test_the_cause_of_an_error_is_named(sweep, monkeypatch, error, words):
 
 
 @pytest.mark.parametrize("damage", ["deleted", "garbled", "cut", "moved"])
-def test_the_own_database_is_made_anew_where_it_is_of_no_use(sweep, damage):
+def test_the_own_database_is_created_again_where_it_is_of_no_use(sweep, damage):
     place = find_place(sweep)
     first = open_cursor(place)
     first.update("trials/0", id="1")
@@ -133,6 +147,71 @@ def test_the_own_database_is_made_anew_where_it_is_of_no_use(sweep, damage):
     assert again.get("trials/0") == {}
     assert again.identity != first.identity
     assert not place.database.exists()
+
+
+@pytest.fixture
+def token(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "hunter2")
+    monkeypatch.setenv(trust.VARIABLE, "")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [(VARIABLE, "http://host:5000"), (trust.VARIABLE, trust.ALL), ("MLFLOW_TRACKING_TOKEN", "")],
+)
+def test_credentials_go_to_the_server_of_a_results_folder_only_if_the_user_names_it(
+    tmp_path, token, monkeypatch, variable, value
+):
+    own = load(tmp_path, "http://host:5000")
+    check_sweep(own, Options(tmp_path / "results"))
+    (tmp_path / "trials").mkdir()  # it is that of a results folder now
+    words = r"sweep.yaml:5: .* credentials would go to http://host:5000, .* set MLFLOW_TRACKING_URI=http://host"
+    with pytest.raises(UserError, match=words) as caught:
+        check_sweep(own, Options(tmp_path / "results"))
+    assert "hunter2" not in str(caught.value)
+    monkeypatch.setenv(variable, value)
+    check_sweep(own, Options(tmp_path / "results"))
+
+
+def test_sync_sends_no_credentials_to_the_server_of_a_results_folder(tmp_path, sweep, token, monkeypatch):
+    load(tmp_path, "http://127.0.0.1:9")
+    (sweep.path / "sweep.yaml").write_text((tmp_path / "sweep.yaml").read_text())
+    sweep.add(sweep.trial(0), range(1, 3), "complete")
+    delivered = []
+    monkeypatch.setattr("hwcls.tracking.mlflow.sync.sync_sweep", lambda *rest, **more: delivered.append(1) or (1, "x"))
+    found = CliRunner().invoke(app, ["mlflow", "sync", str(sweep.path)])
+    assert found.exit_code == 2
+    assert "would go to http://127.0.0.1:9, " in found.stderr
+    assert not delivered
+    assert CliRunner().invoke(app, ["mlflow", "sync", "--trust-code", str(sweep.path)]).exit_code == 0
+    assert delivered
+
+
+def test_a_symbolic_link_to_the_folder_costs_no_database(sweep, tmp_path):
+    (tmp_path / "link").symlink_to(sweep.path.parent)
+    linked = type(sweep)(tmp_path / "link" / sweep.path.name)
+    first = open_cursor(find_place(sweep))
+    sqlite3.connect(find_place(sweep).database).execute("create table runs (id text)").connection.close()
+    assert open_cursor(find_place(linked)).identity == first.identity
+    first.update("folder", path=str(linked.path / "mlflow"))  # as earlier versions kept it
+    assert open_cursor(find_place(sweep)).identity == first.identity
+    assert find_place(linked).database.exists()
+
+
+def test_a_locked_database_is_kept_and_tried_again(sweep, monkeypatch):
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *rest, **more: connect(*rest, **more, timeout=0.1))
+    place = find_place(sweep)
+    first = open_cursor(place)
+    sweep.add(sweep.trial(0), range(1, 3), "complete")
+    with contextlib.closing(connect(place.database, isolation_level=None)) as other:
+        other.execute("create table runs (id text)")
+        other.execute("BEGIN EXCLUSIVE")
+        follower = Follower(sweep, TRACKERS["mlflow"].open(sweep, "auto"), "p")
+        follower.poll()
+        (error,) = follower.undelivered().values()
+        assert error == f"ConnectionError: MLflow at {place.database}: database is locked"
+    assert open_cursor(place).identity == first.identity
 
 
 def test_a_moved_folder_still_knows_what_a_server_has(sweep, monkeypatch):

@@ -49,6 +49,41 @@ def test_points_that_are_sent_again_are_the_same_points(sweep, monkeypatch):
     check_rows(reader_of("mlflow"), sweep, "trials/0")
 
 
+def test_a_run_has_ended_although_its_files_cannot_be_uploaded(sweep, monkeypatch):
+    """As without the package of a store of artifacts."""
+    from mlflow import MlflowClient
+
+    def refuse(*rest):
+        raise ModuleNotFoundError("No module named 'boto3'")
+
+    monkeypatch.setattr(MlflowClient, "log_artifact", refuse)
+    sweep.add(sweep.trial(0), range(1, 3), "complete")
+    (sweep.trial(0).path / "best.safetensors").write_bytes(b"weights")
+    (sweep.path / "report.html").write_text("page")
+    follower = Follower(sweep, TRACKERS["mlflow"].open(sweep, "auto"), "p", artifacts=True)
+    while follower.poll():
+        pass
+    run = find_runs(sweep)["small-0"]
+    assert (run.info.status, run.data.tags["state"]) == ("FINISHED", "complete")
+    assert "boto3" in follower.undelivered()["trials/0"]
+    follower.close()
+    assert "trials/0" in follower.undelivered()
+
+
+def test_a_page_that_cannot_be_uploaded_is_known_after_the_end(sweep, monkeypatch):
+    from mlflow import MlflowClient
+
+    monkeypatch.setattr(MlflowClient, "log_artifact", lambda *rest: 1 / 0)
+    sweep.add(sweep.trial(0), range(1, 3), "complete")
+    (sweep.path / "report.html").write_text("page")
+    follower = Follower(sweep, TRACKERS["mlflow"].open(sweep, "auto"), "p")
+    while follower.poll():
+        pass
+    assert follower.undelivered() == {}
+    follower.close()
+    assert "division by zero" in follower.undelivered()["the end of the sweep"]
+
+
 def test_the_page_is_in_a_run_of_its_own(sweep):
     sweep.add(sweep.trial(0), range(1, 3), "complete")
     for text in ("first", "first", "second"):

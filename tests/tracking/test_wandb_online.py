@@ -302,3 +302,20 @@ def test_a_workspace_without_credentials(sweep):
     pytest.importorskip("wandb_workspaces", reason="pip install 'hwcls[workspace]'")
     with pytest.raises(UserError, match="wandb login"):
         save_workspace(sweep, SweepSummary("demo", "p", "val/accuracy", "maximize", [], ""))
+
+
+def test_another_entity_gets_every_run(sweep, server):
+    def deliver_to(entity):
+        settings = {"name": "demo", "compare": "model", "trackers": {"wandb": {"entity": entity}}}
+        (sweep.path / "sweep.yaml").write_text(json.dumps(settings))
+        (tracker,) = TRACKERS["wandb"].open(sweep, "online")
+        follower = Follower(sweep, [tracker], "p")
+        while follower.poll():
+            pass
+        follower.close()
+        return tracker.finished_runs
+
+    sweep.add(sweep.trial(0), range(1, 3), "complete")
+    assert [deliver_to("a"), deliver_to("a")] == [1, 0]
+    sweep.add(sweep.trial(1), range(1, 3), "complete")
+    assert deliver_to("b") == 2

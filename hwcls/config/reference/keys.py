@@ -67,7 +67,7 @@ def _trackers() -> type[Frozen]:
     for name, spec in TRACKERS.all().items():
         if spec.settings.model_fields:
             about = (spec.settings.__doc__ or "").partition("\n\n")[0]
-            fields[name] = spec.settings, Field(default_factory=spec.settings, description=about)
+            fields[name] = spec.settings | None, Field(None, description=about)
     return create_model("Trackers", __base__=Frozen, __doc__="Settings of trackers.", **fields)
 
 

@@ -1,4 +1,4 @@
-"""How a start of a sweep ended, as the driver tells the tracking process."""
+"""How a start of a sweep ended, as the driver reports it to the tracking process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tells people that a sweep has ended or failed: by a command of theirs, and through trackers that send alerts."""
+"""Notifies people that a sweep has ended or failed: by a command of theirs, and through trackers that send alerts."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ WORDS: dict[State, str] = {"ended": "has ended", "failed": "has failed"}
 WORDS |= {"interrupted": "was interrupted", "killed": "was killed"}
 LEVELS: dict[str, Literal["INFO", "WARN", "ERROR"]] = {"end": "INFO", "interrupt": "WARN", "failure": "ERROR"}
 FAILED_SHARE = 0.5  # of the trials: with as many that failed the sweep has failed
+KILL_SECONDS = 1.0  # for a killed command to be gone
 ERROR_BYTES = 4_096  # of what a command wrote to its standard error that are read
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Message:
-    """What people are told of a sweep."""
+    """A notification about a sweep."""
 
     ending: Ending
     title: str
@@ -86,12 +87,11 @@ def notify_config(sweep: Sweep) -> NotifyConfig | None:
     config = sweep.config.notify
     if config is None or config.command is None or accepts_all() or not is_of_results(Path(sweep.source.path)):
         return config
-    log.warning("notify.command is not run for the sweep.yaml of a results folder; --trust-code runs it")
-    return config.model_copy(update={"command": None})
+    return config.model_copy(update={"command": None}) if config.wandb else None
 
 
-def tell(config: NotifyConfig, path: Path, ending: Ending) -> None:
-    """Run the user's command at the end of a start, if it is to hear of that; what fails is logged in one line."""
+def run_command(config: NotifyConfig, path: Path, ending: Ending) -> None:
+    """Run the user's command at the end of a start, if `notify.on` has that event; a failure is logged in one line."""
     if config.command is None:
         return
     try:
@@ -99,7 +99,8 @@ def tell(config: NotifyConfig, path: Path, ending: Ending) -> None:
     except Exception as error:  # of a damaged folder: the sweep ends as it would
         log.warning("notify.command was not run: %s", " ".join(str(error).split()))
         return
-    run_command(config, message)
+    if message.event in config.on:
+        _run_command(config.command, message, config.timeout)
 
 
 def check_command(command: str, where: str) -> None:
@@ -110,17 +111,11 @@ def check_command(command: str, where: str) -> None:
         raise UserError(f"no program '{program}'", where=where, remedy=remedy)
 
 
-def run_command(config: NotifyConfig, message: Message) -> None:
-    """Run the user's command: the message on its standard input, the facts in HWCLS_... variables, no shell.
-
-    What fails is logged in one line.
-    """
-    if config.command is None or message.event not in config.on:
-        return
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("HWCLS_")}
-    environment = {**inherited, **{f"HWCLS_{name}": value for name, value in message.facts.items()}}
+def _run_command(command: str, message: Message, seconds: float) -> None:
+    """Run a command, without a shell: the message on its standard input, the facts in HWCLS_... variables."""
+    environment = {**os.environ, **{f"HWCLS_{name}": value for name, value in message.facts.items()}}
     try:
-        problem = _run(shlex.split(config.command), message.text, environment, config.timeout)
+        problem = _run(shlex.split(command), message.text, environment, seconds)
     except (OSError, ValueError) as error:
         problem = getattr(error, "strerror", None) or str(error)
     if problem:
@@ -130,20 +125,32 @@ def run_command(config: NotifyConfig, message: Message) -> None:
 def _run(command: list[str], text: str, environment: dict[str, str], seconds: float) -> str:
     """Run a command, and kill it and its children after so many seconds; returns what is wrong, "" if nothing."""
     options: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "start_new_session": True}
-    with (
-        tempfile.TemporaryFile() as errors,
-        subprocess.Popen(command, stderr=errors, env=environment, **options) as run,
-    ):
+    with tempfile.TemporaryFile() as errors:
+        run = subprocess.Popen(command, stderr=errors, env=environment, **options)
         try:
             run.communicate(f"{text}\n".encode(), timeout=seconds)
         except subprocess.TimeoutExpired:
-            return f"{command[0]} was ended after {format_duration(seconds)}"
-        finally:
-            if run.poll() is None:
-                with suppress(ProcessLookupError):
-                    os.killpg(run.pid, signal.SIGKILL)
+            ended = f"{command[0]} was ended after {format_duration(seconds)}"
+            return ended if _kill(run) else f"{command[0]} still runs after {format_duration(seconds)}, as another user"
+        except BaseException:
+            _kill(run)
+            raise
         if run.returncode == 0:
             return ""
         errors.seek(max(0, errors.seek(0, os.SEEK_END) - ERROR_BYTES))
         last = errors.read().decode(errors="replace").strip().rpartition("\n")[2]
         return f"{command[0]} exited with {run.returncode}{f' ({printable(last)})' if last else ''}"
+
+
+def _kill(run: subprocess.Popen[bytes]) -> bool:
+    """Kill a command and its children; False where that is not permitted, as it runs as another user."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(run.pid, signal.SIGKILL)
+    if run.stdin is not None:
+        with suppress(OSError):
+            run.stdin.close()
+    try:
+        run.wait(timeout=KILL_SECONDS)
+    except subprocess.TimeoutExpired:
+        return False
+    return True

@@ -1,7 +1,8 @@
 """Tracking process: feeds the trackers and rewrites report.html; can be restarted at any moment.
 
 Run as `python -m hwcls.sweep.monitor.tracking_process DIR --mode MODE`. When its standard input closes, it delivers
-what is left and exits. The driver writes there first how it ended; without that it was killed, and people are told so.
+what is left and exits. The driver writes there first how it ended; without that it was killed. If the driver is gone by
+then, this process runs notify.command.
 """
 
 from __future__ import annotations
@@ -52,12 +53,13 @@ class TrackingProcess:
     Args:
         folder: The results.
         mode: That of --wandb.
-        notify: Who is told of the end.
+        notify: Whom to notify of the end.
     """
 
     def __init__(self, folder: Path, mode: str, notify: NotifyConfig | None = None) -> None:
         # -P: a file of the working folder, such as token.py, is no module of Python
         self.command = [sys.executable, "-P", "-m", "hwcls.sweep.monitor.tracking_process", str(folder), "--mode", mode]
+        self.command += ["--driver", str(os.getpid())]
         self.environment = dict(os.environ)  # with the secrets of the trackers, which workers do not get
         self.environment |= {NOTIFY: notify.model_dump_json() if notify else ""}
         self.ending: Ending | None = None  # of the driver, once it is known
@@ -139,14 +141,13 @@ class TrackingProcess:
             self.process.stdin.close()
 
 
-def track_sweep(path: Path, mode: str) -> bool:
-    """Feed the trackers and write the page until standard input closes; returns whether the last page was written."""
+def track_sweep(path: Path, mode: str, driver: DriverInput) -> bool:
+    """Feed the trackers and write the page until the driver ends; returns whether the last page was written."""
     from hwcls.inspection.media import build_media
     from hwcls.report.html.page import write_page
     from hwcls.tracking.follower import Follower
 
     folder = SweepFolder(path)
-    driver = DriverInput()
     lock = FileLock(path / ".tracking.lock", timeout=0)
     while not _acquire(lock):  # the process of an earlier start is still draining, or a sync command runs
         if driver.closes(POLL_SECONDS):
@@ -163,36 +164,48 @@ def track_sweep(path: Path, mode: str) -> bool:
         page.update(follower.ended_runs)
     while follower.poll():
         pass
-    problems += _describe_undelivered(folder, follower.undelivered())
-    write_problems(folder, problems)
+    write_problems(folder, problems + _describe_undelivered(folder, follower.undelivered()))
     written = PageWriter(folder, write_page).write()
-    if more := conclude(folder, project, trackers, Ending.parse(driver.received)):
-        write_problems(folder, problems + more)
-    follower.close()
+    problems += conclude(folder, project, trackers, driver.ending)
+    follower.close()  # which delivers the page
+    write_problems(folder, problems + _describe_undelivered(folder, follower.undelivered()))
     return written
 
 
 def conclude(folder: SweepFolder, project: str, trackers: Sequence[Tracker], ending: Ending) -> list[str]:
-    """Show the sweep as a whole and tell people of its end; returns what failed, which fails nothing else."""
+    """Show the sweep as a whole and send alerts of its end; returns what failed, which fails nothing else."""
     from hwcls.results.load import load_results
     from hwcls.results.sweep_summary import summarize_sweep
-    from hwcls.sweep.monitor.notify import build_message, run_command
+    from hwcls.sweep.monitor.notify import build_message
 
     showing = [tracker for tracker in trackers if isinstance(tracker, ShowsSweeps)]
-    notify = NotifyConfig.model_validate_json(given) if (given := os.environ.get(NOTIFY)) else None
+    notify = read_notify()
     if notify is None and not showing:
         return []
     try:
         message = build_message(folder.path, ending)
-        if notify and ending.state == "killed":  # otherwise the driver does it
-            run_command(notify, message)
         alert = message.alert() if notify and notify.wandb and message.event in notify.on else None
+        if alert and not showing:
+            return ["notify.wandb: no alert was sent, as W&B is off (--wandb, WANDB_MODE) or could not be opened"]
         summary = summarize_sweep(load_results(folder.path), project, folder.path / "report.html")
         return [problem for tracker in showing for problem in tracker.conclude(summary, alert)]
     except Exception as error:  # of any library, or a damaged file
         problem = f"the end of the sweep was not shown: {type(error).__name__}: {error}"
         log.warning("%s", problem)
         return [problem]
+
+
+def read_notify() -> NotifyConfig | None:
+    """Whom the driver wants to be notified."""
+    return NotifyConfig.model_validate_json(given) if (given := os.environ.get(NOTIFY)) else None
+
+
+def notify_for(driver: DriverInput, path: Path) -> None:
+    """Run the user's command where the driver cannot do it any more."""
+    from hwcls.sweep.monitor.notify import run_command
+
+    if (notify := read_notify()) and driver.is_gone():
+        run_command(notify, path, driver.ending)
 
 
 def _open_each(names: Sequence[str], folder: SweepFolder, mode: str) -> tuple[list[Tracker], list[str]]:
@@ -270,10 +283,19 @@ def _acquire(lock: FileLock) -> bool:
 
 
 class DriverInput:
-    """Standard input, on which the driver writes how it ended."""
+    """Standard input, on which the driver writes how it ended; `pid` is its process."""
 
-    def __init__(self) -> None:
-        self.received = b""
+    def __init__(self, pid: int) -> None:
+        self.pid, self.received = pid, b""
+
+    @property
+    def ending(self) -> Ending:
+        """How it ended, once the input has."""
+        return Ending.parse(self.received)
+
+    def is_gone(self) -> bool:
+        """Whether it was killed, also if that was after it wrote how training ended."""
+        return self.ending.state == "killed" or os.getppid() != self.pid
 
     def closes(self, seconds: float) -> bool:
         """Wait for so long; True once it has ended."""
@@ -288,10 +310,13 @@ def main(arguments: list[str] | None = None) -> Any:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--mode", default="auto")
+    parser.add_argument("--driver", type=int, default=os.getppid())
     options = parser.parse_args(arguments)
+    driver = DriverInput(options.driver)
     os.nice(NICE)
     with log_tracking(SweepFolder(options.folder)):
-        written = track_sweep(options.folder, options.mode)
+        written = track_sweep(options.folder, options.mode, driver)
+        notify_for(driver, options.folder)
     sys.exit(0 if written else 1)
 
 

@@ -15,7 +15,8 @@ from hwcls.config.trial import TrialConfig, earlier_keys
 from hwcls.config.yaml_source import YamlSource
 from hwcls.data.catalog import find_data_set, locate_config
 from hwcls.errors import UserError
-from hwcls.models.user.code import accept_named
+from hwcls.models.user.code import accept_named, is_of_results
+from hwcls.models.user.trust import accepts_all
 from hwcls.reading import read_or_none, read_yaml
 from hwcls.sweep.preflight.cuts import check_same_cuts
 from hwcls.sweep.preflight.dry_run import check_data_names
@@ -138,10 +139,14 @@ def _check_trackers(sweep: Sweep, mode: str) -> None:
     for name, settings in sweep.config.trackers.items():
         if name in sweep.config.track:
             settings.check_installed(sweep.source.where(("trackers", name)))
+            if is_of_results(Path(sweep.source.path)) and not accepts_all():
+                TRACKERS[name].check_trusted(settings, sweep.source.where(("trackers", name)))
     if sweep.config.notify and sweep.config.notify.command is not None:
-        from hwcls.sweep.monitor.notify import check_command
+        from hwcls.sweep.monitor.notify import check_command, notify_config
 
-        check_command(sweep.config.notify.command, sweep.source.where(("notify", "command")))
+        notify = notify_config(sweep)
+        if notify and notify.command is not None:
+            check_command(notify.command, sweep.source.where(("notify", "command")))
     for name in sweep.config.track:
         tracker = TRACKERS[name]
         tracker.check_installed(sweep.source.where(("track",)))

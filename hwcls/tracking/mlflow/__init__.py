@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hwcls.config.sweep import TRACKERS, TrackerSpec
+from hwcls.config.sweep import TRACKERS, TrackerSettings, TrackerSpec
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.mlflow import place
 from hwcls.tracking.mlflow.settings import MlflowSettings
@@ -38,6 +38,11 @@ class Mlflow(TrackerSpec):
     @classmethod
     def describe_environment(cls, project: str | None = None) -> str:
         return place.describe()
+
+    @classmethod
+    def check_trusted(cls, settings: TrackerSettings, where: str) -> None:
+        assert isinstance(settings, MlflowSettings)
+        place.require_trusted(settings.uri, where)
 
     @classmethod
     def check_login(cls, mode: str) -> None:

@@ -15,15 +15,16 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from hwcls.errors import UserError
-from hwcls.format import hide_credentials
+from hwcls.format import hide_credentials, split_credentials
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.mlflow.settings import SQLITE, check_uri, database_of, read_settings
 
 VARIABLE = "MLFLOW_TRACKING_URI"
 USER, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
 SECRETS = (VARIABLE, USER, PASSWORD, "MLFLOW_TRACKING_TOKEN")
+SENT = (USER, PASSWORD, "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4")  # to any address
 ANSWER_SECONDS = 10  # to wait for an answer of the server
-OWN = {  # no telemetry, no progress bars; a database file is opened for each access, as it may be made anew
+OWN = {  # no telemetry, no progress bars; a database file is opened for each access, as it may be created again
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",
@@ -64,7 +65,7 @@ class Place:
 
 def uri_of_environment() -> str | None:
     """MLFLOW_TRACKING_URI without credentials; raises UserError where it is no place for runs."""
-    uri = hide_credentials(os.environ.get(VARIABLE, ""))
+    uri, _ = split_credentials(os.environ.get(VARIABLE, ""))
     try:
         return check_uri(uri) if uri else None
     except ValueError as error:
@@ -72,17 +73,31 @@ def uri_of_environment() -> str | None:
         raise UserError(what, where=VARIABLE, remedy=remedy) from None
 
 
+def require_trusted(uri: str | None, where: str) -> None:
+    """Raise UserError where credentials would go to an address of a results folder, which may come from elsewhere.
+
+    Args:
+        uri: The address in its sweep.yaml.
+        where: The place of the address, for the error.
+    """
+    if uri is None or uri.startswith(SQLITE) or uri_of_environment():
+        return
+    if any(os.environ.get(name) for name in SENT) or Path("~/.mlflow/credentials").expanduser().exists():
+        what = f"your MLflow credentials would go to {uri}, which this results folder names"
+        raise UserError(what, where=where, remedy=f"set {VARIABLE}={uri} if it is yours, or pass --trust-code")
+
+
 def find_place(sweep: SweepFolder) -> Place:
     """The place of a sweep's runs; raises UserError where MLFLOW_TRACKING_URI is none."""
-    folder = (sweep.path / "mlflow").absolute()
+    folder = (sweep.path / "mlflow").resolve()  # the same one through a symbolic link
     uri = uri_of_environment() or read_settings(sweep).uri
     return Place(uri or f"{SQLITE}{folder / 'mlflow.db'}", folder, uri is None)
 
 
 def describe() -> str:
     """Where runs go by the environment, in words; empty if it says nothing."""
-    uri = os.environ.get(VARIABLE)
-    return f"server {hide_credentials(uri)} ({VARIABLE})" if uri else ""
+    uri, _ = split_credentials(os.environ.get(VARIABLE, ""))
+    return f"server {uri} ({VARIABLE})" if uri else ""
 
 
 def prepare() -> None:
@@ -90,13 +105,13 @@ def prepare() -> None:
     os.environ.update(OWN)
     for name, value in LIMITS.items():
         os.environ.setdefault(name, value)
-    uri = os.environ.get(VARIABLE, "")
-    parts = urlsplit(uri)
-    for name, part in ((USER, parts.username), (PASSWORD, parts.password)):
+    uri, credentials = split_credentials(os.environ.get(VARIABLE, ""))
+    user, _, password = credentials.partition(":")
+    for name, part in ((USER, user), (PASSWORD, password)):
         if part:
             os.environ.setdefault(name, unquote(part))
     if uri:
-        os.environ[VARIABLE] = hide_credentials(uri)
+        os.environ[VARIABLE] = uri
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, ValidationError
 
 from hwcls.config.sweep import TrackerSettings
-from hwcls.format import hide_credentials
+from hwcls.format import split_credentials
 from hwcls.reading import read_or_none, read_yaml
 from hwcls.tracking.folders import SweepFolder
 
@@ -18,11 +18,11 @@ SQLITE = "sqlite:///"
 
 def check_uri(uri: str) -> str:
     """The address of a server, or a SQLite database; raises ValueError, never with a password in it."""
-    shown = hide_credentials(uri)
+    shown, _ = split_credentials(uri)
     if uri.startswith(SQLITE) and uri.removeprefix(SQLITE).strip("/"):
         return uri
     try:
-        parts = urlsplit(uri)
+        parts = urlsplit(shown)
         known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:  # a port that is no number
         known = False
@@ -31,7 +31,7 @@ def check_uri(uri: str) -> str:
         if uri.startswith("file:") or "://" not in uri:
             remedy += " (MLflow itself has given up folders of files)"
         raise ValueError(f"'{shown}' is not a place where MLflow keeps runs — {remedy}")
-    if parts.username is not None or parts.password is not None:
+    if shown != uri:
         remedy = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment"
         raise ValueError(f"'{shown}' has a user or password in it, which this file would keep — {remedy}")
     return uri
@@ -44,6 +44,7 @@ class MlflowSettings(TrackerSettings):
         None,
         description="The MLflow server. By default a database in the results folder.",
         examples=["http://127.0.0.1:5000"],
+        json_schema_extra={"pattern": "^(https?://|sqlite:///)."},
     )
 
 

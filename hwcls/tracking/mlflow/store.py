@@ -13,6 +13,7 @@ from hwcls.tracking.cursor import Cursor
 from hwcls.tracking.mlflow.place import Place, prepare
 
 IDENTITY = "hwcls.run"  # tag: the same for a run whatever its id is
+DAMAGE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 
 
 class Store:
@@ -56,11 +57,12 @@ def open_cursor(place: Place) -> Cursor:
     """The cursor of a place; of the sweep's own database a new one if that was damaged, deleted or moved.
 
     Such a database is deleted, as MLflow keeps the absolute paths of artifacts, and everything is delivered again.
+    Raises sqlite3.Error or OSError where it cannot be read now, as another process has locked it.
     """
     if place.is_own and place.folder.exists():
         assert place.database is not None
         known = Cursor(place.cursor).get("folder").get("path")
-        if known is not None and (known != str(place.folder) or not _is_sound(place.database)):
+        if known is not None and (Path(known).resolve() != place.folder or not _is_sound(place.database)):
             for path in (place.cursor, *place.folder.glob("*.db*")):
                 path.unlink(missing_ok=True)
             shutil.rmtree(place.folder / "artifacts", ignore_errors=True)
@@ -71,14 +73,18 @@ def open_cursor(place: Place) -> Cursor:
 
 
 def _is_sound(database: Path) -> bool:
-    """Whether a SQLite file is there and can be read."""
+    """Whether a SQLite file is there and undamaged; raises sqlite3.Error or OSError where that cannot be known."""
+    if not database.is_file():
+        return False
     try:
         with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True)) as connection:
             (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()  # it ends what a killed process began
             (pages,), (size,) = (connection.execute(f"PRAGMA page_{what}").fetchone() for what in ("count", "size"))
             return bool(found == "ok" and pages * size == database.stat().st_size)
-    except (sqlite3.Error, OSError):
-        return False
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in DAMAGE:  # of an extended code
+            return False
+        raise
 
 
 def create_database(path: Path) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from hwcls.tracking.cursor import Cursor
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.mlflow.place import Place, plain_errors
 from hwcls.tracking.mlflow.run import MlflowRun, find_epochs, run_tags
@@ -21,7 +23,7 @@ SWEEP = "sweep"  # key in the cursor of the sweep's own run, which has its page
 class MlflowTracker:
     """Writes one MLflow run per trial; its id is kept in the cursor in <sweep>/mlflow/.
 
-    A run that goes on is the same run, and gets the epochs that it does not have. MLflow is imported and the server is
+    A resumed run is the same run, and gets the epochs that it does not have. MLflow is imported and the server is
     asked when there is something to deliver; each request has a time limit, and an error is for Delivery to retry.
     """
 
@@ -29,7 +31,6 @@ class MlflowTracker:
 
     def __init__(self, sweep: SweepFolder, place: Place) -> None:
         self._sweep, self.place = sweep, place
-        self._cursor = open_cursor(place)
         self._store: Store | None = None
         self._answers = True  # whether MLflow did what it was last asked for
         self._open: dict[str, MlflowRun] = {}  # by run key; none for a run that was delivered before
@@ -37,7 +38,9 @@ class MlflowTracker:
 
     def start(self, run: RunInfo) -> None:
         self._open.pop(run.key, None)
-        if self._cursor.is_delivered(run) and self._cursor.get(run.key).get("tags") == run_tags(run):
+        with plain_errors(self.place):
+            is_delivered = self._cursor.is_delivered(run) and self._cursor.get(run.key).get("tags") == run_tags(run)
+        if is_delivered:
             return
         with self._talking():
             self._cursor.update(run.key, status=None)
@@ -69,11 +72,11 @@ class MlflowTracker:
                 opened.set_state("paused" if run.folder.paused() else "unfinished", run_tags(run))
                 return
             opened.log_result(result)
-            end = {"status": result.status, "lines": opened.lines}
-            if self._cursor.get(run.key).get("files") != list(end.values()):
-                opened.log_files()
             tags = run_tags(run)
             opened.set_state(result.status, tags | ({"error": result.error} if result.error else {}))
+            end = {"status": result.status, "lines": opened.lines}
+            if self._cursor.get(run.key).get("files") != list(end.values()):
+                opened.log_files()  # it may fail for ever, as without the package of a store of artifacts
             self._cursor.update(run.key, **end, tags=tags, files=list(end.values()))
         self.finished_runs += 1
 
@@ -105,6 +108,11 @@ class MlflowTracker:
         with plain_errors(self.place):
             yield
         self._answers = True
+
+    @cached_property
+    def _cursor(self) -> Cursor:
+        """Opened when it is needed: a database that is locked is then for Delivery to try again."""
+        return open_cursor(self.place)
 
     @property
     def _client(self) -> Any:

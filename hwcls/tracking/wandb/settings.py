@@ -6,7 +6,7 @@ import importlib.util
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, WithJsonSchema
 
 from hwcls.config.sweep import TrackerSettings
 from hwcls.errors import UserError, install_extra
@@ -28,6 +28,11 @@ def _check_tag(tag: str) -> str:
     if not tag.strip() or len(tag) > TAG_LENGTH:
         raise ValueError(f"W&B refuses a tag of {len(tag.strip())} characters — write 1 to {TAG_LENGTH}")
     return tag
+
+
+Tag = Annotated[
+    str, AfterValidator(_check_tag), WithJsonSchema({"type": "string", "pattern": r"\S", "maxLength": TAG_LENGTH})
+]
 
 
 def _check_group(name: str) -> str:
@@ -54,7 +59,7 @@ class WandbSettings(TrackerSettings):
     entity: Annotated[str, AfterValidator(_check_entity)] | None = Field(
         None, description="The user or team that owns the runs. By default your own.", examples=["my-team"]
     )
-    tags: Annotated[tuple[Annotated[str, AfterValidator(_check_tag)], ...], Field(strict=False)] = Field(
+    tags: Annotated[tuple[Tag, ...], Field(strict=False)] = Field(
         (), description="Further tags of each run.", examples=[["baseline"]]
     )
     notes: Annotated[str, Field(min_length=1)] | None = Field(

@@ -16,6 +16,7 @@ from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.records import Result
 from hwcls.tracking.tracker import LEFT_OUT_TAG, Alert, RunInfo, SweepSummary
 from hwcls.tracking.wandb.conclusion import Conclusion, describe_failure
+from hwcls.tracking.wandb.environment import entity_name, project_name
 from hwcls.tracking.wandb.login import login_problem
 from hwcls.tracking.wandb.run import BEST_FILES, EXIT_CODES, PAUSED, Place, WandbRun
 from hwcls.tracking.wandb.settings import read_settings
@@ -47,7 +48,9 @@ class WandbTracker:
         self._delivered.discard(run.key)
         self._finish(run.key, None)
         known = self._cursor.get(run.key)
-        same_place = known.get("mode") in ("online", self._place.mode)
+        target = f"{entity_name(self._place.settings.entity) or ''}/{project_name(run.project)}"
+        # what was delivered to another entity or project is delivered again; earlier versions did not note it
+        same_place = known.get("mode") in ("online", self._place.mode) and known.get("target", target) == target
         left_out = LEFT_OUT_TAG in run.tags
         standing = run.is_best(), bool(run.on_front()), left_out
         same_run = tuple(bool(known.get(key)) for key in ("is_best", "on_front", "left_out")) == standing
@@ -58,7 +61,7 @@ class WandbTracker:
         if known and not self._online:
             self._place.delete_offline_files(run_id)
         shown = known.get("shown") if same_place and self._online else None
-        self._cursor.update(run.key, id=run_id, mode=self._place.mode, status=None, shown=shown)
+        self._cursor.update(run.key, id=run_id, mode=self._place.mode, target=target, status=None, shown=shown)
         self._init_failed = True
         self._open[run.key] = opened = WandbRun(run, run_id, self._place, shown)
         self._init_failed = False

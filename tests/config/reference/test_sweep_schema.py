@@ -19,6 +19,9 @@ SMALL = "{run_cap: 8, parameters: {data: {name: digits}, model: {name: mlp}, opt
 SCHEMA = jsonschema.Draft7Validator(json.loads(SHIPPED.read_text("utf-8")))
 
 RIGHT = """
+trackers={wandb: null, mlflow: null}
+trackers={mlflow: {uri: "sqlite:////data/mlflow.db"}}
+trackers={wandb: {tags: [baseline]}}
 metric=val/loss
 metric=[val/accuracy, cost/latency]
 metric=[{name: val/accuracy}, {name: cost/receptive_field, goal: minimize}]
@@ -61,6 +64,10 @@ parameters.scheduler=cosine
 parameters.class_weights={values: [null, balanced]}
 """
 WRONG = """
+trackers={mlflow: {uri: foo}}
+trackers={wandb: {tags: [aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa]}}
+notify={command: ""}
+project=team/photos
 runcap=3
 run_cap=0
 run_cap=many

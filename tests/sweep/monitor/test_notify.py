@@ -1,20 +1,23 @@
-"""Who is told that a sweep has ended, and what."""
+"""Who is notified that a sweep has ended, and of what."""
 
 import json
+import os
 import stat
+import subprocess
 import sys
 import time
 
 import pytest
 import yaml
+from filelock import FileLock
 
 from hwcls.config.sweep import NotifyConfig
 from hwcls.config.sweep_file import load_sweep
 from hwcls.errors import UserError
 from hwcls.models.user import trust
 from hwcls.sweep.monitor.ending import Ending
-from hwcls.sweep.monitor.notify import build_message, notify_config, tell
-from hwcls.sweep.monitor.tracking_process import TrackingProcess
+from hwcls.sweep.monitor.notify import build_message, notify_config, run_command
+from hwcls.sweep.monitor.tracking_process import NOTIFY, DriverInput, conclude, notify_for
 from hwcls.sweep.preflight.validate import Options, check_sweep
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.records import Result
@@ -68,7 +71,7 @@ def script(tmp_path):
 def test_a_command_gets_the_message_and_the_facts(folder, script):
     path, received = script()
     folder.end("complete", "complete", "failed")
-    tell(NotifyConfig(command=f"{path} 'one word' $HOME"), folder.path, ENDED)
+    run_command(NotifyConfig(command=f"{path} 'one word' $HOME"), folder.path, ENDED)
     found = received()
     assert found["arguments"] == ["one word", "$HOME"]
     facts = found["facts"]
@@ -80,9 +83,16 @@ def test_a_command_gets_the_message_and_the_facts(folder, script):
     assert facts["HWCLS_ANSWER"] in found["text"]
 
 
+def test_a_command_keeps_the_other_variables_of_hwcls(folder, script, monkeypatch):
+    monkeypatch.setenv("HWCLS_DATA", "/data")
+    path, received = script()
+    run_command(NotifyConfig(command=str(path)), folder.end("complete"), ENDED)
+    assert received()["facts"]["HWCLS_DATA"] == "/data"
+
+
 def test_a_damaged_folder_costs_a_line(folder, script, caplog):
     (folder.path / "sweep.yaml").write_text("[")
-    tell(NotifyConfig(command=str(script()[0])), folder.path, ENDED)
+    run_command(NotifyConfig(command=str(script()[0])), folder.path, ENDED)
     assert caplog.messages[-1].startswith("notify.command was not run: ")
 
 
@@ -92,7 +102,7 @@ def test_names_are_no_code(folder, script, tmp_path):
     evil = f"x; touch {tmp_path / 'owned'} $(touch {tmp_path / 'owned'}) \x1b[2J"
     settings = {"name": evil, "metric": {"name": "val/accuracy"}}
     (folder.path / "sweep.yaml").write_text(yaml.safe_dump(settings))
-    tell(NotifyConfig(command=str(path)), folder.end("complete"), ENDED)
+    run_command(NotifyConfig(command=str(path)), folder.end("complete"), ENDED)
     assert received()["facts"]["HWCLS_SWEEP"] == evil.replace("\x1b", "\\x1b")
     assert not (tmp_path / "owned").exists()
 
@@ -123,7 +133,7 @@ def test_failures_are_known_by_the_error_or_by_the_results(folder, statuses, end
 
 
 @pytest.mark.parametrize(
-    ("on", "ending", "told"),
+    ("on", "ending", "notified"),
     [
         (None, ENDED, True),
         (None, Ending("failed"), True),
@@ -133,10 +143,10 @@ def test_failures_are_known_by_the_error_or_by_the_results(folder, statuses, end
         (["failure"], Ending("killed"), True),
     ],
 )
-def test_only_events_that_are_named_are_told(folder, script, tmp_path, on, ending, told):
+def test_only_events_that_are_named_run_the_command(folder, script, tmp_path, on, ending, notified):
     path, _ = script()
-    tell(NotifyConfig(command=str(path), **({"on": on} if on else {})), folder.end("complete"), ending)
-    assert (tmp_path / "notify.json").exists() == told
+    run_command(NotifyConfig(command=str(path), **({"on": on} if on else {})), folder.end("complete"), ending)
+    assert (tmp_path / "notify.json").exists() == notified
 
 
 @pytest.mark.parametrize(
@@ -150,7 +160,9 @@ def test_only_events_that_are_named_are_told(folder, script, tmp_path, on, endin
 def test_a_command_that_fails_is_one_line(folder, script, tmp_path, caplog, body, problem):
     path = script(body)[0] if body else tmp_path / "gone"
     began = time.monotonic()
-    tell(NotifyConfig(command=str(path), timeout=1.0 if "sleep" in str(body) else 30.0), folder.end("complete"), ENDED)
+    run_command(
+        NotifyConfig(command=str(path), timeout=1.0 if "sleep" in str(body) else 30.0), folder.end("complete"), ENDED
+    )
     assert time.monotonic() - began < 20
     (line,) = caplog.messages
     assert line.startswith("notify.command: ")
@@ -160,12 +172,27 @@ def test_a_command_that_fails_is_one_line(folder, script, tmp_path, caplog, body
 def test_what_a_command_starts_ends_with_it(folder, script, tmp_path):
     body = "import subprocess, time, pathlib; child = subprocess.Popen(['sleep', '60'])\n"
     body += f"pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(child.pid)); time.sleep(60)"
-    tell(NotifyConfig(command=str(script(body)[0]), timeout=2.0), folder.end("complete"), ENDED)
+    run_command(NotifyConfig(command=str(script(body)[0]), timeout=2.0), folder.end("complete"), ENDED)
     pid = int((tmp_path / "pid").read_text())
     deadline = time.monotonic() + 5
     while is_running(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not is_running(pid)
+
+
+@pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
+def test_a_command_that_may_not_be_killed_is_left(folder, script, monkeypatch, caplog):
+    """As one that runs as another user."""
+
+    def deny(*rest):
+        raise PermissionError(1, "Operation not permitted")
+
+    command = script("import time; time.sleep(6)")[0]
+    monkeypatch.setattr("os.killpg", deny)
+    began = time.monotonic()
+    run_command(NotifyConfig(command=str(command), timeout=0.5), folder.end("complete"), ENDED)
+    assert time.monotonic() - began < 5
+    assert caplog.messages[-1].endswith("still runs after 0.5 s, as another user")
 
 
 def is_running(pid):
@@ -185,7 +212,8 @@ def written(tmp_path, monkeypatch):
         path = tmp_path / folder / ("sweep.yaml" if folder != "files" else "small.yaml")
         path.parent.mkdir(exist_ok=True)
         parameters = "parameters: {data: {name: digits}, model: {name: mlp}, optimizer: {name: adam}, epochs: 1}"
-        path.write_text(f"name: small\n{keys}\nrun_cap: 1\ntrack: []\n{parameters}\n")
+        track = "" if "track:" in keys else "track: []"
+        path.write_text(f"name: small\n{keys}\nrun_cap: 1\n{track}\n{parameters}\n")
         return load_sweep(path)
 
     return load
@@ -201,7 +229,7 @@ def test_a_program_that_is_missing_is_found_before_the_first_trial(written, tmp_
 @pytest.mark.parametrize(
     ("keys", "error"),
     [
-        ("notify: {}", "small.yaml:2: notify: notify tells nobody — add wandb: true, or command"),
+        ("notify: {}", "small.yaml:2: notify: notify names nobody to notify — add wandb: true, or command"),
         ("notify: {command: ' '}", "small.yaml:2: notify.command: the command is empty"),
         ('notify: {command: "a \'b"}', "small.yaml:2: notify.command: .*No closing quotation"),
         ("notify: {wandb: true}", "small.yaml:2: notify: .* add wandb to track"),
@@ -214,27 +242,80 @@ def test_what_notify_cannot_do_is_an_error_at_its_line(written, keys, error):
         written(keys)
 
 
-def test_the_sweep_file_of_a_results_folder_runs_no_command(written, caplog, monkeypatch):
+def test_the_sweep_file_of_a_results_folder_runs_no_command(written, monkeypatch):
     keys = "notify: {command: ls}"
     assert notify_config(written(keys)).command == "ls"
     sweep = written(keys, "strange")
     (sweep.folder / "trials").mkdir()
-    assert notify_config(sweep).command is None
-    assert "notify.command is not run for the sweep.yaml of a results folder" in caplog.text
+    assert notify_config(sweep) is None
+    more = written("notify: {command: ls, wandb: true}\ntrack: [wandb]", "strange")
+    assert (notify_config(more).command, notify_config(more).wandb) == (None, True)
     monkeypatch.setenv(trust.VARIABLE, trust.ALL)
     assert notify_config(sweep).command == "ls"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("ending", [None, ENDED])
-def test_a_driver_that_was_killed_is_told_by_the_tracking_process(folder, script, ending):
+def test_a_command_that_is_not_run_need_not_be_there(written, tmp_path, monkeypatch):
+    sweep = written("notify: {command: nonsense-of-hwcls}", "strange")
+    (sweep.folder / "trials").mkdir()
+    check_sweep(sweep, Options(tmp_path / "results"))
+    monkeypatch.setenv(trust.VARIABLE, trust.ALL)
+    with pytest.raises(UserError, match="no program 'nonsense-of-hwcls'"):
+        check_sweep(sweep, Options(tmp_path / "results"))
+
+
+class Driver(DriverInput):
+    def __init__(self, ending, *, gone):
+        super().__init__(0 if gone else os.getppid())
+        self.received = ending.to_bytes() if ending else b""
+
+
+@pytest.mark.parametrize(
+    ("ending", "gone", "state"),
+    [(None, True, "killed"), (None, False, "killed"), (ENDED, True, "ended"), (ENDED, False, None)],
+)
+def test_the_tracking_process_notifies_if_the_driver_cannot(folder, script, monkeypatch, ending, gone, state):
     path, received = script()
-    folder.end("complete")
-    process = TrackingProcess(folder.path, "off", NotifyConfig(command=str(path)))
-    process.start()
-    process.ending = ending
-    assert process.finish()
-    if ending is None:
-        assert received()["facts"]["HWCLS_STATE"] == "killed"
-    else:  # it is the driver's to tell
+    monkeypatch.setenv(NOTIFY, NotifyConfig(command=str(path)).model_dump_json())
+    notify_for(Driver(ending, gone=gone), folder.end("complete"))
+    if state:
+        assert received()["facts"]["HWCLS_STATE"] == state
+    else:  # the driver does it
         assert not path.with_name("notify.json").exists()
+
+
+def test_an_alert_that_cannot_be_sent_is_one_line(folder, monkeypatch):
+    """As with --wandb off."""
+    monkeypatch.setenv(NOTIFY, NotifyConfig(wandb=True).model_dump_json())
+    folder.end("complete")
+    (line,) = conclude(folder, "p", [], ENDED)
+    assert line.startswith("notify.wandb: no alert was sent, as W&B is off")
+    assert conclude(folder, "p", [], Ending("interrupted")) == []  # not one of notify.on
+
+
+DRIVER = """
+import os, pathlib, sys
+from hwcls.config.sweep import NotifyConfig
+from hwcls.sweep.monitor.ending import Ending
+from hwcls.sweep.monitor.tracking_process import TrackingProcess
+process = TrackingProcess(pathlib.Path(sys.argv[1]), "off", NotifyConfig(command=sys.argv[2]))
+process.start()
+if sys.argv[3] == "ended":
+    with process.draining():
+        process.ending = Ending("ended")
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("state", ["killed", "ended"])
+def test_a_driver_that_is_killed_is_notified_of_once(folder, script, tmp_path, state):
+    """Also if that is after the end of training."""
+    body = f"import os\nopen({str(tmp_path / 'states')!r}, 'a').write(os.environ['HWCLS_STATE'] + chr(10))"
+    command = str(script(body)[0])
+    folder.end("complete")
+    subprocess.run([sys.executable, "-c", DRIVER, str(folder.path), command, state], check=False)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "states").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    with FileLock(folder.path / ".tracking.lock", timeout=30):  # the process has ended
+        assert (tmp_path / "states").read_text() == f"{state}\n"
