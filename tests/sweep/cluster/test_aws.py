@@ -15,7 +15,7 @@ FILE = ROOT / "cluster.yaml"
 ROLES = ("hwcls-head", "hwcls-worker")
 WORKERS = ("gpu_spot", "gpu_on_demand")
 POLICIES = re.findall(
-    r"```json\n(.*?)```", (ROOT / "docs" / "cluster.md").read_text("utf-8"), re.DOTALL
+    r"```json\n(.*?)```", (ROOT / "docs/how-to/cluster.md").read_text("utf-8"), re.DOTALL
 )  # bucket, head
 HERE = "203.0.113.7/32"  # the address that may come in by SSH
 

@@ -27,7 +27,7 @@ def call(sweep_file, tmp_path, monkeypatch):
 
 
 ROOT = Path(__file__).parents[4]
-DOCS = re.findall(r"^(hwcls slurm .*?)(?:  #.*)?$", (ROOT / "docs" / "slurm.md").read_text("utf-8"), re.MULTILINE)
+DOCS = re.findall(r"^(hwcls slurm .*?)(?:  #.*)?$", (ROOT / "docs/how-to/slurm.md").read_text("utf-8"), re.MULTILINE)
 
 
 def directives(script):
