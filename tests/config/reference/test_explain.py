@@ -139,7 +139,7 @@ def test_an_unknown_key(name, remedy):
 
 def test_the_page_for_editors_shows_what_is_printed():
     page = (Path(__file__).parents[3] / "docs/how-to/editors.md").read_text("utf-8")
-    assert f"```\n{CliRunner().invoke(app, ['explain-key', 'optimizer.lr']).stdout}```" in page
+    assert f"```text\n{CliRunner().invoke(app, ['explain-key', 'optimizer.lr']).stdout}```" in page
 
 
 def test_the_commands():
