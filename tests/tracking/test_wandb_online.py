@@ -219,6 +219,7 @@ def test_a_server_that_fails_in_mid_run_and_comes_back(sweep, server, soon, stat
     assert sync_sweep(sweep, "p") == 0
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # W&B's threads after its teardown
 def test_a_server_that_is_down_at_the_end_holds_nothing_up(sweep, server, soon):
     for number in range(8):
         sweep.add(sweep.trial(number), range(1, 3))
