@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
-from hwcls.config.sweep import TRACKERS
-from hwcls.tracking.folders import TrialFolder
+from pydantic import ValidationError
+
+from hwcls.config.sweep import TRACKERS, TrackerSettings
+from hwcls.reading import read_or_none, read_yaml
+from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.tracking.media import Media
 from hwcls.tracking.records import Result
+
+Settings = TypeVar("Settings", bound=TrackerSettings)
 
 LEFT_OUT_TAG = "left out"  # of the runs of trials that do not count
 
@@ -126,3 +131,14 @@ def numeric_values(line: dict[str, Any]) -> dict[str, float]:
         for key, value in line.items()
         if key != "epoch" and isinstance(value, (int, float)) and not isinstance(value, bool)
     }
+
+
+def read_tracker_settings(sweep: SweepFolder, name: str, kind: type[Settings]) -> Settings:
+    """The settings of a tracker in a sweep's folder; the defaults where it has none, or where they are damaged."""
+    recorded = read_or_none(read_yaml, sweep.path / "sweep.yaml") or {}
+    trackers = recorded.get("trackers")
+    own = trackers.get(name) if isinstance(trackers, dict) else None
+    try:
+        return kind.model_validate(own or {})
+    except ValidationError:
+        return kind()

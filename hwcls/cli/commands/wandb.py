@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -106,10 +105,13 @@ def _save_each(
     from hwcls.results.load import load_results
     from hwcls.results.sweep_summary import summarize_sweep
     from hwcls.tracking.folders import SweepFolder
-    from hwcls.tracking.wandb.settings import read_settings
+    from hwcls.tracking.wandb.settings import check_entity, read_settings
 
-    if entity is not None and not re.fullmatch(r"[\w.-]+", entity):
-        raise UserError(f"'{entity}' is not a user or team", where="--entity", remedy="write its name alone")
+    try:
+        if entity is not None:
+            check_entity(entity)
+    except ValueError as error:
+        raise UserError(str(error), where="--entity") from None
     loaded = {folder: load_results(folder) for folder in folders}
     projects = {folder: _project(folder, found.settings) for folder, found in loaded.items()}
     for folder, found in loaded.items():

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field
 
 from hwcls.config.sweep import TrackerSettings
 from hwcls.format import split_credentials
-from hwcls.reading import read_or_none, read_yaml
 from hwcls.tracking.folders import SweepFolder
+from hwcls.tracking.tracker import read_tracker_settings
 
 SQLITE = "sqlite:///"
 
@@ -50,13 +50,7 @@ class MlflowSettings(TrackerSettings):
 
 def read_settings(sweep: SweepFolder) -> MlflowSettings:
     """The settings in a sweep's folder; the defaults where it has none, or where they are damaged."""
-    recorded = read_or_none(read_yaml, sweep.path / "sweep.yaml") or {}
-    trackers = recorded.get("trackers")
-    own = trackers.get("mlflow") if isinstance(trackers, dict) else None
-    try:
-        return MlflowSettings.model_validate(own or {})
-    except ValidationError:
-        return MlflowSettings()
+    return read_tracker_settings(sweep, "mlflow", MlflowSettings)
 
 
 def database_of(uri: str) -> Path | None:

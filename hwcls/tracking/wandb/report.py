@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from hwcls import files
 from hwcls.errors import UserError, install_extra
-from hwcls.reading import read_json, read_or_none
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.tracker import SweepSummary
 from hwcls.tracking.wandb.environment import project_name
 from hwcls.tracking.wandb.login import require_login
-from hwcls.tracking.wandb.workspace import curve_panels, find_entity, runs_of, search_panels
+from hwcls.tracking.wandb.workspace import curve_panels, find_entity, load_saved, runs_of, search_panels
 
 TITLE_LENGTH = 128  # of a report at most
 
@@ -37,7 +35,7 @@ def save_report(folder: SweepFolder, summary: SweepSummary, entity: str | None =
     require_login()
     project, known = project_name(summary.project), folder.path / "wandb" / "report.json"
     try:
-        report = _load_saved(v2, known, project, entity)
+        report = load_saved(v2.Report, known, project, entity)
         if report is None:
             title = f"hwcls {summary.sweep}"[:TITLE_LENGTH]
             report = v2.Report(project=project, entity=find_entity(entity), title=title)
@@ -52,16 +50,6 @@ def save_report(folder: SweepFolder, summary: SweepSummary, entity: str | None =
         raise UserError(f"W&B did not take the report: {error}", remedy=remedy) from None
     files.write_json(known, {"url": url})
     return url
-
-
-def _load_saved(v2: Any, path: Path, project: str, entity: str | None) -> Any:
-    """The report that was saved before; None if there is none, it is of another project, or it was deleted."""
-    known = read_or_none(read_json, path, dict[str, str])
-    try:
-        saved = v2.Report.from_url((known or {})["url"])
-    except Exception:
-        return None
-    return saved if saved.project == project and entity in (None, saved.entity) else None
 
 
 def _blocks(v2: Any, summary: SweepSummary, entity: str, project: str) -> list[Any]:

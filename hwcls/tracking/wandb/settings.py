@@ -6,17 +6,17 @@ import importlib.util
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, ValidationError, WithJsonSchema
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from hwcls.config.sweep import TrackerSettings
 from hwcls.errors import UserError, install_extra
-from hwcls.reading import read_or_none, read_yaml
 from hwcls.tracking.folders import SweepFolder
+from hwcls.tracking.tracker import read_tracker_settings
 
 TAG_LENGTH, GROUP_LENGTH = 64, 128  # characters that W&B takes at most
 
 
-def _check_entity(name: str) -> str:
+def check_entity(name: str) -> str:
     """The name of a user or team; raises ValueError."""
     if not re.fullmatch(r"[\w.-]+", name):
         raise ValueError(f"'{name}' is not a user or team of W&B — write its name alone")
@@ -56,7 +56,7 @@ def _check_registry(path: str) -> str:
 class WandbSettings(TrackerSettings):
     """Who owns the runs, what they are called, and what W&B gets of the sweep as a whole."""
 
-    entity: Annotated[str, AfterValidator(_check_entity)] | None = Field(
+    entity: Annotated[str, AfterValidator(check_entity)] | None = Field(
         None, description="The user or team that owns the runs. By default your own.", examples=["my-team"]
     )
     tags: Annotated[tuple[Tag, ...], Field(strict=False)] = Field(
@@ -94,10 +94,4 @@ class WandbSettings(TrackerSettings):
 
 def read_settings(sweep: SweepFolder) -> WandbSettings:
     """The settings in a sweep's folder; the defaults where it has none, or where they are damaged."""
-    recorded = read_or_none(read_yaml, sweep.path / "sweep.yaml") or {}
-    trackers = recorded.get("trackers")
-    own = trackers.get("wandb") if isinstance(trackers, dict) else None
-    try:
-        return WandbSettings.model_validate(own or {})
-    except ValidationError:
-        return WandbSettings()
+    return read_tracker_settings(sweep, "wandb", WandbSettings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import wandb
@@ -38,7 +39,7 @@ def save_workspace(folder: SweepFolder, view: SweepSummary, entity: str | None =
     view = replace(view, project=project_name(view.project))
     known = folder.path / "wandb" / "workspace.json"
     try:
-        saved = _load_saved(workspaces, known, view.project, entity)
+        saved = load_saved(workspaces.Workspace, known, view.project, entity)
         if saved is None:
             saved = workspaces.Workspace(entity=find_entity(entity), project=view.project, name=f"hwcls {view.sweep}")
         saved.sections = _sections(view)
@@ -68,11 +69,11 @@ def runs_of(view: SweepSummary) -> str:
     return f"Config('sweep') == {view.sweep!r}"
 
 
-def _load_saved(workspaces: Any, path: Any, project: str, entity: str | None) -> Any:
-    """The workspace that was saved before; None if there is none, it is of another project, or it was deleted."""
+def load_saved(kind: Any, path: Path, project: str, entity: str | None) -> Any:
+    """The workspace or report that was saved before; None: there is none, it is another project's, or was deleted."""
     known = read_or_none(read_json, path, dict[str, str])
     try:
-        saved = workspaces.Workspace.from_url((known or {})["url"])
+        saved = kind.from_url((known or {})["url"])
     except Exception:
         return None
     return saved if saved.project == project and entity in (None, saved.entity) else None
