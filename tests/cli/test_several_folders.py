@@ -76,7 +76,7 @@ def test_a_project_that_wandb_refuses_is_refused_before_the_upload(folders, comm
 
 def test_an_entity_is_a_name(folders):
     done = invoke("wandb", "workspace", folders[0], "--entity", "team/project")
-    assert done.stderr == "hwcls: --entity: 'team/project' is not a user or team — write its name alone\n"
+    assert done.stderr == "hwcls: --entity: 'team/project' is not a user or team of W&B — write its name alone\n"
 
 
 @pytest.mark.parametrize(
