@@ -33,6 +33,11 @@ def _type_name(cls: type[Frozen]) -> str:
     return str(literal[0]) if literal else USER
 
 
+def takes_numbers(annotation: Any) -> bool:
+    """Whether a key may hold a number that a range draws."""
+    return bool({int, float} & set(plain_types(annotation)))
+
+
 def takes_integers(annotation: Any) -> bool:
     """Whether a range at this key draws integers."""
     plain = plain_types(annotation)

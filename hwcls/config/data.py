@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from hwcls.config.base import Labelled, Pixels, Unit
 
@@ -151,7 +151,12 @@ class LayoutConfig(Labelled):
 Resize = Literal["crop", "squash", "pad"]
 Interpolation = Literal["bilinear", "bicubic"]
 IMAGES = "images"  # as `mean` and `std`: those of the training images themselves
-PerChannel = Literal["images"] | Annotated[tuple[float, ...], Field(strict=False)]  # of pixels from 0 to 1
+_FOR_EACH_CHANNEL = Field(
+    strict=False, min_length=1, max_length=3, json_schema_extra={"not": {"minItems": 2, "maxItems": 2}}
+)
+# of pixels from 0 to 1
+Mean = Literal["images"] | Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], _FOR_EACH_CHANNEL]
+Std = Literal["images"] | Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], _FOR_EACH_CHANNEL]
 # what models from scratch get, and what every model got before these keys could be chosen
 PLAIN_INPUTS: dict[str, Any] = {"interpolation": "bilinear", "crop_pct": 1.0, "mean": IMAGES, "std": IMAGES}
 
@@ -193,6 +198,8 @@ class DataConfig(Labelled):
     How its images become inputs (`interpolation`, `crop_pct`, `mean`, `std`; None: left open) is what the model's
     weights expect, see `complete_inputs`; config.yaml has it in full.
     """
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["name"]}, {"required": ["path"]}]})
 
     name: str = Field(
         description="A known data set, or what was imported under this name; not needed with `path`.",
@@ -258,13 +265,13 @@ class DataConfig(Labelled):
         description="Share of the resized side that the centre keeps. By default what the weights expect, else 1: all.",
         examples=[0.875],
     )
-    mean: PerChannel | None = Field(
+    mean: Mean | None = Field(
         None,
         description="Subtracted from pixels of 0 to 1: numbers for each channel, or `images`: their own."
         " By default what the weights expect.",
         examples=[[0.5, 0.5, 0.5]],
     )
-    std: PerChannel | None = Field(
+    std: Std | None = Field(
         None,
         description="Divides the pixels after `mean`: numbers for each channel, or `images`. By default as for `mean`.",
         examples=[[0.25, 0.25, 0.25]],

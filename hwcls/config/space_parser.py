@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from hwcls.config.annotations import USER, config_classes, plain_types, takes_any_key, takes_integers
+from hwcls.config.annotations import USER, config_classes, plain_types, takes_any_key, takes_integers, takes_numbers
 from hwcls.config.base import Frozen
 from hwcls.config.remedies.keys import unknown_key
 from hwcls.config.remedies.values import show, wrong_type
@@ -102,6 +102,8 @@ class _Parser:
         by_name = raw.get("name")
         if "choice" not in raw and "" not in classes and isinstance(by_name, dict) and "values" in by_name:
             options = by_name["values"] if isinstance(by_name["values"], list) else []
+            if not options:
+                raise self.fail("'values' needs a list", (*key, "name", "values"), "write values: [a, b]")
             raw = {"choice": {str(option): {} for option in options}, **{k: v for k, v in raw.items() if k != "name"}}
         if "choice" in raw:
             return self.choice(classes, raw, path, key, name)
@@ -186,7 +188,7 @@ class _Parser:
                 (*key, "distribution"),
                 "write min and max as values, with log: true",
             )
-        if distribution is not None and distribution not in DISTRIBUTIONS:
+        if "distribution" in raw and distribution not in DISTRIBUTIONS:
             raise self.fail(
                 f"unknown distribution {show(distribution)}",
                 (*key, "distribution"),
@@ -208,6 +210,8 @@ class _Parser:
             if any(option in options[:i] for i, option in enumerate(options)):
                 raise self.fail("'values' contains a value twice", (*key, "values"), "remove one")
             return Values(full, path, key, tuple(options))
+        if any(not takes_numbers(annotation) for annotation in annotations):
+            raise self.fail(f"'{path[-1]}' takes no range", key, "write values: [...]")
         integer = bool(annotations) and all(takes_integers(annotation) for annotation in annotations)
         if not annotations:  # a key of the user's own model: its ends decide
             integer = all(isinstance(raw.get(end), int) for end in ("min", "max"))

@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    ConfigDict,
     Field,
     SerializeAsAny,
     ValidationError,
@@ -41,7 +42,10 @@ def parse_duration(value: object) -> object:
 
 
 # what a sweep file may hold where the value itself is another type
-Duration = Annotated[float, Field(gt=0)] | Annotated[str, Field(pattern=r"^\s*(\d+(\.\d+)?\s*[smhd]\s*)+$")]
+DurationText = Annotated[
+    str, WithJsonSchema({"type": "string", "pattern": r"^(?=.*[1-9])\s*(\d+(\.\d+)?\s*[smhd]\s*)+$"})
+]
+Duration = Annotated[float, Field(gt=0)] | DurationText
 
 
 def _unknown(title: str, loc: tuple[str, ...], value: object, names: Sequence[str]) -> ValidationError:
@@ -473,6 +477,15 @@ def _split_command(command: str) -> str:
 class NotifyConfig(Frozen):
     """Who is notified that a sweep has ended or failed: by an alert of W&B, or a command of the user's."""
 
+    model_config = ConfigDict(  # what `_notifies_someone` checks, for editors
+        json_schema_extra={
+            "anyOf": [
+                {"required": ["wandb"], "properties": {"wandb": {"const": True}}},
+                {"required": ["command"], "properties": {"command": {"type": "string"}}},
+            ]
+        }
+    )
+
     wandb: bool = Field(False, description="Send an alert of W&B.")
     command: Annotated[str, AfterValidator(_split_command)] | None = Field(
         None,
@@ -485,7 +498,7 @@ class NotifyConfig(Frozen):
     )
     timeout: Annotated[
         float,
-        BeforeValidator(parse_duration, json_schema_input_type=Duration),
+        BeforeValidator(parse_duration, json_schema_input_type=Annotated[float, Field(gt=0, le=3600)] | DurationText),
         Field(gt=0, le=3600),
         Unit("seconds"),
     ] = Field(30.0, description="Time after which the command is ended: 30s.", examples=["1m"])
@@ -497,9 +510,12 @@ class NotifyConfig(Frozen):
         return self
 
 
+_NAME = r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}"
+
+
 def _check_name(name: str) -> str:
     """The name of a sweep, which is also that of its folder and of its group in W&B."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}", name):
+    if not re.fullmatch(_NAME, name):
         rule = "use letters, digits and _ . + - (100 at most), a letter or digit first"
         raise ValueError(f"'{name}' cannot be the name of a sweep — {rule}")
     return name
@@ -528,6 +544,7 @@ class SweepConfig(Frozen):
     name: Annotated[str, AfterValidator(_check_name)] = Field(
         description="Name of the sweep and of its results folder. By default that of the file.",
         examples=["mine"],
+        json_schema_extra={"pattern": f"^{_NAME}$"},
     )
     project: Annotated[str, AfterValidator(check_project)] = Field(
         "hwcls", description="The project in W&B.", json_schema_extra={"pattern": r"^[^/\\#?%:\r\n]{1,128}$"}

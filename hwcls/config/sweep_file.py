@@ -273,7 +273,8 @@ def _sweep_config(source: YamlSource) -> SweepConfig:
     early = values.get("early_terminate")
     if isinstance(early, str):
         values["early_terminate"] = early = {"type": early}
-    if isinstance(early, dict) and str(early.get("type")).casefold() == "none":
+    kind = early.get("type") if isinstance(early, dict) else None
+    if isinstance(kind, str) and kind.casefold() == "none":
         del values["early_terminate"]
     try:
         return SweepConfig.model_validate(values)

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from hwcls.config.data import AugmentConfig, DataConfig, Interpolation, PerChannel, Resize, fit_channels
+from hwcls.config.data import AugmentConfig, DataConfig, Interpolation, Mean, Resize, Std, fit_channels
 from hwcls.data.catalog import find_data_set
 from hwcls.data.cuts.cut import Listing, Origin, select_images
 from hwcls.data.cuts.index import compares_images, has_index, open_index
@@ -257,7 +257,7 @@ def _channel_moments(store: PixelStore, rows: np.ndarray) -> tuple[tuple[float, 
     return tuple((mean / 255).tolist()), tuple((std / 255).tolist())
 
 
-def _per_channel(key: str, asked: PerChannel | None, of_images: tuple[float, ...], channels: int) -> tuple[float, ...]:
+def _per_channel(key: str, asked: Mean | Std | None, of_images: tuple[float, ...], channels: int) -> tuple[float, ...]:
     """The mean or std that images are normalised by: their own where a config does not give it."""
     if asked is None or isinstance(asked, str):
         return of_images

@@ -63,6 +63,15 @@ ERRORS = {
     "share=hours": "share",
     "name=a/b": "name",
     "presests.quick=1": "did you mean 'presets'",
+    "notify={}": "notify names nobody to notify — add wandb: true, or command: a program",
+    "notify={wandb: true, timeout: 0s}": "notify.timeout: '0s': input should be greater than 0",
+    "seed=12.0": "seed: 12.0 is not a whole number — write 12",
+    "early_terminate={etta: 4}": "early_terminate.etta: unknown key 'etta' — did you mean 'eta'",
+    "parameters.data.mean=0.5": "mean 0.5 is no list of numbers — write [0.5, 0.5, 0.5], or images",
+    "parameters.optimizer.choice.adam.lr=null": "null is not a number — leave the key out for its default",
+    "parameters.optimizer.choice.adam.lr={min: 0.1, max: 1, distribution: null}": "unknown distribution null",
+    "parameters.data.channels={min: 1, max: 3}": "channels: 'channels' takes no range — write values: [...]",
+    "parameters.scheduler={name: {values: cosine}}": "scheduler.name.values: 'values' needs a list",
 }
 
 
@@ -370,6 +379,11 @@ def test_words_of_other_tools_have_a_remedy(tmp_path, change, message):
 def test_no_early_stopping_and_no_name(tmp_path):
     assert load_sweep(small(tmp_path), sets=["early_terminate=None"]).config.early_terminate is None
     assert load_sweep(small(tmp_path), sets=["name=null"]).config.name == "s"
+
+
+def test_early_stopping_without_a_type_is_asha(tmp_path):
+    found = load_sweep(small(tmp_path), sets=["early_terminate={eta: 4}"]).config.early_terminate
+    assert (found.type, found.eta) == ("asha", 4)
 
 
 # malformed files: whatever stands in them, an error is a UserError

@@ -48,13 +48,13 @@ class Sections:
 
     def plain(self, cls: type[Frozen]) -> Schema:
         """A section whose keys are not searched."""
-        return self._body(cls, searched=False)
+        return self._complete(cls, searched=False)
 
     def section(self, classes: Classes) -> Schema:
         """A section of `parameters`: of one class, or of the one that its `name` selects, or a choice."""
         name = f"{self._title(classes)}Section"
         if name not in self.definitions:
-            single = self._body(classes[""]) if "" in classes else self._named(classes)
+            single = self._complete(classes[""]) if "" in classes else self._named(classes)
             form = {"if": {"required": ["choice"]}, "then": self._choice(classes), "else": single}
             schemas = [{"type": "object", **form}]
             if any("name" in cls.model_fields for cls in classes.values()):
@@ -91,6 +91,11 @@ class Sections:
             }
         return {"$ref": f"#/definitions/{cls.__name__}"}
 
+    def _complete(self, cls: type[Frozen], searched: bool = True) -> Schema:
+        """A section of one class that nothing else adds keys to, with what its config says of several keys."""
+        body, several = self._body(cls, searched), cls.model_config.get("json_schema_extra")
+        return {"allOf": [body, several]} if several else body
+
     def _name(self, classes: Classes) -> Schema:
         """What selects one of several classes; of a single one, its name may be anything."""
         if "" in classes:
@@ -100,7 +105,8 @@ class Sections:
 
     def _named(self, classes: Classes) -> Schema:
         """A section of several types without a choice: its `name` is one of them, or searches them."""
-        several = {"type": "object", "required": ["values"], "properties": {"values": {"items": self._name(classes)}}}
+        options = {"type": "array", "minItems": 1, "items": self._name(classes)}
+        several = {"type": "object", "required": ["values"], "properties": {"values": options}}
         needed = [
             {
                 "if": {"properties": {"name": {"const": kind}}, "required": ["name"]},

@@ -9,10 +9,11 @@ from hwcls.config.optim import COSTS, METRICS, CostConfig, MetricConfig
 from hwcls.config.reference.keys import DRAWN, section_classes
 from hwcls.config.reference.sections import NULL, Sections, any_of
 from hwcls.config.reference.values import Schema
-from hwcls.config.sweep import SweepConfig
+from hwcls.config.sweep import TRACKERS, SweepConfig
 from hwcls.config.trial import DRAWN_SECTIONS, TrialConfig
 
 DRAFT = "http://json-schema.org/draft-07/schema#"  # the newest that editors of YAML know completely
+EMPTY: Schema = {"type": "object", "maxProperties": 0}
 
 
 def build_sweep_schema() -> Schema:
@@ -59,6 +60,9 @@ def _top_entry(sections: Sections, name: str) -> Schema:
     if name == "early_terminate":
         return {"description": _about(name), **any_of(NULL, *_rules(sections))}
     found = sections.entry(SweepConfig, name, searched=False)
+    if name == "trackers":
+        known = sections.definitions["Trackers"]["properties"]
+        known |= {one: any_of(NULL, EMPTY) for one in TRACKERS.names() if one not in known}
     about: Schema = {word: found.pop(word) for word in ("description", "examples", "default") if word in found}
     return {**about, **any_of(NULL, *found["anyOf"] if list(found) == ["anyOf"] else [found])}
 
@@ -78,5 +82,5 @@ def _metrics(sections: Sections) -> list[Schema]:
 def _rules(sections: Sections) -> list[Schema]:
     """The forms of `early_terminate`: a name, or a mapping with `type`."""
     rules = section_classes(SweepConfig.model_fields["early_terminate"])
-    types = {"enum": [*rules, "none"]}
+    types = any_of({"enum": [*rules, "none"]}, {"type": "string", "pattern": "^[Nn][Oo][Nn][Ee]$"})
     return [types, {**sections.by_type(rules, "type", next(iter(rules))), "properties": {"type": types}}]

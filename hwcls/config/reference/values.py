@@ -63,7 +63,7 @@ def number_part(schema: Schema) -> Schema | None:
 
 def searched_value(value: Schema) -> Schema:
     """A value of `parameters`: a constant, or a mapping of what is searched."""
-    words: Schema = {"values": {"type": "array", "minItems": 1, "items": value}, "value": value}
+    words: Schema = {"values": {"type": "array", "minItems": 1, "uniqueItems": True, "items": value}, "value": value}
     words["distribution"] = {"$ref": "#/definitions/distribution"}
     forms = [["values"], ["value"]]
     number = number_part(value)

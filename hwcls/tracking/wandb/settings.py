@@ -6,7 +6,7 @@ import importlib.util
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, Field, JsonValue, WithJsonSchema
 
 from hwcls.config.sweep import TrackerSettings
 from hwcls.errors import UserError, install_extra
@@ -42,10 +42,14 @@ def _check_group(name: str) -> str:
     return name
 
 
+_GROUP: dict[str, JsonValue] = {"pattern": r"\S", "maxLength": GROUP_LENGTH}  # as an editor checks it
+_PART = r"[^/\\#?%:\s][^/\\#?%:\r\n]{0,99}"  # of a registry's path
+
+
 def _check_registry(path: str) -> str:
     """REGISTRY, REGISTRY/COLLECTION or ORGANISATION/REGISTRY/COLLECTION; raises ValueError."""
     parts = path.split("/")
-    if len(parts) > 3 or not all(re.fullmatch(r"[^/\\#?%:\s][^/\\#?%:\r\n]{0,99}", part) for part in parts):
+    if len(parts) > 3 or not all(re.fullmatch(_PART, part) for part in parts):
         raise ValueError(
             f"'{path}' is not a registry of W&B — write its name, such as model, or model/COLLECTION,"
             " without \\ # ? % :"
@@ -57,7 +61,10 @@ class WandbSettings(TrackerSettings):
     """Who owns the runs, what they are called, and what W&B gets of the sweep as a whole."""
 
     entity: Annotated[str, AfterValidator(check_entity)] | None = Field(
-        None, description="The user or team that owns the runs. By default your own.", examples=["my-team"]
+        None,
+        description="The user or team that owns the runs. By default your own.",
+        examples=["my-team"],
+        json_schema_extra={"pattern": r"^[\w.-]+$"},
     )
     tags: Annotated[tuple[Tag, ...], Field(strict=False)] = Field(
         (), description="Further tags of each run.", examples=[["baseline"]]
@@ -66,13 +73,22 @@ class WandbSettings(TrackerSettings):
         None, description="Notes of each run. By default none.", examples=["with the new photos"]
     )
     group: Annotated[str, AfterValidator(_check_group)] | None = Field(
-        None, description="Group of the runs. By default the sweep's name.", examples=["photos"]
+        None,
+        description="Group of the runs. By default the sweep's name.",
+        examples=["photos"],
+        json_schema_extra=_GROUP,
     )
     job_type: Annotated[str, AfterValidator(_check_group)] | None = Field(
-        None, description="Type of the runs. By default `trial` or `confirm`.", examples=["search"]
+        None,
+        description="Type of the runs. By default `trial` or `confirm`.",
+        examples=["search"],
+        json_schema_extra=_GROUP,
     )
     registry: Annotated[str, AfterValidator(_check_registry)] | None = Field(
-        None, description="W&B registry that links the best weights. By default none.", examples=["model"]
+        None,
+        description="W&B registry that links the best weights. By default none.",
+        examples=["model"],
+        json_schema_extra={"pattern": f"^{_PART}(/{_PART}){{0,2}}$"},
     )
     page: bool = Field(False, description="Upload `report.html` at the end.")
     report: bool = Field(False, description="Save a W&B report that compares the alternatives at the end.")
