@@ -69,5 +69,6 @@ def _row(row: ListedSweep) -> dict[str, Any]:
         "answer": one.answer,
         "written": "" if one.written is None else format_age(time.time() - one.written),
         "wandb": row.wandb,
+        "mlflow": row.mlflow,
         "commands": row.commands,
     }

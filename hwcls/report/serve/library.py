@@ -17,6 +17,7 @@ from hwcls.results.load import load_results, mark_running
 from hwcls.results.sweeps.find import find_sweeps, record_times
 from hwcls.results.sweeps.summary import SweepSummary, summarize_sweep
 from hwcls.tracking.folders import SweepFolder, is_in_use
+from hwcls.tracking.mlflow.place import find_servers
 from hwcls.tracking.wandb import read_project_urls
 
 Version = tuple[tuple[float, ...], bool]  # times of the records, and whether a driver works in the folder
@@ -30,6 +31,7 @@ class ListedSweep:
 
     summary: SweepSummary
     wandb: tuple[str, ...]  # addresses of its projects
+    mlflow: tuple[str, ...]  # addresses of the servers that have runs of it
     commands: tuple[str, ...]  # that show its local logs: those of TensorBoard, the database of MLflow
 
 
@@ -95,11 +97,12 @@ class Library:
 def _list_one(path: Path, summary: SweepSummary) -> ListedSweep:
     """A row; what trackers wrote is read each time, as they follow the records, also after the sweep's end."""
     urls = tuple(hide_credentials(url) for url in read_project_urls(SweepFolder(path)))
+    servers = tuple(find_servers(SweepFolder(path)))
     logs, database = path / "tensorboard", path / "mlflow" / "mlflow.db"
     commands = [f"tensorboard --logdir {shlex.quote(str(logs))}"] if logs.is_dir() else []
     if database.is_file():
         commands.append(f"uvx mlflow@3.17 server --backend-store-uri {shlex.quote(f'sqlite:///{database.absolute()}')}")
-    return ListedSweep(summary, urls, tuple(commands))
+    return ListedSweep(summary, urls, servers, tuple(commands))
 
 
 def _version(sweep: Path) -> Version:

@@ -94,6 +94,15 @@ def find_place(sweep: SweepFolder) -> Place:
     return Place(uri or f"{SQLITE}{folder / 'mlflow.db'}", folder, uri is None)
 
 
+def find_servers(sweep: SweepFolder) -> list[str]:
+    """The addresses of the servers that have runs of a sweep, of those that its file and the environment name."""
+    named = {read_settings(sweep).uri}
+    with contextlib.suppress(UserError):
+        named.add(uri_of_environment())
+    places = [Place(uri, sweep.path / "mlflow", is_own=False) for uri in named if uri and not uri.startswith(SQLITE)]
+    return sorted(place.uri for place in places if place.cursor.is_file())
+
+
 def describe() -> str:
     """Where runs go by the environment, in words; empty if it says nothing."""
     uri, _ = split_credentials(os.environ.get(VARIABLE, ""))

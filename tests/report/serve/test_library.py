@@ -6,11 +6,16 @@ import fcntl
 import os
 
 import pytest
+import yaml
 
 from hwcls import files
 from hwcls.report.html.page import write_page
+from hwcls.report.serve.index import render_list
 from hwcls.report.serve.library import Library
 from hwcls.results.sweeps import summary
+from hwcls.tracking.cursor import Cursor
+from hwcls.tracking.folders import SweepFolder
+from hwcls.tracking.mlflow.place import find_place
 
 
 @pytest.fixture
@@ -86,7 +91,7 @@ def test_a_folder_that_does_not_exist_yet_has_no_sweeps(tmp_path):
 
 def test_what_trackers_write_later_is_shown_without_a_change_of_the_records(library, folder, monkeypatch):
     (row,) = library.list_sweeps()
-    assert (row.wandb, row.commands) == ((), ())
+    assert (row.wandb, row.mlflow, row.commands) == ((), (), ())
     monkeypatch.setattr("hwcls.report.serve.library.summarize_sweep", lambda path: pytest.fail("it is read again"))
     change = b'{"run": "trials/0", "entry": {"url": "https://wandb.example/me/p/runs/1"}}'
     sweep = folder / "tiny"
@@ -99,3 +104,24 @@ def test_what_trackers_write_later_is_shown_without_a_change_of_the_records(libr
         f"tensorboard --logdir {sweep}/tensorboard",
         f"uvx mlflow@3.17 server --backend-store-uri sqlite:///{sweep}/mlflow/mlflow.db",
     )
+
+
+def test_a_server_of_mlflow_is_shown_where_it_has_runs(library, folder, monkeypatch):
+    def served():
+        (row,) = library.list_sweeps()
+        return row.mlflow
+
+    file, lab, other = folder / "tiny" / "sweep.yaml", "http://mlflow.lab:5000", "https://mlflow.example/runs"
+    settings = yaml.safe_load(file.read_text("utf-8"))
+    files.write_yaml(file, settings | {"trackers": {"mlflow": {"uri": lab}}})
+    assert served() == ()
+    sweep = SweepFolder(folder / "tiny")
+    Cursor(find_place(sweep).cursor)  # written when the server gets the first run
+    assert served() == (lab,)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", other.replace("//", "//me:key@"))
+    assert served() == (lab,)
+    Cursor(find_place(sweep).cursor)
+    assert served() == (lab, other)
+    files.write_yaml(file, settings | {"trackers": {"mlflow": {"uri": "javascript:alert(1)"}}})
+    assert served() == (other,)
+    assert f'<a href="{other}" rel="noreferrer">MLflow</a>' in render_list(library.list_sweeps())
