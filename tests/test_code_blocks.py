@@ -35,11 +35,11 @@ SET_UP = (  # .ci/run and tests/test_wheel.py do it
 )
 RUN_ELSEWHERE = {  # pages whose blocks of Python a test of their own runs
     "README.md": "tests/cli/test_readme.py",
-    "docs/how-to/models.md": "tests/cli/test_readme.py",
+    "docs/how-to/own_model.md": "tests/cli/test_readme.py",
     "docs/how-to/python.md": "tests/test_python_docs.py",
 }
 EXTEND = "docs/how-to/extend/"  # tests/test_contributing.py builds these, and uses their YAML
-(OWN_MODEL,) = [block for block in blocks_of(ROOT / "docs/how-to/models.md") if block.language == "python"]
+(OWN_MODEL,) = [block for block in blocks_of(ROOT / "docs/how-to/own_model.md") if block.language == "python"]
 TRIAL = {"data": {"name": "digits"}, "model": "mlp", "optimizer": "adam", "epochs": 3}  # what a block leaves out
 
 

@@ -77,7 +77,7 @@ def test_its_options_exist(line):
 def test_the_own_model_is_built():
     import torch
 
-    (block,) = [block for block in blocks_of(ROOT / "docs/how-to/models.md") if block.language == "python"]
+    (block,) = [block for block in blocks_of(ROOT / "docs/how-to/own_model.md") if block.language == "python"]
     values = {}
     exec(compile(block.text, "my_file.py", "exec"), values)
     model = values["build"](classes=3, channels=1, image_size=8, width=4)
