@@ -182,18 +182,9 @@ class _Parser:
             if word not in WORDS:
                 raise self.fail(f"unknown word '{word}'", (*key, word), did_you_mean(word, WORDS))
         distribution = raw.get("distribution")
-        if distribution in ("log_uniform", "q_log_uniform"):
-            raise self.fail(
-                f"'{distribution}' is ambiguous: its min and max are exponents",
-                (*key, "distribution"),
-                "write min and max as values, with log: true",
-            )
-        if "distribution" in raw and distribution not in DISTRIBUTIONS:
-            raise self.fail(
-                f"unknown distribution {show(distribution)}",
-                (*key, "distribution"),
-                did_you_mean(distribution, DISTRIBUTIONS),
-            )
+        problem = _distribution_problem(distribution) if "distribution" in raw else None
+        if problem is not None:
+            raise self.fail(problem[0], (*key, "distribution"), problem[1])
         kinds = [kind for kind in ("value", "values") if kind in raw] + (
             ["min and max"] if {"min", "max"} & raw.keys() else []
         )
@@ -246,6 +237,15 @@ class _Parser:
         if integer and any(number != int(number) for number in (low, high, step or 1)):
             raise self.fail(f"'{path[-1]}' takes whole numbers", key, "write min, max and step without a fraction")
         return Range(name, path, key, low, high if step is None else _last_step(low, high, step), log, step, integer)
+
+
+def _distribution_problem(name: Any) -> tuple[str, str] | None:
+    """What is wrong with a `distribution`, and the remedy; None where it is known."""
+    if name in ("log_uniform", "q_log_uniform"):
+        return f"'{name}' is ambiguous: its min and max are exponents", "write min and max as values, with log: true"
+    if name not in DISTRIBUTIONS:
+        return f"unknown distribution {show(name)}", did_you_mean(name, DISTRIBUTIONS)
+    return None
 
 
 def _last_step(low: float, high: float, step: float) -> float:
