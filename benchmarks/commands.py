@@ -51,7 +51,7 @@ def run(checkout: Path, folder: Path, command: Sequence[str]) -> processes.Run:
     words = [sys.executable, "-P", "-m", "hwcls", *command]
     log = folder / "output.log"
     os.chdir(folder)
-    found = processes.run(words, environment, log, lambda: None)
+    found = processes.run(words, environment, log, lambda _: None)
     if found.code not in (0, 1):  # 1: the doctor found something wrong
         raise SystemExit(f"{' '.join(command)} in {checkout}:\n{log.read_text('utf-8', errors='replace')}")
     return found

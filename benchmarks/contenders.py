@@ -1,9 +1,9 @@
-"""A sweep as people write it today: Optuna's PyTorch example, and Ray's Tune + TorchTrainer. Run by sweep.py.
+"""A sweep as people write it today: Optuna's PyTorch example, and Ray's Tune + TorchTrainer. Run by sweep.py, peers.py.
 
-    python benchmarks/contenders.py optuna|tune|probe SPEC.json
+    python benchmarks/contenders.py optuna|tune|probe|score SPEC.json
 
 Both train with the loop of PyTorch's tutorial on torchvision's FashionMNIST: PIL transforms, a DataLoader with
-persistent workers, torch's own optimizers. Each trial writes a line per epoch into its own file.
+persistent workers, torch's own optimizers. Each trial writes a line per epoch into its own file, and its best weights.
 """
 
 from __future__ import annotations
@@ -51,9 +51,14 @@ def optimizer_of(model: nn.Module, settings: dict[str, Any]) -> torch.optim.Opti
     return make(model.parameters(), lr=settings["lr"], weight_decay=settings["weight_decay"])
 
 
+def as_they_are(spec: dict[str, Any]) -> list[Any]:
+    """The transforms of images that are not augmented."""
+    return [transforms.ToTensor(), transforms.Normalize(spec["mean"], spec["std"])]
+
+
 def loaders(spec: dict[str, Any]) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """The training images, augmented, and the validation images as they are."""
-    normal = [transforms.ToTensor(), transforms.Normalize(spec["mean"], spec["std"])]
+    normal = as_they_are(spec)
     augment = [transforms.RandomCrop(28, padding=2), transforms.RandomHorizontalFlip()]
     workers = {"num_workers": spec["loaders"], "persistent_workers": spec["loaders"] > 0}
     train = datasets.FashionMNIST(spec["data"], train=True, transform=transforms.Compose(augment + normal))
@@ -89,19 +94,48 @@ def accuracy(model: nn.Module, loader: DataLoader[Any]) -> float:
     return right / seen
 
 
+class Record:
+    """A trial's folder: a line for each epoch, and the weights of its best one on val."""
+
+    def __init__(self, spec: dict[str, Any], settings: dict[str, Any], number: int) -> None:
+        self.folder, self.settings, self.best = Path(spec["out"], "trials", str(number)), settings, -1.0
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def add(self, line: dict[str, Any], model: nn.Module) -> None:
+        """An epoch that has ended."""
+        if line["val/accuracy"] > self.best:
+            self.best = line["val/accuracy"]
+            torch.save({"settings": self.settings, "weights": model.state_dict()}, self.folder / "best.pt")
+        with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
 def epochs(
-    spec: dict[str, Any], number: int, model: Any, optimizer: Any, train: Any, val: Any
+    spec: dict[str, Any], record: Record, model: Any, optimizer: Any, train: Any, val: Any
 ) -> Iterator[tuple[int, dict[str, float]]]:
-    """Train; yields each epoch's number, from 1, and metrics, which it writes into the trial's file as well."""
-    path = Path(spec["out"], "trials", str(number), "metrics.jsonl")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Train; yields each epoch's number, from 1, and metrics, which are recorded as well."""
     for epoch in range(1, spec["epochs"] + 1):
         started = time.time()
         loss = train_epoch(model, optimizer, train)
         found = {"train/loss": loss, "val/accuracy": accuracy(model, val)}
-        with open(path, "a") as file:
-            file.write(json.dumps({"epoch": epoch, **found, "seconds": time.time() - started}) + "\n")
+        record.add({"epoch": epoch, **found, "seconds": time.time() - started}, model)
         yield epoch, found
+
+
+def score(spec: dict[str, Any]) -> None:
+    """Print the accuracy on test of the trial that is best on val."""
+    folder = max(Path(spec["out"], "trials").glob("*"), key=best_of)
+    found = torch.load(folder / "best.pt", weights_only=True)
+    model = build(found["settings"], 0)
+    model.load_state_dict(found["weights"])
+    test = datasets.FashionMNIST(spec["data"], train=False, transform=transforms.Compose(as_they_are(spec)))
+    print(accuracy(model, DataLoader(test, 500)))
+
+
+def best_of(folder: Path) -> float:
+    """The best accuracy on val of a trial; 0 before its first epoch has ended."""
+    lines = (folder / "metrics.jsonl").read_text("utf-8").splitlines() if (folder / "metrics.jsonl").exists() else []
+    return max((json.loads(line)["val/accuracy"] for line in lines), default=0.0)
 
 
 def probe(spec: dict[str, Any]) -> None:
@@ -109,7 +143,7 @@ def probe(spec: dict[str, Any]) -> None:
     for width in (16, 32):
         settings = {"width": width, "optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.0}
         model = build(settings, 0)
-        for _ in epochs(spec, width, model, optimizer_of(model, settings), *loaders(spec)):
+        for _ in epochs(spec, Record(spec, settings, width), model, optimizer_of(model, settings), *loaders(spec)):
             pass
 
 
@@ -122,7 +156,8 @@ def with_optuna(spec: dict[str, Any]) -> None:
     def objective(trial: Any) -> float:
         settings = draw(trial)
         model, best = build(settings, trial.number), 0.0
-        for epoch, metrics in epochs(spec, trial.number, model, optimizer_of(model, settings), train, val):
+        record = Record(spec, settings, trial.number)
+        for epoch, metrics in epochs(spec, record, model, optimizer_of(model, settings), train, val):
             best = max(best, metrics["val/accuracy"])
             trial.report(metrics["val/accuracy"], epoch)
             if trial.should_prune():
@@ -133,7 +168,7 @@ def with_optuna(spec: dict[str, Any]) -> None:
     study = optuna.create_study(direction="maximize", pruner=pruner)
     for settings in spec["settings"]:
         study.enqueue_trial(settings)
-    study.optimize(objective, n_trials=len(spec["settings"]))
+    study.optimize(objective, n_trials=spec["trials"])
     print(study.best_trial)
 
 
@@ -147,7 +182,8 @@ def worker(config: dict[str, Any]) -> None:
     spec, settings, number = config["spec"], config["settings"], config["number"]
     model = ray.train.torch.prepare_model(build(settings, number))
     train, val = map(ray.train.torch.prepare_data_loader, loaders(spec))
-    for epoch, metrics in epochs(spec, number, model, optimizer_of(model, settings), train, val):
+    record = Record(spec, settings, number)
+    for epoch, metrics in epochs(spec, record, model, optimizer_of(model, settings), train, val):
         with tempfile.TemporaryDirectory() as folder:
             torch.save(model.state_dict(), Path(folder, "model.pt"))
             ray.train.report({**metrics, "epoch": epoch}, checkpoint=ray.train.Checkpoint.from_directory(folder))
@@ -182,7 +218,7 @@ def with_tune(spec: dict[str, Any]) -> None:
         tune_config=ray.tune.TuneConfig(
             metric="val/accuracy",
             mode="max",
-            num_samples=len(spec["settings"]),
+            num_samples=spec["trials"],
             max_concurrent_trials=spec["concurrent"],
             search_alg=OptunaSearch(draw, metric="val/accuracy", mode="max", points_to_evaluate=spec["settings"]),
             scheduler=asha,
@@ -193,5 +229,5 @@ def with_tune(spec: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    contenders = {"optuna": with_optuna, "tune": with_tune, "probe": probe}
+    contenders = {"optuna": with_optuna, "tune": with_tune, "probe": probe, "score": score}
     contenders[sys.argv[1]](json.loads(Path(sys.argv[2]).read_text("utf-8")))

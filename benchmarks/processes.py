@@ -31,8 +31,17 @@ class Run:
     code: int
 
 
-def run(command: Sequence[str], environment: Mapping[str, str], log: Path, look: Callable[[], None]) -> Run:
-    """Run a command to its end, `look` being called every 0.2 s meanwhile; what it leaves running is killed."""
+def run(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    log: Path,
+    look: Callable[[float], None],
+    limit: float = float("inf"),
+) -> Run:
+    """Run a command to its end or to its limit of CPU seconds, after which it and what it has started are killed.
+
+    `look` is called every 0.2 s with the CPU seconds spent so far.
+    """
     ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
     before = reaped()
     with open(log, "wb") as out:
@@ -40,10 +49,15 @@ def run(command: Sequence[str], environment: Mapping[str, str], log: Path, look:
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=dict(environment))
         family, ended = Family(), threading.Event()
 
+        def spent() -> float:
+            return max(family.seconds(), reaped() - before)
+
         def watch() -> None:
             while not ended.wait(EVERY):
-                family.look()
-                look()
+                running = family.look()
+                look(spent())
+                if spent() > limit:
+                    kill(running)
 
         watcher = threading.Thread(target=watch)
         watcher.start()
@@ -54,8 +68,15 @@ def run(command: Sequence[str], environment: Mapping[str, str], log: Path, look:
             ended.set()
             watcher.join()
             process.kill()
-            family.end()
-    return Run(started, wall, max(family.seconds(), reaped() - before), code)
+            family.end(PATIENCE if spent() <= limit else 0.0)
+    return Run(started, wall, spent(), code)
+
+
+def kill(pids: Sequence[int]) -> None:
+    """End processes at once, those that have ended already being no error."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def reaped() -> float:
@@ -88,13 +109,11 @@ class Family:
             self.ticks[pid, stats[pid][19]] = int(stats[pid][11]) + int(stats[pid][12])
         return [pid for pid in members if stats[pid][0] != "Z"]
 
-    def end(self) -> None:
-        """Let the processes end, or kill them, and take their zombies away."""
-        until = time.monotonic() + PATIENCE
+    def end(self, patience: float) -> None:
+        """Let the processes end, or kill them after so many seconds, and take their zombies away."""
+        until = time.monotonic() + patience
         while running := self.look():
-            for pid in running if time.monotonic() > until else []:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            kill(running if time.monotonic() > until else [])
             time.sleep(EVERY)
         with contextlib.suppress(ChildProcessError):
             while True:

@@ -88,6 +88,7 @@ def specification(trials: int, images: int, loaders: int) -> dict[str, Any]:
     settings = settings_of(trials)
     return {
         "settings": settings,
+        "trials": trials,
         "sweep": sweep_file(settings, per_class),
         "data": os.environ["HWCLS_DATA"],
         "train": data.train.rows.tolist(),
@@ -127,7 +128,7 @@ def measure(name: str, spec: dict[str, Any], folder: Path) -> dict[str, float]:
     """A contender's row of the table."""
     results, log, first = folder / "headline", folder / "log.txt", []
 
-    def look() -> None:
+    def look(_: float) -> None:
         if not first and (found := records(results)):
             first.append(time.time() - found[0][0]["seconds"])
 

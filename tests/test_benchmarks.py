@@ -112,7 +112,7 @@ import os, sys
 sys.path.insert(0, {str(FOLDER)!r})
 import processes
 from pathlib import Path
-done = processes.run([sys.executable, "-c", {ORPHAN!r}], os.environ, Path({str(tmp_path / "log")!r}), lambda: None)
+done = processes.run([sys.executable, "-c", {ORPHAN!r}], os.environ, Path({str(tmp_path / "log")!r}), lambda _: None)
 print(done.code, done.cpu)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -216,3 +216,60 @@ def test_transfer_links_other_images_into_each_split(benchmark_module, tmp_path)
     assert {split: len(texts) for split, texts in found.items()} == {"train": 20, "val": 4, "test": 4}
     assert len({text for texts in found.values() for text in texts}) == 28
     assert all(path.read_text()[0] == path.parent.name for path in tmp_path.glob("val/*/*"))
+
+
+def test_the_progress_of_a_peer_is_read_while_it_runs(benchmark_module, tmp_path):
+    """Each better value on val with the CPU time at which it was there; what comes after the limit does not count."""
+    peers = benchmark_module("peers")
+    progress = peers.Progress(tmp_path, limit=120)
+
+    def epoch(trial, value):
+        (tmp_path / trial).mkdir(exist_ok=True)
+        with open(tmp_path / trial / "metrics.jsonl", "a") as file:
+            file.write(json.dumps({"val/accuracy": value}) + "\n")
+
+    for spent, trial, value in [(10, "0", 0.5), (30, "1", 0.4), (60, "1", 0.8), (90, "0", 0.7), (121, "0", 0.9)]:
+        epoch(trial, value)
+        progress.look(spent)
+    assert progress.best == [(10, 0.5), (60, 0.8)]
+    assert progress.epochs == {"0": 2, "1": 2}
+    row = {"best": progress.best}
+    assert [peers.minutes_to(target, row) for target in (0.5, 0.6, 0.8, 0.81)] == [10 / 60, 1, 1, None]
+
+
+def test_the_table_of_peers(benchmark_module, monkeypatch):
+    """Minutes to what the least of them reached; a peer whose packages are missing is named with them."""
+    peers = benchmark_module("peers")
+    absent = peers.Peer("Keras Tuner", ("peer_keras.py", "search"), ("no_such_one",))
+    monkeypatch.setattr(peers, "PEERS", {**{name: peers.PEERS[name] for name in ("hwcls", "optuna")}, "keras": absent})
+    rest = {"trials": 2, "epochs": {"0": 9, "1": 3}, "cpu": 600.0, "wall": 300.0}
+    rows = {
+        "hwcls": {"best": [(60.0, 0.9), (300.0, 0.93)], "test": 0.925, **rest},
+        "optuna": {"best": [(540.0, 0.91)], "test": 0.905, **rest},
+    }
+    assert peers.table(rows).splitlines() == [
+        "| | test accuracy | best on val | CPU min to 0.9100 on val | trials | epochs | CPU min | wall min |",
+        "|---|---|---|---|---|---|---|---|",
+        "| hwcls | 0.9250 | 0.9300 | 5.0 | 2 | 12 | 10.0 | 5.0 |",
+        "| Optuna, one process | 0.9050 | 0.9100 | 9.0 | 2 | 12 | 10.0 | 5.0 |",
+        "| Keras Tuner | not installed: no_such_one | | | | | | |",
+    ]
+
+
+def test_a_command_ends_at_its_limit_of_cpu_time(tmp_path):
+    """It and what it has started, which would not end by themselves."""
+    forked = "import os\nos.fork()\nwhile True:\n    pass\n"
+    code = f"""
+import os, sys
+sys.path.insert(0, {str(FOLDER)!r})
+import processes
+from pathlib import Path
+seen = []
+command = [sys.executable, "-c", {forked!r}]
+done = processes.run(command, os.environ, Path({str(tmp_path / "log")!r}), seen.append, limit=1.0)
+print(done.code, done.cpu, seen == sorted(seen), processes.Family().look())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    code, cpu, grows, left = done.stdout.split(maxsplit=3)
+    assert (code, grows, left.strip()) == ("-9", "True", "[]")
+    assert 1.0 < float(cpu) < 3.0

@@ -1,0 +1,183 @@
+"""The best that hwcls and its peers find within the same CPU time, each with a search of its own. By hand, on Linux.
+
+    pip install 'ray[default]' lightning 'optuna-integration[pytorch_lightning]' keras keras-tuner
+    HWCLS_DATA=... python benchmarks/peers.py [--minutes 15] [--only NAME ...] [--per-class 200] [--json FILE]
+
+All search the same space on Fashion-MNIST: SimpleCNN of width 16 or 32, AdamW or SGD, learning rate and weight decay,
+9 epochs at most, the same split, crop and flip. What to try, and when to stop it, is each peer's own, as its
+documentation shows it. Each runs alone until it and all processes that it started have spent the CPU time, and is
+killed then; its best trial on val is scored on test once, outside the budget. Keras Tuner builds the same layers in
+Keras and trains them on the backend of torch. A peer that is not installed is a line of the table.
+
+Rows are added to FILE, so that the peers can run at different times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import processes
+import yaml
+from sweep import BATCH, EPOCHS, ETA, HERE, sweep_file
+
+from hwcls.config.data import DataConfig
+from hwcls.data.imageset import open_data
+from hwcls.sweep.cluster.resources import usable_cpus
+
+TRIALS = 500  # more than any has time for
+MINUTE = 60.0
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A system, the packages beside those of hwcls that it needs, and the script that runs it."""
+
+    title: str
+    script: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+
+    def missing(self) -> list[str]:
+        return [name for name in self.needs if importlib.util.find_spec(name) is None]
+
+
+PEERS = {
+    "hwcls": Peer("hwcls", ()),
+    "tune": Peer("Ray Tune + TorchTrainer", ("contenders.py", "tune"), ("opencensus",)),
+    "optuna": Peer("Optuna, one process", ("contenders.py", "optuna")),
+    "lightning": Peer("Lightning + Optuna", ("peer_lightning.py", "search"), ("lightning", "optuna_integration")),
+    "keras": Peer("Keras Tuner (Hyperband)", ("peer_keras.py", "search"), ("keras", "keras_tuner")),
+}
+
+
+@dataclass
+class Progress:
+    """The best accuracy on val over the CPU time, read from the trials' files while they grow."""
+
+    trials: Path
+    limit: float  # CPU seconds; what is written after them does not count
+    best: list[tuple[float, float]] = field(default_factory=list)  # (CPU seconds, accuracy), each better than before
+    epochs: dict[str, int] = field(default_factory=dict)  # by trial
+
+    def look(self, spent: float) -> None:
+        """Note what is new."""
+        if spent > self.limit:
+            return
+        for path in self.trials.glob("*/metrics.jsonl"):
+            lines = path.read_text("utf-8").splitlines()
+            new = [json.loads(line)["val/accuracy"] for line in lines[self.epochs.get(path.parent.name, 0) :]]
+            self.epochs[path.parent.name] = len(lines)
+            if new and max(new) > (self.best[-1][1] if self.best else 0.0):
+                self.best.append((spent, max(new)))
+
+
+def specification(per_class: int, loaders: int) -> dict[str, Any]:
+    """The search as the peers' scripts read it, with hwcls's file in it."""
+    data = open_data(DataConfig(name="fashion_mnist", per_class=per_class))
+    file = {**sweep_file([], per_class), "run_cap": TRIALS, "early_terminate": {"type": "asha", "eta": ETA}}
+    return {
+        "settings": [],  # none is given: each peer draws its own
+        "trials": TRIALS,
+        "sweep": {key: value for key, value in file.items() if key != "first"},
+        "data": os.environ["HWCLS_DATA"],
+        "train": data.train.rows.tolist(),
+        "val": data.val.rows.tolist(),
+        "mean": data.mean,
+        "std": data.std,
+        "batch": BATCH,
+        "epochs": EPOCHS,
+        "grace": 1,
+        "eta": ETA,
+        "loaders": loaders,
+        "concurrent": max(1, usable_cpus() // 2),  # a trial takes a CPU for its driver and one for its worker
+    }
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """With a fresh home and cache, and Keras on torch."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("OMP_", "RAY_", "WANDB_"))}
+    path = os.pathsep.join([str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    own = {"HOME": str(folder / "home"), "HWCLS_CACHE": str(folder / "cache"), "PYTHONPATH": path}
+    return {**kept, **own, "RAY_TRAIN_V2_ENABLED": "1", "RAY_USAGE_STATS_ENABLED": "0", "KERAS_BACKEND": "torch"}
+
+
+def measure(name: str, spec: dict[str, Any], minutes: float, folder: Path) -> dict[str, Any]:
+    """A peer's row: its progress, and its score on test."""
+    results, log, written = folder / "headline", folder / "log.txt", folder / "spec.json"
+    (folder / "home").mkdir(parents=True)
+    written.write_text(json.dumps({**spec, "out": str(results)}), encoding="utf-8")
+    (folder / "sweep.yaml").write_text(yaml.safe_dump(spec["sweep"], sort_keys=False), encoding="utf-8")
+    ours = ["-m", "hwcls", "sweep", str(folder / "sweep.yaml"), "--results", str(folder), "--wandb", "off"]
+    script = [str(HERE / PEERS[name].script[0])] if PEERS[name].script else []
+    search = [*script, *PEERS[name].script[1:], str(written)] if script else ours
+    score = [*script, "score", str(written)] if script else ["-m", "hwcls", "evaluate", str(results)]
+    progress = Progress(results / "trials", minutes * MINUTE)
+    run = processes.run([sys.executable, *search], environment(folder), log, progress.look, minutes * MINUTE)
+    if not progress.best:
+        last_words = "\n".join(log.read_text("utf-8", errors="replace").splitlines()[-30:])
+        raise SystemExit(f"{last_words}\n{name} ends with {run.code}, and no epoch")
+    split = [] if script else ["--split", "test", "--json"]
+    done = subprocess.run(
+        [sys.executable, *score, *split], env=environment(folder), capture_output=True, text=True, check=True
+    )
+    last = done.stdout.splitlines()[-1] if script else json.dumps(json.loads(done.stdout)["accuracy"])
+    return {**asdict(progress), "trials": len(progress.epochs), "cpu": run.cpu, "wall": run.wall, "test": float(last)}
+
+
+def minutes_to(target: float, row: dict[str, Any]) -> float | None:
+    """CPU minutes until the best on val is `target`; None where it never is."""
+    return next((spent / MINUTE for spent, accuracy in row["best"] if accuracy >= target), None)
+
+
+def table(rows: dict[str, dict[str, Any]]) -> str:
+    """In Markdown; the accuracy to reach is the lowest of all in the end."""
+    target = min(row["best"][-1][1] for row in rows.values())
+    lines = [
+        f"| | test accuracy | best on val | CPU min to {target:.4f} on val | trials | epochs | CPU min | wall min |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, peer in PEERS.items():
+        if name in rows:
+            row = rows[name]
+            counted = f"{row['trials']} | {sum(row['epochs'].values())} | {row['cpu'] / MINUTE:.1f}"
+            scores = f"{row['test']:.4f} | {row['best'][-1][1]:.4f} | {minutes_to(target, row):.1f}"
+            lines.append(f"| {peer.title} | {scores} | {counted} | {row['wall'] / MINUTE:.1f} |")
+        elif missing := peer.missing():
+            lines.append(f"| {peer.title} | not installed: {', '.join(missing)} | | | | | | |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Print the table and write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=15.0, help="of CPU time for each")
+    parser.add_argument("--per-class", type=int, default=6000, help="images to train and validate on")
+    parser.add_argument("--loaders", type=int, default=2, help="worker processes of each DataLoader")
+    parser.add_argument("--only", choices=PEERS, action="append", help="these peers (repeatable)")
+    parser.add_argument("--json", type=Path, help="where the rows stand, of earlier runs too")
+    options = parser.parse_args()
+    if not Path(os.environ.get("HWCLS_DATA", ""), "FashionMNIST", "raw").is_dir():
+        raise SystemExit("HWCLS_DATA names no folder with FashionMNIST/raw in it")
+    rows = json.loads(options.json.read_text("utf-8")) if options.json and options.json.exists() else {}
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ["HWCLS_CACHE"] = str(Path(scratch, "cache"))
+        spec = specification(options.per_class, options.loaders)
+        for name in options.only or PEERS:
+            if not PEERS[name].missing():
+                rows[name] = measure(name, spec, options.minutes, Path(scratch, name))
+                print(f"{PEERS[name].title}: {rows[name]['test']:.4f}", flush=True)
+                if options.json:
+                    options.json.write_text(json.dumps(rows, default=str) + "\n", encoding="utf-8")
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
