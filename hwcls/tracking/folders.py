@@ -141,19 +141,23 @@ class TrialFolder:
 
         Those outside of the sweep's folder are left out: results from elsewhere may name any, and old ones are deleted.
         """
-        found = read_or_none(read_json, self.path / "checkpoint.json", list[str]) or []
+        found = read_or_none(read_json, self.path / "checkpoint.json", list[str])
+        if not found:
+            return []
         above = self.path.resolve().parents[1:3]  # of a trial, and of a confirm run
         sweep = next((folder for folder in above if (folder / "sweep.yaml").exists()), above[0])
         paths = [self.path / path for path in found]
         return [str(path) for path in paths if path.is_dir() and sweep in path.resolve().parents]
 
-    def add_checkpoint(self, path: str) -> None:
-        """Register a checkpoint and keep the one before it; older ones are deleted."""
+    def add_checkpoint(self, path: str) -> list[str]:
+        """Register a checkpoint and keep the one before it; older ones are deleted. Returns those that are kept."""
         old = [known for known in self.checkpoints() if Path(known).resolve() != Path(path).resolve()]
-        kept = [os.path.relpath(known, self.path) for known in (path, *old[:1])]  # the sweep's folder may be moved
-        files.write_json(self.path / "checkpoint.json", kept)
+        kept = [path, *old[:1]]
+        relative = [os.path.relpath(known, self.path) for known in kept]  # the sweep's folder may be moved
+        files.write_json(self.path / "checkpoint.json", relative)
         for gone in old[1:]:
             shutil.rmtree(gone, ignore_errors=True)
+        return kept
 
     def delete_checkpoints(self) -> None:
         """Delete the checkpoints of a trial that has ended."""

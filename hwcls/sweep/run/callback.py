@@ -18,7 +18,7 @@ from hwcls import files
 from hwcls.config.optim import MetricConfig
 from hwcls.config.sweep import SweepConfig
 from hwcls.sweep.monitor.progress import Progress
-from hwcls.sweep.run.tune_private import error_text, forget_failures, release_trial, request_checkpoint
+from hwcls.sweep.run.tune_private import error_text, forget_failures, request_checkpoint
 from hwcls.sweep.search.messages import REPORT, Job, job_of, report_in
 from hwcls.sweep.storage.checkpoint_store import drop_older, read_place
 from hwcls.sweep.storage.results_folder import full_disk
@@ -105,8 +105,7 @@ class RecordCallback(Callback):  # type: ignore[misc]
         folder = self._folder(job)
         try:
             copy_outputs(checkpoint, folder.path, weights=job.keep != "none")
-            folder.add_checkpoint(str(checkpoint))
-            drop_older(Path(self.folder.saved_in(job.name)), folder.checkpoints())
+            drop_older(Path(self.folder.saved_in(job.name)), folder.add_checkpoint(str(checkpoint)))
         except OSError as error:
             self.write_error = error
 
@@ -182,7 +181,6 @@ class RecordCallback(Callback):  # type: ignore[misc]
         self._remove_named(trial.trial_id)
         self._drop_unregistered(job_of(trial))
         self._mark_saved(trial)
-        release_trial(trial)
 
     def _drop_unregistered(self, job: Job) -> None:
         """Remove what a restart left, and what was written just before the end."""

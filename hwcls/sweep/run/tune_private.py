@@ -12,29 +12,33 @@ WRITTEN_FOR = "2.60"  # the Ray release; tests/sweep/run/test_tune_private.py co
 
 @contextmanager
 def no_snapshots() -> Iterator[None]:
-    """Tune neither writes the state of all trials in the block nor reads it at the end: hwcls has its own records."""
+    """Tune neither keeps nor writes trials that have ended in the block, nor reads them at the end.
+
+    hwcls has its own records and progress view; of thousands of trials Tune's would be most of the driver's memory.
+    """
     import importlib
 
     from ray.tune.execution.tune_controller import TuneController
 
     module: Any = importlib.import_module("ray.tune.tune")
-    kept = TuneController.checkpoint, module.ExperimentAnalysis
-    TuneController.checkpoint = lambda self, force=False, wait=False: None
+    kept = TuneController.checkpoint, module.ExperimentAnalysis, module._create_default_callbacks
+    TuneController.checkpoint = _forget_ended
     module.ExperimentAnalysis = lambda **given: None
+    module._create_default_callbacks = lambda callbacks, **options: callbacks  # its progress view has every trial
     try:
         yield
     finally:
-        TuneController.checkpoint, module.ExperimentAnalysis = kept
+        TuneController.checkpoint, module.ExperimentAnalysis, module._create_default_callbacks = kept
 
 
-def release_trial(trial: Any) -> None:
-    """Let go of what Tune keeps of a trial that has ended: its job, of thousands the most of the driver's memory.
-
-    Its last result and its last checkpoint have copies of it, as Tune's trainables add their config to results.
-    """
-    trial.config = trial._Trial__unresolved_config = trial.evaluated_params = {}
-    known = trial.run_metadata
-    known.last_result, known.metric_analysis, known.metric_n_steps, known.checkpoint_manager = {}, {}, {}, None
+def _forget_ended(controller: Any, force: bool = False, wait: bool = False) -> None:
+    """In place of a snapshot, which Tune takes after each event and at the end."""
+    ended = controller._stopped_trials | controller._failed_trials
+    for trial in ended:
+        controller._trials.remove(trial)
+    controller._live_trials -= ended
+    for kept in (controller._stopped_trials, controller._failed_trials, controller._trials_to_cache):
+        kept.clear()
 
 
 @contextmanager

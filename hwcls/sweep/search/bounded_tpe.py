@@ -52,9 +52,10 @@ class BoundedTPE(KeptDensities):
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         if self._asks_left <= 0 or trial.number in self._running:  # no trial is drawn from itself
             self._view = self.view(study).without(trial)
+            self._space = super().infer_relative_search_space(self._view, trial)
             self._asks_left = self._asks_of_a_view
         self._asks_left -= 1
-        return dict(super().infer_relative_search_space(self._view, trial))
+        return dict(self._space)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]

@@ -7,6 +7,7 @@ from typing import Any
 
 from hwcls.config.space import Fixed
 from hwcls.config.sweep_file import Sweep
+from hwcls.config.trial import TrialConfig
 from hwcls.data.augment.defaults import spell_out
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.search.messages import Job
@@ -33,24 +34,27 @@ class JobBuilder:
         Raises:
             pydantic.ValidationError: The settings are a combination that cannot be trained.
         """
-        sweep, resources = self.sweep, self.resources
-        seed = sweep.config.seed + number
-        config = sweep.trial(Fixed(settings), seed=seed, workers=resources.workers, threads=resources.cpus_per_worker)
-        folder = self.folder.trial(number)
+        sweep, folder = self.sweep, self.folder.trial(number)
         if (folder.path / "config.yaml").exists():
             config = spell_out(folder.config(), earlier=True)
         else:
+            config = self._new_config(number, settings)
             sync()  # no trial has a folder that the study does not know
-            config = spell_out(with_copied_source(config, self.sources), earlier=sweep.earlier)
             folder.write_config(config)
         return Job(
             key=f"trials/{number}",
             label=sweep.alternative_label(settings),
             parameters=sweep.space.flat_settings(settings),
             config=config,
-            resources=resources,
+            resources=self.resources,
             keep=sweep.config.keep,
             hang_after=sweep.config.hang_after,
             checkpoints=tuple(folder.checkpoints()),
             saved_in=self.folder.saved_in(f"trials-{number}"),
         )
+
+    def _new_config(self, number: int, settings: dict[str, Any]) -> TrialConfig:
+        sweep, cpus = self.sweep, self.resources.cpus_per_worker
+        seed = sweep.config.seed + number
+        config = sweep.trial(Fixed(settings), seed=seed, workers=self.resources.workers, threads=cpus)
+        return spell_out(with_copied_source(config, self.sources), earlier=sweep.earlier)

@@ -4,18 +4,37 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Container, Mapping
+from functools import cache
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
 from optuna.samplers._tpe.sampler import _split_trials, default_gamma
+from optuna.storages import JournalStorage
+from optuna.storages.journal import _storage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 WRITTEN_FOR = "5.0"  # the Optuna release; tests/sweep/search/test_optuna_private.py compares it with the installed one
 
 MODELLED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)  # the trials of which TPE has densities
 Pair = tuple[_ParzenEstimator, _ParzenEstimator]  # TPE's densities of settings: of good trials, of the others
+
+# Trials share their distributions, which never change: in Optuna each trial has copies of its own
+vars(_storage)["json_to_distribution"] = cache(json_to_distribution)
+
+
+class OneStudyStorage(JournalStorage):
+    """Optuna's storage of a journal that has one study: all its trials are there at once, not gathered at each look."""
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        with self._thread_lock:
+            self._sync_with_backend()
+            known = self._replay_result._trials.values()
+            found = list(known) if states is None else [trial for trial in known if trial.state in states]
+        return copy.deepcopy(found) if deepcopy else found
 
 
 class StudyView(optuna.Study):

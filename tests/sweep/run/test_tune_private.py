@@ -1,15 +1,17 @@
 """Ray Tune's private API is as it was in the release that hwcls was written for."""
 
+import gc
 import importlib
 import inspect
 import weakref
+from types import SimpleNamespace
 
 import ray
-from ray.train._internal.session import _TrainingResult
-from ray.tune import ExperimentAnalysis
+from ray.tune import Callback, ExperimentAnalysis
 from ray.tune.execution.class_cache import _ActorClassCache
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
+from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.result import SHOULD_CHECKPOINT
 
 from hwcls.sweep.run import tune_private
@@ -62,8 +64,8 @@ def test_tune_writes_no_snapshots(monkeypatch):
     assert "return ExperimentAnalysis(" in inspect.getsource(module.run)
     monkeypatch.setattr(TuneController, "checkpoint", lambda self, force=False, wait=False: saved.append(force))
     with tune_private.no_snapshots():
-        TuneController.checkpoint(None)
-        TuneController.checkpoint(None, force=True, wait=True)
+        TuneController.checkpoint(controller_of([], [], []))
+        TuneController.checkpoint(controller_of([], [], []), force=True, wait=True)
         assert module.ExperimentAnalysis(trials=[]) is None
     assert saved == []
     assert module.ExperimentAnalysis is ExperimentAnalysis
@@ -71,17 +73,36 @@ def test_tune_writes_no_snapshots(monkeypatch):
     assert saved == [False]
 
 
-def test_nothing_of_a_job_is_kept_of_a_trial_that_has_ended():
-    class Job:
-        def __deepcopy__(self, memo):
-            return self
+def test_tune_forgets_trials_that_have_ended():
+    """Of its sets it has those of ended trials for snapshots alone."""
+    running, stopped, failed = (Trial("nothing", stub=True) for _ in range(3))
+    controller, known = controller_of([running], [stopped], [failed]), [weakref.ref(stopped), weakref.ref(failed)]
+    del stopped, failed
+    with tune_private.no_snapshots():
+        TuneController.checkpoint(controller)
+    assert (controller._trials, controller._live_trials) == ([running], {running})
+    gc.collect()
+    assert [one() for one in known] == [None, None]
+    source = inspect.getsource(TuneController)
+    assert all(f"self.{name}: " in source for name in vars(controller))
+    assert source.index("self._actor_manager.next(timeout=0.1)") < source.index("self.checkpoint()")
 
-    job = Job()
-    known = weakref.ref(job)
-    trial = Trial("nothing", stub=True, config={"job": job}, evaluated_params={"job": job})
-    trial.run_metadata.last_result = {"config": {"job": job}}
-    trial.run_metadata.checkpoint_manager.register_checkpoint(_TrainingResult(None, {"config": {"job": job}}))
-    del job
-    assert known() is not None
-    tune_private.release_trial(trial)
-    assert known() is None
+
+def test_tune_has_no_progress_view_of_its_own():
+    """It would keep every trial."""
+    module, own = importlib.import_module("ray.tune.tune"), Callback()
+    assert "callbacks = _create_default_callbacks(\n        callbacks," in inspect.getsource(module.run)
+    with tune_private.no_snapshots():
+        assert module._create_default_callbacks([own], air_verbosity=None, metric=None) == [own]
+    assert any(isinstance(one, TrialProgressCallback) for one in module._create_default_callbacks([own]))
+
+
+def controller_of(running, stopped, failed):
+    """What Tune's controller knows of trials; one that failed stays among the live ones."""
+    return SimpleNamespace(
+        _trials=[*running, *stopped, *failed],
+        _live_trials={*running, *failed},
+        _stopped_trials=set(stopped),
+        _failed_trials=set(failed),
+        _trials_to_cache={*running, *stopped, *failed},
+    )

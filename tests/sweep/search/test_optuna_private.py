@@ -4,6 +4,9 @@ import sys
 
 import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
 
 from hwcls.sweep.search import optuna_private
 from hwcls.sweep.search.bounded_tpe import SHARED, BoundedTPE
@@ -64,6 +67,22 @@ def test_a_trial_that_has_not_changed_is_shown_as_the_same_object():
     third = optuna_private.shown_to_sampler(study, 1, already).get_trials(deepcopy=False)
     assert (third[0].value, third[1] is first[1]) == (0.7, True)
     assert optuna_private.shown_to_sampler(study, None, already) is study
+
+
+def test_a_storage_of_one_study_gives_what_optunas_gives(tmp_path):
+    """Trials are in the order of their numbers, also after changes, and share the distributions that are equal."""
+    storage = optuna_private.OneStudyStorage(JournalFileBackend(str(tmp_path / "study.journal")))
+    study = optuna.create_study(storage=storage, study_name="s")
+    trials = [study.ask({"lr": optuna.distributions.FloatDistribution(0.0, 1.0)}) for _ in range(3)]
+    study.enqueue_trial({"lr": 0.5})
+    study.tell(trials[1], 0.5)
+    for states in (None, (TrialState.RUNNING,), (TrialState.WAITING, TrialState.COMPLETE), ()):
+        found = storage.get_all_trials(study._study_id, deepcopy=False, states=states)
+        assert found == JournalStorage.get_all_trials(storage, study._study_id, deepcopy=False, states=states)
+    first, second, *_ = storage.get_all_trials(study._study_id, deepcopy=False)
+    assert first.distributions["lr"] is second.distributions["lr"]
+    copied = storage.get_all_trials(study._study_id)[0]
+    assert (copied == first, copied is first) == (True, False)
 
 
 def drawn_settings(sampler, trials):

@@ -1,5 +1,6 @@
 """The study's journal and the bounded TPE: what each ask and each trial costs."""
 
+import json
 import os
 import random
 
@@ -14,6 +15,7 @@ from hwcls.config.sweep import SAMPLERS, Searched
 from hwcls.sweep.search import optuna_private
 from hwcls.sweep.search.bounded_tpe import BEST, LATEST, SHARED, BoundedTPE
 from hwcls.sweep.search.journal import Journal
+from hwcls.sweep.search.optuna_private import OneStudyStorage
 
 LR = {"lr": optuna.distributions.FloatDistribution(0.0, 1.0)}
 
@@ -80,13 +82,16 @@ def test_asking_looks_at_no_more_trials_than_the_excerpt(monkeypatch):
 @pytest.mark.parametrize(("at_once", "looks"), [(1, 4), (SHARED - 1, 4), (SHARED, 2), (2 * SHARED, 2)])
 def test_asks_share_a_history_where_many_trials_run(monkeypatch, at_once, looks):
     """One trial more among hundreds tells nothing new."""
-    study, looked = trials(40), []
-    view = BoundedTPE.view
+    study, looked, grouped = trials(40), [], []
+    view, group = BoundedTPE.view, group_decomposed._SearchSpaceGroup.add_distributions
     monkeypatch.setattr(BoundedTPE, "view", lambda *given: looked.append(1) or view(*given))
+    monkeypatch.setattr(
+        group_decomposed._SearchSpaceGroup, "add_distributions", lambda *given: grouped.append(1) or group(*given)
+    )
     study.sampler = SAMPLERS["tpe"]().sampler(0, Searched(space=None, at_once=at_once))
     for _ in range(4):
         study.ask(LR)
-    assert len(looked) == looks
+    assert (len(looked), len(grouped)) == (looks, 40 * looks)
 
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
@@ -141,3 +146,17 @@ def test_a_partial_journal_line_is_cut_before_the_next(tmp_path):
     files.cut_partial_line(journal.path)
     study.ask(LR)
     assert journal.count() == 3
+
+
+def test_a_journal_reads_no_line_twice(tmp_path, monkeypatch):
+    study = optuna.create_study(storage=OneStudyStorage(Journal(tmp_path / "study.journal")), study_name="s")
+    read = []
+    monkeypatch.setattr("json.loads", lambda text, loads=json.loads: read.append(text) or loads(text))
+    for value in (0.25, 0.5):
+        trial = study.ask(LR)
+        trial.report(value, 1)
+        study.tell(trial, value)
+    lines = (tmp_path / "study.journal").read_bytes().splitlines()
+    assert [text for text in read if isinstance(text, bytes)] == lines[1:]
+    again = optuna.load_study(study_name="s", storage=OneStudyStorage(Journal(tmp_path / "study.journal")))
+    assert again.trials == study.trials

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import JournalStorage
 
 from hwcls import files
 from hwcls.config.sweep import Searched
 from hwcls.config.sweep_file import Sweep
 from hwcls.reading import damage_named
 from hwcls.sweep.search.journal import Journal
+from hwcls.sweep.search.optuna_private import OneStudyStorage
 from hwcls.sweep.search.study.rebuild import earlier_lines, rebuild_changed
 from hwcls.sweep.storage.journal_format import RANKED
 from hwcls.tracking.folders import SweepFolder
@@ -53,8 +53,8 @@ def build_sampler(sweep: Sweep, study: optuna.Study, seed: int, at_once: int = 1
     return sweep.config.search.sampler(seed, searched)
 
 
-def _open_journal(path: Path) -> tuple[Journal, JournalStorage]:
+def _open_journal(path: Path) -> tuple[Journal, OneStudyStorage]:
     with damage_named(path):
         files.cut_partial_line(path)
         journal = Journal(path)
-        return journal, JournalStorage(journal)
+        return journal, OneStudyStorage(journal)
