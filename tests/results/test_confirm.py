@@ -58,6 +58,18 @@ def test_only_runs_that_report_are_in_the_statistics(results, picked, tmp_path):
     assert not own["chosen_and_reported_on_the_same_runs"]
 
 
+def test_runs_that_are_trained_and_not_scored_are_called_so(results, picked, tmp_path):
+    report(results, picked, "resnet", 0)
+    report(results, picked, "resnet", 2)  # won once, before another seed of trial 0 was there
+    run = picked.confirm_run("mlp", FIRST_SEED + 1000)
+    run.write_purpose({"trial": 1, "role": "report"})
+    results.trial(run, [0.5, 0.6], label="mlp", trial=1, role="report")
+    assert describe_confirm(load_results(tmp_path))[0] == (
+        "15 confirm runs complete: 8 picked the winners on validation, 3 report them on test, on other seeds,"
+        " 1 is not scored on test yet and 3 are of trials that another one overtook."
+    )
+
+
 def test_the_last_winner_stands_until_another_one_is_scored(results, picked, tmp_path):
     report(results, picked, "resnet", 2)  # has won once
     assert confirm_winners(load_results(tmp_path)) == {"resnet": 2}
