@@ -66,8 +66,10 @@ def test_runs_that_are_trained_and_not_scored_are_called_so(results, picked, tmp
     results.trial(run, [0.5, 0.6], label="mlp", trial=1, role="report")
     assert describe_confirm(load_results(tmp_path))[0] == (
         "15 confirm runs complete: 8 picked the winners on validation, 3 report them on test, on other seeds,"
-        " 1 is not scored on test yet and 3 are of trials that another one overtook."
+        " 1 is not scored on test and 3 are of trials that another one overtook."
     )
+    results.trial(picked.trial(3), [0.3], label="resnet", status=None)  # more trials since, which still run
+    assert "1 is not scored on test and 3 are" in describe_confirm(load_results(tmp_path))[0]
 
 
 def test_the_last_winner_stands_until_another_one_is_scored(results, picked, tmp_path):

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from hwcls.format import format_count, format_interval, join_words
-from hwcls.results.confirm.missing import UNSCORED, MissingRun, find_missing, resume_command
+from hwcls.results.confirm.missing import MissingRun, find_missing, resume_command
 from hwcls.results.confirm.out_of_fold import find_out_of_fold, summarize_out_of_fold
-from hwcls.results.confirm.plan import find_splits, point_runs, reports_on_picks, winner_runs
+from hwcls.results.confirm.plan import confirm_metric, find_splits, point_runs, reports_on_picks, winner_runs
 from hwcls.results.load import PICK, SweepResults
 from hwcls.results.scored_runs import describe_left_out, score_on_test
 from hwcls.results.test_comparison import compare_confirmed
@@ -50,8 +50,9 @@ def describe_runs(sweep: SweepResults) -> str:
     parts += (
         [f"{reports} {verb} {'them on test, on other seeds' if picks else 'the winners on test'}"] if reports else []
     )
-    unscored = sum(run.reason == UNSCORED for run in find_missing(sweep))
-    parts += [f"{unscored} {'is' if unscored == 1 else 'are'} not scored on test yet"] if unscored else []
+    metric = confirm_metric(sweep)
+    unscored = sum(run.role != PICK and metric not in (run.test or {}) for run in complete)
+    parts += [f"{unscored} {'is' if unscored == 1 else 'are'} not scored on test"] if unscored else []
     other = len(complete) - picks - reports - unscored
     whose = "is of a trial" if other == 1 else "are of trials"
     parts += [f"{other} {whose} that another one overtook"] if other else []

@@ -10,8 +10,6 @@ from hwcls.results.confirm.plan import ConfirmPlan, confirm_config, confirm_metr
 from hwcls.results.confirm.search_end import has_all_trials
 from hwcls.results.load import PICK, REPORT, ConfirmRun, SweepResults
 
-UNSCORED = "not scored on test"  # as the reason of a run that is trained
-
 
 @dataclass(frozen=True)
 class MissingRun:
@@ -66,4 +64,4 @@ def _reason(sweep: SweepResults, plan: ConfirmPlan, run: ConfirmRun | None) -> s
         return f"failed: {run.run.error}"
     if not run.complete:
         return run.run.status.replace("_", " ")
-    return UNSCORED if plan.reports(run) and confirm_metric(sweep) not in (run.test or {}) else None
+    return "not scored on test" if plan.reports(run) and confirm_metric(sweep) not in (run.test or {}) else None
