@@ -9,6 +9,7 @@ persistent workers, torch's own optimizers. Each trial writes a line per epoch i
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -102,10 +103,11 @@ class Record:
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def add(self, line: dict[str, Any], model: nn.Module) -> None:
-        """An epoch that has ended."""
+        """An epoch that has ended; its weights are there, completely, before its line."""
         if line["val/accuracy"] > self.best:
             self.best = line["val/accuracy"]
-            torch.save({"settings": self.settings, "weights": model.state_dict()}, self.folder / "best.pt")
+            torch.save({"settings": self.settings, "weights": model.state_dict()}, self.folder / "new.pt")
+            os.replace(self.folder / "new.pt", self.folder / "best.pt")
         with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
@@ -123,19 +125,12 @@ def epochs(
 
 
 def score(spec: dict[str, Any]) -> None:
-    """Print the accuracy on test of the trial that is best on val."""
-    folder = max(Path(spec["out"], "trials").glob("*"), key=best_of)
-    found = torch.load(folder / "best.pt", weights_only=True)
+    """Print the accuracy on test of the trial whose folder `spec` names, with its best weights on val."""
+    found = torch.load(Path(spec["best"], "best.pt"), weights_only=True)
     model = build(found["settings"], 0)
     model.load_state_dict(found["weights"])
     test = datasets.FashionMNIST(spec["data"], train=False, transform=transforms.Compose(as_they_are(spec)))
     print(accuracy(model, DataLoader(test, 500)))
-
-
-def best_of(folder: Path) -> float:
-    """The best accuracy on val of a trial; 0 before its first epoch has ended."""
-    lines = (folder / "metrics.jsonl").read_text("utf-8").splitlines() if (folder / "metrics.jsonl").exists() else []
-    return max((json.loads(line)["val/accuracy"] for line in lines), default=0.0)
 
 
 def probe(spec: dict[str, Any]) -> None:

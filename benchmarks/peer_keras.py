@@ -3,11 +3,14 @@
     KERAS_BACKEND=torch python benchmarks/peer_keras.py search|score SPEC.json
 
 The model has the layers of SimpleCNN: two blocks of 3x3 convolution, pooling, norm and ReLU, whose width doubles.
+Keras's own are the start values, the momentum of the norm, and weight decay, which it always takes from the weights
+and not from the gradient. Images are shifted by up to 2 pixels, not by whole ones: Keras has no padded crop.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -16,7 +19,6 @@ from typing import Any
 import keras
 import keras_tuner
 import numpy as np
-from contenders import best_of
 from keras import layers
 from torchvision import datasets
 
@@ -33,7 +35,8 @@ class Writer(keras.callbacks.Callback):
         found = float((logs or {})["val_accuracy"])
         if found > self.best:
             self.best = found
-            self.model.save(self.folder / "best.keras")
+            self.model.save(self.folder / "new.keras")
+            os.replace(self.folder / "new.keras", self.folder / "best.keras")
         with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
             line = {"epoch": epoch + 1, "val/accuracy": found, "seconds": time.time() - self.started}
             file.write(json.dumps(line) + "\n")
@@ -108,10 +111,9 @@ def search(spec: dict[str, Any]) -> None:
 
 
 def score(spec: dict[str, Any]) -> None:
-    """Print the accuracy on test of the trial that is best on val."""
-    folder = max(Path(spec["out"], "trials").glob("*"), key=best_of)
+    """Print the accuracy on test of the trial whose folder `spec` names, with its best weights on val."""
     images, labels = images_of(spec, train=False)
-    _, accuracy = keras.models.load_model(folder / "best.keras").evaluate(images, labels, verbose=0)
+    _, accuracy = keras.models.load_model(Path(spec["best"], "best.keras")).evaluate(images, labels, verbose=0)
     print(accuracy)
 
 

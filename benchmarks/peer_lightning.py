@@ -24,9 +24,9 @@ from torch import nn
 class Classifier(pl.LightningModule):
     """A network as a LightningModule."""
 
-    def __init__(self, network: nn.Module, settings: dict[str, Any], record: Record) -> None:
+    def __init__(self, network: nn.Module, settings: dict[str, Any]) -> None:
         super().__init__()
-        self.network, self.settings, self.record, self.started = network, settings, record, time.time()
+        self.network, self.settings = network, settings
 
     def training_step(self, batch: Any, index: int) -> torch.Tensor:
         images, labels = batch
@@ -37,15 +37,22 @@ class Classifier(pl.LightningModule):
         right = (self.network(images).argmax(1) == labels).float().mean()
         self.log("val_acc", right, batch_size=len(labels))
 
-    def on_validation_end(self) -> None:
-        if self.trainer.sanity_checking:
-            return
-        found = {"epoch": self.current_epoch + 1, "val/accuracy": self.trainer.callback_metrics["val_acc"].item()}
-        self.record.add({**found, "seconds": time.time() - self.started}, self.network)
-        self.started = time.time()
-
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return optimizer_of(self.network, self.settings)
+
+
+class Recorder(pl.Callback):
+    """Notes each epoch; it comes before the callback that may end the trial there."""
+
+    def __init__(self, record: Record) -> None:
+        self.record, self.started = record, time.time()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.sanity_checking:
+            return
+        found = {"epoch": trainer.current_epoch + 1, "val/accuracy": trainer.callback_metrics["val_acc"].item()}
+        self.record.add({**found, "seconds": time.time() - self.started}, pl_module.network)
+        self.started = time.time()
 
 
 def search(spec: dict[str, Any]) -> None:
@@ -54,7 +61,8 @@ def search(spec: dict[str, Any]) -> None:
 
     def objective(trial: optuna.Trial) -> float:
         settings = draw(trial)
-        model = Classifier(build(settings, trial.number), settings, Record(spec, settings, trial.number))
+        model = Classifier(build(settings, trial.number), settings)
+        recorder = Recorder(Record(spec, settings, trial.number))
         trainer = pl.Trainer(
             max_epochs=spec["epochs"],
             accelerator="auto",
@@ -62,7 +70,7 @@ def search(spec: dict[str, Any]) -> None:
             enable_checkpointing=False,
             enable_progress_bar=False,
             default_root_dir=spec["out"],
-            callbacks=[PyTorchLightningPruningCallback(trial, monitor="val_acc")],
+            callbacks=[recorder, PyTorchLightningPruningCallback(trial, monitor="val_acc")],
         )
         trainer.fit(model, train, val)
         return trainer.callback_metrics["val_acc"].item()

@@ -4,12 +4,14 @@
     HWCLS_DATA=... python benchmarks/peers.py [--minutes 15] [--only NAME ...] [--per-class 200] [--json FILE]
 
 All search the same space on Fashion-MNIST: SimpleCNN of width 16 or 32, AdamW or SGD, learning rate and weight decay,
-9 epochs at most, the same split, crop and flip. What to try, and when to stop it, is each peer's own, as its
-documentation shows it. Each runs alone until it and all processes that it started have spent the CPU time, and is
-killed then; its best trial on val is scored on test once, outside the budget. Keras Tuner builds the same layers in
-Keras and trains them on the backend of torch. A peer that is not installed is a line of the table.
+9 epochs at most, the same split, shifts by up to 2 pixels and flips. What to try, and when to stop it, is each peer's
+own, as its documentation shows it. Each runs alone until it and all processes that it started have spent the CPU time,
+and is killed then; its best trial on val is scored on test once, outside the budget: with its best weights, or, where
+hwcls was killed while it trained that trial, with those of its last checkpoint. Keras Tuner builds the same layers in
+Keras and trains them on the backend of torch; peer_keras.py names what differs. A peer that is not installed is a line
+of the table.
 
-Rows are added to FILE, so that the peers can run at different times.
+Rows are added to FILE, so that the peers can run at different times; those of another task or budget are refused.
 """
 
 from __future__ import annotations
@@ -39,18 +41,37 @@ MINUTE = 60.0
 
 @dataclass(frozen=True)
 class Peer:
-    """A system, the packages beside those of hwcls that it needs, and the script that runs it."""
+    """A system, the script that runs it with the word for its search, and what it needs beside hwcls's packages."""
 
     title: str
-    script: tuple[str, ...]
+    script: tuple[str, str]
     needs: tuple[str, ...] = ()
 
     def missing(self) -> list[str]:
         return [name for name in self.needs if importlib.util.find_spec(name) is None]
 
+    def search(self, folder: Path) -> list[str]:
+        """What Python runs until the CPU time is spent."""
+        return [str(HERE / self.script[0]), self.script[1], str(folder / "spec.json")]
 
+    def score(self, folder: Path, best: Path) -> list[str]:
+        """What Python runs to score the best trial on test; `spec.json` names it."""
+        return [str(HERE / self.script[0]), "score", str(folder / "spec.json")]
+
+
+class Hwcls(Peer):
+    """hwcls by its commands."""
+
+    def search(self, folder: Path) -> list[str]:
+        return ["-m", "hwcls", "sweep", str(folder / "sweep.yaml"), "--results", str(folder), "--wandb", "off"]
+
+    def score(self, folder: Path, best: Path) -> list[str]:
+        return ["-m", "hwcls", "evaluate", str(best), "--split", "test", "--json"]
+
+
+OURS = "hwcls"
 PEERS = {
-    "hwcls": Peer("hwcls", ()),
+    OURS: Hwcls("hwcls", ("", "")),
     "tune": Peer("Ray Tune + TorchTrainer", ("contenders.py", "tune"), ("opencensus",)),
     "optuna": Peer("Optuna, one process", ("contenders.py", "optuna")),
     "lightning": Peer("Lightning + Optuna", ("peer_lightning.py", "search"), ("lightning", "optuna_integration")),
@@ -65,6 +86,7 @@ class Progress:
     trials: Path
     limit: float  # CPU seconds; what is written after them does not count
     best: list[tuple[float, float]] = field(default_factory=list)  # (CPU seconds, accuracy), each better than before
+    best_trial: str = ""
     epochs: dict[str, int] = field(default_factory=dict)  # by trial
 
     def look(self, spent: float) -> None:
@@ -72,11 +94,13 @@ class Progress:
         if spent > self.limit:
             return
         for path in self.trials.glob("*/metrics.jsonl"):
-            lines = path.read_text("utf-8").splitlines()
-            new = [json.loads(line)["val/accuracy"] for line in lines[self.epochs.get(path.parent.name, 0) :]]
-            self.epochs[path.parent.name] = len(lines)
+            whole, trial = path.read_text("utf-8").rpartition("\n")[0], path.parent.name  # the last line may grow still
+            lines = whole.splitlines()
+            new = [json.loads(line)["val/accuracy"] for line in lines[self.epochs.get(trial, 0) :]]
+            self.epochs[trial] = len(lines)
             if new and max(new) > (self.best[-1][1] if self.best else 0.0):
                 self.best.append((spent, max(new)))
+                self.best_trial = trial
 
 
 def specification(per_class: int, loaders: int) -> dict[str, Any]:
@@ -115,21 +139,21 @@ def measure(name: str, spec: dict[str, Any], minutes: float, folder: Path) -> di
     (folder / "home").mkdir(parents=True)
     written.write_text(json.dumps({**spec, "out": str(results)}), encoding="utf-8")
     (folder / "sweep.yaml").write_text(yaml.safe_dump(spec["sweep"], sort_keys=False), encoding="utf-8")
-    ours = ["-m", "hwcls", "sweep", str(folder / "sweep.yaml"), "--results", str(folder), "--wandb", "off"]
-    script = [str(HERE / PEERS[name].script[0])] if PEERS[name].script else []
-    search = [*script, *PEERS[name].script[1:], str(written)] if script else ours
-    score = [*script, "score", str(written)] if script else ["-m", "hwcls", "evaluate", str(results)]
     progress = Progress(results / "trials", minutes * MINUTE)
-    run = processes.run([sys.executable, *search], environment(folder), log, progress.look, minutes * MINUTE)
+    search = [sys.executable, *PEERS[name].search(folder)]
+    run = processes.run(search, environment(folder), log, progress.look, minutes * MINUTE)
     if not progress.best:
         last_words = "\n".join(log.read_text("utf-8", errors="replace").splitlines()[-30:])
         raise SystemExit(f"{last_words}\n{name} ends with {run.code}, and no epoch")
-    split = [] if script else ["--split", "test", "--json"]
-    done = subprocess.run(
-        [sys.executable, *score, *split], env=environment(folder), capture_output=True, text=True, check=True
-    )
-    last = done.stdout.splitlines()[-1] if script else json.dumps(json.loads(done.stdout)["accuracy"])
-    return {**asdict(progress), "trials": len(progress.epochs), "cpu": run.cpu, "wall": run.wall, "test": float(last)}
+    best = results / "trials" / progress.best_trial
+    written.write_text(json.dumps({**spec, "best": str(best)}), encoding="utf-8")
+    score = [sys.executable, *PEERS[name].score(folder, best)]
+    done = subprocess.run(score, env=environment(folder), capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{done.stderr}\n{name} cannot be scored")
+    test = json.loads(done.stdout)["accuracy"] if name == OURS else float(done.stdout.splitlines()[-1])
+    found = {key: value for key, value in asdict(progress).items() if key != "trials"}
+    return {**found, "trials": len(progress.epochs), "cpu": run.cpu, "wall": run.wall, "test": test}
 
 
 def minutes_to(target: float, row: dict[str, Any]) -> float | None:
@@ -139,7 +163,7 @@ def minutes_to(target: float, row: dict[str, Any]) -> float | None:
 
 def table(rows: dict[str, dict[str, Any]]) -> str:
     """In Markdown; the accuracy to reach is the lowest of all in the end."""
-    target = min(row["best"][-1][1] for row in rows.values())
+    target = min((row["best"][-1][1] for row in rows.values()), default=0.0)
     lines = [
         f"| | test accuracy | best on val | CPU min to {target:.4f} on val | trials | epochs | CPU min | wall min |",
         "|---|---|---|---|---|---|---|---|",
@@ -166,16 +190,19 @@ def main() -> None:
     options = parser.parse_args()
     if not Path(os.environ.get("HWCLS_DATA", ""), "FashionMNIST", "raw").is_dir():
         raise SystemExit("HWCLS_DATA names no folder with FashionMNIST/raw in it")
+    task = {"minutes": options.minutes, "per_class": options.per_class, "loaders": options.loaders}
     rows = json.loads(options.json.read_text("utf-8")) if options.json and options.json.exists() else {}
+    if any({key: row[key] for key in task} != task for row in rows.values()):
+        raise SystemExit(f"{options.json} has rows of another task or budget: choose another file")
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["HWCLS_CACHE"] = str(Path(scratch, "cache"))
         spec = specification(options.per_class, options.loaders)
         for name in options.only or PEERS:
             if not PEERS[name].missing():
-                rows[name] = measure(name, spec, options.minutes, Path(scratch, name))
+                rows[name] = {**measure(name, spec, options.minutes, Path(scratch, name)), **task}
                 print(f"{PEERS[name].title}: {rows[name]['test']:.4f}", flush=True)
                 if options.json:
-                    options.json.write_text(json.dumps(rows, default=str) + "\n", encoding="utf-8")
+                    options.json.write_text(json.dumps(rows) + "\n", encoding="utf-8")
     print(table(rows))
 
 

@@ -55,9 +55,9 @@ def run(
         def watch() -> None:
             while not ended.wait(EVERY):
                 running = family.look()
-                look(spent())
                 if spent() > limit:
                     kill(running)
+                look(spent())
 
         watcher = threading.Thread(target=watch)
         watcher.start()

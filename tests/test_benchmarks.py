@@ -228,10 +228,16 @@ def test_the_progress_of_a_peer_is_read_while_it_runs(benchmark_module, tmp_path
         with open(tmp_path / trial / "metrics.jsonl", "a") as file:
             file.write(json.dumps({"val/accuracy": value}) + "\n")
 
-    for spent, trial, value in [(10, "0", 0.5), (30, "1", 0.4), (60, "1", 0.8), (90, "0", 0.7), (121, "0", 0.9)]:
+    for spent, trial, value in [(10, "0", 0.5), (30, "1", 0.4), (60, "1", 0.8), (90, "0", 0.7)]:
         epoch(trial, value)
         progress.look(spent)
+    with open(tmp_path / "1" / "metrics.jsonl", "a") as file:
+        file.write('{"val/acc')  # it is being written
+    progress.look(110)
+    epoch("0", 0.9)
+    progress.look(121)
     assert progress.best == [(10, 0.5), (60, 0.8)]
+    assert progress.best_trial == "1"
     assert progress.epochs == {"0": 2, "1": 2}
     row = {"best": progress.best}
     assert [peers.minutes_to(target, row) for target in (0.5, 0.6, 0.8, 0.81)] == [10 / 60, 1, 1, None]
@@ -254,6 +260,7 @@ def test_the_table_of_peers(benchmark_module, monkeypatch):
         "| Optuna, one process | 0.9050 | 0.9100 | 9.0 | 2 | 12 | 10.0 | 5.0 |",
         "| Keras Tuner | not installed: no_such_one | | | | | | |",
     ]
+    assert peers.table({}).splitlines()[2:] == ["| Keras Tuner | not installed: no_such_one | | | | | | |"]
 
 
 def test_a_command_ends_at_its_limit_of_cpu_time(tmp_path):
