@@ -182,7 +182,7 @@ class _Parser:
             if word not in WORDS:
                 raise self.fail(f"unknown word '{word}'", (*key, word), did_you_mean(word, WORDS))
         distribution = raw.get("distribution")
-        problem = _distribution_problem(distribution) if "distribution" in raw else None
+        problem = None if distribution is None else _distribution_problem(distribution)
         if problem is not None:
             raise self.fail(problem[0], (*key, "distribution"), problem[1])
         kinds = [kind for kind in ("value", "values") if kind in raw] + (

@@ -69,7 +69,7 @@ ERRORS = {
     "early_terminate={etta: 4}": "early_terminate.etta: unknown key 'etta' — did you mean 'eta'",
     "parameters.data.mean=0.5": "mean 0.5 is no list of numbers — write [0.5, 0.5, 0.5], or images",
     "parameters.optimizer.choice.adam.lr=null": "null is not a number — leave the key out for its default",
-    "parameters.optimizer.choice.adam.lr={min: 0.1, max: 1, distribution: null}": "unknown distribution null",
+    "parameters.optimizer.choice.adam.lr={min: 0.1, max: 1, distribution: normal}": "unknown distribution 'normal'",
     "parameters.data.channels={min: 1, max: 3}": "channels: 'channels' takes no range — write values: [...]",
     "parameters.scheduler={name: {values: cosine}}": "scheduler.name.values: 'values' needs a list",
 }

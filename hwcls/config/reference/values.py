@@ -16,7 +16,7 @@ WORDS: dict[str, Schema] = {
     "q": {"description": "As step, in W&B's word.", "type": "number", "exclusiveMinimum": 0},
     "distribution": {
         "description": "W&B's word; min, max and log, or values, say it too.",
-        "enum": list(DISTRIBUTIONS),
+        "enum": [*DISTRIBUTIONS, None],
     },
 }
 _BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
