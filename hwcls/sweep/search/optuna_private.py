@@ -25,15 +25,22 @@ vars(_storage)["json_to_distribution"] = cache(json_to_distribution)
 
 
 class OneStudyStorage(JournalStorage):
-    """Optuna's storage of a journal that has one study: all its trials are there at once, not gathered at each look."""
+    """Optuna's storage of a journal that has one study: all its trials are there at once, not gathered at each look.
+
+    optuna-dashboard renames a study by copying it; then the trials of the old one are there as well.
+    """
 
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
         with self._thread_lock:
             self._sync_with_backend()
-            known = self._replay_result._trials.values()
-            found = list(known) if states is None else [trial for trial in known if trial.state in states]
+            replayed = self._replay_result
+            if replayed._next_study_id > 1 or study_id not in replayed._studies:
+                found = replayed.get_all_trials(study_id, states)
+            else:
+                known = replayed._trials.values()
+                found = list(known) if states is None else [trial for trial in known if trial.state in states]
         return copy.deepcopy(found) if deepcopy else found
 
 

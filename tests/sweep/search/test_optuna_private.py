@@ -85,6 +85,22 @@ def test_a_storage_of_one_study_gives_what_optunas_gives(tmp_path):
     assert (copied == first, copied is first) == (True, False)
 
 
+def test_a_storage_of_a_renamed_study_has_each_trial_once(tmp_path):
+    """optuna-dashboard copies the study and deletes the old one, whose trials Optuna keeps."""
+    storage = optuna_private.OneStudyStorage(JournalFileBackend(str(tmp_path / "study.journal")))
+    study = optuna.create_study(storage=storage, study_name="s")
+    for value in (0.0, 1.0, 2.0):
+        study.tell(study.ask(), value)
+    renamed = optuna.create_study(storage=storage, study_name="renamed")
+    renamed.add_trials(study.get_trials())
+    optuna.delete_study(study_name="s", storage=storage)
+    assert [trial.number for trial in renamed.get_trials()] == [0, 1, 2]
+    assert [trial.number for trial in renamed.get_trials(states=(TrialState.RUNNING,))] == []
+    assert renamed.ask().number == 3
+    with pytest.raises(KeyError):
+        study.get_trials()
+
+
 def drawn_settings(sampler, trials):
     """The settings of so many trials with an alternative each, of which more than 2 * SHARED run at once."""
     study, running, found = optuna.create_study(sampler=sampler), [], []

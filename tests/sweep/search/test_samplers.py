@@ -1,5 +1,6 @@
 """The study's journal and the bounded TPE: what each ask and each trial costs."""
 
+import errno
 import json
 import os
 import random
@@ -8,6 +9,7 @@ import optuna
 import pytest
 from optuna.samplers._tpe import sampler as tpe
 from optuna.search_space import group_decomposed
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from hwcls import files
@@ -156,7 +158,53 @@ def test_a_journal_reads_no_line_twice(tmp_path, monkeypatch):
         trial = study.ask(LR)
         trial.report(value, 1)
         study.tell(trial, value)
-    lines = (tmp_path / "study.journal").read_bytes().splitlines()
+    lines = (tmp_path / "study.journal").read_bytes().splitlines(keepends=True)
     assert [text for text in read if isinstance(text, bytes)] == lines[1:]
     again = optuna.load_study(study_name="s", storage=OneStudyStorage(Journal(tmp_path / "study.journal")))
     assert again.trials == study.trials
+
+
+def test_a_journal_reads_what_another_writer_appends(tmp_path):
+    """As optuna-dashboard does; a line that it has not written wholly is read later."""
+    path = tmp_path / "study.journal"
+    study = optuna.create_study(storage=OneStudyStorage(Journal(path)), study_name="s")
+    other = optuna.load_study(study_name="s", storage=optuna.storages.JournalStorage(JournalFileBackend(str(path))))
+    trials = [study.ask(LR) for _ in range(3)]
+    other.ask(LR)
+    other.set_user_attr("note", "x")
+    with open(path, "ab") as file:
+        file.write(b'{"op_code": 4, "worker')
+    assert study.user_attrs == {"note": "x"}
+    trials.append(study.ask(LR))
+    study.tell(trials[0], 0.25)
+    study.tell(trials[3], 0.5)
+    assert [trial.number for trial in trials] == [0, 1, 2, 4]
+    assert study.trials == other.trials
+    again = optuna.load_study(study_name="s", storage=OneStudyStorage(Journal(path)))
+    assert again.trials == study.trials
+
+
+def test_a_journal_has_a_line_whose_writing_failed_half_way(tmp_path, monkeypatch):
+    """Closing the file may still write what a full disk refused."""
+    study = optuna.create_study(storage=OneStudyStorage(Journal(tmp_path / "study.journal")), study_name="s")
+
+    def append_and_fail(*given, append=files.append_line, **options):
+        append(*given, **options)
+        raise OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "append_line", append_and_fail)
+        with pytest.raises(OSError, match="full"):
+            study.ask(LR)
+    assert study.ask(LR).number == 1
+    again = optuna.load_study(study_name="s", storage=OneStudyStorage(Journal(tmp_path / "study.journal")))
+    assert again.trials == study.trials
+
+
+def test_opening_a_journal_leaves_its_time(tmp_path):
+    """By which the mirror knows that there is nothing to upload."""
+    path = tmp_path / "study.journal"
+    Journal(path)
+    os.utime(path, (0, 0))
+    Journal(path)
+    assert path.stat().st_mtime == 0
