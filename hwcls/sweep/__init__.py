@@ -11,7 +11,6 @@ import types
 from typing import Any
 
 RAY_SETTINGS = {
-    "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # workers inherit the environment of the driver, also under `uv run`

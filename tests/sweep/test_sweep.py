@@ -1,8 +1,10 @@
 """Whole sweeps on a real Ray, in this process."""
 
 import csv
+import gc
 import json
 import shutil
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -179,6 +181,23 @@ def test_a_failing_trial_is_retried_counted_and_explained(run, tiny, tmp_path):
     states = [trial.state.name for trial in _study(outcome.folder.path, "faults").trials]
     assert sorted(states) == ["COMPLETE", "FAIL", "FAIL", "FAIL"]
     assert load_results(outcome.folder.path).trials
+
+
+def test_tune_keeps_no_trial_that_has_ended(run, tiny, monkeypatch):
+    """Nothing of a trial is left when another one starts after it; Tune's own progress view would keep all."""
+    monkeypatch.setenv("RAY_AIR_NEW_OUTPUT", "1")
+    ended, alive, on_trial_complete = [], [], callback.RecordCallback.on_trial_complete
+
+    def count(self, iteration, trials, trial, **info):
+        gc.collect()
+        alive.append(sum(one() is not None for one in ended))
+        ended.append(weakref.ref(trial))
+        on_trial_complete(self, iteration, trials, trial, **info)
+
+    monkeypatch.setattr(callback.RecordCallback, "on_trial_complete", count)
+    outcome, _ = run(tiny(run_cap=6, resources={"concurrent": 1}, parameters={"epochs": 1}))
+    assert not outcome.failed
+    assert alive == [0] * 6
 
 
 def test_tune_does_not_write_all_trials_at_each_checkpoint(run, tiny, monkeypatch):

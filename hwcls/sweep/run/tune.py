@@ -12,7 +12,7 @@ from ray import tune
 
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.run.callback import RecordCallback
-from hwcls.sweep.run.tune_private import no_snapshots, plain_actors
+from hwcls.sweep.run.tune_private import no_output, no_snapshots, plain_actors
 from hwcls.sweep.search.messages import job_of
 from hwcls.sweep.search.pruning import FifoScheduler
 from hwcls.tracking.folders import SweepFolder, TrialFolder
@@ -46,7 +46,7 @@ def tune_run(
     """
     scheduler = scheduler or FifoScheduler()
     scheduler.stop_requested = lambda key: TrialFolder(opened.path / key).stop_requested()
-    with _keep_signal_handlers(), plain_actors(), no_snapshots():
+    with _keep_signal_handlers(), plain_actors(), no_snapshots(), no_output():
         tune.run(
             trainable,
             name="tune",

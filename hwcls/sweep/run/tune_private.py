@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,21 +15,52 @@ WRITTEN_FOR = "2.60"  # the Ray release; tests/sweep/run/test_tune_private.py co
 def no_snapshots() -> Iterator[None]:
     """Tune neither keeps nor writes trials that have ended in the block, nor reads them at the end.
 
-    hwcls has its own records and progress view; of thousands of trials Tune's would be most of the driver's memory.
+    hwcls has its own records; of thousands of trials Tune's would be most of the driver's memory.
     """
-    import importlib
-
     from ray.tune.execution.tune_controller import TuneController
 
-    module: Any = importlib.import_module("ray.tune.tune")
-    kept = TuneController.checkpoint, module.ExperimentAnalysis, module._create_default_callbacks
-    TuneController.checkpoint = _forget_ended
-    module.ExperimentAnalysis = lambda **given: None
-    module._create_default_callbacks = lambda callbacks, **options: callbacks  # its progress view has every trial
+    with (
+        _replaced(TuneController, checkpoint=_forget_ended),
+        _replaced(_tune_module(), ExperimentAnalysis=lambda **given: None),
+    ):
+        yield
+
+
+@contextmanager
+def no_output() -> Iterator[None]:
+    """Tune shows nothing in the block: hwcls has its own progress view, and says which trials wait for nodes.
+
+    Tune's view would keep every trial, and its warning of missing nodes goes by how many trials there are.
+    """
+    from ray.tune.execution.insufficient_resources_manager import _InsufficientResourcesManager
+
+    with (
+        _replaced(
+            _tune_module(),
+            get_air_verbosity=lambda verbose: None,  # RAY_AIR_NEW_OUTPUT=1 needs a view among the callbacks
+            _create_default_callbacks=lambda callbacks, **options: callbacks,
+        ),
+        _replaced(_InsufficientResourcesManager, on_no_available_trials=lambda self, all_trials: None),
+    ):
+        yield
+
+
+def _tune_module() -> Any:
+    """`ray.tune.tune`, which as an attribute of `ray.tune` is something else."""
+    return importlib.import_module("ray.tune.tune")
+
+
+@contextmanager
+def _replaced(owner: Any, **attributes: Any) -> Iterator[None]:
+    """Attributes of a class or a module have other values in the block."""
+    kept = {name: getattr(owner, name) for name in attributes}
     try:
+        for name, value in attributes.items():
+            setattr(owner, name, value)
         yield
     finally:
-        TuneController.checkpoint, module.ExperimentAnalysis, module._create_default_callbacks = kept
+        for name, value in kept.items():
+            setattr(owner, name, value)
 
 
 def _forget_ended(controller: Any, force: bool = False, wait: bool = False) -> None:
@@ -50,14 +82,11 @@ def plain_actors() -> Iterator[None]:
     import ray
     from ray.tune.execution.class_cache import _ActorClassCache
 
-    kept, _ActorClassCache.get = (
-        _ActorClassCache.get,
-        lambda self, trainable: self._cache.setdefault(trainable, ray.remote(trainable)),
-    )
-    try:
+    with _replaced(
+        _ActorClassCache,
+        get=lambda self, trainable: self._cache.setdefault(trainable, ray.remote(trainable)),
+    ):
         yield
-    finally:
-        _ActorClassCache.get = kept
 
 
 def forget_failures(trial: Any) -> None:

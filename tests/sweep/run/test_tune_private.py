@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import ray
 from ray.tune import Callback, ExperimentAnalysis
+from ray.tune.execution import insufficient_resources_manager as manager
 from ray.tune.execution.class_cache import _ActorClassCache
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
@@ -88,13 +89,34 @@ def test_tune_forgets_trials_that_have_ended():
     assert source.index("self._actor_manager.next(timeout=0.1)") < source.index("self.checkpoint()")
 
 
-def test_tune_has_no_progress_view_of_its_own():
-    """It would keep every trial."""
+def test_tune_has_no_progress_view_of_its_own(monkeypatch):
+    """It would keep every trial; nor does it look for one, whatever the environment says."""
+    monkeypatch.setenv("RAY_AIR_NEW_OUTPUT", "1")
     module, own = importlib.import_module("ray.tune.tune"), Callback()
-    assert "callbacks = _create_default_callbacks(\n        callbacks," in inspect.getsource(module.run)
-    with tune_private.no_snapshots():
+    source = inspect.getsource(module.run)
+    assert "callbacks = _create_default_callbacks(\n        callbacks," in source
+    assert "air_verbosity = get_air_verbosity(verbose)" in source
+    with tune_private.no_output():
         assert module._create_default_callbacks([own], air_verbosity=None, metric=None) == [own]
+        assert module.get_air_verbosity(0) is None
     assert any(isinstance(one, TrialProgressCallback) for one in module._create_default_callbacks([own]))
+    assert module.get_air_verbosity(0) is not None
+
+
+def test_tune_warns_of_no_missing_nodes(monkeypatch, caplog):
+    """Its sign of progress is how many trials it has, of which it forgets those that have ended."""
+    monkeypatch.setattr(manager, "_get_insufficient_resources_warning_threshold", lambda: 0.0)
+    monkeypatch.setattr(manager, "_get_insufficient_resources_warning_msg", lambda **given: "no nodes")
+    monkeypatch.setattr(manager.logger, "propagate", True)
+    looks, ended = manager._InsufficientResourcesManager(), [Trial("nothing", stub=True)]
+    ended[0].status = Trial.TERMINATED
+    with tune_private.no_output():
+        for _ in range(3):
+            looks.on_no_available_trials(ended)
+    assert "no nodes" not in caplog.text
+    for _ in range(3):
+        looks.on_no_available_trials(ended)
+    assert "no nodes" in caplog.text
 
 
 def controller_of(running, stopped, failed):
