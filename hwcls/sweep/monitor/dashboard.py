@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.storages.journal import JournalFileBackend
@@ -12,6 +13,18 @@ from hwcls.errors import UserError, install_extra
 from hwcls.reading import damage_named
 
 HOST = "127.0.0.1"  # the dashboard has no password
+
+
+class ReadOnlyJournal(JournalFileBackend):
+    """A sweep's journal to look at.
+
+    optuna-dashboard renames and deletes studies, ends trials and writes notes, and the driver may be using the study.
+    """
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        from bottle import HTTPError  # of optuna-dashboard, which shows its text
+
+        raise HTTPError(403, "hwcls dashboard shows a sweep's study and does not change it")
 
 
 def serve_dashboard(folder: Path, port: int) -> None:
@@ -34,5 +47,5 @@ def serve_dashboard(folder: Path, port: int) -> None:
         remedy = "choose another one with --port"
         raise UserError(f"port {port} cannot be opened ({error.strerror})", where="--port", remedy=remedy) from None
     with damage_named(journal):
-        storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
+        storage = optuna.storages.JournalStorage(ReadOnlyJournal(str(journal)))
     run_server(storage, host=HOST, port=port)
