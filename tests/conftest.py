@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+CLUSTERS = "tests/sweep/cluster/"
 RAY_VARIABLES = ("RAY_ADDRESS", "RAY_AUTH_MODE")  # they concern the cluster of whoever runs the tests
 
 # before any import of hwcls.sweep, which looks for that person's Ray token in this folder
@@ -24,6 +25,18 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # `pytest &`: what tests 
 def pytest_collection_finish():
     """Leave the modules and tests out of garbage collection, which would go through them again and again."""
     gc.freeze()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With `--dist loadfile` all clusters of several nodes are one worker's: two at once on a machine starve Ray."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            return CLUSTERS if nodeid.startswith(CLUSTERS) else super()._split_scope(nodeid)
+
+    return ByFile(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session", autouse=True)
