@@ -49,7 +49,7 @@ def dashboard(
     folder: ResultsFolder,
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on, on this machine alone.")] = 8080,
 ) -> None:
-    """Serve optuna-dashboard for a sweep's study, finished or running, until Ctrl-C.
+    """Serve optuna-dashboard for a sweep's study, finished or running, until Ctrl-C; it changes nothing.
 
     Needs: pip install 'hwcls[dashboard]'
 
