@@ -29,11 +29,7 @@ from typing import Any
 
 import processes
 import yaml
-from sweep import BATCH, EPOCHS, ETA, HERE, sweep_file
-
-from hwcls.config.data import DataConfig
-from hwcls.data.imageset import open_data
-from hwcls.sweep.cluster.resources import usable_cpus
+from sweep import ETA, HERE, specification
 
 TRIALS = 500  # more than any has time for
 MINUTE = 60.0
@@ -103,26 +99,11 @@ class Progress:
                 self.best_trial = trial
 
 
-def specification(per_class: int, loaders: int) -> dict[str, Any]:
-    """The search as the peers' scripts read it, with hwcls's file in it."""
-    data = open_data(DataConfig(name="fashion_mnist", per_class=per_class))
-    file = {**sweep_file([], per_class), "run_cap": TRIALS, "early_terminate": {"type": "asha", "eta": ETA}}
-    return {
-        "settings": [],  # none is given: each peer draws its own
-        "trials": TRIALS,
-        "sweep": {key: value for key, value in file.items() if key != "first"},
-        "data": os.environ["HWCLS_DATA"],
-        "train": data.train.rows.tolist(),
-        "val": data.val.rows.tolist(),
-        "mean": data.mean,
-        "std": data.std,
-        "batch": BATCH,
-        "epochs": EPOCHS,
-        "grace": 1,
-        "eta": ETA,
-        "loaders": loaders,
-        "concurrent": max(1, usable_cpus() // 2),  # a trial takes a CPU for its driver and one for its worker
-    }
+def search_specification(per_class: int, loaders: int) -> dict[str, Any]:
+    """That of sweep.py without its settings, as each peer draws its own, and a trial may stop at each epoch."""
+    spec = specification(TRIALS, round(0.9 * 10 * per_class), loaders)
+    file = {key: value for key, value in spec["sweep"].items() if key != "first"}
+    return {**spec, "settings": [], "grace": 1, "sweep": {**file, "early_terminate": {"type": "asha", "eta": ETA}}}
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -196,7 +177,7 @@ def main() -> None:
         raise SystemExit(f"{options.json} has rows of another task or budget: choose another file")
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["HWCLS_CACHE"] = str(Path(scratch, "cache"))
-        spec = specification(options.per_class, options.loaders)
+        spec = search_specification(options.per_class, options.loaders)
         for name in options.only or PEERS:
             if not PEERS[name].missing():
                 rows[name] = {**measure(name, spec, options.minutes, Path(scratch, name)), **task}
