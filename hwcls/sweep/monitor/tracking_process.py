@@ -294,7 +294,7 @@ class DriverInput:
         return Ending.parse(self.received)
 
     def is_gone(self) -> bool:
-        """Whether it was killed, also if that was after it wrote how training ended."""
+        """Whether it can no longer notify: it wrote no ending, or is no longer the parent of this process."""
         return self.ending.state == "killed" or os.getppid() != self.pid
 
     def closes(self, seconds: float) -> bool:
@@ -315,8 +315,10 @@ def main(arguments: list[str] | None = None) -> Any:
     driver = DriverInput(options.driver)
     os.nice(NICE)
     with log_tracking(SweepFolder(options.folder)):
-        written = track_sweep(options.folder, options.mode, driver)
-        notify_for(driver, options.folder)
+        try:
+            written = track_sweep(options.folder, options.mode, driver)
+        finally:
+            notify_for(driver, options.folder)
     sys.exit(0 if written else 1)
 
 

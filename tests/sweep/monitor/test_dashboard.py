@@ -48,8 +48,8 @@ def test_the_dashboard_shows_how_trials_ended_and_changes_nothing(search, tmp_pa
     note = {"body": "x", "version": 1}
     refused = request(app, f"/api/studies/{study['study_id']}/note", "PUT", note)
     assert refused == ("403 Forbidden", {"reason": "hwcls dashboard shows a sweep's study and does not change it"})
-    for path, method in (("", "DELETE"), ("/rename", "POST")):
-        status, _ = request(app, f"/api/studies/{study['study_id']}{path}", method, {"study_name": "renamed"})
-        assert status != "200 OK"
+    assert request(app, f"/api/studies/{study['study_id']}", "DELETE")[0] == "403 Forbidden"
+    renamed = request(app, f"/api/studies/{study['study_id']}/rename", "POST", {"study_name": "renamed"})
+    assert renamed[0] == "500 Internal Server Error"  # optuna-dashboard's own error handler fails
     assert journal.read_bytes() == before
     assert get(app, "/api/studies")["study_summaries"] == [study]

@@ -9,12 +9,12 @@ import time
 
 import pytest
 import yaml
-from filelock import FileLock
 
 from hwcls.config.sweep import NotifyConfig
 from hwcls.config.sweep_file import load_sweep
 from hwcls.errors import UserError
 from hwcls.models.user import trust
+from hwcls.sweep.monitor import tracking_process
 from hwcls.sweep.monitor.ending import Ending
 from hwcls.sweep.monitor.notify import build_message, notify_config, run_command
 from hwcls.sweep.monitor.tracking_process import NOTIFY, DriverInput, conclude, notify_for
@@ -299,6 +299,7 @@ from hwcls.sweep.monitor.ending import Ending
 from hwcls.sweep.monitor.tracking_process import TrackingProcess
 process = TrackingProcess(pathlib.Path(sys.argv[1]), "off", NotifyConfig(command=sys.argv[2]))
 process.start()
+print(process.process.pid, flush=True)
 if sys.argv[3] == "ended":
     with process.draining():
         process.ending = Ending("ended")
@@ -313,9 +314,25 @@ def test_a_driver_that_is_killed_is_notified_of_once(folder, script, tmp_path, s
     body = f"import os\nopen({str(tmp_path / 'states')!r}, 'a').write(os.environ['HWCLS_STATE'] + chr(10))"
     command = str(script(body)[0])
     folder.end("complete")
-    subprocess.run([sys.executable, "-c", DRIVER, str(folder.path), command, state], check=False)
+    words = [sys.executable, "-c", DRIVER, str(folder.path), command, state]
+    driver = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False)
     deadline = time.monotonic() + 60
-    while not (tmp_path / "states").exists() and time.monotonic() < deadline:
+    while is_running(int(driver.stdout)) and time.monotonic() < deadline:
         time.sleep(0.1)
-    with FileLock(folder.path / ".tracking.lock", timeout=30):  # the process has ended
-        assert (tmp_path / "states").read_text() == f"{state}\n"
+    assert not is_running(int(driver.stdout))
+    assert (tmp_path / "states").read_text() == f"{state}\n"
+
+
+def test_a_failure_of_tracking_notifies_too(folder, monkeypatch):
+    """A full disk may end both the driver and its tracking."""
+
+    def fail(*_):
+        raise OSError("no space left")
+
+    notified = []
+    monkeypatch.setattr(os, "nice", notified.append)  # not of the tests
+    monkeypatch.setattr(tracking_process, "track_sweep", fail)
+    monkeypatch.setattr(tracking_process, "notify_for", lambda driver, path: notified.append(path))
+    with pytest.raises(OSError, match="no space"):
+        tracking_process.main([str(folder.path)])
+    assert notified[1:] == [folder.path]
