@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import shlex
@@ -96,13 +97,28 @@ class Library:
 
 def _list_one(path: Path, summary: SweepSummary) -> ListedSweep:
     """A row; what trackers wrote is read each time, as they follow the records, also after the sweep's end."""
-    urls = tuple(hide_credentials(url) for url in read_project_urls(SweepFolder(path)))
+    urls = _project_urls(path, _file_version(path / "wandb" / "cursor.jsonl"))
     servers = tuple(find_servers(SweepFolder(path)))
     logs, database = path / "tensorboard", path / "mlflow" / "mlflow.db"
     commands = [f"tensorboard --logdir {shlex.quote(str(logs))}"] if logs.is_dir() else []
     if database.is_file():
         commands.append(f"uvx mlflow@3.17 server --backend-store-uri {shlex.quote(f'sqlite:///{database.absolute()}')}")
     return ListedSweep(summary, urls, servers, tuple(commands))
+
+
+@functools.lru_cache(maxsize=1024)
+def _project_urls(sweep: Path, version: tuple[int, int]) -> tuple[str, ...]:
+    """The addresses of a sweep's projects in W&B; `version` is that of the file that has them."""
+    return tuple(hide_credentials(url) for url in read_project_urls(SweepFolder(sweep)))
+
+
+def _file_version(path: Path) -> tuple[int, int]:
+    """The size and time of a file that grows; (0, 0) where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_size, found.st_mtime_ns
 
 
 def _version(sweep: Path) -> Version:
