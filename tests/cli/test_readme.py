@@ -140,6 +140,7 @@ def test_they_run(ray_here, clone, capsys):
     (shown,) = [block for block in blocks if block.language == "text"]
     output = outputs["hwcls confirm results/quickstart --add-seeds 5"]
     assert [line for line in shown.text.splitlines() if line.split()[0] not in (*output.split(), "…")] == []
+    assert shown.text.splitlines()[0].split() in [line.split() for line in output.splitlines()]
     assert "report: results/quickstart/report.html" in shown.text
     assert "report: results/quickstart/report.html" in output
     (python,) = [block for block in blocks if block.language == "python"]

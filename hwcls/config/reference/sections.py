@@ -92,9 +92,9 @@ class Sections:
         return {"$ref": f"#/definitions/{cls.__name__}"}
 
     def _complete(self, cls: type[Frozen], searched: bool = True) -> Schema:
-        """A section of one class that nothing else adds keys to, with what its config says of several keys."""
-        body, several = self._body(cls, searched), cls.model_config.get("json_schema_extra")
-        return {"allOf": [body, several]} if several else body
+        """A section of one class that nothing else adds keys to, with the constraints between its keys."""
+        body, constraints = self._body(cls, searched), cls.model_config.get("json_schema_extra")
+        return {"allOf": [body, constraints]} if constraints else body
 
     def _name(self, classes: Classes) -> Schema:
         """What selects one of several classes; of a single one, its name may be anything."""

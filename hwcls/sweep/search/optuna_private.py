@@ -20,7 +20,7 @@ WRITTEN_FOR = "5.0"  # the Optuna release; tests/sweep/search/test_optuna_privat
 MODELLED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)  # the trials of which TPE has densities
 Pair = tuple[_ParzenEstimator, _ParzenEstimator]  # TPE's densities of settings: of good trials, of the others
 
-# Trials share their distributions, which never change: in Optuna each trial has copies of its own
+# For every study of this process: trials share their distributions, which never change; Optuna makes copies for each
 vars(_storage)["json_to_distribution"] = cache(json_to_distribution)
 
 
