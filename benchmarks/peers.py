@@ -1,7 +1,7 @@
 """The best that hwcls and its peers find within the same CPU time, each with a search of its own. By hand, on Linux.
 
     pip install 'ray[default]' lightning 'optuna-integration[pytorch_lightning]' keras keras-tuner
-    HWCLS_DATA=... python benchmarks/peers.py [--minutes 15] [--only NAME ...] [--per-class 200] [--json FILE]
+    HWCLS_DATA=... python benchmarks/peers.py [--minutes 15] [--only NAME ...] [--per-class 6000] [--json FILE]
 
 All search the same space on Fashion-MNIST: SimpleCNN of width 16 or 32, AdamW or SGD, learning rate and weight decay,
 9 epochs at most, the same split, shifts by up to 2 pixels and flips. What to try, and when to stop it, is each peer's
@@ -28,8 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import processes
-import yaml
-from sweep import ETA, HERE, specification
+from sweep import HERE, environment, hwcls_sweep, specification, write_task
 
 TRIALS = 500  # more than any has time for
 MINUTE = 60.0
@@ -59,7 +58,7 @@ class Hwcls(Peer):
     """hwcls by its commands."""
 
     def search(self, folder: Path) -> list[str]:
-        return ["-m", "hwcls", "sweep", str(folder / "sweep.yaml"), "--results", str(folder), "--wandb", "off"]
+        return hwcls_sweep(folder)
 
     def score(self, folder: Path, best: Path) -> list[str]:
         return ["-m", "hwcls", "evaluate", str(best), "--split", "test", "--json"]
@@ -99,37 +98,20 @@ class Progress:
                 self.best_trial = trial
 
 
-def search_specification(per_class: int, loaders: int) -> dict[str, Any]:
-    """That of sweep.py without its settings, as each peer draws its own, and a trial may stop at each epoch."""
-    spec = specification(TRIALS, round(0.9 * 10 * per_class), loaders)
-    file = {key: value for key, value in spec["sweep"].items() if key != "first"}
-    return {**spec, "settings": [], "grace": 1, "sweep": {**file, "early_terminate": {"type": "asha", "eta": ETA}}}
-
-
-def environment(folder: Path) -> dict[str, str]:
-    """With a fresh home and cache, and Keras on torch."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("OMP_", "RAY_", "WANDB_"))}
-    path = os.pathsep.join([str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-    own = {"HOME": str(folder / "home"), "HWCLS_CACHE": str(folder / "cache"), "PYTHONPATH": path}
-    return {**kept, **own, "RAY_TRAIN_V2_ENABLED": "1", "RAY_USAGE_STATS_ENABLED": "0", "KERAS_BACKEND": "torch"}
-
-
 def measure(name: str, spec: dict[str, Any], minutes: float, folder: Path) -> dict[str, Any]:
     """A peer's row: its progress, and its score on test."""
-    results, log, written = folder / "headline", folder / "log.txt", folder / "spec.json"
-    (folder / "home").mkdir(parents=True)
-    written.write_text(json.dumps({**spec, "out": str(results)}), encoding="utf-8")
-    (folder / "sweep.yaml").write_text(yaml.safe_dump(spec["sweep"], sort_keys=False), encoding="utf-8")
+    results, log, keras = folder / "headline", folder / "log.txt", {"KERAS_BACKEND": "torch"}
+    write_task(spec, folder)
     progress = Progress(results / "trials", minutes * MINUTE)
     search = [sys.executable, *PEERS[name].search(folder)]
-    run = processes.run(search, environment(folder), log, progress.look, minutes * MINUTE)
+    run = processes.run(search, environment(folder) | keras, log, progress.look, minutes * MINUTE)
     if not progress.best:
         last_words = "\n".join(log.read_text("utf-8", errors="replace").splitlines()[-30:])
         raise SystemExit(f"{last_words}\n{name} ends with {run.code}, and no epoch")
     best = results / "trials" / progress.best_trial
-    written.write_text(json.dumps({**spec, "best": str(best)}), encoding="utf-8")
+    (folder / "spec.json").write_text(json.dumps({**spec, "best": str(best)}), encoding="utf-8")
     score = [sys.executable, *PEERS[name].score(folder, best)]
-    done = subprocess.run(score, env=environment(folder), capture_output=True, text=True)
+    done = subprocess.run(score, env=environment(folder) | keras, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{done.stderr}\n{name} cannot be scored")
     test = json.loads(done.stdout)["accuracy"] if name == OURS else float(done.stdout.splitlines()[-1])
@@ -164,10 +146,10 @@ def main() -> None:
     """Print the table and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=15.0, help="of CPU time for each")
-    parser.add_argument("--per-class", type=int, default=6000, help="images to train and validate on")
+    parser.add_argument("--per-class", type=int, default=6000, help="images of each class, to train and validate on")
     parser.add_argument("--loaders", type=int, default=2, help="worker processes of each DataLoader")
     parser.add_argument("--only", choices=PEERS, action="append", help="these peers (repeatable)")
-    parser.add_argument("--json", type=Path, help="where the rows stand, of earlier runs too")
+    parser.add_argument("--json", type=Path, help="a file of rows, also of earlier runs")
     options = parser.parse_args()
     if not Path(os.environ.get("HWCLS_DATA", ""), "FashionMNIST", "raw").is_dir():
         raise SystemExit("HWCLS_DATA names no folder with FashionMNIST/raw in it")
@@ -177,7 +159,7 @@ def main() -> None:
         raise SystemExit(f"{options.json} has rows of another task or budget: choose another file")
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["HWCLS_CACHE"] = str(Path(scratch, "cache"))
-        spec = search_specification(options.per_class, options.loaders)
+        spec = specification([], TRIALS, options.per_class, options.loaders, grace=1)
         for name in options.only or PEERS:
             if not PEERS[name].missing():
                 rows[name] = {**measure(name, spec, options.minutes, Path(scratch, name)), **task}

@@ -40,24 +40,28 @@ def run(
 ) -> Run:
     """Run a command to its end or to its limit of CPU seconds, after which it and what it has started are killed.
 
-    `look` is called every 0.2 s with the CPU seconds spent so far.
+    `look` is called every 0.2 s with the CPU seconds spent so far. What it raises ends the command, and is raised here.
     """
     ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
     before = reaped()
     with open(log, "wb") as out:
         started = time.time()
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=dict(environment))
-        family, ended = Family(), threading.Event()
+        family, ended, errors = Family(), threading.Event(), list[Exception]()
 
         def spent() -> float:
             return max(family.seconds(), reaped() - before)
 
         def watch() -> None:
-            while not ended.wait(EVERY):
-                running = family.look()
-                if spent() > limit:
-                    kill(running)
-                look(spent())
+            try:
+                while not ended.wait(EVERY):
+                    running = family.look()
+                    if spent() > limit:
+                        kill(running)
+                    look(spent())
+            except Exception as error:
+                errors.append(error)
+                process.kill()
 
         watcher = threading.Thread(target=watch)
         watcher.start()
@@ -69,6 +73,8 @@ def run(
             watcher.join()
             process.kill()
             family.end(PATIENCE if spent() <= limit else 0.0)
+    if errors:
+        raise errors[0]
     return Run(started, wall, spent(), code)
 
 

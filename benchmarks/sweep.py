@@ -46,15 +46,15 @@ GAIN, LITTLE = 2.0, 0.05  # what the break-even is about: hwcls's gain, and a sh
 Sizes = dict[float, dict[str, dict[str, float]]]  # seconds of a trial; contender
 
 
-def sweep_file(settings: list[dict[str, Any]], per_class: int) -> dict[str, Any]:
+def sweep_file(settings: list[dict[str, Any]], trials: int, per_class: int, grace: int) -> dict[str, Any]:
     """What hwcls runs; contenders.draw is the same space."""
     augment = {"crop": 2, "hflip": True}
     return {
         "name": "headline",
-        "run_cap": len(settings),
-        "early_terminate": {"type": "asha", "min_iter": GRACE, "eta": ETA},
+        "run_cap": trials,
+        "early_terminate": {"type": "asha", "min_iter": grace, "eta": ETA},
         "track": [],
-        "first": settings,
+        **({"first": settings} if settings else {}),
         "parameters": {
             "data": {"name": "fashion_mnist", "batch_size": BATCH, "per_class": per_class, "augment": augment},
             "model": {"name": "simple_cnn", "width": {"values": [16, 32]}},
@@ -81,15 +81,15 @@ def settings_of(trials: int) -> list[dict[str, Any]]:
     return [trial.params for trial in asked]
 
 
-def specification(trials: int, images: int, loaders: int) -> dict[str, Any]:
-    """The sweep as contenders.py reads it, with hwcls's file in it; `images` are those that a trial trains on."""
-    per_class = max(2, round(images / 0.9 / 10))
+def specification(
+    settings: list[dict[str, Any]], trials: int, per_class: int, loaders: int, grace: int = GRACE
+) -> dict[str, Any]:
+    """The sweep as contenders.py reads it, with hwcls's file in it; beyond `settings` each draws its own."""
     data = open_data(DataConfig(name="fashion_mnist", per_class=per_class))
-    settings = settings_of(trials)
     return {
         "settings": settings,
         "trials": trials,
-        "sweep": sweep_file(settings, per_class),
+        "sweep": sweep_file(settings, trials, per_class, grace),
         "data": os.environ["HWCLS_DATA"],
         "train": data.train.rows.tolist(),
         "val": data.val.rows.tolist(),
@@ -97,7 +97,7 @@ def specification(trials: int, images: int, loaders: int) -> dict[str, Any]:
         "std": data.std,
         "batch": BATCH,
         "epochs": EPOCHS,
-        "grace": GRACE,
+        "grace": grace,
         "eta": ETA,
         "loaders": loaders,
         "concurrent": max(1, usable_cpus() // 2),  # a trial takes a CPU for its driver and one for its worker
@@ -106,16 +106,29 @@ def specification(trials: int, images: int, loaders: int) -> dict[str, Any]:
 
 def started(name: str, spec: dict[str, Any], folder: Path) -> tuple[list[str], dict[str, str]]:
     """The command and the environment of a contender, whose files lie in `folder`."""
-    home, written = folder / "home", folder / "spec.json"
-    home.mkdir(parents=True)
-    written.write_text(json.dumps({**spec, "out": str(folder / "headline")}), encoding="utf-8")
+    write_task(spec, folder)
+    other = [str(HERE / "contenders.py"), name, str(folder / "spec.json")]
+    return [sys.executable, *(hwcls_sweep(folder) if name == "hwcls" else other)], environment(folder)
+
+
+def write_task(spec: dict[str, Any], folder: Path) -> None:
+    """The files that a contender reads, and its home; its results will be in `folder`/headline."""
+    (folder / "home").mkdir(parents=True)
+    (folder / "spec.json").write_text(json.dumps({**spec, "out": str(folder / "headline")}), encoding="utf-8")
     (folder / "sweep.yaml").write_text(yaml.safe_dump(spec["sweep"], sort_keys=False), encoding="utf-8")
-    other = [str(HERE / "contenders.py"), name, str(written)]
-    ours = ["-m", "hwcls", "sweep", str(folder / "sweep.yaml"), "--results", str(folder), "--wandb", "off"]
+
+
+def hwcls_sweep(folder: Path) -> list[str]:
+    """What Python runs for hwcls."""
+    return ["-m", "hwcls", "sweep", str(folder / "sweep.yaml"), "--results", str(folder), "--wandb", "off"]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """With a home and a cache of its own, and this checkout of hwcls first."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("OMP_", "RAY_", "WANDB_"))}
-    own = {"HOME": str(home), "HWCLS_CACHE": str(folder / "cache"), "PYTHONPATH": str(HERE.parent)}
-    ray = {"RAY_TRAIN_V2_ENABLED": "1", "RAY_USAGE_STATS_ENABLED": "0"}
-    return [sys.executable, *(ours if name == "hwcls" else other)], {**kept, **own, **ray}
+    path = os.pathsep.join([str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    own = {"HOME": str(folder / "home"), "HWCLS_CACHE": str(folder / "cache"), "PYTHONPATH": path}
+    return {**kept, **own, "RAY_TRAIN_V2_ENABLED": "1", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
 def records(results: Path) -> list[list[dict[str, Any]]]:
@@ -155,11 +168,16 @@ def measure(name: str, spec: dict[str, Any], folder: Path) -> dict[str, float]:
     }
 
 
+def images_per_class(images: int) -> int:
+    """So many images of each class that a trial trains on `images`; a tenth of them are val."""
+    return max(2, round(images / 0.9 / 10))
+
+
 def images_for(seconds: float, loaders: int, scratch: Path) -> int:
     """So many training images that the loop takes `seconds` for all epochs of them, data and validation included."""
-    spec = {**specification(1, PROBE, loaders), "epochs": 3}
-    command, environment = started("probe", spec, scratch / "probe")
-    subprocess.run(command, env=environment, check=True)
+    spec = {**specification(settings_of(1), 1, images_per_class(PROBE), loaders), "epochs": 3}
+    command, variables = started("probe", spec, scratch / "probe")
+    subprocess.run(command, env=variables, check=True)
     epochs = [line["seconds"] for trial in records(scratch / "probe" / "headline") for line in trial[1:]]
     return round(PROBE * seconds / EPOCHS / statistics.mean(epochs))
 
@@ -231,7 +249,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["HWCLS_CACHE"] = str(Path(scratch, "cache"))
         images = options.images or images_for(options.seconds, options.loaders, Path(scratch))
-        spec = specification(trials, images, options.loaders)
+        spec = specification(settings_of(trials), trials, images_per_class(images), options.loaders)
         print(f"{trials} trials of {EPOCHS} epochs on {len(spec['train'])} images, {usable_cpus()} CPUs", flush=True)
         rows = {name: measure(name, spec, Path(scratch, name)) for name in options.only or NAMES}
     show(rows)

@@ -1,6 +1,7 @@
 """Benchmarks run from end to end in small, and what they count is right."""
 
 import importlib
+import importlib.util
 import json
 import subprocess
 import sys
@@ -280,3 +281,31 @@ print(done.code, done.cpu, seen == sorted(seen), processes.Family().look())
     code, cpu, grows, left = done.stdout.split(maxsplit=3)
     assert (code, grows, left.strip()) == ("-9", "True", "[]")
     assert 1.0 < float(cpu) < 3.0
+
+
+def test_a_look_that_fails_ends_the_command(tmp_path):
+    """Else nothing would hold it to its limit."""
+    code = f"""
+import os, sys
+sys.path.insert(0, {str(FOLDER)!r})
+import processes
+from pathlib import Path
+command = [sys.executable, "-c", "while True: pass"]
+try:
+    processes.run(command, os.environ, Path({str(tmp_path / "log")!r}), lambda _: 1 / 0)
+except ZeroDivisionError:
+    print(processes.Family().look())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "[]\n"
+
+
+def test_what_an_installation_costs_is_measured_by_modules_that_exist(benchmark_module):
+    install = benchmark_module("install")
+    extras = install.PROJECT["optional-dependencies"]
+    lines = [*install.PROJECT["dependencies"], *(line for name in extras if name != "test" for line in extras[name])]
+    modules = [
+        install.module_of(name) for name in install.required(lines) if name != "hwcls" and install.installed(name)
+    ]
+    assert len(modules) > 30
+    assert [name for name in modules if name and importlib.util.find_spec(name.partition(".")[0]) is None] == []
