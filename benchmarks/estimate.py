@@ -183,8 +183,8 @@ def main() -> None:
         if options.json:
             options.json.write_text(json.dumps(list(rows.values()), indent=2) + "\n")
     for key, words in FIGURES.items():
-        count = sum(inside(row[key]) for row in rows.values())
-        print(f"{words}: in the estimated range in {count} of {len(rows)} sweeps")
+        measured = [row[key] for row in rows.values() if key in row]  # an earlier version's rows may lack one
+        print(f"{words}: in the estimated range in {sum(map(inside, measured))} of {len(measured)} sweeps")
 
 
 if __name__ == "__main__":
