@@ -1,5 +1,6 @@
 """A dry run refuses what the start refuses: the same line, the same exit code."""
 
+import json
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -9,7 +10,10 @@ import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
+from hwcls.config.sweep_file import load_sweep
+from hwcls.tracking.folders import SweepFolder
 from hwcls.training import gpu
+from tests.sweep.changing import begin
 from tests.sweep.conftest import SWEEP
 
 HEAD = "import os, sys\nfrom torch import nn\n\ndef build(classes, channels, image_size, **more):\n"
@@ -190,3 +194,26 @@ def test_a_model_file_is_looked_for_beside_the_sweep_file_first(tmp_path, monkey
     (other,) = copy_sources(load_sweep(tmp_path / "sweeps/s.yaml"), tmp_path / "other").values()
     assert "the working folder" in Path(other.rpartition(":")[0]).read_text()
     assert copied.split("/")[-2] == other.split("/")[-2], "the copy's folder does not depend on where it was found"
+
+
+def test_a_sweep_that_will_be_resumed(tmp_path, monkeypatch, sweep_file):
+    from hwcls.cli.main import app
+
+    monkeypatch.chdir(tmp_path)
+    file, folder = sweep_file(), SweepFolder(tmp_path / "results" / "tiny")
+
+    def notes():
+        done = CliRunner().invoke(app, ["sweep", str(file), "--dry-run", "--no-probe", "--json"])
+        assert done.exit_code == 0, done.output
+        return [line for line in json.loads(done.stdout)["warnings"] if "already" in line]
+
+    assert notes() == []
+    begin(load_sweep(file), tmp_path / "results", 2)
+    said = "already, which are not run again: plan and time are of the whole"
+    assert notes() == [f"results/tiny has 2 trials {said}"]
+    run = folder.confirm_run("mlp", 10_000_000)
+    run.path.mkdir(parents=True)
+    run.write_config(folder.trial(0).config())
+    assert notes() == [f"results/tiny has 2 trials {said}"]  # it has not ended
+    run.write_result(folder.trial(0).result())
+    assert notes() == [f"results/tiny has 2 trials and 1 confirm run {said}"]
