@@ -45,8 +45,8 @@ def check_start(sweep: Sweep, options: Options, progress: ProgressReporter) -> t
 
 def _notes_on_finished(folder: SweepFolder) -> list[str]:
     """A note for a sweep that will be resumed, since the plan and its estimate are those of all of its runs."""
-    counts = {"trial": folder.trials(), "confirm run": folder.confirm_runs()}
-    found = {noun: sum(run.result() is not None for run in runs.values()) for noun, runs in counts.items()}
+    runs = {"trial": [*folder.trials().values()], "confirm run": [*folder.confirm_runs().values()]}
+    found = {noun: sum(run.result() is not None for run in known) for noun, known in runs.items()}
     words = [format_count(count, noun) for noun, count in found.items() if count]
     if not words:
         return []
