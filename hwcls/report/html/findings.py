@@ -20,6 +20,7 @@ from hwcls.results.answer import name_alternative
 from hwcls.results.diagnostics import Diagnostics
 from hwcls.results.learning_dynamics import LearningSummary, SharedTarget
 from hwcls.results.load import SweepResults, TrialResult
+from hwcls.results.representatives import choose_representatives
 from hwcls.results.test_comparison import ConfirmComparison
 from hwcls.results.test_scores import WinnerScores
 
@@ -66,8 +67,8 @@ def find_dynamics(found: Sequence[LearningSummary], target: SharedTarget | None)
 
 
 def find_curves(sweep: SweepResults) -> str:
-    """When the best trial was at its best."""
-    best = _best(sweep)
+    """When the first of the trials that the charts show in bold was at its best."""
+    best = next((one.trial for one in choose_representatives(sweep)), None)
     if best is None or best.best is None:
         return ""
     epoch, last = best.best.get("epoch"), len(best.records)

@@ -35,7 +35,7 @@ def test_every_section_but_the_answer_opens_with_its_finding(confirmed):
     assert [*found] == re.findall(r'<h2 id="([\w-]+)"', confirmed)[1:]
     assert found["alternatives"] == "On test resnet is ahead of mlp by 18.00 points: the difference is significant."
     assert found["leaderboard"] == "Trial 1 (mlp) is first of 4 trials with 0.9000; the median is 0.7100."
-    assert found["curves"] == "Trial 1 (mlp) has its best val/accuracy, 0.9000, in epoch 2 of 3."
+    assert found["curves"] == "Trial 0 (resnet) has its best val/accuracy, 0.7000, in epoch 2 of 3."  # the winner
     assert found["failures"] == "1 run failed; the sweep went on. The first: loss is NaN"
     assert re.fullmatch(r"resnet is worst at class \w+: F1 0\.\d{3}, and 0\.\d{3} on average .*", found["test-scores"])
 
