@@ -250,7 +250,15 @@ def _capitalize(metric: str) -> str:
 def _learning_values(sweep: SweepResults) -> dict[str, Any]:
     found, target = summarize_learning(sweep)
     note = describe_target(found, target) if target else ""
-    return {"dynamics": found, "target": target, "dynamics_runs": describe_runs(found), "target_note": note}
+    runs = [*sweep.trials, *(one.run for one in sweep.confirm)]
+    return {
+        "dynamics": found,
+        "overfitting": [text for one in found if (text := one.describe_overfitting())],
+        "target": target,
+        "dynamics_runs": describe_runs(found),
+        "target_note": note,
+        "pretrained": any(run.cost.get("pretrain_seconds") for run in runs),
+    }
 
 
 def _test_values(sweep: SweepResults, classes: list[str]) -> dict[str, Any]:

@@ -60,3 +60,14 @@ def test_the_first_screen_says_how_to_use_the_winner(confirmed, tmp_path):
     assert "<dd>resnet, trial 0</dd>" in first
     assert f"hwcls train {tmp_path}" in first  # no weights were kept
     assert "hwcls report" not in first
+
+
+def test_without_compare_the_winner_has_its_trial_and_no_sentence_comes_twice(results, tmp_path):
+    results.overtaken(tmp_path, compare=None)
+    text = write_page(tmp_path).read_text("utf-8")
+    found = findings(text)
+    assert found["test-scores"].startswith("Trial 1 is worst at class ")
+    assert "best, on test" not in text
+    assert '<option value="0">trial 1, on test (5 confirm runs)' in text
+    assert text.count(f"{found['dynamics']}</") == 1
+    assert "The time includes pretraining" not in text
