@@ -30,8 +30,8 @@ def describe_confirm(sweep: SweepResults) -> list[str]:
     """What the page and the terminal say of the confirm runs; nothing where none is planned."""
     texts = (describe_runs(sweep), describe_splits(sweep), describe_out_of_fold(sweep))
     left_out = describe_left_out(score_on_test(sweep))
-    texts = (*texts, left_out, describe_missing(sweep), describe_unconfirmed(sweep), describe_look(sweep))
-    return [text for text in texts if text]
+    rest = (left_out, describe_missing(sweep), describe_unconfirmed(sweep), describe_look(sweep))
+    return [text for text in (*texts, *rest) if text]
 
 
 def describe_runs(sweep: SweepResults) -> str:
