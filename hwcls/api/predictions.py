@@ -52,6 +52,11 @@ class Predictions(Sequence["Prediction"]):
         """The most probable class of each image; None for one that cannot be read."""
         return [one.top[0][0] if one.top else None for one in self.images]
 
+    @property
+    def files(self) -> list[str]:
+        """The file of each image, in the order of `labels`."""
+        return [one.file for one in self.images]
+
     @cached_property
     def frame(self) -> pd.DataFrame:
         """A row an image: file, class, probability, margin (between the two best classes), entropy (nats), error."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hwcls.figures.drawable import NothingToShow
 from hwcls.figures.metric_axis import MetricAxis
-from hwcls.figures.style import add_legend, assign_looks, count_on_axis, new_figure
+from hwcls.figures.style import add_legend, assign_looks, count_on_axis, label_shared_axis, new_figure
 from hwcls.results.answer import name_alternative
 from hwcls.results.expected_best import collect_trial_sequences
 from hwcls.results.load import SweepResults
@@ -74,7 +74,7 @@ class Budget:
         figure = new_figure(width, 0.15 + HEIGHT * len(panels) / across, names)
         grid = figure.subplots(len(panels) // across, across, sharey=True, squeeze=False)
         handles: list[Any] = []
-        figure.supylabel(f"best {self.axis.title}", fontsize=8)
+        label_shared_axis(figure, f"best {self.axis.title}")
         for axes, (name, lines, steps) in zip(grid.flat, panels, strict=True):
             style = "steps-post" if steps else "default"
             drawn = []

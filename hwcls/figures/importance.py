@@ -26,7 +26,7 @@ BAR, MARGIN = 0.17, 0.28  # inches: of a setting, and of the title of a panel
 
 @dataclass(frozen=True)
 class Group:
-    """The settings of the whole sweep or of one alternative, the most important first."""
+    """The settings of the whole sweep or of one alternative, the longest bar first."""
 
     name: str
     look: Mapping[str, Any]
@@ -82,7 +82,8 @@ def collect_importance(sweep: SweepResults) -> ImportanceFigure:
         count = format_count(len(trials_with_value(sweep, label)), "trial")
         look = looks[label] if label is not None else {"color": GREY}
         title = f"all {count}" if label is None else f"{short_name(name_alternative(sweep, label))}, {count}"
-        groups.append(Group(title, look, tuple(rows[:MAX_SETTINGS]), len(rows[MAX_SETTINGS:])))
+        shown = sorted(rows[:MAX_SETTINGS], key=lambda one: -one.share)  # the rows come by their significance
+        groups.append(Group(title, look, tuple(shown), len(rows[MAX_SETTINGS:])))
     return ImportanceFigure(MetricAxis(sweep.metric), tuple(groups))
 
 
@@ -93,7 +94,7 @@ def _draw_group(axes: Axes, group: Group, *, titled: bool) -> None:
         band = 100 * max(0.0, one.band)
         axes.plot([band, band], [place - 0.35, place + 0.35], color=BLACK, linewidth=0.8)
     axes.set_yticks(range(len(group.rows)), [short_name(one.name) for one in group.rows])
-    axes.set_ylim(len(group.rows) - 0.5, -0.5)  # the most important on top
+    axes.set_ylim(len(group.rows) - 0.5, -0.5)  # the longest bar on top
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
     axes.grid(axis="x", visible=True)

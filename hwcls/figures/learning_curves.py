@@ -14,7 +14,7 @@ from hwcls.figures.style import add_legend, assign_looks, count_on_axis, new_fig
 from hwcls.format import format_count
 from hwcls.results.answer import name_alternative
 from hwcls.results.load import SweepResults, TrialResult, is_finite
-from hwcls.results.representatives import choose_representatives
+from hwcls.results.representatives import choose_representatives, describe_representatives
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,13 +43,13 @@ class LearningCurves:
     faint: tuple[Curve, ...]
     trials: int  # with a curve, drawn or not
     sign: int  # 1 where more is better
+    represented: str  # what the strong curves are of
 
     @property
     def caption(self) -> str:
         """The figure's caption."""
-        best = "the best trial" if len(self.strong) == 1 else "the best trial of each alternative"
         name = self.axis.name
-        text = f"{name[:1].upper()}{name[1:]} by epoch: {best}, its best epoch marked"
+        text = f"{name[:1].upper()}{name[1:]} by epoch: {self.represented}, its best epoch marked"
         if self.faint:
             others = self.trials - len(self.strong)
             shown = "" if len(self.faint) == others else f" of {others:,}, evenly over the ranks"
@@ -102,12 +102,14 @@ def collect_learning_curves(sweep: SweepResults) -> LearningCurves:
 
     able = [trial for trial in sweep.ranked() if any(is_finite(line.get(metric)) for line in trial.records)]
     known = {trial.number for trial in able}
-    chosen = [one.trial for one in choose_representatives(sweep) if one.trial.number in known]
+    representatives = [one for one in choose_representatives(sweep) if one.trial.number in known]
+    chosen = [one.trial for one in representatives]
     if not chosen:
         raise NothingToShow(f"no trial has recorded {metric} yet")
     strong = {trial.number for trial in chosen}
     others = sample_evenly([trial for trial in able if trial.number not in strong], MAX_FAINT)
-    return LearningCurves(MetricAxis(metric), _all(curve, chosen), _all(curve, others), len(able), sweep.sign)
+    curves, represented = (_all(curve, chosen), _all(curve, others)), describe_representatives(representatives)
+    return LearningCurves(MetricAxis(metric), *curves, len(able), sweep.sign, represented)
 
 
 def sample_evenly(trials: Sequence[TrialResult], most: int) -> list[TrialResult]:

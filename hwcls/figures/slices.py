@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hwcls.figures.drawable import NothingToShow
 from hwcls.figures.metric_axis import MetricAxis
 from hwcls.figures.settings_order import order_settings
-from hwcls.figures.style import add_legend, assign_looks, new_figure, short_name
+from hwcls.figures.style import add_legend, assign_looks, label_shared_axis, new_figure, short_name
 from hwcls.format import format_count, format_number, join_words
 from hwcls.results.answer import name_alternative
 from hwcls.results.load import SweepResults, TrialResult, is_finite
@@ -82,9 +82,8 @@ class Slices:
                 axes.set_visible(False)
                 continue
             self._draw_panel(axes, self.panels[place], handles)
-            if place % across == 0:
-                axes.set_ylabel(self.axis.title)
         self._limit(grid.flat[0])  # all share it
+        label_shared_axis(figure, self.axis.title)
         add_legend(figure, [handles[label] for label in known], names)
         return figure
 

@@ -5,6 +5,7 @@ matplotlib is an extra and takes half a second to load: it is imported where a f
 
 from __future__ import annotations
 
+import textwrap
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")  # 8 with 7 colours: 56 alter
 LINES = ("-", "--", ":")  # the second and third time that a colour is used
 MAX_NAME = 22  # letters of a name in a legend or at an axis
 HANDLE, LETTER, LEGEND_ROW = 0.4, 0.056, 0.16  # inches, in a legend
+TITLE_LETTER = 0.06  # inches, of the name of an axis
 DOTS = 300  # per inch, of PNG
 
 STYLE: dict[str, Any] = {
@@ -127,6 +129,12 @@ def _legend_columns(inches: float, names: Sequence[str]) -> int:
     columns = max(1, int(inches / (HANDLE + LETTER * longest)))
     rows = -(-len(names) // columns)
     return -(-len(names) // rows)  # two rows of three rather than of five and one
+
+
+def label_shared_axis(figure: Figure, title: str) -> None:
+    """Name the y axis that all panels share, once, in as many lines as the figure's height needs."""
+    letters = max(1, int(figure.get_figheight() / TITLE_LETTER))
+    figure.supylabel(textwrap.fill(title, letters, break_long_words=False), fontsize=8)
 
 
 def count_on_axis(axes: Axes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hwcls.format import format_number
@@ -44,6 +45,16 @@ def choose_representatives(sweep: SweepResults) -> list[Representative]:
         winner = trials.get(number) if number is not None else None
         found.append(Representative(label, winner or leader, winner is not None, leader))
     return sorted(found, key=lambda one: _rank(sweep, one))
+
+
+def describe_representatives(chosen: Sequence[Representative]) -> str:
+    """What the trials in charts, figures and diagnostics are, in the singular or plural."""
+    each = " of each alternative" if len(chosen) > 1 else ""
+    if chosen and all(one.confirmed for one in chosen):
+        return f"the confirmed winner{each}"
+    if any(one.confirmed for one in chosen):
+        return f"the confirmed winner{each}, or its best trial on validation where none is confirmed"
+    return f"the best trial{each}"
 
 
 def winner_number(sweep: SweepResults, label: str | None) -> int | None:

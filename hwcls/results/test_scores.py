@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwcls import metrics
-from hwcls.results.confirm.plan import confirm_winners
+from hwcls.results.confirm.plan import confirm_label, confirm_winners
 from hwcls.results.load import SweepResults
 from hwcls.results.scored_runs import score_confirmed
 from hwcls.training.artifacts import load_arrays
@@ -29,6 +29,11 @@ class WinnerScores:
     values: NDArray[Any]  # (S, 4, K): KINDS in [0, 1], AUC is NaN for a class without images
     support: NDArray[Any]  # (K,) test images
     confusions: NDArray[Any]  # (S, K, K) images: rows true, columns predicted
+
+    @property
+    def title(self) -> str:
+        """The alternative; without `compare` its trial."""
+        return f"trial {self.trial}" if self.name == confirm_label(None) else self.name
 
     @property
     def seeds(self) -> int:

@@ -261,17 +261,18 @@ class _Start:
     def _start_recording(self, search: FairSearch) -> RecordCallback:
         """Open the progress view and start what writes and follows the records."""
         from hwcls.sweep.run.callback import RecordCallback
-        from hwcls.sweep.run.reconcile import end_paused
+        from hwcls.sweep.run.reconcile import end_paused, read_unfinished
 
         left_out = search.left_out
-        counted = [(n, trial) for n, trial in self.folder.trials().items() if n not in left_out]
-        ended = {f"trials/{n}": result for n, trial in counted if (result := trial.result())}
+        counted = {n: trial for n, trial in self.folder.trials().items() if n not in left_out}
+        ended = {f"trials/{n}": result for n, trial in counted.items() if (result := trial.result())}
+        unfinished = read_unfinished(self.sweep, counted, search)
         ahead = Ahead.of_search(
             confirm_plan.expected_epochs(self.sweep), search.paused.expected_epochs(search.spending.by_unit())
         )
         progress = self.progress_for(search.total, len(ended), search.spending.left, ahead)
-        for key, result in ended.items():
-            progress.ended_before(key, result)
+        for key, result in (ended | unfinished).items():
+            progress.reached_before(key, result)
         results_folder.drop_leftovers(self.folder)
         self.tracking.start()
         callback = RecordCallback(self.folder, self.sweep.config, progress, self.tracking.keep_alive)

@@ -39,6 +39,7 @@ def test_paths_images_and_arrays_give_the_same(model, tmp_path):
     assert np.allclose(found.probabilities, found.probabilities[0], atol=1e-6)
     best = found.classes[found.probabilities[0].argmax()]
     assert found.labels == [best] * 4
+    assert found.files == [str(path), str(path), "images[2]", "images[3]"]
     assert found[0].top[0] == (best, pytest.approx(found.probabilities[0].max()))
     assert [one.file for one in found] == [str(path), str(path), "images[2]", "images[3]"]
     assert found.frame["class"].tolist() == found.labels

@@ -24,7 +24,9 @@ def test_the_best_of_each_alternative_and_all_others_faint(tmp_path, results):
 
 def test_the_confirmed_winner_stands_for_its_alternative(tmp_path, results):
     results.overtaken(tmp_path)
-    assert [curve.trial for curve in collect_learning_curves(load_results(tmp_path)).strong] == [1, 4]
+    found = collect_learning_curves(load_results(tmp_path))
+    assert [curve.trial for curve in found.strong] == [1, 4]
+    assert "by epoch: the confirmed winner of each alternative, its best epoch marked" in found.caption
 
 
 def test_outliers_do_not_set_the_axis_and_the_caption_says_so(tmp_path, results):

@@ -7,7 +7,17 @@ import sys
 import pytest
 
 from hwcls.errors import UserError
-from hwcls.figures.style import COLOURS, STYLE, WIDTHS, add_legend, assign_looks, new_figure, paper_style, short_name
+from hwcls.figures.style import (
+    COLOURS,
+    STYLE,
+    WIDTHS,
+    add_legend,
+    assign_looks,
+    label_shared_axis,
+    new_figure,
+    paper_style,
+    short_name,
+)
 from hwcls.results.load import load_results
 from hwcls.tracking.folders import SweepFolder
 
@@ -62,3 +72,17 @@ def test_a_legend_is_within_the_figure_and_leaves_the_axes_their_height(width, c
             assert box.x1 <= figure.bbox.width
             assert box.y1 <= figure.bbox.height
         assert len(figure.legends) == (count > 1)
+
+
+@pytest.mark.parametrize("title", ["validation accuracy (%)", "best validation balanced accuracy (%)"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_name_of_a_shared_axis_is_within_a_figure_of_one_row(width, title):
+    with paper_style():
+        figure = new_figure(width, 1.65)
+        figure.subplots(1, 2, sharey=True)
+        label_shared_axis(figure, title)
+        figure.draw_without_rendering()
+        (label,) = [text for text in figure.texts if text.get_text().replace("\n", " ") == title]
+        box = label.get_window_extent()
+        assert 0 <= box.y0 < box.y1 <= figure.bbox.height
+        assert box.x0 >= 0

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from hwcls.cli.main import app
 from hwcls.results.compare import build_alternatives, build_summary
-from hwcls.results.confirm.describe import describe_confirm, name_look
+from hwcls.results.confirm.describe import describe_confirm, describe_unconfirmed, name_look
 from hwcls.results.confirm.missing import find_missing, resume_command
 from hwcls.results.confirm.plan import FIRST_PICK_SEED, FIRST_SEED, confirm_winners, winner_runs
 from hwcls.results.confirm.search_end import starts_no_more
@@ -163,6 +163,20 @@ def test_results_of_before_say_that_choice_and_report_share_their_runs(results, 
     )
 
 
+def test_a_later_trial_that_is_ahead_of_the_winner_comes_with_the_command_that_takes_it_in(results, picked, tmp_path):
+    report(results, picked, "resnet", 0)
+    report(results, picked, "mlp", 1)
+    results.sweep(tmp_path, run_cap=5)  # a longer search, by a file without confirm
+    results.trial(picked.trial(4), [0.5, 0.99], label="mlp")
+    sweep = load_results(tmp_path)
+    assert describe_unconfirmed(sweep) == (
+        "Ahead of the confirmed winner in the search, and without a confirm run yet: trial 4 of mlp."
+        f" Take it in with: hwcls confirm {tmp_path}"
+    )
+    assert describe_unconfirmed(sweep) in describe_confirm(sweep)
+    assert describe_unconfirmed(mark_running(sweep)) == ""
+
+
 def test_a_look_is_named_with_its_level(results, picked, tmp_path):
     report(results, picked, "resnet", 0)
     report(results, picked, "mlp", 1)
@@ -172,8 +186,9 @@ def test_a_look_is_named_with_its_level(results, picked, tmp_path):
     found = compare_confirmed(loaded).comparison
     assert (found.look, found.alpha) == (3, pytest.approx(0.1 / 27))
     assert describe_confirm(loaded)[-1] == (
-        "Third look at the verdicts, with 3, 5 and 9 seeds each: significant is p below 0.0037. All looks share 0.05"
-        " (alpha spending): each takes two thirds of what is left."
+        "Third look at the verdicts, with 3, 5 and 9 seeds each: significant is p below 0.0037. Each look"
+        " is one more chance of a false verdict, so all of them share 0.05 (alpha spending): each takes two thirds"
+        " of what is left."
     )
     own = build_summary(loaded)["confirm"]
     assert (own["look"], len(own["looks"]), own["alpha"]) == (3, 3, pytest.approx(0.1 / 27))

@@ -17,9 +17,11 @@ from hwcls.format import (
 )
 from hwcls.report.html.images import Mislabelled
 from hwcls.results.answer import name_alternative
+from hwcls.results.confirm.plan import confirm_label
 from hwcls.results.diagnostics import Diagnostics
 from hwcls.results.learning_dynamics import LearningSummary, SharedTarget
 from hwcls.results.load import SweepResults, TrialResult
+from hwcls.results.representatives import choose_representatives
 from hwcls.results.test_comparison import ConfirmComparison
 from hwcls.results.test_scores import WinnerScores
 
@@ -53,7 +55,8 @@ def find_test_scores(winners: Sequence[WinnerScores], classes: Sequence[str]) ->
     scores = [(float(value), name) for value, name, n in zip(first.mean[2], classes, first.support, strict=True) if n]
     low, name = min(scores)
     mean = format_decimals(float(first.macro()[2]), 3)
-    return f"{first.name} is worst at class {name}: F1 {low:.3f}, and {mean} on average over the classes."
+    whose = _capitalize_trial(first.title)
+    return f"{whose} is worst at class {name}: F1 {low:.3f}, and {mean} on average over the classes."
 
 
 def find_dynamics(found: Sequence[LearningSummary], target: SharedTarget | None) -> str:
@@ -66,8 +69,8 @@ def find_dynamics(found: Sequence[LearningSummary], target: SharedTarget | None)
 
 
 def find_curves(sweep: SweepResults) -> str:
-    """When the best trial was at its best."""
-    best = _best(sweep)
+    """When the first of the trials that the charts show in bold was at its best."""
+    best = next((one.trial for one in choose_representatives(sweep)), None)
     if best is None or best.best is None:
         return ""
     epoch, last = best.best.get("epoch"), len(best.records)
@@ -118,7 +121,8 @@ def find_out_of_fold(found: Sequence[Any]) -> str:
     first = found[0]
     if not first.accuracy:
         return ""
-    return f"{first.label}: {format_interval('val/accuracy', first.accuracy)} on images that it was not trained on."
+    whose = f"Trial {first.trial}" if first.label == confirm_label(None) else first.label
+    return f"{whose}: {format_interval('val/accuracy', first.accuracy)} on images that it was not trained on."
 
 
 def find_failures(failures: Sequence[Mapping[str, Any]], failed: int) -> str:
@@ -143,6 +147,11 @@ def _best(sweep: SweepResults) -> TrialResult | None:
 def _name(sweep: SweepResults, trial: TrialResult) -> str:
     alternative = f" ({name_alternative(sweep, trial.label)})" if sweep.compare and trial.label is not None else ""
     return f"Trial {trial.number}{alternative}"
+
+
+def _capitalize_trial(name: str) -> str:
+    """The name at the start of a sentence; the labels of a sweep file stay as they are."""
+    return name.replace("trial ", "Trial ", 1) if name.startswith("trial ") else name
 
 
 def _epochs(count: float) -> str:

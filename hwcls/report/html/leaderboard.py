@@ -75,7 +75,9 @@ def _order_settings(sweep: SweepResults, rows: Sequence[Row]) -> list[str]:
     """The searched settings, those first that explain most, then those with the most different values."""
     drawn = dict.fromkeys(name for trial in sweep.trials for name in trial.parameters)
     keys = {f"parameter/{name}" if rows and f"parameter/{name}" in rows[0] else name: name for name in drawn}
-    share = {one.name: one.share for one in setting_importances(sweep).get(None, ())}
+    share: dict[str, float] = {}
+    for found in setting_importances(sweep).values():  # an alternative's own settings are those of its trials alone
+        share |= {one.name: max(one.share, share.get(one.name, 0.0)) for one in found}
     differing = order_by_difference([{key: row.get(key) for key in keys} for row in rows])
     hidden = _repeated(sweep, rows)
     return sorted((key for key in differing if key not in hidden), key=lambda key: -share.get(keys[key], 0.0))

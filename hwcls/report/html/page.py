@@ -6,7 +6,6 @@ import json
 import re
 import shlex
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +47,7 @@ from hwcls.results.front.describe import build_front, describe_front, format_cos
 from hwcls.results.learning_dynamics import describe_runs, describe_target, summarize_learning
 from hwcls.results.load import SweepResults, load_results, mark_running
 from hwcls.results.notes.find import find_notes
-from hwcls.results.representatives import Representative, choose_representatives
+from hwcls.results.representatives import choose_representatives, describe_representatives
 from hwcls.results.settings.importance import describe_importances
 from hwcls.results.settings.marginal_effects import setting_effects
 from hwcls.results.test_comparison import compare_confirmed
@@ -173,23 +172,13 @@ def _alternative_values(sweep: SweepResults) -> dict[str, Any]:
     return {
         "alternatives": alternatives,
         "overtaken": [row["label"] for row in alternatives if is_overtaken(sweep, row)],
-        "represented": _describe_representatives(chosen),
+        "represented": describe_representatives(chosen),
         "counts": choose_counts(collect_trial_sequences(sweep)),
         "confirmed": compare_confirmed(sweep),
         "splits": find_splits(sweep),
         "evaluations": SweepFolder(sweep.folder).count_test_reads(),
         "test_runs": sweep.count_test_scores(),
     }
-
-
-def _describe_representatives(chosen: Sequence[Representative]) -> str:
-    """What the trials in charts and diagnostics are, in the singular or plural."""
-    each = " of each alternative" if len(chosen) > 1 else ""
-    if chosen and all(one.confirmed for one in chosen):
-        return f"the confirmed winner{each}"
-    if any(one.confirmed for one in chosen):
-        return f"the confirmed winner{each}, or its best trial on validation where none is confirmed"
-    return f"the best trial{each}"
 
 
 def _chart_values(sweep: SweepResults, diagnostics: list[Diagnostics], classes: list[str]) -> dict[str, Any]:
@@ -261,7 +250,15 @@ def _capitalize(metric: str) -> str:
 def _learning_values(sweep: SweepResults) -> dict[str, Any]:
     found, target = summarize_learning(sweep)
     note = describe_target(found, target) if target else ""
-    return {"dynamics": found, "target": target, "dynamics_runs": describe_runs(found), "target_note": note}
+    runs = [*sweep.trials, *(one.run for one in sweep.confirm)]
+    return {
+        "dynamics": found,
+        "overfitting": [text for one in found if (text := one.describe_overfitting())],
+        "target": target,
+        "dynamics_runs": describe_runs(found),
+        "target_note": note,
+        "pretrained": any(run.cost.get("pretrain_seconds") for run in runs),
+    }
 
 
 def _test_values(sweep: SweepResults, classes: list[str]) -> dict[str, Any]:

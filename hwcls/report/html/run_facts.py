@@ -150,11 +150,25 @@ def _environment_facts(environment: Mapping[str, Any]) -> Facts:
     for key in ("hardware", "versions"):
         if isinstance(environment.get(key), Mapping):
             known = [(name, value) for name, value in environment[key].items() if value is not None]
-            words = ", ".join(f"{name.replace('_', ' ')} {_flatten(value)}" for name, value in known)
+            words = ", ".join(
+                "no GPU" if name == "gpus" and not value else f"{name.replace('_', ' ')} {_flatten(value)}"
+                for name, value in known
+            )
             found.append((key.capitalize(), words))
-    return found + [
-        (key.capitalize(), _flatten(environment[key])) for key in ("started", "git") if environment.get(key)
+    started, git = environment.get("started"), environment.get("git")
+    found += [("Started", _flatten(started))] if started else []
+    return found + ([("Git", _describe_git(git))] if git else [])
+
+
+def _describe_git(git: object) -> str:
+    """The commit of the folder that the sweep was started in, and whether files differed from it."""
+    if not isinstance(git, Mapping):
+        return str(git)
+    words = [f"{key} {_flatten(value)}" for key, value in git.items() if not isinstance(value, bool)]
+    changes = [
+        f"{'with' if value else 'without'} uncommitted changes" for value in git.values() if isinstance(value, bool)
     ]
+    return ", ".join(words + changes)
 
 
 def _change_facts(changes: object) -> Facts:

@@ -7,10 +7,18 @@ from dataclasses import asdict
 from typing import Any
 
 from hwcls.format import format_count, format_interval, join_words
-from hwcls.results.confirm.missing import MissingRun, find_missing, resume_command
+from hwcls.results.confirm.missing import MissingRun, confirm_command, find_missing, resume_command
 from hwcls.results.confirm.out_of_fold import find_out_of_fold, summarize_out_of_fold
-from hwcls.results.confirm.plan import confirm_metric, find_splits, point_runs, reports_on_picks, winner_runs
+from hwcls.results.confirm.plan import (
+    confirm_label,
+    confirm_metric,
+    find_splits,
+    point_runs,
+    reports_on_picks,
+    winner_runs,
+)
 from hwcls.results.load import PICK, SweepResults
+from hwcls.results.representatives import choose_representatives
 from hwcls.results.scored_runs import describe_left_out, score_on_test
 from hwcls.results.test_comparison import compare_confirmed
 
@@ -22,7 +30,8 @@ def describe_confirm(sweep: SweepResults) -> list[str]:
     """What the page and the terminal say of the confirm runs; nothing where none is planned."""
     texts = (describe_runs(sweep), describe_splits(sweep), describe_out_of_fold(sweep))
     left_out = describe_left_out(score_on_test(sweep))
-    return [text for text in (*texts, left_out, describe_missing(sweep), describe_look(sweep)) if text]
+    rest = (left_out, describe_missing(sweep), describe_unconfirmed(sweep), describe_look(sweep))
+    return [text for text in (*texts, *rest) if text]
 
 
 def describe_runs(sweep: SweepResults) -> str:
@@ -104,6 +113,19 @@ def describe_missing(sweep: SweepResults) -> str:
     return f"{text} Unless the sweep is running, train {which} with: {command}"  # the page is written meanwhile, too
 
 
+def describe_unconfirmed(sweep: SweepResults) -> str:
+    """The trials of a longer search that are ahead of a confirmed winner, and the command that confirms them."""
+    confirmed = {(run.label, run.run.number) for run in sweep.confirm}
+    ahead = [one for one in choose_representatives(sweep) if one.confirmed and not one.is_leader]
+    later = [one for one in ahead if (confirm_label(one.label), one.leader.number) not in confirmed]
+    if not later or sweep.running or find_missing(sweep):  # what is missing comes with its own command
+        return ""
+    names = [f"trial {one.leader.number}" + (f" of {one.label}" if sweep.compare else "") for one in later]
+    few = len(later) == 1
+    text = f"Ahead of the confirmed winner{'' if few else 's'} in the search, and without a confirm run yet:"
+    return f"{text} {join_words(names)}. Take {'it' if few else 'them'} in with: {confirm_command(sweep)}"
+
+
 def describe_look(sweep: SweepResults) -> str:
     """The level at which the verdicts on test are given, and why it is not 5 %."""
     found = compare_confirmed(sweep)
@@ -113,7 +135,8 @@ def describe_look(sweep: SweepResults) -> str:
     seeds = join_words([_count_seeds(one) for one in sweep.looks])
     earlier = f", with {seeds} seeds each" if look > 1 else ""
     text = f"{name_look(look).capitalize()} look at the verdicts{earlier}: significant is p below {alpha}."
-    return f"{text} All looks share 0.05 (alpha spending): each takes two thirds of what is left."
+    why = "Each look is one more chance of a false verdict, so all of them share 0.05 (alpha spending)"
+    return f"{text} {why}: each takes two thirds of what is left."
 
 
 def name_look(look: int) -> str:

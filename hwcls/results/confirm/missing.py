@@ -45,13 +45,18 @@ def resume_command(sweep: SweepResults, missing: list[MissingRun]) -> str | None
     """The command that runs what is missing; None where nothing can be done about it, as while the sweep is running."""
     if sweep.running:
         return None
-    command = f"hwcls confirm {shlex.quote(str(sweep.folder))}"
+    command = confirm_command(sweep)
     if any(not run.failed for run in missing):
         return command
     failed = Counter((run.label, run.trial) for run in missing if run.role != PICK)  # of each trial, as seeds are added
     config = confirm_config(sweep)
     folds = (config.fold_count if config else None) or 1  # which are repeated as a whole
     return f"{command} --add-seeds {-(-max(failed.values()) // folds) * folds}" if failed else None
+
+
+def confirm_command(sweep: SweepResults) -> str:
+    """The command that plans and trains the confirm runs that the trials of today ask for."""
+    return f"hwcls confirm {shlex.quote(str(sweep.folder))}"
 
 
 def _reason(sweep: SweepResults, plan: ConfirmPlan, run: ConfirmRun | None) -> str | None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hwcls.data.catalog import find_data_set
 from hwcls.data.imageset import describe_unjudged
-from hwcls.format import format_count
+from hwcls.format import format_count, format_percent
 from hwcls.results.confirm.plan import confirm_label, winner_runs
 from hwcls.results.diagnostics import load_diagnostics
 from hwcls.results.load import ConfirmRun, SweepResults, is_finite
@@ -31,16 +31,19 @@ def describe_test_size(images: int, *, accuracy: float | None = None, disagreeme
         accuracy: Of the best model, if `disagreement` is not known.
         disagreement: How often one of the two best models is right and the other wrong. Without both: ASSUMED.
     """
-    assumed = ""
-    if accuracy is None and disagreement is None:
-        disagreement, assumed = ASSUMED, " (if they disagree on a fifth of the images)"
+    if disagreement is not None:
+        why = f" (the two best disagree on {format_percent(disagreement)} of the images)"
+    elif accuracy is not None:
+        why = f" (if another model, about as good as this one with {format_percent(accuracy)}, errs independently)"
+    else:
+        disagreement, why = ASSUMED, " (if they disagree on a fifth of the images)"
     needed = count_images_needed(SMALLEST_DIFFERENCE, accuracy=accuracy, disagreement=disagreement)
     if images >= needed:
         return None
     least = math.ceil(100 * smallest_difference(images, accuracy=accuracy, disagreement=disagreement))
     few = f"models apart by less than {least} points" if least < 100 else "any two models apart"
     has = f"test has {format_count(images, 'image')}: too few to tell {few}"
-    return f"{has}; about {_round(needed):,} would tell {100 * SMALLEST_DIFFERENCE:.0f} points{assumed}"
+    return f"{has}; about {_round(needed):,} would tell {100 * SMALLEST_DIFFERENCE:.0f} points{why}"
 
 
 def split_notes(name: str, classes: Sequence[str], counts: Mapping[str, Sequence[int]]) -> list[str]:

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 class Progress(Protocol):
     """Is notified of every event of a trial; `key` is its folder within the results."""
 
-    def ended_before(self, key: str, result: Result) -> None: ...  # in an earlier start
+    def reached_before(self, key: str, result: Result) -> None: ...  # in an earlier start, whether it ended or not
     def started(
         self,
         key: str,
@@ -45,7 +45,7 @@ class ProgressFor(Protocol):
 class Quiet:
     """Shows nothing."""
 
-    def ended_before(self, key: str, result: Result) -> None:
+    def reached_before(self, key: str, result: Result) -> None:
         pass
 
     def started(
@@ -111,8 +111,8 @@ class Lines(Quiet):
         self.labels: dict[str, str | None] = {}  # alternatives of the trials that have started, by key
         self.confirmed = SeedMeans(metric)
 
-    def ended_before(self, key: str, result: Result) -> None:
-        if not result.best:
+    def reached_before(self, key: str, result: Result) -> None:
+        if not result.best or result.status == "failed":  # as in the leaderboard, a failed trial has no result
             return
         value = result.best[self.metric.name]
         if key.startswith("confirm/"):
@@ -165,10 +165,11 @@ class Lines(Quiet):
         """One line: what a trial reached, whether it is the best so far, and how far the sweep is."""
         before = self.best
         self.labels[key] = result.label
-        self.ended_before(key, result)
+        self.reached_before(key, result)
         name = self.metric.name
         facts = [f"{name} {result.best[name]:.4f} in epoch {result.best['epoch']}"] if result.best else []
-        facts += ["new best"] if self.best is not before else []
+        new = self.best is not None and (before is None or self.best.value != before.value)  # the best never gets worse
+        facts += ["new best"] if new else []
         facts += [result.error] if result.error else []
         facts += [format_duration(result.seconds), *self._after_result()]
         log.info("%s", " · ".join([f"{self._title(key)} {verb}", *facts]))

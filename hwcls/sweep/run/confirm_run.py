@@ -146,7 +146,7 @@ def show_progress(queue: ConfirmQueue, progress_for: ProgressFor) -> Progress:
     known = {key: result for key, result in ended.items() if key in planned and result}
     progress = progress_for(queue.plan.total, len(known), None, Ahead.of_confirm())
     for key, result in known.items():
-        progress.ended_before(key, result)
+        progress.reached_before(key, result)
     return progress
 
 

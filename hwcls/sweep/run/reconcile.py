@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +81,16 @@ def end_paused(
         search.close(known[number], result)
         ended.append((key, result))
     return ended
+
+
+def read_unfinished(sweep: Sweep, trials: Mapping[int, TrialFolder], search: FairSearch) -> dict[str, Result]:
+    """What the trials without a result have reached so far, by key; those without an epoch are left out."""
+    begun = {number: trial for number, trial in trials.items() if trial.result() is None and trial.last_epoch()}
+    known = search.known_trials() if begun else []
+    return {
+        f"trials/{number}": trial.paused() or _result(sweep, trial, "stopped", known[number].params)
+        for number, trial in begun.items()
+    }
 
 
 def _end(sweep: Sweep, trial: TrialFolder, status: str, settings: dict[str, Any]) -> Result:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from hwcls import files
 from hwcls.report.html.data_facts import collect_data_facts
 from hwcls.report.html.page import write_page
+from hwcls.report.html.run_facts import collect_facts
+from hwcls.results.load import load_results
 
 CUT = {
     "name": "imagefolder",
@@ -79,7 +82,6 @@ def test_how_the_files_were_read_and_the_reason_of_the_size_are_said(tmp_path):
 
 
 def test_the_page_links_the_splits_and_escapes_what_files_say(results, tmp_path):
-    from hwcls import files
 
     results.full(tmp_path)
     (tmp_path / "splits.csv").write_text("file_name,label,split\n")
@@ -90,3 +92,12 @@ def test_the_page_links_the_splits_and_escapes_what_files_say(results, tmp_path)
     assert "&lt;img src=x" in page
     assert "<img src=x" not in page
     assert "\x1b" not in page
+
+
+def test_the_machine_and_the_commit_are_in_words(results, tmp_path):
+    results.sweep(tmp_path)
+    recorded = {"hardware": {"system": "Linux", "gpus": []}, "git": {"commit": "abc1234", "changed": False}}
+    files.write_json(tmp_path / "environment.json", recorded)
+    facts = dict(collect_facts(load_results(tmp_path)))
+    assert facts["Hardware"] == "system Linux, no GPU"
+    assert facts["Git"] == "commit abc1234, without uncommitted changes"

@@ -308,8 +308,22 @@ def test_an_outlier_does_not_hide_the_others(results, tmp_path):
         results.trial(folder.trial(place), [0.5, 0.6, 0.7 + place / 100])
     assert "range" not in epoch_curves(load_results(tmp_path), "loss")["layout"]["yaxis"]
     results.trial(folder.trial(12), [-500.0, 0.5])
-    low, high = epoch_curves(load_results(tmp_path), "loss")["layout"]["yaxis"]["range"]
+    figure = epoch_curves(load_results(tmp_path), "loss")
+    low, high = figure["layout"]["yaxis"]["range"]
     assert low < 0.8 < high < 3
+    assert figure["caption"].endswith("The worst values are outside the chart; a double click shows all.")
+
+
+def test_a_bad_trial_does_not_flatten_the_accuracies_of_the_others(results, tmp_path):
+    folder = results.sweep(tmp_path)
+    for place in range(12):
+        results.trial(folder.trial(place), [0.9, 0.91, 0.92 + place / 1000])
+    results.trial(folder.trial(12), [0.1, 0.2])
+    figure = epoch_curves(load_results(tmp_path), "accuracy")
+    values = [y for trace in figure["data"] for y in trace["y"] if y is not None]
+    low, high = figure["layout"]["yaxis"]["range"]
+    assert 0.5 < low < 0.9 < max(values) < high
+    assert "outside the chart" in figure["caption"]
 
 
 def test_the_expected_best(tmp_path, results):

@@ -35,7 +35,7 @@ def test_every_section_but_the_answer_opens_with_its_finding(confirmed):
     assert [*found] == re.findall(r'<h2 id="([\w-]+)"', confirmed)[1:]
     assert found["alternatives"] == "On test resnet is ahead of mlp by 18.00 points: the difference is significant."
     assert found["leaderboard"] == "Trial 1 (mlp) is first of 4 trials with 0.9000; the median is 0.7100."
-    assert found["curves"] == "Trial 1 (mlp) has its best val/accuracy, 0.9000, in epoch 2 of 3."
+    assert found["curves"] == "Trial 0 (resnet) has its best val/accuracy, 0.7000, in epoch 2 of 3."  # the winner
     assert found["failures"] == "1 run failed; the sweep went on. The first: loss is NaN"
     assert re.fullmatch(r"resnet is worst at class \w+: F1 0\.\d{3}, and 0\.\d{3} on average .*", found["test-scores"])
 
@@ -60,3 +60,14 @@ def test_the_first_screen_says_how_to_use_the_winner(confirmed, tmp_path):
     assert "<dd>resnet, trial 0</dd>" in first
     assert f"hwcls train {tmp_path}" in first  # no weights were kept
     assert "hwcls report" not in first
+
+
+def test_without_compare_the_winner_has_its_trial_and_no_sentence_comes_twice(results, tmp_path):
+    results.overtaken(tmp_path, compare=None)
+    text = write_page(tmp_path).read_text("utf-8")
+    found = findings(text)
+    assert found["test-scores"].startswith("Trial 1 is worst at class ")
+    assert "best, on test" not in text
+    assert '<option value="0">trial 1, on test (5 confirm runs)' in text
+    assert text.count(f"{found['dynamics']}</") == 1
+    assert "The time includes pretraining" not in text

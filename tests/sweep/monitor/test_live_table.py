@@ -193,7 +193,7 @@ def test_a_table_of_one_line_in_a_tiny_terminal():
 
 def test_the_line_below_the_table_of_a_time_budget(clock):
     table, console = open_table(80, total=None, left=90)
-    table.ended_before("trials/0", complete(0.5, "cnn"))
+    table.reached_before("trials/0", complete(0.5, "cnn"))
     assert lines_of(table, console)[-1] == (
         "0 done · best 0.5000 (cnn, trial 0) · 1 min 30 s left · starting the workers"
     )

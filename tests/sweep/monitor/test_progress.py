@@ -145,8 +145,8 @@ def test_the_best_of_confirm_is_a_mean_and_no_lucky_seed(clock):
     lines.ended("confirm/cnn/4", confirmed(6, "report", 0.94))
     lines.ended("confirm/cnn/5", confirmed(6, "report", None))
     assert "0.9700 over 2 picks" in lines._overall()[1]
-    lines.ended_before("confirm/cnn/6", confirmed(6, "report", 0.92))
-    lines.ended_before("confirm/cnn/6", confirmed(6, "report", 0.92))  # the same run
+    lines.reached_before("confirm/cnn/6", confirmed(6, "report", 0.92))
+    lines.reached_before("confirm/cnn/6", confirmed(6, "report", 0.92))  # the same run
     assert lines._overall()[1] == "best mean 0.9300 over 2 seeds (cnn, trial 6)"
 
 
@@ -182,6 +182,24 @@ def test_of_equal_trials_the_lower_number_is_the_best(clock):
     for number, value in ((1, 0.2361), (10, 0.2361), (0, 0.2361), (2, 0.1)):
         lines.ended(f"trials/{number}", Result("complete", {"epoch": 1, "val/accuracy": value}, None, {}, 1.0))
     assert lines._overall()[1] == "best 0.2361 (trial 0)"
+
+
+def test_a_new_best_is_strictly_better(clock):
+    def end(lines, number, value, status="complete"):
+        result = Result(status, {"epoch": 1, "val/accuracy": value}, None, {}, 1.0)
+        lines.ended(f"trials/{number}", result)
+
+    def act(lines):
+        lines.reached_before("trials/6", Result("stopped", {"epoch": 1, "val/accuracy": 0.8}, None, {}, 1.0))
+        for number, value in ((12, 0.7), (8, 0.8), (5, 0.8), (9, 0.9), (4, 0.9)):
+            end(lines, number, value)
+        end(lines, 3, 0.95, "failed")
+
+    found = logged(act)
+    assert [line.split()[1] for line in found if "new best" in line] == ["9"]
+    bests = [line.partition("best 0.")[2][:1] for line in [one.replace("new best", "") for one in found]]
+    assert bests == ["8", "8", "8", "9", "9", "9"]
+    assert found[-1].split(" · ")[-2].startswith("best 0.9000 (trial 4)")
 
 
 def test_where_trials_pause_the_rule_says_how_many_epochs_are_left(clock):

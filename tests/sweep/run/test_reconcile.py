@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 from hwcls.errors import UserError
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.run.callback import build_result
-from hwcls.sweep.run.reconcile import end_paused, reconcile
+from hwcls.sweep.run.reconcile import end_paused, read_unfinished, reconcile
 from hwcls.sweep.search.messages import JOB, EpochReport
 from hwcls.sweep.search.pruning import FairScheduler, build_scheduler
 from hwcls.sweep.search.searcher import FairSearch
@@ -139,6 +139,16 @@ def test_trials_at_a_rung_are_paused(crashed):
     assert start.folder.trial(0).paused().status == "stopped"
     assert between.paused() is None
     assert [search.suggest(str(n))[JOB].key for n in range(2)] == ["trials/2", "trials/1"]  # the best third of three
+
+
+def test_what_paused_and_interrupted_trials_have_reached_is_known_at_the_next_start(crashed):
+    start = crashed(early_terminate=PROMOTION, compare=None)
+    for values, weights_of in (([0.5], 1), ([0.6], 1), ([0.3, 0.2], None), ([], None)):
+        start.trial(values, weights_of=weights_of)
+    found = read_unfinished(start.sweep, start.folder.trials(), promoted(start))
+    assert start.folder.trial(0).paused()
+    reached = {key: (result.best["epoch"], result.best["val/accuracy"]) for key, result in found.items()}
+    assert reached == {"trials/0": (1, 0.5), "trials/1": (1, 0.6), "trials/2": (1, 0.3)}
 
 
 def test_a_trial_that_paused_without_its_weights_resumes(crashed):

@@ -13,6 +13,8 @@ from hwcls.results.notes.changes import list_changes
 from hwcls.sweep import driver
 from hwcls.sweep.preflight.notes import describe_notes
 from hwcls.sweep.preflight.validate import Options, check_sweep
+from hwcls.sweep.storage.changes.accept import Change
+from hwcls.sweep.storage.changes.differences import Difference
 from hwcls.sweep.storage.changes.exclusion import exclude_trials, include_trials
 from hwcls.sweep.storage.results_folder import open_folder
 from hwcls.tracking.folders import SweepFolder
@@ -231,6 +233,15 @@ def test_what_an_excluded_trial_took_is_none_of_what_its_alternative_has_had(tin
     search, _, jobs = begin(sweep, results)
     assert [job.label for job in jobs] == [label, label]
     assert search.spending.before == 12.0
+
+
+def test_a_file_without_confirm_says_that_confirm_runs_are_kept():
+    seeds, cap = Difference("confirm.seeds", "5", None), Difference("run_cap", "16", "24")
+    (line,) = Change((seeds, cap), {}, 16, {}).describe()
+    assert line == (
+        "changed in this sweep: confirm.seeds: 5 dropped; run_cap: 16 → 24 (confirm runs that were trained are kept)"
+    )
+    assert Change((cap,), {}, 16, {}).describe() == ["changed in this sweep: run_cap: 16 → 24"]
 
 
 def test_a_failed_confirm_run_of_an_excluded_trial_fails_no_sweep(results):

@@ -118,7 +118,7 @@ def confusion_matrices(
     models: list[dict[str, Any]] = []
     for winner in winners:
         matrix = winner.confusions.sum(0)  # (K, K)
-        name = f"{winner.name}, on test ({format_count(winner.seeds, 'confirm run')})"
+        name = f"{winner.title}, on test ({format_count(winner.seeds, 'confirm run')})"
         epochs: list[dict[str, Any]] = [{"epoch": None, **_sparse(matrix)}]
         models.append({"name": name, "best": None, "order": cluster_classes(matrix), "epochs": epochs})
     for one in found:

@@ -21,7 +21,8 @@ from hwcls.results.expected_best import collect_trial_sequences
 from hwcls.results.load import SweepResults, TrialResult, is_finite
 from hwcls.results.representatives import choose_representatives
 
-OUTLIER = 3  # a value beyond this many times the range of the others is outside the chart
+OUTLIER = 1.5  # the chart leaves out the worst tenth of the faint values if they make it so many times as high
+KEPT = 0.9  # of the faint values
 
 
 def epoch_curves(sweep: SweepResults, metric: str) -> Figure | None:
@@ -54,10 +55,9 @@ def epoch_curves(sweep: SweepResults, metric: str) -> Figure | None:
     if not strong:
         return None
     last = max(trial.records[-1]["epoch"] for trial in ranked)
-    layout = {
-        "xaxis": integer_axis("epoch", last),
-        "yaxis": titled_axis(metric.replace("_", " "), **_range(faint, strong)),
-    }
+    sign = sweep.sign if sweep.metric == val else -1 if metric.endswith("loss") else 1
+    ends = _range(faint, strong, sign)
+    layout = {"xaxis": integer_axis("epoch", last), "yaxis": titled_axis(metric.replace("_", " "), **ends)}
     keys, captions = [], list[str]()
     if any(trace["line"].get("dash") == "dot" for trace in strong):
         keys.append(legend_line("training images", dash="dot"))
@@ -66,15 +66,20 @@ def epoch_curves(sweep: SweepResults, metric: str) -> Figure | None:
         some = " some of" if len(drawn) < len(ranked) else ""
         keys.append(legend_line("other trials", width=1, color="#bbbbbb"))
         captions.append(f"Faint:{some} the other trials.")
+    if ends:
+        captions.append("The worst values are outside the chart; a double click shows all.")
     return {"data": [*faint, *strong, *keys], "layout": layout, "caption": " ".join(captions)}
 
 
-def _range(faint: Iterable[dict[str, Any]], strong: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """The range of the best trials and nine tenths of the others, if an outlier would hide them."""
+def _range(faint: Iterable[dict[str, Any]], strong: Iterable[dict[str, Any]], sign: int) -> dict[str, Any]:
+    """The range of the best trials and of all but the worst of the others, if those would hide the best ones.
+
+    `sign` is 1 where more is better.
+    """
     best, others = ([y for trace in traces for y in trace["y"] if y is not None] for traces in (strong, faint))
-    values = [*best, *sorted(others)[: round(0.9 * len(others))]]
-    low, high = min([*best, *others]), max(values)
-    if max(others, default=high) <= low + OUTLIER * (high - low):
+    kept = [*best, *sorted(others, key=lambda y: -sign * y)[: round(KEPT * len(others))]]
+    low, high = min(kept), max(kept)
+    if max([*best, *others]) - min([*best, *others]) <= OUTLIER * (high - low):
         return {}
     return {"range": [low - 0.05 * (high - low), high + 0.05 * (high - low)]}
 

@@ -90,6 +90,7 @@ def pareto(sweep: SweepResults, cost: str) -> Figure | None:
     data[-1]["hoverinfo"] = "skip"
     return {
         "data": data,
+        "caption": "The Pareto front is of trials that no other one beats in value at the same cost or less.",
         "layout": {"xaxis": titled_axis(COSTS[cost][1], type="log"), "yaxis": titled_axis(sweep.metric)},
     }
 
@@ -123,7 +124,12 @@ def epochs_spent(sweep: SweepResults) -> Figure | None:
     order = [f"{bar - width + 1} to {bar}" if width else str(bar) for bar in bars]
     axis = titled_axis("last epoch of a trial", type="category", categoryorder="array", categoryarray=order)
     layout = {"xaxis": axis, "yaxis": titled_axis("epochs spent"), "barmode": "stack", "showlegend": len(data) > 1}
-    return {"data": data, "layout": layout}
+    caption = "A rung is an epoch at which early stopping compares the trials and ends the worst of them."
+    return {"data": data, "layout": layout, "caption": caption if _stops_early(sweep) else ""}
+
+
+def _stops_early(sweep: SweepResults) -> bool:
+    return bool(sweep.settings.get("early_terminate"))
 
 
 def front_line(points: list[tuple[float, float]]) -> list[tuple[float, float]]:

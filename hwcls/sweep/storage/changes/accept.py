@@ -53,7 +53,8 @@ class Change:
     def describe(self) -> list[str]:
         """What changed, and which trials are left out."""
         shown = [str(one) for one in self.differences]
-        lines = [f"changed in this sweep: {'; '.join(shown)}"]
+        kept = " (confirm runs that were trained are kept)" if any(map(_drops_confirm, self.differences)) else ""
+        lines = [f"changed in this sweep: {'; '.join(shown)}{kept}"]
         if self.outside:
             why = list(dict.fromkeys(self.outside.values()))
             more = f" and {len(why) - MAX_NAMED} more reasons" if len(why) > MAX_NAMED else ""
@@ -106,6 +107,10 @@ def with_change(old: Mapping[str, Any], new: Mapping[str, Any], change: Change |
 
 def _without_notes(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if not str(key).startswith("x-")}
+
+
+def _drops_confirm(one: Difference) -> bool:
+    return one.key.partition(".")[0] == "confirm" and one.new is None
 
 
 def _find_outside(sweep: Sweep, folder: SweepFolder, dropped: Sequence[str]) -> dict[int, str]:
