@@ -94,7 +94,10 @@ def test_nothing_is_overwritten(photos, measured):
     assert done.exit_code == 2
     assert "photos.yaml: exists, and is not overwritten — write another one with --out FILE" in done.output
     assert Path("photos.yaml").read_text() == "mine"
-    assert run("photos/", "--out", "other.yaml").exit_code == 0
+    other = run("photos/", "--out", "other.yaml")
+    assert other.exit_code == 0
+    assert load_sweep(Path("other.yaml")).config.name == "other"  # or its results would be those of photos.yaml
+    assert "hwcls predict results/other NEW_IMAGES" in other.output
     assert Path("photos.yaml").read_text() == "mine"
 
 
