@@ -11,38 +11,27 @@ import os
 import re
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 from filelock import FileLock
 
 from hwcls import files
 from hwcls.config.data import LayoutConfig
 from hwcls.data import disk
 from hwcls.data.catalog import DATA_SETS, DataSetSpec, cache_folder, user_spec
-from hwcls.data.decoding.codecs import SKIP, count_problems, remedy_for
-from hwcls.data.decoding.decode import (
-    CHUNK,
-    READ_ERRORS,
-    check_image,
-    corrupt_image_error,
-    count_cpus,
-    finish_range,
-)
+from hwcls.data.decoding.check import ImageCheck, unreadable_images_error
+from hwcls.data.decoding.codecs import SKIP
 from hwcls.data.decoding.image_sizes import ImageSizes
-from hwcls.data.decoding.memory import ENCODED
-from hwcls.data.decoding.opened import describe_error, read_header
-from hwcls.data.decoding.pixel_range import PixelRange, RangeMeter
-from hwcls.data.formats.archive import FileTree, is_archive, walk_files
+from hwcls.data.decoding.pixel_range import PixelRange
+from hwcls.data.formats.archive import is_archive, walk_files
 from hwcls.data.formats.image_types import LeftOut, is_image, nfc
-from hwcls.data.formats.raw import EncodedImages, RawData
+from hwcls.data.formats.raw import RawData
 from hwcls.data.own.listing import OWN_TABLE
 from hwcls.data.own.write import cut_test, table_of
 from hwcls.data.progress import ProgressMeter, ProgressReporter
-from hwcls.errors import LayoutError, UserError, did_you_mean, unreadable
+from hwcls.errors import LayoutError, UserError, did_you_mean
 from hwcls.synonyms import same_name
 
 
@@ -81,7 +70,7 @@ def import_data_set(
     Args:
         name: A data set that hwcls knows, or a new name for images in class folders.
         path: The data set itself, or a folder that contains it as a raw folder would.
-        skip_corrupt: Leave out images that cannot be read, instead of an error that counts them and names the first.
+        skip_corrupt: Leave out images that cannot be read, instead of an error that counts and names them.
         overwrite: Replace what was imported before under this name, once the new copy is complete.
         layout: How files of a user's own say class, split and group; None: as found.
         test: The share of the images that becomes the test split for good; None: it is cut by each sweep.
@@ -200,7 +189,7 @@ def _pack_images(
     assert images is not None
     tree = images.tree
     skipped: dict[str, str] = {}
-    check = _Check(tree, raw.splits["train"].images)
+    check = ImageCheck(tree, raw.splits["train"].images)
     meter = ProgressMeter(report, f"{target.stem}: images", len(images), "checked")
     with zipfile.ZipFile(target, "w") as archive:
         for folder in sorted({name.rpartition("/")[0] for name in images.names} - {""}):
@@ -215,73 +204,12 @@ def _pack_images(
                 skipped[name] = problem
             meter.update(done)
         if skipped and not skip_corrupt:
-            raise _unreadable_error(raw, images, skipped)
+            raise unreadable_images_error(raw, skipped, SKIP)
         if not raw.plain:
             archive.writestr(zipfile.ZipInfo(OWN_TABLE), table_of(raw, skipped))
     with open(target, "rb") as file:
         os.fsync(file.fileno())
     return skipped, check.pixel_range(), check.sizes
-
-
-def _unreadable_error(raw: RawData, images: EncodedImages, problems: dict[str, str]) -> UserError:
-    """The error about images that cannot be read: how many of each kind, the first of them, and what to do."""
-    name, problem = next(iter(problems.items()))
-    if len(problems) == 1 and not _lost_classes(raw, problems):
-        return corrupt_image_error(images, name, problem)
-    kinds = count_problems(problems.values())
-    what = f"{len(problems):,} of {len(images):,} images cannot be read ({kinds}), such as {name}"
-    known = dict.fromkeys(map(remedy_for, problems.values()))
-    remedies = [remedy for remedy in known if remedy]
-    others = [f"replace or remove the {'others' if remedies else 'files'}"] if None in known else []
-    remedy = "; ".join([*remedies, *others])
-    if not remedies and not _lost_classes(raw, problems):
-        remedy += f", {SKIP}"
-    return UserError(what, where=images.tree.where, remedy=remedy)
-
-
-def _lost_classes(raw: RawData, problems: dict[str, str]) -> bool:
-    """Whether a class would lose half of its images of a split or more: then leaving them out is no advice."""
-    for split in raw.splits.values():
-        if isinstance(split.images, EncodedImages):
-            bad = np.array([name in problems for name in split.images.names])
-            lost, all_of = np.bincount(split.labels, weights=bad), np.bincount(split.labels)
-            if (2 * lost[all_of > 0] >= all_of[all_of > 0]).any():
-                return True
-    return False
-
-
-class _Check:
-    """Decodes every image once, on every CPU, and measures those of more than 8 bits."""
-
-    def __init__(self, tree: FileTree, train: np.ndarray | EncodedImages) -> None:
-        self.tree = tree
-        self.train = frozenset(train.names) if isinstance(train, EncodedImages) else frozenset()
-        self.meters = {True: RangeMeter(), False: RangeMeter()}  # of the training images, and of the others
-        self.sizes = ImageSizes()  # of the training images
-
-    def run(self, names: list[str]) -> Iterator[tuple[str, str | None]]:
-        """Each file's name, and the problem with it, if any."""
-        with ThreadPoolExecutor(count_cpus()) as pool:
-            for start in range(0, len(names), CHUNK):
-                yield from pool.map(self._look, names[start : start + CHUNK])
-
-    def pixel_range(self) -> PixelRange | None:
-        """As the store will find it: of the training images; where none has more than 8 bits, of the others."""
-        found = (finish_range(self.meters[of], self.tree.where) for of in (True, False))
-        return next((levels for levels in found if levels), None)
-
-    def _look(self, name: str) -> tuple[str, str | None]:
-        try:
-            with ENCODED.reserve(self.tree.size(name)):
-                data = self.tree.read(name)
-                check_image(data, self.meters[name in self.train])
-                if name in self.train:
-                    self.sizes.add(read_header(data)[0])
-        except READ_ERRORS as error:
-            if isinstance(error, OSError) and error.errno is not None:  # not the photo's fault: it is not left out
-                raise unreadable(error, f"{self.tree.where}/{name}") from None
-            return name, describe_error(error)
-        return name, None
 
 
 def _check_packed(spec: DataSetSpec, packed: Path, where: str, skipped: dict[str, str]) -> None:

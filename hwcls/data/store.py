@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shlex
 import shutil
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ from hwcls.config.data import PLAIN_INPUTS, DataConfig
 from hwcls.data import catalog, disk, integrity
 from hwcls.data.cache import leases
 from hwcls.data.cache.limit import STORES, make_room, tree_bytes, unfinished_folder
+from hwcls.data.decoding.codecs import SKIP, skip_remedy
 from hwcls.data.decoding.pixel_range import PixelRange, UnknownRangeError
 from hwcls.data.decoding.resizing import Resizing
 from hwcls.data.decoding.shards import ARRAYS, RECORD, Shape, Unfinished, decode_split, finish_split
@@ -162,7 +164,10 @@ def _open_stored(config: DataConfig, report: ProgressReporter | None) -> PixelSt
         spec = catalog.find_data_set(config.name)
         size, channels = config.image_size or spec.image_size, config.channels or spec.channels
         raw = spec.read_as(place, config.layout)
-        _build_store(folder, config, raw, (size, channels), report)
+        try:
+            _build_store(folder, config, raw, (size, channels), report)
+        except UnusableImagesError as first:
+            raise _name_all_unreadable(config, raw, first, report) from None
         for line in summarise(raw.left_out):
             report(f"{config.title}: {line}")
         store = PixelStore(folder, json.loads((folder / "meta.json").read_text(encoding="utf-8")))
@@ -209,6 +214,25 @@ def _load_complete(folder: Path) -> PixelStore | None:
     return PixelStore(folder, meta) if complete else None
 
 
+def _name_all_unreadable(
+    config: DataConfig, raw: RawData, first: UnusableImagesError, report: ProgressReporter
+) -> UserError:
+    """The error of all images that cannot be read, with the command that leaves them out."""
+    from hwcls.data.decoding.check import name_all_unreadable
+
+    skip = SKIP
+    if config.path is not None:  # by a name that is no folder beside: `hwcls init photos` would read photos/ again
+        plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", config.title).strip("_.-") or "images"
+        skip = skip_remedy(f"{plain}_readable", config.path, _layout_options(config))
+    return name_all_unreadable(raw, first, skip, config.title, report)
+
+
+def _layout_options(config: DataConfig) -> list[str]:
+    """The layout as options of a command."""
+    entries = config.layout.model_dump(exclude_none=True) if config.layout else {}
+    return [word for key, value in entries.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+
+
 def verify_command(config: DataConfig) -> str:
     """The command that verifies this store and names its copies."""
     words = ["hwcls", "data", "verify", config.name, *(["--path", config.path] if config.path else [])]
@@ -216,9 +240,7 @@ def verify_command(config: DataConfig) -> str:
     for key in ("image_size", "channels", "resize", "interpolation", "crop_pct"):
         if (value := getattr(config, key)) not in (usual[key], None):
             words += ["--set", f"{key}={value}"]
-    for key, value in (config.layout.model_dump(exclude_none=True) if config.layout else {}).items():
-        words += [f"--{key.replace('_', '-')}", str(value)]
-    return shlex.join(words)
+    return shlex.join([*words, *_layout_options(config)])
 
 
 def _find_or_fetch(config: DataConfig, report: ProgressReporter | None) -> Path:

@@ -81,7 +81,7 @@ class Wish:
     """What the user asked for.
 
     Attributes:
-        title: What the data is called.
+        title: What the sweep is called after: the data, or the file that was asked for.
         path: Of the data, as typed; its name where it is `imported`.
         data: Further entries of the data section: the layout and the share of test.
         mirror: Whether a mirrored image keeps its class; None: not answered.

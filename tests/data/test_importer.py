@@ -130,7 +130,9 @@ def test_corrupt_images_are_named_or_left_out(make: SimpleNamespace, tmp_path: P
     files["train/ant/3.png"] = files["train/ant/3.png"][:200]
     files["val/bee/0.png"] = b"no image at all"
     path = pack(tmp_path / kind, files)
-    with pytest.raises(UserError, match=r"2 of 24 images .* such as train/ant/3\.png .*--skip-corrupt") as caught:
+    with pytest.raises(
+        UserError, match=r"2 of 24 images .*: train/ant/3\.png, val/bee/0\.png .*--skip-corrupt"
+    ) as caught:
         import_data_set("my_set", path)
     assert str(path) in str(caught.value)
     assert not [file for file in (tmp_path / "cache" / "raw").iterdir() if not file.name.endswith(".lock")]
@@ -310,7 +312,8 @@ def test_unreadable_images_are_counted_by_kind(make: SimpleNamespace, tmp_path: 
         import_data_set("my_set", path)
     found = str(caught.value)
     assert "4 of 48 images cannot be read (2: is a web page; 1: is empty; 1: of no known image format)" in found
-    assert found.endswith("such as train/ant/0.png — download it again; replace or remove the others")
+    names = "train/ant/0.png, train/ant/1.png, train/bee/0.png, train/bee/1.png"
+    assert found.endswith(f": {names} — download it again; replace or remove the others")
 
 
 def test_leaving_out_half_of_a_class_is_not_advised(make: SimpleNamespace, tmp_path: Path) -> None:

@@ -94,7 +94,10 @@ def test_nothing_is_overwritten(photos, measured):
     assert done.exit_code == 2
     assert "photos.yaml: exists, and is not overwritten — write another one with --out FILE" in done.output
     assert Path("photos.yaml").read_text() == "mine"
-    assert run("photos/", "--out", "other.yaml").exit_code == 0
+    other = run("photos/", "--out", "other.yaml")
+    assert other.exit_code == 0
+    assert load_sweep(Path("other.yaml")).config.name == "other"  # or its results would be those of photos.yaml
+    assert "hwcls predict results/other NEW_IMAGES" in other.output
     assert Path("photos.yaml").read_text() == "mine"
 
 
@@ -245,18 +248,23 @@ def test_an_answer_as_an_option(option, hflip, photos, measured):
 
 
 def test_unreadable_images_are_left_out_by_an_import_that_init_takes(photos, measured):
-    """What the error says is what works."""
-    Path("photos/train/cat/3.png").write_bytes(b"")
+    """All are named at once, and what the error says is what works."""
+    bad = [f"train/{name}/{i}.png" for name in ("cat", "dog") for i in (2, 3)]
+    for name in bad:
+        Path("photos", name).write_bytes(b"")
     done = run("photos/")
     assert done.exit_code == 2
-    assert "hwcls data import NAME PATH --skip-corrupt, then hwcls init NAME or data: {name: NAME}" in done.output
-    command = ["data", "import", "our_pets", "photos/", "--skip-corrupt"]
-    assert runner.invoke(app, command, catch_exceptions=False).exit_code == 0
-    done = run("our_pets")
+    for name in bad:
+        assert name in done.output
+    command = f"hwcls data import photos_readable {Path('photos').resolve()} --skip-corrupt"
+    assert f"{command}, then hwcls init photos_readable or data: {{name: photos_readable}}" in done.output
+    assert not Path("photos.yaml").exists()
+    assert runner.invoke(app, command.split()[1:], catch_exceptions=False).exit_code == 0
+    done = run("photos_readable")
     assert done.exit_code == 0, done.output
-    assert "17 train, 18 test" in done.output
-    data = load_sweep(Path("our_pets.yaml")).corners[0].data
-    assert (data.name, data.path, data.image_size) == ("our_pets", None, 16)
+    assert "14 train, 18 test" in done.output
+    data = load_sweep(Path("photos_readable.yaml")).corners[0].data
+    assert (data.name, data.path, data.image_size) == ("photos_readable", None, 16)
 
 
 def test_json(photos, measured):

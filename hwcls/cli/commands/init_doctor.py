@@ -38,7 +38,9 @@ def init(
     budget: Annotated[
         str | None, typer.Option("--for", help="The time of the whole sweep: 20m, 2h.", show_default=False)
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The file; by default PATH's name with .yaml.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The file, whose name the sweep gets too; by default PATH's name with .yaml.")
+    ] = None,
     mirror: Annotated[
         bool | None,
         typer.Option("--mirror/--no-mirror", help="Whether a mirrored image keeps its class.", show_default=False),
@@ -68,7 +70,8 @@ def init(
         if mirror is None and can_ask():
             mirror = not typer.confirm("May a mirrored image be another class?", default=True, err=True)
     with progress_reporter() as progress:
-        wish = Wish(config.title, path, chosen, seconds, own.entries(), mirror, imported=config.path is None)
+        title = config.title if out is None else out.stem
+        wish = Wish(title, path, chosen, seconds, own.entries(), mirror, imported=config.path is None)
         written = create(found, wish, target, progress)
     if as_json:
         echo(json.dumps(to_json(found, written), indent=2))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.util import find_spec
 
@@ -16,9 +17,6 @@ BRANDS = {
     **dict.fromkeys((b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"), ("HEIC", "HEIF")),
     **dict.fromkeys((b"avif", b"avis"), ("AVIF", "AVIF")),
 }  # how these files begin, what they are, and PIL's name for the decoder
-SKIP = (
-    "or leave out such images: hwcls data import NAME PATH --skip-corrupt, then hwcls init NAME or data: {name: NAME}"
-)
 UNKNOWN = "of no known image format"
 REMEDIES = {
     "HEIC": HEIC.remedy,
@@ -28,6 +26,15 @@ REMEDIES = {
     "is a Git LFS pointer": "git lfs pull",
     "unpacks to": f"scale it to at most {MAX_PIXELS // 1_000_000} million pixels",
 }  # by the beginning of the problem
+
+
+def skip_remedy(name: str = "NAME", path: str = "PATH", options: Sequence[str] = ()) -> str:
+    """The remedy that leaves out images that cannot be read: an import, and what then uses it."""
+    command = shlex.join(["hwcls", "data", "import", name, path, "--skip-corrupt", *options])
+    return f"or leave out such images: {command}, then hwcls init {name} or data: {{name: {name}}}"
+
+
+SKIP = skip_remedy()  # where the data set's path and name are not known
 
 
 def known_formats(data: bytes) -> tuple[str, ...]:

@@ -168,9 +168,9 @@ def read_error(images: EncodedImages, name: str, error: Exception) -> UserError:
     return corrupt_image_error(images, name, describe_error(error))
 
 
-def corrupt_image_error(images: EncodedImages, name: str, problem: object) -> UnusableImagesError:
-    """The error about an image whose bytes are no readable one, with its path."""
-    remedy = remedy_for(str(problem)) or f"replace or remove it, {SKIP}"
+def corrupt_image_error(images: EncodedImages, name: str, problem: object, skip: str = SKIP) -> UnusableImagesError:
+    """The error about an image whose bytes are no readable one, with its path; `skip` says how to leave it out."""
+    remedy = remedy_for(str(problem)) or f"replace or remove it, {skip}"
     return UnusableImagesError(f"not a readable image ({problem})", where=f"{images.tree.where}/{name}", remedy=remedy)
 
 

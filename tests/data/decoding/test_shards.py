@@ -226,6 +226,19 @@ def test_a_damaged_photo_is_named_and_nothing_is_left(folder: Path) -> None:
     assert not list((limit.cache_folder() / "stores").glob(".*.partial"))
 
 
+def test_all_damaged_photos_are_named_at_once_and_above_some_tens_counted(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those of another split, and those after the chunk in which decoding stopped."""
+    monkeypatch.setattr("hwcls.data.decoding.check.MOST_NAMED", 2)
+    for name in ("a/001", "b/051", "b/052"):
+        (folder / "train" / f"{name}.png").write_bytes(b"\x89PNG\r\n")
+    with pytest.raises(
+        UserError, match=r"3 of \d+ images cannot be read .*: train/a/001\.png, train/b/051\.png and 1 m"
+    ):
+        open_pixel_store(config(folder))
+
+
 def test_only_what_is_missing_needs_space(
     folder: Path, interrupt: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
