@@ -155,7 +155,11 @@ def test_nothing_is_missing_while_the_search_runs(results, tmp_path):
 def test_results_of_before_say_that_choice_and_report_share_their_runs(results, tmp_path):
     sweep = results.full(tmp_path)
     results.confirm(sweep, "resnet", 0.8, trial=0)
-    assert describe_confirm(load_results(tmp_path)) == ["5 confirm runs complete: they report the winners on test."]
+    reported, later = describe_confirm(load_results(tmp_path))
+    assert reported == "5 confirm runs complete: they report the winners on test."
+    assert later.startswith(
+        "Ahead of the confirmed winner in the search, and without a confirm run yet: trial 4 of resnet."
+    )
     results.confirm(sweep, "resnet", 0.8, trial=4, first=2000)
     (text,) = describe_confirm(load_results(tmp_path))
     assert text == (
