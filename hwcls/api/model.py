@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hwcls.api.user_errors import as_user_errors
+from hwcls.api.user_errors import as_python_errors
 from hwcls.errors import UserError
 from hwcls.models.user.trust import all_accepted
 
@@ -57,7 +57,7 @@ class Model:
         from hwcls.api.predictions import Predictions
         from hwcls.inspection.predictions import BATCH, predict_batches
 
-        with as_user_errors():
+        with as_python_errors():
             sources = list_sources(images)
             trained = self._trained if views is None else self._load(views)
             k = min(TOP, len(trained.classes))
@@ -71,7 +71,7 @@ class Model:
         """
         from hwcls.inspection.ensemble.averaged import merge_models
 
-        with as_user_errors():
+        with as_python_errors():
             return merge_models(self._trained).eval()
 
     def preprocess(self, images: ImageLike | Iterable[ImageLike]) -> Tensor:
@@ -107,7 +107,7 @@ class Model:
     def _load(self, views: int | None = None) -> Trained | Ensemble:
         from hwcls.inspection.ensemble.model import load_classifier
 
-        with as_user_errors(), all_accepted(self.trust_code):
+        with as_python_errors(), all_accepted(self.trust_code):
             return load_classifier(self.folder, views=views)
 
 

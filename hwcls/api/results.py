@@ -11,7 +11,7 @@ from hwcls.api import frames
 from hwcls.api.best import Best, find_best
 from hwcls.api.html import render_results
 from hwcls.api.objects import Objects, build_objects
-from hwcls.api.user_errors import as_user_errors
+from hwcls.api.user_errors import as_python_errors
 from hwcls.format import format_count
 from hwcls.reading import forget_reports
 from hwcls.results.answer import describe_answer
@@ -107,7 +107,7 @@ class Results:
     @cached_property
     def best(self) -> Best:
         """The confirmed winner, or else the best trial on validation; raises UserError where no trial has a value."""
-        with as_user_errors():
+        with as_python_errors():
             return find_best(self._sweep, self._trust_code)
 
     def to_dict(self) -> dict[str, Any]:
@@ -136,7 +136,7 @@ def load_results(path: str | os.PathLike[str], *, trust_code: bool = False) -> R
     """
     folder = Path(path).expanduser()
     forget_reports()
-    with as_user_errors():
+    with as_python_errors():
         in_use = is_in_use(folder)  # before the records are read: a trial may end meanwhile
         found = read_folder(folder)
     return Results(mark_running(found) if in_use else found, trust_code)

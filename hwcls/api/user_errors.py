@@ -8,22 +8,19 @@ from contextlib import contextmanager
 
 from hwcls.errors import UserError
 
-OPTIONS = {  # what a remedy names on the command line: the argument in Python
-    r"--new\b(?!-)": "new=True",
-    r"--trust-code\b": "trust_code=True",
-    r"--from (\S+)": r'warm_start="\1"',
-    r"another --results\b": "another folder as results=",
+ARGUMENTS = {  # in Python, of what a remedy calls by its option
+    "--new": "new=True",
+    "--from": "warm_start=",
+    "--results": "results=",
+    "--trust-code": "trust_code=True",
 }
 
 
 @contextmanager
 def as_user_errors() -> Iterator[None]:
-    """Raise UserError in place of a file's OSError and of the SystemExit of a user's model; remedies name arguments."""
+    """Raise UserError in place of a file's OSError and of the SystemExit of a user's model."""
     try:
         yield
-    except UserError as error:
-        error.remedy = _name_arguments(error.remedy)
-        raise
     except SystemExit as error:
         from hwcls.models.user.code import error_line, is_raised_by_user
 
@@ -39,7 +36,14 @@ def as_user_errors() -> Iterator[None]:
         raise UserError(problem, where=str(error.filename), remedy=remedy_for(error)) from None
 
 
-def _name_arguments(remedy: str) -> str:
-    for option, argument in OPTIONS.items():
-        remedy = re.sub(option, argument, remedy)
-    return remedy
+@contextmanager
+def as_python_errors() -> Iterator[None]:
+    """As `as_user_errors`; a remedy that names options says at its end what they are called in Python."""
+    try:
+        with as_user_errors():
+            yield
+    except UserError as error:
+        named = [argument for option, argument in ARGUMENTS.items() if re.search(rf"{option}(?![\w-])", error.remedy)]
+        if named:
+            error.remedy += f" (in Python: {', '.join(named)})"
+        raise

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_args
 
 from hwcls.api.results import Results, load_results
-from hwcls.api.user_errors import as_user_errors
+from hwcls.api.user_errors import as_python_errors
 from hwcls.config.sweep_file import Sweep, load_sweep
 from hwcls.errors import UserError, did_you_mean
 from hwcls.models.user.trust import all_accepted
@@ -93,7 +93,7 @@ def sweep(
 
     chosen = _Chosen(**options)
     forget_reports()
-    with as_user_errors(), all_accepted(chosen.trust_code):
+    with as_python_errors(), all_accepted(chosen.trust_code):
         checked, run_options = _check(Path(file).expanduser(), set or {}, preset, os.fspath(results), chosen)
         # a notebook shows stderr in red; its table is no terminal's
         width = {"width": NOTEBOOK_WIDTH, "force_terminal": False, "force_jupyter": False} if in_notebook() else {}
