@@ -294,8 +294,8 @@ class DriverInput:
         return Ending.parse(self.received)
 
     def is_gone(self) -> bool:
-        """Whether it can no longer notify: it wrote no ending, or is no longer the parent of this process."""
-        return self.ending.state == "killed" or os.getppid() != self.pid
+        """Whether it can no longer notify: its end came without an ending, or it is no longer this process's parent."""
+        return os.getppid() != self.pid or (self.closes(0) and self.ending.state == "killed")
 
     def closes(self, seconds: float) -> bool:
         """Wait for so long; True once it has ended."""

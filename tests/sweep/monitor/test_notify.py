@@ -263,23 +263,44 @@ def test_a_command_that_is_not_run_need_not_be_there(written, tmp_path, monkeypa
         check_sweep(sweep, Options(tmp_path / "results"))
 
 
-class Driver(DriverInput):
-    def __init__(self, ending, *, gone):
-        super().__init__(0 if gone else os.getppid())
-        self.received = ending.to_bytes() if ending else b""
+@pytest.fixture
+def driver(monkeypatch):
+    """Makes a driver that has written `ending`, if any; it is `alive` where its end of the pipe is still open."""
+    open_ends = []
+
+    def make(ending, *, alive=False, gone=False):
+        reading, writing = os.pipe()
+        os.write(writing, ending.to_bytes() if ending else b"")
+        monkeypatch.setattr(sys, "stdin", os.fdopen(reading))
+        (open_ends.append if alive else os.close)(writing)
+        return DriverInput(0 if gone else os.getppid())
+
+    yield make
+    sys.stdin.close()
+    for end in open_ends:
+        os.close(end)
 
 
 @pytest.mark.parametrize(
-    ("ending", "gone", "state"),
-    [(None, True, "killed"), (None, False, "killed"), (ENDED, True, "ended"), (ENDED, False, None)],
+    ("ending", "how", "state"),
+    [
+        (None, {"gone": True}, "killed"),
+        (None, {}, "killed"),
+        (ENDED, {"gone": True}, "ended"),
+        (ENDED, {}, None),  # the driver does it
+        (None, {"alive": True}, None),
+    ],
 )
-def test_the_tracking_process_notifies_if_the_driver_cannot(folder, script, monkeypatch, ending, gone, state):
+def test_the_tracking_process_notifies_if_the_driver_cannot(folder, script, driver, monkeypatch, ending, how, state):
     path, received = script()
     monkeypatch.setenv(NOTIFY, NotifyConfig(command=str(path)).model_dump_json())
-    notify_for(Driver(ending, gone=gone), folder.end("complete"))
+    found = driver(ending, **how)
+    if not how.get("alive"):
+        assert found.closes(1.0)  # it has read until the end
+    notify_for(found, folder.end("complete"))
     if state:
         assert received()["facts"]["HWCLS_STATE"] == state
-    else:  # the driver does it
+    else:
         assert not path.with_name("notify.json").exists()
 
 
@@ -323,16 +344,22 @@ def test_a_driver_that_is_killed_is_notified_of_once(folder, script, tmp_path, s
     assert (tmp_path / "states").read_text() == f"{state}\n"
 
 
-def test_a_failure_of_tracking_notifies_too(folder, monkeypatch):
-    """A full disk may end both the driver and its tracking."""
+@pytest.mark.parametrize("alive", [False, True])
+def test_a_failure_of_tracking_notifies_too(folder, script, driver, monkeypatch, alive):
+    """A full disk may end both the driver and its tracking; a driver that lives notifies itself."""
 
     def fail(*_):
         raise OSError("no space left")
 
-    notified = []
-    monkeypatch.setattr(os, "nice", notified.append)  # not of the tests
+    path, received = script()
+    driver(None, alive=alive)
+    folder.end("complete")
+    monkeypatch.setenv(NOTIFY, NotifyConfig(command=str(path)).model_dump_json())
+    monkeypatch.setattr(os, "nice", lambda _: None)  # not of the tests
     monkeypatch.setattr(tracking_process, "track_sweep", fail)
-    monkeypatch.setattr(tracking_process, "notify_for", lambda driver, path: notified.append(path))
     with pytest.raises(OSError, match="no space"):
         tracking_process.main([str(folder.path)])
-    assert notified[1:] == [folder.path]
+    if alive:
+        assert not path.with_name("notify.json").exists()
+    else:
+        assert received()["facts"]["HWCLS_STATE"] == "killed"
