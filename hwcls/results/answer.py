@@ -92,7 +92,7 @@ def _describe_leaders(sweep: SweepResults) -> str:
 
 def _describe_overtaken(sweep: SweepResults) -> str:
     """The winners that did not lead the search, with the trials that did."""
-    overtaken = [one for one in choose_representatives(sweep) if one.confirmed and not one.is_leader]
+    overtaken = [one for one in choose_representatives(sweep) if one.is_overtaken]
     pairs = [
         f"trial {one.leader.number} ({format_number(one.leader.value)})"
         f" {'of ' + name_alternative(sweep, one.label) + ' ' if sweep.compare and one.label else ''}"

@@ -27,6 +27,11 @@ class Representative:
         return same or self.trial.number == self.leader.number
 
     @property
+    def is_overtaken(self) -> bool:
+        """Whether another trial was better in the search than this confirmed one."""
+        return self.confirmed and not self.is_leader
+
+    @property
     def name(self) -> str:
         """In tables: the label, or "trial 7"."""
         return f"trial {self.trial.number}" if self.label is None else str(self.label)

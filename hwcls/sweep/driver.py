@@ -266,7 +266,8 @@ class _Start:
         left_out = search.left_out
         counted = {n: trial for n, trial in self.folder.trials().items() if n not in left_out}
         ended = {f"trials/{n}": result for n, trial in counted.items() if (result := trial.result())}
-        unfinished = read_unfinished(self.sweep, counted, search)
+        begun = {n: trial for n, trial in counted.items() if f"trials/{n}" not in ended}
+        unfinished = read_unfinished(self.sweep, begun, search)
         ahead = Ahead.of_search(
             confirm_plan.expected_epochs(self.sweep), search.paused.expected_epochs(search.spending.by_unit())
         )

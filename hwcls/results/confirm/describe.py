@@ -116,9 +116,11 @@ def describe_missing(sweep: SweepResults) -> str:
 def describe_unconfirmed(sweep: SweepResults) -> str:
     """The trials of a longer search that are ahead of a confirmed winner, and the command that confirms them."""
     confirmed = {(run.label, run.run.number) for run in sweep.confirm}
-    ahead = [one for one in choose_representatives(sweep) if one.confirmed and not one.is_leader]
+    ahead = [one for one in choose_representatives(sweep) if one.is_overtaken]
     later = [one for one in ahead if (confirm_label(one.label), one.leader.number) not in confirmed]
     if not later or sweep.running or find_missing(sweep):  # what is missing comes with its own command
+        return ""
+    if not all(trial.ended for trial in sweep.trials):  # `hwcls confirm` refuses before the search has ended
         return ""
     names = [f"trial {one.leader.number}" + (f" of {one.label}" if sweep.compare else "") for one in later]
     few = len(later) == 1

@@ -112,6 +112,10 @@ class Lines(Quiet):
         self.confirmed = SeedMeans(metric)
 
     def reached_before(self, key: str, result: Result) -> None:
+        self._note(key, result)
+
+    def _note(self, key: str, result: Result) -> None:
+        """Take in what a run has reached."""
         if not result.best or result.status == "failed":  # as in the leaderboard, a failed trial has no result
             return
         value = result.best[self.metric.name]
@@ -165,7 +169,7 @@ class Lines(Quiet):
         """One line: what a trial reached, whether it is the best so far, and how far the sweep is."""
         before = self.best
         self.labels[key] = result.label
-        self.reached_before(key, result)
+        self._note(key, result)
         name = self.metric.name
         facts = [f"{name} {result.best[name]:.4f} in epoch {result.best['epoch']}"] if result.best else []
         new = self.best is not None and (before is None or self.best.value != before.value)  # the best never gets worse

@@ -84,8 +84,8 @@ def end_paused(
 
 
 def read_unfinished(sweep: Sweep, trials: Mapping[int, TrialFolder], search: FairSearch) -> dict[str, Result]:
-    """What the trials without a result have reached so far, by key; those without an epoch are left out."""
-    begun = {number: trial for number, trial in trials.items() if trial.result() is None and trial.last_epoch()}
+    """What these trials without a result have reached so far, by key; those without an epoch are left out."""
+    begun = {number: trial for number, trial in trials.items() if trial.last_epoch()}
     known = search.known_trials() if begun else []
     return {
         f"trials/{number}": trial.paused() or _result(sweep, trial, "stopped", known[number].params)
