@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import os
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from pathlib import Path
 
 from hwcls.escape import printable
 
@@ -73,6 +75,16 @@ def unreadable(error: OSError, where: object) -> UserError:
     return UserError(f"cannot be read ({error.strerror or error})", where=str(where), remedy=remedy)
 
 
+def nearest_path(path: Path, otherwise: str = "") -> str:
+    """The remedy where a file or folder is missing: the nearest name in the same folder, or else `otherwise`."""
+    try:
+        names = sorted(os.listdir(path.parent))
+    except OSError:
+        return otherwise
+    near = _nearest(path.name, names)
+    return f"did you mean '{path.with_name(near)}'?" if near else otherwise
+
+
 def did_you_mean(word: object, known: Iterable[str]) -> str:
     """The remedy for an unknown word: the same name in its right spelling, the nearest known one, or all of them."""
     from hwcls.synonyms import is_other_thing, same_name
@@ -80,9 +92,14 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     names = [str(name) for name in known]
     near = same_name(word, names)
     if near is None and not is_other_thing(word):
-        lower = {name.casefold(): name for name in reversed(names)}
-        found = difflib.get_close_matches(str(word).casefold(), lower, n=1, cutoff=0.6)
-        near = lower[found[0]] if found else None
+        near = _nearest(str(word), names)
     if near is not None:
         return f"did you mean '{near}'?"
     return f"known: {', '.join(names)}" if names else ""
+
+
+def _nearest(word: str, names: Sequence[str]) -> str | None:
+    """The name that is spelled most alike, in upper or lower case; None where none is near."""
+    lower = {name.casefold(): name for name in reversed(names)}
+    found = difflib.get_close_matches(word.casefold(), lower, n=1, cutoff=0.6)
+    return lower[found[0]] if found else None

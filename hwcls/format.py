@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -148,3 +149,9 @@ def join_words(words: Sequence[str], joint: str = "and") -> str:
 
 def _join_units(*parts: tuple[int, str]) -> str:
     return " ".join(f"{count} {unit}" for count, unit in parts if count)
+
+
+def plain_name(title: str) -> str:
+    """What a title becomes as the name of a sweep or of an import: letters, digits and _ . + -."""
+    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9_.+-]+", "_", plain).strip("_.+-")[:60] or "images"

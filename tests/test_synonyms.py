@@ -5,7 +5,7 @@ import pytest
 from hwcls.config.model import MODELS
 from hwcls.config.sweep import EARLY_STOPPING, SAMPLERS, TRACKERS
 from hwcls.data.catalog import DATA_SETS
-from hwcls.errors import did_you_mean
+from hwcls.errors import did_you_mean, nearest_path
 from hwcls.synonyms import is_other_thing, other_remedy, same_name
 
 
@@ -42,3 +42,12 @@ def test_the_nearest_name_or_all():
     assert did_you_mean("x", []) == ""
     assert other_remedy("num_workers") == "hwcls has no DataLoader: remove it"
     assert other_remedy("lr") is None
+
+
+def test_the_nearest_path_is_one_of_the_same_folder(tmp_path):
+    for name in ("photos", "quickstart.yaml", "other.yaml"):
+        (tmp_path / name).touch()
+    assert nearest_path(tmp_path / "fotos") == f"did you mean '{tmp_path}/photos'?"
+    assert nearest_path(tmp_path / "quikstart.yaml", "else") == f"did you mean '{tmp_path}/quickstart.yaml'?"
+    assert nearest_path(tmp_path / "birds", "else") == "else"
+    assert nearest_path(tmp_path / "nowhere" / "photos", "else") == "else"

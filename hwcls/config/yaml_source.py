@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from hwcls.errors import UserError, did_you_mean, unreadable
+from hwcls.errors import UserError, did_you_mean, nearest_path, unreadable
 
 Key = tuple[str, ...]
 MAX_BYTES = 2_000_000  # of a file
@@ -142,7 +142,7 @@ def _read_text(path: Path) -> str:
             raise UserError("is too large for a sweep file", where=str(path))
         content = path.read_bytes()
     except FileNotFoundError:
-        raise UserError("no such file", where=str(path)) from None
+        raise UserError("no such file", where=str(path), remedy=nearest_path(path)) from None
     except OSError as error:
         raise unreadable(error, path) from None
     try:

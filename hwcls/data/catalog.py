@@ -12,7 +12,7 @@ from pathlib import Path
 from hwcls.config.data import AugmentConfig, DataConfig, LayoutConfig
 from hwcls.data.formats.image_types import nfc
 from hwcls.data.formats.raw import RawData
-from hwcls.errors import UserError, did_you_mean, unreadable
+from hwcls.errors import UserError, did_you_mean, nearest_path, unreadable
 from hwcls.registry import Registry
 
 USER_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")  # what a user may call an imported data set
@@ -182,7 +182,7 @@ def locate_config(config: DataConfig) -> Path | None:
         raise UserError(
             "no such folder or archive",
             where=f"data.path: {path}",
-            remedy="give the folder or the archive of the images",
+            remedy=nearest_path(path, "give the folder or the archive of the images"),
         )
     return path
 

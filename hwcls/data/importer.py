@@ -22,7 +22,6 @@ from hwcls.config.data import LayoutConfig
 from hwcls.data import disk
 from hwcls.data.catalog import DATA_SETS, DataSetSpec, cache_folder, user_spec
 from hwcls.data.decoding.check import ImageCheck, unreadable_images_error
-from hwcls.data.decoding.codecs import SKIP
 from hwcls.data.decoding.image_sizes import ImageSizes
 from hwcls.data.decoding.pixel_range import PixelRange
 from hwcls.data.formats.archive import is_archive, walk_files
@@ -31,7 +30,7 @@ from hwcls.data.formats.raw import RawData
 from hwcls.data.own.listing import OWN_TABLE
 from hwcls.data.own.write import cut_test, table_of
 from hwcls.data.progress import ProgressMeter, ProgressReporter
-from hwcls.errors import LayoutError, UserError, did_you_mean
+from hwcls.errors import LayoutError, UserError, did_you_mean, nearest_path
 from hwcls.synonyms import same_name
 
 
@@ -81,7 +80,7 @@ def import_data_set(
     name = nfc(name)
     spec, path = _importable_spec(name), Path(path).expanduser()
     if not os.path.exists(path):
-        raise UserError("no such file or folder", where=str(path))
+        raise UserError("no such file or folder", where=str(path), remedy=nearest_path(path))
     here = _find_inside(name, spec, path)
     report = report or (lambda _: None)
     raw = _read(name, spec, here, layout, test, report)
@@ -204,7 +203,7 @@ def _pack_images(
                 skipped[name] = problem
             meter.update(done)
         if skipped and not skip_corrupt:
-            raise unreadable_images_error(raw, skipped, SKIP)
+            raise unreadable_images_error(raw, skipped, "or leave them out: the same command with --skip-corrupt")
         if not raw.plain:
             archive.writestr(zipfile.ZipInfo(OWN_TABLE), table_of(raw, skipped))
     with open(target, "rb") as file:

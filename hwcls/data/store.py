@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shlex
 import shutil
 from dataclasses import dataclass, replace
@@ -38,7 +37,7 @@ from hwcls.data.formats.image_types import summarise
 from hwcls.data.formats.raw import EncodedImages, RawData, UnusableImagesError
 from hwcls.data.progress import ProgressMeter, ProgressReporter
 from hwcls.errors import UserError
-from hwcls.format import format_bytes
+from hwcls.format import format_bytes, plain_name
 
 FORMAT = 2  # raised when the layout, the decoding or the images' order changes
 # the same for images of a user's own: 3 scales pixels of more than 8 bits by the set's own range, 4 reads classes that
@@ -222,8 +221,7 @@ def _name_all_unreadable(
 
     skip = SKIP
     if config.path is not None:  # by a name that is no folder beside: `hwcls init photos` would read photos/ again
-        plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", config.title).strip("_.-") or "images"
-        skip = skip_remedy(f"{plain}_readable", config.path, _layout_options(config))
+        skip = skip_remedy(f"{plain_name(config.title)}_readable", config.path, _layout_options(config))
     return name_all_unreadable(raw, first, skip, config.title, report)
 
 

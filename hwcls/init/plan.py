@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hwcls.errors import install_extra
-from hwcls.format import format_count, format_duration
+from hwcls.format import format_count, format_duration, plain_name
 from hwcls.init.budget import PROBE, Goal, Schedule
 from hwcls.init.facts import DataFacts, MachineFacts
 from hwcls.training.image_size import ENLARGED, STEP
@@ -196,7 +194,7 @@ def make_plan(
     """
     kept = [model for model in models if model.label in schedule.models]
     choices = [
-        Choice("name", sweep_name(wish.title), "the results are in results/ under this name"),
+        Choice("name", plain_name(wish.title), "the results are in results/ under this name"),
         *_choose_metric(data),
         *_choose_search(wish, data, schedule, len(kept)),
         *_choose_data(wish, data, machine, side, schedule),
@@ -234,12 +232,6 @@ def _count_used(data: DataFacts, schedule: Schedule) -> dict[str, int]:
     used = (counts["train"] + counts["val"]) * schedule.share
     val = round(used * val_share(used))
     return {"train": round(used) - val, "val": val, "test": counts["test"]}
-
-
-def sweep_name(title: str) -> str:
-    """A sweep's name from what its data is called."""
-    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode()
-    return re.sub(r"[^A-Za-z0-9_.+-]+", "_", plain).strip("_.+-")[:60] or "images"
 
 
 def duration(seconds: float) -> str:

@@ -154,6 +154,9 @@ def test_only_regular_files_are_read(tmp_path):
 def test_missing_folder_and_binary_files(tmp_path):
     with pytest.raises(UserError, match="no such file"):
         read_source(tmp_path / "none.yaml")
+    (tmp_path / "quickstart.yaml").touch()
+    with pytest.raises(UserError, match=r"no such file — did you mean '.*/quickstart\.yaml'\?"):
+        read_source(tmp_path / "quikstart.yaml")
     with pytest.raises(UserError, match="is a folder"):
         read_source(tmp_path)
     (tmp_path / "b.yaml").write_bytes(b"\xff\xfe\x00a")

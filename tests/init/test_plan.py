@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from hwcls.config.data import DataConfig
+from hwcls.format import plain_name
 from hwcls.init.budget import QUICK, THOROUGH, Schedule
 from hwcls.init.facts import DataFacts, MachineFacts
 from hwcls.init.plan import (
@@ -14,7 +15,6 @@ from hwcls.init.plan import (
     choose_side,
     duration,
     make_plan,
-    sweep_name,
     val_share,
     with_budget,
     with_fewer_pixels,
@@ -217,7 +217,7 @@ def test_few_images_are_named():
     ],
 )
 def test_a_name_from_a_path(path, name):
-    assert sweep_name(DataConfig(path=path).title) == name
+    assert plain_name(DataConfig(path=path).title) == name
 
 
 @pytest.mark.parametrize(

@@ -385,7 +385,7 @@ def _find_config(
     """
     from hwcls.config.sweep_file import load_sweep
     from hwcls.data.catalog import DATA_SETS
-    from hwcls.init.plan import sweep_name
+    from hwcls.format import plain_name
 
     if path is None and name not in DATA_SETS.names() and os.path.exists(name):
         if name.endswith((".yaml", ".yml")):
@@ -394,7 +394,7 @@ def _find_config(
             models = [trial.model for trial in sweep.corners if trial.model.source_file is None]
             section = _check_section({**sweep.corners[0].data.model_dump(exclude_unset=True), **own.entries()})
             return section, sweep.config.name, models
-        return _config("imagefolder", name, sets, own), sweep_name(name), []
+        return _config("imagefolder", name, sets, own), plain_name(name), []
     return _config(name, path, sets, own), name, []
 
 

@@ -54,13 +54,14 @@ def init(
     Example: hwcls init photos/
     """
     from hwcls.cli.progress_bar import progress_reporter
+    from hwcls.format import plain_name
     from hwcls.init.create import check_free, create, look
     from hwcls.init.describe import describe_found, describe_written, to_json
-    from hwcls.init.plan import Wish, sweep_name
+    from hwcls.init.plan import Wish
 
     chosen, seconds = _goal(goal, budget)
     config = _data_config(path, own)
-    target = out or Path(f"{sweep_name(config.title)}.yaml")
+    target = out or Path(f"{plain_name(config.title)}.yaml")
     check_free(target)
     with progress_reporter() as progress:
         found = look(config, chosen, progress)
@@ -86,11 +87,12 @@ def _data_config(path: str, own: DataOptions) -> DataConfig:
 
     from hwcls.config.data import DataConfig
     from hwcls.config.remedies.values import describe_error, first_error
-    from hwcls.errors import UserError
+    from hwcls.errors import UserError, nearest_path
 
     exists = os.path.exists(os.path.expanduser(path))
     if not exists and not _is_imported(path):
-        raise UserError("no such folder or archive, and nothing was imported under this name", where=path)
+        what = "no such folder or archive, and nothing was imported under this name"
+        raise UserError(what, where=path, remedy=nearest_path(Path(path).expanduser()))
     try:
         return DataConfig.model_validate({"path" if exists else "name": path, **own.entries()})
     except ValidationError as error:
