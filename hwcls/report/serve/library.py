@@ -96,7 +96,7 @@ class Library:
 
 
 def _list_one(path: Path, summary: SweepSummary) -> ListedSweep:
-    """A row; what trackers wrote is read each time, as they follow the records, also after the sweep's end."""
+    """A row; what trackers wrote is looked at each time, as they follow the records, also after the sweep's end."""
     urls = _project_urls(path, _file_version(path / "wandb" / "cursor.jsonl"))
     servers = tuple(find_servers(SweepFolder(path)))
     logs, database = path / "tensorboard", path / "mlflow" / "mlflow.db"

@@ -50,4 +50,6 @@ def _notes_on_finished(folder: SweepFolder) -> list[str]:
     words = [format_count(count, noun) for noun, count in found.items() if count]
     if not words:
         return []
-    return [f"{folder.path} has {' and '.join(words)} already, which are not run again: plan and time are of the whole"]
+    return [
+        f"{folder.path} has {' and '.join(words)} already; they are not run again, but the plan and the time count them"
+    ]

@@ -209,7 +209,7 @@ def test_a_sweep_that_will_be_resumed(tmp_path, monkeypatch, sweep_file):
 
     assert notes() == []
     begin(load_sweep(file), tmp_path / "results", 2)
-    said = "already, which are not run again: plan and time are of the whole"
+    said = "already; they are not run again, but the plan and the time count them"
     assert notes() == [f"results/tiny has 2 trials {said}"]
     run = folder.confirm_run("mlp", 10_000_000)
     run.path.mkdir(parents=True)
