@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from docs.generate.__main__ import GENERATED, text_of
+from tests.report.html.test_browser import CHROMIUM, Browser
 from tests.test_packages import requirements
 
 ROOT = Path(__file__).parents[1]
@@ -20,6 +22,13 @@ LOADED = re.compile(r"""(?:<(?:link|script|img|iframe|source)\b[^>]*?(?:src|href
 NAMED = re.compile(r"(?<![\w/.])docs/[\w/-]+\.(?:md|ipynb|png|svg)")
 TEXTS = (".md", ".py", ".pyi", ".yaml", ".yml")
 RUN_BY_OTHERS = ("contenders.py", "made_up.py")  # scripts of benchmarks/ that other ones start
+
+# what is wider than the window and not inside something that scrolls; and tables of sentences that must be scrolled
+TOO_WIDE = """[...document.querySelectorAll('html, table.sentence')]
+    .filter(element => element.scrollWidth > Math.min(innerWidth, element.parentElement?.clientWidth ?? innerWidth))
+    .map(element => element.innerText.slice(0, 40))"""
+
+WIDEST = ("reference/sweep_file", "reference/metrics", "explanation/comparison", "tutorials/read_the_page")
 
 
 def build(source: Path, out: Path) -> subprocess.CompletedProcess[str]:
@@ -33,13 +42,35 @@ def test_a_generated_file_is_current(name):
     assert (DOCS / name).read_text("utf-8") == text_of(name), f"{name} is not current: python -m docs.generate"
 
 
-@pytest.mark.slow
-def test_the_site_builds_strictly_and_loads_nothing_from_the_network(tmp_path):
-    done = build(DOCS, tmp_path / "site")
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The pages, built strictly."""
+    folder = tmp_path_factory.mktemp("site")
+    done = build(DOCS, folder)
     assert (done.returncode, done.stderr) == (0, "")
-    files = [path for path in (tmp_path / "site").rglob("*") if path.suffix in (".html", ".css")]
+    return folder
+
+
+@pytest.mark.slow
+def test_the_site_builds_strictly_and_loads_nothing_from_the_network(site):
+    files = [path for path in site.rglob("*") if path.suffix in (".html", ".css")]
     assert len(files) > 20
     assert {path.name: found[0] for path in files if (found := LOADED.search(path.read_text("utf-8")))} == {}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_the_widest_pages_fit_a_phone_and_a_desk(site, tmp_path):
+    browser, wide = Browser(tmp_path), {}
+    try:
+        for name, width in itertools.product(WIDEST, (390, 1000)):
+            browser.open(site / f"{name}.html", width=width)
+            assert browser.evaluate("document.querySelectorAll('table.sentence').length"), name
+            if found := browser.evaluate(TOO_WIDE):
+                wide[name, width] = found
+    finally:
+        browser.close()
+    assert wide == {}
 
 
 @pytest.mark.slow
