@@ -13,7 +13,7 @@ import pytest
 
 from docs.generate.__main__ import GENERATED, text_of
 from tests.report.html.test_browser import CHROMIUM, Browser
-from tests.test_packages import requirements
+from tests.test_packages import EXTRAS, PROJECT, requirements
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -114,7 +114,18 @@ def test_every_page_is_in_the_contents():
     assert [page for page in contents if "/" in page and contents.count(page) > 1] == []
 
 
-def test_the_install_page_has_every_dependency():
+def test_the_page_of_weights_has_every_dependency():
     page = (DOCS / "explanation/install.md").read_text("utf-8")
     names = [requirement.name for requirement in requirements()]
     assert [name for name in names if f"| {name} |  |" not in page] == []
+
+
+def test_the_install_page_has_every_extra_and_the_bounds_of_torch():
+    page = (DOCS / "tutorials/install.md").read_text("utf-8")
+    extras = re.findall(r"^\| `(\w+)` \|", page.partition("## Extras")[2].partition("\n## ")[0], re.MULTILINE)
+    assert sorted(extras) == sorted(EXTRAS)
+    bounds = re.findall(r"^(torch|torchvision)>.*(<.*)", "\n".join(PROJECT["dependencies"]), re.MULTILINE)
+    assert len(bounds) == 2
+    assert [name for name, upper in bounds if f"'{name}{upper}'" not in page] == []
+    assert PROJECT["requires-python"] == ">=3.11"
+    assert "| Python | 3.11 or later" in page
