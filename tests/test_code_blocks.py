@@ -16,6 +16,7 @@ from tests.code_blocks import ROOT, all_blocks, blocks_of, commands_in
 # text is what a program prints; the blocks of `{toctree}` are those of Sphinx
 LANGUAGES = {"{include}", "sh", "python", "yaml", "json", "text", "{toctree}"}
 REASONS = {  # details may follow after a semicolon
+    "another test runs it",
     "changes this repository",
     "installs packages",
     "needs AWS",

@@ -58,10 +58,18 @@ def test_the_readme_is_short():
     assert [name for name in ROOT.glob("docs/**/*.png") if name.stat().st_size > 150_000] == []
 
 
+def anchors_of(page):
+    """The anchors of a page's headings, as a repository shows it."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_its_links_lead_somewhere(path):
-    links = re.findall(r'(?:\]\(|src=")(?!https?://|#)([^)#"]+)', path.read_text("utf-8"))
-    assert [one for one in links if not (path.parent / one).exists()] == []
+    links = re.findall(r'(?:\]\(|src=")(?!https?://)([^)#"]*)(?:#([^)"]+))?', path.read_text("utf-8"))
+    assert [name for name, _ in links if not (path.parent / name).exists()] == []
+    pages = {(path.parent / name if name else path, anchor) for name, anchor in links if anchor}
+    assert [f"{page}#{anchor}" for page, anchor in pages if anchor not in anchors_of(page)] == []
 
 
 @pytest.mark.parametrize("line", commands(every=True))
