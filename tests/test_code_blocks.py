@@ -36,6 +36,7 @@ SET_UP = (  # .ci/run and tests/test_wheel.py do it
 )
 RUN_ELSEWHERE = {  # pages whose blocks of Python a test of their own runs
     "README.md": "tests/cli/test_readme.py",
+    "docs/how-to/export.md": "tests/cli/test_readme.py",
     "docs/how-to/own_model.md": "tests/cli/test_readme.py",
     "docs/how-to/python.md": "tests/test_python_docs.py",
 }

@@ -33,6 +33,7 @@ FIRST = (
 )
 ELSEWHERE = ("hwcls dashboard",)  # serves until it is ended: tests/cli/test_cli.py
 SMALL = {  # settings added to a command, so that it takes seconds
+    "mine.yaml": ("run_cap=2", "parameters.epochs=1", "parameters.data.per_class=30", "confirm=null"),
     "photos.yaml": ("run_cap=4", "parameters.epochs=1", "confirm=null"),
     "sweeps/quickstart.yaml": ("run_cap=8", "parameters.epochs=2", "parameters.data.per_class=30"),
     "sweeps/fashion_mnist.yaml": ("run_cap=3", "parameters.data.per_class=30", "parameters.epochs=2"),
@@ -109,7 +110,7 @@ def run(line: str) -> str:
     extra = [word for name, sets in SMALL.items() if name in words for one in sets for word in ("--set", one)]
     if words[0] == "sweep":  # what the line itself sets comes last and holds
         words = [*words[:2], *extra, *words[2:]]
-    if "--dry-run" in words and "photos.yaml" in words:  # one dry run with a probe is enough
+    if "--dry-run" in words and words[1] in ("photos.yaml", "mine.yaml"):  # one dry run with a probe is enough
         words.append("--no-probe")
     done = CliRunner().invoke(app, [word.replace("run_cap=24", "run_cap=10") for word in words])
     trouble = f"{line}\n{done.output}\n{done.exception}"
@@ -126,6 +127,9 @@ def clone(tmp_path, monkeypatch):
         (tmp_path / "data" / "FashionMNIST").symlink_to(have)
     (tmp_path / "sweeps").symlink_to(ROOT / "sweeps")
     take_photos(tmp_path)
+    for block in blocks_of(ROOT / "docs/how-to/own_model.md"):
+        if name := {"python": "my_file.py", "yaml": "mine.yaml"}.get(block.language):
+            (tmp_path / name).write_text(block.text, "utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HWCLS_DATA", str(tmp_path / "data"))
     return tmp_path
@@ -156,3 +160,6 @@ def test_they_run(ray_here, clone, capsys):
     capsys.readouterr()
     exec(compile(python.text, "README.md", "exec"), {})
     assert capsys.readouterr().out.splitlines()[-1] in ("['day']", "['night']")
+    (python,) = [block for block in blocks_of(ROOT / "docs/how-to/export.md") if block.language == "python"]
+    exec(compile(python.text, "export.md", "exec"), {})
+    assert re.fullmatch(r"\['\d', '\d'\]\n", capsys.readouterr().out)
