@@ -1,6 +1,7 @@
 """For every test: a temporary cache and home, no W&B account, one torch thread, and one shared Ray."""
 
 import atexit
+import contextlib
 import gc
 import os
 import shutil
@@ -71,11 +72,34 @@ def real_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def ray_here(_isolated):
-    """One local Ray with two CPUs for all in-process sweeps."""
+def small_data(real_data, tmp_path_factory) -> Path:
+    """The real data sets, of MNIST and Fashion-MNIST only the first 4,000 training and 500 test images."""
+    folder = tmp_path_factory.mktemp("small_data")
+    for path in real_data.iterdir():
+        if not (path / "raw").is_dir():
+            (folder / path.name).symlink_to(path.resolve())
+            continue
+        (folder / path.name / "raw").mkdir(parents=True)
+        for name, count in (("train", 4000), ("t10k", 500)):
+            for part in ("images-idx3-ubyte", "labels-idx1-ubyte"):
+                content = (path / "raw" / f"{name}-{part}").read_bytes()
+                header = 16 if "images" in part else 8
+                size = (len(content) - header) // int.from_bytes(content[4:8], "big")  # bytes of an image or label
+                few = content[:4] + count.to_bytes(4, "big") + content[8 : header + count * size]
+                (folder / path.name / "raw" / f"{name}-{part}").write_bytes(few)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ray_here(_isolated, request):
+    """One local Ray with two CPUs for all in-process sweeps; its workers have `small_data`, where it can be made."""
     from hwcls.sweep.cluster.connect import local_ray
 
-    with local_ray(2):
+    with pytest.MonkeyPatch.context() as change, contextlib.ExitStack() as stack:
+        if Path(os.environ.get("HWCLS_DATA") or "/nowhere").is_dir():
+            change.setenv("HWCLS_DATA", str(request.getfixturevalue("small_data")))
+        stack.enter_context(local_ray(2))
+        change.undo()
         yield
 
 

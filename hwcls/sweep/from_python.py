@@ -92,6 +92,8 @@ def sweep(
     from hwcls.sweep.monitor.notebook import in_notebook
 
     chosen = _Chosen(**options)
+    if not isinstance(set or {}, Mapping):
+        raise UserError(f"expected a dict, not {type(set).__name__}", where="set", remedy='give {"run_cap": 20}')
     forget_reports()
     with as_python_errors(), all_accepted(chosen.trust_code):
         checked, run_options = _check(Path(file).expanduser(), set or {}, preset, os.fspath(results), chosen)

@@ -30,6 +30,7 @@ def test_the_package_is_the_function():
         ({"set": {"run_cpa": 3}}, "unknown key 'run_cpa' — did you mean 'run_cap'?"),
         ({"set": {"run_cap": "many"}}, "run_cap"),
         ({"set": {"run_cap": object()}}, "set: run_cap: a sweep file holds no value of type object"),
+        ({"set": ["run_cap=3"]}, 'set: expected a dict, not list — give {"run_cap": 20}'),
         ({"preset": "quik"}, "no preset 'quik'"),
         ({"wandb": "of"}, "wandb: unknown mode 'of' — did you mean 'off'?"),
         ({"budget": "soon"}, "soon"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,11 +72,12 @@ class Row:
 
 
 @pytest.fixture(scope="module")
-def row(ray_here, real_data, tmp_path_factory):
+def row(ray_here, small_data, tmp_path_factory):
     """Runs a shipped sweep's quick preset, shrunk, once; its results."""
     made: dict[str, Row] = {}
-    before = Path.cwd()
-    os.chdir(ROOT)  # where the README's commands are run
+    change = pytest.MonkeyPatch()
+    change.setenv("HWCLS_DATA", str(small_data))
+    change.chdir(ROOT)  # where the README's commands are run
 
     def run(name: str) -> Row:
         if name not in made:
@@ -89,7 +89,7 @@ def row(ray_here, real_data, tmp_path_factory):
         return made[name]
 
     yield run
-    os.chdir(before)
+    change.undo()
 
 
 @pytest.mark.parametrize("name", SHRUNK)

@@ -5,7 +5,6 @@ import gc
 import json
 import shutil
 import weakref
-from pathlib import Path
 
 import numpy as np
 import optuna
@@ -21,8 +20,6 @@ from hwcls.sweep.run import callback, confirm_plan
 from hwcls.sweep.search import messages
 from hwcls.sweep.search.messages import job_of
 from hwcls.training.local import train
-
-ROOT = Path(__file__).parents[2]
 
 # Ray leaves some of its files and sockets to the garbage collector
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
@@ -325,15 +322,3 @@ def test_a_user_stops_a_trial(run, tiny, monkeypatch):
     states = [trial.state.name for trial in _study(outcome.folder.path, "tiny").trials]
     assert states == ["PRUNED", "COMPLETE"]
     assert "trial 0 stopped by user" in output
-
-
-@pytest.mark.parametrize("name", ["fashion_mnist", "tinyimagenet"])
-def test_real_data_for_one_step(run, real_data, tmp_path, monkeypatch, name):
-    """The shipped files on real data, as small as they can be."""
-    monkeypatch.setenv("HWCLS_DATA", str(real_data))
-    sets = ["run_cap=3", "parameters.epochs=1", "parameters.data.per_class=4", "early_terminate=null", "track=[]"]
-    if name == "tinyimagenet":
-        sets += ["parameters.data.classes=5", "parameters.model.choice.*.backbone={values: [test_resnet]}"]
-    outcome, output = run(load_sweep(ROOT / "sweeps" / f"{name}.yaml", preset="quick", sets=sets))
-    assert not outcome.failed, output
-    assert len(list(outcome.folder.path.glob("trials/*/best.safetensors"))) == 3
