@@ -141,8 +141,8 @@ def _config(name: str, sets: Sequence[str]) -> ModelFamily:
     from hwcls.errors import UserError, did_you_mean
 
     own = _families()
-    near = did_you_mean(name, own)
-    if name not in own and ":" not in name and near.startswith("did you mean"):
+    near = did_you_mean(name, own, otherwise="")
+    if name not in own and ":" not in name and near:
         raise UserError(f"unknown model '{name}'", remedy=near)
     values = {"name": name} if name in own or ":" in name else {"name": "timm", "backbone": name}
     source = YamlSource(name, values)
