@@ -75,7 +75,7 @@ Sets = Annotated[
 
 @data.command("list")
 def list_all(as_json: AsJson = False) -> None:
-    """List the data sets that hwcls knows, those you imported, and where their files are.
+    """List known data sets, those you imported, and their files.
 
     Example: hwcls data list
     """
@@ -115,7 +115,7 @@ def clean(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Remove decoded images and features that nothing uses now; they are made again when needed. Imports stay.
+    """Remove decoded images and features that nothing uses now. They are made again when needed. Imports stay.
 
     The cache also removes what was used least recently by itself, above HWCLS_CACHE_LIMIT: 50GB, or 20% of the disk,
     which is the default.
@@ -172,7 +172,7 @@ def import_one(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Import a data set from a zip, a tar or a folder; your own images lie in class folders, or a table names them.
+    """Import a data set from a zip, a tar or a folder. Your own images lie in class folders, or a table names them.
 
     Example: hwcls data import my_images archive.zip, then in a sweep file: data: {name: my_images}
     """
@@ -277,7 +277,7 @@ def show_one(
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what training sees: a picture of some images of each class, original and augmented; how many there are.
+    """Draw what training sees, and count the images. The picture has some of each class, original and augmented.
 
     Example: hwcls data show photos/, hwcls data show photos.yaml, hwcls data show cifar10 --set augment.crop=4
     """
@@ -318,7 +318,7 @@ def show_one(
 def verify_one(
     name: NameOrPlace, own: DataOptions, path: Folder = None, sets: Sets = None, as_json: AsJson = False
 ) -> None:
-    """Check a data set's decoded pixels against their checksums; list duplicates, and near copies of your own images.
+    """Check a data set's decoded pixels, and list duplicates. Of your own images it lists near copies as well.
 
     Named are near copies that have different labels, and those of training images in given val and test splits.
 

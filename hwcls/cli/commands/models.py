@@ -73,7 +73,9 @@ def models(
     trust_code: TrustCode = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything, layers too, as JSON.")] = False,
 ) -> None:
-    """Print parameters, FLOPs, activation memory, receptive field and output shape of models.
+    """Print parameters, FLOPs, memory and output shape of models.
+
+    The memory is that of activations. The receptive field is printed as well.
 
     FLOPs: one image's forward pass; a multiplication and an addition are two. Activations: what a training step keeps
     of one image, in float32. Receptive field: the pixels that a value of the last feature map depends on, padding
