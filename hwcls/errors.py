@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 import os
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
 from hwcls.escape import printable
+
+NEAREST = 3  # names in an error, at most
 
 
 class UserError(Exception):
@@ -76,30 +78,49 @@ def unreadable(error: OSError, where: object) -> UserError:
 
 
 def nearest_path(path: Path, otherwise: str = "") -> str:
-    """The remedy where a file or folder is missing: the nearest name in the same folder, or else `otherwise`."""
+    """The remedy where a file or folder is missing: the nearest names in the same folder, or else `otherwise`."""
     try:
         names = sorted(os.listdir(path.parent))
     except OSError:
         return otherwise
-    near = _nearest(path.name, names)
-    return f"did you mean '{path.with_name(near)}'?" if near else otherwise
+    return ask_for(str(path.with_name(near)) for near in nearest_names(path.name, names)) or otherwise
 
 
-def did_you_mean(word: object, known: Iterable[str]) -> str:
-    """The remedy for an unknown word: the same name in its right spelling, the nearest known one, or all of them."""
+def did_you_mean(word: object, known: Iterable[str], otherwise: str | None = None) -> str:
+    """The remedy for an unknown word: the same name in its right spelling, or else the nearest ones.
+
+    Args:
+        word: The word.
+        known: The names that there are.
+        otherwise: The remedy where none is near; all names where it is left out.
+    """
     from hwcls.synonyms import is_other_thing, same_name
 
     names = [str(name) for name in known]
-    near = same_name(word, names)
-    if near is None and not is_other_thing(word):
-        near = _nearest(str(word), names)
-    if near is not None:
-        return f"did you mean '{near}'?"
+    if (same := same_name(word, names)) is not None:
+        return ask_for([same])
+    if not is_other_thing(word) and (near := nearest_names(str(word), names)):
+        return ask_for(near)
+    if otherwise is not None:
+        return otherwise
     return f"known: {', '.join(names)}" if names else ""
 
 
-def _nearest(word: str, names: Sequence[str]) -> str | None:
-    """The name that is spelled most alike, in upper or lower case; None where none is near."""
-    lower = {name.casefold(): name for name in reversed(names)}
-    found = difflib.get_close_matches(word.casefold(), lower, n=1, cutoff=0.6)
-    return lower[found[0]] if found else None
+def ask_for(names: Iterable[str]) -> str:
+    """The question whether one of these names was meant; empty without any."""
+    *others, last = [f"'{name}'" for name in names] or [""]
+    return f"did you mean {', '.join(others)}{' or ' if others else ''}{last}?" if last else ""
+
+
+def nearest_names(word: str, names: Iterable[str]) -> list[str]:
+    """The names that are spelled most alike, whatever their case: up to 3 that are equally near."""
+    lower = {name.casefold(): name for name in reversed(list(names))}
+    found = difflib.get_close_matches(word.casefold(), lower, n=NEAREST, cutoff=0.6)
+    unlike = [_unlike_letters(word.casefold(), name) for name in found]
+    return [lower[name] for name, count in zip(found, unlike, strict=True) if count == min(unlike)]
+
+
+def _unlike_letters(one: str, other: str) -> int:
+    """The letters of the longer word that the other does not have in the same order."""
+    blocks = difflib.SequenceMatcher(None, one, other).get_matching_blocks()
+    return max(len(one), len(other)) - sum(block.size for block in blocks)

@@ -23,6 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+KEPT, STRETCH = (
+    0.9,
+    2.0,
+)  # the best share of values sets an axis where all would make it more than so many times as long
 MAX_DRAWS = 1_000_000  # of the bootstrap
 MAX_RESAMPLED = 100_000  # of them by resampling images one by one
 BLOCK = 10_000  # of these at a time
@@ -325,6 +329,24 @@ def smallest_difference(images: int, *, accuracy: float | None = None, disagreem
     sizes = np.arange(1e-3, 1, 1e-3)  # rising: the larger the difference, the fewer images it needs
     enough = (n for n in sizes if count_images_needed(n, accuracy=accuracy, disagreement=disagreement) <= images)
     return float(next(enough, 1.0))
+
+
+def range_of_most(values: Sequence[float], sign: int, shown: Sequence[float] = ()) -> tuple[float, float] | None:
+    """The lowest and the highest value of an axis on which a few bad values do not hide how the others differ.
+
+    Args:
+        values: Of which the worst tenth may be left out.
+        sign: 1 where more is better, -1 where less is.
+        shown: Those that are on the axis in any case.
+
+    Returns:
+        None where the axis can show all.
+    """
+    best_first = sorted(values, key=lambda value: -sign * value)
+    kept, every = [*shown, *best_first[: max(1, round(KEPT * len(values)))]], [*shown, *values]
+    if not every or max(every) - min(every) <= STRETCH * (max(kept) - min(kept)) or max(kept) == min(kept):
+        return None
+    return min(kept), max(kept)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -20,6 +20,7 @@ from hwcls.statistics import (
     cross_validated,
     expected_best,
     holm,
+    range_of_most,
     smallest_difference,
     spend_alpha,
     wilson,
@@ -442,3 +443,22 @@ def test_paired_losses_by_scipy():
     assert found.p == pytest.approx(2 * scipy.stats.norm.sf(abs(found.difference.mean) / error))
     with pytest.raises(ValueError, match="same images"):
         compare_paired(first, second[:-1])
+
+
+@pytest.mark.parametrize(
+    ("values", "sign", "shown", "ends"),
+    [
+        ([0.9, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97, 0.98, 0.1], 1, [], (0.9, 0.98)),
+        ([0.9, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97, 0.98, 0.1], -1, [], None),  # the best one is far off
+        ([0.9, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97, 0.98, 0.8], 1, [], (0.9, 0.98)),
+        ([0.9, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97, 0.98, 0.85], 1, [], None),  # not twice as long
+        ([0.9, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97, 0.98, 0.1], 1, [0.5], None),
+        ([0.9, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97, 0.98, -9], 1, [0.5], (0.5, 0.98)),
+        ([0.5] * 9 + [0.1], 1, [], None),  # the others do not differ
+        ([0.5, 0.1], 1, [], None),
+        ([], 1, [0.1, 0.9], None),
+        ([], 1, [], None),
+    ],
+)
+def test_a_few_bad_values_do_not_set_an_axis(values, sign, shown, ends):
+    assert range_of_most(values, sign, shown) == ends

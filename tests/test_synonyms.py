@@ -38,6 +38,9 @@ def test_every_registered_name_is_found_in_upper_case(registry):
 
 def test_the_nearest_name_or_all():
     assert did_you_mean("ADAMM", ["adam", "sgd"]) == "did you mean 'adam'?"
+    assert did_you_mean("adamv", ["sgd", "adamw", "adam"]) == "did you mean 'adam' or 'adamw'?"  # equally near
+    assert did_you_mean("trail", ["trial_a", "trial_b", "trial_c", "trial_d"]).count("trial") == 3
+    assert did_you_mean("birds", ["adam", "sgd"], otherwise="else") == "else"
     assert did_you_mean("NAdam", ["adam", "sgd"]) == "known: adam, sgd"  # another optimizer
     assert did_you_mean("x", []) == ""
     assert other_remedy("num_workers") == "hwcls has no DataLoader: remove it"
@@ -49,5 +52,8 @@ def test_the_nearest_path_is_one_of_the_same_folder(tmp_path):
         (tmp_path / name).touch()
     assert nearest_path(tmp_path / "fotos") == f"did you mean '{tmp_path}/photos'?"
     assert nearest_path(tmp_path / "quikstart.yaml", "else") == f"did you mean '{tmp_path}/quickstart.yaml'?"
+    (tmp_path / "quickstart.yml").touch()
+    both = f"did you mean '{tmp_path}/quickstart.yaml' or '{tmp_path}/quickstart.yml'?"
+    assert nearest_path(tmp_path / "quickstart.yal") == both
     assert nearest_path(tmp_path / "birds", "else") == "else"
     assert nearest_path(tmp_path / "nowhere" / "photos", "else") == "else"

@@ -23,13 +23,28 @@ if TYPE_CHECKING:
 
 USAGE_ERROR: Any = typer.BadParameter.__base__  # Typer exports no other name of it
 SUMMARY = "Find the best image classifier for a data set within a budget, and how certain the answer is."
+SECTIONS = {  # of --help
+    "Before a sweep": ("init", "doctor", "check", "profile", "models", "data", "schema", "explain-key"),
+    "Sweep": ("sweep", "confirm", "trials", "submit", "slurm"),
+    "Results": ("runs", "compare", "explain", "report", "serve", "dashboard", "figures", "tables"),
+    "Trained models": ("evaluate", "predict", "inspect", "ensemble", "export", "train"),
+    "Trackers": ("wandb", "mlflow"),
+}
 
 
 class ErrorHandlingGroup(TyperGroup):
-    """Turns errors into one line on stderr and an exit code.
+    """Turns errors into one line on stderr and an exit code, and lists the commands in sections.
 
     0: done; 1: something failed; 2: bad usage, file or data; 130: interrupted.
     """
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands with their first sentences."""
+        width = max(map(len, self.commands))
+        for title, names in SECTIONS.items():
+            with formatter.section(title):
+                rows = [(name.ljust(width), self.commands[name].get_short_help_str(80)) for name in names]
+                formatter.write_dl(rows)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that `ctx` names."""

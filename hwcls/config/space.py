@@ -339,8 +339,7 @@ def find_alternatives(space: Space, key: str, where: str) -> list[Alternative]:
     )
     remedy = f"possible: {', '.join(comparable)}" if comparable else "no parameter of this file has several values"
     if not found:
-        near = did_you_mean(".".join(path), comparable)
-        remedy = near if near.startswith("did you mean") else remedy
+        remedy = did_you_mean(".".join(path), comparable, remedy)
         raise UserError(f"'{key}' has no choice and no values", where=where, remedy=remedy)
     parameter, under = found[0]
     if under:

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from hwcls.config.remedies.syntax import explain_syntax
 from hwcls.errors import UserError, did_you_mean, nearest_path, unreadable
 
 Key = tuple[str, ...]
@@ -173,16 +174,10 @@ def _parse(text: str, source: YamlSource) -> Any:
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
-        raise _syntax_error(error, source) from None
+        line, what, remedy = explain_syntax(text, error)
+        raise UserError(what, where=f"{source.path}:{line + 1}", remedy=remedy) from None
     except RecursionError:
         raise UserError("is nested too deeply", where=source.path) from None
-
-
-def _syntax_error(error: yaml.MarkedYAMLError, source: YamlSource) -> UserError:
-    where = f"{source.path}:{error.problem_mark.line + 1}" if error.problem_mark else source.path
-    problem = ", ".join(part for part in (error.context, error.problem) if part)
-    remedy = "indent with spaces" if "'\\t'" in problem else ""
-    return UserError(f"is not valid YAML: {problem}", where=where, remedy=remedy)
 
 
 class _Builder:

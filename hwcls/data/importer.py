@@ -169,8 +169,8 @@ def _read(
     except LayoutError:
         raise  # it is a user's own, and its remedy an option
     except UserError as error:
-        near = "" if name in DATA_SETS.names() else did_you_mean(name, DATA_SETS.names())
-        if not near.startswith("did you mean"):
+        near = "" if name in DATA_SETS.names() else did_you_mean(name, DATA_SETS.names(), otherwise="")
+        if not near:
             raise
         raise UserError(error.what, where=error.where, remedy=f"{error.remedy}; or {near}") from None
 

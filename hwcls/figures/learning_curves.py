@@ -15,12 +15,12 @@ from hwcls.format import format_count
 from hwcls.results.answer import name_alternative
 from hwcls.results.load import SweepResults, TrialResult, is_finite
 from hwcls.results.representatives import choose_representatives, describe_representatives
+from hwcls.statistics import range_of_most
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_FAINT = 200  # curves of the others, evenly over the ranks
-LOWEST = 10  # percent of the faint values may lie outside the axis, where they are outliers
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,7 @@ class LearningCurves:
     def limits(self) -> tuple[float, float]:
         """The ends of the y axis: all of the strong curves, and of the faint ones what is no outlier."""
         strong, faint = ([v for curve in curves for v in curve.values] for curves in (self.strong, self.faint))
-        low, high = min(strong), max(strong)
-        if faint:
-            ends = np.percentile(faint, [LOWEST, 100] if self.sign > 0 else [0, 100 - LOWEST])
-            low, high = min(low, float(ends[0])), max(high, float(ends[1]))
+        low, high = range_of_most(faint, self.sign, strong) or (min(strong + faint), max(strong + faint))
         edge = 0.04 * (high - low) or 0.01
         return low - edge, high + edge
 

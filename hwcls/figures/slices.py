@@ -14,6 +14,7 @@ from hwcls.format import format_count, format_number, join_words
 from hwcls.results.answer import name_alternative
 from hwcls.results.load import SweepResults, TrialResult, is_finite
 from hwcls.results.settings.marginal_effects import log_settings, searched_ranges, trials_with_value
+from hwcls.statistics import range_of_most
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +27,6 @@ ACROSS = {"one": 2, "two": 4}  # panels in a row
 HEIGHT = 1.45  # inches of a row
 SPREAD = 0.6  # of the distance between two categories, which the alternatives share
 NAME = 10  # letters of a category
-KEPT, OUTLIER = 0.9, 2  # the axis ends at the worst of this share if all trials would make it twice as long
 EDGE = 0.08  # of the axis, beyond the last values
 
 
@@ -63,10 +63,8 @@ class Slices:
 
     def worst_shown(self) -> float | None:
         """Where the axis ends so that a few bad trials do not hide the others; None: it shows all."""
-        ranked = sorted(self.values, key=lambda value: -self.sign * value)
-        kept = ranked[: max(1, round(KEPT * len(ranked)))]
-        stretched = abs(ranked[-1] - ranked[0]) > OUTLIER * abs(kept[-1] - kept[0])
-        return kept[-1] if stretched and kept[-1] != kept[0] else None
+        found = range_of_most(self.values, self.sign)
+        return None if found is None else found[0 if self.sign > 0 else 1]
 
     def draw(self, width: str) -> Figure:
         """Draw it."""

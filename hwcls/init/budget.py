@@ -122,20 +122,11 @@ def plan_schedule(goal: Goal, seconds: float, pace: Pace, images: int, classes: 
         images: Of the training split.
         classes: Among which they are.
     """
-    free = max(seconds - pace.idle, seconds / 4)
-    least, most = goal.epochs
-    most = min(most, max(least, round(IMAGES_SEEN[goal.name] / images)))
-    wanted = min(most, max(least, math.ceil(FEWEST_SEEN / images)))
-    models = tuple(sorted(pace.speeds, key=lambda label: pace.speeds[label].most))
-    fewest = fewest_share(images, classes)
-    while True:
-        share = _affordable(goal, free, pace, models, wanted)
-        from_scratch = any(label != PROBE for label in models[1:])
-        if share >= min(1.0, max(ENOUGH * classes / images, HALF * from_scratch)) or len(models) == 1:
-            break
-        models = _without_slowest(models)
+    free = _free_seconds(seconds, pace)
+    least, most = goal.epochs[0], _most_epochs(goal, images)
+    models = _fitting_models(goal, free, pace, images, classes)
     affordable = share = _affordable(goal, free, pace, models, least)
-    share = 1.0 if share >= 1 else max(fewest, _round_down(share))
+    share = 1.0 if share >= 1 else max(fewest_share(images, classes), _round_down(share))
     epochs = next((n for n in range(most, least, -1) if _affordable(goal, free, pace, models, n) >= share), least)
     kept = tuple(label for label in pace.speeds if label in models)
     confirm = _confirm_seconds(goal, pace, kept, epochs) * share
@@ -150,6 +141,36 @@ def plan_schedule(goal: Goal, seconds: float, pace: Pace, images: int, classes: 
     search = min(left, needed)
     total = pace.idle + once + search + last + confirm
     return Schedule(kept, epochs, share, left, run_cap, confirm, total, pace.concurrent, affordable, once)
+
+
+def time_for_two(goal: Goal, seconds: float, pace: Pace, images: int, classes: int) -> float:
+    """The time in whole minutes, above `seconds`, at which two models fit; all as for `plan_schedule`."""
+    minutes = math.floor(seconds / 60) + 1
+    while len(_fitting_models(goal, _free_seconds(60 * minutes, pace), pace, images, classes)) < 2:
+        minutes = math.ceil(1.05 * minutes)
+    return 60.0 * minutes
+
+
+def _free_seconds(seconds: float, pace: Pace) -> float:
+    """What a time leaves for training."""
+    return max(seconds - pace.idle, seconds / 4)
+
+
+def _most_epochs(goal: Goal, images: int) -> int:
+    return min(goal.epochs[1], max(goal.epochs[0], round(IMAGES_SEEN[goal.name] / images)))
+
+
+def _fitting_models(goal: Goal, free: float, pace: Pace, images: int, classes: int) -> tuple[str, ...]:
+    """The models for which there is time, the fastest first; at least one."""
+    wanted = min(_most_epochs(goal, images), max(goal.epochs[0], math.ceil(FEWEST_SEEN / images)))
+    models = tuple(sorted(pace.speeds, key=lambda label: pace.speeds[label].most))
+    while len(models) > 1:
+        from_scratch = any(label != PROBE for label in models[1:])
+        share = _affordable(goal, free, pace, models, wanted)
+        if share >= min(1.0, max(ENOUGH * classes / images, HALF * from_scratch)):
+            break
+        models = _without_slowest(models)
+    return models
 
 
 def fewest_share(images: int, classes: int) -> float:

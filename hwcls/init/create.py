@@ -13,7 +13,16 @@ from hwcls.config.data import DataConfig
 from hwcls.config.sweep_file import Sweep, load_sweep
 from hwcls.data.progress import ProgressReporter
 from hwcls.errors import UserError
-from hwcls.init.budget import Goal, Schedule, fewest_share, plan_schedule, with_more_seeds
+from hwcls.init.budget import (
+    Goal,
+    Pace,
+    Schedule,
+    choose_goal,
+    fewest_share,
+    plan_schedule,
+    time_for_two,
+    with_more_seeds,
+)
 from hwcls.init.economy import HALF, Economy, list_economies, next_economy
 from hwcls.init.facts import DataFacts, MachineFacts, describe_data, look_at_machine
 from hwcls.init.measure import pace_of, time_models
@@ -26,6 +35,7 @@ from hwcls.init.plan import (
     Wish,
     choose_models,
     choose_side,
+    duration,
     make_plan,
     with_budget,
     with_fewer_pixels,
@@ -67,12 +77,14 @@ class Written:
     Attributes:
         epoch_seconds: The shortest and the longest epoch of each model that was measured, on all training images.
         schedule: How its time is spent.
+        for_two: Where only one model fits, the options with which about two do; else None.
     """
 
     path: Path
     plan: Plan
     epoch_seconds: dict[str, tuple[float, float]]
     schedule: Schedule
+    for_two: str | None
 
 
 def look(config: DataConfig, goal: Goal, report: ProgressReporter) -> Found:
@@ -110,7 +122,10 @@ def create(found: Found, wish: Wish, out: Path, report: ProgressReporter) -> Wri
         label: (min(time.epoch for time in times), max(time.epoch for time in times))
         for label, times in timing.trials.items()
     }
-    return Written(out, plan, seconds, schedule)
+    for_two = None
+    if len(schedule.models) == 1 < len(models):
+        for_two = _options_for_two(wish, found, at, _with_slow(timing, models))
+    return Written(out, plan, seconds, schedule, for_two)
 
 
 def _measure(found: Found, wish: Wish, report: ProgressReporter) -> tuple[Economy, tuple[Model, ...], Timing, Schedule]:
@@ -124,10 +139,13 @@ def _measure(found: Found, wish: Wish, report: ProgressReporter) -> tuple[Econom
     steps = list_economies(found.side.value, wish.goal.epochs[0], pretrained=bool(found.weights))
     needed = max(HALF, fewest_share(images, classes))
     at: Economy | None = steps[0]
+    side = 0
     while at is not None:
         now = at
         config = found.config.model_copy(update={"image_size": now.side})
-        report(f"measuring how fast this machine trains, at {now.side} x {now.side} pixels")
+        if now.side != side:
+            report(f"measuring how fast this machine trains, at {now.side} x {now.side} pixels")
+        side = now.side
         open_data(config)  # decoded once, for all processes that measure
         models = choose_models(found.machine, wish.goal, now.side, found.weights, narrow=now.narrow)
         goal = replace(wish.goal, epochs=(now.epochs, wish.goal.epochs[1]))
@@ -144,21 +162,37 @@ def _measure(found: Found, wish: Wish, report: ProgressReporter) -> tuple[Econom
 
 
 def _schedule(wish: Wish, found: Found, timing: Timing) -> Schedule:
-    counts = {split: sum(every) for split, every in found.data.counts.items()}
-    # each view mirrors half of the images, and one that looks as in an earlier view is copied
-    mirrored = round((1 - 0.5 ** (VIEWS - 1)) * counts["train"]) if wish.mirror else 0
-    pace = pace_of(timing, found.machine.concurrent, sum(counts.values()) + mirrored)
+    pace = _pace(wish, found, timing)
     return plan_schedule(wish.goal, wish.seconds, pace, found.data.images, len(found.data.classes))
 
 
+def _options_for_two(wish: Wish, found: Found, at: Economy, timing: Timing) -> str:
+    """The options with which two models fit without economies, as with more time there are fewer of these."""
+    dearer = at.epochs / (wish.goal.epochs[0] * at.cost)  # an epoch without economies, against one with them
+    trials = {
+        label: [replace(time, epoch=dearer * time.epoch) for time in every] for label, every in timing.trials.items()
+    }
+    pace = _pace(wish, found, replace(timing, trials=trials))
+    seconds = time_for_two(wish.goal, wish.seconds, pace, found.data.images, len(found.data.classes))
+    goal = "" if choose_goal(None, seconds).name == wish.goal.name else f" --goal {wish.goal.name}"
+    return f"--for {duration(seconds)}{goal}"
+
+
+def _pace(wish: Wish, found: Found, timing: Timing) -> Pace:
+    counts = {split: sum(every) for split, every in found.data.counts.items()}
+    # each view mirrors half of the images, and one that looks as in an earlier view is copied
+    mirrored = round((1 - 0.5 ** (VIEWS - 1)) * counts["train"]) if wish.mirror else 0
+    return pace_of(timing, found.machine.concurrent, sum(counts.values()) + mirrored)
+
+
 def _with_slow(timing: Timing, models: tuple[Model, ...]) -> Timing:
-    """The times as if the slow models were as fast as they can be expected to be."""
+    """The times as if the slow models that were not measured were as fast as they can be expected to be."""
     slow = {
         model.label: [replace(time, epoch=SLOWER[model.label] * time.epoch) for time in timing.trials["cnn"]]
         for model in models
         if model.label in SLOWER
     }
-    return replace(timing, trials={**timing.trials, **slow})
+    return replace(timing, trials={**slow, **timing.trials})
 
 
 def _fit_budget(plan: Plan, schedule: Schedule, timing: Timing, seconds: float, out: Path) -> Plan:

@@ -88,6 +88,9 @@ def describe_written(written: Written) -> Iterator[str]:
     about, asked = format_duration(plan.seconds), format_duration(plan.asked)
     if schedule.share < 1:
         yield f"note: only {schedule.share:.0%} of the training images are used, for the time: a longer --for uses more"
+    if written.for_two is not None:
+        only = f"only {schedule.models[0]} fits into {asked}, so no models are compared"
+        yield f"note: {only}: {written.for_two} leaves about enough time for two"
     if plan.is_late:
         remedy = f"--for {math.ceil(plan.seconds / 60)}m, or fewer classes (data.classes), or a faster machine"
         yield f"note: {asked} are too short on this machine, with as few images and epochs as make sense: {remedy}"
@@ -119,6 +122,7 @@ def to_json(found: Found, written: Written) -> dict[str, Any]:
         "epoch_seconds": written.epoch_seconds,
         "features_seconds": written.schedule.features,
         "seconds": written.plan.seconds,
+        "for_two_models": written.for_two,
         "share": written.schedule.share,
         "used": dict(written.plan.images),
         "choices": [vars(choice) for choice in written.plan.choices],

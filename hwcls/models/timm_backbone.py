@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hwcls.errors import UserError, did_you_mean
+from hwcls.errors import UserError, ask_for, did_you_mean, nearest_names
 from hwcls.models.fine_tuning import batch_norms, require_drop_path
 from hwcls.models.layers import Head
 from hwcls.models.skip_init import skip_init
 from hwcls.models.weights.find import fetch_weights
 from hwcls.models.weights.load import load_backbone
+from hwcls.synonyms import plain
 
 SIZES = (32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384)  # that a remedy may name
 
@@ -109,16 +110,9 @@ def _check_backbone(backbone: str) -> None:
 
 
 def _nearest(name: str, known: list[str]) -> str:
-    """The three names nearest to `name`: timm has more than a thousand."""
-    import difflib
-
-    from hwcls.synonyms import plain
-
-    if same := [one for one in known if plain(one) == plain(name)]:
-        return f"did you mean '{same[0]}'?"
-    near = difflib.get_close_matches(name.casefold(), known, n=3, cutoff=0.5)
-    names = " or ".join(f"'{one}'" for one in near)
-    return f"did you mean {names}?" if near else "timm.list_models() shows every name"
+    """The remedy of the nearest names: timm has more than a thousand."""
+    same = [one for one in known if plain(one) == plain(name)]
+    return ask_for(same[:1] or nearest_names(name, known)) or "timm.list_models() shows every name"
 
 
 def _create_backbone(name: str, pretrained: bool | str, options: dict[str, Any]) -> nn.Module:

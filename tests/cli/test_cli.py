@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import typer
 from typer.testing import CliRunner
 
 ROOT = Path(__file__).parents[2]
@@ -49,6 +51,24 @@ def test_every_command_is_documented(invoke, words):
     assert done.exit_code == 0
     if words and words not in (["data"], ["wandb"], ["mlflow"]):
         assert "Example: hwcls" in done.output
+
+
+def test_help_lists_every_command_once_in_a_section():
+    from hwcls.cli.console import SECTIONS
+    from hwcls.cli.main import app
+
+    listed = [name for names in SECTIONS.values() for name in names]
+    assert sorted(listed) == sorted(typer.main.get_command(app).commands)
+    lines = hwcls("--help", env={**os.environ, "COLUMNS": "80"}).stdout.splitlines()
+    assert [line for line in lines if line.endswith(":") and line[:-1] in SECTIONS] == [f"{name}:" for name in SECTIONS]
+    assert [line.split()[0] for line in lines if line.startswith("  ") and line.split()[0] in listed] == listed
+
+
+@pytest.mark.parametrize("words", [(), ("data",), ("trials",), ("wandb",), ("mlflow",)], ids=" ".join)
+def test_the_first_sentence_of_a_help_fits_on_80_columns(invoke, words):
+    lines = invoke(*words, "--help").stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not [line for line in lines if line.endswith("...") and not line.startswith("Usage")]
 
 
 def test_closed_streams(tmp_path):

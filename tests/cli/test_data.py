@@ -94,7 +94,7 @@ def test_import_says_what_it_left_out(invoke: Invoke, tmp_path: Path) -> None:
 
 def test_import_says_what_a_sweep_will_see(invoke: Invoke, tmp_path: Path) -> None:
     done = invoke("import", "my_set", archive(tmp_path / "archive.zip"))
-    numbers = "images: 9 train, 3 val, 12 test; val is cut from train"
+    numbers = "images: 9 train, 3 val, 12 test; val (10%) is cut from train"
     expected = f"3 classes; {numbers}; in a sweep file: data: {{name: my_set}}"
     assert expected in done.stdout
     assert "note: no " not in done.stdout
@@ -198,6 +198,7 @@ def test_list_is_in_columns(invoke: Invoke, tmp_path: Path) -> None:
     lines = invoke("list").stdout.splitlines()
     found = {line.split()[0]: line for line in lines}
     column = found["digits"].index("embedded")
+    assert found["imagefolder"].endswith("  any folder or archive: hwcls init PATH")
     assert found["mnist"].index("not found") == column
     assert found["a_data_set_with_a_long_name"].index(str(tmp_path)) == column
     assert all(line[column - 2 : column] in ("  ", "") for line in lines[:-1])
@@ -212,7 +213,7 @@ def test_list_is_in_columns(invoke: Invoke, tmp_path: Path) -> None:
         ("show imagefolder", "imagefolder needs --path"),
         ("show digits --split foo", "--split: no split 'foo'"),
         ("show digits --set classes", "no '=' in it"),
-        ("show digits --set classes=[1,x]", "data.classes: no class 'x'"),
+        ("show digits --overwrite --set classes=[1,x]", "data.classes: no class 'x'"),
         ("show digits --set augment.hflp=true", "data.augment.hflp: unknown key 'hflp' — did you mean 'hflip'"),
         ("show digits --set clases=3", "data.clases: unknown key 'clases' — did you mean 'classes'"),
         ("show digits --set classes.a=1", "data.classes: "),
@@ -278,12 +279,21 @@ def test_show_takes_a_folder_and_a_sweep_file(invoke: Invoke, tmp_path: Path, mo
     done = invoke("show", "my photos", "--set", "image_size=8")
     assert done.stdout.splitlines()[1].split()[:4] == ["ant", "3", "1", "4"]
     assert "training sees 8 x 8; short sides of the files: 16 pixels\n" in done.stdout
+    assert done.stdout.endswith("images: 9 train, 3 val, 12 test; val (10%) is cut from train)\n")
     assert (tmp_path / "my_photos.png").is_file()
+    decodes = pytest.MonkeyPatch()
+    decodes.setattr("hwcls.data.imageset.open_data", lambda *_: pytest.fail("it is decoded before the error"))
+    again = invoke("show", "my photos", "--set", "image_size=8")
+    decodes.undo()
+    assert (
+        again.stderr == "hwcls: my_photos.png: exists already — pass --overwrite to replace it, or name another path\n"
+    )
     sweep = "{name: mine, run_cap: 2, parameters: {data: {path: my photos, image_size: 12}, model: {name: mlp}, "
     (tmp_path / "a.yaml").write_text(sweep + "optimizer: {name: adam}}}")
     found = json.loads(invoke("show", "a.yaml", "--set", "augment.hflip=true", "--json").stdout)
     assert (found["picture"], found["image_size"], found["short_sides"]) == ("mine.png", 12, [16, 16, 16])
     assert found["images_per_class"]["test"] == [4, 4, 4]
+    assert found["cut_from_train"] == {"val": 0.1}
     for place in ("my photos", "a.yaml"):
         verified = invoke("verify", place, "--set", "image_size=12")
         assert verified.exit_code == 0, verified.output

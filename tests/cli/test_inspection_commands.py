@@ -129,6 +129,22 @@ def test_evaluate(invoke, folder, tmp_path):
     assert "true \\ predicted" in table.output
 
 
+@pytest.mark.parametrize(
+    ("names", "rows"),
+    [(("7", "12"), ["7 12", "7 3 0", "12 1 2"]), (("7", "cat"), ["0 1", "0 7 3 0", "1 cat 1 2"])],
+    ids=["numbers", "words"],
+)
+def test_classes_that_are_numbers_are_named_once_in_the_confusion_matrix(names, rows, capsys):
+    from hwcls.cli.commands.evaluate_predict import _print_scores
+
+    mean = {"precision": 1.0, "recall": 1.0, "f1": 1.0}
+    found = {"accuracy": 1.0, "top5": None, "auc": None, "ece": 0.1, "loss": 0.1, "split": "val", "images": 6}
+    classes = [{"class": name, **mean, "auc": None, "images": 3} for name in names]
+    _print_scores({**found, "macro": mean, "weighted": mean, "classes": classes, "confusion": [[3, 0], [1, 2]]})
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert lines[-3:] == [f"true \\ predicted {rows[0]}", *rows[1:]]
+
+
 def test_evaluate_on_test_is_noted_and_counted(invoke, folder, monkeypatch):
     reads = folder.parent.parent / "test_reads.jsonl"
     assert not reads.exists()

@@ -28,7 +28,7 @@ def test_runs_lists_sweeps_also_as_json(tmp_path):
     assert shown.exit_code == 0
     assert [line.split()[0] for line in shown.stdout.splitlines()[1::2]] == ["one", "two"]
     found = json.loads(run("runs", tmp_path, "--json").stdout)
-    assert [(one["name"], one["state"]) for one in found] == [("one", "interrupted"), ("two", "no finished trial")]
+    assert [(one["name"], one["state"]) for one in found] == [("one", "interrupted"), ("two", "interrupted")]
 
 
 def test_runs_of_no_sweeps_and_of_no_folder_are_one_line(tmp_path):

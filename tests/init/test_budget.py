@@ -3,7 +3,7 @@
 import pytest
 
 from hwcls.config.sweep import ConfirmConfig
-from hwcls.init.budget import QUICK, THOROUGH, Pace, Speed, choose_goal, plan_schedule, with_more_seeds
+from hwcls.init.budget import QUICK, THOROUGH, Pace, Speed, choose_goal, plan_schedule, time_for_two, with_more_seeds
 
 
 def schedule(seconds=360.0, *, idle=40.0, slots=2, images=2700, classes=10, goal=QUICK, once=0.0, **speeds):
@@ -35,6 +35,17 @@ def test_a_fast_search_ends_by_its_trials():
 def test_a_model_that_is_too_slow_is_dropped_before_images_are():
     found = schedule(cnn=(1.0, 2.0), residual=(20.0, 40.0))
     assert (found.models, found.share) == (("cnn",), 1.0)
+
+
+@pytest.mark.parametrize("images", [300, 2700, 50_000])
+def test_the_time_for_two_models_is_the_least(images):
+    speeds = {"cnn": (1.0, 2.0), "residual": (20.0, 40.0)}
+    assert schedule(100, images=images, **speeds).models == ("cnn",)
+    pace = Pace(40.0, 2, {label: Speed(*both) for label, both in speeds.items()})
+    seconds = time_for_two(QUICK, 100, pace, images, 10)
+    assert schedule(seconds, images=images, **speeds).models == ("cnn", "residual")
+    assert schedule(seconds / 1.1, images=images, **speeds).models == ("cnn",)
+    assert time_for_two(QUICK, 9000, pace, images, 10) == 9060  # they already fit
 
 
 def test_a_probe_is_dropped_last():

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from hwcls.cli.main import app
 from hwcls.config.data import DataConfig
+from hwcls.config.sweep import parse_duration
 from hwcls.config.sweep_file import load_sweep
 from hwcls.errors import UserError
 from hwcls.format import format_duration
@@ -190,17 +191,23 @@ def large(photos, monkeypatch):
     )
     monkeypatch.setattr("hwcls.data.imageset.open_data", lambda config: None)
 
-    def write(seconds=360.0, **speeds):
+    def write(seconds=360.0, pixels=64, **speeds):
         machine = Machine(**speeds)
         monkeypatch.setattr(create, "time_models", machine)
-        config = DataConfig(path="photos", image_size=64)
-        side = create.Choice("parameters.data.image_size", 64, "")
+        config = DataConfig(path="photos", image_size=pixels)
+        side = create.Choice("parameters.data.image_size", pixels, "")
         found = create.Found(config, side, many, create.MachineFacts(2, 0, 2), None)
         Path("photos.yaml").unlink(missing_ok=True)
         wish = create.Wish("photos", "photos", QUICK, seconds)
         return machine.asked, create.create(found, wish, Path("photos.yaml"), print)
 
     return write
+
+
+def test_each_size_is_measured_with_one_line(large, capsys):
+    asked, _ = large(pixels=32, cnn=400.0, residual=1200.0)
+    assert [width for _, _, width in asked] == [16, 8]  # again with a narrower network
+    assert capsys.readouterr().out == "measuring how fast this machine trains, at 32 x 32 pixels\n"
 
 
 def test_a_slow_network_is_measured_only_where_there_is_time(large):
@@ -210,6 +217,23 @@ def test_a_slow_network_is_measured_only_where_there_is_time(large):
     asked, written = large(cnn=10.0, residual=30.0)
     assert asked == [(64, ["cnn"], 16)]
     assert written.plan["parameters.model.choice.residual"].active is False
+
+
+@pytest.mark.parametrize(("epoch", "goal"), [(10.0, ""), (40.0, " --goal quick"), (100.0, " --goal quick")])
+def test_a_single_model_is_said_with_the_time_for_two(epoch, goal, large):
+    """Also where trainings were made cheaper, as more time makes them dear again."""
+    _, written = large(cnn=epoch, residual=2 * epoch)
+    assert written.schedule.models == ("cnn",)
+    (note,) = [line for line in describe_written(written) if "compared" in line]
+    found = re.fullmatch(
+        r"note: only cnn fits into 6 min, so no models are compared: --for (\w+)(.*) leaves about enough time for two",
+        note,
+    )
+    assert found is not None, note
+    assert found[2] == goal
+    _, written = large(float(parse_duration(found[1])), cnn=epoch, residual=2 * epoch)
+    assert written.schedule.models == ("cnn", "residual")
+    assert not [line for line in describe_written(written) if "compared" in line]
 
 
 @pytest.mark.parametrize(

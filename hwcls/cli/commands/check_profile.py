@@ -32,7 +32,7 @@ def check(
     trust_code: TrustCode = False,
     as_json: AsJson = False,
 ) -> None:
-    """Build every model of a sweep file, and check that each alternative can overfit two small batches.
+    """Build every model of a sweep file and check that it learns. Each alternative must overfit two small batches.
 
     One that cannot is broken: the reason is printed, and the exit code is 1.
 
@@ -78,7 +78,7 @@ def profile(
     trust_code: TrustCode = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure each model (step time, memory, inference, slowest operators) and write a trace.
+    """Measure step time, memory, slowest operators of each model. It times inference as well, and writes a trace.
 
     Traces open in ui.perfetto.dev or chrome://tracing.
 

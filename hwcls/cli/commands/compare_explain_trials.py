@@ -39,7 +39,7 @@ def compare(
         bool, typer.Option("--csv", help="Print the leaderboard as CSV; =1+1 gets an apostrophe.")
     ] = False,
 ) -> None:
-    """Print the leaderboard of a sweep, finished or running, or of several sweeps together.
+    """Print the leaderboard of a sweep, or of several together. They may be running.
 
     Example: hwcls compare results/quickstart
     """
@@ -82,7 +82,7 @@ def explain(
     rows: Annotated[int, typer.Option(min=1, help="How many classes and images to show.")] = 10,
     as_json: Everything = False,
 ) -> None:
-    """Compare two trials: settings, classes won and lost, images on which they differ.
+    """Compare two trials: settings, classes, single images. It names classes won and lost, and images that differ.
 
     Example: hwcls explain results/quickstart/trials/3 results/quickstart/trials/7
     """
@@ -104,7 +104,7 @@ def exclude(
     why: Annotated[str, typer.Option(help="The reason, which the page gives.", show_default=False)] = "",
     as_json: ResultOnly = False,
 ) -> None:
-    """Leave trials out of ranking, search and confirm; nothing of them is deleted.
+    """Leave trials out of ranking, search and confirm. Nothing of them is deleted.
 
     The sweep's command, run again, tries others in their place.
 

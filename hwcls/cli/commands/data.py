@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from hwcls.config.model import ModelFamily
     from hwcls.data.decoding.image_sizes import ImageSizes
 
+OWN = "any folder or archive: hwcls init PATH"  # where images of your own are
 MAX_LINES = 20  # of a list; --json has all of it
 
 data = typer.Typer(
@@ -75,7 +76,7 @@ Sets = Annotated[
 
 @data.command("list")
 def list_all(as_json: AsJson = False) -> None:
-    """List the data sets that hwcls knows, those you imported, and where their files are.
+    """List known data sets, those you imported, and their files.
 
     Example: hwcls data list
     """
@@ -95,7 +96,7 @@ def list_all(as_json: AsJson = False) -> None:
     widths = [max(len(entry[key] or "") for entry in found) for key in ("name", "what")]
     width = terminal_width() or sys.maxsize
     for entry in found:
-        where = entry["found"] or ("" if DATA_SETS[str(entry["name"])].needs_path else "not found")
+        where = entry["found"] or (OWN if DATA_SETS[str(entry["name"])].needs_path else "not found")
         for kind, size in sizes[str(entry["name"])].items():
             where += f"  {kind} {format_bytes(size)}" if size else ""
         line = f"{entry['name']:{widths[0]}}  {entry['what']:{widths[1]}}  {where}".rstrip()
@@ -115,7 +116,7 @@ def clean(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Remove decoded images and features that nothing uses now; they are made again when needed. Imports stay.
+    """Remove decoded images and features that nothing uses now. They are made again when needed. Imports stay.
 
     The cache also removes what was used least recently by itself, above HWCLS_CACHE_LIMIT: 50GB, or 20% of the disk,
     which is the default.
@@ -172,7 +173,7 @@ def import_one(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Import a data set from a zip, a tar or a folder; your own images lie in class folders, or a table names them.
+    """Import a data set from a zip, a tar or a folder. Your own images lie in class folders, or a table names them.
 
     Example: hwcls data import my_images archive.zip, then in a sweep file: data: {name: my_images}
     """
@@ -241,20 +242,21 @@ def _describe(name: str) -> list[str]:
     """The imported data set as a sweep will see it, and how to name it in a sweep file."""
     from hwcls.config.data import DataConfig
     from hwcls.data import catalog
+    from hwcls.data.cuts.describe import describe_shares
     from hwcls.data.cuts.index import describe_copies
     from hwcls.data.imageset import count_images
     from hwcls.data.store import read_raw_data
-    from hwcls.format import join_words
     from hwcls.results.notes.test_size import split_notes
 
-    given = read_raw_data(DataConfig(name=name)).splits
+    config = DataConfig(name=name)
+    given = read_raw_data(config).splits
     with progress_reporter() as progress:
-        classes, counts = count_images(DataConfig(name=name), progress)
-        found = describe_copies(DataConfig(name=name), progress)
+        classes, counts = count_images(config, progress)
+        found = describe_copies(config, progress)
     numbers = ", ".join(f"{sum(count):,} {split}" for split, count in counts.items())
-    cut = [split for split in ("test", "val") if split not in given]
-    val = f"; {join_words(cut)} {'are' if len(cut) > 1 else 'is'} cut from train" if cut else ""
-    lines = [f"{len(classes)} classes; images: {numbers}{val}; in a sweep file: data: {{name: {name}}}"]
+    cut = describe_shares({split: getattr(config, split) for split in ("test", "val") if split not in given})
+    images = f"images: {numbers}; {cut}" if cut else f"images: {numbers}"
+    lines = [f"{len(classes)} classes; {images}; in a sweep file: data: {{name: {name}}}"]
     if catalog.find_data_set(name).user_files:
         lines.append("no augmentation by default; where a mirrored image keeps its class: augment: {hflip: true}")
     return lines + [f"note: {note}" for note in (*found, *split_notes(name, classes, counts))]
@@ -277,7 +279,7 @@ def show_one(
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what training sees: a picture of some images of each class, original and augmented; how many there are.
+    """Draw what training sees, and count the images. The picture has some of each class, original and augmented.
 
     Example: hwcls data show photos/, hwcls data show photos.yaml, hwcls data show cifar10 --set augment.crop=4
     """
@@ -287,6 +289,8 @@ def show_one(
         raise UserError(f"no split '{split}'", where="--split", remedy=did_you_mean(split, ("train", "val", "test")))
     config, stem, models = _find_config(name, path, sets or [], own)
     target = out or Path(f"{stem}.png")
+    check_overwrite([target], overwrite)
+    from hwcls.data.cuts.describe import describe_shares
     from hwcls.data.imageset import open_data
     from hwcls.data.pictures.image_grid import Shown, write_image_grid
     from hwcls.data.pictures.overview import describe_sizes
@@ -297,12 +301,12 @@ def show_one(
     with progress_reporter() as progress:
         opened = open_data(config, progress)
         sides = measure_data(config).short_sides or [opened.image_size]
-    check_overwrite([target], overwrite)
     write_image_grid(opened, config, target, Shown(split, not plain, columns, rows), sides)
     counts = opened.counts()
     if as_json:
         shape: dict[str, object] = {"image_size": opened.image_size, "channels": opened.channels}
-        images = {"images": {part: sum(found) for part, found in counts.items()}, "images_per_class": counts}
+        images: dict[str, object] = {"images": {part: sum(found) for part, found in counts.items()}}
+        images |= {"images_per_class": counts, "cut_from_train": dict(opened.origin.shares)}
         shape["short_sides"] = [sides[0], sides[len(sides) // 2], sides[-1]]
         found = {"name": name, "picture": str(target), "classes": opened.classes, **shape, **images}
         echo(json.dumps(found, indent=2))
@@ -310,7 +314,8 @@ def show_one(
     print_class_balance(opened.classes, counts, table_console())
     echo(describe_sizes(sides, opened.image_size))
     numbers = ", ".join(f"{sum(found):,} {part}" for part, found in counts.items())
-    echo(f"{name}: {target} ({len(opened.classes)} classes; images: {numbers})")
+    cut = describe_shares(opened.origin.shares)
+    echo(f"{name}: {target} ({len(opened.classes)} classes; images: {numbers}{'; ' if cut else ''}{cut})")
 
 
 @data.command("verify")
@@ -318,7 +323,7 @@ def show_one(
 def verify_one(
     name: NameOrPlace, own: DataOptions, path: Folder = None, sets: Sets = None, as_json: AsJson = False
 ) -> None:
-    """Check a data set's decoded pixels against their checksums; list duplicates, and near copies of your own images.
+    """Check a data set's decoded pixels, and list duplicates. Of your own images it lists near copies as well.
 
     Named are near copies that have different labels, and those of training images in given val and test splits.
 

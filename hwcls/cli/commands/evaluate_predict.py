@@ -61,7 +61,7 @@ def evaluate(
     trust_code: TrustCode = False,
     as_json: AsJson = False,
 ) -> None:
-    """Score a trial's best weights: accuracy, each class, top-5, AUC, calibration, confusion matrix.
+    """Score a trial's best weights, in all and by class. Accuracy, top-5, AUC, calibration, confusion matrix.
 
     Without --split they are of val, which also chose the model, so they are too high on average; --split test reads
     the images that chose nothing. A class without an image in the split has no scores, and averages leave it out.
@@ -276,10 +276,12 @@ def _print_scores(found: dict[str, Any]) -> None:
     console.print(table)
     if len(found["classes"]) <= MAX_MATRIX:
         matrix = Table("true \\ predicted", box=None, pad_edge=False, title="", show_header=True)
-        for place in range(len(found["classes"])):
-            matrix.add_column(str(place), justify="right")
-        for place, row in enumerate(found["classes"]):
-            matrix.add_row(f"{place} {printable(row['class'])}", *map(str, found["confusion"][place]))
+        names = [printable(row["class"]) for row in found["classes"]]
+        numbered = all(name.isdecimal() for name in names)  # the names themselves are short
+        for place, name in enumerate(names):
+            matrix.add_column(name if numbered else str(place), justify="right")
+        for place, name in enumerate(names):
+            matrix.add_row(name if numbered else f"{place} {name}", *map(str, found["confusion"][place]))
         console.print(matrix)
     else:
         for true, guess, count in most_confused(found):

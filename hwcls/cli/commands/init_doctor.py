@@ -49,7 +49,9 @@ def init(
     *,
     own: DataOptions,
 ) -> None:
-    """Look at your images and write a sweep file that fits them, this machine and your time; each choice has a reason.
+    """Look at your images and write a sweep file that fits them.
+
+    It fits this machine and your time as well, and each choice has a reason.
 
     Example: hwcls init photos/
     """
@@ -135,7 +137,7 @@ def doctor(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print every check as JSON.")] = False,
 ) -> None:
-    """Check what a sweep needs: GPU, disk, data, W&B, Ray; one remedy per line.
+    """Check what a sweep needs: GPU, disk, data, W&B, Ray. One remedy per line.
 
     Example: hwcls doctor
     """

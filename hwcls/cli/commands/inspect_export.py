@@ -32,7 +32,9 @@ def inspect(
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show how a trial was trained: gradients of each layer, first-layer activations, an autoencoder's pictures.
+    """Show how a trial was trained: gradients and activations.
+
+    Gradients are those of each layer, activations those of the first one. An autoencoder has pictures as well.
 
     Gradients are those of an epoch's last step, before clipping. Pictures are activations.png and, where an autoencoder
     was pretrained, reconstructions.png.
@@ -78,7 +80,7 @@ def export(
     trust_code: TrustCode = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a trial's model for other programs, with a .json of its classes and of every step from a file to its input.
+    """Write a trial's model for other programs. A .json has its classes and every step from a file to its input.
 
     The exported model's outputs are first compared with the original's on images of val.
 

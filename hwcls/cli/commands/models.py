@@ -73,7 +73,9 @@ def models(
     trust_code: TrustCode = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything, layers too, as JSON.")] = False,
 ) -> None:
-    """Print parameters, FLOPs, activation memory, receptive field and output shape of models.
+    """Print parameters, FLOPs, memory and output shape of models.
+
+    The memory is that of activations. The receptive field is printed as well.
 
     FLOPs: one image's forward pass; a multiplication and an addition are two. Activations: what a training step keeps
     of one image, in float32. Receptive field: the pixels that a value of the last feature map depends on, padding
@@ -141,8 +143,8 @@ def _config(name: str, sets: Sequence[str]) -> ModelFamily:
     from hwcls.errors import UserError, did_you_mean
 
     own = _families()
-    near = did_you_mean(name, own)
-    if name not in own and ":" not in name and near.startswith("did you mean"):
+    near = did_you_mean(name, own, otherwise="")
+    if name not in own and ":" not in name and near:
         raise UserError(f"unknown model '{name}'", remedy=near)
     values = {"name": name} if name in own or ":" in name else {"name": "timm", "backbone": name}
     source = YamlSource(name, values)

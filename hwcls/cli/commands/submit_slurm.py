@@ -35,7 +35,7 @@ def submit(
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Whether to show the job's output.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print only the job, as JSON.")] = False,
 ) -> None:
-    """Submit a sweep to a cluster: it runs there, also when this machine is off.
+    """Submit a sweep to a cluster. It runs there, also when this machine is off.
 
     Example: hwcls submit sweeps/tinyimagenet.yaml --results s3://my-bucket/results
     """
@@ -109,7 +109,7 @@ def slurm(
     trust_code: TrustCode = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the script and the job as JSON.")] = False,
 ) -> None:
-    """Print a batch script that runs a sweep on the nodes of a Slurm job and resumes it, or submit it.
+    """Print or submit a Slurm script that runs a sweep. It runs on all nodes of the job, and a requeued job resumes it.
 
     Example: hwcls slurm sweeps/tinyimagenet.yaml --nodes 4 --gpus 4 --time 8h --submit
     """

@@ -55,7 +55,7 @@ def sweep(
     trust_code: TrustCode = False,
     as_json: ResultOnly = False,
 ) -> None:
-    """Run a sweep, or resume it: the same command again never loses or repeats a finished trial.
+    """Run a sweep, or resume it. The same command again never loses or repeats a finished trial.
 
     Example: hwcls sweep sweeps/quickstart.yaml
     """
@@ -92,7 +92,7 @@ def confirm(
     trust_code: TrustCode = False,
     as_json: ResultOnly = False,
 ) -> None:
-    """Train what is missing of a sweep's confirm runs, or more seeds of its winners, and compare these on test.
+    """Train a sweep's winners on more seeds, compared on test. Without --add-seeds: those that are missing.
 
     Example: hwcls confirm results/quickstart --add-seeds 5
     """

@@ -37,7 +37,7 @@ def train(
     trust_code: TrustCode = False,
     as_json: ResultOnly = False,
 ) -> None:
-    """Train one trial on this machine, without Ray: repeats a trial of a sweep, or resumes where it stopped.
+    """Train one trial on this machine, without Ray. It repeats a trial of a sweep, or resumes where it stopped.
 
     A sweep's folder stands for its confirmed winner, or else best trial, with its seed.
 
@@ -87,7 +87,7 @@ def ensemble(
     trust_code: TrustCode = False,
     as_json: AsJson = False,
 ) -> None:
-    """Average the models of a finished sweep that are best together on val, and score them once on test.
+    """Average the models of a finished sweep. They are those best together on val, and are scored once on test.
 
     Greedy, with replacement: from the best model on, each step adds the one with which the average of the probabilities
     is best on val, until that no longer gets better. Test is read once, which is counted. The result is the folder

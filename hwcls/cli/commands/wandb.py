@@ -23,7 +23,7 @@ app.add_typer(wandb)
 
 @wandb.command("sync")
 def sync(folders: ResultsFolders) -> None:
-    """Upload the runs that W&B does not have yet: of sweeps that ran offline or lost their connection.
+    """Upload the runs that W&B does not have yet. They are of sweeps that ran offline or lost their connection.
 
     Example: hwcls wandb sync results/quickstart
     """
@@ -73,7 +73,7 @@ Entity = Annotated[
 
 @wandb.command("workspace")
 def workspace(folders: ResultsFolders, entity: Entity = None) -> None:
-    """Save a W&B workspace for each sweep: curves, parallel coordinates, importance, run comparer, media.
+    """Save a W&B workspace for each sweep. It has curves, parallel coordinates, importance, run comparer, media.
 
     Run it again to update the same workspace. Needs: pip install 'hwcls[workspace]'
 
@@ -86,7 +86,7 @@ def workspace(folders: ResultsFolders, entity: Entity = None) -> None:
 
 @wandb.command("report")
 def report(folders: ResultsFolders, entity: Entity = None) -> None:
-    """Save a W&B report for each sweep: its answer, its alternatives, curves and charts of the search.
+    """Save a W&B report for each sweep. It has the answer, the alternatives, curves and charts of the search.
 
     Run it again to update the same report. Needs: pip install 'hwcls[workspace]'
 

@@ -6,9 +6,7 @@ import difflib
 from collections.abc import Sequence
 
 from hwcls.config.reference.keys import DRAWN, Key, sweep_keys
-from hwcls.errors import UserError
-
-NEAREST = 3  # names in an error
+from hwcls.errors import NEAREST, UserError, ask_for, nearest_names
 
 
 def find_keys(name: str) -> list[Key]:
@@ -35,12 +33,12 @@ def _dotted(key: Key) -> str:
 
 
 def _of_like_name(word: str) -> set[str]:
-    """The keys whose last part is the word in another spelling or another tool's language, or else is nearest to it."""
+    """The keys whose last part is the word in another spelling or another tool's language, or else nearest to it."""
     from hwcls.synonyms import same_name
 
     names = {key.name for key in sweep_keys()}
     same = same_name(word, names)
-    near = [same] if same else difflib.get_close_matches(word, names, n=1)
+    near = [same] if same else nearest_names(word, sorted(names))
     return {_dotted(key) for key in sweep_keys() if key.name in near}
 
 
@@ -50,5 +48,4 @@ def _did_you_mean(words: Sequence[str], names: set[str]) -> str:
         return (
             f"known at the top: {', '.join(dict.fromkeys(_dotted(key) for key in sweep_keys() if not _short(key)[1:]))}"
         )
-    near = difflib.get_close_matches(".".join(words), sorted(names), n=NEAREST, cutoff=0.0)
-    return f"did you mean {' or '.join(near)}?"
+    return ask_for(difflib.get_close_matches(".".join(words), sorted(names), n=NEAREST, cutoff=0.0))

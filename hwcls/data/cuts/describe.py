@@ -21,6 +21,17 @@ def describe_origins(data: Mapping[str, Any]) -> list[str]:
     return [*found, _together(data)] if cut else found
 
 
+def describe_shares(shares: Mapping[str, float]) -> str:
+    """The splits that are cut from train with their shares: "test (20%) and val (10% of the rest) are cut from train".
+
+    Args:
+        shares: As `Origin` has them; the phrase is empty where there are none.
+    """
+    of = " of the rest" if "test" in shares else ""
+    parts = [f"{split} ({100 * share:.3g}%{of if split == 'val' else ''})" for split, share in shares.items()]
+    return f"{join_words(parts)} {'are' if len(parts) > 1 else 'is'} cut from train" if parts else ""
+
+
 def _origin(data: Mapping[str, Any], split: str, cut: list[str]) -> str:
     if split not in cut:
         return f"{split}: as the data has it"

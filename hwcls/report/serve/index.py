@@ -14,7 +14,7 @@ from urllib.parse import quote
 from hwcls.format import format_age, format_cell, format_count
 from hwcls.report.html.page import HERE, build_environment
 from hwcls.report.serve.library import ListedSweep
-from hwcls.report.terminal.sweeps import describe_confirm_runs, describe_trials
+from hwcls.report.terminal.sweeps import describe_confirm_runs, describe_started, describe_trials
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -63,6 +63,7 @@ def _row(row: ListedSweep) -> dict[str, Any]:
         "state": one.state,
         "progress": one.progress,
         "trials": describe_trials(one.progress),
+        "started": describe_started(one.progress),
         "confirm": describe_confirm_runs(one.progress),
         "best": best,
         "best_trial": one.best and one.best.number,

@@ -54,6 +54,11 @@ def describe_trials(progress: Progress) -> str:
     return f"{progress.trials:,}" if progress.total is None else f"{progress.trials:,}/{progress.total:,}"
 
 
+def describe_started(progress: Progress) -> str:
+    """How many trials have started, where none has ended; else empty."""
+    return f"{progress.unfinished:,} started" if progress.unfinished and not progress.trials else ""
+
+
 def describe_confirm_runs(progress: Progress) -> str:
     """How many confirm runs have ended, of how many; empty without any."""
     return "" if progress.confirm_total is None else f"{progress.confirm:,}/{progress.confirm_total:,}"
@@ -61,10 +66,10 @@ def describe_confirm_runs(progress: Progress) -> str:
 
 def _cells(one: SweepSummary) -> dict[str, str]:
     progress, best = one.progress, one.best
-    state = f"{one.state}, {format_count(progress.failed, 'run')} failed" if progress.failed else one.state
+    failed = f"{format_count(progress.failed, 'run')} failed" if progress.failed else ""
     return {
         "sweep": printable(one.name),
-        "state": state,
+        "state": ", ".join(filter(None, (one.state, describe_started(progress), failed))),
         "trials": describe_trials(progress) if one.readable else "",
         "confirm": describe_confirm_runs(progress),
         "best": "" if best is None else format_cell(one.metric, best.value),

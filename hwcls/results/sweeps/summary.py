@@ -22,7 +22,6 @@ from hwcls.tracking.shapes import EnvironmentShape
 RUNNING = "running"  # a driver works in the folder
 FINISHED = "finished"  # nothing is left to do, though trials may have failed
 INTERRUPTED = "interrupted"  # the sweep's command resumes it
-EMPTY = "no finished trial"  # interrupted before a trial ended
 OTHER_VERSION = "another version"  # of hwcls wrote it, and this one cannot read it
 DAMAGED = "damaged"
 
@@ -36,6 +35,7 @@ class Progress:
     confirm: int = 0
     confirm_total: int | None = None  # None: the search has not ended, or there is no confirm
     failed: int = 0
+    unfinished: int = 0  # trials that have started and not ended: they run, wait at a rung, or were interrupted
 
 
 @dataclass(frozen=True)
@@ -96,13 +96,11 @@ def summarize_sweep(path: Path) -> SweepSummary:
 def _state(sweep: SweepResults) -> str:
     if sweep.running:
         return RUNNING
-    if not any(trial.ended for trial in sweep.trials):
-        return EMPTY
     return FINISHED if _is_searched(sweep) and all(run.failed for run in find_missing(sweep)) else INTERRUPTED
 
 
 def _is_searched(sweep: SweepResults) -> bool:
-    return all(trial.ended for trial in sweep.trials) and has_all_trials(sweep)
+    return bool(sweep.trials) and all(trial.ended for trial in sweep.trials) and has_all_trials(sweep)
 
 
 def _progress(sweep: SweepResults) -> Progress:
@@ -116,6 +114,7 @@ def _progress(sweep: SweepResults) -> Progress:
         confirm=confirm,
         confirm_total=max(planned, confirm) or None,  # seeds may have been added to those in the file
         failed=sum(run.failed for run in runs),
+        unfinished=sum(not trial.ended for trial in sweep.trials),
     )
 
 

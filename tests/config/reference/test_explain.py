@@ -122,10 +122,10 @@ def test_a_key_that_types_have_differently():
 @pytest.mark.parametrize(
     ("name", "remedy"),
     [
-        ("optimizer.lrr", "did you mean optimizer.lr?"),
-        ("learning_rate", "did you mean optimizer.lr?"),
-        ("runcap", "did you mean run_cap?"),
-        ("width", "did you mean model.width or model.head.width?"),
+        ("optimizer.lrr", "did you mean 'optimizer.lr'?"),
+        ("learning_rate", "did you mean 'optimizer.lr'?"),
+        ("runcap", "did you mean 'run_cap'?"),
+        ("width", "did you mean 'model.width' or 'model.head.width'?"),
         ("zzz", "known at the top: name, "),
         ("", "known at the top: name, "),
         ("optimizer.lr.x", "known at the top: name, "),
@@ -155,7 +155,7 @@ def test_the_commands():
     assert json.loads(as_json.stdout)[0]["key"] == "parameters.optimizer.lr"
     wrong = run(app, ["explain-key", "optimizer.lrr"])
     assert (wrong.exit_code, wrong.stdout) == (2, "")
-    assert wrong.stderr == "hwcls: no key 'optimizer.lrr' — did you mean optimizer.lr?\n"
+    assert wrong.stderr == "hwcls: no key 'optimizer.lrr' — did you mean 'optimizer.lr'?\n"
     schema = run(app, ["schema"])
     assert json.loads(schema.stdout) == SCHEMA.schema
     jsonschema.Draft7Validator.check_schema(json.loads(schema.stdout))

@@ -326,6 +326,28 @@ def test_a_bad_trial_does_not_flatten_the_accuracies_of_the_others(results, tmp_
     assert "outside the chart" in figure["caption"]
 
 
+def test_a_bad_trial_does_not_flatten_the_values_of_the_others(results, tmp_path):
+    folder = results.sweep(tmp_path)
+    for place in range(12):
+        results.trial(folder.trial(place), [0.9 + place / 1000])
+    axis = trial_values(load_results(tmp_path))["layout"]["yaxis"]
+    assert axis == {"title": {"text": "val/accuracy"}}
+    results.trial(folder.trial(12), [0.1])
+    figure = trial_values(load_results(tmp_path))
+    low, high = figure["layout"]["yaxis"]["range"]
+    assert 0.89 < low < 0.9 < 0.911 < high
+    assert figure["caption"].endswith("The worst values are outside the chart; a double click shows all.")
+
+
+def test_a_bad_first_trial_does_not_flatten_the_expected_best(results, tmp_path):
+    folder = results.sweep(tmp_path)
+    for place in range(30):
+        results.trial(folder.trial(place), [0.9 + place / 1000 if place else 0.1])
+    figure = expected_best(load_results(tmp_path))
+    assert 0.8 < figure["layout"]["yaxis"]["range"][0] < 0.9
+    assert "outside the chart" in figure["caption"]
+
+
 def test_the_expected_best(tmp_path, results):
     sweep = results.sweep(tmp_path)
     for number, value in enumerate([0.6, 0.2, 0.8, 0.4]):

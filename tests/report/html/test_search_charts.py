@@ -55,6 +55,19 @@ def test_few_trials_have_no_importances(results, tmp_path):
     assert search.importance(load_results(tmp_path)) is None
 
 
+def test_a_bad_trial_is_outside_unless_it_is_on_the_front(results, tmp_path):
+    folder = results.sweep(tmp_path)
+    for number in range(12):
+        cost = {"parameters": 100 + number}
+        results.trial(folder.trial(number), [0.1 if number == 11 else 0.9 + number / 1000], cost=cost)
+    figure = search.pareto(load_results(tmp_path), "parameters")
+    low, high = figure["layout"]["yaxis"]["range"]
+    assert 0.8 < low < 0.9 < 0.91 < high
+    assert "outside the chart" in figure["caption"]
+    results.trial(folder.trial(11), [0.1], cost={"parameters": 1})
+    assert "range" not in search.pareto(load_results(tmp_path), "parameters")["layout"]["yaxis"]
+
+
 def test_the_front_holds_what_no_cheaper_trial_matches(sweep):
     figure = search.pareto(sweep, "parameters")
     front = figure["data"][-1]

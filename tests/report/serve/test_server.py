@@ -149,13 +149,15 @@ def test_addresses_at_wandb_have_no_password(server, folder):
 
 def test_bad_folders_are_a_row_each(server, folder, results):
     results.sweep(folder / "empty")
+    results.trial(results.sweep(folder / "begun").trial(0), [0.5], status=None)
     results.sweep(folder / "other")
     files.write_yaml(folder / "other" / "sweep.yaml", {"metric": 3})
     (folder / "cut").mkdir()
     (folder / "cut" / "sweep.yaml").write_text("{a")
     shown = server.ask("/").body
-    assert "4 sweeps" in shown
-    assert ["no finished trial" in shown, "another version" in shown, "not YAML" in shown] == [True] * 3
+    assert "5 sweeps" in shown
+    assert "0/6 trials, 1 started</span>" in shown
+    assert ["No trial has started yet" in shown, "another version" in shown, "not YAML" in shown] == [True] * 3
     assert server.ask("/sweeps/empty").status == 200
     answer = server.ask("/sweeps/other")
     assert (answer.status, answer.body.count("\n")) == (500, 1)

@@ -27,6 +27,16 @@ def test_a_line_of_facts_and_the_answer_beneath(results, tmp_path):
     ]
 
 
+def test_trials_that_started_are_counted_while_none_has_ended(results, tmp_path):
+    sweep = results.sweep(tmp_path / "a")
+    for number in range(3):
+        results.trial(sweep.trial(number), [], status=None)
+    console = terminal_console(width=70, record=True, file=io.StringIO())
+    print_sweeps([summarize_sweep(sweep.path)], console)
+    text = " ".join(console.export_text().split())
+    assert text.startswith("sweep state trials written a interrupted, 3 started 0/6 just now")
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 120, 160])
 def test_long_names_break_no_row(results, tmp_path, width):
     names = [f"a_sweep_of_photos_with_a_name_of_{'very_' * 5}_long_{number}" for number in (1, 2)]

@@ -12,6 +12,7 @@ from hwcls.results.load import load_outcomes, load_results
 from hwcls.results.sweeps.summary import Progress, summarize_sweep
 from hwcls.tracking import left_out
 from hwcls.tracking.folders import TrialFolder
+from hwcls.tracking.records import Result
 
 SPACE = {
     "data": {"name": "digits"},
@@ -73,13 +74,15 @@ def test_failed_runs_are_counted_and_do_not_keep_a_sweep_from_its_end(ended, res
     assert (found.state, found.progress.failed) == ("finished", 1)
 
 
-def test_no_finished_trial(results, tmp_path):
+def test_a_sweep_that_was_interrupted_before_a_trial_ended(results, tmp_path):
     sweep = results.sweep(tmp_path)
     found = summarize_sweep(tmp_path)
-    assert (found.state, found.answer) == ("no finished trial", "No trial has started yet.")
+    assert (found.state, found.answer) == ("interrupted", "No trial has started yet.")
     results.trial(sweep.trial(0), [0.4], status=None, label="mlp")
+    results.trial(sweep.trial(1), [0.3], status=None, label="mlp")
+    sweep.trial(1).pause(Result("stopped", {"epoch": 1, "val/accuracy": 0.3}, "mlp", {}, 0.0))
     found = summarize_sweep(tmp_path)
-    assert found.state == "no finished trial"
+    assert (found.state, found.progress) == ("interrupted", Progress(trials=0, total=6, unfinished=2))
     assert found.answer == "Best on val/accuracy: mlp with 0.4 (trial 0, epoch 1)."
 
 

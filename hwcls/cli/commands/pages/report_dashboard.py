@@ -16,7 +16,7 @@ def report(
     folders: ResultsFolders,
     as_json: Annotated[bool, typer.Option("--json", help="Print the paths of the files as JSON.")] = False,
 ) -> None:
-    """Write report.html and leaderboard.csv of a sweep again; of two sweeps also a page that compares them.
+    """Write report.html and leaderboard.csv of a sweep again. Of two sweeps also a page that compares them.
 
     The comparison is in the first folder. `hwcls compare` has the leaderboard of several sweeps together.
 
@@ -49,7 +49,7 @@ def dashboard(
     folder: ResultsFolder,
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on, on this machine alone.")] = 8080,
 ) -> None:
-    """Serve optuna-dashboard for a sweep's study, finished or running, until Ctrl-C; it changes nothing.
+    """Serve optuna-dashboard for a sweep until Ctrl-C. The sweep may be running; the dashboard changes nothing.
 
     Needs: pip install 'hwcls[dashboard]'
 

@@ -17,7 +17,7 @@ SweepsFolder = Annotated[Path, typer.Argument(metavar="[FOLDER]", help="The fold
 
 @app.command()
 def runs(folder: SweepsFolder = Path("results"), as_json: AsJson = False) -> None:
-    """List the sweeps of a folder: state, trials that ended, best value on validation, answer.
+    """List the sweeps of a folder, with state and answer. Trials that ended and the best value on validation as well.
 
     Example: hwcls runs
     """
@@ -41,7 +41,7 @@ def serve(
         int, typer.Option(min=0, max=65535, help="The port to listen on, on this machine alone; 0: any free one.")
     ] = DEFAULT_PORT,
 ) -> None:
-    """Serve the pages of all sweeps of a folder, finished or running, until Ctrl-C. Nothing is written to the folder.
+    """Serve the pages of all sweeps of a folder until Ctrl-C. They may be running. Nothing is written to the folder.
 
     Example: hwcls serve results
     """

@@ -14,7 +14,7 @@ from hwcls.cli.options import AsJson
 
 @app.command()
 def schema() -> None:
-    """Print the JSON schema of a sweep file, with which editors complete and check it while you write.
+    """Print the JSON schema of a sweep file. With it editors complete and check the file while you write.
 
     hwcls has it as hwcls/config/sweep.schema.json; the first line of the files in sweeps/ names it for editors.
 
@@ -32,7 +32,7 @@ def explain_key(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Explain a key of a sweep file: type, range, unit, default, how it is searched, an example.
+    """Explain a key of a sweep file. Type, range, unit, default, how it is searched, an example.
 
     Example: hwcls explain-key optimizer.lr
     """

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from typing import Any
 
 from hwcls.escape import printable
 from hwcls.results.load import SweepResults, TrialResult, is_finite
+from hwcls.statistics import range_of_most
 
 Figure = dict[str, Any]
 MAX_DESCRIBED = 12  # traces in a figure's text alternative
+EDGE = 0.08  # of an axis, beyond its first and last value
+OUTSIDE = "The worst values are outside the chart; a double click shows all."
 COLOURS = ("#3f7fd0", "#e0762f", "#1f9e78", "#c2539a", "#8b70d6", "#a98c12", "#2f9fb3", "#b5564a")  # on light and dark
 
 
@@ -26,6 +30,14 @@ def integer_axis(name: str, last: int) -> dict[str, Any]:
 def titled_axis(name: str, **more: Any) -> dict[str, Any]:
     """An axis with its title."""
     return {"title": {"text": escape_text(name)}, **more}
+
+
+def limit_axis(values: Sequence[float], sign: int, shown: Sequence[float] = ()) -> dict[str, Any]:
+    """The range of an axis that would be too long with its worst values, as of `range_of_most`; empty: it shows all."""
+    if (found := range_of_most(values, sign, shown)) is None:
+        return {}
+    edge = EDGE * (found[1] - found[0])
+    return {"range": [found[0] - edge, found[1] + edge]}
 
 
 def name_trial(sweep: SweepResults, trial: TrialResult) -> str:

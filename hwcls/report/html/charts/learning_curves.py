@@ -7,11 +7,13 @@ from itertools import accumulate
 from typing import Any
 
 from hwcls.report.html.charts.figure import (
+    OUTSIDE,
     Figure,
     assign_colours,
     escape_text,
     integer_axis,
     legend_line,
+    limit_axis,
     name_trial,
     round_value,
     titled_axis,
@@ -20,9 +22,6 @@ from hwcls.report.html.sample import MAX_DOTS, sample_curves, sample_dots
 from hwcls.results.expected_best import collect_trial_sequences
 from hwcls.results.load import SweepResults, TrialResult, is_finite
 from hwcls.results.representatives import choose_representatives
-
-OUTLIER = 1.5  # the chart leaves out the worst tenth of the faint values if they make it so many times as high
-KEPT = 0.9  # of the faint values
 
 
 def epoch_curves(sweep: SweepResults, metric: str) -> Figure | None:
@@ -56,7 +55,10 @@ def epoch_curves(sweep: SweepResults, metric: str) -> Figure | None:
         return None
     last = max(trial.records[-1]["epoch"] for trial in ranked)
     sign = sweep.sign if sweep.metric == val else -1 if metric.endswith("loss") else 1
-    ends = _range(faint, strong, sign)
+    best_values, faint_values = (
+        [y for trace in traces for y in trace["y"] if y is not None] for traces in (strong, faint)
+    )
+    ends = limit_axis(faint_values, sign, shown=best_values)
     layout = {"xaxis": integer_axis("epoch", last), "yaxis": titled_axis(metric.replace("_", " "), **ends)}
     keys, captions = [], list[str]()
     if any(trace["line"].get("dash") == "dot" for trace in strong):
@@ -67,21 +69,8 @@ def epoch_curves(sweep: SweepResults, metric: str) -> Figure | None:
         keys.append(legend_line("other trials", width=1, color="#bbbbbb"))
         captions.append(f"Faint:{some} the other trials.")
     if ends:
-        captions.append("The worst values are outside the chart; a double click shows all.")
+        captions.append(OUTSIDE)
     return {"data": [*faint, *strong, *keys], "layout": layout, "caption": " ".join(captions)}
-
-
-def _range(faint: Iterable[dict[str, Any]], strong: Iterable[dict[str, Any]], sign: int) -> dict[str, Any]:
-    """The range of the best trials and of all but the worst of the others, if those would hide the best ones.
-
-    `sign` is 1 where more is better.
-    """
-    best, others = ([y for trace in traces for y in trace["y"] if y is not None] for traces in (strong, faint))
-    kept = [*best, *sorted(others, key=lambda y: -sign * y)[: round(KEPT * len(others))]]
-    low, high = min(kept), max(kept)
-    if max([*best, *others]) - min([*best, *others]) <= OUTLIER * (high - low):
-        return {}
-    return {"range": [low - 0.05 * (high - low), high + 0.05 * (high - low)]}
 
 
 def trial_values(sweep: SweepResults) -> Figure | None:
@@ -122,10 +111,14 @@ def trial_values(sweep: SweepResults) -> Figure | None:
         dots.append({**group, **dot, "marker": marker, "showlegend": False, "hovertemplate": hover})
     if not dots:
         return None
-    layout = {"xaxis": integer_axis("trial", last), "yaxis": {"title": {"text": escape_text(sweep.metric)}}}
-    caption = "A dot is a trial, the line the best so far."
-    caption += " A star is a confirmed winner." if winners else ""
-    return {"data": steps + dots, "layout": layout, "caption": caption}
+    values_of = {t.number: t.value for t in sweep.trials if t.value is not None and not t.failed}
+    stars = [value for number, value in values_of.items() if number in winners]
+    limits = limit_axis([*values_of.values()], sweep.sign, shown=stars)
+    layout = {"xaxis": integer_axis("trial", last), "yaxis": titled_axis(sweep.metric, **limits)}
+    captions = ["A dot is a trial, the line the best so far."]
+    captions += ["A star is a confirmed winner."] if winners else []
+    captions += [OUTSIDE] if limits else []
+    return {"data": steps + dots, "layout": layout, "caption": " ".join(captions)}
 
 
 def expected_best(sweep: SweepResults) -> Figure | None:
@@ -134,25 +127,30 @@ def expected_best(sweep: SweepResults) -> Figure | None:
     Returns None when no trial has ended with a value.
     """
     palette, data, last = assign_colours(sweep), [], 0
+    averages, as_run = list[float](), list[float]()
     for found in collect_trial_sequences(sweep):
         group = {"type": "scatter", "mode": "lines", "legendgroup": str(found.label), "name": escape_text(found.label)}
         points, last = found.plot_points(), max(last, len(found.values))
-        expected = {"x": points, "y": [round_value(value) for value in found.expected_best(points)]}
+        averages += (average := found.expected_best(points))
+        expected = {"x": points, "y": [*map(round_value, average)]}
         hover = f"{escape_text(found.label)}, best of %{{x}}<br>%{{y}}<extra></extra>"
         dots = {"mode": "markers"} if len(points) == 1 else {}
         line = {"color": palette[found.label], "width": 2.5}
         data.append({**group, **expected, **dots, "line": line, "marker": line, "hovertemplate": hover})
         so_far = [round_value(value) for value in found.best_so_far()]
+        as_run += [value for value in so_far if value is not None]
         steps = {"x": list(range(1, len(so_far) + 1)), "y": so_far, "hoverinfo": "skip", "showlegend": False}
         dotted = {"color": palette[found.label], "width": 1.5, "dash": "dot", "shape": "hv"}
         data.append({**group, **steps, "line": dotted})
     if not data:
         return None
+    limits = limit_axis(as_run, sweep.sign, shown=averages)
     layout = {
         "xaxis": integer_axis("trials of the alternative", last),
-        "yaxis": {"title": {"text": escape_text(sweep.metric)}},
+        "yaxis": titled_axis(sweep.metric, **limits),
     }
     caption = "Solid: the average over random orders of the trials. Dotted: the order in which they ran."
+    caption += f" {OUTSIDE}" if limits else ""
     key = legend_line("order in which they ran", dash="dot", shape="hv")
     return {"data": [*data, key], "layout": layout, "caption": caption}
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections import Counter
 
 from hwcls.format import format_count
-from hwcls.report.html.charts.figure import Figure, assign_colours, escape_text, name_trial, round_value, titled_axis
+from hwcls.report.html.charts.figure import (
+    OUTSIDE,
+    Figure,
+    assign_colours,
+    escape_text,
+    limit_axis,
+    name_trial,
+    round_value,
+    titled_axis,
+)
 from hwcls.report.html.sample import sample_dots
 from hwcls.results.load import SweepResults, is_finite
 from hwcls.results.settings.importance import Importance, describe_importances, setting_importances
@@ -88,10 +97,14 @@ def pareto(sweep: SweepResults, cost: str) -> Figure | None:
     line = {"color": "#888888", "width": 1.5, "shape": "hv"}
     data.append({"type": "scatter", "mode": "lines", "name": "Pareto front", "x": x, "y": y, "line": line})
     data[-1]["hoverinfo"] = "skip"
+    limits = limit_axis(
+        [float(trial.value or 0.0) for trial, _ in points], sweep.sign, [sweep.sign * gain for _, gain in front]
+    )
+    caption = "The Pareto front is of trials that no other one beats in value at the same cost or less."
     return {
         "data": data,
-        "caption": "The Pareto front is of trials that no other one beats in value at the same cost or less.",
-        "layout": {"xaxis": titled_axis(COSTS[cost][1], type="log"), "yaxis": titled_axis(sweep.metric)},
+        "caption": f"{caption} {OUTSIDE}" if limits else caption,
+        "layout": {"xaxis": titled_axis(COSTS[cost][1], type="log"), "yaxis": titled_axis(sweep.metric, **limits)},
     }
 
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from hwcls.report.html.charts.figure import Figure, assign_colours, escape_text, name_trial, round_value, titled_axis
+from hwcls.report.html.charts.figure import (
+    Figure,
+    assign_colours,
+    escape_text,
+    limit_axis,
+    name_trial,
+    round_value,
+    titled_axis,
+)
 from hwcls.report.html.sample import sample_dots
 from hwcls.results.load import SweepResults, TrialResult, is_finite
 from hwcls.results.settings.importance import setting_importances
@@ -12,7 +20,6 @@ from hwcls.results.settings.marginal_effects import log_settings, trials_with_va
 
 MAX_SLICES = 12  # settings
 HIGH = 240  # pixels
-KEPT, OUTLIER = 0.9, 3  # the best share of the trials is in the charts; the others too, within so many times its range
 
 
 def slices(sweep: SweepResults) -> list[tuple[str, str, Figure | None]]:
@@ -25,17 +32,8 @@ def slices(sweep: SweepResults) -> list[tuple[str, str, Figure | None]]:
     share = {one.name: one.share for one in setting_importances(sweep).get(None, ())}
     own = (sweep.compare or "").rpartition(".")[2]
     names = sorted((name for name in varied_settings(trials) if name != own), key=lambda name: -share.get(name, 0.0))
-    axis = titled_axis(sweep.metric, **_range([float(trial.value or 0.0) for trial in trials]))
+    axis = titled_axis(sweep.metric, **limit_axis([float(trial.value or 0.0) for trial in trials], sweep.sign))
     return [(f"slice-{place}", name, _slice(sweep, shown, name, axis)) for place, name in enumerate(names[:MAX_SLICES])]
-
-
-def _range(values: list[float]) -> dict[str, Any]:
-    """The range of the best nine tenths, where the others would hide their differences; `values` are best first."""
-    best = values[: max(2, round(KEPT * len(values)))]
-    low, high = min(best), max(best)
-    if max(values) - min(values) <= OUTLIER * (high - low) or high == low:
-        return {}
-    return {"range": [low - 0.08 * (high - low), high + 0.08 * (high - low)]}
 
 
 def _slice(sweep: SweepResults, trials: list[TrialResult], name: str, axis: dict[str, Any]) -> Figure:
