@@ -34,7 +34,7 @@ FIRST = (
 ELSEWHERE = ("hwcls dashboard",)  # serves until it is ended: tests/cli/test_cli.py
 SMALL = {  # settings added to a command, so that it takes seconds
     "mine.yaml": ("run_cap=2", "parameters.epochs=1", "parameters.data.per_class=30", "confirm=null"),
-    "photos.yaml": ("run_cap=2", "parameters.epochs=1", "confirm=null"),
+    "photos.yaml": ("run_cap=3", "parameters.epochs=1", "confirm=null"),
     "sweeps/quickstart.yaml": ("run_cap=8", "parameters.epochs=2", "parameters.data.per_class=30"),
     "sweeps/fashion_mnist.yaml": ("run_cap=3", "parameters.data.per_class=30", "parameters.epochs=2"),
 }
