@@ -117,7 +117,8 @@ def nearest_names(word: str, names: Iterable[str]) -> list[str]:
     lower = {name.casefold(): name for name in reversed(list(names))}
     found = difflib.get_close_matches(word.casefold(), lower, n=NEAREST, cutoff=0.6)
     unlike = [_unlike_letters(word.casefold(), name) for name in found]
-    return [lower[name] for name, count in zip(found, unlike, strict=True) if count == min(unlike)]
+    near = sorted(name for name, count in zip(found, unlike, strict=True) if count == min(unlike))
+    return [lower[name] for name in near]
 
 
 def _unlike_letters(one: str, other: str) -> int:

@@ -23,10 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-KEPT, STRETCH = (
-    0.9,
-    2.0,
-)  # the best share of values sets an axis where all would make it more than so many times as long
+KEPT = 0.9  # the best share of values, which sets the length of an axis
+STRETCH = 2.0  # unless all values make it at most so many times as long
 MAX_DRAWS = 1_000_000  # of the bootstrap
 MAX_RESAMPLED = 100_000  # of them by resampling images one by one
 BLOCK = 10_000  # of these at a time

@@ -1,7 +1,6 @@
 """For every test: a temporary cache and home, no W&B account, one torch thread, and one shared Ray."""
 
 import atexit
-import contextlib
 import gc
 import os
 import shutil
@@ -13,6 +12,12 @@ from pathlib import Path
 import pytest
 
 CLUSTERS = "tests/sweep/cluster/"
+IDX_FILES = {  # of MNIST and Fashion-MNIST: the bytes of the header, and how many images or labels sweeps get
+    "train-images-idx3-ubyte": (16, 4000),
+    "train-labels-idx1-ubyte": (8, 4000),
+    "t10k-images-idx3-ubyte": (16, 500),
+    "t10k-labels-idx1-ubyte": (8, 500),
+}
 RAY_VARIABLES = ("RAY_ADDRESS", "RAY_AUTH_MODE")  # they concern the cluster of whoever runs the tests
 
 # before any import of hwcls.sweep, which looks for that person's Ray token in this folder
@@ -76,17 +81,16 @@ def small_data(real_data, tmp_path_factory) -> Path:
     """The real data sets, of MNIST and Fashion-MNIST only the first 4,000 training and 500 test images."""
     folder = tmp_path_factory.mktemp("small_data")
     for path in real_data.iterdir():
-        if not (path / "raw").is_dir():
+        if not all((path / "raw" / name).is_file() for name in IDX_FILES):
             (folder / path.name).symlink_to(path.resolve())
             continue
         (folder / path.name / "raw").mkdir(parents=True)
-        for name, count in (("train", 4000), ("t10k", 500)):
-            for part in ("images-idx3-ubyte", "labels-idx1-ubyte"):
-                content = (path / "raw" / f"{name}-{part}").read_bytes()
-                header = 16 if "images" in part else 8
-                size = (len(content) - header) // int.from_bytes(content[4:8], "big")  # bytes of an image or label
-                few = content[:4] + count.to_bytes(4, "big") + content[8 : header + count * size]
-                (folder / path.name / "raw" / f"{name}-{part}").write_bytes(few)
+        for name, (header, most) in IDX_FILES.items():
+            content = (path / "raw" / name).read_bytes()
+            count = int.from_bytes(content[4:8], "big")
+            size, few = (len(content) - header) // count, min(count, most)  # bytes of an image or a label
+            small = content[:4] + few.to_bytes(4, "big") + content[8 : header + few * size]
+            (folder / path.name / "raw" / name).write_bytes(small)
     return folder
 
 
@@ -95,10 +99,10 @@ def ray_here(_isolated, request):
     """One local Ray with two CPUs for all in-process sweeps; its workers have `small_data`, where it can be made."""
     from hwcls.sweep.cluster.connect import local_ray
 
-    with pytest.MonkeyPatch.context() as change, contextlib.ExitStack() as stack:
-        if Path(os.environ.get("HWCLS_DATA") or "/nowhere").is_dir():
-            change.setenv("HWCLS_DATA", str(request.getfixturevalue("small_data")))
-        stack.enter_context(local_ray(2))
+    change = pytest.MonkeyPatch()
+    if Path(os.environ.get("HWCLS_DATA") or "/nowhere").is_dir():
+        change.setenv("HWCLS_DATA", str(request.getfixturevalue("small_data")))
+    with local_ray(2):
         change.undo()
         yield
 

@@ -178,6 +178,8 @@ def _parse(text: str, source: YamlSource) -> Any:
         raise UserError(what, where=f"{source.path}:{line + 1}", remedy=remedy) from None
     except RecursionError:
         raise UserError("is nested too deeply", where=source.path) from None
+    except OverflowError:  # of PyYAML, in an escape of a double-quoted text
+        raise UserError("has an escape of no character, such as \\U99999999", where=source.path) from None
 
 
 class _Builder:

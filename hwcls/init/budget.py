@@ -144,7 +144,7 @@ def plan_schedule(goal: Goal, seconds: float, pace: Pace, images: int, classes: 
 
 
 def time_for_two(goal: Goal, seconds: float, pace: Pace, images: int, classes: int) -> float:
-    """The time in whole minutes, above `seconds`, at which two models fit; all as for `plan_schedule`."""
+    """The time in whole minutes, above `seconds`, at which two models fit; `pace` has two or more."""
     minutes = math.floor(seconds / 60) + 1
     while len(_fitting_models(goal, _free_seconds(60 * minutes, pace), pace, images, classes)) < 2:
         minutes = math.ceil(1.05 * minutes)

@@ -90,7 +90,7 @@ def describe_written(written: Written) -> Iterator[str]:
         yield f"note: only {schedule.share:.0%} of the training images are used, for the time: a longer --for uses more"
     if written.for_two is not None:
         only = f"only {schedule.models[0]} fits into {asked}, so no models are compared"
-        yield f"note: {only}: {written.for_two} leaves about enough time for two"
+        yield f"note: {only}: {written.for_two} gives about enough time for two"
     if plan.is_late:
         remedy = f"--for {math.ceil(plan.seconds / 60)}m, or fewer classes (data.classes), or a faster machine"
         yield f"note: {asked} are too short on this machine, with as few images and epochs as make sense: {remedy}"

@@ -226,7 +226,7 @@ def test_a_single_model_is_said_with_the_time_for_two(epoch, goal, large):
     assert written.schedule.models == ("cnn",)
     (note,) = [line for line in describe_written(written) if "compared" in line]
     found = re.fullmatch(
-        r"note: only cnn fits into 6 min, so no models are compared: --for (\w+)(.*) leaves about enough time for two",
+        r"note: only cnn fits into 6 min, so no models are compared: --for (\w+)(.*) gives about enough time for two",
         note,
     )
     assert found is not None, note

@@ -78,7 +78,7 @@ def profile(
     trust_code: TrustCode = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure step time, memory, slowest operators of each model. It times inference as well, and writes a trace.
+    """Measure step time, memory and slowest operators of models. It times inference as well, and writes a trace.
 
     Traces open in ui.perfetto.dev or chrome://tracing.
 

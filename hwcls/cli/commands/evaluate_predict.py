@@ -61,7 +61,7 @@ def evaluate(
     trust_code: TrustCode = False,
     as_json: AsJson = False,
 ) -> None:
-    """Score a trial's best weights, in all and by class. Accuracy, top-5, AUC, calibration, confusion matrix.
+    """Score a trial's best weights, overall and by class. Accuracy, top-5, AUC, calibration, confusion matrix.
 
     Without --split they are of val, which also chose the model, so they are too high on average; --split test reads
     the images that chose nothing. A class without an image in the split has no scores, and averages leave it out.
@@ -277,7 +277,7 @@ def _print_scores(found: dict[str, Any]) -> None:
     if len(found["classes"]) <= MAX_MATRIX:
         matrix = Table("true \\ predicted", box=None, pad_edge=False, title="", show_header=True)
         names = [printable(row["class"]) for row in found["classes"]]
-        numbered = all(name.isdecimal() for name in names)  # the names themselves are short
+        numbered = all(name.isdecimal() and len(name) <= 3 for name in names)  # names as short as their places
         for place, name in enumerate(names):
             matrix.add_column(name if numbered else str(place), justify="right")
         for place, name in enumerate(names):

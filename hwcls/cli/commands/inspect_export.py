@@ -34,7 +34,7 @@ def inspect(
 ) -> None:
     """Show how a trial was trained: gradients and activations.
 
-    Gradients are those of each layer, activations those of the first one. An autoencoder has pictures as well.
+    It shows gradients of each layer and activations of the first one. An autoencoder has pictures as well.
 
     Gradients are those of an epoch's last step, before clipping. Pictures are activations.png and, where an autoencoder
     was pretrained, reconstructions.png.

@@ -92,7 +92,7 @@ def confirm(
     trust_code: TrustCode = False,
     as_json: ResultOnly = False,
 ) -> None:
-    """Train a sweep's winners on more seeds, compared on test. Without --add-seeds: those that are missing.
+    """Train a sweep's winners on more seeds, compared on test. Without --add-seeds it trains the runs that are missing.
 
     Example: hwcls confirm results/quickstart --add-seeds 5
     """

@@ -87,7 +87,7 @@ def ensemble(
     trust_code: TrustCode = False,
     as_json: AsJson = False,
 ) -> None:
-    """Average the models of a finished sweep. They are those best together on val, and are scored once on test.
+    """Average the models of a finished sweep. Those that are best together on val are scored once on test.
 
     Greedy, with replacement: from the best model on, each step adds the one with which the average of the probabilities
     is best on val, until that no longer gets better. Test is read once, which is counted. The result is the folder

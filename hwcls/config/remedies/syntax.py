@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import yaml
 
-_COLON = re.compile(r":(\s|$)")
+_COLON = re.compile(r":([ \t]|$)")
+_COMMENT = re.compile(r"(^|[ \t])#.*")
 _CLOSING = {"[": "]", "{": "}"}
 _SHOWN = 40  # characters of a line in an error
 
@@ -31,13 +32,17 @@ class _Text:
 
     def line(self, number: int) -> str:
         """A line as an error shows it."""
-        text = self.lines[number].strip() if number < len(self.lines) else ""
+        text = self.lines[number].strip()
         return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
     def at(self, place: tuple[int, int]) -> str:
         """The character at a place; empty at the end of a line."""
         line, column = place
-        return self.lines[line][column : column + 1] if line < len(self.lines) else ""
+        return self.lines[line][column : column + 1]
+
+    def above(self, number: int) -> int | None:
+        """The last line with content above a line."""
+        return next((at for at in range(number - 1, -1, -1) if _is_content(self.lines[at])), None)
 
 
 def explain_syntax(text: str, error: yaml.MarkedYAMLError) -> Mistake:
@@ -47,11 +52,13 @@ def explain_syntax(text: str, error: yaml.MarkedYAMLError) -> Mistake:
     if end is None or begin is None:
         return 0, f"is not valid YAML: {error.problem}", ""
     problem = ", ".join(part for part in (error.context, error.problem) if part)
-    found = _Text(text.splitlines(), problem, (begin.line, begin.column), (end.line, end.column))
+    lines = text.splitlines() or [""]
+    after = (len(lines) - 1, len(lines[-1]))  # a mark may be in the line behind the last one
+    found = _Text(lines, problem, min((begin.line, begin.column), after), min((end.line, end.column), after))
     for pattern, explain in _MISTAKES:
         if re.search(pattern, problem):
             return explain(found)
-    return end.line, f"is not valid YAML: {problem}", ""
+    return found.end[0], f"is not valid YAML: {problem}", ""
 
 
 def _tab(text: _Text) -> Mistake:
@@ -60,18 +67,19 @@ def _tab(text: _Text) -> Mistake:
 
 def _first_character(text: _Text) -> Mistake:
     place = text.begin if re.search("scanning an? |a tag", text.problem) else text.end
-    return place[0], f"a text cannot begin with '{text.at(place)}'", "put it into quotes"
+    return place[0], f"a value without quotes cannot begin with '{text.at(place)}'", "put quotes around it"
 
 
 def _colon(text: _Text) -> Mistake:
     """A colon where no key can be: a second one in its line, or the line continues the text of the one above."""
     line, column = text.end
     if _COLON.search(text.lines[line][:column]):
-        return line, "a second ': ' in one line", "put a text with a colon into quotes, and each entry on its own line"
-    above = next((at for at in range(line - 1, -1, -1) if _is_content(text.lines[at])), line)
-    if above == line or _COLON.search(text.lines[above]):
-        return _indentation(text, _indent(text.lines[line]))
-    return _no_entry(text, above)
+        remedy = "put quotes around a text with a colon, and each entry on its own line"
+        return line, "a second ': ' in one line", remedy
+    above = text.above(line)
+    if above is not None and not _has_colon(text.lines[above]):
+        return _no_entry(text, above)
+    return _indentation(text, _indent(text.lines[line]))
 
 
 def _no_colon(text: _Text) -> Mistake:
@@ -79,28 +87,36 @@ def _no_colon(text: _Text) -> Mistake:
 
 
 def _no_entry(text: _Text, line: int) -> Mistake:
-    return line, f"'{text.line(line)}' is no 'key: value' entry", "write a colon and a space after the key"
+    return line, f"'{text.line(line)}' is not a 'key: value' entry", "write a colon and a space after the key"
 
 
 def _block(text: _Text) -> Mistake:
     """Something that cannot follow the entries above it."""
     line, column = text.end
+    if "document start" in text.problem and text.lines[0].startswith("%"):  # which begins a directive
+        return _first_character(replace(text, end=(0, 0)))
     if (closing := text.at(text.end)) in _CLOSING.values():
         return line, f"the '{closing}' closes nothing", "remove it"
     if text.lines[line][:column].strip(" -"):
         return line, "something follows a value in quotes or brackets", "remove it, or put quotes around the whole"
     if re.search(r"found '[-?]'", text.problem):
-        what = "an item of a list ('- ...') and a 'key: value' entry are indented alike"
-        return line, what, "indent the items of a list deeper than its key, and the next entry as that key"
+        what = "an item of a list ('- ...') and a 'key: value' entry have the same indentation"
+        return line, what, "indent the items of a list deeper than its key, and the next entry like that key"
+    above = text.above(line)
+    if above is not None and column in _open_columns(text.lines[:line]) and not _has_colon(text.lines[above]):
+        return _no_entry(text, above)
     return _indentation(text, column)
 
 
 def _indentation(text: _Text, column: int) -> Mistake:
     """A line whose entry begins at a column at which none of the entries above it does."""
     line = text.end[0]
-    above = sorted(_open_columns(text.lines[:line]) - {column}) or [0]
-    what = f"'{text.line(line)}' is indented by {_spaces(column)}, the entries above by {_either(map(str, above))}"
-    return line, what, "indent it as the other entries of its section"
+    above = _open_columns(text.lines[:line])
+    if not above or column in above:  # something else is wrong
+        return line, f"'{text.line(line)}' does not fit the lines above", "check the colons, quotes and spaces there"
+    columns = _either(map(str, sorted(above)))
+    what = f"'{text.line(line)}' is indented by {_spaces(column)}, the entries above by {columns}"
+    return line, what, "indent it like the other entries of its section"
 
 
 def _open_columns(lines: Sequence[str]) -> set[int]:
@@ -132,6 +148,8 @@ def _flow(text: _Text) -> Mistake:
 
 
 def _no_value(text: _Text) -> Mistake:
+    if not text.at(text.end):
+        return text.end[0], "a bracket is not closed", "close it with ] or }"
     return text.end[0], f"a value is missing before '{text.at(text.end)}'", "write it, or remove the comma"
 
 
@@ -146,7 +164,7 @@ def _backslash(text: _Text) -> Mistake:
 
 def _alias(text: _Text) -> Mistake:
     what = f"'*' refers to an anchor, and no '&{text.problem.rpartition('alias ')[2].strip(chr(39))}' is above"
-    return text.end[0], what, "put a text that begins with * into quotes"
+    return text.end[0], what, "put quotes around a text that begins with *"
 
 
 def _list_item(text: _Text) -> Mistake:
@@ -176,6 +194,10 @@ _MISTAKES: tuple[tuple[str, Callable[[_Text], Mistake]], ...] = (  # the first w
     (r"sequence entries", _list_item),
     (r"single document", _document),
 )
+
+
+def _has_colon(line: str) -> bool:
+    return _COLON.search(_COMMENT.sub("", line).rstrip(" ")) is not None
 
 
 def _is_content(line: str) -> bool:

@@ -5,10 +5,10 @@ import pytest
 from hwcls.config.yaml_source import parse_value, read_source
 from hwcls.errors import UserError
 
-INDENT = "indent it as the other entries of its section"
+INDENT = "indent it like the other entries of its section"
 COLON = "write a colon and a space after the key"
 COMMA = "is not closed, or a comma is missing between its entries — close it with"
-ALIKE = "an item of a list ('- ...') and a 'key: value' entry are indented alike"
+ALIKE = "an item of a list ('- ...') and a 'key: value' entry have the same indentation"
 
 
 @pytest.mark.parametrize(
@@ -26,25 +26,35 @@ ALIKE = "an item of a list ('- ...') and a 'key: value' entry are indented alike
         ("a:\n  - - b: 1\n   - c\n", f"3: '- c' is indented by 3 spaces, the entries above by 0, 2, 4 or 6 — {INDENT}"),
         ("a:\n  b: 1\n  - c\n", f"3: {ALIKE}"),
         ("a:\n  - c\n  b: 1\n", f"3: {ALIKE}"),
-        ("a: 1\nb 2\nc: 3\n", f"2: 'b 2' is no 'key: value' entry — {COLON}"),
-        ("a:1\nb: 2\n", f"1: 'a:1' is no 'key: value' entry — {COLON}"),
-        ("a\n  b: 1\n", f"1: 'a' is no 'key: value' entry — {COLON}"),
-        ("a: b: c\n", "1: a second ': ' in one line — put a text with a colon into quotes"),
+        ("a: 1\nb 2\nc: 3\n", f"2: 'b 2' is not a 'key: value' entry — {COLON}"),
+        ("a:1\nb: 2\n", f"1: 'a:1' is not a 'key: value' entry — {COLON}"),
+        ("a\n  b: 1\n", f"1: 'a' is not a 'key: value' entry — {COLON}"),
+        ("a 1  # x\nb: 2\n", f"1: 'a 1 # x' is not a 'key: value' entry — {COLON}"),
+        ("a:\n  b 1  # x: y\n  c: 2\n", f"2: 'b 1 # x: y' is not a 'key: value' entry — {COLON}"),
+        ("a\n# b: c\nd: 1\n", f"1: 'a' is not a 'key: value' entry — {COLON}"),
+        ("a:\u00a01\nb: 2\n", f"1: 'a: 1' is not a 'key: value' entry — {COLON}"),
+        (f"{'a' * 1100}: 1\nb: 2\n", f"1: '{'a' * 37}...' does not fit the lines above"),
+        ("a: b: c\n", "1: a second ': ' in one line — put quotes around a text with a colon"),
         ("a:\n\tb: 1\n", "2: a tab is not allowed here — indent with spaces"),
         ("a: [1, 2\nb: 3\n", f"1: the '[' {COMMA} ']'"),
         ("a:\n  b: {x: 1 y: 2}\n", f"2: the '{{' {COMMA} '}}'"),
+        ("a: [1, 2,\n", "1: a bracket is not closed — close it with ] or }"),
+        ("%x\n", "1: a value without quotes cannot begin with '%' — put quotes around it"),
+        ("%b\n  # c\n", "1: a value without quotes cannot begin with '%' — put quotes around it"),
+        (": c\nd\n", "1: "),
         ("a: [1, 2}\n", "1: the '[' is closed by '}' — write ']'"),
         ("a: [1,,2]\n", "1: a value is missing before ','"),
         ("a: [1, 2]]\n", "1: the ']' closes nothing — remove it"),
         ("a: 'b' c\n", "1: something follows a value in quotes or brackets"),
         ("a: 1\nb: 'c\nd: 1\n", "2: the quote ' is never closed — close it with '"),
         ('a: "C:\\photos"\n', "1: a backslash in double quotes has a meaning of its own — use single quotes"),
-        ("a: @b\n", "1: a text cannot begin with '@' — put it into quotes"),
-        ("a: , b\n", "1: a text cannot begin with ',' — put it into quotes"),
-        ("a: * b\n", "1: a text cannot begin with '*' — put it into quotes"),
-        ("a: >= 3\n", "1: a text cannot begin with '>' — put it into quotes"),
-        ("a: *b\n", "1: '*' refers to an anchor, and no '&b' is above — put a text that begins with * into quotes"),
+        ("a: @b\n", "1: a value without quotes cannot begin with '@' — put quotes around it"),
+        ("a: , b\n", "1: a value without quotes cannot begin with ',' — put quotes around it"),
+        ("a: * b\n", "1: a value without quotes cannot begin with '*' — put quotes around it"),
+        ("a: >= 3\n", "1: a value without quotes cannot begin with '>' — put quotes around it"),
+        ("a: *b\n", "1: '*' refers to an anchor, and no '&b' is above — put quotes around a text that begins with *"),
         ("a: - b\n", "1: an item of a list ('- ...') cannot begin here — write each item on a line of its own"),
+        ('a: "\\U99999999"\n', " has an escape of no character"),
         ("a: 1\n---\nb: 2\n", "2: '---' begins a second document — remove it"),
     ],
 )
@@ -63,5 +73,5 @@ def test_a_mistake_in_an_option_has_no_line():
 
 def test_a_long_line_is_shortened(tmp_path):
     (tmp_path / "s.yaml").write_text(f"a: 1\n{'b' * 60} 2\nc: 3\n")
-    with pytest.raises(UserError, match=rf"s\.yaml:2: '{'b' * 37}\.\.\.' is no"):
+    with pytest.raises(UserError, match=rf"s\.yaml:2: '{'b' * 37}\.\.\.' is not a"):
         read_source(tmp_path / "s.yaml")

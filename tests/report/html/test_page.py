@@ -339,6 +339,16 @@ def test_a_bad_trial_does_not_flatten_the_values_of_the_others(results, tmp_path
     assert figure["caption"].endswith("The worst values are outside the chart; a double click shows all.")
 
 
+def test_the_best_of_a_bad_alternative_is_among_the_values(results, tmp_path):
+    folder = results.sweep(tmp_path)
+    for place in range(24):
+        results.trial(folder.trial(place), [0.9 + place / 1000], label="good")
+    results.trial(folder.trial(24), [0.3], label="bad")
+    results.trial(folder.trial(25), [0.1], label="bad")
+    low, _ = trial_values(load_results(tmp_path))["layout"]["yaxis"].get("range", (0.0, 1.0))
+    assert low < 0.3
+
+
 def test_a_bad_first_trial_does_not_flatten_the_expected_best(results, tmp_path):
     folder = results.sweep(tmp_path)
     for place in range(30):

@@ -16,7 +16,7 @@ def report(
     folders: ResultsFolders,
     as_json: Annotated[bool, typer.Option("--json", help="Print the paths of the files as JSON.")] = False,
 ) -> None:
-    """Write report.html and leaderboard.csv of a sweep again. Of two sweeps also a page that compares them.
+    """Write report.html and leaderboard.csv of a sweep again. Two sweeps get a page that compares them as well.
 
     The comparison is in the first folder. `hwcls compare` has the leaderboard of several sweeps together.
 

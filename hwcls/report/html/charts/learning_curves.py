@@ -81,7 +81,7 @@ def trial_values(sweep: SweepResults) -> Figure | None:
     winners = {one.trial.number for one in choose_representatives(sweep) if one.confirmed}
     drawn = sample_dots(sweep, winners)
     last = max((trial.number for trial in sweep.trials), default=0)
-    dots, steps = [], []
+    dots, steps, shown = [], [], list[float]()
     for label, colour in assign_colours(sweep).items():
         trials = [t for t in sweep.trials if t.label == label and t.value is not None and not t.failed]
         if not trials:
@@ -93,6 +93,7 @@ def trial_values(sweep: SweepResults) -> Figure | None:
         }
         numbers, values = [t.number for t in trials], [t.value for t in trials if t.value is not None]
         best = list(accumulate(values, max if sweep.sign > 0 else min))
+        shown.append(best[-1])
         bends = [place for place, value in enumerate(best) if place == 0 or value != best[place - 1]]
         ends = bends if len(sweep.trials) > MAX_DOTS else range(len(numbers))
         x, y = [*(numbers[place] for place in ends), last], [round_value(best[place]) for place in ends]
@@ -112,8 +113,8 @@ def trial_values(sweep: SweepResults) -> Figure | None:
     if not dots:
         return None
     values_of = {t.number: t.value for t in sweep.trials if t.value is not None and not t.failed}
-    stars = [value for number, value in values_of.items() if number in winners]
-    limits = limit_axis([*values_of.values()], sweep.sign, shown=stars)
+    shown += [value for number, value in values_of.items() if number in winners]
+    limits = limit_axis([*values_of.values()], sweep.sign, shown)
     layout = {"xaxis": integer_axis("trial", last), "yaxis": titled_axis(sweep.metric, **limits)}
     captions = ["A dot is a trial, the line the best so far."]
     captions += ["A star is a confirmed winner."] if winners else []
