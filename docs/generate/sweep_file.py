@@ -8,7 +8,7 @@ from docs.generate.markdown import code, first_sentence, table
 from hwcls.config.reference.explain import Explanation, explain_key
 from hwcls.config.reference.keys import Key, sweep_keys
 
-UNSAID = ("null", "{}", "[]", "see its keys")  # defaults that the description tells
+UNSAID = ("", "null", "{}", "[]", "see its keys")  # defaults that the description tells
 INTRO = """\
 Every key of a sweep file, section by section. In `parameters` each value may be a constant, a range `{min: 1, max: 8}`
 (with `log: true` or `step: 2`) or a list `{values: [1, 2, 4]}`, and a section may be a choice between alternatives,

@@ -120,8 +120,9 @@ def find_data_set(name: str, where: str = "data.name") -> DataSetSpec:
         return DATA_SETS[name]
     own = user_spec(name := nfc(name))
     if own is None or _find(own) is None:
-        remedy = did_you_mean(name, [entry["name"] or "" for entry in list_data_sets()])
-        remedy += "; images of your own: hwcls data import NAME PATH" if remedy.startswith("known") else ""
+        names = [entry["name"] or "" for entry in list_data_sets()]
+        remedy = did_you_mean(name, names, nearest_path(Path(name)) if "/" in name else "")
+        remedy = remedy or f"known: {', '.join(names)}; images of your own: hwcls data import NAME PATH"
         raise UserError(f"unknown data set '{name}'", where=where, remedy=remedy)
     return own
 

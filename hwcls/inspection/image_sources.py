@@ -14,7 +14,7 @@ from urllib.request import url2pathname
 
 from hwcls.data.formats.archive import is_archive, open_tree, read_limited
 from hwcls.data.formats.image_types import DANGLING, SPECIAL, LeftOut, is_image, summarise, why_not_an_image
-from hwcls.errors import UserError
+from hwcls.errors import UserError, nearest_path
 from hwcls.inspection.url_image import hide_secrets, read_url
 
 STDIN = "-"
@@ -152,7 +152,7 @@ def _add_path(found: FoundImages, path: Path) -> None:
         raise UserError("is a pipe, a device or a socket", where=str(path), remedy="name a regular file")
     else:
         what = "is a link to nothing" if path.is_symlink() else "no such file or folder"
-        raise UserError(what, where=str(path))
+        raise UserError(what, where=str(path), remedy=nearest_path(path))
 
 
 def _add_file(found: FoundImages, path: Path) -> None:

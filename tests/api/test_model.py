@@ -88,6 +88,12 @@ def test_what_is_no_image_is_an_error(given, words):
         list_sources(given)
 
 
+def test_a_missing_image_comes_with_the_nearest_name(tmp_path):
+    (tmp_path / "photo.png").touch()
+    with pytest.raises(hwcls.UserError, match=r"did you mean '.*/photo\.png'\?"):
+        list_sources(str(tmp_path / "foto.png"))
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV"])
 def test_images_of_every_mode_are_decoded_as_files_are(mode):
     image = Image.fromarray(PIXELS).convert(mode)

@@ -210,6 +210,7 @@ def test_list_is_in_columns(invoke: Invoke, tmp_path: Path) -> None:
     [
         ("fetch nosuch", "unknown data set 'nosuch' — known: digits"),
         ("fetch imagefolder", "cannot be downloaded"),
+        ("show fotos/", "unknown data set 'fotos/' — did you mean 'photos'?"),
         ("show imagefolder", "imagefolder needs --path"),
         ("show digits --split foo", "--split: no split 'foo'"),
         ("show digits --set classes", "no '=' in it"),
@@ -226,6 +227,7 @@ def test_list_is_in_columns(invoke: Invoke, tmp_path: Path) -> None:
 )
 def test_mistakes_are_one_line(invoke: Invoke, tmp_path: Path, words: str, message: str) -> None:
     (tmp_path / "digits.png").touch()
+    (tmp_path / "photos").mkdir()
     done = invoke(*words.split())
     assert (done.exit_code, done.stdout) == (2, "")
     [line] = [line for line in done.stderr.splitlines() if "decoded" not in line]

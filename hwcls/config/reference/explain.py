@@ -21,6 +21,7 @@ _TYPES = {
     "string": "text",
     "object": "mapping",
 }
+FILLED_IN = (("name",), (DRAWN, "data", "name"))  # required keys that are filled in where a file has none
 _SELECTORS = ("name", "type")  # of one of several types of a section
 
 
@@ -34,7 +35,7 @@ class Explanation:
     type: str
     range: str | None
     unit: str | None
-    default: str | None  # as YAML; None where the key is required
+    default: str | None  # as YAML; None where the key is required, empty where the description says it
     search: str | None  # how it is searched; None where it cannot be
     example: str  # a line of YAML
     keys: dict[str, list[str]] = field(default_factory=dict)  # of a section: its keys by type
@@ -42,7 +43,12 @@ class Explanation:
     def lines(self) -> Iterator[str]:
         """As text, without the key and its owners."""
         yield self.description
-        facts = {"type": self.type, "range": self.range, "unit": self.unit, "default": self.default or "required"}
+        facts = {
+            "type": self.type,
+            "range": self.range,
+            "unit": self.unit,
+            "default": "required" if self.default is None else self.default or None,
+        }
         facts |= {"search": self.search or "no, it is the same for all trials", "example": self.example}
         for word, fact in facts.items():
             if fact is not None:
@@ -100,11 +106,17 @@ def _explain(key: Key) -> Explanation:
         type=words,
         range=_describe_range(number) if number else None,
         unit=_find_unit((key.field.annotation, *key.field.metadata)),
-        default=None if key.default is PydanticUndefined else _as_text(key.default),
+        default=_default(key),
         search=search if searchable else None,
         example=f"{key.name}: {as_yaml(example_of(key))}",
         keys={kind: _own_keys(cls, bool(kind)) for kind, cls in classes.items()},
     )
+
+
+def _default(key: Key) -> str | None:
+    if key.path in FILLED_IN:
+        return ""
+    return None if key.default is PydanticUndefined else _as_text(key.default)
 
 
 def _selects(key: Key) -> bool:

@@ -99,6 +99,7 @@ def test_a_number():
         ("data.image_size", {"unit": "pixels", "range": "4 to 1,024"}),
         ("optimizer.sgd.momentum", {"owners": ("sgd",), "range": "0 or more and less than 1"}),
         ("model.choice.timm.backbone", {"owners": ("timm",), "default": None, "type": "text"}),
+        ("name", {"default": ""}),  # of the file
         ("keep", {"type": "best, all, none"}),
         ("track", {"type": "list of wandb, tensorboard, mlflow", "default": "[wandb]"}),
         ("optimizer.name", {"type": "adam, adamw, sgd", "owners": ()}),
