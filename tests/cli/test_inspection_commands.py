@@ -131,8 +131,12 @@ def test_evaluate(invoke, folder, tmp_path):
 
 @pytest.mark.parametrize(
     ("names", "rows"),
-    [(("7", "12"), ["7 12", "7 3 0", "12 1 2"]), (("7", "cat"), ["0 1", "0 7 3 0", "1 cat 1 2"])],
-    ids=["numbers", "words"],
+    [
+        (("7", "12"), ["7 12", "7 3 0", "12 1 2"]),
+        (("7", "cat"), ["0 1", "0 7 3 0", "1 cat 1 2"]),
+        (("7", "2019"), ["0 1", "0 7 3 0", "1 2019 1 2"]),
+    ],
+    ids=["numbers", "words", "long numbers"],
 )
 def test_classes_that_are_numbers_are_named_once_in_the_confusion_matrix(names, rows, capsys):
     from hwcls.cli.commands.evaluate_predict import _print_scores

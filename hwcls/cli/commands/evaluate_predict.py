@@ -61,7 +61,7 @@ def evaluate(
     trust_code: TrustCode = False,
     as_json: AsJson = False,
 ) -> None:
-    """Score a trial's best weights, overall and by class. Accuracy, top-5, AUC, calibration, confusion matrix.
+    """Score a trial's best weights, overall and by class. With top-5, AUC, calibration and confusion matrix.
 
     Without --split they are of val, which also chose the model, so they are too high on average; --split test reads
     the images that chose nothing. A class without an image in the split has no scores, and averages leave it out.

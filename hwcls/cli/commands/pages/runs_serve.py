@@ -17,7 +17,7 @@ SweepsFolder = Annotated[Path, typer.Argument(metavar="[FOLDER]", help="The fold
 
 @app.command()
 def runs(folder: SweepsFolder = Path("results"), as_json: AsJson = False) -> None:
-    """List the sweeps of a folder, with state and answer. Also the trials that ended, and the best value on val.
+    """List the sweeps of a folder, with state and answer. It also has the trials that ended and the best value on val.
 
     Example: hwcls runs
     """

@@ -42,7 +42,7 @@ def figures(
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Draw a sweep's figures for a paper. Test scores, curves, confusion, slices, importance, budget.
+    """Draw a sweep's figures for a paper. They show test scores, curves, confusion, slices, importance, budget.
 
     Needs: pip install 'hwcls[figures]'
 
@@ -92,7 +92,7 @@ def tables(
     overwrite: Overwrite = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON with the unrounded rows instead of --format.")] = False,
 ) -> None:
-    """Print a sweep's tables for a paper. Leaderboard, confirmed models, comparisons, settings.
+    """Print a sweep's tables for a paper. They have the leaderboard, confirmed models, comparisons, settings.
 
     Example: hwcls tables results/quickstart --format latex --only confirmed
     """

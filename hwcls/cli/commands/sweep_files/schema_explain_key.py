@@ -32,7 +32,7 @@ def explain_key(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Explain a key of a sweep file. Type, range, unit, default, how it is searched, an example.
+    """Explain a key of a sweep file. It prints type, range, unit, default, how it is searched, an example.
 
     Example: hwcls explain-key optimizer.lr
     """

@@ -18,7 +18,7 @@ def group() -> None:
 
 @mlflow.command("sync")
 def sync(folders: ResultsFolders, trust_code: TrustCode = False) -> None:
-    """Deliver to MLflow what it does not have yet. Its server was down, or the sweep did not track with it.
+    """Deliver to MLflow what it does not have yet. For sweeps without MLflow, or whose server was down.
 
     The runs go to MLFLOW_TRACKING_URI, or else to the place that the sweep names, or to a database in its folder.
     Credentials go to the place that a sweep names only with --trust-code.

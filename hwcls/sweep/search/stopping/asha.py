@@ -15,10 +15,11 @@ RULE: Literal["promotion", "stopping"] = "promotion"  # where the file leaves it
 
 @EARLY_STOPPING.register("asha")
 class Asha(EarlyStopping):
-    """At each rung the best 1/eta by their best value so far continue; at the end six of each alternative do.
+    """At each rung the best 1/eta by their best value so far continue.
 
     Under `stopping` a trial that is among them when it comes continues, another one ends. Under `promotion` it waits:
-    it continues if it is among them later, so that it pays to decide from the first epochs on.
+    it continues if it is among them later, so that it pays to decide from the first epochs on. At the
+    end at least six trials of each alternative are trained for all epochs.
     """
 
     eta: int = Field(
