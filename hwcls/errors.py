@@ -77,6 +77,14 @@ def unreadable(error: OSError, where: object) -> UserError:
     return UserError(f"cannot be read ({error.strerror or error})", where=str(where), remedy=remedy)
 
 
+def wrong_folder(folder: str | Path, what: str, remedy: str) -> UserError:
+    """The error where a command needs another folder: `folder` is missing, or `what` is wrong with it."""
+    path = Path(folder)
+    if path.exists():
+        return UserError(what, where=str(folder), remedy=remedy)
+    return UserError("there is no such folder", where=str(folder), remedy=nearest_path(path, remedy))
+
+
 def nearest_path(path: Path, otherwise: str = "") -> str:
     """The remedy where a file or folder is missing: the nearest names in the same folder, or else `otherwise`."""
     try:

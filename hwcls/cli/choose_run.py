@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from hwcls.cli.console import print_to_stderr
-from hwcls.errors import UserError
+from hwcls.errors import UserError, wrong_folder
 
 if TYPE_CHECKING:
     from hwcls.results.best.choose import BestRun
@@ -61,9 +61,8 @@ def _is_sweep(path: Path) -> bool:
     if os.path.lexists(path / "sweep.yaml"):  # also a damaged one, which is then named
         return True
     if not (os.path.lexists(path / "config.yaml") or (path / "trials").is_dir() or os.path.lexists(path / MEMBERS)):
-        what = "holds neither a trial nor a sweep" if path.is_dir() else "no such folder"
         remedy = "name a sweep's folder, results/<sweep>, or a trial's, results/<sweep>/trials/<n>"
-        raise UserError(what, where=str(path), remedy=remedy)
+        raise wrong_folder(path, "holds neither a trial nor a sweep", remedy)
     return False
 
 

@@ -26,7 +26,7 @@ from hwcls.data.augment.apply import Normalise
 from hwcls.data.augment.defaults import spell_out
 from hwcls.data.decoding.pixel_range import SIXTEEN_BITS
 from hwcls.data.imageset import ImageSet, InputSpec, open_data
-from hwcls.errors import UserError
+from hwcls.errors import UserError, wrong_folder
 from hwcls.inspection.views import PLAIN, Views, plan_views
 from hwcls.tracking.folders import ABOUT, MEMBERS, TEST_READS, SweepFolder, TrialFolder
 from hwcls.training.artifacts import read_weights_metadata
@@ -172,8 +172,7 @@ def trial_config(path: Path) -> TrialConfig:
     if os.path.lexists(path / MEMBERS):
         raise UserError("holds an ensemble", where=str(path), remedy=f"name one of its models, such as {path / '1'}")
     if not os.path.lexists(path / "config.yaml"):
-        what = "has no config.yaml" if path.is_dir() else "no such folder"
-        raise UserError(what, where=str(path), remedy="name a trial's folder: results/<sweep>/trials/<n>")
+        raise wrong_folder(path, "has no config.yaml", "name a trial's folder: results/<sweep>/trials/<n>")
     return load_trial(path / "config.yaml")
 
 

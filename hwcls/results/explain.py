@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from hwcls.config.data import DataConfig
 from hwcls.config.trial import flatten
 from hwcls.data.augment.defaults import spell_out_recorded
-from hwcls.errors import UserError
+from hwcls.errors import UserError, wrong_folder
 from hwcls.escape import printable
 from hwcls.metrics import predicted_classes
 from hwcls.reading import DamagedFile
@@ -99,7 +99,7 @@ def _images(path: Path) -> Any:
 def _predictions(path: Path) -> tuple[NDArray[Any], NDArray[Any], Any]:
     """(labels (N,), scores (N, K), class number to name) of a trial at its best epoch."""
     if not os.path.lexists(path / "config.yaml"):
-        raise UserError("is not a trial's folder", where=str(path), remedy="name a folder like results/<name>/trials/7")
+        raise wrong_folder(path, "is not a trial's folder", "name a folder like results/<name>/trials/7")
     stored = load_arrays(path / "predictions.npz")
     if "labels" not in stored or "scores" not in stored:
         remedy = "wait for its end, or run it again with `hwcls train`"

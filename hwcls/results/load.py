@@ -16,7 +16,7 @@ from hwcls.config.space import recorded_label
 from hwcls.config.space_parser import parse_space
 from hwcls.config.trial import flatten
 from hwcls.config.yaml_source import YamlSource
-from hwcls.errors import UserError, nearest_path
+from hwcls.errors import UserError, wrong_folder
 from hwcls.escape import printable
 from hwcls.reading import DamagedFile, UnreadableFile, read_json, read_or_none, read_yaml, report_damage
 from hwcls.results.confirm.cuts import Cut
@@ -341,9 +341,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     try:
         settings: dict[str, Any] = read_yaml(file, SweepShape)
     except FileNotFoundError:
-        if path.exists():
-            raise UserError("is not a results folder (it has no sweep.yaml)", where=str(path), remedy=remedy) from None
-        raise UserError("there is no such folder", where=str(path), remedy=nearest_path(path, remedy)) from None
+        raise wrong_folder(path, "is not a results folder (it has no sweep.yaml)", remedy) from None
     except UnreadableFile:
         raise
     except DamagedFile as error:

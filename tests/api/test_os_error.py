@@ -86,9 +86,42 @@ def test_a_file_of_results_that_may_not_be_read_is_not_damaged(invoke: Invoke, m
 @pytest.mark.parametrize("words", ["predict empty x.png", "export empty", "evaluate empty", "inspect empty"])
 def test_a_folder_of_neither_a_trial_nor_a_sweep(invoke: Invoke, tmp_path: Path, words: str) -> None:
     remedy = "name a sweep's folder, results/<sweep>, or a trial's, results/<sweep>/trials/<n>"
-    assert invoke(*words.split()).stderr == f"hwcls: empty: no such folder — {remedy}\n"
+    assert invoke(*words.split()).stderr == f"hwcls: empty: there is no such folder — {remedy}\n"
     (tmp_path / "empty").mkdir()
     assert invoke(*words.split()).stderr == f"hwcls: empty: holds neither a trial nor a sweep — {remedy}\n"
+
+
+FOLDER_COMMANDS = (
+    "predict {} x.png",
+    "explain {} finished",
+    "compare {}",
+    "confirm {}",
+    "report {}",
+    "figures {}",
+    "runs {}",
+    "serve {}",
+    "trials exclude {} 0 --why x",
+    "ensemble finished {}",
+    "wandb sync {}",
+    "mlflow sync {}",
+    "evaluate {}",
+    "inspect {}",
+    "export {}",
+    "train {}",
+    "dashboard {}",
+    "tables {}",
+    "wandb workspace {}",
+    "wandb report {}",
+)
+
+
+@pytest.mark.parametrize("words", FOLDER_COMMANDS)
+def test_a_misspelt_results_folder_is_asked_for(invoke: Invoke, words: str) -> None:
+    done = invoke(*words.format("finishd").split())
+    assert done.exit_code == 2
+    assert done.stderr.startswith("hwcls: finishd")
+    assert "no such f" in done.stderr
+    assert done.stderr.endswith(" — did you mean 'finished'?\n")
 
 
 def test_a_report_in_a_folder_that_may_not_be_written(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:

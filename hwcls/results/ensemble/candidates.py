@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwcls.config.trial import TrialConfig
-from hwcls.errors import UserError
+from hwcls.errors import UserError, wrong_folder
 from hwcls.format import format_count, join_words
 from hwcls.metrics import metric_per_image
 from hwcls.reading import report_damage
@@ -135,8 +135,7 @@ def _read_more(sweep: SweepResults, path: Path, first: Candidate, left_out: Coun
     if (path / "sweep.yaml").is_file():
         runs = [(str(path / key), folder) for key, folder in _runs(load_results(path))]
     elif not (path / "config.yaml").is_file():
-        what = "holds neither a trial nor a sweep" if path.is_dir() else "no such folder"
-        raise UserError(what, where=str(path), remedy="name a sweep's folder or a trial's")
+        raise wrong_folder(path, "holds neither a trial nor a sweep", "name a sweep's folder or a trial's")
     missing: Counter[str] = Counter()
     found = _read(sweep, runs, missing)
     if not found:

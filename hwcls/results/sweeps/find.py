@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from hwcls.errors import UserError, unreadable
+from hwcls.errors import UserError, nearest_path, unreadable
 from hwcls.tracking.folders import BEST, ENSEMBLE, LOOKS, TEST_READS, SweepFolder
 
 # what is recorded of a sweep beside its trials; files that are made from the records are not among them
@@ -22,7 +22,7 @@ def find_sweeps(folder: Path) -> list[Path]:
     except OSError as error:
         if not os.path.lexists(folder):
             remedy = "name the folder that holds the sweeps, such as results"
-            raise UserError("there is no such folder", where=str(folder), remedy=remedy) from None
+            raise UserError("there is no such folder", where=str(folder), remedy=nearest_path(folder, remedy)) from None
         raise unreadable(error, folder) from None
     return [folder / name for name in names if os.path.lexists(folder / name / "sweep.yaml")]
 

@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 from optuna.storages.journal import JournalFileBackend
 
-from hwcls.errors import UserError, install_extra
+from hwcls.errors import UserError, install_extra, wrong_folder
 from hwcls.reading import damage_named
 
 HOST = "127.0.0.1"  # the dashboard has no password
@@ -40,7 +40,7 @@ def serve_dashboard(folder: Path, port: int) -> None:
         raise UserError("optuna-dashboard is not installed", where="hwcls dashboard", remedy=remedy) from None
     journal = folder / "study.journal"
     if not journal.is_file():
-        raise UserError("no study.journal here", where=str(folder), remedy="pass a sweep's results folder")
+        raise wrong_folder(folder, "no study.journal here", "pass a sweep's results folder")
     try:
         socket.create_server((HOST, port)).close()  # the server prints its address before it opens it
     except OSError as error:

@@ -156,14 +156,22 @@ class Lines(Quiet):
         log.info("%s is restarted: %s", self._title(key), error)
 
     def paused(self, key: str, result: Result) -> None:
+        verb = f"paused{self._last_epoch(key)}"
         self.pace.paused(key)
         self.waiting.add(key)
-        self._log_result(key, "paused", result)
+        self._log_result(key, verb, result)
 
     def ended(self, key: str, result: Result) -> None:
+        verb = result.status.replace("_", " ")
+        verb += "" if result.status == "complete" else self._last_epoch(key)
         self.pace.ended(key)
         self.waiting.discard(key)
-        self._log_result(key, result.status.replace("_", " "), result)
+        self._log_result(key, verb, result)
+
+    def _last_epoch(self, key: str) -> str:
+        """Where a trial that runs is, which may be after the epoch of its best value."""
+        known = self.pace.running.get(key)
+        return f" after epoch {known.epoch}" if known and known.epoch else ""
 
     def _log_result(self, key: str, verb: str, result: Result) -> None:
         """One line: what a trial reached, whether it is the best so far, and how far the sweep is."""

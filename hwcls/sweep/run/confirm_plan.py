@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hwcls.config.sweep import ConfirmConfig
 from hwcls.config.sweep_file import Sweep, load_sweep
-from hwcls.errors import UserError
+from hwcls.errors import UserError, wrong_folder
 from hwcls.results.confirm.plan import FIRST_SEED, ConfirmPlan, confirm_metric, plan_confirm
 from hwcls.results.load import PICK, ConfirmRun, SweepResults, load_results
 from hwcls.tracking.folders import SweepFolder
@@ -26,7 +26,7 @@ def add_seeds(folder: Path, more: int, shown: str | None = None) -> Sweep:
     """
     where = shown or str(folder)
     if not os.path.lexists(folder / "sweep.yaml"):
-        raise UserError("no sweep here", where=where, remedy="name a sweep's results folder: results/<name>")
+        raise wrong_folder(where, "no sweep here", "name a sweep's results folder: results/<name>")
     sweep = load_sweep(folder / "sweep.yaml")
     results = [trial.result() for trial in SweepFolder(folder).trials().values()]
     if not results or any(result is None for result in results):

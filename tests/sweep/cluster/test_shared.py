@@ -416,7 +416,7 @@ def test_confirming_what_is_not_there_or_only_a_copy(s3, tmp_path, monkeypatch):
     monkeypatch.setenv("HWCLS_CACHE", str(tmp_path / "cache"))
     done = CliRunner().invoke(app, ["confirm", f"{s3.url}/nothing/a"])
     assert done.exit_code == 2
-    assert f"{s3.url}/nothing/a: no sweep here" in done.output
+    assert f"{s3.url}/nothing/a: there is no such folder" in done.output
     assert not contents(f"{s3.url}/nothing")
     here = started(shared_results(s3, tmp_path, "copy").mirror("a"))
     done = CliRunner().invoke(app, ["confirm", str(here.local)])

@@ -241,7 +241,7 @@ def test_event_lines_name_the_alternative_and_break_between_facts(clock):
         "val/accuracy 0.5000 in epoch 3 · new best · 2 min 5 s",
         f"trial 1 ({STRONG}) is promoted, resumes",
         "after epoch 3",
-        f"trial 1 ({STRONG}) stopped",
+        f"trial 1 ({STRONG}) stopped after epoch 3",
         "val/accuracy 0.5000 in epoch 3 · 2 min 5 s",
     ]
 

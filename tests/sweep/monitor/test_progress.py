@@ -233,10 +233,13 @@ def test_every_event_names_the_alternative(clock):
     def act(lines):
         lines.started("trials/3", "cnn", {"lr": 0.5}, 0, 9)
         lines.restarted("trials/3", "a rank died")
+        lines.epoch("trials/3", {"epoch": 1})
+        lines.epoch("trials/3", {"epoch": 2})
         lines.paused("trials/3", result("stopped", 0.5))
         assert lines.best == (0.5, "trials/3", "cnn")
         assert not lines.pace.running
-        lines.started("trials/3", "cnn", {"lr": 0.5}, 1, 9, 0.5)
+        lines.started("trials/3", "cnn", {"lr": 0.5}, 2, 9, 0.5)
+        lines.epoch("trials/3", {"epoch": 4})
         lines.ended("trials/3", result("stopped", 0.5))
         lines.ended("trials/4", result("stopped_by_user", 0.75))
         lines.ended("trials/5", result("failed", 0.25, "loss is NaN"))
@@ -246,9 +249,9 @@ def test_every_event_names_the_alternative(clock):
     assert found == [
         "trial 3 (cnn) starts: lr 0.5",
         "trial 3 (cnn) is restarted: a rank died",
-        "trial 3 (cnn) paused · val/accuracy 0.5000 in epoch 1 · new best",
-        "trial 3 (cnn) is promoted, resumes after epoch 1",
-        "trial 3 (cnn) stopped · val/accuracy 0.5000 in epoch 1",
+        "trial 3 (cnn) paused after epoch 2 · val/accuracy 0.5000 in epoch 1 · new best",
+        "trial 3 (cnn) is promoted, resumes after epoch 2",
+        "trial 3 (cnn) stopped after epoch 4 · val/accuracy 0.5000 in epoch 1",
         "trial 4 (cnn) stopped by user · val/accuracy 0.7500 in epoch 1 · new best",
         "trial 5 (cnn) failed · val/accuracy 0.2500 in epoch 1 · loss is NaN",
         "confirm run cnn/3000 complete · val/accuracy 0.7500 in epoch 1",
