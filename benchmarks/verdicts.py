@@ -5,6 +5,7 @@ Training is drawn instead of run; what is measured is hwcls's own code, with the
   intervals   how often the 95 % interval of a mean and of a difference on test covers the truth
   splits      the same where a cut of train and val matters too: all runs on one cut, or each on its own; and how often
               the interval of an out-of-fold accuracy covers, beside Wilson's of all images
+  few errors  how often a difference is found between two equal models that are nearly perfect, and differ on few images
   looks       how often a difference is found between two equal models, when seeds are added and it is looked at again
   winner      how far the reported score of the winner of three equal candidates is too high, and how often its interval
               covers: chosen and reported on the same runs (as versions before roles did), or on other seeds
@@ -129,6 +130,27 @@ def cut_runs(
     easy = np.array_split(draw_images(rng, 1, images)[0], 5)
     spread = float(np.hypot(seed_spread, cut_spread))
     return found, truth, [draw_hits(rng, part, rng.normal(0, spread, 1))[0] for part in easy]
+
+
+def few_errors(runs: int) -> Iterator[Row]:
+    """False verdicts of two equal models with 5 seeds each: every model has some hard images of its own."""
+    yield "images", "a model's errors", "a seed is lucky", "false verdicts", "a difference is covered"
+    for images, errors, luck in (
+        (50, 0.02, 0.0),
+        (100, 0.02, 0.1),
+        (200, 0.015, 0.0),
+        (300, 0.025, 0.3),
+        (5000, 4e-4, 0),
+    ):
+        false, covered = list[bool](), list[bool]()
+        for run in range(runs):
+            rng = np.random.default_rng([6, run])
+            hard = rng.random((2, 1, images)) < errors / (1 - luck)
+            hits = ~hard | (rng.random((2, 5, images)) < luck)  # (2, 5, N)
+            (gap,) = bootstrap_mean(list(hits), draws=DRAWS, seed=run).differences
+            false.append(gap.differs)
+            covered.append(gap.low <= 0 <= gap.high)
+        yield f"{images:,}", f"{100 * errors:g} %", f"{100 * luck:g} %", share(false), share(covered)
 
 
 def looks(runs: int) -> Iterator[Row]:
@@ -289,6 +311,7 @@ def share(values: Sequence[bool] | NDArray[np.bool_]) -> str:
 PARTS: dict[str, tuple[Callable[[int], Iterator[Row]], int]] = {  # and simulated sweeps of each row
     "intervals": (intervals, 300),
     "splits": (splits, 300),
+    "few errors": (few_errors, 400),
     "looks": (looks, 400),
     "winner": (winner, 400),
     "importance": (importance, 100),

@@ -185,10 +185,13 @@ def roc_curve(scores: ArrayLike, positive: ArrayLike) -> tuple[Floats, Floats]:
 def expected_calibration_error(scores: ArrayLike, labels: ArrayLike, bins: int = 15) -> float:
     """The gap between confidence and accuracy, averaged over `bins` equal bins weighted by their samples, in [0, 1].
 
-    scores: (N, K) probabilities that sum to 1 per row; labels: (N,). arXiv 1706.04599, equation 3: bins are
-    (lower, upper]. Raises ValueError where rows are not probabilities (take the softmax first); NaN without samples.
+    scores: (N, K) probabilities that sum to 1 per row, rows with NaN are left out; labels: (N,). arXiv 1706.04599,
+    equation 3: bins are (lower, upper]. Raises ValueError where rows are not probabilities (take the softmax first);
+    NaN without samples.
     """
     score, true = _checked(scores, labels)
+    known = ~np.isnan(score).any(1)  # (N,)
+    score, true = score[known], true[known]
     if not len(true):
         return float("nan")
     if score.min() < 0 or np.abs(score.sum(1) - 1).max() > 1e-3:

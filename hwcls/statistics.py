@@ -1,11 +1,15 @@
 """Is one alternative better than another? Intervals, Holm's correction and the number of seeds needed.
 
 A model's score on a test image depends on its training seed and on the image, both random: a crossed design.
-Images are resampled, jointly for all alternatives since all are scored on the same ones (as in the pigeonhole
-bootstrap, Owen, Annals of Applied Statistics 1(2), 2007). There are few seeds, and resampling few values gives
-intervals that are too narrow, so the seeds' part is drawn from Student's t. Its variance is that between the means of
-the seeds, and the images' part is the rest (method of moments): neither is an estimate of a small variance by
+Images are resampled: of two alternatives their differences, since both are scored on the same images (as in the
+pigeonhole bootstrap, Owen, Annals of Applied Statistics 1(2), 2007). There are few seeds, and resampling few values
+gives intervals that are too narrow, so the seeds' part is drawn from Student's t. Its variance is that between the
+means of the seeds, and the images' part is the rest (method of moments): neither is an estimate of a small variance by
 subtraction, which would often be cut at zero and then be too narrow.
+
+Images that all agree say nothing of those that were not seen. So an image that is all right and one that is all wrong
+are added to those of a mean (Agresti, Coull, American Statistician 52(2), 1998), and to those of a difference one that
+each of the two alone gets right (Bonett, Price, Journal of Educational and Behavioral Statistics 37, 2012).
 
 Metrics that are no mean of hits have a value per image as well: `metrics.metric_per_image`.
 """
@@ -28,6 +32,7 @@ STRETCH = 2.0  # unless all values make it at most so many times as long
 MAX_DRAWS = 1_000_000  # of the bootstrap
 MAX_RESAMPLED = 100_000  # of them by resampling images one by one
 BLOCK = 10_000  # of these at a time
+MAX_SEEDS = 1000  # further ones that are suggested
 Z = NormalDist().inv_cdf(0.975)
 
 
@@ -113,7 +118,12 @@ def bootstrap_mean(
     seeds = [len(table) for table in tables]
     spread = [float(table.mean(1).var(ddof=1)) / len(table) for table in tables]  # of each mean
     noise = [_noise(table) / table.size for table in tables]  # part of it that comes from the number of images
-    moved = (_hit_draws if hits else _image_draws)(by_image, draws, rng)  # (draws, K)
+
+    def image_draws(own: Floats, least: float, noise: float) -> Floats:
+        padded = _add_extremes(own, least, most)  # (N + 2,)
+        moved = _hit_draws(padded, len(own), draws, rng) if hits else _mean_draws(padded, len(own), draws, rng)
+        return _without_noise(moved, noise)
+
     tails = [50 * (1 - level), 50 * (1 + level)]
 
     def interval(mean: float, deviations: Floats) -> tuple[float, float]:
@@ -122,11 +132,11 @@ def bootstrap_mean(
 
     estimates = []
     for k, mean in enumerate(means):
-        own = _without_noise(moved[:, k], noise[k])
+        own = image_draws(by_image[:, k], 0.0, noise[k])
         low, high = interval(mean, own + _seed_draws([spread[k]], [seeds[k]], draws, rng))
         estimates.append(Estimate(mean, max(0.0, low), min(most, high)))
     gaps = [
-        _without_noise(moved[:, i] - moved[:, j], noise[i] + noise[j])
+        image_draws(by_image[:, i] - by_image[:, j], -most, noise[i] + noise[j])
         + _seed_draws([spread[i], spread[j]], [seeds[i], seeds[j]], draws, rng)
         for i, j in pairs
     ]  # deviations of each difference, (draws,) each
@@ -135,7 +145,7 @@ def bootstrap_mean(
     differences = []
     for (i, j), gap, p in zip(pairs, gaps, p_values, strict=True):
         mean, differs = means[i] - means[j], p < alpha
-        more = None if differs or not can_differ else _more_seeds(tables[i], tables[j], next_alpha / len(pairs))
+        more = None if differs or not can_differ else _more_seeds(tables[i], tables[j], next_alpha / len(pairs), most)
         differences.append(Difference(i, j, mean, *interval(mean, gap), p, differs, more))
     return Comparison(level, len(by_image), tuple(seeds), look, alpha, tuple(estimates), tuple(differences))
 
@@ -168,7 +178,7 @@ def compare_paired(first: NDArray[Any], second: NDArray[Any], *, most: float = 1
             _mcnemar(won, lost),
         )
     one, other = first.astype(np.float64), second.astype(np.float64)
-    gap = _normal_mean(one - other)
+    gap = _normal_mean(one - other, -most, most)
     error = (gap.high - gap.mean) / Z
     p = 2 * NormalDist().cdf(-abs(gap.mean) / error) if error else float(gap.mean == 0)
     return PairedComparison(images, _normal_mean(one, 0.0, most), _normal_mean(other, 0.0, most), gap, p)
@@ -228,8 +238,9 @@ def _mcnemar(won: int, lost: int) -> float:
     return min(1.0, 2 * float(bdtr(min(won, lost), won + lost, 0.5))) if won + lost else 1.0
 
 
-def _normal_mean(values: Floats, least: float = -math.inf, most: float = math.inf) -> Estimate:
-    mean, half = float(values.mean()), Z * float(values.std(ddof=1)) / math.sqrt(len(values))
+def _normal_mean(values: Floats, least: float, most: float) -> Estimate:
+    spread = float(_add_extremes(values, least, most).std(ddof=1))
+    mean, half = float(values.mean()), Z * spread / math.sqrt(len(values))
     return Estimate(mean, max(least, mean - half), min(most, mean + half))
 
 
@@ -370,27 +381,28 @@ def _noise(table: Floats) -> float:
     return float((rest**2).sum() / ((seeds - 1) * (images - 1)))
 
 
-def _hit_draws(by_image: Floats, draws: int, rng: np.random.Generator) -> Floats:
-    """Deviations of each alternative's mean when images are resampled jointly, (N, K) -> (draws, K).
+def _add_extremes(values: Floats, least: float, most: float) -> Floats:
+    """The values of N images and of two more, at either end of the scale where it has ends: (N,) -> (N + 2,)."""
+    return np.append(values, [least, most]) if math.isfinite(most) else values
 
-    One image that all get right and one that none does are added (Agresti, Coull, American Statistician 52(2), 1998).
+
+def _hit_draws(values: Floats, images: int, draws: int, rng: np.random.Generator) -> Floats:
+    """Deviations (draws,) of a mean when `images` images are drawn from `values`, shares of hits or their differences.
+
     Beyond MAX_RESAMPLED draws, which only late looks need, they are normal with the same variance.
     """
-    images = len(by_image)
-    padded = np.vstack([by_image, np.ones_like(by_image[:1]), np.zeros_like(by_image[:1])])  # an interval at 100 % too
-    patterns, counts = np.unique(padded, axis=0, return_counts=True)  # (U, K), (U,): few, so many draws are cheap
     if draws > MAX_RESAMPLED:
-        return _image_draws(padded, draws, rng)
+        return _mean_draws(values, images, draws, rng)
+    kinds, counts = np.unique(values, return_counts=True)  # (U,) each: few, so many draws are cheap
     blocks = [min(BLOCK, draws - start) for start in range(0, draws, BLOCK)]  # all at once would take gigabytes
-    drawn = [rng.multinomial(images, counts / len(padded), size=size) @ patterns for size in blocks]
-    moved = np.concatenate(drawn) / images - padded.mean(0)  # (draws, K)
+    drawn = [rng.multinomial(images, counts / len(values), size=size) @ kinds for size in blocks]
+    moved = np.concatenate(drawn) / images - values.mean()  # (draws,)
     return np.asarray(moved * math.sqrt(images / (images - 1)))
 
 
-def _image_draws(by_image: Floats, draws: int, rng: np.random.Generator) -> Floats:
+def _mean_draws(values: Floats, images: int, draws: int, rng: np.random.Generator) -> Floats:
     """The same for any numbers: their mean over many images is normally distributed."""
-    spread = np.atleast_2d(np.cov(by_image, rowvar=False)) / len(by_image)  # (K, K)
-    return rng.multivariate_normal(np.zeros(len(spread)), spread, size=draws, method="eigh")
+    return rng.normal(0, float(values.std(ddof=1)) / math.sqrt(images), draws)
 
 
 def _seed_draws(variances: list[float], seeds: list[int], draws: int, rng: np.random.Generator) -> Floats:
@@ -411,22 +423,26 @@ def _two_sided(gap: float, deviations: Floats) -> float:
     return float(min(1.0, 2 * min(below, above)))
 
 
-def _more_seeds(first: Floats, second: Floats, alpha: float, power: float = 0.8, most: int = 1000) -> int | None:
-    """Further seeds for each of two alternatives that make the observed difference significant; None beyond `most`.
+def _more_seeds(first: Floats, second: Floats, alpha: float, most: float, power: float = 0.8) -> int | None:
+    """Further seeds for each of two alternatives that make the observed difference significant; None beyond MAX_SEEDS.
 
-    Assumes that the observed difference is the true one, and detects it with probability `power`.
+    Assumes that the observed difference is the true one, and detects it with probability `power`. `most`: the highest
+    possible mean.
     """
     from scipy.special import stdtrit
 
+    gap = abs(first.mean() - second.mean())
+    if not gap:
+        return None
     seeds = (len(first) + len(second)) / 2
     images = first.shape[1]
-    apart = first.mean(0) - second.mean(0)  # (N,)
+    apart = _add_extremes(first.mean(0) - second.mean(0), -most, most)  # (N + 2,)
     own_noise = _noise(first) / len(first) + _noise(second) / len(second)
     images_part = max(0.0, float(apart.var(ddof=1)) - own_noise) / images
     seeds_part = sum(max(float(table.mean(1).var(ddof=1)), _noise(table) / images) for table in (first, second))
-    more = np.arange(1, most + 1)
-    error = np.sqrt(images_part + seeds_part / (seeds + more))  # (most,), of the difference
+    more = np.arange(1, MAX_SEEDS + 1)
+    error = np.sqrt(images_part + seeds_part / (seeds + more))  # (MAX_SEEDS,), of the difference
     freedom = 2 * (seeds + more - 1)
     needed = (stdtrit(freedom, 1 - alpha / 2) + stdtrit(freedom, power)) * error  # the smallest detectable difference
-    enough = np.flatnonzero(needed <= abs(first.mean() - second.mean()))
+    enough = np.flatnonzero(needed <= gap)
     return int(more[enough[0]]) if len(enough) else None

@@ -165,6 +165,11 @@ def test_logits_are_rejected_as_probabilities() -> None:
     assert metrics.expected_calibration_error(scores, [0, 1]) == pytest.approx((1 - scores[0, 0] + 1) / 2, abs=1)
 
 
+def test_calibration_leaves_out_what_is_unknown() -> None:
+    scores = [[0.9, 0.1], [np.nan, np.nan], [0.2, 0.8]]
+    assert metrics.expected_calibration_error(scores, [0, 1, 1]) == pytest.approx((0.1 + 0.2) / 2)
+
+
 def test_scores_must_fit_labels() -> None:
     with pytest.raises(ValueError, match="do not fit"):
         metrics.roc_auc(np.zeros((3, 2)), [0, 1])

@@ -277,6 +277,43 @@ def test_a_perfect_score_is_no_certainty():
     assert 0.93 < estimate.low < 0.99
 
 
+@pytest.mark.parametrize(("images", "errors", "luck"), [(50, 0.02, 0.0), (100, 0.02, 0.1), (300, 0.015, 0.0)])
+def test_a_handful_of_errors_is_no_verdict(images, errors, luck):
+    """Two equal models that are nearly perfect, each with hard images of its own, which luck of a seed gets right."""
+    rng, false = np.random.default_rng(3), []
+    for run in range(150):
+        hard = rng.random((2, 1, images)) < errors / (1 - luck)
+        tables = ~hard | (rng.random((2, 5, images)) < luck)
+        false.append(bootstrap_mean(list(tables), draws=2000, seed=run).differences[0].differs)
+    assert np.mean(false) < 0.05
+
+
+@pytest.mark.parametrize(("wrong", "differs"), [(1, False), (3, False), (7, True)])
+def test_images_that_every_seed_of_one_model_gets_wrong(wrong, differs):
+    """As McNemar's test of one training each: p 1, .25 and .016."""
+    right, other = np.ones((2, 5, 50), bool)
+    other[:, :wrong] = False
+    (found,) = bootstrap_mean([right, other]).differences
+    assert found.differs is differs
+    assert (found.low > 0) is differs
+    assert found.more_seeds is None  # seeds that all agree say nothing more
+
+
+@pytest.mark.parametrize("kind", [bool, float])
+def test_equal_perfect_scores_are_neither_certain_nor_decided_by_more_seeds(kind):
+    one = np.ones((5, 50), kind)
+    found = bootstrap_mean([one, one])
+    (gap,) = found.differences
+    assert gap.mean == 0
+    assert gap.low < 0 < gap.high
+    assert not gap.differs
+    assert gap.more_seeds is None
+    assert all(estimate.low < 0.97 for estimate in found.estimates)
+    paired = compare_paired(one[0], one[0])
+    assert paired.first.low < 0.97
+    assert paired.difference.low < 0 < paired.difference.high
+
+
 def test_no_interval_leaves_the_scale():
     tables = [np.array([[0.0, 0.4], [0.9, 1.7]])]
     (estimate,) = bootstrap_mean(tables, most=2.0).estimates
@@ -332,8 +369,8 @@ def models(rng, alternatives, seeds, images):
     return labels, np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
 
 
-@pytest.mark.parametrize("metric", ["macro_f1", "loss"])
-def test_intervals_of_other_metrics_cover_the_truth(metric):
+@pytest.mark.parametrize(("metric", "most"), [("macro_f1", 1.0), ("loss", math.inf)])
+def test_intervals_of_other_metrics_cover_the_truth(metric, most):
     rng = np.random.default_rng(7)
     labels, scores = models(rng, 1, 400, 2000)
     truth = np.mean([metric_per_image(metric, labels, one).mean() for one in scores[0]])
@@ -341,7 +378,7 @@ def test_intervals_of_other_metrics_cover_the_truth(metric):
     for run in range(150):
         labels, scores = models(rng, 2, 5, 300)
         tables = [np.stack([metric_per_image(metric, labels, one) for one in seeds]) for seeds in scores]
-        found = bootstrap_mean(tables, most=9.0, draws=400, seed=run)
+        found = bootstrap_mean(tables, most=most, draws=400, seed=run)
         means += [e.low <= truth <= e.high for e in found.estimates]
         gaps += [d.low <= 0 <= d.high for d in found.differences]
     assert 0.9 <= np.mean(means) <= 0.99

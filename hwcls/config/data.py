@@ -158,6 +158,10 @@ _FOR_EACH_CHANNEL = Field(
 Mean = Literal["images"] | Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], _FOR_EACH_CHANNEL]
 Std = Literal["images"] | Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], _FOR_EACH_CHANNEL]
 # what models from scratch get, and what every model got before these keys could be chosen
+HOW_DECODED = {  # keys that change how an image is decoded or trained on, but neither which there are nor their splits
+    *("augment", "batch_size", "label", "image_size", "resize", "channels"),
+    *("interpolation", "crop_pct", "mean", "std"),
+}
 PLAIN_INPUTS: dict[str, Any] = {"interpolation": "bilinear", "crop_pct": 1.0, "mean": IMAGES, "std": IMAGES}
 
 
@@ -345,6 +349,10 @@ class DataConfig(Labelled):
     def pixels(self) -> DataConfig:
         """The config without settings that change neither images nor splits: equal ones share one open data set."""
         return self.model_copy(update={"augment": None, "batch_size": 1, "label": None})
+
+    def images(self) -> dict[str, Any]:
+        """The settings that decide which images there are and how they are split, not how they are decoded."""
+        return self.model_dump(mode="json", exclude=HOW_DECODED)
 
 
 def complete_inputs(data: DataConfig, expected: ExpectedInputs | None) -> DataConfig:

@@ -56,7 +56,7 @@ class TestScores:
         name = self.axis.name
         text = f"{name[:1].upper()}{name[1:]} of the confirmed models over {seeds} each; small dots are seeds."
         if self.images is not None:
-            text += f" Bars are 95 % intervals (two-way bootstrap over seeds and {self.images:,} test images)."
+            text += f" Bars are 95 % intervals (bootstrap over {self.images:,} test images, Student's t over seeds)."
         if any(row.low is None for row in self.rows):
             text += " An open marker is a mean without an interval."
         return f"{text} {self.left_out}".rstrip()

@@ -107,7 +107,9 @@ def _describe_verdict(sweep: SweepResults, found: ConfirmComparison) -> str:
     best, metric = found.best, found.metric
     name, most = _name_winner(sweep, best), "lowest" if found.goal == "minimize" else "highest"
     value = format_interval(metric, found.estimate(best))
-    parts = [f"On test {name} has the {most} {name_metric(metric)}, {value} {_seeds(sweep, found, best)}."]
+    equal = [name_alternative(sweep, other) for other in found.equal_to(best)]
+    same = f", and {_join_few(equal)} the same" if equal else ""
+    parts = [f"On test {name} has the {most} {name_metric(metric)}, {value} {_seeds(sweep, found, best)}{same}."]
     pairs = [(name_alternative(sweep, other), pair) for other, pair in found.differences_to(best)]
     beaten = [row for row in pairs if row[1].differs]
     tied = [row for row in pairs if not row[1].differs]
@@ -128,7 +130,7 @@ def _describe_guessing(found: ConfirmComparison, label: str) -> str:
     if found.guessing is None or not found.is_guessing(label):
         return ""
     level = format_metric(found.metric, found.guessing)
-    return f" That is no better than guessing ({level}): use more photos or a pretrained backbone."
+    return f" That may be no better than guessing ({level}): use more photos or a pretrained backbone."
 
 
 def _describe_without_interval(sweep: SweepResults, compared: Sequence[str] = ()) -> str:

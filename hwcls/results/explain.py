@@ -87,10 +87,10 @@ def _settings(path: Path) -> dict[str, Any]:
     return spell_out_recorded(values)
 
 
-def _images(path: Path) -> Any:
+def _images(path: Path) -> dict[str, Any]:
     """The settings that determine a trial's validation images."""
     try:
-        return DataConfig.model_validate(_settings(path).get("data")).pixels()
+        return DataConfig.model_validate(_settings(path).get("data")).images()
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise DamagedFile(path / "config.yaml", f"data.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None

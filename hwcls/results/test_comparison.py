@@ -17,6 +17,8 @@ from hwcls.results.load import ConfirmRun, SweepResults
 from hwcls.statistics import Comparison, Difference, Estimate, bootstrap_mean
 from hwcls.training.artifacts import load_arrays
 
+SHOWN = 5e-5  # a smaller difference is shown as 0, of accuracies in points and of other metrics
+
 
 @dataclass(frozen=True)
 class ConfirmComparison:
@@ -53,6 +55,10 @@ class ConfirmComparison:
     def covered(self, label: str) -> tuple[ConfirmRun, ...]:
         """The runs that the estimate of `label` covers."""
         return self.runs[self.labels.index(label)]
+
+    def equal_to(self, label: str) -> list[str]:
+        """The other alternatives whose mean is shown as the same as that of `label`."""
+        return [other for other, pair in self.differences_to(label) if abs(pair.mean) < SHOWN]
 
     def differences_to(self, label: str) -> list[tuple[str, Difference]]:
         """(other, lead of `label`) for every other alternative, the smallest lead first."""

@@ -18,6 +18,7 @@ from hwcls.training.artifacts import load_arrays
 
 KINDS = ("precision", "recall", "f1", "area")  # area: under the one-vs-rest ROC curve, AUC
 DRAWS = 2000  # of the bootstrap
+ADDED = (0.5, 0.5, 0.5, 0.0)  # images that are hit, missed, wrong and of other classes, beside those of test
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,15 +55,22 @@ class WinnerScores:
         return np.asarray(self.mean[:, self.support > 0].mean(1))
 
     def f1_intervals(self) -> NDArray[Any]:
-        """(2, K): where 95 % of F1 are over seeds and as many new test images; a bootstrap of each class by itself."""
+        """(2, K): where 95 % of F1 are over seeds and as many new test images; a bootstrap of each class by itself.
+
+        Half an image more is hit, missed and wrong in each class, so that a perfect one is not certain; draws without
+        any image of the class say nothing of it.
+        """
         hits = np.diagonal(self.confusions, axis1=1, axis2=2)  # (S, K)
         total = self.confusions.sum((1, 2))[:, None]  # (S, 1)
         missed, wrong = self.confusions.sum(2) - hits, self.confusions.sum(1) - hits  # (S, K) each
-        shares = np.stack([hits, missed, wrong, total - hits - missed - wrong], -1) / total[..., None]  # (S, K, 4)
+        counts = np.stack([hits, missed, wrong, total - hits - missed - wrong], -1) + ADDED  # (S, K, 4)
         draws = -(-DRAWS // self.seeds)
+        shares = counts / counts.sum(-1, keepdims=True)  # (S, K, 4)
         drawn = np.random.default_rng(0).multinomial(int(total[0, 0]), shares, (draws, *shares.shape[:2]))
-        f1 = 2 * drawn[..., 0] / np.maximum(2 * drawn[..., 0] + drawn[..., 1] + drawn[..., 2], 1)  # (draws, S, K)
-        return np.asarray(np.quantile(f1.reshape(-1, f1.shape[-1]), (0.025, 0.975), axis=0))
+        twice = 2 * drawn[..., 0]  # (draws, S, K)
+        seen = twice + drawn[..., 1] + drawn[..., 2]
+        f1 = np.where(seen > 0, twice / np.maximum(seen, 1), np.nan)
+        return np.asarray(np.nanquantile(f1.reshape(-1, f1.shape[-1]), (0.025, 0.975), axis=0))
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,7 +25,7 @@ def test_winners_with_their_interval_and_seeds_the_best_first(tmp_path, results)
     assert found.guessing == compared.guessing
     assert found.caption == (
         "Test accuracy of the confirmed models over 5 seeds each; small dots are seeds."
-        " Bars are 95 % intervals (two-way bootstrap over seeds and 400 test images)."
+        " Bars are 95 % intervals (bootstrap over 400 test images, Student's t over seeds)."
     )
 
 

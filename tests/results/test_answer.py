@@ -62,6 +62,17 @@ def test_confirmed_but_not_significant(tmp_path, results):
     assert "seed" in text.rpartition(";")[2]
 
 
+def test_equal_winners_are_not_ahead_of_each_other(tmp_path, results):
+    sweep = results.full(tmp_path)
+    results.confirm(sweep, "resnet", 1.0)
+    results.confirm(sweep, "mlp", 1.0)
+    text = describe_answer(load_results(tmp_path))
+    assert " over 5 seeds, and resnet the same." in text or " over 5 seeds, and mlp the same." in text
+    assert "; more seeds alone would not decide it." in text
+    page = write_page(tmp_path).read_text("utf-8")
+    assert "On test mlp and resnet are equal." in page or "On test resnet and mlp are equal." in page
+
+
 def test_one_alternative_confirmed(tmp_path, results):
     sweep = results.full(tmp_path)
     results.confirm(sweep, "resnet", 0.8)
@@ -119,7 +130,7 @@ def test_many_alternatives_stay_short(tmp_path, results):
     assert len(text) < 500
     assert "It beats e, d, f and 3 others; the nearest, e, by 2" in text
     assert "No significant difference from b or c: the nearest, b, is 1." in text
-    assert text.endswith(" more seeds each would decide it.")
+    assert text.endswith(" more seeds each would decide it for c, not for the others.")
 
 
 def test_the_answer_is_by_the_metric_that_selected(tmp_path, results):
@@ -183,7 +194,7 @@ def test_a_verdict_that_is_not_significant_has_its_p_and_level(tmp_path, results
 def test_a_winner_that_may_be_guessing_is_named(tmp_path, results):
     sweep = results.full(tmp_path)
     results.confirm(sweep, "resnet", 0.34)  # of three classes, 134 of the 400 images are of the first
-    sentence = " That is no better than guessing (33.5 %): use more photos or a pretrained backbone."
+    sentence = " That may be no better than guessing (33.5 %): use more photos or a pretrained backbone."
     assert f" over 5 seeds.{sentence} " in describe_answer(load_results(tmp_path))
     assert sentence.strip() in write_page(tmp_path).read_text("utf-8")
     results.confirm(sweep, "mlp", 0.3)

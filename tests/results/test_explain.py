@@ -52,6 +52,16 @@ def test_a_trial_of_version_0_1_beside_one_of_today(pair):
     assert compare_trials(*pair).settings == {"lr": (0.1, 0.2)}
 
 
+@pytest.mark.parametrize("key", ["image_size", "mean", "crop_pct"])
+def test_the_same_images_may_be_decoded_otherwise(pair, key):
+    """As by two backbones with preprocessing of their own."""
+    path = pair[1] / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    config["data"][key] = {"image_size": 64, "mean": [0.5], "crop_pct": 0.5}[key]
+    path.write_text(yaml.safe_dump(config))
+    assert set(compare_trials(*pair).settings) > {"lr"}
+
+
 def test_the_text(pair):
     console = Console(file=io.StringIO(), record=True, width=100)
     print_trial_comparison(compare_trials(*pair), ("trials/0", "trials/1"), console, rows=1)

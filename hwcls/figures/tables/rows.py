@@ -105,7 +105,7 @@ def _confirmed(sweep: SweepResults, _: int | None) -> Table:
         records.append(known | {axis.metric: row.mean, "low": row.low, "high": row.high, sweep.metric: value})
     caption = f"Confirmed models of {sweep.name}: mean {axis.name} over seeds, and {own.name} in the search."
     if between:
-        caption += f" Intervals: two-way bootstrap over seeds and {found.images:,} test images."
+        caption += f" Intervals: bootstrap over {found.images:,} test images, Student's t over seeds."
     caption = f"{caption} {found.left_out}".rstrip()
     return Table("confirmed", caption, header, frozenset({0}), tuple(cells), tuple(records))
 

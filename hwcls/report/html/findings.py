@@ -36,9 +36,11 @@ def find_alternatives(
     if confirmed and len(confirmed.labels) > 1:
         label = confirmed.best
         other, pair = confirmed.differences_to(label)[0]
+        names = name_alternative(sweep, label), name_alternative(sweep, other)
+        if other in confirmed.equal_to(label):
+            return f"On test {names[0]} and {names[1]} are equal."
         verdict = "significant" if pair.differs else "not significant"
         ahead = format_difference(confirmed.metric, abs(pair.mean))
-        names = name_alternative(sweep, label), name_alternative(sweep, other)
         return f"On test {names[0]} is ahead of {names[1]} by {ahead}: the difference is {verdict}."
     valued = [row for row in rows if row["value"] is not None]
     if not valued:

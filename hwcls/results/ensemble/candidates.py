@@ -20,11 +20,6 @@ from hwcls.results.load import SweepResults, load_results
 from hwcls.tracking.folders import TrialFolder
 from hwcls.training.artifacts import WEIGHTS, has_weights, load_arrays, read_weights_epoch
 
-# keys of `data` that change how an image is decoded or trained on, but neither which images there are nor their splits
-SAME_IMAGES = {
-    *("augment", "batch_size", "label", "image_size", "resize", "channels"),
-    *("interpolation", "crop_pct", "mean", "std"),
-}
 NO_WEIGHTS, DAMAGED, OTHER_IMAGES = "without weights", "without sound predictions on val", "trained on other images"
 LEFT_OUT = (NO_WEIGHTS, DAMAGED, OTHER_IMAGES)
 
@@ -164,5 +159,4 @@ def _of_most(found: Sequence[Candidate], sign: int) -> Candidate:
 
 def _has_same_images(one: Candidate, other: Candidate) -> bool:
     """Whether both were trained and judged on the same images, however they are decoded."""
-    data, own = (two.config.data.model_dump(mode="json", exclude=SAME_IMAGES) for two in (one, other))
-    return bool(data == own and np.array_equal(one.labels, other.labels))
+    return one.config.data.images() == other.config.data.images() and np.array_equal(one.labels, other.labels)

@@ -40,7 +40,7 @@ def describe_test_size(images: int, *, accuracy: float | None = None, disagreeme
     needed = count_images_needed(SMALLEST_DIFFERENCE, accuracy=accuracy, disagreement=disagreement)
     if images >= needed:
         return None
-    least = math.ceil(100 * smallest_difference(images, accuracy=accuracy, disagreement=disagreement))
+    least = math.ceil(round(100 * smallest_difference(images, accuracy=accuracy, disagreement=disagreement), 6))
     few = f"models apart by less than {least} points" if least < 100 else "any two models apart"
     has = f"test has {format_count(images, 'image')}: too few to tell {few}"
     return f"{has}; about {_round(needed):,} would tell {100 * SMALLEST_DIFFERENCE:.0f} points{why}"

@@ -11,7 +11,7 @@ from hwcls.report.html.charts.dots import Dot, DotRow, alternatives_chart, build
 from hwcls.report.html.page import write_page
 from hwcls.results.load import load_results
 from hwcls.results.test_comparison import compare_confirmed
-from hwcls.results.test_scores import score_winners
+from hwcls.results.test_scores import WinnerScores, score_winners
 
 
 def test_the_axis_holds_every_interval_and_has_round_ticks():
@@ -85,6 +85,15 @@ def test_f1_intervals_are_those_of_a_bootstrap_of_images(winners):
             hit = ((true[taken] == 0) & (guess[taken] == 0)).sum()
             drawn.append(2 * hit / max((true[taken] == 0).sum() + (guess[taken] == 0).sum(), 1))
     assert np.allclose(np.quantile(drawn, (0.025, 0.975)), (low[0], high[0]), atol=0.03)
+
+
+def test_the_f1_of_a_perfect_class_is_not_certain():
+    """Of three images and of many more; the draws in which no image of a class is drawn are not an F1 of 0."""
+    confusion = np.array([np.diag([3, 47])] * 5)
+    one = WinnerScores("cnn", 0, np.ones((5, 4, 2)), np.array([3, 47]), confusion)
+    low, high = one.f1_intervals()
+    assert np.all(high == 1)
+    assert 0.3 < low[0] < 0.9 < low[1] < 1
 
 
 def test_a_class_without_test_images_has_no_dot(winners):

@@ -22,6 +22,7 @@ from hwcls.results.notes.test_size import describe_test_size, judge_test_size, s
         ),
         (40, {"accuracy": 0.93}, "test has 40 images: too few to tell models apart by less than 25 points; about 540"),
         (40, {"disagreement": 0.1}, "models apart by less than 19 points; about 310 would tell 5 points"),
+        (78, {"disagreement": 0.2}, "models apart by less than 14 points"),  # 100 * 0.14 is a little more than 14
         (1, {}, "test has 1 image: too few to tell any two models apart; about 630 would tell 5 points (if they"),
     ],
 )

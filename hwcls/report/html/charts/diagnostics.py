@@ -146,9 +146,10 @@ def _curve(one: Diagnostics, label: int) -> NDArray[Any] | None:
 
 def _calibration_error(one: Diagnostics) -> str:
     try:
-        return f", ECE {metrics.expected_calibration_error(one.scores, one.labels):.3f}"
+        error = metrics.expected_calibration_error(one.scores, one.labels)
     except ValueError:  # scores of another version that are not probabilities
         return ""
+    return "" if np.isnan(error) else f", ECE {error:.3f}"
 
 
 def _rates() -> dict[str, Any]:
