@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 from hwcls.config.model import ModelFamily
 from hwcls.errors import UserError
-from hwcls.models.user.code import error_line
-from hwcls.models.user.output import bounded_output
 
 if TYPE_CHECKING:
     from torch import nn
@@ -57,16 +55,11 @@ def build_checked(config: ModelFamily, *, classes: int, channels: int, image_siz
     """The model's skeleton after `check`."""
     import torch
 
+    from hwcls.models.forward_pass import run_blank
+
     model = build_skeleton(config, classes=classes, channels=channels, image_size=image_size)
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        images = torch.zeros(2, channels, image_size, image_size)  # (2, C, H, W)
-        try:
-            with bounded_output():
-                logits = model(images)
-        except (Exception, SystemExit) as error:
-            reason = error_line(error) if isinstance(error, SystemExit) else str(error)[:240]
-            what = f"the model cannot take {channels}x{image_size}x{image_size} images: {reason}"
-            raise UserError(what, where=f"model {config.name}") from error
+    with torch.random.fork_rng(devices=[]):
+        logits = run_blank(model, config.name, channels, image_size)
     found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
     if found != (2, classes) or not logits.is_floating_point():
         kind = "" if found != (2, classes) else f" {logits.dtype}"

@@ -71,8 +71,8 @@ def build_backbone(
     """timm's backbone without its classifier, and the length of its pooled features.
 
     Pretrained weights are converted to the number of channels as timm does (grey: the sum over RGB); `stem="small"`
-    replaces a 7x7 first convolution by a 3x3 with new weights. Raises UserError for an unknown name, images it cannot
-    take, weights that are not available.
+    replaces a 7x7 first convolution by a 3x3 with new weights, or with those of a file that was trained so. Raises
+    UserError for an unknown name, images it cannot take, weights that are not available or for another stem.
     """
     if not name:
         raise UserError("no backbone named", where="model.backbone", remedy="for example resnet18")
@@ -80,9 +80,14 @@ def build_backbone(
     features, options, _ = _fit_backbone(name, stem, channels, image_size)
     if drop_path:
         require_drop_path(name)
-    backbone = _create_backbone(name, pretrained, dict(options) | ({"drop_path_rate": drop_path} if drop_path else {}))
+    backbone, was_small = _create_backbone(
+        name, pretrained, dict(options) | ({"drop_path_rate": drop_path} if drop_path else {})
+    )
+    if was_small and stem != "small":
+        what = f"'{pretrained}' was trained with the small stem of {name}"
+        raise UserError(what, where="model.stem", remedy="set model.stem to small")
     if stem == "small":
-        fresh = _make_stem_small(backbone, name, channels)
+        fresh = _make_stem_small(backbone, name, channels, was_small)
         if fresh and frozen:
             raise UserError(
                 f"the small stem of {name} has new weights, which no frozen backbone and no probe would train",
@@ -115,14 +120,13 @@ def _nearest(name: str, known: list[str]) -> str:
     return ask_for(same[:1] or nearest_names(name, known)) or "timm.list_models() shows every name"
 
 
-def _create_backbone(name: str, pretrained: bool | str, options: dict[str, Any]) -> nn.Module:
-    """timm's model without classifier, weights loaded."""
+def _create_backbone(name: str, pretrained: bool | str, options: dict[str, Any]) -> tuple[nn.Module, bool]:
+    """timm's model without classifier, weights loaded, and whether they were trained with a small stem."""
     import timm
 
     if pretrained:
         return load_backbone(fetch_weights(name, pretrained), options)
-    model: nn.Module = timm.create_model(name, **options)
-    return model
+    return timm.create_model(name, **options), False
 
 
 def unseen_edge(backbone: str, stem: str, channels: int, image_size: int) -> str | None:
@@ -218,10 +222,11 @@ def _size_remedy(backbone: str, stem: str, channels: int, image_size: int) -> st
     return "take another backbone"
 
 
-def _make_stem_small(model: nn.Module, backbone: str, channels: int) -> bool:
+def _make_stem_small(model: nn.Module, backbone: str, channels: int, was_small: bool = False) -> bool:
     """Adapt a ResNet or EfficientNet to small images: a stride-1 3x3 stem without pooling.
 
-    Returns whether its first convolution was replaced. Raises UserError where there is no such stem.
+    Returns whether its first convolution has new weights; with `was_small` they are the middle of the one that it has.
+    Raises UserError where there is no such stem.
     """
     resnet = hasattr(model, "maxpool") and hasattr(model, "layer1")
     stem = getattr(model, "conv1" if resnet else "conv_stem", None)
@@ -238,6 +243,8 @@ def _make_stem_small(model: nn.Module, backbone: str, channels: int) -> bool:
     else:
         model.conv1 = nn.Conv2d(channels, first.out_channels, 3, 1, 1, bias=first.bias is not None)
         nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
+        if was_small:
+            model.conv1.weight.data.copy_(first.weight.data[..., 2:5, 2:5])
     if resnet:
         model.maxpool = nn.Identity()
-    return not kept
+    return not kept and not was_small

@@ -37,17 +37,20 @@ class UserModelConfig(ModelFamily):
         return name
 
     def build(self, *, classes: int, channels: int, image_size: int) -> nn.Module:
-        """What the user's function returns for these numbers and every other key of the config.
+        """What the user's function returns for these numbers and every other key of the config, lazy layers included.
 
-        Raises UserError where it fails or returns anything but an nn.Module.
+        Raises UserError where it fails or returns anything but an nn.Module, and where lazy layers get no shape.
         """
         from torch import nn
+
+        from hwcls.models.forward_pass import initialise_lazy
 
         settings = {"classes": classes, "channels": channels, "image_size": image_size, **(self.model_extra or {})}
         model = call_function(self.name, settings)
         if not isinstance(model, nn.Module):
             what = f"the function returned {type(model).__name__}, not a torch.nn.Module"
             raise UserError(what, where=self.name, remedy="return the model itself")
+        initialise_lazy(model, self.name, channels, image_size)
         return model
 
     @property

@@ -36,7 +36,7 @@ from hwcls.training.step.ghost_batches import GroupFeed
 from hwcls.training.step.graph import find_obstacle
 from hwcls.training.step.loss import Loss
 from hwcls.training.step.micro_batch import halve_micro_batch
-from hwcls.training.step.optim import Schedule, build_optimizer
+from hwcls.training.step.optim import Schedule, build_optimizer, restore_groups
 from hwcls.training.step.precision import choose_precision
 from hwcls.training.step.train_step import TrainStep
 from hwcls.training.totals import Totals, read_totals
@@ -231,6 +231,7 @@ class Trainer:
     def load_state(self, state: dict[str, Any]) -> None:
         """Resume from `state`; the epochs that follow equal those of an uninterrupted run."""
         self.model.load_state_dict(state["model"])
+        restore_groups(self.optimizer, self.model, self.config.model.lr_scales(self.model), state["optimizer"])
         self.step.load_state(state["optimizer"])
         self.schedule.load_state(state["schedule"])
         if self.ema:

@@ -202,6 +202,21 @@ def test_small_stem_of_pretrained_weights(tmp_path: Path) -> None:
     assert model.backbone.conv_stem.stride == (1, 1)
 
 
+def test_a_small_stem_that_was_trained_is_kept(tmp_path: Path) -> None:
+    """Frozen, too, as its weights are not new; grey images get the sum over its colours."""
+    source, path = build(backbone="resnet18", stem="small").backbone, tmp_path / "best.safetensors"
+    save_file({f"backbone.{name}": value for name, value in source.state_dict().items()}, path)
+    for channels, expected in ((3, source.conv1.weight), (1, source.conv1.weight.sum(1, keepdim=True))):
+        found = build(channels, backbone="resnet18", stem="small", pretrained=str(path), frozen=True).backbone
+        assert found.conv1.stride == (1, 1)
+        assert torch.allclose(found.conv1.weight, expected)
+        assert torch.equal(found.layer4[1].conv2.weight, source.layer4[1].conv2.weight)
+    with pytest.raises(
+        UserError, match=r"best.* was trained with the small stem of resnet18 — set model\.stem to small"
+    ):
+        build(backbone="resnet18", pretrained=str(path))
+
+
 def test_no_small_stem_for_a_transformer() -> None:
     with pytest.raises(UserError, match="stem"):
         build(size=32, backbone="test_vit", stem="small")

@@ -44,6 +44,31 @@ def broken(**settings):
     raise ZeroDivisionError("oh no")
 """
 
+LAZY = """
+import torch
+from torch import nn
+
+class Spare(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net, self.spare = nn.Linear(64, 5), nn.LazyLinear(3)
+
+    def forward(self, x):
+        return self.net(x.flatten(1))
+
+def build(classes, channels, image_size):
+    frozen = nn.BatchNorm2d(4).eval()
+    return nn.Sequential(
+        nn.LazyConv2d(4, 3), frozen, nn.LazyBatchNorm2d(), nn.Dropout(0.5), nn.Flatten(), nn.LazyLinear(classes)
+    )
+
+def spare(classes, channels, image_size):
+    return Spare()
+
+def narrow(classes, channels, image_size):
+    return nn.Sequential(nn.LazyConv2d(4, 9), nn.Flatten(), nn.LazyLinear(classes))
+"""
+
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
@@ -103,6 +128,35 @@ def test_an_edited_file_is_loaded_again(source: Path) -> None:
 def test_errors_of_a_user_model(source: Path, function: str, settings: dict[str, object], said: str) -> None:
     with pytest.raises(UserError, match=said):
         check(config(source, function, **settings))
+
+
+def test_lazy_layers_have_shapes_that_the_seed_draws(source: Path) -> None:
+    """As a model without any: in training mode where the function leaves it so, with statistics of no image."""
+    source.write_text(LAZY)
+    built = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        built.append(models.build(config(source), classes=5, channels=1, image_size=8))
+    states = [model.state_dict() for model in built]
+    assert [tuple(states[0][name].shape) for name in ("0.weight", "5.weight")] == [(4, 1, 3, 3), (5, 4 * 6 * 6)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert not torch.equal(states[0]["0.weight"], states[2]["0.weight"])
+    assert states[0]["2.running_mean"].tolist() == [0.0] * 4
+    assert [module.training for module in built[0]] == [True, False, True, True, True, True]
+    assert check(config(source)) == sum(weight.numel() for weight in built[0].parameters())
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        ("spare", "no forward pass uses the lazy 'spare.weight' — remove that layer"),
+        ("narrow", "the model cannot take 1x8x8 images"),
+    ],
+)
+def test_lazy_layers_without_shapes(source: Path, function: str, said: str) -> None:
+    source.write_text(LAZY)
+    with pytest.raises(UserError, match=said):
+        models.build(config(source, function), classes=5, channels=1, image_size=8)
 
 
 def test_a_missing_or_failing_file(source: Path) -> None:

@@ -7,9 +7,13 @@ import pytest
 import torch
 
 from hwcls.config.trial import TrialConfig
+from hwcls.data.imageset import open_data
 from hwcls.errors import UserError
+from hwcls.inspection.load_trained import load_trained
 from hwcls.tracking.folders import TrialFolder
 from hwcls.training import checkpoint, gpu, local
+from hwcls.training.build import build_trainer
+from hwcls.training.snapshot import take_snapshot
 from hwcls.training.trainer import Trainer
 from tests.trials import OUT_OF_MEMORY
 
@@ -45,6 +49,31 @@ def test_resumes_with_smaller_micro_batches(tmp_path, monkeypatch, workers):
         for name in ("ample", "scarce")
     ]
     assert [line["val/loss"] for line in lines[0]] == pytest.approx([line["val/loss"] for line in lines[1]], rel=1e-5)
+
+
+LAZY = """
+from torch import nn
+
+def build(classes, **settings):
+    return nn.Sequential(nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.ReLU(), nn.Flatten(), nn.LazyLinear(classes))
+"""
+
+
+def test_a_model_with_lazy_layers_is_trained_resumed_and_loaded(trial, tmp_path):
+    (tmp_path / "mine.py").write_text(LAZY)
+    lazy = trial(model={"name": f"{tmp_path}/mine.py:build"}, epochs=2)
+    assert local.train(lazy, tmp_path / "trial", lambda line: None).status == "complete"
+    data = open_data(lazy.data)
+    whole, resumed = build_trainer(lazy, data), build_trainer(lazy, data)
+    epochs = whole.epochs()
+    next(epochs)
+    checkpoint.replace(take_snapshot(whole), tmp_path / "state")
+    checkpoint.load(resumed, tmp_path / "state")
+    next(epochs), next(resumed.epochs())
+    losses = [trainer.history.records[-1]["val/loss"] for trainer in (whole, resumed)]
+    assert losses == [TrialFolder(tmp_path / "trial").records()[-1]["val/loss"]] * 2
+    kept = load_trained(tmp_path / "trial").model.state_dict()
+    assert all(torch.equal(kept[name], weight) for name, weight in whole.history.best_weights.items())
 
 
 def test_records_are_those_of_the_weights(trial, tmp_path, monkeypatch):

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from hwcls import models
 from hwcls.config.data import AugmentConfig
 from hwcls.config.trial import TrialConfig
-from hwcls.data.imageset import ImageSet, Split
+from hwcls.data.imageset import ImageSet, Split, open_data
 from hwcls.errors import UserError
 from hwcls.models.unet import UNetAutoencoder
 from hwcls.training import checkpoint, pretrain
@@ -80,6 +81,31 @@ def test_once_per_setting(data: ImageSet, tmp_path: Path, monkeypatch: pytest.Mo
     fewer = replace(data, train=Split(data.train.images, data.train.labels[:100], data.train.rows[:100]))
     assert not same(first, pretrain.encoder_weights(config(), fewer, CPU, tmp_path))
     assert len(trained) == len(others) + 2
+    assert len(list(tmp_path.rglob("*.safetensors"))) == len(trained)
+
+
+def test_once_per_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's own folders have one name, and as many images of equal mean and spread as another: each has its own."""
+    rng, trained = np.random.default_rng(0), []
+    for name in "first", "second":
+        for row in range(30):
+            path = tmp_path / name / "ab"[row % 2] / f"{row}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(rng.integers(0, 256, (16, 8), np.uint8)).save(path)
+    train = pretrain._train
+    monkeypatch.setattr(pretrain, "_train", lambda *args: trained.append(args) or train(*args))
+    by = {"mean": [0.5], "std": [0.25], "channels": 1, "image_size": 8}
+    settings = config(epochs=1).to_dict()
+    for entries in (
+        {"path": str(tmp_path / "first"), **by},
+        {"path": str(tmp_path / "second"), **by},
+        {"path": str(tmp_path / "first"), **by, "resize": "squash"},
+        {"name": "digits"},
+    ):
+        trial, before = TrialConfig.from_dict({**settings, "data": entries}), len(trained)
+        found = [pretrain.encoder_weights(trial, open_data(trial.data), CPU, tmp_path / "cache") for _ in range(2)]
+        assert len(trained) == before + 1
+        assert same(*found)
     assert len(list(tmp_path.rglob("*.safetensors"))) == len(trained)
 
 

@@ -16,6 +16,7 @@ from hwcls.training.errors import NotFiniteError
 from hwcls.training.evaluation import train_sample_size
 from hwcls.training.launch import launch
 from hwcls.training.snapshot import take_snapshot
+from hwcls.training.step import optim
 
 CPU = World(device=torch.device("cpu"))
 
@@ -79,6 +80,37 @@ def test_resumed_equals_uninterrupted_to_the_bit(trial, tmp_path, changes):
     assert resumed.history.best == uninterrupted.history.best
     assert np.array_equal(resumed.history.best_scores, uninterrupted.history.best_scores)
     assert resumed.history.confusions.keys() == uninterrupted.history.confusions.keys()
+
+
+EMBEDDED = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.pos_embed, self.head = nn.Parameter(torch.ones(1, 64)), nn.Linear(64, classes)
+
+    def forward(self, x):
+        return self.head(x.flatten(1) + self.pos_embed)
+
+def build(classes, **settings):
+    return Net(classes)
+"""
+
+
+def test_an_earlier_version_that_decayed_position_embeddings_is_resumed(trial, tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(EMBEDDED)
+    optimizer = {"name": "adamw", "lr": 0.01, "weight_decay": 0.5}
+    config = trial(model={"name": f"{tmp_path}/mine.py:build"}, optimizer=optimizer)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(optim, "EMBEDDING", re.compile("none"))
+        _, expected = train(config)
+        half, before = train(config, epochs=2)
+    checkpoint.replace(take_snapshot(half), tmp_path / "state")
+    resumed = build_trainer(config, open_data(config.data), CPU)
+    checkpoint.load(resumed, tmp_path / "state")
+    assert numbers(before + list(resumed.epochs())) == numbers(expected) != numbers(train(config)[1])
 
 
 @pytest.mark.parametrize("changes", [{"data__augment": {"crop": 1, "mixup": 0.5}}, {"norm_batch": 16}])

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 PREFIX = "backbone."  # of the backbone's tensors in a trial's best.safetensors
+STEM = "conv1.weight"  # of a ResNet
 WHERE = "model.pretrained"
 LFS = b"version https://git-lfs"
 REMEDY = "give a file with the weights of this very backbone"
@@ -48,11 +49,15 @@ def rename_tensors(found: FoundWeights, weights: dict[str, Any]) -> dict[str, An
     return rename_by_order(weights, found.backbone)
 
 
-def load_backbone(found: FoundWeights, options: dict[str, Any]) -> nn.Module:
+def load_backbone(found: FoundWeights, options: dict[str, Any]) -> tuple[nn.Module, bool]:
     """timm's backbone with weights that are on this machine, all but their classifier.
 
     Args:
         options: Of timm.create_model; `num_classes` is 0.
+
+    Returns:
+        The backbone, and whether the weights were trained with `stem: small`: their first convolution is the middle of
+        timm's 7x7 one then, with zeros around it.
 
     Raises:
         UserError: The file is damaged, or holds the weights of another architecture or for other channels.
@@ -62,6 +67,7 @@ def load_backbone(found: FoundWeights, options: dict[str, Any]) -> nn.Module:
     weights = read_weights(found)
     for name in classifier_names(found.backbone):
         weights.pop(name, None)
+    is_small = _enlarge_small_stem(weights, found.backbone)
     overlay: dict[str, Any] = {"state_dict": weights, "num_classes": 0, "label_offset": 0}
     if size := _other_input_size(weights, found, options["in_chans"]):
         overlay["input_size"] = size
@@ -75,7 +81,18 @@ def load_backbone(found: FoundWeights, options: dict[str, Any]) -> nn.Module:
         what = f"'{found.place}' {describe_difference(weights, found.backbone)}"
         raise UserError(what, where=WHERE, remedy=remedy) from error
     vars(model)["pretrained_cfg"].pop("state_dict", None)  # a second copy of the weights
-    return model
+    return model, is_small
+
+
+def _enlarge_small_stem(weights: dict[str, Any], backbone: str) -> bool:
+    """Surround the 3x3 first convolution of a ResNet with zeros where timm's is 7x7; whether that was so."""
+    from torch.nn.functional import pad
+
+    small, wanted = weights.get(STEM), backbone_shapes(backbone).get(STEM, ())
+    if small is None or tuple(small.shape[2:]) != (3, 3) or wanted[2:] != (7, 7):
+        return False
+    weights[STEM] = pad(small, [2, 2, 2, 2])  # (F, C, 7, 7)
+    return True
 
 
 def _other_input_size(weights: dict[str, Any], found: FoundWeights, channels: int) -> tuple[int, ...] | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fnmatch
 import functools
 import inspect
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -23,6 +25,8 @@ from hwcls.config.optim import (
 )
 
 KINDS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+# what modules call class tokens and position embeddings; not all of timm's name them in `no_weight_decay()`
+EMBEDDING = re.compile(r"(.*\.)?(cls_token|class_token|pos_embed\w*(\.weight)?|rel_pos_[hw]|(height|width)_rel)")
 WRAPPED = ("step", "zero_grad", "add_param_group", "state_dict", "load_state_dict")
 
 
@@ -32,30 +36,61 @@ def build_optimizer(
     """A fused optimizer over the trainable weights, in groups of one `lr_scale` and one weight decay.
 
     `scales` are factors on the learning rate by the weights' names, which `Schedule` applies; weights that are not in
-    it have 1 and are the first groups, apart from all others. Weight decay excludes norms and biases (at most one axis)
-    and what a module names in `no_weight_decay()`, as timm's models do: class tokens and position embeddings.
+    it have 1 and are the first groups, apart from all others. Weight decay excludes norms, biases (at most one axis),
+    class tokens, position embeddings, and what else a module names in `no_weight_decay()`, as timm's models do.
     """
-    excluded = {
-        f"{prefix}.{name}".lstrip(".")
-        for prefix, module in model.named_modules()
-        if callable(names := getattr(module, "no_weight_decay", None))
-        for name in names()
-    }
-    scales = scales or {}
-    found: dict[tuple[bool, float, bool], list[nn.Parameter]] = {}  # by how they are sorted
-    for name, weight in model.named_parameters():
-        if weight.requires_grad:
-            decayed = weight.ndim > 1 and name not in excluded
-            found.setdefault((name in scales, -scales.get(name, 1.0), not decayed), []).append(weight)
     groups = [
-        {"params": weights, "weight_decay": 0.0 if spared else config.weight_decay, "lr_scale": -scale}
-        for (_, scale, spared), weights in sorted(found.items(), key=lambda one: one[0])
+        {"params": weights, "weight_decay": 0.0 if spared else config.weight_decay, "lr_scale": scale}
+        for scale, spared, weights in _sort(model, scales or {}, _undecayed(model))
     ]
     settings: dict[str, Any] = {"lr": config.lr, "fused": True}
     if isinstance(config, SgdConfig):
         settings |= {"momentum": config.momentum, "nesterov": config.nesterov}
     optimizer: torch.optim.Optimizer = _without_compiler(KINDS[config.name])(groups, **settings)
     return optimizer
+
+
+def restore_groups(
+    optimizer: torch.optim.Optimizer, model: nn.Module, scales: Mapping[str, float], state: Mapping[str, Any]
+) -> None:
+    """Give each group the weights that it has in a `state_dict` of this training, which may be an earlier version's.
+
+    Those decayed what no module names literally; a training that began so ends so.
+    """
+    sizes = [len(group["params"]) for group in state["param_groups"]]
+    if sizes != [len(group["params"]) for group in optimizer.param_groups]:
+        earlier = _sort(model, scales, _named_by_modules(model))
+        for group, (_, _, weights) in zip(optimizer.param_groups, earlier, strict=True):
+            group["params"] = weights
+
+
+def _sort(
+    model: nn.Module, scales: Mapping[str, float], undecayed: Collection[str]
+) -> list[tuple[float, bool, list[nn.Parameter]]]:
+    """The trainable weights in groups, each with its scale and whether weight decay spares it."""
+    found: dict[tuple[bool, float, bool], list[nn.Parameter]] = {}  # by how they are sorted
+    for name, weight in model.named_parameters():
+        if weight.requires_grad:
+            spared = weight.ndim <= 1 or name in undecayed
+            found.setdefault((name in scales, -scales.get(name, 1.0), spared), []).append(weight)
+    return [(-scale, spared, weights) for (_, scale, spared), weights in sorted(found.items(), key=lambda one: one[0])]
+
+
+def _undecayed(model: nn.Module) -> set[str]:
+    """The names of weights of several axes that are not decayed."""
+    names = [name for name, _ in model.named_parameters()]
+    named = {name for pattern in _named_by_modules(model) for name in fnmatch.filter(names, pattern)}
+    return named | set(filter(EMBEDDING.fullmatch, names))
+
+
+def _named_by_modules(model: nn.Module) -> set[str]:
+    """What modules exclude from weight decay: names of weights, or patterns of names."""
+    return {
+        f"{prefix}.{name}".lstrip(".")
+        for prefix, module in model.named_modules()
+        if callable(names := getattr(module, "no_weight_decay", None))
+        for name in names()
+    }
 
 
 @functools.cache

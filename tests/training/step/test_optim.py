@@ -18,6 +18,7 @@ from hwcls.config.optim import (
     PlateauConfig,
     SgdConfig,
 )
+from hwcls.models.skip_init import skip_init
 from hwcls.models.timm import TimmConfig
 from hwcls.training.step.optim import Schedule, build_optimizer
 
@@ -135,14 +136,42 @@ def test_norms_and_biases_are_not_decayed():
     assert all(group["fused"] for group in optimizer.param_groups)
 
 
+def spared(model):
+    """The names of the weights of several axes that weight decay leaves out."""
+    optimizer = build_optimizer(AdamWConfig(lr=0.1, weight_decay=0.5), model)
+    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    found = {name: decay[id(weight)] for name, weight in model.named_parameters()}
+    assert len(decay) == len(found)
+    return {name for name, weight in model.named_parameters() if weight.ndim > 1 and not found[name]}
+
+
 def test_class_token_and_position_embedding_are_not_decayed():
     vit = models.build(TimmConfig(backbone="test_vit"), classes=3, channels=3, image_size=32)
-    optimizer = build_optimizer(AdamWConfig(lr=0.1, weight_decay=0.5), vit)
-    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
-    found = {name: decay[id(weight)] for name, weight in vit.named_parameters()}
-    spared = {name.rpartition(".")[2] for name, weight in vit.named_parameters() if weight.ndim > 1 and not found[name]}
-    assert spared == {"cls_token", "pos_embed"}
-    assert len(decay) == len(found)
+    assert spared(vit) == {"backbone.cls_token", "backbone.pos_embed"}
+
+
+@pytest.mark.parametrize(
+    ("backbone", "expected"),
+    [
+        ("xcit_nano_12_p16_224", {"cls_token", "pos_embed.token_projection.weight"}),  # timm has a pattern
+        ("visformer_tiny", {"pos_embed1", "pos_embed2", "pos_embed3"}),  # timm names none
+    ],
+)
+def test_position_embeddings_are_not_decayed_whatever_timm_names(backbone, expected):
+    import timm
+
+    with skip_init():
+        model = timm.create_model(backbone, num_classes=0)
+    assert {name for name in spared(model) if not name.endswith(".temperature")} == expected
+
+
+def test_embeddings_of_a_users_own_model_are_not_decayed():
+    model = nn.Module()
+    for name in ("class_token", "pos_embedding", "rel_pos_h", "tokens"):
+        model.register_parameter(name, nn.Parameter(torch.zeros(1, 2, 3)))
+    model.pos_embed = nn.Embedding(4, 2)
+    model.block = nn.ModuleDict({"pos_embed": nn.Sequential(nn.Conv2d(2, 2, 3))})  # computed, not an embedding
+    assert spared(model) == {"class_token", "pos_embedding", "rel_pos_h", "pos_embed.weight"}
 
 
 @pytest.mark.parametrize(
