@@ -65,6 +65,13 @@ def test_a_sweep_stands_for_its_best_trial(invoke, folder):
     assert "model: trial 0, the best on validation: val/accuracy " in done.stderr
 
 
+def test_evaluate_says_that_the_images_have_changed(invoke, folder, monkeypatch):
+    assert invoke("evaluate", folder, "--json").stderr == ""
+    monkeypatch.setattr("hwcls.inspection.load_trained.Trained.changed_images", lambda self, split: f"{split}: changed")
+    assert invoke("evaluate", folder, "--json").stderr == "val: changed\n"
+    assert "train: changed\n" in invoke("evaluate", folder, "--split", "train").stderr
+
+
 def test_what_trains_takes_a_sweep_too(invoke, folder, tmp_path):
     sweep = folder.parents[1]
     done = invoke("profile", sweep, "--steps", "1", "--out", tmp_path / "profile", "--json")

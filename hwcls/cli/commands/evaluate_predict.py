@@ -76,6 +76,8 @@ def evaluate(
 
     trained = load_classifier(trial, print_to_stderr, views)
     data = trained.data_sets[0]
+    if changed := trained.changed_images(split.value):
+        print_to_stderr(changed)
     if split is Split.test:
         times = count_test_read(trained.path)
         count = "once" if times == 1 else f"{times} times"
