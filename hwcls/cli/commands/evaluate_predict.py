@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hwcls.cli.console import app, echo, print_to_stderr, table_console
-from hwcls.cli.options import AsJson, Overwrite, TrialFolder, TrustCode, Views, check_overwrite
+from hwcls.cli.options import AsJson, Overwrite, TrialFolder, TrustCode, Views, check_outside_data, check_overwrite
 from hwcls.cli.progress_bar import progress_reporter
 from hwcls.errors import UserError
 from hwcls.escape import printable
@@ -211,6 +211,7 @@ def _explain(
     if not isinstance(trained, Trained):
         remedy = f"name one of its models, such as {trained.members[0].path}"
         raise UserError("--explain is for a single model", where=str(trained.path), remedy=remedy)
+    check_outside_data(folder, trained.config.data)
     paths = choose_paths([image.name for image in images], folder)
     check_overwrite([*paths, folder / OVERVIEW], overwrite)
     folder.mkdir(parents=True, exist_ok=True)
