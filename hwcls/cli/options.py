@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,9 @@ from hwcls.cli.choose_run import choose_recorded, choose_trial
 from hwcls.cli.completion import folders, sweep_file
 from hwcls.cli.completion.completer import words
 from hwcls.errors import LayoutError, UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from hwcls.config.data import DataConfig
 
 WANDB_MODES = ("online", "offline", "off", "auto")
 
@@ -117,6 +120,15 @@ def check_overwrite(paths: Iterable[Path], overwrite: bool) -> None:
     if not can_ask():
         raise UserError("exists already", where=where, remedy="pass --overwrite to replace it, or name another path")
     ask_to_replace(where)
+
+
+def check_outside_data(folder: Path, data: DataConfig) -> None:
+    """Raise UserError where pictures written into a folder would become images of the user's own data set."""
+    from hwcls.data.formats.archive import is_walked
+
+    if data.path is not None and is_walked(path := Path(data.path).expanduser(), folder):
+        what = f"lies in the data's folder {path}: its pictures would be taken for images of a class"
+        raise UserError(what, where=str(folder), remedy=f"name another, such as {path.resolve().parent / folder.name}")
 
 
 def ask_to_replace(where: str) -> None:

@@ -4,7 +4,7 @@ A store is a folder `stores/<name>-<key>` with, per split, `<split>.images.npy` 
 (N,) int64, `<split>.sums.npy` (N, 2, C) int64 (the pixels' sums and sums of squares) and `<split>.digests.npy` (N,)
 uint64 (BLAKE2b of each image), and `meta.json`, with every file's size, the hashes of all but the images, and the range
 by which pixels of more than 8 bits were scaled (null: there are none). The key is a hash of the raw files' names, sizes
-and times (and of the path of the user's files) and of the decode settings.
+and times (of the user's files: of images and tables, and of their path) and of the decode settings.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 from filelock import FileLock
 
 from hwcls import files
-from hwcls.config.data import PLAIN_INPUTS, DataConfig
+from hwcls.config.data import PLAIN_INPUTS, DataConfig, LayoutConfig
 from hwcls.data import catalog, disk, integrity
 from hwcls.data.cache import leases
 from hwcls.data.cache.limit import STORES, make_room, tree_bytes, unfinished_folder
@@ -33,8 +33,9 @@ from hwcls.data.decoding.shards import ARRAYS, RECORD, Shape, Unfinished, decode
 from hwcls.data.enlarged import EnlargedImages
 from hwcls.data.fetch import fetch_data_set
 from hwcls.data.formats.archive import walk_files
-from hwcls.data.formats.image_types import summarise
+from hwcls.data.formats.image_types import KINDS, is_image, summarise, why_not_an_image
 from hwcls.data.formats.raw import EncodedImages, RawData, UnusableImagesError
+from hwcls.data.own.tables import is_table
 from hwcls.data.progress import ProgressMeter, ProgressReporter
 from hwcls.errors import UserError
 from hwcls.format import format_bytes, plain_name
@@ -258,6 +259,8 @@ def _store_folder(config: DataConfig, place: Path, version: int | None = None) -
         found: list[tuple[str, os.stat_result]] = []
     else:
         found = list(walk_files(place)) if place.is_dir() else [(place.name, place.stat())]
+    if spec.user_files:
+        found = [(name, status) for name, status in found if _may_be_data(name, config.layout)]
     listing = [[name, status.st_size, status.st_mtime_ns] for name, status in found]
     # a known data set may move; two folders of a user's may hold files of the same names, sizes and times
     where = str(place.resolve()) if spec.user_files else ""
@@ -266,6 +269,13 @@ def _store_folder(config: DataConfig, place: Path, version: int | None = None) -
     text = json.dumps([*settings, *Resizing.of(config).key()])
     key = f"{config.name}-{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
     return catalog.cache_folder() / STORES / key
+
+
+def _may_be_data(name: str, layout: LayoutConfig | None) -> bool:
+    """Whether a user's file may hold pixels or labels: notes and sweep files beside the images change nothing."""
+    named = layout.table.rpartition("/")[2] if layout and layout.table else None  # a table of any ending
+    is_known = is_image(name) or is_table(name) or why_not_an_image(name) in KINDS.values()
+    return is_known or name.rpartition("/")[2] == named
 
 
 def _layout_key(config: DataConfig) -> list[Any]:

@@ -19,13 +19,15 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from hwcls import files, models
-from hwcls.config.data import AugmentConfig
+from hwcls.config.data import AugmentConfig, DataConfig
 from hwcls.config.sweep_file import load_trial
 from hwcls.config.trial import TrialConfig, flatten
 from hwcls.data.augment.apply import Normalise
 from hwcls.data.augment.defaults import spell_out
+from hwcls.data.cuts.table import describe_changes
 from hwcls.data.decoding.pixel_range import SIXTEEN_BITS
 from hwcls.data.imageset import ImageSet, InputSpec, open_data
+from hwcls.data.own.rows import first_of
 from hwcls.errors import UserError, wrong_folder
 from hwcls.inspection.views import PLAIN, Views, plan_views
 from hwcls.tracking.folders import ABOUT, MEMBERS, TEST_READS, SweepFolder, TrialFolder
@@ -62,6 +64,9 @@ class Classifier(Protocol):
     def probabilities(self, *pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """(B, S, S, C) uint8, in each way of `decodings`, to (B, K) float32."""
 
+    def changed_images(self, split: str) -> str | None:
+        """How a split differs from that of the training, in a sentence; None: it does not, or that is not known."""
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -97,14 +102,17 @@ class Trained:
 
     @cached_property
     def data(self) -> ImageSet:
-        """The data set, which predictions do not need; raises UserError where it is missing or scaled otherwise now."""
-        data = open_data(self.config.data)
-        old, new = (found.pixel_range or SIXTEEN_BITS for found in (self.inputs, data))
-        if old != new:
-            what = f"trained on images whose pixels {old.low:g} to {old.high:g} became 0 to 255"
-            what += f"; in {data.title} it is now {new.low:g} to {new.high:g}"
-            raise UserError(what, where=str(self.path), remedy="train it again; hwcls predict scales as it was trained")
-        return data
+        """The data set as it was given to the model in training, which predictions do not need.
+
+        Raises UserError where it is missing, has other classes, or is scaled otherwise now.
+        """
+        return _open_as_trained(self.config.data, self.inputs, str(self.path))
+
+    def changed_images(self, split: str) -> str | None:
+        """How a split differs from that of the training, in a sentence; None: it does not, or that is not known."""
+        own = (self.path / "splits.csv").is_file()  # of `hwcls train`; a sweep has one for all of its runs
+        folder = self.path if own else find_sweep_folder(self.path)
+        return describe_changes(self.config.data, self.data, folder, split) if folder else None
 
     @torch.no_grad()
     def probabilities(self, *pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -224,6 +232,29 @@ def count_test_read(path: Path) -> int:
 def find_sweep_folder(path: Path) -> Path | None:
     """The folder of a trial's sweep, if it belongs to one."""
     return next((folder for folder in path.absolute().parents[:3] if (folder / "sweep.yaml").is_file()), None)
+
+
+def _open_as_trained(config: DataConfig, inputs: InputSpec, where: str) -> ImageSet:
+    """The data set, decoded and normalised as `inputs` was; raises UserError where that does not give its images."""
+    data = open_data(config)
+    if data.classes != inputs.classes:
+        what = f"trained on other classes than {data.title} has now ({_describe_classes(inputs.classes, data.classes)})"
+        raise UserError(what, where=where, remedy="restore the images or train again")
+    shape = {"image_size": inputs.image_size, "channels": inputs.channels}
+    if (data.image_size, data.channels) != (inputs.image_size, inputs.channels):  # which new images may have changed
+        data = open_data(config.model_copy(update=shape))
+    old, new = (found.pixel_range or SIXTEEN_BITS for found in (inputs, data))
+    if old != new:
+        what = f"trained on images whose pixels {old.low:g} to {old.high:g} became 0 to 255"
+        what += f"; in {data.title} it is now {new.low:g} to {new.high:g}"
+        raise UserError(what, where=where, remedy="train it again; hwcls predict scales as it was trained")
+    return replace(data, mean=inputs.mean, std=inputs.std)
+
+
+def _describe_classes(old: tuple[str, ...], new: tuple[str, ...]) -> str:
+    """How the classes differ, in words."""
+    changes = {"new": [name for name in new if name not in old], "missing": [name for name in old if name not in new]}
+    return "; ".join(f"{word}: {first_of(names)}" for word, names in changes.items() if names) or "in another order"
 
 
 def _check_complete(path: Path, weights: bytes) -> None:

@@ -129,10 +129,11 @@ def by_uncertainty(predictions: Iterable[Prediction]) -> list[Prediction]:
 def folder_class(file: str, classes: Container[str]) -> str | None:
     """The class that an image's folder names, such as cat for `photos/cat/1.jpg`; None where it names none.
 
-    A class of folders two deep, such as `Greek/character01`, is known too.
+    A class of folders several deep, such as `Greek/character01`, is known too.
     """
     folders = nfc(file).split("/")[:-1]
-    return next((name for deep in (1, 2) if (name := "/".join(folders[-deep:])) in classes), None)
+    paths = ("/".join(folders[first:]) for first in reversed(range(len(folders))))
+    return next((path for path in paths if path in classes), None)
 
 
 def _describe(

@@ -3,11 +3,13 @@
 import csv
 import io
 import json
+import shutil
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -63,6 +65,13 @@ def test_a_sweep_stands_for_its_best_trial(invoke, folder):
     done = invoke("evaluate", folder.parents[1], "--json")
     assert json.loads(done.stdout) == named
     assert "model: trial 0, the best on validation: val/accuracy " in done.stderr
+
+
+def test_evaluate_says_that_the_images_have_changed(invoke, folder, monkeypatch):
+    assert invoke("evaluate", folder, "--json").stderr == ""
+    monkeypatch.setattr("hwcls.inspection.load_trained.Trained.changed_images", lambda self, split: f"{split}: changed")
+    assert invoke("evaluate", folder, "--json").stderr == "val: changed\n"
+    assert "train: changed\n" in invoke("evaluate", folder, "--split", "train").stderr
 
 
 def test_what_trains_takes_a_sweep_too(invoke, folder, tmp_path):
@@ -324,6 +333,45 @@ def test_predict_explains(invoke, folder, photos, monkeypatch):
     assert not (photos / "other").exists()
 
 
+@pytest.fixture
+def in_photos(folder, tmp_path, monkeypatch):
+    """The current folder is that of the user's own photos, on which the trial was trained."""
+    for place in range(12):
+        path = tmp_path / "photos" / "ab"[place % 2] / f"{place}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(place).integers(0, 256, (8, 8), np.uint8)).save(path)
+    monkeypatch.chdir(tmp_path / "photos")
+    changed = {"data": {"path": str(tmp_path / "photos"), "image_size": 8}}
+    trial = shutil.copytree(folder, tmp_path / "photos" / "results" / "made" / "trials" / "0")
+    config = TrialConfig.from_dict({**TRIAL, **changed})
+    (trial / "config.yaml").write_text(yaml.safe_dump(config.to_dict()))
+    for name in ("sweep.yaml", ".lock"):  # which make it a folder of results, that is no class
+        (trial.parents[1] / name).write_text("name: made\n")
+    return trial
+
+
+@pytest.mark.parametrize("words", ["predict TRIAL a/0.png --explain OUT", "inspect TRIAL --out OUT"])
+def test_pictures_do_not_become_a_class(invoke, in_photos, words):
+    photos = in_photos.parents[3]
+
+    def run(out):
+        return invoke(*words.replace("TRIAL", str(in_photos)).replace("OUT", str(out)).split())
+
+    for out in ("why", "a", photos / "why" / "again"):
+        done = run(out)
+        assert done.exit_code == 2, done.output
+        what = f"{out}: lies in the data's folder {photos}: its pictures would be taken for images of a class"
+        elsewhere = photos.parent / (photos / out).name
+        assert done.stderr.splitlines()[-1] == f"hwcls: {what} — name another, such as {elsewhere}"
+        assert not (photos / "why").exists()
+    for out in (photos.parent / "why", in_photos / "why", ".why"):
+        assert run(out).exit_code == 0
+    from hwcls.data.imageset import open_data
+    from hwcls.inspection.load_trained import trial_config
+
+    assert open_data(trial_config(in_photos).data).classes == ("a", "b")
+
+
 def test_export(invoke, folder, tmp_path):
     done = invoke("export", folder, "--format", "torch", "--out", tmp_path / "m.pt2")
     assert done.exit_code == 0, done.output
@@ -413,8 +461,6 @@ def test_inspect(invoke, folder, tmp_path):
 
 
 def test_inspect_where_nothing_was_recorded(invoke, tmp_path):
-    import yaml
-
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(TrialConfig.from_dict(TRIAL).to_dict()))
     for content, message in ((None, "nothing was recorded"), (b"no archive", "damaged")):
         if content:

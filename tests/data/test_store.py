@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -17,11 +18,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hwcls.config.data import DataConfig
+from hwcls.config.data import DataConfig, LayoutConfig
 from hwcls.data.catalog import DATA_SETS
+from hwcls.data.formats.archive import walk_files
 from hwcls.data.imageset import Split, open_data
 from hwcls.data.integrity import Duplicate, describe_duplicates
-from hwcls.data.store import ARRAYS, open_pixel_store, read_raw_data
+from hwcls.data.store import ARRAYS, data_key, open_pixel_store, read_raw_data
 from hwcls.errors import UserError
 
 MNIST = DataConfig(name="mnist")
@@ -233,7 +235,7 @@ def test_full_disk(make: SimpleNamespace, raw: Path, tmp_path: Path, monkeypatch
 BUILD = """
 import dataclasses, json, os, sys, time
 from pathlib import Path
-from hwcls.config.data import DataConfig
+from hwcls.config.data import DataConfig, LayoutConfig
 from hwcls.data.catalog import DATA_SETS
 from hwcls.data.imageset import open_data
 
@@ -295,7 +297,7 @@ def test_killed_in_mid_build_the_next_finishes_it(make: SimpleNamespace, raw: Pa
     code = """
 import os, signal
 import hwcls.data.progress
-from hwcls.config.data import DataConfig
+from hwcls.config.data import DataConfig, LayoutConfig
 from hwcls.data.store import open_pixel_store
 hwcls.data.progress.REPORT_EVERY = -1.0
 open_pixel_store(DataConfig(name="mnist"), lambda line: "% of" in line and os.kill(os.getpid(), signal.SIGKILL))
@@ -375,3 +377,40 @@ def test_the_command_that_names_duplicates_opens_the_same_store(make: SimpleName
     line = lines[-1]
     command = f"`hwcls data verify imagefolder --path '{tmp_path}/my set' --set image_size=16 --set channels=1`"
     assert command in line
+
+
+NOTES = ("photos.yaml", "notes.txt", "README.md", "a/info.json", "b/LICENSE", "sweep.py")
+DECIDE = {  # a file in the data's folder, and the layout that reads it
+    "a/4.png": None,
+    "a/5.JPG": None,
+    "a/6.heic": None,
+    "images.csv": None,
+    "more/labels.parquet": None,
+    "labels.txt": LayoutConfig(table="labels.txt"),
+}
+
+
+def test_notes_beside_the_images_change_no_store(make: SimpleNamespace, tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    make.write_files(root, {f"{kind}/{i}.png": make.png(make.noise(i, 8, 8)) for kind in "ab" for i in range(4)})
+    config = DataConfig(path=str(root))
+    folder = open_pixel_store(config).folder
+    # as earlier versions named it, so that their stores are found
+    listing = [[name, status.st_size, status.st_mtime_ns] for name, status in walk_files(root)]
+    text = json.dumps([4, "imagefolder", str(root.resolve()), listing, None, None])
+    assert folder.name == f"imagefolder-{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
+    for content in (b"one", b"another"):
+        make.write_files(root, dict.fromkeys(NOTES, content))
+        assert open_pixel_store(config).folder == folder
+        assert len(stores(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(("name", "layout"), DECIDE.items())
+def test_what_may_decide_pixels_or_labels_changes_the_store(
+    make: SimpleNamespace, tmp_path: Path, name: str, layout: LayoutConfig | None
+) -> None:
+    make.write_files(tmp_path / "photos", {"a/0.png": b"", "b/0.png": b"", name: b"one"})
+    config = DataConfig(path=str(tmp_path / "photos"), layout=layout)
+    before = data_key(config)
+    make.write_files(tmp_path / "photos", {name: b"another"})
+    assert data_key(config) != before

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 from sklearn import metrics as reference
 
 from hwcls.config.trial import TrialConfig
@@ -15,6 +16,7 @@ from hwcls.errors import UserError
 from hwcls.inspection.evaluate import evaluate_trial, evaluate_weights, most_confused, summarise_scores
 from hwcls.inspection.load_trained import count_test_read, find_sweep_folder, load_trained
 from hwcls.tracking.folders import SweepFolder, TrialFolder
+from hwcls.training.local import train
 
 CPU = torch.device("cpu")
 
@@ -154,3 +156,104 @@ def test_weights_of_another_model_by_their_shapes(trained, trial):
 def test_a_sweep_is_no_trial(copied):
     with pytest.raises(UserError, match=r"name one of its trials: .*trials/3"):
         load_trained(copied.parent.parent)
+
+
+COLOURS = {"cat": 60, "dog": 120, "fox": 180}
+
+
+def add_photos(root, name, first, count, brightness, channels=3):
+    """Noisy images of one brightness."""
+    (root / name).mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(first)
+    for i in range(first, first + count):
+        pixels = random.integers(brightness - 40, brightness + 40, (8, 8, 3)).astype(np.uint8)
+        Image.fromarray(pixels if channels == 3 else pixels[..., 0]).save(root / name / f"{i}.png")
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Photos of a user's own, and the trial that was trained on them."""
+    monkeypatch.setenv("HWCLS_CACHE", str(tmp_path / "cache"))
+    for name, brightness in COLOURS.items():
+        add_photos(tmp_path / "photos", name, 0, 20, brightness)
+    data = {"path": str(tmp_path / "photos"), "image_size": 8}
+    config = {"data": data, "model": {"name": "mlp", "width": 4}, "optimizer": {"name": "adam"}, "epochs": 1}
+    train(TrialConfig.from_dict(config), tmp_path / "out", lambda line: None)
+    return tmp_path / "photos", tmp_path / "out"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda photos: (photos / "cat").rename(photos / "tabby"), r"new: tabby; missing: cat"),
+        (lambda photos: add_photos(photos, "ant", 0, 20, 128), r"new: ant"),
+        (lambda photos: shutil.rmtree(photos / "fox"), r"missing: fox"),
+    ],
+    ids=["renamed", "new", "missing"],
+)
+def test_other_classes_than_in_training_are_refused(own, change, words):
+    photos, out = own
+    change(photos)
+    remedy = "restore the images or train again"
+    with pytest.raises(UserError, match=rf"trained on other classes than photos has now \({words}\) — {remedy}"):
+        evaluate_trial(load_trained(out), "val")
+    assert load_trained(out).classes == ("cat", "dog", "fox")  # predictions go on
+
+
+def test_more_images_are_normalised_as_in_training(own):
+    photos, out = own
+    before = load_trained(out)
+    assert before.changed_images("test") is before.changed_images("val") is None
+    inputs = before.inputs
+    assert (before.data.mean, before.data.std) == (inputs.mean, inputs.std)
+    add_photos(photos, "fox", 100, 100, 210)
+    opened = load_trained(out)
+    assert open_data(opened.config.data).mean != inputs.mean
+    assert (opened.data.mean, opened.data.std) == (inputs.mean, inputs.std)
+    part = opened.data.test
+    assert np.allclose(evaluate_trial(opened, "test").scores, opened.probabilities(part.images[part.rows]), atol=1e-6)
+
+
+def test_images_that_became_larger_or_grey_are_decoded_as_in_training(own):
+    photos, out = own
+    for name, brightness in COLOURS.items():
+        shutil.rmtree(photos / name)
+        add_photos(photos, name, 0, 20, brightness, channels=1)
+    opened = load_trained(out)
+    assert open_data(opened.config.data).channels == 1
+    assert opened.data.channels == opened.inputs.channels == 3
+    assert evaluate_trial(opened, "val").scores.shape[1] == 3
+
+
+def test_training_images_in_test_are_counted(own):
+    photos, out = own
+    table = (out / "splits.csv").read_text()
+    moved = [line for line in table.splitlines() if line.endswith(",train")][:3]
+    for line in moved:
+        table = table.replace(line, line.replace(",train", ",test"))
+    (photos / "images.csv").write_text(table)
+    opened, count = load_trained(out), table.count(",test\n")
+    assert opened.changed_images("test") == (
+        "photos: the images of test have changed since the training (3 new);"
+        f" 3 of these {count} trained or chose the model, so the scores are too high"
+    )
+    assert opened.changed_images("train").endswith("the images of train have changed since the training (3 gone)")
+    assert opened.changed_images("val") is None
+    (photos / moved[0].split(",")[0]).unlink()
+    (photos / "images.csv").write_text(table.replace(moved[0].replace(",train", ",test") + "\n", ""))
+    assert "(2 new); 2 of these" in load_trained(out).changed_images("test")
+
+
+def test_a_run_with_a_cut_of_its_own_is_compared_with_the_table_of_its_sweep(own):
+    photos, out = own
+    sweep = out.parent
+    shutil.copytree(out, sweep / "confirm" / "mlp" / "7")
+    (sweep / "confirm" / "mlp" / "7" / "splits.csv").rename(sweep / "splits.csv")
+    (sweep / "sweep.yaml").write_text("name: made\n")
+    run = changed(sweep / "confirm" / "mlp" / "7", data={"folds": 3, "fold": 2})
+    assert [load_trained(run).changed_images(split) for split in ("train", "val", "test")] == [None] * 3
+    add_photos(photos, "fox", 100, 30, 180)
+    line = load_trained(run).changed_images("val")
+    assert (
+        line == "photos: the images of train and val have changed since the training (26 new, 2 gone)"
+    )  # which are in test

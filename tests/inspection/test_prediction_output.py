@@ -71,3 +71,10 @@ def test_the_class_that_a_folder_names():
     classes = {"cat", "Greek/alpha", "caf\u00e9"}
     files = ("x/cat/1.jpg", "Greek/alpha/1.jpg", "http://h/cat/1.jpg", "cafe\u0301/1.jpg", "cat.jpg", "x/dog/1.jpg")
     assert [folder_class(file, classes) for file in files] == ["cat", "Greek/alpha", "cat", "caf\u00e9", None, None]
+
+
+def test_the_class_that_several_folders_name():
+    for name in ("a/b/c", "a/b/c/d/e/f/g/h/i"):  # as deep as class_depth goes
+        assert folder_class(f"photos/{name}/1.jpg", {name, "a/b/d"}) == name
+        assert folder_class(f"{name}/1.jpg", {name}) == name
+    assert folder_class("photos/a/b/x/1.jpg", {"a/b/c"}) is None

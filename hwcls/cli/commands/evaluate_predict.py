@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hwcls.cli.console import app, echo, print_to_stderr, table_console
-from hwcls.cli.options import AsJson, Overwrite, TrialFolder, TrustCode, Views, check_overwrite
+from hwcls.cli.options import AsJson, Overwrite, TrialFolder, TrustCode, Views, check_outside_data, check_overwrite
 from hwcls.cli.progress_bar import progress_reporter
 from hwcls.errors import UserError
 from hwcls.escape import printable
@@ -76,6 +76,8 @@ def evaluate(
 
     trained = load_classifier(trial, print_to_stderr, views)
     data = trained.data_sets[0]
+    if changed := trained.changed_images(split.value):
+        print_to_stderr(changed)
     if split is Split.test:
         times = count_test_read(trained.path)
         count = "once" if times == 1 else f"{times} times"
@@ -209,6 +211,7 @@ def _explain(
     if not isinstance(trained, Trained):
         remedy = f"name one of its models, such as {trained.members[0].path}"
         raise UserError("--explain is for a single model", where=str(trained.path), remedy=remedy)
+    check_outside_data(folder, trained.config.data)
     paths = choose_paths([image.name for image in images], folder)
     check_overwrite([*paths, folder / OVERVIEW], overwrite)
     folder.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,16 @@ import typer
 
 from hwcls.cli.choose_run import SWEEP
 from hwcls.cli.console import app, echo, print_to_stderr, table_console
-from hwcls.cli.options import AsJson, Overwrite, RecordedTrial, TrialFolder, TrustCode, Views, check_overwrite
+from hwcls.cli.options import (
+    AsJson,
+    Overwrite,
+    RecordedTrial,
+    TrialFolder,
+    TrustCode,
+    Views,
+    check_outside_data,
+    check_overwrite,
+)
 from hwcls.training.threads import configure_threads
 
 if TYPE_CHECKING:
@@ -41,6 +50,7 @@ def inspect(
 
     Example: hwcls inspect results/quickstart
     """
+    from hwcls.inspection.load_trained import trial_config
     from hwcls.inspection.pictures import draw_activations, draw_reconstructions, write_png
     from hwcls.inspection.recorded import first_and_last_gradients, load_recorded
 
@@ -50,6 +60,7 @@ def inspect(
         pictures["activations"] = out / "activations.png"
     if "reconstructions/input" in found:
         pictures["reconstructions"] = out / "reconstructions.png"
+    check_outside_data(out, trial_config(trial).data)
     check_overwrite(pictures.values(), overwrite)
     if "activations" in pictures:
         write_png(draw_activations(found["activation_image"], found["activations"]), pictures["activations"])

@@ -13,8 +13,11 @@ from hwcls.data.catalog import find_data_set
 from hwcls.data.imageset import ImageSet
 from hwcls.data.store import read_raw_data
 from hwcls.escape import csv_text, printable
+from hwcls.format import join_words
 
 SPLITS = ("train", "val", "test")
+EARLIER = {"train": (), "val": ("train",), "test": ("train", "val")}  # no image of a split may have been in these
+Rows = dict[str, tuple[str, str]]  # the label and the split of each image, by its name
 
 
 def write_split_tables(sets: Mapping[DataConfig, ImageSet], folder: Path) -> None:
@@ -31,6 +34,52 @@ def has_other_splits(config: DataConfig, images: ImageSet, folder: Path) -> bool
     except OSError:  # of a known data set, or of an earlier version
         return False
     return _is_own(config) and begun != split_table(config, images)
+
+
+def describe_changes(config: DataConfig, images: ImageSet, folder: Path, split: str) -> str | None:
+    """How a split of a user's own images differs from the one in a folder's tables of splits, in a sentence.
+
+    Args:
+        config: What `images` was opened with.
+        folder: Of a trial or a sweep.
+
+    Returns:
+        None where it does not differ, and where the folder has no such tables, as of known data sets.
+    """
+    recorded = [rows for path in sorted(folder.glob("splits*.csv")) if (rows := _read_rows(path))]
+    if not recorded or not _is_own(config):
+        return None
+    now = _parse_rows(split_table(config, images))
+    before = max(recorded, key=lambda rows: len(rows.items() & now.items()))
+    has_own_cut = config.val_seed is not None or config.folds is not None  # a confirm run; the table is the search's
+    parts = ("train", "val") if has_own_cut and split != "test" else (split,)
+    old, new = ({name: row[0] for name, row in rows.items() if row[1] in parts} for rows in (before, now))
+    relabelled = [name for name in old.keys() & new.keys() if old[name] != new[name]]
+    counts = {"new": new.keys() - old.keys(), "gone": old.keys() - new.keys(), "of another class": relabelled}
+    changed = [f"{len(names):,} {word}" for word, names in counts.items() if names]
+    if not changed:
+        return None
+    text = f"{config.title}: the images of {join_words(parts)} have changed since the training ({', '.join(changed)})"
+    if seen := sum(name in new and row[1] in EARLIER[split] and row[1] not in parts for name, row in before.items()):
+        how = "trained or chose" if split == "test" else "trained"
+        text += f"; {seen:,} of these {len(new):,} {how} the model, so the scores are too high"
+    return text
+
+
+def _read_rows(path: Path) -> Rows:
+    """The rows of a recorded table; empty where it cannot be read."""
+    try:
+        return _parse_rows(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return {}
+
+
+def _parse_rows(table: str) -> Rows:
+    """The rows of a table as `split_table` writes it."""
+    rows = csv.DictReader(io.StringIO(table, newline=""))
+    return {
+        row["file_name"]: (row["label"], row["split"]) for row in rows if row.keys() >= {"file_name", "label", "split"}
+    }
 
 
 def split_table(config: DataConfig, images: ImageSet) -> str:

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+GREY_WITH_ALPHA = "LA;16B"  # of PNGs, opened as RGBA
 OTHER_BYTE = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L", "RGB;16L": "RGB;16B", "RGBA;16L": "RGBA;16B",
-              "RGB;16N": "RGB;16B", "RGBA;16N": "RGBA;16B"}  # fmt: skip  # N is L on every machine torch runs on
+              "RGB;16N": "RGB;16B", "RGBA;16N": "RGBA;16B",  # N is L on every machine torch runs on
+              "RGBX;16B": "RGBX;16L", "RGBX;16L": "RGBX;16B", GREY_WITH_ALPHA: "RGBA"}  # fmt: skip
 
 
 def is_wide(image: Image.Image) -> bool:
@@ -29,6 +31,9 @@ def load_low_bytes(data: bytes, image: Image.Image) -> Image.Image | None:
 
     low.tile = [tile._replace(args=other(tile.args)) for tile in low.tile]  # the same bytes, read in the other order
     low.load()
+    if rawmode == GREY_WITH_ALPHA:  # the upper and the lower byte of grey, then those of alpha
+        _, grey, _, alpha = low.split()
+        return Image.merge("RGBA", (grey, grey, grey, alpha))
     return low
 
 

@@ -358,3 +358,11 @@ def walk_files(root: Path, no_files: dict[str, LeftOut] | None = None) -> Iterat
     if no_files is not None:
         no_files.update(sorted(others.items()))
     yield from sorted(found, key=lambda pair: pair[0])
+
+
+def is_walked(root: Path, folder: Path) -> bool:
+    """Whether `walk_files` finds the files of a folder, which need not exist: it is `root` or below it."""
+    root, folder = root.resolve(), folder.resolve()
+    between = [folder, *folder.parents][: len(folder.parts) - len(root.parts)]
+    left_out = any(_is_hidden(one.name) or _is_results(str(one)) for one in between)
+    return folder.is_relative_to(root) and not left_out

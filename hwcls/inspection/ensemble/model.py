@@ -59,6 +59,10 @@ class Ensemble:
     def data_sets(self) -> tuple[ImageSet, ...]:
         return tuple(one.data for one in self._distinct)
 
+    def changed_images(self, split: str) -> str | None:
+        """As of a single model: all were trained on the same images."""
+        return self.members[0].changed_images(split)
+
     @cached_property
     def _distinct(self) -> list[Trained]:
         """The first member of each way in which images are decoded."""

@@ -60,6 +60,7 @@ def build_ensemble(sweep: SweepResults, request: Request, say: ProgressReporter)
     check_own(sweep.folder / ENSEMBLE)  # before test is read
     candidates = find_candidates(sweep, request.more)
     say(candidates.describe())
+    _check_images(load_trained(candidates.found[0].folder))
     chosen = (_choose_soup if request.soup else _choose)(sweep, candidates, request, say)
     val = evaluate_trial(chosen.model, "val", say)
     if (reason := _why_not(sweep, chosen, candidates.found[0], val.values[sweep.metric])) is not None:
@@ -74,6 +75,13 @@ def build_ensemble(sweep: SweepResults, request: Request, say: ProgressReporter)
     test = evaluate_trial(chosen.model, "test", say)
     compared = _compare(sweep, test, evaluate_trial(alone, "test"))
     return write_ensemble(sweep, chosen, Scored({**val.values, **test.values}, compared, winner))
+
+
+def _check_images(model: Trained) -> None:
+    """Raise UserError where val or test has other images than in training: scores would not be comparable."""
+    for split in ("val", "test"):
+        if changed := model.changed_images(split):
+            raise UserError(changed, where=str(model.path), remedy="restore the images or train again")
 
 
 def _why_not(sweep: SweepResults, chosen: Chosen, best: Candidate, value: float) -> str | None:

@@ -15,7 +15,8 @@ from PIL import Image
 
 from hwcls.config.data import DataConfig
 from hwcls.data import store
-from hwcls.data.decoding.decode import decode_image
+from hwcls.data.decoding.decode import check_image, decode_image
+from hwcls.data.decoding.opened import has_wide_pixels
 from hwcls.data.decoding.pixel_range import SIXTEEN_BITS, PixelRange, RangeMeter, UnknownRangeError
 from hwcls.data.imageset import ImageSet, InputSpec, open_data
 from hwcls.data.importer import import_data_set
@@ -29,28 +30,29 @@ def encode(pixels: np.ndarray, kind: str = "PNG") -> bytes:
 
 
 def colour_png(pixels: np.ndarray) -> bytes:
-    """(H, W, 3 or 4) uint16, which PIL cannot write."""
+    """(H, W, 2, 3 or 4) uint16, which PIL cannot write."""
     height, width, channels = pixels.shape
     rows = np.concatenate(
         [np.zeros((height, 1), np.uint8), pixels.astype(">u2").view(np.uint8).reshape(height, -1)], 1
     ).tobytes()
-    header = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[channels], 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
     )
 
 
-def colour_tiff(pixels: np.ndarray, order: str) -> bytes:
-    """(H, W, 3) uint16 in one strip, in a byte order."""
-    height, width, _ = pixels.shape
-    tags = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 3, 200), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, 256),
-            (277, 3, 1, 3), (278, 4, 1, height), (279, 4, 1, pixels.nbytes)]  # fmt: skip
+def colour_tiff(pixels: np.ndarray, order: str, extra: int | None = None) -> bytes:
+    """(H, W, 3 or 4) uint16 in one strip, in a byte order; `extra` is TIFF's ExtraSamples: 0 unused, 2 alpha."""
+    height, width, channels = pixels.shape
+    tags = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, channels, 200), (259, 3, 1, 1), (262, 3, 1, 2),
+            (273, 4, 1, 256), (277, 3, 1, channels), (278, 4, 1, height), (279, 4, 1, pixels.nbytes),
+            *([(338, 3, 1, extra)] if extra is not None else [])]  # fmt: skip
     found = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IH", 8, len(tags))
     for tag, kind, count, value in tags:
         packed = struct.pack(order + "HH", value, 0) if (kind, count) == (3, 1) else struct.pack(order + "I", value)
         found += struct.pack(order + "HHI", tag, kind, count) + packed
-    found = (found + bytes(4)).ljust(200, b"\0") + struct.pack(order + "HHH", 16, 16, 16)
+    found = (found + bytes(4)).ljust(200, b"\0") + struct.pack(order + "H" * channels, *[16] * channels)
     return found.ljust(256, b"\0") + pixels.astype(order + "u2").tobytes()
 
 
@@ -103,8 +105,6 @@ def test_unsigned_32_bits() -> None:
     signed, unsigned = struct.pack("<HHIHH", 339, 3, 1, 2, 0), struct.pack("<HHIHH", 339, 3, 1, 1, 0)
     assert file.count(signed) == 1
     meter = RangeMeter()
-    from hwcls.data.decoding.decode import check_image
-
     check_image(file.replace(signed, unsigned), meter)
     assert meter.range() == PixelRange(0, (1 << 32) - 1)
 
@@ -120,6 +120,35 @@ def test_16_bit_colour_with_alpha_is_laid_on_white() -> None:
     pixels = np.zeros((2, 2, 4), np.uint16)
     pixels[..., 1], pixels[0, :, 3] = 4095, 65535
     assert decode_image(colour_png(pixels), 3, PixelRange(0, 4095)).tolist() == [[[0, 255, 0]] * 2, [[255] * 3] * 2]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_16_bit_grey_with_alpha_is_scaled_by_the_range(channels: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 4096, (9, 7, 2), np.uint16)
+    pixels[..., 1] = 65535
+    pixels[0, :, 1] = 0
+    file = colour_png(pixels)
+    assert has_wide_pixels(file)
+    grey = (pixels[1:, :, :1].astype(int) * 255 + 2047) // 4095
+    found = decode_image(file, channels, PixelRange(0, 4095))
+    assert np.array_equal(found[1:], np.repeat(grey, channels, 2))
+    assert (found[0] == 255).all()  # transparent pixels on white
+    meter = RangeMeter()
+    check_image(file, meter)
+    measured = meter.range()
+    assert measured is not None
+    assert measured.high <= 4096
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("extra", [0, 2])
+def test_16_bit_tiff_with_a_fourth_channel_is_scaled_by_the_range(order: str, extra: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 4096, (9, 7, 4), np.uint16)
+    pixels[..., 3] = 65535
+    file = colour_tiff(pixels, order, extra)
+    assert has_wide_pixels(file)
+    found = decode_image(file, 3, PixelRange(0, 4095))
+    assert np.array_equal(found, (pixels[..., :3].astype(int) * 255 + 2047) // 4095)
 
 
 def test_a_hot_pixel_does_not_darken_a_set(make: SimpleNamespace, tmp_path: Path) -> None:

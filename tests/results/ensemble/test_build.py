@@ -134,6 +134,15 @@ def test_what_has_no_weights_is_counted(made):
     assert "keep: best" in done.stderr
 
 
+def test_where_the_images_have_changed_nothing_is_averaged(made, monkeypatch):
+    said = {"test": "photos: the images of test have changed since the training (3 new)"}
+    monkeypatch.setattr("hwcls.inspection.load_trained.Trained.changed_images", lambda self, split: said.get(split))
+    with pytest.raises(UserError, match=r"test have changed .*\(3 new\) — restore the images or train again"):
+        build(made)
+    assert SweepFolder(made).count_test_reads() == 0
+    assert not (made / "ensemble").exists()
+
+
 def test_where_nothing_is_better_nothing_is_written(made):
     for number in (1, 2, 3):
         shutil.rmtree(made / "trials" / str(number))
