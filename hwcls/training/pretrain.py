@@ -112,8 +112,7 @@ def _path(config: TrialConfig, data: ImageSet, cache: Path) -> Path:
 def _key(config: TrialConfig, data: ImageSet) -> str:
     """A digest of everything the result depends on: the images, the model and the training."""
     model, pretrain = _configs(config)
-    # all of a user's own images have one name: their moments tell them apart where mean and std are given
-    images = [data.name, data.image_size, data.channels, data.mean, data.std, len(data.train), data.moments]
+    images = [data.name, data.image_size, data.channels, data.mean, data.std, len(data.train)]
     settings = [*model.autoencoder_settings(), pretrain.share, pretrain.epochs, config.seed, BATCH, LEARNING_RATE]
     digest = hashlib.blake2b(json.dumps([images, settings]).encode(), digest_size=12)
     digest.update(np.ascontiguousarray(data.train.rows).tobytes())

@@ -83,15 +83,6 @@ def test_once_per_setting(data: ImageSet, tmp_path: Path, monkeypatch: pytest.Mo
     assert len(list(tmp_path.rglob("*.safetensors"))) == len(trained)
 
 
-def test_other_images_of_the_same_name_and_given_mean_have_their_own(data: ImageSet, tmp_path: Path) -> None:
-    """As two folders of photos have, each with as many images."""
-    inverted = replace(data.train, images=255 - data.train.images)
-    first = replace(data, mean=(0.5,), std=(0.5,), moments=(data.mean, data.std))
-    second = replace(first, train=inverted, moments=((1 - data.mean[0],), data.std))
-    made = [pretrain.encoder_weights(config(), one, CPU, tmp_path) for one in (first, second)]
-    assert not same(*made)
-
-
 def test_memory_that_runs_out_makes_micro_batches(
     data: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
