@@ -110,6 +110,7 @@ class ImageSet(InputSpec):
     )  # mean and std of the training pixels / 255
     found: tuple[str, ...] = field(default=(), kw_only=True)  # how a user's files were read, in sentences
     title: str = field(default="", kw_only=True)  # what it is called on the terminal
+    path: str | None = field(default=None, kw_only=True)  # of a user's own files
     store: str = field(default="", kw_only=True)  # what identifies its pixels
 
     def counts(self) -> dict[str, list[int]]:
@@ -144,6 +145,7 @@ class ImageSet(InputSpec):
         counts = self.counts()
         return {
             **self.to_dict(),
+            **({} if self.path is None else {"path": self.path}),
             "normalised_by": self.normalised_by,
             "classes": list(self.classes),
             "per_class": [min(counts["train"]), max(counts["train"])],
@@ -200,6 +202,7 @@ def open_data(config: DataConfig, report: ProgressReporter | None = None) -> Ima
         moments=moments,
         found=tuple(store.meta.get("found", ())),
         title=config.title,
+        path=config.path,
         store=store.key,
     )
 

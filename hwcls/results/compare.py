@@ -215,9 +215,9 @@ def name_sweeps(sweeps: Sequence[SweepResults]) -> list[str]:
 
 
 def have_same_data(sweeps: Sequence[SweepResults]) -> bool:
-    """Whether all sweeps are of the same classes of one data set, so that their values can be ranked together."""
-    kinds = [[(sweep.data or {}).get(key) for key in ("name", "classes")] for sweep in sweeps]
-    return all(kind == kinds[0] for kind in kinds)
+    """Whether all sweeps are of the same classes of the same images, so that their values can be ranked together."""
+    first, *others = ([sweep.data or {}, *(sweep.data or {}).get("others", ())] for sweep in sweeps)
+    return all(_covers(first, other) and _covers(other, first) for other in others)
 
 
 def find_cautions(sweeps: Sequence[SweepResults]) -> list[str]:
@@ -260,6 +260,18 @@ def _metric_names(sweep: SweepResults) -> list[str]:
         key for trial in sweep.trials for key in (trial.best or {}) if key.startswith(("val/", "train/"))
     )
     return sorted(seen, key=lambda name: name.startswith("train/"))
+
+
+def _covers(sets: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether each of the other entries of data.json has the images of one of these."""
+    return all(any(_are_same_images(one, other) for one in sets) for other in others)
+
+
+def _are_same_images(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Of one name, path and classes; or moved, but split and decoded to the same pixels."""
+    if one.get("fingerprint") is not None and one["fingerprint"] == other.get("fingerprint"):
+        return True
+    return all(one.get(key) == other.get(key) for key in ("name", "path", "classes"))
 
 
 def _same_split(one: SweepResults, other: SweepResults) -> bool:

@@ -82,7 +82,7 @@ def describe_target(found: Sequence[LearningSummary], target: SharedTarget) -> s
 
 
 def summarize_learning(sweep: SweepResults) -> tuple[list[LearningSummary], SharedTarget | None]:
-    """One summary per alternative with a value, best first, and the shared target; None for a single alternative."""
+    """One summary per alternative with a value, and the shared target; None for a single alternative and for 0."""
     groups = _groups(sweep)
     target = _shared_target(sweep, list(groups.values())) if len(groups) > 1 else None
     last = max((len(run.records) for runs in groups.values() for run in runs), default=0)
@@ -93,7 +93,8 @@ def summarize_learning(sweep: SweepResults) -> tuple[list[LearningSummary], Shar
 
 
 def _groups(sweep: SweepResults) -> dict[str | None, list[TrialResult]]:
-    """The runs of each alternative, the best alternative first: of a winner those on test, or else its trial."""
+    """The runs of each alternative, in the order of `choose_representatives`: of a winner those on test, or else its
+    trial."""
     reports, groups = score_confirmed(sweep), {}
     for one in choose_representatives(sweep):
         own = reports.get(confirm_label(one.label))
@@ -103,10 +104,12 @@ def _groups(sweep: SweepResults) -> dict[str | None, list[TrialResult]]:
     return groups
 
 
-def _shared_target(sweep: SweepResults, groups: Sequence[Sequence[TrialResult]]) -> SharedTarget:
+def _shared_target(sweep: SweepResults, groups: Sequence[Sequence[TrialResult]]) -> SharedTarget | None:
+    """None where it is rounded to 0, which every model reaches at once."""
     best = [median(run.value for run in runs if run.value is not None) for runs in groups]
     if sweep.sign > 0:
-        return SharedTarget(sweep.metric, math.floor(100 * min(best)) / 100)
+        value = math.floor(100 * min(best)) / 100
+        return SharedTarget(sweep.metric, value) if value > 0 else None
     return SharedTarget(sweep.metric, math.ceil(100 * max(best)) / 100)
 
 

@@ -11,6 +11,7 @@ from typing import Any, TypeGuard
 
 from pydantic import ValidationError
 
+from hwcls.config.data import OWN_IMAGES
 from hwcls.config.optim import CostConfig, MetricConfig
 from hwcls.config.space import recorded_label
 from hwcls.config.space_parser import parse_space
@@ -172,7 +173,7 @@ def _load(path: Path, read: ReadTrial) -> SweepResults:
         goal=goal,
         costs=_costs(metric),
         compare=None if compare is None else str(compare),
-        data=read_data(folder),
+        data=_with_path(read_data(folder), folder),
         same_models=tuple(map(tuple, models["same"])) if models else (),
         environment=read_or_none(read_json, path / "environment.json", EnvironmentShape),
         trials=tuple(trial for trial in filled if trial.number not in left_out),
@@ -202,6 +203,21 @@ def read_data(folder: SweepFolder) -> Mapping[str, Any] | None:
     classes = "1 class" if known[0] == 1 else f"{known[0]} classes"
     report_damage(path, f"is damaged ({classes}, predictions have {predicted.most_common(1)[0][0]})")
     return None
+
+
+def _with_path(data: Mapping[str, Any] | None, folder: SweepFolder) -> Mapping[str, Any] | None:
+    """data.json with the path of a user's own images, which earlier versions recorded with each trial alone."""
+    if data is None or all(_has_path(one) for one in (data, *data.get("others", ()))):
+        return data
+    configs = (read_or_none(read_yaml, trial.path / "config.yaml") or {} for trial in folder.trials().values())
+    path = next((path for config in configs if (path := _mapping(config.get("data")).get("path"))), None)
+    first, *others = (one if _has_path(one) else {**one, "path": path} for one in (data, *data.get("others", ())))
+    return {**first, "others": others} if others else first
+
+
+def _has_path(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry of data.json says which images it is of: known data sets need no path."""
+    return entry.get("name") != OWN_IMAGES or isinstance(entry.get("path"), str)
 
 
 def reload_confirm(sweep: SweepResults) -> SweepResults:

@@ -38,7 +38,8 @@ class Representative:
 
 
 def choose_representatives(sweep: SweepResults) -> list[Representative]:
-    """One per alternative with a value: confirmed ones first, by their mean on test, then the others by validation."""
+    """One per alternative with a value: those with an interval on test by their mean, then other confirmed ones, then
+    the rest, both by their leaders on validation. The order is a ranking only within each of the three."""
     leaders: dict[str | None, TrialResult] = {}
     for trial in sweep.ranked():
         if trial.value is not None and not trial.failed:

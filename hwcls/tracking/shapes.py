@@ -32,6 +32,7 @@ class DataShape(BaseModel):
     """data.json."""
 
     name: str = "?"
+    path: str | None = None
     classes: list[str] = []
     train: int | None = None
     val: int | None = None

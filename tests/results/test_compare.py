@@ -22,6 +22,7 @@ from hwcls.results.compare import (
     find_cautions,
     format_csv,
     group_leaderboard,
+    have_same_data,
     merge_leaderboards,
     name_sweeps,
     write_leaderboard,
@@ -188,6 +189,32 @@ def test_cautions(two, tmp_path):
     assert find_cautions(two) == []
     save_arrays(tmp_path / "one" / "splits.npz", train=[1, 2], val=[3])
     assert find_cautions(two) == ["other uses another split than one: small differences may come from the split"]
+
+
+OWN = {"name": "imagefolder", "classes": ["bad", "good"], "train": 40}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ({"path": "/streets"}, {"path": "/microscope"}, False),
+        ({"path": "/streets", "fingerprint": "a"}, {"path": "/microscope", "fingerprint": "b"}, False),
+        ({"path": "/streets", "fingerprint": "a"}, {"path": "/streets", "fingerprint": "b"}, True),  # another split
+        ({"path": "/streets", "fingerprint": "a"}, {"path": "/moved", "fingerprint": "a"}, True),
+        ({"path": "/streets", "others": [OWN | {"path": "/streets", "image_size": 224}]}, {"path": "/streets"}, True),
+        ({"path": "/streets", "others": [OWN | {"path": "/microscope"}]}, {"path": "/streets"}, False),
+        ({"path": "/streets"}, {"path": "/streets", "others": [OWN | {"path": "/microscope"}]}, False),
+    ],
+)
+def test_own_images_are_the_same_by_their_path_or_fingerprint(two, first, second, same):
+    """Whatever folders they lie in, they have one name."""
+    for sweep, facts in zip(two, (first, second), strict=True):
+        files.write_json(sweep.folder / "data.json", OWN | facts)
+    found = [load_results(sweep.folder) for sweep in two]
+    assert have_same_data(found) == same
+    assert [row["rank"] for row in merge_leaderboards(found)] == ([1, 2, None] if same else [1, None, 1])
+    other = ["other uses other data than one: their values cannot be compared"]
+    assert find_cautions(found) == ([] if same else other)
 
 
 def test_sweeps_of_other_data_are_ranked_each_for_itself(two, results, tmp_path):

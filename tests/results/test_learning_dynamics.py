@@ -56,6 +56,17 @@ def test_side_by_side(write, tmp_path):
     assert describe_runs([fast, slow]) == "From the best trial of each alternative."
 
 
+@pytest.mark.parametrize("value", [0.0, 0.004])
+def test_no_target_that_every_model_reaches_at_once(write, tmp_path, value):
+    write({"fast": STEADY, "bad": [(value, value)] * 2})
+    found, target = summarize_learning(load_results(tmp_path))
+    assert target is None
+    assert [one.reached for one in found] == [None, None]
+    text = write_page(tmp_path).read_text("utf-8")
+    assert "is reached by" not in text
+    assert "to reach" not in text
+
+
 def test_pretraining_counts_until_the_bar(write, tmp_path):
     write({"fast": STEADY, "slow": SLOW}, cost={"pretrain_seconds": 100.0})
     found, _ = summarize_learning(load_results(tmp_path))

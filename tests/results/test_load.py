@@ -10,7 +10,7 @@ import pytest
 from hwcls import files
 from hwcls.cli.main import app
 from hwcls.errors import UserError
-from hwcls.reading import forget_reports
+from hwcls.reading import forget_reports, read_yaml
 from hwcls.results.compare import build_leaderboard
 from hwcls.results.load import UNFINISHED, best_record, load_results
 from hwcls.tracking.folders import TrialFolder
@@ -160,6 +160,22 @@ def test_a_data_file_of_other_classes_is_left_out(tmp_path, results, caplog, cap
         wanted = [f"{tmp_path / 'data.json'} is damaged ({expected}); it is left out"] if expected else []
         assert [record.getMessage() for record in caplog.records if "data.json" in record.getMessage()] == wanted
     assert (load_results(tmp_path).data is None) == (expected is not None)
+
+
+def test_the_path_of_own_images_is_that_of_the_trials_where_an_earlier_version_wrote_none(tmp_path, results):
+    sweep = results.sweep(tmp_path)
+    own, known = {"name": "imagefolder", "classes": ["a"]}, {"name": "digits", "classes": ["0"]}
+    files.write_json(tmp_path / "data.json", {**own, "others": [own, known]})
+    assert load_results(tmp_path).data["path"] is None  # no trial has begun
+    results.trial(sweep.trial(0), [0.5])
+    (sweep.trial(0).path / "config.yaml").write_text("{")  # damaged: the next one is read
+    results.trial(sweep.trial(1), [0.5])
+    config = sweep.trial(1).path / "config.yaml"
+    files.write_yaml(config, {**read_yaml(config), "data": {"name": "imagefolder", "path": "/photos"}})
+    data = load_results(tmp_path).data
+    assert (data["path"], [one.get("path") for one in data["others"]]) == ("/photos", ["/photos", None])
+    files.write_json(tmp_path / "data.json", own | {"path": "/elsewhere"})
+    assert load_results(tmp_path).data["path"] == "/elsewhere"
 
 
 def test_predictions_of_other_classes_are_not_the_data_files_fault(tmp_path, results, caplog):

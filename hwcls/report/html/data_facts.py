@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hwcls.config.data import title_of
 from hwcls.data.cuts.describe import describe_origins
 from hwcls.data.input_words import describe_inputs
-from hwcls.escape import printable
 from hwcls.format import join_words
 
 Facts = list[tuple[str, str]]  # (name, value)
@@ -19,7 +19,7 @@ def collect_data_facts(data: Mapping[str, Any], folder: Path) -> Facts:
     """The facts of data.json; what is not recorded, as by earlier versions, is left out.
 
     Args:
-        folder: Of the sweep; splits.csv is linked where it has one.
+        folder: Of the sweep; splits.csv is named where it has one.
     """
     if not data:
         return []
@@ -27,7 +27,8 @@ def collect_data_facts(data: Mapping[str, Any], folder: Path) -> Facts:
 
 
 def _counts(data: Mapping[str, Any]) -> Facts:
-    parts = [str(data.get("name", "?"))]
+    path = data.get("path")  # of a user's own images, which all have one name
+    parts = [title_of(path) if isinstance(path, str) else str(data.get("name", "?"))]
     parts += [f"{data[split]:,} {split}" for split in ("train", "val", "test") if isinstance(data.get(split), int)]
     classes, per_class = data.get("classes"), data.get("per_class")
     if isinstance(classes, list):
@@ -47,14 +48,10 @@ def _reading(data: Mapping[str, Any]) -> Facts:
 
 def _origins(data: Mapping[str, Any], folder: Path) -> Facts:
     """How test and val came to be; an earlier version has recorded less, and its one sentence is that of the images."""
-    from markupsafe import Markup, escape
-
     if not (parts := describe_origins(data)):
         return []
-    text = escape(printable("; ".join(parts)))
-    if (folder / SPLITS_FILE).is_file():
-        text += Markup('. The split of each image is in <a href="{0}">{0}</a>').format(SPLITS_FILE)
-    return [("Test and val", text)]
+    named = f". The split of each image is in {SPLITS_FILE} of the results folder"  # no link: pages are served alone
+    return [("Test and val", "; ".join(parts) + (named if (folder / SPLITS_FILE).is_file() else ""))]
 
 
 def _images(data: Mapping[str, Any]) -> Facts:

@@ -42,13 +42,18 @@ def find_alternatives(
         verdict = "significant" if pair.differs else "not significant"
         ahead = format_difference(confirmed.metric, abs(pair.mean))
         return f"On test {names[0]} is ahead of {names[1]} by {ahead}: the difference is {verdict}."
-    valued = [row for row in rows if row["value"] is not None]
-    if not valued:
+    valued = [row for row in rows if row["best_value"] is not None]
+    ranked = sorted(valued, key=lambda row: -sweep.sign * row["best_value"])  # `rows` have confirmed ones first
+    if not ranked:
         return "No alternative has a value yet."
-    words = [f"{name_alternative(sweep, row['label'])} {format_cell(sweep.metric, row['value'])}" for row in valued]
-    if len(words) == 1:
-        return f"Only one alternative has a value of {sweep.metric} yet: {words[0]}."
-    return f"On {sweep.metric} {words[0]} leads, ahead of {_few(words[1:])}."
+    shown = [(name_alternative(sweep, row["label"]), format_cell(sweep.metric, row["best_value"])) for row in ranked]
+    best, value = shown[0]
+    if len(shown) == 1:
+        return f"Only one alternative has a value of {sweep.metric} yet: {best} {value}."
+    first = [name for name, own in shown if own == value]
+    behind = [f"{name} {own}" for name, own in shown if own != value]
+    leads = f"{best} {value} leads" if len(first) == 1 else f"{_few(first)} are equal with {value}"
+    return f"On {sweep.metric} {leads}{f', ahead of {_few(behind)}' if behind else ''}."
 
 
 def find_test_scores(winners: Sequence[WinnerScores], classes: Sequence[str]) -> str:

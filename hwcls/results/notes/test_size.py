@@ -16,6 +16,7 @@ from hwcls.results.confirm.plan import confirm_label, winner_runs
 from hwcls.results.diagnostics import load_diagnostics
 from hwcls.results.load import ConfirmRun, SweepResults, is_finite
 from hwcls.results.representatives import choose_representatives
+from hwcls.results.scored_runs import score_confirmed
 from hwcls.statistics import count_images_needed, smallest_difference
 from hwcls.training.artifacts import load_arrays
 
@@ -73,11 +74,8 @@ def judge_test_size(sweep: SweepResults) -> str | None:
 
 def _disagreement_on_test(sweep: SweepResults) -> float | None:
     """Of the runs of one winner and those of another, the two best ones on test; None with a single winner."""
-    best = [one.label for one in choose_representatives(sweep) if one.confirmed][:2]
-    runs = winner_runs(sweep)
-    tables = [
-        [hits for run in runs.get(confirm_label(label), []) if (hits := _hits(run)) is not None] for label in best
-    ]
+    best = sorted(score_confirmed(sweep).values(), key=lambda one: -sweep.sign * one.mean)[:2]
+    tables = [[hits for run in one.runs if (hits := _hits(run)) is not None] for one in best]
     if len(tables) < 2:
         return None
     shares = [float((a != b).mean()) for a, b in product(*tables) if a.shape == b.shape]

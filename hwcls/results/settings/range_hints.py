@@ -64,11 +64,17 @@ def _hint(parameter: Range, under: dict[str, str], best: list[TrialResult], labe
             who = f"the best {TOP} trials" + (f" of {label}" if label else "")
             end = f"the {'upper' if upper else 'lower'} end of its range"
             end += f" ({format_number(parameter.low)} to {format_number(parameter.high)})"
-            key, line = ".".join(parameter.key), parameter.key[-1]
             pasted = yaml.safe_dump(wider, default_flow_style=True, sort_keys=False).strip()
-            remedy = f"write `{line}: {pasted}` instead, or pass --set '{key}={pasted}'"
+            remedy = f"write `{parameter.key[-1]}: {pasted}` instead{_as_option(parameter, pasted)}"
             return f"{who} have {name} at {end}; better values may be outside it. To search there, {remedy}"
     return None
+
+
+def _as_option(parameter: Range, value: str) -> str:
+    """The option that sets a parameter; empty where a label has a dot, which --set reads as two keys."""
+    if any("." in part for part in parameter.key):
+        return ""
+    return f", or pass --set '{'.'.join(parameter.key)}={value}'"
 
 
 def _place(parameter: Range, value: float) -> float:

@@ -116,6 +116,8 @@ def test_an_opened_data_set_has_the_images_of_its_splits(
         assert [opened.classes[label] for label in part.labels] == [NAMES[i].split("/")[0] for i in shown]
     assert counted == (("dog", "cat"), opened.counts()) == count_images(config)
     assert opened.facts()["test_from"] == "train"
+    assert opened.facts()["path"] == str(folder)
+    assert "path" not in open_data(DataConfig(name="digits")).facts()
     assert opened.facts()["images_per_class"] == {"train": [29, 72], "val": [3, 8], "test": [8, 20]}
 
 

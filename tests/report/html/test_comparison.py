@@ -6,7 +6,9 @@ import re
 
 import pytest
 
+from hwcls import files
 from hwcls.errors import UserError
+from hwcls.reading import read_yaml
 from hwcls.report.html.comparison import find_differences, list_entries, write_comparison
 
 EVIL = "<script>alert(1)</script>"
@@ -55,6 +57,16 @@ def test_a_sweep_without_a_value_and_the_same_file(results, tmp_path):
 def test_other_data_is_a_caution(results, folders):
     (folders[1] / "data.json").write_text('{"name": "other", "classes": ["x", "y", "z"]}')
     assert "second uses other data than first: their values cannot be compared." in read(write_comparison(*folders))
+
+
+def test_photos_of_another_folder_are_other_data(folders):
+    """Of earlier versions too, whose data.json has no path."""
+    for folder, path in zip(folders, ("/data/streets", "/data/microscope"), strict=True):
+        (folder / "data.json").write_text('{"name": "imagefolder", "classes": ["bad", "good"]}')
+        config = folder / "trials" / "0" / "config.yaml"
+        files.write_yaml(config, {**read_yaml(config), "data": {"name": "imagefolder", "path": path}})
+    caution = "second uses other data than first: their values cannot be compared."
+    assert caution in read(write_comparison(*folders))
 
 
 def test_what_is_no_results_folder_is_an_error(folders, tmp_path):

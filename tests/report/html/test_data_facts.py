@@ -58,6 +58,12 @@ def test_how_test_and_val_came_to_be_is_said(tmp_path, changes, expected):
     assert "splits.csv" not in found
 
 
+def test_own_images_have_the_name_of_their_folder(tmp_path):
+    own = {**CUT, "path": "/photos/streets/images"}
+    assert dict(collect_data_facts(own, tmp_path))["Data"] == "streets, 360 train, 40 val, 100 test, 2 classes"
+    assert dict(collect_data_facts(CUT, tmp_path))["Data"].startswith("imagefolder, ")  # the path is not known
+
+
 def test_an_earlier_version_has_its_one_sentence(tmp_path):
     names = ("test_from", "test_share", "val_share", "split_seed", "together", "duplicates")
     earlier = {key: value for key, value in CUT.items() if key not in names}
@@ -81,14 +87,16 @@ def test_how_the_files_were_read_and_the_reason_of_the_size_are_said(tmp_path):
     )
 
 
-def test_the_page_links_the_splits_and_escapes_what_files_say(results, tmp_path):
+def test_the_page_names_the_splits_and_escapes_what_files_say(results, tmp_path):
 
     results.full(tmp_path)
     (tmp_path / "splits.csv").write_text("file_name,label,split\n")
     evil = "labels from <img src=x onerror=alert(1)>\x1b[2J"
     files.write_json(tmp_path / "data.json", {**CUT, "found": [evil]})
     page = write_page(tmp_path).read_text("utf-8")
-    assert '<a href="splits.csv">splits.csv</a>' in page
+    assert "cut by hwcls (seed 3), stratified" in page
+    assert "The split of each image is in splits.csv of the results folder</dd>" in page
+    assert 'splits.csv"' not in page  # `hwcls serve` has the page alone: a link would lead nowhere
     assert "&lt;img src=x" in page
     assert "<img src=x" not in page
     assert "\x1b" not in page

@@ -59,6 +59,17 @@ def test_without_confirm_runs_there_is_no_interval(results, tmp_path):
     assert "on validation" in chart.caption
 
 
+def test_a_single_confirm_run_each_is_not_called_none(results, tmp_path):
+    sweep = results.full(tmp_path)
+    for number, label in ((1, "mlp"), (4, "resnet")):
+        results.confirm(sweep, label, 0.9, trial=number, seeds=1, role="report")
+    chart = alternatives_chart(load_results(tmp_path))
+    assert chart.caption == (
+        "Accuracy on validation, of the best trial: an interval needs at least two confirm runs of a winner, "
+        "with their predictions on test."
+    )
+
+
 def test_an_alternative_that_is_not_confirmed_says_so(results, tmp_path):
     results.confirm(results.full(tmp_path), "resnet", 0.9)
     chart = alternatives_chart(load_results(tmp_path))

@@ -54,6 +54,42 @@ def test_a_best_epoch_that_is_the_last_is_pointed_out(results, tmp_path):
     assert found["alternatives"] == "Only one alternative has a value of val/accuracy yet: a 0.6000."
 
 
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_the_search_leader_leads_whatever_is_confirmed(results, tmp_path, seeds):
+    """With reports of one alternative, which comes first in the tables, or of each on a single seed."""
+    sweep = results.sweep(tmp_path, compare="data.batch_size")
+    for number, (label, value) in enumerate([("16", 0.9), ("16", 0.93), ("128", 0.95), ("64", 0.8)]):
+        results.trial(sweep.trial(number), [0.5, value], label=label)
+    results.confirm(sweep, "16", 0.9, trial=0, seeds=seeds, role="report")
+    if seeds == 1:
+        results.confirm(sweep, "128", 0.8, trial=2, seeds=1, role="report")
+    found = findings(write_page(tmp_path).read_text("utf-8"))["alternatives"]
+    ahead = "ahead of batch_size 16 0.9300 and batch_size 64 0.8000"
+    assert found == f"On val/accuracy batch_size 128 0.9500 leads, {ahead}."
+
+
+@pytest.mark.parametrize(
+    ("value", "finding"),
+    [
+        (1.0, "On val/accuracy cnn and mlp are equal with 1.0000, ahead of resnet 0.5000."),
+        (0.5, "On val/accuracy cnn 1.0000 leads, ahead of mlp 0.5000 and resnet 0.5000."),
+    ],
+)
+def test_equal_alternatives_are_not_ahead_of_each_other(results, tmp_path, value, finding):
+    sweep = results.sweep(tmp_path)
+    for number, (label, own) in enumerate([("cnn", 1.0), ("mlp", value), ("resnet", 0.5)]):
+        results.trial(sweep.trial(number), [own], label=label)
+    assert findings(write_page(tmp_path).read_text("utf-8"))["alternatives"] == finding
+
+
+def test_the_lowest_loss_leads(results, tmp_path):
+    sweep = results.sweep(tmp_path, metric={"name": "val/loss", "goal": "minimize"})
+    for number, (label, accuracy) in enumerate([("cnn", 0.6), ("mlp", 0.7)]):
+        results.trial(sweep.trial(number), [accuracy], label=label)
+    found = findings(write_page(tmp_path).read_text("utf-8"))["alternatives"]
+    assert found == "On val/loss mlp 0.9000 leads, ahead of cnn 1.0000."
+
+
 def test_the_first_screen_says_how_to_use_the_winner(confirmed, tmp_path):
     first = confirmed[: confirmed.index('id="alternatives"')]
     assert '<h3 id="use-it">Use it</h3>' in first

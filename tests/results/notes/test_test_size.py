@@ -61,6 +61,15 @@ def test_results_are_judged_by_how_often_the_two_best_winners_disagree_on_test(r
     assert find_notes(load_results(tmp_path)) == []
 
 
+def test_the_two_best_on_test_need_not_be_those_of_the_search(results, tmp_path):
+    sweep = results.sweep(tmp_path)
+    files.write_json(tmp_path / "data.json", {"name": "mine", "classes": ["a", "b", "c"], "test": 400})
+    for number, (label, value, rate) in enumerate([("cnn", 0.9, 0.4), ("mlp", 0.8, 1.0), ("vit", 0.7, 1.0)]):
+        results.trial(sweep.trial(number), [value], label=label)
+        results.confirm(sweep, label, rate, trial=number, seeds=1, role="report")
+    assert judge_test_size(load_results(tmp_path)) is None  # mlp and vit are right on the same images
+
+
 def test_without_confirm_runs_it_is_how_often_they_disagree_on_val(results, tmp_path):
     sweep = results.sweep(tmp_path)
     files.write_json(tmp_path / "data.json", {"name": "mine", "classes": ["a", "b", "c"], "test": 200})

@@ -48,6 +48,15 @@ def test_the_upper_end_of_a_range_with_the_yaml_to_paste(folder, tmp_path):
         assert [p.high for p, _ in wider.space.parameters() if p.name.endswith("lr")] == [1.0]
 
 
+def test_a_label_with_a_dot_is_in_no_option(tmp_path):
+    """--set would read it as two keys."""
+    choice = {"cnn.v2": {"name": "mlp", "width": {"min": 64, "max": 128}}, "plain": {"name": "mlp"}}
+    folder = write_sweep(tmp_path / "tiny", parameters={**PARAMETERS, "model": {"choice": choice}}, run_cap=40)
+    searched(folder, lambda number: {"width": 128, "momentum": 0.7}, label="cnn.v2")
+    (hint,) = suggest_ranges(load_results(folder.path))
+    assert hint.endswith("To search there, write `width: {min: 64, max: 200}` instead")
+
+
 def test_the_lower_end(folder):
     searched(folder, lambda number: {"lr": 0.001 * (1 + 0.1 * (12 - number)), "momentum": 0.7})
     (hint,) = suggest_ranges(load_results(folder.path))

@@ -98,9 +98,8 @@ def alternatives_chart(sweep: SweepResults) -> DotChart | None:
         elif found is not None:
             rows.append(DotRow(one.name, (), "not confirmed"))
     name = name_metric(metric)
-    caption = (
-        f"{name[:1].upper()}{name[1:]} on validation, of the best trial: without confirm runs there is no interval."
-    )
+    caption = f"{name[:1].upper()}{name[1:]} on validation, of the best trial: an interval needs at least two"
+    caption += " confirm runs of a winner, with their predictions on test."
     if found is not None:
         caption = f"{name[:1].upper()}{name[1:]} on test: the mean over the confirm runs and its 95 % interval."
     most = math.inf if metric.endswith("loss") else 1.0
