@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 import stat
@@ -96,7 +97,7 @@ class YamlSource:
             if rest:
                 self._set(parent[int(name)], (*key, name), rest, value, place)
             else:
-                parent[int(name)] = value
+                parent[int(name)] = copy.deepcopy(value)
                 self._mark((*key, name), place)
             return
         if not isinstance(parent, dict):
@@ -113,7 +114,7 @@ class YamlSource:
                 parent[name] = {}
             self._set(parent[name], (*key, name), rest, value, place)
         else:
-            parent[name] = value
+            parent[name] = copy.deepcopy(value)  # each of `*` gets its own
             self._mark((*key, name), place)
 
     def _mark(self, key: Key, place: str) -> None:
