@@ -39,7 +39,23 @@ def parse_space(source: YamlSource) -> Space:
     for name in ("data", "model", "optimizer"):
         if name not in raw:
             raise UserError(f"'{name}' is missing", where=source.where(key), remedy=f"add {name}: under parameters")
-    return Space(_Parser(source).group_of(TrialConfig, raw, (), key, ()))
+    space = Space(_Parser(source).group_of(TrialConfig, raw, (), key, ()))
+    _check_names(space, source)
+    return space
+
+
+def _check_names(space: Space, source: YamlSource) -> None:
+    """Raise UserError where two parameters have one name, as of a label that is also the name of a shared section."""
+    keys: dict[str, Path] = {}
+    for parameter, _ in space.parameters():
+        key, other = parameter.key, keys.setdefault(parameter.name, parameter.key)
+        if key != other:
+            place = next(i for i, (own, its) in enumerate(zip(key, other, strict=False)) if own != its)
+            label = next(
+                one[one.index("choice", place - 1) + 1] for one in (other, key) if "choice" in one[place - 1 :]
+            )
+            what = f"{'.'.join(other)} and {'.'.join(key)} would both be called '{parameter.name}'"
+            raise UserError(what, where=source.where(key), remedy=f"give '{label}' under choice another label")
 
 
 class _Parser:
