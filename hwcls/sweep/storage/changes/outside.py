@@ -155,14 +155,15 @@ def _path_of(key: str, recorded: Mapping[str, Any]) -> Key | None:
 
     A choice, which has no value of its own, has none either.
     """
-    parts = key.split(".")[1:]
+    rest = key.partition(".")[2]
     path: Key = ()
-    while parts:
-        part, *parts = parts
+    while rest:
+        part, _, rest = rest.partition(".")
         if part != "choice":
             path = (*path, part)
-        elif not parts or parts[0] != _at(recorded, (*path, "label"), None):
+            continue
+        label = f"{_at(recorded, (*path, 'label'), None)}."  # which may have dots of its own
+        if not rest.startswith(label):
             return None
-        else:
-            parts = parts[1:]
+        rest = rest.removeprefix(label)
     return path
