@@ -10,11 +10,12 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePath
 from typing import Any, Protocol
 
 from hwcls.config.remedies.values import as_yaml
-from hwcls.config.trial import flat_name
+from hwcls.config.trial import flat_names
 from hwcls.errors import UserError, did_you_mean
 
 Path = tuple[str, ...]
@@ -237,12 +238,17 @@ class Space:
         """For a drawn point: the key in the sweep file of each path in its TrialConfig."""
         return dict(_keys(self.root, settings))
 
+    @cached_property
+    def flat_names(self) -> dict[Path, str]:
+        """The flat name of each parameter by its path: ("optimizer", "lr") is lr."""
+        return flat_names(parameter.path for parameter, _ in self.parameters())
+
     def flat_settings(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Optuna's parameters by their flat names: {"optimizer.sgd.lr": 0.1} becomes {"lr": 0.1}."""
         flat = {}
         for parameter, _ in self.parameters():
             if parameter.name in settings:
-                flat[flat_name(parameter.path)] = settings[parameter.name]
+                flat[self.flat_names[parameter.path]] = settings[parameter.name]
         return flat
 
     def recorded_settings(self, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -253,7 +259,7 @@ class Space:
             if all(labels.get(name) == label for name, label in under.items()):
                 with contextlib.suppress(LookupError, TypeError, ValueError):
                     value = _recorded_value(parameter, config)
-                    flat[flat_name(parameter.path)] = value
+                    flat[self.flat_names[parameter.path]] = value
                     if isinstance(parameter, Choice):
                         labels[parameter.name] = value
         return flat

@@ -8,6 +8,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 
 from hwcls.config.space import Fixed, Range, folder_label, recorded_label
 from hwcls.config.sweep_file import load_sweep
+from hwcls.config.trial import flatten
 from hwcls.sweep.preflight.dry_run import RandomSuggest
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
@@ -166,6 +167,20 @@ def test_drawn_settings_have_short_names(tmp_path):
     checked = sweep(tmp_path, CHOICE)
     settings = {"optimizer": "fast", "optimizer.fast.momentum": 0.85, "optimizer.weight_decay": 1e-3}
     assert checked.space.flat_settings(settings) == {"optimizer": "fast", "momentum": 0.85, "weight_decay": 1e-3}
+
+
+def test_an_own_setting_that_is_called_as_another_has_its_full_name(tmp_path):
+    model = {"name": "my.py:build", "momentum": {"values": [1, 2]}, "width": {"values": [1, 2]}}
+    optimizer = {"name": "sgd", "momentum": {"min": 0.8, "max": 0.9}}
+    checked = sweep(tmp_path, {"model": model, "optimizer": optimizer})
+    drawn = {"model.momentum": 2, "model.width": 1, "optimizer.momentum": 0.85}
+    flat = {"model.momentum": 2, "width": 1, "momentum": 0.85}
+    assert checked.space.flat_settings(drawn) == flat
+    config = checked.trial(Fixed(drawn)).to_dict()
+    assert checked.space.recorded_settings(config) == flat
+    assert flat.items() <= flatten(config).items()
+    checked = sweep(tmp_path, {"model": model})  # nothing else of this name is searched
+    assert checked.space.flat_settings({"model.momentum": 2}) == {"momentum": 2}
 
 
 def test_a_trial_config_round_trips_through_yaml(tmp_path):
