@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,8 +14,25 @@ from typing import IO, Any
 
 import yaml
 
-# libyaml's, ten times as fast, where PyYAML was built with it
-_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+# the numbers of YAML 1.2, as which files of the user are read; 1.1, which PyYAML writes, takes 1e-4 as text
+NUMBERS = {
+    "int": r"[-+]?(?:[0-9][0-9_]*|0b[01_]+|0x[0-9a-fA-F_]+)",
+    "float": r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+"
+    r"|\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN)",
+}
+
+
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]  # libyaml's is ten times as fast
+    """SafeDumper that puts into quotes what YAML 1.1 or 1.2 takes for something else than text."""
+
+
+def add_numbers(cls: type[yaml.resolver.BaseResolver]) -> None:
+    """Let a loader or dumper know the numbers of YAML 1.2."""
+    for kind, form in NUMBERS.items():
+        cls.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", re.compile(f"^(?:{form})$"), list("-+.0123456789"))
+
+
+add_numbers(_Dumper)
 
 
 @contextmanager
@@ -66,7 +84,12 @@ def write_json(path: Path, value: object) -> None:
 
 def write_yaml(path: Path, value: object) -> None:
     """Write `value` as YAML in the order of its keys, completely or not at all."""
-    write_text(path, yaml.dump(value, Dumper=_DUMPER, sort_keys=False, allow_unicode=True))
+    write_text(path, to_yaml(value))
+
+
+def to_yaml(value: object) -> str:
+    """`value` as YAML in the order of its keys; `read_source` and `read_yaml` read it back unchanged."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def write_with(path: Path, save: Callable[[IO[bytes]], object]) -> None:

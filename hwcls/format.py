@@ -88,7 +88,7 @@ def format_bytes(count: float) -> str:
 
 def hide_credentials(text: str) -> str:
     """A text without the user and password of its URLs: s3://key:secret@bucket is s3://bucket."""
-    return re.sub(r"(?<=://)[^/@\s]+@", "", text)
+    return re.sub(r"(?<=://)[^/\s]+@", "", text)  # the last @ ends a password
 
 
 def split_credentials(address: str) -> tuple[str, str]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from statistics import NormalDist
 from typing import Any
@@ -118,12 +119,7 @@ def bootstrap_mean(
     seeds = [len(table) for table in tables]
     spread = [float(table.mean(1).var(ddof=1)) / len(table) for table in tables]  # of each mean
     noise = [_noise(table) / table.size for table in tables]  # part of it that comes from the number of images
-
-    def image_draws(own: Floats, least: float, noise: float) -> Floats:
-        padded = _add_extremes(own, least, most)  # (N + 2,)
-        moved = _hit_draws(padded, len(own), draws, rng) if hits else _mean_draws(padded, len(own), draws, rng)
-        return _without_noise(moved, noise)
-
+    image_draws = partial(_image_draws, most=most, hits=hits, draws=draws, rng=rng)
     tails = [50 * (1 - level), 50 * (1 + level)]
 
     def interval(mean: float, deviations: Floats) -> tuple[float, float]:
@@ -379,6 +375,15 @@ def _noise(table: Floats) -> float:
     seeds, images = table.shape
     rest = table - table.mean(1, keepdims=True) - table.mean(0, keepdims=True) + table.mean()
     return float((rest**2).sum() / ((seeds - 1) * (images - 1)))
+
+
+def _image_draws(
+    values: Floats, least: float, noise: float, *, most: float, hits: bool, draws: int, rng: np.random.Generator
+) -> Floats:
+    """Deviations (draws,) of a mean due to its images (N,), without the part that the seeds' own has: `noise`."""
+    padded = _add_extremes(values, least, most)  # (N + 2,)
+    moved = (_hit_draws if hits else _mean_draws)(padded, len(values), draws, rng)
+    return _without_noise(moved, noise)
 
 
 def _add_extremes(values: Floats, least: float, most: float) -> Floats:

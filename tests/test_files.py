@@ -4,8 +4,20 @@ import errno
 import os
 
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hwcls import files
+from hwcls.config.yaml_source import parse_value
+
+# what YAML 1.1 or 1.2 takes for something else than text, or for nothing at all
+ODD_TEXTS = [
+    *("1e-3", "1e3", "+1E5", "0o7", "0x1F", "0b11", "010", "08", "1_000", "1_0e3", "3", "-3", "1.", ".5", "1.5e3"),
+    *("yes", "No", "on", "true", "null", "Null", "~", "", ".inf", "-.Inf", ".nan", "12:30", "1:30.5", "2020-01-01"),
+    *("=", "= ", "<<", "- a", "? a", "a: b", "a #b", "#a", "&a", "*a", "!a", "%a", "@a", "`a", "|", ">", "[a", "{a"),
+    *("'", '"', " a", "a ", "a\nb", "a\n", "\ta", "---", "...", "é", "名前", "1e3.yaml", "64_32", "a,b", "0.1-0"),
+]
 
 
 def full(*_):
@@ -36,3 +48,28 @@ def test_a_partial_line_is_removed_before_the_next(tmp_path):
     path.write_bytes(b"one\ntw")
     files.append_line(path, b"three")
     assert path.read_bytes() == b"one\nthree\n"
+
+
+def read_both(value):
+    """By the reader of sweep files, and by that of other YAML files."""
+    text = files.to_yaml(value)
+    return [parse_value(text, "x"), yaml.safe_load(text)]
+
+
+@pytest.mark.parametrize("text", ODD_TEXTS)
+def test_a_text_in_yaml_is_read_back_as_text(text):
+    value = {"a": text, "list": [text], text: 1}
+    assert read_both(value) == [value, value]
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=st.text("-+._:~=<0123456789abefinoxyINF ", max_size=8))
+def test_any_text_in_yaml_is_read_back_as_text(text):
+    assert read_both({"a": text}) == [{"a": text}] * 2
+
+
+def test_numbers_and_plain_words_are_written_without_quotes():
+    value = {"lr": 1e-05, "high": 1e20, "epochs": 10, "keep": True, "none": None, "path": "../photos", "name": "v0.2"}
+    text = files.to_yaml(value)
+    assert not {"'", '"'} & set(text)
+    assert yaml.safe_load(text) == value

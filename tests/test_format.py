@@ -13,6 +13,7 @@ from hwcls.format import (
     format_p,
     format_percent,
     format_points,
+    hide_credentials,
     join_words,
     name_metric,
 )
@@ -93,3 +94,16 @@ def test_a_mean_has_one_text_however_it_was_summed():
 def test_a_p_and_its_level_are_printed_differently():
     assert format_p(0.0352, 0.05 * 2 / 9) == "p 0.035, significant below 0.011"
     assert format_p(0.0114, 0.05 * 2 / 9) == "p 0.0114, significant below 0.0111"  # both are 0.011 in two digits
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("s3://key:secret@bucket/path", "s3://bucket/path"),
+        ("http://user:p@ss@host", "http://host"),  # the last @ ends a password
+        ("http://u:p@@a:1, https://t@b/c@d and me@home", "http://a:1, https://b/c@d and me@home"),
+        ("https://host/a@b", "https://host/a@b"),
+    ],
+)
+def test_credentials_in_addresses_are_hidden(text, shown):
+    assert hide_credentials(text) == shown

@@ -6,13 +6,16 @@ import contextlib
 import itertools
 import json
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import PurePath
 from typing import Any, Protocol
 
 from hwcls.config.remedies.values import as_yaml
-from hwcls.config.trial import flat_name
+from hwcls.config.trial import flat_names
 from hwcls.errors import UserError, did_you_mean
 
 Path = tuple[str, ...]
@@ -64,6 +67,13 @@ class Values:
                 if one == value and isinstance(one, bool) == isinstance(value, bool):
                     return choice
         raise ValueError(value)
+
+    def find(self, recorded: object) -> Any:
+        """The option that a value of a config.yaml means; raises ValueError if there is none."""
+        found = [option for option in self.options if same_value(recorded, option)]
+        if not found:
+            raise ValueError(recorded)
+        return max(found, key=lambda option: _common_end(recorded, option))  # of two folders with the same name
 
     def ends(self) -> list[Any]:
         return self.choices()
@@ -228,12 +238,17 @@ class Space:
         """For a drawn point: the key in the sweep file of each path in its TrialConfig."""
         return dict(_keys(self.root, settings))
 
+    @cached_property
+    def flat_names(self) -> dict[Path, str]:
+        """The flat name of each parameter by its path: ("optimizer", "lr") is lr."""
+        return flat_names(parameter.path for parameter, _ in self.parameters())
+
     def flat_settings(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Optuna's parameters by their flat names: {"optimizer.sgd.lr": 0.1} becomes {"lr": 0.1}."""
         flat = {}
         for parameter, _ in self.parameters():
             if parameter.name in settings:
-                flat[flat_name(parameter.path)] = settings[parameter.name]
+                flat[self.flat_names[parameter.path]] = settings[parameter.name]
         return flat
 
     def recorded_settings(self, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -244,7 +259,7 @@ class Space:
             if all(labels.get(name) == label for name, label in under.items()):
                 with contextlib.suppress(LookupError, TypeError, ValueError):
                     value = _recorded_value(parameter, config)
-                    flat[flat_name(parameter.path)] = value
+                    flat[self.flat_names[parameter.path]] = value
                     if isinstance(parameter, Choice):
                         labels[parameter.name] = value
         return flat
@@ -259,7 +274,29 @@ def _recorded_value(parameter: Parameter, config: Mapping[str, Any]) -> Any:
         if not parameter.holds(value):
             raise ValueError(value)
         return value
-    return parameter.stored(value["label"] if isinstance(parameter, Choice) else value)
+    return parameter.stored(value["label"] if isinstance(parameter, Choice) else parameter.find(value))
+
+
+def same_value(recorded: Any, written: Any) -> bool:
+    """Whether a value of a config.yaml and one of a sweep file mean the same.
+
+    They may be numbers, lists, and files, whose path on record is an absolute one.
+    """
+    if isinstance(recorded, bool) or isinstance(written, bool):
+        return recorded is written
+    if isinstance(recorded, (int, float)) and isinstance(written, (int, float)):
+        return math.isclose(recorded, written, rel_tol=1e-12)
+    if isinstance(recorded, (list, tuple)) and isinstance(written, (list, tuple)):
+        return len(recorded) == len(written) and all(map(same_value, recorded, written))
+    if isinstance(recorded, str) and isinstance(written, str) and os.path.isabs(recorded):
+        return PurePath(recorded).name == PurePath(written).name
+    return bool(recorded == written)
+
+
+def _common_end(recorded: object, written: object) -> int:
+    """How many of the last parts of two paths are the same."""
+    pairs = zip(*(reversed(PurePath(str(path)).parts) for path in (recorded, written)), strict=False)
+    return len(list(itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)))
 
 
 def _parameters(group: Group, under: dict[str, str]) -> Iterator[tuple[Parameter, dict[str, str]]]:
@@ -359,13 +396,24 @@ def find_alternatives(space: Space, key: str, where: str) -> list[Alternative]:
     return [Alternative(label, {parameter.name: end}, end) for label, end in zip(labels, ends, strict=True)]
 
 
-def recorded_label(config: Mapping[str, Any], compare: str) -> str | None:
-    """The alternative of `compare` that a trial's config.yaml belongs to; None where it has no such label."""
+def recorded_label(config: Mapping[str, Any], compare: str, space: Space | None) -> str | None:
+    """The alternative of `compare` that a trial's config.yaml belongs to; None where it has no such label.
+
+    Args:
+        config: The config.yaml.
+        compare: As the sweep file has it.
+        space: Of the sweep file, by whose spelling a value is called; None where it cannot be read.
+    """
+    path = tuple(compare.removeprefix("parameters.").split("."))
     value: Any = config
-    for part in compare.removeprefix("parameters.").split("."):
+    for part in path:
         if not isinstance(value, Mapping) or part not in value:
             return None
         value = value[part]
+    for parameter, _ in space.parameters() if space else ():
+        if isinstance(parameter, Values) and parameter.path == path:
+            with contextlib.suppress(ValueError):
+                return folder_label(parameter.find(value))
     if isinstance(value, Mapping):
         value = value.get("label")
         return None if value is None else folder_label(value)

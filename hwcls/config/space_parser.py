@@ -6,13 +6,14 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 from hwcls.config.annotations import USER, config_classes, plain_types, takes_any_key, takes_integers, takes_numbers
 from hwcls.config.base import Frozen
 from hwcls.config.remedies.keys import unknown_key
 from hwcls.config.remedies.values import show, wrong_type
-from hwcls.config.space import Choice, Constant, Group, Node, Path, Range, Space, Values
+from hwcls.config.space import Choice, Constant, Group, Node, Path, Range, Space, Values, recorded_label
 from hwcls.config.trial import DRAWN_SECTIONS, TrialConfig
 from hwcls.config.yaml_source import YamlSource
 from hwcls.errors import UserError, did_you_mean
@@ -39,7 +40,47 @@ def parse_space(source: YamlSource) -> Space:
     for name in ("data", "model", "optimizer"):
         if name not in raw:
             raise UserError(f"'{name}' is missing", where=source.where(key), remedy=f"add {name}: under parameters")
-    return Space(_Parser(source).group_of(TrialConfig, raw, (), key, ()))
+    space = Space(_Parser(source).group_of(TrialConfig, raw, (), key, ()))
+    _check_names(space, source)
+    return space
+
+
+class RecordedSpace:
+    """The search space of a sweep.yaml, parsed when it is needed.
+
+    Attributes:
+        compare: The key that it compares, None without one.
+    """
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._settings = settings
+        self.compare = None if settings.get("compare") is None else str(settings["compare"])
+
+    @cached_property
+    def space(self) -> Space | None:
+        """None where another version wrote it, or it is damaged."""
+        try:
+            return parse_space(YamlSource("sweep.yaml", dict(self._settings)))
+        except (UserError, TypeError, ValueError, AttributeError):
+            return None
+
+    def label(self, config: Mapping[str, Any]) -> str | None:
+        """The alternative of a trial with this config.yaml; None without `compare`, or where it has no label."""
+        return None if self.compare is None else recorded_label(config, self.compare, self.space)
+
+
+def _check_names(space: Space, source: YamlSource) -> None:
+    """Raise UserError where two parameters have one name, as of a label that is also the name of a shared section."""
+    keys: dict[str, Path] = {}
+    for parameter, _ in space.parameters():
+        key, other = parameter.key, keys.setdefault(parameter.name, parameter.key)
+        if key != other:
+            place = next(i for i, (own, its) in enumerate(zip(key, other, strict=False)) if own != its)
+            label = next(
+                one[one.index("choice", place - 1) + 1] for one in (other, key) if "choice" in one[place - 1 :]
+            )
+            what = f"{'.'.join(other)} and {'.'.join(key)} would both be called '{parameter.name}'"
+            raise UserError(what, where=source.where(key), remedy=f"give '{label}' under choice another label")
 
 
 class _Parser:

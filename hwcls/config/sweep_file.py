@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
@@ -255,7 +254,7 @@ def _apply_preset(source: YamlSource, name: str) -> None:
         remedy = did_you_mean(name, known) or "the file has no presets"
         raise UserError(f"no preset '{name}'", where=source.where(("presets",)), remedy=remedy)
     for dotted, value in presets[name].items():
-        _apply(source, dotted, copy.deepcopy(value), f"preset {name}")
+        _apply(source, dotted, value, f"preset {name}")
 
 
 def _apply(source: YamlSource, dotted: str, value: Any, place: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -180,9 +181,16 @@ def flat_name(path: tuple[str, ...]) -> str:
     return "_".join(path[1:])
 
 
+def flat_names(paths: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
+    """The `flat_name` of each setting, but the full one of a model's own that is called as another: model.momentum."""
+    names = {path: flat_name(path) for path in paths}
+    counts = Counter(names.values())
+    return {path: ".".join(path) if counts[name] > 1 and path[0] == "model" else name for path, name in names.items()}
+
+
 def flatten(config: dict[str, Any]) -> dict[str, Any]:
-    """A nested config as flat scalars under `flat_name`; lists become text, unset labels are omitted."""
-    flat: dict[str, Any] = {}
+    """A nested config as flat scalars under `flat_names`; lists become text, unset labels are omitted."""
+    found: dict[tuple[str, ...], Any] = {}
 
     def walk(value: Any, path: tuple[str, ...]) -> None:
         if isinstance(value, dict):
@@ -191,9 +199,11 @@ def flatten(config: dict[str, Any]) -> dict[str, Any]:
         elif path[-1] == "label" and value is None:
             return
         else:
-            flat[flat_name(path)] = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+            found[path] = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else value
 
     walk(config, ())
+    names = flat_names(found)
+    flat = {names[path]: value for path, value in found.items()}
     for group in ("data", "model", "optimizer", "scheduler"):  # without a choice the type serves as the label
         flat.setdefault(group, flat.get(f"{group}_type"))
     return flat

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 import stat
@@ -13,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from hwcls import files
 from hwcls.config.remedies.syntax import explain_syntax
 from hwcls.errors import UserError, did_you_mean, nearest_path, unreadable
 
@@ -26,11 +28,6 @@ MAX_DIGITS = 400
 _TAG = "tag:yaml.org,2002:"
 _MERGE = f"{_TAG}merge"
 _KINDS = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false", "null": "null"}
-_NUMBERS = {
-    "int": r"[-+]?(?:[0-9][0-9_]*|0b[01_]+|0x[0-9a-fA-F_]+)",
-    "float": r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+"
-    r"|\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN)",
-}
 _QUOTED = "put it into quotes if it is a name"
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9_]*[1-9][0-9_]*")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # line breaks and tabs are text
@@ -44,8 +41,7 @@ _Loader.yaml_implicit_resolvers = {
     first: [(tag, form) for tag, form in forms if tag in {f"{_TAG}bool", f"{_TAG}null", _MERGE}]
     for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-for _kind, _form in _NUMBERS.items():
-    _Loader.add_implicit_resolver(_TAG + _kind, re.compile(f"^(?:{_form})$"), list("-+.0123456789"))
+files.add_numbers(_Loader)
 
 
 @dataclass
@@ -96,7 +92,7 @@ class YamlSource:
             if rest:
                 self._set(parent[int(name)], (*key, name), rest, value, place)
             else:
-                parent[int(name)] = value
+                parent[int(name)] = copy.deepcopy(value)
                 self._mark((*key, name), place)
             return
         if not isinstance(parent, dict):
@@ -113,7 +109,7 @@ class YamlSource:
                 parent[name] = {}
             self._set(parent[name], (*key, name), rest, value, place)
         else:
-            parent[name] = value
+            parent[name] = copy.deepcopy(value)  # each of `*` gets its own
             self._mark((*key, name), place)
 
     def _mark(self, key: Key, place: str) -> None:

@@ -13,10 +13,8 @@ from pydantic import ValidationError
 
 from hwcls.config.data import OWN_IMAGES
 from hwcls.config.optim import CostConfig, MetricConfig
-from hwcls.config.space import recorded_label
-from hwcls.config.space_parser import parse_space
+from hwcls.config.space_parser import RecordedSpace
 from hwcls.config.trial import flatten
-from hwcls.config.yaml_source import YamlSource
 from hwcls.errors import UserError, wrong_folder
 from hwcls.escape import printable
 from hwcls.reading import DamagedFile, UnreadableFile, read_json, read_or_none, read_yaml, report_damage
@@ -159,12 +157,12 @@ def _load(path: Path, read: ReadTrial) -> SweepResults:
     settings = read_settings(path)
     metric = _mapping(settings.get("metric"))
     name, goal = str(metric.get("name", "val/accuracy")), str(metric.get("goal", "maximize"))
-    compare = settings.get("compare")
+    space = RecordedSpace(settings)
     folder, models = SweepFolder(path), read_or_none(read_json, path / "models.json", ModelsShape)
 
-    trials = [_trial(n, source, read(source), name, goal, compare) for n, source in folder.trials().items()]
+    trials = [_trial(n, source, read(source), name, goal, space) for n, source in folder.trials().items()]
     left_out = find_left_out(path, settings)
-    filled = _fill_parameters(trials, settings)
+    filled = _fill_parameters(trials, space)
     found = SweepResults(
         folder=path,
         name=str(settings.get("name") or path.name),
@@ -172,7 +170,7 @@ def _load(path: Path, read: ReadTrial) -> SweepResults:
         metric=name,
         goal=goal,
         costs=_costs(metric),
-        compare=None if compare is None else str(compare),
+        compare=space.compare,
         data=_with_path(read_data(folder), folder),
         same_models=tuple(map(tuple, models["same"])) if models else (),
         environment=read_or_none(read_json, path / "environment.json", EnvironmentShape),
@@ -224,9 +222,9 @@ def reload_confirm(sweep: SweepResults) -> SweepResults:
     """The same results with the confirm runs as they are on disk now."""
 
     def read(number: int, source: TrialFolder) -> TrialResult:
-        return _trial(number, source, _read_all(source), sweep.metric, sweep.goal, sweep.compare)
+        return _trial(number, source, _read_all(source), sweep.metric, sweep.goal, space)
 
-    folder = SweepFolder(sweep.folder)
+    folder, space = SweepFolder(sweep.folder), RecordedSpace(sweep.settings)
     runs = tuple(_confirm_run(*key, source, read) for key, source in folder.confirm_runs().items())
     left_out = {
         one.trial.number: replace(one, confirm=tuple(run for run in runs if run.run.number == one.trial.number))
@@ -272,7 +270,7 @@ def _read_outcome(source: TrialFolder) -> Recorded:
 
 
 def _trial(
-    number: int, source: TrialFolder, recorded: Recorded, metric: str, goal: str, compare: str | None
+    number: int, source: TrialFolder, recorded: Recorded, metric: str, goal: str, space: RecordedSpace
 ) -> TrialResult:
     result, epochs = recorded
     lines = {line["epoch"]: line for line in epochs if isinstance(line.get("epoch"), int)}
@@ -289,7 +287,7 @@ def _trial(
     return TrialResult(
         number=number,
         folder=source.path,
-        label=_label(source, known, compare),
+        label=_label(source, known, space),
         status=result.status if result else PAUSED if waiting else UNFINISHED,
         records=records,
         best=best,
@@ -308,22 +306,17 @@ def _costs(metric: Record) -> tuple[CostConfig, ...]:
         return ()
 
 
-def _label(source: TrialFolder, result: Result | None, compare: str | None) -> str | None:
-    if result is not None and result.label is not None:
-        return printable(str(result.label))
-    if result is None and compare is not None:
-        return recorded_label(_config(source), compare)
-    return None
+def _label(source: TrialFolder, result: Result | None, space: RecordedSpace) -> str | None:
+    if result is not None:
+        return None if result.label is None else printable(str(result.label))
+    return None if space.compare is None else space.label(_config(source))
 
 
-def _fill_parameters(trials: list[TrialResult], settings: Record) -> list[TrialResult]:
+def _fill_parameters(trials: list[TrialResult], source: RecordedSpace) -> list[TrialResult]:
     """Fill the parameters of trials that run or were interrupted from their config: what the sweep file searches."""
     if all(trial.ended or trial.status == PAUSED for trial in trials):
         return trials
-    try:
-        space = parse_space(YamlSource("sweep.yaml", dict(settings)))
-    except (UserError, TypeError, ValueError, AttributeError):  # written by another version, or damaged
-        space = None
+    space = source.space
     drawn = {name for trial in trials for name in trial.parameters}
 
     def recorded(trial: TrialResult) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hwcls.config.space import recorded_label
+from hwcls.config.space_parser import RecordedSpace
 from hwcls.config.trial import flatten
 from hwcls.errors import UserError
 from hwcls.reading import read_json, read_or_none, read_yaml
@@ -47,7 +47,7 @@ class Follower:
         artifacts: bool = False,
     ) -> None:
         self._sweep, self._project, self._media, self._artifacts = sweep, project, media, artifacts
-        self._compare, self._images = _read_compare(sweep), _read_images(sweep)
+        self._space, self._images = _read_space(sweep), _read_images(sweep)
         self._has_front = _has_several_metrics(sweep)
         self._left_out = find_left_out(sweep.path)  # as it was when tracking began: it changes between starts only
         self._front: set[int] | None = None  # the trials on the Pareto front, by front.json
@@ -119,11 +119,8 @@ class Follower:
 
     def _describe(self, key: str, folder: TrialFolder) -> RunInfo:
         settings = folder.settings()
-        config, parts, label = flatten(settings), key.split("/"), None
-        if parts[0] == "confirm":
-            label = parts[1]
-        elif self._compare is not None:
-            label = recorded_label(settings, self._compare)
+        config, parts = flatten(settings), key.split("/")
+        label = parts[1] if parts[0] == "confirm" else self._space.label(settings)
         own = folder.purpose() if parts[0] == "confirm" else {"trial": int(parts[-1])}
         config |= {"sweep": self._sweep.name, **{key: own[key] for key in ("trial", "role") if key in own}}
         config |= {name: value for name, value in self._images.items() if config.get(name) is None}
@@ -165,10 +162,8 @@ def _list_names(folder: Path) -> list[str]:
         return []
 
 
-def _read_compare(sweep: SweepFolder) -> str | None:
-    settings = read_or_none(read_yaml, sweep.path / "sweep.yaml") or {}
-    compare = settings.get("compare")
-    return None if compare is None else str(compare)
+def _read_space(sweep: SweepFolder) -> RecordedSpace:
+    return RecordedSpace(read_or_none(read_yaml, sweep.path / "sweep.yaml") or {})
 
 
 def _has_several_metrics(sweep: SweepFolder) -> bool:

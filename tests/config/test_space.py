@@ -8,6 +8,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 
 from hwcls.config.space import Fixed, Range, folder_label, recorded_label
 from hwcls.config.sweep_file import load_sweep
+from hwcls.config.trial import flatten
 from hwcls.sweep.preflight.dry_run import RandomSuggest
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
@@ -122,7 +123,7 @@ def test_compare_by_choice_and_by_values(tmp_path):
     checked = sweep(tmp_path, CHOICE, compare="optimizer")
     assert [a.label for a in checked.alternatives] == ["adam", "fast"]
     assert checked.alternative_label({"optimizer": "fast", "optimizer.fast.momentum": 0.85}) == "fast"
-    assert recorded_label(checked.trial(Fixed({"optimizer": "fast"})).to_dict(), "optimizer") == "fast"
+    assert recorded_label(checked.trial(Fixed({"optimizer": "fast"})).to_dict(), "optimizer", None) == "fast"
     checked = sweep(
         tmp_path, {"data": {"name": "digits", "batch_size": {"values": [16, 32]}}}, compare="data.batch_size"
     )
@@ -130,10 +131,29 @@ def test_compare_by_choice_and_by_values(tmp_path):
     assert checked.alternative_label({"data.batch_size": 32}) == "32"
     assert checked.alternative_label({"optimizer.lr": 0.1}) is None
     config = checked.trial(Fixed({"data.batch_size": 32})).to_dict()
-    assert recorded_label(config, "parameters.data.batch_size") == "32"
-    assert recorded_label({"data": {}}, "data.batch_size") is None
-    assert recorded_label({"model": {"name": "mlp", "label": None}}, "model") is None
-    assert recorded_label({"data": {"val_part": None}}, "data.val_part") == "None"  # as the alternative is called
+    assert recorded_label(config, "parameters.data.batch_size", None) == "32"
+    assert recorded_label({"data": {}}, "data.batch_size", None) is None
+    assert recorded_label({"model": {"name": "mlp", "label": None}}, "model", None) is None
+    assert recorded_label({"data": {"val_part": None}}, "data.val_part", None) == "None"  # as the alternative is called
+
+
+@pytest.mark.parametrize(
+    ("values", "labels", "recorded"),
+    [
+        ([0, 0.1], ["0", "0.1"], [0.0, 0.1]),
+        (["a", "b"], ["a", "b"], ["/home/me/a", "/home/me/b"]),
+        (["x/a", "y/a"], ["x_a", "y_a"], ["/home/me/x/a", "/home/me/y/a"]),
+        ([[0, 1], [2, 3]], ["0_1", "2_3"], [[0, 1], [2, 3]]),
+    ],
+)
+def test_a_recorded_trial_has_the_label_of_its_alternative(tmp_path, values, labels, recorded):
+    """Whatever the spelling: numbers written as integers, files whose path on record is an absolute one."""
+    model = {"name": "my.py:build", "own": {"values": values}}
+    checked = sweep(tmp_path, {"model": model}, compare="model.own")
+    assert [one.label for one in checked.alternatives] == labels
+    configs = [{"model": {"name": "/home/me/my.py:build", "own": value}} for value in recorded]
+    assert [recorded_label(config, "model.own", checked.space) for config in configs] == labels
+    assert recorded_label({"model": {"own": 7}}, "model.own", checked.space) == "7"  # which is dropped from the file
 
 
 def test_users_own_model_takes_any_key(tmp_path):
@@ -147,6 +167,20 @@ def test_drawn_settings_have_short_names(tmp_path):
     checked = sweep(tmp_path, CHOICE)
     settings = {"optimizer": "fast", "optimizer.fast.momentum": 0.85, "optimizer.weight_decay": 1e-3}
     assert checked.space.flat_settings(settings) == {"optimizer": "fast", "momentum": 0.85, "weight_decay": 1e-3}
+
+
+def test_an_own_setting_that_is_called_as_another_has_its_full_name(tmp_path):
+    model = {"name": "my.py:build", "momentum": {"values": [1, 2]}, "width": {"values": [1, 2]}}
+    optimizer = {"name": "sgd", "momentum": {"min": 0.8, "max": 0.9}}
+    checked = sweep(tmp_path, {"model": model, "optimizer": optimizer})
+    drawn = {"model.momentum": 2, "model.width": 1, "optimizer.momentum": 0.85}
+    flat = {"model.momentum": 2, "width": 1, "momentum": 0.85}
+    assert checked.space.flat_settings(drawn) == flat
+    config = checked.trial(Fixed(drawn)).to_dict()
+    assert checked.space.recorded_settings(config) == flat
+    assert flat.items() <= flatten(config).items()
+    checked = sweep(tmp_path, {"model": model})  # nothing else of this name is searched
+    assert checked.space.flat_settings({"model.momentum": 2}) == {"momentum": 2}
 
 
 def test_a_trial_config_round_trips_through_yaml(tmp_path):

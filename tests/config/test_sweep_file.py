@@ -119,6 +119,28 @@ def small(tmp_path, *changes):
     return path
 
 
+@pytest.mark.parametrize(
+    ("model", "names"),
+    [
+        (
+            "{head: {depth: {min: 1, max: 3}}, choice: {head: {name: mlp, depth: {values: [2, 3]}}, mlp: {}}}",
+            "model.choice.head.depth and parameters.model.head.depth would both be called 'model.head.depth' — "
+            "give 'head' under choice another label",
+        ),
+        (
+            "{name: mlp, choice: {a: {head: {depth: {min: 1, max: 3}}}, a.head: {depth: {min: 1, max: 2}}}}",
+            "model.choice.a.head.depth and parameters.model.choice.a.head.depth would both be called "
+            "'model.a.head.depth' — give 'a' under choice another label",
+        ),
+    ],
+)
+def test_two_parameters_with_one_name_are_an_error(tmp_path, model, names):
+    with pytest.raises(UserError) as raised:
+        load_sweep(small(tmp_path, ("{name: mlp, width: 16, depth: 1}", model)))
+    assert str(raised.value).startswith(f"{tmp_path / 's.yaml'}:5: parameters.model.")
+    assert names in str(raised.value)
+
+
 def test_anchors_have_a_place_at_the_top(tmp_path):
     model = "model: {choice: {a: {<<: *net}, b: {<<: *net, width: 32}}}"
     anchors = "x-net: &net {name: mlp, width: 16, depth: 1}\nname: small"

@@ -47,6 +47,16 @@ def test_set_replaces_and_creates(tmp_path):
     assert "(--set)" in read.where(("a", "b", "x"))
 
 
+def test_each_entry_of_a_star_has_a_value_of_its_own(tmp_path):
+    read = source(tmp_path, "a: {b: {x: 1}, c: {x: 1}}\nlists: {d: [1], e: [1]}\n")
+    read.set("a.*.x", {"min": 1, "max": 2}, "--set")
+    read.set("a.b.x.max", 3, "--set")
+    read.set("lists.*.0", [4, 5], "--set")
+    read.set("lists.d.0.1", 6, "--set")
+    assert read.values["a"] == {"b": {"x": {"min": 1, "max": 3}}, "c": {"x": {"min": 1, "max": 2}}}
+    assert read.values["lists"] == {"d": [[4, 6]], "e": [[4, 5]]}
+
+
 def test_set_into_a_value_is_an_error(tmp_path):
     with pytest.raises(UserError, match="'a' holds no entries"):
         source(tmp_path, "a: 1\n").set("a.b", 1, "--set")

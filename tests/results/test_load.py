@@ -43,6 +43,17 @@ def test_a_trial_in_mid_run_counts_with_what_it_has(tmp_path, results):
     assert started.best is None
 
 
+def test_a_trial_in_mid_run_has_the_label_of_those_that_ended(tmp_path, results):
+    """Also where the sweep file writes a number without a fraction, and config.yaml with one."""
+    parameters = {"data": "digits", "model": "mlp", "optimizer": "adam", "label_smoothing": {"values": [0, 0.1]}}
+    sweep = results.sweep(tmp_path, compare="label_smoothing", parameters=parameters)
+    results.trial(sweep.trial(0), [0.5], label="0")
+    results.trial(sweep.trial(1), [0.5], status=None)
+    found = load_results(tmp_path)
+    assert sweep.trial(1).settings()["label_smoothing"] == 0.0
+    assert ([trial.label for trial in found.trials], found.labels) == (["0", "0"], ["0"])
+
+
 def test_a_first_trial_in_mid_run_has_the_settings_that_the_sweep_file_searches(tmp_path, results):
     space = {
         "data": {"name": "digits", "batch_size": {"values": [64, 128]}},

@@ -134,6 +134,16 @@ def test_what_a_run_is_called(sweep):
     assert all(not isinstance(value, (dict, list)) for value in trial.config.values())
 
 
+def test_a_number_has_the_label_that_the_sweep_file_gives_it(sweep):
+    parameters = {"data": "digits", "model": "mlp", "optimizer": "adam", "label_smoothing": {"values": [0, 0.1]}}
+    write_yaml(sweep.path / "sweep.yaml", {"compare": "parameters.label_smoothing", "parameters": parameters})
+    sweep.add(sweep.trial(7), range(1, 2))
+    memory = Memory()
+    Follower(sweep, [memory], "p").poll()
+    assert sweep.trial(7).settings()["label_smoothing"] == 0.0
+    assert memory.infos["trials/7"].name == "0-7"
+
+
 @pytest.mark.parametrize(
     ("data", "expected"),
     [

@@ -8,7 +8,6 @@ from typing import Any
 
 from hwcls.config.space import Choice, Range
 from hwcls.config.sweep_file import load_sweep
-from hwcls.config.trial import flat_name
 from hwcls.errors import UserError
 from hwcls.figures.drawable import NothingToShow
 from hwcls.figures.metric_axis import MetricAxis, choose_digits, format_estimate, format_fixed
@@ -175,7 +174,7 @@ def _searched(sweep: SweepResults) -> dict[str, str]:
             text = f"{parameter.low:g} to {parameter.high:g}{' (log)' if parameter.log else ''}"
         else:
             text = _join(parameter.branches if isinstance(parameter, Choice) else parameter.choices())
-        own = found.setdefault(flat_name(parameter.path), [])
+        own = found.setdefault(space.flat_names[parameter.path], [])
         own += [text] if text not in own else []  # another branch may search another range
     return {name: "; ".join(texts) for name, texts in found.items()}
 

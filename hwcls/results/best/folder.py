@@ -74,7 +74,7 @@ def config_and_code(run: Path) -> dict[str, bytes]:
         folder = f"{SOURCES}/{code.path.parent.name}"
         content |= {f"{folder}/{name}": data for name, data in code.files.items()}
         values = {**values, "model": {**values["model"], "name": f"{folder}/{code.path.name}:{function}"}}
-    content[CONFIG] = yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode()
+    content[CONFIG] = files.to_yaml(values).encode()
     return content
 
 

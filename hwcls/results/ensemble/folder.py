@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from hwcls import files
 from hwcls.errors import UserError
 from hwcls.format import format_metric, join_words, name_metric
@@ -133,7 +131,7 @@ def _write_soup(member: Trained, folder: Path) -> str:
     config = member.config.to_dict()
     described = json.dumps({"config": config, "inputs": member.inputs.to_dict()})
     weights = save({key: one.contiguous() for key, one in member.model.state_dict().items()}, {"hwcls": described})
-    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True).encode()
+    text = files.to_yaml(config).encode()
     preprocessing = to_json(describe_preprocessing(member.inputs))
     _write(folder, {CONFIG: text, PREPROCESSING: preprocessing, WEIGHTS[0]: weights})
     return hashlib.sha256(weights).hexdigest()

@@ -10,7 +10,6 @@ from typing import Any
 
 from hwcls.config.space import Range
 from hwcls.config.sweep_file import load_sweep
-from hwcls.config.trial import flat_name
 from hwcls.errors import UserError
 from hwcls.format import format_number
 from hwcls.results.load import SweepResults, TrialResult, is_finite
@@ -49,7 +48,7 @@ def searched_ranges(sweep: SweepResults) -> dict[str, Range]:
         space = load_sweep(sweep.folder / "sweep.yaml").space
     except UserError:
         return {}  # written by another version, or edited
-    return {flat_name(p.path): p for p, _ in space.parameters() if isinstance(p, Range)}
+    return {space.flat_names[p.path]: p for p, _ in space.parameters() if isinstance(p, Range)}
 
 
 def log_settings(sweep: SweepResults) -> set[str]:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from hwcls.config.space import Range
 from hwcls.config.sweep_file import load_sweep
-from hwcls.config.trial import TrialConfig, flat_name
+from hwcls.config.trial import TrialConfig
 from hwcls.errors import UserError
 from hwcls.format import format_number
 from hwcls.reading import read_or_none, read_yaml
@@ -27,7 +27,7 @@ def suggest_ranges(found: SweepResults) -> list[str]:
         space = load_sweep(found.folder / "sweep.yaml").space
     except UserError:
         return []  # written by another version or edited
-    flat = {p.name: flat_name(p.path) for p, _ in space.parameters()}
+    flat = {p.name: space.flat_names[p.path] for p, _ in space.parameters()}
     ranges = [
         (p, {flat[choice]: label for choice, label in under.items()})
         for p, under in space.parameters()
@@ -39,15 +39,14 @@ def suggest_ranges(found: SweepResults) -> list[str]:
         if len(trials) < MIN_TRIALS:
             continue
         for parameter, under in ranges:
-            hint = _hint(parameter, under, trials[:TOP], label)
+            hint = _hint(parameter, flat[parameter.name], under, trials[:TOP], label)
             if hint is not None:
                 by_parameter.setdefault(parameter.name, hint)
     return list(by_parameter.values())
 
 
-def _hint(parameter: Range, under: dict[str, str], best: list[TrialResult], label: str | None) -> str | None:
+def _hint(parameter: Range, name: str, under: dict[str, str], best: list[TrialResult], label: str | None) -> str | None:
     """The hint, if all of `best` were drawn from this range: another branch may have one of the same name."""
-    name = flat_name(parameter.path)
     if any(trial.parameters.get(choice) != value for trial in best for choice, value in under.items()):
         return None
     values = [trial.parameters.get(name) for trial in best]

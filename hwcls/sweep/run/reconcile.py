@@ -119,7 +119,8 @@ def _end_left_out(sweep: Sweep, trial: TrialFolder) -> None:
 
     if trial.result() is None:
         settings = trial.settings()
-        label = None if sweep.config.compare is None else recorded_label(settings, sweep.config.compare)
+        compare = sweep.config.compare
+        label = None if compare is None else recorded_label(settings, compare, sweep.space)
         drawn = sweep.space.recorded_settings(settings)
         found = trial.paused() or build_result(trial, sweep.config.metric, "stopped", label, drawn)
         trial.write_result(replace(found, status="stopped_by_user"))

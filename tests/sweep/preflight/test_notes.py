@@ -1,6 +1,7 @@
 """What a valid sweep file promises and cannot keep is said before it starts."""
 
 import json
+from collections import Counter
 
 import pytest
 from typer.testing import CliRunner
@@ -9,6 +10,7 @@ from hwcls.cli.main import app
 from hwcls.config.sweep_file import load_sweep
 from hwcls.sweep.preflight.dry_run import plan_sweep, print_plan
 from hwcls.sweep.preflight.notes import describe_notes
+from tests.sweep.changing import begin
 
 LRS = {"optimizer": {"name": "adam", "lr": {"values": [0.1, 0.01]}}}
 TWO = "with 2 seeds an interval is up to 7 times as wide as with 5 (9.0 instead of 1.2 standard deviations of a seed"
@@ -24,6 +26,30 @@ def test_more_trials_than_settings(tiny):
     (whole,) = describe_notes(tiny(run_cap=30, compare=None, parameters=LRS | {"model": {"name": "mlp"}}))
     assert whole.startswith("30 trials, but the space has only 2 settings to try: the others repeat them")
     assert describe_notes(tiny(method="grid", run_cap=None, parameters=LRS)) == []
+
+
+@pytest.mark.parametrize("seed", [3, {"values": [3]}], ids=["constant", "searched"])
+def test_repeats_with_one_seed_are_copies(tiny, tmp_path, seed):
+    checked = tiny(run_cap=6, parameters=LRS | {"seed": seed})
+    note = "3 trials, but mlp has only 2 settings to try: the others are copies of them, as parameters.seed gives their"
+    assert describe_notes(checked)[0] == f"{note} seed; lower run_cap, or remove it"
+    _, _, jobs = begin(checked, tmp_path / "results")
+    assert len({str(job.config) for job in jobs}) == 4
+
+
+def test_first_with_more_settings_of_an_alternative_than_its_share(tiny, tmp_path):
+    first = [{"model": "mlp", "optimizer.lr": lr} for lr in (0.01, 0.02, 0.03)]
+    (note,) = describe_notes(tiny(first=first))
+    assert note == (
+        "first has 3 settings of mlp, whose share is 2 trials: the others get fewer; "
+        "remove some, or raise run_cap to 6 or more"
+    )
+    _, _, jobs = begin(tiny(first=first), tmp_path / "four")
+    assert Counter(job.label for job in jobs) == {"mlp": 3, "cnn": 1}
+    equal = tiny(first=first, run_cap=6)
+    assert describe_notes(equal) == describe_notes(tiny(first=first, share="epochs")) == []
+    _, _, jobs = begin(equal, tmp_path / "six")
+    assert Counter(job.label for job in jobs) == {"mlp": 3, "cnn": 3}
 
 
 @pytest.mark.parametrize(("seeds", "text"), [(1, "a single seed gives neither"), (2, TWO)])

@@ -164,6 +164,23 @@ def test_a_key_that_is_dropped_means_its_default(tiny, sweep_file, tmp_path):
         begin(load_sweep(path), results)
 
 
+@pytest.mark.parametrize("label", ["sgd2", "sgd.2", "sgd.2.momentum"])
+def test_a_key_that_is_dropped_from_an_alternative_means_its_default(tiny, tmp_path, label):
+    """Whatever the label, also one with dots."""
+
+    def choice(body):
+        return {"optimizer": {"lr": LR, "choice": {"adam": {}, label: {"name": "sgd", **body}}}}
+
+    results = tmp_path / "results"
+    begin(tiny(parameters=choice({"momentum": 0.5}), run_cap=6), results)
+    labels = {n: one.config().optimizer.label for n, one in SweepFolder(results / "tiny").trials().items()}
+    begin(tiny(parameters=choice({}), run_cap=6), results)
+    assert left_out(results) == {
+        n: "optimizer.momentum is 0.5, in the file 0.9" for n, own in labels.items() if own == label
+    }
+    assert set(labels.values()) == {"adam", label}
+
+
 @pytest.mark.parametrize(
     ("changes", "what"),
     [

@@ -142,7 +142,7 @@ def _check_cap(path: Path, old: Sweep, new: Sweep, outside: Mapping[int, str]) -
     if not added or new.shares.unit != "trials" or new.config.compare is None:
         return
     compare = new.config.compare
-    had = Counter(recorded_label(trial.settings(), compare) for trial in counted.values())
+    had = Counter(recorded_label(trial.settings(), compare, new.space) for trial in counted.values())
     label, most = had.most_common(1)[0]
     if cap < most * len(labels):
         what = f"run_cap {cap} leaves too few trials for {join_words(added)}: {label} has had {most}"

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 from pydantic import ValidationError
 
 from hwcls.config.remedies.values import as_yaml
-from hwcls.config.space import Choice, Constant, Fixed, Group, Range, Values
+from hwcls.config.space import Choice, Constant, Fixed, Group, Range, Values, same_value
 from hwcls.config.sweep_file import Sweep
 from hwcls.config.trial import TrialConfig
 from hwcls.data.augment.defaults import spell_out, spell_out_recorded
@@ -99,7 +98,7 @@ class _Match:
         if label is None:
             name = _at(self.recorded, (*choice.path, "name"), None)
             names = {key: branch.children.get("name") for key, branch in choice.branches.items()}
-            same = (key for key, own in names.items() if isinstance(own, Constant) and _same(name, own.value))
+            same = (key for key, own in names.items() if isinstance(own, Constant) and same_value(name, own.value))
             label = next(same, None)
         if label not in choice.branches:
             what = _at(self.recorded, (*choice.path, "name"), "?") if label is None else label
@@ -115,16 +114,15 @@ class _Match:
             if parameter.holds(value):
                 return value
         else:
-            for option, stored in zip(parameter.options, parameter.choices(), strict=True):
-                if _same(value, option):
-                    return stored
+            with suppress(ValueError):
+                return parameter.stored(parameter.find(value))
         raise Outside(f"{'.'.join(parameter.path)} {as_yaml(value)} is not in {parameter}")
 
 
 def _compare(recorded: Mapping[str, Any], path: Key, wanted: Any) -> None:
     """Raise Outside where a trial has another value than the file; what the file leaves open is no other."""
     found = _at(recorded, path, wanted)
-    if not _same(found, wanted) and not (wanted is None and path in LEFT_OPEN):
+    if not same_value(found, wanted) and not (wanted is None and path in LEFT_OPEN):
         raise Outside(f"{'.'.join(path)} is {as_yaml(found)}, in the file {as_yaml(wanted)}")
 
 
@@ -137,32 +135,20 @@ def _at(values: Mapping[str, Any], path: Key, default: Any) -> Any:
     return found
 
 
-def _same(recorded: Any, written: Any) -> bool:
-    """Whether two values mean the same: numbers, lists, and files, whose path on record is an absolute one."""
-    if isinstance(recorded, bool) or isinstance(written, bool):
-        return recorded is written
-    if isinstance(recorded, (int, float)) and isinstance(written, (int, float)):
-        return math.isclose(recorded, written, rel_tol=1e-12)
-    if isinstance(recorded, (list, tuple)) and isinstance(written, (list, tuple)):
-        return len(recorded) == len(written) and all(map(_same, recorded, written))
-    if isinstance(recorded, str) and isinstance(written, str) and Path(recorded).is_absolute():
-        return Path(recorded).name == Path(written).name
-    return bool(recorded == written)
-
-
 def _path_of(key: str, recorded: Mapping[str, Any]) -> Key | None:
     """The path in a trial's config that a key under `parameters` is about; None where the trial is of another branch.
 
     A choice, which has no value of its own, has none either.
     """
-    parts = key.split(".")[1:]
+    rest = key.partition(".")[2]
     path: Key = ()
-    while parts:
-        part, *parts = parts
+    while rest:
+        part, _, rest = rest.partition(".")
         if part != "choice":
             path = (*path, part)
-        elif not parts or parts[0] != _at(recorded, (*path, "label"), None):
+            continue
+        label = f"{_at(recorded, (*path, 'label'), None)}."  # which may have dots of its own
+        if not rest.startswith(label):
             return None
-        else:
-            parts = parts[1:]
+        rest = rest.removeprefix(label)
     return path
