@@ -17,6 +17,7 @@ from hwcls.cli.choose_run import choose_recorded, choose_trial
 from hwcls.cli.completion import folders, sweep_file
 from hwcls.cli.completion.completer import words
 from hwcls.errors import LayoutError, UserError, did_you_mean
+from hwcls.files import check_writable
 
 WANDB_MODES = ("online", "offline", "off", "auto")
 
@@ -109,8 +110,14 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that
 
 
 def check_overwrite(paths: Iterable[Path], overwrite: bool) -> None:
-    """Ask before the files at `paths` are replaced; raises UserError where nobody can be asked, or says no."""
-    taken = [path for path in paths if path.is_file()]
+    """Check that files can be written to `paths`, and ask before any is replaced, ahead of the work for them.
+
+    Raises UserError where nobody can be asked, or says no, and OSError where one cannot be written.
+    """
+    wanted = list(paths)
+    for path in wanted:
+        check_writable(path)
+    taken = [path for path in wanted if path.is_file()]
     if overwrite or not taken:
         return
     where = ", ".join(map(str, taken[:3])) + (f" and {len(taken) - 3:,} more" if taken[3:] else "")
