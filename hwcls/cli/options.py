@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import shlex
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from hwcls.cli.choose_run import choose_recorded, choose_trial
 from hwcls.cli.completion import folders, sweep_file
 from hwcls.cli.completion.completer import words
 from hwcls.errors import LayoutError, UserError, did_you_mean
+from hwcls.escape import shell_word
 from hwcls.files import check_writable
 
 WANDB_MODES = ("online", "offline", "off", "auto")
@@ -31,7 +31,7 @@ def _refuse_photos(ctx: typer.Context, path: Path) -> Path:
 
     if path.is_dir() or is_archive(path) or (path.is_file() and is_image(path.name)):
         of = path.parent if path.is_file() and is_image(path.name) else path
-        raise UserError("is no sweep file", where=str(path), remedy=f"hwcls init {shlex.quote(str(of))} writes one")
+        raise UserError("is no sweep file", where=str(path), remedy=f"hwcls init {shell_word(of)} writes one")
     return path
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Iterator
 from typing import Any
 
+from hwcls.escape import shell_word
 from hwcls.format import format_count, format_duration, join_words
 from hwcls.init.budget import PROBE
 from hwcls.init.create import Found, Written
@@ -101,7 +101,7 @@ def describe_written(written: Written) -> Iterator[str]:
 
 def _next_commands(written: Written) -> list[str]:
     results = f"results/{written.plan.value('name')}"
-    return [f"hwcls sweep {shlex.quote(str(written.path))}", f"hwcls predict {results} NEW_IMAGES"]
+    return [f"hwcls sweep {shell_word(written.path)}", f"hwcls predict {results} NEW_IMAGES"]
 
 
 def to_json(found: Found, written: Written) -> dict[str, Any]:
