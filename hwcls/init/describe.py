@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from hwcls.escape import shell_word
-from hwcls.format import format_count, format_duration, join_words
+from hwcls.format import format_count, format_duration, format_significant, join_words
 from hwcls.init.budget import PROBE
 from hwcls.init.create import Found, Written
 from hwcls.init.facts import DataFacts
@@ -65,7 +65,7 @@ def _describe_balance(data: DataFacts) -> str:
         smallest, largest = (data.classes[data.per_class.index(count)] for count in (least, most))
         text = f"{least:,} ({smallest}) to {most:,} ({largest}) training images of a class"
         uneven = data.unevenness >= UNEVEN
-        text += f", {data.unevenness:.3g} times as many: uneven" if uneven else ": even"
+        text += f", {format_significant(data.unevenness, 3)} times as many: uneven" if uneven else ": even"
     if data.is_small:
         text += "; these are few: more images will help more than all else"
     return text
