@@ -262,7 +262,7 @@ def test_predict_refuses(invoke, folder, photos, monkeypatch, words, message):
 def test_missing_images_are_said_before_the_run_that_was_chosen(invoke, folder):
     done = invoke("predict", folder.parents[1])
     assert done.exit_code == 2
-    assert "Missing argument 'images'" in done.stderr
+    assert "hwcls: missing argument 'images' — see " in done.stderr
     assert str(folder) not in done.stderr
 
 
