@@ -49,8 +49,8 @@ def format_cell(column: str, value: object) -> str:
 
 
 def format_count(count: int, noun: str) -> str:
-    """A count with its noun: 1 trial, 2 trials."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+    """A count with its noun: 1 trial, 2 trials, 2 classes."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}{'es' if noun.endswith('s') else 's'}"
 
 
 def format_duration(seconds: float) -> str:

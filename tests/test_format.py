@@ -75,6 +75,7 @@ def test_numbers_counts_and_lists():
     assert format_cell("val/loss", 0.5) == "0.5000"
     assert [format_cell("lr", 0.5), format_cell("val/loss", 12345.6)] == ["0.5", "12346"]
     assert [format_count(1, "seed"), format_count(1200, "seed")] == ["1 seed", "1,200 seeds"]
+    assert [format_count(1, "class"), format_count(2, "class")] == ["1 class", "2 classes"]
     assert [join_words(["a"]), join_words(["a", "b"]), join_words(["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
 
 
