@@ -87,7 +87,8 @@ def describe_written(written: Written) -> Iterator[str]:
     )
     about, asked = format_duration(plan.seconds), format_duration(plan.asked)
     if schedule.share < 1:
-        yield f"note: only {schedule.share:.0%} of the training images are used, for the time: a longer --for uses more"
+        share = f"{100 * schedule.share:.3g}%"
+        yield f"note: only {share} of the training images are used, for the time: a longer --for uses more"
     if written.for_two is not None:
         only = f"only {schedule.models[0]} fits into {asked}, so no models are compared"
         yield f"note: {only}: {written.for_two} gives about enough time for two"
