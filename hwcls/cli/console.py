@@ -77,7 +77,7 @@ def _exit_usage(error: Any, ctx: Any) -> NoReturn:
     ctx, text = getattr(error, "ctx", None) or ctx, error.format_message()
     if "\n" in text:
         raise error
-    if unreadable := re.search(r"(['\"])(.*)\1 is not readable", text):  # a file's error, not the usage's
+    if unreadable := re.search(r"(['\"])(.*)\1 is not readable", error.message):  # a file's error, not the usage's
         _exit(str(UserError("permission denied", where=unreadable[2], remedy="make it readable")), 2)
     if extra := re.search(r"unexpected extra argument\S* \((.*)\)", text):
         _exit(_too_many(ctx, extra[1]), 2)
