@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import difflib
 import os
-import shlex
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
-from hwcls.escape import printable
+from hwcls.escape import printable, shell_word
 
 NEAREST = 3  # names in an error, at most
 
@@ -63,7 +62,7 @@ def _as_key(name: str, value: object) -> str:
 
 
 def _as_option(name: str, value: object) -> str:
-    return f"--{name.replace('_', '-')} {shlex.quote(str(value))}"
+    return f"--{name.replace('_', '-')} {shell_word(value)}"
 
 
 def install_extra(extra: str) -> str:

@@ -1,8 +1,9 @@
-"""Makes text from elsewhere (names of files and classes, errors, answers of servers) harmless to terminals and CSV."""
+"""Makes text from elsewhere (names of files or classes, errors, answers) harmless to terminals, CSV and shells."""
 
 from __future__ import annotations
 
 import re
+import shlex
 
 # control characters, line separators, overrides of the writing direction, and bytes of names that are not UTF-8
 _HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -27,6 +28,11 @@ def csv_text(value: object) -> object:
         return value
     text = printable(value, "\n")
     return f"'{text}" if text.startswith(_FORMULA) and not _is_number(text) else text
+
+
+def shell_word(value: object) -> str:
+    """A path or another value as one word of a command that is to be copied."""
+    return shlex.quote(str(value))
 
 
 def _is_number(text: str) -> bool:

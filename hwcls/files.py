@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import re
@@ -55,6 +56,19 @@ def open_atomic(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     sync_folder(path.parent)
+
+
+def check_writable(path: Path) -> None:
+    """Raise the OSError of writing a file to `path`, ahead of the work for it; its folder need not exist yet."""
+    below, above = path, path.parent
+    while not os.path.lexists(above):
+        below, above = above, above.parent
+    if path.is_dir():
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not above.is_dir():
+        raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(above))
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(below))
 
 
 def sync_folder(path: Path) -> None:

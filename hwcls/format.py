@@ -17,29 +17,40 @@ BYTE_UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB")  # powers of 1000, as disks
 
 
 def format_number(value: object) -> str:
-    """Any value in one line: floats with four significant digits, a dash for None."""
+    """Any value in one line: floats with four significant digits or more, as YAML reads them; a dash for None."""
     if value is None:
         return "–"
     if isinstance(value, bool) or not isinstance(value, float):
         return printable(str(value))
-    return f"{value:.4g}"
+    return format_significant(value, 4)
+
+
+def format_significant(value: float, digits: int) -> str:
+    """A number with so many significant digits or more: 45679 rather than 4.568e+04."""
+    return f"{value:.0f}" if 10**digits - 0.5 <= abs(value) < 1e15 else f"{value:.{digits}g}"
+
+
+def format_fixed(value: float, digits: int) -> str:
+    """A number with a fixed number of decimals, a real minus, and no minus before zero."""
+    text = f"{round(value, digits + 6):.{digits}f}"
+    return text.lstrip("-") if not text.strip("-0.") else text.replace("-", "−")
 
 
 def format_decimals(value: float | None, digits: int) -> str:
     """A number with a fixed number of decimals, a dash for None, NaN and infinity."""
-    return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+    return "–" if value is None or not math.isfinite(value) else format_fixed(value, digits)
 
 
 def format_cell(column: str, value: object) -> str:
     """A value in a table: metrics with four decimals, so that their digits line up."""
     if "/" in column and isinstance(value, float) and abs(value) < 1000:
-        return f"{value:.4f}"
+        return format_fixed(value, 4)
     return format_number(value)
 
 
 def format_count(count: int, noun: str) -> str:
-    """A count with its noun: 1 trial, 2 trials."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+    """A count with its noun: 1 trial, 2 trials, 2 classes."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}{'es' if noun.endswith('s') else 's'}"
 
 
 def format_duration(seconds: float) -> str:
@@ -102,12 +113,12 @@ def split_credentials(address: str) -> tuple[str, str]:
 
 def format_percent(share: float) -> str:
     """A share as a percentage with one decimal, the same for means that differ by how they were summed alone."""
-    return f"{round(100 * share, 6):.1f} %"
+    return f"{format_fixed(100 * share, 1)} %"
 
 
 def format_points(share: float) -> str:
     """A difference of shares in percentage points, signed only when negative."""
-    return f"{round(100 * share, 6):.2f}".replace("-", "−")
+    return format_fixed(100 * share, 2)
 
 
 def format_p(p: float, alpha: float) -> str:
@@ -126,7 +137,7 @@ def name_metric(metric: str) -> str:
 
 def format_metric(metric: str, value: float) -> str:
     """A metric's value: accuracies as percentages."""
-    return format_percent(value) if metric.endswith("/accuracy") else f"{value:.4f}".replace("-", "−")
+    return format_percent(value) if metric.endswith("/accuracy") else format_fixed(value, 4)
 
 
 def format_difference(metric: str, value: float, *, unit: bool = True) -> str:

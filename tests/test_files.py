@@ -2,6 +2,7 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 import yaml
@@ -32,6 +33,22 @@ def test_a_full_disk_names_the_file(tmp_path, monkeypatch, write):
         write(tmp_path / "some.txt", "text")
     assert (raised.value.errno, raised.value.filename) == (errno.ENOSPC, str(tmp_path / "some.txt"))
     assert not [path for path in tmp_path.iterdir() if path.suffix == ".tmp"]
+
+
+def test_whether_a_file_can_be_written_is_known_before(tmp_path, monkeypatch):
+    (tmp_path / "taken").write_text("a file")
+    refused = {tmp_path: tmp_path, tmp_path / "taken" / "a" / "grid.png": tmp_path / "taken"}
+    for path, named in refused.items():
+        with pytest.raises(OSError) as found:
+            files.check_writable(path)
+        assert found.value.filename == str(named)
+    files.check_writable(tmp_path / "new" / "folder" / "grid.png")
+    monkeypatch.chdir(tmp_path)
+    files.check_writable(Path("grid.png"))
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # the root user may write everywhere
+    with pytest.raises(PermissionError) as found:
+        files.check_writable(tmp_path / "new" / "folder" / "grid.png")
+    assert found.value.filename == str(tmp_path / "new")
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path):

@@ -6,6 +6,7 @@ from hwcls.format import (
     format_bytes,
     format_cell,
     format_count,
+    format_decimals,
     format_difference,
     format_duration,
     format_metric,
@@ -13,6 +14,7 @@ from hwcls.format import (
     format_p,
     format_percent,
     format_points,
+    format_significant,
     hide_credentials,
     join_words,
     name_metric,
@@ -69,9 +71,12 @@ def test_a_size_has_two_digits_or_more(count, words):
 
 def test_numbers_counts_and_lists():
     assert [format_number(v) for v in (None, 3, 0.123456, True, "a")] == ["–", "3", "0.1235", "True", "a"]
+    assert [format_number(v) for v in (45678.9, -9999.6, 9999.4, 1e15)] == ["45679", "-10000", "9999", "1e+15"]
+    assert [format_significant(v, 2) for v in (120.4, 99.7, 9.96, 0.0123)] == ["120", "100", "10", "0.012"]
     assert format_cell("val/loss", 0.5) == "0.5000"
-    assert [format_cell("lr", 0.5), format_cell("val/loss", 12345.6)] == ["0.5", "1.235e+04"]
+    assert [format_cell("lr", 0.5), format_cell("val/loss", 12345.6)] == ["0.5", "12346"]
     assert [format_count(1, "seed"), format_count(1200, "seed")] == ["1 seed", "1,200 seeds"]
+    assert [format_count(1, "class"), format_count(2, "class")] == ["1 class", "2 classes"]
     assert [join_words(["a"]), join_words(["a", "b"]), join_words(["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
 
 
@@ -82,6 +87,14 @@ def test_metrics_and_their_differences():
     assert format_difference("val/accuracy", 0.012, unit=False) == "1.20"
     assert format_difference("val/loss", 0.012) == "0.0120"
     assert name_metric("test/macro_f1") == "macro F1"
+
+
+def test_nothing_is_minus_zero():
+    assert [format_percent(value) for value in (-0.0003, -0.003, 0.003)] == ["0.0 %", "−0.3 %", "0.3 %"]
+    assert [format_points(value) for value in (-0.00001, -0.0001)] == ["0.00", "−0.01"]
+    assert [format_metric("val/loss", value) for value in (-0.00001, -0.0001)] == ["0.0000", "−0.0001"]
+    assert format_cell("val/loss", -0.00001) == "0.0000"
+    assert [format_decimals(value, 1) for value in (-0.04, -0.4, None)] == ["0.0", "−0.4", "–"]
 
 
 def test_a_mean_has_one_text_however_it_was_summed():

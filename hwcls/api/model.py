@@ -47,16 +47,18 @@ class Model:
         Args:
             images: One or more: paths (files, folders, archives, patterns, URLs), PIL images, or arrays (H, W),
                 (H, W, 3) or (N, H, W, C) of uint8 from 0 to 255.
-            views: Average over so many views of each image; None: the plain one.
+            views: Average over so many views of each image, 1 or more; None: the plain one.
 
         Raises:
-            UserError: There are no weights, or something that is given is no image. A file that cannot be decoded
-                stops nothing: its prediction has an `error`.
+            UserError: There are no weights, `views` is below 1, or something that is given is no image. A file that
+                cannot be decoded stops nothing: its prediction has an `error`.
         """
         from hwcls.api.images import list_sources
         from hwcls.api.predictions import Predictions
         from hwcls.inspection.predictions import BATCH, predict_batches
 
+        if views is not None and views < 1:
+            raise UserError(f"{views} views of an image", where="views", remedy="write 1 or more, or leave it out")
         with as_python_errors():
             sources = list_sources(images)
             trained = self._trained if views is None else self._load(views)
@@ -121,6 +123,10 @@ def load_model(path: str | os.PathLike[str], *, trust_code: bool = False) -> Mod
     Raises:
         UserError: It holds no model, or a file in it is damaged.
     """
-    found = Model(Path(path).expanduser(), trust_code)
+    folder = Path(path).expanduser()
+    if os.path.lexists(folder / "sweep.yaml"):
+        remedy = f"load_results({os.fspath(path)!r}).best is its best model"
+        raise UserError("is a sweep's folder, not a trial's", where=str(folder), remedy=remedy)
+    found = Model(folder, trust_code)
     _ = found.classes  # read now, so that errors are raised here
     return found

@@ -13,6 +13,7 @@ ARGUMENTS = {  # in Python, of what a remedy calls by its option
     "--from": "warm_start=",
     "--results": "results=",
     "--trust-code": "trust_code=True",
+    "--views": "views=",
 }
 
 

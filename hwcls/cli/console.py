@@ -46,6 +46,13 @@ class ErrorHandlingGroup(TyperGroup):
                 rows = [(name.ljust(width), self.commands[name].get_short_help_str(80)) for name in names]
                 formatter.write_dl(rows)
 
+    def make_context(self, *args: Any, **more: Any) -> Any:
+        """The context of the options before a command's name."""
+        try:
+            return super().make_context(*args, **more)
+        except USAGE_ERROR as error:
+            _exit_usage(error, None)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command that `ctx` names."""
         forget_reports()
@@ -56,17 +63,28 @@ class ErrorHandlingGroup(TyperGroup):
         except UserError as error:
             _exit(str(error), 2)
         except USAGE_ERROR as error:
-            if unreadable := re.search(r"(['\"])(.*)\1 is not readable", str(error)):  # a file's error, not the usage's
-                _exit(str(UserError("permission denied", where=unreadable[2], remedy="make it readable")), 2)
-            if extra := re.search(r"unexpected extra argument\S* \((.*)\)", str(error)):
-                _exit(_too_many(getattr(error, "ctx", None) or ctx, extra[1]), 2)
-            raise
+            _exit_usage(error, ctx)
         except KeyboardInterrupt:
             leave_at_once()
             _exit("interrupted", 130)
         except BrokenPipeError:  # `hwcls ... | head`
             sys.stderr.close()
             raise typer.Exit(0) from None
+
+
+def _exit_usage(error: Any, ctx: Any) -> NoReturn:
+    """Print a usage error of Typer's in one line, as hwcls's own; the help of a group without a command stays whole."""
+    ctx, text = getattr(error, "ctx", None) or ctx, error.format_message()
+    if "\n" in text:
+        raise error
+    if unreadable := re.search(r"(['\"])(.*)\1 is not readable", error.message):  # a file's error, not the usage's
+        _exit(str(UserError("permission denied", where=unreadable[2], remedy="make it readable")), 2)
+    if extra := re.search(r"unexpected extra argument\S* \((.*)\)", text):
+        _exit(_too_many(ctx, extra[1]), 2)
+    found = re.fullmatch(r"Invalid value for '(?P<where>.*?)': (Value error, )?(?P<what>.*)", text)
+    where, what = (found["where"], found["what"]) if found else ("", text)
+    remedy = f"see {ctx.command_path if ctx else 'hwcls'} --help"
+    _exit(str(UserError(what[:1].lower() + what[1:].rstrip("."), where=where, remedy=remedy)), 2)
 
 
 def _too_many(ctx: Any, extra: str) -> str:

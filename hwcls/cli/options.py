@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import shlex
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -17,6 +16,8 @@ from hwcls.cli.choose_run import choose_recorded, choose_trial
 from hwcls.cli.completion import folders, sweep_file
 from hwcls.cli.completion.completer import words
 from hwcls.errors import LayoutError, UserError, did_you_mean
+from hwcls.escape import shell_word
+from hwcls.files import check_writable
 
 if TYPE_CHECKING:
     from hwcls.config.data import DataConfig
@@ -33,7 +34,7 @@ def _refuse_photos(ctx: typer.Context, path: Path) -> Path:
 
     if path.is_dir() or is_archive(path) or (path.is_file() and is_image(path.name)):
         of = path.parent if path.is_file() and is_image(path.name) else path
-        raise UserError("is no sweep file", where=str(path), remedy=f"hwcls init {shlex.quote(str(of))} writes one")
+        raise UserError("is no sweep file", where=str(path), remedy=f"hwcls init {shell_word(of)} writes one")
     return path
 
 
@@ -112,8 +113,14 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that
 
 
 def check_overwrite(paths: Iterable[Path], overwrite: bool) -> None:
-    """Ask before the files at `paths` are replaced; raises UserError where nobody can be asked, or says no."""
-    taken = [path for path in paths if path.is_file()]
+    """Check that files can be written to `paths`, and ask before any is replaced, ahead of the work for them.
+
+    Raises UserError where nobody can be asked, or says no, and OSError where one cannot be written.
+    """
+    wanted = list(paths)
+    for path in wanted:
+        check_writable(path)
+    taken = [path for path in wanted if path.is_file()]
     if overwrite or not taken:
         return
     where = ", ".join(map(str, taken[:3])) + (f" and {len(taken) - 3:,} more" if taken[3:] else "")

@@ -26,6 +26,7 @@ from hwcls.config.sweep import EARLIER_METHOD, EARLY_STOPPING, TRACKERS, EarlySt
 from hwcls.config.trial import DRAWN_SECTIONS, TrialConfig, use_copied_source, with_earlier_keys
 from hwcls.config.yaml_source import Key, YamlSource, parse_value, read_source
 from hwcls.errors import UserError, did_you_mean
+from hwcls.escape import shell_word
 from hwcls.reading import read_or_none, read_yaml
 
 UNION_SECTIONS = ("model", "optimizer", "scheduler")  # pydantic adds the chosen type to an error's location
@@ -413,7 +414,8 @@ def load_trial(path: Path) -> TrialConfig:
     """Read a trial's config.yaml; raises UserError."""
     source = read_source(path)
     if "parameters" in source.values:
-        raise UserError("is a sweep file, not a trial's config.yaml", where=str(path), remedy=f"hwcls sweep {path}")
+        what, remedy = "is a sweep file, not a trial's config.yaml", f"hwcls sweep {shell_word(path)}"
+        raise UserError(what, where=str(path), remedy=remedy)
     try:
         return TrialConfig.from_recorded(use_copied_source(source.values, path.parent))
     except ValidationError as error:

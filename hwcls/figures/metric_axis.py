@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from hwcls.format import name_metric
+from hwcls.format import format_fixed, name_metric
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,3 @@ def format_estimate(values: tuple[float, float | None, float | None], scale: flo
     if low is None or high is None:
         return text
     return f"{text} ({format_fixed(scale * low, digits)} to {format_fixed(scale * high, digits)})"
-
-
-def format_fixed(value: float, digits: int) -> str:
-    """A number with a fixed number of decimals, a real minus, and no minus before zero."""
-    text = f"{round(value, digits + 6):.{digits}f}"
-    return text.lstrip("-") if not text.strip("-0.") else text.replace("-", "−")

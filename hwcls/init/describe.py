@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Iterator
 from typing import Any
 
-from hwcls.format import format_count, format_duration, join_words
+from hwcls.escape import shell_word
+from hwcls.format import format_count, format_duration, format_significant, join_words
 from hwcls.init.budget import PROBE
 from hwcls.init.create import Found, Written
 from hwcls.init.facts import DataFacts
@@ -65,7 +65,7 @@ def _describe_balance(data: DataFacts) -> str:
         smallest, largest = (data.classes[data.per_class.index(count)] for count in (least, most))
         text = f"{least:,} ({smallest}) to {most:,} ({largest}) training images of a class"
         uneven = data.unevenness >= UNEVEN
-        text += f", {data.unevenness:.3g} times as many: uneven" if uneven else ": even"
+        text += f", {format_significant(data.unevenness, 3)} times as many: uneven" if uneven else ": even"
     if data.is_small:
         text += "; these are few: more images will help more than all else"
     return text
@@ -87,7 +87,8 @@ def describe_written(written: Written) -> Iterator[str]:
     )
     about, asked = format_duration(plan.seconds), format_duration(plan.asked)
     if schedule.share < 1:
-        yield f"note: only {schedule.share:.0%} of the training images are used, for the time: a longer --for uses more"
+        share = f"{100 * schedule.share:.3g}%"
+        yield f"note: only {share} of the training images are used, for the time: a longer --for uses more"
     if written.for_two is not None:
         only = f"only {schedule.models[0]} fits into {asked}, so no models are compared"
         yield f"note: {only}: {written.for_two} gives about enough time for two"
@@ -101,7 +102,7 @@ def describe_written(written: Written) -> Iterator[str]:
 
 def _next_commands(written: Written) -> list[str]:
     results = f"results/{written.plan.value('name')}"
-    return [f"hwcls sweep {shlex.quote(str(written.path))}", f"hwcls predict {results} NEW_IMAGES"]
+    return [f"hwcls sweep {shell_word(written.path)}", f"hwcls predict {results} NEW_IMAGES"]
 
 
 def to_json(found: Found, written: Written) -> dict[str, Any]:

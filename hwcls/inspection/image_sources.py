@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.request import url2pathname
 
-from hwcls.data.formats.archive import is_archive, open_tree, read_limited
+from hwcls.data.formats.archive import FileTree, FolderTree, is_archive, open_tree, read_limited, walk_all_files
 from hwcls.data.formats.image_types import DANGLING, SPECIAL, LeftOut, is_image, summarise, why_not_an_image
 from hwcls.errors import UserError, nearest_path
 from hwcls.inspection.url_image import hide_secrets, read_url
@@ -161,7 +161,7 @@ def _add_file(found: FoundImages, path: Path) -> None:
 
 def _add_tree(found: FoundImages, path: Path) -> None:
     """Every image in a folder or an archive; raises UserError where there is none."""
-    tree = open_tree(path)
+    tree: FileTree = FolderTree(path, walk_all_files) if path.is_dir() else open_tree(path)
     names = [name for name in tree.names if is_image(name)]
     others = {name: why_not_an_image(name) for name in tree.names if not is_image(name)} | dict(tree.no_files)
     left_out = {str(path / name): why for name, why in others.items()}

@@ -29,6 +29,7 @@ from hwcls.data.decoding.pixel_range import SIXTEEN_BITS
 from hwcls.data.imageset import ImageSet, InputSpec, open_data
 from hwcls.data.own.rows import first_of
 from hwcls.errors import UserError, wrong_folder
+from hwcls.escape import shell_word
 from hwcls.inspection.views import PLAIN, Views, plan_views
 from hwcls.tracking.folders import ABOUT, MEMBERS, TEST_READS, SweepFolder, TrialFolder
 from hwcls.training.artifacts import read_weights_metadata
@@ -156,7 +157,7 @@ def load_trained(path: Path, progress: Callable[[str], None] | None = None) -> T
     if not weights.is_file():
         begun = TrialFolder(path).last_epoch()
         what = "no weights were kept" if begun else "no weights: the trial never finished an epoch"
-        again = f"train it again: hwcls train {path / 'config.yaml'}"
+        again = f"train it again: hwcls train {shell_word(path / 'config.yaml')}"
         raise UserError(what, where=str(weights), remedy=f"{again} (a sweep keeps them unless keep: none)")
     metadata = read_weights_metadata(weights)
     _check_origin(config, metadata.get("config"), weights)

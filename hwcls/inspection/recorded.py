@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hwcls.errors import UserError
+from hwcls.escape import shell_word
 from hwcls.inspection.load_trained import trial_config
 from hwcls.training.artifacts import read_arrays
 
@@ -31,7 +32,7 @@ def load_recorded(trial: Path) -> Arrays:
     try:
         return read_arrays(path)
     except FileNotFoundError:
-        again = f"train it again: hwcls train {path.parent / 'config.yaml'}"
+        again = f"train it again: hwcls train {shell_word(path.parent / 'config.yaml')}"
         raise UserError("nothing was recorded during this training", where=str(path), remedy=again) from None
 
 

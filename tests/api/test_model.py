@@ -12,6 +12,7 @@ from PIL import Image
 
 import hwcls
 from hwcls.api.images import list_sources
+from hwcls.api.model import Model
 from hwcls.data.decoding.decode import decode_image
 from hwcls.models.user import trust
 
@@ -138,8 +139,15 @@ def test_a_model_without_weights_says_so(results, tmp_path):
     assert (best.trial, best.label, best.settings["lr"]) == (0, "resnet", 0.01)
     with pytest.raises(hwcls.UserError, match="no weights were kept"):
         best.predict(PIXELS)
-    with pytest.raises(hwcls.UserError, match="is a sweep's folder, not a trial's"):
+    with pytest.raises(hwcls.UserError, match="is a sweep's folder, not a trial's") as refused:
         hwcls.load_model(tmp_path)
+    assert refused.value.remedy == f"load_results('{tmp_path}').best is its best model"
+
+
+@pytest.mark.parametrize("views", [0, -1])
+def test_an_image_has_a_view_or_more(tmp_path, views):
+    with pytest.raises(hwcls.UserError, match=f"^views: {views} views of an image — write 1 or more"):
+        Model(tmp_path).predict(PIXELS, views=views)
 
 
 def test_trust_is_given_for_the_loading_alone(monkeypatch, tmp_path):

@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from typer.testing import CliRunner
 
 from hwcls.cli import console
 
@@ -38,3 +39,31 @@ def test_the_width_is_that_of_the_terminal(monkeypatch):
     monkeypatch.setattr(console.sys.stdout, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(console.shutil, "get_terminal_size", lambda: os.terminal_size((71, 20)))
     assert console.terminal_width() == 71
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("evaluate x --split foo", "--split: 'foo' is not one of 'val', 'test', 'train' — see hwcls evaluate --help"),
+        ("serve --port 99999", "--port: input should be less than or equal to 65535 — see hwcls serve --help"),
+        ("sweep", "missing argument 'file' — see hwcls sweep --help"),
+        ("sweep --nonsense", "no such option: --nonsense — see hwcls sweep --help"),
+        ("sweep a.yaml --set", "option '--set' requires an argument — see hwcls --help"),
+        ("data shw", "no such command 'shw'. Did you mean 'show'? — see hwcls data --help"),
+        ("--nonsense", "no such option: --nonsense — see hwcls --help"),
+    ],
+)
+def test_a_usage_error_is_one_line(tmp_path, monkeypatch, words, line):
+    from hwcls.cli.main import app
+
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, words.split(), prog_name="hwcls")
+    assert done.exit_code == 2
+    assert done.stderr == f"hwcls: {line}\n"
+
+
+def test_a_group_without_a_command_shows_its_help():
+    from hwcls.cli.main import app
+
+    assert "Before a sweep:" in CliRunner().invoke(app, []).output
+    assert "Commands:" in CliRunner().invoke(app, ["data"]).output

@@ -123,6 +123,17 @@ def test_profile(invoke, folder, tmp_path):
     assert "memory: tensors" in table.output
 
 
+def test_models_of_one_name_are_all_profiled(invoke, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.yaml", "b.yaml", "c.yaml"):
+        (tmp_path / name).write_text(SWEEP)
+    words = ("a.yaml", "b.yaml", "c.yaml", "c.yaml", "--only", "small", "--steps", 1, "--json")
+    assert list(json.loads(invoke("profile", *words).stdout)) == ["small", "b-small", "c-small", "c-small-2"]
+    sweep = folder.parents[1]
+    trials = json.loads(invoke("profile", folder, folder / "config.yaml", sweep, "--steps", 1, "--json").stdout)
+    assert list(trials) == ["0", f"{sweep.name}-0", f"{sweep.name}-0-2"]
+
+
 def test_evaluate(invoke, folder, tmp_path):
     done = invoke("evaluate", folder, "--grid", tmp_path / "grid.png", "--json")
     assert done.exit_code == 0, done.output
@@ -260,7 +271,7 @@ def test_predict_refuses(invoke, folder, photos, monkeypatch, words, message):
 def test_missing_images_are_said_before_the_run_that_was_chosen(invoke, folder):
     done = invoke("predict", folder.parents[1])
     assert done.exit_code == 2
-    assert "Missing argument 'images'" in done.stderr
+    assert "hwcls: missing argument 'images' — see " in done.stderr
     assert str(folder) not in done.stderr
 
 
@@ -442,6 +453,13 @@ def test_where_nothing_can_be_written(invoke, folder, tmp_path):
         assert done.stderr.startswith(f"hwcls: {tmp_path}")
     assert (tmp_path / "taken").read_text() == "a file"
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_a_picture_that_cannot_be_written_uses_up_no_read_of_test(invoke, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("hwcls.inspection.load_trained.count_test_read", lambda path: pytest.fail("test was read"))
+    done = invoke("evaluate", folder, "--split", "test", "--grid", tmp_path)
+    assert done.exit_code == 2
+    assert done.stderr == f"hwcls: {tmp_path}: is a directory — choose another path, or move what exists there\n"
 
 
 def test_inspect(invoke, folder, tmp_path):

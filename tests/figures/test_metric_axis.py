@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hwcls.figures.metric_axis import MetricAxis, choose_digits, format_estimate, format_fixed
+from hwcls.figures.metric_axis import MetricAxis, choose_digits, format_estimate
+from hwcls.format import format_fixed
 
 
 @pytest.mark.parametrize(

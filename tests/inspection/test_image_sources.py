@@ -45,6 +45,17 @@ def test_the_order_is_kept_and_each_image_comes_once(photos):
     ]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="names are not bytes there")
+def test_a_name_that_is_not_utf8_is_an_image_as_any_other(tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(b"a")
+    (folder / os.fsdecode(b"\xff.png")).write_bytes(b"b")
+    found = find_images([str(folder)])
+    assert [source.read() for source in found.images] == [b"a", b"b"]
+    assert not found.left_out
+
+
 def test_patterns(photos):
     assert names("photos/*") == ["photos/a.jpg", "photos/b.png"]
     assert names("photos/**/*.png") == ["photos/b.png", "photos/cats/c.png", "photos/cats/d [1].png"]

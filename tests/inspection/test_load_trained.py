@@ -1,6 +1,7 @@
 """A trial's folder opened again: scores equal those of its training, and errors name the file and the remedy."""
 
 import json
+import shlex
 import shutil
 
 import numpy as np
@@ -10,11 +11,13 @@ import yaml
 from PIL import Image
 from sklearn import metrics as reference
 
+from hwcls.config.sweep_file import load_trial
 from hwcls.config.trial import TrialConfig
 from hwcls.data.imageset import open_data
 from hwcls.errors import UserError
 from hwcls.inspection.evaluate import evaluate_trial, evaluate_weights, most_confused, summarise_scores
 from hwcls.inspection.load_trained import count_test_read, find_sweep_folder, load_trained
+from hwcls.inspection.recorded import load_recorded
 from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.training.local import train
 
@@ -133,6 +136,23 @@ def test_errors_name_the_cause(copied, damage, words, monkeypatch):
         _ = load_trained(copied).data
     for word in words:
         assert word in str(caught.value)
+
+
+def test_a_command_to_copy_has_its_path_in_one_word(tmp_path, copied):
+    folder = shutil.copytree(copied, tmp_path / "a b'c" / "3")
+    (folder / "best.safetensors").unlink()
+    (folder / "inspection.npz").unlink(missing_ok=True)
+    sweep_file = folder.parent / "my sweep.yaml"
+    sweep_file.write_text("parameters: {}\n")
+    for read, path, named in (
+        (load_trained, folder, f"train {folder / 'config.yaml'}"),
+        (load_recorded, folder, f"train {folder / 'config.yaml'}"),
+        (load_trial, sweep_file, f"sweep {sweep_file}"),
+    ):
+        with pytest.raises(UserError) as caught:
+            read(path)
+        command = shlex.split(caught.value.remedy.partition("hwcls ")[2].partition(" (")[0])
+        assert command == named.split(" ", 1)
 
 
 @pytest.mark.parametrize("metadata", [None, {}, {"inputs": None}, {"inputs": {"name": "a"}, "config": 3}])

@@ -217,7 +217,7 @@ def test_damaged_looks_are_left_out(results, tmp_path):
 
 
 def test_looks_have_names():
-    assert [name_look(look) for look in (1, 10, 11)] == ["first", "tenth", "11th"]
+    assert [name_look(look) for look in (1, 10, 11, 21, 32, 113)] == ["first", "tenth", "11th", "21st", "32nd", "113th"]
 
 
 @pytest.mark.parametrize(

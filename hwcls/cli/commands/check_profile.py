@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Container
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -91,7 +92,7 @@ def profile(
     models: dict[str, Any] = {}
     for file in files:
         for name, config, data in _open(file, preset, sets, only)[1]:
-            models[name if name not in models else f"{file.parent.parent.name}-{name}"] = config, data
+            models[_free_name(name, file, models)] = config, data
     traces = {name: out / f"{name}.trace.json" for name in models}
     check_overwrite(traces.values(), overwrite)
     found: dict[str, Any] = {}
@@ -126,6 +127,26 @@ def _open(file: Path, preset: str | None, sets: list[str] | None, only: list[str
             sets_of[key] = open_data(target.config.data, print_to_stderr)
         opened.append((target.name, target.config, sets_of[key]))
     return sweep, opened
+
+
+def _free_name(name: str, file: Path, taken: Container[str]) -> str:
+    """The name of a model of `file` that no earlier file has: after a clash with the name of its file or sweep."""
+    free, place = name, 1
+    while free in taken:
+        free = f"{_owner(file)}-{name}" + (f"-{place}" if place > 1 else "")
+        place += 1
+    return free
+
+
+def _owner(file: Path) -> str:
+    """What the models of a sweep file, a trial or a sweep belong to."""
+    from hwcls.inspection.load_trained import find_sweep_folder
+
+    if file.is_file() and file.name != "config.yaml":
+        return file.stem
+    folder = file.absolute() if file.is_dir() else file.absolute().parent
+    is_sweep = (folder / "sweep.yaml").is_file()
+    return (folder if is_sweep else find_sweep_folder(folder) or folder.parent).name
 
 
 def _curve(losses: list[float]) -> str:

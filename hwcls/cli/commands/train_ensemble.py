@@ -15,6 +15,7 @@ from hwcls.cli.console import app, echo, print_to_stderr
 from hwcls.cli.options import AsJson, Overwrite, ResultOnly, ResultsFolder, TrustCode, Views, check_overwrite
 from hwcls.cli.progress_bar import progress_reporter
 from hwcls.errors import UserError
+from hwcls.escape import shell_word
 
 if TYPE_CHECKING:
     from hwcls.config.trial import TrialConfig
@@ -120,7 +121,7 @@ def ensemble(
         echo(json.dumps(found, indent=2))
     elif found is not None:
         echo(describe_members(found))
-        echo(f"  hwcls predict {folder / ENSEMBLE} NEW_PHOTOS")
+        echo(f"  hwcls predict {shell_word(folder / ENSEMBLE)} NEW_PHOTOS")
 
 
 def _digest(trial: TrialConfig) -> str:

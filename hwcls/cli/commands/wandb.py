@@ -10,6 +10,7 @@ import typer
 
 from hwcls.cli.console import app, echo
 from hwcls.cli.options import ResultsFolders
+from hwcls.format import format_count
 
 if TYPE_CHECKING:
     from hwcls.tracking.folders import SweepFolder
@@ -51,7 +52,7 @@ def sync(folders: ResultsFolders) -> None:
         except Timeout:
             what = "the sweep is still being tracked"
             raise UserError(what, where=str(folder), remedy="wait until it ends") from None
-        echo(f"{f'{folder}: ' if len(found) > 1 else ''}{uploaded} runs uploaded to W&B")
+        echo(f"{f'{folder}: ' if len(found) > 1 else ''}{format_count(uploaded, 'run')} uploaded to W&B")
 
 
 def _project(folder: Path, settings: Mapping[str, Any]) -> str:

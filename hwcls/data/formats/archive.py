@@ -51,14 +51,17 @@ class FileTree(Protocol):
         """The names of the folders right below `below` ("" or "a/b/"), also empty ones, sorted."""
 
 
-class FolderTree:
-    """The files below a folder; links are followed."""
+Walk = Callable[[Path, dict[str, LeftOut]], Iterator[tuple[str, os.stat_result]]]
 
-    def __init__(self, root: Path) -> None:
+
+class FolderTree:
+    """The files below a folder; links are followed. `walk` lists them, `walk_files` by default."""
+
+    def __init__(self, root: Path, walk: Walk | None = None) -> None:
         self.where = str(root)
         self.root = root
         self.no_files: dict[str, LeftOut] = {}
-        self.names = [name for name, _ in walk_files(root, self.no_files)]
+        self.names = [name for name, _ in (walk or walk_files)(root, self.no_files)]
 
     def read(self, name: str) -> bytes:
         """The bytes of one file."""
@@ -313,6 +316,13 @@ def _check_name(name: str, where: str) -> None:
 
 
 def walk_files(root: Path, no_files: dict[str, LeftOut] | None = None) -> Iterator[tuple[str, os.stat_result]]:
+    """As `walk_all_files`; also raises UserError for a file whose name is not UTF-8."""
+    for name, status in walk_all_files(root, no_files):
+        _check_name(name, str(root))
+        yield name, status
+
+
+def walk_all_files(root: Path, no_files: dict[str, LeftOut] | None = None) -> Iterator[tuple[str, os.stat_result]]:
     """Every plain file below `root` as (name, stat), sorted by name.
 
     Hidden files and folders are left out, and so are the results of sweeps, which a sweep begun in the data's own
@@ -322,7 +332,7 @@ def walk_files(root: Path, no_files: dict[str, LeftOut] | None = None) -> Iterat
         no_files: Gets the names of links to nothing, and of pipes, sockets and devices.
 
     Raises:
-        UserError: A folder or a file that cannot be read, or whose name is not UTF-8.
+        UserError: A folder or a file that cannot be read.
     """
     found: list[tuple[str, os.stat_result]] = []
     others: dict[str, LeftOut] = {}
@@ -337,7 +347,6 @@ def walk_files(root: Path, no_files: dict[str, LeftOut] | None = None) -> Iterat
                 for entry in entries:
                     if _is_hidden(entry.name):
                         continue
-                    _check_name(entry.name, str(folder))
                     try:
                         status = entry.stat()
                     except OSError as error:

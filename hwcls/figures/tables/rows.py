@@ -10,10 +10,10 @@ from hwcls.config.space import Choice, Range
 from hwcls.config.sweep_file import load_sweep
 from hwcls.errors import UserError
 from hwcls.figures.drawable import NothingToShow
-from hwcls.figures.metric_axis import MetricAxis, choose_digits, format_estimate, format_fixed
+from hwcls.figures.metric_axis import MetricAxis, choose_digits, format_estimate
 from hwcls.figures.settings_order import is_alternative, order_settings
 from hwcls.figures.test_scores import collect_test_scores, compare_on_test, name_scored
-from hwcls.format import format_count, format_duration, format_number
+from hwcls.format import format_count, format_duration, format_fixed, format_number
 from hwcls.results.answer import name_alternative
 from hwcls.results.compare import build_leaderboard
 from hwcls.results.confirm.plan import confirm_metric

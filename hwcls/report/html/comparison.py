@@ -55,9 +55,11 @@ def render_comparison(first: SweepResults, second: SweepResults) -> str:
 
 
 def list_entries(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """The entries of a sweep file by their paths: {"confirm.top": 3}; lists as text."""
+    """The entries of a sweep file by their paths: {"confirm.top": 3}; lists as text, notes (`x-...`) left out."""
     found: dict[str, Any] = {}
     for key, value in settings.items():
+        if key.startswith("x-") and not above:
+            continue
         if isinstance(value, Mapping) and value:
             found |= list_entries(value, f"{above}{key}.")
         else:

@@ -143,7 +143,7 @@ def build_environment() -> Environment:
         "metric": lambda value, metric: format_metric(metric, value),
         "metric_name": name_metric,
         "number": format_number,
-        "percent": lambda value: "–" if value is None else format_percent(value).replace("-", "−"),
+        "percent": lambda value: "–" if value is None else format_percent(value),
     }
     environment.tests |= {"numeric": _is_number, "match": lambda text, start: str(text).startswith(start)}
     return environment

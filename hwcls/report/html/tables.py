@@ -89,7 +89,7 @@ def format_large(value: object) -> str:
         return "–"
     number = float(value)
     for size, unit in UNITS:
-        if number >= size:
+        if number >= 0.9995 * size:
             return f"{number / size:.3g} {unit}"
     return f"{number:.0f}"
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from hwcls.format import format_count
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -29,7 +31,7 @@ def print_class_balance(classes: Sequence[str], counts: Mapping[str, Sequence[in
     table.add_column("", overflow="crop", no_wrap=True)
     for row, place in enumerate(order):
         if left_out and row == ENDS:
-            table.add_row(f"... {left_out:,} classes between these")
+            table.add_row(f"... {format_count(left_out, 'class')} between these")
         bar = "█" * round(BAR * train[place] / max(*train, 1))
         table.add_row(Text(classes[place]), *(f"{found[place]:,}" for found in counts.values()), bar)
     console.print(table)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
+from hwcls.escape import shell_word
 from hwcls.format import format_interval, format_metric, format_number, name_metric
 from hwcls.results.answer import name_alternative
 from hwcls.results.best.choose import BestRun, choose_best, find_copy
@@ -36,7 +36,7 @@ def describe_weights(sweep: SweepResults) -> str:
 
 def list_commands(sweep: SweepResults) -> list[str]:
     """What to do with the best model, as commands; only the report and a training where no weights were kept."""
-    best, folder = choose_best(sweep), shlex.quote(str(sweep.folder))
+    best, folder = choose_best(sweep), shell_word(sweep.folder)
     if best is None:
         return []
     if best.weights is None:

@@ -12,7 +12,7 @@ ALL = "all training images"
 
 
 def describe_images(run: Path) -> str:
-    """By its config: `26 % of the training images`, or ALL; empty where the config cannot be read."""
+    """By its config: `25.6 % of the training images`, or ALL; empty where the config cannot be read."""
     data = _data(run)
     if data is None:
         return ""
@@ -44,8 +44,8 @@ def _describe(data: dict[str, Any]) -> str:
 
 
 def _format_share(value: float) -> str:
-    """0.256 is 26 %."""
-    return f"{100 * value:.2g} %"
+    """0.256 is 25.6 %."""
+    return f"{100 * value:.3g} %"
 
 
 def _is_set(data: dict[str, Any], key: str) -> bool:

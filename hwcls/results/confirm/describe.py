@@ -22,6 +22,7 @@ from hwcls.results.representatives import choose_representatives
 from hwcls.results.scored_runs import describe_left_out, score_on_test
 from hwcls.results.test_comparison import compare_confirmed
 
+ENDINGS = {1: "st", 2: "nd", 3: "rd"}
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 MAX_NAMED = 6  # missing runs in a sentence
 
@@ -135,15 +136,17 @@ def describe_look(sweep: SweepResults) -> str:
         return ""
     look, alpha = found.comparison.look, f"{found.comparison.alpha:.2g}"
     seeds = join_words([_count_seeds(one) for one in sweep.looks])
-    earlier = f", with {seeds} seeds each" if look > 1 else ""
+    earlier = f", with {seeds} {'seed' if seeds == '1' else 'seeds'} each" if look > 1 else ""
     text = f"{name_look(look).capitalize()} look at the verdicts{earlier}: significant is p below {alpha}."
     why = "Each look is one more chance of a false verdict, so all of them share 0.05 (alpha spending)"
     return f"{text} {why}: each takes two thirds of what is left."
 
 
 def name_look(look: int) -> str:
-    """1 is first, 11 is 11th."""
-    return ORDINALS[look - 1] if look <= len(ORDINALS) else f"{look}th"
+    """1 is first, 11 is 11th, 21 is 21st."""
+    if look <= len(ORDINALS):
+        return ORDINALS[look - 1]
+    return f"{look}{'th' if look // 10 % 10 == 1 else ENDINGS.get(look % 10, 'th')}"
 
 
 def summarize_confirm(sweep: SweepResults) -> dict[str, Any] | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from dataclasses import dataclass
 
+from hwcls.escape import shell_word
 from hwcls.results.confirm.plan import ConfirmPlan, confirm_config, confirm_metric, plan_confirm
 from hwcls.results.confirm.search_end import has_all_trials
 from hwcls.results.load import PICK, REPORT, ConfirmRun, SweepResults
@@ -56,7 +56,7 @@ def resume_command(sweep: SweepResults, missing: list[MissingRun]) -> str | None
 
 def confirm_command(sweep: SweepResults) -> str:
     """The command that plans and trains the confirm runs that the trials of today ask for."""
-    return f"hwcls confirm {shlex.quote(str(sweep.folder))}"
+    return f"hwcls confirm {shell_word(sweep.folder)}"
 
 
 def _reason(sweep: SweepResults, plan: ConfirmPlan, run: ConfirmRun | None) -> str | None:

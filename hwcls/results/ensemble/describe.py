@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from hwcls.escape import shell_word
 from hwcls.format import format_count, format_difference, format_interval, format_p, join_words, name_metric
 from hwcls.reading import read_json, read_or_none
 from hwcls.results.load import SweepResults
@@ -28,7 +28,7 @@ def _name_left_out(sweep: SweepResults, about: Mapping[str, Any]) -> str:
     """The members that count no more."""
     used = {key for member in about["members"] for key in member["run"].split("+")}  # of a soup: all
     members = sorted(used & list_left_out(sweep))
-    remedy = f"hwcls ensemble {shlex.quote(str(sweep.folder))} chooses again"
+    remedy = f"hwcls ensemble {shell_word(sweep.folder)} chooses again"
     return (
         f" Since then {join_words(members)} {'is' if len(members) == 1 else 'are'} left out: {remedy}."
         if members

@@ -11,7 +11,7 @@ from typing import Any
 from hwcls.config.space import Range
 from hwcls.config.sweep_file import load_sweep
 from hwcls.errors import UserError
-from hwcls.format import format_number
+from hwcls.format import format_number, format_significant
 from hwcls.results.load import SweepResults, TrialResult, is_finite
 
 MAX_VALUES = 12  # of a setting; more are grouped
@@ -87,7 +87,7 @@ def _parts(trials: list[TrialResult], name: str) -> list[tuple[str, list[TrialRe
     ordered = sorted(trials, key=value)
     ends = [round(part * len(ordered) / PARTS) for part in range(PARTS + 1)]
     groups = [ordered[start:end] for start, end in itertools.pairwise(ends) if end > start]
-    return [(f"{value(group[0]):.3g} to {value(group[-1]):.3g}", group) for group in groups]
+    return [(" to ".join(format_significant(value(group[end]), 3) for end in (0, -1)), group) for group in groups]
 
 
 def _effect(sweep: SweepResults, name: str, value: str, trials: list[TrialResult]) -> SettingEffect:

@@ -43,7 +43,8 @@ class Machine:
         return int(sum(min(node[0] // cpus, int(node[1]) * each if gpus else math.inf) for node in self.all_nodes))
 
     def __str__(self) -> str:
-        total = f"{self.cpus:g} CPUs and {self.gpus:g} GPUs"
+        counts = {"CPU": self.cpus, "GPU": self.gpus}
+        total = " and ".join(f"{count:g} {name}{'' if count == 1 else 's'}" for name, count in counts.items())
         if len(self.all_nodes) == 1:
             return total
         most = max(cpus for cpus, _ in self.all_nodes), max(gpus for _, gpus in self.all_nodes)

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any, NamedTuple, Protocol
 
 from hwcls.config.optim import MetricConfig
-from hwcls.format import format_duration
+from hwcls.format import format_duration, format_significant
 from hwcls.sweep.monitor.eta import Ahead, Pace
 from hwcls.tracking.records import Result
 
@@ -241,7 +241,8 @@ class SeedMeans:
 def describe_parameters(label: str | None, parameters: dict[str, Any]) -> str:
     """Sampled parameters in one line; numbers with three digits."""
     words = [
-        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in parameters.items()
+        f"{name} {format_significant(value, 3) if isinstance(value, float) else value}"
+        for name, value in parameters.items()
     ]
     return ", ".join(words) or label or "the file's settings"
 

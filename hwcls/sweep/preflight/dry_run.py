@@ -17,8 +17,9 @@ from hwcls.config.trial import TrialConfig
 from hwcls.config.yaml_source import YamlSource
 from hwcls.data.augment.defaults import format_augment, summarise_augments
 from hwcls.errors import UserError
-from hwcls.format import format_count, format_duration, join_words
+from hwcls.format import format_count, format_duration, format_significant, join_words
 from hwcls.models.alternatives import describe_same_models, expand_alternatives, group_same_models
+from hwcls.sweep.monitor.progress import describe_parameters
 from hwcls.sweep.preflight.notes import describe_notes
 from hwcls.training.image_size import sizes_by_title
 
@@ -260,8 +261,8 @@ def print_plan(found: dict[str, Any], write: Callable[[str], None]) -> None:
     write(f"\n{len(found['samples'])} random example trials")
     constant = {k for k in found["samples"][0] if all(s.get(k) == found["samples"][0][k] for s in found["samples"])}
     for sample in found["samples"]:
-        words = [f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in sample.items() if k not in constant]
-        write(f"  {', '.join(words) or 'the same settings'}")
+        varied = {name: value for name, value in sample.items() if name not in constant}
+        write(f"  {describe_parameters('the same settings', varied)}")
     if found["tracking"]:
         write("\ntracking")
     for line in found["tracking"]:
@@ -282,14 +283,14 @@ def print_estimate(found: dict[str, Any], write: Callable[[str], None], *, confi
         once = f"once: {format_duration(job['seconds'])}" if job["pending"] else "there already"
         write(f"  {job['what']}, {once}")
     if found["gpu_hours"][1]:
-        write("  {:.2g} to {:.2g} GPU-hours".format(*found["gpu_hours"]))
+        write(f"  {' to '.join(format_significant(hours, 2) for hours in found['gpu_hours'])} GPU-hours")
     epochs = " to ".join(f"{count:,}" for count in dict.fromkeys(found["epochs"]))
     each = format_duration(sum(found["trial_seconds"]) / 2 / max(found["trials"], 1))
     length = f" of about {each}" if found["features"] and not confirm else ""
     also = ", confirm runs included" if confirm else ""
     write(f"  {format_count(found['trials'], 'trial')}{length}, {epochs} epochs in all{also}")
     for label, seconds in found["epoch_seconds"].items():
-        write(f"  an epoch of {label}: {seconds:.2g} s")
+        write(f"  an epoch of {label}: {format_duration(seconds)}")
     write(f"  {found['disk']['text']}")
     write(f"  {found['cache']['text']}")
     for note in found["notes"]:

@@ -153,16 +153,17 @@ def show_progress(queue: ConfirmQueue, progress_for: ProgressFor) -> Progress:
 def describe_plan(queue: ConfirmQueue) -> str:
     """How many runs do what."""
     total, picks = queue.plan.total, sum(run.role == PICK for run in queue.plan.runs)
+    runs = format_count(total, "run")
     done = total - len(queue.open) - sum(queue.plan.waiting.values())
     before = f", {done} of them done before" if done else ""
     cuts = " on other cuts of train and val" if any(run.cut for run in queue.plan.runs) else ""
     if queue.plan.points:
         points = format_count(len(queue.plan.points), "point")
-        return f"{total} runs{before} on fresh seeds{cuts and ' and'}{cuts}: they report {points} of the front"
+        return f"{runs}{before} on fresh seeds{cuts and ' and'}{cuts}: they report {points} of the front"
     if not picks:
-        return f"{total} runs on fresh seeds{cuts and ' and'}{cuts}{before}"
+        return f"{runs} on fresh seeds{cuts and ' and'}{cuts}{before}"
     what = f"{picks} pick the winners on {PICK_SEEDS} seeds each, {total - picks} report them on other seeds"
-    return f"{total} runs{cuts}{before}: {what}"
+    return f"{runs}{cuts}{before}: {what}"
 
 
 def score_on_test(folders: list[TrialFolder], resources: Resources) -> None:

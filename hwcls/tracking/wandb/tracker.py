@@ -11,6 +11,7 @@ from typing import Any
 import wandb
 
 from hwcls.errors import UserError
+from hwcls.escape import shell_word
 from hwcls.tracking.cursor import Cursor
 from hwcls.tracking.folders import SweepFolder
 from hwcls.tracking.records import Result
@@ -159,9 +160,8 @@ class WandbTracker:
             return
         self._link_problem = None
         if not self._online:
-            self._link_problem = (
-                f"W&B's registry gets the weights when `hwcls wandb sync {self._sweep.path}` uploads them"
-            )
+            command = f"hwcls wandb sync {shell_word(self._sweep.path)}"
+            self._link_problem = f"W&B's registry gets the weights when `{command}` uploads them"
             return
         try:
             opened.link_best(artifact, settings.registry_target(run.sweep))
@@ -184,6 +184,6 @@ def open_wandb(sweep: SweepFolder, mode: str) -> list[WandbTracker]:
         return [WandbTracker(sweep, online=True)]
     if mode == "online":
         raise UserError(f"W&B cannot go online: {problem}", remedy=f"{problem.remedy}, or choose --wandb offline")
-    message = f"W&B is offline: {problem}; `hwcls wandb sync {sweep.path}` uploads the runs later"
+    message = f"W&B is offline: {problem}; `hwcls wandb sync {shell_word(sweep.path)}` uploads the runs later"
     log.warning(message)
     return [WandbTracker(sweep, online=False, problem=message)]

@@ -80,7 +80,8 @@ def test_differences_name_what_one_lacks():
 
 def test_entries_have_their_paths():
     space = {"lr": {"min": 1, "max": 2}, "width": {"min": 3, "values": [4, 5]}}
-    found = list_entries({"parameters": space, "confirm": {"top": 3}, "presets": {}})
+    notes = {"x-changes": {"log": [{"when": "now"}]}, "x-mine": 1}
+    found = list_entries({"parameters": space, "confirm": {"top": 3}, "presets": {}, **notes})
     assert found == {
         "parameters.lr.min": 1,
         "parameters.lr.max": 2,

@@ -171,7 +171,7 @@ def test_while_running_the_predictions_name_their_epoch(results, sweep):
 
 def test_times_and_counts_with_three_digits():
     assert [tables.format_step(value) for value in (0.0247, 0.9996, 2.913)] == ["24.7 ms", "1 s", "2.91 s"]
-    assert [tables.format_large(value) for value in (999, 11_200_000, None)] == ["999", "11.2 M", "–"]
+    assert [tables.format_large(value) for value in (999, 999_600, 11_200_000, None)] == ["999", "1 M", "11.2 M", "–"]
 
 
 def test_confusion_is_that_of_the_confirm_runs_on_test(results, sweep):

@@ -9,6 +9,7 @@ import struct
 from urllib.parse import quote
 
 import pytest
+import yaml
 
 from hwcls import files
 from hwcls.errors import UserError
@@ -145,6 +146,15 @@ def test_addresses_at_wandb_have_no_password(server, folder):
     assert "key@" not in shown
     assert "javascript" not in shown
     assert f"tensorboard --logdir {folder}/tiny/tensorboard" in shown
+
+
+def test_a_trial_alone_is_singular(server, folder, results):
+    timed = results.sweep(folder / "timed")
+    settings = yaml.safe_load((timed.path / "sweep.yaml").read_text())
+    settings["budget"] = f"{settings.pop('run_cap')}h"
+    files.write_yaml(timed.path / "sweep.yaml", settings)
+    results.trial(timed.trial(0), [0.5])
+    assert ">1 trial</span>" in server.ask("/").body.replace("</progress> ", "")
 
 
 def test_bad_folders_are_a_row_each(server, folder, results):

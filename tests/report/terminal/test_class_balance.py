@@ -30,3 +30,4 @@ def test_of_many_the_largest_and_the_smallest():
         *(f"c{i}" for i in range(9, -1, -1)),
     ]
     assert "... 180 classes between these" in lines[11]
+    assert "... 1 class between these" in printed([f"c{i}" for i in range(21)], train=range(21))[11]

@@ -101,7 +101,7 @@ def test_probabilities_that_are_nan_are_counted_and_named(results, tmp_path):
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        ({"fraction": 0.256}, "26 % of the training images: --set parameters.data.fraction=1 uses all."),
+        ({"fraction": 0.256}, "25.6 % of the training images: --set parameters.data.fraction=1 uses all."),
         (
             {"fraction": 0.5, "per_class": 1000},
             "50 % of at most 1,000 training images of each class:"

@@ -6,6 +6,7 @@ import typer
 
 from hwcls.cli.console import app, echo
 from hwcls.cli.options import ResultsFolders, TrustCode
+from hwcls.format import format_count
 
 mlflow = typer.Typer(name="mlflow", help="MLflow: sync.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(mlflow)
@@ -47,4 +48,4 @@ def sync(folders: ResultsFolders, trust_code: TrustCode = False) -> None:
         except Timeout:
             what = "the sweep is still being tracked"
             raise UserError(what, where=str(folder), remedy="wait until it ends") from None
-        echo(f"{f'{folder}: ' if len(found) > 1 else ''}{delivered} runs delivered to {place}")
+        echo(f"{f'{folder}: ' if len(found) > 1 else ''}{format_count(delivered, 'run')} delivered to {place}")

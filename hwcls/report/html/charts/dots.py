@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwcls.format import format_metric, name_metric
+from hwcls.format import format_metric, format_number, name_metric
 from hwcls.report.html.charts.figure import COLOURS, assign_colours
 from hwcls.results.confirm.plan import confirm_label
 from hwcls.results.diagnostics import Diagnostics
@@ -143,7 +143,7 @@ def score_on_validation(found: Sequence[Diagnostics]) -> list[WinnerScores]:
 def _tick(metric: str, value: float) -> str:
     if metric.endswith("/accuracy"):
         return f"{100 * value:.4g} %"
-    return f"{value:.4g}"
+    return format_number(value)
 
 
 def _ticks(low: float, high: float) -> list[float]:

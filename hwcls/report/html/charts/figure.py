@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hwcls.escape import printable
+from hwcls.format import format_number
 from hwcls.results.load import SweepResults, TrialResult, is_finite
 from hwcls.statistics import range_of_most
 
@@ -79,7 +80,8 @@ def _describe_trace(trace: dict[str, Any]) -> str:
     y = [value for value in trace.get("y") or () if is_finite(value)]
     if not y or trace.get("mode") == "text":
         return ""
+    first, last, least, most = (format_number(float(value)) for value in (y[0], y[-1], min(y), max(y)))
     if len(y) == 1:
-        return f"{trace['name']}, 1 point, {y[0]:.4g}"
-    ends = f"from {y[0]:.4g} to {y[-1]:.4g}, lowest {min(y):.4g}, highest {max(y):.4g}"
+        return f"{trace['name']}, 1 point, {first}"
+    ends = f"from {first} to {last}, lowest {least}, highest {most}"
     return f"{trace['name']}, {len(y)} points, {ends}"

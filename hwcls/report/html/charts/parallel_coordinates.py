@@ -151,7 +151,7 @@ def _trial_lines(trials: list[TrialResult], names: list[str], axes: list[_Axis],
         x += [*range(len(axes)), None]
         y += [*(round_value(axis.height(value)) for axis, value in zip(axes, values, strict=True)), None]
         words += [
-            *(f"trial {trial.number}: {escape_text(f'{v:.4g}' if isinstance(v, float) else v)}" for v in values),
+            *(f"trial {trial.number}: {escape_text(format_number(v) if isinstance(v, float) else v)}" for v in values),
             None,
         ]
     strands = {"type": "scatter", "mode": "lines", "x": x[:-1], "y": y[:-1], "text": words[:-1]}

@@ -15,6 +15,7 @@ from typing import Any
 from hwcls.config.space import recorded_label
 from hwcls.config.sweep_file import Sweep
 from hwcls.errors import UserError
+from hwcls.escape import shell_word
 from hwcls.format import format_count, join_words
 from hwcls.sweep.storage.changes.differences import Difference, list_differences, list_leaves
 from hwcls.sweep.storage.changes.outside import Outside, find_settings
@@ -154,7 +155,8 @@ def _none_inside(path: Path, differences: Sequence[Difference], count: int) -> U
     listed = "; ".join(space[:MAX_NAMED]) + (" and more" if len(space) > MAX_NAMED else "")
     which = "its trial is not" if count == 1 else f"none of its {count} trials is"
     what = f"holds the results of another version of this sweep: {which} in the changed space ({listed})"
-    return UserError(what, where=str(path), remedy=f"{NEW}, with --from {path} to start from what is known")
+    remedy = f"{NEW}, with --from {shell_word(path)} to start from what is known"
+    return UserError(what, where=str(path), remedy=remedy)
 
 
 def _refused(path: Path, changed: Sequence[str], fixed: str = "") -> UserError:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hwcls.errors import UserError
+from hwcls.escape import shell_word
 from hwcls.format import format_count
 from hwcls.results.confirm.looks import record_look
 from hwcls.results.load import load_results, read_settings
@@ -32,7 +33,7 @@ def exclude_trials(path: Path, numbers: Sequence[int], why: str) -> None:
         for number, trial in trials.items():
             where = str(trial.path)
             if number in left and left[number].by_user:
-                remedy = f"hwcls trials include {path} {number} counts it again"
+                remedy = f"hwcls trials include {shell_word(path)} {number} counts it again"
                 raise UserError(f"is excluded already ({left[number].why})", where=where, remedy=remedy)
             if trial.result() is None:
                 remedy = "resume the sweep: it can be excluded once it has ended"

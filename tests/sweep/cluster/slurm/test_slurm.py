@@ -129,7 +129,7 @@ def test_it_is_correct_bash(sweep_file, tmp_path, nodes, monkeypatch):
     [
         (["--time", "soon"], "--time: 'soon' is no time limit — write 8h"),
         (["--time", "2m"], "--time: 2m is too short for a sweep"),
-        (["--nodes", "0"], "Invalid value for '--nodes'"),
+        (["--nodes", "0"], "--nodes: input should be greater than or equal to 1"),
         (["--gpus", "many"], "--gpus: 'many' is no number of GPUs — write the GPUs of each node: 4, or a100:4"),
         (["--gpus", "-1"], "--gpus: '-1' is no number of GPUs"),
         (["--gpus", "a100:0"], "--gpus: 'a100:0' is no number of GPUs"),
