@@ -292,10 +292,9 @@ class _Start:
         restarts = self.sweep.config.max_restarts
         store = self.mirror.url if self.mirror else ""
         group = build_trainable(resources, driver_node_resource() if self.options.address else "", store)
-        if not search.finished:
-            if tune_run(group, self.folder, search, scheduler, callback, resources, restarts):
-                return True
-            environment.write_budget_spent(self.folder.path, search.spending.spent)
+        if not search.finished and tune_run(group, self.folder, search, scheduler, callback, resources, restarts):
+            return True
+        environment.write_search_end(self.folder.path, search.spending.spent, search.untrainable)
         callback.show_ended(end_paused(self.sweep, self.folder, search, last=True))
         if confirm_run.run(self.sweep, self.folder, group, resources, callback, self.progress_for):
             return True
@@ -360,7 +359,8 @@ def _is_finished(sweep: Sweep, folder: SweepFolder) -> bool:
     if not ended or any(result is None for result in ended.values()):
         return False
     counted, spent = ended.keys() - find_left_out(folder.path).keys(), environment.read_budget_spent(folder.path)
-    if not starts_no_more(len(counted), sweep.total, spent, sweep.config.budget):
+    tried = len(counted) + environment.read_untrainable(folder.path)
+    if not starts_no_more(tried, sweep.total, spent, sweep.config.budget):
         return False
     return not confirm_plan.is_incomplete(sweep, folder.path)
 

@@ -12,7 +12,7 @@ def starts_no_more(trials: int, total: int | None, spent: float, budget: float |
     """Whether a search starts no more trials: it has as many as there are in all, or its time budget is used up.
 
     Args:
-        trials: How many it has started, without those that are left out.
+        trials: How many it has tried, with those that cannot be trained, without those that are left out.
         total: How many there are in all; None: no limit.
         spent: Seconds of the budget, as recorded.
         budget: Seconds; None: no limit.
@@ -24,7 +24,12 @@ def has_all_trials(sweep: SweepResults) -> bool:
     """Whether the search has begun every trial that it has room for."""
     total, budget = read_limits(sweep)
     spent = (sweep.environment or {}).get("budget_spent") or 0.0
-    return bool(sweep.trials) and starts_no_more(len(sweep.trials), total, spent, budget)
+    return bool(sweep.trials) and starts_no_more(len(sweep.trials) + untrainable(sweep), total, spent, budget)
+
+
+def untrainable(sweep: SweepResults) -> int:
+    """The trials of the search that have no folder, as their settings are a combination that cannot be trained."""
+    return int((sweep.environment or {}).get("untrainable") or 0)
 
 
 def read_limits(sweep: SweepResults) -> tuple[int | None, float | None]:

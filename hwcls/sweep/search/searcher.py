@@ -24,8 +24,9 @@ from hwcls.sweep.search.study.open import build_sampler, open_study
 from hwcls.sweep.search.study.outcome import close_trial, end_trial, report_epoch
 from hwcls.sweep.search.study.unsaved import UnsavedSearcher
 from hwcls.sweep.search.warm_start import warm_start
+from hwcls.sweep.storage.environment import read_budget_spent
 from hwcls.sweep.storage.journal_format import BORROWED, LEFT_OUT
-from hwcls.tracking.folders import SweepFolder
+from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.tracking.records import Result
 
 
@@ -109,7 +110,7 @@ class FairSearch(UnsavedSearcher):
         """The key of the paused trial that continues next."""
         running = {one.key: one.label for one in self.running.values()}
         late = self.spending.left == 0.0
-        return self.paused.next(running, self.spending.by_unit(), last=self._is_ending, late=late)
+        return self.paused.next(running, self.spending.charged(), last=self._is_ending, late=late)
 
     def _key(self, trial: Trial | FrozenTrial) -> str:
         return f"trials/{trial.number - self.offset}"
@@ -126,6 +127,7 @@ class FairSearch(UnsavedSearcher):
                 job = self.jobs.build(trial.number - self.offset, settings, self.journal.sync)
             except ValidationError:  # a combination that no corner of the space showed
                 self.study.tell(trial, state=TrialState.FAIL)
+                self.spending.end_trial(self.sweep.alternative_label(settings), self._key(trial))
                 continue
             self.running[trial_id] = Running(trial, self._key(trial), self.sweep.alternative_label(settings))
             return job.to_config()
@@ -183,7 +185,7 @@ class FairSearch(UnsavedSearcher):
 
     def _next_alternative(self) -> dict[str, Any]:
         """The settings that pin the alternative whose turn it is."""
-        label = self.sweep.shares.next(self.spending.by_unit())
+        label = self.sweep.shares.next(self.spending.charged())
         return next(dict(one.settings) for one in self.sweep.alternatives if one.label == label)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -202,12 +204,16 @@ class FairSearch(UnsavedSearcher):
         if running.key in self.paused and report is not None and not error:
             report_epoch(running.trial, report, self.sweep.config.metric)
             return
+        self.spending.end_trial(running.label, running.key)
         self.paused.leave(running.label, running.key)
+        if error or report is None or report.failure is not None:
+            self.paused.fail(running.label, running.key)
         self.paused.shown.pop(running.trial.number, None)
         end_trial(self.study, running.trial, report, self.sweep.config.metric, error=error)
 
     def _count(self, running: Running, report: EpochReport) -> None:
-        self.spending.add_epoch(running.label, report.seconds)
+        if report.failure is None:  # the records have nothing of an epoch that failed
+            self.spending.add_epoch(running.label, running.key, report.seconds)
 
     def _leave(self, trial: FrozenTrial) -> None:
         self.paused.shown.pop(trial.number, None)
@@ -234,6 +240,13 @@ class FairSearch(UnsavedSearcher):
         """The numbers of the trials that do not count."""
         return {number for number, trial in enumerate(self.known_trials()) if LEFT_OUT in trial.user_attrs}
 
+    @property
+    def untrainable(self) -> int:
+        """How many trials count that have no folder, as their settings are a combination that cannot be trained."""
+        folders = self.folder.trials()
+        known = (trial for number, trial in enumerate(self.known_trials()) if number not in folders)
+        return sum(trial.state == TrialState.FAIL and LEFT_OUT not in trial.user_attrs for trial in known)
+
     def known_trials(self) -> list[FrozenTrial]:
         """The study's trials of this sweep, by number."""
         return self.study.get_trials(deepcopy=False)[self.offset :]
@@ -244,8 +257,20 @@ def _spent_before(sweep: Sweep, opened: SweepFolder, known: list[FrozenTrial], c
     spending = Spending(sweep.config.budget, concurrent)
     labels = [sweep.alternative_label(drawn_or_pinned(trial)) for trial in known]
     spending.trials.update(label for number, label in enumerate(labels) if LEFT_OUT not in known[number].user_attrs)
-    for number, folder in opened.trials().items():
+    folders = opened.trials()
+    for number, folder in folders.items():
         label = labels[number] if number < len(labels) else None
         counts = number >= len(known) or LEFT_OUT not in known[number].user_attrs
-        spending.add_earlier(label, (line.get("seconds") or 0.0 for line in folder.records()), counts=counts)
+        seconds = (line.get("seconds") or 0.0 for line in folder.records())
+        spending.add_earlier(label, f"trials/{number}", seconds, counts=counts)
+    for number, trial in enumerate(known):
+        key, left_out = f"trials/{number}", LEFT_OUT in trial.user_attrs
+        if key not in spending.begun and not left_out and _has_ended(trial, folders.get(number)):
+            spending.end_trial(labels[number], key)
+    spending.before = max(spending.before, read_budget_spent(opened.path))  # which counts more than epochs
     return spending
+
+
+def _has_ended(trial: FrozenTrial, folder: TrialFolder | None) -> bool:
+    """Whether a trial has ended in the study or, before a crash, in the records alone."""
+    return trial.state.is_finished() or (folder is not None and folder.result() is not None)

@@ -95,6 +95,11 @@ class PausedTrials:
         if self.scheduler:
             self.scheduler.leave(label, key)
 
+    def fail(self, label: str | None, key: str) -> None:
+        """A trial failed: another one may go on in its place."""
+        if self.scheduler:
+            self.scheduler.fail(label, key)
+
     def next(
         self, running: Mapping[str, str | None], had: Mapping[Unit, Had], *, last: bool, late: bool = False
     ) -> str | None:
@@ -102,7 +107,7 @@ class PausedTrials:
 
         Args:
             running: The trials that run, and their alternatives.
-            had: What each alternative has had, as Shares takes it.
+            had: What each alternative is charged, as Shares takes it.
             last: Whether no new trials are to come.
             late: Whether the time budget is used up: only an alternative that would have no complete trial continues.
         """
