@@ -11,7 +11,6 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from pydantic import ValidationError
 from ray.tune.search import Searcher
 
-from hwcls.config.sweep import SearchMethod
 from hwcls.config.sweep_file import Sweep, first_settings
 from hwcls.sweep.cluster.resources import Resources
 from hwcls.sweep.search.finite_space import FiniteSpace
@@ -77,11 +76,8 @@ class FairSearch(UnsavedSearcher):
         running = (trial for trial in known if trial.state == TrialState.RUNNING)
         self._unfinished = {trial.number - self.offset: trial for trial in running}  # and do not wait
         self.count = len(known) - self.pinned  # trials that were ever asked for
+        self.finite.begin_grid(map(drawn_or_pinned, known))
         self.spending = _spent_before(sweep, folder, known, resources.concurrent)
-
-    @property
-    def method(self) -> SearchMethod:
-        return self.sweep.config.search
 
     @property
     def total(self) -> int | None:
@@ -96,8 +92,11 @@ class FairSearch(UnsavedSearcher):
     @property
     def _is_over(self) -> bool:
         """Whether no new trial is to come."""
-        counted = self.spending.trials.total() - self.pinned
-        return self.spending.left == 0.0 or (self.total is not None and counted >= self.total)
+        if self.spending.left == 0.0:
+            return True
+        if self.sweep.grid is not None:  # not by the count: an excluded point may be there twice once it is included
+            return not self.finite.open and not self.pinned
+        return self.total is not None and self.spending.trials.total() - self.pinned >= self.total
 
     @property
     def _is_ending(self) -> bool:
@@ -161,27 +160,22 @@ class FairSearch(UnsavedSearcher):
             return
         settings: dict[str, Any] = {}
         if self.sweep.grid is not None:
-            settings = self.finite.next_of_grid(map(drawn_or_pinned, self.known_trials()))
+            settings = self.finite.open.popleft()
         else:
             if number < len(self.first):
                 settings = self.first[number]
             if self.sweep.alternatives and self.sweep.alternative_label(settings) is None:
                 settings = {**self._next_alternative(), **settings}
             if number >= len(self.first):
-                settings = self._next_point(settings)
+                settings |= self.finite.next(self.sweep.alternative_label(settings), self.known_trials)
         if settings:
             self.study.enqueue_trial(settings)
         self.spending.trials[self.sweep.alternative_label(settings)] += 1
 
     def _seed(self, number: int) -> None:
         """Have a trial drawn by its number, where the method does so, whatever crash came before."""
-        if self.method.seeded_by_trial:
+        if self.sweep.config.search.seeded_by_trial:
             self.study.sampler = build_sampler(self.sweep, self.study, self.sweep.config.seed * 100_003 + number)
-
-    def _next_point(self, settings: dict[str, Any]) -> dict[str, Any]:
-        """`settings`, with all others where the alternative has fewer points than trials."""
-        label = self.sweep.alternative_label(settings)
-        return {**settings, **self.finite.next(label, self.known_trials)}
 
     def _next_alternative(self) -> dict[str, Any]:
         """The settings that pin the alternative whose turn it is."""
@@ -205,9 +199,8 @@ class FairSearch(UnsavedSearcher):
             report_epoch(running.trial, report, self.sweep.config.metric)
             return
         self.spending.end_trial(running.label, running.key)
-        self.paused.leave(running.label, running.key)
-        if error or report is None or report.failure is not None:
-            self.paused.fail(running.label, running.key)
+        failed = error or report is None or report.failure is not None
+        self.paused.leave(running.label, running.key, failed=failed)
         self.paused.shown.pop(running.trial.number, None)
         end_trial(self.study, running.trial, report, self.sweep.config.metric, error=error)
 
@@ -240,16 +233,16 @@ class FairSearch(UnsavedSearcher):
         """The numbers of the trials that do not count."""
         return {number for number, trial in enumerate(self.known_trials()) if LEFT_OUT in trial.user_attrs}
 
-    @property
-    def untrainable(self) -> int:
-        """How many trials count that have no folder, as their settings are a combination that cannot be trained."""
-        folders = self.folder.trials()
-        known = (trial for number, trial in enumerate(self.known_trials()) if number not in folders)
-        return sum(trial.state == TrialState.FAIL and LEFT_OUT not in trial.user_attrs for trial in known)
-
     def known_trials(self) -> list[FrozenTrial]:
         """The study's trials of this sweep, by number."""
         return self.study.get_trials(deepcopy=False)[self.offset :]
+
+
+def count_untrainable(search: FairSearch) -> int:
+    """How many trials count that have no folder, as their settings are a combination that cannot be trained."""
+    folders = search.folder.trials()
+    known = (trial for number, trial in enumerate(search.known_trials()) if number not in folders)
+    return sum(trial.state == TrialState.FAIL and LEFT_OUT not in trial.user_attrs for trial in known)
 
 
 def _spent_before(sweep: Sweep, opened: SweepFolder, known: list[FrozenTrial], concurrent: int) -> Spending:

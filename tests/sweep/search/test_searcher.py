@@ -17,7 +17,8 @@ from hwcls.sweep.run.reconcile import reconcile
 from hwcls.sweep.search.journal import Journal
 from hwcls.sweep.search.messages import JOB, EpochReport
 from hwcls.sweep.search.pruning import build_scheduler
-from hwcls.sweep.search.searcher import FairSearch
+from hwcls.sweep.search.searcher import FairSearch, count_untrainable
+from hwcls.sweep.storage.changes.exclusion import exclude_trials, include_trials
 from hwcls.sweep.storage.environment import write_search_end
 from hwcls.tracking.folders import SweepFolder, TrialFolder
 from hwcls.tracking.records import Result
@@ -179,6 +180,26 @@ def test_grid_runs_every_point_once(search):
     assert sorted(map(str, params)) == sorted(map(str, search(**changes).sweep.grid))
 
 
+def test_a_grid_ends_when_every_point_was_tried(tiny, tmp_path):
+    """One that was excluded, tried again and included again is there twice."""
+    rates = [0.01, 0.02, 0.03, 0.04, 0.05, 0.06]
+    parameters = {"model": "mlp", "optimizer": {"name": "adam", "lr": {"values": rates}}}
+    sweep = tiny(method="grid", run_cap=None, compare=None, parameters=parameters)
+    path, tried = tmp_path / sweep.config.name, []
+    tried += begin(sweep, tmp_path, trials=4)[2]
+    exclude_trials(path, [0], "a doubt")
+    tried += begin(sweep, tmp_path, trials=2)[2]
+    include_trials(path, [0])
+    assert summarize_sweep(path).state == "interrupted"
+    assert not driver._is_finished(sweep, SweepFolder(path))
+    search, _, jobs = begin(sweep, tmp_path)
+    tried += jobs
+    assert sorted(job.parameters["lr"] for job in tried) == [0.01, *rates]
+    assert search.finished
+    assert driver._is_finished(sweep, SweepFolder(path))
+    assert summarize_sweep(path).state == "finished"
+
+
 def test_first_settings_come_first(search):
     found = search(first=[{"model": "cnn", "optimizer.lr": 0.03}, {"optimizer.lr": 0.05}])
     jobs = drive(found)
@@ -264,7 +285,7 @@ def test_a_sweep_with_a_combination_that_cannot_be_trained_is_finished(tiny, tmp
     jobs = begin(sweep, tmp_path)[2]
     again = begin(sweep, tmp_path)
     assert (again[0].finished, again[2]) == (True, [])  # as in a folder of a version that did not record them
-    assert 0 < again[0].untrainable == sweep.total - len(jobs)
+    assert 0 < count_untrainable(again[0]) == sweep.total - len(jobs)
     folder = SweepFolder(tmp_path / sweep.config.name)
     start = driver._Start(sweep, Options(results=tmp_path), folder, None, None, None)
     monkeypatch.setattr("hwcls.sweep.run.confirm_run.run", lambda *arguments: False)

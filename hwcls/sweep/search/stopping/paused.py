@@ -90,14 +90,11 @@ class PausedTrials:
         rounds = -(-len(self.sweep.shares.labels or ("all",)) // concurrent)
         return min(rounds * self.scheduler.epochs * sum(had["seconds"].values()) / epochs, budget / 2)
 
-    def leave(self, label: str | None, key: str) -> None:
-        """A trial continues, or has ended."""
+    def leave(self, label: str | None, key: str, *, failed: bool = False) -> None:
+        """A trial continues, or has ended; where it failed, another one may go on in its place."""
         if self.scheduler:
             self.scheduler.leave(label, key)
-
-    def fail(self, label: str | None, key: str) -> None:
-        """A trial failed: another one may go on in its place."""
-        if self.scheduler:
+        if self.scheduler and failed:
             self.scheduler.fail(label, key)
 
     def next(
